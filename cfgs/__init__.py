@@ -1,0 +1,1 @@
+"""Published Darknet networks, in this project's own layout."""

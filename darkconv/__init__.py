@@ -1,0 +1,68 @@
+"""darkconv: Darknet models to PyTorch, Keras and ONNX and back, exactly.
+
+    import darkconv as dc
+
+    model = dc.load("yolov3-tiny.cfg", "yolov3-tiny.weights")
+    for found in dc.detect(model, "dog.jpg"):
+        print(found)
+
+Importing the package is cheap: numpy and everything else is loaded at first use.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from darkconv.backends import from_torch, to_onnx, to_torch, trace
+    from darkconv.core.model import Model, replace_arrays
+    from darkconv.darknet.model import load, save
+    from darkconv.detection import Detection, detect
+    from darkconv.errors import DarkconvError
+    from darkconv.surgery.classes import reclass
+
+_HOMES = {
+    "DarkconvError": "darkconv.errors",
+    "Detection": "darkconv.detection",
+    "Model": "darkconv.core.model",
+    "detect": "darkconv.detection",
+    "from_torch": "darkconv.backends",
+    "load": "darkconv.darknet.model",
+    "reclass": "darkconv.surgery.classes",
+    "replace_arrays": "darkconv.core.model",
+    "save": "darkconv.darknet.model",
+    "to_onnx": "darkconv.backends",
+    "to_torch": "darkconv.backends",
+    "trace": "darkconv.backends",
+}
+
+__all__ = [
+    "DarkconvError",
+    "Detection",
+    "Model",
+    "__version__",
+    "detect",
+    "from_torch",
+    "load",
+    "reclass",
+    "replace_arrays",
+    "save",
+    "to_onnx",
+    "to_torch",
+    "trace",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its module at first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'darkconv' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Public names."""
+    return __all__

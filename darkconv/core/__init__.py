@@ -1,0 +1,1 @@
+"""What a Darknet network is, free of file formats and frameworks."""

@@ -1,0 +1,73 @@
+"""The two dialects of Darknet: every rule in which the C programs differ, named once.
+
+`pjreddie` is the original program; `alexeyab` is the fork by AlexeyAB, whose rules the later
+hank-ai program shares. Source of each rule: golden/DIALECTS.md.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """One program's rules. Compare by identity or by `name`.
+
+    Attributes:
+        name: `pjreddie` or `alexeyab`.
+        revision: third number of the weights header that the program writes (0.2.revision).
+        variance_epsilon: batch norm divides by sqrt(variance + variance_epsilon) ...
+        deviation_epsilon: ... + deviation_epsilon (the original adds 1e-6 outside the root).
+        seen_width_tests_version: the image counter of weights whose major or minor version
+            is 1000 or more has 4 bytes; without the test it has 8.
+        batchnorm_has_biases: a stand-alone [batchnorm] stores biases.
+        shortcut_resamples: [shortcut] joins maps of different size, with alpha and beta.
+        recurrent_is_map: [rnn] and [lstm] give an n x 1 x 1 map, not a plain vector.
+        region_is_cell_major: [region] output is [cell][anchor][entry], x and y not squashed.
+        letterboxes: the detector fits pictures with a border unless told otherwise.
+        xnor_uses_folded_weights: [convolutional] xnor=1 takes signs of batch-norm-folded
+            weights, pads with -1 and has one group.
+    """
+
+    name: str
+    revision: int
+    variance_epsilon: float
+    deviation_epsilon: float
+    seen_width_tests_version: bool
+    batchnorm_has_biases: bool
+    shortcut_resamples: bool
+    recurrent_is_map: bool
+    region_is_cell_major: bool
+    letterboxes: bool
+    xnor_uses_folded_weights: bool
+
+    def __str__(self) -> str:
+        """The name."""
+        return self.name
+
+
+PJREDDIE = Dialect(
+    name="pjreddie",
+    revision=0,
+    variance_epsilon=0.0,
+    deviation_epsilon=1e-6,
+    seen_width_tests_version=True,
+    batchnorm_has_biases=False,
+    shortcut_resamples=True,
+    recurrent_is_map=False,
+    region_is_cell_major=False,
+    letterboxes=True,
+    xnor_uses_folded_weights=False,
+)
+ALEXEYAB = Dialect(
+    name="alexeyab",
+    revision=5,
+    variance_epsilon=1e-5,
+    deviation_epsilon=0.0,
+    seen_width_tests_version=False,
+    batchnorm_has_biases=True,
+    shortcut_resamples=False,
+    recurrent_is_map=True,
+    region_is_cell_major=True,
+    letterboxes=False,
+    xnor_uses_folded_weights=True,
+)
+DIALECTS = {dialect.name: dialect for dialect in (PJREDDIE, ALEXEYAB)}

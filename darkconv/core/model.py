@@ -1,0 +1,174 @@
+"""Model = Network + arrays: the hub that everything is read into and written from."""
+
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from darkconv.core.dialect import Dialect
+from darkconv.core.network import Network
+from darkconv.core.spec import Slot
+from darkconv.errors import DarkconvError
+
+Array = npt.NDArray[np.float32]
+Arrays = Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Header:
+    """Start of a weights file.
+
+    Attributes:
+        major, minor, revision: version of the format, as the file has it.
+        seen: pictures seen in training.
+    """
+
+    major: int
+    minor: int
+    revision: int
+    seen: int = 0
+
+    @classmethod
+    def new(cls, dialect: Dialect) -> "Header":
+        """What the dialect's program writes for a network that has seen nothing."""
+        return cls(0, 2, dialect.revision)
+
+    def seen_bytes(self, dialect: Dialect) -> int:
+        """Width of the counter: 4 before version 0.2, 8 since (`load_weights_upto`)."""
+        is_wide = 10 * self.major + self.minor >= 2
+        if dialect.seen_width_tests_version:
+            is_wide = is_wide and self.major < 1000 and self.minor < 1000
+        return 8 if is_wide else 4
+
+    def size(self, dialect: Dialect) -> int:
+        """Bytes in the file: three 32-bit numbers and the counter."""
+        return 12 + self.seen_bytes(dialect)
+
+    @property
+    def is_transposed(self) -> bool:
+        """Whether matrices of connected layers are stored as [inputs][outputs]."""
+        return self.major > 1000 or self.minor > 1000
+
+
+class InitialArrays(Mapping[str, Array]):
+    """Arrays as Darknet initialises them, made when asked for, the same at every time.
+
+    `given` takes precedence: what a partial weights file holds.
+    """
+
+    def __init__(self, network: Network, given: Arrays | None = None) -> None:
+        """For all slots of a network."""
+        self._slots = {key: slot for key, _, slot in network.keyed_slots()}
+        self._made: dict[str, Array] = dict(given or {})
+
+    def __getitem__(self, key: str) -> Array:
+        """The array under "<layer>.<array>"."""
+        if key not in self._made:
+            self._made[key] = initial_array(key, self._slots[key])
+        return self._made[key]
+
+    def __iter__(self) -> Iterator[str]:
+        """Keys in file order."""
+        return iter(self._slots)
+
+    def __len__(self) -> int:
+        """Number of arrays."""
+        return len(self._slots)
+
+
+def initial_array(key: str, slot: Slot) -> Array:
+    """An array before training, drawn from a stream that belongs to its key."""
+    start = slot.initial
+    values = np.full(slot.shape, start.mean, np.float32)
+    if start.noise != "none":
+        stream = np.random.default_rng(zlib.crc32(key.encode()))
+        uniform = start.noise == "uniform"
+        noise = stream.uniform(-1, 1, slot.shape) if uniform else stream.normal(size=slot.shape)
+        values += (start.spread * noise).astype(np.float32)
+    return frozen(values)
+
+
+def frozen(array: npt.ArrayLike) -> Array:
+    """A read-only, C-contiguous float32 view; a copy only where the input is none."""
+    view = np.ascontiguousarray(array, dtype=np.float32).view()
+    view.flags.writeable = False
+    return view
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A network with its learned numbers. Never changed in place.
+
+    Attributes:
+        network: layers, shapes, text.
+        arrays: exactly the network's slots in file order, under "<layer>.<array>"; each
+            float32, C-contiguous, read-only.
+        header: of the weights file.
+        names: class names; empty where there are none.
+        initial_layers: layers whose arrays hold initial values, since no file gave them.
+    """
+
+    network: Network
+    arrays: Arrays
+    header: Header
+    names: tuple[str, ...] = ()
+    initial_layers: tuple[int, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        """Check that the arrays are the network's."""
+        if isinstance(self.arrays, InitialArrays):
+            return
+        needed = list(self.network.keyed_slots())
+        if list(self.arrays) != [key for key, _, _ in needed]:
+            names = {key for key, _, _ in needed}
+            raise DarkconvError(
+                "the arrays are not the network's",
+                expected=f"{sorted(names - set(self.arrays))[:3]} too",
+                found=sorted(set(self.arrays) - names)[:3],
+            )
+        for key, _, slot in needed:
+            check_array(key, self.arrays[key], slot)
+
+    @property
+    def dialect(self) -> Dialect:
+        """Whose rules hold."""
+        return self.network.dialect
+
+    def class_name(self, index: int) -> str:
+        """Name of a class, or its number where the model has no name for it."""
+        return self.names[index] if index < len(self.names) else str(index)
+
+    def with_input_size(self, width: int, height: int) -> "Model":
+        """The same model for pictures of another size: see `Network.with_input_size`."""
+        return replace(self, network=self.network.with_input_size(width, height))
+
+
+def check_array(key: str, array: Array, slot: Slot) -> None:
+    """Raise DarkconvError unless an array fits its slot."""
+    if array.shape != slot.shape or array.dtype != np.float32:
+        raise DarkconvError(
+            f"{key}: expected float32 {slot.shape}, found {array.dtype} {array.shape}"
+        )
+
+
+def replace_arrays(model: Model, arrays: Mapping[str, npt.ArrayLike]) -> Model:
+    """A new model in which some arrays are others.
+
+    Args:
+        model: is not changed.
+        arrays: by "<layer>.<array>"; converted to float32.
+
+    Raises:
+        DarkconvError: a key that the network does not have, or another shape.
+    """
+    known = {key: slot for key, _, slot in model.network.keyed_slots()}
+    changed = dict(model.arrays)
+    for key, values in arrays.items():
+        if key not in known:
+            raise DarkconvError(f"the network has no array {key!r}")
+        array = frozen(values)
+        check_array(key, array, known[key])
+        changed[key] = array
+    return replace(model, arrays=changed)

@@ -1,0 +1,116 @@
+"""The [net] section."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from darkconv.core.dialect import ALEXEYAB, PJREDDIE, Dialect
+from darkconv.core.options import Floats, Ints, Notes, option, read_options
+from darkconv.core.section import Line
+from darkconv.core.shape import FlatShape, Shape
+from darkconv.errors import Where
+
+POLICIES = ("constant", "random", "poly", "step", "exp", "sigmoid", "steps", "sgdr")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetOptions:
+    """What [net] says: the input, how pictures are fitted, and how C would train.
+
+    Defaults: golden/DIALECTS.md, appendix.
+    """
+
+    dialect: Dialect
+
+    height: int = option(0, minimum=0)
+    width: int = option(0, minimum=0)
+    channels: int = option(0, minimum=0)
+    inputs: int = option(lambda o: o["height"] * o["width"] * o["channels"], minimum=0)
+    letter_box: bool = option(False, only=ALEXEYAB)
+
+    batch: int = option(1, minimum=1)
+    subdivisions: int = option(1, minimum=1)
+    time_steps: int = option(1, minimum=1)
+    learning_rate: float = option(0.001)
+    momentum: float = option(0.9)
+    decay: float = option(0.0001)
+    adam: bool = option(False)
+    B1: float = option(0.9)
+    B2: float = option(0.999)
+    eps: float = option(1e-6, pjreddie=1e-7)
+    max_crop: int = option(lambda o: 2 * o["width"])
+    min_crop: int = option(lambda o: o["width"])
+    angle: float = option(0.0)
+    aspect: float = option(1.0)
+    saturation: float = option(1.0)
+    exposure: float = option(1.0)
+    hue: float = option(0.0)
+    policy: str = option("constant", choices=POLICIES)
+    burn_in: int = option(0)
+    power: float = option(4.0)
+    step: int = option(1)
+    scale: float = option(1.0)
+    steps: Ints = option(())
+    scales: Floats = option(())
+    gamma: float = option(1.0)
+    max_batches: int = option(0)
+
+    notruth: bool = option(False, only=PJREDDIE, training=True)
+    random: bool = option(False, only=PJREDDIE, training=True)
+    max_ratio: float = option(0.0, only=PJREDDIE, training=True)
+    min_ratio: float = option(0.0, only=PJREDDIE, training=True)
+    center: bool = option(False, only=PJREDDIE, training=True)
+    clip: float = option(0.0, only=PJREDDIE, training=True)
+
+    learning_rate_min: float = option(1e-05, only=ALEXEYAB, training=True)
+    sgdr_cycle: int = option(lambda o: o["max_batches"], only=ALEXEYAB, training=True)
+    sgdr_mult: int = option(2, only=ALEXEYAB, training=True)
+    seq_scales: Floats = option((), only=ALEXEYAB, training=True)
+    track: int = option(0, only=ALEXEYAB, training=True)
+    augment_speed: int = option(2, only=ALEXEYAB, training=True)
+    sequential_subdivisions: int = option(lambda o: o["subdivisions"], only=ALEXEYAB, training=True)
+    try_fix_nan: int = option(0, only=ALEXEYAB, training=True)
+    weights_reject_freq: int = option(0, only=ALEXEYAB, training=True)
+    equidistant_point: int = option(0, only=ALEXEYAB, training=True)
+    badlabels_rejection_percentage: float = option(0.0, only=ALEXEYAB, training=True)
+    num_sigmas_reject_badlabels: float = option(0.0, only=ALEXEYAB, training=True)
+    ema_alpha: float = option(0.0, only=ALEXEYAB, training=True)
+    use_cuda_graph: int = option(0, only=ALEXEYAB, training=True)
+    loss_scale: float = option(1.0, only=ALEXEYAB, training=True)
+    dynamic_minibatch: int = option(0, only=ALEXEYAB, training=True)
+    optimized_memory: int = option(0, only=ALEXEYAB, training=True)
+    workspace_size_limit_MB: int = option(1024, only=ALEXEYAB, training=True)
+    flip: int = option(1, only=ALEXEYAB, training=True)
+    blur: int = option(0, only=ALEXEYAB, training=True)
+    gaussian_noise: int = option(0, only=ALEXEYAB, training=True)
+    mixup: int = option(0, only=ALEXEYAB, training=True)
+    cutmix: int = option(0, only=ALEXEYAB, training=True)
+    mosaic: int = option(0, only=ALEXEYAB, training=True)
+    mosaic_bound: int = option(0, only=ALEXEYAB, training=True)
+    contrastive: int = option(0, only=ALEXEYAB, training=True)
+    contrastive_jit_flip: int = option(0, only=ALEXEYAB, training=True)
+    contrastive_color: int = option(0, only=ALEXEYAB, training=True)
+    unsupervised: int = option(0, only=ALEXEYAB, training=True)
+    label_smooth_eps: float = option(0.0, only=ALEXEYAB, training=True)
+    resize_step: int = option(32, only=ALEXEYAB, training=True)
+    attention: int = option(0, only=ALEXEYAB, training=True)
+    adversarial_lr: float = option(0.0, only=ALEXEYAB, training=True)
+    max_chart_loss: float = option(20.0, only=ALEXEYAB, training=True)
+    show_receptive_field: int = option(0, only=ALEXEYAB, training=True)
+
+    @classmethod
+    def read(cls, lines: Mapping[str, Line], dialect: Dialect, where: Where, notes: Notes) -> Self:
+        """The typed view of the section's options."""
+        return cls(dialect=dialect, **read_options(cls, lines, dialect, where, notes))
+
+    @property
+    def input_shape(self) -> Shape:
+        """(channels, height, width), or a vector where only `inputs` is given."""
+        if self.height and self.width and self.channels:
+            return Shape(self.channels, self.height, self.width)
+        return FlatShape.of(self.inputs)
+
+    @property
+    def letterboxes(self) -> bool:
+        """Whether the detector keeps a picture's proportions by adding a border."""
+        return self.dialect.letterboxes or self.letter_box

@@ -1,0 +1,269 @@
+"""What a cfg says: net options and layers in order, with sources and shapes. No arrays."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from darkconv.core.dialect import Dialect
+from darkconv.core.net import NetOptions
+from darkconv.core.options import Notes
+from darkconv.core.section import Config, Section
+from darkconv.core.shape import Shape, Shapes
+from darkconv.core.spec import HeadSpec, LayerSpec, Slot, Slots, spec_class
+from darkconv.core.tree import Tree
+from darkconv.errors import CfgError, DarkconvError, GraphError, Where
+
+NETWORK_INPUT = -1
+"""The index under which layers read the network's input."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer in its place.
+
+    Attributes:
+        index: as Darknet counts: 0 follows [net].
+        section: its text.
+        spec: the typed view of that text.
+        sources: the layers it reads; -1 is the network input.
+        in_shapes: their output shapes.
+        out_shape: its own.
+        tree: the class tree that `tree=` names, where the file was found.
+        shared: the layer whose arrays it uses in place of its own.
+    """
+
+    index: int
+    section: Section
+    spec: LayerSpec
+    sources: tuple[int, ...]
+    in_shapes: Shapes
+    out_shape: Shape
+    tree: Tree | None = None
+    shared: int | None = None
+
+    @property
+    def type(self) -> str:
+        """The layer type, aliases resolved: `convolutional` for `[conv]`."""
+        return self.spec.type
+
+    @cached_property
+    def slots(self) -> Slots:
+        """Its learned arrays in file order."""
+        slots = self.spec.slots(self.in_shapes)
+        if self.spec.dontload:
+            return tuple(replace(slot, stored=0) for slot in slots)
+        return slots
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulate operations of one pass on one picture."""
+        return self.spec.macs(self.in_shapes, self.out_shape)
+
+    @property
+    def parameters(self) -> int:
+        """Number of learned values."""
+        return sum(slot.count for slot in self.slots)
+
+
+@dataclass(frozen=True)
+class Network:
+    """Layers in file order: `layers[i].index == i`, every source stands before its reader."""
+
+    config: Config
+    dialect: Dialect
+    options: NetOptions
+    layers: tuple[Layer, ...]
+    trees: Mapping[str, Tree] = field(default_factory=dict)
+
+    @property
+    def input_shape(self) -> Shape:
+        """(channels, height, width) of a picture, or a vector's length."""
+        return self.options.input_shape
+
+    @property
+    def shapes(self) -> Shapes:
+        """Output shape of each layer."""
+        return tuple(layer.out_shape for layer in self.layers)
+
+    @property
+    def file(self) -> str:
+        """Name of the cfg for messages."""
+        return self.config.file or "<cfg>"
+
+    def keyed_slots(self) -> Iterator[tuple[str, Layer, Slot]]:
+        """All arrays in file order: key "<layer>.<array>", layer, slot."""
+        for layer in self.layers:
+            for slot in layer.slots:
+                yield f"{layer.index}.{slot.name}", layer, slot
+
+    @cached_property
+    def consumers(self) -> Mapping[int, tuple[int, ...]]:
+        """For each layer (and -1, the input) the layers that read it."""
+        found: dict[int, list[int]] = {i: [] for i in range(NETWORK_INPUT, len(self.layers))}
+        for layer in self.layers:
+            for source in dict.fromkeys(layer.sources):
+                found[source].append(layer.index)
+        return {index: tuple(readers) for index, readers in found.items()}
+
+    @property
+    def heads(self) -> tuple[Layer, ...]:
+        """The layers that predict: yolo, Gaussian_yolo, region, detection or softmax."""
+        return tuple(layer for layer in self.layers if isinstance(layer.spec, HeadSpec))
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """Layers whose values are the network's result: the heads, else the last real layer."""
+        heads = tuple(layer.index for layer in self.heads)
+        if heads:
+            return heads
+        index = len(self.layers) - 1
+        while index > 0 and self.layers[index].type in ("cost", "contrastive", "empty"):
+            index = self.layers[index].sources[0]
+        return (index,)
+
+    def where(self, index: int, option: str | None = None) -> Where:
+        """The place of layer `index`, or of one of its options, in the cfg."""
+        section = self.layers[index].section
+        line = section.options().get(option or "")
+        return Where(
+            file=self.file,
+            line=(line.number if line else section.number) or None,
+            layer=index,
+            section=section.name,
+            option=option,
+        )
+
+    def with_config(self, config: Config) -> "Network":
+        """The network that an edited text describes, read in the same dialect."""
+        return build_network(config, self.dialect, trees=self.trees, notes=Notes())
+
+    def with_input_size(self, width: int, height: int) -> "Network":
+        """The same network for pictures of another size, as if its cfg said so.
+
+        Raises:
+            GraphError: the size changes an array (a connected layer behind a map), or shapes
+                no longer meet.
+        """
+        if not self.input_shape.is_map:
+            raise GraphError(f"{self.file}: has no picture as input, so no size to change")
+        if (self.input_shape.w, self.input_shape.h) == (width, height):
+            return self
+        values = {"width": width, "height": height}
+        changed = self.with_config(self.config.with_section(0, values))
+        for (key, layer, old), (_, _, new) in zip(
+            self.keyed_slots(), changed.keyed_slots(), strict=True
+        ):
+            if old.shape != new.shape:
+                raise GraphError(
+                    f"input size {width}x{height} does not fit: {key} would change its shape",
+                    where=self.where(layer.index),
+                    expected=old.shape,
+                    found=new.shape,
+                )
+        return changed
+
+
+def build_network(
+    config: Config,
+    dialect: Dialect,
+    *,
+    trees: Mapping[str, Tree] | None = None,
+    notes: Notes | None = None,
+) -> Network:
+    """Read all sections, resolve sources and infer shapes.
+
+    Args:
+        config: the cfg's text.
+        dialect: whose rules to read it by.
+        trees: class trees by the value of `tree=`.
+        notes: collects what is odd; warned about at once if not given.
+
+    Raises:
+        CfgError: a section or option that cannot be read.
+        GraphError: a source that does not exist, or shapes that do not meet.
+    """
+    trees = trees or {}
+    found = Notes() if notes is None else notes
+    net, *sections = config.sections
+    where = Where(file=config.file, line=net.number, section=net.name)
+    options = NetOptions.read(net.options(), dialect, where, found)
+    if not options.input_shape.size:
+        raise CfgError(
+            "the input has no size",
+            where=where,
+            expected="height, width and channels, or inputs",
+            found=str(options.input_shape),
+        )
+    layers: list[Layer] = []
+    for index, section in enumerate(sections):
+        here = Where(file=config.file, line=section.number, layer=index, section=section.name)
+        spec = spec_class(section.name, dialect, here).read(section.options(), dialect, here, found)
+        try:
+            layers.append(_place(index, section, spec, layers, options.input_shape, trees))
+        except DarkconvError as error:
+            raise error.at(_option_line(error.where, section).inside(here)) from None
+    if notes is None:
+        found.log()
+    return Network(config, dialect, options, tuple(layers), trees)
+
+
+def _option_line(where: Where, section: Section) -> Where:
+    line = section.options().get(where.option or "")
+    return replace(where, line=line.number or None) if line else where
+
+
+def _place(
+    index: int,
+    section: Section,
+    spec: LayerSpec,
+    before: list[Layer],
+    input_shape: Shape,
+    trees: Mapping[str, Tree],
+) -> Layer:
+    sources = spec.sources(index)
+    for source in sources:
+        if not NETWORK_INPUT <= source < index:
+            raise GraphError(expected=f"a source layer from 0 to {index - 1}", found=source)
+    shapes = tuple(input_shape if s == NETWORK_INPUT else before[s].out_shape for s in sources)
+    if spec.needs_map and not all(shape.is_map for shape in shapes):
+        flat = next(s for s, shape in zip(sources, shapes, strict=True) if not shape.is_map)
+        raise GraphError(
+            expected="a map of rows and columns as input",
+            found=f"the plain vector of {_name(flat, before)}",
+        )
+    out = spec.infer_shape(shapes)
+    if min(out) < 1:
+        raise GraphError(
+            "nothing is left of the map",
+            found=f"{out} from an input of {' and '.join(map(str, shapes))}",
+            hint="the network input is too small for this cfg",
+        )
+    tree = trees.get(getattr(spec, "tree", ""))
+    placed = Layer(index, section, spec, sources, shapes, out, tree)
+    shared = spec.shared_layer(index)
+    return placed if shared is None else replace(placed, shared=_lender(placed, shared, before))
+
+
+def _lender(borrower: Layer, index: int, before: list[Layer]) -> int:
+    """The layer that owns the arrays which `borrower` shares."""
+    if not 0 <= index < borrower.index or before[index].type != borrower.type:
+        raise GraphError(
+            where=Where(option="share_index"),
+            expected=f"an earlier [{borrower.type}] layer",
+            found=_name(index, before) if 0 <= index < borrower.index else index,
+        )
+    lender = before[index]
+    if lender.shared is not None:
+        return lender.shared
+    needed = borrower.spec.borrowed_slots(borrower.in_shapes)
+    if [(s.name, s.shape) for s in needed] != [(s.name, s.shape) for s in lender.slots]:
+        raise GraphError(
+            where=Where(option="share_index"),
+            expected="a layer with arrays of the same shapes",
+            found=_name(index, before),
+        )
+    return index
+
+
+def _name(index: int, before: list[Layer]) -> str:
+    return "the input" if index == NETWORK_INPUT else f"layer {index} [{before[index].type}]"

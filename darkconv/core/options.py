@@ -1,0 +1,243 @@
+"""One cfg option with type, default and bounds; a section's lines -> typed values."""
+
+import dataclasses
+import difflib
+import functools
+import logging
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, get_args, get_origin, get_type_hints
+
+from darkconv.core.dialect import PJREDDIE, Dialect
+from darkconv.core.section import Line
+from darkconv.errors import OptionError, Where
+
+Ints = tuple[int, ...]
+Floats = tuple[float, ...]
+Resolver = Callable[[str, Dialect], tuple[str, str]]
+
+logger = logging.getLogger("darkconv")
+
+_INT = re.compile(r"[+-]?\d+")
+_FLOAT = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+_INT_LIMIT = 2**31 - 1  # Darknet's int
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """What is known of one option: see `option`."""
+
+    default: Any
+    key: str | None
+    minimum: float | None
+    maximum: float | None
+    choices: tuple[str, ...]
+    resolve: Resolver | None
+    only: Dialect | None
+    pjreddie: Any
+    training: bool
+    required: bool
+    tells_dialect: bool
+
+    def default_for(self, dialect: Dialect) -> Any:
+        """The value where the cfg says nothing; a callable takes the values read before it."""
+        if self.pjreddie is not None and dialect == PJREDDIE:
+            return self.pjreddie
+        return self.default
+
+
+def option(
+    default: Any,
+    *,
+    key: str | None = None,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] = (),
+    resolve: Resolver | None = None,
+    only: Dialect | None = None,
+    pjreddie: Any = None,
+    training: bool = False,
+    required: bool = False,
+    tells_dialect: bool = True,
+) -> Any:
+    """Declare a field of a spec that is read from the cfg.
+
+    Args:
+        default: Darknet's own default, or a function of the values of the other options.
+        key: the option's name in the cfg, where a Python field cannot have it.
+        minimum: least value allowed.
+        maximum: largest value allowed.
+        choices: names that are known; another one is warned about and kept.
+        resolve: for names that stand for another one: text and dialect -> the name that acts,
+            and a note for the user or "".
+        only: the dialect that reads the option; the other one ignores it.
+        pjreddie: the default in that dialect, where it differs.
+        training: True where the value has no influence on inference.
+        required: the cfg has to have it.
+        tells_dialect: False where files of the dialect that ignores it have it all the same.
+    """
+    info = Option(
+        default,
+        key,
+        minimum,
+        maximum,
+        choices,
+        resolve,
+        only,
+        pjreddie,
+        training,
+        required,
+        tells_dialect,
+    )
+    return dataclasses.field(metadata={"option": info})
+
+
+Field = tuple[str, Any, Option]
+
+
+@functools.cache
+def option_table(spec: type) -> dict[str, Field]:
+    """Field name, type and declaration of each option of a spec class, by cfg key."""
+    hints = get_type_hints(spec)
+    return {
+        info.key or field.name: (field.name, hints[field.name], info)
+        for field in dataclasses.fields(spec)
+        if (info := field.metadata.get("option")) is not None
+    }
+
+
+@functools.cache
+def _defaults(spec: type, dialect: Dialect) -> dict[str, Any]:
+    return {name: info.default_for(dialect) for name, _, info in option_table(spec).values()}
+
+
+class Notes:
+    """What a user should know about a cfg that is odd but legal; told once for each kind."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._found: dict[tuple[str | None, str | None, str], list[Where]] = {}
+
+    def add(self, where: Where, text: str) -> None:
+        """Remember a finding."""
+        self._found.setdefault((where.section, where.option, text), []).append(where)
+
+    def log(self) -> None:
+        """Warn of each finding, with its first place and the number of further ones."""
+        for (_, _, text), places in self._found.items():
+            more = f" (and {len(places) - 1} more like it)" if len(places) > 1 else ""
+            logger.warning("%s: %s%s", places[0], text, more)
+
+
+def read_options(
+    spec: type, lines: Mapping[str, Line], dialect: Dialect, where: Where, notes: Notes
+) -> dict[str, Any]:
+    """Field values of a spec class from the lines of a section.
+
+    Options that nobody reads are noted and left alone.
+
+    Raises:
+        OptionError: a value that is no number where one is needed, is out of bounds, or is
+            missing where the layer cannot do without it.
+    """
+    table = option_table(spec)
+    values = dict(_defaults(spec, dialect))
+    for key, line in lines.items():
+        known = table.get(key)
+        if known is None or (known[2].only and known[2].only != dialect):
+            _note_unread(known, table, dialect, _place(line, where), notes)
+        elif line.value is None:
+            notes.add(_place(line, where), "has no value, ignored")
+        else:
+            name, kind, info = known
+            values[name] = _Reader(line, where, notes, dialect).value(kind, info)
+    for name, value in values.items():
+        if callable(value):
+            values[name] = value(values)
+    for key, (_, _, info) in table.items():
+        if info.required and (key not in lines or lines[key].value is None):
+            raise OptionError("is missing", where=Where(option=key).inside(where))
+    return values
+
+
+def _place(line: Line, where: Where) -> Where:
+    return dataclasses.replace(where, line=line.number or None, option=line.key)
+
+
+def _note_unread(
+    known: Field | None, table: Mapping[str, Field], dialect: Dialect, place: Where, notes: Notes
+) -> None:
+    if known is None:
+        notes.add(place, "unknown option, ignored" + suggestion(place.option or "", table))
+    elif not known[2].training:
+        notes.add(place, f"not read in the {dialect} dialect, ignored")
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """`; did you mean ...?` with the nearest known word, or nothing."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+class _Reader:
+    """Reads the value of one line as C would."""
+
+    def __init__(self, line: Line, where: Where, notes: Notes, dialect: Dialect) -> None:
+        self.line = line
+        self.where = where
+        self.notes = notes
+        self.dialect = dialect
+
+    def value(self, kind: Any, info: Option) -> Any:
+        text = self.line.value or ""
+        if kind is str:
+            return self._name(text, info)
+        if get_origin(kind) is tuple:
+            return self._list(text, get_args(kind)[0])
+        number = self._number(text, float if kind is float else int)
+        low, high = info.minimum, info.maximum
+        if (low is not None and number < low) or (high is not None and number > high):
+            raise self._error(_bounds(low, high), text)
+        return bool(number) if kind is bool else number
+
+    def _name(self, text: str, info: Option) -> str:
+        if info.resolve:
+            text, note = info.resolve(text, self.dialect)
+            if note:
+                self._note(note)
+        elif info.choices and text not in info.choices:
+            self._note(f"unknown name {text!r}{suggestion(text, info.choices)}")
+        return text
+
+    def _list(self, text: str, kind: type) -> tuple[Any, ...]:
+        items = text.split("#", 1)[0].split(",")
+        if len(items) > 1 and not items[-1] and kind is float:
+            self._note("ends with a comma, ignored")
+            items.pop()
+        return tuple(self._number(item, kind) for item in items)
+
+    def _number(self, text: str, kind: type) -> Any:
+        """The number at the start counts, the rest does not, as for atoi and atof."""
+        match = (_INT if kind is int else _FLOAT).match(text)
+        if not match:
+            raise self._error("a whole number" if kind is int else "a number", text or "nothing")
+        rest = text[match.end() :]
+        if rest and not rest.startswith("#"):
+            self._note(f"{text!r} is read as {match[0]}")
+        number = kind(match[0])
+        if not math.isfinite(number) or (kind is int and abs(number) > _INT_LIMIT):
+            raise self._error("a number that C can hold", text)
+        return number
+
+    def _note(self, text: str) -> None:
+        self.notes.add(_place(self.line, self.where), text)
+
+    def _error(self, expected: str, found: str) -> OptionError:
+        return OptionError(where=_place(self.line, self.where), expected=expected, found=found)
+
+
+def _bounds(low: float | None, high: float | None) -> str:
+    if high is None:
+        return f"{low} or more"
+    return f"{high} or less" if low is None else f"{low} to {high}"

@@ -1,0 +1,137 @@
+"""The text of a cfg as immutable data: what is not edited prints exactly as it was read."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+_BLANKS = str.maketrans("", "", " \t\r\n")
+_EDITABLE_VALUE = re.compile(r"^([^=]*=[ \t]*)([^#\r\n]*?)([ \t]*(?:#[^\r\n]*)?[\r\n]*)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a cfg.
+
+    Attributes:
+        raw: the text as read, with its line ending.
+        number: counted from 1; 0 for a line that was added.
+        key: what stands before the first `=`, all blanks removed; None for blank lines,
+            comments and section headers.
+        value: what stands after it, blanks removed, comment included as in C; None where
+            there is no `=` or nothing behind it.
+    """
+
+    raw: str
+    number: int
+    key: str | None = None
+    value: str | None = None
+
+    @classmethod
+    def parse(cls, raw: str, number: int) -> "Line":
+        """Read an option, comment or blank line as Darknet's `read_option` does."""
+        text = strip_blanks(raw)
+        if not text or text[0] in "#;":
+            return cls(raw, number)
+        key, _, value = text.partition("=")
+        return cls(raw, number, key, value or None)
+
+    def with_value(self, value: str) -> "Line":
+        """The same line, spacing and comment kept, with another value."""
+        match = _EDITABLE_VALUE.match(self.raw)
+        raw = f"{match[1]}{value}{match[3]}" if match else f"{self.key}={value}{self.ending}"
+        return Line.parse(raw, self.number)
+
+    def ended(self, ending: str) -> "Line":
+        """The same line, closed with `ending` if it was the last of a file without one."""
+        return self if self.ending else replace(self, raw=self.raw + ending)
+
+    @property
+    def ending(self) -> str:
+        """The line ending: a newline, carriage return and newline, or nothing."""
+        return self.raw[len(self.raw.rstrip("\r\n")) :]
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A `[header]` and the lines below it, blank lines and comments included."""
+
+    name: str
+    header: Line
+    lines: tuple[Line, ...]
+
+    @property
+    def number(self) -> int:
+        """Line number of the header."""
+        return self.header.number
+
+    def options(self) -> dict[str, Line]:
+        """The line of each key; of repeated keys the first counts, as in Darknet."""
+        found: dict[str, Line] = {}
+        for line in self.lines:
+            if line.key is not None and line.key not in found:
+                found[line.key] = line
+        return found
+
+    def get(self, key: str) -> str | None:
+        """The value of `key`, or None."""
+        line = self.options().get(key)
+        return line.value if line else None
+
+    def set(self, values: Mapping[str, object]) -> "Section":
+        """A section whose named options have new values; only their lines differ.
+
+        A key that is not there is added behind the last option.
+        """
+        section = self
+        for key, value in values.items():
+            section = section._with_option(key, format_value(value))
+        return section
+
+    def _with_option(self, key: str, text: str) -> "Section":
+        lines = list(self.lines)
+        at = next((i for i, line in enumerate(lines) if line.key == key), None)
+        if at is None:
+            return self._with_added(key, text)
+        lines[at] = lines[at].with_value(text)
+        return replace(self, lines=tuple(lines))
+
+    def _with_added(self, key: str, text: str) -> "Section":
+        ending = self.header.ending or "\n"
+        last = max((i for i, line in enumerate(self.lines) if line.key is not None), default=-1)
+        above, below = self.lines[: last + 1], self.lines[last + 1 :]
+        header = self.header if above else self.header.ended(ending)
+        if above:
+            above = (*above[:-1], above[-1].ended(ending))
+        added = Line.parse(f"{key}={text}{ending}", 0)
+        return replace(self, header=header, lines=(*above, added, *below))
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole cfg: `sections[0]` is [net], `sections[i + 1]` is layer i."""
+
+    file: str | None
+    lead: tuple[Line, ...]
+    sections: tuple[Section, ...]
+
+    def with_section(self, index: int, values: Mapping[str, object]) -> "Config":
+        """A config in which options of `sections[index]` are set."""
+        sections = list(self.sections)
+        sections[index] = sections[index].set(values)
+        return replace(self, sections=tuple(sections))
+
+
+def strip_blanks(text: str) -> str:
+    """Remove every space, tab, CR and LF, also inside, as Darknet's `strip` does."""
+    return text.translate(_BLANKS)
+
+
+def format_value(value: object) -> str:
+    """A value as it is written into a cfg: lists with commas, flags as 0 and 1."""
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    if isinstance(value, (tuple, list)):
+        return ",".join(format_value(item) for item in value)
+    return str(value)

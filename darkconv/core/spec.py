@@ -1,0 +1,232 @@
+"""LayerSpec: the questions that every layer type answers, and the table of types.
+
+A spec is the typed view of one cfg section. It knows its dialect, because a few rules differ;
+it knows no other layer: shapes of its inputs are handed in.
+"""
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from darkconv.core.dialect import ALEXEYAB, PJREDDIE, Dialect
+from darkconv.core.options import Notes, option, read_options
+from darkconv.core.section import Line
+from darkconv.core.shape import Shape, Shapes
+from darkconv.errors import UnknownSectionError, Where
+
+Ties = npt.NDArray[np.int64]
+"""(out_channels, k): row i holds the input channels that output i is bound to; see `ties`."""
+
+
+@dataclass(frozen=True)
+class Initial:
+    """How Darknet fills an array before training: mean + spread * noise.
+
+    `noise` is "none", "uniform" (in [-1, 1)) or "normal" (deviation 1).
+    """
+
+    mean: float = 0.0
+    spread: float = 0.0
+    noise: str = "none"
+
+
+ZERO = Initial()
+ONE = Initial(mean=1.0)
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One learned array of a layer.
+
+    Attributes:
+        name: Darknet's own, `biases`, `scales`, `rolling_mean`, `rolling_variance` or
+            `weights`, behind a sub-layer's name and a dot in recurrent layers.
+        shape: as in memory after loading.
+        initial: values before training.
+        order: "plain", "flipped" (the file holds the transposed (shape[0], rest) matrix) or
+            "dense" (it does so where the header's version says so).
+        stored: how many of the leading entries along the first axis the file holds; None for
+            all of them.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    initial: Initial = ZERO
+    order: str = "plain"
+    stored: int | None = None
+
+    @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """Shape of the part that a weights file holds."""
+        return self.shape if self.stored is None else (self.stored, *self.shape[1:])
+
+    @property
+    def stored_count(self) -> int:
+        """Number of values in a weights file."""
+        return int(np.prod(self.stored_shape, dtype=np.int64))
+
+    @property
+    def count(self) -> int:
+        """Number of values."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+
+Slots = tuple[Slot, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerSpec:
+    """One layer type; the defaults fit a one-input layer without arrays.
+
+    The options declared here are read in every section. Those that only steer training in C
+    are kept because fine-tuning reads them.
+    """
+
+    type: ClassVar[str] = ""
+    fixes_inputs: ClassVar[bool] = False
+    """The number of input channels carries meaning and cannot be cut."""
+    needs_map: ClassVar[bool] = False
+    """Cannot stand after a layer without rows and columns."""
+
+    dialect: Dialect
+
+    dontload: bool = option(False)
+    dontloadscales: bool = option(False)
+    numload: int = option(0, minimum=0, only=PJREDDIE)
+    onlyforward: int = option(0, training=True)
+    stopbackward: int = option(0, training=True)
+    learning_rate: float = option(1.0, training=True)
+    truth: bool = option(False, only=PJREDDIE, training=True)
+    dontsave: bool = option(False, only=PJREDDIE, training=True)
+    smooth: float = option(0.0, only=PJREDDIE, training=True)
+    clip: float = option(0.0, only=ALEXEYAB, training=True)
+    dont_update: bool = option(False, only=ALEXEYAB, training=True)
+    burnin_update: int = option(0, only=ALEXEYAB, training=True)
+    train_only_bn: bool = option(False, only=ALEXEYAB, training=True)
+
+    @classmethod
+    def read(cls, lines: Mapping[str, Line], dialect: Dialect, where: Where, notes: Notes) -> Self:
+        """The typed view of a section's options."""
+        return cls(dialect=dialect, **read_options(cls, lines, dialect, where, notes))
+
+    @classmethod
+    def make(cls, dialect: Dialect, **options: Any) -> Self:
+        """A spec with Darknet's defaults, for layers inside other layers."""
+        values = read_options(cls, {}, dialect, Where(section=cls.type), Notes())
+        return cls(dialect=dialect, **{**values, **options})
+
+    def sources(self, index: int) -> tuple[int, ...]:
+        """Layers that layer `index` reads, as absolute indices; -1 is the network input."""
+        return (index - 1,)
+
+    def shared_layer(self, index: int) -> int | None:
+        """The earlier layer whose arrays layer `index` uses instead of its own."""
+        return None
+
+    def borrowed_slots(self, inputs: Shapes) -> Slots:
+        """What a layer with a `shared_layer` takes from it."""
+        return ()
+
+    def infer_shape(self, inputs: Shapes) -> Shape:
+        """Output shape.
+
+        Raises:
+            GraphError: the inputs do not fit this layer.
+        """
+        return inputs[0]
+
+    def slots(self, inputs: Shapes) -> Slots:
+        """The learned arrays in file order."""
+        return ()
+
+    def ties(self, inputs: Shapes) -> Ties:
+        """Which input channels each output channel lives and dies with.
+
+        Returns: (out_channels, k) indices into the input channels, counted over the inputs
+        laid end to end, -1 for none. k = 0 means that the layer makes new channels.
+        """
+        return np.arange(inputs[0].c).reshape(-1, 1)
+
+    def macs(self, inputs: Shapes, output: Shape) -> int:
+        """Multiply-accumulate operations of one forward pass on one picture."""
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadSpec(LayerSpec):
+    """A layer that turns features into predictions: what class slicing has to know of it."""
+
+    fixes_inputs = True
+
+    def num_classes(self, inputs: Shapes) -> int:
+        """Number of classes predicted."""
+        raise NotImplementedError
+
+    def class_rows(self, inputs: Shapes, keep: Sequence[int]) -> npt.NDArray[np.int64]:
+        """Which input channels a head for the kept classes reads, in its order.
+
+        Of plain vectors: which values.
+        """
+        raise NotImplementedError
+
+    def class_options(self, keep: Sequence[int]) -> Mapping[str, object]:
+        """The options to edit for a head of the kept classes."""
+        return {}
+
+
+S = TypeVar("S", bound=type[LayerSpec])
+
+LAYER_TYPES: dict[str, type[LayerSpec]] = {}
+_ONLY: dict[str, Dialect] = {}
+
+
+def layer(name: str, *aliases: str, only: Dialect | None = None) -> Callable[[S], S]:
+    """Register a spec class under its section names; `only` names the dialect that has it."""
+
+    def register(spec: S) -> S:
+        spec.type = name
+        for section in (name, *aliases):
+            if section in LAYER_TYPES:
+                raise ValueError(f"[{section}] is registered twice")
+            LAYER_TYPES[section] = spec
+            if only:
+                _ONLY[section] = only
+        return spec
+
+    return register
+
+
+def only_dialect(section: str) -> Dialect | None:
+    """The one dialect that knows a section type, or None where both or neither do."""
+    return _ONLY.get(section)
+
+
+def spec_class(section: str, dialect: Dialect, where: Where) -> type[LayerSpec]:
+    """The spec class of a section type.
+
+    Raises:
+        UnknownSectionError: no Darknet knows it, or this dialect does not.
+    """
+    spec = LAYER_TYPES.get(section)
+    if spec is None:
+        raise UnknownSectionError(
+            where=where, expected="a Darknet layer type", found=f"[{section}]", hint=_near(section)
+        )
+    only = only_dialect(section)
+    if only and only != dialect:
+        raise UnknownSectionError(
+            f"exists only in the {only} dialect, and {dialect} was asked for", where=where
+        )
+    return spec
+
+
+def _near(section: str) -> str | None:
+    if not section.replace("_", "").isalnum():
+        return "nothing may follow the ] of a section header"
+    lower = {name.lower(): name for name in LAYER_TYPES}
+    near = difflib.get_close_matches(section.lower(), lower, n=1)
+    return f"did you mean [{lower[near[0]]}]?" if near else None

@@ -1,0 +1,41 @@
+"""A hierarchy of classes, as YOLO9000 uses it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Classes whose parents precede them; brothers and sisters stand next to each other.
+
+    Attributes:
+        names: one name per class.
+        parents: index of each class's parent, -1 for a root.
+    """
+
+    names: tuple[str, ...]
+    parents: tuple[int, ...]
+
+    @cached_property
+    def groups(self) -> tuple[tuple[int, int], ...]:
+        """(first, count) of each run of classes with the same parent: one softmax each."""
+        starts = [
+            i for i, parent in enumerate(self.parents) if i == 0 or parent != self.parents[i - 1]
+        ]
+        ends = [*starts[1:], len(self.parents)]
+        return tuple((start, end - start) for start, end in zip(starts, ends, strict=True))
+
+    def hierarchical(self, conditional: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Absolute probabilities: p[j] *= p[parent[j]], parents first.
+
+        Args:
+            conditional: (..., classes) probabilities within each group.
+        """
+        absolute = conditional.copy()
+        for index, parent in enumerate(self.parents):
+            if parent >= 0:
+                absolute[..., index] *= absolute[..., parent]
+        return absolute

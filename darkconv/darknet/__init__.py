@@ -1,0 +1,1 @@
+"""Darknet's own files: cfg, weights, names, data, tree and map."""

@@ -1,0 +1,154 @@
+"""Names, data, tree and map files."""
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from darkconv.core.tree import Tree
+from darkconv.errors import DatasetError, Where
+from darkconv.files import PathLike
+
+logger = logging.getLogger("darkconv")
+
+HIDDEN = "dont_show"
+"""Mark in front of a class name that AlexeyAB's program computes but does not draw."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """Class names in the order of the network's classes.
+
+    Attributes:
+        names: without marks.
+        hidden: indices of those marked `dont_show`.
+    """
+
+    names: tuple[str, ...]
+    hidden: frozenset[int] = frozenset()
+
+    @property
+    def shown(self) -> tuple[int, ...]:
+        """Indices of the classes without the mark."""
+        return tuple(i for i in range(len(self.names)) if i not in self.hidden)
+
+
+def read_names(path: PathLike) -> Names:
+    """Read one class name per line; blank lines at the end do not count.
+
+    Raises:
+        DatasetError: the file cannot be read or holds no name.
+    """
+    lines = _read_lines(path)
+    while lines and not lines[-1].strip():
+        lines.pop()
+    if not lines:
+        raise DatasetError("holds no class names", where=Where(file=os.fspath(path)))
+    names = [line.strip() for line in lines]
+    hidden = frozenset(i for i, name in enumerate(names) if name.startswith(HIDDEN))
+    bare = (name.removeprefix(HIDDEN).strip() for name in names)
+    return Names(tuple(name or str(i) for i, name in enumerate(bare)), hidden)
+
+
+def format_names(names: tuple[str, ...]) -> str:
+    """The text of a names file."""
+    return "".join(f"{name}\n" for name in names)
+
+
+def read_data(path: PathLike) -> dict[str, str]:
+    """Read `key = value` lines: classes, train, valid, names, backup ...
+
+    As in a cfg, blanks in values are dropped and the first of repeated keys counts.
+
+    Raises:
+        DatasetError: the file cannot be read.
+    """
+    options: dict[str, str] = {}
+    for line in _read_lines(path):
+        text = "".join(line.split())
+        if text and text[0] not in "#;" and "=" in text:
+            key, _, value = text.partition("=")
+            options.setdefault(key, value)
+    return options
+
+
+def read_tree(path: PathLike) -> Tree:
+    """Read `name parent` lines; the parent is a line number counted from 0, or -1.
+
+    Raises:
+        DatasetError: the file cannot be read, or a parent does not precede its child.
+    """
+    names: list[str] = []
+    parents: list[int] = []
+    for number, line in enumerate(_read_lines(path), start=1):
+        if not line.strip():
+            continue
+        where = Where(file=os.fspath(path), line=number)
+        fields = line.split()
+        try:
+            name, parent = fields[0], int(fields[1])
+        except (IndexError, ValueError):
+            raise DatasetError(
+                where=where, expected="a name and the number of its parent", found=line.strip()
+            ) from None
+        if not -1 <= parent < len(names):
+            raise DatasetError(
+                where=where,
+                expected=f"a parent from -1 to {len(names) - 1}, above its child",
+                found=parent,
+            )
+        names.append(name)
+        parents.append(parent)
+    if not names:
+        raise DatasetError("holds no classes", where=Where(file=os.fspath(path)))
+    return Tree(tuple(names), tuple(parents))
+
+
+def format_tree(tree: Tree) -> str:
+    """The text of a tree file."""
+    return "".join(
+        f"{name} {parent}\n" for name, parent in zip(tree.names, tree.parents, strict=True)
+    )
+
+
+def read_map(path: PathLike) -> tuple[int, ...]:
+    """Read one class index per line.
+
+    Raises:
+        DatasetError: the file cannot be read, or a line is no whole number.
+    """
+    numbers = []
+    for number, line in enumerate(_read_lines(path), start=1):
+        if not line.strip():
+            continue
+        try:
+            numbers.append(int(line.split()[0]))
+        except ValueError:
+            raise DatasetError(
+                where=Where(file=os.fspath(path), line=number),
+                expected="a class index",
+                found=line.strip(),
+            ) from None
+    return tuple(numbers)
+
+
+def find_beside(name: str, cfg: str | None) -> Path | None:
+    """A file that a cfg names: beside the cfg, in the folder above, or in the working folder.
+
+    C looks in the working folder alone.
+    """
+    folders = [Path()]
+    if cfg:
+        folder = Path(cfg).resolve().parent
+        folders = [folder, folder.parent, *folders]
+    return next((folder / name for folder in folders if (folder / name).is_file()), None)
+
+
+def _read_lines(path: PathLike) -> list[str]:
+    try:
+        text = Path(path).read_bytes().decode("utf-8-sig", "replace")
+    except OSError as error:
+        raise DatasetError(
+            f"cannot read: {error.strerror}", where=Where(file=os.fspath(path))
+        ) from error
+    return text.replace("\r\n", "\n").split("\n")

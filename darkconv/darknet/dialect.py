@@ -1,0 +1,69 @@
+"""Which program's rules a model follows, decided in one place.
+
+In this order, the first that speaks decides:
+
+1. a section type that only one program knows (`[deconvolutional]`, `[scale_channels]` ...);
+2. an option, or an activation, of AlexeyAB's program that changes the result (`scale_x_y`,
+   `groups` of a route, `mish` ...): files of the original do not have it;
+3. the weights header: AlexeyAB's program and its heirs write version 0.2.5, the original
+   writes 0.2.0 and older ones 0.1.0. Versions of 1000 and more are the original's;
+4. an option that AlexeyAB's program alone reads in training (`mosaic`, `iou_loss` ...);
+5. otherwise `pjreddie`, the original.
+"""
+
+from collections.abc import Callable, Iterator
+
+from darkconv.core.dialect import ALEXEYAB, DIALECTS, PJREDDIE, Dialect
+from darkconv.core.model import Header
+from darkconv.core.net import NetOptions
+from darkconv.core.options import Option, option_table
+from darkconv.core.section import Config
+from darkconv.core.spec import LAYER_TYPES, only_dialect
+from darkconv.errors import DarkconvError
+from darkconv.layers.activation import ALEXEYAB_ACTIVATIONS
+
+AUTO = "auto"
+
+
+def named_dialect(name: str) -> Dialect:
+    """The dialect of that name.
+
+    Raises:
+        DarkconvError: there is none.
+    """
+    try:
+        return DIALECTS[name]
+    except KeyError:
+        raise DarkconvError(
+            "unknown dialect", expected=", ".join([AUTO, *DIALECTS]), found=name
+        ) from None
+
+
+def choose_dialect(config: Config, header: Header | None) -> Dialect:
+    """The dialect that a cfg and the header of its weights speak for; see the module."""
+    for section in config.sections[1:]:
+        only = only_dialect(section.name)
+        if only:
+            return only
+    if _has_option(config, lambda info: not info.training) or _has_activation(config):
+        return ALEXEYAB
+    if header is not None:
+        is_new = header.revision >= ALEXEYAB.revision and not header.is_transposed
+        return ALEXEYAB if is_new else PJREDDIE
+    return ALEXEYAB if _has_option(config, lambda info: info.training) else PJREDDIE
+
+
+def _options(config: Config) -> Iterator[Option]:
+    for index, section in enumerate(config.sections):
+        spec: type | None = NetOptions if index == 0 else LAYER_TYPES.get(section.name)
+        table = option_table(spec) if spec else {}
+        known = (table[key][2] for key in section.options() if key in table)
+        yield from (info for info in known if info.tells_dialect)
+
+
+def _has_option(config: Config, wanted: Callable[[Option], bool]) -> bool:
+    return any(info.only == ALEXEYAB and wanted(info) for info in _options(config))
+
+
+def _has_activation(config: Config) -> bool:
+    return any(section.get("activation") in ALEXEYAB_ACTIVATIONS for section in config.sections)

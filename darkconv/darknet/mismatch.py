@@ -1,0 +1,119 @@
+"""Why a weights file does not have the size that its cfg requires."""
+
+from collections.abc import Iterator
+
+from darkconv.core.model import Header
+from darkconv.core.network import Layer, Network
+from darkconv.errors import DarkconvError, WeightsError, Where
+from darkconv.layers.head import Head
+
+
+def explain_size(
+    path: str, found: int, network: Network, header: Header, cutoff: int | None
+) -> WeightsError:
+    """The error for a file of `found` bytes: where it ends, and what would make it fit."""
+    start = header.size(network.dialect)
+    ends = list(_ends(network, start))
+    limit = len(network.layers) if cutoff is None else cutoff
+    expected = max((end for end, layer, _, _ in ends if layer.index < limit), default=start)
+    scope = network.file if cutoff is None else f"the first {cutoff} layers of {network.file}"
+    return WeightsError(
+        _where_it_ends(found, expected, start, ends),
+        where=Where(file=path),
+        expected=f"{expected} bytes for {scope}",
+        found=found,
+        hint="; ".join(_hints(found, expected, network, header, cutoff)) or None,
+    )
+
+
+End = tuple[int, Layer, str, int]
+"""Offset behind an array, its layer, its name, its bytes."""
+
+
+def _ends(network: Network, position: int) -> Iterator[End]:
+    for _, layer, slot in network.keyed_slots():
+        if slot.stored_count:
+            position += 4 * slot.stored_count
+            yield position, layer, slot.name, 4 * slot.stored_count
+
+
+def _where_it_ends(found: int, expected: int, start: int, ends: list[End]) -> str:
+    if found > expected:
+        return f"is {found - expected} bytes too long"
+    end, layer, name, size = next(entry for entry in ends if entry[0] > found)
+    if found < start:
+        return "is too short for a header"
+    present = found - (end - size)
+    missing = f"{present} of {size} bytes of its {name}" if present else f"nothing of its {name}"
+    return f"ends in layer {layer.index} [{layer.type}] with {missing}"
+
+
+def _hints(
+    found: int, expected: int, network: Network, header: Header, cutoff: int | None
+) -> Iterator[str]:
+    fits = list(_fitting_options(found - expected, network))
+    if fits:
+        yield f"the sizes would meet with {' or '.join(fits)}"
+    last = _last_whole_layer(found, network, header)
+    if cutoff is None and last is not None:
+        yield f"it ends exactly behind layer {last}: a partial file is read with cutoff={last + 1}"
+    if not fits and last is None:
+        yield (
+            "the cfg describes another network"
+            if found > expected
+            else ("the download is incomplete, or the cfg describes another network")
+        )
+
+
+def _last_whole_layer(found: int, network: Network, header: Header) -> int | None:
+    by_layer = {
+        layer.index: end for end, layer, _, _ in _ends(network, header.size(network.dialect))
+    }
+    whole = [index for index, end in by_layer.items() if end == found]
+    return whole[0] if whole and whole[0] != max(by_layer) else None
+
+
+def _fitting_options(surplus: int, network: Network) -> Iterator[str]:
+    """`classes=3`, `channels=1`: the values under which the file would have the right size."""
+    per_class = 4 * sum(_floats_per_class(network, layer) for layer in network.heads)
+    classes = {layer.spec.classes for layer in network.heads if isinstance(layer.spec, Head)}
+    if per_class and surplus % per_class == 0 and len(classes) == 1:
+        fitting = classes.pop() + surplus // per_class
+        if fitting >= 1:
+            yield f"classes={fitting}"
+    channels = network.input_shape.c
+    per_channel = _bytes_per_channel(network)
+    if per_channel and surplus % per_channel == 0:
+        fitting = channels + surplus // per_channel
+        if fitting >= 1:
+            yield f"channels={fitting}"
+
+
+def _floats_per_class(network: Network, head: Layer) -> int:
+    """Stored values that one more class adds: a row of the layer before for each anchor."""
+    if not isinstance(head.spec, Head) or not head.sources or head.sources[0] < 0:
+        return 0
+    before = network.layers[head.sources[0]]
+    (x,) = head.in_shapes
+    more = head.spec.class_rows(head.in_shapes, [*range(head.spec.classes), 0]).size
+    rows = more - (x.c if head.out_shape.is_map else x.size)
+    per_row = sum(
+        slot.stored_count // slot.shape[0] for slot in before.slots if slot.stored is None
+    )
+    return rows * per_row
+
+
+def _bytes_per_channel(network: Network) -> int:
+    """Bytes that one more input channel adds."""
+    if not network.input_shape.is_map:
+        return 0
+    values = {"channels": network.input_shape.c + 1}
+    try:
+        wider = network.with_config(network.config.with_section(0, values))
+    except DarkconvError:
+        return 0
+    return 4 * (_stored(wider) - _stored(network))
+
+
+def _stored(network: Network) -> int:
+    return sum(slot.stored_count for _, _, slot in network.keyed_slots())

@@ -1,0 +1,125 @@
+"""load and save: a model as Darknet's own files."""
+
+import logging
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from darkconv import layers as _layers  # noqa: F401 - fills the table of layer types
+from darkconv.core.dialect import Dialect
+from darkconv.core.model import Header, InitialArrays, Model
+from darkconv.core.network import Network, build_network
+from darkconv.core.section import Config
+from darkconv.core.spec import HeadSpec
+from darkconv.core.tree import Tree
+from darkconv.darknet.cfg import cfg_bytes, read_cfg
+from darkconv.darknet.data import find_beside, read_names, read_tree
+from darkconv.darknet.dialect import AUTO, choose_dialect, named_dialect
+from darkconv.darknet.weights import WeightsFile, map_weights, write_weights
+from darkconv.files import PathLike, write_bytes
+
+logger = logging.getLogger("darkconv")
+
+
+def load(
+    cfg: PathLike,
+    weights: PathLike | None = None,
+    *,
+    names: PathLike | None = None,
+    dialect: str = AUTO,
+    input_size: tuple[int, int] | None = None,
+    cutoff: int | None = None,
+) -> Model:
+    """Read a Darknet model.
+
+    Args:
+        cfg: the network.
+        weights: its arrays; without them the arrays hold Darknet's initial values.
+        names: class names; `<stem>.names` beside the cfg or the weights unless given.
+        dialect: "auto", "pjreddie" or "alexeyab": see `darkconv.darknet.dialect`.
+        input_size: (width, height) of pictures, in place of the cfg's own.
+        cutoff: the weights file holds only the layers below this number.
+
+    Raises:
+        CfgError: the cfg cannot be read.
+        GraphError: its layers do not fit together, or not at this input size.
+        WeightsError: the file is not a weights file, or not this network's.
+        DatasetError: the names file cannot be read.
+    """
+    config = read_cfg(cfg)
+    file = WeightsFile(weights) if weights is not None else None
+    rules = _dialect(dialect, config, file)
+    network = build_network(config, rules, trees=read_trees(config))
+    if input_size is not None:
+        network = network.with_input_size(*input_size)
+    if file is None:
+        every = tuple(layer.index for layer in network.layers if layer.slots)
+        arrays = InitialArrays(network)
+        model = Model(network, arrays, Header.new(rules), initial_layers=every)
+    else:
+        model = map_weights(file, network, cutoff=cutoff)
+    return replace(model, names=_names(names, cfg, weights, network))
+
+
+def save(
+    model: Model,
+    cfg: PathLike,
+    weights: PathLike | None = None,
+    *,
+    names: PathLike | None = None,
+) -> None:
+    """Write a model as Darknet's own files: the exact inverse of `load`."""
+    write_bytes(cfg, [cfg_bytes(model.network.config)])
+    if weights is not None:
+        write_weights(model, weights)
+    if names is not None:
+        write_bytes(names, ["".join(f"{name}\n" for name in model.names).encode()])
+
+
+def read_trees(config: Config) -> dict[str, Tree]:
+    """The class trees that a cfg names, as far as their files are found."""
+    trees = {}
+    for section in config.sections[1:]:
+        name = section.get("tree")
+        path = find_beside(name, config.file) if name else None
+        if name and path:
+            trees[name] = read_tree(path)
+    return trees
+
+
+def _dialect(name: str, config: Config, file: WeightsFile | None) -> Dialect:
+    if name != AUTO:
+        return named_dialect(name)
+    return choose_dialect(config, file.unread_header if file else None)
+
+
+def _names(
+    given: PathLike | None, cfg: PathLike, weights: PathLike | None, network: Network
+) -> tuple[str, ...]:
+    path = given if given is not None else _names_beside(cfg, weights)
+    if path is None:
+        return ()
+    names = read_names(path).names
+    counts = {
+        head.spec.num_classes(head.in_shapes)
+        for head in network.heads
+        if isinstance(head.spec, HeadSpec)
+    }
+    if counts and len(names) not in counts:
+        logger.warning(
+            "%s: has %d names, but %s predicts %s classes",
+            os.fspath(path),
+            len(names),
+            network.file,
+            " and ".join(map(str, sorted(counts))),
+        )
+    return names
+
+
+def _names_beside(cfg: PathLike, weights: PathLike | None) -> Path | None:
+    for file in (cfg, weights):
+        if file is not None:
+            path = Path(file).with_suffix(".names")
+            if path.is_file():
+                return path
+    return None

@@ -1,0 +1,176 @@
+"""Weights file <-> header and arrays.
+
+A file is a header and float32 arrays, little endian, layer after layer in cfg order without
+separators (golden/DIALECTS.md §3). Its size therefore follows from the cfg and is checked
+before the first array is looked at.
+"""
+
+import mmap
+import os
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from darkconv.core.dialect import Dialect
+from darkconv.core.model import Array, Header, InitialArrays, Model, frozen, initial_array
+from darkconv.core.network import Network
+from darkconv.core.spec import Slot
+from darkconv.darknet.mismatch import explain_size
+from darkconv.darknet.signatures import recognise
+from darkconv.errors import DarkconvError, WeightsError, Where
+from darkconv.files import PathLike, write_bytes
+
+CUTOFF_NAME = re.compile(r"\.conv\.(\d+)$")
+_VERSION = struct.Struct("<iii")
+
+
+class WeightsFile:
+    """A weights file, mapped copy-on-write: nothing is read before it is used."""
+
+    def __init__(self, path: PathLike) -> None:
+        """Map the file.
+
+        Raises:
+            WeightsError: it cannot be opened, or is recognisably something else.
+        """
+        self.path = os.fspath(path)
+        try:
+            with Path(self.path).open("rb") as file:
+                self.size = os.fstat(file.fileno()).st_size
+                start = file.read(512)
+                found = recognise(start, self.size)
+                if found:
+                    raise self.error(f"is {found.what}, not a weights file", hint=found.hint)
+                self.data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        except OSError as error:
+            raise self.error(f"cannot read: {error.strerror}") from error
+        self.version = _VERSION.unpack_from(start)
+
+    @property
+    def cutoff(self) -> int | None:
+        """The number of layers that the name says: 74 for `darknet53.conv.74`."""
+        match = CUTOFF_NAME.search(self.path)
+        return int(match[1]) if match else None
+
+    @property
+    def unread_header(self) -> Header:
+        """The version, without the counter, whose width the dialect decides."""
+        return Header(*self.version)
+
+    def header(self, dialect: Dialect) -> Header:
+        """The header as a dialect's program reads it."""
+        header = self.unread_header
+        width = header.seen_bytes(dialect)
+        if self.size < 12 + width:
+            raise self.error("is too short for a header", expected=12 + width, found=self.size)
+        seen = int.from_bytes(self.data[12 : 12 + width], "little")
+        return replace(header, seen=seen)
+
+    def error(self, message: str, **parts: object) -> WeightsError:
+        """A WeightsError that names this file."""
+        return WeightsError(message, where=Where(file=self.path), **parts)  # type: ignore[arg-type]
+
+
+def file_size(network: Network, header: Header, *, cutoff: int | None = None) -> int:
+    """Bytes of a weights file for the first `cutoff` layers, or for all."""
+    counts = sum(
+        slot.stored_count
+        for _, layer, slot in network.keyed_slots()
+        if cutoff is None or layer.index < cutoff
+    )
+    return header.size(network.dialect) + 4 * counts
+
+
+def read_weights(path: PathLike, network: Network, *, cutoff: int | None = None) -> Model:
+    """Read the arrays of a network.
+
+    Args:
+        path: the weights file; it stays mapped, and must not be cut short while in use.
+        network: what to read it as.
+        cutoff: read a file that holds only layers below this; found from names such as
+            `darknet53.conv.74`.
+
+    Raises:
+        WeightsError: the file is not one, or not of exactly the size that the cfg requires.
+    """
+    return map_weights(WeightsFile(path), network, cutoff=cutoff)
+
+
+def map_weights(file: WeightsFile, network: Network, *, cutoff: int | None = None) -> Model:
+    """As `read_weights`, of a file that is already open."""
+    header = file.header(network.dialect)
+    if cutoff is None:
+        cutoff = file.cutoff
+    if cutoff is not None and not 0 < cutoff <= len(network.layers):
+        raise file.error("cutoff", expected=f"1 to {len(network.layers)} layers", found=cutoff)
+    expected = file_size(network, header, cutoff=cutoff)
+    if file.size != expected:
+        raise explain_size(file.path, file.size, network, header, cutoff)
+    arrays: dict[str, Array] = {}
+    position = header.size(network.dialect)
+    for key, layer, slot in network.keyed_slots():
+        if cutoff is not None and layer.index >= cutoff:
+            break
+        count = slot.stored_count
+        values = np.frombuffer(file.data, "<f4", count, position)
+        arrays[key] = _from_file_order(key, values, slot, header)
+        position += 4 * count
+    if cutoff is None:
+        return Model(network, arrays, header)
+    left = {layer.index for key, layer, _ in network.keyed_slots() if key not in arrays}
+    return Model(
+        network, InitialArrays(network, arrays), header, initial_layers=tuple(sorted(left))
+    )
+
+
+def write_weights(model: Model, path: PathLike) -> None:
+    """Write the file that `read_weights` reads back as the same arrays."""
+    write_bytes(path, weights_chunks(model))
+
+
+def weights_chunks(model: Model) -> Iterator[bytes | memoryview]:
+    """The bytes of a weights file, in pieces."""
+    yield header_bytes(model.header, model.dialect)
+    for key, _, slot in model.network.keyed_slots():
+        if slot.stored_count:
+            stored = model.arrays[key][: slot.stored]
+            yield _to_file_order(stored, slot, model.header).data.cast("B")
+
+
+def header_bytes(header: Header, dialect: Dialect) -> bytes:
+    """The start of a weights file."""
+    width = header.seen_bytes(dialect)
+    version = _VERSION.pack(header.major, header.minor, header.revision)
+    try:
+        return version + header.seen.to_bytes(width, "little")
+    except OverflowError:
+        raise DarkconvError(
+            f"seen={header.seen} does not fit the {width}-byte counter of version "
+            f"{header.major}.{header.minor}"
+        ) from None
+
+
+def _is_turned(slot: Slot, header: Header) -> bool:
+    """Whether the file holds the transposed matrix."""
+    return slot.order == "flipped" or (slot.order == "dense" and header.is_transposed)
+
+
+def _from_file_order(key: str, values: Array, slot: Slot, header: Header) -> Array:
+    if not slot.stored_count and slot.count:
+        return initial_array(key, slot)
+    if _is_turned(slot, header):
+        values = np.ascontiguousarray(values.reshape(-1, slot.stored_shape[0]).T)
+    values = values.reshape(slot.stored_shape)
+    if slot.stored is not None:
+        values = np.concatenate([values, initial_array(key, slot)[slot.stored :]])
+    return frozen(values)
+
+
+def _to_file_order(values: Array, slot: Slot, header: Header) -> Array:
+    if _is_turned(slot, header):
+        values = values.reshape(slot.stored_shape[0], -1).T
+    return np.ascontiguousarray(values, dtype="<f4")

@@ -1,0 +1,129 @@
+"""Every exception that darkconv raises, and the place in a file that it names.
+
+DarkconvError
+├── CfgError                 text of a cfg that cannot be read
+│   ├── UnknownSectionError  a section type that no Darknet knows
+│   └── OptionError          an option with an impossible value
+├── GraphError               a source that does not exist, shapes that do not meet
+├── WeightsError             header, size or array of a weights file
+├── UnsupportedError         a backend cannot express this layer or option
+├── PlanError                a plan or a class list that does not fit the model
+├── DatasetError             pictures, labels, names and data files
+└── MissingDependencyError   an extra that is not installed (also a ModuleNotFoundError)
+"""
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Where:
+    """A place in the user's files: any part may be unknown.
+
+    `line` counts from 1, `layer` as Darknet counts: 0 follows [net].
+    """
+
+    file: str | None = None
+    line: int | None = None
+    layer: int | None = None
+    section: str | None = None
+    option: str | None = None
+
+    def __str__(self) -> str:
+        """`yolov4-tiny.cfg:227: layer 30 [yolo] mask`, without the parts that are unknown."""
+        file = self.file or ""
+        if self.line is not None:
+            file = f"{file or '<cfg>'}:{self.line}"
+        words = [] if self.layer is None else [f"layer {self.layer}"]
+        if self.section:
+            words.append(f"[{self.section}]")
+        if self.option:
+            words.append(self.option)
+        return ": ".join(part for part in (file, " ".join(words)) if part)
+
+    def inside(self, outer: "Where") -> "Where":
+        """This place, its unknown parts filled from a wider one."""
+        known = {name: value for name, value in vars(self).items() if value is not None}
+        return replace(outer, **known)
+
+
+class DarkconvError(Exception):
+    """Base of all errors that a user's input can cause.
+
+    The text is made from the parts: place, message, expectation, finding, hint.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        where: Where | None = None,
+        expected: object = None,
+        found: object = None,
+        hint: str | None = None,
+    ) -> None:
+        """Keep the parts; `str()` joins them."""
+        super().__init__(message)
+        self.message = message
+        self.where = where or Where()
+        self.expected = expected
+        self.found = found
+        self.hint = hint
+
+    def at(self, where: Where) -> "DarkconvError":
+        """The same error object, its place completed from `where`."""
+        self.where = self.where.inside(where)
+        return self
+
+    def __str__(self) -> str:
+        """Place, what is wrong, and on a line of its own what to do about it."""
+        finding = ", ".join(
+            f"{word} {value}"
+            for word, value in (("expected", self.expected), ("found", self.found))
+            if value is not None
+        )
+        text = ": ".join(part for part in (str(self.where), self.message, finding) if part)
+        return text + (f"\n  hint: {self.hint}" if self.hint else "")
+
+
+class CfgError(DarkconvError):
+    """The text of a cfg cannot be read."""
+
+
+class UnknownSectionError(CfgError):
+    """A section type that Darknet, or the dialect in use, does not know."""
+
+
+class OptionError(CfgError):
+    """An option whose value cannot be used."""
+
+
+class GraphError(DarkconvError):
+    """A source layer that does not exist, or shapes that do not meet."""
+
+
+class WeightsError(DarkconvError):
+    """A weights file that is not one, or not this network's."""
+
+
+class UnsupportedError(DarkconvError):
+    """A backend cannot express this layer or option exactly."""
+
+
+class PlanError(DarkconvError):
+    """A surgery plan or a class list that does not fit the model."""
+
+
+class DatasetError(DarkconvError):
+    """A picture, label, names or data file that cannot be used."""
+
+
+class MissingDependencyError(DarkconvError, ModuleNotFoundError):
+    """A library of an extra that is not installed."""
+
+    def __init__(self, library: str, *, extra: str, task: str) -> None:
+        """Name the library, what needs it, and the pip command that brings it."""
+        super().__init__(
+            f"{task} needs {library}, which is not installed",
+            hint=f"pip install 'darkconv[{extra}]'",
+        )
+        self.name = library

@@ -1,0 +1,262 @@
+"""convolutional, deconvolutional, local."""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from darkconv.core.dialect import ALEXEYAB, PJREDDIE
+from darkconv.core.network import Layer, Network
+from darkconv.core.options import option
+from darkconv.core.shape import Shape, Shapes, truncated_div, window_count
+from darkconv.core.spec import ONE, ZERO, Initial, LayerSpec, Slot, Slots, Ties, layer
+from darkconv.errors import GraphError, Where
+from darkconv.layers.activation import activation_option
+from darkconv.layers.window import BLUR_KERNELS, Strided, blurred_shape
+
+
+def new_channels(count: int) -> Ties:
+    """Ties of a layer whose output channels are its own."""
+    return np.empty((count, 0), dtype=np.int64)
+
+
+def norm_slots(channels: int, *, stored: int | None = None) -> Slots:
+    """The three batch-norm arrays in file order."""
+    names = (("scales", ONE), ("rolling_mean", ZERO), ("rolling_variance", ZERO))
+    return tuple(Slot(name, (channels,), start, stored=stored) for name, start in names)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Windowed(Strided):
+    """Options that the layers with a kernel and square padding share."""
+
+    filters: int = option(1, minimum=1)
+    size: int = option(1, minimum=1)
+    pad: bool = option(False)
+    padding: int = option(0, minimum=0)
+    activation: str = activation_option("logistic")
+    batch_normalize: bool = option(False)
+
+    @property
+    def border(self) -> int:
+        """Padding in pixels on each side: half the kernel if `pad`, else `padding`."""
+        return self.size // 2 if self.pad else self.padding
+
+
+@layer("convolutional", "conv")
+@dataclass(frozen=True, kw_only=True)
+class Convolutional(Windowed):
+    """Cross-correlation, then batch norm or bias, then activation: (c, h, w) -> (filters, ...).
+
+    `dilation` spreads the taps and multiplies the padding, but does not enter the output size,
+    as in C. With `antialiasing` the convolution runs with stride 1 and a blur takes the
+    stride; readers of the layer see the blurred map (C's routes see the wrong size). 1x1
+    kernels with a stride are computed properly; C reads wrong pixels there.
+    """
+
+    groups: int = option(1, minimum=1)
+    flipped: bool = option(False)
+    binary: bool = option(False)
+    xnor: bool = option(False)
+    dot: float = option(0.0, training=True)
+    dilation: int = option(1, minimum=1, only=ALEXEYAB)
+    antialiasing: int = option(0, minimum=0, maximum=2, only=ALEXEYAB)
+    share_index: int | None = option(None, only=ALEXEYAB)
+    cbn: bool = option(False, only=ALEXEYAB)
+    bin_output: bool = option(False, only=ALEXEYAB)
+    assisted_excitation: float = option(0.0, only=ALEXEYAB, training=True)
+    sway: bool = option(False, only=ALEXEYAB, training=True)
+    rotate: bool = option(False, only=ALEXEYAB, training=True)
+    stretch: bool = option(False, only=ALEXEYAB, training=True)
+    stretch_sway: bool = option(False, only=ALEXEYAB, training=True)
+    angle: float = option(15.0, only=ALEXEYAB, training=True)
+    grad_centr: bool = option(False, only=ALEXEYAB, training=True)
+    reverse: float = option(0.0, only=ALEXEYAB, training=True)
+    coordconv: bool = option(False, only=ALEXEYAB, training=True)
+    stream: int = option(-1, only=ALEXEYAB, training=True)
+    wait_stream: int = option(-1, only=ALEXEYAB, training=True)
+
+    @property
+    def is_normalized(self) -> bool:
+        """Whether batch norm stands between convolution and activation."""
+        return self.batch_normalize or self.cbn
+
+    @property
+    def group_count(self) -> int:
+        """Groups in force."""
+        return 1 if self.xnor and self.dialect.xnor_uses_folded_weights else self.groups
+
+    @property
+    def tap_distance(self) -> int:
+        """Dilation in force: 1x1 kernels have none."""
+        return 1 if self.size == 1 else self.dilation
+
+    def shared_layer(self, index: int) -> int | None:
+        """The layer whose arrays `share_index` borrows: absolute, or relative if negative."""
+        if self.share_index is None or self.share_index >= 0:
+            return self.share_index
+        return index + self.share_index
+
+    def unblurred_shape(self, inputs: Shapes) -> Shape:
+        """Output shape of the convolution itself."""
+        (x,) = inputs
+        vertical, horizontal = (1, 1) if self.antialiasing else self.strides
+        rows = window_count(x.h, self.size, vertical, 2 * self.border)
+        columns = window_count(x.w, self.size, horizontal, 2 * self.border)
+        return Shape(self.filters, rows, columns)
+
+    def infer_shape(self, inputs: Shapes) -> Shape:
+        """Filters and window positions per axis."""
+        (x,) = inputs
+        for what, count in (("input channels", x.c), ("filters", self.filters)):
+            if count % self.group_count:
+                raise GraphError(
+                    where=Where(option="groups"),
+                    expected=f"a divisor of {count} {what}",
+                    found=self.group_count,
+                )
+        if self.numload > self.filters:
+            raise GraphError(
+                where=Where(option="numload"),
+                expected=f"at most filters={self.filters}",
+                found=self.numload,
+            )
+        if self.tap_distance > 1 and 2 * self.border != self.size - 1:
+            raise GraphError(
+                where=Where(option="dilation"),
+                expected=f"a padding of {(self.size - 1) / 2:g}, half the kernel",
+                found=self.border,
+                hint="C mixes two output sizes otherwise, and its result is undefined",
+            )
+        sharp = self.unblurred_shape(inputs)
+        if not self.antialiasing:
+            return sharp
+        return blurred_shape(sharp, self.antialiasing, self.strides)
+
+    def slots(self, inputs: Shapes) -> Slots:
+        """Biases, batch norm, weights (filters, channels / groups, size, size)."""
+        return self._all_slots(inputs) if self.share_index is None else ()
+
+    def borrowed_slots(self, inputs: Shapes) -> Slots:
+        """The same arrays, another layer's."""
+        return self._all_slots(inputs)
+
+    def _all_slots(self, inputs: Shapes) -> Slots:
+        (x,) = inputs
+        stored = self.numload or None
+        shape = (self.filters, x.c // self.group_count, self.size, self.size)
+        noise = "uniform" if self.dialect == ALEXEYAB else "normal"
+        start = Initial(spread=math.sqrt(2 / math.prod(shape[1:])), noise=noise)
+        slots = [Slot("biases", (self.filters,), stored=stored)]
+        if self.is_normalized:
+            slots += norm_slots(self.filters, stored=0 if self.dontloadscales else stored)
+        order = "flipped" if self.flipped else "plain"
+        return (*slots, Slot("weights", shape, start, order, stored))
+
+    def ties(self, inputs: Shapes) -> Ties:
+        """New channels; with groups, all channels of a group belong together."""
+        if self.group_count == 1:
+            return new_channels(self.filters)
+        each = inputs[0].c // self.group_count
+        group = np.arange(self.filters) // (self.filters // self.group_count)
+        return group[:, None] * each + np.arange(each)
+
+    def macs(self, inputs: Shapes, output: Shape) -> int:
+        """Kernel values times positions, and the blur's."""
+        per_filter = inputs[0].c // self.group_count * self.size**2
+        blur = len(BLUR_KERNELS.get(self.antialiasing, ())) ** 2 * output.size
+        return per_filter * self.unblurred_shape(inputs).size + blur
+
+
+def inference_activation(layer: Layer, network: Network) -> str:
+    """The activation that acts: alexeyab's xnor layers with `bin_output` drop theirs.
+
+    They do so where only signs are looked at: no route, shortcut, scale_channels or sam reads
+    the layer.
+    """
+    spec = layer.spec
+    assert isinstance(spec, Convolutional)
+    if not (spec.bin_output and spec.xnor):
+        return spec.activation
+    readers = {network.layers[index].type for index in network.consumers[layer.index]}
+    is_read = readers & {"route", "shortcut", "scale_channels", "sam"}
+    return spec.activation if is_read else "linear"
+
+
+@layer("deconvolutional", "deconv", only=PJREDDIE)
+@dataclass(frozen=True, kw_only=True)
+class Deconvolutional(Windowed):
+    """Transposed convolution, then batch norm or bias, then activation."""
+
+    def infer_shape(self, inputs: Shapes) -> Shape:
+        """(in - 1) * stride + size - 2 * padding per axis."""
+        (x,) = inputs
+        rows, columns = (
+            (length - 1) * self.stride + self.size - 2 * self.border for length in (x.h, x.w)
+        )
+        return Shape(self.filters, rows, columns)
+
+    def slots(self, inputs: Shapes) -> Slots:
+        """Biases, batch norm, weights (channels, filters, size, size): input outermost."""
+        norm = norm_slots(self.filters) if self.batch_normalize else ()
+        if self.dontloadscales:
+            norm = tuple(replace(slot, stored=0) for slot in norm)
+        shape = (inputs[0].c, self.filters, self.size, self.size)
+        start = Initial(spread=0.02, noise="normal")
+        return (Slot("biases", (self.filters,)), *norm, Slot("weights", shape, start))
+
+    def ties(self, inputs: Shapes) -> Ties:
+        """New channels."""
+        return new_channels(self.filters)
+
+    def macs(self, inputs: Shapes, output: Shape) -> int:
+        """Every input value meets every kernel value."""
+        return inputs[0].size * self.filters * self.size**2
+
+
+@layer("local")
+@dataclass(frozen=True, kw_only=True)
+class Local(LayerSpec):
+    """A convolution with weights of its own at every output position.
+
+    `pad` is the zero padding in pixels and switches the output size to that of "same"
+    padding; C is consistent only where the two agree (pad=1 with size=3).
+    """
+
+    needs_map = True
+
+    filters: int = option(1, minimum=1)
+    size: int = option(1, minimum=1)
+    stride: int = option(1, minimum=1)
+    pad: int = option(0, minimum=0)
+    activation: str = activation_option("logistic")
+
+    def infer_shape(self, inputs: Shapes) -> Shape:
+        """(in - size) / stride + 1 without pad, (in - 1) / stride + 1 with it."""
+        (x,) = inputs
+        window = 1 if self.pad else self.size
+        rows, columns = (truncated_div(n - window, self.stride) + 1 for n in (x.h, x.w))
+        reach = 2 * self.pad - self.size
+        if (rows - 1) * self.stride > x.h + reach or (columns - 1) * self.stride > x.w + reach:
+            raise GraphError(
+                where=Where(option="pad"),
+                expected=f"(size - 1) / 2 = {(self.size - 1) // 2}, or 0",
+                found=self.pad,
+                hint="with another value the windows leave the padded map",
+            )
+        return Shape(self.filters, rows, columns)
+
+    def slots(self, inputs: Shapes) -> Slots:
+        """Biases per value, weights (positions, filters, channels, size, size)."""
+        out = self.infer_shape(inputs)
+        shape = (out.h * out.w, self.filters, inputs[0].c, self.size, self.size)
+        start = Initial(spread=math.sqrt(2 / math.prod(shape[2:])), noise="uniform")
+        return (Slot("biases", (out.size,)), Slot("weights", shape, start))
+
+    def ties(self, inputs: Shapes) -> Ties:
+        """New channels."""
+        return new_channels(self.filters)
+
+    def macs(self, inputs: Shapes, output: Shape) -> int:
+        """Kernel values times positions."""
+        return output.size * inputs[0].c * self.size**2

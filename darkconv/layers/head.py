@@ -1,0 +1,324 @@
+"""yolo, Gaussian_yolo, region, detection, iseg: features in, predictions out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from darkconv.core.dialect import ALEXEYAB, PJREDDIE
+from darkconv.core.options import Floats, Ints, option
+from darkconv.core.shape import FlatShape, Shape, Shapes
+from darkconv.core.spec import HeadSpec, layer
+from darkconv.errors import GraphError, Where
+
+MISSING_ANCHOR = 0.5
+"""Width and height of anchors that the cfg does not give."""
+IOU_LOSSES = ("mse", "iou", "giou", "diou", "ciou")
+NMS_KINDS = ("default", "greedynms", "diounms", "cornersnms")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head(HeadSpec):
+    """A head with a `classes` option."""
+
+    classes: int = option(20, minimum=1)
+
+    def num_classes(self, inputs: Shapes) -> int:
+        """Number of classes predicted."""
+        return self.classes
+
+    def class_options(self, keep: Sequence[int]) -> Mapping[str, object]:
+        """The number of classes."""
+        return {"classes": len(keep)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnchorHead(Head):
+    """A head with n anchors per cell: n * (entries before the classes + classes) channels."""
+
+    needs_map = True
+
+    num: int = option(1, minimum=1)
+    anchors: Floats = option(())
+
+    @property
+    def box_entries(self) -> int:
+        """Entries of an anchor before its first class: box and objectness."""
+        raise NotImplementedError
+
+    @property
+    def anchor_indices(self) -> Ints:
+        """The anchors that this head predicts with."""
+        return tuple(range(self.num))
+
+    @property
+    def all_anchors(self) -> npt.NDArray[np.float32]:
+        """(num, 2) width and height of every anchor, this head's and others'."""
+        pairs = np.full(2 * self.num, MISSING_ANCHOR, np.float32)
+        given = self.anchors[: 2 * self.num]
+        pairs[: len(given)] = given
+        return pairs.reshape(-1, 2)
+
+    @property
+    def head_anchors(self) -> npt.NDArray[np.float32]:
+        """(anchors per cell, 2) width and height of this head's anchors."""
+        return self.all_anchors[list(self.anchor_indices)]
+
+    @property
+    def anchor_entries(self) -> int:
+        """Channels per anchor."""
+        return self.box_entries + self.classes
+
+    def infer_shape(self, inputs: Shapes) -> Shape:
+        """That of the input, which must have anchor_entries channels for each anchor."""
+        (x,) = inputs
+        count = len(self.anchor_indices)
+        needed = count * self.anchor_entries
+        if x.c != needed:
+            classes = x.c / count - self.box_entries
+            alternative = f", or classes={int(classes)} here" if classes % 1 == 0 < classes else ""
+            raise GraphError(
+                where=Where(option="classes"),
+                expected=f"{needed} input channels, {count} anchors x "
+                f"({self.box_entries} + {self.classes} classes)",
+                found=x.c,
+                hint=f"filters={needed} in the layer before{alternative}",
+            )
+        return x
+
+    def class_rows(self, inputs: Shapes, keep: Sequence[int]) -> npt.NDArray[np.int64]:
+        """Of each anchor the box entries and the kept classes."""
+        entries = [*range(self.box_entries), *(self.box_entries + k for k in keep)]
+        starts = np.arange(len(self.anchor_indices)) * self.anchor_entries
+        rows: npt.NDArray[np.int64] = np.add.outer(starts, np.array(entries)).ravel()
+        return rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class YoloHead(AnchorHead):
+    """Options that [yolo] and [Gaussian_yolo] share."""
+
+    mask: Ints = option(lambda o: tuple(range(o["num"])))
+    scale_x_y: float = option(1.0, only=ALEXEYAB)
+    beta_nms: float = option(0.6, only=ALEXEYAB)
+
+    map: str = option("", training=True)
+    max: int = option(200, pjreddie=90, training=True)
+    jitter: float = option(0.2, training=True)
+    ignore_thresh: float = option(0.5, training=True)
+    truth_thresh: float = option(1.0, training=True)
+    random: float = option(0.0, training=True)
+    max_delta: float = option(float("inf"), only=ALEXEYAB, training=True)
+    counters_per_class: Ints = option((), only=ALEXEYAB, training=True)
+    label_smooth_eps: float = option(0.0, only=ALEXEYAB, training=True)
+    objectness_smooth: bool = option(False, only=ALEXEYAB, training=True)
+    iou_normalizer: float = option(0.75, only=ALEXEYAB, training=True)
+    obj_normalizer: float = option(1.0, only=ALEXEYAB, training=True)
+    cls_normalizer: float = option(1.0, only=ALEXEYAB, training=True)
+    delta_normalizer: float = option(1.0, only=ALEXEYAB, training=True)
+    iou_loss: str = option("mse", choices=IOU_LOSSES, only=ALEXEYAB, training=True)
+    iou_thresh_kind: str = option("iou", choices=IOU_LOSSES, only=ALEXEYAB, training=True)
+    iou_thresh: float = option(1.0, only=ALEXEYAB, training=True)
+    resize: float = option(1.0, only=ALEXEYAB, training=True)
+    focal_loss: bool = option(False, only=ALEXEYAB, training=True)
+
+    @property
+    def anchor_indices(self) -> Ints:
+        """The mask."""
+        return self.mask
+
+    def infer_shape(self, inputs: Shapes) -> Shape:
+        """That of the input."""
+        if not all(0 <= index < self.num for index in self.mask):
+            raise GraphError(
+                where=Where(option="mask"),
+                expected=f"indices below num={self.num}",
+                found=",".join(map(str, self.mask)),
+            )
+        return super().infer_shape(inputs)
+
+    def class_options(self, keep: Sequence[int]) -> Mapping[str, object]:
+        """The number of classes, and the training counters of those kept."""
+        counters = self.counters_per_class
+        if len(counters) != self.classes:
+            return super().class_options(keep)
+        kept = tuple(counters[k] for k in keep)
+        return {**super().class_options(keep), "counters_per_class": kept}
+
+
+@layer("yolo")
+@dataclass(frozen=True, kw_only=True)
+class Yolo(YoloHead):
+    """YOLOv3 head; per anchor x, y, w, h, objectness, classes.
+
+    Sigmoid on all but w and h, then x and y are stretched by `scale_x_y` about 0.5. With
+    `new_coords` there is no sigmoid: the convolution before has it.
+    """
+
+    new_coords: bool = option(False, only=ALEXEYAB)
+    nms_kind: str = option("default", choices=NMS_KINDS, only=ALEXEYAB)
+    embedding_layer: int | None = option(None, only=ALEXEYAB, training=True)
+    show_details: bool = option(True, only=ALEXEYAB, training=True)
+    track_history_size: int = option(5, only=ALEXEYAB, training=True)
+    sim_thresh: float = option(0.8, only=ALEXEYAB, training=True)
+    dets_for_track: int = option(1, only=ALEXEYAB, training=True)
+    dets_for_show: int = option(1, only=ALEXEYAB, training=True)
+    track_ciou_norm: float = option(0.01, only=ALEXEYAB, training=True)
+
+    @property
+    def box_entries(self) -> int:
+        """x, y, w, h, objectness."""
+        return 5
+
+
+@layer("Gaussian_yolo", only=ALEXEYAB)
+@dataclass(frozen=True, kw_only=True)
+class GaussianYolo(YoloHead):
+    """YOLOv3 head with an uncertainty behind each coordinate.
+
+    Per anchor x, sx, y, sy, w, sw, h, sh, objectness, classes; sigmoid on all but w and h.
+    """
+
+    nms_kind: str = option("cornersnms", choices=NMS_KINDS)
+    yolo_point: str = option("center", choices=("center", "left_top", "right_bottom"))
+    uc_normalizer: float = option(1.0, training=True)
+
+    @property
+    def box_entries(self) -> int:
+        """Four means with deviations, objectness."""
+        return 9
+
+
+@layer("region")
+@dataclass(frozen=True, kw_only=True)
+class Region(AnchorHead):
+    """YOLOv2 head; per anchor the coordinates, objectness, classes.
+
+    pjreddie: (c, h, w) layout, sigmoid on x, y and objectness, softmax or sigmoid on classes.
+    alexeyab: the values lie as [cell][anchor][entry] behind the same reported shape; x and y
+    are not squashed, classes without softmax stay raw.
+    A class tree takes one softmax per group (the original's CPU code gives no finite numbers
+    there; its GPU code does this).
+    """
+
+    coords: int = option(4, minimum=4)
+    softmax: bool = option(False)
+    background: bool = option(False, only=PJREDDIE)
+    tree: str = option("")
+    map: str = option("")
+    classfix: int = option(0)
+
+    log: bool = option(False, training=True)
+    sqrt: bool = option(False, training=True)
+    max: int = option(200, pjreddie=30, training=True)
+    jitter: float = option(0.2, training=True)
+    rescore: bool = option(False, training=True)
+    thresh: float = option(0.5, training=True)
+    absolute: bool = option(False, training=True)
+    random: float = option(0.0, training=True)
+    coord_scale: float = option(1.0, training=True)
+    object_scale: float = option(1.0, training=True)
+    noobject_scale: float = option(1.0, training=True)
+    mask_scale: float = option(1.0, training=True)
+    class_scale: float = option(1.0, training=True)
+    bias_match: bool = option(False, training=True)
+    focal_loss: bool = option(False, only=ALEXEYAB, training=True)
+    resize: float = option(1.0, only=ALEXEYAB, training=True)
+
+    @property
+    def box_entries(self) -> int:
+        """The coordinates and objectness."""
+        return self.coords + 1
+
+    def infer_shape(self, inputs: Shapes) -> Shape:
+        """That of the input."""
+        if self.coords != 4 and self.dialect.region_is_cell_major:
+            raise GraphError(
+                where=Where(option="coords"), expected="4 in this dialect", found=self.coords
+            )
+        return super().infer_shape(inputs)
+
+
+@layer("detection")
+@dataclass(frozen=True, kw_only=True)
+class Detection(Head):
+    """YOLOv1 head on a plain vector.
+
+    Class scores [side * side][classes], then confidences [side * side][num], then boxes
+    [side * side][num][4]. Values pass unchanged; `softmax` acts on the classes of each cell.
+    """
+
+    classes: int = option(1, minimum=1)
+    coords: int = option(1, minimum=1)
+    num: int = option(1, minimum=1)
+    side: int = option(7, minimum=1)
+    softmax: bool = option(False)
+    sqrt: bool = option(False)
+
+    rescore: bool = option(False, training=True)
+    max: int = option(200, pjreddie=90, training=True)
+    forced: bool = option(False, training=True)
+    jitter: float = option(0.2, training=True)
+    random: float = option(0.0, training=True)
+    reorg: bool = option(False, training=True)
+    coord_scale: float = option(1.0, training=True)
+    object_scale: float = option(1.0, training=True)
+    noobject_scale: float = option(1.0, training=True)
+    class_scale: float = option(1.0, training=True)
+    resize: float = option(1.0, only=ALEXEYAB, training=True)
+
+    @property
+    def cells(self) -> int:
+        """Grid cells."""
+        return self.side**2
+
+    def infer_shape(self, inputs: Shapes) -> Shape:
+        """Values: side * side * (classes + num * (1 + coords))."""
+        (x,) = inputs
+        needed = self.cells * (self.classes + self.num * (1 + self.coords))
+        if x.size != needed:
+            raise GraphError(
+                expected=f"{needed} inputs, {self.side} x {self.side} cells x "
+                f"({self.classes} classes + {self.num} boxes x {1 + self.coords})",
+                found=x.size,
+                hint=f"output={needed} in the [connected] layer before",
+            )
+        return FlatShape.of(needed)
+
+    def class_rows(self, inputs: Shapes, keep: Sequence[int]) -> npt.NDArray[np.int64]:
+        """The kept classes of each cell, then all confidences and boxes."""
+        scores = np.arange(self.cells)[:, None] * self.classes + np.array(keep)
+        rest = np.arange(self.cells * self.classes, inputs[0].size)
+        return np.concatenate([scores.ravel(), rest])
+
+
+@layer("iseg", only=PJREDDIE)
+@dataclass(frozen=True, kw_only=True)
+class Iseg(Head):
+    """Instance segmentation: sigmoid on the class channels, `ids` embedding channels raw."""
+
+    needs_map: ClassVar[bool] = True
+
+    ids: int = option(32, minimum=0)
+
+    def infer_shape(self, inputs: Shapes) -> Shape:
+        """As many channels as classes and ids."""
+        (x,) = inputs
+        if x.c != self.classes + self.ids:
+            raise GraphError(
+                expected=f"{self.classes + self.ids} input channels, "
+                f"{self.classes} classes + {self.ids} ids",
+                found=x.c,
+            )
+        return x
+
+    def class_rows(self, inputs: Shapes, keep: Sequence[int]) -> npt.NDArray[np.int64]:
+        """The kept classes, then all ids."""
+        return np.array([*keep, *range(self.classes, self.classes + self.ids)])
+
+
+def decodes_boxes(spec: Any) -> bool:
+    """Whether a spec is a head that predicts boxes."""
+    return isinstance(spec, (YoloHead, Region, Detection))

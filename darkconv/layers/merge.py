@@ -1,0 +1,244 @@
+"""route, shortcut, sam, scale_channels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from darkconv.core.dialect import ALEXEYAB, PJREDDIE
+from darkconv.core.options import Ints, option
+from darkconv.core.shape import FlatShape, Shape, Shapes
+from darkconv.core.spec import ONE, LayerSpec, Slot, Slots, Ties, layer
+from darkconv.errors import GraphError, OptionError, Where
+from darkconv.layers.activation import activation_option
+
+
+def absolute(reference: int, index: int, key: str) -> int:
+    """A layer named in a cfg: counted from 0, or backwards from layer `index` if negative."""
+    source = index + reference if reference < 0 else reference
+    if not 0 <= source < index:
+        raise GraphError(
+            where=Where(option=key),
+            expected=f"an earlier layer, 0 to {index - 1} or -1 to -{index}",
+            found=reference,
+        )
+    return source
+
+
+def side_by_side(widths: list[int], channels: int) -> Ties:
+    """Ties of inputs that meet channel by channel: the first `widths[k]` of input k."""
+    starts = np.cumsum([0, *widths[:-1]])
+    row = np.arange(channels)
+    columns = [
+        np.where(row < width, row + start, -1) for width, start in zip(widths, starts, strict=True)
+    ]
+    return np.stack(columns, axis=1)
+
+
+@layer("route")
+@dataclass(frozen=True, kw_only=True)
+class Route(LayerSpec):
+    """Concatenation of earlier outputs, or of one of `groups` equal slices of each.
+
+    Maps of different size are joined as plain vectors.
+    """
+
+    layers: Ints = option((), required=True)
+    groups: int = option(1, minimum=1, only=ALEXEYAB)
+    group_id: int = option(0, minimum=0, only=ALEXEYAB)
+    stream: int = option(-1, only=ALEXEYAB, training=True)
+    wait_stream: int = option(-1, only=ALEXEYAB, training=True)
+
+    def sources(self, index: int) -> tuple[int, ...]:
+        """The layers named."""
+        return tuple(absolute(reference, index, "layers") for reference in self.layers)
+
+    def infer_shape(self, inputs: Shapes) -> Shape:
+        """Channels add up where rows and columns agree."""
+        if self.group_id >= self.groups:
+            raise GraphError(
+                where=Where(option="group_id"),
+                expected=f"a number below groups={self.groups}",
+                found=self.group_id,
+            )
+        for shape in inputs:
+            if shape.c % self.groups:
+                raise GraphError(
+                    where=Where(option="groups"),
+                    expected=f"a divisor of the source's {shape.c} channels",
+                    found=self.groups,
+                )
+        if all(s.is_map for s in inputs) and len({(s.h, s.w) for s in inputs}) == 1:
+            return Shape(sum(s.c for s in inputs) // self.groups, inputs[0].h, inputs[0].w)
+        return FlatShape.of(sum(shape.size for shape in inputs) // self.groups)
+
+    def ties(self, inputs: Shapes) -> Ties:
+        """Each output channel is one input channel."""
+        parts, start = [], 0
+        for shape in inputs:
+            part = shape.c // self.groups
+            parts.append(np.arange(part) + start + part * self.group_id)
+            start += shape.c
+        return np.concatenate(parts).reshape(-1, 1)
+
+
+@layer("shortcut")
+@dataclass(frozen=True, kw_only=True)
+class Shortcut(LayerSpec):
+    """Sum of the previous layer and earlier ones; the shape is the previous layer's.
+
+    alexeyab: any number of sources of the same map size, weighted if `weights_type` says so;
+    surplus channels of a source are left out, missing ones add nothing. (C's path for one
+    unweighted source reads past the end of a source with fewer channels; here it adds
+    nothing there.)
+    pjreddie: one source, sampled where its map is larger or smaller by a whole factor; where
+    it reaches, out = alpha * in + beta * source, elsewhere out = in.
+    """
+
+    from_: Ints = option((), key="from", required=True)
+    activation: str = activation_option("linear")
+    alpha: float = option(1.0, only=PJREDDIE)
+    beta: float = option(1.0, only=PJREDDIE)
+    weights_type: str = option("none", only=ALEXEYAB)
+    weights_normalization: str = option("none", only=ALEXEYAB)
+
+    @property
+    def weighting(self) -> str:
+        """`none`, `per_feature` (a weight per source) or `per_channel`."""
+        return {"per_layer": "per_feature"}.get(self.weights_type, self.weights_type)
+
+    @property
+    def normalization(self) -> str:
+        """`relu` or `softmax`: how weights are made to add up to one."""
+        name = self.weights_normalization
+        return {"avg_relu": "relu"}.get(name, name)
+
+    def sources(self, index: int) -> tuple[int, ...]:
+        """The previous layer, then those named; pjreddie reads one name only."""
+        named = self.from_[:1] if self.dialect.shortcut_resamples else self.from_
+        if index == 0:
+            raise GraphError("cannot be the first layer")
+        return (index - 1, *(absolute(reference, index, "from") for reference in named))
+
+    def infer_shape(self, inputs: Shapes) -> Shape:
+        """That of the previous layer."""
+        self._check_weights()
+        x, *others = inputs
+        for other in others:
+            if (other.h, other.w) == (x.h, x.w):
+                continue
+            if not self.dialect.shortcut_resamples:
+                raise GraphError(
+                    where=Where(option="from"),
+                    expected=f"a source of {x.w}x{x.h}, the size of the previous layer",
+                    found=f"{other.w}x{other.h}",
+                    hint="the pjreddie dialect samples sources of another size",
+                )
+            self._check_factor(x, other)
+        return x
+
+    def _check_weights(self) -> None:
+        if self.weighting not in ("none", "per_feature", "per_channel"):
+            raise OptionError(
+                where=Where(option="weights_type"),
+                expected="none, per_feature or per_channel",
+                found=self.weights_type,
+            )
+        if self.weighting != "none" and self.normalization not in ("relu", "softmax"):
+            raise OptionError(
+                where=Where(option="weights_normalization"),
+                expected=f"relu or softmax with weights_type={self.weights_type}",
+                found=self.weights_normalization,
+            )
+
+    def _check_factor(self, x: Shape, other: Shape) -> None:
+        """C asserts that the ratio of widths, rounded down, is that of heights."""
+        if other.w // x.w != other.h // x.h or x.w // other.w != x.h // other.h:
+            raise GraphError(
+                where=Where(option="from"),
+                expected=f"a source whose size is a multiple or a part of {x.w}x{x.h}",
+                found=f"{other.w}x{other.h}",
+            )
+
+    def slots(self, inputs: Shapes) -> Slots:
+        """A weight per source, or per source and channel; source 0 is the previous layer."""
+        if self.weighting == "none":
+            return ()
+        each = inputs[0].c if self.weighting == "per_channel" else 1
+        return (Slot("weights", (len(inputs), each), ONE),)
+
+    def ties(self, inputs: Shapes) -> Ties:
+        """Channel k of every source that has one."""
+        channels = inputs[0].c
+        ties = side_by_side([min(shape.c, channels) for shape in inputs], channels)
+        skipped = np.cumsum([0, *(max(0, shape.c - channels) for shape in inputs[:-1])])
+        return np.where(ties < 0, -1, ties + skipped)
+
+    def macs(self, inputs: Shapes, output: Shape) -> int:
+        """One multiplication per value and source where there are weights."""
+        return output.size * len(inputs) if self.weighting != "none" else 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate(LayerSpec):
+    """The previous layer times one earlier layer."""
+
+    from_: int = option(0, key="from", required=True)
+    activation: str = activation_option("linear")
+
+    def sources(self, index: int) -> tuple[int, ...]:
+        """The previous layer and the one named."""
+        if index == 0:
+            raise GraphError("cannot be the first layer")
+        return (index - 1, absolute(self.from_, index, "from"))
+
+    def _expect(self, x: Shape, expected: Shape) -> None:
+        if x != expected:
+            raise GraphError(
+                where=Where(option="from"),
+                expected=f"{expected} from the previous layer",
+                found=str(x),
+            )
+
+    def macs(self, inputs: Shapes, output: Shape) -> int:
+        """One per value."""
+        return output.size
+
+
+@layer("sam", only=ALEXEYAB)
+@dataclass(frozen=True, kw_only=True)
+class Sam(Gate):
+    """Spatial attention: activation(in * source), both of the same shape."""
+
+    def infer_shape(self, inputs: Shapes) -> Shape:
+        """That of both inputs."""
+        self._expect(inputs[0], inputs[1])
+        return inputs[0]
+
+    def ties(self, inputs: Shapes) -> Ties:
+        """Channel k of both."""
+        return side_by_side([inputs[0].c, inputs[1].c], inputs[0].c)
+
+
+@layer("scale_channels", only=ALEXEYAB)
+@dataclass(frozen=True, kw_only=True)
+class ScaleChannels(Gate):
+    """Squeeze-and-excitation: the source, each channel scaled by one value of `in`.
+
+    With `scale_wh` each pixel is scaled, by a one-channel `in`.
+    """
+
+    scale_wh: bool = option(False)
+
+    def infer_shape(self, inputs: Shapes) -> Shape:
+        """That of the source."""
+        x, source = inputs
+        pixelwise = Shape(1, source.h, source.w)
+        self._expect(x, pixelwise if self.scale_wh else Shape(source.c, 1, 1))
+        return source
+
+    def ties(self, inputs: Shapes) -> Ties:
+        """Channel k of both, or of the source alone with scale_wh."""
+        x, source = inputs
+        if self.scale_wh:
+            return (np.arange(source.c) + x.c).reshape(-1, 1)
+        return side_by_side([x.c, source.c], source.c)

@@ -1,0 +1,115 @@
+"""batchnorm, normalization, l2norm, activation, softmax, logistic."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from darkconv.core.dialect import PJREDDIE
+from darkconv.core.options import option
+from darkconv.core.shape import FlatShape, Shape, Shapes
+from darkconv.core.spec import HeadSpec, LayerSpec, Slot, Slots, Ties, layer
+from darkconv.errors import GraphError, Where
+from darkconv.layers.activation import activation_option
+from darkconv.layers.conv import norm_slots
+
+
+@layer("batchnorm")
+@dataclass(frozen=True, kw_only=True)
+class Batchnorm(LayerSpec):
+    """scale * (x - mean) / deviation + bias per channel; pjreddie stores no biases."""
+
+    needs_map = True
+
+    def slots(self, inputs: Shapes) -> Slots:
+        """Biases (alexeyab), scales, mean, variance."""
+        (x,) = inputs
+        biases = (Slot("biases", (x.c,)),) if self.dialect.batchnorm_has_biases else ()
+        return (*biases, *norm_slots(x.c))
+
+
+@layer("normalization", "lrn")
+@dataclass(frozen=True, kw_only=True)
+class Normalization(LayerSpec):
+    """Local response normalisation across channels, with C's missing term.
+
+    norm[k] = kappa + alpha * (sum of in[m]^2 for k - (size - 1) / 2 <= m <= k + size / 2,
+    less in[size / 2]^2). Both C programs leave that one channel out, for every k.
+    """
+
+    needs_map = True
+
+    size: int = option(5, minimum=1)
+    alpha: float = option(0.0001)
+    beta: float = option(0.75)
+    kappa: float = option(1.0)
+
+    def infer_shape(self, inputs: Shapes) -> Shape:
+        """That of the input."""
+        if inputs[0].c <= self.size // 2:
+            raise GraphError(
+                where=Where(option="size"),
+                expected=f"less than twice the {inputs[0].c} channels",
+                found=self.size,
+            )
+        return inputs[0]
+
+
+@layer("l2norm", only=PJREDDIE)
+@dataclass(frozen=True, kw_only=True)
+class L2norm(LayerSpec):
+    """Each pixel divided by the length of its channel vector, without an epsilon."""
+
+
+@layer("activation")
+@dataclass(frozen=True, kw_only=True)
+class Activation(LayerSpec):
+    """An activation function by itself."""
+
+    activation: str = activation_option("linear")
+
+
+@layer("logistic", only=PJREDDIE)
+@dataclass(frozen=True, kw_only=True)
+class Logistic(LayerSpec):
+    """Sigmoid of every value; in training a loss."""
+
+
+@layer("softmax", "soft")
+@dataclass(frozen=True, kw_only=True)
+class Softmax(HeadSpec):
+    """Softmax over `groups` equal parts of the flattened input, or over each group of a tree.
+
+    `spatial` is read and has no influence, as on C's CPU path.
+    """
+
+    groups: int = option(1, minimum=1)
+    temperature: float = option(1.0)
+    tree: str = option("")
+    spatial: bool = option(False)
+    noloss: bool = option(False, training=True)
+
+    def infer_shape(self, inputs: Shapes) -> Shape:
+        """A vector."""
+        (x,) = inputs
+        if x.size % self.groups:
+            raise GraphError(
+                where=Where(option="groups"),
+                expected=f"a divisor of {x.size} values",
+                found=self.groups,
+            )
+        return FlatShape.of(x.size)
+
+    def ties(self, inputs: Shapes) -> Ties:
+        """Each value comes from the channel that it lies in."""
+        (x,) = inputs
+        return np.repeat(np.arange(x.c), x.h * x.w).reshape(-1, 1)
+
+    def num_classes(self, inputs: Shapes) -> int:
+        """One per value."""
+        return inputs[0].size
+
+    def class_rows(self, inputs: Shapes, keep: Sequence[int]) -> npt.NDArray[np.int64]:
+        """The kept classes."""
+        return np.array(keep)

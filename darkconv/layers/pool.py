@@ -1,0 +1,96 @@
+"""maxpool, avgpool, local_avgpool."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from darkconv.core.dialect import ALEXEYAB
+from darkconv.core.options import option
+from darkconv.core.shape import Shape, Shapes, window_count
+from darkconv.core.spec import LayerSpec, Ties, layer
+from darkconv.errors import GraphError, Where
+from darkconv.layers.window import Strided, blurred_shape
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pooling(Strided):
+    """Windows whose `padding` is the total of both sides: the first starts at -padding / 2."""
+
+    size: int = option(lambda o: o["stride"], minimum=1)
+    padding: int = option(lambda o: o["size"] - 1, minimum=0)
+
+    @property
+    def leading(self) -> int:
+        """Padding above and on the left; the rest of `padding` is below and on the right."""
+        return self.padding // 2
+
+    def pooled_shape(self, inputs: Shapes, strides: tuple[int, int]) -> Shape:
+        """Shape after pooling with the given strides."""
+        (x,) = inputs
+        rows = window_count(x.h, self.size, strides[0], self.padding)
+        columns = window_count(x.w, self.size, strides[1], self.padding)
+        return Shape(x.c, rows, columns)
+
+    def infer_shape(self, inputs: Shapes) -> Shape:
+        """(in + padding - size) / stride + 1 per axis."""
+        return self.pooled_shape(inputs, self.strides)
+
+
+@layer("maxpool", "max")
+@dataclass(frozen=True, kw_only=True)
+class Maxpool(Pooling):
+    """Largest value of each window; cells outside the map do not count.
+
+    A window wholly outside gives -FLT_MAX. `maxpool_depth` pools over channels instead:
+    output g is the largest of the channels k with k % out_channels == g. `antialiasing` pools
+    with stride 1 and lets a blur take the stride.
+    """
+
+    maxpool_depth: bool = option(False, only=ALEXEYAB)
+    out_channels: int = option(1, minimum=1, only=ALEXEYAB)
+    antialiasing: int = option(0, minimum=0, maximum=2, only=ALEXEYAB)
+    maxpool_zero_nonmax: bool = option(False, only=ALEXEYAB, training=True)
+
+    def infer_shape(self, inputs: Shapes) -> Shape:
+        """As for every pooling; `out_channels` and the same map with maxpool_depth."""
+        (x,) = inputs
+        if self.maxpool_depth:
+            if self.out_channels > x.c:
+                raise GraphError(
+                    where=Where(option="out_channels"),
+                    expected=f"at most {x.c}, the input's channels",
+                    found=self.out_channels,
+                )
+            return Shape(self.out_channels, x.h, x.w)
+        if not self.antialiasing:
+            return super().infer_shape(inputs)
+        sharp = self.pooled_shape(inputs, (1, 1))
+        return blurred_shape(sharp, self.antialiasing, self.strides)
+
+    def ties(self, inputs: Shapes) -> Ties:
+        """The same channels; with maxpool_depth every out_channels-th one."""
+        if not self.maxpool_depth:
+            return super().ties(inputs)
+        channels, groups = inputs[0].c, self.out_channels
+        ties = np.full((groups, -(-channels // groups)), -1)
+        for channel in range(channels):
+            ties[channel % groups, channel // groups] = channel
+        return ties
+
+
+@layer("local_avgpool", "local_avg", only=ALEXEYAB)
+@dataclass(frozen=True, kw_only=True)
+class LocalAvgpool(Pooling):
+    """Mean of each window over the cells that lie inside the map."""
+
+
+@layer("avgpool", "avg")
+@dataclass(frozen=True, kw_only=True)
+class Avgpool(LayerSpec):
+    """Mean of each channel: (c, h, w) -> (c, 1, 1)."""
+
+    needs_map = True
+
+    def infer_shape(self, inputs: Shapes) -> Shape:
+        """One pixel."""
+        return Shape(inputs[0].c, 1, 1)

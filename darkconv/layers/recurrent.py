@@ -1,0 +1,334 @@
+"""rnn, gru, lstm, crnn, conv_lstm: layers made of layers, with state between calls.
+
+State starts at zero and is kept from one forward call to the next, as in C at inference.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from darkconv.core.dialect import ALEXEYAB, PJREDDIE
+from darkconv.core.options import option
+from darkconv.core.shape import FlatShape, Shape, Shapes
+from darkconv.core.spec import LayerSpec, Slots, Ties, layer
+from darkconv.errors import GraphError, Where
+from darkconv.layers.activation import activation_option
+from darkconv.layers.conv import Convolutional, new_channels
+from darkconv.layers.dense import Connected
+
+
+class SubLayer(NamedTuple):
+    """A layer inside a recurrent layer: its name in array keys, its spec and input shape."""
+
+    name: str
+    spec: LayerSpec
+    in_shape: Shape
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recurrent(LayerSpec):
+    """A layer whose sub-layers hold all arrays."""
+
+    batch_normalize: bool = option(False)
+
+    def sublayers(self, inputs: Shapes) -> tuple[SubLayer, ...]:
+        """The inner layers in file order."""
+        raise NotImplementedError
+
+    @property
+    def out_channels(self) -> int:
+        """Channels, or values, of the output."""
+        raise NotImplementedError
+
+    def slots(self, inputs: Shapes) -> Slots:
+        """Those of the sub-layers, names prefixed."""
+        return tuple(
+            replace(slot, name=f"{name}.{slot.name}")
+            for name, spec, shape in self.sublayers(inputs)
+            for slot in spec.slots((shape,))
+        )
+
+    def ties(self, inputs: Shapes) -> Ties:
+        """New channels."""
+        return new_channels(self.out_channels)
+
+    def macs(self, inputs: Shapes, output: Shape) -> int:
+        """Those of the sub-layers, for one step."""
+        return sum(
+            spec.macs((shape,), spec.infer_shape((shape,)))
+            for _, spec, shape in self.sublayers(inputs)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenseRecurrent(Recurrent):
+    """A recurrent layer on vectors."""
+
+    output: int = option(1, minimum=1)
+
+    @property
+    def out_channels(self) -> int:
+        """`output`."""
+        return self.output
+
+    def infer_shape(self, inputs: Shapes) -> Shape:
+        """`output` values: a one-pixel map, or a vector in pjreddie."""
+        if self.dialect.recurrent_is_map:
+            return Shape(self.output, 1, 1)
+        return FlatShape.of(self.output)
+
+    def dense(self, name: str, x: Shape, outputs: int, activation: str = "linear") -> SubLayer:
+        """A connected sub-layer on `x`."""
+        spec = Connected.make(
+            self.dialect,
+            output=outputs,
+            activation=activation,
+            batch_normalize=self.batch_normalize,
+        )
+        return SubLayer(name, spec, x)
+
+
+@layer("rnn")
+@dataclass(frozen=True, kw_only=True)
+class Rnn(DenseRecurrent):
+    """h' = act(Wi x) + act_self(Ws h) (+ h with `shortcut`), y = act(Wo h').
+
+    alexeyab has a hidden width of its own (default 1!), and `logistic` makes act_self a
+    sigmoid (1) or loggy (2).
+    """
+
+    activation: str = activation_option("logistic")
+    shortcut: bool = option(False)
+    hidden: int = option(1, minimum=1, only=ALEXEYAB, tells_dialect=False)
+    logistic: int = option(0, only=ALEXEYAB)
+
+    @property
+    def state_size(self) -> int:
+        """Width of h."""
+        return self.hidden if self.dialect == ALEXEYAB else self.output
+
+    def sublayers(self, inputs: Shapes) -> tuple[SubLayer, ...]:
+        """input_layer, self_layer, output_layer."""
+        state = FlatShape.of(self.state_size)
+        act_self = {1: "logistic", 2: "loggy"}.get(self.logistic, self.activation)
+        return (
+            self.dense("input_layer", inputs[0], self.state_size, self.activation),
+            self.dense("self_layer", state, self.state_size, act_self),
+            self.dense("output_layer", state, self.output, self.activation),
+        )
+
+
+@layer("gru")
+@dataclass(frozen=True, kw_only=True)
+class Gru(DenseRecurrent):
+    """Gated recurrent unit, y = h' = z h + (1 - z) f(Uh x + Wh (r h)).
+
+    z and r are sigmoids of U x + W h. f is a sigmoid too, or tanh with pjreddie's `tanh`. The
+    file order differs: pjreddie stores the matrices on the state first, alexeyab those on the
+    input.
+    """
+
+    tanh: bool = option(False, only=PJREDDIE)
+
+    @property
+    def state_names(self) -> dict[str, str]:
+        """Sub-layer on the state for each of the gates z, r, h."""
+        original = self.dialect == PJREDDIE
+        return {gate: f"w{gate}" if original else f"state_{gate}_layer" for gate in "zrh"}
+
+    @property
+    def input_names(self) -> dict[str, str]:
+        """Sub-layer on the input for each of the gates z, r, h."""
+        original = self.dialect == PJREDDIE
+        return {gate: f"u{gate}" if original else f"input_{gate}_layer" for gate in "zrh"}
+
+    def infer_shape(self, inputs: Shapes) -> Shape:
+        """A vector in both dialects."""
+        return FlatShape.of(self.output)
+
+    def sublayers(self, inputs: Shapes) -> tuple[SubLayer, ...]:
+        """Six, by gate z, r, h."""
+        state = FlatShape.of(self.output)
+        on_state = [self.dense(n, state, self.output) for n in self.state_names.values()]
+        on_input = [self.dense(n, inputs[0], self.output) for n in self.input_names.values()]
+        if self.dialect == PJREDDIE:
+            return (*on_state, *on_input)
+        return (*on_input, *on_state)
+
+
+def gate_order(spec: LayerSpec) -> str:
+    """Order of an lstm's gates in the file."""
+    return "ifog" if spec.dialect == PJREDDIE else "figo"
+
+
+@layer("lstm")
+@dataclass(frozen=True, kw_only=True)
+class Lstm(DenseRecurrent):
+    """Long short-term memory: c' = f c + i g, y = h' = o tanh(c').
+
+    f, i and o are sigmoids of W h + U x, g is its tanh; every W and U has a bias of its own.
+    """
+
+    def sublayers(self, inputs: Shapes) -> tuple[SubLayer, ...]:
+        """w* on the state, then u* on the input."""
+        state = FlatShape.of(self.output)
+        order = gate_order(self)
+        return (
+            *(self.dense(f"w{gate}", state, self.output) for gate in order),
+            *(self.dense(f"u{gate}", inputs[0], self.output) for gate in order),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvolutionalRecurrent(Recurrent):
+    """A recurrent layer on maps."""
+
+    needs_map = True
+
+    shortcut: bool = option(False)
+    output: int = option(1, minimum=1, only=ALEXEYAB)
+    size: int = option(3, minimum=1, only=ALEXEYAB)
+    stride: int = option(1, minimum=1, only=ALEXEYAB)
+    dilation: int = option(1, minimum=1, only=ALEXEYAB)
+    pad: bool = option(False, only=ALEXEYAB)
+    padding: int = option(0, minimum=0, only=ALEXEYAB)
+    groups: int = option(1, minimum=1, only=ALEXEYAB)
+    xnor: bool = option(False, only=ALEXEYAB)
+
+    @property
+    def out_channels(self) -> int:
+        """`output`."""
+        return self.output
+
+    def infer_shape(self, inputs: Shapes) -> Shape:
+        """The input's map with `output` channels."""
+        (x,) = inputs
+        for name, spec, shape in self.sublayers(inputs):
+            out = spec.infer_shape((shape,))
+            if (out.h, out.w) != (shape.h, shape.w):
+                raise GraphError(
+                    expected=f"a {name} that keeps the map of {shape.w}x{shape.h}",
+                    found=f"{out.w}x{out.h}",
+                    hint="size=3 pad=1, or size=1",
+                )
+        return Shape(self.out_channels, x.h, x.w)
+
+    def convolution(self, name: str, x: Shape, filters: int, activation: str) -> SubLayer:
+        """A convolutional sub-layer on `x`."""
+        spec = Convolutional.make(
+            self.dialect,
+            filters=filters,
+            activation=activation,
+            batch_normalize=self.batch_normalize,
+            size=self.size,
+            stride=self.stride,
+            stride_x=self.stride,
+            stride_y=self.stride,
+            dilation=self.dilation,
+            pad=self.pad,
+            padding=self.padding,
+            groups=self.groups,
+            xnor=self.xnor,
+        )
+        return SubLayer(name, spec, x)
+
+    def convolutions(
+        self, names: Iterable[str], x: Shape, filters: int, activation: str
+    ) -> tuple[SubLayer, ...]:
+        """Equal sub-layers under several names."""
+        return tuple(self.convolution(name, x, filters, activation) for name in names)
+
+
+@layer("crnn")
+@dataclass(frozen=True, kw_only=True)
+class Crnn(ConvolutionalRecurrent):
+    """[rnn] with convolutions in place of matrices.
+
+    pjreddie's are 3x3 with padding; it swaps height and width, so a map that is not square is
+    read as w rows of h.
+    """
+
+    activation: str = activation_option("logistic")
+    hidden: int = option(1, minimum=1, only=ALEXEYAB)
+    output_filters: int = option(1, minimum=1, only=PJREDDIE)
+    hidden_filters: int = option(1, minimum=1, only=PJREDDIE)
+
+    @property
+    def out_channels(self) -> int:
+        """`output`, or pjreddie's `output_filters`."""
+        return self.output_filters if self.dialect == PJREDDIE else self.output
+
+    @property
+    def state_channels(self) -> int:
+        """`hidden`, or pjreddie's `hidden_filters`."""
+        return self.hidden_filters if self.dialect == PJREDDIE else self.hidden
+
+    def convolution(self, name: str, x: Shape, filters: int, activation: str) -> SubLayer:
+        """As the options say; pjreddie's kernel is fixed."""
+        sub = super().convolution(name, x, filters, activation)
+        if self.dialect != PJREDDIE:
+            return sub
+        assert isinstance(sub.spec, Convolutional)
+        return sub._replace(spec=replace(sub.spec, pad=True))
+
+    def sublayers(self, inputs: Shapes) -> tuple[SubLayer, ...]:
+        """input_layer, self_layer, output_layer."""
+        (x,) = inputs
+        turned = Shape(x.c, x.w, x.h) if self.dialect == PJREDDIE else x
+        state = turned._replace(c=self.state_channels)
+        act = self.activation
+        return (
+            self.convolution("input_layer", turned, state.c, act),
+            self.convolution("self_layer", state, state.c, act),
+            self.convolution("output_layer", state, self.out_channels, act),
+        )
+
+
+@layer("conv_lstm", only=ALEXEYAB)
+@dataclass(frozen=True, kw_only=True)
+class ConvLstm(ConvolutionalRecurrent):
+    """[lstm] with convolutions; `peephole` lets the gates see the cell.
+
+    f = sigmoid(Wf h + Uf x [+ Vf c]), i and o alike (o with the new cell), g = tanh(Wg h + Ug x),
+    c' = f c + i g, y = h' = o tanh(c'). Every convolution has bias or batch norm and
+    `activation` before gates are added up. The cell is clamped to +-state_constrain between
+    steps.
+
+    `bottleneck` runs on C's GPU path alone: s = act(Wf [h, x]) takes the place of x in every
+    gate, and the W terms fall away; act is `lstm_activation`, for g and the cell too. With
+    `shortcut` the first half of s is added to y.
+    """
+
+    activation: str = activation_option("linear")
+    peephole: bool = option(False)
+    bottleneck: bool = option(False)
+    state_constrain: int = option(32, minimum=0)
+    lstm_activation: str = activation_option("tanh")
+    time_normalizer: float = option(1.0, training=True)
+
+    def infer_shape(self, inputs: Shapes) -> Shape:
+        """The input's map with `output` channels."""
+        if self.bottleneck and inputs[0].c != self.output:
+            raise GraphError(
+                where=Where(option="bottleneck"),
+                expected=f"an input of output={self.output} channels",
+                found=inputs[0].c,
+            )
+        return super().infer_shape(inputs)
+
+    def sublayers(self, inputs: Shapes) -> tuple[SubLayer, ...]:
+        """v* on the cell, w* on the state, u* on the input, or as `bottleneck` has it."""
+        (x,) = inputs
+        state = x._replace(c=self.output)
+        act = self.activation
+        on_cell = ("vf", "vi", "vo") if self.peephole else ()
+        if self.bottleneck:
+            both = state._replace(c=2 * self.output)
+            on_state = self.convolutions(("wf",), both, self.output, act)
+        else:
+            on_state = self.convolutions(("wf", "wi", "wg", "wo"), state, self.output, act)
+        return (
+            *self.convolutions(on_cell, state, self.output, act),
+            *on_state,
+            *self.convolutions(("uf", "ui", "ug", "uo"), x, self.output, act),
+        )

@@ -1,0 +1,66 @@
+"""The spokes: one framework each. Nothing is imported before a spoke is used."""
+
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from darkconv.backends import tracing
+from darkconv.core.model import Array, Model
+from darkconv.errors import DarkconvError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from darkconv.backends.torch import DarknetModule
+
+LIBRARIES = {"torch": ("torch",), "onnx": ("onnx", "onnx_ir")}
+"""What each spoke cannot do without."""
+
+
+def spoke(name: str) -> ModuleType:
+    """Import one spoke.
+
+    Raises:
+        DarkconvError: there is no such spoke.
+        MissingDependencyError: its framework is not installed.
+    """
+    if name not in LIBRARIES:
+        raise DarkconvError("unknown backend", expected=", ".join(LIBRARIES), found=name)
+    try:
+        return import_module(f"darkconv.backends.{name}")
+    except ModuleNotFoundError as error:
+        if error.name not in LIBRARIES[name]:
+            raise
+        raise MissingDependencyError(error.name, extra=name, task=f"the {name} backend") from None
+
+
+def to_torch(model: Model) -> "DarknetModule":
+    """Build the PyTorch module of a model: see `darkconv.backends.torch.to_torch`."""
+    module: DarknetModule = spoke("torch").to_torch(model)
+    return module
+
+
+def from_torch(module: Any) -> Model:
+    """The model that a module of `to_torch` holds now, bit for bit."""
+    model: Model = spoke("torch").from_torch(module)
+    return model
+
+
+def to_onnx(model: Model, **options: Any) -> Any:
+    """Build the ONNX graph of a model: see `darkconv.backends.onnx.to_onnx`."""
+    return spoke("onnx").to_onnx(model, **options)
+
+
+def trace(
+    model: Model, x: Array | list[Array], *, backend: str = "torch"
+) -> list[Array] | list[list[Array]]:
+    """Run a model and return every layer's output, in the C program's meaning and shape.
+
+    Args:
+        model: what to run.
+        x: float32 (C, H, W) or (N, C, H, W), or for networks without pictures (inputs,),
+            (N, inputs) or (inputs, 1, 1). A list means successive calls with kept state.
+        backend: "torch" or "onnx".
+
+    Returns: one array per layer; [cost] and [contrastive] give zeros, recurrent state starts at
+        zero. For a list of inputs, a list of such lists.
+    """
+    return tracing.trace(model, x, spoke(backend).trace_steps)

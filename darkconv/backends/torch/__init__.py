@@ -1,0 +1,65 @@
+"""The PyTorch spoke."""
+
+from collections.abc import Sequence
+
+import torch
+
+from darkconv.backends.torch import conv, dense, head, inert, merge, norm, pool, recurrent, resize
+from darkconv.backends.torch.arrays import assign_arrays, read_arrays
+from darkconv.backends.torch.network import DarknetModule
+from darkconv.core.model import Array, Model
+from darkconv.errors import DarkconvError
+
+__all__ = [
+    "DarknetModule",
+    "conv",
+    "dense",
+    "from_torch",
+    "head",
+    "inert",
+    "merge",
+    "norm",
+    "pool",
+    "recurrent",
+    "resize",
+    "to_torch",
+    "trace_steps",
+]
+
+
+def to_torch(model: Model) -> DarknetModule:
+    """Build the PyTorch module of a model, in evaluation mode, sharing its memory.
+
+    See `DarknetModule` for what it takes and returns, and for what `train()` does.
+
+    Raises:
+        UnsupportedError: a layer that PyTorch cannot express.
+        GraphError: a class tree that was not found.
+    """
+    with torch.device("meta"):
+        module = DarknetModule(model.network)
+    assign_arrays(module, model.arrays)
+    module.header = model.header
+    module.names = model.names
+    module.shares_memory = True
+    return module.eval()
+
+
+def from_torch(module: torch.nn.Module) -> Model:
+    """The model that a module holds now: the inverse of `to_torch`, bit for bit.
+
+    Raises:
+        DarkconvError: the module is not one that `to_torch` built.
+    """
+    if not isinstance(module, DarknetModule):
+        raise DarkconvError(
+            "not a darkconv module", expected="what to_torch returned", found=type(module).__name__
+        )
+    return Model(module.network, read_arrays(module), module.header, module.names)
+
+
+def trace_steps(model: Model, steps: Sequence[Array]) -> list[list[Array]]:
+    """Outputs of every layer for successive calls with kept state, as (N, ...) arrays."""
+    module = to_torch(model)
+    with torch.inference_mode():
+        return [[value.numpy() for value in module.trace(torch.from_numpy(step))] for step in steps]

@@ -1,0 +1,131 @@
+"""Formulas of the activation functions (golden/DIALECTS.md §2)."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+CHANNEL_EPSILON = 0.0001  # added to the sums of the normalize_channels family
+
+
+def loggy(x: Tensor) -> Tensor:
+    """2 / (1 + e^-x) - 1."""
+    return 2 * torch.sigmoid(x) - 1
+
+
+def selu(x: Tensor) -> Tensor:
+    """With Darknet's four-digit constants."""
+    return torch.where(x >= 0, 1.0507 * x, 1.0507 * 1.6732 * torch.expm1(x))
+
+
+def ramp(x: Tensor) -> Tensor:
+    """max(x, 0) + 0.1 x."""
+    return F.relu(x) + 0.1 * x
+
+
+def plse(x: Tensor) -> Tensor:
+    """Piecewise linear sigmoid with slopes 0.01 beyond +-4."""
+    middle = 0.125 * x + 0.5
+    return torch.where(x < -4, 0.01 * (x + 4), torch.where(x > 4, 0.01 * (x - 4) + 1, middle))
+
+
+def stair(x: Tensor) -> Tensor:
+    """Flat on even steps, sloped on odd ones."""
+    floor = torch.floor(x)
+    half = torch.floor(x / 2)
+    return torch.where(torch.remainder(floor, 2) == 0, half, x - floor + half)
+
+
+def lhtan(x: Tensor) -> Tensor:
+    """Identity on 0..1, slope 0.001 outside."""
+    return torch.where(x < 0, 0.001 * x, torch.where(x > 1, 0.001 * (x - 1) + 1, x))
+
+
+def gelu(x: Tensor) -> Tensor:
+    """Tanh form with Darknet's constants."""
+    return 0.5 * x * (1 + torch.tanh(0.797885 * x + 0.035677 * x**3))
+
+
+def hard_mish(x: Tensor) -> Tensor:
+    """X above 0, x^2 / 2 + x down to -2, then 0."""
+    curve = torch.where(x > -2, x * x / 2 + x, torch.zeros_like(x))
+    return torch.where(x > 0, x, curve)
+
+
+def normalize_channels(x: Tensor) -> Tensor:
+    """Share of the channel in the sum of positive values of its pixel."""
+    positive = F.relu(x)
+    return positive / (CHANNEL_EPSILON + positive.sum(1, keepdim=True))
+
+
+def normalize_channels_softmax(x: Tensor) -> Tensor:
+    """Softmax over channels without subtracting the maximum, as in C."""
+    power = x.exp()
+    return power / (CHANNEL_EPSILON + power.sum(1, keepdim=True))
+
+
+def normalize_channels_softmax_maxval(x: Tensor) -> Tensor:
+    """Softmax over channels, with C's epsilon in the sum."""
+    return normalize_channels_softmax(x - x.amax(1, keepdim=True))
+
+
+FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "logistic": torch.sigmoid,
+    "loggy": loggy,
+    "relu": F.relu,
+    "elu": F.elu,
+    "selu": selu,
+    "relie": lambda x: F.leaky_relu(x, 0.01),
+    "ramp": ramp,
+    "leaky": lambda x: F.leaky_relu(x, 0.1),
+    "revleaky": lambda x: F.leaky_relu(x, 0.1),
+    "tanh": torch.tanh,
+    "plse": plse,
+    "stair": stair,
+    "hardtan": F.hardtanh,
+    "lhtan": lhtan,
+    "gelu": gelu,
+    "relu6": F.relu6,
+    "swish": F.silu,
+    "mish": F.mish,
+    "hard_mish": hard_mish,
+    "normalize_channels": normalize_channels,
+    "normalize_channels_softmax": normalize_channels_softmax,
+    "normalize_channels_softmax_maxval": normalize_channels_softmax_maxval,
+}
+
+IN_PLACE: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu_,
+    "leaky": lambda x: F.leaky_relu_(x, 0.1),
+    "revleaky": lambda x: F.leaky_relu_(x, 0.1),
+    "relie": lambda x: F.leaky_relu_(x, 0.01),
+}
+"""Functions whose derivative can be told from their result."""
+
+
+class Activation(nn.Module):
+    """An activation function by Darknet's name.
+
+    Args:
+        name: one of `darkconv.layers.activation.ACTIVATIONS` but linear.
+        own_input: nobody else holds the input, so it may be overwritten.
+    """
+
+    def __init__(self, name: str, *, own_input: bool = False) -> None:
+        super().__init__()
+        self.name = name
+        self.function = (IN_PLACE if own_input else {}).get(name, FUNCTIONS[name])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Elementwise, or over channels for the normalize_channels family."""
+        return self.function(x)
+
+    def extra_repr(self) -> str:
+        """The name."""
+        return self.name
+
+
+def build_activation(name: str, *, own_input: bool = False) -> nn.Module:
+    """The module for an activation's name; linear is the identity."""
+    return nn.Identity() if name == "linear" else Activation(name, own_input=own_input)

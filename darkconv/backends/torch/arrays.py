@@ -1,0 +1,74 @@
+"""Arrays of a Model <-> parameters and buffers of a DarknetModule."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from darkconv.backends.torch.network import DarknetModule
+from darkconv.backends.torch.registry import PARAMETERS
+from darkconv.core.model import Array, Arrays, frozen
+from darkconv.core.network import Layer
+
+BUFFERS = ("running_mean", "running_var")
+
+
+def parameter_names(module: DarknetModule) -> dict[str, str]:
+    """Key of each array -> name in the module's state_dict."""
+    return {
+        f"{layer.index}.{slot.name}": f"layers.{layer.index}.{PARAMETERS[layer](layer)[slot.name]}"
+        for layer in module.network.layers
+        for slot in layer.slots
+    }
+
+
+def assign_arrays(module: DarknetModule, arrays: Arrays) -> None:
+    """Let parameters be views of arrays, without copying; running statistics are copied.
+
+    Sharing the statistics too would let a forward pass in training mode change the arrays.
+    """
+    for key, name in parameter_names(module).items():
+        path, _, attribute = name.rpartition(".")
+        owner = module.get_submodule(path)
+        if attribute in BUFFERS:
+            setattr(owner, attribute, torch.from_numpy(arrays[key].copy()))
+        else:
+            tensor = torch.from_numpy(writable(arrays[key]))
+            setattr(owner, attribute, nn.Parameter(tensor, requires_grad=False))
+    for layer in module.network.layers:
+        if layer.shared is not None:
+            _lend(module, module.network.layers[layer.shared], layer)
+
+
+def _lend(module: DarknetModule, lender: Layer, borrower: Layer) -> None:
+    """Give a layer with share_index the parameters of its lender."""
+    own, lent = module.layers[borrower.index], module.layers[lender.index]
+    for name in PARAMETERS[lender](lender).values():
+        path, _, attribute = name.rpartition(".")
+        setattr(own.get_submodule(path), attribute, getattr(lent.get_submodule(path), attribute))
+
+
+def writable(array: Array) -> Array:
+    """A writable view of a read-only array; a copy where its memory itself is read-only.
+
+    torch warns of read-only memory. Models read from files lie in a copy-on-write map, so the
+    file could not be changed through the view.
+    """
+    view = array.view()
+    try:
+        view.flags.writeable = True
+    except ValueError:
+        return array.copy()
+    return view
+
+
+def read_arrays(module: DarknetModule) -> dict[str, Array]:
+    """The arrays that a module holds now, in file order; copies unless it shares a model's."""
+    state = module.state_dict()
+    names = parameter_names(module)
+    keys = [key for key, _, _ in module.network.keyed_slots()]
+    return {key: _as_array(state[names[key]], share=module.shares_memory) for key in keys}
+
+
+def _as_array(tensor: Tensor, *, share: bool) -> Array:
+    array = tensor.detach().to("cpu", torch.float32).numpy()
+    return frozen(array if share else np.array(array))

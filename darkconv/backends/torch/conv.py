@@ -1,0 +1,189 @@
+"""convolutional, deconvolutional, local."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from darkconv.backends.registry import ParameterTable
+from darkconv.backends.torch.activation import build_activation
+from darkconv.backends.torch.norm import BatchNorm, norm_table
+from darkconv.backends.torch.registry import BUILDERS, PARAMETERS
+from darkconv.core.network import Layer, Network
+from darkconv.layers import conv
+from darkconv.layers.window import BLUR_BORDERS, BLUR_KERNELS
+
+
+class Block(nn.Module):
+    """A convolution, its batch norm or bias, its activation and its blur."""
+
+    def __init__(self, kernel: nn.Module, norm: nn.Module, act: nn.Module, blur: nn.Module) -> None:
+        super().__init__()
+        self.conv = kernel
+        self.bn = norm
+        self.act = act
+        self.blur = blur
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, filters, H', W')."""
+        return self.blur(self.act(self.bn(self.conv(x))))
+
+
+class Blur(nn.Module):
+    """The depthwise low-pass filter of antialiasing, with the layer's stride."""
+
+    kernel: Tensor
+
+    def __init__(self, kind: int, channels: int, strides: tuple[int, int]) -> None:
+        super().__init__()
+        kernel = torch.tensor(BLUR_KERNELS[kind], dtype=torch.float32, device="cpu")
+        kernel = (kernel / kernel.sum()).expand(channels, 1, -1, -1)
+        self.register_buffer("kernel", kernel.contiguous(), persistent=False)
+        self.strides = strides
+        self.border = BLUR_BORDERS[kind]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Each channel by itself."""
+        return F.conv2d(x, self.kernel, None, self.strides, self.border, groups=x.shape[1])
+
+
+def build_blur(kind: int, channels: int, strides: tuple[int, int]) -> nn.Module:
+    """The blur of a layer's `antialiasing`, or nothing."""
+    return Blur(kind, channels, strides) if kind else nn.Identity()
+
+
+class XnorConv2d(nn.Conv2d):
+    """pjreddie's xnor: inputs become signs, each filter signs times its mean magnitude."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Padding stays zero."""
+        mean = self.weight.abs().mean((1, 2, 3)).view(1, -1, 1, 1)
+        out = self._conv_forward(signs(x), signs(self.weight), None) * mean
+        return out if self.bias is None else out + self.bias.view(1, -1, 1, 1)
+
+
+class FoldedXnorBlock(Block):
+    """alexeyab's xnor: signs of the batch-norm-folded weights, padding counts as -1."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As the bit-packed code computes: mean * sum(sign * sign) + folded bias."""
+        assert isinstance(self.conv, nn.Conv2d)
+        weight, bias = self._folded()
+        padded = F.pad(signs(x), [int(self.conv.padding[0])] * 4, value=-1.0)
+        out = F.conv2d(padded, signs(weight), None, self.conv.stride, 0, self.conv.dilation)
+        out = out * weight.abs().mean((1, 2, 3)).view(1, -1, 1, 1) + bias.view(1, -1, 1, 1)
+        return self.blur(self.act(out))
+
+    def _folded(self) -> tuple[Tensor, Tensor]:
+        """Folding in double precision, as in C."""
+        assert isinstance(self.conv, nn.Conv2d)
+        if not isinstance(self.bn, BatchNorm):
+            assert self.conv.bias is not None
+            return self.conv.weight, self.conv.bias
+        norm = self.bn
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        factor = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+        weight = self.conv.weight.double() * factor.view(-1, 1, 1, 1)
+        bias = norm.bias.double() - norm.running_mean.double() * factor
+        return weight.float(), bias.float()
+
+
+def signs(x: Tensor) -> Tensor:
+    """1 above zero, else -1."""
+    return torch.where(x > 0, 1.0, -1.0)
+
+
+@BUILDERS.register(conv.Convolutional)
+def build_convolutional(layer: Layer, network: Network) -> nn.Module:
+    """Convolution, batch norm, activation, blur."""
+    spec = layer.spec
+    assert isinstance(spec, conv.Convolutional)
+    kind = XnorConv2d if spec.xnor and not spec.dialect.xnor_uses_folded_weights else nn.Conv2d
+    kernel = kind(
+        layer.in_shapes[0].c,
+        spec.filters,
+        spec.size,
+        (1, 1) if spec.antialiasing else spec.strides,
+        spec.border * spec.tap_distance,
+        spec.tap_distance,
+        spec.group_count,
+        bias=not spec.is_normalized,
+    )
+    block = FoldedXnorBlock if spec.xnor and kind is nn.Conv2d else Block
+    return block(
+        kernel,
+        BatchNorm(spec.filters, spec.dialect) if spec.is_normalized else nn.Identity(),
+        build_activation(conv.inference_activation(layer, network), own_input=True),
+        build_blur(spec.antialiasing, spec.filters, spec.strides),
+    )
+
+
+@PARAMETERS.register(conv.Convolutional, conv.Deconvolutional)
+def convolutional_parameters(layer: Layer) -> ParameterTable:
+    """Biases are the batch norm's where there is one."""
+    spec = layer.spec
+    assert isinstance(spec, conv.Windowed)
+    if has_norm(spec):
+        return {"weights": "conv.weight", **norm_table("bn")}
+    return {"weights": "conv.weight", "biases": "conv.bias"}
+
+
+def has_norm(spec: conv.Windowed) -> bool:
+    """Whether batch norm follows the convolution."""
+    return spec.is_normalized if isinstance(spec, conv.Convolutional) else spec.batch_normalize
+
+
+@BUILDERS.register(conv.Deconvolutional)
+def build_deconvolutional(layer: Layer, _: Network) -> nn.Module:
+    """Transposed convolution, batch norm, activation."""
+    spec = layer.spec
+    assert isinstance(spec, conv.Deconvolutional)
+    kernel = nn.ConvTranspose2d(
+        layer.in_shapes[0].c,
+        spec.filters,
+        spec.size,
+        spec.stride,
+        spec.border,
+        bias=not spec.batch_normalize,
+    )
+    norm = BatchNorm(spec.filters, spec.dialect) if spec.batch_normalize else nn.Identity()
+    act = build_activation(spec.activation, own_input=True)
+    return Block(kernel, norm, act, nn.Identity())
+
+
+class Local(nn.Module):
+    """A filter bank of its own at every output position."""
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__()
+        spec = layer.spec
+        assert isinstance(spec, conv.Local)
+        biases, weights = layer.slots
+        self.spec = spec
+        self.out_shape = layer.out_shape
+        self.weight = nn.Parameter(torch.empty(weights.shape))
+        self.bias = nn.Parameter(torch.empty(biases.shape))
+        self.act = build_activation(spec.activation, own_input=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """One matrix product per position."""
+        spec, (filters, rows, columns) = self.spec, self.out_shape
+        padded = F.pad(x, [spec.pad] * 4)
+        windows = padded.unfold(2, spec.size, spec.stride).unfold(3, spec.size, spec.stride)
+        windows = windows[:, :, :rows, :columns].permute(2, 3, 0, 1, 4, 5)
+        patches = windows.reshape(rows * columns, x.shape[0], -1)
+        out = torch.bmm(patches, self.weight.flatten(2).transpose(1, 2))
+        out = out.permute(1, 2, 0).reshape(-1, filters, rows, columns)
+        return self.act(out + self.bias.view(1, filters, rows, columns))
+
+
+@BUILDERS.register(conv.Local)
+def build_local(layer: Layer, _: Network) -> nn.Module:
+    """Locally connected layer."""
+    return Local(layer)
+
+
+@PARAMETERS.register(conv.Local)
+def local_parameters(layer: Layer) -> ParameterTable:
+    """Both by their torch names."""
+    return {"biases": "bias", "weights": "weight"}

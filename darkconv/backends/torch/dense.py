@@ -1,0 +1,69 @@
+"""connected, implicit."""
+
+import torch
+from torch import Tensor, nn
+
+from darkconv.backends.registry import ParameterTable
+from darkconv.backends.torch.activation import build_activation
+from darkconv.backends.torch.norm import BatchNorm, norm_table
+from darkconv.backends.torch.registry import BUILDERS, PARAMETERS
+from darkconv.core.network import Layer, Network
+from darkconv.layers import dense
+
+
+class Connected(nn.Module):
+    """Matrix product with the flattened input, batch norm, activation."""
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__()
+        spec = layer.spec
+        assert isinstance(spec, dense.Connected)
+        bias = not spec.batch_normalize
+        self.fc = nn.Linear(layer.in_shapes[0].size, spec.output, bias=bias)
+        norm = BatchNorm(spec.output, spec.dialect) if spec.batch_normalize else nn.Identity()
+        self.bn = norm
+        self.act = build_activation(spec.activation, own_input=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, ...) -> (N, outputs, 1, 1)."""
+        out = self.act(self.bn(self.fc(x.flatten(1))))
+        return out.reshape(-1, self.fc.out_features, 1, 1)
+
+
+@BUILDERS.register(dense.Connected)
+def build_connected(layer: Layer, _: Network) -> nn.Module:
+    """Fully connected layer."""
+    return Connected(layer)
+
+
+@PARAMETERS.register(dense.Connected)
+def connected_parameters(layer: Layer) -> ParameterTable:
+    """Biases are the batch norm's where there is one."""
+    assert isinstance(layer.spec, dense.Connected)
+    if layer.spec.batch_normalize:
+        return {"weights": "fc.weight", **norm_table("bn")}
+    return {"weights": "fc.weight", "biases": "fc.bias"}
+
+
+class Implicit(nn.Module):
+    """A learned constant."""
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(layer.slots[0].shape))
+
+    def forward(self, batch: int) -> Tensor:
+        """(batch, filters, atoms, 1)."""
+        return self.weight.expand(batch, -1, -1).unsqueeze(3)
+
+
+@BUILDERS.register(dense.Implicit)
+def build_implicit(layer: Layer, _: Network) -> nn.Module:
+    """Learned constant."""
+    return Implicit(layer)
+
+
+@PARAMETERS.register(dense.Implicit)
+def implicit_parameters(layer: Layer) -> ParameterTable:
+    """By its torch name."""
+    return {"weights": "weight"}

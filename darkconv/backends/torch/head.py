@@ -1,0 +1,144 @@
+"""yolo, Gaussian_yolo, region, detection, iseg: outputs activated as the C program does."""
+
+import torch
+from torch import Tensor, nn
+
+from darkconv.backends.torch.norm import required_tree, tree_softmax
+from darkconv.backends.torch.registry import BUILDERS
+from darkconv.core.network import Layer, Network
+from darkconv.core.tree import Tree
+from darkconv.layers import head
+
+
+def stretch(x: Tensor, scale: float) -> Tensor:
+    """scale_x_y: widen 0..1 about its middle."""
+    return x if scale == 1 else x * scale - 0.5 * (scale - 1)
+
+
+class Yolo(nn.Module):
+    """Sigmoid on all entries but w and h; x and y stretched."""
+
+    def __init__(self, spec: head.Yolo) -> None:
+        super().__init__()
+        self.anchors = len(spec.mask)
+        self.scale = spec.scale_x_y
+        self.squashes = not spec.new_coords
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, anchors * (5 + classes), H, W), the same shape out."""
+        if not self.squashes and self.scale == 1:
+            return x
+        entries = x.unflatten(1, (self.anchors, -1))
+        out = entries.sigmoid() if self.squashes else entries.clone()
+        out[:, :, 2:4] = entries[:, :, 2:4]
+        out[:, :, 0:2] = stretch(out[:, :, 0:2], self.scale)
+        return out.flatten(1, 2)
+
+
+@BUILDERS.register(head.Yolo)
+def build_yolo(layer: Layer, _: Network) -> nn.Module:
+    """YOLOv3 head."""
+    assert isinstance(layer.spec, head.Yolo)
+    return Yolo(layer.spec)
+
+
+class GaussianYolo(nn.Module):
+    """Sigmoid on all entries but the means of w and h; means of x and y stretched."""
+
+    def __init__(self, spec: head.GaussianYolo) -> None:
+        super().__init__()
+        self.anchors = len(spec.mask)
+        self.scale = spec.scale_x_y
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, anchors * (9 + classes), H, W), the same shape out."""
+        entries = x.unflatten(1, (self.anchors, -1))
+        out = entries.sigmoid()
+        out[:, :, 4:8:2] = entries[:, :, 4:8:2]
+        out[:, :, 0:4:2] = stretch(out[:, :, 0:4:2], self.scale)
+        return out.flatten(1, 2)
+
+
+@BUILDERS.register(head.GaussianYolo)
+def build_gaussian_yolo(layer: Layer, _: Network) -> nn.Module:
+    """YOLOv3 head with uncertainties."""
+    assert isinstance(layer.spec, head.GaussianYolo)
+    return GaussianYolo(layer.spec)
+
+
+class Region(nn.Module):
+    """YOLOv2 head; see `darkconv.layers.head.Region` for the dialects."""
+
+    def __init__(self, spec: head.Region, tree: Tree | None) -> None:
+        super().__init__()
+        self.spec = spec
+        self.tree = tree
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, anchors * (coords + 1 + classes), H, W), the same shape out."""
+        entries = x.unflatten(1, (self.spec.num, -1))
+        coords, objectness, classes = entries.split([self.spec.coords, 1, self.spec.classes], 2)
+        if self.spec.dialect.region_is_cell_major:
+            parts = [coords, objectness.sigmoid(), self._classes(classes, classes)]
+            return torch.cat(parts, 2).permute(0, 3, 4, 1, 2).reshape(x.shape)
+        box = torch.cat([coords[:, :, :2].sigmoid(), coords[:, :, 2:]], 2)
+        if self.spec.background and self.spec.softmax and not self.tree:
+            scores = torch.softmax(entries[:, :, self.spec.coords :], 2)
+            return torch.cat([box, scores], 2).flatten(1, 2)
+        known = objectness if self.spec.background else objectness.sigmoid()
+        return torch.cat([box, known, self._classes(classes, classes.sigmoid())], 2).flatten(1, 2)
+
+    def _classes(self, classes: Tensor, otherwise: Tensor) -> Tensor:
+        if self.tree:
+            return tree_softmax(classes, self.tree, dim=2)
+        return torch.softmax(classes, 2) if self.spec.softmax else otherwise
+
+
+@BUILDERS.register(head.Region)
+def build_region(layer: Layer, network: Network) -> nn.Module:
+    """YOLOv2 head."""
+    assert isinstance(layer.spec, head.Region)
+    return Region(layer.spec, required_tree(layer, network, layer.spec.classes))
+
+
+class Detection(nn.Module):
+    """YOLOv1 head: values as they are, or a softmax over the classes of each cell."""
+
+    def __init__(self, spec: head.Detection) -> None:
+        super().__init__()
+        self.spec = spec
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, ...) -> (N, values)."""
+        flat = x.flatten(1)
+        if not self.spec.softmax:
+            return flat
+        scores, rest = flat.tensor_split([self.spec.cells * self.spec.classes], 1)
+        cells = scores.unflatten(1, (self.spec.cells, self.spec.classes))
+        return torch.cat([torch.softmax(cells, 2).flatten(1), rest], 1)
+
+
+@BUILDERS.register(head.Detection)
+def build_detection(layer: Layer, _: Network) -> nn.Module:
+    """YOLOv1 head."""
+    assert isinstance(layer.spec, head.Detection)
+    return Detection(layer.spec)
+
+
+class Iseg(nn.Module):
+    """Sigmoid on the class channels."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.classes = classes
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape out."""
+        return torch.cat([x[:, : self.classes].sigmoid(), x[:, self.classes :]], 1)
+
+
+@BUILDERS.register(head.Iseg)
+def build_iseg(layer: Layer, _: Network) -> nn.Module:
+    """Instance segmentation head."""
+    assert isinstance(layer.spec, head.Iseg)
+    return Iseg(layer.spec.classes)

@@ -1,0 +1,103 @@
+"""DarknetModule: a network as an nn.Module, and its arrays in and out."""
+
+from typing import Self
+
+from torch import Tensor, nn
+
+from darkconv.backends.torch.recurrent import Recurrent
+from darkconv.backends.torch.registry import BUILDERS
+from darkconv.core.model import Header
+from darkconv.core.network import NETWORK_INPUT, Network
+
+Step = tuple[int, nn.Module, tuple[int, ...], tuple[int, ...]]
+"""Layer, its module, the layers it reads, and those that nobody reads afterwards."""
+
+
+class DarknetModule(nn.Module):
+    """A Darknet network in PyTorch.
+
+    `module(x)` takes float32 pictures (N, C, H, W), RGB in 0..1, or vectors (N, inputs), and
+    returns a tuple: one tensor for each output of the network (its heads, else its last
+    layer), activated as the C program does, (N, C, H, W) or (N, values). Fully convolutional
+    networks take other sizes than the cfg's.
+
+    Built by `to_torch`, the module is in evaluation mode and its weights are the model's own
+    memory; the first `train()` gives it a copy and makes its parameters trainable, so that a
+    Model never changes.
+
+    Attributes:
+        network: what it was built from.
+        layers: one module per Darknet layer, by Darknet's numbers.
+        header: of the weights file, for writing back.
+        names: class names.
+    """
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+        self.header = Header.new(network.dialect)
+        self.names: tuple[str, ...] = ()
+        self.layers = nn.ModuleList(BUILDERS[layer](layer, network) for layer in network.layers)
+        self.shares_memory = False
+        self._steps = _plan(network, self.layers)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Values of the network's outputs."""
+        values: dict[int, Tensor] = {NETWORK_INPUT: x}
+        for index, module, sources, done in self._steps:
+            values[index] = _run(module, [values[i] for i in sources], x)
+            for source in done:
+                del values[source]
+        return tuple(values[index] for index in self.network.outputs)
+
+    def trace(self, x: Tensor) -> list[Tensor]:
+        """Values of every layer."""
+        values: dict[int, Tensor] = {NETWORK_INPUT: x}
+        for layer, module in zip(self.network.layers, self.layers, strict=True):
+            values[layer.index] = _run(module, [values[i] for i in layer.sources], x)
+        return [values[layer.index] for layer in self.network.layers]
+
+    def reset_state(self) -> None:
+        """Let recurrent layers start from zero at the next call."""
+        for layer in self.layers:
+            if isinstance(layer, Recurrent):
+                layer.reset_state()
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch mode; the first switch to training takes a copy of shared memory."""
+        if mode and self.shares_memory:
+            self.shares_memory = False
+            for parameter in self.parameters():
+                parameter.data = parameter.data.clone()
+                parameter.requires_grad_(True)
+        return super().train(mode)
+
+
+def _run(module: nn.Module, inputs: list[Tensor], x: Tensor) -> Tensor:
+    """Call a layer; one that reads nothing is told the batch size."""
+    out: Tensor = module(*inputs) if inputs else module(x.shape[0])
+    return out
+
+
+def _plan(network: Network, modules: nn.ModuleList) -> list[Step]:
+    """The layers that the outputs need, each with what can be forgotten behind it."""
+    needed: set[int] = set()
+    waiting = list(network.outputs)
+    while waiting:
+        index = waiting.pop()
+        if index not in needed and index != NETWORK_INPUT:
+            needed.add(index)
+            waiting += network.layers[index].sources
+    last_reader = {
+        source: index for index in sorted(needed) for source in network.layers[index].sources
+    }
+    kept = {*network.outputs, NETWORK_INPUT}
+    return [
+        (
+            index,
+            modules[index],
+            network.layers[index].sources,
+            tuple(s for s, reader in last_reader.items() if reader == index and s not in kept),
+        )
+        for index in sorted(needed)
+    ]

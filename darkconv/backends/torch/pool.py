@@ -1,0 +1,109 @@
+"""maxpool, avgpool, local_avgpool."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from darkconv.backends.torch.conv import build_blur
+from darkconv.backends.torch.registry import BUILDERS
+from darkconv.core.network import Layer, Network
+from darkconv.layers import pool
+
+LOWEST = -3.402823466e38  # -FLT_MAX: what C starts a maximum with
+
+
+class Maxpool(nn.Module):
+    """Largest value of each window; see `darkconv.layers.pool.Maxpool`."""
+
+    def __init__(self, spec: pool.Maxpool) -> None:
+        super().__init__()
+        self.size = spec.size
+        self.strides = (1, 1) if spec.antialiasing else spec.strides
+        self.leading, self.trailing = spec.leading, spec.padding - spec.leading
+        # torch pads by itself where both sides are alike and no window lies wholly outside
+        self.is_symmetric = self.leading == self.trailing and self.leading <= self.size // 2
+        # where all padding is behind and less than a window, its ceil_mode gives the same
+        self.is_ceiled = (
+            self.leading == 0
+            and 0 < self.trailing < self.size
+            and all(stride == self.trailing + 1 for stride in self.strides)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H', W')."""
+        if self.is_symmetric:
+            return F.max_pool2d(x, self.size, self.strides, self.leading)
+        if self.is_ceiled:
+            return F.max_pool2d(x, self.size, self.strides, ceil_mode=True)
+        sides = (self.leading, self.trailing) * 2
+        return F.max_pool2d(F.pad(x, sides, value=LOWEST), self.size, self.strides)
+
+    def extra_repr(self) -> str:
+        """Window, strides and padding."""
+        return f"{self.size}, stride={self.strides}, padding=({self.leading}, {self.trailing})"
+
+
+class DepthMaxpool(nn.Module):
+    """Largest of every out_channels-th channel."""
+
+    def __init__(self, groups: int) -> None:
+        super().__init__()
+        self.groups = groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, groups, H, W)."""
+        missing = -x.shape[1] % self.groups
+        padded = F.pad(x, (0, 0, 0, 0, 0, missing), value=LOWEST)
+        return padded.unflatten(1, (-1, self.groups)).amax(1)
+
+
+@BUILDERS.register(pool.Maxpool)
+def build_maxpool(layer: Layer, _: Network) -> nn.Module:
+    """Max pooling, in space or over channels, with its blur."""
+    spec = layer.spec
+    assert isinstance(spec, pool.Maxpool)
+    if spec.maxpool_depth:
+        return DepthMaxpool(spec.out_channels)
+    if not spec.antialiasing:
+        return Maxpool(spec)
+    blur = build_blur(spec.antialiasing, layer.out_shape.c, spec.strides)
+    return nn.Sequential(Maxpool(spec), blur)
+
+
+class LocalAvgpool(nn.Module):
+    """Mean of each window over the cells inside the map."""
+
+    def __init__(self, spec: pool.LocalAvgpool) -> None:
+        super().__init__()
+        self.size = spec.size
+        self.strides = spec.strides
+        self.sides = (spec.leading, spec.padding - spec.leading) * 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H', W')."""
+        return self._sums(x) / self._sums(torch.ones_like(x[:1, :1]))
+
+    def _sums(self, x: Tensor) -> Tensor:
+        padded = F.pad(x, self.sides)
+        return F.avg_pool2d(padded, self.size, self.strides, divisor_override=1)
+
+
+@BUILDERS.register(pool.LocalAvgpool)
+def build_local_avgpool(layer: Layer, _: Network) -> nn.Module:
+    """Average pooling."""
+    assert isinstance(layer.spec, pool.LocalAvgpool)
+    return LocalAvgpool(layer.spec)
+
+
+class Avgpool(nn.Module):
+    """Mean of each channel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, 1, 1)."""
+        return x.mean((2, 3), keepdim=True)
+
+
+@BUILDERS.register(pool.Avgpool)
+def build_avgpool(layer: Layer, _: Network) -> nn.Module:
+    """Global average pooling."""
+    return Avgpool()

@@ -1,0 +1,127 @@
+"""upsample, reorg, reorg3d, crop."""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from darkconv.backends.torch.registry import BUILDERS
+from darkconv.core.network import Layer, Network
+from darkconv.layers import resize
+
+
+class Upsample(nn.Module):
+    """Nearest-neighbour enlargement, or sums of blocks, times a scale."""
+
+    def __init__(self, spec: resize.Upsample) -> None:
+        super().__init__()
+        self.stride = spec.stride
+        self.scale = spec.scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H * stride, W * stride)."""
+        if self.stride > 0:
+            out = F.interpolate(x, scale_factor=float(self.stride), mode="nearest")
+        else:
+            out = F.avg_pool2d(x, -self.stride, divisor_override=1)
+        return out if self.scale == 1 else out * self.scale
+
+
+@BUILDERS.register(resize.Upsample)
+def build_upsample(layer: Layer, _: Network) -> nn.Module:
+    """Enlargement."""
+    assert isinstance(layer.spec, resize.Upsample)
+    return Upsample(layer.spec)
+
+
+class Reordering(nn.Module):
+    """reorg and reorg3d: a permutation of six axes in memory order.
+
+    The flat values are a base of (q, h, s, w, s) that becomes (s, s, q, h, w), or the other
+    way round: see `darkconv.layers.resize.Reordering.source_index`.
+    """
+
+    def __init__(self, spec: resize.Reordering) -> None:
+        super().__init__()
+        self.stride = spec.stride
+        self.is_reverse = spec.reverse
+        self.counts_output = isinstance(spec, resize.Reorg3d)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C', H', W')."""
+        batch, c, h, w = x.shape
+        s = self.stride
+        larger, smaller = (c // s**2, h * s, w * s), (c * s**2, h // s, w // s)
+        out = larger if self.is_reverse else smaller
+        base_c, base_h, base_w = out if self.counts_output else (c, h, w)
+        values = x.flatten(1)[:, : base_c * base_h * base_w]
+        q = base_c // s**2
+        if self.is_reverse:
+            blocks = values.reshape(batch, s, s, q, base_h, base_w).permute(0, 3, 4, 1, 5, 2)
+        else:
+            blocks = values.reshape(batch, q, base_h, s, base_w, s).permute(0, 3, 5, 1, 2, 4)
+        return blocks.reshape(batch, *out)
+
+    def extra_repr(self) -> str:
+        """Stride and direction."""
+        return f"{self.stride}{', reverse' if self.is_reverse else ''}"
+
+
+class Transposition(nn.Module):
+    """pjreddie's reorg with flatten: channels and pixels change places."""
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__()
+        assert isinstance(layer.spec, resize.Reorg)
+        self.is_reverse = layer.spec.reverse
+        self.out_shape = tuple(layer.out_shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The matrix (channels, pixels) transposed, or the other way round."""
+        batch, c, h, w = x.shape
+        rows = (h * w, c) if self.is_reverse else (c, h * w)
+        return x.reshape(batch, *rows).transpose(1, 2).reshape(batch, *self.out_shape)
+
+
+class Extension(nn.Module):
+    """pjreddie's reorg with extra: a vector with zeros behind the input."""
+
+    def __init__(self, zeros: int) -> None:
+        super().__init__()
+        self.zeros = zeros
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, ...) -> (N, values + zeros)."""
+        return F.pad(x.flatten(1), (0, self.zeros))
+
+
+@BUILDERS.register(resize.Reorg, resize.Reorg3d)
+def build_reorg(layer: Layer, _: Network) -> nn.Module:
+    """Whichever kind the options ask for."""
+    spec = layer.spec
+    assert isinstance(spec, resize.Reordering)
+    if isinstance(spec, resize.Reorg) and spec.extra:
+        return Extension(spec.extra)
+    if isinstance(spec, resize.Reorg) and spec.flatten:
+        return Transposition(layer)
+    return Reordering(spec)
+
+
+class Crop(nn.Module):
+    """The middle of the map, from 0..1 to -1..1 unless noadjust."""
+
+    def __init__(self, spec: resize.Crop) -> None:
+        super().__init__()
+        self.height, self.width = spec.crop_height, spec.crop_width
+        self.adjusts = not spec.noadjust
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, crop_height, crop_width)."""
+        top, left = (x.shape[2] - self.height) // 2, (x.shape[3] - self.width) // 2
+        middle = x[:, :, top : top + self.height, left : left + self.width]
+        return middle * 2 - 1 if self.adjusts else middle
+
+
+@BUILDERS.register(resize.Crop)
+def build_crop(layer: Layer, _: Network) -> nn.Module:
+    """Centre crop."""
+    assert isinstance(layer.spec, resize.Crop)
+    return Crop(layer.spec)

@@ -1,0 +1,77 @@
+"""Inputs and outputs of a layer-by-layer trace, alike for every backend."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from darkconv.core.model import Array, Model
+from darkconv.core.shape import Shape
+from darkconv.errors import DarkconvError
+
+Runner = Callable[[Model, Sequence[Array]], list[list[Array]]]
+"""Model and inputs (N, ...) of successive calls -> per call one (N, ...) array per layer."""
+
+
+def trace(model: Model, x: Array | list[Array], run: Runner) -> list[Array] | list[list[Array]]:
+    """Run a model and return every layer's output, shaped as the C program has it.
+
+    Args:
+        model: what to run; a picture of another size than its cfg's is as `input_size`.
+        x: one input, or a list of inputs for successive calls with kept state.
+        run: a backend's runner.
+
+    Returns: float32 arrays, (C, H, W) for maps and (values,) for vectors, behind a batch axis
+        where the input has one. For a list of inputs, a list of such lists.
+    """
+    inputs = [np.asarray(step, np.float32) for step in (x if isinstance(x, list) else [x])]
+    if not inputs:
+        return []
+    batched = [is_batched(step, model.network.input_shape) for step in inputs]
+    if len({step.shape for step in inputs}) > 1:
+        raise DarkconvError("successive inputs differ in shape")
+    model = with_input_of(model, inputs[0])
+    shape = model.network.input_shape
+    steps = [_with_batch(step, shape) for step in inputs]
+    results = [
+        [_shaped(value, layer.out_shape, has_batch) for value, layer in pairs]
+        for has_batch, pairs in (
+            (b, zip(values, model.network.layers, strict=True))
+            for b, values in zip(batched, run(model, steps), strict=True)
+        )
+    ]
+    return results if isinstance(x, list) else results[0]
+
+
+def is_batched(x: Array, shape: Shape) -> bool:
+    """Whether an input has a batch axis."""
+    if shape.is_map:
+        return x.ndim == 4
+    return x.ndim == 2 or x.ndim == 4
+
+
+def with_input_of(model: Model, x: Array) -> Model:
+    """The model for pictures of x's size."""
+    shape = model.network.input_shape
+    if not shape.is_map:
+        return model
+    if x.ndim not in (3, 4) or x.shape[-3] != shape.c:
+        raise DarkconvError(
+            "input", expected=f"({shape.c}, H, W) or (N, {shape.c}, H, W)", found=x.shape
+        )
+    return model.with_input_size(x.shape[-1], x.shape[-2])
+
+
+def _with_batch(x: Array, shape: Shape) -> Array:
+    if shape.is_map:
+        return np.ascontiguousarray(x if x.ndim == 4 else x[None])
+    try:
+        return np.ascontiguousarray(x.reshape(-1, shape.size))
+    except ValueError:
+        raise DarkconvError(
+            "input", expected=f"({shape.size},) or (N, {shape.size})", found=x.shape
+        ) from None
+
+
+def _shaped(value: Array, shape: Shape, has_batch: bool) -> Array:
+    each = tuple(shape) if shape.is_map else (shape.size,)
+    return value.reshape(-1, *each) if has_batch else value.reshape(each)

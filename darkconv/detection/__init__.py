@@ -1,0 +1,1 @@
+"""From a picture to boxes: fitting, decoding, non-maximum suppression, drawing."""

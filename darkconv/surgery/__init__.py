@@ -1,0 +1,1 @@
+"""Operations that make a model out of a model."""

@@ -11,6 +11,9 @@ from darkconv.core.spec import ONE, LayerSpec, Slot, Slots, Ties, layer
 from darkconv.errors import GraphError, OptionError, Where
 from darkconv.layers.activation import activation_option
 
+WEIGHT_EPSILON = 0.0001
+"""Added by C to the sum that shortcut weights are divided by."""
+
 
 def absolute(reference: int, index: int, key: str) -> int:
     """A layer named in a cfg: counted from 0, or backwards from layer `index` if negative."""

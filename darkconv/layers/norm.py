@@ -7,9 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from darkconv.core.dialect import PJREDDIE
+from darkconv.core.network import Layer, Network
 from darkconv.core.options import option
 from darkconv.core.shape import FlatShape, Shape, Shapes
 from darkconv.core.spec import HeadSpec, LayerSpec, Slot, Slots, Ties, layer
+from darkconv.core.tree import Tree
 from darkconv.errors import GraphError, Where
 from darkconv.layers.activation import activation_option
 from darkconv.layers.conv import norm_slots
@@ -113,3 +115,27 @@ class Softmax(HeadSpec):
     def class_rows(self, inputs: Shapes, keep: Sequence[int]) -> npt.NDArray[np.int64]:
         """The kept classes."""
         return np.array(keep)
+
+
+def required_tree(layer: Layer, network: Network, classes: int) -> Tree | None:
+    """The class tree of a layer that names one.
+
+    Raises:
+        GraphError: its file was not found, or has another number of classes.
+    """
+    name = getattr(layer.spec, "tree", "")
+    if not name:
+        return None
+    where = network.where(layer.index, "tree")
+    if layer.tree is None:
+        raise GraphError(
+            f"{name} was not found beside the cfg, above it or in the working folder",
+            where=where,
+        )
+    if len(layer.tree.parents) > classes:
+        raise GraphError(
+            where=where,
+            expected=f"a tree of at most {classes} classes",
+            found=len(layer.tree.parents),
+        )
+    return layer.tree

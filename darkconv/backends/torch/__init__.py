@@ -1,6 +1,6 @@
 """The PyTorch spoke."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -17,6 +17,7 @@ __all__ = [
     "from_torch",
     "head",
     "inert",
+    "make_runner",
     "merge",
     "norm",
     "pool",
@@ -63,3 +64,17 @@ def trace_steps(model: Model, steps: Sequence[Array]) -> list[list[Array]]:
     module = to_torch(model)
     with torch.inference_mode():
         return [[value.numpy() for value in module.trace(torch.from_numpy(step))] for step in steps]
+
+
+def make_runner(model: Model) -> Callable[[Array], list[Array]]:
+    """A function from float32 inputs (N, ...) to the network's outputs.
+
+    The module keeps the model's memory alive, not the model itself.
+    """
+    module = to_torch(model)
+
+    def run(x: Array) -> list[Array]:
+        with torch.inference_mode():
+            return [value.numpy() for value in module(torch.from_numpy(x))]
+
+    return run

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor, nn
 
-from darkconv.backends.torch.norm import required_tree, tree_softmax
+from darkconv.backends.torch.norm import tree_softmax
 from darkconv.backends.torch.registry import BUILDERS
 from darkconv.core.network import Layer, Network
 from darkconv.core.tree import Tree
-from darkconv.layers import head
+from darkconv.layers import head, norm
 
 
 def stretch(x: Tensor, scale: float) -> Tensor:
@@ -98,7 +98,7 @@ class Region(nn.Module):
 def build_region(layer: Layer, network: Network) -> nn.Module:
     """YOLOv2 head."""
     assert isinstance(layer.spec, head.Region)
-    return Region(layer.spec, required_tree(layer, network, layer.spec.classes))
+    return Region(layer.spec, norm.required_tree(layer, network, layer.spec.classes))
 
 
 class Detection(nn.Module):

@@ -9,8 +9,6 @@ from darkconv.backends.torch.registry import BUILDERS, PARAMETERS
 from darkconv.core.network import Layer, Network
 from darkconv.layers import merge
 
-WEIGHT_EPSILON = 0.0001  # added to the sum by which weights are divided
-
 
 class Route(nn.Module):
     """Concatenation of inputs, or of one slice of each."""
@@ -90,7 +88,7 @@ class WeightedShortcut(nn.Module):
             positive = self.weight.clamp(min=0)
         else:
             positive = (self.weight - self.weight.amax(0)).exp()
-        shares = positive / (WEIGHT_EPSILON + positive.sum(0))
+        shares = positive / (merge.WEIGHT_EPSILON + positive.sum(0))
         return shares.unsqueeze(2).unsqueeze(3).unbind(0)
 
 

@@ -10,7 +10,6 @@ from darkconv.backends.torch.registry import BUILDERS, PARAMETERS
 from darkconv.core.dialect import Dialect
 from darkconv.core.network import Layer, Network
 from darkconv.core.tree import Tree
-from darkconv.errors import GraphError
 from darkconv.layers import norm
 
 MOMENTUM = 0.01  # share of a new batch in the running statistics: C keeps 0.99 of the old
@@ -146,32 +145,8 @@ def tree_softmax(x: Tensor, tree: Tree, dim: int = 1) -> Tensor:
     return torch.cat([*siblings, *parts[len(counts) :]], dim)
 
 
-def required_tree(layer: Layer, network: Network, classes: int) -> Tree | None:
-    """The class tree of a layer that names one.
-
-    Raises:
-        GraphError: its file was not found, or has another number of classes.
-    """
-    name = getattr(layer.spec, "tree", "")
-    if not name:
-        return None
-    where = network.where(layer.index, "tree")
-    if layer.tree is None:
-        raise GraphError(
-            f"{name} was not found beside the cfg, above it or in the working folder",
-            where=where,
-        )
-    if len(layer.tree.parents) > classes:
-        raise GraphError(
-            where=where,
-            expected=f"a tree of at most {classes} classes",
-            found=len(layer.tree.parents),
-        )
-    return layer.tree
-
-
 @BUILDERS.register(norm.Softmax)
 def build_softmax(layer: Layer, network: Network) -> nn.Module:
     """With the class tree, if the cfg names one."""
     assert isinstance(layer.spec, norm.Softmax)
-    return Softmax(layer.spec, required_tree(layer, network, layer.out_shape.size))
+    return Softmax(layer.spec, norm.required_tree(layer, network, layer.out_shape.size))

@@ -1,0 +1,149 @@
+"""convolutional, deconvolutional, local."""
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from darkconv.backends.onnx.activation import activate
+from darkconv.backends.onnx.graph import LayerScope
+from darkconv.backends.onnx.registry import BUILDERS
+from darkconv.core.model import Array
+from darkconv.layers import conv
+from darkconv.layers.folding import fold_norm
+from darkconv.layers.window import BLUR_BORDERS, BLUR_KERNELS
+
+
+@BUILDERS.register(conv.Convolutional)
+def build_convolutional(scope: LayerScope) -> ir.Value:
+    """Convolution with folded batch norm, activation, blur."""
+    spec = scope.layer.spec
+    assert isinstance(spec, conv.Convolutional)
+    out = xnor_convolution(scope, spec) if spec.xnor else convolution(scope, spec)
+    out = activate(scope, out, conv.inference_activation(scope.layer, scope.network))
+    return blur(scope, out, spec.antialiasing, spec.strides) if spec.antialiasing else out
+
+
+def convolution(scope: LayerScope, spec: conv.Convolutional) -> ir.Value:
+    """The plain one."""
+    weights, biases = fold_norm(spec.dialect, scope.arrays, axis=0)
+    attributes = geometry(spec, border=spec.border * spec.tap_distance)
+    return scope.op(
+        "Conv",
+        scope.x,
+        scope.floats(weights, "weights"),
+        scope.floats(biases, "biases"),
+        group=spec.group_count,
+        **attributes,
+    )
+
+
+def geometry(spec: conv.Convolutional, *, border: int) -> dict[str, list[int]]:
+    """Attributes of a Conv with equal borders on all sides."""
+    return {
+        "kernel_shape": [spec.size] * 2,
+        "strides": [1, 1] if spec.antialiasing else list(spec.strides),
+        "pads": [border] * 4,
+        "dilations": [spec.tap_distance] * 2,
+    }
+
+
+def xnor_convolution(scope: LayerScope, spec: conv.Convolutional) -> ir.Value:
+    """Signs of inputs and weights, times each filter's mean magnitude."""
+    border = spec.border * spec.tap_distance
+    x = signs_of(scope, scope.x)
+    if spec.dialect.xnor_uses_folded_weights:
+        weights, biases = fold_norm(spec.dialect, scope.arrays, axis=0)
+        mean = magnitudes(weights)
+        sides = [0, 0, border, border]
+        x, border = scope.pad(x, sides, sides, -1.0), 0
+    else:
+        weights = scope.arrays["weights"]
+        mean, biases = fold_norm(
+            spec.dialect, {**scope.arrays, "weights": magnitudes(weights)}, axis=0
+        )
+    signs = scope.floats(np.where(weights > 0, 1, -1), "signs")
+    out = scope.op("Conv", x, signs, group=spec.group_count, **geometry(spec, border=border))
+    out = scope.op("Mul", out, scope.floats(per_channel(mean), "magnitudes"))
+    return scope.op("Add", out, scope.floats(per_channel(biases), "biases"))
+
+
+def magnitudes(weights: Array) -> Array:
+    """Mean of |w| of each filter."""
+    means: Array = np.abs(weights).mean(axis=(1, 2, 3), dtype=np.float64).astype(np.float32)
+    return means
+
+
+def per_channel(values: npt.NDArray[np.floating]) -> Array:
+    """(c,) -> (c, 1, 1), to meet (batch, c, h, w)."""
+    return values.astype(np.float32).reshape(-1, 1, 1)
+
+
+def signs_of(scope: LayerScope, x: ir.Value) -> ir.Value:
+    """1 above zero, else -1."""
+    is_positive = scope.op("Greater", x, scope.floats(0))
+    return scope.op("Where", is_positive, scope.floats(1), scope.floats(-1))
+
+
+def blur(scope: LayerScope, x: ir.Value, kind: int, strides: tuple[int, int]) -> ir.Value:
+    """The depthwise low-pass filter of antialiasing."""
+    channels = scope.layer.out_shape.c
+    kernel = np.array(BLUR_KERNELS[kind], np.float32)
+    kernel = np.tile(kernel / kernel.sum(), (channels, 1, 1, 1))
+    return scope.op(
+        "Conv",
+        x,
+        scope.floats(kernel, "blur"),
+        kernel_shape=list(kernel.shape[2:]),
+        strides=list(strides),
+        pads=[BLUR_BORDERS[kind]] * 4,
+        group=channels,
+    )
+
+
+@BUILDERS.register(conv.Deconvolutional)
+def build_deconvolutional(scope: LayerScope) -> ir.Value:
+    """Transposed convolution with folded batch norm, activation."""
+    spec = scope.layer.spec
+    assert isinstance(spec, conv.Deconvolutional)
+    weights, biases = fold_norm(spec.dialect, scope.arrays, axis=1)
+    out = scope.op(
+        "ConvTranspose",
+        scope.x,
+        scope.floats(weights, "weights"),
+        scope.floats(biases, "biases"),
+        kernel_shape=[spec.size] * 2,
+        strides=[spec.stride] * 2,
+        pads=[spec.border] * 4,
+    )
+    return activate(scope, out, spec.activation)
+
+
+@BUILDERS.register(conv.Local)
+def build_local(scope: LayerScope) -> ir.Value:
+    """One matrix product per output position, on patches cut out tap by tap."""
+    spec = scope.layer.spec
+    assert isinstance(spec, conv.Local)
+    channels = scope.layer.in_shapes[0].c
+    filters, rows, columns = scope.layer.out_shape
+    sides = [0, 0, spec.pad, spec.pad]
+    padded = scope.pad(scope.x, sides, sides)
+    taps = [
+        scope.reshape(
+            scope.slice(
+                padded,
+                {2: top, 3: left},
+                {2: top + (rows - 1) * spec.stride + 1, 3: left + (columns - 1) * spec.stride + 1},
+                spec.stride,
+            ),
+            *(0, channels, 1, rows * columns),
+        )
+        for top in range(spec.size)
+        for left in range(spec.size)
+    ]
+    patches = scope.op("Transpose", scope.concat(taps, axis=2), perm=[3, 0, 1, 2])
+    patches = scope.reshape(patches, rows * columns, -1, channels * spec.size**2)
+    banks = scope.arrays["weights"].reshape(rows * columns, filters, -1).transpose(0, 2, 1)
+    out = scope.op("MatMul", patches, scope.floats(banks, "weights"))
+    out = scope.reshape(scope.op("Transpose", out, perm=[1, 2, 0]), -1, filters, rows, columns)
+    biases = scope.arrays["biases"].reshape(filters, rows, columns)
+    return activate(scope, scope.op("Add", out, scope.floats(biases, "biases")), spec.activation)

@@ -1,0 +1,116 @@
+"""route, shortcut, sam, scale_channels."""
+
+import numpy as np
+import onnx_ir as ir
+
+from darkconv.backends.onnx.activation import activate
+from darkconv.backends.onnx.graph import LayerScope
+from darkconv.backends.onnx.registry import BUILDERS
+from darkconv.core.model import Array
+from darkconv.core.shape import Shape
+from darkconv.layers import merge
+
+
+@BUILDERS.register(merge.Route)
+def build_route(scope: LayerScope) -> ir.Value:
+    """Concatenation of inputs, or of one slice of each."""
+    spec = scope.layer.spec
+    assert isinstance(spec, merge.Route)
+    is_map = scope.layer.out_shape.is_map
+    parts = []
+    for value, shape in zip(scope.inputs, scope.layer.in_shapes, strict=True):
+        part = value if is_map else scope.flatten(value)
+        if spec.groups > 1:
+            each = (shape.c if is_map else shape.size) // spec.groups
+            part = scope.channels(part, each * spec.group_id, each * (spec.group_id + 1))
+        parts.append(part)
+    return scope.concat(parts)
+
+
+@BUILDERS.register(merge.Shortcut)
+def build_shortcut(scope: LayerScope) -> ir.Value:
+    """Plain, weighted or sampled sum."""
+    spec = scope.layer.spec
+    assert isinstance(spec, merge.Shortcut)
+    shapes = scope.layer.in_shapes
+    if spec.dialect.shortcut_resamples and needs_sampling(spec, shapes):
+        return activate(scope, sampled_sum(scope, spec), spec.activation)
+    weights = normalized_weights(spec, scope.arrays.get("weights"))
+    out = scope.x if weights is None else scope.multiply(scope.x, weights[0])
+    for place in range(1, len(shapes)):
+        source = narrowed(scope, scope.inputs[place], shapes[place].c, shapes[0].c)
+        if weights is not None:
+            source = scope.multiply(source, weights[place][: shapes[place].c])
+        out = scope.op("Add", out, widened(scope, source, shapes[place].c, shapes[0].c))
+    return activate(scope, out, spec.activation)
+
+
+def narrowed(scope: LayerScope, x: ir.Value, channels: int, limit: int) -> ir.Value:
+    """At most `limit` channels of x."""
+    return scope.channels(x, 0, limit) if channels > limit else x
+
+
+def widened(scope: LayerScope, x: ir.Value, channels: int, needed: int) -> ir.Value:
+    """X with zero channels added up to `needed`."""
+    return scope.pad(x, [0] * 4, [0, max(0, needed - channels), 0, 0])
+
+
+def normalized_weights(spec: merge.Shortcut, weights: Array | None) -> Array | None:
+    """(sources, channels or 1, 1, 1) shares that add up to nearly one."""
+    if weights is None:
+        return None
+    precise = weights.astype(np.float64)
+    if spec.normalization == "relu":
+        positive = np.maximum(precise, 0)
+    else:
+        positive = np.exp(precise - precise.max(axis=0))
+    shares: Array = (positive / (merge.WEIGHT_EPSILON + positive.sum(axis=0))).astype(np.float32)
+    return shares[:, :, None, None]
+
+
+def needs_sampling(spec: merge.Shortcut, shapes: tuple[Shape, ...]) -> bool:
+    """Whether pjreddie's rule is more than a sum."""
+    x, source = shapes
+    return (x.h, x.w) != (source.h, source.w) or (spec.alpha, spec.beta) != (1, 1)
+
+
+def sampled_sum(scope: LayerScope, spec: merge.Shortcut) -> ir.Value:
+    """Alpha * in + beta * source where the source reaches, in elsewhere."""
+    x, source = scope.layer.in_shapes
+    stride, sample = max(1, source.w // x.w), max(1, x.w // source.w)
+    channels, rows, columns = (min(lengths) for lengths in zip(x, source, strict=True))
+    ends = {2: (rows - 1) * stride + 1, 3: (columns - 1) * stride + 1}
+    taken = narrowed(scope, scope.inputs[1], source.c, x.c)
+    taken = scope.slice(taken, {}, ends, stride) if stride > 1 or source[1:] != x[1:] else taken
+    reached = np.zeros(x, np.float32)
+    reached[:channels, : rows * sample : sample, : columns * sample : sample] = 1
+    if sample > 1:
+        taken = enlarged(scope, taken, sample)
+        height, width = min(rows * sample, x.h), min(columns * sample, x.w)
+        taken = scope.slice(taken, {}, {2: height, 3: width})
+    else:
+        height, width = rows, columns
+    placed = scope.pad(taken, [0] * 4, [0, x.c - channels, x.h - height, x.w - width])
+    kept = scope.multiply(scope.x, 1 + (spec.alpha - 1) * reached) if spec.alpha != 1 else scope.x
+    return scope.op("Add", kept, scope.multiply(placed, spec.beta * reached))
+
+
+def enlarged(scope: LayerScope, x: ir.Value, factor: int) -> ir.Value:
+    """Nearest-neighbour enlargement."""
+    return scope.op(
+        "Resize",
+        x,
+        None,
+        scope.floats([1, 1, factor, factor]),
+        mode="nearest",
+        coordinate_transformation_mode="asymmetric",
+        nearest_mode="floor",
+    )
+
+
+@BUILDERS.register(merge.Sam, merge.ScaleChannels)
+def build_gate(scope: LayerScope) -> ir.Value:
+    """Product of two layers, one of them broadcast where it has one pixel or channel."""
+    spec = scope.layer.spec
+    assert isinstance(spec, merge.Gate)
+    return activate(scope, scope.op("Mul", *scope.inputs), spec.activation)

@@ -1,0 +1,62 @@
+"""maxpool, avgpool, local_avgpool."""
+
+import onnx_ir as ir
+
+from darkconv.backends.onnx.conv import blur
+from darkconv.backends.onnx.graph import LayerScope
+from darkconv.backends.onnx.registry import BUILDERS
+from darkconv.layers import pool
+
+LOWEST = -3.402823466e38  # -FLT_MAX: what C starts a maximum with
+
+
+@BUILDERS.register(pool.Maxpool)
+def build_maxpool(scope: LayerScope) -> ir.Value:
+    """Max pooling, in space or over channels, with its blur."""
+    spec = scope.layer.spec
+    assert isinstance(spec, pool.Maxpool)
+    if spec.maxpool_depth:
+        return depth_maxpool(scope, spec.out_channels)
+    x, before, after = scope.x, spec.leading, spec.padding - spec.leading
+    if max(before, after) >= spec.size:  # operators refuse padding as large as the window
+        x = scope.pad(x, [0, 0, before, before], [0, 0, after, after], LOWEST)
+        before = after = 0
+    out = scope.op(
+        "MaxPool",
+        x,
+        kernel_shape=[spec.size] * 2,
+        strides=[1, 1] if spec.antialiasing else list(spec.strides),
+        pads=[before, before, after, after],
+    )
+    return blur(scope, out, spec.antialiasing, spec.strides) if spec.antialiasing else out
+
+
+def depth_maxpool(scope: LayerScope, groups: int) -> ir.Value:
+    """Largest of every `groups`-th channel."""
+    channels, height, width = scope.layer.in_shapes[0]
+    missing = -channels % groups
+    padded = scope.pad(scope.x, [0] * 4, [0, missing, 0, 0], LOWEST)
+    rounds = scope.reshape(padded, 0, (channels + missing) // groups, groups, height, width)
+    return scope.reduce("ReduceMax", rounds, 1, keepdims=False)
+
+
+@BUILDERS.register(pool.LocalAvgpool)
+def build_local_avgpool(scope: LayerScope) -> ir.Value:
+    """Mean over the cells inside the map."""
+    spec = scope.layer.spec
+    assert isinstance(spec, pool.LocalAvgpool)
+    before, after = spec.leading, spec.padding - spec.leading
+    return scope.op(
+        "AveragePool",
+        scope.x,
+        kernel_shape=[spec.size] * 2,
+        strides=list(spec.strides),
+        pads=[before, before, after, after],
+        count_include_pad=0,
+    )
+
+
+@BUILDERS.register(pool.Avgpool)
+def build_avgpool(scope: LayerScope) -> ir.Value:
+    """Global average pooling."""
+    return scope.op("GlobalAveragePool", scope.x)

@@ -1,0 +1,69 @@
+"""upsample, reorg, reorg3d, crop."""
+
+import onnx_ir as ir
+
+from darkconv.backends.onnx.graph import LayerScope
+from darkconv.backends.onnx.merge import enlarged
+from darkconv.backends.onnx.registry import BUILDERS
+from darkconv.layers import resize
+
+
+@BUILDERS.register(resize.Upsample)
+def build_upsample(scope: LayerScope) -> ir.Value:
+    """Enlargement, or sums of blocks, times a scale."""
+    spec = scope.layer.spec
+    assert isinstance(spec, resize.Upsample)
+    if spec.stride > 0:
+        out, factor = enlarged(scope, scope.x, spec.stride), spec.scale
+    else:
+        window = [-spec.stride] * 2
+        out = scope.op("AveragePool", scope.x, kernel_shape=window, strides=window)
+        factor = spec.scale * spec.stride**2
+    return out if factor == 1 else scope.multiply(out, factor)
+
+
+@BUILDERS.register(resize.Reorg, resize.Reorg3d)
+def build_reorg(scope: LayerScope) -> ir.Value:
+    """Whichever kind the options ask for: see `darkconv.layers.resize`."""
+    spec = scope.layer.spec
+    assert isinstance(spec, resize.Reordering)
+    (x,), out = scope.layer.in_shapes, scope.layer.out_shape
+    if isinstance(spec, resize.Reorg) and spec.extra:
+        return scope.pad(scope.flatten(scope.x), [0, 0], [0, spec.extra])
+    if isinstance(spec, resize.Reorg) and spec.flatten:
+        rows = (x.h * x.w, x.c) if spec.reverse else (x.c, x.h * x.w)
+        turned = scope.op("Transpose", scope.reshape(scope.x, 0, *rows), perm=[0, 2, 1])
+        return scope.reshape(turned, 0, *out)
+    return reordered(scope, spec)
+
+
+def reordered(scope: LayerScope, spec: resize.Reordering) -> ir.Value:
+    """A permutation of six axes in memory order."""
+    (x,), out, s = scope.layer.in_shapes, scope.layer.out_shape, spec.stride
+    base = spec.base_shape(x, out)
+    q = base.c // s**2
+    values = scope.x
+    if base.size != x.size:
+        values = scope.channels(scope.flatten(values), 0, base.size)
+    if spec.reverse:
+        blocks = scope.reshape(values, 0, s, s, q, base.h, base.w)
+        perm = [0, 3, 4, 1, 5, 2]
+    else:
+        blocks = scope.reshape(values, 0, q, base.h, s, base.w, s)
+        perm = [0, 3, 5, 1, 2, 4]
+    return scope.reshape(scope.op("Transpose", blocks, perm=perm), 0, *out)
+
+
+@BUILDERS.register(resize.Crop)
+def build_crop(scope: LayerScope) -> ir.Value:
+    """Centre crop, from 0..1 to -1..1 unless noadjust."""
+    spec = scope.layer.spec
+    assert isinstance(spec, resize.Crop)
+    (x,) = scope.layer.in_shapes
+    top, left = (x.h - spec.crop_height) // 2, (x.w - spec.crop_width) // 2
+    middle = scope.slice(
+        scope.x,
+        {2: top, 3: left},
+        {2: top + spec.crop_height, 3: left + spec.crop_width},
+    )
+    return middle if spec.noadjust else scope.add(scope.multiply(middle, 2), -1)

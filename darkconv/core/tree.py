@@ -28,6 +28,13 @@ class Tree:
         ends = [*starts[1:], len(self.parents)]
         return tuple((start, end - start) for start, end in zip(starts, ends, strict=True))
 
+    def child_group(self, index: int) -> int | None:
+        """The group of a class's children; None for a leaf."""
+        for group, (start, _) in enumerate(self.groups):
+            if self.parents[start] == index:
+                return group
+        return None
+
     def hierarchical(self, conditional: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Absolute probabilities: p[j] *= p[parent[j]], parents first.
 

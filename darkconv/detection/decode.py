@@ -1,0 +1,333 @@
+"""Raw head outputs -> boxes and class scores (golden/DIALECTS.md §7).
+
+What passes the threshold is gathered first and only that is decoded.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from darkconv.backends.registry import Builders
+from darkconv.core.model import Array
+from darkconv.core.network import Layer, Network
+from darkconv.core.tree import Tree
+from darkconv.darknet.data import find_beside, read_map
+from darkconv.errors import DarkconvError, GraphError
+from darkconv.layers import head
+
+Index = npt.NDArray[np.intp]
+
+HIERARCHY_THRESHOLD = 0.5
+MAPPED_CLASSES = 200  # Darknet reads no more lines of a map file
+TREE_SCORE = 0.5  # alexeyab: a class of the tree counts above this probability
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Boxes of one picture before non-maximum suppression, in the decoder's order.
+
+    Attributes:
+        boxes: (n, 4) float32, centre x, y, width, height, relative to the network input (after
+            `Fit.to_picture`: to the picture).
+        objectness: (n,) float32.
+        scores: (n, classes) float32; 0 unless above the threshold.
+    """
+
+    boxes: Array
+    objectness: Array
+    scores: Array
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """What the C program's box getters are told.
+
+    Attributes:
+        network: of the head.
+        threshold: objectness and scores must exceed it.
+        hierarchy: product of probabilities down to which a class tree is descended.
+    """
+
+    network: Network
+    threshold: float
+    hierarchy: float = HIERARCHY_THRESHOLD
+
+
+Decoder = Callable[[Layer, Array, DecodeOptions], Candidates]
+DECODERS: Builders[Decoder] = Builders("box decoding")
+
+
+def decode(
+    network: Network,
+    outputs: Sequence[Array],
+    *,
+    threshold: float,
+    hierarchy: float = HIERARCHY_THRESHOLD,
+) -> Candidates:
+    """Candidates of one picture from the values of all box heads.
+
+    Args:
+        network: that made them.
+        outputs: for each layer of `box_heads(network)` its values as the C program has them,
+            of one picture.
+        threshold: see `DecodeOptions`.
+        hierarchy: see `DecodeOptions`.
+
+    Raises:
+        DarkconvError: the network has no head that predicts boxes, or heads of unlike classes.
+    """
+    heads = box_heads(network)
+    options = DecodeOptions(network, threshold, hierarchy)
+    found = [
+        DECODERS[layer](layer, output, options)
+        for layer, output in zip(heads, outputs, strict=True)
+    ]
+    widths = {part.scores.shape[1] for part in found}
+    if len(widths) > 1:
+        raise DarkconvError(f"{network.file}: its heads predict {widths} classes, not the same")
+    return Candidates(
+        np.concatenate([part.boxes for part in found]),
+        np.concatenate([part.objectness for part in found]),
+        np.concatenate([part.scores for part in found]),
+    )
+
+
+def box_heads(network: Network) -> tuple[Layer, ...]:
+    """The heads that predict boxes.
+
+    Raises:
+        DarkconvError: there is none.
+    """
+    heads = tuple(layer for layer in network.heads if head.decodes_boxes(layer.spec))
+    if not heads:
+        raise DarkconvError(
+            f"{network.file}: predicts no boxes",
+            expected="a [yolo], [Gaussian_yolo], [region] or [detection] layer",
+            found=", ".join(f"[{layer.type}]" for layer in network.heads) or "no head",
+        )
+    return heads
+
+
+def input_size(network: Network) -> Array:
+    """(width, height) of the network input."""
+    shape = network.input_shape
+    return np.array([shape.w, shape.h], np.float32)
+
+
+def passing(scores: Array, threshold: float) -> Array:
+    """Scores above the threshold; the others become 0."""
+    return np.where(scores > np.float32(threshold), scores, np.float32(0))
+
+
+def grid_positions(columns: Index, rows: Index, offsets: Array, size: Array) -> Array:
+    """(n, 2) centres relative to the input: (cell + offset) / number of cells."""
+    cells = np.stack([columns, rows], axis=1).astype(np.float32)
+    return (cells + offsets) / size
+
+
+def _gather(entries: Array, threshold: float, objectness: int) -> tuple[Index, Index, Index, Array]:
+    """Rows, columns, anchors and entries whose objectness passes, in C's order.
+
+    Args:
+        entries: (anchors, entries, H, W).
+        threshold: to be exceeded.
+        objectness: its place among the entries.
+    """
+    known = entries[:, objectness].transpose(1, 2, 0) > np.float32(threshold)
+    rows, columns, anchors = np.nonzero(known)
+    return rows, columns, anchors, entries[anchors, :, rows, columns]
+
+
+@DECODERS.register(head.Yolo)
+def decode_yolo(layer: Layer, output: Array, options: DecodeOptions) -> Candidates:
+    """Cells row by row, anchors innermost; only what passes."""
+    spec = layer.spec
+    assert isinstance(spec, head.Yolo)
+    entries = output.reshape(len(spec.mask), spec.anchor_entries, *output.shape[-2:])
+    rows, columns, anchors, found = _gather(entries, options.threshold, 4)
+    grid = np.array(output.shape[:-3:-1], np.float32)
+    sizes = 4 * found[:, 2:4] ** 2 if spec.new_coords else np.exp(found[:, 2:4])
+    sizes = sizes * spec.head_anchors[anchors] / input_size(options.network)
+    centres = grid_positions(columns, rows, found[:, 0:2], grid)
+    scores = passing(found[:, 4:5] * found[:, 5:], options.threshold)
+    return Candidates(np.hstack([centres, sizes]), found[:, 4], scores)
+
+
+@DECODERS.register(head.GaussianYolo)
+def decode_gaussian_yolo(layer: Layer, output: Array, options: DecodeOptions) -> Candidates:
+    """As yolo; scores shrink with the mean deviation of the coordinates."""
+    spec = layer.spec
+    assert isinstance(spec, head.GaussianYolo)
+    entries = output.reshape(len(spec.mask), spec.anchor_entries, *output.shape[-2:])
+    rows, columns, anchors, found = _gather(entries, options.threshold, 8)
+    grid = np.array(output.shape[:-3:-1], np.float32)
+    sizes = np.exp(found[:, 4:8:2]) * spec.head_anchors[anchors] / input_size(options.network)
+    centres = grid_positions(columns, rows, found[:, 0:4:2], grid)
+    side = {"left_top": 0.5, "right_bottom": -0.5}.get(spec.yolo_point, 0.0)
+    centres = centres + np.float32(side) * sizes
+    certainty = 1 - found[:, 1:8:2].mean(axis=1, keepdims=True)
+    scores = passing(found[:, 8:9] * found[:, 9:] * certainty, options.threshold)
+    return Candidates(np.hstack([centres, sizes]), found[:, 8], scores)
+
+
+@DECODERS.register(head.Region)
+def decode_region(layer: Layer, output: Array, options: DecodeOptions) -> Candidates:
+    """All cells and anchors, in the order and with the meaning of the dialect."""
+    spec = layer.spec
+    assert isinstance(spec, head.Region)
+    if spec.dialect.region_is_cell_major:
+        return _decode_cell_major(layer, output, options)
+    return _decode_channel_major(layer, output, options)
+
+
+def _decode_channel_major(layer: Layer, output: Array, options: DecodeOptions) -> Candidates:
+    """pjreddie: anchor by anchor, all cells of each."""
+    spec = layer.spec
+    assert isinstance(spec, head.Region)
+    height, width = output.shape[-2:]
+    entries = output.reshape(spec.num, spec.anchor_entries, height * width)
+    found = entries.transpose(0, 2, 1).reshape(-1, spec.anchor_entries)
+    anchors, cells = np.divmod(np.arange(len(found)), height * width)
+    rows, columns = np.divmod(cells, width)
+    boxes = _region_boxes(spec, found[:, :2], found[:, 2:4], (columns, rows, anchors), output)
+    known = np.ones(len(found), np.float32) if spec.background else found[:, spec.coords]
+    objectness = passing(known, options.threshold)
+    classes = found[:, spec.box_entries :]
+    if layer.tree:
+        scores = _tree_scores(layer, classes, objectness, options)
+    else:
+        scores = passing(known[:, None] * classes, options.threshold)
+    scores = np.where(objectness[:, None] > 0, scores, np.float32(0))
+    return Candidates(boxes, objectness, scores)
+
+
+def _decode_cell_major(layer: Layer, output: Array, options: DecodeOptions) -> Candidates:
+    """alexeyab: cell by cell, all anchors of each; x and y are squashed here."""
+    spec = layer.spec
+    assert isinstance(spec, head.Region)
+    width = output.shape[-1]
+    found = output.reshape(-1, spec.anchor_entries)
+    cells, anchors = np.divmod(np.arange(len(found)), spec.num)
+    rows, columns = np.divmod(cells, width)
+    offsets = (1 / (1 + np.exp(-found[:, :2]))).astype(np.float32)
+    boxes = _region_boxes(spec, offsets, found[:, 2:4], (columns, rows, anchors), output)
+    known = found[:, 4]
+    if spec.classfix == -1:
+        known = np.where(known < 0.5, np.float32(0), known)
+    classes = found[:, 5:]
+    if layer.tree:
+        scores = _cell_major_tree_scores(layer, classes, known, options)
+    else:
+        scores = passing(known[:, None] * classes, options.threshold)
+    return Candidates(boxes, np.ones(len(found), np.float32), scores)
+
+
+def _region_boxes(
+    spec: head.Region,
+    offsets: Array,
+    sizes: Array,
+    place: tuple[Index, Index, Index],
+    output: Array,
+) -> Array:
+    columns, rows, anchors = place
+    grid = np.array(output.shape[:-3:-1], np.float32)
+    centres = grid_positions(columns, rows, offsets, grid)
+    return np.hstack([centres, np.exp(sizes) * spec.head_anchors[anchors] / grid])
+
+
+def _tree_scores(layer: Layer, classes: Array, objectness: Array, options: DecodeOptions) -> Array:
+    """pjreddie: the mapped classes, or objectness at the class that the descent ends in."""
+    tree = _tree(layer, options)
+    absolute = tree.hierarchical(classes)
+    mapped = _mapped_classes(layer, options)
+    if mapped is not None:
+        return passing(objectness[:, None] * absolute[:, mapped], options.threshold)
+    scores = np.zeros_like(classes)
+    for row in np.flatnonzero(objectness):
+        scores[row, _descend(tree, absolute[row], options.hierarchy)] = objectness[row]
+    return scores
+
+
+def _cell_major_tree_scores(
+    layer: Layer, classes: Array, known: Array, options: DecodeOptions
+) -> Array:
+    """alexeyab: the mapped classes, or the last class whose probability is above a half."""
+    absolute = _tree(layer, options).hierarchical(classes)
+    mapped = _mapped_classes(layer, options)
+    if mapped is not None:
+        return passing(known[:, None] * absolute[:, mapped], options.threshold)
+    scores = np.zeros_like(classes)
+    likely = absolute > TREE_SCORE
+    last = likely.shape[1] - 1 - likely[:, ::-1].argmax(axis=1)
+    rows = np.flatnonzero(likely.any(axis=1) & (known > np.float32(options.threshold)))
+    scores[rows, last[rows]] = absolute[rows, last[rows]]
+    return scores
+
+
+def _descend(tree: Tree, absolute: Array, threshold: float) -> int:
+    """The class at which the best path ends: C's `hierarchy_top_prediction`."""
+    group, product = 0, 1.0
+    while True:
+        start, count = tree.groups[group]
+        best = start + int(absolute[start : start + count].argmax())
+        if product * absolute[best] <= threshold:
+            return best if group == 0 else tree.parents[start]
+        product *= float(absolute[best])
+        below = tree.child_group(best)
+        if below is None:
+            return best
+        group = below
+
+
+def _tree(layer: Layer, options: DecodeOptions) -> Tree:
+    if layer.tree is None:
+        raise GraphError("class tree not found", where=options.network.where(layer.index, "tree"))
+    return layer.tree
+
+
+def _mapped_classes(layer: Layer, options: DecodeOptions) -> list[int] | None:
+    """Tree classes that a `map=` file picks."""
+    spec = layer.spec
+    assert isinstance(spec, head.Region)
+    if not spec.map:
+        return None
+    where = options.network.where(layer.index, "map")
+    path = find_beside(spec.map, options.network.config.file)
+    if path is None:
+        raise GraphError(
+            f"{spec.map} was not found beside the cfg, above it or in the working folder",
+            where=where,
+        )
+    numbers = read_map(path)[:MAPPED_CLASSES]
+    if not all(0 <= number < spec.classes for number in numbers):
+        raise GraphError(
+            where=where, expected=f"class indices below {spec.classes}", found=max(numbers)
+        )
+    return list(numbers)
+
+
+@DECODERS.register(head.Detection)
+def decode_detection(layer: Layer, output: Array, options: DecodeOptions) -> Candidates:
+    """Cell by cell, the boxes of each; C gives them in pixels of the picture."""
+    spec = layer.spec
+    assert isinstance(spec, head.Detection)
+    flat = output.reshape(-1)
+    count = spec.cells * spec.num
+    classes, known, boxes = np.split(
+        flat, [spec.cells * spec.classes, spec.cells * spec.classes + count]
+    )
+    boxes = boxes.reshape(count, -1)
+    cells = np.arange(count) // spec.num
+    rows, columns = np.divmod(cells, spec.side)
+    grid = np.full(2, spec.side, np.float32)
+    centres = grid_positions(columns, rows, boxes[:, :2], grid)
+    sizes = boxes[:, 2:4] ** 2 if spec.sqrt else boxes[:, 2:4]
+    scores = known[:, None] * classes.reshape(spec.cells, spec.classes)[cells]
+    return Candidates(np.hstack([centres, sizes]), known, passing(scores, options.threshold))
+
+
+def fitted(candidates: Candidates, boxes: Array) -> Candidates:
+    """The same candidates with other boxes."""
+    return replace(candidates, boxes=boxes)

@@ -1,0 +1,159 @@
+"""detect: a picture in, named boxes out."""
+
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from darkconv.backends import spoke
+from darkconv.core.model import Array, Model
+from darkconv.core.network import Network
+from darkconv.detection.decode import box_heads, decode, fitted
+from darkconv.detection.picture import Fit, read_picture, resize_mode
+from darkconv.detection.suppress import suppress
+from darkconv.errors import DarkconvError
+from darkconv.files import PathLike
+from darkconv.layers.head import GaussianYolo, Yolo
+
+Runner = Callable[[Array], Sequence[Array]]
+"""(N, C, H, W) -> the network's outputs, (N, ...) each."""
+
+_RUNNERS: "weakref.WeakKeyDictionary[Model, dict[str, Runner]]" = weakref.WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One box of one class.
+
+    Attributes:
+        class_id: index of the class.
+        name: its name, or the index where the model has no names.
+        score: objectness times class score.
+        box: (x0, y0, x1, y1) in pixels of the picture, not clipped to it.
+    """
+
+    class_id: int
+    name: str
+    score: float
+    box: tuple[float, float, float, float]
+
+
+def detect(
+    model: Model,
+    image: PathLike | npt.ArrayLike,
+    threshold: float = 0.25,
+    nms: float = 0.45,
+    *,
+    resize: str | None = None,
+    nms_kind: str | None = None,
+    backend: str = "torch",
+) -> list[Detection]:
+    """Find objects in a picture as the C program does.
+
+    Args:
+        model: with a head that predicts boxes.
+        image: a file, or RGB levels (H, W, 3) of 8 bit.
+        threshold: objectness and score must exceed it.
+        nms: overlap above which two boxes of a class are the same object; 0 keeps them all.
+        resize: "stretch" or "letterbox"; by default what the dialect and `letter_box=` say.
+        nms_kind: "sort", "obj", "greedynms", "diounms" or "cornersnms"; by default the cfg's.
+        backend: "torch" or "onnx".
+
+    Returns: one entry per box and class, best first.
+
+    Raises:
+        DarkconvError: the network predicts no boxes.
+        DatasetError: the file is no picture.
+    """
+    network = model.network
+    box_heads(network)
+    picture = _picture(image, network.input_shape.c)
+    letterbox = resize_mode(resize, default=network.options.letterboxes)
+    shape = network.input_shape
+    fit = Fit((picture.shape[1], picture.shape[0]), (shape.w, shape.h), letterbox)
+    values = runner(model, backend)(fit.apply(picture)[None])
+    outputs = [value[0] for value in values]
+    return detections(model, outputs, fit, threshold=threshold, nms=nms, nms_kind=nms_kind)
+
+
+def detections(
+    model: Model,
+    outputs: Sequence[Array],
+    fit: Fit,
+    *,
+    threshold: float = 0.25,
+    nms: float = 0.45,
+    nms_kind: str | None = None,
+) -> list[Detection]:
+    """Detections from a network's outputs for one picture: see `detect`.
+
+    Args:
+        model: that made them.
+        outputs: one array per output of the network, without a batch axis.
+        fit: how the picture was fitted.
+        threshold: see `detect`.
+        nms: see `detect`.
+        nms_kind: see `detect`.
+    """
+    network = model.network
+    heads = {layer.index for layer in box_heads(network)}
+    of_boxes = [
+        value for index, value in zip(network.outputs, outputs, strict=True) if index in heads
+    ]
+    candidates = decode(network, of_boxes, threshold=threshold)
+    # in pixels before suppression: greedynms and diounms measure distances
+    candidates = fitted(candidates, fit.to_pixels(candidates.boxes))
+    kind, beta = nms_of(network)
+    if nms:
+        candidates = suppress(candidates, threshold=nms, kind=nms_kind or kind, beta=beta)
+    rows, classes = np.nonzero(candidates.scores)
+    scores = candidates.scores[rows, classes]
+    order = np.argsort(-scores, kind="stable")
+    corners = as_corners(candidates.boxes[rows])
+    return [
+        Detection(
+            int(classes[i]),
+            model.class_name(int(classes[i])),
+            float(scores[i]),
+            tuple(corners[i].tolist()),
+        )
+        for i in order
+    ]
+
+
+def nms_of(network: Network) -> tuple[str, float]:
+    """NMS kind and exponent that the cfg asks for: those of the last head."""
+    spec = box_heads(network)[-1].spec
+    if isinstance(spec, (Yolo, GaussianYolo)) and not spec.dialect.letterboxes:
+        kind = getattr(spec, "nms_kind", "default")
+        return ("sort" if kind == "default" else kind), spec.beta_nms
+    return "sort", 0.6
+
+
+def as_corners(boxes: Array) -> Array:
+    """Xywh -> xyxy."""
+    half = boxes[:, 2:] / 2
+    return np.hstack([boxes[:, :2] - half, boxes[:, :2] + half])
+
+
+def runner(model: Model, backend: str) -> Runner:
+    """A function that runs a model; kept as long as the model lives."""
+    kept = _RUNNERS.setdefault(model, {})
+    if backend not in kept:
+        kept[backend] = spoke(backend).make_runner(model)
+    return kept[backend]
+
+
+def _picture(image: PathLike | npt.ArrayLike, channels: int) -> npt.NDArray[np.uint8]:
+    if isinstance(image, (str, bytes)) or hasattr(image, "__fspath__"):
+        return read_picture(image, channels=channels)  # type: ignore[arg-type]
+    picture = np.asarray(image)
+    if picture.ndim != 3 or picture.shape[2] != channels or picture.dtype != np.uint8:
+        raise DarkconvError(
+            "image",
+            expected=f"a file, or 8-bit levels of shape (H, W, {channels})",
+            found=f"{picture.dtype} {picture.shape}",
+        )
+    return picture

@@ -1,0 +1,106 @@
+"""Every published network of golden/nets, its weights generated once for all backends."""
+
+import importlib.util
+import zlib
+
+import numpy as np
+import pytest
+
+import darkconv as dc
+from darkconv.errors import UnsupportedError
+from reference.collection import (
+    BACKENDS,
+    LAYER_TOLERANCE,
+    Case,
+    relative_error,
+    stored_arrays,
+)
+
+
+@pytest.fixture(scope="module")
+def generator(golden_dir):
+    """The collection's own make_weights.py."""
+    path = golden_dir / "make_weights.py"
+    spec = importlib.util.spec_from_file_location("make_weights", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def net_case(request, generator, tmp_path_factory):
+    case = Case(request.param, tmp_path_factory.mktemp("net") / "net.weights")
+    generator.write_weights(case.layout, case.weights)
+    yield case
+    case.weights.unlink()
+
+
+def test_arrays_are_those_of_c(net_case):
+    model, layout = net_case.model, net_case.layout
+    assert stored_arrays(model) == net_case.segments()
+    assert sum(layer.parameters for layer in model.network.layers) == layout["parameters"]
+
+
+def test_shapes_are_those_of_c(net_case):
+    expected = net_case.expected
+    layers = net_case.model.network.layers
+    assert [tuple(layer.out_shape) for layer in layers] == [*map(tuple, expected["shapes"])]
+    assert [layer.out_shape.is_map for layer in layers] == [n == 3 for n in expected["ndim"]]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_every_layer_has_the_numbers_of_c(net_case, generator, backend):
+    picture = generator.input_for(net_case.layout)
+    try:
+        layers = dc.trace(net_case.model, picture, backend=backend)
+    except UnsupportedError as error:
+        pytest.skip(f"not supported yet in {backend}: {error}")
+    errors = {f"layer {i}": sampled_error(net_case, i, v) for i, v in enumerate(layers)}
+    errors |= head_errors(net_case, layers)
+    worst = max(errors, key=errors.__getitem__)
+    assert errors[worst] <= LAYER_TOLERANCE, f"{worst}: {errors[worst]:.2e}"
+
+
+def sampled_error(case, index, values):
+    """Error over the stored samples of a layer, relative to the layer's root mean square."""
+    mean, deviation, _, _ = case.expected["stats"][index]
+    places = case.expected["sample_index"][index]
+    expected = case.expected["sample_value"][index]
+    norm = np.hypot(mean, deviation) * np.sqrt(len(places))
+    return relative_error(values.ravel()[places], expected, norm)
+
+
+def head_errors(case, layers):
+    errors = {}
+    for name, stored in case.expected.items():
+        if not name.startswith("head_") or name.endswith("_value"):
+            continue
+        values = layers[int(name[5:8])]
+        if name.endswith("_index"):
+            values = values.ravel()[stored]
+            stored = case.expected[name.replace("_index", "_value")]
+        assert values.shape == stored.shape
+        errors[name] = relative_error(values, stored)
+    return errors
+
+
+def test_arrays_come_back_from_torch_bit_for_bit(net_case, tmp_path):
+    back = dc.from_torch(dc.to_torch(net_case.model))
+    dc.save(back, tmp_path / "net.cfg", tmp_path / "net.weights")
+    assert checksum(tmp_path / "net.weights") == checksum(net_case.weights)
+    (tmp_path / "net.weights").unlink()
+
+
+def checksum(path):
+    value = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 24):
+            value = zlib.crc32(block, value)
+    return value
+
+
+def test_cfg_is_written_byte_for_byte(net_case, tmp_path):
+    model = dc.load(net_case.folder / "net.cfg", dialect=net_case.layout["dialect"])
+    dc.save(model, tmp_path / "net.cfg")
+    written = (tmp_path / "net.cfg").read_bytes()
+    assert written == (net_case.folder / "net.cfg").read_bytes()

@@ -1,0 +1,1 @@
+"""The architectures behind the bundled cfgs, one module per family."""

@@ -6,12 +6,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+LEAST_EXPONENT = -87.0  # e^87 is still a float32
 CHANNEL_EPSILON = 0.0001  # added to the sums of the normalize_channels family
+
+
+def logistic(x: Tensor) -> Tensor:
+    """1 / (1 + e^-x), of equal inputs always the same bits.
+
+    torch.sigmoid is computed in vectors and a scalar rest that round differently, so a value
+    would depend on its place in memory, and a head cut to fewer classes would not give the
+    very same scores. torch.exp does not have that flaw.
+    """
+    if x.requires_grad:
+        return torch.sigmoid(x)
+    return torch.reciprocal(torch.exp(-x.clamp(min=LEAST_EXPONENT)) + 1)
 
 
 def loggy(x: Tensor) -> Tensor:
     """2 / (1 + e^-x) - 1."""
-    return 2 * torch.sigmoid(x) - 1
+    return 2 * logistic(x) - 1
 
 
 def selu(x: Tensor) -> Tensor:
@@ -71,7 +84,7 @@ def normalize_channels_softmax_maxval(x: Tensor) -> Tensor:
 
 
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "logistic": torch.sigmoid,
+    "logistic": logistic,
     "loggy": loggy,
     "relu": F.relu,
     "elu": F.elu,

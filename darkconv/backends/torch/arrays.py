@@ -8,8 +8,15 @@ from darkconv.backends.torch.network import DarknetModule
 from darkconv.backends.torch.registry import PARAMETERS
 from darkconv.core.model import Array, Arrays, frozen
 from darkconv.core.network import Layer
+from darkconv.layers.conv import Windowed
 
 BUFFERS = ("running_mean", "running_var")
+PLAIN_PRODUCT = 20480
+"""Input values up to which torch runs a convolution of one picture as a plain matrix product.
+
+The last bits of such a product depend on where in memory the weights begin, which differs from
+one weights file to the next; torch's own memory always begins alike.
+"""
 
 
 def parameter_names(module: DarknetModule) -> dict[str, str]:
@@ -22,21 +29,29 @@ def parameter_names(module: DarknetModule) -> dict[str, str]:
 
 
 def assign_arrays(module: DarknetModule, arrays: Arrays) -> None:
-    """Let parameters be views of arrays, without copying; running statistics are copied.
+    """Let parameters be views of arrays, without copying, but for a few small ones.
 
-    Sharing the statistics too would let a forward pass in training mode change the arrays.
+    Running statistics are copied, since a forward pass in training mode changes them; so are
+    the arrays of layers that run as plain matrix products: see `PLAIN_PRODUCT`.
     """
     for key, name in parameter_names(module).items():
         path, _, attribute = name.rpartition(".")
-        owner = module.get_submodule(path)
-        if attribute in BUFFERS:
-            setattr(owner, attribute, torch.from_numpy(arrays[key].copy()))
-        else:
-            tensor = torch.from_numpy(writable(arrays[key]))
-            setattr(owner, attribute, nn.Parameter(tensor, requires_grad=False))
+        layer = module.network.layers[int(key.split(".", 1)[0])]
+        tensor = torch.from_numpy(writable(arrays[key]))
+        if attribute in BUFFERS or is_plain_product(layer):
+            tensor = tensor.clone()
+        if attribute not in BUFFERS:
+            tensor = nn.Parameter(tensor, requires_grad=False)
+        setattr(module.get_submodule(path), attribute, tensor)
     for layer in module.network.layers:
         if layer.shared is not None:
             _lend(module, module.network.layers[layer.shared], layer)
+
+
+def is_plain_product(layer: Layer) -> bool:
+    """Whether the last bits of a layer's output would depend on its arrays' addresses."""
+    is_small = all(shape.size <= PLAIN_PRODUCT for shape in layer.in_shapes)
+    return isinstance(layer.spec, Windowed) and is_small
 
 
 def _lend(module: DarknetModule, lender: Layer, borrower: Layer) -> None:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from darkconv.backends.torch.activation import logistic
 from darkconv.backends.torch.norm import tree_softmax
 from darkconv.backends.torch.registry import BUILDERS
 from darkconv.core.network import Layer, Network
@@ -29,7 +30,7 @@ class Yolo(nn.Module):
         if not self.squashes and self.scale == 1:
             return x
         entries = x.unflatten(1, (self.anchors, -1))
-        out = entries.sigmoid() if self.squashes else entries.clone()
+        out = logistic(entries) if self.squashes else entries.clone()
         out[:, :, 2:4] = entries[:, :, 2:4]
         out[:, :, 0:2] = stretch(out[:, :, 0:2], self.scale)
         return out.flatten(1, 2)
@@ -53,7 +54,7 @@ class GaussianYolo(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, anchors * (9 + classes), H, W), the same shape out."""
         entries = x.unflatten(1, (self.anchors, -1))
-        out = entries.sigmoid()
+        out = logistic(entries)
         out[:, :, 4:8:2] = entries[:, :, 4:8:2]
         out[:, :, 0:4:2] = stretch(out[:, :, 0:4:2], self.scale)
         return out.flatten(1, 2)
@@ -79,14 +80,14 @@ class Region(nn.Module):
         entries = x.unflatten(1, (self.spec.num, -1))
         coords, objectness, classes = entries.split([self.spec.coords, 1, self.spec.classes], 2)
         if self.spec.dialect.region_is_cell_major:
-            parts = [coords, objectness.sigmoid(), self._classes(classes, classes)]
+            parts = [coords, logistic(objectness), self._classes(classes, classes)]
             return torch.cat(parts, 2).permute(0, 3, 4, 1, 2).reshape(x.shape)
-        box = torch.cat([coords[:, :, :2].sigmoid(), coords[:, :, 2:]], 2)
+        box = torch.cat([logistic(coords[:, :, :2]), coords[:, :, 2:]], 2)
         if self.spec.background and self.spec.softmax and not self.tree:
             scores = torch.softmax(entries[:, :, self.spec.coords :], 2)
             return torch.cat([box, scores], 2).flatten(1, 2)
-        known = objectness if self.spec.background else objectness.sigmoid()
-        return torch.cat([box, known, self._classes(classes, classes.sigmoid())], 2).flatten(1, 2)
+        known = objectness if self.spec.background else logistic(objectness)
+        return torch.cat([box, known, self._classes(classes, logistic(classes))], 2).flatten(1, 2)
 
     def _classes(self, classes: Tensor, otherwise: Tensor) -> Tensor:
         if self.tree:
@@ -134,7 +135,7 @@ class Iseg(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The same shape out."""
-        return torch.cat([x[:, : self.classes].sigmoid(), x[:, self.classes :]], 1)
+        return torch.cat([logistic(x[:, : self.classes]), x[:, self.classes :]], 1)
 
 
 @BUILDERS.register(head.Iseg)

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from darkconv.backends import tracing
 from darkconv.core.model import Array, Model
@@ -49,6 +49,10 @@ def to_onnx(model: Model, **options: Any) -> Any:
     return spoke("onnx").to_onnx(model, **options)
 
 
+@overload
+def trace(model: Model, x: Array, *, backend: str = ...) -> list[Array]: ...
+@overload
+def trace(model: Model, x: list[Array], *, backend: str = ...) -> list[list[Array]]: ...
 def trace(
     model: Model, x: Array | list[Array], *, backend: str = "torch"
 ) -> list[Array] | list[list[Array]]:

@@ -1,1 +1,68 @@
-"""The command line."""
+"""The command line: `darkconv COMMAND ...`.
+
+Each command lives in a module of its own, imported when it is called, so that help is quick.
+"""
+
+import importlib
+import sys
+
+import click
+
+from darkconv import __version__
+from darkconv.errors import DarkconvError
+
+COMMANDS = {
+    "info": "Show the layers of a network: shapes, parameters, cost.",
+    "convert": "Write a model as ONNX, PyTorch or Darknet files.",
+    "verify": "Compare the layers of a model between frameworks.",
+    "detect": "Find objects in pictures and draw boxes.",
+    "reclass": "Make a model for some of its classes.",
+    "demo": "Show the main job on the bundled model.",
+}
+"""Name and short help of every command; the module and function have the command's name."""
+
+
+class LazyGroup(click.Group):
+    """Imports a command when it is needed, and turns errors into one message and status 1."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names, by task."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command's module."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"darkconv.cli.{cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list in the help text, without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; errors of the user's input go to stderr."""
+        try:
+            return super().invoke(ctx)
+        except DarkconvError as error:
+            if ctx.meta.get("darkconv.debug"):
+                raise
+            click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
+            ctx.exit(1)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "--version", message="darkconv %(version)s")
+def main() -> None:
+    """Darknet models to PyTorch and ONNX and back, exactly; fewer classes, smaller files.
+
+    A MODEL is two files, `net.cfg net.weights`, or one that darkconv has written, such as
+    `net.safetensors`. Where no weights are needed, `net.cfg` alone or the name of a bundled
+    network such as `yolov3` will do.
+    """
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -123,11 +123,18 @@ class Notes:
         """Remember a finding."""
         self._found.setdefault((where.section, where.option, text), []).append(where)
 
+    def found(self) -> list[str]:
+        """Each finding with its first place and the number of further ones."""
+        return [
+            f"{places[0]}: {text}"
+            + (f" (and {len(places) - 1} more like it)" if len(places) > 1 else "")
+            for (_, _, text), places in self._found.items()
+        ]
+
     def log(self) -> None:
-        """Warn of each finding, with its first place and the number of further ones."""
-        for (_, _, text), places in self._found.items():
-            more = f" (and {len(places) - 1} more like it)" if len(places) > 1 else ""
-            logger.warning("%s: %s%s", places[0], text, more)
+        """Warn of each finding."""
+        for text in self.found():
+            logger.warning("%s", text)
 
 
 def read_options(

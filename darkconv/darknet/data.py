@@ -78,12 +78,17 @@ def read_tree(path: PathLike) -> Tree:
     Raises:
         DatasetError: the file cannot be read, or a parent does not precede its child.
     """
+    return parse_tree("\n".join(_read_lines(path)), file=os.fspath(path))
+
+
+def parse_tree(text: str, *, file: str | None = None) -> Tree:
+    """As `read_tree`, from the text of a tree file."""
     names: list[str] = []
     parents: list[int] = []
-    for number, line in enumerate(_read_lines(path), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
-        where = Where(file=os.fspath(path), line=number)
+        where = Where(file=file, line=number)
         fields = line.split()
         try:
             name, parent = fields[0], int(fields[1])
@@ -100,7 +105,7 @@ def read_tree(path: PathLike) -> Tree:
         names.append(name)
         parents.append(parent)
     if not names:
-        raise DatasetError("holds no classes", where=Where(file=os.fspath(path)))
+        raise DatasetError("holds no classes", where=Where(file=file))
     return Tree(tuple(names), tuple(parents))
 
 

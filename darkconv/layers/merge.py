@@ -240,7 +240,7 @@ class ScaleChannels(Gate):
         return source
 
     def ties(self, inputs: Shapes) -> Ties:
-        """Channel k of both, or of the source alone with scale_wh."""
+        """Channel k of both; with scale_wh of the source alone: one gate for all binds none."""
         x, source = inputs
         if self.scale_wh:
             return (np.arange(source.c) + x.c).reshape(-1, 1)

@@ -123,8 +123,9 @@ def _unknown_class(model: Model, name: str) -> PlanError:
             hint="give a names file, or class indices",
         )
     near = difflib.get_close_matches(name, model.names, n=3)
-    known = ", ".join(near) if near else ", ".join(model.names[:10])
-    return PlanError(f"unknown class {name!r}", hint=f"known are {known} ...")
+    known = ", ".join(model.names[:10]) + (", ..." if len(model.names) > 10 else "")
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known are {known}"
+    return PlanError(f"unknown class {name!r}", hint=hint)
 
 
 def plan_cut(network: Network, head: Layer, keep: Sequence[int]) -> Cut:

@@ -11,6 +11,7 @@ from darkconv.backends.onnx.graph import OPSET
 from darkconv.backends.onnx.network import INPUT, build_model
 from darkconv.core.model import Array, Model
 from darkconv.errors import DarkconvError, MissingDependencyError
+from darkconv.files import PathLike, write_bytes
 
 __all__ = [
     "conv",
@@ -24,6 +25,7 @@ __all__ = [
     "resize",
     "to_onnx",
     "trace_steps",
+    "write_onnx",
 ]
 
 OLDEST_OPSET = 11
@@ -51,6 +53,16 @@ def to_onnx(model: Model, *, head: str = "raw", opset: int = OPSET) -> onnx.Mode
     if opset < OLDEST_OPSET:
         raise DarkconvError("opset", expected=f"{OLDEST_OPSET} or later", found=opset)
     return ir.to_proto(build_model(model, outputs=model.network.outputs, opset=opset))
+
+
+def write_onnx(model: Model, path: PathLike, **options: Any) -> None:
+    """Write the ONNX file of a model; options are those of `to_onnx`.
+
+    Raises:
+        UnsupportedError: a layer that is not expressed in ONNX.
+        DarkconvError: the file cannot be written.
+    """
+    write_bytes(path, [to_onnx(model, **options).SerializeToString()])
 
 
 def make_session(proto: onnx.ModelProto) -> Any:

@@ -6,6 +6,7 @@ import torch
 
 from darkconv.backends.torch import conv, dense, head, inert, merge, norm, pool, recurrent, resize
 from darkconv.backends.torch.arrays import assign_arrays, read_arrays
+from darkconv.backends.torch.files import read_safetensors, write_program, write_safetensors
 from darkconv.backends.torch.network import DarknetModule
 from darkconv.core.model import Array, Model
 from darkconv.errors import DarkconvError
@@ -21,10 +22,13 @@ __all__ = [
     "merge",
     "norm",
     "pool",
+    "read_safetensors",
     "recurrent",
     "resize",
     "to_torch",
     "trace_steps",
+    "write_program",
+    "write_safetensors",
 ]
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from darkconv.backends.torch.network import DarknetModule
 from darkconv.backends.torch.registry import PARAMETERS
 from darkconv.core.model import Array, Arrays, frozen
-from darkconv.core.network import Layer
+from darkconv.core.network import Layer, Network
 from darkconv.layers.conv import Windowed
 
 BUFFERS = ("running_mean", "running_var")
@@ -21,9 +21,14 @@ one weights file to the next; torch's own memory always begins alike.
 
 def parameter_names(module: DarknetModule) -> dict[str, str]:
     """Key of each array -> name in the module's state_dict."""
+    return array_names(module.network)
+
+
+def array_names(network: Network) -> dict[str, str]:
+    """Key of each array -> name in the state_dict of the network's module."""
     return {
         f"{layer.index}.{slot.name}": f"layers.{layer.index}.{PARAMETERS[layer](layer)[slot.name]}"
-        for layer in module.network.layers
+        for layer in network.layers
         for slot in layer.slots
     }
 

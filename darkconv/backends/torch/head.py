@@ -30,10 +30,10 @@ class Yolo(nn.Module):
         if not self.squashes and self.scale == 1:
             return x
         entries = x.unflatten(1, (self.anchors, -1))
-        out = logistic(entries) if self.squashes else entries.clone()
-        out[:, :, 2:4] = entries[:, :, 2:4]
-        out[:, :, 0:2] = stretch(out[:, :, 0:2], self.scale)
-        return out.flatten(1, 2)
+        centre, size, rest = entries[:, :, :2], entries[:, :, 2:4], entries[:, :, 4:]
+        if self.squashes:
+            centre, rest = logistic(centre), logistic(rest)
+        return torch.cat([stretch(centre, self.scale), size, rest], 2).flatten(1, 2)
 
 
 @BUILDERS.register(head.Yolo)
@@ -54,10 +54,12 @@ class GaussianYolo(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, anchors * (9 + classes), H, W), the same shape out."""
         entries = x.unflatten(1, (self.anchors, -1))
-        out = logistic(entries)
-        out[:, :, 4:8:2] = entries[:, :, 4:8:2]
-        out[:, :, 0:4:2] = stretch(out[:, :, 0:4:2], self.scale)
-        return out.flatten(1, 2)
+        parts = list(entries.split([1] * 8 + [entries.shape[2] - 8], 2))
+        for place, part in enumerate(parts):
+            if place not in (4, 6):
+                squashed = logistic(part)
+                parts[place] = stretch(squashed, self.scale) if place in (0, 2) else squashed
+        return torch.cat(parts, 2).flatten(1, 2)
 
 
 @BUILDERS.register(head.GaussianYolo)

@@ -1,0 +1,123 @@
+"""`darkconv detect`: objects in pictures."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from darkconv.cli.models import read_model
+from darkconv.cli.params import ModelCommand, model_options, split_model
+from darkconv.cli.table import format_table
+from darkconv.errors import DarkconvError, DatasetError
+
+if TYPE_CHECKING:
+    from darkconv.detection import Detection
+
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+
+
+@click.command(cls=ModelCommand)
+@click.argument("words", nargs=-1, metavar="MODEL IMAGE...")
+@click.option("-o", "--output", metavar="DIR", help="Folder, or file, for pictures with boxes.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option("--threshold", type=float, default=0.25, show_default=True, help="Least score.")
+@click.option(
+    "--nms", type=float, default=0.45, show_default=True, help="Overlap that counts as the same."
+)
+@click.option(
+    "--nms-kind",
+    type=click.Choice(["sort", "obj", "greedynms", "diounms", "cornersnms"]),
+    help="Kind of suppression  [default: the cfg's]",
+)
+@click.option(
+    "--resize",
+    type=click.Choice(["stretch", "letterbox"]),
+    help="How pictures are fitted  [default: as the dialect and letter_box= say]",
+)
+@click.option("--backend", type=click.Choice(["torch", "onnx"]), default="torch", show_default=True)
+@model_options
+def detect(
+    words: tuple[str, ...],
+    output: str | None,
+    as_json: bool,
+    names: str | None,
+    dialect: str,
+    input_size: tuple[int, int] | None,
+    **options: Any,
+) -> None:
+    """Find objects in pictures and draw boxes.
+
+    IMAGE is a file or a folder of pictures. A picture that cannot be read is reported and
+    skipped.
+
+    Example: darkconv detect yolov4.cfg yolov4.weights dog.jpg -o drawn
+    """
+    from darkconv.detection import detect as find
+
+    model_words, images = split_model(words)
+    if not images:
+        raise click.UsageError("Missing argument 'IMAGE'")
+    model = read_model(model_words, names=names, dialect=dialect, input_size=input_size)
+    results, failed = [], 0
+    files = picture_files(images)
+    for file in files:
+        try:
+            found = find(model, file, **options)
+        except DatasetError as error:
+            click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
+            failed += 1
+            continue
+        results.append({"image": str(file), "detections": [asdict(entry) for entry in found]})
+        if not as_json:
+            show(file, found)
+        if output:
+            click.echo(f"drew {draw_into(file, found, output, single=len(files) == 1)}", err=True)
+    if as_json:
+        click.echo(json.dumps(results, indent=2))
+    if failed:
+        raise DarkconvError(f"{failed} of {len(files)} pictures could not be read")
+
+
+def picture_files(images: Sequence[str]) -> list[Path]:
+    """The pictures that files and folders name.
+
+    Raises:
+        DatasetError: a folder without pictures.
+    """
+    files: list[Path] = []
+    for image in map(Path, images):
+        if not image.is_dir():
+            files.append(image)
+            continue
+        inside = sorted(p for p in image.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
+        if not inside:
+            raise DatasetError(f"{image}: holds no pictures")
+        files += inside
+    return files
+
+
+def show(file: Path, found: "list[Detection]") -> None:
+    """Print a table of one picture's detections."""
+    click.echo(f"{file}: {len(found)} found")
+    if found:
+        rows = [(d.name, f"{d.score:.3f}", *(f"{v:.0f}" for v in d.box)) for d in found]
+        click.echo(format_table(("class", "score", "x0", "y0", "x1", "y1"), rows, left=(0,)))
+
+
+def draw_into(file: Path, found: "list[Detection]", output: str, *, single: bool) -> Path:
+    """Draw boxes into a copy of a picture, in a folder or under a file's name."""
+    from darkconv.detection.draw import WRITABLE, draw, write_picture
+    from darkconv.detection.picture import read_picture
+
+    target = Path(output)
+    if not (single and target.suffix.lower() in WRITABLE):
+        target.mkdir(parents=True, exist_ok=True)
+        suffix = file.suffix if file.suffix.lower() in WRITABLE else ".png"
+        target = target / f"{file.stem}{suffix}"
+    if target.resolve() == file.resolve():
+        raise DarkconvError(f"{target}: would overwrite the picture itself")
+    write_picture(draw(read_picture(file), found), target)
+    return target

@@ -1,0 +1,227 @@
+"""What the commands share: MODEL, -o, verbosity."""
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+EXPORTED_SUFFIXES = (".safetensors",)
+DARKNET_OUTPUT = (".cfg", ".weights")
+_JOINT = "\0"  # between the two words of an output; no file name can hold it
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where a result goes: one file, or a cfg and its weights."""
+
+    path: Path
+    weights: Path | None = None
+
+    @property
+    def suffix(self) -> str:
+        """Says the format: `.onnx`."""
+        return self.path.suffix.lower()
+
+    def __str__(self) -> str:
+        """As on the command line."""
+        return f"{self.path} {self.weights}" if self.weights else str(self.path)
+
+
+class OutputType(click.ParamType):  # type: ignore[type-arg]
+    """One word, or two if the first ends in .cfg and the second in .weights."""
+
+    name = "file"
+
+    def convert(
+        self, value: str | Output, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Output:
+        """Split what `ModelCommand` has joined."""
+        if isinstance(value, Output):
+            return value
+        first, _, second = value.partition(_JOINT)
+        if second:
+            return Output(Path(first), Path(second))
+        if first.endswith(DARKNET_OUTPUT):
+            self.fail("Darknet's format is two files: -o OUT.cfg OUT.weights", param, ctx)
+        return Output(Path(first))
+
+
+class ModelCommand(click.Command):
+    """A command in which `-o` may be followed by two words."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Join `-o a.cfg b.weights` into one value, which click could not do."""
+        return super().parse_args(ctx, join_outputs(args))
+
+
+def join_outputs(args: Sequence[str]) -> list[str]:
+    """The arguments, both words of each Darknet output in one."""
+    joined: list[str] = []
+    rest = list(args)
+    while rest:
+        word = rest.pop(0)
+        if word in ("-o", "--output") and rest:
+            joined.append(word)
+            word = rest.pop(0)
+        elif not word.startswith(("-o", "--output=")):
+            joined.append(word)
+            continue
+        if word.endswith(".cfg") and rest and rest[0].endswith(".weights"):
+            word += _JOINT + rest.pop(0)
+        joined.append(word)
+    return joined
+
+
+output_option = click.option(
+    "-o",
+    "--output",
+    "outputs",
+    type=OutputType(),
+    multiple=True,
+    metavar="OUT",
+    help="File to write; its suffix says the format. Darknet's is OUT.cfg OUT.weights.",
+)
+
+
+def common_options(command: F) -> F:
+    """-q, -v and --debug."""
+    options = (
+        click.option(
+            "-q",
+            "--quiet",
+            is_flag=True,
+            help="No warnings.",
+            expose_value=False,
+            callback=_set_level(logging.ERROR),
+        ),
+        click.option(
+            "-v",
+            "--verbose",
+            is_flag=True,
+            help="Say more.",
+            expose_value=False,
+            callback=_set_level(logging.INFO),
+        ),
+        click.option(
+            "--debug",
+            is_flag=True,
+            help="Show tracebacks.",
+            expose_value=False,
+            callback=_set_debug,
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def model_options(command: F) -> F:
+    """How to read a MODEL, and the common options."""
+    options = (
+        click.option("--names", type=click.Path(), help="Class names, one per line."),
+        click.option(
+            "--dialect",
+            type=click.Choice(["auto", "pjreddie", "alexeyab"]),
+            default="auto",
+            show_default=True,
+            help="Whose rules the files follow.",
+        ),
+        click.option(
+            "--input-size",
+            type=SizeType(),
+            metavar="WxH",
+            help="Picture size in place of the cfg's own.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return common_options(command)
+
+
+class SizeType(click.ParamType):  # type: ignore[type-arg]
+    """`416x320`: width and height."""
+
+    name = "size"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """Two positive numbers."""
+        if isinstance(value, tuple):
+            return value
+        width, _, height = value.lower().partition("x")
+        if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
+            self.fail(f"{value!r} is not a size such as 416x416", param, ctx)
+        return int(width), int(height)
+
+
+class MessageHandler(logging.Handler):
+    """Warnings as plain lines on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one."""
+        word = "" if record.levelno < logging.WARNING else click.style("warning: ", fg="yellow")
+        click.echo(f"{word}{record.getMessage()}", err=True)
+
+
+def show_messages() -> None:
+    """Send darkconv's log to stderr."""
+    logger = logging.getLogger("darkconv")
+    logger.handlers = [MessageHandler()]
+    logger.propagate = False
+
+
+def _set_level(level: int) -> Callable[[click.Context, click.Parameter, bool], None]:
+    def callback(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+        show_messages()
+        if value:
+            logging.getLogger("darkconv").setLevel(level)
+
+    return callback
+
+
+def _set_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    ctx.meta["darkconv.debug"] = value
+
+
+@dataclass(frozen=True)
+class ModelWords:
+    """A MODEL as it stands on the command line."""
+
+    first: str
+    weights: str | None = None
+
+    @property
+    def is_exported(self) -> bool:
+        """Whether it is one file that darkconv has written."""
+        return self.first.lower().endswith(EXPORTED_SUFFIXES)
+
+
+def split_model(words: Sequence[str]) -> tuple[ModelWords, list[str]]:
+    """The MODEL at the start of a command's words, and the words behind it."""
+    if not words:
+        raise click.UsageError("Missing argument 'MODEL': net.cfg net.weights")
+    model = ModelWords(words[0])
+    if model.is_exported or len(words) == 1:
+        return model, list(words[1:])
+    return ModelWords(words[0], words[1]), list(words[2:])
+
+
+def bundled_cfg(name: str) -> Path | None:
+    """The cfg of a bundled network, or None."""
+    from importlib.resources import files
+
+    if os.sep in name or name.endswith(".cfg"):
+        return None
+    try:
+        folder = Path(str(files("darkconv.cfgs")))
+    except ModuleNotFoundError:
+        folder = Path(__file__).parents[2] / "cfgs"
+    path = folder / f"{name}.cfg"
+    return path if path.is_file() else None

@@ -1,0 +1,80 @@
+"""`darkconv verify`: do all frameworks give the same numbers?"""
+
+import json
+from typing import Any
+
+import click
+
+from darkconv.cli.models import read_model
+from darkconv.cli.params import ModelCommand, model_options, split_model
+from darkconv.cli.table import format_table
+from darkconv.core.model import Model
+
+TOLERANCE = 1e-4  # relative L2 error of a layer on whole networks
+
+
+@click.command(cls=ModelCommand)
+@click.argument("words", nargs=-1, metavar="MODEL")
+@click.option("--image", type=click.Path(), help="Picture to run  [default: seeded noise]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option("--all", "show_all", is_flag=True, help="Show every layer, not the ten worst.")
+@model_options
+def verify(
+    words: tuple[str, ...], image: str | None, as_json: bool, show_all: bool, **options: Any
+) -> None:
+    """Compare every layer of a model in PyTorch and in onnxruntime, worst first.
+
+    The two are built on their own from the Darknet files. Exit status 1 if they disagree.
+
+    Example: darkconv verify yolov3-tiny.cfg yolov3-tiny.weights
+    """
+    model_words, rest = split_model(words)
+    if rest:
+        raise click.UsageError(f"Got unexpected extra argument ({rest[0]})")
+    model = read_model(model_words, **options)
+    errors = layer_errors(model, image)
+    worst = sorted(errors, key=lambda entry: -entry["error"])
+    if as_json:
+        click.echo(json.dumps(worst, indent=2))
+    else:
+        shown = worst if show_all else worst[:10]
+        rows = [(e["layer"], e["type"], f"{e['error']:.1e}") for e in shown]
+        click.echo(format_table(("layer", "type", "relative error"), rows, left=(1,)))
+        click.echo(verdict(worst[0]["error"]))
+    if worst[0]["error"] > TOLERANCE:
+        raise SystemExit(1)
+
+
+def verdict(error: float) -> str:
+    """One line on the worst layer."""
+    word = "agree" if error <= TOLERANCE else "DISAGREE"
+    return f"torch and onnx {word}: worst layer {error:.1e}, allowed {TOLERANCE:.0e}"
+
+
+def layer_errors(model: Model, image: str | None = None) -> list[dict[str, Any]]:
+    """Relative L2 difference of every layer between the torch and the onnx spoke."""
+    import numpy as np
+
+    from darkconv.backends import trace
+
+    x = _input(model, image)
+    pairs = zip(trace(model, x), trace(model, x, backend="onnx"), strict=True)
+    errors = []
+    for layer, (a, b) in zip(model.network.layers, pairs, strict=True):
+        difference = float(np.linalg.norm(a - b)) / (float(np.linalg.norm(a)) or 1.0)
+        errors.append({"layer": layer.index, "type": layer.type, "error": difference})
+    return errors
+
+
+def _input(model: Model, image: str | None) -> Any:
+    import numpy as np
+
+    from darkconv.detection.picture import Fit, read_picture
+
+    shape = model.network.input_shape
+    if image is None:
+        values = np.random.default_rng(0).random(shape if shape.is_map else shape.size)
+        return values.astype(np.float32)
+    picture = read_picture(image, channels=shape.c)
+    size = picture.shape[1], picture.shape[0]
+    return Fit(size, (shape.w, shape.h), model.network.options.letterboxes).apply(picture)

@@ -1,0 +1,99 @@
+"""Boxes with names and scores, drawn into pictures."""
+
+import colorsys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from darkconv.detection.detect import Detection
+from darkconv.detection.picture import pillow
+from darkconv.errors import DarkconvError
+from darkconv.files import PathLike, replacing
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Color = tuple[int, int, int]
+
+GOLDEN_ANGLE = 0.618034  # steps of hue under which neighbouring classes look unlike
+WRITABLE = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+
+
+def draw(picture: npt.NDArray[np.uint8], detections: Sequence[Detection]) -> "Image":
+    """A copy of a picture with a frame and a label for each detection, best on top.
+
+    Args:
+        picture: RGB levels, (H, W, 3).
+        detections: boxes in pixels of the picture.
+
+    Returns: a PIL image.
+    """
+    image = pillow("drawing boxes").fromarray(picture)
+    for found in reversed(detections):
+        _draw_one(image, found)
+    return image
+
+
+def write_picture(image: "Image", path: PathLike) -> None:
+    """Write a PIL image as PNG or JPEG, as the file's suffix says.
+
+    Raises:
+        DarkconvError: another suffix, or the file cannot be written.
+    """
+    with replacing(path) as temporary:
+        image.save(temporary, format=picture_format(path), quality=92)
+
+
+def picture_format(path: PathLike) -> str:
+    """PNG or JPEG, by the suffix of a path.
+
+    Raises:
+        DarkconvError: another suffix.
+    """
+    suffix = "." + str(path).rpartition(".")[2].lower()
+    if suffix not in WRITABLE:
+        raise DarkconvError(f"{path}: expected a name that ends in .png or .jpg")
+    return WRITABLE[suffix]
+
+
+def class_color(class_id: int) -> Color:
+    """A colour of its own for each class."""
+    red, green, blue = colorsys.hsv_to_rgb(class_id * GOLDEN_ANGLE % 1, 0.75, 0.95)
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def _draw_one(image: "Image", found: Detection) -> None:
+    from PIL import ImageDraw, ImageFont
+
+    canvas = ImageDraw.Draw(image)
+    scale = max(image.size) / 640
+    width = max(2, round(3 * scale))
+    color = class_color(found.class_id)
+    x0, y0, x1, y1 = _clipped(found.box, image.size)
+    canvas.rectangle((x0, y0, x1, y1), outline=color, width=width)
+    font = ImageFont.load_default(max(11, round(15 * scale)))
+    text = f"{found.name} {found.score:.2f}"
+    margin = width
+    left, top, right, bottom = canvas.textbbox((0, 0), text, font=font)
+    wide, high = right - left + 2 * margin, bottom - top + 2 * margin
+    x = min(max(0, x0), max(0, image.width - wide))
+    y = y0 - high if y0 >= high else y0
+    canvas.rectangle((x, y, x + wide, y + high), fill=color)
+    ink = (0, 0, 0) if _is_light(color) else (255, 255, 255)
+    canvas.text((x + margin - left, y + margin - top), text, fill=ink, font=font)
+
+
+def _clipped(
+    box: tuple[float, float, float, float], size: tuple[int, int]
+) -> tuple[float, float, float, float]:
+    width, height = size
+    x0, x1 = (min(max(0.0, x), width - 1) for x in box[::2])
+    y0, y1 = (min(max(0.0, y), height - 1) for y in box[1::2])
+    return x0, y0, x1, y1
+
+
+def _is_light(color: Color) -> bool:
+    red, green, blue = color
+    return 0.299 * red + 0.587 * green + 0.114 * blue > 140

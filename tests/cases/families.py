@@ -1,0 +1,66 @@
+"""Cases for test_layers.py and test_backends.py: layers that pass, join or mix channels."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Case:
+    """The cfg body of a tiny network; its last layer is the one in question."""
+
+    name: str
+    body: str
+    shape: tuple[int, int, int] = (4, 6, 8)
+    dialect: str = "alexeyab"
+    gates: int = 0
+    """Leading input channels that scale every output without being bound to one."""
+
+
+CONV = "[convolutional]\nfilters={n}\nactivation=linear\n"
+TWO = CONV.format(n=4) + CONV.format(n=4)
+
+CASES = [
+    Case("activation", "[activation]\nactivation=leaky\n"),
+    Case("batchnorm", "[batchnorm]\n"),
+    Case("dropout", "[dropout]\n"),
+    Case("empty", "[empty]\n"),
+    Case("logistic", "[logistic]\n", dialect="pjreddie"),
+    Case("maxpool", "[maxpool]\nstride=2\n"),
+    Case("maxpool-depth", "[maxpool]\nmaxpool_depth=1\nout_channels=3\n"),
+    Case("avgpool", "[avgpool]\n"),
+    Case("local-avgpool", "[local_avgpool]\nsize=2\nstride=2\n"),
+    Case("upsample", "[upsample]\n"),
+    Case("crop", "[crop]\ncrop_width=3\ncrop_height=2\n"),
+    Case("history", "[history]\nhistory_size=2\n"),
+    Case("route-two", TWO + "[route]\nlayers=-1,0\n"),
+    Case("route-groups", TWO + "[route]\nlayers=0\ngroups=2\ngroup_id=1\n"),
+    Case("shortcut", TWO + "[shortcut]\nfrom=0\n"),
+    Case("shortcut-wider", CONV.format(n=6) + CONV.format(n=4) + "[shortcut]\nfrom=0\n"),
+    Case("shortcut-narrower", CONV.format(n=2) + CONV.format(n=4) + "[shortcut]\nfrom=0\n"),
+    Case(
+        "shortcut-weighted",
+        TWO + "[shortcut]\nfrom=0\nweights_type=per_channel\nweights_normalization=softmax\n",
+    ),
+    Case(
+        "shortcut-sampled",
+        CONV.format(n=6) + "[maxpool]\nstride=2\n" + CONV.format(n=4) + "[shortcut]\nfrom=0\n",
+        dialect="pjreddie",
+    ),
+    Case("sam", TWO + "[sam]\nfrom=0\n"),
+    Case("scale-channels", CONV.format(n=4) + "[avgpool]\n[scale_channels]\nfrom=0\n"),
+    Case(
+        "scale-channels-wh",
+        CONV.format(n=4) + CONV.format(n=1) + "[scale_channels]\nfrom=0\nscale_wh=1\n",
+        gates=1,
+    ),
+    Case("reorg", "[reorg]\nstride=2\n", shape=(8, 4, 6)),
+    Case("reorg-wide", "[reorg]\nstride=2\n", shape=(4, 6, 8)),
+    Case("reorg-reverse", "[reorg]\nstride=2\nreverse=1\n", shape=(8, 4, 6)),
+    Case("reorg-flatten", "[reorg]\nflatten=1\n", shape=(3, 2, 4), dialect="pjreddie"),
+    Case("reorg-extra", "[reorg]\nextra=2\n", shape=(3, 2, 4), dialect="pjreddie"),
+    Case("reorg3d", "[reorg3d]\nstride=2\n"),
+    Case("reorg3d-odd-width", "[reorg3d]\nstride=2\n", shape=(4, 6, 7)),
+    Case("reorg3d-reverse", "[reorg3d]\nstride=2\nreverse=1\n", shape=(16, 4, 6)),
+    Case("depthwise", "[convolutional]\nfilters=4\ngroups=4\nsize=3\npad=1\n"),
+    Case("grouped", "[convolutional]\nfilters=6\ngroups=2\nsize=3\npad=1\n"),
+    Case("yolo", "[yolo]\nclasses=3\nanchors=2,3\n", shape=(8, 4, 4)),
+]

@@ -1,0 +1,119 @@
+"""The house rules: who imports whom, and what costs nothing to import."""
+
+import ast
+import configparser
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "darkconv"
+FRAMEWORKS = {"torch", "keras", "tensorflow", "onnx", "onnx_ir", "onnxruntime", "PIL", "lightning"}
+
+ALLOWED = {
+    "errors": set(),
+    "files": {"errors"},
+    "core": {"errors", "core"},
+    "layers": {"errors", "core", "layers"},
+    "darknet": {"errors", "core", "layers", "files", "darknet"},
+    "surgery": {"errors", "core", "layers", "darknet", "files", "surgery"},
+    "backends": {"errors", "core", "layers", "darknet", "files", "backends"},
+}
+"""For each room of the package, the rooms that it may import from."""
+
+
+def modules(room):
+    path = PACKAGE / room
+    return sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+
+
+def imports(path):
+    """(module, at module level) of every import of a file."""
+    tree = ast.parse(path.read_text())
+    inside = {
+        node
+        for function in ast.walk(tree)
+        if isinstance(function, (ast.FunctionDef, ast.If))
+        for node in ast.walk(function)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node not in inside) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module, node not in inside
+
+
+@pytest.mark.parametrize("room", sorted(ALLOWED))
+def test_imports_point_one_way(room):
+    for path in modules(room):
+        for name, _ in imports(path):
+            parts = name.split(".")
+            if parts[0] == "darkconv" and len(parts) > 1:
+                assert parts[1] in ALLOWED[room], f"{path} imports {name}"
+
+
+def test_no_spoke_imports_another():
+    for spoke in ("torch", "onnx"):
+        for path in modules(f"backends/{spoke}"):
+            for name, _ in imports(path):
+                other = name.removeprefix("darkconv.backends.").split(".")[0]
+                assert not (
+                    name.startswith("darkconv.backends.") and other in {"torch", "onnx"} - {spoke}
+                )
+
+
+def test_only_spokes_and_training_import_frameworks_at_module_level():
+    rooms = (PACKAGE / "backends" / "torch", PACKAGE / "backends" / "onnx", PACKAGE / "finetune")
+    for path in PACKAGE.rglob("*.py"):
+        if any(path.is_relative_to(room) for room in rooms):
+            continue
+        for name, is_outside in imports(path):
+            assert not (is_outside and name.split(".")[0] in FRAMEWORKS), f"{path} imports {name}"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import darkconv",
+        "import darkconv; darkconv.load; darkconv.save; darkconv.reclass; darkconv.detect",
+        "from darkconv.cli import main; main(['--help'], standalone_mode=False)",
+        "from darkconv.cli import main; main(['info', 'yolov3-tiny'], standalone_mode=False)",
+    ],
+    ids=["import", "hub", "--help", "info"],
+)
+def test_no_framework_is_loaded_before_it_is_needed(code):
+    script = f"import sys\n{code}\nprint(sorted({FRAMEWORKS!r} & set(sys.modules)))"
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
+def test_import_and_help_do_not_even_load_numpy():
+    script = (
+        "import sys, darkconv\nfrom darkconv.cli import main\n"
+        "main(['--help'], standalone_mode=False)\nprint('numpy' in sys.modules)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.splitlines()[-1] == "False"
+
+
+def test_every_package_is_shipped():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    listed = set(config["options"]["packages"].split())
+    found = {".".join(path.parent.relative_to(ROOT).parts) for path in PACKAGE.rglob("__init__.py")}
+    assert listed == found | {"darkconv.cfgs"}
+
+
+def test_public_names_exist():
+    import darkconv
+
+    for name in darkconv.__all__:
+        assert getattr(darkconv, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = darkconv.nothing

@@ -1,0 +1,264 @@
+"""The spokes: batches, sizes, memory, files, and arrays there and back."""
+
+import numpy as np
+import pytest
+from networks import initial_model, network, random_model
+
+import darkconv as dc
+from darkconv.errors import DarkconvError
+
+torch = pytest.importorskip("torch")
+onnx = pytest.importorskip("onnx")
+
+BODY = (
+    "[convolutional]\nfilters=8\nsize=3\nstride=2\npad=1\nbatch_normalize=1\nactivation=leaky\n"
+    "[convolutional]\nfilters=8\nsize=3\npad=1\nbatch_normalize=1\nactivation=mish\n"
+    "[shortcut]\nfrom=0\n"
+    "[route]\nlayers=-1,0\n"
+    "[maxpool]\nsize=2\nstride=1\n"
+    "[convolutional]\nfilters=14\nactivation=linear\n"
+    "[yolo]\nclasses=2\nnum=2\nanchors=3,4,6,7\nscale_x_y=1.1\n"
+)
+SHAPE = (3, 16, 24)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return random_model(network(BODY, SHAPE), names=("cat", "dog"))
+
+
+def pictures(count, shape=SHAPE, seed=0):
+    return np.random.default_rng(seed).random((count, *shape), np.float32)
+
+
+@pytest.mark.parametrize("backend", ["torch", "onnx"])
+@pytest.mark.parametrize("count", [2, 5])
+def test_a_batch_is_its_pictures_one_by_one(model, backend, count):
+    batch = pictures(count)
+    together = dc.trace(model, batch, backend=backend)
+    for i, picture in enumerate(batch):
+        for whole, single in zip(together, dc.trace(model, picture, backend=backend), strict=True):
+            np.testing.assert_allclose(whole[i], single, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("backend", ["torch", "onnx"])
+def test_other_sizes_run_where_the_network_allows_them(model, backend):
+    traced = dc.trace(model, pictures(1, (3, 32, 8))[0], backend=backend)
+    assert traced[-1].shape == (14, 16, 4)
+
+
+def test_module_takes_other_sizes_by_itself(model):
+    (head,) = dc.to_torch(model)(torch.rand(2, 3, 48, 40))
+    assert head.shape == (2, 14, 24, 20)
+
+
+@pytest.mark.parametrize("backend", ["torch", "onnx"])
+def test_wrong_input_is_refused(model, backend):
+    with pytest.raises(DarkconvError, match=r"expected \(3, H, W\) or \(N, 3, H, W\), found"):
+        dc.trace(model, np.zeros((1, 16, 24), np.float32), backend=backend)
+
+
+def test_unknown_backend_is_refused(model):
+    with pytest.raises(DarkconvError, match="expected torch, onnx, found caffe"):
+        dc.trace(model, pictures(1), backend="caffe")
+
+
+def test_torch_shares_the_models_memory(model):
+    module = dc.to_torch(model)
+    assert not module.training
+    weight = module.layers[1].conv.weight
+    address = model.arrays["1.weights"].ctypes.data
+    big = model.network.layers[1].in_shapes[0].size > 20480
+    assert (weight.data_ptr() == address) == big
+
+
+def test_big_arrays_are_shared_and_training_takes_a_copy():
+    model = random_model(network("[convolutional]\nfilters=4\nsize=3\npad=1\n", (3, 128, 128)))
+    module = dc.to_torch(model)
+    weight = module.layers[0].conv.weight
+    assert weight.data_ptr() == model.arrays["0.weights"].ctypes.data
+    assert not weight.requires_grad
+    module.train()
+    assert weight.data_ptr() != model.arrays["0.weights"].ctypes.data
+    assert weight.requires_grad
+
+
+def test_training_never_changes_the_model(model):
+    before = {key: array.copy() for key, array in model.arrays.items()}
+    module = dc.to_torch(model).train()
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        sum(head.square().sum() for head in module(torch.rand(2, *SHAPE))).backward()
+        optimizer.step()
+    trained = dc.from_torch(module)
+    for key, array in before.items():
+        np.testing.assert_array_equal(model.arrays[key], array)
+        assert (trained.arrays[key] != array).any()
+    assert trained.names == model.names
+
+
+def test_arrays_come_back_bit_for_bit_with_the_header(model):
+    back = dc.from_torch(dc.to_torch(model))
+    assert back.header == model.header
+    for key, array in model.arrays.items():
+        np.testing.assert_array_equal(back.arrays[key], array)
+
+
+def test_only_our_modules_come_back():
+    with pytest.raises(DarkconvError, match="expected what to_torch returned, found Linear"):
+        dc.from_torch(torch.nn.Linear(1, 1))
+
+
+def test_layers_that_share_arrays_share_parameters():
+    conv = "[convolutional]\nfilters=3\nsize=3\npad=1\nbatch_normalize=1\n"
+    net = network(conv + conv + "share_index=-1\n")
+    module = dc.to_torch(random_model(net))
+    assert module.layers[1].conv.weight is module.layers[0].conv.weight
+    assert module.layers[1].bn.weight is module.layers[0].bn.weight
+    assert len(dc.from_torch(module).arrays) == 5
+
+
+def test_outputs_do_not_depend_on_their_place_in_memory(model):
+    """torch.sigmoid's do, which would break the equality of sliced heads."""
+    from darkconv.backends.torch.activation import logistic
+
+    values = torch.randn(10007) * 6
+    whole = logistic(values)
+    for start, end in ((0, 7), (3, 100), (5, 2707), (11, 10001)):
+        assert torch.equal(logistic(values[start:end].clone()), whole[start:end])
+    expected = torch.sigmoid(values.double()).float()
+    torch.testing.assert_close(whole, expected, rtol=1e-6, atol=1e-30)
+
+
+def test_recurrent_state_is_kept_and_reset():
+    model = random_model(network("[rnn]\noutput=3\nhidden=4\n", (1, 1, 5)))
+    module = dc.to_torch(model)
+    x = torch.rand(1, 1, 1, 5)
+    with torch.no_grad():
+        first, second = module(x)[0], module(x)[0]
+        module.reset_state()
+        again = module(x)[0]
+    assert not torch.equal(first, second)
+    assert torch.equal(first, again)
+    steps = dc.trace(model, [x.numpy(), x.numpy()])
+    np.testing.assert_array_equal(steps[1][0], second.numpy())
+
+
+def test_bottleneck_conv_lstm_follows_the_gpu_code():
+    """Worked out by hand for a 1x1 kernel: s = tanh(Wf [h, x]); gates read s alone."""
+    body = "[conv_lstm]\noutput=2\nsize=1\nbottleneck=1\nshortcut=1\n"
+    model = random_model(network(body, (2, 1, 1)))
+    x = pictures(1, (2, 1, 1))
+    arrays = {k: np.asarray(v, np.float64) for k, v in model.arrays.items()}
+
+    def conv(name, v):
+        return arrays[f"0.{name}.weights"][:, :, 0, 0] @ v + arrays[f"0.{name}.biases"]
+
+    def sigmoid(v):
+        return 1 / (1 + np.exp(-v))
+
+    s = np.tanh(conv("wf", np.concatenate([np.zeros(2), x[0, :, 0, 0]])))
+    cell = sigmoid(conv("ui", s)) * np.tanh(conv("ug", s))
+    expected = sigmoid(conv("uo", s)) * np.tanh(cell)
+    expected[:1] += s[:1]
+    (out,) = dc.trace(model, x[0])
+    np.testing.assert_allclose(out[:, 0, 0], expected, rtol=1e-5)
+
+
+def test_safetensors_hold_the_whole_model(model, tmp_path):
+    from darkconv.backends.torch import read_safetensors, write_safetensors
+
+    path = tmp_path / "m.safetensors"
+    write_safetensors(dc.to_torch(model), path)
+    back = read_safetensors(path)
+    for folder, saved in (("a", model), ("b", back)):
+        (tmp_path / folder).mkdir()
+        dc.save(saved, tmp_path / folder / "m.cfg", tmp_path / folder / "m.weights")
+    for name in ("m.cfg", "m.weights"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    assert back.names == model.names
+    assert back.dialect == model.dialect
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x10\0\0\0\0\0\0\0{broken", bytes(64)])
+def test_damaged_safetensors_are_refused(tmp_path, damage):
+    from darkconv.backends.torch import read_safetensors
+
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(damage)
+    with pytest.raises(DarkconvError, match="m.safetensors: cannot be read as safetensors"):
+        read_safetensors(path)
+
+
+def test_foreign_safetensors_are_refused(tmp_path):
+    from safetensors.numpy import save_file
+
+    from darkconv.backends.torch import read_safetensors
+
+    save_file({"a": np.zeros(1, np.float32)}, tmp_path / "m.safetensors")
+    with pytest.raises(DarkconvError, match="darkconv did not write it"):
+        read_safetensors(tmp_path / "m.safetensors")
+
+
+def test_exported_program_takes_any_batch(model, tmp_path):
+    from darkconv.backends.torch import write_program
+
+    module = dc.to_torch(model)
+    write_program(module, tmp_path / "m.pt2")
+    program = torch.export.load(tmp_path / "m.pt2").module()
+    for count in (1, 3):
+        x = torch.from_numpy(pictures(count))
+        torch.testing.assert_close(program(x)[0], module(x)[0])
+
+
+@pytest.mark.parametrize("opset", [11, 13, 18, 21])
+def test_onnx_graphs_are_clean_and_alike_in_every_opset(model, opset):
+    import onnxruntime
+
+    proto = dc.to_onnx(model, opset=opset)
+    onnx.checker.check_model(proto, full_check=True)
+    assert [o.name for o in proto.graph.output] == ["006_yolo"]
+    assert {n.name.split("/")[0] for n in proto.graph.node} >= {"000_convolutional", "006_yolo"}
+    session = onnxruntime.InferenceSession(proto.SerializeToString())
+    x = pictures(3)
+    (head,) = session.run(None, {"input": x})
+    np.testing.assert_allclose(
+        head, dc.to_torch(model)(torch.from_numpy(x))[0], rtol=1e-4, atol=1e-5
+    )
+
+
+def test_onnx_output_shapes_are_stated(model):
+    (output,) = dc.to_onnx(model).graph.output
+    dims = [d.dim_param or d.dim_value for d in output.type.tensor_type.shape.dim]
+    assert dims == ["batch", 14, 8, 12]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"head": "foam"}, "expected raw, found foam"), ({"opset": 9}, "expected 11 or later")],
+)
+def test_unknown_onnx_options_are_refused(model, options, message):
+    with pytest.raises(DarkconvError, match=message):
+        dc.to_onnx(model, **options)
+
+
+def test_same_model_gives_the_same_onnx_file(model):
+    first, second = (dc.to_onnx(model).SerializeToString() for _ in range(2))
+    assert first == second
+
+
+def test_replaced_arrays_make_a_new_model(model):
+    changed = dc.replace_arrays(model, {"5.biases": np.zeros(14)})
+    assert (changed.arrays["5.biases"] == 0).all()
+    assert (model.arrays["5.biases"] != 0).any()
+    assert changed.arrays["5.biases"].dtype == np.float32
+    with pytest.raises(DarkconvError, match="no array '9.biases'"):
+        dc.replace_arrays(model, {"9.biases": np.zeros(1)})
+    with pytest.raises(DarkconvError, match=r"5.biases: expected float32 \(14,\), found"):
+        dc.replace_arrays(model, {"5.biases": np.zeros(3)})
+
+
+def test_model_of_a_cfg_alone_runs(model):
+    traced = dc.trace(initial_model(model.network), pictures(1)[0])
+    assert all(np.isfinite(values).all() for values in traced)

@@ -1,0 +1,31 @@
+"""The small networks of the C program's own numbers that travel with the project.
+
+The tests are those of tests/reference/test_micro.py, on the copy in tests/data.
+"""
+
+from pathlib import Path
+
+import pytest
+from reference.collection import Case
+from reference.test_micro import (
+    test_arrays_and_shapes_are_those_of_c,
+    test_arrays_come_back_from_torch_bit_for_bit,
+    test_detections_are_those_of_c,
+    test_every_layer_has_the_numbers_of_c,
+    test_files_are_written_byte_for_byte,
+)
+
+__all__ = [
+    "test_arrays_and_shapes_are_those_of_c",
+    "test_arrays_come_back_from_torch_bit_for_bit",
+    "test_detections_are_those_of_c",
+    "test_every_layer_has_the_numbers_of_c",
+    "test_files_are_written_byte_for_byte",
+]
+
+FOLDERS = sorted((Path(__file__).parent / "data" / "micro").iterdir())
+
+
+@pytest.fixture(scope="module", params=FOLDERS, ids=lambda folder: folder.name)
+def micro_case(request):
+    return Case(request.param, request.param / "net.weights")

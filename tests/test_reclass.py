@@ -1,0 +1,213 @@
+"""Class slicing: rows, options and names together, scores unchanged, what is refused."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from networks import network, random_model
+
+import darkconv as dc
+from darkconv.darknet.cfg import format_cfg
+from darkconv.errors import PlanError
+
+NAMES = ("ant", "bee", "cat", "dog")
+CONV = "[convolutional]\nfilters={n}\nactivation={act}\nbatch_normalize={bn}\n"
+TRUNK = "[convolutional]\nfilters=6\nsize=3\nstride=2\npad=1\nactivation=leaky\n"
+HEADS = {
+    "yolo": (TRUNK + CONV.format(n=18, act="linear", bn=0) + "[yolo]\nnum=2\n", "pjreddie"),
+    "new_coords": (
+        TRUNK + CONV.format(n=18, act="logistic", bn=0) + "[yolo]\nnum=2\nnew_coords=1\n",
+        "alexeyab",
+    ),
+    "batch-normalised": (
+        TRUNK + CONV.format(n=9, act="linear", bn=1) + "[yolo]\n",
+        "alexeyab",
+    ),
+    "behind dropout": (
+        TRUNK + CONV.format(n=9, act="linear", bn=0) + "[dropout]\n[batchnorm]\n[yolo]\n",
+        "alexeyab",
+    ),
+    "Gaussian_yolo": (
+        TRUNK + CONV.format(n=13, act="linear", bn=0) + "[Gaussian_yolo]\n",
+        "alexeyab",
+    ),
+    "region": (TRUNK + CONV.format(n=18, act="linear", bn=0) + "[region]\nnum=2\n", "pjreddie"),
+    "region-cells": (
+        TRUNK + CONV.format(n=18, act="linear", bn=0) + "[region]\nnum=2\n",
+        "alexeyab",
+    ),
+    "detection": (
+        TRUNK + "[connected]\noutput=56\nactivation=linear\n[detection]\nside=2\nnum=2\ncoords=4\n",
+        "pjreddie",
+    ),
+}
+
+
+def head_model(kind):
+    body, dialect = HEADS[kind]
+    return random_model(network(body + "classes=4\n", (3, 8, 8), dialect), names=NAMES)
+
+
+def run(model, backend="torch"):
+    x = np.random.default_rng(5).random((3, 8, 8), np.float32)
+    return dc.trace(model, x, backend=backend)[-1]
+
+
+def scores_by_class(model, values):
+    """Head values -> (everything but classes, classes last), whatever the head's layout."""
+    spec = model.network.layers[-1].spec
+    if spec.type == "detection":
+        count = spec.cells * spec.classes
+        return values[count:], values[:count].reshape(spec.cells, spec.classes)
+    if spec.type == "region" and spec.dialect.region_is_cell_major:
+        cells = values.reshape(-1, spec.anchor_entries)
+        return cells[:, : spec.box_entries], cells[:, spec.box_entries :]
+    anchors = len(spec.anchor_indices)
+    entries = np.moveaxis(values.reshape(anchors, -1, *values.shape[1:]), 1, -1)
+    return entries[..., : spec.box_entries], entries[..., spec.box_entries :]
+
+
+@pytest.mark.parametrize("backend", ["torch", "onnx"])
+@pytest.mark.parametrize("kind", HEADS)
+@pytest.mark.parametrize("keep", [["bee", "dog"], ["dog", "ant", "cat"], ["cat"]])
+def test_kept_classes_keep_their_scores_to_the_bit(kind, keep, backend):
+    pytest.importorskip("torch")
+    pytest.importorskip("onnxruntime")
+    whole = head_model(kind)
+    part = dc.reclass(whole, keep=keep)
+    assert part.names == tuple(keep)
+    boxes, scores = scores_by_class(whole, run(whole, backend))
+    kept_boxes, kept_scores = scores_by_class(part, run(part, backend))
+    np.testing.assert_array_equal(kept_boxes, boxes)
+    np.testing.assert_array_equal(kept_scores, scores[..., [NAMES.index(name) for name in keep]])
+
+
+@pytest.mark.parametrize("kind", ["conv", "connected"])
+def test_classifier_rows_are_kept(kind):
+    pytest.importorskip("torch")
+    last = {
+        "conv": CONV.format(n=4, act="linear", bn=0) + "[avgpool]\n",
+        "connected": "[connected]\noutput=4\nactivation=linear\n",
+    }[kind]
+    whole = random_model(network(TRUNK + last + "[softmax]\n[cost]\n"), names=NAMES)
+    part = dc.reclass(whole, keep=["dog", "bee"])
+    x = np.random.default_rng(5).random((3, 8, 8), np.float32)
+    softmax = len(whole.network.layers) - 2
+    logits, kept = (dc.trace(m, x)[softmax - 1].ravel() for m in (whole, part))
+    np.testing.assert_allclose(kept, logits[[3, 1]], rtol=1e-6)
+    assert part.network.shapes[softmax] == (2, 1, 1)
+
+
+def test_only_the_lines_that_must_change_do():
+    whole = head_model("yolo")
+    part = dc.reclass(whole, keep=["bee"])
+    before, after = (format_cfg(m.network.config).splitlines() for m in (whole, part))
+    changed = [(a, b) for a, b in zip(before, after, strict=True) if a != b]
+    assert changed == [("filters=18", "filters=12"), ("classes=4", "classes=1")]
+
+
+def test_counters_per_class_follow():
+    body = HEADS["yolo"][0] + "classes=4\ncounters_per_class=10,20,30,40\n"
+    part = dc.reclass(random_model(network(body), names=NAMES), keep=["dog", "ant"])
+    assert part.network.layers[-1].spec.counters_per_class == (40, 10)
+
+
+def test_all_heads_are_cut():
+    head = CONV.format(n=9, act="linear", bn=0) + "[yolo]\nclasses=4\n"
+    body = TRUNK + head + "[route]\nlayers=0\n" + head
+    part = dc.reclass(random_model(network(body), names=NAMES), keep=[1, 3])
+    assert [layer.spec.classes for layer in part.network.heads] == [2, 2]
+    assert [part.network.layers[i].spec.filters for i in (1, 4)] == [7, 7]
+
+
+def test_shared_arrays_are_cut_once():
+    head = CONV.format(n=9, act="linear", bn=0)
+    body = TRUNK + head + "[yolo]\nclasses=4\n[route]\nlayers=0\n" + head
+    body += "share_index=1\n[yolo]\nclasses=4\n"
+    part = dc.reclass(random_model(network(body), names=NAMES), keep=[2])
+    assert part.arrays["1.biases"].shape == (6,)
+    assert part.network.layers[4].shared == 1
+
+
+def test_keeping_all_in_order_changes_nothing():
+    whole = head_model("region")
+    part = dc.reclass(whole, keep=list(NAMES))
+    assert format_cfg(part.network.config) == format_cfg(whole.network.config)
+    for key, array in whole.arrays.items():
+        np.testing.assert_array_equal(part.arrays[key], array)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.sampled_from(sorted(HEADS)), st.permutations(range(4)), st.integers(1, 4))
+def test_slicing_twice_is_slicing_once(kind, order, count):
+    whole = head_model(kind)
+    first = order[:count]
+    second = list(range(count))[::-1]
+    twice = dc.reclass(dc.reclass(whole, keep=first), keep=second)
+    once = dc.reclass(whole, keep=[first[i] for i in second])
+    assert twice.names == once.names
+    for key, array in once.arrays.items():
+        np.testing.assert_array_equal(twice.arrays[key], array)
+
+
+def test_softmax_over_classes_is_warned_about(caplog):
+    body = HEADS["region"][0] + "classes=4\nsoftmax=1\n"
+    with caplog.at_level("WARNING", logger="darkconv"):
+        dc.reclass(random_model(network(body, dialect="pjreddie"), names=NAMES), keep=[0])
+    assert "the softmax now runs over the kept classes alone" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("keep", "message"),
+    [
+        (["cow"], "unknown class 'cow'\n  hint: known are ant, bee, cat, dog"),
+        (["doog"], "unknown class 'doog'\n  hint: did you mean dog?"),
+        ([], "no class to keep"),
+        (["cat", 2], "class cat is named twice"),
+        ([4], "class index: expected 0 to 3, found 4"),
+        (["-1"], "class index: expected 0 to 3, found -1"),
+    ],
+)
+def test_impossible_lists_are_refused(keep, message):
+    with pytest.raises(PlanError) as caught:
+        dc.reclass(head_model("yolo"), keep=keep)
+    assert str(caught.value) == message
+
+
+def test_names_are_needed_to_keep_by_name():
+    from dataclasses import replace
+
+    with pytest.raises(PlanError, match="the model has no class names"):
+        dc.reclass(replace(head_model("yolo"), names=()), keep=["cat"])
+    assert dc.reclass(replace(head_model("yolo"), names=()), keep=["2"]).names == ()
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (TRUNK, "expected heads with one list of classes, found no head"),
+        (
+            TRUNK + CONV.format(n=9, act="linear", bn=0) + "[yolo]\nclasses=4\n[route]\nlayers=1\n",
+            r"they come from layer 1 \[convolutional\], which layers 2, 3 read",
+        ),
+        (
+            TRUNK + "[connected]\noutput=4\n[softmax]\ntree=a.tree\n",
+            "the classes form a tree",
+        ),
+        (
+            TRUNK + "[connected]\noutput=4\n[softmax]\ngroups=2\n",
+            "a softmax in groups has no plain list of classes",
+        ),
+        (
+            TRUNK
+            + CONV.format(n=9, act="linear", bn=0).replace("filters=9", "filters=9\ngroups=3")
+            + "[yolo]\nclasses=4\n",
+            "its classes are not rows of one layer",
+        ),
+        (TRUNK + "[softmax]\n", "its classes are not rows of one layer"),
+    ],
+    ids=["no head", "also read", "tree", "groups", "grouped", "map"],
+)
+def test_heads_that_cannot_be_cut_are_refused(body, message):
+    with pytest.raises(PlanError, match=message):
+        dc.reclass(random_model(network(body)), keep=[0])

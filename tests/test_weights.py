@@ -133,12 +133,16 @@ def test_file_that_ends_behind_a_layer_may_be_a_partial_one(saved):
 
 
 @pytest.mark.parametrize("by_name", [True, False])
-def test_partial_file_gives_the_first_layers(saved, by_name, tmp_path):
+def test_partial_file_gives_the_first_layers(saved, by_name, tmp_path, caplog):
     model, cfg, weights = saved
     cut = file_size(model.network, model.header, cutoff=1)
     partial = tmp_path / ("net.conv.1" if by_name else "first.weights")
     partial.write_bytes(weights.read_bytes()[:cut])
-    found = dc.load(cfg, partial, cutoff=None if by_name else 1)
+    with caplog.at_level("WARNING", logger="darkconv"):
+        found = dc.load(cfg, partial, cutoff=None if by_name else 1)
+    assert caplog.messages == [
+        f"{partial}: gave layers 0 to 0; 1 layers with arrays behind them keep initial values"
+    ]
     assert found.initial_layers == (1,)
     np.testing.assert_array_equal(found.arrays["0.weights"], model.arrays["0.weights"])
     assert (found.arrays["1.biases"] == 0).all()

@@ -5,6 +5,7 @@ it knows no other layer: shapes of its inputs are handed in.
 """
 
 import difflib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, TypeVar
@@ -67,12 +68,12 @@ class Slot:
     @property
     def stored_count(self) -> int:
         """Number of values in a weights file."""
-        return int(np.prod(self.stored_shape, dtype=np.int64))
+        return math.prod(self.stored_shape)
 
     @property
     def count(self) -> int:
         """Number of values."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
 
 Slots = tuple[Slot, ...]

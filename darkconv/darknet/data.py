@@ -1,9 +1,12 @@
-"""Names, data, tree and map files."""
+"""Names, data, label, tree and map files."""
 
 import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from darkconv.core.tree import Tree
 from darkconv.errors import DatasetError, Where
@@ -70,6 +73,30 @@ def read_data(path: PathLike) -> dict[str, str]:
             key, _, value = text.partition("=")
             options.setdefault(key, value)
     return options
+
+
+def read_labels(path: PathLike) -> npt.NDArray[np.float64]:
+    """Read the boxes of a picture: `class x y width height` lines.
+
+    Returns: (k, 5): class, centre x, centre y, width, height, relative to the picture.
+
+    Raises:
+        DatasetError: the file cannot be read, or a line is not five numbers.
+    """
+    rows = []
+    for number, line in enumerate(_read_lines(path), start=1):
+        if not line.strip():
+            continue
+        try:
+            class_id, x, y, width, height = map(float, line.split())
+        except ValueError:
+            raise DatasetError(
+                where=Where(file=os.fspath(path), line=number),
+                expected="a class and four numbers",
+                found=line.strip(),
+            ) from None
+        rows.append((class_id, x, y, width, height))
+    return np.array(rows).reshape(-1, 5)
 
 
 def read_tree(path: PathLike) -> Tree:

@@ -5,6 +5,7 @@ separators (golden/DIALECTS.md §3). Its size therefore follows from the cfg and
 before the first array is looked at.
 """
 
+import logging
 import mmap
 import os
 import re
@@ -23,6 +24,8 @@ from darkconv.darknet.mismatch import explain_size
 from darkconv.darknet.signatures import recognise
 from darkconv.errors import DarkconvError, WeightsError, Where
 from darkconv.files import PathLike, write_bytes
+
+logger = logging.getLogger("darkconv")
 
 CUTOFF_NAME = re.compile(r"\.conv\.(\d+)$")
 _VERSION = struct.Struct("<iii")
@@ -122,6 +125,12 @@ def map_weights(file: WeightsFile, network: Network, *, cutoff: int | None = Non
     if cutoff is None:
         return Model(network, arrays, header)
     left = {layer.index for key, layer, _ in network.keyed_slots() if key not in arrays}
+    logger.warning(
+        "%s: gave layers 0 to %d; %d layers with arrays behind them keep initial values",
+        file.path,
+        cutoff - 1,
+        len(left),
+    )
     return Model(
         network, InitialArrays(network, arrays), header, initial_layers=tuple(sorted(left))
     )

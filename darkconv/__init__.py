@@ -17,9 +17,9 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from darkconv.backends import from_torch, to_onnx, to_torch, trace
     from darkconv.core.model import Model, replace_arrays
-    from darkconv.darknet.model import load, save
     from darkconv.detection import Detection, detect
     from darkconv.errors import DarkconvError
+    from darkconv.loading import load, save
     from darkconv.surgery.classes import reclass
 
 _HOMES = {
@@ -28,10 +28,10 @@ _HOMES = {
     "Model": "darkconv.core.model",
     "detect": "darkconv.detection",
     "from_torch": "darkconv.backends",
-    "load": "darkconv.darknet.model",
+    "load": "darkconv.loading",
     "reclass": "darkconv.surgery.classes",
     "replace_arrays": "darkconv.core.model",
-    "save": "darkconv.darknet.model",
+    "save": "darkconv.loading",
     "to_onnx": "darkconv.backends",
     "to_torch": "darkconv.backends",
     "trace": "darkconv.backends",

@@ -18,6 +18,7 @@ ALLOWED = {
     "core": {"errors", "core"},
     "layers": {"errors", "core", "layers"},
     "darknet": {"errors", "core", "layers", "files", "darknet"},
+    "loading": {"errors", "core", "layers", "darknet", "files", "surgery"},
     "surgery": {"errors", "core", "layers", "darknet", "files", "surgery"},
     "backends": {"errors", "core", "layers", "darknet", "files", "backends"},
 }

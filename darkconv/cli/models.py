@@ -7,8 +7,8 @@ import click
 
 from darkconv.cli.params import ModelWords, Output, bundled_cfg
 from darkconv.core.model import Model
-from darkconv.darknet.model import load, save
 from darkconv.errors import DarkconvError, WeightsError, Where
+from darkconv.loading import load, save
 
 
 def read_model(words: ModelWords, *, needs_weights: bool = True, **options: Any) -> Model:

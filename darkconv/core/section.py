@@ -1,7 +1,7 @@
 """The text of a cfg as immutable data: what is not edited prints exactly as it was read."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 _BLANKS = str.maketrans("", "", " \t\r\n")
@@ -86,6 +86,15 @@ class Section:
         for key, value in values.items():
             section = section._with_option(key, format_value(value))
         return section
+
+    def without(self, keys: Collection[str]) -> "Section":
+        """The section without the lines of some options."""
+        return replace(self, lines=tuple(line for line in self.lines if line.key not in keys))
+
+    def renamed(self, name: str) -> "Section":
+        """The section under another type; blanks around the header stay."""
+        raw = self.header.raw.replace(f"[{self.name}]", f"[{name}]")
+        return replace(self, name=name, header=replace(self.header, raw=raw))
 
     def _with_option(self, key: str, text: str) -> "Section":
         lines = list(self.lines)

@@ -52,6 +52,9 @@ class Slot:
             "dense" (it does so where the header's version says so).
         stored: how many of the leading entries along the first axis the file holds; None for
             all of them.
+        out_axis: along which the output channels lie, None if they do not. An axis longer than
+            the channels holds a block of values for each, as flattened maps do.
+        in_axis: the same for the input channels, all inputs laid end to end.
     """
 
     name: str
@@ -59,6 +62,8 @@ class Slot:
     initial: Initial = ZERO
     order: str = "plain"
     stored: int | None = None
+    out_axis: int | None = 0
+    in_axis: int | None = None
 
     @property
     def stored_shape(self) -> tuple[int, ...]:
@@ -151,6 +156,10 @@ class LayerSpec:
         laid end to end, -1 for none. k = 0 means that the layer makes new channels.
         """
         return np.arange(inputs[0].c).reshape(-1, 1)
+
+    def count_options(self, outputs: int) -> Mapping[str, object]:
+        """The options to edit for another number of output channels."""
+        return {}
 
     def macs(self, inputs: Shapes, output: Shape) -> int:
         """Multiply-accumulate operations of one forward pass on one picture."""

@@ -1,6 +1,7 @@
 """convolutional, deconvolutional, local."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -151,7 +152,8 @@ class Convolutional(Windowed):
         if self.is_normalized:
             slots += norm_slots(self.filters, stored=0 if self.dontloadscales else stored)
         order = "flipped" if self.flipped else "plain"
-        return (*slots, Slot("weights", shape, start, order, stored))
+        in_axis = 1 if self.group_count == 1 else None
+        return (*slots, Slot("weights", shape, start, order, stored, in_axis=in_axis))
 
     def ties(self, inputs: Shapes) -> Ties:
         """New channels; with groups, all channels of a group belong together."""
@@ -160,6 +162,12 @@ class Convolutional(Windowed):
         each = inputs[0].c // self.group_count
         group = np.arange(self.filters) // (self.filters // self.group_count)
         return group[:, None] * each + np.arange(each)
+
+    def count_options(self, outputs: int) -> Mapping[str, object]:
+        """`filters`; groups keep their size."""
+        if self.group_count == 1:
+            return {"filters": outputs}
+        return {"filters": outputs, "groups": outputs * self.group_count // self.filters}
 
     def macs(self, inputs: Shapes, output: Shape) -> int:
         """Kernel values times positions, and the blur's."""
@@ -203,11 +211,16 @@ class Deconvolutional(Windowed):
             norm = tuple(replace(slot, stored=0) for slot in norm)
         shape = (inputs[0].c, self.filters, self.size, self.size)
         start = Initial(spread=0.02, noise="normal")
-        return (Slot("biases", (self.filters,)), *norm, Slot("weights", shape, start))
+        kernel = Slot("weights", shape, start, out_axis=1, in_axis=0)
+        return (Slot("biases", (self.filters,)), *norm, kernel)
 
     def ties(self, inputs: Shapes) -> Ties:
         """New channels."""
         return new_channels(self.filters)
+
+    def count_options(self, outputs: int) -> Mapping[str, object]:
+        """`filters`."""
+        return {"filters": outputs}
 
     def macs(self, inputs: Shapes, output: Shape) -> int:
         """Every input value meets every kernel value."""
@@ -251,11 +264,16 @@ class Local(LayerSpec):
         out = self.infer_shape(inputs)
         shape = (out.h * out.w, self.filters, inputs[0].c, self.size, self.size)
         start = Initial(spread=math.sqrt(2 / math.prod(shape[2:])), noise="uniform")
-        return (Slot("biases", (out.size,)), Slot("weights", shape, start))
+        banks = Slot("weights", shape, start, out_axis=1, in_axis=2)
+        return (Slot("biases", (out.size,)), banks)
 
     def ties(self, inputs: Shapes) -> Ties:
         """New channels."""
         return new_channels(self.filters)
+
+    def count_options(self, outputs: int) -> Mapping[str, object]:
+        """`filters`."""
+        return {"filters": outputs}
 
     def macs(self, inputs: Shapes, output: Shape) -> int:
         """Kernel values times positions."""

@@ -1,6 +1,7 @@
 """connected, implicit."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from darkconv.core.dialect import ALEXEYAB
@@ -31,12 +32,16 @@ class Connected(LayerSpec):
         if self.dontloadscales:
             norm = tuple(replace(slot, stored=0) for slot in norm)
         start = Initial(spread=math.sqrt(2 / x.size), noise="uniform")
-        matrix = Slot("weights", (self.output, x.size), start, order="dense")
+        matrix = Slot("weights", (self.output, x.size), start, order="dense", in_axis=1)
         return (Slot("biases", (self.output,)), matrix, *norm)
 
     def ties(self, inputs: Shapes) -> Ties:
         """New channels."""
         return new_channels(self.output)
+
+    def count_options(self, outputs: int) -> Mapping[str, object]:
+        """`output`."""
+        return {"output": outputs}
 
     def macs(self, inputs: Shapes, output: Shape) -> int:
         """One per weight."""
@@ -69,3 +74,7 @@ class Implicit(LayerSpec):
     def ties(self, inputs: Shapes) -> Ties:
         """New channels."""
         return new_channels(self.filters)
+
+    def count_options(self, outputs: int) -> Mapping[str, object]:
+        """`filters`."""
+        return {"filters": outputs}

@@ -167,7 +167,8 @@ class Shortcut(LayerSpec):
         if self.weighting == "none":
             return ()
         each = inputs[0].c if self.weighting == "per_channel" else 1
-        return (Slot("weights", (len(inputs), each), ONE),)
+        out_axis = 1 if self.weighting == "per_channel" else None
+        return (Slot("weights", (len(inputs), each), ONE, out_axis=out_axis),)
 
     def ties(self, inputs: Shapes) -> Ties:
         """Channel k of every source that has one."""

@@ -43,7 +43,7 @@ class Recurrent(LayerSpec):
     def slots(self, inputs: Shapes) -> Slots:
         """Those of the sub-layers, names prefixed."""
         return tuple(
-            replace(slot, name=f"{name}.{slot.name}")
+            replace(slot, name=f"{name}.{slot.name}", out_axis=None, in_axis=None)
             for name, spec, shape in self.sublayers(inputs)
             for slot in spec.slots((shape,))
         )

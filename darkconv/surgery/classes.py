@@ -6,28 +6,28 @@ classes is keeping rows, in the order wanted; everything before that layer stays
 
 import difflib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from darkconv.core.model import Array, Model
+from darkconv.core.model import Model
 from darkconv.core.network import Layer, Network
-from darkconv.core.section import Config
-from darkconv.core.spec import HeadSpec, LayerSpec
+from darkconv.core.spec import HeadSpec
 from darkconv.errors import PlanError
 from darkconv.layers.conv import Convolutional
 from darkconv.layers.dense import Connected
 from darkconv.layers.head import Region
 from darkconv.layers.norm import Softmax
+from darkconv.surgery.removal import keep_channels
 
 logger = logging.getLogger("darkconv")
 
 Rows = npt.NDArray[np.int64]
 
-COUNT_OPTIONS: dict[type[LayerSpec], str] = {Convolutional: "filters", Connected: "output"}
-"""The option that holds the number of rows of a layer that can lose some."""
+MAKERS = (Convolutional, Connected)
+"""Layers whose rows a head can be made to lose."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,11 @@ class Cut:
     Attributes:
         head: the head.
         maker: the layer that makes its input rows.
-        between: layers on the way that hand the rows through.
         rows: which rows stay, in the new order.
     """
 
     head: Layer
     maker: Layer
-    between: tuple[Layer, ...]
     rows: Rows
 
 
@@ -65,15 +63,19 @@ def reclass(model: Model, keep: Sequence[str | int]) -> Model:
     kept = class_indices(model, keep)
     cuts = [plan_cut(network, head, kept) for head in network.heads]
     _check_sharing(network, cuts)
-    config = _edited(network.config, cuts, kept)
-    arrays = dict(model.arrays)
-    for layer, rows in _cut_layers(cuts).values():
-        for slot in layer.slots:
-            key = f"{layer.index}.{slot.name}"
-            arrays[key] = _taken(arrays[key], rows)
     _warn_of_softmax(network)
+    small = keep_channels(
+        model,
+        {cut.maker.index: cut.rows for cut in cuts},
+        options={cut.head.index: _head_spec(cut.head).class_options(kept) for cut in cuts},
+    )
     names = tuple(model.class_name(index) for index in kept) if model.names else ()
-    return replace(model, network=network.with_config(config), arrays=arrays, names=names)
+    return replace(small, names=names)
+
+
+def _head_spec(head: Layer) -> HeadSpec:
+    assert isinstance(head.spec, HeadSpec)
+    return head.spec
 
 
 def class_indices(model: Model, keep: Sequence[str | int]) -> list[int]:
@@ -93,11 +95,7 @@ def class_indices(model: Model, keep: Sequence[str | int]) -> list[int]:
 
 
 def _num_classes(network: Network) -> int:
-    counts = {
-        head.spec.num_classes(head.in_shapes)
-        for head in network.heads
-        if isinstance(head.spec, HeadSpec)
-    }
+    counts = {_head_spec(head).num_classes(head.in_shapes) for head in network.heads}
     if len(counts) != 1:
         found = "heads of " + " and ".join(map(str, sorted(counts))) if counts else "no head"
         raise PlanError(f"{network.file}: expected heads with one list of classes, found {found}")
@@ -134,8 +132,7 @@ def plan_cut(network: Network, head: Layer, keep: Sequence[int]) -> Cut:
     Raises:
         PlanError: the rows cannot be cut.
     """
-    spec = head.spec
-    assert isinstance(spec, HeadSpec)
+    spec = _head_spec(head)
     if isinstance(spec, (Region, Softmax)) and spec.tree:
         raise PlanError(
             "the classes form a tree, of which none can be taken out alone",
@@ -147,18 +144,16 @@ def plan_cut(network: Network, head: Layer, keep: Sequence[int]) -> Cut:
             where=network.where(head.index, "groups"),
         )
     rows = spec.class_rows(head.in_shapes, keep)
-    between: list[Layer] = []
     reader, source = head, head.sources[0]
     while True:
         layer = network.layers[source] if source >= 0 else None
         if layer is None or network.consumers[source] != (reader.index,):
             raise _uncuttable(network, head, source)
-        if type(layer.spec) in COUNT_OPTIONS:
+        if isinstance(layer.spec, MAKERS):
             _check_maker(network, head, layer)
-            return Cut(head, layer, tuple(between), rows)
+            return Cut(head, layer, rows)
         if not _hands_through(layer):
             raise _uncuttable(network, head, source)
-        between.append(layer)
         reader, source = layer, layer.sources[0]
 
 
@@ -201,31 +196,6 @@ def _check_sharing(network: Network, cuts: Sequence[Cut]) -> None:
                 f"shares arrays with layer {layer.shared}, which would keep other rows",
                 where=network.where(layer.index, "share_index"),
             )
-
-
-def _cut_layers(cuts: Sequence[Cut]) -> Mapping[int, tuple[Layer, Rows]]:
-    """Every layer whose arrays lose rows."""
-    layers: dict[int, tuple[Layer, Rows]] = {}
-    for cut in cuts:
-        for layer in (cut.maker, *cut.between):
-            layers[layer.index] = layer, cut.rows
-    return layers
-
-
-def _edited(config: Config, cuts: Sequence[Cut], keep: list[int]) -> Config:
-    """The cfg with new counts; sections are numbered one above layers."""
-    for cut in cuts:
-        assert isinstance(cut.head.spec, HeadSpec)
-        config = config.with_section(cut.head.index + 1, cut.head.spec.class_options(keep))
-        option = COUNT_OPTIONS[type(cut.maker.spec)]
-        config = config.with_section(cut.maker.index + 1, {option: len(cut.rows)})
-    return config
-
-
-def _taken(array: Array, rows: Rows) -> Array:
-    taken = np.ascontiguousarray(array[rows])
-    taken.flags.writeable = False
-    return taken
 
 
 def _warn_of_softmax(network: Network) -> None:

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from reference.collection import BACKENDS
 
 import darkconv as dc
 from darkconv.backends import spoke
 from darkconv.detection.picture import Fit, read_picture
+from reference.collection import BACKENDS
 
 MODELS = ("mobilenetv2-yolo-fastest-voc-v2", "mobilenetv2-yolov3-nano-voc")
 KEEP = {

@@ -17,6 +17,7 @@ from darkconv.darknet.data import find_beside, read_names, read_tree
 from darkconv.darknet.dialect import AUTO, choose_dialect, named_dialect
 from darkconv.darknet.weights import WeightsFile, map_weights, write_weights
 from darkconv.files import PathLike, write_bytes
+from darkconv.surgery.dissection import apply_dissection, is_dissection, read_dissection
 
 logger = logging.getLogger("darkconv")
 
@@ -32,6 +33,9 @@ def load(
 ) -> Model:
     """Read a Darknet model.
 
+    A cfg with darkflow's dissection sections is read with the original's weights and gives the
+    smaller model: see `darkconv.surgery.dissection`.
+
     Args:
         cfg: the network.
         weights: its arrays; without them the arrays hold Darknet's initial values.
@@ -45,8 +49,12 @@ def load(
         GraphError: its layers do not fit together, or not at this input size.
         WeightsError: the file is not a weights file, or not this network's.
         DatasetError: the names file cannot be read.
+        PlanError: a dissection that does not fit the network.
     """
     config = read_cfg(cfg)
+    dissection = read_dissection(config) if is_dissection(config) else None
+    if dissection:
+        config = dissection.original
     file = WeightsFile(weights) if weights is not None else None
     rules = _dialect(dialect, config, file)
     network = build_network(config, rules, trees=read_trees(config))
@@ -58,7 +66,9 @@ def load(
         model = Model(network, arrays, Header.new(rules), initial_layers=every)
     else:
         model = map_weights(file, network, cutoff=cutoff)
-    return replace(model, names=_names(names, cfg, weights, network))
+    if dissection:
+        model = apply_dissection(model, dissection)
+    return replace(model, names=_names(names, cfg, weights, model.network))
 
 
 def save(

@@ -1,0 +1,298 @@
+"""darkflow's dissection sections: a cfg that says which rows of another network it wants.
+
+`[conv-extract]` and `[extract]` take channels of a convolutional and a connected layer by index
+lists from a profile; `[conv-select]` and `[select]` take classes of the last layer:
+
+    [conv-extract]           [extract]               [select]                  [conv-select]
+    profile=p.json           profile=p.json          old_output=1470           filters=125
+    input=0                  input=8                 keep=8,14,15,19/20        keep=8,14/20
+    output=1                 output=9                bins=49
+    filters=32               old=7,7,1024,256        output=686
+
+`filters`, `old` (rows, columns, channels, outputs; or inputs, outputs) and `old_output` are the
+original's sizes; `input` and `output` are numbers of index lists in the profile, -1 for all
+channels. `keep` names classes and, behind the stroke, how many there were; a `[select]` layer
+holds them once for each of `bins` cells, then confidences and boxes, all of which stay.
+
+Loading such a cfg with the original's weights gives the smaller model as plain Darknet. darkflow
+itself forgets batch norm in `[conv-extract]`; here it is cut too.
+"""
+
+import io
+import json
+import os
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from darkconv.core.model import Model
+from darkconv.core.section import Config, Section
+from darkconv.darknet.data import find_beside
+from darkconv.errors import OptionError, PlanError, Where
+from darkconv.surgery.removal import Channels, inputs_of, keep_channels, surviving_channels
+
+Profile = Mapping[int, Channels]
+
+BOX_ENTRIES = 5
+"""Rows of an anchor before its classes, in YOLOv2's last layer."""
+OWN_OPTIONS = ("profile", "input", "keep", "bins", "old", "old_output")
+HEADS = ("region", "detection")
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What one section says.
+
+    Attributes:
+        section: the layer of the original network, as plain Darknet.
+        outputs: its output channels that are wanted.
+        inputs: the input channels that it expects to be left, None if it does not say.
+        classes: classes of the original, where the section takes classes.
+    """
+
+    section: Section
+    outputs: Channels
+    inputs: Channels | None = None
+    classes: int | None = None
+
+
+@dataclass(frozen=True)
+class Dissection:
+    """A cfg with dissection sections, taken apart.
+
+    Attributes:
+        original: the network that the weights belong to.
+        cuts: what each section takes, by layer.
+        head_options: classes of the heads after the operation, by layer.
+    """
+
+    original: Config
+    cuts: Mapping[int, Cut]
+    head_options: Mapping[int, Mapping[str, object]] = field(default_factory=dict)
+
+
+def is_dissection(config: Config) -> bool:
+    """Whether a cfg has dissection sections."""
+    return any(section.name in READERS for section in config.sections)
+
+
+def read_dissection(config: Config) -> Dissection:
+    """Take a cfg with dissection sections apart.
+
+    Raises:
+        OptionError: an option that is missing or does not fit.
+        PlanError: a profile that cannot be read.
+    """
+    sections, cuts = list(config.sections), {}
+    head_options: dict[int, Mapping[str, object]] = {}
+    classes: int | None = None
+    for index, section in enumerate(config.sections[1:]):
+        where = Where(file=config.file, line=section.number, layer=index, section=section.name)
+        if section.name in READERS:
+            reader = SectionReader(section, where, config.file)
+            cuts[index] = cut = READERS[section.name](reader)
+            sections[index + 1] = cut.section
+            classes = cut.classes or classes
+        elif section.name in HEADS and classes is not None:
+            head_options[index] = {"classes": section.get("classes")}
+            sections[index + 1] = section.set({"classes": classes})
+    return Dissection(replace(config, sections=tuple(sections)), cuts, head_options)
+
+
+def apply_dissection(model: Model, dissection: Dissection) -> Model:
+    """The smaller model, as plain Darknet.
+
+    Args:
+        model: the original.
+        dissection: what to take of it.
+
+    Raises:
+        PlanError: a section expects other input channels than the layers before it keep.
+        GraphError: the head does not fit what is left.
+    """
+    kept = {index: cut.outputs for index, cut in dissection.cuts.items()}
+    network = model.network
+    left = surviving_channels(network, kept)
+    for index, cut in dissection.cuts.items():
+        found = inputs_of(network.layers[index], left)
+        if cut.inputs is not None and not np.array_equal(cut.inputs, found):
+            raise PlanError(
+                where=network.where(index, "input"),
+                expected=f"{len(cut.inputs)} input channels of the profile",
+                found=f"{len(found)} that the layers before it keep, or others",
+            )
+    return keep_channels(model, kept, options=dissection.head_options)
+
+
+class SectionReader:
+    """Options of one section, with errors that name their place."""
+
+    def __init__(self, section: Section, where: Where, cfg: str | None) -> None:
+        self.section = section
+        self.where = where
+        self.cfg = cfg
+
+    def text(self, key: str) -> str:
+        """An option that must be there."""
+        value = self.section.get(key)
+        if value is None:
+            raise OptionError("is missing", where=self.place(key))
+        return value
+
+    def place(self, key: str) -> Where:
+        """Where an option stands."""
+        line = self.section.options().get(key)
+        return replace(self.where, option=key, line=line.number if line else self.where.line)
+
+    def numbers(self, key: str, text: str | None = None) -> list[int]:
+        """A list of whole numbers."""
+        value = self.text(key) if text is None else text
+        try:
+            return [int(item) for item in value.split("#", 1)[0].split(",")]
+        except ValueError:
+            raise OptionError(
+                where=self.place(key), expected="whole numbers", found=value
+            ) from None
+
+    def number(self, key: str) -> int:
+        """One whole number."""
+        return self.numbers(key)[0]
+
+    def kept_classes(self) -> tuple[list[int], int]:
+        """`keep=8,14/20`: classes, and how many there were."""
+        names, _, total = self.text("keep").partition("/")
+        kept, (classes,) = self.numbers("keep", names), self.numbers("keep", total or "none")
+        if not all(0 <= k < classes for k in kept):
+            raise OptionError(
+                where=self.place("keep"), expected=f"classes below {classes}", found=names
+            )
+        return kept, classes
+
+    def indices(self, key: str, profile: str, number: int) -> Channels | None:
+        """An index list of a profile; None for number -1."""
+        if number < 0:
+            return None
+        lists = read_profile(self._found(key, profile))
+        if number not in lists:
+            raise OptionError(
+                where=self.place(key),
+                expected=f"a list of {profile}, which has {sorted(lists)}",
+                found=number,
+            )
+        return lists[number]
+
+    def _found(self, key: str, profile: str) -> Path:
+        path = find_beside(profile, self.cfg)
+        if path is None:
+            raise OptionError(
+                f"{profile} was not found beside the cfg, above it or in the working folder",
+                where=self.place(key),
+            )
+        return path
+
+    def plain(self, name: str, **options: object) -> Section:
+        """The section as another type, without the options of dissection."""
+        return self.section.without((*OWN_OPTIONS, "output")).renamed(name).set(options)
+
+
+def read_conv_extract(reader: SectionReader) -> Cut:
+    """Channels of a convolutional layer."""
+    profile, count = reader.text("profile"), reader.number("filters")
+    outputs = reader.indices("output", profile, reader.number("output"))
+    inputs = reader.indices("input", profile, reader.number("input"))
+    return Cut(
+        reader.plain("convolutional"),
+        np.arange(count) if outputs is None else outputs,
+        inputs,
+    )
+
+
+def read_extract(reader: SectionReader) -> Cut:
+    """Outputs of a connected layer; inputs are channels of a map, or values of a vector."""
+    profile, old = reader.text("profile"), reader.numbers("old")
+    if len(old) not in (2, 4):
+        raise OptionError(
+            where=reader.place("old"),
+            expected="rows, columns, channels and outputs, or inputs and outputs",
+            found=reader.text("old"),
+        )
+    outputs = reader.indices("output", profile, reader.number("output"))
+    inputs = reader.indices("input", profile, reader.number("input"))
+    return Cut(
+        reader.plain("connected", output=old[-1]),
+        np.arange(old[-1]) if outputs is None else outputs,
+        inputs,
+    )
+
+
+def read_select(reader: SectionReader) -> Cut:
+    """Classes of YOLOv1's last layer: kept in every cell, all confidences and boxes behind."""
+    kept, classes = reader.kept_classes()
+    bins, old = reader.number("bins"), reader.number("old_output")
+    scores = np.add.outer(np.arange(bins) * classes, np.array(kept)).ravel()
+    outputs = np.concatenate([scores, np.arange(bins * classes, old)])
+    if reader.section.get("output") and reader.number("output") != len(outputs):
+        raise OptionError(
+            where=reader.place("output"), expected=len(outputs), found=reader.number("output")
+        )
+    inputs = None
+    if reader.section.get("input"):
+        profile, _, number = reader.text("input").partition(",")
+        inputs = reader.indices("input", profile, reader.numbers("input", number)[0])
+    return Cut(reader.plain("connected", output=old), outputs, inputs, classes)
+
+
+def read_conv_select(reader: SectionReader) -> Cut:
+    """Classes of YOLOv2's last layer: of each anchor the box and the classes kept."""
+    kept, classes = reader.kept_classes()
+    count, entries = reader.number("filters"), BOX_ENTRIES + classes
+    if count % entries:
+        raise OptionError(
+            where=reader.place("filters"), expected=f"a multiple of {entries}", found=count
+        )
+    rows = [*range(BOX_ENTRIES), *(BOX_ENTRIES + k for k in kept)]
+    outputs = np.add.outer(np.arange(0, count, entries), np.array(rows)).ravel()
+    return Cut(reader.plain("convolutional"), outputs, None, classes)
+
+
+READERS: dict[str, Callable[[SectionReader], Cut]] = {
+    "conv-extract": read_conv_extract,
+    "extract": read_extract,
+    "select": read_select,
+    "conv-select": read_conv_select,
+}
+
+
+def read_profile(path: Path) -> Profile:
+    """Index lists by number, from JSON (a list of lists, or an object) or `.npz`.
+
+    Raises:
+        PlanError: another format, a pickle among them: reading it could run code.
+    """
+    where = Where(file=os.fspath(path))
+    try:
+        data = path.read_bytes()
+        if data[:1] == b"\x80" or data[:2] in (b"(l", b"(d"):
+            raise PlanError(
+                "is a Python pickle, which is not read because reading it could run code",
+                where=where,
+                hint="write its index lists as JSON: [[0, 3, 4], [1, 2]]",
+            )
+        lists = _npz(data) if data[:2] == b"PK" else _json(data)
+        return {int(number): np.array(indices, np.int64) for number, indices in lists.items()}
+    except (OSError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise PlanError(f"cannot be read as index lists: {error}", where=where) from error
+
+
+def _json(data: bytes) -> Mapping[Any, Any]:
+    lists = json.loads(data)
+    return dict(enumerate(lists)) if isinstance(lists, list) else lists
+
+
+def _npz(data: bytes) -> Mapping[Any, Any]:
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        return {name.removeprefix("arr_"): arrays[name] for name in arrays.files}

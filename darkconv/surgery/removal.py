@@ -1,0 +1,140 @@
+"""Removing channels: one indexing of each array on its output and input axes.
+
+Which channels go is decided for the layers that make channels; what the others lose follows
+from their ties.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from darkconv.core.model import Array, Model, frozen
+from darkconv.core.network import NETWORK_INPUT, Layer, Network
+from darkconv.core.section import Config
+from darkconv.core.spec import Slot
+from darkconv.errors import PlanError
+
+Channels = npt.NDArray[np.int64]
+
+
+def keep_channels(
+    model: Model,
+    kept: Mapping[int, Channels],
+    *,
+    options: Mapping[int, Mapping[str, object]] | None = None,
+) -> Model:
+    """A model in which layers have only some of their output channels, in the order given.
+
+    Args:
+        model: is not changed.
+        kept: output channels by layer, for layers that make their own; of plain vectors, the
+            values. Layers not named keep all.
+        options: further options to edit, by layer: what a head for other channels needs.
+
+    Raises:
+        PlanError: a layer that does not make its channels, indices that it does not have, or a
+            removal that would split what belongs together.
+        GraphError: a head would lose channels without being told so.
+    """
+    network = model.network
+    channels = surviving_channels(network, kept)
+    config, arrays = network.config, dict(model.arrays)
+    for layer in network.layers:
+        outputs, inputs = channels[layer.index], inputs_of(layer, channels)
+        config = _edited(config, layer, len(outputs))
+        config = config.with_section(layer.index + 1, (options or {}).get(layer.index, {}))
+        for slot in layer.slots:
+            key = f"{layer.index}.{slot.name}"
+            arrays[key] = _cut(arrays[key], slot, layer, outputs, inputs)
+    smaller = network.with_config(config)
+    return replace(model, network=smaller, arrays=arrays)
+
+
+def surviving_channels(network: Network, kept: Mapping[int, Channels]) -> dict[int, Channels]:
+    """For each layer, and -1 for the input, the output channels that stay, in their new order.
+
+    Raises:
+        PlanError: see `keep_channels`.
+    """
+    channels = {NETWORK_INPUT: np.arange(network.input_shape.c)}
+    for layer in network.layers:
+        ties = layer.spec.ties(layer.in_shapes)
+        if ties.shape[1] == 0:
+            channels[layer.index] = _own_channels(network, layer, kept.get(layer.index))
+        elif layer.index in kept:
+            raise PlanError("does not make its channels", where=network.where(layer.index))
+        else:
+            channels[layer.index] = _tied_channels(network, layer, inputs_of(layer, channels))
+    return channels
+
+
+def inputs_of(layer: Layer, channels: Mapping[int, Channels]) -> Channels:
+    """Input channels of a layer that stay, counted over its inputs laid end to end."""
+    starts = np.cumsum([0, *(shape.c for shape in layer.in_shapes)])
+    parts = [channels[s] + start for s, start in zip(layer.sources, starts[:-1], strict=True)]
+    return np.concatenate(parts) if parts else np.empty(0, np.int64)
+
+
+def _own_channels(network: Network, layer: Layer, kept: Channels | None) -> Channels:
+    total = layer.out_shape.c
+    if kept is None:
+        return np.arange(total)
+    known = np.isin(kept, np.arange(total)).all()
+    if not len(kept) or not known or len(np.unique(kept)) < len(kept):
+        raise PlanError(
+            where=network.where(layer.index),
+            expected=f"different channels from 0 to {total - 1}, at least one",
+            found=kept.tolist()[:10] or "none",
+        )
+    return kept
+
+
+def _tied_channels(network: Network, layer: Layer, inputs: Channels) -> Channels:
+    """Output channels all of whose inputs stay, in the order of the inputs."""
+    ties = layer.spec.ties(layer.in_shapes)
+    place = np.full(sum(shape.c for shape in layer.in_shapes) + 1, -1)
+    place[inputs] = np.arange(len(inputs))
+    is_bound = ties >= 0
+    stays = is_bound & (place[ties] >= 0)
+    whole = (stays == is_bound).all(axis=1)
+    if (stays.any(axis=1) & ~whole).any():
+        split = int(np.flatnonzero(stays.any(axis=1) & ~whole)[0])
+        raise PlanError(
+            f"channel {split} needs input channels of which only some stay",
+            where=network.where(layer.index),
+        )
+    outputs = np.flatnonzero(whole)
+    if (np.diff(inputs) > 0).all():
+        return outputs
+    if ties.shape[1] > 1:
+        raise PlanError("cannot reorder channels", where=network.where(layer.index))
+    return outputs[np.argsort(place[ties[outputs, 0]], kind="stable")]
+
+
+def _edited(config: Config, layer: Layer, outputs: int) -> Config:
+    if outputs == layer.out_shape.c:
+        return config
+    return config.with_section(layer.index + 1, layer.spec.count_options(outputs))
+
+
+def _cut(array: Array, slot: Slot, layer: Layer, outputs: Channels, inputs: Channels) -> Array:
+    """An array without the rows and columns of channels that go."""
+    changed = array
+    if slot.out_axis is not None:
+        changed = _taken(changed, slot.out_axis, outputs, layer.out_shape.c)
+    if slot.in_axis is not None:
+        total = sum(shape.c for shape in layer.in_shapes)
+        changed = _taken(changed, slot.in_axis, inputs, total)
+    return array if changed is array else frozen(changed)
+
+
+def _taken(array: Array, axis: int, kept: Channels, total: int) -> Array:
+    """Entries of the kept channels; of a flattened map, the whole block of each."""
+    if np.array_equal(kept, np.arange(total)):
+        return array
+    block = array.shape[axis] // total
+    index = (kept[:, None] * block + np.arange(block)).ravel()
+    taken: Array = np.take(array, index, axis=axis)
+    return taken

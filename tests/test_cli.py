@@ -247,3 +247,17 @@ def test_tables_align():
         "2.5 M",
         "65.86 G",
     ]
+
+
+def test_demo_shows_the_main_job(run, folder):
+    pytest.importorskip("torch")
+    pytest.importorskip("onnxruntime")
+    output = run("demo -o demo").stdout
+    assert "back to Darknet's .weights: equal byte for byte" in output
+    assert "PyTorch and ONNX agree on all 19 layers" in output
+    count = output.split(" detections of these digits")[0].split()[-3:]
+    assert count[0] == count[2]
+    assert f"pictures: {folder / 'demo' / 'before-and-after.png'}" in output
+    small = dc.load(folder / "demo" / "digits4.cfg", folder / "demo" / "digits4.weights")
+    assert small.names == ("two", "four", "seven", "nine")
+    assert (folder / "demo" / "before-and-after.png").read_bytes().startswith(b"\x89PNG")

@@ -6,7 +6,7 @@ The tests are those of tests/reference/test_micro.py, on the copy in tests/data.
 from pathlib import Path
 
 import pytest
-from reference.collection import Case
+from reference.collection import Case, has_detections
 from reference.test_micro import (
     test_arrays_and_shapes_are_those_of_c,
     test_arrays_come_back_from_torch_bit_for_bit,
@@ -26,6 +26,14 @@ __all__ = [
 FOLDERS = sorted((Path(__file__).parent / "data" / "micro").iterdir())
 
 
+BOXES = [*filter(has_detections, FOLDERS)]
+
+
 @pytest.fixture(scope="module", params=FOLDERS, ids=lambda folder: folder.name)
 def micro_case(request):
+    return Case(request.param, request.param / "net.weights")
+
+
+@pytest.fixture(scope="module", params=BOXES, ids=lambda folder: folder.name)
+def boxes_case(request):
     return Case(request.param, request.param / "net.weights")

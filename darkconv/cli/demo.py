@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -189,6 +189,7 @@ def true_boxes(names: Sequence[str]) -> list[Any]:
     from darkconv.assets import digits10_folder, digits10_pictures
     from darkconv.darknet.data import read_labels, read_names
     from darkconv.detection.picture import read_picture
+    from darkconv.evaluation.average_precision import pixel_boxes
 
     every = read_names(digits10_folder() / "digits10.names").names
     boxes = []
@@ -196,10 +197,7 @@ def true_boxes(names: Sequence[str]) -> list[Any]:
         height, width, _ = read_picture(path).shape
         labels = read_labels(path.with_suffix(".txt"))
         rows = [(names.index(every[int(c)]), *box) for c, *box in labels if every[int(c)] in names]
-        centred = np.array(rows, float).reshape(-1, 5)
-        half = centred[:, 3:] / 2
-        corners = np.hstack([centred[:, 1:3] - half, centred[:, 1:3] + half])
-        boxes.append(np.hstack([centred[:, :1], corners * [width, height] * 2]))
+        boxes.append(pixel_boxes(np.array(rows, float).reshape(-1, 5), (width, height)))
     return boxes
 
 
@@ -246,7 +244,8 @@ def draw_pictures(whole: Model, small: Model, folder: Path) -> Path:
     pairs = []
     for path in digits10_pictures()[:SHOWN]:
         picture = read_picture(path)
-        pairs.append([draw(picture, detect(model, path)) for model in (whole, small)])
+        kept = [replace(d, class_id=whole.names.index(d.name)) for d in detect(small, path)]
+        pairs.append([draw(picture, detect(whole, path)), draw(picture, kept)])
     target = folder / "before-and-after.png"
     write_picture(side_by_side(pairs), target)
     return target.resolve()

@@ -53,6 +53,16 @@ class Case:
         ]
 
 
+def is_folder(path: Path) -> bool:
+    """Whether a path is a case."""
+    return path.is_dir()
+
+
+def has_detections(path: Path) -> bool:
+    """Whether a case has boxes to compare."""
+    return path.is_dir() and "detections" in json.loads((path / "layout.json").read_text())
+
+
 def stored_arrays(model: dc.Model) -> list[tuple[str, tuple[int, ...]]]:
     """Key and shape of every array that a weights file holds."""
     return [

@@ -19,6 +19,11 @@ def micro_case(request):
     return Case(request.param, request.param / "net.weights")
 
 
+@pytest.fixture(scope="module")
+def boxes_case(request):
+    return Case(request.param, request.param / "net.weights")
+
+
 def test_arrays_and_shapes_are_those_of_c(micro_case):
     model, layout = micro_case.model, micro_case.layout
     assert stored_arrays(model) == micro_case.segments()
@@ -59,15 +64,13 @@ def test_arrays_come_back_from_torch_bit_for_bit(micro_case, tmp_path):
         assert written == (micro_case.folder / "net.weights").read_bytes()
 
 
-def test_detections_are_those_of_c(micro_case):
-    settings = micro_case.layout.get("detections")
-    if not settings:
-        pytest.skip("has no detection head")
-    found, scale = decoded(micro_case, settings)
-    expected = micro_case.expected
+def test_detections_are_those_of_c(boxes_case):
+    settings = boxes_case.layout["detections"]
+    found, scale = decoded(boxes_case, settings)
+    expected = boxes_case.expected
     rows = as_rows(found, scale)
     np.testing.assert_allclose(rows, expected["detections"], rtol=1e-4, atol=1e-5)
-    kind, beta = nms_of(micro_case.model.network)
+    kind, beta = nms_of(boxes_case.model.network)
     kept = suppress(found, threshold=settings["nms"], kind=kind, beta=beta)
     assert_same_rows(as_rows(kept, scale), expected["detections_nms"])
 

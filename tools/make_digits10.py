@@ -1,0 +1,123 @@
+"""Make the bundled model digits10 and its pictures: darkconv/assets/digits10.
+
+`python tools/make_digits10.py` trains the network of digits10.cfg (about 20 minutes on two
+cores), writes its weights, names, pictures and labels, and prints how good it is on pictures that
+it has not been trained on. `--anchors` prints anchors that suit the training pictures; those in
+the cfg are from there.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from digits10.anchors import cluster_sizes
+from digits10.scene import NAMES, Samples, Scene, make_scene, read_samples
+from digits10.training import train
+from PIL import Image
+
+import darkconv as dc
+from darkconv.darknet.data import read_labels
+from darkconv.evaluation.average_precision import (
+    AveragePrecision,
+    average_precision,
+    pixel_boxes,
+)
+
+FOLDER = Path(__file__).resolve().parent.parent / "darkconv" / "assets" / "digits10"
+CFG = FOLDER / "digits10.cfg"
+BUNDLED, TESTED = 30, 400
+"""How many held-out pictures are written, and how many more the model is tested on."""
+BUNDLED_SEED, TEST_SEED, ANCHOR_SEED = 1, 2, 3
+JPEG_QUALITY = 88
+WANTED = 0.9
+"""Least mean average precision of a model that may be bundled."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train and write, or print anchors; gives the exit code."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--anchors", action="store_true", help="print anchors, train nothing")
+    options = parser.parse_args(arguments)
+    training, held_out = read_samples()
+    model = dc.load(CFG)
+    if options.anchors:
+        _print_anchors(model, training)
+        return 0
+    start = time.monotonic()
+    model = train(model, training)
+    print(f"trained in {(time.monotonic() - start) / 60:.1f} minutes")
+    _write_model(model)
+    _write_pictures(_scenes(held_out, BUNDLED_SEED, BUNDLED))
+    return _report(_scenes(held_out, TEST_SEED, TESTED))
+
+
+def _scenes(samples: Samples, seed: int, count: int) -> list[Scene]:
+    """Pictures that depend on the seed alone; that of training is another one."""
+    return [make_scene(np.random.default_rng([seed, i]), samples) for i in range(count)]
+
+
+def _print_anchors(model: dc.Model, samples: Samples) -> None:
+    shape = model.network.input_shape
+    labels = np.concatenate([s.labels for s in _scenes(samples, ANCHOR_SEED, 1000)])
+    means = cluster_sizes(labels[:, 3:] * np.array([shape.w, shape.h]), 3)
+    print("anchors=" + ", ".join(f"{w:.0f},{h:.0f}" for w, h in means))
+
+
+def _write_model(model: dc.Model) -> None:
+    options = model.network.options
+    seen = options.batch * options.max_batches
+    model = replace(model, names=NAMES, header=replace(model.header, seen=seen))
+    names = CFG.with_suffix(".names")
+    dc.save(model, CFG, CFG.with_suffix(".weights"), names=names)
+    lines = (f"classes={len(NAMES)}", "valid=images", f"names={names.name}")
+    CFG.with_suffix(".data").write_text("".join(f"{line}\n" for line in lines))
+
+
+def _write_pictures(scenes: Sequence[Scene]) -> None:
+    """Each as a JPEG file with Darknet's label file beside it."""
+    folder = FOLDER / "images"
+    folder.mkdir(exist_ok=True)
+    for number, scene in enumerate(scenes):
+        path = folder / f"{number:03d}.jpg"
+        Image.fromarray(scene.picture).save(path, quality=JPEG_QUALITY, optimize=True)
+        rows = (f"{int(row[0])} " + " ".join(f"{v:.6f}" for v in row[1:]) for row in scene.labels)
+        path.with_suffix(".txt").write_text("".join(f"{row}\n" for row in rows))
+
+
+def _report(tested: Sequence[Scene]) -> int:
+    """Print the table of average precision; 1 if the model is not good enough."""
+    model = dc.load(CFG, CFG.with_suffix(".weights"))
+    files = sorted((FOLDER / "images").glob("*.jpg"))
+    bundled = [_read_truths(file) for file in files]
+    results = (
+        _precision(model, [scene.picture for scene in tested], [s.boxes for s in tested]),
+        _precision(model, files, bundled),
+    )
+    print(f"\nAP at IoU 0.5    {len(tested)} pictures      {len(files)} bundled pictures")
+    for index, name in enumerate(model.names):
+        columns = (f"{r.per_class[index]:8.3f} ({r.truths[index]:3d} boxes)" for r in results)
+        print(f"{name:10s}", *columns)
+    print(f"{'mean':10s}", *(f"{r.mean:8.3f}            " for r in results))
+    return int(min(result.mean for result in results) < WANTED)
+
+
+def _precision(
+    model: dc.Model, pictures: Sequence[Path | np.ndarray], truths: Sequence[np.ndarray]
+) -> AveragePrecision:
+    """Average precision of a model on files or RGB levels."""
+    found = [dc.detect(model, picture, threshold=0.005, nms=0.45) for picture in pictures]
+    return average_precision(found, truths, num_classes=len(model.names))
+
+
+def _read_truths(file: Path) -> np.ndarray:
+    """The boxes of a label file in pixels: class, x0, y0, x1, y1."""
+    with Image.open(file) as picture:
+        return pixel_boxes(read_labels(file.with_suffix(".txt")), picture.size)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from networks import initial_model, network, random_model
 
 import darkconv as dc
 from darkconv.errors import DarkconvError
+from networks import initial_model, network, random_model
 
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from networks import cfg_text, network, random_model
 
 import darkconv as dc
 from darkconv.cli import COMMANDS, main
 from darkconv.cli.params import join_outputs
 from darkconv.cli.table import format_large, format_table
+from networks import cfg_text, network, random_model
 
 BODY = (
     "[convolutional]\nfilters=8\nsize=3\nstride=2\npad=1\nbatch_normalize=1\nactivation=leaky\n"

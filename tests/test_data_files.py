@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from networks import cfg_text
 
 import darkconv as dc
 from darkconv.darknet.data import (
@@ -15,6 +14,7 @@ from darkconv.darknet.data import (
     read_tree,
 )
 from darkconv.errors import DatasetError
+from networks import cfg_text
 
 HEAD = "[convolutional]\nfilters=7\nactivation=linear\n[yolo]\nclasses=2\nanchors=1,1\n"
 TREE = "animal -1\nplant -1\ncat 0\ndog 0\nrose 1\n"

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from networks import network, random_model
 
 import darkconv as dc
 from darkconv.detection.decode import Candidates, box_heads, decode
@@ -11,6 +10,7 @@ from darkconv.detection.draw import class_color, draw, picture_format, write_pic
 from darkconv.detection.picture import Fit, read_picture, resize
 from darkconv.detection.suppress import suppress
 from darkconv.errors import DarkconvError, DatasetError
+from networks import network, random_model
 
 image_module = pytest.importorskip("PIL.Image")
 

@@ -1,12 +1,12 @@
 """Which program's rules hold: sections, options, header, in this order."""
 
 import pytest
-from networks import cfg_text
 
 from darkconv.core.model import Header
 from darkconv.darknet.cfg import parse_cfg
 from darkconv.darknet.dialect import choose_dialect, named_dialect
 from darkconv.errors import DarkconvError
+from networks import cfg_text
 
 PLAIN = "[convolutional]\nfilters=2\nactivation=leaky\n"
 OLD, NEW = Header(0, 2, 0), Header(0, 2, 5)

@@ -5,11 +5,11 @@ import pickle
 
 import numpy as np
 import pytest
-from networks import NET, network, random_model
 
 import darkconv as dc
 from darkconv.darknet.cfg import format_cfg
 from darkconv.errors import DarkconvError, GraphError, OptionError, PlanError
+from networks import NET, network, random_model
 
 ORIGINAL_V1 = """[convolutional]
 filters=6

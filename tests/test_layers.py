@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from cases.families import CASES
-from networks import network, random_model
 
 import darkconv as dc
+from cases.families import CASES
 from darkconv.core.options import option_table
 from darkconv.core.spec import LAYER_TYPES
+from networks import network, random_model
 
 REORGS = ("reorg", "reorg3d")
 

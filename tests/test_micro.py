@@ -6,6 +6,7 @@ The tests are those of tests/reference/test_micro.py, on the copy in tests/data.
 from pathlib import Path
 
 import pytest
+
 from reference.collection import Case, has_detections
 from reference.test_micro import (
     test_arrays_and_shapes_are_those_of_c,

@@ -1,10 +1,10 @@
 """Networks: sources, shapes, what is refused, other input sizes."""
 
 import pytest
-from networks import initial_model, network
 
 from darkconv.darknet.cfg import format_cfg
 from darkconv.errors import CfgError, GraphError
+from networks import initial_model, network
 
 CONV = "[convolutional]\nfilters={n}\nsize=3\npad=1\nactivation=linear\n"
 HEAD = "[yolo]\nclasses=2\nanchors=1,1\n"

@@ -1,10 +1,10 @@
 """Options: C's way of reading numbers, defaults by dialect, notes on what is odd."""
 
 import pytest
-from networks import network
 
 from darkconv.core.options import Notes
 from darkconv.errors import OptionError, UnknownSectionError
+from networks import network
 
 
 def spec_of(body, dialect="alexeyab", shape=(4, 8, 8)):

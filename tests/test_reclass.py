@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import network, random_model
 
 import darkconv as dc
 from darkconv.darknet.cfg import format_cfg
 from darkconv.errors import PlanError
+from networks import network, random_model
 
 NAMES = ("ant", "bee", "cat", "dog")
 CONV = "[convolutional]\nfilters={n}\nactivation={act}\nbatch_normalize={bn}\n"

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from networks import cfg_text, network, random_model
 
 import darkconv as dc
 from darkconv.core.dialect import ALEXEYAB, DIALECTS, PJREDDIE
 from darkconv.core.model import Header
 from darkconv.darknet.weights import WeightsFile, file_size, header_bytes, map_weights
 from darkconv.errors import DarkconvError, WeightsError
+from networks import cfg_text, network, random_model
 
 BODY = (
     "[convolutional]\nfilters=4\nsize=3\npad=1\nbatch_normalize=1\nactivation=leaky\n"

@@ -14,9 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from digits10.anchors import cluster_sizes
-from digits10.scene import NAMES, Samples, Scene, make_scene, read_samples
-from digits10.training import train
 from PIL import Image
 
 import darkconv as dc
@@ -26,6 +23,9 @@ from darkconv.evaluation.average_precision import (
     average_precision,
     pixel_boxes,
 )
+from digits10.anchors import cluster_sizes
+from digits10.scene import NAMES, Samples, Scene, make_scene, read_samples
+from digits10.training import train
 
 FOLDER = Path(__file__).resolve().parent.parent / "darkconv" / "assets" / "digits10"
 CFG = FOLDER / "digits10.cfg"

@@ -1,6 +1,7 @@
 """One test per case of a collection; a word where a collection is missing."""
 
 import pytest
+
 from reference.collection import has_detections, is_folder
 
 

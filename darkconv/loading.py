@@ -5,9 +5,11 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from darkconv import layers as _layers  # noqa: F401 - fills the table of layer types
 from darkconv.core.dialect import Dialect
-from darkconv.core.model import Header, InitialArrays, Model
+from darkconv.core.model import Header, InitialArrays, Model, initial_array
 from darkconv.core.network import Network, build_network
 from darkconv.core.section import Config
 from darkconv.core.spec import HeadSpec
@@ -20,6 +22,8 @@ from darkconv.files import PathLike, write_bytes
 from darkconv.surgery.dissection import apply_dissection, is_dissection, read_dissection
 
 logger = logging.getLogger("darkconv")
+
+LOADING_OPTIONS = ("dontload", "dontloadscales", "numload")
 
 
 def load(
@@ -78,12 +82,47 @@ def save(
     *,
     names: PathLike | None = None,
 ) -> None:
-    """Write a model as Darknet's own files: the exact inverse of `load`."""
+    """Write a model as Darknet's own files: the exact inverse of `load`.
+
+    Layers with `dontload`, `dontloadscales` or `numload` have no place in the file for some
+    arrays. Where such an array has been changed, the option is set to 0, with a warning.
+
+    Args:
+        model: what to write.
+        cfg: file for the network.
+        weights: file for the arrays.
+        names: file for the class names.
+
+    Raises:
+        DarkconvError: a file cannot be written.
+    """
+    model = _storing_changes(model)
     write_bytes(cfg, [cfg_bytes(model.network.config)])
     if weights is not None:
         write_weights(model, weights)
     if names is not None:
         write_bytes(names, ["".join(f"{name}\n" for name in model.names).encode()])
+
+
+def _storing_changes(model: Model) -> Model:
+    """The model, its cfg edited where an array would be lost."""
+    config = model.network.config
+    for key, layer, slot in model.network.keyed_slots():
+        unstored = slice(slot.stored, None)
+        if slot.stored is None or layer.index in model.initial_layers:
+            continue
+        if np.array_equal(model.arrays[key][unstored], initial_array(key, slot)[unstored]):
+            continue
+        present = [o for o in LOADING_OPTIONS if layer.section.get(o) is not None]
+        logger.warning(
+            "%s: changed since it was loaded, so it is stored: %s",
+            model.network.where(layer.index),
+            ", ".join(f"{option}=0" for option in present),
+        )
+        config = config.with_section(layer.index + 1, dict.fromkeys(present, 0))
+    if config is model.network.config:
+        return model
+    return replace(model, network=model.network.with_config(config))
 
 
 def read_trees(config: Config) -> dict[str, Tree]:

@@ -228,6 +228,18 @@ def test_arrays_that_are_not_loaded_keep_their_initial_values(tmp_path, options,
     assert (tmp_path / "b.weights").read_bytes() == data
 
 
+@pytest.mark.parametrize("option", ["dontload=1", "batch_normalize=1\ndontloadscales=1"])
+def test_changed_arrays_are_stored_all_the_same(tmp_path, caplog, option):
+    model = random_model(network(f"[convolutional]\nfilters=4\nsize=3\n{option}\n"))
+    with caplog.at_level("WARNING", logger="darkconv"):
+        dc.save(model, tmp_path / "a.cfg", tmp_path / "a.weights")
+    name = option.split()[-1].removesuffix("=1")
+    assert f"so it is stored: {name}=0" in caplog.text
+    back = dc.load(tmp_path / "a.cfg", tmp_path / "a.weights", dialect="alexeyab")
+    for key, array in model.arrays.items():
+        np.testing.assert_array_equal(back.arrays[key], array)
+
+
 @given(st.data())
 def test_any_arrays_come_back_from_a_file(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("model")

@@ -9,6 +9,7 @@ import pytest
 
 from reference.collection import Case, has_detections
 from reference.test_micro import (
+    test_a_batch_is_its_inputs_one_by_one,
     test_arrays_and_shapes_are_those_of_c,
     test_arrays_come_back_from_torch_bit_for_bit,
     test_detections_are_those_of_c,
@@ -17,6 +18,7 @@ from reference.test_micro import (
 )
 
 __all__ = [
+    "test_a_batch_is_its_inputs_one_by_one",
     "test_arrays_and_shapes_are_those_of_c",
     "test_arrays_come_back_from_torch_bit_for_bit",
     "test_detections_are_those_of_c",

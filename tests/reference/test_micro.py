@@ -50,6 +50,23 @@ def test_every_layer_has_the_numbers_of_c(micro_case, backend):
             assert_close(found, expected[name], name)
 
 
+@pytest.mark.parametrize("count", [2, 5])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_batch_is_its_inputs_one_by_one(micro_case, backend, count):
+    first = micro_case.expected["input"]
+    if micro_case.layout.get("batch", 1) > 1:
+        first = first[0]
+    inputs = [np.roll(first, shift, axis=-1) * (1 - shift / 8) for shift in range(count)]
+    try:
+        together = dc.trace(micro_case.model, np.stack(inputs), backend=backend)
+    except UnsupportedError as error:
+        pytest.skip(f"not supported yet in {backend}: {error}")
+    for i, x in enumerate(inputs):
+        single = dc.trace(micro_case.model, x, backend=backend)
+        for index, (a, b) in enumerate(zip(together, single, strict=True)):
+            assert_close(a[i], b, f"input {i}, layer {index}")
+
+
 def test_files_are_written_byte_for_byte(micro_case, tmp_path):
     dc.save(micro_case.model, tmp_path / "net.cfg", tmp_path / "net.weights")
     for name in ("net.cfg", "net.weights"):

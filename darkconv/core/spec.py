@@ -93,8 +93,8 @@ class LayerSpec:
     """
 
     type: ClassVar[str] = ""
-    fixes_inputs: ClassVar[bool] = False
-    """The number of input channels carries meaning and cannot be cut."""
+    binding: ClassVar[str] = "passes its channels on"
+    """What a layer that does not make channels does with them, for explanations."""
     needs_map: ClassVar[bool] = False
     """Cannot stand after a layer without rows and columns."""
 
@@ -153,9 +153,25 @@ class LayerSpec:
         """Which input channels each output channel lives and dies with.
 
         Returns: (out_channels, k) indices into the input channels, counted over the inputs
-        laid end to end, -1 for none. k = 0 means that the layer makes new channels.
+        laid end to end, -1 for none. k = 0 means that the layer makes new channels. Of plain
+        vectors every value is a channel.
         """
         return np.arange(inputs[0].c).reshape(-1, 1)
+
+    def bound_inputs(self, inputs: Shapes) -> Ties:
+        """Input channels that live and die together though no output channel joins them.
+
+        Returns: (groups, k) rows of indices as in `ties`.
+        """
+        return np.empty((0, 1), np.int64)
+
+    def locks_inputs(self, inputs: Shapes) -> str:
+        """Why none of the input channels can go, or an empty text."""
+        return ""
+
+    def locks_outputs(self) -> str:
+        """Why none of the output channels can go, or an empty text."""
+        return ""
 
     def count_options(self, outputs: int) -> Mapping[str, object]:
         """The options to edit for another number of output channels."""
@@ -170,7 +186,11 @@ class LayerSpec:
 class HeadSpec(LayerSpec):
     """A layer that turns features into predictions: what class slicing has to know of it."""
 
-    fixes_inputs = True
+    binding = "predicts from them"
+
+    def locks_inputs(self, inputs: Shapes) -> str:
+        """Channels have their meanings by number."""
+        return "a head reads its channels by number"
 
     def num_classes(self, inputs: Shapes) -> int:
         """Number of classes predicted."""
@@ -208,6 +228,11 @@ def layer(name: str, *aliases: str, only: Dialect | None = None) -> Callable[[S]
         return spec
 
     return register
+
+
+def value_ties(shape: Shape, start: int = 0) -> Ties:
+    """Ties of a vector that holds a map value by value: the channel of each."""
+    return np.repeat(np.arange(shape.c) + start, shape.h * shape.w).reshape(-1, 1)
 
 
 def only_dialect(section: str) -> Dialect | None:

@@ -55,6 +55,8 @@ class Convolutional(Windowed):
     kernels with a stride are computed properly; C reads wrong pixels there.
     """
 
+    binding = "convolves its groups apart"
+
     groups: int = option(1, minimum=1)
     flipped: bool = option(False)
     binary: bool = option(False)
@@ -155,6 +157,10 @@ class Convolutional(Windowed):
         in_axis = 1 if self.group_count == 1 else None
         return (*slots, Slot("weights", shape, start, order, stored, in_axis=in_axis))
 
+    def locks_inputs(self, inputs: Shapes) -> str:
+        """Signs know no zero."""
+        return "xnor takes a channel of zeros for one of -1" if self.xnor else ""
+
     def ties(self, inputs: Shapes) -> Ties:
         """New channels; with groups, all channels of a group belong together."""
         if self.group_count == 1:
@@ -164,10 +170,11 @@ class Convolutional(Windowed):
         return group[:, None] * each + np.arange(each)
 
     def count_options(self, outputs: int) -> Mapping[str, object]:
-        """`filters`; groups keep their size."""
-        if self.group_count == 1:
-            return {"filters": outputs}
-        return {"filters": outputs, "groups": outputs * self.group_count // self.filters}
+        """`filters`; groups keep their size, and all filters are stored."""
+        options = {"filters": outputs}
+        if self.group_count > 1:
+            options["groups"] = outputs * self.group_count // self.filters
+        return {**options, "numload": 0} if self.numload else options
 
     def macs(self, inputs: Shapes, output: Shape) -> int:
         """Kernel values times positions, and the blur's."""

@@ -7,7 +7,7 @@ import numpy as np
 from darkconv.core.dialect import ALEXEYAB, PJREDDIE
 from darkconv.core.options import option
 from darkconv.core.shape import FlatShape, Shape, Shapes
-from darkconv.core.spec import LayerSpec, Ties, layer
+from darkconv.core.spec import LayerSpec, Ties, layer, value_ties
 
 
 @layer("dropout")
@@ -27,12 +27,29 @@ class Empty(LayerSpec):
     """Identity."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Loss(LayerSpec):
+    """A layer that compares every value with a truth in training."""
+
+    binding = "compares them with a truth"
+
+    def infer_shape(self, inputs: Shapes) -> Shape:
+        """A vector."""
+        return FlatShape.of(inputs[0].size)
+
+    def ties(self, inputs: Shapes) -> Ties:
+        """Value by value."""
+        return value_ties(inputs[0])
+
+    def locks_inputs(self, inputs: Shapes) -> str:
+        """The truth has as many values."""
+        return "a loss compares each value with a truth"
+
+
 @layer("cost")
 @dataclass(frozen=True, kw_only=True)
-class Cost(LayerSpec):
+class Cost(Loss):
     """A training loss. At inference C leaves its output at zero, and so does a trace."""
-
-    fixes_inputs = True
 
     kind: str = option("sse", key="type", training=True)
     scale: float = option(1.0, training=True)
@@ -40,14 +57,10 @@ class Cost(LayerSpec):
     noobj: float = option(1.0, only=PJREDDIE, training=True)
     thresh: float = option(0.0, only=PJREDDIE, training=True)
 
-    def infer_shape(self, inputs: Shapes) -> Shape:
-        """A vector."""
-        return FlatShape.of(inputs[0].size)
-
 
 @layer("contrastive", only=ALEXEYAB)
 @dataclass(frozen=True, kw_only=True)
-class Contrastive(LayerSpec):
+class Contrastive(Loss):
     """A training loss on embeddings. At inference C leaves its output at zero."""
 
     classes: int = option(1000, training=True)
@@ -57,15 +70,13 @@ class Contrastive(LayerSpec):
     max_delta: float = option(float("inf"), training=True)
     contrastive_neg_max: int = option(3, training=True)
 
-    def infer_shape(self, inputs: Shapes) -> Shape:
-        """A vector."""
-        return FlatShape.of(inputs[0].size)
-
 
 @layer("history", only=ALEXEYAB)
 @dataclass(frozen=True, kw_only=True)
 class History(LayerSpec):
     """Room for `history_size` maps, of which one step of inference fills the first."""
+
+    binding = "keeps several of them, one per step"
 
     history_size: int = option(4, minimum=1)
 
@@ -75,7 +86,5 @@ class History(LayerSpec):
         return Shape(x.c * self.history_size, x.h, x.w)
 
     def ties(self, inputs: Shapes) -> Ties:
-        """The first copy is the input, the rest is zero."""
-        ties = np.full((inputs[0].c * self.history_size, 1), -1)
-        ties[: inputs[0].c, 0] = np.arange(inputs[0].c)
-        return ties
+        """Every copy follows the input, also those that are zero in a single step."""
+        return np.tile(np.arange(inputs[0].c), self.history_size).reshape(-1, 1)

@@ -7,7 +7,7 @@ import numpy as np
 from darkconv.core.dialect import ALEXEYAB, PJREDDIE
 from darkconv.core.options import Ints, option
 from darkconv.core.shape import FlatShape, Shape, Shapes
-from darkconv.core.spec import ONE, LayerSpec, Slot, Slots, Ties, layer
+from darkconv.core.spec import ONE, LayerSpec, Slot, Slots, Ties, layer, value_ties
 from darkconv.errors import GraphError, OptionError, Where
 from darkconv.layers.activation import activation_option
 
@@ -45,6 +45,8 @@ class Route(LayerSpec):
     Maps of different size are joined as plain vectors.
     """
 
+    binding = "joins its sources, or takes a slice of each"
+
     layers: Ints = option((), required=True)
     groups: int = option(1, minimum=1, only=ALEXEYAB)
     group_id: int = option(0, minimum=0, only=ALEXEYAB)
@@ -75,13 +77,32 @@ class Route(LayerSpec):
         return FlatShape.of(sum(shape.size for shape in inputs) // self.groups)
 
     def ties(self, inputs: Shapes) -> Ties:
-        """Each output channel is one input channel."""
+        """Each output channel, or value of a vector, is one input channel."""
+        is_flat = not self.infer_shape(inputs).is_map
         parts, start = [], 0
         for shape in inputs:
-            part = shape.c // self.groups
-            parts.append(np.arange(part) + start + part * self.group_id)
+            channels = np.arange(start, start + shape.c)
+            values = value_ties(shape, start)[:, 0] if is_flat else channels
+            parts.append(np.split(values, self.groups)[self.group_id])
             start += shape.c
         return np.concatenate(parts).reshape(-1, 1)
+
+    def bound_inputs(self, inputs: Shapes) -> Ties:
+        """Slices stay equally long: channel k of each slice of a source goes with the others."""
+        if self.groups == 1:
+            return super().bound_inputs(inputs)
+        starts = np.cumsum([0, *(shape.c for shape in inputs[:-1])])
+        rows = [
+            (np.arange(shape.c) + start).reshape(self.groups, -1).T
+            for shape, start in zip(inputs, starts, strict=True)
+        ]
+        return np.concatenate(rows)
+
+    def locks_inputs(self, inputs: Shapes) -> str:
+        """A slice of a vector may cut through a channel."""
+        if self.groups > 1 and not self.infer_shape(inputs).is_map:
+            return "it takes slices of a vector"
+        return ""
 
 
 @layer("shortcut")
@@ -96,6 +117,8 @@ class Shortcut(LayerSpec):
     pjreddie: one source, sampled where its map is larger or smaller by a whole factor; where
     it reaches, out = alpha * in + beta * source, elsewhere out = in.
     """
+
+    binding = "adds its sources channel by channel"
 
     from_: Ints = option((), key="from", required=True)
     activation: str = activation_option("linear")
@@ -185,6 +208,8 @@ class Shortcut(LayerSpec):
 @dataclass(frozen=True, kw_only=True)
 class Gate(LayerSpec):
     """The previous layer times one earlier layer."""
+
+    binding = "multiplies its sources channel by channel"
 
     from_: int = option(0, key="from", required=True)
     activation: str = activation_option("linear")

@@ -10,7 +10,7 @@ from darkconv.core.dialect import PJREDDIE
 from darkconv.core.network import Layer, Network
 from darkconv.core.options import option
 from darkconv.core.shape import FlatShape, Shape, Shapes
-from darkconv.core.spec import HeadSpec, LayerSpec, Slot, Slots, Ties, layer
+from darkconv.core.spec import HeadSpec, LayerSpec, Slot, Slots, Ties, layer, value_ties
 from darkconv.core.tree import Tree
 from darkconv.errors import GraphError, Where
 from darkconv.layers.activation import activation_option
@@ -57,11 +57,19 @@ class Normalization(LayerSpec):
             )
         return inputs[0]
 
+    def locks_inputs(self, inputs: Shapes) -> str:
+        """Channels are divided by their neighbours."""
+        return "it divides channels by their neighbours"
+
 
 @layer("l2norm", only=PJREDDIE)
 @dataclass(frozen=True, kw_only=True)
 class L2norm(LayerSpec):
     """Each pixel divided by the length of its channel vector, without an epsilon."""
+
+    def locks_inputs(self, inputs: Shapes) -> str:
+        """Every channel enters the length."""
+        return "it divides channels by the length of all"
 
 
 @layer("activation")
@@ -105,8 +113,7 @@ class Softmax(HeadSpec):
 
     def ties(self, inputs: Shapes) -> Ties:
         """Each value comes from the channel that it lies in."""
-        (x,) = inputs
-        return np.repeat(np.arange(x.c), x.h * x.w).reshape(-1, 1)
+        return value_ties(inputs[0])
 
     def num_classes(self, inputs: Shapes) -> int:
         """One per value."""

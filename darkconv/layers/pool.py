@@ -1,5 +1,6 @@
 """maxpool, avgpool, local_avgpool."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,10 +73,12 @@ class Maxpool(Pooling):
         if not self.maxpool_depth:
             return super().ties(inputs)
         channels, groups = inputs[0].c, self.out_channels
-        ties = np.full((groups, -(-channels // groups)), -1)
-        for channel in range(channels):
-            ties[channel % groups, channel // groups] = channel
-        return ties
+        rounds = np.arange(-(-channels // groups) * groups).reshape(-1, groups).T
+        return np.where(rounds < channels, rounds, -1)
+
+    def count_options(self, outputs: int) -> Mapping[str, object]:
+        """`out_channels`, with maxpool_depth."""
+        return {"out_channels": outputs} if self.maxpool_depth else {}
 
 
 @layer("local_avgpool", "local_avg", only=ALEXEYAB)

@@ -3,9 +3,9 @@
 State starts at zero and is kept from one forward call to the next, as in C at inference.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from darkconv.core.dialect import ALEXEYAB, PJREDDIE
 from darkconv.core.options import option
@@ -29,7 +29,16 @@ class SubLayer(NamedTuple):
 class Recurrent(LayerSpec):
     """A layer whose sub-layers hold all arrays."""
 
+    input_readers: ClassVar[tuple[str, ...]] = ()
+    """The sub-layers that read the layer's input, and nothing else."""
+    output_maker: ClassVar[str] = ""
+    """The sub-layer whose output is the layer's own, and nothing else."""
+
     batch_normalize: bool = option(False)
+
+    def locks_outputs(self) -> str:
+        """The state of most kinds has the output's channels."""
+        return "" if self.output_maker else "its state has the same channels"
 
     def sublayers(self, inputs: Shapes) -> tuple[SubLayer, ...]:
         """The inner layers in file order."""
@@ -43,7 +52,12 @@ class Recurrent(LayerSpec):
     def slots(self, inputs: Shapes) -> Slots:
         """Those of the sub-layers, names prefixed."""
         return tuple(
-            replace(slot, name=f"{name}.{slot.name}", out_axis=None, in_axis=None)
+            replace(
+                slot,
+                name=f"{name}.{slot.name}",
+                in_axis=slot.in_axis if name in self.input_readers else None,
+                out_axis=slot.out_axis if name == self.output_maker else None,
+            )
             for name, spec, shape in self.sublayers(inputs)
             for slot in spec.slots((shape,))
         )
@@ -51,6 +65,15 @@ class Recurrent(LayerSpec):
     def ties(self, inputs: Shapes) -> Ties:
         """New channels."""
         return new_channels(self.out_channels)
+
+    def count_options(self, outputs: int) -> Mapping[str, object]:
+        """`output`, or its name in pjreddie's [crnn]."""
+        return {self.output_option: outputs}
+
+    @property
+    def output_option(self) -> str:
+        """The option that says how many output channels there are."""
+        return "output"
 
     def macs(self, inputs: Shapes, output: Shape) -> int:
         """Those of the sub-layers, for one step."""
@@ -97,6 +120,9 @@ class Rnn(DenseRecurrent):
     sigmoid (1) or loggy (2).
     """
 
+    input_readers = ("input_layer",)
+    output_maker = "output_layer"
+
     activation: str = activation_option("logistic")
     shortcut: bool = option(False)
     hidden: int = option(1, minimum=1, only=ALEXEYAB, tells_dialect=False)
@@ -127,6 +153,8 @@ class Gru(DenseRecurrent):
     file order differs: pjreddie stores the matrices on the state first, alexeyab those on the
     input.
     """
+
+    input_readers = ("uz", "ur", "uh", "input_z_layer", "input_r_layer", "input_h_layer")
 
     tanh: bool = option(False, only=PJREDDIE)
 
@@ -168,6 +196,8 @@ class Lstm(DenseRecurrent):
 
     f, i and o are sigmoids of W h + U x, g is its tanh; every W and U has a bias of its own.
     """
+
+    input_readers = ("ui", "uf", "uo", "ug")
 
     def sublayers(self, inputs: Shapes) -> tuple[SubLayer, ...]:
         """w* on the state, then u* on the input."""
@@ -248,6 +278,9 @@ class Crnn(ConvolutionalRecurrent):
     read as w rows of h.
     """
 
+    input_readers = ("input_layer",)
+    output_maker = "output_layer"
+
     activation: str = activation_option("logistic")
     hidden: int = option(1, minimum=1, only=ALEXEYAB)
     output_filters: int = option(1, minimum=1, only=PJREDDIE)
@@ -257,6 +290,11 @@ class Crnn(ConvolutionalRecurrent):
     def out_channels(self) -> int:
         """`output`, or pjreddie's `output_filters`."""
         return self.output_filters if self.dialect == PJREDDIE else self.output
+
+    @property
+    def output_option(self) -> str:
+        """`output`, or pjreddie's `output_filters`."""
+        return "output_filters" if self.dialect == PJREDDIE else "output"
 
     @property
     def state_channels(self) -> int:
@@ -298,6 +336,12 @@ class ConvLstm(ConvolutionalRecurrent):
     gate, and the W terms fall away; act is `lstm_activation`, for g and the cell too. With
     `shortcut` the first half of s is added to y.
     """
+
+    input_readers = ("ui", "uf", "uo", "ug")
+
+    def locks_inputs(self, inputs: Shapes) -> str:
+        """The bottleneck lays the input beside the state."""
+        return "its bottleneck has as many channels as its state" if self.bottleneck else ""
 
     activation: str = activation_option("linear")
     peephole: bool = option(False)

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from darkconv.core.dialect import ALEXEYAB, PJREDDIE
 from darkconv.core.options import option
 from darkconv.core.shape import FlatShape, Shape, Shapes
-from darkconv.core.spec import LayerSpec, Ties, layer
+from darkconv.core.spec import LayerSpec, Ties, layer, value_ties
 from darkconv.errors import GraphError, Where
 
 
@@ -37,6 +37,7 @@ class Reordering(LayerSpec):
     """A layer that only permutes values between channels and pixels."""
 
     needs_map = True
+    binding = "moves whole blocks of channels into other channels"
 
     stride: int = option(1, minimum=1)
     reverse: bool = option(False)
@@ -82,17 +83,6 @@ class Reordering(LayerSpec):
         index[large] = np.arange(large.size)
         return index
 
-    def ties(self, inputs: Shapes) -> Ties:
-        """Every input channel that a value of the output channel comes from."""
-        (x,) = inputs
-        out = self.infer_shape(inputs)
-        channel = self.source_index(x).reshape(out.c, -1) // (x.h * x.w)
-        rows = [np.unique(values) for values in channel]
-        ties = np.full((out.c, max(map(len, rows))), -1)
-        for row, values in zip(ties, rows, strict=True):
-            row[: len(values)] = values
-        return ties
-
 
 @layer("reorg")
 @dataclass(frozen=True, kw_only=True)
@@ -130,12 +120,26 @@ class Reorg(Reordering):
         return super().source_index(x)
 
     def ties(self, inputs: Shapes) -> Ties:
-        """The channels read; a vector of values with `extra`."""
+        """Blocks of s * s neighbours make one large plane, and s * s * s * s output channels.
+
+        In reverse, s * s channels that lie c / (s * s) apart make one output channel.
+        """
+        (x,) = inputs
         if self.extra:
-            index = self.source_index(inputs[0])
-            plane = inputs[0].h * inputs[0].w
-            return np.where(index < 0, -1, index // plane).reshape(-1, 1)
-        return super().ties(inputs)
+            zeros = np.full((self.extra, 1), -1)
+            return np.concatenate([value_ties(x), zeros])
+        if self.flatten:
+            return np.tile(np.arange(x.c), (self.infer_shape(inputs).c, 1))
+        block = self.stride**2
+        q = x.c // block
+        if self.reverse:
+            return np.add.outer(np.arange(q), q * np.arange(block))
+        planes = np.arange(x.c * block) // block % q
+        return np.add.outer(planes * block, np.arange(block))
+
+    def locks_inputs(self, inputs: Shapes) -> str:
+        """A transposed matrix has no channels."""
+        return "it transposes channels and pixels" if self.flatten else ""
 
 
 @layer("reorg3d", only=ALEXEYAB)
@@ -156,6 +160,27 @@ class Reorg3d(Reordering):
     def base_shape(self, x: Shape, out: Shape) -> Shape:
         """The output's."""
         return out
+
+    def ties(self, inputs: Shapes) -> Ties:
+        """Channel k % c makes output channel k.
+
+        In reverse, the channels of s * s blocks of s * s, which lie apart, make s * s outputs.
+        """
+        (x,) = inputs
+        block = self.stride**2
+        if not self.reverse:
+            return (np.arange(x.c * block) % x.c).reshape(-1, 1)
+        q = x.c // block**2
+        planes = np.arange(x.c // block) // block
+        apart = np.add.outer(planes * block, q * block * np.arange(block))
+        return np.add.outer(apart, np.arange(block)).reshape(len(planes), -1)
+
+    def locks_inputs(self, inputs: Shapes) -> str:
+        """Where planes are counted in multiples of s, they run into each other."""
+        (x,) = inputs
+        if not self.reverse and (x.h % self.stride or x.w % self.stride):
+            return "its stride does not divide the map, so that channels run into each other"
+        return ""
 
 
 @layer("crop")

@@ -11,6 +11,8 @@ class Case:
     body: str
     shape: tuple[int, int, int] = (4, 6, 8)
     dialect: str = "alexeyab"
+    blocks: bool = False
+    """Channels are bound in whole blocks, beyond what single values depend on."""
     gates: int = 0
     """Leading input channels that scale every output without being bound to one."""
 
@@ -30,7 +32,7 @@ CASES = [
     Case("local-avgpool", "[local_avgpool]\nsize=2\nstride=2\n"),
     Case("upsample", "[upsample]\n"),
     Case("crop", "[crop]\ncrop_width=3\ncrop_height=2\n"),
-    Case("history", "[history]\nhistory_size=2\n"),
+    Case("history", "[history]\nhistory_size=2\n", blocks=True),
     Case("route-two", TWO + "[route]\nlayers=-1,0\n"),
     Case("route-groups", TWO + "[route]\nlayers=0\ngroups=2\ngroup_id=1\n"),
     Case("shortcut", TWO + "[shortcut]\nfrom=0\n"),
@@ -52,14 +54,14 @@ CASES = [
         CONV.format(n=4) + CONV.format(n=1) + "[scale_channels]\nfrom=0\nscale_wh=1\n",
         gates=1,
     ),
-    Case("reorg", "[reorg]\nstride=2\n", shape=(8, 4, 6)),
-    Case("reorg-wide", "[reorg]\nstride=2\n", shape=(4, 6, 8)),
-    Case("reorg-reverse", "[reorg]\nstride=2\nreverse=1\n", shape=(8, 4, 6)),
+    Case("reorg", "[reorg]\nstride=2\n", shape=(8, 4, 6), blocks=True),
+    Case("reorg-wide", "[reorg]\nstride=2\n", shape=(4, 6, 8), blocks=True),
+    Case("reorg-reverse", "[reorg]\nstride=2\nreverse=1\n", shape=(8, 4, 6), blocks=True),
     Case("reorg-flatten", "[reorg]\nflatten=1\n", shape=(3, 2, 4), dialect="pjreddie"),
     Case("reorg-extra", "[reorg]\nextra=2\n", shape=(3, 2, 4), dialect="pjreddie"),
     Case("reorg3d", "[reorg3d]\nstride=2\n"),
-    Case("reorg3d-odd-width", "[reorg3d]\nstride=2\n", shape=(4, 6, 7)),
-    Case("reorg3d-reverse", "[reorg3d]\nstride=2\nreverse=1\n", shape=(16, 4, 6)),
+    Case("reorg3d-odd-width", "[reorg3d]\nstride=2\n", shape=(4, 6, 7), blocks=True),
+    Case("reorg3d-reverse", "[reorg3d]\nstride=2\nreverse=1\n", shape=(16, 4, 6), blocks=True),
     Case("depthwise", "[convolutional]\nfilters=4\ngroups=4\nsize=3\npad=1\n"),
     Case("grouped", "[convolutional]\nfilters=6\ngroups=2\nsize=3\npad=1\n"),
     Case("yolo", "[yolo]\nclasses=3\nanchors=2,3\n", shape=(8, 4, 4)),

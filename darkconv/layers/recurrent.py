@@ -128,6 +128,10 @@ class Rnn(DenseRecurrent):
     hidden: int = option(1, minimum=1, only=ALEXEYAB, tells_dialect=False)
     logistic: int = option(0, only=ALEXEYAB)
 
+    def locks_outputs(self) -> str:
+        """In pjreddie the state is as wide as the output."""
+        return "its state is as wide" if self.dialect == PJREDDIE else ""
+
     @property
     def state_size(self) -> int:
         """Width of h."""

@@ -62,7 +62,6 @@ def reclass(model: Model, keep: Sequence[str | int]) -> Model:
     network = model.network
     kept = class_indices(model, keep)
     cuts = [plan_cut(network, head, kept) for head in network.heads]
-    _check_sharing(network, cuts)
     _warn_of_softmax(network)
     small = keep_channels(
         model,
@@ -182,20 +181,6 @@ def _uncuttable(network: Network, head: Layer, source: int) -> PlanError:
         f"[{network.layers[source].type}]{also}",
         where=network.where(head.index),
     )
-
-
-def _check_sharing(network: Network, cuts: Sequence[Cut]) -> None:
-    """All layers that share arrays must lose the same rows."""
-    makers = {cut.maker.index: cut.rows for cut in cuts}
-    for layer in network.layers:
-        if layer.shared is None or not {layer.index, layer.shared} & set(makers):
-            continue
-        own, lent = makers.get(layer.index), makers.get(layer.shared)
-        if own is None or lent is None or not np.array_equal(own, lent):
-            raise PlanError(
-                f"shares arrays with layer {layer.shared}, which would keep other rows",
-                where=network.where(layer.index, "share_index"),
-            )
 
 
 def _warn_of_softmax(network: Network) -> None:

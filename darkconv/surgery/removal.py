@@ -67,7 +67,29 @@ def surviving_channels(network: Network, kept: Mapping[int, Channels]) -> dict[i
             raise PlanError("does not make its channels", where=network.where(layer.index))
         else:
             channels[layer.index] = _tied_channels(network, layer, inputs_of(layer, channels))
+        _check_bound(network, layer, channels)
     return channels
+
+
+def _check_bound(network: Network, layer: Layer, channels: Mapping[int, Channels]) -> None:
+    """Raise where a removal splits channels that nothing but their count or arrays binds."""
+    inputs = inputs_of(layer, channels)
+    bound = layer.spec.bound_inputs(layer.in_shapes)
+    stays = np.isin(bound, inputs)
+    if (stays.any(axis=1) != stays.all(axis=1)).any():
+        raise PlanError(
+            "its slices would be of unlike length",
+            where=network.where(layer.index, "groups"),
+        )
+    if layer.shared is None:
+        return
+    lender = network.layers[layer.shared]
+    same = np.array_equal(channels[layer.index], channels[lender.index])
+    if not same or not np.array_equal(inputs, inputs_of(lender, channels)):
+        raise PlanError(
+            f"shares arrays with layer {lender.index}, which would keep other channels",
+            where=network.where(layer.index, "share_index"),
+        )
 
 
 def inputs_of(layer: Layer, channels: Mapping[int, Channels]) -> Channels:

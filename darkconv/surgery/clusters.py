@@ -1,0 +1,32 @@
+"""Whether numbers fall into two clusters, and where they part."""
+
+import numpy as np
+import numpy.typing as npt
+
+SEPARATION = 2.0
+"""Ashman's D above which two clusters are told apart (Ashman, Bird, Zepf 1994)."""
+LEAST = 4
+
+
+def split_in_two(values: npt.NDArray[np.float64]) -> float | None:
+    """A limit between two clusters, or None where there are no two.
+
+    The split is the one of least variance within (Otsu 1979); it counts if the means lie apart
+    by more than two of the clusters' common deviations. Minus infinity is a cluster of its own.
+    """
+    finite = np.sort(values[np.isfinite(values)])
+    if len(finite) < len(values):
+        return float(finite[0]) if len(finite) else None
+    if len(finite) < LEAST or finite[0] == finite[-1]:
+        return None
+    count = np.arange(1, len(finite))
+    total = np.cumsum(finite)[:-1]
+    low, high = total / count, (finite.sum() - total) / (len(finite) - count)
+    between = count * (len(finite) - count) * (high - low) ** 2
+    split = int(between.argmax()) + 1
+    parts = finite[:split], finite[split:]
+    spread = np.sqrt((parts[0].var() + parts[1].var()) / 2)
+    gap = parts[1].mean() - parts[0].mean()
+    if gap <= SEPARATION * spread:
+        return None
+    return float((parts[0][-1] + parts[1][0]) / 2)

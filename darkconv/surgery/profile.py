@@ -1,0 +1,180 @@
+"""Profile: what the channels of each layer do over a set of pictures.
+
+Counts, means and sums of squared deviations are kept in double precision and merged by Chan's
+rule, so that pictures may come in any number, any order and from several processes.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from darkconv.errors import PlanError, Where
+from darkconv.files import PathLike, replacing
+
+Doubles = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
+
+FORMAT = 1
+CONSTANT = 1e-10
+"""A variance below this share of the mean square counts as none."""
+HALF_BINS = 40
+BIN_EDGES: Doubles = np.sinh(np.linspace(-9, 9, 2 * HALF_BINS + 1)) / 100
+"""Edges of the histograms' bins: fine about zero (0.0023 wide), up to +-40."""
+
+
+@dataclass(frozen=True, eq=False)
+class LayerStatistics:
+    """Statistics of one layer's output channels.
+
+    Attributes:
+        count: values seen of each channel: positions times pictures.
+        mean: (c,) exact over all of them.
+        deviations: (c,) sum of squared deviations from the mean.
+        histogram: (c, bins) counts of a seeded sample of positions; values beyond the last
+            edges count in the outermost bins.
+        effect: (c,) sum over pictures of |activation times gradient|, if that was asked for.
+    """
+
+    count: int
+    mean: Doubles
+    deviations: Doubles
+    histogram: Counts
+    effect: Doubles | None = None
+
+    @property
+    def variance(self) -> Doubles:
+        """(c,) population variance."""
+        return self.deviations / max(self.count, 1)
+
+    @property
+    def absolute(self) -> Doubles:
+        """(c,) mean absolute value, from the histogram's sample."""
+        middles = np.abs((BIN_EDGES[1:] + BIN_EDGES[:-1]) / 2)
+        total = np.maximum(self.histogram.sum(axis=1), 1)
+        shares: Doubles = self.histogram @ middles / total
+        return shares
+
+    @property
+    def constant(self) -> npt.NDArray[np.bool_]:
+        """(c,) whether a channel has had one value only."""
+        square = self.variance + self.mean**2
+        constant: npt.NDArray[np.bool_] = self.variance <= CONSTANT * square
+        return constant
+
+    @property
+    def nll0(self) -> Doubles:
+        """(c,) m^2 / v + log v: minus twice the log-likelihood of 0 under a normal model.
+
+        Low for channels that hover about zero; minus infinity for constant ones.
+        """
+        safe = np.where(self.constant, 1.0, self.variance)
+        return np.where(self.constant, -np.inf, self.mean**2 / safe + np.log(safe))
+
+    def merge(self, other: Self) -> Self:
+        """Statistics over the values of both (Chan, Golub, LeVeque 1979)."""
+        count = self.count + other.count
+        share = other.count / max(count, 1)
+        gap = other.mean - self.mean
+        both = self.effect is not None and other.effect is not None
+        return replace(
+            self,
+            count=count,
+            mean=self.mean + gap * share,
+            deviations=self.deviations + other.deviations + gap**2 * self.count * share,
+            histogram=self.histogram + other.histogram,
+            effect=self.effect + other.effect if both else None,  # type: ignore[operator]
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """Statistics of every layer of a model over a set of pictures.
+
+    Attributes:
+        model: fingerprint of the model.
+        pictures: number of pictures.
+        layers: by layer index.
+        notes: where the pictures came from, and other provenance.
+    """
+
+    model: str
+    pictures: int
+    layers: Mapping[int, LayerStatistics]
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def mean(self) -> dict[int, Doubles]:
+        """Mean of each channel by layer."""
+        return {index: layer.mean for index, layer in self.layers.items()}
+
+    @property
+    def variance(self) -> dict[int, Doubles]:
+        """Variance of each channel by layer."""
+        return {index: layer.variance for index, layer in self.layers.items()}
+
+    @property
+    def score(self) -> dict[int, Doubles]:
+        """nll0 of each channel by layer: low means irrelevant to these pictures."""
+        return {index: layer.nll0 for index, layer in self.layers.items()}
+
+    def merge(self, other: Self) -> Self:
+        """The profile over the pictures of both.
+
+        Raises:
+            PlanError: they are profiles of different models.
+        """
+        if other.model != self.model:
+            raise PlanError("profiles of different models cannot be merged")
+        layers = {index: self.layers[index].merge(other.layers[index]) for index in self.layers}
+        return replace(self, pictures=self.pictures + other.pictures, layers=layers)
+
+    def save(self, path: PathLike) -> None:
+        """Write an `.npz` file."""
+        arrays: dict[str, Any] = {}
+        for index, layer in self.layers.items():
+            for name, value in vars(layer).items():
+                if value is not None:
+                    arrays[f"{index}.{name}"] = value
+        head = {"format": FORMAT, "model": self.model, "pictures": self.pictures}
+        text = json.dumps({**head, "notes": self.notes})
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, profile=np.array(text), **arrays)
+
+    @classmethod
+    def load(cls, path: PathLike) -> Self:
+        """Read a file of `save`.
+
+        Raises:
+            PlanError: it is not one, or is damaged.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                head = json.loads(str(arrays["profile"]))
+                if head["format"] != FORMAT:
+                    raise ValueError(f"format {head['format']}, expected {FORMAT}")
+                layers: dict[int, dict[str, Any]] = {}
+                for key in arrays.files:
+                    index, _, name = key.partition(".")
+                    if name:
+                        value = arrays[key]
+                        plain = value if value.ndim else value.item()
+                        layers.setdefault(int(index), {})[name] = plain
+                statistics = {i: LayerStatistics(**parts) for i, parts in layers.items()}
+            return cls(head["model"], head["pictures"], statistics, head["notes"])
+        except Exception as error:
+            raise PlanError(
+                f"cannot be read as a profile: {error}", where=Where(file=os.fspath(path))
+            ) from error
+
+
+def merge_profiles(profiles: list[Profile]) -> Profile:
+    """One profile over the pictures of all."""
+    first, *others = profiles
+    for other in others:
+        first = first.merge(other)
+    return first

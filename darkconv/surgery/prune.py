@@ -1,0 +1,151 @@
+"""prune: a model without the channels that a plan gives up, and explanations of what is bound."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from darkconv.core.model import Array, Model, frozen, replace_arrays
+from darkconv.core.network import Layer, Network
+from darkconv.core.spec import Slot
+from darkconv.errors import PlanError
+from darkconv.layers.conv import Deconvolutional, Local
+from darkconv.surgery.channels import makes_channels
+from darkconv.surgery.fingerprint import fingerprint
+from darkconv.surgery.plan import PrunePlan
+from darkconv.surgery.profile import Profile
+from darkconv.surgery.removal import Channels, keep_channels, surviving_channels
+
+Doubles = npt.NDArray[np.float64]
+
+
+def prune(
+    model: Model, plan: PrunePlan, *, compensate: bool = True, profile: Profile | None = None
+) -> Model:
+    """The smaller model that a plan describes.
+
+    Args:
+        model: the one that the plan was made for; is not changed.
+        plan: which channels stay.
+        compensate: replace each removed channel by its mean activation, which goes through the
+            weights of the layers that read it into their biases. Without, a removed channel
+            counts as zero, and the result equals the original with those channels masked.
+        profile: means for channels that the plan has none for.
+
+    Raises:
+        PlanError: a plan for another model, one that empties a layer, names channels that are
+            not there, or splits what can only live or die together.
+    """
+    network = model.network
+    mark = fingerprint(model)
+    if plan.model != mark or (profile is not None and profile.model != mark):
+        raise PlanError(f"the plan is for another model than {network.file}")
+    kept = checked_keep(network, plan)
+    small = keep_channels(model, kept)
+    if not compensate:
+        return small
+    channels = surviving_channels(network, kept)
+    means = removed_means(network, plan, profile)
+    return replace_arrays(small, dict(_shifts(model, small, channels, means)))
+
+
+def checked_keep(network: Network, plan: PrunePlan) -> dict[int, Channels]:
+    """The plan's channels of the layers that make some.
+
+    Raises:
+        PlanError: a layer that the network does not have, or lists of bound layers that
+            contradict those of the layers that make the channels.
+    """
+    for index in plan.keep:
+        if not 0 <= index < len(network.layers):
+            raise PlanError(f"the plan names layer {index}, of {len(network.layers)}")
+    makers = {i: c for i, c in plan.keep.items() if makes_channels(network.layers[i])}
+    channels = surviving_channels(network, makers)
+    for index, kept in plan.keep.items():
+        if not np.array_equal(np.sort(channels[index]), np.sort(kept)):
+            raise PlanError(
+                "the plan keeps other channels here than in the layers that make them",
+                where=network.where(index),
+            )
+    return makers
+
+
+def removed_means(network: Network, plan: PrunePlan, profile: Profile | None) -> dict[int, Doubles]:
+    """(out_channels,) of each layer: the mean of channels where it is known, else 0."""
+    means = {}
+    for layer in network.layers:
+        values = np.zeros(layer.out_shape.c)
+        if profile is not None:
+            values[:] = profile.layers[layer.index].mean
+        for channel, mean in plan.means.get(layer.index, {}).items():
+            values[channel] = mean
+        means[layer.index] = values
+    return means
+
+
+def _shifts(
+    model: Model,
+    small: Model,
+    channels: Mapping[int, Channels],
+    means: Mapping[int, Doubles],
+) -> "list[tuple[str, Array]]":
+    """Biases, or rolling means, that take up what removed inputs gave on average."""
+    changed = []
+    lenders = {layer.shared for layer in model.network.layers}
+    for layer in model.network.layers:
+        lost = _lost_input(layer, channels, means)
+        if not lost.any() or layer.index in lenders:  # one bias cannot serve several inputs
+            continue
+        for slot in layer.slots:
+            if slot.in_axis is None:
+                continue
+            key = f"{layer.index}.{slot.name}"
+            shift = _response(layer, slot, model.arrays[key], lost)
+            prefix = key.removesuffix("weights")
+            changed.append(_shifted(small, layer, prefix, shift, channels[layer.index]))
+    return changed
+
+
+def _lost_input(
+    layer: Layer, channels: Mapping[int, Channels], means: Mapping[int, Doubles]
+) -> Doubles:
+    """(in_channels,) mean of each input channel that goes, 0 of those that stay."""
+    parts = []
+    for source, shape in zip(layer.sources, layer.in_shapes, strict=True):
+        lost = np.zeros(shape.c) if source < 0 else means[source].copy()
+        lost[channels[source]] = 0
+        parts.append(lost)
+    return np.concatenate(parts) if parts else np.zeros(0)
+
+
+def _response(layer: Layer, slot: Slot, weights: Array, lost: Doubles) -> Doubles:
+    """What constant inputs give behind the weights: (outputs,), of local (outputs, positions).
+
+    Borders, where padding cuts the window, are not looked at.
+    """
+    assert slot.in_axis is not None
+    assert slot.out_axis is not None
+    matrix = np.moveaxis(weights, (slot.out_axis, slot.in_axis), (0, 1)).astype(np.float64)
+    if isinstance(layer.spec, Local):
+        taps = matrix.sum(axis=(3, 4))  # (outputs, inputs, positions)
+        per_position: Doubles = np.einsum("oip,i->op", taps, lost)
+        return per_position
+    block = matrix.shape[1] // len(lost)
+    per_channel = matrix.reshape(matrix.shape[0], len(lost), block, -1).sum(axis=(2, 3))
+    if isinstance(layer.spec, Deconvolutional):
+        per_channel = per_channel / layer.spec.stride**2
+    response: Doubles = per_channel @ lost
+    return response
+
+
+def _shifted(
+    small: Model, layer: Layer, prefix: str, shift: Doubles, outputs: Channels
+) -> tuple[str, Array]:
+    """The array of the small model that takes the shift up: a bias, or a mean to subtract."""
+    mean = f"{prefix}rolling_mean"
+    key = mean if mean in small.arrays else f"{prefix}biases"
+    own = small.arrays[key]
+    # sub-layers that are not the layer's output keep all their rows
+    kept = shift if len(shift) == len(own) else shift[outputs]
+    signed = -kept if key == mean else kept
+    return key, frozen(own + signed.ravel().astype(np.float32))

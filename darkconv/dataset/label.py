@@ -1,0 +1,91 @@
+"""One labelled box, checked; and the words in which a bad one is reported."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from darkconv.errors import DatasetError, Where
+from darkconv.files import PathLike
+
+Box = tuple[float, float, float, float]
+"""x0, y0, x1, y1."""
+
+Size = tuple[int, int]
+"""(width, height) in pixels."""
+
+SHOWN = 60  # characters of a foreign text that a message repeats
+
+
+class Label(NamedTuple):
+    """A box of a picture: class name, xyxy in pixels, and whether it is hard to see."""
+
+    name: str
+    box: Box
+    difficult: bool = False
+
+
+def pixel_label(name: str, box: Box, *, size: Size | None, difficult: bool = False) -> Label:
+    """A label of a box in pixels, as it is: it may stick out of the picture, not lie beside it.
+
+    Raises:
+        DatasetError: numbers that are not finite, a box without area, or beside the picture.
+    """
+    if not all(map(math.isfinite, box)):
+        raise DatasetError(expected="finite numbers", found=_numbers(box))
+    x0, y0, x1, y1 = box
+    if x0 >= x1 or y0 >= y1:
+        raise DatasetError(expected="a box of some width and height", found=_numbers(box))
+    width, height = size or (math.inf, math.inf)
+    if x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height:
+        raise DatasetError(expected="a box that touches the picture", found=_numbers(box))
+    return Label(name, box, difficult)
+
+
+def _numbers(box: Box) -> str:
+    return ",".join(f"{value:g}" for value in box)
+
+
+def class_name(index: float, names: Sequence[str] | None) -> str:
+    """The name of a class index; the index itself where there are no names.
+
+    Raises:
+        DatasetError: a fraction, or an index that has no name.
+    """
+    if index < 0 or not float(index).is_integer() or (names and index >= len(names)):
+        limits = f"from 0 to {len(names) - 1}" if names else "from 0"
+        raise DatasetError(expected=f"a class {limits}", found=f"{index:.10g}")
+    return names[int(index)] if names else str(int(index))
+
+
+def parse_name(text: object) -> str:
+    """A class name with single blanks.
+
+    Raises:
+        DatasetError: no text, or characters that cannot be printed or were not UTF-8.
+    """
+    name = " ".join(text.split()) if isinstance(text, str) else ""
+    if not name or not name.isprintable() or "\ufffd" in name:
+        found = "nothing" if text is None else shown(text) or "nothing"
+        raise DatasetError(expected="a class name", found=found)
+    return name
+
+
+def shown(value: object) -> str:
+    """A foreign text as a message repeats it: on one line, shortened."""
+    text = " ".join(str(value)[: 4 * SHOWN].split())
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+
+
+def problem(
+    error: DatasetError, file: PathLike, line: int | None = None, *, part: str | None = None
+) -> str:
+    """The line that reports a skipped entry, without control characters.
+
+    Args:
+        error: what is wrong; it has no hint.
+        file: where.
+        line: counted from 1.
+        part: for a file whose lines say nothing: `images[3]`.
+    """
+    text = str(error.at(Where(file=str(file), line=line, option=part)))
+    return "".join(c if c.isprintable() else "?" for c in text)

@@ -1,0 +1,144 @@
+"""Finding pictures, and following paths that files name, no further than allowed."""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from darkconv.dataset.label import Size, shown
+from darkconv.errors import DatasetError, Where
+from darkconv.files import PathLike
+
+SUFFIXES = frozenset(
+    (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+)
+"""File names that count as pictures, in lower case."""
+
+_ORIENTATION = 0x0112  # EXIF tag
+_TURNED = (5, 6, 7, 8)  # its values that exchange width and height
+
+
+def is_picture(path: PathLike) -> bool:
+    """Whether a file name says picture; hidden files do not."""
+    name = os.path.basename(path)
+    return os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith(".")
+
+
+def walk_files(folder: Path) -> list[Path]:
+    """All files below a folder that are not hidden, sorted; linked folders are not entered.
+
+    Raises:
+        DatasetError: a folder cannot be read.
+    """
+    found = []
+    for root, folders, files in os.walk(folder, onerror=_refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(root, name) for name in files if not name.startswith(".")]
+    return sorted(found)
+
+
+def walk_pictures(folder: Path) -> list[Path]:
+    """As `walk_files`, pictures only."""
+    return list(filter(is_picture, walk_files(folder)))
+
+
+def _refuse(error: OSError) -> None:
+    where = Where(file=str(error.filename))
+    raise DatasetError(f"cannot read: {error.strerror}", where=where) from error
+
+
+def picture_size(path: Path) -> Size:
+    """(width, height) of a picture as `read_picture` gives it: upright.
+
+    Raises:
+        DatasetError: the file cannot be read or is no picture.
+        MissingDependencyError: Pillow is not installed.
+    """
+    from darkconv.detection.picture import pillow
+
+    image_module = pillow("reading the sizes of pictures")
+    try:
+        with image_module.open(path) as image:
+            width, height = image.size
+            turned = image.getexif().get(_ORIENTATION) in _TURNED
+    except image_module.UnidentifiedImageError:
+        raise DatasetError("is not a picture in a known format") from None
+    except (OSError, SyntaxError, ValueError, image_module.DecompressionBombError) as error:
+        raise DatasetError(f"cannot be read as a picture: {error}") from error
+    return (height, width) if turned else (width, height)
+
+
+def above(folder: Path) -> Path:
+    """The folder that holds a folder."""
+    return folder.parent if folder.name not in ("", "..") else folder.resolve().parent
+
+
+def read_text(path: PathLike, *, errors: str = "surrogateescape") -> str:
+    r"""The text of a UTF-8 file with `\n` at line ends.
+
+    Args:
+        path: the file.
+        errors: for other bytes; by default, paths in the text stay paths, as in os.fsdecode.
+
+    Raises:
+        DatasetError: the file cannot be read.
+    """
+    try:
+        text = Path(path).read_bytes().decode("utf-8-sig", errors)
+    except OSError as error:
+        where = Where(file=os.fspath(path))
+        raise DatasetError(f"cannot read: {error.strerror}", where=where) from error
+    return text.replace("\r\n", "\n")
+
+
+def numbered_lines(text: str) -> Iterable[tuple[int, str]]:
+    """Lines with their numbers from 1, stripped; blank lines at the end do not count."""
+    lines = text.rstrip().split("\n")
+    return enumerate(map(str.strip, lines), start=1) if lines != [""] else ()
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Where paths that a file names may lead.
+
+    Attributes:
+        folders: resolved; None for anywhere.
+    """
+
+    folders: tuple[Path, ...] | None
+
+    @classmethod
+    def around(cls, *files: Path, outside: bool) -> "Bounds":
+        """The folder above that of each file; that of the file where above it is only the root."""
+        if outside:
+            return cls(None)
+        folders = (file.resolve().parent for file in files)
+        return cls(tuple(f if f.parent == f.parent.parent else f.parent for f in folders))
+
+    def hold(self, path: Path) -> bool:
+        """Whether a path, its links followed, stays within."""
+        if self.folders is None:
+            return True
+        real = path.resolve()
+        return any(real.is_relative_to(folder) for folder in self.folders)
+
+    def find(self, name: str, bases: Sequence[Path], *, what: str = "picture") -> Path:
+        r"""The file of that name in the first base folder that has it; `\` may stand for `/`.
+
+        Raises:
+            DatasetError: there is none, or it lies outside.
+        """
+        spellings = dict.fromkeys((name, name.replace("\\", "/")))
+        refused = False
+        for path in (base / spelling for spelling in spellings for base in bases):
+            if os.path.isfile(path):
+                if self.hold(path):
+                    return path
+                refused = True
+        if refused:
+            limit = " and ".join(map(str, self.folders or ()))
+            raise DatasetError(
+                f"{shown(name)} leads outside {limit}; paths that do, "
+                "absolute ones included, need outside=True"
+            )
+        raise DatasetError(f"no such {what}: {shown(name)}")

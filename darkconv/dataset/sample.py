@@ -1,0 +1,129 @@
+"""Sample and Dataset: pictures and their boxes, whatever files they came from."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from darkconv.dataset.label import Label, Size
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """A picture and the boxes of the objects in it.
+
+    Coordinates are continuous: width = x1 - x0. The numbers of Pascal VOC, which count pixels
+    from 1 and include the last, are taken as they are, as the other tools of the field do: a
+    VOC box is one pixel narrower here than its pixels are.
+
+    Attributes:
+        image: the picture file.
+        boxes: (k, 4) float64, xyxy in pixels, not clipped to the picture.
+        names: (k,) class name of each box.
+        difficult: (k,) bool, marked as hard to see, or as a crowd.
+        size: (width, height) of the picture where the labels tell or need it, else None.
+    """
+
+    image: Path
+    boxes: npt.NDArray[np.float64]
+    names: tuple[str, ...]
+    difficult: npt.NDArray[np.bool_]
+    size: Size | None = None
+
+    @classmethod
+    def of(cls, image: Path, labels: Sequence[Label] = (), size: Size | None = None) -> "Sample":
+        """A sample of checked labels."""
+        boxes = np.array([label.box for label in labels], np.float64).reshape(-1, 4)
+        difficult = np.array([label.difficult for label in labels], bool)
+        return cls(image, boxes, tuple(label.name for label in labels), difficult, size)
+
+    def keep_classes(self, names: Collection[str]) -> "Sample":
+        """The sample without the boxes of other classes."""
+        kept = np.array([name in names for name in self.names], bool)
+        return replace(
+            self,
+            boxes=self.boxes[kept],
+            names=tuple(name for name in self.names if name in names),
+            difficult=self.difficult[kept],
+        )
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Samples from one source or several.
+
+    Attributes:
+        samples: in the order of the source's list, or sorted by path.
+        names: class names: those of the source's own list in its order, then any others that
+            occur, sorted.
+        source: what was opened.
+        problems: what was skipped, one line each: file, line, what.
+    """
+
+    samples: tuple[Sample, ...]
+    names: tuple[str, ...]
+    source: str
+    problems: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        return len(self.samples)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether any picture has a box."""
+        return any(sample.names for sample in self.samples)
+
+    def only(self, wanted: Iterable[str], *, known: Iterable[str] | None = None) -> "Dataset":
+        """See `only_classes`; without `known`, every class counts."""
+        allowed = set(wanted)
+        others = set(self.names if known is None else known) - allowed
+        samples = (
+            sample
+            for sample in self.samples
+            if not allowed.isdisjoint(sample.names) and others.isdisjoint(sample.names)
+        )
+        return replace(self, samples=tuple(samples))
+
+    def renamed(self, mapping: Mapping[str, str]) -> "Dataset":
+        """Other class names; two classes may get the same one, and names not in use are ignored."""
+
+        def rename(names: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(mapping.get(name, name) for name in names)
+
+        samples = tuple(replace(sample, names=rename(sample.names)) for sample in self.samples)
+        return replace(self, samples=samples, names=tuple(dict.fromkeys(rename(self.names))))
+
+    def keep_classes(self, names: Sequence[str]) -> "Dataset":
+        """All pictures, without the boxes of other classes; `names` become the data set's own."""
+        wanted = set(names)
+        samples = tuple(sample.keep_classes(wanted) for sample in self.samples)
+        return replace(self, samples=samples, names=tuple(names))
+
+
+def only_classes(dataset: Dataset, wanted: Iterable[str], known: Iterable[str]) -> Dataset:
+    """Pictures that hold at least one box of the wanted classes and nothing else that is known.
+
+    Boxes of classes that are not in `known` do not count: a model that was never taught a class
+    says nothing about it. They stay in the samples (`keep_classes` drops them). Pictures without
+    any wanted box are left out, those without any box too.
+
+    Args:
+        dataset: the pictures.
+        wanted: names of the classes to stay with.
+        known: names of all classes that the model can tell apart.
+    """
+    return dataset.only(wanted, known=known)
+
+
+def order_names(samples: Iterable[Sample], own: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Class names of a data set: its own list, then the others in use, sorted, numbers by value."""
+    in_use = {name for sample in samples for name in sample.names}
+    own = tuple(dict.fromkeys(own or ()))
+    return (*own, *sorted(in_use.difference(own), key=_sort_key))
+
+
+def _sort_key(name: str) -> tuple[bool, int, str]:
+    return (False, len(name), name) if name.isdecimal() else (True, 0, name)

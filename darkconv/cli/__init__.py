@@ -17,6 +17,8 @@ COMMANDS = {
     "verify": "Compare the layers of a model between frameworks.",
     "detect": "Find objects in pictures and draw boxes.",
     "reclass": "Make a model for some of its classes.",
+    "graft": "Put one network's layers into another.",
+    "weights": "Fold, average, cut and compare weights files.",
     "demo": "Show the main job on the bundled model.",
 }
 """Name and short help of every command; the module and function have the command's name."""

@@ -1,0 +1,310 @@
+"""`darkconv weights`: Darknet's own weight tools, made safe."""
+
+import json
+import logging
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from darkconv.cli.models import read_model, report_written, require_outputs, write_model
+from darkconv.cli.params import (
+    ModelCommand,
+    ModelWords,
+    Output,
+    model_options,
+    output_option,
+    split_model,
+)
+from darkconv.cli.table import format_table
+from darkconv.core.model import Model
+from darkconv.core.network import Network
+from darkconv.darknet.weights import CUTOFF_NAME
+from darkconv.errors import PlanError
+from darkconv.surgery.averaging import average as average_models
+from darkconv.surgery.backbone import Backbone, first_dependent, plan_backbone, write_partial
+from darkconv.surgery.colours import swap_rgb as swap_colours
+from darkconv.surgery.compare import ArrayDifference, ArrayStatistics, difference, statistics
+from darkconv.surgery.folding import fold_batchnorm, plan_folding
+
+STATISTICS_HEADERS = (
+    "array", "shape", "mean", "deviation", "min", "max", "zeros", "not finite",
+)  # fmt: skip
+DIFFERENCE_HEADERS = ("array", "state", "max difference", "relative")
+
+logger = logging.getLogger("darkconv")
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+partial_output = click.option(
+    "-o",
+    "--output",
+    "path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="OUT",
+    help="File to write  [default: the weights' name with .conv.N, in the working folder]",
+)
+
+
+@click.group()
+def weights() -> None:
+    """Fold, average, cut, compare: Darknet's own weight tools, made safe.
+
+    Example: darkconv weights fold yolov3.cfg yolov3.weights -o folded.cfg folded.weights
+    """
+
+
+@weights.command(cls=ModelCommand, short_help="Fold batch norm into the weights.")
+@click.argument("words", nargs=-1, metavar="MODEL")
+@output_option
+@model_options
+def fold(words: tuple[str, ...], outputs: tuple[Output, ...], **options: Any) -> None:
+    """Fold batch norm into the weights before it: same outputs, less work.
+
+    For running; train on from the unfolded model.
+
+    Example: darkconv weights fold yolov3.cfg yolov3.weights -o folded.cfg folded.weights
+    """
+    require_outputs(outputs)
+    model = _only_model(words, options)
+    plan = plan_folding(model.network)
+    _write(fold_batchnorm(model), outputs)
+    click.echo(f"folded the batch norm of {_count(plan.folded, 'layer')}")
+    for index, reason in plan.left.items():
+        click.echo(f"left layer {index} [{model.network.layers[index].type}]: {reason}")
+
+
+@weights.command(cls=ModelCommand, short_help="Average several trainings.")
+@click.argument("words", nargs=-1, metavar="MODEL [WEIGHTS|MODEL]...")
+@output_option
+@model_options
+def average(words: tuple[str, ...], outputs: tuple[Output, ...], **options: Any) -> None:
+    """Average the arrays of several trainings of one network.
+
+    Behind the first MODEL, a weights file alone belongs to the same cfg.
+
+    Example: darkconv weights average net.cfg a.weights b.weights -o mean.cfg mean.weights
+    """
+    require_outputs(outputs)
+    models = read_models(words, options)
+    if len(models) < 2:
+        raise click.UsageError("Nothing to average: give several weights files")
+    mean = average_models(models)
+    _write(mean, outputs)
+    click.echo(f"averaged {len(models)} models; pictures seen: {mean.header.seen:,}")
+
+
+@weights.command(cls=ModelCommand, short_help="Write the first N layers.")
+@click.argument("words", nargs=-1, metavar="MODEL")
+@click.option("--layers", type=int, required=True, metavar="N", help="How many layers to keep.")
+@partial_output
+@model_options
+def partial(words: tuple[str, ...], layers: int, path: Path | None, **options: Any) -> None:
+    """Write the weights of the first N layers, as Darknet's `partial` does.
+
+    The cfg stays as it is: it reads the file, whose name says how many layers it holds.
+
+    Example: darkconv weights partial yolov3.cfg yolov3.weights --layers 81
+    """
+    model_words, model = _words_and_model(words, options)
+    _write_partial(model, model_words, layers, path)
+
+
+@weights.command(cls=ModelCommand, short_help="Find the cut, and write the layers before it.")
+@click.argument("words", nargs=-1, metavar="MODEL")
+@click.option("--layers", type=int, metavar="N", help="Cut here instead.")
+@partial_output
+@model_options
+def backbone(words: tuple[str, ...], layers: int | None, path: Path | None, **options: Any) -> None:
+    """Find where the features end and the heads begin, and write the weights up to there.
+
+    From such a file a detector of other classes can be trained. Of a cfg alone, say where.
+
+    Example: darkconv weights backbone yolov3.cfg yolov3.weights
+    """
+    model_words, model = _words_and_model(words, options, needs_weights=False)
+    if layers is None:
+        plan = plan_backbone(model.network)
+        click.echo(explain(plan, model.network))
+        layers = plan.layers
+    if model_words.weights or model_words.is_exported:
+        _write_partial(model, model_words, layers, path)
+    elif path:
+        raise click.UsageError("there are no weights to write: give NET.weights")
+
+
+def explain(plan: Backbone, network: Network) -> str:
+    """Where a network is cut, in words."""
+
+    def name(index: int) -> str:
+        return f"layer {index} [{network.layers[index].type}]"
+
+    lines = [
+        f"backbone: the first {plan.layers} layers, 0 to {plan.layers - 1}",
+        f"the first head, {name(plan.head)}, decides on the arrays of {name(plan.maker)}",
+    ]
+    if plan.layers < plan.limit:
+        lines += [
+            f"the residual blocks end with {name(plan.residual or 0)}; what stands between "
+            "is the head's own",
+            f"layers up to {plan.limit - 1} serve any classes too: --layers {plan.limit}",
+        ]
+    return "\n".join(lines)
+
+
+@weights.command("swap-rgb", cls=ModelCommand, short_help="Exchange red and blue.")
+@click.argument("words", nargs=-1, metavar="MODEL")
+@output_option
+@model_options
+def swap_rgb(words: tuple[str, ...], outputs: tuple[Output, ...], **options: Any) -> None:
+    """Exchange red and blue in the first layers: a model for BGR pictures, or back.
+
+    Example: darkconv weights swap-rgb net.cfg net.weights -o bgr.cfg bgr.weights
+    """
+    require_outputs(outputs)
+    _write(swap_colours(_only_model(words, options)), outputs)
+
+
+@weights.command(cls=ModelCommand, short_help="Show what the arrays hold.")
+@click.argument("words", nargs=-1, metavar="MODEL")
+@json_option
+@model_options
+def stats(words: tuple[str, ...], as_json: bool, **options: Any) -> None:
+    """Show what each array holds: mean, deviation, range, zeros, broken values.
+
+    Example: darkconv weights stats yolov3.cfg yolov3.weights
+    """
+    rows = statistics(_only_model(words, options))
+    if as_json:
+        click.echo(json.dumps([_plain(asdict(row)) for row in rows], indent=2))
+        return
+    click.echo(format_table(STATISTICS_HEADERS, map_rows(rows), left=(0, 1)))
+    broken = [row.key for row in rows if row.non_finite]
+    if broken:
+        click.echo(f"values that are not finite in: {', '.join(broken)}")
+
+
+def map_rows(rows: list[ArrayStatistics]) -> list[tuple[object, ...]]:
+    """The cells of a table of statistics."""
+    return [
+        (
+            row.key,
+            "x".join(map(str, row.shape)),
+            *(f"{x:.4g}" for x in (row.mean, row.deviation, row.minimum, row.maximum)),
+            f"{row.zeros:.1%}",
+            row.non_finite or "",
+        )
+        for row in rows
+    ]
+
+
+@weights.command(cls=ModelCommand, short_help="Compare the arrays of two models.")
+@click.argument("words", nargs=-1, metavar="MODEL WEIGHTS|MODEL")
+@click.option("--all", "show_all", is_flag=True, help="Show equal arrays too.")
+@json_option
+@model_options
+def diff(words: tuple[str, ...], show_all: bool, as_json: bool, **options: Any) -> None:
+    """Compare the arrays of two models.
+
+    A weights file alone as the second belongs to the same cfg.
+
+    Example: darkconv weights diff net.cfg before.weights after.weights
+    """
+    models = read_models(words, options)
+    if len(models) != 2:
+        raise click.UsageError(f"Two models to compare are needed, {len(models)} given")
+    rows = difference(*models)
+    if as_json:
+        click.echo(json.dumps([_plain(asdict(row)) for row in rows], indent=2))
+        return
+    shown = [row for row in rows if show_all or row.state != "equal"]
+    if shown:
+        click.echo(format_table(DIFFERENCE_HEADERS, [*map(_difference_cells, shown)], left=(0, 1)))
+    equal = sum(row.state == "equal" for row in rows)
+    click.echo(f"{equal} of {_count(rows, 'array')} equal to the bit")
+
+
+def _difference_cells(row: ArrayDifference) -> tuple[object, ...]:
+    if row.state == "other shape":
+        a, b = ("x".join(map(str, shape or ())) for shape in row.shapes)
+        return row.key, f"other shape: {a}, {b}", "", ""
+    numbers = ("" if x is None else f"{x:.2e}" for x in (row.max_abs, row.relative))
+    return row.key, row.state, *numbers
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    """A row as JSON can hold it: null for what is infinite or not a number."""
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in row.items()
+    }
+
+
+def read_models(words: tuple[str, ...], options: dict[str, Any]) -> list[Model]:
+    """Several MODELs; behind the first, a weights file alone goes with the cfg before it."""
+    first, rest = split_model(words)
+    given = [first]
+    while rest:
+        if rest[0].endswith(".cfg") or ModelWords(rest[0]).is_exported:
+            word, rest = split_model(rest)
+        elif given[-1].is_exported:
+            raise click.UsageError(f"{rest[0]} needs a cfg in front of it")
+        else:
+            word, rest = ModelWords(given[-1].first, rest[0]), rest[1:]
+        given.append(word)
+    return [read_model(word, **options) for word in given]
+
+
+def _words_and_model(
+    words: tuple[str, ...], options: dict[str, Any], *, needs_weights: bool = True
+) -> tuple[ModelWords, Model]:
+    model_words, rest = split_model(words)
+    if rest:
+        raise click.UsageError(f"Got unexpected extra argument ({rest[0]})")
+    return model_words, read_model(model_words, needs_weights=needs_weights, **options)
+
+
+def _only_model(words: tuple[str, ...], options: dict[str, Any]) -> Model:
+    return _words_and_model(words, options)[1]
+
+
+def _write(model: Model, outputs: tuple[Output, ...]) -> None:
+    for output in outputs:
+        write_model(model, output)
+        report_written(output)
+
+
+def _write_partial(model: Model, words: ModelWords, layers: int, path: Path | None) -> None:
+    target = path or Path(f"{_stem(words)}.conv.{layers}")
+    named = CUTOFF_NAME.search(target.name)
+    if named and int(named[1]) != layers:
+        raise PlanError(
+            f"{target}: the name says {named[1]} layers, and such a file is read by its name",
+            expected=f".conv.{layers}",
+            found=named[0],
+        )
+    _warn_of_heads(model.network, layers)
+    write_partial(model, target, layers)
+    report_written(Output(target))
+    if not named:
+        click.echo(f"to read it, say --cutoff {layers}", err=True)
+
+
+def _warn_of_heads(network: Network, layers: int) -> None:
+    found = first_dependent(network)
+    if found and layers > found[0]:
+        maker = network.where(found[0])
+        logger.warning(
+            "%s: has rows for classes and boxes: the file fits only cfgs with the same heads", maker
+        )
+
+
+def _stem(words: ModelWords) -> str:
+    """`yolov3` for `weights/yolov3.weights` and for `yolov3.conv.81`."""
+    name = CUTOFF_NAME.sub("", Path(words.weights or words.first).name)
+    return name.removesuffix(".weights").removesuffix(".safetensors")
+
+
+def _count(things: Any, word: str) -> str:
+    return f"{len(things)} {word}" + ("" if len(things) == 1 else "s")

@@ -1,0 +1,111 @@
+"""What the arrays of a model hold, and how those of two models differ."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from darkconv.core.model import Array, Model
+
+Doubles = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ArrayStatistics:
+    """One array in numbers.
+
+    Attributes:
+        key: "<layer>.<array>".
+        shape: its shape.
+        mean, deviation, minimum, maximum: of the finite values; nan where there are none.
+        zeros: share of values that are zero, 0 to 1.
+        non_finite: number of values that are infinite or not a number.
+    """
+
+    key: str
+    shape: tuple[int, ...]
+    mean: float
+    deviation: float
+    minimum: float
+    maximum: float
+    zeros: float
+    non_finite: int
+
+
+@dataclass(frozen=True)
+class ArrayDifference:
+    """One array of two models.
+
+    Attributes:
+        key: "<layer>.<array>".
+        state: "equal" (to the bit), "different", "other shape", "only first" or "only second".
+        shapes: of both; None where there is none.
+        max_abs: largest absolute difference; None unless both have the same shape.
+        relative: L2 norm of the difference over that of the first model's array; inf where
+            that is zero and the other is not; None unless both have the same shape.
+    """
+
+    key: str
+    state: str
+    shapes: tuple[tuple[int, ...] | None, tuple[int, ...] | None]
+    max_abs: float | None = None
+    relative: float | None = None
+
+
+def statistics(model: Model) -> list[ArrayStatistics]:
+    """A row for each array, in file order."""
+    return [_statistics(key, array) for key, array in model.arrays.items()]
+
+
+def _statistics(key: str, array: Array) -> ArrayStatistics:
+    finite = np.isfinite(array)
+    broken = array.size - int(np.count_nonzero(finite))
+    values = array[finite] if broken else array
+    mean = deviation = least = most = float("nan")
+    if values.size:
+        mean, deviation = (float(f(values, dtype=np.float64)) for f in (np.mean, np.std))
+        least, most = float(values.min()), float(values.max())
+    zeros = (array.size - np.count_nonzero(array)) / array.size
+    return ArrayStatistics(key, array.shape, mean, deviation, least, most, zeros, broken)
+
+
+def difference(a: Model, b: Model) -> list[ArrayDifference]:
+    """A row for each array of either model: the first's in file order, then the second's own."""
+    return list(_differences(a, b))
+
+
+def _differences(a: Model, b: Model) -> Iterator[ArrayDifference]:
+    for key, array in a.arrays.items():
+        if key not in b.arrays:
+            yield ArrayDifference(key, "only first", (array.shape, None))
+        elif array.shape != b.arrays[key].shape:
+            yield ArrayDifference(key, "other shape", (array.shape, b.arrays[key].shape))
+        else:
+            yield _compared(key, array, b.arrays[key])
+    for key, array in b.arrays.items():
+        if key not in a.arrays:
+            yield ArrayDifference(key, "only second", (None, array.shape))
+
+
+def _compared(key: str, a: Array, b: Array) -> ArrayDifference:
+    shapes = (a.shape, b.shape)
+    if np.array_equal(a.view(np.uint32), b.view(np.uint32)):
+        return ArrayDifference(key, "equal", shapes, 0.0, 0.0)
+    gap = _gap(a, b)
+    norm, size = (float(np.linalg.norm(values.ravel())) for values in (gap, _finite(a)))
+    relative = norm / size if size else (float("inf") if norm else 0.0)
+    return ArrayDifference(key, "different", shapes, float(gap.max()), relative)
+
+
+def _gap(a: Array, b: Array) -> Doubles:
+    """Absolute differences; 0 where both are the same infinity or not a number, else inf."""
+    with np.errstate(invalid="ignore"):
+        gap = np.abs(a.astype(np.float64) - b)
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    found: Doubles = np.where(same, 0.0, np.where(np.isnan(gap), np.inf, gap))
+    return found
+
+
+def _finite(array: Array) -> Doubles:
+    return np.where(np.isfinite(array), array, 0.0).astype(np.float64)

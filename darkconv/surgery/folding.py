@@ -1,0 +1,126 @@
+"""fold_batchnorm: batch norm written into the weights and biases before it.
+
+What is left alone keeps its batch norm, and `plan_folding` says why. The result is for running:
+training goes on better from the model with its batch norm.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from darkconv.core.model import Array, Model, frozen
+from darkconv.core.network import Layer, Network
+from darkconv.core.section import Config
+from darkconv.errors import WeightsError
+from darkconv.layers.folding import fold_norm
+from darkconv.layers.recurrent import Recurrent
+
+NORM_ARRAYS = ("scales", "rolling_mean", "rolling_variance")
+NORM_OPTIONS = ("batch_normalize", "cbn")
+LOADING_OPTIONS = ("dontload", "dontloadscales", "numload")
+"""Options that keep arrays out of the file; folded arrays have to be in it."""
+
+
+@dataclass(frozen=True)
+class Folding:
+    """What `fold_batchnorm` does to a network.
+
+    Attributes:
+        folded: layers whose batch norm goes into their weights, and those that share them.
+        left: layers that keep theirs, each with the reason.
+    """
+
+    folded: tuple[int, ...]
+    left: Mapping[int, str]
+
+
+def plan_folding(network: Network) -> Folding:
+    """Which batch norms can go, and why the others cannot."""
+    reasons = {
+        layer.index: _reason_to_leave(layer) for layer in network.layers if _is_normalized(layer)
+    }
+    owners = {index for index, reason in reasons.items() if not reason}
+    borrowers = {layer.index for layer in network.layers if layer.shared in owners}
+    left = {index: reason for index, reason in reasons.items() if reason}
+    return Folding(tuple(sorted(owners | borrowers)), left)
+
+
+def fold_batchnorm(model: Model) -> Model:
+    """A model with the same outputs and fewer arrays: y = w'x + b' in place of batch norm.
+
+    Convolutional, deconvolutional and connected layers are folded, in double precision and with
+    the dialect's divisor; their `batch_normalize` becomes 0. Layers that share arrays follow
+    the layer that lends them. A model without batch norm is returned as it is. Programs that
+    divide by something else than Darknet (OpenCV adds 1e-6 to the variance) give Darknet's
+    values on the folded files.
+
+    Raises:
+        WeightsError: an array whose folded values are not finite.
+    """
+    network = model.network
+    plan = plan_folding(network)
+    if not plan.folded:
+        return model
+    config = network.config
+    folded: dict[str, Array] = {}
+    for index in plan.folded:
+        layer = network.layers[index]
+        config = _without_norm(config, layer)
+        if layer.shared is None:
+            folded |= _folded_arrays(model, layer)
+    plain = network.with_config(config)
+    arrays = {
+        key: folded[key] if key in folded else model.arrays[key]
+        for key, _, _ in plain.keyed_slots()
+    }
+    return replace(model, network=plain, arrays=arrays)
+
+
+def _is_normalized(layer: Layer) -> bool:
+    return any(slot.name.endswith("rolling_variance") for slot in layer.slots)
+
+
+def _reason_to_leave(layer: Layer) -> str:
+    spec = layer.spec
+    if isinstance(spec, Recurrent):
+        return "inside a recurrent layer it stays, as in Darknet's own tool"
+    if not any(slot.name == "weights" for slot in layer.slots):
+        return "it stands alone: there are no weights of its own to fold it into"
+    if getattr(spec, "xnor", False) and not spec.dialect.xnor_uses_folded_weights:
+        return "xnor takes the signs of the weights before batch norm"
+    return ""
+
+
+def _without_norm(config: Config, layer: Layer) -> Config:
+    """The cfg with a layer's batch norm off and all its arrays stored."""
+    present = (o for o in (*NORM_OPTIONS, *LOADING_OPTIONS) if getattr(layer.spec, o, False))
+    return config.with_section(layer.index + 1, dict.fromkeys(present, 0))
+
+
+def _folded_arrays(model: Model, layer: Layer) -> dict[str, Array]:
+    """Weights and biases of a layer that do its batch norm too."""
+    arrays = {slot.name: model.arrays[f"{layer.index}.{slot.name}"] for slot in layer.slots}
+    (axis,) = (slot.out_axis for slot in layer.slots if slot.name == "weights")
+    assert axis is not None
+    with np.errstate(all="ignore"):
+        weights, biases = fold_norm(model.dialect, arrays, axis=axis)
+    folded = {"biases": frozen(biases), "weights": frozen(weights)}
+    for name, values in folded.items():
+        if not np.isfinite(values).all():
+            raise _not_finite(model.network, layer, name, arrays)
+    return {f"{layer.index}.{name}": values for name, values in folded.items()}
+
+
+def _not_finite(
+    network: Network, layer: Layer, name: str, arrays: Mapping[str, Array]
+) -> WeightsError:
+    broken = [key for key, values in arrays.items() if not np.isfinite(values).all()]
+    least = float(arrays["rolling_variance"].min())
+    return WeightsError(
+        f"folding gives {name} that are not finite",
+        where=network.where(layer.index),
+        expected="finite arrays, and no variance below zero",
+        found=f"values in its {broken[0]} that are not finite" if broken else f"{least:g}",
+        hint="the training has diverged, or the weights are another network's",
+    )

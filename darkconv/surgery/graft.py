@@ -1,0 +1,163 @@
+"""graft: the layers of one network put into another, each to the layer that it fits.
+
+Darknet reads a weights file as one stream: behind the first layer of another size everything
+is shifted. Here layers are matched one by one instead, in order, and what does not fit is told.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from darkconv.core.model import Array, Model, replace_arrays
+from darkconv.core.network import Layer, Network
+from darkconv.errors import PlanError
+
+logger = logging.getLogger("darkconv")
+
+Pairs = tuple[tuple[int, int], ...]
+"""(donor layer, receiver layer) of each match, in order."""
+
+
+@dataclass(frozen=True)
+class GraftResult:
+    """A model with another's layers in it, and the account of every layer with arrays.
+
+    Attributes:
+        model: the receiver, with the donor's arrays where they fit.
+        taken: (donor layer, receiver layer) pairs, in order.
+        fresh: receiver layers that keep their own values.
+        unused: donor layers that fit nowhere.
+        behind_fresh: receiver layers taken though a layer that they read is fresh: they see
+            other features than in the donor until training has mended it.
+    """
+
+    model: Model
+    taken: Pairs
+    fresh: tuple[int, ...]
+    unused: tuple[int, ...]
+    behind_fresh: tuple[int, ...]
+
+
+def graft(donor: Model, receiver: Model, *, layers: int | None = None) -> GraftResult:
+    """Put a model's layers into another network.
+
+    The layers with arrays of both form two sequences. A donor layer fits a receiver layer of
+    the same type whose arrays have the same names and shapes; of all ways to match them in
+    order, the one with the most matches is taken, and of those the one that matches earliest:
+    so the common beginning of both networks is always matched first. Arrays are copied whole
+    or not at all.
+
+    Layers that the donor's file gave no values for are not taken, nor are layers on either
+    side whose cfg says not to load them (`dontload`, `dontloadscales`, `numload`).
+
+    Args:
+        donor: whose layers to take.
+        receiver: the network to fill; its own values, loaded or initial, stay elsewhere. Cfg,
+            header and names are its own.
+        layers: take only from the donor's first so many layers.
+
+    Raises:
+        PlanError: no layer fits.
+    """
+    giving = [layer for layer in _graftable(donor.network, layers) if _is_loaded(donor, layer)]
+    taking = list(_graftable(receiver.network))
+    taken = tuple((giving[i].index, taking[j].index) for i, j in align(giving, taking))
+    if not taken:
+        raise PlanError(
+            f"no layer of {donor.network.file} fits into {receiver.network.file}",
+            hint=None if giving else "the donor has only initial values: give its weights",
+        )
+    _warn_of_dialects(donor, receiver)
+    return _account(donor, receiver, taken)
+
+
+def _account(donor: Model, receiver: Model, taken: Pairs) -> GraftResult:
+    model = replace_arrays(receiver, _taken_arrays(donor, receiver, taken))
+    given, filled = {a for a, _ in taken}, {b for _, b in taken}
+    initial = tuple(index for index in receiver.initial_layers if index not in filled)
+    fresh = _others(receiver.network, filled)
+    return GraftResult(
+        model=replace(model, initial_layers=initial),
+        taken=taken,
+        fresh=fresh,
+        unused=_others(donor.network, given),
+        behind_fresh=tuple(sorted(_readers(receiver.network, set(fresh)) & filled)),
+    )
+
+
+def _graftable(network: Network, limit: int | None = None) -> Iterator[Layer]:
+    """The layers whose arrays the file holds in full."""
+    for layer in network.layers[:limit]:
+        if layer.slots and all(slot.stored is None for slot in layer.slots):
+            yield layer
+
+
+def _is_loaded(model: Model, layer: Layer) -> bool:
+    return layer.index not in model.initial_layers
+
+
+def _signature(layer: Layer) -> tuple[str, frozenset[tuple[str, tuple[int, ...]]]]:
+    return layer.type, frozenset((slot.name, slot.shape) for slot in layer.slots)
+
+
+def align(donor: Sequence[Layer], receiver: Sequence[Layer]) -> list[tuple[int, int]]:
+    """The longest common subsequence of two sequences of layers, matched as early as possible.
+
+    Returns: (donor, receiver) positions in the sequences.
+    """
+    a, b = [_signature(x) for x in donor], [_signature(x) for x in receiver]
+    longest = np.zeros((len(a) + 1, len(b) + 1), np.int64)
+    for i in reversed(range(len(a))):
+        for j in reversed(range(len(b))):
+            if a[i] == b[j]:
+                longest[i, j] = longest[i + 1, j + 1] + 1
+            else:
+                longest[i, j] = max(longest[i + 1, j], longest[i, j + 1])
+    pairs, i, j = [], 0, 0
+    while i < len(a) and j < len(b):
+        if a[i] == b[j]:
+            pairs.append((i, j))
+            i, j = i + 1, j + 1
+        elif longest[i + 1, j] >= longest[i, j + 1]:
+            i += 1
+        else:
+            j += 1
+    return pairs
+
+
+def _taken_arrays(donor: Model, receiver: Model, taken: Pairs) -> dict[str, Array]:
+    return {
+        f"{target}.{slot.name}": donor.arrays[f"{source}.{slot.name}"]
+        for source, target in taken
+        for slot in receiver.network.layers[target].slots
+    }
+
+
+def _others(network: Network, used: set[int]) -> tuple[int, ...]:
+    """Layers with arrays that are not among the used ones."""
+    return tuple(x.index for x in network.layers if x.slots and x.index not in used)
+
+
+def _readers(network: Network, fresh: set[int]) -> set[int]:
+    """Layers with arrays that read a fresh layer, directly or through layers without arrays."""
+    touched, found = set(fresh), set()
+    for layer in network.layers:
+        if not touched.isdisjoint(layer.sources):
+            if layer.slots:
+                found.add(layer.index)
+            else:
+                touched.add(layer.index)
+    return found
+
+
+def _warn_of_dialects(donor: Model, receiver: Model) -> None:
+    if donor.dialect != receiver.dialect:
+        logger.warning(
+            "%s follows the rules of %s, %s those of %s: batch norm divides a little differently",
+            donor.network.file,
+            donor.dialect,
+            receiver.network.file,
+            receiver.dialect,
+        )

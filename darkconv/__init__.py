@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from darkconv.detection import Detection, detect
     from darkconv.errors import DarkconvError
     from darkconv.loading import load, save
+    from darkconv.profiling.collect import profile
     from darkconv.surgery.classes import reclass
+    from darkconv.surgery.plan import PrunePlan, plan
+    from darkconv.surgery.profile import Profile
+    from darkconv.surgery.prune import prune
 
 _HOMES = {
     "DarkconvError": "darkconv.errors",
@@ -28,7 +32,12 @@ _HOMES = {
     "Model": "darkconv.core.model",
     "detect": "darkconv.detection",
     "from_torch": "darkconv.backends",
+    "PrunePlan": "darkconv.surgery.plan",
+    "Profile": "darkconv.surgery.profile",
     "load": "darkconv.loading",
+    "plan": "darkconv.surgery.plan",
+    "profile": "darkconv.profiling.collect",
+    "prune": "darkconv.surgery.prune",
     "reclass": "darkconv.surgery.classes",
     "replace_arrays": "darkconv.core.model",
     "save": "darkconv.loading",
@@ -41,10 +50,15 @@ __all__ = [
     "DarkconvError",
     "Detection",
     "Model",
+    "Profile",
+    "PrunePlan",
     "__version__",
     "detect",
     "from_torch",
     "load",
+    "plan",
+    "profile",
+    "prune",
     "reclass",
     "replace_arrays",
     "save",

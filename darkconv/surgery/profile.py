@@ -23,8 +23,15 @@ FORMAT = 1
 CONSTANT = 1e-10
 """A variance below this share of the mean square counts as none."""
 HALF_BINS = 40
-BIN_EDGES: Doubles = np.sinh(np.linspace(-9, 9, 2 * HALF_BINS + 1)) / 100
-"""Edges of the histograms' bins: fine about zero (0.0023 wide), up to +-40."""
+BINS = 2 * HALF_BINS
+BIN_FINENESS = 100.0
+BINS_PER_UNIT = HALF_BINS / 8.3
+_STEPS = np.arange(-HALF_BINS, HALF_BINS + 1)
+BIN_EDGES: Doubles = np.copysign(np.expm1(np.abs(_STEPS) / BINS_PER_UNIT) / BIN_FINENESS, _STEPS)
+"""Edges of the histograms' bins: fine about zero (0.0023 wide), up to +-40.
+
+A value x is in bin floor(sign(x) log(1 + |x| BIN_FINENESS) BINS_PER_UNIT) + HALF_BINS.
+"""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,5 +1,6 @@
 """DarknetModule: a network as an nn.Module, and its arrays in and out."""
 
+from collections.abc import Iterable, Iterator
 from typing import Self
 
 from torch import Tensor, nn
@@ -39,7 +40,8 @@ class DarknetModule(nn.Module):
         self.names: tuple[str, ...] = ()
         self.layers = nn.ModuleList(BUILDERS[layer](layer, network) for layer in network.layers)
         self.shares_memory = False
-        self._steps = _plan(network, self.layers)
+        self._steps = _plan(network, self.layers, network.outputs)
+        self._all_steps = _plan(network, self.layers, range(len(network.layers)))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Values of the network's outputs."""
@@ -52,10 +54,16 @@ class DarknetModule(nn.Module):
 
     def trace(self, x: Tensor) -> list[Tensor]:
         """Values of every layer."""
+        return [value for _, value in self.walk(x)]
+
+    def walk(self, x: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """Each layer and its value in turn, kept no longer than other layers read it."""
         values: dict[int, Tensor] = {NETWORK_INPUT: x}
-        for layer, module in zip(self.network.layers, self.layers, strict=True):
-            values[layer.index] = _run(module, [values[i] for i in layer.sources], x)
-        return [values[layer.index] for layer in self.network.layers]
+        for index, module, sources, done in self._all_steps:
+            values[index] = _run(module, [values[i] for i in sources], x)
+            yield index, values[index]
+            for source in done:
+                del values[source]
 
     def reset_state(self) -> None:
         """Let recurrent layers start from zero at the next call."""
@@ -79,10 +87,10 @@ def _run(module: nn.Module, inputs: list[Tensor], x: Tensor) -> Tensor:
     return out
 
 
-def _plan(network: Network, modules: nn.ModuleList) -> list[Step]:
-    """The layers that the outputs need, each with what can be forgotten behind it."""
+def _plan(network: Network, modules: nn.ModuleList, wanted: Iterable[int]) -> list[Step]:
+    """The layers that those wanted need, each with what can be forgotten behind it."""
     needed: set[int] = set()
-    waiting = list(network.outputs)
+    waiting = list(wanted)
     while waiting:
         index = waiting.pop()
         if index not in needed and index != NETWORK_INPUT:

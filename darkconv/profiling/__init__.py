@@ -1,0 +1,1 @@
+"""Running pictures through a model to see what its channels do."""

@@ -1,0 +1,249 @@
+"""profile: exact streaming statistics of every layer's channels.
+
+Sums and norms of each picture are taken in float32, where they cost next to nothing, and
+merged in double precision. Where a channel's mean is large beside its deviation, squares would
+lose the variance: the batch is run again with the mean taken off that channel first.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from darkconv import __version__
+from darkconv.backends.torch import DarknetModule, to_torch
+from darkconv.core.model import Model
+from darkconv.core.network import Layer, Network
+from darkconv.errors import DarkconvError
+from darkconv.profiling.loader import Image, load_batches
+from darkconv.profiling.moments import Moments
+from darkconv.profiling.observation import Layout, Observation, Shift
+from darkconv.surgery.fingerprint import fingerprint
+from darkconv.surgery.profile import (
+    BIN_FINENESS,
+    BINS,
+    BINS_PER_UNIT,
+    HALF_BINS,
+    LayerStatistics,
+    Profile,
+    merge_profiles,
+)
+
+Numbers = npt.NDArray[np.int64]
+
+SAMPLED_POSITIONS = 4
+"""Values of each channel and picture that enter the histogram."""
+WAITING = 1 << 23
+"""Sampled values that wait to be counted together: counting costs as much for few."""
+
+
+def profile(
+    model: Model,
+    images: Sequence[Image],
+    *,
+    batch: int = 8,
+    device: str = "cpu",
+    resize: str | None = None,
+    taylor: bool = False,
+    seed: int = 0,
+    progress: Callable[[int], None] | None = None,
+) -> Profile:
+    """What the channels of each layer do over pictures.
+
+    Under torchrun the pictures are shared out among the processes, and each gets the whole
+    profile.
+
+    Args:
+        model: to be looked at.
+        images: files, or 8-bit RGB levels (H, W, 3).
+        batch: pictures that are run together.
+        device: where to run, such as "cpu" or "cuda".
+        resize: "stretch" or "letterbox"; by default what the dialect and cfg say.
+        taylor: also collect gradients, for the score "taylor".
+        seed: of the histogram's sample.
+        progress: called with the number of pictures done.
+
+    Raises:
+        DarkconvError: no picture could be read.
+    """
+    rank, world = _process()
+    module = to_torch(model).to(device)
+    collector = Collector(module, seed=seed, taylor=taylor)
+    mine = range(rank, len(images), world)
+    done = 0
+    for part in load_batches(model.network, images, size=batch, numbers=mine, resize=resize):
+        collector.add(torch.from_numpy(part.x).to(device), part.numbers)
+        done += len(part.numbers)
+        if progress:
+            progress(done)
+    notes = {"darkconv": __version__, "given": len(images), "seed": seed}
+    own = Profile(fingerprint(model), done, collector.statistics(), notes)
+    whole = _gathered(own, world)
+    if not whole.pictures:
+        raise DarkconvError("no picture could be read")
+    return whole
+
+
+def _process() -> tuple[int, int]:
+    """(rank, number of processes) under torchrun; starts its process group if needed."""
+    import os
+
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1:
+        return 0, 1
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("gloo")
+    return torch.distributed.get_rank(), world
+
+
+def _gathered(own: Profile, world: int) -> Profile:
+    if world == 1:
+        return own
+    parts: list[Any] = [None] * world
+    torch.distributed.all_gather_object(parts, own)
+    return merge_profiles(parts)
+
+
+class Collector:
+    """Runs batches through a module and keeps the statistics of each layer."""
+
+    def __init__(self, module: DarknetModule, *, seed: int = 0, taylor: bool = False) -> None:
+        self.module = module
+        self.network = module.network
+        self.seed = seed
+        self.taylor = taylor
+        self.device = next(module.parameters(), torch.empty(0)).device
+        self.layout = Layout(self.network)
+        self.moments = Moments(self.layout.positions)
+        columns = len(self.layout.positions)
+        self.shift = Shift(np.zeros(columns), self.layout, self.device)
+        self.counts = np.zeros((columns, BINS), np.int64)
+        self.waiting: list[Tensor] = []
+        self.effect = np.zeros(columns)
+        self.seen: Observation | None = None
+
+    def add(self, x: Tensor, numbers: Numbers) -> None:
+        """Take in a batch (N, C, H, W) of the pictures with these numbers."""
+        picks = self._picks(numbers)
+        moments, samples = self._observe(x, picks)
+        self._check(moments)
+        if moments.doubtful.any():
+            amounts = np.where(moments.doubtful, moments.mean, self.shift.amounts)
+            self.shift = Shift(amounts, self.layout, self.device)
+            moments, samples = self._observe(x, picks)
+        self.moments = moments
+        self._sample(samples)
+        if self.taylor:
+            self._add_effects(x)
+
+    def _observe(self, x: Tensor, picks: Tensor) -> tuple[Moments, Tensor]:
+        """Moments with this batch taken in, and sampled values (N, columns, picks)."""
+        self.module.reset_state()
+        with torch.inference_mode():
+            if self.seen is None or len(self.seen.sums) != len(x):
+                self.seen = Observation(self.layout, picks)
+            self.seen.begin(self.shift, picks)
+            for index, value in self.module.walk(x):
+                self.seen.take(index, value)
+            return self.moments.merged(self.shift.amounts, *self.seen.totals()), self.seen.samples
+
+    def _check(self, moments: Moments) -> None:
+        """Raise an error for a layer whose values overflow."""
+        bad = np.flatnonzero(~np.isfinite(moments.squares))
+        if len(bad):
+            raise DarkconvError(
+                "its values are not finite: the weights are damaged or missing",
+                where=self.network.where(self.layout.layer_at(int(bad[0]))),
+            )
+
+    def _picks(self, numbers: Numbers) -> Tensor:
+        """(N, picks) in 0..1: of each picture the same whatever batch it is in."""
+        rows = [
+            np.random.default_rng([self.seed, number]).random(SAMPLED_POSITIONS, np.float32)
+            for number in numbers.tolist()
+        ]
+        return torch.from_numpy(np.stack(rows)).to(self.device)
+
+    def _sample(self, values: Tensor) -> None:
+        """Enter values (N, channels, picks) into the histogram."""
+        size = (values.abs() * BIN_FINENESS).log1p_().mul_(BINS_PER_UNIT)
+        bins = size.copysign_(values).floor_().int().add_(HALF_BINS).clamp_(0, BINS - 1)
+        bins += BINS * torch.arange(len(self.counts), device=bins.device).int().unsqueeze(1)
+        self.waiting.append(bins.flatten())
+        if sum(map(len, self.waiting)) > WAITING:
+            self._count()
+
+    def _count(self) -> None:
+        if self.waiting:
+            counts = torch.bincount(torch.cat(self.waiting), minlength=self.counts.size)
+            self.counts += counts.view(self.counts.shape).cpu().numpy()
+            self.waiting.clear()
+
+    def _add_effects(self, x: Tensor) -> None:
+        """Take in |activation times gradient|, summed over positions, of each picture.
+
+        The objective is half the squared norm of what the heads read.
+        """
+        self.module.reset_state()
+        values = self.module.trace(x.requires_grad_(True))
+        for value in values:
+            if value.requires_grad:
+                value.retain_grad()
+        targets = [values[i] for i in head_sources(self.network)]
+        sum(target.square().sum() / 2 for target in targets).backward()  # type: ignore[union-attr]
+        for index, place in self.layout.places.items():
+            gradient = values[index].grad
+            if gradient is not None:
+                change = values[index].detach() * gradient
+                change = change.reshape(len(x), self.network.shapes[index].c, -1).sum(2)
+                self.effect[place.columns] += change.abs().double().sum(0).cpu().numpy()
+
+    def statistics(self) -> dict[int, LayerStatistics]:
+        """Statistics of every layer."""
+        self._count()
+        found: dict[int, LayerStatistics] = {}
+        for layer in self.network.layers:
+            place = self.layout.places.get(layer.index)
+            if place:
+                found[layer.index] = self._measured(place.columns)
+            else:
+                found[layer.index] = handed_on(layer, found)
+        return found
+
+    def _measured(self, columns: slice) -> LayerStatistics:
+        moments = self.moments
+        return LayerStatistics(
+            int(moments.positions[columns.start]) * moments.pictures,
+            moments.mean[columns],
+            moments.deviations[columns],
+            self.counts[columns],
+            self.effect[columns] if self.taylor else None,
+        )
+
+
+def head_sources(network: Network) -> list[int]:
+    """The layers whose values are what the network predicts from."""
+    heads = network.heads
+    return [layer.sources[0] for layer in heads] if heads else list(network.outputs)
+
+
+def handed_on(layer: Layer, found: dict[int, LayerStatistics]) -> LayerStatistics:
+    """Statistics of a layer that hands its sources' channels on."""
+    columns = layer.spec.ties(layer.in_shapes)[:, 0]
+    sources = [found[source] for source in layer.sources]
+    grown = layer.out_shape.h * layer.out_shape.w // (layer.in_shapes[0].h * layer.in_shapes[0].w)
+
+    def joined(name: str) -> "np.ndarray[Any, Any]":
+        taken: np.ndarray[Any, Any] = np.concatenate([getattr(s, name) for s in sources])[columns]
+        return taken
+
+    return LayerStatistics(
+        sources[0].count * grown,
+        joined("mean"),
+        joined("deviations") * grown,
+        joined("histogram"),
+        joined("effect") if sources[0].effect is not None else None,
+    )

@@ -16,6 +16,8 @@ from darkconv.layers.activation import activation_option
 from darkconv.layers.conv import Convolutional, new_channels
 from darkconv.layers.dense import Connected
 
+GROUPED = "its convolutions on input and state are in groups"
+
 
 class SubLayer(NamedTuple):
     """A layer inside a recurrent layer: its name in array keys, its spec and input shape."""
@@ -39,6 +41,15 @@ class Recurrent(LayerSpec):
     def locks_outputs(self) -> str:
         """The state of most kinds has the output's channels."""
         return "" if self.output_maker else "its state has the same channels"
+
+    def locks_inputs(self, inputs: Shapes) -> str:
+        """What the sub-layers that read the input say."""
+        reasons = (
+            spec.locks_inputs((shape,))
+            for name, spec, shape in self.sublayers(inputs)
+            if name in self.input_readers
+        )
+        return next(filter(None, reasons), "")
 
     def sublayers(self, inputs: Shapes) -> tuple[SubLayer, ...]:
         """The inner layers in file order."""
@@ -229,6 +240,14 @@ class ConvolutionalRecurrent(Recurrent):
     groups: int = option(1, minimum=1, only=ALEXEYAB)
     xnor: bool = option(False, only=ALEXEYAB)
 
+    def locks_outputs(self) -> str:
+        """All convolutions share one number of groups."""
+        return GROUPED if self.groups > 1 else super().locks_outputs()
+
+    def locks_inputs(self, inputs: Shapes) -> str:
+        """All convolutions share one number of groups."""
+        return GROUPED if self.groups > 1 else super().locks_inputs(inputs)
+
     @property
     def out_channels(self) -> int:
         """`output`."""
@@ -345,7 +364,9 @@ class ConvLstm(ConvolutionalRecurrent):
 
     def locks_inputs(self, inputs: Shapes) -> str:
         """The bottleneck lays the input beside the state."""
-        return "its bottleneck has as many channels as its state" if self.bottleneck else ""
+        if self.bottleneck:
+            return "its bottleneck has as many channels as its state"
+        return super().locks_inputs(inputs)
 
     activation: str = activation_option("linear")
     peephole: bool = option(False)

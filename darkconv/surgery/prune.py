@@ -101,8 +101,9 @@ def _shifts(
                 continue
             key = f"{layer.index}.{slot.name}"
             shift = _response(layer, slot, model.arrays[key], lost)
-            prefix = key.removesuffix("weights")
-            changed.append(_shifted(small, layer, prefix, shift, channels[layer.index]))
+            if slot.out_axis is not None:
+                shift = shift[channels[layer.index]]
+            changed.append(_shifted(small, key.removesuffix("weights"), shift))
     return changed
 
 
@@ -124,8 +125,8 @@ def _response(layer: Layer, slot: Slot, weights: Array, lost: Doubles) -> Double
     Borders, where padding cuts the window, are not looked at.
     """
     assert slot.in_axis is not None
-    assert slot.out_axis is not None
-    matrix = np.moveaxis(weights, (slot.out_axis, slot.in_axis), (0, 1)).astype(np.float64)
+    out_axis = slot.out_axis or 0  # sub-layers whose rows all stay name none
+    matrix = np.moveaxis(weights, (out_axis, slot.in_axis), (0, 1)).astype(np.float64)
     if isinstance(layer.spec, Local):
         taps = matrix.sum(axis=(3, 4))  # (outputs, inputs, positions)
         per_position: Doubles = np.einsum("oip,i->op", taps, lost)
@@ -138,14 +139,9 @@ def _response(layer: Layer, slot: Slot, weights: Array, lost: Doubles) -> Double
     return response
 
 
-def _shifted(
-    small: Model, layer: Layer, prefix: str, shift: Doubles, outputs: Channels
-) -> tuple[str, Array]:
+def _shifted(small: Model, prefix: str, shift: Doubles) -> tuple[str, Array]:
     """The array of the small model that takes the shift up: a bias, or a mean to subtract."""
     mean = f"{prefix}rolling_mean"
     key = mean if mean in small.arrays else f"{prefix}biases"
-    own = small.arrays[key]
-    # sub-layers that are not the layer's output keep all their rows
-    kept = shift if len(shift) == len(own) else shift[outputs]
-    signed = -kept if key == mean else kept
-    return key, frozen(own + signed.ravel().astype(np.float32))
+    signed = -shift if key == mean else shift
+    return key, frozen(small.arrays[key] + signed.ravel().astype(np.float32))

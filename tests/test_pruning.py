@@ -1,0 +1,120 @@
+"""Pruning: for any network and any plan, the masked original's numbers."""
+
+import logging
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+import darkconv as dc
+from darkconv.layers.conv import Convolutional, Deconvolutional, Local
+from darkconv.layers.recurrent import ConvolutionalRecurrent
+from darkconv.surgery.channels import find_classes
+from darkconv.surgery.fingerprint import fingerprint
+from drafts import (
+    BOTH,
+    KINDS,
+    ON_ANYTHING,
+    ON_MAPS,
+    Draft,
+    checked,
+    drawn_inputs,
+    drawn_model,
+    maps,
+)
+from masking import assert_pruned_equals_masked
+
+pytest.importorskip("torch")
+
+
+@pytest.fixture(autouse=True)
+def _quiet(caplog):
+    caplog.set_level(logging.CRITICAL, "darkconv")
+
+
+def random_keep(model, stream, share=0.5):
+    """What stays if each class that can go goes by chance, one of each layer at least staying."""
+    classes = find_classes(model.network)
+    removed = classes.free & (stream.random(classes.count) > share)
+    for layer in classes.makers:
+        own = classes.of(layer.index)
+        if removed[own].all():
+            removed[own[0]] = False
+    return classes.kept(removed)
+
+
+def drawn_network(data, kind=None, dialect=None):
+    """A draft of up to five layers, with convolutions between that make channels to prune."""
+    draft = Draft(data.draw, dialect or data.draw(st.sampled_from(BOTH)), data.draw(maps()))
+    filters = data.draw(st.integers(2, 6))
+    draft.add("convolutional", filters=filters, size=1, activation="leaky", batch_normalize=1)
+    count = 1 if kind else data.draw(st.integers(1, 4))
+    for _ in range(count):
+        assume(draft.size < 3000)
+        kinds = ON_ANYTHING if len(draft.shape) == 1 else {**ON_MAPS, **ON_ANYTHING}
+        legal = [kind for kind, dialects in kinds.items() if draft.dialect in dialects]
+        (kind or data.draw(st.sampled_from(legal)))(draft)
+    if len(draft.shape) == 3:
+        draft.add("convolutional", filters=3, size=1, activation="mish")
+        draft.add("convolutional", filters=2, size=1, activation="linear")
+    else:
+        draft.add("connected", output=3, activation="leaky")
+        draft.add("connected", output=2, activation="linear")
+    return draft
+
+
+@pytest.mark.parametrize(
+    ("kind", "dialect"),
+    [pair for pair in KINDS if pair[0] in ON_MAPS or pair[0] in ON_ANYTHING],
+    ids=lambda x: getattr(x, "__name__", x),
+)
+@given(data=st.data())
+@checked(examples=8)
+def test_pruned_layers_give_what_the_masked_original_gives(kind, dialect, data):
+    check(data, drawn_network(data, kind, dialect))
+
+
+@given(data=st.data())
+@checked(examples=100)
+def test_pruned_networks_give_what_the_masked_original_gives(data):
+    check(data, drawn_network(data))
+
+
+def check(data, draft):
+    model = drawn_model(data.draw, draft)
+    stream = np.random.default_rng(data.draw(st.integers(0, 2**16)))
+    keep = random_keep(model, stream)
+    assume(keep)
+    (x,) = drawn_inputs(data.draw, draft.input_shape, 1)
+    plan = dc.PrunePlan(fingerprint(model), keep)
+    pruned = dc.prune(model, plan, compensate=False)
+    assert_pruned_equals_masked(model, pruned, keep, x[None])
+    if all(sees_single_positions(layer) for layer in model.network.layers):
+        means = random_means(model.network, keep, stream)
+        pruned = dc.prune(model, dc.PrunePlan(plan.model, keep, means))
+        assert_pruned_equals_masked(model, pruned, keep, x[None], means)
+
+
+def sees_single_positions(layer):
+    """Whether what a constant input gives is the same everywhere, borders included."""
+    spec = layer.spec
+    if layer.shared is not None or isinstance(spec, ConvolutionalRecurrent):
+        return False
+    if not isinstance(spec, (Convolutional, Deconvolutional, Local)):
+        return True
+    if isinstance(spec, Local):
+        return spec.size == 1 and not spec.pad
+    is_dense = not isinstance(spec, Deconvolutional) or spec.stride == 1
+    return is_dense and spec.size == 1 and not spec.border
+
+
+def random_means(network, keep, stream):
+    """A mean for every removed channel."""
+    return {
+        index: {
+            int(channel): float(stream.normal())
+            for channel in np.setdiff1d(np.arange(network.shapes[index].c), kept)
+        }
+        for index, kept in keep.items()
+    }

@@ -24,6 +24,7 @@ from drafts import (
     maps,
 )
 from masking import assert_pruned_equals_masked
+from plans import random_keep, random_means
 
 pytest.importorskip("torch")
 
@@ -31,17 +32,6 @@ pytest.importorskip("torch")
 @pytest.fixture(autouse=True)
 def _quiet(caplog):
     caplog.set_level(logging.CRITICAL, "darkconv")
-
-
-def random_keep(model, stream, share=0.5):
-    """What stays if each class that can go goes by chance, one of each layer at least staying."""
-    classes = find_classes(model.network)
-    removed = classes.free & (stream.random(classes.count) > share)
-    for layer in classes.makers:
-        own = classes.of(layer.index)
-        if removed[own].all():
-            removed[own[0]] = False
-    return classes.kept(removed)
 
 
 def drawn_network(data, kind=None, dialect=None):
@@ -84,7 +74,7 @@ def test_pruned_networks_give_what_the_masked_original_gives(data):
 def check(data, draft):
     model = drawn_model(data.draw, draft)
     stream = np.random.default_rng(data.draw(st.integers(0, 2**16)))
-    keep = random_keep(model, stream)
+    keep = random_keep(find_classes(model.network), stream)
     assume(keep)
     (x,) = drawn_inputs(data.draw, draft.input_shape, 1)
     plan = dc.PrunePlan(fingerprint(model), keep)
@@ -107,14 +97,3 @@ def sees_single_positions(layer):
         return spec.size == 1 and not spec.pad
     is_dense = not isinstance(spec, Deconvolutional) or spec.stride == 1
     return is_dense and spec.size == 1 and not spec.border
-
-
-def random_means(network, keep, stream):
-    """A mean for every removed channel."""
-    return {
-        index: {
-            int(channel): float(stream.normal())
-            for channel in np.setdiff1d(np.arange(network.shapes[index].c), kept)
-        }
-        for index, kept in keep.items()
-    }

@@ -8,6 +8,10 @@ import pytest
 
 import darkconv as dc
 from darkconv.errors import UnsupportedError
+from darkconv.surgery.channels import find_classes
+from darkconv.surgery.fingerprint import fingerprint
+from masking import assert_pruned_equals_masked
+from plans import random_keep
 from reference.collection import (
     BACKENDS,
     LAYER_TOLERANCE,
@@ -15,6 +19,9 @@ from reference.collection import (
     relative_error,
     stored_arrays,
 )
+
+SMALL_NETWORK = 30e6
+"""Parameters up to which three random plans are tried, above one."""
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +111,41 @@ def test_cfg_is_written_byte_for_byte(net_case, tmp_path):
     dc.save(model, tmp_path / "net.cfg")
     written = (tmp_path / "net.cfg").read_bytes()
     assert written == (net_case.folder / "net.cfg").read_bytes()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_pruned_equals_masked(net_case, generator, tmp_path, pytestconfig, seed):
+    model = net_case.model
+    is_big = net_case.layout["parameters"] > SMALL_NETWORK
+    if is_big and seed and not pytestconfig.getoption("--full"):
+        pytest.skip("one plan for big networks: --full tries three")
+    keep = random_keep(find_classes(model.network), np.random.default_rng(seed), share=0.6)
+    if not keep:
+        pytest.skip("every channel is locked")
+    pruned = dc.prune(model, dc.PrunePlan(fingerprint(model), keep), compensate=False)
+    x = generator.input_for(net_case.layout)[None]
+    assert_pruned_equals_masked(model, pruned, keep, x, close=assert_small_error)
+    assert_written_files_reload(pruned, tmp_path)
+
+
+def assert_small_error(found, expected, what):
+    assert found.shape == expected.shape, what
+    error = relative_error(found, expected)
+    assert error <= LAYER_TOLERANCE, f"{what}: {error:.2e}"
+
+
+def assert_written_files_reload(model, folder):
+    """What is written is read back as it was, and written again to the same bytes."""
+    first, second = (
+        (folder / "a.cfg", folder / "a.weights"),
+        (folder / "b.cfg", folder / "b.weights"),
+    )
+    dc.save(model, *first)
+    loaded = dc.load(*first, dialect=model.network.dialect.name)
+    for key, array in model.arrays.items():
+        assert np.array_equal(loaded.arrays[key], array), key
+    dc.save(loaded, *second)
+    for one, other in zip(first, second, strict=True):
+        assert checksum(one) == checksum(other)
+        one.unlink()
+        other.unlink()

@@ -55,7 +55,8 @@ SPECIAL = {
     ),
     "shortcut with weights": (
         CONV.format(3) + CONV.format(3)
-        + "[shortcut]\nfrom=0\nweights_type=per_channel\nweights_normalization=softmax\nactivation=linear\n" + HEAD,
+        + "[shortcut]\nfrom=0\nactivation=linear\n"
+        "weights_type=per_channel\nweights_normalization=softmax\n" + HEAD,
         "alexeyab",
         {0: [(0,), (1,), (2,)], 1: [(0,), (1,), (2,)]},
     ),

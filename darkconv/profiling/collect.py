@@ -5,7 +5,9 @@ merged in double precision. Where a channel's mean is large beside its deviation
 lose the variance: the batch is run again with the mean taken off that channel first.
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,34 +71,38 @@ def profile(
     Raises:
         DarkconvError: no picture could be read.
     """
-    rank, world = _process()
     module = to_torch(model).to(device)
     collector = Collector(module, seed=seed, taylor=taylor)
-    mine = range(rank, len(images), world)
-    done = 0
-    for part in load_batches(model.network, images, size=batch, numbers=mine, resize=resize):
-        collector.add(torch.from_numpy(part.x).to(device), part.numbers)
-        done += len(part.numbers)
-        if progress:
-            progress(done)
-    notes = {"darkconv": __version__, "given": len(images), "seed": seed}
-    own = Profile(fingerprint(model), done, collector.statistics(), notes)
-    whole = _gathered(own, world)
+    with _processes() as (rank, world):
+        mine = range(rank, len(images), world)
+        done = 0
+        for part in load_batches(model.network, images, size=batch, numbers=mine, resize=resize):
+            collector.add(torch.from_numpy(part.x).to(device), part.numbers)
+            done += len(part.numbers)
+            if progress:
+                progress(done)
+        notes = {"darkconv": __version__, "given": len(images), "seed": seed}
+        own = Profile(fingerprint(model), done, collector.statistics(), notes)
+        whole = _gathered(own, world)
     if not whole.pictures:
         raise DarkconvError("no picture could be read")
     return whole
 
 
-def _process() -> tuple[int, int]:
-    """(rank, number of processes) under torchrun; starts its process group if needed."""
-    import os
-
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world == 1:
-        return 0, 1
-    if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("gloo")
-    return torch.distributed.get_rank(), world
+@contextlib.contextmanager
+def _processes() -> Iterator[tuple[int, int]]:
+    """(rank, number of processes): of the process group there is, or of torchrun's."""
+    distributed = torch.distributed
+    if distributed.is_available() and distributed.is_initialized():
+        yield distributed.get_rank(), distributed.get_world_size()
+    elif int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        distributed.init_process_group("gloo")
+        try:
+            yield distributed.get_rank(), distributed.get_world_size()
+        finally:
+            distributed.destroy_process_group()
+    else:
+        yield 0, 1
 
 
 def _gathered(own: Profile, world: int) -> Profile:

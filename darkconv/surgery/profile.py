@@ -138,7 +138,9 @@ class Profile:
         if other.model != self.model:
             raise PlanError("profiles of different models cannot be merged")
         layers = {index: self.layers[index].merge(other.layers[index]) for index in self.layers}
-        return replace(self, pictures=self.pictures + other.pictures, layers=layers)
+        notes = self.notes if self.notes == other.notes else {"parts": [self.notes, other.notes]}
+        pictures = self.pictures + other.pictures
+        return replace(self, pictures=pictures, layers=layers, notes=notes)
 
     def save(self, path: PathLike) -> None:
         """Write an `.npz` file."""
@@ -160,7 +162,7 @@ class Profile:
             PlanError: it is not one, or is damaged.
         """
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
                 head = json.loads(str(arrays["profile"]))
                 if head["format"] != FORMAT:
                     raise ValueError(f"format {head['format']}, expected {FORMAT}")

@@ -87,3 +87,10 @@ def relative_error(found: np.ndarray, expected: np.ndarray, norm: float | None =
     if size == 0:
         return 0.0 if difference == 0 else np.inf
     return float(difference / size)
+
+
+def assert_small_error(found: np.ndarray, expected: np.ndarray, what: str) -> None:
+    """The tolerance of whole networks."""
+    assert found.shape == expected.shape, what
+    error = relative_error(found, expected)
+    assert error <= LAYER_TOLERANCE, f"{what}: {error:.2e}"

@@ -16,6 +16,7 @@ from reference.collection import (
     BACKENDS,
     LAYER_TOLERANCE,
     Case,
+    assert_small_error,
     relative_error,
     stored_arrays,
 )
@@ -126,12 +127,6 @@ def test_pruned_equals_masked(net_case, generator, tmp_path, pytestconfig, seed)
     x = generator.input_for(net_case.layout)[None]
     assert_pruned_equals_masked(model, pruned, keep, x, close=assert_small_error)
     assert_written_files_reload(pruned, tmp_path)
-
-
-def assert_small_error(found, expected, what):
-    assert found.shape == expected.shape, what
-    error = relative_error(found, expected)
-    assert error <= LAYER_TOLERANCE, f"{what}: {error:.2e}"
 
 
 def assert_written_files_reload(model, folder):

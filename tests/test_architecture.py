@@ -22,6 +22,7 @@ ALLOWED = {
     "surgery": {"errors", "core", "layers", "darknet", "files", "surgery"},
     "backends": {"errors", "core", "layers", "darknet", "files", "backends"},
     "dataset": {"errors", "files", "darknet", "detection", "dataset"},
+    "evaluation": {"errors", "detection", "dataset", "evaluation"},
     "profiling": {
         "errors",
         "files",

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from darkconv.detection import Detection
-from darkconv.evaluation.average_precision import area_under_curve, average_precision, iou
+from darkconv.evaluation.average_precision import all_points, average_precision
+from darkconv.evaluation.matching import Judged, Rule, iou
 
 
 def seen(score, box, class_id=0):
@@ -75,7 +76,7 @@ def test_classes_beyond_the_last_are_left_out():
 @pytest.mark.parametrize(("threshold", "expected"), [(0.5, 1.0), (0.50001, 0.0)])
 def test_the_threshold_itself_is_enough(threshold, expected):
     half = (0, 0, 10, 5)
-    result = ap([[seen(0.9, half)]], [truths([0, *A])], iou_threshold=threshold)
+    result = ap([[seen(0.9, half)]], [truths([0, *A])], rule=Rule("", overlap=threshold))
     assert result.mean == expected
 
 
@@ -108,5 +109,5 @@ def test_boxes_have_no_extra_pixel():
 
 
 def test_area_under_a_curve_that_stops_early():
-    right = np.array([True, False, True])
-    assert area_under_curve(right, 5) == pytest.approx((1 + 2 / 3) / 5)
+    judged = Judged(np.zeros(3), np.array([True, False, True]), np.zeros(3), 5)
+    assert all_points(judged) == pytest.approx((1 + 2 / 3) / 5)

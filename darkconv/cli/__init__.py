@@ -16,12 +16,15 @@ COMMANDS = {
     "convert": "Write a model as ONNX, PyTorch or Darknet files.",
     "verify": "Compare the layers of a model between frameworks.",
     "detect": "Find objects in pictures and draw boxes.",
+    "eval": "Measure how well a model finds what is labelled.",
     "reclass": "Make a model for some of its classes.",
+    "profile": "Measure what channels do on pictures.",
+    "prune": "Remove channels that matter least.",
     "graft": "Put one network's layers into another.",
     "weights": "Fold, average, cut and compare weights files.",
     "demo": "Show the main job on the bundled model.",
 }
-"""Name and short help of every command; the module and function have the command's name."""
+"""Name and short help of every command; the module has the command's name."""
 
 
 class LazyGroup(click.Group):
@@ -36,8 +39,8 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"darkconv.cli.{cmd_name}")
-        command: click.Command = getattr(module, cmd_name)
-        return command
+        commands = (value for value in vars(module).values() if isinstance(value, click.Command))
+        return next(command for command in commands if command.name == cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list in the help text, without importing anything."""

@@ -1,0 +1,120 @@
+"""All figures of an evaluation, per class and in the mean."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from darkconv.dataset import Dataset, Sample
+from darkconv.detection import Detection
+from darkconv.evaluation.average_precision import all_points, averaged, sampled
+from darkconv.evaluation.coco import coco_metrics
+from darkconv.evaluation.matching import CONTINUOUS, DARKNET, VOC, Floats, Rule, judge
+
+RULES = {"voc": VOC, "darknet": DARKNET, "continuous": CONTINUOUS}
+
+
+@dataclass(frozen=True)
+class ClassResult:
+    """One class. Shares are 0..1.
+
+    Attributes:
+        name: of the class.
+        boxes: true boxes that are not difficult.
+        ap: all-point average precision.
+        ap11: by 11 points.
+        coco50: COCO's at IoU 0.50.
+        coco: COCO's over IoU 0.50:0.95.
+        precision: share of detections above a score that are right; 0 without any.
+        recall: share of the true boxes that they find.
+        overlap: mean IoU of the right ones; 0 without any.
+    """
+
+    name: str
+    boxes: int
+    ap: float
+    ap11: float
+    coco50: float
+    coco: float
+    precision: float
+    recall: float
+    overlap: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Result of `evaluation`: classes, and means over those that have true boxes."""
+
+    classes: tuple[ClassResult, ...]
+    ap: float
+    ap11: float
+    coco50: float
+    coco: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def rule_of(name: str, overlap: float) -> Rule:
+    """One of `RULES` with another overlap."""
+    return replace(RULES[name], overlap=overlap)
+
+
+def evaluation(
+    found: Sequence[Sequence[Detection]],
+    dataset: Dataset,
+    classes: Sequence[str],
+    rule: Rule,
+    at: float,
+) -> Evaluation:
+    """Compare detections with labels.
+
+    Args:
+        found: the detections in each picture; they are told apart by name.
+        dataset: the pictures with their labels.
+        classes: names of the classes that count.
+        rule: how boxes are compared.
+        at: score for precision and recall.
+    """
+    order = {name: number for number, name in enumerate(classes)}
+    own = [
+        [replace(d, class_id=order[d.name]) for d in detections if d.name in order]
+        for detections in found
+    ]
+    truths = [truths_of(sample, order) for sample in dataset.samples]
+    judged = [judge(own, truths, number, rule) for number in range(len(classes))]
+    whole, points = averaged(judged, all_points), averaged(judged, sampled(11))
+    coco = coco_metrics(own, truths, num_classes=len(classes))
+    results = []
+    for number, (name, one) in enumerate(zip(classes, judged, strict=True)):
+        sure = one.above(at)
+        hits = int(sure.right.sum())
+        results.append(
+            ClassResult(
+                name,
+                one.truths,
+                float(whole.per_class[number]),
+                float(points.per_class[number]),
+                float(coco.ap50[number]),
+                float(coco.ap[number]),
+                hits / max(len(sure.right), 1),
+                hits / max(one.truths, 1),
+                float(sure.overlaps[sure.right].mean()) if hits else 0.0,
+            )
+        )
+    means = (float(np.nanmean(values)) for values in (coco.ap50, coco.ap))
+    return Evaluation(tuple(results), whole.mean, points.mean, *means)
+
+
+def truths_of(sample: Sample, order: dict[str, int]) -> Floats:
+    """(k, 6): class, x0, y0, x1, y1 in pixels, difficult; of the classes that count."""
+    rows = [
+        (order[name], *box, difficult)
+        for name, box, difficult in zip(
+            sample.names, sample.boxes.tolist(), sample.difficult.tolist(), strict=True
+        )
+        if name in order
+    ]
+    return np.array(rows, np.float64).reshape(-1, 6)

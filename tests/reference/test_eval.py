@@ -1,0 +1,165 @@
+"""Evaluation by the rules of other tools, from stored detections: their numbers, every digit."""
+
+import json
+
+import numpy as np
+import pytest
+
+from darkconv.dataset import open_dataset
+from darkconv.detection import Detection
+from darkconv.evaluation.average_precision import all_points, averaged, sampled
+from darkconv.evaluation.coco import coco_metrics
+from darkconv.evaluation.matching import DARKNET, VOC, judge
+
+SEVEN = ("bottle", "chair", "diningtable", "person", "pottedplant", "sofa", "tvmonitor")
+
+
+@pytest.fixture(scope="module")
+def eval_dir(golden_dir):
+    folder = golden_dir / "eval"
+    if not folder.is_dir():
+        pytest.skip(f"no stored evaluations at {folder}")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def dataset(data_dir):
+    folder = data_dir / "indoor85"
+    if not folder.is_dir():
+        pytest.skip(f"no data set at {folder}")
+    return open_dataset(folder)
+
+
+def stored(eval_dir, name):
+    return json.loads((eval_dir / name).read_text())
+
+
+def names_of_results(golden_dir):
+    return sorted(path.name for path in (golden_dir / "eval").glob("*.nms-*.ap.json"))
+
+
+def truths_of(dataset, classes, *, small=0.0):
+    """True boxes of each picture; those below a share of the picture are difficult."""
+    found = []
+    for sample in dataset.samples:
+        width, height = sample.size
+        rows = [
+            (
+                classes.index(name),
+                *box,
+                (box[2] - box[0]) * (box[3] - box[1]) < small * width * height,
+            )
+            for name, box in zip(sample.names, sample.boxes.tolist(), strict=True)
+            if name in classes
+        ]
+        found.append(np.array(rows, np.float64).reshape(-1, 6))
+    return found
+
+
+def detections_of(eval_dir, name, dataset, classes):
+    lines = map(json.loads, (eval_dir / name).read_text().splitlines())
+    by_image = {line["image"]: line["detections"] for line in lines}
+    return [
+        [
+            Detection(classes.index(label), label, score, tuple(box))
+            for label, score, *box in by_image.get(sample.image.name, [])
+            if label in classes
+        ]
+        for sample in dataset.samples
+    ]
+
+
+def published_detections(data_dir, dataset, classes):
+    found = []
+    for sample in dataset.samples:
+        path = data_dir / "indoor85" / "detection-results" / f"{sample.image.stem}.txt"
+        lines = [line.split() for line in path.read_text().splitlines()]
+        found.append(
+            [
+                Detection(classes.index(name), name, float(score), tuple(map(float, box)))
+                for name, score, *box in lines
+                if name in classes
+            ]
+        )
+    return found
+
+
+def assert_aps(found, expected, classes, digits=1e-9):
+    values = dict(zip(classes, found.per_class.tolist(), strict=True))
+    assert {name: values[name] for name in expected["AP"]} == pytest.approx(
+        expected["AP"], abs=digits
+    )
+    assert found.mean == pytest.approx(expected["mAP"], abs=digits)
+
+
+def assert_coco(metrics, expected, classes):
+    assert metrics.stats == pytest.approx(expected["stats"], abs=1e-12)
+    for key, values in (("AP", metrics.ap), ("AP50", metrics.ap50), ("AP75", metrics.ap75)):
+        for name, value in zip(classes, values.tolist(), strict=True):
+            known = expected[key][name]
+            assert np.isnan(value) if known is None else value == pytest.approx(known, abs=1e-12)
+
+
+def results(pytestconfig):
+    return names_of_results(pytestconfig.getoption("--golden"))
+
+
+def pytest_generate_tests(metafunc):
+    if "result" in metafunc.fixturenames:
+        names = results(metafunc.config)
+        metafunc.parametrize("result", names or [pytest.param("", marks=pytest.mark.skip("none"))])
+
+
+def test_every_table_of_the_stored_detections(eval_dir, dataset, result):
+    expected = stored(eval_dir, result)
+    found = detections_of(eval_dir, expected["detections"], dataset, SEVEN)
+    truths = truths_of(dataset, SEVEN)
+    judged = [judge(found, truths, class_id, VOC) for class_id in range(len(SEVEN))]
+    for name, (count, right, wrong) in expected["cartucho"]["detections_tp_fp"].items():
+        one = judged[SEVEN.index(name)]
+        assert (len(one.right), one.right.sum(), (~one.right).sum()) == (count, right, wrong)
+    assert_aps(averaged(judged, all_points), expected["cartucho"], SEVEN)
+    assert_aps(averaged(judged, all_points), expected["padilla"]["every_point"], SEVEN, 1e-13)
+    assert_aps(averaged(judged, sampled(11)), expected["padilla"]["eleven_point"], SEVEN, 1e-13)
+    assert_coco(coco_metrics(found, truths, num_classes=7), expected["coco"], SEVEN)
+
+
+def test_difficult_boxes(eval_dir, dataset):
+    expected = stored(eval_dir, "difficult-variant.ap.json")
+    found = detections_of(eval_dir, expected["detections"], dataset, SEVEN)
+    truths = truths_of(dataset, SEVEN, small=0.02)
+    assert sum(int(rows[:, 5].sum()) for rows in truths) == expected["n_difficult"]
+    judged = [judge(found, truths, class_id, VOC) for class_id in range(len(SEVEN))]
+    assert_aps(averaged(judged, all_points), expected["cartucho"], SEVEN)
+    assert_coco(coco_metrics(found, truths, num_classes=7), expected["coco_iscrowd"], SEVEN)
+
+
+def test_published_detections(eval_dir, data_dir, dataset):
+    expected = stored(eval_dir, "bundled-detections.ap.json")
+    classes = dataset.names
+    found = published_detections(data_dir, dataset, classes)
+    truths = truths_of(dataset, classes)
+    judged = [judge(found, truths, class_id, VOC) for class_id in range(len(classes))]
+    assert_aps(averaged(judged, all_points), expected["cartucho"], classes)
+    assert_aps(averaged(judged, all_points), expected["padilla"]["every_point"], classes, 1e-13)
+    assert_aps(averaged(judged, sampled(11)), expected["padilla"]["eleven_point"], classes, 1e-13)
+
+
+@pytest.mark.parametrize(
+    ("kind", "area", "points"),
+    [
+        ("area_under_curve", all_points, 1.0),
+        ("101_points", sampled(101), 1.0),
+        ("11_points", sampled(11), 1.1),  # one rank at one of few samples moves it
+    ],
+)
+def test_the_c_programs_own_map(eval_dir, dataset, kind, area, points):
+    """Its suppression runs in relative coordinates, so its detections are not quite the stored."""
+    tables = stored(eval_dir, "darknet-map.json")
+    assert len(tables) == 2
+    for model, table in tables.items():
+        found = detections_of(eval_dir, f"{model}.resize.nms-greedy.jsonl", dataset, SEVEN)
+        judged = [judge(found, truths_of(dataset, SEVEN), c, DARKNET) for c in range(len(SEVEN))]
+        expected = {k: v["AP_percent_2_digits"] for k, v in table[kind]["classes"].items()}
+        values = (100 * averaged(judged, area).per_class).tolist()
+        assert dict(zip(SEVEN, values, strict=True)) == pytest.approx(expected, abs=points)

@@ -170,16 +170,25 @@ class MessageHandler(logging.Handler):
         click.echo(f"{word}{record.getMessage()}", err=True)
 
 
-def show_messages() -> None:
-    """Send darkconv's log to stderr."""
+def show_messages(ctx: click.Context) -> None:
+    """Send darkconv's log to stderr until the command ends."""
     logger = logging.getLogger("darkconv")
+    before = logger.handlers, logger.propagate, logger.level
+
+    def restore() -> None:
+        logger.handlers, logger.propagate = before[:2]
+        logger.setLevel(before[2])
+
     logger.handlers = [MessageHandler()]
     logger.propagate = False
+    ctx.call_on_close(restore)
 
 
 def _set_level(level: int) -> Callable[[click.Context, click.Parameter, bool], None]:
     def callback(ctx: click.Context, _: click.Parameter, value: bool) -> None:
-        show_messages()
+        if not ctx.meta.get("darkconv.shows_messages"):
+            show_messages(ctx)
+            ctx.meta["darkconv.shows_messages"] = True
         if value:
             logging.getLogger("darkconv").setLevel(level)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from darkconv.detection import Detection
-from darkconv.errors import DarkconvError
+from darkconv.errors import MissingDependencyError
 from darkconv.evaluation.matching import Floats, Truths
 
 STATS = (
@@ -41,14 +41,13 @@ def coco_metrics(
     """COCO's twelve numbers, and its AP of each class; difficult boxes count as crowds.
 
     Raises:
-        DarkconvError: faster-coco-eval is not installed.
+        MissingDependencyError: faster-coco-eval is not installed.
     """
     try:
         from faster_coco_eval import COCO, COCOeval_faster
     except ImportError as error:
-        raise DarkconvError(
-            "COCO's metrics need faster-coco-eval", hint="pip install 'darkconv[train]'"
-        ) from error
+        task = "COCO's average precision"
+        raise MissingDependencyError("faster-coco-eval", extra="train", task=task) from error
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(_as_dataset(truths, num_classes))
         results = truth.loadRes(_as_results(found, num_classes)) if any(found) else COCO()

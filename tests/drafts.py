@@ -631,6 +631,26 @@ def drawn_model(draw, draft):
     return dc.replace_arrays(model, changed)
 
 
+def drawn_network(draw, kind=None, dialect=None):
+    """A draft of up to five layers, with convolutions between that make channels to prune."""
+    draft = Draft(draw, dialect or draw(st.sampled_from(BOTH)), draw(maps()))
+    filters = draw(st.integers(2, 6))
+    draft.add("convolutional", filters=filters, size=1, activation="leaky", batch_normalize=1)
+    count = 1 if kind else draw(st.integers(1, 4))
+    for _ in range(count):
+        assume(draft.size < 3000)
+        kinds = ON_ANYTHING if len(draft.shape) == 1 else {**ON_MAPS, **ON_ANYTHING}
+        legal = [kind for kind, dialects in kinds.items() if draft.dialect in dialects]
+        (kind or draw(st.sampled_from(legal)))(draft)
+    if len(draft.shape) == 3:
+        draft.add("convolutional", filters=3, size=1, activation="mish")
+        draft.add("convolutional", filters=2, size=1, activation="linear")
+    else:
+        draft.add("connected", output=3, activation="leaky")
+        draft.add("connected", output=2, activation="linear")
+    return draft
+
+
 def drawn_inputs(draw, shape, count):
     """Inputs for successive calls."""
     stream = np.random.default_rng(draw(st.integers(0, 2**16)))

@@ -13,15 +13,13 @@ from darkconv.layers.recurrent import ConvolutionalRecurrent
 from darkconv.surgery.channels import find_classes
 from darkconv.surgery.fingerprint import fingerprint
 from drafts import (
-    BOTH,
     KINDS,
     ON_ANYTHING,
     ON_MAPS,
-    Draft,
     checked,
     drawn_inputs,
     drawn_model,
-    maps,
+    drawn_network,
 )
 from masking import assert_pruned_equals_masked
 from plans import random_keep, random_means
@@ -34,26 +32,6 @@ def _quiet(caplog):
     caplog.set_level(logging.CRITICAL, "darkconv")
 
 
-def drawn_network(data, kind=None, dialect=None):
-    """A draft of up to five layers, with convolutions between that make channels to prune."""
-    draft = Draft(data.draw, dialect or data.draw(st.sampled_from(BOTH)), data.draw(maps()))
-    filters = data.draw(st.integers(2, 6))
-    draft.add("convolutional", filters=filters, size=1, activation="leaky", batch_normalize=1)
-    count = 1 if kind else data.draw(st.integers(1, 4))
-    for _ in range(count):
-        assume(draft.size < 3000)
-        kinds = ON_ANYTHING if len(draft.shape) == 1 else {**ON_MAPS, **ON_ANYTHING}
-        legal = [kind for kind, dialects in kinds.items() if draft.dialect in dialects]
-        (kind or data.draw(st.sampled_from(legal)))(draft)
-    if len(draft.shape) == 3:
-        draft.add("convolutional", filters=3, size=1, activation="mish")
-        draft.add("convolutional", filters=2, size=1, activation="linear")
-    else:
-        draft.add("connected", output=3, activation="leaky")
-        draft.add("connected", output=2, activation="linear")
-    return draft
-
-
 @pytest.mark.parametrize(
     ("kind", "dialect"),
     [pair for pair in KINDS if pair[0] in ON_MAPS or pair[0] in ON_ANYTHING],
@@ -62,13 +40,13 @@ def drawn_network(data, kind=None, dialect=None):
 @given(data=st.data())
 @checked(examples=8)
 def test_pruned_layers_give_what_the_masked_original_gives(kind, dialect, data):
-    check(data, drawn_network(data, kind, dialect))
+    check(data, drawn_network(data.draw, kind, dialect))
 
 
 @given(data=st.data())
 @checked(examples=100)
 def test_pruned_networks_give_what_the_masked_original_gives(data):
-    check(data, drawn_network(data))
+    check(data, drawn_network(data.draw))
 
 
 def check(data, draft):

@@ -22,6 +22,7 @@ COMMANDS = {
     "prune": "Remove channels that matter least.",
     "graft": "Put one network's layers into another.",
     "weights": "Fold, average, cut and compare weights files.",
+    "anchors": "Find anchors for a data set.",
     "demo": "Show the main job on the bundled model.",
 }
 """Name and short help of every command; the module has the command's name."""

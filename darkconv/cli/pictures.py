@@ -139,7 +139,7 @@ def _only(dataset: Dataset, listed: str, model: Model, own: Sequence[str]) -> Da
     if unknown:
         raise PlanError(
             f"--only-classes: the model has no class {', '.join(unknown)}",
-            hint=f"its classes are {', '.join(model.names)}",
+            hint=f"its classes are {', '.join(model.names)}; the option without a list stands last",
         )
     left = only_classes(dataset, names, model.names)
     if not left.samples:

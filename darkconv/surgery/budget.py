@@ -1,84 +1,66 @@
-"""What a network with fewer channels would cost, without building it."""
+"""What a network with fewer channels costs, and how much it may cost."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from darkconv.core.network import Layer
-from darkconv.errors import PlanError
+from darkconv.core.model import Header
+from darkconv.darknet.weights import file_size
 from darkconv.surgery.channels import ChannelClasses
+from darkconv.surgery.removal import resized
 
 Mask = npt.NDArray[np.bool_]
 
+SHARES = ("params", "macs")
+KINDS = (*SHARES, "size")
+"""Parameters and multiply-accumulates as shares of the whole; bytes of the weights file."""
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True)
 class Budget:
-    """The most that is to be kept: one of these.
+    """The most that is to be kept.
 
     Attributes:
-        params: share of the parameters.
-        macs: share of the multiply-accumulates.
-        size: bytes of the weights file.
+        kind: one of `KINDS`.
+        limit: a share, or bytes.
     """
 
-    params: float | None = None
-    macs: float | None = None
-    size: int | None = None
+    kind: str
+    limit: float
 
 
 class Costs:
-    """Parameters and multiply-accumulates of a network without some classes.
+    """Costs of a network without some classes: the smaller network is built and asked."""
 
-    Each layer's cost is taken in proportion to its channels: arrays with an input axis shrink
-    with inputs and outputs, others with outputs.
-    """
-
-    def __init__(self, classes: ChannelClasses) -> None:
+    def __init__(self, classes: ChannelClasses, header: Header) -> None:
         self.classes = classes
-        self.layers = [layer for layer in classes.network.layers if layer.slots or layer.macs]
-        self.parameters = sum(layer.parameters for layer in self.layers)
-        self.macs = sum(layer.macs for layer in self.layers)
+        self.header = header
+        self.whole = self.of(np.zeros(classes.count, bool))
 
-    def of(self, removed: Mask) -> tuple[float, float]:
-        """(parameters, multiply-accumulates)."""
-        parameters, macs = 0.0, 0.0
-        for layer in self.layers:
-            outputs = self._share(layer.index, removed)
-            inputs = self._input_share(layer, removed)
-            for slot in layer.slots:
-                share = outputs if slot.out_axis is not None else 1.0
-                share *= inputs if slot.in_axis is not None else 1.0
-                parameters += slot.count * share
-            reads = any(slot.in_axis is not None for slot in layer.slots)
-            macs += layer.macs * outputs * (inputs if reads else 1.0)
-        return parameters, macs
-
-    def _share(self, index: int, removed: Mask) -> float:
-        return float(1 - removed[self.classes.of(index)].mean())
-
-    def _input_share(self, layer: Layer, removed: Mask) -> float:
-        if not layer.sources:
-            return 1.0
-        sources = [self.classes.of(source) for source in layer.sources]
-        return float(1 - removed[np.concatenate(sources)].mean())
+    def of(self, removed: Mask) -> dict[str, int]:
+        """Parameters, multiply-accumulates and bytes, by `KINDS`."""
+        network = self.classes.network
+        counts = {
+            layer.index: int((~removed[self.classes.of(layer.index)]).sum())
+            for layer in network.layers
+        }
+        smaller = resized(network, counts)
+        return {
+            "params": sum(layer.parameters for layer in smaller.layers),
+            "macs": sum(layer.macs for layer in smaller.layers),
+            "size": file_size(smaller, self.header),
+        }
 
     def exceeds(self, budget: Budget, removed: Mask) -> bool:
         """Whether what is left is more than the budget."""
-        parameters, macs = self.of(removed)
-        if budget.params is not None:
-            return parameters > budget.params * self.parameters
-        if budget.macs is not None:
-            return macs > budget.macs * self.macs
-        if budget.size is not None:
-            return 4 * parameters > budget.size
-        raise PlanError("a budget of nothing")
+        unit = self.whole[budget.kind] if budget.kind in SHARES else 1
+        return self.of(removed)[budget.kind] > budget.limit * unit
 
     def describe(self, budget: Budget, removed: Mask) -> str:
         """What is left, in the budget's unit."""
-        parameters, macs = self.of(removed)
-        if budget.params is not None:
-            return f"{parameters / self.parameters:.3f} of the parameters"
-        if budget.macs is not None:
-            return f"{macs / self.macs:.3f} of the MACs"
-        return f"{4 * parameters:,.0f} bytes"
+        left = self.of(removed)[budget.kind]
+        if budget.kind == "size":
+            return f"{left:,} bytes"
+        what = {"params": "parameters", "macs": "MACs"}[budget.kind]
+        return f"{left / max(self.whole[budget.kind], 1):.3f} of the {what}"

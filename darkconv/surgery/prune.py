@@ -1,5 +1,6 @@
-"""prune: a model without the channels that a plan gives up, and explanations of what is bound."""
+"""prune: a model without the channels that a plan gives up."""
 
+import logging
 from collections.abc import Mapping
 
 import numpy as np
@@ -8,13 +9,16 @@ import numpy.typing as npt
 from darkconv.core.model import Array, Model, frozen, replace_arrays
 from darkconv.core.network import Layer, Network
 from darkconv.core.spec import Slot
-from darkconv.errors import PlanError
+from darkconv.errors import PlanError, Where
 from darkconv.layers.conv import Deconvolutional, Local
-from darkconv.surgery.channels import makes_channels
+from darkconv.surgery.checking import checked_keep
+from darkconv.surgery.explain import format_channels
 from darkconv.surgery.fingerprint import fingerprint
 from darkconv.surgery.plan import PrunePlan
 from darkconv.surgery.profile import Profile
 from darkconv.surgery.removal import Channels, keep_channels, surviving_channels
+
+logger = logging.getLogger("darkconv")
 
 Doubles = npt.NDArray[np.float64]
 
@@ -24,50 +28,57 @@ def prune(
 ) -> Model:
     """The smaller model that a plan describes.
 
+    Compensation is exact for channels that are constant, except at the borders of maps: where
+    a layer pads its input, its windows hold less of the constant there than the one bias says.
+    Constant zero is exact everywhere, and so is every constant that only layers without padding
+    read (1x1 kernels, connected layers). Behind `[deconvolutional]` with a stride, and in
+    layers that share arrays, which get no compensation, it is no more than the best guess.
+
     Args:
         model: the one that the plan was made for; is not changed.
         plan: which channels stay.
         compensate: replace each removed channel by its mean activation, which goes through the
             weights of the layers that read it into their biases. Without, a removed channel
             counts as zero, and the result equals the original with those channels masked.
-        profile: means for channels that the plan has none for.
+        profile: means for channels that the plan has none for; they count as zero otherwise.
 
     Raises:
         PlanError: a plan for another model, one that empties a layer, names channels that are
-            not there, or splits what can only live or die together.
+            not there or cannot go, or splits what can only live or die together.
     """
     network = model.network
     mark = fingerprint(model)
-    if plan.model != mark or (profile is not None and profile.model != mark):
-        raise PlanError(f"the plan is for another model than {network.file}")
+    for word, given in (("plan", plan.model), ("profile", profile.model if profile else mark)):
+        if given != mark:
+            raise PlanError(
+                f"the {word} is for another model than {network.file}",
+                where=Where(file=plan.file if word == "plan" else None),
+                hint="it fits only the network and weights that it was made with",
+            )
     kept = checked_keep(network, plan)
     small = keep_channels(model, kept)
     if not compensate:
         return small
     channels = surviving_channels(network, kept)
     means = removed_means(network, plan, profile)
+    _warn_of_unknown(network, plan, profile, channels)
     return replace_arrays(small, dict(_shifts(model, small, channels, means)))
 
 
-def checked_keep(network: Network, plan: PrunePlan) -> dict[int, Channels]:
-    """The plan's channels of the layers that make some.
-
-    Raises:
-        PlanError: a layer that the network does not have, or lists of bound layers that
-            contradict those of the layers that make the channels.
-    """
-    for index in plan.keep:
-        if not 0 <= index < len(network.layers):
-            raise PlanError(f"the plan names layer {index}, of {len(network.layers)}")
-    makers = {i: c for i, c in plan.keep.items() if makes_channels(network.layers[i])}
-    channels = surviving_channels(network, makers)
-    for index, kept in plan.keep.items():
-        if not np.array_equal(np.sort(channels[index]), np.sort(kept)):
-            raise PlanError(
-                "the plan keeps other channels here than in the layers that make them",
-                where=network.where(index),
-            )
-    return makers
+def _warn_of_unknown(
+    network: Network, plan: PrunePlan, profile: Profile | None, channels: Mapping[int, Channels]
+) -> None:
+    """Warn of removed channels without a mean, in a plan that has means of others."""
+    if not plan.means or profile is not None:
+        return
+    for layer in network.layers:
+        gone = np.setdiff1d(np.arange(layer.out_shape.c), channels[layer.index])
+        known = plan.means.get(layer.index, {})
+        unknown = [channel for channel in gone.tolist() if channel not in known]
+        if unknown:
+            where = network.where(layer.index)
+            text = format_channels(np.array(unknown))
+            logger.warning("%s: no mean is known of channels %s: taken for zero", where, text)
 
 
 def removed_means(network: Network, plan: PrunePlan, profile: Profile | None) -> dict[int, Doubles]:

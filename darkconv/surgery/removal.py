@@ -40,16 +40,34 @@ def keep_channels(
     """
     network = model.network
     channels = surviving_channels(network, kept)
-    config, arrays = network.config, dict(model.arrays)
+    arrays = dict(model.arrays)
     for layer in network.layers:
         outputs, inputs = channels[layer.index], inputs_of(layer, channels)
-        config = _edited(config, layer, len(outputs))
-        config = config.with_section(layer.index + 1, (options or {}).get(layer.index, {}))
         for slot in layer.slots:
             key = f"{layer.index}.{slot.name}"
             arrays[key] = _cut(arrays[key], slot, layer, outputs, inputs)
-    smaller = network.with_config(config)
-    return replace(model, network=smaller, arrays=arrays)
+    counts = {index: len(stay) for index, stay in channels.items()}
+    return replace(model, network=resized(network, counts, options=options), arrays=arrays)
+
+
+def resized(
+    network: Network,
+    counts: Mapping[int, int],
+    *,
+    options: Mapping[int, Mapping[str, object]] | None = None,
+) -> Network:
+    """The network whose layers have so many output channels.
+
+    Args:
+        network: the original.
+        counts: of every layer.
+        options: further options to edit, by layer.
+    """
+    config = network.config
+    for layer in network.layers:
+        config = _edited(config, layer, counts[layer.index])
+        config = config.with_section(layer.index + 1, (options or {}).get(layer.index, {}))
+    return network.with_config(config)
 
 
 def surviving_channels(network: Network, kept: Mapping[int, Channels]) -> dict[int, Channels]:

@@ -1,0 +1,259 @@
+"""`darkconv profile`: what the channels of a model do on pictures."""
+
+import functools
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from darkconv.cli.models import read_model
+from darkconv.cli.params import ModelCommand, model_options, split_model
+from darkconv.cli.pictures import KINDS, PictureOptions, open_pictures, picture_options
+from darkconv.cli.progress import is_first_process, progress
+from darkconv.cli.table import format_count, format_table
+from darkconv.core.model import Model
+from darkconv.core.network import Layer
+from darkconv.dataset import Dataset
+from darkconv.errors import DarkconvError, PlanError, Where
+from darkconv.surgery.channels import makes_channels
+from darkconv.surgery.fingerprint import fingerprint
+from darkconv.surgery.profile import LayerStatistics, Profile, merge_profiles
+
+SUFFIX = ".npz"
+HEADERS = ("layer", "type", "channels", "constant", "near dead")
+SHOWN_LAYERS = 10
+FAINT = 0.01
+"""Below this share of the layer's median root mean square, a channel is near dead."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfilingOptions:
+    """How pictures are run through a model; see `darkconv.profiling.collect.profile`."""
+
+    batch: int = 8
+    device: str = "cpu"
+    resize: str | None = None
+    taylor: bool = False
+
+
+def profiling_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that say how pictures are run; the command gets them as `profiling`."""
+
+    @functools.wraps(command)
+    def collected(*args: Any, **values: Any) -> Any:
+        own = {field.name: values.pop(field.name) for field in fields(ProfilingOptions)}
+        return command(*args, profiling=ProfilingOptions(**own), **values)
+
+    for option in reversed(_OPTIONS):
+        collected = option(collected)
+    return collected
+
+
+_OPTIONS = (
+    click.option(
+        "--batch",
+        type=click.IntRange(min=1),
+        default=8,
+        show_default=True,
+        help="Pictures that are run together.",
+    ),
+    click.option(
+        "--device",
+        type=click.Choice(["cpu", "cuda"]),
+        default="cpu",
+        show_default=True,
+        help="Where to run.",
+    ),
+    click.option(
+        "--resize",
+        type=click.Choice(["stretch", "letterbox"]),
+        help="How pictures are fitted  [default: as the dialect and letter_box= say]",
+    ),
+    click.option("--taylor", is_flag=True, help="Collect gradients too, for the score taylor."),
+)
+
+
+@click.command(cls=ModelCommand, epilog=f"IMAGE: {KINDS}.")
+@click.argument("words", nargs=-1, metavar="MODEL IMAGE...")
+@click.option(
+    "-o",
+    "--output",
+    "path",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="OUT.npz",
+    help="Profile to write.",
+)
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write a report with histograms too.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Of the histograms' sample.",
+)
+@picture_options
+@profiling_options
+@model_options
+def profile(
+    words: tuple[str, ...],
+    path: Path,
+    html: Path | None,
+    as_json: bool,
+    seed: int,
+    pictures: PictureOptions,
+    profiling: ProfilingOptions,
+    **options: Any,
+) -> None:
+    """Measure what the channels of each layer do on pictures.
+
+    An IMAGE may be a profile of the same model: its pictures count too. Under torchrun the
+    pictures are shared out among the processes.
+
+    Example: darkconv profile yolov3.cfg yolov3.weights photos -o yolov3.npz
+    """
+    model_words, sources = split_model(words)
+    if not sources:
+        raise click.UsageError("Missing argument 'IMAGE': pictures, or profiles to merge")
+    if path.suffix != SUFFIX:
+        raise click.UsageError(f"-o {path}: the name of a profile ends in {SUFFIX}")
+    model = read_model(model_words, **options)
+    found, skipped = profile_of(model, sources, pictures, profiling, seed=seed)
+    if not is_first_process():
+        return
+    found.save(path)
+    click.echo(f"wrote {path}", err=True)
+    if html:
+        from darkconv.report import write_profile_report
+
+        write_profile_report(html, model, found)
+        click.echo(f"wrote {html}", err=True)
+    show_profile(model, found, skipped, as_json=as_json)
+
+
+def profile_of(
+    model: Model,
+    sources: Sequence[str],
+    pictures: PictureOptions,
+    profiling: ProfilingOptions,
+    *,
+    seed: int = 0,
+) -> tuple[Profile, int]:
+    """One profile over pictures and profiles, and how many pictures could not be read.
+
+    Raises:
+        DarkconvError: no picture is left, or a profile is of another model.
+    """
+    ready = [source for source in sources if source.endswith(SUFFIX)]
+    parts = [read_profile(source, model) for source in ready]
+    others = [source for source in sources if source not in ready]
+    skipped = 0
+    if others:
+        dataset = open_pictures(others, pictures, model=model)
+        measured = measure(model, dataset, profiling, seed=seed)
+        skipped = len(dataset) - measured.pictures
+        notes = {**measured.notes, "only_classes": pictures.only_classes}
+        parts.append(replace(measured, notes=notes))
+    return merge_profiles(parts), skipped
+
+
+def read_profile(path: str, model: Model) -> Profile:
+    """The profile in a file.
+
+    Raises:
+        PlanError: it is none, or of another model.
+    """
+    found = Profile.load(path)
+    if found.model != fingerprint(model):
+        raise PlanError(
+            f"is a profile of another model than {model.network.file}", where=Where(file=path)
+        )
+    return found
+
+
+def measure(model: Model, dataset: Dataset, options: ProfilingOptions, *, seed: int = 0) -> Profile:
+    """The profile of a model over a data set; progress and what cannot be read go to stderr.
+
+    Raises:
+        DarkconvError: no picture could be read, or there is no such device.
+    """
+    from darkconv.profiling.collect import profile as collect
+
+    images = [sample.image for sample in dataset.samples]
+    total, world = len(images), int(os.environ.get("WORLD_SIZE", "1"))
+    with progress(total, "pictures") as update:
+        found = collect(
+            model,
+            images,
+            batch=options.batch,
+            device=usable_device(options.device),
+            resize=options.resize,
+            taylor=options.taylor,
+            seed=seed,
+            progress=lambda done: update(min(done * world, total)),
+        )
+    if found.pictures < total and is_first_process():
+        click.echo(f"{total - found.pictures} of {total} pictures could not be read", err=True)
+    return replace(found, notes={**found.notes, "source": dataset.source})
+
+
+def usable_device(name: str) -> str:
+    """A device that is there; under torchrun each process has its own GPU.
+
+    Raises:
+        DarkconvError: there is no GPU.
+    """
+    import torch
+
+    if name == "cpu":
+        return name
+    if not torch.cuda.is_available():
+        raise DarkconvError("--device cuda: PyTorch finds no GPU here", hint="--device cpu")
+    own = int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count()
+    return f"{name}:{own}"
+
+
+def show_profile(model: Model, found: Profile, skipped: int, *, as_json: bool) -> None:
+    """Print what a profile says, in short."""
+    rows = [channel_counts(layer, found.layers[layer.index]) for layer in own_layers(model)]
+    if as_json:
+        head = {"pictures": found.pictures, "skipped": skipped}
+        keys = [header.replace(" ", "_") for header in HEADERS]
+        layers = [dict(zip(keys, row, strict=True)) for row in rows]
+        click.echo(json.dumps({**head, "notes": found.notes, "layers": layers}, indent=2))
+        return
+    click.echo(
+        f"{format_count(found.pictures)} pictures, {format_count(skipped)} skipped, "
+        f"{len(model.network.layers)} layers"
+    )
+    idle = sorted((row for row in rows if any(row[3:])), key=lambda row: -sum(row[3:]) / row[2])
+    if not idle:
+        click.echo("no channel is constant or near dead")
+        return
+    click.echo(format_table(HEADERS, idle[:SHOWN_LAYERS], left=(1,)))
+    if len(idle) > SHOWN_LAYERS:
+        click.echo(f"... and {len(idle) - SHOWN_LAYERS} more layers with such channels")
+
+
+def own_layers(model: Model) -> list[Layer]:
+    """The layers that do not just hand channels on."""
+    return [layer for layer in model.network.layers if layer.slots or makes_channels(layer)]
+
+
+def channel_counts(layer: Layer, found: LayerStatistics) -> tuple[int, str, int, int, int]:
+    """Index, type, channels, and how many of them are constant and how many near dead."""
+    constant = found.constant
+    strength = np.sqrt(found.mean**2 + found.variance)
+    faint = (strength < FAINT * np.median(strength)) & ~constant
+    return layer.index, layer.type, layer.out_shape.c, int(constant.sum()), int(faint.sum())

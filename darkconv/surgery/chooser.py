@@ -1,0 +1,289 @@
+"""Choosing the classes that go: the lowest scores, within what guards allow."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from darkconv.core.network import Layer
+from darkconv.errors import PlanError
+from darkconv.surgery.budget import KINDS, SHARES, Budget, Costs
+from darkconv.surgery.channels import ChannelClasses
+from darkconv.surgery.clusters import split_in_two
+from darkconv.surgery.explain import numbered
+from darkconv.surgery.importance import Doubles
+
+Mask = npt.NDArray[np.bool_]
+Labels = npt.NDArray[np.int64]
+Lock = int | str
+
+ROUNDING = 1e-9
+"""0.07 of 100 channels are 7, not the 7.000000000000001 of binary numbers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guards:
+    """What a plan leaves alone.
+
+    Attributes:
+        skip_first: so many of the first layers that make channels lose none.
+        min_keep: share of its channels that every layer keeps at least.
+        multiple: every layer keeps a multiple of so many, where it had one.
+        lock: layers that lose none: indices, or patterns such as `*_connected` for names like
+            `024_connected`.
+    """
+
+    skip_first: int = 0
+    min_keep: float = 0.0
+    multiple: int = 1
+    lock: Sequence[Lock] = ()
+
+    def __post_init__(self) -> None:
+        """Raise a PlanError for values that mean nothing."""
+        if not 0 <= self.min_keep <= 1:
+            raise PlanError("min_keep", expected="a share from 0 to 1", found=self.min_keep)
+        if self.skip_first < 0:
+            raise PlanError("skip_first", expected="0 or more layers", found=self.skip_first)
+        if self.multiple < 1:
+            raise PlanError("multiple", expected="1 or more channels", found=self.multiple)
+
+    def protected(self, classes: ChannelClasses) -> Mask:
+        """(classes,) which ones must stay.
+
+        Raises:
+            PlanError: a lock that matches no layer.
+        """
+        network, stays = classes.network, ~classes.free
+        names = [f"{layer.index:03d}_{layer.type}" for layer in network.layers]
+        for layer in classes.makers[: self.skip_first]:
+            stays[classes.of(layer.index)] = True
+        for lock in self.lock:
+            text = str(lock)
+            found = [i for i, n in enumerate(names) if text == str(i) or fnmatch(n, text)]
+            if not found:
+                raise PlanError(
+                    f"lock {text!r} matches no layer of {network.file}",
+                    expected=f"an index up to {len(names) - 1}, or a pattern for names such as "
+                    f"{names[-1]}",
+                )
+            for index in found:
+                stays[classes.of(index)] = True
+        return stays
+
+    def least(self, total: int) -> int:
+        """Channels that a layer of so many keeps at least."""
+        return max(1, share_of(self.min_keep, total))
+
+
+def share_of(share: float, total: int) -> int:
+    """So much of a number, rounded up."""
+    return math.ceil(share * total - ROUNDING)
+
+
+Check = tuple[Callable[[Any], bool], str]
+
+_IS_SHARE: Check = (lambda value: 0 < value <= 1, "a share above 0 and up to 1")
+_IS_COUNT: Check = (lambda value: value >= 1, "1 or more")
+
+AMOUNTS: Mapping[str, Check] = {
+    "keep": _IS_SHARE,
+    "count": _IS_COUNT,
+    "threshold": (lambda value: not math.isnan(value), "a number"),
+    "params": _IS_SHARE,
+    "macs": _IS_SHARE,
+    "size": _IS_COUNT,
+    "cut": (lambda value: value == "auto", "auto"),
+}
+"""How to say how much goes, and what values are possible."""
+
+
+def the_amount(given: Mapping[str, Any]) -> tuple[str, Any]:
+    """The one of `AMOUNTS` that is not None, and its value.
+
+    Raises:
+        PlanError: none or several are given, or the value is impossible.
+    """
+    names = [name for name, value in given.items() if value is not None]
+    if len(names) != 1:
+        found = ", ".join(names) or "none"
+        raise PlanError("how much to remove", expected=f"one of {', '.join(AMOUNTS)}", found=found)
+    (name,) = names
+    is_possible, expected = AMOUNTS[name]
+    if not is_possible(given[name]):
+        raise PlanError(name, expected=expected, found=given[name])
+    return name, given[name]
+
+
+class Chooser:
+    """Picks the classes that go.
+
+    Classes in `folded` cost nothing to remove: they go first, and in any case.
+    """
+
+    def __init__(
+        self,
+        classes: ChannelClasses,
+        scores: Doubles,
+        guards: Guards,
+        costs: Costs,
+        folded: Mask,
+    ) -> None:
+        self.classes = classes
+        self.guards = guards
+        self.costs = costs
+        self.folded = folded
+        self.scores = np.where(folded, -np.inf, scores)
+        self.stays = guards.protected(classes)
+        self.families = class_families(classes)
+        self.remarks: list[str] = []
+
+    def choose(self, amount: str, value: Any) -> Mask:
+        """(classes,) which go; `remarks` tell the user what the amount could not do.
+
+        Raises:
+            PlanError: a budget out of reach.
+        """
+        if amount in KINDS:
+            return self._within(Budget(amount, value))
+        if amount == "cut":
+            return self._guarded(self._lower_clusters())
+        if amount == "threshold":
+            return self._guarded(self.scores < value)
+        chosen = self._beyond_share(value) if amount == "keep" else self._beyond_count(value)
+        return self._guarded(chosen)
+
+    def _beyond_share(self, share: float) -> Mask:
+        """In every family the lowest scores beyond a share."""
+        removed = np.zeros(self.classes.count, bool)
+        for family in self.families:
+            surplus = len(family) - share_of(share, len(family))
+            removed[self._lowest(family)[:surplus]] = True
+        return removed
+
+    def _beyond_count(self, most: int) -> Mask:
+        """In every layer the lowest scores beyond a number of channels."""
+        removed = np.zeros(self.classes.count, bool)
+        for layer in self.classes.makers:
+            own, each = np.unique(self.classes.of(layer.index), return_counts=True)
+            sizes = dict(zip(own.tolist(), each.tolist(), strict=True))
+            kept = int(each[~removed[own]].sum())
+            for label in self._lowest(own[~removed[own]]).tolist():
+                if kept <= most:
+                    break
+                removed[label] = True
+                kept -= sizes[label]
+        return removed
+
+    def _lower_clusters(self) -> Mask:
+        """In every family the lower of two clusters of scores, where there are two."""
+        removed, alike = (np.zeros(self.classes.count, bool) for _ in range(2))
+        for family in self.families:
+            free = self._lowest(family)
+            limit = split_in_two(self.scores[free])
+            if limit is None:
+                alike[free] = True
+            else:
+                removed[free[self.scores[free] < limit]] = True
+        makers = self.classes.makers
+        layers = [layer.index for layer in makers if alike[self.classes.of(layer.index)].any()]
+        if layers:
+            found = numbered("layer", np.array(layers))
+            self.remarks.append(f"no two clusters of scores, so nothing goes, in {found}")
+        return removed
+
+    def _lowest(self, labels: Labels) -> Labels:
+        """Those of some classes that may go, lowest score first."""
+        free = labels[~self.stays[labels]]
+        return free[np.argsort(self.scores[free], kind="stable")]
+
+    def _within(self, budget: Budget) -> Mask:
+        """As few of the lowest classes as the budget needs, families made comparable."""
+        order = self._global_order()
+        low, high = 0, len(order)
+        if self.costs.exceeds(budget, self._first(order, high)):
+            least = self.costs.describe(budget, self._first(order, high))
+            unit = "bytes" if budget.kind not in SHARES else budget.kind
+            raise PlanError(
+                f"{budget.limit:g} {unit} is out of reach: the guards leave {least}",
+                hint="allow more with min_keep, skip_first, multiple or lock",
+            )
+        while low < high:
+            middle = (low + high) // 2
+            if self.costs.exceeds(budget, self._first(order, middle)):
+                low = middle + 1
+            else:
+                high = middle
+        return self._first(order, high)
+
+    def _first(self, order: Labels, count: int) -> Mask:
+        removed = np.zeros(self.classes.count, bool)
+        removed[order[:count]] = True
+        return self._guarded(removed)
+
+    def _global_order(self) -> Labels:
+        """Classes that may go, least important first: scores are ranked within families."""
+        rank = np.full(self.classes.count, np.inf)
+        for family in self.families:
+            order = self._lowest(family)
+            rank[order] = np.arange(len(order)) / max(len(order), 1)
+        worthless = np.isneginf(self.scores) & np.isfinite(rank)
+        rank[worthless] -= 1
+        free = np.flatnonzero(np.isfinite(rank))
+        return free[np.argsort(rank[free], kind="stable")]
+
+    def _guarded(self, removed: Mask) -> Mask:
+        """The removal, and what folds, without what the guards forbid: the best of it stays.
+
+        What one layer takes back may spoil another's multiple, so all are asked again.
+        """
+        removed = (removed | self.folded) & ~self.stays
+        before = -1
+        while removed.sum() != before:
+            before = removed.sum()
+            for layer in self.classes.makers:
+                self._restore(layer, removed)
+        return removed
+
+    def _restore(self, layer: Layer, removed: Mask) -> None:
+        """Take back removals of one layer, in place, until it keeps enough."""
+        labels = self.classes.of(layer.index)
+        own, each = np.unique(labels, return_counts=True)
+        kept = int(each[~removed[own]].sum())
+        enough = max(kept, self.guards.least(len(labels)))
+        goal = _round_up(enough, self.guards.multiple, len(labels))
+        gone = np.flatnonzero(removed[own])
+        for place in gone[np.argsort(-self.scores[own[gone]], kind="stable")]:
+            if kept >= goal:
+                return
+            removed[own[place]] = False
+            kept += int(each[place])
+
+
+def _round_up(count: int, multiple: int, total: int) -> int:
+    """The next multiple; layers that had none are left as they are."""
+    if total % multiple:
+        return count
+    return -(-count // multiple) * multiple
+
+
+def class_families(classes: ChannelClasses) -> list[Labels]:
+    """Free classes that have their channels in the same layers: alternatives to each other.
+
+    Returns: arrays of classes, rising.
+    """
+    signature = np.zeros(classes.count, np.uint64)
+    stream = np.random.default_rng(0)
+    for layer in classes.makers:
+        weight = stream.integers(1, 2**63, dtype=np.uint64)
+        labels = classes.of(layer.index)
+        np.add.at(signature, labels, weight)
+    free = np.flatnonzero(classes.free)
+    _, family = np.unique(signature[free], return_inverse=True)
+    order = np.argsort(family, kind="stable")
+    borders = np.flatnonzero(np.diff(family[order])) + 1
+    families = [free[part] for part in np.split(order, borders) if len(part)]
+    return sorted(families, key=lambda members: int(members[0]))

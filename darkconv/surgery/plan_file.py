@@ -1,0 +1,177 @@
+"""The file of a plan: JSON that people read and edit, so every mistake is named."""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from darkconv.core.network import Network
+from darkconv.errors import PlanError, Where
+from darkconv.files import PathLike
+from darkconv.surgery.channels import makes_channels
+
+T = TypeVar("T")
+Channels = npt.NDArray[np.int64]
+
+FORMAT = 1
+SHOWN = 40  # characters of a foreign value that a message repeats
+MEAN_DIGITS = 9  # as many as a float32 has
+
+
+def format_plan(
+    model: str,
+    keep: Mapping[int, Channels],
+    means: Mapping[int, Mapping[int, float]],
+    notes: Mapping[str, Any],
+    network: Network,
+) -> str:
+    """The text of a plan, a line for each layer; see `PrunePlan` for the parts."""
+    layers = {}
+    for index, kept in keep.items():
+        layer = network.layers[index]
+        if makes_channels(layer):
+            entry = {"type": layer.type, "channels": layer.out_shape.c}
+            layers[index] = {**entry, "keep": np.sort(kept).tolist()}
+    rounded = {
+        index: {str(c): float(f"{mean:.{MEAN_DIGITS}g}") for c, mean in values.items()}
+        for index, values in means.items()
+    }
+    return (
+        f'{{"darkconv_plan": {FORMAT},\n'
+        f' "model": {json.dumps(model)},\n'
+        f' "notes": {json.dumps(notes)},\n'
+        f' "layers": {{{_lines(layers)}\n }},\n'
+        f' "means": {{{_lines(rounded)}\n }}}}\n'
+    )
+
+
+def _lines(entries: Mapping[int, Any]) -> str:
+    return ",".join(f'\n  "{index}": {json.dumps(entry)}' for index, entry in entries.items())
+
+
+def read_plan(path: PathLike) -> dict[str, Any]:
+    """The fields of a `PrunePlan`, from its file.
+
+    Raises:
+        PlanError: what is wrong, and where.
+    """
+    file = os.fspath(path)
+    content = _mapping(_parsed(file), Where(file=file))
+    where = Where(file=file)
+    _check_format(content, where)
+    layers = _by_number(content.get("layers"), Where(file=file, option="layers"))
+    means = _by_number(content.get("means", {}), Where(file=file, option="means"))
+    entries = {index: _mapping(entry, _at(file, index)) for index, entry in layers.items()}
+    return {
+        "model": _typed(content.get("model"), str, "a text", Where(file=file, option="model")),
+        "keep": {index: _kept(entry, _at(file, index)) for index, entry in entries.items()},
+        "means": {i: _means(entry, _at(file, i, "means")) for i, entry in means.items()},
+        "notes": _mapping(content.get("notes", {}), Where(file=file, option="notes")),
+        "declared": {index: _declared(e, _at(file, index)) for index, e in entries.items()},
+        "file": file,
+    }
+
+
+def _at(file: str, layer: int, option: str | None = None) -> Where:
+    return Where(file=file, layer=layer, option=option)
+
+
+def _parsed(file: str) -> Any:
+    where = Where(file=file)
+    try:
+        with open(file, encoding="utf-8") as opened:
+            return json.load(opened, object_pairs_hook=lambda pairs: _unique(pairs, where))
+    except OSError as error:
+        raise PlanError(f"cannot read: {error.strerror}", where=where) from None
+    except json.JSONDecodeError as error:
+        line = Where(file=file, line=error.lineno)
+        raise PlanError(f"is not well-formed JSON: {error.msg}", where=line) from None
+    except (ValueError, RecursionError) as error:
+        raise PlanError(f"is not well-formed JSON: {error}", where=where) from None
+
+
+def _unique(pairs: list[tuple[str, Any]], where: Where) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in content:
+            raise PlanError(f"has {_shown(key)} twice in one place", where=where)
+        content[key] = value
+    return content
+
+
+def _check_format(content: Mapping[str, Any], where: Where) -> None:
+    if "darkconv_plan" not in content:
+        raise PlanError("is not a plan: it has no darkconv_plan", where=where)
+    number = content["darkconv_plan"]
+    if type(number) is not int or number != FORMAT:
+        is_newer = type(number) is int and number > FORMAT
+        raise PlanError(
+            where=where.inside(Where(option="darkconv_plan")),
+            expected=f"format {FORMAT}",
+            found=_shown(number),
+            hint="a newer darkconv wrote it" if is_newer else None,
+        )
+
+
+def _by_number(value: Any, where: Where) -> dict[int, Any]:
+    """An object whose keys are numbers."""
+    entries = _mapping(value, where)
+    for key in entries:
+        if not (key.isascii() and key.isdigit() and len(key) < SHOWN):
+            raise PlanError(where=where, expected="numbers as keys", found=_shown(key))
+    found = {int(key): entry for key, entry in entries.items()}
+    if len(found) < len(entries):
+        raise PlanError("names a number twice", where=where)
+    return found
+
+
+def _kept(entry: Mapping[str, Any], where: Where) -> Channels:
+    place = where.inside(Where(option="keep"))
+    listed = _typed(entry.get("keep"), list, "a list of channels", place)
+    total = entry.get("channels")
+    limit = total if type(total) is int else np.iinfo(np.int64).max
+    expected = f"channels from 0 to {limit - 1}" if limit == total else "channels from 0"
+    for channel in listed:
+        if type(channel) is not int or not 0 <= channel < limit:
+            raise PlanError(where=place, expected=expected, found=_shown(channel))
+    return np.array(listed, np.int64)
+
+
+def _means(value: Any, where: Where) -> dict[int, float]:
+    found = _by_number(value, where)
+    for channel, mean in found.items():
+        if type(mean) not in (int, float) or not math.isfinite(mean):
+            raise PlanError(
+                where=where, expected=f"a number for channel {channel}", found=_shown(mean)
+            )
+    return {channel: float(mean) for channel, mean in found.items()}
+
+
+def _declared(entry: Mapping[str, Any], where: Where) -> tuple[str | None, int | None]:
+    """Type and number of channels, as far as the entry tells."""
+    kind, count = entry.get("type"), entry.get("channels")
+    if kind is not None:
+        _typed(kind, str, "a text", where.inside(Where(option="type")))
+    if count is not None:
+        _typed(count, int, "a number", where.inside(Where(option="channels")))
+    return kind, count
+
+
+def _mapping(value: Any, where: Where) -> dict[str, Any]:
+    return _typed(value, dict, "an object in braces", where)
+
+
+def _typed(value: Any, kind: type[T], expected: str, where: Where) -> T:
+    if type(value) is not kind:
+        found = "nothing" if value is None else _shown(value)
+        raise PlanError(where=where, expected=expected, found=found)
+    return value
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."

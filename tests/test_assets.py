@@ -8,6 +8,7 @@ import pytest
 import darkconv as dc
 import darkconv.assets
 from darkconv.darknet.data import read_labels
+from darkconv.dataset import open_dataset
 from darkconv.evaluation.average_precision import average_precision, pixel_boxes
 
 FOLDER = Path(darkconv.assets.__file__).parent / "digits10"
@@ -64,6 +65,13 @@ def test_everything_together_is_small():
 def test_there_are_thirty_pictures_with_labels():
     assert len(IMAGES) == 30
     assert all(image.with_suffix(".txt").is_file() for image in IMAGES)
+
+
+def test_they_are_a_data_set_too():
+    dataset = open_dataset(FOLDER / "digits10.data")
+    assert [sample.image for sample in dataset.samples] == IMAGES
+    assert dataset.names == tuple(NAMES)
+    assert not dataset.problems
 
 
 @pytest.mark.parametrize("image", IMAGES, ids=lambda path: path.stem)

@@ -18,17 +18,18 @@ from PIL import Image
 
 import darkconv as dc
 from darkconv.darknet.data import read_labels
+from darkconv.dataset.anchors import find_anchors
 from darkconv.evaluation.average_precision import (
     AveragePrecision,
     average_precision,
     pixel_boxes,
 )
-from digits10.anchors import cluster_sizes
 from digits10.scene import NAMES, Samples, Scene, make_scene, read_samples
 from digits10.training import train
 
 FOLDER = Path(__file__).resolve().parent.parent / "darkconv" / "assets" / "digits10"
 CFG = FOLDER / "digits10.cfg"
+LIST = "valid.txt"
 BUNDLED, TESTED = 30, 400
 """How many held-out pictures are written, and how many more the model is tested on."""
 BUNDLED_SEED, TEST_SEED, ANCHOR_SEED = 1, 2, 3
@@ -63,7 +64,7 @@ def _scenes(samples: Samples, seed: int, count: int) -> list[Scene]:
 def _print_anchors(model: dc.Model, samples: Samples) -> None:
     shape = model.network.input_shape
     labels = np.concatenate([s.labels for s in _scenes(samples, ANCHOR_SEED, 1000)])
-    means = cluster_sizes(labels[:, 3:] * np.array([shape.w, shape.h]), 3)
+    means = find_anchors(labels[:, 3:] * np.array([shape.w, shape.h]), 3).sizes
     print("anchors=" + ", ".join(f"{w:.0f},{h:.0f}" for w, h in means))
 
 
@@ -73,7 +74,7 @@ def _write_model(model: dc.Model) -> None:
     model = replace(model, names=NAMES, header=replace(model.header, seen=seen))
     names = CFG.with_suffix(".names")
     dc.save(model, CFG, CFG.with_suffix(".weights"), names=names)
-    lines = (f"classes={len(NAMES)}", "valid=images", f"names={names.name}")
+    lines = (f"classes={len(NAMES)}", f"valid={LIST}", f"names={names.name}")
     CFG.with_suffix(".data").write_text("".join(f"{line}\n" for line in lines))
 
 
@@ -86,6 +87,8 @@ def _write_pictures(scenes: Sequence[Scene]) -> None:
         Image.fromarray(scene.picture).save(path, quality=JPEG_QUALITY, optimize=True)
         rows = (f"{int(row[0])} " + " ".join(f"{v:.6f}" for v in row[1:]) for row in scene.labels)
         path.with_suffix(".txt").write_text("".join(f"{row}\n" for row in rows))
+    lines = (f"{folder.name}/{number:03d}.jpg\n" for number in range(len(scenes)))
+    (FOLDER / LIST).write_text("".join(lines))
 
 
 def _report(tested: Sequence[Scene]) -> int:

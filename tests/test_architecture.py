@@ -22,7 +22,8 @@ ALLOWED = {
     "surgery": {"errors", "core", "layers", "darknet", "files", "surgery"},
     "backends": {"errors", "core", "layers", "darknet", "files", "backends"},
     "dataset": {"errors", "files", "darknet", "detection", "dataset"},
-    "evaluation": {"errors", "detection", "dataset", "evaluation"},
+    "evaluation": {"errors", "core", "detection", "dataset", "evaluation"},
+    "report": {"files", "core", "detection", "surgery", "report"},
     "profiling": {
         "errors",
         "files",

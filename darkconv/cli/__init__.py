@@ -20,6 +20,7 @@ COMMANDS = {
     "reclass": "Make a model for some of its classes.",
     "profile": "Measure what channels do on pictures.",
     "prune": "Remove channels that matter least.",
+    "dissect": "Keep some classes, and the channels that they need.",
     "graft": "Put one network's layers into another.",
     "weights": "Fold, average, cut and compare weights files.",
     "anchors": "Find anchors for a data set.",

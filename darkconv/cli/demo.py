@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 KEPT = ("two", "four", "seven", "nine")
 SHOWN = 6  # pictures drawn side by side
 EVALUATION_THRESHOLD = 0.005  # score from which a detection counts for AP
-TIMED_RUNS = 40
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ def demo(folder: Path) -> None:
     show_conversion(whole, folder)
     small = reclass(whole, KEPT)
     show_slicing(whole, small, folder)
-    before, after = measure(whole), measure(small)
+    before, after = measure(whole, small)
     pictures = draw_pictures(whole, small, folder)
     heading("Before and after")
     click.echo(closing_table(before, after))
@@ -165,11 +164,16 @@ def detect_all(model: Model, threshold: float = 0.25) -> "list[list[Detection]]"
     return [detect(model, path, threshold) for path in digits10_pictures()]
 
 
-def measure(model: Model) -> Measured:
-    """AP over the kept classes, and latency."""
-    return Measured(
-        model, mean_precision(model), {name: latency(model, name) for name in ("torch", "onnx")}
-    )
+def measure(whole: Model, small: Model) -> list[Measured]:
+    """AP over the kept classes, and latency, of both models side by side."""
+    from darkconv.evaluation.latency import measure_latency
+
+    models = {"whole": whole, "small": small}
+    times = {b: measure_latency(models, backend=b) for b in ("torch", "onnx")}
+    return [
+        Measured(model, mean_precision(model), {b: times[b][name] for b in times})
+        for name, model in models.items()
+    ]
 
 
 def mean_precision(model: Model) -> float:
@@ -199,24 +203,6 @@ def true_boxes(names: Sequence[str]) -> list[Any]:
         rows = [(names.index(every[int(c)]), *box) for c, *box in labels if every[int(c)] in names]
         boxes.append(pixel_boxes(np.array(rows, float).reshape(-1, 5), (width, height)))
     return boxes
-
-
-def latency(model: Model, backend: str) -> float:
-    """Median milliseconds of a forward pass on one picture."""
-    import statistics
-
-    import numpy as np
-
-    from darkconv.detection.detect import runner
-
-    run = runner(model, backend)
-    x = np.random.default_rng(0).random((1, *model.network.input_shape), np.float32)
-    times = []
-    for _ in range(TIMED_RUNS):
-        start = time.perf_counter()
-        run(x)
-        times.append(1000 * (time.perf_counter() - start))
-    return statistics.median(times)
 
 
 def closing_table(before: Measured, after: Measured) -> str:

@@ -1,0 +1,248 @@
+"""`darkconv dissect`: some classes of a model, and the channels that they need."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from darkconv.cli.info import weights_size
+from darkconv.cli.models import read_model, report_written, require_outputs, write_model
+from darkconv.cli.params import ModelCommand, Output, model_options, output_option, split_model
+from darkconv.cli.pictures import OWN, PictureOptions, open_pictures, picture_options
+from darkconv.cli.planning import Planning, make_plan, plan_options
+from darkconv.cli.profile import ProfilingOptions, measure, profiling_options
+from darkconv.cli.progress import is_first_process
+from darkconv.cli.prune import as_dict, show_pruning, show_remarks
+from darkconv.cli.reclass import wanted_classes
+from darkconv.core.model import Model
+from darkconv.dataset import Dataset
+from darkconv.errors import PlanError
+from darkconv.layers.head import decodes_boxes
+from darkconv.surgery.channels import find_classes
+from darkconv.surgery.classes import reclass
+from darkconv.surgery.importance import score_classes
+from darkconv.surgery.profile import Profile
+from darkconv.surgery.prune import prune
+
+if TYPE_CHECKING:
+    from darkconv.report import DissectionReport
+    from darkconv.report.histogram import Doubles
+
+RATIO = 0.75
+"""Share of its channels that every layer keeps if nothing else is said."""
+SHOWN_PICTURES = 4
+THRESHOLD = 0.25
+
+
+@click.command(cls=ModelCommand)
+@click.argument("words", nargs=-1, metavar="MODEL")
+@click.option(
+    "--keep",
+    metavar="A,B,C",
+    help="Classes to keep, by name or index; or a names file  [default: all]",
+)
+@click.option(
+    "--images",
+    "sources",
+    multiple=True,
+    required=True,
+    metavar="D",
+    help="Pictures to profile: folders, patterns, lists, .data, VOC, COCO; repeatable.",
+)
+@output_option
+@click.option(
+    "--report",
+    "report_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The HTML report  [default: the first output's name with .html]",
+)
+@click.option("--no-report", is_flag=True, help="Write no report.")
+@click.option("--all-pictures", is_flag=True, help="Profile pictures with other classes too.")
+@click.option("--json", "as_json", is_flag=True, help="Print plan and costs as JSON.")
+@plan_options(default={"ratio": RATIO})
+@picture_options
+@profiling_options
+@model_options
+def dissect(
+    words: tuple[str, ...],
+    keep: str | None,
+    sources: tuple[str, ...],
+    outputs: tuple[Output, ...],
+    report_path: Path | None,
+    no_report: bool,
+    all_pictures: bool,
+    as_json: bool,
+    planning: Planning,
+    pictures: PictureOptions,
+    profiling: ProfilingOptions,
+    **options: Any,
+) -> None:
+    """Keep some classes of a model, and of its channels those that matter for them.
+
+    The classes are cut, the channels profiled on the pictures that show nothing but the kept
+    classes (all pictures where there are no labels), and those that matter least removed: a
+    quarter of each layer, unless an option such as --params says otherwise.
+
+    Example: darkconv dissect voc.cfg voc.weights --keep dog,cat --images photos -o s.cfg s.weights
+    """
+    model_words, rest = split_model(words)
+    if rest:
+        raise click.UsageError(f"Got unexpected extra argument ({rest[0]})")
+    require_outputs(outputs)
+    planning.require_amount()
+    original = read_model(model_words, **options)
+    wanted = None
+    if keep is not None:
+        wanted = wanted_classes(original, model_words, keep, options.get("names"))
+    cut = original if wanted is None else reclass(original, wanted)
+    dataset = open_pictures(sources, replace(pictures, only_classes=None), model=original)
+    chosen = chosen_pictures(sources, pictures, original, cut, dataset, all_pictures=all_pictures)
+    profiling = replace(profiling, taylor=profiling.taylor or planning.score == "taylor")
+    profile = measure(cut, chosen, profiling, seed=planning.seed)
+    against = other_profile(cut, dataset, chosen, profiling, planning)
+    if not is_first_process():
+        return
+    plan = make_plan(cut, profile, planning, against=against)
+    final = prune(cut, plan, compensate=planning.compensate)
+    for output in outputs:
+        write_model(final, output)
+        report_written(output)
+    if as_json:
+        click.echo(json.dumps(as_dict(original, final, plan), indent=2))
+    else:
+        show_pruning(original, final)
+        show_remarks(plan, compensate=planning.compensate)
+    if not no_report:
+        from darkconv.report import write_dissection_report
+
+        target = report_path or outputs[0].path.with_suffix(".html")
+        models = (original, cut, final)
+        report = make_report(models, profile, against, plan, planning, chosen)
+        write_dissection_report(target, report)
+        click.echo(f"wrote {target}", err=True)
+
+
+def chosen_pictures(
+    sources: Sequence[str],
+    options: PictureOptions,
+    original: Model,
+    cut: Model,
+    dataset: Dataset,
+    *,
+    all_pictures: bool,
+) -> Dataset:
+    """The pictures to profile: those of nothing but the kept classes, where labels tell.
+
+    Raises:
+        DatasetError: labels tell, and no picture is left.
+    """
+    if all_pictures or (options.only_classes is None and not dataset.labelled):
+        chosen, which = dataset, "all"
+    else:
+        only = replace(options, only_classes=options.only_classes or OWN)
+        chosen = open_pictures(sources, only, model=original, wanted=cut.names)
+        which = "those of nothing but the kept classes"
+    if is_first_process():
+        click.echo(f"profiling {len(chosen)} of {len(dataset)} pictures: {which}", err=True)
+    return chosen
+
+
+def other_profile(
+    cut: Model,
+    dataset: Dataset,
+    chosen: Dataset,
+    profiling: ProfilingOptions,
+    planning: Planning,
+) -> Profile | None:
+    """The profile of the pictures that were not chosen, for the score that compares.
+
+    Raises:
+        PlanError: there are none.
+    """
+    if planning.score != "contrast":
+        return None
+    taken = {sample.image for sample in chosen.samples}
+    others = tuple(sample for sample in dataset.samples if sample.image not in taken)
+    if not others:
+        raise PlanError(
+            "--score contrast compares with pictures of other classes, and there are none",
+            hint="labels must tell the pictures apart",
+        )
+    return measure(cut, replace(dataset, samples=others), profiling, seed=planning.seed)
+
+
+def make_report(
+    models: tuple[Model, Model, Model],
+    profile: Profile,
+    against: Profile | None,
+    plan: Any,
+    planning: Planning,
+    chosen: Dataset,
+) -> "DissectionReport":
+    """All that the report shows; latency and sample pictures are measured here."""
+    from darkconv.evaluation.latency import fastest_backend, measure_latency
+    from darkconv.report import DissectionReport
+    from darkconv.report.dissection import Measured
+
+    original, cut, final = models
+    backend = fastest_backend()
+    times = measure_latency({"before": original, "after": final}, backend=backend)
+    before, after = (
+        Measured(weights_size(model), times[moment])
+        for model, moment in ((original, "before"), (final, "after"))
+    )
+    return DissectionReport(
+        original=original,
+        cut=cut,
+        final=final,
+        profile=profile,
+        plan=plan,
+        score=planning.score,
+        scores=scores_by_layer(cut, profile, against, planning),
+        measured=(before, after),
+        conditions=f"(median, CPU, {backend})",
+        pictures=sample_pictures(original, final, chosen, backend),
+        threshold=THRESHOLD,
+    )
+
+
+def scores_by_layer(
+    model: Model, profile: Profile, against: Profile | None, planning: Planning
+) -> "dict[int, Doubles]":
+    """(channels,) scores of the classes that each channel belongs to; NaN where it is locked."""
+    import numpy as np
+
+    classes = find_classes(model.network)
+    scores = score_classes(
+        classes, model, planning.score, profile=profile, against=against, seed=planning.seed
+    )
+    scores = np.where(classes.free, scores, np.nan)
+    labels = {layer.index: classes.of(layer.index) for layer in classes.makers}
+    return {index: scores[own] for index, own in labels.items() if classes.free[own].any()}
+
+
+def sample_pictures(original: Model, final: Model, chosen: Dataset, backend: str) -> list[Any]:
+    """Some pictures, with what both models find of the kept classes; none without boxes."""
+    from darkconv.detection import detect
+    from darkconv.report.dissection import Seen
+
+    if not any(decodes_boxes(head.spec) for head in original.network.heads):
+        return []
+    ids = {name: number for number, name in enumerate(final.names)}
+    step = max(1, len(chosen.samples) // SHOWN_PICTURES)
+    seen = []
+    for sample in chosen.samples[::step][:SHOWN_PICTURES]:
+        before, after = (
+            [
+                replace(d, class_id=ids.get(d.name, d.class_id))
+                for d in detect(model, sample.image, threshold=THRESHOLD, backend=backend)
+                if not ids or d.name in ids
+            ]
+            for model in (original, final)
+        )
+        seen.append(Seen(sample.image, before, after))
+    return seen

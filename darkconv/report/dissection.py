@@ -1,0 +1,203 @@
+"""The report of a dissection: what went, what is left, and what it still sees."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+import numpy as np
+
+from darkconv.core.model import Model
+from darkconv.core.network import Layer
+from darkconv.detection import Detection
+from darkconv.detection.draw import draw
+from darkconv.detection.picture import read_picture
+from darkconv.files import PathLike, write_bytes
+from darkconv.report.histogram import Doubles, Mask
+from darkconv.report.page import key_figures, page, section, table
+from darkconv.report.profile import OPEN_LAYERS, layer_plots
+from darkconv.surgery.channels import makes_channels
+from darkconv.surgery.plan import PrunePlan
+from darkconv.surgery.profile import Profile
+
+PICTURE_WIDTH = 560
+KEY = (
+    '<p class="key note"><i class="kept"></i>stays<i class="removed"></i>goes'
+    '<i class="cut"></i>the highest score that goes; guards keep some that score lower</p>'
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a model costs.
+
+    Attributes:
+        size: bytes of its weights file.
+        latency: milliseconds for a picture.
+    """
+
+    size: int
+    latency: float
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A picture with what was found in it."""
+
+    path: Path
+    before: Sequence[Detection]
+    after: Sequence[Detection]
+
+
+@dataclass(frozen=True, eq=False)
+class DissectionReport:
+    """What a report tells.
+
+    Attributes:
+        original: the model before anything.
+        cut: the model of the kept classes, before pruning; the profile's and the plan's.
+        final: the result.
+        profile: of `cut`.
+        plan: for `cut`.
+        score: name of the score.
+        scores: (channels,) of each layer of `cut` in which some can go.
+        measured: of the original and the result.
+        conditions: how the latency was measured.
+        pictures: some examples.
+        threshold: least score of the boxes drawn.
+    """
+
+    original: Model
+    cut: Model
+    final: Model
+    profile: Profile
+    plan: PrunePlan
+    score: str
+    scores: Mapping[int, Doubles]
+    measured: tuple[Measured, Measured]
+    conditions: str
+    pictures: Sequence[Seen]
+    threshold: float
+
+
+def write_dissection_report(path: PathLike, report: DissectionReport) -> None:
+    """Write a report as one HTML file."""
+    title = f"Dissection of {Path(report.original.network.file).stem}"
+    parts = [
+        f"<h1>{escape(title)}</h1>",
+        f"<p>{escape(_summary(report))}</p>",
+        _figures(report),
+        section("Sample pictures", _pictures(report)) if report.pictures else "",
+        section("Layers before and after", _layer_table(report)),
+        section("What the channels do, and where the cut lies", KEY, *_histograms(report)),
+    ]
+    write_bytes(path, [page(title, parts).encode()])
+
+
+def _summary(report: DissectionReport) -> str:
+    before, after = len(report.original.names), len(report.final.names)
+    removed = sum(
+        layer.out_shape.c - len(report.plan.keep[layer.index])
+        for layer in report.cut.network.layers
+        if layer.index in report.plan.keep and makes_channels(layer)
+    )
+    names = ", ".join(report.final.names)
+    classes = f"Kept {after} of {before} classes: {names}. " if after < before else ""
+    return (
+        f"{classes}Removed {removed:,} channels that matter least by the score {report.score}, "
+        f"profiled on {report.profile.pictures:,} pictures."
+    )
+
+
+def _figures(report: DissectionReport) -> str:
+    before, after = report.measured
+    costs = [_costs(model) for model in (report.original, report.final)]
+    pairs = (
+        ("parameters", costs[0][0], costs[1][0], "{:,.0f}", ""),
+        ("MACs", costs[0][1] / 1e6, costs[1][1] / 1e6, "{:,.1f} M", ""),
+        ("weights file", before.size / 1e6, after.size / 1e6, "{:,.2f} MB", ""),
+        ("ms a picture", before.latency, after.latency, "{:.1f}", report.conditions),
+    )
+    figures = [
+        (name, form.format(new), f"of {form.format(old)}, {new / max(old, 1e-9):.0%} {remark}")
+        for name, old, new, form, remark in pairs
+    ]
+    return key_figures(figures)
+
+
+def _costs(model: Model) -> tuple[int, int]:
+    layers = model.network.layers
+    return sum(layer.parameters for layer in layers), sum(layer.macs for layer in layers)
+
+
+def _pictures(report: DissectionReport) -> str:
+    cells = ["<h3>before</h3>", "<h3>after</h3>"]
+    for seen in report.pictures:
+        for moment, found in (("before", seen.before), ("after", seen.after)):
+            cells.append(_picture(seen.path, found, moment))
+    note = f"Boxes of the kept classes with a score above {report.threshold:g}, before recovery."
+    return f'<p class="note">{escape(note)}</p><div class="pictures">{"".join(cells)}</div>'
+
+
+def _picture(path: Path, found: Sequence[Detection], moment: str) -> str:
+    image = draw(read_picture(path), found)
+    image.thumbnail((PICTURE_WIDTH, 2 * PICTURE_WIDTH))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=80)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    listed = ", ".join(f"{d.name} {d.score:.2f}" for d in found) or "nothing found"
+    text = escape(f"{path.name} {moment}: {listed}", quote=True)
+    return (
+        f'<figure><img src="data:image/jpeg;base64,{data}" alt="{text}">'
+        f"<figcaption>{escape(path.name)}: {escape(listed)}</figcaption></figure>"
+    )
+
+
+def _layer_table(report: DissectionReport) -> str:
+    """Layers with arrays of the original and of the result."""
+    pairs = zip(report.original.network.layers, report.final.network.layers, strict=True)
+    rows = [_row(old, new) for old, new in pairs if old.slots]
+    costs = (_costs(model) for model in (report.original, report.final))
+    total = ("", "all", "", *(_change(*pair) for pair in zip(*costs, strict=True)))
+    headers = ("layer", "type", "channels", "parameters", "MACs")
+    return table(headers, rows, left=2, total=total)
+
+
+def _row(old: Layer, new: Layer) -> tuple[str, ...]:
+    return (
+        str(old.index),
+        old.type,
+        _change(old.out_shape.c, new.out_shape.c),
+        _change(old.parameters, new.parameters),
+        _change(old.macs, new.macs),
+    )
+
+
+def _change(before: int, after: int) -> str:
+    return f"{before:,}" if before == after else f"{before:,} \N{RIGHTWARDS ARROW} {after:,}"
+
+
+def _histograms(report: DissectionReport) -> list[str]:
+    layers = [layer for layer in report.cut.network.layers if makes_channels(layer)]
+    pruned = [layer for layer in layers if layer.index in report.plan.keep]
+    pruned.sort(key=lambda layer: len(report.plan.keep[layer.index]) - layer.out_shape.c)
+    return [_layer(report, layer, is_open=layer in pruned[:OPEN_LAYERS]) for layer in layers]
+
+
+def _layer(report: DissectionReport, layer: Layer, *, is_open: bool) -> str:
+    removed: Mask = np.ones(layer.out_shape.c, bool)
+    removed[report.plan.keep.get(layer.index, slice(None))] = False
+    scores = report.scores.get(layer.index)
+    marked = None
+    if scores is not None:
+        gone = scores[removed & np.isfinite(scores)]
+        marked = (report.score, scores, float(gone.max()) if len(gone) else None)
+    return layer_plots(
+        layer,
+        report.profile.layers[layer.index],
+        is_open=is_open,
+        removed=removed,
+        score=marked,
+    )

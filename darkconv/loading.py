@@ -18,6 +18,7 @@ from darkconv.darknet.cfg import cfg_bytes, read_cfg
 from darkconv.darknet.data import find_beside, read_names, read_tree
 from darkconv.darknet.dialect import AUTO, choose_dialect, named_dialect
 from darkconv.darknet.weights import WeightsFile, map_weights, write_weights
+from darkconv.errors import PlanError
 from darkconv.files import PathLike, write_bytes
 from darkconv.surgery.dissection import apply_dissection, is_dissection, read_dissection
 
@@ -95,13 +96,25 @@ def save(
 
     Raises:
         DarkconvError: a file cannot be written.
+        PlanError: classes were cut behind a softmax, which Darknet's files cannot say.
     """
+    _check_says_all(model.network)
     model = _storing_changes(model)
     write_bytes(cfg, [cfg_bytes(model.network.config)])
     if weights is not None:
         write_weights(model, weights)
     if names is not None:
         write_bytes(names, ["".join(f"{name}\n" for name in model.names).encode()])
+
+
+def _check_says_all(network: Network) -> None:
+    for head in network.heads:
+        if getattr(head.spec, "keep_classes", ()):
+            raise PlanError(
+                "Darknet cannot leave classes out behind the softmax",
+                where=network.where(head.index, "keep_classes"),
+                hint="export it (.onnx, .safetensors, .pt2), or cut without keep_softmax",
+            )
 
 
 def _storing_changes(model: Model) -> Model:

@@ -15,9 +15,11 @@ from darkconv.cli.params import (
     split_model,
 )
 from darkconv.core.model import Model
-from darkconv.darknet.data import Names, read_names
+from darkconv.darknet.data import Names, read_names, replaced_data
 from darkconv.errors import PlanError
-from darkconv.surgery.classes import reclass as keep_classes
+from darkconv.files import write_bytes
+from darkconv.surgery.classes import reclass as remake
+from darkconv.surgery.classes import transfer
 
 NAMES_SUFFIXES = (".names", ".txt")
 
@@ -27,15 +29,54 @@ NAMES_SUFFIXES = (".names", ".txt")
 @click.option(
     "--keep",
     metavar="A,B,C",
-    help="Classes to keep, by name or index, in the order wanted; or a names file.",
+    help="Classes to keep, by name or index, in the order wanted; or a names file. new=A+B "
+    "merges classes.",
+)
+@click.option("--add", metavar="D,E", help="New classes, behind the others.")
+@click.option(
+    "--to-names",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    metavar="FILE",
+    help="Classes of another names file: those of the same name are kept, the rest are new.",
+)
+@click.option(
+    "--init",
+    default="random",
+    show_default=True,
+    metavar="random|mean|like:A",
+    help="How new classes begin.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of random.")
+@click.option("--other", is_flag=True, help="Before a softmax, one class for all dropped ones.")
+@click.option(
+    "--keep-softmax",
+    is_flag=True,
+    help="Drop classes behind the softmax, so that scores stay the same; for exported files.",
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    metavar="FILE",
+    help="Darknet's .data: written anew beside OUT.cfg, with the new classes and names.",
 )
 @output_option
 @model_options
 def reclass(
-    words: tuple[str, ...], keep: str | None, outputs: tuple[Output, ...], **options: Any
+    words: tuple[str, ...],
+    keep: str | None,
+    add: str | None,
+    to_names: Path | None,
+    init: str,
+    seed: int,
+    other: bool,
+    keep_softmax: bool,
+    data: Path | None,
+    outputs: tuple[Output, ...],
+    **options: Any,
 ) -> None:
-    """Make a model for some of its classes; their boxes and scores do not change.
+    """Make a model for some of its classes, or for others.
 
+    Boxes and scores of the kept classes do not change. Merged and new classes need fine-tuning.
     A names file in which lines begin with `dont_show` is a list too: the other classes are
     kept. If the model's own names file has such lines, --keep can be left out.
 
@@ -45,13 +86,72 @@ def reclass(
     if rest:
         raise click.UsageError(f"Got unexpected extra argument ({rest[0]})")
     require_outputs(outputs)
+    check_usage(to_names, keep, add, outputs, data, keep_softmax=keep_softmax, other=other)
     model = read_model(model_words, **options)
-    wanted = wanted_classes(model, model_words, keep, options.get("names"))
-    small = keep_classes(model, wanted)
+    if to_names:
+        small = transfer(model, read_names(to_names).names, init=init, seed=seed)
+    else:
+        added = split_list(add)
+        named = None
+        if keep is not None or not added:
+            named = wanted_classes(model, model_words, keep, options.get("names"))
+        small = remake(
+            model, named, add=added, init=init, seed=seed, other=other, keep_softmax=keep_softmax
+        )
     for output in outputs:
         write_model(small, output)
         report_written(output)
-    click.echo(f"kept {len(wanted)} of {count(model)} classes: {', '.join(kept_names(small))}")
+        if data and output.weights:
+            write_data(data, small, output)
+    click.echo(describe(model, small))
+
+
+def check_usage(
+    to_names: Path | None,
+    keep: str | None,
+    add: str | None,
+    outputs: tuple[Output, ...],
+    data: Path | None,
+    *,
+    keep_softmax: bool,
+    other: bool,
+) -> None:
+    """Raise a usage error for options that contradict each other."""
+    if to_names and (keep or add or other or keep_softmax):
+        raise click.UsageError("--to-names says which classes there are; leave the others out")
+    darknet = [output for output in outputs if output.weights]
+    if keep_softmax and darknet:
+        raise click.UsageError(
+            f"--keep-softmax: {darknet[0].path} cannot say it; it is for .onnx, .safetensors, .pt2"
+        )
+    if data and not darknet:
+        raise click.UsageError("--data is written beside OUT.cfg, and there is none")
+
+
+def split_list(text: str | None) -> list[str]:
+    """The words between commas."""
+    return [item for word in (text or "").split(",") if (item := word.strip())]
+
+
+def describe(model: Model, small: Model) -> str:
+    """Which classes are kept, and which are not the model's own."""
+    names = kept_names(small)
+    old = set(kept_names(model))
+    kept = [name for name in names if name in old]
+    made = [name for name in names if name not in old]
+    lines = [f"kept {len(kept)} of {count(model)} classes: {', '.join(kept)}"] if kept else []
+    if made:
+        lines.append(f"merged, renamed or new: {', '.join(made)}")
+    return "\n".join(lines)
+
+
+def write_data(source: Path, model: Model, output: Output) -> None:
+    """A .data file for the new classes: other lines as they are."""
+    target = output.path.with_suffix(".data")
+    names = output.path.with_suffix(".names").name
+    text = replaced_data(source.read_bytes().decode(), {"classes": count(model), "names": names})
+    write_bytes(target, [text.encode()])
+    click.echo(f"wrote {target}", err=True)
 
 
 def wanted_classes(
@@ -67,7 +167,7 @@ def wanted_classes(
     if keep.endswith(NAMES_SUFFIXES) and Path(keep).is_file():
         listed = read_names(keep)
         return list(_shown(listed)) if listed.hidden else list(listed.names)
-    return [item for word in keep.split(",") if (item := word.strip())]
+    return list(split_list(keep))
 
 
 def _own_names(words: ModelWords, names: str | None) -> Names:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,6 +98,21 @@ def read_labels(path: PathLike) -> npt.NDArray[np.float64]:
             ) from None
         rows.append((class_id, x, y, width, height))
     return np.array(rows).reshape(-1, 5)
+
+
+def replaced_data(text: str, values: Mapping[str, object]) -> str:
+    """The text of a data file with other values: only those lines change, missing ones follow."""
+    lines = text.splitlines(keepends=True)
+    left = dict(values)
+    for number, line in enumerate(lines):
+        bare = "".join(line.split())
+        key, equals, _ = bare.partition("=")
+        if equals and bare[0] not in "#;" and key in left:
+            end = line[len(line.rstrip("\r\n")) :]
+            lines[number] = f"{line.partition('=')[0]}= {left.pop(key)}{end}"
+    if left and lines and not lines[-1].endswith("\n"):
+        lines[-1] += "\n"
+    return "".join([*lines, *(f"{key} = {value}\n" for key, value in left.items())])
 
 
 def read_tree(path: PathLike) -> Tree:

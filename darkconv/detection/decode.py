@@ -187,8 +187,8 @@ def _decode_channel_major(layer: Layer, output: Array, options: DecodeOptions) -
     spec = layer.spec
     assert isinstance(spec, head.Region)
     height, width = output.shape[-2:]
-    entries = output.reshape(spec.num, spec.anchor_entries, height * width)
-    found = entries.transpose(0, 2, 1).reshape(-1, spec.anchor_entries)
+    entries = output.reshape(spec.num, spec.output_entries, height * width)
+    found = entries.transpose(0, 2, 1).reshape(-1, spec.output_entries)
     anchors, cells = np.divmod(np.arange(len(found)), height * width)
     rows, columns = np.divmod(cells, width)
     boxes = _region_boxes(spec, found[:, :2], found[:, 2:4], (columns, rows, anchors), output)
@@ -208,7 +208,7 @@ def _decode_cell_major(layer: Layer, output: Array, options: DecodeOptions) -> C
     spec = layer.spec
     assert isinstance(spec, head.Region)
     width = output.shape[-1]
-    found = output.reshape(-1, spec.anchor_entries)
+    found = output.reshape(-1, spec.output_entries)
     cells, anchors = np.divmod(np.arange(len(found)), spec.num)
     rows, columns = np.divmod(cells, width)
     offsets = (1 / (1 + np.exp(-found[:, :2]))).astype(np.float32)

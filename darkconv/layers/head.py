@@ -10,7 +10,7 @@ import numpy.typing as npt
 from darkconv.core.dialect import ALEXEYAB, PJREDDIE
 from darkconv.core.options import Floats, Ints, option
 from darkconv.core.shape import FlatShape, Shape, Shapes
-from darkconv.core.spec import HeadSpec, layer
+from darkconv.core.spec import HeadSpec, Ties, layer
 from darkconv.errors import GraphError, Where
 
 MISSING_ANCHOR = 0.5
@@ -209,6 +209,8 @@ class Region(AnchorHead):
     tree: str = option("")
     map: str = option("")
     classfix: int = option(0)
+    keep_classes: Ints = option(())
+    """Not of Darknet's: the classes that are left behind the softmax; empty for all."""
 
     log: bool = option(False, training=True)
     sqrt: bool = option(False, training=True)
@@ -238,7 +240,27 @@ class Region(AnchorHead):
             raise GraphError(
                 where=Where(option="coords"), expected="4 in this dialect", found=self.coords
             )
-        return super().infer_shape(inputs)
+        check_kept(self.keep_classes, self.classes)
+        return super().infer_shape(inputs)._replace(c=self.num * self.output_entries)
+
+    def ties(self, inputs: Shapes) -> Ties:
+        """Each channel comes from one of the input."""
+        keep = self.keep_classes or range(self.classes)
+        return self.class_rows(inputs, keep).reshape(-1, 1)
+
+    def num_classes(self, inputs: Shapes) -> int:
+        """Those that are left behind the softmax."""
+        return len(self.keep_classes) or self.classes
+
+    @property
+    def output_entries(self) -> int:
+        """Values per anchor that the head gives."""
+        return self.box_entries + (len(self.keep_classes) or self.classes)
+
+    @property
+    def kept_entries(self) -> list[int]:
+        """Entries of an anchor that are left behind the softmax."""
+        return [*range(self.box_entries), *(self.box_entries + k for k in self.keep_classes)]
 
 
 @layer("detection")
@@ -317,6 +339,16 @@ class Iseg(Head):
     def class_rows(self, inputs: Shapes, keep: Sequence[int]) -> npt.NDArray[np.int64]:
         """The kept classes, then all ids."""
         return np.array([*keep, *range(self.classes, self.classes + self.ids)])
+
+
+def check_kept(keep: Ints, total: int) -> None:
+    """Raise an error for classes that cannot be left behind a softmax."""
+    if len(set(keep)) < len(keep) or not all(0 <= index < total for index in keep):
+        raise GraphError(
+            where=Where(option="keep_classes"),
+            expected=f"different classes from 0 to {total - 1}",
+            found=",".join(map(str, keep)),
+        )
 
 
 def decodes_boxes(spec: Any) -> bool:

@@ -8,13 +8,14 @@ import numpy.typing as npt
 
 from darkconv.core.dialect import PJREDDIE
 from darkconv.core.network import Layer, Network
-from darkconv.core.options import option
+from darkconv.core.options import Ints, option
 from darkconv.core.shape import FlatShape, Shape, Shapes
 from darkconv.core.spec import HeadSpec, LayerSpec, Slot, Slots, Ties, layer, value_ties
 from darkconv.core.tree import Tree
 from darkconv.errors import GraphError, Where
 from darkconv.layers.activation import activation_option
 from darkconv.layers.conv import norm_slots
+from darkconv.layers.head import check_kept
 
 
 @layer("batchnorm")
@@ -98,6 +99,8 @@ class Softmax(HeadSpec):
     temperature: float = option(1.0)
     tree: str = option("")
     spatial: bool = option(False)
+    keep_classes: Ints = option(())
+    """Not of Darknet's: the values that are left behind the softmax; empty for all."""
     noloss: bool = option(False, training=True)
 
     def infer_shape(self, inputs: Shapes) -> Shape:
@@ -109,15 +112,17 @@ class Softmax(HeadSpec):
                 expected=f"a divisor of {x.size} values",
                 found=self.groups,
             )
-        return FlatShape.of(x.size)
+        check_kept(self.keep_classes, x.size)
+        return FlatShape.of(len(self.keep_classes) or x.size)
 
     def ties(self, inputs: Shapes) -> Ties:
         """Each value comes from the channel that it lies in."""
-        return value_ties(inputs[0])
+        ties = value_ties(inputs[0])
+        return ties[list(self.keep_classes)] if self.keep_classes else ties
 
     def num_classes(self, inputs: Shapes) -> int:
         """One per value."""
-        return inputs[0].size
+        return len(self.keep_classes) or inputs[0].size
 
     def class_rows(self, inputs: Shapes, keep: Sequence[int]) -> npt.NDArray[np.int64]:
         """The kept classes."""

@@ -4,7 +4,6 @@ A head reads rows of the layer before it: of each anchor the box, and a row per 
 classes is keeping rows, in the order wanted; everything before that layer stays untouched.
 """
 
-import difflib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,12 +13,19 @@ import numpy.typing as npt
 
 from darkconv.core.model import Model
 from darkconv.core.network import Layer, Network
-from darkconv.core.spec import HeadSpec
 from darkconv.errors import PlanError
 from darkconv.layers.conv import Convolutional
 from darkconv.layers.dense import Connected
 from darkconv.layers.head import Region
 from darkconv.layers.norm import Softmax
+from darkconv.surgery.growth import Growth, Start, grow, plan_growth
+from darkconv.surgery.recipes import (
+    Recipe,
+    count_classes,
+    head_spec,
+    read_recipes,
+    transferred_recipes,
+)
 from darkconv.surgery.removal import keep_channels
 
 logger = logging.getLogger("darkconv")
@@ -37,92 +43,134 @@ class Cut:
     Attributes:
         head: the head.
         maker: the layer that makes its input rows.
+        between: the layers that hand them through, from the head's side.
         rows: which rows stay, in the new order.
     """
 
     head: Layer
     maker: Layer
+    between: tuple[Layer, ...]
     rows: Rows
 
 
-def reclass(model: Model, keep: Sequence[str | int]) -> Model:
-    """A model that predicts some of the classes, in the order given.
+def reclass(
+    model: Model,
+    keep: Sequence[str | int] | None = None,
+    *,
+    add: Sequence[str] = (),
+    init: str = "random",
+    seed: int = 0,
+    other: bool = False,
+    keep_softmax: bool = False,
+) -> Model:
+    """A model that predicts some of the classes, in the order given, and perhaps others.
 
     Boxes and scores of the kept classes do not change, except where a softmax runs over the
-    classes: there the dropped ones leave the denominator, which is warned about.
+    classes: there the dropped ones leave the denominator, which is warned about. Merged and new
+    classes need fine-tuning.
 
     Args:
         model: with one or more heads, all of the same classes; is not changed.
-        keep: class names or indices.
+        keep: class names or indices; `vehicle=car+bus` merges classes (see
+            `darkconv.surgery.growth`), `auto=car` renames one. All classes by default.
+        add: names of new classes, behind the others.
+        init: how the rows of new classes begin: "random" (as spread as the other classes'),
+            "mean" (of the other classes') or "like:NAME" (a copy).
+        seed: for "random".
+        other: where a softmax runs over the classes, one more class "other" merged of all that
+            are dropped, so that the kept ones' scores do not rise.
+        keep_softmax: let the softmax run over all classes still, and drop classes behind it:
+            the kept ones' scores stay the same. Darknet has no way to say so: such a model
+            cannot be written as Darknet's files, only exported.
 
     Raises:
-        PlanError: an unknown class, none at all, one named twice, or a head whose rows cannot
-            be cut: a class tree, or rows that other layers read too.
+        PlanError: an unknown class, none at all, one named twice, `other` or `keep_softmax`
+            without a softmax, or a head whose rows cannot be cut: a class tree, or rows that
+            other layers read too.
     """
-    network = model.network
-    kept = class_indices(model, keep)
-    cuts = [plan_cut(network, head, kept) for head in network.heads]
-    _warn_of_softmax(network)
-    small = keep_channels(
-        model,
-        {cut.maker.index: cut.rows for cut in cuts},
-        options={cut.head.index: _head_spec(cut.head).class_options(kept) for cut in cuts},
-    )
-    names = tuple(model.class_name(index) for index in kept) if model.names else ()
-    return replace(small, names=names)
+    if (other or keep_softmax) and not any(map(_is_softmax, model.network.heads)):
+        raise PlanError(
+            f"{model.network.file}: no softmax runs over the classes",
+            hint="without one, the kept classes' scores do not depend on those dropped",
+        )
+    recipes = read_recipes(model, keep, add=add, other=other)
+    if keep_softmax:
+        return _cut_behind_softmax(model, recipes)
+    return _made(model, recipes, Start.read(init, model, seed))
 
 
-def _head_spec(head: Layer) -> HeadSpec:
-    assert isinstance(head.spec, HeadSpec)
-    return head.spec
+def transfer(model: Model, names: Sequence[str], *, init: str = "random", seed: int = 0) -> Model:
+    """A model for other classes: those of the same name keep their rows, the rest are new.
 
-
-def class_indices(model: Model, keep: Sequence[str | int]) -> list[int]:
-    """Indices of classes given by name or index.
+    Args:
+        model: is not changed.
+        names: of the new classes, in order.
+        init: see `reclass`.
+        seed: see `reclass`.
 
     Raises:
         PlanError: see `reclass`.
     """
-    total = _num_classes(model.network)
-    kept = [_class_index(model, item, total) for item in keep]
-    if not kept:
-        raise PlanError("no class to keep")
-    for index in kept:
-        if kept.count(index) > 1:
-            raise PlanError(f"class {model.class_name(index)} is named twice")
-    return kept
+    return _made(model, transferred_recipes(model, names), Start.read(init, model, seed))
 
 
-def _num_classes(network: Network) -> int:
-    counts = {_head_spec(head).num_classes(head.in_shapes) for head in network.heads}
-    if len(counts) != 1:
-        found = "heads of " + " and ".join(map(str, sorted(counts))) if counts else "no head"
-        raise PlanError(f"{network.file}: expected heads with one list of classes, found {found}")
-    return counts.pop()
+def _made(model: Model, recipes: Sequence[Recipe], start: Start) -> Model:
+    """The model of some recipes: grown by what is not there, then cut."""
+    total = count_classes(model.network)
+    made = [recipe for recipe in recipes if not recipe.is_kept]
+    whole = _grown(model, made, start) if made else model
+    places = {recipe.name: total + number for number, recipe in enumerate(made)}
+    kept = [places[r.name] if r.name in places else r.members[0] for r in recipes]
+    small = _cut(whole, kept)
+    used = {index for recipe in recipes for index in recipe.members}
+    if len(used) < total:
+        _warn_of_softmax(model.network)
+    if made:
+        names = ", ".join(recipe.name for recipe in made)
+        logger.warning("%s: merged and new classes need fine-tuning: %s", model.network.file, names)
+    named = model.names or made
+    return replace(small, names=tuple(recipe.name for recipe in recipes) if named else ())
 
 
-def _class_index(model: Model, item: str | int, total: int) -> int:
-    if isinstance(item, str):
-        if item in model.names[:total]:
-            return model.names.index(item)
-        if not item.lstrip("-").isdigit():
-            raise _unknown_class(model, item)
-    index = int(item)
-    if not 0 <= index < total:
-        raise PlanError("class index", expected=f"0 to {total - 1}", found=index)
-    return index
+def _cut_behind_softmax(model: Model, recipes: Sequence[Recipe]) -> Model:
+    """The model with all its rows; its heads give the kept classes alone."""
+    network = model.network
+    if not all(recipe.is_kept for recipe in recipes):
+        raise PlanError("keep_softmax", expected="classes of the model alone", found="others")
+    kept = tuple(recipe.members[0] for recipe in recipes)
+    config = network.config
+    for head in network.heads:
+        if not isinstance(head.spec, (Region, Softmax)) or not _is_softmax(head):
+            raise PlanError(
+                "keep_softmax",
+                where=network.where(head.index),
+                expected="[region] with softmax=1, or [softmax]",
+                found=f"[{head.type}]",
+            )
+        plan_cut(network, head, kept)
+        config = config.with_section(head.index + 1, {"keep_classes": kept})
+    names = tuple(recipe.name for recipe in recipes) if model.names else ()
+    return replace(model, network=network.with_config(config), names=names)
 
 
-def _unknown_class(model: Model, name: str) -> PlanError:
-    if not model.names:
-        return PlanError(
-            f"class {name!r}: the model has no class names",
-            hint="give a names file, or class indices",
-        )
-    near = difflib.get_close_matches(name, model.names, n=3)
-    known = ", ".join(model.names[:10]) + (", ..." if len(model.names) > 10 else "")
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known are {known}"
-    return PlanError(f"unknown class {name!r}", hint=hint)
+def _grown(model: Model, recipes: Sequence[Recipe], start: Start) -> Model:
+    network = model.network
+    total = count_classes(network)
+    cuts = [plan_cut(network, head, range(total)) for head in network.heads]
+    growths: list[Growth] = [
+        plan_growth(cut.head, cut.maker, cut.between, total, len(recipes)) for cut in cuts
+    ]
+    return grow(model, growths, recipes, start)
+
+
+def _cut(model: Model, kept: Sequence[int]) -> Model:
+    network = model.network
+    cuts = [plan_cut(network, head, kept) for head in network.heads]
+    return keep_channels(
+        model,
+        {cut.maker.index: cut.rows for cut in cuts},
+        options={cut.head.index: head_spec(cut.head).class_options(kept) for cut in cuts},
+    )
 
 
 def plan_cut(network: Network, head: Layer, keep: Sequence[int]) -> Cut:
@@ -131,11 +179,16 @@ def plan_cut(network: Network, head: Layer, keep: Sequence[int]) -> Cut:
     Raises:
         PlanError: the rows cannot be cut.
     """
-    spec = _head_spec(head)
+    spec = head_spec(head)
     if isinstance(spec, (Region, Softmax)) and spec.tree:
         raise PlanError(
             "the classes form a tree, of which none can be taken out alone",
             where=network.where(head.index, "tree"),
+        )
+    if getattr(spec, "keep_classes", ()):
+        raise PlanError(
+            "its classes were cut behind the softmax: cut the model before that",
+            where=network.where(head.index, "keep_classes"),
         )
     if isinstance(spec, Softmax) and spec.groups > 1:
         raise PlanError(
@@ -144,15 +197,17 @@ def plan_cut(network: Network, head: Layer, keep: Sequence[int]) -> Cut:
         )
     rows = spec.class_rows(head.in_shapes, keep)
     reader, source = head, head.sources[0]
+    between: list[Layer] = []
     while True:
         layer = network.layers[source] if source >= 0 else None
         if layer is None or network.consumers[source] != (reader.index,):
             raise _uncuttable(network, head, source)
         if isinstance(layer.spec, MAKERS):
             _check_maker(network, head, layer)
-            return Cut(head, layer, rows)
+            return Cut(head, layer, tuple(between), rows)
         if not _hands_through(layer):
             raise _uncuttable(network, head, source)
+        between.append(layer)
         reader, source = layer, layer.sources[0]
 
 
@@ -183,11 +238,15 @@ def _uncuttable(network: Network, head: Layer, source: int) -> PlanError:
     )
 
 
+def _is_softmax(head: Layer) -> bool:
+    return isinstance(head.spec, Softmax) or bool(getattr(head.spec, "softmax", False))
+
+
 def _warn_of_softmax(network: Network) -> None:
-    for head in network.heads:
-        if isinstance(head.spec, Softmax) or getattr(head.spec, "softmax", False):
-            logger.warning(
-                "%s: the softmax now runs over the kept classes alone, so their scores rise, "
-                "also on objects of the dropped ones; fine-tuning mends that",
-                network.where(head.index),
-            )
+    for head in filter(_is_softmax, network.heads):
+        logger.warning(
+            "%s: the softmax now runs over the kept classes alone, so their scores rise, "
+            "also on objects of the dropped ones; keep_softmax (for exported files), a class "
+            "other, or fine-tuning mends that",
+            network.where(head.index),
+        )

@@ -15,7 +15,7 @@ def stretch(scope: LayerScope, x: ir.Value, scale: float) -> ir.Value:
 
 def anchor_entries(scope: LayerScope, anchors: int) -> ir.Value:
     """(batch, c, h, w) -> (batch, anchors, entries, h, w)."""
-    c, h, w = scope.layer.out_shape
+    c, h, w = scope.layer.in_shapes[0]
     return scope.reshape(scope.x, 0, anchors, c // anchors, h, w)
 
 
@@ -66,7 +66,7 @@ def build_region(scope: LayerScope) -> ir.Value:
     if spec.dialect.region_is_cell_major:
         box = scope.channels(entries, 0, coords, axis=2)
         parts = [box, scope.op("Sigmoid", known), class_scores(scope, spec, classes, raw=True)]
-        cells = scope.op("Transpose", scope.concat(parts, axis=2), perm=[0, 3, 4, 1, 2])
+        cells = scope.op("Transpose", entries_left(scope, spec, parts), perm=[0, 3, 4, 1, 2])
         return scope.reshape(cells, 0, *scope.layer.out_shape)
     centre = scope.op("Sigmoid", scope.channels(entries, 0, 2, axis=2))
     parts = [centre, scope.channels(entries, 2, coords, axis=2)]
@@ -76,7 +76,15 @@ def build_region(scope: LayerScope) -> ir.Value:
     else:
         parts.append(known if spec.background else scope.op("Sigmoid", known))
         parts.append(class_scores(scope, spec, classes, raw=False))
-    return scope.reshape(scope.concat(parts, axis=2), 0, *scope.layer.out_shape)
+    return scope.reshape(entries_left(scope, spec, parts), 0, *scope.layer.out_shape)
+
+
+def entries_left(scope: LayerScope, spec: head.Region, parts: list[ir.Value]) -> ir.Value:
+    """(N, anchors, entries, H, W), classes that are not wanted taken out."""
+    entries = scope.concat(parts, axis=2)
+    if not spec.keep_classes:
+        return entries
+    return scope.op("Gather", entries, scope.ints(*spec.kept_entries), axis=2)
 
 
 def class_scores(scope: LayerScope, spec: head.Region, classes: ir.Value, *, raw: bool) -> ir.Value:

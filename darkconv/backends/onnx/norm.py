@@ -71,13 +71,17 @@ def build_softmax(scope: LayerScope) -> ir.Value:
     flat = scope.flatten(scope.x)
     if spec.temperature != 1:
         flat = scope.op("Div", flat, scope.floats(spec.temperature))
-    tree = norm.required_tree(scope.layer, scope.network, scope.layer.out_shape.size)
+    tree = norm.required_tree(scope.layer, scope.network, scope.layer.in_shapes[0].size)
     if tree:
         return tree_softmax(scope, flat, tree)
     if spec.groups == 1:
-        return scope.op("Softmax", flat, axis=1)
-    parts = scope.reshape(flat, 0, spec.groups, -1)
-    return scope.flatten(scope.op("Softmax", parts, axis=2))
+        values = scope.op("Softmax", flat, axis=1)
+    else:
+        parts = scope.reshape(flat, 0, spec.groups, -1)
+        values = scope.flatten(scope.op("Softmax", parts, axis=2))
+    if not spec.keep_classes:
+        return values
+    return scope.op("Gather", values, scope.ints(*spec.keep_classes), axis=1)
 
 
 def tree_softmax(

@@ -83,13 +83,19 @@ class Region(nn.Module):
         coords, objectness, classes = entries.split([self.spec.coords, 1, self.spec.classes], 2)
         if self.spec.dialect.region_is_cell_major:
             parts = [coords, logistic(objectness), self._classes(classes, classes)]
-            return torch.cat(parts, 2).permute(0, 3, 4, 1, 2).reshape(x.shape)
+            cells = self._left(parts).permute(0, 3, 4, 1, 2)
+            return cells.reshape(len(x), -1, *x.shape[2:])
         box = torch.cat([logistic(coords[:, :, :2]), coords[:, :, 2:]], 2)
         if self.spec.background and self.spec.softmax and not self.tree:
             scores = torch.softmax(entries[:, :, self.spec.coords :], 2)
-            return torch.cat([box, scores], 2).flatten(1, 2)
+            return self._left([box, scores]).flatten(1, 2)
         known = objectness if self.spec.background else logistic(objectness)
-        return torch.cat([box, known, self._classes(classes, logistic(classes))], 2).flatten(1, 2)
+        return self._left([box, known, self._classes(classes, logistic(classes))]).flatten(1, 2)
+
+    def _left(self, parts: list[Tensor]) -> Tensor:
+        """(N, anchors, entries, H, W), classes that are not wanted taken out."""
+        entries = torch.cat(parts, 2)
+        return entries[:, :, self.spec.kept_entries] if self.spec.keep_classes else entries
 
     def _classes(self, classes: Tensor, otherwise: Tensor) -> Tensor:
         if self.tree:

@@ -133,7 +133,9 @@ class Softmax(nn.Module):
         if self.tree:
             return tree_softmax(flat, self.tree)
         parts = flat.reshape(flat.shape[0], self.spec.groups, -1)
-        return torch.softmax(parts, -1).flatten(1)
+        values = torch.softmax(parts, -1).flatten(1)
+        keep = self.spec.keep_classes
+        return values[:, list(keep)] if keep else values
 
 
 def tree_softmax(x: Tensor, tree: Tree, dim: int = 1) -> Tensor:
@@ -149,4 +151,4 @@ def tree_softmax(x: Tensor, tree: Tree, dim: int = 1) -> Tensor:
 def build_softmax(layer: Layer, network: Network) -> nn.Module:
     """With the class tree, if the cfg names one."""
     assert isinstance(layer.spec, norm.Softmax)
-    return Softmax(layer.spec, norm.required_tree(layer, network, layer.out_shape.size))
+    return Softmax(layer.spec, norm.required_tree(layer, network, layer.in_shapes[0].size))

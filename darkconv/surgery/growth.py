@@ -1,0 +1,232 @@
+"""Growing heads: rows for classes that a model does not have yet.
+
+A class has one row per anchor (or cell, or one alone) in the layer before each head. The row of a
+merged class is made of its members':
+
+- behind a sigmoid, their mean: the score follows what the members have in common;
+- before a softmax, their mean with log(n) on the bias: the merged class gets the members' share
+  of the probability where their scores are alike;
+- in [detection], whose class scores are read as they are, their sum: probabilities add up.
+
+None of these is exact for what a trained merged class would say: fine-tuning mends it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from darkconv.core.model import Array, Model, frozen
+from darkconv.core.network import Layer
+from darkconv.core.spec import Slot
+from darkconv.errors import PlanError
+from darkconv.layers.folding import fold_norm, norm_factor
+from darkconv.layers.head import Detection, YoloHead
+from darkconv.layers.norm import Softmax
+from darkconv.surgery.recipes import Recipe, head_spec
+
+Rows = npt.NDArray[np.int64]
+Doubles = npt.NDArray[np.float64]
+
+NEUTRAL = {"rolling_mean": 0.0, "rolling_variance": 1.0}
+"""Batch norm of a new row: with a scale to match, it changes nothing."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """How the rows of new classes begin.
+
+    Attributes:
+        kind: "random", "mean" or "like".
+        like: for "like", the class whose rows are copied.
+        seed: for "random".
+    """
+
+    kind: str = "random"
+    like: int = -1
+    seed: int = 0
+
+    @classmethod
+    def read(cls, text: str, model: Model, seed: int) -> "Start":
+        """`random`, `mean` or `like:NAME`.
+
+        Raises:
+            PlanError: another word, or an unknown class.
+        """
+        kind, colon, name = text.partition(":")
+        if kind == "like" and colon:
+            if name in model.names:
+                return cls("like", model.names.index(name), seed)
+            raise PlanError(f"init like:{name}: the model has no class of that name")
+        if text not in ("random", "mean"):
+            raise PlanError("init", expected="random, mean or like:NAME", found=text)
+        return cls(text, seed=seed)
+
+
+@dataclass(frozen=True, eq=False)
+class Growth:
+    """What one head asks of the layer before it.
+
+    Attributes:
+        head: the head.
+        maker: the layer that makes its rows.
+        between: layers that hand the rows through.
+        old: (classes, k) rows of each class so far.
+        kept: (rows,) place of each old row among the new ones.
+        new: (added, k) places of the new classes' rows.
+    """
+
+    head: Layer
+    maker: Layer
+    between: tuple[Layer, ...]
+    old: Rows
+    kept: Rows
+    new: Rows
+
+    @property
+    def count(self) -> int:
+        """Number of rows with the new classes."""
+        return len(self.kept) + self.new.size
+
+
+def plan_growth(
+    head: Layer, maker: Layer, between: Sequence[Layer], total: int, added: int
+) -> Growth:
+    """Where the rows of more classes go."""
+    spec, shapes = head_spec(head), head.in_shapes
+    boxes = spec.class_rows(shapes, ())
+    old = np.stack([np.setdiff1d(spec.class_rows(shapes, (c,)), boxes) for c in range(total)])
+    count = len(spec.class_rows(shapes, range(total))) + added * old.shape[1]
+    wider = spec if isinstance(spec, Softmax) else replace(spec, classes=total + added)  # type: ignore[call-arg]
+    wide = (shapes[0]._replace(c=count),)
+    boxes = wider.class_rows(wide, ())
+    new = [np.setdiff1d(wider.class_rows(wide, (c,)), boxes) for c in range(total, total + added)]
+    kept = wider.class_rows(wide, range(total))
+    return Growth(head, maker, tuple(between), old, kept, np.stack(new))
+
+
+def grow(model: Model, growths: Sequence[Growth], recipes: Sequence[Recipe], start: Start) -> Model:
+    """A model with further classes behind its own.
+
+    Args:
+        model: is not changed.
+        growths: of every head.
+        recipes: of the new classes.
+        start: how the rows of classes without members begin.
+
+    Raises:
+        PlanError: layers between a head and its rows that have arrays of their own.
+    """
+    network = model.network
+    config = network.config
+    for growth in growths:
+        config = config.with_section(growth.head.index + 1, _head_options(growth, recipes))
+        for layer in (growth.maker, *growth.between):
+            if any(slot.out_axis is not None for slot in layer.slots) and layer is not growth.maker:
+                raise PlanError(
+                    "has arrays for rows that new classes would need",
+                    where=network.where(layer.index),
+                )
+            options = layer.spec.count_options(growth.count)
+            config = config.with_section(layer.index + 1, options)
+    arrays = dict(model.arrays)
+    for growth in growths:
+        if growth.maker.shared is None:
+            arrays |= _grown_arrays(model, growth, recipes, start)
+    return replace(model, network=network.with_config(config), arrays=arrays)
+
+
+def _head_options(growth: Growth, recipes: Sequence[Recipe]) -> Mapping[str, object]:
+    """The number of classes, and training counters: a merged class has its members'."""
+    spec = head_spec(growth.head)
+    total = len(growth.old)
+    options = dict(spec.class_options(range(total)))
+    if "classes" in options:
+        options["classes"] = total + len(recipes)
+    if isinstance(spec, YoloHead) and "counters_per_class" in options:
+        known = spec.counters_per_class
+        mean = sum(known) // max(len(known), 1)
+        sums = (
+            sum(known[i] for i in recipe.members) if recipe.members else mean for recipe in recipes
+        )
+        options["counters_per_class"] = (*known, *sums)
+    return options
+
+
+def _grown_arrays(
+    model: Model, growth: Growth, recipes: Sequence[Recipe], start: Start
+) -> dict[str, Array]:
+    """The arrays of a layer with rows for more classes."""
+    maker = growth.maker
+    slots = {slot.name: slot for slot in maker.slots if slot.out_axis is not None}
+    arrays = {name: model.arrays[f"{maker.index}.{name}"] for name in slots}
+    rows = {name: _rows_first(array, slots[name]) for name, array in arrays.items()}
+    weights, biases = fold_norm(model.dialect, {**rows, "weights": rows["weights"]}, axis=0)
+    grown = {name: _placed(values, growth) for name, values in rows.items()}
+    for recipe, places in zip(recipes, growth.new, strict=True):
+        if not recipe.members and start.kind == "like":
+            for name, values in rows.items():
+                grown[name][places] = values[growth.old[start.like]]
+            continue
+        row_weights, row_biases = _row(growth, recipe, start, weights, biases)
+        grown["weights"][places] = row_weights
+        grown["biases"][places] = row_biases
+        _neutralise(model, grown, places)
+    return {
+        f"{maker.index}.{name}": frozen(_rows_back(values, slots[name]))
+        for name, values in grown.items()
+    }
+
+
+def _rows_first(array: Array, slot: Slot) -> Array:
+    assert slot.out_axis is not None
+    return np.moveaxis(array, slot.out_axis, 0)
+
+
+def _rows_back(values: Array, slot: Slot) -> Array:
+    assert slot.out_axis is not None
+    return np.moveaxis(values, 0, slot.out_axis)
+
+
+def _placed(values: Array, growth: Growth) -> Array:
+    """Old rows where they belong among the new ones."""
+    grown = np.zeros((growth.count, *values.shape[1:]), np.float32)
+    grown[growth.kept] = values
+    return grown
+
+
+def _row(
+    growth: Growth, recipe: Recipe, start: Start, weights: Array, biases: Array
+) -> tuple[Doubles, Doubles]:
+    """(k, ...) weights and (k,) biases of one class, batch norm folded in."""
+    members = list(recipe.members) or list(range(len(growth.old)))
+    chosen = growth.old[members]  # (members, k)
+    matrix, summand = weights[chosen].astype(np.float64), biases[chosen].astype(np.float64)
+    if recipe.members:
+        return _merged(head_spec(growth.head), matrix, summand)
+    if start.kind == "mean":
+        return matrix.mean(axis=0), summand.mean(axis=0)
+    stream = np.random.default_rng([start.seed, growth.head.index, *map(ord, recipe.name)])
+    drawn: Doubles = stream.normal(0, matrix.std(), matrix.shape[1:])
+    return drawn, summand.mean(axis=0)
+
+
+def _merged(spec: object, matrix: Doubles, summand: Doubles) -> tuple[Doubles, Doubles]:
+    """See the module."""
+    has_softmax = isinstance(spec, Softmax) or getattr(spec, "softmax", False)
+    if isinstance(spec, Detection) and not has_softmax:
+        return matrix.sum(axis=0), summand.sum(axis=0)
+    extra = np.log(len(matrix)) if has_softmax else 0.0
+    return matrix.mean(axis=0), summand.mean(axis=0) + extra
+
+
+def _neutralise(model: Model, grown: dict[str, Array], places: Rows) -> None:
+    """Let the batch norm of some rows, in place, change nothing."""
+    if "scales" not in grown:
+        return
+    for name, value in NEUTRAL.items():
+        grown[name][places] = value
+    grown["scales"][places] = 1.0
+    own = {name: grown[name][places] for name in ("scales", "rolling_mean", "rolling_variance")}
+    grown["scales"][places] = 1 / norm_factor(model.dialect, {**own, "biases": own["scales"]})

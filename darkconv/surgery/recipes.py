@@ -1,0 +1,154 @@
+"""Recipes: which classes a model is to have, and what each is made of."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from darkconv.core.model import Model
+from darkconv.core.network import Network
+from darkconv.core.spec import HeadSpec
+from darkconv.errors import PlanError
+
+OTHER = "other"
+"""Name of the class that stands for all that were dropped."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A class of the new model.
+
+    Attributes:
+        name: its name.
+        members: the classes that it is made of: one is kept, several are merged, none is new.
+    """
+
+    name: str
+    members: tuple[int, ...]
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it is a class of the model, under its name or another."""
+        return len(self.members) == 1
+
+
+def read_recipes(
+    model: Model,
+    keep: Sequence[str | int] | None,
+    *,
+    add: Sequence[str] = (),
+    other: bool = False,
+) -> list[Recipe]:
+    """The classes that are wanted, in their new order.
+
+    Args:
+        model: whose classes they are made of.
+        keep: names or indices; `new=a+b` is made of several, or is another name for one. All
+            classes by default.
+        add: names of new classes, behind the others.
+        other: one more class for all that are not kept.
+
+    Raises:
+        PlanError: an unknown class, none at all, a class or a name that is used twice, or no
+            class that another could stand for.
+    """
+    total = count_classes(model.network)
+    if isinstance(keep, str) or isinstance(add, str):
+        raise PlanError("classes", expected="a list of names or indices", found="one text")
+    items = range(total) if keep is None else keep
+    recipes = [_read(model, item, total) for item in items]
+    if other:
+        recipes.append(_other(recipes, total))
+    recipes += [Recipe(name, ()) for name in add]
+    _check(model, recipes)
+    return recipes
+
+
+def transferred_recipes(model: Model, names: Sequence[str]) -> list[Recipe]:
+    """Classes under other names: those of the same name are kept, the rest are new.
+
+    Raises:
+        PlanError: no names, or one that is there twice.
+    """
+    recipes = [
+        Recipe(name, (model.names.index(name),) if name in model.names else ()) for name in names
+    ]
+    _check(model, recipes)
+    return recipes
+
+
+def count_classes(network: Network) -> int:
+    """Number of classes of all heads.
+
+    Raises:
+        PlanError: no head, or heads that differ.
+    """
+    counts = {head_spec(head).num_classes(head.in_shapes) for head in network.heads}
+    if len(counts) != 1:
+        found = "heads of " + " and ".join(map(str, sorted(counts))) if counts else "no head"
+        raise PlanError(f"{network.file}: expected heads with one list of classes, found {found}")
+    return counts.pop()
+
+
+def head_spec(head: "object") -> HeadSpec:
+    """The description of a head."""
+    spec = getattr(head, "spec", None)
+    assert isinstance(spec, HeadSpec)
+    return spec
+
+
+def _read(model: Model, item: str | int, total: int) -> Recipe:
+    if isinstance(item, str) and "=" in item and item not in model.names:
+        name, _, members = item.partition("=")
+        if not name.strip():
+            raise PlanError(f"class {item!r}", expected="a name before the =", found="none")
+        found = [_class_index(model, part.strip(), total) for part in members.split("+")]
+        return Recipe(name.strip(), tuple(found))
+    index = _class_index(model, item, total)
+    return Recipe(model.class_name(index), (index,))
+
+
+def _other(recipes: Iterable[Recipe], total: int) -> Recipe:
+    used = {index for recipe in recipes for index in recipe.members}
+    dropped = tuple(index for index in range(total) if index not in used)
+    if not dropped:
+        raise PlanError(f"class {OTHER!r} stands for the dropped classes, and none is dropped")
+    return Recipe(OTHER, dropped)
+
+
+def _check(model: Model, recipes: Sequence[Recipe]) -> None:
+    if not recipes:
+        raise PlanError("no class to keep")
+    members = [index for recipe in recipes for index in recipe.members]
+    for index in members:
+        if members.count(index) > 1:
+            raise PlanError(f"class {model.class_name(index)} is named twice")
+    names = [recipe.name for recipe in recipes]
+    for name in names:
+        if names.count(name) > 1:
+            raise PlanError(f"two classes would have the name {name}")
+        if not name.strip() or "\n" in name:
+            raise PlanError("class name", expected="a line of text", found=repr(name))
+
+
+def _class_index(model: Model, item: str | int, total: int) -> int:
+    if isinstance(item, str):
+        if item in model.names[:total]:
+            return model.names.index(item)
+        if not item.lstrip("-").isdigit():
+            raise _unknown_class(model, item)
+    index = int(item)
+    if not 0 <= index < total:
+        raise PlanError("class index", expected=f"0 to {total - 1}", found=index)
+    return index
+
+
+def _unknown_class(model: Model, name: str) -> PlanError:
+    if not model.names:
+        return PlanError(
+            f"class {name!r}: the model has no class names",
+            hint="give a names file, or class indices",
+        )
+    near = difflib.get_close_matches(name, model.names, n=3)
+    known = ", ".join(model.names[:10]) + (", ..." if len(model.names) > 10 else "")
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known are {known}"
+    return PlanError(f"unknown class {name!r}", hint=hint)

@@ -28,6 +28,7 @@ THRESHOLD = 0.005
 NMS = 0.45
 BATCH = 17
 RATIOS = (0.9, 0.75, 0.5)
+MULTIPLE = 8
 
 
 @dataclass(frozen=True)
@@ -108,18 +109,28 @@ def measure(cfg: Path, dataset: Dataset, wanted: list[str], scores: list[str]) -
     titles = ["", "kparams", "MMACs", "MB", "ms", *wanted, "mean", "without person"]
     print(f"| {' | '.join(titles)} |\n|{' --- |' * len(titles)}")
     base = precision(cut, pictures, wanted)
-    latency = measure_latency({"whole": whole, "cut": cut})
+    latency = measure_latency({"whole": whole, "cut": cut}, backend="onnx").milliseconds
     all_classes = precision(whole, pictures, wanted)
-    print(row("all classes", cost(whole), f"{latency['whole']:.1f}", all_classes, wanted))
-    print(row("cut to 4", cost(cut), f"{latency['cut']:.1f}", base, wanted))
-    for ratio, score in itertools.product(RATIOS, scores):
-        plan = dc.plan(cut, profile, score=score, keep=ratio, against=against)
+    print(row("all classes", cost(whole), f"{latency['whole']:.2f}", all_classes, wanted))
+    print(row("cut to 4", cost(cut), f"{latency['cut']:.2f}", base, wanted))
+    for multiple, ratio, score in trials(scores):
+        plan = dc.plan(cut, profile, score=score, keep=ratio, against=against, multiple=multiple)
         pruned = {c: dc.prune(cut, plan, compensate=c) for c in (True, False)}
-        speed = measure_latency({"cut": cut, "pruned": pruned[True]})
+        speed = measure_latency({"cut": cut, "pruned": pruned[True]}, backend="onnx").milliseconds
         for compensate, model in pruned.items():
-            name = f"{score} {ratio:g}" + ("" if compensate else ", no compensation")
+            name = f"{score} {ratio:g}" + (f", multiples of {multiple}" if multiple > 1 else "")
+            name += "" if compensate else ", no compensation"
             values = precision(model, pictures, wanted)
-            print(row(name, cost(model), f"{speed['pruned']:.1f}", values, wanted), flush=True)
+            print(
+                row(name, cost(model), f"{speed['pruned'] / speed['cut']:.2f}x", values, wanted),
+                flush=True,
+            )
+
+
+def trials(scores: list[str]) -> list[tuple[int, float, str]]:
+    """Multiple, ratio and score of each trial; every score without guards, the first with one."""
+    free = [(1, ratio, score) for ratio, score in itertools.product(RATIOS, scores)]
+    return [*free, *((MULTIPLE, ratio, scores[0]) for ratio in RATIOS)]
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from darkconv.cli.models import read_model
-from darkconv.cli.params import ModelCommand, model_options, split_model
+from darkconv.cli.params import F, ModelCommand, model_options, split_model
 from darkconv.cli.table import format_table
 from darkconv.errors import DarkconvError, DatasetError
 
@@ -19,25 +19,41 @@ if TYPE_CHECKING:
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 
+def detection_options(command: F) -> F:
+    """How boxes are found, as `darkconv.detect` takes it."""
+    options = (
+        click.option(
+            "--nms",
+            type=float,
+            default=0.45,
+            show_default=True,
+            help="Overlap that counts as the same.",
+        ),
+        click.option(
+            "--nms-kind",
+            type=click.Choice(["sort", "obj", "greedynms", "diounms", "cornersnms"]),
+            help="Kind of suppression  [default: the cfg's]",
+        ),
+        click.option(
+            "--resize",
+            type=click.Choice(["stretch", "letterbox"]),
+            help="How pictures are fitted  [default: as the dialect and letter_box= say]",
+        ),
+        click.option(
+            "--backend", type=click.Choice(["torch", "onnx"]), default="torch", show_default=True
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @click.command(cls=ModelCommand)
 @click.argument("words", nargs=-1, metavar="MODEL IMAGE...")
 @click.option("-o", "--output", metavar="DIR", help="Folder, or file, for pictures with boxes.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--threshold", type=float, default=0.25, show_default=True, help="Least score.")
-@click.option(
-    "--nms", type=float, default=0.45, show_default=True, help="Overlap that counts as the same."
-)
-@click.option(
-    "--nms-kind",
-    type=click.Choice(["sort", "obj", "greedynms", "diounms", "cornersnms"]),
-    help="Kind of suppression  [default: the cfg's]",
-)
-@click.option(
-    "--resize",
-    type=click.Choice(["stretch", "letterbox"]),
-    help="How pictures are fitted  [default: as the dialect and letter_box= say]",
-)
-@click.option("--backend", type=click.Choice(["torch", "onnx"]), default="torch", show_default=True)
+@detection_options
 @model_options
 def detect(
     words: tuple[str, ...],

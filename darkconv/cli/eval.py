@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from darkconv.cli.detect import detection_options
 from darkconv.cli.models import read_model
 from darkconv.cli.params import ModelCommand, model_options, split_model
 from darkconv.cli.pictures import PictureOptions, open_pictures, picture_options
@@ -45,19 +46,6 @@ HEADERS = ("class", "boxes", "AP", "AP 11-point", "COCO AP50", "COCO AP", "preci
     help="Score at which precision and recall are given.",
 )
 @click.option(
-    "--nms", type=float, default=0.45, show_default=True, help="Overlap that counts as the same."
-)
-@click.option(
-    "--nms-kind",
-    type=click.Choice(["sort", "obj", "greedynms", "diounms", "cornersnms"]),
-    help="Kind of suppression  [default: the cfg's]",
-)
-@click.option(
-    "--resize",
-    type=click.Choice(["stretch", "letterbox"]),
-    help="How pictures are fitted  [default: as the dialect and letter_box= say]",
-)
-@click.option(
     "--rule",
     type=click.Choice(["voc", "darknet", "continuous"]),
     default="voc",
@@ -65,7 +53,7 @@ HEADERS = ("class", "boxes", "AP", "AP 11-point", "COCO AP50", "COCO AP", "preci
     help="How boxes are compared for AP: VOC counts whole pixels, the others do not.",
 )
 @click.option("--overlap", type=float, default=0.5, show_default=True, help="IoU of right boxes.")
-@click.option("--backend", type=click.Choice(["torch", "onnx"]), default="torch", show_default=True)
+@detection_options
 @click.option(
     "-o",
     "--output",

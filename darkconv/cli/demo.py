@@ -169,7 +169,7 @@ def measure(whole: Model, small: Model) -> list[Measured]:
     from darkconv.evaluation.latency import measure_latency
 
     models = {"whole": whole, "small": small}
-    times = {b: measure_latency(models, backend=b) for b in ("torch", "onnx")}
+    times = {b: measure_latency(models, backend=b).milliseconds for b in ("torch", "onnx")}
     return [
         Measured(model, mean_precision(model), {b: times[b][name] for b in times})
         for name, model in models.items()

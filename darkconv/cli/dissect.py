@@ -184,15 +184,14 @@ def make_report(
     chosen: Dataset,
 ) -> "DissectionReport":
     """All that the report shows; latency and sample pictures are measured here."""
-    from darkconv.evaluation.latency import fastest_backend, measure_latency
+    from darkconv.evaluation.latency import measure_latency
     from darkconv.report import DissectionReport
     from darkconv.report.dissection import Measured
 
     original, cut, final = models
-    backend = fastest_backend()
-    times = measure_latency({"before": original, "after": final}, backend=backend)
+    latency = measure_latency({"before": original, "after": final})
     before, after = (
-        Measured(weights_size(model), times[moment])
+        Measured(weights_size(model), latency.milliseconds[moment])
         for model, moment in ((original, "before"), (final, "after"))
     )
     return DissectionReport(
@@ -204,8 +203,8 @@ def make_report(
         score=planning.score,
         scores=scores_by_layer(cut, profile, against, planning),
         measured=(before, after),
-        conditions=f"(median, CPU, {backend})",
-        pictures=sample_pictures(original, final, chosen, backend),
+        conditions=latency.conditions,
+        pictures=sample_pictures(original, final, chosen, latency.backend),
         threshold=THRESHOLD,
     )
 

@@ -1,47 +1,100 @@
 """How long models take for a picture on this machine, measured side by side."""
 
 import importlib.util
+import os
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from darkconv.core.model import Model
 from darkconv.detection.detect import runner
+from darkconv.errors import UnsupportedError
 
 WARM_UPS = 3
 REPEATS = 30
+FEWEST = 5
+SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Latency:
+    """How long models take.
+
+    Attributes:
+        milliseconds: median of a forward pass on one picture, by the model's name.
+        backend: what ran them: "onnx" or "torch".
+        runs: timed runs of each.
+    """
+
+    milliseconds: Mapping[str, float]
+    backend: str
+    runs: int
+
+    @property
+    def conditions(self) -> str:
+        """How it was measured, in words."""
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        return f"median of {self.runs} runs, {_engine(self.backend)}, {cores} CPUs"
 
 
 def measure_latency(
-    models: Mapping[str, Model], *, backend: str | None = None, repeats: int = REPEATS
-) -> dict[str, float]:
-    """Median milliseconds of a forward pass on one picture, by name.
+    models: Mapping[str, Model],
+    *,
+    backend: str | None = None,
+    repeats: int = REPEATS,
+    seconds: float = SECONDS,
+) -> Latency:
+    """Median time of a forward pass on one picture.
 
     The models take turns, so that what else the machine does meets them alike.
 
     Args:
         models: to be compared.
-        backend: "onnx" or "torch"; by default `fastest_backend`.
+        backend: "onnx" or "torch"; by default `common_backend`.
         repeats: timed runs of each.
+        seconds: after these no turn begins once there are `FEWEST`.
     """
-    runs = {name: runner(model, backend or fastest_backend()) for name, model in models.items()}
+    backend = backend or common_backend(models.values())
+    runs = {name: runner(model, backend) for name, model in models.items()}
     stream = np.random.default_rng(0)
     inputs = {
         name: stream.random((1, *model.network.input_shape), np.float32)
         for name, model in models.items()
     }
     times: dict[str, list[float]] = {name: [] for name in models}
+    begin = time.perf_counter()
     for turn in range(WARM_UPS + repeats):
-        for name, run in runs.items():
+        if turn >= WARM_UPS + FEWEST and time.perf_counter() - begin > seconds:
+            break
+        # what follows a model finds its threads still spinning: each comes first in turn
+        for name in list(runs)[:: 1 if turn % 2 else -1]:
             start = time.perf_counter()
-            run(inputs[name])
-            if turn >= WARM_UPS:
-                times[name].append(1000 * (time.perf_counter() - start))
-    return {name: statistics.median(values) for name, values in times.items()}
+            runs[name](inputs[name])
+            times[name].append(1000 * (time.perf_counter() - start))
+    timed = {name: values[WARM_UPS:] for name, values in times.items()}
+    medians = {name: statistics.median(values) for name, values in timed.items()}
+    return Latency(medians, backend, min(map(len, timed.values())))
 
 
-def fastest_backend() -> str:
-    """The backend for deployment where it is installed, else PyTorch."""
-    return "onnx" if importlib.util.find_spec("onnxruntime") else "torch"
+def common_backend(models: Iterable[Model]) -> str:
+    """The backend for deployment where it is installed and can run the models, else PyTorch."""
+    if not all(map(importlib.util.find_spec, ("onnx", "onnx_ir", "onnxruntime"))):
+        return "torch"
+    try:
+        for model in models:
+            runner(model, "onnx")
+    except UnsupportedError:
+        return "torch"
+    return "onnx"
+
+
+def _engine(backend: str) -> str:
+    """Name and number of threads."""
+    if backend == "onnx":
+        return "onnxruntime with a thread per core"
+    import torch
+
+    return f"PyTorch with {torch.get_num_threads()} threads"

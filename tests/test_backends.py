@@ -236,7 +236,10 @@ def test_onnx_output_shapes_are_stated(model):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"head": "foam"}, "expected raw, found foam"), ({"opset": 9}, "expected 11 or later")],
+    [
+        ({"head": "foam"}, "expected raw, boxes, nms, found foam"),
+        ({"opset": 9}, "expected 11 or later"),
+    ],
 )
 def test_unknown_onnx_options_are_refused(model, options, message):
     with pytest.raises(DarkconvError, match=message):

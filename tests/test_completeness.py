@@ -8,9 +8,7 @@ from darkconv.layers.activation import ACTIVATIONS
 
 REFUSED = {
     "torch": {},
-    "onnx": dict.fromkeys(
-        ("rnn", "gru", "lstm", "crnn", "conv_lstm"), "state as inputs and outputs is to come"
-    ),
+    "onnx": {},
 }
 
 

@@ -1,20 +1,23 @@
 """`darkconv detect`: objects in pictures."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from darkconv.cli.models import read_model
-from darkconv.cli.params import F, ModelCommand, model_options, split_model
+from darkconv.cli.models import read_exported, read_model
+from darkconv.cli.params import F, ModelCommand, ModelWords, model_options, split_model
 from darkconv.cli.table import format_table
 from darkconv.errors import DarkconvError, DatasetError
 
 if TYPE_CHECKING:
     from darkconv.detection import Detection
+
+    Finder = Callable[[Path], list[Detection]]
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
@@ -25,9 +28,7 @@ def detection_options(command: F) -> F:
         click.option(
             "--nms",
             type=float,
-            default=0.45,
-            show_default=True,
-            help="Overlap that counts as the same.",
+            help="Overlap that counts as the same  [default: 0.45, or what an ONNX file says]",
         ),
         click.option(
             "--nms-kind",
@@ -52,7 +53,9 @@ def detection_options(command: F) -> F:
 @click.argument("words", nargs=-1, metavar="MODEL IMAGE...")
 @click.option("-o", "--output", metavar="DIR", help="Folder, or file, for pictures with boxes.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-@click.option("--threshold", type=float, default=0.25, show_default=True, help="Least score.")
+@click.option(
+    "--threshold", type=float, help="Least score  [default: 0.25, or what an ONNX file says]"
+)
 @detection_options
 @model_options
 def detect(
@@ -67,21 +70,19 @@ def detect(
     """Find objects in pictures and draw boxes.
 
     IMAGE is a file or a folder of pictures. A picture that cannot be read is reported and
-    skipped.
+    skipped. MODEL may also be an ONNX file of `darkconv convert`, with any --head.
 
     Example: darkconv detect yolov4.cfg yolov4.weights dog.jpg -o drawn
     """
-    from darkconv.detection import detect as find
-
     model_words, images = split_model(words)
     if not images:
         raise click.UsageError("Missing argument 'IMAGE'")
-    model = read_model(model_words, names=names, dialect=dialect, input_size=input_size)
+    find = finder(model_words, options, names=names, dialect=dialect, input_size=input_size)
     results, failed = [], 0
     files = picture_files(images)
     for file in files:
         try:
-            found = find(model, file, **options)
+            found = find(file)
         except DatasetError as error:
             click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
             failed += 1
@@ -95,6 +96,25 @@ def detect(
         click.echo(json.dumps(results, indent=2))
     if failed:
         raise DarkconvError(f"{failed} of {len(files)} pictures could not be read")
+
+
+def finder(words: ModelWords, options: dict[str, Any], **reading: Any) -> "Finder":
+    """A function from a picture to what MODEL finds in it.
+
+    Args:
+        words: MODEL.
+        options: for `darkconv.detect`; None for its defaults.
+        reading: how to read the model.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    if words.is_onnx:
+        from darkconv.detection.exported import detect_exported
+
+        given.pop("backend", None)
+        return partial(detect_exported, read_exported(words, **reading), **given)
+    from darkconv.detection import detect as find
+
+    return partial(find, read_model(words, **reading), **given)
 
 
 def picture_files(images: Sequence[str]) -> list[Path]:

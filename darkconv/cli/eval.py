@@ -93,7 +93,8 @@ def evaluate(
     model = read_model(model_words, names=names, dialect=dialect, input_size=input_size)
     dataset = open_pictures(sources, pictures, model=model)
     classes = common_classes(model, dataset)
-    found, seconds = find_all(model, dataset, options)
+    given = {name: value for name, value in options.items() if value is not None}
+    found, seconds = find_all(model, dataset, given)
     if output:
         write_detections(dataset, found, output)
     result = evaluation(found, dataset, classes, rule_of(rule, overlap), at)

@@ -1,14 +1,18 @@
 """Reading the MODEL of a command, and writing models."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from darkconv.cli.params import ModelWords, Output, bundled_cfg
+from darkconv.cli.params import ONNX_SUFFIX, ModelWords, Output, bundled_cfg
 from darkconv.core.model import Model
 from darkconv.errors import DarkconvError, WeightsError, Where
 from darkconv.loading import load, save
+
+if TYPE_CHECKING:
+    from darkconv.backends.onnx import OnnxFile
 
 
 def read_model(words: ModelWords, *, needs_weights: bool = True, **options: Any) -> Model:
@@ -19,6 +23,11 @@ def read_model(words: ModelWords, *, needs_weights: bool = True, **options: Any)
         needs_weights: refuse a cfg alone.
         options: names, dialect, input_size and cutoff, as for `darkconv.load`.
     """
+    if words.is_onnx:
+        raise DarkconvError(
+            f"{words.first}: Darknet's arrays cannot be read back from an ONNX file",
+            expected="NET.cfg NET.weights, or a file that ends in .safetensors",
+        )
     if words.is_exported:
         return _exported(words.first, **options)
     cfg = words.first if Path(words.first).exists() else bundled_cfg(words.first) or words.first
@@ -38,8 +47,32 @@ def _exported(path: str, *, input_size: tuple[int, int] | None = None, **_: Any)
     return model.with_input_size(*input_size) if input_size else model
 
 
-def write_model(model: Model, output: Output) -> None:
+def read_exported(
+    words: ModelWords,
+    *,
+    names: str | None = None,
+    input_size: tuple[int, int] | None = None,
+    **_: Any,
+) -> "OnnxFile":
+    """Read an ONNX file as something that runs; it knows its dialect by itself."""
+    from dataclasses import replace
+
+    from darkconv.backends import spoke
+    from darkconv.darknet.data import read_names
+
+    file: OnnxFile = spoke("onnx").read_onnx(words.first)
+    if names is not None:
+        file = replace(file, names=read_names(names).names)
+    return file.with_input_size(*input_size) if input_size else file
+
+
+def write_model(model: Model, output: Output, **onnx_options: Any) -> None:
     """Write a model in the format that the output's suffix says.
+
+    Args:
+        model: what to write.
+        output: where to.
+        onnx_options: for an ONNX file, see `darkconv.to_onnx`; other formats have none.
 
     Raises:
         DarkconvError: an unknown suffix.
@@ -48,7 +81,8 @@ def write_model(model: Model, output: Output) -> None:
         names = output.path.with_suffix(".names") if model.names else None
         save(model, output.path, output.weights, names=names)
     elif output.suffix in EXPORTERS:
-        EXPORTERS[output.suffix](model, output.path)
+        options = onnx_options if output.suffix == ONNX_SUFFIX else {}
+        EXPORTERS[output.suffix](model, output.path, **options)
     else:
         raise DarkconvError(
             f"{output.path}: unknown format",
@@ -56,10 +90,10 @@ def write_model(model: Model, output: Output) -> None:
         )
 
 
-def _write_onnx(model: Model, path: Path) -> None:
+def _write_onnx(model: Model, path: Path, **options: Any) -> None:
     from darkconv.backends import spoke
 
-    spoke("onnx").write_onnx(model, path)
+    spoke("onnx").write_onnx(model, path, **options)
 
 
 def _write_safetensors(model: Model, path: Path) -> None:
@@ -76,7 +110,11 @@ def _write_program(model: Model, path: Path) -> None:
     torch.write_program(torch.to_torch(model), path)
 
 
-EXPORTERS = {".onnx": _write_onnx, ".safetensors": _write_safetensors, ".pt2": _write_program}
+EXPORTERS: dict[str, Callable[..., None]] = {
+    ONNX_SUFFIX: _write_onnx,
+    ".safetensors": _write_safetensors,
+    ".pt2": _write_program,
+}
 """Writers by suffix."""
 
 

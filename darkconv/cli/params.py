@@ -11,7 +11,8 @@ import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-EXPORTED_SUFFIXES = (".safetensors",)
+ONNX_SUFFIX = ".onnx"
+EXPORTED_SUFFIXES = (".safetensors", ONNX_SUFFIX)
 DARKNET_OUTPUT = (".cfg", ".weights")
 _JOINT = "\0"  # between the two words of an output; no file name can hold it
 
@@ -210,6 +211,11 @@ class ModelWords:
     def is_exported(self) -> bool:
         """Whether it is one file that darkconv has written."""
         return self.first.lower().endswith(EXPORTED_SUFFIXES)
+
+    @property
+    def is_onnx(self) -> bool:
+        """Whether it can be run, but not read back."""
+        return self.first.lower().endswith(ONNX_SUFFIX)
 
 
 def split_model(words: Sequence[str]) -> tuple[ModelWords, list[str]]:

@@ -1,20 +1,27 @@
 """`darkconv verify`: do all frameworks give the same numbers?"""
 
 import json
-from typing import Any
+import logging
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from darkconv.cli.models import read_model
-from darkconv.cli.params import ModelCommand, model_options, split_model
+from darkconv.cli.models import read_exported, read_model
+from darkconv.cli.params import ModelCommand, ModelWords, model_options, split_model
 from darkconv.cli.table import format_table
 from darkconv.core.model import Model
+
+if TYPE_CHECKING:
+    from darkconv.backends.onnx import OnnxFile
+
+logger = logging.getLogger("darkconv")
 
 TOLERANCE = 1e-4  # relative L2 error of a layer on whole networks
 
 
 @click.command(cls=ModelCommand)
-@click.argument("words", nargs=-1, metavar="MODEL")
+@click.argument("words", nargs=-1, metavar="MODEL [FILE]")
 @click.option("--image", type=click.Path(), help="Picture to run  [default: seeded noise]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--all", "show_all", is_flag=True, help="Show every layer, not the ten worst.")
@@ -24,13 +31,17 @@ def verify(
 ) -> None:
     """Compare every layer of a model in PyTorch and in onnxruntime, worst first.
 
-    The two are built on their own from the Darknet files. Exit status 1 if they disagree.
+    The two are built on their own from the Darknet files. With FILE, an ONNX file made from the
+    MODEL with any --head, its outputs are compared instead. Exit status 1 if they disagree.
 
-    Example: darkconv verify yolov3-tiny.cfg yolov3-tiny.weights
+    Example: darkconv verify yolov3-tiny.cfg yolov3-tiny.weights yolov3-tiny.onnx
     """
     model_words, rest = split_model(words)
+    if rest[1:]:
+        raise click.UsageError(f"Got unexpected extra argument ({rest[1]})")
     if rest:
-        raise click.UsageError(f"Got unexpected extra argument ({rest[0]})")
+        verify_file(model_words, ModelWords(rest[0]), image, as_json=as_json, **options)
+        return
     model = read_model(model_words, **options)
     errors = layer_errors(model, image)
     worst = sorted(errors, key=lambda entry: -entry["error"])
@@ -43,6 +54,44 @@ def verify(
         click.echo(verdict(worst[0]["error"]))
     if worst[0]["error"] > TOLERANCE:
         raise SystemExit(1)
+
+
+def verify_file(
+    model_words: ModelWords,
+    file_words: ModelWords,
+    image: str | None,
+    *,
+    as_json: bool,
+    input_size: tuple[int, int] | None,
+    **options: Any,
+) -> None:
+    """Compare the outputs of an ONNX file with the model's; exit status 1 if they disagree."""
+    from darkconv.detection.comparison import compare_outputs
+
+    model, file = read_model(model_words, **options), read_exported(file_words)
+    if file.input_size and model.network.input_shape.is_map:
+        model = model.with_input_size(*file.input_size)
+    warn_of_other_sources(model, file)
+    if input_size:
+        model, file = model.with_input_size(*input_size), file.with_input_size(*input_size)
+    found = compare_outputs(model, file, _input(model, image))
+    if as_json:
+        click.echo(json.dumps([asdict(entry) for entry in found], indent=2))
+    else:
+        rows = [(e.name, f"{e.error:.1e}", f"{e.allowed:.0e}") for e in found]
+        click.echo(format_table(("output", "error", "allowed"), rows, left=(0,)))
+    if not all(entry.is_good for entry in found):
+        raise SystemExit(1)
+
+
+def warn_of_other_sources(model: Model, file: "OnnxFile") -> None:
+    """Say which of a model's files the ONNX file was not made from."""
+    from darkconv.backends import spoke
+
+    for key, digest in spoke("onnx").digests(model).items():
+        if file.metadata.get(key) != digest:
+            what = key.removesuffix("_sha256")
+            logger.warning("%s: was made from another %s file", file.path, what)
 
 
 def verdict(error: float) -> str:

@@ -3,6 +3,7 @@
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -10,12 +11,12 @@ import numpy.typing as npt
 from darkconv.backends import spoke
 from darkconv.core.model import Array, Model
 from darkconv.core.network import Network
-from darkconv.detection.decode import box_heads, decode, fitted
-from darkconv.detection.picture import Fit, read_picture, resize_mode
+from darkconv.detection.decode import Candidates, box_heads, decode, fitted
+from darkconv.detection.picture import Fit, Picture, read_picture, resize_mode
 from darkconv.detection.suppress import suppress
 from darkconv.errors import DarkconvError
 from darkconv.files import PathLike
-from darkconv.layers.head import GaussianYolo, Yolo
+from darkconv.layers.head import nms_settings
 
 Runner = Callable[[Array], Sequence[Array]]
 """(N, C, H, W) -> the network's outputs, (N, ...) each."""
@@ -69,17 +70,25 @@ def detect(
     """
     network = model.network
     box_heads(network)
-    picture = _picture(image, network.input_shape.c)
-    letterbox = resize_mode(resize, default=network.options.letterboxes)
-    shape = network.input_shape
-    fit = Fit((picture.shape[1], picture.shape[0]), (shape.w, shape.h), letterbox)
+    picture, fit = fitted_picture(network, image, resize)
     values = runner(model, backend)(fit.apply(picture)[None])
     outputs = [value[0] for value in values]
     return detections(model, outputs, fit, threshold=threshold, nms=nms, nms_kind=nms_kind)
 
 
+class Predictor(Protocol):
+    """What made the outputs: a model, or a file exported from one."""
+
+    @property
+    def network(self) -> Network:
+        """What it was built from."""
+
+    def class_name(self, index: int) -> str:
+        """Name of a class, or its number."""
+
+
 def detections(
-    model: Model,
+    model: Predictor,
     outputs: Sequence[Array],
     fit: Fit,
     *,
@@ -103,15 +112,42 @@ def detections(
         value for index, value in zip(network.outputs, outputs, strict=True) if index in heads
     ]
     candidates = decode(network, of_boxes, threshold=threshold)
+    return remaining(model, candidates, fit, nms=nms, nms_kind=nms_kind)
+
+
+def remaining(
+    model: Predictor, candidates: Candidates, fit: Fit, *, nms: float, nms_kind: str | None
+) -> list[Detection]:
+    """What suppression leaves, best first.
+
+    Args:
+        model: that made the candidates.
+        candidates: boxes relative to the network input.
+        fit: how the picture was fitted.
+        nms: see `detect`.
+        nms_kind: see `detect`.
+    """
     # in pixels before suppression: greedynms and diounms measure distances
     candidates = fitted(candidates, fit.to_pixels(candidates.boxes))
-    kind, beta = nms_of(network)
+    kind, beta = nms_of(model.network)
     if nms:
         candidates = suppress(candidates, threshold=nms, kind=nms_kind or kind, beta=beta)
     rows, classes = np.nonzero(candidates.scores)
     scores = candidates.scores[rows, classes]
-    order = np.argsort(-scores, kind="stable")
-    corners = as_corners(candidates.boxes[rows])
+    return named(model, classes, scores, as_corners(candidates.boxes[rows]))
+
+
+def named(
+    model: Predictor, classes: npt.NDArray[np.integer], scores: Array, corners: Array
+) -> list[Detection]:
+    """Detections, best first.
+
+    Args:
+        model: for the names.
+        classes: (n,) indices.
+        scores: (n,).
+        corners: (n, 4) x0 y0 x1 y1 in pixels of the picture.
+    """
     return [
         Detection(
             int(classes[i]),
@@ -119,17 +155,13 @@ def detections(
             float(scores[i]),
             tuple(corners[i].tolist()),
         )
-        for i in order
+        for i in np.argsort(-scores, kind="stable")
     ]
 
 
 def nms_of(network: Network) -> tuple[str, float]:
     """NMS kind and exponent that the cfg asks for: those of the last head."""
-    spec = box_heads(network)[-1].spec
-    if isinstance(spec, (Yolo, GaussianYolo)) and not spec.dialect.letterboxes:
-        kind = getattr(spec, "nms_kind", "default")
-        return ("sort" if kind == "default" else kind), spec.beta_nms
-    return "sort", 0.6
+    return nms_settings(box_heads(network)[-1].spec)
 
 
 def as_corners(boxes: Array) -> Array:
@@ -146,7 +178,17 @@ def runner(model: Model, backend: str) -> Runner:
     return kept[backend]
 
 
-def _picture(image: PathLike | npt.ArrayLike, channels: int) -> npt.NDArray[np.uint8]:
+def fitted_picture(
+    network: Network, image: PathLike | npt.ArrayLike, resize: str | None
+) -> tuple[Picture, Fit]:
+    """A picture's levels, and how it fills the network's input: see `detect`."""
+    shape = network.input_shape
+    picture = _picture(image, shape.c)
+    letterbox = resize_mode(resize, default=network.options.letterboxes)
+    return picture, Fit((picture.shape[1], picture.shape[0]), (shape.w, shape.h), letterbox)
+
+
+def _picture(image: PathLike | npt.ArrayLike, channels: int) -> Picture:
     if isinstance(image, (str, bytes)) or hasattr(image, "__fspath__"):
         return read_picture(image, channels=channels)  # type: ignore[arg-type]
     picture = np.asarray(image)

@@ -354,3 +354,11 @@ def check_kept(keep: Ints, total: int) -> None:
 def decodes_boxes(spec: Any) -> bool:
     """Whether a spec is a head that predicts boxes."""
     return isinstance(spec, (YoloHead, Region, Detection))
+
+
+def nms_settings(spec: Any) -> tuple[str, float]:
+    """Kind of suppression and exponent that a head asks for; plain suppression is "sort"."""
+    if isinstance(spec, YoloHead) and spec.dialect == ALEXEYAB:
+        kind = getattr(spec, "nms_kind", "default")
+        return ("sort" if kind == "default" else kind), spec.beta_nms
+    return "sort", 0.6

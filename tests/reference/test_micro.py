@@ -10,7 +10,6 @@ from darkconv.detection.decode import box_heads, decode
 from darkconv.detection.detect import nms_of
 from darkconv.detection.picture import Fit
 from darkconv.detection.suppress import suppress
-from darkconv.errors import UnsupportedError
 from reference.collection import BACKENDS, Case, assert_close, stored_arrays
 
 
@@ -40,10 +39,7 @@ def test_arrays_and_shapes_are_those_of_c(micro_case):
 def test_every_layer_has_the_numbers_of_c(micro_case, backend):
     expected, steps = micro_case.expected, micro_case.layout.get("steps", 1)
     inputs = [expected["input" if k == 0 else f"input_step{k}"] for k in range(steps)]
-    try:
-        traces = dc.trace(micro_case.model, inputs, backend=backend)
-    except UnsupportedError as error:
-        pytest.skip(f"not supported yet in {backend}: {error}")
+    traces = dc.trace(micro_case.model, inputs, backend=backend)
     for step, layers in enumerate(traces):
         for index, found in enumerate(layers):
             name = f"layer_{index:03d}" + (f"_step{step}" if step else "")
@@ -57,10 +53,7 @@ def test_a_batch_is_its_inputs_one_by_one(micro_case, backend, count):
     if micro_case.layout.get("batch", 1) > 1:
         first = first[0]
     inputs = [np.roll(first, shift, axis=-1) * (1 - shift / 8) for shift in range(count)]
-    try:
-        together = dc.trace(micro_case.model, np.stack(inputs), backend=backend)
-    except UnsupportedError as error:
-        pytest.skip(f"not supported yet in {backend}: {error}")
+    together = dc.trace(micro_case.model, np.stack(inputs), backend=backend)
     for i, x in enumerate(inputs):
         single = dc.trace(micro_case.model, x, backend=backend)
         for index, (a, b) in enumerate(zip(together, single, strict=True)):

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import darkconv as dc
-from darkconv.errors import UnsupportedError
 from darkconv.surgery.channels import find_classes
 from darkconv.surgery.fingerprint import fingerprint
 from masking import assert_pruned_equals_masked
@@ -59,10 +58,7 @@ def test_shapes_are_those_of_c(net_case):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_every_layer_has_the_numbers_of_c(net_case, generator, backend):
     picture = generator.input_for(net_case.layout)
-    try:
-        layers = dc.trace(net_case.model, picture, backend=backend)
-    except UnsupportedError as error:
-        pytest.skip(f"not supported yet in {backend}: {error}")
+    layers = dc.trace(net_case.model, picture, backend=backend)
     errors = {f"layer {i}": sampled_error(net_case, i, v) for i, v in enumerate(layers)}
     errors |= head_errors(net_case, layers)
     worst = max(errors, key=errors.__getitem__)

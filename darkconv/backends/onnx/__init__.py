@@ -6,95 +6,83 @@ from typing import Any
 import onnx
 import onnx_ir as ir
 
-from darkconv.backends.onnx import conv, dense, head, inert, merge, norm, pool, resize
-from darkconv.backends.onnx.graph import OPSET
-from darkconv.backends.onnx.network import INPUT, build_model
+from darkconv.backends.onnx import conv, dense, head, inert, merge, norm, pool, recurrent, resize
+from darkconv.backends.onnx.files import OnnxFile, read_onnx
+from darkconv.backends.onnx.heads import build_outputs
+from darkconv.backends.onnx.metadata import digests, file_metadata
+from darkconv.backends.onnx.network import NetworkGraph
+from darkconv.backends.onnx.options import OnnxOptions
+from darkconv.backends.onnx.running import Runner, make_session
 from darkconv.core.model import Array, Model
-from darkconv.errors import DarkconvError, MissingDependencyError
 from darkconv.files import PathLike, write_bytes
 
 __all__ = [
+    "OnnxFile",
+    "OnnxOptions",
     "conv",
     "dense",
+    "digests",
     "head",
     "inert",
     "make_runner",
     "merge",
     "norm",
     "pool",
+    "read_onnx",
+    "recurrent",
     "resize",
     "to_onnx",
     "trace_steps",
     "write_onnx",
 ]
 
-OLDEST_OPSET = 11
-HEADS = ("raw",)
 
-
-def to_onnx(model: Model, *, head: str = "raw", opset: int = OPSET) -> onnx.ModelProto:
+def to_onnx(model: Model, *, head: str = "raw", **options: Any) -> onnx.ModelProto:
     """Build the ONNX model of a model, directly: nothing is traced.
 
-    The input is `input`, float32 (batch, channels, height, width), RGB in 0..1, or (batch,
-    inputs); the batch is free. Batch norm is folded into weights in double precision.
+    The input is `input`, unless told otherwise float32 (batch, channels, height, width), RGB in
+    0..1, or (batch, inputs), for any number of pictures at once. A recurrent layer has its
+    state as inputs and outputs, `003_lstm.h_in` and `003_lstm.h_out`: zeros at the first call,
+    afterwards what came out of the last one.
 
     Args:
         model: what to build.
-        head: "raw": the outputs are the network's, as the C program activates them, each named
-            by its layer, `082_yolo`.
-        opset: version of the standard operators, 11 or later.
+        head: "raw", "boxes" or "nms": see `OnnxOptions`.
+        options: the other fields of `OnnxOptions`.
 
     Raises:
-        UnsupportedError: a layer that is not expressed in ONNX.
-        DarkconvError: an unknown head or opset.
+        UnsupportedError: a layer that is not expressed in ONNX with these options.
+        DarkconvError: an unknown option, or a head that the network does not have.
     """
-    if head not in HEADS:
-        raise DarkconvError("head", expected=", ".join(HEADS), found=head)
-    if opset < OLDEST_OPSET:
-        raise DarkconvError("opset", expected=f"{OLDEST_OPSET} or later", found=opset)
-    return ir.to_proto(build_model(model, outputs=model.network.outputs, opset=opset))
+    built = NetworkGraph(model, OnnxOptions(head=head, **options))
+    outputs = build_outputs(built)
+    return ir.to_proto(built.finish(outputs, file_metadata(built)))
 
 
 def write_onnx(model: Model, path: PathLike, **options: Any) -> None:
     """Write the ONNX file of a model; options are those of `to_onnx`.
 
     Raises:
-        UnsupportedError: a layer that is not expressed in ONNX.
-        DarkconvError: the file cannot be written.
+        UnsupportedError: a layer that is not expressed in ONNX with these options.
+        DarkconvError: an unknown option, or the file cannot be written.
     """
     write_bytes(path, [to_onnx(model, **options).SerializeToString()])
 
 
-def make_session(proto: onnx.ModelProto) -> Any:
-    """An onnxruntime session on the CPU.
-
-    Raises:
-        MissingDependencyError: onnxruntime is not installed.
-    """
-    try:
-        import onnxruntime
-    except ModuleNotFoundError:
-        raise MissingDependencyError(
-            "onnxruntime", extra="onnx", task="running an ONNX model"
-        ) from None
-    return onnxruntime.InferenceSession(
-        proto.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-
-
 def make_runner(model: Model) -> Callable[[Array], list[Array]]:
     """A function from float32 inputs (N, ...) to the network's outputs."""
-    session = make_session(to_onnx(model))
-
-    def run(x: Array) -> list[Array]:
-        values: list[Array] = session.run(None, {INPUT: x})
-        return values
-
-    return run
+    return _runner(model, model.network.outputs)
 
 
 def trace_steps(model: Model, steps: Sequence[Array]) -> list[list[Array]]:
-    """Outputs of every layer for successive calls, as (N, ...) arrays."""
-    every = tuple(range(len(model.network.layers)))
-    session = make_session(ir.to_proto(build_model(model, outputs=every)))
-    return [session.run(None, {INPUT: step}) for step in steps]
+    """Outputs of every layer for successive calls with kept state, as (N, ...) arrays."""
+    run = _runner(model, range(len(model.network.layers)))
+    return [run(step) for step in steps]
+
+
+def _runner(model: Model, layers: Sequence[int]) -> Runner:
+    built = NetworkGraph(model, OnnxOptions())
+    built.build(layers)
+    proto = ir.to_proto(built.finish([built.output(index) for index in layers], {}))
+    states = {name: str(value.name) for name, value in built.graph.states.items()}
+    return Runner(make_session(proto.SerializeToString()), states)

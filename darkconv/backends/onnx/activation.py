@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-from darkconv.backends.onnx.graph import LayerScope
+from darkconv.backends.onnx.scope import LayerScope
 
 Formula = Callable[[LayerScope, ir.Value], ir.Value]
 CHANNEL_EPSILON = 0.0001  # added to the sums of the normalize_channels family

@@ -1,12 +1,12 @@
 """convolutional, deconvolutional, local."""
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
 from darkconv.backends.onnx.activation import activate
-from darkconv.backends.onnx.graph import LayerScope
+from darkconv.backends.onnx.folding import folded_arrays, per_channel, unfolded_norm
 from darkconv.backends.onnx.registry import BUILDERS
+from darkconv.backends.onnx.scope import LayerScope
 from darkconv.core.model import Array
 from darkconv.layers import conv
 from darkconv.layers.folding import fold_norm
@@ -25,16 +25,10 @@ def build_convolutional(scope: LayerScope) -> ir.Value:
 
 def convolution(scope: LayerScope, spec: conv.Convolutional) -> ir.Value:
     """The plain one."""
-    weights, biases = fold_norm(spec.dialect, scope.arrays, axis=0)
     attributes = geometry(spec, border=spec.border * spec.tap_distance)
-    return scope.op(
-        "Conv",
-        scope.x,
-        scope.floats(weights, "weights"),
-        scope.floats(biases, "biases"),
-        group=spec.group_count,
-        **attributes,
-    )
+    kernel = folded_arrays(scope, axis=0)
+    out = scope.op("Conv", scope.x, *kernel, group=spec.group_count, **attributes)
+    return unfolded_norm(scope, out)
 
 
 def geometry(spec: conv.Convolutional, *, border: int) -> dict[str, list[int]]:
@@ -58,9 +52,8 @@ def xnor_convolution(scope: LayerScope, spec: conv.Convolutional) -> ir.Value:
         x, border = scope.pad(x, sides, sides, -1.0), 0
     else:
         weights = scope.arrays["weights"]
-        mean, biases = fold_norm(
-            spec.dialect, {**scope.arrays, "weights": magnitudes(weights)}, axis=0
-        )
+        arrays = {**scope.arrays, "weights": magnitudes(weights)}
+        mean, biases = fold_norm(spec.dialect, arrays, axis=0)
     signs = scope.floats(np.where(weights > 0, 1, -1), "signs")
     out = scope.op("Conv", x, signs, group=spec.group_count, **geometry(spec, border=border))
     out = scope.op("Mul", out, scope.floats(per_channel(mean), "magnitudes"))
@@ -71,11 +64,6 @@ def magnitudes(weights: Array) -> Array:
     """Mean of |w| of each filter."""
     means: Array = np.abs(weights).mean(axis=(1, 2, 3), dtype=np.float64).astype(np.float32)
     return means
-
-
-def per_channel(values: npt.NDArray[np.floating]) -> Array:
-    """(c,) -> (c, 1, 1), to meet (batch, c, h, w)."""
-    return values.astype(np.float32).reshape(-1, 1, 1)
 
 
 def signs_of(scope: LayerScope, x: ir.Value) -> ir.Value:
@@ -105,17 +93,15 @@ def build_deconvolutional(scope: LayerScope) -> ir.Value:
     """Transposed convolution with folded batch norm, activation."""
     spec = scope.layer.spec
     assert isinstance(spec, conv.Deconvolutional)
-    weights, biases = fold_norm(spec.dialect, scope.arrays, axis=1)
     out = scope.op(
         "ConvTranspose",
         scope.x,
-        scope.floats(weights, "weights"),
-        scope.floats(biases, "biases"),
+        *folded_arrays(scope, axis=1),
         kernel_shape=[spec.size] * 2,
         strides=[spec.stride] * 2,
         pads=[spec.border] * 4,
     )
-    return activate(scope, out, spec.activation)
+    return activate(scope, unfolded_norm(scope, out), spec.activation)
 
 
 @BUILDERS.register(conv.Local)
@@ -140,10 +126,10 @@ def build_local(scope: LayerScope) -> ir.Value:
         for top in range(spec.size)
         for left in range(spec.size)
     ]
-    patches = scope.op("Transpose", scope.concat(taps, axis=2), perm=[3, 0, 1, 2])
+    patches = scope.transpose(scope.concat(taps, axis=2), 3, 0, 1, 2)
     patches = scope.reshape(patches, rows * columns, -1, channels * spec.size**2)
     banks = scope.arrays["weights"].reshape(rows * columns, filters, -1).transpose(0, 2, 1)
     out = scope.op("MatMul", patches, scope.floats(banks, "weights"))
-    out = scope.reshape(scope.op("Transpose", out, perm=[1, 2, 0]), -1, filters, rows, columns)
+    out = scope.reshape(scope.transpose(out, 1, 2, 0), -1, filters, rows, columns)
     biases = scope.arrays["biases"].reshape(filters, rows, columns)
     return activate(scope, scope.op("Add", out, scope.floats(biases, "biases")), spec.activation)

@@ -2,8 +2,8 @@
 
 import onnx_ir as ir
 
-from darkconv.backends.onnx.graph import LayerScope
 from darkconv.backends.onnx.registry import BUILDERS
+from darkconv.backends.onnx.scope import LayerScope
 from darkconv.layers import inert
 
 

@@ -4,11 +4,13 @@ import numpy as np
 import onnx_ir as ir
 
 from darkconv.backends.onnx.activation import activate
-from darkconv.backends.onnx.graph import LayerScope
 from darkconv.backends.onnx.registry import BUILDERS
+from darkconv.backends.onnx.scope import LayerScope
 from darkconv.core.model import Array
 from darkconv.core.shape import Shape
 from darkconv.layers import merge
+
+RESIZE_WITHOUT_REGION = 13  # opsets before ask for one, though nothing reads it
 
 
 @BUILDERS.register(merge.Route)
@@ -33,7 +35,7 @@ def build_shortcut(scope: LayerScope) -> ir.Value:
     spec = scope.layer.spec
     assert isinstance(spec, merge.Shortcut)
     shapes = scope.layer.in_shapes
-    if spec.dialect.shortcut_resamples and needs_sampling(spec, shapes):
+    if needs_sampling(spec, shapes):
         return activate(scope, sampled_sum(scope, spec), spec.activation)
     weights = normalized_weights(spec, scope.arrays.get("weights"))
     out = scope.x if weights is None else scope.multiply(scope.x, weights[0])
@@ -69,7 +71,9 @@ def normalized_weights(spec: merge.Shortcut, weights: Array | None) -> Array | N
 
 
 def needs_sampling(spec: merge.Shortcut, shapes: tuple[Shape, ...]) -> bool:
-    """Whether pjreddie's rule is more than a sum."""
+    """Whether the rule is pjreddie's, and more than a sum."""
+    if not spec.dialect.shortcut_resamples:
+        return False
     x, source = shapes
     return (x.h, x.w) != (source.h, source.w) or (spec.alpha, spec.beta) != (1, 1)
 
@@ -97,10 +101,11 @@ def sampled_sum(scope: LayerScope, spec: merge.Shortcut) -> ir.Value:
 
 def enlarged(scope: LayerScope, x: ir.Value, factor: int) -> ir.Value:
     """Nearest-neighbour enlargement."""
+    region = None if scope.graph.opset >= RESIZE_WITHOUT_REGION else scope.floats([], "region")
     return scope.op(
         "Resize",
         x,
-        None,
+        region,
         scope.floats([1, 1, factor, factor]),
         mode="nearest",
         coordinate_transformation_mode="asymmetric",

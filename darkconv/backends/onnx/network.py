@@ -1,91 +1,118 @@
-"""A network as an ONNX model."""
+"""A network as an ONNX graph."""
 
-import json
+from collections.abc import Iterable, Mapping, Sequence
 
 import onnx_ir as ir
 
 from darkconv import __version__
-from darkconv.backends.onnx.graph import (
-    IR_VERSION,
-    OPSET,
-    GraphBuilder,
-    LayerScope,
-    axes,
-    layer_arrays,
-    layer_name,
-)
+from darkconv.backends.onnx.free_size import check_size_may_vary, passes_size_on
+from darkconv.backends.onnx.graph import GraphBuilder, describe
+from darkconv.backends.onnx.options import OnnxOptions
+from darkconv.backends.onnx.picture import network_input
 from darkconv.backends.onnx.registry import BUILDERS
-from darkconv.core.model import Model
-from darkconv.core.network import NETWORK_INPUT
-from darkconv.core.shape import Shape
-from darkconv.darknet.cfg import format_cfg
-
-INPUT = "input"
+from darkconv.backends.onnx.scope import LayerScope
+from darkconv.core.model import Array, Model
+from darkconv.core.network import NETWORK_INPUT, Layer, Network
 
 
-def build_model(model: Model, *, outputs: tuple[int, ...], opset: int = OPSET) -> ir.Model:
-    """Build the graph of a model, node by node.
+class NetworkGraph:
+    """A network's layers as nodes of a graph.
 
-    Args:
-        model: what to build.
-        outputs: layers whose values the graph gives, each under its layer's name.
-        opset: version of the standard operators, 11 or later.
-
-    Raises:
-        UnsupportedError: a layer that is not expressed in ONNX.
+    Attributes:
+        model: what is built.
+        graph: that is being built.
+        scopes: of the layers that have been built, by index.
+        values: of the layers that have been built, (batch, ...), by index.
     """
-    network = model.network
-    graph = GraphBuilder(opset)
-    source = _value(INPUT, network.input_shape)
-    values = {NETWORK_INPUT: source}
-    for layer in network.layers[: max(outputs) + 1]:
-        inputs = [values[index] for index in layer.sources]
-        arrays = layer_arrays(model, layer)
-        scope = LayerScope(graph, layer, network, arrays, inputs, source)
-        out = BUILDERS[layer](scope)
-        if layer.index in outputs:
-            out = _named(scope, out)
-        values[layer.index] = out
-    results = [values[index] for index in outputs]
-    main = ir.Graph(
-        [source],
-        results,
-        nodes=graph.nodes,
-        initializers=list(graph.initializers.values()),
-        opset_imports={"": opset},
-        name=network.file.rsplit("/", 1)[-1],
-    )
-    return ir.Model(
-        main,
-        ir_version=IR_VERSION,
-        producer_name="darkconv",
-        producer_version=__version__,
-        metadata_props=_metadata(model),
-    )
+
+    def __init__(self, model: Model, options: OnnxOptions) -> None:
+        self.model = model
+        self.graph = GraphBuilder(options)
+        self.scopes: dict[int, LayerScope] = {}
+        shape = model.network.input_shape
+        self.values = {NETWORK_INPUT: network_input(self.graph, shape)}
+        self._free = {NETWORK_INPUT} if options.has_free_size and shape.is_map else set()
+
+    def build(self, wanted: Iterable[int]) -> None:
+        """Append the layers that those wanted need.
+
+        Raises:
+            UnsupportedError: a layer that is not expressed in ONNX with these options.
+        """
+        for index in needed_layers(self.model.network, wanted):
+            self._append(self.model.network.layers[index])
+
+    def _append(self, layer: Layer) -> None:
+        is_free = any(source in self._free for source in layer.sources)
+        if is_free:
+            check_size_may_vary(self.model.network, layer)
+        scope = LayerScope(
+            self.graph,
+            layer,
+            self.model.network,
+            layer_arrays(self.model, layer),
+            [self.values[index] for index in layer.sources],
+            self.values[NETWORK_INPUT],
+            is_free=is_free,
+        )
+        if is_free and passes_size_on(layer):
+            self._free.add(layer.index)
+        self.scopes[layer.index] = scope
+        self.values[layer.index] = self._named(scope, BUILDERS[layer](scope))
+
+    def _named(self, scope: LayerScope, value: ir.Value) -> ir.Value:
+        """A layer's value under its name, with its shape; another layer's value as it is."""
+        if value.producer() is None or not str(value.name).startswith(f"{scope.name}/"):
+            return value
+        value.name = scope.name
+        return self._described(scope, value)
+
+    def _described(self, scope: LayerScope, value: ir.Value) -> ir.Value:
+        shape = scope.layer.out_shape
+        return describe(value, scope.dims(shape, is_free=scope.layer.index in self._free))
+
+    def output(self, index: int) -> ir.Value:
+        """A layer's value as an output of the graph: a copy where it is another layer's too."""
+        scope, value = self.scopes[index], self.values[index]
+        if value.name == scope.name:
+            return value
+        copy = scope.op("Identity", value)
+        copy.name = scope.name
+        return self._described(scope, copy)
+
+    def finish(self, outputs: Sequence[ir.Value], metadata: Mapping[str, str]) -> ir.Model:
+        """The model; states are inputs and outputs behind the others."""
+        graph, network = self.graph, self.model.network
+        main = ir.Graph(
+            graph.inputs,
+            [*outputs, *graph.states.values()],
+            nodes=graph.nodes,
+            initializers=list(graph.initializers.values()),
+            opset_imports={"": graph.opset},
+            name=network.file.rsplit("/", 1)[-1],
+        )
+        return ir.Model(
+            main,
+            ir_version=graph.ir_version,
+            producer_name="darkconv",
+            producer_version=__version__,
+            metadata_props=dict(metadata),
+        )
 
 
-def _value(name: str, shape: Shape) -> ir.Value:
-    return ir.Value(name=name, shape=ir.Shape(axes(shape)), type=ir.TensorType(ir.DataType.FLOAT))
+def needed_layers(network: Network, wanted: Iterable[int]) -> list[int]:
+    """The layers that those wanted depend on, and themselves, in order."""
+    needed: set[int] = set()
+    waiting = list(wanted)
+    while waiting:
+        index = waiting.pop()
+        if index not in needed and index != NETWORK_INPUT:
+            needed.add(index)
+            waiting += network.layers[index].sources
+    return sorted(needed)
 
 
-def _named(scope: LayerScope, out: ir.Value) -> ir.Value:
-    """The value under its layer's name and shape; a copy where it is another layer's too."""
-    name = layer_name(scope.layer)
-    if out.producer() is None or not str(out.name).startswith(f"{name}/"):
-        out = scope.op("Identity", out)
-    out.name = name
-    out.shape = ir.Shape(axes(scope.layer.out_shape))
-    out.type = ir.TensorType(ir.DataType.FLOAT)
-    return out
-
-
-def _metadata(model: Model) -> dict[str, str]:
-    """What a reader of the file needs to know beside the graph."""
-    network = model.network
-    return {
-        "darkconv": __version__,
-        "dialect": network.dialect.name,
-        "names": json.dumps(list(model.names)),
-        "cfg": format_cfg(network.config).encode("utf-8", "replace").decode(),
-        "resize": "letterbox" if network.options.letterboxes else "stretch",
-    }
+def layer_arrays(model: Model, layer: Layer) -> dict[str, Array]:
+    """Arrays that a layer computes with, by slot name."""
+    owner = layer if layer.shared is None else model.network.layers[layer.shared]
+    return {slot.name: model.arrays[f"{owner.index}.{slot.name}"] for slot in owner.slots}

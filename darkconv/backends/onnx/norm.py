@@ -5,26 +5,25 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from darkconv.backends.onnx.activation import activate
-from darkconv.backends.onnx.conv import per_channel
-from darkconv.backends.onnx.graph import LayerScope
+from darkconv.backends.onnx.folding import batch_norm, has_unfolded_norm, scaled_and_shifted
 from darkconv.backends.onnx.registry import BUILDERS
+from darkconv.backends.onnx.scope import LayerScope
 from darkconv.core.model import Array
 from darkconv.core.tree import Tree
 from darkconv.layers import norm
-from darkconv.layers.folding import norm_factor, norm_summand
 
 Integers = npt.NDArray[np.int64]
 
 NEVER = -1e30  # a logit whose softmax is zero
+SOFTMAX_OF_ONE_AXIS = 13
 
 
 @BUILDERS.register(norm.Batchnorm)
 def build_batchnorm(scope: LayerScope) -> ir.Value:
-    """One factor and one summand per channel."""
-    factor = norm_factor(scope.layer.spec.dialect, scope.arrays)
-    summand = norm_summand(factor, scope.arrays)
-    scaled = scope.op("Mul", scope.x, scope.floats(per_channel(factor), "factor"))
-    return scope.op("Add", scaled, scope.floats(per_channel(summand), "summand"))
+    """Folded into one factor and one summand per channel, or as it is."""
+    if has_unfolded_norm(scope):
+        return batch_norm(scope, scope.x)
+    return scaled_and_shifted(scope, scope.x)
 
 
 @BUILDERS.register(norm.Normalization)
@@ -73,44 +72,48 @@ def build_softmax(scope: LayerScope) -> ir.Value:
         flat = scope.op("Div", flat, scope.floats(spec.temperature))
     tree = norm.required_tree(scope.layer, scope.network, scope.layer.in_shapes[0].size)
     if tree:
-        return tree_softmax(scope, flat, tree)
+        return tree_softmax(scope, flat, tree, scope.layer.in_shapes[0].size, axis=1)
     if spec.groups == 1:
-        values = scope.op("Softmax", flat, axis=1)
+        values = softmax(scope, flat, 1)
     else:
         parts = scope.reshape(flat, 0, spec.groups, -1)
-        values = scope.flatten(scope.op("Softmax", parts, axis=2))
+        values = scope.flatten(softmax(scope, parts, 2))
     if not spec.keep_classes:
         return values
     return scope.op("Gather", values, scope.ints(*spec.keep_classes), axis=1)
 
 
-def tree_softmax(
-    scope: LayerScope,
-    x: ir.Value,
-    tree: Tree,
-    *,
-    before: tuple[int, ...] = (),
-    after: tuple[int, ...] = (),
-) -> ir.Value:
+def softmax(scope: LayerScope, x: ir.Value, axis: int) -> ir.Value:
+    """Along one axis, in every opset: before 13 the operator took all axes behind it too."""
+    if scope.graph.opset >= SOFTMAX_OF_ONE_AXIS:
+        return scope.op("Softmax", x, axis=axis)
+    powers = scope.op("Exp", scope.op("Sub", x, scope.reduce("ReduceMax", x, axis)))
+    return scope.op("Div", powers, scope.reduce("ReduceSum", powers, axis))
+
+
+def tree_softmax(scope: LayerScope, x: ir.Value, tree: Tree, classes: int, axis: int) -> ir.Value:
     """One softmax per group of siblings; values behind the tree stay.
 
     Groups are gathered into rows of equal length, so that one Softmax serves all.
 
     Args:
         scope: of the layer.
-        x: (batch, *before, classes, *after).
+        x: (batch, ..., classes, ...).
         tree: the groups.
-        before: axes between batch and classes.
-        after: axes behind the classes.
+        classes: length of the axis.
+        axis: of the classes; at most one follows it.
     """
-    axis = 1 + len(before)
     index, mask, back = group_rows(tree)
-    rows = scope.op("Gather", x, scope.graph.constant(index, f"{scope.name}/groups"), axis=axis)
-    masked = scope.add(rows, mask.reshape(*mask.shape, *[1] * len(after)))
-    shares = scope.op("Softmax", masked, axis=axis + 1)
-    shares = scope.reshape(shares, 0, *before, index.size, *after)
-    places = scope.graph.constant(back, f"{scope.name}/places")
-    return scope.op("Gather", shares, places, axis=axis)
+    lead = (0,) * axis
+    rows = scope.op("Gather", x, scope.constant(index, "groups"), axis=axis)
+    if axis > 1:  # (batch, anchors, classes, cells)
+        mask = mask[..., None]
+    shares = softmax(scope, scope.add(rows, mask), axis + 1)
+    shares = scope.reshape(shares, *lead, index.size, *(-1,) * (axis > 1))
+    inside = scope.op("Gather", shares, scope.constant(back, "places"), axis=axis)
+    if len(back) == classes:
+        return inside
+    return scope.concat([inside, scope.channels(x, len(back), classes, axis)], axis)
 
 
 def group_rows(tree: Tree) -> tuple[Integers, Array, Integers]:

@@ -3,8 +3,8 @@
 import onnx_ir as ir
 
 from darkconv.backends.onnx.conv import blur
-from darkconv.backends.onnx.graph import LayerScope
 from darkconv.backends.onnx.registry import BUILDERS
+from darkconv.backends.onnx.scope import LayerScope
 from darkconv.layers import pool
 
 LOWEST = -3.402823466e38  # -FLT_MAX: what C starts a maximum with
@@ -33,11 +33,12 @@ def build_maxpool(scope: LayerScope) -> ir.Value:
 
 def depth_maxpool(scope: LayerScope, groups: int) -> ir.Value:
     """Largest of every `groups`-th channel."""
-    channels, height, width = scope.layer.in_shapes[0]
+    channels = scope.layer.in_shapes[0].c
     missing = -channels % groups
     padded = scope.pad(scope.x, [0] * 4, [0, missing, 0, 0], LOWEST)
-    rounds = scope.reshape(padded, 0, (channels + missing) // groups, groups, height, width)
-    return scope.reduce("ReduceMax", rounds, 1, keepdims=False)
+    rounds = scope.reshape(padded, 0, (channels + missing) // groups, groups, scope.cells)
+    largest = scope.reduce("ReduceMax", rounds, 1, keepdims=False)
+    return scope.reshape(largest, 0, groups, *scope.size)
 
 
 @BUILDERS.register(pool.LocalAvgpool)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-from darkconv.backends.onnx.graph import LayerScope
+from darkconv.backends.onnx.scope import LayerScope
 from darkconv.backends.registry import Builders
 
 BUILDERS: Builders[Callable[[LayerScope], ir.Value]] = Builders("ONNX")

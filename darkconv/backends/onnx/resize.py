@@ -2,9 +2,9 @@
 
 import onnx_ir as ir
 
-from darkconv.backends.onnx.graph import LayerScope
 from darkconv.backends.onnx.merge import enlarged
 from darkconv.backends.onnx.registry import BUILDERS
+from darkconv.backends.onnx.scope import LayerScope
 from darkconv.layers import resize
 
 
@@ -32,7 +32,7 @@ def build_reorg(scope: LayerScope) -> ir.Value:
         return scope.pad(scope.flatten(scope.x), [0, 0], [0, spec.extra])
     if isinstance(spec, resize.Reorg) and spec.flatten:
         rows = (x.h * x.w, x.c) if spec.reverse else (x.c, x.h * x.w)
-        turned = scope.op("Transpose", scope.reshape(scope.x, 0, *rows), perm=[0, 2, 1])
+        turned = scope.transpose(scope.reshape(scope.x, 0, *rows), 0, 2, 1)
         return scope.reshape(turned, 0, *out)
     return reordered(scope, spec)
 
@@ -42,16 +42,19 @@ def reordered(scope: LayerScope, spec: resize.Reordering) -> ir.Value:
     (x,), out, s = scope.layer.in_shapes, scope.layer.out_shape, spec.stride
     base = spec.base_shape(x, out)
     q = base.c // s**2
+    size, resized = scope.size, scope.times if spec.reverse else scope.divided
+    height, width = (resized(length, s) for length in size)
+    rows, columns = size if base == x else (height, width)
     values = scope.x
     if base.size != x.size:
         values = scope.channels(scope.flatten(values), 0, base.size)
     if spec.reverse:
-        blocks = scope.reshape(values, 0, s, s, q, base.h, base.w)
-        perm = [0, 3, 4, 1, 5, 2]
+        blocks = scope.reshape(values, 0, s, s, q, rows, columns)
+        perm = (0, 3, 4, 1, 5, 2)
     else:
-        blocks = scope.reshape(values, 0, q, base.h, s, base.w, s)
-        perm = [0, 3, 5, 1, 2, 4]
-    return scope.reshape(scope.op("Transpose", blocks, perm=perm), 0, *out)
+        blocks = scope.reshape(values, 0, q, rows, s, columns, s)
+        perm = (0, 3, 5, 1, 2, 4)
+    return scope.reshape(scope.transpose(blocks, *perm), 0, out.c, height, width)
 
 
 @BUILDERS.register(resize.Crop)

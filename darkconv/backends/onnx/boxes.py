@@ -1,0 +1,265 @@
+"""Boxes and class scores of all heads as part of the graph (golden/DIALECTS.md §7).
+
+A decoder works on (N, a, b, entries), a and b being cells and anchors in the order in which the
+C program gives them. No threshold is applied: scores above one are those of the C program.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import onnx_ir as ir
+
+from darkconv.backends.onnx.scope import LayerScope, Length
+from darkconv.backends.registry import Builders
+from darkconv.core.model import Array
+from darkconv.core.network import Layer, Network
+from darkconv.errors import DarkconvError, UnsupportedError
+from darkconv.layers import head
+
+ENTRIES = 3  # the axis of an anchor's entries
+
+
+class Found(NamedTuple):
+    """What a decoder gives, relative to the network input.
+
+    Attributes:
+        centres: (N, a, b, 2), x and y.
+        sizes: (N, a, b, 2), width and height.
+        scores: (N, a, b, classes).
+    """
+
+    centres: ir.Value
+    sizes: ir.Value
+    scores: ir.Value
+
+
+Decoder = Callable[[LayerScope, ir.Value], Found]
+DECODERS: Builders[Decoder] = Builders("ONNX boxes")
+"""A head's scope and its activated output -> boxes and scores."""
+
+
+def box_heads(network: Network) -> tuple[Layer, ...]:
+    """The heads that predict boxes, all of the same classes.
+
+    Raises:
+        DarkconvError: their classes differ in number.
+    """
+    heads = tuple(layer for layer in network.heads if head.decodes_boxes(layer.spec))
+    counts = {count_classes(layer) for layer in heads}
+    if len(counts) > 1:
+        raise DarkconvError(f"{network.file}: its heads predict {counts} classes, not the same")
+    return heads
+
+
+def count_classes(layer: Layer) -> int:
+    """Classes that a head predicts."""
+    assert isinstance(layer.spec, head.Head)
+    return layer.spec.num_classes(layer.in_shapes)
+
+
+def count_boxes(layer: Layer) -> int:
+    """Boxes that a head predicts at the cfg's size."""
+    spec = layer.spec
+    if isinstance(spec, head.Detection):
+        return spec.cells * spec.num
+    assert isinstance(spec, head.AnchorHead)
+    return layer.in_shapes[0].h * layer.in_shapes[0].w * len(spec.anchor_indices)
+
+
+def decoded(scope: LayerScope, value: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """Corners and scores of one head: (N, boxes, 4) and (N, boxes, classes)."""
+    layer = scope.layer
+    found = DECODERS[layer](scope, value)
+    half = scope.multiply(found.sizes, 0.5)
+    low, high = (scope.op(kind, found.centres, half) for kind in ("Sub", "Add"))
+    corners = scope.concat([low, high], ENTRIES)
+    if scope.graph.options.pixels:
+        corners = scope.op("Mul", corners, as_floats(scope, [*network_size(scope)] * 2))
+    count = -1 if scope.is_free else count_boxes(layer)
+    return (
+        scope.reshape(corners, 0, count, 4),
+        scope.reshape(found.scores, 0, count, count_classes(layer)),
+    )
+
+
+@DECODERS.register(head.Yolo)
+def decode_yolo(scope: LayerScope, value: ir.Value) -> Found:
+    """Cells row by row, anchors innermost."""
+    spec = scope.layer.spec
+    assert isinstance(spec, head.Yolo)
+    rows = cell_rows(scope, value, spec)
+    raw = entries(scope, rows, 2, 4)
+    anchors = spec.head_anchors
+    if spec.new_coords:
+        sizes = sized(scope, scope.op("Mul", raw, raw), 4 * anchors, network_size(scope))
+    else:
+        sizes = sized(scope, scope.op("Exp", raw), anchors, network_size(scope))
+    scores = scope.op(
+        "Mul", entries(scope, rows, 4, 5), entries(scope, rows, 5, spec.anchor_entries)
+    )
+    return Found(placed(scope, entries(scope, rows, 0, 2)), sizes, scores)
+
+
+@DECODERS.register(head.GaussianYolo)
+def decode_gaussian_yolo(scope: LayerScope, value: ir.Value) -> Found:
+    """As yolo; scores shrink with the mean deviation of the coordinates."""
+    spec = scope.layer.spec
+    assert isinstance(spec, head.GaussianYolo)
+    rows = cell_rows(scope, value, spec)
+    powers = scope.op("Exp", entries(scope, rows, 4, 8, step=2))
+    sizes = sized(scope, powers, spec.head_anchors, network_size(scope))
+    centres = placed(scope, entries(scope, rows, 0, 4, step=2))
+    side = {"left_top": 0.5, "right_bottom": -0.5}.get(spec.yolo_point)
+    if side:
+        centres = scope.op("Add", centres, scope.multiply(sizes, side))
+    doubt = scope.reduce("ReduceSum", entries(scope, rows, 1, 8, step=2), ENTRIES)
+    certainty = scope.op("Sub", scope.floats(1), scope.multiply(doubt, 1 / 4))
+    known = scope.op("Mul", entries(scope, rows, 8, 9), certainty)
+    classes = entries(scope, rows, 9, spec.anchor_entries)
+    return Found(centres, sizes, scope.op("Mul", known, classes))
+
+
+@DECODERS.register(head.Region)
+def decode_region(scope: LayerScope, value: ir.Value) -> Found:
+    """In the order and with the meaning of the dialect."""
+    spec = scope.layer.spec
+    assert isinstance(spec, head.Region)
+    if spec.tree:
+        raise UnsupportedError(
+            "a class tree is descended box by box, which ONNX has no operator for",
+            where=scope.network.where(scope.layer.index, "tree"),
+            hint="export the head as it is (raw): darkconv detect does the rest",
+        )
+    if spec.dialect.region_is_cell_major:
+        return decode_cell_major(scope, spec, value)
+    return decode_anchor_major(scope, spec, value)
+
+
+def decode_anchor_major(scope: LayerScope, spec: head.Region, value: ir.Value) -> Found:
+    """pjreddie: anchor by anchor, all cells of each."""
+    apart = scope.reshape(value, 0, spec.num, spec.output_entries, scope.cells)
+    rows = scope.transpose(apart, 0, 1, 3, 2)
+    powers = scope.op("Exp", entries(scope, rows, 2, 4))
+    anchors = spec.head_anchors[:, None]
+    sizes = sized(scope, powers, anchors, scope.size[::-1])
+    scores = entries(scope, rows, spec.box_entries, spec.output_entries)
+    if not spec.background:
+        known = entries(scope, rows, spec.coords, spec.coords + 1)
+        scores = scope.op("Mul", known, scores)
+    centres = placed(scope, entries(scope, rows, 0, 2), anchor_axis=False)
+    return Found(centres, sizes, scores)
+
+
+def decode_cell_major(scope: LayerScope, spec: head.Region, value: ir.Value) -> Found:
+    """alexeyab: cell by cell, all anchors of each; x and y are squashed here."""
+    rows = scope.reshape(value, 0, scope.cells, spec.num, spec.output_entries)
+    powers = scope.op("Exp", entries(scope, rows, 2, 4))
+    sizes = sized(scope, powers, spec.head_anchors, scope.size[::-1])
+    known = entries(scope, rows, 4, 5)
+    if spec.classfix == -1:
+        is_low = scope.op("Less", known, scope.floats(0.5))
+        known = scope.op("Where", is_low, scope.floats(0), known)
+    scores = scope.op("Mul", known, entries(scope, rows, 5, spec.output_entries))
+    offsets = scope.op("Sigmoid", entries(scope, rows, 0, 2))
+    return Found(placed(scope, offsets), sizes, scores)
+
+
+@DECODERS.register(head.Detection)
+def decode_detection(scope: LayerScope, value: ir.Value) -> Found:
+    """Cell by cell, the boxes of each."""
+    spec = scope.layer.spec
+    assert isinstance(spec, head.Detection)
+    if spec.coords != 4:
+        where = scope.network.where(scope.layer.index, "coords")
+        raise DarkconvError(where=where, expected="4 for boxes", found=spec.coords)
+    ends = np.cumsum([0, spec.classes, spec.num, 4 * spec.num]) * spec.cells
+    classes, known, boxes = (
+        scope.reshape(scope.channels(value, start, end), 0, spec.cells, *axes)
+        for start, end, axes in zip(
+            ends[:-1].tolist(),
+            ends[1:].tolist(),
+            ((1, spec.classes), (spec.num, 1), (spec.num, 4)),
+            strict=True,
+        )
+    )
+    sizes = entries(scope, boxes, 2, 4)
+    if spec.sqrt:
+        sizes = scope.op("Mul", sizes, sizes)
+    centres = placed(scope, entries(scope, boxes, 0, 2), grid=(spec.side, spec.side))
+    return Found(centres, sizes, scope.op("Mul", known, classes))
+
+
+def cell_rows(scope: LayerScope, value: ir.Value, spec: head.YoloHead) -> ir.Value:
+    """(N, C, H, W) -> (N, cells, anchors, entries)."""
+    apart = scope.reshape(value, 0, len(spec.mask), spec.anchor_entries, scope.cells)
+    return scope.transpose(apart, 0, 3, 1, 2)
+
+
+def entries(scope: LayerScope, rows: ir.Value, start: int, end: int, step: int = 1) -> ir.Value:
+    """Some of each anchor's entries."""
+    return scope.channels(rows, start, end, axis=ENTRIES, step=step)
+
+
+def placed(
+    scope: LayerScope,
+    offsets: ir.Value,
+    *,
+    anchor_axis: bool = True,
+    grid: tuple[int, int] | None = None,
+) -> ir.Value:
+    """Centres relative to the input: (cell + offset) / number of cells.
+
+    Args:
+        scope: of the head.
+        offsets: (N, cells, anchors, 2), or (N, anchors, cells, 2).
+        anchor_axis: whether the anchors' axis follows the cells'.
+        grid: rows and columns, if not those of the head's input.
+    """
+    rows, columns = grid or scope.size
+    cells = cell_places(scope, rows, columns)
+    if anchor_axis:
+        cells = scope.unsqueeze(cells, 1)
+    moved = scope.op("Add", offsets, cells)
+    return scope.op("Div", moved, as_floats(scope, [columns, rows]))
+
+
+def cell_places(scope: LayerScope, rows: Length, columns: Length) -> ir.Value:
+    """(cells, 2): column and row of each."""
+    if isinstance(rows, int) and isinstance(columns, int):
+        y, x = np.divmod(np.arange(rows * columns), columns)
+        return scope.floats(np.stack([x, y], axis=1), "cells")
+    rows, columns = scope.lengths(rows), scope.lengths(columns)
+    zero, one = (scope.constant(np.array(n, np.int64), "number") for n in (0, 1))
+    count = scope.op("Squeeze", scope.op("Mul", rows, columns))
+    numbers = scope.op("Range", zero, count, one)
+    pair = [scope.op(kind, numbers, columns) for kind in ("Mod", "Div")]
+    stacked = scope.concat([scope.unsqueeze(part, 1) for part in pair], axis=1)
+    return scope.op("Cast", stacked, to=ir.DataType.FLOAT)
+
+
+def sized(
+    scope: LayerScope, factors: ir.Value, anchors: Array, unit: tuple[Length, Length]
+) -> ir.Value:
+    """Anchors times factors, in parts of a unit of so many (columns, rows)."""
+    known = [length for length in unit if isinstance(length, int)]
+    if len(known) == len(unit):
+        return scope.multiply(factors, anchors / np.array(known))
+    return scope.op("Div", scope.multiply(factors, anchors), as_floats(scope, unit))
+
+
+def network_size(scope: LayerScope) -> tuple[Length, Length]:
+    """Width and height of the network input."""
+    if scope.graph.options.has_free_size:
+        x = scope.network_input
+        return scope.lengths_of(x, 3, 4), scope.lengths_of(x, 2, 3)
+    shape = scope.network.input_shape
+    return shape.w, shape.h
+
+
+def as_floats(scope: LayerScope, lengths: Sequence[Length]) -> ir.Value:
+    """Lengths as a float32 vector."""
+    known = [length for length in lengths if isinstance(length, int)]
+    if len(known) == len(lengths):
+        return scope.floats(known, "lengths")
+    return scope.op("Cast", scope.lengths(*lengths), to=ir.DataType.FLOAT)

@@ -1,0 +1,124 @@
+"""Reading an ONNX file that darkconv has written: all that its metadata say."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from darkconv.backends.onnx.metadata import TREE_PREFIX
+from darkconv.backends.onnx.nms import IOU_THRESHOLD, NEVER_SAME, SCORE_THRESHOLD
+from darkconv.backends.onnx.running import Runner, make_session
+from darkconv.core.model import Array
+from darkconv.core.network import Network, build_network
+from darkconv.core.options import Notes
+from darkconv.darknet.cfg import parse_cfg
+from darkconv.darknet.data import parse_tree
+from darkconv.darknet.dialect import named_dialect
+from darkconv.errors import DarkconvError, Where
+from darkconv.files import PathLike
+
+
+@dataclass(frozen=True)
+class OnnxFile:
+    """A file of `write_onnx`, ready to run.
+
+    Attributes:
+        path: of the file.
+        metadata: as they stand in it.
+        network: what it was built from; its arrays are in the graph alone.
+        names: class names.
+        run: calls the graph; gives its outputs without states, in order.
+    """
+
+    path: str
+    metadata: Mapping[str, str]
+    network: Network
+    names: tuple[str, ...]
+    run: Runner
+
+    @property
+    def head(self) -> str:
+        """Kind of its outputs: see `OnnxOptions`."""
+        return self.metadata["head"]
+
+    @property
+    def input_size(self) -> tuple[int, int] | None:
+        """Width and height of pictures, those of the cfg where they are free."""
+        shape = self.network.input_shape
+        return (shape.w, shape.h) if shape.is_map else None
+
+    @property
+    def has_free_size(self) -> bool:
+        """Whether pictures of any size may come."""
+        axes = self.run.session.get_inputs()[0].shape
+        return "height" in axes
+
+    @property
+    def has_threshold_inputs(self) -> bool:
+        """Whether its thresholds are inputs."""
+        return SCORE_THRESHOLD in (value.name for value in self.run.session.get_inputs())
+
+    def with_input_size(self, width: int, height: int) -> "OnnxFile":
+        """The same file for pictures of another size.
+
+        Raises:
+            DarkconvError: its size is not free.
+        """
+        if not self.has_free_size and (width, height) != self.input_size:
+            raise DarkconvError(
+                "input size",
+                where=Where(file=self.path),
+                expected=f"{self.network.input_shape}, which is fixed in the graph",
+                found=f"{width}x{height}",
+                hint="convert with --dynamic batch,size, or with --input-size",
+            )
+        return replace(self, network=self.network.with_input_size(width, height))
+
+    def threshold_inputs(self, threshold: float, nms: float) -> dict[str, Array]:
+        """The thresholds by the names of the inputs that take them; none if they are constants."""
+        if not self.has_threshold_inputs:
+            return {}
+        return {
+            SCORE_THRESHOLD: np.array([threshold], np.float32),
+            IOU_THRESHOLD: np.array([nms or NEVER_SAME], np.float32),
+        }
+
+    def class_name(self, index: int) -> str:
+        """Name of a class, or its number where the file has no name for it."""
+        return self.names[index] if index < len(self.names) else str(index)
+
+
+def read_onnx(path: PathLike) -> OnnxFile:
+    """Read a file of `write_onnx`.
+
+    Raises:
+        DarkconvError: the file is damaged, or was not written by darkconv.
+        MissingDependencyError: onnxruntime is not installed.
+    """
+    where = Where(file=os.fspath(path))
+    if not os.path.isfile(path):
+        raise DarkconvError("no such file", where=where)
+    session = make_session(path)
+    metadata = session.get_modelmeta().custom_metadata_map
+    if "darkconv" not in metadata or "cfg" not in metadata:
+        raise DarkconvError("has no cfg in its metadata: darkconv did not write it", where=where)
+    try:
+        network = _network(metadata, where)
+        names = tuple(json.loads(metadata["names"]))
+        run = Runner(session, json.loads(metadata["states"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise DarkconvError(f"damaged metadata: {error!r}", where=where) from error
+    return OnnxFile(str(where.file), metadata, network, names, run)
+
+
+def _network(metadata: Mapping[str, str], where: Where) -> Network:
+    """The network, warnings about its options left out: they came when it was converted."""
+    trees = {
+        name.removeprefix(TREE_PREFIX): parse_tree(text, file=where.file)
+        for name, text in metadata.items()
+        if name.startswith(TREE_PREFIX)
+    }
+    config = parse_cfg(metadata["cfg"], file=where.file)
+    return build_network(config, named_dialect(metadata["dialect"]), trees=trees, notes=Notes())

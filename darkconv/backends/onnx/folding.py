@@ -1,0 +1,68 @@
+"""Batch norm: written into weights and biases, or a node of its own."""
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from darkconv.backends.onnx.scope import LayerScope
+from darkconv.core.model import Array
+from darkconv.layers.folding import fold_norm, norm_factor, norm_summand
+
+
+def folded_arrays(scope: LayerScope, *, axis: int) -> list[ir.Value]:
+    """Weights and biases of a layer; weights alone where its batch norm does the rest.
+
+    Args:
+        scope: of the layer.
+        axis: of the weights along which the output channels lie.
+    """
+    if has_unfolded_norm(scope):
+        return [scope.floats(scope.arrays["weights"], "weights")]
+    weights, biases = fold_norm(scope.layer.spec.dialect, scope.arrays, axis=axis)
+    return [scope.floats(weights, "weights"), scope.floats(biases, "biases")]
+
+
+def has_unfolded_norm(scope: LayerScope) -> bool:
+    """Whether the layer has a batch norm that stays a node."""
+    return "scales" in scope.arrays and not scope.graph.options.fold
+
+
+def unfolded_norm(scope: LayerScope, x: ir.Value) -> ir.Value:
+    """Batch norm as a node, where it has not been folded."""
+    return batch_norm(scope, x) if has_unfolded_norm(scope) else x
+
+
+def batch_norm(scope: LayerScope, x: ir.Value) -> ir.Value:
+    """The operator, with the dialect's divisor.
+
+    What the original adds to the deviation goes into the variance, in double precision, for
+    the operator has no place for it.
+    """
+    dialect, arrays = scope.layer.spec.dialect, scope.arrays
+    variance, epsilon = arrays["rolling_variance"], dialect.variance_epsilon
+    if dialect.deviation_epsilon:
+        deviation = np.sqrt(variance.astype(np.float64) + epsilon) + dialect.deviation_epsilon
+        variance, epsilon = (deviation**2).astype(np.float32), 0.0
+    biases = arrays.get("biases", np.zeros_like(variance))
+    return scope.op(
+        "BatchNormalization",
+        x,
+        scope.floats(arrays["scales"], "scales"),
+        scope.floats(biases, "biases"),
+        scope.floats(arrays["rolling_mean"], "rolling_mean"),
+        scope.floats(variance, "rolling_variance"),
+        epsilon=epsilon,
+    )
+
+
+def scaled_and_shifted(scope: LayerScope, x: ir.Value) -> ir.Value:
+    """Batch norm that stands alone, as one factor and one summand per channel."""
+    factor = norm_factor(scope.layer.spec.dialect, scope.arrays)
+    summand = norm_summand(factor, scope.arrays)
+    scaled = scope.op("Mul", x, scope.floats(per_channel(factor), "factor"))
+    return scope.op("Add", scaled, scope.floats(per_channel(summand), "summand"))
+
+
+def per_channel(values: npt.NDArray[np.floating]) -> Array:
+    """(c,) -> (c, 1, 1), to meet (batch, c, h, w)."""
+    return values.astype(np.float32).reshape(-1, 1, 1)

@@ -1,0 +1,85 @@
+"""What a reader of an ONNX file needs beside the graph, as text under plain keys."""
+
+import hashlib
+import json
+
+from darkconv import __version__
+from darkconv.backends.onnx.heads import PLAIN_KINDS
+from darkconv.backends.onnx.network import NetworkGraph
+from darkconv.backends.onnx.scope import layer_name
+from darkconv.core.model import Model
+from darkconv.core.network import Network
+from darkconv.darknet.cfg import cfg_bytes, format_cfg
+from darkconv.darknet.data import format_tree
+from darkconv.darknet.weights import weights_chunks
+from darkconv.layers.head import AnchorHead, decodes_boxes, nms_settings
+
+TREE_PREFIX = "tree:"
+
+
+def file_metadata(built: NetworkGraph) -> dict[str, str]:
+    """Everything: see the functions below, and docs/onnx.md for the keys."""
+    model, network, options = built.model, built.model.network, built.graph.options
+    states = {name: value.name for name, value in built.graph.states.items()}
+    return {
+        "darkconv": __version__,
+        "dialect": network.dialect.name,
+        "cfg": format_cfg(network.config).encode("utf-8", "replace").decode(),
+        "names": json.dumps(list(model.names)),
+        "input": options.input,
+        "input_size": json.dumps([network.input_shape.w, network.input_shape.h]),
+        "resize": "letterbox" if network.options.letterboxes else "stretch",
+        "head": options.head,
+        "boxes": "pixels" if options.pixels else "relative",
+        "anchors": json.dumps(anchors_by_head(network)),
+        "states": json.dumps(states),
+        **suppression(built),
+        **{TREE_PREFIX + name: format_tree(tree) for name, tree in network.trees.items()},
+        **digests(model),
+    }
+
+
+def anchors_by_head(network: Network) -> dict[str, list[list[float]]]:
+    """Width and height of each anchor, in the cfg's unit, by the head's name."""
+    return {
+        layer_name(layer): layer.spec.head_anchors.tolist()
+        for layer in network.heads
+        if isinstance(layer.spec, AnchorHead)
+    }
+
+
+def suppression(built: NetworkGraph) -> dict[str, str]:
+    """Thresholds; the kind that the cfg asks for, and what of it is in the graph."""
+    options, network = built.graph.options, built.model.network
+    heads = [layer for layer in network.heads if decodes_boxes(layer.spec)]
+    if not heads:
+        return {}
+    kind, beta = nms_settings(heads[-1].spec)
+    return {
+        "threshold": repr(options.threshold),
+        "nms": repr(options.nms),
+        "nms_kind": kind,
+        "beta_nms": repr(beta),
+        "nms_in_graph": graph_kind(options.head, kind),
+    }
+
+
+def graph_kind(head: str, kind: str) -> str:
+    """What suppression the graph does, in words where it is not the cfg's."""
+    if head != "nms":
+        return "none"
+    return "sort" if kind in PLAIN_KINDS else f"sort (ONNX cannot say {kind}: darkconv detect can)"
+
+
+def digests(model: Model) -> dict[str, str]:
+    """SHA-256 of Darknet's own files of the model, which are those that it was read from.
+
+    Of weights that no file has given there is none.
+    """
+    cfg = hashlib.sha256(cfg_bytes(model.network.config)).hexdigest()
+    if model.initial_layers:
+        return {"cfg_sha256": cfg}
+    weights = hashlib.sha256()
+    for chunk in weights_chunks(model):
+        weights.update(chunk)
+    return {"cfg_sha256": cfg, "weights_sha256": weights.hexdigest()}

@@ -1,0 +1,162 @@
+"""Comparing what an exported file gives with what its model gives in PyTorch."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from darkconv.backends import trace
+from darkconv.core.model import Array, Model
+from darkconv.detection.decode import Candidates, box_heads, decode
+from darkconv.detection.exported import as_input, graph_thresholds, relative_boxes
+from darkconv.detection.suppress import iou, suppress
+from darkconv.errors import DarkconvError, Where
+from darkconv.layers.head import decodes_boxes
+
+if TYPE_CHECKING:
+    from darkconv.backends.onnx import OnnxFile
+
+RELATIVE_ERROR = 1e-4  # of an output, L2, as for layers of whole networks
+SCORE_ERROR = 1e-3
+BOX_ERROR = 0.01  # 1 - IoU
+LIKE = 0.5  # overlap of boxes that are compared with each other
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far one figure is off.
+
+    Attributes:
+        name: of an output, or of a property of detections.
+        error: found.
+        allowed: the most that counts as the same.
+    """
+
+    name: str
+    error: float
+    allowed: float
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the two agree; not where the error is no number."""
+        return self.error <= self.allowed
+
+
+def compare_outputs(model: Model, file: "OnnxFile", x: Array) -> list[Agreement]:
+    """Run a file and the model that it was exported from on the same input.
+
+    Args:
+        model: what the file should be.
+        file: of `darkconv.backends.onnx.read_onnx`.
+        x: (C, H, W), or (inputs,), as the model takes it.
+
+    Raises:
+        DarkconvError: the file takes another input, or has other outputs.
+    """
+    expected, found = model.network.input_shape, file.network.input_shape
+    if expected != found:
+        raise DarkconvError(
+            "input", where=Where(file=file.path), expected=f"{expected}, as the model", found=found
+        )
+    given, planes = as_input(file, x)
+    layers = trace(model, planes)
+    heads = [layer.index for layer in model.network.heads if decodes_boxes(layer.spec)]
+    if file.head == "raw" or not heads:
+        return compare_layers(file, given, [layers[i] for i in model.network.outputs])
+    outputs = [layers[layer.index] for layer in box_heads(model.network)]
+    return COMPARISONS[file.head](model, file, given, outputs)
+
+
+def compare_layers(file: "OnnxFile", given: Array, expected: list[Array]) -> list[Agreement]:
+    """Relative error of every output."""
+    found = file.run(given)
+    if [value.size for value in found] != [value.size for value in expected]:
+        raise DarkconvError(
+            "outputs",
+            where=Where(file=file.path),
+            expected=", ".join(str(value.shape) for value in expected),
+            found=", ".join(str(value.shape[1:]) for value in found),
+        )
+    return [
+        Agreement(name, relative_error(a.reshape(b.shape), b), RELATIVE_ERROR)
+        for name, a, b in zip(file.run.outputs, found, expected, strict=True)
+    ]
+
+
+def compare_boxes(
+    model: Model, file: "OnnxFile", given: Array, outputs: list[Array]
+) -> list[Agreement]:
+    """Relative error of all boxes and of all scores; the decoder has none below zero."""
+    expected = decode(model.network, outputs, threshold=-1)
+    boxes, scores = (value[0] for value in file.run(given))
+    pairs = {
+        "boxes": (relative_boxes(file, boxes), expected.boxes),
+        "scores": (np.maximum(scores, 0), np.maximum(expected.scores, 0)),
+    }
+    return [
+        Agreement(name, relative_error(found, right), RELATIVE_ERROR)
+        for name, (found, right) in pairs.items()
+    ]
+
+
+def compare_detections(
+    model: Model, file: "OnnxFile", given: Array, outputs: list[Array]
+) -> list[Agreement]:
+    """Differences of detections: their number, the worst score, the worst overlap."""
+    threshold, nms = graph_thresholds(file)
+    kept = decode(model.network, outputs, threshold=threshold)
+    kept = suppress(kept, threshold=nms, kind="sort") if nms else kept
+    inputs = file.threshold_inputs(threshold, nms)
+    boxes, scores, classes, count = (value[0] for value in file.run(given, **inputs))
+    found = np.zeros((count, kept.scores.shape[1]), np.float32)
+    found[np.arange(count), classes[:count]] = scores[:count]
+    ours = Candidates(relative_boxes(file, boxes[:count]), scores[:count], found)
+    least = scores[-1] if count == len(scores) else threshold  # a full list has left some out
+    missing, score, overlap = differences(ours, kept, float(least) + SCORE_ERROR)
+    return [
+        Agreement("detections missing or surplus", missing, 0),
+        Agreement("scores", score, SCORE_ERROR),
+        Agreement("1 - IoU of boxes", overlap, BOX_ERROR),
+    ]
+
+
+def differences(found: Candidates, expected: Candidates, sure: float) -> tuple[int, float, float]:
+    """What two sets of detections differ by.
+
+    Args:
+        found: one set.
+        expected: the other.
+        sure: score above which a detection may not come or go.
+
+    Returns: how many of either set have no like in the other; the largest difference of scores
+        and of 1 from the overlap among those that have.
+    """
+    missing, score, overlap = 0, 0.0, 0.0
+    left = {(row, kind): found.scores[row, kind] for row, kind in np.argwhere(found.scores > 0)}
+    for row, kind in np.argwhere(expected.scores > 0):
+        right = expected.scores[row, kind]
+        like = [key for key in left if key[1] == kind and abs(left[key] - right) <= SCORE_ERROR]
+        overlaps = iou(expected.boxes[row], found.boxes[[key[0] for key in like]])
+        if overlaps.max(initial=0) < LIKE:
+            missing += int(right > sure)
+            continue
+        best = int(overlaps.argmax())
+        score = max(score, abs(float(left.pop(like[best])) - float(right)))
+        overlap = max(overlap, 1 - float(overlaps[best]))
+    missing += sum(value > sure for value in left.values())
+    return missing, score, overlap
+
+
+def relative_error(found: Array, expected: Array) -> float:
+    """L2 norm of the difference over that of what is expected; infinite for other shapes."""
+    if found.shape != expected.shape:
+        return float("inf")
+    return float(np.linalg.norm(found - expected)) / (float(np.linalg.norm(expected)) or 1.0)
+
+
+COMPARISONS: dict[str, Callable[[Model, "OnnxFile", Array, list[Array]], list[Agreement]]] = {
+    "boxes": compare_boxes,
+    "nms": compare_detections,
+}
+"""By the kind of the file's outputs."""

@@ -33,10 +33,10 @@ def build_outputs(built: NetworkGraph) -> list[ir.Value]:
         return [built.output(index) for index in network.outputs]
     if not box_heads(network):
         return [build_probabilities(built)]
-    boxes, scores = build_boxes(built)
+    values = build_boxes(built)
     if kind == "boxes":
-        return [boxes, scores]
-    return build_detections(built, boxes, scores)
+        return name_boxes(built, *values)
+    return build_detections(built, *values)
 
 
 def build_probabilities(built: NetworkGraph) -> ir.Value:
@@ -63,14 +63,19 @@ def build_boxes(built: NetworkGraph) -> tuple[ir.Value, ir.Value]:
         decoded(built.scopes[layer.index].part("boxes"), built.values[layer.index])
         for layer in heads
     ]
-    count = total_boxes(built) or "boxes"
-    classes = count_classes(heads[0])
     scope = Scope(built.graph, "heads")
     boxes, scores = (scope.concat(values) for values in zip(*pairs, strict=True))
-    return (
+    return boxes, scores
+
+
+def name_boxes(built: NetworkGraph, boxes: ir.Value, scores: ir.Value) -> list[ir.Value]:
+    """Both as outputs of the graph."""
+    classes = count_classes(box_heads(built.model.network)[0])
+    count = total_boxes(built) or "boxes"
+    return [
         _named(built, boxes, "boxes", [count, 4]),
         _named(built, scores, "scores", [count, classes]),
-    )
+    ]
 
 
 def total_boxes(built: NetworkGraph) -> int | None:
@@ -84,7 +89,6 @@ def build_detections(built: NetworkGraph, boxes: ir.Value, scores: ir.Value) -> 
     """What plain suppression leaves, padded."""
     network, graph = built.model.network, built.graph
     warn_of_other_kind(network)
-    boxes.name, scores.name = "heads/boxes", "heads/scores"
     classes = count_classes(box_heads(network)[0])
     found = suppressed(
         Scope(graph, "nms"), boxes, scores, count=total_boxes(built), classes=classes

@@ -14,7 +14,7 @@ from darkconv.core.dialect import DIALECTS, PJREDDIE  # noqa: E402
 from darkconv.core.network import build_network  # noqa: E402
 from darkconv.core.options import Notes  # noqa: E402
 from darkconv.darknet.cfg import parse_cfg  # noqa: E402
-from darkconv.finetune.loss import yolo_loss  # noqa: E402
+from darkconv.finetune.losses.yolo import yolo_loss  # noqa: E402
 
 TOLERANCE = 1e-4
 BOX, KNOWN, CLASSES = slice(0, 4), slice(4, 5), slice(5, None)

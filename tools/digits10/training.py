@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader, Dataset
 import darkconv as dc
 from darkconv.backends.torch import DarknetModule
 from darkconv.detection.picture import Fit
-from darkconv.finetune.loss import LossReport, yolo_loss
+from darkconv.finetune.losses.report import LossReport
+from darkconv.finetune.losses.yolo import yolo_loss
 from darkconv.layers.head import Yolo
 from digits10.scene import COUNTS, Samples, Scene, make_scene
 

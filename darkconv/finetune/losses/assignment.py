@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from darkconv.core.dialect import ALEXEYAB
 from darkconv.errors import OptionError, Where
-from darkconv.finetune.overlap import iou, shape_overlap
+from darkconv.finetune.losses.overlap import iou, shape_overlap
 from darkconv.layers.head import Yolo
 
 LIKELY_CLASS = 0.25

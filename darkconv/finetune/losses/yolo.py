@@ -28,14 +28,14 @@ Which truth trains which place, what is ignored and all weights are as in C. Wha
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from darkconv.core.dialect import ALEXEYAB
-from darkconv.finetune.assignment import (
+from darkconv.core.network import Layer
+from darkconv.finetune.losses.assignment import (
     Claims,
     Grid,
     Nearest,
@@ -46,34 +46,20 @@ from darkconv.finetune.assignment import (
     probabilities,
     spot_good_boxes,
 )
-from darkconv.finetune.overlap import iou, overlap
+from darkconv.finetune.losses.overlap import iou, overlap
+from darkconv.finetune.losses.registry import Setting, costs
+from darkconv.finetune.losses.report import LossReport
 from darkconv.layers.head import Yolo
 
 FOCAL_FACTOR = 0.5
 GOOD_IOU = 0.5
 
 
-@dataclass(frozen=True)
-class LossReport:
-    """What a batch costs, all scalars; sums over the batch, as in C.
-
-    Attributes:
-        total: what to back-propagate, the sum of the next four.
-        box: cost of matched boxes.
-        objectness: of objectness where a truth is matched.
-        no_object: of objectness elsewhere.
-        classes: of class scores.
-        iou: mean IoU of matched predictions with their truths, 0 if there are none.
-        recall: share of the truths matched by this head with a prediction above IoU 0.5.
-    """
-
-    total: Tensor
-    box: Tensor
-    objectness: Tensor
-    no_object: Tensor
-    classes: Tensor
-    iou: Tensor
-    recall: Tensor
+@costs(Yolo)
+def layer_loss(layer: Layer, x: Tensor, truths: Tensor, setting: Setting) -> LossReport:
+    """See `head_loss`."""
+    assert isinstance(layer.spec, Yolo)
+    return yolo_loss(layer.spec, x, truths, input_size=setting.input_size)
 
 
 def yolo_loss(spec: Yolo, x: Tensor, truths: Tensor, *, input_size: tuple[int, int]) -> LossReport:

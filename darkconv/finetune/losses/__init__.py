@@ -1,0 +1,47 @@
+"""What a network's predictions cost: one module per kind of head."""
+
+from torch import Tensor
+
+from darkconv.core.network import Layer
+from darkconv.errors import UnsupportedError
+from darkconv.finetune.losses import yolo
+from darkconv.finetune.losses.registry import LOSSES, Rule, Setting
+from darkconv.finetune.losses.report import LossReport
+
+__all__ = ["LossReport", "Rule", "Setting", "has_loss", "head_loss", "yolo"]
+
+
+def has_loss(layer: Layer) -> bool:
+    """Whether a layer can be trained on truths."""
+    return type(layer.spec) in LOSSES
+
+
+def head_loss(
+    layer: Layer,
+    x: Tensor,
+    truths: Tensor,
+    *,
+    input_size: tuple[int, int],
+    rule: Rule = "default",
+    seen: int = 0,
+) -> LossReport:
+    """What a head's predictions for a batch cost, summed over the batch as in C.
+
+    Args:
+        layer: a detection head, or a layer that compares all values with truths: [softmax],
+            [logistic], [cost].
+        x: what enters the layer, before any activation: (N, C, H, W) or (N, values).
+        truths: of detection heads (N, T, 5), rows of class, centre x, centre y, width, height,
+            relative to the picture; rows of class -1 fill up. Of others (N, values).
+        input_size: (width, height) of the network input in pixels.
+        rule: see `Setting`.
+        seen: see `Setting`.
+
+    Raises:
+        UnsupportedError: the layer has no loss.
+    """
+    try:
+        function = LOSSES[type(layer.spec)]
+    except KeyError:
+        raise UnsupportedError(f"[{layer.type}] has no loss to be trained by") from None
+    return function(layer, x, truths, Setting(input_size, rule, seen))

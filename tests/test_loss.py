@@ -9,8 +9,8 @@ torch = pytest.importorskip("torch")
 
 from darkconv.core.dialect import ALEXEYAB, PJREDDIE  # noqa: E402
 from darkconv.errors import OptionError  # noqa: E402
-from darkconv.finetune.losses.yolo import yolo_loss  # noqa: E402
 from darkconv.finetune.losses.overlap import iou, overlap, shape_overlap  # noqa: E402
+from darkconv.finetune.losses.yolo import yolo_loss  # noqa: E402
 from darkconv.layers.head import Yolo  # noqa: E402
 
 INPUT = (64, 32)  # (width, height)

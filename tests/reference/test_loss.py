@@ -1,8 +1,6 @@
-"""The [yolo] loss by the default rule against the deltas of the C program."""
+"""The losses of [yolo] and [Gaussian_yolo] by the default rule against the deltas of C."""
 
-import json
 from collections import Counter
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -10,41 +8,37 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from darkconv.core.dialect import DIALECTS, PJREDDIE  # noqa: E402
-from darkconv.core.network import build_network  # noqa: E402
-from darkconv.core.options import Notes  # noqa: E402
-from darkconv.darknet.cfg import parse_cfg  # noqa: E402
-from darkconv.finetune.losses.yolo import yolo_loss  # noqa: E402
+from darkconv.core.dialect import PJREDDIE  # noqa: E402
+from darkconv.finetune.losses import head_loss  # noqa: E402
+from darkconv.layers.head import GaussianYolo  # noqa: E402
+from reference.loss_cases import LossCase  # noqa: E402
 
 TOLERANCE = 1e-4
-BOX, KNOWN, CLASSES = slice(0, 4), slice(4, 5), slice(5, None)
+SHIFTS = {"left_top": -0.5, "right_bottom": 0.5}
 
 
-@dataclass(frozen=True)
-class LossCase:
-    """One file of golden/loss; arrays by anchor: (images, anchors, entries, rows, columns)."""
-
-    arrays: dict
-    meta: dict
-
-    @cached_property
-    def spec(self):
-        grid = (self.meta[name] for name in ("grid_w", "grid_h", "channels"))
-        text = "[net]\nwidth={}\nheight={}\nchannels={}\n".format(*grid) + self.meta["section"]
-        dialect = DIALECTS[self.meta["dialect"]]
-        return build_network(parse_cfg(text), dialect, notes=Notes()).layers[0].spec
+class AnchorCase(LossCase):
+    """Arrays by anchor: (images, anchors, entries, rows, columns)."""
 
     @property
-    def input_size(self):
-        return self.meta["net_width"], self.meta["net_height"]
+    def is_gaussian(self):
+        return isinstance(self.spec, GaussianYolo)
 
-    @cached_property
-    def truths(self):
-        """The lists as C reads them, up to the first row whose x is 0: class, x, y, w, h."""
-        stored = self.arrays["truth"]
-        truths = stored[:, :, [4, 0, 1, 2, 3]].copy()
-        truths[(stored[:, :, 0] == 0).cumsum(axis=1) > 0] = -1
-        return truths
+    @property
+    def means(self):
+        return slice(0, 8, 2) if self.is_gaussian else slice(0, 4)
+
+    @property
+    def deviations(self):
+        return slice(1, 8, 2)
+
+    @property
+    def known(self):
+        return slice(self.spec.box_entries - 1, self.spec.box_entries)
+
+    @property
+    def classes(self):
+        return slice(self.spec.box_entries, None)
 
     @cached_property
     def found(self):
@@ -60,12 +54,19 @@ class LossCase:
     def derivative(self, truths):
         x = torch.from_numpy(self.arrays["input"]).requires_grad_()
         labels = torch.from_numpy(truths)
-        total = yolo_loss(self.spec, x, labels, input_size=self.input_size).total
+        total = head_loss(self.layer, x, labels, input_size=self.input_size).total
         return -self.by_anchor(torch.autograd.grad(total, x)[0].numpy())
 
     @property
     def delta(self):
-        return self.by_anchor(self.arrays["delta"])
+        return self.by_anchor(self.gradient)
+
+    @property
+    def raised(self):
+        """By how many classes C divides what it has added up of boxes."""
+        if self.spec.iou_thresh >= 1 and not self.is_gaussian:
+            return 1
+        return (self.delta[:, :, self.classes] > 0).sum(axis=2, keepdims=True).clip(min=1)
 
     def by_anchor(self, values):
         images, _, rows, columns = values.shape
@@ -82,7 +83,7 @@ class LossCase:
 
     def _claims(self):
         """Every place that a truth is trained at, once for each time."""
-        spec, (rows, columns) = self.spec, self.delta.shape[-2:]
+        spec, grid = self.spec, self.delta.shape[-2:]
         boxes = self._predicted_boxes()
         for image, truths in enumerate(self.truths):
             real = [t for t in truths if 0 <= t[0] < spec.classes]
@@ -90,27 +91,40 @@ class LossCase:
                 size = np.array([w, h]) * self.input_size
                 alike = iou([0, 0, *size], np.hstack([0 * spec.all_anchors, spec.all_anchors]))
                 wanted = {int(alike.argmax()), *np.flatnonzero(alike > spec.iou_thresh)}
+                corner = (y + self.shift * h) * grid[0], (x + self.shift * w) * grid[1]
+                cell = (int(min(max(c, 0), n - 1)) for c, n in zip(corner, grid, strict=True))
+                row, column = cell
                 for anchor in wanted & set(spec.mask):
-                    place = int(y * rows), int(x * columns)
-                    yield image, spec.mask.index(anchor), *place
+                    yield image, spec.mask.index(anchor), row, column
             best = np.max([iou(t[1:], boxes[image]) for t in real], axis=0)
             for place in np.argwhere(best > spec.truth_thresh):
                 yield image, *map(int, place)
 
+    @property
+    def shift(self):
+        return SHIFTS.get(self.spec.yolo_point, 0) if self.is_gaussian else 0
+
     def _predicted_boxes(self):
         """(images, anchors, rows, columns, 4), from the head's stored output."""
-        entries = np.moveaxis(self.by_anchor(self.arrays["output"]), 2, -1)
+        entries = np.moveaxis(self.by_anchor(self.arrays["output"])[:, :, self.means], 2, -1)
         rows, columns = np.indices(entries.shape[2:4])
         cells = np.stack([columns, rows], -1)
-        centres = (cells + entries[..., :2]) / entries.shape[3:1:-1]
-        sizes = entries[..., 2:4]
-        factors = 4 * sizes**2 if self.spec.new_coords else np.exp(sizes)
-        return np.concatenate([centres, factors * self.relative_anchors], -1)
+        points = (cells + entries[..., :2]) / entries.shape[3:1:-1]
+        sizes = entries[..., 2:]
+        is_plain = not self.is_gaussian and self.spec.new_coords
+        sizes = (4 * sizes**2 if is_plain else np.exp(sizes)) * self.relative_anchors
+        return np.concatenate([points - self.shift * sizes, sizes], -1)
 
     @property
     def relative_anchors(self):
         """(anchors, 1, 1, 2) for arrays that end in rows, columns, (w, h)."""
         return (self.spec.head_anchors / self.input_size)[:, None, None]
+
+    @property
+    def squash_slope(self):
+        """Derivative of the sigmoid at every entry."""
+        squashed = 1 / (1 + np.exp(-self.by_anchor(self.arrays["input"])))
+        return squashed * (1 - squashed)
 
 
 def iou(box, others):
@@ -124,7 +138,8 @@ def iou(box, others):
 
 def pytest_generate_tests(metafunc):
     root = metafunc.config.getoption("--golden") / "loss"
-    files = sorted(root.glob("*-yolo-*.npz"))
+    pattern = "*gaussian_yolo-*.npz" if "gaussian_case" in metafunc.fixturenames else "*yolo-*.npz"
+    files = sorted(root.glob(pattern))
     missing = pytest.mark.skip(reason=f"no cases at {root}")
     params = files or [pytest.param(None, marks=missing, id="none")]
     ids = [file.stem for file in files] or None
@@ -132,28 +147,31 @@ def pytest_generate_tests(metafunc):
 
 
 @pytest.fixture(scope="module")
-def loss_case(request):
-    with np.load(request.param) as stored:
-        arrays = dict(stored)
-    return LossCase(arrays, json.loads(str(arrays.pop("meta"))))
+def loss_case(request, tmp_path_factory):
+    return AnchorCase.read(request.param, tmp_path_factory.mktemp("net"))
+
+
+@pytest.fixture
+def gaussian_case(loss_case):
+    return loss_case
 
 
 def test_objectness_has_the_delta_of_c(loss_case):
-    assert_equal(loss_case, KNOWN)
+    assert_equal(loss_case, loss_case.known)
 
 
 def test_classes_have_the_delta_of_c(loss_case):
     spec = loss_case.spec
     if spec.focal_loss or spec.counters_per_class:
         # C weighs the first truth of a place otherwise than those after it
-        assert_equal(loss_case, CLASSES, where=loss_case.is_alone)
+        assert_equal(loss_case, loss_case.classes, where=loss_case.is_alone)
     else:
-        assert_equal(loss_case, CLASSES)
+        assert_equal(loss_case, loss_case.classes)
 
 
 def test_boxes_have_the_delta_of_c(loss_case):
     where = None if loss_case.spec.dialect == PJREDDIE else loss_case.is_alone
-    assert_equal(loss_case, BOX, where=where, delta=chained(loss_case))
+    assert_equal(loss_case, loss_case.means, where=where, delta=chained(loss_case))
 
 
 def test_boxes_have_the_delta_of_c_where_it_adds_up_several_truths(loss_case):
@@ -161,26 +179,31 @@ def test_boxes_have_the_delta_of_c_where_it_adds_up_several_truths(loss_case):
         pytest.skip("the last truth overwrites the others, in C too")
     if loss_case.spec.truth_thresh < 1:
         pytest.skip("a box is trained on its best truth, not on each by itself")
-    delta, found = chained(loss_case), loss_case.added_up
-    if loss_case.spec.iou_thresh < 1:
-        positive = (loss_case.delta[:, :, CLASSES] > 0).sum(axis=2, keepdims=True)
-        found = found / np.maximum(positive, 1)
-    assert np.abs(found - delta)[:, :, BOX].max() <= TOLERANCE
+    found, delta = loss_case.added_up / loss_case.raised, chained(loss_case) / loss_case.raised
+    assert np.abs(found - delta)[:, :, loss_case.means].max() <= TOLERANCE
+
+
+def test_deviations_have_the_delta_of_c(gaussian_case):
+    case = gaussian_case
+    delta = case.delta * case.raised * case.squash_slope
+    assert_equal(case, case.deviations, where=case.is_alone, delta=delta)
 
 
 def chained(case):
-    """C's delta; of overlaps times the factors of the chain rule that it leaves out.
+    """C's delta, undivided, times the factors of the chain rule that it leaves out.
 
-    They lead from the box to the raw entries. For w and h C has a factor of 2 instead.
+    They lead from the box to the raw entries. For w and h of overlaps C has a factor of 2 instead.
     """
-    spec, delta = case.spec, case.delta.copy()
+    spec, delta = case.spec, case.delta * case.raised
     if spec.iou_loss in ("diou", "ciou"):
         pytest.skip("C's gradient of this measure is not the derivative of a number")
+    step = case.means.step or 1
+    position, size = slice(0, 2 * step, step), slice(2 * step, 4 * step, step)
+    if case.is_gaussian or spec.iou_loss != "mse":
+        delta[:, :, position] *= spec.scale_x_y * case.squash_slope[:, :, position]
     if spec.iou_loss != "mse":
-        squashed = 1 / (1 + np.exp(-case.by_anchor(case.arrays["input"])[:, :, :2]))
-        grid = np.array(delta.shape[:2:-1]).reshape(2, 1, 1)
-        delta[:, :, :2] *= spec.scale_x_y * squashed * (1 - squashed) / grid
-        delta[:, :, 2:4] *= np.moveaxis(case.relative_anchors, -1, 1) / 2
+        delta[:, :, position] /= np.array(delta.shape[:2:-1]).reshape(2, 1, 1)
+        delta[:, :, size] *= np.moveaxis(case.relative_anchors, -1, 1) / 2
     return delta
 
 

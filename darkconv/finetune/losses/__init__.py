@@ -4,11 +4,22 @@ from torch import Tensor
 
 from darkconv.core.network import Layer
 from darkconv.errors import UnsupportedError
-from darkconv.finetune.losses import yolo
+from darkconv.finetune.losses import classifier, detection, gaussian, region, yolo
 from darkconv.finetune.losses.registry import LOSSES, Rule, Setting
 from darkconv.finetune.losses.report import LossReport
 
-__all__ = ["LossReport", "Rule", "Setting", "has_loss", "head_loss", "yolo"]
+__all__ = [
+    "LossReport",
+    "Rule",
+    "Setting",
+    "classifier",
+    "detection",
+    "gaussian",
+    "has_loss",
+    "head_loss",
+    "region",
+    "yolo",
+]
 
 
 def has_loss(layer: Layer) -> bool:
@@ -24,6 +35,7 @@ def head_loss(
     input_size: tuple[int, int],
     rule: Rule = "default",
     seen: int = 0,
+    class_weights: tuple[float, ...] = (),
 ) -> LossReport:
     """What a head's predictions for a batch cost, summed over the batch as in C.
 
@@ -36,6 +48,7 @@ def head_loss(
         input_size: (width, height) of the network input in pixels.
         rule: see `Setting`.
         seen: see `Setting`.
+        class_weights: see `Setting`.
 
     Raises:
         UnsupportedError: the layer has no loss.
@@ -44,4 +57,4 @@ def head_loss(
         function = LOSSES[type(layer.spec)]
     except KeyError:
         raise UnsupportedError(f"[{layer.type}] has no loss to be trained by") from None
-    return function(layer, x, truths, Setting(input_size, rule, seen))
+    return function(layer, x, truths, Setting(input_size, rule, seen, class_weights))

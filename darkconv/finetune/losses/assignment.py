@@ -1,4 +1,4 @@
-"""Which place of a [yolo] head is trained on which truth: Darknet's rule.
+"""Which place of a [yolo] or [Gaussian_yolo] head is trained on which truth: Darknet's rule.
 
 A place is one anchor in one cell of one image. Numbers of places count over images, anchors,
 rows and columns, in this order; numbers of truths over images, then rows of the labels.
@@ -13,86 +13,16 @@ from torch.nn import functional as F
 
 from darkconv.core.dialect import ALEXEYAB
 from darkconv.errors import OptionError, Where
+from darkconv.finetune.losses.class_weights import class_factors
+from darkconv.finetune.losses.grid import Entries, Grid, probabilities
 from darkconv.finetune.losses.overlap import iou, shape_overlap
-from darkconv.layers.head import Yolo
+from darkconv.finetune.losses.registry import Setting
+from darkconv.finetune.losses.report import LossReport
+from darkconv.layers.head import YoloHead
 
 LIKELY_CLASS = 0.25
 """alexeyab: only boxes with a class score above this are spared as good enough."""
-MAX_EXPONENT = 20.0
-"""Raw w and h act up to here: e^20 anchors, whose area squared is still a float32."""
-MIN_SIZE = 1e-9
-
-
-@dataclass(frozen=True)
-class Grid:
-    """The places of a batch, one for each image, anchor, row and column, numbered in that order.
-
-    Attributes:
-        spec: the head.
-        shape: (images, anchors, rows, columns).
-        anchors: (anchors, 2) of this head, relative to the network input.
-        all_anchors: (num, 2), others' too.
-    """
-
-    spec: Yolo
-    shape: tuple[int, int, int, int]
-    anchors: Tensor
-    all_anchors: Tensor
-
-    @classmethod
-    def of(cls, spec: Yolo, x: Tensor, input_size: tuple[int, int]) -> Self:
-        """The grid of a head's input."""
-        kind = torch.promote_types(x.dtype, torch.float32)
-        size = torch.tensor(input_size, dtype=kind, device=x.device)
-        anchors = torch.from_numpy(spec.all_anchors).to(x.device, kind) / size
-        shape = (x.shape[0], len(spec.mask), x.shape[2], x.shape[3])
-        return cls(spec, shape, anchors[list(spec.mask)], anchors)
-
-    def entries(self, x: Tensor) -> Tensor:
-        """The head's input as (places, 5 + classes), in float32 or better."""
-        images, anchors, rows, columns = self.shape
-        split = x.reshape(images, anchors, self.spec.anchor_entries, rows, columns)
-        return split.permute(0, 1, 3, 4, 2).flatten(0, 3).to(self.anchors.dtype)
-
-    def places(self, images: Tensor, anchors: Tensor, centres: Tensor) -> Tensor:
-        """Numbers of the places (k,) whose cells hold the centres (k, 2), relative."""
-        _, count, rows, columns = self.shape
-        column = (centres[:, 0] * columns).long().clamp(0, columns - 1)
-        row = (centres[:, 1] * rows).long().clamp(0, rows - 1)
-        return ((images * count + anchors) * rows + row) * columns + column
-
-    def cells(self, places: Tensor) -> Tensor:
-        """(k, 2) column and row."""
-        _, _, rows, columns = self.shape
-        pair = torch.stack([places % columns, places // columns % rows], 1)
-        return pair.to(self.anchors.dtype)
-
-    def size(self) -> Tensor:
-        """(columns, rows)."""
-        return self.anchors.new_tensor(self.shape[:1:-1])
-
-    def anchors_at(self, places: Tensor) -> Tensor:
-        """(k, 2) anchor of each place."""
-        _, count, rows, columns = self.shape
-        return self.anchors[places // (rows * columns) % count]
-
-    def boxes(self, raw: Tensor, places: Tensor | None = None) -> Tensor:
-        """Predicted boxes (k, 4), xywh relative to the picture, from raw x, y, w, h.
-
-        Args:
-            raw: (k, 4) entries.
-            places: their places; all of them if not given.
-        """
-        if places is None:
-            places = torch.arange(len(raw), device=raw.device)
-        scale = self.spec.scale_x_y
-        offsets = probabilities(self.spec, raw[:, :2]) * scale - (scale - 1) / 2
-        if self.spec.new_coords:
-            sizes = (4 * raw[:, 2:].square()).clamp(min=MIN_SIZE)
-        else:
-            sizes = raw[:, 2:].clamp(-MAX_EXPONENT, MAX_EXPONENT).exp()
-        centres = (self.cells(places) + offsets) / self.size()
-        return torch.cat([centres, sizes * self.anchors_at(places)], 1)
+GOOD_IOU = 0.5
 
 
 @dataclass(frozen=True)
@@ -103,22 +33,29 @@ class Objects:
         boxes: (images * T, 4), xywh relative to the picture.
         classes: (images * T,), 0 where not valid.
         valid: (images, T), False for rows that only fill up.
-        weights: (images * T,) multiplier of the class.
+        weights: (images * T,) multiplier of the class: its factor, times how rare it is.
+        factors: (images * T,) of the class, as `Setting.class_weights` says.
     """
 
     boxes: Tensor
     classes: Tensor
     valid: Tensor
     weights: Tensor
+    factors: Tensor
 
     @classmethod
-    def of(cls, spec: Yolo, truths: Tensor) -> Self:
+    def of(cls, spec: YoloHead, truths: Tensor, setting: Setting) -> Self:
         """From rows of class and box; one row is added, so that there is always one."""
         padded = F.pad(truths, (0, 0, 0, 1), value=-1.0)
         classes, boxes = padded[..., 0].long(), padded[..., 1:]
         valid = (classes >= 0) & (classes < spec.classes) & (boxes[..., 2:] > 0).all(-1)
+        if setting.rule == "darknet":  # a row whose x is 0 ends the list, which has `max` rows
+            valid = valid & ((boxes[..., 0] == 0).cumsum(-1) == 0)
+            valid[:, spec.max :] = False
         classes = torch.where(valid, classes, 0).flatten()
-        return cls(boxes.flatten(0, 1), classes, valid, _multipliers(spec, padded)[classes])
+        factors = class_factors(setting, spec.classes, padded)
+        weights = factors * _multipliers(spec, padded)
+        return cls(boxes.flatten(0, 1), classes, valid, weights[classes], factors[classes])
 
     @property
     def images(self) -> Tensor:
@@ -127,7 +64,7 @@ class Objects:
         return torch.arange(count, device=self.boxes.device).repeat_interleave(each)
 
 
-def _multipliers(spec: Yolo, like: Tensor) -> Tensor:
+def _multipliers(spec: YoloHead, like: Tensor) -> Tensor:
     """(classes,) how much more a rare class counts."""
     counters = spec.counters_per_class
     if not counters:
@@ -157,16 +94,16 @@ class Nearest:
     spared_iou: Tensor
 
 
-def find_nearest(grid: Grid, entries: Tensor, boxes: Tensor, objects: Objects) -> Nearest:
+def find_nearest(grid: Grid, entries: Entries, boxes: Tensor, objects: Objects) -> Nearest:
     """Compare every predicted box (places, 4) with every truth of its image."""
     images, count = objects.valid.shape
     predicted = boxes.reshape(images, -1, 1, 4)
-    every = iou(predicted, objects.boxes.reshape(images, 1, count, 4))
+    every = iou(predicted, objects.boxes.reshape(images, 1, count, 4)).nan_to_num(0)
     best, truth = torch.where(objects.valid.unsqueeze(1), every, 0).max(2)
     first = torch.arange(images, device=boxes.device).unsqueeze(1) * count
     spared = best.flatten()
     if grid.spec.dialect == ALEXEYAB:
-        likely = (probabilities(grid.spec, entries[:, 5:]) > LIKELY_CLASS).any(1)
+        likely = (probabilities(grid.spec, entries.classes) > LIKELY_CLASS).any(1)
         spared = torch.where(likely, spared, 0)
     return Nearest(best.flatten(), (truth + first).flatten(), spared)
 
@@ -185,6 +122,25 @@ class Pairs:
     truths: Tensor
     scores: Tensor
 
+    def __add__(self, other: Self) -> Self:
+        """These, then the others."""
+        both = zip(vars(self).values(), vars(other).values(), strict=True)
+        return type(self)(*(torch.cat(parts) for parts in both))
+
+    def where(self, chosen: Tensor) -> Self:
+        """Those that a mask (k,) chooses."""
+        return type(self)(*(values[chosen] for values in vars(self).values()))
+
+    def rounds(self) -> list[Self]:
+        """Split so that a place is in each part once: its first truth, its second, and so on."""
+        order = self.places.argsort(stable=True)
+        ordered = self.places[order]
+        count = torch.arange(len(order), device=order.device)
+        rank = torch.empty_like(order)
+        rank[order] = count - torch.searchsorted(ordered, ordered)
+        last = int(rank.max()) if len(rank) else -1
+        return [self.where(rank == number) for number in range(last + 1)]
+
 
 def match_shapes(grid: Grid, objects: Objects) -> Pairs:
     """Each truth with the anchor of its shape, if it is this head's, and with others alike."""
@@ -196,16 +152,22 @@ def match_shapes(grid: Grid, objects: Objects) -> Pairs:
         wanted = wanted | (alike > spec.iou_thresh)
     wanted = wanted[:, list(spec.mask)] & objects.valid.reshape(-1, 1)
     truths, anchors = wanted.nonzero(as_tuple=True)
-    places = grid.places(objects.images[truths], anchors, objects.boxes[truths, :2])
+    places = grid.places(objects.images[truths], anchors, objects.boxes[truths])
     return Pairs(places, truths, sizes.new_ones(len(truths)))
 
 
-def spot_good_boxes(spec: Yolo, nearest: Nearest) -> Pairs:
+def spot_good_boxes(spec: YoloHead, nearest: Nearest) -> Pairs:
     """Places whose box is so good (`truth_thresh`) that they are trained on its truth too."""
     (places,) = (nearest.iou > spec.truth_thresh).nonzero(as_tuple=True)
     found = nearest.iou[places]
     scores = found.square() if spec.objectness_smooth else torch.ones_like(found)
     return Pairs(places, nearest.truth[places], scores)
+
+
+def spot_spared_boxes(spec: YoloHead, nearest: Nearest) -> Pairs:
+    """Places that the ignore rule spares, with the truth that their box is near."""
+    (places,) = (nearest.spared_iou > spec.ignore_thresh).nonzero(as_tuple=True)
+    return Pairs(places, nearest.truth[places], torch.ones_like(nearest.iou[places]))
 
 
 @dataclass(frozen=True)
@@ -217,7 +179,7 @@ class Claims:
         owners: (m,) the last truth that wants the place: it has the box.
         pairs: all that want one, in Darknet's order.
         rows: for each of the pairs the index of its place in `places`.
-        matched: (m,) whether the owner came by its shape, not by `truth_thresh` alone.
+        matched: (m,) whether the owner came by its shape, not by its box alone.
     """
 
     places: Tensor
@@ -229,14 +191,66 @@ class Claims:
     @classmethod
     def of(cls, spotted: Pairs, matches: Pairs) -> Self:
         """Those that a good box has spotted come first, as in Darknet."""
-        both = zip(vars(spotted).values(), vars(matches).values(), strict=True)
-        pairs = Pairs(*(torch.cat(parts) for parts in both))
+        pairs = spotted + matches
         places, rows = torch.unique(pairs.places, return_inverse=True)
         order = torch.arange(len(rows), device=rows.device)
         last = torch.zeros_like(places).scatter_reduce(0, rows, order, "amax")
         return cls(places, pairs.truths[last], pairs, rows, last >= len(spotted.places))
 
 
-def probabilities(spec: Yolo, raw: Tensor) -> Tensor:
-    """Entries between 0 and 1: with `new_coords` they come so."""
-    return raw if spec.new_coords else raw.sigmoid()
+@dataclass(frozen=True)
+class Assignment:
+    """All that the two rules train a batch by.
+
+    Attributes:
+        grid: the places.
+        entries: the head's input there.
+        objects: the truths.
+        nearest: of each place.
+        spotted: what is trained for its good box.
+        matches: what is trained for its shape.
+        overlaps: IoU of each of the matches.
+    """
+
+    grid: Grid
+    entries: Entries
+    objects: Objects
+    nearest: Nearest
+    spotted: Pairs
+    matches: Pairs
+    overlaps: Tensor
+
+    @classmethod
+    def of(cls, spec: YoloHead, x: Tensor, truths: Tensor, setting: Setting) -> Self:
+        """Of a head's input (N, C, H, W) and rows (N, T, 5)."""
+        grid = Grid.of(spec, x, setting)
+        entries = grid.entries(x)
+        objects = Objects.of(spec, truths.to(x.device, grid.anchors.dtype), setting)
+        with torch.no_grad():
+            boxes = grid.boxes(entries.box)
+            nearest = find_nearest(grid, entries, boxes, objects)
+            spotted, matches = spot_good_boxes(spec, nearest), match_shapes(grid, objects)
+            overlaps = iou(boxes[matches.places], objects.boxes[matches.truths]).nan_to_num(0)
+        return cls(grid, entries, objects, nearest, spotted, matches, overlaps)
+
+    @property
+    def claims(self) -> Claims:
+        """Places with a truth."""
+        return Claims.of(self.spotted, self.matches)
+
+    @property
+    def iou(self) -> Tensor:
+        """Mean IoU of the matches, 0 if there are none."""
+        return self.overlaps.sum() / max(len(self.overlaps), 1)
+
+    @property
+    def recall(self) -> Tensor:
+        """Share of the matched truths that a predicted box covers well."""
+        truths, rows = torch.unique(self.matches.truths, return_inverse=True)
+        best = self.overlaps.new_zeros(len(truths)).scatter_reduce(0, rows, self.overlaps, "amax")
+        return (best > GOOD_IOU).to(best.dtype).sum() / max(len(truths), 1)
+
+    def report(self, total: Tensor, parts: Tensor) -> LossReport:
+        """With parts (4,): boxes, objectness where truths are and elsewhere, classes."""
+        box, objectness, no_object, classes = parts.unbind()
+        return LossReport(total, box, objectness, no_object, classes, self.iou, self.recall)

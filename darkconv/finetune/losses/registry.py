@@ -21,12 +21,15 @@ class Setting:
         input_size: (width, height) of the network input in pixels.
         rule: "default" has true derivatives and none of the C code's slips; "darknet" gives
             at the head's input exactly minus the `delta` of the C program.
-        seen: pictures that the network has been trained on before this batch.
+        seen: pictures that the network has been trained on, this batch among them, as C reads it.
+        class_weights: factor of each class on all that its truths cost, box and objectness too;
+            empty for 1.
     """
 
     input_size: tuple[int, int]
     rule: Rule = "default"
     seen: int = 0
+    class_weights: tuple[float, ...] = ()
 
 
 LossFunction = Callable[[Layer, Tensor, Tensor, Setting], LossReport]

@@ -1,0 +1,125 @@
+"""The C program's gradients of overlap measures, kept with all that is odd about them.
+
+Those of w and h are twice the derivative; the term of DIoU's enclosing box has the other sign at
+x and y; CIoU's aspect term is not divided by w^2 + h^2; the common part of boxes that lie apart
+has negative sides (golden/loss/README.md).
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from darkconv.finetune.losses.overlap import CIOU_EPSILON
+
+
+def overlap_gradient(kind: str, predicted: Tensor, truths: Tensor) -> Tensor:
+    """What raises the overlap of predicted boxes with truths.
+
+    Args:
+        kind: "giou", "diou" or "ciou"; every other name means plain IoU.
+        predicted: (k, 4) boxes, xywh; sizes of 0 count as 1.
+        truths: (k, 4).
+
+    Returns: (k, 4), for x, y, w, h of the predicted boxes.
+    """
+    sizes = torch.where(predicted[:, 2:] == 0, 1, predicted[:, 2:])
+    pair = _Pair(torch.cat([predicted[:, :2], sizes], 1), truths)
+    edges = pair.iou_gradient()
+    if kind == "giou":
+        enclosing = pair.enclosure_gradient()
+        edges = torch.where(pair.apart, enclosing, edges + enclosing)
+    low, high = edges.unbind(1)
+    gradient = torch.cat([low + high, high - low], 1)
+    if kind not in ("diou", "ciou"):
+        return gradient
+    added = pair.distance_gradient()
+    if kind == "ciou":
+        added = added + pair.aspect_gradient()
+    return torch.where(pair.apart.squeeze(1), added, gradient + added)
+
+
+class _Pair:
+    """Predicted boxes and truths. Edges are (k, 2, 2): low then high, each of x, then y."""
+
+    def __init__(self, predicted: Tensor, truths: Tensor) -> None:
+        self.predicted, self.truths = predicted, truths
+        self.edges, self.others = _edges(predicted), _edges(truths)
+        self.sides = self.edges[:, 1] - self.edges[:, 0]
+        least, most = torch.minimum(self.edges, self.others), torch.maximum(self.edges, self.others)
+        self.common = least[:, 1] - most[:, 0]
+        self.enclosing = most[:, 1] - least[:, 0]
+        self.shared = self.common.prod(1)
+        other_sides = self.others[:, 1] - self.others[:, 0]
+        self.union = self.sides.prod(1) + other_sides.prod(1) - self.shared
+
+    @property
+    def apart(self) -> Tensor:
+        """(k, 1, 1) whether the boxes share nothing."""
+        return (self.common <= 0).any(1)[:, None, None]
+
+    @property
+    def inside(self) -> Tensor:
+        """(k, 2, 2) predicted edges that bound the common part."""
+        low, high = self.edges.unbind(1)
+        other_low, other_high = self.others.unbind(1)
+        return torch.stack([low > other_low, high < other_high], 1)
+
+    @property
+    def outside(self) -> Tensor:
+        """(k, 2, 2) predicted edges that bound the enclosing box."""
+        low, high = self.edges.unbind(1)
+        other_low, other_high = self.others.unbind(1)
+        return torch.stack([low < other_low, high > other_high], 1)
+
+    def shared_slope(self) -> Tensor:
+        """Of the common area by each edge."""
+        return torch.where(self.inside, _area_slope(self.common), 0)
+
+    def union_slope(self) -> Tensor:
+        """Of the joint area by each edge."""
+        return _area_slope(self.sides) - self.shared_slope()
+
+    def iou_gradient(self) -> Tensor:
+        """Of plain IoU, 0 where the joint area is not positive."""
+        shared, union = self.shared[:, None, None], self.union[:, None, None]
+        found = (union * self.shared_slope() - shared * self.union_slope()) / union.square()
+        return torch.where(union > 0, found, 0)
+
+    def enclosure_gradient(self) -> Tensor:
+        """What GIoU adds: of the joint area's share in the enclosing box."""
+        union, area = self.union[:, None, None], self.enclosing.prod(1)[:, None, None]
+        slope = torch.where(self.outside, _area_slope(self.enclosing), 0)
+        return (area * self.union_slope() - union * slope) / area.square()
+
+    def distance_gradient(self) -> Tensor:
+        """What DIoU adds (k, 4), for x, y, w, h."""
+        way = self.truths[:, :2] - self.predicted[:, :2]
+        distance = way.square().sum(1, keepdim=True)
+        diagonal = self.enclosing.square().sum(1, keepdim=True)
+        low, high = self.outside.to(way.dtype).unbind(1)
+        pull = 2 * self.enclosing * distance
+        position = 2 * way * diagonal - pull * (high - low)
+        return torch.cat([position, pull * (high + low) / 2], 1) / diagonal.square()
+
+    def aspect_gradient(self) -> Tensor:
+        """What CIoU adds to that."""
+        sizes = self.predicted[:, 2:]
+        wanted, present = (torch.atan(b[:, 2] / b[:, 3]) for b in (self.truths, self.predicted))
+        difference = wanted - present
+        v = 4 / math.pi**2 * difference.square()
+        alpha = v / (1 - self.shared / self.union + v + CIOU_EPSILON)
+        factor = 8 / math.pi**2 * alpha * difference
+        slope = factor.unsqueeze(1) * sizes.flip(1) * sizes.new_tensor([1.0, -1.0])
+        return torch.cat([torch.zeros_like(slope), slope], 1)
+
+
+def _edges(boxes: Tensor) -> Tensor:
+    centres, half = boxes[:, :2], boxes[:, 2:] / 2
+    return torch.stack([centres - half, centres + half], 1)
+
+
+def _area_slope(sides: Tensor) -> Tensor:
+    """(k, 2, 2) by each edge that bounds an area: the other side, negative for low edges."""
+    others = sides.flip(1)
+    return torch.stack([-others, others], 1)

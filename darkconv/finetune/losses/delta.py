@@ -1,0 +1,34 @@
+"""with_delta: a number whose derivative is said apart from it."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+def with_delta(cost: Tensor, x: Tensor, delta: Tensor) -> Tensor:
+    """The cost, with `-delta` for its derivative at `x`, whatever the cost was computed from.
+
+    The C program makes deltas by hand, and most of them are not the gradient of what it prints.
+
+    Args:
+        cost: a scalar.
+        x: what the derivative is for.
+        delta: of x's shape; the negative gradient, as in C.
+    """
+    result: Tensor = _WithDelta.apply(x, cost.detach(), delta.detach())  # type: ignore[no-untyped-call]
+    return result
+
+
+class _WithDelta(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cost: Tensor, delta: Tensor) -> Tensor:
+        ctx.save_for_backward(delta.to(x.dtype))
+        return cost.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (delta,) = ctx.saved_tensors
+        return -gradients[0] * delta, None, None

@@ -1,0 +1,153 @@
+"""The places of a [yolo] or [Gaussian_yolo] head, and what its raw entries mean there."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from darkconv.finetune.losses.registry import Setting
+from darkconv.layers.head import GaussianYolo, Yolo, YoloHead
+
+MAX_EXPONENT = 20.0
+"""Raw w and h act up to here: e^20 anchors, whose area squared is still a float32."""
+MIN_SIZE = 1e-9
+POINTS = {"left_top": -0.5, "right_bottom": 0.5}
+"""Of `yolo_point`: how many sizes of the box its predicted point lies from the centre."""
+
+
+@dataclass(frozen=True)
+class Entries:
+    """One value for each entry of the places, sorted by what they say.
+
+    Attributes:
+        box: (places, 4) x, y, w, h.
+        deviations: (places, 4) those of x, y, w, h; of [yolo] (places, 0).
+        known: (places,) objectness.
+        classes: (places, classes).
+    """
+
+    box: Tensor
+    deviations: Tensor
+    known: Tensor
+    classes: Tensor
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The places of a batch, one for each image, anchor, row and column, numbered in that order.
+
+    Attributes:
+        spec: the head.
+        shape: (images, anchors, rows, columns).
+        anchors: (anchors, 2) of this head, relative to the network input.
+        all_anchors: (num, 2), others' too.
+        is_exact: sizes have no limits; else those that keep costs and derivatives finite.
+    """
+
+    spec: YoloHead
+    shape: tuple[int, int, int, int]
+    anchors: Tensor
+    all_anchors: Tensor
+    is_exact: bool
+
+    @classmethod
+    def of(cls, spec: YoloHead, x: Tensor, setting: Setting) -> Self:
+        """The grid of a head's input (N, C, H, W)."""
+        kind = torch.promote_types(x.dtype, torch.float32)
+        size = torch.tensor(setting.input_size, dtype=kind, device=x.device)
+        anchors = torch.from_numpy(spec.all_anchors).to(x.device, kind) / size
+        shape = (x.shape[0], len(spec.mask), x.shape[2], x.shape[3])
+        return cls(spec, shape, anchors[list(spec.mask)], anchors, setting.rule == "darknet")
+
+    def entries(self, x: Tensor) -> Entries:
+        """The head's input by places, in float32 or better."""
+        images, anchors, rows, columns = self.shape
+        split = x.reshape(images, anchors, self.spec.anchor_entries, rows, columns)
+        values = split.permute(0, 1, 3, 4, 2).flatten(0, 3).to(self.anchors.dtype)
+        ends = self.spec.box_entries - 1, self.spec.box_entries
+        coordinates, known, classes = torch.tensor_split(values, ends, 1)
+        kinds = coordinates.reshape(len(values), 4, -1)
+        return Entries(kinds[..., 0], kinds[..., 1:].flatten(1), known[:, 0], classes)
+
+    def assemble(self, entries: Entries) -> Tensor:
+        """The way back: a tensor of the head's input's shape (N, C, H, W)."""
+        coordinates = entries.box.unsqueeze(2)
+        if entries.deviations.shape[1]:
+            coordinates = torch.stack([entries.box, entries.deviations], 2)
+        parts = coordinates.flatten(1), entries.known.unsqueeze(1), entries.classes
+        values = torch.cat(parts, 1).reshape(*self.shape, self.spec.anchor_entries)
+        return values.permute(0, 1, 4, 2, 3).flatten(1, 2)
+
+    def places(self, images: Tensor, anchors: Tensor, boxes: Tensor) -> Tensor:
+        """Numbers of the places (k,) whose cells hold the points of boxes (k, 4), relative."""
+        _, count, rows, columns = self.shape
+        points = self._points(boxes)
+        column = (points[:, 0] * columns).long().clamp(0, columns - 1)
+        row = (points[:, 1] * rows).long().clamp(0, rows - 1)
+        return ((images * count + anchors) * rows + row) * columns + column
+
+    def cells(self, places: Tensor) -> Tensor:
+        """(k, 2) column and row."""
+        _, _, rows, columns = self.shape
+        pair = torch.stack([places % columns, places // columns % rows], 1)
+        return pair.to(self.anchors.dtype)
+
+    def size(self) -> Tensor:
+        """(columns, rows)."""
+        return self.anchors.new_tensor(self.shape[:1:-1])
+
+    def anchors_at(self, places: Tensor) -> Tensor:
+        """(k, 2) anchor of each place."""
+        _, count, rows, columns = self.shape
+        return self.anchors[places // (rows * columns) % count]
+
+    def values(self, raw: Tensor) -> Tensor:
+        """(k, 4) what raw x, y, w, h say: where in its cell a box's point is, in cells; w, h."""
+        scale = self.spec.scale_x_y
+        offsets = probabilities(self.spec, raw[:, :2]) * scale - (scale - 1) / 2
+        return torch.cat([offsets, raw[:, 2:]], 1)
+
+    def boxes(self, raw: Tensor, places: Tensor | None = None) -> Tensor:
+        """Predicted boxes (k, 4), xywh relative to the picture, from raw x, y, w, h.
+
+        Args:
+            raw: (k, 4) entries.
+            places: their places; all of them if not given.
+        """
+        if places is None:
+            places = torch.arange(len(raw), device=raw.device)
+        points = (self.cells(places) + self.values(raw)[:, :2]) / self.size()
+        sizes = self._growth(raw[:, 2:]) * self.anchors_at(places)
+        return torch.cat([points - self.shift * sizes, sizes], 1)
+
+    def targets(self, places: Tensor, boxes: Tensor) -> Tensor:
+        """(k, 4) values that say boxes (k, 4)."""
+        offsets = self._points(boxes) * self.size() - self.cells(places)
+        ratio = boxes[:, 2:] / self.anchors_at(places)
+        return torch.cat([offsets, ratio.log() if is_logit(self.spec) else (ratio / 4).sqrt()], 1)
+
+    def _growth(self, raw: Tensor) -> Tensor:
+        """Sizes in anchors."""
+        if not is_logit(self.spec):
+            return 4 * raw.square() if self.is_exact else (4 * raw.square()).clamp(min=MIN_SIZE)
+        return raw.exp() if self.is_exact else raw.clamp(-MAX_EXPONENT, MAX_EXPONENT).exp()
+
+    def _points(self, boxes: Tensor) -> Tensor:
+        """(k, 2) centres, or corners if the head predicts these."""
+        return boxes[:, :2] + self.shift * boxes[:, 2:]
+
+    @property
+    def shift(self) -> float:
+        """How many sizes a box's predicted point lies from its centre."""
+        return POINTS.get(self.spec.yolo_point, 0.0) if isinstance(self.spec, GaussianYolo) else 0.0
+
+
+def is_logit(spec: YoloHead) -> bool:
+    """Whether raw entries are to be squashed; with `new_coords` they come so."""
+    return not (isinstance(spec, Yolo) and spec.new_coords)
+
+
+def probabilities(spec: YoloHead, raw: Tensor) -> Tensor:
+    """Entries between 0 and 1."""
+    return raw.sigmoid() if is_logit(spec) else raw

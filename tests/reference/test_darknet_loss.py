@@ -1,0 +1,42 @@
+"""Every loss by the rule "darknet" against the C program's delta and cost (golden/loss)."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from darkconv.finetune.losses import head_loss  # noqa: E402
+from reference.loss_cases import LossCase  # noqa: E402
+
+TOLERANCE = 1e-4
+COST_TOLERANCE = 1e-5  # relative: golden/loss/README.md
+
+
+def pytest_generate_tests(metafunc):
+    root = metafunc.config.getoption("--golden") / "loss"
+    files = sorted(root.glob("*.npz"))
+    missing = pytest.mark.skip(reason=f"no cases at {root}")
+    params = files or [pytest.param(None, marks=missing, id="none")]
+    metafunc.parametrize("case", params, ids=[f.stem for f in files] or None, indirect=True)
+
+
+@pytest.fixture
+def case(request, tmp_path):
+    return LossCase.read(request.param, tmp_path)
+
+
+def test_gradient_is_minus_the_delta_of_c(case):
+    x = torch.from_numpy(case.arrays["input"]).requires_grad_()
+    report = head_loss(
+        case.layer,
+        x,
+        torch.from_numpy(case.truths),
+        input_size=case.input_size,
+        rule="darknet",
+        seen=case.meta["seen"],
+    )
+    report.total.backward()
+    expected = torch.from_numpy(case.gradient)
+    error = (x.grad + expected).abs().max()
+    assert expected.abs().max() > 0
+    assert error <= TOLERANCE, f"off by {error:.2e}"
+    assert report.total.item() == pytest.approx(float(case.arrays["cost"]), rel=COST_TOLERANCE)

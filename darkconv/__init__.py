@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from darkconv.errors import DarkconvError
     from darkconv.loading import load, save
     from darkconv.profiling.collect import profile
+    from darkconv.profiling.reconstruction import reconstruct
     from darkconv.surgery.classes import reclass
     from darkconv.surgery.plan import PrunePlan, plan
     from darkconv.surgery.profile import Profile
@@ -39,6 +40,7 @@ _HOMES = {
     "profile": "darkconv.profiling.collect",
     "prune": "darkconv.surgery.prune",
     "reclass": "darkconv.surgery.classes",
+    "reconstruct": "darkconv.profiling.reconstruction",
     "replace_arrays": "darkconv.core.model",
     "save": "darkconv.loading",
     "to_onnx": "darkconv.backends",
@@ -60,6 +62,7 @@ __all__ = [
     "profile",
     "prune",
     "reclass",
+    "reconstruct",
     "replace_arrays",
     "save",
     "to_onnx",

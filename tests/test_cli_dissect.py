@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -102,3 +103,17 @@ def test_the_report_of_a_profile(run):
     run("profile digits10.cfg digits10.weights images -o p.npz --html p.html")
     with open("p.html", encoding="utf-8") as file:
         assert "Profile of digits10" in file.read()
+
+
+def test_refitted_weights_come_nearer_to_the_whole_model(run):
+    line = f"{MODEL} {FEW} --all-pictures --ratio 0.6 --no-report"
+    run(f"{line} -o a.cfg a.weights")
+    run(f"{line} --no-reconstruct -o b.cfg b.weights")
+    whole = dc.reclass(dc.load("digits10.cfg", "digits10.weights"), ["one", "seven", "four"])
+    x = np.random.default_rng(0).random(whole.network.input_shape, np.float32)
+    head = dc.trace(whole, x)[-1]
+    errors = [
+        np.abs(dc.trace(dc.load(f"{name}.cfg", f"{name}.weights"), x)[-1] - head).mean()
+        for name in "ab"
+    ]
+    assert errors[0] < errors[1]

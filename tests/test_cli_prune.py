@@ -241,3 +241,16 @@ def test_the_bundled_model_shrinks_and_still_finds_digits(run):
     assert Path("s.weights").stat().st_size <= 0.8 * (root / "digits10.weights").stat().st_size + 20
     found = [[len(dc.detect(m, p)) for p in digits10_pictures()[:8]] for m in (whole, small)]
     assert sum(found[1]) > 0.5 * sum(found[0])
+
+
+def test_refitted_weights_find_what_half_of_the_channels_lost(run):
+    from darkconv.assets import digits10_folder, digits10_pictures
+
+    root = digits10_folder()
+    line = f"prune {root}/digits10.cfg {root}/digits10.weights --images {root}/images --ratio 0.6"
+    run(f"{line} -o a.cfg a.weights", command="")
+    run(f"{line} --reconstruct {root}/images -o b.cfg b.weights", command="")
+    a, b = (dc.load(f"{name}.cfg", f"{name}.weights") for name in "ab")
+    assert a.network.shapes == b.network.shapes
+    found = [sum(len(dc.detect(m, p)) for p in digits10_pictures()[:10]) for m in (a, b)]
+    assert found[1] > 2 * found[0] + 10

@@ -17,6 +17,7 @@ from darkconv.cli.profile import ProfilingOptions, measure, profiling_options
 from darkconv.cli.progress import is_first_process
 from darkconv.cli.prune import as_dict, show_pruning, show_remarks
 from darkconv.cli.reclass import wanted_classes
+from darkconv.cli.reconstruction import refit
 from darkconv.core.model import Model
 from darkconv.dataset import Dataset
 from darkconv.errors import PlanError
@@ -62,6 +63,12 @@ THRESHOLD = 0.25
 )
 @click.option("--no-report", is_flag=True, help="Write no report.")
 @click.option("--all-pictures", is_flag=True, help="Profile pictures with other classes too.")
+@click.option(
+    "--reconstruct/--no-reconstruct",
+    default=True,
+    show_default=True,
+    help="Refit the weights that stay, so that each layer gives what it gave, on all pictures.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print plan and costs as JSON.")
 @plan_options(default={"ratio": RATIO})
 @picture_options
@@ -75,6 +82,7 @@ def dissect(
     report_path: Path | None,
     no_report: bool,
     all_pictures: bool,
+    reconstruct: bool,
     as_json: bool,
     planning: Planning,
     pictures: PictureOptions,
@@ -85,7 +93,8 @@ def dissect(
 
     The classes are cut, the channels profiled on the pictures that show nothing but the kept
     classes (all pictures where there are no labels), and those that matter least removed: a
-    quarter of each layer, unless an option such as --params says otherwise.
+    quarter of each layer, unless an option such as --params says otherwise. Then the weights that
+    stay are refitted to the feature maps of the whole model.
 
     Example: darkconv dissect voc.cfg voc.weights --keep dog,cat --images photos -o s.cfg s.weights
     """
@@ -108,6 +117,8 @@ def dissect(
         return
     plan = make_plan(cut, profile, planning, against=against)
     final = prune(cut, plan, compensate=planning.compensate)
+    if reconstruct:
+        final = refit(final, cut, plan, dataset, profiling)
     for output in outputs:
         write_model(final, output)
         report_written(output)

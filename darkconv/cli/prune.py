@@ -17,10 +17,11 @@ from darkconv.cli.params import (
     output_option,
     split_model,
 )
-from darkconv.cli.pictures import PictureOptions, picture_options
+from darkconv.cli.pictures import PictureOptions, open_pictures, picture_options
 from darkconv.cli.planning import Planning, make_plan, plan_options
 from darkconv.cli.profile import ProfilingOptions, profile_of, profiling_options, read_profile
 from darkconv.cli.progress import is_first_process
+from darkconv.cli.reconstruction import refit
 from darkconv.cli.table import format_count, format_large, format_table
 from darkconv.core.model import Model
 from darkconv.core.network import Layer
@@ -47,6 +48,14 @@ path_type = click.Path(path_type=Path, dir_okay=False)
     "--against", "against_path", metavar="P2.npz", help="Second profile, for the score contrast."
 )
 @plan_options("--keep")
+@click.option(
+    "--reconstruct",
+    "refitted_on",
+    multiple=True,
+    metavar="IMAGES",
+    help="Refit the weights that stay, so that each layer gives what it gave on these pictures; "
+    "repeatable.",
+)
 @click.option("--plan", "plan_path", type=path_type, metavar="P.json", help="Plan to carry out.")
 @click.option("--save-plan", type=path_type, metavar="P.json", help="Write the plan, to edit it.")
 @click.option("--dry-run", is_flag=True, help="Show what would go, and write nothing.")
@@ -68,6 +77,7 @@ def prune(
     images: tuple[str, ...],
     against_path: str | None,
     planning: Planning,
+    refitted_on: tuple[str, ...],
     plan_path: Path | None,
     save_plan: Path | None,
     dry_run: bool,
@@ -81,7 +91,8 @@ def prune(
 
     How much goes is said by one of --ratio (or --keep, the same), --count, --threshold,
     --params, --macs, --size and --cut, or by a --plan. The scores l1, bn and random need
-    neither --profile nor --images.
+    neither --profile nor --images. --reconstruct makes up for much of what is lost, in seconds
+    and without labels.
 
     Example: darkconv prune net.cfg net.weights --profile p.npz --ratio 0.5 -o s.cfg s.weights
     """
@@ -104,6 +115,9 @@ def prune(
     plan = PrunePlan.load(plan_path) if plan_path else None
     plan = plan or make_plan(model, found, planning, against=against)
     small = remove(model, plan, compensate=planning.compensate, profile=found)
+    if refitted_on and not dry_run:
+        shown = open_pictures(refitted_on, pictures, model=model)
+        small = refit(small, model, plan, shown, profiling)
     if save_plan:
         plan.save(save_plan, model.network)
         click.echo(f"wrote {save_plan}", err=True)

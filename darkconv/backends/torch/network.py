@@ -1,6 +1,6 @@
 """DarknetModule: a network as an nn.Module, and its arrays in and out."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Self
 
 from torch import Tensor, nn
@@ -40,17 +40,35 @@ class DarknetModule(nn.Module):
         self.names: tuple[str, ...] = ()
         self.layers = nn.ModuleList(BUILDERS[layer](layer, network) for layer in network.layers)
         self.shares_memory = False
-        self._steps = _plan(network, self.layers, network.outputs)
-        self._all_steps = _plan(network, self.layers, range(len(network.layers)))
+        self._steps = _plan(network, self.layers, network.outputs, keep=network.outputs)
+        every = range(len(network.layers))
+        self._all_steps = _plan(network, self.layers, every, keep=network.outputs)
+        self._selections: dict[tuple[int, ...], list[Step]] = {}
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Values of the network's outputs."""
         values: dict[int, Tensor] = {NETWORK_INPUT: x}
         for index, module, sources, done in self._steps:
-            values[index] = _run(module, [values[i] for i in sources], x)
+            values[index] = run_layer(module, [values[i] for i in sources], x)
             for source in done:
                 del values[source]
         return tuple(values[index] for index in self.network.outputs)
+
+    def select(self, x: Tensor, wanted: Collection[int]) -> dict[int, Tensor]:
+        """Values of some layers, by Darknet's numbers; layers that none of them needs do not run.
+
+        -1 is the input itself.
+        """
+        key = tuple(sorted(wanted))
+        if key not in self._selections:
+            layers = [index for index in key if index != NETWORK_INPUT]
+            self._selections[key] = _plan(self.network, self.layers, layers, keep=key)
+        values: dict[int, Tensor] = {NETWORK_INPUT: x}
+        for index, module, sources, done in self._selections[key]:
+            values[index] = run_layer(module, [values[i] for i in sources], x)
+            for source in done:
+                del values[source]
+        return {index: values[index] for index in key}
 
     def trace(self, x: Tensor) -> list[Tensor]:
         """Values of every layer."""
@@ -60,7 +78,7 @@ class DarknetModule(nn.Module):
         """Each layer and its value in turn, kept no longer than other layers read it."""
         values: dict[int, Tensor] = {NETWORK_INPUT: x}
         for index, module, sources, done in self._all_steps:
-            values[index] = _run(module, [values[i] for i in sources], x)
+            values[index] = run_layer(module, [values[i] for i in sources], x)
             yield index, values[index]
             for source in done:
                 del values[source]
@@ -81,13 +99,15 @@ class DarknetModule(nn.Module):
         return super().train(mode)
 
 
-def _run(module: nn.Module, inputs: list[Tensor], x: Tensor) -> Tensor:
+def run_layer(module: nn.Module, inputs: list[Tensor], x: Tensor) -> Tensor:
     """Call a layer; one that reads nothing is told the batch size."""
     out: Tensor = module(*inputs) if inputs else module(x.shape[0])
     return out
 
 
-def _plan(network: Network, modules: nn.ModuleList, wanted: Iterable[int]) -> list[Step]:
+def _plan(
+    network: Network, modules: nn.ModuleList, wanted: Iterable[int], *, keep: Iterable[int]
+) -> list[Step]:
     """The layers that those wanted need, each with what can be forgotten behind it."""
     needed: set[int] = set()
     waiting = list(wanted)
@@ -99,7 +119,7 @@ def _plan(network: Network, modules: nn.ModuleList, wanted: Iterable[int]) -> li
     last_reader = {
         source: index for index in sorted(needed) for source in network.layers[index].sources
     }
-    kept = {*network.outputs, NETWORK_INPUT}
+    kept = {*keep, NETWORK_INPUT}
     return [
         (
             index,

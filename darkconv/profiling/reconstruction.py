@@ -1,0 +1,331 @@
+"""reconstruct: the weights with which a pruned network comes closest to the whole one.
+
+Every convolution gets the weights that give, from the channels that are left, what the original
+convolution gives from all of them, in the sense of least squares over some pictures: a system of
+linear equations, without labels and without gradient descent. Both networks run side by side, so
+a layer makes up for what those before it lost. After He, Zhang, Sun, "Channel pruning for
+accelerating very deep neural networks" (2017), and Luo, Wu, Lin, "ThiNet" (2017).
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from darkconv.backends.torch import DarknetModule, from_torch, to_torch
+from darkconv.backends.torch.conv import Block
+from darkconv.backends.torch.network import run_layer
+from darkconv.backends.torch.norm import BatchNorm
+from darkconv.core.model import Model
+from darkconv.core.network import Layer, Network
+from darkconv.errors import DarkconvError, PlanError, Where
+from darkconv.layers.conv import Convolutional
+from darkconv.profiling.loader import Image, load_batches
+from darkconv.surgery.checking import checked_keep
+from darkconv.surgery.fingerprint import fingerprint
+from darkconv.surgery.plan import PrunePlan
+from darkconv.surgery.removal import surviving_channels
+
+logger = logging.getLogger("darkconv")
+
+POSITIONS = 60_000
+"""Output pixels, over all pictures, that a layer's equations are about."""
+RIDGE = 1e-3
+"""How much change of a weight costs, as a share of the inputs' mean variance."""
+MEMORY = 2 << 30
+"""Bytes of feature maps that are held at a time."""
+BATCH = 8
+
+
+def reconstruct(
+    pruned: Model,
+    original: Model,
+    plan: PrunePlan,
+    images: Sequence[Image],
+    *,
+    positions: int = POSITIONS,
+    ridge: float = RIDGE,
+    mirror: bool = True,
+    memory: int = MEMORY,
+    device: str = "cpu",
+    resize: str | None = None,
+    seed: int = 0,
+    progress: Callable[[int], None] | None = None,
+) -> Model:
+    """A pruned model with weights refitted to the original's feature maps.
+
+    Changes the kernels of `[convolutional]` layers, and with them `rolling_mean` or, without
+    batch norm, `biases`. Layers that share arrays and xnor layers stay as they are.
+
+    Args:
+        pruned: what `prune` made of the original by the plan.
+        original: the whole model.
+        plan: says which channels are left.
+        images: files, or 8-bit RGB levels (H, W, 3); no labels are needed.
+        positions: see `POSITIONS`.
+        ridge: see `RIDGE`.
+        mirror: use every picture's mirror image too.
+        memory: see `MEMORY`; where it does not suffice for all pictures, some are left out.
+        device: where to run, such as "cpu" or "cuda".
+        resize: "stretch" or "letterbox"; by default what the dialect and cfg say.
+        seed: of the choice of positions.
+        progress: called with the number of layers done.
+
+    Raises:
+        PlanError: the plan is for another model, or the pruned model is not its result.
+        DarkconvError: no picture could be read.
+    """
+    kept = _kept_channels(pruned, original, plan)
+    network = original.network
+    chosen = _affordable(network, images, memory // (2 if mirror else 1))
+    parts = [batch.x for batch in load_batches(network, chosen, size=BATCH, resize=resize)]
+    if not parts:
+        raise DarkconvError("no picture could be read")
+    x = torch.cat([torch.from_numpy(part) for part in parts]).to(device)
+    if mirror:
+        x = torch.cat([x, x.flip(3)])
+    whole, small = (to_torch(model).train().eval().to(device) for model in (original, pruned))
+    pair = Pair(whole, small, kept, Sampling(positions, seed), ridge)
+    with torch.no_grad():
+        pair.run(x, progress)
+    return from_torch(small.cpu())
+
+
+def _kept_channels(pruned: Model, original: Model, plan: PrunePlan) -> dict[int, Tensor]:
+    """Of each layer, the original's channels that are left."""
+    network = original.network
+    if plan.model != fingerprint(original):
+        raise PlanError(
+            f"the plan is for another model than {network.file}", where=Where(file=plan.file)
+        )
+    kept = surviving_channels(network, checked_keep(network, plan))
+    for own, whole in zip(pruned.network.layers, network.layers, strict=False):
+        left = len(kept[whole.index])
+        if own.type != whole.type or own.out_shape.c != left:
+            raise PlanError(
+                f"{pruned.network.file}: layer {own.index} is not what the plan leaves",
+                expected=f"[{whole.type}] with {left} channels",
+                found=f"[{own.type}] with {own.out_shape.c}",
+            )
+    return {index: torch.from_numpy(channels) for index, channels in kept.items()}
+
+
+def _affordable(network: Network, images: Sequence[Image], memory: int) -> Sequence[Image]:
+    """As many of the pictures as can be held, evenly spread."""
+    count = max(1, min(len(images), memory // (8 * _most_alive(network))))
+    if count == len(images):
+        return images
+    logger.info("reconstructing from %d of %d pictures, for want of memory", count, len(images))
+    return [images[i * len(images) // count] for i in range(count)]
+
+
+def _last_readers(network: Network) -> dict[int, int]:
+    """The last layer that reads each layer, or the input (-1)."""
+    return {source: layer.index for layer in network.layers for source in layer.sources}
+
+
+def _most_alive(network: Network) -> int:
+    """Values of one picture that layers still to come can read, at most."""
+    last = _last_readers(network)
+    alive, most = {-1: network.input_shape.size}, 0
+    for layer in network.layers:
+        alive[layer.index] = layer.out_shape.size
+        most = max(most, sum(alive.values()))
+        alive = {i: size for i, size in alive.items() if last.get(i, -1) > layer.index}
+    return most
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Which output pixels of a layer count.
+
+    Attributes:
+        positions: at most so many over all pictures.
+        seed: of the choice.
+    """
+
+    positions: int
+    seed: int
+
+    def draw(self, layer: Layer, pictures: int) -> Tensor:
+        """(pictures, k) numbers of pixels of the layer's own convolution, row by row."""
+        spec = layer.spec
+        assert isinstance(spec, Convolutional)
+        height, width = _unblurred(layer)
+        count = min(height * width, max(1, self.positions // pictures))
+        stream = torch.Generator().manual_seed(self.seed * 1_000_003 + layer.index)
+        noise = torch.rand(pictures, height * width, generator=stream)
+        return noise.argsort(1)[:, :count]
+
+
+def _unblurred(layer: Layer) -> tuple[int, int]:
+    """Height and width of a convolution's map, before the blur of `antialiasing`."""
+    spec, shape = layer.spec, layer.in_shapes[0]
+    assert isinstance(spec, Convolutional)
+    if not spec.antialiasing:
+        return layer.out_shape.h, layer.out_shape.w
+    grown = 2 * spec.border - spec.size + 1
+    return shape.h + grown, shape.w + grown
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Both networks, and how one is fitted to the other.
+
+    Attributes:
+        whole: the original.
+        small: the pruned one, whose parameters are changed.
+        kept: of each layer, the original's channels that are left.
+        sampling: of output pixels.
+        ridge: see `RIDGE`.
+    """
+
+    whole: DarknetModule
+    small: DarknetModule
+    kept: Mapping[int, Tensor]
+    sampling: Sampling
+    ridge: float
+
+    def run(self, x: Tensor, progress: Callable[[int], None] | None) -> None:
+        """Walk both networks, layer by layer, over all pictures at once."""
+        network = self.small.network
+        last, fixed = _last_readers(network), _sharing(network)
+        values: dict[int, tuple[Tensor, Tensor]] = {-1: (x, x)}
+        for layer in network.layers:
+            read = [values[source] for source in layer.sources]
+            if layer.index not in fixed and _can_be_fitted(self.small.layers[layer.index]):
+                self._fit(layer, *read[0])
+            sides = zip((self.whole, self.small), zip(*read, strict=True), strict=True)
+            pair = [_run_in_batches(side, layer, inputs, x) for side, inputs in sides]
+            values[layer.index] = pair[0], pair[1]
+            values = {i: v for i, v in values.items() if last.get(i, -1) > layer.index}
+            if progress:
+                progress(layer.index + 1)
+
+    def _fit(self, layer: Layer, x: Tensor, own: Tensor) -> None:
+        """Set one convolution's weights, from what it reads in both networks."""
+        index = layer.index
+        block, target = self.small.layers[index], self.whole.layers[index]
+        assert isinstance(block, Block)
+        assert isinstance(target, Block)
+        assert isinstance(block.conv, nn.Conv2d)
+        pixels = self.sampling.draw(layer, len(x)).to(x.device)
+        kept = self.kept[index].to(x.device)
+        wanted = _outputs_at(target.conv, x, pixels)[kept]
+        fit = fit_weights(block.conv, _windows_at(block.conv, own, pixels), wanted, self.ridge)
+        logger.debug("layer %d: error %.3g, before %.3g", index, fit.error, fit.error_before)
+        block.conv.weight.copy_(fit.weights)
+        if isinstance(block.bn, BatchNorm):
+            assert isinstance(target.bn, BatchNorm)
+            mean = target.bn.running_mean
+            assert mean is not None
+            assert block.bn.running_mean is not None
+            block.bn.running_mean.copy_(mean[kept] - fit.offsets)
+        else:
+            assert block.conv.bias is not None
+            block.conv.bias.copy_(fit.offsets)
+
+
+def _can_be_fitted(module: nn.Module) -> bool:
+    """Whether a module is a plain convolution: no signs of weights."""
+    return type(module) is Block and type(module.conv) is nn.Conv2d
+
+
+def _sharing(network: Network) -> set[int]:
+    """Layers whose arrays are those of others, and these others."""
+    found = set()
+    for layer in network.layers:
+        target = layer.shared
+        if target is not None:
+            found |= {layer.index, target}
+    return found
+
+
+def _run_in_batches(
+    module: DarknetModule, layer: Layer, inputs: Sequence[Tensor], x: Tensor
+) -> Tensor:
+    """A layer's values for all pictures."""
+    done = []
+    for start in range(0, len(x), BATCH):
+        module.reset_state()
+        some = [value[start : start + BATCH] for value in inputs]
+        done.append(run_layer(module.layers[layer.index], some, x[start : start + BATCH]))
+    return torch.cat(done)
+
+
+def _outputs_at(conv: nn.Module, x: Tensor, pixels: Tensor) -> Tensor:
+    """(filters, positions) of a convolution's output at some pixels of each picture."""
+    found = []
+    for start in range(0, len(x), BATCH):
+        out = conv(x[start : start + BATCH]).flatten(2)
+        where = pixels[start : start + BATCH].unsqueeze(1).expand(-1, out.shape[1], -1)
+        found.append(out.gather(2, where))
+    return torch.cat(found).transpose(0, 1).flatten(1)
+
+
+def _windows_at(conv: nn.Conv2d, x: Tensor, pixels: Tensor) -> Tensor:
+    """(input channels, taps, positions): what a convolution sees at some pixels."""
+    (rows, columns), (down, across) = conv.kernel_size, conv.stride
+    (top, left), (step_y, step_x) = cast(tuple[int, int], conv.padding), conv.dilation
+    padded = nn.functional.pad(x, [left] * 2 + [top] * 2)
+    out_width = (padded.shape[3] - step_x * (columns - 1) - 1) // across + 1
+    y, z = pixels // out_width * down, pixels % out_width * across
+    flat = padded.flatten(2)
+    taps = []
+    for row in range(rows):
+        for column in range(columns):
+            place = (y + row * step_y) * padded.shape[3] + z + column * step_x
+            seen = flat.gather(2, place.unsqueeze(1).expand(-1, x.shape[1], -1))
+            taps.append(seen.transpose(0, 1).flatten(1))
+    return torch.stack(taps, 1)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Weights of a convolution, and how well they do.
+
+    Attributes:
+        weights: of the kernel's shape.
+        offsets: (filters,) what is to be added to the convolution's output.
+        error: mean squared error over the variance of what is wanted.
+        error_before: that of the weights before, with the best offsets.
+    """
+
+    weights: Tensor
+    offsets: Tensor
+    error: float
+    error_before: float
+
+
+@torch.no_grad()
+def fit_weights(conv: nn.Conv2d, seen: Tensor, wanted: Tensor, ridge: float) -> Fit:
+    """Solve the normal equations, the change from the present weights being held small.
+
+    Args:
+        conv: the convolution; is not changed.
+        seen: (input channels, taps, positions).
+        wanted: (filters, positions).
+        ridge: see `RIDGE`.
+    """
+    groups, count = conv.groups, seen.shape[2]
+    a = seen.reshape(groups, -1, count)
+    y = wanted.reshape(groups, -1, count)
+    old = conv.weight.double().reshape(groups, y.shape[1], -1)
+    mean_a, mean_y = a.double().mean(2, keepdim=True), y.double().mean(2, keepdim=True)
+    a, y = a.double() - mean_a, y.double() - mean_y
+    gram = a @ a.mT / count
+    rest = y - old @ a
+    size = gram.diagonal(dim1=1, dim2=2).mean(1).clamp(min=torch.finfo(torch.float32).tiny)
+    held = gram + ridge * torch.diag_embed(size.unsqueeze(1).expand(-1, gram.shape[1]))
+    change = torch.linalg.solve(held, a @ rest.mT / count).mT
+    new = old + change
+    spread = y.square().mean().clamp(min=torch.finfo(torch.float32).tiny)
+    return Fit(
+        new.reshape(conv.weight.shape).float(),
+        (mean_y - new @ mean_a).flatten().float(),
+        float((rest - change @ a).square().mean() / spread),
+        float(rest.square().mean() / spread),
+    )

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -48,7 +49,36 @@ def test_json_holds_what_the_table_shows(run):
     assert found["ap"] >= 0.99
     assert found["coco50"] == pytest.approx(found["ap"], abs=0.02)
     assert all(c["boxes"] > 0 and 0.9 <= c["recall"] <= 1 for c in found["classes"])
-    assert found["seconds_per_picture"] > 0
+    assert found["seconds_per_picture"] == pytest.approx(sum(found["seconds"].values()))
+    assert all(found["seconds"][part] > 0 for part in ("reading", "network", "decoding"))
+
+
+def test_the_time_of_a_picture_is_split(run):
+    assert "30 pictures, " in (text := run(MODEL).stderr)
+    assert all(f"{part} " in text for part in ("ms each: reading", "network", "decoding"))
+
+
+def test_ap_at_a_fixed_score_stands_beside_the_ranked_one(run):
+    low, high = (json.loads(run(f"{MODEL} --json --at {at}").stdout) for at in (0.25, 0.97))
+    assert low["ap"] == high["ap"]
+    assert high["ap_at"] < low["ap_at"] <= low["ap"]
+    assert all(one["ap_at"] <= one["recall"] + 1e-9 for one in high["classes"])
+    assert "AP at 0.97" in run(f"{MODEL} --at 0.97").stdout
+
+
+def test_confusions_add_up(run):
+    found = json.loads(run(MODEL + " --json --at 0.5").stdout)
+    matrix = found["confusion"]
+    assert matrix["labels"] == [*NAMES, "background"]
+    assert [sum(row) for row in matrix["counts"][:-1]] == [c["boxes"] for c in found["classes"]]
+    hits = [round(c["recall"] * c["boxes"]) for c in found["classes"]]
+    assert [row[i] for i, row in enumerate(matrix["counts"][:-1])] == hits
+
+
+def test_darknets_rule_suppresses_in_relative_coordinates(run):
+    kinds = [f"{MODEL} --json --rule {rule} --nms-kind greedynms" for rule in ("darknet", "voc")]
+    darknet, voc = (json.loads(run(kind).stdout) for kind in kinds)
+    assert darknet["ap"] == pytest.approx(voc["ap"], abs=0.02)
 
 
 def test_a_higher_overlap_is_harder(run):
@@ -69,6 +99,26 @@ def test_detections_are_written_for_other_tools(run, folder):
     x0, y0, x1, y1 = map(float, box)
     assert x0 < x1
     assert y0 < y1
+
+
+def test_curves_and_confusions_are_drawn(run, folder):
+    pytest.importorskip("matplotlib")
+    image_module = pytest.importorskip("PIL.Image")
+    run(MODEL + " -o found --threshold 0.25")
+    for name in ("precision-recall.png", "confusion.png"):
+        with image_module.open(folder / "found" / name) as image:
+            assert min(image.size) > 400
+            assert len(image.convert("RGB").getcolors(1 << 20)) > 10
+
+
+def test_text_files_alone_need_no_matplotlib(run, folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    result = run(MODEL + " -o found", status=1)
+    assert "needs matplotlib" in result.stderr
+    assert "darkconv[plots]" in result.stderr
+    assert not (folder / "found").exists()
+    run(MODEL + " -o found --no-plots")
+    assert {path.suffix for path in (folder / "found").iterdir()} == {".txt"}
 
 
 def test_broken_pictures_are_told_and_find_nothing(run, folder):

@@ -21,8 +21,10 @@ COMMANDS = {
     "profile": "Measure what channels do on pictures.",
     "prune": "Remove channels that matter least.",
     "dissect": "Keep some classes, and the channels that they need.",
+    "finetune": "Train a model with labels, or from the model it was cut from.",
     "graft": "Put one network's layers into another.",
     "weights": "Fold, average, cut and compare weights files.",
+    "data": "Look at a data set.",
     "anchors": "Find anchors for a data set.",
     "demo": "Show the main job on the bundled model.",
 }

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +17,34 @@ from darkconv.cli.progress import progress
 from darkconv.cli.table import format_table
 from darkconv.core.model import Model
 from darkconv.errors import DatasetError
+from darkconv.files import replacing
 
 if TYPE_CHECKING:
     from darkconv.dataset import Dataset
     from darkconv.detection import Detection
-    from darkconv.evaluation.report import Evaluation
+    from darkconv.evaluation.report import Comparison, Evaluation
 
-HEADERS = ("class", "boxes", "AP", "AP 11-point", "COCO AP50", "COCO AP", "precision", "recall")
+CURVES, CONFUSION = "precision-recall.png", "confusion.png"
+"""In the output folder, beside the text files."""
+
+
+@dataclass
+class Seconds:
+    """What a picture takes, summed over those that were measured.
+
+    Attributes:
+        reading: the file, and fitting it to the network's input.
+        network: the forward pass.
+        decoding: boxes from the outputs, and suppression.
+    """
+
+    reading: float = 0.0
+    network: float = 0.0
+    decoding: float = 0.0
+
+    def per_picture(self, count: int) -> "Seconds":
+        """The mean over some pictures."""
+        return Seconds(*(total / max(count, 1) for total in asdict(self).values()))
 
 
 @click.command("eval", cls=ModelCommand)
@@ -43,14 +65,15 @@ HEADERS = ("class", "boxes", "AP", "AP 11-point", "COCO AP50", "COCO AP", "preci
     type=float,
     default=0.25,
     show_default=True,
-    help="Score at which precision and recall are given.",
+    help="Score above which precision, recall and confusions are counted, and AP again.",
 )
 @click.option(
     "--rule",
     type=click.Choice(["voc", "darknet", "continuous"]),
     default="voc",
     show_default=True,
-    help="How boxes are compared for AP: VOC counts whole pixels, the others do not.",
+    help="How boxes are compared for AP: VOC counts whole pixels, the others do not. Darknet's "
+    "also suppresses boxes as its `detector map` does, relative to the picture.",
 )
 @click.option("--overlap", type=float, default=0.5, show_default=True, help="IoU of right boxes.")
 @detection_options
@@ -59,8 +82,10 @@ HEADERS = ("class", "boxes", "AP", "AP 11-point", "COCO AP50", "COCO AP", "preci
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="Folder for a text file of each picture's detections: class score x0 y0 x1 y1.",
+    help="Folder for a text file of each picture's detections, class score x0 y0 x1 y1, and for "
+    f"{CURVES} and {CONFUSION}.",
 )
+@click.option("--no-plots", is_flag=True, help="Only the text files, which need no matplotlib.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @picture_options
 @model_options
@@ -72,6 +97,7 @@ def evaluate(
     overlap: float,
     at: float,
     output: Path | None,
+    no_plots: bool,
     as_json: bool,
     names: str | None,
     dialect: str,
@@ -80,29 +106,39 @@ def evaluate(
 ) -> None:
     """Measure how well a model finds what is labelled: average precision of each class.
 
-    AP is the area under the curve of precision over recall, all of it and by VOC's 11 points;
-    COCO's is by faster-coco-eval. Classes that the model or the labels lack are left out.
+    AP is the area under the curve of precision over recall: of all detections by their rank, of
+    those above a fixed score alone, and by VOC's 11 points. COCO's is by faster-coco-eval.
+    Classes that the model or the labels lack are left out.
 
-    Example: darkconv eval yolov4.cfg yolov4.weights --data voc.data
+    Example: darkconv eval yolov4.cfg yolov4.weights --data voc.data -o found
     """
-    from darkconv.evaluation.report import evaluation, rule_of
+    from darkconv.evaluation.plots import require_matplotlib
+    from darkconv.evaluation.report import Comparison, rule_of
 
     model_words, rest = split_model(words)
     if rest:
         raise click.UsageError(f"Got unexpected extra argument ({rest[0]})")
+    if output and not no_plots:
+        require_matplotlib("eval -o without --no-plots")
     model = read_model(model_words, names=names, dialect=dialect, input_size=input_size)
     dataset = open_pictures(sources, pictures, model=model)
     classes = common_classes(model, dataset)
     given = {name: value for name, value in options.items() if value is not None}
-    found, seconds = find_all(model, dataset, given)
+    found, seconds = find_all(model, dataset, given, relative=rule == "darknet")
+    comparison = Comparison.of(found, dataset, classes, rule_of(rule, overlap))
+    result = comparison.evaluation(at)
     if output:
         write_detections(dataset, found, output)
-    result = evaluation(found, dataset, classes, rule_of(rule, overlap), at)
+        if not no_plots:
+            write_plots(comparison, at, output)
+        click.echo(f"wrote {output}", err=True)
     if as_json:
-        click.echo(json.dumps({**result.as_dict(), "seconds_per_picture": seconds}, indent=2))
+        click.echo(json.dumps(as_dict(result, comparison, seconds, at), indent=2))
     else:
         show(result, at)
-        click.echo(f"{len(dataset)} pictures, {1000 * seconds:.1f} ms each", err=True)
+        parts = ", ".join(f"{name} {1000 * value:.1f}" for name, value in asdict(seconds).items())
+        total = 1000 * sum(asdict(seconds).values())
+        click.echo(f"{len(dataset)} pictures, {total:.1f} ms each: {parts}", err=True)
 
 
 def common_classes(model: Model, dataset: "Dataset") -> tuple[str, ...]:
@@ -123,22 +159,64 @@ def common_classes(model: Model, dataset: "Dataset") -> tuple[str, ...]:
 
 
 def find_all(
-    model: Model, dataset: "Dataset", options: dict[str, Any]
-) -> tuple[list[list["Detection"]], float]:
-    """The detections in each picture, and seconds per picture; broken pictures have none."""
-    from darkconv.detection import detect
+    model: Model, dataset: "Dataset", options: dict[str, Any], *, relative: bool = False
+) -> tuple[list[list["Detection"]], Seconds]:
+    """The detections in each picture, and what a picture took; broken pictures have none.
 
+    Args:
+        model: the detector.
+        dataset: the pictures.
+        options: for `darkconv.detect`.
+        relative: suppress boxes as `detector map` of the C program does.
+    """
     found: list[list[Detection]] = []
-    start = time.perf_counter()
+    seconds = Seconds()
+    measured = 0
     with progress(len(dataset), "detecting in pictures") as update:
         for number, sample in enumerate(dataset.samples, 1):
             try:
-                found.append(detect(model, sample.image, **options))
+                found.append(find(model, sample.image, seconds, relative=relative, **options))
+                measured += 1
             except DatasetError as error:
                 click.echo(f"{click.style('warning: ', fg='yellow')}{error}", err=True)
                 found.append([])
             update(number)
-    return found, (time.perf_counter() - start) / max(len(dataset), 1)
+    return found, seconds.per_picture(measured)
+
+
+def find(
+    model: Model,
+    image: Path,
+    seconds: Seconds,
+    *,
+    resize: str | None = None,
+    backend: str = "torch",
+    **decoding: Any,
+) -> list["Detection"]:
+    """As `darkconv.detect`; what the steps take is added to `seconds`.
+
+    Args:
+        model: the detector.
+        image: the picture.
+        seconds: to be added to.
+        resize: see `darkconv.detect`.
+        backend: see `darkconv.detect`.
+        decoding: for `darkconv.detection.detect.detections`.
+    """
+    from darkconv.detection.detect import detections, fitted_picture, runner
+
+    run = runner(model, backend)  # building it is not the first picture's time
+    times = [time.perf_counter()]
+    picture, fit = fitted_picture(model.network, image, resize)
+    planes = fit.apply(picture)[None]
+    times.append(time.perf_counter())
+    outputs = [value[0] for value in run(planes)]
+    times.append(time.perf_counter())
+    found = detections(model, outputs, fit, **decoding)
+    times.append(time.perf_counter())
+    for name, before, after in zip(asdict(seconds), times, times[1:], strict=False):
+        setattr(seconds, name, getattr(seconds, name) + after - before)
+    return found
 
 
 def write_detections(
@@ -154,14 +232,50 @@ def write_detections(
         (folder / f"{sample.image.stem}.txt").write_text("".join(lines))
 
 
+def write_plots(comparison: "Comparison", at: float, folder: Path) -> None:
+    """Draw the curves and the confusion matrix.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
+    """
+    from darkconv.evaluation.plots import DPI, draw_confusion, draw_curves
+
+    figures = {
+        CURVES: draw_curves(comparison.classes, comparison.judged, at=at),
+        CONFUSION: draw_confusion(comparison.confusion(at)),
+    }
+    for name, figure in figures.items():
+        with replacing(folder / name) as temporary:
+            figure.savefig(temporary, dpi=DPI, format="png")
+
+
+def as_dict(
+    result: "Evaluation", comparison: "Comparison", seconds: Seconds, at: float
+) -> dict[str, Any]:
+    """For JSON."""
+    parts = asdict(seconds)
+    return {
+        **result.as_dict(),
+        "at": at,
+        "confusion": comparison.confusion(at).as_dict(),
+        "seconds_per_picture": sum(parts.values()),
+        "seconds": parts,
+    }
+
+
 def show(result: "Evaluation", at: float) -> None:
     """Print the table."""
+    headers = (
+        "class", "boxes", "AP", f"AP at {at:g}", "11-point", "COCO AP50", "COCO AP",
+        f"precision at {at:g}", "recall",
+    )  # fmt: skip
     rows = [
-        (c.name, c.boxes, *(f"{100 * v:.1f}" for v in (c.ap, c.ap11, c.coco50, c.coco)),
+        (c.name, c.boxes,
+         *(f"{100 * v:.1f}" for v in (c.ap, c.ap_at, c.ap11, c.coco50, c.coco)),
          f"{c.precision:.2f}", f"{c.recall:.2f}")
         for c in result.classes
     ]  # fmt: skip
-    means = (f"{100 * v:.1f}" for v in (result.ap, result.ap11, result.coco50, result.coco))
-    rows.append(("mean", sum(c.boxes for c in result.classes), *means, "", ""))
-    click.echo(format_table(HEADERS, rows, left=(0,)))
-    click.echo(f"precision and recall at scores above {at:g}", err=True)
+    means = (result.ap, result.ap_at, result.ap11, result.coco50, result.coco)
+    boxes = sum(c.boxes for c in result.classes)
+    rows.append(("mean", boxes, *(f"{100 * v:.1f}" for v in means), "", ""))
+    click.echo(format_table(headers, rows, left=(0,)))

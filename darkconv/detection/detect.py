@@ -95,6 +95,7 @@ def detections(
     threshold: float = 0.25,
     nms: float = 0.45,
     nms_kind: str | None = None,
+    relative: bool = False,
 ) -> list[Detection]:
     """Detections from a network's outputs for one picture: see `detect`.
 
@@ -105,6 +106,7 @@ def detections(
         threshold: see `detect`.
         nms: see `detect`.
         nms_kind: see `detect`.
+        relative: see `remaining`.
     """
     network = model.network
     heads = {layer.index for layer in box_heads(network)}
@@ -112,11 +114,17 @@ def detections(
         value for index, value in zip(network.outputs, outputs, strict=True) if index in heads
     ]
     candidates = decode(network, of_boxes, threshold=threshold)
-    return remaining(model, candidates, fit, nms=nms, nms_kind=nms_kind)
+    return remaining(model, candidates, fit, nms=nms, nms_kind=nms_kind, relative=relative)
 
 
 def remaining(
-    model: Predictor, candidates: Candidates, fit: Fit, *, nms: float, nms_kind: str | None
+    model: Predictor,
+    candidates: Candidates,
+    fit: Fit,
+    *,
+    nms: float,
+    nms_kind: str | None,
+    relative: bool = False,
 ) -> list[Detection]:
     """What suppression leaves, best first.
 
@@ -126,15 +134,20 @@ def remaining(
         fit: how the picture was fitted.
         nms: see `detect`.
         nms_kind: see `detect`.
+        relative: suppress boxes relative to the picture, as the C program does in `detector map`,
+            rather than in pixels. greedynms and diounms measure distances, so it matters where
+            a picture is not square.
     """
-    # in pixels before suppression: greedynms and diounms measure distances
-    candidates = fitted(candidates, fit.to_pixels(candidates.boxes))
+    size = np.array(fit.picture * 2, np.float32)
+    boxes = fit.to_picture(candidates.boxes)
+    candidates = fitted(candidates, boxes if relative else boxes * size)
     kind, beta = nms_of(model.network)
     if nms:
         candidates = suppress(candidates, threshold=nms, kind=nms_kind or kind, beta=beta)
     rows, classes = np.nonzero(candidates.scores)
     scores = candidates.scores[rows, classes]
-    return named(model, classes, scores, as_corners(candidates.boxes[rows]))
+    boxes = candidates.boxes[rows] * size if relative else candidates.boxes[rows]
+    return named(model, classes, scores, as_corners(boxes))
 
 
 def named(

@@ -81,7 +81,7 @@ def _draw_one(image: "Image", found: Detection) -> None:
     x = min(max(0, x0), max(0, image.width - wide))
     y = y0 - high if y0 >= high else y0
     canvas.rectangle((x, y, x + wide, y + high), fill=color)
-    ink = (0, 0, 0) if _is_light(color) else (255, 255, 255)
+    ink = (0, 0, 0) if is_light(color) else (255, 255, 255)
     canvas.text((x + margin - left, y + margin - top), text, fill=ink, font=font)
 
 
@@ -94,6 +94,7 @@ def _clipped(
     return x0, y0, x1, y1
 
 
-def _is_light(color: Color) -> bool:
+def is_light(color: Color) -> bool:
+    """Whether black text is easier to read on a colour than white."""
     red, green, blue = color
     return 0.299 * red + 0.587 * green + 0.114 * blue > 140

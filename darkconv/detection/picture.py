@@ -1,8 +1,10 @@
 """Pictures: reading them, and fitting them to a network's input as Darknet does."""
 
+import io
 import logging
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darkconv.core.model import Array
+from darkconv.detection import jpeg
 from darkconv.errors import DarkconvError, DatasetError, MissingDependencyError, Where
 from darkconv.files import PathLike
 
@@ -23,15 +26,18 @@ Picture = npt.NDArray[np.uint8]
 
 RESIZE_MODES = ("stretch", "letterbox")
 BORDER = 0.5  # grey of the letterbox
+ORIENTATION = 274  # EXIF's tag
 _LEVELS = (np.arange(256, dtype=np.float32) / np.float32(255)).astype(np.float32)
 
 
-def read_picture(path: PathLike, *, channels: int = 3) -> Picture:
+def read_picture(path: PathLike, *, channels: int = 3, exact: bool = True) -> Picture:
     """Read an image file as (H, W, channels), turned upright if its EXIF data say so.
 
     Args:
         path: the file.
         channels: 3 for RGB, 1 for grey.
+        exact: JPEG files with the levels that Darknet's decoder makes of them; otherwise with
+            those of Pillow, up to 3 of 255 away, in a tenth of the time.
 
     Raises:
         DatasetError: the file cannot be read or is no picture.
@@ -41,7 +47,13 @@ def read_picture(path: PathLike, *, channels: int = 3) -> Picture:
     image_module = pillow("reading pictures")
     where = Where(file=os.fspath(path))
     try:
-        with image_module.open(path) as image:
+        content = Path(path).read_bytes()
+        with image_module.open(io.BytesIO(content)) as image:
+            levels = None
+            if exact and channels in (1, 3) and image.format in jpeg.FORMATS:
+                levels = jpeg.decode(content, channels=channels)
+            if levels is not None:
+                return _upright_levels(levels, image, where)
             picture = np.array(_upright_rgb(image, where), dtype=np.uint8)
     except FileNotFoundError:
         raise DatasetError("no such file", where=where) from None
@@ -60,6 +72,19 @@ def with_channels(picture: Picture, channels: int) -> Picture:
         weighted = picture @ np.array([77, 150, 29], np.uint32)
         return (weighted >> 8).astype(np.uint8)[:, :, None]
     raise DarkconvError("pictures", expected="a network of 1 or 3 channels", found=channels)
+
+
+def _upright_levels(levels: Picture, image: "Image", where: Where) -> Picture:
+    """Levels turned as their file's EXIF data say."""
+    from PIL import Image, ImageOps
+
+    orientation = image.getexif().get(ORIENTATION)
+    if orientation not in range(2, 9):
+        return levels
+    logger.warning("%s: turned upright as its EXIF data say", where)
+    lying = Image.fromarray(levels.squeeze(axis=2) if levels.shape[2] == 1 else levels)
+    lying.getexif()[ORIENTATION] = orientation
+    return np.atleast_3d(np.array(ImageOps.exif_transpose(lying), dtype=np.uint8))
 
 
 def _upright_rgb(image: "Image", where: Where) -> "Image":
@@ -144,6 +169,10 @@ class Fit:
 def resize(picture: Picture | Array, width: int, height: int) -> Array:
     """Darknet's bilinear resize: corners aligned, horizontally first, then vertically.
 
+    The last column copies the picture's last one. The last row is not: it lacks what the
+    row below its place adds, and where rounding puts its place just above the picture's last row
+    (480 rows to 240, as an example), it is nearly black.
+
     Args:
         picture: (H, W, C), grey levels of 8 bit or float32 in 0..1.
         width: of the result.
@@ -156,7 +185,7 @@ def resize(picture: Picture | Array, width: int, height: int) -> Array:
 
 
 def _interpolate(picture: npt.NDArray[np.generic], length: int, *, axis: int) -> Array:
-    """Linear interpolation along one axis; the last place copies the last of the input."""
+    """Linear interpolation along one axis, with C's ways at the last place."""
     size = picture.shape[axis]
     if size == length:
         return _levels(picture)
@@ -166,11 +195,16 @@ def _interpolate(picture: npt.NDArray[np.generic], length: int, *, axis: int) ->
     shape = [1, 1, 1]
     shape[axis] = length
     fraction = (place - low.astype(np.float32)).reshape(shape)
-    fraction[(slice(None),) * axis + (-1,)] = 0
-    low[-1] = size - 1
+    if axis == 1:
+        fraction[:, -1] = 0
+        low[-1] = size - 1
     high = np.minimum(low + 1, size - 1)
     before, after = (_levels(picture.take(index, axis)) for index in (low, high))
-    return (1 - fraction) * before + fraction * after
+    values = (1 - fraction) * before
+    if axis == 0:
+        fraction[-1] = 0
+    values += fraction * after
+    return values
 
 
 def _levels(values: npt.NDArray[np.generic]) -> Array:

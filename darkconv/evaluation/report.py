@@ -10,7 +10,8 @@ from darkconv.dataset import Dataset, Sample
 from darkconv.detection import Detection
 from darkconv.evaluation.average_precision import all_points, averaged, sampled
 from darkconv.evaluation.coco import coco_metrics
-from darkconv.evaluation.matching import CONTINUOUS, DARKNET, VOC, Floats, Rule, judge
+from darkconv.evaluation.confusion import Confusion, confusion
+from darkconv.evaluation.matching import CONTINUOUS, DARKNET, VOC, Floats, Judged, Rule, judge
 
 RULES = {"voc": VOC, "darknet": DARKNET, "continuous": CONTINUOUS}
 
@@ -23,6 +24,7 @@ class ClassResult:
         name: of the class.
         boxes: true boxes that are not difficult.
         ap: all-point average precision.
+        ap_at: the same of the detections above a score alone.
         ap11: by 11 points.
         coco50: COCO's at IoU 0.50.
         coco: COCO's over IoU 0.50:0.95.
@@ -34,6 +36,7 @@ class ClassResult:
     name: str
     boxes: int
     ap: float
+    ap_at: float
     ap11: float
     coco50: float
     coco: float
@@ -48,6 +51,7 @@ class Evaluation:
 
     classes: tuple[ClassResult, ...]
     ap: float
+    ap_at: float
     ap11: float
     coco50: float
     coco: float
@@ -60,6 +64,76 @@ class Evaluation:
 def rule_of(name: str, overlap: float) -> Rule:
     """One of `RULES` with another overlap."""
     return replace(RULES[name], overlap=overlap)
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Detections beside labels, of the classes that count.
+
+    Attributes:
+        classes: names.
+        found: the detections in each picture.
+        truths: the true boxes in each picture.
+        rule: how boxes are compared.
+        judged: the detections of each class, by falling score.
+    """
+
+    classes: tuple[str, ...]
+    found: Sequence[Sequence[Detection]]
+    truths: Sequence[Floats]
+    rule: Rule
+    judged: Sequence[Judged]
+
+    @classmethod
+    def of(
+        cls,
+        found: Sequence[Sequence[Detection]],
+        dataset: Dataset,
+        classes: Sequence[str],
+        rule: Rule,
+    ) -> "Comparison":
+        """Compare detections, told apart by name, with the labels of a data set."""
+        order = {name: number for number, name in enumerate(classes)}
+        own = [
+            [replace(d, class_id=order[d.name]) for d in detections if d.name in order]
+            for detections in found
+        ]
+        truths = [truths_of(sample, order) for sample in dataset.samples]
+        judged = [judge(own, truths, number, rule) for number in range(len(classes))]
+        return cls(tuple(classes), own, truths, rule, judged)
+
+    def confusion(self, at: float) -> Confusion:
+        """Which classes are taken for which, by detections above a score."""
+        return confusion(self.found, self.truths, self.classes, rule=self.rule, at=at)
+
+    def evaluation(self, at: float) -> Evaluation:
+        """All figures; precision and recall are those of detections above a score."""
+        sure = [one.above(at) for one in self.judged]
+        whole, fixed = averaged(self.judged, all_points), averaged(sure, all_points)
+        points = averaged(self.judged, sampled(11))
+        coco = coco_metrics(self.found, self.truths, num_classes=len(self.classes))
+        results = tuple(
+            ClassResult(
+                name,
+                one.truths,
+                float(whole.per_class[number]),
+                float(fixed.per_class[number]),
+                float(points.per_class[number]),
+                float(coco.ap50[number]),
+                float(coco.ap[number]),
+                *_at_score(one),
+            )
+            for number, (name, one) in enumerate(zip(self.classes, sure, strict=True))
+        )
+        means = (float(np.nanmean(values)) for values in (coco.ap50, coco.ap))
+        return Evaluation(results, whole.mean, fixed.mean, points.mean, *means)
+
+
+def _at_score(sure: Judged) -> tuple[float, float, float]:
+    """Precision, recall and mean overlap of the detections above a score."""
+    hits = int(sure.right.sum())
+    overlap = float(sure.overlaps[sure.right].mean()) if hits else 0.0
+    return hits / max(len(sure.right), 1), hits / max(sure.truths, 1), overlap
 
 
 def evaluation(
@@ -76,36 +150,9 @@ def evaluation(
         dataset: the pictures with their labels.
         classes: names of the classes that count.
         rule: how boxes are compared.
-        at: score for precision and recall.
+        at: score for precision, recall and AP at a fixed threshold.
     """
-    order = {name: number for number, name in enumerate(classes)}
-    own = [
-        [replace(d, class_id=order[d.name]) for d in detections if d.name in order]
-        for detections in found
-    ]
-    truths = [truths_of(sample, order) for sample in dataset.samples]
-    judged = [judge(own, truths, number, rule) for number in range(len(classes))]
-    whole, points = averaged(judged, all_points), averaged(judged, sampled(11))
-    coco = coco_metrics(own, truths, num_classes=len(classes))
-    results = []
-    for number, (name, one) in enumerate(zip(classes, judged, strict=True)):
-        sure = one.above(at)
-        hits = int(sure.right.sum())
-        results.append(
-            ClassResult(
-                name,
-                one.truths,
-                float(whole.per_class[number]),
-                float(points.per_class[number]),
-                float(coco.ap50[number]),
-                float(coco.ap[number]),
-                hits / max(len(sure.right), 1),
-                hits / max(one.truths, 1),
-                float(sure.overlaps[sure.right].mean()) if hits else 0.0,
-            )
-        )
-    means = (float(np.nanmean(values)) for values in (coco.ap50, coco.ap))
-    return Evaluation(tuple(results), whole.mean, points.mean, *means)
+    return Comparison.of(found, dataset, classes, rule).evaluation(at)
 
 
 def truths_of(sample: Sample, order: dict[str, int]) -> Floats:

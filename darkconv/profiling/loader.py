@@ -47,6 +47,8 @@ def load_batches(
 ) -> Iterator[Batch]:
     """Pictures in batches, in order; those that cannot be read are reported and left out.
 
+    JPEG files are decoded the fast way: a grey level more or less is nothing to statistics.
+
     Args:
         network: what they are fitted to.
         images: files, or 8-bit levels (H, W, C).
@@ -84,7 +86,7 @@ def _prepare(network: Network, image: Image, letterbox: bool) -> Array | None:
         if isinstance(image, np.ndarray):
             picture = with_channels(image, shape.c)
         else:
-            picture = read_picture(image, channels=shape.c)
+            picture = read_picture(image, channels=shape.c, exact=False)
     except DarkconvError as error:
         logger.warning("%s: skipped", error)
         return None

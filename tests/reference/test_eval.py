@@ -1,12 +1,20 @@
-"""Evaluation by the rules of other tools, from stored detections: their numbers, every digit."""
+"""Evaluation by the rules of other tools: their numbers.
 
+From stored detections, every digit; from the photographs, so near as levels of JPEG files are.
+"""
+
+import functools
 import json
 
 import numpy as np
 import pytest
 
+import darkconv as dc
+from darkconv.backends import spoke
 from darkconv.dataset import open_dataset
 from darkconv.detection import Detection
+from darkconv.detection.detect import detections
+from darkconv.detection.picture import Fit, read_picture
 from darkconv.evaluation.average_precision import all_points, averaged, sampled
 from darkconv.evaluation.coco import coco_metrics
 from darkconv.evaluation.matching import DARKNET, VOC, judge
@@ -67,6 +75,42 @@ def detections_of(eval_dir, name, dataset, classes):
         ]
         for sample in dataset.samples
     ]
+
+
+class OwnDetections:
+    """Detections of the real models in the photographs; each network runs once a picture."""
+
+    def __init__(self, models_dir, dataset):
+        self.models_dir = models_dir
+        self.pictures = [read_picture(sample.image) for sample in dataset.samples]
+        self.outputs = functools.cache(self._outputs)
+
+    def _outputs(self, name, letterbox):
+        folder = self.models_dir / name
+        model = dc.load(folder / f"{name}.cfg", folder / f"{name}.weights")
+        run, shape = spoke("torch").make_runner(model), model.network.input_shape
+        found = []
+        for picture in self.pictures:
+            size = picture.shape[1], picture.shape[0]
+            fit = Fit(size, (shape.w, shape.h), letterbox)
+            found.append((fit, [value[0] for value in run(fit.apply(picture)[None])]))
+        return model, found
+
+    def of(self, name, classes, *, letterbox=False, **options):
+        model, outputs = self.outputs(name, letterbox)
+        return [
+            [
+                Detection(classes.index(d.name), d.name, d.score, d.box)
+                for d in detections(model, values, fit, threshold=0.005, **options)
+                if d.name in classes
+            ]
+            for fit, values in outputs
+        ]
+
+
+@pytest.fixture(scope="module")
+def own(models_dir, dataset):
+    return OwnDetections(models_dir, dataset)
 
 
 def published_detections(data_dir, dataset, classes):
@@ -143,6 +187,37 @@ def test_published_detections(eval_dir, data_dir, dataset):
     assert_aps(averaged(judged, all_points), expected["cartucho"], classes)
     assert_aps(averaged(judged, all_points), expected["padilla"]["every_point"], classes, 1e-13)
     assert_aps(averaged(judged, sampled(11)), expected["padilla"]["eleven_point"], classes, 1e-13)
+
+
+def test_own_detections_give_the_tables(eval_dir, dataset, own, result):
+    """To 1 point in each class; 0.4 were measured, by levels that differ in 0.02 % of places."""
+    expected = stored(eval_dir, result)
+    model, mode, nms = result.removesuffix(".ap.json").rsplit(".", 2)
+    kind = {"nms-sort": "sort", "nms-greedy": "greedynms"}[nms]
+    found = own.of(model, SEVEN, letterbox=mode == "letterbox", nms_kind=kind)
+    truths = truths_of(dataset, SEVEN)
+    judged = [judge(found, truths, class_id, VOC) for class_id in range(len(SEVEN))]
+    assert_aps(averaged(judged, all_points), expected["cartucho"], SEVEN, 0.01)
+    assert_aps(averaged(judged, sampled(11)), expected["padilla"]["eleven_point"], SEVEN, 0.01)
+    coco = coco_metrics(found, truths, num_classes=len(SEVEN))
+    for key, values in (("AP50", coco.ap50), ("AP75", coco.ap75), ("AP", coco.ap)):
+        known = [expected["coco"][key][name] for name in SEVEN]
+        np.testing.assert_allclose(values, known, rtol=0, atol=0.01, err_msg=key)
+
+
+@pytest.mark.parametrize(
+    ("kind", "area"),
+    [("area_under_curve", all_points), ("101_points", sampled(101)), ("11_points", sampled(11))],
+)
+def test_own_detections_give_the_c_programs_own_map(eval_dir, dataset, own, kind, area):
+    """Suppressed in relative coordinates, as there."""
+    truths = truths_of(dataset, SEVEN)
+    for model, table in stored(eval_dir, "darknet-map.json").items():
+        found = own.of(model, SEVEN, relative=True)
+        judged = [judge(found, truths, c, DARKNET) for c in range(len(SEVEN))]
+        expected = {k: v["AP_percent_2_digits"] for k, v in table[kind]["classes"].items()}
+        values = (100 * averaged(judged, area).per_class).tolist()
+        assert dict(zip(SEVEN, values, strict=True)) == pytest.approx(expected, abs=0.5)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,135 @@
+"""`darkconv data`: a look at a data set."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from darkconv.cli.params import common_options
+from darkconv.cli.progress import progress
+from darkconv.cli.table import format_count, format_table
+from darkconv.dataset import Dataset, open_dataset
+
+if TYPE_CHECKING:
+    from darkconv.dataset.check import Check, ClassCount
+
+HEADERS = ("class", "boxes", "share", "pictures", "mean width", "mean height")
+SHOWN = 10
+"""Findings of a kind, without --all."""
+
+
+@click.group()
+def data() -> None:
+    """Look at a data set.
+
+    Example: darkconv data check voc.data -o sheet.png
+    """
+
+
+@data.command(short_help="Count boxes, find what is wrong, draw some pictures.")
+@click.argument("sources", nargs=-1, required=True, metavar="D...")
+@click.option(
+    "--names",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Class names of the labels  [default: those beside them]",
+)
+@click.option("--split", metavar="NAME", help="Part of the data set, such as train.")
+@click.option(
+    "--outside", is_flag=True, help="Follow lists that lead outside the data set's folder."
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="PNG",
+    help="Draw a sheet of pictures with their boxes.",
+)
+@click.option(
+    "--pictures",
+    type=click.IntRange(min=1),
+    default=16,
+    show_default=True,
+    metavar="N",
+    help="How many are on the sheet; each class has its share.",
+)
+@click.option("--all", "show_all", is_flag=True, help=f"Show all findings, not {SHOWN} of a kind.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@common_options
+def check(
+    sources: tuple[str, ...],
+    names: Path | None,
+    split: str | None,
+    outside: bool,
+    output: Path | None,
+    pictures: int,
+    show_all: bool,
+    as_json: bool,
+) -> None:
+    """Count boxes of each class, find what is wrong, draw some pictures.
+
+    D is pictures, folders, patterns such as 'photos/*.jpg', lists, Darknet's .data, folders of
+    VOC, and COCO's .json. Every picture is read. Whatever is found, the exit code is 0.
+
+    Example: darkconv data check voc.data -o sheet.png
+    """
+    from darkconv.dataset.check import check as check_dataset
+
+    if output:
+        from darkconv.detection.draw import picture_format
+
+        picture_format(output)
+    dataset = open_dataset(list(sources), names=names, split=split, outside=outside)
+    with progress(len(dataset), "reading pictures") as update:
+        result = check_dataset(dataset, update)
+    if as_json:
+        click.echo(json.dumps(result.as_dict(), indent=2))
+    else:
+        show(result, most=None if show_all else SHOWN)
+    if output:
+        draw(dataset, result, output, pictures)
+
+
+def show(result: "Check", *, most: int | None) -> None:
+    """Print the counts and the findings, so many of a kind."""
+    from darkconv.dataset.check import KINDS
+
+    click.echo(
+        f"{_count(result.pictures, 'picture')}, {format_count(len(result.empty))} without a box, "
+        f"{_count(result.boxes, 'box', 'boxes')}"
+    )
+    if result.classes:
+        click.echo(format_table(HEADERS, [cells(one, result) for one in result.classes], left=(0,)))
+    for kind, lines in result.findings.items():
+        if not lines:
+            continue
+        click.echo(click.style(f"{KINDS[kind]}: {format_count(len(lines))}", bold=True))
+        for line in lines[:most]:
+            click.echo(f"  {line}")
+        if most is not None and len(lines) > most:
+            click.echo(f"  ... and {format_count(len(lines) - most)} more: --all shows them")
+    if not any(result.findings.values()):
+        click.echo("nothing is wrong with pictures and labels")
+
+
+def cells(one: "ClassCount", result: "Check") -> tuple[object, ...]:
+    """A row of the table."""
+    whole, part = (result.boxes, one.boxes) if result.boxes else (result.pictures, one.pictures)
+    sizes = ("" if value != value else f"{value:.1%}" for value in (one.width, one.height))
+    share = f"{part / max(whole, 1):.1%}"
+    return one.name, format_count(one.boxes), share, format_count(one.pictures), *sizes
+
+
+def draw(dataset: Dataset, result: "Check", path: Path, count: int) -> None:
+    """Write the sheet of pictures."""
+    from darkconv.dataset.sheet import choose, draw_sheet
+    from darkconv.detection.draw import write_picture
+
+    samples = choose(dataset, count, without=result.unreadable)
+    write_picture(draw_sheet(samples, dataset.names), path)
+    click.echo(f"drew {path}", err=True)
+
+
+def _count(number: int, one: str, several: str | None = None) -> str:
+    return f"{format_count(number)} {one if number == 1 else several or one + 's'}"

@@ -1,0 +1,277 @@
+"""What a data set holds, and what is wrong with it."""
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from darkconv.dataset.darknet import label_path
+from darkconv.dataset.label import Size, problem, shown
+from darkconv.dataset.paths import is_picture, numbered_lines, picture_size, read_text
+from darkconv.dataset.sample import Dataset, Sample
+from darkconv.errors import DatasetError
+
+WORKERS = 4
+TOLERANCE = 1.0  # pixels by which a box may leave the picture: VOC counts from 1
+
+KINDS = {
+    "skipped": "skipped when labels were read",
+    "unreadable": "pictures that cannot be read",
+    "size": "pictures of another size than their labels say",
+    "outside": "boxes that leave their picture",
+    "repeated": "boxes that are there more than once",
+    "copies": "pictures that are copies of others",
+    "orphans": "label files without a picture",
+}
+"""What can be wrong, in words."""
+
+Update = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class ClassCount:
+    """How often a class is labelled.
+
+    Attributes:
+        name: of the class.
+        boxes: its boxes.
+        pictures: pictures with at least one.
+        difficult: boxes that are marked as difficult, or as crowds.
+        width: mean width of a box as a share of its picture, cut at the edge; NaN without any.
+        height: mean height.
+        area: mean area.
+    """
+
+    name: str
+    boxes: int
+    pictures: int
+    difficult: int
+    width: float
+    height: float
+    area: float
+
+
+@dataclass(frozen=True)
+class Check:
+    """Result of `check`.
+
+    Attributes:
+        source: what was opened.
+        pictures: number of usable pictures.
+        boxes: number of usable boxes.
+        empty: pictures without a box.
+        unreadable: pictures that cannot be read.
+        classes: in the data set's order.
+        findings: what is wrong, a line each, under the keys of `KINDS`.
+    """
+
+    source: str
+    pictures: int
+    boxes: int
+    empty: tuple[Path, ...]
+    unreadable: frozenset[Path]
+    classes: tuple[ClassCount, ...]
+    findings: dict[str, tuple[str, ...]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON; null for the mean of no boxes."""
+        return {
+            "source": self.source,
+            "pictures": self.pictures,
+            "boxes": self.boxes,
+            "empty": [str(path) for path in self.empty],
+            "classes": [
+                {key: None if value != value else value for key, value in asdict(one).items()}
+                for one in self.classes
+            ],
+            "findings": {kind: list(lines) for kind, lines in self.findings.items()},
+        }
+
+
+def check(dataset: Dataset, update: Update | None = None) -> Check:
+    """Read every picture of a data set, and look at all boxes.
+
+    Where there are no boxes at all and the pictures lie in several folders, as those of
+    classifiers do, the folders count as classes.
+
+    Args:
+        dataset: as it was opened.
+        update: is told how many pictures have been read.
+
+    Raises:
+        MissingDependencyError: Pillow is not installed.
+    """
+    sizes, broken = picture_sizes(dataset.samples, update)
+    findings = {
+        "skipped": dataset.problems,
+        "unreadable": tuple(problem(error, path) for path, error in broken.items()),
+        "size": tuple(other_sizes(dataset.samples, sizes)),
+        "outside": tuple(boxes_outside(dataset.samples, sizes)),
+        "repeated": tuple(repeated_boxes(dataset.samples)),
+        "copies": tuple(copies([sample.image for sample in dataset.samples])),
+        "orphans": tuple(map(str, orphans(dataset.samples))),
+    }
+    empty = tuple(sample.image for sample in dataset.samples if not sample.names)
+    counts = count_classes(dataset, sizes) if dataset.labelled else count_folders(dataset.samples)
+    return Check(
+        dataset.source,
+        len(dataset),
+        sum(len(sample.names) for sample in dataset.samples),
+        empty,
+        frozenset(broken),
+        counts,
+        findings,
+    )
+
+
+def picture_sizes(
+    samples: Sequence[Sample], update: Update | None = None
+) -> tuple[dict[Path, Size], dict[Path, DatasetError]]:
+    """The size of each picture that can be read to its end, and why others cannot."""
+    sizes: dict[Path, Size] = {}
+    broken: dict[Path, DatasetError] = {}
+    with ThreadPoolExecutor(WORKERS) as pool:
+        results = pool.map(_read_size, [sample.image for sample in samples])
+        for number, (sample, result) in enumerate(zip(samples, results, strict=True), 1):
+            if isinstance(result, DatasetError):
+                broken[sample.image] = result
+            else:
+                sizes[sample.image] = result
+            if update:
+                update(number)
+    return sizes, broken
+
+
+def _read_size(path: Path) -> Size | DatasetError:
+    from darkconv.detection.picture import pillow
+
+    image_module = pillow("checking pictures")
+    try:
+        size = picture_size(path)
+        with image_module.open(path) as image:
+            image.load()
+    except DatasetError as error:
+        return error
+    except (OSError, SyntaxError, ValueError, image_module.DecompressionBombError) as error:
+        return DatasetError(f"cannot be read as a picture: {error}")
+    return size
+
+
+def other_sizes(samples: Sequence[Sample], sizes: dict[Path, Size]) -> Iterator[str]:
+    """Pictures whose labels tell another size."""
+    for sample in samples:
+        found = sizes.get(sample.image)
+        if sample.size and found and sample.size != found:
+            error = DatasetError(expected=_times(sample.size), found=_times(found))
+            yield problem(error, sample.image)
+
+
+def boxes_outside(samples: Sequence[Sample], sizes: dict[Path, Size]) -> Iterator[str]:
+    """Boxes that leave their picture by more than a pixel."""
+    for sample in samples:
+        size = sizes.get(sample.image)
+        if size is None or not sample.names:
+            continue
+        limits = np.array(size * 2, np.float64)
+        over = (sample.boxes < -TOLERANCE) | (sample.boxes > limits + TOLERANCE)
+        for i in np.nonzero(over.any(axis=1))[0]:
+            label = f"{sample.names[i]} {_numbers(sample.boxes[i])}"
+            error = DatasetError(expected=f"a box inside {_times(size)}", found=label)
+            yield problem(error, sample.image)
+
+
+def repeated_boxes(samples: Sequence[Sample]) -> Iterator[str]:
+    """Boxes of the same class and place, to a tenth of a pixel."""
+    for sample in samples:
+        keys = Counter(
+            (name, _numbers(box)) for name, box in zip(sample.names, sample.boxes, strict=True)
+        )
+        for (name, numbers), count in keys.items():
+            if count > 1:
+                error = DatasetError(f"{name} {numbers} is there {count} times")
+                yield problem(error, sample.image)
+
+
+def copies(images: Sequence[Path]) -> Iterator[str]:
+    """Pictures with the same bytes as an earlier one."""
+    by_length: dict[int, list[Path]] = defaultdict(list)
+    for image in images:
+        if os.path.isfile(image):
+            by_length[image.stat().st_size].append(image)
+    for same in by_length.values():
+        first: dict[bytes, Path] = {}
+        for image in same if len(same) > 1 else ():
+            original = first.setdefault(blake2b(image.read_bytes()).digest(), image)
+            if original is not image:
+                yield problem(DatasetError(f"the same bytes as {original}"), image)
+
+
+def orphans(samples: Sequence[Sample]) -> list[Path]:
+    """Darknet's label files that lie among those of the pictures and belong to none."""
+    folders: dict[Path, set[Path]] = defaultdict(set)
+    for sample in samples:
+        labels = label_path(sample.image)
+        if labels:
+            folders[labels.parent].add(sample.image.parent)
+    found = []
+    for folder, beside in folders.items():
+        stems = {path.stem for place in beside for path in place.iterdir() if is_picture(path)}
+        found += [path for path in folder.glob("*.txt") if path.stem not in stems]
+    return sorted(filter(_has_labels, found))
+
+
+def _has_labels(path: Path) -> bool:
+    """Whether the first line is five numbers."""
+    try:
+        _, line = next(iter(numbered_lines(read_text(path))), (0, ""))
+        return len(list(map(float, line.split()))) == 5
+    except (DatasetError, ValueError):
+        return False
+
+
+def count_classes(dataset: Dataset, sizes: dict[Path, Size]) -> tuple[ClassCount, ...]:
+    """Boxes and pictures of each class of a data set, those without any included."""
+    shares: dict[str, list[npt.NDArray[np.float64]]] = defaultdict(list)
+    boxes, pictures, difficult = Counter[str](), Counter[str](), Counter[str]()
+    for sample in dataset.samples:
+        boxes.update(sample.names)
+        pictures.update(set(sample.names))
+        difficult.update(np.array(sample.names)[sample.difficult].tolist())
+        size = sizes.get(sample.image) or sample.size
+        if size and sample.names:
+            limits = np.array(size, np.float64)
+            inside = sample.boxes.clip(0, np.tile(limits, 2))
+            for name, share in zip(
+                sample.names, (inside[:, 2:] - inside[:, :2]) / limits, strict=True
+            ):
+                shares[name].append(np.append(share, share.prod()))
+    means = {name: np.mean(rows, axis=0).tolist() for name, rows in shares.items()}
+    unknown = [float("nan")] * 3
+    return tuple(
+        ClassCount(name, boxes[name], pictures[name], difficult[name], *means.get(name, unknown))
+        for name in dataset.names
+    )
+
+
+def count_folders(samples: Sequence[Sample]) -> tuple[ClassCount, ...]:
+    """Pictures of each folder, if there are several."""
+    counts = Counter(sample.image.parent.name for sample in samples)
+    if len(counts) < 2:
+        return ()
+    unknown = [float("nan")] * 3
+    return tuple(ClassCount(name, 0, counts[name], 0, *unknown) for name in sorted(counts))
+
+
+def _times(size: Size) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+def _numbers(box: npt.NDArray[np.float64]) -> str:
+    return shown(",".join(f"{round(value, 1):g}" for value in box.tolist()))

@@ -1,0 +1,156 @@
+"""A contact sheet: some pictures of a data set side by side, with their boxes."""
+
+import math
+from collections import Counter
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from darkconv.dataset.sample import Dataset, Sample
+from darkconv.detection.draw import Color, class_color, is_light
+from darkconv.detection.picture import pillow, read_picture
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageDraw import ImageDraw
+    from PIL.ImageFont import FreeTypeFont, ImageFont
+
+    Font = FreeTypeFont | ImageFont
+
+CELL = (360, 270)
+"""Pixels that a picture has."""
+GAP = 10
+CAPTION = 20
+PAPER, INK, FAINT = (255, 255, 255), (30, 36, 48), (102, 112, 133)
+FEW = 8  # boxes of a picture that still have room for names
+FONT_SIZE = 12
+MOST_KEYS = 60  # classes in the legend
+
+
+def choose(
+    dataset: Dataset, count: int, *, without: Collection[Path] = (), seed: int = 0
+) -> list[Sample]:
+    """A sample that is fair to classes: the class shown least chooses the next picture.
+
+    Args:
+        dataset: the pictures; where none has boxes, they are taken evenly spread.
+        count: how many.
+        without: files that are left out.
+        seed: of the order in which a class offers its pictures.
+    """
+    samples = [sample for sample in dataset.samples if sample.image not in without]
+    if not dataset.labelled:
+        count = min(count, len(samples))
+        return [samples[i * len(samples) // count] for i in range(count)]
+    order = np.random.default_rng(seed).permutation(len(samples)).tolist()
+    offers: dict[str, list[int]] = {}
+    for i in order:
+        for name in set(samples[i].names):
+            offers.setdefault(name, []).append(i)
+    chosen: list[int] = []
+    is_chosen: set[int] = set()
+    shown = Counter(dict.fromkeys(offers, 0))
+    while len(chosen) < count and offers:
+        name = min(offers, key=lambda name: (shown[name], name))
+        i = offers[name].pop()
+        if not offers[name]:
+            del offers[name]
+        if i not in is_chosen:
+            is_chosen.add(i)
+            chosen.append(i)
+            shown.update(samples[i].names)
+    return [samples[i] for i in chosen]
+
+
+def draw_sheet(samples: Sequence[Sample], names: Sequence[str]) -> "Image":
+    """Pictures in rows, boxes in the colours of their classes, and a legend.
+
+    Args:
+        samples: the pictures; all can be read.
+        names: of the data set's classes; a class's place gives its colour.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    pillow("drawing the sheet")
+    font = ImageFont.load_default(FONT_SIZE)
+    columns = max(1, math.ceil(math.sqrt(len(samples))))
+    rows = math.ceil(len(samples) / columns)
+    width = columns * (CELL[0] + GAP) + GAP
+    used = Counter(name for sample in samples for name in sample.names)
+    keys = [name for name in names if used[name]][:MOST_KEYS]
+    places, legend = legend_places(keys, width, font)
+    top = legend + GAP
+    height = top + rows * (CELL[1] + CAPTION + GAP)
+    sheet = Image.new("RGB", (width, height), PAPER)
+    canvas = ImageDraw.Draw(sheet)
+    order = {name: number for number, name in enumerate(names)}
+    for name, (x, y) in zip(keys, places, strict=True):
+        canvas.rectangle((x, y + 2, x + 12, y + 14), fill=class_color(order[name]))
+        canvas.text((x + 18, y), name, fill=INK, font=font)
+    for number, sample in enumerate(samples):
+        row, column = divmod(number, columns)
+        x, y = GAP + column * (CELL[0] + GAP), top + row * (CELL[1] + CAPTION + GAP)
+        image = thumbnail(sample, order, font)
+        sheet.paste(image, (x + (CELL[0] - image.width) // 2, y + (CELL[1] - image.height) // 2))
+        caption = shortened(f"{sample.image.parent.name}/{sample.image.name}", font)
+        canvas.text((x, y + CELL[1] + 3), caption, fill=FAINT, font=font)
+    return sheet
+
+
+def legend_places(
+    names: Sequence[str], width: int, font: "Font"
+) -> tuple[list[tuple[int, int]], int]:
+    """Where the legend's entries stand, in as many lines as they need, and its height."""
+    places = []
+    x, y = GAP, GAP
+    for name in names:
+        needed = 18 + math.ceil(font.getlength(name)) + 20
+        if x + needed > width and x > GAP:
+            x, y = GAP, y + 20
+        places.append((x, y))
+        x += needed
+    return places, y + 20 if names else 0
+
+
+def thumbnail(sample: Sample, order: dict[str, int], font: "Font") -> "Image":
+    """A picture at the size of a cell, with its boxes.
+
+    Names stand in all of few boxes; of many, in the largest of each class.
+    """
+    from PIL import Image, ImageDraw
+
+    image = Image.fromarray(read_picture(sample.image, exact=False))
+    scale = min(CELL[0] / image.width, CELL[1] / image.height)
+    small = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
+    canvas = ImageDraw.Draw(small)
+    limits = np.array([small.width - 1, small.height - 1] * 2)
+    boxes = np.rint(sample.boxes * scale).clip(0, limits).astype(int)
+    entries = list(zip(sample.names, boxes.tolist(), strict=True))
+    entries.sort(key=lambda entry: -(entry[1][2] - entry[1][0]) * (entry[1][3] - entry[1][1]))
+    for name, box in entries:
+        canvas.rectangle(tuple(box), outline=class_color(order[name]), width=2)
+    largest = {name: (name, box) for name, box in reversed(entries)}
+    for name, box in entries if len(entries) <= FEW else largest.values():
+        write_name(canvas, name, (box[0], box[1]), class_color(order[name]), font)
+    return small
+
+
+def write_name(
+    canvas: "ImageDraw", name: str, corner: tuple[int, int], color: Color, font: "Font"
+) -> None:
+    """A class name on its colour, in the corner of a box."""
+    place = corner[0] + 3, corner[1] + 2
+    left, top, right, bottom = canvas.textbbox(place, name, font=font)
+    canvas.rectangle((left - 3, top - 2, right + 3, bottom + 2), fill=color)
+    canvas.text(place, name, fill=(0, 0, 0) if is_light(color) else PAPER, font=font)
+
+
+def shortened(text: str, font: "Font") -> str:
+    """The end of a text, so much as fits below a picture."""
+    if font.getlength(text) <= CELL[0]:
+        return text
+    while font.getlength(f"...{text}") > CELL[0]:
+        text = text[1:]
+    return f"...{text}"

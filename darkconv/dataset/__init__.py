@@ -1,6 +1,14 @@
 """Data sets: pictures with labelled boxes, from every form in which users have them."""
 
+from darkconv.dataset.class_folders import ClassifiedDataset, open_classified
 from darkconv.dataset.open import open_dataset
 from darkconv.dataset.sample import Dataset, Sample, only_classes
 
-__all__ = ["Dataset", "Sample", "only_classes", "open_dataset"]
+__all__ = [
+    "ClassifiedDataset",
+    "Dataset",
+    "Sample",
+    "only_classes",
+    "open_classified",
+    "open_dataset",
+]

@@ -1,0 +1,236 @@
+"""open_classified: pictures and their classes, from folders or Darknet's files."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from darkconv.darknet.data import read_data, read_names
+from darkconv.dataset.label import problem, shown
+from darkconv.dataset.open import SPLIT_KEYS
+from darkconv.dataset.paths import Bounds, above, numbered_lines, read_text, walk_pictures
+from darkconv.errors import DatasetError, Where
+from darkconv.files import PathLike
+
+KINDS = "a source is a folder with one folder per class, or Darknet's .data, .txt or .list"
+TRAIN = "train"
+
+
+@dataclass(frozen=True)
+class ClassifiedDataset:
+    """Pictures with one class each.
+
+    Attributes:
+        samples: files, and the class of each as an index of `names`.
+        names: of the classes.
+        source: what was opened.
+        problems: what was skipped, one line each.
+    """
+
+    samples: tuple[tuple[Path, int], ...]
+    names: tuple[str, ...]
+    source: str
+    problems: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        return len(self.samples)
+
+
+def open_classified(
+    source: PathLike,
+    names: PathLike | Sequence[str] | None = None,
+    split: str | None = None,
+    *,
+    outside: bool = False,
+) -> ClassifiedDataset:
+    """Find the pictures of a source and their classes. Pictures are not read.
+
+    Kinds of sources:
+    - a folder: each folder in it is a class, all pictures below belong to it. Where it holds one
+      that is called as the split, or `train` without a split, that one counts;
+    - `.data`, Darknet's description: the list under the split, else under `train`; a picture is
+      of the class whose line in the `labels` file occurs in the path as the list has it. Without
+      `labels`, the lines of `names` count;
+    - `.txt` or `.list`: a picture a line; the names occur in the paths.
+
+    Where one label is part of another that occurs too, the longer one counts; C takes both.
+
+    Args:
+        source: path.
+        names: of the network's classes in its order, or a file of them; pictures of other classes
+            are left out. By default those of the source: its names, labels, or folders, sorted.
+        split: `train`, `valid` ...; a source without parts is read as a whole.
+        outside: see `open_dataset`.
+
+    Raises:
+        DatasetError: the source does not exist, is of no known kind, or has no usable picture.
+    """
+    path = Path(source)
+    own = read_names(names).names if isinstance(names, str | os.PathLike) else names
+    wanted = tuple(own) if own else None
+    if path.is_dir():
+        dataset = _open_folder(path, wanted, split)
+    elif not path.is_file():
+        raise DatasetError("no such file or folder", where=Where(file=str(source)))
+    elif path.suffix.lower() == ".data":
+        dataset = _open_data(path, wanted, split, outside=outside)
+    elif path.suffix.lower() in (".txt", ".list"):
+        bounds = Bounds.around(path, outside=outside)
+        labels = Labels.of(wanted or (), wanted)
+        dataset = _read_list(path, labels, bounds, _bases(path))
+    else:
+        raise DatasetError("is no data set", where=Where(file=str(source)), hint=KINDS)
+    return _required(replace(dataset, source=str(source)))
+
+
+def _required(dataset: ClassifiedDataset) -> ClassifiedDataset:
+    if dataset.samples:
+        return dataset
+    hint = dataset.problems[0] if dataset.problems else KINDS
+    raise DatasetError("no picture can be used", where=Where(file=dataset.source), hint=hint)
+
+
+def _open_folder(path: Path, names: tuple[str, ...] | None, split: str | None) -> ClassifiedDataset:
+    """Folders are classes."""
+    root = next((path / part for part in _spellings(split) if (path / part).is_dir()), path)
+    folders = [f for f in sorted(root.iterdir()) if f.is_dir() and not f.name.startswith(".")]
+    known = names or tuple(sorted((f.name for f in folders), key=_by_value))
+    numbers = {name: number for number, name in reversed(list(enumerate(known)))}
+    samples: list[tuple[Path, int]] = []
+    problems = []
+    for folder in folders:
+        found = walk_pictures(folder)
+        if folder.name in numbers:
+            samples += ((image, numbers[folder.name]) for image in found)
+        elif found:
+            error = f"{len(found)} pictures left out: {shown(folder.name)} is none of the classes"
+            problems.append(problem(DatasetError(error), folder))
+    return ClassifiedDataset(tuple(samples), known, str(path), tuple(problems))
+
+
+def _spellings(split: str | None) -> list[str]:
+    """What the folder of a split may be called: VOC's word and Darknet's."""
+    word = split or TRAIN
+    others = [k for k, v in SPLIT_KEYS.items() if v == word]
+    return [word, SPLIT_KEYS.get(word, word), *others]
+
+
+def _by_value(name: str) -> tuple[bool, int, str]:
+    """Numbers by their value before other names."""
+    return (False, len(name), name) if name.isdecimal() else (True, 0, name)
+
+
+def _open_data(
+    path: Path, names: tuple[str, ...] | None, split: str | None, *, outside: bool
+) -> ClassifiedDataset:
+    """Darknet's description of a data set for its classifier."""
+    data = read_data(path)
+    key = SPLIT_KEYS.get(split or TRAIN, split or TRAIN)
+    bounds, bases = Bounds.around(path, outside=outside), _bases(path)
+    where = Where(file=str(path), option=key)
+    if key not in data:
+        raise DatasetError(where=where, expected=f"{key} =", found=", ".join(data) or "nothing")
+    try:
+        listed = bounds.find(data[key], bases, what="list")
+        texts, display = (
+            read_names(bounds.find(data[option], bases, what="file")).names
+            if option in data
+            else ()
+            for option in ("labels", "names")
+        )
+    except DatasetError as error:
+        raise error.at(where) from None
+    labels = Labels.of(texts or display or names or (), names, display)
+    around = Bounds.around(listed, path, outside=outside)
+    return _read_list(listed, labels, around, [*_bases(listed), *bases])
+
+
+def _bases(file: Path) -> list[Path]:
+    """What the paths in a file may be relative to."""
+    return [file.parent, Path(), above(file.parent)]
+
+
+def _read_list(
+    path: Path, labels: "Labels", bounds: Bounds, bases: Sequence[Path]
+) -> ClassifiedDataset:
+    """A picture a line, its class in its path."""
+    if not labels.numbers:
+        raise DatasetError(
+            "the classes of its pictures are not known",
+            where=Where(file=str(path)),
+            hint="give class names, or a .data file with labels",
+        )
+    samples, problems = [], []
+    others = 0
+    for line_number, line in numbered_lines(read_text(path)):
+        try:
+            number = labels.find(line) if line else None
+            if number is not None:
+                samples.append((bounds.find(line, bases), number))
+            others += bool(line) and number is None
+        except DatasetError as error:
+            problems.append(problem(error, path, line_number))
+    if others:
+        left_out = f"{others} pictures left out: they are of none of the classes"
+        problems.append(problem(DatasetError(left_out), path))
+    return ClassifiedDataset(tuple(samples), labels.names, str(path), tuple(problems))
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Texts that tell a path's class.
+
+    Attributes:
+        numbers: the classes of each text, None for one that does not count.
+        names: of the classes.
+    """
+
+    numbers: dict[str, tuple[int | None, ...]]
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls,
+        texts: Sequence[str],
+        names: tuple[str, ...] | None,
+        display: Sequence[str] = (),
+    ) -> "Labels":
+        """Labels for a network's classes.
+
+        Args:
+            texts: of the labels.
+            names: of the network's classes; None for those of the labels.
+            display: names of the labels, if they have any.
+        """
+        called = tuple(display) if len(display) == len(texts) else tuple(texts)
+        known = names or called
+        if called == known:
+            places: list[int | None] = list(range(len(texts)))
+        else:
+            order = {name: number for number, name in reversed(list(enumerate(known)))}
+            pairs = zip(called, texts, strict=True)
+            places = [order.get(name, order.get(text)) for name, text in pairs]
+        numbers: dict[str, tuple[int | None, ...]] = {}
+        for text, place in zip(texts, places, strict=True):
+            numbers[text] = (*numbers.get(text, ()), place)
+        return cls(numbers, known)
+
+    def find(self, path: str) -> int | None:
+        """The class of a path; None if the network lacks it.
+
+        Raises:
+            DatasetError: no label occurs in it, or several do.
+        """
+        found = set(self._occurring(path))
+        longest = sorted(text for text in found if not any(text in o for o in found - {text}))
+        numbers = [number for text in longest for number in self.numbers[text]]
+        if len(numbers) != 1:
+            several = f"{len(numbers)}: {', '.join(longest)}" if longest else "none"
+            raise DatasetError(expected="one label in the path", found=shown(several))
+        return numbers[0]
+
+    def _occurring(self, path: str) -> Iterator[str]:
+        for length in {len(text) for text in self.numbers}:
+            places = range(len(path) - length + 1)
+            yield from {path[i : i + length] for i in places} & self.numbers.keys()

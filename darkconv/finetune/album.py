@@ -1,0 +1,210 @@
+"""Album: the pictures of a data set, decoded when needed and kept while there is room."""
+
+import contextlib
+import logging
+import mmap
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch.utils.data import get_worker_info
+
+from darkconv.dataset.label import Size
+from darkconv.detection.picture import Picture, read_picture
+from darkconv.errors import DatasetError, Where
+
+logger = logging.getLogger("darkconv")
+
+CACHE = 1 << 30
+"""Bytes of decoded pictures that are kept, over all processes of a host."""
+SPARE = 2
+"""A picture may be so many times as large as the network's input before it is thinned out."""
+BAD = -1
+
+
+class Page(NamedTuple):
+    """A picture that was read.
+
+    Attributes:
+        number: its own; another than the one asked for where that one cannot be read.
+        picture: (H, W, C), thinned out if it was very large.
+        size: (width, height) of the file's picture.
+    """
+
+    number: int
+    picture: Picture
+    size: Size
+
+
+class Album:
+    """Pictures by number; one that cannot be read is told once, and the next good one stands in.
+
+    Where processes are forked, as DataLoader does on Linux, all share one memory, so each file is
+    decoded once for all of them. Elsewhere each has its part of it.
+    """
+
+    def __init__(
+        self, files: Sequence[Path], *, channels: int, source: str, need: Size | None, cache: int
+    ) -> None:
+        """An album with empty memory.
+
+        Args:
+            files: of the pictures.
+            channels: 3 for RGB, 1 for grey.
+            source: of the files, for messages.
+            need: input size of a network whose pictures are changed at random anyway: those more
+                than `SPARE` times as large are thinned out, as Darknet's own resize does it, and
+                JPEG files are decoded the fast way. None is for exactly what detection sees.
+            cache: bytes to keep.
+        """
+        self.files = tuple(files)
+        self.channels = channels
+        self.source = source
+        self.need = need
+        self.cache = cache
+        self._shelf: Shelf | None = Shelf(len(self.files), cache)
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        return len(self.files)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A process that is not forked gets no memory."""
+        return {**vars(self), "_shelf": None}
+
+    @property
+    def shelf(self) -> "Shelf":
+        """The memory, this process's own if it has inherited none."""
+        if self._shelf is None:
+            info = get_worker_info()
+            self._shelf = Shelf(len(self.files), self.cache // (info.num_workers if info else 1))
+        return self._shelf
+
+    def read(self, number: int) -> Page:
+        """A picture.
+
+        Raises:
+            DatasetError: not one of them can be read.
+            DarkconvError: pictures have 1 or 3 channels.
+            MissingDependencyError: Pillow is not installed.
+        """
+        for place in range(len(self.files)):
+            actual = (number + place) % len(self.files)
+            page = self._read(actual)
+            if page is not None:
+                return page
+        where = Where(file=self.source)
+        raise DatasetError(f"not one of {len(self.files)} pictures can be read", where=where)
+
+    def _read(self, number: int) -> Page | None:
+        known = self.shelf.get(number)
+        if known is not None:
+            return known
+        if self.shelf.is_bad(number):
+            return None
+        try:
+            with muted() if self.shelf.has_met(number) else contextlib.nullcontext():
+                picture = self._decoded(number)
+        except DatasetError as error:
+            if self.shelf.mark_bad(number):
+                logger.warning("%s; another picture stands in for it", error)
+            return None
+        size = (picture.shape[1], picture.shape[0])
+        page = Page(number, self._thinned(picture), size)
+        self.shelf.put(page)
+        return page
+
+    def _decoded(self, number: int) -> Picture:
+        exact = self.need is None
+        return read_picture(self.files[number], channels=self.channels, exact=exact)
+
+    def _thinned(self, picture: Picture) -> Picture:
+        if self.need is None:
+            return picture
+        height, width, _ = picture.shape
+        step = min(width // (SPARE * self.need[0]), height // (SPARE * self.need[1]))
+        if step < 2:
+            return picture
+        return np.ascontiguousarray(picture[step // 2 :: step, step // 2 :: step])
+
+
+@contextlib.contextmanager
+def muted() -> Iterator[None]:
+    """Without warnings that were given when a file was first read."""
+
+    def is_grave(record: logging.LogRecord) -> bool:
+        return record.levelno > logging.WARNING
+
+    logger.addFilter(is_grave)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_grave)
+
+
+class Shelf:
+    """Memory for pages, shared with processes that are forked; what is in it stays."""
+
+    def __init__(self, count: int, limit: int) -> None:
+        """Empty.
+
+        Args:
+            count: highest number of pages.
+            limit: bytes of all pictures.
+        """
+        shape = (count + 1, 6)  # place + 1 or BAD, (H, W, C), width, height; last: bytes in use
+        entries = int(np.prod(shape))
+        self._index = np.frombuffer(mmap.mmap(-1, 8 * entries), np.int64).reshape(shape)
+        self._bytes = _memory(limit)
+        self._lock = multiprocessing.Lock()
+
+    def get(self, number: int) -> Page | None:
+        """A page, if it is there."""
+        with self._lock:
+            place, height, width, channels, *size = self._index[number].tolist()
+        if place <= 0:
+            return None
+        shape = (height, width, channels)
+        levels = self._bytes[place - 1 : place - 1 + height * width * channels]
+        return Page(number, levels.reshape(shape), (size[0], size[1]))
+
+    def put(self, page: Page) -> None:
+        """Keep a page, if there is room; else remember only that it was met."""
+        levels = page.picture.reshape(-1)
+        with self._lock:
+            used = int(self._index[-1, 0])
+            if self._index[page.number, 0]:
+                return
+            self._index[page.number, 1:] = (*page.picture.shape, *page.size)
+            if used + len(levels) <= len(self._bytes):
+                self._bytes[used : used + len(levels)] = levels
+                self._index[page.number, 0] = used + 1
+                self._index[-1, 0] = used + len(levels)
+
+    def has_met(self, number: int) -> bool:
+        """Whether a page was ever put."""
+        with self._lock:
+            return bool(self._index[number, 1])
+
+    def is_bad(self, number: int) -> bool:
+        """Whether a page was marked as one that cannot be read."""
+        with self._lock:
+            return bool(self._index[number, 0] == BAD)
+
+    def mark_bad(self, number: int) -> bool:
+        """Mark a page; False if it was marked before."""
+        with self._lock:
+            new = bool(self._index[number, 0] != BAD)
+            self._index[number, 0] = BAD
+        return new
+
+
+def _memory(limit: int) -> Picture:
+    """So many bytes, of which only those in use take memory; none if the system refuses."""
+    try:
+        return np.frombuffer(mmap.mmap(-1, limit), np.uint8) if limit else np.empty(0, np.uint8)
+    except (OSError, ValueError):
+        logger.warning("no room to keep %d bytes of pictures: they are read every time", limit)
+        return np.empty(0, np.uint8)

@@ -1,0 +1,134 @@
+"""Hue, saturation and exposure, changed as Darknet does: in HSV, each channel clipped at the end.
+
+The formulas leave HSV out. With the largest channel `top`, the difference `chroma` to the
+smallest, and the hue h in sixths of a turn, HSV to RGB is
+
+    channel = top - chroma * clip(min(k, 4 - k), 0, 1),  k = (n + h) mod 6,  n = 5, 3, 1 for R, G, B
+
+so a factor of the saturation multiplies the second term, one of the exposure both, and a turn adds
+to h. All of it times chroma is whole numbers, so no division is needed.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from darkconv.core.model import Array
+
+Levels = npt.NDArray[np.uint8]
+"""(C, H, W) grey levels."""
+
+ROWS = 64
+"""Of a picture that are worked on at a time, so that they stay in the processor's cache."""
+_SECTORS = np.array([5, 3, 1], np.int16).reshape(3, 1, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColourChange:
+    """One change of all of a picture's colours.
+
+    Attributes:
+        turn: of the hue, in whole turns.
+        saturation: factor.
+        exposure: factor of the brightness.
+    """
+
+    turn: float = 0.0
+    saturation: float = 1.0
+    exposure: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColourRange:
+    """What changes are drawn from: the options of [net].
+
+    Attributes:
+        hue: largest turn in either direction.
+        saturation: largest factor or divisor; 0.75 is the same as its inverse.
+        exposure: likewise.
+    """
+
+    hue: float = 0.0
+    saturation: float = 1.0
+    exposure: float = 1.0
+
+    def draw(self, rng: np.random.Generator) -> ColourChange:
+        """A change within the range."""
+        return ColourChange(
+            turn=self.hue * rng.uniform(-1, 1),
+            saturation=draw_scale(rng, self.saturation),
+            exposure=draw_scale(rng, self.exposure),
+        )
+
+
+def draw_scale(rng: np.random.Generator, limit: float) -> float:
+    """A factor between 1 and a limit, or its inverse; 1 for a limit that is not positive."""
+    scale = 1.0 + (limit - 1.0) * rng.random() if limit > 0 else 1.0
+    return scale if rng.random() < 0.5 else 1.0 / scale
+
+
+def distort(levels: Levels, change: ColourChange) -> Array:
+    """Levels -> float32 (C, H, W) in 0..1 in other colours; grey takes the exposure alone."""
+    out = np.empty(levels.shape, np.float32)
+    coloured = len(levels) == 3
+    steps = np.rint(change.turn % 1 * 6 * np.arange(256)).astype(np.int16)
+    for start in range(0, levels.shape[1], ROWS):
+        rows = slice(start, start + ROWS)
+        part, target = levels[:, rows], out[:, rows]
+        if not coloured or (change.saturation == 1 and not change.turn):
+            np.multiply(part, np.float32(change.exposure / 255), out=target, dtype=np.float32)
+        elif not change.turn:
+            _saturate(part, change, target)
+        else:
+            _turn(part, change, steps, target)
+        np.clip(target, 0, 1, out=target)
+    return out
+
+
+def _saturate(levels: Levels, change: ColourChange, out: Array) -> None:
+    """As `_turn` without a turn: top - saturation * (top - channel)."""
+    top = np.maximum(np.maximum(levels[0], levels[1]), levels[2])
+    exposure = change.exposure / 255
+    np.multiply(levels, np.float32(change.saturation * exposure), out=out, dtype=np.float32)
+    out += top * np.float32((1 - change.saturation) * exposure)
+
+
+def _turn(levels: Levels, change: ColourChange, steps: npt.NDArray[np.int16], out: Array) -> None:
+    """The formula of this module, into `out`, not clipped.
+
+    Args:
+        levels: (3, rows, W).
+        change: what is done.
+        steps: (256,) the turn times every chroma.
+        out: (3, rows, W).
+    """
+    top = np.maximum(np.maximum(levels[0], levels[1]), levels[2])
+    difference = top - np.minimum(np.minimum(levels[0], levels[1]), levels[2])
+    chroma = difference.astype(np.int16)
+    place = _hue(levels.astype(np.int16), top, chroma)
+    place += steps.take(difference)
+    turns = (6 * chroma).view(np.uint16)
+    k = place + _SECTORS * chroma
+    for _ in range(2):  # k < 16 chroma: modulo 6 chroma, smaller numbers wrap to large ones
+        np.minimum(k.view(np.uint16), k.view(np.uint16) - turns, out=k.view(np.uint16))
+    np.minimum(k, 4 * chroma - k, out=k)
+    np.maximum(k, np.zeros_like(chroma), out=k)  # far faster than a plain 0
+    np.minimum(k, chroma, out=k)
+    exposure = change.exposure / 255
+    np.multiply(k, np.float32(-change.saturation * exposure), out=out, dtype=np.float32)
+    out += top * np.float32(exposure)
+
+
+def _hue(
+    levels: npt.NDArray[np.int16], top: Levels, chroma: npt.NDArray[np.int16]
+) -> npt.NDArray[np.int16]:
+    """Hue in sixths of a turn, times chroma: from -chroma to 5 chroma."""
+    red, green, blue = levels
+    is_red = red == top
+    is_green = (green == top) > is_red
+    is_blue = ~(is_red | is_green)
+    place: npt.NDArray[np.int16] = (green - blue) * is_red
+    place += (blue - red + 2 * chroma) * is_green
+    place += (red - green + 4 * chroma) * is_blue
+    return place

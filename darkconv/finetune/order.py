@@ -1,0 +1,94 @@
+"""Which pictures every step takes, as a pure function of the seed and the step.
+
+So a run that was stopped goes on with the pictures it would have had, and several processes
+share a step's pictures out without talking to each other.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from torch.utils.data import Sampler
+
+Size = tuple[int, int]
+
+
+class Draw(NamedTuple):
+    """One picture of a batch.
+
+    Attributes:
+        sample: its number in the data set.
+        turn: which drawing of the run it is, for randomness that nothing else depends on.
+        size: (width, height) of the network input; None for the usual one.
+    """
+
+    sample: int
+    turn: int
+    size: Size | None = None
+
+
+def no_size(_: int) -> None:
+    """Every step has the usual size."""
+    return
+
+
+@dataclass(frozen=True)
+class Order:
+    """All drawings of a run: every epoch takes each sample once, in an order of its own.
+
+    Attributes:
+        samples: number of samples.
+        batch: pictures of a step, over all processes and parts.
+        seed: of the orders.
+        size_of: network input of a step, for training at several sizes.
+    """
+
+    samples: int
+    batch: int
+    seed: int
+    size_of: Callable[[int], Size | None] = no_size
+
+    def step(self, step: int) -> list[Draw]:
+        """The drawings of a step, the first being 0."""
+        turns = range(step * self.batch, (step + 1) * self.batch)
+        size = self.size_of(step)
+        return [Draw(self._index(turn), turn, size) for turn in turns]
+
+    def _index(self, turn: int) -> int:
+        epoch, place = divmod(turn, self.samples)
+        return int(_permutation(self.samples, self.seed, epoch)[place])
+
+
+@functools.lru_cache(maxsize=4)
+def _permutation(count: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
+    return np.random.default_rng([seed, epoch]).permutation(count)
+
+
+class Shares(Sampler[list[Draw]]):
+    """The batches of one process: of each step its share, in `parts` batches.
+
+    Endless; every new iteration begins at the step that `start` gives then.
+    """
+
+    def __init__(
+        self, order: Order, *, parts: int, rank: int, processes: int, start: Callable[[], int]
+    ) -> None:
+        self.order = order
+        self.parts = parts
+        self.rank = rank
+        self.processes = processes
+        self.start = start
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        """Batches of equal length."""
+        step = self.start()
+        length = self.order.batch // (self.parts * self.processes)
+        while True:
+            draws = self.order.step(step)
+            for part in range(self.parts):
+                first = (part * self.processes + self.rank) * length
+                yield draws[first : first + length]
+            step += 1

@@ -1,0 +1,162 @@
+"""Training pictures: a data set as network input, changed at random, with true boxes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset as TorchDataset
+
+from darkconv.dataset import Dataset
+from darkconv.dataset.label import Size
+from darkconv.detection.picture import Fit
+from darkconv.finetune.album import CACHE, Album, Page
+from darkconv.finetune.augment import Augmentation, Painted
+from darkconv.finetune.mosaic import Tile, draw_tiles
+from darkconv.finetune.order import Draw
+from darkconv.finetune.view import Rect, Rows, clipped, is_visible
+
+NOTHING = -1.0
+"""Class of the rows that fill a batch's truths up."""
+
+
+class TrainingPictures(TorchDataset[tuple[Tensor, Tensor]]):
+    """Pictures of a data set by `Draw`: what comes depends on the seed and the draw alone.
+
+    `pictures[draw]` is (x, truths): x float32 (C, H, W) in 0..1, truths (k, 5) float32, class and
+    centre x, centre y, width, height relative to the network input. Where nothing is changed at
+    random, x is exactly what detection makes of the picture.
+
+    Boxes are moved with the pixels and clipped to the canvas; those of which too little is left
+    are dropped: see `darkconv.finetune.view`. A picture that cannot be read is told once, and the
+    next good one stands in for it.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        names: Sequence[str],
+        size: Size,
+        *,
+        channels: int,
+        letterbox: bool,
+        augmentation: Augmentation,
+        seed: int,
+        difficult: bool = False,
+        cache: int = CACHE,
+    ) -> None:
+        """Pictures that are read later.
+
+        Args:
+            dataset: pictures and their boxes.
+            names: classes in the network's order; boxes of others do not count.
+            size: (width, height) of the network input where a draw says nothing else.
+            channels: of the network input.
+            letterbox: how pictures are fitted.
+            augmentation: how they are changed.
+            seed: of all randomness.
+            difficult: learn from boxes marked difficult too; Darknet's script for Pascal VOC
+                leaves them out.
+            cache: bytes of decoded pictures to keep.
+        """
+        self.samples = dataset.samples
+        self.classes = {name: number for number, name in enumerate(names)}
+        self.size = size
+        self.letterbox = letterbox
+        self.augmentation = augmentation
+        self.seed = seed
+        self.difficult = difficult
+        self.album = Album(
+            [sample.image for sample in self.samples],
+            channels=channels,
+            source=dataset.source,
+            need=None if augmentation.is_none else size,
+            cache=cache,
+        )
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        return len(self.samples)
+
+    def __getitem__(self, draw: Draw) -> tuple[Tensor, Tensor]:
+        """A picture and its boxes.
+
+        Raises:
+            DatasetError: no picture of the data set can be read.
+        """
+        size = draw.size or self.size
+        if self.augmentation.is_none:
+            x, rows = self._plain(draw.sample, size)
+        else:
+            rng = np.random.default_rng([self.seed, draw.turn])
+            is_mosaic = self.augmentation.mosaic and rng.random() < 0.5
+            x, rows = (self._mosaic if is_mosaic else self._single)(draw.sample, rng, size)
+        return torch.from_numpy(x), torch.from_numpy(truths(rows, size))
+
+    def _plain(self, number: int, size: Size) -> Painted:
+        """A picture as detection sees it."""
+        page = self.album.read(number)
+        fit = Fit(page.size, size, self.letterbox)
+        rows = self._rows(page)
+        offset = (np.array(size) - fit.inner) / 2
+        rows[:, 1:] = rows[:, 1:] * (fit.inner * 2) + np.tile(offset, 2)
+        return Painted(fit.apply(page.picture), _kept(rows, Rect(0, 0, *size)))
+
+    def _single(self, number: int, rng: np.random.Generator, size: Size) -> Painted:
+        """A picture, changed."""
+        x, rows = self._paint(number, rng, size)
+        return Painted(x, _kept(rows, Rect(0, 0, *size)))
+
+    def _mosaic(self, number: int, rng: np.random.Generator, size: Size) -> Painted:
+        """Four pictures, this one at the top left."""
+        x = np.empty((self.album.channels, size[1], size[0]), np.float32)
+        numbers = [number, *rng.integers(len(self.samples), size=3).tolist()]
+        found: list[Rows] = []
+        for one, tile in zip(numbers, draw_tiles(rng, size), strict=True):
+            left, top, right, bottom = tile.area
+            x[:, top:bottom, left:right], rows = self._paint(one, rng, size, tile)
+            rows = rows + np.array([0, left, top, left, top])
+            limit = tile.area if self.augmentation.bound else Rect(0, 0, *size)
+            found.append(clipped(rows[is_visible(rows, tile.area)], limit))
+        return Painted(x, np.concatenate(found))
+
+    def _paint(
+        self, number: int, rng: np.random.Generator, size: Size, tile: Tile | None = None
+    ) -> Painted:
+        """A picture, changed; or what a tile of a mosaic shows of it, in the tile's pixels."""
+        page = self.album.read(number)
+        view = self.augmentation.draw_view(rng, page.size, size, letterbox=self.letterbox)
+        if tile is not None:
+            view, size = tile.choose(rng, view, size), tile.size
+        return self.augmentation.paint(rng, view, page.picture, self._rows(page), size)
+
+    def _rows(self, page: Page) -> Rows:
+        """(k, 5) class and xyxy relative to the picture, clipped, of the boxes that count."""
+        sample = self.samples[page.number]
+        numbers = np.array([self.classes.get(name, -1) for name in sample.names], np.int64)
+        counts = numbers >= 0
+        if not self.difficult:
+            counts &= ~sample.difficult
+        boxes = (sample.boxes[counts] / (page.size * 2)).clip(0, 1)
+        return np.column_stack([numbers[counts], boxes]).astype(np.float64)
+
+
+def _kept(rows: Rows, area: Rect) -> Rows:
+    return clipped(rows[is_visible(rows, area)], area)
+
+
+def truths(rows: Rows, size: Size) -> npt.NDArray[np.float32]:
+    """Class and xyxy in pixels -> class and xywh relative to (width, height), the centre first."""
+    corners = rows[:, 1:].reshape(-1, 2, 2) / np.array(size)
+    centres, sides = corners.mean(axis=1), corners[:, 1] - corners[:, 0]
+    return np.hstack([rows[:, :1], centres, sides]).astype(np.float32)
+
+
+def collate(batch: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Pictures (N, C, H, W) and truths (N, T, 5), filled up with rows of class -1."""
+    most = max(1, *(len(rows) for _, rows in batch))
+    padded = torch.full((len(batch), most, 5), NOTHING)
+    for place, (_, rows) in enumerate(batch):
+        padded[place, : len(rows)] = rows
+    return torch.stack([x for x, _ in batch]), padded

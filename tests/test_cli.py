@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 import darkconv as dc
 from darkconv.cli import COMMANDS, main
-from darkconv.cli.params import join_outputs
+from darkconv.cli.params import join_pairs
 from darkconv.cli.table import format_large, format_table
 from networks import cfg_text, network, random_model
 
@@ -223,7 +223,7 @@ def test_warnings_go_to_stderr_unless_quiet(run, folder):
 
 def test_two_words_behind_o_are_one_output():
     words = "x -o a.cfg a.weights b --output=c.cfg c.weights -o d.onnx e -o f.cfg g"
-    assert join_outputs(words.split()) == [
+    assert join_pairs(words.split(), ["-o", "--output"]) == [
         "x",
         "-o",
         "a.cfg\0a.weights",

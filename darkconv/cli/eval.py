@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from darkconv.cli.classification import evaluate_classes
 from darkconv.cli.detect import detection_options
 from darkconv.cli.models import read_model
 from darkconv.cli.params import ModelCommand, model_options, split_model
@@ -18,6 +19,7 @@ from darkconv.cli.table import format_table
 from darkconv.core.model import Model
 from darkconv.errors import DatasetError
 from darkconv.files import replacing
+from darkconv.layers.head import decodes_boxes
 
 if TYPE_CHECKING:
     from darkconv.dataset import Dataset
@@ -108,7 +110,8 @@ def evaluate(
 
     AP is the area under the curve of precision over recall: of all detections by their rank, of
     those above a fixed score alone, and by VOC's 11 points. COCO's is by faster-coco-eval.
-    Classes that the model or the labels lack are left out.
+    Classes that the model or the labels lack are left out. Of a classifier top-1 and top-5 are
+    measured; its pictures lie in a folder for each class, or are told by a .data file.
 
     Example: darkconv eval yolov4.cfg yolov4.weights --data voc.data -o found
     """
@@ -121,6 +124,10 @@ def evaluate(
     if output and not no_plots:
         require_matplotlib("eval -o without --no-plots")
     model = read_model(model_words, names=names, dialect=dialect, input_size=input_size)
+    if not any(decodes_boxes(head.spec) for head in model.network.heads):
+        backend = options.get("backend") or "torch"
+        evaluate_classes(model, sources, pictures, backend=backend, as_json=as_json)
+        return
     dataset = open_pictures(sources, pictures, model=model)
     classes = common_classes(model, dataset)
     given = {name: value for name, value in options.items() if value is not None}

@@ -54,23 +54,26 @@ class OutputType(click.ParamType):  # type: ignore[type-arg]
 
 
 class ModelCommand(click.Command):
-    """A command in which `-o` may be followed by two words."""
+    """A command in which `-o`, and every option that is a model, may be followed by two words."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Join `-o a.cfg b.weights` into one value, which click could not do."""
-        return super().parse_args(ctx, join_outputs(args))
+        pairs = (OutputType, ModelType)
+        names = [name for p in self.get_params(ctx) if isinstance(p.type, pairs) for name in p.opts]
+        return super().parse_args(ctx, join_pairs(args, names))
 
 
-def join_outputs(args: Sequence[str]) -> list[str]:
-    """The arguments, both words of each Darknet output in one."""
+def join_pairs(args: Sequence[str], options: Sequence[str]) -> list[str]:
+    """The arguments, both words of each Darknet model behind some options in one."""
     joined: list[str] = []
     rest = list(args)
+    starts = tuple(f"{name}=" if name.startswith("--") else name for name in options)
     while rest:
         word = rest.pop(0)
-        if word in ("-o", "--output") and rest:
+        if word in options and rest:
             joined.append(word)
             word = rest.pop(0)
-        elif not word.startswith(("-o", "--output=")):
+        elif not word.startswith(starts) or (word.startswith("--") and "=" not in word):
             joined.append(word)
             continue
         if word.endswith(".cfg") and rest and rest[0].endswith(".weights"):
@@ -216,6 +219,21 @@ class ModelWords:
     def is_onnx(self) -> bool:
         """Whether it can be run, but not read back."""
         return self.first.lower().endswith(ONNX_SUFFIX)
+
+
+class ModelType(click.ParamType):  # type: ignore[type-arg]
+    """A MODEL as the value of an option: two words, or one exported file."""
+
+    name = "model"
+
+    def convert(
+        self, value: str | ModelWords, param: click.Parameter | None, ctx: click.Context | None
+    ) -> ModelWords:
+        """Split what `ModelCommand` has joined."""
+        if isinstance(value, ModelWords):
+            return value
+        first, _, second = value.partition(_JOINT)
+        return ModelWords(first, second or None)
 
 
 def split_model(words: Sequence[str]) -> tuple[ModelWords, list[str]]:

@@ -5,13 +5,19 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from darkconv.cli.progress import is_first_process
 from darkconv.core.model import Model
-from darkconv.dataset import Dataset, only_classes, open_dataset
+from darkconv.dataset import (
+    ClassifiedDataset,
+    Dataset,
+    only_classes,
+    open_classified,
+    open_dataset,
+)
 from darkconv.errors import DatasetError, PlanError, Where
 
 logger = logging.getLogger("darkconv")
@@ -118,7 +124,24 @@ def open_pictures(
     return _limited(dataset, options.limit)
 
 
-def report_problems(dataset: Dataset) -> None:
+def open_classes(
+    sources: Sequence[str], options: PictureOptions, model: Model
+) -> ClassifiedDataset:
+    """Pictures with one class each, for a classifier.
+
+    Raises:
+        DatasetError: the source cannot be read, or no picture is left.
+    """
+    if len(sources) > 1:
+        raise click.UsageError("a classifier's pictures come from one source")
+    names = options.data_names or model.names or None
+    found = open_classified(sources[0], names, options.split, outside=options.outside)
+    if is_first_process():
+        report_problems(found)
+    return _limited(found, options.limit)
+
+
+def report_problems(dataset: Dataset | ClassifiedDataset) -> None:
     """Warn of what was skipped: the first lines, and a count."""
     count = len(dataset.problems)
     for line in dataset.problems[:SHOWN_PROBLEMS]:
@@ -152,10 +175,12 @@ def _only(dataset: Dataset, listed: str, model: Model, own: Sequence[str]) -> Da
     return left
 
 
-def _limited(dataset: Dataset, limit: int | None) -> Dataset:
+AnyDataset = TypeVar("AnyDataset", Dataset, ClassifiedDataset)
+
+
+def _limited(dataset: AnyDataset, limit: int | None) -> AnyDataset:
     count = len(dataset.samples)
     if limit is None or limit >= count:
         return dataset
-    return replace(
-        dataset, samples=tuple(dataset.samples[i * count // limit] for i in range(limit))
-    )
+    chosen = tuple(dataset.samples[i * count // limit] for i in range(limit))
+    return replace(dataset, samples=chosen)

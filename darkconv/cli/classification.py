@@ -1,0 +1,85 @@
+"""`darkconv eval` of a classifier: top-1 and top-5."""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from darkconv.cli.pictures import PictureOptions, open_classes
+from darkconv.cli.progress import progress
+from darkconv.cli.table import format_table
+from darkconv.core.model import Model
+from darkconv.errors import DatasetError
+
+if TYPE_CHECKING:
+    from darkconv.core.model import Array
+    from darkconv.dataset import ClassifiedDataset
+    from darkconv.evaluation.classification import Classification
+
+HEADERS = ("class", "pictures", "right", "most often taken for")
+
+
+def evaluate_classes(
+    model: Model,
+    sources: Sequence[str],
+    pictures: PictureOptions,
+    *,
+    backend: str,
+    as_json: bool,
+) -> None:
+    """Measure a classifier, and print what comes out."""
+    import numpy as np
+
+    from darkconv.evaluation.classification import classification
+
+    dataset = open_classes(sources, pictures, model)
+    start = time.perf_counter()
+    found = list(scores(model, dataset, backend))
+    seconds = (time.perf_counter() - start) / max(len(dataset), 1)
+    if not found:
+        raise DatasetError(f"{dataset.source}: no picture could be read")
+    result = classification(np.stack([s for s, _ in found]), [label for _, label in found])
+    if as_json:
+        content = {**result.as_dict(), "names": dataset.names, "seconds_per_picture": seconds}
+        click.echo(json.dumps(content, indent=2))
+        return
+    click.echo(format_table(HEADERS, list(rows(result, dataset.names)), left=(0, 3)))
+    click.echo(
+        "".join(f"top-{k} {100 * share:6.1f}\n" for k, share in result.top.items()), nl=False
+    )
+    click.echo(f"{result.pictures} pictures, {1000 * seconds:.1f} ms each", err=True)
+
+
+def scores(
+    model: Model, dataset: "ClassifiedDataset", backend: str
+) -> Iterator[tuple["Array", int]]:
+    """(classes,) output for each picture, and its class; broken pictures are told and left out."""
+    from darkconv.detection.detect import runner
+    from darkconv.detection.picture import read_picture
+    from darkconv.finetune.crop import centre_crop
+
+    shape = model.network.input_shape
+    run = runner(model, backend)
+    with progress(len(dataset), "classifying pictures") as update:
+        for number, (path, label) in enumerate(dataset.samples, 1):
+            try:
+                picture = read_picture(path, channels=shape.c)
+            except DatasetError as error:
+                click.echo(f"{click.style('warning: ', fg='yellow')}{error}", err=True)
+                continue
+            yield run(centre_crop(picture, (shape.w, shape.h))[None])[-1][0].ravel(), label
+            update(number)
+
+
+def rows(result: "Classification", names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """The cells of the table, for classes that have pictures."""
+    for number, name in enumerate(names):
+        counts = result.confusion[number].copy()
+        total, right = int(counts.sum()), int(counts[number])
+        if not total:
+            continue
+        counts[number] = 0
+        other = names[int(counts.argmax())] if counts.any() else ""
+        yield name, total, f"{100 * right / total:.1f}", other

@@ -1,0 +1,416 @@
+"""`darkconv finetune`: train a model on pictures, with labels or from a teacher."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from darkconv.cli.models import read_model, report_written, require_outputs, write_model
+from darkconv.cli.params import (
+    ModelCommand,
+    ModelType,
+    ModelWords,
+    Output,
+    model_options,
+    output_option,
+    split_model,
+)
+from darkconv.cli.pictures import (
+    PictureOptions,
+    open_classes,
+    open_pictures,
+    picture_options,
+)
+from darkconv.cli.progress import is_first_process, progress
+from darkconv.core.model import Model
+from darkconv.dataset import Dataset
+from darkconv.errors import DarkconvError, DatasetError, MissingDependencyError
+from darkconv.layers.head import decodes_boxes
+
+if TYPE_CHECKING:
+    from darkconv.finetune.recipe import Recipe
+    from darkconv.finetune.run import Finetuned
+    from darkconv.finetune.tasks import Data
+
+SHOWN = ("loss", "box", "objectness", "no_object", "classes", "features", "iou", "recall")
+"""Figures of a line of progress, where they exist."""
+Option = Callable[[Any], Any]
+
+
+def _positive(**options: Any) -> dict[str, Any]:
+    return {"type": click.IntRange(min=1), **options}
+
+
+LEARNING: dict[str, Option] = {
+    "epochs": click.option("--epochs", type=float, metavar="N", help="[default: 50]"),
+    "steps": click.option(
+        "--steps", **_positive(help="Updates of the weights, in place of --epochs.")
+    ),
+    "batch": click.option(
+        "--batch", **_positive(help="Pictures in a step, over all GPUs  [default: 16]")
+    ),
+    "parts": click.option(
+        "--parts", **_positive(help="Parts of a batch that memory holds one after the other.")
+    ),
+    "schedule": click.option(
+        "--schedule",
+        type=click.Choice(["cosine", "cfg"]),
+        help="A warm-up and half a cosine, or burn_in, policy, batch and max_batches of the cfg  "
+        "[default: cosine]",
+    ),
+    "rate": click.option("--rate", type=float, help="Highest learning rate  [default: 0.001]"),
+    "precision": click.option(
+        "--precision", type=click.Choice(["32", "bf16", "16"]), help="[default: 32]"
+    ),
+    "averaging": click.option(
+        "--ema",
+        "averaging",
+        type=click.FloatRange(0, 1, max_open=True),
+        help="What averaged weights keep at each step; 0 for none  [default: 0.998]",
+    ),
+    "clip": click.option("--clip", type=float, help="Longest gradient  [default: 10]"),
+    "freeze_first": click.option(
+        "--freeze", "freeze_first", type=click.IntRange(min=0), metavar="N",
+        help="Leave the first N layers as they are.",
+    ),
+    "freeze_backbone": click.option(
+        "--freeze-backbone", flag_value=True, default=None, help="Train only what heads decide on."
+    ),
+    "freeze_norms": click.option(
+        "--freeze-norms/--train-norms", default=None,
+        help="Batch norms keep their running statistics  [default: with --teacher alone]",
+    ),
+    "augment": click.option(
+        "--no-augment", "augment", flag_value=False, default=None,
+        help="Show pictures as they are, and not as the cfg says.",
+    ),
+    "feature_weight": click.option(
+        "--feature-weight", type=float,
+        help="Of feature maps beside outputs, with --teacher  [default: 4]",
+    ),
+    "rule": click.option(
+        "--rule", type=click.Choice(["default", "darknet"]),
+        help="True derivatives, or the C program's own deltas  [default: default]",
+    ),
+    "seed": click.option("--seed", type=click.IntRange(min=0), help="[default: 0]"),
+    "workers": click.option(
+        "--workers", type=click.IntRange(min=0), help="Processes that read pictures."
+    ),
+    "evaluate_every": click.option(
+        "--evaluate-every",
+        **_positive(metavar="ROWS", help="Rows of figures between two  [default: 20 in a run]"),
+    ),
+    "checkpoint_every": click.option(
+        "--checkpoint-every", **_positive(metavar="STEPS", help="[default: with every row]")
+    ),
+}  # fmt: skip
+"""Options by the field of `Recipe` that they set; what is not given keeps its default."""
+
+
+def learning_options(command: Any) -> Any:
+    """Add `LEARNING`."""
+    for option in reversed(LEARNING.values()):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """Where the pictures are."""
+
+    data: tuple[str, ...]
+    valid: tuple[str, ...]
+    valid_split: str | None
+    rename: str | None
+    pictures: PictureOptions
+
+
+@click.command(cls=ModelCommand)
+@click.argument("words", nargs=-1, metavar="MODEL")
+@click.option(
+    "--data",
+    "data",
+    multiple=True,
+    required=True,
+    metavar="D",
+    help="Pictures to train on: Darknet's .data, a list, a folder, VOC, COCO's .json; for a "
+    "classifier a folder with a folder for each class, or a .data file; repeatable.",
+)
+@click.option("--valid", multiple=True, metavar="D", help="Labelled pictures for evaluation.")
+@click.option("--valid-split", metavar="NAME", help="Their part, such as val.")
+@click.option("--rename", metavar="A=B,...", help="Other names for the labels' classes.")
+@output_option
+@click.option(
+    "--teacher",
+    type=ModelType(),
+    metavar="MODEL",
+    help="Learn from this model's outputs and feature maps; labels are not needed.",
+)
+@click.option("--labels", is_flag=True, help="With --teacher: use the labels too.")
+@click.option(
+    "--backbone",
+    type=ModelType(),
+    metavar="MODEL",
+    help="Start with this model's layers where they fit, such as a classifier's.",
+)
+@click.option(
+    "--overfit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Learn N pictures by heart and measure on them: a sound set-up gets all of them right.",
+)
+@learning_options
+@click.option(
+    "--optimizer",
+    type=click.Choice(["adamw", "adam", "sgd", "cfg"]),
+    default="adamw",
+    show_default=True,
+    help="cfg is Darknet's SGD or Adam, with its momentum and decay.",
+)
+@click.option("--momentum", type=float, help="Of SGD; beta1 of the others.")
+@click.option("--decay", type=float, help="Weight decay  [default: the cfg's]")
+@click.option(
+    "--class-weights",
+    metavar="auto|A=W,...",
+    help="What objects of a class count; auto lets rare classes count as much as frequent ones.",
+)
+@click.option("--letterbox/--stretch", default=None, help="[default: what the cfg says]")
+@click.option(
+    "--run", "folder", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+    help="Folder for checkpoints, curves and pictures  [default: OUT.run]",
+)  # fmt: skip
+@click.option("--resume", is_flag=True, help="Go on from the folder's last checkpoint.")
+@click.option(
+    "--device", "accelerator", type=click.Choice(["auto", "cpu", "gpu"]), default="auto",
+    show_default=True,
+)  # fmt: skip
+@click.option("--devices", **_positive(default=1, show_default=True, help="GPUs of this host."))
+@click.option("--last", is_flag=True, help="Write the last weights, not those that did best.")
+@click.option("--json", "as_json", is_flag=True, help="Print the run's figures as JSON.")
+@picture_options
+@model_options
+def finetune(words: tuple[str, ...], outputs: tuple[Output, ...], **options: Any) -> None:
+    """Train a model: with labels, or from the model that it was cut from.
+
+    MODEL may be a model, a cfg alone to train from scratch, or a cfg with the first layers of
+    another (darknet53.conv.74). The result is the average of the weights over the last steps;
+    with --valid, the best that was evaluated. Under torchrun all processes share the work.
+
+    Example: darkconv finetune small.cfg small.weights --teacher big.cfg big.weights
+    --data photos -o recovered.cfg recovered.weights
+    """
+    model_words, rest = split_model(words)
+    if rest:
+        raise click.UsageError(f"Got unexpected extra argument ({rest[0]})")
+    require_outputs(outputs)
+    own = {name: options.pop(name) for name in ("names", "dialect", "input_size")}
+    model = start_model(model_words, options.pop("backbone"), own)
+    teacher_words = options.pop("teacher")
+    teacher = read_model(teacher_words, **{**own, "names": None}) if teacher_words else None
+    sources = Sources(
+        **{name: options.pop(name) for name in ("data", "valid", "valid_split", "rename")},
+        pictures=options.pop("pictures"),
+    )
+    overfit = options.pop("overfit")
+    labelled = teacher is None or options["labels"]
+    data, valid = open_sources(sources, model, overfit, labelled=labelled)
+    as_json, last = options.pop("as_json"), options.pop("last")
+    result, rows = run(model, data, valid, teacher, overfit, outputs, options)
+    if not is_first_process():
+        return
+    final = result.last if last else result.model
+    for output in outputs:
+        write_model(final, output)
+        report_written(output)
+    if as_json:
+        click.echo(json.dumps({"best_epoch": result.best_epoch, "rows": rows}, indent=2))
+    elif result.best_epoch and not last:
+        click.echo(f"the weights are those of epoch {result.best_epoch:.3g}, the best evaluated")
+
+
+def start_model(words: ModelWords, backbone: ModelWords | None, own: dict[str, Any]) -> Model:
+    """Where training starts."""
+    model = read_model(words, needs_weights=False, **own)
+    if backbone is None:
+        return model
+    from darkconv.surgery.graft import graft
+
+    donor = read_model(backbone, dialect=own["dialect"])
+    result = graft(donor, model)
+    total = len(result.taken) + len(result.fresh)
+    click.echo(f"backbone: {len(result.taken)} of {total} layers with arrays", err=True)
+    return result.model
+
+
+def open_sources(
+    sources: Sources, model: Model, overfit: int | None, *, labelled: bool
+) -> "tuple[Data, Data | None]":
+    """Pictures to train on, and to evaluate on.
+
+    A .data file that has both lists gives both.
+    """
+    options = sources.pictures
+    has_both = has_both_lists(sources)
+    training = replace(options, split="train") if has_both else options
+    data = open_one(sources.data, training, model, sources.rename, labelled=labelled)
+    if overfit:
+        data = first_of(data, model, overfit)
+        return data, data
+    if not sources.valid and not has_both and not sources.valid_split:
+        return data, None
+    split = "valid" if has_both else sources.valid_split
+    held_out = replace(options, split=split, limit=None)
+    return data, open_one(sources.valid or sources.data, held_out, model, sources.rename)
+
+
+def has_both_lists(sources: Sources) -> bool:
+    """Whether the data are one .data file that has pictures to train on and to evaluate on."""
+    from darkconv.darknet.data import read_data
+
+    is_description = len(sources.data) == 1 and sources.data[0].endswith(".data")
+    if not is_description or sources.valid or sources.pictures.split is not None:
+        return False
+    return {"train", "valid"} <= set(read_data(sources.data[0]))
+
+
+def open_one(
+    paths: Sequence[str],
+    options: PictureOptions,
+    model: Model,
+    rename: str | None,
+    *,
+    labelled: bool = True,
+) -> "Data":
+    """Pictures with boxes for a detector, with classes for a classifier that learns them."""
+    if not labelled or any(decodes_boxes(head.spec) for head in model.network.heads):
+        return renamed(open_pictures(paths, options, model=model), rename)
+    if rename:
+        raise click.UsageError("--rename is for the boxes of detectors")
+    return open_classes(paths, options, model)
+
+
+def first_of(data: "Data", model: Model, count: int) -> "Data":
+    """Some pictures, those with objects of the model's classes before others."""
+    if not isinstance(data, Dataset):
+        return replace(data, samples=data.samples[:count])
+    known = set(model.names)
+    order = sorted(data.samples, key=lambda sample: known.isdisjoint(sample.names))
+    return replace(data, samples=tuple(order[:count]))
+
+
+def renamed(data: Dataset, pairs: str | None) -> Dataset:
+    """Other class names, from `a=b,c=d`."""
+    return data.renamed(dict(read_pairs(pairs, "--rename"))) if pairs else data
+
+
+def read_pairs(text: str, option: str) -> list[tuple[str, str]]:
+    """`a=b,c=d` as pairs."""
+    pairs = []
+    for item in text.split(","):
+        name, equals, value = item.partition("=")
+        if not (name.strip() and equals and value.strip()):
+            raise click.UsageError(f"{option} wants A=B,C=D, not {item!r}")
+        pairs.append((name.strip(), value.strip()))
+    return pairs
+
+
+def run(
+    model: Model,
+    data: "Data",
+    valid: "Data | None",
+    teacher: Model | None,
+    overfit: int | None,
+    outputs: tuple[Output, ...],
+    options: dict[str, Any],
+) -> "tuple[Finetuned, list[Mapping[str, float]]]":
+    """Train, telling how it goes."""
+    try:
+        from darkconv.finetune.recipe import plan_course
+        from darkconv.finetune.run import Machine, finetune, show_target
+    except ImportError as error:
+        name = (error.name or "").partition(".")[0]
+        if name in ("darkconv", ""):
+            raise
+        raise MissingDependencyError(name, extra="train", task="training") from error
+    recipe = make_recipe(options, model, overfit)
+    rows: list[Mapping[str, float]] = []
+
+    def report(row: Mapping[str, float]) -> None:
+        rows.append(row)
+        click.echo(format_row(row), err=True)
+
+    labels = options["labels"] if teacher else True
+    for line in show_target(model, data, teacher, recipe):
+        click.echo(line, err=True)
+    machine = Machine(options["accelerator"], options["devices"])
+    course = plan_course(
+        recipe, model.network.options, samples=len(data), processes=machine.processes
+    )
+    with progress(course.steps, "training steps") as update:
+        result = finetune(
+            model,
+            data,
+            folder=options["folder"] or run_folder(outputs[0]),
+            valid=valid,
+            teacher=teacher,
+            labelled=labels,
+            recipe=recipe,
+            machine=machine,
+            resume=options["resume"],
+            report=report,
+            progress=update,
+        )
+    return result, rows
+
+
+def run_folder(output: Output) -> Path:
+    """Beside the first output."""
+    return output.path.with_suffix(".run")
+
+
+def make_recipe(options: dict[str, Any], model: Model, overfit: int | None) -> "Recipe":
+    """What the options say about training."""
+    from darkconv.finetune.optimizer import OptimizerChoice
+    from darkconv.finetune.recipe import Recipe
+
+    given = {name: options[name] for name in LEARNING if options[name] is not None}
+    choice = OptimizerChoice(options["optimizer"], options["momentum"], options["decay"])
+    weights = read_weights(options["class_weights"], model)
+    recipe = Recipe(
+        **given, optimizer=choice, class_weights=weights, letterbox=options["letterbox"]
+    )
+    return recipe.for_overfitting(overfit) if overfit else recipe
+
+
+def read_weights(text: str | None, model: Model) -> tuple[float, ...] | str:
+    """`person=0.5,chair=2`, by the model's classes; the others weigh 1."""
+    if text in (None, "auto"):
+        return text or ()
+    weights = dict.fromkeys(model.names, 1.0)
+    for name, value in read_pairs(str(text), "--class-weights"):
+        if name not in weights:
+            raise DatasetError(
+                f"--class-weights: the model has no class {name}",
+                expected=", ".join(model.names[:10]) or "a model with class names",
+            )
+        try:
+            weights[name] = float(value)
+        except ValueError:
+            raise DarkconvError(
+                f"--class-weights: {name}", expected="a number", found=value
+            ) from None
+    return tuple(weights.values())
+
+
+def format_row(row: Mapping[str, float]) -> str:
+    """An epoch in a line."""
+    parts = [f"epoch {row['epoch']:.3g}", f"step {row['step']:.0f}"]
+    parts += [f"{name.replace('_', ' ')} {row[name]:.4g}" for name in SHOWN if name in row]
+    if "AP" in row:
+        parts.append(f"AP {100 * row['AP']:.1f}")
+    if "top1" in row:
+        parts.append(f"top-1 {100 * row['top1']:.1f}, top-5 {100 * row['top5']:.1f}")
+    return "  ".join([*parts, f"{row['pictures_per_second']:.1f}/s"])

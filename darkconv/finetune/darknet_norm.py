@@ -1,0 +1,70 @@
+"""Batch norm in training exactly as Darknet computes it on CPU (golden/train/README.md).
+
+The variance is that of a sample, divided by N - 1, and normalises too; the way back has the
+derivative for a variance divided by N. On maps of few values this differs from torch's by
+percents, on usual ones by nothing that matters: it is for comparison with the C program.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from darkconv.backends.torch import DarknetModule
+from darkconv.backends.torch.norm import BatchNorm
+from darkconv.core.dialect import ALEXEYAB
+
+EPSILON = 1e-5
+DEVIATION_EPSILON = 1e-6
+"""pjreddie adds it to the deviation, not to the variance."""
+
+
+def use_darknet_norms(module: DarknetModule) -> None:
+    """Let a module's batch norms train as Darknet's do; inference stays as it is."""
+    for part in module.modules():
+        if isinstance(part, BatchNorm):
+            part.train_forward = normalize
+
+
+def normalize(norm: BatchNorm, x: Tensor) -> Tensor:
+    """Normalise channel axis 1 by the batch's statistics, and let the running ones follow."""
+    axes = [0, *range(2, x.ndim)]
+    variance, mean = torch.var_mean(x.detach(), axes, correction=1)
+    with torch.no_grad():
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        assert norm.momentum is not None
+        norm.running_mean.lerp_(mean, norm.momentum)
+        norm.running_var.lerp_(variance, norm.momentum)
+    out: Tensor = _Normalize.apply(x, mean, variance, norm.dialect == ALEXEYAB)  # type: ignore[no-untyped-call]
+    shape = (1, -1, *[1] * (x.ndim - 2))
+    out = out * norm.weight.view(shape)
+    return out if norm.bias is None else out + norm.bias.view(shape)
+
+
+class _Normalize(torch.autograd.Function):
+    """(x - mean) / deviation, with Darknet's own way back."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, mean: Tensor, variance: Tensor, alexeyab: bool) -> Tensor:
+        shape = (1, -1, *[1] * (x.ndim - 2))
+        centred = x - mean.view(shape)
+        ctx.save_for_backward(centred, variance.view(shape))
+        ctx.alexeyab = alexeyab
+        if alexeyab:
+            return centred / (variance.view(shape) + EPSILON).sqrt()
+        return centred / (variance.view(shape).sqrt() + DEVIATION_EPSILON)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        (d,) = gradients
+        centred, variance = ctx.saved_tensors
+        axes = [0, *range(2, d.ndim)]
+        count = d.numel() // d.shape[1]
+        inverse = (variance + EPSILON).rsqrt()
+        mean_delta = -d.sum(axes, keepdim=True) * inverse
+        variance_delta = -0.5 * (d * centred).sum(axes, keepdim=True) * inverse**3
+        own = 1 / (variance.sqrt() + EPSILON) if ctx.alexeyab else inverse
+        return d * own + (2 * variance_delta * centred + mean_delta) / count, None, None, None

@@ -1,0 +1,88 @@
+"""What happened in a run, epoch by epoch: a CSV file that a resumed run goes on with."""
+
+import csv
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from darkconv.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Row = dict[str, float]
+QUALITIES = ("AP", "COCO_AP", "recall", "iou", "top1", "top5")
+
+
+class History:
+    """Rows of a CSV file; columns appear when they are first needed."""
+
+    def __init__(self, path: Path, *, until: int = 0) -> None:
+        """Read what is there, up to a step; later rows are of a run that did not get saved."""
+        self.path = path
+        self.rows: list[Row] = []
+        if until and path.is_file():
+            with path.open(newline="") as file:
+                rows = [_numbers(row) for row in csv.DictReader(file)]
+            self.rows = [row for row in rows if row.get("step", 0) <= until]
+
+    def add(self, row: Mapping[str, float]) -> None:
+        """Add a row, and write the file."""
+        self.rows.append(dict(row))
+        columns = list(dict.fromkeys(name for row in self.rows for name in row))
+        with replacing(self.path) as temporary, Path(temporary).open("w", newline="") as file:
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows(self.rows)
+
+    def column(self, name: str) -> tuple[list[float], list[float]]:
+        """Steps and values where a column has one."""
+        found = [(row["step"], row[name]) for row in self.rows if name in row]
+        return [step for step, _ in found], [value for _, value in found]
+
+
+def _numbers(row: Mapping[str, Any]) -> Row:
+    return {name: float(text) for name, text in row.items() if text not in ("", None)}
+
+
+NOT_DRAWN = {"step", "epoch", "pictures_per_second"}
+
+
+def draw_curves(history: History, path: "os.PathLike[str]") -> bool:
+    """Draw costs, qualities and the rate over the steps; False without matplotlib."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return False
+    names = dict.fromkeys(name for row in history.rows for name in row if name not in NOT_DRAWN)
+    panels = {
+        "cost per picture": [n for n in names if n not in (*QUALITIES, "rate")],
+        "quality": [n for n in names if n in QUALITIES],
+        "learning rate": ["rate"],
+    }
+    shown = {title: group for title, group in panels.items() if group}
+    figure = Figure(figsize=(9, 3.2 * len(shown)), layout="constrained")
+    axes = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
+    for one, (title, group) in zip(axes, shown.items(), strict=True):
+        _draw_panel(one, history, title, group)
+    axes[-1].set_xlabel("step")
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
+    return True
+
+
+def _draw_panel(axes: "Axes", history: History, title: str, names: list[str]) -> None:
+    for name in names:
+        steps, values = history.column(name)
+        width = 2.2 if name in ("loss", "AP") else 1.2
+        axes.plot(steps, values, label=name.replace("_", " "), marker=".", linewidth=width)
+    axes.set_title(title, loc="left", fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.3)
+    if title != "learning rate":
+        axes.legend(frameon=False, fontsize=8, ncols=4)
+    if title == "quality":
+        axes.set_ylim(0, 1)
+    elif "loss" in names and min(history.column("loss")[1]) > 0:
+        axes.set_yscale("log")

@@ -1,0 +1,91 @@
+"""Optimisers: Darknet's with its scaling, and today's.
+
+Darknet adds up deltas over the B pictures of a step and divides by B in the update:
+`acc = momentum * acc + sum - decay * B * w; w += rate / B * acc`. That is torch's SGD on the
+mean over the pictures, with decay and momentum as they stand (golden/loss/README.md). Only
+kernels decay, biases and scales do not. Adam in C takes the sums as they are, which only its
+epsilon notices: on the mean it is eps / B.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from darkconv.backends.torch import DarknetModule
+from darkconv.core.net import NetOptions
+from darkconv.errors import DarkconvError
+
+OPTIMIZERS = ("cfg", "sgd", "adam", "adamw")
+SCALE = "darknet_scale"
+"""Key of a parameter group's factor on the rate: the layer's own `learning_rate`."""
+
+
+@dataclass(frozen=True)
+class OptimizerChoice:
+    """Which optimiser, and what it is told.
+
+    Attributes:
+        name: one of `OPTIMIZERS`; "cfg" is SGD or Adam, as [net] says.
+        momentum: of SGD; beta1 of the others.
+        decay: weight decay.
+    """
+
+    name: str = "cfg"
+    momentum: float | None = None
+    decay: float | None = None
+
+    def build(self, module: DarknetModule, options: NetOptions, batch: int) -> Optimizer:
+        """The optimiser for what a module's layers let train; its rates are set at each step.
+
+        Args:
+            module: parameters that need no gradient are left out.
+            options: of the network.
+            batch: pictures in a step.
+
+        Raises:
+            DarkconvError: nothing is left to train.
+        """
+        decay = options.decay if self.decay is None else self.decay
+        groups = list(parameter_groups(module, decay))
+        if not groups:
+            raise DarkconvError("every layer is frozen, so there is nothing to train")
+        name = self.name
+        if name == "cfg":
+            name = "adam" if options.adam else "sgd"
+        momentum = options.momentum if self.momentum is None else self.momentum
+        if name == "sgd":
+            return torch.optim.SGD(groups, lr=0.0, momentum=momentum)
+        if self.name == "cfg":
+            betas = (options.B1, options.B2)
+            return torch.optim.Adam(groups, lr=0.0, betas=betas, eps=options.eps / batch)
+        kind = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
+        return kind(groups, lr=0.0, betas=(momentum, 0.999))
+
+
+def parameter_groups(module: DarknetModule, decay: float) -> Iterator[dict[str, object]]:
+    """Parameters by their factor on the rate, kernels apart from what does not decay."""
+    seen: set[int] = set()
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for layer, part in zip(module.network.layers, module.layers, strict=True):
+        for parameter in _trained(part.parameters(), seen):
+            key = layer.spec.learning_rate, parameter.ndim > 1
+            groups.setdefault(key, []).append(parameter)
+    for (scale, is_kernel), parameters in groups.items():
+        yield {"params": parameters, "weight_decay": decay if is_kernel else 0.0, SCALE: scale}
+
+
+def _trained(parameters: Iterable[nn.Parameter], seen: set[int]) -> Iterator[nn.Parameter]:
+    """Those that train; one that two layers share comes once."""
+    for parameter in parameters:
+        if parameter.requires_grad and id(parameter) not in seen:
+            seen.add(id(parameter))
+            yield parameter
+
+
+def set_rate(optimizer: Optimizer, rate: float) -> None:
+    """Set the rate of the next step in every group."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group[SCALE]

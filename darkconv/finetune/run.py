@@ -1,0 +1,324 @@
+"""finetune: a model and pictures in, a better model out."""
+
+import contextlib
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch.utils.data import DataLoader
+
+from darkconv.backends.torch import DarknetModule, from_torch, to_torch
+from darkconv.core.model import Model
+from darkconv.dataset import Dataset
+from darkconv.errors import DarkconvError, DatasetError
+from darkconv.files import PathLike
+from darkconv.finetune.darknet_norm import use_darknet_norms
+from darkconv.finetune.distillation import TeacherObjective
+from darkconv.finetune.freezing import frozen_layers
+from darkconv.finetune.multiscale import size_schedule
+from darkconv.finetune.objective import BothObjective, LabelObjective, Objective
+from darkconv.finetune.order import Order, Shares, no_size
+from darkconv.finetune.recipe import MOST_EVALUATIONS, Course, Recipe, plan_course
+from darkconv.finetune.target import measure_costs
+from darkconv.finetune.tasks import Data, Task, task_of
+from darkconv.finetune.training import Averaging, Batch, Training
+from darkconv.finetune.watching import Folder, Hooks, Report, Watcher
+
+PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a run computes with.
+
+    Attributes:
+        accelerator: "auto", "cpu" or "gpu".
+        devices: how many in this host; under torchrun it decides.
+    """
+
+    accelerator: str = "auto"
+    devices: int = 1
+
+    @property
+    def processes(self) -> int:
+        """In all hosts."""
+        return int(os.environ.get("WORLD_SIZE", self.devices))
+
+    @property
+    def hosts(self) -> int:
+        """That torchrun has started."""
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", self.devices))
+        return max(1, self.processes // local)
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """Result of `finetune`.
+
+    Attributes:
+        model: with the averaged weights, the best of those evaluated if any were.
+        last: with those of the last step.
+        best_epoch: of the model; None if nothing was evaluated.
+        folder: where the run's files are.
+    """
+
+    model: Model
+    last: Model
+    best_epoch: float | None
+    folder: Path
+
+
+def finetune(
+    model: Model,
+    data: Data,
+    *,
+    folder: PathLike,
+    valid: Data | None = None,
+    teacher: Model | None = None,
+    labelled: bool | None = None,
+    recipe: Recipe | None = None,
+    machine: Machine | None = None,
+    resume: bool = False,
+    report: Report | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Finetuned:
+    """Train a model on pictures: with their labels, from a teacher, or both.
+
+    Args:
+        model: where training starts; of a cfg alone, Darknet's initial values.
+        data: pictures to train on, of `open_dataset` for a detector, of `open_classified` for a
+            classifier; labels of classes that the model lacks do not count.
+        folder: where checkpoints, history, curves and sheets of predictions go.
+        valid: labelled pictures for evaluation now and then; the best weights become the result.
+        teacher: a model that knows all of this one's classes, by name.
+        labelled: use the labels; by default they are used where there is no teacher.
+        recipe: see `Recipe`.
+        machine: see `Machine`.
+        resume: go on from the folder's last checkpoint, if there is one.
+        report: gets a row of figures for every epoch.
+        progress: called with the number of steps done; `plan_course` tells how many there are.
+
+    Raises:
+        DatasetError: no label is of a class of the model, or no picture can be read.
+        PlanError: the teacher does not fit.
+        UnsupportedError: no layer has a loss.
+    """
+    by_labels = teacher is None if labelled is None else labelled
+    recipe = recipe or Recipe()
+    if recipe.freeze_norms is None:
+        recipe = replace(recipe, freeze_norms=not by_labels)
+    task = task_of(model, data, letterbox=recipe.letterbox, seed=recipe.seed)
+    job = Job(model, task, Folder(Path(folder)), recipe, machine or Machine())
+    job.folder.path.mkdir(parents=True, exist_ok=True)
+    objective = job.objective(teacher, labels=by_labels)
+    watch = Hooks(report=report, count=progress)
+    return job.run(objective, valid=valid, resume=resume, watch=watch)
+
+
+def show_target(model: Model, data: Data, teacher: Model | None, recipe: Recipe) -> Iterator[str]:
+    """Lines that tell what the original costs on the data, in the losses of its heads.
+
+    Args:
+        model: where training starts; of one with layers that were never trained there is no line.
+        data: without labels of the model's classes there are no lines.
+        teacher: the original, if it is not the model itself.
+        recipe: whose rule and fit count.
+    """
+    for word, one in (("model", model), ("teacher", teacher)):
+        if one is None or one.initial_layers:
+            continue
+        known = data.keep_classes(model.names) if isinstance(data, Dataset) else data
+        task = task_of(one, known, letterbox=recipe.letterbox, seed=recipe.seed)
+        if not any(task.counts()):
+            return
+        objective = LabelObjective(one.network, recipe.rule)
+        costs = measure_costs(one, task, objective)
+        parts = "  ".join(f"{name} {value:.4g}" for name, value in costs.items() if value)
+        yield f"before training, {word}: {parts}"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every part of a run has to know."""
+
+    model: Model
+    task: Task
+    folder: Folder
+    recipe: Recipe
+    machine: Machine
+
+    def objective(self, teacher: Model | None, *, labels: bool) -> Objective:
+        """What is to be made small."""
+        objectives: list[Objective] = []
+        if labels:
+            counts, data = self.task.counts(), self.task.data
+            if not any(counts):
+                raise DatasetError(
+                    f"{data.source}: no label is of a class of the model",
+                    expected=", ".join(self.model.names[:10]) or "class names",
+                    found=", ".join(data.names[:10]) or "no labels",
+                    hint="pictures without labels can be learned from with a teacher",
+                )
+            weights = class_weights(self.recipe, counts)
+            objectives.append(LabelObjective(self.model.network, self.recipe.rule, weights))
+        if teacher is not None:
+            objectives.append(TeacherObjective(self.model, teacher, self.recipe.feature_weight))
+        if not objectives:
+            raise DarkconvError("nothing to learn from", expected="labels or a teacher")
+        return objectives[0] if len(objectives) == 1 else BothObjective(*objectives)
+
+    def run(
+        self,
+        objective: Objective,
+        *,
+        valid: Data | None,
+        resume: bool,
+        watch: Hooks,
+    ) -> Finetuned:
+        """Train."""
+        network, recipe = self.model.network, self.recipe
+        course = plan_course(
+            recipe, network.options, samples=len(self.task.data), processes=self.machine.processes
+        )
+        frozen = frozen_layers(network, first=recipe.freeze_first, backbone=recipe.freeze_backbone)
+        module = to_torch(self.model)
+        if recipe.rule == "darknet":
+            use_darknet_norms(module)
+        training = Training(module, objective, recipe, course, frozen=frozen)
+        averaging = Averaging(recipe.averaging) if recipe.averaging else None
+        every = recipe.evaluate_every or max(1, course.rounds // MOST_EVALUATIONS)
+        watcher = Watcher(self.folder, self._hooks(valid, watch), averaging, every)
+        trainer = self._trainer(course, watcher, averaging)
+        loader = self._loader(course, trainer)
+        checkpoint = self.folder.last if resume and self.folder.last.is_file() else None
+        with quiet():
+            trainer.fit(training, loader, ckpt_path=checkpoint, weights_only=True)
+        last = self.with_state(training.module, training.seen)
+        best = self._best(watcher)
+        return Finetuned(best or last, last, watcher.best_epoch, self.folder.path)
+
+    def _best(self, watcher: Watcher) -> Model | None:
+        if watcher.best is None or not self.folder.best.is_file():
+            return None
+        from darkconv.backends.torch import read_safetensors
+
+        return read_safetensors(self.folder.best)
+
+    def with_state(self, module: DarknetModule, seen: int) -> Model:
+        """The model with a module's weights; batch norms of several processes are told apart."""
+        fresh = to_torch(self.model).train()
+        own = fresh.state_dict()
+        fresh.load_state_dict({k: v for k, v in module.state_dict().items() if k in own})
+        model = from_torch(fresh.eval())
+        return replace(model, header=replace(model.header, seen=seen))
+
+    def _hooks(self, valid: Data | None, watch: Hooks) -> Hooks:
+        task, shown = self.task, self.task.data if valid is None else valid
+        evaluate = (lambda module: task.evaluate(module, valid)) if valid is not None else None
+        return replace(
+            watch,
+            evaluate=evaluate,
+            draw=lambda module, path: task.draw(module, shown, path),
+            save_best=self._save_best if valid is not None else None,
+        )
+
+    def _save_best(self, module: DarknetModule, seen: int) -> None:
+        from darkconv.backends.torch import write_safetensors
+
+        write_safetensors(to_torch(self.with_state(module, seen)), self.folder.best)
+
+    def _trainer(self, course: Course, watcher: Watcher, averaging: Averaging | None) -> pl.Trainer:
+        recipe, machine = self.recipe, self.machine
+        checkpoints = ModelCheckpoint(
+            self.folder.checkpoints,
+            save_last=True,
+            save_top_k=0,
+            every_n_train_steps=recipe.checkpoint_every or course.round,
+            save_on_train_epoch_end=False,
+        )
+        callbacks = [watcher, *([averaging] if averaging else []), checkpoints]
+        several = machine.processes > 1
+        with quiet():
+            return pl.Trainer(
+                accelerator=machine.accelerator,
+                devices=machine.processes // machine.hosts,
+                num_nodes=machine.hosts,
+                strategy="ddp" if several else "auto",
+                sync_batchnorm=several and _on_gpu(machine) and not recipe.freeze_norms,
+                precision=PRECISION[recipe.precision],  # type: ignore[arg-type]
+                max_epochs=-1,
+                max_steps=course.steps,
+                limit_train_batches=course.round * course.parts,
+                accumulate_grad_batches=course.parts,
+                gradient_clip_val=recipe.clip or None,
+                callbacks=callbacks,
+                logger=TensorBoardLogger(self.folder.path, name="", version="tensorboard"),
+                log_every_n_steps=max(1, course.round * course.parts // 4),
+                num_sanity_val_steps=0,
+                use_distributed_sampler=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+            )
+
+    def _loader(self, course: Course, trainer: pl.Trainer) -> "DataLoader[Batch]":
+        recipe = self.recipe
+        pictures = self.task.pictures(augment=recipe.augment)
+        sizes = size_schedule(self.model.network, recipe.seed) if recipe.multi_scale else no_size
+        order = Order(len(pictures), course.batch, recipe.seed, sizes)
+        shares = Shares(
+            order,
+            parts=course.parts,
+            rank=trainer.global_rank,
+            processes=trainer.world_size,
+            start=lambda: trainer.global_step,
+        )
+        workers = usual_workers() if recipe.workers is None else recipe.workers
+        return DataLoader(
+            pictures,
+            batch_sampler=shares,
+            num_workers=workers,
+            collate_fn=self.task.collate,
+            pin_memory=_on_gpu(self.machine),
+            persistent_workers=workers > 0,
+        )
+
+
+def class_weights(recipe: Recipe, counts: Sequence[int]) -> tuple[float, ...]:
+    """Factors of the classes; "auto" gives each the same total, with a mean of 1 over objects."""
+    if recipe.class_weights != "auto":
+        return tuple(recipe.class_weights)  # type: ignore[arg-type]
+    present = [count for count in counts if count]
+    return tuple(sum(present) / len(present) / count if count else 1.0 for count in counts)
+
+
+def usual_workers() -> int:
+    """A process for every core but one, up to 8."""
+    return min(8, max(1, (os.cpu_count() or 2) - 1))
+
+
+def _on_gpu(machine: Machine) -> bool:
+    return machine.accelerator != "cpu" and torch.cuda.is_available()
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without Lightning's advice; what goes wrong is still raised."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning\..*")
+            warnings.filterwarnings("ignore", module=r"torch\..*", category=FutureWarning)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,173 @@
+"""Training: a Darknet module under Lightning."""
+
+import math
+from collections.abc import Mapping
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import WeightAveraging
+from torch import Tensor
+from torch.optim import Optimizer
+
+from darkconv.backends.torch import DarknetModule
+from darkconv.errors import DarkconvError
+from darkconv.finetune.freezing import freeze, set_training
+from darkconv.finetune.objective import Costs, Objective
+from darkconv.finetune.optimizer import set_rate
+from darkconv.finetune.recipe import Course, Recipe
+
+Batch = tuple[Tensor, Tensor]
+"""Pictures (N, C, H, W) and their truths."""
+MOST_SEED = 2**31
+
+
+class Training(pl.LightningModule):
+    """One module, what it is to make small, and how its weights move.
+
+    Attributes:
+        module: the network.
+        objective: what a batch costs; not a part of the state.
+        latest: the parts that the last batches cost, per picture, since `take_means`.
+    """
+
+    def __init__(
+        self,
+        module: DarknetModule,
+        objective: Objective,
+        recipe: Recipe,
+        course: Course,
+        *,
+        frozen: frozenset[int] = frozenset(),
+    ) -> None:
+        super().__init__()
+        module.train()  # takes its own copy of the weights
+        self.module: DarknetModule = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.objective = objective
+        self.recipe = recipe
+        self.course = course
+        self.frozen = frozen | _unneeded(module, objective.layers)
+        self.first_seen = module.header.seen
+        self._sums: Costs = {}
+        self._count = 0
+        freeze(module, self.frozen)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The network's outputs."""
+        outputs: tuple[Tensor, ...] = self.module(x)
+        return outputs
+
+    def train(self, mode: bool = True) -> "Training":
+        """Training mode spares frozen layers."""
+        super().train(mode)
+        if mode:
+            set_training(self.module, self.frozen, norms=not self.recipe.freeze_norms)
+        return self
+
+    @property
+    def seen(self) -> int:
+        """Pictures that the network has been trained on, in this run and before."""
+        return self.first_seen + self.global_step * self.course.batch
+
+    def costs(self, batch: Batch, *, seen: int) -> Costs:
+        """What a batch costs, in parts."""
+        x, truths = batch
+        x = x.to(memory_format=torch.channels_last) if x.ndim == 4 else x
+        values = self.module.select(x, self.objective.layers)
+        return self.objective.costs(values, x, truths, seen)
+
+    def on_train_start(self) -> None:
+        """Frozen layers stay in evaluation mode."""
+        self.train()
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Set this step's rate, and the seed of dropout: both depend on the step alone."""
+        step = self.global_step
+        rate = self.course.schedule.rate(step + 1)
+        set_rate(self._optimizer, rate)
+        self.log("rate", rate, on_step=True)
+        turn = (step * self.course.parts + batch_idx % self.course.parts) * self.trainer.world_size
+        torch.manual_seed((self.recipe.seed * 1_000_003 + turn + self.global_rank) % MOST_SEED)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Mean cost of the batch's pictures.
+
+        Raises:
+            DarkconvError: it is no finite number.
+        """
+        costs = self.costs(batch, seen=self.seen + self.course.batch)
+        loss = costs["loss"] / len(batch[0])
+        if not bool(torch.isfinite(loss)):
+            raise DarkconvError(
+                f"the loss became {float(loss.detach())} at step {self.global_step + 1}",
+                hint="a lower rate, a longer warm-up, or gradient clipping",
+            )
+        self._remember(costs, len(batch[0]))
+        return loss
+
+    def _remember(self, costs: Mapping[str, Tensor], pictures: int) -> None:
+        for name, cost in costs.items():
+            scale = 1.0 if name in ("iou", "recall") else 1.0 / pictures
+            self._sums[name] = self._sums.get(name, 0.0) + scale * cost.detach()
+        self._count += 1
+
+    def take_means(self) -> dict[str, float]:
+        """Mean parts per picture over all processes' batches since the last call."""
+        count = max(self._count, 1)
+        sums = torch.stack(list(self._sums.values()) or [torch.zeros(())])
+        shared = self.trainer.strategy.reduce(sums / count, reduce_op="mean")
+        means = dict(zip(self._sums, shared.tolist(), strict=False))
+        self._sums, self._count = {}, 0
+        return means
+
+    def configure_optimizers(self) -> Optimizer:
+        """See `OptimizerChoice`."""
+        options = self.module.network.options
+        return self.recipe.optimizer.build(self.module, options, self.course.batch)
+
+    @property
+    def _optimizer(self) -> Optimizer:
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizer, Optimizer)
+        return optimizer
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Tell how long the gradient is; Lightning clips it afterwards."""
+        norms = [
+            p.grad.norm() for g in optimizer.param_groups for p in g["params"] if p.grad is not None
+        ]
+        self.log("gradient", torch.stack(norms).norm() if norms else math.nan, on_step=True)
+
+
+def _unneeded(module: DarknetModule, wanted: frozenset[int]) -> frozenset[int]:
+    """Layers that those wanted do not depend on: nothing would ever reach them."""
+    needed: set[int] = set()
+    waiting = list(wanted)
+    while waiting:
+        index = waiting.pop()
+        if index >= 0 and index not in needed:
+            needed.add(index)
+            waiting += module.network.layers[index].sources
+    return frozenset(range(len(module.network.layers))) - needed
+
+
+class Averaging(WeightAveraging):
+    """Exponential moving average of weights and running statistics, young ones moving faster.
+
+    The share of the old value rises as n / (n + 10) to `keep`, so that the average does not
+    remember the start (as TensorFlow's ExponentialMovingAverage with num_updates).
+    """
+
+    def __init__(self, keep: float) -> None:
+        def average(means: list[Tensor], values: list[Tensor], count: Tensor) -> None:
+            share = min(keep, float(count) / (float(count) + 10))
+            torch._foreach_lerp_(means, values, 1 - share)
+
+        super().__init__(use_buffers=True, multi_avg_fn=average)
+
+    def module_of(self, training: Training) -> DarknetModule:
+        """The averaged module; the module itself before the first step."""
+        average = self._average_model
+        if average is None or not int(average.n_averaged):
+            return training.module
+        assert isinstance(average.module, Training)
+        return average.module.module

@@ -1,0 +1,120 @@
+"""How good a module is on held-out pictures while it is trained."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from darkconv.backends.torch import DarknetModule
+from darkconv.core.model import Model
+from darkconv.dataset import Dataset, Sample
+from darkconv.detection import Detection
+from darkconv.detection.detect import detections, fitted_picture
+from darkconv.detection.draw import draw, write_picture
+from darkconv.detection.picture import Fit, Picture, pillow
+from darkconv.errors import DatasetError
+from darkconv.evaluation.classification import Classification, classification
+from darkconv.evaluation.report import Evaluation, evaluation, rule_of
+from darkconv.finetune.classified import ClassifiedPictures, collate_classified
+from darkconv.finetune.order import Draw
+
+logger = logging.getLogger("darkconv")
+
+BATCH = 8
+THRESHOLD, NMS = 0.005, 0.45
+SHOWN_SCORE = 0.25
+SHEET, SHEET_COLUMNS, SHEET_WIDTH = 6, 3, 480
+"""Pictures on a sheet of predictions, in so many columns, each so many pixels wide."""
+
+
+def evaluate_module(
+    module: DarknetModule, model: Model, dataset: Dataset, *, letterbox: bool
+) -> Evaluation:
+    """Average precision of a detector's module in evaluation mode.
+
+    Args:
+        module: the network.
+        model: for class names and heads.
+        dataset: labelled pictures; classes that the model or the labels lack do not count.
+        letterbox: how pictures are fitted.
+    """
+    labelled = {name for sample in dataset.samples for name in sample.names}
+    classes = [name for name in model.names if name in labelled]
+    found = [found for _, found in predict(module, model, dataset.samples, letterbox=letterbox)]
+    return evaluation(found, dataset, classes, rule_of("continuous", 0.5), SHOWN_SCORE)
+
+
+@torch.inference_mode()
+def predict(
+    module: DarknetModule, model: Model, samples: Sequence[Sample], *, letterbox: bool
+) -> Iterator[tuple[Picture | None, list[Detection]]]:
+    """Each picture and what is found in it; broken files are (None, [])."""
+    device = next(module.parameters()).device
+    mode = "letterbox" if letterbox else "stretch"
+    for start in range(0, len(samples), BATCH):
+        fitted = [_fitted(model, sample, mode) for sample in samples[start : start + BATCH]]
+        good = [fit.apply(picture) for picture, fit in filter(None, fitted)]
+        outputs = []
+        if good:
+            outputs = [
+                v.float().cpu().numpy() for v in module(torch.from_numpy(np.stack(good)).to(device))
+            ]
+        place = 0
+        for one in fitted:
+            if one is None:
+                yield None, []
+                continue
+            picture, fit = one
+            values = [value[place] for value in outputs]
+            yield picture, detections(model, values, fit, threshold=THRESHOLD, nms=NMS)
+            place += 1
+
+
+def _fitted(model: Model, sample: Sample, mode: str) -> tuple[Picture, Fit] | None:
+    try:
+        return fitted_picture(model.network, sample.image, mode)
+    except DatasetError as error:
+        logger.warning("%s", error)
+        return None
+
+
+def write_sheet(
+    module: DarknetModule, model: Model, samples: Sequence[Sample], path: Path, *, letterbox: bool
+) -> None:
+    """Draw what a module finds in the first pictures, side by side, into a JPEG file."""
+    image_module = pillow("drawing predictions")
+    drawn = []
+    for picture, found in predict(module, model, samples[:SHEET], letterbox=letterbox):
+        if picture is not None:
+            levels = picture if picture.shape[2] == 3 else picture.repeat(3, axis=2)
+            image = draw(levels, [d for d in found if d.score > SHOWN_SCORE])
+            height = round(image.height * SHEET_WIDTH / image.width)
+            drawn.append(image.resize((SHEET_WIDTH, height)))
+    rows = [drawn[i : i + SHEET_COLUMNS] for i in range(0, len(drawn), SHEET_COLUMNS)]
+    heights = [max(image.height for image in row) for row in rows]
+    sheet = image_module.new("RGB", (SHEET_WIDTH * SHEET_COLUMNS, max(1, sum(heights))), "white")
+    for number, row in enumerate(rows):
+        for column, image in enumerate(row):
+            sheet.paste(image, (column * SHEET_WIDTH, sum(heights[:number])))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_picture(sheet, path)
+
+
+@torch.inference_mode()
+def evaluate_classifier(module: DarknetModule, pictures: ClassifiedPictures) -> Classification:
+    """Top-1 and top-5 of a classifier's module in evaluation mode.
+
+    Args:
+        module: the network; its last output counts.
+        pictures: not changed at random.
+    """
+    device = next(module.parameters()).device
+    scores, labels = [], []
+    for start in range(0, len(pictures), BATCH):
+        numbers = range(start, min(start + BATCH, len(pictures)))
+        x, truths = collate_classified([pictures[Draw(i, i)] for i in numbers])
+        scores.append(module(x.to(device))[-1].float().flatten(1).cpu().numpy())
+        labels.append(truths.argmax(1).numpy())
+    return classification(np.concatenate(scores), np.concatenate(labels))

@@ -1,0 +1,161 @@
+"""Watching a run: means of what it cost, evaluations, pictures, and the best weights so far."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+
+from darkconv.backends.torch import DarknetModule
+from darkconv.finetune.history import History, Row, draw_curves
+from darkconv.finetune.training import Averaging, Training
+
+Report = Callable[[Row], None]
+Evaluate = Callable[[DarknetModule], Mapping[str, float]]
+Draw = Callable[[DarknetModule, Path], None]
+Save = Callable[[DarknetModule, int], None]
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Where the files of a run lie."""
+
+    path: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        """To resume from."""
+        return self.path / "checkpoints"
+
+    @property
+    def last(self) -> Path:
+        """The latest checkpoint."""
+        return self.checkpoints / "last.ckpt"
+
+    @property
+    def history(self) -> Path:
+        """A row for each round."""
+        return self.path / "history.csv"
+
+    @property
+    def curves(self) -> Path:
+        """The rows, drawn."""
+        return self.path / "curves.png"
+
+    @property
+    def best(self) -> Path:
+        """State of the best module."""
+        return self.path / "best.safetensors"
+
+    def pictures(self, step: int) -> Path:
+        """Predictions after a step."""
+        return self.path / "pictures" / f"step_{step:06d}.jpg"
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What a run does now and then; None for nothing.
+
+    Attributes:
+        report: gets every row of the history.
+        evaluate: figures of a module; `score` says which module is best, the higher the better.
+        draw: writes a sheet of predictions.
+        save_best: writes the best module, given the pictures seen.
+        count: gets the number of steps done.
+    """
+
+    report: Report | None = None
+    evaluate: Evaluate | None = None
+    draw: Draw | None = None
+    save_best: Save | None = None
+    count: Callable[[int], None] | None = None
+
+
+class Watcher(pl.Callback):
+    """Does what `Hooks` say at the end of each round, which Lightning calls an epoch."""
+
+    def __init__(self, folder: Folder, hooks: Hooks, averaging: Averaging | None, every: int):
+        self.folder = folder
+        self.hooks = hooks
+        self.averaging = averaging
+        self.every = every
+        self.best: float | None = None
+        self.best_epoch: float | None = None
+        self._rounds = 0
+        self._started = 0.0
+        self._first_step = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best so far, for a resumed run."""
+        return {"best": self.best, "best_epoch": self.best_epoch, "rounds": self._rounds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """See `state_dict`."""
+        self.best, self.best_epoch = state_dict["best"], state_dict["best_epoch"]
+        self._rounds = state_dict["rounds"]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Open the history where the run begins or goes on."""
+        self.history = History(self.folder.history, until=trainer.global_step)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self._started, self._first_step = time.perf_counter(), trainer.global_step
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Count steps."""
+        if self.hooks.count and trainer.is_global_zero:
+            self.hooks.count(trainer.global_step)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """One row."""
+        assert isinstance(pl_module, Training)
+        self._rounds += 1
+        means = pl_module.take_means()
+        if trainer.is_global_zero:
+            row = self._row(trainer, pl_module) | means
+            is_last = trainer.global_step >= pl_module.course.steps
+            if is_last or self._rounds % self.every == 0:
+                row |= self._evaluated(pl_module)
+            self.history.add(row)
+            for logger in trainer.loggers:
+                logger.log_metrics(row, trainer.global_step)
+            if self.hooks.report:
+                self.hooks.report(row)
+        trainer.strategy.barrier()
+
+    def _row(self, trainer: pl.Trainer, training: Training) -> Row:
+        steps = trainer.global_step - self._first_step
+        seconds = time.perf_counter() - self._started
+        return {
+            "epoch": training.course.epoch(trainer.global_step),
+            "step": trainer.global_step,
+            "rate": training.course.schedule.rate(trainer.global_step),
+            "pictures_per_second": steps * training.course.batch / max(seconds, 1e-9),
+        }
+
+    def _evaluated(self, training: Training) -> Row:
+        """Figures of the averaged module; sheets and the best are written on the way."""
+        averaging = self.averaging
+        module = averaging.module_of(training) if averaging else training.module
+        module.eval()
+        try:
+            if self.hooks.draw:
+                self.hooks.draw(module, self.folder.pictures(training.global_step))
+            figures = dict(self.hooks.evaluate(module)) if self.hooks.evaluate else {}
+            score = figures.pop("score", None)
+            if score is not None and (self.best is None or score > self.best):
+                self.best = score
+                self.best_epoch = training.course.epoch(training.global_step)
+                if self.hooks.save_best:
+                    self.hooks.save_best(module, training.seen)
+        finally:
+            training.train()
+        return figures
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Draw the curves."""
+        if trainer.is_global_zero and self.history.rows:
+            draw_curves(self.history, self.folder.curves)

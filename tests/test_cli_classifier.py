@@ -1,0 +1,99 @@
+"""Classifiers on the command line: trained on folders of pictures, and measured."""
+
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+import darkconv as dc
+from darkconv.cli import main
+
+pytest.importorskip("torch")
+pytest.importorskip("lightning")
+
+CONV = (
+    "[convolutional]\nbatch_normalize=1\nfilters=8\nsize=3\nstride=2\npad=1\nactivation=leaky\n\n"
+)
+CFG = (
+    "[net]\nwidth=24\nheight=24\nchannels=3\nlearning_rate=0.01\nflip=0\nhue=.02\nsaturation=1.1\n"
+    f"\n{CONV}{CONV}[convolutional]\nfilters=3\nsize=1\nactivation=linear\n\n"
+    "[avgpool]\n\n[softmax]\ngroups=1\n\n[cost]\ntype=sse\n"
+)
+COLOURS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (200, 50, 40)}
+LEARN = "finetune net.cfg --names net.names --data photos/train --valid photos/valid --workers 0"
+QUICK = "--steps 60 --batch 12 --rate 0.02 --ema 0.9 --device cpu"
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.cfg").write_text(CFG)
+    (tmp_path / "net.names").write_text("".join(f"{name}\n" for name in COLOURS))
+    stream = np.random.default_rng(0)
+    for part, count in (("train", 8), ("valid", 5)):
+        for name, colour in COLOURS.items():
+            folder = tmp_path / "photos" / part / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                noise = stream.integers(-40, 40, (30, 34, 3))
+                levels = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
+                Image.fromarray(levels).save(folder / f"{number}.png")
+
+    def invoke(line, status=0):
+        result = CliRunner().invoke(main, line.split())
+        assert result.exit_code == status, result.output
+        return result
+
+    return invoke
+
+
+def test_a_classifier_is_trained_from_its_cfg_alone(run):
+    result = run(f"{LEARN} {QUICK} --last -o out.cfg out.weights --json")
+    rows = json.loads(result.stdout)["rows"]
+    assert rows[-1]["top1"] == 1.0
+    assert rows[-1]["top5"] == 1.0
+    assert rows[0]["loss"] == pytest.approx(math.log(3), abs=0.4)
+    assert "before training" not in result.stderr  # there is no original
+    assert dc.load("out.cfg", "out.weights").header.seen == 60 * 12
+
+
+def test_classes_are_told_apart_by_eval(run):
+    run(f"{LEARN} {QUICK} -o out.cfg out.weights")
+    found = json.loads(
+        run("eval out.cfg out.weights --names net.names --data photos/valid --json -o drawn").stdout
+    )
+    assert found["pictures"] == 15
+    assert found["top1"] == 1.0
+    assert np.array_equal(found["confusion"], 5 * np.eye(3))
+    text = run("eval out.cfg out.weights --names net.names --data photos/valid").stdout
+    assert re.search(r"top-1 +100\.0", text)
+    assert re.search(r"green +5 +100\.0", text)
+
+
+def test_a_teacher_teaches_a_classifier_without_labels(run, tmp_path):
+    run(f"{LEARN} {QUICK} -o out.cfg out.weights")
+    run("prune out.cfg out.weights --score l1 --ratio 0.5 --multiple 1 -o s.cfg s.weights")
+    (tmp_path / "mixed").mkdir()
+    for number, path in enumerate(sorted((tmp_path / "photos").rglob("*.png"))):
+        path.rename(tmp_path / "mixed" / f"{number}.png")
+    result = run(
+        "finetune s.cfg s.weights --names net.names --teacher out.cfg out.weights --data mixed "
+        f"--workers 0 {QUICK} -o r.cfg r.weights --json"
+    )
+    rows = json.loads(result.stdout)["rows"]
+    assert rows[-1]["loss"] < 0.5 * rows[0]["loss"]
+
+
+def test_weights_of_classes_count(run):
+    result = run(f"{LEARN} {QUICK} --class-weights red=5 -o out.cfg out.weights --json")
+    assert json.loads(result.stdout)["rows"][-1]["top1"] == 1.0
+
+
+def test_a_folder_of_other_classes_is_an_error(run, tmp_path):
+    (tmp_path / "net.names").write_text("cat\ndog\nfox\n")
+    result = run(f"{LEARN} {QUICK} -o out.cfg out.weights", status=1)
+    assert "no picture can be used" in result.stderr

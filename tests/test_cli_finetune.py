@@ -1,0 +1,183 @@
+"""`darkconv finetune` on the bundled model and pictures."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import darkconv as dc
+from darkconv.assets import digits10_folder
+from darkconv.cli import main
+
+pytest.importorskip("torch")
+pytest.importorskip("lightning")
+
+ROOT = Path(dc.__file__).parents[1]
+MODEL = "finetune digits10.cfg digits10.weights"
+DATA = "--data digits10.data --split valid"
+QUICK = "--steps 4 --batch 4 --workers 0 --device cpu"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    shutil.copytree(digits10_folder(), tmp_path / "d")
+    monkeypatch.chdir(tmp_path / "d")
+    return tmp_path / "d"
+
+
+@pytest.fixture
+def run(folder):
+    def invoke(line, status=0):
+        result = CliRunner().invoke(main, line.split())
+        assert result.exit_code == status, result.output
+        return result
+
+    return invoke
+
+
+def values(path):
+    """The learned numbers of a weights file."""
+    return np.fromfile(path, np.float32, offset=20)
+
+
+def test_result_is_a_darknet_model_that_has_seen_more_pictures(run):
+    result = run(f"{MODEL} {DATA} {QUICK} -o out.cfg out.weights -o out.safetensors")
+    before, after = (dc.load(f"{name}.cfg", f"{name}.weights") for name in ("digits10", "out"))
+    assert after.header.seen == before.header.seen + 4 * 4
+    assert after.names == before.names
+    assert not np.array_equal(values("digits10.weights"), values("out.weights"))
+    assert Path("digits10.cfg").read_bytes() == Path("out.cfg").read_bytes()
+    assert Path("out.safetensors").is_file()
+    assert "before training, model: loss" in result.stderr
+
+
+def test_a_run_leaves_history_curves_and_pictures(run):
+    run(f"{MODEL} {DATA} {QUICK} --valid images -o out.cfg out.weights")
+    folder = Path("out.run")
+    header, *rows = (folder / "history.csv").read_text().splitlines()
+    assert {"step", "loss", "box", "objectness", "classes", "iou", "recall", "AP"} <= set(
+        header.split(",")
+    )
+    assert rows
+    assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert list((folder / "pictures").glob("step_*.jpg"))
+    assert list((folder / "tensorboard").glob("events*"))
+
+
+def test_json_has_every_row(run):
+    result = run(f"{MODEL} {DATA} {QUICK} -o out.cfg out.weights --json")
+    content = json.loads(result.stdout)
+    assert content["rows"][-1]["step"] == 4
+    assert content["best_epoch"] is None
+
+
+def test_one_picture_is_learned_by_heart(run):
+    result = run(
+        "finetune digits10.cfg --data digits10.data --split valid --overfit 1 --steps 250 "
+        "--workers 0 --rate 0.004 --evaluate-every 100 -o out.cfg out.weights --json"
+    )
+    assert json.loads(result.stdout)["rows"][-1]["AP"] == 1.0
+
+
+def test_a_teacher_recovers_a_pruned_model_without_labels(run, folder):
+    for file in Path("images").glob("*.txt"):
+        file.unlink()
+    run("prune digits10.cfg digits10.weights --images images --keep 0.7 -o s.cfg s.weights")
+    result = run(
+        "finetune s.cfg s.weights --teacher digits10.cfg digits10.weights --data images "
+        "--steps 60 --batch 8 --workers 0 --rate 0.003 -o r.cfg r.weights --json"
+    )
+    rows = json.loads(result.stdout)["rows"]
+    assert rows[-1]["loss"] < 0.5 * rows[0]["loss"]
+    assert rows[-1]["features"] < rows[0]["features"]
+    assert dc.load("r.cfg", "r.weights").network.shapes == dc.load("s.cfg").network.shapes
+
+
+def test_frozen_layers_come_out_bit_for_bit(run):
+    run(f"{MODEL} {DATA} {QUICK} --freeze 3 -o out.cfg out.weights")
+    before, after = (dc.load(f"{n}.cfg", f"{n}.weights").arrays for n in ("digits10", "out"))
+    same = {key: np.array_equal(before[key], after[key]) for key in before}
+    assert all(same[key] == (int(key.split(".")[0]) < 3) for key in before if "biases" in key)
+
+
+def test_backbone_is_grafted_where_it_fits(run):
+    result = run(
+        f"finetune digits10.cfg --backbone digits10.cfg digits10.weights {DATA} {QUICK} "
+        "--freeze-backbone -o out.cfg out.weights"
+    )
+    assert "backbone: " in result.stderr
+    before, after = (dc.load(f"{n}.cfg", f"{n}.weights").arrays for n in ("digits10", "out"))
+    assert np.array_equal(before["0.weights"], after["0.weights"])
+
+
+def test_classes_can_be_renamed(run):
+    run(
+        f"{MODEL} {DATA} {QUICK} --rename one=two -o out.cfg out.weights",
+    )
+    result = run(f"{MODEL} {DATA} {QUICK} --rename one -o out.cfg out.weights", status=2)
+    assert "A=B,C=D" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (f"{MODEL} --data images --names other.names {QUICK}", "no label is of a class"),
+        (f"{MODEL} {DATA} {QUICK} --freeze 99", "layers to freeze: expected 0 to"),
+        (f"{MODEL} {DATA} --batch 3 --parts 2", "expected a multiple of 2"),
+        (f"{MODEL} {DATA} {QUICK} --class-weights cat=2", "the model has no class cat"),
+        (f"{MODEL} {DATA} {QUICK} --class-weights one=x", "expected a number, found x"),
+        (f"{MODEL} {DATA} {QUICK} --rate 1e30 --clip 0", "the loss became"),
+    ],
+)
+def test_bad_input_is_one_clear_line(run, line, message):
+    Path("other.names").write_text("".join(f"thing{i}\n" for i in range(10)))
+    result = run(f"{line} -o out.cfg out.weights", status=1)
+    assert message in result.stderr
+    assert not Path("out.weights").exists()
+
+
+def command(line):
+    return [sys.executable, "-m", "darkconv", *line.split()]
+
+
+def environment(**more):
+    return {**os.environ, "PYTHONPATH": str(ROOT), **more}
+
+
+def test_a_killed_run_goes_on_to_the_same_weights(folder):
+    line = f"{MODEL} {DATA} --steps 40 --batch 4 --checkpoint-every 3 --workers 1 --device cpu"
+    subprocess.run(command(f"{line} -o a.cfg a.weights"), env=environment(), check=True)
+    checkpoint = Path("b.run/checkpoints/last.ckpt")
+    process = subprocess.Popen(
+        command(f"{line} -o b.cfg b.weights"), env=environment(), start_new_session=True
+    )
+    while not checkpoint.is_file():
+        assert process.poll() is None, "it ended before its first checkpoint"
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not Path("b.weights").exists()
+    subprocess.run(command(f"{line} -o b.cfg b.weights --resume"), env=environment(), check=True)
+    assert Path("a.weights").read_bytes() == Path("b.weights").read_bytes()
+
+
+def test_two_processes_are_one_with_the_doubled_batch(folder):
+    line = (
+        f"{MODEL} {DATA} --steps 20 --batch 8 --freeze-norms --optimizer sgd --rate 0.001 "
+        "--workers 0 --device cpu"
+    )
+    subprocess.run(command(f"{line} -o a.cfg a.weights"), env=environment(), check=True)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
+    several = [*torchrun, "-m", "darkconv", *f"{line} -o b.cfg b.weights".split()]
+    subprocess.run(several, env=environment(OMP_NUM_THREADS="1"), check=True)
+    one, two, start = (values(f"{name}.weights") for name in ("a", "b", "digits10"))
+    assert np.abs(one - start).max() > 1e-3
+    assert np.abs(one - two).max() < 1e-5

@@ -139,3 +139,12 @@ def test_gradients_reach_the_student_alone():
     costs["loss"].backward()
     assert all(p.grad is not None for p in student.parameters())
     assert all(p.grad is None for p in objective.module.parameters())
+
+
+def test_the_layers_to_compare_can_be_chosen():
+    whole = teacher_of("yolo")
+    assert [f.layer for f in shared_features(whole, whole, (2, 0))] == [0, 2]
+    objective = TeacherObjective(whole, whole, feature_layers=(2,))
+    assert objective.layers == {2, whole.network.heads[0].sources[0]}
+    with pytest.raises(PlanError, match=r"layer 5 cannot be compared .* expected some of 0, 1, 2"):
+        shared_features(whole, whole, (5,))

@@ -1,8 +1,7 @@
 """`darkconv finetune`: train a model on pictures, with labels or from a teacher."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,16 +18,12 @@ from darkconv.cli.params import (
     split_model,
 )
 from darkconv.cli.pictures import (
-    PictureOptions,
-    open_classes,
-    open_pictures,
     picture_options,
 )
 from darkconv.cli.progress import is_first_process, progress
+from darkconv.cli.sources import Sources, open_sources, read_pairs
 from darkconv.core.model import Model
-from darkconv.dataset import Dataset
 from darkconv.errors import DarkconvError, DatasetError, MissingDependencyError
-from darkconv.layers.head import decodes_boxes
 
 if TYPE_CHECKING:
     from darkconv.finetune.recipe import Recipe
@@ -38,6 +33,23 @@ if TYPE_CHECKING:
 SHOWN = ("loss", "box", "objectness", "no_object", "classes", "features", "iou", "recall")
 """Figures of a line of progress, where they exist."""
 Option = Callable[[Any], Any]
+
+
+class NumbersType(click.ParamType):  # type: ignore[type-arg]
+    """`12,45`: numbers of layers."""
+
+    name = "numbers"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """As a tuple."""
+        if isinstance(value, tuple):
+            return value
+        words = [word.strip() for word in value.split(",")]
+        if not all(word.isdecimal() for word in words):
+            self.fail(f"{value!r} is no list of layer numbers", param, ctx)
+        return tuple(map(int, words))
 
 
 def _positive(**options: Any) -> dict[str, Any]:
@@ -91,6 +103,10 @@ LEARNING: dict[str, Option] = {
         "--feature-weight", type=float,
         help="Of feature maps beside outputs, with --teacher  [default: 4]",
     ),
+    "feature_layers": click.option(
+        "--feature-layers", type=NumbersType(), metavar="N,M",
+        help="Layers whose feature maps are compared  [default: the ends of blocks]",
+    ),
     "rule": click.option(
         "--rule", type=click.Choice(["default", "darknet"]),
         help="True derivatives, or the C program's own deltas  [default: default]",
@@ -102,6 +118,10 @@ LEARNING: dict[str, Option] = {
     "evaluate_every": click.option(
         "--evaluate-every",
         **_positive(metavar="ROWS", help="Rows of figures between two  [default: 20 in a run]"),
+    ),
+    "draw_every": click.option(
+        "--draw-every", type=click.IntRange(min=0), metavar="ROWS",
+        help="Rows between sheets of predictions; 0 for none  [default: 1]",
     ),
     "checkpoint_every": click.option(
         "--checkpoint-every", **_positive(metavar="STEPS", help="[default: with every row]")
@@ -115,17 +135,6 @@ def learning_options(command: Any) -> Any:
     for option in reversed(LEARNING.values()):
         command = option(command)
     return command
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sources:
-    """Where the pictures are."""
-
-    data: tuple[str, ...]
-    valid: tuple[str, ...]
-    valid_split: str | None
-    rename: str | None
-    pictures: PictureOptions
 
 
 @click.command(cls=ModelCommand)
@@ -243,78 +252,6 @@ def start_model(words: ModelWords, backbone: ModelWords | None, own: dict[str, A
     total = len(result.taken) + len(result.fresh)
     click.echo(f"backbone: {len(result.taken)} of {total} layers with arrays", err=True)
     return result.model
-
-
-def open_sources(
-    sources: Sources, model: Model, overfit: int | None, *, labelled: bool
-) -> "tuple[Data, Data | None]":
-    """Pictures to train on, and to evaluate on.
-
-    A .data file that has both lists gives both.
-    """
-    options = sources.pictures
-    has_both = has_both_lists(sources)
-    training = replace(options, split="train") if has_both else options
-    data = open_one(sources.data, training, model, sources.rename, labelled=labelled)
-    if overfit:
-        data = first_of(data, model, overfit)
-        return data, data
-    if not sources.valid and not has_both and not sources.valid_split:
-        return data, None
-    split = "valid" if has_both else sources.valid_split
-    held_out = replace(options, split=split, limit=None)
-    return data, open_one(sources.valid or sources.data, held_out, model, sources.rename)
-
-
-def has_both_lists(sources: Sources) -> bool:
-    """Whether the data are one .data file that has pictures to train on and to evaluate on."""
-    from darkconv.darknet.data import read_data
-
-    is_description = len(sources.data) == 1 and sources.data[0].endswith(".data")
-    if not is_description or sources.valid or sources.pictures.split is not None:
-        return False
-    return {"train", "valid"} <= set(read_data(sources.data[0]))
-
-
-def open_one(
-    paths: Sequence[str],
-    options: PictureOptions,
-    model: Model,
-    rename: str | None,
-    *,
-    labelled: bool = True,
-) -> "Data":
-    """Pictures with boxes for a detector, with classes for a classifier that learns them."""
-    if not labelled or any(decodes_boxes(head.spec) for head in model.network.heads):
-        return renamed(open_pictures(paths, options, model=model), rename)
-    if rename:
-        raise click.UsageError("--rename is for the boxes of detectors")
-    return open_classes(paths, options, model)
-
-
-def first_of(data: "Data", model: Model, count: int) -> "Data":
-    """Some pictures, those with objects of the model's classes before others."""
-    if not isinstance(data, Dataset):
-        return replace(data, samples=data.samples[:count])
-    known = set(model.names)
-    order = sorted(data.samples, key=lambda sample: known.isdisjoint(sample.names))
-    return replace(data, samples=tuple(order[:count]))
-
-
-def renamed(data: Dataset, pairs: str | None) -> Dataset:
-    """Other class names, from `a=b,c=d`."""
-    return data.renamed(dict(read_pairs(pairs, "--rename"))) if pairs else data
-
-
-def read_pairs(text: str, option: str) -> list[tuple[str, str]]:
-    """`a=b,c=d` as pairs."""
-    pairs = []
-    for item in text.split(","):
-        name, equals, value = item.partition("=")
-        if not (name.strip() and equals and value.strip()):
-            raise click.UsageError(f"{option} wants A=B,C=D, not {item!r}")
-        pairs.append((name.strip(), value.strip()))
-    return pairs
 
 
 def run(

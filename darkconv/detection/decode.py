@@ -21,6 +21,7 @@ Index = npt.NDArray[np.intp]
 
 HIERARCHY_THRESHOLD = 0.5
 MAPPED_CLASSES = 200  # Darknet reads no more lines of a map file
+MOST_EXPONENT = np.float32(40)  # e^40 anchors: their area is still a float32
 TREE_SCORE = 0.5  # alexeyab: a class of the tree counts above this probability
 
 
@@ -148,7 +149,7 @@ def decode_yolo(layer: Layer, output: Array, options: DecodeOptions) -> Candidat
     entries = output.reshape(len(spec.mask), spec.anchor_entries, *output.shape[-2:])
     rows, columns, anchors, found = _gather(entries, options.threshold, 4)
     grid = np.array(output.shape[:-3:-1], np.float32)
-    sizes = 4 * found[:, 2:4] ** 2 if spec.new_coords else np.exp(found[:, 2:4])
+    sizes = 4 * found[:, 2:4] ** 2 if spec.new_coords else grown(found[:, 2:4])
     sizes = sizes * spec.head_anchors[anchors] / input_size(options.network)
     centres = grid_positions(columns, rows, found[:, 0:2], grid)
     scores = passing(found[:, 4:5] * found[:, 5:], options.threshold)
@@ -163,7 +164,7 @@ def decode_gaussian_yolo(layer: Layer, output: Array, options: DecodeOptions) ->
     entries = output.reshape(len(spec.mask), spec.anchor_entries, *output.shape[-2:])
     rows, columns, anchors, found = _gather(entries, options.threshold, 8)
     grid = np.array(output.shape[:-3:-1], np.float32)
-    sizes = np.exp(found[:, 4:8:2]) * spec.head_anchors[anchors] / input_size(options.network)
+    sizes = grown(found[:, 4:8:2]) * spec.head_anchors[anchors] / input_size(options.network)
     centres = grid_positions(columns, rows, found[:, 0:4:2], grid)
     side = {"left_top": 0.5, "right_bottom": -0.5}.get(spec.yolo_point, 0.0)
     centres = centres + np.float32(side) * sizes
@@ -211,7 +212,7 @@ def _decode_cell_major(layer: Layer, output: Array, options: DecodeOptions) -> C
     found = output.reshape(-1, spec.output_entries)
     cells, anchors = np.divmod(np.arange(len(found)), spec.num)
     rows, columns = np.divmod(cells, width)
-    offsets = (1 / (1 + np.exp(-found[:, :2]))).astype(np.float32)
+    offsets = (1 / (1 + grown(-found[:, :2]))).astype(np.float32)
     boxes = _region_boxes(spec, offsets, found[:, 2:4], (columns, rows, anchors), output)
     known = found[:, 4]
     if spec.classfix == -1:
@@ -234,7 +235,7 @@ def _region_boxes(
     columns, rows, anchors = place
     grid = np.array(output.shape[:-3:-1], np.float32)
     centres = grid_positions(columns, rows, offsets, grid)
-    return np.hstack([centres, np.exp(sizes) * spec.head_anchors[anchors] / grid])
+    return np.hstack([centres, grown(sizes) * spec.head_anchors[anchors] / grid])
 
 
 def _tree_scores(layer: Layer, classes: Array, objectness: Array, options: DecodeOptions) -> Array:
@@ -331,3 +332,9 @@ def decode_detection(layer: Layer, output: Array, options: DecodeOptions) -> Can
 def fitted(candidates: Candidates, boxes: Array) -> Candidates:
     """The same candidates with other boxes."""
     return replace(candidates, boxes=boxes)
+
+
+def grown(values: Array) -> Array:
+    """e^x, up to `MOST_EXPONENT`: far beyond any picture, where untrained networks see boxes."""
+    result: Array = np.exp(np.minimum(values, MOST_EXPONENT))
+    return result

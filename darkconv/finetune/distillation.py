@@ -7,7 +7,7 @@ networks have the same channels (FitNets, Romero et al. 2015, without a regresso
 channels are known): the mean squared error over the variance of the teacher's map.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -21,6 +21,7 @@ from darkconv.core.spec import HeadSpec
 from darkconv.errors import PlanError
 from darkconv.finetune.objective import Costs
 from darkconv.layers import head, norm
+from darkconv.surgery.channels import Indices
 from darkconv.surgery.correspondence import find_kept
 
 POSITION_WEIGHT = 4.0
@@ -61,11 +62,13 @@ class TeacherObjective:
         student: what is trained.
         teacher: what it learns from.
         feature_weight: of the feature maps' part; 0 leaves it out.
+        feature_layers: whose maps are compared; None for those of `shared_features`.
     """
 
     student: Model
     teacher: Model
     feature_weight: float = 1.0
+    feature_layers: Collection[int] | None = None
     pairs: list[HeadPair] = field(init=False)
     features: list[Features] = field(init=False)
     module: DarknetModule = field(init=False)
@@ -74,12 +77,13 @@ class TeacherObjective:
         """Pair the heads by order, their classes by name, and the layers by their channels.
 
         Raises:
-            PlanError: the heads do not fit, or the teacher lacks a class.
+            PlanError: the heads do not fit, the teacher lacks a class, or a layer's channels are
+                not known to be some of the teacher's.
         """
         self.pairs = list(pair_heads(self.student, self.teacher))
         self.features = []
         if self.feature_weight:
-            self.features = shared_features(self.student, self.teacher)
+            self.features = shared_features(self.student, self.teacher, self.feature_layers)
         self.module = to_torch(self.teacher)
 
     @property
@@ -168,23 +172,48 @@ def _same_classes(a: Layer, student: Model, b: Layer, teacher: Model) -> list[in
     return [teacher.names.index(name) for name in student.names]
 
 
-def shared_features(student: Model, teacher: Model) -> list[Features]:
+def shared_features(
+    student: Model, teacher: Model, layers: Collection[int] | None = None
+) -> list[Features]:
     """The maps to compare: ends of blocks, whose values are not bent by an activation.
 
     Those are residual joins and linear convolutions; networks without them give all their
     convolutions. Layers that heads read are left out, being compared as heads.
+
+    Args:
+        student: what learns.
+        teacher: what it was made from.
+        layers: compare these instead.
+
+    Raises:
+        PlanError: one of `layers` is not made of the teacher's channels.
     """
-    kept = find_kept(student, teacher)
-    layers = student.network.layers
+    kept = _kept_maps(student, teacher)
+    if layers is not None:
+        strange = sorted(set(layers) - set(kept))
+        if strange:
+            raise PlanError(
+                f"{student.network.file}: layer {strange[0]} cannot be compared with the teacher's",
+                expected=f"some of {', '.join(map(str, sorted(kept)))}",
+                found=", ".join(map(str, strange)),
+            )
+        return [Features(i, torch.from_numpy(kept[i])) for i in sorted(set(layers))]
+    own = student.network.layers
     heads = {h.sources[0] for h in student.network.heads}
-    for layer in layers:
+    joined = [i for i in kept if own[i].type == "shortcut" or _is_linear(own[i])]
+    chosen = sorted(set(joined or kept) - heads)
+    return [Features(i, torch.from_numpy(kept[i])) for i in chosen]
+
+
+def _kept_maps(student: Model, teacher: Model) -> dict[int, Indices]:
+    """Layers made of the teacher's channels, and of which: convolutions and what joins them."""
+    kept = find_kept(student, teacher)
+    for layer in student.network.layers:
         if layer.type == "shortcut" and layer.sources[0] in kept:
             own = kept[layer.sources[0]]
             if len(own) == layer.out_shape.c:
                 kept[layer.index] = own
-    joined = [i for i in kept if layers[i].type == "shortcut" or _is_linear(layers[i])]
-    chosen = sorted(set(joined or kept) - heads)
-    return [Features(i, torch.from_numpy(kept[i])) for i in chosen]
+    return kept
 
 
 def _is_linear(layer: Layer) -> bool:

@@ -48,9 +48,11 @@ class Recipe:
         class_weights: factors of the classes' objects; "auto" makes rare ones count as much as
             frequent ones.
         feature_weight: of feature maps beside outputs, when a teacher teaches.
+        feature_layers: the layers whose maps are compared; None for the ends of blocks.
         seed: of all randomness.
         workers: processes that read pictures; None chooses.
         evaluate_every: rows of the history between evaluations; None for at most 20 in a run.
+        draw_every: rows between sheets of predictions; 0 for none.
         checkpoint_every: steps between checkpoints; None for one with every row.
     """
 
@@ -73,9 +75,11 @@ class Recipe:
     rule: Rule = "default"
     class_weights: tuple[float, ...] | str = ()
     feature_weight: float = 4.0
+    feature_layers: tuple[int, ...] | None = None
     seed: int = 0
     workers: int | None = None
     evaluate_every: int | None = None
+    draw_every: int = 1
     checkpoint_every: int | None = None
 
     def for_overfitting(self, pictures: int) -> Self:

@@ -29,7 +29,7 @@ from darkconv.finetune.recipe import MOST_EVALUATIONS, Course, Recipe, plan_cour
 from darkconv.finetune.target import measure_costs
 from darkconv.finetune.tasks import Data, Task, task_of
 from darkconv.finetune.training import Averaging, Batch, Training
-from darkconv.finetune.watching import Folder, Hooks, Report, Watcher
+from darkconv.finetune.watching import Every, Folder, Hooks, Report, Watcher
 
 PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
@@ -169,7 +169,10 @@ class Job:
             weights = class_weights(self.recipe, counts)
             objectives.append(LabelObjective(self.model.network, self.recipe.rule, weights))
         if teacher is not None:
-            objectives.append(TeacherObjective(self.model, teacher, self.recipe.feature_weight))
+            recipe = self.recipe
+            objectives.append(
+                TeacherObjective(self.model, teacher, recipe.feature_weight, recipe.feature_layers)
+            )
         if not objectives:
             raise DarkconvError("nothing to learn from", expected="labels or a teacher")
         return objectives[0] if len(objectives) == 1 else BothObjective(*objectives)
@@ -193,7 +196,8 @@ class Job:
             use_darknet_norms(module)
         training = Training(module, objective, recipe, course, frozen=frozen)
         averaging = Averaging(recipe.averaging) if recipe.averaging else None
-        every = recipe.evaluate_every or max(1, course.rounds // MOST_EVALUATIONS)
+        evaluate_every = recipe.evaluate_every or max(1, course.rounds // MOST_EVALUATIONS)
+        every = Every(evaluate=evaluate_every, draw=recipe.draw_every)
         watcher = Watcher(self.folder, self._hooks(valid, watch), averaging, every)
         trainer = self._trainer(course, watcher, averaging)
         loader = self._loader(course, trainer)

@@ -73,10 +73,27 @@ class Hooks:
     count: Callable[[int], None] | None = None
 
 
+@dataclass(frozen=True)
+class Every:
+    """How many rounds lie between two; 0 for never. The last round counts in any case.
+
+    Attributes:
+        evaluate: evaluations.
+        draw: sheets of predictions.
+    """
+
+    evaluate: int
+    draw: int
+
+    def is_due(self, every: int, done: int, *, is_last: bool) -> bool:
+        """Whether it is time, after so many rounds."""
+        return every > 0 and (is_last or done % every == 0)
+
+
 class Watcher(pl.Callback):
     """Does what `Hooks` say at the end of each round, which Lightning calls an epoch."""
 
-    def __init__(self, folder: Folder, hooks: Hooks, averaging: Averaging | None, every: int):
+    def __init__(self, folder: Folder, hooks: Hooks, averaging: Averaging | None, every: Every):
         self.folder = folder
         self.hooks = hooks
         self.averaging = averaging
@@ -117,8 +134,7 @@ class Watcher(pl.Callback):
         if trainer.is_global_zero:
             row = self._row(trainer, pl_module) | means
             is_last = trainer.global_step >= pl_module.course.steps
-            if is_last or self._rounds % self.every == 0:
-                row |= self._evaluated(pl_module)
+            row |= self._looked_at(pl_module, is_last=is_last)
             self.history.add(row)
             for logger in trainer.loggers:
                 logger.log_metrics(row, trainer.global_step)
@@ -136,23 +152,29 @@ class Watcher(pl.Callback):
             "pictures_per_second": steps * training.course.batch / max(seconds, 1e-9),
         }
 
-    def _evaluated(self, training: Training) -> Row:
-        """Figures of the averaged module; sheets and the best are written on the way."""
-        averaging = self.averaging
+    def _looked_at(self, training: Training, *, is_last: bool) -> Row:
+        """Figures of the averaged module, if they are due; sheets are drawn, the best is saved."""
+        averaging, every = self.averaging, self.every
         module = averaging.module_of(training) if averaging else training.module
         module.eval()
         try:
-            if self.hooks.draw:
+            draws = every.is_due(every.draw, self._rounds, is_last=is_last)
+            if self.hooks.draw and draws:
                 self.hooks.draw(module, self.folder.pictures(training.global_step))
-            figures = dict(self.hooks.evaluate(module)) if self.hooks.evaluate else {}
-            score = figures.pop("score", None)
-            if score is not None and (self.best is None or score > self.best):
-                self.best = score
-                self.best_epoch = training.course.epoch(training.global_step)
-                if self.hooks.save_best:
-                    self.hooks.save_best(module, training.seen)
+            evaluates = every.is_due(every.evaluate, self._rounds, is_last=is_last)
+            return self._evaluated(module, training) if evaluates else {}
         finally:
             training.train()
+
+    def _evaluated(self, module: DarknetModule, training: Training) -> Row:
+        """Figures of a module, which is saved if it is the best so far."""
+        figures = dict(self.hooks.evaluate(module)) if self.hooks.evaluate else {}
+        score = figures.pop("score", None)
+        if score is not None and (self.best is None or score > self.best):
+            self.best = score
+            self.best_epoch = training.course.epoch(training.global_step)
+            if self.hooks.save_best:
+                self.hooks.save_best(module, training.seen)
         return figures
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

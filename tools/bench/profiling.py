@@ -1,6 +1,6 @@
 """What a profile costs, beside a bare forward pass on the same batches.
 
-    python tools/bench/profile.py [--images FOLDER] [MODEL.cfg | bundled name ...]
+    python tools/bench/profiling.py [--images FOLDER] [MODEL.cfg | bundled name ...]
 
 Weights are those beside the cfg, else random ones. Both are timed in turn in one process; a
 third row takes `mean()` and `var()` of every layer. The largest differences of mean and

@@ -1,0 +1,128 @@
+"""Training throughput of `finetune` beside a bare torch loop of the same model.
+
+    python tools/bench/gpu.py [--device cuda] [--model MODEL.cfg | bundled name ...]
+
+Both train on the same device, batch, precision and optimiser; the bare loop has one batch that
+lies on the device, and no data, logs, averages or checkpoints. Prints Markdown.
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+import darkconv as dc
+from darkconv.cli.params import bundled_cfg
+from darkconv.dataset import open_dataset
+from darkconv.finetune.objective import LabelObjective
+from darkconv.finetune.recipe import Recipe
+from darkconv.finetune.run import Machine, finetune
+
+MODELS = ["yolov4-tiny", "yolov3"]
+PICTURES, OBJECTS, PICTURE_SIZE = 256, 6, (640, 480)
+WARM_UP = 0.3
+"""Share of the steps that does not count."""
+TYPES = {"32": torch.float32, "bf16": torch.bfloat16}
+
+
+def write_pictures(folder: Path, classes: int) -> None:
+    """Noise with boxes: what is on pictures has no influence on speed."""
+    stream = np.random.default_rng(0)
+    for number in range(PICTURES):
+        levels = stream.integers(0, 256, (*PICTURE_SIZE[::-1], 3), np.uint8)
+        Image.fromarray(levels).resize(PICTURE_SIZE).save(folder / f"{number:03d}.jpg")
+        rows = np.column_stack(
+            [stream.integers(0, classes, OBJECTS), stream.uniform(0.3, 0.6, (OBJECTS, 4))]
+        )
+        text = "".join(" ".join(f"{v:g}" for v in row) + "\n" for row in rows)
+        (folder / f"{number:03d}.txt").write_text(text)
+
+
+def bare_loop(model: dc.Model, batch: int, steps: int, precision: str, device: str) -> float:
+    """Pictures a second of forward, loss, backward and update."""
+    module = dc.to_torch(model).train().to(device, memory_format=torch.channels_last)
+    objective = LabelObjective(model.network)
+    optimizer = torch.optim.AdamW(module.parameters(), 1e-5, fused=device == "cuda")
+    shape = model.network.input_shape
+    x = torch.rand(batch, *shape, device=device).to(memory_format=torch.channels_last)
+    truths = torch.rand(batch, OBJECTS, 5, device=device) * 0.3 + 0.3
+    truths[..., 0] = 0
+    start, first = 0.0, int(WARM_UP * steps)
+    for step in range(steps):
+        if step == first:
+            _wait(device)
+            start = time.perf_counter()
+        with torch.autocast(device, TYPES[precision], enabled=precision != "32"):
+            values = module.select(x, objective.layers)
+            loss = objective.costs(values, x, truths, 64_000)["loss"] / batch
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(module.parameters(), 10)
+        optimizer.step()
+    _wait(device)
+    return batch * (steps - first) / (time.perf_counter() - start)
+
+
+def _wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def whole_run(model, data, batch: int, steps: int, precision: str, device: str) -> float:
+    """Pictures a second of `finetune`, by the median of its rows after the warm-up."""
+    rows: list[dict[str, float]] = []
+    recipe = Recipe(
+        steps=steps, batch=batch, precision=precision, rate=1e-5, multi_scale=False, draw_every=0
+    )
+    machine = Machine("gpu" if device == "cuda" else "cpu")
+    with tempfile.TemporaryDirectory() as folder:
+        finetune(model, data, folder=folder, recipe=recipe, machine=machine, report=rows.append)
+    counted = [r["pictures_per_second"] for r in rows if r["step"] > WARM_UP * steps]
+    return float(np.median(counted))
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", nargs="+", default=MODELS)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--size", type=int, default=416)
+    options = parser.parse_args()
+    name = torch.cuda.get_device_name() if options.device == "cuda" else "CPU"
+    print(f"{name}, batch {options.batch}, {options.size} x {options.size}\n")
+    print(
+        "| model | precision | finetune, pictures/s | bare loop | share |\n|---|---|---:|---:|---:|"
+    )
+    for one in options.models:
+        cfg = bundled_cfg(one) or Path(one)
+        model = dc.load(cfg, input_size=(options.size, options.size))
+        with tempfile.TemporaryDirectory() as folder:
+            write_pictures(Path(folder), 10)
+            data = open_dataset(folder)
+            model = _named(model, data.names)
+            for precision in TYPES:
+                settings = (options.batch, options.steps, precision, options.device)
+                ours, bare = whole_run(model, data, *settings), bare_loop(model, *settings)
+                print(
+                    f"| {cfg.stem} | {precision} | {ours:.1f} | {bare:.1f} | {ours / bare:.2f} |",
+                    flush=True,
+                )
+
+
+def _named(model: dc.Model, names: tuple[str, ...]) -> dc.Model:
+    """With names for its classes, the data's first."""
+    from dataclasses import replace
+
+    head = model.network.heads[0]
+    total = head.spec.num_classes(head.in_shapes)
+    return replace(model, names=(*names, *(f"class{i}" for i in range(len(names), total))))
+
+
+if __name__ == "__main__":
+    main()

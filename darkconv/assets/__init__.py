@@ -24,3 +24,8 @@ def load_digits10() -> Model:
 def digits10_pictures() -> list[Path]:
     """Test pictures; the labels of NNN.jpg are in NNN.txt."""
     return sorted((digits10_folder() / "images").glob("*.jpg"))
+
+
+def digits10_unlabelled() -> Path:
+    """Folder of other pictures, without labels: what a dissected model recovers on."""
+    return digits10_folder() / "unlabelled"

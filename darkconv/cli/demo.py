@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from darkconv.detection import Detection
 
 KEPT = ("two", "four", "seven", "nine")
+KEEP_RATIO, MULTIPLE = 0.6, 4
+"""Share of its channels that every layer of the dissected model keeps, in multiples."""
+STEPS, BATCH, RATE, AVERAGING = 200, 8, 3e-3, 0.98
+"""Of recovery."""
 SHOWN = 6  # pictures drawn side by side
 EVALUATION_THRESHOLD = 0.005  # score from which a detection counts for AP
 
@@ -56,7 +60,8 @@ def demo(folder: Path) -> None:
     """Show the main job on the bundled model.
 
     A detector of the ten digits is converted to PyTorch and ONNX, compared, cut down to four
-    digits, and run before and after. Everything is measured in this run.
+    digits, pruned, and taught by the uncut model on pictures without labels. Everything is
+    measured in this run.
 
     Example: darkconv demo -o demo
     """
@@ -70,10 +75,10 @@ def demo(folder: Path) -> None:
     show_conversion(whole, folder)
     small = reclass(whole, KEPT)
     show_slicing(whole, small, folder)
-    before, after = measure(whole, small)
-    pictures = draw_pictures(whole, small, folder)
+    models = {"digits10": whole, "digits4": small, **show_recovery(small, folder)}
+    pictures = draw_pictures(whole, list(models.values())[-1], folder)
     heading("Before and after")
-    click.echo(closing_table(before, after))
+    click.echo(closing_table(measure(models)))
     click.echo(f"\npictures: {pictures}")
     click.echo(f"files:    {folder.resolve()}")
     click.echo(f"done in {time.perf_counter() - start:.0f} s")
@@ -147,6 +152,43 @@ def show_slicing(whole: Model, small: Model, folder: Path) -> None:
     click.echo(f"{equal} of {len(pairs)} detections of these digits keep box and score exactly")
 
 
+def show_recovery(small: Model, folder: Path) -> dict[str, Model]:
+    """Prune by what channels do on pictures, refit, and let the uncut model teach what is left."""
+    from darkconv.assets import digits10_unlabelled
+    from darkconv.dataset import open_dataset
+    from darkconv.profiling.collect import profile
+    from darkconv.profiling.reconstruction import reconstruct
+    from darkconv.surgery.plan import plan
+    from darkconv.surgery.prune import prune
+
+    pictures = open_dataset(digits10_unlabelled())
+    heading(f"Prune to {KEEP_RATIO:.0%} of the channels, by {len(pictures)} unlabelled pictures")
+    images = [sample.image for sample in pictures.samples]
+    chosen = plan(
+        small, profile(small, images), score="mean_abs", keep=KEEP_RATIO, multiple=MULTIPLE
+    )
+    pruned = prune(small, chosen, compensate=True)
+    click.echo(f"{parameters(small):,} -> {parameters(pruned):,} parameters")
+    start = time.perf_counter()
+    refitted = reconstruct(pruned, small, chosen, images)
+    click.echo(f"weights refitted to the feature maps: {time.perf_counter() - start:.1f} s")
+    found = {"pruned": pruned, "refitted": refitted}
+    write_model(refitted, Output(folder / "refitted.cfg", folder / "refitted.weights"))
+    try:
+        from darkconv.finetune.recipe import Recipe
+        from darkconv.finetune.run import finetune
+    except ModuleNotFoundError as error:
+        click.echo(f"no recovery: {error.name} is not installed (pip install 'darkconv[train]')")
+        return found
+    start = time.perf_counter()
+    recipe = Recipe(steps=STEPS, batch=BATCH, rate=RATE, averaging=AVERAGING, draw_every=0)
+    taught = finetune(refitted, pictures, folder=folder / "recovery", teacher=small, recipe=recipe)
+    write_model(taught.model, Output(folder / "recovered.cfg", folder / "recovered.weights"))
+    seconds = time.perf_counter() - start
+    click.echo(f"{STEPS} steps of learning from the uncut model, without labels: {seconds:.0f} s")
+    return {**found, "recovered": taught.model}
+
+
 def compared_scores(whole: Model, small: Model) -> list[tuple[object, object]]:
     """Detections of the kept classes by both models, paired in order."""
     pairs: list[tuple[object, object]] = []
@@ -164,16 +206,15 @@ def detect_all(model: Model, threshold: float = 0.25) -> "list[list[Detection]]"
     return [detect(model, path, threshold) for path in digits10_pictures()]
 
 
-def measure(whole: Model, small: Model) -> list[Measured]:
-    """AP over the kept classes, and latency, of both models side by side."""
+def measure(models: dict[str, Model]) -> dict[str, Measured]:
+    """AP over the kept classes, and latency, of models side by side."""
     from darkconv.evaluation.latency import measure_latency
 
-    models = {"whole": whole, "small": small}
     times = {b: measure_latency(models, backend=b).milliseconds for b in ("torch", "onnx")}
-    return [
-        Measured(model, mean_precision(model), {b: times[b][name] for b in times})
+    return {
+        name: Measured(model, mean_precision(model), {b: times[b][name] for b in times})
         for name, model in models.items()
-    ]
+    }
 
 
 def mean_precision(model: Model) -> float:
@@ -205,8 +246,8 @@ def true_boxes(names: Sequence[str]) -> list[Any]:
     return boxes
 
 
-def closing_table(before: Measured, after: Measured) -> str:
-    """Both models side by side."""
+def closing_table(measured: dict[str, Measured]) -> str:
+    """All models side by side."""
     lines: list[tuple[str, Any]] = [
         ("classes", lambda m: len(m.model.names)),
         ("parameters", lambda m: format_count(parameters(m.model))),
@@ -216,8 +257,8 @@ def closing_table(before: Measured, after: Measured) -> str:
         ("ms a picture, ONNX", lambda m: f"{m.milliseconds['onnx']:.2f}"),
         (f"AP@0.5 of the {len(KEPT)} digits", lambda m: f"{m.precision:.3f}"),
     ]
-    rows = [(name, show(before), show(after)) for name, show in lines]
-    return format_table(("", "digits10", "digits4"), rows, left=(0,))
+    rows = [(name, *map(show, measured.values())) for name, show in lines]
+    return format_table(("", *measured), rows, left=(0,))
 
 
 def draw_pictures(whole: Model, small: Model, folder: Path) -> Path:

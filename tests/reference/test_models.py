@@ -126,7 +126,7 @@ def test_picture_files_give_the_stored_detections(model_case, backend, mode):
             nms_kind="sort",
             backend=backend,
         )
-        matches(found, result[mode]["detections"], iou=0.95, score=2e-2, slack=2e-2)
+        matches(found, result[mode]["detections"], iou=0.99, score=1e-3, slack=1e-3)
 
 
 def matches(found, expected, *, iou, score, slack):

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import darkconv as dc
 
@@ -79,3 +80,13 @@ class LossCase:
         is_region = self.meta["dialect"] == "pjreddie" and self.layer.type == "region"
         stored = self.arrays
         return stored["delta"] if is_region or "grad" not in stored else stored["grad"]
+
+
+def parametrize_cases(metafunc, fixture, wanted=lambda head: True):
+    """A test for each case whose head (`yolo`, `cost` ...) is wanted; skipped where none is."""
+    root = metafunc.config.getoption("--golden") / "loss"
+    files = [file for file in sorted(root.glob("*.npz")) if wanted(file.stem.split("-")[1])]
+    missing = pytest.mark.skip(reason=f"no cases at {root}")
+    params = files or [pytest.param(None, marks=missing, id="none")]
+    ids = [file.stem for file in files] or None
+    metafunc.parametrize(fixture, params, ids=ids, scope="module", indirect=True)

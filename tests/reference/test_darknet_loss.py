@@ -5,23 +5,19 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from darkconv.finetune.losses import head_loss  # noqa: E402
-from reference.loss_cases import LossCase  # noqa: E402
+from reference.loss_cases import LossCase, parametrize_cases  # noqa: E402
 
 TOLERANCE = 1e-4
 COST_TOLERANCE = 1e-5  # relative: golden/loss/README.md
 
 
 def pytest_generate_tests(metafunc):
-    root = metafunc.config.getoption("--golden") / "loss"
-    files = sorted(root.glob("*.npz"))
-    missing = pytest.mark.skip(reason=f"no cases at {root}")
-    params = files or [pytest.param(None, marks=missing, id="none")]
-    metafunc.parametrize("case", params, ids=[f.stem for f in files] or None, indirect=True)
+    parametrize_cases(metafunc, "case")
 
 
-@pytest.fixture
-def case(request, tmp_path):
-    return LossCase.read(request.param, tmp_path)
+@pytest.fixture(scope="module")
+def case(request, tmp_path_factory):
+    return LossCase.read(request.param, tmp_path_factory.mktemp("case"))
 
 
 def test_gradient_is_minus_the_delta_of_c(case):

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 from darkconv.core.dialect import PJREDDIE  # noqa: E402
 from darkconv.finetune.losses import head_loss  # noqa: E402
 from darkconv.layers.head import GaussianYolo  # noqa: E402
-from reference.loss_cases import LossCase  # noqa: E402
+from reference.loss_cases import LossCase, parametrize_cases  # noqa: E402
 
 TOLERANCE = 1e-4
 SHIFTS = {"left_top": -0.5, "right_bottom": 0.5}
@@ -137,13 +137,9 @@ def iou(box, others):
 
 
 def pytest_generate_tests(metafunc):
-    root = metafunc.config.getoption("--golden") / "loss"
-    pattern = "*gaussian_yolo-*.npz" if "gaussian_case" in metafunc.fixturenames else "*yolo-*.npz"
-    files = sorted(root.glob(pattern))
-    missing = pytest.mark.skip(reason=f"no cases at {root}")
-    params = files or [pytest.param(None, marks=missing, id="none")]
-    ids = [file.stem for file in files] or None
-    metafunc.parametrize("loss_case", params, ids=ids, scope="module", indirect=True)
+    gaussian = "gaussian_case" in metafunc.fixturenames
+    heads = {"gaussian_yolo"} if gaussian else {"gaussian_yolo", "yolo"}
+    parametrize_cases(metafunc, "loss_case", heads.__contains__)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 
 from darkconv.finetune.losses import head_loss  # noqa: E402
 from darkconv.layers.head import Region  # noqa: E402
-from reference.loss_cases import LossCase  # noqa: E402
+from reference.loss_cases import LossCase, parametrize_cases  # noqa: E402
 
 TOLERANCE = 1e-4
 TYPES = ("region", "detection", "softmax", "logistic", "cost")
@@ -25,16 +25,12 @@ DIVIDED = 2.0  # the temperature of `...-temperature2`, by which C does not divi
 
 
 def pytest_generate_tests(metafunc):
-    root = metafunc.config.getoption("--golden") / "loss"
-    files = [f for f in sorted(root.glob("*.npz")) if f.stem.split("-")[1] in TYPES]
-    missing = pytest.mark.skip(reason=f"no cases at {root}")
-    params = files or [pytest.param(None, marks=missing, id="none")]
-    metafunc.parametrize("case", params, ids=[f.stem for f in files] or None, indirect=True)
+    parametrize_cases(metafunc, "case", TYPES.__contains__)
 
 
-@pytest.fixture
-def case(request, tmp_path):
-    return LossCase.read(request.param, tmp_path)
+@pytest.fixture(scope="module")
+def case(request, tmp_path_factory):
+    return LossCase.read(request.param, tmp_path_factory.mktemp("case"))
 
 
 def expected(case):

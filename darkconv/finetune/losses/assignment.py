@@ -152,7 +152,7 @@ def match_shapes(grid: Grid, objects: Objects) -> Pairs:
         wanted = wanted | (alike > spec.iou_thresh)
     wanted = wanted[:, list(spec.mask)] & objects.valid.reshape(-1, 1)
     truths, anchors = wanted.nonzero(as_tuple=True)
-    places = grid.places(objects.images[truths], anchors, objects.boxes[truths])
+    places = grid.places_of(objects.images[truths], anchors, objects.boxes[truths])
     return Pairs(places, truths, sizes.new_ones(len(truths)))
 
 

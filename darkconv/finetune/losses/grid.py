@@ -6,11 +6,10 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from darkconv.finetune.losses.places import MAX_EXPONENT, Places
 from darkconv.finetune.losses.registry import Setting
 from darkconv.layers.head import GaussianYolo, Yolo, YoloHead
 
-MAX_EXPONENT = 20.0
-"""Raw w and h act up to here: e^20 anchors, whose area squared is still a float32."""
 MIN_SIZE = 1e-9
 POINTS = {"left_top": -0.5, "right_bottom": 0.5}
 """Of `yolo_point`: how many sizes of the box its predicted point lies from the centre."""
@@ -34,20 +33,16 @@ class Entries:
 
 
 @dataclass(frozen=True)
-class Grid:
-    """The places of a batch, one for each image, anchor, row and column, numbered in that order.
+class Grid(Places):
+    """The places of a head; its anchors are relative to the network input.
 
     Attributes:
         spec: the head.
-        shape: (images, anchors, rows, columns).
-        anchors: (anchors, 2) of this head, relative to the network input.
         all_anchors: (num, 2), others' too.
         is_exact: sizes have no limits; else those that keep costs and derivatives finite.
     """
 
     spec: YoloHead
-    shape: tuple[int, int, int, int]
-    anchors: Tensor
     all_anchors: Tensor
     is_exact: bool
 
@@ -58,7 +53,7 @@ class Grid:
         size = torch.tensor(setting.input_size, dtype=kind, device=x.device)
         anchors = torch.from_numpy(spec.all_anchors).to(x.device, kind) / size
         shape = (x.shape[0], len(spec.mask), x.shape[2], x.shape[3])
-        return cls(spec, shape, anchors[list(spec.mask)], anchors, setting.rule == "darknet")
+        return cls(shape, anchors[list(spec.mask)], spec, anchors, setting.rule == "darknet")
 
     def entries(self, x: Tensor) -> Entries:
         """The head's input by places, in float32 or better."""
@@ -79,28 +74,9 @@ class Grid:
         values = torch.cat(parts, 1).reshape(*self.shape, self.spec.anchor_entries)
         return values.permute(0, 1, 4, 2, 3).flatten(1, 2)
 
-    def places(self, images: Tensor, anchors: Tensor, boxes: Tensor) -> Tensor:
+    def places_of(self, images: Tensor, anchors: Tensor, boxes: Tensor) -> Tensor:
         """Numbers of the places (k,) whose cells hold the points of boxes (k, 4), relative."""
-        _, count, rows, columns = self.shape
-        points = self._points(boxes)
-        column = (points[:, 0] * columns).long().clamp(0, columns - 1)
-        row = (points[:, 1] * rows).long().clamp(0, rows - 1)
-        return ((images * count + anchors) * rows + row) * columns + column
-
-    def cells(self, places: Tensor) -> Tensor:
-        """(k, 2) column and row."""
-        _, _, rows, columns = self.shape
-        pair = torch.stack([places % columns, places // columns % rows], 1)
-        return pair.to(self.anchors.dtype)
-
-    def size(self) -> Tensor:
-        """(columns, rows)."""
-        return self.anchors.new_tensor(self.shape[:1:-1])
-
-    def anchors_at(self, places: Tensor) -> Tensor:
-        """(k, 2) anchor of each place."""
-        _, count, rows, columns = self.shape
-        return self.anchors[places // (rows * columns) % count]
+        return self.places(images, anchors, self._points(boxes))
 
     def values(self, raw: Tensor) -> Tensor:
         """(k, 4) what raw x, y, w, h say: where in its cell a box's point is, in cells; w, h."""

@@ -19,6 +19,7 @@ from darkconv.errors import UnsupportedError, Where
 from darkconv.finetune.losses.class_weights import class_factors
 from darkconv.finetune.losses.hierarchy import Hierarchy
 from darkconv.finetune.losses.overlap import iou, shape_overlap
+from darkconv.finetune.losses.places import MAX_EXPONENT, Places
 from darkconv.finetune.losses.registry import Setting
 from darkconv.layers.head import Region
 
@@ -26,30 +27,24 @@ CLASS_ONLY = 100_000.0
 """A label whose x and y are above this has a class but no box; for heads with a class tree."""
 PJREDDIE_ROWS = 30
 """Labels that the original reads, whatever `max` says."""
-MAX_EXPONENT = 20.0
-"""Raw w and h act up to here: e^20 anchors, whose area squared is still a float32."""
 
 
 @dataclass(frozen=True)
-class Grid:
-    """The places of a batch.
+class Grid(Places):
+    """The places of a head; its anchors are in cells.
 
     Attributes:
         spec: the head.
-        shape: (images, anchors, rows, columns).
-        anchors: (anchors, 2) in cells.
     """
 
     spec: Region
-    shape: tuple[int, int, int, int]
-    anchors: Tensor
 
     @classmethod
     def of(cls, spec: Region, x: Tensor) -> Self:
         """The grid of a head's input."""
         kind = torch.promote_types(x.dtype, torch.float32)
         anchors = torch.from_numpy(spec.all_anchors).to(x.device, kind)
-        return cls(spec, (x.shape[0], spec.num, x.shape[2], x.shape[3]), anchors)
+        return cls((x.shape[0], spec.num, x.shape[2], x.shape[3]), anchors, spec)
 
     def entries(self, x: Tensor) -> Tensor:
         """The head's input as (places, 5 + classes), in float32 or better."""
@@ -61,13 +56,6 @@ class Grid:
         """The opposite of `entries`: (places, 5 + classes) as (N, C, H, W)."""
         return entries.reshape(*self.shape, -1).permute(0, 1, 4, 2, 3).flatten(1, 2)
 
-    def places(self, images: Tensor, anchors: Tensor, centres: Tensor) -> Tensor:
-        """Numbers of the places whose cells hold the centres (..., 2), relative."""
-        _, count, rows, columns = self.shape
-        column = (centres[..., 0] * columns).long().clamp(0, columns - 1)
-        row = (centres[..., 1] * rows).long().clamp(0, rows - 1)
-        return ((images * count + anchors) * rows + row) * columns + column
-
     def all_places(self) -> Tensor:
         """(places,) the numbers of all."""
         return torch.arange(math.prod(self.shape), device=self.anchors.device)
@@ -76,21 +64,6 @@ class Grid:
         """(places, ...) as (images, places of each, ...)."""
         places = math.prod(self.shape[1:])
         return values.view(self.shape[0], places, *values.shape[1:])
-
-    def cells(self, places: Tensor) -> Tensor:
-        """(k, 2) column and row."""
-        _, _, rows, columns = self.shape
-        pair = torch.stack([places % columns, places // columns % rows], 1)
-        return pair.to(self.anchors.dtype)
-
-    def size(self) -> Tensor:
-        """(columns, rows)."""
-        return self.anchors.new_tensor(self.shape[:1:-1])
-
-    def anchors_at(self, places: Tensor) -> Tensor:
-        """(k, 2) anchor of each place, in cells."""
-        _, count, rows, columns = self.shape
-        return self.anchors[places // (rows * columns) % count]
 
     def boxes(self, raw: Tensor, places: Tensor) -> Tensor:
         """Predicted boxes (k, 4), xywh relative to the picture, from raw entries (k, 4 or more)."""

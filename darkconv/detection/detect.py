@@ -192,18 +192,18 @@ def runner(model: Model, backend: str) -> Runner:
 
 
 def fitted_picture(
-    network: Network, image: PathLike | npt.ArrayLike, resize: str | None
+    network: Network, image: PathLike | npt.ArrayLike, resize: str | None, *, exact: bool = True
 ) -> tuple[Picture, Fit]:
-    """A picture's levels, and how it fills the network's input: see `detect`."""
+    """A picture's levels, and how it fills the network's input: see `detect` and `read_picture`."""
     shape = network.input_shape
-    picture = _picture(image, shape.c)
+    picture = _picture(image, shape.c, exact=exact)
     letterbox = resize_mode(resize, default=network.options.letterboxes)
     return picture, Fit((picture.shape[1], picture.shape[0]), (shape.w, shape.h), letterbox)
 
 
-def _picture(image: PathLike | npt.ArrayLike, channels: int) -> Picture:
+def _picture(image: PathLike | npt.ArrayLike, channels: int, *, exact: bool) -> Picture:
     if isinstance(image, (str, bytes)) or hasattr(image, "__fspath__"):
-        return read_picture(image, channels=channels)  # type: ignore[arg-type]
+        return read_picture(image, channels=channels, exact=exact)  # type: ignore[arg-type]
     picture = np.asarray(image)
     if picture.ndim != 3 or picture.shape[2] != channels or picture.dtype != np.uint8:
         raise DarkconvError(

@@ -38,7 +38,7 @@ def evaluate_module(
         module: the network.
         model: for class names and heads.
         dataset: labelled pictures; classes that the model or the labels lack do not count.
-        letterbox: how pictures are fitted.
+        letterbox: how pictures are fitted; JPEG files are decoded the fast way.
     """
     labelled = {name for sample in dataset.samples for name in sample.names}
     classes = [name for name in model.names if name in labelled]
@@ -74,7 +74,7 @@ def predict(
 
 def _fitted(model: Model, sample: Sample, mode: str) -> tuple[Picture, Fit] | None:
     try:
-        return fitted_picture(model.network, sample.image, mode)
+        return fitted_picture(model.network, sample.image, mode, exact=False)
     except DatasetError as error:
         logger.warning("%s", error)
         return None

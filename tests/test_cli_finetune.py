@@ -108,6 +108,23 @@ def test_frozen_layers_come_out_bit_for_bit(run):
     assert all(same[key] == (int(key.split(".")[0]) < 3) for key in before if "biases" in key)
 
 
+def test_half_precision_and_parts_of_a_batch_train_too(run):
+    run(f"{MODEL} {DATA} {QUICK} --precision bf16 --parts 2 -o out.cfg out.weights")
+    before, after = values("digits10.weights"), values("out.weights")
+    assert np.isfinite(after).all()
+    assert 0 < np.median(np.abs(after - before)) < 0.01  # four steps of 0.001
+
+
+def test_the_cfgs_own_schedule_and_optimiser(run):
+    cfg = Path("digits10.cfg").read_text()
+    Path("digits10.cfg").write_text(cfg.replace("burn_in=200", "burn_in=2"))
+    line = f"{MODEL} {DATA} --schedule cfg --optimizer cfg --rule darknet --steps 4 --batch 4"
+    result = run(f"{line} --workers 0 --device cpu -o out.cfg out.weights --json")
+    rows = json.loads(result.stdout)["rows"]
+    assert rows[-1]["rate"] == 0.002
+    assert not np.array_equal(values("digits10.weights"), values("out.weights"))
+
+
 def test_backbone_is_grafted_where_it_fits(run):
     result = run(
         f"finetune digits10.cfg --backbone digits10.cfg digits10.weights {DATA} {QUICK} "

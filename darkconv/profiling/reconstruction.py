@@ -33,6 +33,8 @@ logger = logging.getLogger("darkconv")
 
 POSITIONS = 60_000
 """Output pixels, over all pictures, that a layer's equations are about."""
+MOST_VALUES = 1 << 26
+"""Values of the windows at these pixels, at most: wide layers take fewer pixels."""
 RIDGE = 1e-3
 """How much change of a weight costs, as a share of the inputs' mean variance."""
 MEMORY = 2 << 30
@@ -155,7 +157,8 @@ class Sampling:
         spec = layer.spec
         assert isinstance(spec, Convolutional)
         height, width = _unblurred(layer)
-        count = min(height * width, max(1, self.positions // pictures))
+        wanted = min(self.positions, MOST_VALUES // (layer.in_shapes[0].c * spec.size**2))
+        count = min(height * width, max(1, wanted // pictures))
         stream = torch.Generator().manual_seed(self.seed * 1_000_003 + layer.index)
         noise = torch.rand(pictures, height * width, generator=stream)
         return noise.argsort(1)[:, :count]

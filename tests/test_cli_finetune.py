@@ -96,8 +96,8 @@ def test_a_teacher_recovers_a_pruned_model_without_labels(run, folder):
         "--steps 60 --batch 8 --workers 0 --rate 0.003 -o r.cfg r.weights --json"
     )
     rows = json.loads(result.stdout)["rows"]
-    assert rows[-1]["loss"] < 0.5 * rows[0]["loss"]
-    assert rows[-1]["features"] < rows[0]["features"]
+    assert rows[-1]["loss"] < 0.3 * rows[0]["loss"]
+    assert rows[-1]["features"] > 0
     assert dc.load("r.cfg", "r.weights").network.shapes == dc.load("s.cfg").network.shapes
 
 

@@ -94,7 +94,9 @@ def test_classifier_rows_are_kept(kind):
     x = np.random.default_rng(5).random((3, 8, 8), np.float32)
     softmax = len(whole.network.layers) - 2
     logits, kept = (dc.trace(m, x)[softmax - 1].ravel() for m in (whole, part))
-    np.testing.assert_allclose(kept, logits[[3, 1]], rtol=1e-6)
+    # a product of two rows sums in another order than one of four; how far that goes depends on
+    # the size of the terms, not on what is left of them
+    np.testing.assert_allclose(kept, logits[[3, 1]], rtol=0, atol=1e-6 * np.abs(logits).max())
     assert part.network.shapes[softmax] == (2, 1, 1)
 
 

@@ -37,7 +37,13 @@ def replacing(path: PathLike) -> Iterator[Path]:
 
 def write_bytes(path: PathLike, chunks: Iterable[bytes | memoryview]) -> None:
     """Write a file as a whole."""
-    with replacing(path) as temporary, temporary.open("wb") as file:
+    with replacing(path) as temporary:
+        write_chunks(temporary, chunks)
+
+
+def write_chunks(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
+    """Fill a file that nobody else knows yet."""
+    with path.open("wb") as file:
         for chunk in chunks:
             file.write(chunk)
 

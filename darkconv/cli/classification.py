@@ -14,6 +14,9 @@ from darkconv.core.model import Model
 from darkconv.errors import DatasetError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from darkconv.backends.onnx import OnnxFile
     from darkconv.core.model import Array
     from darkconv.dataset import ClassifiedDataset
     from darkconv.evaluation.classification import Classification
@@ -22,7 +25,7 @@ HEADERS = ("class", "pictures", "right", "most often taken for")
 
 
 def evaluate_classes(
-    model: Model,
+    model: "Model | OnnxFile",
     sources: Sequence[str],
     pictures: PictureOptions,
     *,
@@ -53,15 +56,14 @@ def evaluate_classes(
 
 
 def scores(
-    model: Model, dataset: "ClassifiedDataset", backend: str
+    model: "Model | OnnxFile", dataset: "ClassifiedDataset", backend: str
 ) -> Iterator[tuple["Array", int]]:
     """(classes,) output for each picture, and its class; broken pictures are told and left out."""
-    from darkconv.detection.detect import runner
     from darkconv.detection.picture import read_picture
     from darkconv.finetune.crop import centre_crop
 
     shape = model.network.input_shape
-    run = runner(model, backend)
+    run = classifier_of(model, backend)
     with progress(len(dataset), "classifying pictures") as update:
         for number, (path, label) in enumerate(dataset.samples, 1):
             try:
@@ -69,8 +71,19 @@ def scores(
             except DatasetError as error:
                 click.echo(f"{click.style('warning: ', fg='yellow')}{error}", err=True)
                 continue
-            yield run(centre_crop(picture, (shape.w, shape.h))[None])[-1][0].ravel(), label
+            yield run(centre_crop(picture, (shape.w, shape.h))), label
             update(number)
+
+
+def classifier_of(model: "Model | OnnxFile", backend: str) -> "Callable[[Array], Array]":
+    """A function from planes (C, H, W) to scores (classes,)."""
+    from darkconv.detection.detect import runner
+    from darkconv.detection.exported import as_input
+
+    if isinstance(model, Model):
+        run = runner(model, backend)
+        return lambda planes: run(planes[None])[-1][0].ravel()
+    return lambda planes: model.run(as_input(model, planes)[0])[-1][0].ravel()
 
 
 def rows(result: "Classification", names: Sequence[str]) -> Iterator[tuple[Any, ...]]:

@@ -14,6 +14,8 @@ from darkconv.cli.params import (
     output_option,
     split_model,
 )
+from darkconv.cli.pictures import PictureOptions, picture_options
+from darkconv.cli.precision import Reduction, print_reports, reduction_options, write_reduced
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -58,8 +60,20 @@ ONNX_OPTIONS = {
     "opset": click.option(
         "--opset", type=int, help="Version of ONNX's operators, 11 or later  [default: 13]"
     ),
+    "external": click.option(
+        "--external",
+        flag_value=True,
+        default=None,
+        help="Weights in a file beside it, OUT.onnx.data.",
+    ),
+    "in_place": click.option(
+        "--in-place",
+        flag_value=True,
+        default=None,
+        help="Weights where they are, in MODEL's .weights file, which OUT must lie beside.",
+    ),
 }
-"""What can be chosen about an ONNX file, by the name that `darkconv.to_onnx` has for it."""
+"""What can be chosen about an ONNX file, by the names of `write_onnx` and `OnnxOptions`."""
 
 
 def onnx_options(command: F) -> F:
@@ -74,17 +88,27 @@ def onnx_options(command: F) -> F:
 @output_option
 @click.option("--cutoff", type=int, help="The weights hold only the layers below this number.")
 @onnx_options
+@reduction_options
+@picture_options
 @model_options
 def convert(
-    words: tuple[str, ...], outputs: tuple[Output, ...], cutoff: int | None, **options: Any
+    words: tuple[str, ...],
+    outputs: tuple[Output, ...],
+    cutoff: int | None,
+    reduction: Reduction,
+    pictures: PictureOptions,
+    **options: Any,
 ) -> None:
     """Write a model as ONNX, PyTorch or Darknet files.
 
     The suffix of OUT says the format: .onnx, .safetensors, .pt2, or OUT.cfg OUT.weights. -o
-    may be repeated. The options from --head to --opset are about .onnx.
+    may be repeated. The options from --head to --in-place are about .onnx.
 
     A recurrent layer's state is an input and an output of the ONNX file, such as 003_lstm.h_in
     and 003_lstm.h_out: give zeros at first, then what came out of the call before.
+
+    After --fp16 and --int8 the file is compared with its float32 form: size, time, outputs,
+    and on pictures (--calibrate, --data) detections and AP.
 
     Example: darkconv convert yolov4.cfg yolov4.weights -o yolov4.onnx --head nms
     """
@@ -93,21 +117,30 @@ def convert(
         raise click.UsageError(f"Got unexpected extra argument ({rest[0]})")
     require_outputs(outputs)
     chosen = chosen_for_onnx(options)
-    if chosen and not any(output.suffix == ONNX_SUFFIX for output in outputs):
-        option = next(iter(chosen)).replace("_", "-")
+    reduction.check(chosen)
+    about_onnx = [*chosen, *reduction.kind]
+    if about_onnx and not any(output.suffix == ONNX_SUFFIX for output in outputs):
+        option = about_onnx[0].replace("_", "-")
         raise click.UsageError(f"--{option} is about .onnx files, and none is written")
     if not model_words.is_exported:
         options["cutoff"] = cutoff
     model = read_model(model_words, **options)
+    reports = {}
     for output in outputs:
-        write_model(model, output, **chosen)
-        report_written(output)
+        if reduction.kind and output.suffix == ONNX_SUFFIX:
+            reports[str(output)] = write_reduced(model, output, reduction, pictures, chosen)
+        else:
+            write_model(model, output, **chosen)
+        report_written(output, external="external" in chosen)
+    print_reports(reports, as_json=reduction.as_json)
 
 
 def chosen_for_onnx(options: dict[str, Any]) -> dict[str, Any]:
     """Take what the user has said about ONNX out of a command's options."""
     given = {name: options.pop(name) for name in ONNX_OPTIONS}
     chosen = {name: value for name, value in given.items() if value is not None}
+    if "external" in chosen and "in_place" in chosen:
+        raise click.UsageError("--external and --in-place exclude each other")
     if chosen.get("dynamic") == "none":
         chosen["dynamic"] = ()
     return chosen

@@ -1,6 +1,7 @@
 """`darkconv eval`: how well a detector finds what is labelled."""
 
 import json
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,9 +12,9 @@ import click
 
 from darkconv.cli.classification import evaluate_classes
 from darkconv.cli.detect import detection_options
-from darkconv.cli.models import read_model
+from darkconv.cli.models import read_exported, read_model
 from darkconv.cli.params import ModelCommand, model_options, split_model
-from darkconv.cli.pictures import PictureOptions, open_pictures, picture_options
+from darkconv.cli.pictures import Named, PictureOptions, open_pictures, picture_options
 from darkconv.cli.progress import progress
 from darkconv.cli.table import format_table
 from darkconv.core.model import Model
@@ -22,12 +23,17 @@ from darkconv.files import replacing
 from darkconv.layers.head import decodes_boxes
 
 if TYPE_CHECKING:
+    from darkconv.backends.onnx import OnnxFile
     from darkconv.dataset import Dataset
     from darkconv.detection import Detection
+    from darkconv.detection.detector import Detector
     from darkconv.evaluation.report import Comparison, Evaluation
+
+logger = logging.getLogger("darkconv")
 
 CURVES, CONFUSION = "precision-recall.png", "confusion.png"
 """In the output folder, beside the text files."""
+THRESHOLD = 0.005  # score from which detections count for AP
 
 
 @dataclass
@@ -60,7 +66,9 @@ class Seconds:
     help="Labelled pictures: Darknet's .data, a list, a folder of VOC, COCO's .json.",
 )
 @click.option(
-    "--threshold", type=float, default=0.005, show_default=True, help="Least score that counts."
+    "--threshold",
+    type=float,
+    help=f"Least score that counts  [default: {THRESHOLD}, or the constant of an ONNX file]",
 )
 @click.option(
     "--at",
@@ -111,7 +119,8 @@ def evaluate(
     AP is the area under the curve of precision over recall: of all detections by their rank, of
     those above a fixed score alone, and by VOC's 11 points. COCO's is by faster-coco-eval.
     Classes that the model or the labels lack are left out. Of a classifier top-1 and top-5 are
-    measured; its pictures lie in a folder for each class, or are told by a .data file.
+    measured; its pictures lie in a folder for each class, or are told by a .data file. MODEL may
+    also be an ONNX file of `darkconv convert`, with any --head.
 
     Example: darkconv eval yolov4.cfg yolov4.weights --data voc.data -o found
     """
@@ -123,15 +132,15 @@ def evaluate(
         raise click.UsageError(f"Got unexpected extra argument ({rest[0]})")
     if output and not no_plots:
         require_matplotlib("eval -o without --no-plots")
-    model = read_model(model_words, names=names, dialect=dialect, input_size=input_size)
+    read = read_exported if model_words.is_onnx else read_model
+    model = read(model_words, names=names, dialect=dialect, input_size=input_size)
     if not any(decodes_boxes(head.spec) for head in model.network.heads):
-        backend = options.get("backend") or "torch"
-        evaluate_classes(model, sources, pictures, backend=backend, as_json=as_json)
+        evaluate_classes(model, sources, pictures, backend=options["backend"], as_json=as_json)
         return
+    detector = detector_of(model, relative=rule == "darknet", **options)
     dataset = open_pictures(sources, pictures, model=model)
     classes = common_classes(model, dataset)
-    given = {name: value for name, value in options.items() if value is not None}
-    found, seconds = find_all(model, dataset, given, relative=rule == "darknet")
+    found, seconds = find_all(detector, dataset)
     comparison = Comparison.of(found, dataset, classes, rule_of(rule, overlap))
     result = comparison.evaluation(at)
     if output:
@@ -148,7 +157,41 @@ def evaluate(
         click.echo(f"{len(dataset)} pictures, {total:.1f} ms each: {parts}", err=True)
 
 
-def common_classes(model: Model, dataset: "Dataset") -> tuple[str, ...]:
+def detector_of(
+    model: "Model | OnnxFile",
+    *,
+    threshold: float | None = None,
+    backend: str = "torch",
+    **options: Any,
+) -> "Detector":
+    """What finds objects for AP, for which low scores count too.
+
+    Args:
+        model: a model, or a file exported from one.
+        threshold: least score; by default `THRESHOLD`, or the least that the file can do.
+        backend: what runs a model; a file runs by itself.
+        options: nms, nms_kind, resize and relative, as for the detectors; None for the default.
+    """
+    from darkconv.detection.detector import ModelDetector
+    from darkconv.detection.exported import FileDetector, least_threshold
+
+    given = {name: value for name, value in options.items() if value is not None}
+    if isinstance(model, Model):
+        least = THRESHOLD if threshold is None else threshold
+        return ModelDetector(model, backend=backend, threshold=least, **given)
+    if threshold is None:
+        threshold = least_threshold(model, THRESHOLD)
+        if threshold > THRESHOLD:
+            logger.warning(
+                "%s: has no detections below %g, which a constant of the graph says; AP would "
+                "count more of them (convert with --head boxes, or with --threshold-inputs)",
+                model.path,
+                threshold,
+            )
+    return FileDetector(model, threshold, **given)
+
+
+def common_classes(model: Named, dataset: "Dataset") -> tuple[str, ...]:
     """The model's classes that are labelled, in its order.
 
     Raises:
@@ -165,24 +208,15 @@ def common_classes(model: Model, dataset: "Dataset") -> tuple[str, ...]:
     return classes
 
 
-def find_all(
-    model: Model, dataset: "Dataset", options: dict[str, Any], *, relative: bool = False
-) -> tuple[list[list["Detection"]], Seconds]:
-    """The detections in each picture, and what a picture took; broken pictures have none.
-
-    Args:
-        model: the detector.
-        dataset: the pictures.
-        options: for `darkconv.detect`.
-        relative: suppress boxes as `detector map` of the C program does.
-    """
+def find_all(detector: "Detector", dataset: "Dataset") -> tuple[list[list["Detection"]], Seconds]:
+    """The detections in each picture, and what a picture took; broken pictures have none."""
     found: list[list[Detection]] = []
     seconds = Seconds()
     measured = 0
     with progress(len(dataset), "detecting in pictures") as update:
         for number, sample in enumerate(dataset.samples, 1):
             try:
-                found.append(find(model, sample.image, seconds, relative=relative, **options))
+                found.append(find(detector, sample.image, seconds))
                 measured += 1
             except DatasetError as error:
                 click.echo(f"{click.style('warning: ', fg='yellow')}{error}", err=True)
@@ -191,35 +225,14 @@ def find_all(
     return found, seconds.per_picture(measured)
 
 
-def find(
-    model: Model,
-    image: Path,
-    seconds: Seconds,
-    *,
-    resize: str | None = None,
-    backend: str = "torch",
-    **decoding: Any,
-) -> list["Detection"]:
-    """As `darkconv.detect`; what the steps take is added to `seconds`.
-
-    Args:
-        model: the detector.
-        image: the picture.
-        seconds: to be added to.
-        resize: see `darkconv.detect`.
-        backend: see `darkconv.detect`.
-        decoding: for `darkconv.detection.detect.detections`.
-    """
-    from darkconv.detection.detect import detections, fitted_picture, runner
-
-    run = runner(model, backend)  # building it is not the first picture's time
+def find(detector: "Detector", image: Path, seconds: Seconds) -> list["Detection"]:
+    """The detections in a picture; what the steps take is added to `seconds`."""
     times = [time.perf_counter()]
-    picture, fit = fitted_picture(model.network, image, resize)
-    planes = fit.apply(picture)[None]
+    x, fit = detector.prepare(image)
     times.append(time.perf_counter())
-    outputs = [value[0] for value in run(planes)]
+    outputs = detector.run(x)
     times.append(time.perf_counter())
-    found = detections(model, outputs, fit, **decoding)
+    found = detector.find(outputs, fit)
     times.append(time.perf_counter())
     for name, before, after in zip(asdict(seconds), times, times[1:], strict=False):
         setattr(seconds, name, getattr(seconds, name) + after - before)

@@ -72,7 +72,7 @@ def write_model(model: Model, output: Output, **onnx_options: Any) -> None:
     Args:
         model: what to write.
         output: where to.
-        onnx_options: for an ONNX file, see `darkconv.to_onnx`; other formats have none.
+        onnx_options: for an ONNX file, see `write_onnx`; other formats have none.
 
     Raises:
         DarkconvError: an unknown suffix.
@@ -124,9 +124,13 @@ def require_outputs(outputs: tuple[Output, ...]) -> None:
         raise click.UsageError("Missing option '-o': the file to write")
 
 
-def report_written(output: Output) -> None:
-    """Say where a result is, with its size."""
+def report_written(output: Output, *, external: bool = False) -> None:
+    """Say where a result is, with its size; `external`: the arrays of ONNX files lie beside."""
+    from darkconv.backends import spoke
+
     files = [output.path, *([output.weights] if output.weights else [])]
+    if external and output.suffix == ONNX_SUFFIX:
+        files.append(spoke("onnx").data_path(output.path))
     sizes = ", ".join(f"{file} ({format_size(file.stat().st_size)})" for file in files)
     click.echo(f"wrote {sizes}", err=True)
 

@@ -5,12 +5,11 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import click
 
 from darkconv.cli.progress import is_first_process
-from darkconv.core.model import Model
 from darkconv.dataset import (
     ClassifiedDataset,
     Dataset,
@@ -30,6 +29,14 @@ KINDS = (
     "and COCO's .json"
 )
 """What sources of pictures there are, for help texts."""
+
+
+class Named(Protocol):
+    """A model, or a file exported from one."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its classes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +104,7 @@ def open_pictures(
     sources: Sequence[str],
     options: PictureOptions,
     *,
-    model: Model,
+    model: Named,
     wanted: Sequence[str] | None = None,
 ) -> Dataset:
     """The pictures of some sources that count. What is wrong with labels is told on stderr.
@@ -125,7 +132,7 @@ def open_pictures(
 
 
 def open_classes(
-    sources: Sequence[str], options: PictureOptions, model: Model
+    sources: Sequence[str], options: PictureOptions, model: Named
 ) -> ClassifiedDataset:
     """Pictures with one class each, for a classifier.
 
@@ -152,7 +159,7 @@ def report_problems(dataset: Dataset | ClassifiedDataset) -> None:
         logger.warning("%s: %d %s in pictures and labels%s", dataset.source, count, noun, shown)
 
 
-def _only(dataset: Dataset, listed: str, model: Model, own: Sequence[str]) -> Dataset:
+def _only(dataset: Dataset, listed: str, model: Named, own: Sequence[str]) -> Dataset:
     names = [word for item in listed.split(",") if (word := item.strip())] or own
     if not model.names:
         raise PlanError(

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from darkconv.cli.models import read_exported, read_model
+from darkconv.cli.models import read_model
 from darkconv.cli.params import ModelCommand, ModelWords, model_options, split_model
 from darkconv.cli.table import format_table
 from darkconv.core.model import Model
 
 if TYPE_CHECKING:
-    from darkconv.backends.onnx import OnnxFile
+    from collections.abc import Sequence
+
+    from darkconv.backends.onnx import ForeignFile, OnnxFile
+    from darkconv.detection.comparison import Agreement
 
 logger = logging.getLogger("darkconv")
 
@@ -32,7 +35,9 @@ def verify(
     """Compare every layer of a model in PyTorch and in onnxruntime, worst first.
 
     The two are built on their own from the Darknet files. With FILE, an ONNX file made from the
-    MODEL with any --head, its outputs are compared instead. Exit status 1 if they disagree.
+    MODEL with any --head, its outputs are compared instead. Of a file that another tool made,
+    outputs are matched by their shapes, with heads or with boxes and scores. Exit status 1 if
+    they disagree. Files in half precision and 8 bits are allowed more: see docs/onnx.md.
 
     Example: darkconv verify yolov3-tiny.cfg yolov3-tiny.weights yolov3-tiny.onnx
     """
@@ -66,15 +71,35 @@ def verify_file(
     **options: Any,
 ) -> None:
     """Compare the outputs of an ONNX file with the model's; exit status 1 if they disagree."""
+    from darkconv.backends import spoke
     from darkconv.detection.comparison import compare_outputs
 
-    model, file = read_model(model_words, **options), read_exported(file_words)
+    model, any_file = read_model(model_words, **options), spoke("onnx").read_any(file_words.first)
+    if isinstance(any_file, spoke("onnx").ForeignFile):
+        model = model.with_input_size(*input_size) if input_size else model
+        show_agreement(foreign_agreement(model, any_file, image), as_json=as_json)
+        return
+    file: OnnxFile = any_file
     if file.input_size and model.network.input_shape.is_map:
         model = model.with_input_size(*file.input_size)
     warn_of_other_sources(model, file)
     if input_size:
         model, file = model.with_input_size(*input_size), file.with_input_size(*input_size)
-    found = compare_outputs(model, file, _input(model, image))
+    show_agreement(compare_outputs(model, file, _input(model, image)), as_json=as_json)
+
+
+def foreign_agreement(
+    model: Model, file: "ForeignFile", image: str | None
+) -> "Sequence[Agreement]":
+    """Compare a file of another tool with the model."""
+    from darkconv.detection.foreign import compare_foreign, fitted_model
+
+    model = fitted_model(model, file)
+    return compare_foreign(model, file, _input(model, image))
+
+
+def show_agreement(found: "Sequence[Agreement]", *, as_json: bool) -> None:
+    """Print what was compared; exit status 1 where something disagrees."""
     if as_json:
         click.echo(json.dumps([asdict(entry) for entry in found], indent=2))
     else:

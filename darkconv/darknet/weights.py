@@ -10,11 +10,13 @@ import mmap
 import os
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from darkconv.core.dialect import Dialect
 from darkconv.core.model import Array, Header, InitialArrays, Model, frozen, initial_array
@@ -43,7 +45,8 @@ class WeightsFile:
         self.path = os.fspath(path)
         try:
             with Path(self.path).open("rb") as file:
-                self.size = os.fstat(file.fileno()).st_size
+                self._status = os.fstat(file.fileno())
+                self.size = self._status.st_size
                 start = file.read(512)
                 found = recognise(start, self.size)
                 if found:
@@ -73,9 +76,47 @@ class WeightsFile:
         seen = int.from_bytes(self.data[12 : 12 + width], "little")
         return replace(header, seen=seen)
 
+    def offset_of(self, array: npt.NDArray[Any]) -> int | None:
+        """Where in the file the bytes of an array stand; None if they do not, as they are."""
+        offset = _address(array) - _address(np.frombuffer(self.data, np.uint8))
+        is_inside = offset >= 0 and offset + array.nbytes <= self.size
+        return offset if is_inside and array.flags.c_contiguous else None
+
+    @property
+    def real_path(self) -> Path:
+        """Absolute, with all links followed."""
+        return Path(self.path).resolve()
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether the path still leads to the file that was opened, not written to since."""
+        try:
+            now = os.stat(self.path)
+        except OSError:
+            return False
+        return os.path.samestat(now, self._status) and (
+            (now.st_size, now.st_mtime_ns) == (self.size, self._status.st_mtime_ns)
+        )
+
     def error(self, message: str, **parts: object) -> WeightsError:
         """A WeightsError that names this file."""
         return WeightsError(message, where=Where(file=self.path), **parts)  # type: ignore[arg-type]
+
+
+class FileArrays(dict[str, Array]):
+    """The arrays of a weights file, by key; a changed selection of them is a plain dict.
+
+    Attributes:
+        file: that they come from, most of them as views of it.
+    """
+
+    def __init__(self, file: WeightsFile, arrays: Mapping[str, Array]) -> None:
+        super().__init__(arrays)
+        self.file = file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles hold the arrays alone."""
+        return dict, (dict(self),)
 
 
 def file_size(network: Network, header: Header, *, cutoff: int | None = None) -> int:
@@ -123,7 +164,7 @@ def map_weights(file: WeightsFile, network: Network, *, cutoff: int | None = Non
         arrays[key] = _from_file_order(key, values, slot, header)
         position += 4 * count
     if cutoff is None:
-        return Model(network, arrays, header)
+        return Model(network, FileArrays(file, arrays), header)
     left = {layer.index for key, layer, _ in network.keyed_slots() if key not in arrays}
     logger.warning(
         "%s: gave layers 0 to %d; %d layers with arrays behind them keep initial values",
@@ -161,6 +202,11 @@ def header_bytes(header: Header, dialect: Dialect) -> bytes:
             f"seen={header.seen} does not fit the {width}-byte counter of version "
             f"{header.major}.{header.minor}"
         ) from None
+
+
+def _address(array: npt.NDArray[Any]) -> int:
+    address: int = array.__array_interface__["data"][0]
+    return address
 
 
 def _is_turned(slot: Slot, header: Header) -> bool:

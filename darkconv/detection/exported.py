@@ -1,9 +1,9 @@
-"""detect_exported: as `detect`, with an ONNX file that darkconv has written.
+"""Finding objects with an ONNX file that darkconv has written, as `detect` does with a model.
 
 The file says by itself what it takes and gives, so nothing else is needed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,34 +51,69 @@ def detect_exported(
     Raises:
         DarkconvError: the network predicts no boxes, or the file cannot do what is asked for.
     """
-    box_heads(file.network)
-    picture, fit = fitted_picture(file.network, image, resize)
-    x, _ = as_input(file, fit.apply(picture))
-    asked = Asked(file, threshold, nms, nms_kind)
-    return FINDERS[file.head](file, x, fit, asked)
+    detector = FileDetector(file, threshold, nms, resize=resize, nms_kind=nms_kind)
+    x, fit = detector.prepare(image)
+    return detector.find(detector.run(x), fit)
 
 
-class Asked:
-    """What the user asks for, the file's own settings where nothing is said.
+class FileDetector:
+    """A `Detector` of a file; its own settings hold where nothing is said.
 
     Attributes:
+        file: that is run.
         threshold: least score.
         nms: overlap that counts as the same.
         nms_kind: None for the cfg's.
+        relative: see `darkconv.detection.detect.remaining`.
     """
 
     def __init__(
-        self, file: "OnnxFile", threshold: float | None, nms: float | None, nms_kind: str | None
+        self,
+        file: "OnnxFile",
+        threshold: float | None = None,
+        nms: float | None = None,
+        *,
+        resize: str | None = None,
+        nms_kind: str | None = None,
+        relative: bool = False,
     ) -> None:
+        """Take the options of `detect_exported`, and raise what it raises."""
+        box_heads(file.network)
         least, overlap = graph_thresholds(file)
+        self.file = file
         self.threshold = least if threshold is None else threshold
         self.nms = overlap if nms is None else nms
         self.nms_kind = nms_kind
+        self.relative = relative
+        self._resize = resize
+        CHECKS[file.head](self)
+
+    def prepare(self, image: PathLike | npt.ArrayLike) -> tuple[npt.NDArray[Any], Fit]:
+        """The graph's input, (1, ...), and how the picture was fitted."""
+        picture, fit = fitted_picture(self.file.network, image, self._resize)
+        x, _ = as_input(self.file, fit.apply(picture))
+        return x, fit
+
+    def run(self, x: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
+        """The outputs for one picture, without a batch axis."""
+        inputs = self.file.threshold_inputs(self.threshold, self.nms)
+        return [value[0] for value in self.file.run(x, **inputs)]
+
+    def find(self, outputs: Sequence[npt.NDArray[Any]], fit: Fit) -> list[Detection]:
+        """The detections in one picture."""
+        return FINDERS[self.file.head](self, outputs, fit)
 
 
 def graph_thresholds(file: "OnnxFile") -> tuple[float, float]:
     """Score and overlap that a file was made with."""
     return float(file.metadata["threshold"]), float(file.metadata["nms"])
+
+
+def least_threshold(file: "OnnxFile", wanted: float) -> float:
+    """The threshold nearest to one wanted, from above, that a file can do."""
+    if file.head != "nms" or file.has_threshold_inputs:
+        return wanted
+    return max(wanted, graph_thresholds(file)[0])
 
 
 def as_input(file: "OnnxFile", planes: Array) -> tuple[npt.NDArray[Any], Array]:
@@ -97,50 +132,68 @@ def as_input(file: "OnnxFile", planes: Array) -> tuple[npt.NDArray[Any], Array]:
     return np.ascontiguousarray(given)[None], levels.astype(np.float32) / np.float32(255)
 
 
-def find_in_raw(file: "OnnxFile", x: npt.NDArray[Any], fit: Fit, asked: Asked) -> list[Detection]:
+def find_in_raw(asked: FileDetector, outputs: Sequence[Array], fit: Fit) -> list[Detection]:
     """Decode the heads as those of a model."""
-    outputs = [value[0] for value in file.run(x)]
     return detections(
-        file, outputs, fit, threshold=asked.threshold, nms=asked.nms, nms_kind=asked.nms_kind
+        asked.file,
+        outputs,
+        fit,
+        threshold=asked.threshold,
+        nms=asked.nms,
+        nms_kind=asked.nms_kind,
+        relative=asked.relative,
     )
 
 
-def find_in_boxes(file: "OnnxFile", x: npt.NDArray[Any], fit: Fit, asked: Asked) -> list[Detection]:
+def find_in_boxes(asked: FileDetector, outputs: Sequence[Array], fit: Fit) -> list[Detection]:
     """Suppress boxes as the cfg, or the user, wants it."""
-    if asked.nms_kind == "obj":
-        raise DarkconvError(
-            "boxes have lost their objectness, which nms_kind=obj goes by",
-            where=Where(file=file.path),
-            hint="convert with --head raw",
-        )
-    boxes, scores = (value[0] for value in file.run(x))
+    boxes, scores = outputs
     found = Candidates(
-        relative_boxes(file, boxes),
+        relative_boxes(asked.file, boxes),
         np.ones(len(boxes), np.float32),
         passing(scores, asked.threshold),
     )
-    return remaining(file, found, fit, nms=asked.nms, nms_kind=asked.nms_kind)
+    return remaining(
+        asked.file,
+        found,
+        fit,
+        nms=asked.nms,
+        nms_kind=asked.nms_kind,
+        relative=asked.relative,
+    )
 
 
 def find_in_detections(
-    file: "OnnxFile", x: npt.NDArray[Any], fit: Fit, asked: Asked
+    asked: FileDetector, outputs: Sequence[npt.NDArray[Any]], fit: Fit
 ) -> list[Detection]:
     """Take what suppression in the graph has left."""
-    check_constants(file, asked)
-    inputs = file.threshold_inputs(asked.threshold, asked.nms)
-    boxes, scores, classes, count = (value[0] for value in file.run(x, **inputs))
+    boxes, scores, classes, count = outputs
     is_wanted = (np.arange(len(scores)) < count) & (scores > np.float32(asked.threshold))
-    corners = as_corners(fit.to_pixels(relative_boxes(file, boxes[is_wanted])))
-    return named(file, classes[is_wanted], scores[is_wanted], corners)
+    corners = as_corners(fit.to_pixels(relative_boxes(asked.file, boxes[is_wanted])))
+    return named(asked.file, classes[is_wanted], scores[is_wanted], corners)
 
 
-def check_constants(file: "OnnxFile", asked: Asked) -> None:
+def check_objectness(asked: FileDetector) -> None:
+    """Check that boxes alone are enough for what is asked for.
+
+    Raises:
+        DarkconvError: suppression goes by objectness.
+    """
+    if asked.nms_kind == "obj":
+        raise DarkconvError(
+            "boxes have lost their objectness, which nms_kind=obj goes by",
+            where=Where(file=asked.file.path),
+            hint="convert with --head raw",
+        )
+
+
+def check_constants(asked: FileDetector) -> None:
     """Check that a graph with suppression in it can do what is asked for.
 
     Raises:
         DarkconvError: another kind, or other thresholds where they are constants.
     """
-    where = Where(file=file.path)
+    file, where = asked.file, Where(file=asked.file.path)
     if asked.nms_kind not in (None, "sort"):
         raise DarkconvError(
             "nms_kind", where=where, expected="sort, which is in the graph", found=asked.nms_kind
@@ -176,7 +229,12 @@ def relative_boxes(file: "OnnxFile", corners: Array) -> Array:
     return boxes
 
 
-Finder = Callable[["OnnxFile", npt.NDArray[Any], Fit, Asked], list[Detection]]
+CHECKS: dict[str, Callable[[FileDetector], None]] = {
+    "raw": lambda _: None,
+    "boxes": check_objectness,
+    "nms": check_constants,
+}
+Finder = Callable[[FileDetector, Sequence[npt.NDArray[Any]], Fit], list[Detection]]
 FINDERS: dict[str, Finder] = {
     "raw": find_in_raw,
     "boxes": find_in_boxes,

@@ -4,8 +4,9 @@ import importlib.util
 import os
 import statistics
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -49,22 +50,41 @@ def measure_latency(
 ) -> Latency:
     """Median time of a forward pass on one picture.
 
-    The models take turns, so that what else the machine does meets them alike.
-
     Args:
         models: to be compared.
         backend: "onnx" or "torch"; by default `common_backend`.
+        repeats: see `interleaved`.
+        seconds: see `interleaved`.
+    """
+    backend = backend or common_backend(models.values())
+    stream = np.random.default_rng(0)
+    runs = {
+        name: partial(
+            runner(model, backend), stream.random((1, *model.network.input_shape), np.float32)
+        )
+        for name, model in models.items()
+    }
+    return interleaved(runs, backend, repeats=repeats, seconds=seconds)
+
+
+def interleaved(
+    runs: Mapping[str, Callable[[], object]],
+    backend: str,
+    *,
+    repeats: int = REPEATS,
+    seconds: float = SECONDS,
+) -> Latency:
+    """Median time of some calls.
+
+    They take turns, so that what else the machine does meets them alike.
+
+    Args:
+        runs: a forward pass each.
+        backend: what runs them.
         repeats: timed runs of each.
         seconds: after these no turn begins once there are `FEWEST`.
     """
-    backend = backend or common_backend(models.values())
-    runs = {name: runner(model, backend) for name, model in models.items()}
-    stream = np.random.default_rng(0)
-    inputs = {
-        name: stream.random((1, *model.network.input_shape), np.float32)
-        for name, model in models.items()
-    }
-    times: dict[str, list[float]] = {name: [] for name in models}
+    times: dict[str, list[float]] = {name: [] for name in runs}
     begin = time.perf_counter()
     for turn in range(WARM_UPS + repeats):
         if turn >= WARM_UPS + FEWEST and time.perf_counter() - begin > seconds:
@@ -72,7 +92,7 @@ def measure_latency(
         # what follows a model finds its threads still spinning: each comes first in turn
         for name in list(runs)[:: 1 if turn % 2 else -1]:
             start = time.perf_counter()
-            runs[name](inputs[name])
+            runs[name]()
             times[name].append(1000 * (time.perf_counter() - start))
     timed = {name: values[WARM_UPS:] for name, values in times.items()}
     medians = {name: statistics.median(values) for name, values in timed.items()}

@@ -41,8 +41,23 @@ def fold_norm(dialect: Dialect, arrays: Mapping[str, Array], *, axis: int) -> tu
     if "scales" not in arrays:
         return weights, biases
     factor = norm_factor(dialect, arrays)
-    shape = [1] * weights.ndim
-    shape[axis] = -1
-    folded = np.empty_like(weights)
-    np.multiply(weights, factor.reshape(shape), out=folded, casting="same_kind", dtype=np.float64)
+    folded = multiply(weights, along(factor, axis, weights.ndim))
     return folded, norm_summand(factor, arrays).astype(np.float32)
+
+
+def along(factor: Doubles, axis: int, ndim: int) -> Doubles:
+    """A vector turned so that it lies along one axis of an array with `ndim` of them."""
+    shape = [1] * ndim
+    shape[axis] = -1
+    return factor.reshape(shape)
+
+
+def multiply(weights: Array, factor: Doubles) -> Array:
+    """Their product, rounded once: no copy of the weights in double precision is made.
+
+    Args:
+        weights: of any shape.
+        factor: of as many axes, each of length 1 or as long.
+    """
+    product = np.empty(weights.shape, np.float32)
+    return np.multiply(weights, factor, out=product, casting="same_kind", dtype=np.float64)

@@ -7,19 +7,20 @@ import onnx
 import onnx_ir as ir
 
 from darkconv.backends.onnx import conv, dense, head, inert, merge, norm, pool, recurrent, resize
-from darkconv.backends.onnx.files import OnnxFile, read_onnx
-from darkconv.backends.onnx.heads import build_outputs
-from darkconv.backends.onnx.metadata import digests, file_metadata
+from darkconv.backends.onnx.files import ForeignFile, OnnxFile, read_any, read_onnx
+from darkconv.backends.onnx.metadata import digests
 from darkconv.backends.onnx.network import NetworkGraph
 from darkconv.backends.onnx.options import OnnxOptions
 from darkconv.backends.onnx.running import Runner, make_session
+from darkconv.backends.onnx.writing import build_model, data_path, write_onnx
 from darkconv.core.model import Array, Model
-from darkconv.files import PathLike, write_bytes
 
 __all__ = [
+    "ForeignFile",
     "OnnxFile",
     "OnnxOptions",
     "conv",
+    "data_path",
     "dense",
     "digests",
     "head",
@@ -28,6 +29,7 @@ __all__ = [
     "merge",
     "norm",
     "pool",
+    "read_any",
     "read_onnx",
     "recurrent",
     "resize",
@@ -54,19 +56,9 @@ def to_onnx(model: Model, *, head: str = "raw", **options: Any) -> onnx.ModelPro
         UnsupportedError: a layer that is not expressed in ONNX with these options.
         DarkconvError: an unknown option, or a head that the network does not have.
     """
-    built = NetworkGraph(model, OnnxOptions(head=head, **options))
-    outputs = build_outputs(built)
-    return ir.to_proto(built.finish(outputs, file_metadata(built)))
-
-
-def write_onnx(model: Model, path: PathLike, **options: Any) -> None:
-    """Write the ONNX file of a model; options are those of `to_onnx`.
-
-    Raises:
-        UnsupportedError: a layer that is not expressed in ONNX with these options.
-        DarkconvError: an unknown option, or the file cannot be written.
-    """
-    write_bytes(path, [to_onnx(model, **options).SerializeToString()])
+    graph = build_model(model, OnnxOptions(head=head, **options))
+    graph.metadata_props.update(digests(model))
+    return ir.to_proto(graph)
 
 
 def make_runner(model: Model) -> Callable[[Array], list[Array]]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
+from darkconv.backends.onnx.precision import SINGLE_ACTIVATIONS
 from darkconv.backends.onnx.scope import LayerScope
 
 Formula = Callable[[LayerScope, ir.Value], ir.Value]
@@ -15,7 +16,11 @@ CHANNEL_EPSILON = 0.0001  # added to the sums of the normalize_channels family
 
 def activate(scope: LayerScope, x: ir.Value, name: str) -> ir.Value:
     """Append an activation by Darknet's name."""
-    return x if name == "linear" else FORMULAS[name](scope, x)
+    if name == "linear":
+        return x
+    if scope.is_half and name in SINGLE_ACTIVATIONS:
+        return scope.in_float32(FORMULAS[name], x)
+    return FORMULAS[name](scope, x)
 
 
 def ramp(scope: LayerScope, x: ir.Value) -> ir.Value:

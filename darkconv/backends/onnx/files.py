@@ -4,8 +4,11 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import onnx
 
 from darkconv.backends.onnx.metadata import TREE_PREFIX
 from darkconv.backends.onnx.nms import IOU_THRESHOLD, NEVER_SAME, SCORE_THRESHOLD
@@ -18,6 +21,8 @@ from darkconv.darknet.data import parse_tree
 from darkconv.darknet.dialect import named_dialect
 from darkconv.errors import DarkconvError, Where
 from darkconv.files import PathLike
+
+EIGHT_BIT_OPERATORS = ("QuantizeLinear", "QLinearConv", "ConvInteger", "DynamicQuantizeLinear")
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,11 @@ class OnnxFile:
     def head(self) -> str:
         """Kind of its outputs: see `OnnxOptions`."""
         return self.metadata["head"]
+
+    @property
+    def precision(self) -> str:
+        """What most of it computes in: "float32", "float16" or "int8"."""
+        return self.metadata.get("precision", "float32")
 
     @property
     def input_size(self) -> tuple[int, int] | None:
@@ -90,11 +100,58 @@ class OnnxFile:
         return self.names[index] if index < len(self.names) else str(index)
 
 
+@dataclass(frozen=True)
+class ForeignFile:
+    """An ONNX file of another tool, ready to run.
+
+    Attributes:
+        path: of the file.
+        session: of onnxruntime.
+    """
+
+    path: str
+    session: Any
+
+    @property
+    def outputs(self) -> dict[str, list[int | str]]:
+        """Shapes by name; a text names a length that is free."""
+        return {value.name: value.shape for value in self.session.get_outputs()}
+
+    def run(self, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """The outputs by name."""
+        names = list(self.outputs)
+        return dict(zip(names, self.session.run(names, dict(inputs)), strict=True))
+
+    @property
+    def precision(self) -> str:
+        """What its weights and operators show: "float32", "float16" or "int8"."""
+        graph = onnx.load(self.path, load_external_data=False).graph
+        if any(node.op_type in EIGHT_BIT_OPERATORS for node in graph.node):
+            return "int8"
+        has_half = any(i.data_type == onnx.TensorProto.FLOAT16 for i in graph.initializer)
+        return "float16" if has_half else "float32"
+
+
 def read_onnx(path: PathLike) -> OnnxFile:
     """Read a file of `write_onnx`.
 
     Raises:
         DarkconvError: the file is damaged, or was not written by darkconv.
+        MissingDependencyError: onnxruntime is not installed.
+    """
+    file = read_any(path)
+    if isinstance(file, ForeignFile):
+        raise DarkconvError(
+            "has no cfg in its metadata: darkconv did not write it", where=Where(file=file.path)
+        )
+    return file
+
+
+def read_any(path: PathLike) -> OnnxFile | ForeignFile:
+    """Read a file of `write_onnx`, or one of another tool.
+
+    Raises:
+        DarkconvError: the file is damaged.
         MissingDependencyError: onnxruntime is not installed.
     """
     where = Where(file=os.fspath(path))
@@ -103,7 +160,7 @@ def read_onnx(path: PathLike) -> OnnxFile:
     session = make_session(path)
     metadata = session.get_modelmeta().custom_metadata_map
     if "darkconv" not in metadata or "cfg" not in metadata:
-        raise DarkconvError("has no cfg in its metadata: darkconv did not write it", where=where)
+        return ForeignFile(str(where.file), session)
     try:
         network = _network(metadata, where)
         names = tuple(json.loads(metadata["names"]))

@@ -4,9 +4,11 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from darkconv.backends.onnx.graph import SHARED_SIZE
 from darkconv.backends.onnx.scope import LayerScope
+from darkconv.backends.onnx.tensors import ScaledTensor
 from darkconv.core.model import Array
-from darkconv.layers.folding import fold_norm, norm_factor, norm_summand
+from darkconv.layers.folding import Doubles, along, multiply, norm_factor, norm_summand
 
 
 def folded_arrays(scope: LayerScope, *, axis: int) -> list[ir.Value]:
@@ -18,8 +20,20 @@ def folded_arrays(scope: LayerScope, *, axis: int) -> list[ir.Value]:
     """
     if has_unfolded_norm(scope):
         return [scope.floats(scope.arrays["weights"], "weights")]
-    weights, biases = fold_norm(scope.layer.spec.dialect, scope.arrays, axis=axis)
-    return [scope.floats(weights, "weights"), scope.floats(biases, "biases")]
+    weights, biases = scope.arrays["weights"], scope.arrays["biases"]
+    if "scales" not in scope.arrays:
+        return [scope.floats(weights, "weights"), scope.floats(biases, "biases")]
+    factor = norm_factor(scope.layer.spec.dialect, scope.arrays)
+    summand = norm_summand(factor, scope.arrays)
+    scaled = scaled_weights(scope, weights, along(factor, axis, weights.ndim))
+    return [scaled, scope.floats(summand, "biases")]
+
+
+def scaled_weights(scope: LayerScope, weights: Array, factor: Doubles) -> ir.Value:
+    """Weights times a factor: large ones are multiplied when they are written."""
+    if scope.is_half or weights.size <= SHARED_SIZE:
+        return scope.floats(multiply(weights, factor), "weights")
+    return scope.graph.tensor(ScaledTensor(weights, factor), f"{scope.name}/weights")
 
 
 def has_unfolded_norm(scope: LayerScope) -> bool:
@@ -28,8 +42,11 @@ def has_unfolded_norm(scope: LayerScope) -> bool:
 
 
 def unfolded_norm(scope: LayerScope, x: ir.Value) -> ir.Value:
-    """Batch norm as a node, where it has not been folded."""
-    return batch_norm(scope, x) if has_unfolded_norm(scope) else x
+    """Batch norm as a node, where it has not been folded.
+
+    It is in float32, for in half precision a small variance would be zero.
+    """
+    return scope.in_float32(batch_norm, x) if has_unfolded_norm(scope) else x
 
 
 def batch_norm(scope: LayerScope, x: ir.Value) -> ir.Value:

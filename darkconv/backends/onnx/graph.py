@@ -71,7 +71,8 @@ class GraphBuilder:
     ) -> Sequence[ir.Value]:
         """Append a node; its outputs are called as it is."""
         name = self.unique(name)
-        node = ir.node(kind, inputs, attributes, name=name, version=self.opset, num_outputs=outputs)
+        known = {key: attribute(key, value) for key, value in attributes.items()}
+        node = ir.node(kind, inputs, known, name=name, version=self.opset, num_outputs=outputs)
         for place, value in enumerate(node.outputs):
             value.name = f"{name}:{place}" if place else name
         self.nodes.append(node)
@@ -83,14 +84,21 @@ class GraphBuilder:
         key = (str(array.dtype), array.shape, array.tobytes()) if is_small else None
         if key in self._shared:
             return self._shared[key]
-        name = self.unique(name)
-        tensor = ir.Tensor(np.ascontiguousarray(array), name=name)
-        value = ir.Value(
-            name=name, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor
-        )
-        self.initializers[name] = value
+        value = self.tensor(ir.Tensor(np.atleast_1d(array)), name)
         if key is not None:
             self._shared[key] = value
+        return value
+
+    def tensor(self, tensor: ir.TensorProtocol, name: str) -> ir.Value:
+        """A constant of any kind."""
+        name = tensor.name = self.unique(name)
+        value = ir.Value(
+            name=name,
+            shape=ir.Shape(tensor.shape.numpy()),
+            type=ir.TensorType(tensor.dtype),
+            const_value=tensor,
+        )
+        self.initializers[name] = value
         return value
 
     def input(self, name: str, dims: Dims, kind: ir.DataType = ir.DataType.FLOAT) -> ir.Value:
@@ -98,6 +106,12 @@ class GraphBuilder:
         value = describe(ir.Value(name=name), dims, kind)
         self.inputs.append(value)
         return value
+
+
+def attribute(name: str, value: Any) -> Any:
+    """Of a node; lists of numbers as what they are, which onnx-ir takes long to find out."""
+    is_ints = isinstance(value, list | tuple) and all(isinstance(one, int) for one in value)
+    return ir.AttrInt64s(name, value) if is_ints else value
 
 
 def describe(value: ir.Value, dims: Dims, kind: ir.DataType = ir.DataType.FLOAT) -> ir.Value:

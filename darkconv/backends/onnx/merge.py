@@ -101,12 +101,14 @@ def sampled_sum(scope: LayerScope, spec: merge.Shortcut) -> ir.Value:
 
 def enlarged(scope: LayerScope, x: ir.Value, factor: int) -> ir.Value:
     """Nearest-neighbour enlargement."""
-    region = None if scope.graph.opset >= RESIZE_WITHOUT_REGION else scope.floats([], "region")
+    none = np.zeros(0, np.float32)
+    opset = scope.graph.opset
+    region = None if opset >= RESIZE_WITHOUT_REGION else scope.constant(none, "region")
     return scope.op(
         "Resize",
         x,
         region,
-        scope.floats([1, 1, factor, factor]),
+        scope.constant(np.array([1, 1, factor, factor], np.float32), "scales"),
         mode="nearest",
         coordinate_transformation_mode="asymmetric",
         nearest_mode="floor",

@@ -18,7 +18,7 @@ TREE_PREFIX = "tree:"
 
 
 def file_metadata(built: NetworkGraph) -> dict[str, str]:
-    """Everything: see the functions below, and docs/onnx.md for the keys."""
+    """Everything but `digests`: see the functions below, and docs/onnx.md for the keys."""
     model, network, options = built.model, built.model.network, built.graph.options
     states = {name: value.name for name, value in built.graph.states.items()}
     return {
@@ -29,13 +29,13 @@ def file_metadata(built: NetworkGraph) -> dict[str, str]:
         "input": options.input,
         "input_size": json.dumps([network.input_shape.w, network.input_shape.h]),
         "resize": "letterbox" if network.options.letterboxes else "stretch",
+        "precision": "float16" if options.fp16 else "float32",
         "head": options.head,
         "boxes": "pixels" if options.pixels else "relative",
         "anchors": json.dumps(anchors_by_head(network)),
         "states": json.dumps(states),
         **suppression(built),
         **{TREE_PREFIX + name: format_tree(tree) for name, tree in network.trees.items()},
-        **digests(model),
     }
 
 

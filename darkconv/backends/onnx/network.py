@@ -8,11 +8,14 @@ from darkconv import __version__
 from darkconv.backends.onnx.free_size import check_size_may_vary, passes_size_on
 from darkconv.backends.onnx.graph import GraphBuilder, describe
 from darkconv.backends.onnx.options import OnnxOptions
-from darkconv.backends.onnx.picture import network_input
+from darkconv.backends.onnx.picture import INPUT, network_input
+from darkconv.backends.onnx.precision import float_layers
 from darkconv.backends.onnx.registry import BUILDERS
-from darkconv.backends.onnx.scope import LayerScope
+from darkconv.backends.onnx.scope import LayerScope, Scope
 from darkconv.core.model import Array, Model
 from darkconv.core.network import NETWORK_INPUT, Layer, Network
+
+SINGLE, HALF = ir.DataType.FLOAT, ir.DataType.FLOAT16
 
 
 class NetworkGraph:
@@ -31,6 +34,9 @@ class NetworkGraph:
         self.scopes: dict[int, LayerScope] = {}
         shape = model.network.input_shape
         self.values = {NETWORK_INPUT: network_input(self.graph, shape)}
+        self._single = float_layers(model.network)
+        self._kinds = {NETWORK_INPUT: SINGLE}
+        self._casts: dict[tuple[int, ir.DataType], ir.Value] = {}
         self._free = {NETWORK_INPUT} if options.has_free_size and shape.is_map else set()
 
     def build(self, wanted: Iterable[int]) -> None:
@@ -43,6 +49,7 @@ class NetworkGraph:
             self._append(self.model.network.layers[index])
 
     def _append(self, layer: Layer) -> None:
+        kind = self._kind(layer)
         is_free = any(source in self._free for source in layer.sources)
         if is_free:
             check_size_may_vary(self.model.network, layer)
@@ -51,34 +58,54 @@ class NetworkGraph:
             layer,
             self.model.network,
             layer_arrays(self.model, layer),
-            [self.values[index] for index in layer.sources],
+            [self._value(index, kind) for index in layer.sources],
             self.values[NETWORK_INPUT],
             is_free=is_free,
+            kind=kind,
         )
         if is_free and passes_size_on(layer):
             self._free.add(layer.index)
-        self.scopes[layer.index] = scope
+        self.scopes[layer.index], self._kinds[layer.index] = scope, kind
         self.values[layer.index] = self._named(scope, BUILDERS[layer](scope))
+
+    def _kind(self, layer: Layer) -> ir.DataType:
+        """Float type that a layer computes in."""
+        return HALF if self.graph.options.fp16 and layer.index not in self._single else SINGLE
+
+    def _value(self, index: int, kind: ir.DataType) -> ir.Value:
+        """A layer's value, or the network's input, in a float type."""
+        if self._kinds[index] == kind:
+            return self.values[index]
+        if (index, kind) not in self._casts:
+            scope = self.scopes.get(index) or Scope(self.graph, INPUT)
+            self._casts[index, kind] = scope.cast(self.values[index], kind)
+        return self._casts[index, kind]
 
     def _named(self, scope: LayerScope, value: ir.Value) -> ir.Value:
         """A layer's value under its name, with its shape; another layer's value as it is."""
         if value.producer() is None or not str(value.name).startswith(f"{scope.name}/"):
             return value
         value.name = scope.name
-        return self._described(scope, value)
+        return self._described(scope, value, scope.kind)
 
-    def _described(self, scope: LayerScope, value: ir.Value) -> ir.Value:
+    def _described(self, scope: LayerScope, value: ir.Value, kind: ir.DataType) -> ir.Value:
         shape = scope.layer.out_shape
-        return describe(value, scope.dims(shape, is_free=scope.layer.index in self._free))
+        dims = scope.dims(shape, is_free=scope.layer.index in self._free)
+        return describe(value, dims, kind)
 
     def output(self, index: int) -> ir.Value:
-        """A layer's value as an output of the graph: a copy where it is another layer's too."""
+        """A layer's value as an output of the graph.
+
+        In half precision, and where it is another layer's too, it is a copy.
+        """
         scope, value = self.scopes[index], self.values[index]
         if value.name == scope.name:
-            return value
-        copy = scope.op("Identity", value)
+            if not scope.is_half:
+                return value
+            value.name = f"{scope.name}/half"
+        copy = scope.cast(value, SINGLE) if scope.is_half else scope.op("Identity", value)
         copy.name = scope.name
-        return self._described(scope, copy)
+        return self._described(scope, copy, SINGLE)
 
     def finish(self, outputs: Sequence[ir.Value], metadata: Mapping[str, str]) -> ir.Model:
         """The model; states are inputs and outputs behind the others."""

@@ -55,7 +55,18 @@ def kept_scores(scope: Scope, boxes: ir.Value, scores: ir.Value) -> ir.Value:
     chosen = scope.op("NonMaxSuppression", boxes, scores, most, overlap, least)
     zero = ir.Tensor(np.zeros(1, np.float32))
     nothing = scope.op("ConstantOfShape", scope.op("Shape", scores), value=zero)
-    return scope.op("ScatterND", nothing, chosen, scope.op("GatherND", scores, chosen))
+    return scope.op("ScatterND", nothing, chosen, picked_scores(scope, scores, chosen))
+
+
+def picked_scores(scope: Scope, scores: ir.Value, places: ir.Value) -> ir.Value:
+    """(k,): the scores at some places (k, 3).
+
+    Where nothing was found there are none, on which OpenCV 5 divides by zero: so one place is
+    added, and its score left out.
+    """
+    some = scope.constant(np.zeros((1, 3), np.int64), "place")
+    known = scope.op("GatherND", scores, scope.concat([places, some], axis=0))
+    return scope.slice(known, {0: 0}, {0: -1})
 
 
 def thresholds(scope: Scope) -> tuple[ir.Value, ir.Value]:

@@ -5,7 +5,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from darkconv.backends.onnx.activation import activate
-from darkconv.backends.onnx.folding import batch_norm, has_unfolded_norm, scaled_and_shifted
+from darkconv.backends.onnx.folding import has_unfolded_norm, scaled_and_shifted, unfolded_norm
 from darkconv.backends.onnx.registry import BUILDERS
 from darkconv.backends.onnx.scope import LayerScope
 from darkconv.core.model import Array
@@ -22,7 +22,7 @@ SOFTMAX_OF_ONE_AXIS = 13
 def build_batchnorm(scope: LayerScope) -> ir.Value:
     """Folded into one factor and one summand per channel, or as it is."""
     if has_unfolded_norm(scope):
-        return batch_norm(scope, scope.x)
+        return unfolded_norm(scope, scope.x)
     return scaled_and_shifted(scope, scope.x)
 
 

@@ -41,6 +41,8 @@ class OnnxOptions:
         fold: write batch norm into weights and biases, in double precision and with the
             dialect's divisor; otherwise it stays a node of its own.
         opset: version of the standard operators, 11 or later.
+        fp16: weights and computing in half precision. Inputs and outputs stay float32, and so do
+            heads, decoding, suppression, and the first convolutions of a large network.
     """
 
     head: str = "raw"
@@ -53,6 +55,7 @@ class OnnxOptions:
     dynamic: str | Iterable[str] = ("batch",)
     fold: bool = True
     opset: int = OPSET
+    fp16: bool = False
 
     def __post_init__(self) -> None:
         """Check what has few legal values."""

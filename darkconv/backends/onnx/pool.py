@@ -7,8 +7,6 @@ from darkconv.backends.onnx.registry import BUILDERS
 from darkconv.backends.onnx.scope import LayerScope
 from darkconv.layers import pool
 
-LOWEST = -3.402823466e38  # -FLT_MAX: what C starts a maximum with
-
 
 @BUILDERS.register(pool.Maxpool)
 def build_maxpool(scope: LayerScope) -> ir.Value:
@@ -19,7 +17,7 @@ def build_maxpool(scope: LayerScope) -> ir.Value:
         return depth_maxpool(scope, spec.out_channels)
     x, before, after = scope.x, spec.leading, spec.padding - spec.leading
     if max(before, after) >= spec.size:  # operators refuse padding as large as the window
-        x = scope.pad(x, [0, 0, before, before], [0, 0, after, after], LOWEST)
+        x = scope.pad(x, [0, 0, before, before], [0, 0, after, after], scope.lowest)
         before = after = 0
     out = scope.op(
         "MaxPool",
@@ -35,7 +33,7 @@ def depth_maxpool(scope: LayerScope, groups: int) -> ir.Value:
     """Largest of every `groups`-th channel."""
     channels = scope.layer.in_shapes[0].c
     missing = -channels % groups
-    padded = scope.pad(scope.x, [0] * 4, [0, missing, 0, 0], LOWEST)
+    padded = scope.pad(scope.x, [0] * 4, [0, missing, 0, 0], scope.lowest)
     rounds = scope.reshape(padded, 0, (channels + missing) // groups, groups, scope.cells)
     largest = scope.reduce("ReduceMax", rounds, 1, keepdims=False)
     return scope.reshape(largest, 0, groups, *scope.size)

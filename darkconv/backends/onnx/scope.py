@@ -1,6 +1,6 @@
 """Appending operators under names that show Darknet's layers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from darkconv.backends.onnx.graph import Dims, GraphBuilder, describe
+from darkconv.backends.onnx.precision import LARGEST, as_half
 from darkconv.core.model import Array
 from darkconv.core.network import Layer, Network
 from darkconv.core.shape import Shape
@@ -15,6 +16,7 @@ from darkconv.core.shape import Shape
 Length = int | ir.Value
 """Of an axis: a number, or an int64 vector of one that is known when the graph runs."""
 
+LOWEST = -3.402823466e38  # -FLT_MAX
 _AXES_ARE_INPUTS = {"ReduceSum": 13, "ReduceMax": 18, "Squeeze": 13, "Unsqueeze": 13}
 
 
@@ -24,11 +26,19 @@ class Scope:
     Attributes:
         graph: that is being built.
         name: what the names of all its nodes begin with.
+        kind: of its float values, `FLOAT` or in half precision `FLOAT16`.
     """
+
+    kind = ir.DataType.FLOAT
 
     def __init__(self, graph: GraphBuilder, name: str) -> None:
         self.graph = graph
         self.name = name
+
+    @property
+    def is_half(self) -> bool:
+        """Whether it computes in half precision."""
+        return self.kind == ir.DataType.FLOAT16
 
     def ops(
         self, kind: str, *inputs: ir.Value | None, outputs: int, **attributes: Any
@@ -45,8 +55,12 @@ class Scope:
         return self.graph.constant(array, f"{self.name}/{name}")
 
     def floats(self, values: npt.ArrayLike, name: str = "constant") -> ir.Value:
-        """A float32 constant."""
+        """A constant of the scope's float type."""
         return self.constant(np.asarray(values, np.float32), name)
+
+    def cast(self, x: ir.Value, kind: ir.DataType) -> ir.Value:
+        """In another type."""
+        return self.op("Cast", x, to=kind)
 
     def ints(self, *values: int) -> ir.Value:
         """An int64 vector constant."""
@@ -151,6 +165,7 @@ class LayerScope(Scope):
         inputs: values of its sources, (batch, ...).
         network_input: float32, of the whole network.
         is_free: rows and columns of its input are known only when the graph runs.
+        kind: of its inputs, its constants and its value.
     """
 
     def __init__(
@@ -163,6 +178,7 @@ class LayerScope(Scope):
         network_input: ir.Value,
         *,
         is_free: bool = False,
+        kind: ir.DataType = ir.DataType.FLOAT,
         name: str | None = None,
     ) -> None:
         super().__init__(graph, name or layer_name(layer))
@@ -172,6 +188,31 @@ class LayerScope(Scope):
         self.inputs = inputs
         self.network_input = network_input
         self.is_free = is_free
+        self.kind = kind
+
+    def floats(self, values: npt.ArrayLike, name: str = "constant") -> ir.Value:
+        """A constant of the layer's float type.
+
+        Raises:
+            UnsupportedError: half precision cannot hold it.
+        """
+        if not self.is_half:
+            return super().floats(values, name)
+        return self.constant(as_half(values, name, self.network.where(self.layer.index)), name)
+
+    def in_float32(
+        self, build: Callable[["LayerScope", ir.Value], ir.Value], x: ir.Value
+    ) -> ir.Value:
+        """What a function appends to x, computed in float32 even in half precision."""
+        if not self.is_half:
+            return build(self, x)
+        wide = self.part("float32", ir.DataType.FLOAT)
+        return self.cast(build(wide, self.cast(x, wide.kind)), self.kind)
+
+    @property
+    def lowest(self) -> float:
+        """The least number of its float type: what C starts a maximum with."""
+        return -LARGEST if self.is_half else LOWEST
 
     @property
     def x(self) -> ir.Value:
@@ -200,8 +241,8 @@ class LayerScope(Scope):
             return [self.graph.batch, *shape]
         return [self.graph.batch, shape.c, f"{self.name}.height", f"{self.name}.width"]
 
-    def part(self, name: str) -> "LayerScope":
-        """The same layer under a longer name, for what follows it."""
+    def part(self, name: str, kind: ir.DataType | None = None) -> "LayerScope":
+        """The same layer under a longer name, for what follows it, or for what is of a kind."""
         return LayerScope(
             self.graph,
             self.layer,
@@ -210,6 +251,7 @@ class LayerScope(Scope):
             self.inputs,
             self.network_input,
             is_free=self.is_free,
+            kind=kind or self.kind,
             name=f"{self.name}/{name}",
         )
 
@@ -228,16 +270,18 @@ class LayerScope(Scope):
             arrays,
             [x],
             self.network_input,
+            kind=self.kind,
             name=f"{self.name}/{name}",
         )
 
     def state(self, name: str, shape: Shape) -> ir.Value:
         """The state that the last call left behind: an input of the graph."""
-        return self.graph.input(f"{self.name}.{name}_in", self.dims(shape))
+        state = self.graph.input(f"{self.name}.{name}_in", self.dims(shape))
+        return self.cast(state, self.kind) if self.is_half else state
 
     def keep(self, name: str, value: ir.Value, shape: Shape) -> None:
         """Give the state for the next call as an output of the graph."""
-        kept = self.op("Identity", value)
+        kept = self.cast(value, ir.DataType.FLOAT) if self.is_half else self.op("Identity", value)
         kept.name = f"{self.name}.{name}_out"
         self.graph.states[f"{self.name}.{name}_in"] = describe(kept, self.dims(shape))
 

@@ -1,0 +1,277 @@
+"""Comparing an ONNX file of another tool with a model.
+
+Nothing says what such a file gives, so its outputs are matched by their shapes: with the heads,
+activated or not, in the orders of axes that tools write them in; and with boxes and scores. Where
+several are of the same shape, the nearest is meant.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from darkconv.backends import trace
+from darkconv.core.model import Array, Model
+from darkconv.core.network import NETWORK_INPUT, Layer, Network
+from darkconv.detection.comparison import TOLERANCES, Agreement, relative_error
+from darkconv.detection.decode import Candidates, box_heads, decode, input_size
+from darkconv.errors import DarkconvError, Where
+from darkconv.layers.head import AnchorHead, Detection, Region, decodes_boxes
+
+if TYPE_CHECKING:
+    from darkconv.backends.onnx import ForeignFile
+
+logger = logging.getLogger("darkconv")
+
+KINDS = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(uint8)": np.uint8,
+}
+"""Types of inputs that a picture can be given as."""
+
+
+class Like(NamedTuple):
+    """Something that an output may be.
+
+    Attributes:
+        source: layer that it is of, or "all heads".
+        what: in words.
+        values: without a batch axis, and without axes of length 1.
+    """
+
+    source: str
+    what: str
+    values: Array
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a file takes a picture.
+
+    Attributes:
+        name: of the input.
+        kind: of its numbers; of integers these are levels, of others 0..1.
+        batch: pictures that it takes at once.
+        has_channels_last: (N, H, W, C) rather than (N, C, H, W).
+    """
+
+    name: str
+    kind: Any
+    batch: int
+    has_channels_last: bool
+
+    def given(self, planes: Array) -> npt.NDArray[Any]:
+        """A network input as the file takes it."""
+        if self.kind is np.uint8:
+            planes = np.rint(planes * 255).clip(0, 255)
+        values = planes.transpose(1, 2, 0) if self.has_channels_last else planes
+        return np.repeat(values[None], self.batch, axis=0).astype(self.kind)
+
+
+def fitted_model(model: Model, file: "ForeignFile") -> Model:
+    """The model for pictures of the size that a file is fixed to.
+
+    Raises:
+        DarkconvError: the file takes no such input.
+    """
+    plan, (value,) = input_plan(model.network, file), file.session.get_inputs()
+    if not model.network.input_shape.is_map:
+        return model
+    size = value.shape[1:3] if plan.has_channels_last else value.shape[2:4]
+    if not all(isinstance(length, int) for length in size):
+        return model
+    return model.with_input_size(size[1], size[0])
+
+
+def input_plan(network: Network, file: "ForeignFile") -> Plan:
+    """How a file takes a network's input.
+
+    Raises:
+        DarkconvError: it does not.
+    """
+    shape, inputs = network.input_shape, file.session.get_inputs()
+    value, channels = inputs[0], shape.c if shape.is_map else shape.size
+    rank = 4 if shape.is_map else 2
+    axes = [axis for axis in (1, rank - 1) if value.shape[axis : axis + 1] == [channels]]
+    if len(inputs) != 1 or len(value.shape) != rank or value.type not in KINDS or not axes:
+        wanted = f"(N, {channels}, height, width)" if shape.is_map else f"(N, {channels})"
+        raise DarkconvError(
+            "input",
+            where=Where(file=file.path),
+            expected=f"one of shape {wanted}",
+            found=", ".join(f"{v.name} {v.shape} {v.type}" for v in inputs),
+        )
+    batch = value.shape[0] if isinstance(value.shape[0], int) else 1
+    return Plan(value.name, KINDS[value.type], batch, axes[0] == 3)
+
+
+def compare_foreign(model: Model, file: "ForeignFile", x: Array) -> list[Agreement]:
+    """Run a file of another tool and a model on the same input.
+
+    Outputs and heads that nothing is like are told as warnings.
+
+    Args:
+        model: of `fitted_model`.
+        file: of `darkconv.backends.onnx.read_any`.
+        x: (C, H, W) in 0..1, or (inputs,).
+
+    Raises:
+        DarkconvError: the file takes another input, or none of its outputs is like anything.
+    """
+    plan = input_plan(model.network, file)
+    if plan.kind is np.uint8:
+        x = np.rint(x * 255).clip(0, 255).astype(np.float32) / np.float32(255)
+    known = list(likes(model.network, trace(model, x), x))
+    allowed = TOLERANCES[file.precision].relative
+    found, sources = [], set()
+    for name, values in file.run({plan.name: plan.given(x)}).items():
+        match = nearest(np.squeeze(values[0]), known)
+        if match is None:
+            logger.warning("%s: output %s %s is like nothing", file.path, name, values.shape)
+            continue
+        like, error = match
+        found.append(Agreement(f"{name}: {like.what}", error, allowed))
+        sources |= {like.source}
+    if not found:
+        raise DarkconvError(
+            "no output has the shape of a head, or of boxes and scores",
+            where=Where(file=file.path),
+            expected=", ".join(sorted({str(one.values.shape) for one in known})),
+            found=", ".join(f"{name} {shape}" for name, shape in file.outputs.items()),
+        )
+    tell_missing(model.network, file, sources)
+    return found
+
+
+def nearest(values: npt.NDArray[Any], known: list[Like]) -> tuple[Like, float] | None:
+    """The nearest of what has the same shape, and its error."""
+    fits = [one for one in known if one.values.shape == values.shape]
+    errors = [relative_error(values.astype(np.float32), one.values) for one in fits]
+    if not fits:
+        return None
+    best = int(np.nan_to_num(errors, nan=np.inf).argmin())
+    return fits[best], errors[best]
+
+
+def tell_missing(network: Network, file: "ForeignFile", sources: set[str]) -> None:
+    """Warn of heads that no output is like."""
+    if ALL_HEADS in sources:
+        return
+    for index in network.outputs:
+        if layer_name(network.layers[index]) not in sources:
+            logger.warning("%s: no output is like %s", file.path, layer_name(network.layers[index]))
+
+
+ALL_HEADS = "all heads"
+
+
+def likes(network: Network, layers: list[Array], x: Array) -> Iterator[Like]:
+    """All that an output may be.
+
+    Args:
+        network: that made them.
+        layers: values of every layer.
+        x: what it ran on.
+    """
+    for index in network.outputs:
+        layer = network.layers[index]
+        name = layer_name(layer)
+        yield from arranged(layer, name, name, layers[index])
+        source = layer.sources[0]
+        before = x if source == NETWORK_INPUT else layers[source]
+        yield from arranged(layer, name, f"{name} before activation", before)
+    if any(decodes_boxes(layer.spec) for layer in network.heads):
+        yield from box_likes(network, layers)
+
+
+def layer_name(layer: Layer) -> str:
+    """`082_yolo`."""
+    return f"{layer.index:03d}_{layer.type}"
+
+
+def arranged(layer: Layer, source: str, what: str, values: Array) -> Iterator[Like]:
+    """A map (channels, h, w) in the orders of axes that tools write."""
+    yield Like(source, what, np.squeeze(values))
+    if values.ndim != 3:
+        return
+    _, height, width = values.shape
+    yield Like(source, f"{what}, channels last", np.squeeze(values.transpose(1, 2, 0)))
+    if not isinstance(layer.spec, AnchorHead):
+        return
+    anchors = len(layer.spec.anchor_indices)
+    if len(values) % anchors:
+        return
+    apart = values.reshape(anchors, -1, height, width)
+    yield Like(source, f"{what}, anchors apart", np.squeeze(apart))
+    last = apart.transpose(0, 2, 3, 1)
+    yield Like(source, f"{what}, anchors apart, entries last", np.squeeze(last))
+    rows = last.reshape(anchors * height * width, -1)
+    yield Like(source, f"{what}, a row per anchor and cell", np.squeeze(rows))
+
+
+def box_likes(network: Network, layers: list[Array]) -> Iterator[Like]:
+    """Boxes and scores of all heads, and of each, in the forms that tools write."""
+    heads = box_heads(network)
+    found = decode(network, [layers[layer.index] for layer in heads], threshold=-1)
+    counts = [box_count(layer, layers[layer.index]) for layer in heads]
+    if sum(counts) != len(found.boxes):  # a class tree leaves boxes out
+        return
+    starts = np.cumsum([0, *counts])
+    own = np.arange(len(found.boxes))
+    turned = np.concatenate(
+        [own[a:b].reshape(*rows_and_columns(layer, b - a)).T.ravel() for layer, a, b in
+         zip(heads, starts, starts[1:], strict=False)]
+    )  # fmt: skip
+    groups = [(ALL_HEADS, slice(None))]
+    if len(heads) > 1:
+        names = map(layer_name, heads)
+        groups += [(n, slice(a, b)) for n, a, b in zip(names, starts, starts[1:], strict=False)]
+    for name, part in groups:
+        for order, suffix in ((own, ""), (turned, ", cells innermost")):
+            yield from forms(network, found, order[part], name, suffix)
+
+
+def box_count(layer: Layer, values: Array) -> int:
+    """Boxes of a head."""
+    if isinstance(layer.spec, Detection):
+        return layer.spec.cells * layer.spec.num
+    assert isinstance(layer.spec, AnchorHead)
+    return len(layer.spec.anchor_indices) * int(np.prod(values.shape[-2:]))
+
+
+def rows_and_columns(layer: Layer, count: int) -> tuple[int, int]:
+    """Of the table in which the decoder lists a head's boxes, row by row: cells and anchors."""
+    if isinstance(layer.spec, Detection):
+        return layer.spec.cells, layer.spec.num
+    assert isinstance(layer.spec, AnchorHead)
+    anchors = len(layer.spec.anchor_indices)
+    if isinstance(layer.spec, Region) and not layer.spec.dialect.region_is_cell_major:
+        return anchors, count // anchors
+    return count // anchors, anchors
+
+
+def forms(
+    network: Network, found: Candidates, order: npt.NDArray[np.intp], name: str, suffix: str
+) -> Iterator[Like]:
+    """Boxes and scores in one order."""
+    scores, known = found.scores[order], found.objectness[order, None]
+    yield Like(name, f"scores of {name}{suffix}", np.squeeze(scores))
+    classes = np.divide(scores, known, out=np.zeros_like(scores), where=known != 0)
+    for shape, boxes in (("x y w h", found.boxes[order]), ("corners", corners(found.boxes[order]))):
+        for unit, size in (("relative", 1.0), ("in pixels", np.tile(input_size(network), 2))):
+            text = f"boxes of {name}, {shape}, {unit}{suffix}"
+            values = (boxes * size).astype(np.float32)
+            yield Like(name, text, np.squeeze(values))
+            for kind, last in (("scores", scores), ("class probabilities", classes)):
+                yield Like(name, f"{text}; objectness; {kind}", np.hstack([values, known, last]))
+
+
+def corners(boxes: Array) -> Array:
+    """Xywh -> xyxy."""
+    half = boxes[:, 2:] / 2
+    return np.hstack([boxes[:, :2] - half, boxes[:, :2] + half])

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 KEPT = ("two", "four", "seven", "nine")
 KEEP_RATIO, MULTIPLE = 0.6, 4
 """Share of its channels that every layer of the dissected model keeps, in multiples."""
-STEPS, BATCH, RATE, AVERAGING = 200, 8, 3e-3, 0.98
+STEPS, BATCH, RATE, AVERAGING = 300, 8, 3e-3, 0.98
 """Of recovery."""
 SHOWN = 6  # pictures drawn side by side
 EVALUATION_THRESHOLD = 0.005  # score from which a detection counts for AP

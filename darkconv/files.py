@@ -42,8 +42,12 @@ def write_bytes(path: PathLike, chunks: Iterable[bytes | memoryview]) -> None:
 
 
 def write_chunks(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
-    """Fill a file that nobody else knows yet."""
-    with path.open("wb") as file:
+    """Fill an empty file that nobody else knows yet.
+
+    It is not opened to be cut ("wb"): of a file that was cut, even of an empty one, ext4 sends all
+    to the disk when it is closed, which takes as long as writing it does.
+    """
+    with path.open("r+b") as file:
         for chunk in chunks:
             file.write(chunk)
 

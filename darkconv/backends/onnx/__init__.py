@@ -7,8 +7,8 @@ import onnx
 import onnx_ir as ir
 
 from darkconv.backends.onnx import conv, dense, head, inert, merge, norm, pool, recurrent, resize
+from darkconv.backends.onnx.digest import digests
 from darkconv.backends.onnx.files import ForeignFile, OnnxFile, read_any, read_onnx
-from darkconv.backends.onnx.metadata import digests
 from darkconv.backends.onnx.network import NetworkGraph
 from darkconv.backends.onnx.options import OnnxOptions
 from darkconv.backends.onnx.running import Runner, make_session

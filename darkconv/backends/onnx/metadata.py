@@ -1,17 +1,14 @@
 """What a reader of an ONNX file needs beside the graph, as text under plain keys."""
 
-import hashlib
 import json
 
 from darkconv import __version__
 from darkconv.backends.onnx.heads import PLAIN_KINDS
 from darkconv.backends.onnx.network import NetworkGraph
 from darkconv.backends.onnx.scope import layer_name
-from darkconv.core.model import Model
 from darkconv.core.network import Network
-from darkconv.darknet.cfg import cfg_bytes, format_cfg
+from darkconv.darknet.cfg import format_cfg
 from darkconv.darknet.data import format_tree
-from darkconv.darknet.weights import weights_chunks
 from darkconv.layers.head import AnchorHead, decodes_boxes, nms_settings
 
 TREE_PREFIX = "tree:"
@@ -69,17 +66,3 @@ def graph_kind(head: str, kind: str) -> str:
     if head != "nms":
         return "none"
     return "sort" if kind in PLAIN_KINDS else f"sort (ONNX cannot say {kind}: darkconv detect can)"
-
-
-def digests(model: Model) -> dict[str, str]:
-    """SHA-256 of Darknet's own files of the model, which are those that it was read from.
-
-    Of weights that no file has given there is none.
-    """
-    cfg = hashlib.sha256(cfg_bytes(model.network.config)).hexdigest()
-    if model.initial_layers:
-        return {"cfg_sha256": cfg}
-    weights = hashlib.sha256()
-    for chunk in weights_chunks(model):
-        weights.update(chunk)
-    return {"cfg_sha256": cfg, "weights_sha256": weights.hexdigest()}

@@ -47,13 +47,18 @@ class ScaledTensor(ir.LazyTensor):
 
 
 def pieces(tensor: ir.TensorProtocol) -> Iterator[memoryview]:
-    """The bytes of a tensor; what lies in a memory map is not copied."""
+    """The bytes of a tensor; what lies in a memory map is not copied.
+
+    That is cut, too: Linux keeps what one large write brings in large pages, and where it has to
+    make room for these, writing takes several times as long.
+    """
     if isinstance(tensor, ScaledTensor):
         yield from tensor.pieces()
         return
     array = tensor.numpy()
     if array.flags.c_contiguous:
-        yield as_bytes(array)
+        data = as_bytes(array)
+        yield from (data[start : start + PIECE] for start in range(0, len(data), PIECE))
         return
     ranges = row_ranges(array)
     for start in ranges:

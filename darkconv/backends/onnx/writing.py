@@ -15,9 +15,10 @@ from typing import Any
 import onnx
 import onnx_ir as ir
 
+from darkconv.backends.onnx.digest import digests
 from darkconv.backends.onnx.graph import SHARED_SIZE
 from darkconv.backends.onnx.heads import build_outputs
-from darkconv.backends.onnx.metadata import digests, file_metadata
+from darkconv.backends.onnx.metadata import file_metadata
 from darkconv.backends.onnx.network import NetworkGraph
 from darkconv.backends.onnx.options import OnnxOptions
 from darkconv.backends.onnx.tensors import pieces

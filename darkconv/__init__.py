@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from darkconv.backends import from_torch, to_onnx, to_torch, trace
+    from darkconv.backends import from_keras, from_torch, to_keras, to_onnx, to_torch, trace
     from darkconv.core.model import Model, replace_arrays
     from darkconv.detection import Detection, detect
     from darkconv.errors import DarkconvError
@@ -32,6 +32,7 @@ _HOMES = {
     "Detection": "darkconv.detection",
     "Model": "darkconv.core.model",
     "detect": "darkconv.detection",
+    "from_keras": "darkconv.backends",
     "from_torch": "darkconv.backends",
     "PrunePlan": "darkconv.surgery.plan",
     "Profile": "darkconv.surgery.profile",
@@ -43,6 +44,7 @@ _HOMES = {
     "reconstruct": "darkconv.profiling.reconstruction",
     "replace_arrays": "darkconv.core.model",
     "save": "darkconv.loading",
+    "to_keras": "darkconv.backends",
     "to_onnx": "darkconv.backends",
     "to_torch": "darkconv.backends",
     "trace": "darkconv.backends",
@@ -56,6 +58,7 @@ __all__ = [
     "PrunePlan",
     "__version__",
     "detect",
+    "from_keras",
     "from_torch",
     "load",
     "plan",
@@ -65,6 +68,7 @@ __all__ = [
     "reconstruct",
     "replace_arrays",
     "save",
+    "to_keras",
     "to_onnx",
     "to_torch",
     "trace",

@@ -59,7 +59,7 @@ def test_wrong_input_is_refused(model, backend):
 
 
 def test_unknown_backend_is_refused(model):
-    with pytest.raises(DarkconvError, match="expected torch, onnx, found caffe"):
+    with pytest.raises(DarkconvError, match="expected torch, onnx, keras, found caffe"):
         dc.trace(model, pictures(1), backend="caffe")
 
 

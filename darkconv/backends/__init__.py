@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, overload
 from darkconv.backends import tracing
 from darkconv.core.model import Array, Model
 from darkconv.errors import DarkconvError, MissingDependencyError
+from darkconv.files import PathLike
 
 if TYPE_CHECKING:
     from darkconv.backends.torch import DarknetModule
 
-LIBRARIES = {"torch": ("torch",), "onnx": ("onnx", "onnx_ir")}
+LIBRARIES = {"torch": ("torch",), "onnx": ("onnx", "onnx_ir"), "keras": ("keras", "tensorflow")}
 """What each spoke cannot do without."""
 
 
@@ -44,6 +45,17 @@ def from_torch(module: Any) -> Model:
     return model
 
 
+def to_keras(model: Model, **options: Any) -> Any:
+    """Build the Keras model of a model: see `darkconv.backends.keras.to_keras`."""
+    return spoke("keras").to_keras(model, **options)
+
+
+def from_keras(kmodel: Any, cfg: PathLike | None = None, **options: Any) -> Model:
+    """The model that a Keras model holds now: see `darkconv.backends.keras.from_keras`."""
+    model: Model = spoke("keras").from_keras(kmodel, cfg, **options)
+    return model
+
+
 def to_onnx(model: Model, **options: Any) -> Any:
     """Build the ONNX graph of a model: see `darkconv.backends.onnx.to_onnx`."""
     return spoke("onnx").to_onnx(model, **options)
@@ -62,7 +74,7 @@ def trace(
         model: what to run.
         x: float32 (C, H, W) or (N, C, H, W), or for networks without pictures (inputs,),
             (N, inputs) or (inputs, 1, 1). A list means successive calls with kept state.
-        backend: "torch" or "onnx".
+        backend: "torch", "keras" or "onnx".
 
     Returns: one array per layer; [cost] and [contrastive] give zeros, recurrent state starts at
         zero. For a list of inputs, a list of such lists.

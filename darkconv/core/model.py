@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darkconv.core.dialect import Dialect
-from darkconv.core.network import Network
+from darkconv.core.network import Layer, Network
 from darkconv.core.spec import Slot
 from darkconv.errors import DarkconvError
 
@@ -135,6 +135,11 @@ class Model:
     def dialect(self) -> Dialect:
         """Whose rules hold."""
         return self.network.dialect
+
+    def layer_arrays(self, layer: Layer) -> dict[str, Array]:
+        """Arrays that a layer computes with, its own or borrowed, by slot name."""
+        owner = layer if layer.shared is None else self.network.layers[layer.shared]
+        return {slot.name: self.arrays[f"{owner.index}.{slot.name}"] for slot in owner.slots}
 
     def class_name(self, index: int) -> str:
         """Name of a class, or its number where the model has no name for it."""

@@ -1,6 +1,6 @@
 """What a cfg says: net options and layers in order, with sources and shapes. No arrays."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -104,6 +104,17 @@ class Network:
             for source in dict.fromkeys(layer.sources):
                 found[source].append(layer.index)
         return {index: tuple(readers) for index, readers in found.items()}
+
+    def needed_layers(self, wanted: Iterable[int]) -> list[int]:
+        """The layers that those wanted depend on, and themselves, in order."""
+        needed: set[int] = set()
+        waiting = list(wanted)
+        while waiting:
+            index = waiting.pop()
+            if index not in needed and index != NETWORK_INPUT:
+                needed.add(index)
+                waiting += self.layers[index].sources
+        return sorted(needed)
 
     @property
     def heads(self) -> tuple[Layer, ...]:

@@ -6,6 +6,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+Integers = npt.NDArray[np.int64]
+NEVER = -1e30  # a logit whose softmax is zero
+
 
 @dataclass(frozen=True)
 class Tree:
@@ -27,6 +30,23 @@ class Tree:
         ]
         ends = [*starts[1:], len(self.parents)]
         return tuple((start, end - start) for start, end in zip(starts, ends, strict=True))
+
+    @cached_property
+    def group_rows(self) -> tuple[Integers, npt.NDArray[np.float32], Integers]:
+        """The groups as a table, so that one softmax along its rows serves them all.
+
+        Returns: (groups, widest) class indices, 0 where a group is shorter; the mask of that
+            shape to add to their logits; for each class its place in the flattened table.
+        """
+        widest = max(size for _, size in self.groups)
+        index = np.zeros((len(self.groups), widest), np.int64)
+        mask = np.full(index.shape, NEVER, np.float32)
+        back = np.empty(len(self.parents), np.int64)
+        for row, (start, size) in enumerate(self.groups):
+            index[row, :size] = np.arange(start, start + size)
+            mask[row, :size] = 0
+            back[start : start + size] = row * widest + np.arange(size)
+        return index, mask, back
 
     def child_group(self, index: int) -> int | None:
         """The group of a class's children; None for a leaf."""

@@ -33,6 +33,8 @@ ALEXEYAB_ACTIVATIONS = (
 ACTIVATIONS = SHARED_ACTIVATIONS + ALEXEYAB_ACTIVATIONS
 ACROSS_CHANNELS = tuple(name for name in ACTIVATIONS if name.startswith("normalize_channels"))
 """Activations in which every output depends on all channels of its pixel."""
+CHANNEL_EPSILON = 0.0001
+"""Added to the sums of the normalize_channels family."""
 
 
 def resolve_activation(name: str, dialect: Dialect) -> tuple[str, str]:

@@ -271,3 +271,11 @@ class ScaleChannels(Gate):
         if self.scale_wh:
             return (np.arange(source.c) + x.c).reshape(-1, 1)
         return side_by_side([x.c, source.c], source.c)
+
+
+def needs_sampling(spec: Shortcut, shapes: Shapes) -> bool:
+    """Whether the rule is pjreddie's, and more than a sum."""
+    if not spec.dialect.shortcut_resamples:
+        return False
+    x, source = shapes
+    return (x.h, x.w) != (source.h, source.w) or (spec.alpha, spec.beta) != (1, 1)

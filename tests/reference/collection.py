@@ -11,7 +11,7 @@ import numpy as np
 
 import darkconv as dc
 
-BACKENDS = ("torch", "onnx")
+BACKENDS = ("torch", "onnx", "keras")
 LAYER_TOLERANCE = 1e-4  # relative L2 error of a layer of a whole network
 
 

@@ -74,6 +74,13 @@ def test_arrays_come_back_from_torch_bit_for_bit(micro_case, tmp_path):
         assert written == (micro_case.folder / "net.weights").read_bytes()
 
 
+def test_arrays_come_back_from_keras_bit_for_bit(micro_case, tmp_path):
+    kmodel = dc.to_keras(micro_case.model)
+    dc.save(dc.from_keras(kmodel), tmp_path / "net.cfg", tmp_path / "net.weights")
+    written = (tmp_path / "net.weights").read_bytes()
+    assert written == (micro_case.folder / "net.weights").read_bytes()
+
+
 def test_detections_are_those_of_c(boxes_case):
     settings = boxes_case.layout["detections"]
     found, scale = decoded(boxes_case, settings)

@@ -95,6 +95,13 @@ def test_arrays_come_back_from_torch_bit_for_bit(net_case, tmp_path):
     (tmp_path / "net.weights").unlink()
 
 
+def test_arrays_come_back_from_keras_bit_for_bit(net_case, tmp_path):
+    back = dc.from_keras(dc.to_keras(net_case.model))
+    dc.save(back, tmp_path / "net.cfg", tmp_path / "net.weights")
+    assert checksum(tmp_path / "net.weights") == checksum(net_case.weights)
+    (tmp_path / "net.weights").unlink()
+
+
 def checksum(path):
     value = 0
     with path.open("rb") as file:

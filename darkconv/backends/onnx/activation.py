@@ -9,9 +9,9 @@ import onnx_ir as ir
 
 from darkconv.backends.onnx.precision import SINGLE_ACTIVATIONS
 from darkconv.backends.onnx.scope import LayerScope
+from darkconv.layers.activation import CHANNEL_EPSILON
 
 Formula = Callable[[LayerScope, ir.Value], ir.Value]
-CHANNEL_EPSILON = 0.0001  # added to the sums of the normalize_channels family
 
 
 def activate(scope: LayerScope, x: ir.Value, name: str) -> ir.Value:

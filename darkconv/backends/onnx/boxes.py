@@ -13,9 +13,9 @@ import onnx_ir as ir
 from darkconv.backends.onnx.scope import LayerScope, Length
 from darkconv.backends.registry import Builders
 from darkconv.core.model import Array
-from darkconv.core.network import Layer, Network
 from darkconv.errors import DarkconvError, UnsupportedError
 from darkconv.layers import head
+from darkconv.layers.box_heads import count_boxes, count_classes
 
 ENTRIES = 3  # the axis of an anchor's entries
 
@@ -37,34 +37,6 @@ class Found(NamedTuple):
 Decoder = Callable[[LayerScope, ir.Value], Found]
 DECODERS: Builders[Decoder] = Builders("ONNX boxes")
 """A head's scope and its activated output -> boxes and scores."""
-
-
-def box_heads(network: Network) -> tuple[Layer, ...]:
-    """The heads that predict boxes, all of the same classes.
-
-    Raises:
-        DarkconvError: their classes differ in number.
-    """
-    heads = tuple(layer for layer in network.heads if head.decodes_boxes(layer.spec))
-    counts = {count_classes(layer) for layer in heads}
-    if len(counts) > 1:
-        raise DarkconvError(f"{network.file}: its heads predict {counts} classes, not the same")
-    return heads
-
-
-def count_classes(layer: Layer) -> int:
-    """Classes that a head predicts."""
-    assert isinstance(layer.spec, head.Head)
-    return layer.spec.num_classes(layer.in_shapes)
-
-
-def count_boxes(layer: Layer) -> int:
-    """Boxes that a head predicts at the cfg's size."""
-    spec = layer.spec
-    if isinstance(spec, head.Detection):
-        return spec.cells * spec.num
-    assert isinstance(spec, head.AnchorHead)
-    return layer.in_shapes[0].h * layer.in_shapes[0].w * len(spec.anchor_indices)
 
 
 def decoded(scope: LayerScope, value: ir.Value) -> tuple[ir.Value, ir.Value]:

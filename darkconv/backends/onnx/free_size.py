@@ -1,6 +1,5 @@
 """Which layers can work on maps whose size is known only when the graph runs."""
 
-from darkconv.backends.onnx.merge import needs_sampling
 from darkconv.core.network import Layer, Network
 from darkconv.errors import UnsupportedError
 from darkconv.layers import conv, dense, head, merge, pool, recurrent, resize
@@ -39,7 +38,7 @@ def _needs_fixed_size(layer: Layer) -> str:
     for kind, reason in REASONS.items():
         if isinstance(spec, kind):
             return reason
-    if isinstance(spec, merge.Shortcut) and needs_sampling(spec, shapes):
+    if isinstance(spec, merge.Shortcut) and merge.needs_sampling(spec, shapes):
         return "it samples its source"
     if isinstance(spec, resize.Reorg) and (spec.flatten or spec.extra):
         return "it makes a vector or a matrix of the map"

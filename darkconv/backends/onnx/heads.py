@@ -4,13 +4,14 @@ import logging
 
 import onnx_ir as ir
 
-from darkconv.backends.onnx.boxes import box_heads, count_boxes, count_classes, decoded
+from darkconv.backends.onnx.boxes import decoded
 from darkconv.backends.onnx.graph import Dims, describe
 from darkconv.backends.onnx.network import NetworkGraph
 from darkconv.backends.onnx.nms import suppressed
 from darkconv.backends.onnx.scope import Scope
 from darkconv.core.network import Network
 from darkconv.errors import DarkconvError
+from darkconv.layers.box_heads import box_heads, count_boxes, count_classes
 from darkconv.layers.head import nms_settings
 from darkconv.layers.norm import Softmax
 

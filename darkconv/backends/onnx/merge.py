@@ -7,7 +7,6 @@ from darkconv.backends.onnx.activation import activate
 from darkconv.backends.onnx.registry import BUILDERS
 from darkconv.backends.onnx.scope import LayerScope
 from darkconv.core.model import Array
-from darkconv.core.shape import Shape
 from darkconv.layers import merge
 
 RESIZE_WITHOUT_REGION = 13  # opsets before ask for one, though nothing reads it
@@ -35,7 +34,7 @@ def build_shortcut(scope: LayerScope) -> ir.Value:
     spec = scope.layer.spec
     assert isinstance(spec, merge.Shortcut)
     shapes = scope.layer.in_shapes
-    if needs_sampling(spec, shapes):
+    if merge.needs_sampling(spec, shapes):
         return activate(scope, sampled_sum(scope, spec), spec.activation)
     weights = normalized_weights(spec, scope.arrays.get("weights"))
     out = scope.x if weights is None else scope.multiply(scope.x, weights[0])
@@ -68,14 +67,6 @@ def normalized_weights(spec: merge.Shortcut, weights: Array | None) -> Array | N
         positive = np.exp(precise - precise.max(axis=0))
     shares: Array = (positive / (merge.WEIGHT_EPSILON + positive.sum(axis=0))).astype(np.float32)
     return shares[:, :, None, None]
-
-
-def needs_sampling(spec: merge.Shortcut, shapes: tuple[Shape, ...]) -> bool:
-    """Whether the rule is pjreddie's, and more than a sum."""
-    if not spec.dialect.shortcut_resamples:
-        return False
-    x, source = shapes
-    return (x.h, x.w) != (source.h, source.w) or (spec.alpha, spec.beta) != (1, 1)
 
 
 def sampled_sum(scope: LayerScope, spec: merge.Shortcut) -> ir.Value:

@@ -12,8 +12,8 @@ from darkconv.backends.onnx.picture import INPUT, network_input
 from darkconv.backends.onnx.precision import float_layers
 from darkconv.backends.onnx.registry import BUILDERS
 from darkconv.backends.onnx.scope import LayerScope, Scope
-from darkconv.core.model import Array, Model
-from darkconv.core.network import NETWORK_INPUT, Layer, Network
+from darkconv.core.model import Model
+from darkconv.core.network import NETWORK_INPUT, Layer
 
 SINGLE, HALF = ir.DataType.FLOAT, ir.DataType.FLOAT16
 
@@ -45,7 +45,7 @@ class NetworkGraph:
         Raises:
             UnsupportedError: a layer that is not expressed in ONNX with these options.
         """
-        for index in needed_layers(self.model.network, wanted):
+        for index in self.model.network.needed_layers(wanted):
             self._append(self.model.network.layers[index])
 
     def _append(self, layer: Layer) -> None:
@@ -57,7 +57,7 @@ class NetworkGraph:
             self.graph,
             layer,
             self.model.network,
-            layer_arrays(self.model, layer),
+            self.model.layer_arrays(layer),
             [self._value(index, kind) for index in layer.sources],
             self.values[NETWORK_INPUT],
             is_free=is_free,
@@ -125,21 +125,3 @@ class NetworkGraph:
             producer_version=__version__,
             metadata_props=dict(metadata),
         )
-
-
-def needed_layers(network: Network, wanted: Iterable[int]) -> list[int]:
-    """The layers that those wanted depend on, and themselves, in order."""
-    needed: set[int] = set()
-    waiting = list(wanted)
-    while waiting:
-        index = waiting.pop()
-        if index not in needed and index != NETWORK_INPUT:
-            needed.add(index)
-            waiting += network.layers[index].sources
-    return sorted(needed)
-
-
-def layer_arrays(model: Model, layer: Layer) -> dict[str, Array]:
-    """Arrays that a layer computes with, by slot name."""
-    owner = layer if layer.shared is None else model.network.layers[layer.shared]
-    return {slot.name: model.arrays[f"{owner.index}.{slot.name}"] for slot in owner.slots}

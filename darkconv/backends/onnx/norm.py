@@ -1,20 +1,14 @@
 """batchnorm, normalization, l2norm, activation, softmax, logistic."""
 
-import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
 from darkconv.backends.onnx.activation import activate
 from darkconv.backends.onnx.folding import has_unfolded_norm, scaled_and_shifted, unfolded_norm
 from darkconv.backends.onnx.registry import BUILDERS
 from darkconv.backends.onnx.scope import LayerScope
-from darkconv.core.model import Array
 from darkconv.core.tree import Tree
 from darkconv.layers import norm
 
-Integers = npt.NDArray[np.int64]
-
-NEVER = -1e30  # a logit whose softmax is zero
 SOFTMAX_OF_ONE_AXIS = 13
 
 
@@ -103,7 +97,7 @@ def tree_softmax(scope: LayerScope, x: ir.Value, tree: Tree, classes: int, axis:
         classes: length of the axis.
         axis: of the classes; at most one follows it.
     """
-    index, mask, back = group_rows(tree)
+    index, mask, back = tree.group_rows
     lead = (0,) * axis
     rows = scope.op("Gather", x, scope.constant(index, "groups"), axis=axis)
     if axis > 1:  # (batch, anchors, classes, cells)
@@ -114,20 +108,3 @@ def tree_softmax(scope: LayerScope, x: ir.Value, tree: Tree, classes: int, axis:
     if len(back) == classes:
         return inside
     return scope.concat([inside, scope.channels(x, len(back), classes, axis)], axis)
-
-
-def group_rows(tree: Tree) -> tuple[Integers, Array, Integers]:
-    """A table of groups.
-
-    Returns: (groups, widest) class indices, 0 where a group is shorter; the mask to add to
-        their logits; for each class its place in the flattened table.
-    """
-    widest = max(size for _, size in tree.groups)
-    index = np.zeros((len(tree.groups), widest), np.int64)
-    mask = np.full(index.shape, NEVER, np.float32)
-    back = np.empty(len(tree.parents), np.int64)
-    for row, (start, size) in enumerate(tree.groups):
-        index[row, :size] = np.arange(start, start + size)
-        mask[row, :size] = 0
-        back[start : start + size] = row * widest + np.arange(size)
-    return index, mask, back

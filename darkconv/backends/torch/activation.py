@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from darkconv.layers.activation import CHANNEL_EPSILON
+
 LEAST_EXPONENT = -87.0  # e^87 is still a float32
-CHANNEL_EPSILON = 0.0001  # added to the sums of the normalize_channels family
 
 
 def logistic(x: Tensor) -> Tensor:

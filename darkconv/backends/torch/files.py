@@ -5,7 +5,6 @@ the weights header and class trees are in its metadata, so that it can be turned
 Darknet's files.
 """
 
-import json
 import os
 from collections.abc import Mapping
 
@@ -13,15 +12,11 @@ import torch
 
 from darkconv.backends.torch.arrays import array_names, parameter_names
 from darkconv.backends.torch.network import DarknetModule
-from darkconv.core.model import Array, Header, Model, frozen
-from darkconv.core.network import build_network
-from darkconv.darknet.cfg import format_cfg, parse_cfg
-from darkconv.darknet.data import format_tree, parse_tree
-from darkconv.darknet.dialect import named_dialect
+from darkconv.core.model import Array, Model, frozen
+from darkconv.darknet.description import describe, read_description
 from darkconv.errors import DarkconvError, MissingDependencyError, Where
 from darkconv.files import PathLike, replacing
 
-TREE_PREFIX = "tree:"
 EXAMPLE_BATCH = 2  # torch.export takes 1 for a constant
 
 
@@ -44,16 +39,7 @@ def write_safetensors(module: DarknetModule, path: PathLike) -> None:
 
 def file_metadata(module: DarknetModule) -> dict[str, str]:
     """What a reader needs beside the tensors, as text."""
-    network, header = module.network, module.header
-    trees = {TREE_PREFIX + name: format_tree(tree) for name, tree in network.trees.items()}
-    return {
-        "format": "pt",
-        "cfg": format_cfg(network.config).encode("utf-8", "surrogateescape").decode("latin-1"),
-        "names": json.dumps(list(module.names)),
-        "dialect": network.dialect.name,
-        "header": json.dumps(vars(header)),
-        **trees,
-    }
+    return {"format": "pt", **describe(module.network, module.header, module.names)}
 
 
 def read_safetensors(path: PathLike) -> Model:
@@ -74,25 +60,11 @@ def read_safetensors(path: PathLike) -> Model:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise DarkconvError(f"cannot be read as safetensors: {error}", where=where) from error
-    if "cfg" not in metadata:
-        raise DarkconvError("has no cfg in its metadata: darkconv did not write it", where=where)
     return _model(metadata, tensors, where)
 
 
 def _model(metadata: Mapping[str, str], tensors: Mapping[str, Array], where: Where) -> Model:
-    text = metadata["cfg"].encode("latin-1").decode("utf-8", "surrogateescape")
-    trees = {
-        name.removeprefix(TREE_PREFIX): parse_tree(content, file=where.file)
-        for name, content in metadata.items()
-        if name.startswith(TREE_PREFIX)
-    }
-    try:
-        dialect = named_dialect(metadata["dialect"])
-        header = Header(**json.loads(metadata["header"]))
-        names = tuple(json.loads(metadata["names"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise DarkconvError(f"damaged metadata: {error}", where=where) from error
-    network = build_network(parse_cfg(text, file=where.file), dialect, trees=trees)
+    network, header, names = read_description(metadata, where)
     arrays = {}
     for key, name in array_names(network).items():
         if name not in tensors:

@@ -109,16 +109,8 @@ def _plan(
     network: Network, modules: nn.ModuleList, wanted: Iterable[int], *, keep: Iterable[int]
 ) -> list[Step]:
     """The layers that those wanted need, each with what can be forgotten behind it."""
-    needed: set[int] = set()
-    waiting = list(wanted)
-    while waiting:
-        index = waiting.pop()
-        if index not in needed and index != NETWORK_INPUT:
-            needed.add(index)
-            waiting += network.layers[index].sources
-    last_reader = {
-        source: index for index in sorted(needed) for source in network.layers[index].sources
-    }
+    needed = network.needed_layers(wanted)
+    last_reader = {source: index for index in needed for source in network.layers[index].sources}
     kept = {*keep, NETWORK_INPUT}
     return [
         (
@@ -127,5 +119,5 @@ def _plan(
             network.layers[index].sources,
             tuple(s for s, reader in last_reader.items() if reader == index and s not in kept),
         )
-        for index in sorted(needed)
+        for index in needed
     ]

@@ -10,6 +10,7 @@ from darkconv.backends.torch.activation import build_activation
 from darkconv.backends.torch.registry import BUILDERS, PARAMETERS
 from darkconv.core.network import Layer, Network
 from darkconv.layers import recurrent
+from darkconv.layers.inner import inner_layers
 
 
 class Recurrent(nn.Module):
@@ -25,7 +26,7 @@ class Recurrent(nn.Module):
         self.out_shape = layer.out_shape
         self.state: tuple[Tensor, ...] = ()
         assert isinstance(layer.spec, recurrent.Recurrent)
-        for name, sub in sub_layers(layer).items():
+        for name, sub in inner_layers(layer).items():
             setattr(self, name, BUILDERS[sub](sub, network))
 
     def reset_state(self) -> None:
@@ -51,15 +52,6 @@ class Recurrent(nn.Module):
         raise NotImplementedError
 
 
-def sub_layers(layer: Layer) -> dict[str, Layer]:
-    """The inner layers of a recurrent layer, by name, as layers of their own."""
-    assert isinstance(layer.spec, recurrent.Recurrent)
-    return {
-        name: Layer(layer.index, layer.section, spec, (), (shape,), spec.infer_shape((shape,)))
-        for name, spec, shape in layer.spec.sublayers(layer.in_shapes)
-    }
-
-
 @PARAMETERS.register(
     recurrent.Rnn, recurrent.Gru, recurrent.Lstm, recurrent.Crnn, recurrent.ConvLstm
 )
@@ -67,7 +59,7 @@ def recurrent_parameters(layer: Layer) -> ParameterTable:
     """Those of the sub-layers, prefixed."""
     return {
         f"{name}.{slot}": f"{name}.{parameter}"
-        for name, sub in sub_layers(layer).items()
+        for name, sub in inner_layers(layer).items()
         for slot, parameter in PARAMETERS[sub](sub).items()
     }
 
@@ -88,7 +80,7 @@ class Elman(Recurrent):
 
     def initial_state(self, x: Tensor) -> tuple[Tensor, ...]:
         """One hidden map or vector."""
-        sub = sub_layers(self.layer)["input_layer"]
+        sub = inner_layers(self.layer)["input_layer"]
         return (x.new_zeros(x.shape[0], *sub.out_shape),)
 
     def step(self, x: Tensor, *state: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:

@@ -1,0 +1,110 @@
+"""The Keras spoke: functional models of stock layers and `keras.ops`, for any Keras backend."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+
+from darkconv.backends.keras import conv, dense, head, inert, merge, norm, pool, recurrent, resize
+from darkconv.backends.keras.arrays import read_arrays
+from darkconv.backends.keras.heads import build_outputs
+from darkconv.backends.keras.network import NetworkGraph
+from darkconv.backends.keras.origin import Origin, origin_of, remember
+from darkconv.backends.keras.running import Runner, value_in_darknet
+from darkconv.core.model import Array, Model
+from darkconv.files import PathLike
+from darkconv.surgery.folding import fold_batchnorm
+
+__all__ = [
+    "Origin",
+    "conv",
+    "dense",
+    "from_keras",
+    "head",
+    "inert",
+    "make_runner",
+    "merge",
+    "norm",
+    "pool",
+    "recurrent",
+    "resize",
+    "to_keras",
+    "trace_steps",
+]
+
+
+def to_keras(model: Model, *, head: str = "raw", fold_bn: bool = False) -> keras.Model:
+    """Build the Keras model of a model: functional, channels last, trainable.
+
+    The input is float32 (N, H, W, C), RGB in 0..1, or (N, inputs); outputs are (N, H, W, C) or
+    (N, values), one by itself, several in a list. A Darknet layer's Keras layers are named
+    after it: `000_convolutional`, `000_convolutional_bn`, `000_convolutional_leaky`; arrays of
+    layers without a stock counterpart lie in an Embedding of one row. A recurrent layer has its
+    state as inputs and outputs, `003_lstm_h_in` and `003_lstm_h_out`, beside `input`: the model
+    then takes and gives dicts. Everything is made of stock layers and `keras.ops`, so that a
+    saved file needs no darkconv.
+
+    Args:
+        model: what to build.
+        head: "raw": what the heads give, activated as in C. "boxes": a dict of `boxes`
+            (N, boxes, 4), x0 y0 x1 y1 relative to the input, and `scores` (N, boxes, classes)
+            of all heads, in C's order; of a classifier its probabilities. "logits": what enters
+            the heads, which is what the losses take.
+        fold_bn: write batch norm into weights and biases first: see `fold_batchnorm`.
+
+    Raises:
+        UnsupportedError: a layer or head that is not expressed in Keras.
+        DarkconvError: a head that the network does not have.
+    """
+    if fold_bn:
+        model = fold_batchnorm(model)
+    built = NetworkGraph(model)
+    outputs = build_outputs(built, head)
+    kmodel = built.finish(outputs)
+    remember(kmodel, Origin.of(model))
+    return kmodel
+
+
+def from_keras(kmodel: keras.Model, cfg: PathLike | None = None, *, dialect: str = "auto") -> Model:
+    """The model that a Keras model of `to_keras` holds now: its inverse, bit for bit.
+
+    Layers are found by their names, so a clone, a model with another head or one that was
+    loaded from a file will do.
+
+    Args:
+        kmodel: what `to_keras` built.
+        cfg: the network; needed for a model that was loaded from a file.
+        dialect: of the cfg: see `load`.
+
+    Raises:
+        DarkconvError: no cfg is known, or the layers are not its network's.
+    """
+    origin = origin_of(kmodel, cfg, dialect)
+    arrays = read_arrays(kmodel, origin.network, origin.spare)
+    return Model(origin.network, arrays, origin.header, origin.names)
+
+
+def make_runner(model: Model) -> Callable[[Array], list[Array]]:
+    """A function from float32 inputs (N, C, H, W) or (N, inputs) to the network's outputs."""
+    return _runner(model, model.network.outputs)
+
+
+def trace_steps(model: Model, steps: Sequence[Array]) -> list[list[Array]]:
+    """Outputs of every layer for successive calls with kept state, as (N, ...) arrays."""
+    run = _runner(model, range(len(model.network.layers)))
+    return [run(step) for step in steps]
+
+
+def _runner(model: Model, layers: Sequence[int]) -> Callable[[Array], list[Array]]:
+    built = NetworkGraph(model)
+    built.build(layers)
+    values: Any = {str(index): built.values[index] for index in layers}
+    run = Runner(built.finish(values))
+
+    def call(x: Array) -> list[Array]:
+        results = run(x)
+        return [
+            value_in_darknet(model.network.layers[index], results[str(index)]) for index in layers
+        ]
+
+    return call

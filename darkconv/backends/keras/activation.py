@@ -1,0 +1,139 @@
+"""Formulas of the activation functions (golden/DIALECTS.md §2)."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from keras import layers
+
+from darkconv.backends.keras.scope import Scope, Tensor
+from darkconv.layers.activation import CHANNEL_EPSILON
+
+STOCK: Mapping[str, tuple[Callable[..., Any], Mapping[str, Any]]] = {
+    "logistic": (layers.Activation, {"activation": "sigmoid"}),
+    "relu": (layers.ReLU, {}),
+    "elu": (layers.ELU, {}),
+    "relie": (layers.LeakyReLU, {"negative_slope": 0.01}),
+    "leaky": (layers.LeakyReLU, {"negative_slope": 0.1}),
+    "revleaky": (layers.LeakyReLU, {"negative_slope": 0.1}),
+    "tanh": (layers.Activation, {"activation": "tanh"}),
+    "relu6": (layers.ReLU, {"max_value": 6.0}),
+    "swish": (layers.Activation, {"activation": "silu"}),
+    "mish": (layers.Activation, {"activation": "mish"}),
+}
+"""Those that Keras has as a layer."""
+
+
+def activate(scope: Scope, x: Tensor, name: str) -> Tensor:
+    """An activation function by Darknet's name, as `000_convolutional_leaky`."""
+    if name == "linear":
+        return x
+    if name in STOCK:
+        kind, settings = STOCK[name]
+        return scope.add(kind, name, x, **settings)
+    return scope.finish(FORMULAS[name](scope, x), name)
+
+
+def loggy(scope: Scope, x: Tensor) -> Tensor:
+    """2 / (1 + e^-x) - 1."""
+    doubled = scope.op("multiply", scope.op("sigmoid", x), 2.0)
+    return scope.op("subtract", doubled, 1.0)
+
+
+def selu(scope: Scope, x: Tensor) -> Tensor:
+    """With Darknet's four-digit constants."""
+    curve = scope.op("multiply", scope.op("elu", x), 1.0507 * 1.6732)
+    return where_positive(scope, x, scope.op("multiply", x, 1.0507), curve)
+
+
+def ramp(scope: Scope, x: Tensor) -> Tensor:
+    """max(x, 0) + 0.1 x."""
+    return scope.op("add", scope.op("relu", x), scope.op("multiply", x, 0.1))
+
+
+def plse(scope: Scope, x: Tensor) -> Tensor:
+    """Piecewise linear sigmoid with slopes 0.01 beyond +-4."""
+    middle = scope.op("add", scope.op("multiply", x, 0.125), 0.5)
+    low = scope.op("multiply", scope.op("add", x, 4.0), 0.01)
+    high = scope.op("add", scope.op("multiply", scope.op("subtract", x, 4.0), 0.01), 1.0)
+    inner = scope.op("where", scope.op("greater", x, 4.0), high, middle)
+    return scope.op("where", scope.op("less", x, -4.0), low, inner)
+
+
+def stair(scope: Scope, x: Tensor) -> Tensor:
+    """Flat on even steps, sloped on odd ones."""
+    floor = scope.op("floor", x)
+    half = scope.op("floor", scope.op("multiply", x, 0.5))
+    is_odd = scope.op("greater", floor, scope.op("multiply", half, 2.0))
+    sloped = scope.op("add", scope.op("subtract", x, floor), half)
+    return scope.op("where", is_odd, sloped, half)
+
+
+def hardtan(scope: Scope, x: Tensor) -> Tensor:
+    """Held within -1..1."""
+    return scope.op("clip", x, -1.0, 1.0)
+
+
+def lhtan(scope: Scope, x: Tensor) -> Tensor:
+    """Identity on 0..1, slope 0.001 outside."""
+    low = scope.op("multiply", x, 0.001)
+    high = scope.op("add", scope.op("multiply", scope.op("subtract", x, 1.0), 0.001), 1.0)
+    inner = scope.op("where", scope.op("greater", x, 1.0), high, x)
+    return scope.op("where", scope.op("less", x, 0.0), low, inner)
+
+
+def gelu(scope: Scope, x: Tensor) -> Tensor:
+    """0.5 x (1 + tanh(0.797885 x + 0.035677 x^3)): tanh form with Darknet's constants."""
+    square = scope.op("multiply", scope.op("square", x), 0.035677)
+    inner = scope.op("multiply", x, scope.op("add", square, 0.797885))
+    share = scope.op("add", scope.op("tanh", inner), 1.0)
+    return scope.op("multiply", scope.op("multiply", x, 0.5), share)
+
+
+def hard_mish(scope: Scope, x: Tensor) -> Tensor:
+    """X above 0, x^2 / 2 + x down to -2, then 0."""
+    lowest = scope.op("clip", x, -2.0, 0.0)
+    curve = scope.op("add", scope.op("multiply", scope.op("square", lowest), 0.5), lowest)
+    return where_positive(scope, x, x, curve)
+
+
+def normalize_channels(scope: Scope, x: Tensor) -> Tensor:
+    """Share of the channel in the sum of positive values of its pixel."""
+    return shares(scope, scope.op("relu", x))
+
+
+def normalize_channels_softmax(scope: Scope, x: Tensor) -> Tensor:
+    """Softmax over channels without subtracting the maximum, as in C."""
+    return shares(scope, scope.op("exp", x))
+
+
+def normalize_channels_softmax_maxval(scope: Scope, x: Tensor) -> Tensor:
+    """Softmax over channels, with C's epsilon in the sum."""
+    highest = scope.op("max", x, axis=-1, keepdims=True)
+    return normalize_channels_softmax(scope, scope.op("subtract", x, highest))
+
+
+def shares(scope: Scope, x: Tensor) -> Tensor:
+    """X over the sum of its pixel's channels."""
+    total = scope.op("add", scope.op("sum", x, axis=-1, keepdims=True), CHANNEL_EPSILON)
+    return scope.op("divide", x, total)
+
+
+def where_positive(scope: Scope, x: Tensor, then: Tensor, otherwise: Tensor) -> Tensor:
+    """One of two by the sign of x."""
+    return scope.op("where", scope.op("greater", x, 0.0), then, otherwise)
+
+
+FORMULAS: Mapping[str, Callable[[Scope, Tensor], Tensor]] = {
+    "loggy": loggy,
+    "selu": selu,
+    "ramp": ramp,
+    "plse": plse,
+    "stair": stair,
+    "hardtan": hardtan,
+    "lhtan": lhtan,
+    "gelu": gelu,
+    "hard_mish": hard_mish,
+    "normalize_channels": normalize_channels,
+    "normalize_channels_softmax": normalize_channels_softmax,
+    "normalize_channels_softmax_maxval": normalize_channels_softmax_maxval,
+}

@@ -1,0 +1,172 @@
+"""Boxes and class scores of all heads as part of the model (golden/DIALECTS.md §7).
+
+A decoder works on (N, a, b, entries), a and b being cells and anchors in the order in which the
+C program gives them. No threshold is applied: scores above one are those of the C program.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from darkconv.backends.keras.scope import LayerScope, Tensor
+from darkconv.backends.registry import Builders
+from darkconv.core.model import Array
+from darkconv.errors import DarkconvError, UnsupportedError
+from darkconv.layers import head
+from darkconv.layers.box_heads import count_boxes, count_classes
+
+
+class Found(NamedTuple):
+    """What a decoder gives, relative to the network input.
+
+    Attributes:
+        centres: (N, a, b, 2), x and y.
+        sizes: (N, a, b, 2), width and height.
+        scores: (N, a, b, classes).
+    """
+
+    centres: Tensor
+    sizes: Tensor
+    scores: Tensor
+
+
+Decoder = Callable[[LayerScope, Tensor], Found]
+DECODERS: Builders[Decoder] = Builders("Keras boxes")
+"""A head's scope and its activated value -> boxes and scores."""
+
+
+def decoded(scope: LayerScope, value: Tensor) -> tuple[Tensor, Tensor]:
+    """Corners, x0 y0 x1 y1, and scores of one head: (N, boxes, 4) and (N, boxes, classes)."""
+    layer = scope.layer
+    found = DECODERS[layer](scope, value)
+    halves = scope.op("multiply", found.sizes, 0.5)
+    low, high = (scope.op(kind, found.centres, halves) for kind in ("subtract", "add"))
+    return (
+        scope.reshape(scope.concat([low, high]), count_boxes(layer), 4),
+        scope.reshape(found.scores, count_boxes(layer), count_classes(layer)),
+    )
+
+
+@DECODERS.register(head.Yolo)
+def decode_yolo(scope: LayerScope, value: Tensor) -> Found:
+    """Cells row by row, anchors innermost."""
+    spec = scope.layer.spec
+    assert isinstance(spec, head.Yolo)
+    rows = cell_rows(scope, value, len(spec.mask))
+    raw, anchors = scope.channels(rows, 2, 4), spec.head_anchors
+    if spec.new_coords:
+        sizes = sized(scope, scope.op("square", raw), 4 * anchors, network_size(scope))
+    else:
+        sizes = sized(scope, scope.op("exp", raw), anchors, network_size(scope))
+    scores = scope.op("multiply", scope.channels(rows, 4, 5), scope.channels(rows, 5, None))
+    return Found(placed(scope, scope.channels(rows, 0, 2), map_size(scope)), sizes, scores)
+
+
+@DECODERS.register(head.GaussianYolo)
+def decode_gaussian_yolo(scope: LayerScope, value: Tensor) -> Found:
+    """As yolo; scores shrink with the mean deviation of the coordinates."""
+    spec = scope.layer.spec
+    assert isinstance(spec, head.GaussianYolo)
+    rows = cell_rows(scope, value, len(spec.mask))
+    powers = scope.op("exp", scope.channels(rows, 4, 8, 2))
+    sizes = sized(scope, powers, spec.head_anchors, network_size(scope))
+    centres = placed(scope, scope.channels(rows, 0, 4, 2), map_size(scope))
+    side = {"left_top": 0.5, "right_bottom": -0.5}.get(spec.yolo_point)
+    if side:
+        centres = scope.op("add", centres, scope.op("multiply", sizes, side))
+    doubt = scope.op("mean", scope.channels(rows, 1, 8, 2), axis=-1, keepdims=True)
+    certainty = scope.op("subtract", 1.0, doubt)
+    known = scope.op("multiply", scope.channels(rows, 8, 9), certainty)
+    return Found(centres, sizes, scope.op("multiply", known, scope.channels(rows, 9, None)))
+
+
+@DECODERS.register(head.Region)
+def decode_region(scope: LayerScope, value: Tensor) -> Found:
+    """Cell by cell in alexeyab, which squashes x and y here; anchor by anchor in pjreddie."""
+    spec = scope.layer.spec
+    assert isinstance(spec, head.Region)
+    if spec.tree:
+        raise UnsupportedError(
+            "a class tree is descended box by box, which Keras has no operation for",
+            where=scope.network.where(scope.layer.index, "tree"),
+            hint="convert the head as it is (raw): darkconv detect does the rest",
+        )
+    rows = cell_rows(scope, value, spec.num)
+    offsets = scope.channels(rows, 0, 2)
+    powers = scope.op("exp", scope.channels(rows, 2, 4))
+    known = scope.channels(rows, spec.coords, spec.coords + 1)
+    scores = scope.channels(rows, spec.box_entries, None)
+    if spec.dialect.region_is_cell_major:
+        offsets = scope.op("sigmoid", offsets)
+    if spec.classfix == -1 and spec.dialect.region_is_cell_major:
+        known = scope.op("where", scope.op("less", known, 0.5), 0.0, known)
+    found = Found(
+        placed(scope, offsets, map_size(scope)),
+        sized(scope, powers, spec.head_anchors, map_size(scope)[::-1]),
+        scores if spec.background else scope.op("multiply", known, scores),
+    )
+    if spec.dialect.region_is_cell_major:
+        return found
+    return Found(*(scope.op("transpose", part, (0, 2, 1, 3)) for part in found))
+
+
+@DECODERS.register(head.Detection)
+def decode_detection(scope: LayerScope, value: Tensor) -> Found:
+    """Cell by cell, the boxes of each."""
+    spec = scope.layer.spec
+    assert isinstance(spec, head.Detection)
+    if spec.coords != 4:
+        where = scope.network.where(scope.layer.index, "coords")
+        raise DarkconvError(where=where, expected="4 for boxes", found=spec.coords)
+    ends = np.cumsum([0, spec.classes, spec.num, 4 * spec.num]) * spec.cells
+    classes, known, boxes = (
+        scope.reshape(scope.channels(value, start, end), spec.cells, *axes)
+        for start, end, axes in zip(
+            ends[:-1].tolist(),
+            ends[1:].tolist(),
+            ((1, spec.classes), (spec.num, 1), (spec.num, 4)),
+            strict=True,
+        )
+    )
+    sizes = scope.channels(boxes, 2, 4)
+    sizes = scope.op("square", sizes) if spec.sqrt else sizes
+    centres = placed(scope, scope.channels(boxes, 0, 2), (spec.side, spec.side))
+    return Found(centres, sizes, scope.op("multiply", known, classes))
+
+
+def cell_rows(scope: LayerScope, value: Tensor, anchors: int) -> Tensor:
+    """(N, H, W, anchors * entries) -> (N, cells, anchors, entries)."""
+    _, rows, columns, channels = value.shape
+    return scope.reshape(value, rows * columns, anchors, channels // anchors)
+
+
+def placed(scope: LayerScope, offsets: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Centres relative to the input: (cell + offset) / number of cells.
+
+    Args:
+        scope: of the head.
+        offsets: (N, cells, anchors, 2).
+        grid: rows and columns.
+    """
+    rows, columns = grid
+    y, x = np.divmod(np.arange(rows * columns), columns)
+    cells = np.stack([x, y], axis=1)[:, None].astype(np.float32)
+    moved = scope.op("add", offsets, cells)
+    return scope.op("divide", moved, np.array([columns, rows], np.float32))
+
+
+def sized(scope: LayerScope, factors: Tensor, anchors: Array, unit: tuple[int, int]) -> Tensor:
+    """Anchors times factors, in parts of a unit of so many (columns, rows)."""
+    return scope.op("multiply", factors, (anchors / np.array(unit)).astype(np.float32))
+
+
+def network_size(scope: LayerScope) -> tuple[int, int]:
+    """Width and height of the network input."""
+    shape = scope.network.input_shape
+    return shape.w, shape.h
+
+
+def map_size(scope: LayerScope) -> tuple[int, int]:
+    """Rows and columns of the head's input."""
+    return scope.layer.in_shapes[0].h, scope.layer.in_shapes[0].w

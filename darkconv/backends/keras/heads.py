@@ -1,0 +1,79 @@
+"""What a Keras model gives, by the kind of head asked for."""
+
+from darkconv.backends.keras.boxes import decoded
+from darkconv.backends.keras.network import NetworkGraph, Outputs
+from darkconv.backends.keras.scope import Scope, Tensor
+from darkconv.core.network import Network
+from darkconv.errors import DarkconvError
+from darkconv.layers.box_heads import box_heads
+from darkconv.layers.norm import Softmax
+
+HEADS = ("raw", "boxes", "logits")
+
+
+def build_outputs(built: NetworkGraph, kind: str) -> Outputs:
+    """Append what a kind of head needs, and return the outputs of the model.
+
+    Raises:
+        DarkconvError: an unknown kind, or a network without such a head.
+    """
+    if kind not in HEADS:
+        raise DarkconvError("head", expected=", ".join(HEADS), found=kind)
+    network = built.model.network
+    if kind == "logits":
+        return _head_inputs(built)
+    if kind == "boxes" and box_heads(network):
+        return _boxes(built)
+    if kind == "boxes":
+        _check_classifier(network)
+    built.build(network.outputs)
+    return _plain([built.values[index] for index in network.outputs])
+
+
+def _boxes(built: NetworkGraph) -> dict[str, Tensor]:
+    """Boxes and scores of all heads, laid end to end."""
+    heads = box_heads(built.model.network)
+    built.build([layer.index for layer in heads])
+    pairs = [
+        decoded(built.scopes[layer.index].section("boxes"), built.values[layer.index])
+        for layer in heads
+    ]
+    scope = Scope(built.graph, "heads")
+    boxes, scores = (scope.concat(list(values), 1) for values in zip(*pairs, strict=True))
+    return {
+        name: Scope(built.graph, name).finish(value)
+        for name, value in (("boxes", boxes), ("scores", scores))
+    }
+
+
+def _head_inputs(built: NetworkGraph) -> Outputs:
+    """What enters each head, before any activation, under the name `016_yolo_logits`."""
+    heads = built.model.network.heads
+    if not heads:
+        raise DarkconvError(f"{built.model.network.file}: has no head that could be trained")
+    sources = [layer.sources[0] for layer in heads]
+    built.build(sources)
+    return _plain(
+        [
+            Scope(built.graph, f"{layer.index:03d}_{layer.type}").finish(
+                built.values[source], "logits"
+            )
+            for layer, source in zip(heads, sources, strict=True)
+        ]
+    )
+
+
+def _check_classifier(network: Network) -> None:
+    heads = network.heads
+    if len(heads) != 1 or not isinstance(heads[0].spec, Softmax):
+        raise DarkconvError(
+            f"{network.file}: predicts no boxes, which head=boxes is about",
+            expected="a [yolo], [Gaussian_yolo], [region] or [detection] layer",
+            found=", ".join(f"[{layer.type}]" for layer in heads) or "no head",
+            hint="its outputs as they are: head=raw",
+        )
+
+
+def _plain(values: list[Tensor]) -> Tensor | list[Tensor]:
+    """One value by itself, several as a list."""
+    return values[0] if len(values) == 1 else values

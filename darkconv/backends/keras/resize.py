@@ -1,0 +1,80 @@
+"""upsample, reorg, reorg3d, crop."""
+
+from keras import layers
+
+from darkconv.backends.keras.registry import BUILDERS
+from darkconv.backends.keras.scope import LayerScope, Tensor
+from darkconv.layers import resize
+
+
+@BUILDERS.register(resize.Upsample)
+def build_upsample(scope: LayerScope) -> Tensor:
+    """Nearest-neighbour enlargement, or sums of blocks, times a scale."""
+    spec = scope.layer.spec
+    assert isinstance(spec, resize.Upsample)
+    settings = {"data_format": "channels_last"}
+    if spec.stride > 0:
+        out, factor = (
+            scope.add(layers.UpSampling2D, "", scope.map(), size=spec.stride, **settings),
+            spec.scale,
+        )
+    else:
+        size = -spec.stride
+        out = scope.add(layers.AveragePooling2D, "", scope.map(), pool_size=size, **settings)
+        factor = size**2 * spec.scale
+    return out if factor == 1 else scope.add(layers.Rescaling, "scale", out, scale=factor)
+
+
+@BUILDERS.register(resize.Reorg, resize.Reorg3d)
+def build_reorg(scope: LayerScope) -> Tensor:
+    """Whichever kind the options ask for."""
+    spec = scope.layer.spec
+    assert isinstance(spec, resize.Reordering)
+    if isinstance(spec, resize.Reorg) and spec.extra:
+        return scope.finish(scope.op("pad", scope.flat(), ((0, 0), (0, spec.extra))))
+    if isinstance(spec, resize.Reorg) and spec.flatten:
+        return transposed(scope, spec)
+    return reordered(scope, spec)
+
+
+def reordered(scope: LayerScope, spec: resize.Reordering) -> Tensor:
+    """A permutation of six axes in memory order, channels first.
+
+    The flat values are a base of (q, h, s, w, s) that becomes (s, s, q, h, w), or the other
+    way round: see `darkconv.layers.resize.Reordering.source_index`.
+    """
+    shape, out, s = scope.layer.in_shapes[0], scope.layer.out_shape, spec.stride
+    channels, rows, columns = out if isinstance(spec, resize.Reorg3d) else shape
+    values, count = scope.flat(), channels * rows * columns
+    values = values if count == shape.size else scope.channels(values, 0, count)
+    q = channels // s**2
+    if spec.reverse:
+        blocks = scope.reshape(values, s, s, q, rows, columns)
+        ordered = scope.op("transpose", blocks, (0, 3, 4, 1, 5, 2))
+    else:
+        blocks = scope.reshape(values, q, rows, s, columns, s)
+        ordered = scope.op("transpose", blocks, (0, 3, 5, 1, 2, 4))
+    return scope.finish(scope.as_map(scope.reshape(ordered, out.size), out))
+
+
+def transposed(scope: LayerScope, spec: resize.Reorg) -> Tensor:
+    """Pjreddie's reorg with flatten: channels and pixels change places."""
+    shape = scope.layer.in_shapes[0]
+    cells = shape.h * shape.w
+    sides = (cells, shape.c) if spec.reverse else (shape.c, cells)
+    turned = scope.op("transpose", scope.reshape(scope.flat(), *sides), (0, 2, 1))
+    flat = scope.reshape(turned, shape.size)
+    return scope.finish(scope.as_map(flat, scope.layer.out_shape))
+
+
+@BUILDERS.register(resize.Crop)
+def build_crop(scope: LayerScope) -> Tensor:
+    """Centre crop, from 0..1 to -1..1 unless noadjust."""
+    spec, shape = scope.layer.spec, scope.layer.in_shapes[0]
+    assert isinstance(spec, resize.Crop)
+    top, left = (shape.h - spec.crop_height) // 2, (shape.w - spec.crop_width) // 2
+    rows, columns = slice(top, top + spec.crop_height), slice(left, left + spec.crop_width)
+    middle = scope.take(scope.map(), slice(None), rows, columns)
+    if spec.noadjust:
+        return scope.finish(middle)
+    return scope.add(layers.Rescaling, "", middle, scale=2.0, offset=-1.0)

@@ -5,8 +5,9 @@ from torch import Tensor
 from darkconv.core.network import Layer
 from darkconv.errors import UnsupportedError
 from darkconv.finetune.losses import classifier, detection, gaussian, region, yolo
-from darkconv.finetune.losses.registry import LOSSES, Rule, Setting
+from darkconv.finetune.losses.registry import LOSSES
 from darkconv.finetune.losses.report import LossReport
+from darkconv.layers.loss_rules import Rule, Setting
 
 __all__ = [
     "LossReport",

@@ -12,17 +12,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from darkconv.core.dialect import ALEXEYAB
-from darkconv.errors import OptionError, Where
-from darkconv.finetune.losses.class_weights import class_factors
 from darkconv.finetune.losses.grid import Entries, Grid, probabilities
 from darkconv.finetune.losses.overlap import iou, shape_overlap
-from darkconv.finetune.losses.registry import Setting
 from darkconv.finetune.losses.report import LossReport
 from darkconv.layers.head import YoloHead
-
-LIKELY_CLASS = 0.25
-"""alexeyab: only boxes with a class score above this are spared as good enough."""
-GOOD_IOU = 0.5
+from darkconv.layers.loss_rules import (
+    GOOD_IOU,
+    LIKELY_CLASS,
+    Setting,
+    class_factors,
+    class_multipliers,
+)
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,9 @@ class Objects:
             valid = valid & ((boxes[..., 0] == 0).cumsum(-1) == 0)
             valid[:, spec.max :] = False
         classes = torch.where(valid, classes, 0).flatten()
-        factors = class_factors(setting, spec.classes, padded)
-        weights = factors * _multipliers(spec, padded)
+        shares = class_factors(setting, spec.classes)
+        factors = padded.new_tensor(shares)
+        weights = padded.new_tensor(shares * class_multipliers(spec))
         return cls(boxes.flatten(0, 1), classes, valid, weights[classes], factors[classes])
 
     @property
@@ -62,21 +63,6 @@ class Objects:
         """(images * T,) the image of each truth."""
         count, each = self.valid.shape
         return torch.arange(count, device=self.boxes.device).repeat_interleave(each)
-
-
-def _multipliers(spec: YoloHead, like: Tensor) -> Tensor:
-    """(classes,) how much more a rare class counts."""
-    counters = spec.counters_per_class
-    if not counters:
-        return like.new_ones(spec.classes)
-    if len(counters) != spec.classes:
-        raise OptionError(
-            where=Where(section=spec.type, option="counters_per_class"),
-            expected=f"{spec.classes} numbers, one for each class",
-            found=len(counters),
-        )
-    counts = like.new_tensor(counters)
-    return (counts.max() / counts.clamp(min=1)).clamp(max=spec.max_delta)
 
 
 @dataclass(frozen=True)

@@ -26,16 +26,13 @@ from torch.nn import functional as F
 from darkconv.core.dialect import PJREDDIE
 from darkconv.core.network import Layer
 from darkconv.errors import DarkconvError, Where
-from darkconv.finetune.losses.class_weights import class_factors
 from darkconv.finetune.losses.delta import with_delta
 from darkconv.finetune.losses.hierarchy import Hierarchy
-from darkconv.finetune.losses.registry import Setting, costs
+from darkconv.finetune.losses.registry import costs
 from darkconv.finetune.losses.report import LossReport
 from darkconv.layers.inert import Cost
+from darkconv.layers.loss_rules import UNKNOWN, Setting, class_factors
 from darkconv.layers.norm import Logistic, Softmax
-
-UNKNOWN = -1234.0
-"""A truth value that says: nothing is known (C's SECRET_NUM)."""
 
 
 @costs(Softmax)
@@ -174,7 +171,7 @@ def _fitting(layer: Layer, truths: Tensor, values: int, like: Tensor) -> Tensor:
 
 def _picture_factors(setting: Setting, truths: Tensor) -> Tensor:
     """(N, 1) weight of each picture: the mean of its true classes' weights."""
-    factors = class_factors(setting, truths.shape[1], truths)
+    factors = truths.new_tensor(class_factors(setting, truths.shape[1]))
     shares = truths.clamp(min=0)
     sums = shares.sum(1, keepdim=True)
     mean = (shares * factors).sum(1, keepdim=True) / sums

@@ -6,9 +6,9 @@ from torch import Tensor
 from darkconv.core.dialect import ALEXEYAB
 from darkconv.finetune.losses.assignment import Assignment, Pairs
 from darkconv.finetune.losses.darknet_overlap import overlap_gradient
-from darkconv.finetune.losses.density import DENSITY_OFFSET, DEVIATION_OFFSET, log_density
-from darkconv.finetune.losses.grid import is_logit
+from darkconv.finetune.losses.density import log_density
 from darkconv.layers.head import GaussianYolo
+from darkconv.layers.loss_rules import DENSITY_OFFSET, DEVIATION_OFFSET, is_logit
 
 
 def box_deltas(found: Assignment, pairs: Pairs) -> tuple[Tensor, Tensor]:

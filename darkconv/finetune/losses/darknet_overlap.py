@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from darkconv.finetune.losses.overlap import CIOU_EPSILON
+from darkconv.layers.loss_rules import CIOU_EPSILON
 
 
 def overlap_gradient(kind: str, predicted: Tensor, truths: Tensor) -> Tensor:

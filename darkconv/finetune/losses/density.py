@@ -5,10 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-DEVIATION_OFFSET = 0.3
-DENSITY_OFFSET = 1e-9
-"""Added by Darknet to a deviation that it divides by, and to a density that it divides by."""
-HIGHEST = 1 / (math.sqrt(2 * math.pi) * DEVIATION_OFFSET) + DENSITY_OFFSET
+from darkconv.layers.loss_rules import DENSITY_OFFSET, DEVIATION_OFFSET, HIGHEST_DENSITY
 
 
 def log_density(errors: Tensor, deviations: Tensor) -> Tensor:
@@ -21,4 +18,4 @@ def surprise(errors: Tensor, deviations: Tensor) -> Tensor:
     """-ln(density + 1e-9), counted from its lowest, that of no error and no deviation."""
     found = log_density(errors, deviations)
     least = found.new_tensor(math.log(DENSITY_OFFSET))
-    return math.log(HIGHEST) - torch.logaddexp(found, least)
+    return math.log(HIGHEST_DENSITY) - torch.logaddexp(found, least)

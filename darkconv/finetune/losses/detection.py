@@ -23,19 +23,19 @@ import torch
 from torch import Tensor
 
 from darkconv.core.network import Layer
-from darkconv.errors import UnsupportedError, Where
-from darkconv.finetune.losses.class_weights import class_factors
 from darkconv.finetune.losses.delta import with_delta
 from darkconv.finetune.losses.overlap import iou
-from darkconv.finetune.losses.registry import Setting, costs
+from darkconv.finetune.losses.registry import costs
 from darkconv.finetune.losses.report import LossReport
 from darkconv.layers.head import Detection
-
-RANDOM_PICTURES = 64_000
-"""So long `random=1` picks boxes at random."""
-SMALL_AREA = 0.1
-"""`forced=1`: objects below this share of the picture belong to box 1, others to box 0."""
-GOOD_IOU = 0.5
+from darkconv.layers.loss_rules import (
+    GOOD_IOU,
+    RANDOM_PICTURES,
+    SMALL_AREA,
+    Setting,
+    class_factors,
+    trainable_detection,
+)
 
 
 @dataclass(frozen=True)
@@ -128,9 +128,9 @@ def detection_loss(layer: Layer, x: Tensor, truths: Tensor, setting: Setting) ->
         UnsupportedError: boxes of other than four coordinates.
         OptionError: the number of class weights is not that of the classes.
     """
-    spec = _detection(layer)
+    spec = trainable_detection(layer)
     given = Cells.of(spec, x.flatten(1))
-    factors = class_factors(setting, spec.classes, given.known)
+    factors = given.known.new_tensor(class_factors(setting, spec.classes))
     objects = Objects.of(spec, truths.to(factors), factors)
     with torch.no_grad():
         chosen, overlaps = _responsible(spec, given.boxes, objects, setting)
@@ -143,20 +143,6 @@ def detection_loss(layer: Layer, x: Tensor, truths: Tensor, setting: Setting) ->
         report = _report(squares, objects, chosen, overlaps)
     total = with_delta(report.total, x, delta.flat(len(x)).reshape(x.shape))
     return replace(report, total=total)
-
-
-def _detection(layer: Layer) -> Detection:
-    """The spec of a layer.
-
-    Raises:
-        UnsupportedError: boxes of other than four coordinates.
-    """
-    spec = layer.spec
-    assert isinstance(spec, Detection)
-    if spec.coords != 4:
-        where = Where(layer=layer.index, section=spec.type, option="coords")
-        raise UnsupportedError(where=where, expected=4, found=spec.coords)
-    return spec
 
 
 def _responsible(

@@ -31,12 +31,11 @@ from darkconv.finetune.losses.assignment import Assignment, Claims
 from darkconv.finetune.losses.darknet_yolo import darknet_loss
 from darkconv.finetune.losses.density import surprise
 from darkconv.finetune.losses.overlap import overlap
-from darkconv.finetune.losses.registry import Setting, costs
+from darkconv.finetune.losses.registry import costs
 from darkconv.finetune.losses.report import LossReport
 from darkconv.finetune.losses.yolo import default_loss, with_limited_slope
 from darkconv.layers.head import GaussianYolo
-
-LEAST_DEVIATION = 1e-6
+from darkconv.layers.loss_rules import LEAST_DEVIATION, Setting
 
 
 @costs(GaussianYolo)

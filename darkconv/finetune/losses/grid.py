@@ -6,13 +6,9 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from darkconv.finetune.losses.places import MAX_EXPONENT, Places
-from darkconv.finetune.losses.registry import Setting
-from darkconv.layers.head import GaussianYolo, Yolo, YoloHead
-
-MIN_SIZE = 1e-9
-POINTS = {"left_top": -0.5, "right_bottom": 0.5}
-"""Of `yolo_point`: how many sizes of the box its predicted point lies from the centre."""
+from darkconv.finetune.losses.places import Places
+from darkconv.layers.head import YoloHead
+from darkconv.layers.loss_rules import MAX_EXPONENT, MIN_SIZE, Setting, is_logit, point_shift
 
 
 @dataclass(frozen=True)
@@ -116,12 +112,7 @@ class Grid(Places):
     @property
     def shift(self) -> float:
         """How many sizes a box's predicted point lies from its centre."""
-        return POINTS.get(self.spec.yolo_point, 0.0) if isinstance(self.spec, GaussianYolo) else 0.0
-
-
-def is_logit(spec: YoloHead) -> bool:
-    """Whether raw entries are to be squashed; with `new_coords` they come so."""
-    return not (isinstance(spec, Yolo) and spec.new_coords)
+        return point_shift(self.spec)
 
 
 def probabilities(spec: YoloHead, raw: Tensor) -> Tensor:

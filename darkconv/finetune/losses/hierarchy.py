@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from darkconv.core.network import Layer
-from darkconv.errors import GraphError, Where
+from darkconv.layers.loss_rules import class_tree
 
 
 @dataclass(frozen=True)
@@ -33,16 +33,9 @@ class Hierarchy:
         Raises:
             GraphError: its file was not found, or has another number of classes.
         """
-        name, tree = getattr(layer.spec, "tree", ""), layer.tree
-        if not name:
-            return None
-        where = Where(layer=layer.index, section=layer.type, option="tree")
+        tree = class_tree(layer, classes)
         if tree is None:
-            raise GraphError(f"{name} was not found", where=where)
-        if len(tree.parents) != classes:
-            raise GraphError(
-                where=where, expected=f"a tree of {classes} classes", found=len(tree.parents)
-            )
+            return None
         groups = np.repeat(np.arange(len(tree.groups)), [count for _, count in tree.groups])
         return cls(
             torch.from_numpy(groups).to(device),

@@ -8,8 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-CIOU_EPSILON = 1e-6
-"""Added by Darknet to the divisor of CIoU's trade-off factor."""
+from darkconv.layers.loss_rules import CIOU_EPSILON
 
 
 def overlap(kind: str, a: Tensor, b: Tensor) -> Tensor:

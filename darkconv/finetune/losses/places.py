@@ -5,9 +5,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-MAX_EXPONENT = 20.0
-"""Raw w and h act up to here: e^20 anchors, whose area squared is still a float32."""
-
 
 @dataclass(frozen=True)
 class Places:

@@ -42,15 +42,12 @@ from torch.nn import functional as F
 from darkconv.core.dialect import ALEXEYAB, PJREDDIE
 from darkconv.core.network import Layer
 from darkconv.finetune.losses.delta import with_delta
-from darkconv.finetune.losses.region_aims import OBJECTNESS, Aims, class_entries
+from darkconv.finetune.losses.region_aims import Aims, class_entries
 from darkconv.finetune.losses.region_places import Scene
-from darkconv.finetune.losses.registry import Setting, costs
+from darkconv.finetune.losses.registry import costs
 from darkconv.finetune.losses.report import LossReport
 from darkconv.layers.head import Region
-
-FOCAL_FACTOR = 0.5
-FOCAL_EPSILON = 1e-15
-GOOD_IOU = 0.5
+from darkconv.layers.loss_rules import FOCAL_EPSILON, FOCAL_FACTOR, GOOD_IOU, OBJECTNESS, Setting
 
 
 @costs(Region)

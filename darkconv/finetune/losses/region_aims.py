@@ -12,13 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from darkconv.core.dialect import ALEXEYAB, PJREDDIE
-from darkconv.finetune.losses.region_places import Pairs, Scene, joins_background
-
-PRIOR_PICTURES = 12_800
-"""So long every box is drawn to the middle of its cell and the shape of its anchor ..."""
-PRIOR_SCALE = 0.01
-"""... with this weight."""
-OBJECTNESS = 4
+from darkconv.finetune.losses.region_places import Pairs, Scene
+from darkconv.layers.loss_rules import OBJECTNESS, PRIOR_PICTURES, PRIOR_SCALE, joins_background
 
 
 @dataclass(frozen=True)
@@ -141,5 +136,5 @@ class Aims:
 
 def class_entries(scene: Scene) -> slice:
     """The entries that are one distribution: all classes, and the background beside them."""
-    first = OBJECTNESS if joins_background(scene.grid.spec, scene.hierarchy) else OBJECTNESS + 1
-    return slice(first, None)
+    joined = joins_background(scene.grid.spec, has_tree=scene.hierarchy is not None)
+    return slice(OBJECTNESS if joined else OBJECTNESS + 1, None)

@@ -15,18 +15,19 @@ from torch.nn import functional as F
 
 from darkconv.core.dialect import PJREDDIE
 from darkconv.core.network import Layer
-from darkconv.errors import UnsupportedError, Where
-from darkconv.finetune.losses.class_weights import class_factors
 from darkconv.finetune.losses.hierarchy import Hierarchy
 from darkconv.finetune.losses.overlap import iou, shape_overlap
-from darkconv.finetune.losses.places import MAX_EXPONENT, Places
-from darkconv.finetune.losses.registry import Setting
+from darkconv.finetune.losses.places import Places
 from darkconv.layers.head import Region
-
-CLASS_ONLY = 100_000.0
-"""A label whose x and y are above this has a class but no box; for heads with a class tree."""
-PJREDDIE_ROWS = 30
-"""Labels that the original reads, whatever `max` says."""
+from darkconv.layers.loss_rules import (
+    CLASS_ONLY,
+    MAX_EXPONENT,
+    Setting,
+    class_factors,
+    joins_background,
+    rows_read,
+    trainable_region,
+)
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class Labels:
     @classmethod
     def of(cls, layer: Layer, truths: Tensor, setting: Setting) -> Self:
         """From rows of class and box; one row is added, so that there is always one."""
-        spec = _region(layer)
+        spec = trainable_region(layer)
         padded = F.pad(truths, (0, 0, 0, 1), value=-1.0)
         numbers, boxes = padded[..., 0].long(), padded[..., 1:]
         kept = torch.tensor(spec.keep_classes or range(spec.classes), device=truths.device)
@@ -110,7 +111,7 @@ class Labels:
         only = known & far.all(-1) if layer.tree else torch.zeros_like(known)
         has_box = known & ~far.any(-1) & (boxes[..., 2:] > 0).all(-1) & ~only.any(1, keepdim=True)
         numbers = torch.where(known, numbers, 0).flatten()
-        factors = class_factors(setting, len(kept), padded)
+        factors = padded.new_tensor(class_factors(setting, len(kept)))
         first = only & (only.cumsum(1) == 1)
         return cls(boxes.flatten(0, 1), kept[numbers], factors[numbers], has_box, first)
 
@@ -121,32 +122,13 @@ class Labels:
         return torch.arange(count, device=self.boxes.device).repeat_interleave(each)
 
 
-def _region(layer: Layer) -> Region:
-    """The spec of a layer.
-
-    Raises:
-        UnsupportedError: its truths are more than classes and boxes.
-    """
-    spec = layer.spec
-    assert isinstance(spec, Region)
-    for option, refused, reason in (
-        ("map", spec.map, "labels that it numbers anew cannot be trained on"),
-        ("coords", spec.coords > 4, "those behind the box have no labels"),
-    ):
-        if refused:
-            where = Where(layer=layer.index, section=spec.type, option=option)
-            raise UnsupportedError(reason, where=where)
-    return spec
-
-
 def _listed(spec: Region, numbers: Tensor, boxes: Tensor) -> Tensor:
     """Rows (images, T) that C reads: a limited number, up to the first whose x is 0."""
-    original = spec.dialect == PJREDDIE
     ends = (boxes[..., 0] == 0) & (numbers >= 0)
-    if not original:  # the fork passes over unknown classes before it looks at x
+    if spec.dialect != PJREDDIE:  # the fork passes over unknown classes before it looks at x
         ends &= numbers < spec.classes
     row = torch.arange(numbers.shape[1], device=numbers.device)
-    return (ends.cumsum(1) == 0) & (row < (PJREDDIE_ROWS if original else spec.max))
+    return (ends.cumsum(1) == 0) & (row < rows_read(spec))
 
 
 @dataclass(frozen=True)
@@ -202,7 +184,7 @@ class Scene:
             OptionError: the number of class weights is not that of the classes.
             GraphError: the head's class tree does not fit.
         """
-        spec = _region(layer)
+        spec = trainable_region(layer)
         grid = Grid.of(spec, x)
         entries = grid.entries(x)
         hierarchy = Hierarchy.of(layer, spec.classes, x.device)
@@ -226,15 +208,10 @@ class Scene:
             yield Pairs(self.matches.places[now], self.matches.truths[now]), self.overlaps[now]
 
 
-def joins_background(spec: Region, hierarchy: Hierarchy | None) -> bool:
-    """Whether objectness is one more class: that of the background."""
-    return spec.background and spec.softmax and hierarchy is None
-
-
 def _activated(spec: Region, raw: Tensor, hierarchy: Hierarchy | None) -> Tensor:
     """Raw entries (places, 5 + classes) as the head gives them, x and y behind their sigmoid."""
     box = torch.cat([raw[:, :2].sigmoid(), raw[:, 2:4]], 1)
-    if joins_background(spec, hierarchy):
+    if joins_background(spec, has_tree=hierarchy is not None):
         return torch.cat([box, raw[:, 4:].softmax(1)], 1)
     known, classes = raw[:, 4:5], raw[:, 5:]
     if not spec.background:

@@ -5,10 +5,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from darkconv.finetune.losses.assignment import Assignment, Claims, spot_spared_boxes
-from darkconv.finetune.losses.grid import is_logit, probabilities
+from darkconv.finetune.losses.grid import probabilities
 from darkconv.layers.head import GaussianYolo, Yolo, YoloHead
-
-FOCAL_FACTOR = 0.5
+from darkconv.layers.loss_rules import FOCAL_FACTOR, is_logit
 
 
 def deviation(spec: YoloHead, raw: Tensor, wanted: Tensor) -> Tensor:

@@ -40,10 +40,11 @@ from darkconv.core.network import Layer
 from darkconv.finetune.losses.assignment import Assignment, Claims
 from darkconv.finetune.losses.darknet_yolo import darknet_loss
 from darkconv.finetune.losses.overlap import overlap
-from darkconv.finetune.losses.registry import Setting, costs
+from darkconv.finetune.losses.registry import costs
 from darkconv.finetune.losses.report import LossReport
 from darkconv.finetune.losses.scores import class_loss, deviation, objectness_loss
 from darkconv.layers.head import Yolo
+from darkconv.layers.loss_rules import Setting
 
 BoxLoss = Callable[[Assignment, Claims], Tensor]
 """Cost of the box of each place that a truth owns (m,)."""

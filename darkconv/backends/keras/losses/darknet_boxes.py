@@ -1,0 +1,77 @@
+"""What the C program adds to the deltas of a [yolo] or [Gaussian_yolo] box for its truths."""
+
+import math
+
+from keras import ops
+
+from darkconv.backends.keras.losses.assignment import Objects
+from darkconv.backends.keras.losses.darknet_overlap import overlap_gradient
+from darkconv.backends.keras.losses.density import log_density
+from darkconv.backends.keras.losses.grid import Entries, Grid
+from darkconv.backends.keras.losses.overlap import area
+from darkconv.backends.keras.scope import Tensor
+from darkconv.core.dialect import ALEXEYAB
+from darkconv.layers.head import GaussianYolo
+from darkconv.layers.loss_rules import DENSITY_OFFSET, DEVIATION_OFFSET, is_logit
+
+
+def box_deltas(grid: Grid, entries: Entries, truths: Objects) -> tuple[Tensor, Tensor]:
+    """Deltas of x, y, w, h (N, P, 4) and of their deviations, (N, P, 4) or of [yolo] (N, P, 0).
+
+    Args:
+        grid: the places.
+        entries: the head's input there.
+        truths: that each place is trained on.
+    """
+    spec, weights = grid.spec, truths.weights[..., None]
+    if spec.dialect == ALEXEYAB:  # the original has no such factor
+        weights = weights * spec.iou_normalizer
+    if isinstance(spec, GaussianYolo):
+        means, deviations = _gaussian_deltas(grid, entries, truths)
+        return _held(grid, means * weights), _held(grid, deviations * spec.uc_normalizer)
+    if spec.iou_loss == "mse":
+        importance, errors = _importance(truths), _errors(grid, entries, truths)
+        return importance * errors * weights, entries.deviations
+    deltas = _held(grid, _overlap_deltas(grid, entries, truths) * weights)
+    return deltas, entries.deviations
+
+
+def _importance(truths: Objects) -> Tensor:
+    """(N, P, 1) how much more a small box counts."""
+    return 2 - area(truths.boxes[..., 2:])[..., None]
+
+
+def _errors(grid: Grid, entries: Entries, truths: Objects) -> Tensor:
+    """(N, P, 4) what is missing of offsets and raw w, h."""
+    return grid.targets(truths.boxes) - grid.values(entries.box)
+
+
+def _overlap_deltas(grid: Grid, entries: Entries, truths: Objects) -> Tensor:
+    """Of x, y, w, h (N, P, 4), without weights.
+
+    C leaves out every factor of the chain rule but the exponential's, and gives a corner that is
+    predicted instead of the centre a share of the size's gradient.
+    """
+    gradient = overlap_gradient(grid.spec.iou_loss, grid.boxes(entries.box), truths.boxes)
+    position, size = gradient[..., :2], gradient[..., 2:]
+    growth = ops.exp(entries.box[..., 2:]) if is_logit(grid.spec) else 1.0
+    return ops.concatenate([position + grid.shift * size, size * growth], axis=-1)
+
+
+def _gaussian_deltas(grid: Grid, entries: Entries, truths: Objects) -> tuple[Tensor, Tensor]:
+    """Of the means, by their density or the overlap, and of the deviations, by the density."""
+    s = ops.sigmoid(entries.deviations)
+    errors = _errors(grid, entries, truths) / s
+    density = ops.exp(log_density(errors, s))
+    weight = _importance(truths) / 2 * density / (density + DENSITY_OFFSET)
+    deviations = weight * (ops.square(errors) / s - 1 / (s + DEVIATION_OFFSET))
+    if grid.spec.iou_loss == "mse":
+        return weight * errors / s, deviations
+    return _overlap_deltas(grid, entries, truths), deviations
+
+
+def _held(grid: Grid, deltas: Tensor) -> Tensor:
+    """Within `max_delta`; what is no finite number becomes 0."""
+    limit = grid.spec.max_delta
+    deltas = ops.where(ops.isfinite(deltas), deltas, 0.0)
+    return deltas if math.isinf(limit) else ops.clip(deltas, -limit, limit)

@@ -1,0 +1,219 @@
+"""The loss of a [detection] head (YOLOv1).
+
+The rules are those of `darkconv.finetune.losses.detection`, which says where they differ from C.
+What C does by chance (`random=1`) is done here by the digits of the predictions: a loss that is
+compiled has no state that a generator could be.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+from keras import ops
+
+from darkconv.backends.keras.losses.delta import with_delta
+from darkconv.backends.keras.losses.overlap import area, iou
+from darkconv.backends.keras.losses.parts import LossParts
+from darkconv.backends.keras.losses.places import cell_of, computed_dtype
+from darkconv.backends.keras.losses.registry import PartsFunction, costs
+from darkconv.backends.keras.losses.selection import Matches, is_class, rows_at
+from darkconv.backends.keras.losses.values import flat, unflat
+from darkconv.backends.keras.scope import Tensor
+from darkconv.core.network import Layer
+from darkconv.layers.head import Detection
+from darkconv.layers.loss_rules import (
+    RANDOM_PICTURES,
+    SMALL_AREA,
+    Setting,
+    class_factors,
+    trainable_detection,
+)
+
+NO_BOX = (0.5, 0.5, 0.5, 0.5)
+"""Stands where there is no truth, so that what is masked there is finite."""
+MANY = 1e4
+"""Digits of a sum in front of this many are left out where they stand for chance."""
+
+
+@dataclass(frozen=True)
+class Cells:
+    """What the cells of pictures say, or something about each of these values.
+
+    Attributes:
+        scores: (N, cells, classes); cells count over rows and columns.
+        known: (N, cells, boxes of a cell) objectness.
+        boxes: (N, cells, boxes of a cell, 4): x and y within the cell, w and h relative to the
+            picture, or their roots with `sqrt=1`.
+    """
+
+    scores: Tensor
+    known: Tensor
+    boxes: Tensor
+
+    @classmethod
+    def of(cls, spec: Detection, values: Tensor) -> Self:
+        """From a head's input (N, values)."""
+        first, second = spec.cells * spec.classes, spec.cells * (spec.classes + spec.num)
+        return cls(
+            ops.reshape(values[:, :first], (-1, spec.cells, spec.classes)),
+            ops.reshape(values[:, first:second], (-1, spec.cells, spec.num)),
+            ops.reshape(values[:, second:], (-1, spec.cells, spec.num, 4)),
+        )
+
+    def flat(self) -> Tensor:
+        """The opposite of `of`: (N, values)."""
+        parts = (self.scores, self.known, self.boxes)
+        rows = [ops.reshape(part, (ops.shape(part)[0], -1)) for part in parts]
+        return ops.concatenate(rows, axis=1)
+
+    def stopped(self) -> "Cells":
+        """The same without derivatives."""
+        return Cells(*(ops.stop_gradient(part) for part in vars(self).values()))
+
+
+@dataclass(frozen=True)
+class Objects:
+    """The truths that cells have, (N, cells) each.
+
+    Attributes:
+        valid: whether the cell has one.
+        boxes: (N, cells, 4) as `Cells` has them, w and h themselves.
+        classes: numbers of classes.
+        weights: factors of the classes.
+    """
+
+    valid: Tensor
+    boxes: Tensor
+    classes: Tensor
+    weights: Tensor
+
+    @classmethod
+    def of(cls, spec: Detection, truths: Tensor, setting: Setting) -> Self:
+        """The first truth of each cell, from rows (N, T, 5) of class and box."""
+        padded = ops.pad(truths, ((0, 0), (0, 1), (0, 0)), constant_values=-1)
+        classes, boxes = ops.cast(padded[..., 0], "int32"), padded[..., 1:]
+        valid = (classes >= 0) & (classes < spec.classes) & ops.all(boxes[..., 2:] > 0, axis=-1)
+        cells = cell_of(boxes[..., :2], spec.side, spec.side)
+        owners = Matches.of(valid[..., None], cells[..., None]).round(0, spec.cells)
+        has_one, order = owners >= 0, ops.arange(spec.cells, dtype="int32")
+        none = ops.convert_to_tensor(NO_BOX, dtype=boxes.dtype)
+        boxes = ops.where(has_one[..., None], rows_at(boxes, owners), none)
+        corner = ops.cast(ops.stack([order % spec.side, order // spec.side], axis=-1), boxes.dtype)
+        inside = ops.concatenate([boxes[..., :2] * spec.side - corner, boxes[..., 2:]], axis=-1)
+        numbers = ops.where(has_one, rows_at(classes, owners), 0)
+        table = class_factors(setting, spec.classes)
+        factors = ops.convert_to_tensor(table, dtype=boxes.dtype)
+        return cls(has_one, inside, numbers, ops.take(factors, numbers, axis=0))
+
+
+@dataclass(frozen=True)
+class Aims:
+    """What every value should be, and how much that counts (0 where nothing is wanted).
+
+    `matched` is (N, cells, boxes of a cell), whether the box is an object's.
+    """
+
+    wanted: Cells
+    scale: Cells
+    matched: Tensor
+
+
+@costs(Detection)
+def detection_loss(layer: Layer, setting: Setting) -> PartsFunction:
+    """See `head_loss`.
+
+    Raises:
+        UnsupportedError: boxes of other than four coordinates.
+        OptionError: the number of class weights is not that of the classes.
+    """
+    spec = trainable_detection(layer)
+    class_factors(setting, spec.classes)
+
+    def parts(truths: Tensor, x: Tensor) -> LossParts:
+        dtype = computed_dtype(x)
+        given = Cells.of(spec, ops.cast(flat(x), dtype))
+        objects = Objects.of(spec, ops.cast(truths, dtype), setting)
+        aims = _aims(spec, given.stopped(), objects, setting)
+        if setting.rule == "default":
+            return _parts(_costs(spec, given, aims), aims)
+        delta = _delta(spec, given.stopped(), aims)
+        found = _parts(Cells(*(ops.square(part) for part in vars(delta).values())), aims)
+        total = with_delta(found.total, x, unflat(delta.flat(), x))
+        return LossParts(total, found.box, found.objectness, found.no_object, found.classes)
+
+    return parts
+
+
+def _responsible(
+    spec: Detection, predicted: Tensor, objects: Objects, setting: Setting
+) -> tuple[Tensor, Tensor]:
+    """(N, cells) for each object the number of its box in the cell, and their IoU."""
+    boxes, truths = predicted, objects.boxes[:, :, None]
+    if spec.sqrt:
+        boxes = ops.concatenate([boxes[..., :2], ops.square(boxes[..., 2:])], axis=-1)
+    unit = ops.convert_to_tensor([1 / spec.side, 1 / spec.side, 1, 1], dtype=boxes.dtype)
+    boxes, truths = boxes * unit, truths * unit
+    overlaps = iou(boxes, truths)
+    overlaps = ops.where(ops.isfinite(overlaps), overlaps, 0.0)
+    nearest = ops.argmin(ops.sum(ops.square(boxes - truths), axis=3), axis=2)
+    chosen = ops.where(ops.any(overlaps > 0, axis=2), ops.argmax(overlaps, axis=2), nearest)
+    chosen = ops.cast(chosen, "int32")
+    if spec.forced:
+        small = ops.cast(area(objects.boxes[..., 2:]) < SMALL_AREA, "int32")
+        chosen = ops.minimum(small, spec.num - 1)
+    if spec.random and setting.rule == "darknet" and setting.seen < RANDOM_PICTURES:
+        digits = ops.abs(ops.sum(predicted, axis=(2, 3))) * MANY
+        share = digits - ops.floor(digits)
+        chosen = ops.cast(ops.minimum(share * spec.num, spec.num - 1), "int32")
+    return chosen, ops.take_along_axis(overlaps, chosen[..., None], axis=2)[..., 0]
+
+
+def _aims(spec: Detection, given: Cells, objects: Objects, setting: Setting) -> Aims:
+    """No objects but the truths, each in its box."""
+    chosen, overlaps = _responsible(spec, given.boxes, objects, setting)
+    has_one, weights, boxes = objects.valid[..., None], objects.weights[..., None], objects.boxes
+    matched = is_class(chosen, spec.num) & has_one
+    sizes = ops.sqrt(boxes[..., 2:]) if spec.sqrt else boxes[..., 2:]
+    coordinates = ops.concatenate([boxes[..., :2], sizes], axis=-1)[:, :, None]
+    known = overlaps if spec.rescore else ops.ones_like(overlaps)
+    hot = ops.cast(is_class(objects.classes, spec.classes) & has_one, known.dtype)
+    wanted = Cells(
+        hot,
+        ops.where(matched, known[..., None], 0.0),
+        ops.where(matched[..., None], coordinates, 0.0),
+    )
+    scale = Cells(
+        ops.where(has_one, spec.class_scale * weights, 0.0) + ops.zeros_like(hot),
+        ops.where(matched, spec.object_scale * weights, spec.noobject_scale),
+        ops.where(matched, spec.coord_scale * weights, 0.0)[..., None],
+    )
+    return Aims(wanted, scale, matched)
+
+
+def _delta(spec: Detection, given: Cells, aims: Aims) -> Cells:
+    """C's delta."""
+    scores = ops.softmax(given.scores, axis=-1) if spec.softmax else given.scores
+    wanted, scale = aims.wanted, aims.scale
+    return Cells(
+        scale.scores * (wanted.scores - scores),
+        scale.known * (wanted.known - given.known),
+        scale.boxes * (wanted.boxes - given.boxes),
+    )
+
+
+def _costs(spec: Detection, given: Cells, aims: Aims) -> Cells:
+    """Cost of every value by the default rule."""
+    wanted, scale = aims.wanted, aims.scale
+    if spec.softmax:
+        scores = -scale.scores * wanted.scores * ops.log_softmax(given.scores, axis=-1)
+    else:
+        scores = scale.scores * ops.square(wanted.scores - given.scores) / 2
+    return Cells(
+        scores,
+        scale.known * ops.square(wanted.known - given.known) / 2,
+        scale.boxes * ops.square(wanted.boxes - given.boxes) / 2,
+    )
+
+
+def _parts(costs: Cells, aims: Aims) -> LossParts:
+    """Costs of all values, added up."""
+    return LossParts.of_places(costs.boxes, costs.known, aims.matched, costs.scores)

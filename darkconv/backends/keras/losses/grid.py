@@ -1,0 +1,122 @@
+"""The places of a [yolo] or [Gaussian_yolo] head, and what its raw entries mean there."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+from keras import ops
+
+from darkconv.backends.keras.losses.places import Places, computed_dtype, grid_size
+from darkconv.backends.keras.scope import Tensor
+from darkconv.layers.head import YoloHead
+from darkconv.layers.loss_rules import MAX_EXPONENT, MIN_SIZE, Setting, is_logit, point_shift
+
+
+@dataclass(frozen=True)
+class Entries:
+    """One value for each entry of the places, sorted by what they say.
+
+    Attributes:
+        box: (N, P, 4) x, y, w, h.
+        deviations: (N, P, 4) those of x, y, w, h; of [yolo] (N, P, 0).
+        known: (N, P) objectness.
+        classes: (N, P, classes).
+    """
+
+    box: Tensor
+    deviations: Tensor
+    known: Tensor
+    classes: Tensor
+
+    def stopped(self) -> "Entries":
+        """The same without derivatives."""
+        return Entries(*(ops.stop_gradient(value) for value in vars(self).values()))
+
+
+@dataclass(frozen=True)
+class Grid(Places):
+    """The places of a head; its anchors are relative to the network input.
+
+    Attributes:
+        spec: the head.
+        all_anchors: (num, 2), others' too.
+        is_exact: sizes have no limits; else those that keep costs and derivatives finite.
+    """
+
+    spec: YoloHead
+    all_anchors: npt.NDArray[np.float64]
+    is_exact: bool
+
+    @classmethod
+    def of(cls, spec: YoloHead, x: Tensor, setting: Setting) -> Self:
+        """The grid of a head's input (N, H, W, C)."""
+        anchors = spec.all_anchors / np.array(setting.input_size, np.float64)
+        own = anchors[list(spec.mask)]
+        exact = setting.rule == "darknet"
+        return cls(*grid_size(x), own, computed_dtype(x), spec, anchors, exact)
+
+    def entries(self, x: Tensor) -> Entries:
+        """The head's input by places."""
+        values, last = self.split(x), self.spec.box_entries - 1
+        step = last // 4
+        deviations = [values[..., place : place + 1] for place in range(1, last, 2)]
+        return Entries(
+            values[..., 0:last:step],
+            ops.concatenate(deviations, axis=-1) if step == 2 else values[..., :0],
+            values[..., last],
+            values[..., last + 1 :],
+        )
+
+    def assemble(self, entries: Entries, like: Tensor) -> Tensor:
+        """The way back: a tensor of the shape of the head's input (N, H, W, C)."""
+        box = entries.box
+        if self.spec.box_entries > 5:
+            pairs = ops.stack([box, entries.deviations], axis=-1)
+            box = ops.reshape(pairs, (-1, self.count, 8))
+        values = [box, ops.expand_dims(entries.known, -1), entries.classes]
+        return ops.reshape(ops.concatenate(values, axis=-1), (-1, *like.shape[1:]))
+
+    def places_of_boxes(self, boxes: Tensor) -> Tensor:
+        """(N, T, anchors) the places whose cells hold the points of boxes (N, T, 4), relative."""
+        return self.places_of(self._points(boxes))
+
+    def values(self, raw: Tensor) -> Tensor:
+        """(N, P, 4) what raw x, y, w, h say: where in its cell a box's point is, in cells; w, h."""
+        scale = self.spec.scale_x_y
+        offsets = probabilities(self.spec, raw[..., :2]) * scale - (scale - 1) / 2
+        return ops.concatenate([offsets, raw[..., 2:]], axis=-1)
+
+    def boxes(self, raw: Tensor) -> Tensor:
+        """Predicted boxes (N, P, 4), xywh relative to the picture, from raw x, y, w, h."""
+        points = (self.cells() + self.values(raw)[..., :2]) / self.size()
+        sizes = self._growth(raw[..., 2:]) * self.every_anchor()
+        return ops.concatenate([points - self.shift * sizes, sizes], axis=-1)
+
+    def targets(self, boxes: Tensor) -> Tensor:
+        """(N, P, 4) values that say boxes (N, P, 4)."""
+        offsets = self._points(boxes) * self.size() - self.cells()
+        ratio = boxes[..., 2:] / self.every_anchor()
+        sizes = ops.log(ratio) if is_logit(self.spec) else ops.sqrt(ratio / 4)
+        return ops.concatenate([offsets, sizes], axis=-1)
+
+    def _growth(self, raw: Tensor) -> Tensor:
+        """Sizes in anchors."""
+        if not is_logit(self.spec):
+            sizes = 4 * ops.square(raw)
+            return sizes if self.is_exact else ops.maximum(sizes, MIN_SIZE)
+        return ops.exp(raw if self.is_exact else ops.clip(raw, -MAX_EXPONENT, MAX_EXPONENT))
+
+    def _points(self, boxes: Tensor) -> Tensor:
+        """(N, T, 2) centres, or corners if the head predicts these."""
+        return boxes[..., :2] + self.shift * boxes[..., 2:]
+
+    @property
+    def shift(self) -> float:
+        """How many sizes a box's predicted point lies from its centre."""
+        return point_shift(self.spec)
+
+
+def probabilities(spec: YoloHead, raw: Tensor) -> Tensor:
+    """Entries between 0 and 1."""
+    return ops.sigmoid(raw) if is_logit(spec) else raw

@@ -1,0 +1,188 @@
+"""What a [region] head should say: an aim for every entry of every place, and its weight.
+
+The aims are Darknet's (golden/loss/README.md), the same for both rules of the loss: objectness
+of all places first, then of each truth in order, later ones overwriting. `wanted` and `scale`
+are such that scale * (wanted - value) is C's delta without its factors for activations.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from keras import ops
+
+from darkconv.backends.keras.losses.overlap import area
+from darkconv.backends.keras.losses.region_places import Scene
+from darkconv.backends.keras.losses.selection import is_class, rows_at
+from darkconv.backends.keras.scope import Tensor
+from darkconv.core.dialect import ALEXEYAB, PJREDDIE
+from darkconv.layers.loss_rules import OBJECTNESS, PRIOR_PICTURES, PRIOR_SCALE
+
+PRIOR = np.array([0.5, 0.5, 0.0, 0.0])
+"""The middle of the cell and the anchor's shape."""
+NO_BOX = (0.5, 0.5, 0.5, 0.5)
+"""Stands where there is no truth, so that what is masked there is finite."""
+
+
+class Aims(NamedTuple):
+    """What an entry should be behind its activation, and how much it counts, 0 for nothing.
+
+    Attributes:
+        box: (N, P, 4) x, y, w, h.
+        box_scale: (N, P).
+        known: (N, P) objectness.
+        known_scale: (N, P).
+        classes: (N, P, classes).
+        class_scale: (N, P, classes).
+    """
+
+    box: Tensor
+    box_scale: Tensor
+    known: Tensor
+    known_scale: Tensor
+    classes: Tensor
+    class_scale: Tensor
+
+    @property
+    def wanted(self) -> Tensor:
+        """(N, P, 5 + classes)."""
+        return ops.concatenate([self.box, self.known[..., None], self.classes], axis=-1)
+
+    @property
+    def scale(self) -> Tensor:
+        """(N, P, 5 + classes)."""
+        box = [self.box_scale[..., None]] * 4
+        return ops.concatenate([*box, self.known_scale[..., None], self.class_scale], axis=-1)
+
+
+class Plan:
+    """Darknet's steps, each from aims to aims."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene, self.spec, self.labels = scene, scene.head.spec, scene.labels
+        self.darknet = scene.head.setting.rule == "darknet"
+
+    def aims(self) -> Aims:
+        """The aims for a batch."""
+        aims = self._singled(self._spared(self._background()))
+        matches, count = self.scene.matches, self.scene.grid.count
+        rounds = matches.rounds
+
+        def train(number: Tensor, *values: Tensor) -> tuple[Tensor, ...]:
+            return (number + 1, *self._matched(Aims(*values), matches.round(number, count)))
+
+        start = (ops.zeros_like(rounds), *aims)
+        _, *values = ops.while_loop(lambda number, *_: number < rounds, train, start)
+        return Aims(*values)
+
+    def _background(self) -> Aims:
+        """Objectness 0 at every place but those that predict a truth well; the prior."""
+        spec, best = self.spec, self.scene.best_iou
+        if spec.dialect == ALEXEYAB and spec.classfix == -1:
+            known, scale = best, ops.ones_like(best)
+        else:
+            known = ops.full_like(best, float(spec.background))
+            scale = ops.cast(best <= spec.thresh, best.dtype)
+        values = self.scene.values
+        none = ops.zeros_like(values[..., OBJECTNESS + 1 :])
+        is_early = self.scene.head.setting.seen < PRIOR_PICTURES
+        box = self.scene.grid.constant(PRIOR if is_early else 0 * PRIOR)
+        return Aims(
+            box + ops.zeros_like(values[..., :4]),
+            ops.full_like(best, PRIOR_SCALE if is_early else 0.0),
+            known,
+            spec.noobject_scale * scale,
+            none,
+            none,
+        )
+
+    def _spared(self, aims: Aims) -> Aims:
+        """`classfix`: well predicted truths have their class learned too."""
+        spec, scene = self.spec, self.scene
+        if not (spec.dialect == ALEXEYAB and spec.classfix > 0):
+            return aims
+        known = scene.values[..., OBJECTNESS] if spec.classfix == 2 else 1.0
+        scale = spec.class_scale * known * ops.ones_like(scene.best_iou)
+        owners = ops.where(scene.best_iou > spec.thresh, scene.best_truth, -1)
+        return self._classes(aims, owners, scale)
+
+    def _singled(self, aims: Aims) -> Aims:
+        """Of a picture with a class-only label nothing counts but the class at one place.
+
+        The original also wants no objects at its other places.
+        """
+        scene, spec = self.scene, self.spec
+        if scene.head.hierarchy is None:
+            return aims
+        only = ops.any(self.labels.class_only, axis=1, keepdims=True)
+        known, known_scale = aims.known, ops.where(only, 0.0, aims.known_scale)
+        if spec.dialect == PJREDDIE:
+            others = ops.where(scene.singled, 0.0, spec.noobject_scale)
+            known_scale = ops.where(only, others, aims.known_scale)
+            known = ops.where(only, 0.0, known)
+        aims = aims._replace(
+            box_scale=ops.where(only, 0.0, aims.box_scale),
+            known=known,
+            known_scale=known_scale,
+            class_scale=ops.where(only[..., None], 0.0, aims.class_scale),
+        )
+        truth = ops.cast(ops.argmax(ops.cast(self.labels.class_only, "int32"), axis=1), "int32")
+        owners = ops.where(scene.singled, truth[:, None], -1)
+        return self._classes(aims, owners, ops.full_like(scene.best_iou, spec.class_scale))
+
+    def _matched(self, aims: Aims, owners: Tensor) -> Aims:
+        """A truth for each of some places; (N, P) the truth's number, -1 for none."""
+        spec, labels, scene = self.spec, self.labels, self.scene
+        valid = owners >= 0
+        boxes = ops.where(
+            valid[..., None], rows_at(labels.boxes, owners), scene.grid.constant(NO_BOX)
+        )
+        weights = rows_at(labels.weights, owners)
+        importance = weights
+        if spec.dialect == PJREDDIE:  # the original lets small boxes count more
+            importance = weights * (2 - area(boxes[..., 2:]))
+        overlaps = rows_at(scene.overlaps, owners)
+        known = overlaps if spec.rescore else ops.ones_like(overlaps)
+        aims = aims._replace(
+            box=ops.where(valid[..., None], scene.grid.encoded(boxes), aims.box),
+            box_scale=ops.where(valid, spec.coord_scale * importance, aims.box_scale),
+            known=ops.where(valid, known * (not spec.background), aims.known),
+            known_scale=ops.where(valid, spec.object_scale * weights, aims.known_scale),
+        )
+        scale = ops.full_like(overlaps, spec.class_scale)
+        return self._classes(aims, owners, scale, darknet=self.darknet)
+
+    def _classes(self, aims: Aims, owners: Tensor, scale: Tensor, *, darknet: bool = False) -> Aims:
+        """The truths' classes, at the places that have one.
+
+        Args:
+            aims: what is aimed at so far.
+            owners: (N, P) the truth's number, -1 for none.
+            scale: (N, P) how much it counts.
+            darknet: whether to forget an earlier truth's class where C's program does.
+        """
+        classes, hierarchy = rows_at(self.labels.classes, owners), self.scene.head.hierarchy
+        own = is_class(classes, self.spec.classes)
+        written = ops.ones_like(own)
+        if hierarchy is not None:
+            own, written = hierarchy.aims(classes)
+        elif self._keeps_classes:
+            written = own | ~self._has_classes(aims, darknet)[..., None]
+        written = written & (owners >= 0)[..., None]
+        weight = (scale * rows_at(self.labels.weights, owners))[..., None]
+        return aims._replace(
+            classes=ops.where(written, ops.cast(own, weight.dtype), aims.classes),
+            class_scale=ops.where(written, weight, aims.class_scale),
+        )
+
+    @property
+    def _keeps_classes(self) -> bool:
+        """Whether classes of several truths at a place are all wanted: the original, sigmoids."""
+        return self.spec.dialect == PJREDDIE and not self.spec.softmax
+
+    def _has_classes(self, aims: Aims, darknet: bool) -> Tensor:
+        """Whether a truth has come before; C takes a first class without error for none."""
+        found = aims.class_scale[..., 0] != 0
+        if darknet:
+            first = self.scene.values[..., OBJECTNESS + 1]
+            found = found & (aims.classes[..., 0] != first)
+        return found

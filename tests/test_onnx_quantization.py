@@ -295,6 +295,6 @@ def test_options_that_do_not_go_together(convert, options, message):
     assert message in convert(options, status=2).stderr
 
 
-def test_precision_is_about_onnx_files(convert):
+def test_precision_is_about_files_that_run(convert):
     result = convert("--fp16", 2, "convert net.cfg net.weights -o net.safetensors")
-    assert "--fp16 is about .onnx files, and none is written" in result.stderr
+    assert "--fp16 is about .onnx and .tflite files, and none is written" in result.stderr

@@ -5,6 +5,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, overload
 
 from darkconv.backends import tracing
+from darkconv.backends.quiet import quiet
 from darkconv.core.model import Array, Model
 from darkconv.errors import DarkconvError, MissingDependencyError
 from darkconv.files import PathLike
@@ -26,6 +27,9 @@ def spoke(name: str) -> ModuleType:
     if name not in LIBRARIES:
         raise DarkconvError("unknown backend", expected=", ".join(LIBRARIES), found=name)
     try:
+        if name == "keras":
+            with quiet():
+                return import_module("darkconv.backends.keras")
         return import_module(f"darkconv.backends.{name}")
     except ModuleNotFoundError as error:
         if error.name not in LIBRARIES[name]:

@@ -16,7 +16,7 @@ from darkconv.errors import DatasetError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from darkconv.backends.onnx import OnnxFile
+    from darkconv.backends.exported import ExportedFile
     from darkconv.core.model import Array
     from darkconv.dataset import ClassifiedDataset
     from darkconv.evaluation.classification import Classification
@@ -25,7 +25,7 @@ HEADERS = ("class", "pictures", "right", "most often taken for")
 
 
 def evaluate_classes(
-    model: "Model | OnnxFile",
+    model: "Model | ExportedFile",
     sources: Sequence[str],
     pictures: PictureOptions,
     *,
@@ -56,7 +56,7 @@ def evaluate_classes(
 
 
 def scores(
-    model: "Model | OnnxFile", dataset: "ClassifiedDataset", backend: str
+    model: "Model | ExportedFile", dataset: "ClassifiedDataset", backend: str
 ) -> Iterator[tuple["Array", int]]:
     """(classes,) output for each picture, and its class; broken pictures are told and left out."""
     from darkconv.detection.picture import read_picture
@@ -75,7 +75,7 @@ def scores(
             update(number)
 
 
-def classifier_of(model: "Model | OnnxFile", backend: str) -> "Callable[[Array], Array]":
+def classifier_of(model: "Model | ExportedFile", backend: str) -> "Callable[[Array], Array]":
     """A function from planes (C, H, W) to scores (classes,)."""
     from darkconv.detection.detect import runner
     from darkconv.detection.exported import as_input

@@ -1,13 +1,18 @@
 """`darkconv convert`: a model in another format."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
 
+from darkconv.cli.file_report import print_reports, show_agreement_with
 from darkconv.cli.models import read_model, report_written, require_outputs, write_model
 from darkconv.cli.params import (
+    KERAS_SUFFIX,
+    LITERT_SUFFIX,
     ONNX_SUFFIX,
+    RUNNABLE_SUFFIXES,
+    SAVED_MODEL_SUFFIX,
     ModelCommand,
     Output,
     model_options,
@@ -15,7 +20,7 @@ from darkconv.cli.params import (
     split_model,
 )
 from darkconv.cli.pictures import PictureOptions, picture_options
-from darkconv.cli.precision import Reduction, print_reports, reduction_options, write_reduced
+from darkconv.cli.precision import Reduction, reduction_options, write_reduced
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -76,9 +81,25 @@ ONNX_OPTIONS = {
 """What can be chosen about an ONNX file, by the names of `write_onnx` and `OnnxOptions`."""
 
 
-def onnx_options(command: F) -> F:
-    """Add `ONNX_OPTIONS`; what the user does not give is None."""
-    for option in reversed(ONNX_OPTIONS.values()):
+KERAS_OPTIONS = {
+    "fold_bn": click.option(
+        "--fold-bn", flag_value=True, default=None, help="Write batch norm into the weights."
+    ),
+}
+"""What can be chosen about Keras files beside `--head`, by the names of `to_keras`."""
+
+OPTIONS_BY_SUFFIX = {
+    ONNX_SUFFIX: tuple(ONNX_OPTIONS),
+    KERAS_SUFFIX: ("head", "fold_bn"),
+    SAVED_MODEL_SUFFIX: ("head", "fold_bn"),
+    LITERT_SUFFIX: ("head",),
+}
+"""Which of the options a format has."""
+
+
+def format_options(command: F) -> F:
+    """Add `ONNX_OPTIONS` and `KERAS_OPTIONS`; what the user does not give is None."""
+    for option in reversed([*ONNX_OPTIONS.values(), *KERAS_OPTIONS.values()]):
         command = option(command)
     return command
 
@@ -87,7 +108,7 @@ def onnx_options(command: F) -> F:
 @click.argument("words", nargs=-1, metavar="MODEL")
 @output_option
 @click.option("--cutoff", type=int, help="The weights hold only the layers below this number.")
-@onnx_options
+@format_options
 @reduction_options
 @picture_options
 @model_options
@@ -99,16 +120,18 @@ def convert(
     pictures: PictureOptions,
     **options: Any,
 ) -> None:
-    """Write a model as ONNX, PyTorch or Darknet files.
+    """Write a model as ONNX, Keras, LiteRT, PyTorch or Darknet files.
 
-    The suffix of OUT says the format: .onnx, .safetensors, .pt2, or OUT.cfg OUT.weights. -o
-    may be repeated. The options from --head to --in-place are about .onnx.
+    The suffix of OUT says the format: .onnx, .keras, .savedmodel (a folder), .tflite,
+    .safetensors, .pt2, or OUT.cfg OUT.weights. -o may be repeated. The options from --pixels to
+    --in-place are about .onnx, --head is about Keras and LiteRT too.
 
-    A recurrent layer's state is an input and an output of the ONNX file, such as 003_lstm.h_in
-    and 003_lstm.h_out: give zeros at first, then what came out of the call before.
+    A recurrent layer's state is an input and an output of the file, such as 003_lstm.h_in and
+    003_lstm.h_out: give zeros at first, then what came out of the call before.
 
     After --fp16 and --int8 the file is compared with its float32 form: size, time, outputs,
-    and on pictures (--calibrate, --data) detections and AP.
+    and on pictures (--calibrate, --data) detections and AP. A .tflite is run and compared with
+    the model in any case.
 
     Example: darkconv convert yolov4.cfg yolov4.weights -o yolov4.onnx --head nms
     """
@@ -116,31 +139,57 @@ def convert(
     if rest:
         raise click.UsageError(f"Got unexpected extra argument ({rest[0]})")
     require_outputs(outputs)
-    chosen = chosen_for_onnx(options)
+    chosen = chosen_options(options)
     reduction.check(chosen)
-    about_onnx = [*chosen, *reduction.kind]
-    if about_onnx and not any(output.suffix == ONNX_SUFFIX for output in outputs):
-        option = about_onnx[0].replace("_", "-")
-        raise click.UsageError(f"--{option} is about .onnx files, and none is written")
+    check_applies(chosen, reduction, outputs)
     if not model_words.is_exported:
         options["cutoff"] = cutoff
     model = read_model(model_words, **options)
     reports = {}
     for output in outputs:
-        if reduction.kind and output.suffix == ONNX_SUFFIX:
-            reports[str(output)] = write_reduced(model, output, reduction, pictures, chosen)
+        own = options_of(output, chosen)
+        if reduction.kind and output.suffix in RUNNABLE_SUFFIXES:
+            reports[str(output)] = write_reduced(model, output, reduction, pictures, own)
         else:
-            write_model(model, output, **chosen)
-        report_written(output, external="external" in chosen)
+            write_model(model, output, **own)
+        report_written(output, external="external" in own)
+        if output.suffix == LITERT_SUFFIX and not reduction.as_json:
+            show_agreement_with(model, output)
     print_reports(reports, as_json=reduction.as_json)
 
 
-def chosen_for_onnx(options: dict[str, Any]) -> dict[str, Any]:
-    """Take what the user has said about ONNX out of a command's options."""
-    given = {name: options.pop(name) for name in ONNX_OPTIONS}
+def chosen_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Take what the user has said about formats out of a command's options."""
+    given = {name: options.pop(name) for name in (*ONNX_OPTIONS, *KERAS_OPTIONS)}
     chosen = {name: value for name, value in given.items() if value is not None}
     if "external" in chosen and "in_place" in chosen:
         raise click.UsageError("--external and --in-place exclude each other")
     if chosen.get("dynamic") == "none":
         chosen["dynamic"] = ()
     return chosen
+
+
+def check_applies(
+    chosen: dict[str, Any], reduction: Reduction, outputs: tuple[Output, ...]
+) -> None:
+    """Check that every option is about one of the files."""
+    suffixes = {output.suffix for output in outputs}
+    homes: dict[str, Sequence[str]] = {
+        name: [suffix for suffix, own in OPTIONS_BY_SUFFIX.items() if name in own]
+        for name in chosen
+    }
+    homes |= {name: RUNNABLE_SUFFIXES for name in reduction.kind}
+    for name, known in homes.items():
+        if not suffixes & set(known):
+            option = "no-fold" if name == "fold" else name.replace("_", "-")
+            *others, last = known
+            kinds = f"{', '.join(others)} and {last}" if others else last
+            raise click.UsageError(f"--{option} is about {kinds} files, and none is written")
+    if chosen.get("head") == "nms" and suffixes & (set(OPTIONS_BY_SUFFIX) - {ONNX_SUFFIX}):
+        raise click.UsageError("--head nms is about .onnx files: suppression is no Keras operation")
+
+
+def options_of(output: Output, chosen: dict[str, Any]) -> dict[str, Any]:
+    """Those of the options that a file's format has."""
+    known = OPTIONS_BY_SUFFIX.get(output.suffix, ())
+    return {name: value for name, value in chosen.items() if name in known}

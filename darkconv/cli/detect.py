@@ -107,7 +107,7 @@ def finder(words: ModelWords, options: dict[str, Any], **reading: Any) -> "Finde
         reading: how to read the model.
     """
     given = {name: value for name, value in options.items() if value is not None}
-    if words.is_onnx:
+    if words.is_runnable:
         from darkconv.detection.exported import detect_exported
 
         given.pop("backend", None)

@@ -23,7 +23,7 @@ from darkconv.files import replacing
 from darkconv.layers.head import decodes_boxes
 
 if TYPE_CHECKING:
-    from darkconv.backends.onnx import OnnxFile
+    from darkconv.backends.exported import ExportedFile
     from darkconv.dataset import Dataset
     from darkconv.detection import Detection
     from darkconv.detection.detector import Detector
@@ -132,7 +132,7 @@ def evaluate(
         raise click.UsageError(f"Got unexpected extra argument ({rest[0]})")
     if output and not no_plots:
         require_matplotlib("eval -o without --no-plots")
-    read = read_exported if model_words.is_onnx else read_model
+    read = read_exported if model_words.is_runnable else read_model
     model = read(model_words, names=names, dialect=dialect, input_size=input_size)
     if not any(decodes_boxes(head.spec) for head in model.network.heads):
         evaluate_classes(model, sources, pictures, backend=options["backend"], as_json=as_json)
@@ -158,7 +158,7 @@ def evaluate(
 
 
 def detector_of(
-    model: "Model | OnnxFile",
+    model: "Model | ExportedFile",
     *,
     threshold: float | None = None,
     backend: str = "torch",

@@ -6,13 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from darkconv.cli.params import ONNX_SUFFIX, ModelWords, Output, bundled_cfg
+from darkconv.cli.params import (
+    KERAS_SUFFIX,
+    LITERT_SUFFIX,
+    ONNX_SUFFIX,
+    SAVED_MODEL_SUFFIX,
+    ModelWords,
+    Output,
+    bundled_cfg,
+)
 from darkconv.core.model import Model
 from darkconv.errors import DarkconvError, WeightsError, Where
 from darkconv.loading import load, save
 
 if TYPE_CHECKING:
-    from darkconv.backends.onnx import OnnxFile
+    from darkconv.backends.exported import ExportedFile
 
 
 def read_model(words: ModelWords, *, needs_weights: bool = True, **options: Any) -> Model:
@@ -23,10 +31,11 @@ def read_model(words: ModelWords, *, needs_weights: bool = True, **options: Any)
         needs_weights: refuse a cfg alone.
         options: names, dialect, input_size and cutoff, as for `darkconv.load`.
     """
-    if words.is_onnx:
+    if words.is_runnable:
+        kind = "a LiteRT" if words.first.lower().endswith(LITERT_SUFFIX) else "an ONNX"
         raise DarkconvError(
-            f"{words.first}: Darknet's arrays cannot be read back from an ONNX file",
-            expected="NET.cfg NET.weights, or a file that ends in .safetensors",
+            f"{words.first}: Darknet's arrays cannot be read back from {kind} file",
+            expected="NET.cfg NET.weights, or a file that ends in .safetensors or .keras",
         )
     if words.is_exported:
         return _exported(words.first, **options)
@@ -43,7 +52,12 @@ def read_model(words: ModelWords, *, needs_weights: bool = True, **options: Any)
 def _exported(path: str, *, input_size: tuple[int, int] | None = None, **_: Any) -> Model:
     from darkconv.backends import spoke
 
-    model: Model = spoke("torch").read_safetensors(path)
+    model: Model
+    if path.lower().endswith(KERAS_SUFFIX):
+        keras = spoke("keras")
+        model = keras.from_keras(keras.read_keras(path))
+    else:
+        model = spoke("torch").read_safetensors(path)
     return model.with_input_size(*input_size) if input_size else model
 
 
@@ -53,26 +67,29 @@ def read_exported(
     names: str | None = None,
     input_size: tuple[int, int] | None = None,
     **_: Any,
-) -> "OnnxFile":
-    """Read an ONNX file as something that runs; it knows its dialect by itself."""
+) -> "ExportedFile":
+    """Read an ONNX or LiteRT file as something that runs; it knows its dialect by itself."""
     from dataclasses import replace
 
     from darkconv.backends import spoke
     from darkconv.darknet.data import read_names
 
-    file: OnnxFile = spoke("onnx").read_onnx(words.first)
+    if words.first.lower().endswith(LITERT_SUFFIX):
+        file: ExportedFile = spoke("keras").read_litert(words.first)
+    else:
+        file = spoke("onnx").read_onnx(words.first)
     if names is not None:
         file = replace(file, names=read_names(names).names)
     return file.with_input_size(*input_size) if input_size else file
 
 
-def write_model(model: Model, output: Output, **onnx_options: Any) -> None:
+def write_model(model: Model, output: Output, **options: Any) -> None:
     """Write a model in the format that the output's suffix says.
 
     Args:
         model: what to write.
         output: where to.
-        onnx_options: for an ONNX file, see `write_onnx`; other formats have none.
+        options: of the format: see `write_onnx`, `to_keras`, `write_litert`; others have none.
 
     Raises:
         DarkconvError: an unknown suffix.
@@ -81,7 +98,6 @@ def write_model(model: Model, output: Output, **onnx_options: Any) -> None:
         names = output.path.with_suffix(".names") if model.names else None
         save(model, output.path, output.weights, names=names)
     elif output.suffix in EXPORTERS:
-        options = onnx_options if output.suffix == ONNX_SUFFIX else {}
         EXPORTERS[output.suffix](model, output.path, **options)
     else:
         raise DarkconvError(
@@ -110,10 +126,33 @@ def _write_program(model: Model, path: Path) -> None:
     torch.write_program(torch.to_torch(model), path)
 
 
+def _write_keras(model: Model, path: Path, **options: Any) -> None:
+    from darkconv.backends import spoke
+
+    keras = spoke("keras")
+    keras.write_keras(keras.to_keras(model, **options), path)
+
+
+def _write_saved_model(model: Model, path: Path, **options: Any) -> None:
+    from darkconv.backends import spoke
+
+    keras = spoke("keras")
+    keras.write_saved_model(keras.to_keras(model, **options), path)
+
+
+def _write_litert(model: Model, path: Path, **options: Any) -> None:
+    from darkconv.backends import spoke
+
+    spoke("keras").write_litert(model, path, **options)
+
+
 EXPORTERS: dict[str, Callable[..., None]] = {
     ONNX_SUFFIX: _write_onnx,
     ".safetensors": _write_safetensors,
     ".pt2": _write_program,
+    KERAS_SUFFIX: _write_keras,
+    SAVED_MODEL_SUFFIX: _write_saved_model,
+    LITERT_SUFFIX: _write_litert,
 }
 """Writers by suffix."""
 
@@ -131,8 +170,14 @@ def report_written(output: Output, *, external: bool = False) -> None:
     files = [output.path, *([output.weights] if output.weights else [])]
     if external and output.suffix == ONNX_SUFFIX:
         files.append(spoke("onnx").data_path(output.path))
-    sizes = ", ".join(f"{file} ({format_size(file.stat().st_size)})" for file in files)
+    sizes = ", ".join(f"{file} ({format_size(_size(file))})" for file in files)
     click.echo(f"wrote {sizes}", err=True)
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all files of a folder."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def format_size(size: float) -> str:

@@ -12,7 +12,12 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 ONNX_SUFFIX = ".onnx"
-EXPORTED_SUFFIXES = (".safetensors", ONNX_SUFFIX)
+KERAS_SUFFIX = ".keras"
+LITERT_SUFFIX = ".tflite"
+SAVED_MODEL_SUFFIX = ".savedmodel"
+RUNNABLE_SUFFIXES = (ONNX_SUFFIX, LITERT_SUFFIX)
+"""Of files that can be run, and not read back."""
+EXPORTED_SUFFIXES = (".safetensors", KERAS_SUFFIX, *RUNNABLE_SUFFIXES)
 DARKNET_OUTPUT = (".cfg", ".weights")
 _JOINT = "\0"  # between the two words of an output; no file name can hold it
 
@@ -216,9 +221,9 @@ class ModelWords:
         return self.first.lower().endswith(EXPORTED_SUFFIXES)
 
     @property
-    def is_onnx(self) -> bool:
+    def is_runnable(self) -> bool:
         """Whether it can be run, but not read back."""
-        return self.first.lower().endswith(ONNX_SUFFIX)
+        return self.first.lower().endswith(RUNNABLE_SUFFIXES)
 
 
 class ModelType(click.ParamType):  # type: ignore[type-arg]

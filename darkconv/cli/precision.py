@@ -1,39 +1,37 @@
 """`darkconv convert` to half precision and 8 bits: what it costs and what it gains."""
 
 import functools
-import json
 import logging
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from darkconv.cli.models import format_size, read_exported, write_model
-from darkconv.cli.params import ModelWords, Output
+from darkconv.cli.file_report import (
+    NOISE,
+    GraphInputs,
+    Report,
+    planes_of,
+    report,
+    spread,
+    written_size,
+)
+from darkconv.cli.models import read_exported, write_model
+from darkconv.cli.params import LITERT_SUFFIX, ModelWords, Output
 from darkconv.cli.pictures import KINDS, PictureOptions, open_pictures
 from darkconv.cli.progress import progress
-from darkconv.cli.table import format_table
 from darkconv.core.model import Model
 from darkconv.errors import DarkconvError, DatasetError
-from darkconv.layers.head import decodes_boxes
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from darkconv.backends.onnx import OnnxFile
-    from darkconv.dataset import Dataset
-    from darkconv.detection.likeness import Likeness
-    from darkconv.evaluation.latency import Latency
+    from darkconv.backends.exported import ExportedFile
 
 logger = logging.getLogger("darkconv")
 
-COMPARED = 100  # pictures on which two files are compared, at most
 OUTSIDE = ("external", "in_place")  # options of files whose weights lie elsewhere
-NOISE = 4  # inputs of noise where there are no pictures
-AT = 0.25  # score for AP at a fixed score
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +73,12 @@ class Reduction:
     def kind(self) -> tuple[str, ...]:
         """The option that says how small; none where nothing is to be done."""
         return ("fp16",) * self.fp16 + ("int8",) * self.int8
+
+    def check_format(self, output: Output) -> None:
+        """Check that a file's format knows the way that was chosen."""
+        for name in ("calibration", "reduce_range"):
+            if output.suffix == LITERT_SUFFIX and getattr(self, name):
+                raise click.UsageError(f"--{name.replace('_', '-')} is about .onnx files")
 
     def check(self, onnx_options: Mapping[str, Any]) -> None:
         """Check that options of ONNX files go with 8 bits."""
@@ -130,65 +134,84 @@ _OPTIONS = (
 )
 
 
-@dataclass(frozen=True)
-class Report:
-    """A file beside its float32 form.
-
-    Attributes:
-        precision: "float16" or "int8".
-        sizes: bytes of both.
-        latency: of both.
-        likeness: of their outputs and detections.
-        ap: average precision of both; None without labels.
-        ap_at: the same of detections above `AT` alone.
-        labelled: pictures that AP is of.
-    """
-
-    precision: str
-    sizes: tuple[int, int]
-    latency: "Latency"
-    likeness: "Likeness"
-    ap: tuple[float, float] | None
-    ap_at: tuple[float, float] | None
-    labelled: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {**asdict(self), "conditions": self.latency.conditions, "at": AT}
-
-
 def write_reduced(
     model: Model,
     output: Output,
     reduction: Reduction,
     pictures: PictureOptions,
-    onnx_options: Mapping[str, Any],
+    options: Mapping[str, Any],
 ) -> Report:
-    """Write an ONNX file in half precision or 8 bits, and compare it with its float32 form.
+    """Write a file in half precision or 8 bits, and compare it with its float32 form.
 
     Args:
         model: what to write.
-        output: the file.
+        output: the file, ONNX or LiteRT.
         reduction: how.
         pictures: which of the pictures count.
-        onnx_options: see `darkconv.to_onnx`.
+        options: of the format: see `write_model`.
     """
+    reduction.check_format(output)
     labelled = open_pictures(reduction.data, pictures, model=model) if reduction.data else None
     shown = [sample.image for sample in labelled.samples] if labelled else []
     with tempfile.TemporaryDirectory(prefix="darkconv-") as folder:
-        path = Path(folder) / "float32.onnx"
-        inside = {name: value for name, value in onnx_options.items() if name not in OUTSIDE}
+        path = Path(folder) / f"float32{output.suffix}"
+        inside = {name: value for name, value in options.items() if name not in OUTSIDE}
         write_model(model, Output(path), **inside)
         whole = read_exported(ModelWords(str(path)))
         if reduction.int8:
             shown = calibration_pictures(model, reduction, pictures)
-            write_int8(whole, shown, output.path, reduction)
-        else:
-            write_model(model, output, **onnx_options, fp16=True)
-            warn_of_large_values(model, whole, shown)
+        write = write_smaller_litert if output.suffix == LITERT_SUFFIX else write_smaller_onnx
+        write(model, output, whole, shown, reduction, options)
         other = read_exported(ModelWords(str(output.path)))
-        sizes = (path.stat().st_size, written_size(output, external="external" in onnx_options))
+        sizes = (path.stat().st_size, written_size(output, external="external" in options))
         return report(whole, other, sizes, shown, labelled)
+
+
+def write_smaller_onnx(
+    model: Model,
+    output: Output,
+    whole: "ExportedFile",
+    pictures: Sequence[Path],
+    reduction: Reduction,
+    options: Mapping[str, Any],
+) -> None:
+    """Write the ONNX file."""
+    if reduction.int8:
+        write_int8(whole, pictures, output.path, reduction)
+    else:
+        write_model(model, output, **options, fp16=True)
+        warn_of_large_values(model, whole, pictures)
+
+
+def write_smaller_litert(
+    model: Model,
+    output: Output,
+    whole: "ExportedFile",
+    pictures: Sequence[Path],
+    reduction: Reduction,
+    options: Mapping[str, Any],
+) -> None:
+    """Write the LiteRT file; in half precision its weights alone are float16."""
+    if not reduction.int8:
+        write_model(model, output, **options, precision="float16")
+        return
+    with progress(len(pictures), "calibrating on pictures") as update:
+        inputs = Counted(Planes(whole, pictures), update)
+        write_model(model, output, **options, precision="int8", inputs=inputs)
+
+
+class Planes(Sequence[Any]):
+    """Pictures as planes (C, H, W), read when they are asked for."""
+
+    def __init__(self, file: "ExportedFile", pictures: Sequence[Path]) -> None:
+        self._file = file
+        self._pictures = pictures
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def __getitem__(self, place: Any) -> Any:
+        return planes_of(self._file, self._pictures[place])
 
 
 def calibration_pictures(
@@ -220,43 +243,8 @@ def calibration_pictures(
     return readable
 
 
-class GraphInputs(Sequence["npt.NDArray[Any]"]):
-    """Pictures as a file's graph takes them, (1, ...), read when they are asked for."""
-
-    def __init__(self, file: "OnnxFile", pictures: Sequence[Path]) -> None:
-        self._file = file
-        self._pictures = pictures
-
-    def __len__(self) -> int:
-        return len(self._pictures)
-
-    def __getitem__(self, place: Any) -> Any:
-        from darkconv.detection.exported import as_input
-
-        return as_input(self._file, planes_of(self._file, self._pictures[place]))[0]
-
-
-def planes_of(file: "OnnxFile", picture: Path) -> Any:
-    """A picture as planes (C, H, W), fitted as detection or classification does."""
-    from darkconv.detection.detect import fitted_picture
-    from darkconv.detection.picture import read_picture
-    from darkconv.finetune.crop import centre_crop
-
-    network = file.network
-    if finds_boxes(file):
-        levels, fit = fitted_picture(network, picture, None)
-        return fit.apply(levels)
-    shape = network.input_shape
-    return centre_crop(read_picture(picture, channels=shape.c), (shape.w, shape.h))
-
-
-def finds_boxes(file: "OnnxFile") -> bool:
-    """Whether the network predicts boxes."""
-    return any(decodes_boxes(layer.spec) for layer in file.network.heads)
-
-
 def write_int8(
-    whole: "OnnxFile", pictures: Sequence[Path], path: Path, reduction: Reduction
+    whole: "ExportedFile", pictures: Sequence[Path], path: Path, reduction: Reduction
 ) -> None:
     """Write the 8-bit form of a float32 file."""
     from darkconv.backends.onnx.quantization import Quantization, quantize_file
@@ -283,111 +271,7 @@ class Counted(Sequence[Any]):
         return self._items[place]
 
 
-def report(
-    whole: "OnnxFile",
-    other: "OnnxFile",
-    sizes: tuple[int, int],
-    pictures: Sequence[Path],
-    labelled: "Dataset | None",
-) -> Report:
-    """Compare a file with its float32 form.
-
-    Args:
-        whole: the float32 form.
-        other: the file.
-        sizes: bytes of both.
-        pictures: to run both on; without any it is noise.
-        labelled: for AP.
-    """
-    ap = ap_at = None
-    if labelled and finds_boxes(whole):
-        before, after = (average_precision(file, labelled) for file in (whole, other))
-        ap, ap_at = zip(before, after, strict=True)
-    return Report(
-        other.precision,
-        sizes,
-        latency(whole, other),
-        likeness(whole, other, spread(pictures)),
-        ap,
-        ap_at,
-        len(labelled or ()),
-    )
-
-
-def written_size(output: Output, *, external: bool) -> int:
-    """Bytes of an ONNX file, with those of the file of weights beside it."""
-    from darkconv.backends import spoke
-
-    beside = [spoke("onnx").data_path(output.path)] if external else []
-    return sum(path.stat().st_size for path in (output.path, *beside))
-
-
-def spread(pictures: Sequence[Path]) -> list[Path]:
-    """At most `COMPARED` of them, evenly spread."""
-    count = len(pictures)
-    most = min(count, COMPARED)
-    return [pictures[i * count // most] for i in range(most)]
-
-
-def likeness(whole: "OnnxFile", other: "OnnxFile", pictures: Sequence[Path]) -> "Likeness":
-    """How near the outputs are, and detections where there are pictures for them."""
-    from darkconv.detection.exported import FileDetector, least_threshold
-    from darkconv.detection.likeness import THRESHOLD, likeness_on_inputs, likeness_on_pictures
-
-    if pictures and finds_boxes(whole):
-        least = least_threshold(whole, THRESHOLD)
-        names = [] if whole.head == "nms" else whole.run.outputs
-        one, two = (FileDetector(file, least) for file in (whole, other))
-        with progress(len(pictures), "comparing on pictures") as update:
-            return likeness_on_pictures(one, two, names, counted(pictures, update))
-    inputs = GraphInputs(whole, pictures) if pictures else noise(whole)
-    return likeness_on_inputs(whole, other, inputs)
-
-
-def counted(items: Sequence[Path], update: Callable[[int], None]) -> Iterator[Path]:
-    """The items; how many are done is told."""
-    for number, item in enumerate(items, 1):
-        yield item
-        update(number)
-
-
-def noise(file: "OnnxFile") -> "list[npt.NDArray[Any]]":
-    """Seeded noise as a file's graph takes it."""
-    import numpy as np
-
-    from darkconv.detection.exported import as_input
-
-    shape, stream = file.network.input_shape, np.random.default_rng(0)
-    size = tuple(shape) if shape.is_map else (shape.size,)
-    return [as_input(file, stream.random(size, np.float32))[0] for _ in range(NOISE)]
-
-
-def latency(whole: "OnnxFile", other: "OnnxFile") -> "Latency":
-    """How long both take for one input."""
-    from darkconv.evaluation.latency import interleaved
-
-    x = noise(whole)[0]
-    runs = {
-        name: functools.partial(file.run, x, **file.threshold_inputs(AT, 0.45))
-        for name, file in (("float32", whole), (other.precision, other))
-    }
-    return interleaved(runs, "onnx")
-
-
-def average_precision(file: "OnnxFile", dataset: "Dataset") -> tuple[float, float]:
-    """AP by VOC's rule, of all detections and of those above `AT` alone, 0..1."""
-    from darkconv.cli.eval import common_classes, detector_of, find_all
-    from darkconv.evaluation.average_precision import all_points, averaged
-    from darkconv.evaluation.matching import VOC
-    from darkconv.evaluation.report import Comparison
-
-    found, _ = find_all(detector_of(file), dataset)
-    comparison = Comparison.of(found, dataset, common_classes(file, dataset), VOC)
-    sure = [one.above(AT) for one in comparison.judged]
-    return averaged(comparison.judged, all_points).mean, averaged(sure, all_points).mean
-
-
-def warn_of_large_values(model: Model, whole: "OnnxFile", pictures: Sequence[Path]) -> None:
+def warn_of_large_values(model: Model, whole: "ExportedFile", pictures: Sequence[Path]) -> None:
     """Say which layers leave float16 on some of the pictures, or on noise.
 
     A CPU's runtime may compute in float32 in between, where a GPU's gives infinities.
@@ -414,30 +298,3 @@ def warn_of_large_values(model: Model, whole: "OnnxFile", pictures: Sequence[Pat
                     reached,
                     largest,
                 )
-
-
-def show_report(found: Report) -> None:
-    """Print the table."""
-    first, second = (f"{ms:.2f}" for ms in found.latency.milliseconds.values())
-    rows: list[tuple[object, ...]] = [
-        ("file size", *map(format_size, found.sizes)),
-        ("milliseconds a picture", first, second),
-    ]
-    for name, pair in (("AP", found.ap), (f"AP at {AT:g}", found.ap_at)):
-        if pair:
-            rows.append((name, *(f"{100 * value:.1f}" for value in pair)))
-    rows += [(f"relative error of {n}", "", f"{e:.1e}") for n, e in found.likeness.errors.items()]
-    if found.likeness.f1 is not None:
-        rows.append((f"F1 of detections above {AT:g}", "", f"{found.likeness.f1:.3f}"))
-    click.echo(format_table(("", "float32", found.precision), rows, left=(0,)))
-    ran_on = f"{found.likeness.inputs} {'pictures' if found.likeness.f1 is not None else 'inputs'}"
-    click.echo(f"compared on {ran_on}; {found.latency.conditions}", err=True)
-
-
-def print_reports(reports: Mapping[str, Report], *, as_json: bool) -> None:
-    """Print what was compared, by the file's name."""
-    if as_json:
-        click.echo(json.dumps({name: one.as_dict() for name, one in reports.items()}, indent=2))
-        return
-    for one in reports.values():
-        show_report(one)

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from darkconv.cli.models import read_model
-from darkconv.cli.params import ModelCommand, ModelWords, model_options, split_model
+from darkconv.cli.params import LITERT_SUFFIX, ModelCommand, ModelWords, model_options, split_model
 from darkconv.cli.table import format_table
 from darkconv.core.model import Model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from darkconv.backends.onnx import ForeignFile, OnnxFile
+    from darkconv.backends.exported import ExportedFile
+    from darkconv.backends.onnx import ForeignFile
     from darkconv.detection.comparison import Agreement
 
 logger = logging.getLogger("darkconv")
@@ -34,10 +35,11 @@ def verify(
 ) -> None:
     """Compare every layer of a model in PyTorch and in onnxruntime, worst first.
 
-    The two are built on their own from the Darknet files. With FILE, an ONNX file made from the
-    MODEL with any --head, its outputs are compared instead. Of a file that another tool made,
-    outputs are matched by their shapes, with heads or with boxes and scores. Exit status 1 if
-    they disagree. Files in half precision and 8 bits are allowed more: see docs/onnx.md.
+    The two are built on their own from the Darknet files. With FILE, an ONNX or LiteRT file made
+    from the MODEL with any --head, its outputs are compared instead. Of an ONNX file that another
+    tool made, outputs are matched by their shapes, with heads or with boxes and scores. Exit
+    status 1 if they disagree. Files in half precision and 8 bits are allowed more: see
+    docs/onnx.md.
 
     Example: darkconv verify yolov3-tiny.cfg yolov3-tiny.weights yolov3-tiny.onnx
     """
@@ -74,12 +76,15 @@ def verify_file(
     from darkconv.backends import spoke
     from darkconv.detection.comparison import compare_outputs
 
-    model, any_file = read_model(model_words, **options), spoke("onnx").read_any(file_words.first)
-    if isinstance(any_file, spoke("onnx").ForeignFile):
+    model = read_model(model_words, **options)
+    is_litert = file_words.first.lower().endswith(LITERT_SUFFIX)
+    read = spoke("keras").read_litert if is_litert else spoke("onnx").read_any
+    any_file = read(file_words.first)
+    if not is_litert and isinstance(any_file, spoke("onnx").ForeignFile):
         model = model.with_input_size(*input_size) if input_size else model
         show_agreement(foreign_agreement(model, any_file, image), as_json=as_json)
         return
-    file: OnnxFile = any_file
+    file: ExportedFile = any_file
     if file.input_size and model.network.input_shape.is_map:
         model = model.with_input_size(*file.input_size)
     warn_of_other_sources(model, file)
@@ -109,9 +114,12 @@ def show_agreement(found: "Sequence[Agreement]", *, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-def warn_of_other_sources(model: Model, file: "OnnxFile") -> None:
+def warn_of_other_sources(model: Model, file: "ExportedFile") -> None:
     """Say which of a model's files the ONNX file was not made from."""
     from darkconv.backends import spoke
+
+    if "cfg_sha256" not in file.metadata:
+        return
 
     for key, digest in spoke("onnx").digests(model).items():
         if file.metadata.get(key) != digest:

@@ -15,7 +15,7 @@ from darkconv.errors import DarkconvError, Where
 from darkconv.layers.head import decodes_boxes
 
 if TYPE_CHECKING:
-    from darkconv.backends.onnx import OnnxFile
+    from darkconv.backends.exported import ExportedFile
 
 LIKE = 0.5  # overlap of boxes that are compared with each other
 
@@ -70,7 +70,7 @@ class Agreement:
         return self.error <= self.allowed
 
 
-def compare_outputs(model: Model, file: "OnnxFile", x: Array) -> list[Agreement]:
+def compare_outputs(model: Model, file: "ExportedFile", x: Array) -> list[Agreement]:
     """Run a file and the model that it was exported from on the same input.
 
     Args:
@@ -95,7 +95,7 @@ def compare_outputs(model: Model, file: "OnnxFile", x: Array) -> list[Agreement]
     return COMPARISONS[file.head](model, file, given, outputs)
 
 
-def compare_layers(file: "OnnxFile", given: Array, expected: list[Array]) -> list[Agreement]:
+def compare_layers(file: "ExportedFile", given: Array, expected: list[Array]) -> list[Agreement]:
     """Relative error of every output."""
     found = file.run(given)
     if [value.size for value in found] != [value.size for value in expected]:
@@ -113,7 +113,7 @@ def compare_layers(file: "OnnxFile", given: Array, expected: list[Array]) -> lis
 
 
 def compare_boxes(
-    model: Model, file: "OnnxFile", given: Array, outputs: list[Array]
+    model: Model, file: "ExportedFile", given: Array, outputs: list[Array]
 ) -> list[Agreement]:
     """Relative error of all boxes and of all scores; the decoder has none below zero."""
     expected = decode(model.network, outputs, threshold=-1)
@@ -130,7 +130,7 @@ def compare_boxes(
 
 
 def compare_detections(
-    model: Model, file: "OnnxFile", given: Array, outputs: list[Array]
+    model: Model, file: "ExportedFile", given: Array, outputs: list[Array]
 ) -> list[Agreement]:
     """Differences of detections: their number, the worst score, the worst overlap."""
     threshold, nms = graph_thresholds(file)
@@ -152,7 +152,7 @@ def compare_detections(
     ]
 
 
-def tolerance(file: "OnnxFile") -> Tolerance:
+def tolerance(file: "ExportedFile") -> Tolerance:
     """What counts as the same for a file of its precision."""
     return TOLERANCES[file.precision]
 
@@ -194,7 +194,7 @@ def relative_error(found: Array, expected: Array) -> float:
     return float(np.linalg.norm(found - expected)) / (float(np.linalg.norm(expected)) or 1.0)
 
 
-COMPARISONS: dict[str, Callable[[Model, "OnnxFile", Array, list[Array]], list[Agreement]]] = {
+COMPARISONS: dict[str, Callable[[Model, "ExportedFile", Array, list[Array]], list[Agreement]]] = {
     "boxes": compare_boxes,
     "nms": compare_detections,
 }

@@ -24,13 +24,13 @@ from darkconv.errors import DarkconvError, Where
 from darkconv.files import PathLike
 
 if TYPE_CHECKING:
-    from darkconv.backends.onnx import OnnxFile
+    from darkconv.backends.exported import ExportedFile
 
 SAME = 1e-6  # thresholds closer than this are the same
 
 
 def detect_exported(
-    file: "OnnxFile",
+    file: "ExportedFile",
     image: PathLike | npt.ArrayLike,
     threshold: float | None = None,
     nms: float | None = None,
@@ -69,7 +69,7 @@ class FileDetector:
 
     def __init__(
         self,
-        file: "OnnxFile",
+        file: "ExportedFile",
         threshold: float | None = None,
         nms: float | None = None,
         *,
@@ -104,19 +104,19 @@ class FileDetector:
         return FINDERS[self.file.head](self, outputs, fit)
 
 
-def graph_thresholds(file: "OnnxFile") -> tuple[float, float]:
+def graph_thresholds(file: "ExportedFile") -> tuple[float, float]:
     """Score and overlap that a file was made with."""
     return float(file.metadata["threshold"]), float(file.metadata["nms"])
 
 
-def least_threshold(file: "OnnxFile", wanted: float) -> float:
+def least_threshold(file: "ExportedFile", wanted: float) -> float:
     """The threshold nearest to one wanted, from above, that a file can do."""
     if file.head != "nms" or file.has_threshold_inputs:
         return wanted
     return max(wanted, graph_thresholds(file)[0])
 
 
-def as_input(file: "OnnxFile", planes: Array) -> tuple[npt.NDArray[Any], Array]:
+def as_input(file: "ExportedFile", planes: Array) -> tuple[npt.NDArray[Any], Array]:
     """A network input as the graph takes it, and what the graph makes of it.
 
     Args:
@@ -220,7 +220,7 @@ def check_constants(asked: FileDetector) -> None:
         )
 
 
-def relative_boxes(file: "OnnxFile", corners: Array) -> Array:
+def relative_boxes(file: "ExportedFile", corners: Array) -> Array:
     """Corners as the graph gives them -> xywh relative to the network input."""
     low, high = corners[:, :2], corners[:, 2:]
     boxes = np.hstack([(low + high) / 2, high - low])

@@ -14,7 +14,7 @@ from darkconv.detection.suppress import iou
 from darkconv.files import PathLike
 
 if TYPE_CHECKING:
-    from darkconv.backends.onnx import OnnxFile
+    from darkconv.backends.exported import ExportedFile
 
 THRESHOLD = 0.25  # score from which detections are compared
 LIKE = 0.5  # overlap of boxes that are the same object
@@ -66,7 +66,7 @@ def _square(values: npt.NDArray[np.float64]) -> float:
 
 
 def likeness_on_inputs(
-    whole: "OnnxFile", other: "OnnxFile", inputs: Iterable[npt.NDArray[Any]]
+    whole: "ExportedFile", other: "ExportedFile", inputs: Iterable[npt.NDArray[Any]]
 ) -> Likeness:
     """Compare outputs alone.
 

@@ -26,7 +26,7 @@ class Latency:
 
     Attributes:
         milliseconds: median of a forward pass on one picture, by the model's name.
-        backend: what ran them: "onnx" or "torch".
+        backend: what ran them: "onnx", "litert" or "torch".
         runs: timed runs of each.
     """
 
@@ -115,6 +115,8 @@ def _engine(backend: str) -> str:
     """Name and number of threads."""
     if backend == "onnx":
         return "onnxruntime with a thread per core"
+    if backend == "litert":
+        return "LiteRT with a thread per core"
     import torch
 
     return f"PyTorch with {torch.get_num_threads()} threads"

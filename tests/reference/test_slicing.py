@@ -6,7 +6,6 @@ import pytest
 import darkconv as dc
 from darkconv.backends import spoke
 from darkconv.detection.picture import Fit, read_picture
-from reference.collection import BACKENDS
 
 MODELS = ("mobilenetv2-yolo-fastest-voc-v2", "mobilenetv2-yolov3-nano-voc")
 KEEP = {
@@ -15,6 +14,8 @@ KEEP = {
     "one class": ["chair"],
 }
 PHOTOGRAPHS = 10
+TO_THE_BIT = ("torch", "onnx")
+"""TensorFlow sums a product of matrices in another order when it has fewer columns."""
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -48,15 +49,24 @@ def sliced(request, files, tmp_path):
     return whole, small, out, [whole.names.index(name) for name in keep]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", TO_THE_BIT)
 def test_boxes_and_scores_are_equal_to_the_bit(sliced, pictures, backend):
+    for expected, found in kept_and_sliced(sliced, pictures, backend):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_keras_differs_by_rounding(sliced, pictures):
+    for expected, found in kept_and_sliced(sliced, pictures, "keras"):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def kept_and_sliced(sliced, pictures, backend):
+    """Of each picture and head, the kept rows of the whole model's output, and the sliced one's."""
     whole, small, _, kept = sliced
     run_whole, run_small = (spoke(backend).make_runner(m) for m in (whole, small))
     for x in pictures:
-        heads = zip(whole.network.heads, run_whole(x), run_small(x), strict=True)
-        for head, a, b in heads:
-            rows = head.spec.class_rows(head.in_shapes, kept)
-            np.testing.assert_array_equal(b, a[:, rows])
+        for head, a, b in zip(whole.network.heads, run_whole(x), run_small(x), strict=True):
+            yield a[:, head.spec.class_rows(head.in_shapes, kept)], b
 
 
 def test_opencv_reads_the_files_and_agrees_with_itself(files, sliced, pictures):

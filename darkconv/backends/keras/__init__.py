@@ -7,7 +7,9 @@ import keras
 
 from darkconv.backends.keras import conv, dense, head, inert, merge, norm, pool, recurrent, resize
 from darkconv.backends.keras.arrays import read_arrays
+from darkconv.backends.keras.files import read_keras, write_keras, write_saved_model
 from darkconv.backends.keras.heads import build_outputs
+from darkconv.backends.keras.litert import LitertFile, read_litert, write_litert
 from darkconv.backends.keras.network import NetworkGraph
 from darkconv.backends.keras.origin import Origin, origin_of, remember
 from darkconv.backends.keras.running import Runner, value_in_darknet
@@ -16,6 +18,7 @@ from darkconv.files import PathLike
 from darkconv.surgery.folding import fold_batchnorm
 
 __all__ = [
+    "LitertFile",
     "Origin",
     "conv",
     "dense",
@@ -26,10 +29,15 @@ __all__ = [
     "merge",
     "norm",
     "pool",
+    "read_keras",
+    "read_litert",
     "recurrent",
     "resize",
     "to_keras",
     "trace_steps",
+    "write_keras",
+    "write_litert",
+    "write_saved_model",
 ]
 
 
@@ -108,3 +116,8 @@ def _runner(model: Model, layers: Sequence[int]) -> Callable[[Array], list[Array
         ]
 
     return call
+
+
+keras.ops.zeros(
+    ()
+)  # lets TensorFlow say what it has to say about the processor while it is imported

@@ -45,7 +45,7 @@ def remember(kmodel: keras.Model, origin: Origin) -> None:
     kmodel.darknet = origin
 
 
-def origin_of(kmodel: keras.Model, cfg: PathLike | None, dialect: str) -> Origin:
+def origin_of(kmodel: keras.Model, cfg: PathLike | None = None, dialect: str = "auto") -> Origin:
     """Where a Keras model comes from, as a cfg says or as was remembered.
 
     Raises:

@@ -3,13 +3,14 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 
+from darkconv.backends.exported import ExportedFile
 from darkconv.backends.onnx.metadata import TREE_PREFIX
 from darkconv.backends.onnx.nms import IOU_THRESHOLD, NEVER_SAME, SCORE_THRESHOLD
 from darkconv.backends.onnx.running import Runner, make_session
@@ -26,38 +27,10 @@ EIGHT_BIT_OPERATORS = ("QuantizeLinear", "QLinearConv", "ConvInteger", "DynamicQ
 
 
 @dataclass(frozen=True)
-class OnnxFile:
-    """A file of `write_onnx`, ready to run.
+class OnnxFile(ExportedFile):
+    """A file of `write_onnx`, ready to run."""
 
-    Attributes:
-        path: of the file.
-        metadata: as they stand in it.
-        network: what it was built from; its arrays are in the graph alone.
-        names: class names.
-        run: calls the graph; gives its outputs without states, in order.
-    """
-
-    path: str
-    metadata: Mapping[str, str]
-    network: Network
-    names: tuple[str, ...]
     run: Runner
-
-    @property
-    def head(self) -> str:
-        """Kind of its outputs: see `OnnxOptions`."""
-        return self.metadata["head"]
-
-    @property
-    def precision(self) -> str:
-        """What most of it computes in: "float32", "float16" or "int8"."""
-        return self.metadata.get("precision", "float32")
-
-    @property
-    def input_size(self) -> tuple[int, int] | None:
-        """Width and height of pictures, those of the cfg where they are free."""
-        shape = self.network.input_shape
-        return (shape.w, shape.h) if shape.is_map else None
 
     @property
     def has_free_size(self) -> bool:
@@ -70,22 +43,6 @@ class OnnxFile:
         """Whether its thresholds are inputs."""
         return SCORE_THRESHOLD in (value.name for value in self.run.session.get_inputs())
 
-    def with_input_size(self, width: int, height: int) -> "OnnxFile":
-        """The same file for pictures of another size.
-
-        Raises:
-            DarkconvError: its size is not free.
-        """
-        if not self.has_free_size and (width, height) != self.input_size:
-            raise DarkconvError(
-                "input size",
-                where=Where(file=self.path),
-                expected=f"{self.network.input_shape}, which is fixed in the graph",
-                found=f"{width}x{height}",
-                hint="convert with --dynamic batch,size, or with --input-size",
-            )
-        return replace(self, network=self.network.with_input_size(width, height))
-
     def threshold_inputs(self, threshold: float, nms: float) -> dict[str, Array]:
         """The thresholds by the names of the inputs that take them; none if they are constants."""
         if not self.has_threshold_inputs:
@@ -94,10 +51,6 @@ class OnnxFile:
             SCORE_THRESHOLD: np.array([threshold], np.float32),
             IOU_THRESHOLD: np.array([nms or NEVER_SAME], np.float32),
         }
-
-    def class_name(self, index: int) -> str:
-        """Name of a class, or its number where the file has no name for it."""
-        return self.names[index] if index < len(self.names) else str(index)
 
 
 @dataclass(frozen=True)

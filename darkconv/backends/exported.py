@@ -1,0 +1,98 @@
+"""What the exported files have in common that can be run, and not read back."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, Self
+
+import numpy.typing as npt
+
+from darkconv.core.model import Array
+from darkconv.core.network import Network
+from darkconv.errors import DarkconvError, Where
+
+
+class GraphRunner(Protocol):
+    """Calls a graph again and again, recurrent state kept from call to call."""
+
+    @property
+    def outputs(self) -> Sequence[str]:
+        """Names of the outputs that are no state."""
+        ...
+
+    def __call__(self, x: npt.NDArray[Any], **inputs: Array) -> list[Array]:
+        """Run once.
+
+        Args:
+            x: the network's input, (N, ...).
+            inputs: others of the graph's, by name.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class ExportedFile:
+    """A file that darkconv has written, ready to run.
+
+    Attributes:
+        path: of the file.
+        metadata: as they stand in it.
+        network: what it was built from; its arrays are in the graph alone.
+        names: class names.
+        run: calls the graph; gives its outputs without states, in order.
+    """
+
+    path: str
+    metadata: Mapping[str, str]
+    network: Network
+    names: tuple[str, ...]
+    run: GraphRunner
+
+    @property
+    def head(self) -> str:
+        """Kind of its outputs: "raw", "boxes" or "nms"."""
+        return self.metadata["head"]
+
+    @property
+    def precision(self) -> str:
+        """What most of it computes in: "float32", "float16" or "int8"."""
+        return self.metadata.get("precision", "float32")
+
+    @property
+    def input_size(self) -> tuple[int, int] | None:
+        """Width and height of pictures, those of the cfg where they are free."""
+        shape = self.network.input_shape
+        return (shape.w, shape.h) if shape.is_map else None
+
+    @property
+    def has_free_size(self) -> bool:
+        """Whether pictures of any size may come."""
+        return False
+
+    @property
+    def has_threshold_inputs(self) -> bool:
+        """Whether its thresholds are inputs."""
+        return False
+
+    def with_input_size(self, width: int, height: int) -> Self:
+        """The same file for pictures of another size.
+
+        Raises:
+            DarkconvError: its size is not free.
+        """
+        if not self.has_free_size and (width, height) != self.input_size:
+            raise DarkconvError(
+                "input size",
+                where=Where(file=self.path),
+                expected=f"{self.network.input_shape}, which is fixed in the graph",
+                found=f"{width}x{height}",
+                hint="convert with --input-size, or to ONNX with --dynamic batch,size",
+            )
+        return replace(self, network=self.network.with_input_size(width, height))
+
+    def threshold_inputs(self, threshold: float, nms: float) -> dict[str, Array]:
+        """The thresholds by the names of the inputs that take them; none if they are constants."""
+        return {}
+
+    def class_name(self, index: int) -> str:
+        """Name of a class, or its number where the file has no name for it."""
+        return self.names[index] if index < len(self.names) else str(index)

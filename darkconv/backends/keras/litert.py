@@ -1,0 +1,253 @@
+"""LiteRT files (.tflite): a network in the format of TensorFlow Lite, and running it.
+
+Batch norm is folded. What a reader needs beside the graph is in an archive at the end of the file,
+as the metadata of LiteRT files are; interpreters do not look at it.
+"""
+
+import io
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from darkconv import __version__
+from darkconv.backends.exported import ExportedFile
+from darkconv.backends.keras.files import require_tensorflow
+from darkconv.backends.keras.heads import build_outputs
+from darkconv.backends.keras.network import (
+    INPUT,
+    NetworkGraph,
+    Outputs,
+    is_cell_major,
+    producer_name,
+)
+from darkconv.backends.quiet import quiet
+from darkconv.core.model import Array, Model
+from darkconv.core.network import Network
+from darkconv.darknet.description import describe, read_description
+from darkconv.errors import DarkconvError, MissingDependencyError, UnsupportedError, Where
+from darkconv.files import PathLike, write_bytes
+from darkconv.layers.head import decodes_boxes, nms_settings
+from darkconv.surgery.folding import fold_batchnorm
+
+METADATA = "darkconv.json"
+PRECISIONS = ("float32", "float16", "int8")
+THRESHOLD, OVERLAP = 0.25, 0.45
+
+
+@dataclass(frozen=True)
+class LitertFile(ExportedFile):
+    """A file of `write_litert`, ready to run."""
+
+
+def write_litert(
+    model: Model,
+    path: PathLike,
+    *,
+    head: str = "raw",
+    precision: str = "float32",
+    inputs: Sequence[Array] = (),
+) -> None:
+    """Write a model as a LiteRT file.
+
+    Its input is `input`, float32 (N, H, W, C), RGB in 0..1, or (N, inputs), in every precision; its
+    outputs have the names of their layers, or are `boxes` and `scores`.
+
+    Args:
+        model: what to write.
+        path: the file.
+        head: "raw" or "boxes": see `to_keras`.
+        precision: "float32"; "float16": weights in half precision; "int8": weights and values in
+            8 bits, but for inputs and outputs.
+        inputs: what the network will see, (C, H, W) or (values,), for the ranges of 8-bit values.
+
+    Raises:
+        UnsupportedError: a layer that LiteRT cannot express.
+        DarkconvError: Keras does not run on TensorFlow; no inputs for "int8".
+    """
+    require_tensorflow("a LiteRT file")
+    if precision not in PRECISIONS:
+        raise DarkconvError("precision", expected=", ".join(PRECISIONS), found=precision)
+    if precision == "int8" and not len(inputs):
+        raise DarkconvError("8-bit values need inputs by which their ranges are chosen")
+    built = NetworkGraph(fold_batchnorm(model))
+    outputs = named_outputs(build_outputs(built, head))
+    kmodel = built.finish(outputs)
+    states = {name: producer_name(value) for name, value in built.graph.next_states.items()}
+    graph = converted(kmodel, precision, inputs, model.network.file)
+    text = metadata(model, head, precision, list(outputs), states)
+    write_bytes(path, [graph, archive_of(text)])
+
+
+def named_outputs(outputs: Outputs) -> dict[str, Any]:
+    """Outputs by the names that the file has for them."""
+    if isinstance(outputs, dict):
+        return outputs
+    values = outputs if isinstance(outputs, list) else [outputs]
+    return {producer_name(value): value for value in values}
+
+
+def converted(kmodel: keras.Model, precision: str, inputs: Sequence[Array], file: str) -> bytes:
+    """The bytes of the graph, as TensorFlow's converter makes them."""
+    import tensorflow as tf
+
+    with tempfile.TemporaryDirectory(prefix="darkconv-") as folder, quiet():
+        kmodel.export(folder, format="tf_saved_model", verbose=False)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        if precision != "float32":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if precision == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        if precision == "int8":
+            names = [tensor.name for tensor in kmodel.inputs]
+            converter.representative_dataset = representative(inputs, kmodel, names)
+        try:
+            graph: bytes = converter.convert()
+        except Exception as error:  # the converter's own exceptions have no common base
+            text = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UnsupportedError(f"{file}: LiteRT cannot express it: {text}") from error
+    return graph
+
+
+def representative(
+    inputs: Sequence[Array], kmodel: keras.Model, names: Sequence[str]
+) -> Callable[[], Iterator[dict[str, Array]]]:
+    """The inputs as TensorFlow's converter asks for them; recurrent state is zero."""
+    shapes = {tensor.name: tensor.shape[1:] for tensor in kmodel.inputs}
+
+    def examples() -> Iterator[dict[str, Array]]:
+        for x in inputs:
+            zeros = {name: np.zeros((1, *shapes[name]), np.float32) for name in names}
+            yield {**zeros, INPUT: channels_last(x[None])}
+
+    return examples
+
+
+def channels_last(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """(N, C, H, W) -> (N, H, W, C); vectors as they are."""
+    return np.ascontiguousarray(x.transpose(0, 2, 3, 1)) if x.ndim == 4 else x
+
+
+def metadata(
+    model: Model, head: str, precision: str, outputs: list[str], states: Mapping[str, str]
+) -> dict[str, str]:
+    """What a reader of the file needs beside the graph."""
+    network = model.network
+    heads = [layer for layer in network.heads if decodes_boxes(layer.spec)]
+    kind, beta = nms_settings(heads[-1].spec) if heads else ("sort", 0.6)
+    return {
+        "darkconv": __version__,
+        **describe(network, model.header, model.names),
+        "input": "float32-nhwc",
+        "outputs": json.dumps(outputs),
+        "states": json.dumps(dict(states)),
+        "head": head,
+        "boxes": "relative",
+        "precision": precision,
+        "resize": "letterbox" if network.options.letterboxes else "stretch",
+        "threshold": repr(THRESHOLD),
+        "nms": repr(OVERLAP),
+        "nms_kind": kind,
+        "beta_nms": repr(beta),
+    }
+
+
+def archive_of(text: Mapping[str, str]) -> bytes:
+    """A zip archive with the metadata, to stand behind the graph."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(zipfile.ZipInfo(METADATA), json.dumps(text, indent=2))
+    return buffer.getvalue()
+
+
+def read_litert(path: PathLike) -> LitertFile:
+    """Read a file of `write_litert`.
+
+    Raises:
+        DarkconvError: the file is damaged, or was not written by darkconv.
+        MissingDependencyError: ai-edge-litert is not installed.
+    """
+    where = Where(file=os.fspath(path))
+    if not os.path.isfile(path):
+        raise DarkconvError("no such file", where=where)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            text = json.loads(archive.read(METADATA))
+    except (KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise DarkconvError(
+            "has no cfg in its metadata: darkconv did not write it", where=where
+        ) from error
+    network, _, names = read_description(text, where)
+    try:
+        runner = LitertRunner(
+            make_interpreter(path), json.loads(text["outputs"]), json.loads(text["states"]), network
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DarkconvError(f"damaged: {error}", where=where) from error
+    return LitertFile(str(where.file), text, network, names, runner)
+
+
+def make_interpreter(path: PathLike) -> Any:
+    """A LiteRT interpreter with a thread per core.
+
+    Raises:
+        MissingDependencyError: ai-edge-litert is not installed.
+        ValueError: the file cannot be run.
+    """
+    try:
+        with quiet():
+            from ai_edge_litert.interpreter import Interpreter
+    except ModuleNotFoundError:
+        raise MissingDependencyError(
+            "ai_edge_litert", extra="keras", task="running a LiteRT file"
+        ) from None
+    with quiet():
+        interpreter = Interpreter(model_path=str(path), num_threads=os.cpu_count())
+        interpreter.allocate_tensors()
+    return interpreter
+
+
+class LitertRunner:
+    """A LiteRT graph to be called again and again with arrays in Darknet's order.
+
+    Attributes:
+        outputs: names of the outputs that are no state.
+    """
+
+    def __init__(
+        self, interpreter: Any, outputs: Sequence[str], states: Mapping[str, str], network: Network
+    ) -> None:
+        """For an interpreter and the output that belongs into each state input."""
+        self.outputs = list(outputs)
+        with quiet():
+            self._call = interpreter.get_signature_runner()
+        self._next = dict(states)
+        self._state: dict[str, Array] = {}
+        self._batch = 0
+        self._cell_major = {
+            f"{layer.index:03d}_{layer.type}" for layer in network.layers if is_cell_major(layer)
+        }
+
+    def __call__(self, x: npt.NDArray[Any], **inputs: Array) -> list[Array]:
+        """Run once: float32 x (N, C, H, W) or (N, values)."""
+        if len(x) != self._batch:
+            shapes = self._call.get_input_details()
+            self._batch = len(x)
+            self._state = {
+                name: np.zeros((len(x), *shapes[name]["shape"][1:]), np.float32)
+                for name in self._next
+            }
+        values = self._call(**{INPUT: channels_last(x)}, **inputs, **self._state)
+        self._state = {name: values[output] for name, output in self._next.items()}
+        return [self._in_darknet(name, values[name]) for name in self.outputs]
+
+    def _in_darknet(self, name: str, value: Array) -> Array:
+        is_turned = value.ndim == 4 and name not in self._cell_major
+        return value.transpose(0, 3, 1, 2) if is_turned else value

@@ -1,0 +1,246 @@
+"""An exported file beside its float32 form: size, time, outputs, detections, AP."""
+
+import functools
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from darkconv.cli.models import format_size, read_exported
+from darkconv.cli.params import LITERT_SUFFIX, ModelWords, Output
+from darkconv.cli.progress import progress
+from darkconv.cli.table import format_table
+from darkconv.core.model import Model
+from darkconv.layers.head import decodes_boxes
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from darkconv.backends.exported import ExportedFile
+    from darkconv.dataset import Dataset
+    from darkconv.detection.likeness import Likeness
+    from darkconv.evaluation.latency import Latency
+
+COMPARED = 100  # pictures on which two files are compared, at most
+NOISE = 4  # inputs of noise where there are no pictures
+AT = 0.25  # score for AP at a fixed score
+
+
+@dataclass(frozen=True)
+class Report:
+    """A file beside its float32 form.
+
+    Attributes:
+        precision: "float16" or "int8".
+        sizes: bytes of both.
+        latency: of both.
+        likeness: of their outputs and detections.
+        ap: average precision of both; None without labels.
+        ap_at: the same of detections above `AT` alone.
+        labelled: pictures that AP is of.
+    """
+
+    precision: str
+    sizes: tuple[int, int]
+    latency: "Latency"
+    likeness: "Likeness"
+    ap: tuple[float, float] | None
+    ap_at: tuple[float, float] | None
+    labelled: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**asdict(self), "conditions": self.latency.conditions, "at": AT}
+
+
+class GraphInputs(Sequence["npt.NDArray[Any]"]):
+    """Pictures as a file's graph takes them, (1, ...), read when they are asked for."""
+
+    def __init__(self, file: "ExportedFile", pictures: Sequence[Path]) -> None:
+        self._file = file
+        self._pictures = pictures
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def __getitem__(self, place: Any) -> Any:
+        from darkconv.detection.exported import as_input
+
+        return as_input(self._file, planes_of(self._file, self._pictures[place]))[0]
+
+
+def planes_of(file: "ExportedFile", picture: Path) -> Any:
+    """A picture as planes (C, H, W), fitted as detection or classification does."""
+    from darkconv.detection.detect import fitted_picture
+    from darkconv.detection.picture import read_picture
+    from darkconv.finetune.crop import centre_crop
+
+    network = file.network
+    if finds_boxes(file):
+        levels, fit = fitted_picture(network, picture, None)
+        return fit.apply(levels)
+    shape = network.input_shape
+    return centre_crop(read_picture(picture, channels=shape.c), (shape.w, shape.h))
+
+
+def finds_boxes(file: "ExportedFile") -> bool:
+    """Whether the network predicts boxes."""
+    return any(decodes_boxes(layer.spec) for layer in file.network.heads)
+
+
+def report(
+    whole: "ExportedFile",
+    other: "ExportedFile",
+    sizes: tuple[int, int],
+    pictures: Sequence[Path],
+    labelled: "Dataset | None",
+) -> Report:
+    """Compare a file with its float32 form.
+
+    Args:
+        whole: the float32 form.
+        other: the file.
+        sizes: bytes of both.
+        pictures: to run both on; without any it is noise.
+        labelled: for AP.
+    """
+    ap = ap_at = None
+    if labelled and finds_boxes(whole):
+        before, after = (average_precision(file, labelled) for file in (whole, other))
+        ap, ap_at = zip(before, after, strict=True)
+    return Report(
+        other.precision,
+        sizes,
+        latency(whole, other),
+        likeness(whole, other, spread(pictures)),
+        ap,
+        ap_at,
+        len(labelled or ()),
+    )
+
+
+def written_size(output: Output, *, external: bool) -> int:
+    """Bytes of an ONNX file, with those of the file of weights beside it."""
+    from darkconv.backends import spoke
+
+    beside = [spoke("onnx").data_path(output.path)] if external else []
+    return sum(path.stat().st_size for path in (output.path, *beside))
+
+
+def spread(pictures: Sequence[Path]) -> list[Path]:
+    """At most `COMPARED` of them, evenly spread."""
+    count = len(pictures)
+    most = min(count, COMPARED)
+    return [pictures[i * count // most] for i in range(most)]
+
+
+def likeness(whole: "ExportedFile", other: "ExportedFile", pictures: Sequence[Path]) -> "Likeness":
+    """How near the outputs are, and detections where there are pictures for them."""
+    from darkconv.detection.exported import FileDetector, least_threshold
+    from darkconv.detection.likeness import THRESHOLD, likeness_on_inputs, likeness_on_pictures
+
+    if pictures and finds_boxes(whole):
+        least = least_threshold(whole, THRESHOLD)
+        names = [] if whole.head == "nms" else whole.run.outputs
+        one, two = (FileDetector(file, least) for file in (whole, other))
+        with progress(len(pictures), "comparing on pictures") as update:
+            return likeness_on_pictures(one, two, names, counted(pictures, update))
+    inputs = GraphInputs(whole, pictures) if pictures else noise(whole)
+    return likeness_on_inputs(whole, other, inputs)
+
+
+def counted(items: Sequence[Path], update: Callable[[int], None]) -> Iterator[Path]:
+    """The items; how many are done is told."""
+    for number, item in enumerate(items, 1):
+        yield item
+        update(number)
+
+
+def noise(file: "ExportedFile") -> "list[npt.NDArray[Any]]":
+    """Seeded noise as a file's graph takes it."""
+    import numpy as np
+
+    from darkconv.detection.exported import as_input
+
+    shape, stream = file.network.input_shape, np.random.default_rng(0)
+    size = tuple(shape) if shape.is_map else (shape.size,)
+    return [as_input(file, stream.random(size, np.float32))[0] for _ in range(NOISE)]
+
+
+def latency(whole: "ExportedFile", other: "ExportedFile") -> "Latency":
+    """How long both take for one input."""
+    from darkconv.evaluation.latency import interleaved
+
+    x = noise(whole)[0]
+    runs = {
+        name: functools.partial(file.run, x, **file.threshold_inputs(AT, 0.45))
+        for name, file in (("float32", whole), (other.precision, other))
+    }
+    return interleaved(runs, "litert" if whole.path.endswith(LITERT_SUFFIX) else "onnx")
+
+
+def average_precision(file: "ExportedFile", dataset: "Dataset") -> tuple[float, float]:
+    """AP by VOC's rule, of all detections and of those above `AT` alone, 0..1."""
+    from darkconv.cli.eval import common_classes, detector_of, find_all
+    from darkconv.evaluation.average_precision import all_points, averaged
+    from darkconv.evaluation.matching import VOC
+    from darkconv.evaluation.report import Comparison
+
+    found, _ = find_all(detector_of(file), dataset)
+    comparison = Comparison.of(found, dataset, common_classes(file, dataset), VOC)
+    sure = [one.above(AT) for one in comparison.judged]
+    return averaged(comparison.judged, all_points).mean, averaged(sure, all_points).mean
+
+
+def show_report(found: Report) -> None:
+    """Print the table."""
+    first, second = (f"{ms:.2f}" for ms in found.latency.milliseconds.values())
+    rows: list[tuple[object, ...]] = [
+        ("file size", *map(format_size, found.sizes)),
+        ("milliseconds a picture", first, second),
+    ]
+    for name, pair in (("AP", found.ap), (f"AP at {AT:g}", found.ap_at)):
+        if pair:
+            rows.append((name, *(f"{100 * value:.1f}" for value in pair)))
+    rows += [(f"relative error of {n}", "", f"{e:.1e}") for n, e in found.likeness.errors.items()]
+    if found.likeness.f1 is not None:
+        rows.append((f"F1 of detections above {AT:g}", "", f"{found.likeness.f1:.3f}"))
+    click.echo(format_table(("", "float32", found.precision), rows, left=(0,)))
+    ran_on = f"{found.likeness.inputs} {'pictures' if found.likeness.f1 is not None else 'inputs'}"
+    click.echo(f"compared on {ran_on}; {found.latency.conditions}", err=True)
+
+
+def print_reports(reports: Mapping[str, Report], *, as_json: bool) -> None:
+    """Print what was compared, by the file's name."""
+    if as_json:
+        click.echo(json.dumps({name: one.as_dict() for name, one in reports.items()}, indent=2))
+        return
+    for one in reports.values():
+        show_report(one)
+
+
+def show_agreement_with(model: Model, output: Output) -> None:
+    """Run a file that was written, and print its time and how near it is to the model.
+
+    In half precision and 8 bits more is allowed: see `darkconv.detection.comparison`.
+    """
+    import numpy as np
+
+    from darkconv.detection.comparison import compare_outputs
+    from darkconv.evaluation.latency import interleaved
+
+    file = read_exported(ModelWords(str(output.path)))
+    shape = model.network.input_shape
+    x = np.random.default_rng(0).random(tuple(shape) if shape.is_map else shape.size)
+    found = compare_outputs(model, file, x.astype(np.float32))
+    timed = interleaved({file.precision: functools.partial(file.run, noise(file)[0])}, "litert")
+    rows = [
+        ("file size", format_size(output.path.stat().st_size), ""),
+        ("milliseconds a picture", f"{timed.milliseconds[file.precision]:.2f}", ""),
+        *((f"error of {e.name}", f"{e.error:.1e}", f"{e.allowed:.0e}") for e in found),
+    ]
+    click.echo(format_table(("", file.precision, "allowed"), rows, left=(0,)))
+    click.echo(timed.conditions, err=True)

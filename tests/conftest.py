@@ -23,12 +23,21 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "full: runs with --full only")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
     if config.getoption("--full"):
         return
     for item in items:
         if item.get_closest_marker("full"):
             item.add_marker(pytest.mark.skip(reason="a big sweep: needs --full"))
+
+
+def _group(item):
+    """Tests that run in one process: those of a module, or of one of the big networks."""
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    return parameters["net_case"].name if parameters.get("net_case") else item.path.name
 
 
 @pytest.fixture(scope="session")

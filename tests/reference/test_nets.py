@@ -1,5 +1,6 @@
 """Every published network of golden/nets, its weights generated once for all backends."""
 
+import gc
 import importlib.util
 import zlib
 
@@ -40,6 +41,7 @@ def net_case(request, generator, tmp_path_factory):
     generator.write_weights(case.layout, case.weights)
     yield case
     case.weights.unlink()
+    gc.collect()  # a Keras model is a ring of references, and one here has up to 1 GB
 
 
 def test_arrays_are_those_of_c(net_case):

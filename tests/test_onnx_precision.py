@@ -92,7 +92,7 @@ def test_weights_are_half_and_heads_are_not():
 
 def test_the_first_convolutions_of_a_large_network_stay_float32():
     """They subtract large values from each other."""
-    from darkconv.backends.onnx.precision import float_layers
+    from darkconv.layers.precision import float_layers
 
     for count, first in ((18, 0), (19, 1), (40, 2), (200, 3)):
         net = network(CONV.format(n=2, act="leaky") * count + HEAD, SHAPE)

@@ -130,8 +130,8 @@ def convert(
     003_lstm.h_out: give zeros at first, then what came out of the call before.
 
     After --fp16 and --int8 the file is compared with its float32 form: size, time, outputs,
-    and on pictures (--calibrate, --data) detections and AP. A .tflite is run and compared with
-    the model in any case.
+    and on pictures (--calibrate, --data) detections and AP. Without, a .tflite is run and
+    compared with the model.
 
     Example: darkconv convert yolov4.cfg yolov4.weights -o yolov4.onnx --head nms
     """
@@ -153,7 +153,7 @@ def convert(
         else:
             write_model(model, output, **own)
         report_written(output, external="external" in own)
-        if output.suffix == LITERT_SUFFIX and not reduction.as_json:
+        if output.suffix == LITERT_SUFFIX and not reduction.kind:
             show_agreement_with(model, output)
     print_reports(reports, as_json=reduction.as_json)
 

@@ -223,10 +223,7 @@ def print_reports(reports: Mapping[str, Report], *, as_json: bool) -> None:
 
 
 def show_agreement_with(model: Model, output: Output) -> None:
-    """Run a file that was written, and print its time and how near it is to the model.
-
-    In half precision and 8 bits more is allowed: see `darkconv.detection.comparison`.
-    """
+    """Run a file that was written, and print its time and how near it is to the model."""
     import numpy as np
 
     from darkconv.detection.comparison import compare_outputs

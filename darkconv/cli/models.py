@@ -49,8 +49,13 @@ def read_model(words: ModelWords, *, needs_weights: bool = True, **options: Any)
     return load(cfg, words.weights, **options)
 
 
-def _exported(path: str, *, input_size: tuple[int, int] | None = None, **_: Any) -> Model:
+def _exported(
+    path: str, *, names: str | None = None, input_size: tuple[int, int] | None = None, **_: Any
+) -> Model:
+    from dataclasses import replace
+
     from darkconv.backends import spoke
+    from darkconv.darknet.data import read_names
 
     model: Model
     if path.lower().endswith(KERAS_SUFFIX):
@@ -58,6 +63,8 @@ def _exported(path: str, *, input_size: tuple[int, int] | None = None, **_: Any)
         model = keras.from_keras(keras.read_keras(path))
     else:
         model = spoke("torch").read_safetensors(path)
+    if names is not None:
+        model = replace(model, names=read_names(names).names)
     return model.with_input_size(*input_size) if input_size else model
 
 

@@ -267,8 +267,9 @@ class Counted(Sequence[Any]):
         return len(self._items)
 
     def __getitem__(self, place: Any) -> Any:
+        item = self._items[place]
         self._update(place + 1)
-        return self._items[place]
+        return item
 
 
 def warn_of_large_values(model: Model, whole: "ExportedFile", pictures: Sequence[Path]) -> None:

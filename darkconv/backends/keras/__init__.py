@@ -69,7 +69,7 @@ def to_keras(model: Model, *, head: str = "raw", fold_bn: bool = False) -> keras
     built = NetworkGraph(model)
     outputs = build_outputs(built, head)
     kmodel = built.finish(outputs)
-    remember(kmodel, Origin.of(model))
+    remember(kmodel, Origin.of(model, kmodel))
     return kmodel
 
 
@@ -81,7 +81,7 @@ def from_keras(kmodel: keras.Model, cfg: PathLike | None = None, *, dialect: str
 
     Args:
         kmodel: what `to_keras` built.
-        cfg: the network; needed for a model that was loaded from a file.
+        cfg: the network; needed for a clone and for a model that Keras itself loaded from a file.
         dialect: of the cfg: see `load`.
 
     Raises:

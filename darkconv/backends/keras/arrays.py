@@ -1,6 +1,7 @@
 """Arrays of a Model <-> variables of a Keras model."""
 
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -9,7 +10,7 @@ import numpy as np
 from darkconv.backends.keras.places import Place, from_variable
 from darkconv.backends.keras.registry import PLACES
 from darkconv.backends.keras.scope import layer_name
-from darkconv.core.model import Array, Arrays, initial_array
+from darkconv.core.model import Array, Arrays, Model, initial_array
 from darkconv.core.network import Network
 from darkconv.core.spec import Slot
 from darkconv.errors import DarkconvError
@@ -29,10 +30,16 @@ def variable_places(network: Network) -> dict[str, Place]:
     return places
 
 
-def spare_layers(network: Network) -> tuple[int, ...]:
-    """Layers with arrays that no output depends on: they have no place in a Keras model."""
-    needed = {*network.needed_layers(network.outputs)}
-    return tuple(x.index for x in network.layers if x.slots and x.index not in needed)
+def spare_arrays(kmodel: keras.Model, model: Model) -> dict[str, Array]:
+    """Those of a model's arrays that its Keras model does not hold."""
+    layers = {layer.name for layer in kmodel.layers}
+    places = variable_places(model.network)
+    return {key: model.arrays[key] for key, place in places.items() if place.part not in layers}
+
+
+def unneeded_layers(network: Network) -> set[int]:
+    """Layers that no output depends on: they have no place in a Keras model."""
+    return {layer.index for layer in network.layers} - {*network.needed_layers(network.outputs)}
 
 
 def read_arrays(kmodel: keras.Model, network: Network, spare: Arrays) -> dict[str, Array]:
@@ -41,28 +48,51 @@ def read_arrays(kmodel: keras.Model, network: Network, spare: Arrays) -> dict[st
     Args:
         kmodel: the Keras model.
         network: of its origin.
-        spare: arrays of layers that the Keras model leaves out; where they are missing, the
-            arrays hold Darknet's initial values, with a warning.
+        spare: arrays that the Keras model does not hold; where those of a layer that no output
+            depends on are missing, they get Darknet's initial values, with a warning.
 
     Raises:
         DarkconvError: the model is not this network's.
     """
     layers = {layer.name: layer for layer in kmodel.layers}
-    places, left_out = variable_places(network), spare_layers(network)
+    check_names(layers, network)
+    places, left_out = variable_places(network), unneeded_layers(network)
     arrays: dict[str, Array] = {}
     for key, layer, slot in network.keyed_slots():
-        if layer.index not in left_out:
-            arrays[key] = _read(layers, places[key], slot, network)
-            continue
-        if key not in spare:
+        place = places[key]
+        if place.part not in layers and key in spare:
+            arrays[key] = spare[key]
+        elif place.part not in layers and layer.index in left_out:
             logger.warning(
                 "%s: no output depends on it, so the Keras model does not hold its arrays: %s "
                 "gets initial values",
                 network.where(layer.index),
                 slot.name,
             )
-        arrays[key] = spare[key] if key in spare else initial_array(key, slot)
+            arrays[key] = initial_array(key, slot)
+        else:
+            arrays[key] = _read(layers, place, slot, network)
     return arrays
+
+
+def check_names(layers: Iterable[str], network: Network) -> None:
+    """Check that Keras layers which bear the number of a Darknet layer are parts of it.
+
+    Raises:
+        DarkconvError: the network has no such layer, or one of another type.
+    """
+    known = [layer_name(layer) for layer in network.layers]
+    for name in layers:
+        number = name.partition("_")[0]
+        if not number.isdecimal():
+            continue
+        owner = known[int(number)] if int(number) < len(known) else None
+        if owner is None or not f"{name}_".startswith(f"{owner}_"):
+            raise DarkconvError(
+                f"the Keras model is not that of {network.file}",
+                expected=owner or f"{len(known)} layers",
+                found=f"a layer {name}",
+            )
 
 
 def as_array(tensor: Any) -> Array:

@@ -17,6 +17,7 @@ import keras
 import numpy as np
 
 from darkconv.backends.keras.origin import Origin, origin_of, remember
+from darkconv.backends.quiet import quiet
 from darkconv.core.model import Arrays, frozen
 from darkconv.darknet.description import describe, read_description
 from darkconv.errors import DarkconvError, Where
@@ -36,7 +37,8 @@ def write_keras(kmodel: keras.Model, path: PathLike) -> None:
     origin = origin_of(kmodel)
     with replacing(path) as temporary, tempfile.TemporaryDirectory(dir=temporary.parent) as folder:
         whole = Path(folder) / f"model{SUFFIX}"
-        kmodel.save(whole, include_optimizer=False)
+        with quiet():  # on other backends Keras imports TensorFlow here
+            kmodel.save(whole, include_optimizer=False)
         with zipfile.ZipFile(whole, "a") as archive:
             text = json.dumps(describe(origin.network, origin.header, origin.names), indent=2)
             archive.writestr(plain_member(DESCRIPTION), text)
@@ -83,15 +85,27 @@ def read_keras(path: PathLike) -> keras.Model:
 
 def _origin(members: dict[str, bytes], where: Where) -> Origin:
     try:
-        text = json.loads(members[DESCRIPTION])
+        text = parse_texts(members[DESCRIPTION])
         network, header, names = read_description(text, where)
         spare: Arrays = {}
         if SPARE in members:
             with np.load(io.BytesIO(members[SPARE]), allow_pickle=False) as arrays:
                 spare = {key: frozen(array) for key, array in arrays.items()}
-    except (ValueError, AttributeError) as error:
+    except (ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise DarkconvError(f"damaged: {error}", where=where) from error
     return Origin(network, header, names, spare)
+
+
+def parse_texts(content: bytes) -> dict[str, str]:
+    """A JSON object whose values are texts.
+
+    Raises:
+        ValueError: it is none.
+    """
+    texts = json.loads(content)
+    if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
+        raise ValueError("the metadata are no texts by name")
+    return texts
 
 
 def write_saved_model(kmodel: keras.Model, path: PathLike) -> None:
@@ -106,12 +120,16 @@ def write_saved_model(kmodel: keras.Model, path: PathLike) -> None:
     is_saved_model = (target / "saved_model.pb").is_file()
     if target.exists() and not is_saved_model:
         raise DarkconvError(f"{target}: is there already, and is no SavedModel")
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
-        fresh, old = Path(folder) / "new", Path(folder) / "old"
-        kmodel.export(fresh, format="tf_saved_model", verbose=False)
-        if is_saved_model:
-            target.rename(old)
-        shutil.move(fresh, target)
+    try:
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
+            fresh, old = Path(folder) / "new", Path(folder) / "old"
+            with quiet():
+                kmodel.export(fresh, format="tf_saved_model", verbose=False)
+            if is_saved_model:
+                target.rename(old)
+            shutil.move(fresh, target)
+    except OSError as error:
+        raise DarkconvError(f"{target}: cannot write: {error.strerror}") from error
 
 
 def require_tensorflow(task: str) -> None:

@@ -7,20 +7,19 @@ as the metadata of LiteRT files are; interpreters do not look at it.
 import io
 import json
 import os
-import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
 from darkconv import __version__
 from darkconv.backends.exported import ExportedFile
-from darkconv.backends.keras.files import require_tensorflow
+from darkconv.backends.keras.files import parse_texts, require_tensorflow
 from darkconv.backends.keras.heads import build_outputs
+from darkconv.backends.keras.litert_graph import channels_last, converted
 from darkconv.backends.keras.network import (
     INPUT,
     NetworkGraph,
@@ -65,11 +64,11 @@ def write_litert(
         path: the file.
         head: "raw" or "boxes": see `to_keras`.
         precision: "float32"; "float16": weights in half precision; "int8": weights and values in
-            8 bits, but for inputs and outputs.
+            8 bits, but for inputs, heads and boxes: see `darkconv.backends.keras.litert_graph`.
         inputs: what the network will see, (C, H, W) or (values,), for the ranges of 8-bit values.
 
     Raises:
-        UnsupportedError: a layer that LiteRT cannot express.
+        UnsupportedError: a layer that LiteRT cannot express; recurrent ones in 8 bits.
         DarkconvError: Keras does not run on TensorFlow; no inputs for "int8".
     """
     require_tensorflow("a LiteRT file")
@@ -79,9 +78,14 @@ def write_litert(
         raise DarkconvError("8-bit values need inputs by which their ranges are chosen")
     built = NetworkGraph(fold_batchnorm(model))
     outputs = named_outputs(build_outputs(built, head))
+    if precision == "int8" and built.graph.states:
+        raise UnsupportedError(
+            f"{model.network.file}: recurrent layers are not quantised",
+            hint="single pictures do not show which values a state takes",
+        )
     kmodel = built.finish(outputs)
     states = {name: producer_name(value) for name, value in built.graph.next_states.items()}
-    graph = converted(kmodel, precision, inputs, model.network.file)
+    graph = converted(kmodel, precision, inputs, model.network)
     text = metadata(model, head, precision, list(outputs), states)
     write_bytes(path, [graph, archive_of(text)])
 
@@ -92,47 +96,6 @@ def named_outputs(outputs: Outputs) -> dict[str, Any]:
         return outputs
     values = outputs if isinstance(outputs, list) else [outputs]
     return {producer_name(value): value for value in values}
-
-
-def converted(kmodel: keras.Model, precision: str, inputs: Sequence[Array], file: str) -> bytes:
-    """The bytes of the graph, as TensorFlow's converter makes them."""
-    import tensorflow as tf
-
-    with tempfile.TemporaryDirectory(prefix="darkconv-") as folder, quiet():
-        kmodel.export(folder, format="tf_saved_model", verbose=False)
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        if precision != "float32":
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        if precision == "float16":
-            converter.target_spec.supported_types = [tf.float16]
-        if precision == "int8":
-            names = [tensor.name for tensor in kmodel.inputs]
-            converter.representative_dataset = representative(inputs, kmodel, names)
-        try:
-            graph: bytes = converter.convert()
-        except Exception as error:  # the converter's own exceptions have no common base
-            text = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UnsupportedError(f"{file}: LiteRT cannot express it: {text}") from error
-    return graph
-
-
-def representative(
-    inputs: Sequence[Array], kmodel: keras.Model, names: Sequence[str]
-) -> Callable[[], Iterator[dict[str, Array]]]:
-    """The inputs as TensorFlow's converter asks for them; recurrent state is zero."""
-    shapes = {tensor.name: tensor.shape[1:] for tensor in kmodel.inputs}
-
-    def examples() -> Iterator[dict[str, Array]]:
-        for x in inputs:
-            zeros = {name: np.zeros((1, *shapes[name]), np.float32) for name in names}
-            yield {**zeros, INPUT: channels_last(x[None])}
-
-    return examples
-
-
-def channels_last(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """(N, C, H, W) -> (N, H, W, C); vectors as they are."""
-    return np.ascontiguousarray(x.transpose(0, 2, 3, 1)) if x.ndim == 4 else x
 
 
 def metadata(
@@ -179,13 +142,13 @@ def read_litert(path: PathLike) -> LitertFile:
         raise DarkconvError("no such file", where=where)
     try:
         with zipfile.ZipFile(path) as archive:
-            text = json.loads(archive.read(METADATA))
+            text = parse_texts(archive.read(METADATA))
     except (KeyError, ValueError, zipfile.BadZipFile) as error:
         raise DarkconvError(
             "has no cfg in its metadata: darkconv did not write it", where=where
         ) from error
-    network, _, names = read_description(text, where)
     try:
+        network, _, names = read_description(text, where)
         runner = LitertRunner(
             make_interpreter(path), json.loads(text["outputs"]), json.loads(text["states"]), network
         )

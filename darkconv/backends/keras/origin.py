@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import keras
 
-from darkconv.backends.keras.arrays import spare_layers
+from darkconv.backends.keras.arrays import spare_arrays
 from darkconv.core.model import Arrays, Header, Model
 from darkconv.core.network import Network
 from darkconv.errors import DarkconvError
@@ -20,7 +20,7 @@ class Origin:
         network: layers and text.
         header: of the weights file.
         names: class names.
-        spare: arrays of layers that no output depends on, which a Keras model leaves out.
+        spare: arrays of layers that no output of the Keras model depends on, which it leaves out.
     """
 
     network: Network
@@ -29,15 +29,9 @@ class Origin:
     spare: Arrays = field(default_factory=dict)
 
     @classmethod
-    def of(cls, model: Model) -> "Origin":
-        """Of a model."""
-        layers = spare_layers(model.network)
-        spare = {
-            key: model.arrays[key]
-            for key, layer, _ in model.network.keyed_slots()
-            if layer.index in layers
-        }
-        return cls(model.network, model.header, model.names, spare)
+    def of(cls, model: Model, kmodel: keras.Model) -> "Origin":
+        """Of the Keras model of a model."""
+        return cls(model.network, model.header, model.names, spare_arrays(kmodel, model))
 
 
 def remember(kmodel: keras.Model, origin: Origin) -> None:

@@ -175,12 +175,14 @@ class LayerScope(Scope):
     def constant(self, part: str, *shape: int) -> Tensor:
         """An array that is no kernel of a stock layer, as a tensor of the given shape.
 
-        It is the only row of an Embedding, so that it stays a variable of the model.
+        It is the only row of an Embedding, so that it stays a variable of the model; running
+        statistics are none that training changes by a gradient.
         """
         count = self.arrays[self._slot(part)].size
+        settings = {"output_dim": count, "trainable": not part.startswith("rolling")}
         start = (slice(None, 1), *(0,) * (len(self.graph.x.shape) - 1))
         index = self.op("zeros_like", self.take(self.graph.x, *start), dtype="int32")
-        row = self.learn(keras.layers.Embedding, index, part=part, input_dim=1, output_dim=count)
+        row = self.learn(keras.layers.Embedding, index, part=part, input_dim=1, **settings)
         return self.op("reshape", row, shape)
 
     def state(self, part: str, shape: tuple[int, ...]) -> Tensor:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-from darkconv.backends.onnx.precision import SINGLE_ACTIVATIONS
 from darkconv.backends.onnx.scope import LayerScope
 from darkconv.layers.activation import CHANNEL_EPSILON
+from darkconv.layers.precision import SINGLE_ACTIVATIONS
 
 Formula = Callable[[LayerScope, ir.Value], ir.Value]
 

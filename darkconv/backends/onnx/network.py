@@ -9,11 +9,11 @@ from darkconv.backends.onnx.free_size import check_size_may_vary, passes_size_on
 from darkconv.backends.onnx.graph import GraphBuilder, describe
 from darkconv.backends.onnx.options import OnnxOptions
 from darkconv.backends.onnx.picture import INPUT, network_input
-from darkconv.backends.onnx.precision import float_layers
 from darkconv.backends.onnx.registry import BUILDERS
 from darkconv.backends.onnx.scope import LayerScope, Scope
 from darkconv.core.model import Model
 from darkconv.core.network import NETWORK_INPUT, Layer
+from darkconv.layers.precision import float_layers
 
 SINGLE, HALF = ir.DataType.FLOAT, ir.DataType.FLOAT16
 

@@ -21,12 +21,12 @@ import onnx
 
 from darkconv.backends.onnx.nms import IOU_THRESHOLD, SCORE_THRESHOLD
 from darkconv.backends.onnx.picture import INPUT
-from darkconv.backends.onnx.precision import float_layers
 from darkconv.backends.onnx.scope import layer_name
 from darkconv.core.network import Layer, Network
 from darkconv.errors import DarkconvError, MissingDependencyError, UnsupportedError
 from darkconv.files import PathLike, write_bytes
 from darkconv.layers import merge
+from darkconv.layers.precision import float_layers
 
 METHODS = ("percentile", "minmax", "entropy")
 PERCENTILE = 99.99  # docs/onnx.md has the measurements

@@ -1,0 +1,176 @@
+"""The graph of a LiteRT file, as TensorFlow's converter makes it, and what it computes in 8 bits.
+
+As in 8-bit ONNX files, the operators that carry the weight of a network are in 8 bits, with one
+scale per output channel of the weights. Heads and the decoding of boxes stay in float32, and so do
+the parts of activations that 8 bits would spoil, such as the logarithm in mish. LiteRT's
+convolutions in 8 bits have outputs in 8 bits too, so those that the heads read stay as well.
+"""
+
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from darkconv.backends.keras.network import INPUT
+from darkconv.backends.quiet import quiet
+from darkconv.core.model import Array
+from darkconv.core.network import Network
+from darkconv.errors import UnsupportedError
+from darkconv.layers import merge
+from darkconv.layers.precision import float_layers
+
+EVERYWHERE = {
+    "CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "MAX_POOL_2D",
+    "AVERAGE_POOL_2D", "MEAN", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "CONCATENATION",
+    "LEAKY_RELU", "RELU", "RELU6", "PAD", "PADV2", "RESHAPE", "TRANSPOSE", "EXPAND_DIMS", "TILE",
+    "STRIDED_SLICE", "SLICE", "PACK",
+}  # fmt: skip
+OF_LAYERS = {"ADD": merge.Shortcut, "MUL": merge.Gate}
+"""Operators that are quantised in layers of one kind alone."""
+
+LAYER = re.compile(r"/(\d{3,})_")
+"""In names of operators that belong to a Keras layer: the Darknet layer's index."""
+
+
+class Operator(NamedTuple):
+    """An operator of a LiteRT graph.
+
+    Attributes:
+        name: of its first result; operators that were joined are separated by semicolons.
+        kind: such as CONV_2D.
+        reads: numbers of tensors.
+        gives: numbers of tensors.
+    """
+
+    name: str
+    kind: str
+    reads: frozenset[int]
+    gives: frozenset[int]
+
+    @property
+    def layer(self) -> int | None:
+        """Index of the Darknet layer, None of an operation that is no layer in Keras."""
+        found = LAYER.search(self.name)
+        return int(found[1]) if found else None
+
+
+def converted(
+    kmodel: keras.Model, precision: str, inputs: Sequence[Array], network: Network
+) -> bytes:
+    """The bytes of the graph.
+
+    Args:
+        kmodel: with folded batch norm.
+        precision: see `write_litert`.
+        inputs: see `write_litert`.
+        network: that the model was built from.
+
+    Raises:
+        UnsupportedError: an operation that LiteRT has not.
+    """
+    import tensorflow as tf
+
+    with tempfile.TemporaryDirectory(prefix="darkconv-") as folder, quiet():
+        kmodel.export(folder, format="tf_saved_model", verbose=False)
+        try:
+            if precision == "int8":
+                return _in_8_bits(Path(folder), kmodel, inputs, network)
+            converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+            if precision == "float16":
+                converter.optimizations = [tf.lite.Optimize.DEFAULT]
+                converter.target_spec.supported_types = [tf.float16]
+            graph: bytes = converter.convert()
+        except Exception as error:  # the converter's own exceptions have no common base
+            text = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UnsupportedError(f"{network.file}: LiteRT cannot express it: {text}") from error
+    return graph
+
+
+def _in_8_bits(
+    folder: Path, kmodel: keras.Model, inputs: Sequence[Array], network: Network
+) -> bytes:
+    """The graph without 8 bits shows which operators there are, then it is made once more."""
+    import tensorflow as tf
+
+    whole = tf.lite.TFLiteConverter.from_saved_model(str(folder)).convert()
+    kept = [one.name for one in float_operators(whole, network)]
+    names = {part for name in kept for part in (name, *name.split(";"))}
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder))
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = representative(inputs, kmodel)
+    experimental = tf.lite.experimental
+    options = experimental.QuantizationDebugOptions(denylisted_nodes=sorted(names))
+    debugger = experimental.QuantizationDebugger(
+        converter=converter, debug_dataset=converter.representative_dataset, debug_options=options
+    )
+    graph: bytes = debugger.get_nondebug_quantized_model()
+    return graph
+
+
+def float_operators(graph: bytes, network: Network) -> list[Operator]:
+    """Operators that stay in float32."""
+    whole = float_layers(network) | {head.sources[0] for head in network.heads}
+    wanted: set[int] = set()  # tensors that operators of layers need
+    found = []
+    for one in reversed(operators(graph)):
+        if one.layer is not None or one.gives & wanted:
+            wanted |= one.reads
+            if one.layer not in whole and is_quantized(one, network):
+                continue
+        found.append(one)
+    return found
+
+
+def is_quantized(one: Operator, network: Network) -> bool:
+    """Whether an operator computes in 8 bits in a layer that does."""
+    if one.kind in EVERYWHERE:
+        return True
+    return one.layer is not None and isinstance(
+        network.layers[one.layer].spec, OF_LAYERS.get(one.kind, ())
+    )
+
+
+def operators(graph: bytes) -> list[Operator]:
+    """The operators of a graph in the order in which they run."""
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(graph, 0))
+    kinds = {
+        number: name
+        for name, number in vars(schema.BuiltinOperator).items()
+        if isinstance(number, int)
+    }
+    main = model.subgraphs[0]
+    return [
+        Operator(
+            main.tensors[one.outputs[0]].name.decode(),
+            kinds[model.operatorCodes[one.opcodeIndex].builtinCode],
+            frozenset(one.inputs),
+            frozenset(one.outputs),
+        )
+        for one in main.operators
+    ]
+
+
+def representative(
+    inputs: Sequence[Array], kmodel: keras.Model
+) -> Callable[[], Iterator[dict[str, Array]]]:
+    """The inputs as TensorFlow's converter asks for them; recurrent state is zero."""
+    shapes = {tensor.name: tensor.shape[1:] for tensor in kmodel.inputs}
+
+    def examples() -> Iterator[dict[str, Array]]:
+        for x in inputs:
+            zeros = {name: np.zeros((1, *axes), np.float32) for name, axes in shapes.items()}
+            yield {**zeros, INPUT: channels_last(x[None])}
+
+    return examples
+
+
+def channels_last(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """(N, C, H, W) -> (N, H, W, C); vectors as they are."""
+    return np.ascontiguousarray(x.transpose(0, 2, 3, 1)) if x.ndim == 4 else x

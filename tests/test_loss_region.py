@@ -17,7 +17,7 @@ GRID = (5, 4)  # (columns, rows)
 ANCHORS = ((1.0, 0.8), (2.0, 1.5), (3.5, 3.0))  # in cells
 CLASSES = 4
 ENTRIES = 5 + CLASSES
-BODY = "[region]\nclasses={classes}\nnum=3\nanchors=1,.8,2,1.5,3.5,3\nbias_match=1\n"
+BODY = "[region]\nclasses={classes}\nnum=3\nanchors=1,.8,2,1.5,3.5,3\n"
 TREE = Tree(("animal", "vehicle", "dog", "cat", "car", "bus", "hound"), (-1, -1, 0, 0, 1, 1, 2))
 TRUTHS = [[0, 0.30, 0.40, 0.41, 0.40], [2, 0.85, 0.70, 0.18, 0.21]]
 PLACES = [(1, 1, 1), (0, 2, 4)]  # (anchor, row, column) of each of them
@@ -27,6 +27,7 @@ PARTS = ("box", "objectness", "no_object", "classes")
 def head(dialect="alexeyab", *, tree=None, **options):
     """A network of one head."""
     classes = len(tree.parents) if tree else CLASSES
+    options = {"bias_match": 1, **options}
     body = BODY.format(classes=classes) + "".join(f"{k}={v}\n" for k, v in options.items())
     body += "tree=tree.txt\n" if tree else ""
     shape = (3 * (5 + classes), GRID[1], GRID[0])

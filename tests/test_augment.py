@@ -17,17 +17,8 @@ from darkconv.finetune.colour import ColourChange, ColourRange, distort, draw_sc
 from darkconv.finetune.crop import CropRange
 from darkconv.finetune.effects import add_blur, add_noise, draw_blur
 from darkconv.finetune.mosaic import EDGE, draw_tiles
-from darkconv.finetune.view import (
-    NARROWEST,
-    SMALLEST,
-    VISIBLE,
-    Patch,
-    Rect,
-    View,
-    Window,
-    clipped,
-    is_visible,
-)
+from darkconv.finetune.rows import SMALLEST, VISIBLE, Rect, clipped, is_visible
+from darkconv.finetune.view import NARROWEST, Patch, View, Window
 from networks import cfg_text
 
 CONV = "[convolutional]\nfilters={n}\nactivation=linear\n"

@@ -4,6 +4,7 @@
 makes (about 25 minutes on two cores), writes weights, names, pictures and labels, and prints how
 good the model is on pictures that it has not been trained on. `--pictures` writes the pictures
 alone. `--anchors` prints anchors that suit the training pictures; those in the cfg are from there.
+`--training FOLDER` writes pictures to train on, with labels, and nothing else; `--count` so many.
 """
 
 import argparse
@@ -51,8 +52,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--anchors", action="store_true", help="print anchors, train nothing")
     parser.add_argument("--pictures", action="store_true", help="write pictures, train nothing")
+    parser.add_argument(
+        "--training", type=Path, metavar="FOLDER", help="write these pictures alone"
+    )
+    parser.add_argument("--count", type=int, default=TRAINING, help="how many pictures to train on")
     options = parser.parse_args(arguments)
     training, held_out = read_samples()
+    if options.training:
+        scenes = _scenes(training, TRAINING_SEED, options.count)
+        _write_scenes(scenes, options.training, TRAINING_QUALITY)
+        return 0
     if options.anchors:
         _print_anchors(dc.load(CFG), training)
         return 0
@@ -123,7 +132,7 @@ def _write_scenes(
     scenes: Iterable[Scene], folder: Path, quality: int, *, labels: bool = True
 ) -> None:
     """Each as a JPEG file, with Darknet's label file beside it."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for number, scene in enumerate(scenes):
         path = folder / f"{number:03d}.jpg"
         Image.fromarray(scene.picture).save(path, quality=quality, optimize=True)

@@ -1,4 +1,4 @@
-"""Finding objects with an ONNX file that darkconv has written, as `detect` does with a model.
+"""Finding objects with a file that darkconv has written, as `detect` does with a model.
 
 The file says by itself what it takes and gives, so nothing else is needed.
 """
@@ -41,7 +41,7 @@ def detect_exported(
     """Find objects in a picture with an exported file.
 
     Args:
-        file: of `darkconv.backends.onnx.read_onnx`.
+        file: of `read_onnx`, `read_keras_file` or `read_litert`.
         image: a file, or RGB levels (H, W, 3) of 8 bit.
         threshold: as for `detect`; by default the file's.
         nms: as for `detect`; by default the file's.
@@ -187,6 +187,19 @@ def check_objectness(asked: FileDetector) -> None:
         )
 
 
+def check_heads(asked: FileDetector) -> None:
+    """Refuse what enters heads, for that is no boxes yet.
+
+    Raises:
+        DarkconvError: always.
+    """
+    raise DarkconvError(
+        "gives logits, from which no boxes are read",
+        where=Where(file=asked.file.path),
+        hint="convert with --head raw or --head boxes",
+    )
+
+
 def check_constants(asked: FileDetector) -> None:
     """Check that a graph with suppression in it can do what is asked for.
 
@@ -223,7 +236,8 @@ def check_constants(asked: FileDetector) -> None:
 def relative_boxes(file: "ExportedFile", corners: Array) -> Array:
     """Corners as the graph gives them -> xywh relative to the network input."""
     low, high = corners[:, :2], corners[:, 2:]
-    boxes = np.hstack([(low + high) / 2, high - low])
+    with np.errstate(over="ignore", invalid="ignore"):  # of untrained networks
+        boxes = np.hstack([(low + high) / 2, high - low])
     if file.metadata["boxes"] == "pixels":
         boxes /= np.tile(input_size(file.network), 2)
     return boxes
@@ -231,6 +245,7 @@ def relative_boxes(file: "ExportedFile", corners: Array) -> Array:
 
 CHECKS: dict[str, Callable[[FileDetector], None]] = {
     "raw": lambda _: None,
+    "logits": check_heads,
     "boxes": check_objectness,
     "nms": check_constants,
 }

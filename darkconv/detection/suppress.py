@@ -89,8 +89,12 @@ def suppress(
     return Candidates(boxes, objectness, scores)
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def _lost(boxes: Array, scores: Array, threshold: float, measure: Overlap) -> npt.NDArray[np.intp]:
-    """Indices of boxes that a better one suppresses."""
+    """Indices of boxes that a better one suppresses.
+
+    Boxes of untrained networks may be too large for their areas: these are infinite, as in C.
+    """
     (scored,) = np.nonzero(scores)
     order = scored[np.argsort(-scores[scored], kind="stable")]
     lost = []

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from torch.utils.data import get_worker_info
 
 from darkconv.dataset.label import Size
 from darkconv.detection.picture import Picture, read_picture
@@ -78,8 +77,7 @@ class Album:
     def shelf(self) -> "Shelf":
         """The memory, this process's own if it has inherited none."""
         if self._shelf is None:
-            info = get_worker_info()
-            self._shelf = Shelf(len(self.files), self.cache // (info.num_workers if info else 1))
+            self._shelf = Shelf(len(self.files), self.cache // _sharers())
         return self._shelf
 
     def read(self, number: int) -> Page:
@@ -142,6 +140,16 @@ def muted() -> Iterator[None]:
         yield
     finally:
         logger.removeFilter(is_grave)
+
+
+def _sharers() -> int:
+    """How many processes of PyTorch's DataLoader this one is among."""
+    try:
+        from torch.utils.data import get_worker_info
+    except ModuleNotFoundError:  # Keras's data sets need no torch
+        return 1
+    info = get_worker_info()
+    return info.num_workers if info else 1
 
 
 class Shelf:

@@ -14,7 +14,8 @@ from darkconv.errors import Where
 from darkconv.finetune.colour import ColourRange, Levels, distort
 from darkconv.finetune.crop import CropRange
 from darkconv.finetune.effects import add_blur, add_noise, draw_blur
-from darkconv.finetune.view import NARROWEST, Patch, Rows, View, Window
+from darkconv.finetune.rows import Rows
+from darkconv.finetune.view import NARROWEST, Patch, View, Window
 from darkconv.layers.head import decodes_boxes
 
 logger = logging.getLogger("darkconv")

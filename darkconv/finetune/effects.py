@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from darkconv.core.model import Array
-from darkconv.finetune.view import Rows
+from darkconv.finetune.rows import Rows
 
 BACKGROUND = 1
 """Value of `blur=` at which objects stay sharp."""

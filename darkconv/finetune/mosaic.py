@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from darkconv.dataset.label import Size
-from darkconv.finetune.view import Rect, View
+from darkconv.finetune.rows import Rect
+from darkconv.finetune.view import View
 
 EDGE = 0.2
 """The pictures meet no nearer to the edge than this share of the canvas."""

@@ -5,13 +5,12 @@ share a step's pictures out without talking to each other.
 """
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from torch.utils.data import Sampler
 
 Size = tuple[int, int]
 
@@ -67,7 +66,7 @@ def _permutation(count: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
     return np.random.default_rng([seed, epoch]).permutation(count)
 
 
-class Shares(Sampler[list[Draw]]):
+class Shares(Iterable[list[Draw]]):
     """The batches of one process: of each step its share, in `parts` batches.
 
     Endless; every new iteration begins at the step that `start` gives then.

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
@@ -15,7 +14,16 @@ from darkconv.finetune.album import CACHE, Album, Page
 from darkconv.finetune.augment import Augmentation, Painted
 from darkconv.finetune.mosaic import Tile, draw_tiles
 from darkconv.finetune.order import Draw
-from darkconv.finetune.view import Rect, Rows, clipped, is_visible
+from darkconv.finetune.rows import (
+    Rect,
+    Rows,
+    clipped,
+    fitted,
+    is_visible,
+    kept,
+    sample_rows,
+    truths,
+)
 
 NOTHING = -1.0
 """Class of the rows that fill a batch's truths up."""
@@ -29,7 +37,7 @@ class TrainingPictures(TorchDataset[tuple[Tensor, Tensor]]):
     random, x is exactly what detection makes of the picture.
 
     Boxes are moved with the pixels and clipped to the canvas; those of which too little is left
-    are dropped: see `darkconv.finetune.view`. A picture that cannot be read is told once, and the
+    are dropped: see `darkconv.finetune.rows`. A picture that cannot be read is told once, and the
     next good one stands in for it.
     """
 
@@ -98,15 +106,13 @@ class TrainingPictures(TorchDataset[tuple[Tensor, Tensor]]):
         """A picture as detection sees it."""
         page = self.album.read(number)
         fit = Fit(page.size, size, self.letterbox)
-        rows = self._rows(page)
-        offset = (np.array(size) - fit.inner) / 2
-        rows[:, 1:] = rows[:, 1:] * (fit.inner * 2) + np.tile(offset, 2)
-        return Painted(fit.apply(page.picture), _kept(rows, Rect(0, 0, *size)))
+        rows = fitted(self._rows(page), fit.inner, size)
+        return Painted(fit.apply(page.picture), kept(rows, Rect(0, 0, *size)))
 
     def _single(self, number: int, rng: np.random.Generator, size: Size) -> Painted:
         """A picture, changed."""
         x, rows = self._paint(number, rng, size)
-        return Painted(x, _kept(rows, Rect(0, 0, *size)))
+        return Painted(x, kept(rows, Rect(0, 0, *size)))
 
     def _mosaic(self, number: int, rng: np.random.Generator, size: Size) -> Painted:
         """Four pictures, this one at the top left."""
@@ -132,25 +138,9 @@ class TrainingPictures(TorchDataset[tuple[Tensor, Tensor]]):
         return self.augmentation.paint(rng, view, page.picture, self._rows(page), size)
 
     def _rows(self, page: Page) -> Rows:
-        """(k, 5) class and xyxy relative to the picture, clipped, of the boxes that count."""
+        """Boxes that count, relative to the picture."""
         sample = self.samples[page.number]
-        numbers = np.array([self.classes.get(name, -1) for name in sample.names], np.int64)
-        counts = numbers >= 0
-        if not self.difficult:
-            counts &= ~sample.difficult
-        boxes = (sample.boxes[counts] / (page.size * 2)).clip(0, 1)
-        return np.column_stack([numbers[counts], boxes]).astype(np.float64)
-
-
-def _kept(rows: Rows, area: Rect) -> Rows:
-    return clipped(rows[is_visible(rows, area)], area)
-
-
-def truths(rows: Rows, size: Size) -> npt.NDArray[np.float32]:
-    """Class and xyxy in pixels -> class and xywh relative to (width, height), the centre first."""
-    corners = rows[:, 1:].reshape(-1, 2, 2) / np.array(size)
-    centres, sides = corners.mean(axis=1), corners[:, 1] - corners[:, 0]
-    return np.hstack([rows[:, :1], centres, sides]).astype(np.float32)
+        return sample_rows(sample, self.classes, page.size, difficult=self.difficult)
 
 
 def collate(batch: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:

@@ -9,26 +9,10 @@ import torch
 from torch.nn import functional
 
 from darkconv.detection.picture import Picture
+from darkconv.finetune.rows import Rect, Rows
 
-Floats = npt.NDArray[np.float64]
-Rows = Floats
-"""(k, 5): class, then xyxy."""
-
-VISIBLE = 0.1
-"""Share of an object's area that must be left of it. Darknet keeps any that is a pixel wide."""
-SMALLEST = 1.0
-"""Pixels of the network input that an object must be wide and high (AlexeyAB's rule)."""
 NARROWEST = 0.05
 """Share of a picture that a window shows at least; jitter from 0.5 on could turn it inside out."""
-
-
-class Rect(NamedTuple):
-    """Whole pixels, the last ones excluded."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
 
 
 class Window(NamedTuple):
@@ -171,20 +155,3 @@ def _fit(low: float, high: float, length: int, room: int) -> tuple[int, int, int
     first = min(round(seen_low * length), length - 1)
     last = max(round(seen_high * length), first + 1)
     return first, last, start, end
-
-
-def clipped(rows: Rows, area: Rect) -> Rows:
-    """Boxes as far as they lie within an area."""
-    inside = rows.copy()
-    inside[:, 1::2] = rows[:, 1::2].clip(area.left, area.right)
-    inside[:, 2::2] = rows[:, 2::2].clip(area.top, area.bottom)
-    return inside
-
-
-def is_visible(rows: Rows, area: Rect) -> npt.NDArray[np.bool_]:
-    """Whether enough of a box lies within an area to learn from: `VISIBLE` and `SMALLEST`."""
-    inside = clipped(rows, area)
-    sides = inside[:, 3:] - inside[:, 1:3]
-    whole = (rows[:, 3:] - rows[:, 1:3]).prod(axis=1)
-    enough: npt.NDArray[np.bool_] = sides.prod(axis=1) >= VISIBLE * whole
-    return enough & (sides >= SMALLEST).all(axis=1)

@@ -9,7 +9,7 @@ DarkconvError
 ├── UnsupportedError         a backend cannot express this layer or option
 ├── PlanError                a plan or a class list that does not fit the model
 ├── DatasetError             pictures, labels, names and data files
-└── MissingDependencyError   an extra that is not installed (also a ModuleNotFoundError)
+└── MissingDependencyError   a library that is not installed (also a ModuleNotFoundError)
 """
 
 from dataclasses import dataclass, replace
@@ -118,12 +118,15 @@ class DatasetError(DarkconvError):
 
 
 class MissingDependencyError(DarkconvError, ModuleNotFoundError):
-    """A library of an extra that is not installed."""
+    """A library that is not installed."""
 
-    def __init__(self, library: str, *, extra: str, task: str) -> None:
-        """Name the library, what needs it, and the pip command that brings it."""
+    def __init__(self, library: str, *, extra: str | None, task: str) -> None:
+        """Name the library, what needs it, and the pip command that brings it.
+
+        Without an extra it is installed by itself.
+        """
         super().__init__(
             f"{task} needs {library}, which is not installed",
-            hint=f"pip install 'darkconv[{extra}]'",
+            hint=f"pip install 'darkconv[{extra}]'" if extra else f"pip install {library}",
         )
         self.name = library

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 import darkconv as dc
 from darkconv.cli import COMMANDS, main
+from darkconv.cli.models import EXPORTERS
 from darkconv.cli.params import join_pairs
 from darkconv.cli.table import format_large, format_table
 from networks import cfg_text, network, random_model
@@ -47,6 +48,13 @@ def run(folder, monkeypatch):
 def test_help_lists_every_command():
     result = CliRunner().invoke(main, ["--help"])
     assert all(f"  {name} " in result.output for name in COMMANDS)
+
+
+def test_help_names_every_format():
+    assert COMMANDS["convert"] == "Write a model as ONNX, Keras, LiteRT, PyTorch or Darknet files."
+    text = " ".join(CliRunner().invoke(main, ["convert", "--help"]).output.split())
+    assert COMMANDS["convert"] in text
+    assert all(suffix in text for suffix in EXPORTERS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -292,10 +292,28 @@ def test_graft_follows_the_donor_where_a_cfg_leaves_the_dialect_open(run, folder
         ("partial a.cfg a.weights", "Missing option '--layers'"),
         ("diff a.cfg a.weights", "Two models to compare are needed, 1 given"),
         ("stats", "Missing argument 'MODEL'"),
+        ("stats a.safetensors --dialect alexeyab", "--dialect is about Darknet's files, not a.s"),
+        ("diff a.keras b.keras --dialect alexeyab", "about Darknet's files, not a.keras"),
+        ("graft a.keras b.keras -o s.weights --dialect alexeyab", "Darknet's files, not a.keras"),
     ],
 )
 def test_wrong_usage_is_status_2(run, line, message):
     assert message in " ".join(run(line, status=2).stderr.split())
+
+
+@pytest.mark.parametrize("line", [
+    "diff a.safetensors a.cfg a.weights", "diff a.cfg a.weights a.safetensors",
+    "graft a.safetensors a.cfg -o s.weights", "graft a.cfg a.weights a.safetensors -o s.weights",
+    "backbone a.safetensors",
+])  # fmt: skip
+def test_a_dialect_is_for_those_files_that_leave_it_open(run, folder, line):
+    pytest.importorskip("safetensors")
+    torch = pytest.importorskip("darkconv.backends.torch")
+    model = dc.load("a.cfg", "a.weights", dialect="alexeyab")
+    torch.write_safetensors(dc.to_torch(model), "a.safetensors")
+    options = "" if line.startswith("backbone") else "--dialect alexeyab"
+    run(f"{line} {options}")
+    assert not list(folder.glob("*.safetensors.*"))
 
 
 @pytest.mark.parametrize(

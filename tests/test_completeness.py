@@ -1,23 +1,33 @@
 """What each spoke builds, and what it refuses with a reason."""
 
+from importlib import import_module
+
 import pytest
 
 from darkconv import layers as _layers  # noqa: F401
-from darkconv.core.spec import LAYER_TYPES
+from darkconv.backends import spoke
+from darkconv.core.spec import LAYER_TYPES, LayerSpec
+from darkconv.detection.decode import DECODERS
 from darkconv.layers.activation import ACTIVATIONS
 
 REFUSED = {
     "torch": {},
     "onnx": {},
+    "keras": {},
 }
+ACTIVATION_TABLES = {"torch": ["FUNCTIONS"], "onnx": ["FORMULAS"], "keras": ["STOCK", "FORMULAS"]}
+LIBRARIES = {"torch": "torch", "onnx": "onnx_ir", "keras": "tensorflow"}
+
+
+def module(backend, name):
+    """A module of a spoke, the spoke itself having been imported."""
+    pytest.importorskip(LIBRARIES[backend])
+    spoke(backend)
+    return import_module(f"darkconv.backends.{backend}.{name}")
 
 
 def builders(backend):
-    pytest.importorskip({"torch": "torch", "onnx": "onnx_ir"}[backend])
-    from importlib import import_module
-
-    import_module(f"darkconv.backends.{backend}")
-    return import_module(f"darkconv.backends.{backend}.registry").BUILDERS
+    return module(backend, "registry").BUILDERS
 
 
 @pytest.mark.parametrize("section", sorted(LAYER_TYPES))
@@ -28,15 +38,29 @@ def test_every_section_is_built_or_refused_with_a_reason(backend, section):
     assert is_built == (spec.type not in REFUSED[backend])
 
 
-@pytest.mark.parametrize("name", [name for name in ACTIVATIONS if name != "linear"])
-def test_every_activation_has_a_formula_in_each_spoke(name):
-    pytest.importorskip("torch")
-    pytest.importorskip("onnx_ir")
-    from darkconv.backends.onnx.activation import FORMULAS
-    from darkconv.backends.torch.activation import FUNCTIONS
+@pytest.mark.parametrize("section", sorted(LAYER_TYPES))
+def test_keras_finds_the_arrays_of_every_section_that_has_some(section):
+    spec = LAYER_TYPES[section]
+    assert (spec in module("keras", "registry").PLACES.functions) == (spec.slots != LayerSpec.slots)
 
-    assert name in FUNCTIONS
-    assert name in FORMULAS
+
+@pytest.mark.parametrize("backend", sorted(REFUSED))
+@pytest.mark.parametrize("name", [name for name in ACTIVATIONS if name != "linear"])
+def test_every_activation_has_a_formula_in_each_spoke(backend, name):
+    formulas = module(backend, "activation")
+    assert any(name in getattr(formulas, table) for table in ACTIVATION_TABLES[backend])
+
+
+@pytest.mark.parametrize("backend", ["onnx", "keras"])
+def test_every_head_that_finds_boxes_is_decoded_in_the_graph(backend):
+    assert set(module(backend, "boxes").DECODERS.functions) == set(DECODERS.functions)
+
+
+def test_every_loss_is_one_of_keras_too():
+    pytest.importorskip("torch")
+    from darkconv.finetune.losses import LOSSES
+
+    assert set(module("keras", "losses").LOSSES) == set(LOSSES)
 
 
 def test_registering_twice_is_an_error():

@@ -51,6 +51,8 @@ def test_missing_library_names_the_extra_and_is_an_import_error_too():
     assert str(error) == (
         "training needs torch, which is not installed\n  hint: pip install 'darkconv[torch]'"
     )
+    alone = MissingDependencyError("jax", extra=None, task="Keras")
+    assert str(alone) == "Keras needs jax, which is not installed\n  hint: pip install jax"
 
 
 @pytest.mark.parametrize(

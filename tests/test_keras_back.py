@@ -90,6 +90,20 @@ def test_the_header_and_names_are_those_of_a_cfg_that_is_given(model, folder):
     assert back.dialect == model.dialect
 
 
+@pytest.mark.parametrize("dialect", BOTH)
+def test_a_cfg_that_leaves_its_dialect_open_follows_what_is_known(folder, dialect):
+    """Nothing in the cfg tells; the two differ in how batch norm is computed."""
+    model = random_model(network(CONV.format(n=8), dialect=dialect))
+    kmodel = dc.to_keras(model)
+    written(model, folder)
+    cfg = folder / "net.cfg"
+    assert dc.from_keras(kmodel, cfg).dialect == model.dialect
+    (other,) = (name for name in BOTH if name != dialect)
+    assert dc.from_keras(kmodel, cfg, dialect=other).dialect.name == other
+    clone = keras.models.clone_model(kmodel)
+    assert dc.from_keras(clone, cfg).dialect == dc.load(cfg).dialect
+
+
 # --- After changes
 
 

@@ -1,11 +1,13 @@
 """`.keras`, `.savedmodel` and `.tflite` files: what is in them, and what is done with them."""
 
+import gc
 import io
 import json
 import logging
 import os
 import subprocess
 import sys
+import weakref
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +18,13 @@ import pytest
 from click.testing import CliRunner
 
 import darkconv as dc
+from darkconv.backends import spoke
 from darkconv.cli import main
 from darkconv.core.model import Header
 from darkconv.core.tree import Tree
-from darkconv.errors import DarkconvError, UnsupportedError
+from darkconv.detection.detect import runner
+from darkconv.detection.exported import detect_exported
+from darkconv.errors import DarkconvError, MissingDependencyError, UnsupportedError
 from networks import cfg_text, network, random_model
 from reference.collection import assert_close
 
@@ -31,6 +36,7 @@ pytest.importorskip("torch")
 
 from darkconv.backends.keras import (  # noqa: E402
     read_keras,
+    read_keras_file,
     read_litert,
     write_keras,
     write_litert,
@@ -333,6 +339,14 @@ def test_what_was_trained_is_written_and_read(folder):
     )
 
 
+def test_a_suffix_may_be_in_capitals(run):
+    """Keras wants small letters."""
+    run("convert net.cfg net.weights -o NET.KERAS")
+    run("convert NET.KERAS -o back.cfg back.weights")
+    assert Path("back.weights").read_bytes() == Path("net.weights").read_bytes()
+    run("verify net.cfg net.weights NET.KERAS")
+
+
 def test_class_trees_are_in_the_file(folder):
     tree = Tree(("a", "b", "c"), (-1, -1, 0))
     body = LINEAR.format(n=3) + "[avgpool]\n[softmax]\ntree=t.tree\n"
@@ -359,11 +373,186 @@ def test_what_keras_saves_by_itself_needs_the_cfg(folder):
         dc.from_keras(read_keras("net.keras"))
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation")
+def test_what_keras_saves_by_itself_is_not_compared(run, fail):
+    dc.to_keras(model_of()).save("net.keras")
+    message = "error: net.keras: has no cfg in it: darkconv did not write it"
+    fail("verify net.cfg net.weights net.keras", message)
+
+
 def test_models_of_other_programs_are_not_written(folder):
     kmodel = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     with pytest.raises(DarkconvError, match="the Keras model does not know its network"):
         write_keras(kmodel, "x.keras")
     assert not Path("x.keras").exists()
+
+
+# --- .keras files that are run
+
+
+@pytest.mark.parametrize(
+    ("head", "outputs"),
+    [
+        ("raw", ["002_yolo"]),
+        ("boxes", ["boxes", "scores"]),
+        ("logits", ["002_yolo_logits"]),
+    ],
+)
+def test_keras_files_are_compared_with_their_model(run, head, outputs):
+    write_keras(dc.to_keras(model_of(), head=head), "net.keras")
+    file = read_keras_file("net.keras")
+    assert (file.head, file.precision, file.names) == (head, "float32", NAMES)
+    assert file.run.outputs == outputs
+    result = run("verify net.cfg net.weights net.keras --image p/0.png --json")
+    found = json.loads(result.stdout)
+    assert [entry["name"] for entry in found] == outputs
+    assert all(entry["error"] <= entry["allowed"] == 1e-4 for entry in found)
+    assert result.stderr == ""
+    save(model_of(seed=5), BODY)
+    run("verify net.cfg net.weights net.keras", 1)
+
+
+@pytest.mark.parametrize("head", ["raw", "boxes"])
+@pytest.mark.parametrize(
+    ("body", "dialect"),
+    [
+        (RECURRENT + "[route]\nlayers=0\n" + YOLO, "alexeyab"),
+        NETS["region"],
+        (NETS["region"][0], "pjreddie"),
+        (CLASSIFIER, "alexeyab"),
+    ],
+    ids=["two heads and state", "region", "pjreddie's region", "classifier"],
+)
+def test_keras_files_of_every_kind_are_compared(run, body, dialect, head):
+    save(model_of(body, dialect=dialect), body)
+    model = dc.load("net.cfg", "net.weights", dialect=dialect)
+    write_keras(dc.to_keras(model, head=head), "net.keras")
+    run(f"verify net.cfg net.weights net.keras --dialect {dialect}")
+
+
+def test_logits_of_a_head_that_reads_the_input_are_the_input(run):
+    body = "[region]\nclasses=3\nnum=2\n"
+    save(model_of(body, (16, 4, 4)), body, (16, 4, 4))
+    write_keras(dc.to_keras(dc.load("net.cfg", "net.weights"), head="logits"), "net.keras")
+    run("verify net.cfg net.weights net.keras")
+
+
+def test_no_boxes_are_read_from_logits(folder):
+    write_keras(dc.to_keras(model_of(), head="logits"), "net.keras")
+    with pytest.raises(DarkconvError, match=r"net.keras: gives logits.*\n  hint: convert with --h"):
+        detect_exported(read_keras_file("net.keras"), "p/0.png")
+
+
+def test_a_keras_file_finds_what_its_model_finds(folder):
+    expected = dc.detect(model_of(), "p/0.png")
+    for head in ("raw", "boxes"):
+        write_keras(dc.to_keras(model_of(), head=head), "net.keras")
+        found = detect_exported(read_keras_file("net.keras"), "p/0.png")
+        assert [d.name for d in found] == [d.name for d in expected] != []
+
+
+METADATA_DAMAGES = {
+    "no head": ({"head": None}, "the metadata have no head"),
+    "unknown head": ({"head": "x"}, "head: expected raw, boxes, logits, found x"),
+    "other outputs": ({"head": "boxes"}, "outputs: expected boxes, scores, found 004_yolo"),
+    "no number": ({"threshold": "x"}, "could not convert string to float: 'x'"),
+}
+
+
+@pytest.mark.parametrize("damage", METADATA_DAMAGES)
+def test_keras_files_with_wrong_metadata_are_not_run(fail, sound, damage):
+    path, text = sound
+    changes, message = METADATA_DAMAGES[damage]
+    changed = {key: value for key, value in (text | changes).items() if value is not None}
+    Path("x.keras").write_bytes(altered(path, **{"darkconv.json": json.dumps(changed)}))
+    fail("verify net.cfg net.weights x.keras", f"error: x.keras: damaged: {message}")
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("x.savedmodel/", "compare a .keras file: it is made from the same graph"),
+        ("x.cfg", "darkconv weights diff compares the arrays"),
+        ("x.pt2", None),
+    ],
+)
+def test_other_files_are_not_compared(fail, name, hint):
+    message = (
+        f"error: {name}: its outputs cannot be compared: expected a file that ends in .onnx, "
+        ".keras or .tflite" + (f"\n  hint: {hint}" if hint else "")
+    )
+    fail(f"verify net.cfg net.weights {name}", message)
+
+
+# --- Keras in place of PyTorch and ONNX
+
+
+def test_verify_and_detect_run_in_keras(run):
+    assert "torch and keras agree: wo" in run("verify net.cfg net.weights --backend keras").stdout
+    both = [
+        found_in(run(f"detect net.cfg net.weights p/0.png --json --backend {backend}"))
+        for backend in ("torch", "keras")
+    ]
+    assert [entry[0] for entry in both[0]] == [entry[0] for entry in both[1]] != []
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("detect x.tflite p/0.png --backend keras", "about models: x.tflite runs by itself"),
+        ("eval x.onnx --data p --backend torch", "about models: x.onnx runs by itself"),
+        (
+            "verify net.cfg net.weights x.keras --backend keras",
+            "about layers, and FILE says itself what runs it",
+        ),
+    ],
+)
+def test_files_that_run_by_themselves_take_no_backend(fail, line, message):
+    fail(line, f"Error: --backend is {message}", 2)
+
+
+def test_a_runner_does_not_keep_its_model():
+    model = model_of()
+    runner(model, "keras")(noise())
+    kept = weakref.ref(model)
+    del model
+    gc.collect()
+    assert kept() is None
+
+
+def test_keras_says_what_it_does_not_run_on():
+    result = subprocess.run(
+        [sys.executable, "-c", "import darkconv.backends as b; b.spoke('keras')"],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "KERAS_BACKEND": "foo"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.stderr.endswith(
+        "DarkconvError: KERAS_BACKEND: expected tensorflow, torch, jax, openvino, found foo\n"
+        "  hint: unset KERAS_BACKEND\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("library", "chosen", "task", "command"),
+    [
+        ("jax", "jax", "Keras (KERAS_BACKEND=jax)", "pip install jax"),
+        ("torch", None, "Keras (by its keras.json)", "pip install 'darkconv[torch]'"),
+        ("tensorflow", None, "the keras backend", "pip install 'darkconv[keras]'"),
+    ],
+)
+def test_what_keras_is_to_run_on_is_named(monkeypatch, library, chosen, task, command):
+    def missing(_):
+        raise ModuleNotFoundError(f"No module named {library!r}", name=library)
+
+    monkeypatch.setattr("darkconv.backends.import_module", missing)
+    monkeypatch.setenv("KERAS_BACKEND", chosen or "")
+    with pytest.raises(MissingDependencyError) as error:
+        spoke("keras")
+    assert str(error.value) == (
+        f"{task} needs {library}, which is not installed\n  hint: {command}"
+    )
 
 
 # --- Damaged .keras files
@@ -545,7 +734,7 @@ def fails(*_, **__):
 @pytest.mark.parametrize(
     ("suffix", "where"),
     [
-        ("keras", "darkconv.backends.keras.files.describe"),
+        ("keras", "darkconv.backends.keras.files.file_metadata"),
         ("savedmodel", "keras.Model.export"),
         ("tflite", "darkconv.backends.keras.litert.converted"),
     ],
@@ -707,6 +896,28 @@ def test_detect_says_what_a_file_cannot_do(fail, lite, name, options, message):
     fail(f"detect {file} p/0.png {options}", f"error: {file}: {message}")
 
 
+@pytest.mark.parametrize("line", [
+    "info x.savedmodel", "convert x.savedmodel/ -o x.cfg x.weights", "detect x.savedmodel p/0.png",
+    "verify x.savedmodel x.keras", "eval X.SavedModel --data p",
+])  # fmt: skip
+def test_a_saved_model_is_no_model(fail, line):
+    file = line.split()[1]
+    fail(
+        line,
+        f"error: {file}: Darknet's arrays cannot be read back from a SavedModel, which is for "
+        "TensorFlow: expected NET.cfg NET.weights, or a file that ends in .safetensors or .keras",
+    )
+
+
+@pytest.mark.parametrize("name", ["x.keras", "x.safetensors", "x.tflite", "x.onnx"])
+def test_files_say_their_dialect_themselves(fail, name):
+    message = f"Error: --{{}} is about Darknet's files, not {name}"
+    fail(f"detect {name} p/0.png --dialect alexeyab", message.format("dialect"), 2)
+    if name in ("x.keras", "x.safetensors"):
+        line = f"convert {name} -o x.cfg x.weights --cutoff 1"
+        fail(line, message.format("cutoff"), 2)
+
+
 @pytest.mark.parametrize(
     "line",
     ["info {}", "convert {} -o x.cfg x.weights", "reclass {} --keep cat -o x.cfg x.weights"],
@@ -751,6 +962,28 @@ LITERT_DAMAGES = {
             f, json.dumps({k: v for k, v in metadata_of(f).items() if k != "states"})
         ),
         "damaged: 'states'",
+    ),
+    "no head": (
+        lambda f: with_metadata(
+            f, json.dumps({k: v for k, v in metadata_of(f).items() if k != "head"})
+        ),
+        "damaged: the metadata have no head",
+    ),
+    "an unknown precision": (
+        lambda f: with_metadata(f, json.dumps({**metadata_of(f), "precision": "int4"})),
+        "damaged: precision: expected float32, float16, int8, found int4",
+    ),
+    "another output": (
+        lambda f: with_metadata(f, json.dumps({**metadata_of(f), "outputs": '["x"]'})),
+        "damaged: the graph has no output x",
+    ),
+    "too few outputs": (
+        lambda f: with_metadata(f, json.dumps({**metadata_of(f), "outputs": "[]"})),
+        "damaged: outputs: expected 1, found none",
+    ),
+    "another state": (
+        lambda f: with_metadata(f, json.dumps({**metadata_of(f), "states": '{"x": "002_yolo"}'})),
+        "damaged: the graph has the inputs input",
     ),
     "no graph": (
         lambda f: f.read_bytes()[f.read_bytes().rindex(b"PK\x03\x04") :],

@@ -1,5 +1,6 @@
 """The spokes: one framework each. Nothing is imported before a spoke is used."""
 
+import os
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, overload
@@ -15,26 +16,49 @@ if TYPE_CHECKING:
 
 LIBRARIES = {"torch": ("torch",), "onnx": ("onnx", "onnx_ir"), "keras": ("keras", "tensorflow")}
 """What each spoke cannot do without."""
+OTHER_KERAS_BACKENDS = {"torch": "torch", "jax": None, "openvino": None}
+"""What Keras runs on, in place of TensorFlow, where its user says so, and what extra brings it."""
 
 
 def spoke(name: str) -> ModuleType:
     """Import one spoke.
 
     Raises:
-        DarkconvError: there is no such spoke.
+        DarkconvError: there is no such spoke; Keras is to run on what it does not know.
         MissingDependencyError: its framework is not installed.
     """
     if name not in LIBRARIES:
         raise DarkconvError("unknown backend", expected=", ".join(LIBRARIES), found=name)
     try:
-        if name == "keras":
-            with quiet():
-                return import_module("darkconv.backends.keras")
-        return import_module(f"darkconv.backends.{name}")
+        return _import_keras() if name == "keras" else import_module(f"darkconv.backends.{name}")
     except ModuleNotFoundError as error:
         if error.name not in LIBRARIES[name]:
             raise
         raise MissingDependencyError(error.name, extra=name, task=f"the {name} backend") from None
+
+
+def _import_keras() -> ModuleType:
+    """Import the Keras spoke; Keras runs on what its user says."""
+    try:
+        with quiet():
+            return import_module("darkconv.backends.keras")
+    except ModuleNotFoundError as error:
+        if error.name not in OTHER_KERAS_BACKENDS:
+            raise
+        chosen = os.environ.get("KERAS_BACKEND")
+        source = f"KERAS_BACKEND={chosen}" if chosen else "by its keras.json"
+        extra = OTHER_KERAS_BACKENDS[error.name]
+        raise MissingDependencyError(error.name, extra=extra, task=f"Keras ({source})") from None
+    except ValueError as error:
+        if "Unable to import backend" not in str(error):
+            raise
+        is_chosen = bool(os.environ.get("KERAS_BACKEND"))
+        raise DarkconvError(
+            "KERAS_BACKEND" if is_chosen else "backend in Keras's keras.json",
+            expected=", ".join(["tensorflow", *OTHER_KERAS_BACKENDS]),
+            found=str(error).rpartition(" ")[2],
+            hint="unset KERAS_BACKEND" if is_chosen else None,
+        ) from error
 
 
 def to_torch(model: Model) -> "DarknetModule":

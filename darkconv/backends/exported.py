@@ -1,4 +1,4 @@
-"""What the exported files have in common that can be run, and not read back."""
+"""What the exported files have in common that can be run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -49,7 +49,7 @@ class ExportedFile:
 
     @property
     def head(self) -> str:
-        """Kind of its outputs: "raw", "boxes" or "nms"."""
+        """Kind of its outputs: "raw", "boxes", "nms" or "logits"."""
         return self.metadata["head"]
 
     @property

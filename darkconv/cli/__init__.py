@@ -13,7 +13,7 @@ from darkconv.errors import DarkconvError
 
 COMMANDS = {
     "info": "Show the layers of a network: shapes, parameters, cost.",
-    "convert": "Write a model as ONNX, PyTorch or Darknet files.",
+    "convert": "Write a model as ONNX, Keras, LiteRT, PyTorch or Darknet files.",
     "verify": "Compare the layers of a model between frameworks.",
     "detect": "Find objects in pictures and draw boxes.",
     "eval": "Measure how well a model finds what is labelled.",
@@ -65,7 +65,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "--version", message="darkconv %(version)s")
 def main() -> None:
-    """Darknet models to PyTorch and ONNX and back, exactly; fewer classes, smaller files.
+    """Darknet models to PyTorch, Keras and ONNX and back, exactly; fewer classes, smaller files.
 
     A MODEL is two files, `net.cfg net.weights`, or one that darkconv has written, such as
     `net.safetensors`. Where no weights are needed, `net.cfg` alone or the name of a bundled

@@ -127,7 +127,8 @@ def convert(
     --in-place are about .onnx, --head is about Keras and LiteRT too.
 
     A recurrent layer's state is an input and an output of the file, such as 003_lstm.h_in and
-    003_lstm.h_out: give zeros at first, then what came out of the call before.
+    003_lstm.h_out, in Keras and LiteRT 003_lstm_h_in and 003_lstm_h_out: give zeros at first, then
+    what came out of the call before.
 
     After --fp16 and --int8 the file is compared with its float32 form: size, time, outputs,
     and on pictures (--calibrate, --data) detections and AP. Without, a .tflite is run and
@@ -142,9 +143,7 @@ def convert(
     chosen = chosen_options(options)
     reduction.check(chosen)
     check_applies(chosen, reduction, outputs)
-    if not model_words.is_exported:
-        options["cutoff"] = cutoff
-    model = read_model(model_words, **options)
+    model = read_model(model_words, cutoff=cutoff, **options)
     reports = {}
     for output in outputs:
         own = options_of(output, chosen)

@@ -41,7 +41,9 @@ def detection_options(command: F) -> F:
             help="How pictures are fitted  [default: as the dialect and letter_box= say]",
         ),
         click.option(
-            "--backend", type=click.Choice(["torch", "onnx"]), default="torch", show_default=True
+            "--backend",
+            type=click.Choice(["torch", "onnx", "keras"]),
+            help="What runs a model; ONNX and LiteRT files run by themselves  [default: torch]",
         ),
     )
     for option in reversed(options):
@@ -70,7 +72,7 @@ def detect(
     """Find objects in pictures and draw boxes.
 
     IMAGE is a file or a folder of pictures. A picture that cannot be read is reported and
-    skipped. MODEL may also be an ONNX file of `darkconv convert`, with any --head.
+    skipped. MODEL may also be an ONNX or LiteRT file of `darkconv convert`, with any --head.
 
     Example: darkconv detect yolov4.cfg yolov4.weights dog.jpg -o drawn
     """
@@ -110,11 +112,17 @@ def finder(words: ModelWords, options: dict[str, Any], **reading: Any) -> "Finde
     if words.is_runnable:
         from darkconv.detection.exported import detect_exported
 
-        given.pop("backend", None)
+        check_runs_itself(words, given.get("backend"))
         return partial(detect_exported, read_exported(words, **reading), **given)
     from darkconv.detection import detect as find
 
     return partial(find, read_model(words, **reading), **given)
+
+
+def check_runs_itself(words: ModelWords, backend: str | None) -> None:
+    """Raise a usage error for a backend of a file that needs none."""
+    if words.is_runnable and backend:
+        raise click.UsageError(f"--backend is about models: {words.first} runs by itself")
 
 
 def picture_files(images: Sequence[str]) -> list[Path]:

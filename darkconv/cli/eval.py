@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from darkconv.cli.classification import evaluate_classes
-from darkconv.cli.detect import detection_options
+from darkconv.cli.detect import check_runs_itself, detection_options
 from darkconv.cli.models import read_exported, read_model
 from darkconv.cli.params import ModelCommand, model_options, split_model
 from darkconv.cli.pictures import Named, PictureOptions, open_pictures, picture_options
@@ -120,7 +120,7 @@ def evaluate(
     those above a fixed score alone, and by VOC's 11 points. COCO's is by faster-coco-eval.
     Classes that the model or the labels lack are left out. Of a classifier top-1 and top-5 are
     measured; its pictures lie in a folder for each class, or are told by a .data file. MODEL may
-    also be an ONNX file of `darkconv convert`, with any --head.
+    also be an ONNX or LiteRT file of `darkconv convert`, with any --head.
 
     Example: darkconv eval yolov4.cfg yolov4.weights --data voc.data -o found
     """
@@ -132,6 +132,8 @@ def evaluate(
         raise click.UsageError(f"Got unexpected extra argument ({rest[0]})")
     if output and not no_plots:
         require_matplotlib("eval -o without --no-plots")
+    check_runs_itself(model_words, options["backend"])
+    options["backend"] = options["backend"] or "torch"
     read = read_exported if model_words.is_runnable else read_model
     model = read(model_words, names=names, dialect=dialect, input_size=input_size)
     if not any(decodes_boxes(head.spec) for head in model.network.heads):

@@ -1,13 +1,19 @@
 """`darkconv finetune`: train a model on pictures, with labels or from a teacher."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from darkconv.cli.models import read_model, report_written, require_outputs, write_model
+from darkconv.cli.models import (
+    read_model,
+    report_written,
+    require_outputs,
+    shared_options,
+    write_model,
+)
 from darkconv.cli.params import (
     ModelCommand,
     ModelType,
@@ -216,9 +222,13 @@ def finetune(words: tuple[str, ...], outputs: tuple[Output, ...], **options: Any
         raise click.UsageError(f"Got unexpected extra argument ({rest[0]})")
     require_outputs(outputs)
     own = {name: options.pop(name) for name in ("names", "dialect", "input_size")}
-    model = start_model(model_words, options.pop("backbone"), own)
-    teacher_words = options.pop("teacher")
-    teacher = read_model(teacher_words, **{**own, "names": None}) if teacher_words else None
+    backbone, teacher_words = options.pop("backbone"), options.pop("teacher")
+    given = [one for one in (model_words, backbone, teacher_words) if one]
+    model = start_model(model_words, backbone, own, given)
+    teacher = None
+    if teacher_words:
+        reading = shared_options({**own, "names": None}, teacher_words, given)
+        teacher = read_model(teacher_words, **reading)
     sources = Sources(
         **{name: options.pop(name) for name in ("data", "valid", "valid_split", "rename")},
         pictures=options.pop("pictures"),
@@ -240,14 +250,27 @@ def finetune(words: tuple[str, ...], outputs: tuple[Output, ...], **options: Any
         click.echo(f"the weights are those of epoch {result.best_epoch:.3g}, the best evaluated")
 
 
-def start_model(words: ModelWords, backbone: ModelWords | None, own: dict[str, Any]) -> Model:
-    """Where training starts."""
-    model = read_model(words, needs_weights=False, **own)
+def start_model(
+    words: ModelWords,
+    backbone: ModelWords | None,
+    own: dict[str, Any],
+    given: Sequence[ModelWords],
+) -> Model:
+    """Where training starts.
+
+    Args:
+        words: MODEL.
+        backbone: what gives the first layers.
+        own: how models are read.
+        given: all models of the command.
+    """
+    model = read_model(words, needs_weights=False, **shared_options(own, words, given))
     if backbone is None:
         return model
     from darkconv.surgery.graft import graft
 
-    donor = read_model(backbone, dialect=own["dialect"])
+    reading = shared_options({"dialect": own["dialect"]}, backbone, given)
+    donor = read_model(backbone, **reading)
     result = graft(donor, model)
     total = len(result.taken) + len(result.fresh)
     click.echo(f"backbone: {len(result.taken)} of {total} layers with arrays", err=True)

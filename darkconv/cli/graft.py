@@ -7,7 +7,13 @@ from typing import Any
 import click
 
 from darkconv.cli.info import ranges
-from darkconv.cli.models import read_model, report_written, require_outputs, write_model
+from darkconv.cli.models import (
+    read_model,
+    report_written,
+    require_outputs,
+    shared_options,
+    write_model,
+)
 from darkconv.cli.params import (
     ModelCommand,
     ModelWords,
@@ -72,7 +78,8 @@ def graft(
     if more:
         raise click.UsageError(f"Got unexpected extra argument ({more[0]})")
     require_outputs(outputs)
-    donor = read_model(donor_words, **options)
+    donor = read_model(donor_words, **shared_options(options, donor_words, [receiver_words]))
+    options = shared_options(options, receiver_words, [donor_words])
     result = graft_layers(donor, _read_receiver(receiver_words, donor, options), layers=layers)
     for output in outputs:
         _write(result.model, output)

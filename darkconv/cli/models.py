@@ -1,6 +1,6 @@
 """Reading the MODEL of a command, and writing models."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,17 +10,28 @@ from darkconv.cli.params import (
     KERAS_SUFFIX,
     LITERT_SUFFIX,
     ONNX_SUFFIX,
+    PROGRAM_SUFFIX,
+    SAFETENSORS_SUFFIX,
     SAVED_MODEL_SUFFIX,
     ModelWords,
     Output,
     bundled_cfg,
 )
 from darkconv.core.model import Model
+from darkconv.darknet.dialect import AUTO
 from darkconv.errors import DarkconvError, WeightsError, Where
 from darkconv.loading import load, save
 
 if TYPE_CHECKING:
     from darkconv.backends.exported import ExportedFile
+
+ONE_WAY = {
+    ONNX_SUFFIX: "an ONNX file",
+    LITERT_SUFFIX: "a LiteRT file",
+    SAVED_MODEL_SUFFIX: "a SavedModel, which is for TensorFlow",
+    PROGRAM_SUFFIX: "an exported program, which is for PyTorch",
+}
+"""What cannot be read back, by suffix."""
 
 
 def read_model(words: ModelWords, *, needs_weights: bool = True, **options: Any) -> Model:
@@ -31,14 +42,13 @@ def read_model(words: ModelWords, *, needs_weights: bool = True, **options: Any)
         needs_weights: refuse a cfg alone.
         options: names, dialect, input_size and cutoff, as for `darkconv.load`.
     """
-    if words.is_runnable:
-        kind = "a LiteRT" if words.first.lower().endswith(LITERT_SUFFIX) else "an ONNX"
+    if words.suffix in ONE_WAY:
         raise DarkconvError(
-            f"{words.first}: Darknet's arrays cannot be read back from {kind} file",
+            f"{words.first}: Darknet's arrays cannot be read back from {ONE_WAY[words.suffix]}",
             expected="NET.cfg NET.weights, or a file that ends in .safetensors or .keras",
         )
     if words.is_exported:
-        return _exported(words.first, **options)
+        return _exported(words, **options)
     cfg = words.first if Path(words.first).exists() else bundled_cfg(words.first) or words.first
     if words.weights is None and needs_weights:
         raise WeightsError(
@@ -49,20 +59,41 @@ def read_model(words: ModelWords, *, needs_weights: bool = True, **options: Any)
     return load(cfg, words.weights, **options)
 
 
+def shared_options(
+    options: Mapping[str, Any], words: ModelWords, others: Iterable[ModelWords]
+) -> dict[str, Any]:
+    """What `read_model` takes for one of several models: dialects are for Darknet's files."""
+    is_for_others = words.is_exported and not all(other.is_exported for other in others)
+    return {**options, "dialect": AUTO} if is_for_others else dict(options)
+
+
+def check_says_itself(words: ModelWords, dialect: str, cutoff: int | None = None) -> None:
+    """Raise a usage error for options about Darknet's files: an exported one knows better."""
+    for option, is_given in (("dialect", dialect != AUTO), ("cutoff", cutoff is not None)):
+        if is_given:
+            raise click.UsageError(f"--{option} is about Darknet's files, not {words.first}")
+
+
 def _exported(
-    path: str, *, names: str | None = None, input_size: tuple[int, int] | None = None, **_: Any
+    words: ModelWords,
+    *,
+    names: str | None = None,
+    input_size: tuple[int, int] | None = None,
+    dialect: str = AUTO,
+    cutoff: int | None = None,
 ) -> Model:
     from dataclasses import replace
 
     from darkconv.backends import spoke
     from darkconv.darknet.data import read_names
 
+    check_says_itself(words, dialect, cutoff)
     model: Model
-    if path.lower().endswith(KERAS_SUFFIX):
+    if words.suffix == KERAS_SUFFIX:
         keras = spoke("keras")
-        model = keras.from_keras(keras.read_keras(path))
+        model = keras.from_keras(keras.read_keras(words.first))
     else:
-        model = spoke("torch").read_safetensors(path)
+        model = spoke("torch").read_safetensors(words.first)
     if names is not None:
         model = replace(model, names=read_names(names).names)
     return model.with_input_size(*input_size) if input_size else model
@@ -73,7 +104,7 @@ def read_exported(
     *,
     names: str | None = None,
     input_size: tuple[int, int] | None = None,
-    **_: Any,
+    dialect: str = AUTO,
 ) -> "ExportedFile":
     """Read an ONNX or LiteRT file as something that runs; it knows its dialect by itself."""
     from dataclasses import replace
@@ -81,7 +112,8 @@ def read_exported(
     from darkconv.backends import spoke
     from darkconv.darknet.data import read_names
 
-    if words.first.lower().endswith(LITERT_SUFFIX):
+    check_says_itself(words, dialect)
+    if words.suffix == LITERT_SUFFIX:
         file: ExportedFile = spoke("keras").read_litert(words.first)
     else:
         file = spoke("onnx").read_onnx(words.first)
@@ -155,8 +187,8 @@ def _write_litert(model: Model, path: Path, **options: Any) -> None:
 
 EXPORTERS: dict[str, Callable[..., None]] = {
     ONNX_SUFFIX: _write_onnx,
-    ".safetensors": _write_safetensors,
-    ".pt2": _write_program,
+    SAFETENSORS_SUFFIX: _write_safetensors,
+    PROGRAM_SUFFIX: _write_program,
     KERAS_SUFFIX: _write_keras,
     SAVED_MODEL_SUFFIX: _write_saved_model,
     LITERT_SUFFIX: _write_litert,

@@ -15,9 +15,17 @@ ONNX_SUFFIX = ".onnx"
 KERAS_SUFFIX = ".keras"
 LITERT_SUFFIX = ".tflite"
 SAVED_MODEL_SUFFIX = ".savedmodel"
+SAFETENSORS_SUFFIX = ".safetensors"
+PROGRAM_SUFFIX = ".pt2"
 RUNNABLE_SUFFIXES = (ONNX_SUFFIX, LITERT_SUFFIX)
 """Of files that can be run, and not read back."""
-EXPORTED_SUFFIXES = (".safetensors", KERAS_SUFFIX, *RUNNABLE_SUFFIXES)
+EXPORTED_SUFFIXES = (
+    SAFETENSORS_SUFFIX,
+    KERAS_SUFFIX,
+    *RUNNABLE_SUFFIXES,
+    SAVED_MODEL_SUFFIX,
+    PROGRAM_SUFFIX,
+)
 DARKNET_OUTPUT = (".cfg", ".weights")
 _JOINT = "\0"  # between the two words of an output; no file name can hold it
 
@@ -216,14 +224,19 @@ class ModelWords:
     weights: str | None = None
 
     @property
+    def suffix(self) -> str:
+        """Of the first word: `.onnx`."""
+        return Path(self.first).suffix.lower()
+
+    @property
     def is_exported(self) -> bool:
         """Whether it is one file that darkconv has written."""
-        return self.first.lower().endswith(EXPORTED_SUFFIXES)
+        return self.suffix in EXPORTED_SUFFIXES
 
     @property
     def is_runnable(self) -> bool:
         """Whether it can be run, but not read back."""
-        return self.first.lower().endswith(RUNNABLE_SUFFIXES)
+        return self.suffix in RUNNABLE_SUFFIXES
 
 
 class ModelType(click.ParamType):  # type: ignore[type-arg]

@@ -8,9 +8,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from darkconv.cli.models import read_model
-from darkconv.cli.params import LITERT_SUFFIX, ModelCommand, ModelWords, model_options, split_model
+from darkconv.cli.params import (
+    DARKNET_OUTPUT,
+    KERAS_SUFFIX,
+    LITERT_SUFFIX,
+    PROGRAM_SUFFIX,
+    SAFETENSORS_SUFFIX,
+    SAVED_MODEL_SUFFIX,
+    ModelCommand,
+    ModelWords,
+    model_options,
+    split_model,
+)
 from darkconv.cli.table import format_table
 from darkconv.core.model import Model
+from darkconv.errors import DarkconvError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +34,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger("darkconv")
 
 TOLERANCE = 1e-4  # relative L2 error of a layer on whole networks
+NOT_COMPARED = {
+    SAVED_MODEL_SUFFIX: "compare a .keras file: it is made from the same graph",
+    PROGRAM_SUFFIX: None,
+    **dict.fromkeys(
+        (SAFETENSORS_SUFFIX, *DARKNET_OUTPUT), "darkconv weights diff compares the arrays"
+    ),
+}
+"""Files whose outputs are not compared, by suffix, and what helps."""
 
 
 @click.command(cls=ModelCommand)
@@ -29,16 +49,26 @@ TOLERANCE = 1e-4  # relative L2 error of a layer on whole networks
 @click.option("--image", type=click.Path(), help="Picture to run  [default: seeded noise]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--all", "show_all", is_flag=True, help="Show every layer, not the ten worst.")
+@click.option(
+    "--backend",
+    type=click.Choice(["onnx", "keras"]),
+    help="What PyTorch is compared with  [default: onnx]",
+)
 @model_options
 def verify(
-    words: tuple[str, ...], image: str | None, as_json: bool, show_all: bool, **options: Any
+    words: tuple[str, ...],
+    image: str | None,
+    as_json: bool,
+    show_all: bool,
+    backend: str | None,
+    **options: Any,
 ) -> None:
-    """Compare every layer of a model in PyTorch and in onnxruntime, worst first.
+    """Compare every layer of a model in PyTorch and in onnxruntime, or Keras, worst first.
 
-    The two are built on their own from the Darknet files. With FILE, an ONNX or LiteRT file made
-    from the MODEL with any --head, its outputs are compared instead. Of an ONNX file that another
-    tool made, outputs are matched by their shapes, with heads or with boxes and scores. Exit
-    status 1 if they disagree. Files in half precision and 8 bits are allowed more: see
+    The two are built on their own from the Darknet files. With FILE, an ONNX, Keras or LiteRT file
+    made from the MODEL with any --head, its outputs are compared instead. Of an ONNX file that
+    another tool made, outputs are matched by their shapes, with heads or with boxes and scores.
+    Exit status 1 if they disagree. Files in half precision and 8 bits are allowed more: see
     docs/onnx.md.
 
     Example: darkconv verify yolov3-tiny.cfg yolov3-tiny.weights yolov3-tiny.onnx
@@ -46,11 +76,14 @@ def verify(
     model_words, rest = split_model(words)
     if rest[1:]:
         raise click.UsageError(f"Got unexpected extra argument ({rest[1]})")
+    if rest and backend:
+        raise click.UsageError("--backend is about layers, and FILE says itself what runs it")
     if rest:
         verify_file(model_words, ModelWords(rest[0]), image, as_json=as_json, **options)
         return
     model = read_model(model_words, **options)
-    errors = layer_errors(model, image)
+    other = backend or "onnx"
+    errors = layer_errors(model, image, other)
     worst = sorted(errors, key=lambda entry: -entry["error"])
     if as_json:
         click.echo(json.dumps(worst, indent=2))
@@ -58,7 +91,7 @@ def verify(
         shown = worst if show_all else worst[:10]
         rows = [(e["layer"], e["type"], f"{e['error']:.1e}") for e in shown]
         click.echo(format_table(("layer", "type", "relative error"), rows, left=(1,)))
-        click.echo(verdict(worst[0]["error"]))
+        click.echo(verdict(worst[0]["error"], other))
     if worst[0]["error"] > TOLERANCE:
         raise SystemExit(1)
 
@@ -72,25 +105,46 @@ def verify_file(
     input_size: tuple[int, int] | None,
     **options: Any,
 ) -> None:
-    """Compare the outputs of an ONNX file with the model's; exit status 1 if they disagree."""
-    from darkconv.backends import spoke
+    """Compare the outputs of a file with the model's; exit status 1 if they disagree."""
+    from darkconv.backends.exported import ExportedFile
     from darkconv.detection.comparison import compare_outputs
 
     model = read_model(model_words, **options)
-    is_litert = file_words.first.lower().endswith(LITERT_SUFFIX)
-    read = spoke("keras").read_litert if is_litert else spoke("onnx").read_any
-    any_file = read(file_words.first)
-    if not is_litert and isinstance(any_file, spoke("onnx").ForeignFile):
+    file = read_file(file_words)
+    if not isinstance(file, ExportedFile):
         model = model.with_input_size(*input_size) if input_size else model
-        show_agreement(foreign_agreement(model, any_file, image), as_json=as_json)
+        show_agreement(foreign_agreement(model, file, image), as_json=as_json)
         return
-    file: ExportedFile = any_file
     if file.input_size and model.network.input_shape.is_map:
         model = model.with_input_size(*file.input_size)
     warn_of_other_sources(model, file)
     if input_size:
         model, file = model.with_input_size(*input_size), file.with_input_size(*input_size)
     show_agreement(compare_outputs(model, file, _input(model, image)), as_json=as_json)
+
+
+def read_file(words: ModelWords) -> "ExportedFile | ForeignFile":
+    """Read what is compared with the model.
+
+    Raises:
+        DarkconvError: a file that is not compared.
+    """
+    from darkconv.backends import spoke
+
+    if words.suffix in NOT_COMPARED:
+        raise DarkconvError(
+            f"{words.first}: its outputs cannot be compared",
+            expected="a file that ends in .onnx, .keras or .tflite",
+            hint=NOT_COMPARED[words.suffix],
+        )
+    file: ExportedFile | ForeignFile
+    if words.suffix == KERAS_SUFFIX:
+        file = spoke("keras").read_keras_file(words.first)
+    elif words.suffix == LITERT_SUFFIX:
+        file = spoke("keras").read_litert(words.first)
+    else:
+        file = spoke("onnx").read_any(words.first)
+    return file
 
 
 def foreign_agreement(
@@ -127,20 +181,22 @@ def warn_of_other_sources(model: Model, file: "ExportedFile") -> None:
             logger.warning("%s: was made from another %s file", file.path, what)
 
 
-def verdict(error: float) -> str:
+def verdict(error: float, backend: str) -> str:
     """One line on the worst layer."""
     word = "agree" if error <= TOLERANCE else "DISAGREE"
-    return f"torch and onnx {word}: worst layer {error:.1e}, allowed {TOLERANCE:.0e}"
+    return f"torch and {backend} {word}: worst layer {error:.1e}, allowed {TOLERANCE:.0e}"
 
 
-def layer_errors(model: Model, image: str | None = None) -> list[dict[str, Any]]:
-    """Relative L2 difference of every layer between the torch and the onnx spoke."""
+def layer_errors(
+    model: Model, image: str | None = None, backend: str = "onnx"
+) -> list[dict[str, Any]]:
+    """Relative L2 difference of every layer between the torch spoke and another."""
     import numpy as np
 
     from darkconv.backends import trace
 
     x = _input(model, image)
-    pairs = zip(trace(model, x), trace(model, x, backend="onnx"), strict=True)
+    pairs = zip(trace(model, x), trace(model, x, backend=backend), strict=True)
     errors = []
     for layer, (a, b) in zip(model.network.layers, pairs, strict=True):
         difference = float(np.linalg.norm(a - b)) / (float(np.linalg.norm(a)) or 1.0)

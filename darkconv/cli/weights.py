@@ -9,7 +9,13 @@ from typing import Any
 
 import click
 
-from darkconv.cli.models import read_model, report_written, require_outputs, write_model
+from darkconv.cli.models import (
+    read_model,
+    report_written,
+    require_outputs,
+    shared_options,
+    write_model,
+)
 from darkconv.cli.params import (
     ModelCommand,
     ModelWords,
@@ -253,7 +259,7 @@ def read_models(words: tuple[str, ...], options: dict[str, Any]) -> list[Model]:
         else:
             word, rest = ModelWords(given[-1].first, rest[0]), rest[1:]
         given.append(word)
-    return [read_model(word, **options) for word in given]
+    return [read_model(word, **shared_options(options, word, given)) for word in given]
 
 
 def _words_and_model(
@@ -302,8 +308,9 @@ def _warn_of_heads(network: Network, layers: int) -> None:
 
 def _stem(words: ModelWords) -> str:
     """`yolov3` for `weights/yolov3.weights` and for `yolov3.conv.81`."""
-    name = CUTOFF_NAME.sub("", Path(words.weights or words.first).name)
-    return name.removesuffix(".weights").removesuffix(".safetensors")
+    if words.is_exported:
+        return Path(words.first).stem
+    return CUTOFF_NAME.sub("", Path(words.weights or words.first).name).removesuffix(".weights")
 
 
 def _count(things: Any, word: str) -> str:

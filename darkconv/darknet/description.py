@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from darkconv.core.model import Header
 from darkconv.core.network import Network, build_network
+from darkconv.core.options import Notes
 from darkconv.darknet.cfg import format_cfg, parse_cfg
 from darkconv.darknet.data import format_tree, parse_tree
 from darkconv.darknet.dialect import named_dialect
@@ -28,7 +29,7 @@ def describe(network: Network, header: Header, names: Sequence[str]) -> dict[str
 def read_description(
     metadata: Mapping[str, str], where: Where
 ) -> tuple[Network, Header, tuple[str, ...]]:
-    """The inverse of `describe`.
+    """The inverse of `describe`; warnings about options came when the file was written.
 
     Raises:
         DarkconvError: there is no cfg, or the rest is damaged.
@@ -47,5 +48,6 @@ def read_description(
         names = tuple(json.loads(metadata["names"]))
     except (KeyError, TypeError, ValueError) as error:
         raise DarkconvError(f"damaged metadata: {error}", where=where) from error
-    network = build_network(parse_cfg(text, file=where.file), dialect, trees=trees)
+    config = parse_cfg(text, file=where.file)
+    network = build_network(config, dialect, trees=trees, notes=Notes())
     return network, header, names

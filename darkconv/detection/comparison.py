@@ -75,7 +75,7 @@ def compare_outputs(model: Model, file: "ExportedFile", x: Array) -> list[Agreem
 
     Args:
         model: what the file should be.
-        file: of `darkconv.backends.onnx.read_onnx`.
+        file: of `read_onnx`, `read_keras_file` or `read_litert`.
         x: (C, H, W), or (inputs,), as the model takes it.
 
     Raises:
@@ -88,6 +88,9 @@ def compare_outputs(model: Model, file: "ExportedFile", x: Array) -> list[Agreem
         )
     given, planes = as_input(file, x)
     layers = trace(model, planes)
+    if file.head == "logits":
+        entering = [layer.sources[0] for layer in model.network.heads]
+        return compare_layers(file, given, [layers[i] if i >= 0 else planes for i in entering])
     heads = [layer.index for layer in model.network.heads if decodes_boxes(layer.spec)]
     if file.head == "raw" or not heads:
         return compare_layers(file, given, [layers[i] for i in model.network.outputs])
@@ -188,10 +191,18 @@ def differences(
 
 
 def relative_error(found: Array, expected: Array) -> float:
-    """L2 norm of the difference over that of what is expected; infinite for other shapes."""
+    """L2 norm of the difference over that of what is expected; infinite for other shapes.
+
+    Values that are infinite or undefined in both are the same.
+    """
     if found.shape != expected.shape:
         return float("inf")
-    return float(np.linalg.norm(found - expected)) / (float(np.linalg.norm(expected)) or 1.0)
+    one, two = found.astype(np.float64), expected.astype(np.float64)
+    is_number = np.isfinite(two)
+    if not np.array_equal(one[~is_number], two[~is_number], equal_nan=True):
+        return float("inf")
+    one, two = one[is_number], two[is_number]
+    return float(np.linalg.norm(one - two)) / (float(np.linalg.norm(two)) or 1.0)
 
 
 COMPARISONS: dict[str, Callable[[Model, "ExportedFile", Array, list[Array]], list[Agreement]]] = {

@@ -60,7 +60,7 @@ def detect(
         nms: overlap above which two boxes of a class are the same object; 0 keeps them all.
         resize: "stretch" or "letterbox"; by default what the dialect and `letter_box=` say.
         nms_kind: "sort", "obj", "greedynms", "diounms" or "cornersnms"; by default the cfg's.
-        backend: "torch" or "onnx".
+        backend: "torch", "onnx" or "keras".
 
     Returns: one entry per box and class, best first.
 

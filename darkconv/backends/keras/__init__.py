@@ -6,18 +6,25 @@ from typing import Any
 import keras
 
 from darkconv.backends.keras import conv, dense, head, inert, merge, norm, pool, recurrent, resize
-from darkconv.backends.keras.arrays import read_arrays
-from darkconv.backends.keras.files import read_keras, write_keras, write_saved_model
+from darkconv.backends.keras.arrays import as_array, read_arrays
+from darkconv.backends.keras.files import (
+    KerasFile,
+    read_keras,
+    read_keras_file,
+    write_keras,
+    write_saved_model,
+)
 from darkconv.backends.keras.heads import build_outputs
 from darkconv.backends.keras.litert import LitertFile, read_litert, write_litert
-from darkconv.backends.keras.network import NetworkGraph
+from darkconv.backends.keras.network import NetworkGraph, is_cell_major
 from darkconv.backends.keras.origin import Origin, origin_of, remember
-from darkconv.backends.keras.running import Runner, value_in_darknet
+from darkconv.backends.keras.running import Runner, in_darknet
 from darkconv.core.model import Array, Model
 from darkconv.files import PathLike
 from darkconv.surgery.folding import fold_batchnorm
 
 __all__ = [
+    "KerasFile",
     "LitertFile",
     "Origin",
     "conv",
@@ -30,6 +37,7 @@ __all__ = [
     "norm",
     "pool",
     "read_keras",
+    "read_keras_file",
     "read_litert",
     "recurrent",
     "resize",
@@ -49,8 +57,9 @@ def to_keras(model: Model, *, head: str = "raw", fold_bn: bool = False) -> keras
     after it: `000_convolutional`, `000_convolutional_bn`, `000_convolutional_leaky`; arrays of
     layers without a stock counterpart lie in an Embedding of one row. A recurrent layer has its
     state as inputs and outputs, `003_lstm_h_in` and `003_lstm_h_out`, beside `input`: the model
-    then takes and gives dicts. Everything is made of stock layers and `keras.ops`, so that a
-    saved file needs no darkconv.
+    then takes and gives dicts. State that is handed on is a tensor, and Keras takes no numpy array
+    beside one: `keras.ops.convert_to_tensor` for `input` too. Everything is made of stock layers
+    and `keras.ops`, so that a saved file needs no darkconv.
 
     Args:
         model: what to build.
@@ -69,7 +78,7 @@ def to_keras(model: Model, *, head: str = "raw", fold_bn: bool = False) -> keras
     built = NetworkGraph(model)
     outputs = build_outputs(built, head)
     kmodel = built.finish(outputs)
-    remember(kmodel, Origin.of(model, kmodel))
+    remember(kmodel, Origin.of(model, kmodel, head))
     return kmodel
 
 
@@ -82,7 +91,9 @@ def from_keras(kmodel: keras.Model, cfg: PathLike | None = None, *, dialect: str
     Args:
         kmodel: what `to_keras` built.
         cfg: the network; needed for a clone and for a model that Keras itself loaded from a file.
-        dialect: of the cfg: see `load`.
+        dialect: of the cfg. With "auto" it is that of the network that the Keras model comes from,
+            which a model of `to_keras` or `read_keras` knows; of others it is guessed from the cfg
+            alone, as by `load` without weights.
 
     Raises:
         DarkconvError: no cfg is known, or the layers are not its network's.
@@ -108,11 +119,13 @@ def _runner(model: Model, layers: Sequence[int]) -> Callable[[Array], list[Array
     built.build(layers)
     values: Any = {str(index): built.values[index] for index in layers}
     run = Runner(built.finish(values))
+    cell_major = {str(index): is_cell_major(model.network.layers[index]) for index in layers}
 
     def call(x: Array) -> list[Array]:
         results = run(x)
         return [
-            value_in_darknet(model.network.layers[index], results[str(index)]) for index in layers
+            in_darknet(as_array(results[name]), is_cell_major=has_cells)
+            for name, has_cells in cell_major.items()
         ]
 
     return call

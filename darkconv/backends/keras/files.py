@@ -1,31 +1,43 @@
 """`.keras` files and SavedModels: a model in Keras's own formats.
 
 A `.keras` file is a zip archive. What Keras has no place for, the cfg, the class names, the
-weights header and arrays that no output depends on, lies in two further members of it, which
-Keras ignores: so the file can be turned back into Darknet's files.
+weights header, the kind of outputs and arrays that no output depends on, lies in two further
+members of it, which Keras ignores: so the file can be turned back into Darknet's files.
 """
 
+import contextlib
 import io
 import json
 import os
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
 
+from darkconv.backends.exported import ExportedFile
+from darkconv.backends.keras.heads import HEADS
+from darkconv.backends.keras.metadata import check_metadata, file_metadata, parse_texts
 from darkconv.backends.keras.origin import Origin, origin_of, remember
+from darkconv.backends.keras.running import FileRunner
 from darkconv.backends.quiet import quiet
 from darkconv.core.model import Arrays, frozen
-from darkconv.darknet.description import describe, read_description
+from darkconv.darknet.description import read_description
 from darkconv.errors import DarkconvError, Where
 from darkconv.files import PathLike, replacing
 
 DESCRIPTION = "darkconv.json"
 SPARE = "darkconv_spare.npz"
 SUFFIX = ".keras"
+
+
+@dataclass(frozen=True)
+class KerasFile(ExportedFile):
+    """A file of `write_keras`, ready to run."""
 
 
 def write_keras(kmodel: keras.Model, path: PathLike) -> None:
@@ -40,8 +52,8 @@ def write_keras(kmodel: keras.Model, path: PathLike) -> None:
         with quiet():  # on other backends Keras imports TensorFlow here
             kmodel.save(whole, include_optimizer=False)
         with zipfile.ZipFile(whole, "a") as archive:
-            text = json.dumps(describe(origin.network, origin.header, origin.names), indent=2)
-            archive.writestr(plain_member(DESCRIPTION), text)
+            text = file_metadata(origin.network, origin.header, origin.names, head=origin.head)
+            archive.writestr(plain_member(DESCRIPTION), json.dumps(text, indent=2))
             if origin.spare:
                 archive.writestr(plain_member(SPARE), as_npz(origin.spare))
         whole.replace(temporary)
@@ -67,6 +79,34 @@ def read_keras(path: PathLike) -> keras.Model:
     Raises:
         DarkconvError: it is no such file, or it is damaged.
     """
+    kmodel, members = _loaded(path)
+    if DESCRIPTION in members:
+        remember(kmodel, _origin(members, Where(file=os.fspath(path))))
+    return kmodel
+
+
+def read_keras_file(path: PathLike) -> KerasFile:
+    """Read a file of `write_keras` as something that runs, with the outputs that it was given.
+
+    Raises:
+        DarkconvError: the file is damaged, or was not written by darkconv.
+    """
+    where = Where(file=os.fspath(path))
+    kmodel, members = _loaded(path)
+    if DESCRIPTION not in members:
+        raise DarkconvError("has no cfg in it: darkconv did not write it", where=where)
+    origin = _origin(members, where)
+    text = parse_texts(members[DESCRIPTION])
+    run = FileRunner(kmodel, origin.network)
+    try:
+        check_metadata(text, origin.network, run.outputs)
+    except ValueError as error:
+        raise DarkconvError(f"damaged: {error}", where=where) from error
+    return KerasFile(str(where.file), text, origin.network, origin.names, run)
+
+
+def _loaded(path: PathLike) -> tuple[keras.Model, dict[str, bytes]]:
+    """A file's Keras model, and its members that are darkconv's."""
     where = Where(file=os.fspath(path))
     if not os.path.isfile(path):
         raise DarkconvError("no such file", where=where)
@@ -74,13 +114,23 @@ def read_keras(path: PathLike) -> keras.Model:
         with zipfile.ZipFile(path) as archive:
             present = {DESCRIPTION, SPARE} & set(archive.namelist())
             members = {name: archive.read(name) for name in present}
-        kmodel = keras.models.load_model(path, compile=False, safe_mode=True)
+        with _known_name(path) as file:
+            kmodel = keras.models.load_model(file, compile=False, safe_mode=True)
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         text = (str(error).splitlines() or [type(error).__name__])[0]
         raise DarkconvError(f"cannot be read as a Keras model: {text}", where=where) from error
-    if DESCRIPTION in members:
-        remember(kmodel, _origin(members, where))
-    return kmodel
+    return kmodel, members
+
+
+@contextlib.contextmanager
+def _known_name(path: PathLike) -> Iterator[Path]:
+    """The file, or a copy of one whose name does not end as Keras wants it, such as `.KERAS`."""
+    file = Path(path)
+    if file.suffix == SUFFIX:
+        yield file
+        return
+    with tempfile.TemporaryDirectory(prefix="darkconv-") as folder:
+        yield Path(shutil.copyfile(file, Path(folder) / f"model{SUFFIX}"))
 
 
 def _origin(members: dict[str, bytes], where: Where) -> Origin:
@@ -93,19 +143,7 @@ def _origin(members: dict[str, bytes], where: Where) -> Origin:
                 spare = {key: frozen(array) for key, array in arrays.items()}
     except (ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise DarkconvError(f"damaged: {error}", where=where) from error
-    return Origin(network, header, names, spare)
-
-
-def parse_texts(content: bytes) -> dict[str, str]:
-    """A JSON object whose values are texts.
-
-    Raises:
-        ValueError: it is none.
-    """
-    texts = json.loads(content)
-    if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
-        raise ValueError("the metadata are no texts by name")
-    return texts
+    return Origin(network, header, names, spare, text.get("head", HEADS[0]))
 
 
 def write_saved_model(kmodel: keras.Model, path: PathLike) -> None:

@@ -15,30 +15,27 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from darkconv import __version__
 from darkconv.backends.exported import ExportedFile
-from darkconv.backends.keras.files import parse_texts, require_tensorflow
+from darkconv.backends.keras.files import require_tensorflow
 from darkconv.backends.keras.heads import build_outputs
 from darkconv.backends.keras.litert_graph import channels_last, converted
-from darkconv.backends.keras.network import (
-    INPUT,
-    NetworkGraph,
-    Outputs,
-    is_cell_major,
-    producer_name,
+from darkconv.backends.keras.metadata import (
+    PRECISIONS,
+    check_metadata,
+    file_metadata,
+    parse_texts,
 )
+from darkconv.backends.keras.network import INPUT, NetworkGraph, producer_name
+from darkconv.backends.keras.running import cell_major_names, in_darknet, named_outputs
 from darkconv.backends.quiet import quiet
 from darkconv.core.model import Array, Model
 from darkconv.core.network import Network
-from darkconv.darknet.description import describe, read_description
+from darkconv.darknet.description import read_description
 from darkconv.errors import DarkconvError, MissingDependencyError, UnsupportedError, Where
 from darkconv.files import PathLike, write_bytes
-from darkconv.layers.head import decodes_boxes, nms_settings
 from darkconv.surgery.folding import fold_batchnorm
 
 METADATA = "darkconv.json"
-PRECISIONS = ("float32", "float16", "int8")
-THRESHOLD, OVERLAP = 0.25, 0.45
 
 
 @dataclass(frozen=True)
@@ -86,40 +83,12 @@ def write_litert(
     kmodel = built.finish(outputs)
     states = {name: producer_name(value) for name, value in built.graph.next_states.items()}
     graph = converted(kmodel, precision, inputs, model.network)
-    text = metadata(model, head, precision, list(outputs), states)
-    write_bytes(path, [graph, archive_of(text)])
-
-
-def named_outputs(outputs: Outputs) -> dict[str, Any]:
-    """Outputs by the names that the file has for them."""
-    if isinstance(outputs, dict):
-        return outputs
-    values = outputs if isinstance(outputs, list) else [outputs]
-    return {producer_name(value): value for value in values}
-
-
-def metadata(
-    model: Model, head: str, precision: str, outputs: list[str], states: Mapping[str, str]
-) -> dict[str, str]:
-    """What a reader of the file needs beside the graph."""
-    network = model.network
-    heads = [layer for layer in network.heads if decodes_boxes(layer.spec)]
-    kind, beta = nms_settings(heads[-1].spec) if heads else ("sort", 0.6)
-    return {
-        "darkconv": __version__,
-        **describe(network, model.header, model.names),
-        "input": "float32-nhwc",
-        "outputs": json.dumps(outputs),
-        "states": json.dumps(dict(states)),
-        "head": head,
-        "boxes": "relative",
-        "precision": precision,
-        "resize": "letterbox" if network.options.letterboxes else "stretch",
-        "threshold": repr(THRESHOLD),
-        "nms": repr(OVERLAP),
-        "nms_kind": kind,
-        "beta_nms": repr(beta),
+    text = {
+        **file_metadata(model.network, model.header, model.names, head=head, precision=precision),
+        "outputs": json.dumps(list(outputs)),
+        "states": json.dumps(states),
     }
+    write_bytes(path, [graph, archive_of(text)])
 
 
 def archive_of(text: Mapping[str, str]) -> bytes:
@@ -152,6 +121,7 @@ def read_litert(path: PathLike) -> LitertFile:
         runner = LitertRunner(
             make_interpreter(path), json.loads(text["outputs"]), json.loads(text["states"]), network
         )
+        check_metadata(text, network, runner.outputs)
     except (KeyError, TypeError, ValueError) as error:
         raise DarkconvError(f"damaged: {error}", where=where) from error
     return LitertFile(str(where.file), text, network, names, runner)
@@ -187,16 +157,27 @@ class LitertRunner:
     def __init__(
         self, interpreter: Any, outputs: Sequence[str], states: Mapping[str, str], network: Network
     ) -> None:
-        """For an interpreter and the output that belongs into each state input."""
+        """For an interpreter and the output that belongs into each state input.
+
+        Raises:
+            ValueError: the graph has others.
+        """
         self.outputs = list(outputs)
         with quiet():
             self._call = interpreter.get_signature_runner()
         self._next = dict(states)
+        self._check()
         self._state: dict[str, Array] = {}
         self._batch = 0
-        self._cell_major = {
-            f"{layer.index:03d}_{layer.type}" for layer in network.layers if is_cell_major(layer)
-        }
+        self._cell_major = cell_major_names(network)
+
+    def _check(self) -> None:
+        inputs, outputs = self._call.get_input_details(), self._call.get_output_details()
+        for name in (*self.outputs, *self._next.values()):
+            if name not in outputs:
+                raise ValueError(f"the graph has no output {name}")
+        if {INPUT, *self._next} != set(inputs):
+            raise ValueError(f"the graph has the inputs {', '.join(sorted(inputs))}")
 
     def __call__(self, x: npt.NDArray[Any], **inputs: Array) -> list[Array]:
         """Run once: float32 x (N, C, H, W) or (N, values)."""
@@ -209,8 +190,7 @@ class LitertRunner:
             }
         values = self._call(**{INPUT: channels_last(x)}, **inputs, **self._state)
         self._state = {name: values[output] for name, output in self._next.items()}
-        return [self._in_darknet(name, values[name]) for name in self.outputs]
-
-    def _in_darknet(self, name: str, value: Array) -> Array:
-        is_turned = value.ndim == 4 and name not in self._cell_major
-        return value.transpose(0, 3, 1, 2) if is_turned else value
+        return [
+            in_darknet(values[name], is_cell_major=name in self._cell_major)
+            for name in self.outputs
+        ]

@@ -7,6 +7,7 @@ import keras
 from darkconv.backends.keras.arrays import spare_arrays
 from darkconv.core.model import Arrays, Header, Model
 from darkconv.core.network import Network
+from darkconv.darknet.dialect import AUTO
 from darkconv.errors import DarkconvError
 from darkconv.files import PathLike
 from darkconv.loading import load
@@ -21,17 +22,19 @@ class Origin:
         header: of the weights file.
         names: class names.
         spare: arrays of layers that no output of the Keras model depends on, which it leaves out.
+        head: kind of its outputs: see `to_keras`.
     """
 
     network: Network
     header: Header
     names: tuple[str, ...]
     spare: Arrays = field(default_factory=dict)
+    head: str = "raw"
 
     @classmethod
-    def of(cls, model: Model, kmodel: keras.Model) -> "Origin":
+    def of(cls, model: Model, kmodel: keras.Model, head: str) -> "Origin":
         """Of the Keras model of a model."""
-        return cls(model.network, model.header, model.names, spare_arrays(kmodel, model))
+        return cls(model.network, model.header, model.names, spare_arrays(kmodel, model), head)
 
 
 def remember(kmodel: keras.Model, origin: Origin) -> None:
@@ -39,8 +42,10 @@ def remember(kmodel: keras.Model, origin: Origin) -> None:
     kmodel.darknet = origin
 
 
-def origin_of(kmodel: keras.Model, cfg: PathLike | None = None, dialect: str = "auto") -> Origin:
+def origin_of(kmodel: keras.Model, cfg: PathLike | None = None, dialect: str = AUTO) -> Origin:
     """Where a Keras model comes from, as a cfg says or as was remembered.
+
+    A cfg that leaves its dialect open follows what was remembered.
 
     Raises:
         DarkconvError: it is no Keras model, or nothing is known.
@@ -49,11 +54,14 @@ def origin_of(kmodel: keras.Model, cfg: PathLike | None = None, dialect: str = "
         raise DarkconvError(
             "not a Keras model", expected="what to_keras returned", found=type(kmodel).__name__
         )
+    remembered = getattr(kmodel, "darknet", None)
+    origin = remembered if isinstance(remembered, Origin) else None
     if cfg is not None:
+        if dialect == AUTO and origin:
+            dialect = origin.network.dialect.name
         model = load(cfg, dialect=dialect)
         return Origin(model.network, model.header, model.names)
-    origin = getattr(kmodel, "darknet", None)
-    if not isinstance(origin, Origin):
+    if origin is None:
         raise DarkconvError(
             "the Keras model does not know its network",
             expected="a model of to_keras, or cfg=",

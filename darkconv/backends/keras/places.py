@@ -9,7 +9,6 @@ import numpy.typing as npt
 from darkconv.core.model import Array, frozen
 from darkconv.core.spec import Slot
 
-
 BLOCK = 32
 
 

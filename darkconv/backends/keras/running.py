@@ -5,9 +5,10 @@ from typing import Any
 import keras
 
 from darkconv.backends.keras.arrays import as_array
-from darkconv.backends.keras.network import INPUT, is_cell_major
+from darkconv.backends.keras.network import INPUT, Outputs, is_cell_major, producer_name
+from darkconv.backends.keras.scope import layer_name
 from darkconv.core.model import Array
-from darkconv.core.network import Layer
+from darkconv.core.network import Network
 
 
 class Runner:
@@ -15,6 +16,10 @@ class Runner:
 
     What comes out as `003_lstm_h_out` goes in as `003_lstm_h_in` at the next call. State starts
     at zero, and starts anew with a batch of another size.
+
+    Attributes:
+        kmodel: that is called.
+        next_names: of each input of state the output that it has at the next call.
     """
 
     def __init__(self, kmodel: keras.Model) -> None:
@@ -26,6 +31,7 @@ class Runner:
                 for name, value in kmodel.input.items()
                 if name != INPUT
             }
+        self.next_names = {name: f"{name.removesuffix('_in')}_out" for name in self._shapes}
         self._state: dict[str, Any] = {}
         self._batch = 0
 
@@ -40,14 +46,49 @@ class Runner:
                 name: keras.ops.zeros((self._batch, *shape)) for name, shape in self._shapes.items()
             }
         values = self.kmodel({INPUT: x, **self._state}, training=False)
-        nexts = {name: values.pop(f"{name.removesuffix('_in')}_out") for name in self._shapes}
-        self._state = nexts
+        self._state = {name: values.pop(out) for name, out in self.next_names.items()}
         return values
 
 
-def value_in_darknet(layer: Layer, value: Any) -> Array:
-    """A layer's value as an array in the order of C's memory, batch first."""
-    array = as_array(value)
-    if array.ndim == 4 and not is_cell_major(layer):
-        return array.transpose(0, 3, 1, 2)
-    return array
+class FileRunner:
+    """The Keras model of a file, as a `GraphRunner`.
+
+    Attributes:
+        outputs: names of the outputs that are no state.
+    """
+
+    def __init__(self, kmodel: keras.Model, network: Network) -> None:
+        self._run = Runner(kmodel)
+        self._cell_major = cell_major_names(network)
+        names = named_outputs(kmodel.output)
+        self.outputs = [name for name in names if name not in self._run.next_names.values()]
+
+    def __call__(self, x: Array, **_: Array) -> list[Array]:
+        """Run once: float32 x (N, C, H, W) or (N, values)."""
+        values = self._run(x)
+        if isinstance(values, dict):
+            values = [values[name] for name in self.outputs]
+        elif not isinstance(values, list):
+            values = [values]
+        return [
+            in_darknet(as_array(value), is_cell_major=name in self._cell_major)
+            for name, value in zip(self.outputs, values, strict=True)
+        ]
+
+
+def named_outputs(outputs: Outputs) -> dict[str, Any]:
+    """Outputs by the names that files have for them: Keras sorts those that have names."""
+    if isinstance(outputs, dict):
+        return dict(sorted(outputs.items()))
+    values = outputs if isinstance(outputs, list) else [outputs]
+    return {producer_name(value): value for value in values}
+
+
+def cell_major_names(network: Network) -> set[str]:
+    """Names of the layers whose values lie in C's memory as they do in Keras's."""
+    return {layer_name(layer) for layer in network.layers if is_cell_major(layer)}
+
+
+def in_darknet(value: Array, *, is_cell_major: bool) -> Array:
+    """A value in the order of C's memory, batch first."""
+    return value if is_cell_major or value.ndim != 4 else value.transpose(0, 3, 1, 2)

@@ -1,0 +1,92 @@
+"""What `.keras` and LiteRT files say of themselves, as text under plain keys."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+from darkconv import __version__
+from darkconv.backends.keras.heads import HEADS
+from darkconv.core.model import Header
+from darkconv.core.network import Network
+from darkconv.darknet.description import describe
+from darkconv.layers.head import decodes_boxes, nms_settings
+
+INPUT_KIND = "float32-nhwc"
+PRECISIONS = ("float32", "float16", "int8")
+CHOICES = {
+    "head": HEADS,
+    "input": (INPUT_KIND,),
+    "boxes": ("relative",),
+    "precision": PRECISIONS,
+}
+"""What the metadata can say."""
+THRESHOLD, OVERLAP = 0.25, 0.45
+
+
+def file_metadata(
+    network: Network,
+    header: Header,
+    names: Sequence[str],
+    *,
+    head: str,
+    precision: str = PRECISIONS[0],
+) -> dict[str, str]:
+    """What a reader needs beside the graph: the Darknet model, and what goes in and comes out."""
+    heads = [layer for layer in network.heads if decodes_boxes(layer.spec)]
+    kind, beta = nms_settings(heads[-1].spec) if heads else ("sort", 0.6)
+    return {
+        "darkconv": __version__,
+        **describe(network, header, names),
+        "input": INPUT_KIND,
+        "head": head,
+        "boxes": "relative",
+        "precision": precision,
+        "resize": "letterbox" if network.options.letterboxes else "stretch",
+        "threshold": repr(THRESHOLD),
+        "nms": repr(OVERLAP),
+        "nms_kind": kind,
+        "beta_nms": repr(beta),
+    }
+
+
+def parse_texts(content: bytes) -> dict[str, str]:
+    """A JSON object whose values are texts.
+
+    Raises:
+        ValueError: it is none.
+    """
+    texts = json.loads(content)
+    if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
+        raise ValueError("the metadata are no texts by name")
+    return texts
+
+
+def check_metadata(text: Mapping[str, str], network: Network, outputs: Sequence[str]) -> None:
+    """Check that metadata are whole and go with a graph's outputs.
+
+    Args:
+        text: the metadata.
+        network: that they describe.
+        outputs: names of the outputs that are no state.
+
+    Raises:
+        ValueError: a value is missing or impossible.
+    """
+    for key in (*CHOICES, "threshold", "nms"):
+        if key not in text:
+            raise ValueError(f"the metadata have no {key}")
+    for key, values in CHOICES.items():
+        if text[key] not in values:
+            raise ValueError(f"{key}: expected {', '.join(values)}, found {text[key]}")
+    for key in ("threshold", "nms"):
+        float(text[key])
+    expected, found = expected_outputs(network, text["head"]), ", ".join(outputs) or "none"
+    if expected and list(outputs) != expected:
+        raise ValueError(f"outputs: expected {', '.join(expected)}, found {found}")
+    if not expected and len(outputs) != len(network.outputs):
+        raise ValueError(f"outputs: expected {len(network.outputs)}, found {found}")
+
+
+def expected_outputs(network: Network, head: str) -> list[str]:
+    """Names of a file's outputs; none where they are those of Keras's layers."""
+    has_boxes = any(decodes_boxes(layer.spec) for layer in network.heads)
+    return ["boxes", "scores"] if head == "boxes" and has_boxes else []

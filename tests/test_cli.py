@@ -10,7 +10,8 @@ import darkconv as dc
 from darkconv.cli import COMMANDS, main
 from darkconv.cli.models import EXPORTERS
 from darkconv.cli.params import join_pairs
-from darkconv.cli.table import format_large, format_table
+from darkconv.cli.table import format_table
+from darkconv.core.numerals import format_large
 from networks import cfg_text, network, random_model
 
 BODY = (

@@ -8,7 +8,8 @@ import click
 
 from darkconv.cli.params import common_options
 from darkconv.cli.progress import progress
-from darkconv.cli.table import format_count, format_table
+from darkconv.cli.table import format_table
+from darkconv.core.numerals import format_count
 from darkconv.dataset import Dataset, open_dataset
 
 if TYPE_CHECKING:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from darkconv.cli.info import weights_size
-from darkconv.cli.models import format_size, write_model
+from darkconv.cli.models import write_model
 from darkconv.cli.params import ModelCommand, Output, common_options
-from darkconv.cli.table import format_count, format_large, format_table
+from darkconv.cli.table import format_table
 from darkconv.cli.verify import layer_errors
 from darkconv.core.model import Model
+from darkconv.core.numerals import format_count, format_large, format_size
 
 if TYPE_CHECKING:
     from PIL.Image import Image

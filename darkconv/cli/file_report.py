@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from darkconv.cli.models import format_size, read_exported
+from darkconv.cli.models import read_exported
 from darkconv.cli.params import LITERT_SUFFIX, ModelWords, Output
 from darkconv.cli.progress import progress
 from darkconv.cli.table import format_table
 from darkconv.core.model import Model
+from darkconv.core.numerals import format_size
 from darkconv.layers.head import decodes_boxes
 
 if TYPE_CHECKING:

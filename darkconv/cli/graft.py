@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from darkconv.cli.info import ranges
 from darkconv.cli.models import (
     read_model,
     report_written,
@@ -23,6 +22,7 @@ from darkconv.cli.params import (
     model_options,
     split_model,
 )
+from darkconv.core.layer_table import ranges
 from darkconv.core.model import Model
 from darkconv.darknet.cfg import read_cfg
 from darkconv.darknet.dialect import AUTO, choose_dialect

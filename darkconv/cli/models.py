@@ -18,6 +18,7 @@ from darkconv.cli.params import (
     bundled_cfg,
 )
 from darkconv.core.model import Model
+from darkconv.core.numerals import format_size
 from darkconv.darknet.dialect import AUTO
 from darkconv.errors import DarkconvError, WeightsError, Where
 from darkconv.loading import load, save
@@ -217,12 +218,3 @@ def _size(path: Path) -> int:
     """Bytes of a file, or of all files of a folder."""
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files if file.is_file())
-
-
-def format_size(size: float) -> str:
-    """Bytes as `1.4 MB`; 1 MB is 10^6 bytes."""
-    for unit in ("bytes", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} bytes" if unit == "bytes" else f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} GB"

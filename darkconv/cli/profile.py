@@ -15,9 +15,10 @@ from darkconv.cli.models import read_model
 from darkconv.cli.params import ModelCommand, model_options, split_model
 from darkconv.cli.pictures import KINDS, PictureOptions, open_pictures, picture_options
 from darkconv.cli.progress import is_first_process, progress
-from darkconv.cli.table import format_count, format_table
+from darkconv.cli.table import format_table
 from darkconv.core.model import Model
 from darkconv.core.network import Layer
+from darkconv.core.numerals import format_count
 from darkconv.dataset import Dataset
 from darkconv.errors import DarkconvError, PlanError, Where
 from darkconv.surgery.channels import makes_channels

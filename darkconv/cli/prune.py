@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from darkconv.cli.info import weights_size
-from darkconv.cli.models import format_size, read_model, report_written, write_model
+from darkconv.cli.models import read_model, report_written, write_model
 from darkconv.cli.params import (
     ModelCommand,
     ModelWords,
@@ -22,9 +22,10 @@ from darkconv.cli.planning import Planning, make_plan, plan_options
 from darkconv.cli.profile import ProfilingOptions, profile_of, profiling_options, read_profile
 from darkconv.cli.progress import is_first_process
 from darkconv.cli.reconstruction import refit
-from darkconv.cli.table import format_count, format_large, format_table
+from darkconv.cli.table import format_table
 from darkconv.core.model import Model
 from darkconv.core.network import Layer
+from darkconv.core.numerals import format_count, format_large, format_size
 from darkconv.errors import PlanError
 from darkconv.surgery.channels import find_classes
 from darkconv.surgery.explain import format_bonds

@@ -20,17 +20,3 @@ def format_table(headers: Sequence[str], rows: Sequence[Row], *, left: Sequence[
         return "  ".join(padded).rstrip()
 
     return "\n".join([click.style(line(headers), bold=True), *map(line, cells)])
-
-
-def format_count(value: float) -> str:
-    """A number with thousands separated: `62,001,757`."""
-    return f"{value:,}"
-
-
-def format_large(value: float) -> str:
-    """A large number in short: `65.9 G`."""
-    for unit in ("", " k", " M"):
-        if value < 1000:
-            return f"{value:.3g}{unit}" if unit else f"{value:.0f}"
-        value /= 1000
-    return f"{value:.4g} G"

@@ -131,6 +131,18 @@ class Model:
         for key, _, slot in needed:
             check_array(key, self.arrays[key], slot)
 
+    def __repr__(self) -> str:
+        """What it is in a few lines."""
+        from darkconv.core.layer_table import totals
+
+        return "\n  ".join([f"Model of {self.network.file}", *totals(self)])
+
+    def _repr_html_(self) -> str:
+        """The table of its layers, for notebooks."""
+        from darkconv.core.layer_table import as_html
+
+        return as_html(self)
+
     @property
     def dialect(self) -> Dialect:
         """Whose rules hold."""

@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from darkconv.core.notebook import html_table
 from darkconv.errors import PlanError, Where
 from darkconv.files import PathLike, replacing
 
@@ -20,6 +21,8 @@ Doubles = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 
 FORMAT = 1
+HEADERS = ("layer", "channels", "constant", "mean", "deviation", "nll0")
+"""Of the table for notebooks: means over the channels, and the range of scores."""
 CONSTANT = 1e-10
 """A variance below this share of the mean square counts as none."""
 HALF_BINS = 40
@@ -113,6 +116,33 @@ class Profile:
     pictures: int
     layers: Mapping[int, LayerStatistics]
     notes: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """What it is in a line."""
+        return f"Profile of {', '.join(self._counted())}"
+
+    def _repr_html_(self) -> str:
+        """A row for each layer, for notebooks."""
+        rows = [
+            [
+                str(index),
+                str(len(layer.mean)),
+                str(int(layer.constant.sum())),
+                f"{layer.mean.mean():.3g}",
+                f"{np.sqrt(layer.variance).mean():.3g}",
+                f"{layer.nll0.min():.3g} to {layer.nll0.max():.3g}",
+            ]
+            for index, layer in self.layers.items()
+        ]
+        return html_table(HEADERS, rows, (), caption=self._counted())
+
+    def _counted(self) -> list[str]:
+        channels = sum(len(layer.mean) for layer in self.layers.values())
+        return [
+            f"{self.pictures:,} pictures",
+            f"{len(self.layers):,} layers",
+            f"{channels:,} channels",
+        ]
 
     @property
     def mean(self) -> dict[int, Doubles]:

@@ -1,0 +1,31 @@
+"""Tables for notebooks, which have their own style."""
+
+from collections.abc import Collection, Iterable
+from html import escape
+
+
+def html_table(
+    headers: Iterable[str],
+    rows: Iterable[Iterable[str]],
+    left: Collection[int],
+    caption: Iterable[str],
+) -> str:
+    """A plain table.
+
+    Args:
+        headers: of the columns.
+        rows: plain text.
+        left: columns of text, the others being numbers.
+        caption: lines above.
+    """
+
+    def line(tag: str, cells: Iterable[str]) -> str:
+        styled = (
+            f'<{tag} style="text-align: {"left" if i in left else "right"}">{escape(cell)}</{tag}>'
+            for i, cell in enumerate(cells)
+        )
+        return f"<tr>{''.join(styled)}</tr>"
+
+    lines = "<br>".join(map(escape, caption))
+    body = "".join(line("td", cells) for cells in rows)
+    return f"<p>{lines}</p><table><thead>{line('th', headers)}</thead><tbody>{body}</tbody></table>"

@@ -1,0 +1,24 @@
+"""Numbers as people read them."""
+
+
+def format_count(value: float) -> str:
+    """A number with thousands separated: `62,001,757`."""
+    return f"{value:,}"
+
+
+def format_large(value: float) -> str:
+    """A large number in short: `65.9 G`."""
+    for unit in ("", " k", " M"):
+        if value < 1000:
+            return f"{value:.3g}{unit}" if unit else f"{value:.0f}"
+        value /= 1000
+    return f"{value:.4g} G"
+
+
+def format_size(size: float) -> str:
+    """Bytes as `1.4 MB`; 1 MB is 10^6 bytes."""
+    for unit in ("bytes", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} bytes" if unit == "bytes" else f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} GB"

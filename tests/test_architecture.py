@@ -30,9 +30,10 @@ ALLOWED = {
         "surgery",
         "backends",
     },
+    "zoo": {"errors", "core", "layers", "darknet", "files", "zoo"},
     "dataset": {"errors", "files", "darknet", "detection", "dataset"},
     "evaluation": {"errors", "core", "detection", "dataset", "evaluation"},
-    "report": {"files", "core", "detection", "surgery", "report"},
+    "report": {"errors", "files", "core", "detection", "evaluation", "surgery", "report"},
     "profiling": {
         "errors",
         "files",

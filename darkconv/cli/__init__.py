@@ -11,24 +11,37 @@ import click
 from darkconv import __version__
 from darkconv.errors import DarkconvError
 
-COMMANDS = {
-    "info": "Show the layers of a network: shapes, parameters, cost.",
-    "convert": "Write a model as ONNX, Keras, LiteRT, PyTorch or Darknet files.",
-    "verify": "Compare the layers of a model between frameworks.",
-    "detect": "Find objects in pictures and draw boxes.",
-    "eval": "Measure how well a model finds what is labelled.",
-    "reclass": "Make a model for some of its classes.",
-    "profile": "Measure what channels do on pictures.",
-    "prune": "Remove channels that matter least.",
-    "dissect": "Keep some classes, and the channels that they need.",
-    "finetune": "Train a model with labels, or from the model it was cut from.",
-    "graft": "Put one network's layers into another.",
-    "weights": "Fold, average, cut and compare weights files.",
-    "data": "Look at a data set.",
-    "anchors": "Find anchors for a data set.",
-    "demo": "Show the main job on the bundled model.",
+TASKS = {
+    "Convert": {
+        "info": "Show the layers of a network: shapes, parameters, cost.",
+        "convert": "Write a model as ONNX, Keras, LiteRT, PyTorch or Darknet files.",
+        "verify": "Compare the layers of a model between frameworks.",
+        "fetch": "Download a well-known model.",
+    },
+    "Use and measure": {
+        "detect": "Find objects in pictures and draw boxes.",
+        "eval": "Measure how well a model finds what is labelled.",
+    },
+    "Make smaller": {
+        "reclass": "Make a model for some of its classes.",
+        "dissect": "Keep some classes, and the channels that they need.",
+        "profile": "Measure what channels do on pictures.",
+        "prune": "Remove channels that matter least.",
+    },
+    "Train": {
+        "finetune": "Train a model with labels, or from the model it was cut from.",
+        "graft": "Put one network's layers into another.",
+        "data": "Look at a data set.",
+        "anchors": "Find anchors for a data set.",
+    },
+    "And": {
+        "weights": "Fold, average, cut and compare weights files.",
+        "demo": "Show the main job on the bundled model.",
+        "completion": "Let the shell complete commands and options.",
+    },
 }
-"""Name and short help of every command; the module has the command's name."""
+"""Name and short help of every command, by task; the module has the command's name."""
+COMMANDS = {name: text for commands in TASKS.values() for name, text in commands.items()}
 
 
 class LazyGroup(click.Group):
@@ -48,8 +61,10 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list in the help text, without importing anything."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        width = max(map(len, COMMANDS))
+        for task, commands in TASKS.items():
+            with formatter.section(task):
+                formatter.write_dl([(name.ljust(width), text) for name, text in commands.items()])
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command; errors of the user's input go to stderr."""
@@ -62,15 +77,22 @@ class LazyGroup(click.Group):
             ctx.exit(1)
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    invoke_without_command=True,
+)
 @click.version_option(__version__, "--version", message="darkconv %(version)s")
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """Darknet models to PyTorch, Keras and ONNX and back, exactly; fewer classes, smaller files.
 
     A MODEL is two files, `net.cfg net.weights`, or one that darkconv has written, such as
     `net.safetensors`. Where no weights are needed, `net.cfg` alone or the name of a bundled
     network such as `yolov3` will do.
     """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 if __name__ == "__main__":

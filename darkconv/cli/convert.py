@@ -18,6 +18,7 @@ from darkconv.cli.params import (
     model_options,
     output_option,
     split_model,
+    words_argument,
 )
 from darkconv.cli.pictures import PictureOptions, picture_options
 from darkconv.cli.precision import Reduction, reduction_options, write_reduced
@@ -105,7 +106,7 @@ def format_options(command: F) -> F:
 
 
 @click.command(cls=ModelCommand)
-@click.argument("words", nargs=-1, metavar="MODEL")
+@words_argument()
 @output_option
 @click.option("--cutoff", type=int, help="The weights hold only the layers below this number.")
 @format_options

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from darkconv.cli.models import read_exported, read_model
-from darkconv.cli.params import F, ModelCommand, ModelWords, model_options, split_model
+from darkconv.cli.params import (
+    F,
+    ModelCommand,
+    ModelWords,
+    model_options,
+    split_model,
+    words_argument,
+)
 from darkconv.cli.table import format_table
 from darkconv.errors import DarkconvError, DatasetError
 
@@ -52,7 +59,7 @@ def detection_options(command: F) -> F:
 
 
 @click.command(cls=ModelCommand)
-@click.argument("words", nargs=-1, metavar="MODEL IMAGE...")
+@words_argument("MODEL IMAGE...")
 @click.option("-o", "--output", metavar="DIR", help="Folder, or file, for pictures with boxes.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option(

@@ -22,6 +22,7 @@ from darkconv.cli.params import (
     model_options,
     output_option,
     split_model,
+    words_argument,
 )
 from darkconv.cli.pictures import (
     picture_options,
@@ -144,7 +145,7 @@ def learning_options(command: Any) -> Any:
 
 
 @click.command(cls=ModelCommand)
-@click.argument("words", nargs=-1, metavar="MODEL")
+@words_argument()
 @click.option(
     "--data",
     "data",

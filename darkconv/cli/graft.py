@@ -21,6 +21,7 @@ from darkconv.cli.params import (
     bundled_cfg,
     model_options,
     split_model,
+    words_argument,
 )
 from darkconv.core.layer_table import ranges
 from darkconv.core.model import Model
@@ -44,7 +45,7 @@ class WeightsOutputType(OutputType):
 
 
 @click.command(cls=ModelCommand)
-@click.argument("words", nargs=-1, metavar="DONOR RECEIVER")
+@words_argument("DONOR RECEIVER")
 @click.option(
     "-o",
     "--output",

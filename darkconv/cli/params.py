@@ -1,5 +1,6 @@
 """What the commands share: MODEL, -o, verbosity."""
 
+import glob
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -65,6 +67,12 @@ class OutputType(click.ParamType):  # type: ignore[type-arg]
             self.fail("Darknet's format is two files: -o OUT.cfg OUT.weights", param, ctx)
         return Output(Path(first))
 
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Files."""
+        return [CompletionItem(incomplete, type="file")]
+
 
 class ModelCommand(click.Command):
     """A command in which `-o`, and every option that is a model, may be followed by two words."""
@@ -104,6 +112,24 @@ output_option = click.option(
     metavar="OUT",
     help="File to write; its suffix says the format. Darknet's is OUT.cfg OUT.weights.",
 )
+
+
+def _check_folder(_ctx: click.Context, _param: click.Parameter, path: Path | None) -> Path | None:
+    """Refuse a report that cannot be written before the work begins."""
+    if path and not path.parent.is_dir():
+        raise click.BadParameter(f"{path.parent} is no folder")
+    return path
+
+
+def report_option(what: str) -> Callable[[F], F]:
+    """--report FILE, given to the command as `report`; `what` is for the help text."""
+    return click.option(
+        "--report",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        callback=_check_folder,
+        help=f"Write an HTML report too: {what}.",
+    )
 
 
 def common_options(command: F) -> F:
@@ -239,6 +265,31 @@ class ModelWords:
         return self.suffix in RUNNABLE_SUFFIXES
 
 
+class Word(click.ParamType):  # type: ignore[type-arg]
+    """A file, or the name of a bundled network."""
+
+    name = "file"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """As it is."""
+        return value
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Files; where none is meant, bundled networks."""
+        if incomplete and not glob.glob(f"{glob.escape(incomplete)}*"):
+            found = [name for name in bundled_names() if name.startswith(incomplete)]
+            if found:
+                return [CompletionItem(name) for name in found]
+        return [CompletionItem(incomplete, type="file")]
+
+
+def words_argument(metavar: str = "MODEL") -> Callable[[F], F]:
+    """The words of a command: files, and names of bundled networks."""
+    return click.argument("words", nargs=-1, metavar=metavar, type=Word())
+
+
 class ModelType(click.ParamType):  # type: ignore[type-arg]
     """A MODEL as the value of an option: two words, or one exported file."""
 
@@ -253,6 +304,12 @@ class ModelType(click.ParamType):  # type: ignore[type-arg]
         first, _, second = value.partition(_JOINT)
         return ModelWords(first, second or None)
 
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Files."""
+        return [CompletionItem(incomplete, type="file")]
+
 
 def split_model(words: Sequence[str]) -> tuple[ModelWords, list[str]]:
     """The MODEL at the start of a command's words, and the words behind it."""
@@ -266,13 +323,21 @@ def split_model(words: Sequence[str]) -> tuple[ModelWords, list[str]]:
 
 def bundled_cfg(name: str) -> Path | None:
     """The cfg of a bundled network, or None."""
-    from importlib.resources import files
-
     if os.sep in name or name.endswith(".cfg"):
         return None
-    try:
-        folder = Path(str(files("darkconv.cfgs")))
-    except ModuleNotFoundError:
-        folder = Path(__file__).parents[2] / "cfgs"
-    path = folder / f"{name}.cfg"
+    path = _bundled_folder() / f"{name}.cfg"
     return path if path.is_file() else None
+
+
+def bundled_names() -> list[str]:
+    """Names of the bundled networks."""
+    return sorted(path.stem for path in _bundled_folder().glob("*.cfg"))
+
+
+def _bundled_folder() -> Path:
+    from importlib.resources import files
+
+    try:
+        return Path(str(files("darkconv.cfgs")))
+    except ModuleNotFoundError:
+        return Path(__file__).parents[2] / "cfgs"

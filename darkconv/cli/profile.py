@@ -12,7 +12,7 @@ import click
 import numpy as np
 
 from darkconv.cli.models import read_model
-from darkconv.cli.params import ModelCommand, model_options, split_model
+from darkconv.cli.params import ModelCommand, model_options, split_model, words_argument
 from darkconv.cli.pictures import KINDS, PictureOptions, open_pictures, picture_options
 from darkconv.cli.progress import is_first_process, progress
 from darkconv.cli.table import format_table
@@ -80,7 +80,7 @@ _OPTIONS = (
 
 
 @click.command(cls=ModelCommand, epilog=f"IMAGE: {KINDS}.")
-@click.argument("words", nargs=-1, metavar="MODEL IMAGE...")
+@words_argument("MODEL IMAGE...")
 @click.option(
     "-o",
     "--output",

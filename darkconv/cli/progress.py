@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 
 import click
 
+from darkconv.core.numerals import format_size
+
 SECONDS_BETWEEN_LINES = 10.0
 
 Update = Callable[[int], None]
@@ -20,31 +22,38 @@ def is_first_process() -> bool:
 
 
 @contextlib.contextmanager
-def progress(total: int, task: str) -> Iterator[Update]:
+def progress(total: int, task: str, *, in_bytes: bool = False) -> Iterator[Update]:
     """Show on stderr how far a step is.
 
     Args:
         total: number of things to do.
         task: what is done, with the things' noun: `profiling pictures`.
+        in_bytes: the things are bytes, and `task` is without a noun.
     """
     if not is_first_process():
         yield lambda done: None
     elif sys.stderr.isatty():
-        with _bar(total, task) as update:
+        with _bar(total, task, in_bytes=in_bytes) as update:
             yield update
     else:
-        yield _lines(total, task)
+        yield _lines(total, task, in_bytes=in_bytes)
 
 
 @contextlib.contextmanager
-def _bar(total: int, task: str) -> Iterator[Update]:
+def _bar(total: int, task: str, *, in_bytes: bool) -> Iterator[Update]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        TimeRemainingColumn,
+    )
 
     columns = (
         "{task.description}",
         BarColumn(),
-        MofNCompleteColumn(),
+        DownloadColumn() if in_bytes else MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
@@ -52,15 +61,16 @@ def _bar(total: int, task: str) -> Iterator[Update]:
         yield lambda done: bar.update(number, completed=done)
 
 
-def _lines(total: int, task: str) -> Update:
+def _lines(total: int, task: str, *, in_bytes: bool) -> Update:
     """A line every so many seconds, and one at the end."""
     last = time.monotonic()
+    words = format_size if in_bytes else str
 
     def update(done: int) -> None:
         nonlocal last
         now = time.monotonic()
         if done >= total or now - last >= SECONDS_BETWEEN_LINES:
             last = now
-            click.echo(f"{task}: {done} of {total}", err=True)
+            click.echo(f"{task}: {words(done)} of {words(total)}", err=True)
 
     return update

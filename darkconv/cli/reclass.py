@@ -13,6 +13,7 @@ from darkconv.cli.params import (
     model_options,
     output_option,
     split_model,
+    words_argument,
 )
 from darkconv.core.model import Model
 from darkconv.darknet.data import Names, read_names, replaced_data
@@ -25,7 +26,7 @@ NAMES_SUFFIXES = (".names", ".txt")
 
 
 @click.command(cls=ModelCommand)
-@click.argument("words", nargs=-1, metavar="MODEL")
+@words_argument()
 @click.option(
     "--keep",
     metavar="A,B,C",

@@ -23,6 +23,7 @@ from darkconv.cli.params import (
     model_options,
     output_option,
     split_model,
+    words_argument,
 )
 from darkconv.cli.table import format_table
 from darkconv.core.model import Model
@@ -62,7 +63,7 @@ def weights() -> None:
 
 
 @weights.command(cls=ModelCommand, short_help="Fold batch norm into the weights.")
-@click.argument("words", nargs=-1, metavar="MODEL")
+@words_argument()
 @output_option
 @model_options
 def fold(words: tuple[str, ...], outputs: tuple[Output, ...], **options: Any) -> None:
@@ -82,7 +83,7 @@ def fold(words: tuple[str, ...], outputs: tuple[Output, ...], **options: Any) ->
 
 
 @weights.command(cls=ModelCommand, short_help="Average several trainings.")
-@click.argument("words", nargs=-1, metavar="MODEL [WEIGHTS|MODEL]...")
+@words_argument("MODEL [WEIGHTS|MODEL]...")
 @output_option
 @model_options
 def average(words: tuple[str, ...], outputs: tuple[Output, ...], **options: Any) -> None:
@@ -102,7 +103,7 @@ def average(words: tuple[str, ...], outputs: tuple[Output, ...], **options: Any)
 
 
 @weights.command(cls=ModelCommand, short_help="Write the first N layers.")
-@click.argument("words", nargs=-1, metavar="MODEL")
+@words_argument()
 @click.option("--layers", type=int, required=True, metavar="N", help="How many layers to keep.")
 @partial_output
 @model_options
@@ -118,7 +119,7 @@ def partial(words: tuple[str, ...], layers: int, path: Path | None, **options: A
 
 
 @weights.command(cls=ModelCommand, short_help="Find the cut, and write the layers before it.")
-@click.argument("words", nargs=-1, metavar="MODEL")
+@words_argument()
 @click.option("--layers", type=int, metavar="N", help="Cut here instead.")
 @partial_output
 @model_options
@@ -160,7 +161,7 @@ def explain(plan: Backbone, network: Network) -> str:
 
 
 @weights.command("swap-rgb", cls=ModelCommand, short_help="Exchange red and blue.")
-@click.argument("words", nargs=-1, metavar="MODEL")
+@words_argument()
 @output_option
 @model_options
 def swap_rgb(words: tuple[str, ...], outputs: tuple[Output, ...], **options: Any) -> None:
@@ -173,7 +174,7 @@ def swap_rgb(words: tuple[str, ...], outputs: tuple[Output, ...], **options: Any
 
 
 @weights.command(cls=ModelCommand, short_help="Show what the arrays hold.")
-@click.argument("words", nargs=-1, metavar="MODEL")
+@words_argument()
 @json_option
 @model_options
 def stats(words: tuple[str, ...], as_json: bool, **options: Any) -> None:
@@ -206,7 +207,7 @@ def map_rows(rows: list[ArrayStatistics]) -> list[tuple[object, ...]]:
 
 
 @weights.command(cls=ModelCommand, short_help="Compare the arrays of two models.")
-@click.argument("words", nargs=-1, metavar="MODEL WEIGHTS|MODEL")
+@words_argument("MODEL WEIGHTS|MODEL")
 @click.option("--all", "show_all", is_flag=True, help="Show equal arrays too.")
 @json_option
 @model_options

@@ -52,10 +52,9 @@ def origin(layer: Layer) -> str:
 def totals(model: Model, *remarks: str) -> list[str]:
     """Sums, what comes in, what each head predicts; remarks stand with what comes in."""
     network = model.network
-    parameters = sum(layer.parameters for layer in network.layers)
     lines = [
-        f"{len(network.layers)} layers, {format_count(parameters)} parameters, "
-        f"{format_large(sum(layer.macs for layer in network.layers))} MACs",
+        f"{len(network.layers)} layers, {format_count(network.parameters)} parameters, "
+        f"{format_large(network.macs)} MACs",
         ", ".join([f"input {network.input_shape}", *remarks, f"{network.dialect} dialect"]),
     ]
     lines += [head_line(model, layer) for layer in network.heads]

@@ -117,6 +117,16 @@ class Network:
         return sorted(needed)
 
     @property
+    def parameters(self) -> int:
+        """Number of learned values, running statistics among them."""
+        return sum(layer.parameters for layer in self.layers)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulate operations of a picture."""
+        return sum(layer.macs for layer in self.layers)
+
+    @property
     def heads(self) -> tuple[Layer, ...]:
         """The layers that predict: yolo, Gaussian_yolo, region, detection or softmax."""
         return tuple(layer for layer in self.layers if isinstance(layer.spec, HeadSpec))

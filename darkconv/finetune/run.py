@@ -3,10 +3,12 @@
 import contextlib
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 
 import lightning.pytorch as pl
 import torch
@@ -263,7 +265,7 @@ class Job:
                 accumulate_grad_batches=course.parts,
                 gradient_clip_val=recipe.clip or None,
                 callbacks=callbacks,
-                logger=TensorBoardLogger(self.folder.path, name="", version="tensorboard"),
+                logger=tensorboard_logger(self.folder.path),
                 log_every_n_steps=max(1, course.round * course.parts // 4),
                 num_sanity_val_steps=0,
                 use_distributed_sampler=False,
@@ -326,3 +328,12 @@ def quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+def tensorboard_logger(folder: Path) -> TensorBoardLogger:
+    """A logger that writes without TensorFlow, all of which TensorBoard would import if it could.
+
+    The module is TensorBoard's own switch (tensorboard/compat): with it, a stub opens files.
+    """
+    sys.modules.setdefault("tensorboard.compat.notf", ModuleType("tensorboard.compat.notf"))
+    return TensorBoardLogger(folder, name="", version="tensorboard")

@@ -47,8 +47,8 @@ class Costs:
         }
         smaller = resized(network, counts)
         return {
-            "params": sum(layer.parameters for layer in smaller.layers),
-            "macs": sum(layer.macs for layer in smaller.layers),
+            "params": smaller.parameters,
+            "macs": smaller.macs,
             "size": file_size(smaller, self.header),
         }
 

@@ -1,0 +1,25 @@
+"""`darkconv completion`: what makes a shell complete commands and options."""
+
+import click
+from click.shell_completion import get_completion_class
+
+from darkconv.cli.params import ModelCommand
+
+VARIABLE = "_DARKCONV_COMPLETE"
+
+
+@click.command(cls=ModelCommand)
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the lines that make a shell complete commands, options and their values.
+
+    Put them where the shell reads them when it starts: ~/.bashrc, ~/.zshrc, or for fish
+    ~/.config/fish/completions/darkconv.fish.
+
+    Example: darkconv completion bash >> ~/.bashrc
+    """
+    from darkconv.cli import main
+
+    kind = get_completion_class(shell)
+    assert kind is not None
+    click.echo(kind(main, {}, "darkconv", VARIABLE).source())

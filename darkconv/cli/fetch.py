@@ -1,0 +1,139 @@
+"""`darkconv fetch`: well-known models."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from darkconv.cli.params import bundled_cfg, common_options
+from darkconv.cli.progress import Update, progress
+from darkconv.cli.table import format_table
+from darkconv.core.numerals import format_count, format_size
+from darkconv.zoo.models import MODELS, Published, find_model
+
+if TYPE_CHECKING:
+    from darkconv.zoo.download import Progress
+    from darkconv.zoo.fetch import Fetched
+
+HEADERS = ("name", "classes", "size", "source")
+
+
+def _complete(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    return [name for name in MODELS if name.startswith(incomplete)]
+
+
+@click.command()
+@click.argument("name", required=False, shell_complete=_complete)
+@click.option(
+    "-o",
+    "--output",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=".",
+    metavar="DIR",
+    help="Where to write  [default: the working folder]",
+)
+@click.option(
+    "--url", metavar="ADDRESS", help="Take the weights from here: http://, https:// or file://."
+)
+@click.option("--force", is_flag=True, help="Replace files that are there.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@common_options
+def fetch(name: str | None, folder: Path, url: str | None, force: bool, as_json: bool) -> None:
+    """Download a well-known model: NAME.cfg, NAME.weights, NAME.names.
+
+    Without NAME, list what there is. A download that broke off goes on; the weights take their
+    name when they are whole and of the size that the cfg requires.
+
+    Example: darkconv fetch yolov4-tiny -o models
+    """
+    if name is None:
+        if url or force:
+            raise click.UsageError("Missing argument 'NAME': what to fetch")
+        list_models(as_json=as_json)
+        return
+    from darkconv.zoo.fetch import fetch as fetch_model
+
+    model = find_model(name)
+    with showing_bytes(f"fetching {name}.weights") as show:
+        found = fetch_model(model, cfg_of(model), folder, address=url, force=force, progress=show)
+    report(model, found, as_json=as_json)
+
+
+def cfg_of(model: Published) -> Path:
+    """The bundled cfg of a model."""
+    path = bundled_cfg(model.name)
+    assert path is not None
+    return path
+
+
+def list_models(*, as_json: bool) -> None:
+    """Print the models that can be fetched."""
+    from darkconv.darknet.cfg import read_cfg
+    from darkconv.zoo.requirement import usual_size
+
+    sizes = {
+        model.name: model.size or usual_size(read_cfg(cfg_of(model))) for model in MODELS.values()
+    }
+    if as_json:
+        models = [as_dict(model, sizes[model.name]) for model in MODELS.values()]
+        click.echo(json.dumps(models, indent=2))
+        return
+    rows = [
+        (
+            model.name,
+            f"{format_count(model.classes.count)} {model.classes.data_set}",
+            format_size(sizes[model.name]),
+            model.source,
+        )
+        for model in MODELS.values()
+    ]
+    click.echo(format_table(HEADERS, rows, left=(0, 1, 3)))
+
+
+def as_dict(model: Published, size: int) -> dict[str, Any]:
+    """A model, for programs."""
+    return {
+        "name": model.name,
+        "data_set": model.classes.data_set,
+        "classes": model.classes.count,
+        "bytes": size,
+        "sha256": model.sha256,
+        "addresses": list(model.addresses),
+        "page": model.page,
+    }
+
+
+@contextlib.contextmanager
+def showing_bytes(task: str) -> Iterator["Progress"]:
+    """What shows the bytes of a download, from when their number is known."""
+    with contextlib.ExitStack() as stack:
+        started: list[Update] = []
+
+        def show(done: int, total: int) -> None:
+            if not started:
+                started.append(stack.enter_context(progress(total, task, in_bytes=True)))
+            started[0](done)
+
+        yield show
+
+
+def report(model: Published, found: "Fetched", *, as_json: bool) -> None:
+    """Say what has come, and what there was."""
+    if found.written:
+        click.echo(f"wrote {', '.join(map(str, found.written))}", err=True)
+    if as_json:
+        values = {"name": model.name, **asdict(found)}
+        values["bytes"] = values.pop("size")
+        click.echo(json.dumps(values, indent=2, default=str))
+        return
+    state = "" if found.address else " is there already"
+    published = ", as published" if found.sha256 == model.sha256 else ""
+    click.echo(f"{found.weights}{state}: {format_count(found.size)} bytes")
+    click.echo(f"SHA-256 {found.sha256}{published}")
+    if found.names is None:
+        click.echo(f"no names of the {model.classes.data_set} classes come with it", err=True)

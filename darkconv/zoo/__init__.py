@@ -1,0 +1,1 @@
+"""Well-known models: where they are published, and how they come here."""

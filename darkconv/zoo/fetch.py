@@ -1,0 +1,209 @@
+"""Bring a published model: its weights from an address, its cfg and names from this package."""
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from darkconv.core.section import Config
+from darkconv.darknet.cfg import read_cfg
+from darkconv.errors import DarkconvError, MissingDependencyError, WeightsError, Where
+from darkconv.files import PathLike, replacing, write_bytes
+from darkconv.zoo.download import Downloader, Progress
+from darkconv.zoo.models import Published
+from darkconv.zoo.requirement import START, required_size
+
+logger = logging.getLogger("darkconv")
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A model that is here.
+
+    Attributes:
+        cfg, weights, names: its files; there may be no names.
+        size: bytes of the weights.
+        sha256: of the weights.
+        address: they have come from; None if they were there already.
+        written: the files that are new.
+    """
+
+    cfg: Path
+    weights: Path
+    names: Path | None
+    size: int
+    sha256: str
+    address: str | None
+    written: tuple[Path, ...]
+
+
+def fetch(
+    model: Published,
+    cfg: PathLike,
+    folder: PathLike,
+    *,
+    address: str | None = None,
+    force: bool = False,
+    progress: Progress = lambda done, total: None,
+) -> Fetched:
+    """Bring a model into a folder: NAME.cfg, NAME.weights, NAME.names.
+
+    Weights take their name when they are whole, and of the size that the cfg requires; until then
+    there is NAME.weights.part, and the next call goes on with it.
+
+    Args:
+        model: what to bring.
+        cfg: its bundled cfg.
+        folder: where to; made if it does not exist.
+        address: of the weights, in place of the model's own.
+        force: replace files that are there.
+        progress: is told of bytes.
+
+    Raises:
+        WeightsError: what an address gives, or what is there already, is not the model.
+        DarkconvError: no address answers, or a file cannot be written.
+        MissingDependencyError: pooch is not installed.
+    """
+    config = read_cfg(cfg)
+    place = Path(folder)
+    weights = place / f"{model.name}.weights"
+    used = None
+    if force or not _is_there(weights, config):
+        _make_folder(place)
+        used = _bring(model, config, weights, address, progress)
+    digest = _sha256(weights)
+    if model.sha256 and digest != model.sha256:
+        logger.warning("%s: not the published file, whose SHA-256 is %s", weights, model.sha256)
+    written = _put_beside(model, Path(cfg), weights, force=force)
+    names = weights.with_suffix(".names")
+    return Fetched(
+        cfg=weights.with_suffix(".cfg"),
+        weights=weights,
+        names=names if names.exists() else None,
+        size=weights.stat().st_size,
+        sha256=digest,
+        address=used,
+        written=(weights, *written) if used else written,
+    )
+
+
+def _is_there(weights: Path, config: Config) -> bool:
+    """Whether the model's weights are there already; other files of that name raise."""
+    if not weights.exists():
+        return False
+    try:
+        with weights.open("rb") as file:
+            required_size(config, str(weights), file.read(START), weights.stat().st_size)
+    except OSError as error:
+        raise WeightsError(
+            f"cannot read: {error.strerror}", where=Where(file=str(weights))
+        ) from error
+    except WeightsError as error:
+        error.hint = "; ".join(filter(None, [error.hint, "--force replaces it"]))
+        raise
+    return True
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DarkconvError(f"{folder}: cannot make the folder: {error.strerror}") from error
+
+
+def _bring(
+    model: Published, config: Config, weights: Path, address: str | None, progress: Progress
+) -> str:
+    """Fill the weights file from the first address that has it, which is returned."""
+    addresses = (address,) if address else model.addresses
+    if not addresses:
+        raise DarkconvError(
+            f"{model.name}: its weights have no address that a program could read",
+            hint=f"fetch them by hand from {model.page}, then give --url file:///...",
+        )
+    pooch = _pooch()
+    part = weights.with_name(f"{weights.name}.part")
+    downloader = Downloader(
+        part, lambda file, start, size: required_size(config, file, start, size), progress
+    )
+    failures: list[DarkconvError] = []
+    for one in addresses:
+        if failures:
+            logger.warning("%s: %s; trying %s", model.name, failures[-1], one)
+        try:
+            _retrieve(pooch, one, weights, None if address else model.sha256, downloader)
+            return one
+        except DarkconvError as error:
+            if error.where.file != one:  # of this machine: no other address helps
+                raise
+            failures.append(error)
+    raise _summary(model, failures, part)
+
+
+def _retrieve(
+    pooch: Any, address: str, weights: Path, sha256: str | None, downloader: Downloader
+) -> None:
+    """Let pooch call the downloader and check the hash."""
+    with replacing(weights) as temporary:
+        temporary.unlink()  # pooch would take it for the file
+        try:
+            pooch.retrieve(
+                address,
+                sha256 and f"sha256:{sha256}",
+                fname=temporary.name,
+                path=temporary.parent.absolute(),
+                downloader=downloader,
+            )
+        except ValueError as error:  # pooch's for a hash
+            raise WeightsError(
+                "is not the file that was published",
+                where=Where(file=address),
+                expected=f"SHA-256 {sha256}",
+                hint=f"--url {address} takes it as it is",
+            ) from error
+
+
+def _summary(model: Published, failures: Sequence[DarkconvError], part: Path) -> DarkconvError:
+    """One error for those of all addresses."""
+    error = failures[0]
+    if len(failures) > 1:
+        lines = (line for failure in failures for line in str(failure).splitlines())
+        error = DarkconvError("\n  ".join([f"{model.name}: no address gives its weights", *lines]))
+    if error.hint is None and part.exists():
+        error.hint = f"the same command goes on behind the {part.stat().st_size} bytes in {part}"
+    elif error.hint is None:
+        error.hint = "--url takes the weights from another address"
+    return error
+
+
+def _pooch() -> Any:
+    try:
+        import pooch
+        import requests  # noqa: F401 - the downloader's
+    except ImportError as error:
+        raise MissingDependencyError("pooch", extra="fetch", task="fetch") from error
+    pooch.get_logger().setLevel(logging.WARNING)
+    return pooch
+
+
+def _put_beside(model: Published, cfg: Path, weights: Path, *, force: bool) -> tuple[Path, ...]:
+    """Write the cfg and the names where there are none; gives those written."""
+    texts = {".cfg": cfg.read_bytes(), ".names": model.classes.names()}
+    written = []
+    for suffix, text in texts.items():
+        path = weights.with_suffix(suffix)
+        if text is None:
+            continue
+        if force or not path.exists():
+            write_bytes(path, [text])
+            written.append(path)
+        elif path.read_bytes() != text:
+            logger.warning("%s: kept as it is; the bundled one is another", path)
+    return tuple(written)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -107,20 +107,43 @@ def test_convert_writes_every_format_and_reads_back(run, folder):
 def test_verify_compares_the_spokes(run):
     pytest.importorskip("torch")
     pytest.importorskip("onnxruntime")
-    assert "torch and onnx agree: worst layer" in run("verify net.cfg net.weights").stdout
+    text = run("verify net.cfg net.weights").stdout
+    assert "torch and onnx agree: worst layer" in text
+    assert "wrong" not in text
+    run("verify net.cfg net.weights --report nowhere/v.html", status=2)
     layers = json.loads(run("verify net.cfg net.weights --json --image a.png").stdout)
     assert [entry["error"] for entry in layers] == sorted(
         (e["error"] for e in layers), reverse=True
     )
 
 
-def test_verify_fails_where_they_disagree(run, monkeypatch):
+def test_verify_fails_where_they_disagree(run, folder, monkeypatch):
     pytest.importorskip("torch")
     pytest.importorskip("onnxruntime")
     from darkconv.backends.onnx import activation
 
     monkeypatch.setitem(activation.FORMULAS, "leaky", activation.FORMULAS["relu"])
-    assert "torch and onnx DISAGREE" in run("verify net.cfg net.weights", status=1).stdout
+    text = run("verify net.cfg net.weights --report v.html", status=1).stdout
+    assert "torch and onnx DISAGREE" in text
+    assert text.count("first wrong") == 2
+    assert text.endswith("\nfirst wrong: 000 convolutional\n")
+    assert "first wrong: 0 convolutional" in (folder / "v.html").read_text()
+    layers = json.loads(run("verify net.cfg net.weights --json", status=1).stdout)
+    assert [entry["layer"] for entry in layers if entry["first_wrong"]] == [0]
+    assert all(entry["wrong"] == (entry["error"] > entry["allowed"]) for entry in layers)
+
+
+def test_verify_takes_what_is_no_number_for_wrong(run, monkeypatch):
+    pytest.importorskip("torch")
+    from darkconv import backends
+
+    whole = backends.trace
+
+    def trace(model, x, *, backend="torch"):
+        return [a * np.nan if backend == "onnx" else a for a in whole(model, x)]
+
+    monkeypatch.setattr(backends, "trace", trace)
+    assert "first wrong: 000" in run("verify net.cfg net.weights", status=1).stdout
 
 
 def test_detect_prints_a_table_and_draws(run, folder):
@@ -258,15 +281,22 @@ def test_tables_align():
     ]
 
 
-def test_demo_shows_the_main_job(run, folder):
+def test_demo_shows_the_main_job(run, folder, monkeypatch):
     pytest.importorskip("torch")
     pytest.importorskip("onnxruntime")
+    monkeypatch.setattr("darkconv.cli.demo.STEPS", 20)
     output = run("demo -o demo").stdout
     assert "back to Darknet's .weights: equal byte for byte" in output
     assert "PyTorch and ONNX agree on all 19 layers" in output
     count = output.split(" detections of these digits")[0].split()[-3:]
     assert count[0] == count[2]
     assert f"pictures: {folder / 'demo' / 'before-and-after.png'}" in output
+    assert "onnxruntime gives the model's numbers" in output
+    report = (folder / "demo" / "demo.html").read_text()
+    assert f"report:   {folder / 'demo' / 'demo.html'}" in output
+    assert 'href="dissection.html"' in report
+    assert (folder / "demo" / "dissection.html").is_file()
+    assert report.count("data:image/jpeg") == 12
     small = dc.load(folder / "demo" / "digits4.cfg", folder / "demo" / "digits4.weights")
     assert small.names == ("two", "four", "seven", "nine")
     assert (folder / "demo" / "before-and-after.png").read_bytes().startswith(b"\x89PNG")

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -69,7 +70,9 @@ def test_classes_are_told_apart_by_eval(run):
     assert found["pictures"] == 15
     assert found["top1"] == 1.0
     assert np.array_equal(found["confusion"], 5 * np.eye(3))
-    text = run("eval out.cfg out.weights --names net.names --data photos/valid").stdout
+    line = "eval out.cfg out.weights --names net.names --data photos/valid --report found.html"
+    text = run(line).stdout
+    assert "<dt>top-1</dt><dd>100.0" in Path("found.html").read_text()
     assert re.search(r"top-1 +100\.0", text)
     assert re.search(r"green +5 +100\.0", text)
 

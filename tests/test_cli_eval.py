@@ -75,6 +75,17 @@ def test_confusions_add_up(run):
     assert [row[i] for i, row in enumerate(matrix["counts"][:-1])] == hits
 
 
+def test_a_report_holds_what_the_table_shows(run, folder):
+    result = run(MODEL + " --report found.html")
+    assert "wrote found.html" in result.stderr
+    page = (folder / "found.html").read_text()
+    rows = [line.split() for line in result.stdout.splitlines()[1:-1]]
+    for name, boxes, ap, *_ in rows:
+        assert f'<td class="name">{name}</td><td>{boxes}</td><td>{ap}</td>' in page
+    assert page.count("data:image/jpeg;") > 4
+    assert "the network ran in PyTorch" in page
+
+
 def test_darknets_rule_suppresses_in_relative_coordinates(run):
     kinds = [f"{MODEL} --json --rule {rule} --nms-kind greedynms" for rule in ("darknet", "voc")]
     darknet, voc = (json.loads(run(kind).stdout) for kind in kinds)

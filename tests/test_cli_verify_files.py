@@ -3,6 +3,7 @@
 import json
 import logging
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -178,6 +179,9 @@ def test_other_weights_are_found(write):
     entries = json.loads(verify(1, "--json").stdout)
     assert [entry["name"] for entry in entries] == ["002_yolo: 002_yolo"]
     assert entries[0]["error"] > 1e-2 > entries[0]["allowed"]
+    verify(1, "--report v.html")
+    text = Path("v.html").read_text()
+    assert "other.onnx does not give what net.cfg gives: 002_yolo: 002_yolo" in text
 
 
 @pytest.mark.parametrize("options", [

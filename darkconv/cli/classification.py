@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -31,6 +32,7 @@ def evaluate_classes(
     *,
     backend: str,
     as_json: bool,
+    report: Path | None = None,
 ) -> None:
     """Measure a classifier, and print what comes out."""
     import numpy as np
@@ -44,6 +46,8 @@ def evaluate_classes(
     if not found:
         raise DatasetError(f"{dataset.source}: no picture could be read")
     result = classification(np.stack([s for s, _ in found]), [label for _, label in found])
+    if report:
+        write_report(report, model, dataset, result, seconds)
     if as_json:
         content = {**result.as_dict(), "names": dataset.names, "seconds_per_picture": seconds}
         click.echo(json.dumps(content, indent=2))
@@ -53,6 +57,28 @@ def evaluate_classes(
         "".join(f"top-{k} {100 * share:6.1f}\n" for k, share in result.top.items()), nl=False
     )
     click.echo(f"{result.pictures} pictures, {1000 * seconds:.1f} ms each", err=True)
+
+
+def write_report(
+    path: Path,
+    model: "Model | ExportedFile",
+    dataset: "ClassifiedDataset",
+    result: "Classification",
+    seconds: float,
+) -> None:
+    """Write all as one HTML file."""
+    from darkconv.report import ClassificationReport, write_classification_report
+
+    report = ClassificationReport(
+        name=Path(model.network.file).stem,
+        source=Path(dataset.source).name,
+        names=dataset.names,
+        result=result,
+        rows=list(rows(result, dataset.names)),
+        seconds=seconds,
+    )
+    write_classification_report(path, report)
+    click.echo(f"wrote {path}", err=True)
 
 
 def scores(

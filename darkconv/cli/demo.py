@@ -2,17 +2,18 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from itertools import zip_longest
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from darkconv.cli.demo_measure import KEPT, Measured, closing_table, compared_scores, measure
+from darkconv.cli.dissect import make_report as dissection_report
 from darkconv.cli.info import weights_size
 from darkconv.cli.models import write_model
 from darkconv.cli.params import ModelCommand, Output, common_options
-from darkconv.cli.table import format_table
+from darkconv.cli.planning import Planning
 from darkconv.cli.verify import layer_errors
 from darkconv.core.model import Model
 from darkconv.core.numerals import format_count, format_large, format_size
@@ -20,30 +21,13 @@ from darkconv.core.numerals import format_count, format_large, format_size
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from darkconv.detection import Detection
+    from darkconv.report.demo import DemoReport
 
-KEPT = ("two", "four", "seven", "nine")
 KEEP_RATIO, MULTIPLE = 0.6, 4
 """Share of its channels that every layer of the dissected model keeps, in multiples."""
 STEPS, BATCH, RATE, AVERAGING = 300, 8, 3e-3, 0.98
 """Of recovery."""
 SHOWN = 6  # pictures drawn side by side
-EVALUATION_THRESHOLD = 0.005  # score from which a detection counts for AP
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What is told of a model in the closing table.
-
-    Attributes:
-        model: the model.
-        precision: mean AP@0.5 over the kept classes.
-        milliseconds: median of a picture's forward pass, by backend.
-    """
-
-    model: Model
-    precision: float
-    milliseconds: dict[str, float]
 
 
 @click.command(cls=ModelCommand)
@@ -60,29 +44,39 @@ class Measured:
 def demo(folder: Path) -> None:
     """Show the main job on the bundled model.
 
-    A detector of the ten digits is converted to PyTorch and ONNX, compared, cut down to four
-    digits, pruned, and taught by the uncut model on pictures without labels. Everything is
-    measured in this run.
+    A detector of the ten digits is converted to PyTorch and ONNX, compared, used, cut down to four
+    digits, pruned, taught by the uncut model on pictures without labels, and exported. Everything
+    is measured in this run; a page with pictures tells it again.
 
     Example: darkconv demo -o demo
     """
     from darkconv.assets import load_digits10
+    from darkconv.report.demo import write_demo_report
     from darkconv.surgery.classes import reclass
 
     start = time.perf_counter()
     folder.mkdir(parents=True, exist_ok=True)
     whole = load_digits10()
     show_model(whole)
-    show_conversion(whole, folder)
+    checks = show_conversion(whole, folder)
+    show_detection(whole, folder)
     small = reclass(whole, KEPT)
-    show_slicing(whole, small, folder)
-    models = {"digits10": whole, "digits4": small, **show_recovery(small, folder)}
-    pictures = draw_pictures(whole, list(models.values())[-1], folder)
+    checks += show_slicing(whole, small, folder)
+    models = {"digits10": whole, "digits4": small, **show_recovery(whole, small, folder)}
+    final = list(models.values())[-1]
+    checks += show_export(final, folder)
+    pictures = draw_pictures(whole, final, folder)
     heading("Before and after")
-    click.echo(closing_table(measure(models)))
-    click.echo(f"\npictures: {pictures}")
+    measured, conditions = measure(models)
+    click.echo(closing_table(measured))
+    click.echo(conditions, err=True)
+    seconds = time.perf_counter() - start
+    report = make_report(measured, conditions, checks, (whole, final), folder, seconds)
+    write_demo_report(folder / "demo.html", report)
+    click.echo(f"\nreport:   {(folder / 'demo.html').resolve()}")
+    click.echo(f"pictures: {pictures}")
     click.echo(f"files:    {folder.resolve()}")
-    click.echo(f"done in {time.perf_counter() - start:.0f} s")
+    click.echo(f"done in {seconds:.0f} s")
 
 
 def heading(text: str) -> None:
@@ -91,28 +85,24 @@ def heading(text: str) -> None:
     click.echo(click.style(text, bold=True))
 
 
-def parameters(model: Model) -> int:
-    """Number of learned values."""
-    return sum(layer.parameters for layer in model.network.layers)
-
-
-def macs(model: Model) -> int:
-    """Multiply-accumulate operations of a picture."""
-    return sum(layer.macs for layer in model.network.layers)
-
-
 def show_model(model: Model) -> None:
     """The bundled model in a few lines."""
     network = model.network
     click.echo(click.style("digits10: a Darknet detector of the ten digits", bold=True))
     click.echo(
-        f"{len(network.layers)} layers, {format_count(parameters(model))} parameters, "
-        f"{format_large(macs(model))} MACs, input {network.input_shape}, "
+        f"{len(network.layers)} layers, {format_count(model.network.parameters)} parameters, "
+        f"{format_large(model.network.macs)} MACs, input {network.input_shape}, "
         f"weights {format_size(weights_size(model))}"
     )
 
 
-def show_conversion(model: Model, folder: Path) -> None:
+def show_checks(*checks: str) -> list[str]:
+    """Print what was found to hold."""
+    click.echo("\n".join(checks))
+    return list(checks)
+
+
+def show_conversion(model: Model, folder: Path) -> list[str]:
     """Convert to PyTorch and ONNX, compare the two, and come back to Darknet's files."""
     from darkconv.assets import digits10_folder, digits10_pictures
     from darkconv.cli.models import read_model
@@ -127,18 +117,33 @@ def show_conversion(model: Model, folder: Path) -> None:
         click.echo(f"{name:22s} {size:>8s}  in {seconds:.1f} s")
     errors = layer_errors(model, str(digits10_pictures()[0]))
     worst = max(errors, key=lambda entry: float(entry["error"]))
-    click.echo(
-        f"PyTorch and ONNX agree on all {len(errors)} layers; "
-        f"worst relative error {worst['error']:.1e} (layer {worst['layer']} [{worst['type']}])"
-    )
     back = read_model(ModelWords(str(folder / "digits10.safetensors")))
     write_model(back, Output(folder / "back.cfg", folder / "back.weights"))
     original = (digits10_folder() / "digits10.weights").read_bytes()
     same = (folder / "back.weights").read_bytes() == original
-    click.echo(f"back to Darknet's .weights: {'equal byte for byte' if same else 'DIFFERENT'}")
+    return show_checks(
+        f"PyTorch and ONNX agree on all {len(errors)} layers; "
+        f"worst relative error {worst['error']:.1e} (layer {worst['layer']} [{worst['type']}])",
+        f"back to Darknet's .weights: {'equal byte for byte' if same else 'DIFFERENT'}",
+    )
 
 
-def show_slicing(whole: Model, small: Model, folder: Path) -> None:
+def show_detection(model: Model, folder: Path) -> None:
+    """What the model finds in one picture."""
+    from darkconv.assets import digits10_pictures
+    from darkconv.detection import detect
+    from darkconv.detection.draw import draw, write_picture
+    from darkconv.detection.picture import read_picture
+
+    path = digits10_pictures()[0]
+    heading(f"Detect in {path.name}")
+    found = detect(model, path)
+    for one in found:
+        click.echo(f"{one.name:8s} {one.score:.3f}  {' '.join(f'{v:6.1f}' for v in one.box)}")
+    write_picture(draw(read_picture(path), found), folder / "detected.png")
+
+
+def show_slicing(whole: Model, small: Model, folder: Path) -> list[str]:
     """Write the small model, and compare the scores of the classes it kept."""
     heading(f"Keep {len(KEPT)} of {len(whole.names)} digits: {', '.join(KEPT)}")
     for output in (
@@ -150,31 +155,36 @@ def show_slicing(whole: Model, small: Model, folder: Path) -> None:
         click.echo(f"{file.name:22s} {format_size(file.stat().st_size):>8s}")
     pairs = compared_scores(whole, small)
     equal = sum(a == b for a, b in pairs)
-    click.echo(f"{equal} of {len(pairs)} detections of these digits keep box and score exactly")
+    return show_checks(
+        f"{equal} of {len(pairs)} detections of these digits keep box and score exactly"
+    )
 
 
-def show_recovery(small: Model, folder: Path) -> dict[str, Model]:
+def show_recovery(whole: Model, small: Model, folder: Path) -> dict[str, Model]:
     """Prune by what channels do on pictures, refit, and let the uncut model teach what is left."""
     from darkconv.assets import digits10_unlabelled
     from darkconv.dataset import open_dataset
     from darkconv.profiling.collect import profile
     from darkconv.profiling.reconstruction import reconstruct
+    from darkconv.report import write_dissection_report
     from darkconv.surgery.plan import plan
     from darkconv.surgery.prune import prune
 
     pictures = open_dataset(digits10_unlabelled())
     heading(f"Prune to {KEEP_RATIO:.0%} of the channels, by {len(pictures)} unlabelled pictures")
     images = [sample.image for sample in pictures.samples]
-    chosen = plan(
-        small, profile(small, images), score="mean_abs", keep=KEEP_RATIO, multiple=MULTIPLE
-    )
+    planning = Planning(ratio=KEEP_RATIO, score="mean_abs", multiple=MULTIPLE, skip_first=0)
+    seen = profile(small, images)
+    chosen = plan(small, seen, score=planning.score, keep=KEEP_RATIO, multiple=MULTIPLE)
     pruned = prune(small, chosen, compensate=True)
-    click.echo(f"{parameters(small):,} -> {parameters(pruned):,} parameters")
+    click.echo(f"{small.network.parameters:,} -> {pruned.network.parameters:,} parameters")
     start = time.perf_counter()
     refitted = reconstruct(pruned, small, chosen, images)
     click.echo(f"weights refitted to the feature maps: {time.perf_counter() - start:.1f} s")
     found = {"pruned": pruned, "refitted": refitted}
     write_model(refitted, Output(folder / "refitted.cfg", folder / "refitted.weights"))
+    dissection = dissection_report((whole, small, refitted), seen, None, chosen, planning, pictures)
+    write_dissection_report(folder / "dissection.html", dissection)
     try:
         from darkconv.finetune.recipe import Recipe
         from darkconv.finetune.run import finetune
@@ -190,76 +200,51 @@ def show_recovery(small: Model, folder: Path) -> dict[str, Model]:
     return {**found, "recovered": taught.model}
 
 
-def compared_scores(whole: Model, small: Model) -> list[tuple[object, object]]:
-    """Detections of the kept classes by both models, paired in order."""
-    pairs: list[tuple[object, object]] = []
-    for a, b in zip(detect_all(whole), detect_all(small), strict=True):
-        kept = [(d.name, d.score, d.box) for d in a if d.name in KEPT]
-        pairs += zip_longest(kept, [(d.name, d.score, d.box) for d in b])
-    return pairs
-
-
-def detect_all(model: Model, threshold: float = 0.25) -> "list[list[Detection]]":
-    """Detections in every test picture."""
+def show_export(model: Model, folder: Path) -> list[str]:
+    """Write the result as an ONNX file with boxes, and compare it with the model."""
     from darkconv.assets import digits10_pictures
-    from darkconv.detection import detect
+    from darkconv.cli.models import read_exported
+    from darkconv.cli.params import ModelWords
+    from darkconv.detection.comparison import compare_outputs
+    from darkconv.detection.detect import fitted_picture
 
-    return [detect(model, path, threshold) for path in digits10_pictures()]
-
-
-def measure(models: dict[str, Model]) -> dict[str, Measured]:
-    """AP over the kept classes, and latency, of models side by side."""
-    from darkconv.evaluation.latency import measure_latency
-
-    times = {b: measure_latency(models, backend=b).milliseconds for b in ("torch", "onnx")}
-    return {
-        name: Measured(model, mean_precision(model), {b: times[b][name] for b in times})
-        for name, model in models.items()
-    }
-
-
-def mean_precision(model: Model) -> float:
-    """Mean all-point AP@0.5 of the kept classes on the test pictures."""
-    from darkconv.evaluation.average_precision import average_precision
-
-    found = detect_all(model, EVALUATION_THRESHOLD)
-    result = average_precision(found, true_boxes(model.names), num_classes=len(model.names))
-    kept = [result.per_class[model.names.index(name)] for name in KEPT]
-    return float(sum(kept) / len(kept))
+    heading("Export")
+    target = folder / "recovered.onnx"
+    write_model(model, Output(target), head="boxes")
+    click.echo(f"{target.name:22s} {format_size(target.stat().st_size):>8s}")
+    levels, fit = fitted_picture(model.network, digits10_pictures()[0], None)
+    found = compare_outputs(model, read_exported(ModelWords(str(target))), fit.apply(levels))
+    errors = ", ".join(f"{one.name} {one.error:.1e}" for one in found)
+    return show_checks(f"onnxruntime gives the model's numbers; relative errors: {errors}")
 
 
-def true_boxes(names: Sequence[str]) -> list[Any]:
-    """Per picture (k, 5): class among `names`, x0, y0, x1, y1 in pixels."""
-    import numpy as np
+def make_report(
+    measured: dict[str, Measured],
+    conditions: str,
+    checks: Sequence[str],
+    models: tuple[Model, Model],
+    folder: Path,
+    seconds: float,
+) -> "DemoReport":
+    """What the page shows; `models` are the first and the last."""
+    from darkconv.assets import digits10_pictures
+    from darkconv.cli.dissect import found_by_both
+    from darkconv.report.demo import DemoReport, Stage
 
-    from darkconv.assets import digits10_folder, digits10_pictures
-    from darkconv.darknet.data import read_labels, read_names
-    from darkconv.detection.picture import read_picture
-    from darkconv.evaluation.average_precision import pixel_boxes
-
-    every = read_names(digits10_folder() / "digits10.names").names
-    boxes = []
-    for path in digits10_pictures():
-        height, width, _ = read_picture(path).shape
-        labels = read_labels(path.with_suffix(".txt"))
-        rows = [(names.index(every[int(c)]), *box) for c, *box in labels if every[int(c)] in names]
-        boxes.append(pixel_boxes(np.array(rows, float).reshape(-1, 5), (width, height)))
-    return boxes
-
-
-def closing_table(measured: dict[str, Measured]) -> str:
-    """All models side by side."""
-    lines: list[tuple[str, Any]] = [
-        ("classes", lambda m: len(m.model.names)),
-        ("parameters", lambda m: format_count(parameters(m.model))),
-        ("MACs", lambda m: format_large(macs(m.model))),
-        ("weights", lambda m: format_size(weights_size(m.model))),
-        ("ms a picture, PyTorch", lambda m: f"{m.milliseconds['torch']:.2f}"),
-        ("ms a picture, ONNX", lambda m: f"{m.milliseconds['onnx']:.2f}"),
-        (f"AP@0.5 of the {len(KEPT)} digits", lambda m: f"{m.precision:.3f}"),
+    stages = [
+        Stage(
+            name,
+            one.model,
+            weights_size(one.model),
+            one.milliseconds["torch"],
+            one.milliseconds["onnx"],
+            one.precision,
+        )
+        for name, one in measured.items()
     ]
-    rows = [(name, *map(show, measured.values())) for name, show in lines]
-    return format_table(("", *measured), rows, left=(0,))
+    pictures = [found_by_both(*models, path, "torch") for path in digits10_pictures()[:SHOWN]]
+    files = [(path.name, path.stat().st_size) for path in sorted(folder.iterdir())]
+    return DemoReport(stages, conditions, checks, pictures, files, seconds)
 
 
 def draw_pictures(whole: Model, small: Model, folder: Path) -> Path:

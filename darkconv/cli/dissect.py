@@ -10,7 +10,14 @@ import click
 
 from darkconv.cli.info import weights_size
 from darkconv.cli.models import read_model, report_written, require_outputs, write_model
-from darkconv.cli.params import ModelCommand, Output, model_options, output_option, split_model
+from darkconv.cli.params import (
+    ModelCommand,
+    Output,
+    model_options,
+    output_option,
+    split_model,
+    words_argument,
+)
 from darkconv.cli.pictures import OWN, PictureOptions, open_pictures, picture_options
 from darkconv.cli.planning import Planning, make_plan, plan_options
 from darkconv.cli.profile import ProfilingOptions, measure, profiling_options
@@ -30,6 +37,7 @@ from darkconv.surgery.prune import prune
 
 if TYPE_CHECKING:
     from darkconv.report import DissectionReport
+    from darkconv.report.dissection import Seen
     from darkconv.report.histogram import Doubles
 
 RATIO = 0.75
@@ -39,7 +47,7 @@ THRESHOLD = 0.25
 
 
 @click.command(cls=ModelCommand)
-@click.argument("words", nargs=-1, metavar="MODEL")
+@words_argument()
 @click.option(
     "--keep",
     metavar="A,B,C",
@@ -235,24 +243,27 @@ def scores_by_layer(
     return {index: scores[own] for index, own in labels.items() if classes.free[own].any()}
 
 
-def sample_pictures(original: Model, final: Model, chosen: Dataset, backend: str) -> list[Any]:
+def sample_pictures(original: Model, final: Model, chosen: Dataset, backend: str) -> "list[Seen]":
     """Some pictures, with what both models find of the kept classes; none without boxes."""
+    if not any(decodes_boxes(head.spec) for head in original.network.heads):
+        return []
+    step = max(1, len(chosen.samples) // SHOWN_PICTURES)
+    samples = chosen.samples[::step][:SHOWN_PICTURES]
+    return [found_by_both(original, final, sample.image, backend) for sample in samples]
+
+
+def found_by_both(original: Model, final: Model, path: Path, backend: str) -> "Seen":
+    """What both models find in a picture, of the classes that both know."""
     from darkconv.detection import detect
     from darkconv.report.dissection import Seen
 
-    if not any(decodes_boxes(head.spec) for head in original.network.heads):
-        return []
     ids = {name: number for number, name in enumerate(final.names)}
-    step = max(1, len(chosen.samples) // SHOWN_PICTURES)
-    seen = []
-    for sample in chosen.samples[::step][:SHOWN_PICTURES]:
-        before, after = (
-            [
-                replace(d, class_id=ids.get(d.name, d.class_id))
-                for d in detect(model, sample.image, threshold=THRESHOLD, backend=backend)
-                if not ids or d.name in ids
-            ]
-            for model in (original, final)
-        )
-        seen.append(Seen(sample.image, before, after))
-    return seen
+    before, after = (
+        [
+            replace(d, class_id=ids.get(d.name, d.class_id))
+            for d in detect(model, path, threshold=THRESHOLD, backend=backend)
+            if not ids or d.name in ids
+        ]
+        for model in (original, final)
+    )
+    return Seen(path, before, after)

@@ -13,7 +13,13 @@ import click
 from darkconv.cli.classification import evaluate_classes
 from darkconv.cli.detect import check_runs_itself, detection_options
 from darkconv.cli.models import read_exported, read_model
-from darkconv.cli.params import ModelCommand, model_options, split_model
+from darkconv.cli.params import (
+    ModelCommand,
+    model_options,
+    report_option,
+    split_model,
+    words_argument,
+)
 from darkconv.cli.pictures import Named, PictureOptions, open_pictures, picture_options
 from darkconv.cli.progress import progress
 from darkconv.cli.table import format_table
@@ -28,11 +34,19 @@ if TYPE_CHECKING:
     from darkconv.detection import Detection
     from darkconv.detection.detector import Detector
     from darkconv.evaluation.report import Comparison, Evaluation
+    from darkconv.report import EvaluationReport
 
 logger = logging.getLogger("darkconv")
 
 CURVES, CONFUSION = "precision-recall.png", "confusion.png"
 """In the output folder, beside the text files."""
+RUNNERS = {
+    "torch": "PyTorch",
+    "keras": "Keras",
+    "onnx": "onnxruntime",
+    "tflite": "LiteRT",
+}
+"""What runs a backend's networks, or a file."""
 THRESHOLD = 0.005  # score from which detections count for AP
 
 
@@ -56,7 +70,7 @@ class Seconds:
 
 
 @click.command("eval", cls=ModelCommand)
-@click.argument("words", nargs=-1, metavar="MODEL")
+@words_argument()
 @click.option(
     "--data",
     "sources",
@@ -96,6 +110,7 @@ class Seconds:
     f"{CURVES} and {CONFUSION}.",
 )
 @click.option("--no-plots", is_flag=True, help="Only the text files, which need no matplotlib.")
+@report_option("tables, curves, confusions and pictures")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @picture_options
 @model_options
@@ -108,6 +123,7 @@ def evaluate(
     at: float,
     output: Path | None,
     no_plots: bool,
+    report: Path | None,
     as_json: bool,
     names: str | None,
     dialect: str,
@@ -137,7 +153,9 @@ def evaluate(
     read = read_exported if model_words.is_runnable else read_model
     model = read(model_words, names=names, dialect=dialect, input_size=input_size)
     if not any(decodes_boxes(head.spec) for head in model.network.heads):
-        evaluate_classes(model, sources, pictures, backend=options["backend"], as_json=as_json)
+        evaluate_classes(
+            model, sources, pictures, backend=options["backend"], as_json=as_json, report=report
+        )
         return
     detector = detector_of(model, relative=rule == "darknet", **options)
     dataset = open_pictures(sources, pictures, model=model)
@@ -150,6 +168,15 @@ def evaluate(
         if not no_plots:
             write_plots(comparison, at, output)
         click.echo(f"wrote {output}", err=True)
+    if report:
+        from darkconv.report import write_evaluation_report
+
+        ran = model_words.suffix[1:] if model_words.is_runnable else options["backend"]
+        told = make_report(
+            model_words.first, dataset, comparison, result, at=at, seconds=seconds, backend=ran
+        )
+        write_evaluation_report(report, told)
+        click.echo(f"wrote {report}", err=True)
     if as_json:
         click.echo(json.dumps(as_dict(result, comparison, seconds, at), indent=2))
     else:
@@ -269,6 +296,31 @@ def write_plots(comparison: "Comparison", at: float, folder: Path) -> None:
     for name, figure in figures.items():
         with replacing(folder / name) as temporary:
             figure.savefig(temporary, dpi=DPI, format="png")
+
+
+def make_report(
+    name: str,
+    dataset: "Dataset",
+    comparison: "Comparison",
+    result: "Evaluation",
+    *,
+    at: float,
+    seconds: Seconds,
+    backend: str,
+) -> "EvaluationReport":
+    """All that the report shows."""
+    from darkconv.report import EvaluationReport
+
+    return EvaluationReport(
+        name=Path(name).stem,
+        source=Path(dataset.source).name,
+        images=[sample.image for sample in dataset.samples],
+        comparison=comparison,
+        result=result,
+        at=at,
+        seconds=asdict(seconds),
+        backend=RUNNERS[backend],
+    )
 
 
 def as_dict(

@@ -10,7 +10,7 @@ import click
 
 from darkconv.backends import spoke
 from darkconv.cli.models import read_model
-from darkconv.cli.params import ModelCommand, model_options, split_model
+from darkconv.cli.params import ModelCommand, model_options, split_model, words_argument
 from darkconv.cli.table import format_table
 from darkconv.core import layer_table as layers
 from darkconv.core.model import Model
@@ -21,7 +21,7 @@ from darkconv.errors import MissingDependencyError
 
 
 @click.command(cls=ModelCommand)
-@click.argument("words", nargs=-1, metavar="MODEL")
+@words_argument()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--view", is_flag=True, help="Open the graph in netron, in the browser, instead.")
 @model_options
@@ -87,8 +87,8 @@ def as_dict(model: Model) -> dict[str, Any]:
         "file": network.file,
         "dialect": network.dialect.name,
         "input": list(network.input_shape),
-        "parameters": sum(layer.parameters for layer in network.layers),
-        "macs": sum(layer.macs for layer in network.layers),
+        "parameters": network.parameters,
+        "macs": network.macs,
         "weights_bytes": weights_size(model),
         "names": list(model.names),
         "initial_layers": list(model.initial_layers),

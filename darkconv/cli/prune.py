@@ -16,6 +16,7 @@ from darkconv.cli.params import (
     model_options,
     output_option,
     split_model,
+    words_argument,
 )
 from darkconv.cli.pictures import PictureOptions, open_pictures, picture_options
 from darkconv.cli.planning import Planning, make_plan, plan_options
@@ -39,7 +40,7 @@ path_type = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command(cls=ModelCommand)
-@click.argument("words", nargs=-1, metavar="MODEL")
+@words_argument()
 @output_option
 @click.option("--profile", "profile_path", metavar="P.npz", help="What darkconv profile wrote.")
 @click.option(
@@ -224,10 +225,9 @@ def change(before: int, after: int, show: Any) -> str:
 
 def totals(model: Model) -> dict[str, int]:
     """Costs of a model."""
-    layers = model.network.layers
     return {
-        "parameters": sum(layer.parameters for layer in layers),
-        "macs": sum(layer.macs for layer in layers),
+        "parameters": model.network.parameters,
+        "macs": model.network.macs,
         "bytes": weights_size(model),
     }
 

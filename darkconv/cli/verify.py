@@ -2,7 +2,9 @@
 
 import json
 import logging
+import math
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,7 +20,9 @@ from darkconv.cli.params import (
     ModelCommand,
     ModelWords,
     model_options,
+    report_option,
     split_model,
+    words_argument,
 )
 from darkconv.cli.table import format_table
 from darkconv.core.model import Model
@@ -30,10 +34,13 @@ if TYPE_CHECKING:
     from darkconv.backends.exported import ExportedFile
     from darkconv.backends.onnx import ForeignFile
     from darkconv.detection.comparison import Agreement
+    from darkconv.report import LayerComparison
 
 logger = logging.getLogger("darkconv")
 
 TOLERANCE = 1e-4  # relative L2 error of a layer on whole networks
+SHOWN_LAYERS = 10
+TITLES = {"onnx": "ONNX", "keras": "Keras"}
 NOT_COMPARED = {
     SAVED_MODEL_SUFFIX: "compare a .keras file: it is made from the same graph",
     PROGRAM_SUFFIX: None,
@@ -45,10 +52,11 @@ NOT_COMPARED = {
 
 
 @click.command(cls=ModelCommand)
-@click.argument("words", nargs=-1, metavar="MODEL [FILE]")
+@words_argument("MODEL [FILE]")
 @click.option("--image", type=click.Path(), help="Picture to run  [default: seeded noise]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--all", "show_all", is_flag=True, help="Show every layer, not the ten worst.")
+@report_option("all layers, or the outputs of FILE, with their errors")
 @click.option(
     "--backend",
     type=click.Choice(["onnx", "keras"]),
@@ -60,11 +68,13 @@ def verify(
     image: str | None,
     as_json: bool,
     show_all: bool,
+    report: Path | None,
     backend: str | None,
     **options: Any,
 ) -> None:
     """Compare every layer of a model in PyTorch and in onnxruntime, or Keras, worst first.
 
+    Of layers that disagree, the first in the network is marked: those after it read what it gives.
     The two are built on their own from the Darknet files. With FILE, an ONNX, Keras or LiteRT file
     made from the MODEL with any --head, its outputs are compared instead. Of an ONNX file that
     another tool made, outputs are matched by their shapes, with heads or with boxes and scores.
@@ -79,21 +89,68 @@ def verify(
     if rest and backend:
         raise click.UsageError("--backend is about layers, and FILE says itself what runs it")
     if rest:
-        verify_file(model_words, ModelWords(rest[0]), image, as_json=as_json, **options)
+        verify_file(
+            model_words, ModelWords(rest[0]), image, as_json=as_json, report=report, **options
+        )
         return
     model = read_model(model_words, **options)
-    other = backend or "onnx"
-    errors = layer_errors(model, image, other)
-    worst = sorted(errors, key=lambda entry: -entry["error"])
+    found = compare_all(model, image, backend or "onnx")
+    if report:
+        from darkconv.report import write_layer_report
+
+        write_layer_report(report, found)
+        click.echo(f"wrote {report}", err=True)
     if as_json:
-        click.echo(json.dumps(worst, indent=2))
+        click.echo(json.dumps(layer_dicts(found), indent=2))
     else:
-        shown = worst if show_all else worst[:10]
-        rows = [(e["layer"], e["type"], f"{e['error']:.1e}") for e in shown]
-        click.echo(format_table(("layer", "type", "relative error"), rows, left=(1,)))
-        click.echo(verdict(worst[0]["error"], other))
-    if worst[0]["error"] > TOLERANCE:
+        show_layers(found, shown=None if show_all else SHOWN_LAYERS)
+        click.echo(verdict(found, backend or "onnx"))
+    if found.first_wrong:
         raise SystemExit(1)
+
+
+def compare_all(model: Model, image: str | None, backend: str) -> "LayerComparison":
+    """The errors of all layers, and what they mean."""
+    from darkconv.report import LayerComparison
+
+    return LayerComparison(
+        network=model.network,
+        errors=[entry["error"] for entry in layer_errors(model, image, backend)],
+        allowed=TOLERANCE,
+        frameworks=("PyTorch", TITLES[backend]),
+        given=given_input(model, image),
+    )
+
+
+def given_input(model: Model, image: str | None) -> str:
+    """What is run, in words."""
+    source = f"the picture {Path(image).name}" if image else "seeded noise"
+    return f"{source} at {model.network.input_shape}"
+
+
+def layer_dicts(found: "LayerComparison") -> list[dict[str, Any]]:
+    """For JSON: worst first, and which are wrong."""
+    return [
+        {
+            "layer": layer.index,
+            "type": layer.type,
+            "error": error,
+            "allowed": found.allowed,
+            "wrong": not error <= found.allowed,
+            "first_wrong": layer is found.first_wrong,
+        }
+        for layer, error in found.worst
+    ]
+
+
+def show_layers(found: "LayerComparison", *, shown: int | None) -> None:
+    """Print the worst layers, and the first wrong one wherever it stands."""
+    rows = [
+        (layer.index, layer.type, f"{error:.1e}", found.mark(layer, error))
+        for place, (layer, error) in enumerate(found.worst)
+        if shown is None or place < shown or layer is found.first_wrong
+    ]
+    click.echo(format_table(("layer", "type", "relative error", ""), rows, left=(1, 3)))
 
 
 def verify_file(
@@ -102,25 +159,41 @@ def verify_file(
     image: str | None,
     *,
     as_json: bool,
+    report: Path | None,
     input_size: tuple[int, int] | None,
     **options: Any,
 ) -> None:
     """Compare the outputs of a file with the model's; exit status 1 if they disagree."""
     from darkconv.backends.exported import ExportedFile
-    from darkconv.detection.comparison import compare_outputs
 
     model = read_model(model_words, **options)
     file = read_file(file_words)
     if not isinstance(file, ExportedFile):
         model = model.with_input_size(*input_size) if input_size else model
-        show_agreement(foreign_agreement(model, file, image), as_json=as_json)
-        return
+        model, found = foreign_agreement(model, file, image)
+    else:
+        model, found = own_agreement(model, file, image, input_size)
+    if report:
+        from darkconv.report import OutputComparison, write_output_report
+
+        given = given_input(model, image)
+        write_output_report(report, OutputComparison(model.network, file.path, found, given))
+        click.echo(f"wrote {report}", err=True)
+    show_agreement(found, as_json=as_json)
+
+
+def own_agreement(
+    model: Model, file: "ExportedFile", image: str | None, input_size: tuple[int, int] | None
+) -> "tuple[Model, Sequence[Agreement]]":
+    """Compare a file of darkconv with the model, at the file's size or at another."""
+    from darkconv.detection.comparison import compare_outputs
+
     if file.input_size and model.network.input_shape.is_map:
         model = model.with_input_size(*file.input_size)
     warn_of_other_sources(model, file)
     if input_size:
         model, file = model.with_input_size(*input_size), file.with_input_size(*input_size)
-    show_agreement(compare_outputs(model, file, _input(model, image)), as_json=as_json)
+    return model, compare_outputs(model, file, _input(model, image))
 
 
 def read_file(words: ModelWords) -> "ExportedFile | ForeignFile":
@@ -149,12 +222,12 @@ def read_file(words: ModelWords) -> "ExportedFile | ForeignFile":
 
 def foreign_agreement(
     model: Model, file: "ForeignFile", image: str | None
-) -> "Sequence[Agreement]":
-    """Compare a file of another tool with the model."""
+) -> "tuple[Model, Sequence[Agreement]]":
+    """Compare a file of another tool with the model, at the file's size."""
     from darkconv.detection.foreign import compare_foreign, fitted_model
 
     model = fitted_model(model, file)
-    return compare_foreign(model, file, _input(model, image))
+    return model, compare_foreign(model, file, _input(model, image))
 
 
 def show_agreement(found: "Sequence[Agreement]", *, as_json: bool) -> None:
@@ -181,26 +254,32 @@ def warn_of_other_sources(model: Model, file: "ExportedFile") -> None:
             logger.warning("%s: was made from another %s file", file.path, what)
 
 
-def verdict(error: float, backend: str) -> str:
-    """One line on the worst layer."""
-    word = "agree" if error <= TOLERANCE else "DISAGREE"
-    return f"torch and {backend} {word}: worst layer {error:.1e}, allowed {TOLERANCE:.0e}"
+def verdict(found: "LayerComparison", backend: str) -> str:
+    """On the worst layer, and on the first wrong one if there is one."""
+    wrong = found.first_wrong
+    word = "DISAGREE" if wrong else "agree"
+    worst = found.worst[0][1]
+    text = f"torch and {backend} {word}: worst layer {worst:.1e}, allowed {TOLERANCE:.0e}"
+    return f"{text}\nfirst wrong: {wrong.index:03d} {wrong.type}" if wrong else text
 
 
 def layer_errors(
     model: Model, image: str | None = None, backend: str = "onnx"
 ) -> list[dict[str, Any]]:
-    """Relative L2 difference of every layer between the torch spoke and another."""
-    import numpy as np
+    """Relative L2 difference of every layer between the torch spoke and another.
 
+    It is infinite where values are no numbers in one of them alone.
+    """
     from darkconv.backends import trace
+    from darkconv.detection.comparison import relative_error
 
     x = _input(model, image)
     pairs = zip(trace(model, x), trace(model, x, backend=backend), strict=True)
     errors = []
-    for layer, (a, b) in zip(model.network.layers, pairs, strict=True):
-        difference = float(np.linalg.norm(a - b)) / (float(np.linalg.norm(a)) or 1.0)
-        errors.append({"layer": layer.index, "type": layer.type, "error": difference})
+    for layer, (expected, found) in zip(model.network.layers, pairs, strict=True):
+        error = relative_error(found, expected)
+        error = math.inf if math.isnan(error) else error
+        errors.append({"layer": layer.index, "type": layer.type, "error": error})
     return errors
 
 

@@ -79,13 +79,13 @@ def confusion(
         true_ids = np.append(rows[:, 0].astype(int), count)
         found_ids = np.append(np.array([d.class_id for d in sure], int), count)
         difficult = rows[:, 5] > 0 if rows.shape[1] > 5 else np.zeros(len(rows), bool)
-        for i, j in _pairs(sure, rows, rule):
+        for i, j in pairs(sure, rows, rule):
             if i == len(rows) or not difficult[i]:
                 counts[true_ids[i], found_ids[j]] += 1
     return Confusion(tuple(classes), counts, at, rule.overlap)
 
 
-def _pairs(sure: Sequence[Detection], rows: Truths, rule: Rule) -> list[tuple[int, int]]:
+def pairs(sure: Sequence[Detection], rows: Truths, rule: Rule) -> list[tuple[int, int]]:
     """(true box, detection) of one picture; the count of either stands for none."""
     boxes = np.asarray(rows, np.float64)[:, 1:5]
     overlaps = np.empty((len(rows), len(sure)))
@@ -94,12 +94,12 @@ def _pairs(sure: Sequence[Detection], rows: Truths, rule: Rule) -> list[tuple[in
     is_other = rows[:, :1] != np.array([[d.class_id for d in sure]])
     order = np.lexsort((-overlaps.ravel(), is_other.ravel()))
     free_rows, free_found = set(range(len(rows))), set(range(len(sure)))
-    pairs = []
+    found = []
     for place in order.tolist():
         i, j = divmod(place, len(sure))
         if i in free_rows and j in free_found and rule.fits(overlaps[i, j]):
             free_rows.remove(i)
             free_found.remove(j)
-            pairs.append((i, j))
+            found.append((i, j))
     missed = [(i, len(sure)) for i in sorted(free_rows)]
-    return pairs + missed + [(len(rows), j) for j in sorted(free_found)]
+    return found + missed + [(len(rows), j) for j in sorted(free_found)]

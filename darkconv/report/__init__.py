@@ -1,6 +1,26 @@
 """Reports: one HTML file each, with everything inside."""
 
+from darkconv.report.classification import ClassificationReport, write_classification_report
 from darkconv.report.dissection import DissectionReport, write_dissection_report
+from darkconv.report.evaluation import EvaluationReport, write_evaluation_report
 from darkconv.report.profile import write_profile_report
+from darkconv.report.verification import (
+    LayerComparison,
+    OutputComparison,
+    write_layer_report,
+    write_output_report,
+)
 
-__all__ = ["DissectionReport", "write_dissection_report", "write_profile_report"]
+__all__ = [
+    "ClassificationReport",
+    "DissectionReport",
+    "EvaluationReport",
+    "LayerComparison",
+    "OutputComparison",
+    "write_classification_report",
+    "write_dissection_report",
+    "write_evaluation_report",
+    "write_layer_report",
+    "write_output_report",
+    "write_profile_report",
+]

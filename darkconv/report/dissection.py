@@ -1,7 +1,5 @@
 """The report of a dissection: what went, what is left, and what it still sees."""
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -15,8 +13,9 @@ from darkconv.detection import Detection
 from darkconv.detection.draw import draw
 from darkconv.detection.picture import read_picture
 from darkconv.files import PathLike, write_bytes
+from darkconv.report.gallery import embedded
 from darkconv.report.histogram import Doubles, Mask
-from darkconv.report.page import key_figures, page, section, table
+from darkconv.report.page import key, key_figures, page, section, table
 from darkconv.report.profile import OPEN_LAYERS, layer_plots
 from darkconv.surgery.channels import makes_channels
 from darkconv.surgery.plan import PrunePlan
@@ -24,8 +23,9 @@ from darkconv.surgery.profile import Profile
 
 PICTURE_WIDTH = 560
 KEY = (
-    '<p class="key note"><i class="kept"></i>stays<i class="removed"></i>goes'
-    '<i class="cut"></i>the highest score that goes; guards keep some that score lower</p>'
+    ("kept", "stays"),
+    ("removed", "goes"),
+    ("cut", "the highest score that goes; guards keep some that score lower"),
 )
 
 
@@ -91,7 +91,7 @@ def write_dissection_report(path: PathLike, report: DissectionReport) -> None:
         _figures(report),
         section("Sample pictures", _pictures(report)) if report.pictures else "",
         section("Layers before and after", _layer_table(report)),
-        section("What the channels do, and where the cut lies", KEY, *_histograms(report)),
+        section("What the channels do, and where the cut lies", key(KEY), *_histograms(report)),
     ]
     write_bytes(path, [page(title, parts).encode()])
 
@@ -118,10 +118,10 @@ def _figures(report: DissectionReport) -> str:
         ("parameters", costs[0][0], costs[1][0], "{:,.0f}", ""),
         ("MACs", costs[0][1] / 1e6, costs[1][1] / 1e6, "{:,.1f} M", ""),
         ("weights file", before.size / 1e6, after.size / 1e6, "{:,.2f} MB", ""),
-        ("ms a picture", before.latency, after.latency, "{:.1f}", report.conditions),
+        ("ms a picture", before.latency, after.latency, "{:.1f}", f"; {report.conditions}"),
     )
     figures = [
-        (name, form.format(new), f"of {form.format(old)}, {new / max(old, 1e-9):.0%} {remark}")
+        (name, form.format(new), f"of {form.format(old)}, {new / max(old, 1e-9):.0%}{remark}")
         for name, old, new, form, remark in pairs
     ]
     return key_figures(figures)
@@ -133,24 +133,25 @@ def _costs(model: Model) -> tuple[int, int]:
 
 
 def _pictures(report: DissectionReport) -> str:
+    note = f"Boxes of the kept classes with a score above {report.threshold:g}, before recovery."
+    return f'<p class="note">{escape(note)}</p>{picture_pairs(report.pictures)}'
+
+
+def picture_pairs(pictures: Sequence[Seen]) -> str:
+    """Each picture twice: with what was found before, and after."""
     cells = ["<h3>before</h3>", "<h3>after</h3>"]
-    for seen in report.pictures:
+    for seen in pictures:
         for moment, found in (("before", seen.before), ("after", seen.after)):
             cells.append(_picture(seen.path, found, moment))
-    note = f"Boxes of the kept classes with a score above {report.threshold:g}, before recovery."
-    return f'<p class="note">{escape(note)}</p><div class="pictures">{"".join(cells)}</div>'
+    return f'<div class="pictures">{"".join(cells)}</div>'
 
 
 def _picture(path: Path, found: Sequence[Detection], moment: str) -> str:
-    image = draw(read_picture(path), found)
-    image.thumbnail((PICTURE_WIDTH, 2 * PICTURE_WIDTH))
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=80)
-    data = base64.b64encode(buffer.getvalue()).decode()
+    data = embedded(draw(read_picture(path), found), PICTURE_WIDTH)
     listed = ", ".join(f"{d.name} {d.score:.2f}" for d in found) or "nothing found"
     text = escape(f"{path.name} {moment}: {listed}", quote=True)
     return (
-        f'<figure><img src="data:image/jpeg;base64,{data}" alt="{text}">'
+        f'<figure><img src="{data}" alt="{text}">'
         f"<figcaption>{escape(path.name)}: {escape(listed)}</figcaption></figure>"
     )
 
@@ -162,7 +163,7 @@ def _layer_table(report: DissectionReport) -> str:
     costs = (_costs(model) for model in (report.original, report.final))
     total = ("", "all", "", *(_change(*pair) for pair in zip(*costs, strict=True)))
     headers = ("layer", "type", "channels", "parameters", "MACs")
-    return table(headers, rows, left=2, total=total)
+    return table(headers, rows, left=(1,), total=total)
 
 
 def _row(old: Layer, new: Layer) -> tuple[str, ...]:

@@ -1,0 +1,193 @@
+"""The report of an evaluation: how well a detector finds what is labelled."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+from darkconv.errors import DatasetError
+from darkconv.evaluation.confusion import pairs
+from darkconv.evaluation.report import ClassResult, Comparison, Evaluation
+from darkconv.files import PathLike, write_bytes
+from darkconv.report.curves import curves
+from darkconv.report.gallery import KEY, Frame, framed
+from darkconv.report.matrix import matrix
+from darkconv.report.page import key, key_figures, page, section, table
+
+SHOWN = 4
+"""Pictures of a kind."""
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationReport:
+    """What a report tells.
+
+    Attributes:
+        name: of the model.
+        source: of the labelled pictures.
+        images: the pictures.
+        comparison: of what was found in them with their labels.
+        result: its figures.
+        at: score above which precision, recall and confusions are counted.
+        seconds: what a picture takes, by step.
+        backend: what ran the network.
+    """
+
+    name: str
+    source: str
+    images: Sequence[Path]
+    comparison: Comparison
+    result: Evaluation
+    at: float
+    seconds: Mapping[str, float]
+    backend: str
+
+
+def write_evaluation_report(path: PathLike, report: EvaluationReport) -> None:
+    """Write a report as one HTML file."""
+    title = f"Evaluation of {report.name}"
+    comparison, at = report.comparison, report.at
+    confusion = comparison.confusion(at)
+    counted = f"Detections that score above {at:g}, at IoU {confusion.overlap:g}."
+    taken = "Rows are true classes, columns what was found; the last of them what was not."
+    shape = f"The number is the area under the curve, AP; a dot marks the score {at:g}."
+    parts = [
+        f"<h1>{escape(title)}</h1>",
+        f"<p>{escape(_summary(report))}</p>",
+        _figures(report),
+        section("Classes", _class_table(report)),
+        section(
+            "Precision over recall", _note(shape), curves(comparison.classes, comparison.judged, at)
+        ),
+        section(
+            "What is taken for what",
+            _note(f"{counted} {taken}"),
+            matrix(confusion.labels, (*confusion.classes, "missed"), confusion.counts),
+        ),
+        _pictures(report),
+        section("Time of a picture", _time_table(report)),
+    ]
+    write_bytes(path, [page(title, parts).encode()])
+
+
+def _note(text: str) -> str:
+    return f'<p class="note">{escape(text)}</p>'
+
+
+def _summary(report: EvaluationReport) -> str:
+    boxes = sum(one.boxes for one in report.result.classes)
+    rule = report.comparison.rule
+    return (
+        f"{boxes:,} boxes of {len(report.result.classes):,} classes in {len(report.images):,} "
+        f"pictures of {report.source}. A box is right from an IoU of {rule.overlap:g} on, by the "
+        f"rule {rule.name}."
+    )
+
+
+def _figures(report: EvaluationReport) -> str:
+    result, at = report.result, report.at
+    sure = [one.above(at) for one in report.comparison.judged]
+    right, found = sum(int(one.right.sum()) for one in sure), sum(len(one.right) for one in sure)
+    truths = sum(one.truths for one in sure)
+    least = min(result.classes, key=lambda one: (math.isnan(one.ap), one.ap))
+    total = 1000 * sum(report.seconds.values())
+    return key_figures(
+        [
+            ("mean AP", _percent(result.ap), f"lowest: {least.name} {_percent(least.ap)}"),
+            ("COCO AP", _percent(result.coco), f"IoU 0.50:0.95; {_percent(result.coco50)} at 0.50"),
+            (
+                f"precision at {at:g}",
+                _percent(right / found if found else math.nan),
+                f"{right:,} of {found:,} detections are right",
+            ),
+            (
+                f"recall at {at:g}",
+                _percent(right / truths if truths else math.nan),
+                f"{right:,} of {truths:,} boxes are found",
+            ),
+            ("ms a picture", f"{total:.1f}", f"network {1000 * report.seconds['network']:.1f}"),
+        ]
+    )
+
+
+def _percent(share: float) -> str:
+    return "\N{EN DASH}" if math.isnan(share) else f"{100 * share:.1f}"
+
+
+def _class_table(report: EvaluationReport) -> str:
+    result, at = report.result, report.at
+    headers = (
+        "class", "boxes", "AP", f"AP at {at:g}", "11-point", "COCO AP50", "COCO AP",
+        f"precision at {at:g}", f"recall at {at:g}", "mean IoU",
+    )  # fmt: skip
+    means = (result.ap, result.ap_at, result.ap11, result.coco50, result.coco)
+    boxes = sum(one.boxes for one in result.classes)
+    total = ("mean", f"{boxes:,}", *map(_percent, means), "", "", "")
+    return table(headers, map(_class_row, result.classes), total=total)
+
+
+def _class_row(one: ClassResult) -> tuple[str, ...]:
+    shares = (one.ap, one.ap_at, one.ap11, one.coco50, one.coco, one.precision, one.recall)
+    overlap = f"{one.overlap:.2f}" if one.overlap else "\N{EN DASH}"
+    return (one.name, f"{one.boxes:,}", *map(_percent, shares), overlap)
+
+
+def _time_table(report: EvaluationReport) -> str:
+    total = sum(report.seconds.values())
+    rows = [
+        (step, f"{1000 * seconds:.1f} ms", f"{seconds / (total or 1):.0%}")
+        for step, seconds in report.seconds.items()
+    ]
+    headers = ("step", "time", "share")
+    whole = ("all", f"{1000 * total:.1f} ms", "")
+    note = _note(f"The mean over all pictures; the network ran in {report.backend}.")
+    return note + table(headers, rows, total=whole)
+
+
+def _pictures(report: EvaluationReport) -> str:
+    """Some pictures from all over the data set, and those with the most mistakes."""
+    frames = [_frames(report.comparison, i, report.at) for i in range(len(report.images))]
+    mistakes = [sum(f.kind in ("wrong", "missed") for f in own) for own in frames]
+    step = max(1, len(frames) // SHOWN)
+    some = list(range(0, len(frames), step))[:SHOWN]
+    rest = sorted(set(range(len(frames))) - set(some), key=lambda i: (-mistakes[i], i))
+    worst = [i for i in rest if mistakes[i]][:SHOWN]
+    groups = (("From all over the data", some), ("Most mistakes", worst))
+    parts = []
+    for title, chosen in groups:
+        figures = [_figure(report.images[i], frames[i]) for i in chosen]
+        if any(figures):
+            gallery = f'<div class="gallery">{"".join(figures)}</div>'
+            parts.append(f"<h3>{title}</h3>{gallery}")
+    return section("Pictures", key(KEY), *parts) if parts else ""
+
+
+def _figure(path: Path, frames: Sequence[Frame]) -> str:
+    kinds = [frame.kind for frame in frames]
+    counts = {kind: kinds.count(kind) for kind in ("right", "wrong", "missed")}
+    listed = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    try:
+        return framed(path, frames, listed or "nothing there, nothing found")
+    except DatasetError:  # told when its turn came
+        return ""
+
+
+def _frames(comparison: Comparison, place: int, at: float) -> list[Frame]:
+    """What is in a picture, and what was found, the right ones last."""
+    rows = comparison.truths[place]
+    sure = [d for d in comparison.found[place] if d.score > at]
+    frames = []
+    for i, j in pairs(sure, rows, comparison.rule):
+        truth = None if i == len(rows) else comparison.classes[int(rows[i, 0])]
+        found = None if j == len(sure) else sure[j]
+        if truth is not None and (found or not rows[i, 5]):
+            text = "" if found else truth
+            frames.append(Frame("true" if found else "missed", tuple(rows[i, 1:5]), text))
+        if found:
+            text = f"{found.name} {found.score:.2f}"
+            if truth not in (None, found.name):
+                text += f" (is {truth})"
+            frames.append(Frame("right" if truth == found.name else "wrong", found.box, text))
+    order = ("true", "missed", "wrong", "right")
+    return sorted(frames, key=lambda frame: order.index(frame.kind))

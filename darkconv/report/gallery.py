@@ -1,0 +1,90 @@
+"""Pictures in a page, with frames around what was found and what is there."""
+
+import base64
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from darkconv.detection.picture import pillow, read_picture
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+WIDTH = 480
+"""Of pictures and of their coordinates in a page."""
+LETTER = 7.6  # about the width of one in a label
+LABEL = 17  # its height
+KEY = (
+    ("right", "found and right"),
+    ("surplus", "found, but wrong"),
+    ("missed", "missed"),
+    ("true", "where right boxes should be"),
+)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A box in a picture.
+
+    Attributes:
+        kind: "right", "wrong" or "missed"; "true" of what was found.
+        box: xyxy in pixels.
+        text: beside it.
+    """
+
+    kind: str
+    box: tuple[float, float, float, float]
+    text: str = ""
+
+
+def embedded(image: "Image", width: int) -> str:
+    """The address of a JPEG that is itself in the page; larger images are made smaller."""
+    image.thumbnail((width, 2 * width))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=80)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def framed(path: Path, frames: Sequence[Frame], caption: str) -> str:
+    """A figure of a picture under its frames.
+
+    Raises:
+        DatasetError: the picture cannot be read.
+    """
+    image = pillow("a report with pictures").fromarray(read_picture(path, exact=False))
+    scale = WIDTH / image.width
+    height = image.height * scale
+    label = escape(f"{path.name}: {caption}", quote=True)
+    parts = "".join(_frame(frame, scale, height) for frame in frames)
+    return (
+        f'<figure><svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{label}">'
+        f'<image href="{embedded(image, WIDTH)}" width="{WIDTH}" height="{height:.1f}"/>'
+        f"{parts}{''.join(_labels(frames, scale, height))}</svg>"
+        f"<figcaption>{escape(path.name)}: {escape(caption)}</figcaption></figure>"
+    )
+
+
+def _frame(frame: Frame, scale: float, height: float) -> str:
+    x0, y0, x1, y1 = _clipped(frame, scale, height)
+    place = f'x="{x0:.1f}" y="{y0:.1f}" width="{x1 - x0:.1f}" height="{y1 - y0:.1f}"'
+    return f'<rect class="shade" {place}/><rect class="{frame.kind}" {place}/>'
+
+
+def _labels(frames: Iterable[Frame], scale: float, height: float) -> Iterable[str]:
+    """Texts over the boxes, or in them at the picture's edge, on top of all frames."""
+    for frame in frames:
+        if frame.text:
+            x0, y0, _, _ = _clipped(frame, scale, height)
+            x = max(2.0, min(x0, WIDTH - LETTER * len(frame.text)))
+            y = y0 - 5 if y0 >= LABEL else y0 + LABEL - 2
+            text = escape(frame.text)
+            yield f'<text class="{frame.kind}" x="{x:.1f}" y="{y:.1f}">{text}</text>'
+
+
+def _clipped(frame: Frame, scale: float, height: float) -> tuple[float, float, float, float]:
+    x0, y0, x1, y1 = (scale * value for value in frame.box)
+    left, top = max(1.0, min(x0, WIDTH - 2)), max(1.0, min(y0, height - 2))
+    return left, top, max(left + 1, min(x1, WIDTH - 1)), max(top + 1, min(y1, height - 1))

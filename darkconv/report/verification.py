@@ -1,0 +1,173 @@
+"""The report of a verification: which layers, or which outputs of a file, are as they should be."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from darkconv.core.network import Layer, Network
+from darkconv.files import PathLike, write_bytes
+from darkconv.report.layer_chart import layer_chart
+from darkconv.report.page import key_figures, page, section, table, verdict
+
+if TYPE_CHECKING:
+    from darkconv.detection.comparison import Agreement
+
+NOTE = (
+    "Relative L2 error of each layer's output. A wrong layer spoils those that read it: the first "
+    "wrong one is the one to look at. There is no bar where nothing differs at all."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class LayerComparison:
+    """Every layer of a network in two frameworks.
+
+    Attributes:
+        network: that was run.
+        errors: of its layers; infinite where they cannot be told.
+        allowed: the most that is right.
+        frameworks: what was compared.
+        given: what was run through it, in words.
+    """
+
+    network: Network
+    errors: Sequence[float]
+    allowed: float
+    frameworks: tuple[str, str]
+    given: str
+
+    @property
+    def first_wrong(self) -> Layer | None:
+        """The first layer, in the network's order, whose error is more than allowed."""
+        pairs = zip(self.network.layers, self.errors, strict=True)
+        return next((layer for layer, error in pairs if not error <= self.allowed), None)
+
+    @property
+    def worst(self) -> list[tuple[Layer, float]]:
+        """All layers with their errors, those with the largest first."""
+        pairs = zip(self.network.layers, self.errors, strict=True)
+        return sorted(pairs, key=lambda pair: -pair[1])
+
+    def mark(self, layer: Layer, error: float) -> str:
+        """What a table says beside a layer."""
+        if error <= self.allowed:
+            return ""
+        return "first wrong" if layer is self.first_wrong else "wrong"
+
+
+@dataclass(frozen=True, eq=False)
+class OutputComparison:
+    """The outputs of a file, and those of the model that it was made from.
+
+    Attributes:
+        network: of the model.
+        file: that was compared.
+        found: what was compared of it.
+        given: what was run through both, in words.
+    """
+
+    network: Network
+    file: PathLike
+    found: Sequence["Agreement"]
+    given: str
+
+
+def write_layer_report(path: PathLike, found: LayerComparison) -> None:
+    """Write what came of comparing layers as one HTML file."""
+    title = f"Verification of {Path(found.network.file).stem}"
+    one, other = found.frameworks
+    lead = f"Every layer in {one} and in {other}, run on {found.given}."
+    chart = layer_chart(found.network.layers, found.errors, found.allowed)
+    parts = [
+        f"<h1>{escape(title)}</h1>",
+        f"<p>{escape(lead)}</p>",
+        verdict(_layer_verdict(found), is_good=found.first_wrong is None),
+        _layer_figures(found),
+        section("Error along the network", f'<p class="note">{NOTE}</p>', chart),
+        section("All layers, worst first", _layer_table(found)),
+    ]
+    write_bytes(path, [page(title, parts).encode()])
+
+
+def _layer_verdict(found: LayerComparison) -> str:
+    one, other = found.frameworks
+    if (wrong := found.first_wrong) is None:
+        return f"{one} and {other} agree on all {len(found.errors)} layers"
+    return f"{one} and {other} disagree from layer {wrong.index} [{wrong.type}] on"
+
+
+def _layer_figures(found: LayerComparison) -> str:
+    layer, error = found.worst[0]
+    wrong = found.first_wrong
+    many = sum(not error <= found.allowed for error in found.errors)
+    first = ("none", "") if wrong is None else (str(wrong.index), f"[{wrong.type}]")
+    return key_figures(
+        [
+            ("layers compared", str(len(found.errors)), f"{many} wrong"),
+            ("worst error", _error(error), f"layer {layer.index} [{layer.type}]"),
+            ("allowed", f"{found.allowed:.0e}", "relative, for each layer"),
+            ("first wrong", *first),
+        ]
+    )
+
+
+def _layer_table(found: LayerComparison) -> str:
+    rows, marks = [], {}
+    for place, (layer, error) in enumerate(found.worst):
+        mark = found.mark(layer, error)
+        if mark:
+            marks[place] = "wrong first" if layer is found.first_wrong else "wrong"
+        rows.append((str(layer.index), layer.type, _error(error), mark, str(layer.out_shape)))
+    headers = ("layer", "type", "error", "", "output")
+    return table(headers, rows, left=(1, 3), marks=marks)
+
+
+def write_output_report(path: PathLike, compared: OutputComparison) -> None:
+    """Write what came of comparing a file's outputs as one HTML file."""
+    name, model = Path(compared.file).name, Path(compared.network.file).name
+    title = f"Verification of {name}"
+    found = compared.found
+    wrong = [entry for entry in found if not entry.is_good]
+    answer = (
+        f"{name} gives what {model} gives"
+        if not wrong
+        else f"{name} does not give what {model} gives: {', '.join(e.name for e in wrong)}"
+    )
+    lead = f"Its outputs, and those of {model} in PyTorch, run on {compared.given}."
+    marks = {place: "wrong" for place, entry in enumerate(found) if not entry.is_good}
+    rows = [
+        (e.name, _error(e.error), f"{e.allowed:.0e}", "" if e.is_good else "wrong") for e in found
+    ]
+    parts = [
+        f"<h1>{escape(title)}</h1>",
+        f"<p>{escape(lead)}</p>",
+        verdict(answer, is_good=not wrong),
+        _output_figures(found),
+        section(
+            "Outputs", table(("output", "error", "allowed", ""), rows, left=(0, 3), marks=marks)
+        ),
+    ]
+    write_bytes(path, [page(title, parts).encode()])
+
+
+def _output_figures(found: Sequence["Agreement"]) -> str:
+    def share(entry: "Agreement") -> float:
+        return math.inf if math.isnan(entry.error) else entry.error / (entry.allowed or 1e-30)
+
+    worst = max(found, key=share)
+    first = next((entry.name for entry in found if not entry.is_good), "")
+    wrong = sum(not entry.is_good for entry in found)
+    return key_figures(
+        [
+            ("compared", str(len(found)), f"{wrong} wrong"),
+            ("worst error", _error(worst.error), f"{worst.name}, {worst.allowed:.0e} allowed"),
+            ("first wrong", first or "none", ""),
+        ]
+    )
+
+
+def _error(error: float) -> str:
+    return f"{error:.1e}" if math.isfinite(error) and error else f"{error:g}"

@@ -1,0 +1,167 @@
+"""Reports that several tests look at, and a reader of their pages."""
+
+from html.parser import HTMLParser
+
+import numpy as np
+from PIL import Image
+
+import darkconv as dc
+from darkconv.dataset import Dataset, Sample
+from darkconv.detection import Detection
+from darkconv.detection.comparison import Agreement
+from darkconv.evaluation.classification import classification
+from darkconv.evaluation.matching import VOC
+from darkconv.evaluation.report import Comparison
+from darkconv.report import (
+    ClassificationReport,
+    DissectionReport,
+    EvaluationReport,
+    LayerComparison,
+    OutputComparison,
+)
+from darkconv.report.demo import DemoReport, Stage
+from darkconv.report.dissection import Measured, Seen
+from darkconv.surgery.channels import find_classes
+from darkconv.surgery.importance import score_classes
+from networks import network, random_model
+
+BODY = """[convolutional]
+filters=12
+size=3
+pad=1
+batch_normalize=1
+activation=leaky
+
+[convolutional]
+filters=8
+size=1
+activation=leaky
+
+[convolutional]
+filters=14
+size=1
+activation=linear
+
+[yolo]
+classes=2
+num=2
+anchors=5,5, 9,9
+"""
+HOSTILE = '<script>alert("x")</script>&'
+LONG = "a_class_whose_name_is_longer_than_a_telephone_is_wide_and_has_no_space"
+VOID = {"meta", "img", "br", "path"}
+
+
+class Checker(HTMLParser):
+    """Follows the tags of a page, and collects texts and references."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.references, self.texts = [], [], [], []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.handle_startendtag(tag, attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.references += [value for key, value in attrs if key in ("src", "href")]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+def picture(folder):
+    """A file with a name that must be escaped."""
+    path = folder / "a & <b>.png"
+    levels = np.random.default_rng(1).integers(0, 256, (16, 16, 3), np.uint8)
+    Image.fromarray(levels).save(path)
+    return path
+
+
+def dissection(folder):
+    """Of a small network, of which half is cut."""
+    model = random_model(network(BODY, shape=(3, 16, 16)), names=("cat", HOSTILE))
+    stream = np.random.default_rng(0)
+    pictures = [stream.integers(0, 256, (16, 16, 3), np.uint8) for _ in range(3)]
+    profile = dc.profile(model, pictures)
+    plan = dc.plan(model, profile, keep=0.5)
+    classes = find_classes(model.network)
+    scores = score_classes(classes, model, "nll0", profile=profile)
+    return DissectionReport(
+        original=model,
+        cut=model,
+        final=dc.prune(model, plan),
+        profile=profile,
+        plan=plan,
+        score="nll0",
+        scores={i: scores[classes.of(i)] for i in (0, 1)},
+        measured=(Measured(1000, 2.0), Measured(600, 1.5)),
+        conditions="median",
+        pictures=[Seen(picture(folder), [Detection(1, HOSTILE, 0.5, (1, 1, 9, 9))], [])],
+        threshold=0.25,
+    )
+
+
+def layers(errors=(1e-7, 0.0, 3e-2, float("inf"))):
+    """The same network, and how far its layers are off."""
+    net = network(BODY, shape=(3, 16, 16))
+    return LayerComparison(net, errors, 1e-4, ("PyTorch", "ONNX"), "seeded noise at 3x16x16")
+
+
+def outputs():
+    """Of a file, one of them wrong."""
+    found = [Agreement(HOSTILE, 1e-6, 1e-4), Agreement(f"boxes of {LONG}", 0.5, 0.01)]
+    net = network(BODY, shape=(3, 16, 16))
+    return OutputComparison(net, "folder/net.onnx", found, "seeded noise at 3x16x16")
+
+
+def evaluation(folder):
+    """Two pictures: in one a right box, one too many and one missed, in the other nothing."""
+    path = picture(folder)
+    names = ("cat", HOSTILE, LONG)
+    boxes = np.array([(1, 1, 9, 9), (8, 8, 15, 15), (2, 9, 6, 14)], np.float64)
+    labelled = Sample(path, boxes, names, np.zeros(3, bool))
+    dataset = Dataset((labelled, Sample.of(path)), names, "photos")
+    found = [
+        Detection(0, "cat", 0.9, (1, 1, 9, 9)),
+        Detection(2, LONG, 0.8, (8, 8, 15, 15)),
+        Detection(0, "cat", 0.1, (2, 9, 6, 14)),
+    ]
+    comparison = Comparison.of([found, []], dataset, names, VOC)
+    return EvaluationReport(
+        name="net",
+        source="photos",
+        images=[sample.image for sample in dataset.samples],
+        comparison=comparison,
+        result=comparison.evaluation(0.25),
+        at=0.25,
+        seconds={"reading": 0.001, "network": 0.002, "decoding": 0.001},
+        backend="PyTorch",
+    )
+
+
+def classes():
+    """Of a classifier that is right in one of two pictures."""
+    names = ("cat", HOSTILE)
+    result = classification([[0.9, 0.1], [0.8, 0.2]], [0, 1])
+    rows = [("cat", 1, "100.0", ""), (HOSTILE, 1, "0.0", "cat")]
+    return ClassificationReport("net", "photos", names, result, rows, 0.001)
+
+
+def demo(report):
+    """The demo's page of the models and pictures of a dissection."""
+    stages = [
+        Stage(name, model, 123_456, 3.14, 0.92, 0.987)
+        for name, model in (("digits10", report.original), ("recovered", report.final))
+    ]
+    checks = ["PyTorch and ONNX agree on all 19 layers", "back to .weights: equal byte for byte"]
+    files = [("digits10.safetensors", 639_000), ("before-and-after.png", 1_250_000)]
+    return DemoReport(stages, "median of 30 runs", checks, report.pictures, files, 42.0)

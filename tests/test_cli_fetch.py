@@ -491,7 +491,7 @@ def test_facts_fit_the_bundled_cfg(model):
 
 
 @pytest.mark.parametrize(
-    "classes", {model.classes for model in MODELS.values()}, ids=lambda c: c.data_set
+    "classes", dict.fromkeys(model.classes for model in MODELS.values()), ids=lambda c: c.data_set
 )
 def test_lists_of_names_have_as_many_as_there_are_classes(classes, tmp_path):
     text = classes.names()

@@ -38,7 +38,6 @@ OWN_TESTS = {
     "docs/opencv5.md": "its programs need OpenCV 4 and 5: tests/test_opencv_recipe.py",
     "docs/keras.md": "its programs need TensorFlow: tests/test_keras_recipe.py",
     "docs/json.md": "what its commands print is compared: tests/test_json.py",
-    "docs/json.md": "what it shows is a schema: tests/test_json.py",
 }
 SLOW = re.compile(r"finetune|\.keras|\.tflite|\.savedmodel|--backend keras|--int8|int8\.onnx")
 """Commands that train, start TensorFlow, or quantise, and what reads the result."""

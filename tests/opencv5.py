@@ -1,15 +1,12 @@
 """OpenCV 5 beside the OpenCV 4 of the tests: an environment of its own, and a process in it.
 
-Both are called cv2, so that one process cannot have them at once. The environment is made by the
-first test that needs it, in `.venv-opencv5` of the checkout, and kept.
+Both are called cv2, so that one process cannot have them at once.
 """
 
-import contextlib
 import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,59 +14,25 @@ from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[1]
-ENVIRONMENT = ROOT / ".venv-opencv5"
-REQUIREMENTS = ("opencv-python-headless>=5,<6", "numpy>=2")
+from environments import Environment
+
+ENVIRONMENT = Environment(
+    "opencv5", ("opencv-python-headless>=5,<6", "numpy>=2"), constrained=False
+)
 WORKER = Path(__file__).with_name("opencv5_worker.py")
-SECONDS_TO_INSTALL = 300
 
 Outputs = Mapping[str, np.ndarray]
-
-
-class OpenCV5MissingError(Exception):
-    """The environment cannot be made here: says nothing about darkconv."""
 
 
 class OpenCV5Error(Exception):
     """What OpenCV 5 said of a file, or how its process ended."""
 
 
-def python() -> Path:
-    """The interpreter that has OpenCV 5.
-
-    Raises:
-        OpenCV5MissingError: it cannot be installed here.
-    """
-    place = "Scripts/python.exe" if os.name == "nt" else "bin/python"
-    if not ENVIRONMENT.is_dir():
-        make_environment(place)
-    return ENVIRONMENT / place
-
-
-def make_environment(place: str) -> None:
-    """Make it beside its final place and move it there when it is complete."""
-    folder = Path(tempfile.mkdtemp(prefix=f"{ENVIRONMENT.name}-", dir=ROOT))
-    pip = [folder / place, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    try:
-        (folder / ".gitignore").write_text("*\n")
-        for command in ([sys.executable, "-m", "venv", folder], [*pip, *REQUIREMENTS]):
-            subprocess.run(
-                command, check=True, capture_output=True, text=True, timeout=SECONDS_TO_INSTALL
-            )
-        with contextlib.suppress(OSError):  # another process made it meanwhile
-            folder.rename(ENVIRONMENT)
-    except subprocess.SubprocessError as error:
-        reason = (getattr(error, "stderr", "") or str(error)).strip().splitlines()[-1]
-        raise OpenCV5MissingError(f"OpenCV 5 cannot be installed here: {reason}") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 class OpenCV5:
     """A process with OpenCV 5, started anew after a crash. A context manager."""
 
     def __init__(self) -> None:
-        self._python = python()
+        self._python = ENVIRONMENT.python()
         self._process: subprocess.Popen[str] | None = None
         self._folder = Path(tempfile.mkdtemp(prefix="opencv5-"))
         self._variables = {**os.environ, "OPENCV_LOG_LEVEL": "SILENT"}

@@ -60,6 +60,7 @@ def test_pictures_of_nothing_but_the_kept_classes_are_profiled(run):
 def test_no_picture_of_the_kept_classes_alone_is_an_error(run, tmp_path):
     result = run(f"{MODEL} --keep nine --images images -o s.cfg s.weights", status=1)
     assert "no picture shows nothing but nine" in result.stderr
+    assert "hint: every picture with one of them shows other classes too" in result.stderr
     assert not (tmp_path / "d" / "s.cfg").exists()
 
 

@@ -145,6 +145,7 @@ def test_labels_of_other_classes_are_an_error(run, folder):
     (folder / "other.names").write_text("\n".join(f"thing{i}" for i in range(10)))
     result = run(f"{MODEL} --names other.names", status=1)
     assert "no label is of a class of the model" in result.stderr
+    assert "hint: --data-names FILE names the labels' classes" in result.stderr
 
 
 def test_usage(run):

@@ -14,7 +14,8 @@ from click.testing import CliRunner
 
 import darkconv as dc
 from darkconv.cli import main
-from opencv5 import OpenCV5MissingError, python
+from environments import EnvironmentMissingError
+from opencv5 import ENVIRONMENT
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -72,8 +73,8 @@ def opencv4():
 @pytest.fixture(scope="module")
 def opencv5():
     try:
-        return python()
-    except OpenCV5MissingError as error:
+        return ENVIRONMENT.python()
+    except EnvironmentMissingError as error:
         pytest.skip(str(error))
 
 

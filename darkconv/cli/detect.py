@@ -85,7 +85,9 @@ def detect(
     """
     model_words, images = split_model(words)
     if not images:
-        raise click.UsageError("Missing argument 'IMAGE'")
+        has_weights = model_words.is_exported or str(model_words.weights).endswith(".weights")
+        hint = "" if has_weights else ": a MODEL is NET.cfg NET.weights, and pictures follow"
+        raise click.UsageError(f"Missing argument 'IMAGE'{hint}")
     find = finder(model_words, options, names=names, dialect=dialect, input_size=input_size)
     results, failed = [], 0
     files = picture_files(images)

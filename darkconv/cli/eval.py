@@ -233,6 +233,7 @@ def common_classes(model: Named, dataset: "Dataset") -> tuple[str, ...]:
             f"{dataset.source}: no label is of a class of the model",
             expected=", ".join(model.names[:10]) or "class names: --names FILE",
             found=", ".join(sorted(labelled)[:10]) or "no labels",
+            hint="--data-names FILE names the labels' classes" if labelled else None,
         )
     return classes
 

@@ -44,9 +44,12 @@ def read_model(words: ModelWords, *, needs_weights: bool = True, **options: Any)
         options: names, dialect, input_size and cutoff, as for `darkconv.load`.
     """
     if words.suffix in ONE_WAY:
+        if words.is_runnable and not Path(words.first).exists():
+            raise DarkconvError("no such file", where=Where(file=words.first))
         raise DarkconvError(
             f"{words.first}: Darknet's arrays cannot be read back from {ONE_WAY[words.suffix]}",
             expected="NET.cfg NET.weights, or a file that ends in .safetensors or .keras",
+            hint="detect and eval run it, verify compares it" if words.is_runnable else None,
         )
     if words.is_exported:
         return _exported(words, **options)

@@ -173,13 +173,20 @@ def _only(dataset: Dataset, listed: str, model: Named, own: Sequence[str]) -> Da
         )
     left = only_classes(dataset, names, model.names)
     if not left.samples:
-        found = ", ".join(dataset.names) or "none"
         raise DatasetError(
             f"no picture shows nothing but {', '.join(names)}",
             where=Where(file=dataset.source),
-            hint=f"the labels' classes are {found}; --data-names names them otherwise",
+            hint=_why_none_is_left(dataset, names),
         )
     return left
+
+
+def _why_none_is_left(dataset: Dataset, names: Sequence[str]) -> str:
+    """What helps where every picture shows another class too."""
+    if not set(names) & set(dataset.names):
+        found = ", ".join(dataset.names) or "none"
+        return f"the labels' classes are {found}; --data-names names them otherwise"
+    return "every picture with one of them shows other classes too; dissect has --all-pictures"
 
 
 AnyDataset = TypeVar("AnyDataset", Dataset, ClassifiedDataset)

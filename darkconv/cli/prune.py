@@ -149,7 +149,7 @@ def check_usage(
         raise click.UsageError(f"--plan says what goes, so --{name} does not")
     if dry_run and save_plan:
         raise click.UsageError(
-            "--dry-run writes nothing: --save-plan without it and without -o writes the plan alone"
+            "--dry-run writes nothing: for the plan alone leave it out, and -o too"
         )
     if not (outputs or save_plan or dry_run):
         raise click.UsageError("Missing option '-o': the file to write; or --dry-run")

@@ -48,7 +48,10 @@ class ScoreInput:
             PlanError: there is no profile.
         """
         if self.profile is None:
-            raise PlanError("this score needs a profile", hint="darkconv profile MODEL PICTURES")
+            raise PlanError(
+                "this score needs a profile",
+                hint="darkconv profile MODEL PICTURES makes one; score l1 needs none",
+            )
         return self.profile.layers[self.layer.index]
 
     @property

@@ -9,9 +9,9 @@ import darkconv as dc
 from darkconv.detection.decode import Candidates
 from darkconv.detection.detect import Detection, as_corners
 from darkconv.detection.suppress import suppress
+from environments import EnvironmentMissingError
 from opencv5 import (
     OpenCV5,
-    OpenCV5MissingError,
     first_inputs,
     in_order_of,
     share_of_allowed,
@@ -31,7 +31,7 @@ def opencv():
     try:
         with OpenCV5() as process:
             yield process
-    except OpenCV5MissingError as error:
+    except EnvironmentMissingError as error:
         pytest.skip(str(error))
 
 

@@ -8,14 +8,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import darkconv as dc
+from darkconv.assets import load_digits10
+from darkconv.backends.quiet import quiet
 from darkconv.cli import main
 
 pytest.importorskip("keras")
 pytest.importorskip("ai_edge_litert")
 pytest.importorskip("sklearn")
+
+from darkconv.backends.keras.arrays import as_array
+from darkconv.backends.keras.litert import make_interpreter
 
 ROOT = Path(__file__).resolve().parents[1]
 DIGITS = ROOT / "darkconv" / "assets" / "digits10"
@@ -98,6 +105,17 @@ def test_a_backbone_gets_a_new_head(folder):
     assert sorted(path.name for path in (folder / "logs").iterdir()) == ["all", "frozen"]
     assert list((folder / "logs").rglob("events.out.tfevents.*"))
     assert len(run_commands(AFTER, folder)) == len(AFTER)
+
+
+def test_keras_own_export_gives_the_same_numbers(tmp_path):
+    kmodel = dc.to_keras(load_digits10(), head="boxes", fold_bn=True)
+    with quiet():
+        kmodel.export(tmp_path / "digits10.tflite", format="litert", verbose=False)
+    interpreter = make_interpreter(tmp_path / "digits10.tflite")
+    x = np.random.default_rng(0).random((1, 160, 160, 3), np.float32)
+    found = interpreter.get_signature_runner()(input=x)
+    for name, expected in kmodel(x).items():
+        np.testing.assert_allclose(found[name], as_array(expected), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.full

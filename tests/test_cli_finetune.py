@@ -79,6 +79,7 @@ def test_json_has_every_row(run):
     assert content["best_epoch"] is None
 
 
+@pytest.mark.slow
 def test_one_picture_is_learned_by_heart(run):
     result = run(
         "finetune digits10.cfg --data digits10.data --split valid --overfit 1 --steps 250 "
@@ -169,6 +170,7 @@ def environment(**more):
     return {**os.environ, "PYTHONPATH": str(ROOT), **more}
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_weights(folder):
     line = f"{MODEL} {DATA} --steps 40 --batch 4 --checkpoint-every 3 --workers 1 --device cpu"
     subprocess.run(command(f"{line} -o a.cfg a.weights"), env=environment(), check=True)
@@ -186,6 +188,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(folder):
     assert Path("a.weights").read_bytes() == Path("b.weights").read_bytes()
 
 
+@pytest.mark.slow
 def test_two_processes_are_one_with_the_doubled_batch(folder):
     line = (
         f"{MODEL} {DATA} --steps 20 --batch 8 --freeze-norms --optimizer sgd --rate 0.001 "

@@ -96,6 +96,7 @@ def test_plain_keras_finds_the_digits(folder):
     assert found == {int(line.split()[0]) for line in labels}
 
 
+@pytest.mark.slow
 def test_a_backbone_gets_a_new_head(folder):
     make_pictures(folder / "few", 64)
     output = run_program(folder, "finetune.py", "--train", "few", "--frozen", "1", "--epochs", "1")

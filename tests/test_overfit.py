@@ -67,6 +67,7 @@ def one_picture():
     return replace(data, samples=(best,))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HEADS)
 def test_one_picture_is_learned_to_ap_1(name):
     torch.manual_seed(0)

@@ -128,8 +128,7 @@ def _figures(report: DissectionReport) -> str:
 
 
 def _costs(model: Model) -> tuple[int, int]:
-    layers = model.network.layers
-    return sum(layer.parameters for layer in layers), sum(layer.macs for layer in layers)
+    return model.network.parameters, model.network.macs
 
 
 def _pictures(report: DissectionReport) -> str:

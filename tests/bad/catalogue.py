@@ -1,0 +1,152 @@
+"""Cases of bad input, run as a user runs them: a process, its whole stderr, its files."""
+
+import multiprocessing
+import os
+import resource
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TextIO
+
+MEMORY = 1.5 * 2**30
+"""Bytes that a command may take to refuse its input."""
+SECONDS = 10
+"""Of the processor, likewise."""
+PATIENCE = 120
+"""Seconds until a command is killed: other processes may be using the processor."""
+PRELOADED = ["darkconv.cli", "darkconv.loading", "numpy", "PIL.Image", "torch", "onnx"]
+"""Imported once, by the server that the commands are forked from."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Input that must be refused.
+
+    Attributes:
+        name: of the case.
+        command: words after `darkconv`; files are named relative to the case's folder.
+        error: the whole of stderr behind "error: ".
+        make: writes the bad files into a folder that already holds the good ones.
+    """
+
+    name: str
+    command: str
+    error: str
+    make: Callable[[Path], None] = lambda folder: None
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """Input that is odd but legal.
+
+    Attributes:
+        name: of the case.
+        command: as for `Refused`.
+        stderr: the whole of it, warnings and all.
+        make: as for `Refused`.
+        stdout: text that must be part of stdout.
+        files: that must have been written.
+    """
+
+    name: str
+    command: str
+    stderr: str = ""
+    make: Callable[[Path], None] = lambda folder: None
+    stdout: str = ""
+    files: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left: status, texts, and what it took of memory and processor."""
+
+    status: int | None
+    stdout: str
+    stderr: str
+    memory: int
+    seconds: float
+
+
+def check(case: Refused | Accepted, folder: Path) -> None:
+    """Make a case's files, run its command, assert everything that the case says."""
+    case.make(folder)
+    before = contents(folder)
+    outcome = run(case.command.split(), folder)
+    new = sorted(contents(folder).keys() - before.keys())
+    if isinstance(case, Refused):
+        assert outcome.stderr == f"error: {case.error}\n"
+        assert outcome.status == 1
+        assert contents(folder) == before
+    else:
+        assert outcome.stderr == case.stderr
+        assert outcome.status == 0
+        assert case.stdout in outcome.stdout
+        assert set(case.files) <= set(new)
+        assert not [file for file in new if file.endswith(".tmp")]
+    assert outcome.memory < MEMORY
+    assert outcome.seconds < SECONDS
+
+
+def contents(folder: Path) -> dict[str, tuple[int, int]]:
+    """Size and time of every file below a folder, by its path within."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {
+        os.fspath(path.relative_to(folder)): (path.stat().st_size, path.stat().st_mtime_ns)
+        for path in files
+    }
+
+
+def run(words: list[str], folder: Path) -> Outcome:
+    """Run a command in a folder, in a process forked from one that has done its imports."""
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(PRELOADED)
+    receiver, sender = server.Pipe(duplex=False)
+    process = server.Process(target=_command, args=(words, os.fspath(folder), sender))
+    process.start()
+    sender.close()
+    has_ended = receiver.poll(PATIENCE)
+    if not has_ended:
+        process.kill()
+    process.join()
+    assert has_ended, f"no end after {PATIENCE} s: {' '.join(words)}"
+    return Outcome(process.exitcode, *receiver.recv())
+
+
+def _command(words: list[str], folder: str, sender: Connection) -> None:
+    from darkconv.cli import main
+
+    os.chdir(folder)
+    start = time.process_time()
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        os.dup2(out.fileno(), 1)
+        os.dup2(err.fileno(), 2)
+        try:
+            main(words, prog_name="darkconv")
+        except SystemExit as end:
+            status = end.code
+        except BaseException:
+            traceback.print_exc()
+            status = 1
+        seconds = time.process_time() - start
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        texts = [_written(stream, file) for stream, file in ((sys.stdout, out), (sys.stderr, err))]
+    sender.send((*texts, memory, seconds))
+    sender.close()
+    os._exit(status if isinstance(status, int) else int(status is not None))
+
+
+def _written(stream: TextIO, file: TextIO) -> str:
+    stream.flush()
+    file.seek(0)
+    return file.read()

@@ -1,0 +1,1 @@
+"""The rows of the benchmarks: each module has a ROW."""

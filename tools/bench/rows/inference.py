@@ -1,0 +1,159 @@
+"""One pass on the processor, heads as they are."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from networks import REAL, available, write_network
+from row import OURS, Candidate, Goal, Row
+from workers import Task
+
+BOXES = f"{OURS}, boxes"
+TORCH = f"{OURS} in PyTorch"
+LAST = f"{TORCH}, channels_last"
+COMPILED = f"{LAST}, compiled"
+TRACED = "traced, onnxruntime"
+OPENCV = "OpenCV 4"
+HAND = "a hand-written module"
+
+ONE = ("yolov3-tiny", "yolov4-tiny", "yolov3", "yolov4", *available(*REAL))
+EIGHT = ("yolov3-tiny", "yolov4-tiny", *available(*REAL))
+CASES = (*(f"{name}, batch 1" for name in ONE), *(f"{name}, batch 8" for name in EIGHT))
+MISH = tuple(case for case in CASES if case.startswith("yolov4,"))
+REST = tuple(case for case in CASES if case not in MISH)
+DEPTHWISE = tuple(case for case in CASES if case.startswith(REAL))
+
+
+def make(case: str, folder: Path) -> dict[str, float]:
+    """net.cfg, net.weights, the graphs, and x.npy."""
+    import darkconv as dc
+    from darkconv.backends.onnx import write_onnx
+
+    name, batch = case.split(", batch ")
+    facts = write_network(name, folder)
+    model = dc.load(folder / "net.cfg", folder / "net.weights")
+    write_onnx(model, folder / "raw.onnx")
+    write_onnx(model, folder / "boxes.onnx", head="boxes")
+    shape = (int(batch), *model.network.input_shape)
+    x = np.random.default_rng(0).random(shape, np.float32)
+    np.save(folder / "x.npy", x)
+    trace(folder, x)
+    return {**facts, "GMAC": round(model.network.macs * int(batch) / 1e9, 3)}
+
+
+def trace(folder: Path, x: np.ndarray) -> None:
+    """PyTorch's graph of the hand-written module, checked against darkconv's."""
+    import onnxruntime
+    import torch
+    from plain import build
+
+    module = build(str(folder / "net.cfg"), str(folder / "net.weights"))
+    torch.onnx.export(
+        module, (torch.from_numpy(x),), folder / "traced.onnx", dynamo=False, input_names=["input"]
+    )
+    outputs = [
+        onnxruntime.InferenceSession(folder / f"{name}.onnx").run(None, {"input": x[:1]})
+        for name in (["raw"] if len(x) > 1 else ["raw", "traced"])
+    ]
+    sizes = [[value.shape for value in output] for output in outputs]
+    assert sizes[0] == sizes[-1], sizes
+
+
+def session(name: str) -> Callable[[], Task]:
+    def prepare() -> Task:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads()
+        running = onnxruntime.InferenceSession(name, options, providers=["CPUExecutionProvider"])
+        x = np.load("x.npy")
+        return lambda: running.run(None, {"input": x})
+
+    return prepare
+
+
+def threads() -> int:
+    import os
+
+    return int(os.environ["OMP_NUM_THREADS"])
+
+
+def opencv() -> Task:
+    import cv2
+
+    cv2.setNumThreads(threads())
+    net = cv2.dnn.readNetFromDarknet("net.cfg", "net.weights")
+    x = np.load("x.npy")
+    names = [name for name in net.getUnconnectedOutLayersNames()]
+
+    def run() -> None:
+        net.setInput(x)
+        net.forward(names)
+
+    return run
+
+
+def in_torch(build: Callable[[], Any], *, last: bool = False, compiled: bool = False) -> Task:
+    """A module in inference mode."""
+    import torch
+
+    torch.set_num_threads(threads())
+    order = torch.channels_last if last else torch.contiguous_format
+    module = build().to(memory_format=order)
+    x = torch.from_numpy(np.load("x.npy")).contiguous(memory_format=order)
+    if compiled:
+        module = torch.compile(module)
+
+    def run() -> None:
+        with torch.inference_mode():
+            module(x)
+
+    return run
+
+
+def ours() -> Any:
+    import darkconv as dc
+
+    return dc.to_torch(dc.load("net.cfg", "net.weights"))
+
+
+def by_hand() -> Any:
+    from plain import build
+
+    return build()
+
+
+ROW = Row(
+    title="One pass on the processor",
+    cases=CASES,
+    candidates={
+        OURS: Candidate(session("raw.onnx")),
+        BOXES: Candidate(session("boxes.onnx")),
+        TORCH: Candidate(lambda: in_torch(ours)),
+        LAST: Candidate(lambda: in_torch(ours, last=True)),
+        COMPILED: Candidate(
+            lambda: in_torch(ours, last=True, compiled=True),
+            cases=("yolov4-tiny, batch 1", "yolov4-tiny, batch 8"),
+        ),
+        TRACED: Candidate(session("traced.onnx")),
+        HAND: Candidate(lambda: in_torch(by_hand)),
+        OPENCV: Candidate(opencv),
+    },
+    make=make,
+    goals=(
+        Goal(OURS, TRACED, at_most=1.02, cases=REST),
+        Goal(OURS, TRACED, at_most=0.70, cases=MISH),
+        Goal(OURS, OPENCV, at_most=0.90, cases=MISH),
+        Goal(BOXES, OURS, at_most=1.02),
+        Goal(OURS, OPENCV, at_most=1.0, cases=DEPTHWISE),
+        Goal(OURS, HAND, at_most=1.0, cases=DEPTHWISE),
+        Goal(TORCH, HAND, at_most=1.05),
+    ),
+    rounds=20,
+    seconds=40,
+    notes="""
+`darkconv` is its ONNX file in onnxruntime, batch norms folded, heads raw; `boxes` has the boxes in
+the graph. The traced graph is that of the hand-written module. The C program is not measured here.
+""",
+)

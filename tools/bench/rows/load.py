@@ -1,0 +1,131 @@
+"""Opening cfg and weights."""
+
+from networks import write_network
+from row import OURS, Candidate, Goal, Row
+from workers import Task
+
+HEADER = 20
+
+
+def load() -> Task:
+    import darkconv as dc
+
+    return lambda: dc.load("net.cfg", "net.weights")
+
+
+def load_cfg() -> Task:
+    import darkconv as dc
+
+    return lambda: dc.load("net.cfg")
+
+
+def memmap() -> Task:
+    import numpy as np
+
+    return lambda: np.memmap("net.weights", "<f4", "r", offset=HEADER)
+
+
+def load_and_sum() -> Task:
+    import darkconv as dc
+
+    return lambda: sum(array.sum() for array in dc.load("net.cfg", "net.weights").arrays.values())
+
+
+def memmap_and_sum() -> Task:
+    import numpy as np
+
+    return lambda: np.memmap("net.weights", "<f4", "r", offset=HEADER).sum()
+
+
+def load_and_copy() -> Task:
+    import numpy as np
+
+    import darkconv as dc
+
+    warm = np.ones(_count(), np.float32)
+
+    def copy() -> None:
+        start = 0
+        for array in dc.load("net.cfg", "net.weights").arrays.values():
+            warm[start : start + array.size] = array.reshape(-1)
+            start += array.size
+
+    return copy
+
+
+def memmap_and_copy() -> Task:
+    import numpy as np
+
+    warm = np.ones(_count(), np.float32)
+
+    def copy() -> None:
+        warm[:] = np.memmap("net.weights", "<f4", "r", offset=HEADER)
+
+    return copy
+
+
+def _count() -> int:
+    from pathlib import Path
+
+    return (Path("net.weights").stat().st_size - HEADER) // 4
+
+
+def opencv() -> Task:
+    import cv2
+
+    return lambda: cv2.dnn.readNetFromDarknet("net.cfg", "net.weights")
+
+
+def darknet2any() -> Task:
+    from darknet2any.tool.darknet2pytorch import Darknet
+
+    module = Darknet("net.cfg")
+    return lambda: module.load_weights("net.weights")
+
+
+def libreyolo() -> Task:
+    from peers import libreyolo_darknet
+
+    package = libreyolo_darknet()
+    module = package.DarknetNet(*package.parse_cfg_file("net.cfg"))
+    return lambda: package.load_darknet_weights_file(module, "net.weights")
+
+
+def finiteness() -> Task:
+    import numpy as np
+
+    values = np.memmap("net.weights", "<f4", "r", offset=HEADER)
+    return lambda: np.isfinite(values).all()
+
+
+ROW = Row(
+    title="Opening cfg and weights",
+    cases=("yolov3", "yolov4", "yolov4-tiny"),
+    candidates={
+        OURS: Candidate(load),
+        f"{OURS}, all summed": Candidate(load_and_sum),
+        f"{OURS}, all copied": Candidate(load_and_copy),
+        f"{OURS}, cfg alone": Candidate(load_cfg),
+        "numpy.memmap": Candidate(memmap),
+        "numpy.memmap, all summed": Candidate(memmap_and_sum),
+        "numpy.memmap, all copied": Candidate(memmap_and_copy),
+        "numpy.isfinite of all": Candidate(finiteness),
+        "OpenCV 4": Candidate(opencv),
+        "darknet2any, network built before": Candidate(
+            darknet2any, peer="darknet2any", cases=("yolov4", "yolov4-tiny")
+        ),
+        "libreyolo, network built before": Candidate(libreyolo, peer="libreyolo"),
+    },
+    make=write_network,
+    goals=(
+        Goal(OURS, 0.005, at_most=1),
+        Goal(OURS, "OpenCV 4", at_least=8, cases=("yolov3", "yolov4")),
+        Goal(f"{OURS}, all summed", "numpy.memmap, all summed", at_most=1.15),
+        Goal(f"{OURS}, all copied", "numpy.memmap, all copied", at_most=1.15),
+    ),
+    rounds=25,
+    notes="""
+`first` is the first turn of the process. The C program is not measured here: it takes 830 ms for
+yolov3 on comparable hardware, nearly all of it for random initial weights.
+""",
+)

@@ -1,0 +1,114 @@
+"""A training step: forward, loss, backward, update, with labels."""
+
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from networks import REAL, available, write_network
+from row import OURS, Candidate, Goal, Row
+from workers import Task
+
+BARE = "bare loop, one batch in memory"
+BATCH, STEPS, WARM_UP = 8, 12, 4
+OBJECTS, SIZE, PICTURES = 4, (320, 240), 48
+
+
+def make(case: str, folder: Path) -> dict[str, float]:
+    """A network for 10 classes, and labelled pictures of noise."""
+    from PIL import Image
+
+    facts = write_network(case, folder)
+    stream = np.random.default_rng(0)
+    pictures = folder / "pictures"
+    pictures.mkdir()
+    for number in range(PICTURES):
+        levels = stream.integers(0, 256, (*SIZE[::-1], 3), np.uint8)
+        Image.fromarray(levels).save(pictures / f"{number:03d}.jpg")
+        boxes = stream.uniform(0.3, 0.6, (OBJECTS, 4))
+        kinds = stream.integers(0, 10, OBJECTS)
+        rows = (" ".join(map(str, [k, *b])) for k, b in zip(kinds, boxes.round(4), strict=True))
+        (pictures / f"{number:03d}.txt").write_text("\n".join(rows) + "\n")
+    return facts
+
+
+def ours() -> Task:
+    """Seconds of a step of `finetune`, median of those behind the warm-up."""
+    from dataclasses import replace
+
+    import darkconv as dc
+    from darkconv.dataset import open_dataset
+    from darkconv.finetune.recipe import Recipe
+    from darkconv.finetune.run import Machine, finetune
+
+    data = open_dataset("pictures")
+    model = dc.load("net.cfg", "net.weights")
+    head = model.network.heads[0]
+    rest = range(len(data.names), head.spec.num_classes(head.in_shapes))
+    model = replace(model, names=(*data.names, *(f"class{i}" for i in rest)))
+    recipe = Recipe(steps=STEPS, batch=BATCH, rate=1e-6, multi_scale=False, draw_every=0)
+
+    def run() -> float:
+        rows: list[dict[str, float]] = []
+        with tempfile.TemporaryDirectory() as folder:
+            finetune(
+                model,
+                data,
+                folder=folder,
+                recipe=recipe,
+                machine=Machine("cpu"),
+                report=rows.append,
+            )
+        counted = [row["pictures_per_second"] for row in rows if row["step"] > WARM_UP]
+        return BATCH / statistics.median(counted)
+
+    return run
+
+
+def bare() -> Task:
+    import torch
+
+    import darkconv as dc
+    from darkconv.finetune.objective import LabelObjective
+
+    model = dc.load("net.cfg", "net.weights")
+    module = dc.to_torch(model).train().to(memory_format=torch.channels_last)
+    objective = LabelObjective(model.network)
+    optimizer = torch.optim.AdamW(module.parameters(), 1e-6)
+    x = torch.rand(BATCH, *model.network.input_shape).to(memory_format=torch.channels_last)
+    truths = torch.rand(BATCH, OBJECTS, 5) * 0.3 + 0.3
+    truths[..., 0] = 0
+
+    def step() -> None:
+        values = module.select(x, objective.layers)
+        loss = objective.costs(values, x, truths, 64_000)["loss"] / BATCH
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(module.parameters(), 10)
+        optimizer.step()
+
+    def run() -> float:
+        seconds = []
+        for _ in range(STEPS):
+            start = time.perf_counter()
+            step()
+            seconds.append(time.perf_counter() - start)
+        return statistics.median(seconds[WARM_UP:])
+
+    return run
+
+
+ROW = Row(
+    title="Training step",
+    cases=("yolov3-tiny", "yolov4-tiny", *available(REAL[0])),
+    candidates={OURS: Candidate(ours), BARE: Candidate(bare)},
+    make=make,
+    goals=(Goal(OURS, BARE, at_most=1 / 0.95),),
+    rounds=4,
+    seconds=90,
+    notes="""
+`darkconv` reads and augments pictures in other processes, keeps averages, logs and checks numbers;
+the bare loop trains one batch again and again. On a GPU: `tools/bench/gpu.py`.
+""",
+)

@@ -1,0 +1,5 @@
+"""Fuzzes the text of a cfg: see run.py."""
+
+from harness import fuzz
+
+fuzz("cfg", "CFG")

@@ -37,7 +37,7 @@ def install(name: str) -> Path:
 
 
 def libreyolo_darknet() -> ModuleType:
-    """libreyolo's part for Darknet alone: the whole needs packages that cannot share an environment.
+    """libreyolo's part for Darknet: the whole needs packages that cannot share an environment.
 
     The packages around it are made without running what they import.
     """

@@ -1,7 +1,7 @@
 """What a good PyTorch user would write for one family of networks: the yardstick for speed.
 
 A bare cfg reader, a module on the meta device, and views of the mapped weights file. It reads
-convolutional, maxpool, route, shortcut, upsample, yolo, and region as far as its input; no dialects,
+convolutional, maxpool, route, shortcut, upsample and, as far as their input, heads; no dialects,
 no checks, no other options. Heads are left raw.
 """
 

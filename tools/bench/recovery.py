@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from dissection import NMS, THRESHOLD, cost, fit_pictures
 
 import darkconv as dc
 from darkconv.dataset import Dataset, open_dataset
@@ -26,6 +25,7 @@ from darkconv.detection.detect import Detection, detections, runner
 from darkconv.evaluation.average_precision import average_precision
 from darkconv.finetune.recipe import Recipe
 from darkconv.finetune.run import finetune
+from dissection import NMS, THRESHOLD, cost, fit_pictures
 
 SURE = 0.25
 BOOTSTRAPS = 1000

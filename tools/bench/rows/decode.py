@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+
 from row import OURS, Candidate, Goal, Row
 from workers import Task
 

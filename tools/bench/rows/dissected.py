@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+
 from networks import REAL, available, write_network
 from row import OURS, Candidate, Goal, Row
 from rows.inference import session

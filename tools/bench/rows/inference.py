@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from networks import REAL, available, write_network
 from row import OURS, Candidate, Goal, Row
 from workers import Task
@@ -46,6 +47,7 @@ def trace(folder: Path, x: np.ndarray) -> None:
     """PyTorch's graph of the hand-written module, checked against darkconv's."""
     import onnxruntime
     import torch
+
     from plain import build
 
     module = build(str(folder / "net.cfg"), str(folder / "net.weights"))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from networks import write_network
 from row import OURS, Candidate, Goal, Row
 from workers import Task

@@ -46,6 +46,7 @@ def of_torch(*, dynamo: bool) -> Callable[[], Task]:
 
     def prepare() -> Task:
         import torch
+
         from plain import build
 
         if dynamo:

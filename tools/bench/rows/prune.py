@@ -22,6 +22,7 @@ def ours() -> Task:
 def torch_pruning() -> Task:
     import torch
     import torch_pruning
+
     from plain import Conv, build, parameters
 
     def run() -> object:

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+
 from networks import REAL, available, write_network
 from row import OURS, Candidate, Goal, Row
 from workers import Task

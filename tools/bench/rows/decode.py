@@ -57,7 +57,8 @@ def maps() -> list[np.ndarray]:
 def ours() -> Task:
     import darkconv as dc
     from darkconv.cli.params import bundled_cfg
-    from darkconv.detection import Fit, detections
+    from darkconv.detection.detect import detections
+    from darkconv.detection.picture import Fit
 
     model, outputs = dc.load(bundled_cfg("yolov3")), maps()
     fit = Fit((640, 480), (416, 416), False)

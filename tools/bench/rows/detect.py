@@ -1,0 +1,129 @@
+"""JPEG files -> boxes, end to end: reading, resizing, the network, suppression."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+from networks import MODELS, REAL, available, write_network
+from row import OURS, Candidate, Goal, Row
+from rows.inference import session, threads
+from workers import Task
+
+PICTURES = 24
+THRESHOLD, NMS = 0.25, 0.45
+EXACT = f"{OURS}, exact"
+TORCH = f"{OURS} in PyTorch"
+OPENCV = "OpenCV 4"
+FORWARD = "the network alone"
+CASES = available(*REAL, "yolov4-tiny")
+AHEAD = tuple(name for name in CASES if name in REAL[:2])
+
+
+def make(case: str, folder: Path) -> dict[str, float]:
+    """net.cfg, net.weights, net.onnx, x.npy, and pictures; of noise where there are no others."""
+    import darkconv as dc
+    from darkconv.backends.onnx import write_onnx
+
+    facts = write_network(case, folder)
+    model = dc.load(folder / "net.cfg", folder / "net.weights")
+    write_onnx(model, folder / "net.onnx")
+    shape = (1, *model.network.input_shape)
+    np.save(folder / "x.npy", np.random.default_rng(0).random(shape, np.float32))
+    (folder / "pictures").mkdir()
+    given = sorted((MODELS.parent / "data").rglob("*.jpg"))[-PICTURES:]
+    for number, file in enumerate(given):
+        shutil.copy(file, folder / "pictures" / f"{number:02d}.jpg")
+    if not given:
+        from PIL import Image
+
+        stream = np.random.default_rng(0)
+        for number in range(PICTURES):
+            levels = stream.integers(0, 256, (480, 640, 3), np.uint8)
+            Image.fromarray(levels).save(folder / "pictures" / f"{number:02d}.jpg")
+    return facts
+
+
+def files() -> list[Path]:
+    return sorted(Path("pictures").iterdir())
+
+
+def of_file(*, exact: bool) -> Task:
+    """Seconds of a picture with the ONNX file."""
+    from darkconv.backends.onnx import read_onnx
+    from darkconv.detection.detector import detect_files
+    from darkconv.detection.exported import FileDetector
+
+    detector = FileDetector(read_onnx("net.onnx"), THRESHOLD, NMS, exact=exact)
+    return per_picture(lambda: list(detect_files(detector, files())))
+
+
+def in_torch() -> Task:
+    import darkconv as dc
+    from darkconv.detection.detector import ModelDetector, detect_files
+
+    model = dc.load("net.cfg", "net.weights")
+    detector = ModelDetector(model, exact=False, threshold=THRESHOLD, nms=NMS)
+    return per_picture(lambda: list(detect_files(detector, files())))
+
+
+def opencv() -> Task:
+    """The usual loop."""
+    import cv2
+
+    cv2.setNumThreads(threads())
+    net = cv2.dnn.readNetFromDarknet("net.cfg", "net.weights")
+    names = net.getUnconnectedOutLayersNames()
+    size = np.load("x.npy").shape[:1:-1]
+
+    def run() -> None:
+        for file in files():
+            picture = cv2.imread(str(file))
+            net.setInput(cv2.dnn.blobFromImage(picture, 1 / 255, size, swapRB=True))
+            rows = np.concatenate(net.forward(names))
+            best = rows[:, 5:].max(1)
+            passing = best > THRESHOLD
+            boxes = rows[passing, :4]
+            boxes[:, :2] -= boxes[:, 2:] / 2
+            kinds = rows[passing, 5:].argmax(1)
+            cv2.dnn.NMSBoxesBatched(boxes, best[passing], kinds, THRESHOLD, NMS)
+
+    return per_picture(run)
+
+
+def forward() -> Task:
+    run = session("net.onnx")()
+    return per_picture(lambda: [run() for _ in files()])
+
+
+def per_picture(task: Task) -> Task:
+    import time
+
+    def timed() -> float:
+        start = time.perf_counter()
+        task()
+        return (time.perf_counter() - start) / len(files())
+
+    return timed
+
+
+ROW = Row(
+    title="JPEG files to boxes",
+    cases=CASES,
+    candidates={
+        OURS: Candidate(lambda: of_file(exact=False)),
+        EXACT: Candidate(lambda: of_file(exact=True)),
+        TORCH: Candidate(in_torch),
+        FORWARD: Candidate(forward),
+        OPENCV: Candidate(opencv),
+    },
+    make=make,
+    goals=(
+        Goal(OURS, OPENCV, at_least=1.2, cases=AHEAD),
+        Goal(OURS, FORWARD, at_most=1.1),
+    ),
+    rounds=10,
+    notes="""
+Seconds of a picture, of 24 one after the other; `darkconv` is its ONNX file with `--no-exact`. Exact
+levels, which are the default, cost what they cost: JPEG files are decoded as stb_image does it.
+""",
+)

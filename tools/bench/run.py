@@ -37,6 +37,7 @@ def start(row: str, name: str, candidate: Candidate, folder: Path, threads: int)
     path = os.pathsep.join([str(install(candidate.peer))] if candidate.peer else [])
     command = [sys.executable, str(Path(__file__).resolve()), "--serve", row, name, str(folder)]
     environment = {"PYTHONPATH": path, "OMP_NUM_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "2"}
+    environment["PYTHONDONTWRITEBYTECODE"] = ""  # users have their modules compiled
     return Worker(command, environment)
 
 

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+
 from networks import MODELS, REAL, available, write_network
 from row import OURS, Candidate, Goal, Row
 from rows.inference import session, threads
@@ -123,7 +124,7 @@ ROW = Row(
     ),
     rounds=10,
     notes="""
-Seconds of a picture, of 24 one after the other; `darkconv` is its ONNX file with `--no-exact`. Exact
-levels, which are the default, cost what they cost: JPEG files are decoded as stb_image does it.
+Time of a picture, of 24 one after the other; `darkconv` is its ONNX file with `--no-exact`. Exact
+levels, which are the default, cost more: JPEG files are then decoded as stb_image does it.
 """,
 )

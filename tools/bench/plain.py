@@ -1,8 +1,8 @@
 """What a good PyTorch user would write for one family of networks: the yardstick for speed.
 
 A bare cfg reader, a module on the meta device, and views of the mapped weights file. It reads
-convolutional, maxpool, route, shortcut, upsample and, as far as their input, heads; no dialects,
-no checks, no other options. Heads are left raw.
+convolutional, maxpool, route, shortcut, upsample, yolo and, as far as its input, region. It has no
+dialects, no checks and no other options.
 """
 
 import itertools
@@ -59,8 +59,26 @@ class MaxPool(nn.Module):
         return functional.max_pool2d(x, self.size, self.stride)
 
 
+class Yolo(nn.Module):
+    def __init__(self, options: dict[str, str]) -> None:
+        super().__init__()
+        self.anchors = len(options["mask"].split(","))
+        self.scale = float(options.get("scale_x_y", 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        entries = x.unflatten(1, (self.anchors, -1))
+        centre = torch.sigmoid(entries[:, :, :2])
+        if self.scale != 1:
+            centre = centre * self.scale - 0.5 * (self.scale - 1)
+        rest = torch.sigmoid(entries[:, :, 4:])
+        return torch.cat([centre, entries[:, :, 2:4], rest], 2).flatten(1, 2)
+
+
+MODULES = {"maxpool": MaxPool, "yolo": Yolo}
+
+
 class Plain(nn.Module):
-    """The network; `forward` gives the input of each head."""
+    """The network; `forward` gives the values of each head."""
 
     def __init__(self, cfg: Path) -> None:
         super().__init__()
@@ -74,8 +92,8 @@ class Plain(nn.Module):
             self.layers.append(
                 Conv(before, options)
                 if kind == "convolutional"
-                else MaxPool(options)
-                if kind == "maxpool"
+                else MODULES[kind](options)
+                if kind in MODULES
                 else nn.Identity()
             )
             if kind == "convolutional":
@@ -100,10 +118,10 @@ class Plain(nn.Module):
                 x = x + values[sources(index, options["from"])[0]]
             elif kind == "upsample":
                 x = functional.interpolate(x, scale_factor=int(options["stride"]), mode="nearest")
-            elif kind in ("yolo", "region"):
-                heads.append(x)
             else:
                 x = layer(x)
+            if kind in ("yolo", "region"):
+                heads.append(x)
             values.append(x)
         return heads
 

@@ -62,6 +62,7 @@ class Row:
         make: writes what a case needs into an empty folder.
         goals: ratios.
         fresh: whether each turn is a process of its own.
+        writes: pattern of the files that candidates write; removed before each turn.
         evict: whether the case's files are dropped from the page cache before the first turn.
         rounds: turns of each candidate.
         seconds: after which a case ends even if it has had fewer rounds, but at least three.
@@ -74,6 +75,7 @@ class Row:
     make: Callable[[str, Path], Facts]
     goals: tuple[Goal, ...] = ()
     fresh: bool = False
+    writes: str = ""
     evict: bool = False
     rounds: int = 20
     seconds: float = 60.0

@@ -19,7 +19,7 @@ from pathlib import Path
 import rows
 from peers import install
 from report import Results, environment, print_case, write_page
-from row import Candidate, Facts, Measured, Row
+from row import Facts, Measured, Row
 from workers import Worker, WorkerError, evict, serve
 
 ROWS = [module.name for module in pkgutil.iter_modules(rows.__path__)]
@@ -32,62 +32,68 @@ def row_of(name: str) -> Row:
     return importlib.import_module(f"rows.{name}").ROW
 
 
-def start(row: str, name: str, candidate: Candidate, folder: Path, threads: int) -> Worker:
-    """The process of a candidate."""
-    path = os.pathsep.join([str(install(candidate.peer))] if candidate.peer else [])
-    command = [sys.executable, str(Path(__file__).resolve()), "--serve", row, name, str(folder)]
-    environment = {"PYTHONPATH": path, "OMP_NUM_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "2"}
-    environment["PYTHONDONTWRITEBYTECODE"] = ""  # users have their modules compiled
-    return Worker(command, environment)
+class Race:
+    """The candidates of a row on one case, whose files lie in a folder."""
 
+    def __init__(self, name: str, case: str, folder: Path, threads: int) -> None:
+        self.name = name
+        self.row = row_of(name)
+        self.folder = folder
+        self.threads = threads
+        self.found = {
+            candidate: Measured()
+            for candidate, one in self.row.candidates.items()
+            if not one.cases or case in one.cases
+        }
+        self.workers: dict[str, Worker] = {}
 
-def measure_case(
-    row_name: str, case: str, folder: Path, rounds: int, threads: int
-) -> dict[str, Measured]:
-    """All candidates on one case, in turns."""
-    row = row_of(row_name)
-    found = {
-        name: Measured()
-        for name, one in row.candidates.items()
-        if not one.cases or case in one.cases
-    }
+    def run(self, rounds: int) -> dict[str, Measured]:
+        """Let all take turns; who comes first alternates."""
+        spent = 0.0
+        with ExitStack() as stack:
+            for turn in range(rounds + (not self.row.fresh)):
+                if turn >= ROUNDS_AT_LEAST and spent > self.row.seconds:
+                    break
+                for candidate in list(self.found)[:: 1 if turn % 2 else -1]:
+                    if not self.found[candidate].error:
+                        spent += self._turn(candidate, stack)
+        return self.found
 
-    def take_turn(name: str, worker: Worker) -> None:
-        measured = found[name]
-        sample = worker.turn()
+    def _turn(self, candidate: str, stack: ExitStack) -> float:
+        """One turn of a candidate, and the seconds that it took."""
+        for path in self.folder.glob(self.row.writes) if self.row.writes else ():
+            path.unlink()
+        measured = self.found[candidate]
+        try:
+            if self.row.fresh:
+                with self._start(candidate) as worker:
+                    sample = worker.turn()
+            else:
+                if candidate not in self.workers:
+                    self.workers[candidate] = stack.enter_context(self._start(candidate))
+                sample = self.workers[candidate].turn()
+        except WorkerError as error:
+            self.found[candidate] = Measured(error=str(error))
+            return 0.0
         measured.memory = max(measured.memory, sample.memory)
-        if measured.first or row.fresh:
+        if measured.first or self.row.fresh:
             measured.seconds.append(sample.seconds)
         else:
             measured.first = sample.seconds
+        return sample.seconds
 
-    with ExitStack() as stack:
-        workers: dict[str, Worker] = {}
-
-        def worker_of(name: str) -> Worker:
-            if row.evict:
-                evict(folder)
-            return start(row_name, name, row.candidates[name], folder, threads)
-
-        spent = 0.0
-        for turn in range(rounds + (not row.fresh)):
-            if turn >= ROUNDS_AT_LEAST and spent > row.seconds:
-                break
-            for name in list(found)[:: 1 if turn % 2 else -1]:
-                if found[name].error:
-                    continue
-                try:
-                    if row.fresh:
-                        with worker_of(name) as worker:
-                            take_turn(name, worker)
-                    else:
-                        if name not in workers:
-                            workers[name] = stack.enter_context(worker_of(name))
-                        take_turn(name, workers[name])
-                    spent += found[name].seconds[-1] if found[name].seconds else 0.0
-                except WorkerError as error:
-                    found[name] = Measured(error=str(error))
-    return found
+    def _start(self, candidate: str) -> Worker:
+        if self.row.evict:
+            evict(self.folder)
+        peer = self.row.candidates[candidate].peer
+        environment = {
+            "PYTHONPATH": str(install(peer)) if peer else "",
+            "PYTHONDONTWRITEBYTECODE": "",  # users have their modules compiled
+            "OMP_NUM_THREADS": str(self.threads),
+            "TF_CPP_MIN_LOG_LEVEL": "2",
+        }
+        words = ["--serve", self.name, candidate, str(self.folder)]
+        return Worker([sys.executable, str(Path(__file__).resolve()), *words], environment)
 
 
 def measure(row_name: str, cases: list[str], results: Results, quick: bool, threads: int) -> None:
@@ -98,7 +104,7 @@ def measure(row_name: str, cases: list[str], results: Results, quick: bool, thre
             folder = Path(name)
             facts: Facts = row.make(case, folder)
             rounds = QUICK_ROUNDS if quick else row.rounds
-            found = measure_case(row_name, case, folder, rounds, threads)
+            found = Race(row_name, case, folder, threads).run(rounds)
         results.keep(row_name, case, facts, found, threads)
         print_case(row, case, facts, found)
 

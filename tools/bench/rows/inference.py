@@ -54,12 +54,12 @@ def trace(folder: Path, x: np.ndarray) -> None:
     torch.onnx.export(
         module, (torch.from_numpy(x),), folder / "traced.onnx", dynamo=False, input_names=["input"]
     )
-    outputs = [
-        onnxruntime.InferenceSession(folder / f"{name}.onnx").run(None, {"input": x[:1]})
-        for name in (["raw"] if len(x) > 1 else ["raw", "traced"])
-    ]
-    sizes = [[value.shape for value in output] for output in outputs]
-    assert sizes[0] == sizes[-1], sizes
+    ours, traced = (
+        onnxruntime.InferenceSession(folder / f"{name}.onnx").run(None, {"input": x})
+        for name in ("raw", "traced")
+    )
+    for a, b in zip(ours, traced, strict=True):
+        assert np.linalg.norm(a - b) < 1e-3 * np.linalg.norm(b)
 
 
 def session(name: str) -> Callable[[], Task]:
@@ -155,7 +155,8 @@ ROW = Row(
     rounds=20,
     seconds=40,
     notes="""
-`darkconv` is its ONNX file in onnxruntime, batch norms folded, heads raw; `boxes` has the boxes in
-the graph. The traced graph is that of the hand-written module. The C program is not measured here.
+`darkconv` is its ONNX file in onnxruntime, batch norms folded, heads as the C program has them;
+`boxes` has the boxes in the graph. The traced graph is that of the hand-written module, and gives
+the same numbers. The C program is not measured here.
 """,
 )

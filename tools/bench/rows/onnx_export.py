@@ -95,6 +95,7 @@ ROW = Row(
         Goal(IN_PLACE, 0.1, at_most=1, cases=("yolov4",)),
     ),
     fresh=True,
+    writes="net.onnx*",
     rounds=5,
     seconds=150,
     notes="""

@@ -10,9 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import onnx_ir as ir
 
+from darkconv.backends.onnx.head import Run, activated, yolo_runs
 from darkconv.backends.onnx.scope import LayerScope, Length
 from darkconv.backends.registry import Builders
 from darkconv.core.model import Array
+from darkconv.core.network import Layer
 from darkconv.errors import DarkconvError, UnsupportedError
 from darkconv.layers import head
 from darkconv.layers.box_heads import count_boxes, count_classes
@@ -24,7 +26,7 @@ class Found(NamedTuple):
     """What a decoder gives, relative to the network input.
 
     Attributes:
-        centres: (N, a, b, 2), x and y.
+        centres: (N, a, b, 2), x and y; one axis of boxes in place of a and b after `decoded`.
         sizes: (N, a, b, 2), width and height.
         scores: (N, a, b, classes).
     """
@@ -36,41 +38,58 @@ class Found(NamedTuple):
 
 Decoder = Callable[[LayerScope, ir.Value], Found]
 DECODERS: Builders[Decoder] = Builders("ONNX boxes")
-"""A head's scope and its activated output -> boxes and scores."""
+"""A head's scope and its activated output (its input: see `takes_input`) -> boxes and scores."""
 
 
-def decoded(scope: LayerScope, value: ir.Value) -> tuple[ir.Value, ir.Value]:
-    """Corners and scores of one head: (N, boxes, 4) and (N, boxes, classes)."""
+def takes_input(layer: Layer) -> bool:
+    """Whether a decoder activates the entries itself: nothing is joined to be cut up again."""
+    return isinstance(layer.spec, head.Yolo)
+
+
+def decoded(scope: LayerScope, value: ir.Value) -> Found:
+    """Boxes and scores of one head: (N, boxes, 2 or classes) each."""
     layer = scope.layer
     found = DECODERS[layer](scope, value)
-    half = scope.multiply(found.sizes, 0.5)
-    low, high = (scope.op(kind, found.centres, half) for kind in ("Sub", "Add"))
-    corners = scope.concat([low, high], ENTRIES)
-    if scope.graph.options.pixels:
-        corners = scope.op("Mul", corners, as_floats(scope, [*network_size(scope)] * 2))
     count = -1 if scope.is_free else count_boxes(layer)
-    return (
-        scope.reshape(corners, 0, count, 4),
-        scope.reshape(found.scores, 0, count, count_classes(layer)),
-    )
+    widths = (2, 2, count_classes(layer))
+    return Found(*(scope.reshape(part, 0, count, n) for part, n in zip(found, widths, strict=True)))
+
+
+def corners(scope: LayerScope, centres: ir.Value, sizes: ir.Value) -> ir.Value:
+    """(N, boxes, 4): x0, y0, x1, y1 of (N, boxes, 2) each.
+
+    Args:
+        scope: of any head.
+        centres: relative to the network input.
+        sizes: likewise.
+    """
+    half = scope.multiply(sizes, 0.5)
+    low, high = (scope.op(kind, centres, half) for kind in ("Sub", "Add"))
+    values = scope.concat([low, high], 2)
+    if scope.graph.options.pixels:
+        return scope.op("Mul", values, as_floats(scope, [*network_size(scope)] * 2))
+    return values
 
 
 @DECODERS.register(head.Yolo)
-def decode_yolo(scope: LayerScope, value: ir.Value) -> Found:
+def decode_yolo(scope: LayerScope, _: ir.Value) -> Found:
     """Cells row by row, anchors innermost."""
     spec = scope.layer.spec
     assert isinstance(spec, head.Yolo)
-    rows = cell_rows(scope, value, spec)
-    raw = entries(scope, rows, 2, 4)
+    centre, size, rest = yolo_runs(spec)
+    known = Run(4, 5, rest.is_raw)
+    runs = [centre, size, known, known._replace(start=5, end=rest.end)]
+    offsets, raw, objectness, classes = activated(scope, spec, runs)
+    raw, offsets, scores = (
+        scope.transpose(part, 0, 3, 1, 2)
+        for part in (raw, offsets, scope.op("Mul", objectness, classes))
+    )
     anchors = spec.head_anchors
     if spec.new_coords:
         sizes = sized(scope, scope.op("Mul", raw, raw), 4 * anchors, network_size(scope))
     else:
         sizes = sized(scope, scope.op("Exp", raw), anchors, network_size(scope))
-    scores = scope.op(
-        "Mul", entries(scope, rows, 4, 5), entries(scope, rows, 5, spec.anchor_entries)
-    )
-    return Found(placed(scope, entries(scope, rows, 0, 2)), sizes, scores)
+    return Found(placed(scope, offsets), sizes, scores)
 
 
 @DECODERS.register(head.GaussianYolo)

@@ -1,5 +1,6 @@
 """yolo, Gaussian_yolo, region, detection, iseg: outputs activated as the C program does."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import onnx_ir as ir
@@ -26,14 +27,16 @@ def build_yolo(scope: LayerScope) -> ir.Value:
     assert isinstance(spec, head.Yolo)
     if spec.new_coords and spec.scale_x_y == 1:
         return scope.x
-    is_raw = spec.new_coords
-    return by_entries(
-        scope,
-        spec,
-        Run(0, 2, is_raw, is_stretched=True),
+    return joined(scope, activated(scope, spec, yolo_runs(spec)))
+
+
+def yolo_runs(spec: head.Yolo) -> list[Run]:
+    """Centre, size, and the rest."""
+    return [
+        Run(0, 2, spec.new_coords, is_stretched=True),
         Run(2, 4, is_raw=True),
-        Run(4, spec.anchor_entries, is_raw),
-    )
+        Run(4, spec.anchor_entries, spec.new_coords),
+    ]
 
 
 @BUILDERS.register(head.GaussianYolo)
@@ -42,11 +45,11 @@ def build_gaussian_yolo(scope: LayerScope) -> ir.Value:
     spec = scope.layer.spec
     assert isinstance(spec, head.GaussianYolo)
     coordinates = [Run(i, i + 1, i in (4, 6), i in (0, 2)) for i in range(8)]
-    return by_entries(scope, spec, *coordinates, Run(8, spec.anchor_entries))
+    return joined(scope, activated(scope, spec, [*coordinates, Run(8, spec.anchor_entries)]))
 
 
-def by_entries(scope: LayerScope, spec: head.YoloHead, *runs: Run) -> ir.Value:
-    """Sigmoid and scale_x_y where they belong, run by run."""
+def activated(scope: LayerScope, spec: head.YoloHead, runs: Sequence[Run]) -> list[ir.Value]:
+    """Sigmoid and scale_x_y where they belong: for each run (N, anchors, its entries, cells)."""
     entries = scope.reshape(scope.x, 0, len(spec.mask), spec.anchor_entries, scope.cells)
     parts = []
     for run in runs:
@@ -54,6 +57,11 @@ def by_entries(scope: LayerScope, spec: head.YoloHead, *runs: Run) -> ir.Value:
         if not run.is_raw:
             part = scope.op("Sigmoid", part)
         parts.append(stretch(scope, part, spec.scale_x_y) if run.is_stretched else part)
+    return parts
+
+
+def joined(scope: LayerScope, parts: Sequence[ir.Value]) -> ir.Value:
+    """The parts of all anchors as the head's output."""
     return scope.reshape(scope.concat(parts, axis=2), 0, scope.layer.out_shape.c, *scope.size)
 
 

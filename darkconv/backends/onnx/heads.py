@@ -4,7 +4,7 @@ import logging
 
 import onnx_ir as ir
 
-from darkconv.backends.onnx.boxes import decoded
+from darkconv.backends.onnx.boxes import corners, decoded, takes_input
 from darkconv.backends.onnx.graph import Dims, describe
 from darkconv.backends.onnx.network import NetworkGraph
 from darkconv.backends.onnx.nms import suppressed
@@ -59,14 +59,16 @@ def build_probabilities(built: NetworkGraph) -> ir.Value:
 def build_boxes(built: NetworkGraph) -> tuple[ir.Value, ir.Value]:
     """Boxes and scores of all heads, laid end to end."""
     heads = box_heads(built.model.network)
-    built.build([layer.index for layer in heads])
-    pairs = [
-        decoded(built.scopes[layer.index].part("boxes"), built.values[layer.index])
-        for layer in heads
-    ]
-    scope = Scope(built.graph, "heads")
-    boxes, scores = (scope.concat(values) for values in zip(*pairs, strict=True))
-    return boxes, scores
+    built.build([layer.sources[0] if takes_input(layer) else layer.index for layer in heads])
+    scopes, found = [], []
+    for layer in heads:
+        scope = built.scopes.get(layer.index) or built.open(layer)
+        value = scope.x if takes_input(layer) else built.values[layer.index]
+        scopes.append(scope.part("boxes"))
+        found.append(decoded(scopes[-1], value))
+    ends = Scope(built.graph, "heads")
+    centres, sizes, scores = (ends.concat(parts) for parts in zip(*found, strict=True))
+    return corners(scopes[-1], centres, sizes), scores
 
 
 def name_boxes(built: NetworkGraph, boxes: ir.Value, scores: ir.Value) -> list[ir.Value]:

@@ -49,6 +49,11 @@ class NetworkGraph:
             self._append(self.model.network.layers[index])
 
     def _append(self, layer: Layer) -> None:
+        scope = self.open(layer)
+        self.values[layer.index] = self._named(scope, BUILDERS[layer](scope))
+
+    def open(self, layer: Layer) -> LayerScope:
+        """Make the scope of a layer whose sources are built; nodes are for others to append."""
         kind = self._kind(layer)
         is_free = any(source in self._free for source in layer.sources)
         if is_free:
@@ -66,7 +71,7 @@ class NetworkGraph:
         if is_free and passes_size_on(layer):
             self._free.add(layer.index)
         self.scopes[layer.index], self._kinds[layer.index] = scope, kind
-        self.values[layer.index] = self._named(scope, BUILDERS[layer](scope))
+        return scope
 
     def _kind(self, layer: Layer) -> ir.DataType:
         """Float type that a layer computes in."""

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from darkconv.backends.torch import DarknetModule, from_torch, to_torch
-from darkconv.backends.torch.conv import Block
+from darkconv.backends.torch.conv import Block, Conv2d
 from darkconv.backends.torch.network import run_layer
 from darkconv.backends.torch.norm import BatchNorm
 from darkconv.core.model import Model
@@ -234,7 +234,7 @@ class Pair:
 
 def _can_be_fitted(module: nn.Module) -> bool:
     """Whether a module is a plain convolution: no signs of weights."""
-    return type(module) is Block and type(module.conv) is nn.Conv2d
+    return type(module) is Block and type(module.conv) is Conv2d
 
 
 def _sharing(network: Network) -> set[int]:

@@ -23,6 +23,17 @@ def logistic(x: Tensor) -> Tensor:
     return torch.reciprocal(torch.exp(-x.clamp(min=LEAST_EXPONENT)) + 1)
 
 
+def mish(x: Tensor) -> Tensor:
+    """X tanh(ln(1 + e^x)), at inference on the CPU as x (2 / (1 + s^2) - 1), s = 1 / (1 + e^x).
+
+    PyTorch's own takes four times as long there, and nearly half of the time of yolov4.
+    """
+    if x.requires_grad or x.device.type != "cpu" or torch.compiler.is_compiling():
+        return F.mish(x)
+    share = torch.sigmoid(-x)
+    return share.mul_(share).add_(1).reciprocal_().mul_(2).sub_(1).mul_(x)
+
+
 def loggy(x: Tensor) -> Tensor:
     """2 / (1 + e^-x) - 1."""
     return 2 * logistic(x) - 1
@@ -102,7 +113,7 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": gelu,
     "relu6": F.relu6,
     "swish": F.silu,
-    "mish": F.mish,
+    "mish": mish,
     "hard_mish": hard_mish,
     "normalize_channels": normalize_channels,
     "normalize_channels_softmax": normalize_channels_softmax,

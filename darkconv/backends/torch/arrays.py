@@ -39,18 +39,21 @@ def assign_arrays(module: DarknetModule, arrays: Arrays) -> None:
     Running statistics are copied, since a forward pass in training mode changes them; so are
     the arrays of layers that run as plain matrix products: see `PLAIN_PRODUCT`.
     """
-    for key, name in parameter_names(module).items():
-        path, _, attribute = name.rpartition(".")
-        layer = module.network.layers[int(key.split(".", 1)[0])]
-        tensor = torch.from_numpy(writable(arrays[key]))
-        if attribute in BUFFERS or is_plain_product(layer):
-            tensor = tensor.clone()
-        if attribute not in BUFFERS:
-            tensor = nn.Parameter(tensor, requires_grad=False)
-        setattr(module.get_submodule(path), attribute, tensor)
-    for layer in module.network.layers:
+    for layer, built in zip(module.network.layers, module.layers, strict=True):
         if layer.shared is not None:
             _lend(module, module.network.layers[layer.shared], layer)
+        if not layer.slots:
+            continue
+        owners, names = dict(built.named_modules()), PARAMETERS[layer](layer)
+        copies = is_plain_product(layer)
+        for slot in layer.slots:
+            path, _, attribute = names[slot.name].rpartition(".")
+            tensor = torch.from_numpy(writable(arrays[f"{layer.index}.{slot.name}"]))
+            if copies or attribute in BUFFERS:
+                tensor = tensor.clone()
+            if attribute not in BUFFERS:
+                tensor = nn.Parameter(tensor, requires_grad=False)
+            setattr(owners[path], attribute, tensor)
 
 
 def is_plain_product(layer: Layer) -> bool:

@@ -51,7 +51,14 @@ def build_blur(kind: int, channels: int, strides: tuple[int, int]) -> nn.Module:
     return Blur(kind, channels, strides) if kind else nn.Identity()
 
 
-class XnorConv2d(nn.Conv2d):
+class Conv2d(nn.Conv2d):
+    """PyTorch's, without random initial values: those of a model follow."""
+
+    def reset_parameters(self) -> None:
+        """Draw nothing."""
+
+
+class XnorConv2d(Conv2d):
     """pjreddie's xnor: inputs become signs, each filter signs times its mean magnitude."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -98,7 +105,7 @@ def build_convolutional(layer: Layer, network: Network) -> nn.Module:
     """Convolution, batch norm, activation, blur."""
     spec = layer.spec
     assert isinstance(spec, conv.Convolutional)
-    kind = XnorConv2d if spec.xnor and not spec.dialect.xnor_uses_folded_weights else nn.Conv2d
+    kind = XnorConv2d if spec.xnor and not spec.dialect.xnor_uses_folded_weights else Conv2d
     kernel = kind(
         layer.in_shapes[0].c,
         spec.filters,
@@ -109,7 +116,7 @@ def build_convolutional(layer: Layer, network: Network) -> nn.Module:
         spec.group_count,
         bias=not spec.is_normalized,
     )
-    block = FoldedXnorBlock if spec.xnor and kind is nn.Conv2d else Block
+    block = FoldedXnorBlock if spec.xnor and kind is Conv2d else Block
     return block(
         kernel,
         BatchNorm(spec.filters, spec.dialect) if spec.is_normalized else nn.Identity(),

@@ -41,8 +41,7 @@ class DarknetModule(nn.Module):
         self.layers = nn.ModuleList(BUILDERS[layer](layer, network) for layer in network.layers)
         self.shares_memory = False
         self._steps = _plan(network, self.layers, network.outputs, keep=network.outputs)
-        every = range(len(network.layers))
-        self._all_steps = _plan(network, self.layers, every, keep=network.outputs)
+        self._all_steps: list[Step] = []
         self._selections: dict[tuple[int, ...], list[Step]] = {}
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -76,6 +75,9 @@ class DarknetModule(nn.Module):
 
     def walk(self, x: Tensor) -> Iterator[tuple[int, Tensor]]:
         """Each layer and its value in turn, kept no longer than other layers read it."""
+        if not self._all_steps:
+            every = range(len(self.layers))
+            self._all_steps = _plan(self.network, self.layers, every, keep=self.network.outputs)
         values: dict[int, Tensor] = {NETWORK_INPUT: x}
         for index, module, sources, done in self._all_steps:
             values[index] = run_layer(module, [values[i] for i in sources], x)
@@ -111,13 +113,11 @@ def _plan(
     """The layers that those wanted need, each with what can be forgotten behind it."""
     needed = network.needed_layers(wanted)
     last_reader = {source: index for index in needed for source in network.layers[index].sources}
-    kept = {*keep, NETWORK_INPUT}
+    done: dict[int, list[int]] = {index: [] for index in needed}
+    for source in last_reader.keys() - {*keep, NETWORK_INPUT}:
+        done[last_reader[source]].append(source)
+    modules_of = list(modules)
     return [
-        (
-            index,
-            modules[index],
-            network.layers[index].sources,
-            tuple(s for s, reader in last_reader.items() if reader == index and s not in kept),
-        )
+        (index, modules_of[index], network.layers[index].sources, tuple(done[index]))
         for index in needed
     ]

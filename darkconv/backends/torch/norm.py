@@ -53,6 +53,9 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
         divisor = variance.sqrt() + self.dialect.deviation_epsilon
         return F.batch_norm(x, mean, divisor * divisor, self.weight, self.bias, eps=0.0)
 
+    def reset_parameters(self) -> None:
+        """Leave them alone: those of a model follow."""
+
     def _check_input_dim(self, x: Tensor) -> None:
         pass
 

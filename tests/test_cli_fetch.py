@@ -282,7 +282,7 @@ def test_connections_that_end_early_without_a_length_are_noticed(published):
     assert len(published.requests) == 2
 
 
-def test_a_killed_run_leaves_only_the_part(published, tmp_path):
+def test_a_killed_run_leaves_the_part(published, tmp_path):
     published.gate = threading.Event()
     script = (
         "import sys, darkconv.cli.fetch as command\n"
@@ -303,7 +303,7 @@ def test_a_killed_run_leaves_only_the_part(published, tmp_path):
     process.kill()
     process.wait()
     published.gate.set()
-    assert files("models") == ["digits10.weights.part"]
+    assert [file for file in files("models") if not file.startswith(".")] == [part.name]
     assert CONTENT.startswith(part.read_bytes())
     run("digits10", "-o", "models")
     assert ranges(published)[-1] is not None

@@ -1,5 +1,6 @@
 """Pictures of an evaluation, drawn by matplotlib: curves and confusions."""
 
+import io
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from darkconv.errors import MissingDependencyError
 from darkconv.evaluation.average_precision import all_points, envelope, precision_recall
 from darkconv.evaluation.confusion import BACKGROUND, Confusion
 from darkconv.evaluation.matching import Judged
+from darkconv.files import PathLike, write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,6 +37,17 @@ def require_matplotlib(task: str) -> None:
         import matplotlib.figure  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError("matplotlib", extra="plots", task=task) from error
+
+
+def write_figure(figure: "Figure", path: PathLike, *, dpi: int = DPI) -> None:
+    """Write a figure as PNG.
+
+    Raises:
+        DarkconvError: the file cannot be written.
+    """
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    write_bytes(path, [buffer.getvalue()])
 
 
 def draw_curves(names: Sequence[str], judged: Sequence[Judged], *, at: float) -> "Figure":

@@ -13,6 +13,7 @@ import numpy as np
 from darkconv.dataset.label import Size
 from darkconv.detection.picture import Picture, read_picture
 from darkconv.errors import DatasetError, Where
+from darkconv.notice import tell_once
 
 logger = logging.getLogger("darkconv")
 
@@ -107,7 +108,7 @@ class Album:
                 picture = self._decoded(number)
         except DatasetError as error:
             if self.shelf.mark_bad(number):
-                logger.warning("%s; another picture stands in for it", error)
+                tell_once(error, "; another picture stands in for it")
             return None
         size = (picture.shape[1], picture.shape[0])
         page = Page(number, self._thinned(picture), size)

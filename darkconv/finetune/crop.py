@@ -9,7 +9,8 @@ import numpy as np
 from darkconv.core.model import Array
 from darkconv.core.net import NetOptions
 from darkconv.dataset.label import Size
-from darkconv.detection.picture import Picture, pillow, resize
+from darkconv.detection.image_file import pillow
+from darkconv.detection.picture import Picture, resize
 from darkconv.finetune.colour import Levels, draw_scale
 
 

@@ -1,12 +1,15 @@
 """What happened in a run, epoch by epoch: a CSV file that a resumed run goes on with."""
 
 import csv
+import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from darkconv.files import replacing
+from darkconv.errors import DarkconvError, Where
+from darkconv.evaluation.plots import write_figure
+from darkconv.files import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,23 +26,45 @@ class History:
         self.path = path
         self.rows: list[Row] = []
         if until and path.is_file():
-            with path.open(newline="") as file:
-                rows = [_numbers(row) for row in csv.DictReader(file)]
-            self.rows = [row for row in rows if row.get("step", 0) <= until]
+            self.rows = [row for row in read_history(path) if row.get("step", 0) <= until]
 
     def add(self, row: Mapping[str, float]) -> None:
         """Add a row, and write the file."""
         self.rows.append(dict(row))
         columns = list(dict.fromkeys(name for row in self.rows for name in row))
-        with replacing(self.path) as temporary, Path(temporary).open("w", newline="") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(self.rows)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, columns)
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_bytes(self.path, [text.getvalue().encode()])
 
     def column(self, name: str) -> tuple[list[float], list[float]]:
         """Steps and values where a column has one."""
         found = [(row["step"], row[name]) for row in self.rows if name in row]
         return [step for step, _ in found], [value for _, value in found]
+
+
+def read_history(path: Path) -> list[Row]:
+    """The rows of a history's file.
+
+    Raises:
+        DarkconvError: it is none.
+    """
+    where = Where(file=os.fspath(path))
+    rows = []
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            for row in reader:
+                where = Where(file=os.fspath(path), line=reader.line_num)
+                rows.append(_numbers(row))
+    except OSError as error:
+        raise DarkconvError(f"cannot read: {error.strerror}", where=where) from error
+    except (ValueError, TypeError, csv.Error) as error:
+        raise DarkconvError(
+            "is no history of a run", where=where, hint="without the file the run goes on too"
+        ) from error
+    return rows
 
 
 def _numbers(row: Mapping[str, Any]) -> Row:
@@ -67,8 +92,7 @@ def draw_curves(history: History, path: "os.PathLike[str]") -> bool:
     for one, (title, group) in zip(axes, shown.items(), strict=True):
         _draw_panel(one, history, title, group)
     axes[-1].set_xlabel("step")
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
+    write_figure(figure, path)
     return True
 
 

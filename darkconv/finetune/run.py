@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +13,6 @@ from types import ModuleType
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
@@ -20,14 +20,17 @@ from darkconv.backends.torch import DarknetModule, from_torch, to_torch
 from darkconv.core.model import Model
 from darkconv.dataset import Dataset
 from darkconv.errors import DarkconvError, DatasetError
-from darkconv.files import PathLike
+from darkconv.files import PathLike, make_folder, no_room, writing
+from darkconv.finetune.checkpoint import check_checkpoint
 from darkconv.finetune.darknet_norm import use_darknet_norms
 from darkconv.finetune.distillation import TeacherObjective
 from darkconv.finetune.freezing import frozen_layers
+from darkconv.finetune.history import read_history
 from darkconv.finetune.multiscale import size_schedule
 from darkconv.finetune.objective import BothObjective, LabelObjective, Objective
 from darkconv.finetune.order import Order, Shares, no_size
 from darkconv.finetune.recipe import MOST_EVALUATIONS, Course, Recipe, plan_course
+from darkconv.finetune.saving import Checkpoints, WholeCheckpoints
 from darkconv.finetune.target import measure_costs
 from darkconv.finetune.tasks import Data, Task, task_of
 from darkconv.finetune.training import Averaging, Batch, Training
@@ -90,6 +93,7 @@ def finetune(
     resume: bool = False,
     report: Report | None = None,
     progress: Callable[[int], None] | None = None,
+    ready: Callable[[], None] | None = None,
 ) -> Finetuned:
     """Train a model on pictures: with their labels, from a teacher, or both.
 
@@ -106,11 +110,13 @@ def finetune(
         resume: go on from the folder's last checkpoint, if there is one.
         report: gets a row of figures for every epoch.
         progress: called with the number of steps done; `plan_course` tells how many there are.
+        ready: called before the first step, when all that is needed has been checked.
 
     Raises:
         DatasetError: no label is of a class of the model, or no picture can be read.
         PlanError: the teacher does not fit.
         UnsupportedError: no layer has a loss.
+        DarkconvError: the checkpoint to go on from is damaged, or of another run.
     """
     by_labels = teacher is None if labelled is None else labelled
     recipe = recipe or Recipe()
@@ -118,9 +124,12 @@ def finetune(
         recipe = replace(recipe, freeze_norms=not by_labels)
     task = task_of(model, data, letterbox=recipe.letterbox, seed=recipe.seed)
     job = Job(model, task, Folder(Path(folder)), recipe, machine or Machine())
-    job.folder.path.mkdir(parents=True, exist_ok=True)
+    if isinstance(valid, Dataset):
+        measured = task_of(model, valid, letterbox=recipe.letterbox, seed=recipe.seed)
+        require_known(measured, model)
+    make_folder(job.folder.path)
     objective = job.objective(teacher, labels=by_labels)
-    watch = Hooks(report=report, count=progress)
+    watch = Hooks(report=report, count=progress, ready=ready)
     return job.run(objective, valid=valid, resume=resume, watch=watch)
 
 
@@ -160,15 +169,8 @@ class Job:
         """What is to be made small."""
         objectives: list[Objective] = []
         if labels:
-            counts, data = self.task.counts(), self.task.data
-            if not any(counts):
-                raise DatasetError(
-                    f"{data.source}: no label is of a class of the model",
-                    expected=", ".join(self.model.names[:10]) or "class names",
-                    found=", ".join(data.names[:10]) or "no labels",
-                    hint="pictures without labels can be learned from with a teacher",
-                )
-            weights = class_weights(self.recipe, counts)
+            hint = "pictures without labels can be learned from with a teacher"
+            weights = class_weights(self.recipe, require_known(self.task, self.model, hint))
             objectives.append(LabelObjective(self.model.network, self.recipe.rule, weights))
         if teacher is not None:
             recipe = self.recipe
@@ -203,12 +205,25 @@ class Job:
         watcher = Watcher(self.folder, self._hooks(valid, watch), averaging, every)
         trainer = self._trainer(course, watcher, averaging)
         loader = self._loader(course, trainer)
-        checkpoint = self.folder.last if resume and self.folder.last.is_file() else None
-        with quiet():
+        checkpoint = self._checkpoint(training) if resume else None
+        if checkpoint is None and self.folder.last.is_file():
+            self.folder.last.replace(self.folder.previous)
+        if watch.ready:
+            watch.ready()
+        with quiet(), writing(self.folder.path, no_room):
             trainer.fit(training, loader, ckpt_path=checkpoint, weights_only=True)
         last = self.with_state(training.module, training.seen)
         best = self._best(watcher)
         return Finetuned(best or last, last, watcher.best_epoch, self.folder.path)
+
+    def _checkpoint(self, training: Training) -> Path | None:
+        """What to go on from, if it is there: checked, with the history beside it."""
+        if not self.folder.last.is_file():
+            return None
+        check_checkpoint(self.folder.last, training)
+        if self.folder.history.is_file():
+            read_history(self.folder.history)
+        return self.folder.last
 
     def _best(self, watcher: Watcher) -> Model | None:
         if watcher.best is None or not self.folder.best.is_file():
@@ -242,12 +257,8 @@ class Job:
 
     def _trainer(self, course: Course, watcher: Watcher, averaging: Averaging | None) -> pl.Trainer:
         recipe, machine = self.recipe, self.machine
-        checkpoints = ModelCheckpoint(
-            self.folder.checkpoints,
-            save_last=True,
-            save_top_k=0,
-            every_n_train_steps=recipe.checkpoint_every or course.round,
-            save_on_train_epoch_end=False,
+        checkpoints = Checkpoints(
+            self.folder.last, round_steps=course.round, every=recipe.checkpoint_every
         )
         callbacks = [watcher, *([averaging] if averaging else []), checkpoints]
         several = machine.processes > 1
@@ -265,6 +276,7 @@ class Job:
                 accumulate_grad_batches=course.parts,
                 gradient_clip_val=recipe.clip or None,
                 callbacks=callbacks,
+                plugins=[WholeCheckpoints()],
                 logger=tensorboard_logger(self.folder.path),
                 log_every_n_steps=max(1, course.round * course.parts // 4),
                 num_sanity_val_steps=0,
@@ -296,6 +308,25 @@ class Job:
         )
 
 
+def require_known(task: Task, model: Model, hint: str | None = None) -> list[int]:
+    """How many objects or pictures of each of the model's classes there are.
+
+    Raises:
+        DatasetError: there is none.
+    """
+    counts = task.counts()
+    if not any(counts):
+        has_boxes = not isinstance(task.data, Dataset) or task.data.labelled
+        found = task.data.names if has_boxes else ()
+        raise DatasetError(
+            f"{task.data.source}: no label is of a class of the model",
+            expected=", ".join(model.names[:10]) or "class names",
+            found=", ".join(found[:10]) or "no labels",
+            hint=hint,
+        )
+    return counts
+
+
 def class_weights(recipe: Recipe, counts: Sequence[int]) -> tuple[float, ...]:
     """Factors of the classes; "auto" gives each the same total, with a mean of 1 over objects."""
     if recipe.class_weights != "auto":
@@ -320,14 +351,22 @@ def quiet() -> Iterator[None]:
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
+    told, threading.excepthook = threading.excepthook, _tell_of_thread
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"lightning\..*")
             warnings.filterwarnings("ignore", module=r"torch\..*", category=FutureWarning)
             yield
     finally:
+        threading.excepthook = told
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+def _tell_of_thread(failed: threading.ExceptHookArgs) -> None:
+    """Not of a full disk: TensorBoard's thread hands that on to the one that trains."""
+    if not no_room(failed.exc_value):
+        threading.__excepthook__(failed)
 
 
 def tensorboard_logger(folder: Path) -> TensorBoardLogger:

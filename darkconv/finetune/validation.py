@@ -1,6 +1,5 @@
 """How good a module is on held-out pictures while it is trained."""
 
-import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,14 +12,15 @@ from darkconv.dataset import Dataset, Sample
 from darkconv.detection import Detection
 from darkconv.detection.detect import detections, fitted_picture
 from darkconv.detection.draw import draw, write_picture
-from darkconv.detection.picture import Fit, Picture, pillow
+from darkconv.detection.image_file import pillow
+from darkconv.detection.picture import Fit, Picture
 from darkconv.errors import DatasetError
 from darkconv.evaluation.classification import Classification, classification
 from darkconv.evaluation.report import Evaluation, evaluation, rule_of
+from darkconv.files import make_folder
 from darkconv.finetune.classified import ClassifiedPictures, collate_classified
 from darkconv.finetune.order import Draw
-
-logger = logging.getLogger("darkconv")
+from darkconv.notice import tell_once
 
 BATCH = 8
 THRESHOLD, NMS = 0.005, 0.45
@@ -76,7 +76,7 @@ def _fitted(model: Model, sample: Sample, mode: str) -> tuple[Picture, Fit] | No
     try:
         return fitted_picture(model.network, sample.image, mode, exact=False)
     except DatasetError as error:
-        logger.warning("%s", error)
+        tell_once(error, ": left out of the evaluation")
         return None
 
 
@@ -98,7 +98,7 @@ def write_sheet(
     for number, row in enumerate(rows):
         for column, image in enumerate(row):
             sheet.paste(image, (column * SHEET_WIDTH, sum(heights[:number])))
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write_picture(sheet, path)
 
 

@@ -35,6 +35,11 @@ class Folder:
         return self.checkpoints / "last.ckpt"
 
     @property
+    def previous(self) -> Path:
+        """The latest checkpoint of an earlier run in this folder, which was not resumed."""
+        return self.checkpoints / "previous.ckpt"
+
+    @property
     def history(self) -> Path:
         """A row for each round."""
         return self.path / "history.csv"
@@ -64,6 +69,7 @@ class Hooks:
         draw: writes a sheet of predictions.
         save_best: writes the best module, given the pictures seen.
         count: gets the number of steps done.
+        ready: called before the first step, when all that is needed has been checked.
     """
 
     report: Report | None = None
@@ -71,6 +77,7 @@ class Hooks:
     draw: Draw | None = None
     save_best: Save | None = None
     count: Callable[[int], None] | None = None
+    ready: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from darkconv.detection.picture import pillow, read_picture
+from darkconv.detection.image_file import pillow
+from darkconv.detection.picture import read_picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image

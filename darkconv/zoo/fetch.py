@@ -10,7 +10,7 @@ from typing import Any
 from darkconv.core.section import Config
 from darkconv.darknet.cfg import read_cfg
 from darkconv.errors import DarkconvError, MissingDependencyError, WeightsError, Where
-from darkconv.files import PathLike, replacing, write_bytes
+from darkconv.files import PathLike, filling_folder, make_folder, take_names, write_bytes
 from darkconv.zoo.download import Downloader, Progress
 from darkconv.zoo.models import Published
 from darkconv.zoo.requirement import START, required_size
@@ -71,7 +71,7 @@ def fetch(
     weights = place / f"{model.name}.weights"
     used = None
     if force or not _is_there(weights, config):
-        _make_folder(place)
+        make_folder(place)
         used = _bring(model, config, weights, address, progress)
     digest = _sha256(weights)
     if model.sha256 and digest != model.sha256:
@@ -104,13 +104,6 @@ def _is_there(weights: Path, config: Config) -> bool:
         error.hint = "; ".join(filter(None, [error.hint, "--force replaces it"]))
         raise
     return True
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DarkconvError(f"{folder}: cannot make the folder: {error.strerror}") from error
 
 
 def _bring(
@@ -146,14 +139,13 @@ def _retrieve(
     pooch: Any, address: str, weights: Path, sha256: str | None, downloader: Downloader
 ) -> None:
     """Let pooch call the downloader and check the hash."""
-    with replacing(weights) as temporary:
-        temporary.unlink()  # pooch would take it for the file
+    with filling_folder(weights) as folder:
         try:
-            pooch.retrieve(
+            whole = pooch.retrieve(
                 address,
                 sha256 and f"sha256:{sha256}",
-                fname=temporary.name,
-                path=temporary.parent.absolute(),
+                fname=weights.name,
+                path=folder.absolute(),
                 downloader=downloader,
             )
         except ValueError as error:  # pooch's for a hash
@@ -163,6 +155,7 @@ def _retrieve(
                 expected=f"SHA-256 {sha256}",
                 hint=f"--url {address} takes it as it is",
             ) from error
+        take_names({weights: Path(whole)})
 
 
 def _summary(model: Published, failures: Sequence[DarkconvError], part: Path) -> DarkconvError:

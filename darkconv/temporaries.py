@@ -1,0 +1,156 @@
+"""Temporary files and folders beside what they will replace.
+
+They are called `.NAME.0.tmp`, or have a higher number if another process is writing NAME too. Each
+is locked by the process that fills it, and such a lock ends with its process, however that ends: so
+what a killed run has left is known as such, and makes room for the next file of that name. On
+Windows there are no such locks, numbers begin with the process's own, and nothing is made room for.
+"""
+
+import contextlib
+import itertools
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+if sys.platform != "win32":
+    import fcntl
+
+SUFFIX = ".tmp"
+
+
+@contextlib.contextmanager
+def temporary_file(target: Path) -> Iterator[Path]:
+    """An empty file, removed at the end unless it has another name by then.
+
+    Raises:
+        OSError: the folder does not exist or cannot be written.
+    """
+    with _made(target, is_folder=False) as (path, handle):
+        try:
+            yield path
+        finally:
+            if _is_at(path, handle):
+                path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def temporary_folder(target: Path) -> Iterator[Path]:
+    """An empty folder, removed at the end with what is left in it.
+
+    Raises:
+        OSError: as for `temporary_file`.
+    """
+    with _made(target, is_folder=True) as (path, _):
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Wait until no other process is in this block for the same folder.
+
+    Where folders cannot be locked, as on Windows and some network file systems, nothing waits.
+    """
+    handle = None
+    try:
+        if sys.platform != "win32":
+            with contextlib.suppress(OSError):
+                handle = os.open(folder, os.O_RDONLY)
+                fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+@contextlib.contextmanager
+def _made(target: Path, *, is_folder: bool) -> Iterator[tuple[Path, int]]:
+    """A new path, and what it is locked by until the end."""
+    path, handle = _first_free(target, is_folder=is_folder)
+    try:
+        yield path, handle
+    finally:
+        os.close(handle)
+
+
+def _first_free(target: Path, *, is_folder: bool) -> tuple[Path, int]:
+    for number in itertools.count(os.getpid() if sys.platform == "win32" else 0):
+        path = target.with_name(f".{target.name}.{number}{SUFFIX}")
+        handle = _make(path, is_folder=is_folder)
+        if handle is None and _remove_stale(path):
+            handle = _make(path, is_folder=is_folder)
+        if handle is not None:
+            return path, handle
+    raise AssertionError("numbers do not end")
+
+
+def _make(path: Path, *, is_folder: bool) -> int | None:
+    """Make and lock; None if the path is another process's."""
+    try:
+        if is_folder:
+            path.mkdir()
+        else:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666))
+    except FileExistsError:
+        return None
+    if sys.platform == "win32":  # where an open file cannot be renamed
+        return os.open(os.devnull, os.O_RDONLY)
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    if _holds(path, handle) is not False:
+        return handle
+    os.close(handle)
+    return None
+
+
+def _remove_stale(path: Path) -> bool:
+    """Remove what no process holds any more; False if one does, or nobody can say."""
+    if sys.platform == "win32":
+        return False
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    try:
+        if not _holds(path, handle):
+            return False
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+
+
+def _holds(path: Path, handle: int) -> bool | None:
+    """Lock; False if another process has the lock or the path, None if there are no locks."""
+    if sys.platform == "win32":
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return _is_at(path, handle)
+
+
+def _is_at(path: Path, handle: int) -> bool:
+    """Whether a path still leads to what was opened: it may be another process's by now."""
+    if sys.platform == "win32":
+        return True
+    try:
+        return os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(handle))
+    except OSError:
+        return False

@@ -398,7 +398,7 @@ def test_mistakes_in_a_plan_are_named(edited, name):
         ("[]", "expected an object in braces"),
         ('{"darkconv_plan": 1,\n,}', r"p\.json:2: is not well-formed JSON"),
         ('{"darkconv_plan": 1, "darkconv_plan": 1}', '"darkconv_plan" twice'),
-        ("\ud800", "is not well-formed JSON"),
+        ("\ud800", r"p\.json: is no text"),
         ("[" * 100_000, "is not well-formed JSON"),
     ],
 )

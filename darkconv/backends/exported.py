@@ -1,5 +1,6 @@
 """What the exported files have in common that can be run."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
@@ -27,6 +28,46 @@ class GraphRunner(Protocol):
             inputs: others of the graph's, by name.
         """
         ...
+
+
+def parse_texts(content: bytes) -> dict[str, str]:
+    """A JSON object whose values are texts.
+
+    Raises:
+        ValueError: it is none.
+    """
+    texts = json.loads(content)
+    if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
+        raise ValueError("the metadata are no texts by name")
+    return texts
+
+
+def check_choices(
+    metadata: Mapping[str, str], choices: Mapping[str, Sequence[str]], numbers: Sequence[str]
+) -> None:
+    """Check what metadata say.
+
+    Args:
+        metadata: of a file.
+        choices: what can be said, by key.
+        numbers: keys that have a number from 0 to 1.
+
+    Raises:
+        ValueError: a value is missing or impossible.
+    """
+    for key in (*choices, *numbers):
+        if key not in metadata:
+            raise ValueError(f"the metadata have no {key}")
+    for key, values in choices.items():
+        if metadata[key] not in values:
+            raise ValueError(f"{key}: expected {', '.join(values)}, found {metadata[key]}")
+    for key in numbers:
+        try:
+            is_share = 0 <= float(metadata[key]) <= 1
+        except ValueError:
+            is_share = False
+        if not is_share:
+            raise ValueError(f"{key}: expected a number from 0 to 1, found {metadata[key]}")
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ itself forgets batch norm in `[conv-extract]`; here it is cut too.
 import io
 import json
 import os
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,7 +28,9 @@ from typing import Any
 
 import numpy as np
 
+from darkconv.archive import NPY_SUFFIX, open_archive
 from darkconv.core.model import Model
+from darkconv.core.options import INT_LIMIT
 from darkconv.core.section import Config, Section
 from darkconv.darknet.data import find_beside
 from darkconv.errors import OptionError, PlanError, Where
@@ -41,6 +42,7 @@ BOX_ENTRIES = 5
 """Rows of an anchor before its classes, in YOLOv2's last layer."""
 OWN_OPTIONS = ("profile", "input", "keep", "bins", "old", "old_output")
 HEADS = ("region", "detection")
+LARGEST_PROFILE = 2**28  # bytes of an npz file unpacked
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,14 @@ class Cut:
 
     Attributes:
         section: the layer of the original network, as plain Darknet.
-        outputs: its output channels that are wanted.
+        outputs: gives its output channels that are wanted; called when the weights are there,
+            which prove the sizes. None for all.
         inputs: the input channels that it expects to be left, None if it does not say.
         classes: classes of the original, where the section takes classes.
     """
 
     section: Section
-    outputs: Channels
+    outputs: Callable[[], Channels] | None
     inputs: Channels | None = None
     classes: int | None = None
 
@@ -114,7 +117,7 @@ def apply_dissection(model: Model, dissection: Dissection) -> Model:
         PlanError: a section expects other input channels than the layers before it keep.
         GraphError: the head does not fit what is left.
     """
-    kept = {index: cut.outputs for index, cut in dissection.cuts.items()}
+    kept = {index: cut.outputs() for index, cut in dissection.cuts.items() if cut.outputs}
     network = model.network
     left = surviving_channels(network, kept)
     for index, cut in dissection.cuts.items():
@@ -152,20 +155,32 @@ class SectionReader:
         """A list of whole numbers."""
         value = self.text(key) if text is None else text
         try:
-            return [int(item) for item in value.split("#", 1)[0].split(",")]
+            numbers = [int(item) for item in value.split("#", 1)[0].split(",")]
         except ValueError:
             raise OptionError(
                 where=self.place(key), expected="whole numbers", found=value
             ) from None
+        if not all(abs(number) <= INT_LIMIT for number in numbers):
+            raise OptionError(
+                where=self.place(key), expected="numbers that C can hold", found=value
+            )
+        return numbers
 
     def number(self, key: str) -> int:
         """One whole number."""
         return self.numbers(key)[0]
 
+    def count(self, key: str) -> int:
+        """A number of things, of which there are some."""
+        count = self.number(key)
+        if count < 1:
+            raise OptionError(where=self.place(key), expected="1 or more", found=count)
+        return count
+
     def kept_classes(self) -> tuple[list[int], int]:
         """`keep=8,14/20`: classes, and how many there were."""
         names, _, total = self.text("keep").partition("/")
-        kept, (classes,) = self.numbers("keep", names), self.numbers("keep", total or "none")
+        kept, classes = self.numbers("keep", names), self.numbers("keep", total or "none")[0]
         if not all(0 <= k < classes for k in kept):
             raise OptionError(
                 where=self.place("keep"), expected=f"classes below {classes}", found=names
@@ -201,14 +216,10 @@ class SectionReader:
 
 def read_conv_extract(reader: SectionReader) -> Cut:
     """Channels of a convolutional layer."""
-    profile, count = reader.text("profile"), reader.number("filters")
+    profile = reader.text("profile")
     outputs = reader.indices("output", profile, reader.number("output"))
     inputs = reader.indices("input", profile, reader.number("input"))
-    return Cut(
-        reader.plain("convolutional"),
-        np.arange(count) if outputs is None else outputs,
-        inputs,
-    )
+    return Cut(reader.plain("convolutional"), _given(outputs), inputs)
 
 
 def read_extract(reader: SectionReader) -> Cut:
@@ -222,22 +233,30 @@ def read_extract(reader: SectionReader) -> Cut:
         )
     outputs = reader.indices("output", profile, reader.number("output"))
     inputs = reader.indices("input", profile, reader.number("input"))
-    return Cut(
-        reader.plain("connected", output=old[-1]),
-        np.arange(old[-1]) if outputs is None else outputs,
-        inputs,
-    )
+    return Cut(reader.plain("connected", output=old[-1]), _given(outputs), inputs)
+
+
+def _given(outputs: Channels | None) -> Callable[[], Channels] | None:
+    return None if outputs is None else lambda: outputs
 
 
 def read_select(reader: SectionReader) -> Cut:
     """Classes of YOLOv1's last layer: kept in every cell, all confidences and boxes behind."""
     kept, classes = reader.kept_classes()
-    bins, old = reader.number("bins"), reader.number("old_output")
-    scores = np.add.outer(np.arange(bins) * classes, np.array(kept)).ravel()
-    outputs = np.concatenate([scores, np.arange(bins * classes, old)])
-    if reader.section.get("output") and reader.number("output") != len(outputs):
+    bins, old = reader.count("bins"), reader.count("old_output")
+    if old < bins * classes:
         raise OptionError(
-            where=reader.place("output"), expected=len(outputs), found=reader.number("output")
+            where=reader.place("old_output"), expected=f"{bins * classes} or more", found=old
+        )
+
+    def outputs() -> Channels:
+        scores = np.add.outer(np.arange(bins) * classes, np.array(kept)).ravel()
+        return np.concatenate([scores, np.arange(bins * classes, old)])
+
+    count = old - bins * (classes - len(kept))
+    if reader.section.get("output") and reader.number("output") != count:
+        raise OptionError(
+            where=reader.place("output"), expected=count, found=reader.number("output")
         )
     inputs = None
     if reader.section.get("input"):
@@ -249,13 +268,18 @@ def read_select(reader: SectionReader) -> Cut:
 def read_conv_select(reader: SectionReader) -> Cut:
     """Classes of YOLOv2's last layer: of each anchor the box and the classes kept."""
     kept, classes = reader.kept_classes()
-    count, entries = reader.number("filters"), BOX_ENTRIES + classes
+    count, entries = reader.count("filters"), BOX_ENTRIES + classes
     if count % entries:
         raise OptionError(
             where=reader.place("filters"), expected=f"a multiple of {entries}", found=count
         )
-    rows = [*range(BOX_ENTRIES), *(BOX_ENTRIES + k for k in kept)]
-    outputs = np.add.outer(np.arange(0, count, entries), np.array(rows)).ravel()
+
+    def outputs() -> Channels:
+        rows = [*range(BOX_ENTRIES), *(BOX_ENTRIES + k for k in kept)]
+        starts = np.arange(0, count, entries)
+        channels: Channels = np.add.outer(starts, np.array(rows)).ravel()
+        return channels
+
     return Cut(reader.plain("convolutional"), outputs, None, classes)
 
 
@@ -283,9 +307,16 @@ def read_profile(path: Path) -> Profile:
                 hint="write its index lists as JSON: [[0, 3, 4], [1, 2]]",
             )
         lists = _npz(data) if data[:2] == b"PK" else _json(data)
-        return {int(number): np.array(indices, np.int64) for number, indices in lists.items()}
-    except (OSError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        return {int(number): _channels(indices) for number, indices in lists.items()}
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise PlanError(f"cannot be read as index lists: {error}", where=where) from error
+
+
+def _channels(indices: Any) -> Channels:
+    found = np.array(indices)
+    if found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
+        raise ValueError("they are no lists of whole numbers")
+    return found.astype(np.int64)
 
 
 def _json(data: bytes) -> Mapping[Any, Any]:
@@ -294,5 +325,6 @@ def _json(data: bytes) -> Mapping[Any, Any]:
 
 
 def _npz(data: bytes) -> Mapping[Any, Any]:
-    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        return {name.removeprefix("arr_"): arrays[name] for name in arrays.files}
+    with open_archive(io.BytesIO(data), most=LARGEST_PROFILE) as archive:
+        names = [member.removesuffix(NPY_SUFFIX) for member in archive.members]
+        return {name.removeprefix("arr_"): archive.read_array(name) for name in names}

@@ -140,8 +140,10 @@ def _check_profiles(mark: str, network: Network, *profiles: Profile | None) -> N
         if one is not None and one.model != mark:
             raise PlanError(
                 f"the profile is of another model than {network.file}",
-                hint="a profile fits only the network and weights that it was made with",
+                hint="it fits only the network, input size and weights that it was made with",
             )
+        if one is not None:
+            one.check_fits(network)
 
 
 def _channels_made(classes: ChannelClasses, chosen: Mask) -> int:

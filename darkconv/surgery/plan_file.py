@@ -1,7 +1,6 @@
 """The file of a plan: JSON that people read and edit, so every mistake is named."""
 
 import json
-import math
 import os
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -10,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darkconv.core.network import Network
+from darkconv.core.numerals import format_size
 from darkconv.errors import PlanError, Where
 from darkconv.files import PathLike
 from darkconv.surgery.channels import makes_channels
@@ -20,6 +20,10 @@ Channels = npt.NDArray[np.int64]
 FORMAT = 1
 SHOWN = 40  # characters of a foreign value that a message repeats
 MEAN_DIGITS = 9  # as many as a float32 has
+MOST = 1 << 28
+"""Bytes of a plan: ten million channels."""
+MOST_DIGITS = 40  # of a whole number
+LARGEST_MEAN = float(np.finfo(np.float32).max)
 
 
 def format_plan(
@@ -83,15 +87,30 @@ def _at(file: str, layer: int, option: str | None = None) -> Where:
 def _parsed(file: str) -> Any:
     where = Where(file=file)
     try:
+        if os.path.getsize(file) > MOST:
+            size = format_size(os.path.getsize(file))
+            raise PlanError(f"is no plan: it has {size}", where=where)
         with open(file, encoding="utf-8") as opened:
-            return json.load(opened, object_pairs_hook=lambda pairs: _unique(pairs, where))
+            return json.load(
+                opened,
+                object_pairs_hook=lambda pairs: _unique(pairs, where),
+                parse_int=lambda digits: _whole(digits, where),
+            )
     except OSError as error:
         raise PlanError(f"cannot read: {error.strerror}", where=where) from None
     except json.JSONDecodeError as error:
         line = Where(file=file, line=error.lineno)
         raise PlanError(f"is not well-formed JSON: {error.msg}", where=line) from None
-    except (ValueError, RecursionError) as error:
-        raise PlanError(f"is not well-formed JSON: {error}", where=where) from None
+    except UnicodeDecodeError:
+        raise PlanError("is no text", where=where) from None
+    except RecursionError:
+        raise PlanError("is not well-formed JSON: nested too deeply", where=where) from None
+
+
+def _whole(digits: str, where: Where) -> int:
+    if len(digits) > MOST_DIGITS:
+        raise PlanError(f"has a number of {len(digits)} digits", where=where)
+    return int(digits)
 
 
 def _unique(pairs: list[tuple[str, Any]], where: Where) -> dict[str, Any]:
@@ -133,7 +152,8 @@ def _kept(entry: Mapping[str, Any], where: Where) -> Channels:
     place = where.inside(Where(option="keep"))
     listed = _typed(entry.get("keep"), list, "a list of channels", place)
     total = entry.get("channels")
-    limit = total if type(total) is int else np.iinfo(np.int64).max
+    largest = int(np.iinfo(np.int64).max)
+    limit = total if type(total) is int and total <= largest else largest
     expected = f"channels from 0 to {limit - 1}" if limit == total else "channels from 0"
     for channel in listed:
         if type(channel) is not int or not 0 <= channel < limit:
@@ -144,7 +164,7 @@ def _kept(entry: Mapping[str, Any], where: Where) -> Channels:
 def _means(value: Any, where: Where) -> dict[int, float]:
     found = _by_number(value, where)
     for channel, mean in found.items():
-        if type(mean) not in (int, float) or not math.isfinite(mean):
+        if type(mean) not in (int, float) or not abs(mean) <= LARGEST_MEAN:
             raise PlanError(
                 where=where, expected=f"a number for channel {channel}", found=_shown(mean)
             )

@@ -4,8 +4,6 @@ Counts, means and sums of squared deviations are kept in double precision and me
 rule, so that pictures may come in any number, any order and from several processes.
 """
 
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -13,14 +11,15 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from darkconv.core.network import Network
 from darkconv.core.notebook import html_table
 from darkconv.errors import PlanError, Where
-from darkconv.files import PathLike, replacing
+from darkconv.files import PathLike
+from darkconv.surgery.profile_file import read_profile, write_profile
 
 Doubles = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 
-FORMAT = 1
 HEADERS = ("layer", "channels", "constant", "mean", "deviation", "nll0")
 """Of the table for notebooks: means over the channels, and the range of scores."""
 CONSTANT = 1e-10
@@ -136,8 +135,12 @@ class Profile:
         ]
         return html_table(HEADERS, rows, (), caption=self._counted())
 
+    @property
+    def _channels(self) -> dict[int, int]:
+        return {index: len(layer.mean) for index, layer in self.layers.items()}
+
     def _counted(self) -> list[str]:
-        channels = sum(len(layer.mean) for layer in self.layers.values())
+        channels = sum(self._channels.values())
         return [
             f"{self.pictures:,} pictures",
             f"{len(self.layers):,} layers",
@@ -167,48 +170,51 @@ class Profile:
         """
         if other.model != self.model:
             raise PlanError("profiles of different models cannot be merged")
+        if self._channels != other._channels:
+            raise PlanError("profiles of different layers cannot be merged")
         layers = {index: self.layers[index].merge(other.layers[index]) for index in self.layers}
         notes = self.notes if self.notes == other.notes else {"parts": [self.notes, other.notes]}
         pictures = self.pictures + other.pictures
         return replace(self, pictures=pictures, layers=layers, notes=notes)
 
+    def check_fits(self, network: Network) -> None:
+        """Check that the layers are those of a network.
+
+        Raises:
+            PlanError: some are missing, or have another number of channels.
+        """
+        total = len(network.layers)
+        if sorted(self.layers) != list(range(total)):
+            raise PlanError(
+                f"the profile is not one of {network.file}",
+                expected=f"layers 0 to {total - 1}",
+                found=f"{len(self.layers)} layers",
+            )
+        for layer in network.layers:
+            found = len(self.layers[layer.index].mean)
+            if found != layer.out_shape.c:
+                raise PlanError(
+                    f"the profile is not one of {network.file}",
+                    where=Where(layer=layer.index, section=layer.type),
+                    expected=f"{layer.out_shape.c} channels",
+                    found=found,
+                )
+
     def save(self, path: PathLike) -> None:
         """Write an `.npz` file."""
-        arrays: dict[str, Any] = {}
-        for index, layer in self.layers.items():
-            for name, value in vars(layer).items():
-                if value is not None:
-                    arrays[f"{index}.{name}"] = value
-        head = {"format": FORMAT, "model": self.model, "pictures": self.pictures}
-        text = json.dumps({**head, "notes": self.notes})
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, profile=np.array(text), **arrays)
+        head = {"model": self.model, "pictures": self.pictures, "notes": self.notes}
+        write_profile(path, head, {index: vars(layer) for index, layer in self.layers.items()})
 
     @classmethod
     def load(cls, path: PathLike) -> Self:
-        """Read a file of `save`.
+        """Read a file of `save`. Nothing in it is unpickled.
 
         Raises:
-            PlanError: it is not one, or is damaged.
+            PlanError: it is not one, or is damaged; the message names layer and array.
         """
-        try:
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-                head = json.loads(str(arrays["profile"]))
-                if head["format"] != FORMAT:
-                    raise ValueError(f"format {head['format']}, expected {FORMAT}")
-                layers: dict[int, dict[str, Any]] = {}
-                for key in arrays.files:
-                    index, _, name = key.partition(".")
-                    if name:
-                        value = arrays[key]
-                        plain = value if value.ndim else value.item()
-                        layers.setdefault(int(index), {})[name] = plain
-                statistics = {i: LayerStatistics(**parts) for i, parts in layers.items()}
-            return cls(head["model"], head["pictures"], statistics, head["notes"])
-        except Exception as error:
-            raise PlanError(
-                f"cannot be read as a profile: {error}", where=Where(file=os.fspath(path))
-            ) from error
+        head, layers = read_profile(path, bins=BINS)
+        statistics = {index: LayerStatistics(**parts) for index, parts in layers.items()}
+        return cls(head["model"], head["pictures"], statistics, head["notes"])
 
 
 def merge_profiles(profiles: list[Profile]) -> Profile:

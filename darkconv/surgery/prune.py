@@ -53,8 +53,10 @@ def prune(
             raise PlanError(
                 f"the {word} is for another model than {network.file}",
                 where=Where(file=plan.file if word == "plan" else None),
-                hint="it fits only the network and weights that it was made with",
+                hint="it fits only the network, input size and weights that it was made with",
             )
+    if profile is not None:
+        profile.check_fits(network)
     kept = checked_keep(network, plan)
     small = keep_channels(model, kept)
     if not compensate:

@@ -1,6 +1,7 @@
 """Recipes: which classes a model is to have, and what each is made of."""
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from darkconv.core.network import Network
 from darkconv.core.spec import HeadSpec
 from darkconv.errors import PlanError
 
+_INDEX = re.compile(r"-?\d{1,9}", re.ASCII)
 OTHER = "other"
 """Name of the class that stands for all that were dropped."""
 
@@ -134,7 +136,7 @@ def _class_index(model: Model, item: str | int, total: int) -> int:
     if isinstance(item, str):
         if item in model.names[:total]:
             return model.names.index(item)
-        if not item.lstrip("-").isdigit():
+        if not _INDEX.fullmatch(item):
             raise _unknown_class(model, item)
     index = int(item)
     if not 0 <= index < total:

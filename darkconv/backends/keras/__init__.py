@@ -103,9 +103,16 @@ def from_keras(kmodel: keras.Model, cfg: PathLike | None = None, *, dialect: str
     return Model(origin.network, arrays, origin.header, origin.names)
 
 
-def make_runner(model: Model) -> Callable[[Array], list[Array]]:
-    """A function from float32 inputs (N, C, H, W) or (N, inputs) to the network's outputs."""
-    return _runner(model, model.network.outputs)
+def make_runner(
+    model: Model, layers: Sequence[int] | None = None
+) -> Callable[[Array], list[Array]]:
+    """A function from float32 inputs (N, ...) to the values of some layers.
+
+    Args:
+        model: that is run.
+        layers: by Darknet's numbers; the network's outputs if not given.
+    """
+    return _runner(model, model.network.outputs if layers is None else layers)
 
 
 def trace_steps(model: Model, steps: Sequence[Array]) -> list[list[Array]]:

@@ -9,30 +9,38 @@ import contextlib
 import io
 import json
 import os
+import re
 import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import h5py  # type: ignore[import-untyped]
 import keras
 import numpy as np
 
-from darkconv.backends.exported import ExportedFile
+from darkconv.archive import NPY_SUFFIX, ArchiveError, open_archive
+from darkconv.backends.exported import ExportedFile, parse_texts
 from darkconv.backends.keras.heads import HEADS
-from darkconv.backends.keras.metadata import check_metadata, file_metadata, parse_texts
+from darkconv.backends.keras.metadata import check_metadata, file_metadata
 from darkconv.backends.keras.origin import Origin, origin_of, remember
 from darkconv.backends.keras.running import FileRunner
+from darkconv.backends.keras_archive import DESCRIPTION, SPARE, WEIGHTS, read_keras_archive
 from darkconv.backends.quiet import quiet
-from darkconv.core.model import Arrays, frozen
+from darkconv.core.model import Array, Arrays, frozen
+from darkconv.core.network import Network
 from darkconv.darknet.description import read_description
 from darkconv.errors import DarkconvError, Where
-from darkconv.files import PathLike, replacing
+from darkconv.files import PathLike, filling_folder, replacing
+from darkconv.sources import check_sources
 
-DESCRIPTION = "darkconv.json"
-SPARE = "darkconv_spare.npz"
 SUFFIX = ".keras"
+PIECE = 1 << 20
+ADDRESS = re.compile(r'("shared_object_id": )(\d+)')
+DATE = re.compile(r'("date_saved": ")[^"]*')
 
 
 @dataclass(frozen=True)
@@ -47,21 +55,39 @@ def write_keras(kmodel: keras.Model, path: PathLike) -> None:
         DarkconvError: the file cannot be written.
     """
     origin = origin_of(kmodel)
-    with replacing(path) as temporary, tempfile.TemporaryDirectory(dir=temporary.parent) as folder:
-        whole = Path(folder) / f"model{SUFFIX}"
+    with filling_folder(path) as folder, replacing(path) as temporary:
+        own = folder / f"model{SUFFIX}"
         with quiet():  # on other backends Keras imports TensorFlow here
-            kmodel.save(whole, include_optimizer=False)
-        with zipfile.ZipFile(whole, "a") as archive:
+            kmodel.save(own, include_optimizer=False)
+        with zipfile.ZipFile(own) as source, zipfile.ZipFile(temporary, "w") as archive:
+            copy_members(source, archive)
             text = file_metadata(origin.network, origin.header, origin.names, head=origin.head)
             archive.writestr(plain_member(DESCRIPTION), json.dumps(text, indent=2))
             if origin.spare:
                 archive.writestr(plain_member(SPARE), as_npz(origin.spare))
-        whole.replace(temporary)
 
 
 def plain_member(name: str) -> zipfile.ZipInfo:
     """A member without the time of day, which would make files differ from run to run."""
     return zipfile.ZipInfo(name)
+
+
+def copy_members(source: zipfile.ZipFile, archive: zipfile.ZipFile) -> None:
+    """Copy what Keras has written, without what differs from run to run: times and addresses."""
+    for name in source.namelist():
+        if name.endswith(".json"):
+            archive.writestr(plain_member(name), lasting(source.read(name).decode()))
+            continue
+        member = plain_member(name)
+        with source.open(name) as old, archive.open(member, "w", force_zip64=True) as new:
+            shutil.copyfileobj(old, new, PIECE)
+
+
+def lasting(text: str) -> str:
+    """Keras's JSON with its objects numbered, not named by address, and no date."""
+    numbers: dict[str, str] = {}
+    text = ADDRESS.sub(lambda m: m[1] + numbers.setdefault(m[2], str(len(numbers) + 1)), text)
+    return DATE.sub(r"\g<1>1980-01-01@00:00:00", text)
 
 
 def as_npz(arrays: Arrays) -> bytes:
@@ -108,18 +134,33 @@ def read_keras_file(path: PathLike) -> KerasFile:
 def _loaded(path: PathLike) -> tuple[keras.Model, dict[str, bytes]]:
     """A file's Keras model, and its members that are darkconv's."""
     where = Where(file=os.fspath(path))
-    if not os.path.isfile(path):
-        raise DarkconvError("no such file", where=where)
+    members = read_keras_archive(path)
     try:
-        with zipfile.ZipFile(path) as archive:
-            present = {DESCRIPTION, SPARE} & set(archive.namelist())
-            members = {name: archive.read(name) for name in present}
+        check_weights(path)
         with _known_name(path) as file:
             kmodel = keras.models.load_model(file, compile=False, safe_mode=True)
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except Exception as error:  # Keras raises whatever its parts do
         text = (str(error).splitlines() or [type(error).__name__])[0]
         raise DarkconvError(f"cannot be read as a Keras model: {text}", where=where) from error
     return kmodel, members
+
+
+def check_weights(path: PathLike) -> None:
+    """Check that a file's arrays are no longer than what they lie in.
+
+    Raises:
+        ValueError: one is.
+        OSError: they cannot be read.
+    """
+    with zipfile.ZipFile(path) as archive, archive.open(WEIGHTS) as member:
+        size = archive.getinfo(WEIGHTS).file_size
+
+        def check(name: str, value: Any) -> None:
+            if isinstance(value, h5py.Dataset) and value.nbytes > size:
+                raise ValueError(f"{WEIGHTS} cannot hold {name} of {value.dtype} {value.shape}")
+
+        with h5py.File(member, "r") as file:
+            file.visititems(check)
 
 
 @contextlib.contextmanager
@@ -133,15 +174,36 @@ def _known_name(path: PathLike) -> Iterator[Path]:
         yield Path(shutil.copyfile(file, Path(folder) / f"model{SUFFIX}"))
 
 
+def read_spare(content: bytes, network: Network) -> Arrays:
+    """The inverse of `as_npz`: nothing is unpickled.
+
+    Raises:
+        ValueError: it is damaged, or holds something else than arrays of the network.
+    """
+    shapes = {key: slot.shape for key, _, slot in network.keyed_slots()}
+    arrays: dict[str, Array] = {}
+    try:
+        with open_archive(io.BytesIO(content), most=len(content)) as archive:
+            for member in archive.members:
+                key = member.removesuffix(NPY_SUFFIX)
+                values = archive.read_array(key)
+                found = f"{values.dtype} {values.shape}"
+                if found != f"float32 {shapes.get(key)}":
+                    raise ArchiveError(f"{key}: expected float32 {shapes.get(key)}, found {found}")
+                arrays[key] = frozen(values)
+    except ArchiveError as error:
+        raise ValueError(f"{SPARE}: {error}") from error
+    return arrays
+
+
 def _origin(members: dict[str, bytes], where: Where) -> Origin:
     try:
         text = parse_texts(members[DESCRIPTION])
         network, header, names = read_description(text, where)
         spare: Arrays = {}
         if SPARE in members:
-            with np.load(io.BytesIO(members[SPARE]), allow_pickle=False) as arrays:
-                spare = {key: frozen(array) for key, array in arrays.items()}
-    except (ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            spare = read_spare(members[SPARE], network)
+    except (ValueError, TypeError, RecursionError) as error:
         raise DarkconvError(f"damaged: {error}", where=where) from error
     return Origin(network, header, names, spare, text.get("head", HEADS[0]))
 
@@ -158,16 +220,14 @@ def write_saved_model(kmodel: keras.Model, path: PathLike) -> None:
     is_saved_model = (target / "saved_model.pb").is_file()
     if target.exists() and not is_saved_model:
         raise DarkconvError(f"{target}: is there already, and is no SavedModel")
-    try:
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
-            fresh, old = Path(folder) / "new", Path(folder) / "old"
-            with quiet():
-                kmodel.export(fresh, format="tf_saved_model", verbose=False)
-            if is_saved_model:
-                target.rename(old)
-            shutil.move(fresh, target)
-    except OSError as error:
-        raise DarkconvError(f"{target}: cannot write: {error.strerror}") from error
+    with filling_folder(target) as folder:
+        fresh, old = folder / "new", folder / "old"
+        with quiet():
+            kmodel.export(fresh, format="tf_saved_model", verbose=False)
+        check_sources()
+        if is_saved_model:
+            target.rename(old)
+        fresh.rename(target)
 
 
 def require_tensorflow(task: str) -> None:

@@ -23,10 +23,10 @@ from darkconv.backends.keras.metadata import (
     PRECISIONS,
     check_metadata,
     file_metadata,
-    parse_texts,
 )
 from darkconv.backends.keras.network import INPUT, NetworkGraph, producer_name
 from darkconv.backends.keras.running import cell_major_names, in_darknet, named_outputs
+from darkconv.backends.keras_archive import DESCRIPTION, read_litert_texts
 from darkconv.backends.quiet import quiet
 from darkconv.core.model import Array, Model
 from darkconv.core.network import Network
@@ -34,8 +34,6 @@ from darkconv.darknet.description import read_description
 from darkconv.errors import DarkconvError, MissingDependencyError, UnsupportedError, Where
 from darkconv.files import PathLike, write_bytes
 from darkconv.surgery.folding import fold_batchnorm
-
-METADATA = "darkconv.json"
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ def archive_of(text: Mapping[str, str]) -> bytes:
     """A zip archive with the metadata, to stand behind the graph."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr(zipfile.ZipInfo(METADATA), json.dumps(text, indent=2))
+        archive.writestr(zipfile.ZipInfo(DESCRIPTION), json.dumps(text, indent=2))
     return buffer.getvalue()
 
 
@@ -107,22 +105,14 @@ def read_litert(path: PathLike) -> LitertFile:
         MissingDependencyError: ai-edge-litert is not installed.
     """
     where = Where(file=os.fspath(path))
-    if not os.path.isfile(path):
-        raise DarkconvError("no such file", where=where)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            text = parse_texts(archive.read(METADATA))
-    except (KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise DarkconvError(
-            "has no cfg in its metadata: darkconv did not write it", where=where
-        ) from error
+    text = read_litert_texts(path)
     try:
         network, _, names = read_description(text, where)
         runner = LitertRunner(
             make_interpreter(path), json.loads(text["outputs"]), json.loads(text["states"]), network
         )
         check_metadata(text, network, runner.outputs)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise DarkconvError(f"damaged: {error}", where=where) from error
     return LitertFile(str(where.file), text, network, names, runner)
 

@@ -7,7 +7,6 @@ convolutions in 8 bits have outputs in 8 bits too, so those that the heads read 
 """
 
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +20,7 @@ from darkconv.backends.quiet import quiet
 from darkconv.core.model import Array
 from darkconv.core.network import Network
 from darkconv.errors import UnsupportedError
+from darkconv.files import no_room, scratch_folder
 from darkconv.layers import merge
 from darkconv.layers.precision import float_layers
 
@@ -75,17 +75,19 @@ def converted(
     """
     import tensorflow as tf
 
-    with tempfile.TemporaryDirectory(prefix="darkconv-") as folder, quiet():
+    with scratch_folder() as folder, quiet():
         kmodel.export(folder, format="tf_saved_model", verbose=False)
         try:
             if precision == "int8":
-                return _in_8_bits(Path(folder), kmodel, inputs, network)
-            converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+                return _in_8_bits(folder, kmodel, inputs, network)
+            converter = tf.lite.TFLiteConverter.from_saved_model(str(folder))
             if precision == "float16":
                 converter.optimizations = [tf.lite.Optimize.DEFAULT]
                 converter.target_spec.supported_types = [tf.float16]
             graph: bytes = converter.convert()
         except Exception as error:  # the converter's own exceptions have no common base
+            if no_room(error):
+                raise
             text = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UnsupportedError(f"{network.file}: LiteRT cannot express it: {text}") from error
     return graph

@@ -1,9 +1,9 @@
 """What `.keras` and LiteRT files say of themselves, as text under plain keys."""
 
-import json
 from collections.abc import Mapping, Sequence
 
 from darkconv import __version__
+from darkconv.backends.exported import check_choices
 from darkconv.backends.keras.heads import HEADS
 from darkconv.core.model import Header
 from darkconv.core.network import Network
@@ -48,18 +48,6 @@ def file_metadata(
     }
 
 
-def parse_texts(content: bytes) -> dict[str, str]:
-    """A JSON object whose values are texts.
-
-    Raises:
-        ValueError: it is none.
-    """
-    texts = json.loads(content)
-    if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
-        raise ValueError("the metadata are no texts by name")
-    return texts
-
-
 def check_metadata(text: Mapping[str, str], network: Network, outputs: Sequence[str]) -> None:
     """Check that metadata are whole and go with a graph's outputs.
 
@@ -71,14 +59,7 @@ def check_metadata(text: Mapping[str, str], network: Network, outputs: Sequence[
     Raises:
         ValueError: a value is missing or impossible.
     """
-    for key in (*CHOICES, "threshold", "nms"):
-        if key not in text:
-            raise ValueError(f"the metadata have no {key}")
-    for key, values in CHOICES.items():
-        if text[key] not in values:
-            raise ValueError(f"{key}: expected {', '.join(values)}, found {text[key]}")
-    for key in ("threshold", "nms"):
-        float(text[key])
+    check_choices(text, CHOICES, ("threshold", "nms"))
     expected, found = expected_outputs(network, text["head"]), ", ".join(outputs) or "none"
     if expected and list(outputs) != expected:
         raise ValueError(f"outputs: expected {', '.join(expected)}, found {found}")

@@ -10,20 +10,33 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from darkconv.backends.exported import ExportedFile
+from darkconv.backends.exported import ExportedFile, check_choices
+from darkconv.backends.onnx.graph_file import read_graph
 from darkconv.backends.onnx.metadata import TREE_PREFIX
 from darkconv.backends.onnx.nms import IOU_THRESHOLD, NEVER_SAME, SCORE_THRESHOLD
-from darkconv.backends.onnx.running import Runner, make_session
+from darkconv.backends.onnx.options import HEADS, INPUTS
+from darkconv.backends.onnx.picture import INPUT
+from darkconv.backends.onnx.running import Runner, make_session, told_failures
+from darkconv.backends.onnx.scope import layer_name
 from darkconv.core.model import Array
 from darkconv.core.network import Network, build_network
 from darkconv.core.options import Notes
 from darkconv.darknet.cfg import parse_cfg
 from darkconv.darknet.data import parse_tree
+from darkconv.darknet.description import damaged, parse_names
 from darkconv.darknet.dialect import named_dialect
 from darkconv.errors import DarkconvError, Where
 from darkconv.files import PathLike
+from darkconv.layers.head import decodes_boxes
 
 EIGHT_BIT_OPERATORS = ("QuantizeLinear", "QLinearConv", "ConvInteger", "DynamicQuantizeLinear")
+CHOICES = {
+    "head": HEADS,
+    "input": INPUTS,
+    "boxes": ("relative", "pixels"),
+    "precision": ("float32", "float16", "int8"),
+}
+"""What the metadata can say."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +73,12 @@ class ForeignFile:
     Attributes:
         path: of the file.
         session: of onnxruntime.
+        precision: what its weights and operators show: "float32", "float16" or "int8".
     """
 
     path: str
     session: Any
+    precision: str
 
     @property
     def outputs(self) -> dict[str, list[int | str]]:
@@ -73,16 +88,9 @@ class ForeignFile:
     def run(self, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
         """The outputs by name."""
         names = list(self.outputs)
-        return dict(zip(names, self.session.run(names, dict(inputs)), strict=True))
-
-    @property
-    def precision(self) -> str:
-        """What its weights and operators show: "float32", "float16" or "int8"."""
-        graph = onnx.load(self.path, load_external_data=False).graph
-        if any(node.op_type in EIGHT_BIT_OPERATORS for node in graph.node):
-            return "int8"
-        has_half = any(i.data_type == onnx.TensorProto.FLOAT16 for i in graph.initializer)
-        return "float16" if has_half else "float32"
+        with told_failures(self.path):
+            values = self.session.run(names, dict(inputs))
+        return dict(zip(names, values, strict=True))
 
 
 def read_onnx(path: PathLike) -> OnnxFile:
@@ -110,17 +118,90 @@ def read_any(path: PathLike) -> OnnxFile | ForeignFile:
     where = Where(file=os.fspath(path))
     if not os.path.isfile(path):
         raise DarkconvError("no such file", where=where)
-    session = make_session(path)
-    metadata = session.get_modelmeta().custom_metadata_map
+    proto = read_graph(path)
+    metadata = {entry.key: entry.value for entry in proto.metadata_props}
+    precision = weights_precision(proto)
+    del proto
     if "darkconv" not in metadata or "cfg" not in metadata:
-        return ForeignFile(str(where.file), session)
+        return ForeignFile(str(where.file), make_session(path), precision)
     try:
         network = _network(metadata, where)
-        names = tuple(json.loads(metadata["names"]))
-        run = Runner(session, json.loads(metadata["states"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise DarkconvError(f"damaged metadata: {error!r}", where=where) from error
+        names, states = parse_names(metadata["names"]), parse_states(metadata["states"])
+        run = Runner(make_session(path), states, where.file)
+        check_metadata(metadata, network, run)
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise damaged(error, where) from error
     return OnnxFile(str(where.file), metadata, network, names, run)
+
+
+def parse_states(text: str) -> dict[str, str]:
+    """The output that belongs into each state input, from its JSON.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    states = json.loads(text)
+    if not isinstance(states, dict) or not all(isinstance(v, str) for v in states.values()):
+        raise ValueError("states is no object of texts")
+    return states
+
+
+def check_metadata(metadata: Mapping[str, str], network: Network, run: Runner) -> None:
+    """Check that metadata are whole and go with the graph.
+
+    Raises:
+        ValueError: a value is missing or impossible, or the graph has other inputs or outputs.
+    """
+    has_boxes = any(decodes_boxes(layer.spec) for layer in network.heads)
+    check_choices(metadata, CHOICES, ("threshold", "nms") if has_boxes else ())
+    inputs = [value.name for value in run.session.get_inputs()]
+    known = {INPUT, SCORE_THRESHOLD, IOU_THRESHOLD, *run.states}
+    if INPUT not in inputs or not set(run.states) <= set(inputs) or not set(inputs) <= known:
+        raise ValueError(f"the graph has the inputs {', '.join(inputs)}")
+    given = {value.name for value in run.session.get_outputs()}
+    missing = sorted(set(run.states.values()) - given)
+    if missing:
+        raise ValueError(f"the graph has no output {missing[0]}")
+    expected = expected_outputs(network, metadata["head"], has_boxes=has_boxes)
+    if run.outputs != expected:
+        found = ", ".join(run.outputs) or "none"
+        raise ValueError(f"outputs: expected {', '.join(expected)}, found {found}")
+    check_input(metadata, network, run)
+
+
+def expected_outputs(network: Network, head: str, *, has_boxes: bool) -> list[str]:
+    """Names of a graph's outputs that are no state."""
+    if head == "raw":
+        return [layer_name(network.layers[index]) for index in network.outputs]
+    if not has_boxes:
+        return ["probabilities"]
+    return ["boxes", "scores", "classes", "count"] if head == "nms" else ["boxes", "scores"]
+
+
+def check_input(metadata: Mapping[str, str], network: Network, run: Runner) -> None:
+    """Check that the graph takes the network's input.
+
+    Raises:
+        ValueError: it takes another.
+    """
+    (found,) = (value.shape for value in run.session.get_inputs() if value.name == INPUT)
+    shape = network.input_shape
+    expected = tuple(shape) if shape.is_map else (shape.size,)
+    if metadata["input"].startswith("uint8"):
+        expected = (shape.h, shape.w, shape.c)
+    fixed = [length for length in found if isinstance(length, int)]
+    fits = all(a == b or not isinstance(a, int) for a, b in zip(found[1:], expected, strict=False))
+    if len(found) != 1 + len(expected) or not fits or any(length < 1 for length in fixed):
+        wanted, given = (", ".join(map(str, one)) for one in (expected, found[1:]))
+        raise ValueError(f"input: expected (N, {wanted}), found (N, {given})")
+
+
+def weights_precision(proto: onnx.ModelProto) -> str:
+    """What weights and operators show: "float32", "float16" or "int8"."""
+    if any(node.op_type in EIGHT_BIT_OPERATORS for node in proto.graph.node):
+        return "int8"
+    has_half = any(i.data_type == onnx.TensorProto.FLOAT16 for i in proto.graph.initializer)
+    return "float16" if has_half else "float32"
 
 
 def _network(metadata: Mapping[str, str], where: Where) -> Network:

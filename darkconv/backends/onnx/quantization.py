@@ -9,7 +9,6 @@ large network, and the parts of activations that 8 bits would spoil, such as the
 import contextlib
 import io
 import json
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from darkconv.backends.onnx.picture import INPUT
 from darkconv.backends.onnx.scope import layer_name
 from darkconv.core.network import Layer, Network
 from darkconv.errors import DarkconvError, MissingDependencyError, UnsupportedError
-from darkconv.files import PathLike, write_bytes
+from darkconv.files import PathLike, scratch_folder, write_bytes
 from darkconv.layers import merge
 from darkconv.layers.precision import float_layers
 
@@ -87,8 +86,8 @@ def quantized(
     check_quantizable(proto, network)
     if not len(inputs):
         raise DarkconvError("8-bit numbers need pictures to be chosen by: there are none")
-    with tempfile.TemporaryDirectory(prefix="darkconv-") as folder:
-        small = _quantized_file(proto, network, Inputs(proto, inputs), how, Path(folder))
+    with scratch_folder() as folder:
+        small = _quantized_file(proto, network, Inputs(proto, inputs), how, folder)
     return with_facts(small, proto, network, facts(how, len(inputs), network))
 
 

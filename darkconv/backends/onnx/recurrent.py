@@ -11,9 +11,9 @@ from darkconv.backends.onnx.conv import build_convolutional
 from darkconv.backends.onnx.dense import connected
 from darkconv.backends.onnx.registry import BUILDERS
 from darkconv.backends.onnx.scope import LayerScope
-from darkconv.core.network import Layer
 from darkconv.core.shape import FlatShape, Shape
 from darkconv.layers import conv, dense, recurrent
+from darkconv.layers.inner import inner_layer
 
 
 class SubLayers:
@@ -34,10 +34,7 @@ class SubLayers:
     def __call__(self, name: str, x: ir.Value) -> ir.Value:
         """Build a sub-layer on x."""
         _, spec, in_shape = self.by_name[name]
-        outer = self.scope.layer
-        out_shape = spec.infer_shape((in_shape,))
-        layer = Layer(outer.index, outer.section, spec, (), (in_shape,), out_shape)
-        scope = self.scope.inner(name, layer, x)
+        scope = self.scope.inner(name, inner_layer(self.scope.layer, spec, in_shape), x)
         if isinstance(spec, dense.Connected):
             return connected(scope, spec)
         assert isinstance(spec, conv.Convolutional)

@@ -1,6 +1,7 @@
 """Running graphs in onnxruntime, recurrent state kept from call to call."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from darkconv.backends.onnx.picture import INPUT
 from darkconv.core.model import Array
 from darkconv.errors import DarkconvError, MissingDependencyError, Where
 from darkconv.files import PathLike
+
+FATAL = 4  # onnxruntime's own messages on stderr begin here: what fails is raised anyway
 
 
 def make_session(source: bytes | PathLike) -> Any:
@@ -26,12 +29,25 @@ def make_session(source: bytes | PathLike) -> Any:
             "onnxruntime", extra="onnx", task="running an ONNX model"
         ) from None
     graph = source if isinstance(source, bytes) else str(source)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = FATAL
+    with told_failures(None if isinstance(source, bytes) else str(source)):
+        return onnxruntime.InferenceSession(
+            graph,
+            options,
+            providers=["CPUExecutionProvider"],
+            enable_fallback=0,  # it prints the error to stdout, and tries the same again
+        )
+
+
+@contextlib.contextmanager
+def told_failures(file: str | None) -> Iterator[None]:
+    """Turn what onnxruntime raises into a DarkconvError: its exceptions have no common base."""
     try:
-        return onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's own exceptions have no common base
-        where = Where(file=None if isinstance(source, bytes) else str(source))
-        text = str(error).splitlines()[0]
-        raise DarkconvError(f"onnxruntime cannot run it: {text}", where=where) from error
+        yield
+    except Exception as error:
+        text = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DarkconvError(f"onnxruntime cannot run it: {text}", where=Where(file=file)) from error
 
 
 class Runner:
@@ -42,15 +58,17 @@ class Runner:
 
     Attributes:
         session: of onnxruntime.
+        states: the output that belongs into each state input.
         outputs: names of the outputs that are no state.
     """
 
-    def __init__(self, session: Any, states: Mapping[str, str]) -> None:
-        """For a session and the output that belongs into each state input."""
+    def __init__(self, session: Any, states: Mapping[str, str], file: str | None = None) -> None:
+        """For a session, the output that belongs into each state input, and the file's name."""
         self.session = session
-        self._next = dict(states)
+        self._file = file
+        self.states = dict(states)
         names = [output.name for output in session.get_outputs()]
-        self.outputs = [name for name in names if name not in self._next.values()]
+        self.outputs = [name for name in names if name not in self.states.values()]
         self._state: dict[str, Array] = {}
         self._batch = 0
 
@@ -63,10 +81,11 @@ class Runner:
         """
         if len(x) != self._batch:
             self._batch, self._state = len(x), self._zeros(len(x))
-        names = [*self.outputs, *self._next.values()]
-        values = self.session.run(names, {INPUT: x, **inputs, **self._state})
+        names = [*self.outputs, *self.states.values()]
+        with told_failures(self._file):
+            values = self.session.run(names, {INPUT: x, **inputs, **self._state})
         kept = values[len(self.outputs) :]
-        self._state = dict(zip(self._next, kept, strict=True))
+        self._state = dict(zip(self.states, kept, strict=True))
         results: list[Array] = values[: len(self.outputs)]
         return results
 
@@ -74,5 +93,5 @@ class Runner:
         return {
             value.name: np.zeros((batch, *value.shape[1:]), np.float32)
             for value in self.session.get_inputs()
-            if value.name in self._next
+            if value.name in self.states
         }

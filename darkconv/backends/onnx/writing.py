@@ -7,7 +7,7 @@ such as folded ones, are in memory at all, a piece at a time.
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from darkconv.backends.onnx.wire import ModelStream
 from darkconv.core.model import Model
 from darkconv.darknet.weights import FileArrays, WeightsFile
 from darkconv.errors import DarkconvError
-from darkconv.files import PathLike, replacing, write_chunks
+from darkconv.files import Chunks, PathLike, write_together
 
 logger = logging.getLogger("darkconv")
 
@@ -89,12 +89,10 @@ def write_onnx(
         else:
             places = laid_out(tensors, data_path(path).name) if external else Places()
         stream = ModelStream(*split(graph, tensors, places))
-        beside = replacing(data_path(path)) if external else nullcontext()
-        # both files take their names when both are whole, the data first
-        with replacing(path) as new_path, beside as new_data:
-            if new_data:
-                write_chunks(new_data, data_chunks(tensors, places))
-            write_chunks(new_path, stream.chunks(digests_of_files))
+        beside: dict[PathLike, Chunks] = {}
+        if external:
+            beside[data_path(path)] = data_chunks(tensors, places)
+        write_together({**beside, path: stream.chunks(digests_of_files)})
 
 
 def data_path(path: Path) -> Path:

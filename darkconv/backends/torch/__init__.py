@@ -9,12 +9,14 @@ from darkconv.backends.torch.arrays import assign_arrays, read_arrays
 from darkconv.backends.torch.files import read_safetensors, write_program, write_safetensors
 from darkconv.backends.torch.network import DarknetModule
 from darkconv.core.model import Array, Model
-from darkconv.errors import DarkconvError
+from darkconv.errors import DarkconvError, WeightsError
+from darkconv.surgery.folding import fold_batchnorm
 
 __all__ = [
     "DarknetModule",
     "conv",
     "dense",
+    "folded",
     "from_torch",
     "head",
     "inert",
@@ -70,15 +72,36 @@ def trace_steps(model: Model, steps: Sequence[Array]) -> list[list[Array]]:
         return [[value.numpy() for value in module.trace(torch.from_numpy(step))] for step in steps]
 
 
-def make_runner(model: Model) -> Callable[[Array], list[Array]]:
-    """A function from float32 inputs (N, ...) to the network's outputs.
+def make_runner(
+    model: Model, layers: Sequence[int] | None = None
+) -> Callable[[Array], list[Array]]:
+    """A function from float32 inputs (N, ...) to the values of some layers.
 
-    The module keeps the model's memory alive, not the model itself.
+    Batch norms are folded and channels come last in memory, which takes a copy of the weights and
+    a half to nine tenths of the time.
+
+    Args:
+        model: that is run.
+        layers: by Darknet's numbers; the network's outputs if not given.
     """
-    module = to_torch(model)
+    module = to_torch(folded(model))
+    module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    wanted = model.network.outputs if layers is None else layers
 
     def run(x: Array) -> list[Array]:
+        given = torch.from_numpy(x)
+        if given.ndim == 4:
+            given = given.contiguous(memory_format=torch.channels_last)
         with torch.inference_mode():
-            return [value.numpy() for value in module(torch.from_numpy(x))]
+            values = module.select(given, wanted)
+        return [values[index].numpy() for index in wanted]
 
     return run
+
+
+def folded(model: Model) -> Model:
+    """The model, batch norms folded where the result is finite: less to do for every picture."""
+    try:
+        return fold_batchnorm(model)
+    except WeightsError:
+        return model

@@ -52,10 +52,12 @@ def build_blur(kind: int, channels: int, strides: tuple[int, int]) -> nn.Module:
 
 
 class Conv2d(nn.Conv2d):
-    """PyTorch's, without random initial values: those of a model follow."""
+    """PyTorch's, which draws nothing on the meta device: the arrays of a model follow."""
 
     def reset_parameters(self) -> None:
-        """Draw nothing."""
+        """Draw initial values."""
+        if not self.weight.is_meta:
+            super().reset_parameters()
 
 
 class XnorConv2d(Conv2d):

@@ -5,36 +5,55 @@ the weights header and class trees are in its metadata, so that it can be turned
 Darknet's files.
 """
 
+import io
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
+import numpy as np
 import torch
 
 from darkconv.backends.torch.arrays import array_names, parameter_names
 from darkconv.backends.torch.network import DarknetModule
-from darkconv.core.model import Array, Model, frozen
+from darkconv.backends.torch.tensor_file import TensorFile
+from darkconv.core.model import Model
 from darkconv.darknet.description import describe, read_description
-from darkconv.errors import DarkconvError, MissingDependencyError, Where
-from darkconv.files import PathLike, replacing
+from darkconv.errors import DarkconvError, Where
+from darkconv.files import PathLike, write_bytes
 
 EXAMPLE_BATCH = 2  # torch.export takes 1 for a constant
+ALIGNMENT = 8  # of the arrays in a safetensors file
 
 
 def write_safetensors(module: DarknetModule, path: PathLike) -> None:
     """Write a module's state with its network.
 
     Raises:
-        MissingDependencyError: safetensors is not installed.
         DarkconvError: the file cannot be written.
     """
-    try:
-        from safetensors.torch import save_file
-    except ModuleNotFoundError:
-        raise MissingDependencyError("safetensors", extra="torch", task="safetensors") from None
     state = module.state_dict()
-    owned = {name: state[name].contiguous() for name in parameter_names(module).values()}
-    with replacing(path) as temporary:
-        save_file(owned, temporary, metadata=file_metadata(module))
+    owned = {name: state[name] for name in sorted(parameter_names(module).values())}
+    write_bytes(path, safetensors_chunks(owned, file_metadata(module)))
+
+
+def safetensors_chunks(
+    tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]
+) -> Iterator[bytes | memoryview]:
+    """The bytes of a safetensors file: the length of a header, the header, float32 arrays.
+
+    The format's own library writes the metadata in another order in every run.
+    """
+    header: dict[str, object] = {"__metadata__": dict(metadata)}
+    end = 0
+    for name, tensor in tensors.items():
+        start, end = end, end + 4 * tensor.numel()
+        header[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % ALIGNMENT)
+    yield len(text).to_bytes(8, "little") + text
+    for tensor in tensors.values():
+        array = np.ascontiguousarray(tensor.detach().cpu().numpy(), "<f4")
+        yield array.reshape(-1).view(np.uint8).data
 
 
 def file_metadata(module: DarknetModule) -> dict[str, str]:
@@ -47,29 +66,17 @@ def read_safetensors(path: PathLike) -> Model:
 
     Raises:
         DarkconvError: the file is damaged, or was not written by darkconv.
-        MissingDependencyError: safetensors is not installed.
     """
-    try:
-        from safetensors import SafetensorError, safe_open
-    except ModuleNotFoundError:
-        raise MissingDependencyError("safetensors", extra="torch", task="safetensors") from None
-    where = Where(file=os.fspath(path))
-    try:
-        with safe_open(path, "np") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise DarkconvError(f"cannot be read as safetensors: {error}", where=where) from error
-    return _model(metadata, tensors, where)
-
-
-def _model(metadata: Mapping[str, str], tensors: Mapping[str, Array], where: Where) -> Model:
-    network, header, names = read_description(metadata, where)
-    arrays = {}
-    for key, name in array_names(network).items():
-        if name not in tensors:
-            raise DarkconvError("damaged", where=where, expected=f"a tensor {name}")
-        arrays[key] = frozen(tensors[name])
+    file, where = TensorFile(path), Where(file=os.fspath(path))
+    network, header, names = read_description(file.metadata, where)
+    places = array_names(network)
+    strange = sorted(file.entries.keys() - set(places.values()))
+    if strange:
+        raise DarkconvError(
+            "holds an array that its network has no place for", where=where, found=strange[0]
+        )
+    shapes = {key: slot.shape for key, _, slot in network.keyed_slots()}
+    arrays = {key: file.read(name, shapes[key]) for key, name in places.items()}
     return Model(network, arrays, header, names)
 
 
@@ -84,5 +91,6 @@ def write_program(module: DarknetModule, path: PathLike) -> None:
     batch = ({0: torch.export.Dim.DYNAMIC},)
     with torch.no_grad():
         program = torch.export.export(module, (example,), dynamic_shapes=batch)
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        torch.export.save(program, file)
+    buffer = io.BytesIO()  # PyTorch ends the process if a file cannot be written
+    torch.export.save(program, buffer)
+    write_bytes(path, [buffer.getbuffer()])

@@ -54,7 +54,9 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
         return F.batch_norm(x, mean, divisor * divisor, self.weight, self.bias, eps=0.0)
 
     def reset_parameters(self) -> None:
-        """Leave them alone: those of a model follow."""
+        """Set initial values; not on the meta device, where the arrays of a model follow."""
+        if not self.weight.is_meta:
+            super().reset_parameters()
 
     def _check_input_dim(self, x: Tensor) -> None:
         pass

@@ -1,0 +1,164 @@
+"""Keras's files of a stranger, looked at before Keras is: what they hold, and whom they would call.
+
+A .keras file is a zip archive. Its config.json names the classes that Keras makes objects of, by
+module and name, so that a file could have it call what it likes. Here only layers and operations of
+Keras's own pass, and of those none that runs code, unpickles or reads further files.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import Any
+
+from darkconv.archive import Archive, ArchiveError, open_archive
+from darkconv.backends.exported import parse_texts
+from darkconv.darknet.description import read_description
+from darkconv.errors import DarkconvError, Where, shortened
+from darkconv.files import PathLike
+
+CONFIG = "config.json"
+WEIGHTS = "model.weights.h5"
+DESCRIPTION = "darkconv.json"
+SPARE = "darkconv_spare.npz"
+HDF5 = b"\x89HDF\r\n\x1a\n"
+LEAST_LIMIT, GROWTH = 1 << 26, 4
+"""Bytes that members may take unpacked: so many, or so many times the file. Keras packs nothing."""
+MODULES = (
+    "keras.layers",
+    "keras.initializers",
+    "keras.regularizers",
+    "keras.constraints",
+    "keras.activations",
+    "keras.losses",
+    "keras.metrics",
+)
+PACKAGES = ("keras.optimizers", "keras.src.ops")
+MODELS = {
+    ("keras", "DTypePolicy"),
+    ("keras", "Functional"),
+    ("keras", "Sequential"),
+    ("keras.src.models.functional", "Functional"),
+    ("keras.src.models.sequential", "Sequential"),
+    ("builtins", "function"),
+}
+PLAIN = {"__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__"}
+PLAIN |= {"__tuple__"}
+"""Values, not classes, that have a class's place in the config."""
+REFUSED = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
+REFUSED |= {"StringLookup", "IntegerLookup", "TextVectorization"}
+"""Layers that run code from a file, or read further files."""
+
+
+def check_keras_file(path: PathLike) -> None:
+    """Check a file of `write_keras`; Keras is not needed.
+
+    Raises:
+        DarkconvError: the file is damaged, hostile, or was not written by darkconv.
+    """
+    where = Where(file=os.fspath(path))
+    members = read_keras_archive(path)
+    if DESCRIPTION not in members:
+        raise DarkconvError("has no cfg in it: darkconv did not write it", where=where)
+    try:
+        text = parse_texts(members[DESCRIPTION])
+    except (ValueError, RecursionError) as error:
+        raise DarkconvError(f"damaged: {error}", where=where) from error
+    read_description(text, where)
+
+
+def read_litert_texts(path: PathLike) -> dict[str, str]:
+    """What a LiteRT file says of itself, in an archive at its end.
+
+    Raises:
+        DarkconvError: it says nothing.
+    """
+    where = Where(file=os.fspath(path))
+    try:
+        with open_archive(path, most=LEAST_LIMIT) as archive:
+            texts = parse_texts(archive.read(DESCRIPTION))
+    except FileNotFoundError:
+        raise DarkconvError("no such file", where=where) from None
+    except OSError as error:
+        raise DarkconvError(f"cannot read: {error.strerror}", where=where) from error
+    except (ValueError, RecursionError) as error:
+        raise DarkconvError(
+            "has no cfg in its metadata: darkconv did not write it, or it is cut short",
+            where=where,
+        ) from error
+    read_description(texts, where)
+    return texts
+
+
+def read_keras_archive(path: PathLike) -> dict[str, bytes]:
+    """What is darkconv's own in a .keras file, by member, once the rest has been checked.
+
+    Raises:
+        DarkconvError: it is no such file, damaged, or has Keras call what it should not.
+    """
+    where = Where(file=os.fspath(path))
+    try:
+        most = max(LEAST_LIMIT, GROWTH * os.path.getsize(path))
+        with open_archive(path, most=most) as archive:
+            _check_members(archive)
+            _check_config(archive)
+            return {
+                name: archive.read(name) for name in (DESCRIPTION, SPARE) if name in archive.members
+            }
+    except FileNotFoundError:
+        raise DarkconvError("no such file", where=where) from None
+    except OSError as error:
+        raise DarkconvError(f"cannot read: {error.strerror}", where=where) from error
+    except ArchiveError as error:
+        raise DarkconvError(f"cannot be read as a Keras model: {error}", where=where) from error
+
+
+def _check_members(archive: Archive) -> None:
+    for name in archive.members:
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or "\\" in name:
+            raise ArchiveError(f"its member {shortened(name)} lies outside of it")
+    for name in (CONFIG, WEIGHTS):
+        if name not in archive.members:
+            raise ArchiveError(f"has no member {name}")
+    if archive.start(WEIGHTS, len(HDF5)) != HDF5:
+        raise ArchiveError(f"its {WEIGHTS} is no HDF5 file")
+
+
+def _check_config(archive: Archive) -> None:
+    """Raise for classes that a model of stock layers has no need of."""
+    try:
+        config = json.loads(archive.read(CONFIG))
+        found = list(_classes(config))
+    except ArchiveError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise ArchiveError(f"its {CONFIG} is no JSON") from error
+    for module, name in found:
+        if not _is_harmless(module, name):
+            what = f"{module}.{name}" if module else f"{name}"
+            raise ArchiveError(
+                f"its {CONFIG} names {shortened(what)}, which is none of Keras's plain layers; "
+                "code is never run from a file"
+            )
+
+
+def _classes(value: Any) -> Iterator[tuple[Any, Any]]:
+    """(module, class) of everything that would be made an object."""
+    if isinstance(value, dict):
+        if "class_name" in value:
+            yield value.get("module"), value["class_name"]
+        for part in value.values():
+            yield from _classes(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _classes(part)
+
+
+def _is_harmless(module: Any, name: Any) -> bool:
+    if module is None:
+        return isinstance(name, str) and name in PLAIN
+    if not isinstance(module, str) or not isinstance(name, str) or name in REFUSED:
+        return False
+    is_inside = any(module == package or module.startswith(f"{package}.") for package in PACKAGES)
+    return module in MODULES or is_inside or (module, name) in MODELS

@@ -11,15 +11,16 @@ from darkconv import layers as _layers  # noqa: F401 - fills the table of layer 
 from darkconv.core.dialect import Dialect
 from darkconv.core.model import Header, InitialArrays, Model, initial_array
 from darkconv.core.network import Network, build_network
+from darkconv.core.options import option_table
 from darkconv.core.section import Config
-from darkconv.core.spec import HeadSpec
+from darkconv.core.spec import LAYER_TYPES, HeadSpec
 from darkconv.core.tree import Tree
 from darkconv.darknet.cfg import cfg_bytes, read_cfg
 from darkconv.darknet.data import find_beside, read_names, read_tree
 from darkconv.darknet.dialect import AUTO, choose_dialect, named_dialect
-from darkconv.darknet.weights import WeightsFile, map_weights, write_weights
-from darkconv.errors import PlanError
-from darkconv.files import PathLike, write_bytes
+from darkconv.darknet.weights import WeightsFile, map_weights, weights_chunks
+from darkconv.errors import CfgError, PlanError, Where
+from darkconv.files import Chunks, PathLike, write_together
 from darkconv.surgery.dissection import apply_dissection, is_dissection, read_dissection
 
 logger = logging.getLogger("darkconv")
@@ -56,6 +57,7 @@ def load(
         DatasetError: the names file cannot be read.
         PlanError: a dissection that does not fit the network.
     """
+    known = _status(cfg)
     config = read_cfg(cfg)
     dissection = read_dissection(config) if is_dissection(config) else None
     if dissection:
@@ -73,7 +75,20 @@ def load(
         model = map_weights(file, network, cutoff=cutoff)
     if dissection:
         model = apply_dissection(model, dissection)
-    return replace(model, names=_names(names, cfg, weights, model.network))
+    found = _names(names, cfg, weights, model.network)
+    model = replace(model, names=found) if found else model
+    if weights is not None and _status(cfg) != known:
+        raise CfgError("was replaced while its weights were read", where=Where(file=os.fspath(cfg)))
+    return model
+
+
+def _status(path: PathLike) -> tuple[int, ...] | None:
+    """What changes with a file; of files that are replaced together the cfg comes last."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def save(
@@ -100,11 +115,12 @@ def save(
     """
     _check_says_all(model.network)
     model = _storing_changes(model)
-    write_bytes(cfg, [cfg_bytes(model.network.config)])
+    contents: dict[PathLike, Chunks] = {}
     if weights is not None:
-        write_weights(model, weights)
+        contents[weights] = weights_chunks(model)
     if names is not None:
-        write_bytes(names, ["".join(f"{name}\n" for name in model.names).encode()])
+        contents[names] = ["".join(f"{name}\n" for name in model.names).encode()]
+    write_together(contents | {cfg: [cfg_bytes(model.network.config)]})
 
 
 def _check_says_all(network: Network) -> None:
@@ -142,7 +158,8 @@ def read_trees(config: Config) -> dict[str, Tree]:
     """The class trees that a cfg names, as far as their files are found."""
     trees = {}
     for section in config.sections[1:]:
-        name = section.get("tree")
+        spec: type | None = LAYER_TYPES.get(section.name)
+        name = section.get("tree") if spec and "tree" in option_table(spec) else None
         path = find_beside(name, config.file) if name else None
         if name and path:
             trees[name] = read_tree(path)

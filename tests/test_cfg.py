@@ -120,7 +120,7 @@ def test_edited_section_reads_as_its_text():
     ("text", "found"),
     [
         ("", "an empty file"),
-        ("# nothing\n", "'# nothing'"),
+        ("# nothing\n", "nothing but comments"),
         ("width=416\n[net]\n", "'width=416'"),
         ("<!DOCTYPE html>\n<html>", "an HTML page"),
         ("\0\0\0\x02\0", "a binary file"),

@@ -36,8 +36,7 @@ def test_without_a_head_the_output_is_the_last_layer_that_is_no_loss():
     [
         (
             "[route]\nlayers=-1\n",
-            "test.cfg:7: layer 0 [route] layers: expected an earlier layer, 0 to -1 or -1 to -0, "
-            "found -1",
+            "test.cfg:6: layer 0 [route]: cannot be the first layer",
         ),
         (
             "[maxpool]\n[route]\nlayers=1\n",

@@ -153,7 +153,7 @@ def test_partial_file_has_to_be_exact_too(saved, tmp_path):
     _, cfg, weights = saved
     partial = tmp_path / "net.conv.1"
     partial.write_bytes(weights.read_bytes())
-    assert "for the first 1 layers of" in refused(cfg, partial).expected
+    assert "for the first layer of" in refused(cfg, partial).expected
     assert "1 to 3 layers" in refused(cfg, weights, cutoff=9).expected
 
 

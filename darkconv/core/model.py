@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from darkconv.core.dialect import Dialect
+from darkconv.core.memory import require_memory
 from darkconv.core.network import Layer, Network
 from darkconv.core.spec import Slot
-from darkconv.errors import DarkconvError
+from darkconv.errors import DarkconvError, Where
 
 Array = npt.NDArray[np.float32]
 Arrays = Mapping[str, Array]
@@ -62,12 +63,22 @@ class InitialArrays(Mapping[str, Array]):
         """For all slots of a network."""
         self._slots = {key: slot for key, _, slot in network.keyed_slots()}
         self._made: dict[str, Array] = dict(given or {})
+        self._is_affordable = False
+        self._file = network.file
 
     def __getitem__(self, key: str) -> Array:
         """The array under "<layer>.<array>"."""
         if key not in self._made:
+            self._require_memory()
             self._made[key] = initial_array(key, self._slots[key])
         return self._made[key]
+
+    def _require_memory(self) -> None:
+        """Whoever asks for one array asks for all of them in the end."""
+        if not self._is_affordable:
+            missing = (slot for key, slot in self._slots.items() if key not in self._made)
+            require_initial_memory(sum(slot.count for slot in missing), self._file)
+            self._is_affordable = True
 
     def __iter__(self) -> Iterator[str]:
         """Keys in file order."""
@@ -76,6 +87,12 @@ class InitialArrays(Mapping[str, Array]):
     def __len__(self) -> int:
         """Number of arrays."""
         return len(self._slots)
+
+
+def require_initial_memory(count: int, file: str) -> None:
+    """Raise GraphError where that many initial values of the network in `file` have no room."""
+    size = count * np.dtype(np.float32).itemsize
+    require_memory(size, what="making its initial arrays", where=Where(file=file))
 
 
 def initial_array(key: str, slot: Slot) -> Array:
@@ -157,14 +174,21 @@ class Model:
         """Name of a class, or its number where the model has no name for it."""
         return self.names[index] if index < len(self.names) else str(index)
 
+    def in_memory(self) -> "Model":
+        """The same model, its arrays copied out of the files that they are mapped from."""
+        return replace(self, arrays={key: frozen(a.copy()) for key, a in self.arrays.items()})
+
     def with_input_size(self, width: int, height: int) -> "Model":
         """The same model for pictures of another size: see `Network.with_input_size`."""
         return replace(self, network=self.network.with_input_size(width, height))
 
 
+_FLOAT32 = np.dtype(np.float32)
+
+
 def check_array(key: str, array: Array, slot: Slot) -> None:
     """Raise DarkconvError unless an array fits its slot."""
-    if array.shape != slot.shape or array.dtype != np.float32:
+    if array.shape != slot.shape or array.dtype != _FLOAT32:
         raise DarkconvError(
             f"{key}: expected float32 {slot.shape}, found {array.dtype} {array.shape}"
         )

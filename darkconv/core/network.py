@@ -9,10 +9,12 @@ from darkconv.core.net import NetOptions
 from darkconv.core.options import Notes
 from darkconv.core.section import Config, Section
 from darkconv.core.shape import Shape, Shapes
-from darkconv.core.spec import HeadSpec, LayerSpec, Slot, Slots, spec_class
+from darkconv.core.spec import HeadSpec, LayerSpec, Slot, Slots, spec_class, stored_slots
 from darkconv.core.tree import Tree
 from darkconv.errors import CfgError, DarkconvError, GraphError, Where
 
+C_COUNT = 2**31 - 1
+"""Most values that a map or an array can have: C counts them in 32 bits."""
 NETWORK_INPUT = -1
 """The index under which layers read the network's input."""
 
@@ -28,6 +30,7 @@ class Layer:
         sources: the layers it reads; -1 is the network input.
         in_shapes: their output shapes.
         out_shape: its own.
+        slots: its learned arrays in file order.
         tree: the class tree that `tree=` names, where the file was found.
         shared: the layer whose arrays it uses in place of its own.
     """
@@ -38,6 +41,7 @@ class Layer:
     sources: tuple[int, ...]
     in_shapes: Shapes
     out_shape: Shape
+    slots: Slots
     tree: Tree | None = None
     shared: int | None = None
 
@@ -45,14 +49,6 @@ class Layer:
     def type(self) -> str:
         """The layer type, aliases resolved: `convolutional` for `[conv]`."""
         return self.spec.type
-
-    @cached_property
-    def slots(self) -> Slots:
-        """Its learned arrays in file order."""
-        slots = self.spec.slots(self.in_shapes)
-        if self.spec.dontload:
-            return tuple(replace(slot, stored=0) for slot in slots)
-        return slots
 
     @property
     def macs(self) -> int:
@@ -92,9 +88,15 @@ class Network:
 
     def keyed_slots(self) -> Iterator[tuple[str, Layer, Slot]]:
         """All arrays in file order: key "<layer>.<array>", layer, slot."""
-        for layer in self.layers:
-            for slot in layer.slots:
-                yield f"{layer.index}.{slot.name}", layer, slot
+        return iter(self._keyed_slots)
+
+    @cached_property
+    def _keyed_slots(self) -> list[tuple[str, Layer, Slot]]:
+        return [
+            (f"{layer.index}.{slot.name}", layer, slot)
+            for layer in self.layers
+            for slot in layer.slots
+        ]
 
     @cached_property
     def consumers(self) -> Mapping[int, tuple[int, ...]]:
@@ -215,17 +217,46 @@ def build_network(
             expected="height, width and channels, or inputs",
             found=str(options.input_shape),
         )
-    layers: list[Layer] = []
+    _check_count(options.input_shape.size, f"an input of {options.input_shape} has", where)
+    reader = _SpecReader(dialect, config.file, found)
+    placer = _Placer(options.input_shape, trees)
     for index, section in enumerate(sections):
-        here = Where(file=config.file, line=section.number, layer=index, section=section.name)
-        spec = spec_class(section.name, dialect, here).read(section.options(), dialect, here, found)
+        spec = reader.read(index, section)
         try:
-            layers.append(_place(index, section, spec, layers, options.input_shape, trees))
+            placer.place(index, section, spec)
         except DarkconvError as error:
+            here = _place_of(config.file, index, section)
             raise error.at(_option_line(error.where, section).inside(here)) from None
     if notes is None:
         found.log()
-    return Network(config, dialect, options, tuple(layers), trees)
+    return Network(config, dialect, options, tuple(placer.layers), trees)
+
+
+def _place_of(file: str | None, index: int, section: Section) -> Where:
+    return Where(file=file, line=section.number, layer=index, section=section.name)
+
+
+class _SpecReader:
+    """Reads sections; equal ones, of which networks are full, share a spec."""
+
+    def __init__(self, dialect: Dialect, file: str | None, notes: Notes) -> None:
+        self.dialect = dialect
+        self.file = file
+        self.notes = notes
+        self._known: dict[tuple[str, tuple[tuple[str | None, str | None], ...]], LayerSpec] = {}
+
+    def read(self, index: int, section: Section) -> LayerSpec:
+        text = section.name, section.pairs
+        if text in self._known:
+            return self._known[text]
+        here = _place_of(self.file, index, section)
+        before = self.notes.count
+        spec = spec_class(section.name, self.dialect, here).read(
+            section.options(), self.dialect, here, self.notes
+        )
+        if self.notes.count == before:  # what is odd is told for each section
+            self._known[text] = spec
+        return spec
 
 
 def _option_line(where: Where, section: Section) -> Where:
@@ -233,25 +264,56 @@ def _option_line(where: Where, section: Section) -> Where:
     return replace(where, line=line.number or None) if line else where
 
 
-def _place(
-    index: int,
-    section: Section,
-    spec: LayerSpec,
-    before: list[Layer],
-    input_shape: Shape,
-    trees: Mapping[str, Tree],
-) -> Layer:
-    sources = spec.sources(index)
-    for source in sources:
-        if not NETWORK_INPUT <= source < index:
-            raise GraphError(expected=f"a source layer from 0 to {index - 1}", found=source)
-    shapes = tuple(input_shape if s == NETWORK_INPUT else before[s].out_shape for s in sources)
-    if spec.needs_map and not all(shape.is_map for shape in shapes):
-        flat = next(s for s, shape in zip(sources, shapes, strict=True) if not shape.is_map)
-        raise GraphError(
-            expected="a map of rows and columns as input",
-            found=f"the plain vector of {_name(flat, before)}",
+class _Placer:
+    """Puts layers in their places, one after the other.
+
+    Attributes:
+        layers: those placed so far.
+    """
+
+    def __init__(self, input_shape: Shape, trees: Mapping[str, Tree]) -> None:
+        self.input_shape = input_shape
+        self.trees = trees
+        self.layers: list[Layer] = []
+        self._known: dict[tuple[object, ...], tuple[Shape, Slots]] = {}
+
+    def place(self, index: int, section: Section, spec: LayerSpec) -> None:
+        """Append a layer.
+
+        Raises:
+            GraphError: a source that does not exist, or shapes that do not meet.
+        """
+        before = self.layers
+        sources = spec.sources(index)
+        for source in sources:
+            if not NETWORK_INPUT <= source < index:
+                raise GraphError(expected=f"a source layer from 0 to {index - 1}", found=source)
+        shapes = tuple(
+            self.input_shape if s == NETWORK_INPUT else before[s].out_shape for s in sources
         )
+        if spec.needs_map and not all(shape.is_map for shape in shapes):
+            flat = next(s for s, shape in zip(sources, shapes, strict=True) if not shape.is_map)
+            raise GraphError(
+                expected="a map of rows and columns as input",
+                found=f"the plain vector of {_name(flat, before)}",
+            )
+        out, slots = self._shaped(spec, shapes)
+        tree = self.trees.get(getattr(spec, "tree", ""))
+        layer = Layer(index, section, spec, sources, shapes, out, slots, tree)
+        shared = spec.shared_layer(index)
+        if shared is not None:
+            layer = replace(layer, shared=_lender(layer, shared, before))
+        before.append(layer)
+
+    def _shaped(self, spec: LayerSpec, shapes: Shapes) -> tuple[Shape, Slots]:
+        """Output and arrays; known where a layer of the same spec has read the same shapes."""
+        key = id(spec), shapes, tuple(shape.is_map for shape in shapes)
+        if key not in self._known:
+            self._known[key] = _shaped(spec, shapes)
+        return self._known[key]
+
+
+def _shaped(spec: LayerSpec, shapes: Shapes) -> tuple[Shape, Slots]:
     out = spec.infer_shape(shapes)
     if min(out) < 1:
         raise GraphError(
@@ -259,10 +321,18 @@ def _place(
             found=f"{out} from an input of {' and '.join(map(str, shapes))}",
             hint="the network input is too small for this cfg",
         )
-    tree = trees.get(getattr(spec, "tree", ""))
-    placed = Layer(index, section, spec, sources, shapes, out, tree)
-    shared = spec.shared_layer(index)
-    return placed if shared is None else replace(placed, shared=_lender(placed, shared, before))
+    _check_count(out.size, f"an output of {out} has")
+    slots = stored_slots(spec, shapes)
+    for slot in slots:
+        _check_count(slot.count, f"its {slot.name} have")
+    return out, slots
+
+
+def _check_count(count: int, what: str, where: Where | None = None) -> None:
+    if count > C_COUNT:
+        raise GraphError(
+            f"{what} {count} values", where=where, expected=f"at most {C_COUNT}, as C counts them"
+        )
 
 
 def _lender(borrower: Layer, index: int, before: list[Layer]) -> int:

@@ -7,21 +7,22 @@ import logging
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 from darkconv.core.dialect import PJREDDIE, Dialect
 from darkconv.core.section import Line
-from darkconv.errors import OptionError, Where
+from darkconv.errors import OptionError, Where, shortened
 
 Ints = tuple[int, ...]
 Floats = tuple[float, ...]
+_ITEMS: dict[object, type] = {Ints: int, Floats: float}
 Resolver = Callable[[str, Dialect], tuple[str, str]]
 
 logger = logging.getLogger("darkconv")
 
-_INT = re.compile(r"[+-]?\d+")
-_FLOAT = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
-_INT_LIMIT = 2**31 - 1  # Darknet's int
+_INT = re.compile(r"[+-]?\d+", re.ASCII)
+_FLOAT = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+INT_LIMIT = 2**31 - 1  # Darknet's int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,24 +113,70 @@ def _defaults(spec: type, dialect: Dialect) -> dict[str, Any]:
     return {name: info.default_for(dialect) for name, _, info in option_table(spec).values()}
 
 
+@functools.cache
+def _computed(spec: type, dialect: Dialect) -> list[str]:
+    """The fields whose default is computed from others."""
+    return [name for name, value in _defaults(spec, dialect).items() if callable(value)]
+
+
+@functools.cache
+def _required(spec: type) -> list[str]:
+    """The keys that a section has to have."""
+    return [key for key, (_, _, info) in option_table(spec).items() if info.required]
+
+
+@functools.cache
+def keys_only_of(spec: type, dialect: Dialect, *, training: bool) -> frozenset[str]:
+    """The keys that one dialect alone reads, and that tell it.
+
+    Args:
+        spec: class of the section.
+        dialect: that reads them.
+        training: whether those that have no influence on inference, or the others.
+    """
+    return frozenset(
+        key
+        for key, (_, _, info) in option_table(spec).items()
+        if info.only == dialect and info.training == training and info.tells_dialect
+    )
+
+
 class Notes:
     """What a user should know about a cfg that is odd but legal; told once for each kind."""
+
+    LIMIT = 100
+    """Kinds that are told; nobody reads more."""
 
     def __init__(self) -> None:
         """Begin with none."""
         self._found: dict[tuple[str | None, str | None, str], list[Where]] = {}
+        self._untold: list[Where] = []
+        self.count = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether further kinds are only counted."""
+        return len(self._found) >= self.LIMIT
 
     def add(self, where: Where, text: str) -> None:
         """Remember a finding."""
-        self._found.setdefault((where.section, where.option, text), []).append(where)
+        self.count += 1
+        kind = (where.section, where.option, text)
+        if self.is_full and kind not in self._found:
+            self._untold.append(where)
+        else:
+            self._found.setdefault(kind, []).append(where)
 
     def found(self) -> list[str]:
         """Each finding with its first place and the number of further ones."""
-        return [
+        told = [
             f"{places[0]}: {text}"
             + (f" (and {len(places) - 1} more like it)" if len(places) > 1 else "")
             for (_, _, text), places in self._found.items()
         ]
+        if self._untold:
+            told.append(f"{self._untold[0]}: {len(self._untold)} more remarks from here on")
+        return told
 
     def log(self) -> None:
         """Warn of each finding."""
@@ -159,11 +206,11 @@ def read_options(
         else:
             name, kind, info = known
             values[name] = _Reader(line, where, notes, dialect).value(kind, info)
-    for name, value in values.items():
-        if callable(value):
-            values[name] = value(values)
-    for key, (_, _, info) in table.items():
-        if info.required and (key not in lines or lines[key].value is None):
+    for name in _computed(spec, dialect):
+        if callable(values[name]):
+            values[name] = values[name](values)
+    for key in _required(spec):
+        if key not in lines or lines[key].value is None:
             raise OptionError("is missing", where=Where(option=key).inside(where))
     return values
 
@@ -176,7 +223,8 @@ def _note_unread(
     known: Field | None, table: Mapping[str, Field], dialect: Dialect, place: Where, notes: Notes
 ) -> None:
     if known is None:
-        notes.add(place, "unknown option, ignored" + suggestion(place.option or "", table))
+        near = "" if notes.is_full else suggestion(place.option or "", table)
+        notes.add(place, "unknown option, ignored" + near)
     elif not known[2].training:
         notes.add(place, f"not read in the {dialect} dialect, ignored")
 
@@ -200,8 +248,8 @@ class _Reader:
         text = self.line.value or ""
         if kind is str:
             return self._name(text, info)
-        if get_origin(kind) is tuple:
-            return self._list(text, get_args(kind)[0])
+        if kind in _ITEMS:
+            return self._list(text, _ITEMS[kind])
         number = self._number(text, float if kind is float else int)
         low, high = info.minimum, info.maximum
         if (low is not None and number < low) or (high is not None and number > high):
@@ -214,7 +262,7 @@ class _Reader:
             if note:
                 self._note(note)
         elif info.choices and text not in info.choices:
-            self._note(f"unknown name {text!r}{suggestion(text, info.choices)}")
+            self._note(f"unknown name {shortened(text)!r}{suggestion(text, info.choices)}")
         return text
 
     def _list(self, text: str, kind: type) -> tuple[Any, ...]:
@@ -231,11 +279,11 @@ class _Reader:
             raise self._error("a whole number" if kind is int else "a number", text or "nothing")
         rest = text[match.end() :]
         if rest and not rest.startswith("#"):
-            self._note(f"{text!r} is read as {match[0]}")
-        number = kind(match[0])
-        if not math.isfinite(number) or (kind is int and abs(number) > _INT_LIMIT):
+            self._note(f"{shortened(text)!r} is read as {shortened(match[0])}")
+        number = float(match[0])  # exact for every whole number that C can hold
+        if not math.isfinite(number) or (kind is int and abs(number) > INT_LIMIT):
             raise self._error("a number that C can hold", text)
-        return number
+        return kind(number)
 
     def _note(self, text: str) -> None:
         self.notes.add(_place(self.line, self.where), text)

@@ -3,13 +3,15 @@
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
 
 _BLANKS = str.maketrans("", "", " \t\r\n")
+_BLANKS_IN_LINES = str.maketrans("", "", " \t\r")
 _EDITABLE_VALUE = re.compile(r"^([^=]*=[ \t]*)([^#\r\n]*?)([ \t]*(?:#[^\r\n]*)?[\r\n]*)$")
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One line of a cfg.
 
     Attributes:
@@ -29,7 +31,11 @@ class Line:
     @classmethod
     def parse(cls, raw: str, number: int) -> "Line":
         """Read an option, comment or blank line as Darknet's `read_option` does."""
-        text = strip_blanks(raw)
+        return cls.of_text(strip_blanks(raw), raw, number)
+
+    @classmethod
+    def of_text(cls, text: str, raw: str, number: int) -> "Line":
+        """As `parse`, of a line whose `text` without blanks is known."""
         if not text or text[0] in "#;":
             return cls(raw, number)
         key, _, value = text.partition("=")
@@ -43,7 +49,7 @@ class Line:
 
     def ended(self, ending: str) -> "Line":
         """The same line, closed with `ending` if it was the last of a file without one."""
-        return self if self.ending else replace(self, raw=self.raw + ending)
+        return self if self.ending else self._replace(raw=self.raw + ending)
 
     @property
     def ending(self) -> str:
@@ -51,7 +57,7 @@ class Line:
         return self.raw[len(self.raw.rstrip("\r\n")) :]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Section:
     """A `[header]` and the lines below it, blank lines and comments included."""
 
@@ -64,8 +70,17 @@ class Section:
         """Line number of the header."""
         return self.header.number
 
-    def options(self) -> dict[str, Line]:
+    @property
+    def pairs(self) -> tuple[tuple[str | None, str | None], ...]:
+        """Key and value of each line: what says the same, apart from comments and spacing."""
+        return tuple([line[2:] for line in self.lines])
+
+    def options(self) -> Mapping[str, Line]:
         """The line of each key; of repeated keys the first counts, as in Darknet."""
+        return self._options
+
+    @cached_property
+    def _options(self) -> Mapping[str, Line]:
         found: dict[str, Line] = {}
         for line in self.lines:
             if line.key is not None and line.key not in found:
@@ -94,7 +109,7 @@ class Section:
     def renamed(self, name: str) -> "Section":
         """The section under another type; blanks around the header stay."""
         raw = self.header.raw.replace(f"[{self.name}]", f"[{name}]")
-        return replace(self, name=name, header=replace(self.header, raw=raw))
+        return replace(self, name=name, header=self.header._replace(raw=raw))
 
     def _with_option(self, key: str, text: str) -> "Section":
         lines = list(self.lines)
@@ -133,6 +148,11 @@ class Config:
 def strip_blanks(text: str) -> str:
     """Remove every space, tab, CR and LF, also inside, as Darknet's `strip` does."""
     return text.translate(_BLANKS)
+
+
+def stripped_lines(text: str) -> list[str]:
+    """The lines of a text, each without its blanks: quicker than line by line."""
+    return text.translate(_BLANKS_IN_LINES).split("\n")
 
 
 def format_value(value: object) -> str:

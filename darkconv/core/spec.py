@@ -7,7 +7,8 @@ it knows no other layer: shapes of its inputs are handed in.
 import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
@@ -70,18 +71,24 @@ class Slot:
         """Shape of the part that a weights file holds."""
         return self.shape if self.stored is None else (self.stored, *self.shape[1:])
 
-    @property
+    @cached_property
     def stored_count(self) -> int:
         """Number of values in a weights file."""
         return math.prod(self.stored_shape)
 
-    @property
+    @cached_property
     def count(self) -> int:
         """Number of values."""
         return math.prod(self.shape)
 
 
 Slots = tuple[Slot, ...]
+
+
+def stored_slots(spec: "LayerSpec", inputs: Shapes) -> Slots:
+    """The learned arrays of a layer; with `dontload` a weights file has none of them."""
+    slots = spec.slots(inputs)
+    return tuple(replace(slot, stored=0) for slot in slots) if spec.dontload else slots
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,14 +261,17 @@ def spec_class(section: str, dialect: Dialect, where: Where) -> type[LayerSpec]:
     only = only_dialect(section)
     if only and only != dialect:
         raise UnknownSectionError(
-            f"exists only in the {only} dialect, and {dialect} was asked for", where=where
+            f"exists only in the {only} dialect, and the cfg is read in the {dialect} one",
+            where=where,
         )
     return spec
 
 
 def _near(section: str) -> str | None:
-    if not section.replace("_", "").isalnum():
+    if "]" in section:
         return "nothing may follow the ] of a section header"
+    if section in ("net", "network"):
+        return f"[{section}] comes once, at the start"
     lower = {name.lower(): name for name in LAYER_TYPES}
     near = difflib.get_close_matches(section.lower(), lower, n=1)
     return f"did you mean [{lower[near[0]]}]?" if near else None

@@ -1,8 +1,9 @@
 """Names, data, label, tree and map files."""
 
-import logging
 import os
-from collections.abc import Mapping
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,13 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from darkconv.core.tree import Tree
+from darkconv.darknet.cfg import BYTE_ORDER_MARK
+from darkconv.darknet.signatures import no_text
 from darkconv.errors import DatasetError, Where
 from darkconv.files import PathLike
-
-logger = logging.getLogger("darkconv")
+from darkconv.notice import warn_once
 
 HIDDEN = "dont_show"
 """Mark in front of a class name that AlexeyAB's program computes but does not draw."""
+
+LONGEST_NAME = 1000
+"""Characters of a class name."""
+
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")  # with its end; only a line feed is one, as for C
 
 
 @dataclass(frozen=True)
@@ -43,15 +50,31 @@ def read_names(path: PathLike) -> Names:
     Raises:
         DatasetError: the file cannot be read or holds no name.
     """
-    lines = _read_lines(path)
-    while lines and not lines[-1].strip():
-        lines.pop()
-    if not lines:
+    # a byte order mark stands inside where two files were joined
+    names = [line.replace(BYTE_ORDER_MARK, "").strip() for line in _read_lines(path)]
+    while names and not names[-1]:
+        names.pop()
+    if not names:
         raise DatasetError("holds no class names", where=Where(file=os.fspath(path)))
-    names = [line.strip() for line in lines]
+    _check_names(names, path)
     hidden = frozenset(i for i, name in enumerate(names) if name.startswith(HIDDEN))
     bare = (name.removeprefix(HIDDEN).strip() for name in names)
     return Names(tuple(name or str(i) for i, name in enumerate(bare)), hidden)
+
+
+def _check_names(names: list[str], path: PathLike) -> None:
+    """Refuse what cannot be a class name, and tell of names that occur twice."""
+    for number, name in enumerate(names, start=1):
+        if len(name) > LONGEST_NAME:
+            raise DatasetError(
+                where=Where(file=os.fspath(path), line=number),
+                expected=f"a class name of at most {LONGEST_NAME} characters",
+                found=f"{len(name):,}",
+            )
+    twice = dict.fromkeys(name for name, count in Counter(names).items() if name and count > 1)
+    if twice:
+        where = Where(file=os.fspath(path))
+        warn_once(where, f"gives several classes the name {', '.join(list(twice)[:10])}")
 
 
 def format_names(names: tuple[str, ...]) -> str:
@@ -102,7 +125,7 @@ def read_labels(path: PathLike) -> npt.NDArray[np.float64]:
 
 def replaced_data(text: str, values: Mapping[str, object]) -> str:
     """The text of a data file with other values: only those lines change, missing ones follow."""
-    lines = text.splitlines(keepends=True)
+    lines = _LINE.findall(text)
     left = dict(values)
     for number, line in enumerate(lines):
         bare = "".join(line.split())
@@ -183,20 +206,32 @@ def read_map(path: PathLike) -> tuple[int, ...]:
 def find_beside(name: str, cfg: str | None) -> Path | None:
     """A file that a cfg names: beside the cfg, in the folder above, or in the working folder.
 
-    C looks in the working folder alone.
+    C looks in the working folder alone. Neither `..`, nor an absolute path, nor a link leads out
+    of these folders.
     """
     folders = [Path()]
     if cfg:
         folder = Path(cfg).resolve().parent
         folders = [folder, folder.parent, *folders]
-    return next((folder / name for folder in folders if (folder / name).is_file()), None)
+    limits = [folder for folder in folders if folder != folder.parent or folder == Path()]
+    found = (folder / name for folder in folders if os.path.isfile(folder / name))
+    return next((path for path in found if is_inside(path, limits)), None)
+
+
+def is_inside(path: Path, folders: Iterable[Path]) -> bool:
+    """Whether a path, its links followed, stays within one of some folders."""
+    real = path.resolve()
+    return any(real.is_relative_to(folder.resolve()) for folder in folders)
 
 
 def _read_lines(path: PathLike) -> list[str]:
+    where = Where(file=os.fspath(path))
     try:
-        text = Path(path).read_bytes().decode("utf-8-sig", "replace")
+        content = Path(path).read_bytes()
     except OSError as error:
-        raise DatasetError(
-            f"cannot read: {error.strerror}", where=Where(file=os.fspath(path))
-        ) from error
+        raise DatasetError(f"cannot read: {error.strerror}", where=where) from error
+    known = no_text(content)
+    if known:
+        raise DatasetError(f"is {known.what}", where=where, hint=known.hint)
+    text = content.decode("utf-8-sig", "replace")
     return text.replace("\r\n", "\n").split("\n")

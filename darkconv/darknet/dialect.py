@@ -11,12 +11,10 @@ In this order, the first that speaks decides:
 5. otherwise `pjreddie`, the original.
 """
 
-from collections.abc import Callable, Iterator
-
 from darkconv.core.dialect import ALEXEYAB, DIALECTS, PJREDDIE, Dialect
 from darkconv.core.model import Header
 from darkconv.core.net import NetOptions
-from darkconv.core.options import Option, option_table
+from darkconv.core.options import keys_only_of
 from darkconv.core.section import Config
 from darkconv.core.spec import LAYER_TYPES, only_dialect
 from darkconv.errors import DarkconvError
@@ -45,25 +43,30 @@ def choose_dialect(config: Config, header: Header | None) -> Dialect:
         only = only_dialect(section.name)
         if only:
             return only
-    if _has_option(config, lambda info: not info.training) or _has_activation(config):
+    if _has_option(config, training=False) or _has_activation(config):
         return ALEXEYAB
     if header is not None:
         is_new = header.revision >= ALEXEYAB.revision and not header.is_transposed
         return ALEXEYAB if is_new else PJREDDIE
-    return ALEXEYAB if _has_option(config, lambda info: info.training) else PJREDDIE
+    return ALEXEYAB if _has_option(config, training=True) else PJREDDIE
 
 
-def _options(config: Config) -> Iterator[Option]:
-    for index, section in enumerate(config.sections):
-        spec: type | None = NetOptions if index == 0 else LAYER_TYPES.get(section.name)
-        table = option_table(spec) if spec else {}
-        known = (table[key][2] for key in section.options() if key in table)
-        yield from (info for info in known if info.tells_dialect)
-
-
-def _has_option(config: Config, wanted: Callable[[Option], bool]) -> bool:
-    return any(info.only == ALEXEYAB and wanted(info) for info in _options(config))
+def _has_option(config: Config, *, training: bool) -> bool:
+    keys: dict[type, set[str | None]] = {NetOptions: {key for key, _ in config.sections[0].pairs}}
+    for section in config.sections[1:]:
+        if section.name in LAYER_TYPES:
+            of_type = keys.setdefault(LAYER_TYPES[section.name], set())
+            of_type.update([line.key for line in section.lines])
+    return any(
+        not keys_only_of(spec, ALEXEYAB, training=training).isdisjoint(found)
+        for spec, found in keys.items()
+    )
 
 
 def _has_activation(config: Config) -> bool:
-    return any(section.get("activation") in ALEXEYAB_ACTIVATIONS for section in config.sections)
+    return any(
+        section.get(line.key) == line.value
+        for section in config.sections
+        for line in section.lines
+        if line.key == "activation" and line.value in ALEXEYAB_ACTIVATIONS
+    )

@@ -7,6 +7,9 @@ from darkconv.core.network import Layer, Network
 from darkconv.errors import DarkconvError, WeightsError, Where
 from darkconv.layers.head import Head
 
+HEADER_SIZES = (16, 20)
+USUAL_VERSION = (0, 2)
+
 
 def explain_size(
     path: str, found: int, network: Network, header: Header, cutoff: int | None
@@ -16,7 +19,7 @@ def explain_size(
     ends = list(_ends(network, start))
     limit = len(network.layers) if cutoff is None else cutoff
     expected = max((end for end, layer, _, _ in ends if layer.index < limit), default=start)
-    scope = network.file if cutoff is None else f"the first {cutoff} layers of {network.file}"
+    scope = network.file if cutoff is None else f"{_first_layers(cutoff)} of {network.file}"
     return WeightsError(
         _where_it_ends(found, expected, start, ends),
         where=Where(file=path),
@@ -39,7 +42,8 @@ def _ends(network: Network, position: int) -> Iterator[End]:
 
 def _where_it_ends(found: int, expected: int, start: int, ends: list[End]) -> str:
     if found > expected:
-        return f"is {found - expected} bytes too long"
+        surplus = found - expected
+        return f"is {surplus} byte{'' if surplus == 1 else 's'} too long"
     end, layer, name, size = next(entry for entry in ends if entry[0] > found)
     if found < start:
         return "is too short for a header"
@@ -51,26 +55,47 @@ def _where_it_ends(found: int, expected: int, start: int, ends: list[End]) -> st
 def _hints(
     found: int, expected: int, network: Network, header: Header, cutoff: int | None
 ) -> Iterator[str]:
-    fits = list(_fitting_options(found - expected, network))
+    size = header.size(network.dialect)
+    other = sum(HEADER_SIZES) - size
+    if found - expected == other - size and (header.major, header.minor) != USUAL_VERSION:
+        yield (
+            f"of version {header.major}.{header.minor} the header has {size} bytes; with {other} "
+            "the sizes would meet, so the version may be damaged"
+        )
+        return
+    fits = [] if cutoff is not None else list(_fitting_options(found - expected, network))
     if fits:
         yield f"the sizes would meet with {' or '.join(fits)}"
     last = _last_whole_layer(found, network, header)
-    if cutoff is None and last is not None:
-        yield f"it ends exactly behind layer {last}: a partial file is read with cutoff={last + 1}"
+    if last is not None:
+        yield _partial(last, network)
     if not fits and last is None:
-        yield (
-            "the cfg describes another network"
-            if found > expected
-            else ("the download is incomplete, or the cfg describes another network")
-        )
+        yield _what_happened(found - expected)
+
+
+def _first_layers(count: int) -> str:
+    return "the first layer" if count == 1 else f"the first {count} layers"
+
+
+def _partial(last: int, network: Network) -> str:
+    if last == max(layer.index for layer in network.layers if layer.slots):
+        return "it holds all layers: the cutoff, or the .conv.N of its name, is wrong"
+    return f"it ends exactly behind layer {last}: a partial file is read with cutoff={last + 1}"
+
+
+def _what_happened(surplus: int) -> str:
+    if surplus < 0:
+        return "the download is incomplete, or the cfg describes another network"
+    if surplus % 4:
+        return "the file is damaged: arrays are made of 4 bytes each"
+    return "the cfg describes another network"
 
 
 def _last_whole_layer(found: int, network: Network, header: Header) -> int | None:
     by_layer = {
         layer.index: end for end, layer, _, _ in _ends(network, header.size(network.dialect))
     }
-    whole = [index for index, end in by_layer.items() if end == found]
-    return whole[0] if whole and whole[0] != max(by_layer) else None
+    return next((index for index, end in by_layer.items() if end == found), None)
 
 
 def _fitting_options(surplus: int, network: Network) -> Iterator[str]:
@@ -94,13 +119,10 @@ def _floats_per_class(network: Network, head: Layer) -> int:
     if not isinstance(head.spec, Head) or not head.sources or head.sources[0] < 0:
         return 0
     before = network.layers[head.sources[0]]
-    (x,) = head.in_shapes
-    more = head.spec.class_rows(head.in_shapes, [*range(head.spec.classes), 0]).size
-    rows = more - (x.c if head.out_shape.is_map else x.size)
     per_row = sum(
         slot.stored_count // slot.shape[0] for slot in before.slots if slot.stored is None
     )
-    return rows * per_row
+    return head.spec.rows_per_class * per_row
 
 
 def _bytes_per_channel(network: Network) -> int:

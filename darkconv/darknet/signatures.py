@@ -1,5 +1,6 @@
 """Files that are often taken for weights, recognised by their first bytes."""
 
+import struct
 from typing import NamedTuple
 
 
@@ -29,30 +30,72 @@ _STARTS: tuple[tuple[bytes, Recognised], ...] = (
     (b"%PDF", Recognised("a PDF document")),
 )
 _PAGES = (b"<!doctype", b"<html", b"<head", b"<?xml", b"<script")
+_PICKLE_PROTOCOLS = (b"\x02", b"\x03", b"\x04", b"\x05")
 _ONNX_PRODUCERS = (b"pytorch", b"onnx", b"tf2onnx", b"darkconv", b"keras", b"darknet")
+
+
+WEIGHTS_VERSIONS = ((0, 1, 0), (0, 2, 0), (0, 2, 5))
+"""Those that Darknet's programs have written."""
+SIGNATURE = 512
+"""Bytes at the start of a file that say what it is."""
 
 
 def recognise(start: bytes, size: int) -> Recognised | None:
     """What a file is if it cannot be Darknet weights, judged by its first 512 bytes."""
     if size < 16:
         return Recognised(f"a file of {size} bytes", "a weights header alone has 16 or 20")
+    known = _recognise_format(start, size)
+    if known:
+        return known
+    return _text(_without_mark(start)) if _is_text(start) else None
+
+
+def recognise_foreign(data: bytes) -> Recognised | None:
+    """What a file is if it cannot be a cfg, judged by its first 512 bytes."""
+    start = data[:SIGNATURE]
+    if start.startswith(tuple(struct.pack("<3i", *version) for version in WEIGHTS_VERSIONS)):
+        return Recognised("a weights file", "the cfg comes first, then the weights")
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return Recognised("a text in UTF-16", "save it as UTF-8 or ASCII")
+    known = _recognise_format(start, len(data))
+    if known:
+        return known
+    if _without_mark(start).startswith((b"{", b'["')):
+        return Recognised("a JSON text", _DOWNLOAD)
+    return Recognised("a binary file") if b"\0" in start else None
+
+
+def _without_mark(start: bytes) -> bytes:
+    """The text without byte order mark and blanks, in lower case."""
+    return start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+
+
+def _recognise_format(start: bytes, size: int) -> Recognised | None:
     for magic, what in _STARTS:
         if start.startswith(magic):
             return what
-    text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if text.startswith(_PAGES):
+    if _without_mark(start).startswith(_PAGES):
         return Recognised("an HTML page", _DOWNLOAD)
     if start[4:8] == b"TFL3":
         return Recognised("a TensorFlow Lite file")
     if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < size:
         return Recognised("a safetensors file", "give it alone, without a cfg")
-    if start[0] == 0x80 and start[1] in range(2, 6):
+    if start[:1] == b"\x80" and start[1:2] in _PICKLE_PROTOCOLS:
         return Recognised("a Python pickle (perhaps a PyTorch file)", "it is never unpickled")
-    if start[0] == 0x08 and start[2] == 0x12 and any(p in start[:64] for p in _ONNX_PRODUCERS):
+    is_message = start[:1] == b"\x08" and start[2:3] == b"\x12"
+    if is_message and any(producer in start[:64] for producer in _ONNX_PRODUCERS):
         return Recognised("an ONNX file", "give it alone, without a cfg")
-    if _is_text(start):
-        return _text(text)
     return None
+
+
+def no_text(content: bytes) -> Recognised | None:
+    """What a file is if it is no text for Darknet: binary, or what came instead of a download."""
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return Recognised("text in UTF-16", "save it in UTF-8")
+    known = recognise(content[:512].ljust(16), max(len(content), 16))
+    if known and known.what in ("an HTML page", "a Git LFS pointer"):
+        return known
+    return Recognised("a binary file, not text") if b"\0" in content else None
 
 
 def _is_text(start: bytes) -> bool:

@@ -10,8 +10,10 @@ import mmap
 import os
 import re
 import struct
+import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +21,28 @@ import numpy as np
 import numpy.typing as npt
 
 from darkconv.core.dialect import Dialect
-from darkconv.core.model import Array, Header, InitialArrays, Model, frozen, initial_array
+from darkconv.core.model import (
+    Array,
+    Header,
+    InitialArrays,
+    Model,
+    frozen,
+    initial_array,
+    require_initial_memory,
+)
 from darkconv.core.network import Network
 from darkconv.core.spec import Slot
 from darkconv.darknet.mismatch import explain_size
 from darkconv.darknet.signatures import recognise
 from darkconv.errors import DarkconvError, WeightsError, Where
 from darkconv.files import PathLike, write_bytes
+from darkconv.sources import watch
 
 logger = logging.getLogger("darkconv")
 
 CUTOFF_NAME = re.compile(r"\.conv\.(\d+)$")
+VERSION_LIMIT = 10_000
+"""Programs write versions such as 0.2.5, and 1000 more for transposed matrices."""
 _VERSION = struct.Struct("<iii")
 
 
@@ -37,7 +50,7 @@ class WeightsFile:
     """A weights file, mapped copy-on-write: nothing is read before it is used."""
 
     def __init__(self, path: PathLike) -> None:
-        """Map the file.
+        """Open the file, and look at its start.
 
         Raises:
             WeightsError: it cannot be opened, or is recognisably something else.
@@ -47,14 +60,35 @@ class WeightsFile:
             with Path(self.path).open("rb") as file:
                 self._status = os.fstat(file.fileno())
                 self.size = self._status.st_size
-                start = file.read(512)
-                found = recognise(start, self.size)
-                if found:
-                    raise self.error(f"is {found.what}, not a weights file", hint=found.hint)
-                self.data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+                self._start = file.read(512)
+                self.version = self._checked_version()
+                self._handle = os.dup(file.fileno())
         except OSError as error:
             raise self.error(f"cannot read: {error.strerror}") from error
-        self.version = _VERSION.unpack_from(start)
+        weakref.finalize(self, os.close, self._handle)
+        watch(self)
+
+    def _checked_version(self) -> tuple[int, int, int]:
+        found = recognise(self._start, self.size)
+        if found:
+            raise self.error(f"is {found.what}, not a weights file", hint=found.hint)
+        major, minor, revision = _VERSION.unpack_from(self._start)
+        if not all(0 <= number < VERSION_LIMIT for number in (major, minor, revision)):
+            raise self.error(
+                "the version in its header",
+                expected="numbers such as 0.2.5",
+                found=f"{major}.{minor}.{revision}",
+                hint="the file is damaged, or it is something else than Darknet's weights",
+            )
+        return major, minor, revision
+
+    @cached_property
+    def data(self) -> mmap.mmap:
+        """The whole file; its size is to be checked before."""
+        try:
+            return mmap.mmap(self._handle, 0, access=mmap.ACCESS_COPY)
+        except OSError as error:
+            raise self.error(f"cannot read: {error.strerror}") from error
 
     @property
     def cutoff(self) -> int | None:
@@ -73,7 +107,7 @@ class WeightsFile:
         width = header.seen_bytes(dialect)
         if self.size < 12 + width:
             raise self.error("is too short for a header", expected=12 + width, found=self.size)
-        seen = int.from_bytes(self.data[12 : 12 + width], "little")
+        seen = int.from_bytes(self._start[12 : 12 + width], "little")
         return replace(header, seen=seen)
 
     def offset_of(self, array: npt.NDArray[Any]) -> int | None:
@@ -94,9 +128,18 @@ class WeightsFile:
             now = os.stat(self.path)
         except OSError:
             return False
-        return os.path.samestat(now, self._status) and (
-            (now.st_size, now.st_mtime_ns) == (self.size, self._status.st_mtime_ns)
-        )
+        return os.path.samestat(now, self._status) and self._is_like(now)
+
+    def check(self) -> None:
+        """Raise if the mapped bytes were written to; another file of the name does not matter."""
+        if not self._is_like(os.fstat(self._handle)):
+            raise self.error(
+                "was overwritten while it was in use",
+                hint="run the command again; a file that is renamed over it would not disturb",
+            )
+
+    def _is_like(self, now: os.stat_result) -> bool:
+        return (now.st_size, now.st_mtime_ns) == (self.size, self._status.st_mtime_ns)
 
     def error(self, message: str, **parts: object) -> WeightsError:
         """A WeightsError that names this file."""
@@ -154,15 +197,22 @@ def map_weights(file: WeightsFile, network: Network, *, cutoff: int | None = Non
     expected = file_size(network, header, cutoff=cutoff)
     if file.size != expected:
         raise explain_size(file.path, file.size, network, header, cutoff)
+    read = [
+        (key, slot)
+        for key, layer, slot in network.keyed_slots()
+        if cutoff is None or layer.index < cutoff
+    ]
+    require_initial_memory(sum(slot.count - slot.stored_count for _, slot in read), network.file)
     arrays: dict[str, Array] = {}
-    position = header.size(network.dialect)
-    for key, layer, slot in network.keyed_slots():
-        if cutoff is not None and layer.index >= cutoff:
-            break
-        count = slot.stored_count
-        values = np.frombuffer(file.data, "<f4", count, position)
-        arrays[key] = _from_file_order(key, values, slot, header)
-        position += 4 * count
+    whole = frozen(np.frombuffer(file.data, "<f4", offset=header.size(network.dialect)))
+    start = 0
+    for key, slot in read:
+        end = start + slot.stored_count
+        if slot.order == "plain" and slot.stored is None:
+            arrays[key] = whole[start:end].reshape(slot.shape)
+        else:
+            arrays[key] = _from_file_order(key, whole[start:end], slot, header)
+        start = end
     if cutoff is None:
         return Model(network, FileArrays(file, arrays), header)
     left = {layer.index for key, layer, _ in network.keyed_slots() if key not in arrays}
@@ -189,6 +239,8 @@ def weights_chunks(model: Model) -> Iterator[bytes | memoryview]:
         if slot.stored_count:
             stored = model.arrays[key][: slot.stored]
             yield _to_file_order(stored, slot, model.header).data.cast("B")
+    if isinstance(model.arrays, FileArrays):
+        model.arrays.file.check()
 
 
 def header_bytes(header: Header, dialect: Dialect) -> bytes:

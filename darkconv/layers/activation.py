@@ -2,6 +2,7 @@
 
 from darkconv.core.dialect import ALEXEYAB, Dialect
 from darkconv.core.options import option, suggestion
+from darkconv.errors import shortened
 
 SHARED_ACTIVATIONS = (
     "linear",
@@ -46,7 +47,10 @@ def resolve_activation(name: str, dialect: Dialect) -> tuple[str, str]:
         return name, ""
     if name in ACTIVATIONS:
         return "relu", f"{name} is relu in the {dialect} dialect"
-    return "relu", f"unknown name {name!r} is relu, as in C{suggestion(name, ACTIVATIONS)}"
+    return (
+        "relu",
+        f"unknown name {shortened(name)!r} is relu, as in C{suggestion(name, ACTIVATIONS)}",
+    )
 
 
 def activation_option(default: str) -> str:

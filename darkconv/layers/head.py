@@ -1,14 +1,15 @@
 """yolo, Gaussian_yolo, region, detection, iseg: features in, predictions out."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from darkconv.core.dialect import ALEXEYAB, PJREDDIE
-from darkconv.core.options import Floats, Ints, option
+from darkconv.core.dialect import ALEXEYAB, PJREDDIE, Dialect
+from darkconv.core.options import Floats, Ints, Notes, option
+from darkconv.core.section import Line
 from darkconv.core.shape import FlatShape, Shape, Shapes
 from darkconv.core.spec import HeadSpec, Ties, layer
 from darkconv.errors import GraphError, Where
@@ -29,6 +30,11 @@ class Head(HeadSpec):
         """Number of classes predicted."""
         return self.classes
 
+    @property
+    def rows_per_class(self) -> int:
+        """Input channels, or values of a plain vector, that belong to one class."""
+        raise NotImplementedError
+
     def class_options(self, keep: Sequence[int]) -> Mapping[str, object]:
         """The number of classes."""
         return {"classes": len(keep)}
@@ -43,15 +49,38 @@ class AnchorHead(Head):
     num: int = option(1, minimum=1)
     anchors: Floats = option(())
 
+    @classmethod
+    def read(cls, lines: Mapping[str, Line], dialect: Dialect, where: Where, notes: Notes) -> Self:
+        """As for every layer; tells of anchors that `num` does not count, and of odd ones."""
+        spec = super().read(lines, dialect, where, notes)
+        if spec.anchors:
+            place = replace(where, line=lines["anchors"].number or None, option="anchors")
+            for note in spec._anchor_notes():
+                notes.add(place, note)
+        return spec
+
+    def _anchor_notes(self) -> Iterator[str]:
+        count, needed = len(self.anchors), 2 * self.num
+        if count != needed:
+            rest = "the rest is ignored" if count > needed else f"the rest is {MISSING_ANCHOR}"
+            yield f"{count} numbers where num={self.num} needs {needed}: {rest}, as in C"
+        if min(self.anchors) <= 0:
+            yield f"a box of size {min(self.anchors):g} cannot be found"
+
     @property
     def box_entries(self) -> int:
         """Entries of an anchor before its first class: box and objectness."""
         raise NotImplementedError
 
     @property
-    def anchor_indices(self) -> Ints:
+    def anchor_indices(self) -> Sequence[int]:
         """The anchors that this head predicts with."""
-        return tuple(range(self.num))
+        return range(self.num)
+
+    @property
+    def rows_per_class(self) -> int:
+        """One for each anchor."""
+        return len(self.anchor_indices)
 
     @property
     def all_anchors(self) -> npt.NDArray[np.float32]:
@@ -100,7 +129,7 @@ class AnchorHead(Head):
 class YoloHead(AnchorHead):
     """Options that [yolo] and [Gaussian_yolo] share."""
 
-    mask: Ints = option(lambda o: tuple(range(o["num"])))
+    mask: Ints = option(lambda o: range(o["num"]))  # no tuple: a wrong num would fill the memory
     scale_x_y: float = option(1.0, only=ALEXEYAB)
     beta_nms: float = option(0.6, only=ALEXEYAB)
 
@@ -125,13 +154,14 @@ class YoloHead(AnchorHead):
     focal_loss: bool = option(False, only=ALEXEYAB, training=True)
 
     @property
-    def anchor_indices(self) -> Ints:
+    def anchor_indices(self) -> Sequence[int]:
         """The mask."""
         return self.mask
 
     def infer_shape(self, inputs: Shapes) -> Shape:
         """That of the input."""
-        if not all(0 <= index < self.num for index in self.mask):
+        is_given = isinstance(self.mask, tuple)
+        if is_given and not all(0 <= index < self.num for index in self.mask):
             raise GraphError(
                 where=Where(option="mask"),
                 expected=f"indices below num={self.num}",
@@ -296,6 +326,11 @@ class Detection(Head):
         """Grid cells."""
         return self.side**2
 
+    @property
+    def rows_per_class(self) -> int:
+        """One for each cell."""
+        return self.cells
+
     def infer_shape(self, inputs: Shapes) -> Shape:
         """Values: side * side * (classes + num * (1 + coords))."""
         (x,) = inputs
@@ -324,6 +359,11 @@ class Iseg(Head):
     needs_map: ClassVar[bool] = True
 
     ids: int = option(32, minimum=0)
+
+    @property
+    def rows_per_class(self) -> int:
+        """A single channel."""
+        return 1
 
     def infer_shape(self, inputs: Shapes) -> Shape:
         """As many channels as classes and ids."""

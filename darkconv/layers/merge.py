@@ -1,11 +1,14 @@
 """route, shortcut, sam, scale_channels."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
-from darkconv.core.dialect import ALEXEYAB, PJREDDIE
-from darkconv.core.options import Ints, option
+from darkconv.core.dialect import ALEXEYAB, PJREDDIE, Dialect
+from darkconv.core.options import Ints, Notes, option
+from darkconv.core.section import Line
 from darkconv.core.shape import FlatShape, Shape, Shapes
 from darkconv.core.spec import ONE, LayerSpec, Slot, Slots, Ties, layer, value_ties
 from darkconv.errors import GraphError, OptionError, Where
@@ -17,6 +20,8 @@ WEIGHT_EPSILON = 0.0001
 
 def absolute(reference: int, index: int, key: str) -> int:
     """A layer named in a cfg: counted from 0, or backwards from layer `index` if negative."""
+    if index == 0:
+        raise GraphError("cannot be the first layer")
     source = index + reference if reference < 0 else reference
     if not 0 <= source < index:
         raise GraphError(
@@ -137,6 +142,15 @@ class Shortcut(LayerSpec):
         """`relu` or `softmax`: how weights are made to add up to one."""
         name = self.weights_normalization
         return {"avg_relu": "relu"}.get(name, name)
+
+    @classmethod
+    def read(cls, lines: Mapping[str, Line], dialect: Dialect, where: Where, notes: Notes) -> Self:
+        """As for every layer; says that pjreddie reads one source only."""
+        spec = super().read(lines, dialect, where, notes)
+        if dialect.shortcut_resamples and len(spec.from_) > 1:
+            place = replace(where, line=lines["from"].number or None, option="from")
+            notes.add(place, f"the {dialect} dialect reads the first source only")
+        return spec
 
     def sources(self, index: int) -> tuple[int, ...]:
         """The previous layer, then those named; pjreddie reads one name only."""

@@ -112,6 +112,8 @@ class Softmax(HeadSpec):
                 expected=f"a divisor of {x.size} values",
                 found=self.groups,
             )
+        if self.temperature == 0:
+            raise GraphError(where=Where(option="temperature"), expected="not 0", found=0)
         check_kept(self.keep_classes, x.size)
         return FlatShape.of(len(self.keep_classes) or x.size)
 

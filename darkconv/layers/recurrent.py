@@ -260,7 +260,7 @@ class ConvolutionalRecurrent(Recurrent):
             out = spec.infer_shape((shape,))
             if (out.h, out.w) != (shape.h, shape.w):
                 raise GraphError(
-                    expected=f"a {name} that keeps the map of {shape.w}x{shape.h}",
+                    expected=f"its {name} to keep the map of {shape.w}x{shape.h}",
                     found=f"{out.w}x{out.h}",
                     hint="size=3 pad=1, or size=1",
                 )

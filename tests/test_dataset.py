@@ -263,7 +263,7 @@ def test_a_broken_picture_with_labels_is_skipped(write):
     root = write("b.jpg", texts={"a.jpg": "no picture", "a.txt": HALF})
     found = open_dataset(root)
     assert images(found, root) == ["b.jpg"]
-    assert problems(found, root) == ["a.jpg: is not a picture in a known format"]
+    assert problems(found, root) == ["a.jpg: is a text file, not a picture"]
 
 
 @pillow
@@ -301,7 +301,7 @@ def test_a_turned_picture_has_the_size_that_it_is_read_with(tmp_path):
 def test_missing_pillow_is_told(write, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "PIL", None)
     root = write("a.jpg", texts={"a.txt": HALF})
-    with pytest.raises(MissingDependencyError, match=r"reading the sizes of pictures needs PIL"):
+    with pytest.raises(MissingDependencyError, match=r"reading pictures needs PIL"):
         open_dataset(root)
 
 
@@ -325,8 +325,8 @@ def test_missing_pictures_of_a_list_are_told(write):
     assert problems(found, root) == [
         "l.list:2: no such picture: none.jpg",
         f"l.list:3: no such picture: {'x' * 57}...",
-        "l.list:4: no such picture: b?.jpg",
-        "l.list:5: no such picture: ?[1m",
+        r"l.list:4: no such picture: b\x00.jpg",
+        r"l.list:5: no such picture: \x1b[1m",
     ]
 
 
@@ -338,8 +338,8 @@ def test_paths_that_lead_outside_need_leave(write, absolute):
     found = open_dataset(root / "set/sub/l.txt")
     assert images(found, root) == ["set/sub/a.jpg"]
     assert found.problems == (
-        f"{root}/set/sub/l.txt:2: {shown(name)} leads outside {root}/set; "
-        "paths that do, absolute ones included, need outside=True",
+        f"{root}/set/sub/l.txt:2: {shown(name)} leads outside {root}/set, "
+        "which needs --outside (in Python outside=True)",
     )
     assert len(open_dataset(root / "set/sub/l.txt", outside=True)) == 2
 
@@ -541,7 +541,7 @@ def test_the_filename_counts_only_where_no_picture_has_the_same_name(write):
     )
     found = open_dataset(root / "s")
     assert images(found, root) == ["s/images/a.jpg", "s/images/x.jpg"]
-    outside = "leads outside {}; paths that do, absolute ones included, need outside=True"
+    outside = "leads outside {}, which needs --outside (in Python outside=True)"
     assert found.problems == (
         f"{root}/s/annotations/c.xml: ../../out.jpg {outside.format(root / 's')}",
         f"{root}/s/annotations/d.xml: no such picture: none.jpg",
@@ -656,8 +656,8 @@ def test_a_list_of_an_image_set_is_that_set(voc_splits):
     root = voc_splits / "s"
     assert found.problems == (
         f"{root}/ImageSets/Main/train.txt:2: no such annotation: none.xml",
-        f"{root}/ImageSets/Main/train.txt:4: ../../out.xml leads outside {root}/Annotations; "
-        "paths that do, absolute ones included, need outside=True",
+        f"{root}/ImageSets/Main/train.txt:4: ../../out.xml leads outside {root}/Annotations, "
+        "which needs --outside (in Python outside=True)",
     )
 
 
@@ -765,7 +765,7 @@ def test_bad_entries_of_coco_are_skipped_and_told(write, key, entry, message):
     ("text", "message"),
     [
         ("{", "a.json: is not well-formed JSON: Expecting property name"),
-        ("[" * 100_000, "a.json: is not well-formed JSON: maximum recursion"),
+        ("[" * 100_000, "a.json: is JSON that is nested too deeply"),
         ("[]", "a.json: expected a COCO file: images, annotations, categories, found list"),
         ('{"a": 1}', "a.json: expected a COCO file: .*, found \\['a'\\]"),
         (coco(annotations={}), "a.json: annotations: expected a list, found dict"),
@@ -863,7 +863,7 @@ def test_what_cannot_be_read_is_told(tmp_path):
     with pytest.raises(DatasetError, match="cannot read: Is a directory"):
         read_text(tmp_path)
     pytest.importorskip("PIL")
-    with pytest.raises(DatasetError, match="cannot be read as a picture: .*Is a directory"):
+    with pytest.raises(DatasetError, match="is a folder, not a picture"):
         picture_size(tmp_path)
 
 

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 
 import darkconv as dc
+from darkconv.detection import detect
+from darkconv.detection import suppress as suppress_module
 from darkconv.detection.decode import Candidates, box_heads, decode
-from darkconv.detection.detect import detections, nms_of
+from darkconv.detection.detect import detections, nms_of, raw_runner, runner
+from darkconv.detection.detector import ModelDetector, detect_files
 from darkconv.detection.draw import class_color, draw, picture_format, write_picture
 from darkconv.detection.picture import Fit, read_picture, resize
 from darkconv.detection.suppress import suppress
@@ -99,7 +102,12 @@ def test_grey_networks_get_grey_pictures(tmp_path):
 
 @pytest.mark.parametrize(
     ("data", "message"),
-    [(b"", "is not a picture"), (b"text", "is not a picture"), (None, "no such file")],
+    [
+        (b"", "is empty"),
+        (b"text", "is a text file, not a picture"),
+        (bytes(99), "is not a picture in a known format"),
+        (None, "no such file"),
+    ],
 )
 def test_what_is_no_picture_is_named(tmp_path, data, message):
     path = tmp_path / "a.jpg"
@@ -225,3 +233,61 @@ def test_drawing_leaves_the_picture_alone_and_marks_the_boxes(tmp_path):
 def test_neighbouring_classes_have_unlike_colours():
     colors = np.array([class_color(i) for i in range(20)], float)
     assert np.abs(colors[1:] - colors[:-1]).max(axis=1).min() > 60
+
+
+@pytest.mark.parametrize("count", [12, suppress_module.PAIRED + 40])
+@pytest.mark.parametrize("kind", ["sort", "greedynms", "diounms"])
+def test_pairs_lose_what_box_by_box_loses(count, kind, monkeypatch):
+    stream = np.random.default_rng(count)
+    boxes = stream.uniform(0.2, 0.6, (count, 4)).astype(np.float32)
+    scores = stream.random((count, 3)).astype(np.float32) * (stream.random((count, 3)) < 0.7)
+    found = Candidates(boxes, np.ones(count, np.float32), scores.astype(np.float32))
+    kept = suppress(found, threshold=0.45, kind=kind)
+    monkeypatch.setattr(suppress_module, "PAIRED", 0)
+    one_by_one = suppress(found, threshold=0.45, kind=kind)
+    monkeypatch.setattr(suppress_module, "PAIRED", 10 * count)
+    in_pairs = suppress(found, threshold=0.45, kind=kind)
+    assert np.array_equal(kept.scores, one_by_one.scores)
+    assert np.array_equal(kept.scores, in_pairs.scores)
+    assert 0 < np.count_nonzero(kept.scores) < np.count_nonzero(scores)
+
+
+HEADS = {
+    "yolo": "[yolo]\nclasses=3\nnum=2\nanchors=3,4,6,7\nscale_x_y=1.2\n",
+    "yolo, new coordinates": "[yolo]\nclasses=3\nnum=2\nanchors=3,4,6,7\nnew_coords=1\n",
+    "Gaussian": "[Gaussian_yolo]\nclasses=3\nnum=2\nanchors=3,4,6,7\nscale_x_y=1.1\n",
+    "region": "[region]\nclasses=3\nnum=2\nanchors=3,4,6,7\nsoftmax=1\n",
+}
+
+
+@pytest.mark.parametrize("threshold", [0, 0.1, 0.5, 0.9])
+@pytest.mark.parametrize("name", HEADS)
+def test_raw_maps_give_the_boxes_of_activated_ones(name, threshold):
+    filters = {"Gaussian": 24}.get(name, 16)
+    activation = "logistic" if "new" in name else "linear"
+    body = f"[convolutional]\nfilters={filters}\nsize=1\nactivation={activation}\n" + HEADS[name]
+    model = random_model(network(body, (3, 8, 8)), seed=3)
+    x = np.random.default_rng(0).normal(0, 3, (1, 3, 8, 8)).astype(np.float32)
+    (whole,), (raw,) = runner(model, "torch")(x), raw_runner(model, "torch")(x)
+    expected = decode(model.network, [whole[0]], threshold=threshold)
+    found = decode(model.network, [raw[0]], threshold=threshold, raw=True)
+    assert len(found.boxes) == len(expected.boxes)
+    for part in ("boxes", "objectness", "scores"):
+        np.testing.assert_allclose(
+            getattr(found, part), getattr(expected, part), rtol=1e-5, atol=1e-6
+        )
+
+
+def test_many_files_are_found_in_order(tmp_path):
+    body = "[convolutional]\nfilters=16\nsize=1\nactivation=linear\n" + HEADS["yolo"]
+    model = random_model(network(body, (3, 8, 8)))
+    files = [tmp_path / f"{number}.png" for number in range(9)]
+    stream = np.random.default_rng(0)
+    for file in files:
+        image_module.fromarray(stream.integers(0, 256, (9, 7, 3), np.uint8)).save(file)
+    files[4].write_bytes(b"no picture")
+    found = list(detect_files(ModelDetector(model), files))
+    assert isinstance(found[4], DatasetError)
+    for number in (0, 3, 5, 8):
+        assert found[number] == detect(model, files[number])
+        assert found[number]

@@ -150,17 +150,14 @@ def picture_sizes(
 
 
 def _read_size(path: Path) -> Size | DatasetError:
-    from darkconv.detection.picture import pillow
+    from darkconv.detection.image_file import opened
 
-    image_module = pillow("checking pictures")
     try:
         size = picture_size(path)
-        with image_module.open(path) as image:
+        with opened(path) as image:
             image.load()
     except DatasetError as error:
         return error
-    except (OSError, SyntaxError, ValueError, image_module.DecompressionBombError) as error:
-        return DatasetError(f"cannot be read as a picture: {error}")
     return size
 
 

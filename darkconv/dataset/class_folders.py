@@ -1,7 +1,7 @@
 """open_classified: pictures and their classes, from folders or Darknet's files."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -128,22 +128,29 @@ def _open_data(
     data = read_data(path)
     key = SPLIT_KEYS.get(split or TRAIN, split or TRAIN)
     bounds, bases = Bounds.around(path, outside=outside), _bases(path)
-    where = Where(file=str(path), option=key)
     if key not in data:
+        where = Where(file=str(path), option=key)
         raise DatasetError(where=where, expected=f"{key} =", found=", ".join(data) or "nothing")
-    try:
-        listed = bounds.find(data[key], bases, what="list")
-        texts, display = (
-            read_names(bounds.find(data[option], bases, what="file")).names
-            if option in data
-            else ()
-            for option in ("labels", "names")
-        )
-    except DatasetError as error:
-        raise error.at(where) from None
+    listed = _named(path, data, key, bounds, what="list")
+    texts, display = (
+        read_names(_named(path, data, option, bounds, what="file")).names if option in data else ()
+        for option in ("labels", "names")
+    )
     labels = Labels.of(texts or display or names or (), names, display)
     around = Bounds.around(listed, path, outside=outside)
     return _read_list(listed, labels, around, [*_bases(listed), *bases])
+
+
+def _named(path: Path, data: Mapping[str, str], key: str, bounds: Bounds, *, what: str) -> Path:
+    """The file that an option names.
+
+    Raises:
+        DatasetError: there is none, or it lies outside.
+    """
+    try:
+        return bounds.find(data[key], _bases(path), what=what)
+    except DatasetError as error:
+        raise error.at(Where(file=str(path), option=key)) from None
 
 
 def _bases(file: Path) -> list[Path]:

@@ -61,8 +61,12 @@ def read_json(path: Path) -> dict[str, Any]:
     where = Where(file=str(path))
     try:
         content = json.loads(read_text(path))
-    except (ValueError, RecursionError) as error:
+    except json.JSONDecodeError as error:
         raise DatasetError(f"is not well-formed JSON: {error}", where=where) from None
+    except RecursionError:
+        raise DatasetError("is JSON that is nested too deeply", where=where) from None
+    except ValueError:  # Python reads no more than 4300
+        raise DatasetError("is JSON with a number of too many digits", where=where) from None
     if not isinstance(content, dict) or "images" not in content:
         found = list(content) if isinstance(content, dict) else type(content).__name__
         raise DatasetError(

@@ -79,7 +79,7 @@ def shown(value: object) -> str:
 def problem(
     error: DatasetError, file: PathLike, line: int | None = None, *, part: str | None = None
 ) -> str:
-    """The line that reports a skipped entry, without control characters.
+    """The line that reports a skipped entry.
 
     Args:
         error: what is wrong; it has no hint.
@@ -87,5 +87,6 @@ def problem(
         line: counted from 1.
         part: for a file whose lines say nothing: `images[3]`.
     """
-    text = str(error.at(Where(file=str(file), line=line, option=part)))
-    return "".join(c if c.isprintable() else "?" for c in text)
+    own = error.where.file  # an error of another file knows its place
+    text = str(error if own else error.at(Where(file=str(file), line=line, option=part)))
+    return text.replace("\n", "\\n")

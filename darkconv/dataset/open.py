@@ -11,7 +11,7 @@ from pathlib import Path
 from darkconv.darknet.data import read_data, read_names
 from darkconv.dataset import darknet, voc
 from darkconv.dataset.coco import read_coco
-from darkconv.dataset.label import problem
+from darkconv.dataset.label import problem, shown
 from darkconv.dataset.lines import has_boxes, read_lines
 from darkconv.dataset.paths import Bounds, above, is_picture, read_text, walk_pictures
 from darkconv.dataset.sample import Dataset
@@ -28,6 +28,7 @@ DATA_KEYS = ("valid", "train")
 SPLIT_KEYS = {"val": "valid"}  # VOC's word -> Darknet's
 
 MOST_CLASSES = 100_000  # of a .data file without names
+MOST_DIGITS = 10
 
 
 @dataclass(frozen=True)
@@ -218,6 +219,8 @@ def _open_data(path: Path, options: Options) -> Dataset:
     if key not in data:
         found = ", ".join(present) or "neither"
         raise DatasetError(where=where, expected=f"{key or 'valid or train'} =", found=found)
+    if not data[key]:
+        raise DatasetError(where=where, expected="a list of pictures", found="nothing")
     bounds = Bounds.around(path, outside=options.outside)
     try:
         listed = bounds.find(data[key], _bases(path), what="list")
@@ -234,15 +237,36 @@ def _data_names(
     path: Path, data: dict[str, str], bounds: Bounds, problems: list[str]
 ) -> tuple[str, ...] | None:
     """The names that a .data file tells; the indices where it tells only how many."""
-    if "names" in data:
-        try:
-            return read_names(bounds.find(data["names"], _bases(path), what="file")).names
-        except DatasetError as error:
-            problems.append(problem(error, path, part="names"))
-    count = data.get("classes", "")
-    if count.isdecimal() and len(count) < 10 and 0 < int(count) <= MOST_CLASSES:
-        return tuple(map(str, range(int(count))))
-    return None
+    names, count = None, None
+    try:
+        count = _data_classes(data)
+    except DatasetError as error:
+        problems.append(problem(error, path, part="classes"))
+    try:
+        if "names" in data:
+            names = read_names(bounds.find(data["names"], _bases(path), what="file")).names
+    except DatasetError as error:
+        problems.append(problem(error, path, part="names"))
+    if names and count and count != len(names):
+        expected = f"{len(names)}, as many as there are names"
+        problems.append(problem(DatasetError(expected=expected, found=count), path, part="classes"))
+    if names or not count or count > MOST_CLASSES:
+        return names
+    return tuple(map(str, range(count)))
+
+
+def _data_classes(data: dict[str, str]) -> int | None:
+    """How many classes a .data file tells.
+
+    Raises:
+        DatasetError: no whole number above 0.
+    """
+    text = data.get("classes")
+    if text is None:
+        return None
+    if not text.isdecimal() or len(text) >= MOST_DIGITS or int(text) == 0:
+        raise DatasetError(expected="a whole number above 0", found=shown(text) or "nothing")
+    return int(text)
 
 
 def _bases(*files: Path) -> list[Path]:

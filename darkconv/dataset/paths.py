@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from darkconv.darknet.data import is_inside
 from darkconv.dataset.label import Size, shown
 from darkconv.errors import DatasetError, Where
 from darkconv.files import PathLike
@@ -14,8 +15,7 @@ SUFFIXES = frozenset(
 )
 """File names that count as pictures, in lower case."""
 
-_ORIENTATION = 0x0112  # EXIF tag
-_TURNED = (5, 6, 7, 8)  # its values that exchange width and height
+_TURNED = (5, 6, 7, 8)  # EXIF's orientations that exchange width and height
 
 
 def is_picture(path: PathLike) -> bool:
@@ -54,18 +54,12 @@ def picture_size(path: Path) -> Size:
         DatasetError: the file cannot be read or is no picture.
         MissingDependencyError: Pillow is not installed.
     """
-    from darkconv.detection.picture import pillow
+    from darkconv.detection.image_file import opened, orientation
 
-    image_module = pillow("reading the sizes of pictures")
-    try:
-        with image_module.open(path) as image:
-            width, height = image.size
-            turned = image.getexif().get(_ORIENTATION) in _TURNED
-    except image_module.UnidentifiedImageError:
-        raise DatasetError("is not a picture in a known format") from None
-    except (OSError, SyntaxError, ValueError, image_module.DecompressionBombError) as error:
-        raise DatasetError(f"cannot be read as a picture: {error}") from error
-    return (height, width) if turned else (width, height)
+    with opened(path) as image:
+        lying = orientation(image, Where(file=os.fspath(path)))
+        width, height = image.size
+    return (height, width) if lying in _TURNED else (width, height)
 
 
 def above(folder: Path) -> Path:
@@ -113,14 +107,14 @@ class Bounds:
         if outside:
             return cls(None)
         folders = (file.resolve().parent for file in files)
-        return cls(tuple(f if f.parent == f.parent.parent else f.parent for f in folders))
+        limits = (f if f.parent == f.parent.parent else f.parent for f in folders)
+        return cls(tuple(dict.fromkeys(limits)))
 
     def hold(self, path: Path) -> bool:
         """Whether a path, its links followed, stays within."""
         if self.folders is None:
             return True
-        real = path.resolve()
-        return any(real.is_relative_to(folder) for folder in self.folders)
+        return is_inside(path, self.folders)
 
     def find(self, name: str, bases: Sequence[Path], *, what: str = "picture") -> Path:
         r"""The file of that name in the first base folder that has it; `\` may stand for `/`.
@@ -138,7 +132,7 @@ class Bounds:
         if refused:
             limit = " and ".join(map(str, self.folders or ()))
             raise DatasetError(
-                f"{shown(name)} leads outside {limit}; paths that do, "
-                "absolute ones included, need outside=True"
+                f"{shown(name)} leads outside {limit}, which needs --outside "
+                "(in Python outside=True)"
             )
         raise DatasetError(f"no such {what}: {shown(name)}")

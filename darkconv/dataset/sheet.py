@@ -10,7 +10,8 @@ import numpy as np
 
 from darkconv.dataset.sample import Dataset, Sample
 from darkconv.detection.draw import Color, class_color, is_light
-from darkconv.detection.picture import pillow, read_picture
+from darkconv.detection.image_file import pillow
+from darkconv.detection.picture import read_picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -23,6 +23,7 @@ ANNOTATION_FOLDERS = ("Annotations", "annotations")
 PICTURE_FOLDERS = ("JPEGImages", "images")
 SPLITS = Path("ImageSets", "Main")
 SPLIT_NAMES = {"valid": "val"}  # Darknet's word -> VOC's
+ROOT = "annotation"
 FORBIDDEN = ("<!DOCTYPE", "<!ENTITY")  # entities can blow up memory and read files
 
 _OBJECT = re.compile(r"<object[\s>/]")
@@ -152,15 +153,19 @@ def parse_xml(text: str) -> ElementTree.Element:
     """The root of an annotation.
 
     Raises:
-        DatasetError: broken XML, or a document type or entity, which no annotation needs.
+        DatasetError: broken XML, another document, or one with a document type or entity, which
+            no annotation needs.
     """
     for word in FORBIDDEN:
         if word in text:
             raise DatasetError(f"is refused: annotations with {word} may do harm")
     try:
-        return ElementTree.fromstring(text)
+        root = ElementTree.fromstring(text)
     except (ElementTree.ParseError, ValueError) as error:
         raise DatasetError(f"is not well-formed XML: {error}") from None
+    if root.tag != ROOT:
+        raise DatasetError(expected=f"<{ROOT}>", found=f"<{shown(root.tag)}>")
+    return root
 
 
 def object_lines(text: str, count: int) -> Sequence[int | None]:

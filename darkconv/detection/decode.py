@@ -21,6 +21,8 @@ Index = npt.NDArray[np.intp]
 
 HIERARCHY_THRESHOLD = 0.5
 MAPPED_CLASSES = 200  # Darknet reads no more lines of a map file
+LOGIT_MARGIN = 1e-3
+"""Raw objectness this much below the threshold is looked at more closely."""
 MOST_EXPONENT = np.float32(40)  # e^40 anchors: their area is still a float32
 TREE_SCORE = 0.5  # alexeyab: a class of the tree counts above this probability
 
@@ -49,11 +51,13 @@ class DecodeOptions:
         network: of the head.
         threshold: objectness and scores must exceed it.
         hierarchy: product of probabilities down to which a class tree is descended.
+        raw: see `decode`.
     """
 
     network: Network
     threshold: float
     hierarchy: float = HIERARCHY_THRESHOLD
+    raw: bool = False
 
 
 Decoder = Callable[[Layer, Array, DecodeOptions], Candidates]
@@ -66,6 +70,7 @@ def decode(
     *,
     threshold: float,
     hierarchy: float = HIERARCHY_THRESHOLD,
+    raw: bool = False,
 ) -> Candidates:
     """Candidates of one picture from the values of all box heads.
 
@@ -75,12 +80,14 @@ def decode(
             of one picture.
         threshold: see `DecodeOptions`.
         hierarchy: see `DecodeOptions`.
+        raw: outputs of the heads of which `takes_raw` holds are their inputs, as the layer before
+            has made them; only what passes the threshold is activated.
 
     Raises:
         DarkconvError: the network has no head that predicts boxes, or heads of unlike classes.
     """
     heads = box_heads(network)
-    options = DecodeOptions(network, threshold, hierarchy)
+    options = DecodeOptions(network, threshold, hierarchy, raw)
     found = [
         DECODERS[layer](layer, output, options)
         for layer, output in zip(heads, outputs, strict=True)
@@ -111,6 +118,11 @@ def box_heads(network: Network) -> tuple[Layer, ...]:
     return heads
 
 
+def takes_raw(layer: Layer) -> bool:
+    """Whether a head activates each value by itself, so that it can be decoded from its input."""
+    return isinstance(layer.spec, head.YoloHead)
+
+
 def input_size(network: Network) -> Array:
     """(width, height) of the network input."""
     shape = network.input_shape
@@ -128,17 +140,54 @@ def grid_positions(columns: Index, rows: Index, offsets: Array, size: Array) -> 
     return (cells + offsets) / size
 
 
-def _gather(entries: Array, threshold: float, objectness: int) -> tuple[Index, Index, Index, Array]:
-    """Rows, columns, anchors and entries whose objectness passes, in C's order.
+def _gather(
+    spec: head.YoloHead, output: Array, options: DecodeOptions, objectness: int
+) -> tuple[Index, Index, Index, Array]:
+    """Rows, columns, anchors and activated entries whose objectness passes, in C's order.
 
     Args:
-        entries: (anchors, entries, H, W).
-        threshold: to be exceeded.
+        spec: of the head.
+        output: (anchors * entries, H, W), raw or not as the options say.
+        options: for the threshold.
         objectness: its place among the entries.
     """
-    known = entries[:, objectness].transpose(1, 2, 0) > np.float32(threshold)
-    rows, columns, anchors = np.nonzero(known)
-    return rows, columns, anchors, entries[anchors, :, rows, columns]
+    entries = output.reshape(len(spec.mask), spec.anchor_entries, *output.shape[-2:])
+    least = options.threshold
+    is_squashed = options.raw and not (isinstance(spec, head.Yolo) and spec.new_coords)
+    if is_squashed:
+        least = _logit(least) - LOGIT_MARGIN
+    rows, columns, anchors = np.nonzero(
+        entries[:, objectness].transpose(1, 2, 0) > np.float32(least)
+    )
+    found = entries[anchors, :, rows, columns]
+    if not options.raw:
+        return rows, columns, anchors, found
+    found = _activated(spec, found, is_squashed=is_squashed)
+    passes = found[:, objectness] > np.float32(options.threshold)
+    return rows[passes], columns[passes], anchors[passes], found[passes]
+
+
+def _activated(spec: head.YoloHead, found: Array, *, is_squashed: bool) -> Array:
+    """Entries (n, entries) as the head's own activation leaves them."""
+    centres, sizes = ([0, 2], [4, 6]) if isinstance(spec, head.GaussianYolo) else ([0, 1], [2, 3])
+    result = logistic(found) if is_squashed else found
+    result[:, sizes] = found[:, sizes]
+    if spec.scale_x_y != 1:
+        shift = np.float32(0.5 * (spec.scale_x_y - 1))
+        result[:, centres] = result[:, centres] * np.float32(spec.scale_x_y) - shift
+    return result
+
+
+def _logit(share: float) -> float:
+    """The value whose logistic is `share`."""
+    if not 0 < share < 1:
+        return -np.inf if share <= 0 else np.inf
+    return float(np.log(share / (1 - share)))
+
+
+def logistic(values: Array) -> Array:
+    """1 / (1 + e^-x)."""
+    return (1 / (1 + grown(-values))).astype(np.float32)
 
 
 @DECODERS.register(head.Yolo)
@@ -146,8 +195,7 @@ def decode_yolo(layer: Layer, output: Array, options: DecodeOptions) -> Candidat
     """Cells row by row, anchors innermost; only what passes."""
     spec = layer.spec
     assert isinstance(spec, head.Yolo)
-    entries = output.reshape(len(spec.mask), spec.anchor_entries, *output.shape[-2:])
-    rows, columns, anchors, found = _gather(entries, options.threshold, 4)
+    rows, columns, anchors, found = _gather(spec, output, options, 4)
     grid = np.array(output.shape[:-3:-1], np.float32)
     sizes = 4 * found[:, 2:4] ** 2 if spec.new_coords else grown(found[:, 2:4])
     sizes = sizes * spec.head_anchors[anchors] / input_size(options.network)
@@ -161,8 +209,7 @@ def decode_gaussian_yolo(layer: Layer, output: Array, options: DecodeOptions) ->
     """As yolo; scores shrink with the mean deviation of the coordinates."""
     spec = layer.spec
     assert isinstance(spec, head.GaussianYolo)
-    entries = output.reshape(len(spec.mask), spec.anchor_entries, *output.shape[-2:])
-    rows, columns, anchors, found = _gather(entries, options.threshold, 8)
+    rows, columns, anchors, found = _gather(spec, output, options, 8)
     grid = np.array(output.shape[:-3:-1], np.float32)
     sizes = grown(found[:, 4:8:2]) * spec.head_anchors[anchors] / input_size(options.network)
     centres = grid_positions(columns, rows, found[:, 0:4:2], grid)
@@ -212,7 +259,7 @@ def _decode_cell_major(layer: Layer, output: Array, options: DecodeOptions) -> C
     found = output.reshape(-1, spec.output_entries)
     cells, anchors = np.divmod(np.arange(len(found)), spec.num)
     rows, columns = np.divmod(cells, width)
-    offsets = (1 / (1 + grown(-found[:, :2]))).astype(np.float32)
+    offsets = logistic(found[:, :2])
     boxes = _region_boxes(spec, offsets, found[:, 2:4], (columns, rows, anchors), output)
     known = found[:, 4]
     if spec.classfix == -1:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from darkconv.backends import spoke
 from darkconv.core.model import Array, Model
 from darkconv.core.network import Network
-from darkconv.detection.decode import Candidates, box_heads, decode, fitted
+from darkconv.detection.decode import Candidates, box_heads, decode, fitted, takes_raw
 from darkconv.detection.picture import Fit, Picture, read_picture, resize_mode
 from darkconv.detection.suppress import suppress
 from darkconv.errors import DarkconvError
@@ -21,7 +21,9 @@ from darkconv.layers.head import nms_settings
 Runner = Callable[[Array], Sequence[Array]]
 """(N, C, H, W) -> the network's outputs, (N, ...) each."""
 
-_RUNNERS: "weakref.WeakKeyDictionary[Model, dict[str, Runner]]" = weakref.WeakKeyDictionary()
+_RUNNERS: "weakref.WeakKeyDictionary[Model, dict[tuple[str, tuple[int, ...]], Runner]]" = (
+    weakref.WeakKeyDictionary()
+)
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ def detect(
     resize: str | None = None,
     nms_kind: str | None = None,
     backend: str = "torch",
+    exact: bool = True,
 ) -> list[Detection]:
     """Find objects in a picture as the C program does.
 
@@ -61,6 +64,7 @@ def detect(
         resize: "stretch" or "letterbox"; by default what the dialect and `letter_box=` say.
         nms_kind: "sort", "obj", "greedynms", "diounms" or "cornersnms"; by default the cfg's.
         backend: "torch", "onnx" or "keras".
+        exact: see `darkconv.detection.picture.read_picture`.
 
     Returns: one entry per box and class, best first.
 
@@ -70,10 +74,12 @@ def detect(
     """
     network = model.network
     box_heads(network)
-    picture, fit = fitted_picture(network, image, resize)
-    values = runner(model, backend)(fit.apply(picture)[None])
+    picture, fit = fitted_picture(network, image, resize, exact=exact)
+    values = raw_runner(model, backend)(fit.apply(picture)[None])
     outputs = [value[0] for value in values]
-    return detections(model, outputs, fit, threshold=threshold, nms=nms, nms_kind=nms_kind)
+    return detections(
+        model, outputs, fit, threshold=threshold, nms=nms, nms_kind=nms_kind, raw=True
+    )
 
 
 class Predictor(Protocol):
@@ -96,6 +102,7 @@ def detections(
     nms: float = 0.45,
     nms_kind: str | None = None,
     relative: bool = False,
+    raw: bool = False,
 ) -> list[Detection]:
     """Detections from a network's outputs for one picture: see `detect`.
 
@@ -107,13 +114,14 @@ def detections(
         nms: see `detect`.
         nms_kind: see `detect`.
         relative: see `remaining`.
+        raw: see `darkconv.detection.decode.decode`.
     """
     network = model.network
     heads = {layer.index for layer in box_heads(network)}
     of_boxes = [
         value for index, value in zip(network.outputs, outputs, strict=True) if index in heads
     ]
-    candidates = decode(network, of_boxes, threshold=threshold)
+    candidates = decode(network, of_boxes, threshold=threshold, raw=raw)
     return remaining(model, candidates, fit, nms=nms, nms_kind=nms_kind, relative=relative)
 
 
@@ -161,15 +169,9 @@ def named(
         scores: (n,).
         corners: (n, 4) x0 y0 x1 y1 in pixels of the picture.
     """
-    return [
-        Detection(
-            int(classes[i]),
-            model.class_name(int(classes[i])),
-            float(scores[i]),
-            tuple(corners[i].tolist()),
-        )
-        for i in np.argsort(-scores, kind="stable")
-    ]
+    order = np.argsort(-scores, kind="stable")
+    values = zip(*(part[order].tolist() for part in (classes, scores, corners)), strict=True)
+    return [Detection(k, model.class_name(k), score, tuple(box)) for k, score, box in values]
 
 
 def nms_of(network: Network) -> tuple[str, float]:
@@ -184,11 +186,23 @@ def as_corners(boxes: Array) -> Array:
 
 
 def runner(model: Model, backend: str) -> Runner:
-    """A function that runs a model; kept as long as the model lives."""
+    """A function that gives the network's outputs; kept as long as the model lives."""
+    return _runner(model, backend, model.network.outputs)
+
+
+def raw_runner(model: Model, backend: str) -> Runner:
+    """As `runner`, for `detections(raw=True)`: heads are left out that decoding activates."""
+    layers = [model.network.layers[index] for index in model.network.outputs]
+    wanted = (layer.sources[0] if takes_raw(layer) else layer.index for layer in layers)
+    return _runner(model, backend, tuple(wanted))
+
+
+def _runner(model: Model, backend: str, layers: tuple[int, ...]) -> Runner:
     kept = _RUNNERS.setdefault(model, {})
-    if backend not in kept:
-        kept[backend] = spoke(backend).make_runner(model)
-    return kept[backend]
+    key = backend, layers
+    if key not in kept:
+        kept[key] = spoke(backend).make_runner(model, layers)
+    return kept[key]
 
 
 def fitted_picture(

@@ -1,14 +1,17 @@
 """What finds objects, step by step: a model, or a file exported from one."""
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
 import numpy.typing as npt
 
 from darkconv.core.model import Array, Model
 from darkconv.detection.decode import box_heads
-from darkconv.detection.detect import Detection, detections, fitted_picture, runner
+from darkconv.detection.detect import Detection, detections, fitted_picture, raw_runner
 from darkconv.detection.picture import Fit
+from darkconv.errors import DatasetError
 from darkconv.files import PathLike
 
 
@@ -33,7 +36,13 @@ class ModelDetector:
     """
 
     def __init__(
-        self, model: Model, *, resize: str | None = None, backend: str = "torch", **decoding: Any
+        self,
+        model: Model,
+        *,
+        resize: str | None = None,
+        backend: str = "torch",
+        exact: bool = True,
+        **decoding: Any,
     ) -> None:
         """Build what runs the model.
 
@@ -41,6 +50,7 @@ class ModelDetector:
             model: with a head that predicts boxes.
             resize: see `darkconv.detect`.
             backend: see `darkconv.detect`.
+            exact: see `darkconv.detect`.
             decoding: for `darkconv.detection.detect.detections`.
 
         Raises:
@@ -48,19 +58,59 @@ class ModelDetector:
         """
         box_heads(model.network)
         self.model = model
-        self._run = runner(model, backend)
+        self._run = raw_runner(model, backend)
         self._resize = resize
+        self._exact = exact
         self._decoding = decoding
 
     def prepare(self, image: PathLike | npt.ArrayLike) -> tuple[npt.NDArray[Any], Fit]:
         """The network's input, and how the picture was fitted."""
-        picture, fit = fitted_picture(self.model.network, image, self._resize)
+        picture, fit = fitted_picture(self.model.network, image, self._resize, exact=self._exact)
         return fit.apply(picture)[None], fit
 
     def run(self, x: npt.NDArray[Any]) -> list[Array]:
-        """The network's outputs."""
+        """The network's outputs, heads before their activation."""
         return [value[0] for value in self._run(x)]
 
     def find(self, outputs: Sequence[Array], fit: Fit) -> list[Detection]:
         """What decoding and suppression give."""
-        return detections(self.model, outputs, fit, **self._decoding)
+        return detections(self.model, outputs, fit, **self._decoding, raw=True)
+
+
+AHEAD = 3
+"""Pictures that are read while others are looked at."""
+
+Prepared = tuple[npt.NDArray[Any], Fit]
+
+
+def detect_files(
+    detector: Detector, files: Iterable[PathLike]
+) -> Iterator[list[Detection] | DatasetError]:
+    """The detections in each of many pictures; while one is looked at, the next ones are read.
+
+    Args:
+        detector: that finds objects.
+        files: of pictures.
+
+    Yields: in the order of the files; for a file that is no picture the error that says so.
+    """
+    waiting: deque[Future[Prepared]] = deque()
+    with ThreadPoolExecutor(1) as reader:
+        try:
+            for file in files:
+                waiting.append(reader.submit(detector.prepare, file))
+                if len(waiting) > AHEAD:
+                    yield _result(detector, waiting.popleft())
+            while waiting:
+                yield _result(detector, waiting.popleft())
+        finally:
+            for prepared in waiting:
+                prepared.cancel()
+
+
+def _result(detector: Detector, prepared: "Future[Prepared]") -> list[Detection] | DatasetError:
+    try:
+        x, fit = prepared.result()
+    except DatasetError as error:
+        return error
+    return detector.find(detector.run(x), fit)

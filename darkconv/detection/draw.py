@@ -1,6 +1,7 @@
 """Boxes with names and scores, drawn into pictures."""
 
 import colorsys
+import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -8,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from darkconv.detection.detect import Detection
-from darkconv.detection.picture import pillow
+from darkconv.detection.image_file import pillow
 from darkconv.errors import DarkconvError
-from darkconv.files import PathLike, replacing
+from darkconv.files import PathLike, write_bytes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -42,8 +43,9 @@ def write_picture(image: "Image", path: PathLike) -> None:
     Raises:
         DarkconvError: another suffix, or the file cannot be written.
     """
-    with replacing(path) as temporary:
-        image.save(temporary, format=picture_format(path), quality=92)
+    buffer = io.BytesIO()
+    image.save(buffer, format=picture_format(path), quality=92)
+    write_bytes(path, [buffer.getvalue()])
 
 
 def picture_format(path: PathLike) -> str:

@@ -37,6 +37,7 @@ def detect_exported(
     *,
     resize: str | None = None,
     nms_kind: str | None = None,
+    exact: bool = True,
 ) -> list[Detection]:
     """Find objects in a picture with an exported file.
 
@@ -47,11 +48,12 @@ def detect_exported(
         nms: as for `detect`; by default the file's.
         resize: as for `detect`.
         nms_kind: as for `detect`; a file with suppression in the graph has one kind.
+        exact: as for `detect`.
 
     Raises:
         DarkconvError: the network predicts no boxes, or the file cannot do what is asked for.
     """
-    detector = FileDetector(file, threshold, nms, resize=resize, nms_kind=nms_kind)
+    detector = FileDetector(file, threshold, nms, resize=resize, nms_kind=nms_kind, exact=exact)
     x, fit = detector.prepare(image)
     return detector.find(detector.run(x), fit)
 
@@ -76,6 +78,7 @@ class FileDetector:
         resize: str | None = None,
         nms_kind: str | None = None,
         relative: bool = False,
+        exact: bool = True,
     ) -> None:
         """Take the options of `detect_exported`, and raise what it raises."""
         box_heads(file.network)
@@ -86,11 +89,12 @@ class FileDetector:
         self.nms_kind = nms_kind
         self.relative = relative
         self._resize = resize
+        self._exact = exact
         CHECKS[file.head](self)
 
     def prepare(self, image: PathLike | npt.ArrayLike) -> tuple[npt.NDArray[Any], Fit]:
         """The graph's input, (1, ...), and how the picture was fitted."""
-        picture, fit = fitted_picture(self.file.network, image, self._resize)
+        picture, fit = fitted_picture(self.file.network, image, self._resize, exact=self._exact)
         x, _ = as_input(self.file, fit.apply(picture))
         return x, fit
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from darkconv.detection.image_file import open_quietly
 from darkconv.detection.jpeg_blocks import Levels, restore
 
 if TYPE_CHECKING:
@@ -91,9 +92,7 @@ def components(image: "Image") -> list[Component]:
 
 
 def _opened(content: bytes) -> "Image":
-    from PIL import Image
-
-    return Image.open(io.BytesIO(content))
+    return open_quietly(io.BytesIO(content))
 
 
 def full_chroma(content: bytes, planes: Levels, parts: list[Component]) -> list[Integers]:

@@ -1,33 +1,23 @@
 """Pictures: reading them, and fitting them to a network's input as Darknet does."""
 
-import io
-import logging
 import os
 from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from darkconv.core.model import Array
 from darkconv.detection import jpeg
-from darkconv.errors import DarkconvError, DatasetError, MissingDependencyError, Where
+from darkconv.detection.image_file import opened, orientation, read_content, rgb_levels, upright
+from darkconv.errors import DarkconvError, Where
 from darkconv.files import PathLike
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-logger = logging.getLogger("darkconv")
+from darkconv.notice import warn_once
 
 Picture = npt.NDArray[np.uint8]
 """(height, width, channels), RGB or grey, 0..255."""
 
 RESIZE_MODES = ("stretch", "letterbox")
 BORDER = 0.5  # grey of the letterbox
-ORIENTATION = 274  # EXIF's tag
-_LEVELS = (np.arange(256, dtype=np.float32) / np.float32(255)).astype(np.float32)
 
 
 def read_picture(path: PathLike, *, channels: int = 3, exact: bool = True) -> Picture:
@@ -44,24 +34,18 @@ def read_picture(path: PathLike, *, channels: int = 3, exact: bool = True) -> Pi
         DarkconvError: another number of channels.
         MissingDependencyError: Pillow is not installed.
     """
-    image_module = pillow("reading pictures")
     where = Where(file=os.fspath(path))
-    try:
-        content = Path(path).read_bytes()
-        with image_module.open(io.BytesIO(content)) as image:
-            levels = None
-            if exact and channels in (1, 3) and image.format in jpeg.FORMATS:
-                levels = jpeg.decode(content, channels=channels)
-            if levels is not None:
-                return _upright_levels(levels, image, where)
-            picture = np.array(_upright_rgb(image, where), dtype=np.uint8)
-    except FileNotFoundError:
-        raise DatasetError("no such file", where=where) from None
-    except image_module.UnidentifiedImageError:
-        raise DatasetError("is not a picture in a known format", where=where) from None
-    except (OSError, SyntaxError, ValueError, image_module.DecompressionBombError) as error:
-        raise DatasetError(f"cannot be read as a picture: {error}", where=where) from error
-    return with_channels(picture, channels)
+    content = read_content(path)
+    with opened(path, content) as image:
+        levels = None
+        if exact and channels in (1, 3) and image.format in jpeg.FORMATS:
+            levels = jpeg.decode(content, channels=channels)
+        if levels is None:
+            levels = with_channels(rgb_levels(image, where), channels)
+        lying = orientation(image, where)
+    if lying != 1:
+        warn_once(where, "turned upright as its EXIF data say")
+    return upright(levels, lying)
 
 
 def with_channels(picture: Picture, channels: int) -> Picture:
@@ -72,44 +56,6 @@ def with_channels(picture: Picture, channels: int) -> Picture:
         weighted = picture @ np.array([77, 150, 29], np.uint32)
         return (weighted >> 8).astype(np.uint8)[:, :, None]
     raise DarkconvError("pictures", expected="a network of 1 or 3 channels", found=channels)
-
-
-def _upright_levels(levels: Picture, image: "Image", where: Where) -> Picture:
-    """Levels turned as their file's EXIF data say."""
-    from PIL import Image, ImageOps
-
-    orientation = image.getexif().get(ORIENTATION)
-    if orientation not in range(2, 9):
-        return levels
-    logger.warning("%s: turned upright as its EXIF data say", where)
-    lying = Image.fromarray(levels.squeeze(axis=2) if levels.shape[2] == 1 else levels)
-    lying.getexif()[ORIENTATION] = orientation
-    return np.atleast_3d(np.array(ImageOps.exif_transpose(lying), dtype=np.uint8))
-
-
-def _upright_rgb(image: "Image", where: Where) -> "Image":
-    from PIL import ImageOps
-
-    upright = ImageOps.exif_transpose(image)
-    if upright.size != image.size or upright.getexif() != image.getexif():
-        logger.warning("%s: turned upright as its EXIF data say", where)
-    if upright.mode.startswith("I"):
-        logger.warning("%s: 16-bit picture, read as 8-bit", where)
-        upright = upright.point(lambda level: level / 256).convert("L")
-    return upright.convert("RGB")
-
-
-def pillow(task: str) -> ModuleType:
-    """The module PIL.Image.
-
-    Raises:
-        MissingDependencyError: Pillow is not installed.
-    """
-    try:
-        from PIL import Image
-    except ModuleNotFoundError:
-        raise MissingDependencyError("PIL", extra="images", task=task) from None
-    return Image
 
 
 @dataclass(frozen=True)
@@ -180,36 +126,56 @@ def resize(picture: Picture | Array, width: int, height: int) -> Array:
 
     Returns: float32 (C, height, width) in 0..1, not rounded to grey levels.
     """
-    across = _interpolate(picture, width, axis=1)
-    return np.ascontiguousarray(_interpolate(across, height, axis=0).transpose(2, 0, 1))
+    planes = _levels(np.ascontiguousarray(picture.transpose(2, 0, 1)))
+    return _interpolate_rows(_interpolate_columns(planes, width), height)
 
 
-def _interpolate(picture: npt.NDArray[np.generic], length: int, *, axis: int) -> Array:
-    """Linear interpolation along one axis, with C's ways at the last place."""
-    size = picture.shape[axis]
+def _interpolate_columns(planes: Array, length: int) -> Array:
+    """Linear interpolation along the last axis."""
+    size = planes.shape[2]
     if size == length:
-        return _levels(picture)
+        return planes
+    low, fraction = _places(size, length)
+    fraction[-1] = 0
+    low[-1] = size - 1
+    high = np.minimum(low + 1, size - 1)
+    values: Array = planes.take(low, axis=2)
+    values *= 1 - fraction
+    after = planes.take(high, axis=2)
+    after *= fraction
+    values += after
+    return values
+
+
+def _interpolate_rows(planes: Array, length: int) -> Array:
+    """Linear interpolation along the rows; C leaves out what the last one has from below."""
+    size = planes.shape[1]
+    if size == length:
+        return planes
+    low, fraction = _places(size, length)
+    high = np.minimum(low + 1, size - 1)
+    values: Array = planes.take(low, axis=1)
+    values *= (1 - fraction)[:, None]
+    fraction[-1] = 0
+    below = planes.take(high, axis=1)
+    below *= fraction[:, None]
+    values += below
+    return values
+
+
+def _places(size: int, length: int) -> tuple[npt.NDArray[np.intp], Array]:
+    """For each of `length` places the one of `size` below it, and how far it is from there."""
     step = np.float32(size - 1) / np.float32(length - 1) if length > 1 else np.float32(0)
     place = np.arange(length, dtype=np.float32) * step
     low = np.minimum(place.astype(np.intp), size - 1)
-    shape = [1, 1, 1]
-    shape[axis] = length
-    fraction = (place - low.astype(np.float32)).reshape(shape)
-    if axis == 1:
-        fraction[:, -1] = 0
-        low[-1] = size - 1
-    high = np.minimum(low + 1, size - 1)
-    before, after = (_levels(picture.take(index, axis)) for index in (low, high))
-    values = (1 - fraction) * before
-    if axis == 0:
-        fraction[-1] = 0
-    values += fraction * after
-    return values
+    return low, place - low.astype(np.float32)
 
 
 def _levels(values: npt.NDArray[np.generic]) -> Array:
     """8-bit grey levels as float32 in 0..1; floats as they are."""
-    return _LEVELS[values] if values.dtype == np.uint8 else values.astype(np.float32, copy=False)
+    if values.dtype == np.uint8:
+        return np.divide(values, np.float32(255), dtype=np.float32)
+    return values.astype(np.float32, copy=False)
 
 
 def resize_mode(name: str | None, *, default: bool) -> bool:

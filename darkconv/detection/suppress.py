@@ -11,18 +11,27 @@ from darkconv.errors import DarkconvError
 
 GREEDY_EXPONENT = 0.6  # greedynms does not read beta_nms
 
+PAIRED = 512
+"""Boxes of a class up to which all pairs are measured at once; of more, box by box is faster."""
+
+Index = npt.NDArray[np.intp]
 Overlap = Callable[[Array, Array], Array]
-"""One box (4,) and others (n, 4), xywh -> (n,) measures; above the threshold means the same."""
+"""Boxes (4,) or (n, 4) and others (n, 4), xywh -> (n,) measures: above the threshold, the same."""
 
 
 def iou(box: Array, others: Array) -> Array:
     """Intersection over union; 0 where boxes do not meet."""
-    sides = np.minimum(box[:2] + box[2:] / 2, others[:, :2] + others[:, 2:] / 2) - np.maximum(
-        box[:2] - box[2:] / 2, others[:, :2] - others[:, 2:] / 2
-    )
-    meeting = np.where((sides > 0).all(axis=1), sides.prod(axis=1), np.float32(0))
-    union = box[2] * box[3] + others[:, 2] * others[:, 3] - meeting
+    width, height = (_meeting_side(box, others, axis) for axis in (0, 1))
+    meeting = np.where((width > 0) & (height > 0), width * height, np.float32(0))
+    union = box[..., 2] * box[..., 3] + others[:, 2] * others[:, 3] - meeting
     return np.divide(meeting, union, out=np.zeros_like(meeting), where=meeting > 0)
+
+
+def _meeting_side(box: Array, others: Array, axis: int) -> Array:
+    """Length of the intersection along an axis; negative where there is none."""
+    half, halves = box[..., axis + 2] / 2, others[:, axis + 2] / 2
+    high = np.minimum(box[..., axis] + half, others[:, axis] + halves)
+    return high - np.maximum(box[..., axis] - half, others[:, axis] - halves)
 
 
 def distance_iou(exponent: float) -> Overlap:
@@ -32,10 +41,11 @@ def distance_iou(exponent: float) -> Overlap:
     """
 
     def measure(box: Array, others: Array) -> Array:
-        high = np.maximum(box[:2] + box[2:] / 2, others[:, :2] + others[:, 2:] / 2)
-        low = np.minimum(box[:2] - box[2:] / 2, others[:, :2] - others[:, 2:] / 2)
+        half, halves = box[..., 2:] / 2, others[:, 2:] / 2
+        high = np.maximum(box[..., :2] + half, others[:, :2] + halves)
+        low = np.minimum(box[..., :2] - half, others[:, :2] - halves)
         diagonal = ((high - low) ** 2).sum(axis=1)
-        distance = ((box[:2] - others[:, :2]) ** 2).sum(axis=1)
+        distance = ((box[..., :2] - others[:, :2]) ** 2).sum(axis=1)
         ratio = np.divide(distance, diagonal, out=np.zeros_like(distance), where=diagonal > 0)
         return iou(box, others) - ratio**exponent
 
@@ -79,24 +89,69 @@ def suppress(
     boxes, objectness = candidates.boxes[alive], candidates.objectness[alive].copy()
     scores = candidates.scores[alive].copy()
     if kind == "obj":
-        lost = _lost(boxes, objectness, threshold, iou)
+        order = np.argsort(-objectness, kind="stable")
+        lost = order[_lost_of_sorted(boxes[order], threshold, iou)]
         objectness[lost] = 0
         scores[lost] = 0
         return Candidates(boxes, objectness, scores)
     measure = overlap_measure(kind, beta)
-    for column in scores.T:
-        column[_lost(boxes, column, threshold, measure)] = 0
+    rows, classes = np.nonzero(scores)
+    order = np.lexsort((-scores[rows, classes], classes))
+    rows, classes = rows[order], classes[order]
+    lost = _lost_by_class(boxes[rows], classes, threshold, measure)
+    scores[rows[lost], classes[lost]] = 0
     return Candidates(boxes, objectness, scores)
 
 
+def _lost_by_class(boxes: Array, classes: Index, threshold: float, measure: Overlap) -> Index:
+    """Places of boxes that a better one of their class suppresses.
+
+    Args:
+        boxes: (n, 4), those of a class together, the best first.
+        classes: (n,).
+        threshold: see `suppress`.
+        measure: of the overlap.
+    """
+    if not len(classes):
+        return classes
+    starts = np.flatnonzero(np.r_[True, classes[1:] != classes[:-1]])
+    counts = np.diff(np.r_[starts, len(classes)])
+    few = counts <= PAIRED
+    lost = [_lost_of_pairs(boxes, starts[few], counts[few], threshold, measure)]
+    for start, count in zip(starts[~few], counts[~few], strict=True):
+        lost.append(start + _lost_of_sorted(boxes[start : start + count], threshold, measure))
+    return np.concatenate(lost)
+
+
 @np.errstate(over="ignore", invalid="ignore")
-def _lost(boxes: Array, scores: Array, threshold: float, measure: Overlap) -> npt.NDArray[np.intp]:
-    """Indices of boxes that a better one suppresses.
+def _lost_of_pairs(
+    boxes: Array, starts: Index, counts: Index, threshold: float, measure: Overlap
+) -> Index:
+    """As `_lost_by_class`, of some groups, by measuring every pair within a group."""
+    better = _ranges(starts, counts)
+    worse = np.repeat(starts + counts, counts) - better - 1
+    first, second = np.repeat(better, worse), _ranges(better + 1, worse)
+    same = measure(boxes[first], boxes[second]) > threshold
+    lost: set[int] = set()
+    for one, other in zip(first[same].tolist(), second[same].tolist(), strict=True):
+        if one not in lost:
+            lost.add(other)
+    return np.array(sorted(lost), np.intp)
+
+
+def _ranges(starts: Index, counts: Index) -> Index:
+    """`start, start + 1 ...`, `count` of them, one after the other."""
+    before = np.cumsum(counts) - counts
+    return np.repeat(starts - before, counts) + np.arange(counts.sum())
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def _lost_of_sorted(boxes: Array, threshold: float, measure: Overlap) -> Index:
+    """Places of boxes that a better one suppresses; the best comes first.
 
     Boxes of untrained networks may be too large for their areas: these are infinite, as in C.
     """
-    (scored,) = np.nonzero(scores)
-    order = scored[np.argsort(-scores[scored], kind="stable")]
+    order = np.arange(len(boxes))
     lost = []
     while len(order) > 1:
         best, rest = order[0], order[1:]

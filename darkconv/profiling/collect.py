@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from darkconv import __version__
-from darkconv.backends.torch import DarknetModule, to_torch
+from darkconv.backends.torch import DarknetModule, folded, to_torch
 from darkconv.core.model import Model
 from darkconv.core.network import Layer, Network
-from darkconv.errors import DarkconvError
+from darkconv.errors import DarkconvError, DatasetError
 from darkconv.profiling.loader import Image, load_batches
 from darkconv.profiling.moments import Moments
 from darkconv.profiling.observation import Layout, Observation, Shift
@@ -69,9 +69,9 @@ def profile(
         progress: called with the number of pictures done.
 
     Raises:
-        DarkconvError: no picture could be read.
+        DatasetError: no picture could be read.
     """
-    module = to_torch(model).to(device)
+    module = to_torch(folded(model)).to(device)
     collector = Collector(module, seed=seed, taylor=taylor)
     with _processes() as (rank, world):
         mine = range(rank, len(images), world)
@@ -85,7 +85,7 @@ def profile(
         own = Profile(fingerprint(model), done, collector.statistics(), notes)
         whole = _gathered(own, world)
     if not whole.pictures:
-        raise DarkconvError("no picture could be read")
+        raise DatasetError("no picture could be read")
     return whole
 
 

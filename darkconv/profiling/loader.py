@@ -1,6 +1,5 @@
 """Pictures on their way into a network: read and fitted ahead of the forward pass."""
 
-import logging
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -15,8 +14,7 @@ from darkconv.core.network import Network
 from darkconv.detection.picture import Fit, read_picture, resize_mode, with_channels
 from darkconv.errors import DarkconvError
 from darkconv.files import PathLike
-
-logger = logging.getLogger("darkconv")
+from darkconv.notice import tell_once
 
 Image = PathLike | npt.NDArray[np.uint8]
 AHEAD = 2
@@ -88,7 +86,7 @@ def _prepare(network: Network, image: Image, letterbox: bool) -> Array | None:
         else:
             picture = read_picture(image, channels=shape.c, exact=False)
     except DarkconvError as error:
-        logger.warning("%s: skipped", error)
+        tell_once(error, ": skipped")
         return None
     fit = Fit((picture.shape[1], picture.shape[0]), (shape.w, shape.h), letterbox)
     return fit.apply(picture)

@@ -20,6 +20,7 @@ SECONDS = 10
 PATIENCE = 120
 """Seconds until a command is killed: other processes may be using the processor."""
 PRELOADED = ["darkconv.cli", "darkconv.loading", "numpy", "PIL.Image", "torch", "onnx"]
+PRELOADED += ["lightning.pytorch"]
 """Imported once, by the server that the commands are forked from."""
 
 
@@ -116,11 +117,12 @@ def run(words: list[str], folder: Path) -> Outcome:
     process.start()
     sender.close()
     has_ended = receiver.poll(PATIENCE)
+    left = receiver.recv() if has_ended else ()  # before the end, for which a full pipe would wait
     if not has_ended:
         process.kill()
     process.join()
     assert has_ended, f"no end after {PATIENCE} s: {' '.join(words)}"
-    return Outcome(process.exitcode, *receiver.recv())
+    return Outcome(process.exitcode, *left)
 
 
 def _command(words: list[str], folder: str, sender: Connection) -> None:

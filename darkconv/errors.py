@@ -14,6 +14,30 @@ DarkconvError
 
 from dataclasses import dataclass, replace
 
+LONGEST_FINDING = 200
+"""Characters of what was found that a message repeats."""
+LONGEST_MESSAGE = 500
+"""Characters of what is wrong or expected, which may repeat another library's words."""
+
+
+def shortened(text: str, limit: int = 60) -> str:
+    """The start of a foreign text, as much as a message repeats of it."""
+    return text if len(text) <= limit else text[:limit] + "..."
+
+
+def printable(text: str) -> str:
+    """A text without what a terminal would obey or cannot show; lines stay lines."""
+    if all(line.isprintable() for line in text.split("\n")):
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else _written_out(c) for c in text)
+
+
+def _written_out(character: str) -> str:
+    r"""A control character, or a byte that was no UTF-8 (see surrogateescape), as `\x1b`."""
+    code = ord(character)
+    code = code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else code
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Where:
@@ -35,10 +59,10 @@ class Where:
             file = f"{file or '<cfg>'}:{self.line}"
         words = [] if self.layer is None else [f"layer {self.layer}"]
         if self.section:
-            words.append(f"[{self.section}]")
+            words.append(f"[{shortened(printable(self.section))}]")
         if self.option:
-            words.append(self.option)
-        return ": ".join(part for part in (file, " ".join(words)) if part)
+            words.append(shortened(printable(self.option)))
+        return printable(": ".join(part for part in (file, " ".join(words)) if part))
 
     def inside(self, outer: "Where") -> "Where":
         """This place, its unknown parts filled from a wider one."""
@@ -77,12 +101,20 @@ class DarkconvError(Exception):
     def __str__(self) -> str:
         """Place, what is wrong, and on a line of its own what to do about it."""
         finding = ", ".join(
-            f"{word} {value}"
-            for word, value in (("expected", self.expected), ("found", self.found))
-            if value is not None
+            f"{word} {text}"
+            for word, text in (
+                ("expected", _shown(self.expected, LONGEST_MESSAGE)),
+                ("found", _shown(self.found, LONGEST_FINDING)),
+            )
+            if text is not None
         )
-        text = ": ".join(part for part in (str(self.where), self.message, finding) if part)
-        return text + (f"\n  hint: {self.hint}" if self.hint else "")
+        message = shortened(printable(self.message), LONGEST_MESSAGE)
+        text = ": ".join(part for part in (str(self.where), message, finding) if part)
+        return printable(text + (f"\n  hint: {self.hint}" if self.hint else ""))
+
+
+def _shown(value: object, limit: int) -> str | None:
+    return None if value is None else shortened(printable(str(value)), limit)
 
 
 class CfgError(DarkconvError):

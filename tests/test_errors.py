@@ -63,3 +63,19 @@ def test_all_errors_have_one_base(kind):
     assert issubclass(kind, DarkconvError)
     assert issubclass(UnknownSectionError, CfgError)
     assert issubclass(OptionError, CfgError)
+
+
+def test_a_message_cannot_command_a_terminal():
+    error = OptionError("a\x07", where=Where(section="\x1b[2J", option="\r"), found="\x9b1m\u202e")
+    assert str(error) == r"[\x1b[2J] \x0d: a\x07: found \x9b1m\u202e"
+
+
+def test_bytes_that_are_no_text_are_shown_as_bytes():
+    found = b"\xff\xc3\xa4".decode("utf-8", "surrogateescape")
+    assert str(CfgError(found=found)) == r"found \xffä"
+
+
+def test_a_message_repeats_no_more_than_the_start_of_what_it_is_about():
+    error = CfgError("m" * 9999, where=Where(option="o" * 9999), found="f" * 9999)
+    assert str(error) == f"{'o' * 60}...: {'m' * 500}...: found {'f' * 200}..."
+    assert error.found == "f" * 9999

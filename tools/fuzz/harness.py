@@ -5,11 +5,10 @@ the reader, the rest is what it reads. Half of the inputs that atheris makes are
 rules of tests/untrusted/mutation.py, which know lines and numbers, the others by libFuzzer's own.
 """
 
-import atexit
 import importlib
 import logging
+import shutil
 import sys
-import tempfile
 import warnings
 from pathlib import Path
 from random import Random
@@ -17,7 +16,7 @@ from random import Random
 import atheris
 
 ROOT = Path(__file__).resolve().parents[2]
-MOST_CHANGES = 3
+EXECUTIONS_BETWEEN_REPORTS = 100
 
 
 def readers_of(module: str, name: str) -> list:
@@ -34,13 +33,15 @@ class Harness:
     Attributes:
         readers: at most 256.
         folder: for their files.
+        counts: file for the counts.
         executions: inputs read.
         accepted: those of them that were accepted.
     """
 
-    def __init__(self, readers: list, folder: Path) -> None:
+    def __init__(self, readers: list, folder: Path, counts: Path) -> None:
         self.readers = readers
         self.folder = folder
+        self.counts = counts
         self.executions = self.accepted = 0
         for number, reader in enumerate(readers):
             self.place(number).mkdir()
@@ -57,17 +58,21 @@ class Harness:
         number = data[0] % len(self.readers)
         self.executions += 1
         self.accepted += self.readers[number].accepts(data[1:], self.place(number))
+        if self.executions % EXECUTIONS_BETWEEN_REPORTS == 0:
+            self.report()
+
+    def report(self) -> None:
+        """Write the counts to a file: libFuzzer ends the process without a word to Python."""
+        text = f"{self.executions:,} executions, {self.accepted:,} of them accepted"
+        self.counts.write_text(text)
 
     def change(self, data: bytes, longest: int, seed: int) -> bytes:
         """Another input made from one."""
         random = Random(seed)
         if not data or random.random() < 0.5:
             return atheris.Mutate(data, longest)
-        changes = self.readers[data[0] % len(self.readers)].changes
-        body = data[1:]
-        for _ in range(random.randint(1, MOST_CHANGES)):
-            body = random.choice(changes)(body, random)
-        return data[:1] + body[: longest - 1]
+        reader = self.readers[data[0] % len(self.readers)]
+        return data[:1] + reader.damage(data[1:], random)[: longest - 1]
 
     def write_seeds(self, corpus: Path) -> None:
         """Good inputs, for atheris to begin with."""
@@ -77,23 +82,16 @@ class Harness:
 
 
 def fuzz(module: str, name: str) -> None:
-    """Run a harness by the arguments of libFuzzer, of which the last is the folder of inputs."""
+    """Run a harness: `HARNESS.py FOLDER [libFuzzer's arguments]`.
+
+    The folder has `corpus` and gets `counts`; files of readers go to `files`.
+    """
     warnings.simplefilter("error")
     logging.disable(logging.CRITICAL)
-    corpus = Path(sys.argv[-1])
-    temporary = tempfile.TemporaryDirectory(prefix="darkconv-fuzz-")
-    harness = Harness(readers_of(module, name), Path(temporary.name))
-    harness.write_seeds(corpus)
-
-    def report() -> None:
-        inputs = sum(1 for _ in corpus.iterdir())
-        print(
-            f"{module}: {harness.executions:,} executions, {harness.accepted:,} of them accepted, "
-            f"{inputs:,} inputs in the corpus",
-            flush=True,
-        )
-        temporary.cleanup()
-
-    atexit.register(report)
+    place = Path(sys.argv.pop(1))
+    shutil.rmtree(place / "files", ignore_errors=True)
+    (place / "files").mkdir()
+    harness = Harness(readers_of(module, name), place / "files", place / "counts")
+    harness.write_seeds(place / "corpus")
     atheris.Setup(sys.argv, harness.read, custom_mutator=harness.change)
     atheris.Fuzz()

@@ -47,7 +47,11 @@ def main() -> None:
         "-print_final_stats=1",
     ]
     given = asked.inputs or [place / "corpus"]
-    ended = subprocess.run([python, FOLDER / f"{asked.harness}.py", *options, *given])
+    (place / "counts").write_text("nothing")
+    script = FOLDER / f"{asked.harness}.py"
+    ended = subprocess.run([python, script, place, *options, *given])
+    inputs = len(list((place / "corpus").iterdir()))
+    print(f"{asked.harness}: {(place / 'counts').read_text()}, {inputs:,} inputs in the corpus")
     for path in sorted(set(failed.iterdir()) - before):
         print(f"{path.relative_to(ROOT)}: {path.read_bytes()[:500]!r}")
     sys.exit(ended.returncode)

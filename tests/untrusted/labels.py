@@ -1,0 +1,208 @@
+"""Labels of pictures, in all their forms, and the files about classes."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from darkconv.darknet.data import (
+    Names,
+    format_names,
+    format_tree,
+    parse_tree,
+    read_data,
+    read_labels,
+    read_map,
+    read_names,
+    read_tree,
+    replaced_data,
+)
+from darkconv.dataset.class_folders import open_classified
+from darkconv.dataset.open import open_dataset
+from untrusted.mutation import OF_TEXT, line_from
+from untrusted.reader import Reader, check_message
+
+TXT = [
+    b"0 0.5 0.5 0.2 0.4\n1 0.3 0.3 0.2 0.2\n",
+    b"2 0.5 0.5 1 1\r\n\r\n0 0.1 0.1 0.1 0.1",
+]
+VOC = [
+    b"""<annotation>
+  <filename>a.png</filename>
+  <size><width>30</width><height>20</height><depth>3</depth></size>
+  <object>
+    <name>cat</name>
+    <difficult>1</difficult>
+    <bndbox><xmin>1</xmin><ymin>2</ymin><xmax>20</xmax><ymax>15.5</ymax></bndbox>
+    <part><name>head</name><bndbox><xmin>1</xmin></bndbox></part>
+  </object>
+</annotation>
+""",
+    b"<annotation><filename>../../outside.png</filename>\n<object><name>dog</name>"
+    b"<bndbox><xmin>0</xmin><ymin>0</ymin><xmax>5</xmax><ymax>5</ymax></bndbox></object>"
+    b"</annotation>",
+]
+COCO = [
+    b"""{"images": [
+  {"id": 1, "file_name": "a.png", "width": 30, "height": 20},
+  {"id": "2", "file_name": "b.png"},
+  {"id": 3, "file_name": "../../outside.png"}],
+ "categories": [{"id": 7, "name": "cat"}, {"id": 8, "name": "dog"}],
+ "annotations": [
+  {"image_id": 1, "category_id": 7, "bbox": [1, 2, 10.5, 8], "iscrowd": 0},
+  {"image_id": "2", "category_id": 8, "bbox": [0, 0, 30, 20], "iscrowd": 1}]}
+"""
+]
+LIST = [
+    b"images/a.png 1,2,10,12,cat 3,3,9,9,0\nimages/b.png\nimages/a.png 0,0,5,5,a fox\n",
+    b"images/a.png\nimages/b.png\n../../outside.png\n",
+]
+DATA = [
+    b"classes= 3\ntrain  = list.txt\nvalid = list.txt\nnames = set.names\nlabels = set.names\n",
+    b"classes=2\nvalid=../../outside.txt\ntrain=list.txt\nbackup = backup/\n",
+]
+NAMES = [b"cat\ndog\nfox\n", b"dont_show cat\r\n\r\ndog", "каша\n".encode()]
+TREE = [b"animal -1\nthing -1\ncat 0\ndog 0\npug 3\n"]
+MAP = [b"0\n1\n2 3\n", b"5"]
+
+JSON_LINES = [
+    b"null,",
+    b"[]",
+    b"{}",
+    b'"id": null,',
+    b'"id": true,',
+    b'"bbox": {},',
+    b"NaN",
+    b"[" * 3000,
+]
+XML_LINES = [
+    b'<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]>',
+    b"<object><name>&a;</name></object>",
+    b"<object/>",
+    b'<?xml version="1.0" encoding="utf-16"?>',
+    b"<a>" * 3000,
+]
+
+
+def prepare(folder: Path) -> None:
+    """Data sets of two pictures, and a picture and a list outside of their bounds."""
+    inside = folder / "within" / "set"
+    for images in ("images", "voc/JPEGImages", "coco/images"):
+        (inside / images).mkdir(parents=True, exist_ok=True)
+        for name in "ab":
+            _picture(inside / images / f"{name}.png")
+    for empty in ("labels", "voc/Annotations"):
+        (inside / empty).mkdir(exist_ok=True)
+    _picture(folder / "outside.png")
+    (folder / "outside.txt").write_bytes(LIST[1])
+    (inside / "list.txt").write_bytes(LIST[1])
+    (inside / "set.names").write_bytes(b"a\nb\nfox\n")
+
+
+def _picture(path: Path) -> None:
+    Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(path)
+
+
+def check_dataset(place: str, source: str, data: bytes, folder: Path) -> None:
+    """Write one file of a data set, and open it.
+
+    Args:
+        place: of the file, within the set.
+        source: what is opened.
+        data: the file.
+        folder: that holds all.
+    """
+    inside = folder / "within" / "set"
+    path = inside / place
+    path.write_bytes(data)
+    try:
+        dataset = open_dataset(inside / source)
+    finally:
+        path.unlink()
+    for text in dataset.problems:
+        check_message(text)
+    for sample in dataset.samples:
+        assert sample.image.resolve().is_relative_to(folder.resolve() / "within")
+        assert np.isfinite(sample.boxes).all()
+        assert (sample.boxes[:, :2] < sample.boxes[:, 2:]).all()
+        assert set(sample.names) <= set(dataset.names)
+        assert len(sample.names) == len(sample.boxes) == len(sample.difficult)
+
+
+def check_data(data: bytes, folder: Path) -> None:
+    path = folder / "within" / "set" / "set.data"
+    path.write_bytes(data)
+    options = read_data(path)
+    text = replaced_data(data.decode("utf-8-sig", "replace"), {"names": "new", "classes": 4})
+    path.write_text(text, newline="")
+    assert read_data(path) == {**options, "names": "new", "classes": "4"}
+    check_dataset("set.data", "set.data", data, folder)
+
+
+def check_classified(data: bytes, folder: Path) -> None:
+    path = folder / "within" / "set" / "classes.data"
+    path.write_bytes(data)
+    dataset = open_classified(path)
+    for text in dataset.problems:
+        check_message(text)
+    for image, number in dataset.samples:
+        assert image.resolve().is_relative_to(folder.resolve() / "within")
+        assert 0 <= number < len(dataset.names)
+
+
+def _file(check: Callable[[Path], None]) -> Callable[[bytes, Path], None]:
+    def checked(data: bytes, folder: Path) -> None:
+        path = folder / "file"
+        path.write_bytes(data)
+        check(path)
+
+    return checked
+
+
+@_file
+def check_names(path: Path) -> None:
+    found = read_names(path)
+    assert set(found.shown) | found.hidden == set(range(len(found.names)))
+    path.write_text(format_names(found.names))
+    assert read_names(path) == Names(found.names) or found.hidden
+
+
+@_file
+def check_tree(path: Path) -> None:
+    tree = read_tree(path)
+    assert parse_tree(format_tree(tree)) == tree
+    index, mask, back = tree.group_rows
+    assert index.shape == mask.shape
+    assert (index.ravel()[back] == np.arange(len(tree.names))).all()
+
+
+@_file
+def check_map(path: Path) -> None:
+    assert all(isinstance(number, int) for number in read_map(path))
+
+
+@_file
+def check_boxes(path: Path) -> None:
+    assert read_labels(path).shape[1] == 5
+
+
+def _dataset(name: str, place: str, source: str, seeds: list[bytes], *lines: bytes) -> Reader:
+    changes = (*OF_TEXT, line_from(lines)) if lines else OF_TEXT
+    check = functools.partial(check_dataset, place, source)
+    return Reader(name, check, lambda: seeds, changes, prepare)
+
+
+LABELS = [
+    _dataset("Darknet's labels", "labels/a.txt", "images", TXT),
+    _dataset("VOC", "voc/Annotations/a.xml", "voc", VOC, *XML_LINES),
+    _dataset("COCO", "coco/set.json", "coco/set.json", COCO, *JSON_LINES),
+    _dataset("list", "boxes.txt", "boxes.txt", LIST),
+    Reader("data", check_data, lambda: DATA, OF_TEXT, prepare),
+    Reader("data of classes", check_classified, lambda: DATA[:1], OF_TEXT, prepare),
+    Reader("names", check_names, lambda: NAMES, OF_TEXT),
+    Reader("tree", check_tree, lambda: TREE, OF_TEXT),
+    Reader("map", check_map, lambda: MAP, OF_TEXT),
+    Reader("boxes", check_boxes, lambda: TXT, OF_TEXT),
+]

@@ -72,6 +72,15 @@ def test_a_run_leaves_history_curves_and_pictures(run):
     assert list((folder / "tensorboard").glob("events*"))
 
 
+def test_a_run_in_the_folder_of_another_keeps_its_checkpoint(run):
+    run(f"{MODEL} {DATA} {QUICK} -o out.cfg out.weights")
+    checkpoints = Path("out.run/checkpoints")
+    first = (checkpoints / "last.ckpt").stat().st_ino
+    run(f"{MODEL} {DATA} {QUICK} -o out.cfg out.weights")
+    assert (checkpoints / "previous.ckpt").stat().st_ino == first
+    assert sorted(path.name for path in checkpoints.iterdir()) == ["last.ckpt", "previous.ckpt"]
+
+
 def test_json_has_every_row(run):
     result = run(f"{MODEL} {DATA} {QUICK} -o out.cfg out.weights --json")
     content = json.loads(result.stdout)
@@ -148,6 +157,7 @@ def test_classes_can_be_renamed(run):
     ("line", "message"),
     [
         (f"{MODEL} --data images --names other.names {QUICK}", "no label is of a class"),
+        (f"{MODEL} {DATA} {QUICK} --valid unlabelled", "no label is of a class"),
         (f"{MODEL} {DATA} {QUICK} --freeze 99", "layers to freeze: expected 0 to"),
         (f"{MODEL} {DATA} --batch 3 --parts 2", "expected a multiple of 2"),
         (f"{MODEL} {DATA} {QUICK} --class-weights cat=2", "the model has no class cat"),

@@ -99,7 +99,7 @@ def test_broken_pictures_are_told_and_counted(run):
     Path("list.txt").write_text("photos/0.png\nbroken.png\nmissing.png\nphotos/1.png\n")
     result = run("list.txt -o p.npz")
     assert "2 pictures, 1 skipped" in result.stdout
-    assert "warning: broken.png: is not a picture in a known format: skipped" in result.stderr
+    assert "warning: broken.png: is a text file, not a picture: skipped" in result.stderr
     assert "list.txt:3: no such picture: missing.png" in result.stderr
     assert "list.txt: 2 problems in pictures and labels" in result.stderr
     assert "1 of 3 pictures could not be read" in result.stderr
@@ -134,7 +134,7 @@ def test_pictures_are_chosen_by_what_they_show(run, option, count):
         ("photos -o p.npz --only-classes fox", "no picture shows nothing but fox"),
         ("photos -o p.npz --only-classes owl", "the model has no class owl"),
         ("nowhere -o p.npz", "no such file or folder"),
-        ("p.npz -o q.npz", "p.npz: cannot be read as a profile"),
+        ("p.npz -o q.npz", "p.npz: cannot read: No such file"),
     ],
 )
 def test_errors_are_one_clear_message(run, line, message):

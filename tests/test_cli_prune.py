@@ -212,7 +212,7 @@ def test_wrong_usage_exits_with_2(run, line, message):
         ("--score l1 --size 1kB --dry-run", "1000 bytes is out of reach: the guards leave"),
         ("--score l1 --ratio 0.5 --lock yolov9 --dry-run", "lock 'yolov9' matches no layer"),
         ("--profile {}/net.cfg --ratio 0.5 --dry-run", "cannot be read as a profile"),
-        ("--profile none.npz --ratio 0.5 --dry-run", "none.npz: cannot be read as a profile"),
+        ("--profile none.npz --ratio 0.5 --dry-run", "none.npz: cannot read: No such file"),
         ("--plan none.json --dry-run", "none.json: cannot read: No such file"),
         ("--plan {}/net.cfg --dry-run", "net.cfg:1: is not well-formed JSON"),
         ("--profile {}/p.npz --score taylor --ratio 0.5 --dry-run", "holds no gradients"),

@@ -269,7 +269,7 @@ def test_pictures_that_cannot_be_read_are_told_once_and_replaced(damaged, caplog
             assert torch.equal(x, pictures[Draw(4, 0)][0])
             assert truths[:, 0].tolist() == [4.0]
     assert [record.levelname for record in caplog.records] == ["WARNING"] * 3
-    for number, text in ((1, "no such file"), (2, "known format"), (3, "cannot be read")):
+    for number, text in ((1, "no such file"), (2, "is a text file"), (3, "cannot be read")):
         message = next(m for m in caplog.messages if text in m)
         assert str(damaged.samples[number].image) in message
         assert message.endswith("another picture stands in for it")

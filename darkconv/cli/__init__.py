@@ -3,13 +3,18 @@
 Each command lives in a module of its own, imported when it is called, so that help is quick.
 """
 
+import contextlib
 import importlib
+import os
 import sys
+from typing import NoReturn
 
 import click
 
 from darkconv import __version__
 from darkconv.errors import DarkconvError
+from darkconv.files import no_room
+from darkconv.sources import watching_sources
 
 TASKS = {
     "Convert": {
@@ -69,12 +74,30 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         """Run the command; errors of the user's input go to stderr."""
         try:
-            return super().invoke(ctx)
+            with watching_sources():
+                return super().invoke(ctx)
         except DarkconvError as error:
             if ctx.meta.get("darkconv.debug"):
                 raise
-            click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
-            ctx.exit(1)
+            fail(ctx, str(error))
+        except OSError as error:
+            reason = no_room(error)
+            if reason is None or ctx.meta.get("darkconv.debug"):
+                raise
+            give_up_stdout()
+            fail(ctx, f"standard output: cannot write: {reason}")
+
+
+def fail(ctx: click.Context, text: str) -> NoReturn:
+    """Tell what is wrong, and end with status 1."""
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {text}", err=True)
+    ctx.exit(1)
+
+
+def give_up_stdout() -> None:
+    """Let what could not be printed go, or Python would try again at its end, and complain."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.group(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from darkconv.cli.params import SizeType, common_options
-from darkconv.cli.pictures import report_problems
+from darkconv.cli.pictures import outside_option, report_problems
 from darkconv.cli.table import format_table
 from darkconv.dataset import open_dataset
 from darkconv.errors import MissingDependencyError
@@ -44,6 +44,7 @@ DOTS = 20_000
     help="In cells of 32 pixels, as [region] wants them, not in pixels, as [yolo] does.",
 )
 @click.option("--split", metavar="NAME", help="Part of the data set, such as train.")
+@outside_option
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option(
     "--plot",
@@ -60,6 +61,7 @@ def anchors(
     letterbox: bool,
     cells: bool,
     split: str | None,
+    outside: bool,
     seed: int,
     plot: Path | None,
     as_json: bool,
@@ -72,7 +74,7 @@ def anchors(
     """
     from darkconv.dataset.anchors import box_sizes, find_anchors
 
-    dataset = open_dataset(source, split=split)
+    dataset = open_dataset(source, split=split, outside=outside)
     report_problems(dataset)
     sizes = box_sizes(dataset, input_size, letterbox=letterbox)
     found = find_anchors(sizes, count, seed=seed)
@@ -124,6 +126,7 @@ def draw_clusters(sizes: "Floats", found: "Anchors", path: Path) -> None:
     import numpy as np
 
     from darkconv.dataset.anchors import size_overlaps
+    from darkconv.evaluation.plots import write_figure
 
     try:
         from matplotlib.figure import Figure
@@ -146,4 +149,4 @@ def draw_clusters(sizes: "Floats", found: "Anchors", path: Path) -> None:
     )
     axes.set_aspect("equal")
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=120)
+    write_figure(figure, path, dpi=120)

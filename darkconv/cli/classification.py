@@ -1,6 +1,7 @@
 """`darkconv eval` of a classifier: top-1 and top-5."""
 
 import json
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from darkconv.cli.pictures import PictureOptions, open_classes
+from darkconv.cli.pictures import PictureOptions, open_classes, report_unread
 from darkconv.cli.progress import progress
 from darkconv.cli.table import format_table
 from darkconv.core.model import Model
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from darkconv.core.model import Array
     from darkconv.dataset import ClassifiedDataset
     from darkconv.evaluation.classification import Classification
+
+logger = logging.getLogger("darkconv")
 
 HEADERS = ("class", "pictures", "right", "most often taken for")
 
@@ -43,8 +46,7 @@ def evaluate_classes(
     start = time.perf_counter()
     found = list(scores(model, dataset, backend))
     seconds = (time.perf_counter() - start) / max(len(dataset), 1)
-    if not found:
-        raise DatasetError(f"{dataset.source}: no picture could be read")
+    report_unread(dataset, len(dataset) - len(found))
     result = classification(np.stack([s for s, _ in found]), [label for _, label in found])
     if report:
         write_report(report, model, dataset, result, seconds)
@@ -95,7 +97,7 @@ def scores(
             try:
                 picture = read_picture(path, channels=shape.c)
             except DatasetError as error:
-                click.echo(f"{click.style('warning: ', fg='yellow')}{error}", err=True)
+                logger.warning("%s: left out", error)
                 continue
             yield run(centre_crop(picture, (shape.w, shape.h))), label
             update(number)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from darkconv.cli.params import common_options
+from darkconv.cli.pictures import outside_option
 from darkconv.cli.progress import progress
 from darkconv.cli.table import format_table
 from darkconv.core.numerals import format_count
@@ -37,9 +38,7 @@ def data() -> None:
     help="Class names of the labels  [default: those beside them]",
 )
 @click.option("--split", metavar="NAME", help="Part of the data set, such as train.")
-@click.option(
-    "--outside", is_flag=True, help="Follow lists that lead outside the data set's folder."
-)
+@outside_option
 @click.option(
     "-o",
     "--output",

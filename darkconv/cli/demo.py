@@ -17,6 +17,7 @@ from darkconv.cli.planning import Planning
 from darkconv.cli.verify import layer_errors
 from darkconv.core.model import Model
 from darkconv.core.numerals import format_count, format_large, format_size
+from darkconv.files import make_folder
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -55,7 +56,7 @@ def demo(folder: Path) -> None:
     from darkconv.surgery.classes import reclass
 
     start = time.perf_counter()
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     whole = load_digits10()
     show_model(whole)
     checks = show_conversion(whole, folder)

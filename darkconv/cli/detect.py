@@ -1,9 +1,9 @@
 """`darkconv detect`: objects in pictures."""
 
 import json
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +20,13 @@ from darkconv.cli.params import (
 )
 from darkconv.cli.table import format_table
 from darkconv.errors import DarkconvError, DatasetError
+from darkconv.files import make_folder
 
 if TYPE_CHECKING:
     from darkconv.detection import Detection
+    from darkconv.detection.detector import Detector
 
-    Finder = Callable[[Path], list[Detection]]
+logger = logging.getLogger("darkconv")
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
@@ -52,6 +54,12 @@ def detection_options(command: F) -> F:
             type=click.Choice(["torch", "onnx", "keras"]),
             help="What runs a model; ONNX and LiteRT files run by themselves  [default: torch]",
         ),
+        click.option(
+            "--exact/--no-exact",
+            default=None,
+            help="JPEG files with Darknet's very levels, or by libjpeg, which is ten times as "
+            "quick and up to 3 of 255 levels off  [default: exact]",
+        ),
     )
     for option in reversed(options):
         command = option(command)
@@ -74,6 +82,7 @@ def detect(
     names: str | None,
     dialect: str,
     input_size: tuple[int, int] | None,
+    allow_nonfinite: bool,
     **options: Any,
 ) -> None:
     """Find objects in pictures and draw boxes.
@@ -88,14 +97,23 @@ def detect(
         has_weights = model_words.is_exported or str(model_words.weights).endswith(".weights")
         hint = "" if has_weights else ": a MODEL is NET.cfg NET.weights, and pictures follow"
         raise click.UsageError(f"Missing argument 'IMAGE'{hint}")
-    find = finder(model_words, options, names=names, dialect=dialect, input_size=input_size)
+    from darkconv.detection.detector import detect_files
+
+    detector = open_detector(
+        model_words,
+        options,
+        names=names,
+        dialect=dialect,
+        input_size=input_size,
+        allow_nonfinite=allow_nonfinite,
+    )
     results, failed = [], 0
     files = picture_files(images)
-    for file in files:
-        try:
-            found = find(file)
-        except DatasetError as error:
-            click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
+    for file, found in zip(files, detect_files(detector, files), strict=True):
+        if isinstance(found, DatasetError):
+            if len(files) == 1:
+                raise found
+            logger.warning("%s: skipped", found)
             failed += 1
             continue
         results.append({"image": str(file), "detections": [asdict(entry) for entry in found]})
@@ -103,29 +121,30 @@ def detect(
             show(file, found)
         if output:
             click.echo(f"drew {draw_into(file, found, output, single=len(files) == 1)}", err=True)
+    if failed == len(files):
+        raise DatasetError(f"none of {failed} pictures could be read")
     if as_json:
         click.echo(json.dumps(results, indent=2))
     if failed:
-        raise DarkconvError(f"{failed} of {len(files)} pictures could not be read")
+        logger.warning("%d of %d pictures could not be read", failed, len(files))
 
 
-def finder(words: ModelWords, options: dict[str, Any], **reading: Any) -> "Finder":
-    """A function from a picture to what MODEL finds in it.
+def open_detector(words: ModelWords, options: dict[str, Any], **reading: Any) -> "Detector":
+    """What finds objects with MODEL.
 
     Args:
         words: MODEL.
-        options: for `darkconv.detect`; None for its defaults.
+        options: for `ModelDetector` or `FileDetector`; None for their defaults.
         reading: how to read the model.
     """
+    from darkconv.detection.detector import ModelDetector
+    from darkconv.detection.exported import FileDetector
+
     given = {name: value for name, value in options.items() if value is not None}
     if words.is_runnable:
-        from darkconv.detection.exported import detect_exported
-
         check_runs_itself(words, given.get("backend"))
-        return partial(detect_exported, read_exported(words, **reading), **given)
-    from darkconv.detection import detect as find
-
-    return partial(find, read_model(words, **reading), **given)
+        return FileDetector(read_exported(words, **reading), **given)
+    return ModelDetector(read_model(words, **reading), **given)
 
 
 def check_runs_itself(words: ModelWords, backend: str | None) -> None:
@@ -167,7 +186,7 @@ def draw_into(file: Path, found: "list[Detection]", output: str, *, single: bool
 
     target = Path(output)
     if not (single and target.suffix.lower() in WRITABLE):
-        target.mkdir(parents=True, exist_ok=True)
+        make_folder(target)
         suffix = file.suffix if file.suffix.lower() in WRITABLE else ".png"
         target = target / f"{file.stem}{suffix}"
     if target.resolve() == file.resolve():

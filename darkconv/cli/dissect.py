@@ -1,5 +1,6 @@
 """`darkconv dissect`: some classes of a model, and the channels that they need."""
 
+import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,7 +28,7 @@ from darkconv.cli.reclass import wanted_classes
 from darkconv.cli.reconstruction import refit
 from darkconv.core.model import Model
 from darkconv.dataset import Dataset
-from darkconv.errors import PlanError
+from darkconv.errors import DatasetError, PlanError
 from darkconv.layers.head import decodes_boxes
 from darkconv.surgery.channels import find_classes
 from darkconv.surgery.classes import reclass
@@ -248,8 +249,11 @@ def sample_pictures(original: Model, final: Model, chosen: Dataset, backend: str
     if not any(decodes_boxes(head.spec) for head in original.network.heads):
         return []
     step = max(1, len(chosen.samples) // SHOWN_PICTURES)
-    samples = chosen.samples[::step][:SHOWN_PICTURES]
-    return [found_by_both(original, final, sample.image, backend) for sample in samples]
+    seen = []
+    for sample in chosen.samples[::step][:SHOWN_PICTURES]:
+        with contextlib.suppress(DatasetError):  # told when it was to be profiled
+            seen.append(found_by_both(original, final, sample.image, backend))
+    return seen
 
 
 def found_by_both(original: Model, final: Model, path: Path, backend: str) -> "Seen":

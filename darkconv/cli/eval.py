@@ -20,12 +20,18 @@ from darkconv.cli.params import (
     split_model,
     words_argument,
 )
-from darkconv.cli.pictures import Named, PictureOptions, open_pictures, picture_options
+from darkconv.cli.pictures import (
+    Named,
+    PictureOptions,
+    open_pictures,
+    picture_options,
+    report_unread,
+)
 from darkconv.cli.progress import progress
 from darkconv.cli.table import format_table
 from darkconv.core.model import Model
 from darkconv.errors import DatasetError
-from darkconv.files import replacing
+from darkconv.files import make_folder, write_bytes
 from darkconv.layers.head import decodes_boxes
 
 if TYPE_CHECKING:
@@ -128,6 +134,7 @@ def evaluate(
     names: str | None,
     dialect: str,
     input_size: tuple[int, int] | None,
+    allow_nonfinite: bool,
     **options: Any,
 ) -> None:
     """Measure how well a model finds what is labelled: average precision of each class.
@@ -151,7 +158,13 @@ def evaluate(
     check_runs_itself(model_words, options["backend"])
     options["backend"] = options["backend"] or "torch"
     read = read_exported if model_words.is_runnable else read_model
-    model = read(model_words, names=names, dialect=dialect, input_size=input_size)
+    model = read(
+        model_words,
+        names=names,
+        dialect=dialect,
+        input_size=input_size,
+        allow_nonfinite=allow_nonfinite,
+    )
     if not any(decodes_boxes(head.spec) for head in model.network.heads):
         evaluate_classes(
             model, sources, pictures, backend=options["backend"], as_json=as_json, report=report
@@ -239,7 +252,11 @@ def common_classes(model: Named, dataset: "Dataset") -> tuple[str, ...]:
 
 
 def find_all(detector: "Detector", dataset: "Dataset") -> tuple[list[list["Detection"]], Seconds]:
-    """The detections in each picture, and what a picture took; broken pictures have none."""
+    """The detections in each picture, and what a picture took; broken pictures have none.
+
+    Raises:
+        DatasetError: no picture can be read.
+    """
     found: list[list[Detection]] = []
     seconds = Seconds()
     measured = 0
@@ -249,9 +266,10 @@ def find_all(detector: "Detector", dataset: "Dataset") -> tuple[list[list["Detec
                 found.append(find(detector, sample.image, seconds))
                 measured += 1
             except DatasetError as error:
-                click.echo(f"{click.style('warning: ', fg='yellow')}{error}", err=True)
+                logger.warning("%s: its boxes count as missed", error)
                 found.append([])
             update(number)
+    report_unread(dataset, len(dataset) - measured)
     return found, seconds.per_picture(measured)
 
 
@@ -273,13 +291,13 @@ def write_detections(
     dataset: "Dataset", found: Sequence[Sequence["Detection"]], folder: Path
 ) -> None:
     """A text file for each picture, in the form that the common toolkits read."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for sample, detections in zip(dataset.samples, found, strict=True):
         lines = [
             f"{d.name} {d.score:.6f} {' '.join(f'{value:.3f}' for value in d.box)}\n"
             for d in detections
         ]
-        (folder / f"{sample.image.stem}.txt").write_text("".join(lines))
+        write_bytes(folder / f"{sample.image.stem}.txt", ["".join(lines).encode()])
 
 
 def write_plots(comparison: "Comparison", at: float, folder: Path) -> None:
@@ -288,15 +306,14 @@ def write_plots(comparison: "Comparison", at: float, folder: Path) -> None:
     Raises:
         MissingDependencyError: matplotlib is not installed.
     """
-    from darkconv.evaluation.plots import DPI, draw_confusion, draw_curves
+    from darkconv.evaluation.plots import draw_confusion, draw_curves, write_figure
 
     figures = {
         CURVES: draw_curves(comparison.classes, comparison.judged, at=at),
         CONFUSION: draw_confusion(comparison.confusion(at)),
     }
     for name, figure in figures.items():
-        with replacing(folder / name) as temporary:
-            figure.savefig(temporary, dpi=DPI, format="png")
+        write_figure(figure, folder / name)
 
 
 def make_report(

@@ -19,6 +19,7 @@ from darkconv.cli.params import (
     ModelType,
     ModelWords,
     Output,
+    is_number,
     model_options,
     output_option,
     split_model,
@@ -31,6 +32,7 @@ from darkconv.cli.progress import is_first_process, progress
 from darkconv.cli.sources import Sources, open_sources, read_pairs
 from darkconv.core.model import Model
 from darkconv.errors import DarkconvError, DatasetError, MissingDependencyError
+from darkconv.sources import release_sources
 
 if TYPE_CHECKING:
     from darkconv.finetune.recipe import Recipe
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 
 SHOWN = ("loss", "box", "objectness", "no_object", "classes", "features", "iou", "recall")
 """Figures of a line of progress, where they exist."""
+READING = ("names", "dialect", "input_size", "allow_nonfinite")
+"""How models are read: those of `model_options`."""
 Option = Callable[[Any], Any]
 
 
@@ -54,7 +58,7 @@ class NumbersType(click.ParamType):  # type: ignore[type-arg]
         if isinstance(value, tuple):
             return value
         words = [word.strip() for word in value.split(",")]
-        if not all(word.isdecimal() for word in words):
+        if not all(map(is_number, words)):
             self.fail(f"{value!r} is no list of layer numbers", param, ctx)
         return tuple(map(int, words))
 
@@ -222,7 +226,7 @@ def finetune(words: tuple[str, ...], outputs: tuple[Output, ...], **options: Any
     if rest:
         raise click.UsageError(f"Got unexpected extra argument ({rest[0]})")
     require_outputs(outputs)
-    own = {name: options.pop(name) for name in ("names", "dialect", "input_size")}
+    own = {name: options.pop(name) for name in READING}
     backbone, teacher_words = options.pop("backbone"), options.pop("teacher")
     given = [one for one in (model_words, backbone, teacher_words) if one]
     model = start_model(model_words, backbone, own, given)
@@ -230,6 +234,9 @@ def finetune(words: tuple[str, ...], outputs: tuple[Output, ...], **options: Any
     if teacher_words:
         reading = shared_options({**own, "names": None}, teacher_words, given)
         teacher = read_model(teacher_words, **reading)
+        teacher = teacher.in_memory()
+    model = model.in_memory()
+    release_sources()  # training takes long, and needs no more of them
     sources = Sources(
         **{name: options.pop(name) for name in ("data", "valid", "valid_split", "rename")},
         pictures=options.pop("pictures"),
@@ -270,7 +277,8 @@ def start_model(
         return model
     from darkconv.surgery.graft import graft
 
-    reading = shared_options({"dialect": own["dialect"]}, backbone, given)
+    kept = {name: own[name] for name in ("dialect", "allow_nonfinite")}
+    reading = shared_options(kept, backbone, given)
     donor = read_model(backbone, **reading)
     result = graft(donor, model)
     total = len(result.taken) + len(result.fresh)
@@ -304,8 +312,11 @@ def run(
         click.echo(format_row(row), err=True)
 
     labels = options["labels"] if teacher else True
-    for line in show_target(model, data, teacher, recipe):
-        click.echo(line, err=True)
+
+    def tell_target() -> None:
+        for line in show_target(model, data, teacher, recipe):
+            click.echo(line, err=True)
+
     machine = Machine(options["accelerator"], options["devices"])
     course = plan_course(
         recipe, model.network.options, samples=len(data), processes=machine.processes
@@ -323,6 +334,7 @@ def run(
             resume=options["resume"],
             report=report,
             progress=update,
+            ready=tell_target,
         )
     return result, rows
 

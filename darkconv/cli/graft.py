@@ -78,7 +78,7 @@ def graft(
     receiver_words, more = split_model(rest)
     if more:
         raise click.UsageError(f"Got unexpected extra argument ({more[0]})")
-    require_outputs(outputs)
+    require_outputs(outputs, ".weights")
     donor = read_model(donor_words, **shared_options(options, donor_words, [receiver_words]))
     options = shared_options(options, receiver_words, [donor_words])
     result = graft_layers(donor, _read_receiver(receiver_words, donor, options), layers=layers)

@@ -10,7 +10,7 @@ import click
 
 from darkconv.backends import spoke
 from darkconv.cli.models import read_model
-from darkconv.cli.params import ModelCommand, model_options, split_model, words_argument
+from darkconv.cli.params import ModelCommand, reading_options, split_model, words_argument
 from darkconv.cli.table import format_table
 from darkconv.core import layer_table as layers
 from darkconv.core.model import Model
@@ -24,7 +24,7 @@ from darkconv.errors import MissingDependencyError
 @words_argument()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--view", is_flag=True, help="Open the graph in netron, in the browser, instead.")
-@model_options
+@reading_options
 def info(words: tuple[str, ...], as_json: bool, view: bool, **options: Any) -> None:
     """Show the layers of a network: shapes, parameters, cost.
 
@@ -37,7 +37,7 @@ def info(words: tuple[str, ...], as_json: bool, view: bool, **options: Any) -> N
     model_words, rest = split_model(words)
     if rest:
         raise click.UsageError(f"Got unexpected extra argument ({rest[0]})")
-    model = read_model(model_words, needs_weights=False, **options)
+    model = read_model(model_words, needs_weights=False, allow_nonfinite=True, **options)
     if view:
         view_graph(model)
         return

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from darkconv.cli.outputs import check_outputs
 from darkconv.cli.params import (
     KERAS_SUFFIX,
     LITERT_SUFFIX,
@@ -17,10 +18,11 @@ from darkconv.cli.params import (
     Output,
     bundled_cfg,
 )
+from darkconv.core.finite import check_finite
 from darkconv.core.model import Model
 from darkconv.core.numerals import format_size
 from darkconv.darknet.dialect import AUTO
-from darkconv.errors import DarkconvError, WeightsError, Where
+from darkconv.errors import CfgError, DarkconvError, WeightsError, Where
 from darkconv.loading import load, save
 
 if TYPE_CHECKING:
@@ -33,27 +35,57 @@ ONE_WAY = {
     PROGRAM_SUFFIX: "an exported program, which is for PyTorch",
 }
 """What cannot be read back, by suffix."""
+READABLE = "NET.cfg NET.weights, or a file that ends in .safetensors or .keras"
 
 
-def read_model(words: ModelWords, *, needs_weights: bool = True, **options: Any) -> Model:
+def read_model(
+    words: ModelWords,
+    *,
+    needs_weights: bool = True,
+    allow_nonfinite: bool = False,
+    **options: Any,
+) -> Model:
     """Read a MODEL.
 
     Args:
         words: as given.
         needs_weights: refuse a cfg alone.
+        allow_nonfinite: do not look for NaN and infinity in the arrays.
         options: names, dialect, input_size and cutoff, as for `darkconv.load`.
+
+    Raises:
+        WeightsError: some array holds NaN or infinity, beside what else can be wrong.
     """
+    model = _any_model(words, needs_weights=needs_weights, **options)
+    if not allow_nonfinite:
+        file = words.weights or words.first
+        check_finite(model, file, remedy="--allow-nonfinite uses it all the same")
+    return model
+
+
+def _any_model(words: ModelWords, *, needs_weights: bool, **options: Any) -> Model:
+    if words.is_pickle:
+        raise DarkconvError(
+            f"{words.first}: is a pickle by its name, which could run code: it is never read",
+            expected=READABLE,
+        )
     if words.suffix in ONE_WAY:
         if words.is_runnable and not Path(words.first).exists():
             raise DarkconvError("no such file", where=Where(file=words.first))
         raise DarkconvError(
             f"{words.first}: Darknet's arrays cannot be read back from {ONE_WAY[words.suffix]}",
-            expected="NET.cfg NET.weights, or a file that ends in .safetensors or .keras",
+            expected=READABLE,
             hint="detect and eval run it, verify compares it" if words.is_runnable else None,
         )
     if words.is_exported:
         return _exported(words, **options)
     cfg = words.first if Path(words.first).exists() else bundled_cfg(words.first) or words.first
+    if words.weights is None and words.suffix == ".weights":
+        raise CfgError(
+            "no cfg given",
+            where=Where(file=words.first),
+            hint=f"a model is two files: NET.cfg {words.first}",
+        )
     if words.weights is None and needs_weights:
         raise WeightsError(
             "no weights given",
@@ -89,11 +121,13 @@ def _exported(
     from dataclasses import replace
 
     from darkconv.backends import spoke
+    from darkconv.backends.keras_archive import check_keras_file
     from darkconv.darknet.data import read_names
 
     check_says_itself(words, dialect, cutoff)
     model: Model
     if words.suffix == KERAS_SUFFIX:
+        check_keras_file(words.first)
         keras = spoke("keras")
         model = keras.from_keras(keras.read_keras(words.first))
     else:
@@ -109,15 +143,20 @@ def read_exported(
     names: str | None = None,
     input_size: tuple[int, int] | None = None,
     dialect: str = AUTO,
+    allow_nonfinite: bool = False,
 ) -> "ExportedFile":
     """Read an ONNX or LiteRT file as something that runs; it knows its dialect by itself."""
     from dataclasses import replace
 
     from darkconv.backends import spoke
+    from darkconv.backends.keras_archive import read_litert_texts
     from darkconv.darknet.data import read_names
 
     check_says_itself(words, dialect)
+    if allow_nonfinite:
+        raise click.UsageError(f"--allow-nonfinite is about Darknet's arrays, not {words.first}")
     if words.suffix == LITERT_SUFFIX:
+        read_litert_texts(words.first)
         file: ExportedFile = spoke("keras").read_litert(words.first)
     else:
         file = spoke("onnx").read_onnx(words.first)
@@ -200,10 +239,16 @@ EXPORTERS: dict[str, Callable[..., None]] = {
 """Writers by suffix."""
 
 
-def require_outputs(outputs: tuple[Output, ...]) -> None:
-    """Raise a usage error if nothing is to be written."""
+def require_outputs(outputs: tuple[Output, ...], *more: str) -> None:
+    """Raise a usage error if nothing is to be written, a DarkconvError if it cannot be.
+
+    Args:
+        outputs: of a command.
+        more: suffixes of what it writes beside models.
+    """
     if not outputs:
         raise click.UsageError("Missing option '-o': the file to write")
+    check_outputs(outputs, (*EXPORTERS, *more))
 
 
 def report_written(output: Output, *, external: bool = False) -> None:

@@ -3,6 +3,7 @@
 import glob
 import logging
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
+
+from darkconv.errors import printable
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,6 +31,8 @@ EXPORTED_SUFFIXES = (
     SAVED_MODEL_SUFFIX,
     PROGRAM_SUFFIX,
 )
+PICKLE_SUFFIXES = (".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+"""Of files that run what is in them when they are read: never as MODEL."""
 DARKNET_OUTPUT = (".cfg", ".weights")
 _JOINT = "\0"  # between the two words of an output; no file name can hold it
 
@@ -165,6 +170,16 @@ def common_options(command: F) -> F:
 
 
 def model_options(command: F) -> F:
+    """How to read a MODEL whose arrays are used, and the common options."""
+    command = click.option(
+        "--allow-nonfinite",
+        is_flag=True,
+        help="Use weights that hold NaN or infinity all the same.",
+    )(command)
+    return reading_options(command)
+
+
+def reading_options(command: F) -> F:
     """How to read a MODEL, and the common options."""
     options = (
         click.option("--names", type=click.Path(), help="Class names, one per line."),
@@ -187,6 +202,11 @@ def model_options(command: F) -> F:
     return common_options(command)
 
 
+def is_number(text: str) -> bool:
+    """Whether a text is a whole number, of no more digits than C can hold."""
+    return text.isdecimal() and len(text) < 10
+
+
 class SizeType(click.ParamType):  # type: ignore[type-arg]
     """`416x320`: width and height."""
 
@@ -199,7 +219,7 @@ class SizeType(click.ParamType):  # type: ignore[type-arg]
         if isinstance(value, tuple):
             return value
         width, _, height = value.lower().partition("x")
-        if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
+        if not (is_number(width) and is_number(height) and int(width) and int(height)):
             self.fail(f"{value!r} is not a size such as 416x416", param, ctx)
         return int(width), int(height)
 
@@ -210,7 +230,7 @@ class MessageHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Print one."""
         word = "" if record.levelno < logging.WARNING else click.style("warning: ", fg="yellow")
-        click.echo(f"{word}{record.getMessage()}", err=True)
+        click.echo(f"{word}{printable(record.getMessage())}", err=True)
 
 
 def show_messages(ctx: click.Context) -> None:
@@ -224,6 +244,8 @@ def show_messages(ctx: click.Context) -> None:
 
     logger.handlers = [MessageHandler()]
     logger.propagate = False
+    # what matters of a picture is told by darkconv; Pillow's own remarks are Python's warnings
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     ctx.call_on_close(restore)
 
 
@@ -263,6 +285,11 @@ class ModelWords:
     def is_runnable(self) -> bool:
         """Whether it can be run, but not read back."""
         return self.suffix in RUNNABLE_SUFFIXES
+
+    @property
+    def is_pickle(self) -> bool:
+        """Whether it is one file that must not be read."""
+        return self.suffix in PICKLE_SUFFIXES
 
 
 class Word(click.ParamType):  # type: ignore[type-arg]
@@ -316,7 +343,7 @@ def split_model(words: Sequence[str]) -> tuple[ModelWords, list[str]]:
     if not words:
         raise click.UsageError("Missing argument 'MODEL': net.cfg net.weights")
     model = ModelWords(words[0])
-    if model.is_exported or len(words) == 1:
+    if model.is_exported or model.is_pickle or len(words) == 1:
         return model, list(words[1:])
     return ModelWords(words[0], words[1]), list(words[2:])
 

@@ -72,6 +72,10 @@ def picture_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return collected
 
 
+outside_option = click.option(
+    "--outside", is_flag=True, help="Follow paths that lead outside the data set's folder."
+)
+
 _OPTIONS = (
     click.option(
         "--only-classes",
@@ -88,9 +92,7 @@ _OPTIONS = (
         help="Class names of the pictures' labels  [default: those beside them]",
     ),
     click.option("--split", metavar="NAME", help="Part of the data set, such as train."),
-    click.option(
-        "--outside", is_flag=True, help="Follow lists that lead outside the data set's folder."
-    ),
+    outside_option,
     click.option(
         "--limit",
         type=click.IntRange(min=1),
@@ -149,14 +151,32 @@ def open_classes(
 
 
 def report_problems(dataset: Dataset | ClassifiedDataset) -> None:
-    """Warn of what was skipped: the first lines, and a count."""
+    """Warn of what was skipped: the first lines, and a count; once for each command."""
     count = len(dataset.problems)
+    context = click.get_current_context(silent=True)
+    told = context.meta.setdefault("darkconv.problems", set()) if context else set()
+    if dataset.problems in told:
+        return
+    told.add(dataset.problems)
     for line in dataset.problems[:SHOWN_PROBLEMS]:
         logger.warning("%s", line)
     if count:
         noun = "problem" if count == 1 else "problems"
         shown = f", the first {SHOWN_PROBLEMS} are shown" if count > SHOWN_PROBLEMS else ""
         logger.warning("%s: %d %s in pictures and labels%s", dataset.source, count, noun, shown)
+
+
+def report_unread(dataset: Dataset | ClassifiedDataset, count: int) -> None:
+    """Warn of pictures that could not be read, each of which has been told.
+
+    Raises:
+        DatasetError: that was all of them.
+    """
+    if count and count == len(dataset.samples):
+        raise DatasetError("no picture could be read", where=Where(file=dataset.source))
+    if count:
+        total = len(dataset.samples)
+        logger.warning("%s: %d of %d pictures could not be read", dataset.source, count, total)
 
 
 def _only(dataset: Dataset, listed: str, model: Named, own: Sequence[str]) -> Dataset:

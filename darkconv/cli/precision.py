@@ -2,7 +2,6 @@
 
 import functools
 import logging
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +20,11 @@ from darkconv.cli.file_report import (
 )
 from darkconv.cli.models import read_exported, write_model
 from darkconv.cli.params import LITERT_SUFFIX, ModelWords, Output
-from darkconv.cli.pictures import KINDS, PictureOptions, open_pictures
+from darkconv.cli.pictures import KINDS, PictureOptions, open_pictures, report_unread
 from darkconv.cli.progress import progress
 from darkconv.core.model import Model
 from darkconv.errors import DarkconvError, DatasetError
+from darkconv.files import scratch_folder
 
 if TYPE_CHECKING:
     from darkconv.backends.exported import ExportedFile
@@ -153,8 +153,8 @@ def write_reduced(
     reduction.check_format(output)
     labelled = open_pictures(reduction.data, pictures, model=model) if reduction.data else None
     shown = [sample.image for sample in labelled.samples] if labelled else []
-    with tempfile.TemporaryDirectory(prefix="darkconv-") as folder:
-        path = Path(folder) / f"float32{output.suffix}"
+    with scratch_folder() as folder:
+        path = folder / f"float32{output.suffix}"
         inside = {name: value for name, value in options.items() if name not in OUTSIDE}
         write_model(model, Output(path), **inside)
         whole = read_exported(ModelWords(str(path)))
@@ -237,9 +237,8 @@ def calibration_pictures(
             read_picture(sample.image, channels=shape.c, exact=False)
             readable.append(sample.image)
         except DatasetError as error:
-            logger.warning("%s", error)
-    if not readable:
-        raise DatasetError(f"{dataset.source}: no picture could be read")
+            logger.warning("%s: left out", error)
+    report_unread(dataset, len(dataset) - len(readable))
     return readable
 
 

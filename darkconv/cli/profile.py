@@ -12,15 +12,22 @@ import click
 import numpy as np
 
 from darkconv.cli.models import read_model
+from darkconv.cli.outputs import check_writable
 from darkconv.cli.params import ModelCommand, model_options, split_model, words_argument
-from darkconv.cli.pictures import KINDS, PictureOptions, open_pictures, picture_options
+from darkconv.cli.pictures import (
+    KINDS,
+    PictureOptions,
+    open_pictures,
+    picture_options,
+    report_unread,
+)
 from darkconv.cli.progress import is_first_process, progress
 from darkconv.cli.table import format_table
 from darkconv.core.model import Model
 from darkconv.core.network import Layer
 from darkconv.core.numerals import format_count
 from darkconv.dataset import Dataset
-from darkconv.errors import DarkconvError, PlanError, Where
+from darkconv.errors import DarkconvError, DatasetError, PlanError, Where
 from darkconv.surgery.channels import makes_channels
 from darkconv.surgery.fingerprint import fingerprint
 from darkconv.surgery.profile import LayerStatistics, Profile, merge_profiles
@@ -129,6 +136,8 @@ def profile(
         raise click.UsageError("Missing argument 'IMAGE': pictures, or profiles to merge")
     if path.suffix != SUFFIX:
         raise click.UsageError(f"-o {path}: the name of a profile ends in {SUFFIX}")
+    for output in (path, *([html] if html else [])):
+        check_writable(output)
     model = read_model(model_words, **options)
     found, skipped = profile_of(model, sources, pictures, profiling, seed=seed)
     if not is_first_process():
@@ -178,8 +187,14 @@ def read_profile(path: str, model: Model) -> Profile:
     found = Profile.load(path)
     if found.model != fingerprint(model):
         raise PlanError(
-            f"is a profile of another model than {model.network.file}", where=Where(file=path)
+            f"is a profile of another model than {model.network.file}",
+            where=Where(file=path),
+            hint="it fits only the network, input size and weights that it was made with",
         )
+    try:
+        found.check_fits(model.network)
+    except PlanError as error:
+        raise error.at(Where(file=path)) from None
     return found
 
 
@@ -193,19 +208,22 @@ def measure(model: Model, dataset: Dataset, options: ProfilingOptions, *, seed: 
 
     images = [sample.image for sample in dataset.samples]
     total, world = len(images), int(os.environ.get("WORLD_SIZE", "1"))
-    with progress(total, "pictures") as update:
-        found = collect(
-            model,
-            images,
-            batch=options.batch,
-            device=usable_device(options.device),
-            resize=options.resize,
-            taylor=options.taylor,
-            seed=seed,
-            progress=lambda done: update(min(done * world, total)),
-        )
-    if found.pictures < total and is_first_process():
-        click.echo(f"{total - found.pictures} of {total} pictures could not be read", err=True)
+    try:
+        with progress(total, "pictures") as update:
+            found = collect(
+                model,
+                images,
+                batch=options.batch,
+                device=usable_device(options.device),
+                resize=options.resize,
+                taylor=options.taylor,
+                seed=seed,
+                progress=lambda done: update(min(done * world, total)),
+            )
+    except DatasetError as error:
+        raise error.at(Where(file=dataset.source)) from None
+    if is_first_process():
+        report_unread(dataset, total - found.pictures)
     return replace(found, notes={**found.notes, "source": dataset.source})
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from darkconv.cli.info import weights_size
-from darkconv.cli.models import read_model, report_written, write_model
+from darkconv.cli.models import read_model, report_written, require_outputs, write_model
+from darkconv.cli.outputs import check_writable
 from darkconv.cli.params import (
     ModelCommand,
     ModelWords,
@@ -107,14 +108,18 @@ def prune(
     if profile_path and images:
         raise click.UsageError("--profile and --images: give one of them")
     check_usage(planning, plan_path, save_plan, outputs, dry_run=dry_run)
+    if outputs:
+        require_outputs(outputs)
+    if save_plan:
+        check_writable(save_plan)
     model = read_model(model_words, **options)
     found = read_profile(profile_path, model) if profile_path else None
+    against = read_profile(against_path, model) if against_path else None
+    plan = PrunePlan.load(plan_path) if plan_path else None
     if images:
         found, _ = profile_of(model, images, pictures, profiling, seed=planning.seed)
     if not is_first_process():
         return
-    against = read_profile(against_path, model) if against_path else None
-    plan = PrunePlan.load(plan_path) if plan_path else None
     plan = plan or make_plan(model, found, planning, against=against)
     small = remove(model, plan, compensate=planning.compensate, profile=found)
     if refitted_on and not dry_run:
@@ -161,6 +166,7 @@ def explain_layers(words: ModelWords, layers: Sequence[int], options: dict[str, 
     Raises:
         PlanError: a layer that the network does not have.
     """
+    options = {**options, "allow_nonfinite": True}  # no array is looked at
     network = read_model(words, needs_weights=False, **options).network
     last = len(network.layers) - 1
     for index in layers:

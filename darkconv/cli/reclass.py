@@ -150,8 +150,9 @@ def write_data(source: Path, model: Model, output: Output) -> None:
     """A .data file for the new classes: other lines as they are."""
     target = output.path.with_suffix(".data")
     names = output.path.with_suffix(".names").name
-    text = replaced_data(source.read_bytes().decode(), {"classes": count(model), "names": names})
-    write_bytes(target, [text.encode()])
+    old = source.read_bytes().decode("utf-8", "surrogateescape")
+    text = replaced_data(old, {"classes": count(model), "names": names})
+    write_bytes(target, [text.encode("utf-8", "surrogateescape")])
     click.echo(f"wrote {target}", err=True)
 
 

@@ -203,6 +203,7 @@ def read_file(words: ModelWords) -> "ExportedFile | ForeignFile":
         DarkconvError: a file that is not compared.
     """
     from darkconv.backends import spoke
+    from darkconv.backends.keras_archive import check_keras_file, read_litert_texts
 
     if words.suffix in NOT_COMPARED:
         raise DarkconvError(
@@ -212,8 +213,10 @@ def read_file(words: ModelWords) -> "ExportedFile | ForeignFile":
         )
     file: ExportedFile | ForeignFile
     if words.suffix == KERAS_SUFFIX:
+        check_keras_file(words.first)
         file = spoke("keras").read_keras_file(words.first)
     elif words.suffix == LITERT_SUFFIX:
+        read_litert_texts(words.first)
         file = spoke("keras").read_litert(words.first)
     else:
         file = spoke("onnx").read_any(words.first)

@@ -22,6 +22,7 @@ from darkconv.cli.params import (
     Output,
     model_options,
     output_option,
+    reading_options,
     split_model,
     words_argument,
 )
@@ -176,13 +177,13 @@ def swap_rgb(words: tuple[str, ...], outputs: tuple[Output, ...], **options: Any
 @weights.command(cls=ModelCommand, short_help="Show what the arrays hold.")
 @words_argument()
 @json_option
-@model_options
+@reading_options
 def stats(words: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Show what each array holds: mean, deviation, range, zeros, broken values.
 
     Example: darkconv weights stats yolov3.cfg yolov3.weights
     """
-    rows = statistics(_only_model(words, options))
+    rows = statistics(_only_model(words, {**options, "allow_nonfinite": True}))
     if as_json:
         click.echo(json.dumps([_plain(asdict(row)) for row in rows], indent=2))
         return
@@ -210,7 +211,7 @@ def map_rows(rows: list[ArrayStatistics]) -> list[tuple[object, ...]]:
 @words_argument("MODEL WEIGHTS|MODEL")
 @click.option("--all", "show_all", is_flag=True, help="Show equal arrays too.")
 @json_option
-@model_options
+@reading_options
 def diff(words: tuple[str, ...], show_all: bool, as_json: bool, **options: Any) -> None:
     """Compare the arrays of two models.
 
@@ -218,7 +219,7 @@ def diff(words: tuple[str, ...], show_all: bool, as_json: bool, **options: Any) 
 
     Example: darkconv weights diff net.cfg before.weights after.weights
     """
-    models = read_models(words, options)
+    models = read_models(words, {**options, "allow_nonfinite": True})
     if len(models) != 2:
         raise click.UsageError(f"Two models to compare are needed, {len(models)} given")
     rows = difference(*models)

@@ -200,7 +200,7 @@ def read_options(
     for key, line in lines.items():
         known = table.get(key)
         if known is None or (known[2].only and known[2].only != dialect):
-            _note_unread(known, table, dialect, _place(line, where), notes)
+            _note_unread(known, spec, dialect, _place(line, where), notes)
         elif line.value is None:
             notes.add(_place(line, where), "has no value, ignored")
         else:
@@ -220,13 +220,19 @@ def _place(line: Line, where: Where) -> Where:
 
 
 def _note_unread(
-    known: Field | None, table: Mapping[str, Field], dialect: Dialect, place: Where, notes: Notes
+    known: Field | None, spec: type, dialect: Dialect, place: Where, notes: Notes
 ) -> None:
     if known is None:
-        near = "" if notes.is_full else suggestion(place.option or "", table)
+        near = "" if notes.is_full else _suggested_option(place.option or "", spec)
         notes.add(place, "unknown option, ignored" + near)
     elif not known[2].training:
         notes.add(place, f"not read in the {dialect} dialect, ignored")
+
+
+@functools.lru_cache(maxsize=Notes.LIMIT)
+def _suggested_option(key: str, spec: type) -> str:
+    """A `suggestion`; the same unknown option may stand in every section."""
+    return suggestion(key, option_table(spec))
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

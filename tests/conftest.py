@@ -16,12 +16,12 @@ def pytest_addoption(parser):
             default=SHARED / name,
             help=f"folder of the {name} collection (default: ../shared/{name})",
         )
-    parser.addoption("--slow", action="store_true", help="run whole trainings too, as CI does")
+    parser.addoption("--slow", action="store_true", help="run whole trainings and long runs too, as CI does")
     parser.addoption("--full", action="store_true", help="run the biggest sweeps too")
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "slow: a whole training; runs with --slow or --full only")
+    config.addinivalue_line("markers", "slow: a whole training or a long run; runs with --slow or --full only")
     config.addinivalue_line("markers", "full: runs with --full only")
 
 
@@ -35,7 +35,7 @@ def pytest_collection_modifyitems(config, items):
         if item.get_closest_marker("full"):
             item.add_marker(pytest.mark.skip(reason="a big sweep: needs --full"))
         elif item.get_closest_marker("slow") and not config.getoption("--slow"):
-            item.add_marker(pytest.mark.skip(reason="a whole training: needs --slow"))
+            item.add_marker(pytest.mark.skip(reason="a whole training or a long run: needs --slow"))
 
 
 def _group(item):

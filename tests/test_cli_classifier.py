@@ -77,6 +77,7 @@ def test_classes_are_told_apart_by_eval(run):
     assert re.search(r"green +5 +100\.0", text)
 
 
+@pytest.mark.slow
 def test_a_teacher_teaches_a_classifier_without_labels(run, tmp_path):
     run(f"{LEARN} {QUICK} -o out.cfg out.weights")
     run("prune out.cfg out.weights --score l1 --ratio 0.5 --multiple 1 -o s.cfg s.weights")

@@ -97,6 +97,7 @@ def test_one_picture_is_learned_by_heart(run):
     assert json.loads(result.stdout)["rows"][-1]["AP"] == 1.0
 
 
+@pytest.mark.slow
 def test_a_teacher_recovers_a_pruned_model_without_labels(run, folder):
     for file in Path("images").glob("*.txt"):
         file.unlink()

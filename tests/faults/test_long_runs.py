@@ -80,6 +80,7 @@ def repeated(folder, suffix, count):
     return "".join(f"{pictures[n % len(pictures)]}\n" for n in range(count))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_ten_times_the_pictures_take_the_same_memory(name, folder):
     if name == "eval":

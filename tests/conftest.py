@@ -16,12 +16,16 @@ def pytest_addoption(parser):
             default=SHARED / name,
             help=f"folder of the {name} collection (default: ../shared/{name})",
         )
-    parser.addoption("--slow", action="store_true", help="run whole trainings and long runs too, as CI does")
+    parser.addoption(
+        "--slow", action="store_true", help="run whole trainings and long runs too, as CI does"
+    )
     parser.addoption("--full", action="store_true", help="run the biggest sweeps too")
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "slow: a whole training or a long run; runs with --slow or --full only")
+    config.addinivalue_line(
+        "markers", "slow: a whole training or a long run; runs with --slow or --full only"
+    )
     config.addinivalue_line("markers", "full: runs with --full only")
 
 

@@ -100,6 +100,13 @@ def test_dilation_without_matching_padding_is_refused():
     assert "its result is undefined" in refused("[convolutional]\nsize=3\ndilation=2\n")
 
 
+def test_share_index_of_a_borrower_needs_the_shapes_of_the_owner():
+    same = CONV.format(n=3) + CONV.format(n=3) + "share_index=-1\n"
+    with pytest.raises(GraphError, match="arrays of the same shapes"):
+        network(same + CONV.format(n=4) + "share_index=-1\n", (3, 8, 8))
+    assert network(same + CONV.format(n=3) + "share_index=-1\n", (3, 8, 8)).layers[2].shared == 0
+
+
 def test_share_index_needs_the_same_shapes():
     body = CONV.format(n=3) + CONV.format(n=4) + "share_index=-1\n"
     assert "expected a layer with arrays of the same shapes" in refused(body)

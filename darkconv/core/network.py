@@ -343,17 +343,16 @@ def _lender(borrower: Layer, index: int, before: list[Layer]) -> int:
             expected=f"an earlier [{borrower.type}] layer",
             found=_name(index, before) if 0 <= index < borrower.index else index,
         )
-    lender = before[index]
-    if lender.shared is not None:
-        return lender.shared
+    shared = before[index].shared
+    owner = before[index if shared is None else shared]
     needed = borrower.spec.borrowed_slots(borrower.in_shapes)
-    if [(s.name, s.shape) for s in needed] != [(s.name, s.shape) for s in lender.slots]:
+    if [(s.name, s.shape) for s in needed] != [(s.name, s.shape) for s in owner.slots]:
         raise GraphError(
             where=Where(option="share_index"),
             expected="a layer with arrays of the same shapes",
             found=_name(index, before),
         )
-    return index
+    return owner.index
 
 
 def _name(index: int, before: list[Layer]) -> str:

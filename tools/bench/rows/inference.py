@@ -152,8 +152,8 @@ ROW = Row(
         Goal(OURS, HAND, at_most=1.0, cases=DEPTHWISE),
         Goal(TORCH, HAND, at_most=1.05),
     ),
-    rounds=20,
-    seconds=40,
+    rounds=12,
+    seconds=20,
     notes="""
 `darkconv` is its ONNX file in onnxruntime, batch norms folded, heads as the C program has them;
 `boxes` has the boxes in the graph. The traced graph is that of the hand-written module, and gives

@@ -90,7 +90,7 @@ ROW = Row(
     make=make,
     goals=(Goal(OURS, MADE, at_most=1.0), Goal(OURS, ASSIGNMENT, at_most=2)),
     fresh=True,
-    rounds=5,
+    rounds=4,
     notes="""
 No other converter runs with Keras 3. A model has to be made before it can be filled: of the time of
 `darkconv` for YOLOv4 a second goes to Keras itself, which makes 383 layers; the profile is in

@@ -96,8 +96,8 @@ ROW = Row(
     ),
     fresh=True,
     writes="net.onnx*",
-    rounds=5,
-    seconds=150,
+    rounds=4,
+    seconds=80,
     notes="""
 `in place` writes a file that points into the weights file. The last two of PyTorch's are of the
 hand-written module.

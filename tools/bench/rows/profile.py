@@ -111,7 +111,8 @@ ROW = Row(
     candidates={OURS: Candidate(collecting), BARE: Candidate(bare), NAIVE: Candidate(naive)},
     make=make,
     goals=(Goal(OURS, BARE, at_most=1 / 0.95),),
-    rounds=20,
+    rounds=12,
+    seconds=25,
     notes="""
 Exact mean and variance of each channel, and a sample for its histogram, in batches of 8. The
 profile runs the network with its batch norms folded, which gives back what the sums take.

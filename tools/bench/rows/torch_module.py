@@ -61,5 +61,5 @@ ROW = Row(
         Goal(OURS, "libreyolo", at_least=15, cases=("yolov4",)),
         Goal(OURS, PLAIN, at_most=1.1),
     ),
-    rounds=15,
+    rounds=10,
 )

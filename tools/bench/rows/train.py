@@ -106,8 +106,8 @@ ROW = Row(
     candidates={OURS: Candidate(ours), BARE: Candidate(bare)},
     make=make,
     goals=(Goal(OURS, BARE, at_most=1 / 0.95),),
-    rounds=4,
-    seconds=90,
+    rounds=3,
+    seconds=60,
     notes="""
 `darkconv` reads and augments pictures in other processes, keeps averages, logs and checks numbers;
 the bare loop trains one batch again and again. On a GPU: `tools/bench/gpu.py`.

@@ -17,9 +17,13 @@ from darkconv.finetune.pictures import TrainingPictures, collate  # noqa: E402
 from darkconv.finetune.validation import evaluate_module  # noqa: E402
 from networks import initial_model, network  # noqa: E402
 
-SIZE, STEPS, RATE = 96, 600, 2e-3
-GENTLE = {"yolo giou": 1e-3}
-"""A box that misses its truth grows first by GIoU, at a higher rate out of sight."""
+SIZE = 96
+USUAL = (2e-3, 600)
+"""Rate and steps."""
+GENTLE = {"yolo giou": (5e-4, 2500), "yolo ciou": (5e-4, 1200)}
+"""A box that misses its truth grows first, at a higher rate out of sight. Whether it does may hang
+on the last bits of the processor's sums; with these, four networks learn whose first weights differ
+by a thousandth."""
 CONV = "[convolutional]\nfilters={}\nsize={}\nstride={}\npad=1\nactivation={}\n\n"
 TRUNK = "".join(CONV.format(filters, 3, 2, "leaky") for filters in (16, 32, 64, 64))
 ANCHORS = "anchors=12,16, 20,28, 32,40\nnum=3\n"
@@ -72,7 +76,7 @@ def one_picture():
 def test_one_picture_is_learned_to_ap_1(name):
     torch.manual_seed(0)
     dialect, head = HEADS[name]
-    rate = GENTLE.get(name, RATE)
+    rate, steps = GENTLE.get(name, USUAL)
     data = one_picture()
     net = network(TRUNK + head, shape=(3, SIZE, SIZE), dialect=dialect)
     model = replace(initial_model(net), names=data.names)
@@ -84,9 +88,9 @@ def test_one_picture_is_learned_to_ap_1(name):
     module = dc.to_torch(model).train()
     objective = LabelObjective(net)
     optimizer = torch.optim.Adam(module.parameters(), rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=STEPS)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
     losses = []
-    for _ in range(STEPS):
+    for _ in range(steps):
         optimizer.zero_grad()
         costs = objective.costs(module.select(x, objective.layers), x, truths, 64_000)
         costs["loss"].backward()

@@ -100,6 +100,8 @@ def write_page(results: Results, rows: Mapping[str, Row]) -> None:
     for name, row in rows.items():
         if name in results.rows:
             parts += _section(results, name, row)
+    if (DOCS / "scaling.json").exists():
+        parts.append(_SCALING)
     PAGE.write_text("\n".join(parts) + "\n")
 
 
@@ -112,6 +114,20 @@ within one run: by median, in brackets the quartiles of the single turns, and by
 
 Machine: {machine}. Versions: {versions}. Last written on {date}; each row says when it was
 measured. Bundled networks have random weights that keep activations about 1.
+"""
+
+
+_SCALING = """## Scaling
+
+`python tools/bench/scaling.py`: against the size of the model, where all have ten convolutions of as
+many filters; against the number of pictures, which is where a profile's memory stays flat; and against
+the number of processes, of a thread each.
+
+![time and memory against parameters](scaling-models.png)
+
+![time and memory of a profile against pictures](scaling-pictures.png)
+
+![time of a profile against processes](scaling-processes.png)
 """
 
 
@@ -140,7 +156,16 @@ def _section(results: Results, name: str, row: Row) -> Iterator[str]:
         for candidate, measured in found.items():
             label = f"**{candidate}**" if candidate.startswith(OURS) else candidate
             yield f"| {case} | {label} | {_cells(measured)} |"
+    yield ""
+    for case in results.rows[name]:
+        facts, _ = results.case(name, case)
+        if facts:
+            yield f"- {case}: " + ", ".join(f"{key} {_number(v)}" for key, v in facts.items())
     yield f"\n{row.notes.strip()}\n" if row.notes else ""
+
+
+def _number(value: float) -> str:
+    return f"{value / MEGABYTE:.1f} MB" if value >= MEGABYTE else f"{value:.3g}"
 
 
 def _cells(measured: Measured) -> str:

@@ -129,9 +129,9 @@ def main() -> None:
     for word in options.only:
         name, _, case = word.partition(":")
         measure(name, [case] if case else [], results, options.quick, options.threads)
-    if not options.quick:
-        results.write()
-        write_page(results, {name: row_of(name) for name in ROWS})
+        if not options.quick:  # a run that is broken off keeps what it has
+            results.write()
+            write_page(results, {name: row_of(name) for name in ROWS})
 
 
 if __name__ == "__main__":

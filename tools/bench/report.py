@@ -119,9 +119,9 @@ measured. Bundled networks have random weights that keep activations about 1.
 
 _SCALING = """## Scaling
 
-`python tools/bench/scaling.py`: against the size of the model, where all have ten convolutions of as
-many filters; against the number of pictures, which is where a profile's memory stays flat; and against
-the number of processes, of a thread each.
+`python tools/bench/scaling.py`: against the size of the model, where all have ten convolutions of
+as many filters; against the number of pictures, where a profile's memory stays flat; and against the
+number of processes, of a thread each.
 
 ![time and memory against parameters](scaling-models.png)
 

@@ -120,7 +120,7 @@ measured. Bundled networks have random weights that keep activations about 1.
 _SCALING = """## Scaling
 
 `python tools/bench/scaling.py`: against the size of the model, where all have ten convolutions of
-as many filters; against the number of pictures, where a profile's memory stays flat; and against the
+as many filters; against the number of pictures, where a profile's memory stays flat; against the
 number of processes, of a thread each.
 
 ![time and memory against parameters](scaling-models.png)

@@ -129,9 +129,9 @@ ROW = Row(
 yolov3 on comparable hardware, nearly all of it for random initial weights.
 
 What is left of `dc.load` is the cfg, in Python: of yolov3's 2.7 ms lines take 0.5, the 28 sections
-that differ 0.5, shapes and arrays of 107 layers 0.6, views and their checks 0.5, which dialect it is
-0.1; a bare map takes 0.13. OpenCV reads cfgs in C++, and copies all weights: on a machine on which it
-takes 48 ms rather than 16 to do so, the ratio is 17. For the same reason a pass over all arrays is
-1.3 times a pass over a bare map here, where that takes 14 ms, and 1.1 times where it takes 44.
+that differ 0.5, shapes and arrays of 107 layers 0.6, views and their checks 0.5, which dialect it
+is 0.1; a bare map takes 0.13. OpenCV reads cfgs in C++, and copies all weights,
+which takes 16 ms here and took 48 on an older machine. A pass over all arrays takes 14 ms here, so
+that the cfg is a fifth of it.
 """,
 )

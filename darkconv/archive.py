@@ -29,8 +29,6 @@ UNPACKING = (
     *(ValueError, NotImplementedError),  # of a second header, that differs from the first
 )
 """What unpacking a damaged member raises."""
-DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, struct.error)
-"""What reading a damaged member raises."""
 NPY_SUFFIX = ".npy"
 NUMBERS_AND_TEXT = "biufU"
 """Kinds of arrays that are read; of Python objects nothing is."""
@@ -89,7 +87,7 @@ class Archive:
         try:
             with self._archive.open(name) as member:
                 return member.read(count)
-        except DAMAGE as error:
+        except UNPACKING as error:
             raise ArchiveError(f"its member {name} is damaged") from error
 
     def read_array(self, name: str) -> Values:

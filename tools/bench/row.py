@@ -63,7 +63,6 @@ class Row:
         goals: ratios.
         fresh: whether each turn is a process of its own.
         writes: pattern of the files that candidates write; removed before each turn.
-        evict: whether the case's files are dropped from the page cache before the first turn.
         rounds: turns of each candidate.
         seconds: after which a case ends even if it has had fewer rounds, but at least three.
         notes: what a reader should know, in Markdown.
@@ -76,7 +75,6 @@ class Row:
     goals: tuple[Goal, ...] = ()
     fresh: bool = False
     writes: str = ""
-    evict: bool = False
     rounds: int = 20
     seconds: float = 60.0
     notes: str = ""

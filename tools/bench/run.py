@@ -20,7 +20,7 @@ import rows
 from peers import install
 from report import Results, environment, print_case, write_page
 from row import Facts, Measured, Row
-from workers import Worker, WorkerError, evict, serve
+from workers import Worker, WorkerError, serve
 
 ROWS = [module.name for module in pkgutil.iter_modules(rows.__path__)]
 ROUNDS_AT_LEAST = 3
@@ -83,8 +83,6 @@ class Race:
         return sample.seconds
 
     def _start(self, candidate: str) -> Worker:
-        if self.row.evict:
-            evict(self.folder)
         peer = self.row.candidates[candidate].peer
         environment = {
             "PYTHONPATH": str(install(peer)) if peer else "",

@@ -63,6 +63,8 @@ class Row:
         goals: ratios.
         fresh: whether each turn is a process of its own.
         writes: pattern of the files that candidates write; removed before each turn.
+        turn: seconds that a turn lasts at least: short tasks are repeated, as their user would,
+            and their mean is taken. The first turn is one run.
         rounds: turns of each candidate.
         seconds: after which a case ends even if it has had fewer rounds, but at least three.
         notes: what a reader should know, in Markdown.
@@ -75,6 +77,7 @@ class Row:
     goals: tuple[Goal, ...] = ()
     fresh: bool = False
     writes: str = ""
+    turn: float = 0.0
     rounds: int = 20
     seconds: float = 60.0
     notes: str = ""

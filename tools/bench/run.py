@@ -1,6 +1,6 @@
 """Measure darkconv beside its peers and beside what is physically possible.
 
-    python tools/bench/run.py [--only ROW[:CASE] ...] [--quick] [--keep-going]
+    python tools/bench/run.py [--only ROW[:CASE] ...] [--quick] [--threads N]
 
 Candidates of a case take turns, each in a process of its own, so that what else the machine does
 disturbs all alike. Results are kept in docs/benchmarks.json and docs/benchmarks.md is written anew
@@ -71,7 +71,7 @@ class Race:
             else:
                 if candidate not in self.workers:
                     self.workers[candidate] = stack.enter_context(self._start(candidate))
-                sample = self.workers[candidate].turn()
+                sample = self.workers[candidate].turn(self.row.turn if measured.first else 0.0)
         except WorkerError as error:
             self.found[candidate] = Measured(error=str(error))
             return 0.0
@@ -80,7 +80,7 @@ class Race:
             measured.seconds.append(sample.seconds)
         else:
             measured.first = sample.seconds
-        return sample.seconds
+        return max(sample.seconds, self.row.turn)
 
     def _start(self, candidate: str) -> Worker:
         peer = self.row.candidates[candidate].peer

@@ -1,11 +1,14 @@
 """Candidates of a benchmark, each in a process of its own that waits for its turn.
 
-A worker imports all that it needs, says so, and does its task once for every line that it gets,
-telling how long it took. Memory is anonymous memory over that after the imports, at its peak:
-pages of mapped files do not count, for the system can drop them.
+A worker imports all that it needs, says so, and does its task for every line that it gets, telling
+how long it took. Between its turns it is stopped: threads of PyTorch and onnxruntime spin for a
+while after their work, which would be measured with the next candidate's. Memory is anonymous
+memory over that after the imports, at its peak: pages of mapped files do not count, for the system
+can drop them.
 """
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -27,7 +30,7 @@ class WorkerError(Exception):
 
 @dataclass(frozen=True)
 class Sample:
-    """One turn of a candidate: seconds, those of the processor, and bytes over the imports."""
+    """A turn: seconds of a run, those of the processor, both means, and bytes over the imports."""
 
     seconds: float
     cpu: float
@@ -35,18 +38,23 @@ class Sample:
 
 
 def serve(prepare: Callable[[], Task]) -> None:
-    """In the worker: import, then do the task for every line and print what it took.
+    """In the worker: import, then do the task for every line and print what a run took.
 
-    A task that returns a float has timed itself: so many seconds.
+    A line is a number of seconds: until they have passed the task is repeated. A task that returns a float has timed itself: so many seconds.
     """
     task = prepare()
     print("ready", flush=True)
-    for _ in sys.stdin:
-        start, cpu = time.perf_counter(), time.process_time()
-        result = task()
-        seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
-        print("took", result if isinstance(result, float) else seconds, cpu, flush=True)
-        del result
+    for line in sys.stdin:
+        runs, total, least = 0, 0.0, float(line)
+        cpu = time.process_time()
+        while not runs or total < least:
+            start = time.perf_counter()
+            result = task()
+            seconds = time.perf_counter() - start
+            total += result if isinstance(result, float) else seconds
+            runs += 1
+            del result
+        print("took", total / runs, (time.process_time() - cpu) / runs, flush=True)
 
 
 class Worker:
@@ -69,6 +77,7 @@ class Worker:
         )
         self._wait_for("ready")
         self._base = anonymous(self._process.pid)
+        self._process.send_signal(signal.SIGSTOP)
 
     def __enter__(self) -> "Worker":
         return self
@@ -80,8 +89,8 @@ class Worker:
         self._process.communicate()
         self._errors.close()
 
-    def turn(self) -> Sample:
-        """Do the task once.
+    def turn(self, seconds: float = 0.0) -> Sample:
+        """Do the task once, or again and again for so many seconds.
 
         Raises:
             WorkerError: it fails.
@@ -90,13 +99,15 @@ class Worker:
         watcher = threading.Thread(target=_watch, args=(self._process.pid, peak, done))
         watcher.start()
         try:
-            self._process.stdin.write("go\n")
+            self._process.send_signal(signal.SIGCONT)
+            self._process.stdin.write(f"{seconds}\n")
             self._process.stdin.flush()
-            seconds, cpu = map(float, self._wait_for("took"))
+            took, cpu = map(float, self._wait_for("took"))
         finally:
+            self._process.send_signal(signal.SIGSTOP)
             done.set()
             watcher.join()
-        return Sample(seconds, cpu, max(0, peak[0] - self._base))
+        return Sample(took, cpu, max(0, peak[0] - self._base))
 
     def _wait_for(self, word: str) -> list[str]:
         """The rest of the line that begins with a word; other lines are the task's own talk."""

@@ -161,6 +161,7 @@ ROW = Row(
         Goal(OURS, OPENCV, at_least=4, cases=("threshold 0.25",)),
         Goal(OURS, OPENCV, at_least=2.4, cases=("threshold 0.01",)),
     ),
+    turn=0.1,
     rounds=30,
     notes="""
 10,647 boxes of 80 classes, of which about 100 and 2,000 pass. `darkconv` gives Detections of named

@@ -50,6 +50,7 @@ ROW = Row(
             fact="MACs before / after",
         ),
     ),
+    turn=0.2,
     rounds=20,
     notes="""
 The goal is 0.8 of the ratio of multiply-accumulates, for networks of 3x3 convolutions. Depthwise

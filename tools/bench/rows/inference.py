@@ -152,8 +152,9 @@ ROW = Row(
         Goal(OURS, HAND, at_most=1.0, cases=DEPTHWISE),
         Goal(TORCH, HAND, at_most=1.05),
     ),
+    turn=0.2,
     rounds=12,
-    seconds=20,
+    seconds=40,
     notes="""
 `darkconv` is its ONNX file in onnxruntime, batch norms folded, heads as the C program has them;
 `boxes` has the boxes in the graph. The traced graph is that of the hand-written module, and gives

@@ -73,6 +73,7 @@ ROW = Row(
     },
     make=write_network,
     goals=(Goal(OURS, PRUNING, at_least=8, cases=("yolov4", "yolov3")),),
+    turn=0.3,
     rounds=6,
     notes="""
 From the files to the pruned model in memory. Torch-Pruning's result of yolov4-tiny, whose routes

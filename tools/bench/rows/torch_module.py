@@ -61,5 +61,6 @@ ROW = Row(
         Goal(OURS, "libreyolo", at_least=15, cases=("yolov4",)),
         Goal(OURS, PLAIN, at_most=1.1),
     ),
+    turn=0.1,
     rounds=10,
 )

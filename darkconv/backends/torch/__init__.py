@@ -7,6 +7,7 @@ import torch
 from darkconv.backends.torch import conv, dense, head, inert, merge, norm, pool, recurrent, resize
 from darkconv.backends.torch.arrays import assign_arrays, read_arrays
 from darkconv.backends.torch.files import read_safetensors, write_program, write_safetensors
+from darkconv.backends.torch.memory import keep_freed_memory
 from darkconv.backends.torch.network import DarknetModule
 from darkconv.core.model import Array, Model
 from darkconv.errors import DarkconvError, WeightsError
@@ -43,6 +44,7 @@ def to_torch(model: Model) -> DarknetModule:
         UnsupportedError: a layer that PyTorch cannot express.
         GraphError: a class tree that was not found.
     """
+    keep_freed_memory()
     with torch.device("meta"):
         module = DarknetModule(model.network)
     assign_arrays(module, model.arrays)

@@ -30,11 +30,25 @@ def mish(x: Tensor) -> Tensor:
 
     PyTorch's own takes four times as long there, as long as the processor's cache holds the values.
     """
-    is_fast = x.device.type == "cpu" and x.numel() <= CACHED
-    if x.requires_grad or not is_fast or torch.compiler.is_compiling():
+    if x.requires_grad or not _is_cached(x):
         return F.mish(x)
-    share = torch.sigmoid(-x)
+    share = (-x).sigmoid_()
     return share.mul_(share).add_(1).reciprocal_().mul_(2).sub_(1).mul_(x)
+
+
+def mish_in_place(x: Tensor) -> Tensor:
+    """As `mish`; at inference large maps are overwritten, since new ones cost page faults."""
+    return mish(x) if x.requires_grad or _is_cached(x) else F.mish(x, inplace=True)
+
+
+def swish_in_place(x: Tensor) -> Tensor:
+    """X / (1 + e^-x), over its input at inference."""
+    return F.silu(x, inplace=not x.requires_grad)
+
+
+def _is_cached(x: Tensor) -> bool:
+    """Whether more than one pass over the values pays off."""
+    return x.device.type == "cpu" and x.numel() <= CACHED and not torch.compiler.is_compiling()
 
 
 def loggy(x: Tensor) -> Tensor:
@@ -128,8 +142,10 @@ IN_PLACE: dict[str, Callable[[Tensor], Tensor]] = {
     "leaky": lambda x: F.leaky_relu_(x, 0.1),
     "revleaky": lambda x: F.leaky_relu_(x, 0.1),
     "relie": lambda x: F.leaky_relu_(x, 0.01),
+    "mish": mish_in_place,
+    "swish": swish_in_place,
 }
-"""Functions whose derivative can be told from their result."""
+"""What may overwrite its input: in training, only if the derivative can be told from the result."""
 
 
 class Activation(nn.Module):

@@ -121,7 +121,9 @@ def build_convolutional(layer: Layer, network: Network) -> nn.Module:
     block = FoldedXnorBlock if spec.xnor and kind is Conv2d else Block
     return block(
         kernel,
-        BatchNorm(spec.filters, spec.dialect) if spec.is_normalized else nn.Identity(),
+        BatchNorm(spec.filters, spec.dialect, own_input=True)
+        if spec.is_normalized
+        else nn.Identity(),
         build_activation(conv.inference_activation(layer, network), own_input=True),
         build_blur(spec.antialiasing, spec.filters, spec.strides),
     )
@@ -155,7 +157,11 @@ def build_deconvolutional(layer: Layer, _: Network) -> nn.Module:
         spec.border,
         bias=not spec.batch_normalize,
     )
-    norm = BatchNorm(spec.filters, spec.dialect) if spec.batch_normalize else nn.Identity()
+    norm = (
+        BatchNorm(spec.filters, spec.dialect, own_input=True)
+        if spec.batch_normalize
+        else nn.Identity()
+    )
     act = build_activation(spec.activation, own_input=True)
     return Block(kernel, norm, act, nn.Identity())
 

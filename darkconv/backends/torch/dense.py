@@ -20,7 +20,11 @@ class Connected(nn.Module):
         assert isinstance(spec, dense.Connected)
         bias = not spec.batch_normalize
         self.fc = nn.Linear(layer.in_shapes[0].size, spec.output, bias=bias)
-        norm = BatchNorm(spec.output, spec.dialect) if spec.batch_normalize else nn.Identity()
+        norm = (
+            BatchNorm(spec.output, spec.dialect, own_input=True)
+            if spec.batch_normalize
+            else nn.Identity()
+        )
         self.bn = norm
         self.act = build_activation(spec.activation, own_input=True)
 

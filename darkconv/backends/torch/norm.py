@@ -30,28 +30,41 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
     Divides by sqrt(variance + variance_epsilon) + deviation_epsilon at inference. In training
     the divisor is sqrt(variance + 1e-5), as in the GPU code of both dialects.
 
+    Args:
+        channels: of the input.
+        dialect: whose divisor it is.
+        own_input: nobody else holds the input, so it may be overwritten.
+
     Attributes:
         train_forward: what computes it in training, in place of torch's own.
     """
 
     train_forward: "Callable[[BatchNorm, Tensor], Tensor] | None" = None
 
-    def __init__(self, channels: int, dialect: Dialect) -> None:
+    def __init__(self, channels: int, dialect: Dialect, *, own_input: bool = False) -> None:
         super().__init__(channels, eps=1e-5, momentum=MOMENTUM)
         self.num_batches_tracked = None
         self.dialect = dialect
+        self.own_input = own_input
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise channel axis 1."""
         if self.training and self.train_forward:
             return self.train_forward(self, x)
-        if self.training or not self.dialect.deviation_epsilon:
+        if self.training:
             return super().forward(x)
-        mean, variance = self.running_mean, self.running_var
+        mean, variance, epsilon = self.running_mean, self.running_var, self.eps
         assert mean is not None
         assert variance is not None
-        divisor = variance.sqrt() + self.dialect.deviation_epsilon
-        return F.batch_norm(x, mean, divisor * divisor, self.weight, self.bias, eps=0.0)
+        if self.dialect.deviation_epsilon:
+            divisor = variance.sqrt() + self.dialect.deviation_epsilon
+            variance, epsilon = divisor * divisor, 0.0
+        if self.own_input and is_plain_cpu(x):  # a new map costs more than to compute it
+            unused = x.new_empty(0)
+            statistics = (mean, variance, False, MOMENTUM, epsilon)
+            out = (x, unused, unused)
+            return torch.native_batch_norm(x, self.weight, self.bias, *statistics, out=out)[0]
+        return F.batch_norm(x, mean, variance, self.weight, self.bias, eps=epsilon)
 
     def reset_parameters(self) -> None:
         """Set initial values; not on the meta device, where the arrays of a model follow."""
@@ -64,6 +77,12 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
     def _load_from_state_dict(self, *arguments: Any) -> None:
         # torch's own asks plain dicts for the counter of batches, which there is none of
         nn.Module._load_from_state_dict(self, *arguments)
+
+
+def is_plain_cpu(x: Tensor) -> bool:
+    """Whether x is computed on the CPU as the code says it, with no gradient or graph to come."""
+    is_recorded = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
+    return x.device.type == "cpu" and not torch.is_grad_enabled() and not is_recorded
 
 
 def norm_table(prefix: str) -> dict[str, str]:

@@ -40,7 +40,8 @@ class Sample:
 def serve(prepare: Callable[[], Task]) -> None:
     """In the worker: import, then do the task for every line and print what a run took.
 
-    A line is a number of seconds: until they have passed the task is repeated. A task that returns a float has timed itself: so many seconds.
+    A line is a number of seconds: until they have passed the task is repeated. A task that returns
+    a float has timed itself: so many seconds.
     """
     task = prepare()
     print("ready", flush=True)

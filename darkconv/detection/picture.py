@@ -1,11 +1,14 @@
 """Pictures: reading them, and fitting them to a network's input as Darknet does."""
 
+import copy
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from darkconv.core.memory import keep_freed_memory
 from darkconv.core.model import Array
 from darkconv.detection import jpeg
 from darkconv.detection.image_file import opened, orientation, read_content, rgb_levels, upright
@@ -126,52 +129,69 @@ def resize(picture: Picture | Array, width: int, height: int) -> Array:
 
     Returns: float32 (C, height, width) in 0..1, not rounded to grey levels.
     """
-    planes = _levels(np.ascontiguousarray(picture.transpose(2, 0, 1)))
-    return _interpolate_rows(_interpolate_columns(planes, width), height)
+    keep_freed_memory()
+    rows = _Places(len(picture), height)
+    columns = _Places(picture.shape[1], width)
+    used = np.union1d(rows.low, rows.high)
+    if len(used) < len(picture):
+        picture, rows = picture[used], rows.among(used)
+    planes = np.ascontiguousarray(picture.transpose(2, 0, 1))
+    return _interpolate_rows(_interpolate_columns(planes, columns), rows)
 
 
-def _interpolate_columns(planes: Array, length: int) -> Array:
-    """Linear interpolation along the last axis."""
-    size = planes.shape[2]
-    if size == length:
-        return planes
-    low, fraction = _places(size, length)
-    fraction[-1] = 0
-    low[-1] = size - 1
-    high = np.minimum(low + 1, size - 1)
-    values: Array = planes.take(low, axis=2)
+class _Places:
+    """Where each of `length` values lies among `size`.
+
+    Attributes:
+        low: index of the value below it, or at it.
+        high: of the value above it, or the last.
+        fraction: how far it is from `low`, as a share of a step.
+    """
+
+    def __init__(self, size: int, length: int) -> None:
+        step = np.float32(size - 1) / np.float32(length - 1) if length > 1 else np.float32(0)
+        place = np.arange(length, dtype=np.float32) * step
+        self.is_same = size == length
+        self.low = np.minimum(place.astype(np.intp), size - 1)
+        self.high = np.minimum(self.low + 1, size - 1)
+        self.fraction = place - self.low.astype(np.float32)
+
+    def among(self, used: npt.NDArray[np.intp]) -> "_Places":
+        """The same places, if only those values are left."""
+        places = copy.copy(self)
+        places.low, places.high = np.searchsorted(used, (self.low, self.high))
+        return places
+
+
+def _interpolate_columns(planes: npt.NDArray[Any], places: _Places) -> Array:
+    """Linear interpolation along the last axis, of levels in 0..1; the last one is copied."""
+    if places.is_same:
+        return _levels(planes)
+    low, fraction = places.low.copy(), places.fraction.copy()
+    low[-1], fraction[-1] = planes.shape[2] - 1, 0
+    values = _levels(planes.take(low, axis=2))
     values *= 1 - fraction
-    after = planes.take(high, axis=2)
+    after = _levels(planes.take(places.high, axis=2))
     after *= fraction
     values += after
     return values
 
 
-def _interpolate_rows(planes: Array, length: int) -> Array:
+def _interpolate_rows(planes: Array, places: _Places) -> Array:
     """Linear interpolation along the rows; C leaves out what the last one has from below."""
-    size = planes.shape[1]
-    if size == length:
+    if places.is_same:
         return planes
-    low, fraction = _places(size, length)
-    high = np.minimum(low + 1, size - 1)
-    values: Array = planes.take(low, axis=1)
-    values *= (1 - fraction)[:, None]
+    values: Array = planes.take(places.low, axis=1)
+    values *= (1 - places.fraction)[:, None]
+    fraction = places.fraction.copy()
     fraction[-1] = 0
-    below = planes.take(high, axis=1)
+    below = planes.take(places.high, axis=1)
     below *= fraction[:, None]
     values += below
     return values
 
 
-def _places(size: int, length: int) -> tuple[npt.NDArray[np.intp], Array]:
-    """For each of `length` places the one of `size` below it, and how far it is from there."""
-    step = np.float32(size - 1) / np.float32(length - 1) if length > 1 else np.float32(0)
-    place = np.arange(length, dtype=np.float32) * step
-    low = np.minimum(place.astype(np.intp), size - 1)
-    return low, place - low.astype(np.float32)
-
-
-def _levels(values: npt.NDArray[np.generic]) -> Array:
+def _levels(values: npt.NDArray[Any]) -> Array:
     """8-bit grey levels as float32 in 0..1; floats as they are."""
     if values.dtype == np.uint8:
         return np.divide(values, np.float32(255), dtype=np.float32)

@@ -7,8 +7,8 @@ import torch
 from darkconv.backends.torch import conv, dense, head, inert, merge, norm, pool, recurrent, resize
 from darkconv.backends.torch.arrays import assign_arrays, read_arrays
 from darkconv.backends.torch.files import read_safetensors, write_program, write_safetensors
-from darkconv.backends.torch.memory import keep_freed_memory
 from darkconv.backends.torch.network import DarknetModule
+from darkconv.core.memory import keep_freed_memory
 from darkconv.core.model import Array, Model
 from darkconv.errors import DarkconvError, WeightsError
 from darkconv.surgery.folding import fold_batchnorm

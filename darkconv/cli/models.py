@@ -159,7 +159,7 @@ def read_exported(
         read_litert_texts(words.first)
         file: ExportedFile = spoke("keras").read_litert(words.first)
     else:
-        file = spoke("onnx").read_onnx(words.first)
+        file = spoke("onnx").read_onnx(words.first, shares_processors=True)
     if names is not None:
         file = replace(file, names=read_names(names).names)
     return file.with_input_size(*input_size) if input_size else file

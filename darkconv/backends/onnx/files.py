@@ -93,14 +93,19 @@ class ForeignFile:
         return dict(zip(names, values, strict=True))
 
 
-def read_onnx(path: PathLike) -> OnnxFile:
+def read_onnx(path: PathLike, *, shares_processors: bool = False) -> OnnxFile:
     """Read a file of `write_onnx`.
+
+    Args:
+        path: the file.
+        shares_processors: leave some of the processors' time for work beside it: for one picture
+            after the other, where the next ones are read meanwhile.
 
     Raises:
         DarkconvError: the file is damaged, or was not written by darkconv.
         MissingDependencyError: onnxruntime is not installed.
     """
-    file = read_any(path)
+    file = read_any(path, shares_processors=shares_processors)
     if isinstance(file, ForeignFile):
         raise DarkconvError(
             "has no cfg in its metadata: darkconv did not write it", where=Where(file=file.path)
@@ -108,8 +113,12 @@ def read_onnx(path: PathLike) -> OnnxFile:
     return file
 
 
-def read_any(path: PathLike) -> OnnxFile | ForeignFile:
+def read_any(path: PathLike, *, shares_processors: bool = False) -> OnnxFile | ForeignFile:
     """Read a file of `write_onnx`, or one of another tool.
+
+    Args:
+        path: the file.
+        shares_processors: see `read_onnx`; those of other tools do not.
 
     Raises:
         DarkconvError: the file is damaged.
@@ -127,7 +136,8 @@ def read_any(path: PathLike) -> OnnxFile | ForeignFile:
     try:
         network = _network(metadata, where)
         names, states = parse_names(metadata["names"]), parse_states(metadata["states"])
-        run = Runner(make_session(path), states, where.file)
+        session = make_session(path, beside=network if shares_processors else None)
+        run = Runner(session, states, where.file)
         check_metadata(metadata, network, run)
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise damaged(error, where) from error

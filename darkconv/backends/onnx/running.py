@@ -1,6 +1,7 @@
 """Running graphs in onnxruntime, recurrent state kept from call to call."""
 
 import contextlib
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,14 +10,22 @@ import numpy.typing as npt
 
 from darkconv.backends.onnx.picture import INPUT
 from darkconv.core.model import Array
+from darkconv.core.network import Network
 from darkconv.errors import DarkconvError, MissingDependencyError, Where
 from darkconv.files import PathLike
 
 FATAL = 4  # onnxruntime's own messages on stderr begin here: what fails is raised anyway
+LIGHT = 10**9
+"""MACs below which a second thread gains less than it takes from whoever reads pictures."""
 
 
-def make_session(source: bytes | PathLike) -> Any:
+def make_session(source: bytes | PathLike, *, beside: Network | None = None) -> Any:
     """An onnxruntime session on the CPU, of a file or a file's bytes.
+
+    Args:
+        source: the file, or its bytes.
+        beside: the network, where other work goes on at the same time, such as reading the next
+            pictures: threads that wait then sleep, and a light network leaves a processor free.
 
     Raises:
         MissingDependencyError: onnxruntime is not installed.
@@ -31,6 +40,10 @@ def make_session(source: bytes | PathLike) -> Any:
     graph = source if isinstance(source, bytes) else str(source)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = FATAL
+    if beside is not None:
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if beside.macs < LIGHT:
+            options.intra_op_num_threads = max(1, (os.cpu_count() or 1) - 1)
     with told_failures(None if isinstance(source, bytes) else str(source)):
         return onnxruntime.InferenceSession(
             graph,

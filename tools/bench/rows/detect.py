@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,8 +17,10 @@ EXACT = f"{OURS}, exact"
 TORCH = f"{OURS} in PyTorch"
 OPENCV = "OpenCV 4"
 FORWARD = "the network alone"
-CASES = available(*REAL)
+CASES = (*available(*REAL), "yolov3-tiny", "yolov4-tiny")
 AHEAD = tuple(name for name in CASES if name in REAL[:2])
+REST = tuple(name for name in CASES if name not in AHEAD)
+RARE = -8.0  # added to the objectness of random weights, which see hundreds of objects otherwise
 
 
 def make(case: str, folder: Path) -> dict[str, float]:
@@ -27,6 +30,9 @@ def make(case: str, folder: Path) -> dict[str, float]:
 
     facts = write_network(case, folder)
     model = dc.load(folder / "net.cfg", folder / "net.weights")
+    if case not in REAL:
+        model = with_rare_objects(model)
+        dc.save(model, folder / "net.cfg", folder / "net.weights")
     write_onnx(model, folder / "net.onnx")
     shape = (1, *model.network.input_shape)
     np.save(folder / "x.npy", np.random.default_rng(0).random(shape, np.float32))
@@ -44,6 +50,18 @@ def make(case: str, folder: Path) -> dict[str, float]:
     return facts
 
 
+def with_rare_objects(model: Any) -> Any:
+    """A model of yolo heads whose objectness is lower."""
+    import darkconv as dc
+
+    arrays = dict(model.arrays)
+    for head in (layer for layer in model.network.layers if layer.spec.type == "yolo"):
+        key = f"{head.sources[0]}.biases"
+        arrays[key] = arrays[key].copy()
+        arrays[key][4 :: head.spec.anchor_entries] += RARE
+    return dc.replace_arrays(model, arrays)
+
+
 def files() -> list[Path]:
     return sorted(Path("pictures").iterdir())
 
@@ -54,7 +72,9 @@ def of_file(*, exact: bool) -> Task:
     from darkconv.detection.detector import detect_files
     from darkconv.detection.exported import FileDetector
 
-    detector = FileDetector(read_onnx("net.onnx"), THRESHOLD, NMS, exact=exact)
+    detector = FileDetector(
+        read_onnx("net.onnx", shares_processors=True), THRESHOLD, NMS, exact=exact
+    )
     return per_picture(lambda: list(detect_files(detector, files())))
 
 
@@ -120,11 +140,13 @@ ROW = Row(
     make=make,
     goals=(
         Goal(OURS, OPENCV, at_least=1.2, cases=AHEAD),
-        Goal(OURS, FORWARD, at_most=1.1),
+        Goal(OURS, FORWARD, at_most=1.1, cases=REST),
     ),
     rounds=10,
     notes="""
 Time of a picture, of 24 one after the other; `darkconv` is its ONNX file with `--no-exact`. Exact
-levels, which are the default, cost more: JPEG files are then decoded as stb_image does it.
+levels, which are the default, cost more: JPEG files are then decoded as stb_image does it. `the
+network alone` has both processors, whereas reading a picture takes 2 ms of one of them: beside a
+network of 2 ms that cannot be hidden.
 """,
 )

@@ -250,9 +250,9 @@ def warn_of_other_sources(model: Model, file: "ExportedFile") -> None:
 
     if "cfg_sha256" not in file.metadata:
         return
-
-    for key, digest in spoke("onnx").digests(model).items():
-        if file.metadata.get(key) != digest:
+    is_in_place = "weights_sha256" not in file.metadata
+    for key, digest in spoke("onnx").digests(model, in_place=is_in_place).items():
+        if file.metadata[key] != digest:
             what = key.removesuffix("_sha256")
             logger.warning("%s: was made from another %s file", file.path, what)
 

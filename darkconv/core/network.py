@@ -76,7 +76,7 @@ class Network:
         """(channels, height, width) of a picture, or a vector's length."""
         return self.options.input_shape
 
-    @property
+    @cached_property
     def shapes(self) -> Shapes:
         """Output shape of each layer."""
         return tuple(layer.out_shape for layer in self.layers)

@@ -124,8 +124,9 @@ def _check_classes(classes: ChannelClasses, made: Mapping[int, Channels], file: 
 
 
 def _mask(layer: Layer, made: Mapping[int, Channels]) -> npt.NDArray[np.bool_]:
-    channels = np.arange(layer.out_shape.c)
-    return np.isin(channels, made.get(layer.index, channels))
+    mask = np.zeros(layer.out_shape.c, bool)
+    mask[made.get(layer.index, slice(None))] = True
+    return mask
 
 
 def _split_error(

@@ -91,8 +91,10 @@ def surviving_channels(network: Network, kept: Mapping[int, Channels]) -> dict[i
 
 def _check_bound(network: Network, layer: Layer, channels: Mapping[int, Channels]) -> None:
     """Raise where a removal splits channels that nothing but their count or arrays binds."""
-    inputs = inputs_of(layer, channels)
     bound = layer.spec.bound_inputs(layer.in_shapes)
+    if layer.shared is None and not bound.size:
+        return
+    inputs = inputs_of(layer, channels)
     stays = np.isin(bound, inputs)
     if (stays.any(axis=1) != stays.all(axis=1)).any():
         raise PlanError(
@@ -121,8 +123,8 @@ def _own_channels(network: Network, layer: Layer, kept: Channels | None) -> Chan
     total = layer.out_shape.c
     if kept is None:
         return np.arange(total)
-    known = np.isin(kept, np.arange(total)).all()
-    if not len(kept) or not known or len(np.unique(kept)) < len(kept):
+    known = kept[(kept >= 0) & (kept < total)]
+    if not len(kept) or np.count_nonzero(np.bincount(known, minlength=total)) < len(kept):
         raise PlanError(
             where=network.where(layer.index),
             expected=f"different channels from 0 to {total - 1}, at least one",

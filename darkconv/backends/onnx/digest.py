@@ -15,13 +15,14 @@ AT_ONCE = 1 << 26  # bytes hashed in one call: it takes about as long as buildin
 Chunk = bytes | memoryview
 
 
-def digests(model: Model) -> dict[str, str]:
+def digests(model: Model, *, in_place: bool = False) -> dict[str, str]:
     """SHA-256 of Darknet's own files of the model, which are those that it was read from.
 
-    Of weights that no file has given there is none.
+    Of weights that no file has given there is none, nor of those that a graph `in_place` points
+    into: it would take three times as long as all the rest.
     """
     cfg = hashlib.sha256(cfg_bytes(model.network.config)).hexdigest()
-    if model.initial_layers:
+    if model.initial_layers or in_place:
         return {"cfg_sha256": cfg}
     chunks: Iterable[Chunk] = weights_chunks(model)
     if isinstance(model.arrays, FileArrays):

@@ -81,7 +81,7 @@ def write_onnx(
     weights = weights_beside(model, path) if in_place else None
     if weights:
         options = unfolded(options)
-    with hashing(model) as digests_of_files:
+    with hashing(model, in_place=in_place) as digests_of_files:
         graph = build_model(model, OnnxOptions(**options))
         tensors = large_tensors(graph)
         if weights:
@@ -101,10 +101,10 @@ def data_path(path: Path) -> Path:
 
 
 @contextmanager
-def hashing(model: Model) -> Iterator[Callable[[], dict[str, str]]]:
+def hashing(model: Model, *, in_place: bool) -> Iterator[Callable[[], dict[str, str]]]:
     """Compute the digests of Darknet's files while other things are done."""
     with ThreadPoolExecutor(1) as pool:
-        yield pool.submit(digests, model).result
+        yield pool.submit(digests, model, in_place=in_place).result
 
 
 def large_tensors(graph: ir.Model) -> dict[str, ir.TensorProtocol]:

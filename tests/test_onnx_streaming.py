@@ -286,7 +286,7 @@ def test_a_failing_write_leaves_the_old_files(tmp_path, detector, monkeypatch, f
     write_onnx(detector, tmp_path / "net.onnx", **form)
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
 
-    def fails(*_):
+    def fails(*_, **__):
         raise DarkconvError("no")
 
     monkeypatch.setattr("darkconv.backends.onnx.writing.digests", fails)

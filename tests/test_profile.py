@@ -162,7 +162,7 @@ def test_bins_are_where_their_edges_say(pictures):
     collector = Collector(dc.to_torch(random_model(network(BODY, shape=(3, 24, 20)))))
     columns = len(collector.counts)
     middles = (BIN_EDGES[1:] + BIN_EDGES[:-1]) / 2
-    values = torch.from_numpy(middles.astype(np.float32)).expand(1, columns, BINS)
+    values = torch.from_numpy(middles.astype(np.float32)).view(1, BINS, 1).expand(-1, -1, columns)
     collector._sample(values)
     collector._count()
     assert (collector.counts == 1).all()

@@ -1,7 +1,7 @@
 """profile: exact streaming statistics of every layer's channels.
 
-Sums and norms of each picture are taken in float32, where they cost next to nothing, and
-merged in double precision. Where a channel's mean is large beside its deviation, squares would
+Sums and squares of each picture are taken in float32, where they cost little, and merged in
+double precision. Where a channel's mean is large beside its deviation, squares would
 lose the variance: the batch is run again with the mean taken off that channel first.
 """
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from darkconv import __version__
-from darkconv.backends.torch import DarknetModule, folded, to_torch
+from darkconv.backends.torch import DarknetModule, as_stored, inference_module
 from darkconv.core.model import Model
 from darkconv.core.network import Layer, Network
 from darkconv.errors import DarkconvError, DatasetError
@@ -71,7 +71,7 @@ def profile(
     Raises:
         DatasetError: no picture could be read.
     """
-    module = to_torch(folded(model)).to(device)
+    module = inference_module(model).to(device)
     collector = Collector(module, seed=seed, taylor=taylor)
     with _processes() as (rank, world):
         mine = range(rank, len(images), world)
@@ -133,6 +133,7 @@ class Collector:
 
     def add(self, x: Tensor, numbers: Numbers) -> None:
         """Take in a batch (N, C, H, W) of the pictures with these numbers."""
+        x = as_stored(x)
         picks = self._picks(numbers)
         moments, samples = self._observe(x, picks)
         self._check(moments)
@@ -146,7 +147,7 @@ class Collector:
             self._add_effects(x)
 
     def _observe(self, x: Tensor, picks: Tensor) -> tuple[Moments, Tensor]:
-        """Moments with this batch taken in, and sampled values (N, columns, picks)."""
+        """Moments with this batch taken in, and sampled values (N, picks, columns)."""
         self.module.reset_state()
         with torch.inference_mode():
             if self.seen is None or len(self.seen.sums) != len(x):
@@ -174,10 +175,10 @@ class Collector:
         return torch.from_numpy(np.stack(rows)).to(self.device)
 
     def _sample(self, values: Tensor) -> None:
-        """Enter values (N, channels, picks) into the histogram."""
+        """Enter values (N, picks, columns) into the histogram."""
         size = (values.abs() * BIN_FINENESS).log1p_().mul_(BINS_PER_UNIT)
         bins = size.copysign_(values).floor_().int().add_(HALF_BINS).clamp_(0, BINS - 1)
-        bins += BINS * torch.arange(len(self.counts), device=bins.device).int().unsqueeze(1)
+        bins += BINS * torch.arange(len(self.counts), device=bins.device).int()
         self.waiting.append(bins.flatten())
         if sum(map(len, self.waiting)) > WAITING:
             self._count()

@@ -40,10 +40,10 @@ def errors(model: object, x: np.ndarray) -> tuple[float, float]:
     import torch
 
     import darkconv as dc
-    from darkconv.backends.torch import folded
+    from darkconv.backends.torch import inference_module
     from darkconv.profiling.collect import Collector
 
-    collector = Collector(dc.to_torch(folded(model)))
+    collector = Collector(inference_module(model))
     collector.add(torch.from_numpy(x), np.arange(len(x)))
     statistics, worst = collector.statistics(), np.zeros(2)
     with torch.inference_mode():
@@ -63,10 +63,10 @@ def collecting() -> Task:
     import torch
 
     import darkconv as dc
-    from darkconv.backends.torch import folded
+    from darkconv.backends.torch import inference_module
     from darkconv.profiling.collect import Collector
 
-    collector = Collector(dc.to_torch(folded(dc.load("net.cfg", "net.weights"))))
+    collector = Collector(inference_module(dc.load("net.cfg", "net.weights")))
     x = torch.from_numpy(np.load("x.npy"))
     numbers = np.arange(len(x))
     return lambda: collector.add(x, numbers)

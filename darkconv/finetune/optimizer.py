@@ -56,13 +56,16 @@ class OptimizerChoice:
         if name == "cfg":
             name = "adam" if options.adam else "sgd"
         momentum = options.momentum if self.momentum is None else self.momentum
+        # one kernel for each parameter; on a GPU, where PyTorch's default is as fast, mixed
+        # precision could not clip gradients with it
+        fused = all(parameter.device.type == "cpu" for parameter in module.parameters()) or None
         if name == "sgd":
-            return torch.optim.SGD(groups, lr=0.0, momentum=momentum)
+            return torch.optim.SGD(groups, lr=0.0, momentum=momentum, fused=fused)
         if self.name == "cfg":
-            betas = (options.B1, options.B2)
-            return torch.optim.Adam(groups, lr=0.0, betas=betas, eps=options.eps / batch)
+            betas, epsilon = (options.B1, options.B2), options.eps / batch
+            return torch.optim.Adam(groups, lr=0.0, betas=betas, eps=epsilon, fused=fused)
         kind = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
-        return kind(groups, lr=0.0, betas=(momentum, 0.999))
+        return kind(groups, lr=0.0, betas=(momentum, 0.999), fused=fused)
 
 
 def parameter_groups(module: DarknetModule, decay: float) -> Iterator[dict[str, object]]:

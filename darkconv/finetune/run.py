@@ -36,6 +36,7 @@ from darkconv.finetune.tasks import Data, Task, task_of
 from darkconv.finetune.training import Averaging, Batch, Training
 from darkconv.finetune.watching import Every, Folder, Hooks, Report, Watcher
 
+LEAST_URGENT = 19  # nice(2)
 PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 
@@ -304,6 +305,7 @@ class Job:
             num_workers=workers,
             collate_fn=self.task.collate,
             pin_memory=_on_gpu(self.machine),
+            worker_init_fn=None if _on_gpu(self.machine) else _step_back,
             persistent_workers=workers > 0,
         )
 
@@ -338,6 +340,15 @@ def class_weights(recipe: Recipe, counts: Sequence[int]) -> tuple[float, ...]:
 def usual_workers() -> int:
     """A process for every core but one, up to 8."""
     return min(8, max(1, (os.cpu_count() or 2) - 1))
+
+
+def _step_back(_: int) -> None:
+    """Let a process that reads pictures run in the gaps that training on the CPU leaves.
+
+    As an equal it would halt one of PyTorch's threads while the others spin for it, which costs
+    several times what reading does.
+    """
+    os.nice(LEAST_URGENT)
 
 
 def _on_gpu(machine: Machine) -> bool:

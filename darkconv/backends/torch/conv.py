@@ -14,9 +14,11 @@ from darkconv.layers.window import BLUR_BORDERS, BLUR_KERNELS
 
 
 class Block(nn.Module):
-    """A convolution, its batch norm or bias, its activation and its blur."""
+    """A convolution, its batch norm or bias, its activation and, in some, its blur."""
 
-    def __init__(self, kernel: nn.Module, norm: nn.Module, act: nn.Module, blur: nn.Module) -> None:
+    def __init__(
+        self, kernel: nn.Module, norm: nn.Module, act: nn.Module, blur: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.conv = kernel
         self.bn = norm
@@ -25,7 +27,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, filters, H', W')."""
-        return self.blur(self.act(self.bn(self.conv(x))))
+        x = self.act(self.bn(self.conv(x)))
+        return x if self.blur is None else self.blur(x)
 
 
 class Blur(nn.Module):
@@ -44,11 +47,6 @@ class Blur(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Each channel by itself."""
         return F.conv2d(x, self.kernel, None, self.strides, self.border, groups=x.shape[1])
-
-
-def build_blur(kind: int, channels: int, strides: tuple[int, int]) -> nn.Module:
-    """The blur of a layer's `antialiasing`, or nothing."""
-    return Blur(kind, channels, strides) if kind else nn.Identity()
 
 
 class Conv2d(nn.Conv2d):
@@ -80,7 +78,8 @@ class FoldedXnorBlock(Block):
         padded = F.pad(signs(x), [int(self.conv.padding[0])] * 4, value=-1.0)
         out = F.conv2d(padded, signs(weight), None, self.conv.stride, 0, self.conv.dilation)
         out = out * weight.abs().mean((1, 2, 3)).view(1, -1, 1, 1) + bias.view(1, -1, 1, 1)
-        return self.blur(self.act(out))
+        out = self.act(out)
+        return out if self.blur is None else self.blur(out)
 
     def _folded(self) -> tuple[Tensor, Tensor]:
         """Folding in double precision, as in C."""
@@ -125,7 +124,7 @@ def build_convolutional(layer: Layer, network: Network) -> nn.Module:
         if spec.is_normalized
         else nn.Identity(),
         build_activation(conv.inference_activation(layer, network), own_input=True),
-        build_blur(spec.antialiasing, spec.filters, spec.strides),
+        Blur(spec.antialiasing, spec.filters, spec.strides) if spec.antialiasing else None,
     )
 
 
@@ -163,7 +162,7 @@ def build_deconvolutional(layer: Layer, _: Network) -> nn.Module:
         else nn.Identity()
     )
     act = build_activation(spec.activation, own_input=True)
-    return Block(kernel, norm, act, nn.Identity())
+    return Block(kernel, norm, act)
 
 
 class Local(nn.Module):

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from darkconv.backends.torch.conv import build_blur
+from darkconv.backends.torch.conv import Blur
 from darkconv.backends.torch.registry import BUILDERS
 from darkconv.core.network import Layer, Network
 from darkconv.layers import pool
@@ -66,7 +66,7 @@ def build_maxpool(layer: Layer, _: Network) -> nn.Module:
         return DepthMaxpool(spec.out_channels)
     if not spec.antialiasing:
         return Maxpool(spec)
-    blur = build_blur(spec.antialiasing, layer.out_shape.c, spec.strides)
+    blur = Blur(spec.antialiasing, layer.out_shape.c, spec.strides)
     return nn.Sequential(Maxpool(spec), blur)
 
 

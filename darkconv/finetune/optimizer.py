@@ -37,13 +37,19 @@ class OptimizerChoice:
     momentum: float | None = None
     decay: float | None = None
 
-    def build(self, module: DarknetModule, options: NetOptions, batch: int) -> Optimizer:
+    def build(
+        self, module: DarknetModule, options: NetOptions, batch: int, *, mixed: bool = False
+    ) -> Optimizer:
         """The optimiser for what a module's layers let train; its rates are set at each step.
+
+        On the CPU one kernel does all for a parameter. GPUs have PyTorch's default, which is as
+        fast there.
 
         Args:
             module: parameters that need no gradient are left out.
             options: of the network.
             batch: pictures in a step.
+            mixed: precision, in which Lightning clips no gradients of such kernels.
 
         Raises:
             DarkconvError: nothing is left to train.
@@ -56,9 +62,8 @@ class OptimizerChoice:
         if name == "cfg":
             name = "adam" if options.adam else "sgd"
         momentum = options.momentum if self.momentum is None else self.momentum
-        # one kernel for each parameter; on a GPU, where PyTorch's default is as fast, mixed
-        # precision could not clip gradients with it
-        fused = all(parameter.device.type == "cpu" for parameter in module.parameters()) or None
+        is_on_cpu = all(parameter.device.type == "cpu" for parameter in module.parameters())
+        fused = True if is_on_cpu and not mixed else None
         if name == "sgd":
             return torch.optim.SGD(groups, lr=0.0, momentum=momentum, fused=fused)
         if self.name == "cfg":

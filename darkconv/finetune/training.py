@@ -122,7 +122,8 @@ class Training(pl.LightningModule):
     def configure_optimizers(self) -> Optimizer:
         """See `OptimizerChoice`."""
         options = self.module.network.options
-        return self.recipe.optimizer.build(self.module, options, self.course.batch)
+        mixed = self.recipe.precision != "32"
+        return self.recipe.optimizer.build(self.module, options, self.course.batch, mixed=mixed)
 
     @property
     def _optimizer(self) -> Optimizer:

@@ -63,8 +63,9 @@ class Row:
         goals: ratios.
         fresh: whether each turn is a process of its own.
         writes: pattern of the files that candidates write; removed before each turn.
-        turn: seconds that a turn lasts at least: short tasks are repeated, as their user would,
-            and their mean is taken. The first turn is one run.
+        turn: seconds that a turn lasts at least: short tasks are repeated, and their median is
+            taken, as collections of Python's garbage only come to who repeats. The first turn
+            is one run.
         rounds: turns of each candidate.
         seconds: after which a case ends even if it has had fewer rounds, but at least three.
         notes: what a reader should know, in Markdown.

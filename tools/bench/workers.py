@@ -9,6 +9,7 @@ can drop them.
 
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -30,7 +31,7 @@ class WorkerError(Exception):
 
 @dataclass(frozen=True)
 class Sample:
-    """A turn: seconds of a run, those of the processor, both means, and bytes over the imports."""
+    """A turn: median seconds of a run, mean ones of the processor, and bytes over the imports."""
 
     seconds: float
     cpu: float
@@ -46,16 +47,16 @@ def serve(prepare: Callable[[], Task]) -> None:
     task = prepare()
     print("ready", flush=True)
     for line in sys.stdin:
-        runs, total, least = 0, 0.0, float(line)
+        times: list[float] = []
         cpu = time.process_time()
-        while not runs or total < least:
+        while not times or sum(times) < float(line):
             start = time.perf_counter()
             result = task()
             seconds = time.perf_counter() - start
-            total += result if isinstance(result, float) else seconds
-            runs += 1
+            times.append(result if isinstance(result, float) else seconds)
             del result
-        print("took", total / runs, (time.process_time() - cpu) / runs, flush=True)
+        cpu = (time.process_time() - cpu) / len(times)
+        print("took", statistics.median(times), cpu, flush=True)
 
 
 class Worker:

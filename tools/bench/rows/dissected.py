@@ -51,7 +51,7 @@ ROW = Row(
         ),
     ),
     turn=0.2,
-    rounds=20,
+    rounds=12,
     notes="""
 The goal is 0.8 of the ratio of multiply-accumulates, for networks of 3x3 convolutions. Depthwise
 networks gain less: their time goes to memory and overheads, not to arithmetic. onnxruntime computes

@@ -156,7 +156,7 @@ ROW = Row(
         Goal(TORCH, HAND, at_most=1.05),
     ),
     turn=0.2,
-    rounds=12,
+    rounds=10,
     seconds=40,
     notes="""
 `darkconv` is its ONNX file in onnxruntime, batch norms folded, heads as the C program has them;

@@ -154,7 +154,7 @@ ROW = Row(
         Goal(f"{OURS}, all copied", "numpy.memmap, all copied", at_most=1.15, cases=LARGE),
     ),
     turn=0.1,
-    rounds=25,
+    rounds=15,
     notes="""
 `first` is the first turn of the process. The C program is not measured here: it takes 830 ms for
 yolov3 on comparable hardware, nearly all of it for random initial weights.

@@ -17,9 +17,8 @@ EXACT = f"{OURS}, exact"
 TORCH = f"{OURS} in PyTorch"
 OPENCV = "OpenCV 4"
 FORWARD = "the network alone"
-CASES = (*available(*REAL), "yolov3-tiny", "yolov4-tiny", "yolov3")
+CASES = (*available(*REAL), "yolov3-tiny", "yolov4-tiny")
 AHEAD = tuple(name for name in CASES if name in REAL[:2])
-QUICK = tuple(name for name in CASES if name != "yolov3")
 REST = tuple(name for name in CASES if name not in AHEAD)
 RARE = -8.0  # added to the objectness of random weights, which see hundreds of objects otherwise
 
@@ -133,8 +132,8 @@ ROW = Row(
     cases=CASES,
     candidates={
         OURS: Candidate(lambda: of_file(exact=False)),
-        EXACT: Candidate(lambda: of_file(exact=True), cases=QUICK),
-        TORCH: Candidate(in_torch, cases=QUICK),
+        EXACT: Candidate(lambda: of_file(exact=True)),
+        TORCH: Candidate(in_torch),
         FORWARD: Candidate(forward),
         OPENCV: Candidate(opencv),
     },

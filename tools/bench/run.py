@@ -105,6 +105,9 @@ def measure(row_name: str, cases: list[str], results: Results, quick: bool, thre
             found = Race(row_name, case, folder, threads).run(rounds)
         results.keep(row_name, case, facts, found, threads)
         print_case(row, case, facts, found)
+        if not quick:  # a run that is broken off keeps what it has
+            results.write()
+            write_page(results, {name: row_of(name) for name in ROWS})
 
 
 def serve_candidate(row: str, name: str, folder: str) -> None:
@@ -127,9 +130,6 @@ def main() -> None:
     for word in options.only:
         name, _, case = word.partition(":")
         measure(name, [case] if case else [], results, options.quick, options.threads)
-        if not options.quick:  # a run that is broken off keeps what it has
-            results.write()
-            write_page(results, {name: row_of(name) for name in ROWS})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """How long models take for a picture on this machine, measured side by side."""
 
 import importlib.util
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -11,6 +10,7 @@ from functools import partial
 import numpy as np
 
 from darkconv.core.model import Model
+from darkconv.core.processors import count_processors
 from darkconv.detection.detect import runner
 from darkconv.errors import UnsupportedError
 
@@ -37,7 +37,7 @@ class Latency:
     @property
     def conditions(self) -> str:
         """How it was measured, in words."""
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        cores = count_processors()
         return f"median of {self.runs} runs, {_engine(self.backend)}, {cores} CPUs"
 
 

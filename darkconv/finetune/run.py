@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from darkconv.backends.torch import DarknetModule, from_torch, to_torch
 from darkconv.core.model import Model
+from darkconv.core.processors import count_processors
 from darkconv.dataset import Dataset
 from darkconv.errors import DarkconvError, DatasetError
 from darkconv.files import PathLike, make_folder, no_room, writing
@@ -339,7 +340,7 @@ def class_weights(recipe: Recipe, counts: Sequence[int]) -> tuple[float, ...]:
 
 def usual_workers() -> int:
     """A process for every core but one, up to 8."""
-    return min(8, max(1, (os.cpu_count() or 2) - 1))
+    return min(8, max(1, count_processors() - 1))
 
 
 def _step_back(_: int) -> None:
@@ -348,7 +349,8 @@ def _step_back(_: int) -> None:
     As an equal it would halt one of PyTorch's threads while the others spin for it, which costs
     several times what reading does.
     """
-    os.nice(LEAST_URGENT)
+    if hasattr(os, "nice"):  # not on Windows
+        os.nice(LEAST_URGENT)
 
 
 def _on_gpu(machine: Machine) -> bool:

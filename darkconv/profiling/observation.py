@@ -19,13 +19,14 @@ Doubles = npt.NDArray[np.float64]
 class Place:
     """Where the channels of a layer stand, and how many values each has in a picture."""
 
-    columns: slice
+    start: int
+    channels: int
     positions: int
 
     @property
-    def channels(self) -> int:
-        """Their number."""
-        return len(range(self.columns.start, self.columns.stop))
+    def columns(self) -> slice:
+        """Of its channels."""
+        return slice(self.start, self.start + self.channels)
 
 
 class Layout:
@@ -46,8 +47,7 @@ class Layout:
             if hands_on(layer):
                 continue
             channels, size = layer.out_shape.c, layer.out_shape.size // layer.out_shape.c
-            start = len(positions)
-            self.places[layer.index] = Place(slice(start, start + channels), size)
+            self.places[layer.index] = Place(len(positions), channels, size)
             positions += channels * [size]
         self.positions = np.array(positions, np.float64)
 

@@ -111,7 +111,8 @@ def filter_size(given: ScoreInput) -> Doubles:
     """Mean absolute weight of each filter."""
     total = np.zeros(given.layer.out_shape.c)
     for slot, array in given.arrays("weights"):
-        total += mean_magnitudes(np.moveaxis(array, slot.out_axis or 0, 0).reshape(len(total), -1))
+        assert slot.out_axis is not None
+        total += mean_magnitudes(np.moveaxis(array, slot.out_axis, 0).reshape(len(total), -1))
     return total
 
 

@@ -30,6 +30,7 @@ from darkconv.backends.keras_archive import DESCRIPTION, read_litert_texts
 from darkconv.backends.quiet import quiet
 from darkconv.core.model import Array, Model
 from darkconv.core.network import Network
+from darkconv.core.processors import count_processors
 from darkconv.darknet.description import read_description
 from darkconv.errors import DarkconvError, MissingDependencyError, UnsupportedError, Where
 from darkconv.files import PathLike, write_bytes
@@ -132,7 +133,7 @@ def make_interpreter(path: PathLike) -> Any:
             "ai_edge_litert", extra="keras", task="running a LiteRT file"
         ) from None
     with quiet():
-        interpreter = Interpreter(model_path=str(path), num_threads=os.cpu_count())
+        interpreter = Interpreter(model_path=str(path), num_threads=count_processors())
         interpreter.allocate_tensors()
     return interpreter
 

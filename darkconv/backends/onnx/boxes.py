@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from darkconv.backends.onnx.head import Run, activated, yolo_runs
@@ -107,10 +108,8 @@ def placed_in_rows(scope: LayerScope, offsets: ir.Value, stretch: float) -> ir.V
     assert isinstance(rows, int)
     assert isinstance(columns, int)
     lengths = np.array([[columns], [rows]])
-    cells = np.stack(np.divmod(np.arange(rows * columns), columns)[::-1])
-    return scope.add(
-        scope.multiply(offsets, stretch / lengths), (cells - (stretch - 1) / 2) / lengths
-    )
+    shares = scope.multiply(offsets, stretch / lengths)
+    return scope.add(shares, (grid_places(rows, columns).T - (stretch - 1) / 2) / lengths)
 
 
 @DECODERS.register(head.GaussianYolo)
@@ -239,8 +238,7 @@ def placed(
 def cell_places(scope: LayerScope, rows: Length, columns: Length) -> ir.Value:
     """(cells, 2): column and row of each."""
     if isinstance(rows, int) and isinstance(columns, int):
-        y, x = np.divmod(np.arange(rows * columns), columns)
-        return scope.floats(np.stack([x, y], axis=1), "cells")
+        return scope.floats(grid_places(rows, columns), "cells")
     rows, columns = scope.lengths(rows), scope.lengths(columns)
     zero, one = (scope.constant(np.array(n, np.int64), "number") for n in (0, 1))
     count = scope.op("Squeeze", scope.op("Mul", rows, columns))
@@ -248,6 +246,12 @@ def cell_places(scope: LayerScope, rows: Length, columns: Length) -> ir.Value:
     pair = [scope.op(kind, numbers, columns) for kind in ("Mod", "Div")]
     stacked = scope.concat([scope.unsqueeze(part, 1) for part in pair], axis=1)
     return scope.op("Cast", stacked, to=ir.DataType.FLOAT)
+
+
+def grid_places(rows: int, columns: int) -> npt.NDArray[np.int64]:
+    """(cells, 2): column and row of each cell of a grid of known size."""
+    y, x = np.divmod(np.arange(rows * columns), columns)
+    return np.stack([x, y], axis=1)
 
 
 def sized(

@@ -1,7 +1,6 @@
 """Running graphs in onnxruntime, recurrent state kept from call to call."""
 
 import contextlib
-import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy.typing as npt
 from darkconv.backends.onnx.picture import INPUT
 from darkconv.core.model import Array
 from darkconv.core.network import Network
+from darkconv.core.processors import count_processors
 from darkconv.errors import DarkconvError, MissingDependencyError, Where
 from darkconv.files import PathLike
 
@@ -43,7 +43,7 @@ def make_session(source: bytes | PathLike, *, beside: Network | None = None) -> 
     if beside is not None:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if beside.macs < LIGHT:
-            options.intra_op_num_threads = max(1, (os.cpu_count() or 1) - 1)
+            options.intra_op_num_threads = max(1, count_processors() - 1)
     with told_failures(None if isinstance(source, bytes) else str(source)):
         return onnxruntime.InferenceSession(
             graph,

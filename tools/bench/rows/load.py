@@ -161,7 +161,7 @@ yolov3 on comparable hardware, nearly all of it for random initial weights.
 
 What is left of `dc.load` is the cfg, in Python: of yolov3's 2.7 ms lines take 0.5, the 28 sections
 that differ 0.5, shapes and arrays of 107 layers 0.6, views and their checks 0.5, which dialect it
-is 0.1; a bare map takes 0.13. OpenCV reads cfgs in C++, and copies all weights, which takes 16 ms
+is 0.1; a bare map takes 0.01. OpenCV reads cfgs in C++, and copies all weights, which takes 16 ms
 here and took 48 on an older machine. A pass over all arrays takes 14 ms here: the cfg is a fifth
 of it, and one call for each of hundreds of arrays a tenth; `cut into the same arrays` is the bare
 map with those calls. To map the pages in a thread while the cfg is read brings 6 ms of 29, and

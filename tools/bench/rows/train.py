@@ -109,9 +109,8 @@ ROW = Row(
     seconds=60,
     notes="""
 `darkconv` reads and augments pictures in another process, which shares the two processors, keeps
-averages, logs and checks numbers; the bare loop trains one batch in memory again and again. For
-the smallest network, in a step of 230 ms, its eight pictures take 15 ms, the average of the
-weights 6, the length of the gradient 3, Lightning's own bookkeeping the rest. On a GPU:
-`tools/bench/gpu.py`.
+averages, logs and checks numbers; the bare loop trains one batch in memory again and again. Of a
+step of the smallest network, under Python's profiler, eight pictures take 15 ms, the average of
+the weights 9 and the length of the gradient 3. On a GPU: `tools/bench/gpu.py`.
 """,
 )

@@ -127,7 +127,8 @@ class Collector:
         columns = len(self.layout.positions)
         self.shift = Shift(np.zeros(columns), self.layout, self.device)
         self.counts = np.zeros((columns, BINS), np.int64)
-        self.waiting: list[Tensor] = []
+        self.waiting = torch.empty(WAITING, dtype=torch.int32, device=self.device)
+        self.filled = 0
         self.effect = np.zeros(columns)
         self.seen: Observation | None = None
 
@@ -179,15 +180,16 @@ class Collector:
         size = (values.abs() * BIN_FINENESS).log1p_().mul_(BINS_PER_UNIT)
         bins = size.copysign_(values).floor_().int().add_(HALF_BINS).clamp_(0, BINS - 1)
         bins += BINS * torch.arange(len(self.counts), device=bins.device).int()
-        self.waiting.append(bins.flatten())
-        if sum(map(len, self.waiting)) > WAITING:
-            self._count()
+        for part in bins.flatten().split(WAITING):
+            if self.filled + len(part) > WAITING:
+                self._count()
+            self.waiting[self.filled : self.filled + len(part)] = part
+            self.filled += len(part)
 
     def _count(self) -> None:
-        if self.waiting:
-            counts = torch.bincount(torch.cat(self.waiting), minlength=self.counts.size)
-            self.counts += counts.view(self.counts.shape).cpu().numpy()
-            self.waiting.clear()
+        counts = torch.bincount(self.waiting[: self.filled], minlength=self.counts.size)
+        self.counts += counts.view(self.counts.shape).cpu().numpy()
+        self.filled = 0
 
     def _add_effects(self, x: Tensor) -> None:
         """Take in |activation times gradient|, summed over positions, of each picture.

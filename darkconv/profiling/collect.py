@@ -180,7 +180,7 @@ class Collector:
         size = (values.abs() * BIN_FINENESS).log1p_().mul_(BINS_PER_UNIT)
         bins = size.copysign_(values).floor_().int().add_(HALF_BINS).clamp_(0, BINS - 1)
         bins += BINS * torch.arange(len(self.counts), device=bins.device).int()
-        for part in bins.flatten().split(WAITING):
+        for part in torch.split(bins.flatten(), WAITING):
             if self.filled + len(part) > WAITING:
                 self._count()
             self.waiting[self.filled : self.filled + len(part)] = part

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from darkconv.detection import jpeg
-from darkconv.detection.jpeg_blocks import LIBJPEG, STB, restore
+from darkconv.detection.jpeg_blocks import restore
+from darkconv.detection.jpeg_transform import LIBJPEG, STB
 from darkconv.detection.picture import read_picture
 from darkconv.errors import DatasetError
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy.typing as npt
 
 from darkconv.core.model import Array, Model
+from darkconv.core.processors import count_processors
 from darkconv.detection.decode import box_heads
 from darkconv.detection.detect import Detection, detections, fitted_picture, raw_runner
 from darkconv.detection.picture import Fit
@@ -77,7 +78,9 @@ class ModelDetector:
         return detections(self.model, outputs, fit, **self._decoding, raw=True)
 
 
-AHEAD = 3
+READERS = min(4, max(1, count_processors() // 2))
+"""Threads that read pictures: exact levels of a JPEG file take longer than a small network."""
+AHEAD = 2 * READERS + 1
 """Pictures that are read while others are looked at."""
 
 Prepared = tuple[npt.NDArray[Any], Fit]
@@ -95,10 +98,10 @@ def detect_files(
     Yields: in the order of the files; for a file that is no picture the error that says so.
     """
     waiting: deque[Future[Prepared]] = deque()
-    with ThreadPoolExecutor(1) as reader:
+    with ThreadPoolExecutor(READERS) as readers:
         try:
             for file in files:
-                waiting.append(reader.submit(detector.prepare, file))
+                waiting.append(readers.submit(detector.prepare, file))
                 if len(waiting) > AHEAD:
                     yield _result(detector, waiting.popleft())
             while waiting:

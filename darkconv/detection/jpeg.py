@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from darkconv.detection.image_file import open_quietly
-from darkconv.detection.jpeg_blocks import Levels, restore
+from darkconv.detection.jpeg_blocks import restore
+from darkconv.detection.jpeg_transform import Levels
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -15,97 +15,33 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Levels = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
+from darkconv.core.memory import keep_freed_memory
+from darkconv.detection.jpeg_transform import LIBJPEG, SIDE, STB, WAVES, Floats, Levels, multiplied
+
 Integers = npt.NDArray[np.integer[Any]]
 Flags = npt.NDArray[np.bool_]
+Places = npt.NDArray[np.intp]
 
-SIDE = 8
-CHUNK = 1024  # blocks at a time, for the processor's cache
+CHUNK = 512  # blocks at a time, for the processor's cache
+SEARCHED = 2048  # the same where calls cost more than what they do
 MISFIT = 0.05  # libjpeg's first rounding moves values by about this much
 TRIED = 8  # coefficients of a block that may be a step off
 OFF = 3  # of which so many at once
+FOLLOWED = 3  # steps that are taken one after the other
+GAIN_WEIGHT = 20  # of what a step takes off the misfit, beside how likely it is: by trying
 FARTHEST = 1.15  # what rounding of levels does to a coefficient: four deviations
 MOST_ONES = 16  # divisors of 1, with more there are too many neighbours
 CLIPPED_ROUNDS = 8
 
 
-@dataclass(frozen=True, eq=False)
-class Inverse:
-    """A decoder's inverse transform, in integers: columns, then rows.
-
-    Attributes:
-        matrix: (8, 8) of one direction, (place, frequency).
-        shifts: bits that are dropped after the columns and after the rows.
-    """
-
-    matrix: npt.NDArray[np.float64]
-    shifts: tuple[int, int]
-
-    @classmethod
-    def of(cls, upper: tuple[tuple[int, ...], ...], shifts: tuple[int, int]) -> "Inverse":
-        """From the upper half of the matrix; even waves are symmetric, odd ones are not."""
-        half = np.array(upper, np.float64)
-        lower = half[::-1] * np.where(np.arange(SIDE) % 2, -1, 1)
-        return cls(np.concatenate([half, lower]), shifts)
-
-    def __call__(self, coefficients: Floats) -> Levels:
-        """(n, 64) coefficients -> (n, 64) levels."""
-        # float64 holds all sums of the integers
-        columns = self.matrix @ coefficients.reshape(-1, SIDE, SIDE).astype(np.float64)
-        _drop_bits(columns, self.shifts[0])
-        rows = columns.reshape(-1, SIDE) @ self.matrix.T
-        _drop_bits(rows, self.shifts[1])
-        rows += 128
-        return rows.clip(0, 255).astype(np.uint8).reshape(-1, SIDE * SIDE)
-
-
-def _drop_bits(values: npt.NDArray[np.float64], bits: int) -> None:
-    """Shift integers to the right, rounded to the nearest."""
-    values *= 2.0**-bits
-    values += 0.5
-    np.floor(values, out=values)
-
-
-STB = Inverse.of(
-    (
-        (4096, 5683, 5352, 4816, 4096, 3219, 2217, 1131),
-        (4096, 4816, 2217, -1129, -4096, -5681, -5350, -3218),
-        (4096, 3219, -2217, -5681, -4096, 1132, 5350, 4816),
-        (4096, 1131, -5352, -3218, 4096, 4816, -2217, -5680),
-    ),
-    (10, 17),
-)
-LIBJPEG = Inverse.of(
-    (
-        (8192, 11363, 10703, 9633, 8192, 6437, 4433, 2260),
-        (8192, 9633, 4433, -2259, -8192, -11362, -10704, -6436),
-        (8192, 6437, -4433, -11362, -8192, 2261, 10704, 9633),
-        (8192, 2260, -10703, -6436, 8192, 9633, -4433, -11363),
-    ),
-    (11, 18),
-)
-
-
-def _waves() -> Floats:
-    """(64, 64) the orthonormal cosine transform of a block."""
-    place = np.arange(SIDE)
-    one = np.cos((2 * place + 1) * place[:, None] * np.pi / (2 * SIDE)) / 2
-    one[0] /= np.sqrt(2)
-    return np.kron(one, one).astype(np.float32)
-
-
-def _choices() -> list[Floats]:
+def _choices() -> Iterator[Floats]:
     """For 1, 2 ... coefficients that are off: rows of 0 and 1, which of those tried they are."""
-    return [
-        np.array([np.isin(range(TRIED), chosen) for chosen in combinations(range(TRIED), count)])
-        .astype(np.float32)
-        for count in range(1, OFF + 1)
-    ]  # fmt: skip
+    for count in range(1, OFF + 1):
+        chosen = combinations(range(TRIED), count)
+        yield np.array([np.isin(range(TRIED), one) for one in chosen]).astype(np.float32)
 
 
-WAVES = _waves()
-CHOICES = _choices()
+CHOICES = list(_choices())
 
 
 def restore(levels: Levels, divisors: Integers) -> Levels:
@@ -115,18 +51,28 @@ def restore(levels: Levels, divisors: Integers) -> Levels:
         levels: (H, W) of one component.
         divisors: (8, 8) the file's table for it.
     """
+    keep_freed_memory()
     height, width = levels.shape
     margins = ((0, -height % SIDE), (0, -width % SIDE))
     blocks = _to_blocks(np.pad(levels, margins, "edge"))
     known = _to_blocks(np.pad(np.ones(levels.shape, bool), margins))
     table = divisors.reshape(-1).astype(np.float32)
-    restored = [_restore(blocks[chunk], known[chunk], table) for chunk in _chunks(len(blocks))]
-    whole = _from_blocks(np.concatenate(restored), (width - 1) // SIDE + 1)
+    restored, left = blocks.copy(), []
+    for chunk in _chunks(len(blocks), CHUNK):
+        coefficients = _nearest(_centred(blocks[chunk]), table)
+        confirmed = _take_over(restored, chunk, coefficients, known[chunk])
+        left.append(chunk.start + np.flatnonzero(~confirmed))
+    rows = np.concatenate(left)
+    for chunk in _chunks(len(rows), SEARCHED):
+        some = rows[chunk]
+        coefficients = _searched(blocks[some], known[some], table)
+        _take_over(restored, some, coefficients, known[some])
+    whole = _from_blocks(restored, (width - 1) // SIDE + 1)
     return whole[:height, :width]
 
 
-def _chunks(count: int) -> Iterator[slice]:
-    return (slice(start, start + CHUNK) for start in range(0, count, CHUNK))
+def _chunks(count: int, size: int) -> Iterator[slice]:
+    return (slice(start, start + size) for start in range(0, count, size))
 
 
 def _to_blocks(plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -140,16 +86,35 @@ def _from_blocks(blocks: Levels, across: int) -> Levels:
     return rows.reshape(-1, across * SIDE)
 
 
-def _restore(levels: Levels, known: Flags, table: Floats) -> Levels:
-    """The same for (n, 64) blocks; what is not known was outside the picture."""
+def _centred(levels: Levels) -> Floats:
+    return np.subtract(levels, np.float32(128), dtype=np.float32)
+
+
+def _nearest(levels: Floats, table: Floats) -> Floats:
+    """The multiples next to the transform of levels less 128."""
+    coefficients = multiplied(levels, WAVES.T)
+    coefficients /= table
+    np.rint(coefficients, out=coefficients)
+    coefficients *= table
+    return coefficients
+
+
+def _take_over(restored: Levels, rows: slice | Places, coefficients: Floats, known: Flags) -> Flags:
+    """Replace levels of which these coefficients make libjpeg's; which blocks these are."""
+    confirmed: Flags = ((LIBJPEG(coefficients) == restored[rows]) | ~known).all(axis=1)
+    restored[rows] = np.where(confirmed[:, None], STB(coefficients), restored[rows])
+    return confirmed
+
+
+def _searched(levels: Levels, known: Flags, table: Floats) -> Floats:
+    """Coefficients of blocks for which the nearest ones are wrong."""
     search = _Search.start(levels, known, table)
     search.fit_clipped()
     if np.count_nonzero(table == 1) <= MOST_ONES:
+        search.follow_misfit()
         for choices in CHOICES:
             search.try_neighbours(choices)
-    again = LIBJPEG(search.coefficients)
-    confirmed = ((again == levels) | ~known).all(axis=1)
-    return np.where(confirmed[:, None], STB(search.coefficients), levels)
+    return search.coefficients
 
 
 @dataclass(eq=False)
@@ -179,13 +144,13 @@ class _Search:
     @classmethod
     def start(cls, levels: Levels, known: Flags, table: Floats) -> "_Search":
         """The multiples next to the levels' transform."""
-        centred = levels.astype(np.float32) - 128
+        centred = _centred(levels)
         low, high = centred - 0.5, centred + 0.5
         low[(levels == 0) | ~known] = -np.inf
         high[(levels == 255) | ~known] = np.inf
-        spectrum = centred @ WAVES.T
+        spectrum = multiplied(centred, WAVES.T)
         coefficients = np.rint(spectrum / table) * table
-        values = coefficients @ WAVES
+        values = multiplied(coefficients, WAVES)
         misfits = _misfits(values, low, high)
         return cls(centred, low, high, table, spectrum, coefficients, values, misfits)
 
@@ -204,8 +169,32 @@ class _Search:
                 break
             bounded = self.values[rows].clip(self.low[rows], self.high[rows])
             implied = np.where(is_open[rows], bounded, self.levels[rows])
-            self.spectrum[rows] = implied @ WAVES.T
-            self._take(rows, np.rint(self.spectrum[rows] / self.table) * self.table)
+            self.spectrum[rows] = multiplied(implied, WAVES.T)
+            coefficients = np.rint(self.spectrum[rows] / self.table) * self.table
+            self._take(rows, coefficients, multiplied(coefficients, WAVES))
+
+    def follow_misfit(self) -> None:
+        """Take, one after the other, the neighbours that lessen the misfit, if it ends in a fit.
+
+        This finds nearly all that `try_neighbours` finds of a single coefficient, in a fifth of the
+        time.
+        """
+        rows = self.misfitting()
+        coefficients, values = self.coefficients[rows], self.values[rows]
+        steps, distance = self._steps(rows)
+        for _ in range(FOLLOWED):
+            missing = values - values.clip(self.low[rows], self.high[rows])
+            gains = steps * multiplied(missing, WAVES.T)
+            gains *= -GAIN_WEIGHT
+            gains -= distance
+            best = np.arange(len(rows)), gains.argmax(axis=1)
+            coefficients[best] += steps[best]
+            steps[best] *= -1
+            values = multiplied(coefficients, WAVES)
+            self._take(rows, coefficients, values, only_better=True)
+            left = self.misfits[rows] > MISFIT
+            rows, coefficients, values = rows[left], coefficients[left], values[left]
+            steps, distance = steps[left], distance[left]
 
     def try_neighbours(self, choices: Floats) -> None:
         """Take the other neighbouring multiple of a few coefficients, if that fits.
@@ -216,23 +205,29 @@ class _Search:
         rows = self.misfitting()
         if not len(rows):
             return
-        rest = self.spectrum[rows] - self.coefficients[rows]
-        distance = self.table - np.abs(rest)
+        steps, distance = self._steps(rows)
         nearest = np.argpartition(distance, TRIED, axis=1)[:, :TRIED]
-        steps = np.take_along_axis(np.copysign(self.table, rest), nearest, axis=1)
-        steps[np.take_along_axis(distance, nearest, axis=1) > FARTHEST] = 0
+        steps = np.take_along_axis(steps, nearest, axis=1)
         changes = choices @ (steps[:, :, None] * WAVES[nearest])
         changes += self.values[rows][:, None]
         changes -= changes.clip(self.low[rows][:, None], self.high[rows][:, None])
         best = np.einsum("ijk,ijk->ij", changes, changes).argmin(axis=1)
-        change = np.zeros_like(rest)
-        np.put_along_axis(change, nearest, steps * choices[best], axis=1)
-        self._take(rows, self.coefficients[rows] + change, only_better=True)
+        coefficients = self.coefficients[rows]
+        found = np.take_along_axis(coefficients, nearest, axis=1) + steps * choices[best]
+        np.put_along_axis(coefficients, nearest, found, axis=1)
+        self._take(rows, coefficients, multiplied(coefficients, WAVES), only_better=True)
+
+    def _steps(self, rows: Places) -> tuple[Floats, Floats]:
+        """The way to each coefficient's other neighbour, 0 if it is far, and how far that is."""
+        rest = self.spectrum[rows] - self.coefficients[rows]
+        distance = self.table - np.abs(rest)
+        steps = np.copysign(self.table, rest)
+        steps[distance > FARTHEST] = 0
+        return steps, distance
 
     def _take(
-        self, rows: npt.NDArray[np.intp], coefficients: Floats, *, only_better: bool = False
+        self, rows: Places, coefficients: Floats, values: Floats, *, only_better: bool = False
     ) -> None:
-        values = coefficients @ WAVES
         misfits = _misfits(values, self.low[rows], self.high[rows])
         if only_better:
             fits = misfits <= MISFIT

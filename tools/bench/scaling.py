@@ -92,7 +92,7 @@ def pruning() -> Task:
 def profiling() -> Task:
     """As many pictures as count.txt says, the bundled ones again and again."""
     import darkconv as dc
-    from darkconv.profiling import profile
+    from darkconv.profiling.collect import profile
 
     model = dc.load(DIGITS / "digits10.cfg", DIGITS / "digits10.weights")
     pictures = sorted((DIGITS / "images").glob("*.jpg")) + sorted((DIGITS / "images").glob("*.png"))
@@ -247,8 +247,7 @@ def main() -> None:
         results[part] = measure(1 if options.quick else TURNS)
         if not options.quick:
             draw(results[part])
-    if not options.quick:
-        kept.write_text(json.dumps(results, indent=1) + "\n")
+            kept.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -121,8 +121,10 @@ measured. Bundled networks have random weights that keep activations about 1.
 _SCALING = """## Scaling
 
 `python tools/bench/scaling.py`: against the size of the model, where all have ten convolutions of
-as many filters; against the number of pictures, where a profile's memory stays flat; against the
-number of processes, of a thread each.
+as many filters, of which those of at most 4 million parameters are small enough for PyTorch to take
+copies (their last bits would depend on where they lie); against the number of pictures, where the
+samples behind a profile's histograms grow to their full size and stay there; against the number of
+processes, of one thread and one processor each.
 
 ![time and memory against parameters](scaling-models.png)
 

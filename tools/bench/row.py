@@ -62,7 +62,10 @@ class Row:
         make: writes what a case needs into an empty folder.
         goals: ratios.
         fresh: whether each turn is a process of its own.
+        processes: of each candidate, one after the other, that share its rounds: where its memory
+            lies makes a process faster or slower for all its life.
         writes: pattern of the files that candidates write; removed before each turn.
+        cold: pattern of files that are dropped from the page cache before each turn.
         turn: seconds that a turn lasts at least: short tasks are repeated, and their median is
             taken, as collections of Python's garbage only come to who repeats. The first turn
             is one run.
@@ -77,7 +80,9 @@ class Row:
     make: Callable[[str, Path], Facts]
     goals: tuple[Goal, ...] = ()
     fresh: bool = False
+    processes: int = 1
     writes: str = ""
+    cold: str = ""
     turn: float = 0.0
     rounds: int = 20
     seconds: float = 60.0

@@ -49,37 +49,47 @@ class Race:
 
     def run(self, rounds: int) -> dict[str, Measured]:
         """Let all take turns; who comes first alternates."""
-        spent = 0.0
-        with ExitStack() as stack:
-            for turn in range(rounds + (not self.row.fresh)):
-                if turn >= ROUNDS_AT_LEAST and spent > self.row.seconds:
-                    break
-                for candidate in list(self.found)[:: 1 if turn % 2 else -1]:
-                    if not self.found[candidate].error:
-                        spent += self._turn(candidate, stack)
+        count = min(self.row.processes, rounds)
+        for _ in range(count):
+            with ExitStack() as stack:
+                self.workers.clear()
+                self._run(-(-rounds // count), self.row.seconds / count, stack)
         return self.found
+
+    def _run(self, rounds: int, seconds: float, stack: ExitStack) -> None:
+        """Rounds of the same processes; the first turn of each warms up."""
+        spent = 0.0
+        for turn in range(rounds + (not self.row.fresh)):
+            if turn >= ROUNDS_AT_LEAST and spent > seconds:
+                break
+            for candidate in list(self.found)[:: 1 if turn % 2 else -1]:
+                if not self.found[candidate].error:
+                    spent += self._turn(candidate, stack)
 
     def _turn(self, candidate: str, stack: ExitStack) -> float:
         """One turn of a candidate, and the seconds that it took."""
         for path in self.folder.glob(self.row.writes) if self.row.writes else ():
             path.unlink()
+        for path in self.folder.glob(self.row.cold) if self.row.cold else ():
+            evict(path)
         measured = self.found[candidate]
+        is_first = candidate not in self.workers and not self.row.fresh
         try:
             if self.row.fresh:
                 with self._start(candidate) as worker:
                     sample = worker.turn()
             else:
-                if candidate not in self.workers:
+                if is_first:
                     self.workers[candidate] = stack.enter_context(self._start(candidate))
-                sample = self.workers[candidate].turn(self.row.turn if measured.first else 0.0)
+                sample = self.workers[candidate].turn(0.0 if is_first else self.row.turn)
         except WorkerError as error:
             self.found[candidate] = Measured(error=str(error))
             return 0.0
         measured.memory = max(measured.memory, sample.memory)
-        if measured.first or self.row.fresh:
-            measured.seconds.append(sample.seconds)
+        if is_first:
+            measured.first = measured.first or sample.seconds
         else:
-            measured.first = sample.seconds
+            measured.seconds.append(sample.seconds)
         return max(sample.seconds, self.row.turn)
 
     def _start(self, candidate: str) -> Worker:
@@ -92,6 +102,13 @@ class Race:
         }
         words = ["--serve", self.name, candidate, str(self.folder)]
         return Worker([sys.executable, str(Path(__file__).resolve()), *words], environment)
+
+
+def evict(path: Path) -> None:
+    """Drop a file from the page cache."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())  # what is not on the disk yet would stay
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def measure(row_name: str, cases: list[str], results: Results, quick: bool, threads: int) -> None:

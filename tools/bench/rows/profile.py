@@ -133,6 +133,7 @@ ROW = Row(
     },
     make=make,
     goals=(Goal(OURS, BARE, at_most=1 / 0.95),),
+    processes=3,
     rounds=12,
     seconds=25,
     notes="""

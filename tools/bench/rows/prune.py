@@ -74,7 +74,8 @@ ROW = Row(
     make=write_network,
     goals=(Goal(OURS, PRUNING, at_least=8, cases=("yolov4", "yolov3")),),
     turn=0.3,
-    rounds=6,
+    processes=3,
+    rounds=9,
     notes="""
 From the files to the pruned model in memory. Torch-Pruning's result of yolov4-tiny, whose routes
 read halves of a layer, does not run; those of the others do, but need not keep darkconv's choice.

@@ -62,7 +62,8 @@ ROW = Row(
         Goal(OURS, PLAIN, at_most=1.1),
     ),
     turn=0.1,
-    rounds=20,
+    processes=3,
+    rounds=21,
     notes="""
 Making the modules takes nearly all of it, in PyTorch's own constructors, and is as long for both.
 What is over in small networks is reading the cfg with all its checks (`dc.load`, 1.4 ms of

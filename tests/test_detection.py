@@ -235,18 +235,21 @@ def test_neighbouring_classes_have_unlike_colours():
     assert np.abs(colors[1:] - colors[:-1]).max(axis=1).min() > 60
 
 
-@pytest.mark.parametrize("count", [12, suppress_module.PAIRED + 40])
+@pytest.mark.parametrize("count", [12, 13, suppress_module.PAIRED + 40])
 @pytest.mark.parametrize("kind", ["sort", "greedynms", "diounms"])
-def test_pairs_lose_what_box_by_box_loses(count, kind, monkeypatch):
+def test_pairs_and_a_table_lose_what_box_by_box_loses(count, kind, monkeypatch):
     stream = np.random.default_rng(count)
     boxes = stream.uniform(0.2, 0.6, (count, 4)).astype(np.float32)
     scores = stream.random((count, 3)).astype(np.float32) * (stream.random((count, 3)) < 0.7)
     found = Candidates(boxes, np.ones(count, np.float32), scores.astype(np.float32))
     kept = suppress(found, threshold=0.45, kind=kind)
+    monkeypatch.setattr(suppress_module, "TABLED", 0)
+    in_turn = suppress(found, threshold=0.45, kind=kind)
     monkeypatch.setattr(suppress_module, "PAIRED", 0)
     one_by_one = suppress(found, threshold=0.45, kind=kind)
     monkeypatch.setattr(suppress_module, "PAIRED", 10 * count)
     in_pairs = suppress(found, threshold=0.45, kind=kind)
+    assert np.array_equal(kept.scores, in_turn.scores)
     assert np.array_equal(kept.scores, one_by_one.scores)
     assert np.array_equal(kept.scores, in_pairs.scores)
     assert 0 < np.count_nonzero(kept.scores) < np.count_nonzero(scores)

@@ -13,10 +13,14 @@ GREEDY_EXPONENT = 0.6  # greedynms does not read beta_nms
 
 PAIRED = 512
 """Boxes of a class up to which all pairs are measured at once; of more, box by box is faster."""
+TABLED = 16_384
+"""Boxes up to which a table of all pairs is made for many classes to share: 32 MiB of bits."""
+CELLS = 1 << 17  # of the table that are measured at once, for the processor's cache
 
 Index = npt.NDArray[np.intp]
+Bits = npt.NDArray[np.uint8]
 Overlap = Callable[[Array, Array], Array]
-"""Boxes (4,) or (n, 4) and others (n, 4), xywh -> (n,) measures: above the threshold, the same."""
+"""Boxes (..., 4) and others (n, 4), xywh -> (..., n) measures: above the threshold, the same."""
 
 
 def iou(box: Array, others: Array) -> Array:
@@ -44,8 +48,8 @@ def distance_iou(exponent: float) -> Overlap:
         half, halves = box[..., 2:] / 2, others[:, 2:] / 2
         high = np.maximum(box[..., :2] + half, others[:, :2] + halves)
         low = np.minimum(box[..., :2] - half, others[:, :2] - halves)
-        diagonal = ((high - low) ** 2).sum(axis=1)
-        distance = ((box[..., :2] - others[:, :2]) ** 2).sum(axis=1)
+        diagonal = ((high - low) ** 2).sum(axis=-1)
+        distance = ((box[..., :2] - others[:, :2]) ** 2).sum(axis=-1)
         ratio = np.divide(distance, diagonal, out=np.zeros_like(distance), where=diagonal > 0)
         return iou(box, others) - ratio**exponent
 
@@ -98,16 +102,19 @@ def suppress(
     rows, classes = np.nonzero(scores)
     order = np.lexsort((-scores[rows, classes], classes))
     rows, classes = rows[order], classes[order]
-    lost = _lost_by_class(boxes[rows], classes, threshold, measure)
+    lost = _lost_by_class(boxes, rows, classes, threshold, measure)
     scores[rows[lost], classes[lost]] = 0
     return Candidates(boxes, objectness, scores)
 
 
-def _lost_by_class(boxes: Array, classes: Index, threshold: float, measure: Overlap) -> Index:
+def _lost_by_class(
+    boxes: Array, rows: Index, classes: Index, threshold: float, measure: Overlap
+) -> Index:
     """Places of boxes that a better one of their class suppresses.
 
     Args:
-        boxes: (n, 4), those of a class together, the best first.
+        boxes: (m, 4).
+        rows: (n,) which of them, those of a class together, the best first.
         classes: (n,).
         threshold: see `suppress`.
         measure: of the overlap.
@@ -116,11 +123,41 @@ def _lost_by_class(boxes: Array, classes: Index, threshold: float, measure: Over
         return classes
     starts = np.flatnonzero(np.r_[True, classes[1:] != classes[:-1]])
     counts = np.diff(np.r_[starts, len(classes)])
+    if len(boxes) <= TABLED and (counts.astype(float) ** 2).sum() > len(boxes) ** 2:
+        same = _table(boxes, threshold, measure)
+        groups = zip(starts, np.split(rows, starts[1:]), strict=True)
+        return np.concatenate([start + _lost_of_tabled(same, group) for start, group in groups])
     few = counts <= PAIRED
-    lost = [_lost_of_pairs(boxes, starts[few], counts[few], threshold, measure)]
+    lost = [_lost_of_pairs(boxes[rows], starts[few], counts[few], threshold, measure)]
     for start, count in zip(starts[~few], counts[~few], strict=True):
-        lost.append(start + _lost_of_sorted(boxes[start : start + count], threshold, measure))
+        group = boxes[rows[start : start + count]]
+        lost.append(start + _lost_of_sorted(group, threshold, measure))
     return np.concatenate(lost)
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def _table(boxes: Array, threshold: float, measure: Overlap) -> Bits:
+    """(n, n) whether two boxes are the same, eight to a byte."""
+    same = np.empty((len(boxes), -(-len(boxes) // 8)), np.uint8)
+    step = max(1, CELLS // len(boxes))
+    for start in range(0, len(boxes), step):
+        some = boxes[start : start + step, None]
+        same[start : start + step] = np.packbits(measure(some, boxes) > threshold, axis=1)
+    return same
+
+
+def _lost_of_tabled(same: Bits, rows: Index) -> Index:
+    """As `_lost_of_sorted`, of these rows of a table."""
+    gone = np.zeros(same.shape[1], np.uint8)
+    places = []
+    for place, (row, byte, bit) in enumerate(
+        zip(rows.tolist(), (rows >> 3).tolist(), (128 >> (rows & 7)).tolist(), strict=True)
+    ):
+        if gone[byte] & bit:
+            places.append(place)
+        else:
+            gone |= same[row]
+    return np.array(places, np.intp)
 
 
 @np.errstate(over="ignore", invalid="ignore")

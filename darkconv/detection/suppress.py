@@ -13,8 +13,8 @@ GREEDY_EXPONENT = 0.6  # greedynms does not read beta_nms
 
 PAIRED = 512
 """Boxes of a class up to which all pairs are measured at once; of more, box by box is faster."""
-TABLED = 16_384
-"""Boxes up to which a table of all pairs is made for many classes to share: 32 MiB of bits."""
+TABLED = 32_768
+"""Boxes up to which a table of all pairs is made for many classes to share: 128 MiB of bits."""
 CELLS = 1 << 17  # of the table that are measured at once, for the processor's cache
 
 Index = npt.NDArray[np.intp]

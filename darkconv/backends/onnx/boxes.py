@@ -74,42 +74,25 @@ def corners(scope: LayerScope, centres: ir.Value, sizes: ir.Value) -> ir.Value:
 
 @DECODERS.register(head.Yolo)
 def decode_yolo(scope: LayerScope, _: ir.Value) -> Found:
-    """Cells row by row, anchors innermost; transposed last, as vectors of cells are quicker."""
+    """Cells row by row, anchors innermost: for maps of free size, and heads that are not alike."""
     spec = scope.layer.spec
     assert isinstance(spec, head.Yolo)
     centre, size, rest = yolo_runs(spec)
     known = Run(4, 5, rest.is_raw)
     classes = known._replace(start=5, end=rest.end)
-    if not scope.is_free:
-        centre = centre._replace(is_stretched=False)
     offsets, raw, objectness, scores = activated(scope, spec, [centre, size, known, classes])
     factors, anchors = scope.op("Exp", raw), spec.head_anchors
     if spec.new_coords:
         factors, anchors = scope.op("Mul", raw, raw), 4 * anchors
     scores = scope.op("Mul", objectness, scores)
-    if scope.is_free:
-        offsets, factors, scores = cells_first(scope, offsets, factors, scores)
-        sizes = sized(scope, factors, anchors, network_size(scope))
-        return Found(placed(scope, offsets), sizes, scores)
-    centres = placed_in_rows(scope, offsets, spec.scale_x_y)
-    shares = anchors / np.array(network_size(scope))
-    sizes = scope.multiply(factors, shares[:, :, None])
-    return Found(*cells_first(scope, centres, sizes, scores))
+    offsets, factors, scores = cells_first(scope, offsets, factors, scores)
+    sizes = sized(scope, factors, anchors, network_size(scope))
+    return Found(placed(scope, offsets), sizes, scores)
 
 
 def cells_first(scope: LayerScope, *parts: ir.Value) -> list[ir.Value]:
     """(N, anchors, entries, cells) -> (N, cells, anchors, entries)."""
     return [scope.transpose(part, 0, 3, 1, 2) for part in parts]
-
-
-def placed_in_rows(scope: LayerScope, offsets: ir.Value, stretch: float) -> ir.Value:
-    """As `placed` of stretched offsets, of (N, anchors, 2, cells) on a map of known size."""
-    rows, columns = scope.size
-    assert isinstance(rows, int)
-    assert isinstance(columns, int)
-    lengths = np.array([[columns], [rows]])
-    shares = scope.multiply(offsets, stretch / lengths)
-    return scope.add(shares, (grid_places(rows, columns).T - (stretch - 1) / 2) / lengths)
 
 
 @DECODERS.register(head.GaussianYolo)

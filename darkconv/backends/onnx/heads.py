@@ -4,6 +4,7 @@ import logging
 
 import onnx_ir as ir
 
+from darkconv.backends.onnx.alike_boxes import are_alike, decoded_alike
 from darkconv.backends.onnx.boxes import corners, decoded, takes_input
 from darkconv.backends.onnx.graph import Dims, describe
 from darkconv.backends.onnx.network import NetworkGraph
@@ -60,12 +61,14 @@ def build_boxes(built: NetworkGraph) -> tuple[ir.Value, ir.Value]:
     """Boxes and scores of all heads, laid end to end."""
     heads = box_heads(built.model.network)
     built.build([layer.sources[0] if takes_input(layer) else layer.index for layer in heads])
-    scopes, found = [], []
-    for layer in heads:
-        scope = built.scopes.get(layer.index) or built.open(layer)
-        value = scope.x if takes_input(layer) else built.values[layer.index]
-        scopes.append(scope.part("boxes"))
-        found.append(decoded(scopes[-1], value))
+    opened = [built.scopes.get(layer.index) or built.open(layer) for layer in heads]
+    scopes = [scope.part("boxes") for scope in opened]
+    if are_alike(heads) and not scopes[-1].is_free:
+        return decoded_alike(scopes)
+    found = [
+        decoded(scope, scope.x if takes_input(layer) else built.values[layer.index])
+        for layer, scope in zip(heads, scopes, strict=True)
+    ]
     ends = Scope(built.graph, "heads")
     centres, sizes, scores = (ends.concat(parts) for parts in zip(*found, strict=True))
     return corners(scopes[-1], centres, sizes), scores

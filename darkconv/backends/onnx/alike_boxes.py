@@ -1,0 +1,95 @@
+"""Boxes and scores of several yolo heads in one go (golden/DIALECTS.md §7)."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import onnx_ir as ir
+
+from darkconv.backends.onnx.boxes import cells_first, grid_places, network_size
+from darkconv.backends.onnx.scope import LayerScope
+from darkconv.core.model import Array
+from darkconv.core.network import Layer
+from darkconv.layers import head
+from darkconv.layers.box_heads import count_boxes
+
+
+def are_alike(layers: Sequence[Layer]) -> bool:
+    """Whether heads can be decoded in one go: yolo heads of as many anchors and classes."""
+    kinds = {
+        (len(spec.mask), spec.anchor_entries, spec.new_coords)
+        for spec in (layer.spec for layer in layers)
+        if isinstance(spec, head.Yolo)
+    }
+    return len(kinds) == 1 and all(isinstance(layer.spec, head.Yolo) for layer in layers)
+
+
+def decoded_alike(scopes: Sequence[LayerScope]) -> tuple[ir.Value, ir.Value]:
+    """(N, boxes, 4) corners and (N, boxes, classes) scores of alike heads on maps of known size.
+
+    In a small network each operator and copy counts: the cells of all heads are laid end to end
+    before anything is computed; vectors of cells are quicker than those of entries; and scores are
+    multiplied last, as onnxruntime copies for a Reshape that comes last.
+    """
+    scope, maps = scopes[-1], [yolo_cells(each) for each in scopes]
+    spec = scope.layer.spec
+    assert isinstance(spec, head.Yolo)
+    anchors, end = len(spec.mask), spec.anchor_entries
+    values = scope.concat(
+        [each.reshape(each.x, 0, anchors, end, each.cells) for each in scopes], axis=3
+    )
+    centre, size, known, classes = (
+        scope.channels(values, first, last, axis=2)
+        for first, last in ((0, 2), (2, 4), (4, 5), (5, end))
+    )
+    if spec.new_coords:
+        factors = scope.op("Mul", size, size)
+    else:
+        centre, known, classes = (scope.op("Sigmoid", part) for part in (centre, known, classes))
+        factors = scope.op("Exp", size)
+    steps, places, halves = (np.concatenate(parts, axis=-1) for parts in zip(*maps, strict=True))
+    centres = scope.add(scope.multiply(centre, steps), places)
+    half = scope.multiply(factors, halves)
+    edges = scope.concat([scope.op(kind, centres, half) for kind in ("Sub", "Add")], axis=2)
+    count = sum(count_boxes(each.layer) for each in scopes)
+    corners, known, classes = (
+        scope.reshape(part, 0, count, width)
+        for part, width in zip(
+            cells_first(scope, edges, known, classes), (4, 1, end - 5), strict=True
+        )
+    )
+    return corners, scope.op("Mul", known, classes)
+
+
+class Cells(NamedTuple):
+    """What a yolo head's entries become, in the unit of the boxes.
+
+    Attributes:
+        steps: (2, cells) what centres are multiplied with.
+        places: (2, cells) what is added.
+        halves: (anchors, 2, cells) what half a size is multiplied with.
+    """
+
+    steps: Array
+    places: Array
+    halves: Array
+
+
+def yolo_cells(scope: LayerScope) -> Cells:
+    """Of a map of known size."""
+    spec = scope.layer.spec
+    assert isinstance(spec, head.Yolo)
+    rows, columns = scope.size
+    assert isinstance(rows, int)
+    assert isinstance(columns, int)
+    network = np.array(network_size(scope))
+    unit = network if scope.graph.options.pixels else np.ones(2)
+    steps = (unit / [columns, rows])[:, None]
+    grid = grid_places(rows, columns).T
+    halves = spec.head_anchors / network * unit * (2 if spec.new_coords else 0.5)
+    parts = (
+        np.broadcast_to(steps * spec.scale_x_y, grid.shape),
+        (grid - (spec.scale_x_y - 1) / 2) * steps,
+        np.repeat(halves[:, :, None], grid.shape[1], axis=2),
+    )
+    return Cells(*(part.astype(np.float32) for part in parts))

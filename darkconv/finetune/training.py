@@ -1,12 +1,12 @@
 """Training: a Darknet module under Lightning."""
 
-import math
 from collections.abc import Mapping
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import WeightAveraging
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
 from darkconv.backends.torch import DarknetModule
@@ -131,12 +131,20 @@ class Training(pl.LightningModule):
         assert isinstance(optimizer, Optimizer)
         return optimizer
 
-    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Tell how long the gradient is; Lightning clips it afterwards."""
-        norms = [
-            p.grad.norm() for g in optimizer.param_groups for p in g["params"] if p.grad is not None
-        ]
-        self.log("gradient", torch.stack(norms).norm() if norms else math.nan, on_step=True)
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the gradient's length, which is measured for it, and tell it."""
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        if gradient_clip_val:
+            length = clip_grad_norm_(parameters, gradient_clip_val)
+        else:
+            lengths = torch._foreach_norm([p.grad for p in parameters if p.grad is not None])
+            length = torch.stack(lengths).norm()
+        self.log("gradient", length, on_step=True)
 
 
 def _unneeded(module: DarknetModule, wanted: frozenset[int]) -> frozenset[int]:
@@ -151,6 +159,10 @@ def _unneeded(module: DarknetModule, wanted: frozenset[int]) -> frozenset[int]:
     return frozenset(range(len(module.network.layers))) - needed
 
 
+def _state(module: nn.Module) -> list[Tensor]:
+    return [tensor.detach() for tensor in (*module.parameters(), *module.buffers())]
+
+
 class Averaging(WeightAveraging):
     """Exponential moving average of weights and running statistics, young ones moving faster.
 
@@ -159,11 +171,30 @@ class Averaging(WeightAveraging):
     """
 
     def __init__(self, keep: float) -> None:
-        def average(means: list[Tensor], values: list[Tensor], count: Tensor) -> None:
-            share = min(keep, float(count) / (float(count) + 10))
-            torch._foreach_lerp_(means, values, 1 - share)
+        super().__init__(use_buffers=True)
+        self.keep = keep
+        self._pairs: tuple[list[Tensor], list[Tensor]] | None = None
 
-        super().__init__(use_buffers=True, multi_avg_fn=average)
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object
+    ) -> None:
+        """Update the average.
+
+        As the parent does, but for the first step, whose values are taken over; of a small network
+        it takes longer to gather all tensors than to average them, so they are gathered once.
+        """
+        average = self._average_model
+        assert average is not None
+        if trainer.global_step <= self._latest_update_step:
+            return
+        count = int(average.n_averaged)
+        if not count:
+            average.update_parameters(pl_module)
+        else:
+            means, values = self._pairs = self._pairs or (_state(average.module), _state(pl_module))
+            torch._foreach_lerp_(means, values, 1 - min(self.keep, count / (count + 10)))
+            average.n_averaged += 1
+        self._latest_update_step = trainer.global_step
 
     def module_of(self, training: Training) -> DarknetModule:
         """The averaged module; the module itself before the first step."""

@@ -110,7 +110,7 @@ ROW = Row(
     notes="""
 `darkconv` reads and augments pictures in another process, which shares the two processors, keeps
 averages, logs and checks numbers; the bare loop trains one batch in memory again and again. Of a
-step of the smallest network, under Python's profiler, eight pictures take 15 ms, the average of
-the weights 9 and the length of the gradient 3. On a GPU: `tools/bench/gpu.py`.
+step of the smallest network eight pictures take 15 ms of one processor, in the gaps that PyTorch's
+threads leave: with a higher priority they would cost more. On a GPU: `tools/bench/gpu.py`.
 """,
 )

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
+from darkconv.backends.torch import as_stored
 from darkconv.dataset.label import Size
 from darkconv.finetune.album import CACHE, Album
 from darkconv.finetune.augment import Augmentation
@@ -86,5 +87,5 @@ class ClassifiedPictures(TorchDataset[tuple[Tensor, Tensor]]):
 
 
 def collate_classified(batch: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Pictures (N, C, H, W) and truths (N, classes)."""
-    return torch.stack([x for x, _ in batch]), torch.stack([truth for _, truth in batch])
+    """Pictures (N, C, H, W), stored as the network reads them, and truths (N, classes)."""
+    return as_stored(torch.stack([x for x, _ in batch])), torch.stack([t for _, t in batch])

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
+from darkconv.backends.torch import as_stored
 from darkconv.dataset import Dataset
 from darkconv.dataset.label import Size
 from darkconv.detection.picture import Fit
@@ -144,9 +145,12 @@ class TrainingPictures(TorchDataset[tuple[Tensor, Tensor]]):
 
 
 def collate(batch: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Pictures (N, C, H, W) and truths (N, T, 5), filled up with rows of class -1."""
+    """Pictures (N, C, H, W), stored as the network reads them, and truths (N, T, 5).
+
+    Truths are filled up with rows of class -1.
+    """
     most = max(1, *(len(rows) for _, rows in batch))
     padded = torch.full((len(batch), most, 5), NOTHING)
     for place, (_, rows) in enumerate(batch):
         padded[place, : len(rows)] = rows
-    return torch.stack([x for x, _ in batch]), padded
+    return as_stored(torch.stack([x for x, _ in batch])), padded

@@ -339,8 +339,11 @@ def class_weights(recipe: Recipe, counts: Sequence[int]) -> tuple[float, ...]:
 
 
 def usual_workers() -> int:
-    """A process for every core but one, up to 8."""
-    return min(8, max(1, count_processors() - 1))
+    """A process for every processor but one, from 2 to 8.
+
+    Training on the CPU only waits for pictures with all processors, and one reader would use one.
+    """
+    return min(8, max(2, count_processors() - 1))
 
 
 def _step_back(_: int) -> None:

@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import onnx
-import onnx_ir as ir
 
 from darkconv.backends.onnx import conv, dense, head, inert, merge, norm, pool, recurrent, resize
 from darkconv.backends.onnx.digest import digests
 from darkconv.backends.onnx.files import ForeignFile, OnnxFile, read_any, read_onnx
+from darkconv.backends.onnx.graph import plain_proto
 from darkconv.backends.onnx.network import NetworkGraph
 from darkconv.backends.onnx.options import OnnxOptions
 from darkconv.backends.onnx.running import Runner, make_session
@@ -58,7 +58,7 @@ def to_onnx(model: Model, *, head: str = "raw", **options: Any) -> onnx.ModelPro
     """
     graph = build_model(model, OnnxOptions(head=head, **options))
     graph.metadata_props.update(digests(model))
-    return ir.to_proto(graph)
+    return plain_proto(graph)
 
 
 def make_runner(
@@ -82,6 +82,6 @@ def trace_steps(model: Model, steps: Sequence[Array]) -> list[list[Array]]:
 def _runner(model: Model, layers: Sequence[int]) -> Runner:
     built = NetworkGraph(model, OnnxOptions())
     built.build(layers)
-    proto = ir.to_proto(built.finish([built.output(index) for index in layers], {}))
+    proto = plain_proto(built.finish([built.output(index) for index in layers], {}))
     states = {name: str(value.name) for name, value in built.graph.states.items()}
     return Runner(make_session(proto.SerializeToString()), states)

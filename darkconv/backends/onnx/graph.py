@@ -119,3 +119,13 @@ def describe(value: ir.Value, dims: Dims, kind: ir.DataType = ir.DataType.FLOAT)
     value.shape = ir.Shape(dims)
     value.type = ir.TensorType(kind)
     return value
+
+
+def plain_proto(graph: ir.Model) -> onnx.ModelProto:
+    """The graph; the types of its arrays are said once, with the arrays."""
+    proto = ir.to_proto(graph)
+    arrays = {tensor.name for tensor in proto.graph.initializer}
+    others = [info for info in proto.graph.value_info if info.name not in arrays]
+    del proto.graph.value_info[:]
+    proto.graph.value_info.extend(others)
+    return proto

@@ -16,7 +16,7 @@ import onnx
 import onnx_ir as ir
 
 from darkconv.backends.onnx.digest import digests
-from darkconv.backends.onnx.graph import SHARED_SIZE
+from darkconv.backends.onnx.graph import SHARED_SIZE, plain_proto
 from darkconv.backends.onnx.heads import build_outputs
 from darkconv.backends.onnx.metadata import file_metadata
 from darkconv.backends.onnx.network import NetworkGraph
@@ -148,7 +148,7 @@ def split(
             shape=ir.Shape(tensor.shape.numpy()),
             name=name,
         )
-    proto = ir.to_proto(graph)
+    proto = plain_proto(graph)
     inside = {name: tensors[name] for name in tensors if name not in places.offsets}
     for initializer in proto.graph.initializer:
         if initializer.name in inside:

@@ -13,6 +13,7 @@ from workers import Task
 BOXES = f"{OURS}, boxes"
 TORCH = f"{OURS} in PyTorch"
 LAST = f"{TORCH}, channels_last"
+FOLDED = f"{LAST}, folded"
 COMPILED = f"{LAST}, compiled"
 TRACED = "traced, onnxruntime"
 OPENCV = "OpenCV 4"
@@ -125,6 +126,13 @@ def ours() -> Any:
     return dc.to_torch(dc.load("net.cfg", "net.weights"))
 
 
+def folded() -> Any:
+    import darkconv as dc
+    from darkconv.surgery.folding import fold_batchnorm
+
+    return dc.to_torch(fold_batchnorm(dc.load("net.cfg", "net.weights")))
+
+
 def by_hand() -> Any:
     from plain import build
 
@@ -139,6 +147,7 @@ ROW = Row(
         BOXES: Candidate(session("boxes.onnx")),
         TORCH: Candidate(lambda: in_torch(ours)),
         LAST: Candidate(lambda: in_torch(ours, last=True)),
+        FOLDED: Candidate(lambda: in_torch(folded, last=True)),
         COMPILED: Candidate(
             lambda: in_torch(ours, last=True, compiled=True),
             cases=("yolov4-tiny, batch 1", "yolov4-tiny, batch 8"),

@@ -14,6 +14,19 @@ DYNAMO = "torch.onnx.export, dynamo"
 COPY = "the weights copied to a file"
 
 
+def make(case: str, folder: Path) -> dict[str, float]:
+    """net.cfg, net.weights, and how large a file in place is."""
+    import darkconv as dc
+    from darkconv.backends.onnx import write_onnx
+
+    facts = write_network(case, folder)
+    file = folder / "in-place.onnx"
+    write_onnx(dc.load(folder / "net.cfg", folder / "net.weights"), file, in_place=True)
+    size = file.stat().st_size / 2**20
+    file.unlink()
+    return {**facts, "MiB of the file in place": round(size, 3)}
+
+
 def ours(**options: object) -> Callable[[], Task]:
     """With options of `write_onnx`."""
 
@@ -85,7 +98,7 @@ ROW = Row(
         DYNAMO: Candidate(of_torch(dynamo=True), peer="onnxscript"),
         "darknet2any": Candidate(darknet2any, peer="darknet2any"),
     },
-    make=write_network,
+    make=make,
     goals=(
         Goal(OURS, TRACE, at_least=10, cases=("yolov4",)),
         Goal(OURS, DYNAMO, at_least=35, cases=("yolov4",)),

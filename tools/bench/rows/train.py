@@ -105,8 +105,9 @@ ROW = Row(
     candidates={OURS: Candidate(ours), BARE: Candidate(bare)},
     make=make,
     goals=(Goal(OURS, BARE, at_most=1 / 0.95),),
+    fresh=True,
     rounds=3,
-    seconds=60,
+    seconds=90,
     notes="""
 `darkconv` reads and augments pictures in another process, which shares the two processors, keeps
 averages, logs and checks numbers; the bare loop trains one batch in memory again and again. Of a

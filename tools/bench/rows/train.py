@@ -109,9 +109,11 @@ ROW = Row(
     rounds=3,
     seconds=90,
     notes="""
-`darkconv` reads and augments pictures in another process, which shares the two processors, keeps
-averages, logs and checks numbers; the bare loop trains one batch in memory again and again. Of a
-step of the smallest network eight pictures take 15 ms of one processor, in the gaps that PyTorch's
-threads leave: with a higher priority they would cost more. On a GPU: `tools/bench/gpu.py`.
+Each turn is a process of its own, of which the median of 14 steps counts. `darkconv` reads and
+augments pictures in two other processes, which share the two processors, keeps averages, logs and
+checks numbers; the bare loop trains one batch in memory again and again. Of a step of the smallest
+network eight pictures take 15 ms of a processor, in the gaps that PyTorch's threads leave: with a
+higher priority they would cost more, and a single reader is waited for. On a GPU:
+`tools/bench/gpu.py`.
 """,
 )

@@ -109,13 +109,14 @@ _HEAD = """# Benchmarks
 
 `tools/bench/run.py` measures all of this and writes this page; nothing in it is edited.
 Candidates take turns, each in a process of its own (in rows of PyTorch in three, one after the
-other) that is stopped while others are measured;
-short tasks are repeated within a turn. Files lie in the page cache unless a row says cold, and
-times are those after imports. Two processors are shared with other machines, so read ratios, which
-compare within one run: by median, in brackets the quartiles of the single turns, and by best turn.
+other) that is stopped while others are measured; short tasks are repeated within a turn. Files lie
+in the page cache unless a row says cold, and times are those after imports. Two processors are
+shared with other machines, so read ratios, which compare within one run: by median, in brackets the
+quartiles of the single turns, and by best turn.
 
-Machine: {machine}. Versions: {versions}. Last written on {date}; each row says when it was
-measured. Bundled networks have random weights that keep activations about 1.
+Machine: {machine}. Versions: {versions}. Last written on {date};
+each row says when it was measured. Bundled networks have random weights that keep activations
+about 1.
 """
 
 

@@ -113,7 +113,7 @@ ROW = Row(
     seconds=80,
     notes="""
 `in place` writes a file that points into the weights file. The last two of PyTorch's are of the
-hand-written module. Of the file in place for yolov4 half is names of values and nodes, a quarter the
-places of arrays, a fifteenth the cfg.
+hand-written module. Of the file in place for yolov4 half is names of values and nodes, a quarter
+the places of arrays, a fifteenth the cfg.
 """,
 )

@@ -20,10 +20,15 @@ from networks import initial_model, network  # noqa: E402
 SIZE = 96
 USUAL = (2e-3, 600)
 """Rate and steps."""
-GENTLE = {"yolo giou": (5e-4, 2500), "yolo ciou": (5e-4, 1200)}
+GENTLE = {
+    "yolo iou": (5e-4, 1200),
+    "yolo giou": (5e-4, 2500),
+    "yolo diou": (5e-4, 2500),
+    "yolo ciou": (5e-4, 1200),
+}
 """A box that misses its truth grows first, at a higher rate out of sight. Whether it does may hang
 on the last bits of the processor's sums; with these, four networks learn whose first weights differ
-by a thousandth."""
+by a thousandth, of iou and diou ten."""
 CONV = "[convolutional]\nfilters={}\nsize={}\nstride={}\npad=1\nactivation={}\n\n"
 TRUNK = "".join(CONV.format(filters, 3, 2, "leaky") for filters in (16, 32, 64, 64))
 ANCHORS = "anchors=12,16, 20,28, 32,40\nnum=3\n"

@@ -11,9 +11,9 @@ from darkconv.core.numerals import format_size
 from darkconv.errors import GraphError, Where
 
 MEMORY_INFO = Path("/proc/meminfo")
+GROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 TUNED = ("MALLOC_", "GLIBC_TUNABLES")
 """How names of the environment variables begin that malloc heeds."""
-GROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 MIB = 2**20
 KEPT = 256 * MIB
 """Bytes of freed memory that malloc keeps."""
@@ -43,7 +43,8 @@ def keep_freed_memory() -> None:
     library = ctypes.CDLL(None)
     for parameter, value in MALLOC.items():
         library.mallopt(parameter, value)
-    del [np.empty(HUGE, np.uint8) for _ in range(KEPT // HUGE)][:]
+    blocks = [np.empty(HUGE, np.uint8) for _ in range(KEPT // HUGE)]
+    del blocks
 
 
 def require_memory(size: int, *, what: str, where: Where) -> None:

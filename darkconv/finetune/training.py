@@ -1,5 +1,6 @@
 """Training: a Darknet module under Lightning."""
 
+import math
 from collections.abc import Mapping
 
 import lightning.pytorch as pl
@@ -138,12 +139,13 @@ class Training(pl.LightningModule):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         """Clip the gradient's length, which is measured for it, and tell it."""
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        groups = optimizer.param_groups
+        moved = [p for group in groups for p in group["params"] if p.grad is not None]
+        length = torch.tensor(math.nan)
         if gradient_clip_val:
-            length = clip_grad_norm_(parameters, gradient_clip_val)
-        else:
-            lengths = torch._foreach_norm([p.grad for p in parameters if p.grad is not None])
-            length = torch.stack(lengths).norm()
+            length = clip_grad_norm_(moved, gradient_clip_val)
+        elif moved:
+            length = torch.stack(torch._foreach_norm([p.grad for p in moved])).norm()
         self.log("gradient", length, on_step=True)
 
 
@@ -160,6 +162,7 @@ def _unneeded(module: DarknetModule, wanted: frozenset[int]) -> frozenset[int]:
 
 
 def _state(module: nn.Module) -> list[Tensor]:
+    """What training changes, in place."""
     return [tensor.detach() for tensor in (*module.parameters(), *module.buffers())]
 
 

@@ -115,7 +115,7 @@ checks numbers; the bare loop trains one batch in memory again and again. Of a s
 network eight pictures take 15 ms of a processor, in the gaps that PyTorch's threads leave: with a
 higher priority they would cost more, and a single reader is waited for. In a step of 221 ms the
 process that trains had 393 ms of both processors' time, where the bare loop has 383 in 192:
-training itself is 1.03 of it, and the rest is the readers'. With yolov3-tiny these are 873 ms in
+training itself is 1.03 of it, and the rest goes to readers and to waiting. With yolov3-tiny: 873 in
 474, and 806 in 405. On a GPU: `tools/bench/gpu.py`.
 """,
 )

@@ -59,7 +59,7 @@ def restore(levels: Levels, divisors: Integers) -> Levels:
     table = divisors.reshape(-1).astype(np.float32)
     restored, left = blocks.copy(), []
     for chunk in _chunks(len(blocks), CHUNK):
-        coefficients = _nearest(_centred(blocks[chunk]), table)
+        coefficients = _multiples(multiplied(_centred(blocks[chunk]), WAVES.T), table)
         confirmed = _take_over(restored, chunk, coefficients, known[chunk])
         left.append(chunk.start + np.flatnonzero(~confirmed))
     rows = np.concatenate(left)
@@ -90,10 +90,9 @@ def _centred(levels: Levels) -> Floats:
     return np.subtract(levels, np.float32(128), dtype=np.float32)
 
 
-def _nearest(levels: Floats, table: Floats) -> Floats:
-    """The multiples next to the transform of levels less 128."""
-    coefficients = multiplied(levels, WAVES.T)
-    coefficients /= table
+def _multiples(spectrum: Floats, table: Floats) -> Floats:
+    """The multiples of the divisors that lie next to a transform."""
+    coefficients = spectrum / table
     np.rint(coefficients, out=coefficients)
     coefficients *= table
     return coefficients
@@ -149,7 +148,7 @@ class _Search:
         low[(levels == 0) | ~known] = -np.inf
         high[(levels == 255) | ~known] = np.inf
         spectrum = multiplied(centred, WAVES.T)
-        coefficients = np.rint(spectrum / table) * table
+        coefficients = _multiples(spectrum, table)
         values = multiplied(coefficients, WAVES)
         misfits = _misfits(values, low, high)
         return cls(centred, low, high, table, spectrum, coefficients, values, misfits)
@@ -170,7 +169,7 @@ class _Search:
             bounded = self.values[rows].clip(self.low[rows], self.high[rows])
             implied = np.where(is_open[rows], bounded, self.levels[rows])
             self.spectrum[rows] = multiplied(implied, WAVES.T)
-            coefficients = np.rint(self.spectrum[rows] / self.table) * self.table
+            coefficients = _multiples(self.spectrum[rows], self.table)
             self._take(rows, coefficients, multiplied(coefficients, WAVES))
 
     def follow_misfit(self) -> None:

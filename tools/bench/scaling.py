@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
@@ -105,15 +106,23 @@ def pruning() -> Task:
 
 
 def profiling() -> Task:
-    """As many pictures as count.txt says, the bundled ones again and again."""
+    """As many pictures as count.txt says."""
     import darkconv as dc
     from darkconv.profiling.collect import profile
 
     model = dc.load(DIGITS / "digits10.cfg", DIGITS / "digits10.weights")
-    pictures = sorted((DIGITS / "images").glob("*.jpg")) + sorted((DIGITS / "images").glob("*.png"))
     count = int(Path("count.txt").read_text())
-    profile(model, pictures)
-    return lambda: profile(model, [pictures[i % len(pictures)] for i in range(count)])
+    profile(model, bundled_pictures())
+    return lambda: profile(model, repeated(count))
+
+
+def bundled_pictures() -> list[Path]:
+    return sorted(p for p in (DIGITS / "images").iterdir() if p.suffix in (".jpg", ".png"))
+
+
+def repeated(count: int) -> list[Path]:
+    """So many pictures, the bundled ones again and again."""
+    return list(islice(cycle(bundled_pictures()), count))
 
 
 TASKS: dict[str, Callable[[], Task]] = {
@@ -165,18 +174,12 @@ def measure_processes(turns: int) -> dict[str, list]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for part, pictures in (("start", FEW_PICTURES), ("profile", SHARED_PICTURES)):
-            write_list(folder / "list.txt", pictures)
+            (folder / "list.txt").write_text("".join(f"{path}\n" for path in repeated(pictures)))
             for count in PROCESSES:
                 seconds = min(timed(folder, count) for _ in range(turns))
                 found[part].append(seconds)
                 print(f"{count} processes, {pictures} pictures: {seconds:.2f} s")
     return found
-
-
-def write_list(path: Path, count: int) -> None:
-    """So many pictures, the bundled ones again and again."""
-    images = [p for p in sorted((DIGITS / "images").iterdir()) if p.suffix in (".jpg", ".png")]
-    path.write_text("".join(f"{images[i % len(images)]}\n" for i in range(count)))
 
 
 def timed(folder: Path, processes: int) -> float:

@@ -16,12 +16,9 @@ from darkconv.layers.box_heads import count_boxes
 
 def are_alike(layers: Sequence[Layer]) -> bool:
     """Whether heads can be decoded in one go: yolo heads of as many anchors and classes."""
-    kinds = {
-        (len(spec.mask), spec.anchor_entries, spec.new_coords)
-        for spec in (layer.spec for layer in layers)
-        if isinstance(spec, head.Yolo)
-    }
-    return len(kinds) == 1 and all(isinstance(layer.spec, head.Yolo) for layer in layers)
+    specs = [layer.spec for layer in layers if isinstance(layer.spec, head.Yolo)]
+    kinds = {(len(spec.mask), spec.anchor_entries, spec.new_coords) for spec in specs}
+    return len(specs) == len(layers) and len(kinds) == 1
 
 
 def decoded_alike(scopes: Sequence[LayerScope]) -> tuple[ir.Value, ir.Value]:

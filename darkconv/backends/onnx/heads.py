@@ -63,7 +63,7 @@ def build_boxes(built: NetworkGraph) -> tuple[ir.Value, ir.Value]:
     built.build([layer.sources[0] if takes_input(layer) else layer.index for layer in heads])
     opened = [built.scopes.get(layer.index) or built.open(layer) for layer in heads]
     scopes = [scope.part("boxes") for scope in opened]
-    if are_alike(heads) and not scopes[-1].is_free:
+    if are_alike(heads) and not any(scope.is_free for scope in scopes):
         return decoded_alike(scopes)
     found = [
         decoded(scope, scope.x if takes_input(layer) else built.values[layer.index])

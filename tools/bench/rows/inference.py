@@ -128,9 +128,9 @@ def ours() -> Any:
 
 def folded() -> Any:
     import darkconv as dc
-    from darkconv.surgery.folding import fold_batchnorm
+    from darkconv.backends.torch import inference_module
 
-    return dc.to_torch(fold_batchnorm(dc.load("net.cfg", "net.weights")))
+    return inference_module(dc.load("net.cfg", "net.weights"))
 
 
 def by_hand() -> Any:

@@ -19,6 +19,8 @@ BUNDLED = (
 )
 REAL = ("yolo-fastest-1.1-coco", "mobilenetv2-yolov3-nano-voc", "mobilenetv2-yolo-fastest-voc-v2")
 """Trained models that are not bundled: they lie in folders of their names in `MODELS`."""
+ORIGINAL = ("yolov1-tiny", "yolov2-tiny-voc", "yolov3-tiny", "yolov3", *REAL[:2])
+"""Those that the original C program runs, if only in its own dialect."""
 
 
 def available(*names: str) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import rows
-from peers import install
+from peers import PeerError, install
 from report import Results, environment, print_case, write_page
 from row import Facts, Measured, Row
 from workers import Worker, WorkerError, serve
@@ -82,7 +82,7 @@ class Race:
                 if is_first:
                     self.workers[candidate] = stack.enter_context(self._start(candidate))
                 sample = self.workers[candidate].turn(0.0 if is_first else self.row.turn)
-        except WorkerError as error:
+        except (WorkerError, PeerError) as error:
             self.found[candidate] = Measured(error=str(error))
             return 0.0
         measured.memory = max(measured.memory, sample.memory)

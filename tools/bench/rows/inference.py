@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from networks import REAL, available, write_network
+from networks import ORIGINAL, REAL, available, write_network
+from peers import C_PROGRAM
 from row import OURS, Candidate, Goal, Row
 from workers import Task
 
@@ -18,6 +19,7 @@ COMPILED = f"{LAST}, compiled"
 TRACED = "traced, onnxruntime"
 OPENCV = "OpenCV 4"
 HAND = "a hand-written module"
+C = "the C program"
 
 OLD = ("yolov1-tiny", "yolov2-tiny-voc")
 OTHER = (*OLD, "mobilenetv2-yolo-fastest-voc-v2")
@@ -29,6 +31,7 @@ BY_HAND = tuple(case for case in CASES if not case.startswith(OTHER))
 MISH = tuple(case for case in CASES if case.startswith("yolov4,"))
 REST = tuple(case for case in CASES if case not in MISH)
 DEPTHWISE = tuple(case for case in CASES if case.startswith(REAL))
+IN_C = tuple(case for case in CASES if case.startswith(tuple(f"{name}," for name in ORIGINAL)))
 
 
 def make(case: str, folder: Path) -> dict[str, float]:
@@ -46,6 +49,8 @@ def make(case: str, folder: Path) -> dict[str, float]:
     np.save(folder / "x.npy", x)
     if case in BY_HAND:
         trace(folder, x)
+    if case in IN_C:
+        prepare_c(folder, x)
     return {**facts, "GMAC": round(model.network.macs * int(batch) / 1e9, 3)}
 
 
@@ -66,6 +71,28 @@ def trace(folder: Path, x: np.ndarray) -> None:
     )
     for a, b in zip(ours, traced, strict=True):
         assert np.linalg.norm(a - b) < 1e-3 * np.linalg.norm(b)
+
+
+def prepare_c(folder: Path, x: np.ndarray) -> None:
+    """c.cfg with the batch, and the C program's last layer checked against darkconv's."""
+    import torch
+
+    import darkconv as dc
+    from c_program import Network, write_cfg
+    from darkconv.backends.quiet import quiet
+    from peers import PeerError, install
+
+    cfg, weights = folder / "c.cfg", folder / "net.weights"
+    write_cfg(folder / "net.cfg", len(x), cfg)
+    try:
+        install(C_PROGRAM)
+    except PeerError:
+        return  # as its turns will tell
+    module = dc.to_torch(dc.load(cfg, weights, dialect="pjreddie"))
+    with quiet(), torch.inference_mode(), Network(str(cfg), str(weights)) as network:
+        ours = module(torch.from_numpy(x))[-1].numpy()
+        theirs = np.ctypeslib.as_array(network.predict(x), shape=(ours.size,))
+        assert np.linalg.norm(ours.ravel() - theirs) < 1e-4 * np.linalg.norm(theirs)
 
 
 def session(name: str) -> Callable[[], Task]:
@@ -100,6 +127,13 @@ def opencv() -> Task:
         net.forward(names)
 
     return run
+
+
+def c_program() -> Task:
+    from c_program import Network
+
+    network, x = Network("c.cfg", "net.weights"), np.load("x.npy")
+    return lambda: network.predict(x)
 
 
 def in_torch(build: Callable[[], Any], *, last: bool = False, compiled: bool = False) -> Task:
@@ -155,6 +189,7 @@ ROW = Row(
         TRACED: Candidate(session("traced.onnx"), cases=BY_HAND),
         HAND: Candidate(lambda: in_torch(by_hand), cases=BY_HAND),
         OPENCV: Candidate(opencv),
+        C: Candidate(c_program, peer=C_PROGRAM, cases=IN_C),
     },
     make=make,
     goals=(

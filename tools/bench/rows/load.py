@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from networks import BUNDLED, REAL, available, write_network
+from networks import BUNDLED, ORIGINAL, REAL, available, write_network
+from peers import C_PROGRAM
 from row import OURS, Candidate, Goal, Row
 from workers import Task
 
@@ -103,6 +104,19 @@ def opencv() -> Task:
     return lambda: cv2.dnn.readNetFromDarknet("net.cfg", "net.weights")
 
 
+def c_program() -> Task:
+    import time
+
+    from c_program import Network
+
+    def timed() -> float:
+        start = time.perf_counter()
+        with Network("net.cfg", "net.weights"):
+            return time.perf_counter() - start
+
+    return timed
+
+
 def darknet2any() -> Task:
     from darknet2any.tool.darknet2pytorch import Darknet
 
@@ -139,6 +153,7 @@ ROW = Row(
         "numpy.memmap, all summed, cut into the same arrays": Candidate(memmap_cut_and_sum),
         "numpy.isfinite of all": Candidate(finiteness),
         "OpenCV 4": Candidate(opencv),
+        "the C program": Candidate(c_program, peer=C_PROGRAM, cases=ORIGINAL),
         "darknet2any, network built before": Candidate(
             darknet2any, peer="darknet2any", cases=("yolov4", "yolov4-tiny")
         ),

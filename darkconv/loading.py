@@ -157,7 +157,7 @@ def _storing_changes(model: Model) -> Model:
 def read_trees(config: Config) -> dict[str, Tree]:
     """The class trees that a cfg names, as far as their files are found."""
     trees = {}
-    for section in config.sections[1:]:
+    for section in config.distinct_sections[1:]:
         spec: type | None = LAYER_TYPES.get(section.name)
         name = section.get("tree") if spec and "tree" in option_table(spec) else None
         path = find_beside(name, config.file) if name else None

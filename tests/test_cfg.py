@@ -111,7 +111,7 @@ def test_added_option_follows_a_header_without_newline():
 
 
 def test_edited_section_reads_as_its_text():
-    section = Section("x", Line("[x]\n", 1), (Line.parse("a = 7 # b\n", 2),)).set({"a": 8})
+    section = Section("x", 1, Line("[x]\n", 0), (Line.parse("a = 7 # b\n", 1),)).set({"a": 8})
     assert section.get("a") == "8#b"
     assert section.lines[0].raw == "a = 8 # b\n"
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from darkconv.core.dialect import ALEXEYAB, PJREDDIE, Dialect
-from darkconv.core.options import Floats, Ints, Notes, option, read_options
+from darkconv.core.options import Floats, Ints, Notes, option, read_spec
 from darkconv.core.section import Line
 from darkconv.core.shape import FlatShape, Shape
 from darkconv.errors import Where
@@ -101,7 +101,7 @@ class NetOptions:
     @classmethod
     def read(cls, lines: Mapping[str, Line], dialect: Dialect, where: Where, notes: Notes) -> Self:
         """The typed view of the section's options."""
-        return cls(dialect=dialect, **read_options(cls, lines, dialect, where, notes))
+        return read_spec(cls, lines, dialect, where, notes)
 
     @property
     def input_shape(self) -> Shape:

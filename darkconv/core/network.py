@@ -6,7 +6,7 @@ from functools import cached_property
 
 from darkconv.core.dialect import Dialect
 from darkconv.core.net import NetOptions
-from darkconv.core.options import Notes
+from darkconv.core.options import Notes, option_place
 from darkconv.core.section import Config, Section
 from darkconv.core.shape import Shape, Shapes
 from darkconv.core.spec import HeadSpec, LayerSpec, Slot, Slots, spec_class, stored_slots
@@ -146,15 +146,7 @@ class Network:
 
     def where(self, index: int, option: str | None = None) -> Where:
         """The place of layer `index`, or of one of its options, in the cfg."""
-        section = self.layers[index].section
-        line = section.options().get(option or "")
-        return Where(
-            file=self.file,
-            line=(line.number if line else section.number) or None,
-            layer=index,
-            section=section.name,
-            option=option,
-        )
+        return _place_of(self.file, index, self.layers[index].section, option)
 
     def with_config(self, config: Config) -> "Network":
         """The network that an edited text describes, read in the same dialect."""
@@ -225,15 +217,17 @@ def build_network(
         try:
             placer.place(index, section, spec)
         except DarkconvError as error:
-            here = _place_of(config.file, index, section)
-            raise error.at(_option_line(error.where, section).inside(here)) from None
+            here = _place_of(config.file, index, section, error.where.option)
+            raise error.at(error.where.inside(here)) from None
     if notes is None:
         found.log()
     return Network(config, dialect, options, tuple(placer.layers), trees)
 
 
-def _place_of(file: str | None, index: int, section: Section) -> Where:
-    return Where(file=file, line=section.number, layer=index, section=section.name)
+def _place_of(file: str | None, index: int, section: Section, option: str | None = None) -> Where:
+    here = Where(file=file, line=section.number, layer=index, section=section.name, option=option)
+    line = section.options().get(option) if option else None
+    return option_place(line, here) if line else here
 
 
 class _SpecReader:
@@ -243,10 +237,10 @@ class _SpecReader:
         self.dialect = dialect
         self.file = file
         self.notes = notes
-        self._known: dict[tuple[str, tuple[tuple[str | None, str | None], ...]], LayerSpec] = {}
+        self._known: dict[object, LayerSpec] = {}
 
     def read(self, index: int, section: Section) -> LayerSpec:
-        text = section.name, section.pairs
+        text = section.text
         if text in self._known:
             return self._known[text]
         here = _place_of(self.file, index, section)
@@ -257,11 +251,6 @@ class _SpecReader:
         if self.notes.count == before:  # what is odd is told for each section
             self._known[text] = spec
         return spec
-
-
-def _option_line(where: Where, section: Section) -> Where:
-    line = section.options().get(where.option or "")
-    return replace(where, line=line.number or None) if line else where
 
 
 class _Placer:
@@ -289,9 +278,9 @@ class _Placer:
             if not NETWORK_INPUT <= source < index:
                 raise GraphError(expected=f"a source layer from 0 to {index - 1}", found=source)
         shapes = tuple(
-            self.input_shape if s == NETWORK_INPUT else before[s].out_shape for s in sources
+            [self.input_shape if s == NETWORK_INPUT else before[s].out_shape for s in sources]
         )
-        if spec.needs_map and not all(shape.is_map for shape in shapes):
+        if spec.needs_map and not all([shape.is_map for shape in shapes]):
             flat = next(s for s, shape in zip(sources, shapes, strict=True) if not shape.is_map)
             raise GraphError(
                 expected="a map of rows and columns as input",
@@ -307,10 +296,11 @@ class _Placer:
 
     def _shaped(self, spec: LayerSpec, shapes: Shapes) -> tuple[Shape, Slots]:
         """Output and arrays; known where a layer of the same spec has read the same shapes."""
-        key = id(spec), shapes, tuple(shape.is_map for shape in shapes)
-        if key not in self._known:
-            self._known[key] = _shaped(spec, shapes)
-        return self._known[key]
+        key = id(spec), shapes, tuple(map(type, shapes))
+        found = self._known.get(key)
+        if found is None:
+            self._known[key] = found = _shaped(spec, shapes)
+        return found
 
 
 def _shaped(spec: LayerSpec, shapes: Shapes) -> tuple[Shape, Slots]:

@@ -7,7 +7,7 @@ import logging
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from darkconv.core.dialect import PJREDDIE, Dialect
 from darkconv.core.section import Line
@@ -17,12 +17,14 @@ Ints = tuple[int, ...]
 Floats = tuple[float, ...]
 _ITEMS: dict[object, type] = {Ints: int, Floats: float}
 Resolver = Callable[[str, Dialect], tuple[str, str]]
+T = TypeVar("T")
 
 logger = logging.getLogger("darkconv")
 
 _INT = re.compile(r"[+-]?\d+", re.ASCII)
 _FLOAT = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 INT_LIMIT = 2**31 - 1  # Darknet's int
+INT_DIGITS = len(str(INT_LIMIT))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,6 +186,22 @@ class Notes:
             logger.warning("%s", text)
 
 
+def read_spec(
+    spec: type[T], lines: Mapping[str, Line], dialect: Dialect, where: Where, notes: Notes
+) -> T:
+    """A spec, as `read_options` finds it: its `dialect` and the options are all of its fields.
+
+    A frozen dataclass sets each of its fields, fifty of a convolution, by a call of its own,
+    which would take as long as reading.
+
+    Raises:
+        OptionError: as `read_options`.
+    """
+    made = object.__new__(spec)
+    vars(made).update(read_options(spec, lines, dialect, where, notes), dialect=dialect)
+    return made
+
+
 def read_options(
     spec: type, lines: Mapping[str, Line], dialect: Dialect, where: Where, notes: Notes
 ) -> dict[str, Any]:
@@ -200,9 +218,9 @@ def read_options(
     for key, line in lines.items():
         known = table.get(key)
         if known is None or (known[2].only and known[2].only != dialect):
-            _note_unread(known, spec, dialect, _place(line, where), notes)
+            _note_unread(known, spec, dialect, option_place(line, where), notes)
         elif line.value is None:
-            notes.add(_place(line, where), "has no value, ignored")
+            notes.add(option_place(line, where), "has no value, ignored")
         else:
             name, kind, info = known
             values[name] = _Reader(line, where, notes, dialect).value(kind, info)
@@ -215,8 +233,10 @@ def read_options(
     return values
 
 
-def _place(line: Line, where: Where) -> Where:
-    return dataclasses.replace(where, line=line.number or None, option=line.key)
+def option_place(line: Line, where: Where) -> Where:
+    """The place of an option in a section at `where`; of one that was added the section's."""
+    number = where.line and where.line + line.offset
+    return dataclasses.replace(where, line=number, option=line.key)
 
 
 def _note_unread(
@@ -280,6 +300,8 @@ class _Reader:
 
     def _number(self, text: str, kind: type) -> Any:
         """The number at the start counts, the rest does not, as for atoi and atof."""
+        if text.isascii() and text.isdigit() and len(text) < INT_DIGITS:
+            return kind(text)
         match = (_INT if kind is int else _FLOAT).match(text)
         if not match:
             raise self._error("a whole number" if kind is int else "a number", text or "nothing")
@@ -292,10 +314,11 @@ class _Reader:
         return kind(number)
 
     def _note(self, text: str) -> None:
-        self.notes.add(_place(self.line, self.where), text)
+        self.notes.add(option_place(self.line, self.where), text)
 
     def _error(self, expected: str, found: str) -> OptionError:
-        return OptionError(where=_place(self.line, self.where), expected=expected, found=found)
+        where = option_place(self.line, self.where)
+        return OptionError(where=where, expected=expected, found=found)
 
 
 def _bounds(low: float | None, high: float | None) -> str:

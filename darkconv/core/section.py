@@ -16,7 +16,7 @@ class Line(NamedTuple):
 
     Attributes:
         raw: the text as read, with its line ending.
-        number: counted from 1; 0 for a line that was added.
+        offset: lines below the section's header, as read; 0 for a line that was added.
         key: what stands before the first `=`, all blanks removed; None for blank lines,
             comments and section headers.
         value: what stands after it, blanks removed, comment included as in C; None where
@@ -24,28 +24,28 @@ class Line(NamedTuple):
     """
 
     raw: str
-    number: int
+    offset: int
     key: str | None = None
     value: str | None = None
 
     @classmethod
-    def parse(cls, raw: str, number: int) -> "Line":
+    def parse(cls, raw: str, offset: int) -> "Line":
         """Read an option, comment or blank line as Darknet's `read_option` does."""
-        return cls.of_text(strip_blanks(raw), raw, number)
+        return cls.of_text(strip_blanks(raw), raw, offset)
 
     @classmethod
-    def of_text(cls, text: str, raw: str, number: int) -> "Line":
+    def of_text(cls, text: str, raw: str, offset: int) -> "Line":
         """As `parse`, of a line whose `text` without blanks is known."""
         if not text or text[0] in "#;":
-            return cls(raw, number)
+            return cls(raw, offset)
         key, _, value = text.partition("=")
-        return cls(raw, number, key, value or None)
+        return cls(raw, offset, key, value or None)
 
     def with_value(self, value: str) -> "Line":
         """The same line, spacing and comment kept, with another value."""
         match = _EDITABLE_VALUE.match(self.raw)
         raw = f"{match[1]}{value}{match[3]}" if match else f"{self.key}={value}{self.ending}"
-        return Line.parse(raw, self.number)
+        return Line.parse(raw, self.offset)
 
     def ended(self, ending: str) -> "Line":
         """The same line, closed with `ending` if it was the last of a file without one."""
@@ -59,21 +59,24 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class Section:
-    """A `[header]` and the lines below it, blank lines and comments included."""
+    """A `[header]` and the lines below it, blank lines and comments included.
+
+    Attributes:
+        name: between the brackets.
+        number: the header's line in the file, counted from 1.
+        header: its text.
+        lines: below it, up to the next header.
+    """
 
     name: str
+    number: int
     header: Line
     lines: tuple[Line, ...]
 
     @property
-    def number(self) -> int:
-        """Line number of the header."""
-        return self.header.number
-
-    @property
-    def pairs(self) -> tuple[tuple[str | None, str | None], ...]:
-        """Key and value of each line: what says the same, apart from comments and spacing."""
-        return tuple([line[2:] for line in self.lines])
+    def text(self) -> tuple[str, tuple[Line, ...]]:
+        """What equal sections have in common, wherever they stand."""
+        return self.name, self.lines
 
     def options(self) -> Mapping[str, Line]:
         """The line of each key; of repeated keys the first counts, as in Darknet."""
@@ -132,11 +135,19 @@ class Section:
 
 @dataclass(frozen=True)
 class Config:
-    """A whole cfg: `sections[0]` is [net], `sections[i + 1]` is layer i."""
+    """A whole cfg: the text before the first section, [net], and layer i as `sections[i + 1]`."""
 
     file: str | None
-    lead: tuple[Line, ...]
+    lead: str
     sections: tuple[Section, ...]
+
+    @cached_property
+    def distinct_sections(self) -> tuple[Section, ...]:
+        """One of each: networks are full of equal sections."""
+        found: dict[object, Section] = {}
+        for section in self.sections:
+            found.setdefault(section.text, section)
+        return tuple(found.values())
 
     def with_section(self, index: int, values: Mapping[str, object]) -> "Config":
         """A config in which options of `sections[index]` are set."""

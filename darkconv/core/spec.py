@@ -8,14 +8,13 @@ import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from darkconv.core.dialect import ALEXEYAB, PJREDDIE, Dialect
-from darkconv.core.options import Notes, option, read_options
+from darkconv.core.options import Notes, option, read_options, read_spec
 from darkconv.core.section import Line
 from darkconv.core.shape import Shape, Shapes
 from darkconv.errors import UnknownSectionError, Where
@@ -71,12 +70,12 @@ class Slot:
         """Shape of the part that a weights file holds."""
         return self.shape if self.stored is None else (self.stored, *self.shape[1:])
 
-    @cached_property
+    @property
     def stored_count(self) -> int:
         """Number of values in a weights file."""
-        return math.prod(self.stored_shape)
+        return self.count if self.stored is None else math.prod(self.stored_shape)
 
-    @cached_property
+    @property
     def count(self) -> int:
         """Number of values."""
         return math.prod(self.shape)
@@ -124,7 +123,7 @@ class LayerSpec:
     @classmethod
     def read(cls, lines: Mapping[str, Line], dialect: Dialect, where: Where, notes: Notes) -> Self:
         """The typed view of a section's options."""
-        return cls(dialect=dialect, **read_options(cls, lines, dialect, where, notes))
+        return read_spec(cls, lines, dialect, where, notes)
 
     @classmethod
     def make(cls, dialect: Dialect, **options: Any) -> Self:

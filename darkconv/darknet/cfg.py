@@ -5,6 +5,8 @@ file, a byte order mark).
 """
 
 import os
+import re
+from itertools import pairwise
 from pathlib import Path
 
 from darkconv.core.section import Config, Line, Section, strip_blanks, stripped_lines
@@ -12,6 +14,9 @@ from darkconv.darknet.signatures import SIGNATURE, Recognised, recognise_foreign
 from darkconv.errors import CfgError, Where, shortened
 
 BYTE_ORDER_MARK = "\ufeff"
+HEADER = re.compile(r"\n[ \t\r]*\[")
+COMMENTS = ("", "#", ";")
+"""What a line without an option begins with."""
 NET_SECTIONS = ("net", "network")
 SIZE_LIMIT = 1_000_000
 """Bytes of a cfg; the longest in circulation has 20 kB."""
@@ -79,33 +84,38 @@ def parse_cfg(text: str, *, file: str | None = None) -> Config:
 
 def format_cfg(config: Config) -> str:
     """The text of a cfg: `format_cfg(parse_cfg(text)) == text`."""
-    lines = list(config.lead)
-    for section in config.sections:
-        lines += (section.header, *section.lines)
-    return "".join(line.raw for line in lines)
+    lines = [line for section in config.sections for line in (section.header, *section.lines)]
+    return config.lead + "".join(line.raw for line in lines)
 
 
-def _split(text: str, file: str | None) -> tuple[tuple[Line, ...], tuple[Section, ...]]:
-    lead: list[Line] = []
-    headers: list[Line] = []
-    bodies: list[list[Line]] = []
-    texts = stripped_lines(text.removeprefix(BYTE_ORDER_MARK))
-    for number, (raw, stripped) in enumerate(zip(_lines(text), texts, strict=False), start=1):
-        if stripped.startswith("["):
-            headers.append(Line(raw, number))
-            body: list[Line] = []
-            bodies.append(body)
-        elif bodies:
-            body.append(Line.of_text(stripped, raw, number))
-        elif stripped and stripped[0] not in "#;":
+def _split(text: str, file: str | None) -> tuple[str, tuple[Section, ...]]:
+    """The text before the first section, and the sections, of which equal ones share lines."""
+    mark = BYTE_ORDER_MARK if text.startswith(BYTE_ORDER_MARK) else ""
+    headers = HEADER.finditer("\n" + text[len(mark) :])
+    starts = [len(mark) + match.start() for match in headers]
+    lead = text[: starts[0]] if starts else text
+    for number, line in enumerate(lead[len(mark) :].split("\n"), start=1):
+        if strip_blanks(line)[:1] not in COMMENTS:
             raise _no_cfg(text, Where(file=file, line=number))
-        else:
-            lead.append(Line(raw, number))
-    sections = tuple(
-        Section(_section_name(header.raw), header, tuple(body))
-        for header, body in zip(headers, bodies, strict=True)
-    )
-    return tuple(lead), sections
+    known: dict[str, tuple[str, Line, tuple[Line, ...]]] = {}
+    sections = []
+    number = 1 + lead.count("\n")
+    for start, end in pairwise([*starts, len(text)]):
+        block = text[start:end]
+        parsed = known.get(block)
+        if parsed is None:
+            known[block] = parsed = _parse_section(block)
+        name, header, lines = parsed
+        sections.append(Section(name, number, header, lines))
+        number += 1 + len(lines)
+    return lead, tuple(sections)
+
+
+def _parse_section(text: str) -> tuple[str, Line, tuple[Line, ...]]:
+    """Name, header and other lines of a section."""
+    header, *lines = zip(_lines(text), stripped_lines(text), strict=False)
+    parsed = [Line.of_text(line, raw, offset) for offset, (raw, line) in enumerate(lines, start=1)]
+    return _section_name(header[1]), Line(header[0], 0), tuple(parsed)
 
 
 def _lines(text: str) -> list[str]:
@@ -115,18 +125,16 @@ def _lines(text: str) -> list[str]:
     return [*lines, parts[-1]] if parts[-1] else lines
 
 
-def _section_name(raw: str) -> str:
-    text = strip_blanks(raw.removeprefix(BYTE_ORDER_MARK))
+def _section_name(text: str) -> str:
     return text[1:-1] if text.endswith("]") else text[1:]
 
 
 def _check_header(section: Section, file: str | None) -> None:
-    header = strip_blanks(section.header.raw)
-    if "]" not in header:
+    if "]" not in section.header.raw:
         raise CfgError(
             where=Where(file=file, line=section.number),
             expected="a section header that ends with ]",
-            found=shortened(header),
+            found=shortened(strip_blanks(section.header.raw)),
         )
 
 

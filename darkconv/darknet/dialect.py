@@ -39,7 +39,7 @@ def named_dialect(name: str) -> Dialect:
 
 def choose_dialect(config: Config, header: Header | None) -> Dialect:
     """The dialect that a cfg and the header of its weights speak for; see the module."""
-    for section in config.sections[1:]:
+    for section in config.distinct_sections[1:]:
         only = only_dialect(section.name)
         if only:
             return only
@@ -52,11 +52,10 @@ def choose_dialect(config: Config, header: Header | None) -> Dialect:
 
 
 def _has_option(config: Config, *, training: bool) -> bool:
-    keys: dict[type, set[str | None]] = {NetOptions: {key for key, _ in config.sections[0].pairs}}
-    for section in config.sections[1:]:
+    keys: dict[type, set[str | None]] = {NetOptions: set(config.sections[0].options())}
+    for section in config.distinct_sections[1:]:
         if section.name in LAYER_TYPES:
-            of_type = keys.setdefault(LAYER_TYPES[section.name], set())
-            of_type.update([line.key for line in section.lines])
+            keys.setdefault(LAYER_TYPES[section.name], set()).update(section.options())
     return any(
         not keys_only_of(spec, ALEXEYAB, training=training).isdisjoint(found)
         for spec, found in keys.items()
@@ -65,8 +64,5 @@ def _has_option(config: Config, *, training: bool) -> bool:
 
 def _has_activation(config: Config) -> bool:
     return any(
-        section.get(line.key) == line.value
-        for section in config.sections
-        for line in section.lines
-        if line.key == "activation" and line.value in ALEXEYAB_ACTIVATIONS
+        section.get("activation") in ALEXEYAB_ACTIVATIONS for section in config.distinct_sections
     )

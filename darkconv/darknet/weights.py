@@ -202,16 +202,17 @@ def map_weights(file: WeightsFile, network: Network, *, cutoff: int | None = Non
         for key, layer, slot in network.keyed_slots()
         if cutoff is None or layer.index < cutoff
     ]
-    require_initial_memory(sum(slot.count - slot.stored_count for _, slot in read), network.file)
+    partial = [slot for _, slot in read if slot.stored is not None]
+    require_initial_memory(sum(slot.count - slot.stored_count for slot in partial), network.file)
     arrays: dict[str, Array] = {}
     whole = frozen(np.frombuffer(file.data, "<f4", offset=header.size(network.dialect)))
     start = 0
     for key, slot in read:
         end = start + slot.stored_count
-        if slot.order == "plain" and slot.stored is None:
-            arrays[key] = whole[start:end].reshape(slot.shape)
-        else:
-            arrays[key] = _from_file_order(key, whole[start:end], slot, header)
+        values = whole[start:end]
+        if slot.order != "plain" or slot.stored is not None:
+            values = _from_file_order(key, values, slot, header)
+        arrays[key] = values if len(slot.shape) == 1 else values.reshape(slot.shape)
         start = end
     if cutoff is None:
         return Model(network, FileArrays(file, arrays), header)

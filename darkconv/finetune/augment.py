@@ -8,6 +8,7 @@ import numpy as np
 
 from darkconv.core.model import Array
 from darkconv.core.network import Network
+from darkconv.core.options import option_place
 from darkconv.dataset.label import Size
 from darkconv.detection.picture import Picture
 from darkconv.errors import Where
@@ -205,11 +206,6 @@ class Painted(NamedTuple):
 def _tell_left_out(network: Network, keys: tuple[str, ...]) -> None:
     for key in keys:
         if getattr(network.options, key):
-            line = network.config.sections[0].options().get(key)
-            where = Where(
-                file=network.file,
-                line=(line.number or None) if line else None,
-                section="net",
-                option=key,
-            )
-            logger.warning("%s: not followed in training", where)
+            net = network.config.sections[0]
+            where = Where(file=network.file, line=net.number, section=net.name)
+            logger.warning("%s: not followed in training", option_place(net.options()[key], where))

@@ -1,14 +1,14 @@
 """yolo, Gaussian_yolo, region, detection, iseg: features in, predictions out."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from darkconv.core.dialect import ALEXEYAB, PJREDDIE, Dialect
-from darkconv.core.options import Floats, Ints, Notes, option
+from darkconv.core.options import Floats, Ints, Notes, option, option_place
 from darkconv.core.section import Line
 from darkconv.core.shape import FlatShape, Shape, Shapes
 from darkconv.core.spec import HeadSpec, Ties, layer
@@ -54,7 +54,7 @@ class AnchorHead(Head):
         """As for every layer; tells of anchors that `num` does not count, and of odd ones."""
         spec = super().read(lines, dialect, where, notes)
         if spec.anchors:
-            place = replace(where, line=lines["anchors"].number or None, option="anchors")
+            place = option_place(lines["anchors"], where)
             for note in spec._anchor_notes():
                 notes.add(place, note)
         return spec

@@ -1,13 +1,13 @@
 """route, shortcut, sam, scale_channels."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 
 from darkconv.core.dialect import ALEXEYAB, PJREDDIE, Dialect
-from darkconv.core.options import Ints, Notes, option
+from darkconv.core.options import Ints, Notes, option, option_place
 from darkconv.core.section import Line
 from darkconv.core.shape import FlatShape, Shape, Shapes
 from darkconv.core.spec import ONE, LayerSpec, Slot, Slots, Ties, layer, value_ties
@@ -148,8 +148,10 @@ class Shortcut(LayerSpec):
         """As for every layer; says that pjreddie reads one source only."""
         spec = super().read(lines, dialect, where, notes)
         if dialect.shortcut_resamples and len(spec.from_) > 1:
-            place = replace(where, line=lines["from"].number or None, option="from")
-            notes.add(place, f"the {dialect} dialect reads the first source only")
+            notes.add(
+                option_place(lines["from"], where),
+                f"the {dialect} dialect reads the first source only",
+            )
         return spec
 
     def sources(self, index: int) -> tuple[int, ...]:

@@ -30,7 +30,7 @@ import numpy as np
 
 from darkconv.archive import NPY_SUFFIX, open_archive
 from darkconv.core.model import Model
-from darkconv.core.options import INT_LIMIT
+from darkconv.core.options import INT_LIMIT, option_place
 from darkconv.core.section import Config, Section
 from darkconv.darknet.data import find_beside
 from darkconv.errors import OptionError, PlanError, Where
@@ -149,7 +149,7 @@ class SectionReader:
     def place(self, key: str) -> Where:
         """Where an option stands."""
         line = self.section.options().get(key)
-        return replace(self.where, option=key, line=line.number if line else self.where.line)
+        return option_place(line, self.where) if line else replace(self.where, option=key)
 
     def numbers(self, key: str, text: str | None = None) -> list[int]:
         """A list of whole numbers."""

@@ -4,9 +4,10 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
+from darkconv.core.options import option_place
 from darkconv.core.section import Line, Section
 from darkconv.darknet.cfg import cfg_bytes, format_cfg, parse_cfg, read_cfg
-from darkconv.errors import CfgError
+from darkconv.errors import CfgError, Where
 
 NET = "[net]\nwidth=4\n[convolutional]\n"
 
@@ -108,6 +109,16 @@ def test_added_option_stands_behind_the_last_one(body, expected):
 def test_added_option_follows_a_header_without_newline():
     config = parse_cfg("[net]\nwidth=1\n[yolo]").with_section(1, {"classes": 2})
     assert format_cfg(config) == "[net]\nwidth=1\n[yolo]\nclasses=2\n"
+
+
+def test_equal_sections_share_their_lines_and_know_their_places():
+    config = parse_cfg(f"# four\n{NET}size=3\n[yolo]\n[max]\nsize=3\n[max]\nsize=3\n")
+    first, second = config.sections[-2:]
+    assert first.lines is second.lines
+    assert config.distinct_sections == config.sections[:-1]
+    for section, line in ((first, 8), (second, 10)):
+        here = Where(line=section.number)
+        assert option_place(section.options()["size"], here) == Where(line=line, option="size")
 
 
 def test_edited_section_reads_as_its_text():

@@ -78,7 +78,7 @@ def test_reprints_byte_for_byte(name):
 
 @each_network
 def test_has_as_many_floats_as_the_published_weights(name):
-    assert sum(slot.stored_count for _, _, slot in built(name).keyed_slots()) == FLOATS[name]
+    assert sum(slot.stored_size for _, _, slot in built(name).keyed_slots()) == FLOATS[name]
 
 
 @each_network

@@ -149,7 +149,7 @@ def test_arrays_that_darknet_learns_are_trained(built):
     needed = model.network.needed_layers(model.network.outputs)
     slots = [slot for i in needed for slot in model.network.layers[i].slots]
     rolling = [slot for slot in slots if "rolling" in slot.name]
-    learned = sum(slot.count for slot in slots) - sum(slot.count for slot in rolling)
+    learned = sum(slot.size for slot in slots) - sum(slot.size for slot in rolling)
     assert sum(v.shape.num_elements() for v in built.kmodel.trainable_variables) == learned
 
 

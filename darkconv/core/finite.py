@@ -20,7 +20,7 @@ def check_finite(model: Model, file: str, *, remedy: str = "") -> None:
         WeightsError: there are some; it says where the first are, and how many in all.
     """
     broken = {
-        (layer.index, layer.section.name, slot.name, slot.count): count
+        (layer.index, layer.section.name, slot.name, slot.size): count
         for key, layer, slot in model.network.keyed_slots()
         if layer.index not in model.initial_layers and (count := count_nonfinite(model.arrays[key]))
     }

@@ -77,7 +77,7 @@ class InitialArrays(Mapping[str, Array]):
         """Whoever asks for one array asks for all of them in the end."""
         if not self._is_affordable:
             missing = (slot for key, slot in self._slots.items() if key not in self._made)
-            require_initial_memory(sum(slot.count for slot in missing), self._file)
+            require_initial_memory(sum(slot.size for slot in missing), self._file)
             self._is_affordable = True
 
     def __iter__(self) -> Iterator[str]:

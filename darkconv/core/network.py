@@ -58,7 +58,7 @@ class Layer:
     @property
     def parameters(self) -> int:
         """Number of learned values."""
-        return sum(slot.count for slot in self.slots)
+        return sum(slot.size for slot in self.slots)
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,9 @@ def build_network(
             expected="height, width and channels, or inputs",
             found=str(options.input_shape),
         )
-    _check_count(options.input_shape.size, f"an input of {options.input_shape} has", where)
+    if options.input_shape.size > C_COUNT:
+        what = f"an input of {options.input_shape} has"
+        raise _too_many(options.input_shape.size, what, where)
     reader = _SpecReader(dialect, config.file, found)
     placer = _Placer(options.input_shape, trees)
     for index, section in enumerate(sections):
@@ -311,18 +313,18 @@ def _shaped(spec: LayerSpec, shapes: Shapes) -> tuple[Shape, Slots]:
             found=f"{out} from an input of {' and '.join(map(str, shapes))}",
             hint="the network input is too small for this cfg",
         )
-    _check_count(out.size, f"an output of {out} has")
+    if out.size > C_COUNT:
+        raise _too_many(out.size, f"an output of {out} has")
     slots = stored_slots(spec, shapes)
     for slot in slots:
-        _check_count(slot.count, f"its {slot.name} have")
+        if slot.size > C_COUNT:
+            raise _too_many(slot.size, f"its {slot.name} have")
     return out, slots
 
 
-def _check_count(count: int, what: str, where: Where | None = None) -> None:
-    if count > C_COUNT:
-        raise GraphError(
-            f"{what} {count} values", where=where, expected=f"at most {C_COUNT}, as C counts them"
-        )
+def _too_many(count: int, what: str, where: Where | None = None) -> GraphError:
+    expected = f"at most {C_COUNT}, as C counts them"
+    return GraphError(f"{what} {count} values", where=where, expected=expected)
 
 
 def _lender(borrower: Layer, index: int, before: list[Layer]) -> int:

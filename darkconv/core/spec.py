@@ -7,8 +7,8 @@ it knows no other layer: shapes of its inputs are handed in.
 import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self, TypeVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +23,7 @@ Ties = npt.NDArray[np.int64]
 """(out_channels, k): row i holds the input channels that output i is bound to; see `ties`."""
 
 
-@dataclass(frozen=True)
-class Initial:
+class Initial(NamedTuple):
     """How Darknet fills an array before training: mean + spread * noise.
 
     `noise` is "none", "uniform" (in [-1, 1)) or "normal" (deviation 1).
@@ -39,8 +38,7 @@ ZERO = Initial()
 ONE = Initial(mean=1.0)
 
 
-@dataclass(frozen=True)
-class Slot:
+class Slot(NamedTuple):
     """One learned array of a layer.
 
     Attributes:
@@ -71,12 +69,12 @@ class Slot:
         return self.shape if self.stored is None else (self.stored, *self.shape[1:])
 
     @property
-    def stored_count(self) -> int:
+    def stored_size(self) -> int:
         """Number of values in a weights file."""
-        return self.count if self.stored is None else math.prod(self.stored_shape)
+        return self.size if self.stored is None else math.prod(self.stored_shape)
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         """Number of values."""
         return math.prod(self.shape)
 
@@ -87,7 +85,7 @@ Slots = tuple[Slot, ...]
 def stored_slots(spec: "LayerSpec", inputs: Shapes) -> Slots:
     """The learned arrays of a layer; with `dontload` a weights file has none of them."""
     slots = spec.slots(inputs)
-    return tuple(replace(slot, stored=0) for slot in slots) if spec.dontload else slots
+    return tuple(slot._replace(stored=0) for slot in slots) if spec.dontload else slots
 
 
 @dataclass(frozen=True, kw_only=True)

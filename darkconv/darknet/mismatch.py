@@ -35,9 +35,9 @@ End = tuple[int, Layer, str, int]
 
 def _ends(network: Network, position: int) -> Iterator[End]:
     for _, layer, slot in network.keyed_slots():
-        if slot.stored_count:
-            position += 4 * slot.stored_count
-            yield position, layer, slot.name, 4 * slot.stored_count
+        if slot.stored_size:
+            position += 4 * slot.stored_size
+            yield position, layer, slot.name, 4 * slot.stored_size
 
 
 def _where_it_ends(found: int, expected: int, start: int, ends: list[End]) -> str:
@@ -119,9 +119,7 @@ def _floats_per_class(network: Network, head: Layer) -> int:
     if not isinstance(head.spec, Head) or not head.sources or head.sources[0] < 0:
         return 0
     before = network.layers[head.sources[0]]
-    per_row = sum(
-        slot.stored_count // slot.shape[0] for slot in before.slots if slot.stored is None
-    )
+    per_row = sum(slot.stored_size // slot.shape[0] for slot in before.slots if slot.stored is None)
     return head.spec.rows_per_class * per_row
 
 
@@ -138,4 +136,4 @@ def _bytes_per_channel(network: Network) -> int:
 
 
 def _stored(network: Network) -> int:
-    return sum(slot.stored_count for _, _, slot in network.keyed_slots())
+    return sum(slot.stored_size for _, _, slot in network.keyed_slots())

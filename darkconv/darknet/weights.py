@@ -165,7 +165,7 @@ class FileArrays(dict[str, Array]):
 def file_size(network: Network, header: Header, *, cutoff: int | None = None) -> int:
     """Bytes of a weights file for the first `cutoff` layers, or for all."""
     counts = sum(
-        slot.stored_count
+        slot.stored_size
         for _, layer, slot in network.keyed_slots()
         if cutoff is None or layer.index < cutoff
     )
@@ -203,12 +203,12 @@ def map_weights(file: WeightsFile, network: Network, *, cutoff: int | None = Non
         if cutoff is None or layer.index < cutoff
     ]
     partial = [slot for _, slot in read if slot.stored is not None]
-    require_initial_memory(sum(slot.count - slot.stored_count for slot in partial), network.file)
+    require_initial_memory(sum(slot.size - slot.stored_size for slot in partial), network.file)
     arrays: dict[str, Array] = {}
     whole = frozen(np.frombuffer(file.data, "<f4", offset=header.size(network.dialect)))
     start = 0
     for key, slot in read:
-        end = start + slot.stored_count
+        end = start + slot.stored_size
         values = whole[start:end]
         if slot.order != "plain" or slot.stored is not None:
             values = _from_file_order(key, values, slot, header)
@@ -237,7 +237,7 @@ def weights_chunks(model: Model) -> Iterator[bytes | memoryview]:
     """The bytes of a weights file, in pieces."""
     yield header_bytes(model.header, model.dialect)
     for key, _, slot in model.network.keyed_slots():
-        if slot.stored_count:
+        if slot.stored_size:
             stored = model.arrays[key][: slot.stored]
             yield _to_file_order(stored, slot, model.header).data.cast("B")
     if isinstance(model.arrays, FileArrays):
@@ -268,7 +268,7 @@ def _is_turned(slot: Slot, header: Header) -> bool:
 
 
 def _from_file_order(key: str, values: Array, slot: Slot, header: Header) -> Array:
-    if not slot.stored_count and slot.count:
+    if not slot.stored_size and slot.size:
         return initial_array(key, slot)
     if _is_turned(slot, header):
         values = np.ascontiguousarray(values.reshape(-1, slot.stored_shape[0]).T)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -215,7 +215,7 @@ class Deconvolutional(Windowed):
         """Biases, batch norm, weights (channels, filters, size, size): input outermost."""
         norm = norm_slots(self.filters) if self.batch_normalize else ()
         if self.dontloadscales:
-            norm = tuple(replace(slot, stored=0) for slot in norm)
+            norm = tuple(slot._replace(stored=0) for slot in norm)
         shape = (inputs[0].c, self.filters, self.size, self.size)
         start = Initial(spread=0.02, noise="normal")
         kernel = Slot("weights", shape, start, out_axis=1, in_axis=0)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from darkconv.core.dialect import ALEXEYAB
 from darkconv.core.options import option
@@ -30,7 +30,7 @@ class Connected(LayerSpec):
         (x,) = inputs
         norm = norm_slots(self.output) if self.batch_normalize else ()
         if self.dontloadscales:
-            norm = tuple(replace(slot, stored=0) for slot in norm)
+            norm = tuple(slot._replace(stored=0) for slot in norm)
         start = Initial(spread=math.sqrt(2 / x.size), noise="uniform")
         matrix = Slot("weights", (self.output, x.size), start, order="dense", in_axis=1)
         return (Slot("biases", (self.output,)), matrix, *norm)

@@ -63,8 +63,7 @@ class Recurrent(LayerSpec):
     def slots(self, inputs: Shapes) -> Slots:
         """Those of the sub-layers, names prefixed."""
         return tuple(
-            replace(
-                slot,
+            slot._replace(
                 name=f"{name}.{slot.name}",
                 in_axis=slot.in_axis if name in self.input_readers else None,
                 out_axis=slot.out_axis if name == self.output_maker else None,

@@ -58,7 +58,7 @@ def cases_of_ends():
     """A file that ends before each array, and in the middle of each."""
     position = 20
     for key, layer, slot in network(BODY, SHAPE).keyed_slots():
-        size = 4 * slot.count
+        size = 4 * slot.size
         place = f"net.weights: ends in layer {layer.index} [convolutional] with"
         sizes = f"expected {SIZE} bytes for net.cfg, found"
         hint = INCOMPLETE
@@ -269,7 +269,7 @@ def spoiled(key, *values):
         for name, _, slot in network(BODY, SHAPE).keyed_slots():
             if name == key:
                 return patched(data, position, np.array(values, "<f4").tobytes())
-            position += 4 * slot.count
+            position += 4 * slot.size
         raise KeyError(key)
 
     return changed(change)

@@ -66,9 +66,7 @@ def has_detections(path: Path) -> bool:
 def stored_arrays(model: dc.Model) -> list[tuple[str, tuple[int, ...]]]:
     """Key and shape of every array that a weights file holds."""
     return [
-        (key, slot.stored_shape)
-        for key, _, slot in model.network.keyed_slots()
-        if slot.stored_count
+        (key, slot.stored_shape) for key, _, slot in model.network.keyed_slots() if slot.stored_size
     ]
 
 

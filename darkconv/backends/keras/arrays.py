@@ -114,10 +114,10 @@ def _read(layers: dict[str, Any], place: Place, slot: Slot, network: Network) ->
             found="no such layer" if place.part not in layers else "none",
         )
     value = as_array(variable.value)
-    if value.size != slot.count:
+    if value.size != slot.size:
         raise DarkconvError(
             f"the Keras model is not that of {network.file}",
-            expected=f"{slot.count} values in {place.variable} of {place.part}",
+            expected=f"{slot.size} values in {place.variable} of {place.part}",
             found=value.size,
         )
     return from_variable(value, place, slot)

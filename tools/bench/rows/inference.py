@@ -208,7 +208,9 @@ ROW = Row(
     notes="""
 `darkconv` is its ONNX file in onnxruntime, batch norms folded, heads as the C program has them;
 `boxes` has the boxes in the graph. The traced graph is that of the hand-written module, and gives
-the same numbers. The C program is not measured here. OpenCV does not know [detection].
+the same numbers. The C program is the original code base from Debian's source, with the options of
+its makefile and OpenMP; where a network is of the fork's dialect it computes it in its own, as it
+would for its user, and darkconv gives the same numbers for that. OpenCV does not know [detection].
 
 Boxes of two yolo heads come to six operators more, as both are decoded in one go; most of what is
 left is the transposition of scores, 1 % of the time of a network of 2 ms.

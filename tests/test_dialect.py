@@ -1,7 +1,11 @@
 """Which program's rules hold: sections, options, header, in this order."""
 
+import copy
+import pickle
+
 import pytest
 
+from darkconv.core.dialect import DIALECTS
 from darkconv.core.model import Header
 from darkconv.darknet.cfg import parse_cfg
 from darkconv.darknet.dialect import choose_dialect, named_dialect
@@ -45,6 +49,12 @@ OLD, NEW = Header(0, 2, 0), Header(0, 2, 5)
 )
 def test_dialect_is_chosen(body, header, expected):
     assert choose_dialect(parse_cfg(cfg_text(body)), header).name == expected
+
+
+def test_there_is_one_object_of_each_dialect():
+    for dialect in DIALECTS.values():
+        assert pickle.loads(pickle.dumps(dialect)) is dialect
+        assert copy.deepcopy(dialect) is dialect
 
 
 def test_dialect_can_be_named():

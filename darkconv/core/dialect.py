@@ -4,12 +4,13 @@
 hank-ai program shares. Source of each rule: golden/DIALECTS.md.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dialect:
-    """One program's rules. Compare by identity or by `name`.
+    """One program's rules. There is one object of each, also in copies and behind pickles.
 
     Attributes:
         name: `pjreddie` or `alexeyab`.
@@ -43,6 +44,10 @@ class Dialect:
         """The name."""
         return self.name
 
+    def __reduce__(self) -> tuple[Callable[[str], "Dialect"], tuple[str]]:
+        """By name."""
+        return _of_name, (self.name,)
+
 
 PJREDDIE = Dialect(
     name="pjreddie",
@@ -71,3 +76,7 @@ ALEXEYAB = Dialect(
     xnor_uses_folded_weights=True,
 )
 DIALECTS = {dialect.name: dialect for dialect in (PJREDDIE, ALEXEYAB)}
+
+
+def _of_name(name: str) -> Dialect:
+    return DIALECTS[name]

@@ -215,6 +215,7 @@ def read_options(
     """
     table = option_table(spec)
     values = dict(_defaults(spec, dialect))
+    reader = _Reader(where, notes, dialect)
     for key, line in lines.items():
         known = table.get(key)
         if known is None or (known[2].only and known[2].only != dialect):
@@ -223,7 +224,7 @@ def read_options(
             notes.add(option_place(line, where), "has no value, ignored")
         else:
             name, kind, info = known
-            values[name] = _Reader(line, where, notes, dialect).value(kind, info)
+            values[name] = reader.value(line, kind, info)
     for name in _computed(spec, dialect):
         if callable(values[name]):
             values[name] = values[name](values)
@@ -262,63 +263,62 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
 
 class _Reader:
-    """Reads the value of one line as C would."""
+    """Reads the values of a section's lines as C would."""
 
-    def __init__(self, line: Line, where: Where, notes: Notes, dialect: Dialect) -> None:
-        self.line = line
+    def __init__(self, where: Where, notes: Notes, dialect: Dialect) -> None:
         self.where = where
         self.notes = notes
         self.dialect = dialect
 
-    def value(self, kind: Any, info: Option) -> Any:
-        text = self.line.value or ""
+    def value(self, line: Line, kind: Any, info: Option) -> Any:
         if kind is str:
-            return self._name(text, info)
+            return self._name(line, info)
         if kind in _ITEMS:
-            return self._list(text, _ITEMS[kind])
-        number = self._number(text, float if kind is float else int)
+            return self._list(line, _ITEMS[kind])
+        number = self._number(line, line.value or "", float if kind is float else int)
         low, high = info.minimum, info.maximum
         if (low is not None and number < low) or (high is not None and number > high):
-            raise self._error(_bounds(low, high), text)
+            raise self._error(line, _bounds(low, high), line.value)
         return bool(number) if kind is bool else number
 
-    def _name(self, text: str, info: Option) -> str:
+    def _name(self, line: Line, info: Option) -> str:
+        text = line.value or ""
         if info.resolve:
             text, note = info.resolve(text, self.dialect)
             if note:
-                self._note(note)
+                self._note(line, note)
         elif info.choices and text not in info.choices:
-            self._note(f"unknown name {shortened(text)!r}{suggestion(text, info.choices)}")
+            self._note(line, f"unknown name {shortened(text)!r}{suggestion(text, info.choices)}")
         return text
 
-    def _list(self, text: str, kind: type) -> tuple[Any, ...]:
-        items = text.split("#", 1)[0].split(",")
+    def _list(self, line: Line, kind: type) -> tuple[Any, ...]:
+        items = (line.value or "").split("#", 1)[0].split(",")
         if len(items) > 1 and not items[-1] and kind is float:
-            self._note("ends with a comma, ignored")
+            self._note(line, "ends with a comma, ignored")
             items.pop()
-        return tuple(self._number(item, kind) for item in items)
+        return tuple([self._number(line, item, kind) for item in items])
 
-    def _number(self, text: str, kind: type) -> Any:
+    def _number(self, line: Line, text: str, kind: type) -> Any:
         """The number at the start counts, the rest does not, as for atoi and atof."""
         if text.isascii() and text.isdigit() and len(text) < INT_DIGITS:
             return kind(text)
         match = (_INT if kind is int else _FLOAT).match(text)
         if not match:
-            raise self._error("a whole number" if kind is int else "a number", text or "nothing")
+            expected = "a whole number" if kind is int else "a number"
+            raise self._error(line, expected, text or "nothing")
         rest = text[match.end() :]
         if rest and not rest.startswith("#"):
-            self._note(f"{shortened(text)!r} is read as {shortened(match[0])}")
+            self._note(line, f"{shortened(text)!r} is read as {shortened(match[0])}")
         number = float(match[0])  # exact for every whole number that C can hold
         if not math.isfinite(number) or (kind is int and abs(number) > INT_LIMIT):
-            raise self._error("a number that C can hold", text)
+            raise self._error(line, "a number that C can hold", text)
         return kind(number)
 
-    def _note(self, text: str) -> None:
-        self.notes.add(option_place(self.line, self.where), text)
+    def _note(self, line: Line, text: str) -> None:
+        self.notes.add(option_place(line, self.where), text)
 
-    def _error(self, expected: str, found: str) -> OptionError:
-        where = option_place(self.line, self.where)
-        return OptionError(where=where, expected=expected, found=found)
+    def _error(self, line: Line, expected: str, found: str | None) -> OptionError:
+        return OptionError(where=option_place(line, self.where), expected=expected, found=found)
 
 
 def _bounds(low: float | None, high: float | None) -> str:

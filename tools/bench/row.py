@@ -19,7 +19,7 @@ class Candidate:
     Attributes:
         prepare: in the worker, with the case's folder as working directory: imports all that is
             needed and returns the task.
-        peer: the packages it comes from: a name in `peers.PEERS`.
+        peer: the program it comes from, by a name that `peers.install` knows.
         cases: that it can do; all if there are none.
     """
 

@@ -176,13 +176,13 @@ source, with the options of its makefile and OpenMP; of 25 looks into it while i
 found it drawing random initial weights. The fork's source is in no registry, so that yolov4 has no
 such figure.
 
-What is left of `dc.load` is the cfg, in Python: of yolov3's 1.8 ms lines take 0.3, the 32 sections
-that differ 0.3, places and shapes of 107 layers 0.4, views of 366 arrays and their checks 0.5, which
-dialect it is 0.1; a bare map takes 0.01. yolov4 has 56 sections that differ, 162 layers and 541
-arrays. OpenCV reads cfgs in C++, and copies all weights, which takes 16 ms here and took 48 on an
-older machine. A pass over all arrays takes 14 ms here: the cfg is an eighth of it, and one call for
-each of hundreds of arrays a tenth; `cut into the same arrays` is the bare map with those calls. To
-map the pages in a thread while the cfg is read brought 6 ms of 29, and cost 0.7 ms of each
+What is left of `dc.load` is the cfg, in Python: of yolov3's 1.7 ms lines take 0.3, the 32 sections
+that differ 0.2, places and shapes of 107 layers 0.4, views of 366 arrays and their checks 0.5,
+which dialect it is 0.1; a bare map takes 0.01. yolov4 has 56 sections that differ, 162 layers and
+541 arrays. OpenCV reads cfgs in C++, and copies all weights, which takes 16 ms here and took 48 on
+an older machine. A pass over all arrays takes 14 ms here: the cfg is an eighth of it, and one call
+for each of hundreds of arrays a tenth; `cut into the same arrays` is the bare map with those calls.
+To map the pages in a thread while the cfg is read brought 6 ms of 29, and cost 0.7 ms of each
 `dc.load`; to have the system map them all at once, before the first is read, brought 2 of 32.
 Neither is done.
 """,

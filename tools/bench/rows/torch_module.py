@@ -66,7 +66,7 @@ ROW = Row(
     rounds=21,
     notes="""
 Making the modules takes nearly all of it, in PyTorch's own constructors, and is as long for both.
-What is over in small networks is reading the cfg with all its checks (`dc.load`, 1.4 ms of
-yolov4-tiny's 4.9, where the bare reader of cfgs takes 0.07).
+What is over in small networks is reading the cfg with all its checks (`dc.load`, 1.0 ms of
+yolov4-tiny's 4.2, where the bare reader of cfgs takes 0.07).
 """,
 )

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
-from darkconv.backends.torch import as_stored
 from darkconv.dataset.label import Size
 from darkconv.finetune.album import CACHE, Album
 from darkconv.finetune.augment import Augmentation
+from darkconv.finetune.batch import stacked
 from darkconv.finetune.colour import distort
 from darkconv.finetune.crop import centre_crop
 from darkconv.finetune.order import Draw
@@ -88,4 +88,4 @@ class ClassifiedPictures(TorchDataset[tuple[Tensor, Tensor]]):
 
 def collate_classified(batch: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     """Pictures (N, C, H, W), stored as the network reads them, and truths (N, classes)."""
-    return as_stored(torch.stack([x for x, _ in batch])), torch.stack([t for _, t in batch])
+    return stacked([x for x, _ in batch]), torch.stack([t for _, t in batch])

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
-from darkconv.backends.torch import as_stored
 from darkconv.dataset import Dataset
 from darkconv.dataset.label import Size
 from darkconv.detection.picture import Fit
 from darkconv.finetune.album import CACHE, Album, Page
 from darkconv.finetune.augment import Augmentation, Painted
+from darkconv.finetune.batch import stacked
 from darkconv.finetune.mosaic import Tile, draw_tiles
 from darkconv.finetune.order import Draw
 from darkconv.finetune.rows import (
@@ -153,4 +153,4 @@ def collate(batch: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     padded = torch.full((len(batch), most, 5), NOTHING)
     for place, (_, rows) in enumerate(batch):
         padded[place, : len(rows)] = rows
-    return as_stored(torch.stack([x for x, _ in batch])), padded
+    return stacked([x for x, _ in batch]), padded

@@ -30,6 +30,7 @@ from darkconv.finetune.history import read_history
 from darkconv.finetune.multiscale import size_schedule
 from darkconv.finetune.objective import BothObjective, LabelObjective, Objective
 from darkconv.finetune.order import Order, Shares, no_size
+from darkconv.finetune.reading import Batches, as_it_is
 from darkconv.finetune.recipe import MOST_EVALUATIONS, Course, Recipe, plan_course
 from darkconv.finetune.saving import Checkpoints, WholeCheckpoints
 from darkconv.finetune.target import measure_costs
@@ -37,7 +38,6 @@ from darkconv.finetune.tasks import Data, Task, task_of
 from darkconv.finetune.training import Averaging, Batch, Training
 from darkconv.finetune.watching import Every, Folder, Hooks, Report, Watcher
 
-LEAST_URGENT = 19  # nice(2)
 PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 
@@ -300,13 +300,13 @@ class Job:
             start=lambda: trainer.global_step,
         )
         workers = usual_workers() if recipe.workers is None else recipe.workers
+        in_gaps = workers > 0 and not _on_gpu(self.machine)
         return DataLoader(
-            pictures,
+            Batches(pictures, self.task.collate, in_gaps=in_gaps),
             batch_sampler=shares,
             num_workers=workers,
-            collate_fn=self.task.collate,
+            collate_fn=as_it_is,
             pin_memory=_on_gpu(self.machine),
-            worker_init_fn=None if _on_gpu(self.machine) else _step_back,
             persistent_workers=workers > 0,
         )
 
@@ -344,16 +344,6 @@ def usual_workers() -> int:
     Training on the CPU only waits for pictures with all processors, and one reader would use one.
     """
     return min(8, max(2, count_processors() - 1))
-
-
-def _step_back(_: int) -> None:
-    """Let a process that reads pictures run in the gaps that training on the CPU leaves.
-
-    As an equal it would halt one of PyTorch's threads while the others spin for it, which costs
-    several times what reading does.
-    """
-    if hasattr(os, "nice"):  # not on Windows
-        os.nice(LEAST_URGENT)
 
 
 def _on_gpu(machine: Machine) -> bool:

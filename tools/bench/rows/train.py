@@ -111,11 +111,10 @@ ROW = Row(
     notes="""
 Each turn is a process of its own, of which the median of 14 steps counts. `darkconv` reads and
 augments pictures in two other processes, which share the two processors, keeps averages, logs and
-checks numbers; the bare loop trains one batch in memory again and again. Of a step of the smallest
-network eight pictures take 15 ms of a processor, in the gaps that PyTorch's threads leave: with a
-higher priority they would cost more, and a single reader is waited for. In a step of 221 ms the
-process that trains had 393 ms of both processors' time, where the bare loop has 383 in 192:
-training itself is 1.03 of it, and the rest goes to readers and to waiting. With yolov3-tiny: 873 in
-474, and 806 in 405. On a GPU: `tools/bench/gpu.py`.
+checks numbers; the bare loop trains one batch in memory again and again. Given one batch in the
+same way darkconv's loop takes 476 to 498 ms for yolov4-tiny, where the bare one takes 472 to 478:
+what is left is reading, of which a batch takes 31 ms of one processor. It is done in the gaps that
+PyTorch's threads leave (SCHED_IDLE); as an equal, or at any level of nice(2), it cost yolo-fastest
+another 15 to 20 ms a step. On a GPU: `tools/bench/gpu.py`.
 """,
 )

@@ -1,9 +1,11 @@
 """Training throughput of `finetune` beside a bare torch loop of the same model.
 
-    python tools/bench/gpu.py [--device cuda] [--model MODEL.cfg | bundled name ...]
+    python tools/bench/gpu.py [--device cuda] [--models MODEL.cfg | bundled name ...]
 
 Both train on the same device, batch, precision and optimiser; the bare loop has one batch that
-lies on the device, and no data, logs, averages or checkpoints. Prints Markdown.
+lies on the device, and no data, logs, averages or checkpoints. `of the peak` is what finetune makes
+of the arithmetic that a large product of matrices gets there: three passes of two operations for
+each multiply-accumulate of a picture. Prints Markdown.
 """
 
 import argparse
@@ -27,6 +29,10 @@ PICTURES, OBJECTS, PICTURE_SIZE = 256, 6, (640, 480)
 WARM_UP = 0.3
 """Share of the steps that does not count."""
 TYPES = {"32": torch.float32, "bf16": torch.bfloat16}
+PRODUCT = {"cuda": 8192, "cpu": 2048}
+"""Rows of the matrices that show a device's peak."""
+STEP = 3 * 2
+"""Operations of a training step for each multiply-accumulate: forward, and twice backward."""
 
 
 def write_pictures(folder: Path, classes: int) -> None:
@@ -67,6 +73,20 @@ def bare_loop(model: dc.Model, batch: int, steps: int, precision: str, device: s
     return batch * (steps - first) / (time.perf_counter() - start)
 
 
+def measured_peak(precision: str, device: str) -> float:
+    """Operations a second of a product of matrices, the best of some."""
+    size = PRODUCT[device]
+    a, b = (torch.rand(size, size, device=device, dtype=TYPES[precision]) for _ in range(2))
+    seconds = []
+    for _ in range(10):
+        _wait(device)
+        start = time.perf_counter()
+        a @ b
+        _wait(device)
+        seconds.append(time.perf_counter() - start)
+    return 2 * size**3 / min(seconds)
+
+
 def _wait(device: str) -> None:
     if device == "cuda":
         torch.cuda.synchronize()
@@ -96,9 +116,9 @@ def main() -> None:
     options = parser.parse_args()
     name = torch.cuda.get_device_name() if options.device == "cuda" else "CPU"
     print(f"{name}, batch {options.batch}, {options.size} x {options.size}\n")
-    print(
-        "| model | precision | finetune, pictures/s | bare loop | share |\n|---|---|---:|---:|---:|"
-    )
+    print("| model | precision | finetune, pictures/s | bare loop | share | of the peak |")
+    print("|---|---|---:|---:|---:|---:|")
+    peaks = {precision: measured_peak(precision, options.device) for precision in TYPES}
     for one in options.models:
         cfg = bundled_cfg(one) or Path(one)
         model = dc.load(cfg, input_size=(options.size, options.size))
@@ -109,8 +129,10 @@ def main() -> None:
             for precision in TYPES:
                 settings = (options.batch, options.steps, precision, options.device)
                 ours, bare = whole_run(model, data, *settings), bare_loop(model, *settings)
+                of_peak = ours * STEP * model.network.macs / peaks[precision]
                 print(
-                    f"| {cfg.stem} | {precision} | {ours:.1f} | {bare:.1f} | {ours / bare:.2f} |",
+                    f"| {cfg.stem} | {precision} | {ours:.1f} | {bare:.1f} | {ours / bare:.2f} "
+                    f"| {of_peak:.2f} |",
                     flush=True,
                 )
 

@@ -116,6 +116,6 @@ same way darkconv's loop takes 476 to 498 ms for yolov4-tiny, where the bare one
 what is left is reading, of which a batch takes 31 ms of one processor. It is done in the gaps that
 PyTorch's threads leave (SCHED_IDLE); as an equal, or at any level of nice(2), it cost yolo-fastest
 another 10 to 20 ms a step. On a GPU `tools/bench/gpu.py` measures the same, and the share of the
-GPU's bfloat16 peak; none has been at hand, so that there are no figures of it.
+peak that a product of matrices reaches; none has been at hand, so that there are no figures of it.
 """,
 )

@@ -243,8 +243,9 @@ class _SpecReader:
 
     def read(self, index: int, section: Section) -> LayerSpec:
         text = section.text
-        if text in self._known:
-            return self._known[text]
+        known = self._known.get(text)
+        if known is not None:
+            return known
         here = _place_of(self.file, index, section)
         before = self.notes.count
         spec = spec_class(section.name, self.dialect, here).read(

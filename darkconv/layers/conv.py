@@ -213,9 +213,8 @@ class Deconvolutional(Windowed):
 
     def slots(self, inputs: Shapes) -> Slots:
         """Biases, batch norm, weights (channels, filters, size, size): input outermost."""
-        norm = norm_slots(self.filters) if self.batch_normalize else ()
-        if self.dontloadscales:
-            norm = tuple(slot._replace(stored=0) for slot in norm)
+        stored = 0 if self.dontloadscales else None
+        norm = norm_slots(self.filters, stored=stored) if self.batch_normalize else ()
         shape = (inputs[0].c, self.filters, self.size, self.size)
         start = Initial(spread=0.02, noise="normal")
         kernel = Slot("weights", shape, start, out_axis=1, in_axis=0)

@@ -28,9 +28,8 @@ class Connected(LayerSpec):
     def slots(self, inputs: Shapes) -> Slots:
         """Biases, weights (outputs, inputs), batch norm: unlike convolutional, it comes last."""
         (x,) = inputs
-        norm = norm_slots(self.output) if self.batch_normalize else ()
-        if self.dontloadscales:
-            norm = tuple(slot._replace(stored=0) for slot in norm)
+        stored = 0 if self.dontloadscales else None
+        norm = norm_slots(self.output, stored=stored) if self.batch_normalize else ()
         start = Initial(spread=math.sqrt(2 / x.size), noise="uniform")
         matrix = Slot("weights", (self.output, x.size), start, order="dense", in_axis=1)
         return (Slot("biases", (self.output,)), matrix, *norm)

@@ -93,12 +93,12 @@ class FoldedXnorBlock(Block):
         factor = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
         weight = self.conv.weight.double() * factor.view(-1, 1, 1, 1)
         bias = norm.bias.double() - norm.running_mean.double() * factor
-        return weight.float(), bias.float()
+        return weight.to(norm.weight.dtype), bias.to(norm.weight.dtype)
 
 
 def signs(x: Tensor) -> Tensor:
     """1 above zero, else -1."""
-    return torch.where(x > 0, 1.0, -1.0)
+    return torch.where(x > 0, 1.0, -1.0).to(x.dtype)
 
 
 @BUILDERS.register(conv.Convolutional)

@@ -59,7 +59,9 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
         if self.dialect.deviation_epsilon:
             divisor = variance.sqrt() + self.dialect.deviation_epsilon
             variance, epsilon = divisor * divisor, 0.0
-        if self.own_input and is_plain_cpu(x):  # a new map costs more than to compute it
+        if (
+            self.own_input and is_plain_cpu(x) and x.dtype == self.weight.dtype
+        ):  # a new map costs more than to compute it
             unused = x.new_empty(0)
             statistics = (mean, variance, False, MOMENTUM, epsilon)
             out = (x, unused, unused)

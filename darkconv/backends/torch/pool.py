@@ -9,7 +9,10 @@ from darkconv.backends.torch.registry import BUILDERS
 from darkconv.core.network import Layer, Network
 from darkconv.layers import pool
 
-LOWEST = -3.402823466e38  # -FLT_MAX: what C starts a maximum with
+
+def lowest(x: Tensor) -> float:
+    """What a maximum starts with: -FLT_MAX in C, and what comes nearest in x's type."""
+    return torch.finfo(x.dtype).min
 
 
 class Maxpool(nn.Module):
@@ -36,7 +39,7 @@ class Maxpool(nn.Module):
         if self.is_ceiled:
             return F.max_pool2d(x, self.size, self.strides, ceil_mode=True)
         sides = (self.leading, self.trailing) * 2
-        return F.max_pool2d(F.pad(x, sides, value=LOWEST), self.size, self.strides)
+        return F.max_pool2d(F.pad(x, sides, value=lowest(x)), self.size, self.strides)
 
     def extra_repr(self) -> str:
         """Window, strides and padding."""
@@ -53,7 +56,7 @@ class DepthMaxpool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, groups, H, W)."""
         missing = -x.shape[1] % self.groups
-        padded = F.pad(x, (0, 0, 0, 0, 0, missing), value=LOWEST)
+        padded = F.pad(x, (0, 0, 0, 0, 0, missing), value=lowest(x))
         return padded.unflatten(1, (-1, self.groups)).amax(1)
 
 

@@ -208,6 +208,11 @@ def learning_options(command: Any) -> Any:
     show_default=True,
 )  # fmt: skip
 @click.option("--devices", **_positive(default=1, show_default=True, help="GPUs of this host."))
+@click.option(
+    "--compile", is_flag=True,
+    help="With code that PyTorch makes for this network and machine, up to minutes for each input "
+    "size: for long runs on a GPU.",
+)  # fmt: skip
 @click.option("--last", is_flag=True, help="Write the last weights, not those that did best.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run's figures as JSON.")
 @picture_options
@@ -312,12 +317,14 @@ def run(
         click.echo(format_row(row), err=True)
 
     labels = options["labels"] if teacher else True
+    machine = Machine(options["accelerator"], options["devices"], options["compile"])
 
     def tell_target() -> None:
         for line in show_target(model, data, teacher, recipe):
             click.echo(line, err=True)
+        if machine.compile:
+            click.echo("compiling: the first step of each input size takes longer", err=True)
 
-    machine = Machine(options["accelerator"], options["devices"])
     course = plan_course(
         recipe, model.network.options, samples=len(data), processes=machine.processes
     )

@@ -19,6 +19,7 @@ from darkconv.core.model import Model
 from darkconv.core.network import Layer
 from darkconv.core.spec import HeadSpec
 from darkconv.errors import PlanError
+from darkconv.finetune.compiled import Select
 from darkconv.finetune.objective import Costs
 from darkconv.layers import head, norm
 from darkconv.surgery.channels import Indices
@@ -63,12 +64,14 @@ class TeacherObjective:
         teacher: what it learns from.
         feature_weight: of the feature maps' part; 0 leaves it out.
         feature_layers: whose maps are compared; None for those of `shared_features`.
+        select: how the teacher is run.
     """
 
     student: Model
     teacher: Model
     feature_weight: float = 1.0
     feature_layers: Collection[int] | None = None
+    select: Select = DarknetModule.select
     pairs: list[HeadPair] = field(init=False)
     features: list[Features] = field(init=False)
     module: DarknetModule = field(init=False)
@@ -113,7 +116,7 @@ class TeacherObjective:
         if next(self.module.buffers(), x).device != x.device:
             self.module.to(x.device)
         wanted = {p.teacher.sources[0] for p in self.pairs} | {f.layer for f in self.features}
-        return self.module.select(x, wanted)
+        return self.select(self.module, x, wanted)
 
     def _feature_distance(
         self, values: Mapping[int, Tensor], target: Mapping[int, Tensor]

@@ -23,6 +23,7 @@ from darkconv.dataset import Dataset
 from darkconv.errors import DarkconvError, DatasetError
 from darkconv.files import PathLike, make_folder, no_room, writing
 from darkconv.finetune.checkpoint import check_checkpoint
+from darkconv.finetune.compiled import CompiledSelect, Select, telling_of_failures
 from darkconv.finetune.darknet_norm import use_darknet_norms
 from darkconv.finetune.distillation import TeacherObjective
 from darkconv.finetune.freezing import frozen_layers
@@ -48,10 +49,13 @@ class Machine:
     Attributes:
         accelerator: "auto", "cpu" or "gpu".
         devices: how many in this host; under torchrun it decides.
+        compile: with code that torch.compile makes of the network, and of the teacher, once for
+            each input size: that takes up to minutes, and needs a C++ compiler on the CPU.
     """
 
     accelerator: str = "auto"
     devices: int = 1
+    compile: bool = False
 
     @property
     def processes(self) -> int:
@@ -63,6 +67,16 @@ class Machine:
         """That torchrun has started."""
         local = int(os.environ.get("LOCAL_WORLD_SIZE", self.devices))
         return max(1, self.processes // local)
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it is one."""
+        return self.accelerator != "cpu" and torch.cuda.is_available()
+
+    @property
+    def select(self) -> Select:
+        """How networks are run."""
+        return CompiledSelect() if self.compile else DarknetModule.select
 
 
 @dataclass(frozen=True)
@@ -118,7 +132,8 @@ def finetune(
         DatasetError: no label is of a class of the model, or no picture can be read.
         PlanError: the teacher does not fit.
         UnsupportedError: no layer has a loss.
-        DarkconvError: the checkpoint to go on from is damaged, or of another run.
+        DarkconvError: the checkpoint to go on from is damaged, or of another run; PyTorch cannot
+            compile the network.
     """
     by_labels = teacher is None if labelled is None else labelled
     recipe = recipe or Recipe()
@@ -175,10 +190,8 @@ class Job:
             weights = class_weights(self.recipe, require_known(self.task, self.model, hint))
             objectives.append(LabelObjective(self.model.network, self.recipe.rule, weights))
         if teacher is not None:
-            recipe = self.recipe
-            objectives.append(
-                TeacherObjective(self.model, teacher, recipe.feature_weight, recipe.feature_layers)
-            )
+            features = self.recipe.feature_weight, self.recipe.feature_layers
+            objectives.append(TeacherObjective(self.model, teacher, *features, self.machine.select))
         if not objectives:
             raise DarkconvError("nothing to learn from", expected="labels or a teacher")
         return objectives[0] if len(objectives) == 1 else BothObjective(*objectives)
@@ -193,6 +206,11 @@ class Job:
     ) -> Finetuned:
         """Train."""
         network, recipe = self.model.network, self.recipe
+        if self.machine.compile and self.syncs_norms:
+            raise DarkconvError(
+                "PyTorch cannot compile batch norms that several GPUs synchronise",
+                hint="one GPU, frozen norms, or no compilation",
+            )
         course = plan_course(
             recipe, network.options, samples=len(self.task.data), processes=self.machine.processes
         )
@@ -200,7 +218,9 @@ class Job:
         module = to_torch(self.model)
         if recipe.rule == "darknet":
             use_darknet_norms(module)
-        training = Training(module, objective, recipe, course, frozen=frozen)
+        training = Training(
+            module, objective, recipe, course, frozen=frozen, select=self.machine.select
+        )
         averaging = Averaging(recipe.averaging) if recipe.averaging else None
         evaluate_every = recipe.evaluate_every or max(1, course.rounds // MOST_EVALUATIONS)
         every = Every(evaluate=evaluate_every, draw=recipe.draw_every)
@@ -212,11 +232,17 @@ class Job:
             self.folder.last.replace(self.folder.previous)
         if watch.ready:
             watch.ready()
-        with quiet(), writing(self.folder.path, no_room):
+        with quiet(), writing(self.folder.path, no_room), telling_of_failures():
             trainer.fit(training, loader, ckpt_path=checkpoint, weights_only=True)
         last = self.with_state(training.module, training.seen)
         best = self._best(watcher)
         return Finetuned(best or last, last, watcher.best_epoch, self.folder.path)
+
+    @property
+    def syncs_norms(self) -> bool:
+        """Whether batch norms see the pictures of all processes."""
+        several = self.machine.processes > 1
+        return several and self.machine.on_gpu and not self.recipe.freeze_norms
 
     def _checkpoint(self, training: Training) -> Path | None:
         """What to go on from, if it is there: checked, with the history beside it."""
@@ -263,14 +289,13 @@ class Job:
             self.folder.last, round_steps=course.round, every=recipe.checkpoint_every
         )
         callbacks = [watcher, *([averaging] if averaging else []), checkpoints]
-        several = machine.processes > 1
         with quiet():
             return pl.Trainer(
                 accelerator=machine.accelerator,
                 devices=machine.processes // machine.hosts,
                 num_nodes=machine.hosts,
-                strategy="ddp" if several else "auto",
-                sync_batchnorm=several and _on_gpu(machine) and not recipe.freeze_norms,
+                strategy="ddp" if machine.processes > 1 else "auto",
+                sync_batchnorm=self.syncs_norms,
                 precision=PRECISION[recipe.precision],  # type: ignore[arg-type]
                 max_epochs=-1,
                 max_steps=course.steps,
@@ -300,13 +325,13 @@ class Job:
             start=lambda: trainer.global_step,
         )
         workers = usual_workers() if recipe.workers is None else recipe.workers
-        in_gaps = workers > 0 and not _on_gpu(self.machine)
+        in_gaps = workers > 0 and not self.machine.on_gpu
         return DataLoader(
             Batches(pictures, self.task.collate, in_gaps=in_gaps),
             batch_sampler=shares,
             num_workers=workers,
             collate_fn=as_it_is,
-            pin_memory=_on_gpu(self.machine),
+            pin_memory=self.machine.on_gpu,
             persistent_workers=workers > 0,
         )
 
@@ -344,10 +369,6 @@ def usual_workers() -> int:
     Training on the CPU only waits for pictures with all processors, and one reader would use one.
     """
     return min(8, max(2, count_processors() - 1))
-
-
-def _on_gpu(machine: Machine) -> bool:
-    return machine.accelerator != "cpu" and torch.cuda.is_available()
 
 
 @contextlib.contextmanager

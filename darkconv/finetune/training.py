@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from darkconv.backends.torch import DarknetModule
 from darkconv.errors import DarkconvError
+from darkconv.finetune.compiled import Select
 from darkconv.finetune.freezing import freeze, set_training
 from darkconv.finetune.objective import Costs, Objective
 from darkconv.finetune.optimizer import set_rate
@@ -39,6 +40,7 @@ class Training(pl.LightningModule):
         course: Course,
         *,
         frozen: frozenset[int] = frozenset(),
+        select: Select = DarknetModule.select,
     ) -> None:
         super().__init__()
         module.train()  # takes its own copy of the weights
@@ -46,6 +48,7 @@ class Training(pl.LightningModule):
         self.objective = objective
         self.recipe = recipe
         self.course = course
+        self.select = select
         self.frozen = frozen | _unneeded(module, objective.layers)
         self.first_seen = module.header.seen
         self._sums: Costs = {}
@@ -73,7 +76,7 @@ class Training(pl.LightningModule):
         """What a batch costs, in parts."""
         x, truths = batch
         x = x.to(memory_format=torch.channels_last) if x.ndim == 4 else x
-        values = self.module.select(x, self.objective.layers)
+        values = self.select(self.module, x, self.objective.layers)
         return self.objective.costs(values, x, truths, seen)
 
     def on_train_start(self) -> None:

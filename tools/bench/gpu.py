@@ -2,15 +2,18 @@
 
     python tools/bench/gpu.py [--device cuda] [--models MODEL.cfg | bundled name ...]
 
-Both train on the same device, batch, precision and optimiser; the bare loop has one batch that
-lies on the device, and no data, logs, averages or checkpoints. `of the peak` is what finetune makes
+Both train on the same device, batch, precision and optimiser, as PyTorch runs the network and
+compiled; the bare loop has one batch that lies on the device, and no data, logs, averages or
+checkpoints. `of the peak` is what finetune makes
 of the arithmetic that a large product of matrices gets there: three passes of two operations for
 each multiply-accumulate of a picture. Prints Markdown.
 """
 
 import argparse
+import itertools
 import tempfile
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +22,14 @@ from PIL import Image
 
 import darkconv as dc
 from darkconv.cli.params import bundled_cfg
-from darkconv.dataset import open_dataset
+from darkconv.dataset import Dataset, open_dataset
 from darkconv.finetune.objective import LabelObjective
 from darkconv.finetune.recipe import Recipe
 from darkconv.finetune.run import Machine, finetune
 
 MODELS = ["yolov4-tiny", "yolov3"]
-PICTURES, OBJECTS, PICTURE_SIZE = 256, 6, (640, 480)
+ROW, OBJECTS, PICTURE_SIZE = 4, 6, (640, 480)
+"""Steps of a row of figures; objects and size of pictures."""
 WARM_UP = 0.3
 """Share of the steps that does not count."""
 TYPES = {"32": torch.float32, "bf16": torch.bfloat16}
@@ -35,10 +39,21 @@ STEP = 3 * 2
 """Operations of a training step for each multiply-accumulate: forward, and twice backward."""
 
 
-def write_pictures(folder: Path, classes: int) -> None:
+@dataclass(frozen=True)
+class Setting:
+    """How to train; `compiled` is for the network alone, the loss is not."""
+
+    batch: int
+    steps: int
+    device: str
+    precision: str = "32"
+    compiled: bool = False
+
+
+def write_pictures(folder: Path, count: int, classes: int) -> None:
     """Noise with boxes: what is on pictures has no influence on speed."""
     stream = np.random.default_rng(0)
-    for number in range(PICTURES):
+    for number in range(count):
         levels = stream.integers(0, 256, (*PICTURE_SIZE[::-1], 3), np.uint8)
         Image.fromarray(levels).resize(PICTURE_SIZE).save(folder / f"{number:03d}.jpg")
         rows = np.column_stack(
@@ -48,10 +63,13 @@ def write_pictures(folder: Path, classes: int) -> None:
         (folder / f"{number:03d}.txt").write_text(text)
 
 
-def bare_loop(model: dc.Model, batch: int, steps: int, precision: str, device: str) -> float:
+def bare_loop(model: dc.Model, setting: Setting) -> float:
     """Pictures a second of forward, loss, backward and update."""
+    batch, steps, device = setting.batch, setting.steps, setting.device
     module = dc.to_torch(model).train().to(device, memory_format=torch.channels_last)
     objective = LabelObjective(model.network)
+    run = module.part(objective.layers).run
+    run = torch.compile(run, dynamic=False) if setting.compiled else run
     optimizer = torch.optim.AdamW(module.parameters(), 1e-5, fused=device == "cuda")
     shape = model.network.input_shape
     x = torch.rand(batch, *shape, device=device).to(memory_format=torch.channels_last)
@@ -62,9 +80,8 @@ def bare_loop(model: dc.Model, batch: int, steps: int, precision: str, device: s
         if step == first:
             _wait(device)
             start = time.perf_counter()
-        with torch.autocast(device, TYPES[precision], enabled=precision != "32"):
-            values = module.select(x, objective.layers)
-            loss = objective.costs(values, x, truths, 64_000)["loss"] / batch
+        with torch.autocast(device, TYPES[setting.precision], enabled=setting.precision != "32"):
+            loss = objective.costs(run(x), x, truths, 64_000)["loss"] / batch
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(module.parameters(), 10)
@@ -92,16 +109,18 @@ def _wait(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def whole_run(model, data, batch: int, steps: int, precision: str, device: str) -> float:
+def whole_run(model: dc.Model, data: Dataset, setting: Setting) -> float:
     """Pictures a second of `finetune`, by the median of its rows after the warm-up."""
     rows: list[dict[str, float]] = []
     recipe = Recipe(
-        steps=steps, batch=batch, precision=precision, rate=1e-5, multi_scale=False, draw_every=0
-    )
-    machine = Machine("gpu" if device == "cuda" else "cpu")
+        steps=setting.steps, batch=setting.batch, precision=setting.precision,
+        rate=1e-5, multi_scale=False, draw_every=0,
+    )  # fmt: skip
+    accelerator = "gpu" if setting.device == "cuda" else "cpu"
+    machine = Machine(accelerator, compile=setting.compiled)
     with tempfile.TemporaryDirectory() as folder:
         finetune(model, data, folder=folder, recipe=recipe, machine=machine, report=rows.append)
-    counted = [r["pictures_per_second"] for r in rows if r["step"] > WARM_UP * steps]
+    counted = [r["pictures_per_second"] for r in rows if r["step"] > WARM_UP * setting.steps]
     return float(np.median(counted))
 
 
@@ -116,31 +135,31 @@ def main() -> None:
     options = parser.parse_args()
     name = torch.cuda.get_device_name() if options.device == "cuda" else "CPU"
     print(f"{name}, batch {options.batch}, {options.size} x {options.size}\n")
-    print("| model | precision | finetune, pictures/s | bare loop | share | of the peak |")
-    print("|---|---|---:|---:|---:|---:|")
+    print(
+        "| model | precision | network | finetune, pictures/s | bare loop | share | of the peak |"
+    )
+    print("|---|---|---|---:|---:|---:|---:|")
     peaks = {precision: measured_peak(precision, options.device) for precision in TYPES}
     for one in options.models:
         cfg = bundled_cfg(one) or Path(one)
         model = dc.load(cfg, input_size=(options.size, options.size))
         with tempfile.TemporaryDirectory() as folder:
-            write_pictures(Path(folder), 10)
+            write_pictures(Path(folder), ROW * options.batch, 10)
             data = open_dataset(folder)
             model = _named(model, data.names)
-            for precision in TYPES:
-                settings = (options.batch, options.steps, precision, options.device)
-                ours, bare = whole_run(model, data, *settings), bare_loop(model, *settings)
+            for precision, compiled in itertools.product(TYPES, (False, True)):
+                setting = Setting(options.batch, options.steps, options.device, precision, compiled)
+                ours, bare = whole_run(model, data, setting), bare_loop(model, setting)
                 of_peak = ours * STEP * model.network.macs / peaks[precision]
                 print(
-                    f"| {cfg.stem} | {precision} | {ours:.1f} | {bare:.1f} | {ours / bare:.2f} "
-                    f"| {of_peak:.2f} |",
+                    f"| {cfg.stem} | {precision} | {'compiled' if compiled else 'as it is'} "
+                    f"| {ours:.1f} | {bare:.1f} | {ours / bare:.2f} | {of_peak:.2f} |",
                     flush=True,
                 )
 
 
 def _named(model: dc.Model, names: tuple[str, ...]) -> dc.Model:
     """With names for its classes, the data's first."""
-    from dataclasses import replace
-
     head = model.network.heads[0]
     total = head.spec.num_classes(head.in_shapes)
     return replace(model, names=(*names, *(f"class{i}" for i in range(len(names), total))))

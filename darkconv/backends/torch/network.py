@@ -1,6 +1,7 @@
 """DarknetModule: a network as an nn.Module, and its arrays in and out."""
 
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Self
 
 from torch import Tensor, nn
@@ -12,6 +13,28 @@ from darkconv.core.network import NETWORK_INPUT, Network
 
 Step = tuple[int, nn.Module, tuple[int, ...], tuple[int, ...]]
 """Layer, its module, the layers it reads, and those that nobody reads afterwards."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """The layers of a module that some values need, in order.
+
+    Attributes:
+        wanted: numbers of the layers whose values are given; -1 is the input itself.
+        steps: the layers that run.
+    """
+
+    wanted: tuple[int, ...]
+    steps: tuple[Step, ...]
+
+    def run(self, x: Tensor) -> dict[int, Tensor]:
+        """The values, by number."""
+        values: dict[int, Tensor] = {NETWORK_INPUT: x}
+        for index, module, sources, done in self.steps:
+            values[index] = run_layer(module, [values[i] for i in sources], x)
+            for source in done:
+                del values[source]
+        return {index: values[index] for index in self.wanted}
 
 
 class DarknetModule(nn.Module):
@@ -40,17 +63,13 @@ class DarknetModule(nn.Module):
         self.names: tuple[str, ...] = ()
         self.layers = nn.ModuleList(BUILDERS[layer](layer, network) for layer in network.layers)
         self.shares_memory = False
-        self._steps = _plan(network, self.layers, network.outputs, keep=network.outputs)
-        self._all_steps: list[Step] = []
-        self._selections: dict[tuple[int, ...], list[Step]] = {}
+        self._whole = self._part(network.outputs)
+        self._parts: dict[tuple[int, ...], Part] = {}
+        self._all_steps: tuple[Step, ...] = ()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Values of the network's outputs."""
-        values: dict[int, Tensor] = {NETWORK_INPUT: x}
-        for index, module, sources, done in self._steps:
-            values[index] = run_layer(module, [values[i] for i in sources], x)
-            for source in done:
-                del values[source]
+        values = self._whole.run(x)
         return tuple(values[index] for index in self.network.outputs)
 
     def select(self, x: Tensor, wanted: Collection[int]) -> dict[int, Tensor]:
@@ -58,16 +77,18 @@ class DarknetModule(nn.Module):
 
         -1 is the input itself.
         """
+        return self.part(wanted).run(x)
+
+    def part(self, wanted: Collection[int]) -> Part:
+        """What `select` runs."""
         key = tuple(sorted(wanted))
-        if key not in self._selections:
-            layers = [index for index in key if index != NETWORK_INPUT]
-            self._selections[key] = _plan(self.network, self.layers, layers, keep=key)
-        values: dict[int, Tensor] = {NETWORK_INPUT: x}
-        for index, module, sources, done in self._selections[key]:
-            values[index] = run_layer(module, [values[i] for i in sources], x)
-            for source in done:
-                del values[source]
-        return {index: values[index] for index in key}
+        if key not in self._parts:
+            self._parts[key] = self._part(key)
+        return self._parts[key]
+
+    def _part(self, wanted: tuple[int, ...]) -> Part:
+        layers = [index for index in wanted if index != NETWORK_INPUT]
+        return Part(wanted, _plan(self.network, self.layers, layers, keep=wanted))
 
     def trace(self, x: Tensor) -> list[Tensor]:
         """Values of every layer."""
@@ -109,7 +130,7 @@ def run_layer(module: nn.Module, inputs: list[Tensor], x: Tensor) -> Tensor:
 
 def _plan(
     network: Network, modules: nn.ModuleList, wanted: Iterable[int], *, keep: Iterable[int]
-) -> list[Step]:
+) -> tuple[Step, ...]:
     """The layers that those wanted need, each with what can be forgotten behind it."""
     needed = network.needed_layers(wanted)
     last_reader = {source: index for index in needed for source in network.layers[index].sources}
@@ -117,7 +138,7 @@ def _plan(
     for source in last_reader.keys() - {*keep, NETWORK_INPUT}:
         done[last_reader[source]].append(source)
     modules_of = list(modules)
-    return [
+    return tuple(
         (index, modules_of[index], network.layers[index].sources, tuple(done[index]))
         for index in needed
-    ]
+    )

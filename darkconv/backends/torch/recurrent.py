@@ -22,7 +22,6 @@ class Recurrent(nn.Module):
 
     def __init__(self, layer: Layer, network: Network) -> None:
         super().__init__()
-        self.layer = layer
         self.out_shape = layer.out_shape
         self.state: tuple[Tensor, ...] = ()
         assert isinstance(layer.spec, recurrent.Recurrent)
@@ -74,14 +73,13 @@ class Elman(Recurrent):
     def __init__(self, layer: Layer, network: Network) -> None:
         super().__init__(layer, network)
         assert isinstance(layer.spec, (recurrent.Rnn, recurrent.Crnn))
-        first = layer.spec.sublayers(layer.in_shapes)[0]
-        self.in_shape = first.in_shape
+        on_input, on_state, _ = layer.spec.sublayers(layer.in_shapes)
+        self.in_shape, self.state_shape = on_input.in_shape, on_state.in_shape
         self.adds_state = layer.spec.shortcut
 
     def initial_state(self, x: Tensor) -> tuple[Tensor, ...]:
         """One hidden map or vector."""
-        sub = inner_layers(self.layer)["input_layer"]
-        return (x.new_zeros(x.shape[0], *sub.out_shape),)
+        return (x.new_zeros(x.shape[0], *self.state_shape),)
 
     def step(self, x: Tensor, *state: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The equations above."""

@@ -12,6 +12,7 @@ from row import OURS, Candidate, Goal, Row
 from workers import Task
 
 BARE = "bare loop, one batch in memory"
+COMPILED, BARE_COMPILED = f"{OURS}, compiled", "bare loop, compiled"
 BATCH, STEPS, WARM_UP = 8, 20, 6
 OBJECTS, SIZE, PICTURES = 4, (320, 240), 240
 
@@ -34,7 +35,7 @@ def make(case: str, folder: Path) -> dict[str, float]:
     return facts
 
 
-def ours() -> Task:
+def ours(*, compiled: bool = False) -> Task:
     """Seconds from step to step of `finetune`, median of those behind the warm-up."""
     from dataclasses import replace
 
@@ -58,7 +59,7 @@ def ours() -> Task:
                 data,
                 folder=folder,
                 recipe=recipe,
-                machine=Machine("cpu"),
+                machine=Machine("cpu", compile=compiled),
                 progress=lambda _: times.append(time.perf_counter()),
             )
         return statistics.median(np.diff(times)[WARM_UP:])
@@ -66,7 +67,7 @@ def ours() -> Task:
     return run
 
 
-def bare() -> Task:
+def bare(*, compiled: bool = False) -> Task:
     import torch
 
     import darkconv as dc
@@ -75,14 +76,15 @@ def bare() -> Task:
     model = dc.load("net.cfg", "net.weights")
     module = dc.to_torch(model).train().to(memory_format=torch.channels_last)
     objective = LabelObjective(model.network)
+    network = module.part(objective.layers).run
+    network = torch.compile(network, dynamic=False) if compiled else network
     optimizer = torch.optim.AdamW(module.parameters(), 1e-6)
     x = torch.rand(BATCH, *model.network.input_shape).to(memory_format=torch.channels_last)
     truths = torch.rand(BATCH, OBJECTS, 5) * 0.3 + 0.3
     truths[..., 0] = 0
 
     def step() -> None:
-        values = module.select(x, objective.layers)
-        loss = objective.costs(values, x, truths, 64_000)["loss"] / BATCH
+        loss = objective.costs(network(x), x, truths, 64_000)["loss"] / BATCH
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(module.parameters(), 10)
@@ -102,9 +104,17 @@ def bare() -> Task:
 ROW = Row(
     title="Training step",
     cases=("yolov3-tiny", "yolov4-tiny", *available(REAL[0])),
-    candidates={OURS: Candidate(ours), BARE: Candidate(bare)},
+    candidates={
+        OURS: Candidate(ours),
+        BARE: Candidate(bare),
+        COMPILED: Candidate(lambda: ours(compiled=True)),
+        BARE_COMPILED: Candidate(lambda: bare(compiled=True)),
+    },
     make=make,
-    goals=(Goal(OURS, BARE, at_most=1 / 0.95),),
+    goals=(
+        Goal(OURS, BARE, at_most=1 / 0.95),
+        Goal(COMPILED, BARE_COMPILED, at_most=1 / 0.95),
+    ),
     fresh=True,
     rounds=3,
     seconds=90,

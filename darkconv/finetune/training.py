@@ -180,6 +180,7 @@ class Averaging(WeightAveraging):
         super().__init__(use_buffers=True)
         self.keep = keep
         self._pairs: tuple[list[Tensor], list[Tensor]] | None = None
+        self._count: int | None = None  # a GPU would be waited for to tell it
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object
@@ -193,7 +194,8 @@ class Averaging(WeightAveraging):
         assert average is not None
         if trainer.global_step <= self._latest_update_step:
             return
-        count = int(average.n_averaged)
+        count = int(average.n_averaged) if self._count is None else self._count
+        self._count = count + 1
         if not count:
             average.update_parameters(pl_module)
         else:

@@ -80,7 +80,8 @@ def default_loss(found: Assignment, box_loss: BoxLoss) -> LossReport:
     known = objectness_loss(found, claims)
     wanted = torch.zeros_like(known, dtype=torch.bool).index_fill(0, claims.places, True)
     box, classes = box_loss(found, claims).sum(), class_loss(found).sum()
-    parts = torch.stack([box, known[wanted].sum(), known[~wanted].sum(), classes])
+    objects, rest = known.where(wanted, 0.0).sum(), known.where(~wanted, 0.0).sum()
+    parts = torch.stack([box, objects, rest, classes])
     parts = parts * found.grid.spec.delta_normalizer
     return found.report(parts.sum(), parts)
 

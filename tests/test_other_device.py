@@ -1,0 +1,161 @@
+"""Networks, losses and training where tensors are not on the CPU: see `other_device`."""
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("lightning")
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from lightning.pytorch.accelerators import CPUAccelerator
+from lightning.pytorch.strategies import SingleDeviceStrategy
+
+import darkconv as dc
+from darkconv.assets import digits10_folder
+from darkconv.backends.torch import to_torch
+from darkconv.dataset import open_dataset
+from darkconv.finetune import run
+from darkconv.finetune.darknet_norm import use_darknet_norms
+from darkconv.finetune.objective import LabelObjective
+from darkconv.finetune.optimizer import OptimizerChoice
+from darkconv.finetune.recipe import Recipe
+from networks import initial_model, network
+from other_device import DEVICE, OtherTensor, moved, other_device
+from reference.collection import Case
+from test_overfit import HEADS, TRUNK
+
+MICRO = sorted((Path(__file__).parent / "data" / "micro").iterdir())
+DENSE = "[connected]\noutput=5\nactivation=linear\n\n"
+CLASSIFIERS = {
+    "softmax": ("alexeyab", f"{DENSE}[softmax]\n\n[cost]\n"),
+    "pjreddie softmax": ("pjreddie", f"{DENSE}[softmax]\n"),
+    "logistic": ("pjreddie", f"{DENSE}[logistic]\n\n[cost]\n"),
+    "cost sse": ("pjreddie", f"{DENSE}[cost]\ntype=sse\n"),
+    "cost L1": ("pjreddie", f"{DENSE}[cost]\ntype=L1\n"),
+    "cost smooth": ("alexeyab", f"{DENSE}[cost]\ntype=smooth\n"),
+}
+LOSSES = {**HEADS, **CLASSIFIERS}
+
+
+def test_the_device_refuses_what_a_gpu_refuses():
+    here, there = torch.ones(2), OtherTensor(torch.ones(2))
+    with other_device():
+        with pytest.raises(AssertionError, match=r"aten\.add\.Tensor on the other device"):
+            here + there
+        with pytest.raises(AssertionError, match=r"aten\.index\.Tensor on the other device"):
+            here[there.long()]
+        assert torch.equal(
+            (there * torch.tensor(2.0) + there.new_tensor([1, 2])).cpu(),
+            here + 2 + torch.tensor([0, 1]),
+        )
+        assert torch.zeros(2, device=there.device).values.shape == (2,)
+
+
+@pytest.mark.parametrize("folder", MICRO, ids=lambda folder: folder.name)
+@pytest.mark.parametrize("mode", ["inference", "training", "darknet norms"])
+def test_every_layer_gives_the_same_values(folder, mode):
+    model = Case(folder, folder / "net.weights").model
+    plain, other = to_torch(model), to_torch(model)
+    for module in (plain, other):
+        module.train(mode != "inference")
+        if mode == "darknet norms":
+            use_darknet_norms(module)
+    torch.manual_seed(0)
+    x = torch.rand(2, *model.network.input_shape)
+    with torch.set_grad_enabled(mode != "inference"):
+        torch.manual_seed(1)
+        expected = plain(x)
+        torch.manual_seed(1)
+        with other_device():
+            found = moved(other)(OtherTensor(x))
+            total = sum(value.sum() for value in found)
+            if total.requires_grad:
+                total.backward()
+    for ours, theirs in zip(found, expected, strict=True):
+        assert torch.allclose(ours.detach().values, theirs.detach(), 1e-4, 1e-5, equal_nan=True)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("rule", ["default", "darknet"])
+def test_every_loss_gives_the_same_costs_and_gradients(name, rule):
+    dialect, head = LOSSES[name]
+    net = network(TRUNK + head, shape=(3, 96, 96), dialect=dialect)
+    model = initial_model(net)
+    torch.manual_seed(0)
+    x, truths = torch.rand(2, 3, 96, 96), torch.eye(5)[[1, 4]]
+    if name in HEADS:
+        truths = 0.3 + 0.4 * torch.rand(2, 6, 5)
+        truths[..., 0] = torch.randint(0, 10, (2, 6))
+        truths[1, 3:] = torch.tensor([-1.0, 0, 0, 0, 0])
+    objective = LabelObjective(net, rule)
+    plain, other = to_torch(model).train(), moved(to_torch(model).train())
+    expected = objective.costs(plain.select(x, objective.layers), x, truths, 64_000)
+    expected["loss"].backward()
+    with other_device():
+        x, truths = OtherTensor(x), OtherTensor(truths)
+        found = objective.costs(other.select(x, objective.layers), x, truths, 64_000)
+        found["loss"].backward()
+    for part, cost in expected.items():
+        assert torch.allclose(found[part].detach().values, cost.detach(), 1e-4), part
+    for ours, theirs in zip(other.parameters(), plain.parameters(), strict=True):
+        assert (ours.grad is None) == (theirs.grad is None)
+        if theirs.grad is not None:
+            most = float(theirs.grad.abs().max())
+            assert float((ours.grad.values - theirs.grad).abs().max()) <= 1e-4 * most
+
+
+class Accelerator(CPUAccelerator):
+    """Takes any device."""
+
+    def setup_device(self, device):
+        """Nothing to do."""
+
+
+class Strategy(SingleDeviceStrategy):
+    """Trains on the other device."""
+
+    def __init__(self):
+        super().__init__(device=DEVICE, accelerator=Accelerator())
+
+    def model_to_device(self):
+        moved(self.model)
+
+    def teardown(self):
+        """Nothing is moved back."""
+
+
+class Trainer(pl.Trainer):
+    """Lightning's, on the other device."""
+
+    def __init__(self, **options):
+        super().__init__(**{**options, "accelerator": "auto", "strategy": Strategy()})
+
+
+@pytest.mark.parametrize("taught", [False, True], ids=["labels", "teacher"])
+def test_a_whole_training_comes_to_the_same_weights(tmp_path, monkeypatch, taught):
+    start = dc.load(digits10_folder() / "digits10.cfg", digits10_folder() / "digits10.weights")
+    data = open_dataset(digits10_folder() / "digits10.data", split="valid")
+    teacher = start if taught else None
+    if taught:
+        start = dc.replace_arrays(start, {key: 0.9 * v for key, v in start.arrays.items()})
+    sgd = OptimizerChoice("sgd")
+    recipe = Recipe(steps=6, batch=4, workers=0, optimizer=sgd, rate=1e-3)
+    rows = {"here": [], "there": []}
+
+    def train(place):
+        return run.finetune(
+            start, data, folder=tmp_path / place, valid=data, teacher=teacher, recipe=recipe,
+            machine=run.Machine("cpu"), report=rows[place].append,
+        ).last  # fmt: skip
+
+    plain = train("here")
+    monkeypatch.setattr(run.pl, "Trainer", Trainer)
+    with other_device():
+        ours = train("there")
+    assert rows["there"][-1]["AP"] == pytest.approx(rows["here"][-1]["AP"], abs=0.02)
+    for key, values in plain.arrays.items():
+        moved_by = np.linalg.norm(values - start.arrays[key])
+        assert np.linalg.norm(values - ours.arrays[key]) <= 0.02 * moved_by, key

@@ -22,9 +22,10 @@ from darkconv.dataset import open_dataset
 from darkconv.errors import DarkconvError
 from darkconv.finetune import compiled
 from darkconv.finetune.compiled import CompiledSelect, telling_of_failures
+from darkconv.finetune.machine import Machine
 from darkconv.finetune.optimizer import OptimizerChoice
 from darkconv.finetune.recipe import Recipe
-from darkconv.finetune.run import Machine, finetune
+from darkconv.finetune.run import finetune
 from networks import network, random_model
 from reference.collection import Case
 

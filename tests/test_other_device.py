@@ -19,6 +19,7 @@ from darkconv.backends.torch import to_torch
 from darkconv.dataset import open_dataset
 from darkconv.finetune import run
 from darkconv.finetune.darknet_norm import use_darknet_norms
+from darkconv.finetune.machine import Machine
 from darkconv.finetune.objective import LabelObjective
 from darkconv.finetune.optimizer import OptimizerChoice
 from darkconv.finetune.recipe import Recipe
@@ -148,7 +149,7 @@ def test_a_whole_training_comes_to_the_same_weights(tmp_path, monkeypatch, taugh
     def train(place):
         return run.finetune(
             start, data, folder=tmp_path / place, valid=data, teacher=teacher, recipe=recipe,
-            machine=run.Machine("cpu"), report=rows[place].append,
+            machine=Machine("cpu"), report=rows[place].append,
         ).last  # fmt: skip
 
     plain = train("here")

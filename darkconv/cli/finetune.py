@@ -302,8 +302,9 @@ def run(
 ) -> "tuple[Finetuned, list[Mapping[str, float]]]":
     """Train, telling how it goes."""
     try:
+        from darkconv.finetune.machine import Machine
         from darkconv.finetune.recipe import plan_course
-        from darkconv.finetune.run import Machine, finetune, show_target
+        from darkconv.finetune.run import finetune, show_target
     except ImportError as error:
         name = (error.name or "").partition(".")[0]
         if name in ("darkconv", ""):

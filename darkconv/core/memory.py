@@ -1,7 +1,9 @@
 """Memory: asked about before it is asked for, as a cfg can name any size, and kept for later."""
 
+import contextlib
 import ctypes
 import os
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -23,6 +25,12 @@ MALLOC = {
     -1: 2 * KEPT,  # M_TRIM_THRESHOLD: from which on the free end of the heap is trimmed
 }
 """Parameters of mallopt(3) and their values."""
+HOLDING = {
+    -4: 0,  # M_MMAP_MAX: blocks with maps of their own
+    -1: -1,  # M_TRIM_THRESHOLD: never
+}
+MOST_MAPS = {-4: 65536}
+"""glibc's own."""
 HUGE = 32 * MIB - 2**16
 """Bytes of a block that still lies in the heap."""
 
@@ -37,14 +45,51 @@ def keep_freed_memory() -> None:
     programs: NumPy asks for them (madvise(2), MADV_HUGEPAGE), here for blocks that are freed
     untouched. Other allocators are left alone, and so is one that the user has tuned.
     """
-    is_glibc = "CS_GNU_LIBC_VERSION" in getattr(os, "confstr_names", ())
-    if not is_glibc or any(name.startswith(TUNED) for name in os.environ):
+    library = _malloc()
+    if library is None:
         return
-    library = ctypes.CDLL(None)
-    for parameter, value in MALLOC.items():
-        library.mallopt(parameter, value)
+    _tune(library, MALLOC)
     blocks = [np.empty(HUGE, np.uint8) for _ in range(KEPT // HUGE)]
     del blocks
+
+
+@contextlib.contextmanager
+def holding_freed_memory() -> Iterator[None]:
+    """Let malloc keep all that is freed, for work that takes as much again and again.
+
+    Large blocks come from the heap, too, and none of it is handed back before the end. Else a step
+    of training may, in some processes, map a layer's values anew each time, for 20 ms of 400.
+    """
+    library = _malloc()
+    if library is None:
+        yield
+        return
+    _tune(library, HOLDING)
+    try:
+        yield
+    finally:
+        _tune(library, MOST_MAPS | MALLOC)
+        return_freed_memory()
+
+
+def return_freed_memory() -> None:
+    """Hand back what malloc holds and nobody uses, wherever in its heap it lies."""
+    library = _malloc()
+    if library is not None:
+        library.malloc_trim(0)
+
+
+@cache
+def _malloc() -> ctypes.CDLL | None:
+    """The library that has glibc's malloc, unless the user has tuned that."""
+    is_glibc = "CS_GNU_LIBC_VERSION" in getattr(os, "confstr_names", ())
+    is_tuned = any(name.startswith(TUNED) for name in os.environ)
+    return ctypes.CDLL(None) if is_glibc and not is_tuned else None
+
+
+def _tune(library: ctypes.CDLL, values: Mapping[int, int]) -> None:
+    for parameter, value in values.items():
+        library.mallopt(parameter, value)
 
 
 def require_memory(size: int, *, what: str, where: Where) -> None:

@@ -1,8 +1,8 @@
 """finetune: a model and pictures in, a better model out."""
 
 import contextlib
+import gc
 import logging
-import os
 import sys
 import threading
 import warnings
@@ -12,22 +12,22 @@ from pathlib import Path
 from types import ModuleType
 
 import lightning.pytorch as pl
-import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from darkconv.backends.torch import DarknetModule, from_torch, to_torch
+from darkconv.core.memory import return_freed_memory
 from darkconv.core.model import Model
-from darkconv.core.processors import count_processors
 from darkconv.dataset import Dataset
+from darkconv.dataset.label import Size
 from darkconv.errors import DarkconvError, DatasetError
 from darkconv.files import PathLike, make_folder, no_room, writing
 from darkconv.finetune.checkpoint import check_checkpoint
-from darkconv.finetune.compiled import CompiledSelect, Select, telling_of_failures
 from darkconv.finetune.darknet_norm import use_darknet_norms
 from darkconv.finetune.distillation import TeacherObjective
 from darkconv.finetune.freezing import frozen_layers
 from darkconv.finetune.history import read_history
+from darkconv.finetune.machine import Machine
 from darkconv.finetune.multiscale import size_schedule
 from darkconv.finetune.objective import BothObjective, LabelObjective, Objective
 from darkconv.finetune.order import Order, Shares, no_size
@@ -40,43 +40,6 @@ from darkconv.finetune.training import Averaging, Batch, Training
 from darkconv.finetune.watching import Every, Folder, Hooks, Report, Watcher
 
 PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What a run computes with.
-
-    Attributes:
-        accelerator: "auto", "cpu" or "gpu".
-        devices: how many in this host; under torchrun it decides.
-        compile: with code that torch.compile makes of the network, and of the teacher, once for
-            each input size: that takes up to minutes, and needs a C++ compiler on the CPU.
-    """
-
-    accelerator: str = "auto"
-    devices: int = 1
-    compile: bool = False
-
-    @property
-    def processes(self) -> int:
-        """In all hosts."""
-        return int(os.environ.get("WORLD_SIZE", self.devices))
-
-    @property
-    def hosts(self) -> int:
-        """That torchrun has started."""
-        local = int(os.environ.get("LOCAL_WORLD_SIZE", self.devices))
-        return max(1, self.processes // local)
-
-    @property
-    def on_gpu(self) -> bool:
-        """Whether it is one."""
-        return self.accelerator != "cpu" and torch.cuda.is_available()
-
-    @property
-    def select(self) -> Select:
-        """How networks are run."""
-        return CompiledSelect() if self.compile else DarknetModule.select
 
 
 @dataclass(frozen=True)
@@ -147,7 +110,11 @@ def finetune(
     make_folder(job.folder.path)
     objective = job.objective(teacher, labels=by_labels)
     watch = Hooks(report=report, count=progress, ready=ready)
-    return job.run(objective, valid=valid, resume=resume, watch=watch)
+    try:
+        return job.run(objective, valid=valid, resume=resume, watch=watch)
+    finally:
+        gc.collect()  # the parts of a trainer hold each other
+        return_freed_memory()
 
 
 def show_target(model: Model, data: Data, teacher: Model | None, recipe: Recipe) -> Iterator[str]:
@@ -182,6 +149,14 @@ class Job:
     recipe: Recipe
     machine: Machine
 
+    def __post_init__(self) -> None:
+        """Raise a DarkconvError if the network cannot be compiled, as it is to be."""
+        if self.machine.compile and self.syncs_norms:
+            raise DarkconvError(
+                "PyTorch cannot compile batch norms that several GPUs synchronise",
+                hint="one GPU, frozen norms, or no compilation",
+            )
+
     def objective(self, teacher: Model | None, *, labels: bool) -> Objective:
         """What is to be made small."""
         objectives: list[Objective] = []
@@ -206,11 +181,6 @@ class Job:
     ) -> Finetuned:
         """Train."""
         network, recipe = self.model.network, self.recipe
-        if self.machine.compile and self.syncs_norms:
-            raise DarkconvError(
-                "PyTorch cannot compile batch norms that several GPUs synchronise",
-                hint="one GPU, frozen norms, or no compilation",
-            )
         course = plan_course(
             recipe, network.options, samples=len(self.task.data), processes=self.machine.processes
         )
@@ -226,13 +196,15 @@ class Job:
         every = Every(evaluate=evaluate_every, draw=recipe.draw_every)
         watcher = Watcher(self.folder, self._hooks(valid, watch), averaging, every)
         trainer = self._trainer(course, watcher, averaging)
-        loader = self._loader(course, trainer)
+        sizes = size_schedule(network, recipe.seed) if recipe.multi_scale else no_size
+        loader = self._loader(course, trainer, sizes)
         checkpoint = self._checkpoint(training) if resume else None
         if checkpoint is None and self.folder.last.is_file():
             self.folder.last.replace(self.folder.previous)
         if watch.ready:
             watch.ready()
-        with quiet(), writing(self.folder.path, no_room), telling_of_failures():
+        working = self.machine.at_work(one_size=sizes is no_size)
+        with quiet(), writing(self.folder.path, no_room), working:
             trainer.fit(training, loader, ckpt_path=checkpoint, weights_only=True)
         last = self.with_state(training.module, training.seen)
         best = self._best(watcher)
@@ -312,10 +284,11 @@ class Job:
                 enable_model_summary=False,
             )
 
-    def _loader(self, course: Course, trainer: pl.Trainer) -> "DataLoader[Batch]":
+    def _loader(
+        self, course: Course, trainer: pl.Trainer, sizes: Callable[[int], Size | None]
+    ) -> "DataLoader[Batch]":
         recipe = self.recipe
         pictures = self.task.pictures(augment=recipe.augment)
-        sizes = size_schedule(self.model.network, recipe.seed) if recipe.multi_scale else no_size
         order = Order(len(pictures), course.batch, recipe.seed, sizes)
         shares = Shares(
             order,
@@ -324,7 +297,7 @@ class Job:
             processes=trainer.world_size,
             start=lambda: trainer.global_step,
         )
-        workers = usual_workers() if recipe.workers is None else recipe.workers
+        workers = self.machine.workers if recipe.workers is None else recipe.workers
         in_gaps = workers > 0 and not self.machine.on_gpu
         return DataLoader(
             Batches(pictures, self.task.collate, in_gaps=in_gaps),
@@ -361,14 +334,6 @@ def class_weights(recipe: Recipe, counts: Sequence[int]) -> tuple[float, ...]:
         return tuple(recipe.class_weights)  # type: ignore[arg-type]
     present = [count for count in counts if count]
     return tuple(sum(present) / len(present) / count if count else 1.0 for count in counts)
-
-
-def usual_workers() -> int:
-    """A process for every processor but one, from 2 to 8.
-
-    Training on the CPU only waits for pictures with all processors, and one reader would use one.
-    """
-    return min(8, max(2, count_processors() - 1))
 
 
 @contextlib.contextmanager

@@ -41,8 +41,9 @@ def ours(*, compiled: bool = False) -> Task:
 
     import darkconv as dc
     from darkconv.dataset import open_dataset
+    from darkconv.finetune.machine import Machine
     from darkconv.finetune.recipe import Recipe
-    from darkconv.finetune.run import Machine, finetune
+    from darkconv.finetune.run import finetune
 
     data = open_dataset("pictures")
     model = dc.load("net.cfg", "net.weights")
@@ -128,8 +129,8 @@ PyTorch's threads leave (SCHED_IDLE); as an equal, or at any level of nice(2), i
 another 10 to 20 ms a step. Compiled is the network alone, in `finetune` by `--compile`: on this
 processor it is no gain for the first two networks, as what PyTorch's own kernels of batch norm and
 activations take in an eager step is less than what the compiled ones take. A block of 84 MB, the
-first map of yolov3-tiny, finds room in the heap in some processes and is mapped anew at each step
-in others, bare or not: 10 to 20 ms.
+first map of yolov3-tiny, finds room in the heap in some processes of the bare loop and is mapped
+anew at each step in others, for 10 to 20 ms; `finetune` at one size holds what a step has freed.
 
 On a GPU `tools/bench/gpu.py` measures the same, as PyTorch runs the network and compiled, in
 float32 and bfloat16, and the share of the peak that a product of matrices reaches; none has been at

@@ -127,8 +127,8 @@ same way darkconv's loop takes 476 to 498 ms for yolov4-tiny, where the bare one
 what is left is reading, of which a batch takes 31 ms of one processor. It is done in the gaps that
 PyTorch's threads leave (SCHED_IDLE); as an equal, or at any level of nice(2), it cost yolo-fastest
 another 10 to 20 ms a step. Compiled is the network alone, in `finetune` by `--compile`: on this
-processor it is no gain for the first two networks, as what PyTorch's own kernels of batch norm and
-activations take in an eager step is less than what the compiled ones take. A block of 84 MB, the
+processor it is no gain, as of yolov4-tiny's step PyTorch's own kernels of batch norm, activations,
+pooling and joins take 110 ms and the compiled ones 150. A block of 84 MB, the
 first map of yolov3-tiny, finds room in the heap in some processes of the bare loop and is mapped
 anew at each step in others, for 10 to 20 ms; `finetune` at one size holds what a step has freed.
 

@@ -29,6 +29,7 @@ HOLDING = {
     -4: 0,  # M_MMAP_MAX: blocks with maps of their own
     -1: -1,  # M_TRIM_THRESHOLD: never
 }
+"""Parameters with which nothing is handed back."""
 MOST_MAPS = {-4: 65536}
 """glibc's own."""
 HUGE = 32 * MIB - 2**16

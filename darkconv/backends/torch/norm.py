@@ -59,9 +59,8 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
         if self.dialect.deviation_epsilon:
             divisor = variance.sqrt() + self.dialect.deviation_epsilon
             variance, epsilon = divisor * divisor, 0.0
-        if (
-            self.own_input and is_plain_cpu(x) and x.dtype == self.weight.dtype
-        ):  # a new map costs more than to compute it
+        # over its input where it may be: a new map costs more than to compute it
+        if self.own_input and is_plain_cpu(x) and x.dtype == self.weight.dtype:
             unused = x.new_empty(0)
             statistics = (mean, variance, False, MOMENTUM, epsilon)
             out = (x, unused, unused)

@@ -1,6 +1,7 @@
 """What a training computes with, and how that is used well."""
 
 import contextlib
+import gc
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from darkconv.backends.torch import DarknetModule
-from darkconv.core.memory import holding_freed_memory
+from darkconv.core.memory import holding_freed_memory, return_freed_memory
 from darkconv.core.processors import count_processors
 from darkconv.finetune.compiled import CompiledSelect, Select, telling_of_failures
 
@@ -71,3 +72,13 @@ class Machine:
             if one_size and not self.on_gpu:
                 stack.enter_context(holding_freed_memory())
             yield
+
+
+@contextlib.contextmanager
+def returning_memory() -> Iterator[None]:
+    """Hand back what a training leaves: the parts of Lightning's trainer hold each other."""
+    try:
+        yield
+    finally:
+        gc.collect()
+        return_freed_memory()

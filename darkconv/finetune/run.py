@@ -1,7 +1,6 @@
 """finetune: a model and pictures in, a better model out."""
 
 import contextlib
-import gc
 import logging
 import sys
 import threading
@@ -16,7 +15,6 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from darkconv.backends.torch import DarknetModule, from_torch, to_torch
-from darkconv.core.memory import return_freed_memory
 from darkconv.core.model import Model
 from darkconv.dataset import Dataset
 from darkconv.dataset.label import Size
@@ -27,7 +25,7 @@ from darkconv.finetune.darknet_norm import use_darknet_norms
 from darkconv.finetune.distillation import TeacherObjective
 from darkconv.finetune.freezing import frozen_layers
 from darkconv.finetune.history import read_history
-from darkconv.finetune.machine import Machine
+from darkconv.finetune.machine import Machine, returning_memory
 from darkconv.finetune.multiscale import size_schedule
 from darkconv.finetune.objective import BothObjective, LabelObjective, Objective
 from darkconv.finetune.order import Order, Shares, no_size
@@ -110,11 +108,8 @@ def finetune(
     make_folder(job.folder.path)
     objective = job.objective(teacher, labels=by_labels)
     watch = Hooks(report=report, count=progress, ready=ready)
-    try:
+    with returning_memory():
         return job.run(objective, valid=valid, resume=resume, watch=watch)
-    finally:
-        gc.collect()  # the parts of a trainer hold each other
-        return_freed_memory()
 
 
 def show_target(model: Model, data: Data, teacher: Model | None, recipe: Recipe) -> Iterator[str]:

@@ -1,4 +1,6 @@
-"""Building tiny networks in tests."""
+"""Building tiny networks in tests, and the small ones of the C program's own numbers."""
+
+from pathlib import Path
 
 import numpy as np
 
@@ -7,7 +9,9 @@ from darkconv.core.dialect import DIALECTS
 from darkconv.core.model import Header, InitialArrays, Model, frozen
 from darkconv.core.network import build_network
 from darkconv.darknet.cfg import parse_cfg
+from reference.collection import Case
 
+MICRO = sorted((Path(__file__).parent / "data" / "micro").iterdir())
 NET = "[net]\nwidth={w}\nheight={h}\nchannels={c}\n\n"
 
 
@@ -40,3 +44,10 @@ def random_model(net, seed=0, names=()):
 def initial_model(net):
     """A model as Darknet initialises it."""
     return Model(net, InitialArrays(net), Header.new(net.dialect))
+
+
+def micro_model(folder):
+    """A small network, and the layers that its heads read, or else its outputs."""
+    model = Case(folder, folder / "net.weights").model
+    wanted = [i for layer in model.network.heads for i in layer.sources if i >= 0]
+    return model, wanted or list(model.network.outputs)

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 pytest.importorskip("torch")
@@ -18,19 +17,14 @@ import torch
 import darkconv as dc
 from darkconv.assets import digits10_folder
 from darkconv.backends.torch import to_torch
-from darkconv.dataset import open_dataset
 from darkconv.errors import DarkconvError
 from darkconv.finetune import compiled
 from darkconv.finetune.compiled import CompiledSelect, telling_of_failures
 from darkconv.finetune.machine import Machine
-from darkconv.finetune.optimizer import OptimizerChoice
-from darkconv.finetune.recipe import Recipe
-from darkconv.finetune.run import finetune
-from networks import network, random_model
-from reference.collection import Case
+from networks import MICRO, micro_model, network, random_model
+from trainings import assert_same_weights, beginning, train
 
 ROOT = Path(dc.__file__).parents[1]
-MICRO = sorted((Path(__file__).parent / "data" / "micro").iterdir())
 QUICK = (
     "alexeyab-conv-lstm",
     "alexeyab-crnn",
@@ -78,10 +72,8 @@ def trained(select, module, x, wanted):
 )
 def test_every_layer_is_compiled_into_one_graph_of_the_same_numbers(folder, monkeypatch):
     monkeypatch.setattr(compiled, "compiled", one_graph)
-    model = Case(folder, folder / "net.weights").model
+    model, wanted = micro_model(folder)
     module = to_torch(model).train()
-    wanted = [i for layer in model.network.heads for i in layer.sources if i >= 0]
-    wanted = wanted or list(model.network.outputs)
     x = torch.rand(2, *model.network.input_shape)
     plain = trained(type(module).select, copy.deepcopy(module), x, wanted)
     ours = trained(CompiledSelect(), module, x, wanted)
@@ -148,22 +140,7 @@ def test_a_failed_compilation_is_told_without_advice_to_developers(monkeypatch):
 def test_synchronised_norms_are_refused_before_anything_is_trained(tmp_path, monkeypatch):
     monkeypatch.setattr(Machine, "on_gpu", True)
     with pytest.raises(DarkconvError, match="batch norms that several GPUs synchronise"):
-        train(tmp_path, Machine(devices=2, compile=True))
-
-
-def digits10():
-    return dc.load(digits10_folder() / "digits10.cfg", digits10_folder() / "digits10.weights")
-
-
-def train(folder, machine, model=None, teacher=None):
-    """The bundled model, or another, after some steps on its own pictures."""
-    data = open_dataset(digits10_folder() / "digits10.data", split="valid")
-    sgd = OptimizerChoice("sgd")  # Adam makes as much of rounding as of a gradient
-    recipe = Recipe(
-        steps=6, batch=4, workers=0, averaging=0, draw_every=0, optimizer=sgd, rate=1e-3
-    )
-    settings = {"folder": folder, "recipe": recipe, "machine": machine, "teacher": teacher}
-    return finetune(model or digits10(), data, **settings).model
+        train(tmp_path, Machine(devices=2, compile=True), *beginning(taught=False))
 
 
 @pytest.mark.slow
@@ -171,15 +148,13 @@ def train(folder, machine, model=None, teacher=None):
 @needs_compiler
 @pytest.mark.parametrize("taught", [False, True], ids=["labels", "teacher"])
 def test_compiled_training_comes_to_the_same_weights(tmp_path, taught):
-    start = digits10()
-    teacher = start if taught else None
-    if taught:
-        start = dc.replace_arrays(start, {key: 0.9 * v for key, v in start.arrays.items()})
-    plain = train(tmp_path / "plain", Machine("cpu"), start, teacher)
-    ours = train(tmp_path / "compiled", Machine("cpu", compile=True), start, teacher)
-    for key, values in plain.arrays.items():
-        moved = np.linalg.norm(values - start.arrays[key])
-        assert np.linalg.norm(values - ours.arrays[key]) <= 0.02 * moved, key
+    start, teacher = beginning(taught=taught)
+    plain = train(tmp_path / "plain", Machine("cpu"), start, teacher, averaging=0, draw_every=0)
+    ours = train(
+        tmp_path / "compiled", Machine("cpu", compile=True), start, teacher,
+        averaging=0, draw_every=0,
+    )  # fmt: skip
+    assert_same_weights(ours, plain, start)
 
 
 @pytest.mark.slow

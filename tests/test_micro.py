@@ -3,10 +3,9 @@
 The tests are those of tests/reference/test_micro.py, on the copy in tests/data.
 """
 
-from pathlib import Path
-
 import pytest
 
+from networks import MICRO
 from reference.collection import Case, has_detections
 from reference.test_micro import (
     test_a_batch_is_its_inputs_one_by_one,
@@ -26,13 +25,10 @@ __all__ = [
     "test_files_are_written_byte_for_byte",
 ]
 
-FOLDERS = sorted((Path(__file__).parent / "data" / "micro").iterdir())
+BOXES = [*filter(has_detections, MICRO)]
 
 
-BOXES = [*filter(has_detections, FOLDERS)]
-
-
-@pytest.fixture(scope="module", params=FOLDERS, ids=lambda folder: folder.name)
+@pytest.fixture(scope="module", params=MICRO, ids=lambda folder: folder.name)
 def micro_case(request):
     return Case(request.param, request.param / "net.weights")
 

@@ -1,34 +1,25 @@
 """Networks, losses and training where tensors are not on the CPU: see `other_device`."""
 
-from pathlib import Path
-
 import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("lightning")
 
 import lightning.pytorch as pl
-import numpy as np
 import torch
 from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.strategies import SingleDeviceStrategy
 
-import darkconv as dc
-from darkconv.assets import digits10_folder
 from darkconv.backends.torch import to_torch
-from darkconv.dataset import open_dataset
 from darkconv.finetune import run
 from darkconv.finetune.darknet_norm import use_darknet_norms
 from darkconv.finetune.machine import Machine
 from darkconv.finetune.objective import LabelObjective
-from darkconv.finetune.optimizer import OptimizerChoice
-from darkconv.finetune.recipe import Recipe
-from networks import initial_model, network
+from networks import MICRO, initial_model, micro_model, network
 from other_device import DEVICE, OtherTensor, moved, other_device
-from reference.collection import Case
 from test_overfit import HEADS, TRUNK
+from trainings import assert_same_weights, beginning, train
 
-MICRO = sorted((Path(__file__).parent / "data" / "micro").iterdir())
 DENSE = "[connected]\noutput=5\nactivation=linear\n\n"
 CLASSIFIERS = {
     "softmax": ("alexeyab", f"{DENSE}[softmax]\n\n[cost]\n"),
@@ -58,7 +49,7 @@ def test_the_device_refuses_what_a_gpu_refuses():
 @pytest.mark.parametrize("folder", MICRO, ids=lambda folder: folder.name)
 @pytest.mark.parametrize("mode", ["inference", "training", "darknet norms"])
 def test_every_layer_gives_the_same_values(folder, mode):
-    model = Case(folder, folder / "net.weights").model
+    model, _ = micro_model(folder)
     plain, other = to_torch(model), to_torch(model)
     for module in (plain, other):
         module.train(mode != "inference")
@@ -137,26 +128,16 @@ class Trainer(pl.Trainer):
 
 @pytest.mark.parametrize("taught", [False, True], ids=["labels", "teacher"])
 def test_a_whole_training_comes_to_the_same_weights(tmp_path, monkeypatch, taught):
-    start = dc.load(digits10_folder() / "digits10.cfg", digits10_folder() / "digits10.weights")
-    data = open_dataset(digits10_folder() / "digits10.data", split="valid")
-    teacher = start if taught else None
-    if taught:
-        start = dc.replace_arrays(start, {key: 0.9 * v for key, v in start.arrays.items()})
-    sgd = OptimizerChoice("sgd")
-    recipe = Recipe(steps=6, batch=4, workers=0, optimizer=sgd, rate=1e-3)
+    start, teacher = beginning(taught=taught)
     rows = {"here": [], "there": []}
 
-    def train(place):
-        return run.finetune(
-            start, data, folder=tmp_path / place, valid=data, teacher=teacher, recipe=recipe,
-            machine=Machine("cpu"), report=rows[place].append,
-        ).last  # fmt: skip
+    def trained(place):
+        report = rows[place].append
+        return train(tmp_path / place, Machine("cpu"), start, teacher, report=report, valid=True)
 
-    plain = train("here")
+    plain = trained("here")
     monkeypatch.setattr(run.pl, "Trainer", Trainer)
     with other_device():
-        ours = train("there")
+        ours = trained("there")
     assert rows["there"][-1]["AP"] == pytest.approx(rows["here"][-1]["AP"], abs=0.02)
-    for key, values in plain.arrays.items():
-        moved_by = np.linalg.norm(values - start.arrays[key])
-        assert np.linalg.norm(values - ours.arrays[key]) <= 0.02 * moved_by, key
+    assert_same_weights(ours, plain, start)

@@ -1,7 +1,5 @@
 """Modules in half precision: under autocast, as training uses it, and wholly."""
 
-from pathlib import Path
-
 import pytest
 
 pytest.importorskip("torch")
@@ -9,9 +7,8 @@ pytest.importorskip("torch")
 import torch
 
 from darkconv.backends.torch import to_torch
-from reference.collection import Case
+from networks import MICRO, micro_model
 
-MICRO = sorted((Path(__file__).parent / "data" / "micro").iterdir())
 SHARE = 0.1
 """Of the largest value, by which half precision may be off; 8 bits of a bfloat16 add up."""
 
@@ -19,9 +16,7 @@ SHARE = 0.1
 @pytest.fixture(scope="module", params=MICRO, ids=lambda folder: folder.name)
 def case(request):
     """A model, the layers that heads read or else the outputs, pictures, and their values."""
-    model = Case(request.param, request.param / "net.weights").model
-    wanted = [i for layer in model.network.heads for i in layer.sources if i >= 0]
-    wanted = wanted or list(model.network.outputs)
+    model, wanted = micro_model(request.param)
     torch.manual_seed(0)
     x = torch.rand(2, *model.network.input_shape)
     with torch.no_grad():

@@ -46,10 +46,9 @@ def keep_freed_memory() -> None:
     programs: NumPy asks for them (madvise(2), MADV_HUGEPAGE), here for blocks that are freed
     untouched. Other allocators are left alone, and so is one that the user has tuned.
     """
-    library = _malloc()
-    if library is None:
+    if _malloc() is None:
         return
-    _tune(library, MALLOC)
+    _tune(MALLOC)
     blocks = [np.empty(HUGE, np.uint8) for _ in range(KEPT // HUGE)]
     del blocks
 
@@ -61,15 +60,11 @@ def holding_freed_memory() -> Iterator[None]:
     Large blocks come from the heap, too, and none of it is handed back before the end. Else a step
     of training may, in some processes, map a layer's values anew each time, for 20 ms of 400.
     """
-    library = _malloc()
-    if library is None:
-        yield
-        return
-    _tune(library, HOLDING)
+    _tune(HOLDING)
     try:
         yield
     finally:
-        _tune(library, MOST_MAPS | MALLOC)
+        _tune(MOST_MAPS | MALLOC)
         return_freed_memory()
 
 
@@ -88,9 +83,11 @@ def _malloc() -> ctypes.CDLL | None:
     return ctypes.CDLL(None) if is_glibc and not is_tuned else None
 
 
-def _tune(library: ctypes.CDLL, values: Mapping[int, int]) -> None:
-    for parameter, value in values.items():
-        library.mallopt(parameter, value)
+def _tune(values: Mapping[int, int]) -> None:
+    library = _malloc()
+    if library is not None:
+        for parameter, value in values.items():
+            library.mallopt(parameter, value)
 
 
 def require_memory(size: int, *, what: str, where: Where) -> None:

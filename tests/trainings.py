@@ -1,0 +1,40 @@
+"""Short trainings of the bundled model."""
+
+import numpy as np
+
+import darkconv as dc
+from darkconv.assets import digits10_folder
+from darkconv.dataset import open_dataset
+from darkconv.finetune import run
+from darkconv.finetune.optimizer import OptimizerChoice
+from darkconv.finetune.recipe import Recipe
+
+SHARE = 0.02
+"""Of what a training moved an array by, that another may be off; signs of small values flip."""
+
+
+def beginning(*, taught):
+    """Where a training starts, and its teacher: the bundled model, which without one is the start.
+
+    With a teacher the start is worse, so that there is something to learn.
+    """
+    whole = dc.load(digits10_folder() / "digits10.cfg", digits10_folder() / "digits10.weights")
+    if not taught:
+        return whole, None
+    return dc.replace_arrays(whole, {key: 0.9 * v for key, v in whole.arrays.items()}), whole
+
+
+def train(folder, machine, model, teacher=None, *, report=None, valid=False, **options):
+    """What `finetune` makes in six steps on the bundled pictures."""
+    data = open_dataset(digits10_folder() / "digits10.data", split="valid")
+    sgd = OptimizerChoice("sgd")  # Adam makes as much of rounding as of a gradient
+    recipe = Recipe(steps=6, batch=4, workers=0, optimizer=sgd, rate=1e-3, **options)
+    settings = {"folder": folder, "recipe": recipe, "machine": machine, "teacher": teacher}
+    return run.finetune(model, data, **settings, valid=data if valid else None, report=report).last
+
+
+def assert_same_weights(ours, plain, start):
+    """Two trainings from one start moved every array alike."""
+    for key, values in plain.arrays.items():
+        moved = np.linalg.norm(values - start.arrays[key])
+        assert np.linalg.norm(values - ours.arrays[key]) <= SHARE * moved, key

@@ -133,6 +133,19 @@ def test_import_and_help_do_not_even_load_numpy():
     assert result.stdout.splitlines()[-1] == "False"
 
 
+def test_no_module_starts_a_program():
+    starts = {"subprocess", "webbrowser", "pty", "os.system", "os.popen", "os.startfile"}
+    for path in PACKAGE.rglob("*.py"):
+        names = {name for name, _ in imports(path)}
+        names |= {
+            ast.unparse(node)
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Attribute)
+        }
+        found = {name for name in names if name.startswith(("os.exec", "os.spawn", "os.posix_"))}
+        assert not found | starts & names, path
+
+
 def test_every_package_is_shipped():
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("darkconv")
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-
 
 def detection_options(command: F) -> F:
     """How boxes are found, as `darkconv.detect` takes it."""
@@ -159,12 +157,14 @@ def picture_files(images: Sequence[str]) -> list[Path]:
     Raises:
         DatasetError: a folder without pictures.
     """
+    from darkconv.detection.image_file import is_picture
+
     files: list[Path] = []
     for image in map(Path, images):
         if not image.is_dir():
             files.append(image)
             continue
-        inside = sorted(p for p in image.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
+        inside = sorted(filter(is_picture, image.iterdir()))
         if not inside:
             raise DatasetError(f"{image}: holds no pictures")
         files += inside

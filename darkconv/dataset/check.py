@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from darkconv.dataset.darknet import label_path
 from darkconv.dataset.label import Size, problem, shown
-from darkconv.dataset.paths import is_picture, numbered_lines, picture_size, read_text
+from darkconv.dataset.paths import numbered_lines, picture_size, read_text
 from darkconv.dataset.sample import Dataset, Sample
+from darkconv.detection.image_file import is_picture, opened
 from darkconv.errors import DatasetError
 
 WORKERS = 4
@@ -150,8 +151,6 @@ def picture_sizes(
 
 
 def _read_size(path: Path) -> Size | DatasetError:
-    from darkconv.detection.image_file import opened
-
     try:
         size = picture_size(path)
         with opened(path) as image:

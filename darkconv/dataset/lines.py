@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from darkconv.dataset.label import Label, class_name, parse_name, pixel_label, problem, shown
-from darkconv.dataset.paths import SUFFIXES, Bounds, numbered_lines, read_text
+from darkconv.dataset.paths import Bounds, numbered_lines, read_text
 from darkconv.dataset.sample import Dataset, Sample, order_names
+from darkconv.detection.image_file import SUFFIXES
 from darkconv.errors import DatasetError
 
 _SUFFIXES = "|".join(map(re.escape, sorted(SUFFIXES)))

@@ -13,8 +13,9 @@ from darkconv.dataset import darknet, voc
 from darkconv.dataset.coco import read_coco
 from darkconv.dataset.label import problem, shown
 from darkconv.dataset.lines import has_boxes, read_lines
-from darkconv.dataset.paths import Bounds, above, is_picture, read_text, walk_pictures
+from darkconv.dataset.paths import Bounds, above, read_text, walk_pictures
 from darkconv.dataset.sample import Dataset
+from darkconv.detection.image_file import is_picture
 from darkconv.errors import DatasetError, Where
 from darkconv.files import PathLike
 

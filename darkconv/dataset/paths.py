@@ -7,21 +7,11 @@ from pathlib import Path
 
 from darkconv.darknet.data import is_inside
 from darkconv.dataset.label import Size, shown
+from darkconv.detection.image_file import is_picture, opened, orientation
 from darkconv.errors import DatasetError, Where
 from darkconv.files import PathLike
 
-SUFFIXES = frozenset(
-    (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-)
-"""File names that count as pictures, in lower case."""
-
 _TURNED = (5, 6, 7, 8)  # EXIF's orientations that exchange width and height
-
-
-def is_picture(path: PathLike) -> bool:
-    """Whether a file name says picture; hidden files do not."""
-    name = os.path.basename(path)
-    return os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith(".")
 
 
 def walk_files(folder: Path) -> list[Path]:
@@ -54,8 +44,6 @@ def picture_size(path: Path) -> Size:
         DatasetError: the file cannot be read or is no picture.
         MissingDependencyError: Pillow is not installed.
     """
-    from darkconv.detection.image_file import opened, orientation
-
     with opened(path) as image:
         lying = orientation(image, Where(file=os.fspath(path)))
         width, height = image.size

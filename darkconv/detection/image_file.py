@@ -30,12 +30,24 @@ MOST_PIXELS = 89_478_485
 """Of a picture: a quarter of a GiB as RGB."""
 MOST_BYTES = 1 << 30
 """Of a file: no picture of so many pixels needs more."""
+FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM", "AVIF", "JPEG2000", "TGA")
+"""Pillow's names of the formats that are opened, whatever a file is called: all are decoded inside
+the process. Pillow knows others, of which EPS starts Ghostscript."""
+SUFFIXES = frozenset(
+    (
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".bmp", ".dib", ".gif"),
+        *(".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".tga"),
+    )
+)
+"""Ends of file names that count as pictures in folders and lists, in lower case."""
 ORIENTATION = 274  # EXIF's tag
 BROKEN = (
     OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, ArithmeticError,
     struct.error,
 )  # fmt: skip
 """What Pillow raises on files that are damaged."""
+POSTSCRIPT = (b"%!PS", b"\xc5\xd0\xd3\xc6")
+"""What PostScript begins with, as a text and with a preview."""
 START = 512  # bytes by which a file that is no picture is recognised
 
 _OPENING = threading.Lock()  # Python's filters of warnings are those of all threads
@@ -99,11 +111,23 @@ def opened(path: PathLike, content: bytes | None = None) -> "Iterator[Image]":
 
 
 def open_quietly(source: PathLike | io.BytesIO) -> "Image":
-    """`PIL.Image.open` without Python's warnings, which are about sizes and tags."""
+    """Open one of `FORMATS` without Python's warnings, which are about sizes and tags."""
+    image_module = pillow("reading pictures")
     with _OPENING, warnings.catch_warnings(record=True):
         warnings.simplefilter("always")
-        image: Image = pillow("reading pictures").open(source)
+        try:
+            image: Image = image_module.open(source, formats=FORMATS[:2])
+        except image_module.UnidentifiedImageError:
+            image_module.init()  # imports the other plugins; Pillow may be built without some
+            known = [name for name in FORMATS if name in image_module.OPEN]
+            image = image_module.open(source, formats=known)
         return image
+
+
+def is_picture(path: PathLike) -> bool:
+    """Return True if a file's name says that it is a picture; hidden files do not count."""
+    name = os.path.basename(path)
+    return os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith(".")
 
 
 def _check_file(path: PathLike, where: Where) -> None:
@@ -143,9 +167,18 @@ def _no_picture(path: PathLike, content: bytes | None, where: Where) -> DatasetE
     if not content:
         return DatasetError("is empty", where=where)
     known = recognise(content[:START].ljust(16), max(len(content), 16))
-    if known is None:
-        return DatasetError("is not a picture in a known format", where=where)
+    if known is None or content.startswith(POSTSCRIPT):
+        return DatasetError("is not a picture in a known format", where=where, hint=_hint(content))
     return _recognised(known, where)
+
+
+def _hint(content: bytes) -> str | None:
+    """What helps with pictures in formats that are not opened."""
+    if content.startswith(POSTSCRIPT):
+        return "it is PostScript (EPS), a program, and is never run: convert it to PNG"
+    if content[4:8] == b"ftyp":
+        return "it is HEIC or a film: convert it to JPEG"
+    return None
 
 
 def _recognised(known: Recognised, where: Where) -> DatasetError:

@@ -68,13 +68,18 @@ class Accepted:
         return self.name
 
 
+STARTS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.startfile")
+"""Python's audit events of a program that is started."""
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """What a command left: status, texts, and what it took of memory and processor."""
+    """What a command left: status, texts, programs that it started, memory, processor time."""
 
     status: int | None
     stdout: str
     stderr: str
+    programs: list[str]
     memory: int
     seconds: float
 
@@ -95,6 +100,7 @@ def check(case: Refused | Accepted, folder: Path) -> None:
         assert case.stdout in outcome.stdout
         assert set(case.files) <= set(new)
         assert not [file for file in new if file.endswith(".tmp")]
+    assert outcome.programs == []
     assert outcome.memory < MEMORY
     assert outcome.seconds < SECONDS
 
@@ -125,10 +131,18 @@ def run(words: list[str], folder: Path) -> Outcome:
     return Outcome(process.exitcode, *left)
 
 
+def watched_programs() -> list[str]:
+    """The programs that this process starts from now on, in a list that grows."""
+    programs: list[str] = []
+    sys.addaudithook(lambda event, args: event in STARTS and programs.append(str(args[0])))
+    return programs
+
+
 def _command(words: list[str], folder: str, sender: Connection) -> None:
     from darkconv.cli import main
 
     os.chdir(folder)
+    programs = watched_programs()
     start = time.process_time()
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         os.dup2(out.fileno(), 1)
@@ -143,7 +157,7 @@ def _command(words: list[str], folder: str, sender: Connection) -> None:
         seconds = time.process_time() - start
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         texts = [_written(stream, file) for stream, file in ((sys.stdout, out), (sys.stderr, err))]
-    sender.send((*texts, memory, seconds))
+    sender.send((*texts, programs, memory, seconds))
     sender.close()
     os._exit(status if isinstance(status, int) else int(status is not None))
 

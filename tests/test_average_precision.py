@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from darkconv.detection import Detection
-from darkconv.evaluation.average_precision import all_points, average_precision
-from darkconv.evaluation.matching import Judged, Rule, iou
+from darkconv.evaluation.average_precision import all_points, average_precision, sampled
+from darkconv.evaluation.matching import CONTINUOUS, DARKNET, VOC, Judged, Rule, iou, judge
+from darkconv.evaluation.report import RULES, Comparison
 
 
 def seen(score, box, class_id=0):
@@ -111,3 +112,51 @@ def test_boxes_have_no_extra_pixel():
 def test_area_under_a_curve_that_stops_early():
     judged = Judged(np.zeros(3), np.array([True, False, True]), np.zeros(3), 5)
     assert all_points(judged) == pytest.approx((1 + 2 / 3) / 5)
+
+
+def in_plain_loops(judged, recalls):
+    """The mean over recalls of the best precision there or further on, as the programs loop."""
+    total, hits, points = 0.0, 0, []
+    for rank, right in enumerate(judged.right.tolist(), 1):
+        hits += right
+        points.append((hits / judged.truths, hits / rank))
+    for least in recalls:
+        total += max((precision for recall, precision in points if recall >= least), default=0.0)
+    return total / len(recalls)
+
+
+OWN_RECALLS = {
+    "darknet": (DARKNET, lambda points: [k * 1.0 / (points - 1) for k in range(points)]),
+    "voc": (VOC, lambda points: [k * (1.0 / (points - 1)) for k in range(points)]),
+    "continuous": (CONTINUOUS, lambda points: [k * (1.0 / (points - 1)) for k in range(points)]),
+}
+"""Rules, and the recalls that their programs compute."""
+
+
+@pytest.mark.parametrize("points", [11, 101])
+@pytest.mark.parametrize("name", OWN_RECALLS)
+def test_recalls_that_fall_on_a_sample_count_as_in_the_rules_own_program(name, points):
+    rule, recalls = OWN_RECALLS[name]
+    for truths_there in range(1, 101):
+        for hits in range(truths_there + 1):
+            right = np.array([True] * hits + [False, False])
+            judged = Judged(np.zeros(len(right)), right, np.zeros(len(right)), truths_there)
+            wanted = in_plain_loops(judged, recalls(points))
+            assert sampled(points, rule)(judged) == pytest.approx(wanted, abs=1e-12), truths_there
+
+
+@pytest.mark.parametrize(("rule", "samples"), [(DARKNET, 4), (VOC, 3), (CONTINUOUS, 3)])
+def test_six_of_twenty_reach_the_recall_of_three_tenths_by_darknets_rule_alone(rule, samples):
+    judged = Judged(np.zeros(6), np.full(6, True), np.zeros(6), 20)
+    assert sampled(11, rule)(judged) == pytest.approx(samples / 11)
+
+
+@pytest.mark.parametrize(("name", "samples"), [("darknet", 4), ("voc", 3)])
+def test_an_evaluation_takes_the_recalls_of_its_rule(name, samples):
+    pytest.importorskip("faster_coco_eval")
+    boxes = [(20 * place, 0, 20 * place + 10, 10) for place in range(20)]
+    found = [[seen(0.9 - place / 100, boxes[place]) for place in range(6)]]
+    true = [truths(*([0, *box] for box in boxes))]
+    judged = [judge(found, true, 0, RULES[name])]
+    comparison = Comparison(("0",), found, true, RULES[name], judged)
+    assert comparison.evaluation(0.25).ap11 == pytest.approx(samples / 11)

@@ -75,17 +75,20 @@ def all_points(judged: Judged) -> float:
     return float(envelope(precision)[judged.right].sum() / judged.truths)
 
 
-def sampled(points: int) -> Area:
-    """Mean of the precision at so many recalls from 0 to 1: 11 in VOC 2007, 101 in COCO.
+def sampled(points: int, rule: Rule = CONTINUOUS) -> Area:
+    """Return the mean precision at so many recalls from 0 to 1: 11 in VOC 2007, 101 in COCO.
 
-    As in the common tools, a recall of 6 / 20 falls short of the sample 3 * 0.1 by its rounding.
+    Args:
+        points: number of recalls.
+        rule: in whose arithmetic these are computed: by Darknet's a recall of 6 / 20 reaches the
+            fourth of 11, by the others it falls short by its rounding.
     """
+    recalls = rule.recalls(points)
 
     def area(judged: Judged) -> float:
         precision, recall = precision_recall(judged)
         highest = np.append(envelope(precision), 0.0)
-        places = np.searchsorted(recall, np.linspace(0, 1, points))
-        return float(highest[places].mean())
+        return float(highest[np.searchsorted(recall, recalls)].mean())
 
     return area
 

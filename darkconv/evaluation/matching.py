@@ -6,7 +6,7 @@ most; a second-best box is not tried. It is right if the overlap is large enough
 scored detection has taken that box.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,21 +20,37 @@ Truths = npt.NDArray[np.floating]
 """(k, 5) or (k, 6): class, x0, y0, x1, y1 in pixels of the picture, and 1 for a difficult box."""
 
 
+def spaced_recalls(points: int) -> Floats:
+    """Return recalls from 0 to 1 as multiples of a rounded step: 3 of 10 are above 0.3.
+
+    VOC's development kit counts up by 0.1, and COCO's tools take numpy's `linspace`.
+    """
+    return np.linspace(0, 1, points)
+
+
+def divided_recalls(points: int) -> Floats:
+    """Return recalls from 0 to 1 as the C program has them: point * 1.0 / (points - 1)."""
+    return np.arange(points) / (points - 1)
+
+
 @dataclass(frozen=True)
 class Rule:
-    """How a detection and a true box are compared.
+    """How a detection and a true box are compared, and where the curve is sampled.
 
     Attributes:
         name: for tables.
         overlap: IoU from which they can be the same object.
         exceeds: the IoU must exceed `overlap`, not just reach it.
         whole_pixels: a box includes its last row and column: width = x1 - x0 + 1.
+        recalls: number of points -> the recalls at which precision is taken, in the program's
+            own arithmetic: a recall that falls on one of them counts, or falls short by an ulp.
     """
 
     name: str
     overlap: float = 0.5
     exceeds: bool = False
     whole_pixels: bool = False
+    recalls: Callable[[int], Floats] = spaced_recalls
 
     def fits(self, overlap: float) -> bool:
         """Whether an IoU is large enough."""
@@ -43,7 +59,7 @@ class Rule:
 
 VOC = Rule("VOC", whole_pixels=True)
 """Pascal VOC's development kit, and the tools that follow it."""
-DARKNET = Rule("Darknet", exceeds=True)
+DARKNET = Rule("Darknet", exceeds=True, recalls=divided_recalls)
 """`detector map` of the C program."""
 CONTINUOUS = Rule("continuous")
 """Boxes as they are."""

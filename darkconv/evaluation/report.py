@@ -25,7 +25,7 @@ class ClassResult:
         boxes: true boxes that are not difficult.
         ap: all-point average precision.
         ap_at: the same of the detections above a score alone.
-        ap11: by 11 points.
+        ap11: by 11 points, which are those of the rule.
         coco50: COCO's at IoU 0.50.
         coco: COCO's over IoU 0.50:0.95.
         precision: share of detections above a score that are right; 0 without any.
@@ -110,7 +110,7 @@ class Comparison:
         """All figures; precision and recall are those of detections above a score."""
         sure = [one.above(at) for one in self.judged]
         whole, fixed = averaged(self.judged, all_points), averaged(sure, all_points)
-        points = averaged(self.judged, sampled(11))
+        points = averaged(self.judged, sampled(11, self.rule))
         coco = coco_metrics(self.found, self.truths, num_classes=len(self.classes))
         results = tuple(
             ClassResult(

@@ -24,6 +24,7 @@ from darkconv.report.dissection import Measured, Seen
 from darkconv.surgery.channels import find_classes
 from darkconv.surgery.importance import score_classes
 from networks import network, random_model
+from plans import unguarded_plan
 
 BODY = """[convolutional]
 filters=12
@@ -92,7 +93,7 @@ def dissection(folder):
     stream = np.random.default_rng(0)
     pictures = [stream.integers(0, 256, (16, 16, 3), np.uint8) for _ in range(3)]
     profile = dc.profile(model, pictures)
-    plan = dc.plan(model, profile, keep=0.5)
+    plan = unguarded_plan(model, profile, keep=0.5)
     classes = find_classes(model.network)
     scores = score_classes(classes, model, "nll0", profile=profile)
     return DissectionReport(

@@ -1,6 +1,13 @@
 """Random pruning plans."""
 
+import functools
+
 import numpy as np
+
+import darkconv as dc
+
+unguarded_plan = functools.partial(dc.plan, skip_first=0, min_keep=0.0, multiple=1)
+"""`darkconv.plan` for tiny networks: every layer may lose any number of channels."""
 
 
 def random_keep(classes, stream, share=0.5):

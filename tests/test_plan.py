@@ -17,6 +17,7 @@ from darkconv.surgery.fingerprint import fingerprint
 from darkconv.surgery.profile import BINS, LayerStatistics, Profile
 from drafts import checked, drawn_model, drawn_network
 from networks import network, random_model
+from plans import unguarded_plan
 
 CONV = "[convolutional]\nfilters={}\nsize=1\nactivation=leaky\n"
 NORMED = "[convolutional]\nfilters={}\nsize=3\npad=1\nbatch_normalize=1\nactivation=leaky\n"
@@ -87,7 +88,7 @@ def test_guards_hold_for_every_amount(amount, data):
     guards = drawn_guards(data.draw, len(model.network.layers))
     value = data.draw(AMOUNTS[amount])
     try:
-        plan = dc.plan(model, score="random", **{amount: value}, **guards)
+        plan = unguarded_plan(model, score="random", **{amount: value}, **guards)
     except PlanError as error:
         assume("out of reach" not in str(error))
         raise
@@ -122,7 +123,7 @@ def assert_within(model, pruned, amount, value):
 
 @pytest.mark.parametrize(("amount", "value"), [("params", 0.5), ("macs", 0.5), ("size", 4000)])
 def test_budgets_hold_for_the_written_file(model, amount, value, tmp_path):
-    plan = dc.plan(model, score="l1", **{amount: value})
+    plan = unguarded_plan(model, score="l1", **{amount: value})
     pruned = dc.prune(model, plan)
     dc.save(pruned, tmp_path / "p.cfg", tmp_path / "p.weights")
     again = dc.load(tmp_path / "p.cfg", tmp_path / "p.weights")
@@ -131,8 +132,25 @@ def test_budgets_hold_for_the_written_file(model, amount, value, tmp_path):
         assert value * 0.8 < (tmp_path / "p.weights").stat().st_size <= value
 
 
+def test_a_budget_that_is_not_used_up_is_explained():
+    model = random_model(network(CONV.format(24) + CONV.format(24) + CONV.format(2)))
+    plan = dc.plan(model, score="l1", params=0.9)
+    (remark,) = plan.notes["remarks"]
+    before = model.network.parameters
+    left = dc.prune(model, plan).network.parameters / before
+    assert left < 0.9
+    assert remark == (
+        f"{left:.1%} of the parameters stay, since the next larger choice is 100.0% of the "
+        "parameters, more than the 0.9 allowed: layers keep multiples of 8 channels, channels of "
+        "layers that are bound together go together, every layer keeps 0.2 of its channels "
+        "(min_keep)"
+    )
+    free = unguarded_plan(model, score="l1", params=0.9)
+    assert free.notes["remarks"] == []
+
+
 def test_a_budget_that_is_met_already_removes_nothing(model):
-    assert dc.plan(model, score="l1", params=1.0).keep == {}
+    assert unguarded_plan(model, score="l1", params=1.0).keep == {}
 
 
 @pytest.mark.parametrize(
@@ -140,15 +158,15 @@ def test_a_budget_that_is_met_already_removes_nothing(model):
 )
 def test_a_share_is_rounded_up_but_not_by_binary_fractions(share, total, kept):
     model = random_model(network(CONV.format(total) + CONV.format(2)))
-    assert len(dc.plan(model, score="l1", keep=share).keep[0]) == kept
+    assert len(unguarded_plan(model, score="l1", keep=share).keep[0]) == kept
 
 
 def test_lowest_scores_go(model):
     size = np.abs(model.arrays["4.weights"]).mean((1, 2, 3))
-    plan = dc.plan(model, score="l1", count=4, lock=[0, 1])
+    plan = unguarded_plan(model, score="l1", count=4, lock=[0, 1])
     assert plan.keep[4].tolist() == sorted(np.argsort(size)[-4:].tolist())
     threshold = float(np.sort(size)[3:5].mean())
-    plan = dc.plan(model, score="l1", threshold=threshold, lock=[0])
+    plan = unguarded_plan(model, score="l1", threshold=threshold, lock=[0])
     assert plan.keep[4].tolist() == np.flatnonzero(size >= threshold).tolist()
 
 
@@ -156,22 +174,22 @@ def test_a_count_holds_for_layers_with_several_families():
     body = CONV.format(8) + "[route]\nlayers=-1\ngroups=2\ngroup_id=1\n" + CONV.format(4)
     body += "[shortcut]\nfrom=-2\nactivation=linear\n[route]\nlayers=0,3\n" + CONV.format(2)
     model = random_model(network(body))
-    plan = dc.plan(model, score="l1", count=3)
+    plan = unguarded_plan(model, score="l1", count=3)
     assert all(kept_count(plan, layer) <= 3 for layer in find_classes(model.network).makers[:-1])
 
 
 def test_layers_are_locked_by_pattern(model):
-    plan = dc.plan(model, score="l1", keep=0.5, lock=["*4_conv*"])
+    plan = unguarded_plan(model, score="l1", keep=0.5, lock=["*4_conv*"])
     assert sorted(plan.keep) == [0, 1, 2, 3]
 
 
 def test_two_clusters_part_and_one_does_not(model):
     scores = {0: np.r_[np.zeros(4), np.full(4, 9.0)] + np.arange(8) / 50, 4: np.arange(10.0)}
-    plan = dc.plan(
+    plan = unguarded_plan(
         model, score=lambda given: scores.get(given.layer.index, scores[0]), cut="auto", lock=[4]
     )
     assert plan.keep[0].tolist() == [4, 5, 6, 7]
-    plan = dc.plan(model, score=lambda given: np.ones(given.layer.out_shape.c), cut="auto")
+    plan = unguarded_plan(model, score=lambda given: np.ones(given.layer.out_shape.c), cut="auto")
     assert plan.notes["remarks"] == ["no two clusters of scores, so nothing goes, in layers 0-1, 4"]
 
 
@@ -206,7 +224,7 @@ def test_constant_channels_go_first_and_at_no_cost(model):
     model = dc.replace_arrays(model, {"4.scales": scales})
     profile = dc.profile(model, pictures)
     for score in ("nll0", "mean_abs", "l1", "bn", "random"):
-        plan = dc.plan(model, profile, score=score, keep=1.0)
+        plan = unguarded_plan(model, profile, score=score, keep=1.0)
         assert plan.keep[4].tolist() == [0, 2, 3, 4, 5, 8, 9]
         assert list(plan.keep) == [4]
         assert plan.notes["folded"] == 3
@@ -226,8 +244,8 @@ def test_a_constant_through_padding_is_exact_inside_and_stays_if_all_may(model):
     stream = np.random.default_rng(4)
     pictures = [stream.integers(0, 256, (8, 8, 3), np.uint8) for _ in range(4)]
     profile = dc.profile(model, pictures)
-    assert dc.plan(model, profile, keep=1.0).keep == {}
-    plan = dc.plan(model, profile, count=5)
+    assert unguarded_plan(model, profile, keep=1.0).keep == {}
+    plan = unguarded_plan(model, profile, count=5)
     assert plan.keep[0].tolist() == [0, 1, 3, 4, 5]
     x = stream.normal(size=(2, 3, 8, 8)).astype(np.float32)
     error = np.abs(dc.trace(model, x)[1] - dc.trace(dc.prune(model, plan), x)[1])
@@ -240,17 +258,17 @@ def test_a_silent_channel_costs_nothing_behind_any_layer(model):
     body = NORMED.replace("leaky", "relu").format(6) + NORMED.format(4) + CONV.format(2)
     model = random_model(network(body))
     profile = made_profile(model, layer0=([1, 0, 1, 1, 0, 1], [3, 0, 3, 3, 0, 3]))
-    plan = dc.plan(model, profile, keep=1.0)
+    plan = unguarded_plan(model, profile, keep=1.0)
     assert plan.keep[0].tolist() == [0, 2, 3, 5]
-    assert dc.plan(model, profile, keep=1.0, multiple=3).keep == {}
-    assert dc.plan(model, profile, keep=1.0, skip_first=1).keep == {}
+    assert unguarded_plan(model, profile, keep=1.0, multiple=3).keep == {}
+    assert unguarded_plan(model, profile, keep=1.0, skip_first=1).keep == {}
 
 
 def test_a_channel_that_a_depthwise_layer_silences_costs_nothing():
     body = CONV.format(4) + NORMED.format(4) + "groups=4\n" + CONV.format(2)
     model = random_model(network(body))
     profile = made_profile(model, layer1=([1, 5, 1, 1], [3, 0, 3, 3]))
-    plan = dc.plan(model, profile, score="l1", keep=1.0)
+    plan = unguarded_plan(model, profile, score="l1", keep=1.0)
     assert {i: k.tolist() for i, k in plan.keep.items()} == {0: [0, 2, 3], 1: [0, 2, 3]}
 
 
@@ -262,7 +280,7 @@ def test_a_channel_that_a_depthwise_layer_silences_costs_nothing():
 def test_saved_plans_come_back(data, tmp_path_factory):
     model = drawn_model(data.draw, drawn_network(data.draw))
     stream = np.random.default_rng(data.draw(st.integers(0, 99)))
-    plan = dc.plan(model, made_profile(model, stream), score="random", keep=0.5)
+    plan = unguarded_plan(model, made_profile(model, stream), score="random", keep=0.5)
     path = tmp_path_factory.getbasetemp() / "p.json"
     plan.save(path, model.network)
     again = dc.PrunePlan.load(path)
@@ -276,7 +294,7 @@ def test_saved_plans_come_back(data, tmp_path_factory):
 @pytest.fixture
 def edited(model, tmp_path):
     """Saves a plan, edits it, and gives what loading and carrying it out ends in."""
-    plan = dc.plan(model, made_profile(model), keep=0.5, skip_first=0)
+    plan = unguarded_plan(model, made_profile(model), keep=0.5, skip_first=0)
     plan.save(tmp_path / "p.json", model.network)
 
     def carry_out(edit=None, text=None):
@@ -443,13 +461,13 @@ IMPOSSIBLE = [
 @pytest.mark.parametrize(("options", "message"), IMPOSSIBLE, ids=lambda x: str(x)[:40])
 def test_impossible_wishes_are_refused(model, options, message):
     with pytest.raises(PlanError, match=message.replace("(", r"\(")):
-        dc.plan(model, **{"score": "l1", **options})
+        unguarded_plan(model, **{"score": "l1", **options})
 
 
 def test_profiles_of_other_models_are_refused(model):
     other = random_model(model.network, seed=9)
     with pytest.raises(PlanError, match="of another model than test"):
-        dc.plan(model, made_profile(other), keep=0.5)
-    plan = dc.plan(model, score="l1", keep=0.5)
+        unguarded_plan(model, made_profile(other), keep=0.5)
+    plan = unguarded_plan(model, score="l1", keep=0.5)
     with pytest.raises(PlanError, match="the profile is for another model"):
         dc.prune(model, plan, profile=made_profile(other))

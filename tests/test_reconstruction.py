@@ -13,6 +13,7 @@ from darkconv.profiling.reconstruction import fit_weights  # noqa: E402
 from darkconv.surgery.fingerprint import fingerprint  # noqa: E402
 from darkconv.surgery.plan import PrunePlan  # noqa: E402
 from networks import network, random_model  # noqa: E402
+from plans import unguarded_plan  # noqa: E402
 
 CONV = "[convolutional]\nfilters={}\nsize={}\nactivation=leaky\n{}\n"
 FIRST = CONV.format(8, 3, "batch_normalize=1\npad=1")
@@ -86,7 +87,7 @@ def test_unseen_pictures_get_nearer_to_the_original(middle):
     dialect = "pjreddie" if middle is BOUND["original"] else "alexeyab"
     whole = model_of(FIRST, middle, LAST, dialect=dialect)
     profile = dc.profile(whole, pictures(40))
-    plan = dc.plan(whole, profile, score="mean_abs", keep=0.5, multiple=4)
+    plan = unguarded_plan(whole, profile, score="mean_abs", keep=0.5, multiple=4)
     pruned = dc.prune(whole, plan, compensate=True)
     small = dc.reconstruct(pruned, whole, plan, pictures(40))
     assert relative_error(small, whole) < relative_error(pruned, whole)
@@ -112,7 +113,7 @@ def test_scales_and_variances_stay_bit_for_bit():
 def test_layers_that_share_arrays_stay_as_they_are():
     shared = CONV.format(8, 3, "pad=1") + CONV.format(8, 3, "pad=1\nshare_index=1")
     whole = model_of(FIRST, shared, LAST)
-    plan = dc.plan(whole, score="l1", keep=0.5)
+    plan = unguarded_plan(whole, score="l1", keep=0.5)
     pruned = dc.prune(whole, plan)
     small = dc.reconstruct(pruned, whole, plan, pictures())
     assert np.array_equal(small.arrays["1.weights"], pruned.arrays["1.weights"])

@@ -13,7 +13,7 @@ from darkconv.cli.dissect import make_report as dissection_report
 from darkconv.cli.info import weights_size
 from darkconv.cli.models import write_model
 from darkconv.cli.params import ModelCommand, Output, common_options
-from darkconv.cli.planning import Planning
+from darkconv.cli.planning import Planning, make_plan
 from darkconv.cli.verify import layer_errors
 from darkconv.core.model import Model
 from darkconv.core.numerals import format_count, format_large, format_size
@@ -168,7 +168,6 @@ def show_recovery(whole: Model, small: Model, folder: Path) -> dict[str, Model]:
     from darkconv.profiling.collect import profile
     from darkconv.profiling.reconstruction import reconstruct
     from darkconv.report import write_dissection_report
-    from darkconv.surgery.plan import plan
     from darkconv.surgery.prune import prune
 
     pictures = open_dataset(digits10_unlabelled())
@@ -176,7 +175,7 @@ def show_recovery(whole: Model, small: Model, folder: Path) -> dict[str, Model]:
     images = [sample.image for sample in pictures.samples]
     planning = Planning(ratio=KEEP_RATIO, score="mean_abs", multiple=MULTIPLE, skip_first=0)
     seen = profile(small, images)
-    chosen = plan(small, seen, score=planning.score, keep=KEEP_RATIO, multiple=MULTIPLE)
+    chosen = make_plan(small, seen, planning)
     pruned = prune(small, chosen, compensate=True)
     click.echo(f"{small.network.parameters:,} -> {pruned.network.parameters:,} parameters")
     start = time.perf_counter()

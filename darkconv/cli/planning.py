@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from darkconv.core.model import Model
+from darkconv.surgery.chooser import MIN_KEEP, MULTIPLE, SKIP_FIRST
 from darkconv.surgery.importance import SCORES
 from darkconv.surgery.plan import PrunePlan, plan
 from darkconv.surgery.profile import Profile
@@ -52,9 +53,9 @@ class Planning:
     size: int | None = None
     cut: str | None = None
     score: str = "nll0"
-    min_keep: float = 0.2
-    skip_first: int = 1
-    multiple: int = 8
+    min_keep: float = MIN_KEEP
+    skip_first: int = SKIP_FIRST
+    multiple: int = MULTIPLE
     lock: tuple[str, ...] = ()
     seed: int = 0
     compensate: bool = True
@@ -147,21 +148,21 @@ _OPTIONS = (
     click.option(
         "--min-keep",
         type=click.FloatRange(0, 1),
-        default=0.2,
+        default=MIN_KEEP,
         show_default=True,
         help="Share of its channels that every layer keeps at least.",
     ),
     click.option(
         "--skip-first",
         type=click.IntRange(min=0),
-        default=1,
+        default=SKIP_FIRST,
         show_default=True,
         help="So many first layers lose none.",
     ),
     click.option(
         "--multiple",
         type=click.IntRange(min=1),
-        default=8,
+        default=MULTIPLE,
         show_default=True,
         help="Every layer keeps a multiple of so many channels, where it had one.",
     ),

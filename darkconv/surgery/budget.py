@@ -54,8 +54,12 @@ class Costs:
 
     def exceeds(self, budget: Budget, removed: Mask) -> bool:
         """Whether what is left is more than the budget."""
+        return self.share(budget, removed) > 1
+
+    def share(self, budget: Budget, removed: Mask) -> float:
+        """What is left, as a share of the budget."""
         unit = self.whole[budget.kind] if budget.kind in SHARES else 1
-        return self.of(removed)[budget.kind] > budget.limit * unit
+        return self.of(removed)[budget.kind] / (budget.limit * unit)
 
     def describe(self, budget: Budget, removed: Mask) -> str:
         """What is left, in the budget's unit."""
@@ -63,4 +67,4 @@ class Costs:
         if budget.kind == "size":
             return f"{left:,} bytes"
         what = {"params": "parameters", "macs": "MACs"}[budget.kind]
-        return f"{left / max(self.whole[budget.kind], 1):.3f} of the {what}"
+        return f"{left / max(self.whole[budget.kind], 1):.1%} of the {what}"

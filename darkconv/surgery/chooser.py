@@ -25,6 +25,12 @@ ROUNDING = 1e-9
 """0.07 of 100 channels are 7, not the 7.000000000000001 of binary numbers."""
 
 
+SKIP_FIRST = 1
+MIN_KEEP = 0.2
+MULTIPLE = 8
+"""What `Guards` hold where nothing is said, in Python and on the command line."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Guards:
     """What a plan leaves alone.
@@ -37,9 +43,9 @@ class Guards:
             `024_connected`.
     """
 
-    skip_first: int = 0
-    min_keep: float = 0.0
-    multiple: int = 1
+    skip_first: int = SKIP_FIRST
+    min_keep: float = MIN_KEEP
+    multiple: int = MULTIPLE
     lock: Sequence[Lock] = ()
 
     def __post_init__(self) -> None:
@@ -83,6 +89,9 @@ def share_of(share: float, total: int) -> int:
     """So much of a number, rounded up."""
     return math.ceil(share * total - ROUNDING)
 
+
+NOTABLE = 0.02
+"""Share of a budget that is left unused without a remark."""
 
 Check = tuple[Callable[[Any], bool], str]
 
@@ -217,7 +226,25 @@ class Chooser:
                 low = middle + 1
             else:
                 high = middle
-        return self._first(order, high)
+        removed = self._first(order, high)
+        if high:
+            self._explain_step(budget, removed, self._first(order, high - 1))
+        return removed
+
+    def _explain_step(self, budget: Budget, removed: Mask, before: Mask) -> None:
+        """Remark why much less than a budget is left, if so: `before`, a step less, is over it."""
+        if self.costs.share(budget, removed) > 1 - NOTABLE:
+            return
+        left, more = (self.costs.describe(budget, mask) for mask in (removed, before))
+        reasons = ["channels of layers that are bound together go together"]
+        if self.guards.multiple > 1:
+            reasons.insert(0, f"layers keep multiples of {self.guards.multiple} channels")
+        if self.guards.min_keep:
+            reasons.append(f"every layer keeps {self.guards.min_keep:g} of its channels (min_keep)")
+        self.remarks.append(
+            f"{left} stay, since the next larger choice is {more}, more than the "
+            f"{budget.limit:,g} allowed: {', '.join(reasons)}"
+        )
 
     def _first(self, order: Labels, count: int) -> Mask:
         removed = np.zeros(self.classes.count, bool)

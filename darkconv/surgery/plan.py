@@ -13,7 +13,16 @@ from darkconv.errors import PlanError
 from darkconv.files import PathLike, write_bytes
 from darkconv.surgery.budget import Costs
 from darkconv.surgery.channels import ChannelClasses, find_classes
-from darkconv.surgery.chooser import Chooser, Guards, Lock, Mask, the_amount
+from darkconv.surgery.chooser import (
+    MIN_KEEP,
+    MULTIPLE,
+    SKIP_FIRST,
+    Chooser,
+    Guards,
+    Lock,
+    Mask,
+    the_amount,
+)
 from darkconv.surgery.constants import foldable_classes
 from darkconv.surgery.fingerprint import fingerprint
 from darkconv.surgery.importance import Score, score_classes
@@ -74,9 +83,9 @@ def plan(
     macs: float | None = None,
     size: int | None = None,
     cut: str | None = None,
-    skip_first: int = 0,
-    min_keep: float = 0.0,
-    multiple: int = 1,
+    skip_first: int = SKIP_FIRST,
+    min_keep: float = MIN_KEEP,
+    multiple: int = MULTIPLE,
     lock: Sequence[Lock] = (),
     against: Profile | None = None,
     seed: int = 0,
@@ -100,9 +109,9 @@ def plan(
         macs: share of the multiply-accumulates that is kept at most.
         size: bytes of the weights file at most.
         cut: "auto": each layer's scores are split in two clusters, the lower one goes.
-        skip_first: see `Guards`.
-        min_keep: see `Guards`.
-        multiple: see `Guards`.
+        skip_first: so many of the first layers that make channels lose none.
+        min_keep: share of its channels that every layer keeps at least.
+        multiple: every layer keeps a multiple of so many channels, where it had one.
         lock: see `Guards`.
         against: a second profile, for scores that compare.
         seed: for scores that draw lots.

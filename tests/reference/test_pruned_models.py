@@ -25,7 +25,9 @@ class PrunedModel:
         found = map(read_picture, paths)
         x = [Fit(p.shape[1::-1], (shape.w, shape.h), False).apply(p) for p in found]
         self.x = np.stack(x)
-        self.plan = dc.plan(self.model, dc.profile(self.model, paths), keep=0.75, min_keep=0.2)
+        self.plan = dc.plan(
+            self.model, dc.profile(self.model, paths), keep=0.75, skip_first=0, multiple=1
+        )
 
 
 @pytest.fixture(scope="module")

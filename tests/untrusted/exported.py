@@ -17,6 +17,7 @@ from darkconv.surgery.fingerprint import fingerprint
 from darkconv.surgery.plan import PrunePlan
 from darkconv.surgery.profile import BINS, LayerStatistics, Profile
 from networks import network, random_model
+from plans import unguarded_plan
 from untrusted.mutation import OF_BYTES, OF_TEXT, line_from
 from untrusted.reader import Reader
 
@@ -61,7 +62,10 @@ def written(write, name: str) -> bytes:
 
 
 def plan_seeds() -> list[bytes]:
-    plans = [dc.plan(model(), keep=0.5, score="l1"), dc.plan(model(), profile(), keep=0.7)]
+    plans = [
+        unguarded_plan(model(), keep=0.5, score="l1"),
+        unguarded_plan(model(), profile(), keep=0.7),
+    ]
     return [
         written(lambda path, plan=plan: plan.save(path, model().network), "plan.json")
         for plan in plans
@@ -89,7 +93,7 @@ def check_profile(data: bytes, folder: Path) -> None:
     assert repr(loaded)
     assert loaded.score.keys() == loaded.layers.keys()
     loaded.merge(loaded)
-    plan = dc.plan(model(), loaded, keep=0.5)
+    plan = unguarded_plan(model(), loaded, keep=0.5)
     dc.prune(model(), plan, profile=loaded)
 
 

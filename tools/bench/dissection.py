@@ -114,7 +114,10 @@ def measure(cfg: Path, dataset: Dataset, wanted: list[str], scores: list[str]) -
     print(row("all classes", cost(whole), f"{latency['whole']:.2f}", all_classes, wanted))
     print(row("cut to 4", cost(cut), f"{latency['cut']:.2f}", base, wanted))
     for multiple, ratio, score in trials(scores):
-        plan = dc.plan(cut, profile, score=score, keep=ratio, against=against, multiple=multiple)
+        plan = dc.plan(
+            *(cut, profile), score=score, keep=ratio, against=against,
+            multiple=multiple, skip_first=0, min_keep=0,
+        )  # fmt: skip
         pruned = {c: dc.prune(cut, plan, compensate=c) for c in (True, False)}
         speed = measure_latency({"cut": cut, "pruned": pruned[True]}, backend="onnx").milliseconds
         for compensate, model in pruned.items():

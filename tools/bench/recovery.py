@@ -129,7 +129,8 @@ def recover(cut: dc.Model, bench: Bench, fold: int) -> dict[str, dc.Model]:
     training = bench.training(fold)
     images = [sample.image for sample in training.samples]
     profile = dc.profile(cut, images, taylor=bench.score == "taylor")
-    plan = dc.plan(cut, profile, score=bench.score, keep=bench.ratio, multiple=bench.multiple)
+    guards = {"multiple": bench.multiple, "skip_first": 0, "min_keep": 0}
+    plan = dc.plan(cut, profile, score=bench.score, keep=bench.ratio, **guards)
     pruned = dc.prune(cut, plan, compensate=True)
     refitted = dc.reconstruct(pruned, cut, plan, images)
     with tempfile.TemporaryDirectory() as folder:

@@ -100,7 +100,9 @@ def pruning() -> Task:
 
     def prune() -> object:
         model = dc.load("net.cfg", "net.weights")
-        return dc.prune(model, dc.plan(model, score="l1", keep=0.7))
+        return dc.prune(
+            model, dc.plan(model, score="l1", keep=0.7, skip_first=0, min_keep=0, multiple=1)
+        )
 
     return prune
 

@@ -14,7 +14,9 @@ def ours() -> Task:
 
     def run() -> object:
         model = dc.load("net.cfg", "net.weights")
-        return dc.prune(model, dc.plan(model, score="l1", keep=KEEP))
+        return dc.prune(
+            model, dc.plan(model, score="l1", keep=KEEP, skip_first=0, min_keep=0, multiple=1)
+        )
 
     return run
 

@@ -164,8 +164,6 @@ def chosen_options(options: dict[str, Any]) -> dict[str, Any]:
     chosen = {name: value for name, value in given.items() if value is not None}
     if "external" in chosen and "in_place" in chosen:
         raise click.UsageError("--external and --in-place exclude each other")
-    if chosen.get("dynamic") == "none":
-        chosen["dynamic"] = ()
     return chosen
 
 

@@ -224,7 +224,7 @@ def cell_places(scope: LayerScope, rows: Length, columns: Length) -> ir.Value:
         return scope.floats(grid_places(rows, columns), "cells")
     rows, columns = scope.lengths(rows), scope.lengths(columns)
     zero, one = (scope.constant(np.array(n, np.int64), "number") for n in (0, 1))
-    count = scope.op("Squeeze", scope.op("Mul", rows, columns))
+    count = scope.squeeze(scope.op("Mul", rows, columns), 0)
     numbers = scope.op("Range", zero, count, one)
     pair = [scope.op(kind, numbers, columns) for kind in ("Mod", "Div")]
     stacked = scope.concat([scope.unsqueeze(part, 1) for part in pair], axis=1)

@@ -84,7 +84,7 @@ class GraphBuilder:
         key = (str(array.dtype), array.shape, array.tobytes()) if is_small else None
         if key in self._shared:
             return self._shared[key]
-        value = self.tensor(ir.Tensor(np.atleast_1d(array)), name)
+        value = self.tensor(ir.Tensor(np.asarray(array)), name)
         if key is not None:
             self._shared[key] = value
         return value
@@ -122,10 +122,11 @@ def describe(value: ir.Value, dims: Dims, kind: ir.DataType = ir.DataType.FLOAT)
 
 
 def plain_proto(graph: ir.Model) -> onnx.ModelProto:
-    """The graph; the types of its arrays are said once, with the arrays."""
+    """Return the graph without shapes of inner values.
+
+    Those of arrays are said with the arrays. The others follow from the input, and would hold a
+    tool to the symbols in them, such as `batch`, when it fixes the input's shape.
+    """
     proto = ir.to_proto(graph)
-    arrays = {tensor.name for tensor in proto.graph.initializer}
-    others = [info for info in proto.graph.value_info if info.name not in arrays]
     del proto.graph.value_info[:]
-    proto.graph.value_info.extend(others)
     return proto

@@ -87,30 +87,24 @@ class NetworkGraph:
         return self._casts[index, kind]
 
     def _named(self, scope: LayerScope, value: ir.Value) -> ir.Value:
-        """A layer's value under its name, with its shape; another layer's value as it is."""
-        if value.producer() is None or not str(value.name).startswith(f"{scope.name}/"):
-            return value
-        value.name = scope.name
-        return self._described(scope, value, scope.kind)
-
-    def _described(self, scope: LayerScope, value: ir.Value, kind: ir.DataType) -> ir.Value:
-        shape = scope.layer.out_shape
-        dims = scope.dims(shape, is_free=scope.layer.index in self._free)
-        return describe(value, dims, kind)
+        """Give a layer's value its name; another layer's value stays as it is."""
+        if value.producer() is not None and str(value.name).startswith(f"{scope.name}/"):
+            value.name = scope.name
+        return value
 
     def output(self, index: int) -> ir.Value:
-        """A layer's value as an output of the graph.
+        """Return a layer's value as an output of the graph, its shape stated.
 
         In half precision, and where it is another layer's too, it is a copy.
         """
         scope, value = self.scopes[index], self.values[index]
-        if value.name == scope.name:
-            if not scope.is_half:
-                return value
-            value.name = f"{scope.name}/half"
-        copy = scope.cast(value, SINGLE) if scope.is_half else scope.op("Identity", value)
-        copy.name = scope.name
-        return self._described(scope, copy, SINGLE)
+        if scope.is_half or value.name != scope.name:
+            if value.name == scope.name:
+                value.name = f"{scope.name}/half"
+            value = scope.cast(value, SINGLE) if scope.is_half else scope.op("Identity", value)
+            value.name = scope.name
+        is_free = scope.layer.index in self._free
+        return describe(value, scope.dims(scope.layer.out_shape, is_free=is_free), SINGLE)
 
     def finish(self, outputs: Sequence[ir.Value], metadata: Mapping[str, str]) -> ir.Model:
         """The model; states are inputs and outputs behind the others."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import onnx
 
@@ -12,6 +13,7 @@ OLDEST_OPSET = 11
 HEADS = ("raw", "boxes", "nms")
 INPUTS = ("float32-nchw", "uint8-nhwc", "uint8-nhwc-bgr")
 AXES = ("batch", "size")
+NO_AXES = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +38,9 @@ class OnnxOptions:
         input: "float32-nchw": RGB in 0..1, (N, C, H, W), or (N, inputs) where the network has
             no pictures. "uint8-nhwc": RGB levels, (N, H, W, C). "uint8-nhwc-bgr": BGR levels,
             as OpenCV reads them.
-        dynamic: which axes of the input are free: "batch", "size" (height and width), both
-            (also as one text, "batch,size") or none. What is not free is 1 and the cfg's size.
+        dynamic: which axes of the input are free: "batch", "size" (height and width),
+            "batch,size" or "none", or several of these words. What is not free is 1 and the cfg's
+            size.
         fold: write batch norm into weights and biases, in double precision and with the
             dialect's divisor; otherwise it stays a node of its own.
         opset: version of the standard operators, 11 or later.
@@ -61,8 +64,7 @@ class OnnxOptions:
         """Check what has few legal values."""
         _check("head", self.head, HEADS)
         _check("input", self.input, INPUTS)
-        for name in self.free_axes:
-            _check("dynamic", name, AXES)
+        _check_axes(self.axis_words)
         _check_opset(self.opset)
         if self.max_detections < 1:
             raise DarkconvError("max_detections", expected="1 or more", found=self.max_detections)
@@ -70,31 +72,44 @@ class OnnxOptions:
             if not 0 <= getattr(self, name) <= 1:
                 raise DarkconvError(name, expected="0 to 1", found=getattr(self, name))
 
-    @property
-    def free_axes(self) -> tuple[str, ...]:
-        """`dynamic`, its names apart."""
-        names = self.dynamic.split(",") if isinstance(self.dynamic, str) else self.dynamic
-        return tuple(name.strip() for name in names if name.strip())
+    @cached_property
+    def axis_words(self) -> tuple[str, ...]:
+        """Return the words of `dynamic`, each apart."""
+        texts = [self.dynamic] if isinstance(self.dynamic, str) else self.dynamic
+        words = (word.strip() for text in texts for word in str(text).split(","))
+        return tuple(word for word in words if word)
 
     @property
     def has_free_batch(self) -> bool:
-        """Whether any number of pictures may come at once."""
-        return "batch" in self.free_axes
+        """Return True if any number of pictures may come at once."""
+        return "batch" in self.axis_words
 
     @property
     def has_free_size(self) -> bool:
-        """Whether pictures of other sizes than the cfg's may come."""
-        return "size" in self.free_axes
+        """Return True if pictures of other sizes than the cfg's may come."""
+        return "size" in self.axis_words
 
     @property
     def takes_levels(self) -> bool:
-        """Whether the input is 8-bit levels."""
+        """Return True if the input is 8-bit levels."""
         return self.input.startswith("uint8")
+
+    @property
+    def is_bgr(self) -> bool:
+        """Return True if the levels come in the order blue, green, red."""
+        return self.input.endswith("bgr")
 
 
 def _check(what: str, found: str, known: tuple[str, ...]) -> None:
     if found not in known:
         raise DarkconvError(what, expected=", ".join(known), found=found)
+
+
+def _check_axes(words: tuple[str, ...]) -> None:
+    for word in words:
+        _check("dynamic", word, (*AXES, NO_AXES))
+    if NO_AXES in words and len(words) > 1:
+        raise DarkconvError("dynamic", expected="none by itself", found=",".join(words))
 
 
 def _check_opset(found: int) -> None:

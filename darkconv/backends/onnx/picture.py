@@ -3,12 +3,15 @@
 import onnx_ir as ir
 
 from darkconv.backends.onnx.graph import Dims, GraphBuilder
+from darkconv.backends.onnx.options import OnnxOptions
 from darkconv.backends.onnx.scope import Scope
 from darkconv.core.shape import Shape
-from darkconv.errors import DarkconvError
+from darkconv.errors import DarkconvError, UnsupportedError
 
 INPUT = "input"
 LEVELS = 255
+CHANNELS = (1, 3)  # of pictures that darkconv reads
+BGR = (2, 1, 0)  # where red, green and blue are
 
 
 def network_input(graph: GraphBuilder, shape: Shape) -> ir.Value:
@@ -17,15 +20,40 @@ def network_input(graph: GraphBuilder, shape: Shape) -> ir.Value:
     Raises:
         DarkconvError: the network takes no pictures of that kind.
     """
+    check_input(graph.options, shape)
     if not graph.options.takes_levels:
         return graph.input(INPUT, input_dims(graph, shape))
-    if not shape.is_map or shape.c not in (1, 3):
-        raise DarkconvError(
-            f"input {graph.options.input}", expected="a network for pictures", found=str(shape)
-        )
     batch, channels, *size = input_dims(graph, shape)
     levels = graph.input(INPUT, [batch, *size, channels], ir.DataType.UINT8)
-    return planes(Scope(graph, INPUT), levels, is_bgr=graph.options.input.endswith("bgr"))
+    return planes(Scope(graph, INPUT), levels, is_bgr=graph.options.is_bgr)
+
+
+def check_input(options: OnnxOptions, shape: Shape) -> None:
+    """Check that the kind of input, and what is free of it, mean something for a network.
+
+    Raises:
+        UnsupportedError: the size of what has none is to be free.
+        DarkconvError: levels of what is no picture.
+    """
+    if options.has_free_size and not shape.is_map:
+        raise UnsupportedError(
+            "dynamic size", expected="a network for pictures", found=f"{shape} values"
+        )
+    what = f"input {options.input}"
+    if options.takes_levels and (not shape.is_map or shape.c not in CHANNELS):
+        raise DarkconvError(
+            what,
+            expected="a network for pictures",
+            found=str(shape),
+            hint="levels are of 1 or 3 channels; float32-nchw takes what Darknet takes",
+        )
+    if options.is_bgr and shape.c != len(BGR):
+        raise DarkconvError(
+            what,
+            expected="a network of 3 channels, whose order it says",
+            found=str(shape),
+            hint="uint8-nhwc takes grey levels",
+        )
 
 
 def input_dims(graph: GraphBuilder, shape: Shape) -> Dims:
@@ -41,5 +69,5 @@ def planes(scope: Scope, levels: ir.Value, *, is_bgr: bool) -> ir.Value:
     x = scope.transpose(levels, 0, 3, 1, 2)
     x = scope.op("Cast", x, to=ir.DataType.FLOAT)
     if is_bgr:
-        x = scope.op("Gather", x, scope.ints(2, 1, 0), axis=1)
+        x = scope.op("Gather", x, scope.ints(*BGR), axis=1)
     return scope.op("Div", x, scope.floats(LEVELS))

@@ -125,6 +125,10 @@ class Scope:
         """A new axis of length 1."""
         return self._along("Unsqueeze", x, axis)
 
+    def squeeze(self, x: ir.Value, axis: int) -> ir.Value:
+        """Take out an axis of length 1."""
+        return self._along("Squeeze", x, axis)
+
     def _along(self, kind: str, x: ir.Value, axis: int, **attributes: Any) -> ir.Value:
         if self.graph.opset >= _AXES_ARE_INPUTS[kind]:
             return self.op(kind, x, self.ints(axis), **attributes)

@@ -10,16 +10,17 @@ import numpy as np
 from darkconv import layers as _layers  # noqa: F401 - fills the table of layer types
 from darkconv.core.dialect import Dialect
 from darkconv.core.model import Header, InitialArrays, Model, initial_array
+from darkconv.core.names import NO_NAMES, Names
 from darkconv.core.network import Network, build_network
 from darkconv.core.options import option_table
 from darkconv.core.section import Config
 from darkconv.core.spec import LAYER_TYPES, HeadSpec
 from darkconv.core.tree import Tree
 from darkconv.darknet.cfg import cfg_bytes, read_cfg
-from darkconv.darknet.data import find_beside, read_names, read_tree
+from darkconv.darknet.data import find_beside, names_bytes, read_names, read_tree
 from darkconv.darknet.dialect import AUTO, choose_dialect, named_dialect
 from darkconv.darknet.weights import WeightsFile, map_weights, weights_chunks
-from darkconv.errors import CfgError, PlanError, Where
+from darkconv.errors import CfgError, DatasetError, PlanError, Where
 from darkconv.files import Chunks, PathLike, write_together
 from darkconv.surgery.dissection import apply_dissection, is_dissection, read_dissection
 
@@ -33,6 +34,7 @@ def load(
     weights: PathLike | None = None,
     *,
     names: PathLike | None = None,
+    names_encoding: str | None = None,
     dialect: str = AUTO,
     input_size: tuple[int, int] | None = None,
     cutoff: int | None = None,
@@ -46,6 +48,8 @@ def load(
         cfg: the network.
         weights: its arrays; without them the arrays hold Darknet's initial values.
         names: class names; `<stem>.names` beside the cfg or the weights unless given.
+        names_encoding: of the names file, such as "gbk"; by default UTF-8, or what its byte order
+            mark says, and bytes that are neither are kept.
         dialect: "auto", "pjreddie" or "alexeyab": see `darkconv.darknet.dialect`.
         input_size: (width, height) of pictures, in place of the cfg's own.
         cutoff: the weights file holds only the layers below this number.
@@ -54,7 +58,7 @@ def load(
         CfgError: the cfg cannot be read.
         GraphError: its layers do not fit together, or not at this input size.
         WeightsError: the file is not a weights file, or not this network's.
-        DatasetError: the names file cannot be read.
+        DatasetError: the names file cannot be read, or there is none to decode.
         PlanError: a dissection that does not fit the network.
     """
     known = _status(cfg)
@@ -75,7 +79,7 @@ def load(
         model = map_weights(file, network, cutoff=cutoff)
     if dissection:
         model = apply_dissection(model, dissection)
-    found = _names(names, cfg, weights, model.network)
+    found = _names(names, cfg, weights, model.network, names_encoding)
     model = replace(model, names=found) if found else model
     if weights is not None and _status(cfg) != known:
         raise CfgError("was replaced while its weights were read", where=Where(file=os.fspath(cfg)))
@@ -111,6 +115,7 @@ def save(
 
     Raises:
         DarkconvError: a file cannot be written.
+        DatasetError: the model has no class names for the file.
         PlanError: classes were cut behind a softmax, which Darknet's files cannot say.
     """
     _check_says_all(model.network)
@@ -119,7 +124,7 @@ def save(
     if weights is not None:
         contents[weights] = weights_chunks(model)
     if names is not None:
-        contents[names] = ["".join(f"{name}\n" for name in model.names).encode()]
+        contents[names] = [names_bytes(model.names, names)]
     write_together(contents | {cfg: [cfg_bytes(model.network.config)]})
 
 
@@ -173,12 +178,20 @@ def _dialect(name: str, config: Config, file: WeightsFile | None) -> Dialect:
 
 
 def _names(
-    given: PathLike | None, cfg: PathLike, weights: PathLike | None, network: Network
-) -> tuple[str, ...]:
-    path = given if given is not None else _names_beside(cfg, weights)
+    given: PathLike | None,
+    cfg: PathLike,
+    weights: PathLike | None,
+    network: Network,
+    encoding: str | None,
+) -> Names:
+    path = given if given is not None else names_beside(cfg, weights)
     if path is None:
-        return ()
-    names = read_names(path).names
+        if encoding is not None:
+            raise DatasetError(
+                "names_encoding: there is no names file", where=Where(file=network.file)
+            )
+        return NO_NAMES
+    names = read_names(path, encoding=encoding)
     counts = {
         head.spec.num_classes(head.in_shapes)
         for head in network.heads
@@ -195,7 +208,8 @@ def _names(
     return names
 
 
-def _names_beside(cfg: PathLike, weights: PathLike | None) -> Path | None:
+def names_beside(cfg: PathLike, weights: PathLike | None) -> Path | None:
+    """Return the names file that lies beside a cfg or its weights, under their name."""
     for file in (cfg, weights):
         if file is not None:
             path = Path(file).with_suffix(".names")

@@ -8,6 +8,7 @@ from typing import Any, Protocol, Self
 import numpy.typing as npt
 
 from darkconv.core.model import Array
+from darkconv.core.names import Names
 from darkconv.core.network import Network
 from darkconv.errors import DarkconvError, Where
 
@@ -85,7 +86,7 @@ class ExportedFile:
     path: str
     metadata: Mapping[str, str]
     network: Network
-    names: tuple[str, ...]
+    names: Names
     run: GraphRunner
 
     @property
@@ -133,6 +134,11 @@ class ExportedFile:
     def threshold_inputs(self, threshold: float, nms: float) -> dict[str, Array]:
         """The thresholds by the names of the inputs that take them; none if they are constants."""
         return {}
+
+    @property
+    def hidden(self) -> frozenset[int]:
+        """Classes that `dont_show` in the names file kept from being shown."""
+        return self.names.hidden
 
     def class_name(self, index: int) -> str:
         """Name of a class, or its number where the file has no name for it."""

@@ -115,7 +115,7 @@ def dissect(
     original = read_model(model_words, **options)
     wanted = None
     if keep is not None:
-        wanted = wanted_classes(original, model_words, keep, options.get("names"))
+        wanted = wanted_classes(original, keep, options["names_encoding"])
     cut = original if wanted is None else reclass(original, wanted)
     dataset = open_pictures(sources, replace(pictures, only_classes=None), model=original)
     chosen = chosen_pictures(sources, pictures, original, cut, dataset, all_pictures=all_pictures)

@@ -132,6 +132,7 @@ def evaluate(
     report: Path | None,
     as_json: bool,
     names: str | None,
+    names_encoding: str | None,
     dialect: str,
     input_size: tuple[int, int] | None,
     allow_nonfinite: bool,
@@ -161,6 +162,7 @@ def evaluate(
     model = read(
         model_words,
         names=names,
+        names_encoding=names_encoding,
         dialect=dialect,
         input_size=input_size,
         allow_nonfinite=allow_nonfinite,

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 SHOWN = ("loss", "box", "objectness", "no_object", "classes", "features", "iou", "recall")
 """Figures of a line of progress, where they exist."""
-READING = ("names", "dialect", "input_size", "allow_nonfinite")
+READING = ("names", "names_encoding", "dialect", "input_size", "allow_nonfinite")
 """How models are read: those of `model_options`."""
 Option = Callable[[Any], Any]
 

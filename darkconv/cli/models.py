@@ -1,6 +1,6 @@
 """Reading the MODEL of a command, and writing models."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +20,12 @@ from darkconv.cli.params import (
 )
 from darkconv.core.finite import check_finite
 from darkconv.core.model import Model
+from darkconv.core.names import Names
 from darkconv.core.numerals import format_size
+from darkconv.darknet.data import decoded_names, read_names, tell_of_bytes
 from darkconv.darknet.dialect import AUTO
 from darkconv.errors import CfgError, DarkconvError, WeightsError, Where
-from darkconv.loading import load, save
+from darkconv.loading import load, names_beside, save
 
 if TYPE_CHECKING:
     from darkconv.backends.exported import ExportedFile
@@ -96,11 +98,21 @@ def _any_model(words: ModelWords, *, needs_weights: bool, **options: Any) -> Mod
 
 
 def shared_options(
-    options: Mapping[str, Any], words: ModelWords, others: Iterable[ModelWords]
+    options: Mapping[str, Any], words: ModelWords, others: Sequence[ModelWords]
 ) -> dict[str, Any]:
-    """What `read_model` takes for one of several models: dialects are for Darknet's files."""
+    """What `read_model` takes for one of several models.
+
+    Dialects are for Darknet's files, encodings for models that have class names.
+    """
     is_for_others = words.is_exported and not all(other.is_exported for other in others)
-    return {**options, "dialect": AUTO} if is_for_others else dict(options)
+    own = {**options, "dialect": AUTO} if is_for_others else dict(options)
+    if not own.get("names") and not _has_names(words) and any(map(_has_names, others)):
+        own["names_encoding"] = None
+    return own
+
+
+def _has_names(words: ModelWords) -> bool:
+    return words.is_exported or names_beside(words.first, words.weights) is not None
 
 
 def check_says_itself(words: ModelWords, dialect: str, cutoff: int | None = None) -> None:
@@ -114,6 +126,7 @@ def _exported(
     words: ModelWords,
     *,
     names: str | None = None,
+    names_encoding: str | None = None,
     input_size: tuple[int, int] | None = None,
     dialect: str = AUTO,
     cutoff: int | None = None,
@@ -122,7 +135,6 @@ def _exported(
 
     from darkconv.backends import spoke
     from darkconv.backends.keras_archive import check_keras_file
-    from darkconv.darknet.data import read_names
 
     check_says_itself(words, dialect, cutoff)
     model: Model
@@ -132,8 +144,7 @@ def _exported(
         model = keras.from_keras(keras.read_keras(words.first))
     else:
         model = spoke("torch").read_safetensors(words.first)
-    if names is not None:
-        model = replace(model, names=read_names(names).names)
+    model = replace(model, names=other_names(model.names, names, names_encoding, words.first))
     return model.with_input_size(*input_size) if input_size else model
 
 
@@ -141,6 +152,7 @@ def read_exported(
     words: ModelWords,
     *,
     names: str | None = None,
+    names_encoding: str | None = None,
     input_size: tuple[int, int] | None = None,
     dialect: str = AUTO,
     allow_nonfinite: bool = False,
@@ -150,7 +162,6 @@ def read_exported(
 
     from darkconv.backends import spoke
     from darkconv.backends.keras_archive import read_litert_texts
-    from darkconv.darknet.data import read_names
 
     check_says_itself(words, dialect)
     if allow_nonfinite:
@@ -160,9 +171,28 @@ def read_exported(
         file: ExportedFile = spoke("keras").read_litert(words.first)
     else:
         file = spoke("onnx").read_onnx(words.first, shares_processors=True)
-    if names is not None:
-        file = replace(file, names=read_names(names).names)
+    file = replace(file, names=other_names(file.names, names, names_encoding, words.first))
     return file.with_input_size(*input_size) if input_size else file
+
+
+def other_names(own: Names, path: str | None, encoding: str | None, file: str) -> Names:
+    """Return the class names of an exported file, or those that are to stand in their place.
+
+    Args:
+        own: that the file holds.
+        path: names file of others.
+        encoding: of that file, or of the bytes in the names that the file holds.
+        file: the exported file.
+
+    Raises:
+        DatasetError: the names file cannot be read, or there is nothing to decode.
+    """
+    if path is not None:
+        return read_names(path, encoding=encoding)
+    if encoding is not None:
+        return decoded_names(own, encoding, file)
+    tell_of_bytes(own, Where(file=file))
+    return own
 
 
 def write_model(model: Model, output: Output, **options: Any) -> None:

@@ -184,6 +184,11 @@ def reading_options(command: F) -> F:
     options = (
         click.option("--names", type=click.Path(), help="Class names, one per line."),
         click.option(
+            "--names-encoding",
+            metavar="NAME",
+            help="Of names files that are not UTF-8, such as gbk or cp1251.",
+        ),
+        click.option(
             "--dialect",
             type=click.Choice(["auto", "pjreddie", "alexeyab"]),
             default="auto",

@@ -16,9 +16,12 @@ from darkconv.cli.params import (
     words_argument,
 )
 from darkconv.core.model import Model
-from darkconv.darknet.data import Names, read_names, replaced_data
+from darkconv.core.names import Names
+from darkconv.darknet.data import read_names, read_text, replaced_data
+from darkconv.encodings import encoded
 from darkconv.errors import PlanError
 from darkconv.files import write_bytes
+from darkconv.loading import names_beside
 from darkconv.surgery.classes import reclass as remake
 from darkconv.surgery.classes import transfer
 
@@ -88,14 +91,15 @@ def reclass(
         raise click.UsageError(f"Got unexpected extra argument ({rest[0]})")
     require_outputs(outputs)
     check_usage(to_names, keep, add, outputs, data, keep_softmax=keep_softmax, other=other)
-    model = read_model(model_words, **options)
+    model = read_model(model_words, **_own_options(options, model_words, to_names, keep))
     if to_names:
-        small = transfer(model, read_names(to_names).names, init=init, seed=seed)
+        names = read_names(to_names, encoding=options["names_encoding"])
+        small = transfer(model, names, init=init, seed=seed)
     else:
         added = split_list(add)
         named = None
         if keep is not None or not added:
-            named = wanted_classes(model, model_words, keep, options.get("names"))
+            named = wanted_classes(model, keep, options["names_encoding"])
         small = remake(
             model, named, add=added, init=init, seed=seed, other=other, keep_softmax=keep_softmax
         )
@@ -150,36 +154,48 @@ def write_data(source: Path, model: Model, output: Output) -> None:
     """A .data file for the new classes: other lines as they are."""
     target = output.path.with_suffix(".data")
     names = output.path.with_suffix(".names").name
-    old = source.read_bytes().decode("utf-8", "surrogateescape")
-    text = replaced_data(old, {"classes": count(model), "names": names})
-    write_bytes(target, [text.encode("utf-8", "surrogateescape")])
+    text = replaced_data(read_text(source), {"classes": count(model), "names": names})
+    write_bytes(target, [encoded(text)])
     click.echo(f"wrote {target}", err=True)
 
 
-def wanted_classes(
-    model: Model, words: ModelWords, keep: str | None, names: str | None
-) -> list[str | int]:
-    """The classes to keep, as `reclass` takes them.
+def wanted_classes(model: Model, keep: str | None, encoding: str | None) -> list[str | int]:
+    """Return the classes to keep, as `reclass` takes them.
+
+    Args:
+        model: whose classes they are.
+        keep: what the user says.
+        encoding: of a names file.
 
     Raises:
         PlanError: nothing says which.
     """
     if keep is None:
-        return list(_shown(_own_names(words, names)))
-    if keep.endswith(NAMES_SUFFIXES) and Path(keep).is_file():
-        listed = read_names(keep)
-        return list(_shown(listed)) if listed.hidden else list(listed.names)
+        return list(_shown(model.names))
+    if _is_names_file(keep):
+        listed = read_names(keep, encoding=encoding)
+        return list(_shown(listed)) if listed.hidden else list(listed)
     return list(split_list(keep))
 
 
-def _own_names(words: ModelWords, names: str | None) -> Names:
-    beside = Path(words.first).with_suffix(".names")
-    if names is None and not beside.is_file():
-        raise PlanError("no class to keep", hint="--keep person,car")
-    return read_names(names or beside)
+def _is_names_file(keep: str) -> bool:
+    return keep.endswith(NAMES_SUFFIXES) and Path(keep).is_file()
+
+
+def _own_options(
+    options: dict[str, Any], words: ModelWords, to_names: Path | None, keep: str | None
+) -> dict[str, Any]:
+    """Return how the model is read; an encoding may be that of another names file alone."""
+    beside = None if words.is_exported else names_beside(words.first, words.weights)
+    is_for_others = to_names is not None or (keep is not None and _is_names_file(keep))
+    if is_for_others and not (options["names"] or beside):
+        return {**options, "names_encoding": None}
+    return options
 
 
 def _shown(names: Names) -> tuple[int, ...]:
+    if not names:
+        raise PlanError("no class to keep", hint="--keep person,car")
     if not names.hidden:
         raise PlanError(
             "no class to keep", hint="--keep person,car, or dont_show lines in the names file"

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from darkconv.core.dialect import Dialect
 from darkconv.core.memory import require_memory
+from darkconv.core.names import NO_NAMES, Names
 from darkconv.core.network import Layer, Network
 from darkconv.core.spec import Slot
 from darkconv.errors import DarkconvError, Where
@@ -123,18 +124,19 @@ class Model:
         arrays: exactly the network's slots in file order, under "<layer>.<array>"; each
             float32, C-contiguous, read-only.
         header: of the weights file.
-        names: class names; empty where there are none.
+        names: class names; empty where there are none. A tuple of texts is checked, and taken.
         initial_layers: layers whose arrays hold initial values, since no file gave them.
     """
 
     network: Network
     arrays: Arrays
     header: Header
-    names: tuple[str, ...] = ()
+    names: Names = NO_NAMES
     initial_layers: tuple[int, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        """Check that the arrays are the network's."""
+        """Check the names, and that the arrays are the network's."""
+        object.__setattr__(self, "names", Names.of(self.names))
         if isinstance(self.arrays, InitialArrays):
             return
         needed = list(self.network.keyed_slots())
@@ -169,6 +171,11 @@ class Model:
         """Arrays that a layer computes with, its own or borrowed, by slot name."""
         owner = layer if layer.shared is None else self.network.layers[layer.shared]
         return {slot.name: self.arrays[f"{owner.index}.{slot.name}"] for slot in owner.slots}
+
+    @property
+    def hidden(self) -> frozenset[int]:
+        """Classes that `dont_show` in the names file keeps from being shown."""
+        return self.names.hidden
 
     def class_name(self, index: int) -> str:
         """Name of a class, or its number where the model has no name for it."""

@@ -1,85 +1,99 @@
 """Names, data, label, tree and map files."""
 
+import contextlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from darkconv.core.names import Names, same_name
 from darkconv.core.tree import Tree
-from darkconv.darknet.cfg import BYTE_ORDER_MARK
 from darkconv.darknet.signatures import no_text
+from darkconv.encodings import decoded, encoded, keeps_bytes, likely_encodings
 from darkconv.errors import DatasetError, Where
 from darkconv.files import PathLike
 from darkconv.notice import warn_once
 
-HIDDEN = "dont_show"
-"""Mark in front of a class name that AlexeyAB's program computes but does not draw."""
-
-LONGEST_NAME = 1000
-"""Characters of a class name."""
-
+_BLANKS = str.maketrans("", "", " \t\r\n")  # that C's strip takes out
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")  # with its end; only a line feed is one, as for C
 
 
-@dataclass(frozen=True)
-class Names:
-    """Class names in the order of the network's classes.
-
-    Attributes:
-        names: without marks.
-        hidden: indices of those marked `dont_show`.
-    """
-
-    names: tuple[str, ...]
-    hidden: frozenset[int] = frozenset()
-
-    @property
-    def shown(self) -> tuple[int, ...]:
-        """Indices of the classes without the mark."""
-        return tuple(i for i in range(len(self.names)) if i not in self.hidden)
-
-
-def read_names(path: PathLike) -> Names:
+def read_names(path: PathLike, *, encoding: str | None = None) -> Names:
     """Read one class name per line; blank lines at the end do not count.
 
+    Args:
+        path: the file.
+        encoding: of the file; by default UTF-8, or what a byte order mark says. Bytes that are
+            neither are kept and written back, with a warning.
+
     Raises:
-        DatasetError: the file cannot be read or holds no name.
+        DatasetError: the file cannot be read or holds no name, or a name cannot be one.
     """
-    # a byte order mark stands inside where two files were joined
-    names = [line.replace(BYTE_ORDER_MARK, "").strip() for line in _read_lines(path)]
-    while names and not names[-1]:
-        names.pop()
-    if not names:
-        raise DatasetError("holds no class names", where=Where(file=os.fspath(path)))
-    _check_names(names, path)
-    hidden = frozenset(i for i, name in enumerate(names) if name.startswith(HIDDEN))
-    bare = (name.removeprefix(HIDDEN).strip() for name in names)
-    return Names(tuple(name or str(i) for i, name in enumerate(bare)), hidden)
+    names = Names.parse(read_text(path, encoding=encoding), file=os.fspath(path))
+    _tell_of_names(names, path)
+    return names
 
 
-def _check_names(names: list[str], path: PathLike) -> None:
-    """Refuse what cannot be a class name, and tell of names that occur twice."""
-    for number, name in enumerate(names, start=1):
-        if len(name) > LONGEST_NAME:
-            raise DatasetError(
-                where=Where(file=os.fspath(path), line=number),
-                expected=f"a class name of at most {LONGEST_NAME} characters",
-                found=f"{len(name):,}",
-            )
-    twice = dict.fromkeys(name for name, count in Counter(names).items() if name and count > 1)
+def decoded_names(names: Names, encoding: str, file: PathLike) -> Names:
+    """Return the names that the bytes which a file has kept are in some encoding.
+
+    Raises:
+        DatasetError: no bytes were kept, or they are no text in it.
+    """
+    where = Where(file=os.fspath(file))
+    if not keeps_bytes(names.text):
+        raise DatasetError(
+            "names_encoding: its class names are text already, with nothing to decode", where=where
+        )
+    return Names.parse(_as_text(encoded(names.text), where, encoding), file=where.file)
+
+
+def _tell_of_names(names: Names, path: PathLike) -> None:
+    """Tell of names that occur twice, and of those that are bytes."""
+    where = Where(file=os.fspath(path))
+    counts = Counter(map(same_name, names))
+    twice = [name for name, count in counts.items() if count > 1]
     if twice:
-        where = Where(file=os.fspath(path))
-        warn_once(where, f"gives several classes the name {', '.join(list(twice)[:10])}")
+        warn_once(where, f"gives several classes the name {', '.join(twice[:10])}")
+    tell_of_bytes(names, where)
 
 
-def format_names(names: tuple[str, ...]) -> str:
-    """The text of a names file."""
-    return "".join(f"{name}\n" for name in names)
+def tell_of_bytes(names: Names, where: Where) -> None:
+    """Say once which encoding would read names that are bytes."""
+    if keeps_bytes(names.text):
+        likely = likely_encodings(encoded(names.text))
+        advice = " or ".join(f"--names-encoding {one}" for one in likely)
+        warn_once(
+            where,
+            "class names are not UTF-8, and their bytes are kept as they are; "
+            f"{advice or '--names-encoding'} reads them (in Python names_encoding=)",
+        )
+
+
+def format_names(names: Sequence[str]) -> str:
+    """Return the text of a names file."""
+    return Names.of(names).text
+
+
+def names_bytes(names: Sequence[str], file: PathLike) -> bytes:
+    """Return the content of a names file that reads back as these names.
+
+    Raises:
+        DatasetError: there is no name, or no file gives them back.
+    """
+    where = Where(file=os.fspath(file))
+    if not names:
+        raise DatasetError("the model has no class names to write", where=where)
+    content = encoded(format_names(names))
+    with contextlib.suppress(DatasetError):
+        found = Names.parse(_as_text(content, where))
+        if (found, found.hidden) == (names, Names.of(names).hidden):
+            return content
+    raise DatasetError("these class names would not be read back as they are", where=where)
 
 
 def read_data(path: PathLike) -> dict[str, str]:
@@ -92,7 +106,7 @@ def read_data(path: PathLike) -> dict[str, str]:
     """
     options: dict[str, str] = {}
     for line in _read_lines(path):
-        text = "".join(line.split())
+        text = line.translate(_BLANKS)
         if text and text[0] not in "#;" and "=" in text:
             key, _, value = text.partition("=")
             options.setdefault(key, value)
@@ -128,7 +142,7 @@ def replaced_data(text: str, values: Mapping[str, object]) -> str:
     lines = _LINE.findall(text)
     left = dict(values)
     for number, line in enumerate(lines):
-        bare = "".join(line.split())
+        bare = line.translate(_BLANKS)
         key, equals, _ = bare.partition("=")
         if equals and bare[0] not in "#;" and key in left:
             end = line[len(line.rstrip("\r\n")) :]
@@ -225,13 +239,40 @@ def is_inside(path: Path, folders: Iterable[Path]) -> bool:
 
 
 def _read_lines(path: PathLike) -> list[str]:
+    return read_text(path).replace("\r\n", "\n").split("\n")
+
+
+def read_text(path: PathLike, *, encoding: str | None = None) -> str:
+    """Return a text that a user wrote: see `darkconv.encodings`.
+
+    Args:
+        path: the file.
+        encoding: of the text, where it is known.
+
+    Raises:
+        DatasetError: the file cannot be read, is no text, or none in this encoding.
+    """
     where = Where(file=os.fspath(path))
     try:
         content = Path(path).read_bytes()
     except OSError as error:
         raise DatasetError(f"cannot read: {error.strerror}", where=where) from error
-    known = no_text(content)
+    return _as_text(content, where, encoding)
+
+
+def _as_text(content: bytes, where: Where, encoding: str | None = None) -> str:
+    try:
+        text = decoded(content, encoding)
+        known = no_text(encoded(text))
+    except LookupError:
+        raise DatasetError(
+            "unknown encoding",
+            where=where,
+            expected="a name that Python knows, such as gbk, cp1251, latin-1 or shift_jis",
+            found=encoding,
+        ) from None
+    except UnicodeError as error:
+        raise DatasetError(f"is no text in {encoding or 'UTF-16'}: {error}", where=where) from error
     if known:
         raise DatasetError(f"is {known.what}", where=where, hint=known.hint)
-    text = content.decode("utf-8-sig", "replace")
-    return text.replace("\r\n", "\n").split("\n")
+    return text

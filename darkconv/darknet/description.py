@@ -4,31 +4,96 @@ import json
 from collections.abc import Mapping, Sequence
 
 from darkconv.core.model import Header
+from darkconv.core.names import Names
 from darkconv.core.network import Network, build_network
 from darkconv.core.options import Notes
+from darkconv.core.tree import Tree
 from darkconv.darknet.cfg import format_cfg, parse_cfg
-from darkconv.darknet.data import format_tree, parse_tree
+from darkconv.darknet.data import format_names, format_tree, parse_tree
 from darkconv.darknet.dialect import named_dialect
-from darkconv.errors import DarkconvError, Where, shortened
+from darkconv.encodings import as_bytes, as_plain, encoded, from_bytes, from_plain
+from darkconv.errors import DarkconvError, DatasetError, Where, shortened
 
 TREE_PREFIX = "tree:"
+NAMES_FILE = "names_file"
+"""Key of the text of the names file, a character for each byte."""
 
 
 def describe(network: Network, header: Header, names: Sequence[str]) -> dict[str, str]:
     """The cfg, class names, dialect, weights header and class trees."""
-    trees = {TREE_PREFIX + name: format_tree(tree) for name, tree in network.trees.items()}
     return {
-        "cfg": format_cfg(network.config).encode("utf-8", "surrogateescape").decode("latin-1"),
-        "names": json.dumps(list(names)),
+        "cfg": as_bytes(format_cfg(network.config)),
+        **describe_names(names),
         "dialect": network.dialect.name,
         "header": json.dumps(vars(header)),
-        **trees,
+        **describe_trees(network),
     }
 
 
-def read_description(
-    metadata: Mapping[str, str], where: Where
-) -> tuple[Network, Header, tuple[str, ...]]:
+def describe_trees(network: Network) -> dict[str, str]:
+    """Return the class trees, each under `tree:` and the name that the cfg has for it."""
+    return {
+        as_plain(TREE_PREFIX + name): as_plain(format_tree(tree))
+        for name, tree in network.trees.items()
+    }
+
+
+def read_trees(metadata: Mapping[str, str], where: Where) -> dict[str, Tree]:
+    """Return what `describe_trees` was given.
+
+    Raises:
+        DarkconvError: a tree is damaged.
+        ValueError: a text is.
+    """
+    texts = {from_plain(key): text for key, text in metadata.items()}
+    return {
+        key.removeprefix(TREE_PREFIX): parse_tree(from_plain(text), file=where.file)
+        for key, text in texts.items()
+        if key.startswith(TREE_PREFIX)
+    }
+
+
+def describe_names(names: Sequence[str]) -> dict[str, str]:
+    """Return class names as a JSON list, which any program can read, and what it cannot hold.
+
+    That is the text of the names file, where some name is marked `dont_show`, has bytes that are
+    no UTF-8, or lines end otherwise: a character for each of its bytes.
+    """
+    plain = list(map(_readable, names))
+    text = format_names(names)
+    told = {"names": json.dumps(plain)}
+    if text != "".join(f"{name}\n" for name in plain):
+        told[NAMES_FILE] = as_bytes(text)
+    return told
+
+
+def read_described_names(metadata: Mapping[str, str]) -> Names:
+    """Return what `describe_names` was given.
+
+    Raises:
+        ValueError: it is something else, or there are two lists that differ.
+        KeyError: there are no names.
+        DatasetError: a name that cannot be one.
+    """
+    names = parse_names(metadata["names"])
+    if NAMES_FILE not in metadata:
+        return Names(names)
+    try:
+        text = from_bytes(metadata[NAMES_FILE])
+    except UnicodeEncodeError:
+        raise ValueError(f"{NAMES_FILE} has characters that are no bytes") from None
+    found = Names.parse(text)
+    if tuple(map(_readable, found)) != names:
+        raise ValueError(f"names and {NAMES_FILE} have other class names")
+    return found
+
+
+def _readable(name: str) -> str:
+    r"""Return a name with bytes that are no UTF-8 as `\xff`."""
+    return encoded(name).decode("utf-8", "backslashreplace")
+
+
+def read_description(metadata: Mapping[str, str], where: Where) -> tuple[Network, Header, Names]:
     """The inverse of `describe`; warnings about options came when the file was written.
 
     Raises:
@@ -36,16 +101,14 @@ def read_description(
     """
     if "cfg" not in metadata:
         raise DarkconvError("has no cfg in its metadata: darkconv did not write it", where=where)
-    trees = {
-        name.removeprefix(TREE_PREFIX): parse_tree(content, file=where.file)
-        for name, content in metadata.items()
-        if name.startswith(TREE_PREFIX)
-    }
     try:
+        trees = read_trees(metadata, where)
         text = cfg_text(metadata["cfg"])
         dialect = named_dialect(metadata["dialect"])
         header = parse_header(metadata["header"])
-        names = parse_names(metadata["names"])
+        names = read_described_names(metadata)
+    except DatasetError as error:
+        raise error.at(where) from None
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise damaged(error, where) from error
     config = parse_cfg(text, file=where.file)
@@ -66,7 +129,7 @@ def cfg_text(text: str) -> str:
         ValueError: there are other characters.
     """
     try:
-        return text.encode("latin-1").decode("utf-8", "surrogateescape")
+        return from_bytes(text)
     except UnicodeEncodeError:
         raise ValueError("cfg has characters that are no bytes") from None
 

@@ -90,8 +90,6 @@ def _recognise_format(start: bytes, size: int) -> Recognised | None:
 
 def no_text(content: bytes) -> Recognised | None:
     """What a file is if it is no text for Darknet: binary, or what came instead of a download."""
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return Recognised("text in UTF-16", "save it in UTF-8")
     known = recognise(content[:512].ljust(16), max(len(content), 16))
     if known and known.what in ("an HTML page", "a Git LFS pointer"):
         return known

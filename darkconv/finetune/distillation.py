@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from darkconv.backends.torch import DarknetModule, to_torch
 from darkconv.core.model import Model
+from darkconv.core.names import find_name
 from darkconv.core.network import Layer
 from darkconv.core.spec import HeadSpec
 from darkconv.errors import PlanError
@@ -164,7 +165,8 @@ def _same_classes(a: Layer, student: Model, b: Layer, teacher: Model) -> list[in
     total = b.spec.num_classes(b.in_shapes)
     if not student.names and a.spec.num_classes(a.in_shapes) == total:
         return list(range(total))
-    missing = [name for name in student.names if name not in teacher.names]
+    places = [find_name(teacher.names, name) for name in student.names]
+    missing = [name for name, place in zip(student.names, places, strict=True) if place is None]
     if missing or not student.names:
         raise PlanError(
             f"{teacher.network.file}: the teacher does not know {', '.join(missing) or 'names'}",
@@ -172,7 +174,7 @@ def _same_classes(a: Layer, student: Model, b: Layer, teacher: Model) -> list[in
             found=", ".join(teacher.names[:10]) or "no names",
             hint="cut or merge the teacher's classes alike with `darkconv reclass`",
         )
-    return [teacher.names.index(name) for name in student.names]
+    return [place for place in places if place is not None]
 
 
 def shared_features(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from darkconv.core.model import Model
+from darkconv.core.names import NO_NAMES
 from darkconv.core.network import Layer, Network
 from darkconv.darknet.weights import write_weights
 from darkconv.errors import PlanError
@@ -132,7 +133,7 @@ def partial(model: Model, layers: int) -> Model:
         model,
         network=small,
         arrays={key: model.arrays[key] for key, _, _ in small.keyed_slots()},
-        names=model.names if small.heads else (),
+        names=model.names if small.heads else NO_NAMES,
         initial_layers=tuple(index for index in model.initial_layers if index < layers),
     )
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darkconv.core.model import Model
+from darkconv.core.names import NO_NAMES, Names
 from darkconv.core.network import Layer, Network
 from darkconv.errors import PlanError
 from darkconv.layers.conv import Convolutional
@@ -104,14 +105,15 @@ def transfer(model: Model, names: Sequence[str], *, init: str = "random", seed: 
 
     Args:
         model: is not changed.
-        names: of the new classes, in order.
+        names: of the new classes, in order; `Names` say which of them are hidden.
         init: see `reclass`.
         seed: see `reclass`.
 
     Raises:
         PlanError: see `reclass`.
     """
-    return _made(model, transferred_recipes(model, names), Start.read(init, model, seed))
+    made = _made(model, transferred_recipes(model, names), Start.read(init, model, seed))
+    return replace(made, names=names) if isinstance(names, Names) else made
 
 
 def _made(model: Model, recipes: Sequence[Recipe], start: Start) -> Model:
@@ -128,8 +130,13 @@ def _made(model: Model, recipes: Sequence[Recipe], start: Start) -> Model:
     if made:
         names = ", ".join(recipe.name for recipe in made)
         logger.warning("%s: merged and new classes need fine-tuning: %s", model.network.file, names)
-    named = model.names or made
-    return replace(small, names=tuple(recipe.name for recipe in recipes) if named else ())
+    return replace(small, names=_names(model, recipes) if model.names or made else NO_NAMES)
+
+
+def _names(model: Model, recipes: Sequence[Recipe]) -> Names:
+    """The names of new classes; one is hidden if all that it is made of are."""
+    hidden = (i for i, r in enumerate(recipes) if r.members and model.hidden.issuperset(r.members))
+    return Names((recipe.name for recipe in recipes), hidden=hidden)
 
 
 def _cut_behind_softmax(model: Model, recipes: Sequence[Recipe]) -> Model:
@@ -149,7 +156,7 @@ def _cut_behind_softmax(model: Model, recipes: Sequence[Recipe]) -> Model:
             )
         plan_cut(network, head, kept)
         config = config.with_section(head.index + 1, {"keep_classes": kept})
-    names = tuple(recipe.name for recipe in recipes) if model.names else ()
+    names = _names(model, recipes) if model.names else NO_NAMES
     return replace(model, network=network.with_config(config), names=names)
 
 

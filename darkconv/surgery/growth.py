@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darkconv.core.model import Array, Model, frozen
+from darkconv.core.names import find_name
 from darkconv.core.network import Layer
 from darkconv.core.spec import Slot
 from darkconv.errors import PlanError
@@ -56,8 +57,9 @@ class Start:
         """
         kind, colon, name = text.partition(":")
         if kind == "like" and colon:
-            if name in model.names:
-                return cls("like", model.names.index(name), seed)
+            place = find_name(model.names, name)
+            if place is not None:
+                return cls("like", place, seed)
             raise PlanError(f"init like:{name}: the model has no class of that name")
         if text not in ("random", "mean"):
             raise PlanError("init", expected="random, mean or like:NAME", found=text)

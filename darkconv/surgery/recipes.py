@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from darkconv.core.model import Model
+from darkconv.core.names import find_name, name_problem, same_name
 from darkconv.core.network import Network
 from darkconv.core.spec import HeadSpec
 from darkconv.errors import PlanError
@@ -71,8 +72,11 @@ def transferred_recipes(model: Model, names: Sequence[str]) -> list[Recipe]:
     Raises:
         PlanError: no names, or one that is there twice.
     """
+    _check_names(names)
+    places = [find_name(model.names, name) for name in names]
     recipes = [
-        Recipe(name, (model.names.index(name),) if name in model.names else ()) for name in names
+        Recipe(name, () if place is None else (place,))
+        for name, place in zip(names, places, strict=True)
     ]
     _check(model, recipes)
     return recipes
@@ -99,7 +103,7 @@ def head_spec(head: "object") -> HeadSpec:
 
 
 def _read(model: Model, item: str | int, total: int) -> Recipe:
-    if isinstance(item, str) and "=" in item and item not in model.names:
+    if isinstance(item, str) and "=" in item and find_name(model.names, item) is None:
         name, _, members = item.partition("=")
         if not name.strip():
             raise PlanError(f"class {item!r}", expected="a name before the =", found="none")
@@ -124,18 +128,24 @@ def _check(model: Model, recipes: Sequence[Recipe]) -> None:
     for index in members:
         if members.count(index) > 1:
             raise PlanError(f"class {model.class_name(index)} is named twice")
-    names = [recipe.name for recipe in recipes]
-    for name in names:
+    _check_names(recipe.name for recipe in recipes)
+    names = [same_name(recipe.name) for recipe in recipes]
+    for recipe, name in zip(recipes, names, strict=True):
         if names.count(name) > 1:
-            raise PlanError(f"two classes would have the name {name}")
-        if not name.strip() or "\n" in name:
-            raise PlanError("class name", expected="a line of text", found=repr(name))
+            raise PlanError(f"two classes would have the name {recipe.name}")
+
+
+def _check_names(names: Iterable[str]) -> None:
+    for name in names:
+        if problem := name_problem(name):
+            raise PlanError(f"class name: {problem}", expected="a line of text")
 
 
 def _class_index(model: Model, item: str | int, total: int) -> int:
     if isinstance(item, str):
-        if item in model.names[:total]:
-            return model.names.index(item)
+        place = find_name(model.names[:total], item)
+        if place is not None:
+            return place
         if not _INDEX.fullmatch(item):
             raise _unknown_class(model, item)
     index = int(item)

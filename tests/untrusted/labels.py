@@ -7,20 +7,23 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from darkconv.core.names import Names
 from darkconv.darknet.data import (
-    Names,
-    format_names,
     format_tree,
+    names_bytes,
     parse_tree,
     read_data,
     read_labels,
     read_map,
     read_names,
+    read_text,
     read_tree,
     replaced_data,
 )
+from darkconv.darknet.description import describe_names, read_described_names
 from darkconv.dataset.class_folders import open_classified
 from darkconv.dataset.open import open_dataset
+from darkconv.encodings import encoded
 from untrusted.mutation import OF_TEXT, line_from
 from untrusted.reader import Reader, check_message
 
@@ -135,8 +138,7 @@ def check_data(data: bytes, folder: Path) -> None:
     path = folder / "within" / "set" / "set.data"
     path.write_bytes(data)
     options = read_data(path)
-    text = replaced_data(data.decode("utf-8-sig", "replace"), {"names": "new", "classes": 4})
-    path.write_text(text, newline="")
+    path.write_bytes(encoded(replaced_data(read_text(path), {"names": "new", "classes": 4})))
     assert read_data(path) == {**options, "names": "new", "classes": "4"}
     check_dataset("set.data", "set.data", data, folder)
 
@@ -165,8 +167,13 @@ def _file(check: Callable[[Path], None]) -> Callable[[bytes, Path], None]:
 def check_names(path: Path) -> None:
     found = read_names(path)
     assert set(found.shown) | found.hidden == set(range(len(found.names)))
-    path.write_text(format_names(found.names))
-    assert read_names(path) == Names(found.names) or found.hidden
+    path.write_bytes(names_bytes(found, path))
+    again = read_names(path)
+    assert (again, again.hidden, again.text) == (found, found.hidden, found.text)
+    path.write_bytes(names_bytes(Names(found, hidden=found.hidden), path))
+    assert (read_names(path), read_names(path).hidden) == (found, found.hidden)
+    told = read_described_names(describe_names(found))
+    assert (told, told.hidden, told.text) == (found, found.hidden, found.text)
 
 
 @_file

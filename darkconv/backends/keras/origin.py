@@ -6,6 +6,7 @@ import keras
 
 from darkconv.backends.keras.arrays import spare_arrays
 from darkconv.core.model import Arrays, Header, Model
+from darkconv.core.names import Names
 from darkconv.core.network import Network
 from darkconv.darknet.dialect import AUTO
 from darkconv.errors import DarkconvError
@@ -27,7 +28,7 @@ class Origin:
 
     network: Network
     header: Header
-    names: tuple[str, ...]
+    names: Names
     spare: Arrays = field(default_factory=dict)
     head: str = "raw"
 

@@ -12,7 +12,6 @@ import onnx
 
 from darkconv.backends.exported import ExportedFile, check_choices
 from darkconv.backends.onnx.graph_file import read_graph
-from darkconv.backends.onnx.metadata import TREE_PREFIX
 from darkconv.backends.onnx.nms import IOU_THRESHOLD, NEVER_SAME, SCORE_THRESHOLD
 from darkconv.backends.onnx.options import HEADS, INPUTS
 from darkconv.backends.onnx.picture import INPUT
@@ -22,10 +21,10 @@ from darkconv.core.model import Array
 from darkconv.core.network import Network, build_network
 from darkconv.core.options import Notes
 from darkconv.darknet.cfg import parse_cfg
-from darkconv.darknet.data import parse_tree
-from darkconv.darknet.description import damaged, parse_names
+from darkconv.darknet.description import damaged, read_described_names, read_trees
 from darkconv.darknet.dialect import named_dialect
-from darkconv.errors import DarkconvError, Where
+from darkconv.encodings import from_plain
+from darkconv.errors import DarkconvError, DatasetError, Where
 from darkconv.files import PathLike
 from darkconv.layers.head import decodes_boxes
 
@@ -135,10 +134,12 @@ def read_any(path: PathLike, *, shares_processors: bool = False) -> OnnxFile | F
         return ForeignFile(str(where.file), make_session(path), precision)
     try:
         network = _network(metadata, where)
-        names, states = parse_names(metadata["names"]), parse_states(metadata["states"])
+        names, states = read_described_names(metadata), parse_states(metadata["states"])
         session = make_session(path, beside=network if shares_processors else None)
         run = Runner(session, states, where.file)
         check_metadata(metadata, network, run)
+    except DatasetError as error:
+        raise error.at(where) from None
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise damaged(error, where) from error
     return OnnxFile(str(where.file), metadata, network, names, run)
@@ -216,10 +217,6 @@ def weights_precision(proto: onnx.ModelProto) -> str:
 
 def _network(metadata: Mapping[str, str], where: Where) -> Network:
     """The network, warnings about its options left out: they came when it was converted."""
-    trees = {
-        name.removeprefix(TREE_PREFIX): parse_tree(text, file=where.file)
-        for name, text in metadata.items()
-        if name.startswith(TREE_PREFIX)
-    }
-    config = parse_cfg(metadata["cfg"], file=where.file)
-    return build_network(config, named_dialect(metadata["dialect"]), trees=trees, notes=Notes())
+    config = parse_cfg(from_plain(metadata["cfg"]), file=where.file)
+    dialect, trees = named_dialect(metadata["dialect"]), read_trees(metadata, where)
+    return build_network(config, dialect, trees=trees, notes=Notes())

@@ -8,10 +8,9 @@ from darkconv.backends.onnx.network import NetworkGraph
 from darkconv.backends.onnx.scope import layer_name
 from darkconv.core.network import Network
 from darkconv.darknet.cfg import format_cfg
-from darkconv.darknet.data import format_tree
+from darkconv.darknet.description import describe_names, describe_trees
+from darkconv.encodings import as_plain
 from darkconv.layers.head import AnchorHead, decodes_boxes, nms_settings
-
-TREE_PREFIX = "tree:"
 
 
 def file_metadata(built: NetworkGraph) -> dict[str, str]:
@@ -21,8 +20,8 @@ def file_metadata(built: NetworkGraph) -> dict[str, str]:
     return {
         "darkconv": __version__,
         "dialect": network.dialect.name,
-        "cfg": format_cfg(network.config).encode("utf-8", "replace").decode(),
-        "names": json.dumps(list(model.names)),
+        "cfg": as_plain(format_cfg(network.config)),
+        **describe_names(model.names),
         "input": options.input,
         "input_size": json.dumps([network.input_shape.w, network.input_shape.h]),
         "resize": "letterbox" if network.options.letterboxes else "stretch",
@@ -32,7 +31,7 @@ def file_metadata(built: NetworkGraph) -> dict[str, str]:
         "anchors": json.dumps(anchors_by_head(network)),
         "states": json.dumps(states),
         **suppression(built),
-        **{TREE_PREFIX + name: format_tree(tree) for name, tree in network.trees.items()},
+        **describe_trees(network),
     }
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from darkconv.backends.torch.recurrent import Recurrent
 from darkconv.backends.torch.registry import BUILDERS
 from darkconv.core.model import Header
+from darkconv.core.names import NO_NAMES
 from darkconv.core.network import NETWORK_INPUT, Network
 
 Step = tuple[int, nn.Module, tuple[int, ...], tuple[int, ...]]
@@ -60,7 +61,7 @@ class DarknetModule(nn.Module):
         super().__init__()
         self.network = network
         self.header = Header.new(network.dialect)
-        self.names: tuple[str, ...] = ()
+        self.names = NO_NAMES
         self.layers = nn.ModuleList(BUILDERS[layer](layer, network) for layer in network.layers)
         self.shares_memory = False
         self._whole = self._part(network.outputs)

@@ -1,0 +1,140 @@
+"""Class names: what a name may be, which classes are hidden, and the text that says so."""
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Self
+
+from darkconv.encodings import decoded, encoded
+from darkconv.errors import DatasetError, Where
+
+HIDDEN = "dont_show"
+"""Mark in front of a class name that AlexeyAB's program computes but does not draw."""
+LONGEST_NAME = 1000
+"""Characters of a class name."""
+BYTE_ORDER_MARK = "\ufeff"
+
+
+class Names(tuple[str, ...]):
+    """Class names in the order of the network's classes: a tuple of texts without marks.
+
+    Every name can be written into a names file and comes back as it was.
+
+    Attributes:
+        hidden: indices of those marked `dont_show`.
+        text: of the names file that says all this.
+    """
+
+    hidden: frozenset[int]
+    text: str
+
+    def __new__(
+        cls, names: Iterable[str] = (), *, hidden: Iterable[int] = (), text: str | None = None
+    ) -> Self:
+        """Check the names.
+
+        Args:
+            names: without marks.
+            hidden: indices of those that are marked.
+            text: of the names file that they come from, which is written back as it was.
+
+        Raises:
+            DatasetError: a name that would not come back from a names file.
+        """
+        if isinstance(names, str):
+            raise DatasetError("class names", expected="a list of names", found="one text")
+        self = super().__new__(cls, names)
+        self.hidden = frozenset(hidden)
+        if text is None:
+            for index, name in enumerate(self):
+                if problem := name_problem(name):
+                    raise DatasetError(f"class {index}: {problem}")
+            marks = (f"{HIDDEN} " if i in self.hidden else "" for i in range(len(self)))
+            text = "".join(f"{mark}{name}\n" for mark, name in zip(marks, self, strict=True))
+        self.text = text
+        return self
+
+    @classmethod
+    def of(cls, names: Iterable[str]) -> "Names":
+        """Return names as they are, marks and all; others are checked."""
+        return names if isinstance(names, Names) else cls(names)
+
+    @classmethod
+    def parse(cls, text: str, *, file: str | None = None) -> Self:
+        """Read the text of a names file: a name a line; blank lines at the end do not count.
+
+        Args:
+            text: of the file.
+            file: its name, for messages.
+
+        Raises:
+            DatasetError: there is no name, or one that cannot be one.
+        """
+        # a byte order mark stands inside where two files were joined
+        lines = [line.replace(BYTE_ORDER_MARK, "").strip() for line in text.split("\n")]
+        while lines and not lines[-1]:
+            lines.pop()
+        if not lines:
+            raise DatasetError("holds no class names", where=Where(file=file))
+        hidden = frozenset(i for i, line in enumerate(lines) if line.startswith(HIDDEN))
+        names = [_bare(line) or str(i) for i, line in enumerate(lines)]
+        for number, name in enumerate(names, start=1):
+            if problem := name_problem(name):
+                raise DatasetError(problem, where=Where(file=file, line=number))
+        return cls(names, hidden=hidden, text=text)
+
+    @property
+    def names(self) -> Self:
+        """The names themselves."""
+        return self
+
+    @property
+    def shown(self) -> tuple[int, ...]:
+        """Indices of the classes without the mark."""
+        return tuple(i for i in range(len(self)) if i not in self.hidden)
+
+
+NO_NAMES = Names()
+
+
+def name_problem(name: object) -> str | None:
+    """Return what keeps a class name from coming back from a names file; None if nothing does."""
+    if not isinstance(name, str):
+        return f"the name is no text: {name!r}"
+    if not name.strip():
+        return "the name is blank"
+    if len(name) > LONGEST_NAME:
+        return f"the name has {len(name):,} characters, more than {LONGEST_NAME:,}"
+    if any(c in name for c in "\n\r\0"):
+        return f"the name has a line break, or a zero byte, in it: {name!r}"
+    if name != name.strip() or BYTE_ORDER_MARK in name:
+        return f"the name has blanks around it, or a byte order mark in it: {name!r}"
+    if name.startswith(HIDDEN):
+        return f"the name begins with {HIDDEN}, which marks a class as hidden: {name!r}"
+    try:
+        is_kept = decoded(b" " + encoded(name)) == " " + name
+    except UnicodeEncodeError:
+        is_kept = False
+    return None if is_kept else f"the name is no text that UTF-8 can hold: {name!r}"
+
+
+def _bare(line: str) -> str:
+    """Return a line of a names file without its marks."""
+    while line.startswith(HIDDEN):
+        line = line.removeprefix(HIDDEN).strip()
+    return line
+
+
+def same_name(name: str) -> str:
+    """Return what all spellings of a name have in common: letters with accents in one form (NFC).
+
+    Two names are the same where this is equal; what is written keeps its form.
+    """
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def find_name(names: Sequence[str], name: str) -> int | None:
+    """Return the index of a name, in whichever form (NFC, NFD) it is spelled; None if not there."""
+    if name in names:
+        return names.index(name)
+    wanted = same_name(name)
+    return next((i for i, one in enumerate(names) if same_name(one) == wanted), None)

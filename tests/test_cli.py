@@ -207,6 +207,22 @@ def test_reclass_writes_all_three_files(run, folder, keep, names):
     assert small.network.heads[0].spec.classes == count
 
 
+def test_info_shows_the_version_and_the_pictures_seen_of_the_weights(run, folder):
+    (folder / "seen.weights").write_bytes(
+        np.array([0, 2, 5], "<i4").tobytes()
+        + np.array([32_013_312], "<i8").tobytes()
+        + (folder / "net.weights").read_bytes()[20:]
+    )
+    (folder / "seen.names").write_text("")
+    line = "info net.cfg seen.weights --dialect alexeyab"
+    assert "(version 0.2.5, 32,013,312 images seen)" in run(line).stdout
+    found = json.loads(run(f"{line} --json").stdout)
+    assert (found["weights_version"], found["images_seen"]) == ("0.2.5", 32_013_312)
+    assert "images seen" not in run("info net.cfg").stdout
+    found = json.loads(run("info net.cfg --json").stdout)
+    assert (found["weights_version"], found["images_seen"]) == (None, None)
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -216,7 +232,14 @@ def test_reclass_writes_all_three_files(run, folder, keep, names):
         ("convert net.cfg net.weights -o b.weights", "Darknet's format is two files"),
         ("detect net.cfg net.weights", "Missing argument 'IMAGE'"),
         ("info net.cfg --input-size 4", "is not a size such as 416x416"),
-        ("nothing", "No such command 'nothing'"),
+        ("nothing", "No such command 'nothing'."),
+        ("convrt", "No such command 'convrt'. Did you mean convert?"),
+        ("DETECT", "No such command 'DETECT'. Did you mean detect?"),
+        ("weights fld", "No such command 'fld'. Did you mean fold?"),
+        ("data chek", "No such command 'chek'. Did you mean check?"),
+        ("info net.cfg --jsn", "No such option"),
+        ("info net.cfg --jsn", "--json"),
+        ("convert net.cfg net.weights -o a.onnx --head box", "is not one of"),
     ],
 )
 def test_wrong_usage_is_status_2(run, line, message):
@@ -226,6 +249,7 @@ def test_wrong_usage_is_status_2(run, line, message):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
+        ("info yolov3-tny", "hint: did you mean yolov3-tiny"),
         ("info none.cfg", "error: none.cfg: cannot read: No such file or directory"),
         ("convert net.cfg -o a.onnx", "error: net.cfg: no weights given"),
         ("convert net.cfg net.cfg -o a.onnx", "error: net.cfg: is a cfg, not a weights file"),

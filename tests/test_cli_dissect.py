@@ -57,8 +57,16 @@ def test_pictures_of_nothing_but_the_kept_classes_are_profiled(run):
     assert "those of nothing but the kept classes" in text
 
 
-def test_no_picture_of_the_kept_classes_alone_is_an_error(run, tmp_path):
-    result = run(f"{MODEL} --keep nine --images images -o s.cfg s.weights", status=1)
+def test_where_no_picture_is_of_the_kept_classes_alone_all_are_taken(run):
+    result = run(f"{MODEL} --keep nine --images images --no-report --json -o s.cfg s.weights")
+    assert "profiling 30 of 30 pictures: all, since none shows nothing but" in result.stderr
+    assert json.loads(result.stdout)["pictures"] == {"profiled": 30, "found": 30}
+
+
+def test_a_choice_of_the_user_that_leaves_no_picture_is_an_error(run, tmp_path):
+    result = run(
+        f"{MODEL} --keep nine --images images --only-classes nine -o s.cfg s.weights", status=1
+    )
     assert "no picture shows nothing but nine" in result.stderr
     assert "hint: every picture with one of them shows other classes too" in result.stderr
     assert not (tmp_path / "d" / "s.cfg").exists()

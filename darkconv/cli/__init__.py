@@ -12,6 +12,7 @@ from typing import NoReturn
 import click
 
 from darkconv import __version__
+from darkconv.cli.groups import SuggestingGroup
 from darkconv.errors import DarkconvError
 from darkconv.files import no_room
 from darkconv.sources import watching_sources
@@ -49,7 +50,7 @@ TASKS = {
 COMMANDS = {name: text for commands in TASKS.values() for name, text in commands.items()}
 
 
-class LazyGroup(click.Group):
+class LazyGroup(SuggestingGroup):
     """Imports a command when it is needed, and turns errors into one message and status 1."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

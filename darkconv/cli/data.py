@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from darkconv.cli.groups import SuggestingGroup
 from darkconv.cli.params import common_options
 from darkconv.cli.pictures import outside_option
 from darkconv.cli.progress import progress
@@ -21,7 +22,7 @@ SHOWN = 10
 """Findings of a kind, without --all."""
 
 
-@click.group()
+@click.group(cls=SuggestingGroup)
 def data() -> None:
     """Look at a data set.
 

@@ -19,7 +19,13 @@ from darkconv.cli.params import (
     split_model,
     words_argument,
 )
-from darkconv.cli.pictures import OWN, PictureOptions, open_pictures, picture_options
+from darkconv.cli.pictures import (
+    OWN,
+    NoneExclusiveError,
+    PictureOptions,
+    open_pictures,
+    picture_options,
+)
 from darkconv.cli.planning import Planning, make_plan, plan_options
 from darkconv.cli.profile import ProfilingOptions, measure, profiling_options
 from darkconv.cli.progress import is_first_process
@@ -101,9 +107,9 @@ def dissect(
     """Keep some classes of a model, and of its channels those that matter for them.
 
     The classes are cut, the channels profiled on the pictures that show nothing but the kept
-    classes (all pictures where there are no labels), and those that matter least removed: a
-    quarter of each layer, unless an option such as --params says otherwise. Then the weights that
-    stay are refitted to the feature maps of the whole model.
+    classes (all pictures where there are no labels, or no such picture), and those that matter
+    least removed: a quarter of each layer, unless an option such as --params says otherwise. Then
+    the weights that stay are refitted to the feature maps of the whole model.
 
     Example: darkconv dissect voc.cfg voc.weights --keep dog,cat --images photos -o s.cfg s.weights
     """
@@ -132,7 +138,8 @@ def dissect(
         write_model(final, output)
         report_written(output)
     if as_json:
-        click.echo(json.dumps(as_dict(original, final, plan), indent=2))
+        counts = {"profiled": len(chosen), "found": len(dataset)}
+        click.echo(json.dumps({**as_dict(original, final, plan), "pictures": counts}, indent=2))
     else:
         show_pruning(original, final)
         show_remarks(plan, compensate=planning.compensate)
@@ -157,15 +164,22 @@ def chosen_pictures(
 ) -> Dataset:
     """The pictures to profile: those of nothing but the kept classes, where labels tell.
 
+    Where each of them shows other classes too, all are taken, unless the user chose some.
+
     Raises:
-        DatasetError: labels tell, and no picture is left.
+        DatasetError: no picture shows a kept class, or none is what the user chose.
     """
     if all_pictures or (options.only_classes is None and not dataset.labelled):
         chosen, which = dataset, "all"
     else:
         only = replace(options, only_classes=options.only_classes or OWN)
-        chosen = open_pictures(sources, only, model=original, wanted=cut.names)
         which = "those of nothing but the kept classes"
+        try:
+            chosen = open_pictures(sources, only, model=original, wanted=cut.names)
+        except NoneExclusiveError:
+            if options.only_classes is not None:
+                raise
+            chosen, which = dataset, "all, since none shows nothing but the kept classes"
     if is_first_process():
         click.echo(f"profiling {len(chosen)} of {len(dataset)} pictures: {which}", err=True)
     return chosen

@@ -13,7 +13,7 @@ from darkconv.cli.models import read_model
 from darkconv.cli.params import ModelCommand, reading_options, split_model, words_argument
 from darkconv.cli.table import format_table
 from darkconv.core import layer_table as layers
-from darkconv.core.model import Model
+from darkconv.core.model import Header, Model
 from darkconv.core.numerals import format_size
 from darkconv.core.spec import HeadSpec
 from darkconv.darknet.weights import file_size
@@ -71,8 +71,22 @@ def view_graph(model: Model) -> None:
 
 def summary(model: Model) -> str:
     """Totals, heads and what the files are."""
-    size = format_size(weights_size(model))
-    return "\n".join(layers.totals(model, f"weights file {size}"))
+    size = f"weights file {format_size(weights_size(model))}"
+    header = loaded_header(model)
+    if header:
+        size += f" (version {version_of(header)}, {header.seen:,} images seen)"
+    return "\n".join(layers.totals(model, size))
+
+
+def loaded_header(model: Model) -> Header | None:
+    """The header that came with the weights, None where only a cfg was read."""
+    is_loaded = len(model.initial_layers) < layers.count_with_arrays(model.network)
+    return model.header if is_loaded else None
+
+
+def version_of(header: Header) -> str:
+    """The version of a weights file: `0.2.5`."""
+    return f"{header.major}.{header.minor}.{header.revision}"
 
 
 def weights_size(model: Model) -> int:
@@ -82,7 +96,7 @@ def weights_size(model: Model) -> int:
 
 def as_dict(model: Model) -> dict[str, Any]:
     """Everything of the table, for programs."""
-    network = model.network
+    network, header = model.network, loaded_header(model)
     return {
         "file": network.file,
         "dialect": network.dialect.name,
@@ -90,6 +104,8 @@ def as_dict(model: Model) -> dict[str, Any]:
         "parameters": network.parameters,
         "macs": network.macs,
         "weights_bytes": weights_size(model),
+        "weights_version": version_of(header) if header else None,
+        "images_seen": header.seen if header else None,
         "names": list(model.names),
         "initial_layers": list(model.initial_layers),
         "heads": [

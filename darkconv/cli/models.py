@@ -1,6 +1,7 @@
 """Reading the MODEL of a command, and writing models."""
 
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from darkconv.cli.params import (
     ModelWords,
     Output,
     bundled_cfg,
+    bundled_names,
 )
 from darkconv.core.finite import check_finite
 from darkconv.core.model import Model
@@ -82,6 +84,13 @@ def _any_model(words: ModelWords, *, needs_weights: bool, **options: Any) -> Mod
     if words.is_exported:
         return _exported(words, **options)
     cfg = words.first if Path(words.first).exists() else bundled_cfg(words.first) or words.first
+    near = get_close_matches(words.first, bundled_names()) if not Path(cfg).exists() else []
+    if near and not Path(words.first).suffix:
+        raise CfgError(
+            "no such file, and no bundled network of this name",
+            where=Where(file=words.first),
+            hint=f"did you mean {' or '.join(near)}?",
+        )
     if words.weights is None and words.suffix == ".weights":
         raise CfgError(
             "no cfg given",

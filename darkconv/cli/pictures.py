@@ -31,6 +31,10 @@ KINDS = (
 """What sources of pictures there are, for help texts."""
 
 
+class NoneExclusiveError(DatasetError):
+    """Every picture with one of the wanted classes shows another class too."""
+
+
 class Named(Protocol):
     """A model, or a file exported from one."""
 
@@ -191,22 +195,17 @@ def _only(dataset: Dataset, listed: str, model: Named, own: Sequence[str]) -> Da
             f"--only-classes: the model has no class {', '.join(unknown)}",
             hint=f"its classes are {', '.join(model.names)}; the option without a list stands last",
         )
+    wanted = set(names)
     left = only_classes(dataset, names, model.names)
     if not left.samples:
-        raise DatasetError(
-            f"no picture shows nothing but {', '.join(names)}",
-            where=Where(file=dataset.source),
-            hint=_why_none_is_left(dataset, names),
-        )
-    return left
-
-
-def _why_none_is_left(dataset: Dataset, names: Sequence[str]) -> str:
-    """What helps where every picture shows another class too."""
-    if not set(names) & set(dataset.names):
+        text, where = f"no picture shows nothing but {', '.join(names)}", Where(file=dataset.source)
+        if any(not wanted.isdisjoint(sample.names) for sample in dataset.samples):
+            hint = "every picture with one of them shows other classes too"
+            raise NoneExclusiveError(text, where=where, hint=hint)
         found = ", ".join(dataset.names) or "none"
-        return f"the labels' classes are {found}; --data-names names them otherwise"
-    return "every picture with one of them shows other classes too; dissect has --all-pictures"
+        hint = f"the labels' classes are {found}; --data-names names them otherwise"
+        raise DatasetError(text, where=where, hint=hint)
+    return left
 
 
 AnyDataset = TypeVar("AnyDataset", Dataset, ClassifiedDataset)

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from darkconv.cli.groups import SuggestingGroup
 from darkconv.cli.models import (
     read_model,
     report_written,
@@ -55,7 +56,7 @@ partial_output = click.option(
 )
 
 
-@click.group()
+@click.group(cls=SuggestingGroup)
 def weights() -> None:
     """Fold, average, cut, compare: Darknet's own weight tools, made safe.
 

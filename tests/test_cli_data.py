@@ -87,7 +87,6 @@ def test_the_table_shows_the_counts(darknet):
     [
         ("0 0.5 0.5 0 0.5", "2.txt:1: expected a width and a height above 0, found 0 0.5"),
         ("7 0.5 0.5 0.1 0.1", "2.txt:1: expected a class from 0 to 2, found 7"),
-        ("0 0.9 0.5 0.5 0.1", "2.txt:1: expected a box inside the picture"),
         ("0 1 2", "2.txt:1: expected a class and four numbers"),
     ],
 )
@@ -113,9 +112,14 @@ def test_another_size_than_the_annotation_says_is_found(tmp_path):
 
 
 def test_boxes_that_leave_the_picture_are_found(tmp_path):
-    voc(tmp_path, "a", [("cat", 1, 1, 41, 20), ("dog", 30, 5, 60, 15), ("dog", -3, 5, 9, 15)])
-    lines = as_json(tmp_path)["findings"]["outside"]
-    assert [line.partition("found ")[2] for line in lines] == ["dog 30,5,60,15", "dog -3,5,9,15"]
+    boxes = [("cat", 1, 1, 41, 20), ("dog", 20, 5, 60, 15), ("dog", -3, 5, 9, 15)]
+    voc(tmp_path, "a", [*boxes, ("dog", 30, 5, 60, 15)])
+    found = as_json(tmp_path)
+    lines = found["findings"]["outside"]
+    assert [line.partition("found ")[2] for line in lines] == ["dog 20,5,60,15", "dog -3,5,9,15"]
+    (line,) = found["findings"]["beyond"]
+    assert line.endswith("a.xml:9: expected a box inside 40x20, found dog 30,5,60,15")
+    assert found["boxes"] == 3
 
 
 def test_repeated_boxes_are_found(tmp_path):
@@ -173,9 +177,9 @@ def test_folders_of_classes_are_counted(tmp_path):
 
 
 def test_many_findings_are_cut_short(tmp_path):
-    voc(tmp_path, "a", [(f"c{i}", 1, 1, 99, 9) for i in range(12)])
+    voc(tmp_path, "a", [(f"c{i}", 1, 1, 60, 9) for i in range(12)])
     text = run([tmp_path]).stdout
-    assert "boxes that leave their picture: 12" in text
+    assert "boxes that leave their picture, which are clipped: 12" in text
     assert "... and 2 more: --all shows them" in text
     assert "--all" not in run([tmp_path, "--all"]).stdout
 

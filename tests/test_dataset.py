@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from darkconv.dataset import Dataset, Sample, only_classes, open_dataset
 from darkconv.dataset.darknet import parse_label
-from darkconv.dataset.label import Label, class_name, parse_name, pixel_label, problem, shown
+from darkconv.dataset.label import (
+    Label,
+    checked_label,
+    class_name,
+    parse_name,
+    problem,
+    shown,
+)
 from darkconv.dataset.lines import parse_box, split_boxes, split_line
 from darkconv.dataset.paths import Bounds, is_picture, picture_size, read_text, walk_files
 from darkconv.dataset.voc import parse_size, parse_xml
@@ -198,7 +205,6 @@ def test_labels_are_found_from_inside_the_folder_of_pictures(write, monkeypatch)
     [
         ("x", "expected a class and four numbers, found x"),
         ("0 0.5 0.5 0.5", "expected a class and four numbers, found 0 0.5 0.5 0.5"),
-        ("0 1 1 0 0 1 1", "expected a class and four numbers, found 0 1 1 0 0 1 1"),
         ("", "expected a class and four numbers, found an empty line"),
         ("0 nan 0.5 0.5 0.5", "expected finite numbers, found 0 nan 0.5 0.5 0.5"),
         ("0 0.5 0.5 inf 0.5", "expected finite numbers, found 0 0.5 0.5 inf 0.5"),
@@ -207,11 +213,9 @@ def test_labels_are_found_from_inside_the_folder_of_pictures(write, monkeypatch)
         ("0.5 0.5 0.5 0.5 0.5", "expected a class from 0 to 1, found 0.5"),
         ("0 0.5 0.5 0 0.5", "expected a width and a height above 0, found 0 0.5"),
         ("0 0.5 0.5 0.5 -0.5", "expected a width and a height above 0, found 0.5 -0.5"),
-        ("0 0.5 0.5 1e-320 0.5", "expected a box of some width and height, found 100,25,100,75"),
-        ("0 0.5 0.5 1.2 0.5", "expected a box inside the picture, 0 to 1, found 0.5 0.5 1.2 0.5"),
-        ("0 0.5 1 0.5 0.1", "expected a box inside the picture, 0 to 1, found 0.5 1 0.5 0.1"),
-        ("0 100 50 40 40", "expected a box inside the picture, 0 to 1, found 100 50 40 40"),
-        ("0 1e308 0.5 1e308 1", "expected a box inside the picture, 0 to 1, found 1e+308 0.5 1e+"),
+        ("0 0.5 0.5 1e-320 0.5", "expected a box of some width and height, found 0.5,0.2,0.5,0.8"),
+        ("0 1 1 0 0 1", "expected a class and four numbers, found 0 1 1 0 0 1"),
+        ("0 1 1 0 0 1 nan", "expected finite numbers, found 0 1 1 0 0 1 nan"),
     ],
 )
 @pillow
@@ -227,8 +231,72 @@ def test_bad_label_lines_are_skipped_and_told(write, line, message):
 def test_a_pixel_beyond_the_edge_is_rounding(write):
     root = write("a.jpg", texts={"a.txt": "0 0.5 0.5 1.009 1.019\n"})
     found = open_dataset(root / "a.jpg")
-    np.testing.assert_allclose(found.samples[0].boxes, [[-0.9, -0.95, 200.9, 100.95]])
+    assert found.samples[0].boxes.tolist() == [[0, 0, *SIZE]]
     assert found.problems == ()
+    assert found.changes == {}
+
+
+@pytest.mark.parametrize(
+    ("line", "box", "kind", "found"),
+    [
+        ("0 0.5 0.5 1.2 0.5", (0, 25, 200, 75), "outside", "cat -20,25,220,75"),
+        ("0 0.5 1 0.5 0.4", (50, 80, 150, 100), "outside", "cat 50,80,150,120"),
+        ("0 1 0.5 0.5 1", (150, 0, 200, 100), "outside", "cat 150,0,250,100"),
+        ("0 0.5 1.1 0.5 0.5", None, "beyond", "cat 50,85,150,135"),
+        ("0 100 50 40 40", None, "beyond", "cat 16000,3000,24000,7000"),
+        ("0 1e308 0.5 1e308 1", None, "beyond", "cat inf,0,inf,100"),
+    ],
+)
+@pillow
+def test_boxes_that_leave_the_picture_are_clipped_unless_their_centre_does(
+    write, line, box, kind, found
+):
+    root = write("a.jpg", texts={"a.txt": f"{HALF}{line}\n"})
+    dataset = open_dataset(root / "a.jpg", names=["cat", "dog"])
+    assert dataset.samples[0].boxes[1:].tolist() == ([list(box)] if box else [])
+    place = root / "a.txt"
+    assert dataset.changes == {kind: (f"{place}:2: expected a box inside 200x100, found {found}",)}
+    assert dataset.problems == ()
+
+
+def boxes_at_the_edge(form):
+    """The same three boxes in each form: one inside, one that is clipped, one left out."""
+    boxes = [(10, 20, 30, 60), (150, 50, 210, 90), (190, 50, 230, 90)]
+    if form == "voc":
+        return {"a.xml": xml(*(thing(box=box) for box in boxes))}, "a.xml"
+    if form == "coco":
+        rows = [[x0, y0, x1 - x0, y1 - y0] for x0, y0, x1, y1 in boxes]
+        entries = [{"image_id": 1, "category_id": 3, "bbox": row} for row in rows]
+        return {"c.json": coco(annotations=entries)}, "c.json"
+    if form == "list":
+        return {
+            "l.txt": f"a.jpg {' '.join(','.join(map(str, b)) + ',cat' for b in boxes)}"
+        }, "l.txt"
+    lines = [
+        f"0 {(a + c) / 400} {(b + d) / 200} {(c - a) / 200} {(d - b) / 100}" for a, b, c, d in boxes
+    ]
+    return {"a.txt": "\n".join(lines), "x.names": "cat"}, "a.jpg"
+
+
+@pytest.mark.parametrize("form", ["darknet", "voc", "coco", "list"])
+@pillow
+def test_every_form_clips_boxes_in_the_same_way(write, form):
+    texts, source = boxes_at_the_edge(form)
+    found = open_dataset(write("a.jpg", texts=texts) / source)
+    np.testing.assert_allclose(found.samples[0].boxes, [[10, 20, 30, 60], [150, 50, 200, 90]])
+    assert found.samples[0].names == ("cat", "cat")
+    assert {kind: len(lines) for kind, lines in found.changes.items()} == {
+        "outside": 1,
+        "beyond": 1,
+    }
+
+
+@pillow
+def test_a_polygon_is_the_box_around_it(write):
+    root = write("a.jpg", texts={"a.txt": "0 0.1 0.2 0.5 0.25 0.3 0.75\n" + HALF})
+    found = open_dataset(root / "a.jpg")
+    np.testing.assert_allclose(found.samples[0].boxes[0], [20, 20, 100, 75])
+    assert found.changes == {"polygons": (f"{root / 'a.txt'}:1",)}
 
 
 @pillow
@@ -388,12 +456,28 @@ def test_a_data_file_names_lists_and_classes(data_file, split, count):
 
 
 @pillow
-def test_a_data_file_without_valid_gives_train(data_file):
-    root = data_file("classes=2\ntrain=../data/train.txt\nnames=none.names")
+def test_a_data_file_without_valid_gives_train_and_says_so(data_file):
+    root = data_file("classes=2\ntrain=../data/train.txt")
     found = open_dataset(root / "cfg/x.data")
     assert len(found) == 2
     assert found.names == ("0", "1")
-    assert problems(found, root)[0] == "cfg/x.data: names: no such file: none.names"
+    assert found.notes == (
+        f"{root}/cfg/x.data: has no valid =, so the list of its train = is read",
+    )
+    assert found.layouts[0].split == "train"
+
+
+def test_names_that_cannot_be_read_do_not_number_the_classes(data_file):
+    root = data_file("classes=2\ntrain=../data/train.txt\nnames=none.names")
+    with pytest.raises(
+        DatasetError, match=r"x.data: names: no such file: none.names\n  hint: --da"
+    ):
+        open_dataset(root / "cfg/x.data")
+    assert len(open_dataset(root / "cfg/x.data", names=["cat", "dog"])) == 2
+    (root / "data/x.names").write_bytes(bytes(50))
+    for source in ("data", "data/b.jpg", "data/train.txt"):
+        with pytest.raises(DatasetError, match="x.names: is a binary file, not text"):
+            open_dataset(root / source)
 
 
 @pillow
@@ -407,7 +491,7 @@ def test_a_data_file_may_leave_classes_without_names(data_file):
     ("text", "split", "message"),
     [
         ("classes=2", None, "x.data: expected valid or train =, found neither"),
-        ("valid=data/val.txt", "train", "x.data: train: expected train =, found valid"),
+        ("valid=data/val.txt", "train", "x.data: expected one of the splits valid, found train"),
         ("valid=data/x.txt\ntrain=data/train.txt", None, "valid: no such list: data/x.txt"),
         ("train=/etc/passwd", None, "x.data: train: /etc/passwd leads outside"),
     ],
@@ -452,7 +536,6 @@ def test_lists_with_boxes_are_told_by_their_commas(write):
         (f"1,2,3,4,{'9' * 5000}", "expected a class from 0 to 1, found inf"),
         ("1,2,nan,4,0", "expected finite numbers, found 1,2,nan,4"),
         ("3,2,1,4,0", "expected a box of some width and height, found 3,2,1,4"),
-        ("-9,-9,-1,5,0", "expected a box that touches the picture, found -9,-9,-1,5"),
     ],
 )
 def test_bad_boxes_of_a_list_are_skipped_and_told(write, boxes, message):
@@ -500,7 +583,7 @@ def test_voc_folders(write, annotations, pictures):
     assert images(found, root / "set") == [f"{pictures}/a.jpg", f"{pictures}/b.png"]
     first, second = found.samples
     assert first.names == ("dog", "cat")
-    assert first.boxes.tolist() == [[10, 20, 30, 60], [0.5, 0, 201, 100]]
+    assert first.boxes.tolist() == [[10, 20, 30, 60], [0.5, 0, 200, 100]]
     assert first.difficult.tolist() == [True, False]
     assert first.size == SIZE
     assert second.names == ()
@@ -556,10 +639,6 @@ def test_the_filename_counts_only_where_no_picture_has_the_same_name(write):
         (thing(box=(5, 5, 5, 9)), "cat: expected a box of some width and height, found 5,5,5,9"),
         (thing(box=(9, 5, 5, 9)), "cat: expected a box of some width and height, found 9,5,5,9"),
         (thing(box=(5, 5, "nan", 9)), "cat: expected finite numbers, found 5,5,nan,9"),
-        (
-            thing(box=(200, 5, 210, 9)),
-            "cat: expected a box that touches the picture, found 200,5,210,9",
-        ),
         (thing(box=(5, 5, 9)), "cat: expected xmin, ymin, xmax and ymax, found 5,5,9,nothing"),
         (thing(box=(5, "a", 9, 9)), "cat: expected xmin, ymin, xmax and ymax, found 5,a,9,9"),
         (thing(name=" "), "expected a class name, found nothing"),
@@ -662,14 +741,24 @@ def test_a_list_of_an_image_set_is_that_set(voc_splits):
 
 
 def test_an_unknown_image_set_is_refused(voc_splits):
-    message = r"Main has no list test.txt\n  hint: it has cat_trainval, train, val"
+    message = "s: expected one of the splits train, val, cat_trainval, found test"
     with pytest.raises(DatasetError, match=message):
         open_dataset(voc_splits / "s", split="test")
 
 
-def test_sources_without_parts_are_read_as_a_whole(write):
-    root = write("a.jpg", texts={"a.xml": xml(thing())})
-    assert len(open_dataset(root, split="train")) == 1
+@pytest.mark.parametrize("source", ["", "a.xml", "a.jpg", "*.jpg", "l.txt", "b.txt", "c.json"])
+@pillow
+def test_a_source_without_splits_refuses_one(write, source):
+    texts = {
+        "a.xml": xml(thing()),
+        "l.txt": "a.jpg\n",
+        "b.txt": "a.jpg 1,2,3,4,cat\n",
+        "c.json": coco(),
+    }
+    root = write("a.jpg", texts=texts)
+    assert len(open_dataset(f"{root}/{source}")) == 1
+    with pytest.raises(DatasetError, match="has no splits, so there is no split 'train'"):
+        open_dataset(f"{root}/{source}", split="train")
 
 
 # COCO
@@ -707,7 +796,7 @@ def test_coco_crowds_are_difficult_and_ids_may_be_texts(write):
     root = write("sub/a.jpg", texts={"a.json": content})
     found = open_dataset(root / "a.json")
     assert found.samples[0].difficult.tolist() == [True, False]
-    assert found.samples[0].size is None
+    assert found.samples[0].size == SIZE
     assert open_dataset(root / "a.json", names=["cat"]).names == ("cat", "dog")
 
 
@@ -746,7 +835,6 @@ def test_coco_crowds_are_difficult_and_ids_may_be_texts(write):
                 ([10**400, 2, 3, 4], "expected a bbox of four numbers, found [1000"),
                 ([1, 2, 0, 4], "expected a box of some width and height, found [1, 2, 0, 4]"),
                 ([1, 2, float("nan"), 4], "expected finite numbers, found [1, 2, nan, 4]"),
-                ([300, 2, 5, 4], "expected a box that touches the picture, found [300, 2, 5, 4]"),
             )
         ),
     ],
@@ -779,12 +867,18 @@ def test_files_that_are_no_coco_are_refused(write, text, message):
         open_dataset(root / "a.json")
 
 
+@pillow
+def test_a_folder_with_a_file_of_coco_is_one(write):
+    root = write("images/a.jpg", texts={"annotations/a.json": coco(), "notes.json": "[]"})
+    assert open_dataset(root).samples[0].names == ("cat",)
+
+
 def test_a_folder_with_an_unread_json_says_so(write):
-    root = write("images/a.jpg", texts={"annotations/a.json": coco()})
+    root = write("images/a.jpg", texts={"annotations/a.json": '{"shapes": []}'})
     found = open_dataset(root)
     assert not found.labelled
     assert problems(found, root) == [
-        "annotations/a.json: is not read with its folder: open the file itself for its labels"
+        "annotations/a.json: is no annotation file of COCO, and is not read"
     ]
 
 
@@ -845,7 +939,10 @@ def test_each_picture_takes_names_from_its_own_folder(write):
         ("*.jpg", r"^\*.jpg: no picture matches the pattern$"),
         ("README.md", "^README.md: is no data set\n  hint: a source is a picture, a folder"),
         ("empty", "^empty: holds no pictures\n  hint: a source is"),
-        ("l.txt", "^l.txt: no picture can be used\n  hint: l.txt:1: no such picture: x$"),
+        (
+            "l.txt",
+            "^l.txt: no picture can be used\n  hint: l.txt:1: no such picture: x\n  --images",
+        ),
         ("m.txt", "^m.txt: no picture can be used\n  hint: 2 problems: m.txt:1: no such"),
         ([], "^no source of pictures\n  hint: a source is"),
     ],
@@ -878,7 +975,6 @@ def test_picture_files_are_known_by_suffix():
 NUMBERS = st.one_of(
     st.integers().map(str), st.floats().map(str), st.sampled_from(["nan", "-inf", "1e999", "x", ""])
 )
-SIZES = st.none() | st.tuples(st.integers(1, 5000), st.integers(1, 5000))
 NAMES = st.none() | st.lists(st.sampled_from(["cat", "dog", "a b"]), max_size=3)
 
 
@@ -900,7 +996,7 @@ def check(parse, *arguments):
 
 @given(st.text() | st.lists(NUMBERS, min_size=4, max_size=6).map(" ".join), NAMES)
 def test_any_darknet_line_is_a_label_or_a_problem(line, names):
-    check(parse_label, line.strip(), names, SIZE)
+    check(parse_label, line.strip(), names)
 
 
 @given(*[st.floats(0, 1)] * 4)
@@ -908,9 +1004,9 @@ def test_darknet_boxes_inside_are_taken(x, y, width, height):
     width, height = width * 2 * min(x, 1 - x), height * 2 * min(y, 1 - y)
     if width * height < 1e-9:
         return
-    label = parse_label(f"0 {x} {y} {width} {height}", None, SIZE)
+    label = parse_label(f"0 {x} {y} {width} {height}", None)
     expected = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
-    np.testing.assert_allclose(label.box, np.array(expected) * (SIZE * 2), atol=1e-9)
+    np.testing.assert_allclose(label.box, expected, atol=1e-12)
 
 
 @given(st.text() | st.lists(NUMBERS, min_size=4, max_size=6).map(",".join), NAMES)
@@ -918,9 +1014,9 @@ def test_any_box_of_a_list_is_a_label_or_a_problem(text, names):
     check(parse_box, text, names)
 
 
-@given(st.tuples(*[st.floats()] * 4), SIZES)
-def test_any_four_numbers_are_a_label_or_a_problem(box, size):
-    check(lambda: pixel_label("cat", box, size=size))
+@given(st.tuples(*[st.floats()] * 4))
+def test_any_four_numbers_are_a_label_or_a_problem(box):
+    check(lambda: checked_label("cat", box))
 
 
 @given(st.floats(), NAMES)

@@ -17,6 +17,7 @@ from darkconv.dataset import (
     open_classified,
     open_dataset,
 )
+from darkconv.dataset.reading import told_changes
 from darkconv.errors import DatasetError, PlanError, Where
 
 logger = logging.getLogger("darkconv")
@@ -155,7 +156,13 @@ def open_classes(
 
 
 def report_problems(dataset: Dataset | ClassifiedDataset) -> None:
-    """Warn of what was skipped: the first lines, and a count; once for each command."""
+    """Warn of what was skipped: the first lines, and a count; once for each command.
+
+    So for what was changed so that it can be used: a line for each kind, with a count.
+    """
+    if isinstance(dataset, Dataset):
+        for line in (*dataset.notes, *told_changes(dataset)):
+            warn_in_command(line)
     count = len(dataset.problems)
     context = click.get_current_context(silent=True)
     told = context.meta.setdefault("darkconv.problems", set()) if context else set()
@@ -168,6 +175,15 @@ def report_problems(dataset: Dataset | ClassifiedDataset) -> None:
         noun = "problem" if count == 1 else "problems"
         shown = f", the first {SHOWN_PROBLEMS} are shown" if count > SHOWN_PROBLEMS else ""
         logger.warning("%s: %d %s in pictures and labels%s", dataset.source, count, noun, shown)
+
+
+def warn_in_command(line: str) -> None:
+    """Warn, unless the command has said so before."""
+    context = click.get_current_context(silent=True)
+    told = context.meta.setdefault("darkconv.told", set()) if context else set()
+    if line not in told:
+        told.add(line)
+        logger.warning("%s", line)
 
 
 def report_unread(dataset: Dataset | ClassifiedDataset, count: int) -> None:

@@ -13,6 +13,8 @@ import numpy.typing as npt
 from darkconv.core.names import Names, same_name
 from darkconv.core.tree import Tree
 from darkconv.darknet.signatures import no_text
+from darkconv.darknet.yaml_text import SUFFIXES as YAML_SUFFIXES
+from darkconv.darknet.yaml_text import parse_yaml, yaml_names
 from darkconv.encodings import decoded, encoded, keeps_bytes, likely_encodings
 from darkconv.errors import DatasetError, Where
 from darkconv.files import PathLike
@@ -25,6 +27,8 @@ _LINE = re.compile(r"[^\n]*\n|[^\n]+")  # with its end; only a line feed is one,
 def read_names(path: PathLike, *, encoding: str | None = None) -> Names:
     """Read one class name per line; blank lines at the end do not count.
 
+    Of a `.yaml` file, such as Ultralytics' `data.yaml`, its `names` are read.
+
     Args:
         path: the file.
         encoding: of the file; by default UTF-8, or what a byte order mark says. Bytes that are
@@ -32,9 +36,20 @@ def read_names(path: PathLike, *, encoding: str | None = None) -> Names:
 
     Raises:
         DatasetError: the file cannot be read or holds no name, or a name cannot be one.
+        MissingDependencyError: the file is YAML, and PyYAML is not installed.
     """
-    names = Names.parse(read_text(path, encoding=encoding), file=os.fspath(path))
+    text = read_text(path, encoding=encoding)
+    is_yaml = os.fspath(path).lower().endswith(YAML_SUFFIXES)
+    names = (_yaml_names if is_yaml else Names.parse)(text, file=os.fspath(path))
     _tell_of_names(names, path)
+    return names
+
+
+def _yaml_names(text: str, *, file: str) -> Names:
+    where = Where(file=file)
+    names = yaml_names(parse_yaml(text, where), where)
+    if not names:
+        raise DatasetError("holds no class names", where=where, hint="it has no list names:")
     return names
 
 

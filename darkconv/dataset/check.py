@@ -13,25 +13,25 @@ import numpy as np
 import numpy.typing as npt
 
 from darkconv.dataset.darknet import label_path
-from darkconv.dataset.label import Size, problem, shown
+from darkconv.dataset.label import Size, numbers_of, problem
 from darkconv.dataset.paths import numbered_lines, picture_size, read_text
-from darkconv.dataset.sample import Dataset, Sample
+from darkconv.dataset.reading import CHANGES
+from darkconv.dataset.sample import Dataset, Layout, Sample
 from darkconv.detection.image_file import is_picture, opened
 from darkconv.errors import DatasetError
 
 WORKERS = 4
-TOLERANCE = 1.0  # pixels by which a box may leave the picture: VOC counts from 1
 
 KINDS = {
+    "unlabelled": "no label was found",
     "skipped": "skipped when labels were read",
     "unreadable": "pictures that cannot be read",
-    "size": "pictures of another size than their labels say",
-    "outside": "boxes that leave their picture",
+    **CHANGES,
     "repeated": "boxes that are there more than once",
     "copies": "pictures that are copies of others",
     "orphans": "label files without a picture",
 }
-"""What can be wrong, in words."""
+"""What can be wrong, or had to be changed, in words."""
 
 Update = Callable[[int], None]
 
@@ -71,6 +71,8 @@ class Check:
         unreadable: pictures that cannot be read.
         classes: in the data set's order.
         findings: what is wrong, a line each, under the keys of `KINDS`.
+        layouts: how each source is laid out, and where its parts come from.
+        notes: what else there is to know of how it was read.
     """
 
     source: str
@@ -80,6 +82,8 @@ class Check:
     unreadable: frozenset[Path]
     classes: tuple[ClassCount, ...]
     findings: dict[str, tuple[str, ...]]
+    layouts: tuple[Layout, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; null for the mean of no boxes."""
@@ -93,6 +97,8 @@ class Check:
                 for one in self.classes
             ],
             "findings": {kind: list(lines) for kind, lines in self.findings.items()},
+            "layouts": [asdict(layout) for layout in self.layouts],
+            "notes": list(self.notes),
         }
 
 
@@ -111,10 +117,10 @@ def check(dataset: Dataset, update: Update | None = None) -> Check:
     """
     sizes, broken = picture_sizes(dataset.samples, update)
     findings = {
+        "unlabelled": () if dataset.labelled else (without_labels(dataset),),
         "skipped": dataset.problems,
         "unreadable": tuple(problem(error, path) for path, error in broken.items()),
-        "size": tuple(other_sizes(dataset.samples, sizes)),
-        "outside": tuple(boxes_outside(dataset.samples, sizes)),
+        **{kind: dataset.changes.get(kind, ()) for kind in CHANGES},
         "repeated": tuple(repeated_boxes(dataset.samples)),
         "copies": tuple(copies([sample.image for sample in dataset.samples])),
         "orphans": tuple(map(str, orphans(dataset.samples))),
@@ -129,6 +135,19 @@ def check(dataset: Dataset, update: Update | None = None) -> Check:
         frozenset(broken),
         counts,
         findings,
+        dataset.layouts,
+        dataset.notes,
+    )
+
+
+def without_labels(dataset: Dataset) -> str:
+    """Return where a data set without any label was searched for some."""
+    found = [place for layout in dataset.layouts for place in layout.labels_from]
+    if found:
+        return f"{dataset.source}: the files of labels in {', '.join(found[:5])} hold none"
+    return (
+        f"{dataset.source}: looked for a .txt file beside each picture and in folders called "
+        "labels, for annotations of VOC, COCO and OIDv4, and for data.yaml"
     )
 
 
@@ -160,34 +179,12 @@ def _read_size(path: Path) -> Size | DatasetError:
     return size
 
 
-def other_sizes(samples: Sequence[Sample], sizes: dict[Path, Size]) -> Iterator[str]:
-    """Pictures whose labels tell another size."""
-    for sample in samples:
-        found = sizes.get(sample.image)
-        if sample.size and found and sample.size != found:
-            error = DatasetError(expected=_times(sample.size), found=_times(found))
-            yield problem(error, sample.image)
-
-
-def boxes_outside(samples: Sequence[Sample], sizes: dict[Path, Size]) -> Iterator[str]:
-    """Boxes that leave their picture by more than a pixel."""
-    for sample in samples:
-        size = sizes.get(sample.image)
-        if size is None or not sample.names:
-            continue
-        limits = np.array(size * 2, np.float64)
-        over = (sample.boxes < -TOLERANCE) | (sample.boxes > limits + TOLERANCE)
-        for i in np.nonzero(over.any(axis=1))[0]:
-            label = f"{sample.names[i]} {_numbers(sample.boxes[i])}"
-            error = DatasetError(expected=f"a box inside {_times(size)}", found=label)
-            yield problem(error, sample.image)
-
-
 def repeated_boxes(samples: Sequence[Sample]) -> Iterator[str]:
     """Boxes of the same class and place, to a tenth of a pixel."""
     for sample in samples:
         keys = Counter(
-            (name, _numbers(box)) for name, box in zip(sample.names, sample.boxes, strict=True)
+            (name, numbers_of(box))
+            for name, box in zip(sample.names, sample.boxes.tolist(), strict=True)
         )
         for (name, numbers), count in keys.items():
             if count > 1:
@@ -263,11 +260,3 @@ def count_folders(samples: Sequence[Sample]) -> tuple[ClassCount, ...]:
         return ()
     unknown = [float("nan")] * 3
     return tuple(ClassCount(name, 0, counts[name], 0, *unknown) for name in sorted(counts))
-
-
-def _times(size: Size) -> str:
-    return f"{size[0]}x{size[1]}"
-
-
-def _numbers(box: npt.NDArray[np.float64]) -> str:
-    return shown(",".join(f"{round(value, 1):g}" for value in box.tolist()))

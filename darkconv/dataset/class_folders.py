@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from darkconv.darknet.data import read_data, read_names
+from darkconv.dataset.data_file import data_splits
 from darkconv.dataset.label import problem, shown
-from darkconv.dataset.open import SPLIT_KEYS
 from darkconv.dataset.paths import Bounds, above, numbered_lines, read_text, walk_pictures
+from darkconv.dataset.splits import ALIASES, TRAIN, canonical, find_split, match_split
 from darkconv.errors import DatasetError, Where
 from darkconv.files import PathLike
 
 KINDS = "a source is a folder with one folder per class, or Darknet's .data, .txt or .list"
-TRAIN = "train"
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def open_classified(
         source: path.
         names: of the network's classes in its order, or a file of them; pictures of other classes
             are left out. By default those of the source: its names, labels, or folders, sorted.
-        split: `train`, `valid` ...; a source without parts is read as a whole.
+        split: `train`, `valid` ...; a source without it is refused.
         outside: see `open_dataset`.
 
     Raises:
@@ -76,6 +76,8 @@ def open_classified(
     elif path.suffix.lower() == ".data":
         dataset = _open_data(path, wanted, split, outside=outside)
     elif path.suffix.lower() in (".txt", ".list"):
+        if split is not None:
+            find_split(split, (), path)
         bounds = Bounds.around(path, outside=outside)
         labels = Labels.of(wanted or (), wanted)
         dataset = _read_list(path, labels, bounds, _bases(path))
@@ -92,9 +94,9 @@ def _required(dataset: ClassifiedDataset) -> ClassifiedDataset:
 
 
 def _open_folder(path: Path, names: tuple[str, ...] | None, split: str | None) -> ClassifiedDataset:
-    """Folders are classes."""
-    root = next((path / part for part in _spellings(split) if (path / part).is_dir()), path)
-    folders = [f for f in sorted(root.iterdir()) if f.is_dir() and not f.name.startswith(".")]
+    """Read a folder whose folders are classes, or that of a split in it."""
+    root = path / _split_folder(path, split)
+    folders = _folders(root)
     known = names or tuple(sorted((f.name for f in folders), key=_by_value))
     numbers = {name: number for number, name in reversed(list(enumerate(known)))}
     samples: list[tuple[Path, int]] = []
@@ -109,11 +111,21 @@ def _open_folder(path: Path, names: tuple[str, ...] | None, split: str | None) -
     return ClassifiedDataset(tuple(samples), known, str(path), tuple(problems))
 
 
-def _spellings(split: str | None) -> list[str]:
-    """What the folder of a split may be called: VOC's word and Darknet's."""
-    word = split or TRAIN
-    others = [k for k, v in SPLIT_KEYS.items() if v == word]
-    return [word, SPLIT_KEYS.get(word, word), *others]
+def _folders(path: Path) -> list[Path]:
+    return [f for f in sorted(path.iterdir()) if f.is_dir() and not f.name.startswith(".")]
+
+
+def _split_folder(path: Path, split: str | None) -> str:
+    """Return the folder of a split; without one that of `train`, or of all.
+
+    Raises:
+        DatasetError: there is no folder of the split.
+    """
+    names = [folder.name for folder in _folders(path)]
+    splits = [name for name in names if canonical(name) in ALIASES]
+    if split is None:
+        return match_split(TRAIN, splits) or ""
+    return split if split in names else find_split(split, splits, path)
 
 
 def _by_value(name: str) -> tuple[bool, int, str]:
@@ -126,7 +138,10 @@ def _open_data(
 ) -> ClassifiedDataset:
     """Darknet's description of a data set for its classifier."""
     data = read_data(path)
-    key = SPLIT_KEYS.get(split or TRAIN, split or TRAIN)
+    splits = data_splits(data)
+    key = (
+        (match_split(TRAIN, splits) or TRAIN) if split is None else find_split(split, splits, path)
+    )
     bounds, bases = Bounds.around(path, outside=outside), _bases(path)
     if key not in data:
         where = Where(file=str(path), option=key)

@@ -2,19 +2,28 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from darkconv.dataset.label import Box, Label, Size, parse_name, pixel_label, problem, shown
+from darkconv.dataset.fit import Mark, fit_labels
+from darkconv.dataset.label import Box, Label, Size, checked_label, parse_name, shown
+from darkconv.dataset.locate import tails
 from darkconv.dataset.paths import Bounds, above, read_text
-from darkconv.dataset.sample import Dataset, Sample, order_names
+from darkconv.dataset.reading import Reading
+from darkconv.dataset.sample import Dataset, Sample
+from darkconv.dataset.source import Options, Source
 from darkconv.errors import DatasetError, Where
 
 T = TypeVar("T")
 Id = int | str
 
+FORM = "COCO"
+LOCAL_FILES = "/data/local-files/?d="
+"""What Label Studio writes before the path of a picture of its own machine."""
+_LOOK = 1 << 16
+_KEYS = (b'"images"', b'"annotations"')
 PREFIX = "instances_"
 """Of the original's file names: `instances_val2017.json` lies beside or above `val2017/`."""
 
@@ -27,29 +36,43 @@ class Picture:
     size: Size | None
 
 
-def read_coco(
-    path: Path, names: Sequence[str] | None = None, *, outside: bool = False, source: str
-) -> Dataset:
-    """Pictures and boxes of a COCO file; crowds count as difficult, masks are not read.
+def coco_source(path: Path, options: Options) -> Source:
+    """Return the source of a COCO file."""
+    return Source(str(path), lambda _: read_coco(path, options, Reading(str(path))))
 
-    Pictures are looked for beside the file, in `images`, and in the folder that bears the
-    file's name; then in the same places one folder up.
+
+def read_coco(path: Path, options: Options, reading: Reading) -> Dataset:
+    """Read the pictures and boxes of a COCO file; crowds count as difficult, masks are not read.
+
+    Pictures are looked for beside the file, in `images` and `data`, and in the folder that bears
+    the file's name; then in the same places one folder up. Of a path that leads nowhere, as Label
+    Studio writes it, the last parts count.
 
     Args:
         path: the file.
-        names: classes to put before those of the file's own list.
-        outside: whether picture names may lead outside the folder above the file's.
-        source: what the user called it.
+        options: how sources are read; their names are put first.
+        reading: where problems and changes are reported.
 
     Raises:
         DatasetError: the file cannot be read or is not of this form.
     """
-    file = _File(path, read_json(path), [])
+    file = _File(path, read_json(path), reading)
     classes = file.collect("categories", parse_category)
     pictures = file.collect("images", parse_picture)
-    samples = file.samples(pictures, file.labels(pictures, classes), outside=outside)
-    own = (*(names or ()), *classes.values())
-    return Dataset(samples, order_names(samples, own), source, tuple(file.problems))
+    samples = file.samples(pictures, file.marks(pictures, classes), options)
+    own = (*(options.names or ()), *file.used(classes).values())
+    if classes:
+        reading.found_names(path)
+    return reading.dataset(samples, own, form=FORM)
+
+
+def is_coco_file(path: Path) -> bool:
+    """Return True if a file looks like one of COCO by its first and last bytes."""
+    with path.open("rb") as file:
+        start = file.read(_LOOK)
+        file.seek(max(path.stat().st_size - _LOOK, 0))
+        text = start + file.read(_LOOK)
+    return start.lstrip().startswith(b"{") and any(key in text for key in _KEYS)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -78,18 +101,18 @@ def read_json(path: Path) -> dict[str, Any]:
 def picture_folders(path: Path) -> list[Path]:
     """Where the pictures of a COCO file may lie."""
     own = path.stem.removeprefix(PREFIX)
-    below = ("", "images", own, f"images/{own}")
+    below = ("", "images", "data", own, f"images/{own}")
     folders = (folder / name for folder in (path.parent, above(path.parent)) for name in below)
     return list(filter(os.path.isdir, folders))
 
 
 @dataclass(frozen=True)
 class _File:
-    """A file while it is read: bad entries are added to `problems`."""
+    """A file while it is read: bad entries are reported."""
 
     path: Path
     content: dict[str, Any]
-    problems: list[str]
+    reading: Reading
 
     def entries(self, key: str) -> Iterator[tuple[str, Any]]:
         """(`images[3]`, entry) for each entry of a list, which may be absent."""
@@ -109,33 +132,83 @@ class _File:
                     raise DatasetError(expected="an id of its own", found=shown(number))
                 found[number] = value
             except DatasetError as error:
-                self.problems.append(problem(error, self.path, part=place))
+                self.reading.skip(error, self.path, part=place)
         return found
 
-    def labels(self, pictures: dict[Id, Picture], classes: dict[Id, str]) -> dict[Id, list[Label]]:
-        """The labels of each picture."""
-        found: dict[Id, list[Label]] = {key: [] for key in pictures}
+    def marks(
+        self, pictures: Mapping[Id, Picture], classes: Mapping[Id, str]
+    ) -> dict[Id, list[Mark]]:
+        """Return the labels of each picture."""
+        found: dict[Id, list[Mark]] = {key: [] for key in pictures}
         for place, entry in self.entries("annotations"):
             try:
                 key, label = parse_annotation(entry, pictures, classes)
-                found[key].append(label)
+                found[key].append(Mark(label, f"{self.path}: {place}"))
             except DatasetError as error:
-                self.problems.append(problem(error, self.path, part=place))
+                self.reading.skip(error, self.path, part=place)
         return found
 
+    def used(self, classes: Mapping[Id, str]) -> dict[Id, str]:
+        """Return the classes without those that only stand for others: Roboflow's category 0."""
+        above = {
+            entry.get("supercategory")
+            for entry in self.content.get("categories", [])
+            if isinstance(entry, dict)
+            and isinstance(entry.get("supercategory"), str)
+            and entry.get("supercategory") != entry.get("name")
+        }
+        labelled = {
+            entry.get("category_id")
+            for entry in self.content.get("annotations", [])
+            if isinstance(entry, dict) and isinstance(entry.get("category_id"), int | str)
+        }
+        return {
+            key: name
+            for key, name in classes.items()
+            if key in labelled or key not in (0, "0") or name not in above
+        }
+
     def samples(
-        self, pictures: dict[Id, Picture], labels: dict[Id, list[Label]], *, outside: bool
-    ) -> tuple[Sample, ...]:
-        """The pictures whose files are there."""
+        self,
+        pictures: Mapping[Id, Picture],
+        marks: Mapping[Id, list[Mark]],
+        options: Options,
+    ) -> list[Sample]:
+        """Return the pictures whose files are there."""
         found = []
-        bounds, folders = Bounds.around(self.path, outside=outside), picture_folders(self.path)
+        bounds = Bounds.around(self.path, outside=options.outside)
+        folders = picture_folders(self.path)
+        if options.images is not None:
+            bounds, folders = Bounds(None), [options.images]
         for key, picture in pictures.items():
             try:
-                image = bounds.find(picture.name, folders)
-                found.append(Sample.of(image, labels[key], picture.size))
+                image = self._find(picture.name, bounds, folders)
+                found.append(fit_labels(image, marks[key], picture.size, self.reading))
+                if marks[key]:
+                    self.reading.found_labels(self.path)
             except DatasetError as error:
-                self.problems.append(problem(error, self.path))
-        return tuple(found)
+                self.reading.skip(error, self.path)
+        return found
+
+    def _find(self, name: str, bounds: Bounds, folders: Sequence[Path]) -> Path:
+        """Return the file of a picture.
+
+        Raises:
+            DatasetError: there is none, or it lies outside.
+        """
+        bare = name.partition(LOCAL_FILES)[2] or name
+        try:
+            return bounds.find(bare, folders)
+        except DatasetError as error:
+            for tail in tails(bare):
+                for folder in folders:
+                    if os.path.isfile(folder / tail) and bounds.hold(folder / tail):
+                        self.reading.change(
+                            "moved", f"{self.path}: {shown(name)} is {folder / tail}"
+                        )
+                        return folder / tail
+            error.hint = None
+            raise
 
 
 def parse_category(entry: Any) -> tuple[Id, str]:
@@ -163,7 +236,7 @@ def parse_picture(entry: Any) -> tuple[Id, Picture]:
 
 
 def parse_annotation(
-    entry: Any, pictures: dict[Id, Picture], classes: dict[Id, str]
+    entry: Any, pictures: Mapping[Id, Picture], classes: Mapping[Id, str]
 ) -> tuple[Id, Label]:
     """The id of the picture and the label.
 
@@ -177,8 +250,7 @@ def parse_annotation(
         raise DatasetError(expected="a category_id of categories", found=shown(category))
     bbox, difficult = entry.get("bbox"), entry.get("iscrowd") == 1
     try:
-        size = pictures[key].size
-        return key, pixel_label(classes[category], parse_bbox(bbox), size=size, difficult=difficult)
+        return key, checked_label(classes[category], parse_bbox(bbox), difficult=difficult)
     except DatasetError as error:
         error.found = shown(bbox)  # as it stands in the file
         raise

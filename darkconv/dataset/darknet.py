@@ -1,56 +1,78 @@
 """Darknet's labels: a text file per picture, `class x y width height` relative to the picture."""
 
-import contextlib
-import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from darkconv.darknet.data import read_names
-from darkconv.dataset.label import Label, Size, class_name, pixel_label, problem, shown
-from darkconv.dataset.paths import Bounds, above, numbered_lines, picture_size, read_text
-from darkconv.dataset.sample import Dataset, Sample, order_names
+from darkconv.dataset.fit import SHARES, Mark, fit_labels, outline
+from darkconv.dataset.label import Label, checked_label, class_name, shown
+from darkconv.dataset.locate import Locator
+from darkconv.dataset.names import LABEL_FOLDER, PICTURE_FOLDERS, NamesNear
+from darkconv.dataset.paths import above, numbered_lines, read_text
+from darkconv.dataset.reading import Reading
+from darkconv.dataset.sample import Sample
 from darkconv.errors import DatasetError
 
-PICTURE_FOLDERS = ("images", "JPEGImages")
-LABEL_FOLDER = "labels"
-ROUNDING = 1.0  # pixels: many label tools work on whole pixels, so an edge may be off by one
+LEAST_POINTS = 3  # of a polygon
 
 
 def read_pictures(
-    images: Iterable[Path], names: Sequence[str] | None = None, *, source: str
-) -> Dataset:
-    """Pictures with the label files that belong to them; without one, a picture has no boxes.
+    images: Iterable[Path],
+    names_of: NamesNear,
+    reading: Reading,
+    *,
+    label_folders: Sequence[Path] = (),
+    difficult: Mapping[Path, Path] | None = None,
+    has_keypoints: bool = False,
+) -> list[Sample]:
+    """Return pictures with the labels that belong to them; without a file a picture has no boxes.
 
     Args:
         images: picture files that exist.
-        names: of the classes; without them a class is named by its index.
-        source: what the user called them.
+        names_of: finds the names for a picture's labels.
+        reading: where problems and changes are reported.
+        label_folders: other folders in which label files may lie.
+        difficult: label files of further boxes, which are difficult, by picture.
+        has_keypoints: True if keypoints stand behind the four numbers of a box.
+
+    Raises:
+        DatasetError: a file of class names cannot be read.
     """
-    samples, problems = [], []
+    samples: list[Sample] = []
     bare = []
     for image in images:
-        path = label_path(image)
+        path = label_path(image, label_folders)
+        further = (difficult or {}).get(image)
+        names = names_of(image, path) if path or further else None
         try:
-            sample, skipped = read_sample(image, path, names)
+            marks = read_marks(path, names, reading, has_keypoints=has_keypoints)
+            if further != path:
+                known = {mark.label for mark in marks}
+                others = read_marks(further, names, reading)
+                marks += [mark.as_difficult() for mark in others if mark.label not in known]
+            samples.append(fit_labels(image, marks, SHARES, reading))
         except DatasetError as error:
-            problems.append(problem(error, image))
+            reading.skip(error, image)
             continue
-        samples.append(sample)
-        problems += skipped
         if path is None:
             bare.append(image)
+        else:
+            reading.found_labels(path.parent)
     if bare and len(bare) < len(samples):
         message = (
             f"no label file for {len(bare)} of {len(samples)} pictures, which count as empty, "
             f"the first is {bare[0]}"
         )
-        problems.append(problem(DatasetError(message), source))
-    return Dataset(tuple(samples), order_names(samples, names), source, tuple(problems))
+        reading.skip(DatasetError(message), reading.source)
+    return samples
 
 
-def label_path(image: Path) -> Path | None:
-    """The label file of a picture: in `labels` for `images`, as Darknet has it, or beside it."""
+def label_path(image: Path, folders: Sequence[Path] = ()) -> Path | None:
+    """Return the label file of a picture, or None.
+
+    It lies in `labels` for `images`, as Darknet has it, beside the picture, in `labels` beside
+    the picture's folder, or in one of other folders.
+    """
     for path in dict.fromkeys((image, image.absolute())):
         parts = path.parts
         for place in range(len(parts) - 2, -1, -1):
@@ -58,86 +80,111 @@ def label_path(image: Path) -> Path | None:
                 moved = Path(*parts[:place], LABEL_FOLDER, *parts[place + 1 :])
                 if os.path.isfile(moved.with_suffix(".txt")):
                     return moved.with_suffix(".txt")
-    beside = image.with_suffix(".txt")
-    return beside if os.path.isfile(beside) else None
+    name = image.with_suffix(".txt").name
+    others = [image.parent, above(image.parent) / LABEL_FOLDER, *folders]
+    return next((other / name for other in others if os.path.isfile(other / name)), None)
 
 
-def read_sample(
-    image: Path, labels: Path | None, names: Sequence[str] | None
-) -> tuple[Sample, list[str]]:
-    """A picture with its boxes, and what was skipped. The picture is opened only for its size.
+def read_marks(
+    labels: Path | None,
+    names: Sequence[str] | None,
+    reading: Reading,
+    *,
+    has_keypoints: bool = False,
+) -> list[Mark]:
+    """Return the labels of a file.
 
     Raises:
-        DatasetError: there are labels, but they or the picture cannot be read.
+        DatasetError: the file cannot be read.
     """
-    lines = list(numbered_lines(read_text(labels))) if labels else []
-    if labels is None or not lines:
-        return Sample.of(image), []
-    size = picture_size(image)
-    found, problems = [], []
-    for number, line in lines:
+    if labels is None:
+        return []
+    marks = []
+    for number, line in numbered_lines(read_text(labels)):
+        place = f"{labels}:{number}"
         try:
-            found.append(parse_label(line, names, size))
+            label, shape = parse_shape(line, names, has_keypoints=has_keypoints)
         except DatasetError as error:
-            problems.append(problem(error, labels, number))
-    return Sample.of(image, found, size), problems
+            reading.skip(error, labels, number)
+            continue
+        if shape:
+            reading.change(shape, place)
+        marks.append(Mark(label, place))
+    return marks
 
 
-def parse_label(line: str, names: Sequence[str] | None, size: Size) -> Label:
-    """A line of a label file, in pixels.
-
-    Raises:
-        DatasetError: not five finite numbers, an unknown class, a box without area, or one that
-            leaves the picture by more than a pixel.
-    """
-    try:
-        index, x, y, width, height = map(float, line.split())
-    except ValueError:
-        found = shown(line) if line else "an empty line"
-        raise DatasetError(expected="a class and four numbers", found=found) from None
-    if not all(map(math.isfinite, (index, x, y, width, height))):
-        raise DatasetError(expected="finite numbers", found=shown(line))
-    name = class_name(index, names)
-    if width <= 0 or height <= 0:
-        raise DatasetError(expected="a width and a height above 0", found=f"{width:g} {height:g}")
-    (x0, x1), (y0, y1) = (
-        (length * (centre - side / 2), length * (centre + side / 2))
-        for length, centre, side in zip(size, (x, y), (width, height), strict=True)
-    )
-    if min(x0, y0) < -ROUNDING or x1 > size[0] + ROUNDING or y1 > size[1] + ROUNDING:
-        raise DatasetError(
-            expected="a box inside the picture, 0 to 1",
-            found=f"{x:g} {y:g} {width:g} {height:g}",
-        )
-    return pixel_label(name, (x0, y0, x1, y1), size=size)
+def parse_label(line: str, names: Sequence[str] | None) -> Label:
+    """Return the label of a line; see `parse_shape`."""
+    return parse_shape(line, names)[0]
 
 
-def read_list(path: Path, bases: Sequence[Path], bounds: Bounds) -> tuple[list[Path], list[str]]:
-    """The pictures that a list file names, one a line, and what was skipped.
+def parse_shape(
+    line: str, names: Sequence[str] | None, *, has_keypoints: bool = False
+) -> tuple[Label, str | None]:
+    """Return the label of a line, in shares of the picture, and what it is if it is no box.
+
+    A class and three points or more are a polygon, of which the box around it counts.
 
     Args:
-        path: the list file.
-        bases: folders that the names may be relative to, the first that has the file counts.
-        bounds: where they may lead.
+        line: of a label file.
+        names: of the classes.
+        has_keypoints: True if keypoints stand behind the four numbers of a box.
+
+    Raises:
+        DatasetError: numbers that are no box, an unknown class, or a box without area.
+    """
+    try:
+        index, *numbers = map(float, line.split())
+    except ValueError:
+        numbers = []
+    count = len(numbers)
+    is_posed = has_keypoints and count > 4
+    is_polygon = not is_posed and count >= 2 * LEAST_POINTS and count % 2 == 0
+    if not is_posed and not is_polygon and count != 4:
+        found = shown(line) if line else "an empty line"
+        raise DatasetError(expected="a class and four numbers", found=found)
+    if not all(value - value == 0 for value in (index, *numbers)):
+        raise DatasetError(expected="finite numbers", found=shown(line))
+    name = class_name(index, names)
+    if is_polygon:
+        return checked_label(name, outline(numbers)), "polygons"
+    x, y, width, height = numbers[:4]
+    if width <= 0 or height <= 0:
+        raise DatasetError(expected="a width and a height above 0", found=f"{width:g} {height:g}")
+    box = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+    return checked_label(name, box), "keypoints" if is_posed else None
+
+
+def read_list(path: Path, locator: Locator, reading: Reading) -> dict[int, Path]:
+    """Return the pictures that a list file names, one a line, by their places in the list.
+
+    Blank lines do not count.
 
     Raises:
         DatasetError: the list cannot be read.
     """
-    images, problems = [], []
-    for number, line in numbered_lines(read_text(path)):
+    images = {}
+    lines = ((number, line) for number, line in numbered_lines(read_text(path)) if line)
+    for place, (number, line) in enumerate(lines):
         try:
-            if line:
-                images.append(bounds.find(line, bases))
+            images[place] = locator.find(line)
         except DatasetError as error:
-            problems.append(problem(error, path, number))
-    return images, problems
+            reading.skip(error, path, number)
+    return images
 
 
-def names_near(folder: Path) -> tuple[str, ...] | None:
-    """Names from the one .names file, or from `classes.txt`, in a folder or the one above it."""
-    for place in (folder, above(folder)):
-        listed = sorted(place.glob("*.names")) or sorted(place.glob("classes.txt"))
-        if len(listed) == 1:
-            with contextlib.suppress(DatasetError):
-                return read_names(listed[0]).names
-    return None
+def read_difficult(path: Path, images: Mapping[int, Path], locator: Locator) -> dict[Path, Path]:
+    """Return the files of difficult labels of a list `difficult =`, by picture.
+
+    Its lines stand for those of the list of pictures; only their labels need to be there.
+
+    Raises:
+        DatasetError: the list cannot be read.
+    """
+    found = {}
+    lines = (line for _, line in numbered_lines(read_text(path)) if line)
+    for place, line in enumerate(lines):
+        labels = locator.find_for(line, label_path) if place in images else None
+        if labels is not None:
+            found[images[place]] = labels
+    return found

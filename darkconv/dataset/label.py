@@ -17,32 +17,30 @@ SHOWN = 60  # characters of a foreign text that a message repeats
 
 
 class Label(NamedTuple):
-    """A box of a picture: class name, xyxy in pixels, and whether it is hard to see."""
+    """A box of a picture: class name, xyxy, and whether it is hard to see."""
 
     name: str
     box: Box
     difficult: bool = False
 
 
-def pixel_label(name: str, box: Box, *, size: Size | None, difficult: bool = False) -> Label:
-    """A label of a box in pixels, as it is: it may stick out of the picture, not lie beside it.
+def checked_label(name: str, box: Box, *, difficult: bool = False) -> Label:
+    """Return a label of a box as it is: it may leave the picture, or lie beside it.
 
     Raises:
-        DatasetError: numbers that are not finite, a box without area, or beside the picture.
+        DatasetError: numbers that are not finite, or a box without area.
     """
     if not all(map(math.isfinite, box)):
-        raise DatasetError(expected="finite numbers", found=_numbers(box))
+        raise DatasetError(expected="finite numbers", found=numbers_of(box))
     x0, y0, x1, y1 = box
     if x0 >= x1 or y0 >= y1:
-        raise DatasetError(expected="a box of some width and height", found=_numbers(box))
-    width, height = size or (math.inf, math.inf)
-    if x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height:
-        raise DatasetError(expected="a box that touches the picture", found=_numbers(box))
+        raise DatasetError(expected="a box of some width and height", found=numbers_of(box))
     return Label(name, box, difficult)
 
 
-def _numbers(box: Box) -> str:
-    return ",".join(f"{value:g}" for value in box)
+def numbers_of(box: Sequence[float]) -> str:
+    """Return the numbers of a box for a message, to a tenth of a pixel."""
+    return ",".join(f"{round(value, 1):g}" for value in box)
 
 
 def class_name(index: float, names: Sequence[str] | None) -> str:

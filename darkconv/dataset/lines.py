@@ -4,9 +4,13 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from darkconv.dataset.label import Label, class_name, parse_name, pixel_label, problem, shown
-from darkconv.dataset.paths import Bounds, numbered_lines, read_text
-from darkconv.dataset.sample import Dataset, Sample, order_names
+from darkconv.dataset.fit import Mark, fit_labels
+from darkconv.dataset.label import Label, checked_label, class_name, parse_name, shown
+from darkconv.dataset.locate import Locator
+from darkconv.dataset.names import NamesNear
+from darkconv.dataset.paths import numbered_lines, read_text
+from darkconv.dataset.reading import Reading
+from darkconv.dataset.sample import Sample
 from darkconv.detection.image_file import SUFFIXES
 from darkconv.errors import DatasetError
 
@@ -25,42 +29,33 @@ def split_line(line: str) -> tuple[str, str]:
     return (match["image"], match["boxes"] or "") if match else (line, "")
 
 
-def read_lines(
-    path: Path,
-    names: Sequence[str] | None,
-    *,
-    bases: Sequence[Path],
-    bounds: Bounds,
-    source: str,
-) -> Dataset:
+def read_lines(path: Path, names_of: NamesNear, locator: Locator, reading: Reading) -> list[Sample]:
     """Read such a list; lines of the same picture are put together, a line may have no box.
 
     Args:
         path: the list.
-        names: of the classes, for labels that are numbers.
-        bases: folders that picture names may be relative to.
-        bounds: where they may lead.
-        source: what the user called it.
+        names_of: finds the class names, for labels that are numbers.
+        locator: finds the pictures.
+        reading: where problems and changes are reported.
 
     Raises:
         DatasetError: the list cannot be read.
     """
-    labels: dict[Path, list[Label]] = {}
-    problems = []
+    found: dict[Path, list[Mark]] = {}
+    names = names_of(path)
     for number, line in numbered_lines(read_text(path)):
         image, boxes = split_line(line)
         try:
-            own = labels.setdefault(bounds.find(image, bases), []) if line else []
+            own = found.setdefault(locator.find(image), []) if line else []
         except DatasetError as error:
-            problems.append(problem(error, path, number))
+            reading.skip(error, path, number)
             continue
         for entry in split_boxes(boxes):
             try:
-                own.append(parse_box(entry, names))
+                own.append(Mark(parse_box(entry, names), f"{path}:{number}"))
             except DatasetError as error:
-                problems.append(problem(error, path, number))
-    samples = tuple(Sample.of(image, own) for image, own in labels.items())
-    return Dataset(samples, order_names(samples, names), source, tuple(problems))
+                reading.skip(error, path, number)
+    return [fit_labels(image, marks, None, reading) for image, marks in found.items()]
 
 
 def split_boxes(text: str) -> list[str]:
@@ -92,4 +87,4 @@ def parse_box(text: str, names: Sequence[str] | None) -> Label:
         raise DatasetError(expected="xmin,ymin,xmax,ymax,label", found=shown(text)) from None
     is_index = re.fullmatch(r"-?\d+", label, re.ASCII)
     name = class_name(float(label), names) if is_index else label
-    return pixel_label(name, (x0, y0, x1, y1), size=None)
+    return checked_label(name, (x0, y0, x1, y1))

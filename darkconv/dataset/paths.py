@@ -1,9 +1,10 @@
 """Finding pictures, and following paths that files name, no further than allowed."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from darkconv.darknet.data import is_inside
 from darkconv.dataset.label import Size, shown
@@ -15,16 +16,38 @@ _TURNED = (5, 6, 7, 8)  # EXIF's orientations that exchange width and height
 
 
 def walk_files(folder: Path) -> list[Path]:
-    """All files below a folder that are not hidden, sorted; linked folders are not entered.
+    """Return all files below a folder that are not hidden, sorted.
+
+    Links to folders are followed, but not to a folder that holds this one. A folder that is
+    reached in several ways is entered once.
 
     Raises:
         DatasetError: a folder cannot be read.
     """
-    found = []
-    for root, folders, files in os.walk(folder, onerror=_refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(root, name) for name in files if not name.startswith(".")]
+    found: list[Path] = []
+    entered: set[Path] = set()
+    starts = [folder]
+    while starts:
+        links: list[Path] = []
+        for start in starts:
+            found += _walk(start, entered, links)
+        starts = [link for link in links if not folder.resolve().is_relative_to(link.resolve())]
     return sorted(found)
+
+
+def _walk(start: Path, entered: set[Path], links: list[Path]) -> Iterator[Path]:
+    """Yield the files below a folder, and collect the links to other folders."""
+    for root, folders, files in os.walk(start, onerror=_refuse):
+        own = [name for name in folders if not name.startswith(".")]
+        real = Path(root).resolve()
+        if real in entered:
+            folders.clear()
+            continue
+        entered.add(real)
+        linked = [name for name in own if os.path.islink(os.path.join(root, name))]
+        links += [Path(root, name) for name in linked]
+        folders[:] = [name for name in own if name not in linked]
+        yield from (Path(root, name) for name in files if not name.startswith("."))
 
 
 def walk_pictures(folder: Path) -> list[Path]:
@@ -37,8 +60,25 @@ def _refuse(error: OSError) -> None:
     raise DatasetError(f"cannot read: {error.strerror}", where=where) from error
 
 
-def picture_size(path: Path) -> Size:
-    """(width, height) of a picture as `read_picture` gives it: upright.
+class Measured(NamedTuple):
+    """The size of a picture.
+
+    Attributes:
+        size: (width, height) as `read_picture` gives it: upright.
+        orientation: how the file has it, by EXIF's numbers.
+    """
+
+    size: Size
+    orientation: int
+
+    @property
+    def is_turned(self) -> bool:
+        """True where width and height of the file are exchanged."""
+        return self.orientation in _TURNED
+
+
+def measure_picture(path: Path) -> Measured:
+    """Return the size of a picture, of which only the start is read.
 
     Raises:
         DatasetError: the file cannot be read or is no picture.
@@ -47,7 +87,12 @@ def picture_size(path: Path) -> Size:
     with opened(path) as image:
         lying = orientation(image, Where(file=os.fspath(path)))
         width, height = image.size
-    return (height, width) if lying in _TURNED else (width, height)
+    return Measured((height, width) if lying in _TURNED else (width, height), lying)
+
+
+def picture_size(path: Path) -> Size:
+    """Return (width, height) of a picture; see `measure_picture`."""
+    return measure_picture(path).size
 
 
 def above(folder: Path) -> Path:
@@ -118,9 +163,12 @@ class Bounds:
                     return path
                 refused = True
         if refused:
-            limit = " and ".join(map(str, self.folders or ()))
-            raise DatasetError(
-                f"{shown(name)} leads outside {limit}, which needs --outside "
-                "(in Python outside=True)"
-            )
+            raise self.refusal(name)
         raise DatasetError(f"no such {what}: {shown(name)}")
+
+    def refusal(self, name: str) -> DatasetError:
+        """Return the error for a path that leads outside."""
+        limit = " and ".join(map(str, self.folders or ()))
+        return DatasetError(
+            f"{shown(name)} leads outside {limit}, which needs --outside (in Python outside=True)"
+        )

@@ -1,7 +1,7 @@
 """Sample and Dataset: pictures and their boxes, whatever files they came from."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ class Sample:
 
     Attributes:
         image: the picture file.
-        boxes: (k, 4) float64, xyxy in pixels, not clipped to the picture.
+        boxes: (k, 4) float64, xyxy in pixels, clipped to the picture.
         names: (k,) class name of each box.
         difficult: (k,) bool, marked as hard to see, or as a crowd.
         size: (width, height) of the picture where the labels tell or need it, else None.
@@ -50,6 +50,29 @@ class Sample:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How a source was laid out, and where its parts come from.
+
+    Attributes:
+        source: what was opened.
+        form: the name of the layout.
+        names_from: files that the class names were read from.
+        labels_from: folders and files that labels were found in.
+        numbered: True if the labels are numbers of the data set's own list of names.
+        splits: its splits.
+        split: the one that was read, or None for all.
+    """
+
+    source: str
+    form: str
+    names_from: tuple[str, ...] = ()
+    labels_from: tuple[str, ...] = ()
+    numbered: bool = False
+    splits: tuple[str, ...] = ()
+    split: str | None = None
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Samples from one source or several.
@@ -60,12 +83,19 @@ class Dataset:
             occur, sorted.
         source: what was opened.
         problems: what was skipped, one line each: file, line, what.
+        changes: what was changed so that labels fit their pictures, one line each, by its kind:
+            see `darkconv.dataset.reading.CHANGES`.
+        notes: what else there is to know of how the source was read.
+        layouts: how each source was laid out.
     """
 
     samples: tuple[Sample, ...]
     names: tuple[str, ...]
     source: str
     problems: tuple[str, ...] = ()
+    changes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    layouts: tuple[Layout, ...] = ()
 
     def __len__(self) -> int:
         """Number of pictures."""

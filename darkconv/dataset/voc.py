@@ -3,11 +3,13 @@
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree import ElementTree
 
-from darkconv.dataset.label import Box, Label, Size, parse_name, pixel_label, problem, shown
+from darkconv.dataset.fit import Mark, fit_labels
+from darkconv.dataset.label import Box, Label, Size, checked_label, parse_name, shown
+from darkconv.dataset.locate import is_absolute
 from darkconv.dataset.paths import (
     Bounds,
     above,
@@ -16,16 +18,21 @@ from darkconv.dataset.paths import (
     walk_files,
     walk_pictures,
 )
-from darkconv.dataset.sample import Dataset, Sample, order_names
-from darkconv.errors import DatasetError
+from darkconv.dataset.reading import Reading
+from darkconv.dataset.sample import Dataset, Sample
+from darkconv.dataset.source import Options, Source
+from darkconv.errors import DatasetError, Where
 
-ANNOTATION_FOLDERS = ("Annotations", "annotations")
-PICTURE_FOLDERS = ("JPEGImages", "images")
+FORM = "Pascal VOC"
+ANNOTATION_FOLDERS = ("Annotations", "annotations", "labels", "xml", "xmls")
+PICTURE_FOLDERS = ("JPEGImages", "images", "data")
+"""VOC's own folders and those of other tools: FiftyOne has `data` and `labels`."""
 SPLITS = Path("ImageSets", "Main")
-SPLIT_NAMES = {"valid": "val"}  # Darknet's word -> VOC's
 ROOT = "annotation"
 FORBIDDEN = ("<!DOCTYPE", "<!ENTITY")  # entities can blow up memory and read files
 
+_DECLARED = re.compile(rb"""\s*<\?xml[^>]{0,100}?encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
+_DECLARATION = re.compile(r"^\ufeff?\s*<\?xml[^>]*\?>")
 _OBJECT = re.compile(r"<object[\s>/]")
 _MARK = re.compile(r"\s+(-?[01])$")  # behind an id, in the list of one class
 
@@ -44,13 +51,12 @@ class Folders:
 
     @classmethod
     def inside(cls, root: Path) -> "Folders | None":
-        """Those of a data set's folder, or None if it is laid out otherwise."""
-        annotations = [root / name for name in ANNOTATION_FOLDERS if os.path.isdir(root / name)]
+        """Return those of a data set's folder, or None if it is laid out otherwise."""
         pictures = [root / name for name in PICTURE_FOLDERS if os.path.isdir(root / name)]
-        if not annotations or not pictures:
+        if not pictures:
             return None
-        folders = cls(annotations[0], pictures[0])
-        return folders if folders.files() else None
+        found = (cls(root / name, pictures[0]) for name in ANNOTATION_FOLDERS)
+        return next((one for one in found if os.path.isdir(one.annotations) and one.files()), None)
 
     @classmethod
     def of(cls, annotation: Path) -> "Folders":
@@ -74,15 +80,39 @@ class Folders:
         return {path.relative_to(self.pictures).with_suffix(""): path for path in found}
 
 
+def set_source(path: Path, folders: Folders, options: Options) -> Source:
+    """Return the source of a data set of VOC.
+
+    Args:
+        path: its folder, or one of its lists.
+        folders: its parts.
+        options: how sources are read.
+    """
+    if options.images is not None:
+        folders = replace(folders, pictures=options.images)
+    lists = split_lists(folders.annotations.parent)
+
+    def read(split: str | None) -> Dataset:
+        reading = Reading(str(path))
+        listed = lists[split] if split else path if path.suffix == ".txt" else None
+        files = None if listed is None else read_split(listed, folders.annotations, reading)
+        return read_voc(folders, files, options, reading)
+
+    return Source(str(path), read, () if path.suffix == ".txt" else tuple(lists))
+
+
+def annotation_source(path: Path, options: Options) -> Source:
+    """Return the source of one annotation."""
+    folders = Folders.of(path)
+    if options.images is not None:
+        folders = replace(folders, pictures=options.images)
+    return Source(str(path), lambda _: read_voc(folders, [path], options, Reading(str(path))))
+
+
 def read_voc(
-    folders: Folders,
-    files: Sequence[Path] | None = None,
-    names: Sequence[str] | None = None,
-    *,
-    outside: bool = False,
-    source: str,
+    folders: Folders, files: Sequence[Path] | None, options: Options, reading: Reading
 ) -> Dataset:
-    """Pictures and boxes of annotation files.
+    """Read the pictures and boxes of annotation files.
 
     The picture of an annotation is the one of the same name; only where there is none, the one
     that its `filename` says. Its `path` is never followed.
@@ -90,28 +120,27 @@ def read_voc(
     Args:
         folders: of the data set.
         files: the annotations to read, all if None.
-        names: classes to put first, in that order.
-        outside: whether `filename` may lead outside the data set's folder.
-        source: what the user called it.
+        options: how sources are read; their names are put first.
+        reading: where problems and changes are reported.
     """
     by_stem = folders.pictures_by_stem()
-    samples, problems = [], []
+    samples = []
     for path in folders.files() if files is None else files:
         try:
-            sample, skipped = read_annotation(path, folders, by_stem, outside=outside)
+            samples.append(read_annotation(path, folders, by_stem, options, reading))
+            reading.found_labels(folders.annotations)
         except DatasetError as error:
-            problems.append(problem(error, path))
-            continue
-        samples.append(sample)
-        problems += skipped
+            reading.skip(error, path)
     unused = _unused(by_stem, folders, samples) if files is None else []
     if unused:
         message = (
             f"no annotation for {len(unused)} of {len(by_stem)} pictures, which are left out, "
             f"the first is {unused[0]}"
         )
-        problems.append(problem(DatasetError(message), folders.pictures))
-    return Dataset(tuple(samples), order_names(samples, names), source, tuple(problems))
+        reading.skip(DatasetError(message), folders.pictures)
+    if samples:
+        reading.found_names(folders.annotations)
+    return reading.dataset(samples, options.names, form=FORM)
 
 
 def _unused(
@@ -124,29 +153,76 @@ def _unused(
 
 
 def read_annotation(
-    path: Path, folders: Folders, by_stem: Mapping[Path, Path], *, outside: bool
-) -> tuple[Sample, list[str]]:
-    """A picture with its boxes, and what was skipped.
+    path: Path,
+    folders: Folders,
+    by_stem: Mapping[Path, Path],
+    options: Options,
+    reading: Reading,
+) -> Sample:
+    """Return a picture with its boxes.
 
     Raises:
         DatasetError: the annotation cannot be read, or its picture is missing.
     """
-    text = read_text(path, errors="replace")
+    text = read_xml(path)
     root = parse_xml(text)
     image = by_stem.get(folders.stem(path))
     if image is None:
-        bounds = Bounds.around(path, outside=outside)
-        name = (root.findtext("filename") or "").strip()
-        image = bounds.find(name or f"{path.stem}.jpg", (folders.pictures, path.parent))
-    size = parse_size(root)
-    labels, problems = [], []
+        image = _by_filename(path, root, folders, options)
+    marks = []
     objects = root.findall("object")
     for element, line in zip(objects, object_lines(text, len(objects)), strict=True):
         try:
-            labels.append(parse_object(element, size))
+            place = f"{path}:{line}" if line else str(path)
+            marks.append(Mark(parse_object(element), place))
         except DatasetError as error:
-            problems.append(problem(error, path, line))
-    return Sample.of(image, labels, size), problems
+            reading.skip(error, path, line)
+    return fit_labels(image, marks, parse_size(root), reading)
+
+
+def _by_filename(path: Path, root: ElementTree.Element, folders: Folders, options: Options) -> Path:
+    """Return the picture that an annotation names, a whole path of another machine too.
+
+    Raises:
+        DatasetError: there is none, or it lies outside.
+    """
+    name = (root.findtext("filename") or "").strip() or f"{path.stem}.jpg"
+    places = (folders.pictures, path.parent)
+    bounds = Bounds.around(path, outside=options.outside)
+    if options.images is not None:
+        bounds = Bounds(None)
+    try:
+        return bounds.find(name, places)
+    except DatasetError:
+        last = name.replace("\\", "/").rpartition("/")[2]
+        here = [folder / last for folder in places if os.path.isfile(folder / last)]
+        if not is_absolute(name) or not here:
+            raise
+        return bounds.find(last, places)
+
+
+def read_xml(path: Path) -> str:
+    """Return the text of an annotation, in the encoding that it declares.
+
+    Raises:
+        DatasetError: the file cannot be read, or its encoding is not known.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        where = Where(file=str(path))
+        raise DatasetError(f"cannot read: {error.strerror}", where=where) from error
+    declared = _DECLARED.match(content)
+    encoding = declared[1].decode("ascii") if declared else "utf-8-sig"
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        encoding = "utf-16"
+    elif content.startswith(b"\xef\xbb\xbf"):
+        encoding = "utf-8-sig"
+    try:
+        text = content.decode(encoding, "replace")
+    except LookupError:
+        raise DatasetError(expected="a known encoding", found=shown(encoding)) from None
+    return text.replace("\r\n", "\n")
 
 
 def parse_xml(text: str) -> ElementTree.Element:
@@ -160,7 +236,7 @@ def parse_xml(text: str) -> ElementTree.Element:
         if word in text:
             raise DatasetError(f"is refused: annotations with {word} may do harm")
     try:
-        root = ElementTree.fromstring(text)
+        root = ElementTree.fromstring(_DECLARATION.sub("", text))
     except (ElementTree.ParseError, ValueError) as error:
         raise DatasetError(f"is not well-formed XML: {error}") from None
     if root.tag != ROOT:
@@ -183,7 +259,7 @@ def parse_size(root: ElementTree.Element) -> Size | None:
     return (width, height) if width > 0 and height > 0 else None
 
 
-def parse_object(element: ElementTree.Element, size: Size | None) -> Label:
+def parse_object(element: ElementTree.Element) -> Label:
     """The class and box of an object; the boxes of its parts are not read.
 
     Raises:
@@ -191,12 +267,8 @@ def parse_object(element: ElementTree.Element, size: Size | None) -> Label:
     """
     name = parse_name(element.findtext("name"))
     try:
-        return pixel_label(
-            name,
-            parse_box(element),
-            size=size,
-            difficult=element.findtext("difficult", "0").strip() == "1",
-        )
+        difficult = element.findtext("difficult", "0").strip() == "1"
+        return checked_label(name, parse_box(element), difficult=difficult)
     except DatasetError as error:
         raise DatasetError(name, expected=error.expected, found=error.found) from None
 
@@ -216,24 +288,20 @@ def parse_box(element: ElementTree.Element) -> Box:
     return x0, y0, x1, y1
 
 
-def split_file(root: Path, split: str) -> Path | None:
-    """The list of a split, or None if the data set has no lists at all.
-
-    Raises:
-        DatasetError: it has lists, but not this one.
-    """
-    folder = root / SPLITS
-    if not os.path.isdir(folder):
-        return None
-    for name in (split, SPLIT_NAMES.get(split, split)):
-        if os.path.isfile(folder / f"{name}.txt"):
-            return folder / f"{name}.txt"
-    known = ", ".join(sorted(path.stem for path in folder.glob("*.txt")))
-    raise DatasetError(f"{folder} has no list {split}.txt", hint=f"it has {known or 'none'}")
+def split_lists(root: Path) -> dict[str, Path]:
+    """Return the image sets of a data set: its lists by name, those of one class at the end."""
+    lists = sorted((root / SPLITS).glob("*.txt")) if os.path.isdir(root / SPLITS) else []
+    return {path.stem: path for path in sorted(lists, key=is_of_one_class)}
 
 
-def read_split(path: Path, annotations: Path) -> tuple[list[Path], list[str]]:
-    """The annotations whose ids a list names, and what was skipped.
+def is_of_one_class(path: Path) -> bool:
+    """Return True for a list that marks pictures with a class by 1, and those without by -1."""
+    lines = (line for _, line in numbered_lines(read_text(path)) if line)
+    return _MARK.search(next(lines, "")) is not None
+
+
+def read_split(path: Path, annotations: Path, reading: Reading) -> list[Path]:
+    """Return the annotations whose ids a list names.
 
     Lists of one class mark pictures without it by -1; those are left out.
 
@@ -241,7 +309,7 @@ def read_split(path: Path, annotations: Path) -> tuple[list[Path], list[str]]:
         DatasetError: the list cannot be read.
     """
     bounds = Bounds((annotations.resolve(),))
-    files, problems = [], []
+    files = []
     for number, line in numbered_lines(read_text(path)):
         mark = _MARK.search(line)
         if not line or (mark and mark[1] == "-1"):
@@ -250,5 +318,5 @@ def read_split(path: Path, annotations: Path) -> tuple[list[Path], list[str]]:
         try:
             files.append(bounds.find(name, (annotations,), what="annotation"))
         except DatasetError as error:
-            problems.append(problem(error, path, number))
-    return files, problems
+            reading.skip(error, path, number)
+    return files

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from bad.catalogue import Accepted, Refused, check
+from darkconv.dataset.reading import CHANGES
 
 pytest.importorskip("PIL.Image")
 
@@ -24,13 +25,19 @@ def told(*lines, source):
     return "".join(f"warning: {line}\n" for line in (*lines, f"{source}: {count}"))
 
 
-def darknet(name, text, *problems):
-    """A label file of which some lines are skipped."""
+def changed(kind, first, *, source, count=1):
+    """What stderr holds of boxes that were changed or left out."""
+    return f"warning: {source}: {CHANGES[kind]}: {count}, the first is {first}\n"
+
+
+def darknet(name, text, *problems, **changes):
+    """A label file of which some lines are skipped, or changed."""
     data = text if isinstance(text, bytes) else text.encode()
+    lines = [changed(kind, first, source="net.data") for kind, first in changes.items()]
     return Accepted(
         f"Darknet: {name}",
         "anchors --data net.data -n 1",
-        told(*problems, source="net.data") if problems else "",
+        "".join(lines) + (told(*problems, source="net.data") if problems else ""),
         lambda folder: (folder / "pics/0.txt").write_bytes(data),
         stdout="boxes",
     )
@@ -48,13 +55,17 @@ def write_voc(folder, text, *, alone=False):
     (folder / "voc/Annotations/1.xml").write_bytes(data)
 
 
-def voc(name, text, *problems):
+def voc(name, text, *problems, **changes):
     """An annotation that is skipped, or some objects of it."""
     lines = [f"voc/Annotations/1.xml{problem}" for problem in problems]
+    changed_lines = [
+        changed(kind, f"voc/Annotations/1.xml{first}", source="voc")
+        for kind, first in changes.items()
+    ]
     return Accepted(
         f"VOC: {name}",
         "anchors --data voc -n 1",
-        told(*lines, source="voc") if lines else "",
+        "".join(changed_lines) + (told(*lines, source="voc") if lines else ""),
         lambda folder: write_voc(folder, text),
         stdout="boxes",
     )
@@ -96,11 +107,16 @@ def coco_refused(name, text, error):
     )
 
 
-def coco(name, text, *problems):
+def coco(name, text, *problems, **changes):
+    lines = [f"pics/c.json: {one}" for one in problems]
+    changed_lines = [
+        changed(kind, f"pics/c.json: {first}", source="pics/c.json")
+        for kind, first in changes.items()
+    ]
     return Accepted(
         f"COCO: {name}",
         "anchors --data pics/c.json -n 1",
-        told(*(f"pics/c.json: {one}" for one in problems), source="pics/c.json"),
+        "".join(changed_lines) + (told(*lines, source="pics/c.json") if lines else ""),
         lambda folder: (folder / "pics/c.json").write_text(text),
         stdout="boxes",
     )
@@ -127,11 +143,12 @@ SIX = "expected a class and four numbers, found"
 
 DARKNET = [
     darknet("a box beside the picture", f"{GOOD}1 1.5 0.5 0.2 0.2\n",
-            "pics/0.txt:2: expected a box inside the picture, 0 to 1, found 1.5 0.5 0.2 0.2"),
+            beyond="pics/0.txt:2: expected a box inside 30x20, found dog 42,8,48,12"),
     darknet("a box that leaves the picture", "0 0.9 0.5 0.6 0.2\n",
-            "pics/0.txt:1: expected a box inside the picture, 0 to 1, found 0.9 0.5 0.6 0.2"),
+            outside="pics/0.txt:1: expected a box inside 30x20, found cat 18,8,36,12"),
     darknet("pixels in place of shares", "0 15 10 6 8\n",
-            "pics/0.txt:1: expected a box inside the picture, 0 to 1, found 15 10 6 8"),
+            beyond="pics/0.txt:1: expected a box inside 30x20, found cat 360,120,540,280"),
+    darknet("a polygon", f"{GOOD}1 0.1 0.2 0.5 0.2 0.5 0.8\n", polygons="pics/0.txt:2"),
     darknet("a negative width", f"{GOOD}1 0.5 0.5 -0.2 0.2\n",
             "pics/0.txt:2: expected a width and a height above 0, found -0.2 0.2"),
     darknet("no area", f"1 0.5 0.5 0 0.2\n{GOOD}",
@@ -148,8 +165,7 @@ DARKNET = [
             "pics/0.txt:1: expected finite numbers, found 0 nan 0.5 0.2 0.4",
             "pics/0.txt:2: expected finite numbers, found 0 0.5 0.5 inf 0.1"),
     darknet("huge sides", "0 0.5 0.5 1e308 1e308\n",
-            "pics/0.txt:1: expected a box inside the picture, 0 to 1, "
-            "found 0.5 0.5 1e+308 1e+308"),
+            outside="pics/0.txt:1: expected a box inside 30x20, found cat -inf,-inf,inf,inf"),
     darknet("too few and too many columns", "0 0.5 0.5 0.2\n0 0.5 0.5 0.2 0.3 0.9\n",
             f"pics/0.txt:1: {SIX} 0 0.5 0.5 0.2", f"pics/0.txt:2: {SIX} 0 0.5 0.5 0.2 0.3 0.9"),
     darknet("a name in place of an index", "cat 0.5 0.5 0.2 0.3\n",
@@ -180,18 +196,19 @@ VOC = [
         "<!DOCTYPE annotation SYSTEM 'http://localhost/a.dtd'><annotation/>", ENTITY),
     voc("a bomb of entities",
         f"<!DOCTYPE a [<!ENTITY l0 'ha'>{BOMB}]><annotation>&l19;</annotation>", ENTITY),
-    voc("entities in UTF-16", f"{EXTERNAL}<annotation/>".encode("utf-16"),
-        ": is not well-formed XML: not well-formed (invalid token): line 1, column 0"),
+    voc("entities in UTF-16", f"{EXTERNAL}<annotation/>".encode("utf-16"), ENTITY),
+    voc("an encoding that nobody knows", f"<?xml version='1.0' encoding='klingon'?>{HEAD}",
+        ": expected a known encoding, found klingon"),
     voc("an unknown entity", f"{HEAD}&x;</annotation>",
         ": is not well-formed XML: undefined entity: line 1, column 61"),
     voc("deep nesting", "<annotation>" * 100_000,
         ": is not well-formed XML: no element found: line 1, column 1200000"),
     voc("bytes of no text", b"\xff\xfe\x00\x01",
-        ": is not well-formed XML: not well-formed (invalid token): line 1, column 0"),
+        ": is not well-formed XML: syntax error: line 1, column 0"),
     voc("a reversed box", f"{HEAD}{thing(box=(9, 2, 1, 12))}</annotation>",
         ":1: cat: expected a box of some width and height, found 9,2,1,12"),
     voc("a box beside the picture", f"{HEAD}\n{thing(box=(40, 2, 50, 12))}</annotation>",
-        ":2: cat: expected a box that touches the picture, found 40,2,50,12"),
+        beyond=":2: expected a box inside 30x20, found cat 40,2,50,12"),
     voc("NaN", f"{HEAD}{thing(box=(1, 'nan', 9, 12))}</annotation>",
         ":1: cat: expected finite numbers, found 1,nan,9,12"),
     voc("no box", f"{HEAD}<object><name>cat</name></object></annotation>",
@@ -252,7 +269,7 @@ COCO = [
     coco("a number beyond all floats", added(bbox=[1, 2, 10**400, 6]),
          f"annotations[1]: expected a bbox of four numbers, found [1, 2, 1{'0' * 49}..."),
     coco("a box beside the picture", added(bbox=[100, 100, 5, 5]),
-         "annotations[1]: expected a box that touches the picture, found [100, 100, 5, 5]"),
+         beyond="annotations[1]: expected a box inside 30x20, found cat 100,100,105,105"),
 ]  # fmt: skip
 
 FORM_OF_BOX = "expected xmin,ymin,xmax,ymax,label, found"

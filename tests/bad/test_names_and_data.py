@@ -14,8 +14,10 @@ PAGE = "<!DOCTYPE html>\n<html><title>404</title></html>\n"
 HTML_HINT = "\n  hint: the download failed: the server sent a page instead of the file"
 KINDS = (
     "\n  hint: a source is a picture, a folder, a pattern such as 'photos/*.jpg', or a file that "
-    "ends in .data, .txt, .list, .xml or .json"
+    "ends in .yaml, .data, .txt, .list, .xml or .json"
 )
+ELSEWHERE = "\n  --images DIR (in Python images=) says where the pictures lie"
+DATA_NAMES = "\n  hint: --data-names FILE (in Python names=) names the classes of the labels"
 OUTSIDE = "which needs --outside (in Python outside=True)"
 
 
@@ -69,7 +71,7 @@ DATA_REFUSED = [
     Refused("no list", ANCHORS, "net.data: expected valid or train =, found neither",
             file("net.data", "classes=3\nnames=net.names\n")),
     Refused("another list than the one asked for", f"{ANCHORS} --split test",
-            "net.data: test: expected test =, found valid, train"),
+            "net.data: expected one of the splits train, valid, found test"),
     Refused("a binary .data file", ANCHORS, "net.data: is a binary file, not text",
             file("net.data", bytes(99))),
     Refused("a page in place of a .data file", ANCHORS, f"net.data: is an HTML page{HTML_HINT}",
@@ -89,22 +91,26 @@ DATA_REFUSED = [
             file("valid.txt", "\n\n")),
     Refused("a list of nothing that is there", ANCHORS,
             "net.data: no picture can be used\n"
-            "  hint: 3 problems: valid.txt:1: no such picture: none.png ...",
+            f"  hint: 3 problems: valid.txt:1: no such picture: none.png ...{ELSEWHERE}",
             file("valid.txt", "none.png\n" * 3)),
     Refused("a folder in a list", "profile net.cfg net.weights valid.txt -o p.npz",
-            "valid.txt: no picture can be used\n  hint: valid.txt:1: no such picture: pics",
+            "valid.txt: no picture can be used\n"
+            f"  hint: valid.txt:1: no such picture: pics{ELSEWHERE}",
             file("valid.txt", "pics\n")),
     Refused("a binary list", ANCHORS,
             "net.data: no picture can be used\n"
-            r"  hint: 2 problems: valid.txt:1: no such picture: \x00\xff ...",
+            rf"  hint: 2 problems: valid.txt:1: no such picture: \x00\xff ...{ELSEWHERE}",
             file("valid.txt", b"\x00\xff\n" * 2)),
 ]  # fmt: skip
+DATA_REFUSED += [
+    Refused("names that are not there", ANCHORS,
+            f"net.data: names: no such file: none.names{DATA_NAMES}",
+            file("net.data", "classes=3\nvalid=valid.txt\nnames=none.names\n")),
+    Refused("empty names of labels", ANCHORS, "empty.names: holds no class names",
+            lambda folder: (file("net.data", "valid=valid.txt\nnames=empty.names\n")(folder),
+                            file("empty.names", "")(folder))),
+]  # fmt: skip
 DATA_ACCEPTED = [
-    Accepted("names that are not there", ANCHORS, told("net.data: names: no such file: none.names"),
-             file("net.data", "classes=3\nvalid=valid.txt\nnames=none.names\n")),
-    Accepted("empty names", ANCHORS, told("empty.names: holds no class names"),
-             lambda folder: (file("net.data", "valid=valid.txt\nnames=empty.names\n")(folder),
-                             file("empty.names", "")(folder))),
     Accepted("classes that are no number", ANCHORS,
              told("net.data: classes: expected a whole number above 0, found three"),
              file("net.data", "classes=three\nvalid=valid.txt\nnames=net.names\n")),
@@ -167,8 +173,9 @@ def test_paths_of_data_lead_outside_only_if_the_user_says_so(inner, key, spellin
     place = "sets/one/list.txt:2" if key == "picture" else f"sets/one/x.data: {key}"
     problem = f"{place}: {shown(path)} leads outside {inner}/sets, {OUTSIDE}"
     command = "anchors --data sets/one/x.data -n 1"
-    if key == "valid":
-        check(Refused("", command, problem), inner)
+    if key in ("valid", "names"):
+        hint = DATA_NAMES if key == "names" else ""
+        check(Refused("", command, f"{problem}{hint}"), inner)
     else:
         check(Accepted("", command, told(problem, source="sets/one/x.data")), inner)
     outcome = run([*command.split(), "--outside"], inner)

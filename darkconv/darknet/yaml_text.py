@@ -1,0 +1,132 @@
+"""YAML of strangers: texts, lists and mappings of a bounded size, and nothing that runs."""
+
+from typing import Any
+
+from darkconv.core.names import Names
+from darkconv.encodings import keeps_bytes
+from darkconv.errors import DatasetError, MissingDependencyError, Where
+
+SUFFIXES = (".yaml", ".yml")
+LONGEST = 250_000
+"""Characters of a text: the longest in circulation, with a thousand names, has 30,000."""
+DEEPEST = 20
+"""Lists and mappings within each other."""
+MOST_NAMES = 100_000
+
+_AS_PRIVATE = {0xDC00 + byte: 0xF700 + byte for byte in range(0x80, 0x100)}
+_AS_KEPT = {private: kept for kept, private in _AS_PRIVATE.items()}
+
+Yaml = Any
+"""A text, a list, or a dict whose keys are texts. Numbers and words such as `no` stay texts."""
+
+
+def parse_yaml(text: str, where: Where) -> Yaml:
+    """Return the content of a YAML text, its values as texts.
+
+    Raises:
+        DatasetError: the text is too long, nested too deeply or no YAML, or has aliases, by which
+            a short text can stand for an endless one.
+        MissingDependencyError: PyYAML is not installed.
+    """
+    if len(text) > LONGEST:
+        found = f"{len(text):,}"
+        raise DatasetError(where=where, expected=f"at most {LONGEST:,} characters", found=found)
+    try:
+        import yaml
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError("yaml", extra="images", task="reading YAML") from error
+    try:
+        if not keeps_bytes(text):
+            return _value(yaml.compose(text, yaml.BaseLoader), where, set())
+        node = yaml.compose(text.translate(_AS_PRIVATE), yaml.BaseLoader)
+        return _with_bytes(_value(node, where, set()))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = None if mark is None else mark.line + 1
+        what = error.problem or error.context
+        raise DatasetError(
+            f"is not well-formed YAML: {what}", where=where and Where(file=where.file, line=line)
+        ) from None
+    except yaml.YAMLError as error:
+        first = str(error).splitlines()[0]
+        raise DatasetError(f"is not well-formed YAML: {first}", where=where) from None
+    except RecursionError:
+        raise DatasetError("is YAML that is nested too deeply", where=where) from None
+
+
+def _value(node: Any, where: Where, seen: set[int], depth: int = 0) -> Yaml:
+    """Return the value of a node; tags do not count, and of a mapping the keys are texts."""
+    import yaml
+
+    if node is None:
+        return ""
+    place = Where(file=where.file, line=node.start_mark.line + 1)
+    if id(node) in seen:
+        raise DatasetError("is YAML with aliases, which are not followed", where=place)
+    seen.add(id(node))
+    if depth > DEEPEST:
+        raise DatasetError("is YAML that is nested too deeply", where=place)
+    if isinstance(node, yaml.ScalarNode):
+        return str(node.value)
+    if isinstance(node, yaml.SequenceNode):
+        return [_value(one, where, seen, depth + 1) for one in node.value]
+    found: dict[str, Yaml] = {}
+    for key, value in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            raise DatasetError(where=place, expected="a text as key", found="a list or mapping")
+        if key.value in found:
+            raise DatasetError("has a key twice", where=place, found=key.value)
+        found[key.value] = _value(value, where, seen, depth + 1)
+    return found
+
+
+def _with_bytes(value: Yaml) -> Yaml:
+    """Return a value with the bytes that were kept as they are (`darkconv.encodings`).
+
+    PyYAML takes no halves of surrogate pairs, but characters of private use in their place.
+    """
+    if isinstance(value, dict):
+        return {key.translate(_AS_KEPT): _with_bytes(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_with_bytes(one) for one in value]
+    return value.translate(_AS_KEPT)
+
+
+def yaml_names(content: Yaml, where: Where) -> Names | None:
+    """Return the class names of a description such as `data.yaml`, or None if it has none.
+
+    They are a list, or a mapping from 0, 1, 2 ...; the names file that some tools name instead is
+    not opened.
+
+    Raises:
+        DatasetError: `names` is of another form.
+    """
+    names = content.get("names") if isinstance(content, dict) else None
+    place = Where(file=where.file, option="names")
+    if isinstance(names, dict):
+        names = _by_number(names, place)
+    if names is None or names == "" or isinstance(names, str):
+        return None
+    if not all(isinstance(name, str) for name in names):
+        raise DatasetError(where=place, expected="a text for each class", found="others")
+    bare = (" ".join(name.split()) for name in names)
+    try:
+        return Names(name or str(index) for index, name in enumerate(bare)) or None
+    except DatasetError as error:
+        raise error.at(place) from None
+
+
+def _by_number(names: dict[str, Yaml], where: Where) -> list[Yaml]:
+    """Return the values of a mapping from 0 to its length."""
+    if len(names) > MOST_NAMES:
+        raise DatasetError(where=where, expected=f"at most {MOST_NAMES:,}", found=len(names))
+    missing = next((str(i) for i in range(len(names)) if str(i) not in names), None)
+    if missing is not None:
+        found = f"no {missing}, but {next(key for key in names if not _is_below(key, len(names)))}"
+        expected = f"the classes 0 to {len(names) - 1}"
+        raise DatasetError(where=where, expected=expected, found=found)
+    return [names[str(index)] for index in range(len(names))]
+
+
+def _is_below(key: str, limit: int) -> bool:
+    return key.isascii() and key.isdigit() and str(int(key[:9])) == key and int(key) < limit

@@ -1,0 +1,140 @@
+"""Darknet's .data files."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from darkconv.darknet.data import read_data, read_names
+from darkconv.dataset.label import shown
+from darkconv.dataset.listed import Naming, read_listed
+from darkconv.dataset.locate import Locator
+from darkconv.dataset.names import NamesNear
+from darkconv.dataset.reading import Reading
+from darkconv.dataset.sample import Dataset
+from darkconv.dataset.source import Options, Source
+from darkconv.dataset.splits import TRAIN, VALID
+from darkconv.errors import DatasetError, Where
+
+FORM = "Darknet's .data"
+MOST_CLASSES = 100_000  # of a .data file without names
+MOST_DIGITS = 10
+
+LISTS = ("train", "valid", "val", "test")
+LIST_SUFFIXES = (".txt", ".list")
+DIFFICULT = "difficult"
+"""The list of difficult labels of `valid`; for others darkconv writes `difficult_train` ..."""
+OTHERS = ("classes", "names", "labels", "backup", "results", "eval", "top", "map")
+"""Keys of a .data file that name no list of pictures."""
+
+
+def data_source(path: Path, options: Options) -> Source:
+    """Return the source of a .data file.
+
+    Raises:
+        DatasetError: the file cannot be read, or names no list.
+    """
+    data = read_data(path)
+    splits = data_splits(data)
+    if not splits:
+        where = Where(file=str(path))
+        raise DatasetError(where=where, expected="valid or train =", found="neither")
+
+    def read(split: str | None) -> Dataset:
+        return _read(path, data, split or _default(splits), options, is_default=split is None)
+
+    return Source(str(path), read, splits)
+
+
+def data_splits(data: dict[str, str]) -> tuple[str, ...]:
+    """Return the keys of a .data file that name lists of pictures."""
+    return tuple(
+        key
+        for key, value in data.items()
+        if key in LISTS
+        or (
+            value.lower().endswith(LIST_SUFFIXES)
+            and key not in OTHERS
+            and not key.startswith(DIFFICULT)
+        )
+    )
+
+
+def _default(splits: tuple[str, ...]) -> str:
+    """Return the list that counts unless another is asked for: `valid`, as for Darknet's map."""
+    return next((key for key in (VALID, "val", TRAIN) if key in splits), splits[0])
+
+
+def _read(
+    path: Path, data: dict[str, str], key: str, options: Options, *, is_default: bool
+) -> Dataset:
+    """Read a list of a .data file."""
+    reading = Reading(str(path))
+    if is_default and key not in (VALID, "val"):
+        reading.note(f"{path}: has no valid =, so the list of its {key} = is read")
+    if not data[key]:
+        where = Where(file=str(path), option=key)
+        raise DatasetError(where=where, expected="a list of pictures", found="nothing")
+    listed = _named(path, data, key, options, reading)
+    difficult = None
+    for option in (DIFFICULT, f"{DIFFICULT}_{key}")[key not in (VALID, "val") :]:
+        if data.get(option):
+            difficult = _named(path, data, option, options, reading)
+    names_of = NamesNear(_names(path, data, options, reading), listed.parent, reading)
+    naming = Naming(files=(path,), difficult=difficult)
+    dataset = read_listed([listed], names_of, options, naming, reading, form=FORM)
+    (layout,) = dataset.layouts
+    return replace(dataset, layouts=(replace(layout, split=key),))
+
+
+def _named(path: Path, data: dict[str, str], key: str, options: Options, reading: Reading) -> Path:
+    """Return the file that a key names.
+
+    Raises:
+        DatasetError: there is none, or it lies outside.
+    """
+    locator = Locator(path, outside=options.outside, reading=reading)
+    try:
+        return locator.find(data[key], what="file" if key == "names" else "list")
+    except DatasetError as error:
+        if key == "names":
+            error.hint = "--data-names FILE (in Python names=) names the classes of the labels"
+        raise error.at(Where(file=str(path), option=key)) from None
+
+
+def _names(
+    path: Path, data: dict[str, str], options: Options, reading: Reading
+) -> tuple[str, ...] | None:
+    """Return the names that count; the numbers where it is only told how many classes there are.
+
+    Raises:
+        DatasetError: the names file is not there, or cannot be read.
+    """
+    if options.names:
+        return options.names
+    count = None
+    try:
+        count = _count(data)
+    except DatasetError as error:
+        reading.skip(error, path, part="classes")
+    if not data.get("names"):
+        return tuple(map(str, range(count))) if count and count <= MOST_CLASSES else None
+    file = _named(path, data, "names", options, reading)
+    names = read_names(file).names
+    reading.found_names(file)
+    if count and count != len(names):
+        expected = f"{len(names)}, as many as there are names"
+        reading.skip(DatasetError(expected=expected, found=count), path, part="classes")
+    return names
+
+
+def _count(data: dict[str, str]) -> int | None:
+    """Return how many classes a .data file tells.
+
+    Raises:
+        DatasetError: no whole number above 0.
+    """
+    text = data.get("classes")
+    if text is None:
+        return None
+    if not text.isdecimal() or len(text) >= MOST_DIGITS or int(text) == 0:
+        raise DatasetError(expected="a whole number above 0", found=shown(text) or "nothing")
+    return int(text)

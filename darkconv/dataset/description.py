@@ -1,0 +1,120 @@
+"""data.yaml: the description of a data set that Ultralytics' programs read and many write."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from darkconv.darknet.data import read_text
+from darkconv.darknet.yaml_text import LONGEST, SUFFIXES, Yaml, parse_yaml, yaml_names
+from darkconv.dataset.label import shown
+from darkconv.errors import DatasetError, Where
+
+OWN_NAMES = ("data", "dataset")
+"""Of files that are descriptions by their name, so that a broken one is an error."""
+SPLITS = ("train", "val", "test")
+DIFFICULT = "difficult"
+_KEY = re.compile(r"^['\"]?(names|nc|train|val|test|valid)['\"]?\s*:", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a `data.yaml` says.
+
+    Attributes:
+        file: the file.
+        names: of the classes, or None.
+        names_path: the names file that it tells in place of names.
+        count: how many classes there are, as `nc` says.
+        folder: what paths are relative to, as `path` says.
+        splits: the folders and lists of each split.
+        has_keypoints: True if labels have keypoints behind the box.
+        difficult: the list of difficult labels of each split, which darkconv writes.
+    """
+
+    file: Path
+    names: tuple[str, ...] | None
+    names_path: str | None
+    count: str | None
+    folder: str | None
+    splits: dict[str, tuple[str, ...]]
+    has_keypoints: bool
+    difficult: dict[str, str]
+
+
+def read_description(path: Path) -> Description:
+    """Read a `data.yaml`.
+
+    Raises:
+        DatasetError: the file cannot be read, or is no such description.
+    """
+    where = Where(file=str(path))
+    content = parse_yaml(read_text(path), where)
+    if not isinstance(content, dict):
+        raise DatasetError(where=where, expected="names:, train:, val:", found="no keys")
+    names = yaml_names(content, where)
+    own = content.get("names")
+    splits = {key: _paths(content[key], key, where) for key in _split_keys(content)}
+    return Description(
+        file=path,
+        names=names,
+        names_path=own if isinstance(own, str) and own else None,
+        count=_text(content, "nc"),
+        folder=_text(content, "path"),
+        splits={key: paths for key, paths in splits.items() if paths},
+        has_keypoints="kpt_shape" in content,
+        difficult={
+            key: value
+            for key in splits
+            if (value := _text(content, f"{DIFFICULT}_{key}")) is not None
+        },
+    )
+
+
+def _split_keys(content: dict[str, Yaml]) -> list[str]:
+    return [key for key in (*SPLITS, "valid") if key in content]
+
+
+def _text(content: dict[str, Yaml], key: str) -> str | None:
+    value = content.get(key)
+    return value if isinstance(value, str) and value else None
+
+
+def _paths(value: Yaml, key: str, where: Where) -> tuple[str, ...]:
+    """Return the folders and lists of a split: one, several, or none."""
+    paths = value if isinstance(value, list) else [value]
+    if not all(isinstance(path, str) for path in paths):
+        place = Where(file=where.file, option=key)
+        raise DatasetError(where=place, expected="a path, or a list of paths", found=shown(value))
+    return tuple(path for path in paths if path and path not in ("null", "~", "None"))
+
+
+def find_description(folder: Path, *, needs_splits: bool = True) -> Path | None:
+    """Return the one description of a data set in a folder, or None if there is no single one.
+
+    Args:
+        folder: is not searched below.
+        needs_splits: also of a file that only names classes.
+
+    Raises:
+        DatasetError: a file that is called as a description is broken.
+    """
+    files = (p for p in sorted(folder.glob("*.y*ml")) if p.suffix.lower() in SUFFIXES)
+    found = [path for path in files if _is_description(path, needs_splits=needs_splits)]
+    own = [path for path in found if path.stem.lower() in OWN_NAMES]
+    if len(own) == 1:
+        return own[0]
+    return found[0] if len(found) == 1 else None
+
+
+def _is_description(path: Path, *, needs_splits: bool) -> bool:
+    if path.name.startswith(".") or not path.is_file() or path.stat().st_size > 4 * LONGEST:
+        return False
+    try:
+        if not _KEY.search(read_text(path)):
+            return False
+        found = read_description(path)
+    except DatasetError:
+        if path.stem.lower() in OWN_NAMES:
+            raise
+        return False
+    return bool(found.splits) if needs_splits else bool(found.names)

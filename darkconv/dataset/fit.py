@@ -1,0 +1,133 @@
+"""Annotations fitted to the picture that they are about: its size, its edges, its orientation."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from darkconv.dataset.label import Box, Label, Size, numbers_of, problem
+from darkconv.dataset.paths import Measured, measure_picture
+from darkconv.dataset.reading import Reading
+from darkconv.dataset.sample import Sample
+from darkconv.errors import DatasetError
+
+Floats = npt.NDArray[np.float64]
+
+SHARES: Size = (1, 1)
+"""The size at which Darknet's labels are made: shares of the picture."""
+
+ROUNDING = 1.0
+"""Pixels by which a box may leave its picture without a word: VOC counts from 1."""
+
+_HUGE = 1e300
+_CENTRE = 1e-6  # share by which a centre at the edge may be off after rounding
+
+
+class Mark(NamedTuple):
+    """A label as an annotation has it, and where it stands: `a.txt:2`."""
+
+    label: Label
+    place: str
+
+    def as_difficult(self) -> "Mark":
+        """Return the same label, marked as difficult."""
+        return self._replace(label=self.label._replace(difficult=True))
+
+
+def fit_labels(
+    image: Path, marks: Sequence[Mark], made_at: Size | None, reading: Reading
+) -> Sample:
+    """Return a picture with its boxes in its own pixels, clipped at its edges.
+
+    Boxes that were made at another size are scaled, those with the centre outside are left out.
+    Each is reported. The picture is opened for its size, but only where it has labels.
+
+    Args:
+        image: the picture.
+        marks: the labels, in the coordinates of the annotation.
+        made_at: the size that the annotation tells; `SHARES` for shares of the picture; None if
+            it tells none, and is taken to be the picture's.
+        reading: where changes are reported.
+
+    Raises:
+        DatasetError: the labels are shares of the picture, and it cannot be read.
+        MissingDependencyError: Pillow is not installed.
+    """
+    known = None if made_at == SHARES else made_at
+    labels = [mark.label for mark in marks]
+    if not marks:
+        return Sample.of(image, labels, known)
+    try:
+        measured = measure_picture(image)
+    except DatasetError:
+        if made_at == SHARES:
+            raise
+        return Sample.of(image, labels, known)  # it is counted and told by whoever reads it
+    boxes = np.array([label.box for label in labels], np.float64)
+    boxes = _to_pixels(image, boxes, made_at, measured, reading)
+    return _inside(image, marks, boxes, measured.size, reading)
+
+
+def _to_pixels(
+    image: Path, boxes: Floats, made_at: Size | None, measured: Measured, reading: Reading
+) -> Floats:
+    """Return boxes in pixels of the upright picture."""
+    size = measured.size
+    if made_at is None or made_at == size:
+        return boxes
+    if made_at == SHARES:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return boxes * np.array(size * 2, np.float64)
+    error = DatasetError(expected=times(made_at), found=times(size))
+    if measured.is_turned and made_at == size[::-1]:
+        reading.change("turned", problem(error, image))
+        return _turned(boxes, made_at, measured.orientation)
+    reading.change("size", problem(error, image))
+    return boxes * (np.array(size * 2, np.float64) / np.array(made_at * 2, np.float64))
+
+
+def _turned(boxes: Floats, lying: Size, orientation: int) -> Floats:
+    """Return boxes of a picture as it lies, after EXIF's orientations 5 to 8 have turned it."""
+    width, height = lying
+    x0, y0, x1, y1 = boxes.T
+    across = (height - y1, height - y0) if orientation in (6, 7) else (y0, y1)
+    down = (width - x1, width - x0) if orientation in (7, 8) else (x0, x1)
+    return np.stack([across[0], down[0], across[1], down[1]], axis=1)
+
+
+def _inside(
+    image: Path, marks: Sequence[Mark], boxes: Floats, size: Size, reading: Reading
+) -> Sample:
+    """Return the sample of the boxes whose centre lies in the picture, clipped to it."""
+    limits = np.array(size * 2, np.float64)
+    clipped = boxes.clip(0, limits)
+    finite = boxes.clip(-_HUGE, _HUGE)
+    centres = (finite[:, :2] / 2 + finite[:, 2:] / 2) / limits[:2]
+    in_reach = (centres >= -_CENTRE) & (centres <= 1 + _CENTRE) & (clipped[:, :2] < clipped[:, 2:])
+    is_inside = np.logical_and.reduce(in_reach, axis=1)
+    beyond = (boxes < -ROUNDING) | (boxes > limits + ROUNDING)
+    leaves = np.logical_or.reduce(beyond, axis=1)
+    kept = []
+    for mark, box, cut, inside, leaving in zip(
+        marks, boxes.tolist(), clipped.tolist(), is_inside.tolist(), leaves.tolist(), strict=True
+    ):
+        if inside:
+            kept.append(mark.label._replace(box=tuple(cut)))
+        if leaving or not inside:
+            found = f"{mark.label.name} {numbers_of(box)}"
+            error = DatasetError(expected=f"a box inside {times(size)}", found=found)
+            reading.change("outside" if inside else "beyond", f"{mark.place}: {error}")
+    return Sample.of(image, kept, size)
+
+
+def times(size: Size) -> str:
+    """Return `640x480`."""
+    return f"{size[0]}x{size[1]}"
+
+
+def outline(points: Sequence[float]) -> Box:
+    """Return the box around a polygon's x0, y0, x1, y1 ..."""
+    xs, ys = points[::2], points[1::2]
+    return min(xs), min(ys), max(xs), max(ys)

@@ -1,0 +1,103 @@
+"""Lists of pictures, with or without boxes, and the parts of a data set that they name."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from darkconv.dataset import voc
+from darkconv.dataset.darknet import read_difficult, read_list, read_pictures
+from darkconv.dataset.lines import has_boxes, read_lines
+from darkconv.dataset.locate import Locator
+from darkconv.dataset.names import NamesNear
+from darkconv.dataset.paths import read_text
+from darkconv.dataset.reading import Reading
+from darkconv.dataset.sample import Dataset
+from darkconv.dataset.source import Options, Source
+
+LIST = "a list of pictures"
+LIST_WITH_BOXES = "a list of pictures with their boxes"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Naming:
+    """The files that name a list, and what they say of it.
+
+    Attributes:
+        files: `.data` or `data.yaml`, if one of them names the list.
+        roots: folders that paths may be relative to, before those of the files.
+        difficult: the list of difficult labels.
+        has_keypoints: True if labels have keypoints.
+    """
+
+    files: tuple[Path, ...] = ()
+    roots: tuple[Path, ...] = ()
+    difficult: Path | None = None
+    has_keypoints: bool = False
+
+
+def list_source(path: Path, options: Options) -> Source:
+    """Return the source of a list that the user names; of VOC's lists, the set that they are of."""
+    if path.absolute().parent.parts[-2:] == voc.SPLITS.parts:
+        root = path.absolute().parents[2]
+        folders = voc.Folders.inside(root)
+        if folders:
+            return voc.set_source(path, folders, options)
+
+    def read(split: str | None) -> Dataset:
+        reading = Reading(str(path))
+        names_of = NamesNear(options.names, path.parent, reading)
+        return read_listed([path], names_of, options, Naming(), reading, form=LIST)
+
+    return Source(str(path), read)
+
+
+def read_listed(
+    lists: Iterable[Path],
+    names_of: NamesNear,
+    options: Options,
+    naming: Naming,
+    reading: Reading,
+    *,
+    form: str,
+) -> Dataset:
+    """Read the pictures of lists, each picture once for each time that it is named.
+
+    Args:
+        lists: list files.
+        names_of: finds the names of labels.
+        options: how sources are read.
+        naming: what names the lists.
+        reading: where problems and changes are reported.
+        form: the name of the layout.
+
+    Raises:
+        DatasetError: a list cannot be read, or a file of names.
+    """
+    samples = []
+    for path in lists:
+        locator = Locator(
+            path,
+            *naming.files,
+            outside=options.outside,
+            reading=reading,
+            images=options.images,
+            roots=naming.roots,
+        )
+        if has_boxes(read_text(path)):
+            samples += read_lines(path, names_of, locator, reading)
+            reading.found_labels(path)
+            continue
+        images = read_list(path, locator, reading)
+        difficult: dict[Path, Path] = {}
+        if naming.difficult is not None:
+            own = Locator(naming.difficult, *naming.files, outside=options.outside, reading=reading)
+            difficult = read_difficult(naming.difficult, images, own)
+        samples += read_pictures(
+            images.values(),
+            names_of,
+            reading,
+            difficult=difficult,
+            has_keypoints=naming.has_keypoints,
+        )
+    names = names_of.all()
+    return reading.dataset(samples, names, form=form, numbered=len(names_of.lists) == 1)

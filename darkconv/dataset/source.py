@@ -1,0 +1,62 @@
+"""Source: what a reader makes of a path before it reads the pictures."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from darkconv.dataset.sample import Dataset
+from darkconv.dataset.splits import ALIASES, canonical, find_split
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How sources are read.
+
+    Attributes:
+        names: class names of numbered labels, or None for those of the source.
+        images: the folder in which the pictures lie, where it is not the source that tells.
+        outside: True if files may name paths outside the data set's folder.
+    """
+
+    names: tuple[str, ...] | None = None
+    images: Path | None = None
+    outside: bool = False
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set whose layout is known.
+
+    Attributes:
+        path: what was opened.
+        splits: the names of its splits, as its own tool has them.
+        read: reads one of the splits, or all for None.
+    """
+
+    path: str
+    read: Callable[[str | None], Dataset]
+    splits: tuple[str, ...] = ()
+
+    def open(self, split: str | None) -> Dataset:
+        """Read the split that the user means, or all.
+
+        Raises:
+            DatasetError: there is no such split; or as `open_dataset`.
+        """
+        chosen = None if split is None else find_split(split, self.splits, self.path)
+        dataset = self.read(chosen)
+        notes = dataset.notes
+        if split is None and self._is_read_as_one(dataset):
+            notes += (
+                f"{self.path}: its splits {', '.join(self.splits)} are read as one; --split NAME "
+                "(in Python split=) reads one of them",
+            )
+        layouts = tuple(
+            replace(one, splits=self.splits, split=one.split or chosen) for one in dataset.layouts
+        )
+        return replace(dataset, source=self.path, notes=notes, layouts=layouts)
+
+    def _is_read_as_one(self, dataset: Dataset) -> bool:
+        """Return True if a data set holds pictures for training and others for evaluation."""
+        words = ALIASES.keys() & set(map(canonical, self.splits))
+        return len(words) > 1 and all(layout.split is None for layout in dataset.layouts)

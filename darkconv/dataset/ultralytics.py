@@ -1,0 +1,183 @@
+"""Data sets that a data.yaml describes: Ultralytics', Roboflow's, CVAT's, Label Studio's."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from darkconv.darknet.data import read_names
+from darkconv.dataset.darknet import read_difficult, read_list, read_pictures
+from darkconv.dataset.description import Description, read_description
+from darkconv.dataset.label import shown
+from darkconv.dataset.locate import Locator, is_absolute, tails
+from darkconv.dataset.names import NamesNear
+from darkconv.dataset.paths import Bounds, above, walk_pictures
+from darkconv.dataset.reading import Reading
+from darkconv.dataset.sample import Dataset
+from darkconv.dataset.source import Options, Source
+from darkconv.detection.image_file import is_picture
+from darkconv.errors import DatasetError, Where
+
+FORM = "data.yaml, as Ultralytics has it"
+
+
+def yaml_source(path: Path, options: Options) -> Source:
+    """Return the source of a `data.yaml`.
+
+    Raises:
+        DatasetError: the file cannot be read, or describes no pictures.
+    """
+    description = read_description(path)
+    if not description.splits:
+        where = Where(file=str(path))
+        raise DatasetError(where=where, expected="train:, val: or test:", found="none of them")
+
+    def read(split: str | None) -> Dataset:
+        return _Reader(description, options, Reading(str(path))).read(split)
+
+    return Source(str(path), read, tuple(description.splits))
+
+
+class _Reader:
+    """Reads the splits of a description."""
+
+    def __init__(self, description: Description, options: Options, reading: Reading) -> None:
+        self.description = description
+        self.options = options
+        self.reading = reading
+        self.file = description.file
+        self.bounds = Bounds.around(self.file, outside=options.outside)
+        self.roots = list(dict.fromkeys((*self._root(), self.file.parent)))
+        self.names_of = NamesNear(self._names(), self.file.parent, reading)
+
+    def read(self, split: str | None) -> Dataset:
+        """Read a split, or all of them, each picture once."""
+        chosen = tuple(self.description.splits) if split is None else (split,)
+        images: dict[Path, None] = {}
+        difficult: dict[Path, Path] = {}
+        for key in chosen:
+            for entry in self.description.splits[key]:
+                try:
+                    images.update(dict.fromkeys(self._pictures(key, entry, difficult)))
+                except DatasetError as error:
+                    if split is not None:
+                        raise error.at(Where(file=str(self.file), option=key)) from None
+                    self.reading.skip(error, self.file, part=key)
+        samples = read_pictures(
+            images,
+            self.names_of,
+            self.reading,
+            difficult=difficult,
+            has_keypoints=self.description.has_keypoints,
+        )
+        is_numbered = len(self.names_of.lists) == 1
+        return self.reading.dataset(samples, self.names_of.all(), form=FORM, numbered=is_numbered)
+
+    def _pictures(self, key: str, entry: str, difficult: dict[Path, Path]) -> Iterator[Path]:
+        """Yield the pictures of a folder or list, and note the files of difficult labels."""
+        place = self._find(entry)
+        if place.is_dir():
+            yield from walk_pictures(place)
+        elif is_picture(place):
+            yield place
+        else:
+            images = read_list(place, self._locator(place, self.options.images), self.reading)
+            yield from images.values()
+            others = self.description.difficult.get(key)
+            if others is not None:
+                own = self._find(others)
+                difficult.update(read_difficult(own, images, self._locator(own, None)))
+
+    def _locator(self, listed: Path, images: Path | None) -> Locator:
+        return Locator(
+            listed,
+            self.file,
+            outside=self.options.outside,
+            reading=self.reading,
+            images=images,
+            roots=self.roots,
+        )
+
+    def _root(self) -> Iterator[Path]:
+        """Yield the folder that `path` tells, if there is one."""
+        told = self.description.folder
+        if told is None:
+            return
+        spelled = told.replace("\\", "/")
+        places = [self.file.parent / one for one in _without_ups(spelled)]
+        if not is_absolute(told):
+            places.insert(1, Path(spelled))
+        found = next(filter(os.path.isdir, places), None)
+        if found is not None:
+            yield found
+        else:
+            self.reading.note(
+                f"{self.file}: path {shown(told)} leads nowhere, so the file's own folder counts"
+            )
+
+    def _find(self, entry: str) -> Path:
+        """Return the folder or list that an entry of a split means.
+
+        Raises:
+            DatasetError: there is none, or it lies outside.
+        """
+        images = self.options.images
+        places = self._places(entry) if images is None else self._in_images(images, entry)
+        found = next(filter(os.path.exists, places), None)
+        if found is None:
+            raise DatasetError(f"no such folder or list: {shown(entry)}")
+        if images is None and not self.bounds.hold(found):
+            raise self.bounds.refusal(entry)
+        return found
+
+    def _places(self, entry: str) -> Iterator[Path]:
+        """Yield what an entry may mean.
+
+        Roboflow writes `../train/images` for what lies beside the file. That a `../train` belongs
+        to another data set shows by a description of the same name.
+        """
+        spelled = entry.replace("\\", "/")
+        for number, one in enumerate(_without_ups(spelled)):
+            for root in self.roots:
+                is_others = spelled.startswith("../") and (above(root) / self.file.name).exists()
+                if number > 0 or not is_others:
+                    yield root / one
+        if is_absolute(entry):
+            yield from (root / tail for tail in tails(entry) for root in self.roots)
+        yield from (root / spelled for root in self.roots)
+
+    def _in_images(self, images: Path, entry: str) -> Iterator[Path]:
+        """Yield what an entry may mean where the user names the folder of the pictures."""
+        if Path(entry).suffix:
+            yield from self._places(entry)
+        yield from (images / tail for tail in tails(entry))
+        yield images
+
+    def _names(self) -> tuple[str, ...] | None:
+        """Return the names that count.
+
+        Raises:
+            DatasetError: a names file that the description names cannot be read.
+        """
+        description = self.description
+        if self.options.names:
+            return self.options.names
+        names = description.names
+        if names:
+            self.reading.found_names(self.file)
+        elif description.names_path:
+            file = self._find(description.names_path)
+            names = read_names(file).names
+            self.reading.found_names(file)
+        count = description.count
+        if names and count and count != str(len(names)):
+            expected = f"{len(names)}, as many as there are names"
+            self.reading.skip(DatasetError(expected=expected, found=count), self.file, part="nc")
+        return names
+
+
+def _without_ups(path: str) -> Iterator[str]:
+    """Yield a path, and then without each leading `../`."""
+    yield path
+    while path.startswith(("../", "./")):
+        path = path.partition("/")[2]
+        yield path

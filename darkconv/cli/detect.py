@@ -96,6 +96,7 @@ def detect(
         has_weights = model_words.is_exported or str(model_words.weights).endswith(".weights")
         hint = "" if has_weights else ": a MODEL is NET.cfg NET.weights, and pictures follow"
         raise click.UsageError(f"Missing argument 'IMAGE'{hint}")
+    from darkconv.detection.detect import shown
     from darkconv.detection.detector import detect_files
 
     detector = open_detector(
@@ -116,11 +117,14 @@ def detect(
             logger.warning("%s: skipped", found)
             failed += 1
             continue
-        results.append({"image": str(file), "detections": [asdict(entry) for entry in found]})
+        listed = shown(detector.source, found)
+        entries = [asdict(entry) for entry in listed]
+        hidden = len(found) - len(listed)
+        results.append({"image": str(file), "detections": entries, "hidden": hidden})
         if not as_json:
-            show(file, found)
+            show(file, listed)
         if output:
-            click.echo(f"drew {draw_into(file, found, output, single=len(files) == 1)}", err=True)
+            click.echo(f"drew {draw_into(file, listed, output, single=len(files) == 1)}", err=True)
     if failed == len(files):
         raise DatasetError(f"none of {failed} pictures could be read")
     if as_json:

@@ -14,10 +14,13 @@ from darkconv.core.network import Network
 from darkconv.detection.decode import Candidates, box_heads, decode, fitted, takes_raw
 from darkconv.detection.picture import Fit, Picture, read_picture, resize_mode
 from darkconv.detection.suppress import suppress
-from darkconv.errors import DarkconvError
+from darkconv.errors import DarkconvError, Where
 from darkconv.files import PathLike
 from darkconv.layers.head import nms_settings
+from darkconv.notice import warn_once
 
+MOST_NAMED = 10
+"""Hidden classes that are named."""
 Runner = Callable[[Array], Sequence[Array]]
 """(N, C, H, W) -> the network's outputs, (N, ...) each."""
 
@@ -66,7 +69,7 @@ def detect(
         backend: "torch", "onnx" or "keras".
         exact: see `darkconv.detection.picture.read_picture`.
 
-    Returns: one entry per box and class, best first.
+    Returns: one entry per box and class, best first; none of classes that `dont_show` hides.
 
     Raises:
         DarkconvError: the network predicts no boxes.
@@ -77,9 +80,10 @@ def detect(
     picture, fit = fitted_picture(network, image, resize, exact=exact)
     values = raw_runner(model, backend)(fit.apply(picture)[None])
     outputs = [value[0] for value in values]
-    return detections(
+    found = detections(
         model, outputs, fit, threshold=threshold, nms=nms, nms_kind=nms_kind, raw=True
     )
+    return shown(model, found)
 
 
 class Predictor(Protocol):
@@ -89,8 +93,32 @@ class Predictor(Protocol):
     def network(self) -> Network:
         """What it was built from."""
 
+    @property
+    def hidden(self) -> frozenset[int]:
+        """Classes that `dont_show` in the names file hides."""
+
     def class_name(self, index: int) -> str:
         """Name of a class, or its number."""
+
+
+def shown(model: Predictor, found: Sequence[Detection]) -> list[Detection]:
+    """Return the detections that the C program lists and draws: not those of hidden classes.
+
+    Which classes are hidden is said once.
+
+    Args:
+        model: that found them.
+        found: all detections; hidden classes have taken part in suppression.
+    """
+    if model.hidden:
+        names = ", ".join(model.class_name(index) for index in sorted(model.hidden)[:MOST_NAMED])
+        more = f" and {len(model.hidden) - MOST_NAMED} more" * (len(model.hidden) > MOST_NAMED)
+        noun = "class is" if len(model.hidden) == 1 else "classes are"
+        warn_once(
+            Where(file=model.network.file),
+            f"{len(model.hidden)} {noun} hidden by dont_show in the names file: {names}{more}",
+        )
+    return [one for one in found if one.class_id not in model.hidden]
 
 
 def detections(

@@ -10,14 +10,18 @@ import numpy.typing as npt
 from darkconv.core.model import Array, Model
 from darkconv.core.processors import count_processors
 from darkconv.detection.decode import box_heads
-from darkconv.detection.detect import Detection, detections, fitted_picture, raw_runner
+from darkconv.detection.detect import Detection, Predictor, detections, fitted_picture, raw_runner
 from darkconv.detection.picture import Fit
 from darkconv.errors import DatasetError
 from darkconv.files import PathLike
 
 
 class Detector(Protocol):
-    """`darkconv.detect` in its three steps."""
+    """`darkconv.detect` in its three steps; hidden classes are found too."""
+
+    @property
+    def source(self) -> Predictor:
+        """Return what is run."""
 
     def prepare(self, image: PathLike | npt.ArrayLike) -> tuple[npt.NDArray[Any], Fit]:
         """What the network takes, (1, ...), and how the picture was fitted."""
@@ -63,6 +67,11 @@ class ModelDetector:
         self._resize = resize
         self._exact = exact
         self._decoding = decoding
+
+    @property
+    def source(self) -> Model:
+        """Return the model."""
+        return self.model
 
     def prepare(self, image: PathLike | npt.ArrayLike) -> tuple[npt.NDArray[Any], Fit]:
         """The network's input, and how the picture was fitted."""

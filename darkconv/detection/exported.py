@@ -18,6 +18,7 @@ from darkconv.detection.detect import (
     fitted_picture,
     named,
     remaining,
+    shown,
 )
 from darkconv.detection.picture import Fit
 from darkconv.errors import DarkconvError, Where
@@ -55,7 +56,7 @@ def detect_exported(
     """
     detector = FileDetector(file, threshold, nms, resize=resize, nms_kind=nms_kind, exact=exact)
     x, fit = detector.prepare(image)
-    return detector.find(detector.run(x), fit)
+    return shown(file, detector.find(detector.run(x), fit))
 
 
 class FileDetector:
@@ -91,6 +92,11 @@ class FileDetector:
         self._resize = resize
         self._exact = exact
         CHECKS[file.head](self)
+
+    @property
+    def source(self) -> "ExportedFile":
+        """Return the file."""
+        return self.file
 
     def prepare(self, image: PathLike | npt.ArrayLike) -> tuple[npt.NDArray[Any], Fit]:
         """The graph's input, (1, ...), and how the picture was fitted."""

@@ -12,6 +12,7 @@ DarkconvError
 └── MissingDependencyError   a library that is not installed (also a ModuleNotFoundError)
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 LONGEST_FINDING = 200
@@ -32,11 +33,18 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else _written_out(c) for c in text)
 
 
+def one_line(text: str) -> str:
+    """A text as `printable` gives it, line breaks written out too."""
+    return printable(text).replace("\n", "\\n")
+
+
 def _written_out(character: str) -> str:
     r"""A control character, or a byte that was no UTF-8 (see surrogateescape), as `\x1b`."""
     code = ord(character)
     code = code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else code
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +67,10 @@ class Where:
             file = f"{file or '<cfg>'}:{self.line}"
         words = [] if self.layer is None else [f"layer {self.layer}"]
         if self.section:
-            words.append(f"[{shortened(printable(self.section))}]")
+            words.append(f"[{shortened(one_line(self.section))}]")
         if self.option:
-            words.append(shortened(printable(self.option)))
-        return printable(": ".join(part for part in (file, " ".join(words)) if part))
+            words.append(shortened(one_line(self.option)))
+        return one_line(": ".join(part for part in (file, " ".join(words)) if part))
 
     def inside(self, outer: "Where") -> "Where":
         """This place, its unknown parts filled from a wider one."""
@@ -84,14 +92,25 @@ class DarkconvError(Exception):
         expected: object = None,
         found: object = None,
         hint: str | None = None,
+        details: Sequence[str] = (),
     ) -> None:
-        """Keep the parts; `str()` joins them."""
+        """Keep the parts; `str()` joins them.
+
+        Args:
+            message: what is wrong.
+            where: the place.
+            expected: what should stand there.
+            found: what stands there.
+            hint: what to do about it.
+            details: more lines, such as the errors that led to this one.
+        """
         super().__init__(message)
         self.message = message
         self.where = where or Where()
         self.expected = expected
         self.found = found
         self.hint = hint
+        self.details = tuple(details)
 
     def at(self, where: Where) -> "DarkconvError":
         """The same error object, its place completed from `where`."""
@@ -108,13 +127,15 @@ class DarkconvError(Exception):
             )
             if text is not None
         )
-        message = shortened(printable(self.message), LONGEST_MESSAGE)
+        message = shortened(one_line(self.message), LONGEST_MESSAGE)
         text = ": ".join(part for part in (str(self.where), message, finding) if part)
-        return printable(text + (f"\n  hint: {self.hint}" if self.hint else ""))
+        others = (shortened(one_line(line), LONGEST_FINDING) for line in self.details)
+        hint = [f"hint: {one_line(self.hint)}"] if self.hint else []
+        return "\n  ".join([text, *others, *hint])
 
 
 def _shown(value: object, limit: int) -> str | None:
-    return None if value is None else shortened(printable(str(value)), limit)
+    return None if value is None else shortened(one_line(str(value)), limit)
 
 
 class CfgError(DarkconvError):

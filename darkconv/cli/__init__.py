@@ -7,12 +7,13 @@ import contextlib
 import importlib
 import os
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
 from darkconv import __version__
 from darkconv.cli.groups import SuggestingGroup
+from darkconv.cli.printing import echo_lines, printable_usage, write_out_what_streams_lack
 from darkconv.errors import DarkconvError
 from darkconv.files import no_room
 from darkconv.sources import watching_sources
@@ -72,10 +73,20 @@ class LazyGroup(SuggestingGroup):
             with formatter.section(task):
                 formatter.write_dl([(name.ljust(width), text) for name, text in commands.items()])
 
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run the command line, whatever its streams can show."""
+        write_out_what_streams_lack()
+        return super().main(*args, **options)
+
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        """Read the words before the command."""
+        with printable_usage():
+            return super().make_context(*args, **options)
+
     def invoke(self, ctx: click.Context) -> object:
         """Run the command; errors of the user's input go to stderr."""
         try:
-            with watching_sources():
+            with watching_sources(), printable_usage():
                 return super().invoke(ctx)
         except DarkconvError as error:
             if ctx.meta.get("darkconv.debug"):
@@ -91,7 +102,7 @@ class LazyGroup(SuggestingGroup):
 
 def fail(ctx: click.Context, text: str) -> NoReturn:
     """Tell what is wrong, and end with status 1."""
-    click.echo(f"{click.style('error:', fg='red', bold=True)} {text}", err=True)
+    echo_lines(text, err=True, label="error:", color="red")
     ctx.exit(1)
 
 
@@ -116,7 +127,7 @@ def main(ctx: click.Context) -> None:
     network such as `yolov3` will do.
     """
     if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help())
+        echo_lines(ctx.get_help())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """`darkconv anchors`: widths and heights that a data set's boxes cluster about."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +7,7 @@ import click
 
 from darkconv.cli.params import SizeType, common_options
 from darkconv.cli.pictures import outside_option, report_problems
-from darkconv.cli.table import format_table
+from darkconv.cli.printing import echo, echo_json, echo_table
 from darkconv.dataset import open_dataset
 from darkconv.errors import MissingDependencyError
 
@@ -81,14 +80,14 @@ def anchors(
     unit = 32 if cells else 1
     line = cfg_line(found.sizes / unit)
     if as_json:
-        click.echo(json.dumps(as_dict(found, unit, len(sizes)), indent=2))
+        echo_json(as_dict(found, unit, len(sizes)))
     else:
-        click.echo(format_table(HEADERS, rows(found, unit, len(sizes))))
-        click.echo(f"mean IoU {found.mean_iou:.4f} over {len(sizes):,} boxes")
-        click.echo(line)
+        echo_table(HEADERS, rows(found, unit, len(sizes)))
+        echo(f"mean IoU {found.mean_iou:.4f} over {len(sizes):,} boxes")
+        echo(line)
     if plot:
         draw_clusters(sizes, found, plot)
-        click.echo(f"drew {plot}", err=True)
+        echo(f"drew {plot}", err=True)
 
 
 def cfg_line(sizes: "Floats") -> str:

@@ -1,17 +1,14 @@
 """`darkconv eval` of a classifier: top-1 and top-5."""
 
-import json
 import logging
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from darkconv.cli.pictures import PictureOptions, open_classes, report_unread
+from darkconv.cli.printing import echo, echo_json, echo_table
 from darkconv.cli.progress import progress
-from darkconv.cli.table import format_table
 from darkconv.core.model import Model
 from darkconv.errors import DatasetError
 
@@ -52,13 +49,12 @@ def evaluate_classes(
         write_report(report, model, dataset, result, seconds)
     if as_json:
         content = {**result.as_dict(), "names": dataset.names, "seconds_per_picture": seconds}
-        click.echo(json.dumps(content, indent=2))
+        echo_json(content)
         return
-    click.echo(format_table(HEADERS, list(rows(result, dataset.names)), left=(0, 3)))
-    click.echo(
-        "".join(f"top-{k} {100 * share:6.1f}\n" for k, share in result.top.items()), nl=False
-    )
-    click.echo(f"{result.pictures} pictures, {1000 * seconds:.1f} ms each", err=True)
+    echo_table(HEADERS, list(rows(result, dataset.names)), left=(0, 3))
+    for k, share in result.top.items():
+        echo(f"top-{k} {100 * share:6.1f}")
+    echo(f"{result.pictures} pictures, {1000 * seconds:.1f} ms each", err=True)
 
 
 def write_report(
@@ -80,7 +76,7 @@ def write_report(
         seconds=seconds,
     )
     write_classification_report(path, report)
-    click.echo(f"wrote {path}", err=True)
+    echo(f"wrote {path}", err=True)
 
 
 def scores(

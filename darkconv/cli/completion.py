@@ -4,6 +4,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from darkconv.cli.params import ModelCommand
+from darkconv.cli.printing import echo_lines
 
 VARIABLE = "_DARKCONV_COMPLETE"
 
@@ -22,4 +23,4 @@ def completion(shell: str) -> None:
 
     kind = get_completion_class(shell)
     assert kind is not None
-    click.echo(kind(main, {}, "darkconv", VARIABLE).source())
+    echo_lines(kind(main, {}, "darkconv", VARIABLE).source())

@@ -1,6 +1,5 @@
 """`darkconv data`: a look at a data set."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,8 +8,8 @@ import click
 from darkconv.cli.groups import SuggestingGroup
 from darkconv.cli.params import common_options
 from darkconv.cli.pictures import outside_option
+from darkconv.cli.printing import echo, echo_json, echo_table
 from darkconv.cli.progress import progress
-from darkconv.cli.table import format_table
 from darkconv.core.numerals import format_count
 from darkconv.dataset import Dataset, open_dataset
 
@@ -85,7 +84,7 @@ def check(
     with progress(len(dataset), "reading pictures") as update:
         result = check_dataset(dataset, update)
     if as_json:
-        click.echo(json.dumps(result.as_dict(), indent=2))
+        echo_json(result.as_dict())
     else:
         show(result, most=None if show_all else SHOWN)
     if output:
@@ -96,22 +95,22 @@ def show(result: "Check", *, most: int | None) -> None:
     """Print the counts and the findings, so many of a kind."""
     from darkconv.dataset.check import KINDS
 
-    click.echo(
+    echo(
         f"{_count(result.pictures, 'picture')}, {format_count(len(result.empty))} without a box, "
         f"{_count(result.boxes, 'box', 'boxes')}"
     )
     if result.classes:
-        click.echo(format_table(HEADERS, [cells(one, result) for one in result.classes], left=(0,)))
+        echo_table(HEADERS, [cells(one, result) for one in result.classes], left=(0,))
     for kind, lines in result.findings.items():
         if not lines:
             continue
-        click.echo(click.style(f"{KINDS[kind]}: {format_count(len(lines))}", bold=True))
+        echo(f"{KINDS[kind]}: {format_count(len(lines))}", bold=True)
         for line in lines[:most]:
-            click.echo(f"  {line}")
+            echo(f"  {line}")
         if most is not None and len(lines) > most:
-            click.echo(f"  ... and {format_count(len(lines) - most)} more: --all shows them")
+            echo(f"  ... and {format_count(len(lines) - most)} more: --all shows them")
     if not any(result.findings.values()):
-        click.echo("nothing is wrong with pictures and labels")
+        echo("nothing is wrong with pictures and labels")
 
 
 def cells(one: "ClassCount", result: "Check") -> tuple[object, ...]:
@@ -129,7 +128,7 @@ def draw(dataset: Dataset, result: "Check", path: Path, count: int) -> None:
 
     samples = choose(dataset, count, without=result.unreadable)
     write_picture(draw_sheet(samples, dataset.names), path)
-    click.echo(f"drew {path}", err=True)
+    echo(f"drew {path}", err=True)
 
 
 def _count(number: int, one: str, several: str | None = None) -> str:

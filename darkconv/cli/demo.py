@@ -14,6 +14,7 @@ from darkconv.cli.info import weights_size
 from darkconv.cli.models import write_model
 from darkconv.cli.params import ModelCommand, Output, common_options
 from darkconv.cli.planning import Planning, make_plan
+from darkconv.cli.printing import echo, echo_lines
 from darkconv.cli.verify import layer_errors
 from darkconv.core.model import Model
 from darkconv.core.numerals import format_count, format_large, format_size
@@ -69,28 +70,29 @@ def demo(folder: Path) -> None:
     pictures = draw_pictures(whole, final, folder)
     heading("Before and after")
     measured, conditions = measure(models)
-    click.echo(closing_table(measured))
-    click.echo(conditions, err=True)
+    echo_lines(closing_table(measured))
+    echo(conditions, err=True)
     seconds = time.perf_counter() - start
     report = make_report(measured, conditions, checks, (whole, final), folder, seconds)
     write_demo_report(folder / "demo.html", report)
-    click.echo(f"\nreport:   {(folder / 'demo.html').resolve()}")
-    click.echo(f"pictures: {pictures}")
-    click.echo(f"files:    {folder.resolve()}")
-    click.echo(f"done in {seconds:.0f} s")
+    echo()
+    echo(f"report:   {(folder / 'demo.html').resolve()}")
+    echo(f"pictures: {pictures}")
+    echo(f"files:    {folder.resolve()}")
+    echo(f"done in {seconds:.0f} s")
 
 
 def heading(text: str) -> None:
     """A line that begins a step."""
-    click.echo()
-    click.echo(click.style(text, bold=True))
+    echo()
+    echo(text, bold=True)
 
 
 def show_model(model: Model) -> None:
     """The bundled model in a few lines."""
     network = model.network
-    click.echo(click.style("digits10: a Darknet detector of the ten digits", bold=True))
-    click.echo(
+    echo("digits10: a Darknet detector of the ten digits", bold=True)
+    echo(
         f"{len(network.layers)} layers, {format_count(model.network.parameters)} parameters, "
         f"{format_large(model.network.macs)} MACs, input {network.input_shape}, "
         f"weights {format_size(weights_size(model))}"
@@ -99,7 +101,7 @@ def show_model(model: Model) -> None:
 
 def show_checks(*checks: str) -> list[str]:
     """Print what was found to hold."""
-    click.echo("\n".join(checks))
+    echo_lines("\n".join(checks))
     return list(checks)
 
 
@@ -115,7 +117,7 @@ def show_conversion(model: Model, folder: Path) -> list[str]:
         write_model(model, Output(folder / name))
         seconds = time.perf_counter() - start
         size = format_size((folder / name).stat().st_size)
-        click.echo(f"{name:22s} {size:>8s}  in {seconds:.1f} s")
+        echo(f"{name:22s} {size:>8s}  in {seconds:.1f} s")
     errors = layer_errors(model, str(digits10_pictures()[0]))
     worst = max(errors, key=lambda entry: float(entry["error"]))
     back = read_model(ModelWords(str(folder / "digits10.safetensors")))
@@ -140,7 +142,7 @@ def show_detection(model: Model, folder: Path) -> None:
     heading(f"Detect in {path.name}")
     found = detect(model, path)
     for one in found:
-        click.echo(f"{one.name:8s} {one.score:.3f}  {' '.join(f'{v:6.1f}' for v in one.box)}")
+        echo(f"{one.name:8s} {one.score:.3f}  {' '.join(f'{v:6.1f}' for v in one.box)}")
     write_picture(draw(read_picture(path), found), folder / "detected.png")
 
 
@@ -153,7 +155,7 @@ def show_slicing(whole: Model, small: Model, folder: Path) -> list[str]:
     ):
         write_model(small, output)
         file = output.weights or output.path
-        click.echo(f"{file.name:22s} {format_size(file.stat().st_size):>8s}")
+        echo(f"{file.name:22s} {format_size(file.stat().st_size):>8s}")
     pairs = compared_scores(whole, small)
     equal = sum(a == b for a, b in pairs)
     return show_checks(
@@ -177,10 +179,10 @@ def show_recovery(whole: Model, small: Model, folder: Path) -> dict[str, Model]:
     seen = profile(small, images)
     chosen = make_plan(small, seen, planning)
     pruned = prune(small, chosen, compensate=True)
-    click.echo(f"{small.network.parameters:,} -> {pruned.network.parameters:,} parameters")
+    echo(f"{small.network.parameters:,} -> {pruned.network.parameters:,} parameters")
     start = time.perf_counter()
     refitted = reconstruct(pruned, small, chosen, images)
-    click.echo(f"weights refitted to the feature maps: {time.perf_counter() - start:.1f} s")
+    echo(f"weights refitted to the feature maps: {time.perf_counter() - start:.1f} s")
     found = {"pruned": pruned, "refitted": refitted}
     write_model(refitted, Output(folder / "refitted.cfg", folder / "refitted.weights"))
     dissection = dissection_report((whole, small, refitted), seen, None, chosen, planning, pictures)
@@ -189,14 +191,14 @@ def show_recovery(whole: Model, small: Model, folder: Path) -> dict[str, Model]:
         from darkconv.finetune.recipe import Recipe
         from darkconv.finetune.run import finetune
     except ModuleNotFoundError as error:
-        click.echo(f"no recovery: {error.name} is not installed (pip install 'darkconv[train]')")
+        echo(f"no recovery: {error.name} is not installed (pip install 'darkconv[train]')")
         return found
     start = time.perf_counter()
     recipe = Recipe(steps=STEPS, batch=BATCH, rate=RATE, averaging=AVERAGING, draw_every=0)
     taught = finetune(refitted, pictures, folder=folder / "recovery", teacher=small, recipe=recipe)
     write_model(taught.model, Output(folder / "recovered.cfg", folder / "recovered.weights"))
     seconds = time.perf_counter() - start
-    click.echo(f"{STEPS} steps of learning from the uncut model, without labels: {seconds:.0f} s")
+    echo(f"{STEPS} steps of learning from the uncut model, without labels: {seconds:.0f} s")
     return {**found, "recovered": taught.model}
 
 
@@ -211,7 +213,7 @@ def show_export(model: Model, folder: Path) -> list[str]:
     heading("Export")
     target = folder / "recovered.onnx"
     write_model(model, Output(target), head="boxes")
-    click.echo(f"{target.name:22s} {format_size(target.stat().st_size):>8s}")
+    echo(f"{target.name:22s} {format_size(target.stat().st_size):>8s}")
     levels, fit = fitted_picture(model.network, digits10_pictures()[0], None)
     found = compare_outputs(model, read_exported(ModelWords(str(target))), fit.apply(levels))
     errors = ", ".join(f"{one.name} {one.error:.1e}" for one in found)

@@ -1,6 +1,5 @@
 """`darkconv detect`: objects in pictures."""
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -18,7 +17,7 @@ from darkconv.cli.params import (
     split_model,
     words_argument,
 )
-from darkconv.cli.table import format_table
+from darkconv.cli.printing import echo, echo_json, echo_table
 from darkconv.errors import DarkconvError, DatasetError
 from darkconv.files import make_folder
 
@@ -67,6 +66,12 @@ def detection_options(command: F) -> F:
 @click.command(cls=ModelCommand)
 @words_argument("MODEL IMAGE...")
 @click.option("-o", "--output", metavar="DIR", help="Folder, or file, for pictures with boxes.")
+@click.option(
+    "--font",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    metavar="FILE",
+    help="Font of the labels that -o draws  [default: one that has their letters]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option(
     "--threshold", type=float, help="Least score  [default: 0.25, or what an ONNX file says]"
@@ -76,6 +81,7 @@ def detection_options(command: F) -> F:
 def detect(
     words: tuple[str, ...],
     output: str | None,
+    font: Path | None,
     as_json: bool,
     names: str | None,
     names_encoding: str | None,
@@ -96,6 +102,8 @@ def detect(
         has_weights = model_words.is_exported or str(model_words.weights).endswith(".weights")
         hint = "" if has_weights else ": a MODEL is NET.cfg NET.weights, and pictures follow"
         raise click.UsageError(f"Missing argument 'IMAGE'{hint}")
+    if font and not output:
+        raise click.UsageError("--font is for the labels that -o draws")
     from darkconv.detection.detect import shown
     from darkconv.detection.detector import detect_files
 
@@ -124,11 +132,12 @@ def detect(
         if not as_json:
             show(file, listed)
         if output:
-            click.echo(f"drew {draw_into(file, listed, output, single=len(files) == 1)}", err=True)
+            target = draw_into(file, listed, output, single=len(files) == 1, font=font)
+            echo(f"drew {target}", err=True)
     if failed == len(files):
         raise DatasetError(f"none of {failed} pictures could be read")
     if as_json:
-        click.echo(json.dumps(results, indent=2))
+        echo_json(results)
     if failed:
         logger.warning("%d of %d pictures could not be read", failed, len(files))
 
@@ -179,13 +188,20 @@ def picture_files(images: Sequence[str]) -> list[Path]:
 
 def show(file: Path, found: "list[Detection]") -> None:
     """Print a table of one picture's detections."""
-    click.echo(f"{file}: {len(found)} found")
+    echo(f"{file}: {len(found)} found")
     if found:
         rows = [(d.name, f"{d.score:.3f}", *(f"{v:.0f}" for v in d.box)) for d in found]
-        click.echo(format_table(("class", "score", "x0", "y0", "x1", "y1"), rows, left=(0,)))
+        echo_table(("class", "score", "x0", "y0", "x1", "y1"), rows, left=(0,))
 
 
-def draw_into(file: Path, found: "list[Detection]", output: str, *, single: bool) -> Path:
+def draw_into(
+    file: Path,
+    found: "list[Detection]",
+    output: str,
+    *,
+    single: bool,
+    font: Path | None = None,
+) -> Path:
     """Draw boxes into a copy of a picture, in a folder or under a file's name."""
     from darkconv.detection.draw import WRITABLE, draw, write_picture
     from darkconv.detection.picture import read_picture
@@ -197,5 +213,5 @@ def draw_into(file: Path, found: "list[Detection]", output: str, *, single: bool
         target = target / f"{file.stem}{suffix}"
     if target.resolve() == file.resolve():
         raise DarkconvError(f"{target}: would overwrite the picture itself")
-    write_picture(draw(read_picture(file), found), target)
+    write_picture(draw(read_picture(file), found, font=font), target)
     return target

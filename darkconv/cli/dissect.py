@@ -1,7 +1,6 @@
 """`darkconv dissect`: some classes of a model, and the channels that they need."""
 
 import contextlib
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from darkconv.cli.pictures import (
     picture_options,
 )
 from darkconv.cli.planning import Planning, make_plan, plan_options
+from darkconv.cli.printing import echo, echo_json
 from darkconv.cli.profile import ProfilingOptions, measure, profiling_options
 from darkconv.cli.progress import is_first_process
 from darkconv.cli.prune import as_dict, show_pruning, show_remarks
@@ -139,7 +139,7 @@ def dissect(
         report_written(output)
     if as_json:
         counts = {"profiled": len(chosen), "found": len(dataset)}
-        click.echo(json.dumps({**as_dict(original, final, plan), "pictures": counts}, indent=2))
+        echo_json({**as_dict(original, final, plan), "pictures": counts})
     else:
         show_pruning(original, final)
         show_remarks(plan, compensate=planning.compensate)
@@ -150,7 +150,7 @@ def dissect(
         models = (original, cut, final)
         report = make_report(models, profile, against, plan, planning, chosen)
         write_dissection_report(target, report)
-        click.echo(f"wrote {target}", err=True)
+        echo(f"wrote {target}", err=True)
 
 
 def chosen_pictures(
@@ -181,7 +181,7 @@ def chosen_pictures(
                 raise
             chosen, which = dataset, "all, since none shows nothing but the kept classes"
     if is_first_process():
-        click.echo(f"profiling {len(chosen)} of {len(dataset)} pictures: {which}", err=True)
+        echo(f"profiling {len(chosen)} of {len(dataset)} pictures: {which}", err=True)
     return chosen
 
 

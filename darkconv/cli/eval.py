@@ -1,6 +1,5 @@
 """`darkconv eval`: how well a detector finds what is labelled."""
 
-import json
 import logging
 import time
 from collections.abc import Sequence
@@ -27,9 +26,10 @@ from darkconv.cli.pictures import (
     picture_options,
     report_unread,
 )
+from darkconv.cli.printing import echo, echo_json, echo_table
 from darkconv.cli.progress import progress
-from darkconv.cli.table import format_table
 from darkconv.core.model import Model
+from darkconv.encodings import encoded
 from darkconv.errors import DatasetError
 from darkconv.files import make_folder, write_bytes
 from darkconv.layers.head import decodes_boxes
@@ -182,7 +182,7 @@ def evaluate(
         write_detections(dataset, found, output)
         if not no_plots:
             write_plots(comparison, at, output)
-        click.echo(f"wrote {output}", err=True)
+        echo(f"wrote {output}", err=True)
     if report:
         from darkconv.report import write_evaluation_report
 
@@ -191,14 +191,14 @@ def evaluate(
             model_words.first, dataset, comparison, result, at=at, seconds=seconds, backend=ran
         )
         write_evaluation_report(report, told)
-        click.echo(f"wrote {report}", err=True)
+        echo(f"wrote {report}", err=True)
     if as_json:
-        click.echo(json.dumps(as_dict(result, comparison, seconds, at), indent=2))
+        echo_json(as_dict(result, comparison, seconds, at))
     else:
         show(result, at)
         parts = ", ".join(f"{name} {1000 * value:.1f}" for name, value in asdict(seconds).items())
         total = 1000 * sum(asdict(seconds).values())
-        click.echo(f"{len(dataset)} pictures, {total:.1f} ms each: {parts}", err=True)
+        echo(f"{len(dataset)} pictures, {total:.1f} ms each: {parts}", err=True)
 
 
 def detector_of(
@@ -299,7 +299,7 @@ def write_detections(
             f"{d.name} {d.score:.6f} {' '.join(f'{value:.3f}' for value in d.box)}\n"
             for d in detections
         ]
-        write_bytes(folder / f"{sample.image.stem}.txt", ["".join(lines).encode()])
+        write_bytes(folder / f"{sample.image.stem}.txt", [encoded("".join(lines))])
 
 
 def write_plots(comparison: "Comparison", at: float, folder: Path) -> None:
@@ -372,4 +372,4 @@ def show(result: "Evaluation", at: float) -> None:
     means = (result.ap, result.ap_at, result.ap11, result.coco50, result.coco)
     boxes = sum(c.boxes for c in result.classes)
     rows.append(("mean", boxes, *(f"{100 * v:.1f}" for v in means), "", ""))
-    click.echo(format_table(headers, rows, left=(0,)))
+    echo_table(headers, rows, left=(0,))

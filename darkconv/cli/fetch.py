@@ -1,7 +1,6 @@
 """`darkconv fetch`: well-known models."""
 
 import contextlib
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -10,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from darkconv.cli.params import bundled_cfg, common_options
+from darkconv.cli.printing import echo, echo_json, echo_table
 from darkconv.cli.progress import Update, progress
-from darkconv.cli.table import format_table
 from darkconv.core.numerals import format_count, format_size
 from darkconv.zoo.models import MODELS, Published, find_model
 
@@ -81,7 +80,7 @@ def list_models(*, as_json: bool) -> None:
     }
     if as_json:
         models = [as_dict(model, sizes[model.name]) for model in MODELS.values()]
-        click.echo(json.dumps(models, indent=2))
+        echo_json(models)
         return
     rows = [
         (
@@ -92,7 +91,7 @@ def list_models(*, as_json: bool) -> None:
         )
         for model in MODELS.values()
     ]
-    click.echo(format_table(HEADERS, rows, left=(0, 1, 3)))
+    echo_table(HEADERS, rows, left=(0, 1, 3))
 
 
 def as_dict(model: Published, size: int) -> dict[str, Any]:
@@ -125,15 +124,15 @@ def showing_bytes(task: str) -> Iterator["Progress"]:
 def report(model: Published, found: "Fetched", *, as_json: bool) -> None:
     """Say what has come, and what there was."""
     if found.written:
-        click.echo(f"wrote {', '.join(map(str, found.written))}", err=True)
+        echo(f"wrote {', '.join(map(str, found.written))}", err=True)
     if as_json:
         values = {"name": model.name, **asdict(found)}
         values["bytes"] = values.pop("size")
-        click.echo(json.dumps(values, indent=2, default=str))
+        echo_json(values, default=str)
         return
     state = "" if found.address else " is there already"
     published = ", as published" if found.sha256 == model.sha256 else ""
-    click.echo(f"{found.weights}{state}: {format_count(found.size)} bytes")
-    click.echo(f"SHA-256 {found.sha256}{published}")
+    echo(f"{found.weights}{state}: {format_count(found.size)} bytes")
+    echo(f"SHA-256 {found.sha256}{published}")
     if found.names is None:
-        click.echo(f"no names of the {model.classes.data_set} classes come with it", err=True)
+        echo(f"no names of the {model.classes.data_set} classes come with it", err=True)

@@ -1,18 +1,15 @@
 """An exported file beside its float32 form: size, time, outputs, detections, AP."""
 
 import functools
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from darkconv.cli.models import read_exported
 from darkconv.cli.params import LITERT_SUFFIX, ModelWords, Output
+from darkconv.cli.printing import echo, echo_json, echo_table
 from darkconv.cli.progress import progress
-from darkconv.cli.table import format_table
 from darkconv.core.model import Model
 from darkconv.core.numerals import format_size
 from darkconv.layers.head import decodes_boxes
@@ -209,15 +206,15 @@ def show_report(found: Report) -> None:
     rows += [(f"relative error of {n}", "", f"{e:.1e}") for n, e in found.likeness.errors.items()]
     if found.likeness.f1 is not None:
         rows.append((f"F1 of detections above {AT:g}", "", f"{found.likeness.f1:.3f}"))
-    click.echo(format_table(("", "float32", found.precision), rows, left=(0,)))
+    echo_table(("", "float32", found.precision), rows, left=(0,))
     ran_on = f"{found.likeness.inputs} {'pictures' if found.likeness.f1 is not None else 'inputs'}"
-    click.echo(f"compared on {ran_on}; {found.latency.conditions}", err=True)
+    echo(f"compared on {ran_on}; {found.latency.conditions}", err=True)
 
 
 def print_reports(reports: Mapping[str, Report], *, as_json: bool) -> None:
     """Print what was compared, by the file's name."""
     if as_json:
-        click.echo(json.dumps({name: one.as_dict() for name, one in reports.items()}, indent=2))
+        echo_json({name: one.as_dict() for name, one in reports.items()})
         return
     for one in reports.values():
         show_report(one)
@@ -240,5 +237,5 @@ def show_agreement_with(model: Model, output: Output) -> None:
         ("milliseconds a picture", f"{timed.milliseconds[file.precision]:.2f}", ""),
         *((f"error of {e.name}", f"{e.error:.1e}", f"{e.allowed:.0e}") for e in found),
     ]
-    click.echo(format_table(("", file.precision, "allowed"), rows, left=(0,)))
-    click.echo(timed.conditions, err=True)
+    echo_table(("", file.precision, "allowed"), rows, left=(0,))
+    echo(timed.conditions, err=True)

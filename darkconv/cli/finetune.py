@@ -1,6 +1,5 @@
 """`darkconv finetune`: train a model on pictures, with labels or from a teacher."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +27,7 @@ from darkconv.cli.params import (
 from darkconv.cli.pictures import (
     picture_options,
 )
+from darkconv.cli.printing import echo, echo_json
 from darkconv.cli.progress import is_first_process, progress
 from darkconv.cli.sources import Sources, open_sources, read_pairs
 from darkconv.core.model import Model
@@ -258,9 +258,9 @@ def finetune(words: tuple[str, ...], outputs: tuple[Output, ...], **options: Any
         write_model(final, output)
         report_written(output)
     if as_json:
-        click.echo(json.dumps({"best_epoch": result.best_epoch, "rows": rows}, indent=2))
+        echo_json({"best_epoch": result.best_epoch, "rows": rows})
     elif result.best_epoch and not last:
-        click.echo(f"the weights are those of epoch {result.best_epoch:.3g}, the best evaluated")
+        echo(f"the weights are those of epoch {result.best_epoch:.3g}, the best evaluated")
 
 
 def start_model(
@@ -287,7 +287,7 @@ def start_model(
     donor = read_model(backbone, **reading)
     result = graft(donor, model)
     total = len(result.taken) + len(result.fresh)
-    click.echo(f"backbone: {len(result.taken)} of {total} layers with arrays", err=True)
+    echo(f"backbone: {len(result.taken)} of {total} layers with arrays", err=True)
     return result.model
 
 
@@ -315,16 +315,16 @@ def run(
 
     def report(row: Mapping[str, float]) -> None:
         rows.append(row)
-        click.echo(format_row(row), err=True)
+        echo(format_row(row), err=True)
 
     labels = options["labels"] if teacher else True
     machine = Machine(options["accelerator"], options["devices"], options["compile"])
 
     def tell_target() -> None:
         for line in show_target(model, data, teacher, recipe):
-            click.echo(line, err=True)
+            echo(line, err=True)
         if machine.compile:
-            click.echo("compiling: the first step of each input size takes longer", err=True)
+            echo("compiling: the first step of each input size takes longer", err=True)
 
     course = plan_course(
         recipe, model.network.options, samples=len(data), processes=machine.processes

@@ -1,6 +1,5 @@
 """`darkconv graft`: one network's layers in another."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from darkconv.cli.params import (
     split_model,
     words_argument,
 )
+from darkconv.cli.printing import echo_json, echo_lines
 from darkconv.core.layer_table import ranges
 from darkconv.core.model import Model
 from darkconv.darknet.cfg import read_cfg
@@ -85,7 +85,10 @@ def graft(
     for output in outputs:
         _write(result.model, output)
         report_written(output)
-    click.echo(json.dumps(as_dict(result), indent=2) if as_json else describe(result))
+    if as_json:
+        echo_json(as_dict(result))
+    else:
+        echo_lines(describe(result))
 
 
 def _read_receiver(words: ModelWords, donor: Model, options: dict[str, Any]) -> Model:

@@ -1,6 +1,5 @@
 """`darkconv info`: the layers of a network."""
 
-import json
 import logging
 import tempfile
 from pathlib import Path
@@ -11,7 +10,7 @@ import click
 from darkconv.backends import spoke
 from darkconv.cli.models import read_model
 from darkconv.cli.params import ModelCommand, reading_options, split_model, words_argument
-from darkconv.cli.table import format_table
+from darkconv.cli.printing import echo, echo_json, echo_lines, echo_table
 from darkconv.core import layer_table as layers
 from darkconv.core.model import Header, Model
 from darkconv.core.numerals import format_size
@@ -42,12 +41,12 @@ def info(words: tuple[str, ...], as_json: bool, view: bool, **options: Any) -> N
         view_graph(model)
         return
     if as_json:
-        click.echo(json.dumps(as_dict(model), indent=2))
+        echo_json(as_dict(model))
         return
     rows = [layers.row(layer) for layer in model.network.layers]
-    click.echo(format_table(layers.HEADERS, rows, left=layers.LEFT))
-    click.echo()
-    click.echo(summary(model))
+    echo_table(layers.HEADERS, rows, left=layers.LEFT)
+    echo()
+    echo_lines(summary(model))
 
 
 def view_graph(model: Model) -> None:
@@ -65,7 +64,7 @@ def view_graph(model: Model) -> None:
         spoke("onnx").write_onnx(model, path, fold=False)
         logging.getLogger("netron").setLevel(logging.WARNING)  # it says the same
         host, port = netron.start(str(path), address=("localhost", None))
-        click.echo(f"http://{host}:{port} shows it; Ctrl-C ends that", err=True)
+        echo(f"http://{host}:{port} shows it; Ctrl-C ends that", err=True)
         netron.wait()
 
 

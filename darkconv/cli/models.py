@@ -20,6 +20,7 @@ from darkconv.cli.params import (
     bundled_cfg,
     bundled_names,
 )
+from darkconv.cli.printing import echo
 from darkconv.core.finite import check_finite
 from darkconv.core.model import Model
 from darkconv.core.names import Names
@@ -298,7 +299,7 @@ def report_written(output: Output, *, external: bool = False) -> None:
     if external and output.suffix == ONNX_SUFFIX:
         files.append(spoke("onnx").data_path(output.path))
     sizes = ", ".join(f"{file} ({format_size(_size(file))})" for file in files)
-    click.echo(f"wrote {sizes}", err=True)
+    echo(f"wrote {sizes}", err=True)
 
 
 def _size(path: Path) -> int:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from darkconv.errors import printable
+from darkconv.cli.printing import echo_lines
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -234,8 +234,8 @@ class MessageHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one."""
-        word = "" if record.levelno < logging.WARNING else click.style("warning: ", fg="yellow")
-        click.echo(f"{word}{printable(record.getMessage())}", err=True)
+        label = "" if record.levelno < logging.WARNING else "warning:"
+        echo_lines(record.getMessage(), err=True, label=label, color="yellow")
 
 
 def show_messages(ctx: click.Context) -> None:

@@ -1,7 +1,6 @@
 """`darkconv profile`: what the channels of a model do on pictures."""
 
 import functools
-import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
@@ -21,8 +20,8 @@ from darkconv.cli.pictures import (
     picture_options,
     report_unread,
 )
+from darkconv.cli.printing import echo, echo_json, echo_table
 from darkconv.cli.progress import is_first_process, progress
-from darkconv.cli.table import format_table
 from darkconv.core.model import Model
 from darkconv.core.network import Layer
 from darkconv.core.numerals import format_count
@@ -143,12 +142,12 @@ def profile(
     if not is_first_process():
         return
     found.save(path)
-    click.echo(f"wrote {path}", err=True)
+    echo(f"wrote {path}", err=True)
     if html:
         from darkconv.report import write_profile_report
 
         write_profile_report(html, model, found)
-        click.echo(f"wrote {html}", err=True)
+        echo(f"wrote {html}", err=True)
     show_profile(model, found, skipped, as_json=as_json)
 
 
@@ -250,19 +249,19 @@ def show_profile(model: Model, found: Profile, skipped: int, *, as_json: bool) -
         head = {"pictures": found.pictures, "skipped": skipped}
         keys = [header.replace(" ", "_") for header in HEADERS]
         layers = [dict(zip(keys, row, strict=True)) for row in rows]
-        click.echo(json.dumps({**head, "notes": found.notes, "layers": layers}, indent=2))
+        echo_json({**head, "notes": found.notes, "layers": layers})
         return
-    click.echo(
+    echo(
         f"{format_count(found.pictures)} pictures, {format_count(skipped)} skipped, "
         f"{len(model.network.layers)} layers"
     )
     idle = sorted((row for row in rows if any(row[3:])), key=lambda row: -sum(row[3:]) / row[2])
     if not idle:
-        click.echo("no channel is constant or near dead")
+        echo("no channel is constant or near dead")
         return
-    click.echo(format_table(HEADERS, idle[:SHOWN_LAYERS], left=(1,)))
+    echo_table(HEADERS, idle[:SHOWN_LAYERS], left=(1,))
     if len(idle) > SHOWN_LAYERS:
-        click.echo(f"... and {len(idle) - SHOWN_LAYERS} more layers with such channels")
+        echo(f"... and {len(idle) - SHOWN_LAYERS} more layers with such channels")
 
 
 def own_layers(model: Model) -> list[Layer]:

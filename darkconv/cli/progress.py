@@ -6,9 +6,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-import click
-
+from darkconv.cli.printing import echo
 from darkconv.core.numerals import format_size
+from darkconv.errors import one_line
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -30,6 +30,7 @@ def progress(total: int, task: str, *, in_bytes: bool = False) -> Iterator[Updat
         task: what is done, with the things' noun: `profiling pictures`.
         in_bytes: the things are bytes, and `task` is without a noun.
     """
+    task = one_line(task)
     if not is_first_process():
         yield lambda done: None
     elif sys.stderr.isatty():
@@ -47,11 +48,12 @@ def _bar(total: int, task: str, *, in_bytes: bool) -> Iterator[Update]:
         DownloadColumn,
         MofNCompleteColumn,
         Progress,
+        TextColumn,
         TimeRemainingColumn,
     )
 
     columns = (
-        "{task.description}",
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         DownloadColumn() if in_bytes else MofNCompleteColumn(),
         TimeRemainingColumn(),
@@ -71,6 +73,6 @@ def _lines(total: int, task: str, *, in_bytes: bool) -> Update:
         now = time.monotonic()
         if done >= total or now - last >= SECONDS_BETWEEN_LINES:
             last = now
-            click.echo(f"{task}: {words(done)} of {words(total)}", err=True)
+            echo(f"{task}: {words(done)} of {words(total)}", err=True)
 
     return update

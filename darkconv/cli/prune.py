@@ -21,10 +21,10 @@ from darkconv.cli.params import (
 )
 from darkconv.cli.pictures import PictureOptions, open_pictures, picture_options
 from darkconv.cli.planning import Planning, make_plan, plan_options
+from darkconv.cli.printing import echo, echo_json, echo_lines, echo_table
 from darkconv.cli.profile import ProfilingOptions, profile_of, profiling_options, read_profile
 from darkconv.cli.progress import is_first_process
 from darkconv.cli.reconstruction import refit
-from darkconv.cli.table import format_table
 from darkconv.core.model import Model
 from darkconv.core.network import Layer
 from darkconv.core.numerals import format_count, format_large, format_size
@@ -127,12 +127,12 @@ def prune(
         small = refit(small, model, plan, shown, profiling)
     if save_plan:
         plan.save(save_plan, model.network)
-        click.echo(f"wrote {save_plan}", err=True)
+        echo(f"wrote {save_plan}", err=True)
     for output in () if dry_run else outputs:
         write_model(small, output)
         report_written(output)
     if as_json:
-        click.echo(json.dumps(as_dict(model, small, plan), indent=2))
+        echo_json(as_dict(model, small, plan))
     else:
         show_pruning(model, small)
         show_remarks(plan, compensate=planning.compensate)
@@ -173,21 +173,21 @@ def explain_layers(words: ModelWords, layers: Sequence[int], options: dict[str, 
         if not 0 <= index <= last:
             raise PlanError("--explain", expected=f"a layer from 0 to {last}", found=index)
     classes = find_classes(network)
-    click.echo("\n\n".join(format_bonds(classes, index) for index in layers))
+    echo_lines("\n\n".join(format_bonds(classes, index) for index in layers))
 
 
 def show_pruning(model: Model, small: Model) -> None:
     """The layers that change, and the totals."""
     pairs = changed_layers(model, small)
     if pairs:
-        click.echo(format_table(HEADERS, [table_row(*pair) for pair in pairs], left=(1, 2, 3, 4)))
-        click.echo()
+        echo_table(HEADERS, [table_row(*pair) for pair in pairs], left=(1, 2, 3, 4))
+        echo()
     else:
-        click.echo("nothing goes")
+        echo("nothing goes")
     before, after = totals(model), totals(small)
-    click.echo(f"parameters    {change(before['parameters'], after['parameters'], format_count)}")
-    click.echo(f"MACs          {change(before['macs'], after['macs'], format_large)}")
-    click.echo(f"weights file  {change(before['bytes'], after['bytes'], format_size)}")
+    echo(f"parameters    {change(before['parameters'], after['parameters'], format_count)}")
+    echo(f"MACs          {change(before['macs'], after['macs'], format_large)}")
+    echo(f"weights file  {change(before['bytes'], after['bytes'], format_size)}")
 
 
 def show_remarks(plan: PrunePlan, *, compensate: bool) -> None:
@@ -197,9 +197,9 @@ def show_remarks(plan: PrunePlan, *, compensate: bool) -> None:
     folded = plan.notes.get("folded", 0)
     if folded and compensate:
         noun = "channel" if folded == 1 else "channels"
-        click.echo(f"{folded} constant {noun} folded at no cost")
+        echo(f"{folded} constant {noun} folded at no cost")
     for remark in plan.notes.get("remarks", ()):
-        click.echo(remark)
+        echo(remark)
 
 
 def changed_layers(model: Model, small: Model) -> list[tuple[Layer, Layer]]:

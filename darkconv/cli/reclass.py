@@ -15,6 +15,7 @@ from darkconv.cli.params import (
     split_model,
     words_argument,
 )
+from darkconv.cli.printing import echo, echo_lines
 from darkconv.core.model import Model
 from darkconv.core.names import Names
 from darkconv.darknet.data import read_names, read_text, replaced_data
@@ -108,7 +109,7 @@ def reclass(
         report_written(output)
         if data and output.weights:
             write_data(data, small, output)
-    click.echo(describe(model, small))
+    echo_lines(describe(model, small))
 
 
 def check_usage(
@@ -156,7 +157,7 @@ def write_data(source: Path, model: Model, output: Output) -> None:
     names = output.path.with_suffix(".names").name
     text = replaced_data(read_text(source), {"classes": count(model), "names": names})
     write_bytes(target, [encoded(text)])
-    click.echo(f"wrote {target}", err=True)
+    echo(f"wrote {target}", err=True)
 
 
 def wanted_classes(model: Model, keep: str | None, encoding: str | None) -> list[str | int]:

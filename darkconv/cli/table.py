@@ -2,14 +2,20 @@
 
 from collections.abc import Sequence
 
-import click
+from darkconv.errors import one_line
 
 Row = Sequence[object]
 
 
 def format_table(headers: Sequence[str], rows: Sequence[Row], *, left: Sequence[int] = ()) -> str:
-    """Columns under headers; numbers to the right, columns in `left` to the left."""
-    cells = [list(map(str, row)) for row in rows]
+    """Return columns under headers, control characters written out.
+
+    Args:
+        headers: of the columns.
+        rows: their cells; numbers stand to the right.
+        left: columns that stand to the left.
+    """
+    cells = [[one_line(str(cell)) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(headers, *cells, strict=True)]
 
     def line(row: Sequence[str]) -> str:
@@ -19,4 +25,4 @@ def format_table(headers: Sequence[str], rows: Sequence[Row], *, left: Sequence[
         )
         return "  ".join(padded).rstrip()
 
-    return "\n".join([click.style(line(headers), bold=True), *map(line, cells)])
+    return "\n".join([line(headers), *map(line, cells)])

@@ -1,6 +1,5 @@
 """`darkconv verify`: do all frameworks give the same numbers?"""
 
-import json
 import logging
 import math
 from dataclasses import asdict
@@ -24,7 +23,7 @@ from darkconv.cli.params import (
     split_model,
     words_argument,
 )
-from darkconv.cli.table import format_table
+from darkconv.cli.printing import echo, echo_json, echo_lines, echo_table
 from darkconv.core.model import Model
 from darkconv.errors import DarkconvError
 
@@ -99,12 +98,12 @@ def verify(
         from darkconv.report import write_layer_report
 
         write_layer_report(report, found)
-        click.echo(f"wrote {report}", err=True)
+        echo(f"wrote {report}", err=True)
     if as_json:
-        click.echo(json.dumps(layer_dicts(found), indent=2))
+        echo_json(layer_dicts(found))
     else:
         show_layers(found, shown=None if show_all else SHOWN_LAYERS)
-        click.echo(verdict(found, backend or "onnx"))
+        echo_lines(verdict(found, backend or "onnx"))
     if found.first_wrong:
         raise SystemExit(1)
 
@@ -150,7 +149,7 @@ def show_layers(found: "LayerComparison", *, shown: int | None) -> None:
         for place, (layer, error) in enumerate(found.worst)
         if shown is None or place < shown or layer is found.first_wrong
     ]
-    click.echo(format_table(("layer", "type", "relative error", ""), rows, left=(1, 3)))
+    echo_table(("layer", "type", "relative error", ""), rows, left=(1, 3))
 
 
 def verify_file(
@@ -178,7 +177,7 @@ def verify_file(
 
         given = given_input(model, image)
         write_output_report(report, OutputComparison(model.network, file.path, found, given))
-        click.echo(f"wrote {report}", err=True)
+        echo(f"wrote {report}", err=True)
     show_agreement(found, as_json=as_json)
 
 
@@ -236,10 +235,10 @@ def foreign_agreement(
 def show_agreement(found: "Sequence[Agreement]", *, as_json: bool) -> None:
     """Print what was compared; exit status 1 where something disagrees."""
     if as_json:
-        click.echo(json.dumps([asdict(entry) for entry in found], indent=2))
+        echo_json([asdict(entry) for entry in found])
     else:
         rows = [(e.name, f"{e.error:.1e}", f"{e.allowed:.0e}") for e in found]
-        click.echo(format_table(("output", "error", "allowed"), rows, left=(0,)))
+        echo_table(("output", "error", "allowed"), rows, left=(0,))
     if not all(entry.is_good for entry in found):
         raise SystemExit(1)
 

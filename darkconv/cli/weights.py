@@ -1,6 +1,5 @@
 """`darkconv weights`: Darknet's own weight tools, made safe."""
 
-import json
 import logging
 import math
 from dataclasses import asdict
@@ -27,7 +26,7 @@ from darkconv.cli.params import (
     split_model,
     words_argument,
 )
-from darkconv.cli.table import format_table
+from darkconv.cli.printing import echo, echo_json, echo_lines, echo_table
 from darkconv.core.model import Model
 from darkconv.core.network import Network
 from darkconv.darknet.weights import CUTOFF_NAME
@@ -79,9 +78,9 @@ def fold(words: tuple[str, ...], outputs: tuple[Output, ...], **options: Any) ->
     model = _only_model(words, options)
     plan = plan_folding(model.network)
     _write(fold_batchnorm(model), outputs)
-    click.echo(f"folded the batch norm of {_count(plan.folded, 'layer')}")
+    echo(f"folded the batch norm of {_count(plan.folded, 'layer')}")
     for index, reason in plan.left.items():
-        click.echo(f"left layer {index} [{model.network.layers[index].type}]: {reason}")
+        echo(f"left layer {index} [{model.network.layers[index].type}]: {reason}")
 
 
 @weights.command(cls=ModelCommand, short_help="Average several trainings.")
@@ -101,7 +100,7 @@ def average(words: tuple[str, ...], outputs: tuple[Output, ...], **options: Any)
         raise click.UsageError("Nothing to average: give several weights files")
     mean = average_models(models)
     _write(mean, outputs)
-    click.echo(f"averaged {len(models)} models; pictures seen: {mean.header.seen:,}")
+    echo(f"averaged {len(models)} models; pictures seen: {mean.header.seen:,}")
 
 
 @weights.command(cls=ModelCommand, short_help="Write the first N layers.")
@@ -135,7 +134,7 @@ def backbone(words: tuple[str, ...], layers: int | None, path: Path | None, **op
     model_words, model = _words_and_model(words, options, needs_weights=False)
     if layers is None:
         plan = plan_backbone(model.network)
-        click.echo(explain(plan, model.network))
+        echo_lines(explain(plan, model.network))
         layers = plan.layers
     if model_words.weights or model_words.is_exported:
         _write_partial(model, model_words, layers, path)
@@ -186,12 +185,12 @@ def stats(words: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """
     rows = statistics(_only_model(words, {**options, "allow_nonfinite": True}))
     if as_json:
-        click.echo(json.dumps([_plain(asdict(row)) for row in rows], indent=2))
+        echo_json([_plain(asdict(row)) for row in rows])
         return
-    click.echo(format_table(STATISTICS_HEADERS, map_rows(rows), left=(0, 1)))
+    echo_table(STATISTICS_HEADERS, map_rows(rows), left=(0, 1))
     broken = [row.key for row in rows if row.non_finite]
     if broken:
-        click.echo(f"values that are not finite in: {', '.join(broken)}")
+        echo(f"values that are not finite in: {', '.join(broken)}")
 
 
 def map_rows(rows: list[ArrayStatistics]) -> list[tuple[object, ...]]:
@@ -225,13 +224,13 @@ def diff(words: tuple[str, ...], show_all: bool, as_json: bool, **options: Any) 
         raise click.UsageError(f"Two models to compare are needed, {len(models)} given")
     rows = difference(*models)
     if as_json:
-        click.echo(json.dumps([_plain(asdict(row)) for row in rows], indent=2))
+        echo_json([_plain(asdict(row)) for row in rows])
         return
     shown = [row for row in rows if show_all or row.state != "equal"]
     if shown:
-        click.echo(format_table(DIFFERENCE_HEADERS, [*map(_difference_cells, shown)], left=(0, 1)))
+        echo_table(DIFFERENCE_HEADERS, [*map(_difference_cells, shown)], left=(0, 1))
     equal = sum(row.state == "equal" for row in rows)
-    click.echo(f"{equal} of {_count(rows, 'array')} equal to the bit")
+    echo(f"{equal} of {_count(rows, 'array')} equal to the bit")
 
 
 def _difference_cells(row: ArrayDifference) -> tuple[object, ...]:
@@ -297,7 +296,7 @@ def _write_partial(model: Model, words: ModelWords, layers: int, path: Path | No
     write_partial(model, target, layers)
     report_written(Output(target))
     if not named:
-        click.echo(f"to read it, say --cutoff {layers}", err=True)
+        echo(f"to read it, say --cutoff {layers}", err=True)
 
 
 def _warn_of_heads(network: Network, layers: int) -> None:

@@ -1,7 +1,8 @@
 """Tables for notebooks, which have their own style."""
 
 from collections.abc import Collection, Iterable
-from html import escape
+
+from darkconv.core.markup import escape
 
 
 def html_table(

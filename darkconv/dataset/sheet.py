@@ -11,7 +11,9 @@ import numpy as np
 from darkconv.dataset.sample import Dataset, Sample
 from darkconv.detection.draw import Color, class_color, is_light
 from darkconv.detection.image_file import pillow
+from darkconv.detection.lettering import label_font
 from darkconv.detection.picture import read_picture
+from darkconv.errors import one_line
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -72,10 +74,10 @@ def draw_sheet(samples: Sequence[Sample], names: Sequence[str]) -> "Image":
         samples: the pictures; all can be read.
         names: of the data set's classes; a class's place gives its colour.
     """
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
     pillow("drawing the sheet")
-    font = ImageFont.load_default(FONT_SIZE)
+    font = label_font(names, FONT_SIZE)
     columns = max(1, math.ceil(math.sqrt(len(samples))))
     rows = math.ceil(len(samples) / columns)
     width = columns * (CELL[0] + GAP) + GAP
@@ -89,13 +91,14 @@ def draw_sheet(samples: Sequence[Sample], names: Sequence[str]) -> "Image":
     order = {name: number for number, name in enumerate(names)}
     for name, (x, y) in zip(keys, places, strict=True):
         canvas.rectangle((x, y + 2, x + 12, y + 14), fill=class_color(order[name]))
-        canvas.text((x + 18, y), name, fill=INK, font=font)
+        canvas.text((x + 18, y), one_line(name), fill=INK, font=font)
     for number, sample in enumerate(samples):
         row, column = divmod(number, columns)
         x, y = GAP + column * (CELL[0] + GAP), top + row * (CELL[1] + CAPTION + GAP)
         image = thumbnail(sample, order, font)
         sheet.paste(image, (x + (CELL[0] - image.width) // 2, y + (CELL[1] - image.height) // 2))
-        caption = shortened(f"{sample.image.parent.name}/{sample.image.name}", font)
+        path = one_line(f"{sample.image.parent.name}/{sample.image.name}")
+        caption = shortened(path, font)
         canvas.text((x, y + CELL[1] + 3), caption, fill=FAINT, font=font)
     return sheet
 
@@ -107,7 +110,7 @@ def legend_places(
     places = []
     x, y = GAP, GAP
     for name in names:
-        needed = 18 + math.ceil(font.getlength(name)) + 20
+        needed = 18 + math.ceil(font.getlength(one_line(name))) + 20
         if x + needed > width and x > GAP:
             x, y = GAP, y + 20
         places.append((x, y))
@@ -143,6 +146,7 @@ def write_name(
 ) -> None:
     """A class name on its colour, in the corner of a box."""
     place = corner[0] + 3, corner[1] + 2
+    name = one_line(name)
     left, top, right, bottom = canvas.textbbox(place, name, font=font)
     canvas.rectangle((left - 3, top - 2, right + 3, bottom + 2), fill=color)
     canvas.text(place, name, fill=(0, 0, 0) if is_light(color) else PAPER, font=font)

@@ -10,11 +10,14 @@ import numpy.typing as npt
 
 from darkconv.detection.detect import Detection
 from darkconv.detection.image_file import pillow
-from darkconv.errors import DarkconvError
+from darkconv.detection.lettering import label_font
+from darkconv.errors import DarkconvError, one_line
 from darkconv.files import PathLike, write_bytes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from darkconv.detection.lettering import Font
 
 Color = tuple[int, int, int]
 
@@ -22,18 +25,29 @@ GOLDEN_ANGLE = 0.618034  # steps of hue under which neighbouring classes look un
 WRITABLE = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
-def draw(picture: npt.NDArray[np.uint8], detections: Sequence[Detection]) -> "Image":
+def draw(
+    picture: npt.NDArray[np.uint8],
+    detections: Sequence[Detection],
+    *,
+    font: PathLike | None = None,
+) -> "Image":
     """A copy of a picture with a frame and a label for each detection, best on top.
 
     Args:
         picture: RGB levels, (H, W, 3).
         detections: boxes in pixels of the picture.
+        font: file of the labels' font; by default one that has their letters: see `label_font`.
 
     Returns: a PIL image.
+
+    Raises:
+        DarkconvError: the file is no font.
     """
     image = pillow("drawing boxes").fromarray(picture)
+    size = max(11, round(15 * max(image.size) / 640))
+    letters = label_font((one.name for one in detections), size, font)
     for found in reversed(detections):
-        _draw_one(image, found)
+        _draw_one(image, found, letters)
     return image
 
 
@@ -66,8 +80,8 @@ def class_color(class_id: int) -> Color:
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def _draw_one(image: "Image", found: Detection) -> None:
-    from PIL import ImageDraw, ImageFont
+def _draw_one(image: "Image", found: Detection, font: "Font") -> None:
+    from PIL import ImageDraw
 
     canvas = ImageDraw.Draw(image)
     scale = max(image.size) / 640
@@ -75,8 +89,7 @@ def _draw_one(image: "Image", found: Detection) -> None:
     color = class_color(found.class_id)
     x0, y0, x1, y1 = _clipped(found.box, image.size)
     canvas.rectangle((x0, y0, x1, y1), outline=color, width=width)
-    font = ImageFont.load_default(max(11, round(15 * scale)))
-    text = f"{found.name} {found.score:.2f}"
+    text = f"{one_line(found.name)} {found.score:.2f}"
     margin = width
     left, top, right, bottom = canvas.textbbox((0, 0), text, font=font)
     wide, high = right - left + 2 * margin, bottom - top + 2 * margin

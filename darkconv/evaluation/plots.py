@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from darkconv.errors import MissingDependencyError
+from darkconv.errors import MissingDependencyError, one_line
 from darkconv.evaluation.average_precision import all_points, envelope, precision_recall
 from darkconv.evaluation.confusion import BACKGROUND, Confusion
 from darkconv.evaluation.matching import Judged
@@ -166,5 +166,6 @@ def draw_confusion(confusion: Confusion) -> "Figure":
 
 def _short(name: str) -> str:
     """A name as a label; a dollar sign would begin a formula."""
+    name = one_line(name)
     text = name if len(name) <= SHOWN_NAME else f"{name[: SHOWN_NAME - 1]}\N{HORIZONTAL ELLIPSIS}"
     return text.replace("$", r"\$")

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 
+from darkconv.core.markup import escape
 from darkconv.evaluation.classification import Classification
 from darkconv.files import PathLike, write_bytes
 from darkconv.report.matrix import matrix

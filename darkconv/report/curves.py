@@ -1,10 +1,10 @@
 """Precision over recall as SVG, a small chart for each class."""
 
 from collections.abc import Sequence
-from html import escape
 
 import numpy as np
 
+from darkconv.core.markup import escape
 from darkconv.evaluation.average_precision import all_points, envelope, precision_recall
 from darkconv.evaluation.matching import Judged
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 
+from darkconv.core.markup import escape
 from darkconv.core.model import Model
 from darkconv.core.numerals import format_count, format_large, format_size
 from darkconv.files import PathLike, write_bytes

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
 import numpy as np
 
+from darkconv.core.markup import escape
 from darkconv.core.model import Model
 from darkconv.core.network import Layer
 from darkconv.detection import Detection

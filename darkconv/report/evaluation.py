@@ -3,9 +3,9 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
+from darkconv.core.markup import escape
 from darkconv.errors import DatasetError
 from darkconv.evaluation.confusion import pairs
 from darkconv.evaluation.report import ClassResult, Comparison, Evaluation

@@ -4,10 +4,10 @@ import base64
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from darkconv.core.markup import escape
 from darkconv.detection.image_file import pillow
 from darkconv.detection.picture import read_picture
 

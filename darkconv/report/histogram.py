@@ -1,9 +1,9 @@
 """Histograms as SVG: how the channels of a layer spread, and which of them go."""
 
-from html import escape
-
 import numpy as np
 import numpy.typing as npt
+
+from darkconv.core.markup import escape
 
 Doubles = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]

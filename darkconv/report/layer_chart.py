@@ -6,8 +6,8 @@ they are.
 
 import math
 from collections.abc import Iterator, Sequence
-from html import escape
 
+from darkconv.core.markup import escape
 from darkconv.core.network import Layer
 
 DECADES_BELOW = 4

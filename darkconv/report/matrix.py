@@ -1,10 +1,11 @@
 """A confusion matrix: the darker a cell, the larger its share of the row."""
 
 from collections.abc import Sequence
-from html import escape
 
 import numpy as np
 import numpy.typing as npt
+
+from darkconv.core.markup import escape
 
 MOST_CLASSES = 100
 """A larger matrix nobody reads, and it makes the page heavy."""

@@ -1,8 +1,8 @@
 """The page around a report: tables, figures, keys. No scripts, nothing from elsewhere."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from html import escape
 
+from darkconv.core.markup import escape
 from darkconv.report.style import STYLE
 
 

@@ -1,10 +1,10 @@
 """The report of a profile: what the channels of each layer do."""
 
-from html import escape
 from pathlib import Path
 
 import numpy as np
 
+from darkconv.core.markup import escape
 from darkconv.core.model import Model
 from darkconv.core.network import Layer
 from darkconv.files import PathLike, write_bytes

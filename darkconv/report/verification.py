@@ -3,10 +3,10 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from darkconv.core.markup import escape
 from darkconv.core.network import Layer, Network
 from darkconv.files import PathLike, write_bytes
 from darkconv.report.layer_chart import layer_chart

@@ -162,8 +162,8 @@ def _summary(model: Published, failures: Sequence[DarkconvError], part: Path) ->
     """One error for those of all addresses."""
     error = failures[0]
     if len(failures) > 1:
-        lines = (line for failure in failures for line in str(failure).splitlines())
-        error = DarkconvError("\n  ".join([f"{model.name}: no address gives its weights", *lines]))
+        lines = [line for failure in failures for line in str(failure).split("\n")]
+        error = DarkconvError(f"{model.name}: no address gives its weights", details=lines)
     if error.hint is None and part.exists():
         error.hint = f"the same command goes on behind the {part.stat().st_size} bytes in {part}"
     elif error.hint is None:

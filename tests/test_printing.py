@@ -29,9 +29,10 @@ BODY = (
 )
 COLOUR, TITLE, TURN = "\x1b[31m", "\x1b]0;x\x07", "\u202e"
 NAMES = (f"a{COLOUR}b{TURN}c", f"\udcff{TITLE}\x9b1m\u200b\u0436")
-STEM = f"n{COLOUR}{TURN}\n\udcff"
+STEM = f"n{COLOUR}{TURN}\n"
 ALLOWED = {"\n"}
 
+OUT = ("-o", "{f}/o.cfg", "{f}/o.weights")
 M, P, D = ("{n}.cfg", "{n}.weights"), "{p}.png", "{f}"
 CALLS = {
     "info": [M, (*M, "--json"), (*M, "--names", "{n}.names"), ("{n}.none",)],
@@ -49,21 +50,20 @@ CALLS = {
         (*M, "--data", "{n}.none"),
     ],
     "reclass": [
-        (*M, "--keep", "0", "-o", "{f}/r.cfg", "{f}/r.weights"),
-        (*M, "--keep", COLOUR, "-o", "{f}/r.cfg", "{f}/r.weights"),
-        (*M, "--keep", "0", "--add", f"x{COLOUR}", "-o", "{f}/r.cfg", "{f}/r.weights"),
+        (*M, "--keep", "0", *OUT),
+        (*M, "--keep", COLOUR, *OUT),
+        (*M, "--keep", "0", "--add", f"x{COLOUR}", *OUT),
     ],
     "dissect": [
-        (*M, "--keep", "0", "--images", D, "--all-pictures", "--report", "{f}/d.html", "-o")
-        + ("{f}/d.cfg", "{f}/d.weights"),
+        (*M, "--keep", "0", "--images", D, "--all-pictures", "--report", "{f}/d.html", *OUT),
     ],
     "profile": [(*M, P, "-o", "{f}/p.npz", "--report", "{f}/p.html")],
-    "prune": [(*M, "--score", "l1", "--keep", "0.9", "-o", "{f}/q.cfg", "{f}/q.weights")],
-    "finetune": [(*M, "--data", "{f}/other", "-o", "{f}/t.cfg", "{f}/t.weights")],
-    "graft": [(*M, *M, "-o", "{f}/g.cfg", "{f}/g.weights")],
+    "prune": [(*M, "--score", "l1", "--keep", "0.9", *OUT)],
+    "finetune": [(*M, "--data", "{f}/other", *OUT)],
+    "graft": [(*M, *M, *OUT)],
     "data": [("check", D), ("check", D, "--json"), ("check", "{n}.none")],
     "anchors": [("--data", D, "-n", "1"), ("--data", "{n}.none")],
-    "weights": [("fold", *M, "-o", "{f}/w.cfg", "{f}/w.weights"), ("stats", *M), ("stats", COLOUR)],
+    "weights": [("fold", *M, *OUT), ("stats", *M), ("stats", COLOUR)],
     "fetch": [(COLOUR,), (TITLE, "-o", "{n}")],
     "completion": [(COLOUR,)],
     "demo": [(COLOUR,)],

@@ -12,6 +12,7 @@ from darkconv.detection.decode import Candidates, box_heads, decode
 from darkconv.detection.exported import as_input, graph_thresholds, relative_boxes
 from darkconv.detection.suppress import iou, suppress
 from darkconv.errors import DarkconvError, Where
+from darkconv.layers.box_heads import BOXES, CONFIDENCES, SCORES
 from darkconv.layers.head import decodes_boxes
 
 if TYPE_CHECKING:
@@ -122,14 +123,18 @@ def compare_boxes(
     model: Model, file: "ExportedFile", given: Array, outputs: list[Array]
 ) -> list[Agreement]:
     """Relative error of all boxes and of all scores; the decoder has none below zero."""
-    expected = decode(model.network, outputs, threshold=-1)
-    boxes, scores = (value[0] for value in file.run(given))
-    found, right = np.maximum(scores, 0), np.maximum(expected.scores, 0)
-    allowed = tolerance(file).relative
-    return [
-        Agreement("boxes", relative_error(relative_boxes(file, boxes), expected.boxes), allowed),
-        Agreement("scores", score_error(found, right), allowed),
-    ]
+    expected = decode(model.network, outputs, threshold=-np.inf)
+    found = {name: value[0] for name, value in zip(file.run.outputs, file.run(given), strict=True)}
+    right = {SCORES: expected.scores}
+    if CONFIDENCES in found:
+        lower = np.minimum(expected.objectness[:, None], expected.scores)
+        right = {SCORES: lower, CONFIDENCES: expected.scores}
+    allowed, boxes = tolerance(file).relative, relative_boxes(file, found[BOXES])
+    rows = [Agreement(BOXES, relative_error(boxes, expected.boxes), allowed)]
+    for name, values in right.items():
+        error = score_error(np.maximum(found[name], 0), np.maximum(values, 0))
+        rows.append(Agreement(name, error, allowed))
+    return rows
 
 
 def score_error(found: Array, expected: Array) -> float:

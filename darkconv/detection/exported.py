@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darkconv.core.model import Array
-from darkconv.detection.decode import Candidates, box_heads, input_size, passing
+from darkconv.detection.decode import Candidates, box_heads, input_size
 from darkconv.detection.detect import (
     Detection,
     as_corners,
@@ -23,6 +23,7 @@ from darkconv.detection.detect import (
 from darkconv.detection.picture import Fit
 from darkconv.errors import DarkconvError, Where
 from darkconv.files import PathLike
+from darkconv.layers.box_heads import BOXES, CONFIDENCES, SCORES
 
 if TYPE_CHECKING:
     from darkconv.backends.exported import ExportedFile
@@ -157,11 +158,13 @@ def find_in_raw(asked: FileDetector, outputs: Sequence[Array], fit: Fit) -> list
 
 def find_in_boxes(asked: FileDetector, outputs: Sequence[Array], fit: Fit) -> list[Detection]:
     """Suppress boxes as the cfg, or the user, wants it."""
-    boxes, scores = outputs
+    values = dict(zip(asked.file.run.outputs, outputs, strict=True))
+    boxes, scores = values[BOXES], values[SCORES]
+    is_kept = scores > np.float32(asked.threshold)
     found = Candidates(
         relative_boxes(asked.file, boxes),
         np.ones(len(boxes), np.float32),
-        passing(scores, asked.threshold),
+        np.where(is_kept, values.get(CONFIDENCES, scores), np.float32(0)),
     )
     return remaining(
         asked.file,

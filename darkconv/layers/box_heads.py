@@ -2,7 +2,10 @@
 
 from darkconv.core.network import Layer, Network
 from darkconv.errors import DarkconvError
-from darkconv.layers import head
+from darkconv.layers import conv, head, norm
+
+BOXES, SCORES, CONFIDENCES = "boxes", "scores", "confidences"
+LOGISTIC = "logistic"
 
 
 def box_heads(network: Network) -> tuple[Layer, ...]:
@@ -31,3 +34,36 @@ def count_boxes(layer: Layer) -> int:
         return spec.cells * spec.num
     assert isinstance(spec, head.AnchorHead)
     return layer.in_shapes[0].h * layer.in_shapes[0].w * len(spec.anchor_indices)
+
+
+def box_outputs(network: Network) -> tuple[str, ...]:
+    """Return the names of what all boxes of a network are given as.
+
+    `scores` are what a threshold is compared with. C compares objectness with it as well as
+    objectness times class score, which it reports. Where the first can be the lower one, `scores`
+    are the lower of the two, and `confidences` what C reports of a box that is kept.
+    """
+    if any(tests_objectness(network, layer) for layer in box_heads(network)):
+        return BOXES, SCORES, CONFIDENCES
+    return BOXES, SCORES
+
+
+def tests_objectness(network: Network, layer: Layer) -> bool:
+    """Return True if a box's score can be above its objectness, so that both have to be tested.
+
+    Class scores are above 1, and objectness and class scores below 0, only where nothing squashes
+    them: in [yolo] with `new_coords=1`, which leaves that to the layer before. In [region] of
+    alexeyab and in [detection] C does not test objectness.
+    """
+    spec = layer.spec
+    if not (isinstance(spec, head.Yolo) and spec.new_coords):
+        return False
+    (index,) = layer.sources
+    return index < 0 or not is_squashed(network, network.layers[index])
+
+
+def is_squashed(network: Network, layer: Layer) -> bool:
+    """Return True if all values of a layer are known to be within 0..1."""
+    if isinstance(layer.spec, conv.Convolutional):
+        return conv.inference_activation(layer, network) == LOGISTIC
+    return isinstance(layer.spec, norm.Activation) and layer.spec.activation == LOGISTIC

@@ -65,8 +65,9 @@ def to_keras(model: Model, *, head: str = "raw", fold_bn: bool = False) -> keras
         model: what to build.
         head: "raw": what the heads give, activated as in C. "boxes": a dict of `boxes`
             (N, boxes, 4), x0 y0 x1 y1 relative to the input, and `scores` (N, boxes, classes)
-            of all heads, in C's order; of a classifier its probabilities. "logits": what enters
-            the heads, which is what the losses take.
+            of all heads, in C's order, and `confidences` where ONNX files have them; of a
+            classifier its probabilities. "logits": what enters the heads, which is what the
+            losses take.
         fold_bn: write batch norm into weights and biases first: see `fold_batchnorm`.
 
     Raises:

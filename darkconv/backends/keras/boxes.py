@@ -14,7 +14,14 @@ from darkconv.backends.registry import Builders
 from darkconv.core.model import Array
 from darkconv.errors import DarkconvError, UnsupportedError
 from darkconv.layers import head
-from darkconv.layers.box_heads import count_boxes, count_classes
+from darkconv.layers.box_heads import (
+    BOXES,
+    CONFIDENCES,
+    SCORES,
+    count_boxes,
+    count_classes,
+    tests_objectness,
+)
 
 
 class Found(NamedTuple):
@@ -23,12 +30,15 @@ class Found(NamedTuple):
     Attributes:
         centres: (N, a, b, 2), x and y.
         sizes: (N, a, b, 2), width and height.
-        scores: (N, a, b, classes).
+        scores: (N, a, b, classes), to be compared with a threshold.
+        confidences: (N, a, b, classes), what C reports of a box that is kept, if that is not the
+            score: see `darkconv.layers.box_heads.box_outputs`.
     """
 
     centres: Tensor
     sizes: Tensor
     scores: Tensor
+    confidences: Tensor | None = None
 
 
 Decoder = Callable[[LayerScope, Tensor], Found]
@@ -36,16 +46,23 @@ DECODERS: Builders[Decoder] = Builders("Keras boxes")
 """A head's scope and its activated value -> boxes and scores."""
 
 
-def decoded(scope: LayerScope, value: Tensor) -> tuple[Tensor, Tensor]:
-    """Corners, x0 y0 x1 y1, and scores of one head: (N, boxes, 4) and (N, boxes, classes)."""
+def decoded(scope: LayerScope, value: Tensor) -> dict[str, Tensor]:
+    """Return what one head gives, by the names of `box_outputs`.
+
+    Boxes are (N, boxes, 4), x0 y0 x1 y1, the others (N, boxes, classes). Confidences are always
+    there, for other heads may have some.
+    """
     layer = scope.layer
     found = DECODERS[layer](scope, value)
     halves = scope.op("multiply", found.sizes, 0.5)
     low, high = (scope.op(kind, found.centres, halves) for kind in ("subtract", "add"))
-    return (
-        scope.reshape(scope.concat([low, high]), count_boxes(layer), 4),
-        scope.reshape(found.scores, count_boxes(layer), count_classes(layer)),
-    )
+    count, classes = count_boxes(layer), count_classes(layer)
+    scores = scope.reshape(found.scores, count, classes)
+    confidences = scores
+    if found.confidences is not None:
+        confidences = scope.reshape(found.confidences, count, classes)
+    boxes = scope.reshape(scope.concat([low, high]), count, 4)
+    return {BOXES: boxes, SCORES: scores, CONFIDENCES: confidences}
 
 
 @DECODERS.register(head.Yolo)
@@ -59,8 +76,12 @@ def decode_yolo(scope: LayerScope, value: Tensor) -> Found:
         sizes = sized(scope, scope.op("square", raw), 4 * anchors, network_size(scope))
     else:
         sizes = sized(scope, scope.op("exp", raw), anchors, network_size(scope))
-    scores = scope.op("multiply", scope.channels(rows, 4, 5), scope.channels(rows, 5, None))
-    return Found(placed(scope, scope.channels(rows, 0, 2), map_size(scope)), sizes, scores)
+    centres = placed(scope, scope.channels(rows, 0, 2), map_size(scope))
+    known = scope.channels(rows, 4, 5)
+    product = scope.op("multiply", known, scope.channels(rows, 5, None))
+    if not tests_objectness(scope.network, scope.layer):
+        return Found(centres, sizes, product)
+    return Found(centres, sizes, scope.op("minimum", known, product), product)
 
 
 @DECODERS.register(head.GaussianYolo)
@@ -101,13 +122,13 @@ def decode_region(scope: LayerScope, value: Tensor) -> Found:
         offsets = scope.op("sigmoid", offsets)
     if spec.classfix == -1 and spec.dialect.region_is_cell_major:
         known = scope.op("where", scope.op("less", known, 0.5), 0.0, known)
-    found = Found(
+    found = (
         placed(scope, offsets, map_size(scope)),
         sized(scope, powers, spec.head_anchors, map_size(scope)[::-1]),
         scores if spec.background else scope.op("multiply", known, scores),
     )
     if spec.dialect.region_is_cell_major:
-        return found
+        return Found(*found)
     return Found(*(scope.op("transpose", part, (0, 2, 1, 3)) for part in found))
 
 

@@ -5,7 +5,7 @@ from darkconv.backends.keras.network import NetworkGraph, Outputs
 from darkconv.backends.keras.scope import Scope, Tensor
 from darkconv.core.network import Network
 from darkconv.errors import DarkconvError
-from darkconv.layers.box_heads import box_heads
+from darkconv.layers.box_heads import box_heads, box_outputs
 from darkconv.layers.norm import Softmax
 
 HEADS = ("raw", "boxes", "logits")
@@ -31,18 +31,17 @@ def build_outputs(built: NetworkGraph, kind: str) -> Outputs:
 
 
 def _boxes(built: NetworkGraph) -> dict[str, Tensor]:
-    """Boxes and scores of all heads, laid end to end."""
+    """Return boxes and scores of all heads, laid end to end: see `box_outputs`."""
     heads = box_heads(built.model.network)
     built.build([layer.index for layer in heads])
-    pairs = [
+    found = [
         decoded(built.scopes[layer.index].section("boxes"), built.values[layer.index])
         for layer in heads
     ]
     scope = Scope(built.graph, "heads")
-    boxes, scores = (scope.concat(list(values), 1) for values in zip(*pairs, strict=True))
     return {
-        name: Scope(built.graph, name).finish(value)
-        for name, value in (("boxes", boxes), ("scores", scores))
+        name: Scope(built.graph, name).finish(scope.concat([one[name] for one in found], 1))
+        for name in box_outputs(built.model.network)
     }
 
 

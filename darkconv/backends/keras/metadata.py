@@ -8,6 +8,7 @@ from darkconv.backends.keras.heads import HEADS
 from darkconv.core.model import Header
 from darkconv.core.network import Network
 from darkconv.darknet.description import describe
+from darkconv.layers.box_heads import box_outputs
 from darkconv.layers.head import decodes_boxes, nms_settings
 
 INPUT_KIND = "float32-nhwc"
@@ -70,4 +71,4 @@ def check_metadata(text: Mapping[str, str], network: Network, outputs: Sequence[
 def expected_outputs(network: Network, head: str) -> list[str]:
     """Names of a file's outputs; none where they are those of Keras's layers."""
     has_boxes = any(decodes_boxes(layer.spec) for layer in network.heads)
-    return ["boxes", "scores"] if head == "boxes" and has_boxes else []
+    return sorted(box_outputs(network)) if head == "boxes" and has_boxes else []

@@ -90,5 +90,13 @@ def cell_major_names(network: Network) -> set[str]:
 
 
 def in_darknet(value: Array, *, is_cell_major: bool) -> Array:
-    """A value in the order of C's memory, batch first."""
-    return value if is_cell_major or value.ndim != 4 else value.transpose(0, 3, 1, 2)
+    """Return a value in the order and shape of C's memory, batch first.
+
+    What lies there cell by cell has the shape of a map all the same: see `is_cell_major`.
+    """
+    if value.ndim != 4:
+        return value
+    if not is_cell_major:
+        return value.transpose(0, 3, 1, 2)
+    batch, rows, columns, channels = value.shape
+    return value.reshape(batch, channels, rows, columns)

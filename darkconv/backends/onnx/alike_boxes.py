@@ -6,23 +6,33 @@ from typing import NamedTuple
 import numpy as np
 import onnx_ir as ir
 
-from darkconv.backends.onnx.boxes import cells_first, grid_places, network_size
+from darkconv.backends.onnx.boxes import cells_first, grid_places, network_size, tested
 from darkconv.backends.onnx.scope import LayerScope
 from darkconv.core.model import Array
-from darkconv.core.network import Layer
+from darkconv.core.network import Layer, Network
 from darkconv.layers import head
-from darkconv.layers.box_heads import count_boxes
+from darkconv.layers.box_heads import count_boxes, tests_objectness
 
 
-def are_alike(layers: Sequence[Layer]) -> bool:
-    """Whether heads can be decoded in one go: yolo heads of as many anchors and classes."""
-    specs = [layer.spec for layer in layers if isinstance(layer.spec, head.Yolo)]
-    kinds = {(len(spec.mask), spec.anchor_entries, spec.new_coords) for spec in specs}
-    return len(specs) == len(layers) and len(kinds) == 1
+def are_alike(network: Network, layers: Sequence[Layer]) -> bool:
+    """Return True if heads can be decoded in one go: yolo heads of as many anchors and classes."""
+    kinds = {
+        (
+            len(layer.spec.mask),
+            layer.spec.anchor_entries,
+            layer.spec.new_coords,
+            tests_objectness(network, layer),
+        )
+        for layer in layers
+        if isinstance(layer.spec, head.Yolo)
+    }
+    return len(kinds) == 1 and all(isinstance(layer.spec, head.Yolo) for layer in layers)
 
 
-def decoded_alike(scopes: Sequence[LayerScope]) -> tuple[ir.Value, ir.Value]:
-    """(N, boxes, 4) corners and (N, boxes, classes) scores of alike heads on maps of known size.
+def decoded_alike(
+    scopes: Sequence[LayerScope],
+) -> tuple[ir.Value, ir.Value, ir.Value | None]:
+    """(N, boxes, 4) corners, and scores and confidences of alike heads on maps of known size.
 
     In a small network each operator and copy counts: the cells of all heads are laid end to end
     before anything is computed; vectors of cells are quicker than those of entries; and scores are
@@ -55,7 +65,7 @@ def decoded_alike(scopes: Sequence[LayerScope]) -> tuple[ir.Value, ir.Value]:
             cells_first(scope, edges, known, classes), (4, 1, end - 5), strict=True
         )
     )
-    return corners, scope.op("Mul", known, classes)
+    return corners, *tested(scope, known, scope.op("Mul", known, classes))
 
 
 class Cells(NamedTuple):

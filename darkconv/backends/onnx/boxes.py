@@ -1,7 +1,8 @@
 """Boxes and class scores of all heads as part of the graph (golden/DIALECTS.md §7).
 
 A decoder works on (N, a, b, entries), a and b being cells and anchors in the order in which the
-C program gives them. No threshold is applied: scores above one are those of the C program.
+C program gives them. No threshold is applied, but of objectness where suppression follows: scores
+above one are those of the C program.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,13 +13,14 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from darkconv.backends.onnx.head import Run, activated, yolo_runs
+from darkconv.backends.onnx.nms import score_threshold
 from darkconv.backends.onnx.scope import LayerScope, Length
 from darkconv.backends.registry import Builders
 from darkconv.core.model import Array
 from darkconv.core.network import Layer
 from darkconv.errors import DarkconvError, UnsupportedError
 from darkconv.layers import head
-from darkconv.layers.box_heads import count_boxes, count_classes
+from darkconv.layers.box_heads import count_boxes, count_classes, tests_objectness
 
 ENTRIES = 3  # the axis of an anchor's entries
 
@@ -29,12 +31,15 @@ class Found(NamedTuple):
     Attributes:
         centres: (N, a, b, 2), x and y; one axis of boxes in place of a and b after `decoded`.
         sizes: (N, a, b, 2), width and height.
-        scores: (N, a, b, classes).
+        scores: (N, a, b, classes), to be compared with a threshold.
+        confidences: (N, a, b, classes), what C reports of a box that is kept, if that is not the
+            score: see `darkconv.layers.box_heads.box_outputs`.
     """
 
     centres: ir.Value
     sizes: ir.Value
     scores: ir.Value
+    confidences: ir.Value | None = None
 
 
 Decoder = Callable[[LayerScope, ir.Value], Found]
@@ -51,9 +56,29 @@ def decoded(scope: LayerScope, value: ir.Value) -> Found:
     """Boxes and scores of one head: (N, boxes, 2 or classes) each."""
     layer = scope.layer
     found = DECODERS[layer](scope, value)
-    count = -1 if scope.is_free else count_boxes(layer)
-    widths = (2, 2, count_classes(layer))
-    return Found(*(scope.reshape(part, 0, count, n) for part, n in zip(found, widths, strict=True)))
+    count, classes = -1 if scope.is_free else count_boxes(layer), count_classes(layer)
+    centres, sizes = (scope.reshape(part, 0, count, 2) for part in (found.centres, found.sizes))
+    scores = scope.reshape(found.scores, 0, count, classes)
+    confidences = found.confidences and scope.reshape(found.confidences, 0, count, classes)
+    return Found(centres, sizes, scores, confidences)
+
+
+def tested(
+    scope: LayerScope, objectness: ir.Value, product: ir.Value
+) -> tuple[ir.Value, ir.Value | None]:
+    """Return scores that only a box above the threshold has, and confidences if they differ.
+
+    Args:
+        scope: of the head.
+        objectness: (..., 1).
+        product: (..., classes), objectness times class scores.
+    """
+    if not tests_objectness(scope.network, scope.layer):
+        return product, None
+    if scope.graph.options.head != "nms":
+        return scope.op("Min", objectness, product), product
+    is_kept = scope.op("Greater", objectness, score_threshold(scope))
+    return scope.op("Where", is_kept, product, scope.floats(0)), None
 
 
 def corners(scope: LayerScope, centres: ir.Value, sizes: ir.Value) -> ir.Value:
@@ -84,10 +109,12 @@ def decode_yolo(scope: LayerScope, _: ir.Value) -> Found:
     factors, anchors = scope.op("Exp", raw), spec.head_anchors
     if spec.new_coords:
         factors, anchors = scope.op("Mul", raw, raw), 4 * anchors
-    scores = scope.op("Mul", objectness, scores)
-    offsets, factors, scores = cells_first(scope, offsets, factors, scores)
+    product = scope.op("Mul", objectness, scores)
+    offsets, factors, objectness, product = cells_first(
+        scope, offsets, factors, objectness, product
+    )
     sizes = sized(scope, factors, anchors, network_size(scope))
-    return Found(placed(scope, offsets), sizes, scores)
+    return Found(placed(scope, offsets), sizes, *tested(scope, objectness, product))
 
 
 def cells_first(scope: LayerScope, *parts: ir.Value) -> list[ir.Value]:

@@ -26,6 +26,7 @@ from darkconv.darknet.dialect import named_dialect
 from darkconv.encodings import from_plain
 from darkconv.errors import DarkconvError, DatasetError, Where
 from darkconv.files import PathLike
+from darkconv.layers.box_heads import box_outputs
 from darkconv.layers.head import decodes_boxes
 
 EIGHT_BIT_OPERATORS = ("QuantizeLinear", "QLinearConv", "ConvInteger", "DynamicQuantizeLinear")
@@ -186,7 +187,9 @@ def expected_outputs(network: Network, head: str, *, has_boxes: bool) -> list[st
         return [layer_name(network.layers[index]) for index in network.outputs]
     if not has_boxes:
         return ["probabilities"]
-    return ["boxes", "scores", "classes", "count"] if head == "nms" else ["boxes", "scores"]
+    if head == "nms":
+        return ["boxes", "scores", "classes", "count"]
+    return list(box_outputs(network))
 
 
 def check_input(metadata: Mapping[str, str], network: Network, run: Runner) -> None:

@@ -102,10 +102,12 @@ class GraphBuilder:
         return value
 
     def input(self, name: str, dims: Dims, kind: ir.DataType = ir.DataType.FLOAT) -> ir.Value:
-        """Append an input of the graph."""
-        value = describe(ir.Value(name=name), dims, kind)
-        self.inputs.append(value)
-        return value
+        """Return the graph's input of that name; the first call appends it."""
+        known = {value.name: value for value in self.inputs}
+        if name not in known:
+            known[name] = describe(ir.Value(name=name), dims, kind)
+            self.inputs.append(known[name])
+        return known[name]
 
 
 def attribute(name: str, value: Any) -> Any:

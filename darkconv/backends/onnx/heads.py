@@ -12,7 +12,14 @@ from darkconv.backends.onnx.nms import suppressed
 from darkconv.backends.onnx.scope import Scope
 from darkconv.core.network import Network
 from darkconv.errors import DarkconvError
-from darkconv.layers.box_heads import box_heads, count_boxes, count_classes
+from darkconv.layers.box_heads import (
+    BOXES,
+    CONFIDENCES,
+    SCORES,
+    box_heads,
+    count_boxes,
+    count_classes,
+)
 from darkconv.layers.head import nms_settings
 from darkconv.layers.norm import Softmax
 
@@ -35,10 +42,10 @@ def build_outputs(built: NetworkGraph) -> list[ir.Value]:
         return [built.output(index) for index in network.outputs]
     if not box_heads(network):
         return [build_probabilities(built)]
-    values = build_boxes(built)
-    if kind == "boxes":
-        return name_boxes(built, *values)
-    return build_detections(built, *values)
+    boxes, scores, confidences = build_boxes(built)
+    if kind == "nms":
+        return build_detections(built, boxes, scores)
+    return name_boxes(built, boxes, scores, confidences)
 
 
 def build_probabilities(built: NetworkGraph) -> ir.Value:
@@ -57,31 +64,40 @@ def build_probabilities(built: NetworkGraph) -> ir.Value:
     return _named(built, value, "probabilities", [heads[0].out_shape.size])
 
 
-def build_boxes(built: NetworkGraph) -> tuple[ir.Value, ir.Value]:
-    """Boxes and scores of all heads, laid end to end."""
+def build_boxes(built: NetworkGraph) -> tuple[ir.Value, ir.Value, ir.Value | None]:
+    """Boxes, scores and confidences of all heads, laid end to end: see `Found`."""
     heads = box_heads(built.model.network)
     built.build([layer.sources[0] if takes_input(layer) else layer.index for layer in heads])
     opened = [built.scopes.get(layer.index) or built.open(layer) for layer in heads]
     scopes = [scope.part("boxes") for scope in opened]
-    if are_alike(heads) and not any(scope.is_free for scope in scopes):
+    if are_alike(built.model.network, heads) and not any(scope.is_free for scope in scopes):
         return decoded_alike(scopes)
     found = [
         decoded(scope, scope.x if takes_input(layer) else built.values[layer.index])
         for layer, scope in zip(heads, scopes, strict=True)
     ]
     ends = Scope(built.graph, "heads")
-    centres, sizes, scores = (ends.concat(parts) for parts in zip(*found, strict=True))
-    return corners(scopes[-1], centres, sizes), scores
+    centres, sizes, scores = (
+        ends.concat([getattr(one, part) for one in found])
+        for part in ("centres", "sizes", "scores")
+    )
+    confidences = None
+    if any(one.confidences for one in found):
+        confidences = ends.concat([one.confidences or one.scores for one in found])
+    return corners(scopes[-1], centres, sizes), scores, confidences
 
 
-def name_boxes(built: NetworkGraph, boxes: ir.Value, scores: ir.Value) -> list[ir.Value]:
-    """Both as outputs of the graph."""
+def name_boxes(
+    built: NetworkGraph, boxes: ir.Value, scores: ir.Value, confidences: ir.Value | None
+) -> list[ir.Value]:
+    """Return them as outputs of the graph."""
     classes = count_classes(box_heads(built.model.network)[0])
     count = total_boxes(built) or "boxes"
-    return [
-        _named(built, boxes, "boxes", [count, 4]),
-        _named(built, scores, "scores", [count, classes]),
-    ]
+    outputs = [_named(built, boxes, BOXES, [count, 4])]
+    for name, value in ((SCORES, scores), (CONFIDENCES, confidences)):
+        if value is not None:
+            outputs.append(_named(built, value, name, [count, classes]))
+    return outputs
 
 
 def total_boxes(built: NetworkGraph) -> int | None:

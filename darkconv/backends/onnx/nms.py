@@ -50,7 +50,7 @@ def suppressed(
 
 def kept_scores(scope: Scope, boxes: ir.Value, scores: ir.Value) -> ir.Value:
     """(N, classes, boxes) scores, those of suppressed boxes 0."""
-    overlap, least = thresholds(scope)
+    least, overlap = score_threshold(scope), overlap_threshold(scope)
     most = scope.ints(UNLIMITED)
     chosen = scope.op("NonMaxSuppression", boxes, scores, most, overlap, least)
     zero = ir.Tensor(np.zeros(1, np.float32))
@@ -69,13 +69,20 @@ def picked_scores(scope: Scope, scores: ir.Value, places: ir.Value) -> ir.Value:
     return scope.slice(known, {0: 0}, {0: -1})
 
 
-def thresholds(scope: Scope) -> tuple[ir.Value, ir.Value]:
-    """Overlap and score: constants, or inputs of the graph."""
+def score_threshold(scope: Scope) -> ir.Value:
+    """Return the score to be exceeded, (1,): a constant, or an input of the graph."""
     options = scope.graph.options
-    if not options.threshold_inputs:
-        return scope.floats([options.nms or NEVER_SAME]), scope.floats([options.threshold])
-    score = scope.graph.input(SCORE_THRESHOLD, [1])
-    return scope.graph.input(IOU_THRESHOLD, [1]), score
+    if options.threshold_inputs:
+        return scope.graph.input(SCORE_THRESHOLD, [1])
+    return scope.floats([options.threshold])
+
+
+def overlap_threshold(scope: Scope) -> ir.Value:
+    """Return the overlap of two boxes of the same object, (1,): a constant, or an input."""
+    options = scope.graph.options
+    if options.threshold_inputs:
+        return scope.graph.input(IOU_THRESHOLD, [1])
+    return scope.floats([options.nms or NEVER_SAME])
 
 
 def picked(scope: Scope, boxes: ir.Value, index: ir.Value, is_found: ir.Value) -> ir.Value:

@@ -24,7 +24,8 @@ class OnnxOptions:
         head: "raw": the network's outputs as the C program activates them, each under its
             layer's name, `082_yolo`; of a classifier that ends in [softmax] its probabilities.
             "boxes": `boxes` (N, boxes, 4), x0 y0 x1 y1, and `scores` (N, boxes, classes) of all
-            heads, before any threshold, in the C program's order; of a classifier
+            heads, before any threshold, in the C program's order, and `confidences` where these
+            are not what C reports (`darkconv.layers.box_heads.box_outputs`); of a classifier
             `probabilities`.
             "nms": after plain suppression per class, best first and padded with zeros to
             `max_detections`: `boxes` (N, m, 4), `scores` (N, m), `classes` (N, m) int32, -1 in

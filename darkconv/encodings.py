@@ -59,6 +59,11 @@ def keeps_bytes(text: str) -> bool:
     return bool(_KEPT.search(text))
 
 
+def without_bytes(text: str) -> str:
+    """Return a text without the bytes that were no UTF-8."""
+    return _KEPT.sub("", text)
+
+
 def as_bytes(text: str) -> str:
     """Return the bytes of a text, a character for each: a text that any program can hold."""
     return encoded(text).decode("latin-1")

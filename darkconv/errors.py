@@ -130,7 +130,7 @@ class DarkconvError(Exception):
         message = shortened(one_line(self.message), LONGEST_MESSAGE)
         text = ": ".join(part for part in (str(self.where), message, finding) if part)
         others = (shortened(one_line(line), LONGEST_FINDING) for line in self.details)
-        hint = [f"hint: {one_line(self.hint)}"] if self.hint else []
+        hint = [f"hint: {printable(self.hint)}"] if self.hint else []
         return "\n  ".join([text, *others, *hint])
 
 

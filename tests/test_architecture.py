@@ -39,7 +39,7 @@ ALLOWED = {
         "backends",
     },
     "zoo": {"errors", "core", "layers", "darknet", "files", "zoo"},
-    "dataset": {"errors", "files", "darknet", "detection", "dataset"},
+    "dataset": {"errors", "encodings", "files", "darknet", "detection", "dataset"},
     "evaluation": {"errors", "files", "core", "detection", "dataset", "evaluation"},
     "report": {"errors", "files", "core", "detection", "evaluation", "surgery", "report"},
     "profiling": {

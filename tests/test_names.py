@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import pickle
 from pathlib import Path
 
@@ -259,3 +260,40 @@ def test_both_forms_of_a_name_are_the_same_class(own, asked):
     assert dc.reclass(model, add=["c"], init=f"like:{asked}").names == (own, "b", "c")
     with pytest.raises(DarkconvError, match="two classes would have the name"):
         dc.reclass(model, add=[asked])
+
+
+def test_bytes_in_lists_and_their_labels_are_kept(tmp_path):
+    pillow = pytest.importorskip("PIL.Image")
+    from darkconv.dataset import open_dataset
+
+    pillow.new("RGB", (20, 20)).save(os.fsdecode(os.fsencode(tmp_path) + b"/\xc6\xfb.png"))
+    (tmp_path / "l.txt").write_bytes(b"\xc6\xfb.png 1,1,9,9,\xc8\xcb\n")
+    (found,) = open_dataset(tmp_path / "l.txt").samples
+    assert os.fsencode(found.image.name) == b"\xc6\xfb.png"
+    assert [os.fsencode(name) for name in found.names] == [b"\xc8\xcb"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+def test_lists_and_data_files_may_have_a_byte_order_mark(encoding, tmp_path):
+    pillow = pytest.importorskip("PIL.Image")
+    from darkconv.dataset import open_dataset
+
+    pillow.new("RGB", (20, 20)).save(tmp_path / "汽车.png")
+    (tmp_path / "汽车.txt").write_bytes("0 0.5 0.5 0.5 0.5\r\n".encode(encoding))
+    (tmp_path / "n.names").write_bytes("人\r\n".encode(encoding))
+    (tmp_path / "l.txt").write_bytes("汽车.png\r\n".encode(encoding))
+    (tmp_path / "d.data").write_bytes("valid = l.txt\r\nnames = n.names\r\n".encode(encoding))
+    (found,) = open_dataset(tmp_path / "d.data").samples
+    assert (found.image.name, found.names) == ("汽车.png", ("人",))
+
+
+def test_a_data_file_keeps_its_bytes_when_it_is_written_anew(tmp_path):
+    dc.save(two(), tmp_path / "n.cfg", tmp_path / "n.weights", names=tmp_path / "n.names")
+    (tmp_path / "d.data").write_bytes(b"train = \xc6\xfb\xa1\xa1.txt\r\nclasses = 2\r\n")
+    args = [str(tmp_path / name) for name in ("n.cfg", "n.weights")]
+    out = [str(tmp_path / f"o.{end}") for end in FILES]
+    data = ["--data", str(tmp_path / "d.data")]
+    result = CliRunner().invoke(main, ["reclass", *args, "--keep", "a", *data, "-o", *out])
+    assert result.exit_code == 0, result.output
+    written = (tmp_path / "o.data").read_bytes()
+    assert written == b"train = \xc6\xfb\xa1\xa1.txt\r\nclasses = 1\r\nnames = o.names\n"

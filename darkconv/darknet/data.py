@@ -105,7 +105,7 @@ def names_bytes(names: Sequence[str], file: PathLike) -> bytes:
         raise DatasetError("the model has no class names to write", where=where)
     content = encoded(format_names(names))
     with contextlib.suppress(DatasetError):
-        found = Names.parse(_as_text(content, where))
+        found = Names.parse(_text_only(_as_text(content, where), where))
         if (found, found.hidden) == (names, Names.of(names).hidden):
             return content
     raise DatasetError("these class names would not be read back as they are", where=where)
@@ -268,6 +268,20 @@ def read_text(path: PathLike, *, encoding: str | None = None) -> str:
         DatasetError: the file cannot be read, is no text, or none in this encoding.
     """
     where = Where(file=os.fspath(path))
+    return _text_only(read_any_text(path, encoding=encoding), where)
+
+
+def read_any_text(path: PathLike, *, encoding: str | None = None) -> str:
+    """Return a text as `read_text` does, of a file that may hold anything: lines are checked later.
+
+    Args:
+        path: the file.
+        encoding: of the text, where it is known.
+
+    Raises:
+        DatasetError: the file cannot be read, or is no text in this encoding.
+    """
+    where = Where(file=os.fspath(path))
     try:
         content = Path(path).read_bytes()
     except OSError as error:
@@ -275,10 +289,18 @@ def read_text(path: PathLike, *, encoding: str | None = None) -> str:
     return _as_text(content, where, encoding)
 
 
+def _text_only(text: str, where: Where) -> str:
+    """Return a text, or raise DatasetError where it is something else or was no download."""
+    known = no_text(encoded(text))
+    if known:
+        raise DatasetError(f"is {known.what}", where=where, hint=known.hint)
+    return text
+
+
 def _as_text(content: bytes, where: Where, encoding: str | None = None) -> str:
     try:
         text = decoded(content, encoding)
-        known = no_text(encoded(text))
+        encoded(text)
     except LookupError:
         raise DatasetError(
             "unknown encoding",
@@ -288,6 +310,4 @@ def _as_text(content: bytes, where: Where, encoding: str | None = None) -> str:
         ) from None
     except UnicodeError as error:
         raise DatasetError(f"is no text in {encoding or 'UTF-16'}: {error}", where=where) from error
-    if known:
-        raise DatasetError(f"is {known.what}", where=where, hint=known.hint)
     return text

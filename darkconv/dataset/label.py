@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from darkconv.encodings import without_bytes
 from darkconv.errors import DatasetError, Where
 from darkconv.files import PathLike
 
@@ -56,13 +57,13 @@ def class_name(index: float, names: Sequence[str] | None) -> str:
 
 
 def parse_name(text: object) -> str:
-    """A class name with single blanks.
+    """Return a class name with single blanks; bytes that were no UTF-8 are kept.
 
     Raises:
-        DatasetError: no text, or characters that cannot be printed or were not UTF-8.
+        DatasetError: no text, or characters that cannot be printed.
     """
     name = " ".join(text.split()) if isinstance(text, str) else ""
-    if not name or not name.isprintable() or "\ufffd" in name:
+    if not name or not without_bytes(name).isprintable() or "\ufffd" in name:
         found = "nothing" if text is None else shown(text) or "nothing"
         raise DatasetError(expected="a class name", found=found)
     return name

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from darkconv.darknet.data import is_inside
+from darkconv.darknet.data import is_inside, read_any_text
 from darkconv.dataset.label import Size, shown
 from darkconv.detection.image_file import is_picture, opened, orientation
 from darkconv.errors import DatasetError, Where
@@ -100,22 +100,15 @@ def above(folder: Path) -> Path:
     return folder.parent if folder.name not in ("", "..") else folder.resolve().parent
 
 
-def read_text(path: PathLike, *, errors: str = "surrogateescape") -> str:
-    r"""The text of a UTF-8 file with `\n` at line ends.
+def read_text(path: PathLike) -> str:
+    r"""Return the text of a file with `\n` at line ends; see `read_any_text`.
 
-    Args:
-        path: the file.
-        errors: for other bytes; by default, paths in the text stay paths, as in os.fsdecode.
+    Bytes that are no UTF-8 are kept: paths in the text stay paths, as in os.fsdecode.
 
     Raises:
-        DatasetError: the file cannot be read.
+        DatasetError: the file cannot be read, or is marked as UTF-16 and is not.
     """
-    try:
-        text = Path(path).read_bytes().decode("utf-8-sig", errors)
-    except OSError as error:
-        where = Where(file=os.fspath(path))
-        raise DatasetError(f"cannot read: {error.strerror}", where=where) from error
-    return text.replace("\r\n", "\n")
+    return read_any_text(path).replace("\r\n", "\n")
 
 
 def numbered_lines(text: str) -> Iterable[tuple[int, str]]:

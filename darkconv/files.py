@@ -144,6 +144,11 @@ def take_names(temporaries: Mapping[Path, Path]) -> None:
             _rename_all(temporaries)
 
 
+def is_utf8(path: PathLike) -> bool:
+    """Return True if a path has a form in UTF-8, which some libraries need."""
+    return not any("\ud800" <= character <= "\udfff" for character in os.fspath(path))
+
+
 def no_room(error: BaseException | None) -> str | None:
     """What the system says of a full disk or quota, if that is behind an error."""
     while error is not None:

@@ -213,6 +213,6 @@ def names_beside(cfg: PathLike, weights: PathLike | None) -> Path | None:
     for file in (cfg, weights):
         if file is not None:
             path = Path(file).with_suffix(".names")
-            if path.is_file():
+            if os.path.isfile(path):  # Path.is_file raises where a name is too long
                 return path
     return None

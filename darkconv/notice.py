@@ -22,7 +22,7 @@ def tell_once(error: DarkconvError, what_follows: str) -> None:
 
 
 def _tell(where: Where, text: str) -> None:
-    path = os.path.abspath(where.file or "")
+    path = os.path.abspath(where.file) if where.file else ""
     time = os.stat(path).st_mtime_ns if os.path.exists(path) else 0
     key = (path, time, text)
     if key in _known:

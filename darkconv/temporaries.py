@@ -1,6 +1,7 @@
 """Temporary files and folders beside what they will replace.
 
-They are called `.NAME.0.tmp`, or have a higher number if another process is writing NAME too. Each
+They are called `.NAME.0.tmp`, or have a higher number if another process is writing NAME too; of a
+NAME that leaves no room for that, the start and a checksum stand for it. Each
 is locked by the process that fills it, and such a lock ends with its process, however that ends: so
 what a killed run has left is known as such, and makes room for the next file of that name. On
 Windows there are no such locks, numbers begin with the process's own, and nothing is made room for.
@@ -13,11 +14,15 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from zlib import crc32
 
 if sys.platform != "win32":
     import fcntl
 
 SUFFIX = ".tmp"
+LONGEST_NAME = 255
+"""Bytes of a file's name, where the system does not say how many it takes."""
+SHOWN = 20  # characters, of up to 4 bytes each, that a shortened name begins with
 
 
 @contextlib.contextmanager
@@ -79,13 +84,26 @@ def _made(target: Path, *, is_folder: bool) -> Iterator[tuple[Path, int]]:
 
 def _first_free(target: Path, *, is_folder: bool) -> tuple[Path, int]:
     for number in itertools.count(os.getpid() if sys.platform == "win32" else 0):
-        path = target.with_name(f".{target.name}.{number}{SUFFIX}")
+        path = _named(target, number)
         handle = _make(path, is_folder=is_folder)
         if handle is None and _remove_stale(path):
             handle = _make(path, is_folder=is_folder)
         if handle is not None:
             return path, handle
     raise AssertionError("numbers do not end")
+
+
+def _named(target: Path, number: int) -> Path:
+    """The path of a temporary; systems limit names, most of them to 255 bytes."""
+    path = target.with_name(f".{target.name}.{number}{SUFFIX}")
+    try:
+        longest = os.pathconf(target.parent, "PC_NAME_MAX")
+    except (AttributeError, OSError, ValueError):  # not on Windows, nor of all folders
+        longest = LONGEST_NAME
+    if len(os.fsencode(path.name)) <= longest:
+        return path
+    mark = f"{crc32(os.fsencode(target.name)):08x}"
+    return target.with_name(f".{target.name[:SHOWN]}-{mark}.{number}{SUFFIX}")
 
 
 def _make(path: Path, *, is_folder: bool) -> int | None:

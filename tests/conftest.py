@@ -48,6 +48,12 @@ def _group(item):
     return parameters["net_case"].name if parameters.get("net_case") else item.path.name
 
 
+@pytest.fixture(autouse=True)
+def _faults_are_seen(monkeypatch):
+    """Let what darkconv did not foresee end a test, and not become a line of a command."""
+    monkeypatch.setattr("darkconv.cli.FAULTS", ())
+
+
 @pytest.fixture(scope="session")
 def golden_dir(pytestconfig):
     return _folder(pytestconfig, "golden")

@@ -4,6 +4,7 @@ Each command lives in a module of its own, imported when it is called, so that h
 """
 
 import contextlib
+import errno
 import importlib
 import os
 import sys
@@ -14,7 +15,7 @@ import click
 from darkconv import __version__
 from darkconv.cli.groups import SuggestingGroup
 from darkconv.cli.printing import echo_lines, printable_usage, write_out_what_streams_lack
-from darkconv.errors import DarkconvError
+from darkconv.errors import LONGEST_FINDING, DarkconvError, printable, shortened
 from darkconv.files import no_room
 from darkconv.sources import watching_sources
 
@@ -86,6 +87,8 @@ class LazyGroup(SuggestingGroup):
     def invoke(self, ctx: click.Context) -> object:
         """Run the command; errors of the user's input go to stderr."""
         try:
+            if not {"-h", "--help"} & set(ctx.args):
+                check_working_folder()
             with watching_sources(), printable_usage():
                 return super().invoke(ctx)
         except DarkconvError as error:
@@ -94,10 +97,48 @@ class LazyGroup(SuggestingGroup):
             fail(ctx, str(error))
         except OSError as error:
             reason = no_room(error)
-            if reason is None or ctx.meta.get("darkconv.debug"):
+            if error.errno == errno.EPIPE or ctx.meta.get("darkconv.debug"):
                 raise
-            give_up_stdout()
-            fail(ctx, f"standard output: cannot write: {reason}")
+            if reason and error.filename is None:
+                give_up_stdout()
+                fail(ctx, f"standard output: cannot write: {reason}")
+            fail(ctx, refusal(error))
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except FAULTS as error:
+            if ctx.meta.get("darkconv.debug"):
+                raise
+            fail(ctx, apology(error))
+
+
+def check_working_folder() -> None:
+    """Raise a DarkconvError where the working folder was removed: PyTorch would end the process."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        hint = "cd to another folder, and run it again"
+        raise DarkconvError("the working folder is gone", hint=hint) from error
+
+
+FAULTS: tuple[type[Exception], ...] = (Exception,)
+"""What else can end a command and becomes a line; tests let faults of darkconv through."""
+
+
+def refusal(error: OSError) -> str:
+    """Return what the system refused, in a line."""
+    file = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "the system"
+    return f"{printable(file)}: {error.strerror or error}"
+
+
+def apology(error: Exception) -> str:
+    """Return the line for an error that darkconv should have told better."""
+    if isinstance(error, MemoryError):
+        return f"not enough memory: {error}" if str(error) else "not enough memory"
+    what = shortened(printable(" ".join(str(error).split())), LONGEST_FINDING)
+    return (
+        f"this should not happen: {type(error).__name__}: {what}\n"
+        "  hint: --debug shows where; please report it with the files that led to it"
+    )
 
 
 def fail(ctx: click.Context, text: str) -> NoReturn:

@@ -1,6 +1,7 @@
 """`darkconv detect`: objects in pictures."""
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -176,7 +177,7 @@ def picture_files(images: Sequence[str]) -> list[Path]:
 
     files: list[Path] = []
     for image in map(Path, images):
-        if not image.is_dir():
+        if not os.path.isdir(image):
             files.append(image)
             continue
         inside = sorted(filter(is_picture, image.iterdir()))

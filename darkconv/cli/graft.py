@@ -1,5 +1,6 @@
 """`darkconv graft`: one network's layers in another."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,7 @@ def graft(
 def _read_receiver(words: ModelWords, donor: Model, options: dict[str, Any]) -> Model:
     """The receiver; a cfg that leaves its dialect open follows the donor's weights."""
     if words.weights is None and not words.is_exported and options["dialect"] == AUTO:
-        cfg = words.first if Path(words.first).exists() else bundled_cfg(words.first)
+        cfg = words.first if os.path.exists(words.first) else bundled_cfg(words.first)
         if cfg:
             dialect = choose_dialect(read_cfg(cfg), donor.header)
             options = {**options, "dialect": dialect.name}

@@ -1,5 +1,6 @@
 """Reading the MODEL of a command, and writing models."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -75,7 +76,7 @@ def _any_model(words: ModelWords, *, needs_weights: bool, **options: Any) -> Mod
             expected=READABLE,
         )
     if words.suffix in ONE_WAY:
-        if words.is_runnable and not Path(words.first).exists():
+        if words.is_runnable and not os.path.exists(words.first):
             raise DarkconvError("no such file", where=Where(file=words.first))
         raise DarkconvError(
             f"{words.first}: Darknet's arrays cannot be read back from {ONE_WAY[words.suffix]}",
@@ -84,8 +85,8 @@ def _any_model(words: ModelWords, *, needs_weights: bool, **options: Any) -> Mod
         )
     if words.is_exported:
         return _exported(words, **options)
-    cfg = words.first if Path(words.first).exists() else bundled_cfg(words.first) or words.first
-    near = get_close_matches(words.first, bundled_names()) if not Path(cfg).exists() else []
+    cfg = words.first if os.path.exists(words.first) else bundled_cfg(words.first) or words.first
+    near = get_close_matches(words.first, bundled_names()) if not os.path.exists(cfg) else []
     if near and not Path(words.first).suffix:
         raise CfgError(
             "no such file, and no bundled network of this name",

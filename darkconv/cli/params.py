@@ -121,7 +121,7 @@ output_option = click.option(
 
 def _check_folder(_ctx: click.Context, _param: click.Parameter, path: Path | None) -> Path | None:
     """Refuse a report that cannot be written before the work begins."""
-    if path and not path.parent.is_dir():
+    if path and not os.path.isdir(path.parent):
         raise click.BadParameter(f"{path.parent} is no folder")
     return path
 
@@ -358,7 +358,7 @@ def bundled_cfg(name: str) -> Path | None:
     if os.sep in name or name.endswith(".cfg"):
         return None
     path = _bundled_folder() / f"{name}.cfg"
-    return path if path.is_file() else None
+    return path if os.path.isfile(path) else None
 
 
 def bundled_names() -> list[str]:

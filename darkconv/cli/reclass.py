@@ -1,5 +1,6 @@
 """`darkconv reclass`: a model for some of its classes."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +181,7 @@ def wanted_classes(model: Model, keep: str | None, encoding: str | None) -> list
 
 
 def _is_names_file(keep: str) -> bool:
-    return keep.endswith(NAMES_SUFFIXES) and Path(keep).is_file()
+    return keep.endswith(NAMES_SUFFIXES) and os.path.isfile(keep)
 
 
 def _own_options(

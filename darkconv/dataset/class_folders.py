@@ -69,9 +69,9 @@ def open_classified(
     path = Path(source)
     own = read_names(names).names if isinstance(names, str | os.PathLike) else names
     wanted = tuple(own) if own else None
-    if path.is_dir():
+    if os.path.isdir(path):
         dataset = _open_folder(path, wanted, split)
-    elif not path.is_file():
+    elif not os.path.isfile(path):
         raise DatasetError("no such file or folder", where=Where(file=str(source)))
     elif path.suffix.lower() == ".data":
         dataset = _open_data(path, wanted, split, outside=outside)

@@ -1,5 +1,6 @@
 """open_dataset: any source of pictures, recognised by what it is and how it is laid out."""
 
+import contextlib
 import glob
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -189,7 +190,9 @@ def recognise(source: str, options: Options) -> Source:
         return reader(path, options)
     if glob.has_magic(source):
         return _pattern(source, options)
-    hint = None if path.is_absolute() else f"looked in {Path.cwd()}"
+    hint = None
+    with contextlib.suppress(OSError):  # the working folder may be gone
+        hint = None if path.is_absolute() else f"looked in {Path.cwd()}"
     raise DatasetError("no such file or folder", where=Where(file=source or "''"), hint=hint)
 
 

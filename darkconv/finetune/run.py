@@ -19,7 +19,7 @@ from darkconv.core.model import Model
 from darkconv.dataset import Dataset
 from darkconv.dataset.label import Size
 from darkconv.errors import DarkconvError, DatasetError
-from darkconv.files import PathLike, make_folder, no_room, writing
+from darkconv.files import PathLike, is_utf8, make_folder, no_room, writing
 from darkconv.finetune.checkpoint import check_checkpoint
 from darkconv.finetune.darknet_norm import use_darknet_norms
 from darkconv.finetune.distillation import TeacherObjective
@@ -356,10 +356,17 @@ def _tell_of_thread(failed: threading.ExceptHookArgs) -> None:
         threading.__excepthook__(failed)
 
 
-def tensorboard_logger(folder: Path) -> TensorBoardLogger:
+def tensorboard_logger(folder: Path) -> TensorBoardLogger | bool:
     """A logger that writes without TensorFlow, all of which TensorBoard would import if it could.
+
+    It knows paths in UTF-8 alone: False for others, with a warning.
 
     The module is TensorBoard's own switch (tensorboard/compat): with it, a stub opens files.
     """
+    if not is_utf8(folder.absolute()):
+        logging.getLogger("darkconv").warning(
+            "%s: no curves for TensorBoard, which needs a path in UTF-8", folder
+        )
+        return False
     sys.modules.setdefault("tensorboard.compat.notf", ModuleType("tensorboard.compat.notf"))
     return TensorBoardLogger(folder, name="", version="tensorboard")

@@ -114,12 +114,18 @@ def contents(folder: Path) -> dict[str, tuple[int, int]]:
     }
 
 
-def run(words: list[str], folder: Path) -> Outcome:
-    """Run a command in a folder, in a process forked from one that has done its imports."""
+def run(words: list[str], folder: Path, *, removed: bool = False) -> Outcome:
+    """Run a command in a folder, in a process forked from one that has done its imports.
+
+    Args:
+        words: of the command.
+        folder: to run it in.
+        removed: remove the folder first, which is empty.
+    """
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(PRELOADED)
     receiver, sender = server.Pipe(duplex=False)
-    process = server.Process(target=_command, args=(words, os.fspath(folder), sender))
+    process = server.Process(target=_command, args=(words, os.fspath(folder), sender, removed))
     process.start()
     sender.close()
     has_ended = receiver.poll(PATIENCE)
@@ -138,17 +144,20 @@ def watched_programs() -> list[str]:
     return programs
 
 
-def _command(words: list[str], folder: str, sender: Connection) -> None:
-    from darkconv.cli import main
+def _command(words: list[str], folder: str, sender: Connection, removed: bool) -> None:
+    from darkconv import cli
 
+    cli.FAULTS = ()
     os.chdir(folder)
+    if removed:
+        os.rmdir(folder)
     programs = watched_programs()
     start = time.process_time()
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         os.dup2(out.fileno(), 1)
         os.dup2(err.fileno(), 2)
         try:
-            main(words, prog_name="darkconv")
+            cli.main(words, prog_name="darkconv")
         except SystemExit as end:
             status = end.code
         except BaseException:

@@ -34,7 +34,7 @@ from darkconv.core.model import Array, Arrays, frozen
 from darkconv.core.network import Network
 from darkconv.darknet.description import read_description
 from darkconv.errors import DarkconvError, Where
-from darkconv.files import PathLike, filling_folder, replacing
+from darkconv.files import PathLike, filling_folder, is_utf8, replacing, scratch_folder
 from darkconv.sources import check_sources
 
 SUFFIX = ".keras"
@@ -217,17 +217,26 @@ def write_saved_model(kmodel: keras.Model, path: PathLike) -> None:
     """
     require_tensorflow("a SavedModel")
     target = Path(path)
-    is_saved_model = (target / "saved_model.pb").is_file()
-    if target.exists() and not is_saved_model:
+    is_saved_model = os.path.isfile(target / "saved_model.pb")
+    if os.path.exists(target) and not is_saved_model:
         raise DarkconvError(f"{target}: is there already, and is no SavedModel")
     with filling_folder(target) as folder:
         fresh, old = folder / "new", folder / "old"
-        with quiet():
-            kmodel.export(fresh, format="tf_saved_model", verbose=False)
+        if is_utf8(fresh):
+            _export(kmodel, fresh)
+        else:  # TensorFlow knows paths in UTF-8 alone
+            with scratch_folder() as scratch:
+                _export(kmodel, scratch / "new")
+                shutil.copytree(scratch / "new", fresh)
         check_sources()
         if is_saved_model:
             target.rename(old)
         fresh.rename(target)
+
+
+def _export(kmodel: keras.Model, folder: Path) -> None:
+    with quiet():
+        kmodel.export(folder, format="tf_saved_model", verbose=False)
 
 
 def require_tensorflow(task: str) -> None:

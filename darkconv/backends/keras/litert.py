@@ -10,6 +10,7 @@ import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ from darkconv.core.network import Network
 from darkconv.core.processors import count_processors
 from darkconv.darknet.description import read_description
 from darkconv.errors import DarkconvError, MissingDependencyError, UnsupportedError, Where
-from darkconv.files import PathLike, write_bytes
+from darkconv.files import PathLike, is_utf8, write_bytes
 from darkconv.surgery.folding import fold_batchnorm
 
 
@@ -133,7 +134,10 @@ def make_interpreter(path: PathLike) -> Any:
             "ai_edge_litert", extra="keras", task="running a LiteRT file"
         ) from None
     with quiet():
-        interpreter = Interpreter(model_path=str(path), num_threads=count_processors())
+        given: dict[str, Any] = {"model_path": str(path)}
+        if not is_utf8(path):
+            given = {"model_content": Path(path).read_bytes()}
+        interpreter = Interpreter(**given, num_threads=count_processors())
         interpreter.allocate_tensors()
     return interpreter
 

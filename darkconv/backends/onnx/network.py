@@ -13,6 +13,7 @@ from darkconv.backends.onnx.registry import BUILDERS
 from darkconv.backends.onnx.scope import LayerScope, Scope
 from darkconv.core.model import Model
 from darkconv.core.network import NETWORK_INPUT, Layer
+from darkconv.errors import printable
 from darkconv.layers.precision import float_layers
 
 SINGLE, HALF = ir.DataType.FLOAT, ir.DataType.FLOAT16
@@ -115,7 +116,7 @@ class NetworkGraph:
             nodes=graph.nodes,
             initializers=list(graph.initializers.values()),
             opset_imports={"": graph.opset},
-            name=network.file.rsplit("/", 1)[-1],
+            name=printable(network.file.rsplit("/", 1)[-1]),
         )
         return ir.Model(
             main,

@@ -1,7 +1,9 @@
 """Running graphs in onnxruntime, recurrent state kept from call to call."""
 
 import contextlib
+import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +14,10 @@ from darkconv.core.model import Array
 from darkconv.core.network import Network
 from darkconv.core.processors import count_processors
 from darkconv.errors import DarkconvError, MissingDependencyError, Where
-from darkconv.files import PathLike
+from darkconv.files import PathLike, is_utf8
 
 FATAL = 4  # onnxruntime's own messages on stderr begin here: what fails is raised anyway
+OPEN_FILES = "/proc/self/fd"  # on Linux
 LIGHT = 10**9
 """MACs below which a second thread gains less than it takes from whoever reads pictures."""
 
@@ -37,20 +40,41 @@ def make_session(source: bytes | PathLike, *, beside: Network | None = None) -> 
         raise MissingDependencyError(
             "onnxruntime", extra="onnx", task="running an ONNX model"
         ) from None
-    graph = source if isinstance(source, bytes) else str(source)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = FATAL
     if beside is not None:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if beside.macs < LIGHT:
             options.intra_op_num_threads = max(1, count_processors() - 1)
-    with told_failures(None if isinstance(source, bytes) else str(source)):
+    file = None if isinstance(source, bytes) else str(source)
+    with told_failures(file), reachable(source) as graph:
         return onnxruntime.InferenceSession(
             graph,
             options,
             providers=["CPUExecutionProvider"],
             enable_fallback=0,  # it prints the error to stdout, and tries the same again
         )
+
+
+@contextlib.contextmanager
+def reachable(source: bytes | PathLike) -> Iterator[bytes | str]:
+    """A graph as onnxruntime can open it, which knows paths in UTF-8 alone.
+
+    In a folder of another name the file is opened through the folder's number, so that arrays in
+    other files are found beside it. A file of another name is read, and can have none.
+    """
+    if isinstance(source, bytes) or is_utf8(source):
+        yield source if isinstance(source, bytes) else str(source)
+        return
+    path = Path(source)
+    if not (is_utf8(path.name) and os.path.isdir(OPEN_FILES)):
+        yield path.read_bytes()
+        return
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        yield f"{OPEN_FILES}/{folder}/{path.name}"
+    finally:
+        os.close(folder)
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ from darkconv.backends.onnx.wire import ModelStream
 from darkconv.core.model import Model
 from darkconv.darknet.weights import FileArrays, WeightsFile
 from darkconv.errors import DarkconvError
-from darkconv.files import Chunks, PathLike, write_together
+from darkconv.files import Chunks, PathLike, is_utf8, write_together
 
 logger = logging.getLogger("darkconv")
 
@@ -72,13 +72,19 @@ def write_onnx(
 
     Raises:
         UnsupportedError: a layer that is not expressed in ONNX with these options.
-        DarkconvError: an unknown option, the file cannot be written or is too large, or
-            `in_place` where the arrays are not those of a weights file in that folder.
+        DarkconvError: an unknown option, the file cannot be written or is too large, a name that
+            the graph cannot hold, or `in_place` where the arrays are not those of a weights file
+            in that folder.
     """
     if external and in_place:
         raise DarkconvError("external and in_place cannot both hold")
     path = Path(path)
     weights = weights_beside(model, path) if in_place else None
+    named = weights.real_path if weights else path if external else None
+    if named and not is_utf8(named.name):
+        raise DarkconvError(
+            f"{named}: its name is no UTF-8, so that an ONNX file cannot say where its arrays are"
+        )
     if weights:
         options = unfolded(options)
     with hashing(model, in_place=in_place) as digests_of_files:

@@ -11,7 +11,7 @@ from darkconv import layers as _layers  # noqa: F401 - fills the table of layer 
 from darkconv.core.dialect import Dialect
 from darkconv.core.model import Header, InitialArrays, Model, initial_array
 from darkconv.core.names import NO_NAMES, Names
-from darkconv.core.network import Network, build_network
+from darkconv.core.network import Network, build_network, build_sized_network
 from darkconv.core.options import option_table
 from darkconv.core.section import Config
 from darkconv.core.spec import LAYER_TYPES, HeadSpec
@@ -51,7 +51,8 @@ def load(
         names_encoding: of the names file, such as "gbk"; by default UTF-8, or what its byte order
             mark says, and bytes that are neither are kept.
         dialect: "auto", "pjreddie" or "alexeyab": see `darkconv.darknet.dialect`.
-        input_size: (width, height) of pictures, in place of the cfg's own.
+        input_size: (width, height) of pictures, in place of the cfg's own, at which the layers
+            need not fit together.
         cutoff: the weights file holds only the layers below this number.
 
     Raises:
@@ -68,9 +69,11 @@ def load(
         config = dissection.original
     file = WeightsFile(weights) if weights is not None else None
     rules = _dialect(dialect, config, file)
-    network = build_network(config, rules, trees=read_trees(config))
-    if input_size is not None:
-        network = network.with_input_size(*input_size)
+    trees = read_trees(config)
+    if input_size is None:
+        network = build_network(config, rules, trees=trees)
+    else:
+        network = build_sized_network(config, rules, input_size, trees=trees)
     if file is None:
         every = tuple(layer.index for layer in network.layers if layer.slots)
         arrays = InitialArrays(network)

@@ -116,7 +116,7 @@ def convolutional(d):
     options = {"size": size, "stride": stride, "pad": pad, "padding": padding}
     p = size // 2 if pad else padding or 0
     is_xnor = d.one(False, False, False, True)
-    groups = d.divisor(d.shape[0])
+    groups = d.one(d.divisor(d.shape[0]), d.number(1, d.shape[0]))
     filters = groups * d.number(1, 3)
     options |= {"filters": filters, "groups": d.one(None, groups) if groups == 1 else groups}
     kind = 0
@@ -333,27 +333,32 @@ def pointwise(d, count=None):
 
 
 def shortcut(d):
-    if d.is_fork:
+    if d.is_fork and d.one(True, False):
         return added(d)
     d.one(pointwise, convolutional)(d)
     for _ in range(d.number(1, 2)):
-        d.one(pointwise, convolutional, maxpool, upsample, deconvolutional)(d)
+        enlarge = () if d.is_fork else (deconvolutional,)
+        d.one(pointwise, convolutional, maxpool, upsample, *enlarge)(d)
     options = {"alpha": d.one(None, 1, 0.5, -2), "beta": d.one(None, 1, 0.3, -1.5)}
-    source = index(d, d.one(*legal_sources(d)))
+    options = {} if d.is_fork else options
+    source = index(d, d.one(*legal_sources(d, sampled=True)))
     d.add("shortcut", **{"from": source}, **options, activation=d.activation())
 
 
-def legal_sources(d):
+def legal_sources(d, *, sampled=False):
     """The layers that a shortcut from the last one may name."""
-    return [i for i, shape in enumerate(d.shapes) if is_legal(d, shape)]
+    return [i for i, shape in enumerate(d.shapes) if is_legal(d, shape, sampled)]
 
 
-def is_legal(d, source):
-    """P asks for the same ratio, by integer division, of width and height; A for the same map."""
+def is_legal(d, source, sampled):
+    """P asks for the same ratio, by integer division, of width and height; so did A in 2019.
+
+    Since then A asks for the same map.
+    """
     if len(source) == 1:
         return False
     (_, h1, w1), (_, h2, w2) = source, d.shape
-    if d.is_fork:
+    if d.is_fork and not sampled:
         return (h1, w1) == (h2, w2)
     return w1 // w2 == h1 // h2 and w2 // w1 == h2 // h1
 
@@ -438,7 +443,7 @@ def logistic(d):
 
 
 def iseg(d):
-    classes, ids = d.number(1, 3), d.number(0, 3)
+    classes, ids = d.number(0, 3), d.number(1, 3)
     d.channels(classes + ids)
     d.add("iseg", classes=classes, ids=ids)
 
@@ -509,13 +514,16 @@ def anchored(d):
     total = d.number(1, 3)
     if not d.one(False, True):
         return {"num": total}, total
-    mask = [d.number(0, total - 1) for _ in range(d.number(1, total))]
-    return {"num": total, "mask": ",".join(map(str, mask))}, len(mask)
+    listed = total + d.one(0, 0, 2)
+    mask = [d.number(0, listed - 1) for _ in range(d.number(1, total))]
+    anchors = ",".join(str(3 + number) for number in range(2 * listed))
+    given = anchors if listed > total else None
+    return {"num": total, "mask": ",".join(map(str, mask)), "anchors": given}, len(mask)
 
 
 def yolo(d):
     options, count = anchored(d)
-    classes = d.number(1, 3)
+    classes = d.number(0, 3)
     d.channels(count * (classes + 5))
     scale = d.one(None, 1, 1.05, 2)
     d.add("yolo", **options, classes=classes, scale_x_y=scale, new_coords=d.flag())
@@ -523,15 +531,15 @@ def yolo(d):
 
 def gaussian_yolo(d):
     options, count = anchored(d)
-    classes = d.number(1, 3)
+    classes = d.number(0, 3)
     d.channels(count * (classes + 9))
     d.add("Gaussian_yolo", **options, classes=classes, scale_x_y=d.one(None, 1, 1.05, 2))
 
 
 def region(d):
-    count, classes = d.number(1, 3), d.number(1, 4)
+    count, classes = d.number(1, 3), d.number(0, 4)
     coords = 4 if d.is_fork else d.one(4, 5, 6)
-    tree = d.tree(classes)
+    tree = d.tree(classes) if classes else None
     d.channels(count * (classes + coords + 1))
     d.add(
         "region",
@@ -545,7 +553,7 @@ def region(d):
 
 
 def detection(d):
-    side, count, classes = d.number(1, 3), d.number(1, 2), d.number(1, 4)
+    side, count, classes = d.number(1, 3), d.number(1, 2), d.number(0, 4)
     coords = d.one(None, 1, 4)
     size = side * side * ((1 + (coords or 1)) * count + classes)
     d.add("connected", output=size, activation="linear")

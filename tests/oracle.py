@@ -379,6 +379,16 @@ def correlate(x, weights, size, strides, padding, dilation, groups, fill=0.0):
     return np.einsum("gncij,ijgcyx->gnyx", weights, read).reshape(-1, *out)
 
 
+def read_by_groups(layer, x, groups):
+    """The channels that groups read: where they do not divide them, some are left out.
+
+    The original program spreads the groups over all channels, the fork lays them end to end.
+    """
+    c = len(x)
+    starts = [j * (c // groups) if layer.is_fork else j * c // groups for j in range(groups)]
+    return np.concatenate([x[start : start + c // groups] for start in starts])
+
+
 def signs(x):
     """+1 for values above zero, else -1."""
     return np.where(x > 0, 1.0, -1.0)
@@ -401,6 +411,9 @@ def convolutional(layer, x, outputs=None):
 def convolve(layer, x, size, strides):
     """Convolution with batch norm or bias."""
     weights, groups = layer.array("weights"), layer.int("groups", 1)
+    groups = max(groups, 1) if layer.is_fork else groups
+    if not (layer.is_fork and layer.int("xnor")):
+        x = read_by_groups(layer, x, groups)
     padding = half_or_given_padding(layer, size)
     dilation = layer.int("dilation", 1) if layer.is_fork and size > 1 else 1
     if not layer.int("xnor"):
@@ -594,13 +607,17 @@ def zeros(layer, x, outputs):
 def shortcut(layer, x, outputs):
     """The previous layer plus others, by the dialect's rule."""
     sources = [outputs[i] for i in layer.sources("from")]
-    y = added(layer, x, sources) if layer.is_fork else resampled_sum(layer, x, sources[0])
+    is_alike = all(s.shape[1:] == x.shape[1:] for s in sources)
+    is_plain = layer.is_fork and is_alike
+    y = added(layer, x, sources) if is_plain else resampled_sum(layer, x, sources[0])
     return activate(layer, y, "linear")
 
 
 def resampled_sum(layer, x, source):
-    """The original program's shortcut, between maps of any size."""
+    """The shortcut of the original program, and of the fork in 2019: between maps of any size."""
     alpha, beta = layer.float("alpha", 1), layer.float("beta", 1)
+    if layer.is_fork:
+        alpha = beta = 1
     (c1, h1, w1), (c2, h2, w2) = source.shape, x.shape
     stride, sample = max(1, w1 // w2), max(1, w2 // w1)
     y = x.copy()
@@ -690,7 +707,7 @@ def logistic_layer(layer, x, outputs):
 
 def softmax(x, temperature=1.0):
     """Over the first axis."""
-    e = np.exp((x - x.max(axis=0)) / temperature)
+    e = np.exp((x - x.max(axis=0, initial=LOWEST)) / temperature)
     return e / e.sum(axis=0)
 
 

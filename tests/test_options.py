@@ -1,8 +1,13 @@
 """Options: C's way of reading numbers, defaults by dialect, notes on what is odd."""
 
+import re
+
 import pytest
 
+from darkconv.core.foreign import FOREIGN_SECTIONS
 from darkconv.core.options import Notes
+from darkconv.core.spec import LAYER_TYPES
+from darkconv.darknet.cfg import format_cfg
 from darkconv.errors import OptionError, UnknownSectionError
 from networks import network
 
@@ -84,6 +89,36 @@ def test_unknown_activation_is_relu(caplog):
     assert spec_of("[convolutional]\nactivation=leeky\n").activation == "relu"
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("silu", "swish"),
+        ("SiLU", "swish"),
+        ("sigmoid", "logistic"),
+        ("none", "linear"),
+        ("identity", "linear"),
+        ("lrelu", "leaky"),
+        ("hardtanh", "hardtan"),
+    ],
+)
+def test_names_of_other_programs_are_read_with_a_note(name, meant, caplog):
+    body = f"[convolutional]\nactivation={name}\n"
+    (message,) = warnings_of(caplog, body)
+    assert message == f"test.cfg:7: layer 0 [convolutional] activation: {name} is read as {meant}"
+    assert spec_of(body).activation == meant
+
+
+def test_synonyms_follow_the_dialect(caplog):
+    (message,) = warnings_of(caplog, "[convolutional]\nactivation=silu\n", "pjreddie")
+    assert message.endswith("silu is read as swish; swish is relu in the pjreddie dialect")
+
+
+@pytest.mark.parametrize("name", ["hardswish", "PReLU", "hsigmoid"])
+def test_functions_that_no_darknet_has_are_not_taken_for_others(name, caplog):
+    (message,) = warnings_of(caplog, f"[convolutional]\nactivation={name}\n")
+    assert message.endswith(f"unknown name '{name}' is relu, as in C; no Darknet has it")
+
+
 def test_alexeyabs_activations_are_relu_for_pjreddie(caplog):
     (message,) = warnings_of(caplog, "[convolutional]\nactivation=mish\n", "pjreddie")
     assert message.endswith("mish is relu in the pjreddie dialect")
@@ -118,6 +153,63 @@ def test_unknown_section_is_refused_with_the_nearest_name():
         "test.cfg:6: layer 0 [convolution]: expected a Darknet layer type, found [convolution]\n"
         "  hint: did you mean [convolutional]?"
     )
+
+
+@pytest.mark.parametrize(
+    ("section", "hint"),
+    [
+        ("depthwise_convolutional", "[convolutional] with groups= and filters="),
+        ("global_avgpool", "[avgpool]"),
+        ("GlobalAvgPool", "[avgpool]"),
+        ("concat", "[route] with layers="),
+        ("add", "[shortcut] with from="),
+        ("fc", "[connected] with output="),
+        ("batch_norm", "[batchnorm]"),
+        ("se", "[scale_channels]"),
+        ("yolov4", "[yolo]"),
+        ("space-to-depth", "[reorg3d]"),
+        ("implicit_add", "which no Darknet has"),
+    ],
+)
+def test_section_of_another_program_has_its_hint(section, hint):
+    with pytest.raises(UnknownSectionError) as caught:
+        network(f"[{section}]\n")
+    assert hint in caught.value.hint
+
+
+def test_hints_name_sections_that_there_are():
+    for section, hint in FOREIGN_SECTIONS.items():
+        assert section == section.lower().replace("-", "_")
+        assert section not in LAYER_TYPES
+        assert set(re.findall(r"\[(.*?)\]", hint)) <= set(LAYER_TYPES)
+
+
+def test_section_that_means_the_same_is_read_and_stays_in_the_text(caplog):
+    body = "[convolutional]\nfilters=75\n[yolo4]\nnum=3\n"
+    (message,) = warnings_of(caplog, body)
+    assert message.endswith("[yolo4]: is read as [yolo]: no Darknet has a section of this name")
+    net = network(body, notes=Notes())
+    assert net.layers[1].type == "yolo"
+    assert "[yolo4]\n" in format_cfg(net.config)
+
+
+@pytest.mark.parametrize(
+    ("section", "option", "name", "meant"),
+    [
+        ("yolo", "nms_kind", "cornersnms", "default"),
+        ("yolo", "nms_kind", "soft", "default"),
+        ("Gaussian_yolo", "nms_kind", "soft", "default"),
+        ("Gaussian_yolo", "yolo_point", "right_top", "center"),
+        ("yolo", "iou_loss", "siou", "iou"),
+        ("yolo", "iou_thresh_kind", "mse", "iou"),
+    ],
+)
+def test_names_that_c_does_not_know_are_what_c_takes_them_for(section, option, name, meant, caplog):
+    count = 25 if section == "yolo" else 29
+    body = f"[convolutional]\nfilters={count}\n[{section}]\n{option}={name}\n"
+    (message,) = warnings_of(caplog, body)
+    assert f"{option}: unknown name '{name}' is {meant}, as in C" in message
+    assert getattr(spec_of(body), option) == meant
 
 
 def test_text_behind_a_section_header_is_explained():

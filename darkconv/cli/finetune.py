@@ -326,9 +326,7 @@ def run(
         if machine.compile:
             echo("compiling: the first step of each input size takes longer", err=True)
 
-    course = plan_course(
-        recipe, model.network.options, samples=len(data), processes=machine.processes
-    )
+    course = plan_course(recipe, model.network, samples=len(data), processes=machine.processes)
     with progress(course.steps, "training steps") as update:
         result = finetune(
             model,

@@ -24,6 +24,10 @@ class Dialect:
         recurrent_is_map: [rnn] and [lstm] give an n x 1 x 1 map, not a plain vector.
         region_is_cell_major: [region] output is [cell][anchor][entry], x and y not squashed.
         letterboxes: the detector fits pictures with a border unless told otherwise.
+        groups_spread: groups that do not divide the channels begin at group * channels / groups,
+            rounded down; else each follows the last one.
+        pointwise_ignores_strides: on the CPU a 1x1 convolution takes the map as it lies, whatever
+            its stride; else only where `stride_x` is 1.
         xnor_uses_folded_weights: [convolutional] xnor=1 takes signs of batch-norm-folded
             weights, pads with -1 and has one group.
     """
@@ -38,6 +42,8 @@ class Dialect:
     recurrent_is_map: bool
     region_is_cell_major: bool
     letterboxes: bool
+    groups_spread: bool
+    pointwise_ignores_strides: bool
     xnor_uses_folded_weights: bool
 
     def __str__(self) -> str:
@@ -60,6 +66,8 @@ PJREDDIE = Dialect(
     recurrent_is_map=False,
     region_is_cell_major=False,
     letterboxes=True,
+    groups_spread=True,
+    pointwise_ignores_strides=True,
     xnor_uses_folded_weights=False,
 )
 ALEXEYAB = Dialect(
@@ -73,6 +81,8 @@ ALEXEYAB = Dialect(
     recurrent_is_map=True,
     region_is_cell_major=True,
     letterboxes=False,
+    groups_spread=False,
+    pointwise_ignores_strides=False,
     xnor_uses_folded_weights=True,
 )
 DIALECTS = {dialect.name: dialect for dialect in (PJREDDIE, ALEXEYAB)}

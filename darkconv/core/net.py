@@ -5,12 +5,22 @@ from dataclasses import dataclass
 from typing import Self
 
 from darkconv.core.dialect import ALEXEYAB, PJREDDIE, Dialect
-from darkconv.core.options import Floats, Ints, Notes, option, read_spec
+from darkconv.core.options import Floats, Ints, Notes, option, read_spec, suggestion
 from darkconv.core.section import Line
 from darkconv.core.shape import FlatShape, Shape
-from darkconv.errors import Where
+from darkconv.errors import Where, shortened
 
 POLICIES = ("constant", "random", "poly", "step", "exp", "sigmoid", "steps", "sgdr")
+ALEXEYAB_POLICIES = ("sgdr",)
+
+
+def resolve_policy(name: str, dialect: Dialect) -> tuple[str, str]:
+    """Return the policy of the learning rate that acts, and a note where another one is named."""
+    known = [p for p in POLICIES if dialect == ALEXEYAB or p not in ALEXEYAB_POLICIES]
+    if name in known:
+        return name, ""
+    near = suggestion(name, known)
+    return "constant", f"unknown name {shortened(name)!r} is constant, as in C{near}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,32 +38,32 @@ class NetOptions:
     inputs: int = option(lambda o: o["height"] * o["width"] * o["channels"], minimum=0)
     letter_box: bool = option(False, only=ALEXEYAB)
 
-    batch: int = option(1, minimum=1)
-    subdivisions: int = option(1, minimum=1)
-    time_steps: int = option(1, minimum=1)
-    learning_rate: float = option(0.001)
-    momentum: float = option(0.9)
-    decay: float = option(0.0001)
-    adam: bool = option(False)
-    B1: float = option(0.9)
-    B2: float = option(0.999)
-    eps: float = option(1e-6, pjreddie=1e-7)
-    max_crop: int = option(lambda o: 2 * o["width"])
-    min_crop: int = option(lambda o: o["width"])
-    angle: float = option(0.0)
-    aspect: float = option(1.0)
-    saturation: float = option(1.0)
-    exposure: float = option(1.0)
-    hue: float = option(0.0)
-    policy: str = option("constant", choices=POLICIES)
-    burn_in: int = option(0)
-    power: float = option(4.0)
-    step: int = option(1)
-    scale: float = option(1.0)
-    steps: Ints = option(())
-    scales: Floats = option(())
-    gamma: float = option(1.0)
-    max_batches: int = option(0)
+    batch: int = option(1, minimum=1, training=True)
+    subdivisions: int = option(1, minimum=1, training=True)
+    time_steps: int = option(1, minimum=1, training=True)
+    learning_rate: float = option(0.001, training=True)
+    momentum: float = option(0.9, training=True)
+    decay: float = option(0.0001, training=True)
+    adam: bool = option(False, training=True)
+    B1: float = option(0.9, training=True)
+    B2: float = option(0.999, training=True)
+    eps: float = option(1e-6, pjreddie=1e-7, training=True)
+    max_crop: int = option(lambda o: 2 * o["width"], training=True)
+    min_crop: int = option(lambda o: o["width"], training=True)
+    angle: float = option(0.0, training=True)
+    aspect: float = option(1.0, training=True)
+    saturation: float = option(1.0, training=True)
+    exposure: float = option(1.0, training=True)
+    hue: float = option(0.0, training=True)
+    policy: str = option("constant", resolve=resolve_policy, training=True)
+    burn_in: int = option(0, training=True)
+    power: float = option(4.0, training=True)
+    step: int = option(1, training=True)
+    scale: float = option(1.0, training=True)
+    steps: Ints = option((), training=True)
+    scales: Floats = option((), training=True)
+    gamma: float = option(1.0, training=True)
+    max_batches: int = option(0, training=True)
 
     notruth: bool = option(False, only=PJREDDIE, training=True)
     random: bool = option(False, only=PJREDDIE, training=True)

@@ -6,10 +6,20 @@ from functools import cached_property
 
 from darkconv.core.dialect import Dialect
 from darkconv.core.net import NetOptions
-from darkconv.core.options import Notes, option_place
+from darkconv.core.options import Notes, TrainingNotes, option_place
 from darkconv.core.section import Config, Section
 from darkconv.core.shape import Shape, Shapes
-from darkconv.core.spec import HeadSpec, LayerSpec, Slot, Slots, spec_class, stored_slots
+from darkconv.core.sizes import SizeError, UnlikeSizesError, fitting_sizes, meeting
+from darkconv.core.spec import (
+    HeadSpec,
+    LayerSpec,
+    Remark,
+    Slot,
+    Slots,
+    section_note,
+    spec_class,
+    stored_slots,
+)
 from darkconv.core.tree import Tree
 from darkconv.errors import CfgError, DarkconvError, GraphError, Where
 
@@ -152,8 +162,13 @@ class Network:
         """The network that an edited text describes, read in the same dialect."""
         return build_network(config, self.dialect, trees=self.trees, notes=Notes())
 
-    def with_input_size(self, width: int, height: int) -> "Network":
+    def with_input_size(self, width: int, height: int, *, notes: Notes | None = None) -> "Network":
         """The same network for pictures of another size, as if its cfg said so.
+
+        Args:
+            width: of pictures, in pixels.
+            height: of pictures, in pixels.
+            notes: collects what is odd.
 
         Raises:
             GraphError: the size changes an array (a connected layer behind a map), or shapes
@@ -163,8 +178,9 @@ class Network:
             raise GraphError(f"{self.file}: has no picture as input, so no size to change")
         if (self.input_shape.w, self.input_shape.h) == (width, height):
             return self
-        values = {"width": width, "height": height}
-        changed = self.with_config(self.config.with_section(0, values))
+        config = resized_config(self.config, width, height)
+        notes = Notes() if notes is None else notes
+        changed = build_network(config, self.dialect, trees=self.trees, notes=notes)
         for (key, layer, old), (_, _, new) in zip(
             self.keyed_slots(), changed.keyed_slots(), strict=True
         ):
@@ -199,9 +215,79 @@ def build_network(
     """
     trees = trees or {}
     found = Notes() if notes is None else notes
+    try:
+        network, remarks = _built(config, dialect, trees, found)
+    except SizeError as error:
+        error.hint = error.hint or _fitting_sizes(config, dialect, trees) or None
+        raise
+    advice = ""
+    for index, remark in remarks:
+        if remark.by_size:
+            advice = advice or _fitting_sizes(config, dialect, trees)
+        text = "; ".join(filter(None, [remark.text, advice if remark.by_size else ""]))
+        found.add(network.where(index, remark.option or None), text)
+    if notes is None:
+        found.log()
+    return network
+
+
+def build_sized_network(
+    config: Config, dialect: Dialect, size: tuple[int, int], *, trees: Mapping[str, Tree]
+) -> Network:
+    """Build a network for pictures of another size than its cfg's own, which need not do.
+
+    Args:
+        config: the cfg's text.
+        dialect: whose rules to read it by.
+        size: (width, height) of pictures.
+        trees: class trees by the value of `tree=`.
+
+    Raises:
+        CfgError: a section or option that cannot be read.
+        GraphError: the layers do not fit together at this size, or it changes an array.
+    """
+    own_notes, notes = Notes(), Notes()
+    try:
+        own = build_network(config, dialect, trees=trees, notes=own_notes)
+    except (CfgError, GraphError):
+        network = build_network(
+            resized_config(config, *size), dialect, trees=trees, notes=notes
+        ).with_input_size(*size)
+    else:
+        network = own.with_input_size(*size, notes=notes)
+        notes = own_notes if network is own else notes
+    notes.log()
+    return network
+
+
+def resized_config(config: Config, width: int, height: int) -> Config:
+    """Return the text of a cfg for pictures of another size."""
+    return config.with_section(0, {"width": width, "height": height})
+
+
+def _fitting_sizes(config: Config, dialect: Dialect, trees: Mapping[str, Tree]) -> str:
+    """Which widths and heights the layers would fit, near the cfg's own."""
+    net = config.sections[0]
+    options = NetOptions.read(net.options(), dialect, Where(), Notes())
+
+    def fits(width: int, height: int) -> bool:
+        try:
+            sized = resized_config(config, width, height)
+            _, remarks = _built(sized, dialect, trees, Notes())
+        except DarkconvError:
+            return False
+        return not any(remark.by_size for _, remark in remarks)
+
+    return fitting_sizes((options.width, options.height), fits)
+
+
+def _built(
+    config: Config, dialect: Dialect, trees: Mapping[str, Tree], notes: Notes
+) -> tuple[Network, list[tuple[int, Remark]]]:
+    """A network, and what its layers remark."""
     net, *sections = config.sections
     where = Where(file=config.file, line=net.number, section=net.name)
-    options = NetOptions.read(net.options(), dialect, where, found)
+    options = NetOptions.read(net.options(), dialect, where, notes)
     if not options.input_shape.size:
         raise CfgError(
             "the input has no size",
@@ -212,18 +298,33 @@ def build_network(
     if options.input_shape.size > C_COUNT:
         what = f"an input of {options.input_shape} has"
         raise _too_many(options.input_shape.size, what, where)
-    reader = _SpecReader(dialect, config.file, found)
+    reader = _SpecReader(dialect, config.file, notes)
     placer = _Placer(options.input_shape, trees)
     for index, section in enumerate(sections):
         spec = reader.read(index, section)
         try:
             placer.place(index, section, spec)
         except DarkconvError as error:
-            here = _place_of(config.file, index, section, error.where.option)
+            blamed = getattr(error, "layer", None)
+            blamed = index if blamed is None else blamed
+            here = _place_of(config.file, blamed, sections[blamed], error.where.option)
             raise error.at(error.where.inside(here)) from None
-    if notes is None:
-        found.log()
-    return Network(config, dialect, options, tuple(placer.layers), trees)
+    return Network(config, dialect, options, tuple(placer.layers), trees), placer.remarks
+
+
+def check_training_options(network: Network) -> None:
+    """Read the options of a cfg as a training needs them that does what the cfg says.
+
+    Raises:
+        OptionError: one of those that only training reads has a value that C cannot mean.
+    """
+    net, *sections = network.config.sections
+    where = Where(file=network.config.file, line=net.number, section=net.name)
+    strict = TrainingNotes()
+    NetOptions.read(net.options(), network.dialect, where, strict)
+    reader = _SpecReader(network.dialect, network.config.file, strict)
+    for index, section in enumerate(sections):
+        reader.read(index, section)
 
 
 def _place_of(file: str | None, index: int, section: Section, option: str | None = None) -> Where:
@@ -248,6 +349,9 @@ class _SpecReader:
             return known
         here = _place_of(self.file, index, section)
         before = self.notes.count
+        note = section_note(section.name)
+        if note:
+            self.notes.add(here, note)
         spec = spec_class(section.name, self.dialect, here).read(
             section.options(), self.dialect, here, self.notes
         )
@@ -261,13 +365,15 @@ class _Placer:
 
     Attributes:
         layers: those placed so far.
+        remarks: what they remark, each with the layer's index.
     """
 
     def __init__(self, input_shape: Shape, trees: Mapping[str, Tree]) -> None:
         self.input_shape = input_shape
         self.trees = trees
         self.layers: list[Layer] = []
-        self._known: dict[tuple[object, ...], tuple[Shape, Slots]] = {}
+        self.remarks: list[tuple[int, Remark]] = []
+        self._known: dict[tuple[object, ...], tuple[Shape, Slots, tuple[Remark, ...]]] = {}
 
     def place(self, index: int, section: Section, spec: LayerSpec) -> None:
         """Append a layer.
@@ -283,13 +389,14 @@ class _Placer:
         shapes = tuple(
             [self.input_shape if s == NETWORK_INPUT else before[s].out_shape for s in sources]
         )
-        if spec.needs_map and not all([shape.is_map for shape in shapes]):
+        if not all([shape.is_map for shape in shapes]) and spec.needs_maps(shapes):
             flat = next(s for s, shape in zip(sources, shapes, strict=True) if not shape.is_map)
-            raise GraphError(
-                expected="a map of rows and columns as input",
-                found=f"the plain vector of {_name(flat, before)}",
-            )
-        out, slots = self._shaped(spec, shapes)
+            raise self._no_map(flat, f"layer {index} [{spec.type}]")
+        try:
+            out, slots, remarks = self._shaped(spec, shapes)
+        except UnlikeSizesError as error:
+            raise error.of(shapes, sources) from None
+        self.remarks += [(index, remark) for remark in remarks]
         tree = self.trees.get(getattr(spec, "tree", ""))
         layer = Layer(index, section, spec, sources, shapes, out, slots, tree)
         shared = spec.shared_layer(index)
@@ -297,12 +404,32 @@ class _Placer:
             layer = replace(layer, shared=_lender(layer, shared, before))
         before.append(layer)
 
-    def _shaped(self, spec: LayerSpec, shapes: Shapes) -> tuple[Shape, Slots]:
-        """Output and arrays; known where a layer of the same spec has read the same shapes."""
+    def _no_map(self, flat: int, reader: str) -> GraphError:
+        """The error for a reader of maps behind a vector; maps of unlike size may have made it."""
+        index = flat
+        while index != NETWORK_INPUT:
+            layer = self.layers[index]
+            if layer.in_shapes and all(shape.is_map for shape in layer.in_shapes):
+                break
+            index = layer.sources[0] if layer.sources else NETWORK_INPUT
+        if index == NETWORK_INPUT or len({shape[1:] for shape in layer.in_shapes}) == 1:
+            return GraphError(
+                expected="a map of rows and columns as input",
+                found=f"the plain vector of {_name(flat, self.layers)}",
+            )
+        error = SizeError(
+            f"joins {meeting(layer.in_shapes, layer.sources)} as a plain vector, but {reader} "
+            "needs a map of rows and columns"
+        )
+        error.layer = index
+        return error
+
+    def _shaped(self, spec: LayerSpec, shapes: Shapes) -> tuple[Shape, Slots, tuple[Remark, ...]]:
+        """Output, arrays, remarks; known where an equal layer has read the same shapes."""
         key = id(spec), shapes, tuple(map(type, shapes))
         found = self._known.get(key)
         if found is None:
-            self._known[key] = found = _shaped(spec, shapes)
+            self._known[key] = found = *_shaped(spec, shapes), spec.remarks(shapes)
         return found
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from darkconv.core.dialect import PJREDDIE, Dialect
 from darkconv.core.section import Line
-from darkconv.errors import OptionError, Where, shortened
+from darkconv.errors import OptionError, Where, printable, shortened
 
 Ints = tuple[int, ...]
 Floats = tuple[float, ...]
@@ -23,8 +23,15 @@ logger = logging.getLogger("darkconv")
 
 _INT = re.compile(r"[+-]?\d+", re.ASCII)
 _FLOAT = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_HEXADECIMAL = re.compile(
+    r"[+-]?0x(?:[\da-f]+\.?[\da-f]*|\.[\da-f]+)(?:p[+-]?\d+)?", re.ASCII | re.IGNORECASE
+)
+_NOT_FINITE = re.compile(r"[+-]?(?:nan|inf(?:inity)?)", re.ASCII | re.IGNORECASE)
 INT_LIMIT = 2**31 - 1  # Darknet's int
 INT_DIGITS = len(str(INT_LIMIT))
+LONG_LIMIT = 2**63 - 1
+LONG_DIGITS = len(str(LONG_LIMIT))
+FLOAT_LIMIT = 3.4028235677973366e38  # what rounds to more is beyond Darknet's float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +43,7 @@ class Option:
     minimum: float | None
     maximum: float | None
     choices: tuple[str, ...]
+    otherwise: str
     resolve: Resolver | None
     only: Dialect | None
     pjreddie: Any
@@ -57,6 +65,7 @@ def option(
     minimum: float | None = None,
     maximum: float | None = None,
     choices: tuple[str, ...] = (),
+    otherwise: str = "",
     resolve: Resolver | None = None,
     only: Dialect | None = None,
     pjreddie: Any = None,
@@ -71,12 +80,14 @@ def option(
         key: the option's name in the cfg, where a Python field cannot have it.
         minimum: least value allowed.
         maximum: largest value allowed.
-        choices: names that are known; another one is warned about and kept.
+        choices: names that are known.
+        otherwise: the one that C takes for any other name, which is warned about.
         resolve: for names that stand for another one: text and dialect -> the name that acts,
             and a note for the user or "".
         only: the dialect that reads the option; the other one ignores it.
         pjreddie: the default in that dialect, where it differs.
-        training: True where the value has no influence on inference.
+        training: True where the value has no influence on inference: one that cannot be read is
+            then no error, see `Notes.excuse`.
         required: the cfg has to have it.
         tells_dialect: False where files of the dialect that ignores it have it all the same.
     """
@@ -86,6 +97,7 @@ def option(
         minimum,
         maximum,
         choices,
+        otherwise,
         resolve,
         only,
         pjreddie,
@@ -169,6 +181,16 @@ class Notes:
         else:
             self._found.setdefault(kind, []).append(where)
 
+    def excuse(self, error: OptionError, reading: str) -> None:
+        """Remember a value that training cannot use, of an option that inference does not read.
+
+        Args:
+            error: what is wrong with it.
+            reading: what is done instead.
+        """
+        problem = f"expected {error.expected}, found {printable(shortened(str(error.found)))}"
+        self.add(error.where, f"{problem}: {reading}; only training reads it")
+
     def found(self) -> list[str]:
         """Each finding with its first place and the number of further ones."""
         told = [
@@ -184,6 +206,14 @@ class Notes:
         """Warn of each finding."""
         for text in self.found():
             logger.warning("%s", text)
+
+
+class TrainingNotes(Notes):
+    """Notes for a training that obeys the cfg: what cannot be read is an error."""
+
+    def excuse(self, error: OptionError, reading: str) -> None:
+        """Raise the error."""
+        raise error
 
 
 def read_spec(
@@ -207,10 +237,11 @@ def read_options(
 ) -> dict[str, Any]:
     """Field values of a spec class from the lines of a section.
 
-    Options that nobody reads are noted and left alone.
+    Options that nobody reads are noted and left alone. So are values that C cannot mean, of
+    options that only training reads.
 
     Raises:
-        OptionError: a value that is no number where one is needed, is out of bounds, or is
+        OptionError: a value that is no number where inference needs one, is out of bounds, or is
             missing where the layer cannot do without it.
     """
     table = option_table(spec)
@@ -274,11 +305,12 @@ class _Reader:
         if kind is str:
             return self._name(line, info)
         if kind in _ITEMS:
-            return self._list(line, _ITEMS[kind])
-        number = self._number(line, line.value or "", float if kind is float else int)
+            return self._list(line, _ITEMS[kind], info)
+        number = self._number(line, line.value or "", float if kind is float else int, info)
         low, high = info.minimum, info.maximum
         if (low is not None and number < low) or (high is not None and number > high):
-            raise self._error(line, _bounds(low, high), line.value)
+            error = self._error(line, _bounds(low, high), line.value)
+            self._pass_over(error, info, f"read as {number:g}, as in C")
         return bool(number) if kind is bool else number
 
     def _name(self, line: Line, info: Option) -> str:
@@ -288,37 +320,85 @@ class _Reader:
             if note:
                 self._note(line, note)
         elif info.choices and text not in info.choices:
-            self._note(line, f"unknown name {shortened(text)!r}{suggestion(text, info.choices)}")
+            near = suggestion(text, info.choices)
+            known = f"is {info.otherwise}, as in C"
+            self._note(line, f"unknown name {shortened(text)!r} {known}{near}")
+            return info.otherwise
         return text
 
-    def _list(self, line: Line, kind: type) -> tuple[Any, ...]:
+    def _list(self, line: Line, kind: type, info: Option) -> tuple[Any, ...]:
         items = (line.value or "").split("#", 1)[0].split(",")
-        if len(items) > 1 and not items[-1] and kind is float:
+        if len(items) > 1 and not items[-1] and kind is float and not info.training:
             self._note(line, "ends with a comma, ignored")
             items.pop()
-        return tuple([self._number(line, item, kind) for item in items])
+        return tuple([self._number(line, item, kind, info) for item in items])
 
-    def _number(self, line: Line, text: str, kind: type) -> Any:
+    def _number(self, line: Line, text: str, kind: type, info: Option) -> Any:
         """The number at the start counts, the rest does not, as for atoi and atof."""
         if text.isascii() and text.isdigit() and len(text) < INT_DIGITS:
             return kind(text)
         match = (_INT if kind is int else _FLOAT).match(text)
+        if match and kind is float:
+            match = _HEXADECIMAL.match(text) or match
         if not match:
-            expected = "a whole number" if kind is int else "a number"
-            raise self._error(line, expected, text or "nothing")
+            return self._no_number(line, text, kind, info)
         rest = text[match.end() :]
         if rest and not rest.startswith("#"):
             self._note(line, f"{shortened(text)!r} is read as {shortened(match[0])}")
-        number = float(match[0])  # exact for every whole number that C can hold
-        if not math.isfinite(number) or (kind is int and abs(number) > INT_LIMIT):
-            raise self._error(line, "a number that C can hold", text)
+        number = _value_of(match[0])  # exact for every whole number that C can hold
+        if not (-INT_LIMIT - 1 <= number <= INT_LIMIT if kind is int else _is_float(number)):
+            error = self._error(line, "a number that C can hold", text)
+            number = _wrapped(match[0]) if kind is int else math.copysign(math.inf, number)
+            self._pass_over(error, info, f"read as {number:.10g}, as C does here")
         return kind(number)
+
+    def _no_number(self, line: Line, text: str, kind: type, info: Option) -> Any:
+        """What atoi and atof make of a text that begins with no finite number."""
+        expected = "a whole number" if kind is int else "a number"
+        match = _NOT_FINITE.match(text) if kind is float else None
+        number = float(match[0]) if match else 0
+        error = self._error(line, expected, text or "nothing")
+        self._pass_over(error, info, f"read as {number:g}, as in C")
+        return kind(number)
+
+    def _pass_over(self, error: OptionError, info: Option, reading: str) -> None:
+        """Go on after an error in an option that inference does not read."""
+        if not info.training:
+            raise error
+        self.notes.excuse(error, reading)
 
     def _note(self, line: Line, text: str) -> None:
         self.notes.add(option_place(line, self.where), text)
 
     def _error(self, line: Line, expected: str, found: str | None) -> OptionError:
         return OptionError(where=option_place(line, self.where), expected=expected, found=found)
+
+
+def _value_of(text: str) -> float:
+    """The number that a decimal or hexadecimal text says, infinite where it is beyond a double."""
+    if "x" not in text.lower():
+        return float(text)
+    try:
+        return float.fromhex(text)
+    except OverflowError:
+        return -math.inf if text[0] == "-" else math.inf
+
+
+def _is_float(number: float) -> bool:
+    """Return True if a number is finite in C's float."""
+    return abs(number) < FLOAT_LIMIT
+
+
+def _wrapped(text: str) -> int:
+    """Return what atoi makes of a whole number beyond C's int.
+
+    C leaves it open. The GNU library reads a long, as near as it can, and takes its lower 32 bits.
+    """
+    sign = -1 if text[0] == "-" else 1
+    digits = text.lstrip("+-").lstrip("0")
+    number = LONG_LIMIT + 1 if len(digits) > LONG_DIGITS else int(digits)
+    number = max(-LONG_LIMIT - 1, min(sign * number, LONG_LIMIT))
+    return (number + INT_LIMIT + 1) % 2**32 - INT_LIMIT - 1
 
 
 def _bounds(low: float | None, high: float | None) -> str:

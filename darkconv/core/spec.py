@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darkconv.core.dialect import ALEXEYAB, PJREDDIE, Dialect
+from darkconv.core.foreign import FOREIGN_SECTIONS
 from darkconv.core.options import Notes, option, read_options, read_spec
 from darkconv.core.section import Line
 from darkconv.core.shape import Shape, Shapes
@@ -80,6 +81,20 @@ class Slot(NamedTuple):
 
 
 Slots = tuple[Slot, ...]
+
+
+class Remark(NamedTuple):
+    """What is odd but legal in a layer, now that its inputs are known.
+
+    Attributes:
+        option: the one that it is about, or "".
+        text: the remark.
+        by_size: True where another input size would do without it.
+    """
+
+    option: str
+    text: str
+    by_size: bool = False
 
 
 def stored_slots(spec: "LayerSpec", inputs: Shapes) -> Slots:
@@ -149,6 +164,14 @@ class LayerSpec:
         """
         return inputs[0]
 
+    def needs_maps(self, inputs: Shapes) -> bool:
+        """Return True if none of these inputs may be a plain vector."""
+        return self.needs_map
+
+    def remarks(self, inputs: Shapes) -> tuple[Remark, ...]:
+        """Return what a user should know of a layer with these inputs, which fit it."""
+        return ()
+
     def slots(self, inputs: Shapes) -> Slots:
         """The learned arrays in file order."""
         return ()
@@ -216,14 +239,25 @@ S = TypeVar("S", bound=type[LayerSpec])
 
 LAYER_TYPES: dict[str, type[LayerSpec]] = {}
 _ONLY: dict[str, Dialect] = {}
+_FOREIGN: dict[str, str] = {}
 
 
-def layer(name: str, *aliases: str, only: Dialect | None = None) -> Callable[[S], S]:
-    """Register a spec class under its section names; `only` names the dialect that has it."""
+def layer(
+    name: str, *aliases: str, foreign: tuple[str, ...] = (), only: Dialect | None = None
+) -> Callable[[S], S]:
+    """Register a spec class under its section names.
+
+    Args:
+        name: in both programs, and in what darkconv writes.
+        aliases: that the C programs know too.
+        foreign: names that other programs have for exactly the same; they are read with a note.
+        only: the dialect that has it.
+    """
 
     def register(spec: S) -> S:
         spec.type = name
-        for section in (name, *aliases):
+        _FOREIGN.update(dict.fromkeys(foreign, name))
+        for section in (name, *aliases, *foreign):
             if section in LAYER_TYPES:
                 raise ValueError(f"[{section}] is registered twice")
             LAYER_TYPES[section] = spec
@@ -242,6 +276,12 @@ def value_ties(shape: Shape, start: int = 0) -> Ties:
 def only_dialect(section: str) -> Dialect | None:
     """The one dialect that knows a section type, or None where both or neither do."""
     return _ONLY.get(section)
+
+
+def section_note(section: str) -> str:
+    """Return what is to be said of a section name that only other programs have, or nothing."""
+    known = _FOREIGN.get(section)
+    return f"is read as [{known}]: no Darknet has a section of this name" if known else ""
 
 
 def spec_class(section: str, dialect: Dialect, where: Where) -> type[LayerSpec]:
@@ -269,6 +309,9 @@ def _near(section: str) -> str | None:
         return "nothing may follow the ] of a section header"
     if section in ("net", "network"):
         return f"[{section}] comes once, at the start"
+    foreign = FOREIGN_SECTIONS.get(section.lower().replace("-", "_"))
+    if foreign:
+        return foreign
     lower = {name.lower(): name for name in LAYER_TYPES}
     near = difflib.get_close_matches(section.lower(), lower, n=1)
     return f"did you mean [{lower[near[0]]}]?" if near else None

@@ -4,7 +4,7 @@ In this order, the first that speaks decides:
 
 1. a section type that only one program knows (`[deconvolutional]`, `[scale_channels]` ...);
 2. an option, or an activation, of AlexeyAB's program that changes the result (`scale_x_y`,
-   `groups` of a route, `mish` ...): files of the original do not have it;
+   `groups` of a route, `mish`, or `silu` for swish ...): files of the original do not have it;
 3. the weights header: AlexeyAB's program and its heirs write version 0.2.5, the original
    writes 0.2.0 and older ones 0.1.0. Versions of 1000 and more are the original's;
 4. an option that AlexeyAB's program alone reads in training (`mosaic`, `iou_loss` ...);
@@ -18,7 +18,7 @@ from darkconv.core.options import keys_only_of
 from darkconv.core.section import Config
 from darkconv.core.spec import LAYER_TYPES, only_dialect
 from darkconv.errors import DarkconvError
-from darkconv.layers.activation import ALEXEYAB_ACTIVATIONS
+from darkconv.layers.activation import ALEXEYAB_ACTIVATIONS, darknet_name
 
 AUTO = "auto"
 
@@ -64,5 +64,6 @@ def _has_option(config: Config, *, training: bool) -> bool:
 
 def _has_activation(config: Config) -> bool:
     return any(
-        section.get("activation") in ALEXEYAB_ACTIVATIONS for section in config.distinct_sections
+        darknet_name(section.get("activation") or "") in ALEXEYAB_ACTIVATIONS
+        for section in config.distinct_sections
     )

@@ -16,6 +16,7 @@ from darkconv.core.tree import Tree
 from darkconv.darknet.data import find_beside, read_map
 from darkconv.errors import DarkconvError, GraphError
 from darkconv.layers import head
+from darkconv.layers.box_heads import check_anchors
 
 Index = npt.NDArray[np.intp]
 
@@ -106,7 +107,7 @@ def box_heads(network: Network) -> tuple[Layer, ...]:
     """The heads that predict boxes.
 
     Raises:
-        DarkconvError: there is none.
+        DarkconvError: there is none, or no anchor is listed for one.
     """
     heads = tuple(layer for layer in network.heads if head.decodes_boxes(layer.spec))
     if not heads:
@@ -115,6 +116,8 @@ def box_heads(network: Network) -> tuple[Layer, ...]:
             expected="a [yolo], [Gaussian_yolo], [region] or [detection] layer",
             found=", ".join(f"[{layer.type}]" for layer in network.heads) or "no head",
         )
+    for layer in heads:
+        check_anchors(layer, network)
     return heads
 
 

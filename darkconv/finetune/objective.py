@@ -10,6 +10,7 @@ from torch import Tensor
 from darkconv.core.network import Layer, Network
 from darkconv.errors import UnsupportedError
 from darkconv.finetune.losses import LossReport, Rule, has_loss, head_loss
+from darkconv.layers.box_heads import check_anchors
 
 Costs = dict[str, Tensor]
 """Parts of what a batch costs, each a scalar summed over its pictures; `loss` is the total."""
@@ -51,12 +52,14 @@ class LabelObjective:
     class_weights: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raise an UnsupportedError if no layer has a loss."""
+        """Raise an error if no layer has a loss, or a head lacks an anchor."""
         if not self.heads:
             raise UnsupportedError(
                 f"{self.network.file}: no layer has a loss to train by",
                 expected="a [yolo], [region] or another head, [softmax], [logistic] or [cost]",
             )
+        for head in self.heads:
+            check_anchors(head, self.network)
 
     @property
     def heads(self) -> list[Layer]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from darkconv.core.net import NetOptions
+from darkconv.core.network import Network, check_training_options
 from darkconv.errors import DarkconvError
 from darkconv.finetune.losses import Rule
 from darkconv.finetune.optimizer import OptimizerChoice
@@ -120,12 +121,22 @@ class Course:
         return step * self.batch / self.samples
 
 
-def plan_course(recipe: Recipe, options: NetOptions, *, samples: int, processes: int) -> Course:
+def plan_course(recipe: Recipe, network: Network, *, samples: int, processes: int) -> Course:
     """Work the numbers out.
 
+    Args:
+        recipe: what the user wishes.
+        network: whose cfg counts where the recipe's schedule is "cfg".
+        samples: pictures of the data set.
+        processes: that share a step.
+
     Raises:
+        OptionError: the schedule is "cfg", and the cfg has a value that training cannot use.
         DarkconvError: a batch that the processes cannot share.
     """
+    if recipe.schedule == "cfg":
+        check_training_options(network)
+    options = network.options
     by_cfg = recipe.schedule == "cfg" and recipe.batch is None
     batch = options.batch if by_cfg else recipe.batch or BATCH
     parts = recipe.parts or (options.subdivisions if by_cfg else 1)

@@ -93,6 +93,7 @@ def finetune(
         DatasetError: no label is of a class of the model, or no picture can be read.
         PlanError: the teacher does not fit.
         UnsupportedError: no layer has a loss.
+        OptionError: the schedule is "cfg", and the cfg has a value that training cannot use.
         DarkconvError: the checkpoint to go on from is damaged, or of another run; PyTorch cannot
             compile the network.
     """
@@ -177,7 +178,7 @@ class Job:
         """Train."""
         network, recipe = self.model.network, self.recipe
         course = plan_course(
-            recipe, network.options, samples=len(self.task.data), processes=self.machine.processes
+            recipe, network, samples=len(self.task.data), processes=self.machine.processes
         )
         frozen = frozen_layers(network, first=recipe.freeze_first, backbone=recipe.freeze_backbone)
         module = to_torch(self.model)

@@ -1,7 +1,7 @@
 """What the heads of a network predict, counted."""
 
 from darkconv.core.network import Layer, Network
-from darkconv.errors import DarkconvError
+from darkconv.errors import DarkconvError, GraphError, UnsupportedError, Where
 from darkconv.layers import conv, head, norm
 
 BOXES, SCORES, CONFIDENCES = "boxes", "scores", "confidences"
@@ -12,13 +12,43 @@ def box_heads(network: Network) -> tuple[Layer, ...]:
     """The heads that predict boxes, all of the same classes.
 
     Raises:
-        DarkconvError: their classes differ in number.
+        DarkconvError: their classes differ in number, or no anchor is listed for one.
+        UnsupportedError: they predict no classes, so that there are no scores.
     """
     heads = tuple(layer for layer in network.heads if head.decodes_boxes(layer.spec))
+    for layer in heads:
+        check_anchors(layer, network)
     counts = {count_classes(layer) for layer in heads}
     if len(counts) > 1:
         raise DarkconvError(f"{network.file}: its heads predict {counts} classes, not the same")
+    if counts == {0}:
+        where = network.where(heads[0].index, "classes")
+        hint = "its values can be had as they are: head=raw"
+        raise UnsupportedError("without classes no box has a score", where=where, hint=hint)
     return heads
+
+
+def check_anchors(layer: Layer, network: Network | None = None) -> None:
+    """Check that every box of a head has an anchor.
+
+    Args:
+        layer: the head.
+        network: for its place in the cfg, if that is known.
+
+    Raises:
+        GraphError: its mask names anchors that are not listed.
+    """
+    spec = layer.spec
+    if not isinstance(spec, head.YoloHead) or not spec.unlisted_masks:
+        return
+    unknown = Where(layer=layer.index, section=layer.type, option="mask")
+    raise GraphError(
+        "its boxes cannot be decoded",
+        where=network.where(layer.index, "mask") if network else unknown,
+        expected=f"indices below the {spec.anchor_count} anchors that are listed",
+        found=",".join(map(str, spec.mask)),
+        hint="its values can be had as they are: head=raw",
+    )
 
 
 def count_classes(layer: Layer) -> int:

@@ -1,16 +1,17 @@
 """convolutional, deconvolutional, local."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from darkconv.core.dialect import ALEXEYAB, PJREDDIE
 from darkconv.core.network import Layer, Network
 from darkconv.core.options import option
 from darkconv.core.shape import Shape, Shapes, truncated_div, window_count
-from darkconv.core.spec import ONE, ZERO, Initial, LayerSpec, Slot, Slots, Ties, layer
+from darkconv.core.spec import ONE, ZERO, Initial, LayerSpec, Remark, Slot, Slots, Ties, layer
 from darkconv.errors import GraphError, Where
 from darkconv.layers.activation import activation_option
 from darkconv.layers.window import BLUR_KERNELS, Strided, blurred_shape
@@ -52,12 +53,13 @@ class Convolutional(Windowed):
     `dilation` spreads the taps and multiplies the padding, but does not enter the output size,
     as in C. With `antialiasing` the convolution runs with stride 1 and a blur takes the
     stride; readers of the layer see the blurred map (C's routes see the wrong size). 1x1
-    kernels with a stride are computed properly; C reads wrong pixels there.
+    kernels with a stride are computed properly; C reads wrong pixels there. Groups that do not
+    divide the input channels read as many each as go in whole, and leave the others unread.
     """
 
     binding = "convolves its groups apart"
 
-    groups: int = option(1, minimum=1)
+    groups: int = option(1)
     flipped: bool = option(False)
     binary: bool = option(False)
     xnor: bool = option(False)
@@ -86,8 +88,24 @@ class Convolutional(Windowed):
 
     @property
     def group_count(self) -> int:
-        """Groups in force."""
-        return 1 if self.xnor and self.dialect.xnor_uses_folded_weights else self.groups
+        """Groups in force; alexeyab's program takes less than one for one."""
+        return 1 if self.xnor and self.dialect.xnor_uses_folded_weights else max(self.groups, 1)
+
+    def read_channels(self, channels: int) -> npt.NDArray[np.int64]:
+        """Return the input channels that are read, (groups, channels of each)."""
+        count = self.group_count
+        each, group = channels // count, np.arange(count)
+        starts = group * channels // count if self.dialect.groups_spread else group * each
+        found: npt.NDArray[np.int64] = starts[:, None] + np.arange(each)
+        return found
+
+    def read_spans(self, channels: int) -> list[tuple[int, int]]:
+        """Return start and end of each run of neighbours among the channels that are read."""
+        if channels % self.group_count == 0:
+            return [(0, channels)]
+        read = self.read_channels(channels).ravel()
+        runs = np.split(read, np.flatnonzero(np.diff(read) != 1) + 1)
+        return [(int(run[0]), int(run[-1]) + 1) for run in runs]
 
     @property
     def tap_distance(self) -> int:
@@ -111,13 +129,7 @@ class Convolutional(Windowed):
     def infer_shape(self, inputs: Shapes) -> Shape:
         """Filters and window positions per axis."""
         (x,) = inputs
-        for what, count in (("input channels", x.c), ("filters", self.filters)):
-            if count % self.group_count:
-                raise GraphError(
-                    where=Where(option="groups"),
-                    expected=f"a divisor of {count} {what}",
-                    found=self.group_count,
-                )
+        self._check_groups(x.c)
         if self.numload > self.filters:
             raise GraphError(
                 where=Where(option="numload"),
@@ -135,6 +147,46 @@ class Convolutional(Windowed):
         if not self.antialiasing:
             return sharp
         return blurred_shape(sharp, self.antialiasing, self.strides)
+
+    def _check_groups(self, channels: int) -> None:
+        """Raise where C divides by zero, has nothing to read or lets filters overlap."""
+        expected = ""
+        if self.groups < 1 and self.dialect == PJREDDIE:
+            expected = "1 or more"
+        elif self.group_count > channels:
+            expected = f"at most {channels}, the input channels"
+        elif self.filters % self.group_count:
+            expected = f"a divisor of {self.filters} filters"
+        if expected:
+            raise GraphError(where=Where(option="groups"), expected=expected, found=self.groups)
+
+    def remarks(self, inputs: Shapes) -> tuple[Remark, ...]:
+        """Say where C reads other channels or pixels than one would think."""
+        return tuple(self._remarks(inputs[0]))
+
+    def _remarks(self, x: Shape) -> Iterator[Remark]:
+        count = self.group_count
+        if self.groups < 1:
+            yield Remark("groups", f"{self.groups} is 1, as in C")
+        if x.c % count:
+            each = x.c // count
+            text = f"{count} groups do not divide {x.c} input channels: each reads {each}, as in C"
+            if self.size**2 * x.c // count != self.size**2 * each:
+                text += ", whose product also takes in memory behind them; this one does not"
+            yield Remark("groups", text)
+        if self._takes_map_as_it_lies and (max(self.strides) > 1 or self.border):
+            yield Remark(
+                "",
+                "a kernel of size=1 moves over the map by its stride and padding here; "
+                "C's CPU code takes no account of them and reads other pixels",
+            )
+
+    @property
+    def _takes_map_as_it_lies(self) -> bool:
+        """Whether C multiplies the map without gathering windows."""
+        if self.size > 1 or self.antialiasing:
+            return False
+        return self.dialect.pointwise_ignores_strides or self.strides[1] == 1
 
     def slots(self, inputs: Shapes) -> Slots:
         """Biases, batch norm, weights (filters, channels / groups, size, size)."""
@@ -158,16 +210,17 @@ class Convolutional(Windowed):
         return (*slots, Slot("weights", shape, start, order, stored, in_axis=in_axis))
 
     def locks_inputs(self, inputs: Shapes) -> str:
-        """Signs know no zero."""
+        """Signs know no zero, and groups that do not divide the channels move with their number."""
+        if inputs[0].c % self.group_count:
+            return "its groups do not divide its input channels"
         return "xnor takes a channel of zeros for one of -1" if self.xnor else ""
 
     def ties(self, inputs: Shapes) -> Ties:
         """New channels; with groups, all channels of a group belong together."""
         if self.group_count == 1:
             return new_channels(self.filters)
-        each = inputs[0].c // self.group_count
         group = np.arange(self.filters) // (self.filters // self.group_count)
-        return group[:, None] * each + np.arange(each)
+        return self.read_channels(inputs[0].c)[group]
 
     def count_options(self, outputs: int) -> Mapping[str, object]:
         """`filters`; groups keep their size, and all filters are stored."""

@@ -11,20 +11,26 @@ from darkconv.core.dialect import ALEXEYAB, PJREDDIE, Dialect
 from darkconv.core.options import Floats, Ints, Notes, option, option_place
 from darkconv.core.section import Line
 from darkconv.core.shape import FlatShape, Shape, Shapes
-from darkconv.core.spec import HeadSpec, Ties, layer
+from darkconv.core.spec import HeadSpec, Remark, Ties, layer
 from darkconv.errors import GraphError, Where
 
 MISSING_ANCHOR = 0.5
 """Width and height of anchors that the cfg does not give."""
-IOU_LOSSES = ("mse", "iou", "giou", "diou", "ciou")
-NMS_KINDS = ("default", "greedynms", "diounms", "cornersnms")
+OVERLAPS = ("iou", "giou", "diou", "ciou")
+NMS_KINDS = ("default", "greedynms", "diounms")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Head(HeadSpec):
     """A head with a `classes` option."""
 
-    classes: int = option(20, minimum=1)
+    classes: int = option(20, minimum=0)
+
+    def remarks(self, inputs: Shapes) -> tuple[Remark, ...]:
+        """Say that a head without classes finds nothing."""
+        if self.classes:
+            return ()
+        return (Remark("classes", "without classes no box has a score, as in C"),)
 
     def num_classes(self, inputs: Shapes) -> int:
         """Number of classes predicted."""
@@ -60,10 +66,10 @@ class AnchorHead(Head):
         return spec
 
     def _anchor_notes(self) -> Iterator[str]:
-        count, needed = len(self.anchors), 2 * self.num
+        count, needed = len(self.anchors), 2 * self.anchor_count
         if count != needed:
             rest = "the rest is ignored" if count > needed else f"the rest is {MISSING_ANCHOR}"
-            yield f"{count} numbers where num={self.num} needs {needed}: {rest}, as in C"
+            yield f"{count} numbers where num={self.num} needs {2 * self.num}: {rest}, as in C"
         if min(self.anchors) <= 0:
             yield f"a box of size {min(self.anchors):g} cannot be found"
 
@@ -78,15 +84,20 @@ class AnchorHead(Head):
         return range(self.num)
 
     @property
+    def anchor_count(self) -> int:
+        """Number of all anchors, this head's and others'."""
+        return self.num
+
+    @property
     def rows_per_class(self) -> int:
         """One for each anchor."""
         return len(self.anchor_indices)
 
     @property
     def all_anchors(self) -> npt.NDArray[np.float32]:
-        """(num, 2) width and height of every anchor, this head's and others'."""
-        pairs = np.full(2 * self.num, MISSING_ANCHOR, np.float32)
-        given = self.anchors[: 2 * self.num]
+        """(anchor_count, 2) width and height of every anchor, this head's and others'."""
+        pairs = np.full(2 * self.anchor_count, MISSING_ANCHOR, np.float32)
+        given = self.anchors[: len(pairs)]
         pairs[: len(given)] = given
         return pairs.reshape(-1, 2)
 
@@ -147,8 +158,12 @@ class YoloHead(AnchorHead):
     obj_normalizer: float = option(1.0, only=ALEXEYAB, training=True)
     cls_normalizer: float = option(1.0, only=ALEXEYAB, training=True)
     delta_normalizer: float = option(1.0, only=ALEXEYAB, training=True)
-    iou_loss: str = option("mse", choices=IOU_LOSSES, only=ALEXEYAB, training=True)
-    iou_thresh_kind: str = option("iou", choices=IOU_LOSSES, only=ALEXEYAB, training=True)
+    iou_loss: str = option(
+        "mse", choices=("mse", *OVERLAPS), otherwise="iou", only=ALEXEYAB, training=True
+    )
+    iou_thresh_kind: str = option(
+        "iou", choices=OVERLAPS, otherwise="iou", only=ALEXEYAB, training=True
+    )
     iou_thresh: float = option(1.0, only=ALEXEYAB, training=True)
     resize: float = option(1.0, only=ALEXEYAB, training=True)
     focal_loss: bool = option(False, only=ALEXEYAB, training=True)
@@ -158,16 +173,38 @@ class YoloHead(AnchorHead):
         """The mask."""
         return self.mask
 
-    def infer_shape(self, inputs: Shapes) -> Shape:
-        """That of the input."""
-        is_given = isinstance(self.mask, tuple)
-        if is_given and not all(0 <= index < self.num for index in self.mask):
-            raise GraphError(
-                where=Where(option="mask"),
-                expected=f"indices below num={self.num}",
-                found=",".join(map(str, self.mask)),
-            )
-        return super().infer_shape(inputs)
+    @property
+    def anchor_count(self) -> int:
+        """`num`, or more where the mask goes on with anchors that are listed."""
+        listed = len(self.anchors) // 2
+        return max(self.num, *(index + 1 for index in self._odd_masks if index < listed), 0)
+
+    @property
+    def unlisted_masks(self) -> list[int]:
+        """Entries of the mask that no anchor is listed for, where C reads other memory."""
+        return [index for index in self._odd_masks if not 0 <= index < self.anchor_count]
+
+    @property
+    def _odd_masks(self) -> list[int]:
+        """Entries of the mask that are not below `num`."""
+        masks: Sequence[int] = self.mask
+        if isinstance(masks, range):
+            return []
+        return [index for index in masks if not 0 <= index < self.num]
+
+    def remarks(self, inputs: Shapes) -> tuple[Remark, ...]:
+        """Say where C reads before or behind its anchors."""
+        unlisted = self.unlisted_masks
+        listed = [index for index in self._odd_masks if index not in unlisted]
+        found = list(super().remarks(inputs))
+        for indices, rest in (
+            (listed, "the listed anchors count here"),
+            (unlisted, "no anchor is listed, so its boxes are not decoded here"),
+        ):
+            if indices:
+                what = f"{','.join(map(str, indices))} is not below num={self.num}"
+                found.append(Remark("mask", f"{what}, where C reads other memory: {rest}"))
+        return tuple(found)
 
     def class_options(self, keep: Sequence[int]) -> Mapping[str, object]:
         """The number of classes, and the training counters of those kept."""
@@ -178,7 +215,7 @@ class YoloHead(AnchorHead):
         return {**super().class_options(keep), "counters_per_class": kept}
 
 
-@layer("yolo")
+@layer("yolo", foreign=("yolo4",))
 @dataclass(frozen=True, kw_only=True)
 class Yolo(YoloHead):
     """YOLOv3 head; per anchor x, y, w, h, objectness, classes.
@@ -188,7 +225,7 @@ class Yolo(YoloHead):
     """
 
     new_coords: bool = option(False, only=ALEXEYAB)
-    nms_kind: str = option("default", choices=NMS_KINDS, only=ALEXEYAB)
+    nms_kind: str = option("default", choices=NMS_KINDS, otherwise="default", only=ALEXEYAB)
     embedding_layer: int | None = option(None, only=ALEXEYAB, training=True)
     show_details: bool = option(True, only=ALEXEYAB, training=True)
     track_history_size: int = option(5, only=ALEXEYAB, training=True)
@@ -211,8 +248,10 @@ class GaussianYolo(YoloHead):
     Per anchor x, sx, y, sy, w, sw, h, sh, objectness, classes; sigmoid on all but w and h.
     """
 
-    nms_kind: str = option("cornersnms", choices=NMS_KINDS)
-    yolo_point: str = option("center", choices=("center", "left_top", "right_bottom"))
+    nms_kind: str = option("cornersnms", choices=(*NMS_KINDS, "cornersnms"), otherwise="default")
+    yolo_point: str = option(
+        "center", choices=("center", "left_top", "right_bottom"), otherwise="center"
+    )
     uc_normalizer: float = option(1.0, training=True)
 
     @property
@@ -302,7 +341,7 @@ class Detection(Head):
     [side * side][num][4]. Values pass unchanged; `softmax` acts on the classes of each cell.
     """
 
-    classes: int = option(1, minimum=1)
+    classes: int = option(1, minimum=0)
     coords: int = option(1, minimum=1)
     num: int = option(1, minimum=1)
     side: int = option(7, minimum=1)
@@ -320,6 +359,11 @@ class Detection(Head):
     noobject_scale: float = option(1.0, training=True)
     class_scale: float = option(1.0, training=True)
     resize: float = option(1.0, only=ALEXEYAB, training=True)
+
+    @property
+    def has_softmax(self) -> bool:
+        """Whether a softmax runs over classes: with none there is nothing to do."""
+        return self.softmax and self.classes > 0
 
     @property
     def cells(self) -> int:

@@ -15,10 +15,15 @@ from darkconv.core.spec import LayerSpec, Ties, layer, value_ties
 class Dropout(LayerSpec):
     """Identity at inference."""
 
-    probability: float = option(0.2, pjreddie=0.5, training=True)
+    probability: float = option(0.2, pjreddie=0.5, minimum=0, maximum=1, training=True)
     dropblock: bool = option(False, only=ALEXEYAB, training=True)
     dropblock_size_rel: float = option(0.0, only=ALEXEYAB, training=True)
     dropblock_size_abs: float = option(0.0, only=ALEXEYAB, training=True)
+
+    @property
+    def rate(self) -> float:
+        """Share of values that training drops, within 0..1 whatever the cfg says."""
+        return max(0.0, min(self.probability, 1.0))
 
 
 @layer("empty", "silence", only=ALEXEYAB)

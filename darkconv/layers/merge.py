@@ -10,7 +10,8 @@ from darkconv.core.dialect import ALEXEYAB, PJREDDIE, Dialect
 from darkconv.core.options import Ints, Notes, option, option_place
 from darkconv.core.section import Line
 from darkconv.core.shape import FlatShape, Shape, Shapes
-from darkconv.core.spec import ONE, LayerSpec, Slot, Slots, Ties, layer, value_ties
+from darkconv.core.sizes import UnlikeSizesError
+from darkconv.core.spec import ONE, LayerSpec, Remark, Slot, Slots, Ties, layer, value_ties
 from darkconv.errors import GraphError, OptionError, Where
 from darkconv.layers.activation import activation_option
 
@@ -118,7 +119,8 @@ class Shortcut(LayerSpec):
     alexeyab: any number of sources of the same map size, weighted if `weights_type` says so;
     surplus channels of a source are left out, missing ones add nothing. (C's path for one
     unweighted source reads past the end of a source with fewer channels; here it adds
-    nothing there.)
+    nothing there.) One unweighted source of another size is sampled, as the program did until
+    January 2020; later it stops there.
     pjreddie: one source, sampled where its map is larger or smaller by a whole factor; where
     it reaches, out = alpha * in + beta * source, elsewhere out = in.
     """
@@ -161,6 +163,10 @@ class Shortcut(LayerSpec):
             raise GraphError("cannot be the first layer")
         return (index - 1, *(absolute(reference, index, "from") for reference in named))
 
+    def needs_maps(self, inputs: Shapes) -> bool:
+        """Return True if one of the inputs is a map: a vector cannot be added to it."""
+        return any(shape.is_map for shape in inputs)
+
     def infer_shape(self, inputs: Shapes) -> Shape:
         """That of the previous layer."""
         self._check_weights()
@@ -168,15 +174,25 @@ class Shortcut(LayerSpec):
         for other in others:
             if (other.h, other.w) == (x.h, x.w):
                 continue
-            if not self.dialect.shortcut_resamples:
-                raise GraphError(
-                    where=Where(option="from"),
-                    expected=f"a source of {x.w}x{x.h}, the size of the previous layer",
-                    found=f"{other.w}x{other.h}",
-                    hint="the pjreddie dialect samples sources of another size",
-                )
-            self._check_factor(x, other)
+            is_plain = self.weighting == "none" and len(others) == 1
+            if not (is_plain and _has_common_factor(x, other)):
+                rule = "one a multiple of the other" if is_plain else "of one size"
+                raise UnlikeSizesError("adds", rule=rule, where=Where(option="from"))
         return x
+
+    def remarks(self, inputs: Shapes) -> tuple[Remark, ...]:
+        """Say where a source is sampled that the program of today would refuse."""
+        x, source = inputs[:2]
+        if (source.h, source.w) == (x.h, x.w):
+            return ()
+        is_whole = all(max(a, b) % min(a, b) == 0 for a, b in zip(x[1:], source[1:], strict=True))
+        if is_whole and self.dialect.shortcut_resamples:
+            return ()
+        text = f"adds a map of {source.w}x{source.h} to one of {x.w}x{x.h}: "
+        text += "sampled" if is_whole else "its first rows and columns are taken"
+        if not self.dialect.shortcut_resamples:
+            text += ", as AlexeyAB's program did until January 2020; later ones refuse it"
+        return (Remark("from", text, by_size=not is_whole),)
 
     def _check_weights(self) -> None:
         if self.weighting not in ("none", "per_feature", "per_channel"):
@@ -190,15 +206,6 @@ class Shortcut(LayerSpec):
                 where=Where(option="weights_normalization"),
                 expected=f"relu or softmax with weights_type={self.weights_type}",
                 found=self.weights_normalization,
-            )
-
-    def _check_factor(self, x: Shape, other: Shape) -> None:
-        """C asserts that the ratio of widths, rounded down, is that of heights."""
-        if other.w // x.w != other.h // x.h or x.w // other.w != x.h // other.h:
-            raise GraphError(
-                where=Where(option="from"),
-                expected=f"a source whose size is a multiple or a part of {x.w}x{x.h}",
-                found=f"{other.w}x{other.h}",
             )
 
     def slots(self, inputs: Shapes) -> Slots:
@@ -236,13 +243,27 @@ class Gate(LayerSpec):
             raise GraphError("cannot be the first layer")
         return (index - 1, absolute(self.from_, index, "from"))
 
-    def _expect(self, x: Shape, expected: Shape) -> None:
-        if x != expected:
-            raise GraphError(
-                where=Where(option="from"),
-                expected=f"{expected} from the previous layer",
-                found=str(x),
-            )
+    def gate_shape(self, source: Shape) -> Shape:
+        """Shape that the previous layer has to have."""
+        return source
+
+    def needs_maps(self, inputs: Shapes) -> bool:
+        """Return True if the previous layer does not fit: sizes that part may be the cause."""
+        return inputs[0] != self.gate_shape(inputs[1])
+
+    def infer_shape(self, inputs: Shapes) -> Shape:
+        """That of the source."""
+        x, source = inputs
+        expected = self.gate_shape(source)
+        if x == expected:
+            return source
+        if x.c == expected.c and expected[1:] == source[1:]:
+            raise UnlikeSizesError("multiplies", rule="of one size", where=Where(option="from"))
+        raise GraphError(
+            where=Where(option="from"),
+            expected=f"{expected} from the previous layer",
+            found=str(x),
+        )
 
     def macs(self, inputs: Shapes, output: Shape) -> int:
         """One per value."""
@@ -253,11 +274,6 @@ class Gate(LayerSpec):
 @dataclass(frozen=True, kw_only=True)
 class Sam(Gate):
     """Spatial attention: activation(in * source), both of the same shape."""
-
-    def infer_shape(self, inputs: Shapes) -> Shape:
-        """That of both inputs."""
-        self._expect(inputs[0], inputs[1])
-        return inputs[0]
 
     def ties(self, inputs: Shapes) -> Ties:
         """Channel k of both."""
@@ -274,12 +290,9 @@ class ScaleChannels(Gate):
 
     scale_wh: bool = option(False)
 
-    def infer_shape(self, inputs: Shapes) -> Shape:
-        """That of the source."""
-        x, source = inputs
-        pixelwise = Shape(1, source.h, source.w)
-        self._expect(x, pixelwise if self.scale_wh else Shape(source.c, 1, 1))
-        return source
+    def gate_shape(self, source: Shape) -> Shape:
+        """One value for each channel, or for each pixel."""
+        return Shape(1, source.h, source.w) if self.scale_wh else Shape(source.c, 1, 1)
 
     def ties(self, inputs: Shapes) -> Ties:
         """Channel k of both; with scale_wh of the source alone: one gate for all binds none."""
@@ -289,9 +302,12 @@ class ScaleChannels(Gate):
         return side_by_side([x.c, source.c], source.c)
 
 
+def _has_common_factor(x: Shape, other: Shape) -> bool:
+    """Whether the ratio of widths, rounded down, is that of heights, as C asserts."""
+    return other.w // x.w == other.h // x.h and x.w // other.w == x.h // other.h
+
+
 def needs_sampling(spec: Shortcut, shapes: Shapes) -> bool:
-    """Whether the rule is pjreddie's, and more than a sum."""
-    if not spec.dialect.shortcut_resamples:
-        return False
-    x, source = shapes
+    """Whether a shortcut samples its source or has factors, so that it is more than a sum."""
+    x, source = shapes[:2]
     return (x.h, x.w) != (source.h, source.w) or (spec.alpha, spec.beta) != (1, 1)

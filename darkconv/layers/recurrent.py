@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple
 from darkconv.core.dialect import ALEXEYAB, PJREDDIE
 from darkconv.core.options import option
 from darkconv.core.shape import FlatShape, Shape, Shapes
-from darkconv.core.spec import LayerSpec, Slots, Ties, layer
+from darkconv.core.spec import LayerSpec, Remark, Slots, Ties, layer
 from darkconv.errors import GraphError, Where
 from darkconv.layers.activation import activation_option
 from darkconv.layers.conv import Convolutional, new_channels
@@ -50,6 +50,11 @@ class Recurrent(LayerSpec):
             if name in self.input_readers
         )
         return next(filter(None, reasons), "")
+
+    def remarks(self, inputs: Shapes) -> tuple[Remark, ...]:
+        """Return what the sub-layers say, each remark once."""
+        every = (spec.remarks((shape,)) for _, spec, shape in self.sublayers(inputs))
+        return tuple(dict.fromkeys(remark for remarks in every for remark in remarks))
 
     def sublayers(self, inputs: Shapes) -> tuple[SubLayer, ...]:
         """The inner layers in file order."""
@@ -236,7 +241,7 @@ class ConvolutionalRecurrent(Recurrent):
     dilation: int = option(1, minimum=1, only=ALEXEYAB)
     pad: bool = option(False, only=ALEXEYAB)
     padding: int = option(0, minimum=0, only=ALEXEYAB)
-    groups: int = option(1, minimum=1, only=ALEXEYAB)
+    groups: int = option(1, only=ALEXEYAB)
     xnor: bool = option(False, only=ALEXEYAB)
 
     def locks_outputs(self) -> str:

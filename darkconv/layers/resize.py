@@ -8,6 +8,7 @@ import numpy.typing as npt
 from darkconv.core.dialect import ALEXEYAB, PJREDDIE
 from darkconv.core.options import option
 from darkconv.core.shape import FlatShape, Shape, Shapes
+from darkconv.core.sizes import SizeError
 from darkconv.core.spec import LayerSpec, Ties, layer, value_ties
 from darkconv.errors import GraphError, Where
 
@@ -57,7 +58,8 @@ class Reordering(LayerSpec):
     def check(self, *, divides: int, what: str, count: int) -> None:
         """Raise unless the formula comes out even."""
         if count % divides:
-            raise GraphError(
+            kind = GraphError if what == "channels" else SizeError
+            raise kind(
                 where=Where(option="stride"),
                 expected=f"{what} that {divides} divides",
                 found=count,

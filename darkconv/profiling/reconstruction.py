@@ -233,8 +233,8 @@ class Pair:
 
 
 def _can_be_fitted(module: nn.Module) -> bool:
-    """Whether a module is a plain convolution: no signs of weights."""
-    return type(module) is Block and type(module.conv) is Conv2d
+    """Whether a module is a plain convolution of all its input: no signs of weights."""
+    return type(module) is Block and type(module.conv) is Conv2d and not module.conv.spans
 
 
 def _sharing(network: Network) -> set[int]:

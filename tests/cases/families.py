@@ -47,6 +47,10 @@ CASES = [
         CONV.format(n=6) + "[maxpool]\nstride=2\n" + CONV.format(n=4) + "[shortcut]\nfrom=0\n",
         dialect="pjreddie",
     ),
+    Case(
+        "shortcut-sampled-by-the-fork",
+        CONV.format(n=3) + "[upsample]\n" + CONV.format(n=4) + "[shortcut]\nfrom=0\n",
+    ),
     Case("sam", TWO + "[sam]\nfrom=0\n"),
     Case("scale-channels", CONV.format(n=4) + "[avgpool]\n[scale_channels]\nfrom=0\n"),
     Case(
@@ -64,5 +68,12 @@ CASES = [
     Case("reorg3d-reverse", "[reorg3d]\nstride=2\nreverse=1\n", shape=(16, 4, 6), blocks=True),
     Case("depthwise", "[convolutional]\nfilters=4\ngroups=4\nsize=3\npad=1\n"),
     Case("grouped", "[convolutional]\nfilters=6\ngroups=2\nsize=3\npad=1\n"),
+    Case("grouped-unread", "[convolutional]\nfilters=6\ngroups=3\nsize=3\npad=1\n", (5, 6, 8)),
+    Case(
+        "grouped-unread-spread",
+        "[convolutional]\nfilters=4\ngroups=4\nsize=3\npad=1\n",
+        (7, 6, 8),
+        dialect="pjreddie",
+    ),
     Case("yolo", "[yolo]\nclasses=3\nanchors=2,3\n", shape=(8, 4, 4)),
 ]

@@ -42,7 +42,7 @@ def convolved(scope: LayerScope, spec: conv.Convolutional) -> Tensor:
     distance, strides = spec.tap_distance, sharp_strides(spec)
     # Keras refuses dilated convolutions with a stride, TensorFlow depthwise ones with two
     is_thinned = max(strides) > 1 and (distance > 1 or unequal_depthwise(scope.layer, strides))
-    x, padding = scope.map(), "valid"
+    x, padding = read_part(scope, spec), "valid"
     if 2 * spec.border == spec.size - 1 and (is_thinned or strides == (1, 1)):
         padding = "same"
     else:
@@ -59,6 +59,15 @@ def convolved(scope: LayerScope, spec: conv.Convolutional) -> Tensor:
     else:
         out = stock_convolution(scope, spec, x, settings)
     return thinned(scope, out, strides) if is_thinned else out
+
+
+def read_part(scope: LayerScope, spec: conv.Convolutional) -> Tensor:
+    """The input channels that are read: all but where groups do not divide them."""
+    x = scope.map()
+    channels = scope.layer.in_shapes[0].c
+    if channels % spec.group_count == 0:
+        return x
+    return scope.concat([scope.channels(x, *span) for span in spec.read_spans(channels)])
 
 
 def stock_convolution(
@@ -188,7 +197,7 @@ def signed_product(scope: LayerScope, spec: conv.Convolutional, x: Tensor) -> Te
 
 def xnor(scope: LayerScope, spec: conv.Convolutional) -> Tensor:
     """Pjreddie's xnor: inputs become signs, each filter signs times its mean magnitude."""
-    x = padded(scope, signs(scope, scope.map()), spec.border * spec.tap_distance)
+    x = padded(scope, signs(scope, read_part(scope, spec)), spec.border * spec.tap_distance)
     out = signed_product(scope, spec, x)
     return out if spec.is_normalized else scope.op("add", out, biases(scope))
 

@@ -111,7 +111,7 @@ def build_detection(scope: LayerScope) -> Tensor:
     spec = scope.layer.spec
     assert isinstance(spec, head.Detection)
     flat = scope.flat()
-    if not spec.softmax:
+    if not spec.has_softmax:
         return scope.finish(flat)
     count = spec.cells * spec.classes
     cells = scope.reshape(scope.channels(flat, 0, count), spec.cells, spec.classes)

@@ -11,7 +11,7 @@ from darkconv.layers import inert
 def build_dropout(scope: LayerScope) -> Tensor:
     """Identity in evaluation, dropout in training."""
     assert isinstance(scope.layer.spec, inert.Dropout)
-    return scope.add(layers.Dropout, "", scope.x, rate=scope.layer.spec.probability)
+    return scope.add(layers.Dropout, "", scope.x, rate=scope.layer.spec.rate)
 
 
 @BUILDERS.register(inert.Empty)

@@ -80,7 +80,7 @@ def weighted_sum(scope: LayerScope, spec: merge.Shortcut) -> Tensor:
 
 
 def sampled_sum(scope: LayerScope, spec: merge.Shortcut) -> Tensor:
-    """pjreddie's: alpha * in + beta * source where the source reaches, in elsewhere."""
+    """Alpha * in + beta * source where the source reaches, in elsewhere."""
     shape, source = scope.layer.in_shapes
     stride, sample = max(1, source.w // shape.w), max(1, shape.w // source.w)
     channels, rows, columns = (min(lengths) for lengths in zip(shape, source, strict=True))

@@ -27,8 +27,16 @@ def convolution(scope: LayerScope, spec: conv.Convolutional) -> ir.Value:
     """The plain one."""
     attributes = geometry(spec, border=spec.border * spec.tap_distance)
     kernel = folded_arrays(scope, axis=0)
-    out = scope.op("Conv", scope.x, *kernel, group=spec.group_count, **attributes)
+    out = scope.op("Conv", read_part(scope, spec), *kernel, group=spec.group_count, **attributes)
     return unfolded_norm(scope, out)
+
+
+def read_part(scope: LayerScope, spec: conv.Convolutional) -> ir.Value:
+    """The input channels that are read: all but where groups do not divide them."""
+    channels = scope.layer.in_shapes[0].c
+    if channels % spec.group_count == 0:
+        return scope.x
+    return scope.concat([scope.channels(scope.x, *span) for span in spec.read_spans(channels)])
 
 
 def geometry(spec: conv.Convolutional, *, border: int) -> dict[str, list[int]]:
@@ -44,7 +52,7 @@ def geometry(spec: conv.Convolutional, *, border: int) -> dict[str, list[int]]:
 def xnor_convolution(scope: LayerScope, spec: conv.Convolutional) -> ir.Value:
     """Signs of inputs and weights, times each filter's mean magnitude."""
     border = spec.border * spec.tap_distance
-    x = signs_of(scope, scope.x)
+    x = signs_of(scope, read_part(scope, spec))
     if spec.dialect.xnor_uses_folded_weights:
         weights, biases = fold_norm(spec.dialect, scope.arrays, axis=0)
         mean = magnitudes(weights)

@@ -127,7 +127,7 @@ def build_detection(scope: LayerScope) -> ir.Value:
     spec = scope.layer.spec
     assert isinstance(spec, head.Detection)
     flat = scope.flatten(scope.x)
-    if not spec.softmax:
+    if not spec.has_softmax:
         return flat
     count = spec.cells * spec.classes
     cells = scope.reshape(scope.channels(flat, 0, count), 0, spec.cells, spec.classes)

@@ -40,7 +40,7 @@ def anchors_by_head(network: Network) -> dict[str, list[list[float]]]:
     return {
         layer_name(layer): layer.spec.head_anchors.tolist()
         for layer in network.heads
-        if isinstance(layer.spec, AnchorHead)
+        if isinstance(layer.spec, AnchorHead) and not getattr(layer.spec, "unlisted_masks", ())
     }
 
 

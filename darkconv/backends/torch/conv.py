@@ -1,5 +1,7 @@
 """convolutional, deconvolutional, local."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -50,7 +52,19 @@ class Blur(nn.Module):
 
 
 class Conv2d(nn.Conv2d):
-    """PyTorch's, which draws nothing on the meta device: the arrays of a model follow."""
+    """PyTorch's, which draws nothing on the meta device: the arrays of a model follow.
+
+    Attributes:
+        spans: runs of input channels that are read, where groups do not divide them; else empty.
+    """
+
+    spans: Sequence[tuple[int, int]] = ()
+
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Of the channels that are read."""
+        if self.spans:
+            x = torch.cat([x[:, start:end] for start, end in self.spans], 1)
+        return super()._conv_forward(x, weight, bias)
 
     def reset_parameters(self) -> None:
         """Draw initial values."""
@@ -107,8 +121,9 @@ def build_convolutional(layer: Layer, network: Network) -> nn.Module:
     spec = layer.spec
     assert isinstance(spec, conv.Convolutional)
     kind = XnorConv2d if spec.xnor and not spec.dialect.xnor_uses_folded_weights else Conv2d
+    channels = layer.in_shapes[0].c
     kernel = kind(
-        layer.in_shapes[0].c,
+        channels // spec.group_count * spec.group_count,
         spec.filters,
         spec.size,
         (1, 1) if spec.antialiasing else spec.strides,
@@ -117,6 +132,8 @@ def build_convolutional(layer: Layer, network: Network) -> nn.Module:
         spec.group_count,
         bias=not spec.is_normalized,
     )
+    if channels % spec.group_count:
+        kernel.spans = spec.read_spans(channels)
     block = FoldedXnorBlock if spec.xnor and kind is Conv2d else Block
     return block(
         kernel,

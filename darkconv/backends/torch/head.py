@@ -120,7 +120,7 @@ class Detection(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, ...) -> (N, values)."""
         flat = x.flatten(1)
-        if not self.spec.softmax:
+        if not self.spec.has_softmax:
             return flat
         scores, rest = flat.tensor_split([self.spec.cells * self.spec.classes], 1)
         cells = scores.unflatten(1, (self.spec.cells, self.spec.classes))

@@ -12,7 +12,7 @@ from darkconv.layers import inert
 def build_dropout(layer: Layer, _: Network) -> nn.Module:
     """Identity in evaluation, dropout in training."""
     assert isinstance(layer.spec, inert.Dropout)
-    return nn.Dropout(layer.spec.probability)
+    return nn.Dropout(layer.spec.rate)
 
 
 @BUILDERS.register(inert.Empty)

@@ -93,7 +93,7 @@ class WeightedShortcut(nn.Module):
 
 
 class SampledShortcut(nn.Module):
-    """pjreddie's: one source of another map size or width, alpha and beta."""
+    """One source of another map size, alpha and beta."""
 
     def __init__(self, spec: merge.Shortcut) -> None:
         super().__init__()
@@ -122,11 +122,7 @@ def build_shortcut(layer: Layer, _: Network) -> nn.Module:
     assert isinstance(spec, merge.Shortcut)
     if layer.slots:
         return WeightedShortcut(layer)
-    x, *others = layer.in_shapes
-    same_size = all((other.h, other.w) == (x.h, x.w) for other in others)
-    if same_size and (spec.alpha, spec.beta) == (1, 1):
-        return Shortcut(spec)
-    return SampledShortcut(spec)
+    return (SampledShortcut if merge.needs_sampling(spec, layer.in_shapes) else Shortcut)(spec)
 
 
 @PARAMETERS.register(merge.Shortcut)

@@ -7,6 +7,7 @@ from darkconv.errors import UnsupportedError
 from darkconv.finetune.losses import classifier, detection, gaussian, region, yolo
 from darkconv.finetune.losses.registry import LOSSES
 from darkconv.finetune.losses.report import LossReport
+from darkconv.layers.box_heads import check_anchors
 from darkconv.layers.loss_rules import Rule, Setting
 
 __all__ = [
@@ -53,7 +54,9 @@ def head_loss(
 
     Raises:
         UnsupportedError: the layer has no loss.
+        GraphError: the mask of a head names anchors that are not listed.
     """
+    check_anchors(layer)
     try:
         function = LOSSES[type(layer.spec)]
     except KeyError:

@@ -132,7 +132,7 @@ def match_shapes(grid: Grid, objects: Objects) -> Pairs:
     """Each truth with the anchor of its shape, if it is this head's, and with others alike."""
     spec, sizes = grid.spec, objects.boxes[:, None, 2:]
     best = shape_overlap("iou", grid.all_anchors, sizes).argmax(1, keepdim=True)
-    wanted = best == torch.arange(spec.num, device=best.device)
+    wanted = best == torch.arange(spec.anchor_count, device=best.device)
     if spec.iou_thresh < 1:
         alike = shape_overlap(spec.iou_thresh_kind, grid.all_anchors, sizes)
         wanted = wanted | (alike > spec.iou_thresh)

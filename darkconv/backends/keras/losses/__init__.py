@@ -15,6 +15,7 @@ from darkconv.backends.keras.losses.registry import LOSSES, PartsFunction
 from darkconv.backends.keras.losses.truths import encode_truths
 from darkconv.core.network import Layer
 from darkconv.errors import UnsupportedError
+from darkconv.layers.box_heads import check_anchors
 from darkconv.layers.loss_rules import Rule, Setting
 
 __all__ = [
@@ -71,7 +72,8 @@ def head_loss(
     Raises:
         UnsupportedError: the layer, or one of its options, has no loss.
         OptionError: the number of class weights or counters is not that of the classes.
-        GraphError: the layer's class tree was not found or does not fit.
+        GraphError: the layer's class tree was not found or does not fit, or its mask names anchors
+            that are not listed.
     """
     parts = loss_parts(
         layer, input_size=input_size, rule=rule, seen=seen, class_weights=class_weights
@@ -93,6 +95,7 @@ def loss_parts(
     class_weights: tuple[float, ...] = (),
 ) -> PartsFunction:
     """The loss of a head with its parts: see `head_loss`, whose arguments and errors it has."""
+    check_anchors(layer)
     try:
         build = LOSSES[type(layer.spec)]
     except KeyError:

@@ -128,7 +128,7 @@ def match_shapes(grid: Grid, objects: Objects) -> Matches:
     spec, sizes = grid.spec, objects.boxes[:, :, None, 2:]
     anchors = grid.constant(grid.all_anchors)
     best = ops.argmax(shape_overlap("iou", anchors, sizes), axis=2)
-    wanted = is_class(ops.cast(best, "int32"), spec.num)
+    wanted = is_class(ops.cast(best, "int32"), spec.anchor_count)
     if spec.iou_thresh < 1:
         wanted = wanted | (shape_overlap(spec.iou_thresh_kind, anchors, sizes) > spec.iou_thresh)
     own = ops.take(wanted, list(spec.mask), axis=2) & objects.valid[..., None]

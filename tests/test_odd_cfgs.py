@@ -1,0 +1,182 @@
+"""Cfgs that a C program runs and that look wrong: what is done with them, in every backend."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import darkconv as dc
+import oracle
+from darkconv.errors import UnsupportedError
+from darkconv.surgery.channels import find_classes
+from networks import network, random_model
+from reference.collection import BACKENDS, assert_close
+
+CASES = Path(__file__).parent / "data" / "cases" / "cfg"
+WARNINGS = {
+    "scales-empty": ["scales-empty.cfg:17: [net] scales: expected a number, found nothing: read as "
+                     "0, as in C; only training reads it"],
+    "scales-with-an-empty-entry": [
+        "scales-with-an-empty-entry.cfg:7: [net] scales: expected a number, found nothing: read as "
+        "0, as in C; only training reads it"],
+    "max-batches-beyond-int": [
+        "max-batches-beyond-int.cfg:5: [net] max_batches: expected a number that C can hold, found "
+        "1000000000000: read as -727379968, as C does here; only training reads it"],
+    "groups-not-dividing": [
+        "groups-not-dividing.cfg:20: layer 2 [convolutional] groups: 4 groups do not divide 5 "
+        "input channels: each reads 1, as in C, whose product also takes in memory behind them; "
+        "this one does not"],
+    "detection-classes-0": [
+        "detection-classes-0.cfg:17: layer 2 [detection] classes: without classes no box has a "
+        "score, as in C"],
+    "shortcut-other-size-mish": [
+        "shortcut-other-size-mish.cfg:20: layer 2 [shortcut] from: adds a map of 32x32 to one of "
+        "16x16: sampled, as AlexeyAB's program did until January 2020; later ones refuse it"],
+    "stride-xy-1x1": [
+        "stride-xy-1x1.cfg:6: layer 0 [convolutional]: a kernel of size=1 moves over the map by "
+        "its stride and padding here; C's CPU code takes no account of them and reads other "
+        "pixels"],
+    "mask-beyond-num": [
+        "mask-beyond-num.cfg:14: layer 1 [yolo] mask: 6 is not below num=6, where C reads other "
+        "memory: no anchor is listed, so its boxes are not decoded here"],
+}  # fmt: skip
+"""Told of each file of `data/cases/cfg`."""
+
+
+def loaded(name, caplog, **options):
+    """A case's model, and what was told of it, without folders."""
+    caplog.clear()
+    model = dc.load(CASES / f"{name}.cfg", **options)
+    texts = [record.getMessage().removeprefix(f"{CASES}/") for record in caplog.records]
+    return random_model(model.network), texts
+
+
+@pytest.mark.parametrize("name", WARNINGS)
+def test_case_is_read_with_a_warning_and_written_as_it_was(name, caplog, tmp_path):
+    model, texts = loaded(name, caplog)
+    assert texts == WARNINGS[name]
+    dc.save(model, tmp_path / "net.cfg", tmp_path / "net.weights")
+    assert (tmp_path / "net.cfg").read_bytes() == (CASES / f"{name}.cfg").read_bytes()
+    again = dc.load(tmp_path / "net.cfg", tmp_path / "net.weights", dialect=model.dialect.name)
+    assert all((again.arrays[key] == array).all() for key, array in model.arrays.items())
+
+
+@pytest.mark.parametrize("name", [name for name in WARNINGS if name != "scales-empty"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_case_has_the_numbers_of_the_specification(name, backend, caplog):
+    pytest.importorskip("torch")
+    pytest.importorskip("onnxruntime")
+    model, _ = loaded(name, caplog)
+    x = np.random.default_rng(0).normal(size=model.network.input_shape).astype(np.float32)
+    expected = oracle.run(model, [x])[0]
+    for index, found in enumerate(dc.trace(model, x, backend=backend)):
+        assert_close(found, expected[index], f"layer {index}")
+
+
+SMALL = "[convolutional]\nfilters={}\nsize=1\nactivation=linear\n"
+LISTED = "[yolo]\nclasses=1\nnum=2\nmask=1,3\nanchors=1,2, 3,4, 5,6, 7,8\n"
+
+
+def boxes(model, threshold=0.0):
+    """What every form of a model makes of a picture: (n, 4) boxes and their scores."""
+    picture = np.random.default_rng(1).integers(0, 255, (8, 8, 3), np.uint8)
+    found = dc.detect(model, picture, threshold=threshold)
+    return [(d.class_id, *np.round(d.box, 4)) for d in found]
+
+
+def test_masks_beyond_num_take_the_anchors_that_are_listed():
+    """As if `num` counted them."""
+    pytest.importorskip("torch")
+    net = network(SMALL.format(12) + LISTED)
+    right = network(SMALL.format(12) + LISTED.replace("num=2", "num=4"))
+    assert net.layers[1].spec.head_anchors.tolist() == [[3, 4], [7, 8]]
+    found = boxes(random_model(net))
+    assert len(found) > 10
+    assert found == boxes(random_model(right))
+
+
+@pytest.mark.parametrize("head", ["boxes", "nms"])
+def test_masks_without_an_anchor_give_no_boxes(head, caplog):
+    pytest.importorskip("torch")
+    pytest.importorskip("onnx")
+    model, _ = loaded("mask-beyond-num", caplog)
+    expected = r"mask-beyond-num.cfg:14: layer 1 \[yolo\] mask: its boxes cannot be decoded: "
+    with pytest.raises(dc.DarkconvError, match=expected):
+        boxes(model)
+    with pytest.raises(dc.DarkconvError, match=expected):
+        dc.to_onnx(model, head=head)
+    assert dc.to_onnx(model)
+
+
+WITHOUT_CLASSES = {
+    "yolo": SMALL.format(10) + "[yolo]\nclasses=0\nnum=2\n",
+    "Gaussian_yolo": SMALL.format(18) + "[Gaussian_yolo]\nclasses=0\nnum=2\n",
+    "region": SMALL.format(10) + "[region]\nclasses=0\nnum=2\nsoftmax=1\n",
+    "detection": "[connected]\noutput=20\n[detection]\nclasses=0\ncoords=4\nside=2\nsoftmax=1\n",
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_CLASSES)
+def test_heads_without_classes_find_nothing(name):
+    pytest.importorskip("torch")
+    pytest.importorskip("onnxruntime")
+    model = random_model(network(WITHOUT_CLASSES[name]))
+    assert boxes(model) == []
+    for head in ("boxes", "nms"):
+        with pytest.raises(UnsupportedError, match="without classes no box has a score"):
+            dc.to_onnx(model, head=head)
+    x = np.random.default_rng(0).normal(size=(3, 8, 8)).astype(np.float32)
+    expected = oracle.run(model, [x])[0][-1]
+    for backend in BACKENDS:
+        assert_close(dc.trace(model, x, backend=backend)[-1], expected, backend)
+
+
+def test_groups_that_leave_channels_unread_are_locked():
+    """Which channels are read depends on how many there are."""
+    body = SMALL.format(7) + SMALL.format(8) + "groups=4\n" + SMALL.format(2)
+    net = network(body)
+    assert net.layers[1].spec.read_channels(7).tolist() == [[0], [1], [2], [3]]
+    original = network(body, dialect="pjreddie")
+    assert original.layers[1].spec.read_channels(7).tolist() == [[0], [1], [3], [5]]
+    classes = find_classes(net)
+    assert not classes.free[classes.of(0)].any()
+    assert not classes.free[classes.of(1)].any()
+    reasons = {lock.reason for lock in classes.locks.values()}
+    assert "its groups do not divide its input channels" in reasons
+
+
+POINTWISE = "[convolutional]\nfilters=4\nsize=1\nactivation=linear\n"
+
+
+@pytest.mark.parametrize(
+    ("dialect", "options", "is_told"),
+    [
+        ("pjreddie", "stride=2", True),
+        ("pjreddie", "padding=1", True),
+        ("pjreddie", "stride=1\npad=1", False),
+        ("alexeyab", "stride=2", False),
+        ("alexeyab", "stride_x=1\nstride_y=2", True),
+        ("alexeyab", "stride_x=2\nstride_y=1", False),
+        ("alexeyab", "padding=1", True),
+        ("alexeyab", "stride_x=1\nstride_y=2\nantialiasing=1", False),
+        ("alexeyab", "pad=1", False),
+    ],
+)
+def test_pixels_that_c_reads_otherwise_are_told_of(dialect, options, is_told, caplog):
+    network(POINTWISE + options + "\n", dialect=dialect)
+    assert ("reads other pixels" in caplog.text) == is_told
+
+
+def test_dialect_of_a_synonym_is_that_of_the_function(tmp_path):
+    for name, expected in (("silu", "alexeyab"), ("sigmoid", "pjreddie"), ("unheard", "pjreddie")):
+        path = tmp_path / "net.cfg"
+        path.write_text(
+            f"[net]\nwidth=8\nheight=8\nchannels=3\n[convolutional]\nfilters=2\nactivation={name}\n"
+        )
+        assert dc.load(path).dialect.name == expected
+
+
+@pytest.fixture(autouse=True)
+def _warnings(caplog):
+    caplog.set_level(logging.WARNING, "darkconv")

@@ -4,12 +4,16 @@ import contextlib
 import errno
 import itertools
 import os
+import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from darkconv.errors import DarkconvError
+from darkconv.outputs import note_taken, written_place
+from darkconv.signals import undisturbed
 from darkconv.sources import check_sources
 from darkconv.temporaries import locked_folder, temporary_file, temporary_folder
 
@@ -18,18 +22,21 @@ Chunks = Iterable[bytes | memoryview]
 
 NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 PIECE = 1 << 20
+ELSEWHERE = "TMPDIR=FOLDER has temporary files elsewhere"
 
 
 @contextlib.contextmanager
 def replacing(path: PathLike) -> Iterator[Path]:
     """A temporary path beside `path`, renamed to it at the end; removed if the block fails.
 
+    Of a link, what it leads to is replaced, and the temporary file lies beside that.
+
     Raises:
         DarkconvError: the folder does not exist or cannot be written, the disk is full, or
             `path` is there and no file.
     """
     target = Path(path)
-    with writing(target), temporary_file(target) as temporary:
+    with writing(target), temporary_file(written_place(target)) as temporary:
         yield temporary
         take_names({target: temporary})
 
@@ -42,7 +49,7 @@ def filling_folder(path: PathLike) -> Iterator[Path]:
         DarkconvError: as for `replacing`.
     """
     target = Path(path)
-    with writing(target), temporary_folder(target) as folder:
+    with writing(target), temporary_folder(written_place(target)) as folder:
         yield folder
 
 
@@ -53,14 +60,28 @@ def scratch_folder() -> Iterator[Path]:
     Raises:
         DarkconvError: there is no room for it.
     """
-    with tempfile.TemporaryDirectory(prefix="darkconv-") as folder:
-        try:
-            with writing(folder, no_room):
-                yield Path(folder)
-        except DarkconvError as error:
-            if no_room(error) and error.hint is None and folder in str(error):
-                error.hint = "TMPDIR=FOLDER has temporary files elsewhere"
-            raise
+    folder = ""
+    try:
+        with undisturbed():
+            folder = _new_scratch_folder()
+        with writing(folder, no_room):
+            yield Path(folder)
+    except DarkconvError as error:
+        if no_room(error) and error.hint is None and folder in str(error):
+            error.hint = ELSEWHERE
+        raise
+    finally:
+        if folder:
+            with undisturbed():
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _new_scratch_folder() -> str:
+    try:
+        return tempfile.mkdtemp(prefix="darkconv-")
+    except OSError as error:
+        words = error.strerror or str(error)
+        raise DarkconvError(f"no folder for temporary files: {words}", hint=ELSEWHERE) from error
 
 
 def write_bytes(path: PathLike, chunks: Chunks) -> None:
@@ -81,7 +102,8 @@ def write_together(contents: Mapping[PathLike, Chunks]) -> None:
         for path in contents:
             target = Path(path)
             with writing(target):
-                temporaries[target] = stack.enter_context(temporary_file(target))
+                place = written_place(target)
+                temporaries[target] = stack.enter_context(temporary_file(place))
         for (target, temporary), chunks in zip(temporaries.items(), contents.values(), strict=True):
             with writing(target):
                 write_chunks(temporary, chunks)
@@ -98,6 +120,19 @@ def make_folder(path: PathLike) -> None:
         Path(path).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DarkconvError(f"{path}: cannot make the folder: {error.strerror}") from error
+
+
+def check_saved_model(path: PathLike) -> bool:
+    """Return True if a SavedModel is in the place where one is to be written.
+
+    Raises:
+        DarkconvError: something else is there.
+    """
+    target = Path(path)
+    is_saved_model = os.path.isfile(target / "saved_model.pb")
+    if os.path.exists(target) and not is_saved_model:
+        raise DarkconvError(f"{target}: is there already, and is no SavedModel")
+    return is_saved_model
 
 
 def write_chunks(path: Path, chunks: Chunks) -> None:
@@ -127,10 +162,28 @@ def take_names(temporaries: Mapping[Path, Path]) -> None:
     Raises:
         DarkconvError: a name cannot be taken, or a source was overwritten meanwhile.
     """
-    for target, temporary in temporaries.items():
+    places = _places(temporaries)
+    for target, temporary in places.items():
         with writing(target):
             _make_ready(temporary, target)
     check_sources()
+    _take_places(places)
+
+
+def _places(temporaries: Mapping[Path, Path]) -> dict[Path, Path]:
+    """Return the temporary files by what is replaced: of links, what they lead to."""
+    places: dict[Path, Path] = {}
+    for target, temporary in temporaries.items():
+        note_taken(target)
+        with writing(target):
+            place = written_place(target)
+        if place in places:
+            raise DarkconvError(f"{target}: is to be written twice")
+        places[place] = temporary
+    return places
+
+
+def _take_places(temporaries: Mapping[Path, Path]) -> None:
     *others, main = temporaries
     if not others:
         with writing(main):
@@ -138,10 +191,11 @@ def take_names(temporaries: Mapping[Path, Path]) -> None:
         return
     with locked_folder(main.parent), writing(main):
         if main.exists() and _several_change(temporaries):
-            with temporary_folder(main) as folder:
+            with temporary_folder(main) as folder, undisturbed():
                 _replace_behind(main, folder / main.name, temporaries)
         else:
-            _rename_all(temporaries)
+            with undisturbed():
+                _rename_all(temporaries)
 
 
 def is_utf8(path: PathLike) -> bool:
@@ -191,8 +245,20 @@ def _make_ready(temporary: Path, target: Path) -> None:
         return
     if not target.is_file():  # a device would be replaced without a word
         raise DarkconvError(f"{target}: cannot write: it is there, and is no file")
+    if not os.access(target, os.W_OK):  # renaming would not ask
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    keep_permissions(target, temporary)
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
+
+
+def keep_permissions(old: Path, new: Path) -> None:
+    """Give a file or folder the permissions, and where possible the owner, of another."""
+    found, own = old.stat(), new.stat()
+    if (found.st_uid, found.st_gid) != (own.st_uid, own.st_gid) and sys.platform != "win32":
+        with contextlib.suppress(OSError):
+            os.chown(new, found.st_uid, found.st_gid)
+    new.chmod(stat.S_IMODE(found.st_mode) & 0o777)
 
 
 def _rename_all(temporaries: Mapping[Path, Path]) -> None:

@@ -11,10 +11,13 @@ import contextlib
 import itertools
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from zlib import crc32
+
+from darkconv.signals import undisturbed
 
 if sys.platform != "win32":
     import fcntl
@@ -29,15 +32,13 @@ SHOWN = 20  # characters, of up to 4 bytes each, that a shortened name begins wi
 def temporary_file(target: Path) -> Iterator[Path]:
     """An empty file, removed at the end unless it has another name by then.
 
+    Nobody may read it who may not read what it will replace.
+
     Raises:
         OSError: the folder does not exist or cannot be written.
     """
-    with _made(target, is_folder=False) as (path, handle):
-        try:
-            yield path
-        finally:
-            if _is_at(path, handle):
-                path.unlink(missing_ok=True)
+    with _made(target, is_folder=False) as path:
+        yield path
 
 
 @contextlib.contextmanager
@@ -47,11 +48,8 @@ def temporary_folder(target: Path) -> Iterator[Path]:
     Raises:
         OSError: as for `temporary_file`.
     """
-    with _made(target, is_folder=True) as (path, _):
-        try:
-            yield path
-        finally:
-            shutil.rmtree(path, ignore_errors=True)
+    with _made(target, is_folder=True) as path:
+        yield path
 
 
 @contextlib.contextmanager
@@ -73,21 +71,37 @@ def locked_folder(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _made(target: Path, *, is_folder: bool) -> Iterator[tuple[Path, int]]:
-    """A new path, and what it is locked by until the end."""
-    path, handle = _first_free(target, is_folder=is_folder)
+def _made(target: Path, *, is_folder: bool) -> Iterator[Path]:
+    """Make a new path, locked until it is removed at the end."""
+    made = None
     try:
-        yield path, handle
+        with undisturbed():
+            made = _first_free(target, is_folder=is_folder)
+        yield made[0]
+    finally:
+        if made:
+            with undisturbed():
+                _remove(*made, is_folder=is_folder)
+
+
+def _remove(path: Path, handle: int, *, is_folder: bool) -> None:
+    """Remove what is left under a temporary name, and let its lock go."""
+    try:
+        if is_folder:
+            shutil.rmtree(path, ignore_errors=True)
+        elif _is_at(path, handle):
+            path.unlink(missing_ok=True)
     finally:
         os.close(handle)
 
 
 def _first_free(target: Path, *, is_folder: bool) -> tuple[Path, int]:
+    mode = _mode_of(target, is_folder=is_folder)
     for number in itertools.count(os.getpid() if sys.platform == "win32" else 0):
         path = _named(target, number)
-        handle = _make(path, is_folder=is_folder)
+        handle = _make(path, mode, is_folder=is_folder)
         if handle is None and _remove_stale(path):
-            handle = _make(path, is_folder=is_folder)
+            handle = _make(path, mode, is_folder=is_folder)
         if handle is not None:
             return path, handle
     raise AssertionError("numbers do not end")
@@ -106,13 +120,21 @@ def _named(target: Path, number: int) -> Path:
     return target.with_name(f".{target.name[:SHOWN]}-{mark}.{number}{SUFFIX}")
 
 
-def _make(path: Path, *, is_folder: bool) -> int | None:
+def _mode_of(target: Path, *, is_folder: bool) -> int:
+    """Return the permissions to ask for: no more than those of what will be replaced."""
+    try:
+        return stat.S_IMODE(target.stat().st_mode) & 0o777 | stat.S_IRWXU
+    except OSError:
+        return 0o777 if is_folder else 0o666
+
+
+def _make(path: Path, mode: int, *, is_folder: bool) -> int | None:
     """Make and lock; None if the path is another process's."""
     try:
         if is_folder:
-            path.mkdir()
+            path.mkdir(mode)
         else:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666))
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode & 0o666))
     except FileExistsError:
         return None
     if sys.platform == "win32":  # where an open file cannot be renamed

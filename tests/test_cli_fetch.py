@@ -217,7 +217,7 @@ def test_another_file_of_that_name_is_not_replaced(published):
     Path("digits10.weights").write_bytes(CONTENT[:-400])
     stderr = run("digits10", status=1).stderr
     assert "digits10.weights: ends in layer" in stderr
-    assert "--force replaces it" in stderr
+    assert "--overwrite replaces it" in stderr
     assert files() == ["digits10.weights"]
 
 

@@ -76,7 +76,11 @@ def test_a_run_in_the_folder_of_another_keeps_its_checkpoint(run):
     run(f"{MODEL} {DATA} {QUICK} -o out.cfg out.weights")
     checkpoints = Path("out.run/checkpoints")
     first = (checkpoints / "last.ckpt").stat().st_ino
-    run(f"{MODEL} {DATA} {QUICK} -o out.cfg out.weights")
+    refused = run(f"{MODEL} {DATA} {QUICK} -o out.cfg out.weights", status=1).stderr
+    assert "out.run: holds a run with a checkpoint of step 4, which this run would re" in refused
+    assert "--resume goes on with it" in refused
+    assert (checkpoints / "last.ckpt").stat().st_ino == first
+    run(f"{MODEL} {DATA} {QUICK} -o out.cfg out.weights --overwrite")
     assert (checkpoints / "previous.ckpt").stat().st_ino == first
     assert sorted(path.name for path in checkpoints.iterdir()) == ["last.ckpt", "previous.ckpt"]
 
@@ -150,7 +154,7 @@ def test_classes_can_be_renamed(run):
     run(
         f"{MODEL} {DATA} {QUICK} --rename one=two -o out.cfg out.weights",
     )
-    result = run(f"{MODEL} {DATA} {QUICK} --rename one -o out.cfg out.weights", status=2)
+    result = run(f"{MODEL} {DATA} {QUICK} --rename one -o b.cfg b.weights", status=2)
     assert "A=B,C=D" in result.stderr
 
 

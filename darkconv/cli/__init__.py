@@ -7,6 +7,7 @@ import contextlib
 import errno
 import importlib
 import os
+import signal
 import sys
 from typing import Any, NoReturn
 
@@ -17,6 +18,7 @@ from darkconv.cli.groups import SuggestingGroup
 from darkconv.cli.printing import echo_lines, printable_usage, write_out_what_streams_lack
 from darkconv.errors import LONGEST_FINDING, DarkconvError, printable, shortened
 from darkconv.files import no_room
+from darkconv.signals import Ended, ending_in_order
 from darkconv.sources import watching_sources
 
 TASKS = {
@@ -89,8 +91,12 @@ class LazyGroup(SuggestingGroup):
         try:
             if not {"-h", "--help"} & set(ctx.args):
                 check_working_folder()
-            with watching_sources(), printable_usage():
+            with ending_in_order(), watching_sources(), printable_usage():
                 return super().invoke(ctx)
+        except Ended as end:
+            with contextlib.suppress(OSError):  # the terminal may be gone
+                echo_lines(f"ended by {signal.Signals(end.number).name}", err=True)
+            raise
         except DarkconvError as error:
             if ctx.meta.get("darkconv.debug"):
                 raise

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from darkconv.cli.params import SizeType, common_options
+from darkconv.cli.file_types import OutputFile
+from darkconv.cli.params import ModelCommand, SizeType, Word, common_options
 from darkconv.cli.pictures import outside_option, report_problems
 from darkconv.cli.printing import echo, echo_json, echo_table
 from darkconv.dataset import open_dataset
@@ -19,11 +20,12 @@ DOTS = 20_000
 """Boxes that a plot shows."""
 
 
-@click.command()
+@click.command(cls=ModelCommand)
 @click.option(
     "--data",
     "source",
     required=True,
+    type=Word(),
     metavar="D",
     help="Labelled pictures: Darknet's .data, a list, a folder of VOC, COCO's .json.",
 )
@@ -47,7 +49,7 @@ DOTS = 20_000
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option(
     "--plot",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OutputFile(),
     metavar="PNG",
     help="Draw the boxes' sizes in the colours of their clusters.",
 )

@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import click
 
+from darkconv.backends import spoke
 from darkconv.cli.file_report import print_reports, show_agreement_with
 from darkconv.cli.models import read_model, report_written, require_outputs, write_model
 from darkconv.cli.params import (
@@ -14,6 +15,7 @@ from darkconv.cli.params import (
     RUNNABLE_SUFFIXES,
     SAVED_MODEL_SUFFIX,
     ModelCommand,
+    ModelWords,
     Output,
     model_options,
     output_option,
@@ -22,6 +24,7 @@ from darkconv.cli.params import (
 )
 from darkconv.cli.pictures import PictureOptions, picture_options
 from darkconv.cli.precision import Reduction, reduction_options, write_reduced
+from darkconv.outputs import check_belongs, note_input, note_output
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -144,6 +147,7 @@ def convert(
     chosen = chosen_options(options)
     reduction.check(chosen)
     check_applies(chosen, reduction, outputs)
+    note_arrays_outside(model_words, outputs, chosen)
     model = read_model(model_words, cutoff=cutoff, **options)
     reports = {}
     for output in outputs:
@@ -156,6 +160,20 @@ def convert(
         if output.suffix == LITERT_SUFFIX and not reduction.kind:
             show_agreement_with(model, output)
     print_reports(reports, as_json=reduction.as_json)
+
+
+def note_arrays_outside(
+    words: ModelWords, outputs: Sequence[Output], chosen: dict[str, Any]
+) -> None:
+    """Tell of files that hold arrays of ONNX files: they are written, or must stay as they are."""
+    if "external" in chosen:
+        for output in outputs:
+            if output.suffix == ONNX_SUFFIX:
+                beside = spoke("onnx").data_path(output.path)
+                check_belongs(beside, output.path)
+                note_output(beside)
+    if "in_place" in chosen and words.weights:
+        note_input(words.weights, is_lasting=True)
 
 
 def chosen_options(options: dict[str, Any]) -> dict[str, Any]:

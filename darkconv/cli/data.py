@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from darkconv.cli.file_types import InputFile, OutputFile
 from darkconv.cli.groups import SuggestingGroup
-from darkconv.cli.params import common_options
+from darkconv.cli.params import ModelCommand, Word, common_options
 from darkconv.cli.pictures import outside_option
 from darkconv.cli.printing import echo, echo_json, echo_table
 from darkconv.cli.progress import progress
@@ -29,11 +30,11 @@ def data() -> None:
     """
 
 
-@data.command(short_help="Count boxes, find what is wrong, draw some pictures.")
-@click.argument("sources", nargs=-1, required=True, metavar="D...")
+@data.command(cls=ModelCommand, short_help="Count boxes, find what is wrong, draw some pictures.")
+@click.argument("sources", nargs=-1, required=True, type=Word(), metavar="D...")
 @click.option(
     "--names",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=InputFile(dir_okay=False),
     metavar="FILE",
     help="Class names of the labels  [default: those beside them]",
 )
@@ -42,7 +43,7 @@ def data() -> None:
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OutputFile(),
     metavar="PNG",
     help="Draw a sheet of pictures with their boxes.",
 )

@@ -10,6 +10,7 @@ import click
 
 from darkconv.cli.demo_measure import KEPT, Measured, closing_table, compared_scores, measure
 from darkconv.cli.dissect import make_report as dissection_report
+from darkconv.cli.file_types import OutputFolder
 from darkconv.cli.info import weights_size
 from darkconv.cli.models import write_model
 from darkconv.cli.params import ModelCommand, Output, common_options
@@ -19,6 +20,7 @@ from darkconv.cli.verify import layer_errors
 from darkconv.core.model import Model
 from darkconv.core.numerals import format_count, format_large, format_size
 from darkconv.files import make_folder
+from darkconv.outputs import check_belongs, note_output
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -29,6 +31,15 @@ KEEP_RATIO, MULTIPLE = 0.6, 4
 """Share of its channels that every layer of the dissected model keeps, in multiples."""
 STEPS, BATCH, RATE, AVERAGING = 300, 8, 3e-3, 0.98
 """Of recovery."""
+FILES = (
+    "digits10.safetensors", "digits10.onnx", "back.cfg", "back.weights", "back.names",
+    "detected.png", "digits4.cfg", "digits4.weights", "digits4.names", "digits4.onnx",
+    "refitted.cfg", "refitted.weights", "refitted.names", "dissection.html", "recovered.cfg",
+    "recovered.weights", "recovered.names", "recovered.onnx", "before-and-after.png", "demo.html",
+)  # fmt: skip
+"""In the demo's folder, the first one first."""
+RECOVERY = "recovery"
+"""The folder of the training, in the demo's."""
 SHOWN = 6  # pictures drawn side by side
 
 
@@ -39,7 +50,7 @@ SHOWN = 6  # pictures drawn side by side
     "folder",
     default="darkconv-demo",
     show_default=True,
-    type=click.Path(file_okay=False, path_type=Path),
+    type=OutputFolder(),
     help="Folder for what the demo makes.",
 )
 @common_options
@@ -57,6 +68,7 @@ def demo(folder: Path) -> None:
     from darkconv.surgery.classes import reclass
 
     start = time.perf_counter()
+    note_files(folder)
     make_folder(folder)
     whole = load_digits10()
     show_model(whole)
@@ -80,6 +92,18 @@ def demo(folder: Path) -> None:
     echo(f"pictures: {pictures}")
     echo(f"files:    {folder.resolve()}")
     echo(f"done in {seconds:.0f} s")
+
+
+def note_files(folder: Path) -> None:
+    """Tell of all files of the demo, which replaces those of an earlier one.
+
+    Raises:
+        DarkconvError: somebody else's file is in the way.
+    """
+    for name in FILES:
+        check_belongs(folder / name, folder / FILES[0])
+        note_output(folder / name, makes_folder=True)
+    check_belongs(folder / RECOVERY, folder / FILES[0])
 
 
 def heading(text: str) -> None:
@@ -195,7 +219,14 @@ def show_recovery(whole: Model, small: Model, folder: Path) -> dict[str, Model]:
         return found
     start = time.perf_counter()
     recipe = Recipe(steps=STEPS, batch=BATCH, rate=RATE, averaging=AVERAGING, draw_every=0)
-    taught = finetune(refitted, pictures, folder=folder / "recovery", teacher=small, recipe=recipe)
+    taught = finetune(
+        refitted,
+        pictures,
+        folder=folder / RECOVERY,
+        teacher=small,
+        recipe=recipe,
+        overwrite=True,
+    )
     write_model(taught.model, Output(folder / "recovered.cfg", folder / "recovered.weights"))
     seconds = time.perf_counter() - start
     echo(f"{STEPS} steps of learning from the uncut model, without labels: {seconds:.0f} s")

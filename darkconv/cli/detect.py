@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from darkconv.cli.file_types import InputFile, OutputFolder
 from darkconv.cli.models import read_exported, read_model
 from darkconv.cli.params import (
     F,
@@ -19,8 +20,9 @@ from darkconv.cli.params import (
     words_argument,
 )
 from darkconv.cli.printing import echo, echo_json, echo_table
-from darkconv.errors import DarkconvError, DatasetError
+from darkconv.errors import DatasetError
 from darkconv.files import make_folder
+from darkconv.outputs import check_own, note_folder_use, note_output, note_pictures
 
 if TYPE_CHECKING:
     from darkconv.detection import Detection
@@ -66,10 +68,16 @@ def detection_options(command: F) -> F:
 
 @click.command(cls=ModelCommand)
 @words_argument("MODEL IMAGE...")
-@click.option("-o", "--output", metavar="DIR", help="Folder, or file, for pictures with boxes.")
+@click.option(
+    "-o",
+    "--output",
+    type=OutputFolder(file_okay=True),
+    metavar="DIR",
+    help="Folder, or file, for pictures with boxes.",
+)
 @click.option(
     "--font",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    type=InputFile(dir_okay=False, exists=True),
     metavar="FILE",
     help="Font of the labels that -o draws  [default: one that has their letters]",
 )
@@ -81,7 +89,7 @@ def detection_options(command: F) -> F:
 @model_options
 def detect(
     words: tuple[str, ...],
-    output: str | None,
+    output: Path | None,
     font: Path | None,
     as_json: bool,
     names: str | None,
@@ -94,7 +102,9 @@ def detect(
     """Find objects in pictures and draw boxes.
 
     IMAGE is a file or a folder of pictures. A picture that cannot be read is reported and
-    skipped. MODEL may also be an ONNX or LiteRT file of `darkconv convert`, with any --head.
+    skipped. Drawings have the pictures' names: two pictures of one name are refused, and so are
+    files in DIR that darkconv has not drawn, which --overwrite replaces. MODEL may also be an ONNX
+    or LiteRT file of `darkconv convert`, with any --head.
 
     Example: darkconv detect yolov4.cfg yolov4.weights dog.jpg -o drawn
     """
@@ -108,6 +118,8 @@ def detect(
     from darkconv.detection.detect import shown
     from darkconv.detection.detector import detect_files
 
+    files = picture_files(images)
+    targets = note_drawings(files, output) if output else []
     detector = open_detector(
         model_words,
         options,
@@ -118,8 +130,7 @@ def detect(
         allow_nonfinite=allow_nonfinite,
     )
     results, failed = [], 0
-    files = picture_files(images)
-    for file, found in zip(files, detect_files(detector, files), strict=True):
+    for number, (file, found) in enumerate(zip(files, detect_files(detector, files), strict=True)):
         if isinstance(found, DatasetError):
             if len(files) == 1:
                 raise found
@@ -133,8 +144,8 @@ def detect(
         if not as_json:
             show(file, listed)
         if output:
-            target = draw_into(file, listed, output, single=len(files) == 1, font=font)
-            echo(f"drew {target}", err=True)
+            draw_into(targets[number], file, listed, font=font)
+            echo(f"drew {targets[number]}", err=True)
     if failed == len(files):
         raise DatasetError(f"none of {failed} pictures could be read")
     if as_json:
@@ -195,24 +206,43 @@ def show(file: Path, found: "list[Detection]") -> None:
         echo_table(("class", "score", "x0", "y0", "x1", "y1"), rows, left=(0,))
 
 
+def note_drawings(files: Sequence[Path], output: Path) -> list[Path]:
+    """Where the pictures are drawn to, held against each other and against what is there.
+
+    Raises:
+        DarkconvError: two pictures would be drawn into one file, or a file is in the way.
+    """
+    from darkconv.detection.draw import WRITABLE, is_drawing
+
+    note_pictures(files)
+    if len(files) == 1 and output.suffix.lower() in WRITABLE and not os.path.isdir(output):
+        targets = [output]
+    else:
+        note_folder_use(output)
+        targets = [output / drawing_name(file) for file in files]
+    drawn: dict[Path, Path] = {}
+    for file, target in zip(files, targets, strict=True):
+        if target in drawn and drawn[target].resolve() == file.resolve():
+            continue  # a picture that is given twice
+        drawn[target] = file
+        note_output(target, str(file), makes_folder=True)
+        check_own(target, is_drawing)
+    return targets
+
+
+def drawing_name(file: Path) -> str:
+    """A picture's own name, with a suffix that can be written."""
+    from darkconv.detection.draw import WRITABLE
+
+    return f"{file.stem}{file.suffix if file.suffix.lower() in WRITABLE else '.png'}"
+
+
 def draw_into(
-    file: Path,
-    found: "list[Detection]",
-    output: str,
-    *,
-    single: bool,
-    font: Path | None = None,
-) -> Path:
-    """Draw boxes into a copy of a picture, in a folder or under a file's name."""
-    from darkconv.detection.draw import WRITABLE, draw, write_picture
+    target: Path, file: Path, found: "list[Detection]", *, font: Path | None = None
+) -> None:
+    """Draw boxes into a copy of a picture."""
+    from darkconv.detection.draw import draw, write_picture
     from darkconv.detection.picture import read_picture
 
-    target = Path(output)
-    if not (single and target.suffix.lower() in WRITABLE):
-        make_folder(target)
-        suffix = file.suffix if file.suffix.lower() in WRITABLE else ".png"
-        target = target / f"{file.stem}{suffix}"
-    if target.resolve() == file.resolve():
-        raise DarkconvError(f"{target}: would overwrite the picture itself")
+    make_folder(target.parent)
     write_picture(draw(read_picture(file), found, font=font), target)
-    return target

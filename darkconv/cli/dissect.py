@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from darkconv.cli.file_types import OutputFile
 from darkconv.cli.info import weights_size
 from darkconv.cli.models import read_model, report_written, require_outputs, write_model
 from darkconv.cli.params import (
     ModelCommand,
     Output,
+    Word,
     model_options,
     output_option,
     split_model,
@@ -36,6 +38,7 @@ from darkconv.core.model import Model
 from darkconv.dataset import Dataset
 from darkconv.errors import DatasetError, PlanError
 from darkconv.layers.head import decodes_boxes
+from darkconv.outputs import check_belongs, note_output
 from darkconv.surgery.channels import find_classes
 from darkconv.surgery.classes import reclass
 from darkconv.surgery.importance import score_classes
@@ -65,6 +68,7 @@ THRESHOLD = 0.25
     "sources",
     multiple=True,
     required=True,
+    type=Word(),
     metavar="D",
     help="Pictures to profile: folders, patterns, lists, .data, VOC, COCO; repeatable.",
 )
@@ -72,7 +76,7 @@ THRESHOLD = 0.25
 @click.option(
     "--report",
     "report_path",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OutputFile(),
     metavar="FILE",
     help="The HTML report  [default: the first output's name with .html]",
 )
@@ -117,6 +121,7 @@ def dissect(
     if rest:
         raise click.UsageError(f"Got unexpected extra argument ({rest[0]})")
     require_outputs(outputs)
+    target = None if no_report else report_path or default_report(outputs)
     planning.require_amount()
     original = read_model(model_words, **options)
     wanted = None
@@ -143,14 +148,22 @@ def dissect(
     else:
         show_pruning(original, final)
         show_remarks(plan, compensate=planning.compensate)
-    if not no_report:
+    if target:
         from darkconv.report import write_dissection_report
 
-        target = report_path or outputs[0].path.with_suffix(".html")
         models = (original, cut, final)
         report = make_report(models, profile, against, plan, planning, chosen)
         write_dissection_report(target, report)
         echo(f"wrote {target}", err=True)
+
+
+def default_report(outputs: Sequence[Output]) -> Path:
+    """The page beside the first output; others that write there are told of it."""
+    first = outputs[0].path
+    target = first.with_suffix(".html")
+    check_belongs(target, first)
+    note_output(target, over_inputs=False)
+    return target
 
 
 def chosen_pictures(

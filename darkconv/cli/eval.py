@@ -1,6 +1,7 @@
 """`darkconv eval`: how well a detector finds what is labelled."""
 
 import logging
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,9 +12,11 @@ import click
 
 from darkconv.cli.classification import evaluate_classes
 from darkconv.cli.detect import check_runs_itself, detection_options
+from darkconv.cli.file_types import OutputFolder
 from darkconv.cli.models import read_exported, read_model
 from darkconv.cli.params import (
     ModelCommand,
+    Word,
     model_options,
     report_option,
     split_model,
@@ -31,8 +34,9 @@ from darkconv.cli.progress import progress
 from darkconv.core.model import Model
 from darkconv.encodings import encoded
 from darkconv.errors import DatasetError
-from darkconv.files import make_folder, write_bytes
+from darkconv.files import PathLike, make_folder, write_bytes
 from darkconv.layers.head import decodes_boxes
+from darkconv.outputs import check_own, note_output
 
 if TYPE_CHECKING:
     from darkconv.backends.exported import ExportedFile
@@ -53,6 +57,8 @@ RUNNERS = {
     "tflite": "LiteRT",
 }
 """What runs a backend's networks, or a file."""
+DETECTION = re.compile(r".+ \d\.\d{6}( -?\d+\.\d{3}){4}")
+"""A line of a text file of detections."""
 THRESHOLD = 0.005  # score from which detections count for AP
 
 
@@ -82,6 +88,7 @@ class Seconds:
     "sources",
     multiple=True,
     required=True,
+    type=Word(),
     metavar="D",
     help="Labelled pictures: Darknet's .data, a list, a folder of VOC, COCO's .json.",
 )
@@ -110,7 +117,7 @@ class Seconds:
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=OutputFolder(),
     metavar="DIR",
     help="Folder for a text file of each picture's detections, class score x0 y0 x1 y1, and for "
     f"{CURVES} and {CONFUSION}.",
@@ -175,6 +182,8 @@ def evaluate(
     detector = detector_of(model, relative=rule == "darknet", **options)
     dataset = open_pictures(sources, pictures, model=model)
     classes = common_classes(model, dataset)
+    if output:
+        note_files(dataset, output, plots=not no_plots)
     found, seconds = find_all(detector, dataset)
     comparison = Comparison.of(found, dataset, classes, rule_of(rule, overlap))
     result = comparison.evaluation(at)
@@ -299,7 +308,35 @@ def write_detections(
             f"{d.name} {d.score:.6f} {' '.join(f'{value:.3f}' for value in d.box)}\n"
             for d in detections
         ]
-        write_bytes(folder / f"{sample.image.stem}.txt", [encoded("".join(lines))])
+        write_bytes(text_file(folder, sample.image), [encoded("".join(lines))])
+
+
+def text_file(folder: Path, image: Path) -> Path:
+    """The file of a picture's detections."""
+    return folder / f"{image.stem}.txt"
+
+
+def note_files(dataset: "Dataset", folder: Path, *, plots: bool) -> None:
+    """Tell of the files that are going to be in the folder.
+
+    Raises:
+        DarkconvError: two pictures would have one text file, or a file is in the way.
+    """
+    for sample in dataset.samples:
+        target = text_file(folder, sample.image)
+        note_output(target, str(sample.image), makes_folder=True)
+        check_own(target, holds_detections)
+    for name in (CURVES, CONFUSION) if plots else ():
+        note_output(folder / name, makes_folder=True)
+
+
+def holds_detections(path: PathLike) -> bool:
+    """Whether a text file can be one of `write_detections`; an empty one tells of no detection."""
+    try:
+        with Path(path).open(encoding="utf-8", errors="replace") as file:
+            return all(DETECTION.fullmatch(line.rstrip("\n")) for line in file)
+    except OSError:
+        return False
 
 
 def write_plots(comparison: "Comparison", at: float, folder: Path) -> None:

@@ -5,13 +5,17 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import click
 
-from darkconv.cli.params import bundled_cfg, common_options
+from darkconv.cli.file_types import OutputFolder
+from darkconv.cli.params import ModelCommand, bundled_cfg, common_options, overwrite_option
 from darkconv.cli.printing import echo, echo_json, echo_table
 from darkconv.cli.progress import Update, progress
 from darkconv.core.numerals import format_count, format_size
+from darkconv.outputs import may_overwrite, note_input, note_output
 from darkconv.zoo.models import MODELS, Published, find_model
 
 if TYPE_CHECKING:
@@ -25,13 +29,13 @@ def _complete(_: click.Context, __: click.Parameter, incomplete: str) -> list[st
     return [name for name in MODELS if name.startswith(incomplete)]
 
 
-@click.command()
+@click.command(cls=ModelCommand)
 @click.argument("name", required=False, shell_complete=_complete)
 @click.option(
     "-o",
     "--output",
     "folder",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=OutputFolder(),
     default=".",
     metavar="DIR",
     help="Where to write  [default: the working folder]",
@@ -39,10 +43,10 @@ def _complete(_: click.Context, __: click.Parameter, incomplete: str) -> list[st
 @click.option(
     "--url", metavar="ADDRESS", help="Take the weights from here: http://, https:// or file://."
 )
-@click.option("--force", is_flag=True, help="Replace files that are there.")
+@overwrite_option("--force", help="Replace files that are there.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @common_options
-def fetch(name: str | None, folder: Path, url: str | None, force: bool, as_json: bool) -> None:
+def fetch(name: str | None, folder: Path, url: str | None, as_json: bool) -> None:
     """Download a well-known model: NAME.cfg, NAME.weights, NAME.names.
 
     Without NAME, list what there is. A download that broke off goes on; the weights take their
@@ -50,6 +54,7 @@ def fetch(name: str | None, folder: Path, url: str | None, force: bool, as_json:
 
     Example: darkconv fetch yolov4-tiny -o models
     """
+    force = may_overwrite()
     if name is None:
         if url or force:
             raise click.UsageError("Missing argument 'NAME': what to fetch")
@@ -58,9 +63,19 @@ def fetch(name: str | None, folder: Path, url: str | None, force: bool, as_json:
     from darkconv.zoo.fetch import fetch as fetch_model
 
     model = find_model(name)
+    note_files(model, folder, url)
     with showing_bytes(f"fetching {name}.weights") as show:
         found = fetch_model(model, cfg_of(model), folder, address=url, force=force, progress=show)
     report(model, found, as_json=as_json)
+
+
+def note_files(model: Published, folder: Path, url: str | None) -> None:
+    """Tell of what is written, and of a file that the weights are to be copied from."""
+    source = urlsplit(url or "")
+    if source.scheme == "file" and may_overwrite():
+        note_input(url2pathname(source.path), is_lasting=True)
+    for suffix in (".weights", ".cfg", ".names"):
+        note_output(folder / f"{model.name}{suffix}", makes_folder=True)
 
 
 def cfg_of(model: Published) -> Path:

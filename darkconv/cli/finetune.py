@@ -1,11 +1,14 @@
 """`darkconv finetune`: train a model on pictures, with labels or from a teacher."""
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from darkconv.cli.file_types import OutputFolder
 from darkconv.cli.models import (
     read_model,
     report_written,
@@ -18,6 +21,8 @@ from darkconv.cli.params import (
     ModelType,
     ModelWords,
     Output,
+    Word,
+    command_line,
     is_number,
     model_options,
     output_option,
@@ -27,11 +32,14 @@ from darkconv.cli.params import (
 from darkconv.cli.pictures import (
     picture_options,
 )
-from darkconv.cli.printing import echo, echo_json
+from darkconv.cli.printing import echo, echo_json, echo_lines
 from darkconv.cli.progress import is_first_process, progress
 from darkconv.cli.sources import Sources, open_sources, read_pairs
 from darkconv.core.model import Model
 from darkconv.errors import DarkconvError, DatasetError, MissingDependencyError
+from darkconv.finetune.folder import Folder
+from darkconv.outputs import may_overwrite, note_folder_use, note_output
+from darkconv.signals import SHELL_BASE, Ended
 from darkconv.sources import release_sources
 
 if TYPE_CHECKING:
@@ -155,11 +163,14 @@ def learning_options(command: Any) -> Any:
     "data",
     multiple=True,
     required=True,
+    type=Word(),
     metavar="D",
     help="Pictures to train on: Darknet's .data, a list, a folder, VOC, COCO's .json; for a "
     "classifier a folder with a folder for each class, or a .data file; repeatable.",
 )
-@click.option("--valid", multiple=True, metavar="D", help="Labelled pictures for evaluation.")
+@click.option(
+    "--valid", multiple=True, type=Word(), metavar="D", help="Labelled pictures for evaluation."
+)
 @click.option("--valid-split", metavar="NAME", help="Their part, such as val.")
 @click.option("--rename", metavar="A=B,...", help="Other names for the labels' classes.")
 @output_option
@@ -199,7 +210,7 @@ def learning_options(command: Any) -> Any:
 )
 @click.option("--letterbox/--stretch", default=None, help="[default: what the cfg says]")
 @click.option(
-    "--run", "folder", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+    "--run", "folder", type=OutputFolder(), metavar="DIR",
     help="Folder for checkpoints, curves and pictures  [default: OUT.run]",
 )  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on from the folder's last checkpoint.")
@@ -231,6 +242,7 @@ def finetune(words: tuple[str, ...], outputs: tuple[Output, ...], **options: Any
     if rest:
         raise click.UsageError(f"Got unexpected extra argument ({rest[0]})")
     require_outputs(outputs)
+    note_run(Folder(run_folder(outputs, options)), options)
     own = {name: options.pop(name) for name in READING}
     backbone, teacher_words = options.pop("backbone"), options.pop("teacher")
     given = [one for one in (model_words, backbone, teacher_words) if one]
@@ -327,27 +339,84 @@ def run(
             echo("compiling: the first step of each input size takes longer", err=True)
 
     course = plan_course(recipe, model.network, samples=len(data), processes=machine.processes)
-    with progress(course.steps, "training steps") as update:
+    folder = run_folder(outputs, options)
+    with (
+        telling_of_stop(Folder(folder), course.steps, resume=options["resume"]) as count,
+        progress(course.steps, "training steps") as update,
+    ):
         result = finetune(
             model,
             data,
-            folder=options["folder"] or run_folder(outputs[0]),
+            folder=folder,
             valid=valid,
             teacher=teacher,
             labelled=labels,
             recipe=recipe,
             machine=machine,
             resume=options["resume"],
+            overwrite=may_overwrite(),
             report=report,
-            progress=update,
+            progress=lambda done: update(count(done)),
             ready=tell_target,
         )
     return result, rows
 
 
-def run_folder(output: Output) -> Path:
-    """Beside the first output."""
-    return output.path.with_suffix(".run")
+def run_folder(outputs: Sequence[Output], options: Mapping[str, Any]) -> Path:
+    """The folder that was asked for, else one beside the first output."""
+    asked: Path | None = options["folder"]
+    return asked or outputs[0].path.with_suffix(".run")
+
+
+def note_run(folder: Folder, options: Mapping[str, Any]) -> None:
+    """Tell of the files of the run, which must not get in another's way.
+
+    Raises:
+        DarkconvError: see `Folder.check`.
+    """
+    if options["folder"] is None:
+        note_folder_use(folder.path)
+    if is_first_process():
+        folder.check(resume=options["resume"], overwrite=may_overwrite())
+    for file in folder.files:
+        note_output(file, makes_folder=True)
+
+
+@contextlib.contextmanager
+def telling_of_stop(folder: Folder, steps: int, *, resume: bool) -> Iterator[Callable[[int], int]]:
+    """When the run is stopped, say what is kept and which command goes on.
+
+    Args:
+        folder: of the run.
+        steps: of the whole run.
+        resume: it goes on from a checkpoint.
+
+    Yields:
+        What counts the steps: it takes their number, and gives it back.
+    """
+    done = (folder.last_step() or 0) if resume else 0
+
+    def count(number: int) -> int:
+        nonlocal done
+        done = number
+        return number
+
+    try:
+        yield count
+    except (KeyboardInterrupt, Ended) as end:
+        if is_first_process():
+            echo_lines(f"stopped at step {done} of {steps}; {kept(folder)}", err=True)
+        number = end.number if isinstance(end, Ended) else signal.SIGINT
+        raise SystemExit(SHELL_BASE + number) from None
+
+
+def kept(folder: Folder) -> str:
+    """What is left of a run that was stopped, and the command that goes on."""
+    step = folder.last_step()
+    if step is None:
+        return "no checkpoint was written yet, so the run begins anew next time"
+    command = command_line(without="--overwrite", more="--resume")
+    return f"{folder.last} keeps step {step}. To go on from there:\n  {command}"
 
 
 def make_recipe(options: dict[str, Any], model: Model, overfit: int | None) -> "Recipe":

@@ -1,7 +1,6 @@
 """`darkconv info`: the layers of a network."""
 
 import logging
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from darkconv.core.numerals import format_size
 from darkconv.core.spec import HeadSpec
 from darkconv.darknet.weights import file_size
 from darkconv.errors import MissingDependencyError
+from darkconv.files import scratch_folder
 
 
 @click.command(cls=ModelCommand)
@@ -59,8 +59,8 @@ def view_graph(model: Model) -> None:
         import netron
     except ModuleNotFoundError:
         raise MissingDependencyError("netron", extra="view", task="info --view") from None
-    with tempfile.TemporaryDirectory(prefix="darkconv-") as folder:
-        path = Path(folder) / f"{Path(model.network.file).stem}.onnx"
+    with scratch_folder() as folder:
+        path = folder / f"{Path(model.network.file).stem}.onnx"
         spoke("onnx").write_onnx(model, path, fold=False)
         logging.getLogger("netron").setLevel(logging.WARNING)  # it says the same
         host, port = netron.start(str(path), address=("localhost", None))

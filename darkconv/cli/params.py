@@ -3,8 +3,9 @@
 import glob
 import logging
 import os
+import shlex
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +13,9 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from darkconv.cli.file_types import InputFile, OutputFile, ReadType, WrittenType
 from darkconv.cli.printing import echo_lines
+from darkconv.outputs import guarding_files, note_folder, note_input, note_output
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,6 +37,9 @@ EXPORTED_SUFFIXES = (
 PICKLE_SUFFIXES = (".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 """Of files that run what is in them when they are read: never as MODEL."""
 DARKNET_OUTPUT = (".cfg", ".weights")
+OVERWRITE, ARGUMENTS = "darkconv.overwrite", "darkconv.arguments"
+"""What the context of a command knows: the option, and all words behind the command's name."""
+OVERWRITE_HELP = "Replace files that the command reads, or that others have made."
 _JOINT = "\0"  # between the two words of an output; no file name can hold it
 
 
@@ -54,10 +60,19 @@ class Output:
         return f"{self.path} {self.weights}" if self.weights else str(self.path)
 
 
-class OutputType(click.ParamType):  # type: ignore[type-arg]
+class OutputType(WrittenType):
     """One word, or two if the first ends in .cfg and the second in .weights."""
 
     name = "file"
+
+    def note(self, value: Output) -> None:
+        """See `WrittenType`."""
+        if value.suffix == SAVED_MODEL_SUFFIX:
+            note_folder(value.path)
+        else:
+            note_output(value.path)
+        if value.weights:
+            note_output(value.weights)
 
     def convert(
         self, value: str | Output, param: click.Parameter | None, ctx: click.Context | None
@@ -79,14 +94,61 @@ class OutputType(click.ParamType):  # type: ignore[type-arg]
         return [CompletionItem(incomplete, type="file")]
 
 
+def overwrite_option(*more: str, help: str = OVERWRITE_HELP) -> Callable[[F], F]:
+    """--overwrite, also under other names; `darkconv.outputs.may_overwrite` tells of it."""
+
+    def keep(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+        ctx.meta[OVERWRITE] = value
+
+    return click.option(
+        "--overwrite", *more, is_flag=True, expose_value=False, callback=keep, help=help
+    )
+
+
 class ModelCommand(click.Command):
-    """A command in which `-o`, and every option that is a model, may be followed by two words."""
+    """A command whose files are held against each other before it runs.
+
+    `-o`, and every option that is a model, may be followed by two words.
+    """
+
+    def __init__(self, *args: Any, **attributes: Any) -> None:
+        """Add `--overwrite` to a command that writes."""
+        super().__init__(*args, **attributes)
+        types = [param.type for param in self.params]
+        has_use = any(isinstance(one, WrittenType) and one.has_overwrite for one in types)
+        if has_use and not any("--overwrite" in param.opts for param in self.params):
+            overwrite_option()(self)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, its files known."""
+        with guarding_files(overwrite=ctx.meta.get(OVERWRITE, False)):
+            for kind in (ReadType, WrittenType):
+                for param in self.get_params(ctx):
+                    if isinstance(param.type, kind):
+                        for value in values_of(param, ctx.params.get(param.name or "")):
+                            param.type.note(value)
+            return super().invoke(ctx)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Join `-o a.cfg b.weights` into one value, which click could not do."""
+        ctx.meta[ARGUMENTS] = tuple(args)
         pairs = (OutputType, ModelType)
         names = [name for p in self.get_params(ctx) if isinstance(p.type, pairs) for name in p.opts]
         return super().parse_args(ctx, join_pairs(args, names))
+
+
+def command_line(*, without: str, more: str) -> str:
+    """The command that is running, as a shell takes it, without one flag and with another."""
+    context = click.get_current_context()
+    words = [word for word in context.meta[ARGUMENTS] if word not in (without, more)]
+    return shlex.join([*context.command_path.split(), *words, more])
+
+
+def values_of(param: click.Parameter, value: Any) -> Iterable[Any]:
+    """The values of an option, which may be given several times, or not at all."""
+    if value is None:
+        return ()
+    return value if param.multiple or param.nargs != 1 else (value,)
 
 
 def join_pairs(args: Sequence[str], options: Sequence[str]) -> list[str]:
@@ -119,20 +181,12 @@ output_option = click.option(
 )
 
 
-def _check_folder(_ctx: click.Context, _param: click.Parameter, path: Path | None) -> Path | None:
-    """Refuse a report that cannot be written before the work begins."""
-    if path and not os.path.isdir(path.parent):
-        raise click.BadParameter(f"{path.parent} is no folder")
-    return path
-
-
 def report_option(what: str) -> Callable[[F], F]:
     """--report FILE, given to the command as `report`; `what` is for the help text."""
     return click.option(
         "--report",
-        type=click.Path(path_type=Path, dir_okay=False),
+        type=OutputFile(),
         metavar="FILE",
-        callback=_check_folder,
         help=f"Write an HTML report too: {what}.",
     )
 
@@ -182,7 +236,7 @@ def model_options(command: F) -> F:
 def reading_options(command: F) -> F:
     """How to read a MODEL, and the common options."""
     options = (
-        click.option("--names", type=click.Path(), help="Class names, one per line."),
+        click.option("--names", type=InputFile(path_type=None), help="Class names, one per line."),
         click.option(
             "--names-encoding",
             metavar="NAME",
@@ -297,8 +351,8 @@ class ModelWords:
         return self.suffix in PICKLE_SUFFIXES
 
 
-class Word(click.ParamType):  # type: ignore[type-arg]
-    """A file, or the name of a bundled network."""
+class Word(ReadType):
+    """A file, the name of a bundled network, or another source."""
 
     name = "file"
 
@@ -322,10 +376,16 @@ def words_argument(metavar: str = "MODEL") -> Callable[[F], F]:
     return click.argument("words", nargs=-1, metavar=metavar, type=Word())
 
 
-class ModelType(click.ParamType):  # type: ignore[type-arg]
+class ModelType(ReadType):
     """A MODEL as the value of an option: two words, or one exported file."""
 
     name = "model"
+
+    def note(self, value: ModelWords) -> None:
+        """See `ReadType`."""
+        for word in (value.first, value.weights):
+            if word:
+                note_input(word)
 
     def convert(
         self, value: str | ModelWords, param: click.Parameter | None, ctx: click.Context | None

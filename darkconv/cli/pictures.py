@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 import click
 
+from darkconv.cli.file_types import InputFile
 from darkconv.cli.progress import is_first_process
 from darkconv.dataset import (
     ClassifiedDataset,
@@ -92,7 +93,7 @@ _OPTIONS = (
     ),
     click.option(
         "--data-names",
-        type=click.Path(path_type=Path, dir_okay=False),
+        type=InputFile(dir_okay=False),
         metavar="FILE",
         help="Class names of the pictures' labels  [default: those beside them]",
     ),

@@ -19,7 +19,7 @@ from darkconv.cli.file_report import (
     written_size,
 )
 from darkconv.cli.models import read_exported, write_model
-from darkconv.cli.params import LITERT_SUFFIX, ModelWords, Output
+from darkconv.cli.params import LITERT_SUFFIX, ModelWords, Output, Word
 from darkconv.cli.pictures import KINDS, PictureOptions, open_pictures, report_unread
 from darkconv.cli.progress import progress
 from darkconv.core.model import Model
@@ -111,6 +111,7 @@ _OPTIONS = (
     click.option(
         "--calibrate",
         multiple=True,
+        type=Word(),
         metavar="D",
         help=f"For --int8: what the network will see: {KINDS}.",
     ),
@@ -127,6 +128,7 @@ _OPTIONS = (
     click.option(
         "--data",
         multiple=True,
+        type=Word(),
         metavar="D",
         help="For --fp16 and --int8: labelled pictures for AP before and after.",
     ),

@@ -10,8 +10,8 @@ from typing import Any
 import click
 import numpy as np
 
+from darkconv.cli.file_types import OutputFile
 from darkconv.cli.models import read_model
-from darkconv.cli.outputs import check_writable
 from darkconv.cli.params import ModelCommand, model_options, split_model, words_argument
 from darkconv.cli.pictures import (
     KINDS,
@@ -92,13 +92,13 @@ _OPTIONS = (
     "--output",
     "path",
     required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OutputFile(over_inputs=True),
     metavar="OUT.npz",
     help="Profile to write.",
 )
 @click.option(
     "--html",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OutputFile(),
     metavar="FILE",
     help="Write a report with histograms too.",
 )
@@ -135,8 +135,6 @@ def profile(
         raise click.UsageError("Missing argument 'IMAGE': pictures, or profiles to merge")
     if path.suffix != SUFFIX:
         raise click.UsageError(f"-o {path}: the name of a profile ends in {SUFFIX}")
-    for output in (path, *([html] if html else [])):
-        check_writable(output)
     model = read_model(model_words, **options)
     found, skipped = profile_of(model, sources, pictures, profiling, seed=seed)
     if not is_first_process():

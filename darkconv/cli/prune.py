@@ -7,13 +7,14 @@ from typing import Any
 
 import click
 
+from darkconv.cli.file_types import InputFile, OutputFile
 from darkconv.cli.info import weights_size
 from darkconv.cli.models import read_model, report_written, require_outputs, write_model
-from darkconv.cli.outputs import check_writable
 from darkconv.cli.params import (
     ModelCommand,
     ModelWords,
     Output,
+    Word,
     model_options,
     output_option,
     split_model,
@@ -37,30 +38,54 @@ from darkconv.surgery.prune import prune as remove
 
 HEADERS = ("layer", "type", "channels", "parameters", "MACs")
 
-path_type = click.Path(path_type=Path, dir_okay=False)
-
 
 @click.command(cls=ModelCommand)
 @words_argument()
 @output_option
-@click.option("--profile", "profile_path", metavar="P.npz", help="What darkconv profile wrote.")
 @click.option(
-    "--images", multiple=True, metavar="IMAGES", help="Profile these pictures now; repeatable."
+    "--profile",
+    "profile_path",
+    type=InputFile(path_type=None),
+    metavar="P.npz",
+    help="What darkconv profile wrote.",
 )
 @click.option(
-    "--against", "against_path", metavar="P2.npz", help="Second profile, for the score contrast."
+    "--images",
+    multiple=True,
+    type=Word(),
+    metavar="IMAGES",
+    help="Profile these pictures now; repeatable.",
+)
+@click.option(
+    "--against",
+    "against_path",
+    type=InputFile(path_type=None),
+    metavar="P2.npz",
+    help="Second profile, for the score contrast.",
 )
 @plan_options("--keep")
 @click.option(
     "--reconstruct",
     "refitted_on",
     multiple=True,
+    type=Word(),
     metavar="IMAGES",
     help="Refit the weights that stay, so that each layer gives what it gave on these pictures; "
     "repeatable.",
 )
-@click.option("--plan", "plan_path", type=path_type, metavar="P.json", help="Plan to carry out.")
-@click.option("--save-plan", type=path_type, metavar="P.json", help="Write the plan, to edit it.")
+@click.option(
+    "--plan",
+    "plan_path",
+    type=InputFile(dir_okay=False),
+    metavar="P.json",
+    help="Plan to carry out.",
+)
+@click.option(
+    "--save-plan",
+    type=OutputFile(over_inputs=True),
+    metavar="P.json",
+    help="Write the plan, to edit it.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would go, and write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print plan and costs as JSON.")
 @click.option(
@@ -110,8 +135,6 @@ def prune(
     check_usage(planning, plan_path, save_plan, outputs, dry_run=dry_run)
     if outputs:
         require_outputs(outputs)
-    if save_plan:
-        check_writable(save_plan)
     model = read_model(model_words, **options)
     found = read_profile(profile_path, model) if profile_path else None
     against = read_profile(against_path, model) if against_path else None

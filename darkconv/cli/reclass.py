@@ -1,11 +1,13 @@
 """`darkconv reclass`: a model for some of its classes."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from darkconv.cli.file_types import InputFile
 from darkconv.cli.models import read_model, report_written, require_outputs, write_model
 from darkconv.cli.params import (
     ModelCommand,
@@ -24,6 +26,7 @@ from darkconv.encodings import encoded
 from darkconv.errors import PlanError
 from darkconv.files import write_bytes
 from darkconv.loading import names_beside
+from darkconv.outputs import check_belongs, note_output
 from darkconv.surgery.classes import reclass as remake
 from darkconv.surgery.classes import transfer
 
@@ -41,7 +44,7 @@ NAMES_SUFFIXES = (".names", ".txt")
 @click.option("--add", metavar="D,E", help="New classes, behind the others.")
 @click.option(
     "--to-names",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    type=InputFile(dir_okay=False, exists=True),
     metavar="FILE",
     help="Classes of another names file: those of the same name are kept, the rest are new.",
 )
@@ -61,7 +64,7 @@ NAMES_SUFFIXES = (".names", ".txt")
 )
 @click.option(
     "--data",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    type=InputFile(dir_okay=False, exists=True),
     metavar="FILE",
     help="Darknet's .data: written anew beside OUT.cfg, with the new classes and names.",
 )
@@ -93,6 +96,7 @@ def reclass(
         raise click.UsageError(f"Got unexpected extra argument ({rest[0]})")
     require_outputs(outputs)
     check_usage(to_names, keep, add, outputs, data, keep_softmax=keep_softmax, other=other)
+    note_data(outputs if data else ())
     model = read_model(model_words, **_own_options(options, model_words, to_names, keep))
     if to_names:
         names = read_names(to_names, encoding=options["names_encoding"])
@@ -152,9 +156,22 @@ def describe(model: Model, small: Model) -> str:
     return "\n".join(lines)
 
 
+def note_data(outputs: Sequence[Output]) -> None:
+    """Tell of the .data files that are going to be written."""
+    for output in outputs:
+        if output.weights:
+            check_belongs(data_path(output), output.path)
+            note_output(data_path(output))
+
+
+def data_path(output: Output) -> Path:
+    """The .data file beside a cfg."""
+    return output.path.with_suffix(".data")
+
+
 def write_data(source: Path, model: Model, output: Output) -> None:
     """A .data file for the new classes: other lines as they are."""
-    target = output.path.with_suffix(".data")
+    target = data_path(output)
     names = output.path.with_suffix(".names").name
     text = replaced_data(read_text(source), {"classes": count(model), "names": names})
     write_bytes(target, [encoded(text)])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from darkconv.cli.file_types import InputFile
 from darkconv.cli.models import read_model
 from darkconv.cli.params import (
     DARKNET_OUTPUT,
@@ -52,7 +53,9 @@ NOT_COMPARED = {
 
 @click.command(cls=ModelCommand)
 @words_argument("MODEL [FILE]")
-@click.option("--image", type=click.Path(), help="Picture to run  [default: seeded noise]")
+@click.option(
+    "--image", type=InputFile(path_type=None), help="Picture to run  [default: seeded noise]"
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--all", "show_all", is_flag=True, help="Show every layer, not the ten worst.")
 @report_option("all layers, or the outputs of FILE, with their errors")

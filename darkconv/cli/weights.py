@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from darkconv.cli.file_types import OutputFile
 from darkconv.cli.groups import SuggestingGroup
 from darkconv.cli.models import (
     read_model,
@@ -31,6 +32,7 @@ from darkconv.core.model import Model
 from darkconv.core.network import Network
 from darkconv.darknet.weights import CUTOFF_NAME
 from darkconv.errors import PlanError
+from darkconv.outputs import note_output
 from darkconv.surgery.averaging import average as average_models
 from darkconv.surgery.backbone import Backbone, first_dependent, plan_backbone, write_partial
 from darkconv.surgery.colours import swap_rgb as swap_colours
@@ -49,7 +51,7 @@ partial_output = click.option(
     "-o",
     "--output",
     "path",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OutputFile(over_inputs=True),
     metavar="OUT",
     help="File to write  [default: the weights' name with .conv.N, in the working folder]",
 )
@@ -292,6 +294,8 @@ def _write_partial(model: Model, words: ModelWords, layers: int, path: Path | No
             expected=f".conv.{layers}",
             found=named[0],
         )
+    if path is None:
+        note_output(target)
     _warn_of_heads(model.network, layers)
     write_partial(model, target, layers)
     report_written(Output(target))

@@ -12,6 +12,7 @@ from pathlib import Path
 from darkconv.core.section import Config, Line, Section, strip_blanks, stripped_lines
 from darkconv.darknet.signatures import SIGNATURE, Recognised, recognise_foreign
 from darkconv.errors import CfgError, Where, shortened
+from darkconv.outputs import note_input
 
 BYTE_ORDER_MARK = "\ufeff"
 HEADER = re.compile(r"\n[ \t\r]*\[")
@@ -31,6 +32,7 @@ def read_cfg(path: str | os.PathLike[str]) -> Config:
         CfgError: the file cannot be read, or is not a cfg.
     """
     file = os.fspath(path)
+    note_input(file)
     try:
         with Path(file).open("rb") as stream:
             data = stream.read(SIZE_LIMIT + 1)

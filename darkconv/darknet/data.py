@@ -19,6 +19,7 @@ from darkconv.encodings import decoded, encoded, keeps_bytes, likely_encodings
 from darkconv.errors import DatasetError, Where
 from darkconv.files import PathLike
 from darkconv.notice import warn_once
+from darkconv.outputs import note_input
 
 _BLANKS = str.maketrans("", "", " \t\r\n")  # that C's strip takes out
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")  # with its end; only a line feed is one, as for C
@@ -282,6 +283,7 @@ def read_any_text(path: PathLike, *, encoding: str | None = None) -> str:
         DatasetError: the file cannot be read, or is no text in this encoding.
     """
     where = Where(file=os.fspath(path))
+    note_input(path)
     try:
         content = Path(path).read_bytes()
     except OSError as error:

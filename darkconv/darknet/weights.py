@@ -36,6 +36,7 @@ from darkconv.darknet.mismatch import explain_size
 from darkconv.darknet.signatures import recognise
 from darkconv.errors import DarkconvError, WeightsError, Where
 from darkconv.files import PathLike, write_bytes
+from darkconv.outputs import note_input
 from darkconv.sources import watch
 
 logger = logging.getLogger("darkconv")
@@ -56,6 +57,7 @@ class WeightsFile:
             WeightsError: it cannot be opened, or is recognisably something else.
         """
         self.path = os.fspath(path)
+        note_input(self.path)
         try:
             with Path(self.path).open("rb") as file:
                 self._status = os.fstat(file.fileno())

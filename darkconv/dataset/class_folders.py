@@ -12,6 +12,7 @@ from darkconv.dataset.paths import Bounds, above, numbered_lines, read_text, wal
 from darkconv.dataset.splits import ALIASES, TRAIN, canonical, find_split, match_split
 from darkconv.errors import DatasetError, Where
 from darkconv.files import PathLike
+from darkconv.outputs import note_pictures
 
 KINDS = "a source is a folder with one folder per class, or Darknet's .data, .txt or .list"
 
@@ -83,6 +84,7 @@ def open_classified(
         dataset = _read_list(path, labels, bounds, _bases(path))
     else:
         raise DatasetError("is no data set", where=Where(file=str(source)), hint=KINDS)
+    note_pictures(image for image, _ in dataset.samples)
     return _required(replace(dataset, source=str(source)))
 
 

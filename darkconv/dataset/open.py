@@ -24,6 +24,7 @@ from darkconv.dataset.union import unite
 from darkconv.detection.image_file import is_picture
 from darkconv.errors import DatasetError, Where
 from darkconv.files import PathLike
+from darkconv.outputs import note_pictures
 
 KINDS = (
     "a source is a picture, a folder, a pattern such as 'photos/*.jpg', or a file that ends in "
@@ -85,6 +86,7 @@ def open_dataset(
     several = [source] if isinstance(source, str | os.PathLike) else source
     parts = [_required(one.open(split)) for one in _sources(several, options)]
     dataset = unite(parts, _several([os.fspath(one) for one in several]))
+    note_pictures(sample.image for sample in dataset.samples)
     return renamed(dataset, rename) if rename else dataset
 
 
@@ -108,10 +110,14 @@ def open_splits(
     """
     several = [source] if isinstance(source, str | os.PathLike) else source
     found = list(_sources(several, _options(names, images, outside=outside)))
+    opened: dict[str | None, Dataset]
     if len(found) == 1 and found[0].splits:
-        return {split: found[0].open(split) for split in found[0].splits}
-    parts = [_required(one.open(None)) for one in found]
-    return {None: unite(parts, _several([os.fspath(one) for one in several]))}
+        opened = {split: found[0].open(split) for split in found[0].splits}
+    else:
+        parts = [_required(one.open(None)) for one in found]
+        opened = {None: unite(parts, _several([os.fspath(one) for one in several]))}
+    note_pictures(sample.image for one in opened.values() for sample in one.samples)
+    return opened
 
 
 def list_splits(source: PathLike, *, outside: bool = False) -> tuple[str, ...]:

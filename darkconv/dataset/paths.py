@@ -11,6 +11,7 @@ from darkconv.dataset.label import Size, shown
 from darkconv.detection.image_file import is_picture, opened, orientation
 from darkconv.errors import DatasetError, Where
 from darkconv.files import PathLike
+from darkconv.outputs import note_input
 
 _TURNED = (5, 6, 7, 8)  # EXIF's orientations that exchange width and height
 
@@ -108,6 +109,7 @@ def read_text(path: PathLike) -> str:
     Raises:
         DatasetError: the file cannot be read, or is marked as UTF-16 and is not.
     """
+    note_input(path, is_lasting=True)
     return read_any_text(path).replace("\r\n", "\n")
 
 

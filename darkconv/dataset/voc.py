@@ -22,6 +22,7 @@ from darkconv.dataset.reading import Reading
 from darkconv.dataset.sample import Dataset, Sample
 from darkconv.dataset.source import Options, Source
 from darkconv.errors import DatasetError, Where
+from darkconv.outputs import note_input
 
 FORM = "Pascal VOC"
 ANNOTATION_FOLDERS = ("Annotations", "annotations", "labels", "xml", "xmls")
@@ -207,6 +208,7 @@ def read_xml(path: Path) -> str:
     Raises:
         DatasetError: the file cannot be read, or its encoding is not known.
     """
+    note_input(path, is_lasting=True)
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -3,7 +3,7 @@
 import colorsys
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 Color = tuple[int, int, int]
 
 GOLDEN_ANGLE = 0.618034  # steps of hue under which neighbouring classes look unlike
+MARK, MARK_WITHIN = b"drawn by darkconv", 1024
+"""A comment in every picture that is written, and the bytes from the start that hold it."""
 WRITABLE = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
@@ -52,14 +54,34 @@ def draw(
 
 
 def write_picture(image: "Image", path: PathLike) -> None:
-    """Write a PIL image as PNG or JPEG, as the file's suffix says.
+    """Write a PIL image as PNG or JPEG, as the file's suffix says; `is_drawing` knows it again.
 
     Raises:
         DarkconvError: another suffix, or the file cannot be written.
     """
     buffer = io.BytesIO()
-    image.save(buffer, format=picture_format(path), quality=92)
+    kind = picture_format(path)
+    image.save(buffer, format=kind, quality=92, **_marked(kind))
     write_bytes(path, [buffer.getvalue()])
+
+
+def _marked(kind: str) -> dict[str, Any]:
+    if kind == "JPEG":
+        return {"comment": MARK}
+    from PIL.PngImagePlugin import PngInfo
+
+    text = PngInfo()
+    text.add_text("Comment", MARK.decode())
+    return {"pnginfo": text}
+
+
+def is_drawing(path: PathLike) -> bool:
+    """Return True if `write_picture` has written a file."""
+    try:
+        with open(path, "rb") as file:
+            return MARK in file.read(MARK_WITHIN)
+    except OSError:
+        return False
 
 
 def picture_format(path: PathLike) -> str:

@@ -23,6 +23,7 @@ from darkconv.files import PathLike, is_utf8, make_folder, no_room, writing
 from darkconv.finetune.checkpoint import check_checkpoint
 from darkconv.finetune.darknet_norm import use_darknet_norms
 from darkconv.finetune.distillation import TeacherObjective
+from darkconv.finetune.folder import Folder
 from darkconv.finetune.freezing import frozen_layers
 from darkconv.finetune.history import read_history
 from darkconv.finetune.machine import Machine, returning_memory
@@ -35,7 +36,7 @@ from darkconv.finetune.saving import Checkpoints, WholeCheckpoints
 from darkconv.finetune.target import measure_costs
 from darkconv.finetune.tasks import Data, Task, task_of
 from darkconv.finetune.training import Averaging, Batch, Training
-from darkconv.finetune.watching import Every, Folder, Hooks, Report, Watcher
+from darkconv.finetune.watching import Every, Hooks, Report, Watcher
 
 PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
@@ -68,6 +69,7 @@ def finetune(
     recipe: Recipe | None = None,
     machine: Machine | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     report: Report | None = None,
     progress: Callable[[int], None] | None = None,
     ready: Callable[[], None] | None = None,
@@ -84,7 +86,8 @@ def finetune(
         labelled: use the labels; by default they are used where there is no teacher.
         recipe: see `Recipe`.
         machine: see `Machine`.
-        resume: go on from the folder's last checkpoint, if there is one.
+        resume: go on from the folder's last checkpoint.
+        overwrite: begin anew in a folder that holds another run's files.
         report: gets a row of figures for every epoch.
         progress: called with the number of steps done; `plan_course` tells how many there are.
         ready: called before the first step, when all that is needed has been checked.
@@ -94,9 +97,11 @@ def finetune(
         PlanError: the teacher does not fit.
         UnsupportedError: no layer has a loss.
         OptionError: the schedule is "cfg", and the cfg has a value that training cannot use.
-        DarkconvError: the checkpoint to go on from is damaged, or of another run; PyTorch cannot
-            compile the network.
+        DarkconvError: the checkpoint to go on from is missing, damaged, or of another run; the
+            folder holds another run's files; PyTorch cannot compile the network.
+        KeyboardInterrupt: the user stopped the run; the last checkpoint is whole.
     """
+    Folder(Path(folder)).check(resume=resume, overwrite=overwrite)
     by_labels = teacher is None if labelled is None else labelled
     recipe = recipe or Recipe()
     if recipe.freeze_norms is None:
@@ -195,12 +200,13 @@ class Job:
         sizes = size_schedule(network, recipe.seed) if recipe.multi_scale else no_size
         loader = self._loader(course, trainer, sizes)
         checkpoint = self._checkpoint(training) if resume else None
-        if checkpoint is None and self.folder.last.is_file():
-            self.folder.last.replace(self.folder.previous)
+        if checkpoint is None and trainer.is_global_zero:
+            with writing(self.folder.path):
+                self.folder.begin_anew()
         if watch.ready:
             watch.ready()
         working = self.machine.at_work(one_size=sizes is no_size)
-        with quiet(), writing(self.folder.path, no_room), working:
+        with quiet(), writing(self.folder.path, no_room), working, interruptible():
             trainer.fit(training, loader, ckpt_path=checkpoint, weights_only=True)
         last = self.with_state(training.module, training.seen)
         best = self._best(watcher)
@@ -212,10 +218,8 @@ class Job:
         several = self.machine.processes > 1
         return several and self.machine.on_gpu and not self.recipe.freeze_norms
 
-    def _checkpoint(self, training: Training) -> Path | None:
-        """What to go on from, if it is there: checked, with the history beside it."""
-        if not self.folder.last.is_file():
-            return None
+    def _checkpoint(self, training: Training) -> Path:
+        """What to go on from: checked, with the history beside it."""
         check_checkpoint(self.folder.last, training)
         if self.folder.history.is_file():
             read_history(self.folder.history)
@@ -349,6 +353,17 @@ def quiet() -> Iterator[None]:
         threading.excepthook = told
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Hand Ctrl-C on as KeyboardInterrupt, where Lightning would end the whole program."""
+    try:
+        yield
+    except SystemExit as end:
+        if isinstance(end.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
 
 
 def _tell_of_thread(failed: threading.ExceptHookArgs) -> None:

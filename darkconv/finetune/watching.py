@@ -9,6 +9,7 @@ from typing import Any
 import lightning.pytorch as pl
 
 from darkconv.backends.torch import DarknetModule
+from darkconv.finetune.folder import Folder
 from darkconv.finetune.history import History, Row, draw_curves
 from darkconv.finetune.training import Averaging, Training
 
@@ -16,47 +17,6 @@ Report = Callable[[Row], None]
 Evaluate = Callable[[DarknetModule], Mapping[str, float]]
 Draw = Callable[[DarknetModule, Path], None]
 Save = Callable[[DarknetModule, int], None]
-
-
-@dataclass(frozen=True)
-class Folder:
-    """Where the files of a run lie."""
-
-    path: Path
-
-    @property
-    def checkpoints(self) -> Path:
-        """To resume from."""
-        return self.path / "checkpoints"
-
-    @property
-    def last(self) -> Path:
-        """The latest checkpoint."""
-        return self.checkpoints / "last.ckpt"
-
-    @property
-    def previous(self) -> Path:
-        """The latest checkpoint of an earlier run in this folder, which was not resumed."""
-        return self.checkpoints / "previous.ckpt"
-
-    @property
-    def history(self) -> Path:
-        """A row for each round."""
-        return self.path / "history.csv"
-
-    @property
-    def curves(self) -> Path:
-        """The rows, drawn."""
-        return self.path / "curves.png"
-
-    @property
-    def best(self) -> Path:
-        """State of the best module."""
-        return self.path / "best.safetensors"
-
-    def pictures(self, step: int) -> Path:
-        """Predictions after a step."""
-        return self.path / "pictures" / f"step_{step:06d}.jpg"
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,7 @@ def _is_there(weights: Path, config: Config) -> bool:
             f"cannot read: {error.strerror}", where=Where(file=str(weights))
         ) from error
     except WeightsError as error:
-        error.hint = "; ".join(filter(None, [error.hint, "--force replaces it"]))
+        error.hint = "; ".join(filter(None, [error.hint, "--overwrite replaces it"]))
         raise
     return True
 

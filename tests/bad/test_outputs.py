@@ -101,7 +101,8 @@ CASES = [
     Refused(
         "a picture drawn over itself",
         "detect net.cfg net.weights pics/0.png -o pics",
-        "pics/0.png: would overwrite the picture itself",
+        "pics/0.png: is read by this run, and would be replaced\n"
+        "  hint: such a file is never replaced: name another output",
     ),
     Refused(
         "a file in the place of a folder of pictures",
@@ -116,7 +117,7 @@ CASES = [
     ),
     Accepted(
         "an output that is the input",
-        "reclass net.cfg net.weights --keep fox,cat -o net.cfg net.weights",
+        "reclass net.cfg net.weights --keep fox,cat -o net.cfg net.weights --overwrite",
         "wrote net.cfg (213 bytes), net.weights (1.52 kB)\n",
         stdout="kept 2 of 3 classes: fox, cat",
     ),

@@ -52,10 +52,10 @@ class Case:
 
 CASES = [
     Case("weights", f"convert {MODEL} -o out/o.cfg out/o.weights", "o.weights"),
-    Case("names", f"convert {MODEL} -o out/o.cfg o.weights", "o.names"),
+    Case("names", f"convert {MODEL} -o out/o.cfg o.weights --overwrite", "o.names"),
     Case("cfg", "convert nameless.cfg nameless.weights -o out/o.cfg o.weights", "o.cfg"),
     Case("onnx", f"convert {MODEL} -o out/o.onnx", "o.onnx"),
-    Case("onnx data", f"convert {MODEL} -o out/o.onnx --external", "o.onnx.data"),
+    Case("onnx data", f"convert {MODEL} -o out/o.onnx --external --overwrite", "o.onnx.data"),
     Case("onnx in place", "convert digits10.cfg out/w.weights -o out/o.onnx --in-place", "o.onnx"),
     Case("onnx fp16", f"convert {MODEL} -o out/o.onnx --fp16", "o.onnx", needs=("onnxruntime",)),
     Case(
@@ -95,18 +95,18 @@ CASES = [
     ),
     Case(
         "detections",
-        f"eval {MODEL} --data digits10.data -o out --no-plots",
+        f"eval {MODEL} --data digits10.data -o out --no-plots --overwrite",
         "000.txt",
         needs=("faster_coco_eval",),
     ),
     Case(
         "anchors", "anchors --data digits10.data --plot out/o.png", "o.png", needs=("matplotlib",)
     ),
-    Case("PNG", f"detect {MODEL} images/000.jpg -o out/o.png", "o.png"),
-    Case("pictures", f"detect {MODEL} images -o out", "000.jpg"),
+    Case("PNG", f"detect {MODEL} images/000.jpg -o out/o.png --overwrite", "o.png"),
+    Case("pictures", f"detect {MODEL} images -o out --overwrite", "000.jpg"),
     Case(
         "training",
-        f"finetune {MODEL} {TRAINING} --run out -o o.cfg o.weights",
+        f"finetune {MODEL} {TRAINING} --run out -o o.cfg o.weights --overwrite",
         "history.csv",
         "",
         needs=("lightning", "tensorboard"),

@@ -11,7 +11,6 @@ import json
 import os
 import re
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,7 +33,18 @@ from darkconv.core.model import Array, Arrays, frozen
 from darkconv.core.network import Network
 from darkconv.darknet.description import read_description
 from darkconv.errors import DarkconvError, Where
-from darkconv.files import PathLike, filling_folder, is_utf8, replacing, scratch_folder
+from darkconv.files import (
+    PathLike,
+    check_saved_model,
+    filling_folder,
+    is_utf8,
+    keep_permissions,
+    replacing,
+    scratch_folder,
+    writing,
+)
+from darkconv.outputs import note_taken, written_place
+from darkconv.signals import undisturbed
 from darkconv.sources import check_sources
 
 SUFFIX = ".keras"
@@ -170,8 +180,8 @@ def _known_name(path: PathLike) -> Iterator[Path]:
     if file.suffix == SUFFIX:
         yield file
         return
-    with tempfile.TemporaryDirectory(prefix="darkconv-") as folder:
-        yield Path(shutil.copyfile(file, Path(folder) / f"model{SUFFIX}"))
+    with scratch_folder() as folder:
+        yield Path(shutil.copyfile(file, folder / f"model{SUFFIX}"))
 
 
 def read_spare(content: bytes, network: Network) -> Arrays:
@@ -216,10 +226,9 @@ def write_saved_model(kmodel: keras.Model, path: PathLike) -> None:
             run on TensorFlow.
     """
     require_tensorflow("a SavedModel")
-    target = Path(path)
-    is_saved_model = os.path.isfile(target / "saved_model.pb")
-    if os.path.exists(target) and not is_saved_model:
-        raise DarkconvError(f"{target}: is there already, and is no SavedModel")
+    with writing(path):
+        target = written_place(path)
+    is_saved_model = check_saved_model(target)
     with filling_folder(target) as folder:
         fresh, old = folder / "new", folder / "old"
         if is_utf8(fresh):
@@ -229,9 +238,12 @@ def write_saved_model(kmodel: keras.Model, path: PathLike) -> None:
                 _export(kmodel, scratch / "new")
                 shutil.copytree(scratch / "new", fresh)
         check_sources()
-        if is_saved_model:
-            target.rename(old)
-        fresh.rename(target)
+        note_taken(target)
+        with undisturbed():
+            if is_saved_model:
+                keep_permissions(target, fresh)
+                target.rename(old)
+            fresh.rename(target)
 
 
 def _export(kmodel: keras.Model, folder: Path) -> None:

@@ -1,0 +1,106 @@
+"""The folder of a run: where its files lie, and whether a run may begin or go on there."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from darkconv.errors import DarkconvError
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Where the files of a run lie."""
+
+    path: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        """To resume from."""
+        return self.path / "checkpoints"
+
+    @property
+    def last(self) -> Path:
+        """The latest checkpoint."""
+        return self.checkpoints / "last.ckpt"
+
+    @property
+    def previous(self) -> Path:
+        """The latest checkpoint of an earlier run in this folder, which was not resumed."""
+        return self.checkpoints / "previous.ckpt"
+
+    @property
+    def history(self) -> Path:
+        """A row for each round."""
+        return self.path / "history.csv"
+
+    @property
+    def curves(self) -> Path:
+        """The rows, drawn."""
+        return self.path / "curves.png"
+
+    @property
+    def best(self) -> Path:
+        """State of the best module."""
+        return self.path / "best.safetensors"
+
+    def pictures(self, step: int) -> Path:
+        """Predictions after a step."""
+        return self.path / "pictures" / f"step_{step:06d}.jpg"
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Return the files that every run replaces."""
+        return (self.last, self.previous, self.history, self.curves, self.best)
+
+    def check(self, *, resume: bool, overwrite: bool) -> None:
+        """Check that a run may go on, or begin, in this folder.
+
+        Args:
+            resume: it goes on from the last checkpoint.
+            overwrite: it may replace the files of another run.
+
+        Raises:
+            DarkconvError: there is nothing to go on from, or another run's files would be lost.
+        """
+        if resume:
+            if not os.path.isfile(self.last):
+                raise DarkconvError(
+                    f"{self.path}: holds no checkpoint to go on from",
+                    hint="without --resume (in Python resume=True) the run begins anew",
+                )
+            return
+        found = [file for file in (self.last, self.history, self.best) if os.path.exists(file)]
+        if found and not overwrite:
+            raise DarkconvError(
+                f"{self.path}: holds {self.told()}, which this run would replace",
+                hint="--resume goes on with it, --overwrite begins anew, --run names another "
+                "folder (in Python resume=True, overwrite=True, folder=)",
+            )
+
+    def told(self) -> str:
+        """Return what is known of the run in this folder, in words."""
+        step = self.last_step()
+        if step is not None:
+            return f"a run with a checkpoint of step {step}"
+        return "a damaged checkpoint" if os.path.exists(self.last) else "the files of a run"
+
+    def last_step(self) -> int | None:
+        """Return the step of the last checkpoint; None if there is none, or it cannot be read."""
+        if not os.path.isfile(self.last):
+            return None
+        import torch
+
+        try:
+            content = torch.load(self.last, map_location="cpu", weights_only=True, mmap=True)
+            return int(content["global_step"])
+        except Exception:  # torch raises whatever its parts do
+            return None
+
+    def begin_anew(self) -> None:
+        """Keep the last checkpoint of an earlier run as `previous`; its other files are replaced.
+
+        Raises:
+            OSError: it cannot be renamed.
+        """
+        if os.path.isfile(self.last):
+            self.last.replace(self.previous)

@@ -1,0 +1,425 @@
+"""Check what a run writes against what it reads, and against its other outputs, before it begins.
+
+A run tells of its files with `note_input` and `note_output`, in any order, inside of
+`guarding_files`. Two paths are the same file if they lead to the same place: by another spelling,
+a link, or, on file systems that ignore it, another case. Outside of the block nothing is noted.
+"""
+
+import errno
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from darkconv.errors import DarkconvError
+
+PathLike = str | os.PathLike[str]
+Identity = tuple[int, int]
+
+ASKED = "--overwrite (in Python overwrite=True) replaces it"
+
+
+@dataclass(frozen=True)
+class PlannedOutput:
+    """A file that is going to be written.
+
+    Attributes:
+        path: as the user, or the rule that made the name, spells it.
+        what: tells apart what is written, such as the picture that a drawing is of.
+        over_inputs: it may replace a file that is read, if the user asks for that.
+        is_folder: it is a folder, replaced as a whole.
+    """
+
+    path: str
+    what: str = ""
+    over_inputs: bool = True
+    is_folder: bool = False
+
+
+class FileGuard:
+    """The files that a run reads and writes, none of which may get in another's way."""
+
+    def __init__(self, *, overwrite: bool = False) -> None:
+        """Begin with no files.
+
+        Args:
+            overwrite: outputs may replace inputs, but for lasting ones.
+        """
+        self.overwrite = overwrite
+        self._inputs: dict[str, bool] = {}
+        self._known: dict[Identity, str] = {}
+        self._unknown: list[str] = []
+        self._outputs: dict[str, PlannedOutput] = {}
+        self._folders: list[PlannedOutput] = []
+        self._there: dict[Identity, PlannedOutput] = {}
+        self._identity: dict[str, Identity] = {}
+
+    def read(self, path: PathLike, *, is_lasting: bool = False) -> None:
+        """Note an input.
+
+        Args:
+            path: of the file; one that does not exist counts as none.
+            is_lasting: it is never replaced, whatever the user asks for, such as a picture.
+
+        Raises:
+            DarkconvError: it is an output too.
+        """
+        text = os.fspath(path)
+        if text in self._inputs and (self._inputs[text] or not is_lasting):
+            return
+        self._inputs[text] = is_lasting
+        self._unknown.append(text)
+        found = identity(text) if self._there else None
+        if found is not None and found in self._there:
+            self._compare(self._there[found], text)
+        for folder in self._folders:
+            self._check_outside(folder, text)
+
+    def write(self, output: PlannedOutput) -> None:
+        """Note an output.
+
+        Raises:
+            DarkconvError: it is another output too, or an input.
+        """
+        place, found = place_of(output.path), identity(output.path)
+        other = self._outputs.get(place) or (self._there.get(found) if found else None)
+        if other:
+            raise _written_twice(output, other)
+        for one in self._outputs.values() if output.is_folder else self._folders:
+            if _lies_in(one, output) or _lies_in(output, one):
+                raise _written_twice(output, one)
+        self._outputs[place] = output
+        if output.is_folder:
+            self._folders.append(output)
+            for path in self._inputs:
+                self._check_outside(output, path)
+        elif found is not None:
+            self._there[found], self._identity[place] = output, found
+            same = self._identities().get(found)
+            if same is not None:
+                self._compare(output, same)
+
+    def use_folder(self, path: PathLike) -> None:
+        """Note a folder that stays, and gets files.
+
+        Raises:
+            DarkconvError: it is an output too.
+        """
+        output = PlannedOutput(os.fspath(path))
+        other = self._outputs.setdefault(place_of(path), output)
+        if other is not output:
+            raise _written_twice(output, other)
+
+    def take(self, path: PathLike) -> None:
+        """Note that an output is about to be replaced, planned or not; what it was is no more.
+
+        Raises:
+            DarkconvError: it was not planned, and is an input.
+        """
+        place = place_of(path)
+        if place not in self._outputs:
+            self.write(PlannedOutput(os.fspath(path)))
+        found = self._identity.pop(place, None)
+        if found is not None:
+            del self._there[found]
+
+    def plans(self, path: PathLike) -> bool:
+        """Return True if a path is an output."""
+        return place_of(path) in self._outputs
+
+    def _identities(self) -> dict[Identity, str]:
+        while self._unknown:
+            text = self._unknown.pop()
+            found = identity(text)
+            if found and (found not in self._known or self._inputs[text]):
+                self._known[found] = text
+        return self._known
+
+    def _compare(self, output: PlannedOutput, path: str) -> None:
+        is_lasting = self._inputs[path]
+        can_be_asked = output.over_inputs and not is_lasting
+        if self.overwrite and can_be_asked:
+            return
+        same = "" if path == output.path else f", as {path}"
+        raise DarkconvError(
+            f"{output.path}: is read by this run{same}, and would be replaced",
+            hint=ASKED if can_be_asked else "such a file is never replaced: name another output",
+        )
+
+    def _check_outside(self, folder: PlannedOutput, path: str) -> None:
+        if os.path.isdir(folder.path) and _is_below(path, folder.path):
+            raise DarkconvError(
+                f"{folder.path}: holds {path}, which is read, and would be replaced"
+            )
+
+
+_guard: FileGuard | None = None
+
+
+@contextmanager
+def guarding_files(*, overwrite: bool = False) -> Iterator[FileGuard]:
+    """Hold all that is read and written in this block against each other.
+
+    Args:
+        overwrite: see `FileGuard`.
+    """
+    global _guard
+    before, _guard = _guard, FileGuard(overwrite=overwrite)
+    try:
+        yield _guard
+    finally:
+        _guard = before
+
+
+def note_input(path: PathLike, *, is_lasting: bool = False) -> None:
+    """Tell of a file that is read: see `FileGuard.read`."""
+    if _guard:
+        _guard.read(path, is_lasting=is_lasting)
+
+
+def note_pictures(paths: Iterable[PathLike]) -> None:
+    """Tell of pictures that are read: no output ever replaces one."""
+    if _guard:
+        for path in paths:
+            _guard.read(path, is_lasting=True)
+
+
+def may_overwrite() -> bool:
+    """Return True if the run may replace files that it would otherwise leave alone."""
+    return _guard is not None and _guard.overwrite
+
+
+def note_output(
+    path: PathLike, what: str = "", *, over_inputs: bool = True, makes_folder: bool = False
+) -> None:
+    """Tell of a file that is going to be written, and check that it can be.
+
+    Args:
+        path: of the file.
+        what: see `PlannedOutput`.
+        over_inputs: likewise.
+        makes_folder: its folder is made where there is none.
+
+    Raises:
+        DarkconvError: it cannot be written, or is another output or an input.
+    """
+    if not makes_folder or os.path.isdir(os.path.dirname(path) or os.curdir):
+        check_writable(path)
+    if _guard:
+        _guard.write(PlannedOutput(os.fspath(path), what, over_inputs))
+
+
+def note_folder(path: PathLike) -> None:
+    """Tell of a folder that is replaced as a whole.
+
+    Raises:
+        DarkconvError: it cannot be made, is another output, or holds an input or an output.
+    """
+    if not os.path.isdir(path):
+        check_writable(path)
+    if _guard:
+        _guard.write(PlannedOutput(os.fspath(path), is_folder=True))
+
+
+def note_folder_use(path: PathLike) -> None:
+    """Tell of a folder that gets files, and is made if it is not there.
+
+    Raises:
+        DarkconvError: it cannot be made, or is an output too.
+    """
+    check_folder(path)
+    if _guard:
+        _guard.use_folder(path)
+
+
+def note_taken(path: PathLike) -> None:
+    """Tell that a file is about to take its name: see `FileGuard.take`."""
+    if _guard:
+        _guard.take(path)
+
+
+def check_belongs(path: PathLike, main: PathLike) -> None:
+    """Check a file whose name follows from another output's, and was not given by the user.
+
+    What an earlier run has written is replaced together with that other output. Where that one is
+    not there, the file is somebody else's.
+
+    Raises:
+        DarkconvError: it is, and the run may not overwrite it.
+    """
+    if not may_overwrite() and os.path.exists(path) and not os.path.exists(main):
+        raise DarkconvError(
+            f"{os.fspath(path)}: would be written beside {os.fspath(main)}, "
+            "but is there already, without it",
+            hint=ASKED,
+        )
+
+
+def check_own(path: PathLike, is_own: Callable[[PathLike], bool]) -> None:
+    """Check a file in the user's folder whose name follows from an input's.
+
+    Args:
+        path: of the file.
+        is_own: tells whether an existing file is of an earlier run.
+
+    Raises:
+        DarkconvError: it is not, and the run may not overwrite it.
+    """
+    if not may_overwrite() and os.path.exists(path) and not is_own(path):
+        raise DarkconvError(
+            f"{os.fspath(path)}: is there already, and was not made by darkconv", hint=ASKED
+        )
+
+
+def check_pair(cfg: PathLike, weights: PathLike) -> None:
+    """Check that a cfg and its weights do not take the places of halves of two other models.
+
+    Raises:
+        DarkconvError: one of them lies beside the other half of another model, which would stay.
+    """
+    for path, half in (
+        (weights, Path(weights).with_suffix(".cfg")),
+        (cfg, Path(cfg).with_suffix(".weights")),
+    ):
+        stays = os.path.exists(half) and not (_guard is not None and _guard.plans(half))
+        if stays and not may_overwrite():
+            raise DarkconvError(
+                f"{os.fspath(path)}: belongs to {half} by its name, which would not be written",
+                hint=f"-o {Path(path).with_suffix('')}.cfg {Path(path).with_suffix('')}.weights, "
+                "or --overwrite",
+            )
+
+
+def check_outputs(
+    outputs: Iterable[PathLike], inputs: Iterable[PathLike] = (), *, overwrite: bool = False
+) -> None:
+    """Check that files can be written, and that none is another output or an input.
+
+    Args:
+        outputs: files to write.
+        inputs: files that they are made from.
+        overwrite: outputs may replace inputs.
+
+    Raises:
+        DarkconvError: an output cannot be written, is named twice, or would replace an input.
+    """
+    guard = FileGuard(overwrite=overwrite)
+    for path in inputs:
+        guard.read(path)
+    for path in outputs:
+        check_writable(path)
+        guard.write(PlannedOutput(os.fspath(path)))
+
+
+def check_writable(path: PathLike) -> None:
+    """Check that a file can be written, as far as can be known before.
+
+    Raises:
+        DarkconvError: there is no such folder, it or the file is closed to the user, or no file
+            is there.
+    """
+    target = Path(path)
+    with_reason = f"{target}: cannot write"
+    try:
+        place = written_place(target)
+        _check_reachable(place)
+    except OSError as error:
+        raise DarkconvError(f"{with_reason}: {error.strerror}") from error
+    if os.path.exists(place) and not os.path.isfile(place):
+        raise DarkconvError(f"{with_reason}: it is there, and is no file")
+    reason = _refusal(place)
+    if reason:
+        raise DarkconvError(f"{with_reason}: {os.strerror(reason)}")
+
+
+def check_folder(path: PathLike) -> None:
+    """Check that a folder can be made, or gets files, as far as can be known before.
+
+    Raises:
+        DarkconvError: it, or one that it would lie in, is a file or closed to the user.
+    """
+    found = Path(path)
+    while not os.path.lexists(found) and found != found.parent:
+        found = found.parent
+    reason = None
+    if not os.path.isdir(found):
+        reason = errno.EEXIST if found == Path(path) else errno.ENOTDIR
+    elif not os.access(found, os.W_OK):
+        reason = errno.EACCES
+    if reason:
+        raise DarkconvError(f"{path}: cannot make the folder: {os.strerror(reason)}")
+
+
+def _check_reachable(place: Path) -> None:
+    """Raise an OSError if the system refuses a path for itself, such as one that is too long."""
+    try:
+        place.stat()
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+            raise
+    except ValueError as error:
+        raise OSError(errno.EINVAL, str(error)) from error
+
+
+def _refusal(place: Path) -> int | None:
+    folder = place.parent
+    if not os.path.exists(folder):
+        return errno.ENOENT
+    if not os.path.isdir(folder):
+        return errno.ENOTDIR
+    is_closed = not os.access(folder, os.W_OK) or (
+        os.path.exists(place) and not os.access(place, os.W_OK)
+    )
+    return errno.EACCES if is_closed else None
+
+
+def written_place(path: PathLike) -> Path:
+    """Return the file that is written for a path: what a link leads to, else the path itself.
+
+    Raises:
+        OSError: the link leads in a circle.
+    """
+    target = Path(path)
+    if not os.path.islink(target):
+        return target
+    try:
+        return Path(os.path.realpath(target, strict=True))
+    except FileNotFoundError:  # the file is made where the link leads, as by open()
+        return Path(os.path.realpath(target))
+
+
+def identity(path: PathLike) -> Identity | None:
+    """Return what tells a file from all others, through links and other names; None if none is."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
+
+
+def place_of(path: PathLike) -> str:
+    """Return the place that a path leads to, as a text that is equal for equal places."""
+    place = os.path.realpath(path)
+    return place.casefold() if _ignores_case(os.path.dirname(place)) else place
+
+
+def _ignores_case(folder: str) -> bool:
+    """Return True if a folder takes `A` and `a` for the same file, judged by its own name."""
+    other = folder.swapcase()
+    return other != folder and identity(other) is not None and identity(other) == identity(folder)
+
+
+def _lies_in(folder: PlannedOutput, other: PlannedOutput) -> bool:
+    return folder.is_folder and folder is not other and _is_below(other.path, folder.path)
+
+
+def _is_below(path: PathLike, folder: PathLike) -> bool:
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
+def _written_twice(output: PlannedOutput, other: PlannedOutput) -> DarkconvError:
+    same = "" if output.path == other.path else f", also as {other.path}"
+    both = f": for {other.what} and for {output.what}" if output.what and other.what else ""
+    hint = "give each its own output" if both else None
+    return DarkconvError(f"{output.path}: is to be written twice{same}{both}", hint=hint)

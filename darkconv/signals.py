@@ -1,0 +1,99 @@
+"""Signals that end a program: the command line turns each into an exception.
+
+So an interrupted command takes its temporary files and folders away. The library installs no
+handlers: without `ending_in_order` a signal does what the program that uses darkconv says.
+"""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+SHELL_BASE = 128
+"""A program that a signal ends has this exit status and the signal's number, as shells count."""
+
+
+class Ended(SystemExit):
+    """The end that a signal asks for."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(SHELL_BASE + number)
+        self.number = number
+
+
+class _State:
+    """Of the main thread, in which Python's handlers run."""
+
+    held = 0
+    waiting: int | None = None
+    received: int | None = None
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Let what is in this block be done before a signal ends the program."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _State.held += 1
+    try:
+        yield
+    finally:
+        _State.held -= 1
+        if not _State.held and _State.waiting is not None:
+            number, _State.waiting = _State.waiting, None
+            raise _ending(number)
+
+
+@contextmanager
+def ending_in_order() -> Iterator[None]:
+    """Turn SIGTERM and SIGHUP into `Ended`, and SIGINT into KeyboardInterrupt, in this block.
+
+    Signals that are ignored, as under nohup, or that somebody else handles, are left alone.
+
+    Raises:
+        Ended: SIGTERM or SIGHUP came.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    owner = os.getpid()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != owner and number != signal.SIGINT:  # a worker that was forked
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
+        _State.received = number
+        if _State.held:
+            _State.waiting = number
+        else:
+            raise _ending(number)
+
+    _State.received = None
+    before = {number: signal.signal(number, end) for number in _free_signals()}
+    try:
+        yield
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException:  # what else goes wrong on the way to the end is of no use to anybody
+        if _State.received is not None:
+            raise _ending(_State.received) from None
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _free_signals() -> list[signal.Signals]:
+    """Return the signals that do what they do by default."""
+    known = [signal.Signals[name] for name in NAMES if hasattr(signal, name)]
+    usual = (signal.SIG_DFL, signal.default_int_handler)
+    return [number for number in known if signal.getsignal(number) in usual]
+
+
+def _ending(number: int) -> BaseException:
+    return KeyboardInterrupt() if number == signal.SIGINT else Ended(number)

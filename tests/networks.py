@@ -6,8 +6,9 @@ import numpy as np
 
 from darkconv import layers as _layers  # noqa: F401 - fills the table of layer types
 from darkconv.core.dialect import DIALECTS
-from darkconv.core.model import Header, InitialArrays, Model, frozen
+from darkconv.core.model import Header, InitialArrays, Model
 from darkconv.core.network import build_network
+from darkconv.core.unchanging import frozen
 from darkconv.darknet.cfg import parse_cfg
 from reference.collection import Case
 

@@ -1,11 +1,17 @@
 """The spokes: batches, sizes, memory, files, and arrays there and back."""
 
+import copy
+import io
+import re
+
 import numpy as np
 import pytest
 
 import darkconv as dc
+from cases.families import CASES
+from darkconv.backends import spoke
 from darkconv.errors import DarkconvError
-from networks import initial_model, network, random_model
+from networks import MICRO, initial_model, micro_model, network, random_model
 
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
@@ -63,24 +69,16 @@ def test_unknown_backend_is_refused(model):
         dc.trace(model, pictures(1), backend="caffe")
 
 
-def test_torch_shares_the_models_memory(model):
-    module = dc.to_torch(model)
-    assert not module.training
-    weight = module.layers[1].conv.weight
-    address = model.arrays["1.weights"].ctypes.data
-    big = model.network.layers[1].in_shapes[0].size > 20480
-    assert (weight.data_ptr() == address) == big
-
-
-def test_big_arrays_are_shared_and_training_takes_a_copy():
-    model = random_model(network("[convolutional]\nfilters=4\nsize=3\npad=1\n", (3, 128, 128)))
-    module = dc.to_torch(model)
+def test_training_makes_parameters_trainable_and_moves_them_out_of_the_file(tmp_path):
+    net = network("[convolutional]\nfilters=4\nsize=3\npad=1\n", (3, 128, 128))
+    dc.save(random_model(net), tmp_path / "net.cfg", tmp_path / "net.weights")
+    module = dc.to_torch(dc.load(tmp_path / "net.cfg", tmp_path / "net.weights"))
     weight = module.layers[0].conv.weight
-    assert weight.data_ptr() == model.arrays["0.weights"].ctypes.data
     assert not weight.requires_grad
+    assert not weight.untyped_storage().resizable()
     module.train()
-    assert weight.data_ptr() != model.arrays["0.weights"].ctypes.data
     assert weight.requires_grad
+    assert weight.untyped_storage().resizable()
 
 
 def test_training_never_changes_the_model(model):
@@ -265,3 +263,38 @@ def test_replaced_arrays_make_a_new_model(model):
 def test_model_of_a_cfg_alone_runs(model):
     traced = dc.trace(initial_model(model.network), pictures(1)[0])
     assert all(np.isfinite(values).all() for values in traced)
+
+
+def section_types(folder):
+    return frozenset(re.findall(r"^\[.*\]", (folder / "net.cfg").read_text(), re.MULTILINE))
+
+
+FOLDERS = {section_types(folder): folder for folder in MICRO}.values()
+"""A network for each choice of layer types."""
+
+
+@pytest.fixture(params=[*CASES, *FOLDERS], ids=lambda case: case.name)
+def any_layer(request):
+    """A small model; among them every layer type is."""
+    case = request.param
+    if case in MICRO:
+        return micro_model(case)[0]
+    return random_model(network(case.body, case.shape, case.dialect))
+
+
+def test_a_module_of_any_layer_is_saved_whole_and_copied(any_layer):
+    module = dc.to_torch(any_layer)
+    file = io.BytesIO()
+    torch.save(copy.deepcopy(module), file)
+    other = torch.load(io.BytesIO(file.getvalue()), weights_only=False)
+    x = torch.rand(2, *any_layer.network.input_shape)
+    for ours, theirs in zip(other.trace(x), module.trace(x), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_any_layer_is_computed_as_detection_does_it(any_layer):
+    x = np.random.default_rng(0).random((2, *any_layer.network.input_shape), np.float32)
+    every = range(len(any_layer.network.layers))
+    run = spoke("torch").make_runner(any_layer, every)
+    for ours, traced in zip(run(x), dc.trace(any_layer, x), strict=True):
+        assert ours.reshape(traced.shape) == pytest.approx(traced, rel=1e-4, abs=1e-5)

@@ -1,11 +1,12 @@
 """Inputs and outputs of a layer-by-layer trace, alike for every backend."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
 from darkconv.core.model import Array, Model
 from darkconv.core.shape import Shape
+from darkconv.core.unchanging import address_of
 from darkconv.errors import DarkconvError
 
 Runner = Callable[[Model, Sequence[Array]], list[list[Array]]]
@@ -21,7 +22,8 @@ def trace(model: Model, x: Array | list[Array], run: Runner) -> list[Array] | li
         run: a backend's runner.
 
     Returns: float32 arrays, (C, H, W) for maps and (values,) for vectors, behind a batch axis
-        where the input has one. For a list of inputs, a list of such lists.
+        where the input has one, each in memory of its own. For a list of inputs, a list of such
+        lists.
     """
     inputs = [np.asarray(step, np.float32) for step in (x if isinstance(x, list) else [x])]
     if not inputs:
@@ -36,7 +38,7 @@ def trace(model: Model, x: Array | list[Array], run: Runner) -> list[Array] | li
         [_shaped(value, layer.out_shape, has_batch) for value, layer in pairs]
         for has_batch, pairs in (
             (b, zip(values, model.network.layers, strict=True))
-            for b, values in zip(batched, run(model, steps), strict=True)
+            for b, values in zip(batched, _apart(run(model, steps), steps), strict=True)
         )
     ]
     return results if isinstance(x, list) else results[0]
@@ -70,6 +72,30 @@ def _with_batch(x: Array, shape: Shape) -> Array:
         raise DarkconvError(
             "input", expected=f"({shape.size},) or (N, {shape.size})", found=x.shape
         ) from None
+
+
+def _apart(results: Iterable[Sequence[Array]], inputs: Sequence[Array]) -> Iterator[list[Array]]:
+    """Copy values that lie in an input's memory or in that of a value before them.
+
+    A layer that passes its input on, or takes channels of it, need not copy them.
+    """
+    met = [_bounds(x) for x in inputs]
+    for values in results:
+        apart = []
+        for value in values:
+            start, end = _bounds(value)
+            is_shared = any(start < other_end and other < end for other, other_end in met)
+            apart.append(value.copy() if is_shared or not value.flags.writeable else value)
+            met.append((start, end))
+        yield apart
+
+
+def _bounds(array: Array) -> tuple[int, int]:
+    """Return where in memory an array begins and where it ends."""
+    reach = [(size - 1) * stride for size, stride in zip(array.shape, array.strides, strict=True)]
+    start = address_of(array)
+    ahead, behind = sum(max(r, 0) for r in reach), sum(min(r, 0) for r in reach)
+    return start + behind, start + ahead + array.itemsize
 
 
 def _shaped(value: Array, shape: Shape, has_batch: bool) -> Array:

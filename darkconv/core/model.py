@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +13,10 @@ from darkconv.core.memory import require_memory
 from darkconv.core.names import NO_NAMES, Names
 from darkconv.core.network import Layer, Network
 from darkconv.core.spec import Slot
+from darkconv.core.unchanging import Array as Array
+from darkconv.core.unchanging import frozen, unchanging
 from darkconv.errors import DarkconvError, Where
 
-Array = npt.NDArray[np.float32]
 Arrays = Mapping[str, Array]
 
 
@@ -63,7 +65,7 @@ class InitialArrays(Mapping[str, Array]):
     def __init__(self, network: Network, given: Arrays | None = None) -> None:
         """For all slots of a network."""
         self._slots = {key: slot for key, _, slot in network.keyed_slots()}
-        self._made: dict[str, Array] = dict(given or {})
+        self._made = {key: unchanging(array) for key, array in (given or {}).items()}
         self._is_affordable = False
         self._file = network.file
 
@@ -73,6 +75,15 @@ class InitialArrays(Mapping[str, Array]):
             self._require_memory()
             self._made[key] = initial_array(key, self._slots[key])
         return self._made[key]
+
+    def __deepcopy__(self, memo: object) -> "InitialArrays":
+        """Return itself, as nothing in it changes."""
+        return self
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take what a pickle holds: arrays come out of it writable."""
+        made = {key: frozen(array) for key, array in state["_made"].items()}
+        vars(self).update(state, _made=made)
 
     def _require_memory(self) -> None:
         """Whoever asks for one array asks for all of them in the end."""
@@ -108,11 +119,36 @@ def initial_array(key: str, slot: Slot) -> Array:
     return frozen(values)
 
 
-def frozen(array: npt.ArrayLike) -> Array:
-    """A read-only, C-contiguous float32 view; a copy only where the input is none."""
-    view = np.ascontiguousarray(array, dtype=np.float32).view()
-    view.flags.writeable = False
-    return view
+class FrozenArrays(Mapping[str, Array]):
+    """Arrays by key, none of which can be changed or exchanged for another."""
+
+    def __init__(self, arrays: Arrays) -> None:
+        """Take arrays; those that somebody could write to are copied."""
+        self._arrays = {key: unchanging(array) for key, array in arrays.items()}
+
+    def __getitem__(self, key: str) -> Array:
+        """The array under "<layer>.<array>"."""
+        return self._arrays[key]
+
+    def __iter__(self) -> Iterator[str]:
+        """Keys in file order."""
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        """Number of arrays."""
+        return len(self._arrays)
+
+    def __deepcopy__(self, memo: object) -> "FrozenArrays":
+        """Return itself, as nothing in it changes."""
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return what a pickle holds: the arrays alone."""
+        return _unpickled, (self._arrays,)
+
+
+def _unpickled(arrays: dict[str, Array]) -> FrozenArrays:
+    return FrozenArrays({key: frozen(array) for key, array in arrays.items()})
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +171,7 @@ class Model:
     initial_layers: tuple[int, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        """Check the names, and that the arrays are the network's."""
+        """Check names and arrays, and take copies of arrays that could change."""
         object.__setattr__(self, "names", Names.of(self.names))
         if isinstance(self.arrays, InitialArrays):
             return
@@ -149,6 +185,8 @@ class Model:
             )
         for key, _, slot in needed:
             check_array(key, self.arrays[key], slot)
+        if not isinstance(self.arrays, FrozenArrays):
+            object.__setattr__(self, "arrays", FrozenArrays(self.arrays))
 
     def __repr__(self) -> str:
         """What it is in a few lines."""
@@ -206,7 +244,7 @@ def replace_arrays(model: Model, arrays: Mapping[str, npt.ArrayLike]) -> Model:
 
     Args:
         model: is not changed.
-        arrays: by "<layer>.<array>"; converted to float32.
+        arrays: by "<layer>.<array>"; converted to float32, and copied unless they are read-only.
 
     Raises:
         DarkconvError: a key that the network does not have, or another shape.
@@ -216,7 +254,7 @@ def replace_arrays(model: Model, arrays: Mapping[str, npt.ArrayLike]) -> Model:
     for key, values in arrays.items():
         if key not in known:
             raise DarkconvError(f"the network has no array {key!r}")
-        array = frozen(values)
+        array = unchanging(values)
         check_array(key, array, known[key])
         changed[key] = array
     return replace(model, arrays=changed)

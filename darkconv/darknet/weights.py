@@ -6,11 +6,9 @@ before the first array is looked at.
 """
 
 import logging
-import mmap
 import os
 import re
 import struct
-import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -22,16 +20,16 @@ import numpy.typing as npt
 
 from darkconv.core.dialect import Dialect
 from darkconv.core.model import (
-    Array,
+    FrozenArrays,
     Header,
     InitialArrays,
     Model,
-    frozen,
     initial_array,
     require_initial_memory,
 )
 from darkconv.core.network import Network
 from darkconv.core.spec import Slot
+from darkconv.core.unchanging import Array, FileMap, Handle, address_of, frozen
 from darkconv.darknet.mismatch import explain_size
 from darkconv.darknet.signatures import recognise
 from darkconv.errors import DarkconvError, WeightsError, Where
@@ -64,10 +62,9 @@ class WeightsFile:
                 self.size = self._status.st_size
                 self._start = file.read(512)
                 self.version = self._checked_version()
-                self._handle = os.dup(file.fileno())
+                self._handle = Handle(file.fileno())
         except OSError as error:
             raise self.error(f"cannot read: {error.strerror}") from error
-        weakref.finalize(self, os.close, self._handle)
         watch(self)
 
     def _checked_version(self) -> tuple[int, int, int]:
@@ -85,10 +82,10 @@ class WeightsFile:
         return major, minor, revision
 
     @cached_property
-    def data(self) -> mmap.mmap:
+    def data(self) -> FileMap:
         """The whole file; its size is to be checked before."""
         try:
-            return mmap.mmap(self._handle, 0, access=mmap.ACCESS_COPY)
+            return FileMap.of(self._handle)
         except OSError as error:
             raise self.error(f"cannot read: {error.strerror}") from error
 
@@ -114,7 +111,7 @@ class WeightsFile:
 
     def offset_of(self, array: npt.NDArray[Any]) -> int | None:
         """Where in the file the bytes of an array stand; None if they do not, as they are."""
-        offset = _address(array) - _address(np.frombuffer(self.data, np.uint8))
+        offset = address_of(array) - address_of(np.frombuffer(self.data, np.uint8))
         is_inside = offset >= 0 and offset + array.nbytes <= self.size
         return offset if is_inside and array.flags.c_contiguous else None
 
@@ -134,7 +131,7 @@ class WeightsFile:
 
     def check(self) -> None:
         """Raise if the mapped bytes were written to; another file of the name does not matter."""
-        if not self._is_like(os.fstat(self._handle)):
+        if not self._is_like(os.fstat(self._handle.number)):
             raise self.error(
                 "was overwritten while it was in use",
                 hint="run the command again; a file that is renamed over it would not disturb",
@@ -148,7 +145,7 @@ class WeightsFile:
         return WeightsError(message, where=Where(file=self.path), **parts)  # type: ignore[arg-type]
 
 
-class FileArrays(dict[str, Array]):
+class FileArrays(FrozenArrays):
     """The arrays of a weights file, by key; a changed selection of them is a plain dict.
 
     Attributes:
@@ -158,10 +155,6 @@ class FileArrays(dict[str, Array]):
     def __init__(self, file: WeightsFile, arrays: Mapping[str, Array]) -> None:
         super().__init__(arrays)
         self.file = file
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Copies and pickles hold the arrays alone."""
-        return dict, (dict(self),)
 
 
 def file_size(network: Network, header: Header, *, cutoff: int | None = None) -> int:
@@ -207,7 +200,7 @@ def map_weights(file: WeightsFile, network: Network, *, cutoff: int | None = Non
     partial = [slot for _, slot in read if slot.stored is not None]
     require_initial_memory(sum(slot.size - slot.stored_size for slot in partial), network.file)
     arrays: dict[str, Array] = {}
-    whole = frozen(np.frombuffer(file.data, "<f4", offset=header.size(network.dialect)))
+    whole = frozen(np.frombuffer(file.data.read_only(), "<f4", offset=header.size(network.dialect)))
     start = 0
     for key, slot in read:
         end = start + slot.stored_size
@@ -257,11 +250,6 @@ def header_bytes(header: Header, dialect: Dialect) -> bytes:
             f"seen={header.seen} does not fit the {width}-byte counter of version "
             f"{header.major}.{header.minor}"
         ) from None
-
-
-def _address(array: npt.NDArray[Any]) -> int:
-    address: int = array.__array_interface__["data"][0]
-    return address
 
 
 def _is_turned(slot: Slot, header: Header) -> bool:

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from darkconv.core.model import Array, Model, frozen
+from darkconv.core.model import Array, Model
 from darkconv.core.network import Layer, Network
 from darkconv.core.options import option_table
+from darkconv.core.unchanging import frozen
 from darkconv.errors import PlanError
 
 FILE_OPTIONS = ("dontload", "dontloadscales", "numload", "flipped")

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from darkconv.core.model import Array, Model, frozen, replace_arrays
+from darkconv.core.model import Array, Model, replace_arrays
 from darkconv.core.network import NETWORK_INPUT, Layer, Network
 from darkconv.core.spec import Slot
+from darkconv.core.unchanging import frozen
 from darkconv.errors import PlanError
 from darkconv.surgery.channels import makes_channels
 from darkconv.surgery.removal import inputs_of

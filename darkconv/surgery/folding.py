@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from darkconv.core.model import Array, Model, frozen
+from darkconv.core.model import Array, Model
 from darkconv.core.network import Layer, Network
 from darkconv.core.section import Config
+from darkconv.core.unchanging import frozen
 from darkconv.errors import WeightsError
 from darkconv.layers.folding import fold_norm
 from darkconv.layers.recurrent import Recurrent

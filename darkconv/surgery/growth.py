@@ -17,10 +17,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from darkconv.core.model import Array, Model, frozen
+from darkconv.core.model import Array, Model
 from darkconv.core.names import find_name
 from darkconv.core.network import Layer
 from darkconv.core.spec import Slot
+from darkconv.core.unchanging import frozen
 from darkconv.errors import PlanError
 from darkconv.layers.folding import fold_norm, norm_factor
 from darkconv.layers.head import Detection, YoloHead

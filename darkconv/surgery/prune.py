@@ -6,9 +6,10 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from darkconv.core.model import Array, Model, frozen, replace_arrays
+from darkconv.core.model import Array, Model, replace_arrays
 from darkconv.core.network import Layer, Network
 from darkconv.core.spec import Slot
+from darkconv.core.unchanging import frozen
 from darkconv.errors import PlanError, Where
 from darkconv.layers.conv import Deconvolutional, Local
 from darkconv.surgery.checking import checked_keep

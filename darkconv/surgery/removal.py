@@ -10,10 +10,11 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from darkconv.core.model import Array, Model, frozen
+from darkconv.core.model import Array, Model
 from darkconv.core.network import NETWORK_INPUT, Layer, Network
 from darkconv.core.section import Config
 from darkconv.core.spec import Slot
+from darkconv.core.unchanging import frozen
 from darkconv.errors import PlanError
 
 Channels = npt.NDArray[np.int64]

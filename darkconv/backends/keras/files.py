@@ -29,8 +29,9 @@ from darkconv.backends.keras.origin import Origin, origin_of, remember
 from darkconv.backends.keras.running import FileRunner
 from darkconv.backends.keras_archive import DESCRIPTION, SPARE, WEIGHTS, read_keras_archive
 from darkconv.backends.quiet import quiet
-from darkconv.core.model import Array, Arrays, frozen
+from darkconv.core.model import Array, Arrays
 from darkconv.core.network import Network
+from darkconv.core.unchanging import frozen
 from darkconv.darknet.description import read_description
 from darkconv.errors import DarkconvError, Where
 from darkconv.files import (

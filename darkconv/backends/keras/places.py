@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from darkconv.core.model import Array, frozen
+from darkconv.core.model import Array
 from darkconv.core.spec import Slot
+from darkconv.core.unchanging import frozen
 
 BLOCK = 32
 

@@ -39,29 +39,38 @@ __all__ = [
 
 
 def to_torch(model: Model) -> DarknetModule:
-    """Build the PyTorch module of a model, in evaluation mode, sharing its memory.
+    """Build the PyTorch module of a model, in evaluation mode.
 
-    See `DarknetModule` for what it takes and returns, and for what `train()` does.
+    See `DarknetModule` for what it takes and returns, and for what `train()` does. Whatever is done
+    to the module, the model does not change, nor does another module of it. The weights of a file
+    are not copied: the module maps the file, and a page of it becomes the module's own when it is
+    first written to.
 
     Raises:
         UnsupportedError: a layer that PyTorch cannot express.
         GraphError: a class tree that was not found.
     """
+    return _built(model, share=False)
+
+
+def _built(model: Model, *, share: bool) -> DarknetModule:
+    """Build a module; one that shares the model's memory is for nobody but its builder."""
     keep_freed_memory()
     with torch.device("meta"):
         module = DarknetModule(model.network)
-    assign_arrays(module, model.arrays)
+    assign_arrays(module, model.arrays, share=share)
     module.header = model.header
     module.names = model.names
-    module.shares_memory = True
     return module.eval()
 
 
 def from_torch(module: torch.nn.Module) -> Model:
-    """The model that a module holds now: the inverse of `to_torch`, bit for bit.
+    """Return the model that a module holds now: the inverse of `to_torch`, bit for bit.
+
+    The model holds copies, so it does not change with the module afterwards.
 
     Raises:
-        DarkconvError: the module is not one that `to_torch` built.
+        DarkconvError: the module is not one that `to_torch` built, or has no values.
     """
     if not isinstance(module, DarknetModule):
         raise DarkconvError(
@@ -72,7 +81,7 @@ def from_torch(module: torch.nn.Module) -> Model:
 
 def trace_steps(model: Model, steps: Sequence[Array]) -> list[list[Array]]:
     """Outputs of every layer for successive calls with kept state, as (N, ...) arrays."""
-    module = to_torch(model)
+    module = _built(model, share=True)
     with torch.inference_mode():
         return [[value.numpy() for value in module.trace(torch.from_numpy(step))] for step in steps]
 
@@ -100,11 +109,11 @@ def make_runner(
 def inference_module(model: Model) -> DarknetModule:
     """The module in its fastest form: see `as_stored` for what it takes.
 
-    Batch norms are folded and channels come last in memory, which takes a copy of the weights and
-    a third to nine tenths of the time.
+    It may share the model's memory, so it is to be run and not changed. Batch norms are folded and
+    channels come last in memory, which takes a copy of the weights and a third to nine tenths of
+    the time.
     """
-    module: DarknetModule = to_torch(folded(model))
-    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return _built(folded(model), share=True).channels_last()
 
 
 def as_stored(x: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Formulas of the activation functions (golden/DIALECTS.md §2)."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -159,7 +160,17 @@ class Activation(nn.Module):
     def __init__(self, name: str, *, own_input: bool = False) -> None:
         super().__init__()
         self.name = name
-        self.function = (IN_PLACE if own_input else {}).get(name, FUNCTIONS[name])
+        self.own_input = own_input
+        self.function = _function(name, own_input=own_input)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or pickle holds: the name, and no function, which few can be."""
+        return {key: value for key, value in vars(self).items() if key != "function"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """See `__getstate__`."""
+        super().__setstate__(state)
+        self.function = _function(self.name, own_input=self.own_input)
 
     def forward(self, x: Tensor) -> Tensor:
         """Elementwise, or over channels for the normalize_channels family."""
@@ -168,6 +179,10 @@ class Activation(nn.Module):
     def extra_repr(self) -> str:
         """The name."""
         return self.name
+
+
+def _function(name: str, *, own_input: bool) -> Callable[[Tensor], Tensor]:
+    return (IN_PLACE if own_input else {}).get(name, FUNCTIONS[name])
 
 
 def build_activation(name: str, *, own_input: bool = False) -> nn.Module:

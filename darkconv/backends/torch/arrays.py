@@ -1,21 +1,28 @@
 """Arrays of a Model <-> parameters and buffers of a DarknetModule."""
 
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from darkconv.backends.torch.network import DarknetModule
 from darkconv.backends.torch.registry import PARAMETERS
-from darkconv.core.model import Array, Arrays, frozen
+from darkconv.core.model import Array, Arrays
 from darkconv.core.network import Layer, Network
+from darkconv.core.unchanging import OwnMaps, address_of, frozen
+from darkconv.errors import DarkconvError
 from darkconv.layers.conv import Windowed
 
 BUFFERS = ("running_mean", "running_var")
+"""Copied in any case, since a forward pass in training mode changes them."""
 PLAIN_PRODUCT = 20480
 """Input values up to which torch runs a convolution of one picture as a plain matrix product.
 
-The last bits of such a product depend on where in memory the weights begin, which differs from
-one weights file to the next; torch's own memory always begins alike.
+Their arrays are copied: the last bits of such a product depend on where in memory the weights
+begin, which differs from one weights file to the next; torch's own memory always begins alike.
 """
 
 
@@ -33,12 +40,17 @@ def array_names(network: Network) -> dict[str, str]:
     }
 
 
-def assign_arrays(module: DarknetModule, arrays: Arrays) -> None:
-    """Let parameters be views of arrays, without copying, but for a few small ones.
+def assign_arrays(module: DarknetModule, arrays: Arrays, *, share: bool) -> None:
+    """Give a module the values of arrays.
 
-    Running statistics are copied, since a forward pass in training mode changes them; so are
-    the arrays of layers that run as plain matrix products: see `PLAIN_PRODUCT`.
+    Args:
+        module: gets them.
+        arrays: of the module's network, which never change.
+        share: let parameters be views of the arrays: for a module that nobody else gets. Otherwise
+            they lie in memory of the module's own, which for arrays of a mapped file is another map
+            of it and costs nothing; others are copied.
     """
+    maps = OwnMaps()
     for layer, built in zip(module.network.layers, module.layers, strict=True):
         if layer.shared is not None:
             _lend(module, module.network.layers[layer.shared], layer)
@@ -48,12 +60,27 @@ def assign_arrays(module: DarknetModule, arrays: Arrays) -> None:
         copies = is_plain_product(layer)
         for slot in layer.slots:
             path, _, attribute = names[slot.name].rpartition(".")
-            tensor = torch.from_numpy(writable(arrays[f"{layer.index}.{slot.name}"]))
+            array = arrays[f"{layer.index}.{slot.name}"]
             if copies or attribute in BUFFERS:
-                tensor = tensor.clone()
+                tensor = copied(array)
+            elif share:
+                tensor = torch.from_numpy(exposed(array))
+            else:
+                tensor = own_tensor(array, maps)
             if attribute not in BUFFERS:
                 tensor = nn.Parameter(tensor, requires_grad=False)
             setattr(owners[path], attribute, tensor)
+
+
+def own_tensor(array: Array, maps: OwnMaps) -> Tensor:
+    """Return a tensor of an array's values that may be written to: a copy if it is in no file."""
+    mapped = maps.find(array)
+    return copied(array) if mapped is None else torch.from_numpy(mapped)
+
+
+def copied(array: Array) -> Tensor:
+    """Return a copy of an array in torch's own memory."""
+    return torch.from_numpy(exposed(array)).clone()
 
 
 def is_plain_product(layer: Layer) -> bool:
@@ -70,28 +97,47 @@ def _lend(module: DarknetModule, lender: Layer, borrower: Layer) -> None:
         setattr(own.get_submodule(path), attribute, getattr(lent.get_submodule(path), attribute))
 
 
-def writable(array: Array) -> Array:
-    """A writable view of a read-only array; a copy where its memory itself is read-only.
+@dataclass(frozen=True)
+class Exposed:
+    """Memory of a read-only array, as an array interface that allows writing."""
 
-    torch warns of read-only memory. Models read from files lie in a copy-on-write map, so the
-    file could not be changed through the view.
+    array: Array
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        """See NumPy's array interface protocol."""
+        return {**self.array.__array_interface__, "data": (address_of(self.array), False)}
+
+
+def exposed(array: Array) -> Array:
+    """Return a view of a read-only array that is not: torch warns of memory that is.
+
+    Whoever takes it promises not to write to it.
     """
-    view = array.view()
-    try:
-        view.flags.writeable = True
-    except ValueError:
-        return array.copy()
-    return view
+    return np.asarray(Exposed(array))
 
 
 def read_arrays(module: DarknetModule) -> dict[str, Array]:
-    """The arrays that a module holds now, in file order; copies unless it shares a model's."""
-    state = module.state_dict()
+    """Copy the arrays that a module holds now, in file order.
+
+    Raises:
+        DarkconvError: the module is on PyTorch's meta device, which holds no values.
+    """
     names = parameter_names(module)
     keys = [key for key, _, _ in module.network.keyed_slots()]
-    return {key: _as_array(state[names[key]], share=module.shares_memory) for key in keys}
+    return {key: _as_array(attrgetter(names[key])(module), names[key]) for key in keys}
 
 
-def _as_array(tensor: Tensor, *, share: bool) -> Array:
-    array = tensor.detach().to("cpu", torch.float32).numpy()
-    return frozen(array if share else np.array(array))
+def _as_array(tensor: Tensor, name: str) -> Array:
+    require_values(tensor, name)
+    values = tensor.detach().to("cpu", torch.float32).numpy()
+    return frozen(np.array(values, order="C"))
+
+
+def require_values(tensor: Tensor, name: str) -> None:
+    """Raise a DarkconvError for a tensor on PyTorch's meta device."""
+    if tensor.is_meta:
+        raise DarkconvError(
+            f"the module's {name} is on the meta device, where tensors have no values",
+            hint="give it values with load_state_dict(..., assign=True)",
+        )

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import torch
 
-from darkconv.backends.torch.arrays import array_names, parameter_names
+from darkconv.backends.torch.arrays import array_names, parameter_names, require_values
 from darkconv.backends.torch.network import DarknetModule
 from darkconv.backends.torch.tensor_file import TensorFile
 from darkconv.core.model import Model
@@ -29,10 +29,12 @@ def write_safetensors(module: DarknetModule, path: PathLike) -> None:
     """Write a module's state with its network.
 
     Raises:
-        DarkconvError: the file cannot be written.
+        DarkconvError: the file cannot be written, or the module has no values.
     """
     state = module.state_dict()
     owned = {name: state[name] for name in sorted(parameter_names(module).values())}
+    for name, tensor in owned.items():
+        require_values(tensor, name)
     write_bytes(path, safetensors_chunks(owned, file_metadata(module)))
 
 
@@ -84,8 +86,10 @@ def write_program(module: DarknetModule, path: PathLike) -> None:
     """Write the module as a `torch.export` program (.pt2), for batches of any size.
 
     Raises:
-        DarkconvError: the file cannot be written.
+        DarkconvError: the file cannot be written, or the module has no values.
     """
+    for name, tensor in module.state_dict().items():
+        require_values(tensor, name)
     shape = module.network.input_shape
     example = torch.zeros(EXAMPLE_BATCH, *(shape if shape.is_map else (shape.size,)))
     batch = ({0: torch.export.Dim.DYNAMIC},)

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Self
 
+import torch
 from torch import Tensor, nn
 
 from darkconv.backends.torch.recurrent import Recurrent
@@ -46,9 +47,8 @@ class DarknetModule(nn.Module):
     layer), activated as the C program does, (N, C, H, W) or (N, values). Fully convolutional
     networks take other sizes than the cfg's.
 
-    Built by `to_torch`, the module is in evaluation mode and its weights are the model's own
-    memory; the first `train()` gives it a copy and makes its parameters trainable, so that a
-    Model never changes.
+    Built by `to_torch`, the module is in evaluation mode and its parameters take no gradient; the
+    first `train()` makes them trainable.
 
     Attributes:
         network: what it was built from.
@@ -63,7 +63,7 @@ class DarknetModule(nn.Module):
         self.header = Header.new(network.dialect)
         self.names = NO_NAMES
         self.layers = nn.ModuleList(BUILDERS[layer](layer, network) for layer in network.layers)
-        self.shares_memory = False
+        self._is_trainable = False
         self._whole = self._part(network.outputs)
         self._parts: dict[tuple[int, ...], Part] = {}
         self._all_steps: tuple[Step, ...] = ()
@@ -113,12 +113,27 @@ class DarknetModule(nn.Module):
             if isinstance(layer, Recurrent):
                 layer.reset_state()
 
+    def channels_last(self) -> Self:
+        """Let channels come last in the memory of weights of four axes.
+
+        `to(memory_format=)` takes weights of five axes, as [local] has them, for those of volumes.
+        """
+        for parameter in self.parameters():
+            if parameter.ndim == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        return self
+
     def train(self, mode: bool = True) -> Self:
-        """Switch mode; the first switch to training takes a copy of shared memory."""
-        if mode and self.shares_memory:
-            self.shares_memory = False
+        """Switch mode; the first switch to training makes parameters trainable.
+
+        Then they also move from a file's map into torch's own memory: where weights begin in memory
+        decides the last bits of some products.
+        """
+        if mode and not self._is_trainable:
+            self._is_trainable = True
             for parameter in self.parameters():
-                parameter.data = parameter.data.clone()
+                if not parameter.data.untyped_storage().resizable():
+                    parameter.data = parameter.data.clone()
                 parameter.requires_grad_(True)
         return super().train(mode)
 

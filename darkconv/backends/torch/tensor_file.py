@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from darkconv.core.model import Array, frozen
+from darkconv.core.model import Array
+from darkconv.core.unchanging import frozen
 from darkconv.errors import DarkconvError, Where, shortened
 from darkconv.files import PathLike
 

@@ -8,6 +8,7 @@ import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ import torch
 from darkconv.archive import ArchiveError, open_archive
 from darkconv.errors import DarkconvError, Where
 from darkconv.finetune.training import Training
+from darkconv.finetune.watching import ROW
 
 NEEDED: Mapping[str, type] = {
     "pytorch-lightning_version": str,
@@ -24,8 +26,18 @@ NEEDED: Mapping[str, type] = {
     "optimizer_states": list,
     "loops": Mapping,
     "callbacks": Mapping,
+    ROW: Mapping,
 }
-"""What Lightning reads of a checkpoint."""
+"""What is read of a checkpoint, by Lightning and by `Watcher`."""
+ROW_NEEDED: Mapping[str, type | UnionType] = {
+    "best": float | None,
+    "best_epoch": float | None,
+    "step": int,
+    "seconds": float,
+    "sums": Mapping,
+    "count": int,
+}
+"""What `Watcher` reads of its row."""
 AFRESH = "without --resume the run begins anew"
 
 
@@ -66,8 +78,19 @@ def _read(path: Path, where: Where) -> Mapping[str, Any]:
         raise _unreadable("it is of another program", where)
     for key, kind in NEEDED.items():
         if not isinstance(content.get(key), kind):
-            raise _unreadable(f"it is of another program, and has no {key}", where)
+            raise _unreadable(f"it is of another program or version, and has no {key}", where)
+    _check_row(content[ROW], where)
     return content
+
+
+def _check_row(row: Mapping[str, Any], where: Where) -> None:
+    """Raise unless `Watcher` can go on with the row."""
+    for key, kind in ROW_NEEDED.items():
+        if not isinstance(row.get(key, NotImplemented), kind):
+            raise _unreadable(f"its row of the history has no {key}", where)
+    for value in row["sums"].values():
+        if not torch.is_tensor(value) or value.shape != ():
+            raise _unreadable("its row of the history has sums that are no numbers", where)
 
 
 def _unreadable(text: str, where: Where) -> DarkconvError:

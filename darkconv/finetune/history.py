@@ -68,7 +68,12 @@ def read_history(path: Path) -> list[Row]:
 
 
 def _numbers(row: Mapping[str, Any]) -> Row:
-    return {name: float(text) for name, text in row.items() if text not in ("", None)}
+    return {name: _number(text) for name, text in row.items() if text not in ("", None)}
+
+
+def _number(text: str) -> float:
+    """Return a number that is written as it was read: steps are whole."""
+    return int(text) if text.isdecimal() else float(text)
 
 
 NOT_DRAWN = {"step", "epoch", "pictures_per_second"}

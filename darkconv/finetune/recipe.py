@@ -114,7 +114,15 @@ class Course:
     @property
     def rounds(self) -> int:
         """In all; the last may be shorter."""
-        return -(-self.steps // self.round)
+        return self.rows(self.steps)
+
+    def rows(self, step: int) -> int:
+        """Return how many rows of the history there are after so many steps."""
+        return -(-step // self.round)
+
+    def ends_row(self, step: int) -> bool:
+        """Return True if a row ends with this step."""
+        return step % self.round == 0 or step >= self.steps
 
     def epoch(self, step: int) -> float:
         """How often each picture has been seen after so many steps."""

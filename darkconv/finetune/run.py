@@ -195,7 +195,7 @@ class Job:
         averaging = Averaging(recipe.averaging) if recipe.averaging else None
         evaluate_every = recipe.evaluate_every or max(1, course.rounds // MOST_EVALUATIONS)
         every = Every(evaluate=evaluate_every, draw=recipe.draw_every)
-        watcher = Watcher(self.folder, self._hooks(valid, watch), averaging, every)
+        watcher = Watcher(self.folder, self._hooks(valid, watch), course, averaging, every)
         trainer = self._trainer(course, watcher, averaging)
         sizes = size_schedule(network, recipe.seed) if recipe.multi_scale else no_size
         loader = self._loader(course, trainer, sizes)
@@ -208,7 +208,8 @@ class Job:
         working = self.machine.at_work(one_size=sizes is no_size)
         with quiet(), writing(self.folder.path, no_room), working, interruptible():
             trainer.fit(training, loader, ckpt_path=checkpoint, weights_only=True)
-        last = self.with_state(training.module, training.seen)
+        final = averaging.module_of(training) if averaging else training.module
+        last = self.with_state(final, training.seen)
         best = self._best(watcher)
         return Finetuned(best or last, last, watcher.best_epoch, self.folder.path)
 
@@ -257,10 +258,8 @@ class Job:
 
     def _trainer(self, course: Course, watcher: Watcher, averaging: Averaging | None) -> pl.Trainer:
         recipe, machine = self.recipe, self.machine
-        checkpoints = Checkpoints(
-            self.folder.last, round_steps=course.round, every=recipe.checkpoint_every
-        )
-        callbacks = [watcher, *([averaging] if averaging else []), checkpoints]
+        checkpoints = Checkpoints(self.folder.last, course=course, every=recipe.checkpoint_every)
+        callbacks = [*([averaging] if averaging else []), watcher, checkpoints]
         with quiet():
             return pl.Trainer(
                 accelerator=machine.accelerator,
@@ -271,7 +270,6 @@ class Job:
                 precision=PRECISION[recipe.precision],  # type: ignore[arg-type]
                 max_epochs=-1,
                 max_steps=course.steps,
-                limit_train_batches=course.round * course.parts,
                 accumulate_grad_batches=course.parts,
                 gradient_clip_val=recipe.clip or None,
                 callbacks=callbacks,

@@ -10,37 +10,34 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from darkconv.files import PathLike, make_folder, write_bytes
+from darkconv.finetune.recipe import Course
 
 
 class Checkpoints(Checkpoint):
-    """Writes a checkpoint at the end of each round, or also after so many steps.
+    """Writes a checkpoint at the end of each row, or after so many steps.
 
-    At the end of a round it is written when all has been done that is due then: a resumed run
-    would not do it again, and not know of an evaluation that gave the best weights so far.
-    Lightning calls checkpoints after other callbacks.
+    At the end of a row it is written when all has been done that is due then: a resumed run would
+    not do it again, and not know of an evaluation that gave the best weights so far. Lightning
+    calls checkpoints after other callbacks.
     """
 
-    def __init__(self, path: Path, *, round_steps: int, every: int | None) -> None:
+    def __init__(self, path: Path, *, course: Course, every: int | None) -> None:
         self.path = path
-        self.round_steps = round_steps
+        self.course = course
         self.every = every
         self._saved = 0
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take what a run goes on from for saved."""
+        self._saved = trainer.global_step
+
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Within a round."""
+        """Write one, if it is time."""
         step = trainer.global_step
-        if self.every and step % self.every == 0 and step % self.round_steps:
-            self._save(trainer)
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """After a round."""
-        if self.every is None or trainer.global_step % self.every == 0:
-            self._save(trainer)
-
-    def _save(self, trainer: pl.Trainer) -> None:
-        if trainer.global_step != self._saved:
+        is_due = step % self.every == 0 if self.every else self.course.ends_row(step)
+        if is_due and step != self._saved:
             trainer.save_checkpoint(self.path)
-            self._saved = trainer.global_step
+            self._saved = step
 
 
 class WholeCheckpoints(TorchCheckpointIO):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -44,7 +45,7 @@ class Training(pl.LightningModule):
     ) -> None:
         super().__init__()
         module.train()  # takes its own copy of the weights
-        self.module: DarknetModule = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.module = module.channels_last()
         self.objective = objective
         self.recipe = recipe
         self.course = course
@@ -116,12 +117,24 @@ class Training(pl.LightningModule):
 
     def take_means(self) -> dict[str, float]:
         """Mean parts per picture over all processes' batches since the last call."""
-        count = max(self._count, 1)
-        sums = torch.stack(list(self._sums.values()) or [torch.zeros(())])
-        shared = self.trainer.strategy.reduce(sums / count, reduce_op="mean")
-        means = dict(zip(self._sums, shared.tolist(), strict=False))
+        sums, count = self.shared_sums(), max(self._count, 1)
         self._sums, self._count = {}, 0
-        return means
+        return {name: value.item() / count for name, value in sums.items()}
+
+    def shared_sums(self) -> Costs:
+        """Return the sums that `take_means` divides, as means over all processes."""
+        sums = torch.stack(list(self._sums.values()) or [torch.zeros(())])
+        shared = self.trainer.strategy.reduce(sums, reduce_op="mean")
+        return dict(zip(self._sums, shared.cpu(), strict=False))
+
+    def sums_state(self) -> dict[str, Any]:
+        """Return what the batches since `take_means` have cost, for a checkpoint."""
+        return {"sums": self.shared_sums(), "count": self._count}
+
+    def load_sums_state(self, state: Mapping[str, Any]) -> None:
+        """See `sums_state`."""
+        self._sums = {name: value.to(self.device) for name, value in state["sums"].items()}
+        self._count = state["count"]
 
     def configure_optimizers(self) -> Optimizer:
         """See `OptimizerChoice`."""

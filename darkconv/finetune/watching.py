@@ -11,8 +11,11 @@ import lightning.pytorch as pl
 from darkconv.backends.torch import DarknetModule
 from darkconv.finetune.folder import Folder
 from darkconv.finetune.history import History, Row, draw_curves
+from darkconv.finetune.recipe import Course
 from darkconv.finetune.training import Averaging, Training
 
+ROW = "darkconv_row"
+"""Under which a checkpoint holds the state of a row of the history."""
 Report = Callable[[Row], None]
 Evaluate = Callable[[DarknetModule], Mapping[str, float]]
 Draw = Callable[[DarknetModule, Path], None]
@@ -58,50 +61,77 @@ class Every:
 
 
 class Watcher(pl.Callback):
-    """Does what `Hooks` say at the end of each round, which Lightning calls an epoch."""
+    """Does what `Hooks` say at the end of each row, which is a function of the step alone.
 
-    def __init__(self, folder: Folder, hooks: Hooks, averaging: Averaging | None, every: Every):
+    Lightning's own epochs do not say where a row ends: a run that goes on from a checkpoint begins
+    one wherever that was written.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        hooks: Hooks,
+        course: Course,
+        averaging: Averaging | None,
+        every: Every,
+    ) -> None:
         self.folder = folder
         self.hooks = hooks
+        self.course = course
         self.averaging = averaging
         self.every = every
         self.best: float | None = None
         self.best_epoch: float | None = None
-        self._rounds = 0
-        self._started = 0.0
-        self._first_step = 0
+        self._row_step = 0
+        self._clock = Clock()
 
-    def state_dict(self) -> dict[str, Any]:
-        """The best so far, for a resumed run."""
-        return {"best": self.best, "best_epoch": self.best_epoch, "rounds": self._rounds}
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Keep the best so far, and what the row has taken and cost so far."""
+        assert isinstance(pl_module, Training)
+        checkpoint[ROW] = {
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "step": self._row_step,
+            "seconds": self._clock.seconds,
+            **pl_module.sums_state(),
+        }
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """See `state_dict`."""
-        self.best, self.best_epoch = state_dict["best"], state_dict["best_epoch"]
-        self._rounds = state_dict["rounds"]
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """See `on_save_checkpoint`."""
+        assert isinstance(pl_module, Training)
+        row = checkpoint[ROW]
+        self.best, self.best_epoch = row["best"], row["best_epoch"]
+        self._row_step = row["step"]
+        self._clock = Clock(row["seconds"])
+        pl_module.load_sums_state(row)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Open the history where the run begins or goes on."""
+        """Open the history where the run begins or goes on, and start the clock."""
         self.history = History(self.folder.history, until=trainer.global_step)
+        self._clock.start()
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clock."""
-        self._started, self._first_step = time.perf_counter(), trainer.global_step
-
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Count steps."""
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
+    ) -> None:
+        """Count steps; at the end of a row, add it."""
+        step = trainer.global_step
         if self.hooks.count and trainer.is_global_zero:
-            self.hooks.count(trainer.global_step)
+            self.hooks.count(step)
+        if step > self._row_step and self.course.ends_row(step):
+            assert isinstance(pl_module, Training)
+            self._add_row(trainer, pl_module)
+            self._row_step = step
+            self._clock.start_anew()
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """One row."""
-        assert isinstance(pl_module, Training)
-        self._rounds += 1
-        means = pl_module.take_means()
+    def _add_row(self, trainer: pl.Trainer, training: Training) -> None:
+        means = training.take_means()
         if trainer.is_global_zero:
-            row = self._row(trainer, pl_module) | means
-            is_last = trainer.global_step >= pl_module.course.steps
-            row |= self._looked_at(pl_module, is_last=is_last)
+            row = self._row(trainer.global_step) | means
+            row |= self._looked_at(training)
             self.history.add(row)
             for logger in trainer.loggers:
                 logger.log_metrics(row, trainer.global_step)
@@ -109,26 +139,25 @@ class Watcher(pl.Callback):
                 self.hooks.report(row)
         trainer.strategy.barrier()
 
-    def _row(self, trainer: pl.Trainer, training: Training) -> Row:
-        steps = trainer.global_step - self._first_step
-        seconds = time.perf_counter() - self._started
+    def _row(self, step: int) -> Row:
+        pictures = (step - self._row_step) * self.course.batch
         return {
-            "epoch": training.course.epoch(trainer.global_step),
-            "step": trainer.global_step,
-            "rate": training.course.schedule.rate(trainer.global_step),
-            "pictures_per_second": steps * training.course.batch / max(seconds, 1e-9),
+            "epoch": self.course.epoch(step),
+            "step": step,
+            "rate": self.course.schedule.rate(step),
+            "pictures_per_second": pictures / max(self._clock.seconds, 1e-9),
         }
 
-    def _looked_at(self, training: Training, *, is_last: bool) -> Row:
+    def _looked_at(self, training: Training) -> Row:
         """Figures of the averaged module, if they are due; sheets are drawn, the best is saved."""
-        averaging, every = self.averaging, self.every
+        averaging, every, step = self.averaging, self.every, training.global_step
+        rows, is_last = self.course.rows(step), step >= self.course.steps
         module = averaging.module_of(training) if averaging else training.module
         module.eval()
         try:
-            draws = every.is_due(every.draw, self._rounds, is_last=is_last)
-            if self.hooks.draw and draws:
-                self.hooks.draw(module, self.folder.pictures(training.global_step))
-            evaluates = every.is_due(every.evaluate, self._rounds, is_last=is_last)
+            if self.hooks.draw and every.is_due(every.draw, rows, is_last=is_last):
+                self.hooks.draw(module, self.folder.pictures(step))
+            evaluates = every.is_due(every.evaluate, rows, is_last=is_last)
             return self._evaluated(module, training) if evaluates else {}
         finally:
             training.train()
@@ -139,7 +168,7 @@ class Watcher(pl.Callback):
         score = figures.pop("score", None)
         if score is not None and (self.best is None or score > self.best):
             self.best = score
-            self.best_epoch = training.course.epoch(training.global_step)
+            self.best_epoch = self.course.epoch(training.global_step)
             if self.hooks.save_best:
                 self.hooks.save_best(module, training.seen)
         return figures
@@ -148,3 +177,27 @@ class Watcher(pl.Callback):
         """Draw the curves."""
         if trainer.is_global_zero and self.history.rows:
             draw_curves(self.history, self.folder.curves)
+
+
+class Clock:
+    """The seconds that a row has taken, over all runs that made it."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        """Stand still at a number of seconds."""
+        self._before = seconds
+        self._started: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Seconds so far."""
+        running = 0.0 if self._started is None else time.perf_counter() - self._started
+        return self._before + running
+
+    def start(self) -> None:
+        """Go on from here."""
+        self._started = time.perf_counter()
+
+    def start_anew(self) -> None:
+        """Go on from zero."""
+        self._before = 0.0
+        self.start()

@@ -134,7 +134,9 @@ CASES = [
     Refused(
         "a checkpoint of weights alone",
         RESUME,
-        UNREAD + "it is of another program, and has no pytorch-lightning_version" + AFRESH,
+        UNREAD
+        + "it is of another program or version, and has no pytorch-lightning_version"
+        + AFRESH,
         checkpoint(lambda content, _: content["state_dict"]),
     ),
     Refused(
@@ -146,7 +148,7 @@ CASES = [
     Refused(
         "a checkpoint without loops",
         RESUME,
-        UNREAD + "it is of another program, and has no loops" + AFRESH,
+        UNREAD + "it is of another program or version, and has no loops" + AFRESH,
         without("loops"),
     ),
     Refused(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from darkconv.assets import digits10_folder
+from darkconv.finetune.history import read_history
 from faults.processes import digests, kill_before, run, start, tell_of_writing
 
 torch = pytest.importorskip("torch")
@@ -70,9 +71,10 @@ SLOW = [
 """Cases that take seconds to come to writing."""
 TRAINING = (
     "finetune digits10.cfg digits10.weights --data digits10.data --split valid "
-    "--valid digits10.data --steps 100 --batch 4 --checkpoint-every 1 --evaluate-every 1 "
-    "--workers 0 --device cpu -o {0}.cfg {0}.weights"
+    "--valid digits10.data --workers 0 --device cpu -o {0}.cfg {0}.weights"
 )
+EVERY_STEP = "--steps 100 --batch 4 --checkpoint-every 1 --evaluate-every 1"
+SOME_STEPS = "--steps 30 --batch 4 --evaluate-every 2 --rate 0.003"
 
 
 @dataclass(frozen=True)
@@ -219,32 +221,74 @@ def check_goes_on(case, results):
     assert digests(results.folder / "out") == results.new
 
 
-@pytest.mark.slow
-def test_training_goes_on_from_what_a_kill_leaves(tmp_path):
-    """See also `test_a_killed_run_goes_on_to_the_same_weights` of `finetune`."""
+@pytest.fixture
+def digits(tmp_path):
+    """A folder with the bundled model, to be trained at several input sizes."""
     pytest.importorskip("lightning")
     pytest.importorskip("faster_coco_eval")
+    shutil.copytree(digits10_folder(), tmp_path, dirs_exist_ok=True)
+    cfg = tmp_path / "digits10.cfg"
+    text = cfg.read_text()
+    assert "random=0" in text
+    cfg.write_text(text.replace("random=0", "random=1"))
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_training_goes_on_from_what_a_kill_leaves(digits):
+    """See also tests/test_resume.py, which stops a training at every place within a row."""
     from darkconv.backends.torch import read_safetensors
 
-    shutil.copytree(digits10_folder(), tmp_path, dirs_exist_ok=True)
-    assert run(TRAINING.format("whole"), tmp_path)[0] == 0
-    checkpoint = tmp_path / "killed.run/checkpoints/last.ckpt"
+    command = f"{TRAINING} {EVERY_STEP}"
+    assert run(command.format("whole"), digits)[0] == 0
+    checkpoint = digits / "killed.run/checkpoints/last.ckpt"
     stream, resumed = random.Random(0), ""
     for _ in range(4):
         before = state(checkpoint)
-        command = start(f"{TRAINING.format('killed')}{resumed}", tmp_path)
-        while state(checkpoint) == before and command.process.is_alive():
+        started = start(f"{command.format('killed')}{resumed}", digits)
+        while state(checkpoint) == before and started.process.is_alive():
             time.sleep(0.01)
         time.sleep(stream.uniform(0, 0.3))
-        command.process.kill()
-        status, text = command.wait()
+        started.process.kill()
+        status, text = started.wait()
         assert status == KILLED, text
-        assert not (tmp_path / "killed.weights").exists()
+        assert not (digits / "killed.weights").exists()
         assert torch.load(checkpoint, weights_only=True)["global_step"]
-        if (tmp_path / "killed.run/best.safetensors").exists():
-            read_safetensors(tmp_path / "killed.run/best.safetensors")
+        if (digits / "killed.run/best.safetensors").exists():
+            read_safetensors(digits / "killed.run/best.safetensors")
         resumed = " --resume"
-    assert run(f"{TRAINING.format('killed')}{resumed}", tmp_path)[0] == 0
-    found = digests(tmp_path)
-    assert found["killed.weights"] == found["whole.weights"]
+    assert run(f"{command.format('killed')}{resumed}", digits)[0] == 0
+    check_ended_alike(digits)
+
+
+@pytest.mark.slow
+def test_training_goes_on_from_every_place_around_an_evaluation(digits):
+    command = f"{TRAINING} {SOME_STEPS}"
+    assert run(command.format("whole"), digits)[0] == 0
+    folder = str(digits / "killed.run")
+    resumed = ""
+    for number in (12, 17, 23):  # files touched: a row takes about seven
+        prepare = partial(kill_before, number, folder)
+        status, text = run(f"{command.format('killed')}{resumed}", digits, prepare)
+        assert status == KILLED, text
+        resumed = " --resume"
+    assert run(f"{command.format('killed')}{resumed}", digits)[0] == 0
+    check_ended_alike(digits)
+
+
+def check_ended_alike(folder):
+    """Assert that the resumed training gave what the whole one gave, and left nothing else."""
+    found = digests(folder)
+    for name in ("{}.weights", "{}.run/best.safetensors"):
+        assert found[name.format("killed")] == found[name.format("whole")], name
+    ours, theirs = (
+        read_history(folder / f"{name}.run/history.csv") for name in ("killed", "whole")
+    )
+    assert list(map(figures, ours)) == list(map(figures, theirs))
+    assert min(row["pictures_per_second"] for row in ours) > 0.02
     assert not [name for name in found if Path(name).name.startswith(".")]
+
+
+def figures(row):
+    """A row of a history, but for how fast it was."""
+    return {name: value for name, value in row.items() if name != "pictures_per_second"}

@@ -284,6 +284,19 @@ def test_beside_an_overlap_the_derivative_at_deviations_is_that_of_the_number(ki
     assert torch.autograd.gradcheck(total, free, atol=1e-6, fast_mode=True)
 
 
+def test_where_truths_share_a_place_the_true_derivative_is_limited():
+    truths = rows([0, 0.30, 0.40, 0.30, 0.50], [1, 0.35, 0.30, 0.45, 0.60])
+    spec, limit = gaussian(uc_normalizer=0.75, iou_thresh=0.2, scale_x_y=1.2), 0.02
+    x = (values(spec) * 0.7).requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda x: loss(spec, x, truths).total, x, atol=1e-6, fast_mode=True
+    )
+    free = slope(spec, x.detach(), truths)[:, :, :8]
+    found = slope(dataclasses.replace(spec, max_delta=limit), x.detach(), truths)[:, :, :8]
+    assert (free.abs() > limit).any()
+    torch.testing.assert_close(found, free.clamp(-limit, limit))
+
+
 def test_a_deviation_is_pulled_to_the_error():
     spec = gaussian()
     x = perfect(spec, TRUTHS).unflatten(1, (3, 12))

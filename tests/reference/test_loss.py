@@ -49,7 +49,17 @@ class AnchorCase(LossCase):
     def added_up(self):
         """The sum over the truths, each by itself: what C has for boxes."""
         every = range(self.truths.shape[1])
-        return sum(self.derivative(self.truths[:, i : i + 1]) for i in every)
+        return sum(self.limited(self.derivative(self.truths[:, i : i + 1])) for i in every)
+
+    def limited(self, derivative):
+        """A truth's derivative at boxes, limited where C does it.
+
+        C's deltas of Gaussian x and y lack the sigmoid's slope, and are limited without it.
+        """
+        if self.is_gaussian:
+            most = self.spec.max_delta * self.spec.scale_x_y * self.squash_slope
+            derivative[:, :, 0:4:2] = derivative.clip(-most, most)[:, :, 0:4:2]
+        return derivative
 
     def derivative(self, truths):
         x = torch.from_numpy(self.arrays["input"]).requires_grad_()

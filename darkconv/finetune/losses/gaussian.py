@@ -14,7 +14,8 @@ For each of x, y, w, h the head says a mean and a deviation s. Where a truth is:
   by the overlap alone, as in C.
 - `yolo_point`: where a corner is predicted, half of the derivative at its position belongs to the
   size too. C has it the other way round: half of the size's gradient at the position.
-- `max_delta` limits the derivative at each raw entry, as in C.
+- `max_delta` limits the derivative at each raw entry. C limits the delta of each truth: those of
+  x and y before the factors that they lack, where they are at least four times as large.
 - The multiplier of a class acts on deviations too; in C on means alone.
 - C divides the box deltas of a place by its number of classes with a positive delta. Here the last
   truth has the box, whole.

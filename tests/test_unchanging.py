@@ -451,6 +451,16 @@ def test_a_module_is_saved_whole_and_loaded_again(model):
     assert contents(dc.from_torch(copy.deepcopy(loaded))) == contents(model)
 
 
+@pytest.mark.parametrize("way", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_names_and_header_survive_with_the_module(way, files):
+    pytest.importorskip("torch")
+    files[0].with_suffix(".names").write_text("cat\ndont_show dog\nfox\n")
+    model = dc.load(*files)
+    other = dc.from_torch(way(dc.to_torch(model)))
+    assert (other.names, other.names.hidden) == (("cat", "dog", "fox"), {1})
+    assert (other.header, other.network.config) == (model.header, model.network.config)
+
+
 def test_a_module_without_values_is_refused(files):
     torch = pytest.importorskip("torch")
     module = dc.to_torch(dc.load(*files)).to("meta")

@@ -53,7 +53,16 @@ ALLOWED = {
         "backends",
     },
     "zoo": {"errors", "core", "layers", "darknet", "files", "zoo"},
-    "dataset": {"errors", "encodings", "files", "outputs", "darknet", "detection", "dataset"},
+    "dataset": {
+        "errors",
+        "encodings",
+        "core",
+        "files",
+        "outputs",
+        "darknet",
+        "detection",
+        "dataset",
+    },
     "evaluation": {"errors", "files", "core", "detection", "dataset", "evaluation"},
     "report": {"errors", "files", "core", "detection", "evaluation", "surgery", "report"},
     "profiling": {

@@ -297,3 +297,50 @@ def test_a_data_file_keeps_its_bytes_when_it_is_written_anew(tmp_path):
     assert result.exit_code == 0, result.output
     written = (tmp_path / "o.data").read_bytes()
     assert written == b"train = \xc6\xfb\xa1\xa1.txt\r\nclasses = 1\r\nnames = o.names\n"
+
+
+def labelled(folder, name):
+    pillow = pytest.importorskip("PIL.Image")
+    from darkconv.dataset import open_dataset
+
+    pillow.new("RGB", (16, 16)).save(folder / "p.png")
+    (folder / "p.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    return open_dataset(folder / "p.png", names=[name])
+
+
+@pytest.mark.parametrize(("own", "asked"), [(NFC, NFD), (NFD, NFC)])
+def test_labels_in_the_other_form_are_of_the_class(own, asked, tmp_path):
+    from darkconv.evaluation.report import evaluation, rule_of
+
+    dataset = labelled(tmp_path, asked)
+    kept = dataset.keep_classes([own])
+    assert (kept.names, kept.samples[0].names) == ((own,), (own,))
+    assert len(dataset.only([own])) == 1
+    assert dataset.renamed({own: "x"}).samples[0].names == ("x",)
+    found = dc.detect(two((own, "b")), tmp_path / "p.png", 0.01)
+    (result,) = evaluation([found], dataset, [own], rule_of("continuous", 0.5), 0.25).classes
+    assert result.boxes == 1
+
+
+@pytest.mark.parametrize(("own", "asked"), [(NFC, NFD), (NFD, NFC)])
+def test_training_counts_labels_in_the_other_form(own, asked, tmp_path):
+    pytest.importorskip("lightning")
+    from darkconv.finetune.rows import numbers_of, sample_rows
+    from darkconv.finetune.tasks import task_of
+
+    dataset = labelled(tmp_path, asked)
+    (row,) = sample_rows(dataset.samples[0], numbers_of([own]), (16, 16))
+    assert row[0] == 0
+    assert task_of(two((own, "b")), dataset, letterbox=False, seed=0).counts() == [1, 0]
+
+
+@pytest.mark.parametrize(("own", "asked"), [(NFC, NFD), (NFD, NFC)])
+def test_a_folder_in_the_other_form_is_the_class(own, asked, tmp_path):
+    pillow = pytest.importorskip("PIL.Image")
+    from darkconv.dataset import open_classified
+
+    for name in (asked, "b"):
+        (tmp_path / name).mkdir()
+        pillow.new("RGB", (4, 4)).save(tmp_path / name / "p.png")
+    found = open_classified(tmp_path, [own, "b"])
+    assert sorted(number for _, number in found.samples) == [0, 1]

@@ -36,6 +36,7 @@ from darkconv.cli.printing import echo, echo_json, echo_lines
 from darkconv.cli.progress import is_first_process, progress
 from darkconv.cli.sources import Sources, open_sources, read_pairs
 from darkconv.core.model import Model
+from darkconv.core.names import find_name
 from darkconv.errors import DarkconvError, DatasetError, MissingDependencyError
 from darkconv.finetune.folder import Folder
 from darkconv.outputs import may_overwrite, note_folder_use, note_output
@@ -439,13 +440,14 @@ def read_weights(text: str | None, model: Model) -> tuple[float, ...] | str:
         return text or ()
     weights = dict.fromkeys(model.names, 1.0)
     for name, value in read_pairs(str(text), "--class-weights"):
-        if name not in weights:
+        place = find_name(model.names, name)
+        if place is None:
             raise DatasetError(
                 f"--class-weights: the model has no class {name}",
                 expected=", ".join(model.names[:10]) or "a model with class names",
             )
         try:
-            weights[name] = float(value)
+            weights[model.names[place]] = float(value)
         except ValueError:
             raise DarkconvError(
                 f"--class-weights: {name}", expected="a number", found=value

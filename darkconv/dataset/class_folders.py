@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from darkconv.core.names import same_name
 from darkconv.darknet.data import read_data, read_names
 from darkconv.dataset.data_file import data_splits
 from darkconv.dataset.label import problem, shown
@@ -100,13 +101,13 @@ def _open_folder(path: Path, names: tuple[str, ...] | None, split: str | None) -
     root = path / _split_folder(path, split)
     folders = _folders(root)
     known = names or tuple(sorted((f.name for f in folders), key=_by_value))
-    numbers = {name: number for number, name in reversed(list(enumerate(known)))}
+    numbers = {same_name(name): number for number, name in reversed(list(enumerate(known)))}
     samples: list[tuple[Path, int]] = []
     problems = []
     for folder in folders:
         found = walk_pictures(folder)
-        if folder.name in numbers:
-            samples += ((image, numbers[folder.name]) for image in found)
+        if same_name(folder.name) in numbers:
+            samples += ((image, numbers[same_name(folder.name)]) for image in found)
         elif found:
             error = f"{len(found)} pictures left out: {shown(folder.name)} is none of the classes"
             problems.append(problem(DatasetError(error), folder))
@@ -232,8 +233,8 @@ class Labels:
         if called == known:
             places: list[int | None] = list(range(len(texts)))
         else:
-            order = {name: number for number, name in reversed(list(enumerate(known)))}
-            pairs = zip(called, texts, strict=True)
+            order = {same_name(name): n for n, name in reversed(list(enumerate(known)))}
+            pairs = zip(map(same_name, called), map(same_name, texts), strict=True)
             places = [order.get(name, order.get(text)) for name, text in pairs]
         numbers: dict[str, tuple[int | None, ...]] = {}
         for text, place in zip(texts, places, strict=True):

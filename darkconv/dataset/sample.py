@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from darkconv.core.names import same_name
 from darkconv.dataset.label import Label, Size
 
 
@@ -41,11 +42,12 @@ class Sample:
 
     def keep_classes(self, names: Collection[str]) -> "Sample":
         """The sample without the boxes of other classes."""
-        kept = np.array([name in names for name in self.names], bool)
+        wanted = set(map(same_name, names))
+        kept = np.array([same_name(name) in wanted for name in self.names], bool)
         return replace(
             self,
             boxes=self.boxes[kept],
-            names=tuple(name for name in self.names if name in names),
+            names=tuple(np.array(self.names, object)[kept]),
             difficult=self.difficult[kept],
         )
 
@@ -108,28 +110,29 @@ class Dataset:
 
     def only(self, wanted: Iterable[str], *, known: Iterable[str] | None = None) -> "Dataset":
         """See `only_classes`; without `known`, every class counts."""
-        allowed = set(wanted)
-        others = set(self.names if known is None else known) - allowed
-        samples = (
-            sample
-            for sample in self.samples
-            if not allowed.isdisjoint(sample.names) and others.isdisjoint(sample.names)
-        )
+        allowed = set(map(same_name, wanted))
+        others = set(map(same_name, self.names if known is None else known)) - allowed
+        samples = []
+        for sample in self.samples:
+            own = set(map(same_name, sample.names))
+            if not allowed.isdisjoint(own) and others.isdisjoint(own):
+                samples.append(sample)
         return replace(self, samples=tuple(samples))
 
     def renamed(self, mapping: Mapping[str, str]) -> "Dataset":
         """Other class names; two classes may get the same one, and names not in use are ignored."""
+        others = {same_name(name): other for name, other in mapping.items()}
 
         def rename(names: tuple[str, ...]) -> tuple[str, ...]:
-            return tuple(mapping.get(name, name) for name in names)
+            return tuple(others.get(same_name(name), name) for name in names)
 
         samples = tuple(replace(sample, names=rename(sample.names)) for sample in self.samples)
         return replace(self, samples=samples, names=tuple(dict.fromkeys(rename(self.names))))
 
     def keep_classes(self, names: Sequence[str]) -> "Dataset":
         """All pictures, without the boxes of other classes; `names` become the data set's own."""
-        wanted = set(names)
-        samples = tuple(sample.keep_classes(wanted) for sample in self.samples)
+        spelled = self.renamed({name: name for name in names})
+        samples = tuple(sample.keep_classes(names) for sample in spelled.samples)
         return replace(self, samples=samples, names=tuple(names))
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from darkconv.core.names import same_name
 from darkconv.dataset import Dataset, Sample
 from darkconv.detection import Detection
 from darkconv.evaluation.average_precision import all_points, averaged, sampled
@@ -93,9 +94,13 @@ class Comparison:
         rule: Rule,
     ) -> "Comparison":
         """Compare detections, told apart by name, with the labels of a data set."""
-        order = {name: number for number, name in enumerate(classes)}
+        order = {same_name(name): number for number, name in enumerate(classes)}
         own = [
-            [replace(d, class_id=order[d.name]) for d in detections if d.name in order]
+            [
+                replace(d, class_id=order[same_name(d.name)])
+                for d in detections
+                if same_name(d.name) in order
+            ]
             for detections in found
         ]
         truths = [truths_of(sample, order) for sample in dataset.samples]
@@ -158,10 +163,10 @@ def evaluation(
 def truths_of(sample: Sample, order: dict[str, int]) -> Floats:
     """(k, 6): class, x0, y0, x1, y1 in pixels, difficult; of the classes that count."""
     rows = [
-        (order[name], *box, difficult)
+        (order[same_name(name)], *box, difficult)
         for name, box, difficult in zip(
             sample.names, sample.boxes.tolist(), sample.difficult.tolist(), strict=True
         )
-        if name in order
+        if same_name(name) in order
     ]
     return np.array(rows, np.float64).reshape(-1, 6)

@@ -12,7 +12,7 @@ from darkconv.dataset import Dataset
 from darkconv.detection.picture import Fit
 from darkconv.finetune.album import CACHE, Album
 from darkconv.finetune.order import Order
-from darkconv.finetune.rows import Rect, Rows, fitted, kept, sample_rows, truths
+from darkconv.finetune.rows import Rect, Rows, fitted, kept, numbers_of, sample_rows, truths
 
 Change = Callable[[Array, Rows, np.random.Generator], tuple[Array, Rows]]
 """(picture (H, W, C) in 0..1, boxes, stream) -> both, changed; boxes are rows of class and xyxy in
@@ -56,7 +56,7 @@ class PictureBatches(keras.utils.PyDataset):  # type: ignore[misc]
         super().__init__(**options)
         self.dataset = dataset
         self.network = model.network
-        self.classes = {name: number for number, name in enumerate(model.names)}
+        self.classes = numbers_of(model.names)
         self.batch = batch
         self.change = change
         self.seed = seed

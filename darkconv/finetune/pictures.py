@@ -22,6 +22,7 @@ from darkconv.finetune.rows import (
     fitted,
     is_visible,
     kept,
+    numbers_of,
     sample_rows,
     truths,
 )
@@ -70,7 +71,7 @@ class TrainingPictures(TorchDataset[tuple[Tensor, Tensor]]):
             cache: bytes of decoded pictures to keep.
         """
         self.samples = dataset.samples
-        self.classes = {name: number for number, name in enumerate(names)}
+        self.classes = numbers_of(names)
         self.size = size
         self.letterbox = letterbox
         self.augmentation = augmentation

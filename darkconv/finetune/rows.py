@@ -1,11 +1,12 @@
 """Boxes of training pictures as rows: a class and four numbers each."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from darkconv.core.names import same_name
 from darkconv.dataset import Sample
 from darkconv.dataset.label import Size
 
@@ -28,6 +29,11 @@ class Rect(NamedTuple):
     bottom: int
 
 
+def numbers_of(names: Sequence[str]) -> dict[str, int]:
+    """Return the number of each class, by what all forms of its name have in common."""
+    return {same_name(name): number for number, name in enumerate(names)}
+
+
 def sample_rows(
     sample: Sample, classes: Mapping[str, int], size: Size, *, difficult: bool = False
 ) -> Rows:
@@ -35,11 +41,11 @@ def sample_rows(
 
     Args:
         sample: its boxes are in pixels.
-        classes: numbers of the classes that count.
+        classes: numbers of the classes that count: see `numbers_of`.
         size: (width, height) of the picture.
         difficult: those marked so count too.
     """
-    numbers = np.array([classes.get(name, -1) for name in sample.names], np.int64)
+    numbers = np.array([classes.get(same_name(name), -1) for name in sample.names], np.int64)
     counts = numbers >= 0
     if not difficult:
         counts &= ~sample.difficult

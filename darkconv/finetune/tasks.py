@@ -11,6 +11,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from darkconv.backends.torch import DarknetModule
 from darkconv.core.model import Model
+from darkconv.core.names import same_name
 from darkconv.core.network import Network
 from darkconv.dataset import ClassifiedDataset, Dataset
 from darkconv.errors import DatasetError
@@ -106,8 +107,8 @@ class Detection:
 
     def counts(self) -> list[int]:
         """See `Task`."""
-        found = Counter(name for sample in self.data.samples for name in sample.names)
-        return [found[name] for name in self.model.names]
+        found = Counter(same_name(name) for sample in self.data.samples for name in sample.names)
+        return [found[same_name(name)] for name in self.model.names]
 
     def evaluate(self, module: DarknetModule, valid: Dataset) -> Mapping[str, float]:
         """Average precision."""

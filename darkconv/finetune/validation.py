@@ -8,6 +8,7 @@ import torch
 
 from darkconv.backends.torch import DarknetModule
 from darkconv.core.model import Model
+from darkconv.core.names import same_name
 from darkconv.dataset import Dataset, Sample
 from darkconv.detection import Detection
 from darkconv.detection.detect import detections, fitted_picture
@@ -40,8 +41,8 @@ def evaluate_module(
         dataset: labelled pictures; classes that the model or the labels lack do not count.
         letterbox: how pictures are fitted; JPEG files are decoded the fast way.
     """
-    labelled = {name for sample in dataset.samples for name in sample.names}
-    classes = [name for name in model.names if name in labelled]
+    labelled = {same_name(name) for sample in dataset.samples for name in sample.names}
+    classes = [name for name in model.names if same_name(name) in labelled]
     found = [found for _, found in predict(module, model, dataset.samples, letterbox=letterbox)]
     return evaluation(found, dataset, classes, rule_of("continuous", 0.5), SHOWN_SCORE)
 

@@ -76,7 +76,14 @@ def test_boxes_and_pictures_are_counted(darknet):
 
 def test_the_table_shows_the_counts(darknet):
     lines = run([darknet]).stdout.splitlines()
-    assert lines[0] == "3 pictures, 1 without a box, 3 boxes"
+    assert lines[:5] == [
+        f"{darknet}: pictures with Darknet's labels",
+        f"  names: {darknet}/set.names",
+        f"  labels: {darknet}/labels",
+        "  splits: none",
+        "3 pictures, 1 without a box, 3 boxes",
+    ]
+    lines = lines[4:]
     assert lines[2].split() == ["cat", "2", "66.7%", "2", "75.0%", "75.0%"]
     assert lines[4].split() == ["fox", "0", "0.0%", "0"]
     assert lines[-1] == "nothing is wrong with pictures and labels"
@@ -173,7 +180,7 @@ def test_folders_of_classes_are_counted(tmp_path):
         picture(tmp_path / name / f"{number}.png", shade=number)
     found = as_json(tmp_path)
     assert [(c["name"], c["pictures"]) for c in found["classes"]] == [("cat", 2), ("dog", 1)]
-    assert run([tmp_path]).stdout.splitlines()[2].split() == ["cat", "0", "66.7%", "2"]
+    assert ["cat", "0", "66.7%", "2"] in [x.split() for x in run([tmp_path]).stdout.splitlines()]
 
 
 def test_many_findings_are_cut_short(tmp_path):
@@ -213,6 +220,44 @@ def test_rare_classes_have_their_share_of_a_sheet():
     assert choose(dataset, 6) == choose(dataset, 6)
     bare = Dataset(tuple(Sample.of(f"{i}.png") for i in range(10)), (), "")
     assert [one.image for one in choose(bare, 2)] == ["0.png", "5.png"]
+
+
+def test_without_a_label_it_is_never_said_that_nothing_is_wrong(tmp_path):
+    picture(tmp_path / "images" / "a.png")
+    result = run([tmp_path])
+    assert "nothing is wrong" not in result.stdout
+    assert "no label was found: 1" in result.stdout
+    assert f"{tmp_path}: pictures without labels" in result.stdout
+    assert "  labels: nothing" in result.stdout
+    (line,) = as_json(tmp_path)["findings"]["unlabelled"]
+    assert line.startswith(f"{tmp_path}: looked for a .txt file beside each picture")
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "a.txt").write_text("")
+    (line,) = as_json(tmp_path)["findings"]["unlabelled"]
+    assert line == f"{tmp_path}: the files of labels in {tmp_path}/labels hold none"
+
+
+def test_the_layout_is_told_with_its_names_labels_and_splits(tmp_path):
+    pytest.importorskip("yaml")
+    for split in ("train", "val"):
+        picture(tmp_path / "images" / split / "a.png")
+        (tmp_path / "labels" / split).mkdir(parents=True)
+        (tmp_path / "labels" / split / "a.txt").write_text("1 .5 .5 .5 .5")
+    text = "path: .\ntrain: images/train\nval: images/val\nnames: [no, yes]\n"
+    (tmp_path / "data.yaml").write_text(text)
+    (found,) = as_json(tmp_path, "--split", "val")["layouts"]
+    assert found == {
+        "source": str(tmp_path / "data.yaml"),
+        "form": "data.yaml, as Ultralytics has it",
+        "names_from": [str(tmp_path / "data.yaml")],
+        "labels_from": [str(tmp_path / "labels/val")],
+        "numbered": True,
+        "splits": ["train", "val"],
+        "split": "val",
+    }
+    assert "  splits: train, val (read)" in run([tmp_path, "--split", "valid"]).stdout
+    assert "its splits train, val are read as one" in run([tmp_path]).stdout
+    assert as_json(tmp_path)["classes"][1]["name"] == "yes"
 
 
 def test_progress_is_told(darknet):

@@ -7,7 +7,14 @@ import click
 
 from darkconv.cli.file_types import OutputFile
 from darkconv.cli.params import ModelCommand, SizeType, Word, common_options
-from darkconv.cli.pictures import outside_option, report_problems
+from darkconv.cli.pictures import (
+    KINDS,
+    data_names_option,
+    images_option,
+    outside_option,
+    report_problems,
+    split_option,
+)
 from darkconv.cli.printing import echo, echo_json, echo_table
 from darkconv.dataset import open_dataset
 from darkconv.errors import MissingDependencyError
@@ -27,7 +34,7 @@ DOTS = 20_000
     required=True,
     type=Word(),
     metavar="D",
-    help="Labelled pictures: Darknet's .data, a list, a folder of VOC, COCO's .json.",
+    help=f"Labelled pictures: {KINDS}.",
 )
 @click.option("-n", "--count", type=click.IntRange(min=1), default=9, show_default=True)
 @click.option(
@@ -44,7 +51,9 @@ DOTS = 20_000
     is_flag=True,
     help="In cells of 32 pixels, as [region] wants them, not in pixels, as [yolo] does.",
 )
-@click.option("--split", metavar="NAME", help="Part of the data set, such as train.")
+@split_option
+@data_names_option
+@images_option("--images", "--data-images")
 @outside_option
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option(
@@ -62,6 +71,8 @@ def anchors(
     letterbox: bool,
     cells: bool,
     split: str | None,
+    data_names: Path | None,
+    images_folder: Path | None,
     outside: bool,
     seed: int,
     plot: Path | None,
@@ -75,7 +86,9 @@ def anchors(
     """
     from darkconv.dataset.anchors import box_sizes, find_anchors
 
-    dataset = open_dataset(source, split=split, outside=outside)
+    dataset = open_dataset(
+        source, split=split, names=data_names, images=images_folder, outside=outside
+    )
     report_problems(dataset)
     sizes = box_sizes(dataset, input_size, letterbox=letterbox)
     found = find_anchors(sizes, count, seed=seed)

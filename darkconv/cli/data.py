@@ -1,5 +1,6 @@
 """`darkconv data`: a look at a data set."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,7 +9,7 @@ import click
 from darkconv.cli.file_types import InputFile, OutputFile
 from darkconv.cli.groups import SuggestingGroup
 from darkconv.cli.params import ModelCommand, Word, common_options
-from darkconv.cli.pictures import outside_option
+from darkconv.cli.pictures import images_option, outside_option, split_option
 from darkconv.cli.printing import echo, echo_json, echo_table
 from darkconv.cli.progress import progress
 from darkconv.core.numerals import format_count
@@ -16,6 +17,7 @@ from darkconv.dataset import Dataset, open_dataset
 
 if TYPE_CHECKING:
     from darkconv.dataset.check import Check, ClassCount
+    from darkconv.dataset.sample import Layout
 
 HEADERS = ("class", "boxes", "share", "pictures", "mean width", "mean height")
 SHOWN = 10
@@ -34,11 +36,13 @@ def data() -> None:
 @click.argument("sources", nargs=-1, required=True, type=Word(), metavar="D...")
 @click.option(
     "--names",
+    "--data-names",
     type=InputFile(dir_okay=False),
     metavar="FILE",
     help="Class names of the labels  [default: those beside them]",
 )
-@click.option("--split", metavar="NAME", help="Part of the data set, such as train.")
+@split_option
+@images_option("--images", "--data-images")
 @outside_option
 @click.option(
     "-o",
@@ -62,6 +66,7 @@ def check(
     sources: tuple[str, ...],
     names: Path | None,
     split: str | None,
+    images_folder: Path | None,
     outside: bool,
     output: Path | None,
     pictures: int,
@@ -70,8 +75,10 @@ def check(
 ) -> None:
     """Count boxes of each class, find what is wrong, draw some pictures.
 
-    D is pictures, folders, patterns such as 'photos/*.jpg', lists, Darknet's .data, folders of
-    VOC, and COCO's .json. Every picture is read. Whatever is found, the exit code is 0.
+    D is pictures, folders, patterns such as 'photos/*.jpg', lists, data.yaml, Darknet's .data, VOC,
+    COCO's .json and the folders of labelling tools. Every picture is read. It is told which layout
+    was recognised, and where names, labels and splits come from. Whatever is found, the exit code
+    is 0.
 
     Example: darkconv data check voc.data -o sheet.png
     """
@@ -81,7 +88,9 @@ def check(
         from darkconv.detection.draw import picture_format
 
         picture_format(output)
-    dataset = open_dataset(list(sources), names=names, split=split, outside=outside)
+    dataset = open_dataset(
+        list(sources), names=names, split=split, images=images_folder, outside=outside
+    )
     with progress(len(dataset), "reading pictures") as update:
         result = check_dataset(dataset, update)
     if as_json:
@@ -96,6 +105,11 @@ def show(result: "Check", *, most: int | None) -> None:
     """Print the counts and the findings, so many of a kind."""
     from darkconv.dataset.check import KINDS
 
+    for layout in result.layouts:
+        for line in layout_lines(layout):
+            echo(line)
+    for note in result.notes:
+        echo(note)
     echo(
         f"{_count(result.pictures, 'picture')}, {format_count(len(result.empty))} without a box, "
         f"{_count(result.boxes, 'box', 'boxes')}"
@@ -112,6 +126,20 @@ def show(result: "Check", *, most: int | None) -> None:
             echo(f"  ... and {format_count(len(lines) - most)} more: --all shows them")
     if not any(result.findings.values()):
         echo("nothing is wrong with pictures and labels")
+
+
+def layout_lines(layout: "Layout") -> Iterator[str]:
+    """Yield how a source is laid out, and where its names, labels and splits come from."""
+    yield f"{layout.source}: {layout.form}"
+    none = "nothing: classes are numbers" if layout.numbered and layout.labels_from else "no file"
+    splits = [f"{name} (read)" if name == layout.split else name for name in layout.splits]
+    for word, places in (
+        ("names", layout.names_from or (none,)),
+        ("labels", layout.labels_from or ("nothing",)),
+        ("splits", splits or ("none",)),
+    ):
+        more = f" and {len(places) - SHOWN} more" if len(places) > SHOWN else ""
+        yield f"  {word}: {', '.join(places[:SHOWN])}{more}"
 
 
 def cells(one: "ClassCount", result: "Check") -> tuple[object, ...]:

@@ -25,7 +25,7 @@ from darkconv.cli.pictures import (
     NoneExclusiveError,
     PictureOptions,
     open_pictures,
-    picture_options,
+    picture_options_beside_images,
 )
 from darkconv.cli.planning import Planning, make_plan, plan_options
 from darkconv.cli.printing import echo, echo_json
@@ -90,7 +90,7 @@ THRESHOLD = 0.25
 )
 @click.option("--json", "as_json", is_flag=True, help="Print plan and costs as JSON.")
 @plan_options(default={"ratio": RATIO})
-@picture_options
+@picture_options_beside_images
 @profiling_options
 @model_options
 def dissect(
@@ -128,7 +128,9 @@ def dissect(
     if keep is not None:
         wanted = wanted_classes(original, keep, options["names_encoding"])
     cut = original if wanted is None else reclass(original, wanted)
-    dataset = open_pictures(sources, replace(pictures, only_classes=None), model=original)
+    dataset = open_pictures(
+        sources, replace(pictures, only_classes=None), model=original, uses_labels=not all_pictures
+    )
     chosen = chosen_pictures(sources, pictures, original, cut, dataset, all_pictures=all_pictures)
     profiling = replace(profiling, taylor=profiling.taylor or planning.score == "taylor")
     profile = measure(cut, chosen, profiling, seed=planning.seed)

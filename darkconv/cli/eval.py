@@ -23,8 +23,10 @@ from darkconv.cli.params import (
     words_argument,
 )
 from darkconv.cli.pictures import (
+    KINDS,
     Named,
     PictureOptions,
+    named_model,
     open_pictures,
     picture_options,
     report_unread,
@@ -32,6 +34,7 @@ from darkconv.cli.pictures import (
 from darkconv.cli.printing import echo, echo_json, echo_table
 from darkconv.cli.progress import progress
 from darkconv.core.model import Model
+from darkconv.dataset.classes import UnknownClass, unknown_classes
 from darkconv.encodings import encoded
 from darkconv.errors import DatasetError
 from darkconv.files import PathLike, make_folder, write_bytes
@@ -90,7 +93,7 @@ class Seconds:
     required=True,
     type=Word(),
     metavar="D",
-    help="Labelled pictures: Darknet's .data, a list, a folder of VOC, COCO's .json.",
+    help=f"Labelled pictures: {KINDS}.",
 )
 @click.option(
     "--threshold",
@@ -179,9 +182,11 @@ def evaluate(
             model, sources, pictures, backend=options["backend"], as_json=as_json, report=report
         )
         return
-    detector = detector_of(model, relative=rule == "darknet", **options)
     dataset = open_pictures(sources, pictures, model=model)
+    model = named_model(model, dataset)
+    detector = detector_of(model, relative=rule == "darknet", **options)
     classes = common_classes(model, dataset)
+    left_out = unknown_classes(dataset, model.names)
     if output:
         note_files(dataset, output, plots=not no_plots)
     found, seconds = find_all(detector, dataset)
@@ -202,9 +207,9 @@ def evaluate(
         write_evaluation_report(report, told)
         echo(f"wrote {report}", err=True)
     if as_json:
-        echo_json(as_dict(result, comparison, seconds, at))
+        echo_json(as_dict(result, comparison, seconds, at, left_out))
     else:
-        show(result, at)
+        show(result, at, left_out)
         parts = ", ".join(f"{name} {1000 * value:.1f}" for name, value in asdict(seconds).items())
         total = 1000 * sum(asdict(seconds).values())
         echo(f"{len(dataset)} pictures, {total:.1f} ms each: {parts}", err=True)
@@ -257,7 +262,9 @@ def common_classes(model: Named, dataset: "Dataset") -> tuple[str, ...]:
             f"{dataset.source}: no label is of a class of the model",
             expected=", ".join(model.names[:10]) or "class names: --names FILE",
             found=", ".join(sorted(labelled)[:10]) or "no labels",
-            hint="--data-names FILE names the labels' classes" if labelled else None,
+            hint="--data-names FILE names the labels' classes, --rename A=B renames them"
+            if labelled
+            else "darkconv data check shows where labels were looked for",
         )
     return classes
 
@@ -381,12 +388,17 @@ def make_report(
 
 
 def as_dict(
-    result: "Evaluation", comparison: "Comparison", seconds: Seconds, at: float
+    result: "Evaluation",
+    comparison: "Comparison",
+    seconds: Seconds,
+    at: float,
+    left_out: Sequence[UnknownClass],
 ) -> dict[str, Any]:
     """For JSON."""
     parts = asdict(seconds)
     return {
         **result.as_dict(),
+        "left_out": [asdict(one) for one in left_out],
         "at": at,
         "confusion": comparison.confusion(at).as_dict(),
         "seconds_per_picture": sum(parts.values()),
@@ -394,7 +406,7 @@ def as_dict(
     }
 
 
-def show(result: "Evaluation", at: float) -> None:
+def show(result: "Evaluation", at: float, left_out: Sequence[UnknownClass]) -> None:
     """Print the table."""
     headers = (
         "class", "boxes", "AP", f"AP at {at:g}", "11-point", "COCO AP50", "COCO AP",
@@ -406,6 +418,7 @@ def show(result: "Evaluation", at: float) -> None:
          f"{c.precision:.2f}", f"{c.recall:.2f}")
         for c in result.classes
     ]  # fmt: skip
+    rows += [(c.name, c.boxes, "not a class of the model", *[""] * 6) for c in left_out]
     means = (result.ap, result.ap_at, result.ap11, result.coco50, result.coco)
     boxes = sum(c.boxes for c in result.classes)
     rows.append(("mean", boxes, *(f"{100 * v:.1f}" for v in means), "", ""))

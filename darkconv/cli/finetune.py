@@ -29,12 +29,10 @@ from darkconv.cli.params import (
     split_model,
     words_argument,
 )
-from darkconv.cli.pictures import (
-    picture_options,
-)
+from darkconv.cli.pictures import named_model, picture_options, read_pairs
 from darkconv.cli.printing import echo, echo_json, echo_lines
 from darkconv.cli.progress import is_first_process, progress
-from darkconv.cli.sources import Sources, open_sources, read_pairs
+from darkconv.cli.sources import Sources, open_sources
 from darkconv.core.model import Model
 from darkconv.core.names import find_name
 from darkconv.errors import DarkconvError, DatasetError, MissingDependencyError
@@ -173,7 +171,6 @@ def learning_options(command: Any) -> Any:
     "--valid", multiple=True, type=Word(), metavar="D", help="Labelled pictures for evaluation."
 )
 @click.option("--valid-split", metavar="NAME", help="Their part, such as val.")
-@click.option("--rename", metavar="A=B,...", help="Other names for the labels' classes.")
 @output_option
 @click.option(
     "--teacher",
@@ -256,12 +253,13 @@ def finetune(words: tuple[str, ...], outputs: tuple[Output, ...], **options: Any
     model = model.in_memory()
     release_sources()  # training takes long, and needs no more of them
     sources = Sources(
-        **{name: options.pop(name) for name in ("data", "valid", "valid_split", "rename")},
+        **{name: options.pop(name) for name in ("data", "valid", "valid_split")},
         pictures=options.pop("pictures"),
     )
     overfit = options.pop("overfit")
     labelled = teacher is None or options["labels"]
     data, valid = open_sources(sources, model, overfit, labelled=labelled)
+    model = named_model(model, data)
     as_json, last = options.pop("as_json"), options.pop("last")
     result, rows = run(model, data, valid, teacher, overfit, outputs, options)
     if not is_first_process():

@@ -2,15 +2,17 @@
 
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
 from darkconv.cli.file_types import InputFile
 from darkconv.cli.progress import is_first_process
+from darkconv.core.model import Model
+from darkconv.core.names import Names
 from darkconv.dataset import (
     ClassifiedDataset,
     Dataset,
@@ -18,17 +20,24 @@ from darkconv.dataset import (
     open_classified,
     open_dataset,
 )
+from darkconv.dataset.classes import matched, names_for_model, renamed, unknown_classes
 from darkconv.dataset.reading import told_changes
 from darkconv.errors import DatasetError, PlanError, Where
+from darkconv.layers.head import decodes_boxes
+from darkconv.surgery.recipes import count_classes
+
+if TYPE_CHECKING:
+    from darkconv.backends.exported import ExportedFile
 
 logger = logging.getLogger("darkconv")
 
 OWN = ""
 """Value of --only-classes without a list."""
 SHOWN_PROBLEMS = 10
+SHOWN_CLASSES = 30
 KINDS = (
-    "pictures, folders, patterns such as 'photos/*.jpg', lists, Darknet's .data, folders of VOC, "
-    "and COCO's .json"
+    "pictures, folders, patterns such as 'photos/*.jpg', lists, data.yaml, Darknet's .data, VOC, "
+    "COCO's .json and the folders of labelling tools"
 )
 """What sources of pictures there are, for help texts."""
 
@@ -56,6 +65,9 @@ class PictureOptions:
         split: part of the source, such as `train`.
         outside: follow paths that lead outside the data set's folder.
         limit: take so many of the pictures, evenly spread.
+        images_folder: where the pictures lie, if the sources do not tell.
+        rename: `A=B,C=D`, other names for classes of the labels.
+        partly: allow names to be changed that the data set does not have.
     """
 
     only_classes: str | None = None
@@ -63,23 +75,63 @@ class PictureOptions:
     split: str | None = None
     outside: bool = False
     limit: int | None = None
+    images_folder: Path | None = None
+    rename: str | None = None
+    partly: bool = False
 
 
 def picture_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options that say which pictures count; the command gets them as `pictures`."""
+    return _collecting(command, (*_OPTIONS, images_option("--images", "--data-images")))
 
+
+def picture_options_beside_images(command: Callable[..., Any]) -> Callable[..., Any]:
+    """As `picture_options`, for a command whose pictures are its own --images."""
+    return _collecting(command, (*_OPTIONS, images_option("--data-images")))
+
+
+def _collecting(
+    command: Callable[..., Any], options: Sequence[Callable[..., Any]]
+) -> Callable[..., Any]:
     @functools.wraps(command)
     def collected(*args: Any, **values: Any) -> Any:
-        own = {field.name: values.pop(field.name) for field in fields(PictureOptions)}
+        names = (field.name for field in fields(PictureOptions))
+        own = {name: values.pop(name) for name in names if name in values}
         return command(*args, pictures=PictureOptions(**own), **values)
 
-    for option in reversed(_OPTIONS):
+    for option in reversed(options):
         collected = option(collected)
     return collected
 
 
+def images_option(*spellings: str) -> Callable[..., Any]:
+    """The option that says where pictures lie."""
+    return click.option(
+        *spellings,
+        "images_folder",
+        type=click.Path(path_type=Path, file_okay=False, exists=True),
+        metavar="DIR",
+        help="Where the pictures lie, if the data set's own paths do not lead there.",
+    )
+
+
 outside_option = click.option(
     "--outside", is_flag=True, help="Follow paths that lead outside the data set's folder."
+)
+
+data_names_option = click.option(
+    "--data-names",
+    type=InputFile(dir_okay=False),
+    metavar="FILE",
+    help="Class names of the pictures' labels  [default: those beside them]",
+)
+split_option = click.option(
+    "--split", metavar="NAME", help="Part of the data set, such as train; it must have one."
+)
+rename_option = click.option(
+    "--rename",
+    metavar="A=B,...",
+    help="Other names for the labels' classes; several may get the same.",
 )
 
 _OPTIONS = (
@@ -91,13 +143,9 @@ _OPTIONS = (
         help="Take pictures whose labels name one of these classes (by default the model's) and "
         "none of the others that the model knows.",
     ),
-    click.option(
-        "--data-names",
-        type=InputFile(dir_okay=False),
-        metavar="FILE",
-        help="Class names of the pictures' labels  [default: those beside them]",
-    ),
-    click.option("--split", metavar="NAME", help="Part of the data set, such as train."),
+    data_names_option,
+    rename_option,
+    split_option,
     outside_option,
     click.option(
         "--limit",
@@ -114,29 +162,93 @@ def open_pictures(
     *,
     model: Named,
     wanted: Sequence[str] | None = None,
+    uses_labels: bool = True,
 ) -> Dataset:
     """The pictures of some sources that count. What is wrong with labels is told on stderr.
 
-    Names of classes are compared letter by letter: `tv` is not `tvmonitor`.
+    Classes of labels that the model spells otherwise get its names (`darkconv.dataset.classes`).
 
     Args:
         sources: as the user gave them.
         options: of `picture_options`.
-        model: knows some classes; labels of others do not count.
+        model: knows some classes; labels of others do not count, which is told.
         wanted: classes for --only-classes without a list; by default all of the model's.
+        uses_labels: False for a command that looks at the pictures alone.
 
     Raises:
         DatasetError: a source cannot be read, or no picture is left.
         PlanError: a class that the model does not have.
     """
+    labels_count = uses_labels or options.only_classes is not None
+    if options.rename and not labels_count:
+        raise click.UsageError("--rename is about labels, which only --only-classes looks at here")
     dataset = open_dataset(
-        list(sources), names=options.data_names, split=options.split, outside=options.outside
+        list(sources),
+        names=options.data_names,
+        split=options.split,
+        images=options.images_folder,
+        outside=options.outside,
     )
+    if options.rename:
+        pairs = dict(read_pairs(options.rename, "--rename"))
+        dataset = renamed(dataset, pairs, partly=options.partly)
+    dataset, changed = matched(dataset, model.names) if model.names else (dataset, {})
     if is_first_process():
         report_problems(dataset)
     if options.only_classes is not None:
         dataset = _only(dataset, options.only_classes, model, wanted or model.names)
-    return _limited(dataset, options.limit)
+    dataset = _limited(dataset, options.limit)
+    if labels_count and is_first_process():
+        report_classes(dataset, changed, model)
+    return dataset
+
+
+def report_classes(dataset: Dataset, changed: Mapping[str, str], model: Named) -> None:
+    """Warn of classes that were matched by their spelling, and of those that do not count."""
+    labelled = {name for sample in dataset.samples for name in sample.names}
+    same = [f"{name} is {other}" for name, other in changed.items() if other in labelled]
+    if same:
+        listed = ", ".join(same)
+        warn_in_command(f"{dataset.source}: known spellings of the model's classes: {listed}")
+    unknown = unknown_classes(dataset, model.names) if model.names else ()
+    for one in unknown[:SHOWN_CLASSES]:
+        warn_in_command(f"{dataset.source}: {one}")
+    rest = unknown[SHOWN_CLASSES:]
+    if rest:
+        boxes = sum(one.boxes for one in rest)
+        warn_in_command(
+            f"{dataset.source}: {len(rest)} more classes with {boxes:,} boxes are left out, which "
+            "the model does not have"
+        )
+
+
+AnyModel = TypeVar("AnyModel", bound="Model | ExportedFile")
+
+
+def named_model(model: AnyModel, dataset: Dataset | ClassifiedDataset) -> AnyModel:
+    """Return a model with class names: its own, else those of a data set of numbered labels.
+
+    Raises:
+        DatasetError: it has none, and the data set has others than its classes.
+    """
+    is_detector = any(decodes_boxes(head.spec) for head in model.network.heads)
+    if model.names or not isinstance(dataset, Dataset) or not is_detector or not dataset.labelled:
+        return model
+    names = names_for_model(dataset, count_classes(model.network), model.network.file)
+    if names != Names(map(str, range(len(names)))) and is_first_process():
+        warn_in_command(f"{model.network.file}: has no class names, so those of the labels count")
+    return replace(model, names=names)
+
+
+def read_pairs(text: str, option: str) -> list[tuple[str, str]]:
+    """Return `a=b,c=d` as pairs."""
+    pairs = []
+    for item in text.split(","):
+        name, equals, value = item.partition("=")
+        if not (name.strip() and equals and value.strip()):
+            raise click.UsageError(f"{option} wants A=B,C=D, not {item!r}")
+        pairs.append((name.strip(), value.strip()))
+    return pairs
 
 
 def open_classes(
@@ -149,6 +261,9 @@ def open_classes(
     """
     if len(sources) > 1:
         raise click.UsageError("a classifier's pictures come from one source")
+    for option, value in (("--rename", options.rename), ("--images", options.images_folder)):
+        if value:
+            raise click.UsageError(f"{option} is for the boxes of detectors")
     names = options.data_names or model.names or None
     found = open_classified(sources[0], names, options.split, outside=options.outside)
     if is_first_process():

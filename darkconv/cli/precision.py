@@ -3,7 +3,7 @@
 import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -232,7 +232,8 @@ def calibration_pictures(
         raise DarkconvError(
             f"{model.network.file}: takes no pictures, by which 8-bit numbers are chosen"
         )
-    dataset = open_pictures(reduction.calibrate, pictures, model=model)
+    own = replace(pictures, rename=None) if reduction.data else pictures
+    dataset = open_pictures(reduction.calibrate, own, model=model, uses_labels=False)
     readable = []
     for sample in dataset.samples:
         try:

@@ -167,7 +167,7 @@ def profile_of(
     others = [source for source in sources if source not in ready]
     skipped = 0
     if others:
-        dataset = open_pictures(others, pictures, model=model)
+        dataset = open_pictures(others, pictures, model=model, uses_labels=False)
         measured = measure(model, dataset, profiling, seed=seed)
         skipped = len(dataset) - measured.pictures
         notes = {**measured.notes, "only_classes": pictures.only_classes}

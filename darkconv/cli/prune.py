@@ -20,7 +20,7 @@ from darkconv.cli.params import (
     split_model,
     words_argument,
 )
-from darkconv.cli.pictures import PictureOptions, open_pictures, picture_options
+from darkconv.cli.pictures import PictureOptions, open_pictures, picture_options_beside_images
 from darkconv.cli.planning import Planning, make_plan, plan_options
 from darkconv.cli.printing import echo, echo_json, echo_lines, echo_table
 from darkconv.cli.profile import ProfilingOptions, profile_of, profiling_options, read_profile
@@ -95,7 +95,7 @@ HEADERS = ("layer", "type", "channels", "parameters", "MACs")
     metavar="LAYER",
     help="Say which channels of a layer live and die together, and why; repeatable.",
 )
-@picture_options
+@picture_options_beside_images
 @profiling_options
 @model_options
 def prune(
@@ -146,7 +146,7 @@ def prune(
     plan = plan or make_plan(model, found, planning, against=against)
     small = remove(model, plan, compensate=planning.compensate, profile=found)
     if refitted_on and not dry_run:
-        shown = open_pictures(refitted_on, pictures, model=model)
+        shown = open_pictures(refitted_on, pictures, model=model, uses_labels=False)
         small = refit(small, model, plan, shown, profiling)
     if save_plan:
         plan.save(save_plan, model.network)

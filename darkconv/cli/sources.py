@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import click
-
 from darkconv.cli.pictures import PictureOptions, open_classes, open_pictures
+from darkconv.cli.printing import echo
+from darkconv.cli.progress import is_first_process
 from darkconv.core.model import Model
-from darkconv.dataset import Dataset
+from darkconv.dataset import Dataset, list_splits
+from darkconv.dataset.splits import TRAIN, VALID, match_split
 from darkconv.layers.head import decodes_boxes
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ class Sources:
     data: tuple[str, ...]
     valid: tuple[str, ...]
     valid_split: str | None
-    rename: str | None
     pictures: PictureOptions
 
 
@@ -31,45 +31,51 @@ def open_sources(
 ) -> "tuple[Data, Data | None]":
     """Pictures to train on, and to evaluate on.
 
-    A .data file that has both lists gives both.
+    A source that has splits for both gives both.
+
+    Raises:
+        DatasetError: a source cannot be read, or has no such split.
     """
     options = sources.pictures
-    has_both = has_both_lists(sources)
-    training = replace(options, split="train") if has_both else options
-    data = open_one(sources.data, training, model, sources.rename, labelled=labelled)
+    both = both_splits(sources, model, labelled=labelled)
+    training = replace(options, split=both[0]) if both else options
+    data = open_one(sources.data, training, model, labelled=labelled)
     if overfit:
         data = first_of(data, model, overfit)
         return data, data
-    if not sources.valid and not has_both and not sources.valid_split:
+    if not sources.valid and not both and not sources.valid_split:
         return data, None
-    split = "valid" if has_both else sources.valid_split
-    held_out = replace(options, split=split, limit=None)
-    return data, open_one(sources.valid or sources.data, held_out, model, sources.rename)
+    split = both[1] if both else sources.valid_split
+    held_out = replace(options, split=split, limit=None, partly=True)
+    valid = open_one(sources.valid or sources.data, held_out, model)
+    if both and is_first_process():
+        echo(
+            f"training on split {both[0]} ({len(data)} pictures), evaluating on {both[1]} "
+            f"({len(valid)} pictures)",
+            err=True,
+        )
+    return data, valid
 
 
-def has_both_lists(sources: Sources) -> bool:
-    """Whether the data are one .data file that has pictures to train on and to evaluate on."""
-    from darkconv.darknet.data import read_data
-
-    is_description = len(sources.data) == 1 and sources.data[0].endswith(".data")
-    if not is_description or sources.valid or sources.pictures.split is not None:
-        return False
-    return {"train", "valid"} <= set(read_data(sources.data[0]))
+def both_splits(sources: Sources, model: Model, *, labelled: bool) -> tuple[str, str] | None:
+    """Return the splits to train and to evaluate on, where the data are one source with both."""
+    if len(sources.data) > 1 or sources.valid or sources.valid_split or sources.pictures.split:
+        return None
+    (source,) = sources.data
+    is_detector = any(decodes_boxes(head.spec) for head in model.network.heads)
+    if not source.endswith(".data") and not (labelled and is_detector):
+        return None
+    splits = list_splits(source, outside=sources.pictures.outside)
+    train, valid = match_split(TRAIN, splits), match_split(VALID, splits)
+    return (train, valid) if train and valid else None
 
 
 def open_one(
-    paths: Sequence[str],
-    options: PictureOptions,
-    model: Model,
-    rename: str | None,
-    *,
-    labelled: bool = True,
+    paths: Sequence[str], options: PictureOptions, model: Model, *, labelled: bool = True
 ) -> "Data":
     """Pictures with boxes for a detector, with classes for a classifier that learns them."""
     if not labelled or any(decodes_boxes(head.spec) for head in model.network.heads):
-        return renamed(open_pictures(paths, options, model=model), rename)
-    if rename:
-        raise click.UsageError("--rename is for the boxes of detectors")
+        return open_pictures(paths, options, model=model, uses_labels=labelled)
     return open_classes(paths, options, model)
 
 
@@ -80,19 +86,3 @@ def first_of(data: "Data", model: Model, count: int) -> "Data":
     known = set(model.names)
     order = sorted(data.samples, key=lambda sample: known.isdisjoint(sample.names))
     return replace(data, samples=tuple(order[:count]))
-
-
-def renamed(data: Dataset, pairs: str | None) -> Dataset:
-    """Other class names, from `a=b,c=d`."""
-    return data.renamed(dict(read_pairs(pairs, "--rename"))) if pairs else data
-
-
-def read_pairs(text: str, option: str) -> list[tuple[str, str]]:
-    """`a=b,c=d` as pairs."""
-    pairs = []
-    for item in text.split(","):
-        name, equals, value = item.partition("=")
-        if not (name.strip() and equals and value.strip()):
-            raise click.UsageError(f"{option} wants A=B,C=D, not {item!r}")
-        pairs.append((name.strip(), value.strip()))
-    return pairs

@@ -79,6 +79,7 @@ def find_anchors(sizes: Floats, count: int, *, seed: int = 0) -> Anchors:
     different = len(np.unique(sizes, axis=0))
     if not 0 < count <= different:
         raise DatasetError("anchors", expected=f"1 to {different}, for so many sizes", found=count)
+    sizes = sizes[np.lexsort(sizes.round(1).T)]  # the order of pictures must not count
     stream = np.random.default_rng(seed)
     runs = [_cluster(sizes, count, stream) for _ in range(STARTS)]
     return max(runs, key=lambda run: run.mean_iou)

@@ -1,22 +1,142 @@
 """Classes of labels and classes of models: renamed, and matched where only the spelling differs."""
 
-from collections.abc import Mapping
+import difflib
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+from darkconv.core.names import Names
+from darkconv.darknet.data import read_names
 from darkconv.dataset.sample import Dataset
 from darkconv.errors import DatasetError, Where
 
+SPELLINGS = (
+    ("aeroplane", "airplane"),
+    ("motorbike", "motorcycle"),
+    ("sofa", "couch"),
+    ("tvmonitor", "tv"),
+    ("donut", "doughnut"),
+    ("hairdrier", "hairdryer"),
+)
+"""How VOC and Darknet, and COCO, call the same class, where more than blanks differ."""
 
-def renamed(dataset: Dataset, mapping: Mapping[str, str]) -> Dataset:
+_SAME = {other: first for first, other in SPELLINGS}
+_BLANKS = str.maketrans("", "", " _-")
+
+
+@dataclass(frozen=True)
+class UnknownClass:
+    """A class of labels that a model does not have.
+
+    Attributes:
+        name: of the class.
+        boxes: its boxes, which do not count.
+        nearest: classes of the model with a similar name.
+    """
+
+    name: str
+    boxes: int
+    nearest: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Return what the user can do about it."""
+        boxes = f"{self.boxes:,} box{'' if self.boxes == 1 else 'es'}"
+        nearest = f" (the nearest are {', '.join(self.nearest)})" if self.nearest else ""
+        return (
+            f"the model has no class {self.name}{nearest}, so {boxes} of it are left out; "
+            f"--rename {self.name}={self.nearest[0] if self.nearest else 'CLASS'} counts them"
+        )
+
+
+def spelled(name: str) -> str:
+    """Return what all known spellings of a class have in common."""
+    bare = unicodedata.normalize("NFC", name).casefold().translate(_BLANKS)
+    return _SAME.get(bare, bare)
+
+
+def matching_names(labels: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+    """Return the class of a model for each class of labels that it only spells otherwise.
+
+    A class that the model spells the same way stays, and so does one that several would match.
+    """
+    known = set(names)
+    counts = Counter(map(spelled, names))
+    by_spelling = {spelled(name): name for name in names}
+    return {
+        name: by_spelling[spelled(name)]
+        for name in labels
+        if name not in known and counts[spelled(name)] == 1
+    }
+
+
+def matched(dataset: Dataset, names: Sequence[str]) -> tuple[Dataset, dict[str, str]]:
+    """Return a data set with the class names of a model, and those that were changed."""
+    mapping = matching_names(dataset.names, names)
+    return (dataset.renamed(mapping) if mapping else dataset), mapping
+
+
+def unknown_classes(dataset: Dataset, names: Sequence[str]) -> tuple[UnknownClass, ...]:
+    """Return the classes with boxes that a model does not have, those of most boxes first."""
+    counts = Counter(name for sample in dataset.samples for name in sample.names)
+    known = set(names)
+    by_case = {name.casefold(): name for name in names}
+    return tuple(
+        UnknownClass(
+            name,
+            count,
+            tuple(by_case[one] for one in difflib.get_close_matches(name.casefold(), by_case, 3)),
+        )
+        for name, count in counts.most_common()
+        if name not in known
+    )
+
+
+def names_for_model(dataset: Dataset, count: int, file: str) -> Names:
+    """Return the class names of a model that has none, from a data set with numbered labels.
+
+    Args:
+        dataset: of which all labels are numbers of one list.
+        count: how many classes the model has.
+        file: of the model, for messages.
+
+    Raises:
+        DatasetError: the labels have names, but not one for each class of the model.
+    """
+    numbers = Names(map(str, range(count)))
+    if all(name.isdecimal() for name in dataset.names) and set(dataset.names) <= set(numbers):
+        return numbers
+    is_numbered = bool(dataset.layouts) and all(one.numbered for one in dataset.layouts)
+    if is_numbered and len(dataset.names) == count:
+        files = {file for layout in dataset.layouts for file in layout.names_from}
+        own = read_names(next(iter(files))) if len(files) == 1 else dataset.names
+        return Names.of(own if tuple(own) == dataset.names else dataset.names)
+    found = f"{len(dataset.names)} of {dataset.source}"
+    raise DatasetError(
+        where=Where(file=file),
+        expected=f"names for {count} classes",
+        found=found if is_numbered else f"none, and labels with names in {dataset.source}",
+        hint="--names FILE names the model's classes",
+    )
+
+
+def renamed(dataset: Dataset, mapping: Mapping[str, str], *, partly: bool = False) -> Dataset:
     """Return a data set with other class names; two classes may get the same one.
+
+    Args:
+        dataset: with labels.
+        mapping: other names by the data set's own.
+        partly: allow names that the data set does not have.
 
     Raises:
         DatasetError: a class that the data set does not have.
     """
     unknown = [name for name in mapping if name not in dataset.names]
-    if unknown:
+    if unknown and not partly:
+        listed = ", ".join(dataset.names[:20])
         raise DatasetError(
             f"no label is of the class {', '.join(unknown)}, which is to be renamed",
             where=Where(file=dataset.source),
-            expected=f"one of {', '.join(dataset.names[:20]) or 'no classes'}",
+            expected=f"one of {listed}" if listed else "labels",
         )
     return dataset.renamed(mapping)

@@ -105,8 +105,7 @@ def _darknet_source(
         if not reading.labels:
             _tell_of_unread(path, reading)
         form = f"{DARKNET}{_tool(path, labels)}" if reading.labels else PICTURES
-        is_numbered = len(names_of.lists) <= 1
-        return reading.dataset(samples, names_of.all(), form=form, numbered=is_numbered)
+        return reading.dataset(samples, names_of.all(), form=form, numbered=names_of.is_one_list)
 
     return Source(str(path), read, (*parts, *others))
 

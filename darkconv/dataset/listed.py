@@ -100,4 +100,4 @@ def read_listed(
             has_keypoints=naming.has_keypoints,
         )
     names = names_of.all()
-    return reading.dataset(samples, names, form=form, numbered=len(names_of.lists) == 1)
+    return reading.dataset(samples, names, form=form, numbered=names_of.is_one_list)

@@ -51,6 +51,11 @@ class NamesNear:
             self._found[key] = None if file is None else self._read(file)
         return self._found[key]
 
+    @property
+    def is_one_list(self) -> bool:
+        """True where all labels are numbers of the same list, or of none."""
+        return len(set(self.lists.values())) <= 1
+
     def all(self) -> tuple[str, ...]:
         """Return the names of all lists that were found, in their order."""
         return tuple(dict.fromkeys(name for names in self.lists.values() for name in names))

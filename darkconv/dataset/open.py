@@ -223,8 +223,7 @@ def _pictures(images: Sequence[Path], source: str, options: Options) -> Source:
         names_of = NamesNear(options.names, None, reading)
         samples = read_pictures(images, names_of, reading)
         form = DARKNET if reading.labels else PICTURES
-        is_numbered = len(names_of.lists) <= 1
-        return reading.dataset(samples, names_of.all(), form=form, numbered=is_numbered)
+        return reading.dataset(samples, names_of.all(), form=form, numbered=names_of.is_one_list)
 
     return Source(source, read)
 

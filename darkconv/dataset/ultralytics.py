@@ -69,8 +69,9 @@ class _Reader:
             difficult=difficult,
             has_keypoints=self.description.has_keypoints,
         )
-        is_numbered = len(self.names_of.lists) == 1
-        return self.reading.dataset(samples, self.names_of.all(), form=FORM, numbered=is_numbered)
+        return self.reading.dataset(
+            samples, self.names_of.all(), form=FORM, numbered=self.names_of.is_one_list
+        )
 
     def _pictures(self, key: str, entry: str, difficult: dict[Path, Path]) -> Iterator[Path]:
         """Yield the pictures of a folder or list, and note the files of difficult labels."""

@@ -1,0 +1,258 @@
+"""Classes of labels against classes of models: spellings, renaming, and what is left out."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from darkconv import zoo
+from darkconv.assets import digits10_folder
+from darkconv.cli import main
+from darkconv.core.names import Names
+from darkconv.darknet.data import read_names
+from darkconv.dataset import Dataset, Sample, open_dataset
+from darkconv.dataset.classes import (
+    matched,
+    matching_names,
+    names_for_model,
+    renamed,
+    spelled,
+    unknown_classes,
+)
+from darkconv.dataset.label import Label
+from darkconv.dataset.sample import Layout
+from darkconv.errors import DatasetError
+
+ZOO = Path(zoo.__file__).parent
+VOC, DARKNET_COCO = (tuple(read_names(ZOO / f"{name}.names")) for name in ("voc", "coco"))
+OTHERS = {
+    "motorbike": "motorcycle",
+    "aeroplane": "airplane",
+    "sofa": "couch",
+    "pottedplant": "potted plant",
+    "diningtable": "dining table",
+    "tvmonitor": "tv",
+}
+COCO = tuple(OTHERS.get(name, name) for name in DARKNET_COCO)
+"""The classes as the data set itself calls them."""
+SAME = [
+    ("aeroplane", "airplane"),
+    ("motorbike", "motorcycle"),
+    ("sofa", "couch"),
+    ("tvmonitor", "tv"),
+    ("tvmonitor", "TV monitor"),
+    ("diningtable", "dining table"),
+    ("diningtable", "Dining_Table"),
+    ("pottedplant", "potted plant"),
+    ("pottedplant", "potted-plant"),
+    ("person", "Person"),
+    ("donut", "doughnut"),
+    ("hair drier", "hair dryer"),
+    ("cafe\u0301", "caf\u00e9"),
+]
+
+
+def sample(*names):
+    return Sample.of("x.jpg", [Label(name, (0, 0, 1, 1)) for name in names])
+
+
+def labelled(*names, own=(), **layout):
+    found = Dataset((sample(*names),), tuple(own) or tuple(dict.fromkeys(names)), "x")
+    layouts = (Layout(source="x", form="y", **layout),)
+    return Dataset(found.samples, found.names, "x", layouts=layouts)
+
+
+@pytest.mark.parametrize(("name", "other"), SAME)
+def test_known_spellings_are_the_same_class(name, other):
+    assert spelled(name) == spelled(other)
+    assert matching_names([other], [name, "zebra"]) == {other: name}
+    assert matching_names([name], [other, "zebra"]) == {name: other}
+
+
+def test_every_class_of_voc_is_one_of_coco():
+    assert matching_names(VOC, COCO) == OTHERS
+    assert matching_names(COCO, DARKNET_COCO) == {other: name for name, other in OTHERS.items()}
+    assert {spelled(name) for name in VOC} <= {spelled(name) for name in COCO}
+
+
+def test_lists_of_classes_match_themselves_only():
+    for names in (VOC, COCO, DARKNET_COCO):
+        assert matching_names(names, names) == {}
+        assert len(set(map(spelled, names))) == len(names)
+
+
+def test_a_class_that_the_model_has_by_this_name_stays():
+    assert matching_names(["tv", "sofa"], ["tv", "tvmonitor", "couch"]) == {"sofa": "couch"}
+    assert matching_names(["TV"], ["tv", "tvmonitor"]) == {}  # it could be either
+
+
+def test_matched_labels_have_the_models_names():
+    found, changed = matched(labelled("couch", "dog", "couch"), ("sofa", "dog"))
+    assert found.samples[0].names == ("sofa", "dog", "sofa")
+    assert changed == {"couch": "sofa"}
+
+
+def test_other_classes_are_counted_with_the_nearest_names():
+    dataset = labelled("cat", "pottedplnt", "pottedplnt", "sofa")
+    first, second = unknown_classes(dataset, (*VOC[:3], "pottedplant", "sofa"))
+    assert (first.name, first.boxes, first.nearest) == ("pottedplnt", 2, ("pottedplant",))
+    assert str(first) == (
+        "the model has no class pottedplnt (the nearest are pottedplant), so 2 boxes of it are "
+        "left out; --rename pottedplnt=pottedplant counts them"
+    )
+    assert (second.name, second.boxes, second.nearest) == ("cat", 1, ())
+    assert "--rename cat=CLASS" in str(second)
+
+
+def test_a_renaming_that_matches_nothing_is_refused():
+    dataset = labelled("cat", "dog")
+    assert renamed(dataset, {"cat": "pet", "dog": "pet"}).samples[0].names == ("pet", "pet")
+    message = "x: no label is of the class cow, which is to be renamed: expected one of cat, dog"
+    with pytest.raises(DatasetError, match=message):
+        renamed(dataset, {"cat": "pet", "cow": "pet"})
+    assert renamed(dataset, {"cat": "pet", "cow": "pet"}, partly=True).names == ("pet", "dog")
+
+
+def test_a_model_without_names_takes_those_of_numbered_labels():
+    assert names_for_model(labelled("0", "2"), 3, "m.cfg") == Names(["0", "1", "2"])
+    own = labelled("cat", own=("cat", "dog"), numbered=True)
+    assert names_for_model(own, 2, "m.cfg") == Names(["cat", "dog"])
+    with pytest.raises(DatasetError, match="m.cfg: expected names for 3 classes, found 2 of x"):
+        names_for_model(own, 3, "m.cfg")
+    with pytest.raises(DatasetError, match="found none, and labels with names in x\n  hint: --na"):
+        names_for_model(labelled("cat", "dog"), 2, "m.cfg")
+
+
+# commands
+
+
+@pytest.fixture
+def digits(tmp_path, monkeypatch):
+    pytest.importorskip("PIL")
+    shutil.copytree(digits10_folder(), tmp_path / "d")
+    monkeypatch.chdir(tmp_path / "d")
+    return tmp_path / "d"
+
+
+def run(*words, status=0):
+    result = CliRunner().invoke(main, list(words))
+    assert result.exit_code == status, result.output
+    return result
+
+
+def evaluate(*words, model=("digits10.cfg", "digits10.weights")):
+    pytest.importorskip("torch")
+    pytest.importorskip("faster_coco_eval")
+    return run("eval", *model, *words, "--json", "--limit", "6")
+
+
+@pytest.fixture
+def whole(digits):
+    return json.loads(evaluate("--data", "digits10.data").stdout)
+
+
+def test_spellings_are_matched_in_eval_and_told_once(digits, whole):
+    (digits / "digits10.names").write_text(
+        "\n".join(
+            ["Zero", "O_ne", *["two", "three", "four", "five", "six", "seven", "eight", "nine"]]
+        )
+    )
+    result = evaluate("--data", "digits10.data", model=(*["digits10.cfg", "digits10.weights"],
+                      "--names", str(digits10_folder() / "digits10.names")))  # fmt: skip
+    found = json.loads(result.stdout)
+    assert found["ap"] == whole["ap"]
+    assert found["left_out"] == []
+    told = "known spellings of the model's classes: Zero is zero, O_ne is one"
+    assert result.stderr.count(told) == 1
+
+
+def test_classes_that_the_model_lacks_are_told_in_text_table_and_json(digits):
+    names = (digits / "digits10.names").read_text().replace("seven", "sevn")
+    (digits / "own.names").write_text(names)
+    words = ("--data", "digits10.data", "--data-names", "own.names")
+    result = evaluate(*words)
+    (left,) = json.loads(result.stdout)["left_out"]
+    assert left["name"] == "sevn"
+    assert left["nearest"] == ["seven"]
+    assert f"so {left['boxes']} box" in result.stderr
+    assert "--rename sevn=seven counts them" in result.stderr
+    table = run("eval", "digits10.cfg", "digits10.weights", *words, "--limit", "6").stdout
+    (row,) = (line.split() for line in table.splitlines() if line.startswith("sevn"))
+    assert row == ["sevn", str(left["boxes"]), *["not", "a", "class", "of", "the", "model"]]
+
+
+def test_renaming_works_in_eval_and_several_become_one(digits, whole):
+    names = (digits / "digits10.names").read_text().replace("seven", "sieben")
+    (digits / "own.names").write_text(names)
+    words = ("--data", "digits10.data", "--data-names", "own.names")
+    found = json.loads(evaluate(*words, "--rename", "sieben=seven").stdout)
+    assert found["ap"] == whole["ap"]
+    merged = json.loads(evaluate(*words, "--rename", "sieben=zero,one=zero").stdout)
+    boxes = {one["name"]: one["boxes"] for one in merged["classes"]}
+    before = {one["name"]: one["boxes"] for one in whole["classes"]}
+    assert boxes["zero"] == before["zero"] + before["one"] + before["seven"]
+    result = run(
+        "eval", "digits10.cfg", "digits10.weights", *words, "--rename", "acht=eight", status=1
+    )
+    assert "no label is of the class acht, which is to be renamed" in result.stderr
+
+
+@pytest.mark.parametrize("form", ["names", "numbers"])
+def test_a_model_without_names_is_measured_on_numbered_labels(digits, whole, form):
+    for name in ("cfg", "weights"):
+        (digits / f"digits10.{name}").rename(digits / f"bare.{name}")
+    if form == "numbers":
+        (digits / "digits10.names").unlink()
+        (digits / "digits10.data").write_text("classes=10\nvalid=valid.txt\n")
+    found = evaluate("--data", "digits10.data", model=("bare.cfg", "bare.weights"))
+    classes = json.loads(found.stdout)["classes"]
+    expected = [one["name"] for one in whole["classes"]]
+    if form == "numbers":
+        expected = [str(number) for number in range(10)]
+    assert [one["name"] for one in classes] == expected
+    assert json.loads(found.stdout)["ap"] == whole["ap"]
+    assert ("has no class names, so those of the labels count" in found.stderr) == (form == "names")
+
+
+def test_renaming_is_refused_where_no_label_counts(digits):
+    pytest.importorskip("torch")
+    result = run("profile", "digits10.cfg", "digits10.weights", "images", "-o", "p.npz",
+                 "--rename", "one=two", status=2)  # fmt: skip
+    assert "--rename is about labels, which only --only-classes looks at here" in result.stderr
+
+
+def test_training_and_evaluation_take_the_splits_of_one_source(digits):
+    pytest.importorskip("torch")
+    from darkconv.cli.pictures import PictureOptions
+    from darkconv.cli.sources import Sources, open_sources
+    from darkconv.loading import load
+
+    model = load("digits10.cfg", "digits10.weights")
+    for name, count in (("train", 4), ("val", 2)):
+        (digits / f"set/images/{name}").mkdir(parents=True)
+        (digits / f"set/labels/{name}").mkdir(parents=True)
+        for path in sorted((digits / "images").glob("*.jpg"))[:count]:
+            shutil.copy(path, digits / f"set/images/{name}")
+            shutil.copy(path.with_suffix(".txt"), digits / f"set/labels/{name}")
+    shutil.copy("digits10.names", "set")
+    own = Sources(data=("set",), valid=(), valid_split=None, pictures=PictureOptions())
+    data, valid = open_sources(own, model, None, labelled=True)
+    assert (len(data), len(valid)) == (4, 2)
+    one = Sources(data=("set",), valid=(), valid_split=None, pictures=PictureOptions(split="val"))
+    data, valid = open_sources(one, model, None, labelled=True)
+    assert (len(data), valid) == (2, None)
+    other = Sources(data=("set",), valid=(), valid_split="nix", pictures=PictureOptions())
+    with pytest.raises(DatasetError, match="expected one of the splits train, val, found nix"):
+        open_sources(other, model, None, labelled=True)
+
+
+def test_names_of_the_labels_may_be_those_of_a_description(digits):
+    pytest.importorskip("yaml")
+    names = (digits / "digits10.names").read_text().split()
+    (digits / "own.yaml").write_text(
+        "names:\n" + "".join(f"  {i}: {n}\n" for i, n in enumerate(names))
+    )
+    found = open_dataset("images", names="own.yaml")
+    assert found.names == tuple(names)

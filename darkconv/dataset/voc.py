@@ -32,6 +32,9 @@ SPLITS = Path("ImageSets", "Main")
 ROOT = "annotation"
 FORBIDDEN = ("<!DOCTYPE", "<!ENTITY")  # entities can blow up memory and read files
 
+NO_ENCODINGS = ("idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape")
+"""Codecs of Python that no file is written in, and that strangers shall not choose."""
+
 _DECLARED = re.compile(rb"""\s*<\?xml[^>]{0,100}?encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
 _DECLARATION = re.compile(r"^\ufeff?\s*<\?xml[^>]*\?>")
 _OBJECT = re.compile(r"<object[\s>/]")
@@ -221,8 +224,10 @@ def read_xml(path: Path) -> str:
     elif content.startswith(b"\xef\xbb\xbf"):
         encoding = "utf-8-sig"
     try:
+        if encoding.lower().replace("-", "_") in NO_ENCODINGS:
+            raise LookupError
         text = content.decode(encoding, "replace")
-    except LookupError:
+    except (LookupError, UnicodeError):
         raise DatasetError(expected="a known encoding", found=shown(encoding)) from None
     return text.replace("\r\n", "\n")
 

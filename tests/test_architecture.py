@@ -10,7 +10,17 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "darkconv"
-FRAMEWORKS = {"torch", "keras", "tensorflow", "onnx", "onnx_ir", "onnxruntime", "PIL", "lightning"}
+FRAMEWORKS = {
+    "torch",
+    "keras",
+    "tensorflow",
+    "onnx",
+    "onnx_ir",
+    "onnxruntime",
+    "PIL",
+    "lightning",
+    "yaml",
+}
 
 ALLOWED = {
     "errors": set(),

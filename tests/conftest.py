@@ -1,8 +1,18 @@
 """Options and fixtures for all tests."""
 
+import contextlib
 from pathlib import Path
 
 import pytest
+
+with contextlib.suppress(ModuleNotFoundError):
+    from hypothesis import HealthCheck, settings
+
+    # how long something takes says how busy the machine is, and nothing about darkconv
+    settings.register_profile(
+        "darkconv", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.load_profile("darkconv")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 COLLECTIONS = ("golden", "models", "data")

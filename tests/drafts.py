@@ -671,7 +671,6 @@ def checked(examples):
     return settings(
         derandomize=not EXAMPLES,
         max_examples=EXAMPLES or examples,
-        deadline=None,
         suppress_health_check=list(HealthCheck),
     )
 

@@ -45,7 +45,7 @@ def test_the_same_seed_gives_the_same_anchors(clouds):
 
 
 @given(count=st.integers(1, 6), seed=st.integers(0, 99))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_anchors_are_sorted_and_account_for_every_box(count, seed):
     sizes = np.random.default_rng(seed).uniform(1, 200, (60, 2))
     found = find_anchors(sizes, count, seed=seed)

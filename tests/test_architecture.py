@@ -181,6 +181,16 @@ def test_no_module_starts_a_program():
         assert not found | starts & names, path
 
 
+def test_no_test_has_a_deadline_of_its_own():
+    hypothesis = pytest.importorskip("hypothesis")
+    assert hypothesis.settings.default.deadline is None
+    assert hypothesis.HealthCheck.too_slow in hypothesis.settings.default.suppress_health_check
+    for path in Path(__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("settings"):
+                assert not {"deadline"} & {keyword.arg for keyword in node.keywords}, path
+
+
 def test_every_package_is_shipped():
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")

@@ -159,7 +159,7 @@ ORIGINALS = st.builds(
     rule=st.sampled_from(["default", "darknet"]),
     class_weights=st.sampled_from([(), (1.0, 2.0, 0.0)]),
 )
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_whatever_the_options_the_cost_is_that_of_torch(spec, rule, class_weights):
     x = anchored_values(spec)
     assert_same(layer_of(spec), x, TRUTHS, rule=rule, class_weights=class_weights)
@@ -261,7 +261,7 @@ ROWS = st.tuples(st.integers(-1, CLASSES), COORDINATES, COORDINATES, SIZES, SIZE
 
 
 @given(rows=st.lists(ROWS, max_size=6), rule=st.sampled_from(["default", "darknet"]))
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @each(KINDS)
 def test_whatever_the_truths_the_cost_is_that_of_torch(name, rows, rule):
     truths = np.reshape(rows, (1, len(rows), 5)).astype(np.float64)

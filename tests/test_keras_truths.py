@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -37,7 +37,6 @@ boxes_of_a_picture = arrays(
 
 
 @given(boxes=st.lists(boxes_of_a_picture, max_size=4), most=st.none() | st.integers(0, 5))
-@settings(deadline=None)
 def test_truths_are_padded_to_one_length(boxes, most):
     encoded = encode_truths(boxes, most)
     rows = max(map(len, boxes), default=0) if most is None else most

@@ -139,7 +139,7 @@ def test_keeping_all_in_order_changes_nothing():
         np.testing.assert_array_equal(part.arrays[key], array)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.sampled_from(sorted(HEADS)), st.permutations(range(4)), st.integers(1, 4))
 def test_slicing_twice_is_slicing_once(kind, order, count):
     whole = head_model(kind)

@@ -75,7 +75,7 @@ def render(chromium, folder, *options):
     )
     page = (folder / "frames.html").as_uri()
     run = [chromium, *flags.split(), f"--user-data-dir={folder / 'browser'}", *options, page]
-    return subprocess.run(run, check=True, capture_output=True, timeout=60).stdout.decode()
+    return subprocess.run(run, check=True, capture_output=True, timeout=1800).stdout.decode()
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

@@ -105,7 +105,7 @@ def test_folded_networks_have_the_numbers_of_c(folder, tmp_path):
             assert_close(found, case.expected[name], name)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     st.sampled_from(["pjreddie", "alexeyab"]),
     st.integers(0, 2**32 - 1),
@@ -383,7 +383,7 @@ def test_an_inserted_layer_shifts_nothing():
     np.testing.assert_array_equal(result.model.arrays["2.weights"], receiver.arrays["2.weights"])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.integers(1, 3), max_size=6), st.lists(st.integers(1, 3), max_size=6))
 def test_matches_are_in_order_and_agree(a, b):
     donor, receiver = (

@@ -15,10 +15,10 @@ from typing import TextIO
 
 MEMORY = 1.5 * 2**30
 """Bytes that a command may take to refuse its input."""
-SECONDS = 10
-"""Of the processor, likewise."""
-PATIENCE = 120
-"""Seconds until a command is killed: other processes may be using the processor."""
+SECONDS = 60
+"""Of the processor, likewise: most take less than one, and a busy machine may double it."""
+PATIENCE = 1800
+"""Seconds until a command that hangs is killed: other processes may be using the processor."""
 PRELOADED = ["darkconv.cli", "darkconv.loading", "numpy", "PIL.Image", "torch", "onnx"]
 PRELOADED += ["lightning.pytorch"]
 """Imported once, by the server that the commands are forked from."""

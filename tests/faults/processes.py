@@ -15,8 +15,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-PATIENCE = 300
-"""Seconds until a command is killed: other processes may be using the processor."""
+PATIENCE = 1800
+"""Seconds until a command that hangs is killed: other processes may be using the processor."""
 PRELOADED = [
     "darkconv.cli", "darkconv.loading", "numpy", "PIL.Image", "torch", "torch.export", "onnx",
     "darkconv.backends.torch", "darkconv.backends.onnx", "faults.processes",

@@ -10,7 +10,7 @@ import pytest
 
 import darkconv as dc
 from darkconv.assets import digits10_folder
-from faults.processes import digests
+from faults.processes import PATIENCE, digests
 
 ROOT = Path(dc.__file__).parents[1]
 MODEL = "digits10.cfg digits10.weights"
@@ -77,7 +77,7 @@ def check(tmp_path, commands, count):
         results(folders[1], commands, PYTHONHASHSEED="2", TZ="XXX-9", LC_ALL="C"),
     ]
     for process in started:
-        _, text = process.communicate(timeout=300)
+        _, text = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, text
     first, second = (
         {name: d for name, d in digests(folder).items() if not is_timed(name)} for folder in folders

@@ -25,7 +25,7 @@ from keras_worker import run, train, write
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")
 WORKER = Path(__file__).parents[1] / "keras_worker.py"
-SECONDS_TO_RUN = 600
+SECONDS_TO_RUN = 3600
 PACKAGES = {"jax": "jax", "tensorflow": "tensorflow-cpu", "torch": "torch"}
 """By Keras backend; the slowest comes first."""
 ENVIRONMENTS = {

@@ -17,7 +17,6 @@ def examples(count):
     return settings(
         derandomize=not EXAMPLES,
         max_examples=EXAMPLES or count,
-        deadline=None,
         suppress_health_check=list(HealthCheck),
     )
 

@@ -20,7 +20,7 @@ from trainings import beginning
 STEPS, ROW = 12, 2
 EVERY = {"evaluate_every": 2, "draw_every": 0}
 POINTS = [
-    ("count", 1, None),  # before there is anything to go on from
+    ("count", 3, None),  # in the second row
     ("count", 7, 1),  # within a row, from the checkpoint of the step before
     ("count", 7, 5),
     ("count", 8, 1),  # before a row and its evaluation

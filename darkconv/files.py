@@ -89,10 +89,19 @@ def write_bytes(path: PathLike, chunks: Chunks) -> None:
     write_together({path: chunks})
 
 
-def write_together(contents: Mapping[PathLike, Chunks]) -> None:
+def write_together(
+    contents: Mapping[PathLike, Chunks],
+    *,
+    check: Callable[[Mapping[Path, Path]], None] | None = None,
+) -> None:
     """Write files of which the last one says what the others are, such as a cfg.
 
     None has its name before all are whole: see `take_names`.
+
+    Args:
+        contents: the bytes of each file.
+        check: is given the whole files by the names that they are to have; what it raises leaves
+            everything as it was.
 
     Raises:
         DarkconvError: as for `replacing`.
@@ -107,6 +116,8 @@ def write_together(contents: Mapping[PathLike, Chunks]) -> None:
         for (target, temporary), chunks in zip(temporaries.items(), contents.values(), strict=True):
             with writing(target):
                 write_chunks(temporary, chunks)
+        if check:
+            check(temporaries)
         take_names(temporaries)
 
 

@@ -11,6 +11,7 @@ import pytest
 import darkconv as dc
 from darkconv.detection.detect import detections, fitted_picture
 from darkconv.detection.exported import FileDetector
+from darkconv.errors import DarkconvError
 from darkconv.layers.box_heads import CONFIDENCES, box_outputs
 from networks import network, random_model
 
@@ -189,3 +190,15 @@ def test_scores_pass_where_objectness_and_product_do(head, objectness, score, th
     assert np.count_nonzero(passing) == count
     reported = values.get("confidences", values["scores"])[passing]
     np.testing.assert_allclose(reported, objectness * score, rtol=1e-6)
+
+
+def test_a_graph_that_has_tested_objectness_takes_no_higher_threshold(tmp_path):
+    pytest.importorskip("onnxruntime")
+    from darkconv.backends.onnx import read_onnx, write_onnx
+
+    model = random_model(network(BODIES["new coords, linear"], SHAPE))
+    write_onnx(model, tmp_path / "net.onnx", head="nms", threshold=0.25)
+    file = read_onnx(tmp_path / "net.onnx")
+    FileDetector(file, 0.25)
+    with pytest.raises(DarkconvError, match=r"expected 0.25, with which .* found 0.5"):
+        FileDetector(file, 0.5)

@@ -66,6 +66,13 @@ ONNX_OPTIONS = {
     "fold": click.option(
         "--no-fold", "fold", flag_value=False, default=None, help="Leave batch norm as it is."
     ),
+    "check": click.option(
+        "--no-check",
+        "check",
+        flag_value=False,
+        default=None,
+        help="Do not run .onnx and .tflite files once before they are written.",
+    ),
     "opset": click.option(
         "--opset", type=int, help="Version of ONNX's operators, 11 or later  [default: 13]"
     ),
@@ -92,11 +99,14 @@ KERAS_OPTIONS = {
 }
 """What can be chosen about Keras files beside `--head`, by the names of `to_keras`."""
 
+NEGATED = {"fold": "no-fold", "check": "no-check"}
+"""Options that are given to be turned off, by their names."""
+
 OPTIONS_BY_SUFFIX = {
     ONNX_SUFFIX: tuple(ONNX_OPTIONS),
     KERAS_SUFFIX: ("head", "fold_bn"),
     SAVED_MODEL_SUFFIX: ("head", "fold_bn"),
-    LITERT_SUFFIX: ("head",),
+    LITERT_SUFFIX: ("head", "check"),
 }
 """Which of the options a format has."""
 
@@ -128,11 +138,13 @@ def convert(
 
     The suffix of OUT says the format: .onnx, .keras, .savedmodel (a folder), .tflite,
     .safetensors, .pt2, or OUT.cfg OUT.weights. -o may be repeated. The options from --pixels to
-    --in-place are about .onnx, --head is about Keras and LiteRT too.
+    --in-place are about .onnx; Keras and LiteRT files take --head, LiteRT files --no-check too.
 
     A recurrent layer's state is an input and an output of the file, such as 003_lstm.h_in and
     003_lstm.h_out, in Keras and LiteRT 003_lstm_h_in and 003_lstm_h_out: give zeros at first, then
     what came out of the call before.
+
+    An .onnx or .tflite file is run once before it takes its name; --no-check leaves that out.
 
     After --fp16 and --int8 the file is compared with its float32 form: size, time, outputs,
     and on pictures (--calibrate, --data) detections and AP. Without, a .tflite is run and
@@ -157,7 +169,7 @@ def convert(
         else:
             write_model(model, output, **own)
         report_written(output, external="external" in own)
-        if output.suffix == LITERT_SUFFIX and not reduction.kind:
+        if output.suffix == LITERT_SUFFIX and not reduction.kind and own.get("check", True):
             show_agreement_with(model, output)
     print_reports(reports, as_json=reduction.as_json)
 
@@ -197,7 +209,7 @@ def check_applies(
     homes |= {name: RUNNABLE_SUFFIXES for name in reduction.kind}
     for name, known in homes.items():
         if not suffixes & set(known):
-            option = "no-fold" if name == "fold" else name.replace("_", "-")
+            option = NEGATED.get(name, name.replace("_", "-"))
             *others, last = known
             kinds = f"{', '.join(others)} and {last}" if others else last
             raise click.UsageError(f"--{option} is about {kinds} files, and none is written")

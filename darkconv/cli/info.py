@@ -61,7 +61,7 @@ def view_graph(model: Model) -> None:
         raise MissingDependencyError("netron", extra="view", task="info --view") from None
     with scratch_folder() as folder:
         path = folder / f"{Path(model.network.file).stem}.onnx"
-        spoke("onnx").write_onnx(model, path, fold=False)
+        spoke("onnx").write_onnx(model, path, fold=False, check=False)
         logging.getLogger("netron").setLevel(logging.WARNING)  # it says the same
         host, port = netron.start(str(path), address=("localhost", None))
         echo(f"http://{host}:{port} shows it; Ctrl-C ends that", err=True)

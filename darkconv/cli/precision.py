@@ -158,7 +158,7 @@ def write_reduced(
     with scratch_folder() as folder:
         path = folder / f"float32{output.suffix}"
         inside = {name: value for name, value in options.items() if name not in OUTSIDE}
-        write_model(model, Output(path), **inside)
+        write_model(model, Output(path), **{**inside, "check": False})
         whole = read_exported(ModelWords(str(path)))
         if reduction.int8:
             shown = calibration_pictures(model, reduction, pictures)
@@ -179,7 +179,7 @@ def write_smaller_onnx(
 ) -> None:
     """Write the ONNX file."""
     if reduction.int8:
-        write_int8(whole, pictures, output.path, reduction)
+        write_int8(whole, pictures, output.path, reduction, check=options.get("check", True))
     else:
         write_model(model, output, **options, fp16=True)
         warn_of_large_values(model, whole, pictures)
@@ -246,16 +246,21 @@ def calibration_pictures(
 
 
 def write_int8(
-    whole: "ExportedFile", pictures: Sequence[Path], path: Path, reduction: Reduction
+    whole: "ExportedFile",
+    pictures: Sequence[Path],
+    path: Path,
+    reduction: Reduction,
+    *,
+    check: bool,
 ) -> None:
-    """Write the 8-bit form of a float32 file."""
+    """Write the 8-bit form of a float32 file; with `check` it is run first."""
     from darkconv.backends.onnx.quantization import Quantization, quantize_file
 
     given = {"method": reduction.calibration} if reduction.calibration else {}
     how = Quantization(reduce_range=reduction.reduce_range, **given)
     with progress(len(pictures), "calibrating on pictures") as update:
         inputs = Counted(GraphInputs(whole, pictures), update)
-        quantize_file(whole.path, path, whole.network, inputs, how)
+        quantize_file(whole.path, path, whole.network, inputs, how, check=check)
 
 
 class Counted(Sequence[Any]):

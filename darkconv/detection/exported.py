@@ -23,7 +23,7 @@ from darkconv.detection.detect import (
 from darkconv.detection.picture import Fit
 from darkconv.errors import DarkconvError, Where
 from darkconv.files import PathLike
-from darkconv.layers.box_heads import BOXES, CONFIDENCES, SCORES
+from darkconv.layers.box_heads import BOXES, CONFIDENCES, SCORES, box_outputs
 
 if TYPE_CHECKING:
     from darkconv.backends.exported import ExportedFile
@@ -228,6 +228,14 @@ def check_constants(asked: FileDetector) -> None:
         return
     least, overlap = graph_thresholds(file)
     hint = "convert with --threshold-inputs, or with --head boxes"
+    if CONFIDENCES in box_outputs(file.network) and abs(asked.threshold - least) > SAME:
+        raise DarkconvError(
+            "threshold",
+            where=where,
+            expected=f"{least}, with which the graph compares objectness",
+            found=asked.threshold,
+            hint=hint,
+        )
     if asked.threshold < least - SAME:
         raise DarkconvError(
             "threshold",

@@ -85,7 +85,9 @@ def to_onnx() -> Task:
     import darkconv as dc
     from darkconv.backends.onnx import write_onnx
 
-    return anew(lambda: write_onnx(dc.load("net.cfg", "net.weights"), "net.onnx"), "net.onnx")
+    return anew(
+        lambda: write_onnx(dc.load("net.cfg", "net.weights"), "net.onnx", check=False), "net.onnx"
+    )
 
 
 def saving() -> Task:

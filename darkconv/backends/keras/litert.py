@@ -6,6 +6,7 @@ as the metadata of LiteRT files are; interpreters do not look at it.
 
 import io
 import json
+import logging
 import os
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -37,6 +38,8 @@ from darkconv.errors import DarkconvError, MissingDependencyError, UnsupportedEr
 from darkconv.files import PathLike, is_utf8, write_bytes
 from darkconv.surgery.folding import fold_batchnorm
 
+logger = logging.getLogger("darkconv")
+
 
 @dataclass(frozen=True)
 class LitertFile(ExportedFile):
@@ -50,6 +53,7 @@ def write_litert(
     head: str = "raw",
     precision: str = "float32",
     inputs: Sequence[Array] = (),
+    check: bool = True,
 ) -> None:
     """Write a model as a LiteRT file.
 
@@ -63,10 +67,12 @@ def write_litert(
         precision: "float32"; "float16": weights in half precision; "int8": weights and values in
             8 bits, but for inputs, heads and boxes: see `darkconv.backends.keras.litert_graph`.
         inputs: what the network will see, (C, H, W) or (values,), for the ranges of 8-bit values.
+        check: run the graph once before the file is written.
 
     Raises:
         UnsupportedError: a layer that LiteRT cannot express; recurrent ones in 8 bits.
-        DarkconvError: Keras does not run on TensorFlow; no inputs for "int8".
+        DarkconvError: Keras does not run on TensorFlow; no inputs for "int8"; the graph does not
+            run.
     """
     require_tensorflow("a LiteRT file")
     if precision not in PRECISIONS:
@@ -88,7 +94,35 @@ def write_litert(
         "outputs": json.dumps(list(outputs)),
         "states": json.dumps(states),
     }
-    write_bytes(path, [graph, archive_of(text)])
+    content = graph + archive_of(text)
+    if check:
+        try_out(content, os.fspath(path))
+    write_bytes(path, [content])
+
+
+def try_out(content: bytes, file: str) -> None:
+    """Run a graph once on zeros, on the batch and size that it has.
+
+    Args:
+        content: what is to be written.
+        file: its name, for messages.
+
+    Raises:
+        DarkconvError: it does not run.
+    """
+    try:
+        call = make_interpreter(content).get_signature_runner()
+        inputs = call.get_input_details().items()
+        call(**{name: np.zeros(value["shape"], value["dtype"]) for name, value in inputs})
+    except MissingDependencyError:
+        logger.warning("%s: was not run, for ai-edge-litert is not installed", file)
+    except (RuntimeError, ValueError) as error:
+        text = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DarkconvError(
+            f"LiteRT cannot run it: {text}",
+            where=Where(file=file),
+            hint="--no-check (check=False) leaves out the run; please report it",
+        ) from error
 
 
 def archive_of(text: Mapping[str, str]) -> bytes:
@@ -119,8 +153,8 @@ def read_litert(path: PathLike) -> LitertFile:
     return LitertFile(str(where.file), text, network, names, runner)
 
 
-def make_interpreter(path: PathLike) -> Any:
-    """A LiteRT interpreter with a thread per core.
+def make_interpreter(source: bytes | PathLike) -> Any:
+    """Return a LiteRT interpreter of a file, or of its bytes, with a thread per core.
 
     Raises:
         MissingDependencyError: ai-edge-litert is not installed.
@@ -134,9 +168,10 @@ def make_interpreter(path: PathLike) -> Any:
             "ai_edge_litert", extra="keras", task="running a LiteRT file"
         ) from None
     with quiet():
-        given: dict[str, Any] = {"model_path": str(path)}
-        if not is_utf8(path):
-            given = {"model_content": Path(path).read_bytes()}
+        given: dict[str, Any] = {"model_content": source}
+        if not isinstance(source, bytes):
+            named = {"model_path": str(source)}
+            given = named if is_utf8(source) else {"model_content": Path(source).read_bytes()}
         interpreter = Interpreter(**given, num_threads=count_processors())
         interpreter.allocate_tensors()
     return interpreter

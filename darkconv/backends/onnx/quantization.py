@@ -21,9 +21,10 @@ import onnx
 from darkconv.backends.onnx.nms import IOU_THRESHOLD, SCORE_THRESHOLD
 from darkconv.backends.onnx.picture import INPUT
 from darkconv.backends.onnx.scope import layer_name
+from darkconv.backends.onnx.writing import trial_of
 from darkconv.core.network import Layer, Network
 from darkconv.errors import DarkconvError, MissingDependencyError, UnsupportedError
-from darkconv.files import PathLike, scratch_folder, write_bytes
+from darkconv.files import PathLike, scratch_folder, write_together
 from darkconv.layers import merge
 from darkconv.layers.precision import float_layers
 
@@ -97,9 +98,26 @@ def quantize_file(
     network: Network,
     inputs: Sequence[GraphInput],
     how: Quantization | None = None,
+    *,
+    check: bool = True,
 ) -> None:
-    """Write the 8-bit form of a float32 file: see `quantized`."""
-    write_bytes(target, [quantized(onnx.load(source), network, inputs, how).SerializeToString()])
+    """Write the 8-bit form of a float32 file.
+
+    Args:
+        source: the float32 file.
+        target: the 8-bit file.
+        network: see `quantized`.
+        inputs: see `quantized`.
+        how: see `quantized`.
+        check: run the file once before it takes its name.
+
+    Raises:
+        DarkconvError: as for `quantized`, or the file cannot be written or does not run.
+    """
+    proto = quantized(onnx.load(source), network, inputs, how)
+    path = Path(target)
+    trial = trial_of(path, network) if check else None
+    write_together({path: [proto.SerializeToString()]}, check=trial)
 
 
 def check_quantizable(proto: onnx.ModelProto, network: Network) -> None:

@@ -22,8 +22,10 @@ from darkconv.backends.onnx.metadata import file_metadata
 from darkconv.backends.onnx.network import NetworkGraph
 from darkconv.backends.onnx.options import OnnxOptions
 from darkconv.backends.onnx.tensors import pieces
+from darkconv.backends.onnx.trial import try_out
 from darkconv.backends.onnx.wire import ModelStream
 from darkconv.core.model import Model
+from darkconv.core.network import Network
 from darkconv.darknet.weights import FileArrays, WeightsFile
 from darkconv.errors import DarkconvError
 from darkconv.files import Chunks, PathLike, is_utf8, write_together
@@ -58,7 +60,13 @@ def build_model(model: Model, options: OnnxOptions) -> ir.Model:
 
 
 def write_onnx(
-    model: Model, path: PathLike, *, external: bool = False, in_place: bool = False, **options: Any
+    model: Model,
+    path: PathLike,
+    *,
+    external: bool = False,
+    in_place: bool = False,
+    check: bool = True,
+    **options: Any,
 ) -> None:
     """Write the ONNX file of a model.
 
@@ -68,13 +76,14 @@ def write_onnx(
         external: put large arrays into a second file beside it, `net.onnx.data`.
         in_place: leave them where they are, in the weights file that the model was loaded from.
             The ONNX file must be put beside it. Batch norm is not folded.
+        check: run the file once before it takes its name: see `darkconv.backends.onnx.trial`.
         options: those of `to_onnx`.
 
     Raises:
         UnsupportedError: a layer that is not expressed in ONNX with these options.
-        DarkconvError: an unknown option, the file cannot be written or is too large, a name that
-            the graph cannot hold, or `in_place` where the arrays are not those of a weights file
-            in that folder.
+        DarkconvError: an unknown option, the file cannot be written, is too large or does not run,
+            a name that the graph cannot hold, or `in_place` where the arrays are not those of a
+            weights file in that folder.
     """
     if external and in_place:
         raise DarkconvError("external and in_place cannot both hold")
@@ -98,7 +107,20 @@ def write_onnx(
         beside: dict[PathLike, Chunks] = {}
         if external:
             beside[data_path(path)] = data_chunks(tensors, places)
-        write_together({**beside, path: stream.chunks(digests_of_files)})
+        write_together(
+            {**beside, path: stream.chunks(digests_of_files)},
+            check=trial_of(path, model.network) if check else None,
+        )
+
+
+def trial_of(path: Path, network: Network) -> Callable[[Mapping[Path, Path]], None]:
+    """Return what runs an ONNX file, and what lies beside it, under temporary names."""
+
+    def check(temporaries: Mapping[Path, Path]) -> None:
+        beside = {name.name: file for name, file in temporaries.items() if name != path}
+        try_out(temporaries[path], path, network, beside)
+
+    return check
 
 
 def data_path(path: Path) -> Path:

@@ -1,0 +1,103 @@
+"""Running a file once before it has its name, so that whatever is written is known to run.
+
+What a checker cannot see shows there: an index beyond an axis, shapes that meet only on paper, an
+operator that a runtime has not for a type. Graphs are run as they stand, since making them faster
+would take longer than one run.
+"""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from darkconv.backends.onnx.running import FATAL, reachable, told_failures
+from darkconv.core.network import Network
+from darkconv.core.processors import count_processors
+from darkconv.errors import DarkconvError
+
+logger = logging.getLogger("darkconv")
+
+TYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8}
+STEP = 32  # of sizes that are tried for a graph whose size is free
+HINT = "--no-check (check=False) leaves out the run; please report it"
+
+
+def try_out(path: Path, target: Path, network: Network, beside: Mapping[str, Path]) -> None:
+    """Run a file on one input of the size that it declares, of the least one where that is free.
+
+    Args:
+        path: of the file.
+        target: the name that it is to have, for messages.
+        network: that it was built from.
+        beside: files in which arrays lie, by the names that they are to have.
+
+    Raises:
+        DarkconvError: it does not run.
+    """
+    try:
+        import onnxruntime
+    except ModuleNotFoundError:
+        logger.warning("%s: was not run, for onnxruntime is not installed", target)
+        return
+    try:
+        with told_failures(str(target)):
+            session = plain_session(onnxruntime, path, beside)
+            session.run(None, trial_inputs(session, network))
+    except DarkconvError as error:
+        error.hint = HINT
+        raise
+
+
+def plain_session(onnxruntime: Any, path: Path, beside: Mapping[str, Path]) -> Any:
+    """Return a session that is made fast and runs once, with little memory."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = FATAL
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    options.enable_cpu_mem_arena = False
+    options.intra_op_num_threads = count_processors()
+    # they must outlive the making of the session, which has no hold on them
+    maps = {name: np.memmap(file, np.uint8, "r") for name, file in beside.items() if size_of(file)}
+    if maps:
+        sizes = [file.size for file in maps.values()]
+        options.add_external_initializers_from_files_in_memory(
+            list(maps), list(maps.values()), sizes
+        )
+    with reachable(path) as graph:
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def size_of(file: Path) -> int:
+    """Return the bytes of a file: an empty one cannot be mapped."""
+    return file.stat().st_size
+
+
+def trial_inputs(session: Any, network: Network) -> dict[str, npt.NDArray[Any]]:
+    """Return an input for everything that a graph takes: zeros, for one picture."""
+    width, height = trial_size(session, network)
+    lengths = {"width": width, "height": height}
+    return {
+        value.name: np.zeros(
+            [n if isinstance(n, int) else lengths.get(n, 1) for n in value.shape],
+            TYPES[value.type],
+        )
+        for value in session.get_inputs()
+    }
+
+
+def trial_size(session: Any, network: Network) -> tuple[int, int]:
+    """Return the least width and height, where these are free, on which all layers have a map."""
+    shape = network.input_shape
+    names = {name for value in session.get_inputs() for name in value.shape}
+    if names.isdisjoint(("width", "height")):
+        return shape.w, shape.h
+    for size in range(STEP, min(shape.w, shape.h), STEP):
+        try:
+            network.with_input_size(size, size)
+        except DarkconvError:
+            continue
+        return size, size
+    return shape.w, shape.h

@@ -8,7 +8,6 @@ from PIL import Image
 import darkconv as dc
 from darkconv.dataset import Dataset, Sample
 from darkconv.detection import Detection
-from darkconv.detection.comparison import Agreement
 from darkconv.evaluation.classification import classification
 from darkconv.evaluation.matching import VOC
 from darkconv.evaluation.report import Comparison
@@ -23,6 +22,7 @@ from darkconv.report.demo import DemoReport, Stage
 from darkconv.report.dissection import Measured, Seen
 from darkconv.surgery.channels import find_classes
 from darkconv.surgery.importance import score_classes
+from darkconv.verification.agreement import Agreement, Verification
 from networks import network, random_model
 from plans import unguarded_plan
 
@@ -114,14 +114,18 @@ def dissection(folder):
 def layers(errors=(1e-7, 0.0, 3e-2, float("inf"))):
     """The same network, and how far its layers are off."""
     net = network(BODY, shape=(3, 16, 16))
-    return LayerComparison(net, errors, 1e-4, ("PyTorch", "ONNX"), "seeded noise at 3x16x16")
+    pairs = zip(net.layers, errors, strict=True)
+    rows = [Agreement(layer.type, error, 1e-4, layer.out_shape.size) for layer, error in pairs]
+    return LayerComparison(net, rows, ("PyTorch", "ONNX"), "seeded noise at 3x16x16")
 
 
 def outputs():
     """Of a file, one of them wrong."""
-    found = [Agreement(HOSTILE, 1e-6, 1e-4), Agreement(f"boxes of {LONG}", 0.5, 0.01)]
+    found = [Agreement(HOSTILE, 1e-6, 1e-4, 20), Agreement(f"boxes of {LONG}", 0.5, 0.01, 1)]
     net = network(BODY, shape=(3, 16, 16))
-    return OutputComparison(net, "folder/net.onnx", found, "seeded noise at 3x16x16")
+    notes = (f"compared with {HOSTILE}",)
+    verification = Verification(found, "seeded noise at 3x16x16", notes)
+    return OutputComparison(net, "folder/net.onnx", verification)
 
 
 def evaluation(folder):

@@ -111,7 +111,7 @@ def test_verify_compares_the_spokes(run):
     assert "torch and onnx agree: worst layer" in text
     assert "wrong" not in text
     run("verify net.cfg net.weights --report nowhere/v.html", status=1)
-    layers = json.loads(run("verify net.cfg net.weights --json --image a.png").stdout)
+    layers = json.loads(run("verify net.cfg net.weights --json --image a.png").stdout)["rows"]
     assert [entry["error"] for entry in layers] == sorted(
         (e["error"] for e in layers), reverse=True
     )
@@ -128,21 +128,21 @@ def test_verify_fails_where_they_disagree(run, folder, monkeypatch):
     assert text.count("first wrong") == 2
     assert text.endswith("\nfirst wrong: 000 convolutional\n")
     assert "first wrong: 0 convolutional" in (folder / "v.html").read_text()
-    layers = json.loads(run("verify net.cfg net.weights --json", status=1).stdout)
+    layers = json.loads(run("verify net.cfg net.weights --json", status=1).stdout)["rows"]
     assert [entry["layer"] for entry in layers if entry["first_wrong"]] == [0]
     assert all(entry["wrong"] == (entry["error"] > entry["allowed"]) for entry in layers)
 
 
 def test_verify_takes_what_is_no_number_for_wrong(run, monkeypatch):
     pytest.importorskip("torch")
-    from darkconv import backends
+    from darkconv.verification import layers
 
-    whole = backends.trace
+    whole = layers.trace
 
     def trace(model, x, *, backend="torch"):
         return [a * np.nan if backend == "onnx" else a for a in whole(model, x)]
 
-    monkeypatch.setattr(backends, "trace", trace)
+    monkeypatch.setattr(layers, "trace", trace)
     assert "first wrong: 000" in run("verify net.cfg net.weights", status=1).stdout
 
 

@@ -77,7 +77,9 @@ def reshaped(proto, source, target, dims):
 
 
 def names_in(result):
-    return [line.split("  ")[0] for line in result.stdout.splitlines()[1:]]
+    _, *rows, verdict = result.stdout.splitlines()
+    assert verdict.startswith("model and file ")
+    return [line.split("  ")[0] for line in rows]
 
 
 @pytest.mark.parametrize("body", [BODY + YOLO, TWO], ids=["one head", "two heads"])
@@ -176,7 +178,7 @@ def test_a_file_without_any_match_is_an_error(write):
 def test_other_weights_are_found(write):
     save_foreign(dc.to_onnx(write(seed=1)))
     write()
-    entries = json.loads(verify(1, "--json").stdout)
+    entries = json.loads(verify(1, "--json").stdout)["rows"]
     assert [entry["name"] for entry in entries] == ["002_yolo: 002_yolo"]
     assert entries[0]["error"] > 1e-2 > entries[0]["allowed"]
     verify(1, "--report v.html")
@@ -213,7 +215,7 @@ def test_classifiers_are_matched(write):
 
 def test_half_precision_is_seen_and_allowed_more(write):
     save_foreign(dc.to_onnx(write(), fp16=True))
-    (entry,) = json.loads(verify(0, "--json").stdout)
+    (entry,) = json.loads(verify(0, "--json").stdout)["rows"]
     assert 1e-4 < entry["error"] < entry["allowed"] == 1e-2
 
 
@@ -224,5 +226,5 @@ def test_float32_is_allowed_no_more_than_before(write):
     values = onnx.numpy_helper.to_array(weights) * np.float32(1.001)
     weights.CopyFrom(onnx.numpy_helper.from_array(values, weights.name))
     onnx.save(proto, "other.onnx")
-    (entry,) = json.loads(verify(1, "--json").stdout)
+    (entry,) = json.loads(verify(1, "--json").stdout)["rows"]
     assert entry["allowed"] == 1e-4

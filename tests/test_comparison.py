@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("PIL.Image")
 
-from darkconv.detection.comparison import score_error
+from darkconv.verification.agreement import score_error
 
 TINY = np.array([[2e-6, 1e-7], [0, 3e-5]], np.float32)
 

@@ -404,7 +404,7 @@ def test_keras_files_are_compared_with_their_model(run, head, outputs):
     assert (file.head, file.precision, file.names) == (head, "float32", NAMES)
     assert file.run.outputs == outputs
     result = run("verify net.cfg net.weights net.keras --image p/0.png --json")
-    found = json.loads(result.stdout)
+    found = json.loads(result.stdout)["rows"]
     assert [entry["name"] for entry in found] == outputs
     assert all(entry["error"] <= entry["allowed"] == 1e-4 for entry in found)
     assert result.stderr == ""
@@ -808,7 +808,7 @@ def test_a_region_head_has_the_order_of_c(folder):
 def test_verify_compares_a_file_with_its_model(run, lite):
     for name, outputs in (("raw", ["002_yolo"]), ("boxes", ["boxes", "scores"])):
         result = run(f"verify net.cfg net.weights {lite}/{name}.tflite --image p/0.png --json")
-        found = json.loads(result.stdout)
+        found = json.loads(result.stdout)["rows"]
         assert [entry["name"] for entry in found] == outputs
         assert all(entry["error"] <= entry["allowed"] == 1e-4 for entry in found)
         assert result.stderr == ""

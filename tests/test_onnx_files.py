@@ -173,7 +173,9 @@ def test_verify_compares_a_file_with_its_model(run, head, kind):
     for options in ("", "--image a.png --json"):
         result = run(f"verify net.cfg net.weights net.onnx {options}")
         assert "made from another" not in result.stderr
-    assert all(e["error"] <= e["allowed"] for e in json.loads(result.stdout))
+    found = json.loads(result.stdout)
+    assert found["ok"]
+    assert all(e["error"] <= e["allowed"] and e["compared"] > 0 for e in found["rows"])
 
 
 def test_verify_takes_a_free_size(run):

@@ -30,10 +30,10 @@ def cells(text):
 def test_layers_are_listed_worst_first_and_the_first_wrong_one_is_marked(written):
     text = written(write_layer_report, layers())
     assert cells(text)[1:] == [
-        ["3", "yolo", "inf", "wrong", "14x16x16"],
-        ["2", "convolutional", "3.0e-02", "first wrong", "14x16x16"],
-        ["0", "convolutional", "1.0e-07", "", "12x16x16"],
-        ["1", "convolutional", "0", "", "8x16x16"],
+        ["3", "yolo", "inf", "3,584", "wrong", "14x16x16"],
+        ["2", "convolutional", "3.0e-02", "3,584", "first wrong", "14x16x16"],
+        ["0", "convolutional", "1.0e-07", "3,072", "", "12x16x16"],
+        ["1", "convolutional", "0", "2,048", "", "8x16x16"],
     ]
     texts = Checker(text).texts
     assert "PyTorch and ONNX disagree from layer 2 [convolutional] on" in texts
@@ -74,8 +74,8 @@ def test_outputs_of_a_file_are_listed(written):
     text = written(write_output_report, outputs())
     assert HOSTILE not in text
     assert [row[1:] for row in cells(text)[1:]] == [
-        ["1.0e-06", "1e-04", ""],
-        ["5.0e-01", "1e-02", "wrong"],
+        ["1.0e-06", "1e-04", "20", ""],
+        ["5.0e-01", "1e-02", "1", "wrong"],
     ]
     assert any(
         "net.onnx does not give what test.cfg gives: boxes" in t for t in Checker(text).texts

@@ -16,7 +16,6 @@ from darkconv.cli.models import write_model
 from darkconv.cli.params import ModelCommand, Output, common_options
 from darkconv.cli.planning import Planning, make_plan
 from darkconv.cli.printing import echo, echo_lines
-from darkconv.cli.verify import layer_errors
 from darkconv.core.model import Model
 from darkconv.core.numerals import format_count, format_large, format_size
 from darkconv.files import make_folder
@@ -134,6 +133,9 @@ def show_conversion(model: Model, folder: Path) -> list[str]:
     from darkconv.assets import digits10_folder, digits10_pictures
     from darkconv.cli.models import read_model
     from darkconv.cli.params import ModelWords
+    from darkconv.verification.agreement import Verification
+    from darkconv.verification.inputs import one_input
+    from darkconv.verification.layers import compare_layers
 
     heading("Convert")
     for name in ("digits10.safetensors", "digits10.onnx"):
@@ -142,15 +144,16 @@ def show_conversion(model: Model, folder: Path) -> list[str]:
         seconds = time.perf_counter() - start
         size = format_size((folder / name).stat().st_size)
         echo(f"{name:22s} {size:>8s}  in {seconds:.1f} s")
-    errors = layer_errors(model, str(digits10_pictures()[0]))
-    worst = max(errors, key=lambda entry: float(entry["error"]))
+    inputs = one_input(model, digits10_pictures()[0])
+    found = Verification(compare_layers(model, inputs.values[0]), inputs.words)
+    worst = max(found.rows, key=lambda row: row.error)
     back = read_model(ModelWords(str(folder / "digits10.safetensors")))
     write_model(back, Output(folder / "back.cfg", folder / "back.weights"))
     original = (digits10_folder() / "digits10.weights").read_bytes()
     same = (folder / "back.weights").read_bytes() == original
     return show_checks(
-        f"PyTorch and ONNX agree on all {len(errors)} layers; "
-        f"worst relative error {worst['error']:.1e} (layer {worst['layer']} [{worst['type']}])",
+        f"PyTorch and ONNX {'agree' if found.ok else 'DISAGREE'} on all {len(found.rows)} layers; "
+        f"worst relative error {worst.error:.1e} (layer {worst.name})",
         f"back to Darknet's .weights: {'equal byte for byte' if same else 'DIFFERENT'}",
     )
 
@@ -238,17 +241,18 @@ def show_export(model: Model, folder: Path) -> list[str]:
     from darkconv.assets import digits10_pictures
     from darkconv.cli.models import read_exported
     from darkconv.cli.params import ModelWords
-    from darkconv.detection.comparison import compare_outputs
-    from darkconv.detection.detect import fitted_picture
+    from darkconv.verification.inputs import one_input
+    from darkconv.verification.outputs import compare_outputs
 
     heading("Export")
     target = folder / "recovered.onnx"
     write_model(model, Output(target), head="boxes")
     echo(f"{target.name:22s} {format_size(target.stat().st_size):>8s}")
-    levels, fit = fitted_picture(model.network, digits10_pictures()[0], None)
-    found = compare_outputs(model, read_exported(ModelWords(str(target))), fit.apply(levels))
-    errors = ", ".join(f"{one.name} {one.error:.1e}" for one in found)
-    return show_checks(f"onnxruntime gives the model's numbers; relative errors: {errors}")
+    inputs = one_input(model, digits10_pictures()[0])
+    found = compare_outputs(model, read_exported(ModelWords(str(target))), inputs)
+    errors = ", ".join(f"{one.name} {one.error:.1e}" for one in found.rows)
+    gives = "gives" if found.ok else "DOES NOT GIVE"
+    return show_checks(f"onnxruntime {gives} the model's numbers; relative errors: {errors}")
 
 
 def make_report(

@@ -1,6 +1,7 @@
 """An exported file beside its float32 form: size, time, outputs, detections, AP."""
 
 import functools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from darkconv.cli.printing import echo, echo_json, echo_table
 from darkconv.cli.progress import progress
 from darkconv.core.model import Model
 from darkconv.core.numerals import format_size
+from darkconv.errors import DarkconvError, Where
 from darkconv.layers.head import decodes_boxes
 
 if TYPE_CHECKING:
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
 
     from darkconv.backends.exported import ExportedFile
     from darkconv.dataset import Dataset
-    from darkconv.detection.likeness import Likeness
     from darkconv.evaluation.latency import Latency
+    from darkconv.verification.likeness import Likeness
 
 COMPARED = 100  # pictures on which two files are compared, at most
 NOISE = 4  # inputs of noise where there are no pictures
@@ -50,8 +52,11 @@ class Report:
     labelled: int
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {**asdict(self), "conditions": self.latency.conditions, "at": AT}
+        """For JSON, which knows no infinity: null in place of it."""
+        errors = {n: e if math.isfinite(e) else None for n, e in self.likeness.errors.items()}
+        likeness = {**asdict(self.likeness), "errors": errors}
+        conditions = self.latency.conditions
+        return {**asdict(self), "likeness": likeness, "conditions": conditions, "at": AT}
 
 
 class GraphInputs(Sequence["npt.NDArray[Any]"]):
@@ -138,14 +143,16 @@ def spread(pictures: Sequence[Path]) -> list[Path]:
 def likeness(whole: "ExportedFile", other: "ExportedFile", pictures: Sequence[Path]) -> "Likeness":
     """How near the outputs are, and detections where there are pictures for them."""
     from darkconv.detection.exported import FileDetector, least_threshold
-    from darkconv.detection.likeness import THRESHOLD, likeness_on_inputs, likeness_on_pictures
+    from darkconv.verification.likeness import THRESHOLD, likeness_on_inputs, likeness_on_pictures
 
     if pictures and finds_boxes(whole):
         least = least_threshold(whole, THRESHOLD)
         names = [] if whole.head == "nms" else whole.run.outputs
         one, two = (FileDetector(file, least) for file in (whole, other))
         with progress(len(pictures), "comparing on pictures") as update:
-            return likeness_on_pictures(one, two, names, counted(pictures, update))
+            found = likeness_on_pictures(one, two, names, counted(pictures, update))
+        if found.compared:
+            return found
     inputs = GraphInputs(whole, pictures) if pictures else noise(whole)
     return likeness_on_inputs(whole, other, inputs)
 
@@ -205,37 +212,55 @@ def show_report(found: Report) -> None:
             rows.append((name, *(f"{100 * value:.1f}" for value in pair)))
     rows += [(f"relative error of {n}", "", f"{e:.1e}") for n, e in found.likeness.errors.items()]
     if found.likeness.f1 is not None:
-        rows.append((f"F1 of detections above {AT:g}", "", f"{found.likeness.f1:.3f}"))
+        rows.append((f"F1 of detections above {AT:g}", "", f"{100 * found.likeness.f1:.1f}"))
     echo_table(("", "float32", found.precision), rows, left=(0,))
     ran_on = f"{found.likeness.inputs} {'pictures' if found.likeness.f1 is not None else 'inputs'}"
-    echo(f"compared on {ran_on}; {found.latency.conditions}", err=True)
+    compared = f"{found.likeness.compared:,} values and detections compared on {ran_on}"
+    echo(f"{compared}; {found.latency.conditions}", err=True)
 
 
 def print_reports(reports: Mapping[str, Report], *, as_json: bool) -> None:
-    """Print what was compared, by the file's name."""
+    """Print what was compared, by the file's name.
+
+    Raises:
+        DarkconvError: a file gives no finite numbers, or there was nothing to compare.
+    """
     if as_json:
         echo_json({name: one.as_dict() for name, one in reports.items()})
-        return
-    for one in reports.values():
-        show_report(one)
+    else:
+        for one in reports.values():
+            show_report(one)
+    faults = {name: one.likeness.fault for name, one in reports.items() if one.likeness.fault}
+    for name, fault in faults.items():
+        raise DarkconvError(f"was written, but {fault}", where=Where(file=name))
 
 
 def show_agreement_with(model: Model, output: Output) -> None:
-    """Run a file that was written, and print its time and how near it is to the model."""
-    import numpy as np
+    """Run a file that was written, and print its time and how near it is to the model.
 
-    from darkconv.detection.comparison import compare_outputs
+    Raises:
+        DarkconvError: the two disagree, or there was nothing to compare.
+    """
     from darkconv.evaluation.latency import interleaved
+    from darkconv.verification.inputs import several_inputs
+    from darkconv.verification.outputs import compare_outputs
 
     file = read_exported(ModelWords(str(output.path)))
-    shape = model.network.input_shape
-    x = np.random.default_rng(0).random(tuple(shape) if shape.is_map else shape.size)
-    found = compare_outputs(model, file, x.astype(np.float32))
     timed = interleaved({file.precision: functools.partial(file.run, noise(file)[0])}, "litert")
+    file = read_exported(ModelWords(str(output.path)))  # without the state of those runs
+    found = compare_outputs(model, file, several_inputs(model, None))
     rows = [
         ("file size", format_size(output.path.stat().st_size), ""),
         ("milliseconds a picture", f"{timed.milliseconds[file.precision]:.2f}", ""),
-        *((f"error of {e.name}", f"{e.error:.1e}", f"{e.allowed:.0e}") for e in found),
+        *((f"error of {e.name}", f"{e.error:.1e}", f"{e.allowed:.0e}") for e in found.rows),
     ]
     echo_table(("", file.precision, "allowed"), rows, left=(0,))
-    echo(timed.conditions, err=True)
+    echo(f"{found.compared:,} values compared on {found.given}; {timed.conditions}", err=True)
+    wrong = [row for row in found.rows if not row.is_good]
+    for row in wrong:
+        raise DarkconvError(
+            f"was written, but does not agree with the model: {row.name}",
+            where=Where(file=str(output.path)),
+            expected=f"an error of at most {row.allowed:.0e}",
+            found=row.remark or f"{row.error:.1e}",
+        )

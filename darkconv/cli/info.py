@@ -36,7 +36,7 @@ def info(words: tuple[str, ...], as_json: bool, view: bool, **options: Any) -> N
     model_words, rest = split_model(words)
     if rest:
         raise click.UsageError(f"Got unexpected extra argument ({rest[0]})")
-    model = read_model(model_words, needs_weights=False, allow_nonfinite=True, **options)
+    model = read_model(model_words, needs_weights=False, unchecked=True, **options)
     if view:
         view_graph(model)
         return

@@ -1,5 +1,6 @@
 """Reading the MODEL of a command, and writing models."""
 
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
@@ -22,7 +23,7 @@ from darkconv.cli.params import (
     bundled_names,
 )
 from darkconv.cli.printing import echo
-from darkconv.core.finite import check_finite
+from darkconv.core.finite import check_finite, check_variances
 from darkconv.core.model import Model
 from darkconv.core.names import Names
 from darkconv.core.numerals import format_size
@@ -33,6 +34,8 @@ from darkconv.loading import load, names_beside, save
 
 if TYPE_CHECKING:
     from darkconv.backends.exported import ExportedFile
+
+logger = logging.getLogger("darkconv")
 
 ONE_WAY = {
     ONNX_SUFFIX: "an ONNX file",
@@ -49,6 +52,7 @@ def read_model(
     *,
     needs_weights: bool = True,
     allow_nonfinite: bool = False,
+    unchecked: bool = False,
     **options: Any,
 ) -> Model:
     """Read a MODEL.
@@ -56,17 +60,30 @@ def read_model(
     Args:
         words: as given.
         needs_weights: refuse a cfg alone.
-        allow_nonfinite: do not look for NaN and infinity in the arrays.
+        allow_nonfinite: do not look for NaN and infinity in the arrays; variances without a root
+            are a warning.
+        unchecked: do not look for these: for commands that use no array.
         options: names, dialect, input_size and cutoff, as for `darkconv.load`.
 
     Raises:
-        WeightsError: some array holds NaN or infinity, beside what else can be wrong.
+        WeightsError: some array holds NaN or infinity, or a variance has no root, beside what
+            else can be wrong.
     """
     model = _any_model(words, needs_weights=needs_weights, **options)
-    if not allow_nonfinite:
-        file = words.weights or words.first
+    file = words.weights or words.first
+    if allow_nonfinite:
+        _warn_of_variances(model, file)
+    elif not unchecked:
         check_finite(model, file, remedy="--allow-nonfinite uses it all the same")
     return model
+
+
+def _warn_of_variances(model: Model, file: str) -> None:
+    """Say in one line which variances have no root: where they go, all values become NaN."""
+    try:
+        check_variances(model, file)
+    except WeightsError as error:
+        logger.warning("%s", str(error).splitlines()[0])
 
 
 def _any_model(words: ModelWords, *, needs_weights: bool, **options: Any) -> Model:

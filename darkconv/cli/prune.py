@@ -189,7 +189,7 @@ def explain_layers(words: ModelWords, layers: Sequence[int], options: dict[str, 
     Raises:
         PlanError: a layer that the network does not have.
     """
-    options = {**options, "allow_nonfinite": True}  # no array is looked at
+    options = {**options, "unchecked": True}  # no array is looked at
     network = read_model(words, needs_weights=False, **options).network
     last = len(network.layers) - 1
     for index in layers:

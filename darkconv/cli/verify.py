@@ -1,8 +1,6 @@
 """`darkconv verify`: do all frameworks give the same numbers?"""
 
 import logging
-import math
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,16 +27,13 @@ from darkconv.core.model import Model
 from darkconv.errors import DarkconvError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from darkconv.backends.exported import ExportedFile
     from darkconv.backends.onnx import ForeignFile
-    from darkconv.detection.comparison import Agreement
     from darkconv.report import LayerComparison
+    from darkconv.verification.agreement import Verification
 
 logger = logging.getLogger("darkconv")
 
-TOLERANCE = 1e-4  # relative L2 error of a layer on whole networks
 SHOWN_LAYERS = 10
 TITLES = {"onnx": "ONNX", "keras": "Keras"}
 NOT_COMPARED = {
@@ -54,7 +49,9 @@ NOT_COMPARED = {
 @click.command(cls=ModelCommand)
 @words_argument("MODEL [FILE]")
 @click.option(
-    "--image", type=InputFile(path_type=None), help="Picture to run  [default: seeded noise]"
+    "--image",
+    type=InputFile(path_type=None),
+    help="Picture to run  [default: seeded noise; for FILE with boxes bundled pictures too]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--all", "show_all", is_flag=True, help="Show every layer, not the ten worst.")
@@ -80,7 +77,8 @@ def verify(
     The two are built on their own from the Darknet files. With FILE, an ONNX, Keras or LiteRT file
     made from the MODEL with any --head, its outputs are compared instead. Of an ONNX file that
     another tool made, outputs are matched by their shapes, with heads or with boxes and scores.
-    Exit status 1 if they disagree. Files in half precision and 8 bits are allowed more: see
+    Exit status 1 if they disagree, if there was nothing to compare, or if a value is NaN. Files in
+    half precision are allowed more; of those in 8 bits the boxes are compared that both find: see
     docs/onnx.md.
 
     Example: darkconv verify yolov3-tiny.cfg yolov3-tiny.weights yolov3-tiny.onnx
@@ -103,56 +101,38 @@ def verify(
         write_layer_report(report, found)
         echo(f"wrote {report}", err=True)
     if as_json:
-        echo_json(layer_dicts(found))
+        echo_json(found.to_dict())
     else:
         show_layers(found, shown=None if show_all else SHOWN_LAYERS)
         echo_lines(verdict(found, backend or "onnx"))
-    if found.first_wrong:
+    if not found.ok:
         raise SystemExit(1)
 
 
 def compare_all(model: Model, image: str | None, backend: str) -> "LayerComparison":
     """The errors of all layers, and what they mean."""
     from darkconv.report import LayerComparison
+    from darkconv.verification.inputs import one_input
+    from darkconv.verification.layers import compare_layers
 
+    inputs = one_input(model, image)
     return LayerComparison(
         network=model.network,
-        errors=[entry["error"] for entry in layer_errors(model, image, backend)],
-        allowed=TOLERANCE,
+        rows=compare_layers(model, inputs.values[0], backend),
         frameworks=("PyTorch", TITLES[backend]),
-        given=given_input(model, image),
+        given=inputs.words,
     )
-
-
-def given_input(model: Model, image: str | None) -> str:
-    """What is run, in words."""
-    source = f"the picture {Path(image).name}" if image else "seeded noise"
-    return f"{source} at {model.network.input_shape}"
-
-
-def layer_dicts(found: "LayerComparison") -> list[dict[str, Any]]:
-    """For JSON: worst first, and which are wrong."""
-    return [
-        {
-            "layer": layer.index,
-            "type": layer.type,
-            "error": error,
-            "allowed": found.allowed,
-            "wrong": not error <= found.allowed,
-            "first_wrong": layer is found.first_wrong,
-        }
-        for layer, error in found.worst
-    ]
 
 
 def show_layers(found: "LayerComparison", *, shown: int | None) -> None:
     """Print the worst layers, and the first wrong one wherever it stands."""
     rows = [
-        (layer.index, layer.type, f"{error:.1e}", found.mark(layer, error))
-        for place, (layer, error) in enumerate(found.worst)
+        (layer.index, layer.type, f"{row.error:.1e}", f"{row.compared:,}", found.mark(layer, row))
+        for place, (layer, row) in enumerate(found.worst)
         if shown is None or place < shown or layer is found.first_wrong
     ]
-    echo_table(("layer", "type", "relative error", ""), rows, left=(1, 3))
+    headers = ("layer", "type", "relative error", "values", "")
+    echo_table(headers, rows, left=(1, 4))
 
 
 def verify_file(
@@ -178,24 +158,26 @@ def verify_file(
     if report:
         from darkconv.report import OutputComparison, write_output_report
 
-        given = given_input(model, image)
-        write_output_report(report, OutputComparison(model.network, file.path, found, given))
+        write_output_report(report, OutputComparison(model.network, file.path, found))
         echo(f"wrote {report}", err=True)
     show_agreement(found, as_json=as_json)
+    if not found.ok:
+        raise SystemExit(1)
 
 
 def own_agreement(
     model: Model, file: "ExportedFile", image: str | None, input_size: tuple[int, int] | None
-) -> "tuple[Model, Sequence[Agreement]]":
+) -> "tuple[Model, Verification]":
     """Compare a file of darkconv with the model, at the file's size or at another."""
-    from darkconv.detection.comparison import compare_outputs
+    from darkconv.verification.inputs import several_inputs
+    from darkconv.verification.outputs import compare_outputs
 
     if file.input_size and model.network.input_shape.is_map:
         model = model.with_input_size(*file.input_size)
     warn_of_other_sources(model, file)
     if input_size:
         model, file = model.with_input_size(*input_size), file.with_input_size(*input_size)
-    return model, compare_outputs(model, file, _input(model, image))
+    return model, compare_outputs(model, file, several_inputs(model, image))
 
 
 def read_file(words: ModelWords) -> "ExportedFile | ForeignFile":
@@ -227,23 +209,30 @@ def read_file(words: ModelWords) -> "ExportedFile | ForeignFile":
 
 def foreign_agreement(
     model: Model, file: "ForeignFile", image: str | None
-) -> "tuple[Model, Sequence[Agreement]]":
+) -> "tuple[Model, Verification]":
     """Compare a file of another tool with the model, at the file's size."""
-    from darkconv.detection.foreign import compare_foreign, fitted_model
+    from darkconv.verification.foreign import compare_foreign, fitted_model
+    from darkconv.verification.inputs import several_inputs
 
     model = fitted_model(model, file)
-    return model, compare_foreign(model, file, _input(model, image))
+    return model, compare_foreign(model, file, several_inputs(model, image))
 
 
-def show_agreement(found: "Sequence[Agreement]", *, as_json: bool) -> None:
-    """Print what was compared; exit status 1 where something disagrees."""
+def show_agreement(found: "Verification", *, as_json: bool) -> None:
+    """Print what was compared, how much of it, and what came of it."""
     if as_json:
-        echo_json([asdict(entry) for entry in found])
-    else:
-        rows = [(e.name, f"{e.error:.1e}", f"{e.allowed:.0e}") for e in found]
-        echo_table(("output", "error", "allowed"), rows, left=(0,))
-    if not all(entry.is_good for entry in found):
-        raise SystemExit(1)
+        echo_json(found.to_dict())
+        return
+    rows = [
+        (row.name, f"{row.error:.1e}", f"{row.allowed:.0e}", f"{row.compared:,}", row.verdict)
+        for row in found.rows
+    ]
+    headers = ("output", "error", "allowed", "compared", "")
+    echo_table(headers, rows, left=(0, 4))
+    for note in found.notes:
+        echo(note)
+    word = "agree" if found.ok else "DISAGREE"
+    echo(f"model and file {word}: {found.compared:,} values compared, on {found.given}")
 
 
 def warn_of_other_sources(model: Model, file: "ExportedFile") -> None:
@@ -261,42 +250,11 @@ def warn_of_other_sources(model: Model, file: "ExportedFile") -> None:
 
 def verdict(found: "LayerComparison", backend: str) -> str:
     """On the worst layer, and on the first wrong one if there is one."""
+    word = "agree" if found.ok else "DISAGREE"
+    _, worst = found.worst[0]
+    text = (
+        f"torch and {backend} {word}: worst layer {worst.error:.1e}, allowed {worst.allowed:.0e}; "
+        f"{found.compared:,} values compared"
+    )
     wrong = found.first_wrong
-    word = "DISAGREE" if wrong else "agree"
-    worst = found.worst[0][1]
-    text = f"torch and {backend} {word}: worst layer {worst:.1e}, allowed {TOLERANCE:.0e}"
     return f"{text}\nfirst wrong: {wrong.index:03d} {wrong.type}" if wrong else text
-
-
-def layer_errors(
-    model: Model, image: str | None = None, backend: str = "onnx"
-) -> list[dict[str, Any]]:
-    """Relative L2 difference of every layer between the torch spoke and another.
-
-    It is infinite where values are no numbers in one of them alone.
-    """
-    from darkconv.backends import trace
-    from darkconv.detection.comparison import relative_error
-
-    x = _input(model, image)
-    pairs = zip(trace(model, x), trace(model, x, backend=backend), strict=True)
-    errors = []
-    for layer, (expected, found) in zip(model.network.layers, pairs, strict=True):
-        error = relative_error(found, expected)
-        error = math.inf if math.isnan(error) else error
-        errors.append({"layer": layer.index, "type": layer.type, "error": error})
-    return errors
-
-
-def _input(model: Model, image: str | None) -> Any:
-    import numpy as np
-
-    from darkconv.detection.picture import Fit, read_picture
-
-    shape = model.network.input_shape
-    if image is None:
-        values = np.random.default_rng(0).random(shape if shape.is_map else shape.size)
-        return values.astype(np.float32)
-    picture = read_picture(image, channels=shape.c)
-    size = picture.shape[1], picture.shape[0]
-    return Fit(size, (shape.w, shape.h), model.network.options.letterboxes).apply(picture)

@@ -185,7 +185,7 @@ def stats(words: tuple[str, ...], as_json: bool, **options: Any) -> None:
 
     Example: darkconv weights stats yolov3.cfg yolov3.weights
     """
-    rows = statistics(_only_model(words, {**options, "allow_nonfinite": True}))
+    rows = statistics(_only_model(words, {**options, "unchecked": True}))
     if as_json:
         echo_json([_plain(asdict(row)) for row in rows])
         return
@@ -221,7 +221,7 @@ def diff(words: tuple[str, ...], show_all: bool, as_json: bool, **options: Any) 
 
     Example: darkconv weights diff net.cfg before.weights after.weights
     """
-    models = read_models(words, {**options, "allow_nonfinite": True})
+    models = read_models(words, {**options, "unchecked": True})
     if len(models) != 2:
         raise click.UsageError(f"Two models to compare are needed, {len(models)} given")
     rows = difference(*models)

@@ -1,15 +1,24 @@
-"""Whether the arrays of a model hold finite numbers only."""
+"""Whether the arrays of a model hold finite numbers only, and variances that have a root."""
+
+import logging
 
 import numpy as np
+import numpy.typing as npt
 
+from darkconv.core.dialect import Dialect
 from darkconv.core.model import Array, Model
 from darkconv.errors import WeightsError, Where
 
+logger = logging.getLogger("darkconv")
+
 CAUSE = "the training has diverged, or the file is damaged"
+VARIANCE = "rolling_variance"
 
 
 def check_finite(model: Model, file: str, *, remedy: str = "") -> None:
-    """Look for NaN and infinity in the arrays that a file gave.
+    """Look for NaN and infinity in the arrays that a file gave, and for variances without a root.
+
+    A negative variance that the dialect's program computes with all the same is a warning.
 
     Args:
         model: what was read; initial values are not looked at, nor made.
@@ -25,6 +34,7 @@ def check_finite(model: Model, file: str, *, remedy: str = "") -> None:
         if layer.index not in model.initial_layers and (count := count_nonfinite(model.arrays[key]))
     }
     if not broken:
+        check_variances(model, file, remedy=remedy)
         return
     (index, section, name, size), count = next(iter(broken.items()))
     total = sum(broken.values())
@@ -35,6 +45,45 @@ def check_finite(model: Model, file: str, *, remedy: str = "") -> None:
         where=Where(file=file, layer=index, section=section),
         hint="; ".join(filter(None, (CAUSE, remedy))),
     )
+
+
+def check_variances(model: Model, file: str, *, remedy: str = "") -> None:
+    """Look for variances that a batch norm cannot be computed with.
+
+    Args:
+        model: what was read.
+        file: that it was read from.
+        remedy: what the user can do, for the hint.
+
+    Raises:
+        WeightsError: a variance has no root by the rule of the model's dialect.
+    """
+    for key, layer, slot in model.network.keyed_slots():
+        if not slot.name.endswith(VARIANCE) or layer.index in model.initial_layers:
+            continue
+        variances = model.arrays[key]
+        count = int(np.count_nonzero(variances < 0))
+        if not count:
+            continue
+        where = Where(file=file, layer=layer.index, section=layer.section.name)
+        what = f"{count} of {slot.size} variances {'is' if count == 1 else 'are'} negative"
+        rootless = int(np.count_nonzero(~has_root(model.dialect, variances)))
+        if rootless:
+            of_these = "" if rootless == count else f"{rootless} of them "
+            raise WeightsError(
+                f"{what}, and {of_these}{'has' if rootless == 1 else 'have'} no root",
+                where=where,
+                hint="; ".join(filter(None, (CAUSE, remedy))),
+            )
+        added = model.dialect.variance_epsilon
+        logger.warning("%s: %s; the root is taken after %g is added", where, what, added)
+
+
+def has_root(dialect: Dialect, variances: Array) -> npt.NDArray[np.bool_]:
+    """Return where batch norm can divide by a root: what is added inside it counts, in float32."""
+    epsilon = np.float32(dialect.variance_epsilon)
+    inside = variances + epsilon
+    return inside > 0 if epsilon else inside >= 0
 
 
 def count_nonfinite(array: Array) -> int:

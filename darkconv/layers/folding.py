@@ -1,14 +1,39 @@
 """Batch norm as a factor and a summand per channel, in double precision."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
 
 from darkconv.core.dialect import Dialect
 from darkconv.core.model import Array
+from darkconv.errors import WeightsError, Where
 
 Doubles = npt.NDArray[np.float64]
+
+
+@contextlib.contextmanager
+def told_overflow(where: Where) -> Iterator[None]:
+    """Turn an overflow in folding into an error of one line; NaN goes on as NaN, quietly.
+
+    The processor notes an overflow by itself, so that no array is read once more to find one.
+
+    Args:
+        where: the layer.
+
+    Raises:
+        WeightsError: a product or a sum of finite numbers is beyond float32.
+    """
+    try:
+        with np.errstate(over="raise", invalid="ignore", divide="ignore"):
+            yield
+    except FloatingPointError:
+        raise WeightsError(
+            "its batch norm, written into weights and biases, gives numbers beyond float32",
+            where=where,
+            hint="--no-fold leaves batch norm as it is in ONNX files",
+        ) from None
 
 
 def norm_factor(dialect: Dialect, arrays: Mapping[str, Array]) -> Doubles:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from darkconv.core.markup import escape
 from darkconv.core.network import Layer, Network
@@ -13,7 +13,7 @@ from darkconv.report.layer_chart import layer_chart
 from darkconv.report.page import key_figures, page, section, table, verdict
 
 if TYPE_CHECKING:
-    from darkconv.detection.comparison import Agreement
+    from darkconv.verification.agreement import Agreement, Verification
 
 NOTE = (
     "Relative L2 error of each layer's output. A wrong layer spoils those that read it: the first "
@@ -27,35 +27,62 @@ class LayerComparison:
 
     Attributes:
         network: that was run.
-        errors: of its layers; infinite where they cannot be told.
-        allowed: the most that is right.
+        rows: how far each of its layers is off, in the network's order.
         frameworks: what was compared.
         given: what was run through it, in words.
     """
 
     network: Network
-    errors: Sequence[float]
-    allowed: float
+    rows: Sequence["Agreement"]
     frameworks: tuple[str, str]
     given: str
 
     @property
-    def first_wrong(self) -> Layer | None:
-        """The first layer, in the network's order, whose error is more than allowed."""
-        pairs = zip(self.network.layers, self.errors, strict=True)
-        return next((layer for layer, error in pairs if not error <= self.allowed), None)
+    def ok(self) -> bool:
+        """Whether all layers agree."""
+        return bool(self.rows) and self.first_wrong is None
 
     @property
-    def worst(self) -> list[tuple[Layer, float]]:
-        """All layers with their errors, those with the largest first."""
-        pairs = zip(self.network.layers, self.errors, strict=True)
-        return sorted(pairs, key=lambda pair: -pair[1])
+    def compared(self) -> int:
+        """How many values were compared."""
+        return sum(row.compared for row in self.rows)
 
-    def mark(self, layer: Layer, error: float) -> str:
+    @property
+    def allowed(self) -> float:
+        """The most that is right in every layer."""
+        return min(row.allowed for row in self.rows)
+
+    @property
+    def first_wrong(self) -> Layer | None:
+        """The first layer, in the network's order, that is not good."""
+        pairs = zip(self.network.layers, self.rows, strict=True)
+        return next((layer for layer, row in pairs if not row.is_good), None)
+
+    @property
+    def worst(self) -> list[tuple[Layer, "Agreement"]]:
+        """All layers with their errors, those with the largest first."""
+        pairs = zip(self.network.layers, self.rows, strict=True)
+        return sorted(pairs, key=lambda pair: (pair[1].is_good, -pair[1].error))
+
+    def mark(self, layer: Layer, row: "Agreement") -> str:
         """What a table says beside a layer."""
-        if error <= self.allowed:
+        if row.is_good:
             return ""
-        return "first wrong" if layer is self.first_wrong else "wrong"
+        word = "first wrong" if layer is self.first_wrong else "wrong"
+        return f"{word}: {row.remark}" if row.remark else word
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `--json` prints: the worst first, and which are wrong."""
+        rows = [
+            {
+                "layer": layer.index,
+                "type": layer.type,
+                **row.to_dict(),
+                "first_wrong": layer is self.first_wrong,
+            }
+            for layer, row in self.worst
+        ]
+        return {"ok": self.ok, "compared": self.compared, "given": self.given, "rows": rows}
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,13 +93,11 @@ class OutputComparison:
         network: of the model.
         file: that was compared.
         found: what was compared of it.
-        given: what was run through both, in words.
     """
 
     network: Network
     file: PathLike
-    found: Sequence["Agreement"]
-    given: str
+    found: "Verification"
 
 
 def write_layer_report(path: PathLike, found: LayerComparison) -> None:
@@ -80,11 +105,12 @@ def write_layer_report(path: PathLike, found: LayerComparison) -> None:
     title = f"Verification of {Path(found.network.file).stem}"
     one, other = found.frameworks
     lead = f"Every layer in {one} and in {other}, run on {found.given}."
-    chart = layer_chart(found.network.layers, found.errors, found.allowed)
+    errors = [row.error for row in found.rows]
+    chart = layer_chart(found.network.layers, errors, found.allowed)
     parts = [
         f"<h1>{escape(title)}</h1>",
         f"<p>{escape(lead)}</p>",
-        verdict(_layer_verdict(found), is_good=found.first_wrong is None),
+        verdict(_layer_verdict(found), is_good=found.ok),
         _layer_figures(found),
         section("Error along the network", f'<p class="note">{NOTE}</p>', chart),
         section("All layers, worst first", _layer_table(found)),
@@ -95,19 +121,20 @@ def write_layer_report(path: PathLike, found: LayerComparison) -> None:
 def _layer_verdict(found: LayerComparison) -> str:
     one, other = found.frameworks
     if (wrong := found.first_wrong) is None:
-        return f"{one} and {other} agree on all {len(found.errors)} layers"
+        return f"{one} and {other} agree on all {len(found.rows)} layers"
     return f"{one} and {other} disagree from layer {wrong.index} [{wrong.type}] on"
 
 
 def _layer_figures(found: LayerComparison) -> str:
-    layer, error = found.worst[0]
+    layer, worst = found.worst[0]
     wrong = found.first_wrong
-    many = sum(not error <= found.allowed for error in found.errors)
+    many = sum(not row.is_good for row in found.rows)
     first = ("none", "") if wrong is None else (str(wrong.index), f"[{wrong.type}]")
     return key_figures(
         [
-            ("layers compared", str(len(found.errors)), f"{many} wrong"),
-            ("worst error", _error(error), f"layer {layer.index} [{layer.type}]"),
+            ("layers compared", str(len(found.rows)), f"{many} wrong"),
+            ("values compared", f"{found.compared:,}", "in all layers"),
+            ("worst error", _error(worst.error), f"layer {layer.index} [{layer.type}]"),
             ("allowed", f"{found.allowed:.0e}", "relative, for each layer"),
             ("first wrong", *first),
         ]
@@ -116,38 +143,44 @@ def _layer_figures(found: LayerComparison) -> str:
 
 def _layer_table(found: LayerComparison) -> str:
     rows, marks = [], {}
-    for place, (layer, error) in enumerate(found.worst):
-        mark = found.mark(layer, error)
+    for place, (layer, row) in enumerate(found.worst):
+        mark = found.mark(layer, row)
         if mark:
             marks[place] = "wrong first" if layer is found.first_wrong else "wrong"
-        rows.append((str(layer.index), layer.type, _error(error), mark, str(layer.out_shape)))
-    headers = ("layer", "type", "error", "", "output")
-    return table(headers, rows, left=(1, 3), marks=marks)
+        values = f"{row.compared:,}"
+        rows.append(
+            (str(layer.index), layer.type, _error(row.error), values, mark, str(layer.out_shape))
+        )
+    headers = ("layer", "type", "error", "values", "", "output")
+    return table(headers, rows, left=(1, 4), marks=marks)
 
 
 def write_output_report(path: PathLike, compared: OutputComparison) -> None:
     """Write what came of comparing a file's outputs as one HTML file."""
     name, model = Path(compared.file).name, Path(compared.network.file).name
     title = f"Verification of {name}"
-    found = compared.found
+    found = compared.found.rows
     wrong = [entry for entry in found if not entry.is_good]
     answer = (
         f"{name} gives what {model} gives"
         if not wrong
         else f"{name} does not give what {model} gives: {', '.join(e.name for e in wrong)}"
     )
-    lead = f"Its outputs, and those of {model} in PyTorch, run on {compared.given}."
+    lead = f"Its outputs, and those of {model} in PyTorch, run on {compared.found.given}."
     marks = {place: "wrong" for place, entry in enumerate(found) if not entry.is_good}
     rows = [
-        (e.name, _error(e.error), f"{e.allowed:.0e}", "" if e.is_good else "wrong") for e in found
+        (e.name, _error(e.error), f"{e.allowed:.0e}", f"{e.compared:,}", e.verdict) for e in found
     ]
+    notes = "".join(f'<p class="note">{escape(note)}</p>' for note in compared.found.notes)
     parts = [
         f"<h1>{escape(title)}</h1>",
         f"<p>{escape(lead)}</p>",
-        verdict(answer, is_good=not wrong),
+        verdict(answer, is_good=compared.found.ok),
         _output_figures(found),
         section(
-            "Outputs", table(("output", "error", "allowed", ""), rows, left=(0, 3), marks=marks)
+            "Outputs",
+            notes,
+            table(("output", "error", "allowed", "compared", ""), rows, left=(0, 4), marks=marks),
         ),
     ]
     write_bytes(path, [page(title, parts).encode()])
@@ -162,7 +195,8 @@ def _output_figures(found: Sequence["Agreement"]) -> str:
     wrong = sum(not entry.is_good for entry in found)
     return key_figures(
         [
-            ("compared", str(len(found)), f"{wrong} wrong"),
+            ("outputs", str(len(found)), f"{wrong} wrong"),
+            ("compared", f"{sum(e.compared for e in found):,}", "values, boxes and detections"),
             ("worst error", _error(worst.error), f"{worst.name}, {worst.allowed:.0e} allowed"),
             ("first wrong", first or "none", ""),
         ]

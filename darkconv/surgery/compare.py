@@ -99,11 +99,10 @@ def _compared(key: str, a: Array, b: Array) -> ArrayDifference:
 
 
 def _gap(a: Array, b: Array) -> Doubles:
-    """Absolute differences; 0 where both are the same infinity or not a number, else inf."""
+    """Absolute differences; 0 where both are the same infinity, and infinite where one is NaN."""
     with np.errstate(invalid="ignore"):
         gap = np.abs(a.astype(np.float64) - b)
-    same = (a == b) | (np.isnan(a) & np.isnan(b))
-    found: Doubles = np.where(same, 0.0, np.where(np.isnan(gap), np.inf, gap))
+    found: Doubles = np.where(a == b, 0.0, np.where(np.isnan(gap), np.inf, gap))
     return found
 
 

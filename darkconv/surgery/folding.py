@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from darkconv.core.finite import has_root
 from darkconv.core.model import Array, Model
 from darkconv.core.network import Layer, Network
 from darkconv.core.section import Config
@@ -117,11 +118,17 @@ def _not_finite(
     network: Network, layer: Layer, name: str, arrays: Mapping[str, Array]
 ) -> WeightsError:
     broken = [key for key, values in arrays.items() if not np.isfinite(values).all()]
-    least = float(arrays["rolling_variance"].min())
+    variances = arrays["rolling_variance"]
+    if not broken and has_root(network.dialect, variances).all():
+        return WeightsError(
+            f"folding gives {name} beyond float32", where=network.where(layer.index)
+        )
     return WeightsError(
         f"folding gives {name} that are not finite",
         where=network.where(layer.index),
         expected="finite arrays, and no variance below zero",
-        found=f"values in its {broken[0]} that are not finite" if broken else f"{least:g}",
+        found=f"values in its {broken[0]} that are not finite"
+        if broken
+        else f"{float(variances.min()):g}",
         hint="the training has diverged, or the weights are another network's",
     )

@@ -12,6 +12,7 @@ from darkconv.backends.keras.scope import LayerScope, Tensor
 from darkconv.core.network import Layer, Network
 from darkconv.core.tree import Tree
 from darkconv.layers import norm
+from darkconv.layers.folding import told_overflow
 
 MOMENTUM = 0.99  # share of the old running statistics that C keeps
 EPSILON = 1e-5  # alexeyab's at inference, and both dialects' in training on a GPU
@@ -52,9 +53,10 @@ def corrected(scope: LayerScope, x: Tensor) -> Tensor:
         return x
     variance = scope.arrays["rolling_variance"].astype(np.float64)
     mean = scope.arrays["rolling_mean"].astype(np.float64)
-    divisor = np.sqrt(variance + dialect.variance_epsilon) + dialect.deviation_epsilon
-    factor = np.sqrt(variance + EPSILON) / divisor
-    scale, offset = (v.astype(np.float32) for v in (factor, mean * (1 - factor)))
+    with told_overflow(scope.network.where(scope.layer.index)):
+        divisor = np.sqrt(variance + dialect.variance_epsilon) + dialect.deviation_epsilon
+        factor = np.sqrt(variance + EPSILON) / divisor
+        scale, offset = (v.astype(np.float32) for v in (factor, mean * (1 - factor)))
     return scope.add(layers.Rescaling, "divisor", x, scale=scale, offset=offset)
 
 

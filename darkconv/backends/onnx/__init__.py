@@ -11,6 +11,7 @@ from darkconv.backends.onnx.files import ForeignFile, OnnxFile, read_any, read_o
 from darkconv.backends.onnx.graph import plain_proto
 from darkconv.backends.onnx.network import NetworkGraph
 from darkconv.backends.onnx.options import OnnxOptions
+from darkconv.backends.onnx.probe import SuppressionProbe
 from darkconv.backends.onnx.running import Runner, make_session
 from darkconv.backends.onnx.writing import build_model, data_path, write_onnx
 from darkconv.core.model import Array, Model
@@ -19,6 +20,7 @@ __all__ = [
     "ForeignFile",
     "OnnxFile",
     "OnnxOptions",
+    "SuppressionProbe",
     "conv",
     "data_path",
     "dense",

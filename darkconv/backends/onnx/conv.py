@@ -4,12 +4,12 @@ import numpy as np
 import onnx_ir as ir
 
 from darkconv.backends.onnx.activation import activate
-from darkconv.backends.onnx.folding import folded_arrays, per_channel, unfolded_norm
+from darkconv.backends.onnx.folding import folded_arrays, per_channel, place_of, unfolded_norm
 from darkconv.backends.onnx.registry import BUILDERS
 from darkconv.backends.onnx.scope import LayerScope
 from darkconv.core.model import Array
 from darkconv.layers import conv
-from darkconv.layers.folding import fold_norm
+from darkconv.layers.folding import fold_norm, told_overflow
 from darkconv.layers.window import BLUR_BORDERS, BLUR_KERNELS
 
 
@@ -54,14 +54,16 @@ def xnor_convolution(scope: LayerScope, spec: conv.Convolutional) -> ir.Value:
     border = spec.border * spec.tap_distance
     x = signs_of(scope, read_part(scope, spec))
     if spec.dialect.xnor_uses_folded_weights:
-        weights, biases = fold_norm(spec.dialect, scope.arrays, axis=0)
+        with told_overflow(place_of(scope)):
+            weights, biases = fold_norm(spec.dialect, scope.arrays, axis=0)
         mean = magnitudes(weights)
         sides = [0, 0, border, border]
         x, border = scope.pad(x, sides, sides, -1.0), 0
     else:
         weights = scope.arrays["weights"]
         arrays = {**scope.arrays, "weights": magnitudes(weights)}
-        mean, biases = fold_norm(spec.dialect, arrays, axis=0)
+        with told_overflow(place_of(scope)):
+            mean, biases = fold_norm(spec.dialect, arrays, axis=0)
     signs = scope.floats(np.where(weights > 0, 1, -1), "signs")
     out = scope.op("Conv", x, signs, group=spec.group_count, **geometry(spec, border=border))
     out = scope.op("Mul", out, scope.floats(per_channel(mean), "magnitudes"))

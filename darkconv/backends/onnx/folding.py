@@ -8,7 +8,15 @@ from darkconv.backends.onnx.graph import SHARED_SIZE
 from darkconv.backends.onnx.scope import LayerScope
 from darkconv.backends.onnx.tensors import ScaledTensor
 from darkconv.core.model import Array
-from darkconv.layers.folding import Doubles, along, multiply, norm_factor, norm_summand
+from darkconv.errors import Where
+from darkconv.layers.folding import (
+    Doubles,
+    along,
+    multiply,
+    norm_factor,
+    norm_summand,
+    told_overflow,
+)
 
 
 def folded_arrays(scope: LayerScope, *, axis: int) -> list[ir.Value]:
@@ -23,17 +31,24 @@ def folded_arrays(scope: LayerScope, *, axis: int) -> list[ir.Value]:
     weights, biases = scope.arrays["weights"], scope.arrays["biases"]
     if "scales" not in scope.arrays:
         return [scope.floats(weights, "weights"), scope.floats(biases, "biases")]
-    factor = norm_factor(scope.layer.spec.dialect, scope.arrays)
-    summand = norm_summand(factor, scope.arrays)
-    scaled = scaled_weights(scope, weights, along(factor, axis, weights.ndim))
+    with told_overflow(place_of(scope)):
+        factor = norm_factor(scope.layer.spec.dialect, scope.arrays)
+        summand = norm_summand(factor, scope.arrays).astype(np.float32)
+        scaled = scaled_weights(scope, weights, along(factor, axis, weights.ndim))
     return [scaled, scope.floats(summand, "biases")]
+
+
+def place_of(scope: LayerScope) -> Where:
+    """The layer in the user's file."""
+    return scope.network.where(scope.layer.index)
 
 
 def scaled_weights(scope: LayerScope, weights: Array, factor: Doubles) -> ir.Value:
     """Weights times a factor: large ones are multiplied when they are written."""
     if scope.is_half or weights.size <= SHARED_SIZE:
         return scope.floats(multiply(weights, factor), "weights")
-    return scope.graph.tensor(ScaledTensor(weights, factor), f"{scope.name}/weights")
+    tensor = ScaledTensor(weights, factor, place_of(scope))
+    return scope.graph.tensor(tensor, f"{scope.name}/weights")
 
 
 def has_unfolded_norm(scope: LayerScope) -> bool:
@@ -58,8 +73,9 @@ def batch_norm(scope: LayerScope, x: ir.Value) -> ir.Value:
     dialect, arrays = scope.layer.spec.dialect, scope.arrays
     variance, epsilon = arrays["rolling_variance"], dialect.variance_epsilon
     if dialect.deviation_epsilon:
-        deviation = np.sqrt(variance.astype(np.float64) + epsilon) + dialect.deviation_epsilon
-        variance, epsilon = (deviation**2).astype(np.float32), 0.0
+        with told_overflow(place_of(scope)):
+            deviation = np.sqrt(variance.astype(np.float64) + epsilon) + dialect.deviation_epsilon
+            variance, epsilon = (deviation**2).astype(np.float32), 0.0
     biases = arrays.get("biases", np.zeros_like(variance))
     return scope.op(
         "BatchNormalization",
@@ -74,10 +90,11 @@ def batch_norm(scope: LayerScope, x: ir.Value) -> ir.Value:
 
 def scaled_and_shifted(scope: LayerScope, x: ir.Value) -> ir.Value:
     """Batch norm that stands alone, as one factor and one summand per channel."""
-    factor = norm_factor(scope.layer.spec.dialect, scope.arrays)
-    summand = norm_summand(factor, scope.arrays)
-    scaled = scope.op("Mul", x, scope.floats(per_channel(factor), "factor"))
-    return scope.op("Add", scaled, scope.floats(per_channel(summand), "summand"))
+    with told_overflow(place_of(scope)):
+        factor = norm_factor(scope.layer.spec.dialect, scope.arrays)
+        parts = [per_channel(part) for part in (factor, norm_summand(factor, scope.arrays))]
+    scaled = scope.op("Mul", x, scope.floats(parts[0], "factor"))
+    return scope.op("Add", scaled, scope.floats(parts[1], "summand"))
 
 
 def per_channel(values: npt.NDArray[np.floating]) -> Array:

@@ -143,6 +143,13 @@ def states(proto: onnx.ModelProto) -> set[str]:
     return {value.name for value in proto.graph.input} - {INPUT, SCORE_THRESHOLD, IOU_THRESHOLD}
 
 
+EVERY_CLASS: dict[int, tuple[str, npt.NDArray[Any]]] = {
+    2: ("calibration/boxes", np.array([1], np.int64)),
+    4: ("calibration/score", np.array([np.finfo(np.float32).min], np.float32)),
+}
+"""Inputs of NonMaxSuppression, by place, that leave one box of each class."""
+
+
 class Inputs:
     """A calibration data reader of onnxruntime: one input after the other.
 
@@ -175,7 +182,7 @@ def _quantized_file(
     """Call onnxruntime's tools, which go from file to file and print what they do."""
     tools = quantization_tools()
     whole, ready, small = (str(folder / name) for name in ("whole", "ready", "small"))
-    onnx.save(proto, whole)
+    onnx.save(with_something_found(proto), whole)
     with contextlib.redirect_stdout(io.StringIO()):
         tools.quant_pre_process(whole, ready, skip_optimization=True, skip_symbolic_shape=True)
         tools.quantize_static(
@@ -195,7 +202,47 @@ def _quantized_file(
             }[how.method],
             extra_options={"CalibStridedMinMax": 1, "CalibPercentile": PERCENTILE},
         )
-    return onnx.load(small)
+    return with_own_suppression(onnx.load(small), proto)
+
+
+def with_something_found(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the graph, its suppression leaving the best box of each class, however low its score.
+
+    The tools fail on a tensor of no values, which is what is left where nothing is found.
+    """
+    if not any(suppressions(proto)):
+        return proto
+    changed = onnx.ModelProto()
+    changed.CopyFrom(proto)
+    for name, value in EVERY_CLASS.values():
+        changed.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
+    for node in suppressions(changed):
+        for place, (name, _) in EVERY_CLASS.items():
+            node.input[place] = name
+    return changed
+
+
+def with_own_suppression(small: onnx.ModelProto, proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the small graph with the limits of suppression that the large one has."""
+    own = {node.name: node.input for node in suppressions(proto)}
+    if not own:
+        return small
+    for node in suppressions(small):
+        for place in EVERY_CLASS:
+            node.input[place] = own[node.name][place]
+    ours = {name for name, _ in EVERY_CLASS.values()}
+    kept = [one for one in small.graph.initializer if one.name not in ours]
+    known = {one.name for one in kept}
+    used = {name for node in suppressions(small) for name in node.input} - known
+    kept += [one for one in proto.graph.initializer if one.name in used]
+    del small.graph.initializer[:]
+    small.graph.initializer.extend(kept)
+    return small
+
+
+def suppressions(proto: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+    """The nodes that suppress boxes."""
+    return (node for node in proto.graph.node if node.op_type == "NonMaxSuppression")
 
 
 def quantization_tools() -> Any:

@@ -18,17 +18,21 @@ from darkconv.files import PathLike, is_utf8
 
 FATAL = 4  # onnxruntime's own messages on stderr begin here: what fails is raised anyway
 OPEN_FILES = "/proc/self/fd"  # on Linux
+OUTSIDE_FOLDER = "session.model_external_initializers_file_folder_path"
 LIGHT = 10**9
 """MACs below which a second thread gains less than it takes from whoever reads pictures."""
 
 
-def make_session(source: bytes | PathLike, *, beside: Network | None = None) -> Any:
+def make_session(
+    source: bytes | PathLike, *, beside: Network | None = None, folder: str | None = None
+) -> Any:
     """An onnxruntime session on the CPU, of a file or a file's bytes.
 
     Args:
         source: the file, or its bytes.
         beside: the network, where other work goes on at the same time, such as reading the next
             pictures: threads that wait then sleep, and a light network leaves a processor free.
+        folder: where the arrays lie that bytes name as outside; those of a file lie beside it.
 
     Raises:
         MissingDependencyError: onnxruntime is not installed.
@@ -46,6 +50,8 @@ def make_session(source: bytes | PathLike, *, beside: Network | None = None) -> 
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if beside.macs < LIGHT:
             options.intra_op_num_threads = max(1, count_processors() - 1)
+    if folder is not None:
+        options.add_session_config_entry(OUTSIDE_FOLDER, folder)
     file = None if isinstance(source, bytes) else str(source)
     with told_failures(file), reachable(source) as graph:
         return onnxruntime.InferenceSession(
@@ -125,6 +131,10 @@ class Runner:
         self._state = dict(zip(self.states, kept, strict=True))
         results: list[Array] = values[: len(self.outputs)]
         return results
+
+    def reset(self) -> None:
+        """Let the next call start with state zero."""
+        self._batch = 0
 
     def _zeros(self, batch: int) -> dict[str, Array]:
         return {

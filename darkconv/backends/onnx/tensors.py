@@ -7,7 +7,8 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from darkconv.core.model import Array
-from darkconv.layers.folding import Doubles, multiply
+from darkconv.errors import Where
+from darkconv.layers.folding import Doubles, multiply, told_overflow
 
 PIECE = 1 << 18  # bytes computed at a time: they stay in the processor's cache until written
 
@@ -18,15 +19,18 @@ class ScaledTensor(ir.LazyTensor):
     Attributes:
         weights: float32.
         factor: of as many axes, each of length 1 or as long.
+        where: the layer that they are of.
     """
 
-    def __init__(self, weights: Array, factor: Doubles) -> None:
+    def __init__(self, weights: Array, factor: Doubles, where: Where) -> None:
         super().__init__(self._product, ir.DataType.FLOAT, ir.Shape(weights.shape))
         self.weights = weights
         self.factor = factor
+        self.where = where
 
     def _product(self) -> ir.TensorProtocol:
-        return ir.Tensor(multiply(self.weights, self.factor))
+        with told_overflow(self.where):
+            return ir.Tensor(multiply(self.weights, self.factor))
 
     def pieces(self) -> Iterator[memoryview]:
         """The bytes, computed a few rows at a time; each piece lasts until the next.
@@ -40,9 +44,10 @@ class ScaledTensor(ir.LazyTensor):
             rows = slice(start, start + ranges.step)
             weights = self.weights[rows]
             double, single = products[: len(weights)], rounded[: len(weights)]
-            np.copyto(double, weights)
-            double *= self.factor[rows] if len(self.factor) > 1 else self.factor
-            np.copyto(single, double, casting="same_kind")
+            with told_overflow(self.where):
+                np.copyto(double, weights)
+                double *= self.factor[rows] if len(self.factor) > 1 else self.factor
+                np.copyto(single, double, casting="same_kind")
             yield as_bytes(single)
 
 

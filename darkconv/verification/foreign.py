@@ -16,10 +16,18 @@ import numpy.typing as npt
 from darkconv.backends import trace
 from darkconv.core.model import Array, Model
 from darkconv.core.network import NETWORK_INPUT, Layer, Network
-from darkconv.detection.comparison import TOLERANCES, Agreement, relative_error
 from darkconv.detection.decode import Candidates, box_heads, decode, input_size
 from darkconv.errors import DarkconvError, Where
 from darkconv.layers.head import AnchorHead, Detection, Region, decodes_boxes
+from darkconv.verification.agreement import (
+    Agreement,
+    Verification,
+    compare_values,
+    joined,
+    nan_remark,
+)
+from darkconv.verification.inputs import Inputs
+from darkconv.verification.outputs import ALLOWED
 
 if TYPE_CHECKING:
     from darkconv.backends.onnx import ForeignFile
@@ -110,52 +118,82 @@ def input_plan(network: Network, file: "ForeignFile") -> Plan:
     return Plan(value.name, KINDS[value.type], batch, axes[0] == 3)
 
 
-def compare_foreign(model: Model, file: "ForeignFile", x: Array) -> list[Agreement]:
-    """Run a file of another tool and a model on the same input.
+def compare_foreign(model: Model, file: "ForeignFile", inputs: Inputs) -> Verification:
+    """Run a file of another tool and a model on the same inputs.
 
     Outputs and heads that nothing is like are told as warnings.
 
     Args:
         model: of `fitted_model`.
         file: of `darkconv.backends.onnx.read_any`.
-        x: (C, H, W) in 0..1, or (inputs,).
+        inputs: see `several_inputs`.
 
     Raises:
         DarkconvError: the file takes another input, or none of its outputs is like anything.
     """
     plan = input_plan(model.network, file)
-    if plan.kind is np.uint8:
-        x = np.rint(x * 255).clip(0, 255).astype(np.float32) / np.float32(255)
-    known = list(likes(model.network, trace(model, x), x))
-    allowed = TOLERANCES[file.precision].relative
-    found, sources = [], set()
-    for name, values in file.run({plan.name: plan.given(x)}).items():
-        match = nearest(np.squeeze(values[0]), known)
+    runs = [run_both(model, file, plan, x) for x in inputs.values]
+    rows, sources = [], set()
+    for name in file.outputs:
+        each = [(np.squeeze(values[name][0]), known) for values, known in runs]
+        match = nearest(name, each, ALLOWED[file.precision])
         if match is None:
-            logger.warning("%s: output %s %s is like nothing", file.path, name, values.shape)
+            shape = runs[0][0][name].shape
+            logger.warning("%s: output %s %s is like nothing", file.path, name, shape)
             continue
-        like, error = match
-        found.append(Agreement(f"{name}: {like.what}", error, allowed))
-        sources |= {like.source}
-    if not found:
+        rows.append(match[0])
+        sources |= {match[1]}
+    if not rows:
         raise DarkconvError(
             "no output has the shape of a head, or of boxes and scores",
             where=Where(file=file.path),
-            expected=", ".join(sorted({str(one.values.shape) for one in known})),
+            expected=", ".join(sorted({str(one.values.shape) for one in runs[0][1]})),
             found=", ".join(f"{name} {shape}" for name, shape in file.outputs.items()),
         )
     tell_missing(model.network, file, sources)
-    return found
+    return Verification(rows, inputs.words)
 
 
-def nearest(values: npt.NDArray[Any], known: list[Like]) -> tuple[Like, float] | None:
-    """The nearest of what has the same shape, and its error."""
-    fits = [one for one in known if one.values.shape == values.shape]
-    errors = [relative_error(values.astype(np.float32), one.values) for one in fits]
+def run_both(
+    model: Model, file: "ForeignFile", plan: Plan, x: Array
+) -> tuple[dict[str, npt.NDArray[Any]], list[Like]]:
+    """Return a file's outputs by name, and all that they may be."""
+    if plan.kind is np.uint8:
+        x = np.rint(x * 255).clip(0, 255).astype(np.float32) / np.float32(255)
+    found = file.run({plan.name: plan.given(x)})
+    layers = trace(model, x)
+    if missing := nan_remark(np.concatenate([layers[i].ravel() for i in model.network.outputs])):
+        raise DarkconvError(f"the model's outputs agree with nothing: {missing}")
+    return found, list(likes(model.network, layers, x))
+
+
+def nearest(
+    name: str, each: list[tuple[npt.NDArray[Any], list[Like]]], allowed: float
+) -> tuple[Agreement, str] | None:
+    """Return the row of what an output is most like, and that one's source; None if of nothing.
+
+    Args:
+        name: of the output.
+        each: for every input its values, and all that they may be, in the same order.
+        allowed: relative error.
+    """
+    values, known = each[0]
+    fits = [place for place, one in enumerate(known) if one.values.shape == values.shape]
     if not fits:
         return None
-    best = int(np.nan_to_num(errors, nan=np.inf).argmin())
-    return fits[best], errors[best]
+    rows = [
+        joined(
+            [
+                compare_values(
+                    f"{name}: {own[place].what}", v.astype(np.float32), own[place].values, allowed
+                )
+                for v, own in each
+            ]
+        )
+        for place in fits
+    ]
+    best = min(range(len(fits)), key=lambda i: rows[i].error)
+    return rows[best], known[fits[best]].source
 
 
 def tell_missing(network: Network, file: "ForeignFile", sources: set[str]) -> None:

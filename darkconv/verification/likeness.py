@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from darkconv.backends import spoke
 from darkconv.core.model import Array
 from darkconv.detection.detect import Detection
 from darkconv.detection.detector import Detector
@@ -25,16 +26,26 @@ class Likeness:
     """What two files have in common.
 
     Attributes:
-        errors: relative L2 error of each output over all inputs; without detections, which have
-            no places that could be compared.
+        errors: relative L2 error of each output over all inputs; infinite where a value is no
+            finite number. Without detections, which have no places that could be compared.
         f1: twice the number of detections that both find, over the number of all; None where
             there are none to compare.
         inputs: how many they ran on.
+        compared: values and detections of both that were compared.
     """
 
     errors: Mapping[str, float]
     f1: float | None
     inputs: int
+    compared: int
+
+    @property
+    def fault(self) -> str:
+        """Why the file is not to be trusted: nothing where it is."""
+        if not self.compared:
+            return "there was nothing to compare"
+        broken = [name for name, error in self.errors.items() if not np.isfinite(error)]
+        return f"{', '.join(broken)}: values that are NaN or infinite" if broken else ""
 
 
 class Differences:
@@ -45,18 +56,21 @@ class Differences:
         self._off = np.zeros(len(names))
         self._whole = np.zeros(len(names))
         self.count = 0
+        self.compared = 0
 
     def add(self, whole: Sequence[Array], other: Sequence[Array]) -> None:
         """Count the outputs for one input."""
         self.count += 1
         for place, (right, found) in enumerate(zip(whole, other, strict=True)):
-            self._off[place] += _square(found.astype(np.float64) - right)
-            self._whole[place] += _square(right.astype(np.float64))
+            with np.errstate(invalid="ignore"):
+                self._off[place] += _square(found.astype(np.float64) - right)
+                self._whole[place] += _square(right.astype(np.float64))
+            self.compared += int(np.count_nonzero(np.isfinite(found) & np.isfinite(right)))
 
     def relative(self) -> dict[str, float]:
-        """Relative L2 error of each output."""
+        """Relative L2 error of each output; infinite where a value is NaN or infinite."""
         return {
-            name: float(np.sqrt(off / (whole or 1.0)))
+            name: float(np.sqrt(off / (whole or 1.0))) if np.isfinite(off + whole) else float("inf")
             for name, off, whole in zip(self._names, self._off, self._whole, strict=True)
         }
 
@@ -68,18 +82,21 @@ def _square(values: npt.NDArray[np.float64]) -> float:
 def likeness_on_inputs(
     whole: "ExportedFile", other: "ExportedFile", inputs: Iterable[npt.NDArray[Any]]
 ) -> Likeness:
-    """Compare outputs alone.
+    """Compare outputs alone; of files with suppression in the graph what enters it.
 
     Args:
         whole: the float32 form.
         other: of the same outputs.
         inputs: as both take them, (1, ...) each.
     """
-    differences = Differences(whole.run.outputs)
+    names, one, two = whole.run.outputs, whole.run, other.run
+    if whole.head == "nms":
+        names = ["boxes before suppression", "scores before suppression"]
+        one, two = (spoke("onnx").SuppressionProbe(file).before for file in (whole, other))
+    differences = Differences(names)
     for x in inputs:
-        differences.add(whole.run(x), other.run(x))
-    errors = {} if whole.head == "nms" else differences.relative()
-    return Likeness(errors, None, differences.count)
+        differences.add(one(x), two(x))
+    return Likeness(differences.relative(), None, differences.count, differences.compared)
 
 
 def likeness_on_pictures(
@@ -102,7 +119,9 @@ def likeness_on_pictures(
         one, two = whole.find(right, fit), other.find(found, fit)
         both += len(common(one, two))
         total += len(one) + len(two)
-    return Likeness(differences.relative(), 2 * both / total if total else None, differences.count)
+    f1 = 2 * both / total if total else None
+    compared = differences.compared + total
+    return Likeness(differences.relative(), f1, differences.count, compared)
 
 
 def common(expected: Sequence[Detection], found: Sequence[Detection]) -> list[tuple[int, int]]:

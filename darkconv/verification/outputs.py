@@ -1,0 +1,257 @@
+"""Comparing what an exported file gives with what its model gives in PyTorch."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from darkconv.backends import spoke, trace
+from darkconv.core.model import Array, Model
+from darkconv.core.network import Network
+from darkconv.detection.decode import Candidates, box_heads, decode
+from darkconv.detection.detect import nms_of
+from darkconv.detection.exported import as_input, relative_boxes
+from darkconv.errors import DarkconvError, Where
+from darkconv.layers.box_heads import BOXES, CONFIDENCES, SCORES, box_outputs
+from darkconv.layers.head import decodes_boxes
+from darkconv.verification.agreement import (
+    Agreement,
+    Verification,
+    compare_scores,
+    compare_values,
+    joined,
+    nan_remark,
+)
+from darkconv.verification.alike import compare_finds
+from darkconv.verification.inputs import Inputs
+from darkconv.verification.suppression import check_suppression
+
+if TYPE_CHECKING:
+    from darkconv.backends.exported import ExportedFile
+
+ALLOWED = {"float32": 1e-4, "float16": 1e-2, "int8": 0.4}
+"""The relative error of an output, by a file's precision.
+
+In float32 it is that of whole networks. In half precision up to 7e-3 was measured, in 8 bits up to
+0.29; between two models whose heads have the same shape 0.47 and more. What 8 bits leave of a
+detector is therefore measured by its detections too.
+"""
+PLAIN = ("sort", "default")  # kinds of suppression that are the one that a graph has
+
+
+Run = Callable[[npt.NDArray[Any]], list[npt.NDArray[Any]]]
+"""What calls a file's graph."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """A model and a file that have run on the same input.
+
+    Attributes:
+        model: what the file should be.
+        file: that is compared.
+        layers: all that the model gives, layer by layer.
+        planes: the input as the model took it.
+        found: what the file gives, without a batch axis; of files with suppression in the graph
+            boxes and scores before it.
+        names: of what is found.
+    """
+
+    model: Model
+    file: "ExportedFile"
+    layers: Sequence[Array]
+    planes: Array
+    found: Sequence[npt.NDArray[Any]]
+    names: Sequence[str]
+
+    @classmethod
+    def of(
+        cls, model: Model, file: "ExportedFile", x: Array, run: Run, names: Sequence[str]
+    ) -> "Pair":
+        """Run both on one input."""
+        given, planes = as_input(file, x)
+        found = [value[0] for value in run(given)]
+        return cls(model, file, trace(model, planes), planes, found, names)
+
+    @property
+    def heads(self) -> list[Array]:
+        """What the model's heads give that predict boxes."""
+        return [self.layers[head.index] for head in box_heads(self.model.network)]
+
+    @property
+    def missing(self) -> str:
+        """Say how many values of the model's heads are NaN, which no box is read from."""
+        return nan_remark(np.concatenate([values.ravel() for values in self.heads]))
+
+    @property
+    def boxes(self) -> dict[str, npt.NDArray[Any]]:
+        """What is found of boxes, by its name."""
+        return dict(zip(self.names, self.found, strict=True))
+
+    @property
+    def expected(self) -> dict[str, Array]:
+        """What the boxes should be, by the same names."""
+        found = decode(self.model.network, self.heads, threshold=-np.inf)
+        scores = tested_scores(self.model.network, found)
+        return {BOXES: found.boxes, SCORES: scores, CONFIDENCES: found.scores}
+
+
+def tested_scores(network: Network, found: Candidates) -> Array:
+    """Return what a threshold is compared with: see `box_outputs`."""
+    if CONFIDENCES in box_outputs(network):
+        return np.minimum(found.objectness[:, None], found.scores)
+    return found.scores
+
+
+def compare_outputs(model: Model, file: "ExportedFile", inputs: Inputs) -> Verification:
+    """Run a file and the model that it was exported from on the same inputs.
+
+    Args:
+        model: what the file should be.
+        file: of `read_onnx`, `read_keras_file` or `read_litert`.
+        inputs: see `several_inputs`.
+
+    Raises:
+        DarkconvError: the file takes another input, or has other outputs.
+    """
+    expected, found = model.network.input_shape, file.network.input_shape
+    if expected != found:
+        raise DarkconvError(
+            "input", where=Where(file=file.path), expected=f"{expected}, as the model", found=found
+        )
+    kind = kind_of(model, file)
+    probe = spoke("onnx").SuppressionProbe(file) if kind == NMS else None
+    run, names = (probe.before, (BOXES, SCORES)) if probe else (file.run, file.run.outputs)
+    pairs = [Pair.of(model, file, x, run, names) for x in inputs.values]
+    each = [COMPARISONS[kind](pair) for pair in pairs]
+    rows = [joined(same) for same in zip(*each, strict=True)]
+    notes = []
+    if probe:
+        rows += check_suppression(file, probe, [as_input(file, x)[0] for x in inputs.values])
+        notes.append(suppression_note(model))
+    if file.precision == "int8" and kind in FINDS:
+        row, note = compare_finds([(find_in_model(pair), FINDS[kind](pair)) for pair in pairs])
+        rows.append(row)
+        notes.append(note)
+    return Verification(rows, inputs.words, tuple(notes))
+
+
+NMS = "nms"
+
+
+def kind_of(model: Model, file: "ExportedFile") -> str:
+    """Return what a file's outputs are: a key of `COMPARISONS`."""
+    has_boxes = any(decodes_boxes(layer.spec) for layer in model.network.heads)
+    if file.head == "logits":
+        return "logits"
+    if not has_boxes:
+        return "values"
+    return file.head
+
+
+def compare_raw(pair: Pair) -> list[Agreement]:
+    """Relative error of every layer that the network gives out."""
+    return compare_arrays(pair, [pair.layers[i] for i in pair.model.network.outputs])
+
+
+def compare_logits(pair: Pair) -> list[Agreement]:
+    """Relative error of what enters the heads."""
+    entering = [layer.sources[0] for layer in pair.model.network.heads]
+    return compare_arrays(pair, [pair.layers[i] if i >= 0 else pair.planes for i in entering])
+
+
+def compare_arrays(pair: Pair, expected: list[Array]) -> list[Agreement]:
+    """Relative error of every output."""
+    if [value.size for value in pair.found] != [value.size for value in expected]:
+        raise DarkconvError(
+            "outputs",
+            where=Where(file=pair.file.path),
+            expected=", ".join(str(value.shape) for value in expected),
+            found=", ".join(str(value.shape) for value in pair.found),
+        )
+    allowed = ALLOWED[pair.file.precision]
+    return [
+        compare_values(name, a.reshape(b.shape), b, allowed)
+        for name, a, b in zip(pair.file.run.outputs, pair.found, expected, strict=True)
+    ]
+
+
+def compare_boxes(pair: Pair, where: str = "") -> list[Agreement]:
+    """Relative error of all boxes, and of all scores.
+
+    Scores in 8 bits are not compared one by one: see `compare_finds`.
+    """
+    allowed = ALLOWED[pair.file.precision]
+    if missing := pair.missing:
+        return [Agreement(f"{name}{where}", math.inf, allowed, 0, missing) for name in pair.names]
+    boxes = pair.expected
+    found = relative_boxes(pair.file, pair.boxes[BOXES])
+    rows = [compare_values(f"{BOXES}{where}", found, boxes[BOXES], allowed)]
+    for name in (name for name in pair.names if name != BOXES and pair.file.precision != "int8"):
+        values, right = (np.maximum(side[name], 0) for side in (pair.boxes, boxes))
+        rows.append(compare_scores(f"{name}{where}", values, right, allowed))
+    return rows
+
+
+def compare_before_suppression(pair: Pair) -> list[Agreement]:
+    """Relative error of the boxes and scores that enter suppression."""
+    return compare_boxes(pair, BEFORE)
+
+
+BEFORE = " before suppression"
+
+
+def suppression_note(model: Model) -> str:
+    """Say what kind of suppression was compared, and whether it is the model's own."""
+    kind, _ = nms_of(model.network)
+    text = "the file suppresses by plain NMS for each class (sort), and was compared with that"
+    if kind in PLAIN:
+        return text
+    return f"{text}; the model's own kind is {kind}, so detect keeps other boxes of the model"
+
+
+def find_in_raw(pair: Pair) -> Candidates:
+    """Decode the heads that a file gives."""
+    network = pair.model.network
+    by_layer = {
+        index: value.reshape(pair.layers[index].shape)
+        for index, value in zip(network.outputs, pair.found, strict=True)
+    }
+    heads = [by_layer[head.index] for head in box_heads(network)]
+    found = decode(network, heads, threshold=-np.inf)
+    return candidates(found.boxes, tested_scores(network, found))
+
+
+def find_in_boxes(pair: Pair) -> Candidates:
+    """Take boxes and scores as a file gives them."""
+    return candidates(relative_boxes(pair.file, pair.boxes[BOXES]), pair.boxes[SCORES])
+
+
+def find_in_model(pair: Pair) -> Candidates:
+    """Decode the model's heads."""
+    found = decode(pair.model.network, pair.heads, threshold=-np.inf)
+    return candidates(found.boxes, tested_scores(pair.model.network, found))
+
+
+def candidates(boxes: Array, scores: Array) -> Candidates:
+    """Return boxes with what a threshold is compared with."""
+    return Candidates(boxes, np.ones(len(boxes), np.float32), scores)
+
+
+COMPARISONS: dict[str, Callable[[Pair], list[Agreement]]] = {
+    "raw": compare_raw,
+    "values": compare_raw,
+    "logits": compare_logits,
+    "boxes": compare_boxes,
+    NMS: compare_before_suppression,
+}
+"""By the kind of the file's outputs."""
+FINDS: dict[str, Callable[[Pair], Candidates]] = {
+    "raw": find_in_raw,
+    "boxes": find_in_boxes,
+    NMS: find_in_boxes,
+}
+"""How boxes are found in outputs, by their kind."""

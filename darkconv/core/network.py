@@ -1,8 +1,8 @@
 """What a cfg says: net options and layers in order, with sources and shapes. No arrays."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cache, cached_property
 
 from darkconv.core.dialect import Dialect
 from darkconv.core.net import NetOptions
@@ -215,17 +215,15 @@ def build_network(
     """
     trees = trees or {}
     found = Notes() if notes is None else notes
+    advice = cache(lambda: _fitting_sizes(config, dialect, trees))
     try:
         network, remarks = _built(config, dialect, trees, found)
     except SizeError as error:
-        error.hint = error.hint or _fitting_sizes(config, dialect, trees) or None
+        error.hint = error.hint or advice() or None
         raise
-    advice = ""
     for index, remark in remarks:
-        if remark.by_size:
-            advice = advice or _fitting_sizes(config, dialect, trees)
-        text = "; ".join(filter(None, [remark.text, advice if remark.by_size else ""]))
-        found.add(network.where(index, remark.option or None), text)
+        where = network.where(index, remark.option or None)
+        found.add(where, remark.text, advice if remark.by_size else None)
     if notes is None:
         found.log()
     return network
@@ -396,12 +394,14 @@ class _Placer:
             out, slots, remarks = self._shaped(spec, shapes)
         except UnlikeSizesError as error:
             raise error.of(shapes, sources) from None
-        self.remarks += [(index, remark) for remark in remarks]
+        if remarks:
+            self.remarks += [(index, remark) for remark in remarks]
         tree = self.trees.get(getattr(spec, "tree", ""))
-        layer = Layer(index, section, spec, sources, shapes, out, slots, tree)
+        layer = object.__new__(Layer)  # a frozen dataclass sets each field by a call of its own
+        fields = {"index": index, "section": section, "spec": spec, "sources": sources}
+        vars(layer).update(fields, in_shapes=shapes, out_shape=out, slots=slots, tree=tree)
         shared = spec.shared_layer(index)
-        if shared is not None:
-            layer = replace(layer, shared=_lender(layer, shared, before))
+        vars(layer)["shared"] = None if shared is None else _lender(layer, shared, before)
         before.append(layer)
 
     def _no_map(self, flat: int, reader: str) -> GraphError:

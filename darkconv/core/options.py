@@ -164,6 +164,7 @@ class Notes:
     def __init__(self) -> None:
         """Begin with none."""
         self._found: dict[tuple[str | None, str | None, str], list[Where]] = {}
+        self._advice: dict[str, Callable[[], str]] = {}
         self._untold: list[Where] = []
         self.count = 0
 
@@ -172,9 +173,17 @@ class Notes:
         """Whether further kinds are only counted."""
         return len(self._found) >= self.LIMIT
 
-    def add(self, where: Where, text: str) -> None:
-        """Remember a finding."""
+    def add(self, where: Where, text: str, advice: Callable[[], str] | None = None) -> None:
+        """Remember a finding.
+
+        Args:
+            where: its place.
+            text: what was found.
+            advice: gives what helps, or "", once the finding is told: it may take a while.
+        """
         self.count += 1
+        if advice:
+            self._advice[text] = advice
         kind = (where.section, where.option, text)
         if self.is_full and kind not in self._found:
             self._untold.append(where)
@@ -194,13 +203,17 @@ class Notes:
     def found(self) -> list[str]:
         """Each finding with its first place and the number of further ones."""
         told = [
-            f"{places[0]}: {text}"
+            f"{places[0]}: {text}{self._advised(text)}"
             + (f" (and {len(places) - 1} more like it)" if len(places) > 1 else "")
             for (_, _, text), places in self._found.items()
         ]
         if self._untold:
             told.append(f"{self._untold[0]}: {len(self._untold)} more remarks from here on")
         return told
+
+    def _advised(self, text: str) -> str:
+        advice = self._advice[text]() if text in self._advice else ""
+        return f"; {advice}" if advice else ""
 
     def log(self) -> None:
         """Warn of each finding."""

@@ -71,7 +71,7 @@ UNKNOWN_TO_DARKNET = (
 
 def darknet_name(name: str) -> str:
     """Return Darknet's name of an activation, which other programs may call otherwise."""
-    return name if name in ACTIVATIONS else SYNONYMS.get(name.lower(), name)
+    return SYNONYMS.get(name.lower(), name)
 
 
 def resolve_activation(name: str, dialect: Dialect) -> tuple[str, str]:

@@ -162,6 +162,9 @@ class Convolutional(Windowed):
 
     def remarks(self, inputs: Shapes) -> tuple[Remark, ...]:
         """Say where C reads other channels or pixels than one would think."""
+        moves = (self.stride, self.stride_x, self.stride_y, self.padding) != (1, 1, 1, 0)
+        if self.groups == 1 and (self.size > 1 or not moves):
+            return ()
         return tuple(self._remarks(inputs[0]))
 
     def _remarks(self, x: Shape) -> Iterator[Remark]:

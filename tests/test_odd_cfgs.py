@@ -22,7 +22,7 @@ WARNINGS = {
         "0, as in C; only training reads it"],
     "max-batches-beyond-int": [
         "max-batches-beyond-int.cfg:5: [net] max_batches: expected a number that C can hold, found "
-        "1000000000000: read as -727379968, as C does here; only training reads it"],
+        "1000000000000: read as -727379968, as in C; only training reads it"],
     "groups-not-dividing": [
         "groups-not-dividing.cfg:20: layer 2 [convolutional] groups: 4 groups do not divide 5 "
         "input channels: each reads 1, as in C, whose product also takes in memory behind them; "

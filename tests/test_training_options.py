@@ -128,10 +128,10 @@ def test_training_that_obeys_the_cfg_refuses_what_is_warned_about(section, diale
         is_excused = any("only training reads it" in text for text in notes.found())
         if is_excused:
             with pytest.raises(OptionError) as caught:
-                read(section, key, dialect, value, TrainingNotes())
+                read(section, key, dialect, value, TrainingNotes(obeys=True))
             assert caught.value.where == Where(file="net.cfg", line=9, option=key)
         else:
-            read(section, key, dialect, value, TrainingNotes())
+            read(section, key, dialect, value, TrainingNotes(obeys=True))
 
 
 @pytest.mark.parametrize(("section", "dialect"), READ, ids=str)
@@ -202,7 +202,7 @@ def test_conversion_goes_on_and_keeps_the_text(folder, value, tmp_path, caplog):
     assert (tmp_path / "out.cfg").read_text() == text
     assert (tmp_path / "out.weights").read_bytes() == (folder / "net.weights").read_bytes()
     with pytest.raises(OptionError, match=r"net.cfg:\d+: \[net\] \w+: expected "):
-        check_training_options(model.network)
+        check_training_options(model.network, obeys=True)
 
 
 def dialect_of(folder):
@@ -230,6 +230,36 @@ def test_share_that_dropout_drops_may_be_any(value):
     x = np.ones((3, 8, 8), np.float32)
     (found,) = dc.trace(initial_model(network(f"[dropout]\nprobability={value}\n")), x)
     assert (found == x).all()
+
+
+@pytest.mark.parametrize("line", ["momentum=nan", "hue=-inf", "decay=1e400"])
+def test_no_training_goes_on_with_what_is_not_finite(line):
+    text = cfg_text("[convolutional]\n").replace("channels=3\n", f"channels=3\n{line}\n")
+    net = build_network(parse_cfg(text, file="net.cfg"), ALEXEYAB, notes=Notes())
+    key, _, value = line.partition("=")
+    with pytest.raises(OptionError, match=rf"net.cfg:5: \[net\] {key}: .*found {value}"):
+        check_training_options(net, obeys=False)
+
+
+@pytest.mark.parametrize("line", ["momentum=half", "max_batches=1000000000000", "steps=1000,"])
+def test_training_by_another_schedule_goes_on(line):
+    text = cfg_text("[convolutional]\n").replace("channels=3\n", f"channels=3\n{line}\n")
+    net = build_network(parse_cfg(text, file="net.cfg"), ALEXEYAB, notes=Notes())
+    check_training_options(net, obeys=False)
+    with pytest.raises(OptionError):
+        check_training_options(net, obeys=True)
+
+
+@pytest.mark.parametrize("name", ["cfg", "sgd", "adam", "adamw"])
+def test_settings_that_an_optimizer_cannot_take_are_named(name):
+    pytest.importorskip("torch")
+    from darkconv.backends import to_torch
+    from darkconv.finetune.optimizer import OptimizerChoice
+
+    net = network("[convolutional]\n")
+    module = to_torch(initial_model(net)).train()
+    with pytest.raises(DarkconvError, match=f"optimizer {name}: Invalid"):
+        OptimizerChoice(name, momentum=-1.0).build(module, net.options, 1)
 
 
 def test_training_by_the_cfg_names_the_line_before_anything_runs(tmp_path):

@@ -310,15 +310,20 @@ def _built(
     return Network(config, dialect, options, tuple(placer.layers), trees), placer.remarks
 
 
-def check_training_options(network: Network) -> None:
-    """Read the options of a cfg as a training needs them that does what the cfg says.
+def check_training_options(network: Network, *, obeys: bool) -> None:
+    """Read the options of a cfg as a training needs them.
+
+    Args:
+        network: that is to be trained.
+        obeys: the training does what the cfg says, schedule and all.
 
     Raises:
-        OptionError: one of those that only training reads has a value that C cannot mean.
+        OptionError: one of those that only training reads has a value that C cannot mean; without
+            `obeys`, one that is not finite.
     """
     net, *sections = network.config.sections
     where = Where(file=network.config.file, line=net.number, section=net.name)
-    strict = TrainingNotes()
+    strict = TrainingNotes(obeys=obeys)
     NetOptions.read(net.options(), network.dialect, where, strict)
     reader = _SpecReader(network.dialect, network.config.file, strict)
     for index, section in enumerate(sections):

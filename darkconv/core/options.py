@@ -190,15 +190,16 @@ class Notes:
         else:
             self._found.setdefault(kind, []).append(where)
 
-    def excuse(self, error: OptionError, reading: str) -> None:
+    def excuse(self, error: OptionError, reading: float) -> None:
         """Remember a value that training cannot use, of an option that inference does not read.
 
         Args:
             error: what is wrong with it.
-            reading: what is done instead.
+            reading: what C makes of it.
         """
         problem = f"expected {error.expected}, found {printable(shortened(str(error.found)))}"
-        self.add(error.where, f"{problem}: {reading}; only training reads it")
+        text = f"{problem}: read as {reading:.10g}, as in C; only training reads it"
+        self.add(error.where, text)
 
     def found(self) -> list[str]:
         """Each finding with its first place and the number of further ones."""
@@ -222,11 +223,17 @@ class Notes:
 
 
 class TrainingNotes(Notes):
-    """Notes for a training that obeys the cfg: what cannot be read is an error."""
+    """Notes for a training, to which values that it cannot use are errors."""
 
-    def excuse(self, error: OptionError, reading: str) -> None:
-        """Raise the error."""
-        raise error
+    def __init__(self, *, obeys: bool) -> None:
+        """Say whether the training does all that the cfg says; NaN and infinity serve none."""
+        super().__init__()
+        self.obeys = obeys
+
+    def excuse(self, error: OptionError, reading: float) -> None:
+        """Raise the error, unless the training can go on with what C reads."""
+        if self.obeys or not math.isfinite(reading):
+            raise error
 
 
 def read_spec(
@@ -323,7 +330,7 @@ class _Reader:
         low, high = info.minimum, info.maximum
         if (low is not None and number < low) or (high is not None and number > high):
             error = self._error(line, _bounds(low, high), line.value)
-            self._pass_over(error, info, f"read as {number:g}, as in C")
+            self._pass_over(error, info, number)
         return bool(number) if kind is bool else number
 
     def _name(self, line: Line, info: Option) -> str:
@@ -362,7 +369,7 @@ class _Reader:
         if not (-INT_LIMIT - 1 <= number <= INT_LIMIT if kind is int else _is_float(number)):
             error = self._error(line, "a number that C can hold", text)
             number = _wrapped(match[0]) if kind is int else math.copysign(math.inf, number)
-            self._pass_over(error, info, f"read as {number:.10g}, as C does here")
+            self._pass_over(error, info, number)
         return kind(number)
 
     def _no_number(self, line: Line, text: str, kind: type, info: Option) -> Any:
@@ -371,10 +378,10 @@ class _Reader:
         match = _NOT_FINITE.match(text) if kind is float else None
         number = float(match[0]) if match else 0
         error = self._error(line, expected, text or "nothing")
-        self._pass_over(error, info, f"read as {number:g}, as in C")
+        self._pass_over(error, info, number)
         return kind(number)
 
-    def _pass_over(self, error: OptionError, info: Option, reading: str) -> None:
+    def _pass_over(self, error: OptionError, info: Option, reading: float) -> None:
         """Go on after an error in an option that inference does not read."""
         if not info.training:
             raise error

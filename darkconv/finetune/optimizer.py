@@ -52,8 +52,18 @@ class OptimizerChoice:
             mixed: precision, in which Lightning clips no gradients of such kernels.
 
         Raises:
-            DarkconvError: nothing is left to train.
+            DarkconvError: nothing is left to train, or the optimiser cannot work with its settings.
         """
+        try:
+            return self._built(module, options, batch, mixed=mixed)
+        except ValueError as error:
+            raise DarkconvError(
+                f"optimizer {self.name}: {error}", hint="the recipe's settings, or those of [net]"
+            ) from None
+
+    def _built(
+        self, module: DarknetModule, options: NetOptions, batch: int, *, mixed: bool
+    ) -> Optimizer:
         decay = options.decay if self.decay is None else self.decay
         groups = list(parameter_groups(module, decay))
         if not groups:

@@ -139,11 +139,11 @@ def plan_course(recipe: Recipe, network: Network, *, samples: int, processes: in
         processes: that share a step.
 
     Raises:
-        OptionError: the schedule is "cfg", and the cfg has a value that training cannot use.
+        OptionError: the cfg has a value that training cannot use: NaN or infinity; where the
+            schedule is "cfg", any that does not say a number.
         DarkconvError: a batch that the processes cannot share.
     """
-    if recipe.schedule == "cfg":
-        check_training_options(network)
+    check_training_options(network, obeys=recipe.schedule == "cfg")
     options = network.options
     by_cfg = recipe.schedule == "cfg" and recipe.batch is None
     batch = options.batch if by_cfg else recipe.batch or BATCH

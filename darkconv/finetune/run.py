@@ -96,7 +96,7 @@ def finetune(
         DatasetError: no label is of a class of the model, or no picture can be read.
         PlanError: the teacher does not fit.
         UnsupportedError: no layer has a loss.
-        OptionError: the schedule is "cfg", and the cfg has a value that training cannot use.
+        OptionError: the cfg has a value that this training cannot use, see `plan_course`.
         DarkconvError: the checkpoint to go on from is missing, damaged, or of another run; the
             folder holds another run's files; PyTorch cannot compile the network.
         KeyboardInterrupt: the user stopped the run; the last checkpoint is whole.

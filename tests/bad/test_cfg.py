@@ -474,11 +474,11 @@ ODD = [
              cfg("learning_rate=nan\n" + CONV), stdout="1 layers"),
     Accepted("float beyond its range that only training reads", INFO,
              "warning: net.cfg:5: [net] momentum: expected a number that C can hold, found 1e400: "
-             "read as inf, as C does here; only training reads it\n",
+             "read as inf, as in C; only training reads it\n",
              cfg("momentum=1e400\n" + CONV), stdout="1 layers"),
     Accepted("integer beyond 32 bits that only training reads", INFO,
              "warning: net.cfg:5: [net] max_batches: expected a number that C can hold, found "
-             "99999999999: read as 1215752191, as C does here; only training reads it\n",
+             "99999999999: read as 1215752191, as in C; only training reads it\n",
              cfg("max_batches=99999999999\n" + CONV), stdout="1 layers"),
     Accepted("a policy that C does not know", INFO,
              "warning: net.cfg:5: [net] policy: unknown name 'stepps' is constant, as in C; did "

@@ -54,6 +54,29 @@ def filling_folder(path: PathLike) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def replacing_folder(path: PathLike) -> Iterator[Path]:
+    """A path for a new folder beside `path`, which takes its name at the end.
+
+    A folder that is there is removed when the new one is whole.
+
+    Raises:
+        DarkconvError: as for `replacing`.
+    """
+    with writing(path):
+        target = written_place(path)
+    with filling_folder(target) as folder:
+        fresh = folder / "new"
+        yield fresh
+        check_sources()
+        note_taken(target)
+        with undisturbed():
+            if target.exists():
+                keep_permissions(target, fresh)
+                target.rename(folder / "old")
+            fresh.rename(target)
+
+
+@contextlib.contextmanager
 def scratch_folder() -> Iterator[Path]:
     """An empty folder among the system's temporary files, removed at the end.
 

@@ -1,6 +1,8 @@
-"""`darkconv data`: a look at a data set."""
+"""`darkconv data`: a look at a data set, and other layouts of it."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,15 +11,27 @@ import click
 from darkconv.cli.file_types import InputFile, OutputFile
 from darkconv.cli.groups import SuggestingGroup
 from darkconv.cli.params import ModelCommand, Word, common_options
-from darkconv.cli.pictures import images_option, outside_option, split_option
+from darkconv.cli.pictures import (
+    images_option,
+    outside_option,
+    read_pairs,
+    rename_option,
+    report_problems,
+    split_option,
+)
 from darkconv.cli.printing import echo, echo_json, echo_table
 from darkconv.cli.progress import progress
 from darkconv.core.numerals import format_count
-from darkconv.dataset import Dataset, open_dataset
+from darkconv.dataset import Dataset, open_dataset, open_splits
+from darkconv.dataset.classes import renamed
+from darkconv.outputs import note_folder
 
 if TYPE_CHECKING:
     from darkconv.dataset.check import Check, ClassCount
     from darkconv.dataset.sample import Layout
+    from darkconv.dataset.write import Written
+
+logger = logging.getLogger("darkconv")
 
 HEADERS = ("class", "boxes", "share", "pictures", "mean width", "mean height")
 SHOWN = 10
@@ -26,7 +40,7 @@ SHOWN = 10
 
 @click.group(cls=SuggestingGroup)
 def data() -> None:
-    """Look at a data set.
+    """Look at a data set, or write it in another layout.
 
     Example: darkconv data check voc.data -o sheet.png
     """
@@ -99,6 +113,102 @@ def check(
         show(result, most=None if show_all else SHOWN)
     if output:
         draw(dataset, result, output, pictures)
+
+
+@data.command(cls=ModelCommand, short_help="Write a data set in another layout.")
+@click.argument("sources", nargs=-1, required=True, type=Word(), metavar="D...")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="A new folder, or one that this command has written before.",
+)
+@click.option(
+    "--to",
+    "form",
+    required=True,
+    type=click.Choice(["darknet", "yolo", "voc", "coco"]),
+    help="Layout: Darknet's .data and lists, data.yaml as Ultralytics reads it, VOC or COCO.",
+)
+@click.option("--copy", is_flag=True, help="Copy the pictures; by default they are linked.")
+@click.option(
+    "--names",
+    "--data-names",
+    type=InputFile(dir_okay=False),
+    metavar="FILE",
+    help="Class names of the labels  [default: those beside them]",
+)
+@rename_option
+@split_option
+@images_option("--images", "--data-images")
+@outside_option
+@common_options
+def convert(
+    sources: tuple[str, ...],
+    output: Path,
+    form: str,
+    copy: bool,
+    names: Path | None,
+    rename: str | None,
+    split: str | None,
+    images_folder: Path | None,
+    outside: bool,
+) -> None:
+    """Write a data set in another layout: pictures, boxes, names, splits and difficult marks.
+
+    D is what `data check` takes. All splits are written, or the one that --split names. The
+    pictures become links where the file system allows it.
+
+    Example: darkconv data convert voc -o yolo --to yolo
+    """
+    from darkconv.dataset.write import check_target, write_dataset
+
+    check_target(output)
+    note_folder(output)
+    parts = open_splits(
+        list(sources), split=split, names=names, images=images_folder, outside=outside
+    )
+    for part in parts.values():
+        report_problems(part)
+    if rename:
+        parts = renamed_parts(parts, dict(read_pairs(rename, "--rename")))
+    tell_written(write_dataset(parts, output, form, copy=copy))
+
+
+def renamed_parts(
+    parts: Mapping[str | None, Dataset], mapping: Mapping[str, str]
+) -> dict[str | None, Dataset]:
+    """Return splits with other class names.
+
+    Raises:
+        DatasetError: a class that no split has.
+    """
+    known = {name for part in parts.values() for name in part.names}
+    first = next(iter(parts.values()))
+    renamed(replace(first, names=tuple(known)), mapping)
+    return {split: renamed(part, mapping, partly=True) for split, part in parts.items()}
+
+
+def tell_written(written: "Written") -> None:
+    """Print what was written, and warn of what was left out or leads elsewhere."""
+    for line in written.problems:
+        logger.warning("%s", line)
+    if written.leads_outside:
+        logger.warning(
+            "%s: %d pictures are links that lead out of its folder: commands need --outside to "
+            "follow them, or --copy writes them whole",
+            written.path,
+            written.leads_outside,
+        )
+    splits = ", ".join(f"{name} {count}" for name, count in written.splits.items())
+    echo(
+        f"wrote {written.path}: {_count(written.pictures, 'picture')}, "
+        f"{_count(written.boxes, 'box', 'boxes')}, {_count(len(written.names), 'class', 'classes')}"
+        f"{f', splits {splits}' if splits else ''}",
+        err=True,
+    )
 
 
 def show(result: "Check", *, most: int | None) -> None:

@@ -1,7 +1,6 @@
 """`darkconv reclass`: a model for some of its classes."""
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +17,17 @@ from darkconv.cli.params import (
     split_model,
     words_argument,
 )
-from darkconv.cli.printing import echo, echo_lines
+from darkconv.cli.pictures import outside_option
+from darkconv.cli.printing import echo_lines
+from darkconv.cli.reclass_data import note_data, renumbered, tell_counts, write_data
 from darkconv.core.model import Model
 from darkconv.core.names import Names
-from darkconv.darknet.data import read_names, read_text, replaced_data
-from darkconv.encodings import encoded
+from darkconv.darknet.data import read_names
 from darkconv.errors import PlanError
-from darkconv.files import write_bytes
 from darkconv.loading import names_beside
-from darkconv.outputs import check_belongs, note_output
 from darkconv.surgery.classes import reclass as remake
 from darkconv.surgery.classes import transfer
+from darkconv.surgery.recipes import read_recipes, transferred_recipes
 
 NAMES_SUFFIXES = (".names", ".txt")
 
@@ -64,10 +63,15 @@ NAMES_SUFFIXES = (".names", ".txt")
 )
 @click.option(
     "--data",
-    type=InputFile(dir_okay=False, exists=True),
-    metavar="FILE",
-    help="Darknet's .data: written anew beside OUT.cfg, with the new classes and names.",
+    type=InputFile(exists=True),
+    metavar="D",
+    help="A data set of the model's classes: written anew beside OUT.cfg for the new ones, as "
+    "OUT.data with lists, labels and links to the pictures.",
 )
+@click.option(
+    "--no-labels", is_flag=True, help="With --data: only count its boxes, write no data set."
+)
+@outside_option
 @output_option
 @model_options
 def reclass(
@@ -80,6 +84,8 @@ def reclass(
     other: bool,
     keep_softmax: bool,
     data: Path | None,
+    no_labels: bool,
+    outside: bool,
     outputs: tuple[Output, ...],
     **options: Any,
 ) -> None:
@@ -96,24 +102,33 @@ def reclass(
         raise click.UsageError(f"Got unexpected extra argument ({rest[0]})")
     require_outputs(outputs)
     check_usage(to_names, keep, add, outputs, data, keep_softmax=keep_softmax, other=other)
-    note_data(outputs if data else ())
+    if not data and (no_labels or outside):
+        raise click.UsageError("--no-labels and --outside are about --data")
+    written = [output for output in outputs if output.weights and data and not no_labels]
+    note_data(written)
     model = read_model(model_words, **_own_options(options, model_words, to_names, keep))
     if to_names:
         names = read_names(to_names, encoding=options["names_encoding"])
+        recipes = transferred_recipes(model, names)
         small = transfer(model, names, init=init, seed=seed)
     else:
         added = split_list(add)
         named = None
         if keep is not None or not added:
             named = wanted_classes(model, keep, options["names_encoding"])
+        recipes = read_recipes(model, named, add=added, other=other)
         small = remake(
             model, named, add=added, init=init, seed=seed, other=other, keep_softmax=keep_softmax
         )
+    parts = renumbered(data, model, recipes, outside=outside) if data else {}
     for output in outputs:
         write_model(small, output)
         report_written(output)
-        if data and output.weights:
-            write_data(data, small, output)
+    if data:
+        for output in written:
+            write_data(data, parts, small, output)
+        if no_labels:
+            tell_counts(parts, data)
     echo_lines(describe(model, small))
 
 
@@ -154,28 +169,6 @@ def describe(model: Model, small: Model) -> str:
     if made:
         lines.append(f"merged, renamed or new: {', '.join(made)}")
     return "\n".join(lines)
-
-
-def note_data(outputs: Sequence[Output]) -> None:
-    """Tell of the .data files that are going to be written."""
-    for output in outputs:
-        if output.weights:
-            check_belongs(data_path(output), output.path)
-            note_output(data_path(output))
-
-
-def data_path(output: Output) -> Path:
-    """The .data file beside a cfg."""
-    return output.path.with_suffix(".data")
-
-
-def write_data(source: Path, model: Model, output: Output) -> None:
-    """A .data file for the new classes: other lines as they are."""
-    target = data_path(output)
-    names = output.path.with_suffix(".names").name
-    text = replaced_data(read_text(source), {"classes": count(model), "names": names})
-    write_bytes(target, [encoded(text)])
-    echo(f"wrote {target}", err=True)
 
 
 def wanted_classes(model: Model, keep: str | None, encoding: str | None) -> list[str | int]:

@@ -154,18 +154,24 @@ def read_labels(path: PathLike) -> npt.NDArray[np.float64]:
 
 
 def replaced_data(text: str, values: Mapping[str, object]) -> str:
-    """The text of a data file with other values: only those lines change, missing ones follow."""
-    lines = _LINE.findall(text)
+    """Return the text of a data file with other values: only those lines change.
+
+    Missing ones follow. The line of a value that is None is left out.
+    """
+    lines = []
     left = dict(values)
-    for number, line in enumerate(lines):
+    for line in _LINE.findall(text):
         bare = line.translate(_BLANKS)
         key, equals, _ = bare.partition("=")
-        if equals and bare[0] not in "#;" and key in left:
+        if not equals or bare[0] in "#;" or key not in left:
+            lines.append(line)
+        elif left[key] is not None:
             end = line[len(line.rstrip("\r\n")) :]
-            lines[number] = f"{line.partition('=')[0]}= {left.pop(key)}{end}"
-    if left and lines and not lines[-1].endswith("\n"):
+            lines.append(f"{line.partition('=')[0]}= {left.pop(key)}{end}")
+    missing = {key: value for key, value in left.items() if value is not None}
+    if missing and lines and not lines[-1].endswith("\n"):
         lines[-1] += "\n"
-    return "".join([*lines, *(f"{key} = {value}\n" for key, value in left.items())])
+    return "".join([*lines, *(f"{key} = {value}\n" for key, value in missing.items())])
 
 
 def read_tree(path: PathLike) -> Tree:

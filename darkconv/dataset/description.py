@@ -13,6 +13,8 @@ OWN_NAMES = ("data", "dataset")
 """Of files that are descriptions by their name, so that a broken one is an error."""
 SPLITS = ("train", "val", "test")
 DIFFICULT = "difficult"
+OTHERS = ("path", "names", "nc", "download", "yaml_file")
+LIST_SUFFIXES = (".txt", ".list")
 _KEY = re.compile(r"^['\"]?(names|nc|train|val|test|valid)['\"]?\s*:", re.MULTILINE)
 
 
@@ -71,7 +73,18 @@ def read_description(path: Path) -> Description:
 
 
 def _split_keys(content: dict[str, Yaml]) -> list[str]:
-    return [key for key in (*SPLITS, "valid") if key in content]
+    """Return the keys that name pictures: the usual ones, and others that name a list."""
+    own = [key for key in (*SPLITS, "valid") if key in content]
+    others = [
+        key
+        for key, value in content.items()
+        if key not in (*own, *OTHERS) and not key.startswith(DIFFICULT) and _is_list(value)
+    ]
+    return [*own, *others]
+
+
+def _is_list(value: Yaml) -> bool:
+    return isinstance(value, str) and value.lower().endswith(LIST_SUFFIXES)
 
 
 def _text(content: dict[str, Yaml], key: str) -> str | None:

@@ -4,6 +4,7 @@ import contextlib
 import glob
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
@@ -93,30 +94,63 @@ def open_dataset(
 def open_splits(
     source: PathLike | Sequence[PathLike],
     *,
+    split: str | None = None,
     names: PathLike | Sequence[str] | None = None,
     images: PathLike | None = None,
     outside: bool = False,
 ) -> dict[str | None, Dataset]:
     """Open each split of a source; None stands for one that has none, or for several.
 
+    A split that cannot be read, and pictures that are in no split, are reported as problems.
+
     Args:
         source: as for `open_dataset`.
+        split: open this one alone.
         names: as for `open_dataset`.
         images: as for `open_dataset`.
         outside: as for `open_dataset`.
 
     Raises:
-        DatasetError: as for `open_dataset`.
+        DatasetError: as for `open_dataset`; no split can be read.
     """
     several = [source] if isinstance(source, str | os.PathLike) else source
     found = list(_sources(several, _options(names, images, outside=outside)))
     opened: dict[str | None, Dataset]
-    if len(found) == 1 and found[0].splits:
-        opened = {split: found[0].open(split) for split in found[0].splits}
+    if len(found) == 1 and (found[0].splits or split is not None):
+        opened = _each_split(found[0], split)
     else:
-        parts = [_required(one.open(None)) for one in found]
-        opened = {None: unite(parts, _several([os.fspath(one) for one in several]))}
+        parts = [_required(one.open(split)) for one in found]
+        opened = {split: unite(parts, _several([os.fspath(one) for one in several]))}
     note_pictures(sample.image for one in opened.values() for sample in one.samples)
+    return opened
+
+
+def _each_split(source: Source, split: str | None) -> dict[str | None, Dataset]:
+    """Open the splits of a source, or one of them."""
+    if split is not None:
+        one = _required(source.open(split))
+        return {one.layouts[0].split: one}
+    opened: dict[str | None, Dataset] = {}
+    errors = []
+    for name in source.splits:
+        try:
+            opened[name] = source.open(name)
+        except DatasetError as error:
+            errors.append(error)
+    if not opened:
+        raise errors[0]
+    problems = [str(error).replace("\n", " ") for error in errors]
+    whole = source.open(None)
+    if all(layout.split is None for layout in whole.layouts):
+        taken = {sample.image for part in opened.values() for sample in part.samples}
+        left = [sample.image for sample in whole.samples if sample.image not in taken]
+        if left:
+            problems.append(
+                f"{source.path}: {len(left)} of {len(whole)} pictures are in no split and are left "
+                f"out, the first is {left[0]}"
+            )
+    first = next(iter(opened))
+    opened[first] = replace(opened[first], problems=(*opened[first].problems, *problems))
     return opened
 
 

@@ -39,14 +39,12 @@ from darkconv.files import (
     check_saved_model,
     filling_folder,
     is_utf8,
-    keep_permissions,
     replacing,
+    replacing_folder,
     scratch_folder,
     writing,
 )
-from darkconv.outputs import note_taken, written_place
-from darkconv.signals import undisturbed
-from darkconv.sources import check_sources
+from darkconv.outputs import written_place
 
 SUFFIX = ".keras"
 PIECE = 1 << 20
@@ -228,23 +226,14 @@ def write_saved_model(kmodel: keras.Model, path: PathLike) -> None:
     """
     require_tensorflow("a SavedModel")
     with writing(path):
-        target = written_place(path)
-    is_saved_model = check_saved_model(target)
-    with filling_folder(target) as folder:
-        fresh, old = folder / "new", folder / "old"
+        check_saved_model(written_place(path))
+    with replacing_folder(path) as fresh:
         if is_utf8(fresh):
             _export(kmodel, fresh)
         else:  # TensorFlow knows paths in UTF-8 alone
             with scratch_folder() as scratch:
                 _export(kmodel, scratch / "new")
                 shutil.copytree(scratch / "new", fresh)
-        check_sources()
-        note_taken(target)
-        with undisturbed():
-            if is_saved_model:
-                keep_permissions(target, fresh)
-                target.rename(old)
-            fresh.rename(target)
 
 
 def _export(kmodel: keras.Model, folder: Path) -> None:

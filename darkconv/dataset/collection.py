@@ -1,0 +1,146 @@
+"""Collection: data sets as they are going to be written, each picture once, with its own name."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from darkconv.core.names import Names
+from darkconv.dataset.label import Size, problem
+from darkconv.dataset.paths import picture_size
+from darkconv.dataset.sample import Dataset, Sample
+from darkconv.errors import DatasetError
+
+
+@dataclass(frozen=True)
+class Item:
+    """A picture of a collection.
+
+    Attributes:
+        name: of its file; no other picture has the same but for the suffix.
+        sample: the picture and its boxes.
+    """
+
+    name: str
+    sample: Sample
+
+    @property
+    def stem(self) -> str:
+        """The name without suffix, as that of its labels."""
+        return Path(self.name).stem
+
+    @property
+    def size(self) -> Size:
+        """(width, height) of the picture."""
+        return self.sample.size or picture_size(self.sample.image)
+
+    def labels(self, *, difficult: bool | None = None) -> Iterator[tuple[str, list[float], bool]]:
+        """Yield name, box and mark of the labels: all, or those that are difficult or not."""
+        rows = zip(
+            self.sample.names, self.sample.boxes.tolist(), self.sample.difficult, strict=True
+        )
+        for name, box, mark in rows:
+            if difficult is None or bool(mark) is difficult:
+                yield name, box, bool(mark)
+
+    @property
+    def is_difficult(self) -> bool:
+        """True if one of its boxes is marked as difficult."""
+        return bool(self.sample.difficult.any())
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Data sets that are going to be written together.
+
+    Attributes:
+        names: of the classes, in order.
+        items: all pictures.
+        splits: those of each split; none if the source has no splits.
+        problems: what was left out, one line each.
+    """
+
+    names: Names
+    items: tuple[Item, ...]
+    splits: dict[str, tuple[Item, ...]]
+    problems: tuple[str, ...] = ()
+
+    @property
+    def boxes(self) -> int:
+        """How many boxes there are."""
+        return sum(len(item.sample.names) for item in self.items)
+
+
+def collect(parts: Mapping[str | None, Dataset], names: Sequence[str] | None = None) -> Collection:
+    """Return the pictures of some splits, or of a whole data set under None.
+
+    Args:
+        parts: data sets by split.
+        names: of the classes; by default all that the parts know.
+
+    Raises:
+        DatasetError: a class has a name that no file can hold, or no picture is left.
+    """
+    known = dict.fromkeys(name for part in parts.values() for name in part.names)
+    samples: dict[Path, Sample] = {}
+    problems: list[str] = []
+    for part in parts.values():
+        for sample in part.samples:
+            other = samples.setdefault(sample.image, sample)
+            if not _is_same(sample, other):
+                error = DatasetError("has other labels in another split, of which the first count")
+                problems.append(problem(error, sample.image))
+    items = dict(_named(samples, problems))
+    splits = {
+        split: tuple(items[s.image] for s in part.samples if s.image in items)
+        for split, part in parts.items()
+        if split is not None
+    }
+    if not items:
+        raise DatasetError("no picture is left to write", hint=problems[0] if problems else None)
+    own = Names.of(tuple(known) if names is None else names)
+    unknown = {name for sample in samples.values() for name in sample.names}.difference(own)
+    if unknown:
+        raise DatasetError(expected="labels of the classes to write", found=sorted(unknown)[0])
+    return Collection(own, tuple(items.values()), splits, tuple(problems))
+
+
+def _is_same(sample: Sample, other: Sample) -> bool:
+    return sample is other or (
+        sample.names == other.names
+        and np.array_equal(sample.boxes, other.boxes)
+        and np.array_equal(sample.difficult, other.difficult)
+    )
+
+
+def _named(samples: Mapping[Path, Sample], problems: list[str]) -> Iterator[tuple[Path, Item]]:
+    """Yield pictures with file names of their own; those of unknown size are reported."""
+    taken: set[str] = set()
+    for image, sample in samples.items():
+        try:
+            whole = sample
+            if sample.names and sample.size is None:
+                whole = replace(sample, size=picture_size(image))
+        except DatasetError as error:
+            problems.append(problem(error, image))
+            continue
+        name = next(one for one in _names(image) if Path(one).stem.casefold() not in taken)
+        taken.add(Path(name).stem.casefold())
+        yield image, Item(name, whole)
+
+
+def _names(image: Path) -> Iterator[str]:
+    """Yield what a picture may be called: as it is, or with the folders that it lies in."""
+    folders = [part for part in image.absolute().parts[1:-1]]
+    for count in range(len(folders) + 1):
+        yield "_".join([*folders[len(folders) - count :], image.name])
+    number = 2
+    while True:
+        yield f"{image.stem}_{number}{image.suffix}"
+        number += 1
+
+
+def joined(lines: Iterable[str]) -> bytes:
+    """Return lines as the content of a file."""
+    return "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")

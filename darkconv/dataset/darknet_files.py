@@ -1,0 +1,111 @@
+"""Darknet's labels, lists, .data and data.yaml as they are written."""
+
+from collections.abc import Iterator, Mapping
+
+from darkconv.darknet.data import names_bytes
+from darkconv.dataset.collection import Collection, Item, joined
+from darkconv.dataset.splits import TRAIN, VALID, canonical
+
+Files = Iterator[tuple[str, bytes]]
+
+IMAGES, LABELS, DIFFICULT = "images", "labels", "difficult"
+
+
+def data_files(collection: Collection, *, root: str = "") -> Files:
+    """Yield the files of a data set of Darknet: `obj.data`, `obj.names`, lists and labels.
+
+    Args:
+        collection: the data set.
+        root: of the pictures, as the lists have it.
+    """
+    yield from darknet_files(collection, words={VALID: VALID}, root=root)
+    yield "obj.names", names_bytes(collection.names, "obj.names")
+    values = data_values(collection, "obj.names")
+    yield "obj.data", joined(f"{key} = {value}" for key, value in values.items())
+
+
+def data_values(collection: Collection, names: str, *, root: str = "") -> dict[str, object]:
+    """Return what a .data file says.
+
+    Args:
+        collection: the data set.
+        names: path of the file of names.
+        root: of the lists, as the .data file has it: `folder/` or nothing.
+    """
+    words = split_words(collection, {VALID: VALID})
+    values: dict[str, object] = {"classes": len(collection.names)}
+    values |= {word: f"{root}{word}.txt" for word in words}
+    for word, items in words.items():
+        if any(item.is_difficult for item in items):
+            key = DIFFICULT if word == VALID else f"{DIFFICULT}_{word}"
+            values[key] = f"{root}{DIFFICULT}-{word}.txt"
+    return {**values, "names": names, "backup": "backup/"}
+
+
+def yolo_files(collection: Collection) -> Files:
+    """Yield the files of a data set with `data.yaml`."""
+    words = split_words(collection, {VALID: "val"})
+    yield from darknet_files(collection, words={VALID: "val"}, root="./")
+    lines = ["path: .", *(f"{word}: {word}.txt" for word in words)]
+    for word, items in words.items():
+        if any(item.is_difficult for item in items):
+            lines.append(f"{DIFFICULT}_{word}: {DIFFICULT}-{word}.txt")
+    lines += [f"nc: {len(collection.names)}", "names:"]
+    lines += [f"  {number}: {quoted(name)}" for number, name in enumerate(collection.names)]
+    yield "data.yaml", joined(lines)
+
+
+def darknet_files(collection: Collection, *, words: Mapping[str, str], root: str = "") -> Files:
+    """Yield the labels of all pictures and the lists of the splits.
+
+    Darknet's labels have no mark for difficult boxes. These lie in files of their own, which the
+    list `difficult =` names, as its `detector map` reads them.
+
+    Args:
+        collection: the data set.
+        words: other names for splits, by Darknet's.
+        root: of the pictures, as the lists have it.
+    """
+    index = {name: number for number, name in enumerate(collection.names)}
+    for item in collection.items:
+        yield f"{LABELS}/{item.stem}.txt", joined(label_lines(item, index, difficult=False))
+        if item.is_difficult:
+            lines = label_lines(item, index, difficult=True)
+            yield f"{DIFFICULT}/{LABELS}/{item.stem}.txt", joined(lines)
+    for word, items in split_words(collection, words).items():
+        yield f"{word}.txt", joined(f"{root}{IMAGES}/{item.name}" for item in items)
+        if any(item.is_difficult for item in items):
+            lines = (f"{root}{DIFFICULT}/{IMAGES}/{item.name}" for item in items)
+            yield f"{DIFFICULT}-{word}.txt", joined(lines)
+
+
+def split_words(collection: Collection, words: Mapping[str, str]) -> dict[str, tuple[Item, ...]]:
+    """Return the splits under the names of a layout; pictures without splits are for training."""
+    if not collection.splits:
+        return {TRAIN: collection.items}
+    found = {words.get(canonical(name), name): items for name, items in collection.splits.items()}
+    return found if len(found) == len(collection.splits) else collection.splits
+
+
+def label_lines(item: Item, index: Mapping[str, int], *, difficult: bool) -> Iterator[str]:
+    """Yield the lines of a label file."""
+    rows = list(item.labels(difficult=difficult))
+    width, height = item.size if rows else (1, 1)
+    for name, (x0, y0, x1, y1), _ in rows:
+        numbers = (
+            (x0 + x1) / 2 / width,
+            (y0 + y1) / 2 / height,
+            (x1 - x0) / width,
+            (y1 - y0) / height,
+        )
+        yield f"{index[name]} {' '.join(f'{number:.12g}' for number in numbers)}"
+
+
+def quoted(name: str) -> str:
+    """Return a text as YAML reads it back: in quotes, with escapes for what cannot be printed."""
+    characters = (f"\\{c}" if c in '"\\' else c for c in name)
+    return '"' + "".join(c if _is_plain(c) else f"\\u{ord(c):04x}" for c in characters) + '"'
+
+
+def _is_plain(text: str) -> bool:
+    return len(text) > 1 or text.isprintable() or "\udc80" <= text <= "\udcff"

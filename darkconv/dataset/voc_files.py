@@ -1,0 +1,62 @@
+"""Annotations of VOC as they are written."""
+
+from collections.abc import Iterator
+from xml.sax.saxutils import escape
+
+from darkconv.dataset.collection import Collection, Item, joined
+from darkconv.dataset.darknet_files import split_words
+from darkconv.dataset.splits import VALID
+from darkconv.encodings import keeps_bytes
+from darkconv.errors import DatasetError
+
+OBJECT = (
+    "  <object>\n    <name>{name}</name>\n    <pose>Unspecified</pose>\n"
+    "    <truncated>0</truncated>\n    <difficult>{difficult}</difficult>\n    <bndbox>\n"
+    "      <xmin>{0:.12g}</xmin>\n      <ymin>{1:.12g}</ymin>\n"
+    "      <xmax>{2:.12g}</xmax>\n      <ymax>{3:.12g}</ymax>\n    </bndbox>\n  </object>\n"
+)
+
+
+def voc_files(collection: Collection) -> Iterator[tuple[str, bytes]]:
+    """Yield the files of a data set of VOC: annotations, and image sets if there are splits.
+
+    Raises:
+        DatasetError: a class has a name that XML cannot hold.
+    """
+    require_text(collection, "XML")
+    for item in collection.items:
+        yield f"Annotations/{item.stem}.xml", annotation(item).encode()
+    if collection.splits:
+        for word, items in split_words(collection, {VALID: "val"}).items():
+            yield f"ImageSets/Main/{word}.txt", joined(item.stem for item in items)
+
+
+def annotation(item: Item) -> str:
+    """Return the annotation of a picture."""
+    width, height = item.size
+    objects = (
+        OBJECT.format(*box, name=escape(name), difficult=int(difficult))
+        for name, box, difficult in item.labels()
+    )
+    return (
+        "<annotation>\n  <folder>JPEGImages</folder>\n"
+        f"  <filename>{escape(_printable(item.name))}</filename>\n"
+        f"  <size>\n    <width>{width}</width>\n    <height>{height}</height>\n"
+        f"    <depth>3</depth>\n  </size>\n  <segmented>0</segmented>\n{''.join(objects)}"
+        "</annotation>\n"
+    )
+
+
+def _printable(name: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in name)
+
+
+def require_text(collection: Collection, form: str) -> None:
+    """Check that names of classes are texts.
+
+    Raises:
+        DatasetError: one holds bytes of an unknown encoding, or control characters.
+    """
+    for name in collection.names:
+        if keeps_bytes(name) or not name.isprintable():
+            raise DatasetError("a class has a name that " + form + " cannot hold", found=name)

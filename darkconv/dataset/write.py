@@ -1,0 +1,171 @@
+"""Data sets written out, in the layouts of Darknet, Ultralytics, VOC and COCO."""
+
+import errno
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from darkconv.dataset.coco_files import coco_files
+from darkconv.dataset.collection import Collection, Item, collect
+from darkconv.dataset.darknet_files import data_files, yolo_files
+from darkconv.dataset.open import open_splits
+from darkconv.dataset.sample import Dataset
+from darkconv.dataset.voc_files import voc_files
+from darkconv.errors import DatasetError, Where
+from darkconv.files import PathLike, replacing_folder, writing
+
+MARK = ".darkconv"
+"""A file in each folder that was written here, which may so be replaced."""
+Files = Iterator[tuple[str, bytes]]
+
+
+@dataclass(frozen=True)
+class Form:
+    """A layout that is written.
+
+    Attributes:
+        files: yields names and contents of all files but the pictures.
+        pictures: the folder of the pictures.
+        main: what is opened to read it, within the folder.
+    """
+
+    files: Callable[[Collection], Files]
+    pictures: str
+    main: str
+
+
+FORMS = {
+    "darknet": Form(data_files, "images", "obj.data"),
+    "yolo": Form(yolo_files, "images", "data.yaml"),
+    "voc": Form(voc_files, "JPEGImages", ""),
+    "coco": Form(coco_files, "images", ""),
+}
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written.
+
+    Attributes:
+        path: what is opened to read it.
+        pictures: how many.
+        boxes: how many.
+        names: of the classes.
+        splits: how many pictures each has.
+        leads_outside: pictures that are links to another place.
+        problems: what was left out, one line each.
+    """
+
+    path: Path
+    pictures: int
+    boxes: int
+    names: tuple[str, ...]
+    splits: dict[str, int]
+    leads_outside: int
+    problems: tuple[str, ...]
+
+
+def write_dataset(
+    parts: Mapping[str | None, Dataset],
+    folder: PathLike,
+    form: str,
+    *,
+    names: Sequence[str] | None = None,
+    copy: bool = False,
+) -> Written:
+    """Write a data set as a folder of its own, and read it back.
+
+    Pictures are linked, not copied: by hard links, or where those cannot be by symbolic ones.
+
+    Args:
+        parts: data sets by split, or one under None: see `open_splits`.
+        folder: a new one, or one that was written here before.
+        form: one of `FORMS`.
+        names: of the classes; by default all that the parts know.
+        copy: copy the pictures.
+
+    Raises:
+        DatasetError: the folder holds something else, or a class has a name that no file can hold.
+        DarkconvError: it cannot be written.
+    """
+    layout = FORMS[form]
+    collection = collect(parts, names)
+    return write_collection(collection, folder, layout, copy=copy)
+
+
+def write_collection(
+    collection: Collection, folder: PathLike, layout: Form, *, copy: bool = False
+) -> Written:
+    """As `write_dataset`, for a collection."""
+    target = Path(folder)
+    check_target(target)
+    with replacing_folder(target) as fresh, writing(target):
+        (fresh / layout.pictures).mkdir(parents=True)
+        outside = 0
+        for item in collection.items:
+            outside += place(item, fresh / layout.pictures / item.name, target.parent, copy=copy)
+        (fresh / MARK).write_text("written by darkconv\n")
+        for name, content in layout.files(collection):
+            (fresh / name).parent.mkdir(parents=True, exist_ok=True)
+            (fresh / name).write_bytes(content)
+        splits = _checked(fresh / layout.main, collection)
+    return Written(
+        target / layout.main,
+        len(collection.items),
+        collection.boxes,
+        tuple(collection.names),
+        splits,
+        outside,
+        collection.problems,
+    )
+
+
+def check_target(folder: Path) -> None:
+    """Check that a folder is free for a data set, or holds one that was written here.
+
+    Raises:
+        DatasetError: it is not.
+    """
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / MARK).is_file():
+        raise DatasetError(
+            "is there already, and was not written by darkconv",
+            where=Where(file=str(folder)),
+            hint="name a new folder",
+        )
+
+
+def place(item: Item, path: Path, limit: Path, *, copy: bool) -> bool:
+    """Put a picture into a folder; return True if it is a link that leads out of another one."""
+    source = item.sample.image.resolve()
+    if copy:
+        shutil.copyfile(source, path)
+        return False
+    try:
+        os.link(source, path)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        path.symlink_to(source)
+        return not source.is_relative_to(limit.resolve())
+    return False
+
+
+def _checked(path: Path, collection: Collection) -> dict[str, int]:
+    """Read what was written, and return the number of pictures of each split.
+
+    Raises:
+        DatasetError: it does not come back as it was.
+    """
+    found = open_splits(path, outside=True)
+    images = {s.image.name: len(s.names) for part in found.values() for s in part.samples}
+    expected = {item.name: len(item.sample.names) for item in collection.items}
+    if images != expected:
+        raise DatasetError(
+            "does not read back as it was",
+            where=Where(file=str(path)),
+            expected=f"{sum(expected.values())} boxes in {len(expected)} pictures",
+            found=f"{sum(images.values())} in {len(images)}",
+        )
+    return {str(split): len(part) for split, part in found.items() if split is not None}

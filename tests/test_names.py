@@ -288,15 +288,21 @@ def test_lists_and_data_files_may_have_a_byte_order_mark(encoding, tmp_path):
 
 
 def test_a_data_file_keeps_its_bytes_when_it_is_written_anew(tmp_path):
+    pytest.importorskip("PIL.Image").new("RGB", (16, 16)).save(tmp_path / "p.png")
+    (tmp_path / "t.txt").write_text("p.png\n")
     dc.save(two(), tmp_path / "n.cfg", tmp_path / "n.weights", names=tmp_path / "n.names")
-    (tmp_path / "d.data").write_bytes(b"train = \xc6\xfb\xa1\xa1.txt\r\nclasses = 2\r\n")
+    (tmp_path / "d.data").write_bytes(
+        b"train = t.txt\r\nbackup = \xc6\xfb\xa1\xa1/\r\nclasses = 2\r\n"
+    )
     args = [str(tmp_path / name) for name in ("n.cfg", "n.weights")]
     out = [str(tmp_path / f"o.{end}") for end in FILES]
     data = ["--data", str(tmp_path / "d.data")]
     result = CliRunner().invoke(main, ["reclass", *args, "--keep", "a", *data, "-o", *out])
     assert result.exit_code == 0, result.output
     written = (tmp_path / "o.data").read_bytes()
-    assert written == b"train = \xc6\xfb\xa1\xa1.txt\r\nclasses = 1\r\nnames = o.names\n"
+    assert written == (
+        b"train = o_data/train.txt\r\nbackup = \xc6\xfb\xa1\xa1/\r\nclasses = 1\r\nnames = o.names\n"
+    )
 
 
 def labelled(folder, name):

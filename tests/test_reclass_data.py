@@ -106,7 +106,8 @@ def test_without_labels_no_data_set_is_written(digits):
 
 def test_other_lines_stay_and_a_second_run_replaces_the_first(digits):
     (digits / "x.data").write_text(
-        "# mine\nclasses=10\nvalid = valid.txt\ntrain=valid.txt\nnames=digits10.names\nbackup = b/\n"
+        "# mine\nclasses=10\nvalid = valid.txt\ntrain=valid.txt\n"
+        "names=digits10.names\nbackup = b/\n"
     )
     for keep in ("one,two", "three"):
         reclass("--keep", keep, "--data", "x.data")

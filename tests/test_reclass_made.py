@@ -283,6 +283,8 @@ def invoke(tmp_path, monkeypatch):
 
 
 def test_the_command_merges_and_adds(invoke, tmp_path):
+    pytest.importorskip("PIL.Image").new("RGB", (16, 16)).save(tmp_path / "p.png")
+    (tmp_path / "a.txt").write_text("p.png\n")
     result = invoke(
         "reclass net.cfg net.weights --keep pair=ant+bee,dog --add eel --data net.data "
         "-o m.cfg m.weights"
@@ -291,7 +293,7 @@ def test_the_command_merges_and_adds(invoke, tmp_path):
     assert "kept 1 of 4 classes: dog" in result.stdout
     assert "merged, renamed or new: pair, eel" in result.stdout
     data = (tmp_path / "m.data").read_bytes()
-    assert data == b"# mine\r\nclasses = 3\r\ntrain=a.txt\r\nnames= m.names\r\n"
+    assert data == b"# mine\r\nclasses = 3\r\ntrain= m_data/train.txt\r\nnames= m.names\r\n"
 
 
 def test_the_command_warns_that_made_classes_need_training(invoke, caplog):

@@ -64,6 +64,16 @@ def without_bytes(text: str) -> str:
     return _KEPT.sub("", text)
 
 
+def with_bytes_decoded(text: str, encoding: str) -> str:
+    """Return a text whose bytes were no UTF-8 in another encoding; as it is where that fails."""
+    if not keeps_bytes(text):
+        return text
+    try:
+        return encoded(text).decode(encoding)
+    except UnicodeError:
+        return text
+
+
 def as_bytes(text: str) -> str:
     """Return the bytes of a text, a character for each: a text that any program can hold."""
     return encoded(text).decode("latin-1")

@@ -12,16 +12,17 @@ from darkconv.detection.lettering import label_font, missing_letters
 from darkconv.errors import DarkconvError
 
 ImageFont = pytest.importorskip("PIL.ImageFont")
+CACHES = (lettering._system_font, lettering._font_files)
 PICTURE = np.zeros((60, 120, 3), np.uint8)
 
 
 @pytest.fixture(autouse=True)
 def forgotten():
-    lettering._system_font.cache_clear()
-    lettering._font_files.cache_clear()
+    for cache in CACHES:
+        cache.cache_clear()
     yield
-    lettering._system_font.cache_clear()
-    lettering._font_files.cache_clear()
+    for cache in CACHES:
+        cache.cache_clear()
 
 
 @pytest.fixture
@@ -77,3 +78,21 @@ def test_a_font_without_pictures_to_draw_is_a_usage_error(bundled):
     result = CliRunner().invoke(main, ["detect", "a.cfg", "a.weights", "p.png", "--font", bundled])
     assert result.exit_code == 2
     assert "-o draws" in result.output
+
+
+def test_plots_take_a_font_that_has_the_letters(bundled, monkeypatch, tmp_path):
+    import warnings
+
+    from darkconv.evaluation.confusion import Confusion
+    from darkconv.evaluation.plots import draw_confusion, write_figure
+
+    monkeypatch.setattr(lettering, "_system_font", lambda letters: (bundled, ""))
+    for names in (("машина", "a"), ("\udcff\x1b", "$x_"), ("\U00012000", "b")):
+        counts = np.ones((3, 3), np.int64)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            figure = draw_confusion(Confusion(names, counts, 0.25, 0.5))
+            write_figure(figure, tmp_path / "c.png")
+    family = figure.axes[0].get_xticklabels()[0].get_fontfamily()
+    assert family[-1] == "DejaVu Sans"
+    assert len(family) == 2

@@ -350,3 +350,17 @@ def test_a_folder_in_the_other_form_is_the_class(own, asked, tmp_path):
         pillow.new("RGB", (4, 4)).save(tmp_path / name / "p.png")
     found = open_classified(tmp_path, [own, "b"])
     assert sorted(number for _, number in found.samples) == [0, 1]
+
+
+def test_labels_are_read_in_the_encoding_of_the_models_names(tmp_path):
+    pillow = pytest.importorskip("PIL.Image")
+    dc.save(two(()), tmp_path / "n.cfg", tmp_path / "n.weights")
+    (tmp_path / "n.names").write_bytes(CONTENTS["gbk"])
+    (tmp_path / "d").mkdir()
+    pillow.new("RGB", (16, 16)).save(tmp_path / "d" / "p.png")
+    (tmp_path / "d" / "l.txt").write_bytes(b"p.png 1,1,9,9," + CONTENTS["gbk"].split()[1] + b"\n")
+    args = [str(tmp_path / f"n.{end}") for end in FILES]
+    data = ["--data", str(tmp_path / "d" / "l.txt"), "--names-encoding", "gbk", "--json"]
+    result = CliRunner().invoke(main, ["eval", *args, *data])
+    assert result.exit_code == 0, result.output
+    assert [one["name"] for one in json.loads(result.stdout)["classes"]] == ["行人"]

@@ -29,7 +29,7 @@ BODY = (
 )
 COLOUR, TITLE, TURN = "\x1b[31m", "\x1b]0;x\x07", "\u202e"
 NAMES = (f"a{COLOUR}b{TURN}c", f"\udcff{TITLE}\x9b1m\u200b\u0436")
-STEM = f"n{COLOUR}{TURN}\n"
+STEM = f"n{COLOUR}{TURN}\n\udcff"
 ALLOWED = {"\n"}
 
 OUT = ("-o", "{f}/o.cfg", "{f}/o.weights")

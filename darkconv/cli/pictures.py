@@ -12,7 +12,7 @@ import click
 from darkconv.cli.file_types import InputFile
 from darkconv.cli.progress import is_first_process
 from darkconv.core.model import Model
-from darkconv.core.names import Names
+from darkconv.core.names import Names, find_name
 from darkconv.dataset import (
     ClassifiedDataset,
     Dataset,
@@ -50,7 +50,7 @@ class Named(Protocol):
     """A model, or a file exported from one."""
 
     @property
-    def names(self) -> tuple[str, ...]:
+    def names(self) -> Names:
         """Its classes."""
 
 
@@ -189,6 +189,8 @@ def open_pictures(
         images=options.images_folder,
         outside=options.outside,
     )
+    if model.names.encoding:
+        dataset = dataset.decoded(model.names.encoding)
     if options.rename:
         pairs = dict(read_pairs(options.rename, "--rename"))
         dataset = renamed(dataset, pairs, partly=options.partly)
@@ -321,7 +323,7 @@ def _only(dataset: Dataset, listed: str, model: Named, own: Sequence[str]) -> Da
         raise PlanError(
             "--only-classes needs the model's class names", hint="--names FILE gives them"
         )
-    unknown = [name for name in names if name not in model.names]
+    unknown = [name for name in names if find_name(model.names, name) is None]
     if unknown:
         raise PlanError(
             f"--only-classes: the model has no class {', '.join(unknown)}",

@@ -22,10 +22,12 @@ class Names(tuple[str, ...]):
     Attributes:
         hidden: indices of those marked `dont_show`.
         text: of the names file that says all this.
+        encoding: in which the names were read, where the user said which.
     """
 
     hidden: frozenset[int]
     text: str
+    encoding: str | None = None
 
     def __new__(
         cls, names: Iterable[str] = (), *, hidden: Iterable[int] = (), text: str | None = None
@@ -52,6 +54,12 @@ class Names(tuple[str, ...]):
             text = "".join(f"{mark}{name}\n" for mark, name in zip(marks, self, strict=True))
         self.text = text
         return self
+
+    def read_in(self, encoding: str | None) -> Self:
+        """Return the names with the encoding in which they were read."""
+        same = type(self)(self, hidden=self.hidden, text=self.text)
+        same.encoding = encoding
+        return same
 
     @classmethod
     def of(cls, names: Iterable[str]) -> "Names":

@@ -43,7 +43,7 @@ def read_names(path: PathLike, *, encoding: str | None = None) -> Names:
     is_yaml = os.fspath(path).lower().endswith(YAML_SUFFIXES)
     names = (_yaml_names if is_yaml else Names.parse)(text, file=os.fspath(path))
     _tell_of_names(names, path)
-    return names
+    return names if encoding is None else names.read_in(encoding)
 
 
 def _yaml_names(text: str, *, file: str) -> Names:
@@ -65,7 +65,8 @@ def decoded_names(names: Names, encoding: str, file: PathLike) -> Names:
         raise DatasetError(
             "names_encoding: its class names are text already, with nothing to decode", where=where
         )
-    return Names.parse(_as_text(encoded(names.text), where, encoding), file=where.file)
+    text = _as_text(encoded(names.text), where, encoding)
+    return Names.parse(text, file=where.file).read_in(encoding)
 
 
 def _tell_of_names(names: Names, path: PathLike) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from darkconv.core.names import Names
+from darkconv.core.names import Names, find_name
 from darkconv.darknet.data import read_names
 from darkconv.dataset.sample import Dataset
 from darkconv.errors import DatasetError, Where
@@ -131,7 +131,7 @@ def renamed(dataset: Dataset, mapping: Mapping[str, str], *, partly: bool = Fals
     Raises:
         DatasetError: a class that the data set does not have.
     """
-    unknown = [name for name in mapping if name not in dataset.names]
+    unknown = [name for name in mapping if find_name(dataset.names, name) is None]
     if unknown and not partly:
         listed = ", ".join(dataset.names[:20])
         raise DatasetError(

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from darkconv.core.names import same_name
 from darkconv.dataset.label import Label, Size
+from darkconv.encodings import with_bytes_decoded
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +129,14 @@ class Dataset:
 
         samples = tuple(replace(sample, names=rename(sample.names)) for sample in self.samples)
         return replace(self, samples=samples, names=tuple(dict.fromkeys(rename(self.names))))
+
+    def decoded(self, encoding: str) -> "Dataset":
+        """Return the data set with class names decoded that are bytes and no UTF-8.
+
+        Args:
+            encoding: of the bytes; names that are no text in it stay.
+        """
+        return self.renamed({name: with_bytes_decoded(name, encoding) for name in self.names})
 
     def keep_classes(self, names: Sequence[str]) -> "Dataset":
         """All pictures, without the boxes of other classes; `names` become the data set's own."""

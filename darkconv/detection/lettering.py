@@ -58,6 +58,21 @@ def label_font(texts: Iterable[str], size: float, file: PathLike | None = None) 
     return _opened(found, size)
 
 
+def fallback_font(texts: Iterable[str], file: PathLike) -> Path | None:
+    """Return a font file of the system for letters that another font lacks; None if none helps.
+
+    Args:
+        texts: that are to be drawn.
+        file: of the font that is there.
+    """
+    missing = missing_letters(_opened(file, _PROBE), _letters(texts))
+    if not missing:
+        return None
+    found, still_missing = _system_font(missing)
+    _tell_of_missing(still_missing, "fonts of this system")
+    return found
+
+
 def missing_letters(font: "Font", letters: str) -> str:
     """Return those of some letters that a font does not have."""
     from PIL import ImageFont

@@ -1,12 +1,15 @@
 """Pictures of an evaluation, drawn by matplotlib: curves and confusions."""
 
+import contextlib
 import io
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from darkconv.detection.lettering import fallback_font
 from darkconv.errors import MissingDependencyError, one_line
 from darkconv.evaluation.average_precision import all_points, envelope, precision_recall
 from darkconv.evaluation.confusion import BACKGROUND, Confusion
@@ -39,6 +42,22 @@ def require_matplotlib(task: str) -> None:
         raise MissingDependencyError("matplotlib", extra="plots", task=task) from error
 
 
+@contextlib.contextmanager
+def letters_of(names: Sequence[str]) -> Iterator[None]:
+    """Let what is drawn inside have the letters of some names, if a font of the system has them."""
+    import matplotlib
+    from matplotlib import font_manager
+
+    own = font_manager.FontProperties()
+    families = list(matplotlib.rcParams["font.family"])
+    file = fallback_font(map(one_line, names), font_manager.findfont(own))
+    if file is not None:
+        font_manager.fontManager.addfont(file)
+        families.append(font_manager.FontProperties(fname=file).get_name())
+    with matplotlib.rc_context({"font.family": families}):
+        yield
+
+
 def write_figure(figure: "Figure", path: PathLike, *, dpi: int = DPI) -> None:
     """Write a figure as PNG.
 
@@ -46,7 +65,9 @@ def write_figure(figure: "Figure", path: PathLike, *, dpi: int = DPI) -> None:
         DarkconvError: the file cannot be written.
     """
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # what no font has is told by then
+        figure.savefig(buffer, format="png", dpi=dpi)
     write_bytes(path, [buffer.getvalue()])
 
 
@@ -60,7 +81,8 @@ def draw_curves(names: Sequence[str], judged: Sequence[Judged], *, at: float) ->
     """
     pairs = [(name, one) for name, one in zip(names, judged, strict=True) if one.truths]
     pairs.sort(key=lambda pair: -all_points(pair[1]))
-    return _in_one(pairs, at) if len(pairs) <= TOGETHER else _in_panels(pairs, at)
+    with letters_of(names):
+        return _in_one(pairs, at) if len(pairs) <= TOGETHER else _in_panels(pairs, at)
 
 
 def _in_one(pairs: Sequence[tuple[str, Judged]], at: float) -> "Figure":
@@ -135,6 +157,11 @@ def _set_limits(axes: "Axes") -> None:
 
 def draw_confusion(confusion: Confusion) -> "Figure":
     """Counts of true by found classes; the darker, the larger the share of the row."""
+    with letters_of(confusion.classes):
+        return _confusion(confusion)
+
+
+def _confusion(confusion: Confusion) -> "Figure":
     from matplotlib.figure import Figure
 
     count = len(confusion.labels)

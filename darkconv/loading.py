@@ -4,6 +4,7 @@ import logging
 import os
 from dataclasses import replace
 from pathlib import Path
+from types import EllipsisType
 
 import numpy as np
 
@@ -20,12 +21,14 @@ from darkconv.darknet.cfg import cfg_bytes, read_cfg
 from darkconv.darknet.data import find_beside, names_bytes, read_names, read_tree
 from darkconv.darknet.dialect import AUTO, choose_dialect, named_dialect
 from darkconv.darknet.weights import WeightsFile, map_weights, weights_chunks
-from darkconv.errors import CfgError, DatasetError, PlanError, Where
+from darkconv.errors import CfgError, DarkconvError, DatasetError, PlanError, Where
 from darkconv.files import Chunks, PathLike, write_together
+from darkconv.outputs import check_outputs
 from darkconv.surgery.dissection import apply_dissection, is_dissection, read_dissection
 
 logger = logging.getLogger("darkconv")
 
+EXPORT = "dc.export writes other formats, such as .onnx"
 LOADING_OPTIONS = ("dontload", "dontloadscales", "numload")
 
 
@@ -101,27 +104,38 @@ def _status(path: PathLike) -> tuple[int, ...] | None:
 def save(
     model: Model,
     cfg: PathLike,
-    weights: PathLike | None = None,
+    weights: PathLike | EllipsisType | None = ...,
     *,
     names: PathLike | None = None,
 ) -> None:
     """Write a model as Darknet's own files: the exact inverse of `load`.
+
+    Files that are there are replaced, also those that the model was loaded from.
 
     Layers with `dontload`, `dontloadscales` or `numload` have no place in the file for some
     arrays. Where such an array has been changed, the option is set to 0, with a warning.
 
     Args:
         model: what to write.
-        cfg: file for the network.
-        weights: file for the arrays.
+        cfg: file for the network; its name ends in .cfg.
+        weights: file for the arrays; its name ends in .weights. None writes the cfg alone.
         names: file for the class names.
 
     Raises:
-        DarkconvError: a file cannot be written.
+        DarkconvError: a file cannot be written, or its name says another format; two of the files
+            are the same; nothing is said about the weights.
         DatasetError: the model has no class names for the file.
         PlanError: classes were cut behind a softmax, which Darknet's files cannot say.
     """
     _check_says_all(model.network)
+    _check_suffixes(cfg, weights)
+    if isinstance(weights, EllipsisType):
+        raise DarkconvError(
+            f"{os.fspath(cfg)}: save writes a cfg and its weights",
+            expected="the path of a .weights file too",
+            hint=f"weights=None writes the cfg alone; {EXPORT}",
+        )
+    check_outputs(path for path in (cfg, weights, names) if path is not None)
     model = _storing_changes(model)
     contents: dict[PathLike, Chunks] = {}
     if weights is not None:
@@ -129,6 +143,16 @@ def save(
     if names is not None:
         contents[names] = [names_bytes(model.names, names)]
     write_together(contents | {cfg: [cfg_bytes(model.network.config)]})
+
+
+def _check_suffixes(cfg: PathLike, weights: PathLike | EllipsisType | None) -> None:
+    for path, suffix in ((cfg, ".cfg"), (weights, ".weights")):
+        if not isinstance(path, EllipsisType | None) and Path(path).suffix.lower() != suffix:
+            raise DarkconvError(
+                f"{os.fspath(path)}: save writes Darknet's own files",
+                expected=f"a name that ends in {suffix}",
+                hint=EXPORT,
+            )
 
 
 def _check_says_all(network: Network) -> None:

@@ -44,7 +44,7 @@ ALLOWED = {
         "sources",
         "darknet",
     },
-    "loading": {"errors", "core", "layers", "darknet", "files", "surgery"},
+    "loading": {"errors", "core", "layers", "darknet", "files", "outputs", "surgery"},
     "archive": {"core", "files"},
     "surgery": {"errors", "core", "layers", "darknet", "archive", "files", "surgery"},
     "backends": {

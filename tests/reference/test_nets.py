@@ -114,7 +114,7 @@ def checksum(path):
 
 def test_cfg_is_written_byte_for_byte(net_case, tmp_path):
     model = dc.load(net_case.folder / "net.cfg", dialect=net_case.layout["dialect"])
-    dc.save(model, tmp_path / "net.cfg")
+    dc.save(model, tmp_path / "net.cfg", None)
     written = (tmp_path / "net.cfg").read_bytes()
     assert written == (net_case.folder / "net.cfg").read_bytes()
 

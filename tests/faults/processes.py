@@ -76,7 +76,9 @@ def run(command: str, folder: Path, prepare: Preparation = nothing) -> tuple[int
     return start(command, folder, prepare).wait()
 
 
-def kill_before(number: int, folder: str, events: Connection) -> None:
+def kill_before(
+    number: int, folder: str, events: Connection, sent: signal.Signals = signal.SIGKILL
+) -> None:
     """Preparation: kill the process before the n-th time that it touches a file of a folder."""
     numbers = itertools.count(1)
     here = os.path.realpath(folder)
@@ -86,7 +88,7 @@ def kill_before(number: int, folder: str, events: Connection) -> None:
             return
         path = args[0]
         if isinstance(path, (str, os.PathLike)) and _is_in(here, path) and next(numbers) == number:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), sent)
 
     sys.addaudithook(hook)
 

@@ -109,7 +109,7 @@ def images_option(*spellings: str) -> Callable[..., Any]:
     return click.option(
         *spellings,
         "images_folder",
-        type=click.Path(path_type=Path, file_okay=False, exists=True),
+        type=InputFile(file_okay=False, exists=True),
         metavar="DIR",
         help="Where the pictures lie, if the data set's own paths do not lead there.",
     )

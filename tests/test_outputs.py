@@ -98,6 +98,7 @@ CASES = [
     Case("finetune", "--run", "run/best.safetensors --data pics --run run -o s.cfg s.weights"),
     Case("graft", "--output", f"{MODEL} net.cfg -o {MODEL}", may_be_asked=True),
     Case("data check", "--output", "pics -o pics/0.png", needs="PIL"),
+    Case("data convert", "--output", "pics -o pics --to yolo", needs="PIL"),
     Case("anchors", "--plot", "--data pics -n 1 --plot pics/0.png", needs="PIL"),
     Case("weights fold", "--output", ITSELF, may_be_asked=True),
     Case("weights average", "--output", f"{MODEL} net.weights -o {MODEL}", may_be_asked=True),

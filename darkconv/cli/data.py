@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from darkconv.cli.file_types import InputFile, OutputFile
+from darkconv.cli.file_types import InputFile, OutputFile, ReplacedFolder
 from darkconv.cli.groups import SuggestingGroup
 from darkconv.cli.params import ModelCommand, Word, common_options
 from darkconv.cli.pictures import (
@@ -24,7 +24,6 @@ from darkconv.cli.progress import progress
 from darkconv.core.numerals import format_count
 from darkconv.dataset import Dataset, open_dataset, open_splits
 from darkconv.dataset.classes import renamed
-from darkconv.outputs import note_folder
 
 if TYPE_CHECKING:
     from darkconv.dataset.check import Check, ClassCount
@@ -121,7 +120,7 @@ def check(
     "-o",
     "--output",
     required=True,
-    type=click.Path(path_type=Path, file_okay=False),
+    type=ReplacedFolder(),
     metavar="DIR",
     help="A new folder, or one that this command has written before.",
 )
@@ -166,7 +165,6 @@ def convert(
     from darkconv.dataset.write import check_target, write_dataset
 
     check_target(output)
-    note_folder(output)
     parts = open_splits(
         list(sources), split=split, names=names, images=images_folder, outside=outside
     )

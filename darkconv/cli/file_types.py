@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from darkconv.outputs import note_folder_use, note_input, note_output
+from darkconv.outputs import note_folder, note_folder_use, note_input, note_output
 
 
 class ReadType(click.ParamType):  # type: ignore[type-arg]
@@ -48,6 +48,19 @@ class OutputFile(click.Path, WrittenType):
     def note(self, value: Path) -> None:
         """See `WrittenType`."""
         note_output(value, over_inputs=self.has_overwrite)
+
+
+class ReplacedFolder(click.Path, WrittenType):
+    """A folder that is made, or replaced as a whole."""
+
+    has_overwrite = False
+
+    def __init__(self) -> None:
+        super().__init__(file_okay=False, path_type=Path)
+
+    def note(self, value: Path) -> None:
+        """See `WrittenType`."""
+        note_folder(value)
 
 
 class OutputFolder(click.Path, WrittenType):

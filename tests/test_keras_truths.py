@@ -217,7 +217,8 @@ REFUSED = {
     ),
     "region-map": (
         ("[region]\nnum=3\nclasses=3\nmap=coco9k.map\n", (24, 2, 4), "alexeyab"),
-        "[region] map: labels that it numbers anew cannot be trained on",
+        "[region] map: labels are numbered by coco9k.map\n"
+        "  hint: class_map=darkconv.darknet.class_map.read_class_map(layer, model.network)",
     ),
 }
 

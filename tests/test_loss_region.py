@@ -371,14 +371,6 @@ def test_kept_classes_count_from_the_first_kept(name):
     torch.testing.assert_close(found, wanted)
 
 
-def test_labels_that_a_map_numbers_are_refused():
-    net = head(map="coco9k.map")
-    with pytest.raises(
-        UnsupportedError, match=r"layer 0 \[region\] map: labels that it numbers anew"
-    ):
-        loss(net, values(net))
-
-
 def test_coordinates_behind_the_box_are_refused():
     body = BODY.format(classes=CLASSES) + "coords=6\n"
     net = network(body, (33, 4, 5), "pjreddie")

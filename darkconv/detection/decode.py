@@ -13,7 +13,7 @@ from darkconv.backends.registry import Builders
 from darkconv.core.model import Array
 from darkconv.core.network import Layer, Network
 from darkconv.core.tree import Tree
-from darkconv.darknet.data import find_beside, read_map
+from darkconv.darknet.class_map import read_class_map
 from darkconv.errors import DarkconvError, GraphError
 from darkconv.layers import head
 from darkconv.layers.box_heads import check_anchors
@@ -340,23 +340,8 @@ def _tree(layer: Layer, options: DecodeOptions) -> Tree:
 
 def _mapped_classes(layer: Layer, options: DecodeOptions) -> list[int] | None:
     """Tree classes that a `map=` file picks."""
-    spec = layer.spec
-    assert isinstance(spec, head.Region)
-    if not spec.map:
-        return None
-    where = options.network.where(layer.index, "map")
-    path = find_beside(spec.map, options.network.config.file)
-    if path is None:
-        raise GraphError(
-            f"{spec.map} was not found beside the cfg, above it or in the working folder",
-            where=where,
-        )
-    numbers = read_map(path)[:MAPPED_CLASSES]
-    if not all(0 <= number < spec.classes for number in numbers):
-        raise GraphError(
-            where=where, expected=f"class indices below {spec.classes}", found=max(numbers)
-        )
-    return list(numbers)
+    numbers = read_class_map(layer, options.network)
+    return list(numbers[:MAPPED_CLASSES]) or None
 
 
 @DECODERS.register(head.Detection)

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from darkconv.core.network import Layer, Network
+from darkconv.darknet.class_map import read_class_map
 from darkconv.errors import UnsupportedError
 from darkconv.finetune.losses import LossReport, Rule, has_loss, head_loss
 from darkconv.layers.box_heads import check_anchors
@@ -60,12 +62,18 @@ class LabelObjective:
             )
         for head in self.heads:
             check_anchors(head, self.network)
+        assert self.maps.keys()  # read now, so that an error comes before the training
 
     @property
     def heads(self) -> list[Layer]:
         """The layers that have a loss; a [cost] behind a [softmax] repeats it."""
         found = [layer for layer in self.network.layers if has_loss(layer)]
         return [la for la in found if la.type != "cost"] or found
+
+    @cached_property
+    def maps(self) -> dict[int, tuple[int, ...]]:
+        """The content of each head's `map=`, by the head's number."""
+        return {head.index: read_class_map(head, self.network) for head in self.heads}
 
     @property
     def layers(self) -> frozenset[int]:
@@ -83,7 +91,8 @@ class LabelObjective:
                 input_size=size,
                 rule=self.rule,
                 seen=seen,
-                **({"class_weights": self.class_weights} if self.class_weights else {}),
+                class_weights=self.class_weights,
+                class_map=self.maps[head.index],
             )
             for head in self.heads
         ]

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from darkconv.core.dialect import PJREDDIE
 from darkconv.core.network import Layer
+from darkconv.core.options import Ints
 from darkconv.core.tree import Tree
 from darkconv.errors import GraphError, OptionError, UnsupportedError, Where
 from darkconv.layers.head import Detection, GaussianYolo, Region, Yolo, YoloHead
@@ -72,30 +73,55 @@ class Setting:
         seen: pictures that the network has been trained on, this batch among them, as C reads it.
         class_weights: factor of each class on all that its truths cost, box and objectness too;
             empty for 1.
+        class_map: the head's class for each number of a label, as the file of `map=` has it; empty
+            where labels have the head's own numbers. Class weights then count by labels.
     """
 
     input_size: tuple[int, int]
     rule: Rule = "default"
     seen: int = 0
     class_weights: tuple[float, ...] = ()
+    class_map: tuple[int, ...] = ()
 
 
-def class_factors(setting: Setting, classes: int) -> Factors:
-    """(classes,) how much each class counts; all 1 if the setting does not say.
+def class_factors(setting: Setting, classes: int, labels: Ints = ()) -> Factors:
+    """Return how much each class of a head counts; 1 where the setting does not say.
+
+    Args:
+        setting: has the weights, one for each number of a label.
+        classes: of the head.
+        labels: the head's class for each number of a label, if that is another.
 
     Raises:
-        OptionError: their number is not that of the classes.
+        OptionError: there is another number of weights.
     """
-    given = setting.class_weights
+    given, named = setting.class_weights, labels or setting.class_map or range(classes)
+    factors = np.ones(classes)
     if not given:
-        return np.ones(classes)
-    if len(given) != classes:
+        return factors
+    if len(given) != len(named):
         raise OptionError(
             where=Where(option="class_weights"),
-            expected=f"{classes} numbers, one for each class",
+            expected=f"{len(named)} numbers, one for each class",
             found=len(given),
         )
-    return np.array(given, np.float64)
+    factors[list(named)] = given
+    return factors
+
+
+def check_class_map(layer: Layer, class_map: tuple[int, ...]) -> None:
+    """Raise an error unless labels of a layer's truths can be numbered as it wants them.
+
+    Raises:
+        UnsupportedError: the layer has a `map=` whose content is not given.
+    """
+    name = getattr(layer.spec, "map", "")
+    if name and not class_map:
+        raise UnsupportedError(
+            f"labels are numbered by {name}",
+            where=Where(layer=layer.index, section=layer.type, option="map"),
+            hint="class_map=darkconv.darknet.class_map.read_class_map(layer, model.network)",
+        )
 
 
 def class_multipliers(spec: YoloHead) -> Factors:
@@ -136,14 +162,15 @@ def trainable_region(layer: Layer) -> Region:
     """
     spec = layer.spec
     assert isinstance(spec, Region)
-    for option, refused, reason in (
-        ("map", spec.map, "labels that it numbers anew cannot be trained on"),
-        ("coords", spec.coords > 4, "those behind the box have no labels"),
-    ):
-        if refused:
-            where = Where(layer=layer.index, section=spec.type, option=option)
-            raise UnsupportedError(reason, where=where)
+    if spec.coords > 4:
+        where = Where(layer=layer.index, section=spec.type, option="coords")
+        raise UnsupportedError("those behind the box have no labels", where=where)
     return spec
+
+
+def label_classes(spec: Region, setting: Setting) -> Ints:
+    """Return the head's class for each number of a label."""
+    return setting.class_map or spec.keep_classes or tuple(range(spec.classes))
 
 
 def joins_background(spec: Region, *, has_tree: bool) -> bool:

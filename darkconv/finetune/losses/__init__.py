@@ -8,7 +8,7 @@ from darkconv.finetune.losses import classifier, detection, gaussian, region, yo
 from darkconv.finetune.losses.registry import LOSSES
 from darkconv.finetune.losses.report import LossReport
 from darkconv.layers.box_heads import check_anchors
-from darkconv.layers.loss_rules import Rule, Setting
+from darkconv.layers.loss_rules import Rule, Setting, check_class_map
 
 __all__ = [
     "LossReport",
@@ -38,6 +38,7 @@ def head_loss(
     rule: Rule = "default",
     seen: int = 0,
     class_weights: tuple[float, ...] = (),
+    class_map: tuple[int, ...] = (),
 ) -> LossReport:
     """What a head's predictions for a batch cost, summed over the batch as in C.
 
@@ -51,9 +52,10 @@ def head_loss(
         rule: see `Setting`.
         seen: see `Setting`.
         class_weights: see `Setting`.
+        class_map: see `Setting`; of `read_class_map` for a head with `map=`.
 
     Raises:
-        UnsupportedError: the layer has no loss.
+        UnsupportedError: the layer has no loss, or a `map=` that is not given.
         GraphError: the mask of a head names anchors that are not listed.
     """
     check_anchors(layer)
@@ -61,4 +63,6 @@ def head_loss(
         function = LOSSES[type(layer.spec)]
     except KeyError:
         raise UnsupportedError(f"[{layer.type}] has no loss to be trained by") from None
-    return function(layer, x, truths, Setting(input_size, rule, seen, class_weights))
+    check_class_map(layer, class_map)
+    setting = Setting(input_size, rule, seen, class_weights, class_map)
+    return function(layer, x, truths, setting)

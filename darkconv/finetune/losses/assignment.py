@@ -31,7 +31,7 @@ class Objects:
 
     Attributes:
         boxes: (images * T, 4), xywh relative to the picture.
-        classes: (images * T,), 0 where not valid.
+        classes: (images * T,) of the head; any where not valid.
         valid: (images, T), False for rows that only fill up.
         weights: (images * T,) multiplier of the class: its factor, times how rare it is.
         factors: (images * T,) of the class, as `Setting.class_weights` says.
@@ -48,11 +48,12 @@ class Objects:
         """From rows of class and box; one row is added, so that there is always one."""
         padded = F.pad(truths, (0, 0, 0, 1), value=-1.0)
         classes, boxes = padded[..., 0].long(), padded[..., 1:]
-        valid = (classes >= 0) & (classes < spec.classes) & (boxes[..., 2:] > 0).all(-1)
+        table = torch.tensor(setting.class_map or range(spec.classes), device=truths.device)
+        valid = (classes >= 0) & (classes < len(table)) & (boxes[..., 2:] > 0).all(-1)
         if setting.rule == "darknet":  # a row whose x is 0 ends the list, which has `max` rows
             valid = valid & ((boxes[..., 0] == 0).cumsum(-1) == 0)
             valid[:, spec.max :] = False
-        classes = torch.where(valid, classes, 0).flatten()
+        classes = table[torch.where(valid, classes, 0).flatten()]
         shares = class_factors(setting, spec.classes)
         factors = padded.new_tensor(shares)
         weights = padded.new_tensor(shares * class_multipliers(spec))

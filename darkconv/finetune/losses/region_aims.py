@@ -71,7 +71,8 @@ class Aims:
         (places,) = (scene.best_iou > spec.thresh).nonzero(as_tuple=True)
         known = scene.values[places, OBJECTNESS] if spec.classfix == 2 else 1.0
         scale = spec.class_scale * known * torch.ones_like(scene.best_iou[places])
-        self._aim_classes(scene, Pairs(places, scene.best_truth[places]), scale)
+        pairs = Pairs(places, scene.best_truth[places])
+        self._aim_classes(scene, pairs, scale, classes=scene.labels.spared)
 
     def _aim_singled(self, scene: Scene) -> None:
         """Of a picture with a class-only label nothing counts but the class at one place.
@@ -107,10 +108,17 @@ class Aims:
         self.scale[pairs.places, OBJECTNESS] = scale
 
     def _aim_classes(
-        self, scene: Scene, pairs: Pairs, scale: Tensor, *, darknet: bool = False
+        self,
+        scene: Scene,
+        pairs: Pairs,
+        scale: Tensor,
+        *,
+        classes: Tensor | None = None,
+        darknet: bool = False,
     ) -> None:
-        """The truths' classes, at places that occur once in `pairs`."""
-        places, classes = pairs.places, scene.labels.classes[pairs.truths]
+        """The truths' classes, at places that occur once in `pairs`; by default the labels' own."""
+        places = pairs.places
+        classes = (scene.labels.classes if classes is None else classes)[pairs.truths]
         own = F.one_hot(classes, scene.grid.spec.classes).bool()
         written = torch.ones_like(own)
         if scene.hierarchy is not None:

@@ -25,6 +25,7 @@ from darkconv.layers.loss_rules import (
     Setting,
     class_factors,
     joins_background,
+    label_classes,
     rows_read,
     trainable_region,
 )
@@ -86,6 +87,7 @@ class Labels:
     Attributes:
         boxes: (images * T, 4), xywh relative to the picture.
         classes: (images * T,) as the head's input counts them, 0 where there is none.
+        spared: (images * T,) likewise, as `classfix` wants them: C does not look them up in `map=`.
         weights: (images * T,) factor of the class.
         has_box: (images, T) rows that train a box.
         class_only: (images, T) the row, at most one of an image, that the whole image is for.
@@ -93,6 +95,7 @@ class Labels:
 
     boxes: Tensor
     classes: Tensor
+    spared: Tensor
     weights: Tensor
     has_box: Tensor
     class_only: Tensor
@@ -103,17 +106,22 @@ class Labels:
         spec = trainable_region(layer)
         padded = F.pad(truths, (0, 0, 0, 1), value=-1.0)
         numbers, boxes = padded[..., 0].long(), padded[..., 1:]
-        kept = torch.tensor(spec.keep_classes or range(spec.classes), device=truths.device)
-        known = (numbers >= 0) & (numbers < len(kept))
+        table = torch.tensor(label_classes(spec, setting), device=truths.device)
+        far = boxes[..., :2] > CLASS_ONLY
+        direct = far.all(-1) & bool(setting.class_map)  # class-only labels name the tree's classes
+        known = (numbers >= 0) & (numbers < torch.where(direct, spec.classes, len(table)))
         if setting.rule == "darknet":
             known &= _listed(spec, numbers, boxes)
-        far = boxes[..., :2] > CLASS_ONLY
         only = known & far.all(-1) if layer.tree else torch.zeros_like(known)
         has_box = known & ~far.any(-1) & (boxes[..., 2:] > 0).all(-1) & ~only.any(1, keepdim=True)
         numbers = torch.where(known, numbers, 0).flatten()
-        factors = padded.new_tensor(class_factors(setting, len(kept)))
+        listed = table[numbers.clamp(max=len(table) - 1)]
+        classes = torch.where(direct.flatten(), numbers, listed)
+        factors = class_factors(setting, spec.classes, label_classes(spec, setting))
+        weights = padded.new_tensor(factors)[classes]
         first = only & (only.cumsum(1) == 1)
-        return cls(boxes.flatten(0, 1), kept[numbers], factors[numbers], has_box, first)
+        spared = numbers if setting.rule == "darknet" and setting.class_map else classes
+        return cls(boxes.flatten(0, 1), classes, spared, weights, has_box, first)
 
     @property
     def images(self) -> Tensor:

@@ -16,7 +16,7 @@ from darkconv.backends.keras.losses.truths import encode_truths
 from darkconv.core.network import Layer
 from darkconv.errors import UnsupportedError
 from darkconv.layers.box_heads import check_anchors
-from darkconv.layers.loss_rules import Rule, Setting
+from darkconv.layers.loss_rules import Rule, Setting, check_class_map
 
 __all__ = [
     "LossFunction",
@@ -50,6 +50,7 @@ def head_loss(
     rule: Rule = "default",
     seen: int = 0,
     class_weights: tuple[float, ...] = (),
+    class_map: tuple[int, ...] = (),
 ) -> LossFunction:
     """The loss of a head, for `compile(loss=...)`; its name is that of the layer.
 
@@ -68,15 +69,21 @@ def head_loss(
         rule: see `Setting`.
         seen: see `Setting`.
         class_weights: see `Setting`.
+        class_map: see `Setting`; of `read_class_map` for a head with `map=`.
 
     Raises:
-        UnsupportedError: the layer, or one of its options, has no loss.
+        UnsupportedError: the layer, or one of its options, has no loss, or a `map=` is not given.
         OptionError: the number of class weights or counters is not that of the classes.
         GraphError: the layer's class tree was not found or does not fit, or its mask names anchors
             that are not listed.
     """
     parts = loss_parts(
-        layer, input_size=input_size, rule=rule, seen=seen, class_weights=class_weights
+        layer,
+        input_size=input_size,
+        rule=rule,
+        seen=seen,
+        class_weights=class_weights,
+        class_map=class_map,
     )
 
     def loss(y_true: Any, y_pred: Any) -> Any:
@@ -93,6 +100,7 @@ def loss_parts(
     rule: Rule = "default",
     seen: int = 0,
     class_weights: tuple[float, ...] = (),
+    class_map: tuple[int, ...] = (),
 ) -> PartsFunction:
     """The loss of a head with its parts: see `head_loss`, whose arguments and errors it has."""
     check_anchors(layer)
@@ -100,7 +108,8 @@ def loss_parts(
         build = LOSSES[type(layer.spec)]
     except KeyError:
         raise UnsupportedError(f"[{layer.type}] has no loss to be trained by") from None
-    return build(layer, Setting(input_size, rule, seen, class_weights))
+    check_class_map(layer, class_map)
+    return build(layer, Setting(input_size, rule, seen, class_weights, class_map))
 
 
 def part_metrics(
@@ -110,13 +119,19 @@ def part_metrics(
     rule: Rule = "default",
     seen: int = 0,
     class_weights: tuple[float, ...] = (),
+    class_map: tuple[int, ...] = (),
 ) -> list[LossFunction]:
     """The parts of a head's loss, for `compile(metrics=...)`: box, objectness and so on.
 
     Each computes the whole again: they are for looking into a training, not for every one.
     """
     parts = loss_parts(
-        layer, input_size=input_size, rule=rule, seen=seen, class_weights=class_weights
+        layer,
+        input_size=input_size,
+        rule=rule,
+        seen=seen,
+        class_weights=class_weights,
+        class_map=class_map,
     )
     return [_part_metric(parts, name) for name in LossParts.NAMES]
 

@@ -29,7 +29,7 @@ class Objects:
 
     Attributes:
         boxes: (N, T, 4), xywh relative to the picture.
-        classes: (N, T) int32, 0 where not valid.
+        classes: (N, T) int32, of the head; any where not valid.
         valid: (N, T), False for rows that only fill up and for places without a truth.
         class_weights: (classes,) multiplier of each: its factor, times how rare it is.
         class_factors: (classes,) as `Setting.class_weights` says.
@@ -46,13 +46,15 @@ class Objects:
         """From rows of class and box; one row is added, so that there is always one."""
         padded = ops.pad(truths, ((0, 0), (0, 1), (0, 0)), constant_values=-1)
         classes, boxes = ops.cast(padded[..., 0], "int32"), padded[..., 1:]
-        valid = (classes >= 0) & (classes < spec.classes) & ops.all(boxes[..., 2:] > 0, axis=-1)
+        table = np.array(setting.class_map or range(spec.classes), np.int32)
+        valid = (classes >= 0) & (classes < len(table)) & ops.all(boxes[..., 2:] > 0, axis=-1)
         if setting.rule == "darknet":  # a row whose x is 0 ends the list, which has `max` rows
             ends = ops.cumsum(ops.cast(boxes[..., 0] == 0, "int32"), axis=1)
             row = ops.arange(ops.shape(padded)[1], dtype="int32")
             valid = valid & (ends == 0) & (row < spec.max)
         tables = (ops.cast(table, padded.dtype) for table in (weights.weights, weights.factors))
-        return cls(boxes, ops.where(valid, classes, 0), valid, *tables)
+        classes = ops.take(ops.convert_to_tensor(table), ops.where(valid, classes, 0), axis=0)
+        return cls(boxes, classes, valid, *tables)
 
     def at(self, owners: Tensor) -> "Objects":
         """The truths that places (N, P) have by their numbers."""

@@ -103,7 +103,7 @@ class Plan:
         known = scene.values[..., OBJECTNESS] if spec.classfix == 2 else 1.0
         scale = spec.class_scale * known * ops.ones_like(scene.best_iou)
         owners = ops.where(scene.best_iou > spec.thresh, scene.best_truth, -1)
-        return self._classes(aims, owners, scale)
+        return self._classes(aims, owners, scale, classes=self.labels.spared)
 
     def _singled(self, aims: Aims) -> Aims:
         """Of a picture with a class-only label nothing counts but the class at one place.
@@ -151,16 +151,26 @@ class Plan:
         scale = ops.full_like(overlaps, spec.class_scale)
         return self._classes(aims, owners, scale, darknet=self.darknet)
 
-    def _classes(self, aims: Aims, owners: Tensor, scale: Tensor, *, darknet: bool = False) -> Aims:
+    def _classes(
+        self,
+        aims: Aims,
+        owners: Tensor,
+        scale: Tensor,
+        *,
+        classes: Tensor | None = None,
+        darknet: bool = False,
+    ) -> Aims:
         """The truths' classes, at the places that have one.
 
         Args:
             aims: what is aimed at so far.
             owners: (N, P) the truth's number, -1 for none.
             scale: (N, P) how much it counts.
+            classes: (N, T) of the truths; by default the labels' own.
             darknet: whether to forget an earlier truth's class where C's program does.
         """
-        classes, hierarchy = rows_at(self.labels.classes, owners), self.scene.head.hierarchy
+        hierarchy = self.scene.head.hierarchy
+        classes = rows_at(self.labels.classes if classes is None else classes, owners)
         own = is_class(classes, self.spec.classes)
         written = ops.ones_like(own)
         if hierarchy is not None:

@@ -26,6 +26,7 @@ from darkconv.layers.loss_rules import (
     Setting,
     class_factors,
     joins_background,
+    label_classes,
     rows_read,
     trainable_region,
 )
@@ -58,8 +59,8 @@ class Head:
         """
         spec = trainable_region(layer)
         hierarchy = Hierarchy.of(layer, spec.classes)
-        count = len(spec.keep_classes) or spec.classes
-        return cls(spec, setting, hierarchy, class_factors(setting, count))
+        factors = class_factors(setting, spec.classes, label_classes(spec, setting))
+        return cls(spec, setting, hierarchy, factors)
 
     @property
     def joins_background(self) -> bool:
@@ -102,6 +103,7 @@ class Labels:
     Attributes:
         boxes: (N, T, 4), xywh relative to the picture.
         classes: (N, T) int32 as the head's input counts them, 0 where there is none.
+        spared: (N, T) likewise, as `classfix` wants them: C does not look them up in `map=`.
         weights: (N, T) factor of the class.
         has_box: (N, T) rows that train a box.
         class_only: (N, T) the row, at most one of a picture, that the whole picture is for.
@@ -109,6 +111,7 @@ class Labels:
 
     boxes: Tensor
     classes: Tensor
+    spared: Tensor
     weights: Tensor
     has_box: Tensor
     class_only: Tensor
@@ -118,19 +121,25 @@ class Labels:
         """From rows of class and box; one row is added, so that there is always one."""
         padded = ops.pad(truths, ((0, 0), (0, 1), (0, 0)), constant_values=-1)
         numbers, boxes = ops.cast(padded[..., 0], "int32"), padded[..., 1:]
-        known = (numbers >= 0) & (numbers < len(head.factors))
-        if head.setting.rule == "darknet":
-            known = known & _listed(head.spec, numbers, boxes)
+        spec, setting = head.spec, head.setting
+        table = np.array(label_classes(spec, setting), np.int32)
         far = boxes[..., :2] > CLASS_ONLY
+        direct = ops.all(far, axis=-1) & bool(setting.class_map)  # they name the tree's classes
+        known = (numbers >= 0) & (numbers < ops.where(direct, spec.classes, len(table)))
+        if setting.rule == "darknet":
+            known = known & _listed(spec, numbers, boxes)
         only = known & ops.all(far, axis=-1) & (head.hierarchy is not None)
         has_box = known & ~ops.any(far, axis=-1) & ops.all(boxes[..., 2:] > 0, axis=-1)
         has_box = has_box & ~ops.any(only, axis=1, keepdims=True)
         numbers = ops.where(known, numbers, 0)
-        kept = head.spec.keep_classes or range(head.spec.classes)
-        classes = ops.take(ops.convert_to_tensor(np.array(kept), dtype="int32"), numbers, axis=0)
+        listed = ops.take(
+            ops.convert_to_tensor(table), ops.minimum(numbers, len(table) - 1), axis=0
+        )
+        classes = ops.where(direct, numbers, listed)
+        spared = numbers if setting.rule == "darknet" and setting.class_map else classes
         factors = ops.convert_to_tensor(head.factors, dtype=padded.dtype)
         first = only & (ops.cumsum(ops.cast(only, "int32"), axis=1) == 1)
-        return cls(boxes, classes, ops.take(factors, numbers, axis=0), has_box, first)
+        return cls(boxes, classes, spared, ops.take(factors, classes, axis=0), has_box, first)
 
 
 def _listed(spec: Region, numbers: Tensor, boxes: Tensor) -> Tensor:

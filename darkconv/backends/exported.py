@@ -100,6 +100,11 @@ class ExportedFile:
         return self.metadata.get("precision", "float32")
 
     @property
+    def resize(self) -> str:
+        """Return how pictures are fitted to its input: "stretch" or "letterbox"."""
+        return self.metadata["resize"]
+
+    @property
     def input_size(self) -> tuple[int, int] | None:
         """Width and height of pictures, those of the cfg where they are free."""
         shape = self.network.input_shape

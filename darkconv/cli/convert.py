@@ -66,6 +66,12 @@ ONNX_OPTIONS = {
     "fold": click.option(
         "--no-fold", "fold", flag_value=False, default=None, help="Leave batch norm as it is."
     ),
+    "resize": click.option(
+        "--resize",
+        type=click.Choice(["stretch", "letterbox"]),
+        help="How pictures will be fitted, which the file says, and detect and eval do  "
+        "[default: as the dialect and letter_box= say]",
+    ),
     "check": click.option(
         "--no-check",
         "check",
@@ -104,9 +110,9 @@ NEGATED = {"fold": "no-fold", "check": "no-check"}
 
 OPTIONS_BY_SUFFIX = {
     ONNX_SUFFIX: tuple(ONNX_OPTIONS),
-    KERAS_SUFFIX: ("head", "fold_bn"),
+    KERAS_SUFFIX: ("head", "fold_bn", "resize"),
     SAVED_MODEL_SUFFIX: ("head", "fold_bn"),
-    LITERT_SUFFIX: ("head", "check"),
+    LITERT_SUFFIX: ("head", "resize", "check"),
 }
 """Which of the options a format has."""
 

@@ -47,7 +47,8 @@ def detection_options(command: F) -> F:
         click.option(
             "--resize",
             type=click.Choice(["stretch", "letterbox"]),
-            help="How pictures are fitted  [default: as the dialect and letter_box= say]",
+            help="How pictures are fitted  [default: as an exported file says, or else the dialect "
+            "and letter_box=]",
         ),
         click.option(
             "--backend",

@@ -83,7 +83,7 @@ def planes_of(file: "ExportedFile", picture: Path) -> Any:
 
     network = file.network
     if finds_boxes(file):
-        levels, fit = fitted_picture(network, picture, None)
+        levels, fit = fitted_picture(network, picture, file.resize)
         return fit.apply(levels)
     shape = network.input_shape
     return centre_crop(read_picture(picture, channels=shape.c), (shape.w, shape.h))

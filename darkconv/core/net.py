@@ -8,8 +8,9 @@ from darkconv.core.dialect import ALEXEYAB, PJREDDIE, Dialect
 from darkconv.core.options import Floats, Ints, Notes, option, read_spec, suggestion
 from darkconv.core.section import Line
 from darkconv.core.shape import FlatShape, Shape
-from darkconv.errors import Where, shortened
+from darkconv.errors import DarkconvError, Where, shortened
 
+RESIZE_MODES = ("stretch", "letterbox")
 POLICIES = ("constant", "random", "poly", "step", "exp", "sigmoid", "steps", "sgdr")
 ALEXEYAB_POLICIES = ("sgdr",)
 
@@ -122,5 +123,26 @@ class NetOptions:
 
     @property
     def letterboxes(self) -> bool:
-        """Whether the detector keeps a picture's proportions by adding a border."""
+        """Return True if the detector keeps a picture's proportions by adding a border."""
         return self.dialect.letterboxes or self.letter_box
+
+    def resize_mode(self, wanted: str | None) -> str:
+        """Return how pictures are fitted: as wanted, or else as dialect and `letter_box` say.
+
+        Raises:
+            DarkconvError: an unknown word.
+        """
+        if wanted is None:
+            return "letterbox" if self.letterboxes else "stretch"
+        check_resize(wanted)
+        return wanted
+
+
+def check_resize(word: str) -> None:
+    """Check a word for how pictures are fitted.
+
+    Raises:
+        DarkconvError: an unknown one.
+    """
+    if word not in RESIZE_MODES:
+        raise DarkconvError("resize", expected=" or ".join(RESIZE_MODES), found=word)

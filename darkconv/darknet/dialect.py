@@ -11,6 +11,8 @@ In this order, the first that speaks decides:
 5. otherwise `pjreddie`, the original.
 """
 
+import logging
+
 from darkconv.core.dialect import ALEXEYAB, DIALECTS, PJREDDIE, Dialect
 from darkconv.core.model import Header
 from darkconv.core.net import NetOptions
@@ -20,7 +22,10 @@ from darkconv.core.spec import LAYER_TYPES, only_dialect
 from darkconv.errors import DarkconvError
 from darkconv.layers.activation import ALEXEYAB_ACTIVATIONS, darknet_name
 
+logger = logging.getLogger("darkconv")
+
 AUTO = "auto"
+GAUSSIAN = "Gaussian_yolo"
 
 
 def named_dialect(name: str) -> Dialect:
@@ -38,17 +43,44 @@ def named_dialect(name: str) -> Dialect:
 
 
 def choose_dialect(config: Config, header: Header | None) -> Dialect:
-    """The dialect that a cfg and the header of its weights speak for; see the module."""
+    """Return the dialect that a cfg and the header of its weights speak for; see the module.
+
+    Where they contradict each other, a warning says so.
+    """
+    by_cfg, by_header = _of_cfg(config), _of_header(header) if header else None
+    if header and by_cfg and by_header is not by_cfg:
+        _tell_of_header(config, header, by_cfg)
+    if by_cfg or by_header:
+        return by_cfg or by_header or PJREDDIE
+    return ALEXEYAB if _has_option(config, training=True) else PJREDDIE
+
+
+def _of_cfg(config: Config) -> Dialect | None:
     for section in config.distinct_sections[1:]:
         only = only_dialect(section.name)
         if only:
             return only
-    if _has_option(config, training=False) or _has_activation(config):
-        return ALEXEYAB
-    if header is not None:
-        is_new = header.revision >= ALEXEYAB.revision and not header.is_transposed
-        return ALEXEYAB if is_new else PJREDDIE
-    return ALEXEYAB if _has_option(config, training=True) else PJREDDIE
+    is_forks = _has_option(config, training=False) or _has_activation(config)
+    return ALEXEYAB if is_forks else None
+
+
+def _of_header(header: Header) -> Dialect:
+    is_new = header.revision >= ALEXEYAB.revision and not header.is_transposed
+    return ALEXEYAB if is_new else PJREDDIE
+
+
+def _tell_of_header(config: Config, header: Header, chosen: Dialect) -> None:
+    """Say that a header is of another program; some forks of the original are known by it."""
+    other = (
+        f"header {header.major}.{header.minor}.{header.revision}, as {_of_header(header)} writes"
+    )
+    text = f"the cfg is in the {chosen} dialect, but the weights have a {other}: read as {chosen}"
+    if any(section.name == GAUSSIAN for section in config.distinct_sections):
+        text += (
+            f". The fork of the original that [{GAUSSIAN}] comes from writes such headers, and "
+            "letterboxes pictures: --resize letterbox (resize=) does as well"
+        )
+    logger.warning("%s: %s", config.file, text)
 
 
 def _has_option(config: Config, *, training: bool) -> bool:

@@ -48,7 +48,7 @@ def detect_exported(
         image: a file, or RGB levels (H, W, 3) of 8 bit.
         threshold: as for `detect`; by default the file's.
         nms: as for `detect`; by default the file's.
-        resize: as for `detect`.
+        resize: as for `detect`; by default the file's.
         nms_kind: as for `detect`; a file with suppression in the graph has one kind.
         exact: as for `detect`.
 
@@ -101,7 +101,8 @@ class FileDetector:
 
     def prepare(self, image: PathLike | npt.ArrayLike) -> tuple[npt.NDArray[Any], Fit]:
         """The graph's input, (1, ...), and how the picture was fitted."""
-        picture, fit = fitted_picture(self.file.network, image, self._resize, exact=self._exact)
+        mode = self._resize or self.file.resize
+        picture, fit = fitted_picture(self.file.network, image, mode, exact=self._exact)
         x, _ = as_input(self.file, fit.apply(picture))
         return x, fit
 

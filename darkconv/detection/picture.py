@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from darkconv.core.memory import keep_freed_memory
 from darkconv.core.model import Array
+from darkconv.core.net import check_resize
 from darkconv.detection import jpeg
 from darkconv.detection.image_file import opened, orientation, read_content, rgb_levels, upright
 from darkconv.errors import DarkconvError, Where
@@ -19,7 +20,6 @@ from darkconv.notice import warn_once
 Picture = npt.NDArray[np.uint8]
 """(height, width, channels), RGB or grey, 0..255."""
 
-RESIZE_MODES = ("stretch", "letterbox")
 BORDER = 0.5  # grey of the letterbox
 
 
@@ -206,6 +206,5 @@ def resize_mode(name: str | None, *, default: bool) -> bool:
     """
     if name is None:
         return default
-    if name not in RESIZE_MODES:
-        raise DarkconvError("resize", expected=" or ".join(RESIZE_MODES), found=name)
+    check_resize(name)
     return name == "letterbox"

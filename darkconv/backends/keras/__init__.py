@@ -20,6 +20,7 @@ from darkconv.backends.keras.network import NetworkGraph, is_cell_major
 from darkconv.backends.keras.origin import Origin, origin_of, remember
 from darkconv.backends.keras.running import Runner, in_darknet
 from darkconv.core.model import Array, Model
+from darkconv.core.net import check_resize
 from darkconv.files import PathLike
 from darkconv.surgery.folding import fold_batchnorm
 
@@ -49,7 +50,9 @@ __all__ = [
 ]
 
 
-def to_keras(model: Model, *, head: str = "raw", fold_bn: bool = False) -> keras.Model:
+def to_keras(
+    model: Model, *, head: str = "raw", fold_bn: bool = False, resize: str | None = None
+) -> keras.Model:
     """Build the Keras model of a model: functional, channels last, trainable.
 
     The input is float32 (N, H, W, C), RGB in 0..1, or (N, inputs); outputs are (N, H, W, C) or
@@ -69,17 +72,21 @@ def to_keras(model: Model, *, head: str = "raw", fold_bn: bool = False) -> keras
             classifier its probabilities. "logits": what enters the heads, which is what the
             losses take.
         fold_bn: write batch norm into weights and biases first: see `fold_batchnorm`.
+        resize: how pictures are fitted to the input, "stretch" or "letterbox", for what a file says
+            of itself; by default what the dialect and `letter_box=` say.
 
     Raises:
         UnsupportedError: a layer or head that is not expressed in Keras.
         DarkconvError: a head that the network does not have.
     """
+    if resize is not None:
+        check_resize(resize)
     if fold_bn:
         model = fold_batchnorm(model)
     built = NetworkGraph(model)
     outputs = build_outputs(built, head)
     kmodel = built.finish(outputs)
-    remember(kmodel, Origin.of(model, kmodel, head))
+    remember(kmodel, Origin.of(model, kmodel, head, resize))
     return kmodel
 
 

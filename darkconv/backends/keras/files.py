@@ -70,7 +70,13 @@ def write_keras(kmodel: keras.Model, path: PathLike) -> None:
             kmodel.save(own, include_optimizer=False)
         with zipfile.ZipFile(own) as source, zipfile.ZipFile(temporary, "w") as archive:
             copy_members(source, archive)
-            text = file_metadata(origin.network, origin.header, origin.names, head=origin.head)
+            text = file_metadata(
+                origin.network,
+                origin.header,
+                origin.names,
+                head=origin.head,
+                resize=origin.resize,
+            )
             archive.writestr(plain_member(DESCRIPTION), json.dumps(text, indent=2))
             if origin.spare:
                 archive.writestr(plain_member(SPARE), as_npz(origin.spare))
@@ -214,7 +220,7 @@ def _origin(members: dict[str, bytes], where: Where) -> Origin:
             spare = read_spare(members[SPARE], network)
     except (ValueError, TypeError, RecursionError) as error:
         raise DarkconvError(f"damaged: {error}", where=where) from error
-    return Origin(network, header, names, spare, text.get("head", HEADS[0]))
+    return Origin(network, header, names, spare, text.get("head", HEADS[0]), text.get("resize"))
 
 
 def write_saved_model(kmodel: keras.Model, path: PathLike) -> None:

@@ -53,6 +53,7 @@ def write_litert(
     head: str = "raw",
     precision: str = "float32",
     inputs: Sequence[Array] = (),
+    resize: str | None = None,
     check: bool = True,
 ) -> None:
     """Write a model as a LiteRT file.
@@ -67,6 +68,7 @@ def write_litert(
         precision: "float32"; "float16": weights in half precision; "int8": weights and values in
             8 bits, but for inputs, heads and boxes: see `darkconv.backends.keras.litert_graph`.
         inputs: what the network will see, (C, H, W) or (values,), for the ranges of 8-bit values.
+        resize: see `to_keras`.
         check: run the graph once before the file is written.
 
     Raises:
@@ -90,7 +92,14 @@ def write_litert(
     states = {name: producer_name(value) for name, value in built.graph.next_states.items()}
     graph = converted(kmodel, precision, inputs, model.network)
     text = {
-        **file_metadata(model.network, model.header, model.names, head=head, precision=precision),
+        **file_metadata(
+            model.network,
+            model.header,
+            model.names,
+            head=head,
+            precision=precision,
+            resize=resize,
+        ),
         "outputs": json.dumps(list(outputs)),
         "states": json.dumps(states),
     }

@@ -6,6 +6,7 @@ from darkconv import __version__
 from darkconv.backends.exported import check_choices
 from darkconv.backends.keras.heads import HEADS
 from darkconv.core.model import Header
+from darkconv.core.net import RESIZE_MODES
 from darkconv.core.network import Network
 from darkconv.darknet.description import describe
 from darkconv.layers.box_heads import box_outputs
@@ -18,6 +19,7 @@ CHOICES = {
     "input": (INPUT_KIND,),
     "boxes": ("relative",),
     "precision": PRECISIONS,
+    "resize": RESIZE_MODES,
 }
 """What the metadata can say."""
 THRESHOLD, OVERLAP = 0.25, 0.45
@@ -30,6 +32,7 @@ def file_metadata(
     *,
     head: str,
     precision: str = PRECISIONS[0],
+    resize: str | None = None,
 ) -> dict[str, str]:
     """What a reader needs beside the graph: the Darknet model, and what goes in and comes out."""
     heads = [layer for layer in network.heads if decodes_boxes(layer.spec)]
@@ -41,7 +44,7 @@ def file_metadata(
         "head": head,
         "boxes": "relative",
         "precision": precision,
-        "resize": "letterbox" if network.options.letterboxes else "stretch",
+        "resize": network.options.resize_mode(resize),
         "threshold": repr(THRESHOLD),
         "nms": repr(OVERLAP),
         "nms_kind": kind,

@@ -24,6 +24,7 @@ class Origin:
         names: class names.
         spare: arrays of layers that no output of the Keras model depends on, which it leaves out.
         head: kind of its outputs: see `to_keras`.
+        resize: how pictures are fitted to its input; None as the network says.
     """
 
     network: Network
@@ -31,11 +32,15 @@ class Origin:
     names: Names
     spare: Arrays = field(default_factory=dict)
     head: str = "raw"
+    resize: str | None = None
 
     @classmethod
-    def of(cls, model: Model, kmodel: keras.Model, head: str) -> "Origin":
-        """Of the Keras model of a model."""
-        return cls(model.network, model.header, model.names, spare_arrays(kmodel, model), head)
+    def of(
+        cls, model: Model, kmodel: keras.Model, head: str, resize: str | None = None
+    ) -> "Origin":
+        """Return that of the Keras model of a model."""
+        spare = spare_arrays(kmodel, model)
+        return cls(model.network, model.header, model.names, spare, head, resize)
 
 
 def remember(kmodel: keras.Model, origin: Origin) -> None:

@@ -18,6 +18,7 @@ from darkconv.backends.onnx.picture import INPUT
 from darkconv.backends.onnx.running import Runner, make_session, told_failures
 from darkconv.backends.onnx.scope import layer_name
 from darkconv.core.model import Array
+from darkconv.core.net import RESIZE_MODES
 from darkconv.core.network import Network, build_network
 from darkconv.core.options import Notes
 from darkconv.darknet.cfg import parse_cfg
@@ -35,6 +36,7 @@ CHOICES = {
     "input": INPUTS,
     "boxes": ("relative", "pixels"),
     "precision": ("float32", "float16", "int8"),
+    "resize": RESIZE_MODES,
 }
 """What the metadata can say."""
 

@@ -24,7 +24,7 @@ def file_metadata(built: NetworkGraph) -> dict[str, str]:
         **describe_names(model.names),
         "input": options.input,
         "input_size": json.dumps([network.input_shape.w, network.input_shape.h]),
-        "resize": "letterbox" if network.options.letterboxes else "stretch",
+        "resize": network.options.resize_mode(options.resize),
         "precision": "float16" if options.fp16 else "float32",
         "head": options.head,
         "boxes": "pixels" if options.pixels else "relative",

@@ -6,6 +6,7 @@ from functools import cached_property
 
 import onnx
 
+from darkconv.core.net import check_resize
 from darkconv.errors import DarkconvError
 
 OPSET = 13  # the oldest in which Softmax means one axis; every runtime in use reads it
@@ -47,6 +48,9 @@ class OnnxOptions:
         opset: version of the standard operators, 11 or later.
         fp16: weights and computing in half precision. Inputs and outputs stay float32, and so do
             heads, decoding, suppression, and the first convolutions of a large network.
+        resize: how pictures are fitted to the network's input before they come, "stretch" or
+            "letterbox", for the metadata, which `darkconv detect` and `eval` obey; by default what
+            the dialect and `letter_box=` say.
     """
 
     head: str = "raw"
@@ -60,12 +64,15 @@ class OnnxOptions:
     fold: bool = True
     opset: int = OPSET
     fp16: bool = False
+    resize: str | None = None
 
     def __post_init__(self) -> None:
         """Check what has few legal values."""
         _check("head", self.head, HEADS)
         _check("input", self.input, INPUTS)
         _check_axes(self.axis_words)
+        if self.resize is not None:
+            check_resize(self.resize)
         _check_opset(self.opset)
         if self.max_detections < 1:
             raise DarkconvError("max_detections", expected="1 or more", found=self.max_detections)

@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from darkconv.backends import from_keras, from_torch, to_keras, to_onnx, to_torch, trace
     from darkconv.core.model import Model, replace_arrays
+    from darkconv.dataset import Dataset, open_dataset
     from darkconv.detection import Detection, detect
     from darkconv.errors import DarkconvError
     from darkconv.loading import load, save
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "DarkconvError": "darkconv.errors",
+    "Dataset": "darkconv.dataset",
     "Detection": "darkconv.detection",
     "Model": "darkconv.core.model",
     "detect": "darkconv.detection",
@@ -37,6 +39,7 @@ _HOMES = {
     "PrunePlan": "darkconv.surgery.plan",
     "Profile": "darkconv.surgery.profile",
     "load": "darkconv.loading",
+    "open_dataset": "darkconv.dataset",
     "plan": "darkconv.surgery.plan",
     "profile": "darkconv.profiling.collect",
     "prune": "darkconv.surgery.prune",
@@ -52,6 +55,7 @@ _HOMES = {
 
 __all__ = [
     "DarkconvError",
+    "Dataset",
     "Detection",
     "Model",
     "Profile",
@@ -61,6 +65,7 @@ __all__ = [
     "from_keras",
     "from_torch",
     "load",
+    "open_dataset",
     "plan",
     "profile",
     "prune",

@@ -301,7 +301,8 @@ def test_a_data_file_keeps_its_bytes_when_it_is_written_anew(tmp_path):
     assert result.exit_code == 0, result.output
     written = (tmp_path / "o.data").read_bytes()
     assert written == (
-        b"train = o_data/train.txt\r\nbackup = \xc6\xfb\xa1\xa1/\r\nclasses = 1\r\nnames = o.names\n"
+        b"train = o_data/train.txt\r\nbackup = \xc6\xfb\xa1\xa1/\r\nclasses = 1\r\n"
+        b"names = o.names\n"
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from darkconv.dataset.label import problem
 from darkconv.dataset.sample import Dataset, Layout, Sample, order_names
-from darkconv.errors import DatasetError
+from darkconv.errors import DatasetError, one_line
 from darkconv.files import PathLike
 
 CHANGES = {
@@ -54,12 +54,12 @@ class Reading:
 
     def change(self, kind: str, line: str) -> None:
         """Report something of `CHANGES`."""
-        self.changes.setdefault(kind, []).append(line)
+        self.changes.setdefault(kind, []).append(one_line(line))
 
     def note(self, line: str) -> None:
         """Tell the user something, once."""
-        if line not in self.notes:
-            self.notes.append(line)
+        if (text := one_line(line)) not in self.notes:
+            self.notes.append(text)
 
     def found_labels(self, place: PathLike) -> None:
         """Count a picture whose labels lie in a folder or file."""

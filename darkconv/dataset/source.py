@@ -6,6 +6,10 @@ from pathlib import Path
 
 from darkconv.dataset.sample import Dataset
 from darkconv.dataset.splits import ALIASES, canonical, find_split
+from darkconv.errors import one_line
+
+SHOWN = 10
+"""Splits that a message names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +51,11 @@ class Source:
         dataset = self.read(chosen)
         notes = dataset.notes
         if split is None and self._is_read_as_one(dataset):
+            more = f" and {len(self.splits) - SHOWN} more" if len(self.splits) > SHOWN else ""
+            splits = one_line(", ".join(self.splits[:SHOWN])) + more
             notes += (
-                f"{self.path}: its splits {', '.join(self.splits)} are read as one; --split NAME "
-                "(in Python split=) reads one of them",
+                f"{self.path}: its splits {splits} are read as one; --split NAME (in Python "
+                "split=) reads one of them",
             )
         layouts = tuple(
             replace(one, splits=self.splits, split=one.split or chosen) for one in dataset.layouts

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from darkconv.errors import DatasetError, Where
+from darkconv.errors import DatasetError, Where, one_line
 from darkconv.files import PathLike
 
 TRAIN, VALID, TEST = "train", "valid", "test"
@@ -57,5 +57,5 @@ def find_split(split: str, known: Iterable[str], source: PathLike) -> str:
             where=where,
             hint="leave the split out to read all of it",
         )
-    listed = ", ".join(splits[:20])
+    listed = one_line(", ".join(splits[:20]))
     raise DatasetError(where=where, expected=f"one of the splits {listed}", found=split)

@@ -23,10 +23,38 @@ from darkconv.darknet.data import (
 from darkconv.darknet.description import describe_names, read_described_names
 from darkconv.dataset.class_folders import open_classified
 from darkconv.dataset.open import open_dataset
+from darkconv.dataset.reading import told_changes
 from darkconv.encodings import encoded
 from untrusted.mutation import OF_TEXT, line_from
 from untrusted.reader import Reader, check_message
 
+YAML = [
+    b"""# of a stranger
+path: .
+train: images
+val: [list.txt, ../images, ./images/a.png]
+test: ../../outside.txt
+nc: 3
+names:
+  0: cat
+  1: "no"
+  2: fox
+""",
+    b"train: ../train/images\nval: 'list.txt'\nnames: [cat, yes, ~]\nkpt_shape: [17, 3]\n",
+    b"path: /nowhere/at/all\ntrain: images\nnames: set.names\ndifficult_train: list.txt\n",
+]
+OID = [
+    b"cat 1.5 2 20 15\nAlarm clock 0.0 0 30 20\n",
+    b"dog 1 2 3\r\n\r\ncat 25 2 90 15",
+]
+POLYGONS = [
+    b"0 0.1 0.1 0.9 0.1 0.5 0.9\n1 0.5 0.5 0.2 0.2\n",
+    b"2 0.1 0.1 1.9 0.1 0.5 0.9 -0.2 0.4\n",
+]
+WINDOWS = [
+    b"C:\\Users\\me\\images\\a.png\r\ndata/images/b.png\nC:\\x\\..\\..\\outside.png\n",
+    b"/home/me/images/a.png\nimages\\b.png\n//host/share/outside.png\n",
+]
 TXT = [
     b"0 0.5 0.5 0.2 0.4\n1 0.3 0.3 0.2 0.2\n",
     b"2 0.5 0.5 1 1\r\n\r\n0 0.1 0.1 0.1 0.1",
@@ -70,6 +98,22 @@ NAMES = [b"cat\ndog\nfox\n", b"dont_show cat\r\n\r\ndog", "каша\n".encode()]
 TREE = [b"animal -1\nthing -1\ncat 0\ndog 0\npug 3\n"]
 MAP = [b"0\n1\n2 3\n", b"5"]
 
+YAML_LINES = [
+    b"names: &a [cat, *a]",
+    b"a: &x [1,2]",
+    b"names: *x",
+    b"<<: *x",
+    b"names: !!python/object/apply:os.system [id]",
+    b"- " * 3000,
+    b"[" * 3000,
+    b"? [a]",
+    b"names: {0: a, 5: b}",
+    b"names: {0: a, 0: b}",
+    b"val: [[a], {b: c}]",
+    b"train: ../../../../..",
+    b"path: ../../..",
+    b"\xff\xfe",
+]
 JSON_LINES = [
     b"null,",
     b"[]",
@@ -96,8 +140,9 @@ def prepare(folder: Path) -> None:
         (inside / images).mkdir(parents=True, exist_ok=True)
         for name in "ab":
             _picture(inside / images / f"{name}.png")
-    for empty in ("labels", "voc/Annotations"):
-        (inside / empty).mkdir(exist_ok=True)
+    for empty in ("labels", "voc/Annotations", "OID/Dataset/train/cat/Label"):
+        (inside / empty).mkdir(parents=True, exist_ok=True)
+    _picture(inside / "OID/Dataset/train/cat/a.png")
     _picture(folder / "outside.png")
     (folder / "outside.txt").write_bytes(LIST[1])
     (inside / "list.txt").write_bytes(LIST[1])
@@ -124,11 +169,12 @@ def check_dataset(place: str, source: str, data: bytes, folder: Path) -> None:
         dataset = open_dataset(inside / source)
     finally:
         path.unlink()
-    for text in dataset.problems:
+    for text in (*dataset.problems, *dataset.notes, *told_changes(dataset)):
         check_message(text)
     for sample in dataset.samples:
         assert sample.image.resolve().is_relative_to(folder.resolve() / "within")
-        assert np.isfinite(sample.boxes).all()
+        assert (sample.boxes >= 0).all()
+        assert (sample.boxes <= [30, 20, 30, 20]).all()
         assert (sample.boxes[:, :2] < sample.boxes[:, 2:]).all()
         assert set(sample.names) <= set(dataset.names)
         assert len(sample.names) == len(sample.boxes) == len(sample.difficult)
@@ -176,6 +222,14 @@ def check_names(path: Path) -> None:
     assert (told, told.hidden, told.text) == (found, found.hidden, found.text)
 
 
+def check_yaml_names(data: bytes, folder: Path) -> None:
+    path = folder / "names.yaml"
+    path.write_bytes(data)
+    found = read_names(path)
+    path.with_suffix(".names").write_bytes(names_bytes(found, "x"))
+    assert read_names(path.with_suffix(".names")) == found
+
+
 @_file
 def check_tree(path: Path) -> None:
     tree = read_tree(path)
@@ -206,6 +260,13 @@ LABELS = [
     _dataset("VOC", "voc/Annotations/a.xml", "voc", VOC, *XML_LINES),
     _dataset("COCO", "coco/set.json", "coco/set.json", COCO, *JSON_LINES),
     _dataset("list", "boxes.txt", "boxes.txt", LIST),
+    _dataset("list of another machine", "list2.txt", "list2.txt", WINDOWS),
+    _dataset("polygons", "labels/a.txt", "images", POLYGONS),
+    _dataset("data.yaml", "data.yaml", "data.yaml", YAML, *YAML_LINES),
+    _dataset("folder of data.yaml", "data.yaml", "", YAML, *YAML_LINES),
+    _dataset("OIDv4", "OID/Dataset/train/cat/Label/a.txt", "OID", OID),
+    _dataset("folder of COCO", "coco/set.json", "coco", COCO, *JSON_LINES),
+    Reader("names in YAML", check_yaml_names, lambda: YAML[:1], (*OF_TEXT, line_from(YAML_LINES))),
     Reader("data", check_data, lambda: DATA, OF_TEXT, prepare),
     Reader("data of classes", check_classified, lambda: DATA[:1], OF_TEXT, prepare),
     Reader("names", check_names, lambda: NAMES, OF_TEXT),

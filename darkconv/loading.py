@@ -85,6 +85,7 @@ def load(
         model = map_weights(file, network, cutoff=cutoff)
     if dissection:
         model = apply_dissection(model, dissection)
+    logger.info("%s: read by the rules of the dialect %s", os.fspath(cfg), rules.name)
     found = _names(names, cfg, weights, model.network, names_encoding)
     model = replace(model, names=found) if found else model
     if weights is not None and _status(cfg) != known:
@@ -219,6 +220,7 @@ def _names(
             )
         return NO_NAMES
     names = read_names(path, encoding=encoding)
+    logger.info("%s: %d class names", os.fspath(path), len(names))
     counts = {
         head.spec.num_classes(head.in_shapes)
         for head in network.heads

@@ -65,7 +65,7 @@ def test_a_classifier_is_trained_from_its_cfg_alone(run):
 def test_classes_are_told_apart_by_eval(run):
     run(f"{LEARN} {QUICK} -o out.cfg out.weights")
     found = json.loads(
-        run("eval out.cfg out.weights --names net.names --data photos/valid --json -o drawn").stdout
+        run("eval out.cfg out.weights --names net.names --data photos/valid --json").stdout
     )
     assert found["pictures"] == 15
     assert found["top1"] == 1.0

@@ -419,6 +419,7 @@ def test_a_disk_that_does_not_take_it_is_told_once(monkeypatch, server):
         ("file:///nowhere/x.weights", "file:///nowhere/x.weights: cannot read: No such file"),
         ("ftp://host/x.weights", "ftp://host/x.weights: expected http://, https:// or file://"),
         ("x.weights", "x.weights: expected http://, https:// or file://"),
+        ("", "expected http://, https:// or file://"),
         ("http://", "http://: Invalid URL"),
     ],
 )

@@ -208,7 +208,6 @@ def test_wrong_usage_exits_with_2(run, line, message):
     ("line", "message"),
     [
         ("--ratio 0.5 --dry-run", "this score needs a profile"),
-        ("--ratio nan --dry-run --score l1", "keep: expected a share above 0"),
         ("--score l1 --size 1kB --dry-run", "1000 bytes is out of reach: the guards leave"),
         ("--score l1 --ratio 0.5 --lock yolov9 --dry-run", "lock 'yolov9' matches no layer"),
         ("--profile {}/net.cfg --ratio 0.5 --dry-run", "cannot be read as a profile"),

@@ -9,7 +9,6 @@ from darkconv.cli.file_types import OutputFile
 from darkconv.cli.params import ModelCommand, SizeType, Word, common_options
 from darkconv.cli.pictures import (
     KINDS,
-    data_names_option,
     images_option,
     outside_option,
     report_problems,
@@ -52,7 +51,6 @@ DOTS = 20_000
     help="In cells of 32 pixels, as [region] wants them, not in pixels, as [yolo] does.",
 )
 @split_option
-@data_names_option
 @images_option("--images", "--data-images")
 @outside_option
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
@@ -71,7 +69,6 @@ def anchors(
     letterbox: bool,
     cells: bool,
     split: str | None,
-    data_names: Path | None,
     images_folder: Path | None,
     outside: bool,
     seed: int,
@@ -86,9 +83,7 @@ def anchors(
     """
     from darkconv.dataset.anchors import box_sizes, find_anchors
 
-    dataset = open_dataset(
-        source, split=split, names=data_names, images=images_folder, outside=outside
-    )
+    dataset = open_dataset(source, split=split, images=images_folder, outside=outside)
     report_problems(dataset)
     sizes = box_sizes(dataset, input_size, letterbox=letterbox)
     found = find_anchors(sizes, count, seed=seed)

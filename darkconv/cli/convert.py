@@ -7,6 +7,7 @@ import click
 
 from darkconv.backends import spoke
 from darkconv.cli.file_report import print_reports, show_agreement_with
+from darkconv.cli.given import refuse
 from darkconv.cli.models import read_model, report_written, require_outputs, write_model
 from darkconv.cli.params import (
     KERAS_SUFFIX,
@@ -14,6 +15,7 @@ from darkconv.cli.params import (
     ONNX_SUFFIX,
     RUNNABLE_SUFFIXES,
     SAVED_MODEL_SUFFIX,
+    SHARE,
     ModelCommand,
     ModelWords,
     Output,
@@ -22,7 +24,7 @@ from darkconv.cli.params import (
     split_model,
     words_argument,
 )
-from darkconv.cli.pictures import PictureOptions, picture_options
+from darkconv.cli.pictures import PICTURE_NAMES, PictureOptions, picture_options
 from darkconv.cli.precision import Reduction, reduction_options, write_reduced
 from darkconv.outputs import check_belongs, note_input, note_output
 
@@ -39,10 +41,10 @@ ONNX_OPTIONS = {
         "--pixels", flag_value=True, default=None, help="Boxes in pixels of the input, not in 0..1."
     ),
     "threshold": click.option(
-        "--threshold", type=float, help="For --head nms: least score  [default: 0.25]"
+        "--threshold", type=SHARE, help="For --head nms: least score  [default: 0.25]"
     ),
     "nms": click.option(
-        "--nms", type=float, help="For --head nms: overlap that counts as the same  [default: 0.45]"
+        "--nms", type=SHARE, help="For --head nms: overlap that counts as the same  [default: 0.45]"
     ),
     "threshold_inputs": click.option(
         "--threshold-inputs",
@@ -51,7 +53,9 @@ ONNX_OPTIONS = {
         help="For --head nms: both are inputs of the graph, not constants.",
     ),
     "max_detections": click.option(
-        "--max-detections", type=int, help="For --head nms: most per picture  [default: 300]"
+        "--max-detections",
+        type=click.IntRange(min=1),
+        help="For --head nms: most per picture  [default: 300]",
     ),
     "input": click.option(
         "--input",
@@ -107,6 +111,11 @@ KERAS_OPTIONS = {
 
 NEGATED = {"fold": "no-fold", "check": "no-check"}
 """Options that are given to be turned off, by their names."""
+HEADS_OF = {
+    "pixels": ("boxes", "nms"),
+    **dict.fromkeys(("threshold", "nms", "threshold_inputs", "max_detections"), ("nms",)),
+}
+"""With which of the heads an option acts."""
 
 OPTIONS_BY_SUFFIX = {
     ONNX_SUFFIX: tuple(ONNX_OPTIONS),
@@ -162,6 +171,8 @@ def convert(
     if rest:
         raise click.UsageError(f"Got unexpected extra argument ({rest[0]})")
     require_outputs(outputs)
+    if not (reduction.calibrate or reduction.data):
+        refuse(*PICTURE_NAMES, because="no pictures are looked at without --calibrate and --data")
     chosen = chosen_options(options)
     reduction.check(chosen)
     check_applies(chosen, reduction, outputs)
@@ -219,7 +230,11 @@ def check_applies(
             *others, last = known
             kinds = f"{', '.join(others)} and {last}" if others else last
             raise click.UsageError(f"--{option} is about {kinds} files, and none is written")
-    if chosen.get("head") == "nms" and suffixes & (set(OPTIONS_BY_SUFFIX) - {ONNX_SUFFIX}):
+    head = chosen.get("head", "raw")
+    for name, heads in HEADS_OF.items():
+        if head not in heads:
+            refuse(name, because=f"it is about --head {' and '.join(heads)}")
+    if head == "nms" and suffixes & (set(OPTIONS_BY_SUFFIX) - {ONNX_SUFFIX}):
         raise click.UsageError("--head nms is about .onnx files: suppression is no Keras operation")
 
 

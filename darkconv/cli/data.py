@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from darkconv.cli.file_types import InputFile, OutputFile, ReplacedFolder
+from darkconv.cli.given import refuse
 from darkconv.cli.groups import SuggestingGroup
 from darkconv.cli.params import ModelCommand, Word, common_options
 from darkconv.cli.pictures import (
@@ -97,6 +98,10 @@ def check(
     """
     from darkconv.dataset.check import check as check_dataset
 
+    if output is None:
+        refuse("pictures", because="pictures are drawn with -o alone")
+    if as_json:
+        refuse("show_all", because="--json has all findings")
     if output:
         from darkconv.detection.draw import picture_format
 

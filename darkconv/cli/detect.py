@@ -12,6 +12,7 @@ import click
 from darkconv.cli.file_types import InputFile, OutputFolder
 from darkconv.cli.models import read_exported, read_model
 from darkconv.cli.params import (
+    SHARE,
     F,
     ModelCommand,
     ModelWords,
@@ -36,7 +37,7 @@ def detection_options(command: F) -> F:
     options = (
         click.option(
             "--nms",
-            type=float,
+            type=SHARE,
             help="Overlap that counts as the same  [default: 0.45, or what an ONNX file says]",
         ),
         click.option(
@@ -84,7 +85,7 @@ def detection_options(command: F) -> F:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option(
-    "--threshold", type=float, help="Least score  [default: 0.25, or what an ONNX file says]"
+    "--threshold", type=SHARE, help="Least score  [default: 0.25, or what an ONNX file says]"
 )
 @detection_options
 @model_options

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from darkconv.cli.file_types import OutputFile
+from darkconv.cli.given import refuse
 from darkconv.cli.info import weights_size
 from darkconv.cli.models import read_model, report_written, require_outputs, write_model
 from darkconv.cli.params import (
@@ -123,6 +124,12 @@ def dissect(
     require_outputs(outputs)
     target = None if no_report else report_path or default_report(outputs)
     planning.require_amount()
+    if no_report:
+        refuse("report_path", because="--no-report says that none is written")
+    if all_pictures:
+        refuse("only_classes", because="--all-pictures takes them all")
+    if planning.score != "taylor":
+        refuse("taylor", because="gradients are read by --score taylor alone")
     original = read_model(model_words, **options)
     wanted = None
     if keep is not None:

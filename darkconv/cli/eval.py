@@ -13,8 +13,10 @@ import click
 from darkconv.cli.classification import evaluate_classes
 from darkconv.cli.detect import check_runs_itself, detection_options
 from darkconv.cli.file_types import OutputFolder
+from darkconv.cli.given import refuse
 from darkconv.cli.models import read_exported, read_model
 from darkconv.cli.params import (
+    SHARE,
     ModelCommand,
     Word,
     model_options,
@@ -63,6 +65,11 @@ RUNNERS = {
 DETECTION = re.compile(r".+ \d\.\d{6}( -?\d+\.\d{3}){4}")
 """A line of a text file of detections."""
 THRESHOLD = 0.005  # score from which detections count for AP
+OF_DETECTORS = (
+    "threshold", "at", "rule", "overlap", "nms", "nms_kind", "resize", "exact", "output",
+    "no_plots", "only_classes",
+)  # fmt: skip
+"""Options that say how boxes are found and compared."""
 
 
 @dataclass
@@ -97,12 +104,12 @@ class Seconds:
 )
 @click.option(
     "--threshold",
-    type=float,
+    type=SHARE,
     help=f"Least score that counts  [default: {THRESHOLD}, or the constant of an ONNX file]",
 )
 @click.option(
     "--at",
-    type=float,
+    type=SHARE,
     default=0.25,
     show_default=True,
     help="Score above which precision, recall and confusions are counted, and AP again.",
@@ -115,7 +122,7 @@ class Seconds:
     help="How boxes are compared for AP: VOC counts whole pixels, the others do not. Darknet's "
     "also suppresses boxes as its `detector map` does, relative to the picture.",
 )
-@click.option("--overlap", type=float, default=0.5, show_default=True, help="IoU of right boxes.")
+@click.option("--overlap", type=SHARE, default=0.5, show_default=True, help="IoU of right boxes.")
 @detection_options
 @click.option(
     "-o",
@@ -164,7 +171,9 @@ def evaluate(
     model_words, rest = split_model(words)
     if rest:
         raise click.UsageError(f"Got unexpected extra argument ({rest[0]})")
-    if output and not no_plots:
+    if not output:
+        refuse("no_plots", because="plots are drawn with -o alone")
+    elif not no_plots:
         require_matplotlib("eval -o without --no-plots")
     check_runs_itself(model_words, options["backend"])
     options["backend"] = options["backend"] or "torch"
@@ -178,6 +187,7 @@ def evaluate(
         allow_nonfinite=allow_nonfinite,
     )
     if not any(decodes_boxes(head.spec) for head in model.network.heads):
+        refuse(*OF_DETECTORS, because=f"{model.network.file} is a classifier, which finds no boxes")
         evaluate_classes(
             model, sources, pictures, backend=options["backend"], as_json=as_json, report=report
         )

@@ -11,6 +11,7 @@ from urllib.request import url2pathname
 import click
 
 from darkconv.cli.file_types import OutputFolder
+from darkconv.cli.given import refuse
 from darkconv.cli.params import ModelCommand, bundled_cfg, common_options, overwrite_option
 from darkconv.cli.printing import echo, echo_json, echo_table
 from darkconv.cli.progress import Update, progress
@@ -41,7 +42,9 @@ def _complete(_: click.Context, __: click.Parameter, incomplete: str) -> list[st
     help="Where to write  [default: the working folder]",
 )
 @click.option(
-    "--url", metavar="ADDRESS", help="Take the weights from here: http://, https:// or file://."
+    "--url",
+    metavar="ADDRESS",
+    help="Take the weights from here: http://, https:// or file://.",
 )
 @overwrite_option("--force", help="Replace files that are there.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -56,8 +59,7 @@ def fetch(name: str | None, folder: Path, url: str | None, as_json: bool) -> Non
     """
     force = may_overwrite()
     if name is None:
-        if url or force:
-            raise click.UsageError("Missing argument 'NAME': what to fetch")
+        refuse("folder", "url", "force", because="Missing argument 'NAME': what to fetch")
         list_models(as_json=as_json)
         return
     from darkconv.zoo.fetch import fetch as fetch_model

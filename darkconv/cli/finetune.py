@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from darkconv.cli.file_types import OutputFolder
+from darkconv.cli.given import refuse
 from darkconv.cli.models import (
     read_model,
     report_written,
@@ -20,6 +21,7 @@ from darkconv.cli.params import (
     ModelCommand,
     ModelType,
     ModelWords,
+    NumberType,
     Output,
     Word,
     command_line,
@@ -74,8 +76,10 @@ def _positive(**options: Any) -> dict[str, Any]:
     return {"type": click.IntRange(min=1), **options}
 
 
+POSITIVE = NumberType(0, min_open=True)
+
 LEARNING: dict[str, Option] = {
-    "epochs": click.option("--epochs", type=float, metavar="N", help="[default: 50]"),
+    "epochs": click.option("--epochs", type=POSITIVE, metavar="N", help="[default: 50]"),
     "steps": click.option(
         "--steps", **_positive(help="Updates of the weights, in place of --epochs.")
     ),
@@ -91,17 +95,17 @@ LEARNING: dict[str, Option] = {
         help="A warm-up and half a cosine, or burn_in, policy, batch and max_batches of the cfg  "
         "[default: cosine]",
     ),
-    "rate": click.option("--rate", type=float, help="Highest learning rate  [default: 0.001]"),
+    "rate": click.option("--rate", type=POSITIVE, help="Highest learning rate  [default: 0.001]"),
     "precision": click.option(
         "--precision", type=click.Choice(["32", "bf16", "16"]), help="[default: 32]"
     ),
     "averaging": click.option(
         "--ema",
         "averaging",
-        type=click.FloatRange(0, 1, max_open=True),
+        type=NumberType(0, 1, max_open=True),
         help="What averaged weights keep at each step; 0 for none  [default: 0.998]",
     ),
-    "clip": click.option("--clip", type=float, help="Longest gradient  [default: 10]"),
+    "clip": click.option("--clip", type=NumberType(0), help="Longest gradient  [default: 10]"),
     "freeze_first": click.option(
         "--freeze", "freeze_first", type=click.IntRange(min=0), metavar="N",
         help="Leave the first N layers as they are.",
@@ -118,7 +122,7 @@ LEARNING: dict[str, Option] = {
         help="Show pictures as they are, and not as the cfg says.",
     ),
     "feature_weight": click.option(
-        "--feature-weight", type=float,
+        "--feature-weight", type=NumberType(0),
         help="Of feature maps beside outputs, with --teacher  [default: 4]",
     ),
     "feature_layers": click.option(
@@ -199,8 +203,10 @@ def learning_options(command: Any) -> Any:
     show_default=True,
     help="cfg is Darknet's SGD or Adam, with its momentum and decay.",
 )
-@click.option("--momentum", type=float, help="Of SGD; beta1 of the others.")
-@click.option("--decay", type=float, help="Weight decay  [default: the cfg's]")
+@click.option(
+    "--momentum", type=NumberType(0, 1, max_open=True), help="Of SGD; beta1 of the others."
+)
+@click.option("--decay", type=NumberType(0), help="Weight decay  [default: the cfg's]")
 @click.option(
     "--class-weights",
     metavar="auto|A=W,...",
@@ -241,6 +247,7 @@ def finetune(words: tuple[str, ...], outputs: tuple[Output, ...], **options: Any
         raise click.UsageError(f"Got unexpected extra argument ({rest[0]})")
     require_outputs(outputs)
     note_run(Folder(run_folder(outputs, options)), options)
+    refuse_idle(options)
     own = {name: options.pop(name) for name in READING}
     backbone, teacher_words = options.pop("backbone"), options.pop("teacher")
     given = [one for one in (model_words, backbone, teacher_words) if one]
@@ -261,6 +268,10 @@ def finetune(words: tuple[str, ...], outputs: tuple[Output, ...], **options: Any
     data, valid = open_sources(sources, model, overfit, labelled=labelled)
     model = named_model(model, data)
     as_json, last = options.pop("as_json"), options.pop("last")
+    if valid is None:
+        refuse(
+            "evaluate_every", "draw_every", "last", because="nothing is evaluated without --valid"
+        )
     result, rows = run(model, data, valid, teacher, overfit, outputs, options)
     if not is_first_process():
         return
@@ -272,6 +283,23 @@ def finetune(words: tuple[str, ...], outputs: tuple[Output, ...], **options: Any
         echo_json({"best_epoch": result.best_epoch, "rows": rows})
     elif result.best_epoch and not last:
         echo(f"the weights are those of epoch {result.best_epoch:.3g}, the best evaluated")
+
+
+def refuse_idle(options: Mapping[str, Any]) -> None:
+    """Raise a usage error for options that would do nothing beside the others."""
+    if not options["teacher"]:
+        refuse("labels", "feature_weight", "feature_layers", because="there is no --teacher")
+    elif not options["labels"]:
+        refuse(
+            "rule", "class_weights", "rename", because="--teacher uses labels with --labels alone"
+        )
+    if options["overfit"]:
+        refuse("valid", "valid_split", because="--overfit measures on what is learned")
+        refuse("batch", "averaging", "augment", because="--overfit says it")
+    if options["steps"]:
+        refuse("epochs", because="--steps counts")
+    if options["schedule"] == "cfg":
+        refuse("rate", because="--schedule cfg takes the cfg's")
 
 
 def start_model(

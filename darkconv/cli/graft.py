@@ -56,7 +56,12 @@ class WeightsOutputType(OutputType):
     metavar="OUT",
     help="OUT.cfg OUT.weights, or OUT.weights alone for the receiver's cfg as it is.",
 )
-@click.option("--layers", type=int, metavar="N", help="Take only the donor's first N layers.")
+@click.option(
+    "--layers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Take only the donor's first N layers.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 @model_options
 def graft(

@@ -1,8 +1,11 @@
 """What the commands share: MODEL, -o, verbosity."""
 
+import contextlib
 import glob
 import logging
+import math
 import os
+import platform
 import shlex
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -13,11 +16,17 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from darkconv import __version__
 from darkconv.cli.file_types import InputFile, OutputFile, ReadType, WrittenType
 from darkconv.cli.printing import echo_lines
 from darkconv.outputs import guarding_files, note_folder, note_input, note_output
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+logger = logging.getLogger("darkconv")
+
+LIBRARIES = ("numpy", "torch", "onnx", "onnxruntime", "keras", "tensorflow-cpu", "tensorflow")
+"""Whose versions `--verbose` says, where they are installed."""
 
 ONNX_SUFFIX = ".onnx"
 KERAS_SUFFIX = ".keras"
@@ -206,7 +215,7 @@ def common_options(command: F) -> F:
             "-v",
             "--verbose",
             is_flag=True,
-            help="Say more.",
+            help="Say more: versions, and how files are read.",
             expose_value=False,
             callback=_set_level(logging.INFO),
         ),
@@ -223,25 +232,38 @@ def common_options(command: F) -> F:
     return command
 
 
+nonfinite_option = click.option(
+    "--allow-nonfinite",
+    is_flag=True,
+    help="Use weights that hold NaN or infinity all the same.",
+)
+
+
 def model_options(command: F) -> F:
-    """How to read a MODEL whose arrays are used, and the common options."""
-    command = click.option(
-        "--allow-nonfinite",
-        is_flag=True,
-        help="Use weights that hold NaN or infinity all the same.",
-    )(command)
-    return reading_options(command)
+    """Add how to read a MODEL whose arrays are used, and the common options."""
+    return reading_options(nonfinite_option(command))
+
+
+def nameless_model_options(command: F) -> F:
+    """Add what `model_options` adds, but for the names, of which some commands make no use."""
+    return nameless_reading_options(nonfinite_option(command))
 
 
 def reading_options(command: F) -> F:
-    """How to read a MODEL, and the common options."""
+    """Add how to read a MODEL, and the common options."""
+    encoding = click.option(
+        "--names-encoding",
+        metavar="NAME",
+        help="Of names files that are not UTF-8, such as gbk or cp1251.",
+    )
+    path = InputFile(path_type=None)
+    names = click.option("--names", type=path, help="Class names, one per line.")
+    return names(encoding(nameless_reading_options(command)))
+
+
+def nameless_reading_options(command: F) -> F:
+    """Add what `reading_options` adds, but for the names."""
     options = (
-        click.option("--names", type=InputFile(path_type=None), help="Class names, one per line."),
-        click.option(
-            "--names-encoding",
-            metavar="NAME",
-            help="Of names files that are not UTF-8, such as gbk or cp1251.",
-        ),
         click.option(
             "--dialect",
             type=click.Choice(["auto", "pjreddie", "alexeyab"]),
@@ -264,6 +286,25 @@ def reading_options(command: F) -> F:
 def is_number(text: str) -> bool:
     """Whether a text is a whole number, of no more digits than C can hold."""
     return text.isdecimal() and len(text) < 10
+
+
+class NumberType(click.FloatRange):
+    """A finite number within bounds; NaN, which is outside of none of them, is refused."""
+
+    name = "number"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Read the number."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return number
+
+
+SHARE = NumberType(0, 1)
+"""Of thresholds of scores and overlaps."""
 
 
 class SizeType(click.ParamType):  # type: ignore[type-arg]
@@ -313,10 +354,26 @@ def _set_level(level: int) -> Callable[[click.Context, click.Parameter, bool], N
         if not ctx.meta.get("darkconv.shows_messages"):
             show_messages(ctx)
             ctx.meta["darkconv.shows_messages"] = True
-        if value:
-            logging.getLogger("darkconv").setLevel(level)
+        if not value:
+            return
+        if ctx.meta.setdefault("darkconv.level", level) != level:
+            raise click.UsageError("-q and -v exclude each other")
+        logging.getLogger("darkconv").setLevel(level)
+        if level == logging.INFO:
+            logger.info("%s", versions())
 
     return callback
+
+
+def versions() -> str:
+    """Return which darkconv runs on which Python, with the versions of the libraries it uses."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = [f"darkconv {__version__}", f"Python {platform.python_version()}"]
+    for library in LIBRARIES:
+        with contextlib.suppress(PackageNotFoundError):
+            found.append(f"{library} {version(library)}")
+    return ", ".join(found)
 
 
 def _set_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:

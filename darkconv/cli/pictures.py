@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import click
 
 from darkconv.cli.file_types import InputFile
+from darkconv.cli.given import refuse
 from darkconv.cli.progress import is_first_process
 from darkconv.core.model import Model
 from darkconv.core.names import Names, find_name
@@ -78,6 +79,10 @@ class PictureOptions:
     images_folder: Path | None = None
     rename: str | None = None
     partly: bool = False
+
+
+PICTURE_NAMES = tuple(field.name for field in fields(PictureOptions))
+"""Of the parameters that `picture_options` adds."""
 
 
 def picture_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -263,9 +268,7 @@ def open_classes(
     """
     if len(sources) > 1:
         raise click.UsageError("a classifier's pictures come from one source")
-    for option, value in (("--rename", options.rename), ("--images", options.images_folder)):
-        if value:
-            raise click.UsageError(f"{option} is for the boxes of detectors")
+    refuse("rename", "images_folder", "only_classes", because="they are for boxes of detectors")
     names = options.data_names or model.names or None
     found = open_classified(sources[0], names, options.split, outside=options.outside)
     if is_first_process():

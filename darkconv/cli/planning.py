@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from darkconv.cli.given import refuse
+from darkconv.cli.params import SHARE, NumberType
 from darkconv.core.model import Model
 from darkconv.surgery.chooser import MIN_KEEP, MULTIPLE, SKIP_FIRST
 from darkconv.surgery.importance import SCORES
@@ -103,18 +105,19 @@ def plan_options(
     return add
 
 
+_SHARE = NumberType(0, 1, min_open=True)
+
+
 def _ratio_option(*aliases: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return click.option(
         "--ratio",
         *aliases,
         "ratio",
-        type=click.FloatRange(0, 1, min_open=True),
+        type=_SHARE,
         metavar="SHARE",
         help="Every layer keeps this share of its channels: 0.5.",
     )
 
-
-_SHARE = click.FloatRange(0, 1, min_open=True)
 
 _OPTIONS = (
     click.option(
@@ -123,7 +126,9 @@ _OPTIONS = (
         metavar="N",
         help="Every layer keeps at most N channels.",
     ),
-    click.option("--threshold", type=float, metavar="T", help="Channels that score below T go."),
+    click.option(
+        "--threshold", type=NumberType(), metavar="T", help="Channels that score below T go."
+    ),
     click.option(
         "--params", type=_SHARE, metavar="SHARE", help="At most this share of the parameters stays."
     ),
@@ -147,7 +152,7 @@ _OPTIONS = (
     ),
     click.option(
         "--min-keep",
-        type=click.FloatRange(0, 1),
+        type=SHARE,
         default=MIN_KEEP,
         show_default=True,
         help="Share of its channels that every layer keeps at least.",
@@ -198,6 +203,8 @@ def make_plan(
         PlanError: see `darkconv.surgery.plan.plan`.
     """
     planning.require_amount()
+    if planning.score != "random":
+        refuse("seed", because="only the score random draws lots")
     ((amount, value),) = planning.amounts.items()
     return plan(
         model,

@@ -11,10 +11,12 @@ import click
 import numpy as np
 
 from darkconv.cli.file_types import OutputFile
+from darkconv.cli.given import refuse
 from darkconv.cli.models import read_model
 from darkconv.cli.params import ModelCommand, model_options, split_model, words_argument
 from darkconv.cli.pictures import (
     KINDS,
+    PICTURE_NAMES,
     PictureOptions,
     open_pictures,
     picture_options,
@@ -46,6 +48,10 @@ class ProfilingOptions:
     device: str = "cpu"
     resize: str | None = None
     taylor: bool = False
+
+
+PROFILING_NAMES = tuple(field.name for field in fields(ProfilingOptions))
+"""Of the parameters that `profiling_options` adds."""
 
 
 def profiling_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -135,6 +141,10 @@ def profile(
         raise click.UsageError("Missing argument 'IMAGE': pictures, or profiles to merge")
     if path.suffix != SUFFIX:
         raise click.UsageError(f"-o {path}: the name of a profile ends in {SUFFIX}")
+    if all(source.endswith(SUFFIX) for source in sources):
+        refuse(*PICTURE_NAMES, *PROFILING_NAMES, "seed", because="profiles are merged as they are")
+    if pictures.only_classes is None:
+        refuse("names", "data_names", because="classes are looked at with --only-classes alone")
     model = read_model(model_words, **options)
     found, skipped = profile_of(model, sources, pictures, profiling, seed=seed)
     if not is_first_process():

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from darkconv.cli.file_types import InputFile, OutputFile
+from darkconv.cli.given import refuse
 from darkconv.cli.info import weights_size
 from darkconv.cli.models import read_model, report_written, require_outputs, write_model
 from darkconv.cli.params import (
@@ -20,10 +22,21 @@ from darkconv.cli.params import (
     split_model,
     words_argument,
 )
-from darkconv.cli.pictures import PictureOptions, open_pictures, picture_options_beside_images
+from darkconv.cli.pictures import (
+    PICTURE_NAMES,
+    PictureOptions,
+    open_pictures,
+    picture_options_beside_images,
+)
 from darkconv.cli.planning import Planning, make_plan, plan_options
 from darkconv.cli.printing import echo, echo_json, echo_lines, echo_table
-from darkconv.cli.profile import ProfilingOptions, profile_of, profiling_options, read_profile
+from darkconv.cli.profile import (
+    PROFILING_NAMES,
+    ProfilingOptions,
+    profile_of,
+    profiling_options,
+    read_profile,
+)
 from darkconv.cli.progress import is_first_process
 from darkconv.cli.reconstruction import refit
 from darkconv.core.model import Model
@@ -37,6 +50,11 @@ from darkconv.surgery.plan_file import format_plan
 from darkconv.surgery.prune import prune as remove
 
 HEADERS = ("layer", "type", "channels", "parameters", "MACs")
+
+OF_EXPLAIN = ("words", "explain", "dialect", "input_size")
+"""What `--explain` needs."""
+OF_CHOICE = ("score", "min_keep", "skip_first", "multiple", "lock", "seed", "against_path")
+"""Options that say how channels are chosen."""
 
 
 @click.command(cls=ModelCommand)
@@ -128,10 +146,13 @@ def prune(
     if rest:
         raise click.UsageError(f"Got unexpected extra argument ({rest[0]})")
     if explain:
+        others = {name for name in click.get_current_context().params if name not in OF_EXPLAIN}
+        refuse(*others, because="--explain only looks at the network")
         explain_layers(model_words, explain, options)
         return
     if profile_path and images:
         raise click.UsageError("--profile and --images: give one of them")
+    refuse_idle(planning, plan_path, profile_path, images, refitted_on)
     check_usage(planning, plan_path, save_plan, outputs, dry_run=dry_run)
     if outputs:
         require_outputs(outputs)
@@ -139,6 +160,7 @@ def prune(
     found = read_profile(profile_path, model) if profile_path else None
     against = read_profile(against_path, model) if against_path else None
     plan = PrunePlan.load(plan_path) if plan_path else None
+    profiling = replace(profiling, taylor=profiling.taylor or planning.score == "taylor")
     if images:
         found, _ = profile_of(model, images, pictures, profiling, seed=planning.seed)
     if not is_first_process():
@@ -159,6 +181,29 @@ def prune(
     else:
         show_pruning(model, small)
         show_remarks(plan, compensate=planning.compensate)
+
+
+def refuse_idle(
+    planning: Planning,
+    plan_path: Path | None,
+    profile_path: str | None,
+    images: Sequence[str],
+    refitted_on: Sequence[str],
+) -> None:
+    """Raise a usage error for options that would do nothing beside the others."""
+    if plan_path:
+        refuse(*OF_CHOICE, because="--plan says what goes")
+    if planning.score != "contrast":
+        refuse("against_path", because="only --score contrast compares two profiles")
+    if planning.compensate and not (plan_path or profile_path or images):
+        refuse("compensate", because="means come from --profile, --images or a plan")
+    if planning.score != "taylor":
+        refuse("taylor", because="gradients are read by --score taylor alone")
+    if not images:
+        refuse("batch", "taylor", because="it is about --images")
+    if not (images or refitted_on):
+        names = (*PICTURE_NAMES, *PROFILING_NAMES)
+        refuse(*names, because="no pictures are looked at without --images and --reconstruct")
 
 
 def check_usage(

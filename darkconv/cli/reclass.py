@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from darkconv.cli.file_types import InputFile
+from darkconv.cli.given import refuse
 from darkconv.cli.models import read_model, report_written, require_outputs, write_model
 from darkconv.cli.params import (
     ModelCommand,
@@ -21,7 +22,7 @@ from darkconv.cli.pictures import outside_option
 from darkconv.cli.printing import echo_lines
 from darkconv.cli.reclass_data import note_data, renumbered, tell_counts, write_data
 from darkconv.core.model import Model
-from darkconv.core.names import Names
+from darkconv.core.names import Names, same_name
 from darkconv.darknet.data import read_names
 from darkconv.errors import PlanError
 from darkconv.loading import names_beside
@@ -101,14 +102,18 @@ def reclass(
     if rest:
         raise click.UsageError(f"Got unexpected extra argument ({rest[0]})")
     require_outputs(outputs)
-    check_usage(to_names, keep, add, outputs, data, keep_softmax=keep_softmax, other=other)
-    if not data and (no_labels or outside):
-        raise click.UsageError("--no-labels and --outside are about --data")
+    check_usage(
+        to_names, keep, add, outputs, data, init=init, keep_softmax=keep_softmax, other=other
+    )
+    if not data:
+        refuse("no_labels", "outside", because="they are about --data")
     written = [output for output in outputs if output.weights and data and not no_labels]
     note_data(written)
     model = read_model(model_words, **_own_options(options, model_words, to_names, keep))
     if to_names:
         names = read_names(to_names, encoding=options["names_encoding"])
+        if {*map(same_name, names)} <= {*map(same_name, model.names)}:
+            refuse("init", "seed", because="no class is new")
         recipes = transferred_recipes(model, names)
         small = transfer(model, names, init=init, seed=seed)
     else:
@@ -139,12 +144,18 @@ def check_usage(
     outputs: tuple[Output, ...],
     data: Path | None,
     *,
+    init: str,
     keep_softmax: bool,
     other: bool,
 ) -> None:
     """Raise a usage error for options that contradict each other."""
-    if to_names and (keep or add or other or keep_softmax):
-        raise click.UsageError("--to-names says which classes there are; leave the others out")
+    if to_names:
+        others = ("keep", "add", "other", "keep_softmax")
+        refuse(*others, because="--to-names says which classes there are")
+    if not (to_names or split_list(add)):
+        refuse("init", "seed", because="no class is new without --add and --to-names")
+    if init != "random":
+        refuse("seed", because="only --init random draws lots")
     darknet = [output for output in outputs if output.weights]
     if keep_softmax and darknet:
         raise click.UsageError(

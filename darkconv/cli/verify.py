@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from darkconv.cli.file_types import InputFile
+from darkconv.cli.given import refuse
 from darkconv.cli.models import read_model
 from darkconv.cli.params import (
     DARKNET_OUTPUT,
@@ -17,7 +18,7 @@ from darkconv.cli.params import (
     SAVED_MODEL_SUFFIX,
     ModelCommand,
     ModelWords,
-    model_options,
+    nameless_model_options,
     report_option,
     split_model,
     words_argument,
@@ -61,7 +62,7 @@ NOT_COMPARED = {
     type=click.Choice(["onnx", "keras"]),
     help="What PyTorch is compared with  [default: onnx]",
 )
-@model_options
+@nameless_model_options
 def verify(
     words: tuple[str, ...],
     image: str | None,
@@ -86,9 +87,10 @@ def verify(
     model_words, rest = split_model(words)
     if rest[1:]:
         raise click.UsageError(f"Got unexpected extra argument ({rest[1]})")
-    if rest and backend:
-        raise click.UsageError("--backend is about layers, and FILE says itself what runs it")
+    if as_json:
+        refuse("show_all", because="--json has all layers")
     if rest:
+        refuse("backend", "show_all", because="of FILE outputs are compared, and not layers")
         verify_file(
             model_words, ModelWords(rest[0]), image, as_json=as_json, report=report, **options
         )

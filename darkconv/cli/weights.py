@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from darkconv.cli.file_types import OutputFile
+from darkconv.cli.given import refuse
 from darkconv.cli.groups import SuggestingGroup
 from darkconv.cli.models import (
     read_model,
@@ -22,8 +23,9 @@ from darkconv.cli.params import (
     ModelWords,
     Output,
     model_options,
+    nameless_model_options,
+    nameless_reading_options,
     output_option,
-    reading_options,
     split_model,
     words_argument,
 )
@@ -109,7 +111,7 @@ def average(words: tuple[str, ...], outputs: tuple[Output, ...], **options: Any)
 @words_argument()
 @click.option("--layers", type=int, required=True, metavar="N", help="How many layers to keep.")
 @partial_output
-@model_options
+@nameless_model_options
 def partial(words: tuple[str, ...], layers: int, path: Path | None, **options: Any) -> None:
     """Write the weights of the first N layers, as Darknet's `partial` does.
 
@@ -125,7 +127,7 @@ def partial(words: tuple[str, ...], layers: int, path: Path | None, **options: A
 @words_argument()
 @click.option("--layers", type=int, metavar="N", help="Cut here instead.")
 @partial_output
-@model_options
+@nameless_model_options
 def backbone(words: tuple[str, ...], layers: int | None, path: Path | None, **options: Any) -> None:
     """Find where the features end and the heads begin, and write the weights up to there.
 
@@ -134,14 +136,15 @@ def backbone(words: tuple[str, ...], layers: int | None, path: Path | None, **op
     Example: darkconv weights backbone yolov3.cfg yolov3.weights
     """
     model_words, model = _words_and_model(words, options, needs_weights=False)
+    has_weights = bool(model_words.weights or model_words.is_exported)
+    if not has_weights:
+        refuse("layers", "path", because="there are no weights to write: give NET.weights")
     if layers is None:
         plan = plan_backbone(model.network)
         echo_lines(explain(plan, model.network))
         layers = plan.layers
-    if model_words.weights or model_words.is_exported:
+    if has_weights:
         _write_partial(model, model_words, layers, path)
-    elif path:
-        raise click.UsageError("there are no weights to write: give NET.weights")
 
 
 def explain(plan: Backbone, network: Network) -> str:
@@ -179,7 +182,7 @@ def swap_rgb(words: tuple[str, ...], outputs: tuple[Output, ...], **options: Any
 @weights.command(cls=ModelCommand, short_help="Show what the arrays hold.")
 @words_argument()
 @json_option
-@reading_options
+@nameless_reading_options
 def stats(words: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Show what each array holds: mean, deviation, range, zeros, broken values.
 
@@ -213,7 +216,7 @@ def map_rows(rows: list[ArrayStatistics]) -> list[tuple[object, ...]]:
 @words_argument("MODEL WEIGHTS|MODEL")
 @click.option("--all", "show_all", is_flag=True, help="Show equal arrays too.")
 @json_option
-@reading_options
+@nameless_reading_options
 def diff(words: tuple[str, ...], show_all: bool, as_json: bool, **options: Any) -> None:
     """Compare the arrays of two models.
 
@@ -221,6 +224,8 @@ def diff(words: tuple[str, ...], show_all: bool, as_json: bool, **options: Any) 
 
     Example: darkconv weights diff net.cfg before.weights after.weights
     """
+    if as_json:
+        refuse("show_all", because="--json has all arrays")
     models = read_models(words, {**options, "unchecked": True})
     if len(models) != 2:
         raise click.UsageError(f"Two models to compare are needed, {len(models)} given")

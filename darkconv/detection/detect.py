@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darkconv.backends import spoke
+from darkconv.core.bounds import require_share
 from darkconv.core.model import Array, Model
 from darkconv.core.network import Network
 from darkconv.detection.decode import Candidates, box_heads, decode, fitted, takes_raw
@@ -75,6 +76,7 @@ def detect(
         DarkconvError: the network predicts no boxes.
         DatasetError: the file is no picture.
     """
+    check_thresholds(threshold, nms)
     network = model.network
     box_heads(network)
     picture, fit = fitted_picture(network, image, resize, exact=exact)
@@ -84,6 +86,12 @@ def detect(
         model, outputs, fit, threshold=threshold, nms=nms, nms_kind=nms_kind, raw=True
     )
     return shown(model, found)
+
+
+def check_thresholds(threshold: float, nms: float) -> None:
+    """Raise DarkconvError unless the least score and the overlap of equal objects are in 0..1."""
+    require_share("threshold", threshold)
+    require_share("nms", nms)
 
 
 class Predictor(Protocol):
@@ -144,6 +152,7 @@ def detections(
         relative: see `remaining`.
         raw: see `darkconv.detection.decode.decode`.
     """
+    check_thresholds(threshold, nms)
     network = model.network
     heads = {layer.index for layer in box_heads(network)}
     of_boxes = [

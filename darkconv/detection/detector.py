@@ -10,7 +10,14 @@ import numpy.typing as npt
 from darkconv.core.model import Array, Model
 from darkconv.core.processors import count_processors
 from darkconv.detection.decode import box_heads
-from darkconv.detection.detect import Detection, Predictor, detections, fitted_picture, raw_runner
+from darkconv.detection.detect import (
+    Detection,
+    Predictor,
+    check_thresholds,
+    detections,
+    fitted_picture,
+    raw_runner,
+)
 from darkconv.detection.picture import Fit
 from darkconv.errors import DatasetError
 from darkconv.files import PathLike
@@ -62,6 +69,7 @@ class ModelDetector:
             DarkconvError: the network predicts no boxes.
         """
         box_heads(model.network)
+        check_thresholds(decoding.get("threshold", 0), decoding.get("nms", 0))
         self.model = model
         self._run = raw_runner(model, backend)
         self._resize = resize

@@ -14,6 +14,7 @@ from darkconv.detection.decode import Candidates, box_heads, input_size
 from darkconv.detection.detect import (
     Detection,
     as_corners,
+    check_thresholds,
     detections,
     fitted_picture,
     named,
@@ -88,6 +89,7 @@ class FileDetector:
         self.file = file
         self.threshold = least if threshold is None else threshold
         self.nms = overlap if nms is None else nms
+        check_thresholds(self.threshold, self.nms)
         self.nms_kind = nms_kind
         self.relative = relative
         self._resize = resize

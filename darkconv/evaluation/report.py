@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from darkconv.core.bounds import require_share
 from darkconv.core.names import same_name
 from darkconv.dataset import Dataset, Sample
 from darkconv.detection import Detection
@@ -63,7 +64,12 @@ class Evaluation:
 
 
 def rule_of(name: str, overlap: float) -> Rule:
-    """One of `RULES` with another overlap."""
+    """One of `RULES` with another overlap.
+
+    Raises:
+        DarkconvError: the overlap is not within 0..1.
+    """
+    require_share("overlap", overlap)
     return replace(RULES[name], overlap=overlap)
 
 

@@ -7,6 +7,7 @@ kernels decay, biases and scales do not. Adam in C takes the sums as they are, w
 epsilon notices: on the mean it is eps / B.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -36,6 +37,19 @@ class OptimizerChoice:
     name: str = "cfg"
     momentum: float | None = None
     decay: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check the name and the numbers.
+
+        Raises:
+            DarkconvError: one that means nothing.
+        """
+        if self.name not in OPTIMIZERS:
+            raise DarkconvError("optimizer", expected=", ".join(OPTIMIZERS), found=self.name)
+        if self.momentum is not None and not 0 <= self.momentum < 1:
+            raise DarkconvError("momentum", expected="0 to below 1", found=self.momentum)
+        if self.decay is not None and not 0 <= self.decay < math.inf:
+            raise DarkconvError("decay", expected="0 or more", found=self.decay)
 
     def build(
         self, module: DarknetModule, options: NetOptions, batch: int, *, mixed: bool = False
@@ -77,7 +91,8 @@ class OptimizerChoice:
         if name == "sgd":
             return torch.optim.SGD(groups, lr=0.0, momentum=momentum, fused=fused)
         if self.name == "cfg":
-            betas, epsilon = (options.B1, options.B2), options.eps / batch
+            beta1 = options.B1 if self.momentum is None else self.momentum
+            betas, epsilon = (beta1, options.B2), options.eps / batch
             return torch.optim.Adam(groups, lr=0.0, betas=betas, eps=epsilon, fused=fused)
         kind = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
         return kind(groups, lr=0.0, betas=(momentum, 0.999), fused=fused)

@@ -1,7 +1,9 @@
 """Recipe: how a model is trained; everything that is neither model nor data."""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Self, get_args
 
 from darkconv.core.net import NetOptions
 from darkconv.core.network import Network, check_training_options
@@ -12,6 +14,7 @@ from darkconv.finetune.schedule import CfgSchedule, Schedule, WarmupCosine
 
 SCHEDULES = ("cosine", "cfg")
 PRECISIONS = ("32", "bf16", "16")
+RULES = get_args(Rule)
 BATCH = 16
 EPOCHS = 50
 WARM_UP_SHARE, MOST_WARM_UP = 0.05, 500
@@ -19,6 +22,20 @@ RATES = {"adamw": 1e-3, "adam": 1e-3}
 """Highest learning rate where neither the user nor, for SGD, the cfg says one."""
 MOST_ROUNDS, MOST_EVALUATIONS = 100, 20
 OVERFIT_STEPS = 300
+
+Bound = tuple[Callable[[float], bool], str]
+_IS_ABOVE_0: Bound = (lambda value: value > 0, "a number above 0")
+_IS_FROM_0: Bound = (lambda value: value >= 0, "0 or more")
+_IS_FROM_1: Bound = (lambda value: value >= 1, "1 or more")
+BOUNDS: dict[str, Bound] = {
+    **dict.fromkeys(("epochs", "rate"), _IS_ABOVE_0),
+    **dict.fromkeys(("steps", "batch", "parts", "evaluate_every", "checkpoint_every"), _IS_FROM_1),
+    **dict.fromkeys(
+        ("freeze_first", "clip", "feature_weight", "seed", "workers", "draw_every"), _IS_FROM_0
+    ),
+    "averaging": (lambda value: 0 <= value < 1, "a share from 0 to below 1"),
+}
+"""What holds of a recipe's numbers, by field."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +99,20 @@ class Recipe:
     evaluate_every: int | None = None
     draw_every: int = 1
     checkpoint_every: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the numbers and words.
+
+        Raises:
+            DarkconvError: one that means nothing.
+        """
+        for name, known in (("schedule", SCHEDULES), ("precision", PRECISIONS), ("rule", RULES)):
+            if getattr(self, name) not in known:
+                raise DarkconvError(name, expected=", ".join(known), found=getattr(self, name))
+        for name, (holds, expected) in BOUNDS.items():
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and holds(value)):
+                raise DarkconvError(name, expected=expected, found=value)
 
     def for_overfitting(self, pictures: int) -> Self:
         """To learn so many pictures by heart: nothing changes them, every step sees them all."""

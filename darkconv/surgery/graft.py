@@ -61,6 +61,9 @@ def graft(donor: Model, receiver: Model, *, layers: int | None = None) -> GraftR
     Raises:
         PlanError: no layer fits.
     """
+    total = len(donor.network.layers)
+    if layers is not None and not 1 <= layers <= total:
+        raise PlanError("layers", expected=f"1 to {total} of the donor's", found=layers)
     giving = [layer for layer in _graftable(donor.network, layers) if _is_loaded(donor, layer)]
     taking = list(_graftable(receiver.network))
     taken = tuple((giving[i].index, taking[j].index) for i, j in align(giving, taking))

@@ -110,7 +110,7 @@ def _bring(
     model: Published, config: Config, weights: Path, address: str | None, progress: Progress
 ) -> str:
     """Fill the weights file from the first address that has it, which is returned."""
-    addresses = (address,) if address else model.addresses
+    addresses = model.addresses if address is None else (address,)
     if not addresses:
         raise DarkconvError(
             f"{model.name}: its weights have no address that a program could read",
@@ -126,7 +126,7 @@ def _bring(
         if failures:
             logger.warning("%s: %s; trying %s", model.name, failures[-1], one)
         try:
-            _retrieve(pooch, one, weights, None if address else model.sha256, downloader)
+            _retrieve(pooch, one, weights, model.sha256 if address is None else None, downloader)
             return one
         except DarkconvError as error:
             if error.where.file != one:  # of this machine: no other address helps

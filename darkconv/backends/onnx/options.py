@@ -7,6 +7,7 @@ from functools import cached_property
 import onnx
 
 from darkconv.core.net import check_resize
+from darkconv.core.bounds import require_share
 from darkconv.errors import DarkconvError
 
 OPSET = 13  # the oldest in which Softmax means one axis; every runtime in use reads it
@@ -77,8 +78,7 @@ class OnnxOptions:
         if self.max_detections < 1:
             raise DarkconvError("max_detections", expected="1 or more", found=self.max_detections)
         for name in ("threshold", "nms"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise DarkconvError(name, expected="0 to 1", found=getattr(self, name))
+            require_share(name, getattr(self, name))
 
     @cached_property
     def axis_words(self) -> tuple[str, ...]:

@@ -22,6 +22,8 @@ from darkconv.errors import DarkconvError, Where
 from darkconv.files import PathLike, write_bytes
 
 EXAMPLE_BATCH = 2  # torch.export takes 1 for a constant
+DESCRIPTION = "darkconv.json"
+"""Extra file of an exported program: what it was made from."""
 ALIGNMENT = 8  # of the arrays in a safetensors file
 
 
@@ -85,6 +87,9 @@ def read_safetensors(path: PathLike) -> Model:
 def write_program(module: DarknetModule, path: PathLike) -> None:
     """Write the module as a `torch.export` program (.pt2), for batches of any size.
 
+    Beside the program the file holds the network's cfg, class names and header as JSON, which
+    `torch.export.load` gives under the name `DESCRIPTION` in its `extra_files`.
+
     Raises:
         DarkconvError: the file cannot be written, or the module has no values.
     """
@@ -96,5 +101,5 @@ def write_program(module: DarknetModule, path: PathLike) -> None:
     with torch.no_grad():
         program = torch.export.export(module, (example,), dynamic_shapes=batch)
     buffer = io.BytesIO()  # PyTorch ends the process if a file cannot be written
-    torch.export.save(program, buffer)
+    torch.export.save(program, buffer, extra_files={DESCRIPTION: json.dumps(file_metadata(module))})
     write_bytes(path, [buffer.getbuffer()])

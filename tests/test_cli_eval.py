@@ -44,6 +44,30 @@ def test_the_table_has_every_class_and_the_mean(run):
     assert float(lines[-1].split()[2]) >= 99.0
 
 
+def test_all_shares_are_per_cent_in_the_table_and_fractions_in_json(run):
+    found, shown = json.loads(run(f"{MODEL} --json").stdout), run(MODEL)
+    assert "AP, precision and recall in per cent; at 0.25: of detections" in shown.stderr
+    names = ("ap", "ap_at", "ap11", "coco50", "coco", "precision", "recall")
+    for one, line in zip(found["classes"], shown.stdout.splitlines()[1:], strict=False):
+        assert line.split()[2:] == [f"{100 * one[name]:.1f}" for name in names]
+    assert shown.stdout.splitlines()[0].split()[-6:] == [
+        "precision",
+        "at",
+        "0.25",
+        "recall",
+        "at",
+        "0.25",
+    ]
+
+
+def test_a_missing_library_is_told_before_the_pictures_are_looked_at(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
+    monkeypatch.setattr("darkconv.cli.eval.find_all", lambda *_: pytest.fail("pictures were read"))
+    text = run(MODEL, 1).stderr
+    assert "COCO's average precision needs faster-coco-eval, which is not installed" in text
+    assert "darkconv[train]" in text
+
+
 def test_json_holds_what_the_table_shows(run):
     found = json.loads(run(MODEL + " --json").stdout)
     assert found["ap"] >= 0.99

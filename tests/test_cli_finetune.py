@@ -216,3 +216,14 @@ def test_two_processes_are_one_with_the_doubled_batch(folder):
     one, two, start = (values(f"{name}.weights") for name in ("a", "b", "digits10"))
     assert np.abs(one - start).max() > 1e-3
     assert np.abs(one - two).max() < 1e-5
+
+
+def test_a_row_shows_shares_in_per_cent():
+    from darkconv.cli.finetune import format_row
+
+    row = {"epoch": 1, "step": 8, "loss": 0.5, "iou": 0.71, "recall": 0.52, "AP": 0.383}
+    text = format_row({**row, "pictures_per_second": 3})
+    assert text == "epoch 1  step 8  loss 0.5  iou 0.71  recall 52.0 %  AP 38.3 %  3.0/s"
+    assert "top-1 98.0 %  top-5 100.0 %" in format_row(
+        {"epoch": 1, "step": 8, "top1": 0.98, "top5": 1.0, "pictures_per_second": 3}
+    )

@@ -43,7 +43,7 @@ def test_foreign_texts_are_escaped(page):
     assert any(HOSTILE in text for text in found.texts)
     pictures = [attrs for tag, attrs in found.tags if tag == "img"]
     assert len(pictures) == 2
-    assert pictures[0]["alt"] == f"a & <b>.png before: {HOSTILE} 0.50"
+    assert pictures[0]["alt"] == f"a & <b>.png before: {HOSTILE} 50.0 %"
     assert pictures[1]["alt"] == "a & <b>.png after: nothing found"
 
 

@@ -46,7 +46,7 @@ def test_frames_tell_right_wrong_and_missed(page):
         "right",
     ]
     texts = Checker(page).texts
-    assert f"{LONG} 0.80 (is {HOSTILE})" in texts
+    assert f"{LONG} 80.0 % (is {HOSTILE})" in texts
     assert any(text.endswith(": 1 right, 1 wrong, 1 missed") for text in texts)
     assert any(text.endswith(": nothing there, nothing found") for text in texts)
 

@@ -53,7 +53,7 @@ def evaluate_classes(
         return
     echo_table(HEADERS, list(rows(result, dataset.names)), left=(0, 3))
     for k, share in result.top.items():
-        echo(f"top-{k} {100 * share:6.1f}")
+        echo(f"top-{k} {100 * share:6.1f} %")
     echo(f"{result.pictures} pictures, {1000 * seconds:.1f} ms each", err=True)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from darkconv.cli.info import weights_size
 from darkconv.cli.table import format_table
 from darkconv.core.model import Model
-from darkconv.core.numerals import format_count, format_large, format_size
+from darkconv.core.numerals import format_count, format_large, format_size, per_cent
 
 if TYPE_CHECKING:
     from darkconv.detection import Detection
@@ -101,7 +101,7 @@ def closing_table(measured: dict[str, Measured]) -> str:
         ("weights", lambda m: format_size(weights_size(m.model))),
         ("ms a picture, PyTorch", lambda m: f"{m.milliseconds['torch']:.2f}"),
         ("ms a picture, ONNX", lambda m: f"{m.milliseconds['onnx']:.2f}"),
-        (f"AP@0.5 of the {len(KEPT)} digits", lambda m: f"{m.precision:.3f}"),
+        (f"AP@0.5 of the {len(KEPT)} digits", lambda m: f"{per_cent(m.precision)} %"),
     ]
     rows = [(name, *map(show, measured.values())) for name, show in lines]
     return format_table(("", *measured), rows, left=(0,))

@@ -21,6 +21,7 @@ from darkconv.cli.params import (
     words_argument,
 )
 from darkconv.cli.printing import echo, echo_json, echo_table
+from darkconv.core.numerals import per_cent
 from darkconv.errors import DatasetError
 from darkconv.files import make_folder
 from darkconv.outputs import check_own, note_folder_use, note_output, note_pictures
@@ -204,7 +205,7 @@ def show(file: Path, found: "list[Detection]") -> None:
     """Print a table of one picture's detections."""
     echo(f"{file}: {len(found)} found")
     if found:
-        rows = [(d.name, f"{d.score:.3f}", *(f"{v:.0f}" for v in d.box)) for d in found]
+        rows = [(d.name, f"{per_cent(d.score)}%", *(f"{v:.0f}" for v in d.box)) for d in found]
         echo_table(("class", "score", "x0", "y0", "x1", "y1"), rows, left=(0,))
 
 

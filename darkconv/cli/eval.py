@@ -36,6 +36,7 @@ from darkconv.cli.pictures import (
 from darkconv.cli.printing import echo, echo_json, echo_table
 from darkconv.cli.progress import progress
 from darkconv.core.model import Model
+from darkconv.core.numerals import per_cent
 from darkconv.dataset.classes import UnknownClass, unknown_classes
 from darkconv.encodings import encoded
 from darkconv.errors import DatasetError
@@ -165,6 +166,7 @@ def evaluate(
 
     Example: darkconv eval yolov4.cfg yolov4.weights --data voc.data -o found
     """
+    from darkconv.evaluation.coco import require_coco
     from darkconv.evaluation.plots import require_matplotlib
     from darkconv.evaluation.report import Comparison, rule_of
 
@@ -192,6 +194,7 @@ def evaluate(
             model, sources, pictures, backend=options["backend"], as_json=as_json, report=report
         )
         return
+    require_coco()
     dataset = open_pictures(sources, pictures, model=model)
     model = named_model(model, dataset)
     detector = detector_of(model, relative=rule == "darknet", **options)
@@ -420,16 +423,17 @@ def show(result: "Evaluation", at: float, left_out: Sequence[UnknownClass]) -> N
     """Print the table."""
     headers = (
         "class", "boxes", "AP", f"AP at {at:g}", "11-point", "COCO AP50", "COCO AP",
-        f"precision at {at:g}", "recall",
+        f"precision at {at:g}", f"recall at {at:g}",
     )  # fmt: skip
     rows = [
         (c.name, c.boxes,
-         *(f"{100 * v:.1f}" for v in (c.ap, c.ap_at, c.ap11, c.coco50, c.coco)),
-         f"{c.precision:.2f}", f"{c.recall:.2f}")
+         *map(per_cent, (c.ap, c.ap_at, c.ap11, c.coco50, c.coco, c.precision, c.recall)))
         for c in result.classes
     ]  # fmt: skip
     rows += [(c.name, c.boxes, "not a class of the model", *[""] * 6) for c in left_out]
     means = (result.ap, result.ap_at, result.ap11, result.coco50, result.coco)
     boxes = sum(c.boxes for c in result.classes)
-    rows.append(("mean", boxes, *(f"{100 * v:.1f}" for v in means), "", ""))
+    rows.append(("mean", boxes, *map(per_cent, means), "", ""))
     echo_table(headers, rows, left=(0,))
+    legend = f"AP, precision and recall in per cent; at {at:g}: of detections that score more"
+    echo(legend, err=True)

@@ -12,7 +12,7 @@ from darkconv.cli.params import LITERT_SUFFIX, ModelWords, Output
 from darkconv.cli.printing import echo, echo_json, echo_table
 from darkconv.cli.progress import progress
 from darkconv.core.model import Model
-from darkconv.core.numerals import format_size
+from darkconv.core.numerals import format_size, per_cent
 from darkconv.errors import DarkconvError, Where
 from darkconv.layers.head import decodes_boxes
 
@@ -209,10 +209,10 @@ def show_report(found: Report) -> None:
     ]
     for name, pair in (("AP", found.ap), (f"AP at {AT:g}", found.ap_at)):
         if pair:
-            rows.append((name, *(f"{100 * value:.1f}" for value in pair)))
+            rows.append((name, *(f"{per_cent(value)} %" for value in pair)))
     rows += [(f"relative error of {n}", "", f"{e:.1e}") for n, e in found.likeness.errors.items()]
     if found.likeness.f1 is not None:
-        rows.append((f"F1 of detections above {AT:g}", "", f"{100 * found.likeness.f1:.1f}"))
+        rows.append((f"F1 of detections above {AT:g}", "", f"{per_cent(found.likeness.f1)} %"))
     echo_table(("", "float32", found.precision), rows, left=(0,))
     ran_on = f"{found.likeness.inputs} {'pictures' if found.likeness.f1 is not None else 'inputs'}"
     compared = f"{found.likeness.compared:,} values and detections compared on {ran_on}"

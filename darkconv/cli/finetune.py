@@ -37,6 +37,7 @@ from darkconv.cli.progress import is_first_process, progress
 from darkconv.cli.sources import Sources, open_sources
 from darkconv.core.model import Model
 from darkconv.core.names import find_name
+from darkconv.core.numerals import per_cent
 from darkconv.errors import DarkconvError, DatasetError, MissingDependencyError
 from darkconv.finetune.folder import Folder
 from darkconv.outputs import may_overwrite, note_folder_use, note_output
@@ -48,7 +49,9 @@ if TYPE_CHECKING:
     from darkconv.finetune.run import Finetuned
     from darkconv.finetune.tasks import Data
 
-SHOWN = ("loss", "box", "objectness", "no_object", "classes", "features", "iou", "recall")
+SHOWN = ("loss", "box", "objectness", "no_object", "classes", "features", "iou")
+SHARES = {"recall": "recall", "AP": "AP", "top1": "top-1", "top5": "top-5"}
+"""What a line shows of a row: first as it is, then in per cent."""
 """Figures of a line of progress, where they exist."""
 READING = ("names", "names_encoding", "dialect", "input_size", "allow_nonfinite")
 """How models are read: those of `model_options`."""
@@ -485,8 +488,5 @@ def format_row(row: Mapping[str, float]) -> str:
     """An epoch in a line."""
     parts = [f"epoch {row['epoch']:.3g}", f"step {row['step']:.0f}"]
     parts += [f"{name.replace('_', ' ')} {row[name]:.4g}" for name in SHOWN if name in row]
-    if "AP" in row:
-        parts.append(f"AP {100 * row['AP']:.1f}")
-    if "top1" in row:
-        parts.append(f"top-1 {100 * row['top1']:.1f}, top-5 {100 * row['top5']:.1f}")
+    parts += [f"{title} {per_cent(row[name])} %" for name, title in SHARES.items() if name in row]
     return "  ".join([*parts, f"{row['pictures_per_second']:.1f}/s"])

@@ -1,5 +1,7 @@
 """Numbers as people read them."""
 
+import math
+
 
 def format_count(value: float) -> str:
     """A number with thousands separated: `62,001,757`."""
@@ -13,6 +15,11 @@ def format_large(value: float) -> str:
             return f"{value:.3g}{unit}" if unit else f"{value:.0f}"
         value /= 1000
     return f"{value:.4g} G"
+
+
+def per_cent(share: float) -> str:
+    """Return a share of 0..1 as people are shown it, in per cent: `38.3`; a dash for NaN."""
+    return "-" if math.isnan(share) else f"{100 * share:.1f}"
 
 
 def format_size(size: float) -> str:

@@ -35,6 +35,19 @@ class CocoMetrics:
     ap75: Floats
 
 
+def require_coco() -> None:
+    """Check that faster-coco-eval can be imported: before the work that it is needed after.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
+    try:
+        import faster_coco_eval  # noqa: F401
+    except ImportError as error:
+        task = "COCO's average precision"
+        raise MissingDependencyError("faster-coco-eval", extra="train", task=task) from error
+
+
 def coco_metrics(
     found: Sequence[Sequence[Detection]], truths: Sequence[Truths], *, num_classes: int
 ) -> CocoMetrics:
@@ -43,11 +56,9 @@ def coco_metrics(
     Raises:
         MissingDependencyError: faster-coco-eval is not installed.
     """
-    try:
-        from faster_coco_eval import COCO, COCOeval_faster
-    except ImportError as error:
-        task = "COCO's average precision"
-        raise MissingDependencyError("faster-coco-eval", extra="train", task=task) from error
+    require_coco()
+    from faster_coco_eval import COCO, COCOeval_faster
+
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(_as_dataset(truths, num_classes))
         results = truth.loadRes(_as_results(found, num_classes)) if any(found) else COCO()

@@ -98,12 +98,12 @@ def _in_one(pairs: Sequence[tuple[str, Judged]], at: float) -> "Figure":
         label = f"{100 * all_points(one):5.1f}  {_short(name)}"
         _draw_curve(axes, one, at, color=color_of(number), linestyle=style, label=label)
     mean = np.mean([all_points(one) for _, one in pairs]) if pairs else math.nan
-    axes.set_title(f"mean AP {100 * mean:.1f}; dots: scores above {at:g}", fontsize=11)
+    axes.set_title(f"mean AP {100 * mean:.1f} %; dots: scores above {at:g}", fontsize=11)
     _set_limits(axes)
     axes.set_xlabel("recall")
     axes.set_ylabel("precision")
     if pairs:
-        figure.legend(loc="outside right upper", frameon=False, fontsize=9, title="AP  class")
+        figure.legend(loc="outside right upper", frameon=False, fontsize=9, title="AP, %  class")
     return figure
 
 
@@ -122,7 +122,7 @@ def _in_panels(pairs: Sequence[tuple[str, Judged]], at: float) -> "Figure":
     for axes in grid[len(pairs) :]:
         axes.set_visible(False)
     mean = np.mean([all_points(one) for _, one in pairs])
-    title = f"precision over recall, AP behind the name; mean AP {100 * mean:.1f}"
+    title = f"precision over recall, AP behind the name; mean AP {100 * mean:.1f} %"
     figure.suptitle(f"{title}; dots: scores above {at:g}", fontsize=11)
     figure.supxlabel("recall", fontsize=9)
     figure.supylabel("precision", fontsize=9)

@@ -35,7 +35,7 @@ def write_classification_report(path: PathLike, report: ClassificationReport) ->
     """Write a report as one HTML file."""
     title = f"Evaluation of {report.name}"
     result = report.result
-    figures = [(f"top-{k}", f"{100 * share:.1f}", "") for k, share in result.top.items()]
+    figures = [(f"top-{k}", f"{100 * share:.1f} %", "") for k, share in result.top.items()]
     figures.append(("ms a picture", f"{1000 * report.seconds:.1f}", ""))
     rows = [(name, f"{count:,}", right, other) for name, count, right, other in report.rows]
     headers = ("class", "pictures", "right", "most often taken for")

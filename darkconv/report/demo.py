@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from darkconv.core.markup import escape
 from darkconv.core.model import Model
-from darkconv.core.numerals import format_count, format_large, format_size
+from darkconv.core.numerals import format_count, format_large, format_size, per_cent
 from darkconv.files import PathLike, write_bytes
 from darkconv.report.dissection import Seen, picture_pairs
 from darkconv.report.page import key_figures, page, section, table
@@ -83,7 +83,7 @@ def _figures(first: Stage, last: Stage) -> str:
             _figure("parameters", old.parameters, new.parameters, format_count(new.parameters)),
             _figure("MACs", old.macs, new.macs, format_large(new.macs)),
             _figure("ms a picture, ONNX", first.onnx_ms, last.onnx_ms, f"{last.onnx_ms:.2f}"),
-            ("AP@0.5", f"{last.precision:.3f}", f"{first.precision:.3f} before"),
+            ("AP@0.5", f"{per_cent(last.precision)} %", f"{per_cent(first.precision)} % before"),
         ]
     )
 
@@ -103,7 +103,7 @@ def _stages(stages: Sequence[Stage]) -> str:
             format_size(stage.size),
             f"{stage.torch_ms:.2f}",
             f"{stage.onnx_ms:.2f}",
-            f"{stage.precision:.3f}",
+            f"{per_cent(stage.precision)} %",
         )
         for stage in stages
     ]

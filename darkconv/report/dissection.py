@@ -9,6 +9,7 @@ import numpy as np
 from darkconv.core.markup import escape
 from darkconv.core.model import Model
 from darkconv.core.network import Layer
+from darkconv.core.numerals import per_cent
 from darkconv.detection import Detection
 from darkconv.detection.draw import draw
 from darkconv.detection.picture import read_picture
@@ -147,7 +148,7 @@ def picture_pairs(pictures: Sequence[Seen]) -> str:
 
 def _picture(path: Path, found: Sequence[Detection], moment: str) -> str:
     data = embedded(draw(read_picture(path), found), PICTURE_WIDTH)
-    listed = ", ".join(f"{d.name} {d.score:.2f}" for d in found) or "nothing found"
+    listed = ", ".join(f"{d.name} {per_cent(d.score)} %" for d in found) or "nothing found"
     text = escape(f"{path.name} {moment}: {listed}", quote=True)
     return (
         f'<figure><img src="{data}" alt="{text}">'

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from darkconv.core.markup import escape
+from darkconv.core.numerals import per_cent
 from darkconv.errors import DatasetError
 from darkconv.evaluation.confusion import pairs
 from darkconv.evaluation.report import ClassResult, Comparison, Evaluation
@@ -15,6 +16,11 @@ from darkconv.report.gallery import KEY, Frame, framed
 from darkconv.report.matrix import matrix
 from darkconv.report.page import key, key_figures, page, section, table
 
+LEGEND = (
+    "AP, precision and recall are in per cent; IoU is a share. AP is of all detections by their "
+    "rank, AP, precision and recall at a score of those above it alone, 11-point AP the mean of "
+    "precision at 11 recalls; COCO AP the mean over IoU 0.50 to 0.95, COCO AP50 at IoU 0.50."
+)
 SHOWN = 4
 """Pictures of a kind."""
 
@@ -51,12 +57,14 @@ def write_evaluation_report(path: PathLike, report: EvaluationReport) -> None:
     confusion = comparison.confusion(at)
     counted = f"Detections that score above {at:g}, at IoU {confusion.overlap:g}."
     taken = "Rows are true classes, columns what was found; the last of them what was not."
-    shape = f"The number is the area under the curve, AP; a dot marks the score {at:g}."
+    shape = (
+        f"The number is the area under the curve, AP, in per cent; a dot marks the score {at:g}."
+    )
     parts = [
         f"<h1>{escape(title)}</h1>",
         f"<p>{escape(_summary(report))}</p>",
         _figures(report),
-        section("Classes", _class_table(report)),
+        section("Classes", _note(LEGEND), _class_table(report)),
         section(
             "Precision over recall", _note(shape), curves(comparison.classes, comparison.judged, at)
         ),
@@ -94,16 +102,20 @@ def _figures(report: EvaluationReport) -> str:
     total = 1000 * sum(report.seconds.values())
     return key_figures(
         [
-            ("mean AP", _percent(result.ap), f"lowest: {least.name} {_percent(least.ap)}"),
-            ("COCO AP", _percent(result.coco), f"IoU 0.50:0.95; {_percent(result.coco50)} at 0.50"),
+            ("mean AP", _per_cent(result.ap), f"lowest: {least.name} {_per_cent(least.ap)}"),
+            (
+                "COCO AP",
+                _per_cent(result.coco),
+                f"IoU 0.50:0.95; {_per_cent(result.coco50)} at 0.50",
+            ),
             (
                 f"precision at {at:g}",
-                _percent(right / found if found else math.nan),
+                _per_cent(right / found if found else math.nan),
                 f"{right:,} of {found:,} detections are right",
             ),
             (
                 f"recall at {at:g}",
-                _percent(right / truths if truths else math.nan),
+                _per_cent(right / truths if truths else math.nan),
                 f"{right:,} of {truths:,} boxes are found",
             ),
             ("ms a picture", f"{total:.1f}", f"network {1000 * report.seconds['network']:.1f}"),
@@ -111,8 +123,13 @@ def _figures(report: EvaluationReport) -> str:
     )
 
 
+def _per_cent(share: float) -> str:
+    """As in a sentence: with its unit, where there is a number."""
+    return _percent(share) if math.isnan(share) else f"{_percent(share)} %"
+
+
 def _percent(share: float) -> str:
-    return "\N{EN DASH}" if math.isnan(share) else f"{100 * share:.1f}"
+    return "\N{EN DASH}" if math.isnan(share) else per_cent(share)
 
 
 def _class_table(report: EvaluationReport) -> str:
@@ -185,7 +202,7 @@ def _frames(comparison: Comparison, place: int, at: float) -> list[Frame]:
             text = "" if found else truth
             frames.append(Frame("true" if found else "missed", tuple(rows[i, 1:5]), text))
         if found:
-            text = f"{found.name} {found.score:.2f}"
+            text = f"{found.name} {per_cent(found.score)} %"
             if truth not in (None, found.name):
                 text += f" (is {truth})"
             frames.append(Frame("right" if truth == found.name else "wrong", found.box, text))

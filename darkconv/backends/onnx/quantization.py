@@ -219,6 +219,10 @@ def with_something_found(proto: onnx.ModelProto) -> onnx.ModelProto:
     for node in suppressions(changed):
         for place, (name, _) in EVERY_CLASS.items():
             node.input[place] = name
+    read = {name for node in changed.graph.node for name in node.input}
+    kept = [one for one in changed.graph.initializer if one.name in read]
+    del changed.graph.initializer[:]
+    changed.graph.initializer.extend(kept)
     return changed
 
 

@@ -255,7 +255,7 @@ def show_agreement_with(model: Model, output: Output) -> None:
         *((f"error of {e.name}", f"{e.error:.1e}", f"{e.allowed:.0e}") for e in found.rows),
     ]
     echo_table(("", file.precision, "allowed"), rows, left=(0,))
-    echo(f"{found.compared:,} values compared on {found.given}; {timed.conditions}", err=True)
+    echo(f"{timed.conditions}; {found.compared:,} values compared on {found.given}", err=True)
     wrong = [row for row in found.rows if not row.is_good]
     for row in wrong:
         raise DarkconvError(

@@ -6,8 +6,8 @@ from functools import cached_property
 
 import onnx
 
-from darkconv.core.net import check_resize
 from darkconv.core.bounds import require_share
+from darkconv.core.net import check_resize
 from darkconv.errors import DarkconvError
 
 OPSET = 13  # the oldest in which Softmax means one axis; every runtime in use reads it

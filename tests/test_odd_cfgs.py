@@ -168,6 +168,27 @@ def test_pixels_that_c_reads_otherwise_are_told_of(dialect, options, is_told, ca
     assert ("reads other pixels" in caplog.text) == is_told
 
 
+@pytest.mark.parametrize(
+    ("first", "narrow", "is_told"),
+    [(4, 2, True), (3, 2, False), (4, 4, False), (4, 6, False)],
+)
+def test_channels_that_a_source_lacks_are_told_of_where_c_reads_on(first, narrow, is_told, caplog):
+    """The fork looks at what the source layer reads, not at what it gives."""
+    body = SMALL.format(first) + SMALL.format(narrow) + SMALL.format(4) + "[shortcut]\nfrom=1\n"
+    network(body)
+    told = "layer 3 [shortcut] from: its source lacks 2 of 4 channels, for which C reads memory"
+    assert (told in caplog.text) == is_told
+    caplog.clear()
+    network(body, dialect="pjreddie")
+    assert not caplog.text
+
+
+def test_unequal_strides_of_xnor_are_told_of(caplog):
+    body = "[convolutional]\nsize=3\npad=1\nxnor=1\nstride_x=1\nstride_y=2\n"
+    network(body)
+    assert "computed as with equal strides; C writes past its memory" in caplog.text
+
+
 def test_dialect_of_a_synonym_is_that_of_the_function(tmp_path):
     for name, expected in (("silu", "alexeyab"), ("sigmoid", "pjreddie"), ("unheard", "pjreddie")):
         path = tmp_path / "net.cfg"

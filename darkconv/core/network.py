@@ -399,6 +399,8 @@ class _Placer:
             out, slots, remarks = self._shaped(spec, shapes)
         except UnlikeSizesError as error:
             raise error.of(shapes, sources) from None
+        if spec.asks_origins:
+            remarks += spec.source_remarks(shapes, tuple(map(self._origin, sources)))
         if remarks:
             self.remarks += [(index, remark) for remark in remarks]
         tree = self.trees.get(getattr(spec, "tree", ""))
@@ -408,6 +410,13 @@ class _Placer:
         shared = spec.shared_layer(index)
         vars(layer)["shared"] = None if shared is None else _lender(layer, shared, before)
         before.append(layer)
+
+    def _origin(self, source: int) -> Shape:
+        """The shape that a layer reads first; of one that reads nothing, its own."""
+        if source == NETWORK_INPUT:
+            return self.input_shape
+        layer = self.layers[source]
+        return layer.in_shapes[0] if layer.in_shapes else layer.out_shape
 
     def _no_map(self, flat: int, reader: str) -> GraphError:
         """The error for a reader of maps behind a vector; maps of unlike size may have made it."""

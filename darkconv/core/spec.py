@@ -116,6 +116,8 @@ class LayerSpec:
     """What a layer that does not make channels does with them, for explanations."""
     needs_map: ClassVar[bool] = False
     """Cannot stand after a layer without rows and columns."""
+    asks_origins: ClassVar[bool] = False
+    """What C does with the layer depends on what its sources read: see `source_remarks`."""
 
     dialect: Dialect
 
@@ -170,6 +172,15 @@ class LayerSpec:
 
     def remarks(self, inputs: Shapes) -> tuple[Remark, ...]:
         """Return what a user should know of a layer with these inputs, which fit it."""
+        return ()
+
+    def source_remarks(self, inputs: Shapes, origins: Shapes) -> tuple[Remark, ...]:
+        """Return what there is to say of a layer that `asks_origins`.
+
+        Args:
+            inputs: shapes of what it reads.
+            origins: of each the shape that its layer itself reads first.
+        """
         return ()
 
     def slots(self, inputs: Shapes) -> Slots:

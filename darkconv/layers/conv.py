@@ -163,7 +163,7 @@ class Convolutional(Windowed):
     def remarks(self, inputs: Shapes) -> tuple[Remark, ...]:
         """Say where C reads other channels or pixels than one would think."""
         moves = (self.stride, self.stride_x, self.stride_y, self.padding) != (1, 1, 1, 0)
-        if self.groups == 1 and (self.size > 1 or not moves):
+        if self.groups == 1 and not self.xnor and (self.size > 1 or not moves):
             return ()
         return tuple(self._remarks(inputs[0]))
 
@@ -177,6 +177,11 @@ class Convolutional(Windowed):
             if self.size**2 * x.c // count != self.size**2 * each:
                 text += ", whose product also takes in memory behind them; this one does not"
             yield Remark("groups", text)
+        if self.xnor and self.dialect.xnor_uses_folded_weights and len(set(self.strides)) > 1:
+            yield Remark(
+                "xnor",
+                "computed as with equal strides; C writes past its memory where they differ",
+            )
         if self._takes_map_as_it_lies and (max(self.strides) > 1 or self.border):
             yield Remark(
                 "",

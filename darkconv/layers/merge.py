@@ -126,6 +126,7 @@ class Shortcut(LayerSpec):
     """
 
     binding = "adds its sources channel by channel"
+    asks_origins = True
 
     from_: Ints = option((), key="from", required=True)
     activation: str = activation_option("linear")
@@ -193,6 +194,20 @@ class Shortcut(LayerSpec):
         if not self.dialect.shortcut_resamples:
             text += ", as AlexeyAB's program did until January 2020; later ones refuse it"
         return (Remark("from", text, by_size=not is_whole),)
+
+    def source_remarks(self, inputs: Shapes, origins: Shapes) -> tuple[Remark, ...]:
+        """Say where alexeyab's program takes a source for a map as large as what it reads itself.
+
+        It adds whole maps where the source layer's *input* has the shape of the previous layer.
+        """
+        x, *others = inputs
+        if self.dialect.shortcut_resamples or self.weighting != "none" or len(others) > 1:
+            return ()
+        missing = x.c - others[0].c
+        if missing <= 0 or origins[1] != x:
+            return ()
+        text = f"its source lacks {missing} of {x.c} channels, for which C reads memory behind it"
+        return (Remark("from", f"{text}: nothing is added to them here"),)
 
     def _check_weights(self) -> None:
         if self.weighting not in ("none", "per_feature", "per_channel"):

@@ -7,8 +7,10 @@ import logging
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import darkconv as dc
+from darkconv.cli import main
 from darkconv.detection.detect import detections, fitted_picture
 from darkconv.detection.exported import FileDetector
 from darkconv.errors import DarkconvError
@@ -202,3 +204,26 @@ def test_a_graph_that_has_tested_objectness_takes_no_higher_threshold(tmp_path):
     FileDetector(file, 0.25)
     with pytest.raises(DarkconvError, match=r"expected 0.25, with which .* found 0.5"):
         FileDetector(file, 0.5)
+
+
+def with_objects(model):
+    """The model, with scores, and with boxes so large that rounding decides no overlap."""
+    more = np.tile([0, 0, 3, 3, 1, 1, 1, 1], 2)
+    biases = {key: array + more for key, array in model.arrays.items() if key.endswith("biases")}
+    return dc.replace_arrays(model, biases)
+
+
+@pytest.mark.parametrize("name", ["new coords", "new coords, linear", "new coords, mixed"])
+@pytest.mark.parametrize("form", ["boxes", "nms", "nms --threshold-inputs", "nms --threshold 0.9"])
+def test_verify_compares_what_objectness_lets_through(name, form, tmp_path):
+    pytest.importorskip("onnxruntime")
+    model = with_objects(random_model(network(BODIES[name], SHAPE), seed=3))
+    net = [str(tmp_path / "net.cfg"), str(tmp_path / "net.weights")]
+    dc.save(model, *net)
+    file = str(tmp_path / "net.onnx")
+    for words in (["convert", *net, "-o", file, "--head", *form.split()], ["verify", *net, file]):
+        result = CliRunner().invoke(main, words)
+        assert result.exit_code == 0, result.output
+    moved = {key: array * np.float32(1.1) for key, array in model.arrays.items()}
+    dc.save(dc.replace_arrays(model, moved), *net)
+    assert CliRunner().invoke(main, ["verify", *net, file]).exit_code == 1

@@ -213,3 +213,31 @@ def test_names_are_needed_to_keep_by_name():
 def test_heads_that_cannot_be_cut_are_refused(body, message):
     with pytest.raises(PlanError, match=message):
         dc.reclass(random_model(network(body)), keep=[0])
+
+
+@pytest.mark.parametrize(
+    ("filters", "size", "classes"), [(96, 3, 59), (96, 3, 61), (64, 1, 80), (33, 1, 20), (16, 1, 4)]
+)
+def test_detect_gives_a_slice_what_the_whole_gave_to_a_few_last_bits(filters, size, classes):
+    """It runs channels last, where sums are ordered by the number of output channels."""
+    pytest.importorskip("torch")
+    from darkconv.detection.detect import raw_runner
+
+    body = (
+        f"[convolutional]\nfilters={filters}\nsize=3\npad=1\nactivation=leaky\n"
+        f"[convolutional]\nfilters={3 * (5 + classes)}\nsize={size}\npad=1\nactivation=linear\n"
+        f"[yolo]\nclasses={classes}\nnum=3\n"
+    )
+    whole = random_model(network(body, (3, 6, 3)))
+    keep = list(range(0, classes, 3))
+    part = dc.reclass(whole, keep=keep)
+    rows = [
+        place * (5 + classes) + entry
+        for place in range(3)
+        for entry in (*range(5), *(5 + index for index in keep))
+    ]
+    x = np.random.default_rng(0).random((1, 3, 6, 3), np.float32)
+    (expected,), (found,) = (raw_runner(model, "torch")(x) for model in (whole, part))
+    assert np.abs(found[0] - expected[0][rows]).max() <= 4e-6 * np.abs(found).max()
+    whole_trace, part_trace = (dc.trace(model, x)[1] for model in (whole, part))
+    np.testing.assert_array_equal(part_trace[0], whole_trace[0][rows])

@@ -13,9 +13,16 @@ from darkconv.core.model import Array, Model
 from darkconv.core.network import Network
 from darkconv.detection.decode import Candidates, box_heads, decode
 from darkconv.detection.detect import nms_of
-from darkconv.detection.exported import as_input, relative_boxes
+from darkconv.detection.exported import as_input, graph_thresholds, relative_boxes
 from darkconv.errors import DarkconvError, Where
-from darkconv.layers.box_heads import BOXES, CONFIDENCES, SCORES, box_outputs
+from darkconv.layers.box_heads import (
+    BOXES,
+    CONFIDENCES,
+    SCORES,
+    box_outputs,
+    count_boxes,
+    tests_objectness,
+)
 from darkconv.layers.head import decodes_boxes
 from darkconv.verification.agreement import (
     Agreement,
@@ -31,6 +38,7 @@ from darkconv.verification.suppression import check_suppression
 
 if TYPE_CHECKING:
     from darkconv.backends.exported import ExportedFile
+    from darkconv.backends.onnx import SuppressionProbe
 
 ALLOWED = {"float32": 1e-4, "float16": 1e-2, "int8": 0.4}
 """The relative error of an output, by a file's precision.
@@ -95,7 +103,11 @@ class Pair:
     def expected(self) -> dict[str, Array]:
         """What the boxes should be, by the same names."""
         found = decode(self.model.network, self.heads, threshold=-np.inf)
-        scores = tested_scores(self.model.network, found)
+        if self.file.head == NMS:
+            threshold, _ = graph_thresholds(self.file)
+            scores = kept_scores(self.model.network, found, threshold)
+        else:
+            scores = tested_scores(self.model.network, found)
         return {BOXES: found.boxes, SCORES: scores, CONFIDENCES: found.scores}
 
 
@@ -104,6 +116,15 @@ def tested_scores(network: Network, found: Candidates) -> Array:
     if CONFIDENCES in box_outputs(network):
         return np.minimum(found.objectness[:, None], found.scores)
     return found.scores
+
+
+def kept_scores(network: Network, found: Candidates, threshold: float) -> Array:
+    """Return the scores that enter suppression, behind a test of objectness where there is one."""
+    heads = box_heads(network)
+    counts, tests = map(count_boxes, heads), [tests_objectness(network, head) for head in heads]
+    is_tested = np.repeat(tests, list(counts))
+    is_lost = is_tested & (found.objectness <= np.float32(threshold))
+    return np.where(is_lost[:, None], np.float32(0), found.scores)
 
 
 def compare_outputs(model: Model, file: "ExportedFile", inputs: Inputs) -> Verification:
@@ -124,7 +145,7 @@ def compare_outputs(model: Model, file: "ExportedFile", inputs: Inputs) -> Verif
         )
     kind = kind_of(model, file)
     probe = spoke("onnx").SuppressionProbe(file) if kind == NMS else None
-    run, names = (probe.before, (BOXES, SCORES)) if probe else (file.run, file.run.outputs)
+    run, names = (before(file, probe), (BOXES, SCORES)) if probe else (file.run, file.run.outputs)
     pairs = [Pair.of(model, file, x, run, names) for x in inputs.values]
     each = [COMPARISONS[kind](pair) for pair in pairs]
     rows = [joined(same) for same in zip(*each, strict=True)]
@@ -137,6 +158,12 @@ def compare_outputs(model: Model, file: "ExportedFile", inputs: Inputs) -> Verif
         rows.append(row)
         notes.append(note)
     return Verification(rows, inputs.words, tuple(notes))
+
+
+def before(file: "ExportedFile", probe: "SuppressionProbe") -> Run:
+    """Return what runs a file up to its suppression, at its own threshold."""
+    threshold, _ = graph_thresholds(file)
+    return lambda x: probe.before(x, threshold)
 
 
 NMS = "nms"
@@ -232,8 +259,7 @@ def find_in_boxes(pair: Pair) -> Candidates:
 
 def find_in_model(pair: Pair) -> Candidates:
     """Decode the model's heads."""
-    found = decode(pair.model.network, pair.heads, threshold=-np.inf)
-    return candidates(found.boxes, tested_scores(pair.model.network, found))
+    return candidates(pair.expected[BOXES], pair.expected[SCORES])
 
 
 def candidates(boxes: Array, scores: Array) -> Candidates:

@@ -42,9 +42,9 @@ def check_suppression(
     score = overlap = 0.0
     own, nms = graph_thresholds(file)
     for x in inputs:
-        boxes, scores = (value[0] for value in probe.before(x))
-        lowered = min(own, lowered_threshold(scores))
+        lowered = min(own, lowered_threshold(probe.before(x, own)[1]))
         for threshold, run in ((own, file_run(file, own, nms)), (lowered, probe.after)):
+            boxes, scores = (value[0] for value in probe.before(x, threshold))
             found, least = detections(file, run(x, threshold, nms))
             kept = remaining(file, boxes, scores, threshold, nms)
             gone, off, apart, pairs = differences(found, kept, max(least, threshold))

@@ -11,6 +11,7 @@ from darkconv.backends.onnx.graph_file import read_graph
 from darkconv.backends.onnx.nms import IOU_THRESHOLD, NEVER_SAME, SCORE_THRESHOLD
 from darkconv.backends.onnx.running import Runner, make_session
 from darkconv.errors import DarkconvError, Where
+from darkconv.layers.box_heads import CONFIDENCES, box_outputs
 
 if TYPE_CHECKING:
     from darkconv.backends.onnx.files import OnnxFile
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 Values = list[npt.NDArray[np.float32]]
 PLACES = {"boxes": 0, "scores": 1, IOU_THRESHOLD: 3, SCORE_THRESHOLD: 4}
 """Of the operator's inputs."""
+HIGHEST = 1.0  # a threshold that leaves suppression next to nothing to do
 
 
 class SuppressionProbe:
@@ -54,10 +56,16 @@ class SuppressionProbe:
         session = make_session(proto.SerializeToString(), folder=folder)
         self._run = Runner(session, file.run.states, file.path)
         self._own = file.run.outputs
+        self._tests_objectness = CONFIDENCES in box_outputs(file.network)
 
-    def before(self, x: npt.NDArray[np.generic]) -> Values:
-        """Return the boxes (N, n, 4) and scores (N, n, classes) that enter suppression."""
-        found = self._found(x, NEVER_SAME, 1.0)
+    def before(self, x: npt.NDArray[np.generic], threshold: float) -> Values:
+        """Return the boxes (N, n, 4) and scores (N, n, classes) that enter suppression.
+
+        Args:
+            x: the network's input.
+            threshold: what objectness is compared with before, if that is an input of the graph.
+        """
+        found = self._found(x, NEVER_SAME, threshold if self._tests_objectness else HIGHEST)
         boxes, scores = (found[name] for name in self._before)
         return [boxes, scores.transpose(0, 2, 1)]
 

@@ -284,3 +284,25 @@ def test_suppression_that_onnx_cannot_say_is_named(caplog):
     assert metadata["nms_kind"] == "greedynms"
     assert metadata["beta_nms"] == "0.7"
     assert metadata["nms_in_graph"].startswith("sort (ONNX cannot say greedynms")
+
+
+@pytest.mark.parametrize("dialect", ["alexeyab", "pjreddie"])
+def test_region_is_in_opencvs_order_but_for_the_originals_dialect(dialect, tmp_path):
+    """As docs/opencv5.md says: OpenCV goes cell by cell, the original anchor by anchor."""
+    cv2 = pytest.importorskip("cv2", exc_type=ImportError)
+    if not hasattr(cv2.dnn, "readNetFromDarknet"):
+        pytest.skip("OpenCV 5 has no reader of Darknet's files")
+    body = BODIES["softmax"].replace("filters=16", "filters=16\nsize=1\nstride=1\npad=1")
+    model = random_model(network(body, SHAPE, dialect))
+    paths = [str(tmp_path / name) for name in ("net.cfg", "net.weights")]
+    dc.save(model, *paths)
+    net = cv2.dnn.readNetFromDarknet(*paths)
+    x = np.random.default_rng(0).random((1, *SHAPE), np.float32)
+    net.setInput(x)
+    expected = net.forward()[:, :4]
+    corners = run(dc.to_onnx(model, head="boxes"), x)["boxes"][0]
+    low, high = corners[:, :2], corners[:, 2:]
+    found = np.hstack([(low + high) / 2, high - low])
+    if dialect == "pjreddie":
+        found = found.reshape(2, -1, 4).transpose(1, 0, 2).reshape(-1, 4)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)

@@ -13,7 +13,7 @@ from darkconv.cli.file_types import InputFile
 from darkconv.cli.given import refuse
 from darkconv.cli.progress import is_first_process
 from darkconv.core.model import Model
-from darkconv.core.names import Names, find_name
+from darkconv.core.names import Names, find_name, same_name
 from darkconv.dataset import (
     ClassifiedDataset,
     Dataset,
@@ -213,7 +213,11 @@ def open_pictures(
 def report_classes(dataset: Dataset, changed: Mapping[str, str], model: Named) -> None:
     """Warn of classes that were matched by their spelling, and of those that do not count."""
     labelled = {name for sample in dataset.samples for name in sample.names}
-    same = [f"{name} is {other}" for name, other in changed.items() if other in labelled]
+    same = [
+        f"{name} is {other}"
+        for name, other in changed.items()
+        if other in labelled and same_name(name) != same_name(other)
+    ]
     if same:
         listed = ", ".join(same)
         warn_in_command(f"{dataset.source}: known spellings of the model's classes: {listed}")

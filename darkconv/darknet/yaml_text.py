@@ -75,7 +75,8 @@ def _value(node: Any, where: Where, seen: set[int], depth: int = 0) -> Yaml:
         if not isinstance(key, yaml.ScalarNode):
             raise DatasetError(where=place, expected="a text as key", found="a list or mapping")
         if key.value in found:
-            raise DatasetError("has a key twice", where=place, found=key.value)
+            twice = Where(file=where.file, line=key.start_mark.line + 1)
+            raise DatasetError("has a key twice", where=twice, found=key.value)
         found[key.value] = _value(value, where, seen, depth + 1)
     return found
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from darkconv.core.names import Names, find_name
+from darkconv.core.names import Names, find_name, same_name
 from darkconv.darknet.data import read_names
 from darkconv.dataset.sample import Dataset
 from darkconv.errors import DatasetError, Where
@@ -79,7 +79,7 @@ def matched(dataset: Dataset, names: Sequence[str]) -> tuple[Dataset, dict[str, 
 def unknown_classes(dataset: Dataset, names: Sequence[str]) -> tuple[UnknownClass, ...]:
     """Return the classes with boxes that a model does not have, those of most boxes first."""
     counts = Counter(name for sample in dataset.samples for name in sample.names)
-    known = set(names)
+    known = set(map(same_name, names))
     by_case = {name.casefold(): name for name in names}
     return tuple(
         UnknownClass(
@@ -88,7 +88,7 @@ def unknown_classes(dataset: Dataset, names: Sequence[str]) -> tuple[UnknownClas
             tuple(by_case[one] for one in difflib.get_close_matches(name.casefold(), by_case, 3)),
         )
         for name, count in counts.most_common()
-        if name not in known
+        if same_name(name) not in known
     )
 
 

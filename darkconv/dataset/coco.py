@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -113,6 +113,7 @@ class _File:
     path: Path
     content: dict[str, Any]
     reading: Reading
+    taken: dict[Path, str] = field(default_factory=dict)
 
     def entries(self, key: str) -> Iterator[tuple[str, Any]]:
         """(`images[3]`, entry) for each entry of a list, which may be absent."""

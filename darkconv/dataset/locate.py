@@ -49,6 +49,7 @@ class Locator:
         self.own = list(dict.fromkeys((*roots, *(file.parent for file in files))))
         self.others = list(dict.fromkeys((Path(), *map(above, self.own))))
         self._is_unpacked = False
+        self._taken: dict[Path, str] = {}
 
     def find(self, name: str, *, what: str = "picture") -> Path:
         """Return the file of that name.
@@ -101,12 +102,17 @@ class Locator:
         )
 
     def _moved(self, name: str) -> Path | None:
-        """Return what the last parts of a path lead to beside the files."""
+        """Return what the last parts of a path lead to beside the files.
+
+        Two paths with the same last parts are two pictures, of which one is not here.
+        """
         least = 1 if is_absolute(name) else 2
         for tail in tails(name, least):
             for folder in self.own:
-                if os.path.isfile(folder / tail) and self.bounds.hold(folder / tail):
-                    return folder / tail
+                found = folder / tail
+                if os.path.isfile(found) and self.bounds.hold(found):
+                    is_free = self._taken.setdefault(found, name) == name
+                    return found if is_free else None
         return None
 
     def _in_images(self, images: Path, name: str) -> Path:

@@ -96,6 +96,14 @@ def picture_size(path: Path) -> Size:
     return measure_picture(path).size
 
 
+def tidy(path: Path) -> Path:
+    """Return a path without `..` where that leads to the same place, links considered."""
+    if ".." not in path.parts:
+        return path
+    short = Path(os.path.normpath(path))
+    return short if short.exists() and short.samefile(path) else path
+
+
 def above(folder: Path) -> Path:
     """The folder that holds a folder."""
     return folder.parent if folder.name not in ("", "..") else folder.resolve().parent

@@ -10,7 +10,7 @@ from darkconv.dataset.description import Description, read_description
 from darkconv.dataset.label import shown
 from darkconv.dataset.locate import Locator, is_absolute, tails
 from darkconv.dataset.names import NamesNear
-from darkconv.dataset.paths import Bounds, above, walk_pictures
+from darkconv.dataset.paths import Bounds, above, tidy, walk_pictures
 from darkconv.dataset.reading import Reading
 from darkconv.dataset.sample import Dataset
 from darkconv.dataset.source import Options, Source
@@ -128,7 +128,7 @@ class _Reader:
             raise DatasetError(f"no such folder or list: {shown(entry)}")
         if images is None and not self.bounds.hold(found):
             raise self.bounds.refusal(entry)
-        return found
+        return tidy(found)
 
     def _places(self, entry: str) -> Iterator[Path]:
         """Yield what an entry may mean.

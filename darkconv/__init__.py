@@ -84,7 +84,10 @@ def __getattr__(name: str) -> Any:
     """Load a public name from its module at first use."""
     if name not in _HOMES:
         raise AttributeError(f"module 'darkconv' has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
+    from darkconv.libraries import telling_missing
+
+    with telling_missing(f"darkconv.{name}"):
+        value = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value
     return value
 

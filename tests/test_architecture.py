@@ -25,6 +25,7 @@ FRAMEWORKS = {
 ALLOWED = {
     "errors": set(),
     "encodings": set(),
+    "libraries": {"errors"},
     "files": {"errors", "outputs", "signals", "sources", "temporaries"},
     "outputs": {"errors"},
     "signals": set(),
@@ -55,6 +56,7 @@ ALLOWED = {
         "layers",
         "darknet",
         "files",
+        "libraries",
         "loading",
         "outputs",
         "signals",

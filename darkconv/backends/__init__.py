@@ -10,12 +10,12 @@ from darkconv.backends.quiet import quiet
 from darkconv.core.model import Array, Model
 from darkconv.errors import DarkconvError, MissingDependencyError
 from darkconv.files import PathLike
+from darkconv.libraries import telling_missing
 
 if TYPE_CHECKING:
     from darkconv.backends.torch import DarknetModule
 
-LIBRARIES = {"torch": ("torch",), "onnx": ("onnx", "onnx_ir"), "keras": ("keras", "tensorflow")}
-"""What each spoke cannot do without."""
+SPOKES = ("torch", "onnx", "keras")
 OTHER_KERAS_BACKENDS = {"torch": "torch", "jax": None, "openvino": None}
 """What Keras runs on, in place of TensorFlow, where its user says so, and what extra brings it."""
 
@@ -27,14 +27,10 @@ def spoke(name: str) -> ModuleType:
         DarkconvError: there is no such spoke; Keras is to run on what it does not know.
         MissingDependencyError: its framework is not installed.
     """
-    if name not in LIBRARIES:
-        raise DarkconvError("unknown backend", expected=", ".join(LIBRARIES), found=name)
-    try:
+    if name not in SPOKES:
+        raise DarkconvError("unknown backend", expected=", ".join(SPOKES), found=name)
+    with telling_missing(f"the {name} backend", extra=name):
         return _import_keras() if name == "keras" else import_module(f"darkconv.backends.{name}")
-    except ModuleNotFoundError as error:
-        if error.name not in LIBRARIES[name]:
-            raise
-        raise MissingDependencyError(error.name, extra=name, task=f"the {name} backend") from None
 
 
 def _import_keras() -> ModuleType:

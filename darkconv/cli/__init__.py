@@ -18,6 +18,7 @@ from darkconv.cli.groups import SuggestingGroup
 from darkconv.cli.printing import echo_lines, printable_usage, write_out_what_streams_lack
 from darkconv.errors import LONGEST_FINDING, DarkconvError, printable, shortened
 from darkconv.files import no_room
+from darkconv.libraries import telling_missing
 from darkconv.signals import Ended, ending_in_order
 from darkconv.sources import watching_sources
 
@@ -91,7 +92,8 @@ class LazyGroup(SuggestingGroup):
         try:
             if not {"-h", "--help"} & set(ctx.args):
                 check_working_folder()
-            with ending_in_order(), watching_sources(), printable_usage():
+            missing = telling_missing("this command")
+            with ending_in_order(), watching_sources(), printable_usage(), missing:
                 return super().invoke(ctx)
         except Ended as end:
             with contextlib.suppress(OSError):  # the terminal may be gone

@@ -39,6 +39,7 @@ from darkconv.core.model import Model
 from darkconv.dataset import Dataset
 from darkconv.errors import DatasetError, PlanError
 from darkconv.layers.head import decodes_boxes
+from darkconv.libraries import require
 from darkconv.outputs import check_belongs, note_output
 from darkconv.surgery.channels import find_classes
 from darkconv.surgery.classes import reclass
@@ -130,6 +131,7 @@ def dissect(
         refuse("only_classes", because="--all-pictures takes them all")
     if planning.score != "taylor":
         refuse("taylor", because="gradients are read by --score taylor alone")
+    require("PIL", "torch", task="dissect", extra="torch")
     original = read_model(model_words, **options)
     wanted = None
     if keep is not None:

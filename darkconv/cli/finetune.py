@@ -40,6 +40,7 @@ from darkconv.core.names import find_name
 from darkconv.core.numerals import per_cent
 from darkconv.errors import DarkconvError, DatasetError, MissingDependencyError
 from darkconv.finetune.folder import Folder
+from darkconv.libraries import require
 from darkconv.outputs import may_overwrite, note_folder_use, note_output
 from darkconv.signals import SHELL_BASE, Ended
 from darkconv.sources import release_sources
@@ -249,6 +250,7 @@ def finetune(words: tuple[str, ...], outputs: tuple[Output, ...], **options: Any
     if rest:
         raise click.UsageError(f"Got unexpected extra argument ({rest[0]})")
     require_outputs(outputs)
+    require("PIL", "torch", "lightning", "tensorboard", task="training", extra="train")
     note_run(Folder(run_folder(outputs, options)), options)
     refuse_idle(options)
     own = {name: options.pop(name) for name in READING}

@@ -29,6 +29,7 @@ from darkconv.core.network import Layer
 from darkconv.core.numerals import format_count
 from darkconv.dataset import Dataset
 from darkconv.errors import DarkconvError, DatasetError, PlanError, Where
+from darkconv.libraries import require
 from darkconv.surgery.channels import makes_channels
 from darkconv.surgery.fingerprint import fingerprint
 from darkconv.surgery.profile import LayerStatistics, Profile, merge_profiles
@@ -143,6 +144,8 @@ def profile(
         raise click.UsageError(f"-o {path}: the name of a profile ends in {SUFFIX}")
     if all(source.endswith(SUFFIX) for source in sources):
         refuse(*PICTURE_NAMES, *PROFILING_NAMES, "seed", because="profiles are merged as they are")
+    else:
+        require("PIL", "torch", task="profile", extra="torch")
     if pictures.only_classes is None:
         refuse("names", "data_names", because="classes are looked at with --only-classes alone")
     model = read_model(model_words, **options)

@@ -43,6 +43,7 @@ from darkconv.core.model import Model
 from darkconv.core.network import Layer
 from darkconv.core.numerals import format_count, format_large, format_size
 from darkconv.errors import PlanError
+from darkconv.libraries import require
 from darkconv.surgery.channels import find_classes
 from darkconv.surgery.explain import format_bonds
 from darkconv.surgery.plan import PrunePlan
@@ -156,6 +157,9 @@ def prune(
     check_usage(planning, plan_path, save_plan, outputs, dry_run=dry_run)
     if outputs:
         require_outputs(outputs)
+    if images or refitted_on:
+        task = "prune --images" if images else "prune --reconstruct"
+        require("PIL", "torch", task=task, extra="torch")
     model = read_model(model_words, **options)
     found = read_profile(profile_path, model) if profile_path else None
     against = read_profile(against_path, model) if against_path else None

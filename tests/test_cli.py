@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 import darkconv as dc
 from darkconv.cli import COMMANDS, main
+from darkconv.cli.demo import FILES, RECOVERY
 from darkconv.cli.models import EXPORTERS
 from darkconv.cli.params import join_pairs
 from darkconv.cli.table import format_table
@@ -322,6 +323,8 @@ def test_demo_shows_the_main_job(run, folder, monkeypatch):
     assert f"report:   {folder / 'demo' / 'demo.html'}" in output
     assert 'href="dissection.html"' in report
     assert (folder / "demo" / "dissection.html").is_file()
+    found = {path.name for path in (folder / "demo").iterdir()}
+    assert found == {*FILES, RECOVERY}, "files that are not held against those that are there"
     assert report.count("data:image/jpeg") == 12
     small = dc.load(folder / "demo" / "digits4.cfg", folder / "demo" / "digits4.weights")
     assert small.names == ("two", "four", "seven", "nine")

@@ -122,7 +122,9 @@ TRAINING = (
 )
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "sent", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_a_training_that_is_stopped_says_what_is_kept_and_goes_on(sent, tmp_path):
     pytest.importorskip("lightning")
     shutil.copytree(digits10_folder(), tmp_path, dirs_exist_ok=True)

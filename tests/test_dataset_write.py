@@ -31,7 +31,8 @@ def contents(parts):
     for split, part in parts.items():
         rows = {
             sample.image.name: sorted(
-                zip(sample.names, sample.difficult.tolist(), sample.boxes.tolist(), strict=True)
+                zip(sample.names, sample.difficult.tolist(), sample.boxes.tolist(), strict=True),
+                key=lambda row: (*row[:2], np.round(row[2], 3).tolist()),
             )
             for sample in part.samples
         }

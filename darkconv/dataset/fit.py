@@ -19,7 +19,7 @@ SHARES: Size = (1, 1)
 """The size at which Darknet's labels are made: shares of the picture."""
 
 ROUNDING = 1.0
-"""Pixels by which a box may leave its picture without a word: VOC counts from 1."""
+"""Pixels by which a box may leave its picture and stays as it is: VOC counts from 1."""
 
 _HUGE = 1e300
 _CENTRE = 1e-6  # share by which a centre at the edge may be off after rounding
@@ -100,7 +100,10 @@ def _turned(boxes: Floats, lying: Size, orientation: int) -> Floats:
 def _inside(
     image: Path, marks: Sequence[Mark], boxes: Floats, size: Size, reading: Reading
 ) -> Sample:
-    """Return the sample of the boxes whose centre lies in the picture, clipped to it."""
+    """Return the sample of the boxes whose centre lies in the picture.
+
+    Those that leave it by more than rounding are clipped: others stay as other tools measure them.
+    """
     limits = np.array(size * 2, np.float64)
     clipped = boxes.clip(0, limits)
     finite = boxes.clip(-_HUGE, _HUGE)
@@ -114,7 +117,7 @@ def _inside(
         marks, boxes.tolist(), clipped.tolist(), is_inside.tolist(), leaves.tolist(), strict=True
     ):
         if inside:
-            kept.append(mark.label._replace(box=tuple(cut)))
+            kept.append(mark.label._replace(box=tuple(cut if leaving else box)))
         if leaving or not inside:
             found = f"{mark.label.name} {numbers_of(box)}"
             error = DatasetError(expected=f"a box inside {times(size)}", found=found)

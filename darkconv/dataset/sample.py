@@ -22,7 +22,7 @@ class Sample:
 
     Attributes:
         image: the picture file.
-        boxes: (k, 4) float64, xyxy in pixels, clipped to the picture.
+        boxes: (k, 4) float64, xyxy in pixels, at most a pixel beyond the picture.
         names: (k,) class name of each box.
         difficult: (k,) bool, marked as hard to see, or as a crowd.
         size: (width, height) of the picture where the labels tell or need it, else None.

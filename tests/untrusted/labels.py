@@ -173,8 +173,8 @@ def check_dataset(place: str, source: str, data: bytes, folder: Path) -> None:
         check_message(text)
     for sample in dataset.samples:
         assert sample.image.resolve().is_relative_to(folder.resolve() / "within")
-        assert (sample.boxes >= 0).all()
-        assert (sample.boxes <= [30, 20, 30, 20]).all()
+        assert (sample.boxes >= -1).all()
+        assert (sample.boxes <= [31, 21, 31, 21]).all()
         assert (sample.boxes[:, :2] < sample.boxes[:, 2:]).all()
         assert set(sample.names) <= set(dataset.names)
         assert len(sample.names) == len(sample.boxes) == len(sample.difficult)

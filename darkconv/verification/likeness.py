@@ -13,6 +13,7 @@ from darkconv.detection.detect import Detection
 from darkconv.detection.detector import Detector
 from darkconv.detection.suppress import iou
 from darkconv.files import PathLike
+from darkconv.verification.outputs import before
 
 if TYPE_CHECKING:
     from darkconv.backends.exported import ExportedFile
@@ -92,7 +93,7 @@ def likeness_on_inputs(
     names, one, two = whole.run.outputs, whole.run, other.run
     if whole.head == "nms":
         names = ["boxes before suppression", "scores before suppression"]
-        one, two = (spoke("onnx").SuppressionProbe(file).before for file in (whole, other))
+        one, two = (before(file, spoke("onnx").SuppressionProbe(file)) for file in (whole, other))
     differences = Differences(names)
     for x in inputs:
         differences.add(one(x), two(x))

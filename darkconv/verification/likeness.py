@@ -13,7 +13,7 @@ from darkconv.detection.detect import Detection
 from darkconv.detection.detector import Detector
 from darkconv.detection.suppress import iou
 from darkconv.files import PathLike
-from darkconv.verification.outputs import before
+from darkconv.verification.outputs import Run, before
 
 if TYPE_CHECKING:
     from darkconv.backends.exported import ExportedFile
@@ -90,7 +90,9 @@ def likeness_on_inputs(
         other: of the same outputs.
         inputs: as both take them, (1, ...) each.
     """
-    names, one, two = whole.run.outputs, whole.run, other.run
+    names = whole.run.outputs
+    one: Run = whole.run
+    two: Run = other.run
     if whole.head == "nms":
         names = ["boxes before suppression", "scores before suppression"]
         one, two = (before(file, spoke("onnx").SuppressionProbe(file)) for file in (whole, other))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from darkconv.dataset import Dataset, open_dataset
     from darkconv.detection import Detection, detect
     from darkconv.errors import DarkconvError
+    from darkconv.exporting import Exported, export
     from darkconv.loading import load, save
     from darkconv.profiling.collect import profile
     from darkconv.profiling.reconstruction import reconstruct
@@ -34,6 +35,8 @@ _HOMES = {
     "Detection": "darkconv.detection",
     "Model": "darkconv.core.model",
     "detect": "darkconv.detection",
+    "Exported": "darkconv.exporting",
+    "export": "darkconv.exporting",
     "from_keras": "darkconv.backends",
     "from_torch": "darkconv.backends",
     "PrunePlan": "darkconv.surgery.plan",
@@ -57,11 +60,13 @@ __all__ = [
     "DarkconvError",
     "Dataset",
     "Detection",
+    "Exported",
     "Model",
     "Profile",
     "PrunePlan",
     "__version__",
     "detect",
+    "export",
     "from_keras",
     "from_torch",
     "load",

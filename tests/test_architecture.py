@@ -45,6 +45,7 @@ ALLOWED = {
         "sources",
         "darknet",
     },
+    "exporting": {"errors", "backends", "core", "files"},
     "loading": {"errors", "core", "layers", "darknet", "files", "outputs", "surgery"},
     "archive": {"core", "files"},
     "surgery": {"errors", "core", "layers", "darknet", "archive", "files", "surgery"},

@@ -9,10 +9,10 @@ from click.testing import CliRunner
 import darkconv as dc
 from darkconv.cli import COMMANDS, main
 from darkconv.cli.demo import FILES, RECOVERY
-from darkconv.cli.models import EXPORTERS
 from darkconv.cli.params import join_pairs
 from darkconv.cli.table import format_table
 from darkconv.core.numerals import format_large
+from darkconv.exporting import WRITERS
 from networks import cfg_text, network, random_model
 
 BODY = (
@@ -56,7 +56,7 @@ def test_help_names_every_format():
     assert COMMANDS["convert"] == "Write a model as ONNX, Keras, LiteRT, PyTorch or Darknet files."
     text = " ".join(CliRunner().invoke(main, ["convert", "--help"]).output.split())
     assert COMMANDS["convert"] in text
-    assert all(suffix in text for suffix in EXPORTERS)
+    assert all(suffix in text for suffix in WRITERS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

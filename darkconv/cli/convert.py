@@ -6,15 +6,14 @@ from typing import Any, TypeVar
 import click
 
 from darkconv.backends import spoke
+from darkconv.backends.choices import HEADS_OF
 from darkconv.cli.file_report import print_reports, show_agreement_with
 from darkconv.cli.given import refuse
 from darkconv.cli.models import read_model, report_written, require_outputs, write_model
 from darkconv.cli.params import (
-    KERAS_SUFFIX,
     LITERT_SUFFIX,
     ONNX_SUFFIX,
     RUNNABLE_SUFFIXES,
-    SAVED_MODEL_SUFFIX,
     SHARE,
     ModelCommand,
     ModelWords,
@@ -26,6 +25,7 @@ from darkconv.cli.params import (
 )
 from darkconv.cli.pictures import PICTURE_NAMES, PictureOptions, picture_options
 from darkconv.cli.precision import Reduction, reduction_options, write_reduced
+from darkconv.exporting import OPTIONS_BY_SUFFIX
 from darkconv.outputs import check_belongs, note_input, note_output
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -111,19 +111,6 @@ KERAS_OPTIONS = {
 
 NEGATED = {"fold": "no-fold", "check": "no-check"}
 """Options that are given to be turned off, by their names."""
-HEADS_OF = {
-    "pixels": ("boxes", "nms"),
-    **dict.fromkeys(("threshold", "nms", "threshold_inputs", "max_detections"), ("nms",)),
-}
-"""With which of the heads an option acts."""
-
-OPTIONS_BY_SUFFIX = {
-    ONNX_SUFFIX: tuple(ONNX_OPTIONS),
-    KERAS_SUFFIX: ("head", "fold_bn", "resize"),
-    SAVED_MODEL_SUFFIX: ("head", "fold_bn"),
-    LITERT_SUFFIX: ("head", "resize", "check"),
-}
-"""Which of the options a format has."""
 
 
 def format_options(command: F) -> F:
@@ -234,7 +221,8 @@ def check_applies(
     for name, heads in HEADS_OF.items():
         if head not in heads:
             refuse(name, because=f"it is about --head {' and '.join(heads)}")
-    if head == "nms" and suffixes & (set(OPTIONS_BY_SUFFIX) - {ONNX_SUFFIX}):
+    others = suffixes - {ONNX_SUFFIX}
+    if head == "nms" and any("head" in OPTIONS_BY_SUFFIX.get(suffix, ()) for suffix in others):
         raise click.UsageError("--head nms is about .onnx files: suppression is no Keras operation")
 
 

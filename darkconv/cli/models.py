@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,6 @@ from darkconv.cli.params import (
     LITERT_SUFFIX,
     ONNX_SUFFIX,
     PROGRAM_SUFFIX,
-    SAFETENSORS_SUFFIX,
     SAVED_MODEL_SUFFIX,
     ModelWords,
     Output,
@@ -30,6 +29,7 @@ from darkconv.core.numerals import format_size
 from darkconv.darknet.data import decoded_names, read_names, tell_of_bytes
 from darkconv.darknet.dialect import AUTO
 from darkconv.errors import CfgError, DarkconvError, WeightsError, Where
+from darkconv.exporting import WRITERS, write_file
 from darkconv.loading import load, names_beside, save
 
 if TYPE_CHECKING:
@@ -237,64 +237,8 @@ def write_model(model: Model, output: Output, **options: Any) -> None:
     if output.weights:
         names = output.path.with_suffix(".names") if model.names else None
         save(model, output.path, output.weights, names=names)
-    elif output.suffix in EXPORTERS:
-        EXPORTERS[output.suffix](model, output.path, **options)
     else:
-        raise DarkconvError(
-            f"{output.path}: unknown format",
-            expected=f"OUT.cfg OUT.weights, or a name that ends in {', '.join(EXPORTERS)}",
-        )
-
-
-def _write_onnx(model: Model, path: Path, **options: Any) -> None:
-    from darkconv.backends import spoke
-
-    spoke("onnx").write_onnx(model, path, **options)
-
-
-def _write_safetensors(model: Model, path: Path) -> None:
-    from darkconv.backends import spoke
-
-    torch = spoke("torch")
-    torch.write_safetensors(torch.to_torch(model), path)
-
-
-def _write_program(model: Model, path: Path) -> None:
-    from darkconv.backends import spoke
-
-    torch = spoke("torch")
-    torch.write_program(torch.to_torch(model), path)
-
-
-def _write_keras(model: Model, path: Path, **options: Any) -> None:
-    from darkconv.backends import spoke
-
-    keras = spoke("keras")
-    keras.write_keras(keras.to_keras(model, **options), path)
-
-
-def _write_saved_model(model: Model, path: Path, **options: Any) -> None:
-    from darkconv.backends import spoke
-
-    keras = spoke("keras")
-    keras.write_saved_model(keras.to_keras(model, **options), path)
-
-
-def _write_litert(model: Model, path: Path, **options: Any) -> None:
-    from darkconv.backends import spoke
-
-    spoke("keras").write_litert(model, path, **options)
-
-
-EXPORTERS: dict[str, Callable[..., None]] = {
-    ONNX_SUFFIX: _write_onnx,
-    SAFETENSORS_SUFFIX: _write_safetensors,
-    PROGRAM_SUFFIX: _write_program,
-    KERAS_SUFFIX: _write_keras,
-    SAVED_MODEL_SUFFIX: _write_saved_model,
-    LITERT_SUFFIX: _write_litert,
-}
-"""Writers by suffix."""
+        write_file(model, output.path, **options)
 
 
 def require_outputs(outputs: tuple[Output, ...], *more: str) -> None:
@@ -306,7 +250,7 @@ def require_outputs(outputs: tuple[Output, ...], *more: str) -> None:
     """
     if not outputs:
         raise click.UsageError("Missing option '-o': the file to write")
-    check_outputs(outputs, (*EXPORTERS, *more))
+    check_outputs(outputs, (*WRITERS, *more))
 
 
 def report_written(output: Output, *, external: bool = False) -> None:

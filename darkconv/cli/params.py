@@ -19,6 +19,14 @@ from click.shell_completion import CompletionItem
 from darkconv import __version__
 from darkconv.cli.file_types import InputFile, OutputFile, ReadType, WrittenType
 from darkconv.cli.printing import echo_lines
+from darkconv.exporting import (
+    KERAS_SUFFIX,
+    LITERT_SUFFIX,
+    ONNX_SUFFIX,
+    PROGRAM_SUFFIX,
+    SAFETENSORS_SUFFIX,
+    SAVED_MODEL_SUFFIX,
+)
 from darkconv.outputs import guarding_files, note_folder, note_input, note_output
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -28,12 +36,6 @@ logger = logging.getLogger("darkconv")
 LIBRARIES = ("numpy", "torch", "onnx", "onnxruntime", "keras", "tensorflow-cpu", "tensorflow")
 """Whose versions `--verbose` says, where they are installed."""
 
-ONNX_SUFFIX = ".onnx"
-KERAS_SUFFIX = ".keras"
-LITERT_SUFFIX = ".tflite"
-SAVED_MODEL_SUFFIX = ".savedmodel"
-SAFETENSORS_SUFFIX = ".safetensors"
-PROGRAM_SUFFIX = ".pt2"
 RUNNABLE_SUFFIXES = (ONNX_SUFFIX, LITERT_SUFFIX)
 """Of files that can be run, and not read back."""
 EXPORTED_SUFFIXES = (

@@ -1,18 +1,18 @@
 """What can be chosen about an ONNX file."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 import onnx
 
+from darkconv.backends.choices import HEADS, HEADS_OF
 from darkconv.core.bounds import require_share
 from darkconv.core.net import check_resize
 from darkconv.errors import DarkconvError
 
 OPSET = 13  # the oldest in which Softmax means one axis; every runtime in use reads it
 OLDEST_OPSET = 11
-HEADS = ("raw", "boxes", "nms")
 INPUTS = ("float32-nchw", "uint8-nhwc", "uint8-nhwc-bgr")
 AXES = ("batch", "size")
 NO_AXES = "none"
@@ -79,6 +79,14 @@ class OnnxOptions:
             raise DarkconvError("max_detections", expected="1 or more", found=self.max_detections)
         for name in ("threshold", "nms"):
             require_share(name, getattr(self, name))
+        defaults = {field.name: field.default for field in fields(self)}
+        for name, heads in HEADS_OF.items():
+            if self.head not in heads and getattr(self, name) != defaults[name]:
+                raise DarkconvError(
+                    f"{name} would do nothing",
+                    expected=f"head {' or '.join(heads)}",
+                    found=self.head,
+                )
 
     @cached_property
     def axis_words(self) -> tuple[str, ...]:

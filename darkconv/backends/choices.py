@@ -1,0 +1,10 @@
+"""What can be chosen about exported files, known without importing a framework."""
+
+from collections.abc import Mapping
+
+HEADS = ("raw", "boxes", "nms")
+HEADS_OF: Mapping[str, tuple[str, ...]] = {
+    "pixels": ("boxes", "nms"),
+    **dict.fromkeys(("threshold", "nms", "threshold_inputs", "max_detections"), ("nms",)),
+}
+"""With which of the heads an option acts."""

@@ -9,6 +9,7 @@ from types import EllipsisType
 import numpy as np
 
 from darkconv import layers as _layers  # noqa: F401 - fills the table of layer types
+from darkconv.arguments import checked
 from darkconv.core.dialect import Dialect
 from darkconv.core.model import Header, InitialArrays, Model, initial_array
 from darkconv.core.names import NO_NAMES, Names
@@ -32,6 +33,7 @@ EXPORT = "dc.export writes other formats, such as .onnx"
 LOADING_OPTIONS = ("dontload", "dontloadscales", "numload")
 
 
+@checked
 def load(
     cfg: PathLike,
     weights: PathLike | None = None,
@@ -102,6 +104,7 @@ def _status(path: PathLike) -> tuple[int, ...] | None:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
+@checked
 def save(
     model: Model,
     cfg: PathLike,

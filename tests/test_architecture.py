@@ -23,6 +23,7 @@ FRAMEWORKS = {
 }
 
 ALLOWED = {
+    "arguments": {"errors"},
     "errors": set(),
     "encodings": set(),
     "libraries": {"errors"},
@@ -32,7 +33,7 @@ ALLOWED = {
     "notice": {"errors"},
     "sources": set(),
     "temporaries": {"signals"},
-    "core": {"errors", "encodings", "core"},
+    "core": {"arguments", "errors", "encodings", "core"},
     "layers": {"errors", "core", "layers"},
     "darknet": {
         "errors",
@@ -46,10 +47,11 @@ ALLOWED = {
         "darknet",
     },
     "exporting": {"errors", "backends", "core", "files"},
-    "loading": {"errors", "core", "layers", "darknet", "files", "outputs", "surgery"},
+    "loading": {"arguments", "errors", "core", "layers", "darknet", "files", "outputs", "surgery"},
     "archive": {"core", "files"},
-    "surgery": {"errors", "core", "layers", "darknet", "archive", "files", "surgery"},
+    "surgery": {"arguments", "errors", "core", "layers", "darknet", "archive", "files", "surgery"},
     "backends": {
+        "arguments",
         "errors",
         "encodings",
         "archive",
@@ -67,6 +69,7 @@ ALLOWED = {
     },
     "zoo": {"errors", "core", "layers", "darknet", "files", "zoo"},
     "dataset": {
+        "arguments",
         "errors",
         "encodings",
         "core",
@@ -98,12 +101,14 @@ ALLOWED = {
         "verification",
     },
     "profiling": {
+        "arguments",
         "errors",
         "files",
         "notice",
         "core",
         "layers",
         "backends",
+        "dataset",
         "detection",
         "surgery",
         "profiling",

@@ -5,6 +5,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, overload
 
+from darkconv.arguments import checked
 from darkconv.backends import tracing
 from darkconv.backends.quiet import quiet
 from darkconv.core.model import Array, Model
@@ -57,6 +58,7 @@ def _import_keras() -> ModuleType:
         ) from error
 
 
+@checked
 def to_torch(model: Model) -> "DarknetModule":
     """Build the PyTorch module of a model: see `darkconv.backends.torch.to_torch`."""
     module: DarknetModule = spoke("torch").to_torch(model)
@@ -69,6 +71,7 @@ def from_torch(module: Any) -> Model:
     return model
 
 
+@checked
 def to_keras(model: Model, **options: Any) -> Any:
     """Build the Keras model of a model: see `darkconv.backends.keras.to_keras`."""
     return spoke("keras").to_keras(model, **options)
@@ -80,6 +83,7 @@ def from_keras(kmodel: Any, cfg: PathLike | None = None, **options: Any) -> Mode
     return model
 
 
+@checked
 def to_onnx(model: Model, **options: Any) -> Any:
     """Build the ONNX graph of a model: see `darkconv.backends.onnx.to_onnx`."""
     return spoke("onnx").to_onnx(model, **options)
@@ -89,6 +93,7 @@ def to_onnx(model: Model, **options: Any) -> Any:
 def trace(model: Model, x: Array, *, backend: str = ...) -> list[Array]: ...
 @overload
 def trace(model: Model, x: list[Array], *, backend: str = ...) -> list[list[Array]]: ...
+@checked
 def trace(
     model: Model, x: Array | list[Array], *, backend: str = "torch"
 ) -> list[Array] | list[list[Array]]:

@@ -25,7 +25,7 @@ def trace(model: Model, x: Array | list[Array], run: Runner) -> list[Array] | li
         where the input has one, each in memory of its own. For a list of inputs, a list of such
         lists.
     """
-    inputs = [np.asarray(step, np.float32) for step in (x if isinstance(x, list) else [x])]
+    inputs = [_as_numbers(step) for step in (x if isinstance(x, list) else [x])]
     if not inputs:
         return []
     batched = [is_batched(step, model.network.input_shape) for step in inputs]
@@ -42,6 +42,16 @@ def trace(model: Model, x: Array | list[Array], run: Runner) -> list[Array] | li
         )
     ]
     return results if isinstance(x, list) else results[0]
+
+
+def _as_numbers(x: object) -> Array:
+    try:
+        values = np.asarray(x, np.float32)
+    except (TypeError, ValueError):
+        raise DarkconvError("input", expected="an array", found=type(x).__name__) from None
+    if not values.size:
+        raise DarkconvError("input", expected="an array with values", found=values.shape)
+    return values
 
 
 def is_batched(x: Array, shape: Shape) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from darkconv.arguments import checked
 from darkconv.core.dialect import Dialect
 from darkconv.core.memory import require_memory
 from darkconv.core.names import NO_NAMES, Names
@@ -239,6 +240,7 @@ def check_array(key: str, array: Array, slot: Slot) -> None:
         )
 
 
+@checked
 def replace_arrays(model: Model, arrays: Mapping[str, npt.ArrayLike]) -> Model:
     """A new model in which some arrays are others.
 

@@ -308,6 +308,8 @@ def _text_only(text: str, where: Where) -> str:
 
 def _as_text(content: bytes, where: Where, encoding: str | None = None) -> str:
     try:
+        if "\0" in (encoding or ""):
+            raise LookupError
         text = decoded(content, encoding)
         encoded(text)
     except LookupError:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
+from darkconv.arguments import checked
 from darkconv.darknet.data import read_names
 from darkconv.dataset import voc
 from darkconv.dataset.classes import renamed
@@ -33,6 +34,7 @@ KINDS = (
 )
 
 
+@checked
 def open_dataset(
     source: PathLike | Sequence[PathLike],
     *,
@@ -171,7 +173,8 @@ def _options(
     folder = None if images is None else Path(images)
     if folder is not None and not folder.is_dir():
         raise DatasetError("is no folder of pictures", where=Where(file=str(images)))
-    return Options(names=tuple(own) if own else None, images=folder, outside=outside)
+    own = None if own is None else tuple(own)
+    return Options(names=own or None, images=folder, outside=outside)
 
 
 def _sources(several: Sequence[PathLike], options: Options) -> Iterator[Source]:

@@ -3,20 +3,20 @@
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, overload
 
 import numpy as np
 import numpy.typing as npt
 
+from darkconv.arguments import checked
 from darkconv.backends import spoke
 from darkconv.core.bounds import require_share
 from darkconv.core.model import Array, Model
 from darkconv.core.network import Network
 from darkconv.detection.decode import Candidates, box_heads, decode, fitted, takes_raw
-from darkconv.detection.picture import Fit, Picture, read_picture, resize_mode
-from darkconv.detection.suppress import suppress
-from darkconv.errors import DarkconvError, Where
-from darkconv.files import PathLike
+from darkconv.detection.picture import Fit, Picture, PictureLike, as_picture, resize_mode
+from darkconv.detection.suppress import check_kind, suppress
+from darkconv.errors import Where
 from darkconv.layers.head import nms_settings
 from darkconv.notice import warn_once
 
@@ -47,9 +47,34 @@ class Detection:
     box: tuple[float, float, float, float]
 
 
+@overload
 def detect(
     model: Model,
-    image: PathLike | npt.ArrayLike,
+    image: list[Any] | tuple[Any, ...],
+    threshold: float = ...,
+    nms: float = ...,
+    *,
+    resize: str | None = ...,
+    nms_kind: str | None = ...,
+    backend: str = ...,
+    exact: bool = ...,
+) -> list[list[Detection]]: ...
+@overload
+def detect(
+    model: Model,
+    image: PictureLike,
+    threshold: float = ...,
+    nms: float = ...,
+    *,
+    resize: str | None = ...,
+    nms_kind: str | None = ...,
+    backend: str = ...,
+    exact: bool = ...,
+) -> list[Detection]: ...
+@checked
+def detect(
+    model: Model,
+    image: Any,
     threshold: float = 0.25,
     nms: float = 0.45,
     *,
@@ -57,12 +82,13 @@ def detect(
     nms_kind: str | None = None,
     backend: str = "torch",
     exact: bool = True,
-) -> list[Detection]:
+) -> list[Detection] | list[list[Detection]]:
     """Find objects in a picture as the C program does.
 
     Args:
         model: with a head that predicts boxes.
-        image: a file, or RGB levels (H, W, 3) of 8 bit.
+        image: a path, the bytes of an image file, a file open for reading, a PIL image, or 8-bit
+            levels: RGB (H, W, 3) or grey (H, W). A list of such gives a list of results.
         threshold: objectness and score must exceed it.
         nms: overlap above which two boxes of a class are the same object; 0 keeps them all.
         resize: "stretch" or "letterbox"; by default what the dialect and `letter_box=` say.
@@ -77,15 +103,20 @@ def detect(
         DatasetError: the file is no picture.
     """
     check_thresholds(threshold, nms)
+    check_kind(nms_kind)
     network = model.network
     box_heads(network)
-    picture, fit = fitted_picture(network, image, resize, exact=exact)
-    values = raw_runner(model, backend)(fit.apply(picture)[None])
-    outputs = [value[0] for value in values]
-    found = detections(
-        model, outputs, fit, threshold=threshold, nms=nms, nms_kind=nms_kind, raw=True
-    )
-    return shown(model, found)
+    run = raw_runner(model, backend)
+
+    def find(one: PictureLike) -> list[Detection]:
+        picture, fit = fitted_picture(network, one, resize, exact=exact)
+        outputs = [value[0] for value in run(fit.apply(picture)[None])]
+        found = detections(
+            model, outputs, fit, threshold=threshold, nms=nms, nms_kind=nms_kind, raw=True
+        )
+        return shown(model, found)
+
+    return [find(one) for one in image] if isinstance(image, list | tuple) else find(image)
 
 
 def check_thresholds(threshold: float, nms: float) -> None:
@@ -243,23 +274,10 @@ def _runner(model: Model, backend: str, layers: tuple[int, ...]) -> Runner:
 
 
 def fitted_picture(
-    network: Network, image: PathLike | npt.ArrayLike, resize: str | None, *, exact: bool = True
+    network: Network, image: PictureLike, resize: str | None, *, exact: bool = True
 ) -> tuple[Picture, Fit]:
     """A picture's levels, and how it fills the network's input: see `detect` and `read_picture`."""
     shape = network.input_shape
-    picture = _picture(image, shape.c, exact=exact)
+    picture = as_picture(image, shape.c, exact=exact)
     letterbox = resize_mode(resize, default=network.options.letterboxes)
     return picture, Fit((picture.shape[1], picture.shape[0]), (shape.w, shape.h), letterbox)
-
-
-def _picture(image: PathLike | npt.ArrayLike, channels: int, *, exact: bool) -> Picture:
-    if isinstance(image, (str, bytes)) or hasattr(image, "__fspath__"):
-        return read_picture(image, channels=channels, exact=exact)  # type: ignore[arg-type]
-    picture = np.asarray(image)
-    if picture.ndim != 3 or picture.shape[2] != channels or picture.dtype != np.uint8:
-        raise DarkconvError(
-            "image",
-            expected=f"a file, or 8-bit levels of shape (H, W, {channels})",
-            found=f"{picture.dtype} {picture.shape}",
-        )
-    return picture

@@ -18,7 +18,7 @@ from darkconv.detection.detect import (
     fitted_picture,
     raw_runner,
 )
-from darkconv.detection.picture import Fit
+from darkconv.detection.picture import Fit, PictureLike
 from darkconv.errors import DatasetError
 from darkconv.files import PathLike
 
@@ -30,7 +30,7 @@ class Detector(Protocol):
     def source(self) -> Predictor:
         """Return what is run."""
 
-    def prepare(self, image: PathLike | npt.ArrayLike) -> tuple[npt.NDArray[Any], Fit]:
+    def prepare(self, image: PictureLike) -> tuple[npt.NDArray[Any], Fit]:
         """What the network takes, (1, ...), and how the picture was fitted."""
 
     def run(self, x: npt.NDArray[Any]) -> Sequence[npt.NDArray[Any]]:
@@ -81,7 +81,7 @@ class ModelDetector:
         """Return the model."""
         return self.model
 
-    def prepare(self, image: PathLike | npt.ArrayLike) -> tuple[npt.NDArray[Any], Fit]:
+    def prepare(self, image: PictureLike) -> tuple[npt.NDArray[Any], Fit]:
         """The network's input, and how the picture was fitted."""
         picture, fit = fitted_picture(self.model.network, image, self._resize, exact=self._exact)
         return fit.apply(picture)[None], fit

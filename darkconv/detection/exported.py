@@ -21,9 +21,8 @@ from darkconv.detection.detect import (
     remaining,
     shown,
 )
-from darkconv.detection.picture import Fit
+from darkconv.detection.picture import Fit, PictureLike
 from darkconv.errors import DarkconvError, Where
-from darkconv.files import PathLike
 from darkconv.layers.box_heads import BOXES, CONFIDENCES, SCORES, box_outputs
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ SAME = 1e-6  # thresholds closer than this are the same
 
 def detect_exported(
     file: "ExportedFile",
-    image: PathLike | npt.ArrayLike,
+    image: PictureLike,
     threshold: float | None = None,
     nms: float | None = None,
     *,
@@ -101,7 +100,7 @@ class FileDetector:
         """Return the file."""
         return self.file
 
-    def prepare(self, image: PathLike | npt.ArrayLike) -> tuple[npt.NDArray[Any], Fit]:
+    def prepare(self, image: PictureLike) -> tuple[npt.NDArray[Any], Fit]:
         """The graph's input, (1, ...), and how the picture was fitted."""
         mode = self._resize or self.file.resize
         picture, fit = fitted_picture(self.file.network, image, mode, exact=self._exact)

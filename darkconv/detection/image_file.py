@@ -76,7 +76,7 @@ def read_content(path: PathLike) -> bytes:
     try:
         _check_file(path, where)
         return Path(path).read_bytes()
-    except OSError as error:
+    except (OSError, ValueError) as error:  # of a name with a NUL character
         raise _unread(error, where) from None
 
 

@@ -3,7 +3,7 @@
 import copy
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,11 @@ from darkconv.notice import warn_once
 
 Picture = npt.NDArray[np.uint8]
 """(height, width, channels), RGB or grey, 0..255."""
+PictureLike = PathLike | bytes | IO[bytes] | npt.NDArray[np.uint8]
+"""A picture in a form that `as_picture` takes; a PIL image is another."""
 
+PICTURE = "picture"
+"""What a picture without a file is called in messages."""
 BORDER = 0.5  # grey of the letterbox
 
 
@@ -37,9 +41,20 @@ def read_picture(path: PathLike, *, channels: int = 3, exact: bool = True) -> Pi
         DarkconvError: another number of channels.
         MissingDependencyError: Pillow is not installed.
     """
-    where = Where(file=os.fspath(path))
-    content = read_content(path)
-    with opened(path, content) as image:
+    return decode_picture(read_content(path), os.fspath(path), channels=channels, exact=exact)
+
+
+def decode_picture(content: bytes, name: str, *, channels: int = 3, exact: bool = True) -> Picture:
+    """Decode the bytes of an image file: see `read_picture`.
+
+    Args:
+        content: of the file.
+        name: for messages.
+        channels: see `read_picture`.
+        exact: see `read_picture`.
+    """
+    where = Where(file=name)
+    with opened(name, content) as image:
         levels = None
         if exact and channels in (1, 3) and image.format in jpeg.FORMATS:
             levels = jpeg.decode(content, channels=channels)
@@ -51,9 +66,56 @@ def read_picture(path: PathLike, *, channels: int = 3, exact: bool = True) -> Pi
     return upright(levels, lying)
 
 
+def as_picture(image: Any, channels: int, *, exact: bool = True) -> Picture:
+    """Return the levels of a picture in any form, for a network of so many channels.
+
+    Args:
+        image: a path, the bytes of an image file or a file that is open for reading them, a PIL
+            image, or 8-bit levels: RGB (H, W, 3), or grey (H, W) or (H, W, 1).
+        channels: 3 for RGB, 1 for grey.
+        exact: see `read_picture`.
+
+    Raises:
+        DatasetError: the file cannot be read or is no picture.
+        DarkconvError: something else than these.
+    """
+    if isinstance(image, str | os.PathLike):
+        return read_picture(image, channels=channels, exact=exact)
+    if hasattr(image, "getexif") and hasattr(image, "mode"):
+        where = Where(file=getattr(image, "filename", "") or PICTURE)
+        levels = with_channels(rgb_levels(image, where), channels)
+        return upright(levels, orientation(image, where))
+    if hasattr(image, "read"):
+        image = image.read()
+    if isinstance(image, bytes | bytearray | memoryview):
+        return decode_picture(bytes(image), PICTURE, channels=channels, exact=exact)
+    return with_channels(_checked_levels(image, channels), channels)
+
+
+def _checked_levels(image: Any, channels: int) -> Picture:
+    """Return levels (H, W, 3), or (H, W, 1) where the network has one channel."""
+    expected = "a file, or 8-bit levels of shape (H, W, 3) or (H, W), uint8"
+    if not isinstance(image, np.ndarray):
+        found = "a text" if isinstance(image, str) else type(image).__name__
+        raise DarkconvError("picture", expected=expected, found=found)
+    levels = image[:, :, None] if image.ndim == 2 else image
+    is_picture = levels.ndim == 3 and levels.shape[2] in (1, 3) and levels.size > 0
+    if levels.dtype != np.uint8 or not is_picture:
+        hint = "levels from 0 to 1 become (255 * x).round().astype('uint8')"
+        raise DarkconvError(
+            "picture",
+            expected=expected,
+            found=f"an array {image.dtype} {image.shape}",
+            hint=hint if is_picture and image.dtype.kind == "f" else None,
+        )
+    if levels.shape[2] == 1 and channels == 3:
+        return np.repeat(levels, 3, axis=2)
+    return levels
+
+
 def with_channels(picture: Picture, channels: int) -> Picture:
     """An RGB picture as a network of that many channels takes it; grey as stb_image makes it."""
-    if channels == 3:
+    if picture.shape[2] == channels:
         return picture
     if channels == 1:
         weighted = picture @ np.array([77, 150, 29], np.uint32)

@@ -56,6 +56,12 @@ def distance_iou(exponent: float) -> Overlap:
     return measure
 
 
+def check_kind(kind: str | None) -> None:
+    """Raise DarkconvError unless an NMS kind is a known one, or None."""
+    if kind not in (None, "obj"):
+        overlap_measure(str(kind), 0.0)
+
+
 def overlap_measure(kind: str, beta: float) -> Overlap:
     """The measure of an NMS kind.
 

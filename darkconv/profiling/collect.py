@@ -7,7 +7,7 @@ lose the variance: the batch is run again with the mean taken off that channel f
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,13 @@ import torch
 from torch import Tensor
 
 from darkconv import __version__
+from darkconv.arguments import checked
 from darkconv.backends.torch import DarknetModule, as_stored, inference_module
+from darkconv.core.bounds import require_seed
 from darkconv.core.model import Model
 from darkconv.core.network import Layer, Network
 from darkconv.errors import DarkconvError, DatasetError
-from darkconv.profiling.loader import Image, load_batches
+from darkconv.profiling.loader import Images, device_of, load_batches, picture_list
 from darkconv.profiling.moments import Moments
 from darkconv.profiling.observation import Layout, Observation, Shift
 from darkconv.surgery.fingerprint import fingerprint
@@ -42,9 +44,10 @@ WAITING = 1 << 23
 """Sampled values that wait to be counted together: counting costs as much for few."""
 
 
+@checked
 def profile(
     model: Model,
-    images: Sequence[Image],
+    images: Images,
     *,
     batch: int = 8,
     device: str = "cpu",
@@ -60,7 +63,8 @@ def profile(
 
     Args:
         model: to be looked at.
-        images: files, or 8-bit RGB levels (H, W, 3).
+        images: a source such as a folder, a data set, or a list of files and of 8-bit RGB levels
+            (H, W, 3).
         batch: pictures that are run together.
         device: where to run, such as "cpu" or "cuda".
         resize: "stretch" or "letterbox"; by default what the dialect and cfg say.
@@ -71,13 +75,16 @@ def profile(
     Raises:
         DatasetError: no picture could be read.
     """
-    module = inference_module(model).to(device)
+    require_seed(seed)
+    images = picture_list(images)
+    place = device_of(device)
+    module = inference_module(model).to(place)
     collector = Collector(module, seed=seed, taylor=taylor)
     with _processes() as (rank, world):
         mine = range(rank, len(images), world)
         done = 0
         for part in load_batches(model.network, images, size=batch, numbers=mine, resize=resize):
-            collector.add(torch.from_numpy(part.x).to(device), part.numbers)
+            collector.add(torch.from_numpy(part.x).to(place), part.numbers)
             done += len(part.numbers)
             if progress:
                 progress(done)

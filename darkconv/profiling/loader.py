@@ -8,15 +8,20 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from darkconv.core.model import Array
 from darkconv.core.network import Network
-from darkconv.detection.picture import Fit, read_picture, resize_mode, with_channels
-from darkconv.errors import DarkconvError
+from darkconv.dataset.open import open_dataset
+from darkconv.dataset.sample import Dataset
+from darkconv.detection.picture import Fit, as_picture, resize_mode
+from darkconv.errors import DarkconvError, DatasetError
 from darkconv.files import PathLike
 from darkconv.notice import tell_once
 
 Image = PathLike | npt.NDArray[np.uint8]
+Images = PathLike | Dataset | Sequence[Image]
+"""Pictures: a source such as a folder, a data set, or files and levels."""
 AHEAD = 2
 """Batches that are prepared while one is computed."""
 WORKERS = 2
@@ -33,6 +38,36 @@ class Batch:
 
     numbers: npt.NDArray[np.int64]
     x: Array
+
+
+def picture_list(images: Images) -> Sequence[Image]:
+    """Return the pictures of a source, which is one where it is a text, or those that are given.
+
+    Raises:
+        DatasetError: the source cannot be read, or has no picture.
+        DarkconvError: there is none.
+    """
+    if isinstance(images, str | os.PathLike):
+        images = open_dataset(images)
+    found = [one.image for one in images.samples] if isinstance(images, Dataset) else images
+    if not len(found):
+        raise DarkconvError("images: there is no picture among them")
+    return found
+
+
+def device_of(name: str) -> torch.device:
+    """Return the device of a name.
+
+    Raises:
+        DarkconvError: there is none of this name, or none here.
+    """
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        expected = "cpu, or cuda where PyTorch finds a GPU"
+        raise DarkconvError("device", expected=expected, found=name) from error
+    return device
 
 
 def load_batches(
@@ -81,11 +116,8 @@ def _collected(group: list[int], parts: list[Future[Array | None]]) -> Iterator[
 def _prepare(network: Network, image: Image, letterbox: bool) -> Array | None:
     shape = network.input_shape
     try:
-        if isinstance(image, np.ndarray):
-            picture = with_channels(image, shape.c)
-        else:
-            picture = read_picture(image, channels=shape.c, exact=False)
-    except DarkconvError as error:
+        picture = as_picture(image, shape.c, exact=False)
+    except DatasetError as error:
         tell_once(error, ": skipped")
         return None
     fit = Fit((picture.shape[1], picture.shape[0]), (shape.w, shape.h), letterbox)

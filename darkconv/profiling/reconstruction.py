@@ -15,15 +15,17 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from darkconv.arguments import checked
 from darkconv.backends.torch import DarknetModule, from_torch, to_torch
 from darkconv.backends.torch.conv import Block, Conv2d
 from darkconv.backends.torch.network import run_layer
 from darkconv.backends.torch.norm import BatchNorm
+from darkconv.core.bounds import require_finite, require_seed
 from darkconv.core.model import Model
 from darkconv.core.network import Layer, Network
 from darkconv.errors import DarkconvError, PlanError, Where
 from darkconv.layers.conv import Convolutional
-from darkconv.profiling.loader import Image, load_batches
+from darkconv.profiling.loader import Image, Images, device_of, load_batches, picture_list
 from darkconv.surgery.checking import checked_keep
 from darkconv.surgery.fingerprint import fingerprint
 from darkconv.surgery.plan import PrunePlan
@@ -42,11 +44,12 @@ MEMORY = 2 << 30
 BATCH = 8
 
 
+@checked
 def reconstruct(
     pruned: Model,
     original: Model,
     plan: PrunePlan,
-    images: Sequence[Image],
+    images: Images,
     *,
     positions: int = POSITIONS,
     ridge: float = RIDGE,
@@ -66,7 +69,8 @@ def reconstruct(
         pruned: what `prune` made of the original by the plan.
         original: the whole model.
         plan: says which channels are left.
-        images: files, or 8-bit RGB levels (H, W, 3); no labels are needed.
+        images: a source such as a folder, a data set, or a list of files and of 8-bit RGB levels
+            (H, W, 3); no labels are needed.
         positions: see `POSITIONS`.
         ridge: see `RIDGE`.
         mirror: use every picture's mirror image too.
@@ -80,17 +84,20 @@ def reconstruct(
         PlanError: the plan is for another model, or the pruned model is not its result.
         DarkconvError: no picture could be read.
     """
+    require_seed(seed)
+    require_finite("ridge", ridge)
+    place = device_of(device)
     kept = _kept_channels(pruned, original, plan)
     network = original.network
-    chosen = _affordable(network, images, memory // (2 if mirror else 1))
+    chosen = _affordable(network, picture_list(images), memory // (2 if mirror else 1))
     parts = [batch.x for batch in load_batches(network, chosen, size=BATCH, resize=resize)]
     if not parts:
         raise DarkconvError("no picture could be read")
-    x = torch.cat([torch.from_numpy(part) for part in parts]).to(device)
+    x = torch.cat([torch.from_numpy(part) for part in parts]).to(place)
     if mirror:
         x = torch.cat([x, x.flip(3)])
-    whole, small = (to_torch(model).train().eval().to(device) for model in (original, pruned))
-    pair = Pair(whole, small, kept, Sampling(positions, seed), ridge)
+    whole, small = (to_torch(model).train().eval().to(place) for model in (original, pruned))
+    pair = Pair(whole, small, kept, Sampling(positions, seed), float(ridge))
     with torch.no_grad():
         pair.run(x, progress)
     return from_torch(small.cpu())

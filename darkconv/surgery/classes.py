@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from darkconv.arguments import checked
 from darkconv.core.model import Model
 from darkconv.core.names import NO_NAMES, Names
 from darkconv.core.network import Layer, Network
@@ -54,6 +55,7 @@ class Cut:
     rows: Rows
 
 
+@checked
 def reclass(
     model: Model,
     keep: Sequence[str | int] | None = None,
@@ -100,6 +102,7 @@ def reclass(
     return _made(model, recipes, Start.read(init, model, seed))
 
 
+@checked
 def transfer(model: Model, names: Sequence[str], *, init: str = "random", seed: int = 0) -> Model:
     """A model for other classes: those of the same name keep their rows, the rest are new.
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from darkconv.core.bounds import require_seed
 from darkconv.core.model import Array, Model
 from darkconv.core.names import find_name
 from darkconv.core.network import Layer
@@ -64,6 +65,7 @@ class Start:
             raise PlanError(f"init like:{name}: the model has no class of that name")
         if text not in ("random", "mean"):
             raise PlanError("init", expected="random, mean or like:NAME", found=text)
+        require_seed(seed)
         return cls(text, seed=seed)
 
 

@@ -7,6 +7,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from darkconv.arguments import checked
+from darkconv.core.bounds import MOST_SEEDS
 from darkconv.core.model import Model
 from darkconv.core.network import Network
 from darkconv.errors import PlanError
@@ -71,6 +73,7 @@ class PrunePlan:
         return cls(**read_plan(path))
 
 
+@checked
 def plan(
     model: Model,
     profile: Profile | None = None,
@@ -123,8 +126,8 @@ def plan(
     given = {"keep": keep, "count": count, "threshold": threshold, "params": params}
     amount, value = the_amount({**given, "macs": macs, "size": size, "cut": cut})
     guards = Guards(skip_first=skip_first, min_keep=min_keep, multiple=multiple, lock=lock)
-    if seed < 0:
-        raise PlanError("seed", expected="0 or more", found=seed)
+    if not 0 <= seed < MOST_SEEDS:
+        raise PlanError("seed", expected=f"0 or more, and below {MOST_SEEDS}", found=seed)
     mark = fingerprint(model)
     _check_profiles(mark, model.network, profile, against)
     classes = find_classes(model.network)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from darkconv.arguments import checked
 from darkconv.core.model import Array, Model, replace_arrays
 from darkconv.core.network import Layer, Network
 from darkconv.core.spec import Slot
@@ -24,6 +25,7 @@ logger = logging.getLogger("darkconv")
 Doubles = npt.NDArray[np.float64]
 
 
+@checked
 def prune(
     model: Model, plan: PrunePlan, *, compensate: bool = True, profile: Profile | None = None
 ) -> Model:

@@ -6,6 +6,7 @@ from functools import cached_property
 
 import onnx
 
+from darkconv.arguments import check_fields
 from darkconv.backends.choices import HEADS, HEADS_OF
 from darkconv.core.bounds import require_share
 from darkconv.core.net import check_resize
@@ -68,7 +69,8 @@ class OnnxOptions:
     resize: str | None = None
 
     def __post_init__(self) -> None:
-        """Check what has few legal values."""
+        """Check types, and what has few legal values."""
+        check_fields(self)
         _check("head", self.head, HEADS)
         _check("input", self.input, INPUTS)
         _check_axes(self.axis_words)

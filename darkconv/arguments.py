@@ -104,7 +104,7 @@ def fits(value: Any, hint: Any) -> bool:
     if origin in (Union, UnionType):
         return _is_clean(value, parts) and any(fits(value, part) for part in parts)
     if origin is Literal:
-        return value in parts
+        return any(isinstance(value, type(part)) and value == part for part in parts)
     if isinstance(origin or hint, type) and issubclass(origin or hint, Callable):  # type: ignore[arg-type]
         return callable(value)
     if isinstance(origin, type):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from darkconv.arguments import checked
 from darkconv.backends import spoke
 from darkconv.core.model import Model
 from darkconv.errors import DarkconvError
@@ -51,6 +52,7 @@ class Exported:
         return {"files": list(map(str, self.files)), "size": self.size, "checked": self.checked}
 
 
+@checked
 def export(
     model: Model,
     path: PathLike,

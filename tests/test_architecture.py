@@ -46,7 +46,7 @@ ALLOWED = {
         "sources",
         "darknet",
     },
-    "exporting": {"errors", "backends", "core", "files"},
+    "exporting": {"arguments", "errors", "backends", "core", "files"},
     "loading": {"arguments", "errors", "core", "layers", "darknet", "files", "outputs", "surgery"},
     "archive": {"core", "files"},
     "surgery": {"arguments", "errors", "core", "layers", "darknet", "archive", "files", "surgery"},

@@ -51,6 +51,7 @@ def good(folder, model, tmp_path_factory):
     cfg, weights = folder / "net.cfg", folder / "net.weights"
     return {
         "detect": {"model": model, "image": LEVELS},
+        "export": {"model": model, "path": out / "o.onnx"},
         "load": {"cfg": cfg, "weights": weights},
         "open_dataset": {"source": folder / "pics"},
         "plan": {"model": model, "score": "l1", "keep": 0.5},
@@ -76,7 +77,16 @@ OPTIONS = {
     ),
 }
 """What goes through `**options`."""
-CLASSES = {"DarkconvError", "Dataset", "Detection", "Model", "Profile", "PrunePlan", "__version__"}
+CLASSES = {
+    "DarkconvError",
+    "Dataset",
+    "Detection",
+    "Exported",
+    "Model",
+    "Profile",
+    "PrunePlan",
+    "__version__",
+}
 FUNCTIONS = sorted(set(dc.__all__) - CLASSES - {"from_keras"})
 STRANGE = {
     "None": None,

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from types import NoneType, UnionType
-from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
+from typing import Any, Literal, ParamSpec, Self, TypeVar, Union, get_args, get_origin
 
 from darkconv.errors import DarkconvError
 
@@ -90,10 +90,13 @@ def _resolved(hint: Any, owner: Any) -> Any:
     """The type that an annotation names; Any where only type checkers know it."""
     if hint is inspect.Parameter.empty:
         return Any
+    names = vars(sys.modules[owner.__module__])
+    if hint is Self:
+        return names.get(owner.__qualname__.partition(".")[0], Any)
     if not isinstance(hint, str):
         return hint
     try:
-        return eval(hint, vars(sys.modules[owner.__module__]))
+        return eval(hint, names)
     except (NameError, TypeError, AttributeError):
         return Any
 

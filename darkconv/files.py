@@ -263,6 +263,8 @@ def writing(path: PathLike, reason: Callable[[BaseException], str | None] = why)
     Raises:
         DarkconvError: it cannot be written.
     """
+    if not Path(path).name:
+        raise DarkconvError(f"{os.fspath(path) or '(nothing)'}: cannot write: it names no file")
     try:
         yield
     except DarkconvError:

@@ -2,6 +2,7 @@
 
 import inspect
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -146,6 +147,40 @@ def test_a_strange_value_is_refused_or_acts(name, parameter, good, monkeypatch, 
 
 def test_every_function_is_walked_over(good):
     assert set(good) == set(dc.__all__) - CLASSES
+
+
+METHODS = {
+    "Model.with_input_size-width": lambda good, value: good.model.with_input_size(value, 32),
+    "Model.with_input_size-height": lambda good, value: good.model.with_input_size(32, value),
+    "Profile.load": lambda good, value: dc.Profile.load(value),
+    "Profile.save": lambda good, value: good.profile.save(value),
+    "Profile.merge": lambda good, value: good.profile.merge(value),
+    "PrunePlan.load": lambda good, value: dc.PrunePlan.load(value),
+    "PrunePlan.save-path": lambda good, value: good.plan.save(value, good.model.network),
+    "PrunePlan.save-network": lambda good, value: good.plan.save("p.json", value),
+}
+
+
+@pytest.fixture(scope="module")
+def records(good):
+    model = good["detect"]["model"]
+    profile = dc.profile(model, [LEVELS])
+    return SimpleNamespace(model=model, profile=profile, plan=good["prune"]["plan"])
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("value", STRANGE.values(), ids=STRANGE)
+def test_methods_take_nothing_strange_either(method, value, records, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    if (
+        isinstance(value, str)
+        and value == "strange"
+        and method in ("Profile.save", "PrunePlan.save-path")
+    ):
+        METHODS[method](records, value)
+        return
+    with pytest.raises(dc.DarkconvError):
+        METHODS[method](records, value)
 
 
 # --- What a text means, and what a list

@@ -248,6 +248,16 @@ def test_wrong_usage_is_status_2(run, line, message):
 
 
 @pytest.mark.parametrize(
+    "words",
+    [["info", ""], ["convert", "net.cfg", "net.weights", "-o", ""], ["detect", "", "a.png"]],
+)
+def test_an_empty_word_names_no_file(words):
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 2
+    assert "an empty word names no file" in result.stderr
+
+
+@pytest.mark.parametrize(
     ("line", "message"),
     [
         ("info yolov3-tny", "hint: did you mean yolov3-tiny"),

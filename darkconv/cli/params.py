@@ -91,6 +91,8 @@ class OutputType(WrittenType):
         """Split what `ModelCommand` has joined."""
         if isinstance(value, Output):
             return value
+        if not value:
+            self.fail("an empty word names no file", param, ctx)
         first, _, second = value.partition(_JOINT)
         if second:
             return Output(Path(first), Path(second))
@@ -417,6 +419,8 @@ class Word(ReadType):
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """As it is."""
+        if not value:
+            self.fail("an empty word names no file", param, ctx)
         return value
 
     def shell_complete(

@@ -224,6 +224,7 @@ class Model:
         """The same model, its arrays copied out of the files that they are mapped from."""
         return replace(self, arrays={key: frozen(a.copy()) for key, a in self.arrays.items()})
 
+    @checked
     def with_input_size(self, width: int, height: int) -> "Model":
         """The same model for pictures of another size: see `Network.with_input_size`."""
         return replace(self, network=self.network.with_input_size(width, height))

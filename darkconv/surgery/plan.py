@@ -54,6 +54,7 @@ class PrunePlan:
     declared: Mapping[int, tuple[str | None, int | None]] = field(default_factory=dict)
     file: str | None = None
 
+    @checked
     def save(self, path: PathLike, network: Network) -> None:
         """Write the plan as JSON, a line for each layer that makes channels.
 
@@ -64,6 +65,7 @@ class PrunePlan:
         write_bytes(path, [text.encode()])
 
     @classmethod
+    @checked
     def load(cls, path: PathLike) -> Self:
         """Read a plan. Whether it fits a model is seen by `prune`.
 

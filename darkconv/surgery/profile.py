@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from darkconv.arguments import checked
 from darkconv.core.network import Network
 from darkconv.core.notebook import html_table
 from darkconv.errors import PlanError, Where
@@ -162,6 +163,7 @@ class Profile:
         """nll0 of each channel by layer: low means irrelevant to these pictures."""
         return {index: layer.nll0 for index, layer in self.layers.items()}
 
+    @checked
     def merge(self, other: Self) -> Self:
         """The profile over the pictures of both.
 
@@ -200,12 +202,14 @@ class Profile:
                     found=found,
                 )
 
+    @checked
     def save(self, path: PathLike) -> None:
         """Write an `.npz` file."""
         head = {"model": self.model, "pictures": self.pictures, "notes": self.notes}
         write_profile(path, head, {index: vars(layer) for index, layer in self.layers.items()})
 
     @classmethod
+    @checked
     def load(cls, path: PathLike) -> Self:
         """Read a file of `save`. Nothing in it is unpickled.
 

@@ -88,10 +88,11 @@ def export(
         head: outputs as Darknet's heads give them ("raw", the default), boxes and scores, or, in
             ONNX, what is left of them after non-maximum suppression (NMS).
         pixels: boxes in pixels of the input, not in 0..1. ONNX, with boxes and nms.
-        threshold: least score, 0..1. ONNX, with nms, like the next three.
-        nms: IoU of boxes that count as the same, 0..1.
-        threshold_inputs: both are inputs of the graph, not constants.
-        max_detections: most per picture.
+        threshold: least score, 0..1: a constant of the graph with nms, else what `detect` takes
+            from the metadata. ONNX.
+        nms: IoU of boxes that count as the same, 0..1, likewise.
+        threshold_inputs: both are inputs of the graph, not constants. ONNX, with nms.
+        max_detections: most per picture. ONNX, with nms.
         input: what pictures come as. ONNX.
         dynamic: axes of any length: "batch", "size", "batch,size" or "none". ONNX.
         fold: write batch norm into the weights (the default). ONNX.

@@ -12,7 +12,7 @@ VALUES = {
     "resize": "letterbox", "opset": 17, "external": True, "in_place": True, "fp16": True,
     "check": False,
 }  # fmt: skip
-OF_NMS = ("pixels", "threshold", "nms", "threshold_inputs", "max_detections")
+OF_NMS = ("pixels", "threshold_inputs", "max_detections")
 
 
 @pytest.fixture(scope="module")

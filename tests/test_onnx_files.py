@@ -1,6 +1,7 @@
 """ONNX files: what their metadata say, and the commands that need nothing else."""
 
 import hashlib
+import itertools
 import json
 
 import numpy as np
@@ -88,8 +89,13 @@ def test_weights_that_no_file_gave_have_no_hash(folder):
     assert not any(entry.key == "weights_sha256" for entry in proto.metadata_props)
 
 
-@pytest.mark.parametrize("head", ["raw", "boxes", "nms", "nms --threshold-inputs"])
-@pytest.mark.parametrize("pixels", ["", "--pixels"])
+@pytest.mark.parametrize(
+    ("head", "pixels"),
+    [
+        ("raw", ""),
+        *itertools.product(("boxes", "nms", "nms --threshold-inputs"), ("", "--pixels")),
+    ],
+)
 @pytest.mark.parametrize("resize", ["stretch", "letterbox"])
 def test_detect_needs_the_file_alone(run, folder, head, pixels, resize):
     pytest.importorskip("torch")

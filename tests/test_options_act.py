@@ -320,7 +320,7 @@ def outcome(folder, line):
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
-            found[str(path.relative_to(folder))] = digest, path.is_symlink()
+            found[str(path.relative_to(folder))] = digest, path.is_symlink(), path.stat().st_nlink
     return found
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 HEADS = ("raw", "boxes", "nms")
 HEADS_OF: Mapping[str, tuple[str, ...]] = {
     "pixels": ("boxes", "nms"),
-    **dict.fromkeys(("threshold", "nms", "threshold_inputs", "max_detections"), ("nms",)),
+    "threshold_inputs": ("nms",),
+    "max_detections": ("nms",),
 }
-"""With which of the heads an option acts."""
+"""With which of the heads an option acts; others act with all of them."""

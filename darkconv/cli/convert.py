@@ -41,10 +41,15 @@ ONNX_OPTIONS = {
         "--pixels", flag_value=True, default=None, help="Boxes in pixels of the input, not in 0..1."
     ),
     "threshold": click.option(
-        "--threshold", type=SHARE, help="For --head nms: least score  [default: 0.25]"
+        "--threshold",
+        type=SHARE,
+        help="Least score: of the graph with --head nms, else what detect takes by itself  "
+        "[default: 0.25]",
     ),
     "nms": click.option(
-        "--nms", type=SHARE, help="For --head nms: overlap that counts as the same  [default: 0.45]"
+        "--nms",
+        type=SHARE,
+        help="Overlap that counts as the same object, likewise  [default: 0.45]",
     ),
     "threshold_inputs": click.option(
         "--threshold-inputs",

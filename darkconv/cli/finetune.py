@@ -274,9 +274,7 @@ def finetune(words: tuple[str, ...], outputs: tuple[Output, ...], **options: Any
     model = named_model(model, data)
     as_json, last = options.pop("as_json"), options.pop("last")
     if valid is None:
-        refuse(
-            "evaluate_every", "draw_every", "last", because="nothing is evaluated without --valid"
-        )
+        refuse("evaluate_every", "last", because="nothing is evaluated without --valid")
     result, rows = run(model, data, valid, teacher, overfit, outputs, options)
     if not is_first_process():
         return

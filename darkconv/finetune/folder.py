@@ -92,9 +92,10 @@ class Folder:
 
         try:
             content = torch.load(self.last, map_location="cpu", weights_only=True, mmap=True)
-            return int(content["global_step"])
         except Exception:  # torch raises whatever its parts do
             return None
+        step = content.get("global_step") if isinstance(content, dict) else None
+        return step if isinstance(step, int) else None
 
     def begin_anew(self) -> None:
         """Keep the last checkpoint of an earlier run as `previous`; its other files are replaced.

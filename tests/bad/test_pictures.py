@@ -466,7 +466,8 @@ NO_LABEL = "net.data: no label is of a class of the model: expected cat, dog, fo
 ALL = {
     "detect net.cfg net.weights pics": "none of 4 pictures could be read",
     "profile net.cfg net.weights pics -o p.npz": "pics: no picture could be read",
-    "eval net.cfg net.weights --data net.data": NO_LABEL,
+    "eval net.cfg net.weights --data net.data":
+        f"{NO_LABEL}\n  hint: darkconv data check shows where labels were looked for",
     "finetune net.cfg net.weights --data net.data --steps 2 -o t.cfg t.weights": NO_LABEL,
     "dissect net.cfg net.weights --keep cat --all-pictures --images pics -o d.cfg d.weights":
         "pics: no picture could be read",

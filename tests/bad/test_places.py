@@ -127,7 +127,7 @@ def test_arrays_beside_a_graph_are_found_in_a_folder_of_any_name(folder):
 
 @pytest.mark.parametrize("option", ["--external", "--in-place"])
 def test_a_graph_cannot_name_a_file_whose_name_is_no_utf8(option, odd):
-    outcome = run(words_of(f"convert {{m}} -o {{1.onnx}} {option}"), odd)
+    outcome = run([*words_of("convert {m} -o"), f"{BYTES}.onnx", option], odd)
     assert outcome.status == 1
     assert "its name is no UTF-8, so that an ONNX file cannot say" in outcome.stderr
 

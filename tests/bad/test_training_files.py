@@ -14,7 +14,10 @@ from networks import cfg_text
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
 
-TRAIN = "finetune net.cfg net.weights --data net.data --batch 2 --workers 0 --device cpu -q"
+TRAIN = (
+    "finetune net.cfg net.weights --data net.data --split train --valid-split valid --batch 2 "
+    "--workers 0 --device cpu -q"
+)
 OUT = "-o out.cfg out.weights"
 RESUME = f"{TRAIN} --steps 3 {OUT} --resume"
 LAST = "out.run/checkpoints/last.ckpt"
@@ -189,19 +192,19 @@ CASES = [
     ),
     Refused(
         "a teacher that lacks a class",
-        f"{TRAIN} --teacher t.cfg t.weights {OUT}",
+        f"{TRAIN} --teacher t.cfg t.weights {OUT} --run new",
         "t.cfg: the teacher does not know fox: expected the student's class names, found cat, dog\n"
         "  hint: cut or merge the teacher's classes alike with `darkconv reclass`",
         other_teacher,
     ),
     Refused(
         "a teacher that is not there",
-        f"{TRAIN} --teacher none.safetensors {OUT}",
+        f"{TRAIN} --teacher none.safetensors {OUT} --run new",
         "none.safetensors: cannot read: No such file or directory",
     ),
     Refused(
         "a teacher without weights",
-        f"{TRAIN} --teacher net.cfg {OUT}",
+        f"{TRAIN} --teacher net.cfg {OUT} --run new",
         "net.cfg: no weights given\n  hint: a model is two files: net.cfg NET.weights",
     ),
 ]

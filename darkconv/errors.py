@@ -9,7 +9,8 @@ DarkconvError
 ├── UnsupportedError         a backend cannot express this layer or option
 ├── PlanError                a plan or a class list that does not fit the model
 ├── DatasetError             pictures, labels, names and data files
-└── MissingDependencyError   a library that is not installed (also a ModuleNotFoundError)
+└── MissingDependencyError   a library that is not installed or too old (also a
+                             ModuleNotFoundError)
 """
 
 from collections.abc import Sequence
@@ -171,15 +172,30 @@ class DatasetError(DarkconvError):
 
 
 class MissingDependencyError(DarkconvError, ModuleNotFoundError):
-    """A library that is not installed."""
+    """A library that is not installed, or too old."""
 
-    def __init__(self, library: str, *, extra: str | None, task: str) -> None:
+    def __init__(
+        self,
+        library: str,
+        *,
+        extra: str | None,
+        task: str,
+        installed: str | None = None,
+        minimum: str | None = None,
+    ) -> None:
         """Name the library, what needs it, and the pip command that brings it.
 
-        Without an extra it is installed by itself.
+        Args:
+            library: by the name that it is imported by.
+            extra: of darkconv; without one the library is installed by itself.
+            task: what needs it.
+            installed: the version that is too old; None if there is none.
+            minimum: the first version that will do.
         """
         super().__init__(
-            f"{task} needs {library}, which is not installed",
+            f"{library} {installed} is installed; {task} needs {minimum} or later"
+            if installed
+            else f"{task} needs {library}, which is not installed",
             hint=f"pip install 'darkconv[{extra}]'" if extra else f"pip install {library}",
         )
         self.name = library

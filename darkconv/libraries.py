@@ -1,22 +1,75 @@
-"""The libraries that only some tasks need, and the extra that brings each."""
+"""Libraries that are not always there: what they are for, and from which version on they will do.
+
+`tests/test_libraries.py` holds this table and setup.cfg to each other, and `tools/test --lowest`
+tests with exactly these versions.
+"""
 
 import importlib.util
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NoReturn
 
-from darkconv.errors import MissingDependencyError
+from darkconv.errors import DarkconvError, MissingDependencyError
 
-EXTRAS = {
-    **dict.fromkeys(("PIL", "yaml"), "images"),
-    **dict.fromkeys(("torch", "safetensors"), "torch"),
-    **dict.fromkeys(("onnx", "onnx_ir", "onnxruntime"), "onnx"),
-    **dict.fromkeys(("keras", "tensorflow", "h5py", "ai_edge_litert"), "keras"),
-    **dict.fromkeys(("lightning", "faster_coco_eval", "tensorboard"), "train"),
-    **dict.fromkeys(("pooch", "requests"), "fetch"),
-    "matplotlib": "plots",
-    "netron": "view",
+
+@dataclass(frozen=True)
+class Library:
+    """A library.
+
+    Attributes:
+        minimum: the first version that will do.
+        extra: of darkconv, that brings it; None if it is always installed.
+        packages: names of it on PyPI, the usual one first.
+    """
+
+    minimum: str
+    extra: str | None
+    packages: tuple[str, ...]
+
+    @property
+    def installed(self) -> str | None:
+        """The version that is installed, if it can be told."""
+        from importlib import metadata  # takes longer than all of darkconv's help
+
+        for package in self.packages:
+            try:
+                return metadata.version(package)
+            except metadata.PackageNotFoundError:
+                continue
+        return None
+
+    def is_older(self, version: str) -> bool:
+        """Return True if a version is older than the first that will do."""
+        return _numbers(version) < _numbers(self.minimum)
+
+
+LIBRARIES = {
+    "numpy": Library("1.26", None, ("numpy",)),
+    "click": Library("8.2", None, ("click",)),
+    "rich": Library("13", None, ("rich",)),
+    "PIL": Library("10.1", "images", ("pillow",)),
+    "yaml": Library("6.0.1", "images", ("PyYAML",)),
+    "torch": Library("2.13", "torch", ("torch",)),
+    "safetensors": Library("0.4", "torch", ("safetensors",)),
+    "onnx": Library("1.16", "onnx", ("onnx",)),
+    "onnx_ir": Library("0.1.10", "onnx", ("onnx-ir",)),
+    "onnxruntime": Library("1.18", "onnx", ("onnxruntime", "onnxruntime-gpu")),
+    "keras": Library("3.11", "keras", ("keras",)),
+    "tensorflow": Library("2.19", "keras", ("tensorflow-cpu", "tensorflow")),
+    "ai_edge_litert": Library("1.2", "keras", ("ai-edge-litert",)),
+    "faster_coco_eval": Library("1.6", "train", ("faster-coco-eval",)),
+    "lightning": Library("2.6", "train", ("lightning",)),
+    "tensorboard": Library("2.19", "train", ("tensorboard",)),
+    "matplotlib": Library("3.7", "plots", ("matplotlib",)),
+    "netron": Library("7.8.6", "view", ("netron",)),
+    "pooch": Library("1.8", "fetch", ("pooch",)),
+    "requests": Library("2.31", "fetch", ("requests",)),
 }
-"""Extras by the name that is imported."""
+"""By the name that they are imported by."""
+EXTRAS = {name: one.extra for name, one in LIBRARIES.items() if one.extra} | {"h5py": "keras"}
+"""Extras by the name that is imported, of libraries that only some tasks need."""
 
 
 def require(*names: str, task: str, extra: str | None = None) -> None:
@@ -44,22 +97,58 @@ def is_installed(name: str) -> bool:
 
 
 @contextmanager
-def telling_missing(task: str, extra: str | None = None) -> Iterator[None]:
-    """Name the extra where an import in the block fails for a library that is not installed.
+def telling_missing(task: str, *, extra: str | None = None) -> Iterator[None]:
+    """Tell why an import in this block fails: a library is missing, too old or broken.
 
     Args:
-        task: in the message.
-        extra: that brings all that the task needs; by default the library's own.
+        task: what the libraries are for.
+        extra: of darkconv, that brings those that `LIBRARIES` does not know.
 
     Raises:
-        MissingDependencyError: such an import failed; other errors go on as they are.
+        MissingDependencyError: a library is not installed, or too old.
+        DarkconvError: it is installed, and cannot be imported.
     """
     try:
         yield
     except MissingDependencyError:
         raise
-    except ModuleNotFoundError as error:
-        name = (error.name or "").partition(".")[0]
-        if name not in EXTRAS:
-            raise
-        raise MissingDependencyError(name, extra=extra or EXTRAS[name], task=task) from error
+    except ImportError as error:
+        explain(error, task, extra=extra)
+
+
+def explain(error: ImportError, task: str, *, extra: str | None = None) -> NoReturn:
+    """Raise what `telling_missing` does for an error; the error itself if it is darkconv's own."""
+    name = (error.name or "").partition(".")[0]
+    if name in ("", "darkconv"):
+        raise error
+    library = LIBRARIES.get(name) or Library("0", EXTRAS.get(name), (name,))
+    brings, installed = library.extra or extra, library.installed
+    if installed is not None and library.is_older(installed):
+        versions = {"installed": installed, "minimum": library.minimum}
+        raise MissingDependencyError(name, extra=brings, task=task, **versions) from error
+    if isinstance(error, ModuleNotFoundError) and (error.name == name or not is_installed(name)):
+        raise MissingDependencyError(name, extra=brings, task=task) from error
+    version = f" {installed}" if installed else ""
+    raise DarkconvError(
+        f"{task} needs {name}; {name}{version} is installed and cannot be imported: {error}",
+        hint=f"pip install --force-reinstall {library.packages[0]}",
+    ) from error
+
+
+def too_old() -> list[str]:
+    """Return a line for each library that is installed and too old."""
+    lines = []
+    for name, library in LIBRARIES.items():
+        installed = library.installed
+        if installed is not None and library.is_older(installed):
+            lines.append(f"{name} {installed} is installed; darkconv needs {library.minimum}")
+    return lines
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Return the release that a version names, without trailing zeros: (2, 6) of 2.6.0+cpu."""
+    release = re.match(r"[\d.]*", version)
+    numbers = [int(part) for part in (release[0] if release else "").split(".") if part]
+    while numbers and not numbers[-1]:
+        numbers.pop()
+    return tuple(numbers)

@@ -36,6 +36,7 @@ ALLOWED = {
     "core": {"arguments", "errors", "encodings", "core"},
     "layers": {"errors", "core", "layers"},
     "darknet": {
+        "libraries",
         "errors",
         "encodings",
         "core",
@@ -52,6 +53,7 @@ ALLOWED = {
     "surgery": {"arguments", "errors", "core", "layers", "darknet", "archive", "files", "surgery"},
     "backends": {
         "arguments",
+        "libraries",
         "errors",
         "encodings",
         "archive",
@@ -59,7 +61,6 @@ ALLOWED = {
         "layers",
         "darknet",
         "files",
-        "libraries",
         "loading",
         "outputs",
         "signals",
@@ -67,7 +68,7 @@ ALLOWED = {
         "surgery",
         "backends",
     },
-    "zoo": {"errors", "core", "layers", "darknet", "files", "zoo"},
+    "zoo": {"libraries", "errors", "core", "layers", "darknet", "files", "zoo"},
     "dataset": {
         "arguments",
         "errors",
@@ -79,7 +80,7 @@ ALLOWED = {
         "detection",
         "dataset",
     },
-    "evaluation": {"errors", "files", "core", "detection", "dataset", "evaluation"},
+    "evaluation": {"libraries", "errors", "files", "core", "detection", "dataset", "evaluation"},
     "report": {
         "errors",
         "files",

@@ -64,7 +64,7 @@ def test_a_missing_library_is_told_before_the_pictures_are_looked_at(run, monkey
     monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
     monkeypatch.setattr("darkconv.cli.eval.find_all", lambda *_: pytest.fail("pictures were read"))
     text = run(MODEL, 1).stderr
-    assert "COCO's average precision needs faster-coco-eval, which is not installed" in text
+    assert "COCO's average precision needs faster_coco_eval, which is not installed" in text
     assert "darkconv[train]" in text
 
 
@@ -148,6 +148,7 @@ def test_curves_and_confusions_are_drawn(run, folder):
 
 def test_text_files_alone_need_no_matplotlib(run, folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     result = run(MODEL + " -o found", status=1)
     assert "needs matplotlib" in result.stderr
     assert "darkconv[plots]" in result.stderr

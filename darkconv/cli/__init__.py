@@ -18,7 +18,7 @@ from darkconv.cli.groups import SuggestingGroup
 from darkconv.cli.printing import echo_lines, printable_usage, write_out_what_streams_lack
 from darkconv.errors import LONGEST_FINDING, DarkconvError, printable, shortened
 from darkconv.files import no_room
-from darkconv.libraries import telling_missing
+from darkconv.libraries import telling_missing, too_old
 from darkconv.signals import Ended, ending_in_order
 from darkconv.sources import watching_sources
 
@@ -143,9 +143,12 @@ def apology(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return f"not enough memory: {error}" if str(error) else "not enough memory"
     what = shortened(printable(" ".join(str(error).split())), LONGEST_FINDING)
-    return (
-        f"this should not happen: {type(error).__name__}: {what}\n"
-        "  hint: --debug shows where; please report it with the files that led to it"
+    return "\n  hint: ".join(
+        [
+            f"this should not happen: {type(error).__name__}: {what}",
+            *too_old(),
+            "--debug shows where; please report it with the files that led to it",
+        ]
     )
 
 

@@ -16,7 +16,7 @@ from darkconv.cli.pictures import (
 )
 from darkconv.cli.printing import echo, echo_json, echo_table
 from darkconv.dataset import open_dataset
-from darkconv.errors import MissingDependencyError
+from darkconv.libraries import telling_missing
 
 if TYPE_CHECKING:
     from darkconv.dataset.anchors import Anchors, Floats
@@ -137,10 +137,8 @@ def draw_clusters(sizes: "Floats", found: "Anchors", path: Path) -> None:
     from darkconv.dataset.anchors import size_overlaps
     from darkconv.evaluation.plots import write_figure
 
-    try:
+    with telling_missing("--plot"):
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError("matplotlib", extra="plots", task="--plot") from error
     shown = sizes
     if len(sizes) > DOTS:
         shown = sizes[np.random.default_rng(0).choice(len(sizes), DOTS, replace=False)]

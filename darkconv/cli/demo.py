@@ -18,7 +18,9 @@ from darkconv.cli.planning import Planning, make_plan
 from darkconv.cli.printing import echo, echo_lines
 from darkconv.core.model import Model
 from darkconv.core.numerals import format_count, format_large, format_size
+from darkconv.errors import DarkconvError
 from darkconv.files import make_folder
+from darkconv.libraries import telling_missing
 from darkconv.outputs import check_belongs, note_output
 
 if TYPE_CHECKING:
@@ -215,10 +217,11 @@ def show_recovery(whole: Model, small: Model, folder: Path) -> dict[str, Model]:
     dissection = dissection_report((whole, small, refitted), seen, None, chosen, planning, pictures)
     write_dissection_report(folder / "dissection.html", dissection)
     try:
-        from darkconv.finetune.recipe import Recipe
-        from darkconv.finetune.run import finetune
-    except ModuleNotFoundError as error:
-        echo(f"no recovery: {error.name} is not installed (pip install 'darkconv[train]')")
+        with telling_missing("training", extra="train"):
+            from darkconv.finetune.recipe import Recipe
+            from darkconv.finetune.run import finetune
+    except DarkconvError as error:
+        echo(f"no recovery: {error}")
         return found
     start = time.perf_counter()
     recipe = Recipe(steps=STEPS, batch=BATCH, rate=RATE, averaging=AVERAGING, draw_every=0)

@@ -38,9 +38,9 @@ from darkconv.cli.sources import Sources, open_sources
 from darkconv.core.model import Model
 from darkconv.core.names import find_name
 from darkconv.core.numerals import per_cent
-from darkconv.errors import DarkconvError, DatasetError, MissingDependencyError
+from darkconv.errors import DarkconvError, DatasetError
 from darkconv.finetune.folder import Folder
-from darkconv.libraries import require
+from darkconv.libraries import require, telling_missing
 from darkconv.outputs import may_overwrite, note_folder_use, note_output
 from darkconv.signals import SHELL_BASE, Ended
 from darkconv.sources import release_sources
@@ -343,15 +343,10 @@ def run(
     options: dict[str, Any],
 ) -> "tuple[Finetuned, list[Mapping[str, float]]]":
     """Train, telling how it goes."""
-    try:
+    with telling_missing("training", extra="train"):
         from darkconv.finetune.machine import Machine
         from darkconv.finetune.recipe import plan_course
         from darkconv.finetune.run import finetune, show_target
-    except ImportError as error:
-        name = (error.name or "").partition(".")[0]
-        if name in ("darkconv", ""):
-            raise
-        raise MissingDependencyError(name, extra="train", task="training") from error
     recipe = make_recipe(options, model, overfit)
     rows: list[Mapping[str, float]] = []
 

@@ -15,8 +15,8 @@ from darkconv.core.model import Header, Model
 from darkconv.core.numerals import format_size
 from darkconv.core.spec import HeadSpec
 from darkconv.darknet.weights import file_size
-from darkconv.errors import MissingDependencyError
 from darkconv.files import scratch_folder
+from darkconv.libraries import telling_missing
 
 
 @click.command(cls=ModelCommand)
@@ -55,10 +55,8 @@ def view_graph(model: Model) -> None:
     Raises:
         MissingDependencyError: netron or onnx is not installed.
     """
-    try:
+    with telling_missing("info --view"):
         import netron
-    except ModuleNotFoundError:
-        raise MissingDependencyError("netron", extra="view", task="info --view") from None
     with scratch_folder() as folder:
         path = folder / f"{Path(model.network.file).stem}.onnx"
         spoke("onnx").write_onnx(model, path, fold=False, check=False)

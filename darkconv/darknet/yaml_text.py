@@ -4,7 +4,8 @@ from typing import Any
 
 from darkconv.core.names import Names
 from darkconv.encodings import keeps_bytes
-from darkconv.errors import DatasetError, MissingDependencyError, Where
+from darkconv.errors import DatasetError, Where
+from darkconv.libraries import telling_missing
 
 SUFFIXES = (".yaml", ".yml")
 LONGEST = 250_000
@@ -31,10 +32,8 @@ def parse_yaml(text: str, where: Where) -> Yaml:
     if len(text) > LONGEST:
         found = f"{len(text):,}"
         raise DatasetError(where=where, expected=f"at most {LONGEST:,} characters", found=found)
-    try:
+    with telling_missing("reading YAML"):
         import yaml
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError("yaml", extra="images", task="reading YAML") from error
     try:
         if not keeps_bytes(text):
             return _value(yaml.compose(text, yaml.BaseLoader), where, set())

@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from darkconv.darknet.signatures import Recognised, recognise
-from darkconv.errors import DatasetError, MissingDependencyError, Where
+from darkconv.errors import DatasetError, Where
 from darkconv.files import PathLike
+from darkconv.libraries import telling_missing
 from darkconv.notice import warn_once
 
 if TYPE_CHECKING:
@@ -59,10 +60,8 @@ def pillow(task: str) -> ModuleType:
     Raises:
         MissingDependencyError: Pillow is not installed.
     """
-    try:
+    with telling_missing(task):
         from PIL import Image
-    except ModuleNotFoundError:
-        raise MissingDependencyError("PIL", extra="images", task=task) from None
     return Image
 
 
@@ -218,7 +217,7 @@ def _opaque(image: "Image", where: Where) -> "Image":
 def is_deep(image: "Image") -> bool:
     """Whether a file that was not yet read has 16 bits for a level."""
     tiles = getattr(image, "tile", ())
-    return image.mode.startswith("I") or any(";16" in str(tile.args) for tile in tiles)
+    return image.mode.startswith("I") or any(";16" in str(tile[3]) for tile in tiles)
 
 
 def _upper_bits(image: "Image", where: Where) -> Levels:

@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 
 from darkconv.detection import Detection
-from darkconv.errors import MissingDependencyError
 from darkconv.evaluation.matching import Floats, Truths
+from darkconv.libraries import telling_missing
 
 STATS = (
     "AP", "AP50", "AP75", "APsmall", "APmedium", "APlarge",
     "AR1", "AR10", "AR100", "ARsmall", "ARmedium", "ARlarge",
 )  # fmt: skip
+TASK = "COCO's average precision"
+"""What faster-coco-eval is for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +43,8 @@ def require_coco() -> None:
     Raises:
         MissingDependencyError: it is not installed.
     """
-    try:
+    with telling_missing(TASK):
         import faster_coco_eval  # noqa: F401
-    except ImportError as error:
-        task = "COCO's average precision"
-        raise MissingDependencyError("faster-coco-eval", extra="train", task=task) from error
 
 
 def coco_metrics(
@@ -56,9 +55,8 @@ def coco_metrics(
     Raises:
         MissingDependencyError: faster-coco-eval is not installed.
     """
-    require_coco()
-    from faster_coco_eval import COCO, COCOeval_faster
-
+    with telling_missing(TASK):
+        from faster_coco_eval import COCO, COCOeval_faster
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(_as_dataset(truths, num_classes))
         results = truth.loadRes(_as_results(found, num_classes)) if any(found) else COCO()

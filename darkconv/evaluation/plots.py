@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from darkconv.detection.lettering import fallback_font
-from darkconv.errors import MissingDependencyError, one_line
+from darkconv.errors import one_line
 from darkconv.evaluation.average_precision import all_points, envelope, precision_recall
 from darkconv.evaluation.confusion import BACKGROUND, Confusion
 from darkconv.evaluation.matching import Judged
 from darkconv.files import PathLike, write_bytes
+from darkconv.libraries import telling_missing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,10 +37,8 @@ def require_matplotlib(task: str) -> None:
     Raises:
         MissingDependencyError: matplotlib is not installed.
     """
-    try:
+    with telling_missing(task):
         import matplotlib.figure  # noqa: F401
-    except ImportError as error:
-        raise MissingDependencyError("matplotlib", extra="plots", task=task) from error
 
 
 @contextlib.contextmanager

@@ -9,8 +9,9 @@ from typing import Any
 
 from darkconv.core.section import Config
 from darkconv.darknet.cfg import read_cfg
-from darkconv.errors import DarkconvError, MissingDependencyError, WeightsError, Where
+from darkconv.errors import DarkconvError, WeightsError, Where
 from darkconv.files import PathLike, filling_folder, make_folder, take_names, write_bytes
+from darkconv.libraries import telling_missing
 from darkconv.zoo.download import Downloader, Progress
 from darkconv.zoo.models import Published
 from darkconv.zoo.requirement import START, required_size
@@ -172,11 +173,9 @@ def _summary(model: Published, failures: Sequence[DarkconvError], part: Path) ->
 
 
 def _pooch() -> Any:
-    try:
+    with telling_missing("fetch"):
         import pooch
         import requests  # noqa: F401 - the downloader's
-    except ImportError as error:
-        raise MissingDependencyError("pooch", extra="fetch", task="fetch") from error
     pooch.get_logger().setLevel(logging.WARNING)
     return pooch
 

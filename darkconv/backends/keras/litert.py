@@ -36,6 +36,7 @@ from darkconv.core.processors import count_processors
 from darkconv.darknet.description import read_description
 from darkconv.errors import DarkconvError, MissingDependencyError, UnsupportedError, Where
 from darkconv.files import PathLike, is_utf8, write_bytes
+from darkconv.libraries import telling_missing
 from darkconv.surgery.folding import fold_batchnorm
 
 logger = logging.getLogger("darkconv")
@@ -169,13 +170,8 @@ def make_interpreter(source: bytes | PathLike) -> Any:
         MissingDependencyError: ai-edge-litert is not installed.
         ValueError: the file cannot be run.
     """
-    try:
-        with quiet():
-            from ai_edge_litert.interpreter import Interpreter
-    except ModuleNotFoundError:
-        raise MissingDependencyError(
-            "ai_edge_litert", extra="keras", task="running a LiteRT file"
-        ) from None
+    with telling_missing("running a LiteRT file"), quiet():
+        from ai_edge_litert.interpreter import Interpreter
     with quiet():
         given: dict[str, Any] = {"model_content": source}
         if not isinstance(source, bytes):

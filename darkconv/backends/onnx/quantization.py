@@ -23,10 +23,11 @@ from darkconv.backends.onnx.picture import INPUT
 from darkconv.backends.onnx.scope import layer_name
 from darkconv.backends.onnx.writing import trial_of
 from darkconv.core.network import Layer, Network
-from darkconv.errors import DarkconvError, MissingDependencyError, UnsupportedError
+from darkconv.errors import DarkconvError, UnsupportedError
 from darkconv.files import PathLike, scratch_folder, write_together
 from darkconv.layers import merge
 from darkconv.layers.precision import float_layers
+from darkconv.libraries import telling_missing
 
 METHODS = ("percentile", "minmax", "entropy")
 PERCENTILE = 99.99  # docs/onnx.md has the measurements
@@ -255,12 +256,8 @@ def quantization_tools() -> Any:
     Raises:
         MissingDependencyError: onnxruntime is not installed.
     """
-    try:
+    with telling_missing("8-bit ONNX files", extra="onnx"):
         import onnxruntime.quantization
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError(
-            error.name or "onnxruntime", extra="onnx", task="8-bit ONNX files"
-        ) from None
     return onnxruntime.quantization
 
 

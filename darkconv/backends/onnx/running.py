@@ -13,8 +13,9 @@ from darkconv.backends.onnx.picture import INPUT
 from darkconv.core.model import Array
 from darkconv.core.network import Network
 from darkconv.core.processors import count_processors
-from darkconv.errors import DarkconvError, MissingDependencyError, Where
+from darkconv.errors import DarkconvError, Where
 from darkconv.files import PathLike, is_utf8
+from darkconv.libraries import telling_missing
 
 FATAL = 4  # onnxruntime's own messages on stderr begin here: what fails is raised anyway
 OPEN_FILES = "/proc/self/fd"  # on Linux
@@ -38,12 +39,8 @@ def make_session(
         MissingDependencyError: onnxruntime is not installed.
         DarkconvError: the file cannot be run.
     """
-    try:
+    with telling_missing("running an ONNX model"):
         import onnxruntime
-    except ModuleNotFoundError:
-        raise MissingDependencyError(
-            "onnxruntime", extra="onnx", task="running an ONNX model"
-        ) from None
     options = onnxruntime.SessionOptions()
     options.log_severity_level = FATAL
     if beside is not None:

@@ -27,13 +27,14 @@ LINES = [
     "convert {m} -o {1.onnx} --int8 --calibrate pics",
     "detect {m} {0.png} --names {0.names} --json -o drawn",
     "detect {m} {0.png} --json -o {1.png}",
-    "verify {m}",
+    "detect {m} {0.png} --names {0.names}",
+    "verify {m} --report {1.html}",
     "verify {m} --image {0.png} --json",
-    "eval {m} --names {0.names} --data {0.list} --data-names {0.names} --json",
+    "eval {m} --names {0.names} --data {0.list} --data-names {0.names} --report {1.html}",
     "reclass {m} --names {0.names} --keep cat -o {1.cfg} {1.weights}",
-    "profile {m} {0.png} -o {1.npz}",
+    "profile {m} {0.png} -o {1.npz} --html {1.html}",
     "prune {m} --score l1 --ratio 0.5 --save-plan {1.json} -o {1.cfg} {1.weights}",
-    "dissect {m} --names {0.names} --images {0.png} --no-report --all-pictures -o {1.cfg}"
+    "dissect {m} --names {0.names} --images {0.png} --report {1.html} --all-pictures -o {1.cfg}"
     " {1.weights}",
     "finetune {m} --names {0.names} --data {0.list} --data-names {0.names} --steps 1 --workers 0"
     " -o {1.cfg} {1.weights}",

@@ -12,6 +12,8 @@ Importing the package is cheap: numpy and everything else is loaded at first use
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from darkconv import logs as _logs  # noqa: F401 - its filter acts on all messages
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:

@@ -48,6 +48,7 @@ ALLOWED = {
         "darknet",
     },
     "exporting": {"arguments", "errors", "backends", "core", "files"},
+    "logs": {"errors"},
     "loading": {"arguments", "errors", "core", "layers", "darknet", "files", "outputs", "surgery"},
     "archive": {"core", "files"},
     "surgery": {"arguments", "errors", "core", "layers", "darknet", "archive", "files", "surgery"},

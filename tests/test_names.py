@@ -365,3 +365,12 @@ def test_labels_are_read_in_the_encoding_of_the_models_names(tmp_path):
     result = CliRunner().invoke(main, ["eval", *args, *data])
     assert result.exit_code == 0, result.output
     assert [one["name"] for one in json.loads(result.stdout)["classes"]] == ["行人"]
+
+
+def test_messages_of_the_log_are_printable(tmp_path, caplog):
+    (tmp_path / "a.cfg").write_text("[net]\nwidth=8\nheight=8\nchannels=3\n[softmax]\n")
+    (tmp_path / "a\udcff.names").write_bytes(b"caf\xe9\n\x1b[31mred\n")
+    dc.load(tmp_path / "a.cfg", names=tmp_path / "a\udcff.names")
+    assert caplog.messages
+    assert all(text.isprintable() for text in caplog.messages)
+    assert any("a\\xff.names" in text for text in caplog.messages)

@@ -267,14 +267,16 @@ def test_training_goes_on_from_what_a_kill_leaves(digits):
 def test_training_goes_on_from_every_place_around_an_evaluation(digits):
     command = f"{TRAINING} {SOME_STEPS}"
     assert run(command.format("whole"), digits)[0] == 0
-    folder = str(digits / "killed.run")
-    resumed = ""
-    for number in (12, 17, 23):  # files touched: a row takes about seven
-        prepare = partial(kill_before, number, folder)
+    folder, goes_on = digits / "killed.run", []
+    for number in (12, 20, 9, 11):  # files touched: a row takes about seven
+        has_checkpoint = (folder / "checkpoints/last.ckpt").exists()
+        resumed = " --resume" if has_checkpoint else " --overwrite"
+        goes_on.append(has_checkpoint)
+        prepare = partial(kill_before, number, str(folder))
         status, text = run(f"{command.format('killed')}{resumed}", digits, prepare)
         assert status == KILLED, text
-        resumed = " --resume"
-    assert run(f"{command.format('killed')}{resumed}", digits)[0] == 0
+    assert sum(goes_on) >= 2
+    assert run(f"{command.format('killed')} --resume", digits)[0] == 0
     check_ended_alike(digits)
 
 

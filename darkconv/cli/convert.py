@@ -11,8 +11,6 @@ from darkconv.cli.file_report import print_reports, show_agreement_with
 from darkconv.cli.given import refuse
 from darkconv.cli.models import read_model, report_written, require_outputs, write_model
 from darkconv.cli.params import (
-    LITERT_SUFFIX,
-    ONNX_SUFFIX,
     RUNNABLE_SUFFIXES,
     SHARE,
     ModelCommand,
@@ -25,7 +23,11 @@ from darkconv.cli.params import (
 )
 from darkconv.cli.pictures import PICTURE_NAMES, PictureOptions, picture_options
 from darkconv.cli.precision import Reduction, reduction_options, write_reduced
-from darkconv.exporting import OPTIONS_BY_SUFFIX
+from darkconv.exporting import (
+    LITERT_SUFFIX,
+    ONNX_SUFFIX,
+    OPTIONS_BY_SUFFIX,
+)
 from darkconv.outputs import check_belongs, note_input, note_output
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -226,8 +228,8 @@ def check_applies(
     for name, heads in HEADS_OF.items():
         if head not in heads:
             refuse(name, because=f"it is about --head {' and '.join(heads)}")
-    others = suffixes - {ONNX_SUFFIX}
-    if head == "nms" and any("head" in OPTIONS_BY_SUFFIX.get(suffix, ()) for suffix in others):
+    with_heads = (s for s in suffixes if "head" in OPTIONS_BY_SUFFIX.get(s, ()))
+    if head == "nms" and any(suffix != ONNX_SUFFIX for suffix in with_heads):
         raise click.UsageError("--head nms is about .onnx files: suppression is no Keras operation")
 
 

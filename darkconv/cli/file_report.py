@@ -8,12 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from darkconv.cli.models import read_exported
-from darkconv.cli.params import LITERT_SUFFIX, ModelWords, Output
+from darkconv.cli.params import (
+    ModelWords,
+    Output,
+)
 from darkconv.cli.printing import echo, echo_json, echo_table
 from darkconv.cli.progress import progress
 from darkconv.core.model import Model
 from darkconv.core.numerals import format_size, per_cent
 from darkconv.errors import DarkconvError, Where
+from darkconv.exporting import (
+    LITERT_SUFFIX,
+)
 from darkconv.layers.head import decodes_boxes
 
 if TYPE_CHECKING:

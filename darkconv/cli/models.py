@@ -11,11 +11,6 @@ import click
 
 from darkconv.cli.outputs import check_outputs
 from darkconv.cli.params import (
-    KERAS_SUFFIX,
-    LITERT_SUFFIX,
-    ONNX_SUFFIX,
-    PROGRAM_SUFFIX,
-    SAVED_MODEL_SUFFIX,
     ModelWords,
     Output,
     bundled_cfg,
@@ -29,7 +24,15 @@ from darkconv.core.numerals import format_size
 from darkconv.darknet.data import decoded_names, read_names, tell_of_bytes
 from darkconv.darknet.dialect import AUTO
 from darkconv.errors import CfgError, DarkconvError, WeightsError, Where
-from darkconv.exporting import WRITERS, write_file
+from darkconv.exporting import (
+    KERAS_SUFFIX,
+    LITERT_SUFFIX,
+    ONNX_SUFFIX,
+    PROGRAM_SUFFIX,
+    SAVED_MODEL_SUFFIX,
+    WRITERS,
+    write_file,
+)
 from darkconv.loading import load, names_beside, save
 
 if TYPE_CHECKING:

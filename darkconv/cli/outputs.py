@@ -8,8 +8,13 @@ gives `--overwrite` to every command that has a use for it. What else a command 
 
 from collections.abc import Iterable, Sequence
 
-from darkconv.cli.params import SAVED_MODEL_SUFFIX, Output
+from darkconv.cli.params import (
+    Output,
+)
 from darkconv.errors import DarkconvError
+from darkconv.exporting import (
+    SAVED_MODEL_SUFFIX,
+)
 from darkconv.files import check_saved_model
 from darkconv.outputs import check_belongs, check_pair, note_output
 

@@ -19,11 +19,18 @@ from darkconv.cli.file_report import (
     written_size,
 )
 from darkconv.cli.models import read_exported, write_model
-from darkconv.cli.params import LITERT_SUFFIX, ModelWords, Output, Word
+from darkconv.cli.params import (
+    ModelWords,
+    Output,
+    Word,
+)
 from darkconv.cli.pictures import KINDS, PictureOptions, open_pictures, report_unread
 from darkconv.cli.progress import progress
 from darkconv.core.model import Model
 from darkconv.errors import DarkconvError, DatasetError
+from darkconv.exporting import (
+    LITERT_SUFFIX,
+)
 from darkconv.files import scratch_folder
 
 if TYPE_CHECKING:

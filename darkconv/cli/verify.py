@@ -11,11 +11,6 @@ from darkconv.cli.given import refuse
 from darkconv.cli.models import read_model
 from darkconv.cli.params import (
     DARKNET_OUTPUT,
-    KERAS_SUFFIX,
-    LITERT_SUFFIX,
-    PROGRAM_SUFFIX,
-    SAFETENSORS_SUFFIX,
-    SAVED_MODEL_SUFFIX,
     ModelCommand,
     ModelWords,
     nameless_model_options,
@@ -26,6 +21,13 @@ from darkconv.cli.params import (
 from darkconv.cli.printing import echo, echo_json, echo_lines, echo_table
 from darkconv.core.model import Model
 from darkconv.errors import DarkconvError
+from darkconv.exporting import (
+    KERAS_SUFFIX,
+    LITERT_SUFFIX,
+    PROGRAM_SUFFIX,
+    SAFETENSORS_SUFFIX,
+    SAVED_MODEL_SUFFIX,
+)
 
 if TYPE_CHECKING:
     from darkconv.backends.exported import ExportedFile

@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from darkconv.backends.choices import HEADS
 from darkconv.backends.exported import ExportedFile, check_choices
 from darkconv.backends.onnx.graph_file import read_graph
 from darkconv.backends.onnx.nms import IOU_THRESHOLD, NEVER_SAME, SCORE_THRESHOLD
-from darkconv.backends.onnx.options import HEADS, INPUTS
+from darkconv.backends.onnx.options import INPUTS
 from darkconv.backends.onnx.picture import INPUT
 from darkconv.backends.onnx.running import Runner, make_session, told_failures
 from darkconv.backends.onnx.scope import layer_name

@@ -55,7 +55,7 @@ class OwnMaps:
 
     def __init__(self) -> None:
         """Map nothing yet."""
-        self._maps: dict[int, npt.NDArray[np.uint8]] = {}
+        self._maps: dict[int, tuple[int, npt.NDArray[np.uint8]]] = {}
 
     def find(self, array: Array) -> Array | None:
         """Return a writable array of equal values; None for one that lies in no mapped file."""
@@ -63,14 +63,15 @@ class OwnMaps:
         if not isinstance(source, FileMap) or not array.flags.c_contiguous:
             return None
         with contextlib.suppress(OSError, ValueError):  # no more maps or descriptors
-            start = address_of(array) - address_of(np.frombuffer(source, np.uint8))
-            own = self._map(source)[start : start + array.nbytes]
-            return own.view(array.dtype).reshape(array.shape)
+            begin, own = self._map(source)
+            return np.ndarray(array.shape, array.dtype, own, address_of(array) - begin)
         return None
 
-    def _map(self, source: FileMap) -> npt.NDArray[np.uint8]:
+    def _map(self, source: FileMap) -> tuple[int, npt.NDArray[np.uint8]]:
+        """Return where a map begins in memory, and the content of another one."""
         if id(source) not in self._maps:
-            self._maps[id(source)] = np.frombuffer(FileMap.of(source.handle), np.uint8)
+            begin = address_of(np.frombuffer(source, np.uint8))
+            self._maps[id(source)] = begin, np.frombuffer(FileMap.of(source.handle), np.uint8)
         return self._maps[id(source)]
 
 
@@ -114,5 +115,5 @@ def owner_of(array: npt.NDArray[Any]) -> object:
 
 def address_of(array: npt.NDArray[Any]) -> int:
     """Return where in memory an array begins."""
-    address: int = array.__array_interface__["data"][0]
+    address: int = array.ctypes.data
     return address

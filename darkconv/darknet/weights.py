@@ -146,14 +146,15 @@ class WeightsFile:
 
 
 class FileArrays(FrozenArrays):
-    """The arrays of a weights file, by key; a changed selection of them is a plain dict.
+    """The arrays of a weights file, by key; a changed selection of them is not one.
 
     Attributes:
         file: that they come from, most of them as views of it.
     """
 
     def __init__(self, file: WeightsFile, arrays: Mapping[str, Array]) -> None:
-        super().__init__(arrays)
+        """Take arrays that are frozen already."""
+        self._arrays = dict(arrays)
         self.file = file
 
 

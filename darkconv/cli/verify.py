@@ -92,7 +92,9 @@ def verify(
     if as_json:
         refuse("show_all", because="--json has all layers")
     if rest:
-        refuse("backend", "show_all", because="of FILE outputs are compared, and not layers")
+        if backend:
+            raise click.UsageError("--backend is about layers, and FILE says itself what runs it")
+        refuse("show_all", because="of FILE outputs are compared, and not layers")
         verify_file(
             model_words, ModelWords(rest[0]), image, as_json=as_json, report=report, **options
         )

@@ -21,7 +21,7 @@ def require_share(name: str, value: object) -> None:
         DarkconvError: it is not within 0..1.
     """
     if not isinstance(value, Real) or not 0 <= cast(float, value) <= 1:
-        raise DarkconvError(name, expected="a number from 0 to 1", found=value)
+        raise DarkconvError(name, expected="0 to 1", found=value)
 
 
 def require_seed(seed: int) -> None:

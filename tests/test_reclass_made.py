@@ -240,7 +240,6 @@ def test_what_darknet_cannot_say_is_not_written_for_it(tmp_path):
         ({"keep": ["pair=ant+bee", "bee"]}, "bee is named twice"),
         ({"keep": ["dog=ant+bee", "dog"]}, "two classes would have the name dog"),
         ({"keep": ["=ant"]}, "a name before the ="),
-        ({"keep": "ant"}, "a list of names"),
         ({"add": ["ant"]}, "two classes would have the name ant"),
         ({"add": [" "]}, "a line of text"),
         ({"add": ["new"], "init": "like:eel"}, "no class of that name"),
@@ -252,6 +251,11 @@ def test_what_darknet_cannot_say_is_not_written_for_it(tmp_path):
 def test_bad_wishes_are_refused(options, message):
     with pytest.raises(PlanError, match=message):
         dc.reclass(head_model("yolo"), **options)
+
+
+def test_one_text_is_no_list_of_names():
+    with pytest.raises(dc.DarkconvError, match="keep: expected a list of texts"):
+        dc.reclass(head_model("yolo"), keep="ant")
 
 
 def test_other_needs_something_dropped():

@@ -256,10 +256,13 @@ def test_settings_that_an_optimizer_cannot_take_are_named(name):
     from darkconv.backends import to_torch
     from darkconv.finetune.optimizer import OptimizerChoice
 
-    net = network("[convolutional]\n")
+    text = cfg_text("[convolutional]\n").replace("channels=3\n", "channels=3\nmomentum=-1\n")
+    net = build_network(parse_cfg(text, file="net.cfg"), ALEXEYAB, notes=Notes())
     module = to_torch(initial_model(net)).train()
     with pytest.raises(DarkconvError, match=f"optimizer {name}: Invalid"):
-        OptimizerChoice(name, momentum=-1.0).build(module, net.options, 1)
+        OptimizerChoice(name).build(module, net.options, 1)
+    with pytest.raises(DarkconvError, match="momentum: expected 0 to below 1, found -1"):
+        OptimizerChoice(name, momentum=-1.0)
 
 
 def test_training_by_the_cfg_names_the_line_before_anything_runs(tmp_path):

@@ -205,14 +205,24 @@ VALUES = {
 
 MESSAGES = {"--quiet", "--verbose", "--debug"}
 """Options about messages alone; tests of their own are below."""
-PERMISSIONS = {"--allow-nonfinite", "--outside", "--force", "--overwrite", "--no-check"}
+PERMISSIONS = {
+    "--allow-nonfinite", "--outside", "--force", "--overwrite", "--no-check", "--data-images",
+}  # fmt: skip
 """Options that let happen what is refused otherwise: they act where something is refused."""
-MEANS = {"--batch", "--workers", "--compile", "--device", "--view"}
+MEANS = {"--batch", "--devices", "--workers", "--compile", "--device", "--view"}
 """Options that say how something is done, and not what: the result is the same by any of them."""
 NO_EFFECT = {
     ("prune/l1", "--no-compensate"): "there are no means",
     ("prune/random", "--no-compensate"): "there are no means",
     ("prune/refitted", "--no-compensate"): "all layers of this network are refitted",
+    ("dissect", "--no-compensate"): "all layers of this network are refitted",
+    ("dissect", "--rename"): "both classes are kept",
+    ("dissect/unlabelled", "--no-compensate"): "all layers of this network are refitted",
+    ("dissect/unlabelled", "--data-names"): "there are no labels",
+    ("dissect/unlabelled", "--all-pictures"): "there are no labels",
+    ("dissect/random", "--no-compensate"): "all layers of this network are refitted",
+    ("dissect/random", "--data-names"): "there are no labels",
+    ("dissect/random", "--all-pictures"): "there are no labels",
     ("prune/plan", "--profile"): "this plan has means of all channels that go",
     ("eval/classifier", "--backend"): "six pictures of three colours, told apart alike",
     ("eval/classifier", "--dialect"): "six pictures of three colours, told apart alike",

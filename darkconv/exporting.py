@@ -11,6 +11,7 @@ from darkconv.backends import spoke
 from darkconv.core.model import Model
 from darkconv.errors import DarkconvError
 from darkconv.files import PathLike
+from darkconv.libraries import is_installed
 
 ONNX_SUFFIX = ".onnx"
 KERAS_SUFFIX = ".keras"
@@ -31,6 +32,11 @@ OPTIONS_BY_SUFFIX: Mapping[str, tuple[str, ...]] = {
     PROGRAM_SUFFIX: (),
 }  # fmt: skip
 """Which options each format has."""
+RUNNERS: Mapping[str, tuple[str, str]] = {
+    ONNX_SUFFIX: ("onnxruntime", "run once in onnxruntime"),
+    LITERT_SUFFIX: ("ai_edge_litert", "run once in LiteRT"),
+}
+"""What tries a file before it takes its name, where it is installed, and what is said of that."""
 
 
 @dataclass(frozen=True)
@@ -125,8 +131,8 @@ def export(
     if target.suffix.lower() == LITERT_SUFFIX and given.pop("fp16", False):
         given["precision"] = "float16"
     write_file(model, target, **given)
-    files = (target, Path(f"{target}.data")) if external else (target,)
-    return Exported(files, sum(map(_size, files)), _how_checked(target, check=check))
+    files = written_files(target, external=bool(external))
+    return Exported(files, sum(map(size_of, files)), _how_checked(target, check=check))
 
 
 def _check_options(path: Path, given: Mapping[str, Any]) -> None:
@@ -142,8 +148,8 @@ def _check_options(path: Path, given: Mapping[str, Any]) -> None:
 
 
 def _how_checked(path: Path, *, check: bool | None) -> str:
-    runners = {ONNX_SUFFIX: "run once in onnxruntime", LITERT_SUFFIX: "run once in LiteRT"}
-    return "" if check is False else runners.get(path.suffix.lower(), "")
+    library, words = RUNNERS.get(path.suffix.lower(), ("", ""))
+    return words if check is not False and library and is_installed(library) else ""
 
 
 def write_file(model: Model, path: Path, **options: Any) -> None:
@@ -171,7 +177,14 @@ def _unknown_format(path: Path) -> DarkconvError:
     )
 
 
-def _size(path: Path) -> int:
+def written_files(path: Path, *, external: bool) -> tuple[Path, ...]:
+    """Return an exported file and, with `external`, that of the weights beside an ONNX file."""
+    is_beside = external and path.suffix.lower() == ONNX_SUFFIX
+    return (path, spoke("onnx").data_path(path)) if is_beside else (path,)
+
+
+def size_of(path: Path) -> int:
+    """Return the bytes of a file, or of all files of a folder."""
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files if file.is_file())
 

@@ -47,7 +47,7 @@ ALLOWED = {
         "sources",
         "darknet",
     },
-    "exporting": {"arguments", "errors", "backends", "core", "files"},
+    "exporting": {"arguments", "errors", "backends", "core", "files", "libraries"},
     "logs": {"errors"},
     "loading": {"arguments", "errors", "core", "layers", "darknet", "files", "outputs", "surgery"},
     "archive": {"core", "files"},

@@ -38,6 +38,15 @@ SHOWN = 10
 """Findings of a kind, without --all."""
 
 
+names_option = click.option(
+    "--names",
+    "--data-names",
+    type=InputFile(dir_okay=False),
+    metavar="FILE",
+    help="Class names of the labels  [default: those beside them]",
+)
+
+
 @click.group(cls=SuggestingGroup)
 def data() -> None:
     """Look at a data set, or write it in another layout.
@@ -48,13 +57,7 @@ def data() -> None:
 
 @data.command(cls=ModelCommand, short_help="Count boxes, find what is wrong, draw some pictures.")
 @click.argument("sources", nargs=-1, required=True, type=Word(), metavar="D...")
-@click.option(
-    "--names",
-    "--data-names",
-    type=InputFile(dir_okay=False),
-    metavar="FILE",
-    help="Class names of the labels  [default: those beside them]",
-)
+@names_option
 @split_option
 @images_option("--images", "--data-images")
 @outside_option
@@ -137,13 +140,7 @@ def check(
     help="Layout: Darknet's .data and lists, data.yaml as Ultralytics reads it, VOC or COCO.",
 )
 @click.option("--copy", is_flag=True, help="Copy the pictures; by default they are linked.")
-@click.option(
-    "--names",
-    "--data-names",
-    type=InputFile(dir_okay=False),
-    metavar="FILE",
-    help="Class names of the labels  [default: those beside them]",
-)
+@names_option
 @rename_option
 @split_option
 @images_option("--images", "--data-images")

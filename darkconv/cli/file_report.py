@@ -19,6 +19,8 @@ from darkconv.core.numerals import format_size, per_cent
 from darkconv.errors import DarkconvError, Where
 from darkconv.exporting import (
     LITERT_SUFFIX,
+    size_of,
+    written_files,
 )
 from darkconv.layers.head import decodes_boxes
 
@@ -133,10 +135,7 @@ def report(
 
 def written_size(output: Output, *, external: bool) -> int:
     """Bytes of an ONNX file, with those of the file of weights beside it."""
-    from darkconv.backends import spoke
-
-    beside = [spoke("onnx").data_path(output.path)] if external else []
-    return sum(path.stat().st_size for path in (output.path, *beside))
+    return sum(map(size_of, written_files(output.path, external=external)))
 
 
 def spread(pictures: Sequence[Path]) -> list[Path]:

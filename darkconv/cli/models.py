@@ -31,7 +31,9 @@ from darkconv.exporting import (
     PROGRAM_SUFFIX,
     SAVED_MODEL_SUFFIX,
     WRITERS,
+    size_of,
     write_file,
+    written_files,
 )
 from darkconv.loading import load, names_beside, save
 
@@ -258,16 +260,7 @@ def require_outputs(outputs: tuple[Output, ...], *more: str) -> None:
 
 def report_written(output: Output, *, external: bool = False) -> None:
     """Say where a result is, with its size; `external`: the arrays of ONNX files lie beside."""
-    from darkconv.backends import spoke
-
-    files = [output.path, *([output.weights] if output.weights else [])]
-    if external and output.suffix == ONNX_SUFFIX:
-        files.append(spoke("onnx").data_path(output.path))
-    sizes = ", ".join(f"{file} ({format_size(_size(file))})" for file in files)
+    files = written_files(output.path, external=external)
+    files += (output.weights,) if output.weights else ()
+    sizes = ", ".join(f"{file} ({format_size(size_of(file))})" for file in files)
     echo(f"wrote {sizes}", err=True)
-
-
-def _size(path: Path) -> int:
-    """Bytes of a file, or of all files of a folder."""
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from darkconv.boxes import iou
 from darkconv.detection import Detection
 from darkconv.evaluation.average_precision import all_points, average_precision, sampled
-from darkconv.evaluation.matching import CONTINUOUS, DARKNET, VOC, Judged, Rule, iou, judge
+from darkconv.evaluation.matching import CONTINUOUS, DARKNET, VOC, Judged, Rule, judge
 from darkconv.evaluation.report import RULES, Comparison
 
 

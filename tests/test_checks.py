@@ -46,6 +46,7 @@ anchors=5,5,9,9
 """
 SHAPE = (3, 32, 32)
 QUIET = -30.0  # a bias of objectness at which nothing is found
+WIDTH = 2  # row of the last convolution: of the first anchor
 OBJECTNESS = [4, 11]  # rows of the last convolution
 
 KINDS = {
@@ -190,6 +191,22 @@ def test_a_last_convolution_that_is_scaled_is_found(run, kind):
     save("net", detector())
     factor = 0.2 if "int8" in kind else 0.8
     checked(run, write(run, kind, scaled(detector(), factor)), 1)
+
+
+def overflowing(model):
+    """A model of which half of the boxes are infinitely wide."""
+    biases = model.arrays["1.biases"].copy()
+    biases[WIDTH] = 200
+    return dc.replace_arrays(model, {"1.biases": biases})
+
+
+@kinds([kind for kind in NEEDS_BOXES if "int8" not in kind])
+def test_boxes_of_infinite_size_agree_and_hide_nothing(run, kind):
+    """exp(200) is no float32; a training that has just begun gives such boxes on noise."""
+    skip_without_keras(kind)
+    save("net", overflowing(detector()))
+    checked(run, write(run, kind, overflowing(detector())), 0)
+    checked(run, write(run, kind, scaled(overflowing(detector()), 0.8)), 1)
 
 
 @kinds(KINDS)

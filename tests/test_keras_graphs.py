@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import darkconv as dc
+from darkconv.boxes import as_corners
 from darkconv.detection.decode import box_heads, decode
-from darkconv.detection.detect import as_corners
 from darkconv.errors import DarkconvError, UnsupportedError
 from networks import network, random_model
 from reference.collection import Case, assert_close, has_detections

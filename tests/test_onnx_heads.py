@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import darkconv as dc
+from darkconv.boxes import as_corners
 from darkconv.detection.decode import Candidates, box_heads, decode
-from darkconv.detection.detect import as_corners
 from darkconv.detection.suppress import suppress
 from darkconv.errors import DarkconvError, UnsupportedError
 from networks import network, random_model

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import darkconv as dc
+from darkconv.boxes import as_corners
 from darkconv.core.dialect import ALEXEYAB
 from darkconv.core.network import build_network
 from darkconv.darknet.cfg import parse_cfg
 from darkconv.detection.decode import decode
-from darkconv.detection.detect import as_corners
 from darkconv.errors import DarkconvError
 from networks import MICRO, network, random_model
 from reference.collection import Case

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from darkconv.arguments import checked
 from darkconv.backends import spoke
+from darkconv.boxes import as_corners
 from darkconv.core.bounds import require_share
 from darkconv.core.model import Array, Model
 from darkconv.core.network import Network
@@ -245,12 +246,6 @@ def named(
 def nms_of(network: Network) -> tuple[str, float]:
     """NMS kind and exponent that the cfg asks for: those of the last head."""
     return nms_settings(box_heads(network)[-1].spec)
-
-
-def as_corners(boxes: Array) -> Array:
-    """Xywh -> xyxy."""
-    half = boxes[:, 2:] / 2
-    return np.hstack([boxes[:, :2] - half, boxes[:, :2] + half])
 
 
 def runner(model: Model, backend: str) -> Runner:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from darkconv.boxes import as_centres, as_corners
 from darkconv.core.model import Array
 from darkconv.detection.decode import Candidates, box_heads, input_size
 from darkconv.detection.detect import (
     Detection,
-    as_corners,
     check_thresholds,
     detections,
     fitted_picture,
@@ -258,12 +258,14 @@ def check_constants(asked: FileDetector) -> None:
 
 def relative_boxes(file: "ExportedFile", corners: Array) -> Array:
     """Corners as the graph gives them -> xywh relative to the network input."""
-    low, high = corners[:, :2], corners[:, 2:]
-    with np.errstate(over="ignore", invalid="ignore"):  # of untrained networks
-        boxes = np.hstack([(low + high) / 2, high - low])
+    return as_centres(relative_corners(file, corners))
+
+
+def relative_corners(file: "ExportedFile", corners: Array) -> Array:
+    """Corners as the graph gives them -> relative to the network input."""
     if file.metadata["boxes"] == "pixels":
-        boxes /= np.tile(input_size(file.network), 2)
-    return boxes
+        return np.divide(corners, np.tile(input_size(file.network), 2), dtype=np.float32)
+    return corners
 
 
 CHECKS: dict[str, Callable[[FileDetector], None]] = {

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from darkconv.boxes import iou
 from darkconv.detection import Detection
-from darkconv.evaluation.matching import Floats, Rule, Truths, iou
+from darkconv.evaluation.matching import Floats, Rule, Truths
 
 BACKGROUND = "background"
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from darkconv.boxes import iou
 from darkconv.detection import Detection
 
 Floats = npt.NDArray[np.float64]
@@ -145,14 +146,3 @@ class _Picture:
         right = fits and not self.taken[best]
         self.taken[best] |= right
         return bool(right), False, float(overlaps[best])
-
-
-def iou(box: Floats, others: Floats, *, whole_pixels: bool = False) -> Floats:
-    """Intersection over union of a box (4,) with each of others (k, 4), xyxy all."""
-    last = 1.0 if whole_pixels else 0.0
-    sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2]) + last
-    shared: Floats = sides.clip(min=0).prod(axis=1)
-    areas = (others[:, 2:] - others[:, :2] + last).prod(axis=1)
-    union = (box[2:] - box[:2] + last).prod() + areas - shared
-    share: Floats = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-    return share

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from darkconv.boxes import as_corners, iou
 from darkconv.detection.decode import Candidates, passing
-from darkconv.detection.suppress import iou, suppress
+from darkconv.detection.suppress import suppress
 from darkconv.verification.agreement import HELP, Agreement
 
 WANTED = 40
@@ -81,10 +82,11 @@ def count(side: Candidates) -> int:
 def matches(expected: Candidates, found: Candidates) -> int:
     """Return how many boxes of both are of the same class and object, each taken once."""
     left = {(int(row), int(kind)) for row, kind in np.argwhere(found.scores > 0)}
+    boxes, others = as_corners(expected.boxes), as_corners(found.boxes)
     taken = 0
     for row, kind in np.argwhere(expected.scores > 0):
         like = [key for key in left if key[1] == kind]
-        overlaps = iou(expected.boxes[row], found.boxes[[key[0] for key in like]])
+        overlaps = iou(boxes[row], others[[key[0] for key in like]])
         if overlaps.max(initial=0) >= LIKE:
             left.remove(like[int(overlaps.argmax())])
             taken += 1

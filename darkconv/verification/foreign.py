@@ -6,6 +6,7 @@ several are of the same shape, the nearest is meant.
 """
 
 import logging
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darkconv.backends import trace
+from darkconv.boxes import as_corners
 from darkconv.core.model import Array, Model
 from darkconv.core.network import NETWORK_INPUT, Layer, Network
 from darkconv.detection.decode import Candidates, box_heads, decode, input_size
@@ -28,6 +30,7 @@ from darkconv.verification.agreement import (
 )
 from darkconv.verification.inputs import Inputs
 from darkconv.verification.outputs import ALLOWED
+from darkconv.verification.suppression import BEYOND
 
 if TYPE_CHECKING:
     from darkconv.backends.onnx import ForeignFile
@@ -56,11 +59,20 @@ class Like(NamedTuple):
         source: layer that it is of, or "all heads".
         what: in words.
         values: without a batch axis, and without axes of length 1.
+        most: beyond which values count as this one; see `BEYOND`.
     """
 
     source: str
     what: str
     values: Array
+    most: float = math.inf
+
+    def compared_with(self, name: str, values: npt.NDArray[Any], allowed: float) -> Agreement:
+        """Return the row of an output that is compared with this."""
+        found, expected = (
+            side.astype(np.float32).clip(-self.most, self.most) for side in (values, self.values)
+        )
+        return compare_values(f"{name}: {self.what}", found, expected, allowed)
 
 
 @dataclass(frozen=True)
@@ -188,15 +200,7 @@ def nearest(
     if not fits:
         return None
     rows = [
-        joined(
-            [
-                compare_values(
-                    f"{name}: {own[place].what}", v.astype(np.float32), own[place].values, allowed
-                )
-                for v, own in each
-            ]
-        )
-        for place in fits
+        joined([own[place].compared_with(name, v, allowed) for v, own in each]) for place in fits
     ]
     best = min(range(len(fits)), key=lambda i: rows[i].error)
     return rows[best], known[fits[best]].source
@@ -306,16 +310,12 @@ def forms(
     scores, known = found.scores[order], found.objectness[order, None]
     yield Like(name, f"scores of {name}{suffix}", np.squeeze(scores))
     classes = np.divide(scores, known, out=np.zeros_like(scores), where=known != 0)
-    for shape, boxes in (("x y w h", found.boxes[order]), ("corners", corners(found.boxes[order]))):
-        for unit, size in (("relative", 1.0), ("in pixels", np.tile(input_size(network), 2))):
-            text = f"boxes of {name}, {shape}, {unit}{suffix}"
+    centred, pixels = found.boxes[order], np.tile(input_size(network), 2)
+    for shape, boxes in (("x y w h", centred), ("corners", as_corners(centred))):
+        for unit, size in (("relative", np.ones(4)), ("in pixels", pixels)):
+            text, most = f"boxes of {name}, {shape}, {unit}{suffix}", BEYOND * float(size.max())
             values = (boxes * size).astype(np.float32)
-            yield Like(name, text, np.squeeze(values))
+            yield Like(name, text, np.squeeze(values), most)
             for kind, last in (("scores", scores), ("class probabilities", classes)):
-                yield Like(name, f"{text}; objectness; {kind}", np.hstack([values, known, last]))
-
-
-def corners(boxes: Array) -> Array:
-    """Xywh -> xyxy."""
-    half = boxes[:, 2:] / 2
-    return np.hstack([boxes[:, :2] - half, boxes[:, :2] + half])
+                row = np.hstack([values, known, last])
+                yield Like(name, f"{text}; objectness; {kind}", row, most)

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from darkconv.backends import spoke
+from darkconv.boxes import iou
 from darkconv.core.model import Array
 from darkconv.detection.detect import Detection
 from darkconv.detection.detector import Detector
-from darkconv.detection.suppress import iou
 from darkconv.files import PathLike
 from darkconv.verification.outputs import Run, before
 
@@ -133,16 +133,10 @@ def common(expected: Sequence[Detection], found: Sequence[Detection]) -> list[tu
     pairs = []
     for place, detection in enumerate(found):
         like = [i for i in sorted(left) if expected[i].class_id == detection.class_id]
-        overlaps = iou(
-            _xywh(detection), np.array([_xywh(expected[i]) for i in like]).reshape(-1, 4)
-        )
+        boxes = np.array([expected[i].box for i in like]).reshape(-1, 4)
+        overlaps = iou(np.array(detection.box), boxes)
         if overlaps.max(initial=0) >= LIKE:
             best = like[int(overlaps.argmax())]
             left.remove(best)
             pairs.append((best, place))
     return pairs
-
-
-def _xywh(detection: Detection) -> Array:
-    x0, y0, x1, y1 = detection.box
-    return np.array([(x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0], np.float32)

@@ -9,11 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from darkconv.backends import spoke, trace
+from darkconv.boxes import as_corners
 from darkconv.core.model import Array, Model
 from darkconv.core.network import Network
 from darkconv.detection.decode import Candidates, box_heads, decode
 from darkconv.detection.detect import nms_of
-from darkconv.detection.exported import as_input, graph_thresholds, relative_boxes
+from darkconv.detection.exported import (
+    as_input,
+    graph_thresholds,
+    relative_boxes,
+    relative_corners,
+)
 from darkconv.errors import DarkconvError, Where
 from darkconv.layers.box_heads import (
     BOXES,
@@ -34,7 +40,7 @@ from darkconv.verification.agreement import (
 )
 from darkconv.verification.alike import compare_finds
 from darkconv.verification.inputs import Inputs
-from darkconv.verification.suppression import check_suppression
+from darkconv.verification.suppression import check_suppression, limited
 
 if TYPE_CHECKING:
     from darkconv.backends.exported import ExportedFile
@@ -215,8 +221,8 @@ def compare_boxes(pair: Pair, where: str = "") -> list[Agreement]:
     if missing := pair.missing:
         return [Agreement(f"{name}{where}", math.inf, allowed, 0, missing) for name in pair.names]
     boxes = pair.expected
-    found = relative_boxes(pair.file, pair.boxes[BOXES])
-    rows = [compare_values(f"{BOXES}{where}", found, boxes[BOXES], allowed)]
+    found, right = relative_corners(pair.file, pair.boxes[BOXES]), as_corners(boxes[BOXES])
+    rows = [compare_values(f"{BOXES}{where}", limited(found), limited(right), allowed)]
     for name in (name for name in pair.names if name != BOXES and pair.file.precision != "int8"):
         values, right = (np.maximum(side[name], 0) for side in (pair.boxes, boxes))
         rows.append(compare_scores(f"{name}{where}", values, right, allowed))

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from darkconv.boxes import as_corners, iou
+from darkconv.core.model import Array
 from darkconv.detection.decode import Candidates, passing
 from darkconv.detection.exported import graph_thresholds, relative_boxes
-from darkconv.detection.suppress import iou, suppress
+from darkconv.detection.suppress import suppress
 from darkconv.verification.agreement import Agreement
 
 if TYPE_CHECKING:
@@ -21,6 +23,12 @@ if TYPE_CHECKING:
 
 WANTED = 200
 """Scores before suppression that the threshold is lowered to have, so that there is something."""
+BEYOND = 16.0
+"""Network inputs beside the picture, from where on a corner is compared as if it were there.
+
+A box of a network that has hardly been trained may be 1e30 pictures wide, or infinitely; in half
+precision sooner than in single. In one norm with it all other boxes would count for nothing.
+"""
 LIKE = 0.5  # overlap of boxes that are compared with each other
 SCORE, BOX = 1e-3, 0.01
 """Differences of scores, and of 1 from the overlap, up to which two detections are the same."""
@@ -112,11 +120,12 @@ def differences(
     """
     missing, score, overlap, pairs = 0, 0.0, 0.0, 0
     sure = least + SCORE
+    boxes, others = limited(as_corners(expected.boxes)), limited(as_corners(found.boxes))
     left = {(row, kind): found.scores[row, kind] for row, kind in np.argwhere(found.scores > 0)}
     for row, kind in np.argwhere(expected.scores > 0):
         right = expected.scores[row, kind]
         like = [key for key in left if key[1] == kind and abs(left[key] - right) <= SCORE]
-        overlaps = iou(expected.boxes[row], found.boxes[[key[0] for key in like]])
+        overlaps = iou(boxes[row], others[[key[0] for key in like]])
         if not overlaps.max(initial=0) >= LIKE:
             missing += int(right > sure)
             continue
@@ -126,3 +135,8 @@ def differences(
         pairs += 1
     missing += sum(value > sure for value in left.values())
     return missing, score, overlap, pairs
+
+
+def limited(corners: Array) -> Array:
+    """Return relative corners (n, 4), those far beside the picture at `BEYOND`."""
+    return corners.clip(-BEYOND, 1 + BEYOND)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import darkconv as dc
+from darkconv.boxes import as_corners
 from darkconv.detection.decode import box_heads, decode
-from darkconv.detection.detect import as_corners
 from environments import Environment, EnvironmentMissingError
 from reference.collection import Case, assert_close, assert_small_error, is_folder
 from reference.test_models import HEAD_TOLERANCE, RealModel, close

@@ -69,8 +69,9 @@ def test_suppression_in_the_graph_leaves_what_c_leaves(model_case, dynamic):
 
 def test_boxes_in_the_graph_are_those_of_c(model_case):
     """Suppressed by darkconv, after the plain rule and after the cfg's own."""
+    from darkconv.boxes import as_corners
     from darkconv.detection.decode import Candidates
-    from darkconv.detection.detect import as_corners, nms_of
+    from darkconv.detection.detect import nms_of
 
     session = session_of(model_case.model, head="boxes", pixels=True)
     shape = model_case.model.network.input_shape

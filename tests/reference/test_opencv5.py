@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import darkconv as dc
+from darkconv.boxes import as_corners
 from darkconv.detection.decode import Candidates
-from darkconv.detection.detect import Detection, as_corners
+from darkconv.detection.detect import Detection
 from darkconv.detection.suppress import suppress
 from environments import EnvironmentMissingError
 from opencv5 import (

@@ -1,0 +1,62 @@
+"""Boxes, and how much two of them overlap.
+
+Two forms are used: xyxy, the corners (left, top, right, bottom), and xywh, the middle with width
+and height. The unit is the caller's: pixels, or shares of a picture or of the network input.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.floating]
+
+
+def as_corners(boxes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Convert boxes (..., 4) from xywh to xyxy.
+
+    Example:
+        >>> as_corners(np.array([[5, 5, 4, 2]], np.float32)).tolist()
+        [[3.0, 4.0, 7.0, 6.0]]
+    """
+    half = boxes[..., 2:] / 2
+    return np.concatenate([boxes[..., :2] - half, boxes[..., :2] + half], axis=-1)
+
+
+def as_centres(corners: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Convert boxes (..., 4) from xyxy to xywh.
+
+    A box that is infinitely wide has no middle: it gets 0.5, that of a picture in shares.
+
+    Example:
+        >>> as_centres(np.array([[3, 4, 7, 6]], np.float32)).tolist()
+        [[5.0, 5.0, 4.0, 2.0]]
+    """
+    low, high = corners[..., :2], corners[..., 2:]
+    with np.errstate(over="ignore", invalid="ignore"):  # of networks that are not trained
+        middle = np.where(np.isinf(low) & np.isinf(high), np.float32(0.5), (low + high) / 2)
+        return np.concatenate([middle, high - low], axis=-1)
+
+
+def iou(box: Floats, others: Floats, *, whole_pixels: bool = False) -> npt.NDArray[np.float64]:
+    """Return the intersection over union of boxes, all xyxy, in double precision.
+
+    Args:
+        box: (4,), or (m, 1, 4) for all pairs.
+        others: (k, 4).
+        whole_pixels: whether the last row and column of pixels belong to a box, as by the rule of
+            the VOC development kit.
+
+    Returns: (k,) or (m, k) of 0..1; 0 where neither box has an area.
+
+    Example:
+        >>> iou(np.array([0, 0, 2, 2]), np.array([[1, 0, 3, 2]])).round(3).tolist()
+        [0.333]
+    """
+    box, others = box.astype(np.float64), others.astype(np.float64)
+    last = 1.0 if whole_pixels else 0.0
+    sides = np.minimum(box[..., 2:], others[..., 2:]) - np.maximum(box[..., :2], others[..., :2])
+    shared = (sides + last).clip(min=0).prod(axis=-1)
+    areas = (others[..., 2:] - others[..., :2] + last).prod(axis=-1)
+    union = (box[..., 2:] - box[..., :2] + last).prod(axis=-1) + areas - shared
+    share: npt.NDArray[np.float64] = np.zeros_like(shared)
+    np.divide(shared, union, out=share, where=union > 0)
+    return share

@@ -19,13 +19,13 @@ from darkconv.core.section import Config
 from darkconv.core.spec import LAYER_TYPES, HeadSpec
 from darkconv.core.tree import Tree
 from darkconv.darknet.cfg import cfg_bytes, read_cfg
+from darkconv.darknet.darkflow import apply_dissection, is_dissection, read_dissection
 from darkconv.darknet.data import find_beside, names_bytes, read_names, read_tree
 from darkconv.darknet.dialect import AUTO, choose_dialect, named_dialect
 from darkconv.darknet.weights import WeightsFile, map_weights, weights_chunks
 from darkconv.errors import CfgError, DarkconvError, DatasetError, PlanError, Where
 from darkconv.files import Chunks, PathLike, write_together
-from darkconv.outputs import check_outputs
-from darkconv.surgery.dissection import apply_dissection, is_dissection, read_dissection
+from darkconv.files.outputs import check_outputs
 
 logger = logging.getLogger("darkconv")
 
@@ -47,7 +47,7 @@ def load(
     """Read a Darknet model.
 
     A cfg with darkflow's dissection sections is read with the original's weights and gives the
-    smaller model: see `darkconv.surgery.dissection`.
+    smaller model: see `darkconv.darknet.darkflow`.
 
     Args:
         cfg: the network.

@@ -11,8 +11,8 @@ from darkconv.cli import COMMANDS, main
 from darkconv.cli.demo import FILES, RECOVERY
 from darkconv.cli.params import join_pairs
 from darkconv.cli.table import format_table
-from darkconv.core.numerals import format_large
 from darkconv.exporting import WRITERS
+from darkconv.presentation.numerals import format_large
 from networks import cfg_text, network, random_model
 
 BODY = (

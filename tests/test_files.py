@@ -130,7 +130,7 @@ WRITING_NAMES = {
     "write_text", "mkdir", "mkdtemp", "mkstemp", "TemporaryDirectory", "NamedTemporaryFile",
     "TemporaryFile", "copytree", "copyfile", "copy", "copy2", "symlink_to", "makedirs",
 }  # fmt: skip
-OWN = {"files.py", "temporaries.py"}
+OWN = {"files/writing.py", "files/temporaries.py"}
 ALLOWED = {
     ("zoo/download.py", "open"),  # the part of a download, with which the next run goes on
     ("backends/quiet.py", "open"),  # the null device

@@ -15,7 +15,13 @@ from darkconv.cli.file_types import ReadType, WrittenType
 from darkconv.cli.params import ModelCommand
 from darkconv.errors import DarkconvError
 from darkconv.files import write_bytes
-from darkconv.outputs import check_outputs, guarding_files, note_input, note_output, note_pictures
+from darkconv.files.outputs import (
+    check_outputs,
+    guarding_files,
+    note_input,
+    note_output,
+    note_pictures,
+)
 from faults.processes import digests
 from networks import cfg_text, network, random_model
 

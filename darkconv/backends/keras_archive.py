@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
-from darkconv.archive import Archive, ArchiveError, open_archive
 from darkconv.backends.exported import parse_texts
 from darkconv.darknet.description import read_description
 from darkconv.errors import DarkconvError, Where, shortened
 from darkconv.files import PathLike
+from darkconv.files.archive import Archive, ArchiveError, open_archive
 
 CONFIG = "config.json"
 WEIGHTS = "model.weights.h5"

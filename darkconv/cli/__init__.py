@@ -18,9 +18,9 @@ from darkconv.cli.groups import SuggestingGroup
 from darkconv.cli.printing import echo_lines, printable_usage, write_out_what_streams_lack
 from darkconv.errors import LONGEST_FINDING, DarkconvError, printable, shortened
 from darkconv.files import no_room
+from darkconv.files.signals import Ended, ending_in_order
+from darkconv.files.sources import watching_sources
 from darkconv.libraries import telling_missing, too_old
-from darkconv.signals import Ended, ending_in_order
-from darkconv.sources import watching_sources
 
 TASKS = {
     "Convert": {

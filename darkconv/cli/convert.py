@@ -28,7 +28,7 @@ from darkconv.exporting import (
     ONNX_SUFFIX,
     OPTIONS_BY_SUFFIX,
 )
-from darkconv.outputs import check_belongs, note_input, note_output
+from darkconv.files.outputs import check_belongs, note_input, note_output
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -22,9 +22,9 @@ from darkconv.cli.pictures import (
 )
 from darkconv.cli.printing import echo, echo_json, echo_table
 from darkconv.cli.progress import progress
-from darkconv.core.numerals import format_count
 from darkconv.dataset import Dataset, open_dataset, open_splits
 from darkconv.dataset.classes import renamed
+from darkconv.presentation.numerals import format_count
 
 if TYPE_CHECKING:
     from darkconv.dataset.check import Check, ClassCount

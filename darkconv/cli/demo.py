@@ -17,11 +17,12 @@ from darkconv.cli.params import ModelCommand, Output, common_options
 from darkconv.cli.planning import Planning, make_plan
 from darkconv.cli.printing import echo, echo_lines
 from darkconv.core.model import Model
-from darkconv.core.numerals import format_count, format_large, format_size
 from darkconv.errors import DarkconvError
 from darkconv.files import make_folder
+from darkconv.files.outputs import check_belongs, note_output
+from darkconv.files.sizes import format_size
 from darkconv.libraries import telling_missing
-from darkconv.outputs import check_belongs, note_output
+from darkconv.presentation.numerals import format_count, format_large
 
 if TYPE_CHECKING:
     from PIL.Image import Image

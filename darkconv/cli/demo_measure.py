@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from darkconv.cli.info import weights_size
 from darkconv.cli.table import format_table
 from darkconv.core.model import Model
-from darkconv.core.numerals import format_count, format_large, format_size, per_cent
+from darkconv.files.sizes import format_size
+from darkconv.presentation.numerals import format_count, format_large, per_cent
 
 if TYPE_CHECKING:
     from darkconv.detection import Detection

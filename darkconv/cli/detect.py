@@ -21,10 +21,10 @@ from darkconv.cli.params import (
     words_argument,
 )
 from darkconv.cli.printing import echo, echo_json, echo_table
-from darkconv.core.numerals import per_cent
 from darkconv.errors import DatasetError
 from darkconv.files import make_folder
-from darkconv.outputs import check_own, note_folder_use, note_output, note_pictures
+from darkconv.files.outputs import check_own, note_folder_use, note_output, note_pictures
+from darkconv.presentation.numerals import per_cent
 
 if TYPE_CHECKING:
     from darkconv.detection import Detection

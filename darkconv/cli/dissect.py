@@ -38,9 +38,9 @@ from darkconv.cli.reconstruction import refit
 from darkconv.core.model import Model
 from darkconv.dataset import Dataset
 from darkconv.errors import DatasetError, PlanError
+from darkconv.files.outputs import check_belongs, note_output
 from darkconv.layers.head import decodes_boxes
 from darkconv.libraries import require
-from darkconv.outputs import check_belongs, note_output
 from darkconv.surgery.channels import find_classes
 from darkconv.surgery.classes import reclass
 from darkconv.surgery.importance import score_classes

@@ -36,13 +36,13 @@ from darkconv.cli.pictures import (
 from darkconv.cli.printing import echo, echo_json, echo_table
 from darkconv.cli.progress import progress
 from darkconv.core.model import Model
-from darkconv.core.numerals import per_cent
 from darkconv.dataset.classes import UnknownClass, unknown_classes
 from darkconv.encodings import encoded
 from darkconv.errors import DatasetError
 from darkconv.files import PathLike, make_folder, write_bytes
+from darkconv.files.outputs import check_own, note_output
 from darkconv.layers.head import decodes_boxes
-from darkconv.outputs import check_own, note_output
+from darkconv.presentation.numerals import per_cent
 
 if TYPE_CHECKING:
     from darkconv.backends.exported import ExportedFile

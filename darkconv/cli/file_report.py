@@ -15,14 +15,15 @@ from darkconv.cli.params import (
 from darkconv.cli.printing import echo, echo_json, echo_table
 from darkconv.cli.progress import progress
 from darkconv.core.model import Model
-from darkconv.core.numerals import format_size, per_cent
 from darkconv.errors import DarkconvError, Where
 from darkconv.exporting import (
     LITERT_SUFFIX,
     size_of,
     written_files,
 )
+from darkconv.files.sizes import format_size
 from darkconv.layers.head import decodes_boxes
+from darkconv.presentation.numerals import per_cent
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from darkconv.outputs import note_folder, note_folder_use, note_input, note_output
+from darkconv.files.outputs import note_folder, note_folder_use, note_input, note_output
 
 
 class ReadType(click.ParamType):  # type: ignore[type-arg]

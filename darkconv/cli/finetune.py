@@ -37,13 +37,13 @@ from darkconv.cli.progress import is_first_process, progress
 from darkconv.cli.sources import Sources, open_sources
 from darkconv.core.model import Model
 from darkconv.core.names import find_name
-from darkconv.core.numerals import per_cent
 from darkconv.errors import DarkconvError, DatasetError
+from darkconv.files.outputs import may_overwrite, note_folder_use, note_output
+from darkconv.files.signals import SHELL_BASE, Ended
+from darkconv.files.sources import release_sources
 from darkconv.finetune.folder import Folder
 from darkconv.libraries import require, telling_missing
-from darkconv.outputs import may_overwrite, note_folder_use, note_output
-from darkconv.signals import SHELL_BASE, Ended
-from darkconv.sources import release_sources
+from darkconv.presentation.numerals import per_cent
 
 if TYPE_CHECKING:
     from darkconv.finetune.recipe import Recipe

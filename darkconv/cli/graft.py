@@ -24,11 +24,11 @@ from darkconv.cli.params import (
     words_argument,
 )
 from darkconv.cli.printing import echo_json, echo_lines
-from darkconv.core.layer_table import ranges
 from darkconv.core.model import Model
 from darkconv.darknet.cfg import read_cfg
 from darkconv.darknet.dialect import AUTO, choose_dialect
 from darkconv.darknet.weights import write_weights
+from darkconv.presentation.layer_table import ranges
 from darkconv.surgery.graft import GraftResult
 from darkconv.surgery.graft import graft as graft_layers
 

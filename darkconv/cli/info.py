@@ -10,13 +10,13 @@ from darkconv.backends import spoke
 from darkconv.cli.models import read_model
 from darkconv.cli.params import ModelCommand, reading_options, split_model, words_argument
 from darkconv.cli.printing import echo, echo_json, echo_lines, echo_table
-from darkconv.core import layer_table as layers
 from darkconv.core.model import Header, Model
-from darkconv.core.numerals import format_size
 from darkconv.core.spec import HeadSpec
 from darkconv.darknet.weights import file_size
 from darkconv.files import scratch_folder
+from darkconv.files.sizes import format_size
 from darkconv.libraries import telling_missing
+from darkconv.presentation import layer_table as layers
 
 
 @click.command(cls=ModelCommand)

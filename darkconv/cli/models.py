@@ -20,7 +20,6 @@ from darkconv.cli.printing import echo
 from darkconv.core.finite import check_finite, check_variances
 from darkconv.core.model import Model
 from darkconv.core.names import Names
-from darkconv.core.numerals import format_size
 from darkconv.darknet.data import decoded_names, read_names, tell_of_bytes
 from darkconv.darknet.dialect import AUTO
 from darkconv.errors import CfgError, DarkconvError, WeightsError, Where
@@ -35,6 +34,7 @@ from darkconv.exporting import (
     write_file,
     written_files,
 )
+from darkconv.files.sizes import format_size
 from darkconv.loading import load, names_beside, save
 
 if TYPE_CHECKING:

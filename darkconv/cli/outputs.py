@@ -1,9 +1,9 @@
 """Outputs of a command, looked at before it begins: a run must not fail where it would end.
 
 Every option that names a file has a type of `darkconv.cli.params` that says whether the file is
-read or written. `ModelCommand` tells `darkconv.outputs` of all of them before a command runs, and
-gives `--overwrite` to every command that has a use for it. What else a command writes it tells by
-`note_output` itself, before it works.
+read or written. `ModelCommand` tells `darkconv.files.outputs` of all of them before a command
+runs, and gives `--overwrite` to every command that has a use for it. What else a command writes it
+tells by `note_output` itself, before it works.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,7 +16,7 @@ from darkconv.exporting import (
     SAVED_MODEL_SUFFIX,
 )
 from darkconv.files import check_saved_model
-from darkconv.outputs import check_belongs, check_pair, note_output
+from darkconv.files.outputs import check_belongs, check_pair, note_output
 
 
 def check_outputs(outputs: Iterable[Output], suffixes: Sequence[str]) -> None:

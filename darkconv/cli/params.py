@@ -27,7 +27,7 @@ from darkconv.exporting import (
     SAFETENSORS_SUFFIX,
     SAVED_MODEL_SUFFIX,
 )
-from darkconv.outputs import guarding_files, note_folder, note_input, note_output
+from darkconv.files.outputs import guarding_files, note_folder, note_input, note_output
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -108,7 +108,7 @@ class OutputType(WrittenType):
 
 
 def overwrite_option(*more: str, help: str = OVERWRITE_HELP) -> Callable[[F], F]:
-    """--overwrite, also under other names; `darkconv.outputs.may_overwrite` tells of it."""
+    """--overwrite, also under other names; `darkconv.files.outputs.may_overwrite` tells of it."""
 
     def keep(ctx: click.Context, _: click.Parameter, value: bool) -> None:
         ctx.meta[OVERWRITE] = value

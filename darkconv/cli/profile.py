@@ -26,10 +26,10 @@ from darkconv.cli.printing import echo, echo_json, echo_table
 from darkconv.cli.progress import is_first_process, progress
 from darkconv.core.model import Model
 from darkconv.core.network import Layer
-from darkconv.core.numerals import format_count
 from darkconv.dataset import Dataset
 from darkconv.errors import DarkconvError, DatasetError, PlanError, Where
 from darkconv.libraries import require
+from darkconv.presentation.numerals import format_count
 from darkconv.surgery.channels import makes_channels
 from darkconv.surgery.fingerprint import fingerprint
 from darkconv.surgery.profile import LayerStatistics, Profile, merge_profiles

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 
 from darkconv.cli.printing import echo
-from darkconv.core.numerals import format_size
 from darkconv.errors import one_line
+from darkconv.files.sizes import format_size
 
 SECONDS_BETWEEN_LINES = 10.0
 

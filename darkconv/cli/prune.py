@@ -41,9 +41,10 @@ from darkconv.cli.progress import is_first_process
 from darkconv.cli.reconstruction import refit
 from darkconv.core.model import Model
 from darkconv.core.network import Layer
-from darkconv.core.numerals import format_count, format_large, format_size
 from darkconv.errors import PlanError
+from darkconv.files.sizes import format_size
 from darkconv.libraries import require
+from darkconv.presentation.numerals import format_count, format_large
 from darkconv.surgery.channels import find_classes
 from darkconv.surgery.explain import format_bonds
 from darkconv.surgery.plan import PrunePlan

@@ -20,7 +20,7 @@ from darkconv.dataset.data_file import data_splits
 from darkconv.dataset.write import Form, check_target, write_collection
 from darkconv.encodings import encoded
 from darkconv.files import write_bytes
-from darkconv.outputs import check_belongs, note_folder, note_output
+from darkconv.files.outputs import check_belongs, note_folder, note_output
 from darkconv.surgery.recipes import Recipe
 
 logger = logging.getLogger("darkconv")

@@ -34,7 +34,7 @@ from darkconv.core.model import Model
 from darkconv.core.network import Network
 from darkconv.darknet.weights import CUTOFF_NAME
 from darkconv.errors import PlanError
-from darkconv.outputs import note_output
+from darkconv.files.outputs import note_output
 from darkconv.surgery.averaging import average as average_models
 from darkconv.surgery.backbone import Backbone, first_dependent, plan_backbone, write_partial
 from darkconv.surgery.colours import swap_rgb as swap_colours

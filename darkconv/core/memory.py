@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from darkconv.core.numerals import format_size
 from darkconv.errors import GraphError, Where
+from darkconv.files.sizes import format_size
 
 MEMORY_INFO = Path("/proc/meminfo")
 GROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")

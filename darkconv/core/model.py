@@ -16,6 +16,7 @@ from darkconv.core.network import Layer, Network
 from darkconv.core.spec import Slot
 from darkconv.core.unchanging import Array as Array
 from darkconv.core.unchanging import frozen, unchanging
+from darkconv.core.views import Shown
 from darkconv.errors import DarkconvError, Where
 
 Arrays = Mapping[str, Array]
@@ -152,8 +153,8 @@ def _unpickled(arrays: dict[str, Array]) -> FrozenArrays:
     return FrozenArrays({key: frozen(array) for key, array in arrays.items()})
 
 
-@dataclass(frozen=True, eq=False)
-class Model:
+@dataclass(frozen=True, eq=False, repr=False)
+class Model(Shown):
     """A network with its learned numbers. Never changed in place.
 
     Attributes:
@@ -188,18 +189,6 @@ class Model:
             check_array(key, self.arrays[key], slot)
         if not isinstance(self.arrays, FrozenArrays):
             object.__setattr__(self, "arrays", FrozenArrays(self.arrays))
-
-    def __repr__(self) -> str:
-        """What it is in a few lines."""
-        from darkconv.core.layer_table import totals
-
-        return "\n  ".join([f"Model of {self.network.file}", *totals(self)])
-
-    def _repr_html_(self) -> str:
-        """The table of its layers, for notebooks."""
-        from darkconv.core.layer_table import as_html
-
-        return as_html(self)
 
     @property
     def dialect(self) -> Dialect:

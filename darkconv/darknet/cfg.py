@@ -12,7 +12,7 @@ from pathlib import Path
 from darkconv.core.section import Config, Line, Section, strip_blanks, stripped_lines
 from darkconv.darknet.signatures import SIGNATURE, Recognised, recognise_foreign
 from darkconv.errors import CfgError, Where, shortened
-from darkconv.outputs import note_input
+from darkconv.files.outputs import note_input
 
 BYTE_ORDER_MARK = "\ufeff"
 HEADER = re.compile(r"\n[ \t\r]*\[")

@@ -18,8 +18,8 @@ from darkconv.darknet.yaml_text import parse_yaml, yaml_names
 from darkconv.encodings import decoded, encoded, keeps_bytes, likely_encodings
 from darkconv.errors import DatasetError, Where
 from darkconv.files import PathLike
-from darkconv.notice import warn_once
-from darkconv.outputs import note_input
+from darkconv.files.notice import warn_once
+from darkconv.files.outputs import note_input
 
 _BLANKS = str.maketrans("", "", " \t\r\n")  # that C's strip takes out
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")  # with its end; only a line feed is one, as for C

@@ -34,8 +34,8 @@ from darkconv.darknet.mismatch import explain_size
 from darkconv.darknet.signatures import recognise
 from darkconv.errors import DarkconvError, WeightsError, Where
 from darkconv.files import PathLike, write_bytes
-from darkconv.outputs import note_input
-from darkconv.sources import watch
+from darkconv.files.outputs import note_input
+from darkconv.files.sources import watch
 
 logger = logging.getLogger("darkconv")
 

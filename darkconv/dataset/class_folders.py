@@ -13,7 +13,7 @@ from darkconv.dataset.paths import Bounds, above, numbered_lines, read_text, wal
 from darkconv.dataset.splits import ALIASES, TRAIN, canonical, find_split, match_split
 from darkconv.errors import DatasetError, Where
 from darkconv.files import PathLike
-from darkconv.outputs import note_pictures
+from darkconv.files.outputs import note_pictures
 
 KINDS = "a source is a folder with one folder per class, or Darknet's .data, .txt or .list"
 

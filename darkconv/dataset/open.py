@@ -26,7 +26,7 @@ from darkconv.dataset.union import unite
 from darkconv.detection.image_file import is_picture
 from darkconv.errors import DatasetError, Where
 from darkconv.files import PathLike
-from darkconv.outputs import note_pictures
+from darkconv.files.outputs import note_pictures
 
 KINDS = (
     "a source is a picture, a folder, a pattern such as 'photos/*.jpg', or a file that ends in "

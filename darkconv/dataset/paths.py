@@ -11,7 +11,7 @@ from darkconv.dataset.label import Size, shown
 from darkconv.detection.image_file import is_picture, opened, orientation
 from darkconv.errors import DatasetError, Where
 from darkconv.files import PathLike
-from darkconv.outputs import note_input
+from darkconv.files.outputs import note_input
 
 _TURNED = (5, 6, 7, 8)  # EXIF's orientations that exchange width and height
 

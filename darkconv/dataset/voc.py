@@ -22,7 +22,7 @@ from darkconv.dataset.reading import Reading
 from darkconv.dataset.sample import Dataset, Sample
 from darkconv.dataset.source import Options, Source
 from darkconv.errors import DatasetError, Where
-from darkconv.outputs import note_input
+from darkconv.files.outputs import note_input
 
 FORM = "Pascal VOC"
 ANNOTATION_FOLDERS = ("Annotations", "annotations", "labels", "xml", "xmls")

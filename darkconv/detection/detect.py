@@ -18,8 +18,8 @@ from darkconv.detection.decode import Candidates, box_heads, decode, fitted, tak
 from darkconv.detection.picture import Fit, Picture, PictureLike, as_picture, resize_mode
 from darkconv.detection.suppress import check_kind, suppress
 from darkconv.errors import Where
+from darkconv.files.notice import warn_once
 from darkconv.layers.head import nms_settings
-from darkconv.notice import warn_once
 
 MOST_NAMED = 10
 """Hidden classes that are named."""

@@ -19,8 +19,8 @@ import numpy.typing as npt
 from darkconv.darknet.signatures import Recognised, recognise
 from darkconv.errors import DatasetError, Where
 from darkconv.files import PathLike
+from darkconv.files.notice import warn_once
 from darkconv.libraries import telling_missing
-from darkconv.notice import warn_once
 
 if TYPE_CHECKING:
     from PIL.Image import Image

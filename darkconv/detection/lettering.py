@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from darkconv.errors import DarkconvError, Where
 from darkconv.files import PathLike
-from darkconv.notice import warn_once
+from darkconv.files.notice import warn_once
 
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont, ImageFont

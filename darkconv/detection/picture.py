@@ -15,7 +15,7 @@ from darkconv.detection import jpeg
 from darkconv.detection.image_file import opened, orientation, read_content, rgb_levels, upright
 from darkconv.errors import DarkconvError, Where
 from darkconv.files import PathLike
-from darkconv.notice import warn_once
+from darkconv.files.notice import warn_once
 
 Picture = npt.NDArray[np.uint8]
 """(height, width, channels), RGB or grey, 0..255."""

@@ -13,7 +13,7 @@ import numpy as np
 from darkconv.dataset.label import Size
 from darkconv.detection.picture import Picture, read_picture
 from darkconv.errors import DatasetError, Where
-from darkconv.notice import tell_once
+from darkconv.files.notice import tell_once
 
 logger = logging.getLogger("darkconv")
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from darkconv.archive import ArchiveError, open_archive
 from darkconv.errors import DarkconvError, Where
+from darkconv.files.archive import ArchiveError, open_archive
 from darkconv.finetune.training import Training
 from darkconv.finetune.watching import ROW
 

@@ -19,9 +19,9 @@ from darkconv.errors import DatasetError
 from darkconv.evaluation.classification import Classification, classification
 from darkconv.evaluation.report import Evaluation, evaluation, rule_of
 from darkconv.files import make_folder
+from darkconv.files.notice import tell_once
 from darkconv.finetune.classified import ClassifiedPictures, collate_classified
 from darkconv.finetune.order import Draw
-from darkconv.notice import tell_once
 
 BATCH = 8
 THRESHOLD, NMS = 0.005, 0.45

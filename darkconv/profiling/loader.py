@@ -17,7 +17,7 @@ from darkconv.dataset.sample import Dataset
 from darkconv.detection.picture import Fit, as_picture, resize_mode
 from darkconv.errors import DarkconvError, DatasetError
 from darkconv.files import PathLike
-from darkconv.notice import tell_once
+from darkconv.files.notice import tell_once
 
 Image = PathLike | npt.NDArray[np.uint8]
 Images = PathLike | Dataset | Sequence[Image]

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from darkconv.core.markup import escape
 from darkconv.core.model import Model
-from darkconv.core.numerals import format_count, format_large, format_size, per_cent
 from darkconv.files import PathLike, write_bytes
+from darkconv.files.sizes import format_size
+from darkconv.presentation.numerals import format_count, format_large, per_cent
 from darkconv.report.dissection import Seen, picture_pairs
 from darkconv.report.page import key_figures, page, section, table
 

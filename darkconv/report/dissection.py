@@ -9,11 +9,11 @@ import numpy as np
 from darkconv.core.markup import escape
 from darkconv.core.model import Model
 from darkconv.core.network import Layer
-from darkconv.core.numerals import per_cent
 from darkconv.detection import Detection
 from darkconv.detection.draw import draw
 from darkconv.detection.picture import read_picture
 from darkconv.files import PathLike, write_bytes
+from darkconv.presentation.numerals import per_cent
 from darkconv.report.gallery import embedded
 from darkconv.report.histogram import Doubles, Mask
 from darkconv.report.page import key, key_figures, page, section, table

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from darkconv.core.markup import escape
-from darkconv.core.numerals import per_cent
 from darkconv.errors import DatasetError
 from darkconv.evaluation.confusion import pairs
 from darkconv.evaluation.report import ClassResult, Comparison, Evaluation
 from darkconv.files import PathLike, write_bytes
+from darkconv.presentation.numerals import per_cent
 from darkconv.report.curves import curves
 from darkconv.report.gallery import KEY, Frame, framed
 from darkconv.report.matrix import matrix

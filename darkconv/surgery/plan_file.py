@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from darkconv.core.network import Network
-from darkconv.core.numerals import format_size
 from darkconv.errors import PlanError, Where
 from darkconv.files import PathLike
+from darkconv.files.sizes import format_size
 from darkconv.surgery.channels import makes_channels
 
 T = TypeVar("T")

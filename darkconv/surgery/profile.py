@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from darkconv.arguments import checked
 from darkconv.core.network import Network
-from darkconv.core.notebook import html_table
+from darkconv.core.views import Shown
 from darkconv.errors import PlanError, Where
 from darkconv.files import PathLike
 from darkconv.surgery.profile_file import read_profile, write_profile
@@ -21,7 +21,6 @@ from darkconv.surgery.profile_file import read_profile, write_profile
 Doubles = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 
-HEADERS = ("layer", "channels", "constant", "mean", "deviation", "nll0")
 """Of the table for notebooks: means over the channels, and the range of scores."""
 CONSTANT = 1e-10
 """A variance below this share of the mean square counts as none."""
@@ -101,8 +100,8 @@ class LayerStatistics:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class Profile:
+@dataclass(frozen=True, eq=False, repr=False)
+class Profile(Shown):
     """Statistics of every layer of a model over a set of pictures.
 
     Attributes:
@@ -117,36 +116,9 @@ class Profile:
     layers: Mapping[int, LayerStatistics]
     notes: Mapping[str, Any] = field(default_factory=dict)
 
-    def __repr__(self) -> str:
-        """What it is in a line."""
-        return f"Profile of {', '.join(self._counted())}"
-
-    def _repr_html_(self) -> str:
-        """A row for each layer, for notebooks."""
-        rows = [
-            [
-                str(index),
-                str(len(layer.mean)),
-                str(int(layer.constant.sum())),
-                f"{layer.mean.mean():.3g}",
-                f"{np.sqrt(layer.variance).mean():.3g}",
-                f"{layer.nll0.min():.3g} to {layer.nll0.max():.3g}",
-            ]
-            for index, layer in self.layers.items()
-        ]
-        return html_table(HEADERS, rows, (), caption=self._counted())
-
     @property
     def _channels(self) -> dict[int, int]:
         return {index: len(layer.mean) for index, layer in self.layers.items()}
-
-    def _counted(self) -> list[str]:
-        channels = sum(self._channels.values())
-        return [
-            f"{self.pictures:,} pictures",
-            f"{len(self.layers):,} layers",
-            f"{channels:,} channels",
-        ]
 
     @property
     def mean(self) -> dict[int, Doubles]:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from darkconv.archive import Archive, ArchiveError, open_archive
 from darkconv.errors import PlanError, Where, shortened
 from darkconv.files import PathLike, write_bytes
+from darkconv.files.archive import Archive, ArchiveError, open_archive
 
 Values = npt.NDArray[Any]
 Statistics = Mapping[str, Any]

@@ -3,20 +3,20 @@
 from pathlib import Path
 
 from darkconv.core.dialect import DIALECTS
-from darkconv.core.layer_table import row, totals
 from darkconv.core.model import Header
 from darkconv.core.net import NetOptions
 from darkconv.core.network import build_network
 from darkconv.core.options import Notes, option_table
 from darkconv.core.spec import LAYER_TYPES
 from darkconv.darknet.cfg import cfg_bytes, format_cfg, parse_cfg, read_cfg
+from darkconv.darknet.darkflow import is_dissection, read_dissection
 from darkconv.darknet.data import read_tree
 from darkconv.darknet.description import describe, read_description
 from darkconv.darknet.dialect import choose_dialect
 from darkconv.errors import DarkconvError, Where
 from darkconv.layers.activation import ALEXEYAB_ACTIVATIONS
+from darkconv.presentation.layer_table import row, totals
 from darkconv.surgery.channels import find_classes
-from darkconv.surgery.dissection import is_dissection, read_dissection
 from networks import initial_model
 from untrusted.mutation import NUMBERS, OF_TEXT, line_from
 from untrusted.reader import Reader, check_message

@@ -10,9 +10,9 @@ import numpy as np
 import darkconv as dc
 from darkconv.core.model import Header
 from darkconv.darknet.cfg import cfg_bytes
+from darkconv.darknet.darkflow import read_profile
 from darkconv.darknet.description import describe, read_description
 from darkconv.errors import DarkconvError, Where
-from darkconv.surgery.dissection import read_profile
 from darkconv.surgery.fingerprint import fingerprint
 from darkconv.surgery.plan import PrunePlan
 from darkconv.surgery.profile import BINS, LayerStatistics, Profile

@@ -21,7 +21,6 @@ import h5py  # type: ignore[import-untyped]
 import keras
 import numpy as np
 
-from darkconv.archive import NPY_SUFFIX, ArchiveError, open_archive
 from darkconv.backends.exported import ExportedFile, parse_texts
 from darkconv.backends.keras.heads import HEADS
 from darkconv.backends.keras.metadata import check_metadata, file_metadata
@@ -44,7 +43,8 @@ from darkconv.files import (
     scratch_folder,
     writing,
 )
-from darkconv.outputs import written_place
+from darkconv.files.archive import NPY_SUFFIX, ArchiveError, open_archive
+from darkconv.files.outputs import written_place
 
 SUFFIX = ".keras"
 PIECE = 1 << 20

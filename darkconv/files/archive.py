@@ -17,8 +17,8 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from darkconv.core.numerals import format_size
 from darkconv.files import PathLike
+from darkconv.files.sizes import format_size
 
 Values = npt.NDArray[Any]
 

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from darkconv.errors import DarkconvError
-from darkconv.outputs import note_taken, written_place
-from darkconv.signals import undisturbed
-from darkconv.sources import check_sources
-from darkconv.temporaries import locked_folder, temporary_file, temporary_folder
+from darkconv.files.outputs import note_taken, written_place
+from darkconv.files.signals import undisturbed
+from darkconv.files.sources import check_sources
+from darkconv.files.temporaries import locked_folder, temporary_file, temporary_folder
 
 PathLike = str | os.PathLike[str]
 Chunks = Iterable[bytes | memoryview]

@@ -2,9 +2,9 @@
 
 from darkconv.core.model import Model
 from darkconv.core.network import NETWORK_INPUT, Layer, Network
-from darkconv.core.notebook import html_table
-from darkconv.core.numerals import format_count, format_large
 from darkconv.core.spec import HeadSpec
+from darkconv.presentation.notebook import html_table
+from darkconv.presentation.numerals import format_count, format_large
 
 HEADERS = ("layer", "type", "filters", "window", "from", "input", "output", "parameters", "MACs")
 LEFT = (1, 3, 4, 5, 6)
@@ -87,6 +87,11 @@ def ranges(indices: tuple[int, ...]) -> str:
             runs.append([index, index])
     parts = (str(a) if a == b else f"{a}-{b}" for a, b in runs)
     return f"layers {', '.join(parts)}"
+
+
+def as_text(model: Model) -> str:
+    """Return what a model is in a few lines."""
+    return "\n  ".join([f"Model of {model.network.file}", *totals(model)])
 
 
 def as_html(model: Model) -> str:

@@ -20,12 +20,3 @@ def format_large(value: float) -> str:
 def per_cent(share: float) -> str:
     """Return a share of 0..1 as people are shown it, in per cent: `38.3`; a dash for NaN."""
     return "-" if math.isnan(share) else f"{100 * share:.1f}"
-
-
-def format_size(size: float) -> str:
-    """Bytes as `1.4 MB`; 1 MB is 10^6 bytes."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} bytes" if unit == "bytes" else f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.4g} TB"

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from zlib import crc32
 
-from darkconv.signals import undisturbed
+from darkconv.files.signals import undisturbed
 
 if sys.platform != "win32":
     import fcntl

@@ -155,3 +155,11 @@ def test_initial_arrays_are_darknets_and_always_the_same():
     spread = (2 / 27) ** 0.5  # alexeyab: uniform in +- sqrt(2 / fan_in)
     assert abs(first["0.weights"]).max() <= spread
     assert first["0.weights"].std() == pytest.approx(spread / 3**0.5, rel=0.05)
+
+
+def test_layers_have_one_label_and_networks_say_whether_they_find_boxes():
+    detector = network(CONV.format(n=7) + HEAD)
+    assert [layer.label for layer in detector.layers] == ["000_convolutional", "001_yolo"]
+    assert detector.finds_boxes
+    assert [head.index for head in detector.box_heads] == [1]
+    assert not network(CONV.format(n=7) + "[avgpool]\n[softmax]\n").finds_boxes

@@ -39,7 +39,6 @@ from darkconv.core.model import Model
 from darkconv.dataset import Dataset
 from darkconv.errors import DatasetError, PlanError
 from darkconv.files.outputs import check_belongs, note_output
-from darkconv.layers.head import decodes_boxes
 from darkconv.libraries import require
 from darkconv.surgery.channels import find_classes
 from darkconv.surgery.classes import reclass
@@ -284,7 +283,7 @@ def scores_by_layer(
 
 def sample_pictures(original: Model, final: Model, chosen: Dataset, backend: str) -> "list[Seen]":
     """Some pictures, with what both models find of the kept classes; none without boxes."""
-    if not any(decodes_boxes(head.spec) for head in original.network.heads):
+    if not original.network.finds_boxes:
         return []
     step = max(1, len(chosen.samples) // SHOWN_PICTURES)
     seen = []

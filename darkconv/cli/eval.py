@@ -41,7 +41,6 @@ from darkconv.encodings import encoded
 from darkconv.errors import DatasetError
 from darkconv.files import PathLike, make_folder, write_bytes
 from darkconv.files.outputs import check_own, note_output
-from darkconv.layers.head import decodes_boxes
 from darkconv.presentation.numerals import per_cent
 
 if TYPE_CHECKING:
@@ -188,7 +187,7 @@ def evaluate(
         input_size=input_size,
         allow_nonfinite=allow_nonfinite,
     )
-    if not any(decodes_boxes(head.spec) for head in model.network.heads):
+    if not model.network.finds_boxes:
         refuse(*OF_DETECTORS, because=f"{model.network.file} is a classifier, which finds no boxes")
         evaluate_classes(
             model, sources, pictures, backend=options["backend"], as_json=as_json, report=report

@@ -22,7 +22,6 @@ from darkconv.exporting import (
     written_files,
 )
 from darkconv.files.sizes import format_size
-from darkconv.layers.head import decodes_boxes
 from darkconv.presentation.numerals import per_cent
 
 if TYPE_CHECKING:
@@ -100,7 +99,7 @@ def planes_of(file: "ExportedFile", picture: Path) -> Any:
 
 def finds_boxes(file: "ExportedFile") -> bool:
     """Whether the network predicts boxes."""
-    return any(decodes_boxes(layer.spec) for layer in file.network.heads)
+    return file.network.finds_boxes
 
 
 def report(

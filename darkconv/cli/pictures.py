@@ -24,7 +24,6 @@ from darkconv.dataset import (
 from darkconv.dataset.classes import matched, names_for_model, renamed, unknown_classes
 from darkconv.dataset.reading import told_changes
 from darkconv.errors import DatasetError, PlanError, Where
-from darkconv.layers.head import decodes_boxes
 from darkconv.surgery.recipes import count_classes
 
 if TYPE_CHECKING:
@@ -242,7 +241,7 @@ def named_model(model: AnyModel, dataset: Dataset | ClassifiedDataset) -> AnyMod
     Raises:
         DatasetError: it has none, and the data set has others than its classes.
     """
-    is_detector = any(decodes_boxes(head.spec) for head in model.network.heads)
+    is_detector = model.network.finds_boxes
     if model.names or not isinstance(dataset, Dataset) or not is_detector or not dataset.labelled:
         return model
     names = names_for_model(dataset, count_classes(model.network), model.network.file)

@@ -10,7 +10,6 @@ from darkconv.cli.progress import is_first_process
 from darkconv.core.model import Model
 from darkconv.dataset import Dataset, list_splits
 from darkconv.dataset.splits import TRAIN, VALID, match_split
-from darkconv.layers.head import decodes_boxes
 
 if TYPE_CHECKING:
     from darkconv.finetune.tasks import Data
@@ -62,7 +61,7 @@ def both_splits(sources: Sources, model: Model, *, labelled: bool) -> tuple[str,
     if len(sources.data) > 1 or sources.valid or sources.valid_split or sources.pictures.split:
         return None
     (source,) = sources.data
-    is_detector = any(decodes_boxes(head.spec) for head in model.network.heads)
+    is_detector = model.network.finds_boxes
     if not source.endswith(".data") and not (labelled and is_detector):
         return None
     splits = list_splits(source, outside=sources.pictures.outside)
@@ -74,7 +73,7 @@ def open_one(
     paths: Sequence[str], options: PictureOptions, model: Model, *, labelled: bool = True
 ) -> "Data":
     """Pictures with boxes for a detector, with classes for a classifier that learns them."""
-    if not labelled or any(decodes_boxes(head.spec) for head in model.network.heads):
+    if not labelled or model.network.finds_boxes:
         return open_pictures(paths, options, model=model, uses_labels=labelled)
     return open_classes(paths, options, model)
 

@@ -61,6 +61,11 @@ class Layer:
         return self.spec.type
 
     @property
+    def label(self) -> str:
+        """The layer's name in reports, plans and exported files: `003_convolutional`."""
+        return f"{self.index:03d}_{self.type}"
+
+    @property
     def macs(self) -> int:
         """Multiply-accumulate operations of one pass on one picture."""
         return self.spec.macs(self.in_shapes, self.out_shape)
@@ -142,6 +147,16 @@ class Network:
     def heads(self) -> tuple[Layer, ...]:
         """The layers that predict: yolo, Gaussian_yolo, region, detection or softmax."""
         return tuple(layer for layer in self.layers if isinstance(layer.spec, HeadSpec))
+
+    @property
+    def box_heads(self) -> tuple[Layer, ...]:
+        """Those of the heads that predict boxes: yolo, Gaussian_yolo, region or detection."""
+        return tuple(layer for layer in self.heads if layer.spec.finds_boxes)
+
+    @property
+    def finds_boxes(self) -> bool:
+        """True for a detector: some head predicts boxes."""
+        return bool(self.box_heads)
 
     @property
     def outputs(self) -> tuple[int, ...]:

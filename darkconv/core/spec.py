@@ -20,6 +20,7 @@ from darkconv.core.section import Line
 from darkconv.core.shape import Shape, Shapes
 from darkconv.errors import UnknownSectionError, Where
 
+Doubles = npt.NDArray[np.float64]
 Ties = npt.NDArray[np.int64]
 """(out_channels, k): row i holds the input channels that output i is bound to; see `ties`."""
 
@@ -118,6 +119,8 @@ class LayerSpec:
     """Cannot stand after a layer without rows and columns."""
     asks_origins: ClassVar[bool] = False
     """What C does with the layer depends on what its sources read: see `source_remarks`."""
+    finds_boxes: ClassVar[bool] = False
+    """It is a head whose predictions are boxes with scores."""
 
     dialect: Dialect
 
@@ -214,6 +217,22 @@ class LayerSpec:
     def count_options(self, outputs: int) -> Mapping[str, object]:
         """The options to edit for another number of output channels."""
         return {}
+
+    def constant_response(self, weights: Doubles, values: Doubles) -> Doubles:
+        """Return what weights give for an input that is constant over each channel's map.
+
+        The borders of maps, where padding cuts the window, are not looked at.
+
+        Args:
+            weights: an array of the layer, its output axis first and its input axis second; the
+                input axis may hold a block of values for each channel, as flattened maps do.
+            values: (in_channels,) of each input channel.
+
+        Returns: (outputs,) to be added to the biases.
+        """
+        by_channel = weights.reshape(len(weights), len(values), -1).sum(axis=2)
+        response: Doubles = by_channel @ values
+        return response
 
     def macs(self, inputs: Shapes, output: Shape) -> int:
         """Multiply-accumulate operations of one forward pass on one picture."""

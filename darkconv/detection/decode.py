@@ -109,7 +109,7 @@ def box_heads(network: Network) -> tuple[Layer, ...]:
     Raises:
         DarkconvError: there is none, or no anchor is listed for one.
     """
-    heads = tuple(layer for layer in network.heads if head.decodes_boxes(layer.spec))
+    heads = network.box_heads
     if not heads:
         raise DarkconvError(
             f"{network.file}: predicts no boxes",

@@ -17,7 +17,6 @@ from darkconv.finetune.crop import CropRange
 from darkconv.finetune.effects import add_blur, add_noise, draw_blur
 from darkconv.finetune.rows import Rows
 from darkconv.finetune.view import NARROWEST, Patch, View, Window
-from darkconv.layers.head import decodes_boxes
 
 logger = logging.getLogger("darkconv")
 
@@ -63,7 +62,7 @@ class Augmentation:
     @classmethod
     def of(cls, network: Network) -> Self:
         """What the cfg says: [net] and its last head. Keys that are not followed are told."""
-        heads = [layer.spec for layer in network.heads if decodes_boxes(layer.spec)]
+        heads = [layer.spec for layer in network.box_heads]
         _tell_left_out(network, DETECTOR_LEFT_OUT if heads else CLASSIFIER_LEFT_OUT)
         net = network.options
         both = cls(

@@ -10,7 +10,6 @@ from darkconv.core.network import Network
 from darkconv.dataset.label import Size
 from darkconv.errors import DarkconvError
 from darkconv.finetune.order import no_size
-from darkconv.layers.head import decodes_boxes
 
 logger = logging.getLogger("darkconv")
 
@@ -46,7 +45,7 @@ def _size_at(sizes: tuple[Size, ...], seed: int, step: int) -> Size:
 
 def possible_sizes(network: Network) -> tuple[Size, ...]:
     """Sizes to draw from, frequent ones several times; none where the cfg asks for none."""
-    heads = [layer.spec for layer in network.heads if decodes_boxes(layer.spec)]
+    heads = [layer.spec for layer in network.box_heads]
     random = float(getattr(heads[-1], "random", 0.0)) if heads else 0.0
     if not random:
         return ()

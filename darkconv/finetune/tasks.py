@@ -19,7 +19,6 @@ from darkconv.finetune.augment import Augmentation
 from darkconv.finetune.classified import ClassifiedPictures, collate_classified
 from darkconv.finetune.pictures import TrainingPictures, collate
 from darkconv.finetune.validation import evaluate_classifier, evaluate_module, write_sheet
-from darkconv.layers.head import decodes_boxes
 
 Pictures = TorchDataset[tuple[Tensor, Tensor]]
 Collate = Callable[[Sequence[tuple[Tensor, Tensor]]], tuple[Tensor, Tensor]]
@@ -52,7 +51,7 @@ class Task(Protocol):
 
 def is_detector(network: Network) -> bool:
     """Whether any head of a network predicts boxes."""
-    return any(decodes_boxes(head.spec) for head in network.heads)
+    return network.finds_boxes
 
 
 def task_of(model: Model, data: Data, *, letterbox: bool | None, seed: int) -> Task:

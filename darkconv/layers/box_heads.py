@@ -15,7 +15,7 @@ def box_heads(network: Network) -> tuple[Layer, ...]:
         DarkconvError: their classes differ in number, or no anchor is listed for one.
         UnsupportedError: they predict no classes, so that there are no scores.
     """
-    heads = tuple(layer for layer in network.heads if head.decodes_boxes(layer.spec))
+    heads = network.box_heads
     for layer in heads:
         check_anchors(layer, network)
     counts = {count_classes(layer) for layer in heads}

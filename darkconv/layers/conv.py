@@ -11,7 +11,18 @@ from darkconv.core.dialect import ALEXEYAB, PJREDDIE
 from darkconv.core.network import Layer, Network
 from darkconv.core.options import option
 from darkconv.core.shape import Shape, Shapes, truncated_div, window_count
-from darkconv.core.spec import ONE, ZERO, Initial, LayerSpec, Remark, Slot, Slots, Ties, layer
+from darkconv.core.spec import (
+    ONE,
+    ZERO,
+    Doubles,
+    Initial,
+    LayerSpec,
+    Remark,
+    Slot,
+    Slots,
+    Ties,
+    layer,
+)
 from darkconv.errors import GraphError, Where
 from darkconv.layers.activation import activation_option
 from darkconv.layers.window import BLUR_KERNELS, Strided, blurred_shape
@@ -289,6 +300,11 @@ class Deconvolutional(Windowed):
         """`filters`."""
         return {"filters": outputs}
 
+    def constant_response(self, weights: Doubles, values: Doubles) -> Doubles:
+        """As of other layers, but that an output value meets one in stride² kernel values."""
+        response: Doubles = super().constant_response(weights, values) / self.stride**2
+        return response
+
     def macs(self, inputs: Shapes, output: Shape) -> int:
         """Every input value meets every kernel value."""
         return inputs[0].size * self.filters * self.size**2
@@ -341,6 +357,12 @@ class Local(LayerSpec):
     def count_options(self, outputs: int) -> Mapping[str, object]:
         """`filters`."""
         return {"filters": outputs}
+
+    def constant_response(self, weights: Doubles, values: Doubles) -> Doubles:
+        """(filters, positions): each position has weights of its own."""
+        taps = weights.sum(axis=(3, 4))  # (filters, channels, positions)
+        response: Doubles = np.einsum("oip,i->op", taps, values)
+        return response
 
     def macs(self, inputs: Shapes, output: Shape) -> int:
         """Kernel values times positions."""

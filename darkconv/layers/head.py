@@ -51,6 +51,7 @@ class AnchorHead(Head):
     """A head with n anchors per cell: n * (entries before the classes + classes) channels."""
 
     needs_map = True
+    finds_boxes = True
 
     num: int = option(1, minimum=1)
     anchors: Floats = option(())
@@ -341,6 +342,8 @@ class Detection(Head):
     [side * side][num][4]. Values pass unchanged; `softmax` acts on the classes of each cell.
     """
 
+    finds_boxes = True
+
     classes: int = option(1, minimum=0)
     coords: int = option(1, minimum=1)
     num: int = option(1, minimum=1)
@@ -433,11 +436,6 @@ def check_kept(keep: Ints, total: int) -> None:
             expected=f"different classes from 0 to {total - 1}",
             found=",".join(map(str, keep)),
         )
-
-
-def decodes_boxes(spec: Any) -> bool:
-    """Whether a spec is a head that predicts boxes."""
-    return isinstance(spec, (YoloHead, Region, Detection))
 
 
 def nms_settings(spec: Any) -> tuple[str, float]:

@@ -64,7 +64,7 @@ class Guards:
             PlanError: a lock that matches no layer.
         """
         network, stays = classes.network, ~classes.free
-        names = [f"{layer.index:03d}_{layer.type}" for layer in network.layers]
+        names = [layer.label for layer in network.layers]
         for layer in classes.makers[: self.skip_first]:
             stays[classes.of(layer.index)] = True
         for lock in self.lock:

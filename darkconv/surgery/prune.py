@@ -12,7 +12,6 @@ from darkconv.core.network import Layer, Network
 from darkconv.core.spec import Slot
 from darkconv.core.unchanging import frozen
 from darkconv.errors import PlanError, Where
-from darkconv.layers.conv import Deconvolutional, Local
 from darkconv.surgery.checking import checked_keep
 from darkconv.surgery.explain import format_channels
 from darkconv.surgery.fingerprint import fingerprint
@@ -136,23 +135,11 @@ def _lost_input(
 
 
 def _response(layer: Layer, slot: Slot, weights: Array, lost: Doubles) -> Doubles:
-    """What constant inputs give behind the weights: (outputs,), of local (outputs, positions).
-
-    Borders, where padding cuts the window, are not looked at.
-    """
+    """What constant inputs give behind the weights, as the layer says."""
     assert slot.in_axis is not None
     out_axis = slot.out_axis or 0  # sub-layers whose rows all stay name none
     matrix = np.moveaxis(weights, (out_axis, slot.in_axis), (0, 1)).astype(np.float64)
-    if isinstance(layer.spec, Local):
-        taps = matrix.sum(axis=(3, 4))  # (outputs, inputs, positions)
-        per_position: Doubles = np.einsum("oip,i->op", taps, lost)
-        return per_position
-    block = matrix.shape[1] // len(lost)
-    per_channel = matrix.reshape(matrix.shape[0], len(lost), block, -1).sum(axis=(2, 3))
-    if isinstance(layer.spec, Deconvolutional):
-        per_channel = per_channel / layer.spec.stride**2
-    response: Doubles = per_channel @ lost
-    return response
+    return layer.spec.constant_response(matrix, lost)
 
 
 def _shifted(small: Model, prefix: str, shift: Doubles) -> tuple[str, Array]:

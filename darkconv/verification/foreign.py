@@ -20,7 +20,7 @@ from darkconv.core.model import Array, Model
 from darkconv.core.network import NETWORK_INPUT, Layer, Network
 from darkconv.detection.decode import Candidates, box_heads, decode, input_size
 from darkconv.errors import DarkconvError, Where
-from darkconv.layers.head import AnchorHead, Detection, Region, decodes_boxes
+from darkconv.layers.head import AnchorHead, Detection, Region
 from darkconv.verification.agreement import (
     Agreement,
     Verification,
@@ -211,8 +211,8 @@ def tell_missing(network: Network, file: "ForeignFile", sources: set[str]) -> No
     if ALL_HEADS in sources:
         return
     for index in network.outputs:
-        if layer_name(network.layers[index]) not in sources:
-            logger.warning("%s: no output is like %s", file.path, layer_name(network.layers[index]))
+        if network.layers[index].label not in sources:
+            logger.warning("%s: no output is like %s", file.path, network.layers[index].label)
 
 
 ALL_HEADS = "all heads"
@@ -228,18 +228,13 @@ def likes(network: Network, layers: list[Array], x: Array) -> Iterator[Like]:
     """
     for index in network.outputs:
         layer = network.layers[index]
-        name = layer_name(layer)
+        name = layer.label
         yield from arranged(layer, name, name, layers[index])
         source = layer.sources[0]
         before = x if source == NETWORK_INPUT else layers[source]
         yield from arranged(layer, name, f"{name} before activation", before)
-    if any(decodes_boxes(layer.spec) for layer in network.heads):
+    if network.finds_boxes:
         yield from box_likes(network, layers)
-
-
-def layer_name(layer: Layer) -> str:
-    """`082_yolo`."""
-    return f"{layer.index:03d}_{layer.type}"
 
 
 def arranged(layer: Layer, source: str, what: str, values: Array) -> Iterator[Like]:
@@ -277,7 +272,7 @@ def box_likes(network: Network, layers: list[Array]) -> Iterator[Like]:
     )  # fmt: skip
     groups = [(ALL_HEADS, slice(None))]
     if len(heads) > 1:
-        names = map(layer_name, heads)
+        names = [head.label for head in heads]
         groups += [(n, slice(a, b)) for n, a, b in zip(names, starts, starts[1:], strict=False)]
     for name, part in groups:
         for order, suffix in ((own, ""), (turned, ", cells innermost")):

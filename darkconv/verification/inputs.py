@@ -9,7 +9,6 @@ import numpy as np
 from darkconv.core.model import Array, Model
 from darkconv.core.network import Network
 from darkconv.files import PathLike
-from darkconv.layers.head import decodes_boxes
 from darkconv.layers.recurrent import Recurrent
 
 BUNDLED = 3  # pictures, where the user gives none
@@ -61,7 +60,7 @@ def several_inputs(model: Model, image: PathLike | None) -> Inputs:
     next get noise alone.
     """
     network = model.network
-    finds_boxes = any(decodes_boxes(layer.spec) for layer in network.heads)
+    finds_boxes = network.finds_boxes
     keeps_state = any(isinstance(layer.spec, Recurrent) for layer in network.layers)
     takes_pictures = network.input_shape.is_map and network.input_shape.c in COLOURS
     if image is not None or keeps_state or not (finds_boxes and takes_pictures):

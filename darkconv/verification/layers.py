@@ -19,6 +19,6 @@ def compare_layers(model: Model, x: Array, backend: str = "onnx") -> list[Agreem
     """
     pairs = zip(trace(model, x), trace(model, x, backend=backend), strict=True)
     return [
-        compare_values(f"{layer.index:03d}_{layer.type}", found, expected, TOLERANCE)
+        compare_values(layer.label, found, expected, TOLERANCE)
         for layer, (expected, found) in zip(model.network.layers, pairs, strict=True)
     ]

@@ -29,7 +29,6 @@ from darkconv.layers.box_heads import (
     count_boxes,
     tests_objectness,
 )
-from darkconv.layers.head import decodes_boxes
 from darkconv.verification.agreement import (
     Agreement,
     Verification,
@@ -177,7 +176,7 @@ NMS = "nms"
 
 def kind_of(model: Model, file: "ExportedFile") -> str:
     """Return what a file's outputs are: a key of `COMPARISONS`."""
-    has_boxes = any(decodes_boxes(layer.spec) for layer in model.network.heads)
+    has_boxes = model.network.finds_boxes
     if file.head == "logits":
         return "logits"
     if not has_boxes:

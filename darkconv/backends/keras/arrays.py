@@ -9,7 +9,6 @@ import numpy as np
 
 from darkconv.backends.keras.places import Place, from_variable
 from darkconv.backends.keras.registry import PLACES
-from darkconv.backends.keras.scope import layer_name
 from darkconv.core.model import Array, Arrays, Model, initial_array
 from darkconv.core.network import Network
 from darkconv.core.spec import Slot
@@ -25,7 +24,7 @@ def variable_places(network: Network) -> dict[str, Place]:
         table = PLACES[layer](layer, network) if layer.slots else {}
         for slot in layer.slots:
             place = table[slot.name]
-            name = layer_name(layer) + (f"_{place.part}" if place.part else "")
+            name = layer.label + (f"_{place.part}" if place.part else "")
             places[f"{layer.index}.{slot.name}"] = place._replace(part=name)
     return places
 
@@ -81,7 +80,7 @@ def check_names(layers: Iterable[str], network: Network) -> None:
     Raises:
         DarkconvError: the network has no such layer, or one of another type.
     """
-    known = [layer_name(layer) for layer in network.layers]
+    known = [layer.label for layer in network.layers]
     for name in layers:
         number = name.partition("_")[0]
         if not number.isdecimal():

@@ -54,9 +54,7 @@ def _head_inputs(built: NetworkGraph) -> Outputs:
     built.build(sources)
     return _plain(
         [
-            Scope(built.graph, f"{layer.index:03d}_{layer.type}").finish(
-                built.values[source], "logits"
-            )
+            Scope(built.graph, layer.label).finish(built.values[source], "logits")
             for layer, source in zip(heads, sources, strict=True)
         ]
     )

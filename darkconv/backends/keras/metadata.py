@@ -10,7 +10,7 @@ from darkconv.core.net import RESIZE_MODES
 from darkconv.core.network import Network
 from darkconv.darknet.description import describe
 from darkconv.layers.box_heads import box_outputs
-from darkconv.layers.head import decodes_boxes, nms_settings
+from darkconv.layers.head import nms_settings
 
 INPUT_KIND = "float32-nhwc"
 PRECISIONS = ("float32", "float16", "int8")
@@ -35,7 +35,7 @@ def file_metadata(
     resize: str | None = None,
 ) -> dict[str, str]:
     """What a reader needs beside the graph: the Darknet model, and what goes in and comes out."""
-    heads = [layer for layer in network.heads if decodes_boxes(layer.spec)]
+    heads = network.box_heads
     kind, beta = nms_settings(heads[-1].spec) if heads else ("sort", 0.6)
     return {
         "darkconv": __version__,
@@ -73,5 +73,5 @@ def check_metadata(text: Mapping[str, str], network: Network, outputs: Sequence[
 
 def expected_outputs(network: Network, head: str) -> list[str]:
     """Names of a file's outputs; none where they are those of Keras's layers."""
-    has_boxes = any(decodes_boxes(layer.spec) for layer in network.heads)
+    has_boxes = network.finds_boxes
     return sorted(box_outputs(network)) if head == "boxes" and has_boxes else []

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import keras
 
 from darkconv.backends.keras.registry import BUILDERS, PLACES
-from darkconv.backends.keras.scope import Graph, LayerScope, Tensor, layer_name
+from darkconv.backends.keras.scope import Graph, LayerScope, Tensor
 from darkconv.core.model import Model
 from darkconv.core.network import NETWORK_INPUT, Layer
 from darkconv.core.shape import Shape
@@ -55,7 +55,7 @@ class NetworkGraph:
             self.model.layer_arrays(layer),
             places,
             [self._read(index) for index in layer.sources],
-            owner=layer_name(owner),
+            owner=owner.label,
         )
         self.scopes[layer.index] = scope
         self.values[layer.index] = BUILDERS[layer](scope)

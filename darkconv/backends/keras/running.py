@@ -6,7 +6,6 @@ import keras
 
 from darkconv.backends.keras.arrays import as_array
 from darkconv.backends.keras.network import INPUT, Outputs, is_cell_major, producer_name
-from darkconv.backends.keras.scope import layer_name
 from darkconv.core.model import Array
 from darkconv.core.network import Network
 
@@ -86,7 +85,7 @@ def named_outputs(outputs: Outputs) -> dict[str, Any]:
 
 def cell_major_names(network: Network) -> set[str]:
     """Names of the layers whose values lie in C's memory as they do in Keras's."""
-    return {layer_name(layer) for layer in network.layers if is_cell_major(layer)}
+    return {layer.label for layer in network.layers if is_cell_major(layer)}
 
 
 def in_darknet(value: Array, *, is_cell_major: bool) -> Array:

@@ -17,11 +17,6 @@ Tensor = Any
 """A symbolic tensor, `keras.KerasTensor`: Keras comes without types."""
 
 
-def layer_name(layer: Layer) -> str:
-    """Name of a Darknet layer's main Keras layer: `000_convolutional`."""
-    return f"{layer.index:03d}_{layer.type}"
-
-
 @dataclass
 class Graph:
     """What the layers of one network have in common while it is built.
@@ -120,7 +115,7 @@ class LayerScope(Scope):
         name: str = "",
         owner: str = "",
     ) -> None:
-        super().__init__(graph, name or layer_name(layer))
+        super().__init__(graph, name or layer.label)
         self.layer = layer
         self.network = network
         self.arrays = arrays

@@ -17,7 +17,6 @@ from darkconv.backends.onnx.nms import IOU_THRESHOLD, NEVER_SAME, SCORE_THRESHOL
 from darkconv.backends.onnx.options import INPUTS
 from darkconv.backends.onnx.picture import INPUT
 from darkconv.backends.onnx.running import Runner, make_session, told_failures
-from darkconv.backends.onnx.scope import layer_name
 from darkconv.core.model import Array
 from darkconv.core.net import RESIZE_MODES
 from darkconv.core.network import Network, build_network
@@ -29,7 +28,6 @@ from darkconv.encodings import from_plain
 from darkconv.errors import DarkconvError, DatasetError, Where
 from darkconv.files import PathLike
 from darkconv.layers.box_heads import box_outputs
-from darkconv.layers.head import decodes_boxes
 
 EIGHT_BIT_OPERATORS = ("QuantizeLinear", "QLinearConv", "ConvInteger", "DynamicQuantizeLinear")
 CHOICES = {
@@ -167,7 +165,7 @@ def check_metadata(metadata: Mapping[str, str], network: Network, run: Runner) -
     Raises:
         ValueError: a value is missing or impossible, or the graph has other inputs or outputs.
     """
-    has_boxes = any(decodes_boxes(layer.spec) for layer in network.heads)
+    has_boxes = network.finds_boxes
     check_choices(metadata, CHOICES, ("threshold", "nms") if has_boxes else ())
     inputs = [value.name for value in run.session.get_inputs()]
     known = {INPUT, SCORE_THRESHOLD, IOU_THRESHOLD, *run.states}
@@ -187,7 +185,7 @@ def check_metadata(metadata: Mapping[str, str], network: Network, run: Runner) -
 def expected_outputs(network: Network, head: str, *, has_boxes: bool) -> list[str]:
     """Names of a graph's outputs that are no state."""
     if head == "raw":
-        return [layer_name(network.layers[index]) for index in network.outputs]
+        return [network.layers[index].label for index in network.outputs]
     if not has_boxes:
         return ["probabilities"]
     if head == "nms":

@@ -5,12 +5,11 @@ import json
 from darkconv import __version__
 from darkconv.backends.onnx.heads import PLAIN_KINDS
 from darkconv.backends.onnx.network import NetworkGraph
-from darkconv.backends.onnx.scope import layer_name
 from darkconv.core.network import Network
 from darkconv.darknet.cfg import format_cfg
 from darkconv.darknet.description import describe_names, describe_trees
 from darkconv.encodings import as_plain
-from darkconv.layers.head import AnchorHead, decodes_boxes, nms_settings
+from darkconv.layers.head import AnchorHead, nms_settings
 
 
 def file_metadata(built: NetworkGraph) -> dict[str, str]:
@@ -38,7 +37,7 @@ def file_metadata(built: NetworkGraph) -> dict[str, str]:
 def anchors_by_head(network: Network) -> dict[str, list[list[float]]]:
     """Width and height of each anchor, in the cfg's unit, by the head's name."""
     return {
-        layer_name(layer): layer.spec.head_anchors.tolist()
+        layer.label: layer.spec.head_anchors.tolist()
         for layer in network.heads
         if isinstance(layer.spec, AnchorHead) and not getattr(layer.spec, "unlisted_masks", ())
     }
@@ -47,7 +46,7 @@ def anchors_by_head(network: Network) -> dict[str, list[list[float]]]:
 def suppression(built: NetworkGraph) -> dict[str, str]:
     """Thresholds; the kind that the cfg asks for, and what of it is in the graph."""
     options, network = built.graph.options, built.model.network
-    heads = [layer for layer in network.heads if decodes_boxes(layer.spec)]
+    heads = network.box_heads
     if not heads:
         return {}
     kind, beta = nms_settings(heads[-1].spec)

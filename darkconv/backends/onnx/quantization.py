@@ -20,7 +20,6 @@ import onnx
 
 from darkconv.backends.onnx.nms import IOU_THRESHOLD, SCORE_THRESHOLD
 from darkconv.backends.onnx.picture import INPUT
-from darkconv.backends.onnx.scope import layer_name
 from darkconv.backends.onnx.writing import trial_of
 from darkconv.core.network import Layer, Network
 from darkconv.errors import DarkconvError, UnsupportedError
@@ -264,7 +263,7 @@ def quantization_tools() -> Any:
 def quantized_nodes(proto: onnx.ModelProto, network: Network) -> Iterator[str]:
     """Names of the nodes that compute in 8 bits."""
     whole = float_layers(network)
-    layers = {layer_name(layer): layer for layer in network.layers if layer.index not in whole}
+    layers = {layer.label: layer for layer in network.layers if layer.index not in whole}
     for node in proto.graph.node:
         layer = layers.get(node.name.partition("/")[0])
         if layer and is_quantized(node.op_type, layer):
@@ -283,7 +282,7 @@ def facts(how: Quantization, pictures: int, network: Network) -> Mapping[str, An
         "pictures": pictures,
         "activations": "uint8",
         "weights": f"int8{' of 7 bits' if how.reduce_range else ''} per output channel",
-        "float32": [layer_name(network.layers[index]) for index in sorted(float_layers(network))],
+        "float32": [network.layers[index].label for index in sorted(float_layers(network))],
     }
 
 

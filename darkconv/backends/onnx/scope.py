@@ -185,7 +185,7 @@ class LayerScope(Scope):
         kind: ir.DataType = ir.DataType.FLOAT,
         name: str | None = None,
     ) -> None:
-        super().__init__(graph, name or layer_name(layer))
+        super().__init__(graph, name or layer.label)
         self.layer = layer
         self.network = network
         self.arrays = arrays
@@ -288,8 +288,3 @@ class LayerScope(Scope):
         kept = self.cast(value, ir.DataType.FLOAT) if self.is_half else self.op("Identity", value)
         kept.name = f"{self.name}.{name}_out"
         self.graph.states[f"{self.name}.{name}_in"] = describe(kept, self.dims(shape))
-
-
-def layer_name(layer: Layer) -> str:
-    """`003_convolutional`."""
-    return f"{layer.index:03d}_{layer.type}"

@@ -89,7 +89,7 @@ def head_loss(
     def loss(y_true: Any, y_pred: Any) -> Any:
         return parts(y_true, y_pred).total
 
-    loss.__name__ = loss.__qualname__ = f"{layer.index:03d}_{layer.type}_loss"
+    loss.__name__ = loss.__qualname__ = f"{layer.label}_loss"
     return loss
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import click
 import numpy as np
 
+from darkconv.cli.device import device_option
 from darkconv.cli.file_types import OutputFile
 from darkconv.cli.given import refuse
 from darkconv.cli.models import read_model
@@ -27,7 +28,7 @@ from darkconv.cli.progress import is_first_process, progress
 from darkconv.core.model import Model
 from darkconv.core.network import Layer
 from darkconv.dataset import Dataset
-from darkconv.errors import DarkconvError, DatasetError, PlanError, Where
+from darkconv.errors import DatasetError, PlanError, Where
 from darkconv.libraries import require
 from darkconv.presentation.numerals import format_count
 from darkconv.surgery.channels import makes_channels
@@ -46,7 +47,7 @@ class ProfilingOptions:
     """How pictures are run through a model; see `darkconv.profiling.collect.profile`."""
 
     batch: int = 8
-    device: str = "cpu"
+    device: str = "auto"
     resize: str | None = None
     taylor: bool = False
 
@@ -76,13 +77,7 @@ _OPTIONS = (
         show_default=True,
         help="Pictures that are run together.",
     ),
-    click.option(
-        "--device",
-        type=click.Choice(["cpu", "cuda"]),
-        default="cpu",
-        show_default=True,
-        help="Where to run.",
-    ),
+    device_option,
     click.option(
         "--resize",
         type=click.Choice(["stretch", "letterbox"]),
@@ -224,7 +219,7 @@ def measure(model: Model, dataset: Dataset, options: ProfilingOptions, *, seed: 
                 model,
                 images,
                 batch=options.batch,
-                device=usable_device(options.device),
+                device=options.device,
                 resize=options.resize,
                 taylor=options.taylor,
                 seed=seed,
@@ -235,22 +230,6 @@ def measure(model: Model, dataset: Dataset, options: ProfilingOptions, *, seed: 
     if is_first_process():
         report_unread(dataset, total - found.pictures)
     return replace(found, notes={**found.notes, "source": dataset.source})
-
-
-def usable_device(name: str) -> str:
-    """A device that is there; under torchrun each process has its own GPU.
-
-    Raises:
-        DarkconvError: there is no GPU.
-    """
-    import torch
-
-    if name == "cpu":
-        return name
-    if not torch.cuda.is_available():
-        raise DarkconvError("--device cuda: PyTorch finds no GPU here", hint="--device cpu")
-    own = int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count()
-    return f"{name}:{own}"
 
 
 def show_profile(model: Model, found: Profile, skipped: int, *, as_json: bool) -> None:

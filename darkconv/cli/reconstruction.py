@@ -1,6 +1,6 @@
 """Refitting the weights that pruning leaves, with progress."""
 
-from darkconv.cli.profile import ProfilingOptions, usable_device
+from darkconv.cli.profile import ProfilingOptions
 from darkconv.cli.progress import progress
 from darkconv.core.model import Model
 from darkconv.dataset import Dataset
@@ -19,7 +19,7 @@ def refit(
             original,
             plan,
             [sample.image for sample in pictures.samples],
-            device=usable_device(options.device),
+            device=options.device,
             resize=options.resize,
             progress=update,
         )

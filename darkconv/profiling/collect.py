@@ -18,11 +18,12 @@ from torch import Tensor
 from darkconv import __version__
 from darkconv.arguments import checked
 from darkconv.backends.torch import DarknetModule, as_stored, inference_module
+from darkconv.backends.torch.device import choose_device
 from darkconv.core.bounds import require_seed
 from darkconv.core.model import Model
 from darkconv.core.network import Layer, Network
 from darkconv.errors import DarkconvError, DatasetError
-from darkconv.profiling.loader import Images, device_of, load_batches, picture_list
+from darkconv.profiling.loader import Images, load_batches, picture_list
 from darkconv.profiling.moments import Moments
 from darkconv.profiling.observation import Layout, Observation, Shift
 from darkconv.surgery.fingerprint import fingerprint
@@ -50,7 +51,7 @@ def profile(
     images: Images,
     *,
     batch: int = 8,
-    device: str = "cpu",
+    device: str = "auto",
     resize: str | None = None,
     taylor: bool = False,
     seed: int = 0,
@@ -66,7 +67,7 @@ def profile(
         images: a source such as a folder, a data set, or a list of files and of 8-bit RGB levels
             (H, W, 3).
         batch: pictures that are run together.
-        device: where to run, such as "cpu" or "cuda".
+        device: where to run: "cpu", "cuda", "cuda:1"; "auto" is the GPU where there is one.
         resize: "stretch" or "letterbox"; by default what the dialect and cfg say.
         taylor: also collect gradients, for the score "taylor".
         seed: of the histogram's sample.
@@ -77,7 +78,7 @@ def profile(
     """
     require_seed(seed)
     images = picture_list(images)
-    place = device_of(device)
+    place = choose_device(device)
     module = inference_module(model).to(place)
     collector = Collector(module, seed=seed, taylor=taylor)
     with _processes() as (rank, world):

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from darkconv.core.model import Array
 from darkconv.core.network import Network
@@ -53,21 +52,6 @@ def picture_list(images: Images) -> Sequence[Image]:
     if not len(found):
         raise DarkconvError("images: there is no picture among them")
     return found
-
-
-def device_of(name: str) -> torch.device:
-    """Return the device of a name.
-
-    Raises:
-        DarkconvError: there is none of this name, or none here.
-    """
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device).cpu()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        expected = "cpu, or cuda where PyTorch finds a GPU"
-        raise DarkconvError("device", expected=expected, found=name) from error
-    return device
 
 
 def load_batches(

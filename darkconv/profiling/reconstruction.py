@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from darkconv.arguments import checked
 from darkconv.backends.torch import DarknetModule, from_torch, to_torch
 from darkconv.backends.torch.conv import Block, Conv2d
+from darkconv.backends.torch.device import choose_device
 from darkconv.backends.torch.network import run_layer
 from darkconv.backends.torch.norm import BatchNorm
 from darkconv.core.bounds import require_finite, require_seed
@@ -25,7 +26,7 @@ from darkconv.core.model import Model
 from darkconv.core.network import Layer, Network
 from darkconv.errors import DarkconvError, PlanError, Where
 from darkconv.layers.conv import Convolutional
-from darkconv.profiling.loader import Image, Images, device_of, load_batches, picture_list
+from darkconv.profiling.loader import Image, Images, load_batches, picture_list
 from darkconv.surgery.checking import checked_keep
 from darkconv.surgery.fingerprint import fingerprint
 from darkconv.surgery.plan import PrunePlan
@@ -55,7 +56,7 @@ def reconstruct(
     ridge: float = RIDGE,
     mirror: bool = True,
     memory: int = MEMORY,
-    device: str = "cpu",
+    device: str = "auto",
     resize: str | None = None,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
@@ -75,7 +76,7 @@ def reconstruct(
         ridge: see `RIDGE`.
         mirror: use every picture's mirror image too.
         memory: see `MEMORY`; where it does not suffice for all pictures, some are left out.
-        device: where to run, such as "cpu" or "cuda".
+        device: where to run: "cpu", "cuda", "cuda:1"; "auto" is the GPU where there is one.
         resize: "stretch" or "letterbox"; by default what the dialect and cfg say.
         seed: of the choice of positions.
         progress: called with the number of layers done.
@@ -86,7 +87,7 @@ def reconstruct(
     """
     require_seed(seed)
     require_finite("ridge", ridge)
-    place = device_of(device)
+    place = choose_device(device)
     kept = _kept_channels(pruned, original, plan)
     network = original.network
     chosen = _affordable(network, picture_list(images), memory // (2 if mirror else 1))

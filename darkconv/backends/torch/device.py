@@ -1,0 +1,33 @@
+"""The device that a job runs on, by its name."""
+
+import os
+
+import torch
+
+from darkconv.errors import DarkconvError
+
+EXPECTED = "auto, cpu, or cuda where PyTorch finds a GPU"
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Return the device of a name; under torchrun each process of a host has a GPU of its own.
+
+    Args:
+        name: "auto" is the GPU where PyTorch finds one, else the CPU; "cpu"; "cuda" is this
+            process's GPU, "cuda:1" the second one of the host. Other names are PyTorch's.
+
+    Raises:
+        DarkconvError: there is no such device here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise DarkconvError(f"device {name}: PyTorch finds no GPU here", hint="device cpu")
+    if name == "cuda":
+        name = f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % torch.cuda.device_count()}"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise DarkconvError("device", expected=EXPECTED, found=name) from error
+    return device

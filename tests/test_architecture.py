@@ -26,7 +26,8 @@ ROOMS = {
     "arguments": "errors",
     "assets": "core loading",
     "backends": (
-        "arguments backends core darknet encodings errors files layers libraries loading surgery"
+        "arguments backends core darknet encodings errors files layers libraries loading "
+        "private_names surgery"
     ),
     "boxes": "",
     "cli": (
@@ -46,13 +47,15 @@ ROOMS = {
     "exporting": "arguments backends core errors files libraries",
     "files": "errors files",
     "finetune": (
-        "backends core darknet dataset detection errors evaluation files finetune layers surgery"
+        "backends core darknet dataset detection errors evaluation files finetune layers "
+        "private_names surgery"
     ),
     "layers": "core errors layers",
     "libraries": "errors",
     "loading": "arguments core darknet errors files layers surgery",
     "logs": "errors",
     "presentation": "core presentation surgery",
+    "private_names": "errors libraries",
     "profiling": "arguments backends core dataset detection errors files layers profiling surgery",
     "report": "core detection errors evaluation files presentation report surgery verification",
     "surgery": "arguments core darknet errors files layers surgery",

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 import darkconv as dc
 from darkconv.assets import digits10_folder
 from darkconv.cli import main
+from darkconv.finetune.folder import Folder
 
 pytest.importorskip("torch")
 pytest.importorskip("lightning")
@@ -83,6 +84,15 @@ def test_a_run_in_the_folder_of_another_keeps_its_checkpoint(run):
     run(f"{MODEL} {DATA} {QUICK} -o out.cfg out.weights --overwrite")
     assert (checkpoints / "previous.ckpt").stat().st_ino == first
     assert sorted(path.name for path in checkpoints.iterdir()) == ["last.ckpt", "previous.ckpt"]
+
+
+def test_a_run_that_begins_anew_removes_the_files_of_the_one_before(tmp_path):
+    folder = Folder(tmp_path)
+    folder.checkpoints.mkdir()
+    for file in (folder.last, folder.history, folder.curves, folder.best):
+        file.write_bytes(b"of the run before")
+    folder.begin_anew()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [folder.previous]
 
 
 def test_json_has_every_row(run):

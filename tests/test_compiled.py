@@ -44,9 +44,9 @@ needs_compiler = pytest.mark.skipif(
 
 @pytest.fixture(autouse=True)
 def fresh():
-    torch._dynamo.reset()
+    torch.compiler.reset()
     yield
-    torch._dynamo.reset()
+    torch.compiler.reset()
 
 
 def close(ours, theirs, share):
@@ -98,9 +98,12 @@ def test_every_size_is_compiled_once_and_none_is_left_out(monkeypatch):
         graphs.append(tuple(inputs[0].shape))
         return graph.forward
 
-    monkeypatch.setattr(
-        compiled, "compiled", lambda run: torch.compile(run, backend=count, dynamic=False)
-    )
+    real = torch.compile
+
+    def counted(run, *, dynamic, recompile_limit, **_):
+        return real(run, backend=count, dynamic=dynamic, recompile_limit=recompile_limit)
+
+    monkeypatch.setattr(torch, "compile", counted)
     module = to_torch(random_model(network(BODY, (3, 32, 32))))
     select = CompiledSelect()
     sizes = [(8 * side, 16) for side in range(1, 21)]

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from darkconv import __version__
+from darkconv.cli.allocator import keep_freed_memory
 from darkconv.cli.groups import SuggestingGroup
 from darkconv.cli.printing import echo_lines, printable_usage, write_out_what_streams_lack
 from darkconv.errors import LONGEST_FINDING, DarkconvError, printable, shortened
@@ -92,6 +93,7 @@ class LazyGroup(SuggestingGroup):
         try:
             if not {"-h", "--help"} & set(ctx.args):
                 check_working_folder()
+                keep_freed_memory()
             missing = telling_missing("this command")
             with ending_in_order(), watching_sources(), printable_usage(), missing:
                 return super().invoke(ctx)

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from darkconv.core.memory import keep_freed_memory
 from darkconv.detection.jpeg_transform import LIBJPEG, SIDE, STB, WAVES, Floats, Levels, multiplied
 
 Integers = npt.NDArray[np.integer[Any]]
@@ -51,7 +50,6 @@ def restore(levels: Levels, divisors: Integers) -> Levels:
         levels: (H, W) of one component.
         divisors: (8, 8) the file's table for it.
     """
-    keep_freed_memory()
     height, width = levels.shape
     margins = ((0, -height % SIDE), (0, -width % SIDE))
     blocks = _to_blocks(np.pad(levels, margins, "edge"))

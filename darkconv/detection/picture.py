@@ -8,7 +8,6 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from darkconv.core.memory import keep_freed_memory
 from darkconv.core.model import Array
 from darkconv.core.net import check_resize
 from darkconv.detection import jpeg
@@ -191,7 +190,6 @@ def resize(picture: Picture | Array, width: int, height: int) -> Array:
 
     Returns: float32 (C, height, width) in 0..1, not rounded to grey levels.
     """
-    keep_freed_memory()
     rows = _Places(len(picture), height)
     columns = _Places(picture.shape[1], width)
     used = np.union1d(rows.low, rows.high)

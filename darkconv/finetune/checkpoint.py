@@ -15,6 +15,7 @@ import torch
 
 from darkconv.errors import DarkconvError, Where
 from darkconv.files.archive import ArchiveError, open_archive
+from darkconv.finetune.averaging import KEY
 from darkconv.finetune.training import Training
 from darkconv.finetune.watching import ROW
 
@@ -38,6 +39,8 @@ ROW_NEEDED: Mapping[str, type | UnionType] = {
     "count": int,
 }
 """What `Watcher` reads of its row."""
+AVERAGE_NEEDED: Mapping[str, type] = {"step": int, "count": int, "average": Mapping}
+"""What `Averaging` reads of its state."""
 AFRESH = "without --resume the run begins anew"
 
 
@@ -50,6 +53,9 @@ def check_checkpoint(path: Path, training: Training) -> None:
     where = Where(file=os.fspath(path))
     content = _read(path, where)
     _check_arrays(content["state_dict"], training.state_dict(), where)
+    if KEY in content["callbacks"]:
+        average = _checked_average(content["callbacks"][KEY], where)
+        _check_arrays(average, training.module.state_dict(), where)
     states = content["optimizer_states"]
     own = training.configure_optimizers().state_dict()
     if len(states) != 1 or _outline(states[0]) != _outline(own):
@@ -91,6 +97,16 @@ def _check_row(row: Mapping[str, Any], where: Where) -> None:
     for value in row["sums"].values():
         if not torch.is_tensor(value) or value.shape != ():
             raise _unreadable("its row of the history has sums that are no numbers", where)
+
+
+def _checked_average(state: Any, where: Where) -> Mapping[str, Any]:
+    """Return the arrays of `Averaging` in a checkpoint."""
+    found = state if isinstance(state, Mapping) else {}
+    for key, kind in AVERAGE_NEEDED.items():
+        if not isinstance(found.get(key), kind):
+            raise _unreadable(f"its average has no {key}", where)
+    average: Mapping[str, Any] = found["average"]
+    return average
 
 
 def _unreadable(text: str, where: Where) -> DarkconvError:

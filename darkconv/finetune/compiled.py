@@ -14,6 +14,7 @@ from torch import Tensor
 from darkconv.backends.torch import DarknetModule
 from darkconv.backends.torch.network import Part
 from darkconv.errors import DarkconvError
+from darkconv.private_names import compiler_error
 
 Select = Callable[[DarknetModule, Tensor, Collection[int]], dict[int, Tensor]]
 """Values of some layers, as `DarknetModule.select` gives them."""
@@ -41,14 +42,15 @@ class CompiledSelect:
         part = module.part(wanted)
         if part not in self._functions:
             self._functions[part] = compiled(part.run)
-        with torch._dynamo.config.patch(cache_size_limit=SIZES):
-            return self._functions[part](x)
+        return self._functions[part](x)
 
 
 def compiled(run: Callable[[Tensor], dict[int, Tensor]]) -> Callable[[Tensor], dict[int, Tensor]]:
     """A function as one graph, compiled when it is called."""
     try:
-        return torch.compile(run, fullgraph=True, dynamic=False, options=OPTIONS)
+        return torch.compile(  # type: ignore[call-overload,no-any-return]  # it lacks the limit
+            run, fullgraph=True, dynamic=False, options=OPTIONS, recompile_limit=SIZES
+        )
     except RuntimeError as error:
         raise cannot_compile(error) from error
 
@@ -59,9 +61,7 @@ def telling_of_failures() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        from torch._dynamo.exc import TorchDynamoException  # which takes a second to import
-
-        if not isinstance(error, TorchDynamoException):
+        if not isinstance(error, compiler_error()):
             raise
         raise cannot_compile(error) from error
 

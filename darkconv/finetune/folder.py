@@ -98,10 +98,14 @@ class Folder:
         return step if isinstance(step, int) else None
 
     def begin_anew(self) -> None:
-        """Keep the last checkpoint of an earlier run as `previous`; its other files are replaced.
+        """Keep the last checkpoint of an earlier run as `previous`, and remove its other files.
+
+        They would be taken for the new run's until that has written its own.
 
         Raises:
-            OSError: it cannot be renamed.
+            OSError: one cannot be renamed or removed.
         """
         if os.path.isfile(self.last):
             self.last.replace(self.previous)
+        for file in (self.history, self.curves, self.best):
+            file.unlink(missing_ok=True)

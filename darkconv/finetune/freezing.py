@@ -5,11 +5,12 @@ from collections.abc import Collection
 from torch import nn
 
 from darkconv.backends.torch import DarknetModule
+from darkconv.backends.torch.norm import BatchNorm
 from darkconv.core.network import Network
 from darkconv.errors import PlanError
 from darkconv.surgery.backbone import find_backbone
 
-NORMS = nn.modules.batchnorm._BatchNorm
+NORMS = (BatchNorm, nn.SyncBatchNorm)
 
 
 def frozen_layers(network: Network, *, first: int = 0, backbone: bool = False) -> frozenset[int]:
@@ -35,6 +36,11 @@ def frozen_layers(network: Network, *, first: int = 0, backbone: bool = False) -
         layer.index for layer in network.layers if layer.spec.dont_update or layer.spec.onlyforward
     )
     return frozenset((*range(leading), *alone))
+
+
+def unneeded_layers(network: Network, wanted: Collection[int]) -> frozenset[int]:
+    """Numbers of the layers that those wanted do not depend on: nothing would ever reach them."""
+    return frozenset(range(len(network.layers))).difference(network.needed_layers(wanted))
 
 
 def freeze(module: DarknetModule, layers: Collection[int]) -> None:

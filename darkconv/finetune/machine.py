@@ -1,17 +1,13 @@
-"""What a training computes with, and how that is used well."""
+"""What a training computes with."""
 
-import contextlib
-import gc
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 
 from darkconv.backends.torch import DarknetModule
-from darkconv.core.memory import holding_freed_memory, return_freed_memory
 from darkconv.core.processors import count_processors
-from darkconv.finetune.compiled import CompiledSelect, Select, telling_of_failures
+from darkconv.finetune.compiled import CompiledSelect, Select
 
 
 @dataclass(frozen=True)
@@ -58,27 +54,3 @@ class Machine:
     def select(self) -> Select:
         """How networks are run."""
         return CompiledSelect() if self.compile else DarknetModule.select
-
-    @contextlib.contextmanager
-    def at_work(self, *, one_size: bool) -> Iterator[None]:
-        """While it trains: failed compilations are told in words, and the CPU holds memory.
-
-        Args:
-            one_size: of the input at every step; pieces that one size leaves may not fit others,
-                and would add up.
-        """
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(telling_of_failures())
-            if one_size and not self.on_gpu:
-                stack.enter_context(holding_freed_memory())
-            yield
-
-
-@contextlib.contextmanager
-def returning_memory() -> Iterator[None]:
-    """Hand back what a training leaves: the parts of Lightning's trainer hold each other."""
-    try:
-        yield
-    finally:
-        gc.collect()
-        return_freed_memory()

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-Size = tuple[int, int]
+from darkconv.dataset.label import Size
 
 
 class Draw(NamedTuple):

@@ -1,6 +1,7 @@
 """finetune: a model and pictures in, a better model out."""
 
 import contextlib
+import gc
 import logging
 import sys
 import threading
@@ -20,13 +21,15 @@ from darkconv.dataset import Dataset
 from darkconv.dataset.label import Size
 from darkconv.errors import DarkconvError, DatasetError
 from darkconv.files import PathLike, is_utf8, make_folder, no_room, writing
+from darkconv.finetune.averaging import Averaging
 from darkconv.finetune.checkpoint import check_checkpoint
+from darkconv.finetune.compiled import telling_of_failures
 from darkconv.finetune.darknet_norm import use_darknet_norms
 from darkconv.finetune.distillation import TeacherObjective
 from darkconv.finetune.folder import Folder
 from darkconv.finetune.freezing import frozen_layers
 from darkconv.finetune.history import read_history
-from darkconv.finetune.machine import Machine, returning_memory
+from darkconv.finetune.machine import Machine
 from darkconv.finetune.multiscale import size_schedule
 from darkconv.finetune.objective import BothObjective, LabelObjective, Objective
 from darkconv.finetune.order import Order, Shares, no_size
@@ -35,7 +38,7 @@ from darkconv.finetune.recipe import MOST_EVALUATIONS, Course, Recipe, plan_cour
 from darkconv.finetune.saving import Checkpoints, WholeCheckpoints
 from darkconv.finetune.target import measure_costs
 from darkconv.finetune.tasks import Data, Task, task_of
-from darkconv.finetune.training import Averaging, Batch, Training
+from darkconv.finetune.training import Batch, Training
 from darkconv.finetune.watching import Every, Hooks, Report, Watcher
 
 PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
@@ -114,8 +117,10 @@ def finetune(
     make_folder(job.folder.path)
     objective = job.objective(teacher, labels=by_labels)
     watch = Hooks(report=report, count=progress, ready=ready)
-    with returning_memory():
+    try:
         return job.run(objective, valid=valid, resume=resume, watch=watch)
+    finally:
+        gc.collect()  # the parts of Lightning's trainer hold each other
 
 
 def show_target(model: Model, data: Data, teacher: Model | None, recipe: Recipe) -> Iterator[str]:
@@ -205,8 +210,8 @@ class Job:
                 self.folder.begin_anew()
         if watch.ready:
             watch.ready()
-        working = self.machine.at_work(one_size=sizes is no_size)
-        with quiet(), writing(self.folder.path, no_room), working, interruptible():
+        telling = telling_of_failures()
+        with quiet(), writing(self.folder.path, no_room), telling, interruptible():
             trainer.fit(training, loader, ckpt_path=checkpoint, weights_only=True)
         final = averaging.module_of(training) if averaging else training.module
         last = self.with_state(final, training.seen)
@@ -296,9 +301,8 @@ class Job:
             start=lambda: trainer.global_step,
         )
         workers = self.machine.workers if recipe.workers is None else recipe.workers
-        in_gaps = workers > 0 and not self.machine.on_gpu
         return DataLoader(
-            Batches(pictures, self.task.collate, in_gaps=in_gaps),
+            Batches(pictures, self.task.collate),
             batch_sampler=shares,
             num_workers=workers,
             collate_fn=as_it_is,

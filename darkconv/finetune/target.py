@@ -4,7 +4,7 @@ import torch
 
 from darkconv.backends.torch import to_torch
 from darkconv.core.model import Model
-from darkconv.finetune.objective import Costs, Objective
+from darkconv.finetune.objective import QUALITIES, Costs, Objective
 from darkconv.finetune.order import Draw
 from darkconv.finetune.tasks import Task
 
@@ -35,6 +35,6 @@ def measure_costs(model: Model, task: Task, objective: Objective) -> dict[str, f
         x, truths = x.to(device), truths.to(device)
         values = module.select(x, objective.layers)
         for name, cost in objective.costs(values, x, truths, model.header.seen).items():
-            part = cost * (len(x) if name in ("iou", "recall") else 1)
+            part = cost * (len(x) if name in QUALITIES else 1)
             sums[name] = sums.get(name, 0.0) + part
     return {name: float(value) / shown for name, value in sums.items()}

@@ -6,16 +6,15 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import WeightAveraging
-from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_, get_total_norm
 from torch.optim import Optimizer
 
 from darkconv.backends.torch import DarknetModule
 from darkconv.errors import DarkconvError
 from darkconv.finetune.compiled import Select
-from darkconv.finetune.freezing import freeze, set_training
-from darkconv.finetune.objective import Costs, Objective
+from darkconv.finetune.freezing import freeze, set_training, unneeded_layers
+from darkconv.finetune.objective import QUALITIES, Costs, Objective
 from darkconv.finetune.optimizer import set_rate
 from darkconv.finetune.recipe import Course, Recipe
 
@@ -50,7 +49,7 @@ class Training(pl.LightningModule):
         self.recipe = recipe
         self.course = course
         self.select = select
-        self.frozen = frozen | _unneeded(module, objective.layers)
+        self.frozen = frozen | unneeded_layers(module.network, objective.layers)
         self.first_seen = module.header.seen
         self._sums: Costs = {}
         self._count = 0
@@ -111,7 +110,7 @@ class Training(pl.LightningModule):
 
     def _remember(self, costs: Mapping[str, Tensor], pictures: int) -> None:
         for name, cost in costs.items():
-            scale = 1.0 if name in ("iou", "recall") else 1.0 / pictures
+            scale = 1.0 if name in QUALITIES else 1.0 / pictures
             self._sums[name] = self._sums.get(name, 0.0) + scale * cost.detach()
         self._count += 1
 
@@ -161,66 +160,5 @@ class Training(pl.LightningModule):
         if gradient_clip_val:
             length = clip_grad_norm_(moved, gradient_clip_val)
         elif moved:
-            length = torch.stack(torch._foreach_norm([p.grad for p in moved])).norm()
+            length = get_total_norm([p.grad for p in moved if p.grad is not None])
         self.log("gradient", length, on_step=True)
-
-
-def _unneeded(module: DarknetModule, wanted: frozenset[int]) -> frozenset[int]:
-    """Layers that those wanted do not depend on: nothing would ever reach them."""
-    needed: set[int] = set()
-    waiting = list(wanted)
-    while waiting:
-        index = waiting.pop()
-        if index >= 0 and index not in needed:
-            needed.add(index)
-            waiting += module.network.layers[index].sources
-    return frozenset(range(len(module.network.layers))) - needed
-
-
-def _state(module: nn.Module) -> list[Tensor]:
-    """What training changes, in place."""
-    return [tensor.detach() for tensor in (*module.parameters(), *module.buffers())]
-
-
-class Averaging(WeightAveraging):
-    """Exponential moving average of weights and running statistics, young ones moving faster.
-
-    The share of the old value rises as n / (n + 10) to `keep`, so that the average does not
-    remember the start (as TensorFlow's ExponentialMovingAverage with num_updates).
-    """
-
-    def __init__(self, keep: float) -> None:
-        super().__init__(use_buffers=True)
-        self.keep = keep
-        self._pairs: tuple[list[Tensor], list[Tensor]] | None = None
-        self._count: int | None = None  # a GPU would be waited for to tell it
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object
-    ) -> None:
-        """Update the average.
-
-        As the parent does, but for the first step, whose values are taken over; of a small network
-        it takes longer to gather all tensors than to average them, so they are gathered once.
-        """
-        average = self._average_model
-        assert average is not None
-        if trainer.global_step <= self._latest_update_step:
-            return
-        count = int(average.n_averaged) if self._count is None else self._count
-        self._count = count + 1
-        if not count:
-            average.update_parameters(pl_module)
-        else:
-            means, values = self._pairs = self._pairs or (_state(average.module), _state(pl_module))
-            torch._foreach_lerp_(means, values, 1 - min(self.keep, count / (count + 10)))
-            average.n_averaged += 1
-        self._latest_update_step = trainer.global_step
-
-    def module_of(self, training: Training) -> DarknetModule:
-        """The averaged module; the module itself before the first step."""
-        average = self._average_model
-        if average is None or not int(average.n_averaged):
-            return training.module
-        assert isinstance(average.module, Training)
-        return average.module.module

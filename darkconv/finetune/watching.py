@@ -9,10 +9,11 @@ from typing import Any
 import lightning.pytorch as pl
 
 from darkconv.backends.torch import DarknetModule
+from darkconv.finetune.averaging import Averaging
 from darkconv.finetune.folder import Folder
 from darkconv.finetune.history import History, Row, draw_curves
 from darkconv.finetune.recipe import Course
-from darkconv.finetune.training import Averaging, Training
+from darkconv.finetune.training import Training
 
 ROW = "darkconv_row"
 """Under which a checkpoint holds the state of a row of the history."""

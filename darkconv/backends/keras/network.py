@@ -10,6 +10,7 @@ from darkconv.core.model import Model
 from darkconv.core.network import NETWORK_INPUT, Layer
 from darkconv.core.shape import Shape
 from darkconv.layers import head
+from darkconv.private_names import keras_operation
 
 INPUT = "input"
 NAME = "darknet"
@@ -90,4 +91,4 @@ def axes_of(shape: Shape) -> tuple[int, ...]:
 
 def producer_name(value: Tensor) -> str:
     """Name of the Keras layer that gives a value."""
-    return str(value._keras_history.operation.name)
+    return str(keras_operation(value).name)

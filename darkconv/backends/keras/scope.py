@@ -12,6 +12,7 @@ from darkconv.backends.keras.places import Place, to_variable
 from darkconv.core.model import Array
 from darkconv.core.network import Layer, Network
 from darkconv.core.shape import Shape
+from darkconv.private_names import keras_operation
 
 Tensor = Any
 """A symbolic tensor, `keras.KerasTensor`: Keras comes without types."""
@@ -84,7 +85,7 @@ class Scope:
 
     def _named(self, value: Any, kind: str) -> Any:
         first = value[0] if isinstance(value, (list, tuple)) else value
-        first._keras_history.operation.name = self._numbered(f"{self.name}_{kind}")
+        keras_operation(first).name = self._numbered(f"{self.name}_{kind}")
         return value
 
     def _numbered(self, name: str) -> str:

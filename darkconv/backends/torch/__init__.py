@@ -9,7 +9,6 @@ from darkconv.backends.torch import conv, dense, head, inert, merge, norm, pool,
 from darkconv.backends.torch.arrays import assign_arrays, read_arrays
 from darkconv.backends.torch.files import read_safetensors, write_program, write_safetensors
 from darkconv.backends.torch.network import DarknetModule
-from darkconv.core.memory import keep_freed_memory
 from darkconv.core.model import Array, Model
 from darkconv.errors import DarkconvError, WeightsError
 from darkconv.surgery.folding import fold_batchnorm
@@ -55,7 +54,6 @@ def to_torch(model: Model) -> DarknetModule:
 
 def _built(model: Model, *, share: bool) -> DarknetModule:
     """Build a module; one that shares the model's memory is for nobody but its builder."""
-    keep_freed_memory()
     with torch.device("meta"):
         module = DarknetModule(model.network)
     assign_arrays(module, model.arrays, share=share)

@@ -216,10 +216,12 @@ Boxes of two yolo heads come to six operators more, as both are decoded in one g
 left is the transposition of scores, 1 % of the time of a network of 2 ms.
 
 In eager PyTorch darkconv frees each map as soon as nobody reads it, which takes a third of the
-memory of the hand-written module that keeps them, and lets malloc keep 256 MiB of what is freed, in
-huge pages: yolov3's pass then faults no pages, and without that 45,000, which took 80 ms of the
-processors' time. Small networks depend on where a process's memory lies: eight pictures of
-yolo-fastest took 50 ms in some processes and 57 to 60 in others, all their passes alike, and those
-of the hand-written module 55 to 58; three processes of each may fall either way.
+memory of the hand-written module that keeps them. These figures were taken while the library let
+malloc keep 256 MiB of what is freed, in huge pages: yolov3's pass then faults no pages, and without
+that 45,000, which took 80 ms of the processors' time. Since then the command line alone does so, in
+its own process; the library leaves the allocator of its caller alone. Small networks depend on
+where a process's memory lies: eight pictures of yolo-fastest took 50 ms in some processes and 57 to
+60 in others, all their passes alike, and those of the hand-written module 55 to 58; three processes
+of each may fall either way.
 """,
 )

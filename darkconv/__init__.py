@@ -21,7 +21,19 @@ if TYPE_CHECKING:
     from darkconv.core.model import Model, replace_arrays
     from darkconv.dataset import Dataset, open_dataset
     from darkconv.detection import Detection, detect
-    from darkconv.errors import DarkconvError
+    from darkconv.errors import (
+        CfgError,
+        DarkconvError,
+        DatasetError,
+        GraphError,
+        MissingDependencyError,
+        OptionError,
+        PlanError,
+        UnknownSectionError,
+        UnsupportedError,
+        WeightsError,
+        Where,
+    )
     from darkconv.exporting import Exported, export
     from darkconv.loading import load, save
     from darkconv.profiling.collect import profile
@@ -31,8 +43,21 @@ if TYPE_CHECKING:
     from darkconv.surgery.profile import Profile
     from darkconv.surgery.prune import prune
 
+_ERRORS = (
+    "CfgError",
+    "DarkconvError",
+    "DatasetError",
+    "GraphError",
+    "MissingDependencyError",
+    "OptionError",
+    "PlanError",
+    "UnknownSectionError",
+    "UnsupportedError",
+    "WeightsError",
+    "Where",
+)
 _HOMES = {
-    "DarkconvError": "darkconv.errors",
+    **dict.fromkeys(_ERRORS, "darkconv.errors"),
     "Dataset": "darkconv.dataset",
     "Detection": "darkconv.detection",
     "Model": "darkconv.core.model",
@@ -59,13 +84,23 @@ _HOMES = {
 }
 
 __all__ = [
+    "CfgError",
     "DarkconvError",
     "Dataset",
+    "DatasetError",
     "Detection",
     "Exported",
+    "GraphError",
+    "MissingDependencyError",
     "Model",
+    "OptionError",
+    "PlanError",
     "Profile",
     "PrunePlan",
+    "UnknownSectionError",
+    "UnsupportedError",
+    "WeightsError",
+    "Where",
     "__version__",
     "detect",
     "export",

@@ -12,13 +12,14 @@ from darkconv.core.model import Model
 from darkconv.errors import DarkconvError
 from darkconv.files import PathLike
 from darkconv.libraries import is_installed
-
-ONNX_SUFFIX = ".onnx"
-KERAS_SUFFIX = ".keras"
-LITERT_SUFFIX = ".tflite"
-SAVED_MODEL_SUFFIX = ".savedmodel"
-SAFETENSORS_SUFFIX = ".safetensors"
-PROGRAM_SUFFIX = ".pt2"
+from darkconv.loading.formats import (
+    KERAS_SUFFIX,
+    LITERT_SUFFIX,
+    ONNX_SUFFIX,
+    PROGRAM_SUFFIX,
+    SAFETENSORS_SUFFIX,
+    SAVED_MODEL_SUFFIX,
+)
 
 OPTIONS_BY_SUFFIX: Mapping[str, tuple[str, ...]] = {
     ONNX_SUFFIX: (

@@ -44,7 +44,7 @@ ROOMS = {
     "encodings": "",
     "errors": "",
     "evaluation": "boxes core dataset detection errors evaluation files libraries presentation",
-    "exporting": "arguments backends core errors files libraries",
+    "exporting": "arguments backends core errors files libraries loading",
     "files": "errors files",
     "finetune": (
         "backends core darknet dataset detection errors evaluation files finetune layers "
@@ -52,7 +52,7 @@ ROOMS = {
     ),
     "layers": "core errors layers",
     "libraries": "errors",
-    "loading": "arguments core darknet errors files layers surgery",
+    "loading": "arguments backends core darknet errors files layers loading zoo",
     "logs": "errors",
     "presentation": "core presentation surgery",
     "private_names": "errors libraries",

@@ -17,7 +17,6 @@ from click.testing import CliRunner
 
 from darkconv.assets import digits10_folder
 from darkconv.cli import main
-from darkconv.cli.params import bundled_cfg
 from darkconv.core.model import Header
 from darkconv.core.network import build_network
 from darkconv.darknet.cfg import read_cfg
@@ -27,6 +26,7 @@ from darkconv.darknet.weights import file_size
 from darkconv.errors import MissingDependencyError
 from darkconv.loading import load
 from darkconv.zoo import download
+from darkconv.zoo.bundled import bundled_cfg
 from darkconv.zoo.models import COCO, MODELS, ClassList, Published
 
 pytest.importorskip("pooch")

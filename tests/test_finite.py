@@ -42,11 +42,14 @@ def test_the_first_array_with_nan_is_named_and_all_are_counted():
     )
 
 
-def test_load_does_not_look(tmp_path):
+def test_load_looks_unless_told_otherwise(tmp_path):
     model = random_model(network(BODY))
     broken = dc.replace_arrays(model, {"0.biases": [np.nan, 0]})
     dc.save(broken, tmp_path / "a.cfg", tmp_path / "a.weights")
-    back = dc.load(tmp_path / "a.cfg", tmp_path / "a.weights", dialect="alexeyab")
+    files = tmp_path / "a.cfg", tmp_path / "a.weights"
+    with pytest.raises(dc.WeightsError, match="allow_nonfinite=True uses it"):
+        dc.load(*files, dialect="alexeyab")
+    back = dc.load(*files, dialect="alexeyab", allow_nonfinite=True)
     assert np.isnan(back.arrays["0.biases"][0])
 
 

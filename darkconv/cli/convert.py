@@ -11,7 +11,6 @@ from darkconv.cli.file_report import print_reports, show_agreement_with
 from darkconv.cli.given import refuse
 from darkconv.cli.models import read_model, report_written, require_outputs, write_model
 from darkconv.cli.params import (
-    RUNNABLE_SUFFIXES,
     SHARE,
     ModelCommand,
     ModelWords,
@@ -23,12 +22,9 @@ from darkconv.cli.params import (
 )
 from darkconv.cli.pictures import PICTURE_NAMES, PictureOptions, picture_options
 from darkconv.cli.precision import Reduction, reduction_options, write_reduced
-from darkconv.exporting import (
-    LITERT_SUFFIX,
-    ONNX_SUFFIX,
-    OPTIONS_BY_SUFFIX,
-)
+from darkconv.exporting import OPTIONS_BY_SUFFIX
 from darkconv.files.outputs import check_belongs, note_input, note_output
+from darkconv.loading.formats import LITERT_SUFFIX, ONNX_SUFFIX, RUNNABLE_SUFFIXES
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -12,12 +12,13 @@ import click
 
 from darkconv.cli.file_types import OutputFolder
 from darkconv.cli.given import refuse
-from darkconv.cli.params import ModelCommand, bundled_cfg, common_options, overwrite_option
+from darkconv.cli.params import ModelCommand, common_options, overwrite_option
 from darkconv.cli.printing import echo, echo_json, echo_table
 from darkconv.cli.progress import Update, progress
 from darkconv.files.outputs import may_overwrite, note_input, note_output
 from darkconv.files.sizes import format_size
 from darkconv.presentation.numerals import format_count
+from darkconv.zoo.bundled import bundled_cfg
 from darkconv.zoo.models import MODELS, Published, find_model
 
 if TYPE_CHECKING:

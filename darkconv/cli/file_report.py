@@ -17,11 +17,11 @@ from darkconv.cli.progress import progress
 from darkconv.core.model import Model
 from darkconv.errors import DarkconvError, Where
 from darkconv.exporting import (
-    LITERT_SUFFIX,
     size_of,
     written_files,
 )
 from darkconv.files.sizes import format_size
+from darkconv.loading.formats import LITERT_SUFFIX
 from darkconv.presentation.numerals import per_cent
 
 if TYPE_CHECKING:

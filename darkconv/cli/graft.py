@@ -18,7 +18,6 @@ from darkconv.cli.params import (
     ModelWords,
     Output,
     OutputType,
-    bundled_cfg,
     model_options,
     split_model,
     words_argument,
@@ -31,6 +30,7 @@ from darkconv.darknet.weights import write_weights
 from darkconv.presentation.layer_table import ranges
 from darkconv.surgery.graft import GraftResult
 from darkconv.surgery.graft import graft as graft_layers
+from darkconv.zoo.bundled import bundled_cfg
 
 
 class WeightsOutputType(OutputType):

@@ -12,11 +12,9 @@ from darkconv.cli.params import (
     Output,
 )
 from darkconv.errors import DarkconvError
-from darkconv.exporting import (
-    SAVED_MODEL_SUFFIX,
-)
 from darkconv.files import check_saved_model
 from darkconv.files.outputs import check_belongs, check_pair, note_output
+from darkconv.loading.formats import SAVED_MODEL_SUFFIX
 
 
 def check_outputs(outputs: Iterable[Output], suffixes: Sequence[str]) -> None:

@@ -4,7 +4,6 @@ import contextlib
 import glob
 import logging
 import math
-import os
 import platform
 import shlex
 import warnings
@@ -19,15 +18,15 @@ from click.shell_completion import CompletionItem
 from darkconv import __version__
 from darkconv.cli.file_types import InputFile, OutputFile, ReadType, WrittenType
 from darkconv.cli.printing import echo_lines
-from darkconv.exporting import (
-    KERAS_SUFFIX,
-    LITERT_SUFFIX,
-    ONNX_SUFFIX,
-    PROGRAM_SUFFIX,
-    SAFETENSORS_SUFFIX,
+from darkconv.files.outputs import guarding_files, note_folder, note_input, note_output
+from darkconv.loading.formats import (
+    DARKNET_SUFFIXES,
+    EXPORTED_SUFFIXES,
+    PICKLE_SUFFIXES,
+    RUNNABLE_SUFFIXES,
     SAVED_MODEL_SUFFIX,
 )
-from darkconv.files.outputs import guarding_files, note_folder, note_input, note_output
+from darkconv.zoo.bundled import bundled_names
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -36,18 +35,6 @@ logger = logging.getLogger("darkconv")
 LIBRARIES = ("numpy", "torch", "onnx", "onnxruntime", "keras", "tensorflow-cpu", "tensorflow")
 """Whose versions `--verbose` says, where they are installed."""
 
-RUNNABLE_SUFFIXES = (ONNX_SUFFIX, LITERT_SUFFIX)
-"""Of files that can be run, and not read back."""
-EXPORTED_SUFFIXES = (
-    SAFETENSORS_SUFFIX,
-    KERAS_SUFFIX,
-    *RUNNABLE_SUFFIXES,
-    SAVED_MODEL_SUFFIX,
-    PROGRAM_SUFFIX,
-)
-PICKLE_SUFFIXES = (".pt", ".pth", ".ckpt", ".pkl", ".pickle")
-"""Of files that run what is in them when they are read: never as MODEL."""
-DARKNET_OUTPUT = (".cfg", ".weights")
 OVERWRITE, ARGUMENTS = "darkconv.overwrite", "darkconv.arguments"
 """What the context of a command knows: the option, and all words behind the command's name."""
 OVERWRITE_HELP = "Replace files that the command reads, or that others have made."
@@ -96,7 +83,7 @@ class OutputType(WrittenType):
         first, _, second = value.partition(_JOINT)
         if second:
             return Output(Path(first), Path(second))
-        if first.endswith(DARKNET_OUTPUT):
+        if first.endswith(DARKNET_SUFFIXES):
             self.fail("Darknet's format is two files: -o OUT.cfg OUT.weights", param, ctx)
         return Output(Path(first))
 
@@ -474,25 +461,3 @@ def split_model(words: Sequence[str]) -> tuple[ModelWords, list[str]]:
     if model.is_exported or model.is_pickle or len(words) == 1:
         return model, list(words[1:])
     return ModelWords(words[0], words[1]), list(words[2:])
-
-
-def bundled_cfg(name: str) -> Path | None:
-    """The cfg of a bundled network, or None."""
-    if os.sep in name or name.endswith(".cfg"):
-        return None
-    path = _bundled_folder() / f"{name}.cfg"
-    return path if os.path.isfile(path) else None
-
-
-def bundled_names() -> list[str]:
-    """Names of the bundled networks."""
-    return sorted(path.stem for path in _bundled_folder().glob("*.cfg"))
-
-
-def _bundled_folder() -> Path:
-    from importlib.resources import files
-
-    try:
-        return Path(str(files("darkconv.cfgs")))
-    except ModuleNotFoundError:
-        return Path(__file__).parents[2] / "cfgs"

@@ -28,10 +28,8 @@ from darkconv.cli.pictures import KINDS, PictureOptions, open_pictures, report_u
 from darkconv.cli.progress import progress
 from darkconv.core.model import Model
 from darkconv.errors import DarkconvError, DatasetError
-from darkconv.exporting import (
-    LITERT_SUFFIX,
-)
 from darkconv.files import scratch_folder
+from darkconv.loading.formats import LITERT_SUFFIX
 
 if TYPE_CHECKING:
     from darkconv.backends.exported import ExportedFile

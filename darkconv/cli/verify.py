@@ -10,7 +10,6 @@ from darkconv.cli.file_types import InputFile
 from darkconv.cli.given import refuse
 from darkconv.cli.models import read_model
 from darkconv.cli.params import (
-    DARKNET_OUTPUT,
     ModelCommand,
     ModelWords,
     nameless_model_options,
@@ -21,7 +20,8 @@ from darkconv.cli.params import (
 from darkconv.cli.printing import echo, echo_json, echo_lines, echo_table
 from darkconv.core.model import Model
 from darkconv.errors import DarkconvError
-from darkconv.exporting import (
+from darkconv.loading.formats import (
+    DARKNET_SUFFIXES,
     KERAS_SUFFIX,
     LITERT_SUFFIX,
     PROGRAM_SUFFIX,
@@ -43,7 +43,7 @@ NOT_COMPARED = {
     SAVED_MODEL_SUFFIX: "compare a .keras file: it is made from the same graph",
     PROGRAM_SUFFIX: None,
     **dict.fromkeys(
-        (SAFETENSORS_SUFFIX, *DARKNET_OUTPUT), "darkconv weights diff compares the arrays"
+        (SAFETENSORS_SUFFIX, *DARKNET_SUFFIXES), "darkconv weights diff compares the arrays"
     ),
 }
 """Files whose outputs are not compared, by suffix, and what helps."""

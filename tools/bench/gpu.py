@@ -21,12 +21,12 @@ import torch
 from PIL import Image
 
 import darkconv as dc
-from darkconv.cli.params import bundled_cfg
 from darkconv.dataset import Dataset, open_dataset
 from darkconv.finetune.machine import Machine
 from darkconv.finetune.objective import LabelObjective
 from darkconv.finetune.recipe import Recipe
 from darkconv.finetune.run import finetune
+from darkconv.zoo.bundled import bundled_cfg
 
 MODELS = ["yolov4-tiny", "yolov3"]
 ROW, OBJECTS, PICTURE_SIZE = 4, 6, (640, 480)

@@ -1,0 +1,184 @@
+"""Files that darkconv has written: their arrays where they hold them all, and running them.
+
+Each function imports the framework that it needs, and none before.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from darkconv.core.model import Model
+from darkconv.core.names import Names
+from darkconv.darknet.data import decoded_names, read_names, tell_of_bytes
+from darkconv.errors import DarkconvError, Where
+from darkconv.files import PathLike
+from darkconv.loading.formats import (
+    KERAS_SUFFIX,
+    LITERT_SUFFIX,
+    ONE_WAY,
+    ONNX_SUFFIX,
+    RUNNABLE_SUFFIXES,
+    SAFETENSORS_SUFFIX,
+    suffix_of,
+)
+
+if TYPE_CHECKING:
+    from darkconv.backends.exported import ExportedFile
+
+READABLE = "NET.cfg NET.weights, or a file that ends in .safetensors or .keras"
+WHY: dict[str, str] = {
+    **dict.fromkeys(
+        RUNNABLE_SUFFIXES,
+        "detect and eval run it, verify compares it (dc.Detector, dc.evaluate and dc.verify in "
+        "Python)",
+    ),
+}
+"""What to do with a file that can be run and not read back, by suffix."""
+
+
+def read_arrays(
+    path: PathLike,
+    *,
+    names: PathLike | None = None,
+    names_encoding: str | None = None,
+    input_size: tuple[int, int] | None = None,
+) -> Model:
+    """Read a `.safetensors` or `.keras` file back as the model that it was made from.
+
+    Args:
+        path: the file.
+        names: class names in place of its own.
+        names_encoding: of that file, or of the bytes in the file's own names.
+        input_size: (width, height) of pictures in place of its own.
+
+    Raises:
+        DarkconvError: the file is damaged, darkconv did not write it, or it is of a format that
+            does not hold Darknet's arrays.
+        MissingDependencyError: PyTorch or Keras is not installed.
+    """
+    suffix = suffix_of(path)
+    if suffix in ONE_WAY:
+        raise _not_readable(path, suffix)
+    model = READERS[suffix](path)
+    model = replace(model, names=other_names(model.names, names, names_encoding, path))
+    return model.with_input_size(*input_size) if input_size else model
+
+
+def _not_readable(path: PathLike, suffix: str) -> DarkconvError:
+    file = os.fspath(path)
+    if suffix in RUNNABLE_SUFFIXES and not os.path.exists(file):
+        return DarkconvError("no such file", where=Where(file=file))
+    return DarkconvError(
+        f"{file}: Darknet's arrays cannot be read back from {ONE_WAY[suffix]}",
+        expected=READABLE,
+        hint=WHY.get(suffix),
+    )
+
+
+def open_exported(
+    path: PathLike,
+    *,
+    names: PathLike | None = None,
+    names_encoding: str | None = None,
+    input_size: tuple[int, int] | None = None,
+) -> "ExportedFile":
+    """Open a `.onnx`, `.tflite` or `.keras` file that darkconv has written, to be run.
+
+    Args:
+        path: the file; it knows its dialect, thresholds and way of fitting pictures by itself.
+        names: class names in place of its own.
+        names_encoding: of that file, or of the bytes in the file's own names.
+        input_size: (width, height) of pictures, where its size is free.
+
+    Raises:
+        DarkconvError: the file is damaged, darkconv did not write it, it does not run, or its size
+            is fixed.
+        MissingDependencyError: what runs it is not installed.
+    """
+    suffix = suffix_of(path)
+    if suffix not in RUNNERS:
+        raise DarkconvError(
+            f"{os.fspath(path)}: cannot be run",
+            expected=f"a file that ends in {', '.join(RUNNERS)}",
+        )
+    file = RUNNERS[suffix](path)
+    file = replace(file, names=other_names(file.names, names, names_encoding, path))
+    return file.with_input_size(*input_size) if input_size else file
+
+
+def other_names(own: Names, path: PathLike | None, encoding: str | None, file: PathLike) -> Names:
+    """Return the class names of an exported file, or those that are to stand in their place.
+
+    Args:
+        own: that the file holds.
+        path: names file of others.
+        encoding: of that file, or of the bytes in the names that the file holds.
+        file: the exported file.
+
+    Raises:
+        DatasetError: the names file cannot be read, or there is nothing to decode.
+    """
+    if path is not None:
+        return read_names(path, encoding=encoding)
+    if encoding is not None:
+        return decoded_names(own, encoding, os.fspath(file))
+    tell_of_bytes(own, Where(file=os.fspath(file)))
+    return own
+
+
+def _read_safetensors(path: PathLike) -> Model:
+    from darkconv.backends import spoke
+
+    model: Model = spoke("torch").read_safetensors(path)
+    return model
+
+
+def _read_keras(path: PathLike) -> Model:
+    from darkconv.backends import spoke
+    from darkconv.backends.keras_archive import check_keras_file
+
+    check_keras_file(path)
+    keras = spoke("keras")
+    model: Model = keras.from_keras(keras.read_keras(path))
+    return model
+
+
+READERS: dict[str, Callable[[PathLike], Model]] = {
+    SAFETENSORS_SUFFIX: _read_safetensors,
+    KERAS_SUFFIX: _read_keras,
+}
+"""What reads a whole model, by suffix."""
+
+
+def _open_onnx(path: PathLike) -> "ExportedFile":
+    from darkconv.backends import spoke
+
+    file: ExportedFile = spoke("onnx").read_onnx(path, shares_processors=True)
+    return file
+
+
+def _open_litert(path: PathLike) -> "ExportedFile":
+    from darkconv.backends import spoke
+    from darkconv.backends.keras_archive import read_litert_texts
+
+    read_litert_texts(path)
+    file: ExportedFile = spoke("keras").read_litert(path)
+    return file
+
+
+def _open_keras(path: PathLike) -> "ExportedFile":
+    from darkconv.backends import spoke
+    from darkconv.backends.keras_archive import check_keras_file
+
+    check_keras_file(path)
+    file: ExportedFile = spoke("keras").read_keras_file(path)
+    return file
+
+
+RUNNERS: dict[str, Callable[[PathLike], "ExportedFile"]] = {
+    ONNX_SUFFIX: _open_onnx,
+    LITERT_SUFFIX: _open_litert,
+    KERAS_SUFFIX: _open_keras,
+}
+"""What makes a file ready to run, by suffix."""

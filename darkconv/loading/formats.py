@@ -1,0 +1,34 @@
+"""Formats of model files by their suffixes, known without importing a framework."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+ONNX_SUFFIX = ".onnx"
+KERAS_SUFFIX = ".keras"
+LITERT_SUFFIX = ".tflite"
+SAVED_MODEL_SUFFIX = ".savedmodel"
+SAFETENSORS_SUFFIX = ".safetensors"
+PROGRAM_SUFFIX = ".pt2"
+
+ONE_WAY: Mapping[str, str] = {
+    ONNX_SUFFIX: "an ONNX file",
+    LITERT_SUFFIX: "a LiteRT file",
+    SAVED_MODEL_SUFFIX: "a SavedModel, which is for TensorFlow",
+    PROGRAM_SUFFIX: "an exported program, which is for PyTorch",
+}
+"""Files that Darknet's arrays cannot be read back from, by suffix: see `darkconv.load`."""
+RUNNABLE_SUFFIXES = (ONNX_SUFFIX, LITERT_SUFFIX)
+"""Of files that can be run, and not read back."""
+READABLE_SUFFIXES = (SAFETENSORS_SUFFIX, KERAS_SUFFIX)
+"""Of exported files that hold a whole model."""
+EXPORTED_SUFFIXES = (*READABLE_SUFFIXES, *ONE_WAY)
+"""Of all that darkconv writes as one file or folder."""
+DARKNET_SUFFIXES = (".cfg", ".weights")
+PICKLE_SUFFIXES = (".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+"""Of files that run what is in them when they are read: never read as a model."""
+
+
+def suffix_of(path: str | os.PathLike[str]) -> str:
+    """Return what says a file's format: `.onnx`, whatever the case of its letters."""
+    return Path(path).suffix.lower()

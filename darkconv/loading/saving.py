@@ -1,0 +1,110 @@
+"""save: a model as Darknet's own files."""
+
+import logging
+import os
+from dataclasses import replace
+from pathlib import Path
+from types import EllipsisType
+
+import numpy as np
+
+from darkconv.arguments import checked
+from darkconv.core.model import Model, initial_array
+from darkconv.core.network import Network
+from darkconv.darknet.cfg import cfg_bytes
+from darkconv.darknet.data import names_bytes
+from darkconv.darknet.weights import weights_chunks
+from darkconv.errors import DarkconvError, PlanError
+from darkconv.files import Chunks, PathLike, write_together
+from darkconv.files.outputs import check_outputs
+
+logger = logging.getLogger("darkconv")
+
+EXPORT = "dc.export writes other formats, such as .onnx"
+LOADING_OPTIONS = ("dontload", "dontloadscales", "numload")
+
+
+@checked
+def save(
+    model: Model,
+    cfg: PathLike,
+    weights: PathLike | EllipsisType | None = ...,
+    *,
+    names: PathLike | None = None,
+) -> None:
+    """Write a model as Darknet's own files: the exact inverse of `load`.
+
+    Files that are there are replaced, also those that the model was loaded from.
+
+    Layers with `dontload`, `dontloadscales` or `numload` have no place in the file for some
+    arrays. Where such an array has been changed, the option is set to 0, with a warning.
+
+    Args:
+        model: what to write.
+        cfg: file for the network; its name ends in .cfg.
+        weights: file for the arrays; its name ends in .weights. None writes the cfg alone.
+        names: file for the class names.
+
+    Raises:
+        DarkconvError: a file cannot be written, or its name says another format; two of the files
+            are the same; nothing is said about the weights.
+        DatasetError: the model has no class names for the file.
+        PlanError: classes were cut behind a softmax, which Darknet's files cannot say.
+    """
+    _check_says_all(model.network)
+    _check_suffixes(cfg, weights)
+    if isinstance(weights, EllipsisType):
+        raise DarkconvError(
+            f"{os.fspath(cfg)}: save writes a cfg and its weights",
+            expected="the path of a .weights file too",
+            hint=f"weights=None writes the cfg alone; {EXPORT}",
+        )
+    check_outputs(path for path in (cfg, weights, names) if path is not None)
+    model = _storing_changes(model)
+    contents: dict[PathLike, Chunks] = {}
+    if weights is not None:
+        contents[weights] = weights_chunks(model)
+    if names is not None:
+        contents[names] = [names_bytes(model.names, names)]
+    write_together(contents | {cfg: [cfg_bytes(model.network.config)]})
+
+
+def _check_suffixes(cfg: PathLike, weights: PathLike | EllipsisType | None) -> None:
+    for path, suffix in ((cfg, ".cfg"), (weights, ".weights")):
+        if not isinstance(path, EllipsisType | None) and Path(path).suffix.lower() != suffix:
+            raise DarkconvError(
+                f"{os.fspath(path)}: save writes Darknet's own files",
+                expected=f"a name that ends in {suffix}",
+                hint=EXPORT,
+            )
+
+
+def _check_says_all(network: Network) -> None:
+    for head in network.heads:
+        if getattr(head.spec, "keep_classes", ()):
+            raise PlanError(
+                "Darknet cannot leave classes out behind the softmax",
+                where=network.where(head.index, "keep_classes"),
+                hint="export it (.onnx, .safetensors, .pt2), or cut without keep_softmax",
+            )
+
+
+def _storing_changes(model: Model) -> Model:
+    """The model, its cfg edited where an array would be lost."""
+    config = model.network.config
+    for key, layer, slot in model.network.keyed_slots():
+        unstored = slice(slot.stored, None)
+        if slot.stored is None or layer.index in model.initial_layers:
+            continue
+        if np.array_equal(model.arrays[key][unstored], initial_array(key, slot)[unstored]):
+            continue
+        present = [o for o in LOADING_OPTIONS if layer.section.get(o) is not None]
+        logger.warning(
+            "%s: changed since it was loaded, so it is stored: %s",
+            model.network.where(layer.index),
+            ", ".join(f"{option}=0" for option in present),
+        )
+        config = config.with_section(layer.index + 1, dict.fromkeys(present, 0))
+    if config is model.network.config:
+        return model
+    return replace(model, network=model.network.with_config(config))

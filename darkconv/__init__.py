@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from darkconv.backends import from_keras, from_torch, to_keras, to_onnx, to_torch, trace
     from darkconv.core.model import Model, replace_arrays
     from darkconv.dataset import Dataset, open_dataset
+    from darkconv.dataset.anchors import Anchors, anchors
     from darkconv.detection import Detection, detect
     from darkconv.errors import (
         CfgError,
@@ -58,6 +59,8 @@ _ERRORS = (
 )
 _HOMES = {
     **dict.fromkeys(_ERRORS, "darkconv.errors"),
+    "Anchors": "darkconv.dataset.anchors",
+    "anchors": "darkconv.dataset.anchors",
     "Dataset": "darkconv.dataset",
     "Detection": "darkconv.detection",
     "Model": "darkconv.core.model",
@@ -84,6 +87,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Anchors",
     "CfgError",
     "DarkconvError",
     "Dataset",
@@ -102,6 +106,7 @@ __all__ = [
     "WeightsError",
     "Where",
     "__version__",
+    "anchors",
     "detect",
     "export",
     "from_keras",

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+import darkconv as dc
 from darkconv.cli import main
 from darkconv.dataset import open_dataset
 from darkconv.dataset.anchors import box_sizes, find_anchors, size_overlaps
@@ -26,9 +27,9 @@ def clouds():
 def test_clusters_are_found(clouds):
     found = find_anchors(clouds, 3)
     expected = SIZES[np.argsort(SIZES.prod(axis=1))]
-    assert found.sizes == pytest.approx(expected, rel=0.05)
+    assert found.anchors == pytest.approx(expected, rel=0.05)
     assert found.counts.tolist() == [50, 50, 50]
-    overlaps = size_overlaps(clouds, found.sizes).max(axis=1)
+    overlaps = size_overlaps(clouds, found.anchors).max(axis=1)
     assert found.mean_iou == pytest.approx(overlaps.mean())
     assert found.mean_iou > 0.88
 
@@ -36,12 +37,12 @@ def test_clusters_are_found(clouds):
 def test_a_size_for_each_box_fits_perfectly():
     found = find_anchors(np.repeat(SIZES, 4, axis=0), 3)
     assert found.mean_iou == 1
-    assert sorted(found.sizes.tolist()) == sorted(SIZES.tolist())
+    assert sorted(found.anchors.tolist()) == sorted(SIZES.tolist())
 
 
 def test_the_same_seed_gives_the_same_anchors(clouds):
     a, b = (find_anchors(clouds, 2, seed=7) for _ in range(2))
-    assert np.array_equal(a.sizes, b.sizes)
+    assert np.array_equal(a.anchors, b.anchors)
 
 
 @given(count=st.integers(1, 6), seed=st.integers(0, 99))
@@ -49,8 +50,8 @@ def test_the_same_seed_gives_the_same_anchors(clouds):
 def test_anchors_are_sorted_and_account_for_every_box(count, seed):
     sizes = np.random.default_rng(seed).uniform(1, 200, (60, 2))
     found = find_anchors(sizes, count, seed=seed)
-    assert found.sizes.shape == (count, 2)
-    assert (np.diff(found.sizes.prod(axis=1)) >= 0).all()
+    assert found.anchors.shape == (count, 2)
+    assert (np.diff(found.anchors.prod(axis=1)) >= 0).all()
     assert found.counts.sum() == 60
     assert 0 < found.mean_iou <= 1
 
@@ -109,6 +110,31 @@ def test_the_plot_is_drawn(folder):
     assert CliRunner().invoke(main, run).exit_code == 0
     with Image.open(path) as image:
         assert image.width > 400
+
+
+def test_anchors_of_a_data_set_in_python(folder):
+    found = dc.anchors(folder, 2, input_size=(200, 100))
+    assert found.anchors == pytest.approx(np.array([[2.5, 100], [50, 50]]), rel=0.01)
+    assert repr(found) == f"<Anchors: 2 for 2 boxes, mean IoU {found.mean_iou:.4f}>"
+    assert found.line.startswith("anchors = 2.5,100, 50,50")
+    assert len(found) == found.boxes == 2
+    again = dc.anchors(open_dataset(folder), 2, input_size=(200, 100), cells=True)
+    assert again.anchors * 32 == pytest.approx(found.anchors)
+
+
+def test_the_command_prints_what_python_gives(folder):
+    run = ["anchors", "--data", str(folder), "-n", "2", "--json", "--input-size", "96x64"]
+    told = json.loads(CliRunner().invoke(main, run).stdout)
+    assert told == dc.anchors(folder, 2, input_size=(96, 64)).to_dict()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"count": "9"}, "count: expected a whole number"), ({"input_size": (0, 9)}, "from 1")],
+)
+def test_wrong_options_are_errors(folder, options, message):
+    with pytest.raises(dc.DarkconvError, match=message):
+        dc.anchors(folder, **options)
 
 
 def test_no_boxes_is_an_error(tmp_path):

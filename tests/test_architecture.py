@@ -57,7 +57,10 @@ ROOMS = {
     "presentation": "core presentation surgery",
     "private_names": "errors libraries",
     "profiling": "arguments backends core dataset detection errors files layers profiling surgery",
-    "report": "core detection errors evaluation files presentation report surgery verification",
+    "report": (
+        "core dataset detection errors evaluation files libraries presentation report surgery "
+        "verification"
+    ),
     "surgery": "arguments core darknet errors files layers surgery",
     "verification": (
         "assets backends boxes core detection errors files layers presentation verification"

@@ -29,7 +29,7 @@ PAIRS = {
         "darkconv.profiling.collect:profile",
     ),
     "reclass": ("darkconv.surgery.classes:reclass",),
-    "anchors": ("darkconv.dataset.anchors:box_sizes", "darkconv.dataset.anchors:find_anchors"),
+    "anchors": ("darkconv.dataset.anchors:anchors",),
     "convert": (
         "darkconv.loading:load",
         "darkconv.backends.onnx.options:OnnxOptions",

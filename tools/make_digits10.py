@@ -109,7 +109,7 @@ def _scenes(samples: Samples, seed: int, count: int) -> list[Scene]:
 def _print_anchors(model: dc.Model, samples: Samples) -> None:
     shape = model.network.input_shape
     labels = np.concatenate([s.labels for s in _scenes(samples, ANCHOR_SEED, 1000)])
-    means = find_anchors(labels[:, 3:] * np.array([shape.w, shape.h]), 3).sizes
+    means = find_anchors(labels[:, 3:] * np.array([shape.w, shape.h]), 3).anchors
     print("anchors=" + ", ".join(f"{w:.0f},{h:.0f}" for w, h in means))
 
 

@@ -1,7 +1,7 @@
 """`darkconv anchors`: widths and heights that a data set's boxes cluster about."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,14 +16,11 @@ from darkconv.cli.pictures import (
 )
 from darkconv.cli.printing import echo, echo_json, echo_table
 from darkconv.dataset import open_dataset
-from darkconv.libraries import telling_missing
 
 if TYPE_CHECKING:
-    from darkconv.dataset.anchors import Anchors, Floats
+    from darkconv.dataset.anchors import Anchors
 
 HEADERS = ("anchor", "width", "height", "boxes", "share")
-DOTS = 20_000
-"""Boxes that a plot shows."""
 
 
 @click.command(cls=ModelCommand)
@@ -81,79 +78,31 @@ def anchors(
 
     Example: darkconv anchors --data voc.data -n 9 --input-size 416x416
     """
-    from darkconv.dataset.anchors import box_sizes, find_anchors
+    from darkconv.dataset.anchors import anchors as find_anchors
 
     dataset = open_dataset(source, split=split, images=images_folder, outside=outside)
     report_problems(dataset)
-    sizes = box_sizes(dataset, input_size, letterbox=letterbox)
-    found = find_anchors(sizes, count, seed=seed)
-    unit = 32 if cells else 1
-    line = cfg_line(found.sizes / unit)
+    found = find_anchors(
+        dataset, count, input_size=input_size, letterbox=letterbox, cells=cells, seed=seed
+    )
     if as_json:
-        echo_json(as_dict(found, unit, len(sizes)))
+        echo_json(found.to_dict())
     else:
-        echo_table(HEADERS, rows(found, unit, len(sizes)))
-        echo(f"mean IoU {found.mean_iou:.4f} over {len(sizes):,} boxes")
-        echo(line)
+        echo_table(HEADERS, rows(found))
+        echo(f"mean IoU {found.mean_iou:.4f} over {found.boxes:,} boxes")
+        echo(found.line)
     if plot:
-        draw_clusters(sizes, found, plot)
+        from darkconv.report.anchors import draw_anchors
+
+        draw_anchors(dataset, found, plot, input_size=input_size, letterbox=letterbox, cells=cells)
         echo(f"drew {plot}", err=True)
 
 
-def cfg_line(sizes: "Floats") -> str:
-    """`anchors = 10,13, 16,30`: what goes into the cfg."""
-    pairs = (",".join(f"{value:.4g}" for value in pair) for pair in sizes.tolist())
-    return f"anchors = {', '.join(pairs)}"
-
-
-def rows(found: "Anchors", unit: int, total: int) -> list[tuple[object, ...]]:
+def rows(found: "Anchors") -> list[tuple[object, ...]]:
     """The cells of the table."""
     return [
-        (number, f"{width / unit:.4g}", f"{height / unit:.4g}", count, f"{count / total:.1%}")
+        (number, f"{width:.4g}", f"{height:.4g}", count, f"{count / found.boxes:.1%}")
         for number, ((width, height), count) in enumerate(
-            zip(found.sizes.tolist(), found.counts.tolist(), strict=True)
+            zip(found.anchors.tolist(), found.counts.tolist(), strict=True)
         )
     ]
-
-
-def as_dict(found: "Anchors", unit: int, total: int) -> dict[str, Any]:
-    """For JSON."""
-    return {
-        "anchors": (found.sizes / unit).tolist(),
-        "counts": found.counts.tolist(),
-        "mean_iou": found.mean_iou,
-        "boxes": total,
-    }
-
-
-def draw_clusters(sizes: "Floats", found: "Anchors", path: Path) -> None:
-    """Widths and heights as dots, anchors as crosses.
-
-    Raises:
-        MissingDependencyError: matplotlib is not installed.
-    """
-    import numpy as np
-
-    from darkconv.dataset.anchors import size_overlaps
-    from darkconv.evaluation.plots import write_figure
-
-    with telling_missing("--plot"):
-        from matplotlib.figure import Figure
-    shown = sizes
-    if len(sizes) > DOTS:
-        shown = sizes[np.random.default_rng(0).choice(len(sizes), DOTS, replace=False)]
-    nearest = size_overlaps(shown, found.sizes).argmax(axis=1)
-    figure = Figure(figsize=(7, 7), layout="constrained")
-    axes = figure.add_subplot()
-    axes.scatter(shown[:, 0], shown[:, 1], c=nearest, s=6, cmap="tab10", alpha=0.5, linewidths=0)
-    axes.scatter(found.sizes[:, 0], found.sizes[:, 1], marker="+", c="black", s=120, linewidths=1.5)
-    axes.set(
-        xlabel="width (pixels of the input)",
-        ylabel="height (pixels of the input)",
-        title=f"{len(found.sizes)} anchors, mean IoU {found.mean_iou:.3f}",
-        xlim=0,
-        ylim=0,
-    )
-    axes.set_aspect("equal")
-    axes.spines[["top", "right"]].set_visible(False)
-    write_figure(figure, path, dpi=120)

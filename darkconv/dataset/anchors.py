@@ -4,18 +4,26 @@ k-means with the distance 1 - IoU of boxes laid on one corner, as in the paper o
 (Redmon, Farhadi 2017), started by k-means++ (Arthur, Vassilvitskii 2007).
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from darkconv.arguments import checked
 from darkconv.dataset.label import Size
+from darkconv.dataset.open import open_dataset
 from darkconv.dataset.paths import picture_size
 from darkconv.dataset.sample import Dataset
-from darkconv.errors import DatasetError
+from darkconv.errors import DarkconvError, DatasetError
+from darkconv.files import PathLike
 
 Floats = npt.NDArray[np.float64]
 
+COUNT, INPUT_SIZE = 9, (416, 416)
+CELL = 32
+"""Pixels of a cell, in which [region] counts."""
 STARTS = 10
 ROUNDS = 1000
 CHUNK = 1 << 16
@@ -24,17 +32,91 @@ CHUNK = 1 << 16
 
 @dataclass(frozen=True, eq=False)
 class Anchors:
-    """Result of `find_anchors`.
+    """Result of `dc.anchors`.
 
     Attributes:
-        sizes: (k, 2) width and height, by rising area.
-        mean_iou: mean over the boxes of the IoU with the best anchor.
-        counts: (k,) boxes that are nearest to each.
+        anchors: (k, 2) float64, width and height by rising area, in pixels of the network input;
+            in cells of 32 pixels where these were asked for.
+        mean_iou: mean over the boxes of the IoU with the best anchor, 0..1.
+        counts: (k,) int64, boxes that are nearest to each.
     """
 
-    sizes: Floats
+    anchors: Floats
     mean_iou: float
     counts: npt.NDArray[np.int64]
+
+    @property
+    def boxes(self) -> int:
+        """Number of boxes."""
+        return int(self.counts.sum())
+
+    @property
+    def line(self) -> str:
+        """The line for the cfg: `anchors = 10,13, 16,30`."""
+        pairs = (",".join(f"{value:.4g}" for value in pair) for pair in self.anchors.tolist())
+        return f"anchors = {', '.join(pairs)}"
+
+    def __len__(self) -> int:
+        """Number of anchors."""
+        return len(self.anchors)
+
+    def __repr__(self) -> str:
+        """One line."""
+        return f"<Anchors: {len(self)} for {self.boxes:,} boxes, mean IoU {self.mean_iou:.4f}>"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON: anchors, counts, mean_iou and the number of boxes."""
+        return {
+            "anchors": self.anchors.tolist(),
+            "counts": self.counts.tolist(),
+            "mean_iou": self.mean_iou,
+            "boxes": self.boxes,
+        }
+
+
+@checked
+def anchors(
+    dataset: Dataset | PathLike | Sequence[PathLike],
+    count: int = COUNT,
+    *,
+    input_size: Size = INPUT_SIZE,
+    letterbox: bool = False,
+    cells: bool = False,
+    seed: int = 0,
+) -> Anchors:
+    """Find the widths and heights that a data set's boxes cluster about.
+
+    They are found by k-means with the distance 1 - IoU of boxes laid on one corner, from ten
+    starts, of which the best counts.
+
+    Example:
+        >>> import darkconv as dc
+        >>> from darkconv.assets import digits10_folder
+        >>> found = dc.anchors(digits10_folder() / "digits10.data", 3, input_size=(96, 96))
+        >>> len(found), found.mean_iou > 0.7
+        (3, True)
+
+    Args:
+        dataset: labelled pictures, or any source that `open_dataset` takes.
+        count: number of anchors.
+        input_size: (width, height) of the network in pixels.
+        letterbox: pictures keep their shape in the network's input; by default it is filled.
+        cells: count in cells of 32 pixels, as [region] does, and not in pixels, as [yolo] does.
+        seed: of the starts.
+
+    Returns:
+        An `Anchors`: `.anchors`, `.mean_iou`, `.counts`, `.line` for the cfg, `.to_dict()`.
+
+    Raises:
+        DatasetError: the source cannot be read, or has no box, or fewer different sizes of boxes
+            than anchors.
+        DarkconvError: a size without area.
+    """
+    if min(input_size) < 1:
+        raise DarkconvError("input_size", expected="a width and height from 1", found=input_size)
+    opened = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
+    found = find_anchors(box_sizes(opened, input_size, letterbox=letterbox), count, seed=seed)
+    return replace(found, anchors=found.anchors / CELL) if cells else found
 
 
 def box_sizes(dataset: Dataset, input_size: Size, *, letterbox: bool = False) -> Floats:

@@ -1,0 +1,58 @@
+"""A picture of the clusters that anchors come from."""
+
+import numpy as np
+
+from darkconv.dataset import Dataset
+from darkconv.dataset.anchors import CELL, Anchors, box_sizes, size_overlaps
+from darkconv.dataset.label import Size
+from darkconv.evaluation.plots import write_figure
+from darkconv.files import PathLike
+from darkconv.libraries import telling_missing
+
+DOTS = 20_000
+"""Boxes that a picture shows."""
+
+
+def draw_anchors(
+    dataset: Dataset,
+    found: Anchors,
+    path: PathLike,
+    *,
+    input_size: Size,
+    letterbox: bool = False,
+    cells: bool = False,
+) -> None:
+    """Draw sizes of boxes as dots in the colours of their clusters, and anchors as crosses.
+
+    Args:
+        dataset: that the anchors were found for.
+        found: the anchors.
+        path: of the picture.
+        input_size: as for `dc.anchors`, like the others.
+        letterbox: likewise.
+        cells: likewise.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
+    """
+    with telling_missing("--plot"):
+        from matplotlib.figure import Figure
+    shown = box_sizes(dataset, input_size, letterbox=letterbox)
+    centres = found.anchors * CELL if cells else found.anchors
+    if len(shown) > DOTS:
+        shown = shown[np.random.default_rng(0).choice(len(shown), DOTS, replace=False)]
+    nearest = size_overlaps(shown, centres).argmax(axis=1)
+    figure = Figure(figsize=(7, 7), layout="constrained")
+    axes = figure.add_subplot()
+    axes.scatter(shown[:, 0], shown[:, 1], c=nearest, s=6, cmap="tab10", alpha=0.5, linewidths=0)
+    axes.scatter(centres[:, 0], centres[:, 1], marker="+", c="black", s=120, linewidths=1.5)
+    axes.set(
+        xlabel="width (pixels of the input)",
+        ylabel="height (pixels of the input)",
+        title=f"{len(centres)} anchors, mean IoU {found.mean_iou:.3f}",
+        xlim=0,
+        ylim=0,
+    )
+    axes.set_aspect("equal")
+    axes.spines[["top", "right"]].set_visible(False)
+    write_figure(figure, path, dpi=120)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from darkconv.profiling.collect import profile
     from darkconv.profiling.reconstruction import reconstruct
     from darkconv.surgery.classes import reclass
+    from darkconv.surgery.graft import graft
     from darkconv.surgery.plan import PrunePlan, plan
     from darkconv.surgery.profile import Profile
     from darkconv.surgery.prune import prune
@@ -71,6 +72,7 @@ _HOMES = {
     "from_torch": "darkconv.backends",
     "PrunePlan": "darkconv.surgery.plan",
     "Profile": "darkconv.surgery.profile",
+    "graft": "darkconv.surgery.graft",
     "load": "darkconv.loading",
     "open_dataset": "darkconv.dataset",
     "plan": "darkconv.surgery.plan",
@@ -111,6 +113,7 @@ __all__ = [
     "export",
     "from_keras",
     "from_torch",
+    "graft",
     "load",
     "open_dataset",
     "plan",

@@ -54,14 +54,14 @@ ROOMS = {
     "libraries": "errors",
     "loading": "arguments backends core darknet errors files layers loading zoo",
     "logs": "errors",
-    "presentation": "core presentation surgery",
+    "presentation": "core files presentation surgery",
     "private_names": "errors libraries",
     "profiling": "arguments backends core dataset detection errors files layers profiling surgery",
     "report": (
         "core dataset detection errors evaluation files libraries presentation report surgery "
         "verification"
     ),
-    "surgery": "arguments core darknet errors files layers surgery",
+    "surgery": "arguments core darknet errors files layers report surgery",
     "verification": (
         "assets backends boxes core detection errors files layers presentation verification"
     ),

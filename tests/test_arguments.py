@@ -156,7 +156,7 @@ METHODS = {
     "Profile.save": lambda good, value: good.profile.save(value),
     "Profile.merge": lambda good, value: good.profile.merge(value),
     "PrunePlan.load": lambda good, value: dc.PrunePlan.load(value),
-    "PrunePlan.save-path": lambda good, value: good.plan.save(value, good.model.network),
+    "PrunePlan.save-path": lambda good, value: good.plan.save(value),
     "PrunePlan.save-network": lambda good, value: good.plan.save("p.json", value),
 }
 

@@ -18,13 +18,13 @@ PAIRS = {
     "prune": (
         "darkconv.surgery.plan:plan",
         "darkconv.surgery.chooser:Guards",
-        "darkconv.cli.planning:Planning",
+        "darkconv.surgery.planning:Planning",
         "darkconv.surgery.prune:prune",
         "darkconv.profiling.reconstruction:reconstruct",
     ),
     "dissect": (
         "darkconv.surgery.plan:plan",
-        "darkconv.cli.planning:Planning",
+        "darkconv.surgery.planning:Planning",
         "darkconv.surgery.prune:prune",
         "darkconv.profiling.collect:profile",
     ),

@@ -282,7 +282,7 @@ def test_saved_plans_come_back(data, tmp_path_factory):
     stream = np.random.default_rng(data.draw(st.integers(0, 99)))
     plan = unguarded_plan(model, made_profile(model, stream), score="random", keep=0.5)
     path = tmp_path_factory.getbasetemp() / "p.json"
-    plan.save(path, model.network)
+    plan.save(path)
     again = dc.PrunePlan.load(path)
     assert (again.model, again.notes) == (plan.model, json.loads(json.dumps(plan.notes)))
     a, b = dc.prune(model, plan), dc.prune(model, again)
@@ -295,7 +295,7 @@ def test_saved_plans_come_back(data, tmp_path_factory):
 def edited(model, tmp_path):
     """Saves a plan, edits it, and gives what loading and carrying it out ends in."""
     plan = unguarded_plan(model, made_profile(model), keep=0.5, skip_first=0)
-    plan.save(tmp_path / "p.json", model.network)
+    plan.save(tmp_path / "p.json")
 
     def carry_out(edit=None, text=None):
         path = tmp_path / "p.json"
@@ -469,5 +469,5 @@ def test_profiles_of_other_models_are_refused(model):
     with pytest.raises(PlanError, match="of another model than test"):
         unguarded_plan(model, made_profile(other), keep=0.5)
     plan = unguarded_plan(model, score="l1", keep=0.5)
-    with pytest.raises(PlanError, match="the profile is for another model"):
+    with pytest.raises(PlanError, match="the profile is of another model"):
         dc.prune(model, plan, profile=made_profile(other))

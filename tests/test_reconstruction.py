@@ -123,7 +123,7 @@ def test_layers_that_share_arrays_stay_as_they_are():
 def test_a_plan_from_a_file_will_do(tmp_path):
     whole = model_of(FIRST, BOUND["depthwise"], LAST)
     plan = plan_of(whole, {0: range(4)})
-    plan.save(tmp_path / "p.json", whole.network)
+    plan.save(tmp_path / "p.json")
     loaded = PrunePlan.load(tmp_path / "p.json")
     pruned = dc.prune(whole, loaded)
     a, b = (dc.reconstruct(pruned, whole, p, pictures()) for p in (plan, loaded))

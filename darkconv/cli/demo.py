@@ -11,12 +11,11 @@ import click
 from darkconv.cli.demo_measure import KEPT, Measured, closing_table, compared_scores, measure
 from darkconv.cli.dissect import make_report as dissection_report
 from darkconv.cli.file_types import OutputFolder
-from darkconv.cli.info import weights_size
 from darkconv.cli.models import write_model
 from darkconv.cli.params import ModelCommand, Output, common_options
-from darkconv.cli.planning import Planning, make_plan
 from darkconv.cli.printing import echo, echo_lines
 from darkconv.core.model import Model
+from darkconv.darknet.weights import weights_size
 from darkconv.errors import DarkconvError
 from darkconv.files import make_folder
 from darkconv.files.outputs import check_belongs, note_output
@@ -200,6 +199,7 @@ def show_recovery(whole: Model, small: Model, folder: Path) -> dict[str, Model]:
     from darkconv.profiling.collect import profile
     from darkconv.profiling.reconstruction import reconstruct
     from darkconv.report import write_dissection_report
+    from darkconv.surgery.planning import Planning
     from darkconv.surgery.prune import prune
 
     pictures = open_dataset(digits10_unlabelled())
@@ -207,7 +207,7 @@ def show_recovery(whole: Model, small: Model, folder: Path) -> dict[str, Model]:
     images = [sample.image for sample in pictures.samples]
     planning = Planning(ratio=KEEP_RATIO, score="mean_abs", multiple=MULTIPLE, skip_first=0)
     seen = profile(small, images)
-    chosen = make_plan(small, seen, planning)
+    chosen = planning.plan(small, seen)
     pruned = prune(small, chosen, compensate=True)
     echo(f"{small.network.parameters:,} -> {pruned.network.parameters:,} parameters")
     start = time.perf_counter()

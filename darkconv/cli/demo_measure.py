@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
-from darkconv.cli.info import weights_size
 from darkconv.cli.table import format_table
 from darkconv.core.model import Model
+from darkconv.darknet.weights import weights_size
 from darkconv.files.sizes import format_size
 from darkconv.presentation.numerals import format_count, format_large, per_cent
 

@@ -10,7 +10,6 @@ import click
 
 from darkconv.cli.file_types import OutputFile
 from darkconv.cli.given import refuse
-from darkconv.cli.info import weights_size
 from darkconv.cli.models import read_model, report_written, require_outputs, write_model
 from darkconv.cli.params import (
     ModelCommand,
@@ -28,21 +27,23 @@ from darkconv.cli.pictures import (
     open_pictures,
     picture_options_beside_images,
 )
-from darkconv.cli.planning import Planning, make_plan, plan_options
+from darkconv.cli.planning import plan_options, refuse_seed, require_amount
 from darkconv.cli.printing import echo, echo_json
-from darkconv.cli.profile import ProfilingOptions, measure, profiling_options
+from darkconv.cli.profiling import ProfilingOptions, measure, profiling_options, refit
 from darkconv.cli.progress import is_first_process
-from darkconv.cli.prune import as_dict, show_pruning, show_remarks
+from darkconv.cli.pruned import show_pruning
 from darkconv.cli.reclass import wanted_classes
-from darkconv.cli.reconstruction import refit
 from darkconv.core.model import Model
+from darkconv.darknet.weights import weights_size
 from darkconv.dataset import Dataset
 from darkconv.errors import DatasetError, PlanError
 from darkconv.files.outputs import check_belongs, note_output
 from darkconv.libraries import require
+from darkconv.surgery.changes import pruning_dict
 from darkconv.surgery.channels import find_classes
 from darkconv.surgery.classes import reclass
 from darkconv.surgery.importance import score_classes
+from darkconv.surgery.planning import Planning
 from darkconv.surgery.profile import Profile
 from darkconv.surgery.prune import prune
 
@@ -123,7 +124,8 @@ def dissect(
         raise click.UsageError(f"Got unexpected extra argument ({rest[0]})")
     require_outputs(outputs)
     target = None if no_report else report_path or default_report(outputs)
-    planning.require_amount()
+    require_amount(planning)
+    refuse_seed(planning)
     if no_report:
         refuse("report_path", because="--no-report says that none is written")
     if all_pictures:
@@ -145,7 +147,7 @@ def dissect(
     against = other_profile(cut, dataset, chosen, profiling, planning)
     if not is_first_process():
         return
-    plan = make_plan(cut, profile, planning, against=against)
+    plan = planning.plan(cut, profile, against)
     final = prune(cut, plan, compensate=planning.compensate)
     if reconstruct:
         final = refit(final, cut, plan, dataset, profiling)
@@ -154,10 +156,9 @@ def dissect(
         report_written(output)
     if as_json:
         counts = {"profiled": len(chosen), "found": len(dataset)}
-        echo_json({**as_dict(original, final, plan), "pictures": counts})
+        echo_json({**pruning_dict(original, final, plan), "pictures": counts})
     else:
-        show_pruning(original, final)
-        show_remarks(plan, compensate=planning.compensate)
+        show_pruning(original, final, plan, compensate=planning.compensate)
     if target:
         from darkconv.report import write_dissection_report
 
@@ -257,7 +258,7 @@ def make_report(
         final=final,
         profile=profile,
         plan=plan,
-        score=planning.score,
+        score=plan.notes["score"],
         scores=scores_by_layer(cut, profile, against, planning),
         measured=(before, after),
         conditions=latency.conditions,

@@ -27,8 +27,7 @@ from darkconv.core.model import Model
 from darkconv.darknet.cfg import read_cfg
 from darkconv.darknet.dialect import AUTO, choose_dialect
 from darkconv.darknet.weights import write_weights
-from darkconv.presentation.layer_table import ranges
-from darkconv.surgery.graft import GraftResult
+from darkconv.presentation.surgery import graft_as_text
 from darkconv.surgery.graft import graft as graft_layers
 from darkconv.zoo.bundled import bundled_cfg
 
@@ -92,9 +91,9 @@ def graft(
         _write(result.model, output)
         report_written(output)
     if as_json:
-        echo_json(as_dict(result))
+        echo_json(result.to_dict())
     else:
-        echo_lines(describe(result))
+        echo_lines(graft_as_text(result))
 
 
 def _read_receiver(words: ModelWords, donor: Model, options: dict[str, Any]) -> Model:
@@ -112,50 +111,3 @@ def _write(model: Model, output: Output) -> None:
         write_weights(model, output.path)
     else:
         write_model(model, output)
-
-
-def describe(result: GraftResult) -> str:
-    """The account in words: runs of layers taken, layers left."""
-    total = len(result.taken) + len(result.fresh)
-    lines = [f"taken: {len(result.taken)} of {total} layers with arrays"]
-    for (a, b), (c, d) in runs(result):
-        donor, receiver = (str(x) if x == y else f"{x}-{y}" for x, y in ((a, c), (b, d)))
-        lines.append(f"  donor {donor} -> receiver {receiver}")
-    for word, indices in (
-        ("fresh, keep the receiver's values", result.fresh),
-        ("unused, of the donor", result.unused),
-        ("taken, but behind fresh ones", result.behind_fresh),
-    ):
-        lines.append(f"{word}: {ranges(indices) if indices else 'none'}")
-    return "\n".join(lines)
-
-
-Pair = tuple[int, int]
-
-
-def runs(result: GraftResult) -> list[tuple[Pair, Pair]]:
-    """First and last pair of each run of matches between which nothing was left out."""
-    found: list[tuple[Pair, Pair]] = []
-    for pair in result.taken:
-        last = found[-1][1] if found else None
-        if last and _follows(last, pair, result):
-            found[-1] = found[-1][0], pair
-        else:
-            found.append((pair, pair))
-    return found
-
-
-def _follows(last: Pair, pair: Pair, result: GraftResult) -> bool:
-    skipped = any(last[0] < index < pair[0] for index in result.unused)
-    missed = any(last[1] < index < pair[1] for index in result.fresh)
-    return pair[0] - last[0] == pair[1] - last[1] and not skipped and not missed
-
-
-def as_dict(result: GraftResult) -> dict[str, Any]:
-    """The account for programs."""
-    return {
-        "taken": [list(pair) for pair in result.taken],
-        "fresh": list(result.fresh),
-        "unused": list(result.unused),
-        "behind_fresh": list(result.behind_fresh),
-    }

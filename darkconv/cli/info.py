@@ -12,7 +12,7 @@ from darkconv.cli.params import ModelCommand, reading_options, split_model, word
 from darkconv.cli.printing import echo, echo_json, echo_lines, echo_table
 from darkconv.core.model import Header, Model
 from darkconv.core.spec import HeadSpec
-from darkconv.darknet.weights import file_size
+from darkconv.darknet.weights import weights_size
 from darkconv.files import scratch_folder
 from darkconv.files.sizes import format_size
 from darkconv.libraries import telling_missing
@@ -84,11 +84,6 @@ def loaded_header(model: Model) -> Header | None:
 def version_of(header: Header) -> str:
     """The version of a weights file: `0.2.5`."""
     return f"{header.major}.{header.minor}.{header.revision}"
-
-
-def weights_size(model: Model) -> int:
-    """Bytes of the weights file."""
-    return file_size(model.network, model.header)
 
 
 def as_dict(model: Model) -> dict[str, Any]:

@@ -1,23 +1,19 @@
-"""Options that say which channels go, and the plan that is made of them."""
+"""Options that say which channels go."""
 
 import functools
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 import click
 
 from darkconv.cli.given import refuse
 from darkconv.cli.params import SHARE, NumberType
-from darkconv.core.model import Model
+from darkconv.surgery.budget import KINDS
 from darkconv.surgery.chooser import MIN_KEEP, MULTIPLE, SKIP_FIRST
 from darkconv.surgery.importance import SCORES
-from darkconv.surgery.plan import PrunePlan, plan
-from darkconv.surgery.profile import Profile
-
-AMOUNTS = ("ratio", "count", "threshold", "params", "macs", "size", "cut")
-"""Of these options, one is given."""
+from darkconv.surgery.planning import AMOUNTS, Planning
 
 UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30}
@@ -38,43 +34,19 @@ class BytesType(click.ParamType):  # type: ignore[type-arg]
         return int(float(found[1]) * UNITS[found[2]])
 
 
-@dataclass(frozen=True, kw_only=True)
-class Planning:
-    """What the planning options said; see `darkconv.surgery.plan.plan`.
-
-    Attributes:
-        ratio: share of its channels that every layer keeps; `keep` of the plan.
-        compensate: put means of removed channels into biases.
-    """
-
-    ratio: float | None = None
-    count: int | None = None
-    threshold: float | None = None
-    params: float | None = None
-    macs: float | None = None
-    size: int | None = None
-    cut: str | None = None
-    score: str = "nll0"
-    min_keep: float = MIN_KEEP
-    skip_first: int = SKIP_FIRST
-    multiple: int = MULTIPLE
-    lock: tuple[str, ...] = ()
-    seed: int = 0
-    compensate: bool = True
-
-    @property
-    def amounts(self) -> dict[str, Any]:
-        """Those of `AMOUNTS` that were given."""
-        values = {name: getattr(self, name) for name in AMOUNTS}
-        return {name: value for name, value in values.items() if value is not None}
-
-    def require_amount(self) -> None:
-        """Raise a usage error unless exactly one option says how much goes."""
-        given = [f"--{name}" for name in self.amounts]
-        if len(given) != 1:
-            wanted = ", ".join(f"--{name}" for name in AMOUNTS)
-            found = f"not {' and '.join(given)}" if given else "none is given"
-            raise click.UsageError(f"One of {wanted} says how much goes; {found}")
+def require_amount(planning: Planning) -> None:
+    """Raise a usage error unless one option says how much goes, or several budgets do."""
+    given = planning.amounts
+    if len(given) == 1 or (given and given.keys() <= set(KINDS)):
+        return
+    wanted, several = (", ".join(f"--{name}" for name in names) for names in (AMOUNTS, KINDS))
+    words = " and ".join(f"--{name}" for name in given)
+    found = f"not {words}" if given else "none is given"
+    raise click.UsageError(
+        f"One of {wanted}, or several of {several} says how much goes; {found}"
+        if given
+        else f"One of {wanted} says how much goes; {found}"
+    )
 
 
 def plan_options(
@@ -82,7 +54,7 @@ def plan_options(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Options that say which channels go; the command gets them as `planning`.
 
-    The command calls `Planning.require_amount` where it needs a plan.
+    The command calls `require_amount` where it needs a plan.
 
     Args:
         ratio_aliases: other names for --ratio, such as `--keep`.
@@ -193,28 +165,7 @@ _OPTIONS = (
 )
 
 
-def make_plan(
-    model: Model, profile: Profile | None, planning: Planning, *, against: Profile | None = None
-) -> PrunePlan:
-    """The plan that the options describe.
-
-    Raises:
-        UsageError: not exactly one option says how much goes.
-        PlanError: see `darkconv.surgery.plan.plan`.
-    """
-    planning.require_amount()
+def refuse_seed(planning: Planning) -> None:
+    """Raise a usage error for a seed where nothing draws lots."""
     if planning.score != "random":
         refuse("seed", because="only the score random draws lots")
-    ((amount, value),) = planning.amounts.items()
-    return plan(
-        model,
-        profile,
-        score=planning.score,
-        skip_first=planning.skip_first,
-        min_keep=planning.min_keep,
-        multiple=planning.multiple,
-        lock=planning.lock,
-        seed=planning.seed,
-        against=against,
-        **{"keep" if amount == "ratio" else amount: value},
-    )

@@ -168,6 +168,11 @@ def file_size(network: Network, header: Header, *, cutoff: int | None = None) ->
     return header.size(network.dialect) + 4 * counts
 
 
+def weights_size(model: Model) -> int:
+    """Return the bytes of the weights file that a model is written as."""
+    return file_size(model.network, model.header)
+
+
 def read_weights(path: PathLike, network: Network, *, cutoff: int | None = None) -> Model:
     """Read the arrays of a network.
 

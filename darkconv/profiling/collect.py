@@ -6,6 +6,7 @@ lose the variance: the batch is run again with the mean taken off that channel f
 """
 
 import contextlib
+import logging
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -22,7 +23,7 @@ from darkconv.backends.torch.device import choose_device
 from darkconv.core.bounds import require_seed
 from darkconv.core.model import Model
 from darkconv.core.network import Layer, Network
-from darkconv.errors import DarkconvError, DatasetError
+from darkconv.errors import DarkconvError, DatasetError, Where
 from darkconv.profiling.loader import Images, load_batches, picture_list
 from darkconv.profiling.moments import Moments
 from darkconv.profiling.observation import Layout, Observation, Shift
@@ -36,6 +37,8 @@ from darkconv.surgery.profile import (
     Profile,
     merge_profiles,
 )
+
+logger = logging.getLogger("darkconv")
 
 Numbers = npt.NDArray[np.int64]
 
@@ -57,7 +60,7 @@ def profile(
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> Profile:
-    """What the channels of each layer do over pictures.
+    """Measure what the channels of each layer do over pictures.
 
     Under torchrun the pictures are shared out among the processes, and each gets the whole
     profile.
@@ -71,13 +74,23 @@ def profile(
         resize: "stretch" or "letterbox"; by default what the dialect and cfg say.
         taylor: also collect gradients, for the score "taylor".
         seed: of the histogram's sample.
-        progress: called with the number of pictures done.
+        progress: called with the number of pictures done, by all processes together.
+
+    Returns: `mean`, `variance` and `score` by layer index, a value for each channel; `notes` tell
+    how many pictures were `given`, of which those that cannot be read are named, and left out.
 
     Raises:
-        DatasetError: no picture could be read.
+        DatasetError: the source cannot be read, or no picture of it.
+        DarkconvError: there is no such device, or values that are not finite.
+
+    Example:
+        >>> import darkconv as dc
+        >>> from darkconv.assets import digits10_unlabelled, load_digits10
+        >>> dc.profile(load_digits10(), digits10_unlabelled(), device="cpu")
+        Profile of 16 pictures, 19 layers, 970 channels
     """
     require_seed(seed)
-    images = picture_list(images)
+    images, source = picture_list(images)
     place = choose_device(device)
     module = inference_module(model).to(place)
     collector = Collector(module, seed=seed, taylor=taylor)
@@ -88,12 +101,18 @@ def profile(
             collector.add(torch.from_numpy(part.x).to(place), part.numbers)
             done += len(part.numbers)
             if progress:
-                progress(done)
+                progress(min(done * world, len(images)))
         notes = {"darkconv": __version__, "given": len(images), "seed": seed}
+        if source:
+            notes["source"] = source
         own = Profile(fingerprint(model), done, collector.statistics(), notes)
         whole = _gathered(own, world)
     if not whole.pictures:
-        raise DatasetError("no picture could be read")
+        raise DatasetError("no picture could be read", where=Where(file=source))
+    left = len(images) - whole.pictures
+    if left and rank == 0:
+        start = f"{source}: " if source else ""
+        logger.warning("%s%d of %d pictures could not be read", start, left, len(images))
     return whole
 
 

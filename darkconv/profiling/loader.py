@@ -39,8 +39,10 @@ class Batch:
     x: Array
 
 
-def picture_list(images: Images) -> Sequence[Image]:
+def picture_list(images: Images) -> tuple[Sequence[Image], str | None]:
     """Return the pictures of a source, which is one where it is a text, or those that are given.
+
+    Returns: the pictures, and the name of the source if it is one.
 
     Raises:
         DatasetError: the source cannot be read, or has no picture.
@@ -48,10 +50,11 @@ def picture_list(images: Images) -> Sequence[Image]:
     """
     if isinstance(images, str | os.PathLike):
         images = open_dataset(images)
-    found = [one.image for one in images.samples] if isinstance(images, Dataset) else images
-    if not len(found):
+    if isinstance(images, Dataset):
+        return [one.image for one in images.samples], images.source
+    if not len(images):
         raise DarkconvError("images: there is no picture among them")
-    return found
+    return images, None
 
 
 def load_batches(

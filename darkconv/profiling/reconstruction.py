@@ -61,7 +61,7 @@ def reconstruct(
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> Model:
-    """A pruned model with weights refitted to the original's feature maps.
+    """Refit the weights of a pruned model to the original's feature maps.
 
     Changes the kernels of `[convolutional]` layers, and with them `rolling_mean` or, without
     batch norm, `biases`. Layers that share arrays and xnor layers stay as they are.
@@ -81,16 +81,27 @@ def reconstruct(
         seed: of the choice of positions.
         progress: called with the number of layers done.
 
+    Returns: a new model of the pruned one's network.
+
     Raises:
         PlanError: the plan is for another model, or the pruned model is not its result.
-        DarkconvError: no picture could be read.
+        DatasetError: the source cannot be read.
+        DarkconvError: no picture could be read, or there is no such device.
+
+    Example:
+        >>> import darkconv as dc
+        >>> from darkconv.assets import digits10_unlabelled, load_digits10
+        >>> model = load_digits10()
+        >>> plan = dc.plan(model, score="l1", keep=0.75)
+        >>> small = dc.prune(model, plan)
+        >>> refitted = dc.reconstruct(small, model, plan, digits10_unlabelled(), device="cpu")
     """
     require_seed(seed)
     require_finite("ridge", ridge)
     place = choose_device(device)
     kept = _kept_channels(pruned, original, plan)
     network = original.network
-    chosen = _affordable(network, picture_list(images), memory // (2 if mirror else 1))
+    chosen = _affordable(network, picture_list(images)[0], memory // (2 if mirror else 1))
     parts = [batch.x for batch in load_batches(network, chosen, size=BATCH, resize=resize)]
     if not parts:
         raise DarkconvError("no picture could be read")

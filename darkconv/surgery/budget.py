@@ -1,5 +1,6 @@
 """What a network with fewer channels costs, and how much it may cost."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,14 +53,19 @@ class Costs:
             "size": file_size(smaller, self.header),
         }
 
-    def exceeds(self, budget: Budget, removed: Mask) -> bool:
-        """Whether what is left is more than the budget."""
-        return self.share(budget, removed) > 1
+    def tightest(self, budgets: Sequence[Budget], removed: Mask) -> tuple[Budget, float]:
+        """Return the budget of which the most is used, and how much of it: above 1, too much."""
+        left = self.of(removed)
+        shares = [left[budget.kind] / self._limit(budget) for budget in budgets]
+        place = max(range(len(shares)), key=shares.__getitem__)
+        return budgets[place], shares[place]
 
     def share(self, budget: Budget, removed: Mask) -> float:
         """What is left, as a share of the budget."""
-        unit = self.whole[budget.kind] if budget.kind in SHARES else 1
-        return self.of(removed)[budget.kind] / (budget.limit * unit)
+        return self.tightest([budget], removed)[1]
+
+    def _limit(self, budget: Budget) -> float:
+        return budget.limit * (self.whole[budget.kind] if budget.kind in SHARES else 1)
 
     def describe(self, budget: Budget, removed: Mask) -> str:
         """What is left, in the budget's unit."""

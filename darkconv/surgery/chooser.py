@@ -110,21 +110,22 @@ AMOUNTS: Mapping[str, Check] = {
 """How to say how much goes, and what values are possible."""
 
 
-def the_amount(given: Mapping[str, Any]) -> tuple[str, Any]:
-    """The one of `AMOUNTS` that is not None, and its value.
+def checked_amounts(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of `AMOUNTS` that are not None: one, or several budgets that all hold.
 
     Raises:
-        PlanError: none or several are given, or the value is impossible.
+        PlanError: none is given, or several that are not all budgets, or an impossible value.
     """
-    names = [name for name, value in given.items() if value is not None]
-    if len(names) != 1:
-        found = ", ".join(names) or "none"
-        raise PlanError("how much to remove", expected=f"one of {', '.join(AMOUNTS)}", found=found)
-    (name,) = names
-    is_possible, expected = AMOUNTS[name]
-    if not is_possible(given[name]):
-        raise PlanError(name, expected=expected, found=given[name])
-    return name, given[name]
+    amounts = {name: value for name, value in given.items() if value is not None}
+    if not amounts or (len(amounts) > 1 and not amounts.keys() <= set(KINDS)):
+        expected = f"one of {', '.join(AMOUNTS)}, or several of {', '.join(KINDS)}"
+        found = ", ".join(amounts) or "none"
+        raise PlanError("how much to remove", expected=expected, found=found)
+    for name, value in amounts.items():
+        is_possible, expected = AMOUNTS[name]
+        if not is_possible(value):
+            raise PlanError(name, expected=expected, found=value)
+    return amounts
 
 
 class Chooser:
@@ -150,14 +151,18 @@ class Chooser:
         self.families = class_families(classes)
         self.remarks: list[str] = []
 
-    def choose(self, amount: str, value: Any) -> Mask:
-        """(classes,) which go; `remarks` tell the user what the amount could not do.
+    def choose(self, amounts: Mapping[str, Any]) -> Mask:
+        """(classes,) which go; `remarks` tell the user what the amounts could not do.
+
+        Args:
+            amounts: see `checked_amounts`.
 
         Raises:
             PlanError: a budget out of reach.
         """
-        if amount in KINDS:
-            return self._within(Budget(amount, value))
+        if amounts.keys() <= set(KINDS):
+            return self._within([Budget(kind, limit) for kind, limit in amounts.items()])
+        ((amount, value),) = amounts.items()
         if amount == "cut":
             return self._guarded(self._lower_clusters())
         if amount == "threshold":
@@ -209,11 +214,12 @@ class Chooser:
         free = labels[~self.stays[labels]]
         return free[np.argsort(self.scores[free], kind="stable")]
 
-    def _within(self, budget: Budget) -> Mask:
-        """As few of the lowest classes as the budget needs, families made comparable."""
+    def _within(self, budgets: Sequence[Budget]) -> Mask:
+        """As few of the lowest classes as the budgets need, families made comparable."""
         order = self._global_order()
         low, high = 0, len(order)
-        if self.costs.exceeds(budget, self._first(order, high)):
+        budget, share = self.costs.tightest(budgets, self._first(order, high))
+        if share > 1:
             least = self.costs.describe(budget, self._first(order, high))
             unit = "bytes" if budget.kind not in SHARES else budget.kind
             raise PlanError(
@@ -222,13 +228,14 @@ class Chooser:
             )
         while low < high:
             middle = (low + high) // 2
-            if self.costs.exceeds(budget, self._first(order, middle)):
+            if self.costs.tightest(budgets, self._first(order, middle))[1] > 1:
                 low = middle + 1
             else:
                 high = middle
         removed = self._first(order, high)
         if high:
-            self._explain_step(budget, removed, self._first(order, high - 1))
+            before = self._first(order, high - 1)
+            self._explain_step(self.costs.tightest(budgets, before)[0], removed, before)
         return removed
 
     def _explain_step(self, budget: Budget, removed: Mask, before: Mask) -> None:

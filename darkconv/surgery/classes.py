@@ -66,7 +66,7 @@ def reclass(
     other: bool = False,
     keep_softmax: bool = False,
 ) -> Model:
-    """A model that predicts some of the classes, in the order given, and perhaps others.
+    """Make a model that predicts some of the classes, in the order given, and perhaps others.
 
     Boxes and scores of the kept classes do not change, except where a softmax runs over the
     classes: there the dropped ones leave the denominator, which is warned about. Merged and new
@@ -90,6 +90,12 @@ def reclass(
         PlanError: an unknown class, none at all, one named twice, `other` or `keep_softmax`
             without a softmax, or a head whose rows cannot be cut: a class tree, or rows that
             other layers read too.
+
+    Example:
+        >>> import darkconv as dc
+        >>> from darkconv.assets import load_digits10
+        >>> dc.reclass(load_digits10(), ["seven", "two"]).names
+        ('seven', 'two')
     """
     if (other or keep_softmax) and not any(map(_is_softmax, model.network.heads)):
         raise PlanError(

@@ -1,13 +1,20 @@
 """explain_layer: which channels of a layer live and die together, and why."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from darkconv.core.network import NETWORK_INPUT, Layer
+from darkconv.core.network import NETWORK_INPUT, Layer, Network
 from darkconv.core.spec import LayerSpec
-from darkconv.surgery.channels import ChannelClasses, Indices, Lock, makes_channels
+from darkconv.errors import PlanError
+from darkconv.surgery.channels import (
+    ChannelClasses,
+    Indices,
+    Lock,
+    find_classes,
+    makes_channels,
+)
 
 SHOWN_SET = 16  # channels of a set that a text lists
 
@@ -98,11 +105,37 @@ def _joins(classes: ChannelClasses, layer: Layer, labels: Indices) -> bool:
     return bool(spread or layer.slots)
 
 
-def format_bonds(classes: ChannelClasses, index: int) -> str:
-    """The explanation of a layer as text."""
+def explain_layers(
+    network: Network, layers: Sequence[int], keep: Mapping[int, Indices] | None = None
+) -> str:
+    """Say of layers which of their channels live and die together, and why.
+
+    Args:
+        network: whose layers they are.
+        layers: their indices.
+        keep: the channels that stay, of layers that lose some: what goes is said too.
+
+    Raises:
+        PlanError: a layer that the network does not have.
+    """
+    last = len(network.layers) - 1
+    for index in layers:
+        if not 0 <= index <= last:
+            raise PlanError("explain", expected=f"a layer from 0 to {last}", found=index)
+    classes = find_classes(network)
+    return "\n\n".join(format_bonds(classes, index, keep) for index in layers)
+
+
+def format_bonds(
+    classes: ChannelClasses, index: int, keep: Mapping[int, Indices] | None = None
+) -> str:
+    """The explanation of a layer as text; see `explain_layers`."""
     network = classes.network
     layer = network.layers[index]
     lines = [f"layer {index} [{layer.type}]: {layer.out_shape.c} channels"]
+    if keep is not None and index in keep:
+        gone = np.setdiff1d(np.arange(layer.out_shape.c), keep[index])
+        lines.append(f"  removed: {numbered('channel', gone)}")
     for bond in explain_layer(classes, index):
         lines.append(f"  {numbered('channel', bond.channels)} {_fate(classes, bond)}")
         for other, reason in bond.reasons:

@@ -7,21 +7,25 @@ is shifted. Here layers are matched one by one instead, in order, and what does 
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from darkconv.arguments import checked
 from darkconv.core.model import Array, Model, replace_arrays
 from darkconv.core.network import Layer, Network
+from darkconv.core.views import Shown
 from darkconv.errors import PlanError
 
 logger = logging.getLogger("darkconv")
 
-Pairs = tuple[tuple[int, int], ...]
+Pair = tuple[int, int]
+Pairs = tuple[Pair, ...]
 """(donor layer, receiver layer) of each match, in order."""
 
 
-@dataclass(frozen=True)
-class GraftResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class GraftResult(Shown):
     """A model with another's layers in it, and the account of every layer with arrays.
 
     Attributes:
@@ -39,8 +43,35 @@ class GraftResult:
     unused: tuple[int, ...]
     behind_fresh: tuple[int, ...]
 
+    @property
+    def runs(self) -> list[tuple[Pair, Pair]]:
+        """First and last pair of each run of matches between which nothing was left out."""
+        found: list[tuple[Pair, Pair]] = []
+        for pair in self.taken:
+            last = found[-1][1] if found else None
+            if last and self._follows(last, pair):
+                found[-1] = found[-1][0], pair
+            else:
+                found.append((pair, pair))
+        return found
 
-def graft(donor: Model, receiver: Model, *, layers: int | None = None) -> GraftResult:
+    def _follows(self, last: Pair, pair: Pair) -> bool:
+        skipped = any(last[0] < index < pair[0] for index in self.unused)
+        missed = any(last[1] < index < pair[1] for index in self.fresh)
+        return pair[0] - last[0] == pair[1] - last[1] and not skipped and not missed
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the account of every layer with arrays, for programs."""
+        return {
+            "taken": [list(pair) for pair in self.taken],
+            "fresh": list(self.fresh),
+            "unused": list(self.unused),
+            "behind_fresh": list(self.behind_fresh),
+        }
+
+
+@checked
+def graft(source: Model, target: Model, *, layers: int | None = None) -> GraftResult:
     """Put a model's layers into another network.
 
     The layers with arrays of both form two sequences. A donor layer fits a receiver layer of
@@ -53,14 +84,28 @@ def graft(donor: Model, receiver: Model, *, layers: int | None = None) -> GraftR
     side whose cfg says not to load them (`dontload`, `dontloadscales`, `numload`).
 
     Args:
-        donor: whose layers to take.
-        receiver: the network to fill; its own values, loaded or initial, stay elsewhere. Cfg,
-            header and names are its own.
+        source: the donor, whose layers to take.
+        target: the receiver, to be filled; its own values, loaded or initial, stay elsewhere.
+            Cfg, header and names are its own. It is not changed.
         layers: take only from the donor's first so many layers.
+
+    Returns: the new model, and which layers were taken.
 
     Raises:
         PlanError: no layer fits.
+
+    Example:
+        >>> import darkconv as dc
+        >>> from darkconv.assets import load_digits10
+        >>> model = load_digits10()
+        >>> dc.graft(source=model, target=dc.reclass(model, ["seven", "two"]))
+        taken: 11 of 12 layers with arrays
+          donor 0-16 -> receiver 0-16
+        fresh, keep the receiver's values: layers 17
+        unused, of the donor: layers 17
+        taken, but behind fresh ones: none
     """
+    donor, receiver = source, target
     total = len(donor.network.layers)
     if layers is not None and not 1 <= layers <= total:
         raise PlanError("layers", expected=f"1 to {total} of the donor's", found=layers)

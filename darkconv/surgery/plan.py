@@ -10,7 +10,7 @@ import numpy.typing as npt
 from darkconv.arguments import checked
 from darkconv.core.bounds import MOST_SEEDS
 from darkconv.core.model import Model
-from darkconv.core.network import Network
+from darkconv.core.views import Shown
 from darkconv.errors import PlanError
 from darkconv.files import PathLike, write_bytes
 from darkconv.surgery.budget import Costs
@@ -23,17 +23,21 @@ from darkconv.surgery.chooser import (
     Guards,
     Lock,
     Mask,
-    the_amount,
+    checked_amounts,
 )
 from darkconv.surgery.constants import foldable_classes
+from darkconv.surgery.explain import explain_layers
 from darkconv.surgery.fingerprint import fingerprint
 from darkconv.surgery.importance import Score, score_classes
-from darkconv.surgery.plan_file import format_plan, read_plan
+from darkconv.surgery.plan_file import FORMAT, format_plan, read_plan
 from darkconv.surgery.profile import Profile
 
+MEAN_DIGITS = 9
+"""Digits of means in files: as many as a float32 has."""
 
-@dataclass(frozen=True, eq=False)
-class PrunePlan:
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PrunePlan(Shown):
     """Which output channels of which layers stay.
 
     Attributes:
@@ -42,8 +46,8 @@ class PrunePlan:
             from a file names only the layers that make channels; the others follow.
         means: mean activations of removed channels by layer and channel, for compensation.
         notes: how the plan was chosen.
-        declared: what a file says of its layers: type and number of channels, None where it
-            says nothing.
+        declared: type and number of channels of the layers that make channels, as planned or
+            as a file says; None where it says nothing.
         file: that the plan was read from.
     """
 
@@ -54,15 +58,55 @@ class PrunePlan:
     declared: Mapping[int, tuple[str | None, int | None]] = field(default_factory=dict)
     file: str | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as its file has it: `json.dumps` writes what `load` reads.
+
+        Returns: `layers` has an entry for each layer that makes channels and loses some, by its
+        index as a text: `type`, number of `channels`, and the channels to `keep`.
+        """
+        named = self.declared or dict.fromkeys(self.keep, (None, None))
+        layers = {
+            str(index): _entry(kept, *named[index])
+            for index, kept in self.keep.items()
+            if index in named
+        }
+        means = {
+            str(index): {str(c): float(f"{mean:.{MEAN_DIGITS}g}") for c, mean in values.items()}
+            for index, values in self.means.items()
+        }
+        head = {"darkconv_plan": FORMAT, "model": self.model, "notes": dict(self.notes)}
+        return {**head, "layers": layers, "means": means}
+
     @checked
-    def save(self, path: PathLike, network: Network) -> None:
+    def save(self, path: PathLike) -> None:
         """Write the plan as JSON, a line for each layer that makes channels.
 
         The file may be edited: add or take channels from the lists. Layers that are not named
         keep all.
         """
-        text = format_plan(self.model, self.keep, self.means, self.notes, network)
-        write_bytes(path, [text.encode()])
+        write_bytes(path, [format_plan(self.to_dict()).encode()])
+
+    @checked
+    def explain(self, model: Model, *layers: int) -> str:
+        """Say which channels of layers go, and what binds them to channels of other layers.
+
+        Args:
+            model: the one that the plan is for.
+            layers: their indices; by default all that make channels and lose some.
+
+        Raises:
+            PlanError: a layer that the network does not have.
+
+        Example:
+            >>> import darkconv as dc
+            >>> from darkconv.assets import load_digits10
+            >>> model = load_digits10()
+            >>> print(dc.plan(model, score="l1", keep=0.5).explain(model, 2))
+            layer 2 [convolutional]: 16 channels
+              removed: channels 1-2, 4-5, 7, 9, 12-13
+              channels 0-15 can go one by one
+        """
+        return explain_layers(model.network, layers or tuple(self.declared), self.keep)
 
     @classmethod
     @checked
@@ -73,6 +117,14 @@ class PrunePlan:
             PlanError: the file is not one; the message names file, layer and what was found.
         """
         return cls(**read_plan(path))
+
+
+def _entry(kept: npt.NDArray[np.int64], kind: str | None, channels: int | None) -> dict[str, Any]:
+    known = {"type": kind, "channels": channels}
+    return {
+        **{name: value for name, value in known.items() if value is not None},
+        "keep": np.sort(kept).tolist(),
+    }
 
 
 @checked
@@ -95,7 +147,7 @@ def plan(
     against: Profile | None = None,
     seed: int = 0,
 ) -> PrunePlan:
-    """Choose channels to remove. Exactly one of keep ... cut says how many.
+    """Choose channels to remove. One of keep ... cut says how many, or several budgets do.
 
     Channels that had one value on all pictures of the profile go first. Those whose removal,
     compensated, changes nothing on these pictures go in any case, even with keep=1, unless a
@@ -110,7 +162,8 @@ def plan(
         keep: share of its channels that every layer keeps.
         count: number of channels that every layer keeps at most.
         threshold: classes that score lower go.
-        params: share of the parameters that is kept at most.
+        params: share of the parameters that is kept at most; a budget, as are macs and size, of
+            which several may be given: all of them hold.
         macs: share of the multiply-accumulates that is kept at most.
         size: bytes of the weights file at most.
         cut: "auto": each layer's scores are split in two clusters, the lower one goes.
@@ -124,40 +177,39 @@ def plan(
     Raises:
         PlanError: no or impossible amounts and guards, a profile of another model, an unknown
             score, a budget out of reach.
+
+    Example:
+        >>> import darkconv as dc
+        >>> from darkconv.assets import load_digits10
+        >>> dc.plan(load_digits10(), score="l1", params=0.5, macs=0.6)
+        PrunePlan: 152 of 496 channels of 9 layers go, score l1, params=0.5, macs=0.6
     """
     given = {"keep": keep, "count": count, "threshold": threshold, "params": params}
-    amount, value = the_amount({**given, "macs": macs, "size": size, "cut": cut})
+    amounts = checked_amounts({**given, "macs": macs, "size": size, "cut": cut})
     guards = Guards(skip_first=skip_first, min_keep=min_keep, multiple=multiple, lock=lock)
     if not 0 <= seed < MOST_SEEDS:
         raise PlanError("seed", expected=f"0 or more, and below {MOST_SEEDS}", found=seed)
     mark = fingerprint(model)
-    _check_profiles(mark, model.network, profile, against)
+    for one in (profile, against):
+        if one is not None:
+            one.check_is_of(model)
     classes = find_classes(model.network)
     scores = score_classes(classes, model, score, profile=profile, against=against, seed=seed)
     folded = foldable_classes(classes, profile) if profile else np.zeros(classes.count, bool)
     chooser = Chooser(classes, scores, guards, Costs(classes, model.header), folded)
-    removed = chooser.choose(amount, value)
+    removed = chooser.choose(amounts)
     kept = classes.kept(removed)
     notes = {
         "score": score if isinstance(score, str) else getattr(score, "__name__", "function"),
-        amount: value,
+        **amounts,
         "guards": {"skip_first": skip_first, "min_keep": min_keep, "multiple": multiple},
         "lock": [str(one) for one in lock],
         "folded": _channels_made(classes, removed & folded),
         "remarks": chooser.remarks,
     }
-    return PrunePlan(mark, kept, _removed_means(profile, kept), notes)
-
-
-def _check_profiles(mark: str, network: Network, *profiles: Profile | None) -> None:
-    for one in profiles:
-        if one is not None and one.model != mark:
-            raise PlanError(
-                f"the profile is of another model than {network.file}",
-                hint="it fits only the network, input size and weights that it was made with",
-            )
-        if one is not None:
-            one.check_fits(network)
+    made = {layer.index: (layer.type, layer.out_shape.c) for layer in classes.makers}
+    declared = {index: made[index] for index in kept if index in made}
+    return PrunePlan(mark, kept, _removed_means(profile, kept), notes, declared)
 
 
 def _channels_made(classes: ChannelClasses, chosen: Mask) -> int:

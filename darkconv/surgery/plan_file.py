@@ -8,52 +8,33 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from darkconv.core.network import Network
 from darkconv.errors import PlanError, Where
 from darkconv.files import PathLike
 from darkconv.files.sizes import format_size
-from darkconv.surgery.channels import makes_channels
 
 T = TypeVar("T")
 Channels = npt.NDArray[np.int64]
 
 FORMAT = 1
 SHOWN = 40  # characters of a foreign value that a message repeats
-MEAN_DIGITS = 9  # as many as a float32 has
 MOST = 1 << 28
 """Bytes of a plan: ten million channels."""
 MOST_DIGITS = 40  # of a whole number
 LARGEST_MEAN = float(np.finfo(np.float32).max)
 
 
-def format_plan(
-    model: str,
-    keep: Mapping[int, Channels],
-    means: Mapping[int, Mapping[int, float]],
-    notes: Mapping[str, Any],
-    network: Network,
-) -> str:
-    """The text of a plan, a line for each layer; see `PrunePlan` for the parts."""
-    layers = {}
-    for index, kept in keep.items():
-        layer = network.layers[index]
-        if makes_channels(layer):
-            entry = {"type": layer.type, "channels": layer.out_shape.c}
-            layers[index] = {**entry, "keep": np.sort(kept).tolist()}
-    rounded = {
-        index: {str(c): float(f"{mean:.{MEAN_DIGITS}g}") for c, mean in values.items()}
-        for index, values in means.items()
-    }
+def format_plan(content: Mapping[str, Any]) -> str:
+    """Return the text of a plan's file, a line for each layer; see `PrunePlan.to_dict`."""
     return (
         f'{{"darkconv_plan": {FORMAT},\n'
-        f' "model": {json.dumps(model)},\n'
-        f' "notes": {json.dumps(notes)},\n'
-        f' "layers": {{{_lines(layers)}\n }},\n'
-        f' "means": {{{_lines(rounded)}\n }}}}\n'
+        f' "model": {json.dumps(content["model"])},\n'
+        f' "notes": {json.dumps(content["notes"])},\n'
+        f' "layers": {{{_lines(content["layers"])}\n }},\n'
+        f' "means": {{{_lines(content["means"])}\n }}}}\n'
     )
 
 
-def _lines(entries: Mapping[int, Any]) -> str:
+def _lines(entries: Mapping[str, Any]) -> str:
     return ",".join(f'\n  "{index}": {json.dumps(entry)}' for index, entry in entries.items())
 
 

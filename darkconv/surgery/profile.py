@@ -4,6 +4,7 @@ Counts, means and sums of squared deviations are kept in double precision and me
 rule, so that pictures may come in any number, any order and from several processes.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -12,18 +13,21 @@ import numpy as np
 import numpy.typing as npt
 
 from darkconv.arguments import checked
+from darkconv.core.model import Model
 from darkconv.core.network import Network
 from darkconv.core.views import Shown
 from darkconv.errors import PlanError, Where
 from darkconv.files import PathLike
+from darkconv.surgery.fingerprint import fingerprint
 from darkconv.surgery.profile_file import read_profile, write_profile
 
 Doubles = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 
-"""Of the table for notebooks: means over the channels, and the range of scores."""
 CONSTANT = 1e-10
 """A variance below this share of the mean square counts as none."""
+FAINT = 0.01
+"""Below this share of the layer's median root mean square, a channel is near dead."""
 HALF_BINS = 40
 BINS = 2 * HALF_BINS
 BIN_FINENESS = 100.0
@@ -74,6 +78,13 @@ class LayerStatistics:
         square = self.variance + self.mean**2
         constant: npt.NDArray[np.bool_] = self.variance <= CONSTANT * square
         return constant
+
+    @property
+    def near_dead(self) -> npt.NDArray[np.bool_]:
+        """(c,) whether a channel is not constant, but faint beside the others: see `FAINT`."""
+        strength = np.sqrt(self.mean**2 + self.variance)
+        faint: npt.NDArray[np.bool_] = strength < FAINT * np.median(strength)
+        return faint & ~self.constant
 
     @property
     def nll0(self) -> Doubles:
@@ -182,15 +193,84 @@ class Profile(Shown):
 
     @classmethod
     @checked
-    def load(cls, path: PathLike) -> Self:
+    def load(cls, path: PathLike, model: Model | None = None) -> Self:
         """Read a file of `save`. Nothing in it is unpickled.
 
+        Args:
+            path: the `.npz` file.
+            model: that the profile must be of.
+
         Raises:
-            PlanError: it is not one, or is damaged; the message names layer and array.
+            PlanError: it is not one, or is damaged (the message names layer and array), or it is
+                of another model.
         """
         head, layers = read_profile(path, bins=BINS)
         statistics = {index: LayerStatistics(**parts) for index, parts in layers.items()}
-        return cls(head["model"], head["pictures"], statistics, head["notes"])
+        found = cls(head["model"], head["pictures"], statistics, head["notes"])
+        if model is not None:
+            found.check_is_of(model, Where(file=os.fspath(path)))
+        return found
+
+    def check_is_of(self, model: Model, where: Where | None = None) -> None:
+        """Check that the profile was made of a model.
+
+        Args:
+            model: of which it shall be.
+            where: the file that it came from.
+
+        Raises:
+            PlanError: it is of another one.
+        """
+        if self.model != fingerprint(model):
+            raise PlanError(
+                f"is a profile of another model than {model.network.file}"
+                if where
+                else f"the profile is of another model than {model.network.file}",
+                where=where,
+                hint="it fits only the network, input size and weights that it was made with",
+            )
+        try:
+            self.check_fits(model.network)
+        except PlanError as error:
+            raise error.at(where or error.where) from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is known of each layer's channels, for programs.
+
+        Returns: `model`, `pictures`, `notes`, and for each of the `layers` how many of its
+        `channels` are `constant` and how many `near_dead`, with `mean`, `variance` and `score`
+        of each channel; the score of constant ones, minus infinity, is None.
+        """
+        layers = [
+            {
+                "layer": index,
+                "channels": len(layer.mean),
+                "constant": int(layer.constant.sum()),
+                "near_dead": int(layer.near_dead.sum()),
+                "mean": layer.mean.tolist(),
+                "variance": layer.variance.tolist(),
+                "score": [value if np.isfinite(value) else None for value in layer.nll0.tolist()],
+            }
+            for index, layer in self.layers.items()
+        ]
+        head = {"model": self.model, "pictures": self.pictures, "notes": dict(self.notes)}
+        return {**head, "layers": layers}
+
+    @checked
+    def report(self, path: PathLike, model: Model) -> None:
+        """Write a page with the histograms of each layer's channels.
+
+        Args:
+            path: the HTML file.
+            model: that was profiled.
+
+        Raises:
+            PlanError: the profile is of another model.
+        """
+        from darkconv.report import write_profile_report
+
+        self.check_is_of(model)
+        write_profile_report(path, model, self)
 
 
 def merge_profiles(profiles: list[Profile]) -> Profile:

@@ -30,7 +30,7 @@ def sound(good_files, tmp_path_factory):
     model = dc.load(good_files / "net.cfg", good_files / "net.weights")
     profile = dc.profile(model, sorted(good_files.glob("pics/*.png")))
     profile.save(folder / "p.npz")
-    unguarded_plan(model, profile, keep=0.5).save(folder / "p.json", model.network)
+    unguarded_plan(model, profile, keep=0.5).save(folder / "p.json")
     return folder
 
 

@@ -66,10 +66,7 @@ def plan_seeds() -> list[bytes]:
         unguarded_plan(model(), keep=0.5, score="l1"),
         unguarded_plan(model(), profile(), keep=0.7),
     ]
-    return [
-        written(lambda path, plan=plan: plan.save(path, model().network), "plan.json")
-        for plan in plans
-    ]
+    return [written(lambda path, plan=plan: plan.save(path), "plan.json") for plan in plans]
 
 
 def check_plan(data: bytes, folder: Path) -> None:

@@ -1,0 +1,125 @@
+"""Options that say how pictures are run through a model, and the profile that is made so."""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import click
+
+from darkconv.cli.device import device_option
+from darkconv.cli.pictures import PictureOptions, open_pictures
+from darkconv.cli.progress import progress
+from darkconv.core.model import Model
+from darkconv.dataset import Dataset
+from darkconv.surgery.plan import PrunePlan
+from darkconv.surgery.profile import Profile, merge_profiles
+
+SUFFIX = ".npz"
+"""Of profiles."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfilingOptions:
+    """How pictures are run through a model; see `darkconv.profiling.collect.profile`."""
+
+    batch: int = 8
+    device: str = "auto"
+    resize: str | None = None
+    taylor: bool = False
+
+
+PROFILING_NAMES = tuple(field.name for field in fields(ProfilingOptions))
+"""Of the parameters that `profiling_options` adds."""
+
+
+def profiling_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that say how pictures are run; the command gets them as `profiling`."""
+
+    @functools.wraps(command)
+    def collected(*args: Any, **values: Any) -> Any:
+        own = {field.name: values.pop(field.name) for field in fields(ProfilingOptions)}
+        return command(*args, profiling=ProfilingOptions(**own), **values)
+
+    for option in reversed(_OPTIONS):
+        collected = option(collected)
+    return collected
+
+
+_OPTIONS = (
+    click.option(
+        "--batch",
+        type=click.IntRange(min=1),
+        default=8,
+        show_default=True,
+        help="Pictures that are run together.",
+    ),
+    device_option,
+    click.option(
+        "--resize",
+        type=click.Choice(["stretch", "letterbox"]),
+        help="How pictures are fitted  [default: as the dialect and letter_box= say]",
+    ),
+    click.option("--taylor", is_flag=True, help="Collect gradients too, for the score taylor."),
+)
+
+
+def profile_of(
+    model: Model,
+    sources: Sequence[str],
+    pictures: PictureOptions,
+    profiling: ProfilingOptions,
+    *,
+    seed: int = 0,
+) -> tuple[Profile, int]:
+    """One profile over pictures and profiles, and how many pictures could not be read.
+
+    Raises:
+        DarkconvError: no picture is left, or a profile is of another model.
+    """
+    ready = [source for source in sources if source.endswith(SUFFIX)]
+    parts = [Profile.load(source, model) for source in ready]
+    others = [source for source in sources if source not in ready]
+    skipped = 0
+    if others:
+        dataset = open_pictures(others, pictures, model=model, uses_labels=False)
+        found = measure(model, dataset, profiling, seed=seed)
+        skipped = len(dataset) - found.pictures
+        notes = {**found.notes, "only_classes": pictures.only_classes}
+        parts.append(replace(found, notes=notes))
+    return merge_profiles(parts), skipped
+
+
+def measure(model: Model, dataset: Dataset, options: ProfilingOptions, *, seed: int) -> Profile:
+    """See `darkconv.profiling.collect.profile`."""
+    from darkconv.profiling.collect import profile
+
+    with progress(len(dataset), "pictures") as update:
+        return profile(
+            model,
+            dataset,
+            batch=options.batch,
+            device=options.device,
+            resize=options.resize,
+            taylor=options.taylor,
+            seed=seed,
+            progress=update,
+        )
+
+
+def refit(
+    pruned: Model, original: Model, plan: PrunePlan, pictures: Dataset, options: ProfilingOptions
+) -> Model:
+    """See `darkconv.profiling.reconstruction.reconstruct`."""
+    from darkconv.profiling.reconstruction import reconstruct
+
+    with progress(len(original.network.layers), "refitting layers") as update:
+        return reconstruct(
+            pruned,
+            original,
+            plan,
+            pictures,
+            device=options.device,
+            resize=options.resize,
+            progress=update,
+        )

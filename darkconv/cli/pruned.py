@@ -1,0 +1,24 @@
+"""What commands print of a model that was pruned."""
+
+from darkconv.cli.printing import echo, echo_table
+from darkconv.core.model import Model
+from darkconv.presentation.surgery import (
+    LEFT_OF_CHANGES,
+    OF_CHANGES,
+    change_rows,
+    change_totals,
+    plan_remarks,
+)
+from darkconv.surgery.plan import PrunePlan
+
+
+def show_pruning(before: Model, after: Model, plan: PrunePlan, *, compensate: bool) -> None:
+    """Print the layers that change, the totals, and what the choice gave rise to."""
+    rows = change_rows(before, after)
+    if rows:
+        echo_table(OF_CHANGES, rows, left=LEFT_OF_CHANGES)
+        echo()
+    else:
+        echo("nothing goes")
+    for line in (*change_totals(before, after), *plan_remarks(plan, compensate=compensate)):
+        echo(line)

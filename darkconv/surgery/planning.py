@@ -1,0 +1,71 @@
+"""Planning: how channels are chosen, as one record."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from darkconv.core.model import Model
+from darkconv.surgery.chooser import MIN_KEEP, MULTIPLE, SKIP_FIRST, Lock
+from darkconv.surgery.importance import Score
+from darkconv.surgery.plan import PrunePlan, plan
+from darkconv.surgery.profile import Profile
+
+AMOUNTS = ("ratio", "count", "threshold", "params", "macs", "size", "cut")
+"""Of these, one is given, or several budgets."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planning:
+    """How channels are chosen; see `darkconv.surgery.plan.plan`.
+
+    Attributes:
+        ratio: share of its channels that every layer keeps; `keep` of the plan.
+        compensate: put means of removed channels into biases.
+    """
+
+    ratio: float | None = None
+    count: int | None = None
+    threshold: float | None = None
+    params: float | None = None
+    macs: float | None = None
+    size: int | None = None
+    cut: str | None = None
+    score: str | Score = "nll0"
+    min_keep: float = MIN_KEEP
+    skip_first: int = SKIP_FIRST
+    multiple: int = MULTIPLE
+    lock: tuple[Lock, ...] = ()
+    seed: int = 0
+    compensate: bool = True
+
+    @property
+    def amounts(self) -> dict[str, Any]:
+        """Those of `AMOUNTS` that were given."""
+        values = {name: getattr(self, name) for name in AMOUNTS}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def plan(
+        self, model: Model, profile: Profile | None, against: Profile | None = None
+    ) -> PrunePlan:
+        """Return the plan that is described.
+
+        Raises:
+            PlanError: see `darkconv.surgery.plan.plan`.
+        """
+        return plan(
+            model,
+            profile,
+            score=self.score,
+            keep=self.ratio,
+            count=self.count,
+            threshold=self.threshold,
+            params=self.params,
+            macs=self.macs,
+            size=self.size,
+            cut=self.cut,
+            skip_first=self.skip_first,
+            min_keep=self.min_keep,
+            multiple=self.multiple,
+            lock=self.lock,
+            seed=self.seed,
+            against=against,
+        )

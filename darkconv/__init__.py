@@ -35,6 +35,8 @@ if TYPE_CHECKING:
         WeightsError,
         Where,
     )
+    from darkconv.evaluation.evaluate import evaluate
+    from darkconv.evaluation.result import Evaluation
     from darkconv.exporting import Exported, export
     from darkconv.loading import load, save
     from darkconv.profiling.collect import profile
@@ -66,6 +68,8 @@ _HOMES = {
     "Detection": "darkconv.detection",
     "Model": "darkconv.core.model",
     "detect": "darkconv.detection",
+    "Evaluation": "darkconv.evaluation.result",
+    "evaluate": "darkconv.evaluation.evaluate",
     "Exported": "darkconv.exporting",
     "export": "darkconv.exporting",
     "from_keras": "darkconv.backends",
@@ -95,6 +99,7 @@ __all__ = [
     "Dataset",
     "DatasetError",
     "Detection",
+    "Evaluation",
     "Exported",
     "GraphError",
     "MissingDependencyError",
@@ -110,6 +115,7 @@ __all__ = [
     "__version__",
     "anchors",
     "detect",
+    "evaluate",
     "export",
     "from_keras",
     "from_torch",

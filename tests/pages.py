@@ -1,6 +1,7 @@
 """Reports that several tests look at, and a reader of their pages."""
 
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -9,12 +10,13 @@ import darkconv as dc
 from darkconv.dataset import Dataset, Sample
 from darkconv.detection import Detection
 from darkconv.evaluation.classification import classification
+from darkconv.evaluation.classifiers import figures_of
+from darkconv.evaluation.comparison import Comparison
+from darkconv.evaluation.figures import Figures
 from darkconv.evaluation.matching import VOC
-from darkconv.evaluation.report import Comparison
+from darkconv.evaluation.result import BoxEvaluation, ClassEvaluation
 from darkconv.report import (
-    ClassificationReport,
     DissectionReport,
-    EvaluationReport,
     LayerComparison,
     OutputComparison,
 )
@@ -128,7 +130,7 @@ def outputs():
     return OutputComparison(net, "folder/net.onnx", verification)
 
 
-def evaluation(folder):
+def evaluation(folder, *, left_out=(), unread=()):
     """Two pictures: in one a right box, one too many and one missed, in the other nothing."""
     path = picture(folder)
     names = ("cat", HOSTILE, LONG)
@@ -141,15 +143,21 @@ def evaluation(folder):
         Detection(0, "cat", 0.1, (2, 9, 6, 14)),
     ]
     comparison = Comparison.of([found, []], dataset, names, VOC)
-    return EvaluationReport(
-        name="net",
+    figures, mean = comparison.figures(0.25)
+    return BoxEvaluation(
+        model="net",
         source="photos",
-        images=[sample.image for sample in dataset.samples],
-        comparison=comparison,
-        result=comparison.evaluation(0.25),
-        at=0.25,
+        classes=figures,
+        mean=mean,
+        pictures=tuple(sample.image for sample in dataset.samples),
+        unread=tuple(unread),
+        left_out=tuple(left_out),
         seconds={"reading": 0.001, "network": 0.002, "decoding": 0.001},
-        backend="PyTorch",
+        runner="PyTorch",
+        rule="voc",
+        at=0.25,
+        found=[found, []],
+        comparison=comparison,
     )
 
 
@@ -157,8 +165,17 @@ def classes():
     """Of a classifier that is right in one of two pictures."""
     names = ("cat", HOSTILE)
     result = classification([[0.9, 0.1], [0.8, 0.2]], [0, 1])
-    rows = [("cat", 1, "100.0", ""), (HOSTILE, 1, "0.0", "cat")]
-    return ClassificationReport("net", "photos", names, result, rows, 0.001)
+    return ClassEvaluation(
+        model="net",
+        source="photos",
+        classes=tuple(figures_of(result, names)),
+        mean=Figures(name="mean", pictures=2, top1=0.5, top5=1.0),
+        pictures=(Path("a.png"), Path("b.png")),
+        seconds={"reading": 0.0005, "network": 0.0005},
+        runner="PyTorch",
+        names=names,
+        counts=result,
+    )
 
 
 def demo(report):

@@ -37,13 +37,16 @@ ROOMS = {
     ),
     "core": "arguments core encodings errors files",
     "darknet": "core darknet encodings errors files layers libraries surgery",
-    "dataset": "arguments core darknet dataset detection encodings errors files",
+    "dataset": "arguments core darknet dataset detection encodings errors files layers",
     "detection": (
         "arguments backends boxes core darknet detection encodings errors files layers libraries"
     ),
     "encodings": "",
     "errors": "",
-    "evaluation": "boxes core dataset detection errors evaluation files libraries presentation",
+    "evaluation": (
+        "arguments backends boxes core dataset detection encodings errors evaluation files "
+        "libraries loading presentation report"
+    ),
     "exporting": "arguments backends core errors files libraries loading",
     "files": "errors files",
     "finetune": (

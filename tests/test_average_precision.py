@@ -6,8 +6,8 @@ import pytest
 from darkconv.boxes import iou
 from darkconv.detection import Detection
 from darkconv.evaluation.average_precision import all_points, average_precision, sampled
+from darkconv.evaluation.comparison import RULES, Comparison
 from darkconv.evaluation.matching import CONTINUOUS, DARKNET, VOC, Judged, Rule, judge
-from darkconv.evaluation.report import RULES, Comparison
 
 
 def seen(score, box, class_id=0):
@@ -160,4 +160,4 @@ def test_an_evaluation_takes_the_recalls_of_its_rule(name, samples):
     true = [truths(*([0, *box] for box in boxes))]
     judged = [judge(found, true, 0, RULES[name])]
     comparison = Comparison(("0",), found, true, RULES[name], judged)
-    assert comparison.evaluation(0.25).ap11 == pytest.approx(samples / 11)
+    assert comparison.figures(0.25)[1].ap11 == pytest.approx(samples / 11)

@@ -13,13 +13,14 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from darkconv.dataset import open_classified
+from darkconv.detection.crop import centre_crop
 from darkconv.detection.picture import read_picture, resize
 from darkconv.errors import DatasetError
 from darkconv.evaluation.classification import classification, top_k
 from darkconv.finetune.augment import Augmentation
 from darkconv.finetune.classified import ClassifiedPictures, collate_classified
 from darkconv.finetune.colour import ColourRange
-from darkconv.finetune.crop import Crop, CropRange, centre_crop
+from darkconv.finetune.crop import Crop, CropRange
 from darkconv.finetune.order import Draw
 
 FULL = Augmentation(

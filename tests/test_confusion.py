@@ -10,9 +10,9 @@ from darkconv.dataset.label import Label
 from darkconv.detection import Detection
 from darkconv.errors import MissingDependencyError
 from darkconv.evaluation.average_precision import all_points
+from darkconv.evaluation.comparison import Comparison
 from darkconv.evaluation.confusion import BACKGROUND, confusion
 from darkconv.evaluation.matching import CONTINUOUS, judge
-from darkconv.evaluation.report import Comparison
 
 NAMES = ("cat", "dog")
 CAT, DOG = 0, 1
@@ -96,12 +96,12 @@ def comparison():
 
 def test_ap_at_a_fixed_score_lacks_what_scores_lower(comparison):
     pytest.importorskip("faster_coco_eval")
-    result = comparison.evaluation(0.25)
+    (one,), result = comparison.figures(0.25)
     assert result.ap == pytest.approx((1 + 2 / 3) / 2)
-    assert result.ap_at == result.classes[0].ap_at == pytest.approx(0.5)
-    assert result.classes[0].precision == result.classes[0].recall == 0.5
-    assert comparison.evaluation(0.95).ap_at == 0
-    assert comparison.evaluation(0.1).ap_at == result.ap
+    assert result.ap_at == one.ap_at == pytest.approx(0.5)
+    assert one.precision == one.recall == 0.5
+    assert comparison.figures(0.95)[1].ap_at == 0
+    assert comparison.figures(0.1)[1].ap_at == result.ap
 
 
 def test_a_comparison_counts_its_confusions(comparison):

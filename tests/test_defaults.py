@@ -13,7 +13,7 @@ from darkconv.cli import main
 
 PAIRS = {
     "detect": ("darkconv.detection.detect:detect",),
-    "eval": ("darkconv.detection.detect:detect",),
+    "eval": ("darkconv.evaluation.evaluate:evaluate",),
     "profile": ("darkconv.profiling.collect:profile",),
     "prune": (
         "darkconv.surgery.plan:plan",
@@ -43,7 +43,7 @@ PAIRS = {
 """Functions, or records of settings, that a command is a skin over."""
 
 OTHERS = {
-    ("eval", "threshold"): "AP needs boxes of low scores too",
+    ("eval", "exact"): "the option's own help still speaks of the other default",
     ("finetune", "seed"): "a run says which seed it drew",
 }
 """Defaults that differ on purpose, with the reason."""

@@ -317,7 +317,7 @@ def labelled(folder, name):
 
 @pytest.mark.parametrize(("own", "asked"), [(NFC, NFD), (NFD, NFC)])
 def test_labels_in_the_other_form_are_of_the_class(own, asked, tmp_path):
-    from darkconv.evaluation.report import evaluation, rule_of
+    from darkconv.evaluation.comparison import Comparison, rule_of
 
     dataset = labelled(tmp_path, asked)
     kept = dataset.keep_classes([own])
@@ -325,7 +325,8 @@ def test_labels_in_the_other_form_are_of_the_class(own, asked, tmp_path):
     assert len(dataset.only([own])) == 1
     assert dataset.renamed({own: "x"}).samples[0].names == ("x",)
     found = dc.detect(two((own, "b")), tmp_path / "p.png", 0.01)
-    (result,) = evaluation([found], dataset, [own], rule_of("continuous", 0.5), 0.25).classes
+    comparison = Comparison.of([found], dataset, [own], rule_of("continuous", 0.5))
+    (result,), _ = comparison.figures(0.25)
     assert result.boxes == 1
 
 

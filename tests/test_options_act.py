@@ -168,6 +168,7 @@ VALUES = {
     "--optimizer": "sgd",
     "--output": "o2",
     "--overfit": "1",
+    "--iou": "0.9",
     "--overlap": "0.9",
     "--params": "0.4",
     "--parts": "2",
@@ -440,7 +441,7 @@ def test_debug_shows_the_traceback(tmp_path, monkeypatch, setting):
     assert isinstance(result.exception, dc.DarkconvError)
 
 
-SHARES = ("threshold", "nms", "at", "overlap")
+SHARES = ("threshold", "nms", "at", "iou", "overlap")
 
 
 @pytest.mark.parametrize("value", ["25", "-0.1", "nan", "inf"])

@@ -57,7 +57,7 @@ def test_confusions_are_shaded(page):
 
 def test_pictures_that_cannot_be_read_are_left_out(tmp_path):
     report = evaluation(tmp_path)
-    report.images[0].write_bytes(b"")
+    report.pictures[0].write_bytes(b"")
     write_evaluation_report(tmp_path / "report.html", report)
     assert "data:image" not in (tmp_path / "report.html").read_text()
 

@@ -19,6 +19,7 @@ from darkconv.cli.groups import SuggestingGroup
 from darkconv.cli.printing import echo_lines, printable_usage, write_out_what_streams_lack
 from darkconv.errors import LONGEST_FINDING, DarkconvError, printable, shortened
 from darkconv.files import no_room
+from darkconv.files.notice import telling_once
 from darkconv.files.signals import Ended, ending_in_order
 from darkconv.files.sources import watching_sources
 from darkconv.libraries import telling_missing, too_old
@@ -180,6 +181,7 @@ def main(ctx: click.Context) -> None:
     `net.safetensors`. Where no weights are needed, `net.cfg` alone or the name of a bundled
     network such as `yolov3` will do.
     """
+    ctx.with_resource(telling_once())
     if ctx.invoked_subcommand is None:
         echo_lines(ctx.get_help())
 

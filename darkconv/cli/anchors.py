@@ -7,15 +7,10 @@ import click
 
 from darkconv.cli.file_types import OutputFile
 from darkconv.cli.params import ModelCommand, SizeType, Word, common_options
-from darkconv.cli.pictures import (
-    KINDS,
-    images_option,
-    outside_option,
-    report_problems,
-    split_option,
-)
+from darkconv.cli.pictures import KINDS, images_option, outside_option, split_option
 from darkconv.cli.printing import echo, echo_json, echo_table
 from darkconv.dataset import open_dataset
+from darkconv.dataset.telling import report_problems
 
 if TYPE_CHECKING:
     from darkconv.dataset.anchors import Anchors

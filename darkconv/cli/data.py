@@ -17,13 +17,13 @@ from darkconv.cli.pictures import (
     outside_option,
     read_pairs,
     rename_option,
-    report_problems,
     split_option,
 )
 from darkconv.cli.printing import echo, echo_json, echo_table
 from darkconv.cli.progress import progress
 from darkconv.dataset import Dataset, open_dataset, open_splits
 from darkconv.dataset.classes import renamed
+from darkconv.dataset.telling import report_problems
 from darkconv.presentation.numerals import format_count
 
 if TYPE_CHECKING:

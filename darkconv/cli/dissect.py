@@ -20,22 +20,17 @@ from darkconv.cli.params import (
     split_model,
     words_argument,
 )
-from darkconv.cli.pictures import (
-    OWN,
-    NoneExclusiveError,
-    PictureOptions,
-    open_pictures,
-    picture_options_beside_images,
-)
+from darkconv.cli.pictures import OWN, PictureOptions, open_pictures, picture_options_beside_images
 from darkconv.cli.planning import plan_options, refuse_seed, require_amount
 from darkconv.cli.printing import echo, echo_json
 from darkconv.cli.profiling import ProfilingOptions, measure, profiling_options, refit
-from darkconv.cli.progress import is_first_process
 from darkconv.cli.pruned import show_pruning
 from darkconv.cli.reclass import wanted_classes
 from darkconv.core.model import Model
+from darkconv.core.processes import is_first_process
 from darkconv.darknet.weights import weights_size
 from darkconv.dataset import Dataset
+from darkconv.dataset.for_model import NoneExclusiveError
 from darkconv.errors import DatasetError, PlanError
 from darkconv.files.outputs import check_belongs, note_output
 from darkconv.libraries import require

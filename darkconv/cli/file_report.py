@@ -85,9 +85,9 @@ class GraphInputs(Sequence["npt.NDArray[Any]"]):
 
 def planes_of(file: "ExportedFile", picture: Path) -> Any:
     """A picture as planes (C, H, W), fitted as detection or classification does."""
+    from darkconv.detection.crop import centre_crop
     from darkconv.detection.detect import fitted_picture
     from darkconv.detection.picture import read_picture
-    from darkconv.finetune.crop import centre_crop
 
     network = file.network
     if finds_boxes(file):
@@ -194,15 +194,12 @@ def latency(whole: "ExportedFile", other: "ExportedFile") -> "Latency":
 
 def average_precision(file: "ExportedFile", dataset: "Dataset") -> tuple[float, float]:
     """AP by VOC's rule, of all detections and of those above `AT` alone, 0..1."""
-    from darkconv.cli.eval import common_classes, detector_of, find_all
-    from darkconv.evaluation.average_precision import all_points, averaged
-    from darkconv.evaluation.matching import VOC
-    from darkconv.evaluation.report import Comparison
+    from darkconv.evaluation.evaluate import evaluate
 
-    found, _ = find_all(detector_of(file), dataset)
-    comparison = Comparison.of(found, dataset, common_classes(file, dataset), VOC)
-    sure = [one.above(AT) for one in comparison.judged]
-    return averaged(comparison.judged, all_points).mean, averaged(sure, all_points).mean
+    with progress(len(dataset), "detecting in pictures") as update:
+        mean = evaluate(file, dataset, at=AT, coco=False, progress=update).mean
+    ap, ap_at = (math.nan if value is None else value for value in (mean.ap, mean.ap_at))
+    return ap, ap_at
 
 
 def show_report(found: Report) -> None:

@@ -31,12 +31,14 @@ from darkconv.cli.params import (
     split_model,
     words_argument,
 )
-from darkconv.cli.pictures import named_model, picture_options, read_pairs
+from darkconv.cli.pictures import picture_options, read_pairs
 from darkconv.cli.printing import echo, echo_json, echo_lines
-from darkconv.cli.progress import is_first_process, progress
+from darkconv.cli.progress import progress
 from darkconv.cli.sources import Sources, open_sources
 from darkconv.core.model import Model
 from darkconv.core.names import find_name
+from darkconv.core.processes import is_first_process
+from darkconv.dataset.for_model import named_model
 from darkconv.errors import DarkconvError, DatasetError
 from darkconv.files.outputs import may_overwrite, note_folder_use, note_output
 from darkconv.files.signals import SHELL_BASE, Ended

@@ -24,9 +24,10 @@ from darkconv.cli.params import (
     Output,
     Word,
 )
-from darkconv.cli.pictures import KINDS, PictureOptions, open_pictures, report_unread
+from darkconv.cli.pictures import KINDS, PictureOptions, open_pictures
 from darkconv.cli.progress import progress
 from darkconv.core.model import Model
+from darkconv.dataset.telling import report_unread
 from darkconv.errors import DarkconvError, DatasetError
 from darkconv.files import scratch_folder
 from darkconv.loading.formats import LITERT_SUFFIX

@@ -18,8 +18,8 @@ from darkconv.cli.profiling import (
     profile_of,
     profiling_options,
 )
-from darkconv.cli.progress import is_first_process
 from darkconv.core.model import Model
+from darkconv.core.processes import is_first_process
 from darkconv.libraries import require
 from darkconv.presentation.numerals import format_count
 from darkconv.presentation.profile import OF_CHANNELS, channel_rows

@@ -1,12 +1,12 @@
 """Progress of long steps: a bar on a terminal, a plain line now and then elsewhere."""
 
 import contextlib
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 
 from darkconv.cli.printing import echo
+from darkconv.core.processes import is_first_process
 from darkconv.errors import one_line
 from darkconv.files.sizes import format_size
 
@@ -14,11 +14,6 @@ SECONDS_BETWEEN_LINES = 10.0
 
 Update = Callable[[int], None]
 """Takes the number of things done."""
-
-
-def is_first_process() -> bool:
-    """Whether this process is the one that talks and writes; under torchrun there are several."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 @contextlib.contextmanager

@@ -34,8 +34,8 @@ from darkconv.cli.profiling import (
     profiling_options,
     refit,
 )
-from darkconv.cli.progress import is_first_process
 from darkconv.cli.pruned import show_pruning
+from darkconv.core.processes import is_first_process
 from darkconv.libraries import require
 from darkconv.surgery.changes import pruning_dict
 from darkconv.surgery.explain import explain_layers

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from darkconv.cli.data import tell_written
 from darkconv.cli.params import Output
-from darkconv.cli.pictures import named_model, report_problems
 from darkconv.cli.printing import echo
 from darkconv.core.model import Model
 from darkconv.darknet.data import read_data, read_text, replaced_data
@@ -17,6 +16,8 @@ from darkconv.dataset.classes import matched
 from darkconv.dataset.collection import collect
 from darkconv.dataset.darknet_files import DIFFICULT, data_files, data_values
 from darkconv.dataset.data_file import data_splits
+from darkconv.dataset.for_model import named_model
+from darkconv.dataset.telling import report_problems
 from darkconv.dataset.write import Form, check_target, write_collection
 from darkconv.encodings import encoded
 from darkconv.files import write_bytes

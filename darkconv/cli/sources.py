@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from darkconv.cli.pictures import PictureOptions, open_classes, open_pictures
 from darkconv.cli.printing import echo
-from darkconv.cli.progress import is_first_process
 from darkconv.core.model import Model
+from darkconv.core.processes import is_first_process
 from darkconv.dataset import Dataset, list_splits
 from darkconv.dataset.splits import TRAIN, VALID, match_split
 

@@ -1,7 +1,10 @@
 """Warnings about files: each is given once, however often the file is read."""
 
+import contextlib
 import logging
 import os
+from collections.abc import Iterator
+from contextvars import ContextVar
 
 from darkconv.errors import DarkconvError, Where
 
@@ -9,6 +12,39 @@ logger = logging.getLogger("darkconv")
 
 MOST_KNOWN = 100_000  # then they are forgotten
 _known: set[tuple[str, int, str]] = set()
+_told: ContextVar[set[str] | None] = ContextVar("told", default=None)
+
+
+@contextlib.contextmanager
+def telling_once() -> Iterator[None]:
+    """Let `tell` say each line once for as long as a job lasts; jobs inside it share its lines."""
+    if _told.get() is not None:
+        yield
+        return
+    token = _told.set(set())
+    try:
+        yield
+    finally:
+        _told.reset(token)
+
+
+def tell(line: str, *, key: str | None = None) -> bool:
+    """Warn, unless the job has said so before: see `telling_once`.
+
+    Args:
+        line: what is said.
+        key: what is the same each time, where the line is not.
+
+    Returns:
+        True if it was said now.
+    """
+    told = _told.get()
+    if told is not None:
+        if (key or line) in told:
+            return False
+        told.add(key or line)
+    logger.warning("%s", line)
+    return True
 
 
 def warn_once(where: Where, message: str) -> None:

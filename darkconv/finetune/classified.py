@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
 from darkconv.dataset.label import Size
+from darkconv.detection.crop import centre_crop
 from darkconv.finetune.album import CACHE, Album
 from darkconv.finetune.augment import Augmentation
 from darkconv.finetune.batch import stacked
 from darkconv.finetune.colour import distort
-from darkconv.finetune.crop import centre_crop
 from darkconv.finetune.order import Draw
 
 

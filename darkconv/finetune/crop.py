@@ -6,11 +6,10 @@ from typing import Self
 
 import numpy as np
 
-from darkconv.core.model import Array
 from darkconv.core.net import NetOptions
 from darkconv.dataset.label import Size
 from darkconv.detection.image_file import pillow
-from darkconv.detection.picture import Picture, resize
+from darkconv.detection.picture import Picture
 from darkconv.finetune.colour import Levels, draw_scale
 
 
@@ -94,19 +93,3 @@ class Crop:
         if flip:
             c, f, a, d = c + a * self.canvas[0], f + d * self.canvas[0], -a, -d
         return a, b, c, d, e, f
-
-
-def centre_crop(picture: Picture, canvas: Size) -> Array:
-    """The middle of a picture, scaled until it covers the canvas: float32 (C, h, w) in 0..1.
-
-    For square networks the shorter side gets their width, by C's integer division: what
-    AlexeyAB's classifier sees, and the original's since its versions of 2017.
-    """
-    (width, height), (net_width, net_height) = (picture.shape[1], picture.shape[0]), canvas
-    if width * net_height < height * net_width:
-        wide, high = net_width, max(net_height, height * net_width // width)
-    else:
-        wide, high = max(net_width, width * net_height // height), net_height
-    left, top = (wide - net_width) // 2, (high - net_height) // 2
-    whole = resize(picture, wide, high)
-    return np.ascontiguousarray(whole[:, top : top + net_height, left : left + net_width])

@@ -111,8 +111,9 @@ class Detection:
 
     def evaluate(self, module: DarknetModule, valid: Dataset) -> Mapping[str, float]:
         """Average precision."""
-        result = evaluate_module(module, self.model, valid, letterbox=self.letterbox)
-        return {"AP": result.ap, "COCO_AP": result.coco, "score": result.ap}
+        mean = evaluate_module(module, self.model, valid, letterbox=self.letterbox)
+        figures = {"AP": mean.ap, "COCO_AP": mean.coco, "score": mean.ap}
+        return {name: value for name, value in figures.items() if value is not None}
 
     def draw(self, module: DarknetModule, shown: Dataset, path: Path) -> None:
         """Boxes."""

@@ -8,8 +8,8 @@ import torch
 
 from darkconv.backends.torch import DarknetModule
 from darkconv.core.model import Model
-from darkconv.core.names import same_name
 from darkconv.dataset import Dataset, Sample
+from darkconv.dataset.for_model import common_classes
 from darkconv.detection import Detection
 from darkconv.detection.detect import detections, fitted_picture
 from darkconv.detection.draw import draw, write_picture
@@ -17,7 +17,8 @@ from darkconv.detection.image_file import pillow
 from darkconv.detection.picture import Fit, Picture
 from darkconv.errors import DatasetError
 from darkconv.evaluation.classification import Classification, classification
-from darkconv.evaluation.report import Evaluation, evaluation, rule_of
+from darkconv.evaluation.comparison import Comparison, rule_of
+from darkconv.evaluation.figures import Figures
 from darkconv.files import make_folder
 from darkconv.files.notice import tell_once
 from darkconv.finetune.classified import ClassifiedPictures, collate_classified
@@ -32,7 +33,7 @@ SHEET, SHEET_COLUMNS, SHEET_WIDTH = 6, 3, 480
 
 def evaluate_module(
     module: DarknetModule, model: Model, dataset: Dataset, *, letterbox: bool
-) -> Evaluation:
+) -> Figures:
     """Average precision of a detector's module in evaluation mode.
 
     Args:
@@ -41,10 +42,9 @@ def evaluate_module(
         dataset: labelled pictures; classes that the model or the labels lack do not count.
         letterbox: how pictures are fitted; JPEG files are decoded the fast way.
     """
-    labelled = {same_name(name) for sample in dataset.samples for name in sample.names}
-    classes = [name for name in model.names if same_name(name) in labelled]
+    classes = common_classes(model, dataset)
     found = [found for _, found in predict(module, model, dataset.samples, letterbox=letterbox)]
-    return evaluation(found, dataset, classes, rule_of("continuous", 0.5), SHOWN_SCORE)
+    return Comparison.of(found, dataset, classes, rule_of("voc", 0.5)).figures(SHOWN_SCORE)[1]
 
 
 @torch.inference_mode()

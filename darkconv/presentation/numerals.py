@@ -17,6 +17,6 @@ def format_large(value: float) -> str:
     return f"{value:.4g} G"
 
 
-def per_cent(share: float) -> str:
-    """Return a share of 0..1 as people are shown it, in per cent: `38.3`; a dash for NaN."""
-    return "-" if math.isnan(share) else f"{100 * share:.1f}"
+def per_cent(share: float | None) -> str:
+    """Return a share of 0..1 as people are shown it, in per cent: `38.3`; a dash for none."""
+    return "-" if share is None or math.isnan(share) else f"{100 * share:.1f}"

@@ -1,8 +1,8 @@
 """Reports: one HTML file each, with everything inside."""
 
-from darkconv.report.classification import ClassificationReport, write_classification_report
+from darkconv.report.classification import write_classification_report
 from darkconv.report.dissection import DissectionReport, write_dissection_report
-from darkconv.report.evaluation import EvaluationReport, write_evaluation_report
+from darkconv.report.evaluation import write_evaluation_report
 from darkconv.report.profile import write_profile_report
 from darkconv.report.verification import (
     LayerComparison,
@@ -12,9 +12,7 @@ from darkconv.report.verification import (
 )
 
 __all__ = [
-    "ClassificationReport",
     "DissectionReport",
-    "EvaluationReport",
     "LayerComparison",
     "OutputComparison",
     "write_classification_report",

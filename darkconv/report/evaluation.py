@@ -1,20 +1,22 @@
 """The report of an evaluation: how well a detector finds what is labelled."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from darkconv.core.markup import escape
 from darkconv.errors import DatasetError
+from darkconv.evaluation.comparison import Comparison
 from darkconv.evaluation.confusion import pairs
-from darkconv.evaluation.report import ClassResult, Comparison, Evaluation
+from darkconv.evaluation.figures import Figures
+from darkconv.evaluation.result import BoxEvaluation
 from darkconv.files import PathLike, write_bytes
 from darkconv.presentation.numerals import per_cent
 from darkconv.report.curves import curves
 from darkconv.report.gallery import KEY, Frame, framed
 from darkconv.report.matrix import matrix
 from darkconv.report.page import key, key_figures, page, section, table
+from darkconv.report.unread import unread_section
 
 LEGEND = (
     "AP, precision and recall are in per cent; IoU is a share. AP is of all detections by their "
@@ -25,35 +27,10 @@ SHOWN = 4
 """Pictures of a kind."""
 
 
-@dataclass(frozen=True, eq=False)
-class EvaluationReport:
-    """What a report tells.
-
-    Attributes:
-        name: of the model.
-        source: of the labelled pictures.
-        images: the pictures.
-        comparison: of what was found in them with their labels.
-        result: its figures.
-        at: score above which precision, recall and confusions are counted.
-        seconds: what a picture takes, by step.
-        backend: what ran the network.
-    """
-
-    name: str
-    source: str
-    images: Sequence[Path]
-    comparison: Comparison
-    result: Evaluation
-    at: float
-    seconds: Mapping[str, float]
-    backend: str
-
-
-def write_evaluation_report(path: PathLike, report: EvaluationReport) -> None:
+def write_evaluation_report(path: PathLike, result: BoxEvaluation) -> None:
     """Write a report as one HTML file."""
-    title = f"Evaluation of {report.name}"
-    comparison, at = report.comparison, report.at
+    title = f"Evaluation of {result.model}"
+    comparison, at = result.comparison, result.at
     confusion = comparison.confusion(at)
     counted = f"Detections that score above {at:g}, at IoU {confusion.overlap:g}."
     taken = "Rows are true classes, columns what was found; the last of them what was not."
@@ -62,9 +39,11 @@ def write_evaluation_report(path: PathLike, report: EvaluationReport) -> None:
     )
     parts = [
         f"<h1>{escape(title)}</h1>",
-        f"<p>{escape(_summary(report))}</p>",
-        _figures(report),
-        section("Classes", _note(LEGEND), _class_table(report)),
+        f"<p>{escape(_summary(result))}</p>",
+        _figures(result),
+        section("Classes", _note(LEGEND), _class_table(result)),
+        _left_out(result),
+        unread_section(result, "Their boxes count as missed."),
         section(
             "Precision over recall", _note(shape), curves(comparison.classes, comparison.judged, at)
         ),
@@ -73,8 +52,8 @@ def write_evaluation_report(path: PathLike, report: EvaluationReport) -> None:
             _note(f"{counted} {taken}"),
             matrix(confusion.labels, (*confusion.classes, "missed"), confusion.counts),
         ),
-        _pictures(report),
-        section("Time of a picture", _time_table(report)),
+        _pictures(result),
+        section("Time of a picture", _time_table(result)),
     ]
     write_bytes(path, [page(title, parts).encode()])
 
@@ -83,88 +62,95 @@ def _note(text: str) -> str:
     return f'<p class="note">{escape(text)}</p>'
 
 
-def _summary(report: EvaluationReport) -> str:
-    boxes = sum(one.boxes for one in report.result.classes)
-    rule = report.comparison.rule
+def _summary(result: BoxEvaluation) -> str:
+    rule = result.comparison.rule
     return (
-        f"{boxes:,} boxes of {len(report.result.classes):,} classes in {len(report.images):,} "
-        f"pictures of {report.source}. A box is right from an IoU of {rule.overlap:g} on, by the "
-        f"rule {rule.name}."
+        f"{result.mean.boxes or 0:,} boxes of {len(result.classes):,} classes in "
+        f"{len(result.pictures):,} pictures of {result.source}. "
+        f"A box is right from an IoU of {rule.overlap:g} on, by the rule {rule.name}."
     )
 
 
-def _figures(report: EvaluationReport) -> str:
-    result, at = report.result, report.at
-    sure = [one.above(at) for one in report.comparison.judged]
+def _figures(result: BoxEvaluation) -> str:
+    at, mean = result.at, result.mean
+    sure = [one.above(at) for one in result.comparison.judged]
     right, found = sum(int(one.right.sum()) for one in sure), sum(len(one.right) for one in sure)
     truths = sum(one.truths for one in sure)
-    least = min(result.classes, key=lambda one: (math.isnan(one.ap), one.ap))
-    total = 1000 * sum(report.seconds.values())
+    least = min(result.classes, key=lambda one: math.inf if one.ap is None else one.ap)
+    total, network = sum(result.seconds.values()), result.seconds.get("network", 0)
     return key_figures(
         [
-            ("mean AP", _per_cent(result.ap), f"lowest: {least.name} {_per_cent(least.ap)}"),
+            ("mean AP", _per_cent(mean.ap), f"lowest: {least.name} {_per_cent(least.ap)}"),
             (
                 "COCO AP",
-                _per_cent(result.coco),
-                f"IoU 0.50:0.95; {_per_cent(result.coco50)} at 0.50",
+                _per_cent(mean.coco),
+                f"IoU 0.50:0.95; {_per_cent(mean.coco50)} at 0.50",
             ),
             (
                 f"precision at {at:g}",
-                _per_cent(right / found if found else math.nan),
+                _per_cent(right / found if found else None),
                 f"{right:,} of {found:,} detections are right",
             ),
             (
                 f"recall at {at:g}",
-                _per_cent(right / truths if truths else math.nan),
+                _per_cent(right / truths if truths else None),
                 f"{right:,} of {truths:,} boxes are found",
             ),
-            ("ms a picture", f"{total:.1f}", f"network {1000 * report.seconds['network']:.1f}"),
+            ("ms a picture", f"{1000 * total:.1f}", f"network {1000 * network:.1f}"),
         ]
     )
 
 
-def _per_cent(share: float) -> str:
+def _per_cent(share: float | None) -> str:
     """As in a sentence: with its unit, where there is a number."""
-    return _percent(share) if math.isnan(share) else f"{_percent(share)} %"
+    return _percent(share) if share is None else f"{_percent(share)} %"
 
 
-def _percent(share: float) -> str:
-    return "\N{EN DASH}" if math.isnan(share) else per_cent(share)
+def _percent(share: float | None) -> str:
+    return "\N{EN DASH}" if share is None else per_cent(share)
 
 
-def _class_table(report: EvaluationReport) -> str:
-    result, at = report.result, report.at
+def _class_table(result: BoxEvaluation) -> str:
+    at, mean = result.at, result.mean
     headers = (
         "class", "boxes", "AP", f"AP at {at:g}", "11-point", "COCO AP50", "COCO AP",
         f"precision at {at:g}", f"recall at {at:g}", "mean IoU",
     )  # fmt: skip
-    means = (result.ap, result.ap_at, result.ap11, result.coco50, result.coco)
-    boxes = sum(one.boxes for one in result.classes)
-    total = ("mean", f"{boxes:,}", *map(_percent, means), "", "", "")
+    means = (mean.ap, mean.ap_at, mean.ap11, mean.coco50, mean.coco)
+    total = ("mean", f"{mean.boxes or 0:,}", *map(_percent, means), "", "", "")
     return table(headers, map(_class_row, result.classes), total=total)
 
 
-def _class_row(one: ClassResult) -> tuple[str, ...]:
+def _class_row(one: Figures) -> tuple[str, ...]:
     shares = (one.ap, one.ap_at, one.ap11, one.coco50, one.coco, one.precision, one.recall)
     overlap = f"{one.overlap:.2f}" if one.overlap else "\N{EN DASH}"
-    return (one.name, f"{one.boxes:,}", *map(_percent, shares), overlap)
+    return (one.name, f"{one.boxes or 0:,}", *map(_percent, shares), overlap)
 
 
-def _time_table(report: EvaluationReport) -> str:
-    total = sum(report.seconds.values())
+def _left_out(result: BoxEvaluation) -> str:
+    if not result.left_out:
+        return ""
+    rows = [(one.name, f"{one.boxes:,}", ", ".join(one.nearest)) for one in result.left_out]
+    note = _note("Classes of the labels that the model does not have; their boxes do not count.")
+    headers = ("class", "boxes", "nearest of the model")
+    return section("Left out", note, table(headers, rows, left=(0, 2)))
+
+
+def _time_table(result: BoxEvaluation) -> str:
+    total = sum(result.seconds.values())
     rows = [
         (step, f"{1000 * seconds:.1f} ms", f"{seconds / (total or 1):.0%}")
-        for step, seconds in report.seconds.items()
+        for step, seconds in result.seconds.items()
     ]
     headers = ("step", "time", "share")
     whole = ("all", f"{1000 * total:.1f} ms", "")
-    note = _note(f"The mean over all pictures; the network ran in {report.backend}.")
+    note = _note(f"The mean over all pictures; the network ran in {result.runner}.")
     return note + table(headers, rows, total=whole)
 
 
-def _pictures(report: EvaluationReport) -> str:
+def _pictures(result: BoxEvaluation) -> str:
     """Some pictures from all over the data set, and those with the most mistakes."""
-    frames = [_frames(report.comparison, i, report.at) for i in range(len(report.images))]
+    frames = [_frames(result.comparison, i, result.at) for i in range(len(result.pictures))]
     mistakes = [sum(f.kind in ("wrong", "missed") for f in own) for own in frames]
     step = max(1, len(frames) // SHOWN)
     some = list(range(0, len(frames), step))[:SHOWN]
@@ -173,7 +159,7 @@ def _pictures(report: EvaluationReport) -> str:
     groups = (("From all over the data", some), ("Most mistakes", worst))
     parts = []
     for title, chosen in groups:
-        figures = [_figure(report.images[i], frames[i]) for i in chosen]
+        figures = [_figure(result.pictures[i], frames[i]) for i in chosen]
         if any(figures):
             gallery = f'<div class="gallery">{"".join(figures)}</div>'
             parts.append(f"<h3>{title}</h3>{gallery}")

@@ -13,7 +13,7 @@ from darkconv.cli import main
 from darkconv.dataset import open_dataset
 from darkconv.dataset.classes import matched
 from darkconv.detection.detector import ModelDetector
-from darkconv.evaluation.report import evaluation, rule_of
+from darkconv.evaluation.comparison import Comparison, rule_of
 from layouts import SCRIPT
 from test_layouts import NAMED, NUMBERED, stem
 
@@ -66,7 +66,7 @@ def average_precision(found_in, dataset):
     dataset, _ = matched(dataset, found_in.names)
     classes = [name for name in found_in.names if any(name in s.names for s in dataset.samples)]
     found = [found_in(sample.image) for sample in dataset.samples]
-    return evaluation(found, dataset, classes, rule_of("voc", 0.5), 0.25).ap
+    return Comparison.of(found, dataset, classes, rule_of("voc", 0.5)).figures(0.25)[1].ap
 
 
 @pytest.fixture(scope="module")

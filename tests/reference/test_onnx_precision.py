@@ -11,8 +11,8 @@ from darkconv.dataset import open_dataset
 from darkconv.detection.detect import detections
 from darkconv.detection.exported import FileDetector
 from darkconv.evaluation.average_precision import all_points, averaged
+from darkconv.evaluation.comparison import Comparison
 from darkconv.evaluation.matching import VOC
-from darkconv.evaluation.report import Comparison
 from reference.collection import relative_error
 from reference.test_models import RealModel, matches
 from reference.test_onnx_models import session_of, stored

@@ -1,0 +1,94 @@
+"""Processes that torchrun has started: which of them this one is, and what all of them found.
+
+Nothing here loads PyTorch before several processes work together.
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes that share a job.
+
+    Attributes:
+        rank: which of them this one is, from 0.
+        world: how many there are.
+    """
+
+    rank: int = 0
+    world: int = 1
+
+    def share(self, count: int, group: int = 1) -> list[int]:
+        """Return the places of things that are this process's part.
+
+        The processes take groups in turn: a batch holds the same things however many there are.
+
+        Args:
+            count: of all things.
+            group: things that stay together.
+        """
+        return [place for place in range(count) if place // group % self.world == self.rank]
+
+    def gather(self, own: T) -> list[T]:
+        """Return what each process gives, in the order of their ranks; all must call it.
+
+        Args:
+            own: what this process gives.
+        """
+        if self.world == 1:
+            return [own]
+        from torch import distributed
+
+        parts: list[Any] = [None] * self.world
+        distributed.all_gather_object(parts, own)
+        return parts
+
+
+ALONE = Processes()
+"""A job that is not shared."""
+
+
+def is_first_process() -> bool:
+    """Return True in the process that talks and writes; under torchrun there are several."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def count_processes() -> int:
+    """Return how many processes torchrun has started; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def local_rank() -> int:
+    """Return which of the processes of this host this one is, from 0."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+@contextlib.contextmanager
+def working_together() -> Iterator[Processes]:
+    """Let the processes of a group share a job: of the group that there is, or of torchrun's."""
+    if not _has_group() and count_processes() == 1:
+        yield ALONE
+        return
+    from torch import distributed
+
+    is_ours = not distributed.is_initialized()
+    if is_ours:
+        distributed.init_process_group("gloo")
+    try:
+        yield Processes(distributed.get_rank(), distributed.get_world_size())
+    finally:
+        if is_ours:
+            distributed.destroy_process_group()
+
+
+def _has_group() -> bool:
+    """Return True if the program has made a process group; PyTorch is not loaded for that."""
+    distributed = getattr(sys.modules.get("torch"), "distributed", None)
+    return bool(distributed and distributed.is_available() and distributed.is_initialized())

@@ -1,0 +1,216 @@
+"""Data sets as a model sees them: its own names for their classes, and the pictures that count."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
+
+from darkconv.core.names import Names, find_name, same_name
+from darkconv.core.network import Network
+from darkconv.core.processes import is_first_process
+from darkconv.dataset.class_folders import ClassifiedDataset, open_classified
+from darkconv.dataset.classes import (
+    UnknownClass,
+    matched,
+    names_for_model,
+    renamed,
+    unknown_classes,
+)
+from darkconv.dataset.open import open_dataset
+from darkconv.dataset.sample import Dataset, only_classes
+from darkconv.dataset.telling import report_classes, report_problems
+from darkconv.errors import DatasetError, PlanError, Where
+from darkconv.files import PathLike
+from darkconv.files.notice import tell
+from darkconv.layers.box_heads import box_heads, count_classes
+
+Sources = PathLike | Sequence[PathLike]
+
+
+class NoneExclusiveError(DatasetError):
+    """Every picture with one of the wanted classes shows another class too."""
+
+
+class Named(Protocol):
+    """A model, or a file exported from one."""
+
+    @property
+    def names(self) -> Names:
+        """Its classes."""
+
+
+class Described(Named, Protocol):
+    """A model, or a file exported from one, with what it was built from."""
+
+    @property
+    def network(self) -> Network:
+        """What it was built from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Which pictures of some sources count, and where their labels' names come from.
+
+    Attributes:
+        only: names of classes: pictures whose labels name one of these, and none of the others
+            that the model knows; an empty list stands for all of the model's classes, None for
+            all pictures.
+        names: class names of the labels, or a file of them: see `open_dataset`.
+        split: part of the source, such as `train`.
+        images: the folder in which the pictures lie: see `open_dataset`.
+        outside: follow paths that lead outside the data set's folder.
+        rename: other names for classes of the labels.
+        partly: allow names to be changed that the data set does not have.
+        limit: take so many of the pictures, evenly spread.
+    """
+
+    only: Sequence[str] | None = None
+    names: PathLike | Sequence[str] | None = None
+    split: str | None = None
+    images: PathLike | None = None
+    outside: bool = False
+    rename: Mapping[str, str] | None = None
+    partly: bool = False
+    limit: int | None = None
+
+
+def open_for_model(
+    sources: Sources, model: Named, selection: Selection | None = None, *, uses_labels: bool = True
+) -> Dataset:
+    """Open the pictures of some sources that count; what is wrong with labels is told on stderr.
+
+    Classes of labels that the model spells otherwise get its names (`matched`).
+
+    Args:
+        sources: as for `open_dataset`.
+        model: knows some classes; labels of others do not count, which is told.
+        selection: of the pictures.
+        uses_labels: False for a job that looks at the pictures alone.
+
+    Raises:
+        DatasetError: a source cannot be read, or no picture is left.
+        PlanError: a class that the model does not have.
+    """
+    chosen = selection or Selection()
+    dataset = open_dataset(
+        sources,
+        names=chosen.names,
+        split=chosen.split,
+        images=chosen.images,
+        outside=chosen.outside,
+    )
+    if model.names.encoding:
+        dataset = dataset.decoded(model.names.encoding)
+    if chosen.rename:
+        dataset = renamed(dataset, chosen.rename, partly=chosen.partly)
+    dataset, changed = with_model_names(dataset, model)
+    report_problems(dataset)
+    if chosen.only is not None:
+        dataset = _only(dataset, chosen.only or model.names, model)
+    dataset = limited(dataset, chosen.limit)
+    if uses_labels or chosen.only is not None:
+        report_classes(dataset, changed, left_out_of(dataset, model))
+    return dataset
+
+
+def with_model_names(dataset: Dataset, model: Named) -> tuple[Dataset, dict[str, str]]:
+    """Return a data set with a model's spelling of its classes, and the names that were changed."""
+    return matched(dataset, model.names) if model.names else (dataset, {})
+
+
+def left_out_of(dataset: Dataset, model: Named) -> tuple[UnknownClass, ...]:
+    """Return the classes of labels that a model does not have; none if it has no names."""
+    return unknown_classes(dataset, model.names) if model.names else ()
+
+
+def common_classes(model: Named, dataset: Dataset) -> tuple[str, ...]:
+    """Return the model's classes that are labelled, in its order.
+
+    Raises:
+        DatasetError: there is none.
+    """
+    labelled = {same_name(name) for sample in dataset.samples for name in sample.names}
+    classes = tuple(name for name in model.names if same_name(name) in labelled)
+    if not classes:
+        raise DatasetError(
+            f"{dataset.source}: no label is of a class of the model",
+            expected=", ".join(model.names[:10]) or "class names: --names FILE",
+            found=", ".join(sorted(labelled)[:10]) or "no labels",
+            hint="--data-names FILE names the labels' classes, --rename A=B renames them"
+            if labelled
+            else "darkconv data check shows where labels were looked for",
+        )
+    return classes
+
+
+AnyModel = TypeVar("AnyModel", bound=Described)
+
+
+def named_model(model: AnyModel, dataset: Dataset | ClassifiedDataset) -> AnyModel:
+    """Return a model with class names: its own, else those of a data set of numbered labels.
+
+    Raises:
+        DatasetError: it has none, and the data set has others than its classes.
+    """
+    heads = () if model.names or not isinstance(dataset, Dataset) else box_heads(model.network)
+    if not heads or not isinstance(dataset, Dataset) or not dataset.labelled:
+        return model
+    names = names_for_model(dataset, count_classes(heads[0]), model.network.file)
+    if names != Names(map(str, range(len(names)))) and is_first_process():
+        tell(f"{model.network.file}: has no class names, so those of the labels count")
+    return replace(model, names=names)  # type: ignore[type-var]
+
+
+def open_classes(
+    source: PathLike, model: Named, selection: Selection | None = None
+) -> ClassifiedDataset:
+    """Open pictures with one class each, for a classifier.
+
+    Args:
+        source: as for `open_classified`.
+        model: the classifier; its names are those of the classes.
+        selection: names, split, outside and limit count.
+
+    Raises:
+        DatasetError: the source cannot be read, or no picture is left.
+    """
+    chosen = selection or Selection()
+    names = chosen.names or model.names or None
+    found = open_classified(source, names, chosen.split, outside=chosen.outside)
+    report_problems(found)
+    return limited(found, chosen.limit)
+
+
+AnyDataset = TypeVar("AnyDataset", Dataset, ClassifiedDataset)
+
+
+def limited(dataset: AnyDataset, limit: int | None) -> AnyDataset:
+    """Return so many of the pictures, evenly spread; None stands for all."""
+    count = len(dataset.samples)
+    if limit is None or limit >= count:
+        return dataset
+    chosen = tuple(dataset.samples[i * count // limit] for i in range(limit))
+    return replace(dataset, samples=chosen)
+
+
+def _only(dataset: Dataset, names: Sequence[str], model: Named) -> Dataset:
+    if not model.names:
+        raise PlanError(
+            "--only-classes needs the model's class names", hint="--names FILE gives them"
+        )
+    unknown = [name for name in names if find_name(model.names, name) is None]
+    if unknown:
+        raise PlanError(
+            f"--only-classes: the model has no class {', '.join(unknown)}",
+            hint=f"its classes are {', '.join(model.names)}; the option without a list stands last",
+        )
+    wanted = set(names)
+    left = only_classes(dataset, names, model.names)
+    if not left.samples:
+        text, where = f"no picture shows nothing but {', '.join(names)}", Where(file=dataset.source)
+        if any(not wanted.isdisjoint(sample.names) for sample in dataset.samples):
+            hint = "every picture with one of them shows other classes too"
+            raise NoneExclusiveError(text, where=where, hint=hint)
+        found = ", ".join(dataset.names) or "none"
+        hint = f"the labels' classes are {found}; --data-names names them otherwise"
+        raise DatasetError(text, where=where, hint=hint)
+    return left

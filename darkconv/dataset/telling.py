@@ -1,0 +1,85 @@
+"""What is said of a data set on stderr: what was skipped, changed, matched and left out."""
+
+from collections.abc import Mapping, Sequence
+
+from darkconv.core.names import same_name
+from darkconv.core.processes import is_first_process
+from darkconv.dataset.class_folders import ClassifiedDataset
+from darkconv.dataset.classes import UnknownClass
+from darkconv.dataset.reading import told_changes
+from darkconv.dataset.sample import Dataset
+from darkconv.errors import DatasetError, Where
+from darkconv.files.notice import logger, tell
+
+SHOWN_PROBLEMS = 10
+SHOWN_CLASSES = 30
+
+
+def report_problems(dataset: Dataset | ClassifiedDataset) -> None:
+    """Warn of what was skipped: the first lines, and a count; once for each job.
+
+    So for what was changed so that it can be used: a line for each kind, with a count.
+
+    Args:
+        dataset: of which it is told; only the first of several processes says it.
+    """
+    if not is_first_process():
+        return
+    if isinstance(dataset, Dataset):
+        for line in (*dataset.notes, *told_changes(dataset)):
+            tell(line)
+    count = len(dataset.problems)
+    if not count:
+        return
+    lines = dataset.problems[:SHOWN_PROBLEMS]
+    if not tell(lines[0], key="\n".join(dataset.problems)):
+        return
+    for line in lines[1:]:
+        logger.warning("%s", line)
+    noun = "problem" if count == 1 else "problems"
+    shown = f", the first {SHOWN_PROBLEMS} are shown" if count > SHOWN_PROBLEMS else ""
+    logger.warning("%s: %d %s in pictures and labels%s", dataset.source, count, noun, shown)
+
+
+def report_classes(
+    dataset: Dataset, changed: Mapping[str, str], left_out: Sequence[UnknownClass]
+) -> None:
+    """Warn of classes that were matched by their spelling, and of those that do not count.
+
+    Args:
+        dataset: with the names of a model.
+        changed: the model's names for those of the labels.
+        left_out: classes of labels that the model does not have.
+    """
+    if not is_first_process():
+        return
+    labelled = {name for sample in dataset.samples for name in sample.names}
+    same = [
+        f"{name} is {other}"
+        for name, other in changed.items()
+        if other in labelled and same_name(name) != same_name(other)
+    ]
+    if same:
+        tell(f"{dataset.source}: known spellings of the model's classes: {', '.join(same)}")
+    for one in left_out[:SHOWN_CLASSES]:
+        tell(f"{dataset.source}: {one}")
+    rest = left_out[SHOWN_CLASSES:]
+    if rest:
+        boxes = sum(one.boxes for one in rest)
+        tell(
+            f"{dataset.source}: {len(rest)} more classes with {boxes:,} boxes are left out, which "
+            "the model does not have"
+        )
+
+
+def report_unread(dataset: Dataset | ClassifiedDataset, count: int) -> None:
+    """Warn of pictures that could not be read, each of which has been told.
+
+    Raises:
+        DatasetError: that was all of them.
+    """
+    if count and count == len(dataset.samples):
+        raise DatasetError("no picture could be read", where=Where(file=dataset.source))
+    if count and is_first_process():
+        total = len(dataset.samples)
+        logger.warning("%s: %d of %d pictures could not be read", dataset.source, count, total)

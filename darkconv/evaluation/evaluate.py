@@ -1,0 +1,221 @@
+"""evaluate: how well a model, or a file exported from one, does on labelled pictures."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from darkconv.arguments import checked
+from darkconv.backends.exported import ExportedFile
+from darkconv.core.bounds import require_share
+from darkconv.core.model import Model
+from darkconv.core.processes import is_first_process, working_together
+from darkconv.dataset import ClassifiedDataset, Dataset
+from darkconv.dataset.for_model import named_model, open_classes, open_for_model
+from darkconv.detection.detector import Detector, ModelDetector
+from darkconv.detection.exported import FileDetector, least_threshold
+from darkconv.errors import DarkconvError, DatasetError
+from darkconv.evaluation import views  # noqa: F401 - says how results show themselves
+from darkconv.evaluation.classifiers import evaluate_classifier, scores_of
+from darkconv.evaluation.coco import require_coco
+from darkconv.evaluation.comparison import rule_of
+from darkconv.evaluation.detectors import AT, BATCH, IOU, THRESHOLD, evaluate_detector
+from darkconv.evaluation.result import Evaluation
+from darkconv.files import PathLike
+from darkconv.files.notice import tell, telling_once
+from darkconv.loading import load, open_exported
+from darkconv.loading.formats import RUNNABLE_SUFFIXES, suffix_of
+
+RUNNERS = {
+    "torch": "PyTorch",
+    "keras": "Keras",
+    "onnx": "onnxruntime",
+    "tflite": "LiteRT",
+}
+"""What runs a backend's networks, or a file."""
+Labelled = Dataset | ClassifiedDataset | PathLike | Sequence[PathLike]
+
+
+@checked
+def evaluate(
+    model: Model | ExportedFile | PathLike,
+    dataset: Labelled,
+    rule: Literal["voc", "darknet", "continuous"] = "voc",
+    iou: float = IOU,
+    *,
+    at: float = AT,
+    threshold: float | None = None,
+    nms: float | None = None,
+    nms_kind: str | None = None,
+    resize: str | None = None,
+    backend: str | None = None,
+    batch: int = BATCH,
+    exact: bool = False,
+    coco: bool = True,
+    unreadable: Literal["skip", "raise"] = "skip",
+    progress: Callable[[int], None] | None = None,
+) -> Evaluation:
+    """Measure how well a model does on labelled pictures: average precision of each class.
+
+    Labels of classes that the model only spells otherwise count as its own; those of classes that
+    it does not have are left out, which is told once and stands in the result. Of a classifier
+    top-1 and top-5 are measured. Under torchrun, or in a process group of PyTorch, the processes
+    share the pictures, and each gets the whole result.
+
+    Example:
+        >>> import darkconv as dc
+        >>> from darkconv.assets import digits10_folder
+        >>> folder = digits10_folder()
+        >>> model = dc.load(folder / "digits10.cfg", folder / "digits10.weights")
+        >>> result = dc.evaluate(model, folder / "digits10.data")
+        >>> result.mean.ap > 0.99
+        True
+
+    Args:
+        model: a Model, an exported file, or the path of one.
+        dataset: labelled pictures: a data set, or any source that `open_dataset` takes; for a
+            classifier what `open_classified` takes.
+        rule: how boxes are compared: "voc" counts whole pixels, the others do not; "darknet"
+            also suppresses boxes relative to the picture, as `detector map` does.
+        iou: IoU from which a detection is right, 0..1.
+        at: score above which precision, recall and confusions are counted, and AP again.
+        threshold: least score that counts; by default 0.005, or the constant of an ONNX file.
+        nms: overlap above which two boxes of a class are the same object; by default 0.45, or
+            what an ONNX file says.
+        nms_kind: see `darkconv.detect`.
+        resize: "stretch" or "letterbox"; by default what the file, or the dialect and
+            `letter_box=`, say.
+        backend: "torch", "onnx" or "keras", which runs a Model; "torch" by default.
+        batch: pictures that are run together.
+        exact: JPEG files with the levels of a Darknet that was built without OpenCV.
+        coco: measure COCO's figures too, which needs faster-coco-eval.
+        unreadable: "skip" counts the boxes of pictures that cannot be read as missed, tells of
+            each and lists them in `unread`; "raise" ends with the first.
+        progress: called with the number of pictures done.
+
+    Returns:
+        An `Evaluation`: `.mean` and each of `.classes` have `.ap`, `.ap11`, `.coco50`, `.coco` in
+        0..1 and `.boxes`, None where not measured; `.to_dict()`, `.report("page.html")`.
+
+    Raises:
+        DatasetError: the source cannot be read, no picture can, or no label is of a class of
+            the model.
+        DarkconvError: a file cannot do what is asked for.
+        MissingDependencyError: faster-coco-eval is not installed.
+    """
+    require_share("at", at)
+    rule_of(rule, iou)
+    if batch < 1:
+        raise DarkconvError("batch", expected="a number from 1", found=batch)
+    opened = _opened(model)
+    job: dict[str, Any] = {"batch": batch, "skips": unreadable == "skip", "progress": progress}
+    with telling_once(), working_together() as processes:
+        job |= {"runner": runner_of(opened, backend), "processes": processes}
+        if not opened.network.finds_boxes:
+            return _of_classifier(opened, dataset, backend, exact=exact, **job)
+        if coco:
+            require_coco()
+        labelled = _labelled(opened, dataset)
+        opened = named_model(opened, labelled)
+        detector = _detector(
+            opened,
+            threshold=threshold,
+            backend=backend,
+            nms=nms,
+            nms_kind=nms_kind,
+            resize=resize,
+            exact=exact,
+            relative=rule == "darknet",
+        )
+        return evaluate_detector(
+            detector,
+            opened,
+            labelled,
+            name=_name_of(opened),
+            rule=rule,
+            iou=iou,
+            at=at,
+            coco=coco,
+            **job,
+        )
+
+
+def runner_of(model: Model | ExportedFile, backend: str | None) -> str:
+    """Return what runs a model, as people call it."""
+    own = backend or "torch" if isinstance(model, Model) else Path(model.path).suffix[1:]
+    return RUNNERS[own]
+
+
+def _name_of(model: Model | ExportedFile) -> str:
+    return Path(model.network.file if isinstance(model, Model) else model.path).stem
+
+
+def _of_classifier(
+    model: Model | ExportedFile,
+    dataset: Labelled,
+    backend: str | None,
+    **job: Any,
+) -> Evaluation:
+    """Measure a classifier."""
+    if isinstance(dataset, Dataset):
+        raise DatasetError(
+            f"{dataset.source}: a classifier is measured on pictures with classes, not with boxes"
+        )
+    if not isinstance(dataset, ClassifiedDataset):
+        dataset = open_classes(_one_source(dataset), model)
+    shape = model.network.input_shape
+    scores = scores_of(model, backend or "torch")
+    return evaluate_classifier(
+        scores, dataset, (shape.c, shape.h, shape.w), name=_name_of(model), **job
+    )
+
+
+def _one_source(dataset: PathLike | Sequence[PathLike]) -> PathLike:
+    if isinstance(dataset, str | os.PathLike):
+        return dataset
+    if len(dataset) != 1:
+        raise DatasetError("a classifier's pictures come from one source")
+    return dataset[0]
+
+
+def _labelled(model: Model | ExportedFile, dataset: Labelled) -> Dataset:
+    """Return the data set for a detector, opened if it is a source."""
+    if isinstance(dataset, ClassifiedDataset):
+        raise DatasetError(
+            f"{dataset.source}: a detector is measured on pictures with boxes, not with classes"
+        )
+    return dataset if isinstance(dataset, Dataset) else open_for_model(dataset, model)
+
+
+def _opened(model: Model | ExportedFile | PathLike) -> Model | ExportedFile:
+    """Return a model or a file that runs."""
+    if isinstance(model, Model | ExportedFile):
+        return model
+    is_file = suffix_of(model) in RUNNABLE_SUFFIXES
+    return open_exported(model) if is_file else load(model)
+
+
+def _detector(
+    model: Model | ExportedFile,
+    *,
+    threshold: float | None,
+    backend: str | None,
+    **options: Any,
+) -> Detector:
+    """Return what finds objects for AP, for which low scores count too."""
+    given = {name: value for name, value in options.items() if value is not None}
+    if isinstance(model, Model):
+        least = THRESHOLD if threshold is None else threshold
+        return ModelDetector(model, backend=backend or "torch", threshold=least, **given)
+    return FileDetector(model, _least(model) if threshold is None else threshold, **given)
+
+
+def _least(file: ExportedFile) -> float:
+    """Return the score nearest to `THRESHOLD` from which a file can find boxes."""
+    least = least_threshold(file, THRESHOLD)
+    if least > THRESHOLD and is_first_process():
+        tell(
+            f"{file.path}: has no detections below {least:g}, which a constant of the graph says; "
+            "AP would count more of them (convert with --head boxes, or with --threshold-inputs)"
+        )
+    return least

@@ -1,0 +1,53 @@
+"""How evaluations show themselves: a line of text, and a table for notebooks."""
+
+from darkconv.core.views import VIEWS, View
+from darkconv.evaluation.figures import Figures
+from darkconv.evaluation.result import BoxEvaluation, ClassEvaluation, Evaluation
+from darkconv.presentation.notebook import html_table
+from darkconv.presentation.numerals import per_cent
+
+OF_BOXES = {"ap": "AP", "ap11": "11-point AP", "coco50": "COCO AP50", "coco": "COCO AP"}
+OF_CLASSES = {"top1": "top-1", "top5": "top-5"}
+"""Figures that are shown, and what they are called."""
+
+
+def as_text(result: Evaluation) -> str:
+    """Return the means in a line."""
+    return f"Evaluation of {result.model}: {', '.join(_caption(result))}"
+
+
+def as_html(result: Evaluation) -> str:
+    """Return a table with a row for each class, and one for the mean."""
+    shown = _shown(result)
+    count = "boxes" if shown is OF_BOXES else "pictures"
+    rows = [
+        [one.name, f"{getattr(one, count) or 0:,}", *_cells(one, shown)]
+        for one in (*result.classes, result.mean)
+    ]
+    headers = ("class", count, *(f"{word}, %" for word in shown.values()))
+    return html_table(headers, rows, (0,), caption=[result.model, *_caption(result)])
+
+
+def _caption(result: Evaluation) -> list[str]:
+    shown = _shown(result)
+    means = zip(shown.values(), _cells(result.mean, shown), strict=True)
+    unread = f" ({len(result.unread)} not read)" if result.unread else ""
+    lines = [
+        f"{len(result.pictures):,} pictures of {result.source}{unread}",
+        f"{len(result.classes):,} classes",
+        *(f"{word} {cell} %" for word, cell in means if cell != "-"),
+    ]
+    if result.left_out:
+        lines.append(f"left out {', '.join(one.name for one in result.left_out)}")
+    return lines
+
+
+def _shown(result: Evaluation) -> dict[str, str]:
+    return OF_BOXES if isinstance(result, BoxEvaluation) else OF_CLASSES
+
+
+def _cells(figures: Figures, shown: dict[str, str]) -> list[str]:
+    return [per_cent(getattr(figures, key)) for key in shown]
+
+
+VIEWS[BoxEvaluation] = VIEWS[ClassEvaluation] = View(as_text, as_html)

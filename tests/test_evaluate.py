@@ -1,0 +1,172 @@
+"""dc.evaluate: the result, its page and its view, and what is said of what does not count."""
+
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import darkconv as dc
+from darkconv.assets import digits10_folder, load_digits10
+from darkconv.cli import main
+from darkconv.dataset import ClassifiedDataset
+from darkconv.evaluation.evaluate import evaluate
+
+pytest.importorskip("torch")
+pytest.importorskip("PIL")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    shutil.copytree(digits10_folder(), tmp_path / "d")
+    monkeypatch.chdir(tmp_path / "d")
+    return tmp_path / "d"
+
+
+@pytest.fixture(scope="module")
+def result():
+    pytest.importorskip("faster_coco_eval")
+    return dc.evaluate(load_digits10(), digits10_folder() / "digits10.data")
+
+
+def figures(result):
+    """All but the seconds."""
+    return {key: value for key, value in result.to_dict().items() if key != "seconds"}
+
+
+def test_the_mean_and_every_class_have_the_same_figures(result):
+    assert isinstance(result, dc.Evaluation)
+    assert [one.name for one in result.classes] == list(load_digits10().names)
+    for one in (*result.classes, result.mean):
+        shares = (one.ap, one.ap11, one.coco50, one.coco)
+        assert all(0.5 < share <= 1 for share in shares)
+        assert one.boxes > 0
+    assert result.mean.ap == pytest.approx(sum(one.ap for one in result.classes) / 10)
+    assert result.mean.boxes == sum(one.boxes for one in result.classes)
+    assert result.mean.top1 is None
+
+
+def test_the_dictionary_is_what_the_command_prints(result, folder):
+    line = "eval digits10.cfg digits10.weights --data digits10.data --json"
+    found = json.loads(CliRunner().invoke(main, line.split()).stdout)
+    own = json.loads(json.dumps(result.to_dict()))
+    assert set(found) == set(own)
+    for key in set(own) - {"seconds"}:
+        assert found[key] == own[key], key
+    assert own["mean"]["ap"] == result.mean.ap
+
+
+def test_it_shows_itself_in_a_line_and_as_a_table(result):
+    assert repr(result).startswith("Evaluation of digits10: 30 pictures of digits10.data, 10 cl")
+    assert len(repr(result)) < 200
+    assert result._repr_html_().count("<tr>") == 12
+
+
+def test_a_page_is_written(result, tmp_path):
+    result.report(tmp_path / "page.html")
+    assert "Evaluation of digits10" in (tmp_path / "page.html").read_text()
+
+
+def test_coco_is_not_measured_where_nobody_asks(monkeypatch):
+    monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
+    found = dc.evaluate(load_digits10(), digits10_folder() / "digits10.data", coco=False)
+    assert found.mean.coco is None
+    assert found.mean.ap > 0.99
+    with pytest.raises(dc.MissingDependencyError, match="COCO's average precision"):
+        dc.evaluate(load_digits10(), digits10_folder() / "digits10.data")
+
+
+def test_a_data_set_and_an_exported_file_do_as_well(result, folder):
+    pytest.importorskip("onnxruntime")
+    dc.export(load_digits10(), "m.onnx", head="boxes")
+    found = dc.evaluate(Path("m.onnx"), dc.open_dataset("digits10.data"))
+    assert found.model == "m"
+    assert found.runner == "onnxruntime"
+    assert found.mean.ap == pytest.approx(result.mean.ap, abs=1e-3)
+
+
+def test_left_out_classes_and_unread_pictures_stand_in_the_result_and_on_the_page(folder, caplog):
+    names = (folder / "digits10.names").read_text().replace("seven", "sevn")
+    (folder / "digits10.names").write_text(names)
+    broken = sorted((folder / "images").glob("*.jpg"))[0]
+    broken.write_bytes(broken.read_bytes()[:-900])
+    with caplog.at_level(logging.WARNING, "darkconv"):
+        found = dc.evaluate(load_digits10(), "digits10.data", coco=False)
+    assert [one.name for one in found.left_out] == ["sevn"]
+    assert found.left_out[0].nearest == ("seven",)
+    (unread,) = found.unread
+    assert Path(unread.picture).name == broken.name
+    assert found.to_dict()["unread"] == [{"picture": unread.picture, "reason": unread.reason}]
+    assert sum("sevn=seven counts them" in text for text in caplog.messages) == 1
+    assert any("1 of 30 pictures could not be read" in text for text in caplog.messages)
+    assert "not read" in repr(found)
+    assert "left out sevn" in repr(found)
+    found.report("page.html")
+    page = Path("page.html").read_text()
+    assert "Classes of the labels that the model does not have" in page
+    assert '<td class="name">sevn</td>' in page
+    assert broken.name in page.split("Pictures that could not be read")[1]
+
+
+def test_the_first_broken_picture_ends_it_where_that_is_wanted(folder):
+    broken = sorted((folder / "images").glob("*.jpg"))[0]
+    broken.write_bytes(broken.read_bytes()[:-900])
+    with pytest.raises(dc.DatasetError, match=broken.name):
+        dc.evaluate(load_digits10(), "digits10.data", coco=False, unreadable="raise")
+
+
+def test_spellings_of_the_models_classes_count(folder):
+    plain = dc.evaluate(load_digits10(), "digits10.data", coco=False)
+    names = (folder / "digits10.names").read_text().replace("seven", "Se-ven")
+    (folder / "digits10.names").write_text(names)
+    other = dc.evaluate(load_digits10(), dc.open_dataset("digits10.data"), coco=False)
+    assert other.mean.ap == plain.mean.ap
+    assert not other.left_out
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"rule": "pascal"}, "rule"),
+        ({"iou": 50}, "iou"),
+        ({"batch": 0}, "batch"),
+        ({"at": -1.0}, "at"),
+        ({"unreadable": "ignore"}, "unreadable"),
+    ],
+)
+def test_wrong_options_are_told_before_anything_runs(options, text):
+    with pytest.raises(dc.DarkconvError, match=text):
+        evaluate(load_digits10(), "no such data", **options)
+
+
+def test_a_detector_needs_boxes():
+    dataset = ClassifiedDataset(((Path("a.png"), 0),), ("a",), "photos")
+    with pytest.raises(dc.DatasetError, match="a detector is measured on pictures with boxes"):
+        dc.evaluate(load_digits10(), dataset, coco=False)
+
+
+SCRIPT = """
+import json, os, sys
+import darkconv as dc
+from darkconv.assets import digits10_folder, load_digits10
+
+found = dc.evaluate(load_digits10(), digits10_folder() / "digits10.data")
+with open(f"{sys.argv[1]}/rank{os.environ['RANK']}.json", "w") as file:
+    json.dump(found.to_dict(), file)
+"""
+
+
+def test_two_processes_measure_what_one_measures(result, tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = [*torchrun, tmp_path / "script.py", tmp_path]
+    subprocess.run(command, check=True, capture_output=True, env={**os.environ})
+    for rank in range(2):
+        found = json.loads((tmp_path / f"rank{rank}.json").read_text())
+        found.pop("seconds")
+        assert found == json.loads(json.dumps(figures(result)))

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from darkconv.evaluation.evaluate import evaluate
     from darkconv.evaluation.result import Evaluation
     from darkconv.exporting import Exported, export
+    from darkconv.imports import import_weights
     from darkconv.loading import load, save
     from darkconv.profiling.collect import profile
     from darkconv.profiling.reconstruction import reconstruct
@@ -74,6 +75,7 @@ _HOMES = {
     "export": "darkconv.exporting",
     "from_keras": "darkconv.backends",
     "from_torch": "darkconv.backends",
+    "import_weights": "darkconv.imports",
     "PrunePlan": "darkconv.surgery.plan",
     "Profile": "darkconv.surgery.profile",
     "graft": "darkconv.surgery.graft",
@@ -119,36 +121,4 @@ __all__ = [
     "export",
     "from_keras",
     "from_torch",
-    "graft",
-    "load",
-    "open_dataset",
-    "plan",
-    "profile",
-    "prune",
-    "reclass",
-    "reconstruct",
-    "replace_arrays",
-    "save",
-    "to_keras",
-    "to_onnx",
-    "to_torch",
-    "trace",
-]
-
-
-def __getattr__(name: str) -> Any:
-    """Load a public name from its module at first use."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'darkconv' has no attribute {name!r}")
-    from darkconv.libraries import telling_missing
-
-    import_module("darkconv.presentation")  # says how models and profiles show themselves
-    with telling_missing(f"darkconv.{name}"):
-        value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    """Public names."""
-    return __all__
+    "import_weights",

@@ -32,7 +32,7 @@ ROOMS = {
     "boxes": "",
     "cli": (
         "assets backends cli core darknet dataset detection encodings errors evaluation "
-        "exporting files finetune layers libraries loading presentation profiling report "
+        "exporting files finetune imports layers libraries loading presentation profiling report "
         "surgery verification zoo"
     ),
     "core": "arguments core encodings errors files",
@@ -52,6 +52,9 @@ ROOMS = {
     "finetune": (
         "backends core darknet dataset detection errors evaluation files finetune layers "
         "private_names surgery"
+    ),
+    "imports": (
+        "arguments backends core darknet errors files imports layers libraries loading verification"
     ),
     "layers": "core errors layers",
     "libraries": "errors",

@@ -14,6 +14,7 @@ from darkconv.cli.params import (
     SHARE,
     ModelCommand,
     ModelWords,
+    NumberType,
     Output,
     model_options,
     output_option,
@@ -127,6 +128,13 @@ def format_options(command: F) -> F:
 @words_argument()
 @output_option
 @click.option("--cutoff", type=int, help="The weights hold only the layers below this number.")
+@click.option(
+    "--bn-epsilon",
+    type=NumberType(0, 1, max_open=True),
+    metavar="E",
+    help="Of another tool's file: what its batch norm adds to the variance, 0.001 in Keras; the "
+    "difference from Darknet's is added to the variances.",
+)
 @format_options
 @reduction_options
 @picture_options
@@ -148,6 +156,9 @@ def convert(
     A recurrent layer's state is an input and an output of the file, such as 003_lstm.h_in and
     003_lstm.h_out, in Keras and LiteRT 003_lstm_h_in and 003_lstm_h_out: give zeros at first, then
     what came out of the call before.
+
+    In place of weights, MODEL may be a cfg and another tool's file that follows it: .pt, .pth,
+    .safetensors, .h5, .keras or .onnx. What was taken by which rule is said on stderr.
 
     An .onnx or .tflite file is run once before it takes its name; --no-check leaves that out.
 

@@ -1,0 +1,170 @@
+"""The arrays of a cfg's layers out of a file's, and what has to be computed on the way."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from darkconv.core.dialect import Dialect
+from darkconv.core.model import Array
+from darkconv.core.network import Layer, Network
+from darkconv.core.section import Config
+from darkconv.core.unchanging import frozen
+from darkconv.errors import WeightsError
+from darkconv.imports.fit import INNER, Fit
+from darkconv.imports.found import Checkpoint, Unit
+
+NORM_OPTIONS = ("batch_normalize", "cbn")
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What was read.
+
+    Attributes:
+        network: of the arrays; without the batch norm that the file has folded.
+        arrays: by "<layer>.<array>", in order.
+        count: arrays of the file in them.
+        notes: what was computed.
+    """
+
+    network: Network
+    arrays: Mapping[str, Array]
+    count: int
+    notes: tuple[str, ...]
+
+
+def take(network: Network, checkpoint: Checkpoint, fit: Fit, bn_epsilon: float | None) -> Taken:
+    """Read the arrays that fit.
+
+    Args:
+        network: of the cfg.
+        checkpoint: open.
+        fit: its layers by number.
+        bn_epsilon: that its batch norms add to the variance, if it is known.
+
+    Raises:
+        WeightsError: an array holds no floating point numbers, or cannot be Darknet's.
+    """
+    plain = network.with_config(without_norm(network, fit.folded)) if fit.folded else network
+    arrays: dict[str, Array] = {}
+    for layer in plain.layers:
+        if layer.slots:
+            own = _layer_arrays(checkpoint, fit.units[layer.index], layer)
+            arrays |= {f"{layer.index}.{slot.name}": own[slot.name] for slot in layer.slots}
+    notes = [*_cast_notes(fit), *_inner_notes(fit), *_folded_notes(fit)]
+    notes += _adapt_epsilon(arrays, plain, checkpoint, fit, bn_epsilon)
+    count = sum(len(unit.parts) for unit in fit.units.values())
+    return Taken(plain, arrays, count, tuple(notes))
+
+
+def without_norm(network: Network, indices: tuple[int, ...]) -> Config:
+    """Return the cfg without the lines of batch norm of some layers."""
+    config = network.config
+    sections = list(config.sections)
+    for index in indices:
+        sections[index + 1] = sections[index + 1].without(NORM_OPTIONS)
+    return type(config)(config.file, config.lead, tuple(sections))
+
+
+def _layer_arrays(checkpoint: Checkpoint, unit: Unit, layer: Layer) -> dict[str, Array]:
+    arrays = {}
+    for slot in layer.slots:
+        part = unit.parts.get(slot.name)
+        if part is not None:
+            arrays[slot.name] = part.values(checkpoint.file, layer, slot.shape)
+        else:
+            value = 1 if slot.name == "scales" else 0
+            arrays[slot.name] = frozen(np.full(slot.shape, value, np.float32))
+    inner = unit.parts.get(INNER)
+    if inner is not None:
+        shift = inner.values(checkpoint.file, layer, arrays["rolling_mean"].shape)
+        if shift.any():
+            arrays["rolling_mean"] = frozen(arrays["rolling_mean"] - shift)
+    if unit.is_norm_alone and "biases" in unit.parts and "biases" not in arrays:
+        _check_no_biases(checkpoint, unit, layer)
+    return arrays
+
+
+def _check_no_biases(checkpoint: Checkpoint, unit: Unit, layer: Layer) -> None:
+    part = unit.parts["biases"]
+    if part.values(checkpoint.file, layer, part.shape).any():
+        raise WeightsError(
+            f"{checkpoint.file}: {part.found.name} is not zero, and a [batchnorm] of the pjreddie "
+            f"dialect has no biases: layer {layer.index}",
+            hint="--dialect alexeyab (dialect=) has them",
+        )
+
+
+def _cast_notes(fit: Fit) -> list[str]:
+    kinds = {part.found.dtype for unit in fit.units.values() for part in unit.parts.values()}
+    notes = []
+    for kind in sorted(kinds & {"float16", "bfloat16"}):
+        notes.append(f"its {kind} numbers became float32, which holds them exactly")
+    if "float64" in kinds:
+        notes.append(
+            "its float64 numbers were rounded to float32, as Darknet's files hold no other"
+        )
+    return notes
+
+
+def _inner_notes(fit: Fit) -> list[str]:
+    count = sum(INNER in unit.parts for unit in fit.units.values())
+    if not count:
+        return []
+    return [f"{count} convolutions have biases before their batch norm: taken off its mean"]
+
+
+def _folded_notes(fit: Fit) -> list[str]:
+    if not fit.folded:
+        return []
+    return [
+        f"the file has batch norm of {len(fit.folded)} layers in their weights already: their "
+        "batch_normalize lines are taken out of the cfg"
+    ]
+
+
+def epsilon_of(dialect: Dialect) -> float:
+    """Return what the dialect's own programs add to a variance."""
+    return dialect.variance_epsilon or 1e-5
+
+
+def _adapt_epsilon(
+    arrays: dict[str, Array],
+    network: Network,
+    checkpoint: Checkpoint,
+    fit: Fit,
+    given: float | None,
+) -> list[str]:
+    """Add to the variances what the file's program adds to them beyond Darknet."""
+    dialect = network.dialect
+    changed: dict[float, int] = {}
+    for index, unit in fit.units.items():
+        key = f"{index}.rolling_variance"
+        epsilon = given if given is not None else unit.epsilon
+        if epsilon is None or key not in arrays or epsilon == epsilon_of(dialect):
+            continue
+        arrays[key] = adapted_variance(arrays[key], epsilon, dialect)
+        changed[epsilon] = changed.get(epsilon, 0) + 1
+    whose = "as --bn-epsilon (bn_epsilon=) says" if given is not None else "as the file says"
+    return [
+        f"batch norm of {count} layers adds {epsilon:g} to the variance, {whose}; Darknet adds "
+        f"{epsilon_of(dialect):g}: the difference was added to rolling_variance"
+        for epsilon, count in changed.items()
+    ]
+
+
+def adapted_variance(variance: Array, epsilon: float, dialect: Dialect) -> Array:
+    """Return the variance with which Darknet divides by what another program divides by.
+
+    Args:
+        variance: of the file.
+        epsilon: that its program adds under the root.
+        dialect: AlexeyAB's program adds 1e-5 under the root; the original adds 1e-6 behind it on
+            the CPU, where this dialect computes the same, and 1e-5 under it on the GPU.
+    """
+    wide = variance.astype(np.float64)
+    if dialect.variance_epsilon:
+        return frozen((wide + (epsilon - dialect.variance_epsilon)).astype(np.float32))
+    root = np.sqrt(np.maximum(wide + epsilon, 0)) - dialect.deviation_epsilon
+    return frozen((np.maximum(root, 0) ** 2).astype(np.float32))

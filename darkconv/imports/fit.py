@@ -1,0 +1,417 @@
+"""Which layer of a file is which layer of a cfg: by number, by order, or by shape alone.
+
+Every array is held against the shape that the cfg's layer wants. What does not fit is an error
+that names the layer, the array and both shapes.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from darkconv.core.network import Layer, Network
+from darkconv.core.spec import Slot
+from darkconv.errors import WeightsError, Where, shortened
+from darkconv.imports.found import NORM, Checkpoint, Part, Unit
+
+MOST_NAMED = 6
+"""Layers, or groups of them, that a message names."""
+INNER = "inner_biases"
+"""Biases that a convolution adds before its batch norm; Darknet has none there."""
+OPTIONAL = {"scales", "biases"}
+"""Arrays that a batch norm may be without: they are ones and zeros then."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The layers of a file by those of a cfg.
+
+    Attributes:
+        units: by layer number; every layer with arrays has one.
+        rule: what told them, in words.
+        notes: what is to be said of it.
+        folded: layers of the cfg with batch norm that in the file have it in their weights.
+    """
+
+    units: Mapping[int, Unit]
+    rule: str
+    notes: tuple[str, ...] = ()
+    folded: tuple[int, ...] = ()
+
+
+def fit(network: Network, checkpoint: Checkpoint) -> Fit:
+    """Find the file's layer of each layer of a cfg.
+
+    Raises:
+        WeightsError: the file is another network's, lacks layers or has more, or nothing tells
+            which is which.
+    """
+    layers = [layer for layer in network.layers if layer.slots]
+    units = checkpoint.units
+    if checkpoint.rule == "numbers":
+        return _by_number(network, layers, checkpoint)
+    if checkpoint.rule == "counters":
+        return _by_counters(network, layers, checkpoint)
+    fits_in_order = len(units) == len(layers) and not _first_misfit(units, layers)
+    if checkpoint.rule == "order" and fits_in_order:
+        return _by_order(units, layers, checkpoint)
+    return _by_shape(network, layers, checkpoint)
+
+
+def _fit(units: Mapping[int, Unit], layers: Iterable[Layer], rule: str, *notes: str) -> Fit:
+    folded = tuple(layer.index for layer in layers if _is_folded(units[layer.index], layer))
+    return Fit(units, rule, tuple(note for note in notes if note), folded)
+
+
+def _by_number(network: Network, layers: Sequence[Layer], checkpoint: Checkpoint) -> Fit:
+    """Take the layer that each name says."""
+    wanted = {layer.index: layer for layer in layers}
+    given: dict[int, Unit] = {
+        unit.index: unit for unit in checkpoint.units if unit.index is not None
+    }
+    ordered = [given[index] for index in sorted(given)]
+    is_clean = given.keys() == wanted.keys() and len(given) == len(checkpoint.units)
+    if is_clean and not _first_misfit(ordered, layers):
+        return _fit(given, layers, f"names ({checkpoint.tool})")
+    units = checkpoint.units
+    if len(units) == len(layers) and not _first_misfit(units, layers):
+        note = "the numbers in the names are not the cfg's, so the order of the layers was taken"
+        return _by_order(units, layers, checkpoint, note)
+    for index in sorted(given.keys() & wanted.keys()):
+        problem = misfit(given[index], wanted[index])
+        if problem:
+            raise _misfit_error(network, wanted[index], given[index], problem, checkpoint)
+    raise _count_error(network, layers, checkpoint, given)
+
+
+def _by_order(
+    units: Sequence[Unit], layers: Sequence[Layer], checkpoint: Checkpoint, *notes: str
+) -> Fit:
+    """Take the layers as they come."""
+    by_names = bool(checkpoint.tool)
+    rule = f"order of the numbers in the names ({checkpoint.tool})" if by_names else "order"
+    pairs = {layer.index: unit for layer, unit in zip(layers, units, strict=True)}
+    return _fit(pairs, layers, rule, *notes, "" if by_names else exchange_note(layers))
+
+
+def exchange_note(layers: Sequence[Layer]) -> str:
+    """Say which layers nothing but their order tells apart."""
+    groups: dict[object, list[int]] = {}
+    for layer in layers:
+        groups.setdefault(_signature(layer), []).append(layer.index)
+    alike = [group for group in groups.values() if len(group) > 1]
+    if not alike:
+        return ""
+    named = "; ".join(_numbers(group) for group in alike[:MOST_NAMED])
+    more = f"; and {len(alike) - MOST_NAMED} more groups" if len(alike) > MOST_NAMED else ""
+    return (
+        f"{sum(map(len, alike))} layers have the shapes of others, and nothing but their order in "
+        f"the file tells them apart: {named}{more}"
+    )
+
+
+def _numbers(indices: Sequence[int]) -> str:
+    few = ", ".join(map(str, indices[:MOST_NAMED]))
+    return f"{few} ..." if len(indices) > MOST_NAMED else few
+
+
+def _signature(layer: Layer) -> object:
+    return tuple((slot.name, tuple(n for n in slot.shape if n != 1)) for slot in layer.slots)
+
+
+def _by_shape(network: Network, layers: Sequence[Layer], checkpoint: Checkpoint) -> Fit:
+    """Take the only layer of each shape."""
+    units = checkpoint.units
+    if len(units) != len(layers):
+        raise _count_error(network, layers, checkpoint)
+    takers = {unit.name: [one for one in layers if not misfit(unit, one)] for unit in units}
+    for unit in units:
+        if not takers[unit.name]:
+            raise _stranger_error(network, layers, unit, checkpoint)
+    wanted = {layer.index: [u for u in units if not misfit(u, layer)] for layer in layers}
+    for layer in layers:
+        if not wanted[layer.index]:
+            raise _missing_error(network, layer, checkpoint)
+    doubtful = [index for index, found in wanted.items() if len(found) > 1]
+    if not doubtful:
+        pairs = {index: found[0] for index, found in wanted.items()}
+        return _fit(pairs, layers, "shape: every layer has shapes that no other has")
+    others = f", and {len(doubtful) - MOST_NAMED} more" if len(doubtful) > MOST_NAMED else ""
+    first = wanted[doubtful[0]]
+    raise WeightsError(
+        "nothing tells which of its layers is which: neither names nor order fit the cfg, and "
+        "layers of equal shapes could be exchanged",
+        where=Where(file=checkpoint.file),
+        expected=f"one layer for each of {network.file}",
+        found=f"several for layers {', '.join(map(str, doubtful[:MOST_NAMED]))}{others}; layer "
+        f"{doubtful[0]} could be {' or '.join(shortened(unit.name) for unit in first[:3])}",
+        hint=None
+        if checkpoint.rule != "none"
+        else "this kind of file is sorted by name; a .pth keeps the order of the program",
+    )
+
+
+def _by_counters(network: Network, layers: Sequence[Layer], checkpoint: Checkpoint) -> Fit:
+    """Take the k-th of each kind, as Keras counts its layers, for the k-th of that kind."""
+    kernels = [unit for unit in checkpoint.units if not unit.is_norm_alone]
+    norms = [unit for unit in checkpoint.units if unit.is_norm_alone]
+    normed = [layer for layer in layers if _is_normalized(layer)]
+    with_weights = [layer for layer in layers if _slot(layer, "weights")]
+    if len(norms) not in (0, len(normed)) or len(kernels) != len(with_weights):
+        raise _count_error(network, layers, checkpoint)
+    notes: list[str] = []
+    pairs = _pair_kernels(network, with_weights, kernels, bool(norms), checkpoint, notes)
+    for layer, norm in zip(normed, norms, strict=False):
+        if layer.index not in pairs:
+            pairs[layer.index] = norm
+            continue
+        unit = pairs[layer.index]
+        own = {(INNER if k == "biases" else k): part for k, part in unit.parts.items()}
+        pairs[layer.index] = replace(unit, parts=own | dict(norm.parts), epsilon=norm.epsilon)
+    for layer in layers:
+        problem = misfit(pairs[layer.index], layer)
+        if problem:
+            raise _misfit_error(network, layer, pairs[layer.index], problem, checkpoint)
+    rule = f"numbers in the names ({checkpoint.tool})" if checkpoint.tool else "order"
+    return _fit(pairs, layers, rule, *notes)
+
+
+def _pair_kernels(
+    network: Network,
+    layers: Sequence[Layer],
+    kernels: Sequence[Unit],
+    has_norms: bool,
+    checkpoint: Checkpoint,
+    notes: list[str],
+) -> dict[int, Unit]:
+    """Pair kernels with layers: all in one order, else those with and without biases apart."""
+    groups: dict[object, tuple[list[Layer], list[Unit]]] = {}
+    for layer in layers:
+        groups.setdefault(_is_depthwise(layer), ([], []))[0].append(layer)
+    depthwise = any(unit.is_depthwise for unit in kernels)
+    if not depthwise:
+        groups = {False: (list(layers), [])}
+    for unit in kernels:
+        groups.setdefault(unit.is_depthwise, ([], []))[1].append(unit)
+    pairs: dict[int, Unit] = {}
+    for wanted, given in groups.values():
+        if len(wanted) != len(given):
+            raise _count_error(network, layers, checkpoint)
+        if all(_kernel_fits(u, layer) for u, layer in zip(given, wanted, strict=True)):
+            pairs |= {layer.index: unit for layer, unit in zip(wanted, given, strict=True)}
+        elif has_norms:
+            pairs |= _apart(network, wanted, given, checkpoint, notes)
+        else:
+            layer, unit = next(
+                (one, u) for u, one in zip(given, wanted, strict=True) if not _kernel_fits(u, one)
+            )
+            raise _kernel_error(network, layer, unit, checkpoint)
+    return pairs
+
+
+def _apart(
+    network: Network,
+    layers: Sequence[Layer],
+    kernels: Sequence[Unit],
+    checkpoint: Checkpoint,
+    notes: list[str],
+) -> dict[int, Unit]:
+    """Pair layers with batch norm by number, and those without by number or else by shape."""
+    pairs: dict[int, Unit] = {}
+    for has_norm in (True, False):
+        wanted = [layer for layer in layers if _is_normalized(layer) == has_norm]
+        given = [unit for unit in kernels if ("biases" not in unit.parts) == has_norm]
+        if len(wanted) != len(given):
+            raise _count_error(network, layers, checkpoint)
+        ordered = list(zip(wanted, given, strict=True))
+        if not all(_kernel_fits(unit, layer) for layer, unit in ordered):
+            ordered = _single(network, wanted, given, checkpoint)
+            notes.append("the order of layers without batch norm is another: told by their shapes")
+        pairs |= {layer.index: unit for layer, unit in ordered}
+    return pairs
+
+
+def _single(
+    network: Network, layers: Sequence[Layer], kernels: Sequence[Unit], checkpoint: Checkpoint
+) -> list[tuple[Layer, Unit]]:
+    """Pair each layer with the only kernel of its shape."""
+    pairs = []
+    for layer in layers:
+        fitting = [unit for unit in kernels if _kernel_fits(unit, layer)]
+        if len(fitting) != 1:
+            unit = fitting[0] if fitting else kernels[layers.index(layer)]
+            raise _kernel_error(network, layer, unit, checkpoint)
+        pairs.append((layer, fitting[0]))
+    if len({unit.name for _, unit in pairs}) < len(pairs):
+        raise _count_error(network, layers, checkpoint)
+    return pairs
+
+
+def _kernel_fits(unit: Unit, layer: Layer) -> bool:
+    slot, part = _slot(layer, "weights"), unit.parts.get("weights")
+    return slot is not None and part is not None and _part_fits(part, slot, layer)
+
+
+def _slot(layer: Layer, name: str) -> Slot | None:
+    return next((slot for slot in layer.slots if slot.name == name), None)
+
+
+def _is_normalized(layer: Layer) -> bool:
+    return _slot(layer, "rolling_variance") is not None
+
+
+def _is_depthwise(layer: Layer) -> bool:
+    groups = getattr(layer.spec, "group_count", 1)
+    return groups > 1 and groups == layer.in_shapes[0].c
+
+
+def _is_folded(unit: Unit, layer: Layer) -> bool:
+    return _is_normalized(layer) and not unit.has_norm
+
+
+def _first_misfit(units: Sequence[Unit], layers: Sequence[Layer]) -> str:
+    pairs = zip(units, layers, strict=False)
+    return next((text for text in (misfit(*pair) for pair in pairs) if text), "")
+
+
+def misfit(unit: Unit, layer: Layer) -> str:
+    """Return what of a file's layer does not fit a cfg's, or nothing.
+
+    Batch norm of the cfg may be folded into the file's weights, and be without scales or biases.
+    """
+    is_folded = _is_folded(unit, layer) and {"weights", "biases"} <= unit.parts.keys()
+    for slot in layer.slots:
+        part = unit.parts.get(slot.name)
+        if part is None:
+            is_spare = is_folded and slot.name in NORM
+            if not is_spare and not (unit.has_norm and slot.name in OPTIONAL):
+                return f"{slot.name}: expected {_shown(slot.shape)}, found no such array"
+        elif not _part_fits(part, slot, layer):
+            return (
+                f"{slot.name}: expected {_shown(slot.shape)}, found {part.found.name} "
+                f"{_shown(part.found.shape)}"
+            )
+    names = {slot.name for slot in layer.slots}
+    extra = [
+        name for name in unit.parts if name not in names and not _is_harmless(name, unit, layer)
+    ]
+    if extra:
+        part = unit.parts[extra[0]]
+        return (
+            f"the cfg's layer has no {extra[0]}, found {part.found.name} {_shown(part.found.shape)}"
+        )
+    return ""
+
+
+def _is_harmless(name: str, unit: Unit, layer: Layer) -> bool:
+    """Return True for biases that go into another array."""
+    if name == INNER:
+        return _is_normalized(layer)
+    return name == "biases" and unit.is_norm_alone and layer.type == "batchnorm"
+
+
+def _part_fits(part: Part, slot: Slot, layer: Layer) -> bool:
+    if part.is_flat_map:
+        return tuple(reversed(part.found.shape)) == slot.shape
+    return part.fits(slot.shape)
+
+
+def _shown(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape)) or "one number"
+
+
+def _misfit_error(
+    network: Network, layer: Layer, unit: Unit, problem: str, checkpoint: Checkpoint
+) -> WeightsError:
+    return WeightsError(
+        f"does not fit {network.file}: layer {layer.index} [{layer.section.name}] is "
+        f"{shortened(unit.name)} of the file, {problem}",
+        where=Where(file=checkpoint.file),
+        hint="it is another network's, or has another number of classes",
+    )
+
+
+def _kernel_error(
+    network: Network, layer: Layer, unit: Unit, checkpoint: Checkpoint
+) -> WeightsError:
+    slot, part = _slot(layer, "weights"), unit.parts.get("weights")
+    found = f"{part.found.name} {_shown(part.found.shape)}" if part else "no weights"
+    wanted = _shown(slot.shape) if slot else "none"
+    return _misfit_error(
+        network,
+        layer,
+        unit,
+        f"weights: expected {wanted} (Darknet's order), found {found}",
+        checkpoint,
+    )
+
+
+def _missing_error(network: Network, layer: Layer, checkpoint: Checkpoint) -> WeightsError:
+    shapes = ", ".join(f"{slot.name} {_shown(slot.shape)}" for slot in layer.slots)
+    return WeightsError(
+        f"does not fit {network.file}: no layer of the file is layer {layer.index} "
+        f"[{layer.section.name}] with {shapes}",
+        where=Where(file=checkpoint.file),
+        hint="it is another network's, or has another number of classes",
+    )
+
+
+def _stranger_error(
+    network: Network, layers: Sequence[Layer], unit: Unit, checkpoint: Checkpoint
+) -> WeightsError:
+    position = checkpoint.units.index(unit)
+    layer = layers[position] if checkpoint.rule == "order" else None
+    if layer is not None:
+        return _misfit_error(network, layer, unit, misfit(unit, layer), checkpoint)
+    shapes = ", ".join(f"{name} {_shown(part.shape)}" for name, part in unit.parts.items())
+    return WeightsError(
+        f"does not fit {network.file}: none of its layers is {shortened(unit.name)} with {shapes}",
+        where=Where(file=checkpoint.file),
+        hint="it is another network's, or has another number of classes",
+    )
+
+
+def _count_error(
+    network: Network,
+    layers: Sequence[Layer],
+    checkpoint: Checkpoint,
+    given: Mapping[int, Unit] | None = None,
+) -> WeightsError:
+    """Say which layers are missing or too many."""
+    details: list[str] = []
+    if given is not None:
+        known = {layer.index for layer in layers}
+        missing = [layer for layer in layers if layer.index not in given]
+        extra = [unit for index, unit in given.items() if index not in known]
+        details += [f"missing: layer {one.index} [{one.section.name}]" for one in missing[:3]]
+        details += [f"not in the cfg: {shortened(unit.name)}" for unit in extra[:3]]
+    else:
+        details += _first_difference(checkpoint.units, layers)
+    of_all = [layer for layer in network.layers if layer.slots]
+    return WeightsError(
+        f"does not fit {network.file}",
+        where=Where(file=checkpoint.file),
+        expected=_counts(len(of_all), sum(map(_is_normalized, of_all))),
+        found=_counts(
+            sum(not unit.is_norm_alone for unit in checkpoint.units),
+            sum(unit.has_norm for unit in checkpoint.units),
+        ),
+        details=details,
+        hint="it is another network's",
+    )
+
+
+def _counts(layers: int, norms: int) -> str:
+    return f"{layers} layers with arrays, {norms} of them with batch norm"
+
+
+def _first_difference(units: Sequence[Unit], layers: Sequence[Layer]) -> list[str]:
+    for unit, layer in zip(units, layers, strict=False):
+        problem = misfit(unit, layer)
+        if problem:
+            return [
+                f"they part at layer {layer.index} [{layer.section.name}] and "
+                f"{shortened(unit.name)}: {problem}"
+            ]
+    rest = layers[len(units) :]
+    if rest:
+        return [f"missing: layer {rest[0].index} [{rest[0].section.name}]"]
+    return [f"not in the cfg: {shortened(unit.name)}" for unit in units[len(layers) :][:1]]

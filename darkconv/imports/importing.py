@@ -1,0 +1,136 @@
+"""import_weights: a Darknet model out of a cfg and another tool's file."""
+
+import logging
+import math
+import os
+from dataclasses import replace
+
+from darkconv.arguments import checked
+from darkconv.core.model import Header, Model
+from darkconv.errors import DarkconvError
+from darkconv.files import PathLike
+from darkconv.imports.arrays import take
+from darkconv.imports.fit import fit
+from darkconv.imports.found import Checkpoint
+from darkconv.imports.opening import open_checkpoint
+from darkconv.imports.record import Imported
+from darkconv.loading import check_arrays, read_model
+
+logger = logging.getLogger("darkconv")
+
+
+@checked
+def import_weights(
+    cfg: PathLike | None,
+    checkpoint: PathLike,
+    *,
+    names: PathLike | None = None,
+    names_encoding: str | None = None,
+    dialect: str = "auto",
+    input_size: tuple[int, int] | None = None,
+    bn_epsilon: float | None = None,
+    allow_nonfinite: bool = False,
+) -> Model:
+    """Read a model whose weights another tool wrote: PyTorch, Keras or ONNX files.
+
+    What was taken by which rule is logged, and so are differences of meaning, as warnings.
+
+    Args:
+        cfg: the network that the tool followed; None where the file is of a bundled network.
+        checkpoint: .pt, .pth, .safetensors, .h5, .keras or .onnx. Nothing in it is run.
+        names: class names; `<stem>.names` beside the cfg or the checkpoint unless given.
+        names_encoding: of the names file, as for `darkconv.load`.
+        dialect: "auto", "pjreddie" or "alexeyab".
+        input_size: (width, height) of pictures, in place of the cfg's own.
+        bn_epsilon: that the tool's batch norm adds to the variance, such as 0.001 in Keras; the
+            difference from Darknet's is added to the variances. Without it arrays stay as they
+            are, bit for bit, unless the file itself says a number.
+        allow_nonfinite: use arrays that hold NaN or infinity, as for `darkconv.load`.
+
+    Returns:
+        A model with exactly the cfg's arrays.
+
+    Raises:
+        WeightsError: the file is damaged, would run code, or is another network's.
+        CfgError: the cfg cannot be read.
+
+    Example:
+        >>> import darkconv as dc
+        >>> import torch
+        >>> from darkconv.assets import digits10_folder, load_digits10
+        >>> digits = load_digits10()
+        >>> torch.save(dc.to_torch(digits).state_dict(), "digits.pth")
+        >>> model = dc.import_weights(digits10_folder() / "digits10.cfg", "digits.pth")
+        >>> bool((model.arrays["0.weights"] == digits.arrays["0.weights"]).all())
+        True
+    """
+    done = read_checkpoint(
+        cfg,
+        checkpoint,
+        names=names,
+        names_encoding=names_encoding,
+        dialect=dialect,
+        input_size=input_size,
+        bn_epsilon=bn_epsilon,
+    )
+    check_arrays(done.model, checkpoint, allow_nonfinite=allow_nonfinite)
+    first, *rest = done.lines()
+    logger.info("%s", first)
+    for line in rest:
+        level = logging.WARNING if line in done.notes else logging.INFO
+        logger.log(level, "%s: %s", done.file, line)
+    return done.model
+
+
+def read_checkpoint(
+    cfg: PathLike | None,
+    checkpoint: PathLike,
+    *,
+    names: PathLike | None = None,
+    names_encoding: str | None = None,
+    dialect: str = "auto",
+    input_size: tuple[int, int] | None = None,
+    bn_epsilon: float | None = None,
+) -> Imported:
+    """Read a model as `import_weights` does, with the record of how it was read."""
+    _check_epsilon(bn_epsilon)
+    if cfg is None:
+        raise DarkconvError("no cfg given")
+    base = read_model(
+        cfg,
+        None,
+        names=names,
+        names_encoding=names_encoding,
+        dialect=dialect,
+        input_size=input_size,
+    )
+    with open_checkpoint(checkpoint) as opened:
+        return _imported(base, opened, bn_epsilon)
+
+
+def _imported(base: Model, opened: Checkpoint, bn_epsilon: float | None) -> Imported:
+    found = fit(base.network, opened)
+    taken = take(base.network, opened, found, bn_epsilon)
+    model = replace(
+        base,
+        network=taken.network,
+        arrays=taken.arrays,
+        header=Header.new(taken.network.dialect),
+        initial_layers=(),
+    )
+    return Imported(
+        os.fspath(opened.file),
+        opened.kind,
+        found.rule,
+        layers=sum(bool(layer.slots) for layer in taken.network.layers),
+        arrays=taken.count,
+        left=opened.spare,
+        notes=(*opened.notes, *found.notes, *taken.notes),
+        proof=(),
+        model=model,
+    )
+
+
+def _check_epsilon(epsilon: float | None) -> None:
+    if epsilon is not None and not (math.isfinite(epsilon) and 0 <= epsilon < 1):
+        raise DarkconvError("bn_epsilon", expected="0 or more, and below 1", found=epsilon)

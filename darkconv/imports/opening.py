@@ -1,0 +1,165 @@
+"""Opening a file of another tool: what it is, told by its content, and the layers in it."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from darkconv.errors import DarkconvError, WeightsError, Where
+from darkconv.files import PathLike
+from darkconv.files.archive import ArchiveError, open_archive
+from darkconv.imports.found import Checkpoint, Found, Values
+from darkconv.imports.pickles import Storage, found_arrays, read_legacy, read_zip, state_dict
+from darkconv.imports.torch_names import name_units
+
+SUFFIXES = (".pt", ".pth", ".safetensors")
+"""Of files that are read in place of weights."""
+LEAST_LIMIT, GROWTH = 1 << 26, 2
+"""Bytes that members of an archive may take unpacked: so many, or so many times the file."""
+
+
+def is_checkpoint(path: PathLike | None) -> bool:
+    """Return True if a file is one of another tool by its name."""
+    return path is not None and Path(path).suffix.lower() in SUFFIXES
+
+
+@contextmanager
+def open_checkpoint(path: PathLike) -> Iterator[Checkpoint]:
+    """Open a file of another tool; its arrays can be read until the block ends.
+
+    Raises:
+        WeightsError: it is none of the kinds that are read, damaged, or would run code.
+        MissingDependencyError: the library for its kind is not installed.
+    """
+    file = os.fspath(path)
+    where = Where(file=file)
+    try:
+        with ExitStack() as stack:
+            yield _opened(path, stack)
+    except FileNotFoundError:
+        raise WeightsError("no such file", where=where) from None
+    except OSError as error:
+        raise WeightsError(f"cannot read: {error.strerror or error}", where=where) from error
+    except ArchiveError as error:
+        raise WeightsError(f"cannot be read: it {error}", where=where) from error
+
+
+@contextmanager
+def _stream(path: PathLike) -> Iterator[IO[bytes]]:
+    with open(path, "rb") as stream:
+        yield stream
+
+
+def _opened(path: PathLike, stack: ExitStack) -> Checkpoint:
+    file = os.fspath(path)
+    with open(path, "rb") as stream:
+        start = stream.read(64)
+    suffix = Path(path).suffix.lower()
+    if start.startswith(b"PK\x03\x04"):
+        most = max(LEAST_LIMIT, GROWTH * os.path.getsize(path))
+        archive = stack.enter_context(open_archive(path, most=most))
+        tree, read = read_zip(archive, file)
+        return torch_checkpoint(tree, read, file)
+    if suffix == ".safetensors" or start[8:9] == b"{":
+        return _safetensors(path, stack)
+    if start[:1] == b"\x80":
+        tree, read = read_legacy(stack.enter_context(_stream(path)), file)
+        return torch_checkpoint(tree, read, file)
+    raise WeightsError(
+        "is no file of a kind that is imported, or is damaged",
+        where=Where(file=file),
+        expected="a PyTorch file (.pt, .pth) or .safetensors",
+        found=_recognised(start, os.path.getsize(path)),
+    )
+
+
+def _recognised(start: bytes, size: int) -> str | None:
+    from darkconv.darknet.signatures import recognise
+
+    known = recognise(start, size)
+    return known.what if known else None
+
+
+def torch_checkpoint(tree: Any, read: Callable[[Storage], bytes], file: str) -> Checkpoint:
+    """Return the layers of a checkpoint of PyTorch."""
+    state, path, others = state_dict(tree, file)
+    found = found_arrays(state, read, file)
+    notes = []
+    if path:
+        beside = f"; {', '.join(others)} beside it is left" if others else ""
+        notes.append(f"the state dict under {path} was taken{beside}")
+    return _named(found, "a PyTorch state dict", file, notes, is_ordered=True)
+
+
+def _named(
+    found: list[Found], kind: str, file: str, notes: list[str], *, is_ordered: bool
+) -> Checkpoint:
+    named = name_units(found, is_ordered=is_ordered)
+    naming = named.naming
+    return Checkpoint(
+        file,
+        kind,
+        naming.tool if naming else "",
+        named.units,
+        named.rule,
+        spare=named.spare,
+        epsilon=None,
+        notes=(*notes, *((naming.note,) if naming and naming.note else ())),
+    )
+
+
+def _safetensors(path: PathLike, stack: ExitStack) -> Checkpoint:
+    """Return the layers of a safetensors file."""
+    from darkconv.libraries import telling_missing
+
+    with telling_missing("reading safetensors files"):
+        from safetensors import SafetensorError, safe_open
+    file = os.fspath(path)
+    try:
+        reader = stack.enter_context(safe_open(path, framework="numpy"))
+        names = getattr(reader, "offset_keys", reader.keys)()
+        found = [_tensor(reader, path, name) for name in names]
+    except (SafetensorError, OverflowError) as error:
+        raise WeightsError(
+            f"cannot be read as safetensors: {error}", where=Where(file=file)
+        ) from error
+    if "cfg" in (reader.metadata() or {}):
+        raise DarkconvError(
+            "is a file that darkconv wrote",
+            where=Where(file=file),
+            hint="give it alone, without a cfg",
+        )
+    plain = [one.name for one in found if one.dtype == "float32"]
+    is_ordered = plain != sorted(plain)
+    return _named(found, "a safetensors file", file, [], is_ordered=is_ordered)
+
+
+TYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}
+TYPES |= {"I8": "int8", "U8": "uint8", "I16": "int16", "I32": "int32", "I64": "int64"}
+"""Types of numbers by the names that safetensors has for them."""
+
+
+def _tensor(reader: Any, path: PathLike, name: str) -> Found:
+    part = reader.get_slice(name)
+    kind = TYPES.get(part.get_dtype(), part.get_dtype())
+    read = (
+        partial(_bfloat16, path, name) if kind == "bfloat16" else partial(reader.get_tensor, name)
+    )
+    return Found(name, tuple(part.get_shape()), kind, read)
+
+
+def _bfloat16(path: PathLike, name: str) -> Values:
+    """Return an array of a type that numpy does not have; the library has checked the header."""
+    with open(path, "rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        entry = json.loads(stream.read(length))[name]
+        start, end = entry["data_offsets"]
+        stream.seek(8 + length + start)
+        halves = np.frombuffer(stream.read(end - start), "<u2")
+    values: Values = (halves.astype("<u4") << 16).view("<f4").reshape(entry["shape"])
+    return values

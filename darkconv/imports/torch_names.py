@@ -1,0 +1,254 @@
+"""Names of PyTorch programs that follow a Darknet cfg, and layers made of a state dict."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from darkconv.imports.found import Found, Part, Unit
+
+ARRAYS = {"weight": "weights", "bias": "biases"}
+NORM_ARRAYS = {
+    "weight": "scales",
+    "bias": "biases",
+    "running_mean": "rolling_mean",
+    "running_var": "rolling_variance",
+}
+SPARE = {
+    "num_batches_tracked",
+    "anchors",
+    "anchor_grid",
+    "anchor_vec",
+    "anchor_wh",
+    "grid",
+    "stride",
+}
+SPARE |= {"_LN_MODEL_VERSION", "scaled_anchors", "offset"}
+"""Last words of names of what is no weight: counters, and the constants of a head."""
+NUMBERS = "numbers"
+ORDER = "order"
+
+
+class Naming(NamedTuple):
+    """How a family of programs names its layers.
+
+    Attributes:
+        tool: the programs.
+        pattern: finds the number of the layer in a name.
+        counts: NUMBERS if it is the layer's number in the cfg, ORDER if it only grows.
+        epsilon: that the programs' batch norm adds to the variance.
+        note: what is to be known of the programs.
+    """
+
+    tool: str
+    pattern: str
+    counts: str
+    epsilon: float = 1e-5
+    note: str = ""
+
+
+NEW_COORDS = (
+    "decode boxes as [yolo] with new_coords=1 and scale_x_y=2 does, behind a convolution with "
+    "activation=logistic; weights that they have trained need a cfg that says so"
+)
+NAMINGS = (
+    Naming(
+        "PyTorch-YOLOv3 (pytorchyolo) and its children",
+        r"(?:^|\.)module_list\.(\d+)\.(?:conv|batch_norm)_\d+\.",
+        NUMBERS,
+        note=f"its versions since 2021 {NEW_COORDS}",
+    ),
+    Naming(
+        "ultralytics/yolov3 of the archive, PyTorch_YOLOv4 or yolor",
+        r"(?:^|\.)module_list\.(\d+)\.(?:Conv2d|BatchNorm2d|\d+)\.",
+        NUMBERS,
+        epsilon=1e-4,
+        note=f"PyTorch_YOLOv4 and yolor {NEW_COORDS}",
+    ),
+    Naming("a program with module_list", r"(?:^|\.)module_list\.(\d+)\.", NUMBERS),
+    Naming(
+        "pytorch-0.4-yolov3, pytorch-YOLOv4 or darknet2any",
+        r"(?:^|\.)models\.(\d+)\.(?:(?:conv|bn)\d+\.|\d+\.)?",
+        ORDER,
+    ),
+    Naming("darkconv or libreyolo", r"^(?:\w+\.)?layers\.(\d+)\.", NUMBERS),
+)
+"""The first that all of a file's weights follow is taken."""
+
+LIGHTNET = {
+    "YoloV4": (
+        r"backbone\.",
+        r"neck\.0\.",
+        *(r"neck\.1\.lateral\.0\.", r"neck\.1\.upsample\.0\.", r"neck\.1\.lateral\.1\."),
+        *(r"neck\.1\.combine\.0\.", r"neck\.1\.upsample\.1\.", r"neck\.1\.lateral\.2\."),
+        *(r"neck\.1\.combine\.1\.", r"head\.2\.", r"neck\.1\.downsample\.0\."),
+        *(r"neck\.1\.combine\.2\.", r"head\.1\.", r"neck\.1\.downsample\.1\."),
+        *(r"neck\.1\.combine\.3\.", r"head\.0\."),
+    ),
+    "YoloV3": (
+        r"backbone\.",
+        *(r"neck\.0\.module\.[0-4]\.", r"head\.0\.", r"neck\.0\.module\.5\."),
+        *(r"neck\.1\.module\.[0-4]\.", r"head\.1\.", r"neck\.1\.module\.5\."),
+        *(r"neck\.2\.", r"head\.2\."),
+    ),
+    "CSPDarknet53": (r"(?:backbone|head)\..*",),
+}
+"""Where lightnet's modules stand in the order of the cfg: its `darknet_order`, by model."""
+LIGHTNET_BLOCK = re.compile(
+    r"backbone\.(?:module\.)?(\d+)_csp(\.split2|\.split1|\.residual(\d+)|\.conv|\.post)"
+)
+"""A branch of a block; two of them stand in the other order in the cfg."""
+
+
+class Named(NamedTuple):
+    """The layers of a state dict.
+
+    Attributes:
+        units: in order.
+        naming: how they are named, None where no table knows.
+        rule: see `Checkpoint.rule`.
+        spare: arrays that no layer has.
+    """
+
+    units: tuple[Unit, ...]
+    naming: Naming | None
+    rule: str
+    spare: tuple[str, ...]
+
+
+def name_units(found: Sequence[Found], *, is_ordered: bool) -> Named:
+    """Make layers of the arrays of a state dict.
+
+    Args:
+        found: in the order of the file.
+        is_ordered: that order is the program's, not the alphabet's.
+    """
+    spare = [one.name for one in found if one.name.rpartition(".")[2] in SPARE]
+    learned = [one for one in found if one.name not in set(spare)]
+    modules = _modules(learned)
+    for naming in NAMINGS:
+        numbers = [re.search(naming.pattern, f"{path}.") for path in modules]
+        if modules and all(numbers):
+            counted = [int(number[1]) for number in numbers if number]
+            return Named(_counted(modules, counted, naming), naming, naming.counts, tuple(spare))
+    units = _paired(_in_order(modules, is_ordered=is_ordered))
+    rule = ORDER if is_ordered or _is_counted(modules) else "none"
+    return Named(tuple(units), None, rule, tuple(spare))
+
+
+def _modules(found: Iterable[Found]) -> dict[str, dict[str, Found]]:
+    """Return the arrays of each module by their last word."""
+    modules: dict[str, dict[str, Found]] = {}
+    for one in found:
+        path, _, last = one.name.rpartition(".")
+        modules.setdefault(path, {})[last] = one
+    return modules
+
+
+def _parts(arrays: dict[str, Found]) -> dict[str, Part]:
+    """Return a module's arrays by Darknet's names."""
+    table = NORM_ARRAYS if "running_mean" in arrays else ARRAYS
+    return {table.get(last, last): Part(one) for last, one in arrays.items()}
+
+
+def _counted(
+    modules: dict[str, dict[str, Found]], numbers: list[int], naming: Naming
+) -> tuple[Unit, ...]:
+    """Make a layer of the modules of each number."""
+    layers: dict[int, dict[str, dict[str, Found]]] = {}
+    for (path, arrays), number in zip(modules.items(), numbers, strict=True):
+        layers.setdefault(number, {})[path] = arrays
+    units = []
+    for number, own in sorted(layers.items()):
+        for unit in _paired(own):
+            index = number if naming.counts == NUMBERS else None
+            units.append(Unit(unit.name, unit.parts, index))
+    return tuple(units)
+
+
+def _paired(modules: dict[str, dict[str, Found]]) -> list[Unit]:
+    """Join each batch norm with the convolution that it follows."""
+    plain = [Unit(path, _parts(arrays)) for path, arrays in modules.items()]
+    paired: list[Unit] = []
+    for unit in plain:
+        before = paired[-1] if paired else None
+        if unit.is_norm_alone and before and _takes(before, unit):
+            paired[-1] = joined(before, unit)
+        else:
+            paired.append(unit)
+    if any(unit.is_norm_alone for unit in paired):
+        return _matched(plain) or paired
+    return paired
+
+
+def _matched(plain: list[Unit]) -> list[Unit] | None:
+    """Join the k-th batch norm with the k-th convolution without biases, wherever it stands."""
+    norms = [unit for unit in plain if unit.is_norm_alone]
+    bare = [unit for unit in plain if "weights" in unit.parts and "biases" not in unit.parts]
+    pairs = list(zip(bare, norms, strict=False))
+    if len(norms) != len(bare) or not all(_takes(unit, norm) for unit, norm in pairs):
+        return None
+    partner = {unit.name: norm for unit, norm in pairs}
+    others = (unit for unit in plain if not unit.is_norm_alone)
+    return [joined(u, partner[u.name]) if u.name in partner else u for u in others]
+
+
+def _takes(unit: Unit, norm: Unit) -> bool:
+    """Return True if a batch norm may follow a layer."""
+    if "weights" not in unit.parts or unit.has_norm:
+        return False
+    return unit.parts["weights"].shape[:1] == norm.parts["rolling_variance"].shape
+
+
+def joined(unit: Unit, norm: Unit) -> Unit:
+    """Return a layer with its batch norm; biases of the convolution itself are kept apart."""
+    own = {("inner_biases" if k == "biases" else k): part for k, part in unit.parts.items()}
+    return Unit(unit.name, own | dict(norm.parts), unit.index, norm.epsilon, unit.is_depthwise)
+
+
+def _in_order(
+    modules: dict[str, dict[str, Found]], *, is_ordered: bool
+) -> dict[str, dict[str, Found]]:
+    """Return modules in the order of the cfg, as far as names or the file tell it."""
+    prefixes = lightnet_order(modules)
+    if prefixes:
+        natural = sorted(modules, key=_natural)
+        return {path: modules[path] for path in sorted(natural, key=lambda p: _place(p, prefixes))}
+    if not is_ordered and _is_counted(modules):
+        return {path: modules[path] for path in sorted(modules, key=_natural)}
+    return modules
+
+
+def lightnet_order(paths: Iterable[str]) -> tuple[str, ...]:
+    """Return the order of lightnet's modules where these are of one that needs it, or nothing."""
+    known = list(paths)
+    if not all(re.search(r"\.layers\.[01]$|head\.\d\.\d$", path) for path in known):
+        return ()
+    for prefixes in LIGHTNET.values():
+        if all(any(re.match(prefix, f"{path}.") for prefix in prefixes) for path in known):
+            return prefixes
+    return ()
+
+
+def _place(path: str, prefixes: Sequence[str]) -> tuple[int, tuple[int, ...]]:
+    """Where a module of lightnet stands: its part, and its block and branch in the backbone."""
+    part = next(i for i, prefix in enumerate(prefixes) if re.match(prefix, f"{path}."))
+    block = LIGHTNET_BLOCK.match(path)
+    if not block:
+        first = re.match(r"backbone\.(?:module\.)?(\d+)_", path)
+        return part, (int(first[1]) if first else 0,)
+    branches = (".split2", ".split1", ".residual", ".conv", ".post")
+    branch = next(i for i, name in enumerate(branches) if block[2].startswith(name))
+    return part, (int(block[1]), branch, int(block[3] or 0))
+
+
+def _natural(path: str) -> list[tuple[int, str]]:
+    """Sort key in which 2 stands before 10."""
+    return [
+        (int(word), "") if word.isdecimal() else (-1, word) for word in re.split(r"(\d+)", path)
+    ]
+
+
+def _is_counted(modules: Iterable[str]) -> bool:
+    """Return True if nothing but numbers tells the layers from each other."""
+    stems = {re.sub(r"\d+", "#", path.rpartition(".")[0]) for path in modules}
+    return len(stems) == 1

@@ -1,0 +1,382 @@
+"""Checkpoints of PyTorch programs become Darknet models, and hostile ones run nothing."""
+
+import contextlib
+import io
+import logging
+import pickle
+import struct
+import zipfile
+
+import numpy as np
+import pytest
+
+import darkconv as dc
+from bad.payload import Payload
+from darkconv.imports import read_checkpoint
+from import_files import TORCH, assert_same, pytorchyolo, ultralytics, write_cfg, written
+from networks import network, random_model
+
+torch = pytest.importorskip("torch")
+
+BODY = """
+[convolutional]
+filters=8
+size=3
+stride=2
+pad=1
+batch_normalize=1
+activation=leaky
+
+[convolutional]
+filters=4
+size=1
+batch_normalize=1
+activation=mish
+
+[route]
+layers=-2
+
+[convolutional]
+filters=8
+size=3
+pad=1
+groups=8
+batch_normalize=1
+activation=leaky
+
+[route]
+layers=-1,-3
+
+[dropout]
+
+[convolutional]
+filters=21
+size=1
+activation=linear
+
+[yolo]
+mask=0,1,2
+anchors=1,2, 3,4, 5,6
+classes=2
+num=3
+"""
+DENSE = """
+[batchnorm]
+
+[local]
+filters=2
+size=3
+pad=1
+activation=leaky
+
+[connected]
+output=6
+activation=leaky
+
+[connected]
+output=4
+batch_normalize=1
+activation=linear
+"""
+
+
+@pytest.fixture
+def model():
+    return random_model(network(BODY))
+
+
+def save(state, path, **options):
+    torch.save({name: torch.from_numpy(np.array(a)) for name, a in state.items()}, path, **options)
+    return path
+
+
+def tensors(state):
+    return {name: torch.from_numpy(np.array(array)) for name, array in state.items()}
+
+
+@pytest.mark.parametrize("naming", TORCH.values(), ids=TORCH)
+@pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "before 1.6"])
+def test_arrays_in_each_naming_come_back_bit_for_bit(model, naming, is_zip, tmp_path):
+    path = tmp_path / "net.pth"
+    save(naming(model), path, _use_new_zipfile_serialization=is_zip)
+    assert_same(dc.import_weights(write_cfg(model, tmp_path / "net.cfg"), path), model)
+
+
+@pytest.mark.parametrize("name", [name for name in TORCH if name != "pytorch-YOLOv4"])
+def test_other_layers_come_back_too(name, tmp_path):
+    model = random_model(network(DENSE, shape=(3, 6, 6)))
+    path = save(TORCH[name](model), tmp_path / "net.pt")
+    cfg = write_cfg(model, tmp_path / "net.cfg")
+    assert_same(dc.import_weights(cfg, path, dialect="alexeyab"), model)
+
+
+@pytest.mark.parametrize("naming", [pytorchyolo, ultralytics])
+def test_safetensors_come_back_though_they_are_sorted(model, naming, tmp_path):
+    pytest.importorskip("safetensors")
+    from safetensors.numpy import save_file
+
+    path = tmp_path / "net.safetensors"
+    save_file({name: np.array(array) for name, array in naming(model).items()}, path)
+    assert_same(dc.import_weights(write_cfg(model, tmp_path / "net.cfg"), path), model)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: {
+            "model": state,
+            "epoch": 3,
+            "best": np.float64(0.5),
+            "optimizer": {"state": {}},
+        },
+        lambda state: {"state_dict": {f"module.{name}": array for name, array in state.items()}},
+        lambda state: {
+            "epoch": 1,
+            "ema": {"model": state},
+            "model": {k: v * 0 for k, v in state.items()},
+        },
+    ],
+    ids=["model", "state_dict and module.", "ema before model"],
+)
+def test_the_state_dict_is_found_in_a_checkpoint(model, wrap, tmp_path):
+    path = tmp_path / "net.pt"
+    torch.save(wrap(tensors(ultralytics(model))), path)
+    done = read_checkpoint(write_cfg(model, tmp_path / "net.cfg"), path)
+    assert_same(done.model, model)
+    assert any("state dict under" in note for note in done.notes)
+
+
+def test_half_precision_is_taken_exactly_and_said(model, tmp_path):
+    path = tmp_path / "net.pt"
+    torch.save({k: v.half() for k, v in tensors(ultralytics(model)).items()}, path)
+    done = read_checkpoint(write_cfg(model, tmp_path / "net.cfg"), path)
+    for key, array in model.arrays.items():
+        assert np.array_equal(done.model.arrays[key], array.astype(np.float16)), key
+    assert "its float16 numbers became float32, which holds them exactly" in done.notes
+
+
+def test_bfloat16_in_both_containers(model, tmp_path):
+    from safetensors.torch import save_file
+
+    state = {k: v.bfloat16() for k, v in tensors(ultralytics(model)).items()}
+    torch.save(state, tmp_path / "net.pt")
+    save_file(state, tmp_path / "net.safetensors")
+    cfg = write_cfg(model, tmp_path / "net.cfg")
+    first, second = (dc.import_weights(cfg, tmp_path / f"net.{s}") for s in ("pt", "safetensors"))
+    assert_same(first, second)
+    expected = state["module_list.0.Conv2d.weight"].float().numpy()
+    assert np.array_equal(first.arrays["0.weights"], expected)
+
+
+def test_layers_that_only_their_order_tells_apart_are_named(tmp_path):
+    conv = "[convolutional]\nfilters=3\nsize=3\npad=1\nbatch_normalize=1\nactivation=leaky\n"
+    model = random_model(network(conv * 3))
+    done = read_checkpoint(
+        write_cfg(model, tmp_path / "net.cfg"), save(written(model), tmp_path / "net.pt")
+    )
+    assert done.rule == "order"
+    assert "3 layers have the shapes of others" in done.notes[0]
+    assert "0, 1, 2" in done.notes[0]
+
+
+def test_another_order_is_taken_where_the_shapes_leave_one_assignment(model, tmp_path):
+    state = written(model)
+    names = sorted(state, key=lambda name: -int(name.split("block")[1].split(".")[0]))
+    path = save({name: state[name] for name in names}, tmp_path / "net.pt")
+    done = read_checkpoint(write_cfg(model, tmp_path / "net.cfg"), path)
+    assert_same(done.model, model)
+    assert done.rule.startswith("shape")
+
+
+def test_another_order_is_refused_where_layers_could_be_exchanged(tmp_path):
+    conv = "[convolutional]\nfilters={}\nsize=3\npad=1\nbatch_normalize=1\nactivation=leaky\n"
+    model = random_model(network("".join(conv.format(n) for n in (3, 3, 4, 4))))
+    state = written(model)
+    path = save(dict(reversed(state.items())), tmp_path / "net.pt")
+    with pytest.raises(dc.DarkconvError) as error:
+        dc.import_weights(write_cfg(model, tmp_path / "net.cfg"), path)
+    assert "nothing tells which of its layers is which" in str(error.value)
+    assert "several for layers 0, 1" in str(error.value)
+
+
+def test_biases_before_batch_norm_go_into_its_mean(model, tmp_path):
+    state = ultralytics(model)
+    state["module_list.0.Conv2d.bias"] = np.full(8, 0.25, np.float32)
+    done = read_checkpoint(write_cfg(model, tmp_path / "net.cfg"), save(state, tmp_path / "n.pt"))
+    expected = model.arrays["0.rolling_mean"] - np.float32(0.25)
+    assert np.array_equal(done.model.arrays["0.rolling_mean"], expected)
+    assert any("biases before their batch norm" in note for note in done.notes)
+
+
+@pytest.mark.parametrize("dialect", ["pjreddie", "alexeyab"])
+def test_another_epsilon_goes_into_the_variance(dialect, tmp_path):
+    conv = "[convolutional]\nfilters=3\nsize=3\npad=1\nbatch_normalize=1\nactivation=leaky\n"
+    model = random_model(network(conv, dialect=dialect))
+    cfg = write_cfg(model, tmp_path / "net.cfg")
+    path = save(ultralytics(model), tmp_path / "net.pt")
+    found = dc.import_weights(cfg, path, dialect=dialect, bn_epsilon=1e-3)
+    variance, theirs = found.arrays["0.rolling_variance"], model.arrays["0.rolling_variance"]
+    rules = model.dialect
+    divisor = np.sqrt(variance.astype(float) + rules.variance_epsilon) + rules.deviation_epsilon
+    assert np.allclose(divisor, np.sqrt(theirs.astype(float) + 1e-3), rtol=1e-7, atol=0)
+    assert np.allclose(variance, theirs + 1e-3, atol=2e-5)
+
+
+def test_what_was_taken_is_logged_and_differences_are_warnings(model, tmp_path, caplog):
+    cfg = write_cfg(model, tmp_path / "net.cfg")
+    path = save(ultralytics(model), tmp_path / "net.pt")
+    with caplog.at_level(logging.INFO, "darkconv"):
+        dc.import_weights(cfg, path)
+    levels = {record.levelname for record in caplog.records}
+    assert levels == {"INFO", "WARNING"}
+    assert "17 arrays of 4 layers, by names" in caplog.text
+
+
+# --- Files of other networks
+
+
+def refused(model, state, tmp_path):
+    with pytest.raises(dc.DarkconvError) as error:
+        dc.import_weights(write_cfg(model, tmp_path / "net.cfg"), save(state, tmp_path / "n.pt"))
+    return str(error.value)
+
+
+def test_a_missing_layer_is_named(model, tmp_path):
+    state = {k: v for k, v in ultralytics(model).items() if not k.startswith("module_list.3.")}
+    assert "missing: layer 3 [convolutional]" in refused(model, state, tmp_path)
+
+
+def test_a_layer_too_many_is_named(model, tmp_path):
+    state = ultralytics(model) | {"module_list.9.Conv2d.weight": np.zeros((2, 2, 1, 1), np.float32)}
+    assert "not in the cfg: module_list.9.Conv2d" in refused(model, state, tmp_path)
+
+
+def test_another_number_of_classes_is_told_with_layer_array_and_both_shapes(model, tmp_path):
+    state = ultralytics(model)
+    state["module_list.6.Conv2d.bias"] = np.zeros(255, np.float32)
+    text = refused(model, state, tmp_path)
+    assert "layer 6 [convolutional]" in text
+    assert "module_list.6.Conv2d.bias 255" in text
+    assert "expected 21" in text
+
+
+def test_whole_numbers_are_refused(model, tmp_path):
+    state = ultralytics(model)
+    state["module_list.0.Conv2d.weight"] = state["module_list.0.Conv2d.weight"].astype(np.int8)
+    text = refused(model, state, tmp_path)
+    assert "module_list.0.Conv2d.weight" in text
+    assert "int8" in text
+
+
+# --- Hostile and damaged files
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+@pytest.mark.parametrize("place", ["alone", "zip", "legacy"])
+def test_a_payload_does_not_run(model, place, protocol, tmp_path):
+    owned, path = tmp_path / "owned", tmp_path / "x.pth"
+    state = {"model": tensors(ultralytics(model)), "more": Payload(owned)}
+    if place == "alone":
+        path.write_bytes(pickle.dumps(Payload(owned), protocol))
+    else:
+        torch.save(state, path, pickle_protocol=protocol,
+                   _use_new_zipfile_serialization=place == "zip")  # fmt: skip
+    with pytest.raises(dc.DarkconvError, match="pickled Python objects") as error:
+        dc.import_weights(write_cfg(model, tmp_path / "net.cfg"), path)
+    assert not owned.exists()
+    assert "torch.save(model.state_dict(), 'state.pth')" in str(error.value)
+
+
+def test_a_pickled_module_is_refused_with_the_lines_that_save_its_state_dict(model, tmp_path):
+    path = tmp_path / "m.pt"
+    torch.save({"model": torch.nn.Conv2d(1, 2, 3)}, path)
+    with pytest.raises(dc.DarkconvError, match=r"torch\.nn\.modules\.conv\.Conv2d"):
+        dc.import_weights(write_cfg(model, tmp_path / "net.cfg"), path)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "before 1.6"])
+def test_a_file_that_is_cut_short_is_refused(model, share, is_zip, tmp_path):
+    path = save(ultralytics(model), tmp_path / "n.pt", _use_new_zipfile_serialization=is_zip)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(dc.DarkconvError):
+        dc.import_weights(write_cfg(model, tmp_path / "net.cfg"), path)
+
+
+def test_claims_of_gigabytes_are_refused_before_memory_is_asked_for(model, tmp_path):
+    path = save(ultralytics(model), tmp_path / "n.pt")
+    with zipfile.ZipFile(path) as archive:
+        members = {info.filename: archive.read(info) for info in archive.infolist()}
+    (name,) = (name for name in members if name.endswith("data.pkl"))
+    old, new = b"K\x08K\x03K\x03K\x03t", b"J\x00\x00\x00\x40K\x03K\x03K\x03t"
+    assert old in members[name]
+    members[name] = members[name].replace(old, new)
+    with zipfile.ZipFile(path, "w") as archive:
+        for member, data in members.items():
+            archive.writestr(member, data)
+    with pytest.raises(dc.DarkconvError, match="claims more values"):
+        dc.import_weights(write_cfg(model, tmp_path / "net.cfg"), path)
+
+
+def test_a_zip_bomb_is_refused(model, tmp_path):
+    path = tmp_path / "n.pt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps({}))
+        archive.writestr("archive/data/0", bytes(1 << 28))
+    with pytest.raises(dc.DarkconvError, match="unpacked"):
+        dc.import_weights(write_cfg(model, tmp_path / "net.cfg"), path)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "is no file of a kind"),
+        (b"garbage" * 9, "is no file of a kind"),
+        (pickle.dumps([1, 2]), "none of PyTorch"),
+        (pickle.dumps({"a": 1}), "none of PyTorch"),
+        (b"\x80\x02}q\x00" + b"(" * 2000, "cannot be read"),
+    ],
+    ids=["empty", "garbage", "a list", "a dict", "marks"],
+)
+def test_other_content_is_refused(model, data, message, tmp_path):
+    (tmp_path / "n.pt").write_bytes(data)
+    with pytest.raises(dc.DarkconvError, match=message):
+        dc.import_weights(write_cfg(model, tmp_path / "net.cfg"), tmp_path / "n.pt")
+
+
+def test_a_state_dict_of_no_arrays_is_refused(model, tmp_path):
+    torch.save({"epoch": 3}, tmp_path / "n.pt")
+    with pytest.raises(dc.DarkconvError, match="holds no state dict"):
+        dc.import_weights(write_cfg(model, tmp_path / "net.cfg"), tmp_path / "n.pt")
+
+
+def test_a_script_is_refused(model, tmp_path):
+    path = tmp_path / "n.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("n/data.pkl", pickle.dumps({}))
+        archive.writestr("n/constants.pkl", pickle.dumps(()))
+    with pytest.raises(dc.DarkconvError, match="TorchScript"):
+        dc.import_weights(write_cfg(model, tmp_path / "net.cfg"), path)
+
+
+def test_damaged_safetensors_are_refused(model, tmp_path):
+    path = tmp_path / "n.safetensors"
+    header = b'{"a":{"dtype":"F32","shape":[1073741824],"data_offsets":[0,4294967296]}}'
+    for data in (b"", struct.pack("<Q", 1 << 40) + b"{}", struct.pack("<Q", len(header)) + header):
+        path.write_bytes(data)
+        with pytest.raises(dc.DarkconvError):
+            dc.import_weights(write_cfg(model, tmp_path / "net.cfg"), path)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_damaged_pickles_never_end_in_another_error(model, seed, tmp_path):
+    stream = np.random.default_rng(seed)
+    buffer = io.BytesIO()
+    torch.save(tensors(ultralytics(model)), buffer, _use_new_zipfile_serialization=False)
+    data = bytearray(buffer.getvalue())
+    for place in stream.integers(0, min(len(data), 2500), 4):
+        data[place] = stream.integers(256)
+    (tmp_path / "n.pt").write_bytes(data)
+    with contextlib.suppress(dc.DarkconvError):
+        dc.import_weights(write_cfg(model, tmp_path / "net.cfg"), tmp_path / "n.pt")

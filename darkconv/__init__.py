@@ -121,4 +121,37 @@ __all__ = [
     "export",
     "from_keras",
     "from_torch",
+    "graft",
     "import_weights",
+    "load",
+    "open_dataset",
+    "plan",
+    "profile",
+    "prune",
+    "reclass",
+    "reconstruct",
+    "replace_arrays",
+    "save",
+    "to_keras",
+    "to_onnx",
+    "to_torch",
+    "trace",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its module at first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'darkconv' has no attribute {name!r}")
+    from darkconv.libraries import telling_missing
+
+    import_module("darkconv.presentation")  # says how models and profiles show themselves
+    with telling_missing(f"darkconv.{name}"):
+        value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Public names."""
+    return __all__

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from darkconv.core.model import Model, replace_arrays
     from darkconv.dataset import Dataset, open_dataset
     from darkconv.dataset.anchors import Anchors, anchors
-    from darkconv.detection import Detection, detect
+    from darkconv.detection import Detection, Detections, Detector, Frame, detect
     from darkconv.errors import (
         CfgError,
         DarkconvError,
@@ -67,6 +67,9 @@ _HOMES = {
     "anchors": "darkconv.dataset.anchors",
     "Dataset": "darkconv.dataset",
     "Detection": "darkconv.detection",
+    "Detections": "darkconv.detection",
+    "Detector": "darkconv.detection",
+    "Frame": "darkconv.detection",
     "Model": "darkconv.core.model",
     "detect": "darkconv.detection",
     "Evaluation": "darkconv.evaluation.result",
@@ -101,8 +104,11 @@ __all__ = [
     "Dataset",
     "DatasetError",
     "Detection",
+    "Detections",
+    "Detector",
     "Evaluation",
     "Exported",
+    "Frame",
     "GraphError",
     "MissingDependencyError",
     "Model",

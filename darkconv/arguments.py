@@ -48,10 +48,16 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
             given = signature.bind(*args, **kwargs).arguments
         except TypeError:
             return function(*args, **kwargs)
-        _check(function.__name__, given, known)
+        _check(_shown_name(function), given, known)
         return function(*args, **kwargs)
 
     return call
+
+
+def _shown_name(function: Callable[..., Any]) -> str:
+    """What a function is called in messages: `__init__` by its class."""
+    *_, owner, name = ("", *function.__qualname__.split("."))
+    return owner if name == "__init__" else name
 
 
 def check_fields(record: Any) -> None:

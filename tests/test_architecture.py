@@ -39,7 +39,8 @@ ROOMS = {
     "darknet": "core darknet encodings errors files layers libraries surgery",
     "dataset": "arguments core darknet dataset detection encodings errors files layers",
     "detection": (
-        "arguments backends boxes core darknet detection encodings errors files layers libraries"
+        "arguments backends boxes core darknet dataset detection encodings errors files layers "
+        "libraries loading"
     ),
     "encodings": "",
     "errors": "",

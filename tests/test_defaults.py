@@ -12,7 +12,7 @@ import darkconv as dc
 from darkconv.cli import main
 
 PAIRS = {
-    "detect": ("darkconv.detection.detect:detect",),
+    "detect": ("darkconv.detection.detector:detect",),
     "eval": ("darkconv.evaluation.evaluate:evaluate",),
     "profile": ("darkconv.profiling.collect:profile",),
     "prune": (
@@ -43,7 +43,6 @@ PAIRS = {
 """Functions, or records of settings, that a command is a skin over."""
 
 OTHERS = {
-    ("eval", "exact"): "the option's own help still speaks of the other default",
     ("finetune", "seed"): "a run says which seed it drew",
 }
 """Defaults that differ on purpose, with the reason."""

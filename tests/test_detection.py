@@ -8,9 +8,10 @@ from darkconv.detection import detect
 from darkconv.detection import suppress as suppress_module
 from darkconv.detection.decode import Candidates, box_heads, decode
 from darkconv.detection.detect import detections, nms_of, raw_runner, runner
-from darkconv.detection.detector import ModelDetector, detect_files
 from darkconv.detection.draw import class_color, draw, picture_format, write_picture
+from darkconv.detection.engine import make_engine
 from darkconv.detection.picture import Fit, read_picture, resize
+from darkconv.detection.stream import stream
 from darkconv.detection.suppress import suppress
 from darkconv.errors import DarkconvError, DatasetError
 from networks import network, random_model
@@ -285,12 +286,14 @@ def test_many_files_are_found_in_order(tmp_path):
     body = "[convolutional]\nfilters=16\nsize=1\nactivation=linear\n" + HEADS["yolo"]
     model = random_model(network(body, (3, 8, 8)))
     files = [tmp_path / f"{number}.png" for number in range(9)]
-    stream = np.random.default_rng(0)
+    dice = np.random.default_rng(0)
     for file in files:
-        image_module.fromarray(stream.integers(0, 256, (9, 7, 3), np.uint8)).save(file)
+        image_module.fromarray(dice.integers(0, 256, (9, 7, 3), np.uint8)).save(file)
     files[4].write_bytes(b"no picture")
-    found = list(detect_files(ModelDetector(model), files))
-    assert isinstance(found[4], DatasetError)
-    for number in (0, 3, 5, 8):
-        assert found[number] == detect(model, files[number])
-        assert found[number]
+    skipped = []
+    found = list(stream(make_engine(model), files, unreadable="skip", skipped=skipped))
+    assert [str(files[4])] == [error.where.file for error in skipped]
+    assert [frame.index for frame in found] == [0, 1, 2, 3, 5, 6, 7, 8]
+    for frame in found:
+        assert list(frame.found) == detect(model, files[frame.index])
+        assert frame.found

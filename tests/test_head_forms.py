@@ -12,7 +12,7 @@ from click.testing import CliRunner
 import darkconv as dc
 from darkconv.cli import main
 from darkconv.detection.detect import detections, fitted_picture
-from darkconv.detection.exported import FileDetector
+from darkconv.detection.exported import FileEngine
 from darkconv.errors import DarkconvError
 from darkconv.layers.box_heads import CONFIDENCES, box_outputs
 from networks import network, random_model
@@ -108,9 +108,11 @@ def is_like(one, other):
 
 
 def assert_finds(model, file, threshold):
-    detector = FileDetector(file, threshold, 0)
+    detector = FileEngine(file, threshold, 0)
     x, fit = detector.prepare(picture())
-    assert_same(detector.find(detector.run(x), fit), right(model, threshold), threshold)
+    assert_same(
+        detector.find([v[0] for v in detector.run(x)], fit), right(model, threshold), threshold
+    )
 
 
 @pytest.mark.parametrize("backend", ["torch", "onnx", "keras"])
@@ -203,9 +205,9 @@ def test_a_graph_that_has_tested_objectness_takes_no_higher_threshold(tmp_path):
     model = random_model(network(BODIES["new coords, linear"], SHAPE))
     write_onnx(model, tmp_path / "net.onnx", head="nms", threshold=0.25)
     file = read_onnx(tmp_path / "net.onnx")
-    FileDetector(file, 0.25)
+    FileEngine(file, 0.25)
     with pytest.raises(DarkconvError, match=r"expected 0.25, with which .* found 0.5"):
-        FileDetector(file, 0.5)
+        FileEngine(file, 0.5)
 
 
 def with_objects(model):

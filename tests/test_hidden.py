@@ -11,7 +11,6 @@ import darkconv as dc
 from darkconv.backends import spoke
 from darkconv.cli import main
 from darkconv.core.names import Names
-from darkconv.detection.exported import detect_exported
 from networks import network, random_model
 
 pytest.importorskip("PIL")
@@ -54,9 +53,9 @@ def exported(made, kind, folder):
 @pytest.mark.parametrize("kind", ["raw", "boxes", "nms", "keras", "tflite"])
 def test_an_exported_file_lists_none_of_a_hidden_class(kind, tmp_path):
     (tmp_path / "a").mkdir()
-    every = detect_exported(exported(model(), kind, tmp_path / "a"), PICTURE, 0.05)
-    found = detect_exported(exported(model([0]), kind, tmp_path), PICTURE, 0.05)
-    assert without_people(every) == found
+    every = dc.Detector(exported(model(), kind, tmp_path / "a"), threshold=0.05)(PICTURE)
+    found = dc.Detector(exported(model([0]), kind, tmp_path), threshold=0.05)(PICTURE)
+    assert without_people(every) == list(found)
     assert len(every) > len(found) > 0
 
 

@@ -23,7 +23,6 @@ from darkconv.cli import main
 from darkconv.core.model import Header
 from darkconv.core.tree import Tree
 from darkconv.detection.detect import runner
-from darkconv.detection.exported import detect_exported
 from darkconv.errors import DarkconvError, MissingDependencyError, UnsupportedError
 from networks import cfg_text, network, random_model
 from reference.collection import assert_close
@@ -440,14 +439,14 @@ def test_logits_of_a_head_that_reads_the_input_are_the_input(run):
 def test_no_boxes_are_read_from_logits(folder):
     write_keras(dc.to_keras(model_of(), head="logits"), "net.keras")
     with pytest.raises(DarkconvError, match=r"net.keras: gives logits.*\n  hint: convert with --h"):
-        detect_exported(read_keras_file("net.keras"), "p/0.png")
+        dc.Detector(read_keras_file("net.keras"))("p/0.png")
 
 
 def test_a_keras_file_finds_what_its_model_finds(folder):
     expected = dc.detect(model_of(), "p/0.png")
     for head in ("raw", "boxes"):
         write_keras(dc.to_keras(model_of(), head=head), "net.keras")
-        found = detect_exported(read_keras_file("net.keras"), "p/0.png")
+        found = dc.Detector(read_keras_file("net.keras"))("p/0.png")
         assert [d.name for d in found] == [d.name for d in expected] != []
 
 

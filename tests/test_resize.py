@@ -13,7 +13,6 @@ from darkconv.cli import main
 from darkconv.core.model import Header
 from darkconv.darknet.cfg import parse_cfg
 from darkconv.darknet.dialect import choose_dialect
-from darkconv.detection.exported import detect_exported
 from darkconv.errors import DarkconvError
 from networks import cfg_text, network, random_model
 
@@ -64,7 +63,7 @@ def test_a_file_is_fed_as_it_says(suffix, dialect, way, tmp_path):
     assert file.resize == way or (way is None and file.resize == WAYS[dialect == "pjreddie"])
     for asked in (None, *WAYS):
         expected = dc.detect(model, picture(), 0.1, resize=asked or way)
-        assert_same(detect_exported(file, picture(), 0.1, resize=asked), expected)
+        assert_same(dc.Detector(file, threshold=0.1, resize=asked)(picture()), expected)
     stretched, boxed = (dc.detect(model, picture(), 0.1, resize=one) for one in WAYS)
     assert stretched != boxed
 

@@ -116,6 +116,11 @@ class ExportedFile:
         return False
 
     @property
+    def fixed_batch(self) -> int | None:
+        """How many pictures it takes at once; None for any number."""
+        return None
+
+    @property
     def has_threshold_inputs(self) -> bool:
         """Whether its thresholds are inputs."""
         return False

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from darkconv.cli.detect import check_runs_itself, detection_options
+from darkconv.cli.detecting import check_runs_itself, detection_options
 from darkconv.cli.file_types import OutputFolder
 from darkconv.cli.given import refuse
 from darkconv.cli.models import read_exported, read_model

@@ -147,13 +147,13 @@ def spread(pictures: Sequence[Path]) -> list[Path]:
 
 def likeness(whole: "ExportedFile", other: "ExportedFile", pictures: Sequence[Path]) -> "Likeness":
     """How near the outputs are, and detections where there are pictures for them."""
-    from darkconv.detection.exported import FileDetector, least_threshold
+    from darkconv.detection.exported import FileEngine, least_threshold
     from darkconv.verification.likeness import THRESHOLD, likeness_on_inputs, likeness_on_pictures
 
     if pictures and finds_boxes(whole):
         least = least_threshold(whole, THRESHOLD)
         names = [] if whole.head == "nms" else whole.run.outputs
-        one, two = (FileDetector(file, least) for file in (whole, other))
+        one, two = (FileEngine(file, least) for file in (whole, other))
         with progress(len(pictures), "comparing on pictures") as update:
             found = likeness_on_pictures(one, two, names, counted(pictures, update))
         if found.compared:

@@ -1,5 +1,8 @@
-"""From a picture to boxes: fitting, decoding, non-maximum suppression, drawing."""
+"""From pictures to boxes: reading, fitting, decoding, non-maximum suppression, drawing."""
 
-from darkconv.detection.detect import Detection, detect
+from darkconv.detection.detect import Detection
+from darkconv.detection.detector import Detector, detect
+from darkconv.detection.found import Detections
+from darkconv.detection.stream import Frame
 
-__all__ = ["Detection", "detect"]
+__all__ = ["Detection", "Detections", "Detector", "Frame", "detect"]

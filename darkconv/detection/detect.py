@@ -1,14 +1,14 @@
-"""detect: a picture in, named boxes out."""
+"""From a network's outputs to named boxes, and what makes those outputs."""
 
+import threading
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, overload
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from darkconv.arguments import checked
 from darkconv.backends import spoke
 from darkconv.boxes import as_corners
 from darkconv.core.bounds import require_share
@@ -16,7 +16,7 @@ from darkconv.core.model import Array, Model
 from darkconv.core.network import Network
 from darkconv.detection.decode import Candidates, box_heads, decode, fitted, takes_raw
 from darkconv.detection.picture import Fit, Picture, PictureLike, as_picture, resize_mode
-from darkconv.detection.suppress import check_kind, suppress
+from darkconv.detection.suppress import suppress
 from darkconv.errors import Where
 from darkconv.files.notice import warn_once
 from darkconv.layers.head import nms_settings
@@ -26,9 +26,9 @@ MOST_NAMED = 10
 Runner = Callable[[Array], Sequence[Array]]
 """(N, C, H, W) -> the network's outputs, (N, ...) each."""
 
-_RUNNERS: "weakref.WeakKeyDictionary[Model, dict[tuple[str, tuple[int, ...]], Runner]]" = (
-    weakref.WeakKeyDictionary()
-)
+_Key = tuple[str, tuple[int, ...], str, int | None]
+_RUNNERS: "weakref.WeakKeyDictionary[Model, dict[_Key, Runner]]" = weakref.WeakKeyDictionary()
+_BUILDING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -46,78 +46,6 @@ class Detection:
     name: str
     score: float
     box: tuple[float, float, float, float]
-
-
-@overload
-def detect(
-    model: Model,
-    image: list[Any] | tuple[Any, ...],
-    threshold: float = ...,
-    nms: float = ...,
-    *,
-    resize: str | None = ...,
-    nms_kind: str | None = ...,
-    backend: str = ...,
-    exact: bool = ...,
-) -> list[list[Detection]]: ...
-@overload
-def detect(
-    model: Model,
-    image: PictureLike,
-    threshold: float = ...,
-    nms: float = ...,
-    *,
-    resize: str | None = ...,
-    nms_kind: str | None = ...,
-    backend: str = ...,
-    exact: bool = ...,
-) -> list[Detection]: ...
-@checked
-def detect(
-    model: Model,
-    image: Any,
-    threshold: float = 0.25,
-    nms: float = 0.45,
-    *,
-    resize: str | None = None,
-    nms_kind: str | None = None,
-    backend: str = "torch",
-    exact: bool = True,
-) -> list[Detection] | list[list[Detection]]:
-    """Find objects in a picture as the C program does.
-
-    Args:
-        model: with a head that predicts boxes.
-        image: a path, the bytes of an image file, a file open for reading, a PIL image, or 8-bit
-            levels: RGB (H, W, 3) or grey (H, W). A list of such gives a list of results.
-        threshold: objectness and score must exceed it.
-        nms: overlap above which two boxes of a class are the same object; 0 keeps them all.
-        resize: "stretch" or "letterbox"; by default what the dialect and `letter_box=` say.
-        nms_kind: "sort", "obj", "greedynms", "diounms" or "cornersnms"; by default the cfg's.
-        backend: "torch", "onnx" or "keras".
-        exact: see `darkconv.detection.picture.read_picture`.
-
-    Returns: one entry per box and class, best first; none of classes that `dont_show` hides.
-
-    Raises:
-        DarkconvError: the network predicts no boxes.
-        DatasetError: the file is no picture.
-    """
-    check_thresholds(threshold, nms)
-    check_kind(nms_kind)
-    network = model.network
-    box_heads(network)
-    run = raw_runner(model, backend)
-
-    def find(one: PictureLike) -> list[Detection]:
-        picture, fit = fitted_picture(network, one, resize, exact=exact)
-        outputs = [value[0] for value in run(fit.apply(picture)[None])]
-        found = detections(
-            model, outputs, fit, threshold=threshold, nms=nms, nms_kind=nms_kind, raw=True
-        )
-        return shown(model, found)
-
-    return [find(one) for one in image] if isinstance(image, list | tuple) else find(image)
 
 
 def check_thresholds(threshold: float, nms: float) -> None:
@@ -172,15 +100,15 @@ def detections(
     relative: bool = False,
     raw: bool = False,
 ) -> list[Detection]:
-    """Detections from a network's outputs for one picture: see `detect`.
+    """Detections from a network's outputs for one picture: see `darkconv.Detector`.
 
     Args:
         model: that made them.
         outputs: one array per output of the network, without a batch axis.
         fit: how the picture was fitted.
-        threshold: see `detect`.
-        nms: see `detect`.
-        nms_kind: see `detect`.
+        threshold: see `darkconv.Detector`.
+        nms: see `darkconv.Detector`.
+        nms_kind: see `darkconv.Detector`.
         relative: see `remaining`.
         raw: see `darkconv.detection.decode.decode`.
     """
@@ -209,8 +137,8 @@ def remaining(
         model: that made the candidates.
         candidates: boxes relative to the network input.
         fit: how the picture was fitted.
-        nms: see `detect`.
-        nms_kind: see `detect`.
+        nms: see `darkconv.Detector`.
+        nms_kind: see `darkconv.Detector`.
         relative: suppress boxes relative to the picture, as the C program does in `detector map`,
             rather than in pixels. greedynms and diounms measure distances, so it matters where
             a picture is not square.
@@ -248,31 +176,54 @@ def nms_of(network: Network) -> tuple[str, float]:
     return nms_settings(box_heads(network)[-1].spec)
 
 
-def runner(model: Model, backend: str) -> Runner:
+def runner(
+    model: Model, backend: str, *, device: str = "cpu", threads: int | None = None
+) -> Runner:
     """A function that gives the network's outputs; kept as long as the model lives."""
-    return _runner(model, backend, model.network.outputs)
+    return _runner(model, backend, model.network.outputs, device, threads)
 
 
-def raw_runner(model: Model, backend: str) -> Runner:
+def raw_runner(
+    model: Model, backend: str, *, device: str = "cpu", threads: int | None = None
+) -> Runner:
     """As `runner`, for `detections(raw=True)`: heads are left out that decoding activates."""
-    layers = [model.network.layers[index] for index in model.network.outputs]
-    wanted = (layer.sources[0] if takes_raw(layer) else layer.index for layer in layers)
-    return _runner(model, backend, tuple(wanted))
+    return _runner(model, backend, raw_layers(model.network), device, threads)
 
 
-def _runner(model: Model, backend: str, layers: tuple[int, ...]) -> Runner:
-    kept = _RUNNERS.setdefault(model, {})
-    key = backend, layers
-    if key not in kept:
-        kept[key] = spoke(backend).make_runner(model, layers)
-    return kept[key]
+def raw_layers(network: Network) -> tuple[int, ...]:
+    """The layers whose values `detections(raw=True)` takes."""
+    layers = [network.layers[index] for index in network.outputs]
+    return tuple(layer.sources[0] if takes_raw(layer) else layer.index for layer in layers)
+
+
+def _runner(
+    model: Model, backend: str, layers: tuple[int, ...], device: str, threads: int | None
+) -> Runner:
+    key = backend, layers, device, threads
+    with _BUILDING:
+        kept = _RUNNERS.setdefault(model, {})
+        if key not in kept:
+            make = spoke(backend).make_runner
+            kept[key] = make(model, layers, device=device, threads=threads)
+        return kept[key]
 
 
 def fitted_picture(
-    network: Network, image: PictureLike, resize: str | None, *, exact: bool = True
+    network: Network, image: PictureLike, resize: str | None, *, exact: bool = False
 ) -> tuple[Picture, Fit]:
-    """A picture's levels, and how it fills the network's input: see `detect` and `read_picture`."""
+    """A picture's levels, and how it fills the network's input: see `read_picture`."""
+    picture = as_picture(image, network.input_shape.c, exact=exact)
+    return picture, fit_of(network, (picture.shape[1], picture.shape[0]), resize)
+
+
+def fit_of(network: Network, size: tuple[int, int], resize: str | None) -> Fit:
+    """How a picture of a size, (width, height), fills the network's input.
+
+    Args:
+        network: that takes it.
+        size: of the picture.
+        resize: "stretch" or "letterbox"; by default what the network's options say.
+    """
     shape = network.input_shape
-    picture = as_picture(image, shape.c, exact=exact)
     letterbox = resize_mode(resize, default=network.options.letterboxes)
-    return picture, Fit((picture.shape[1], picture.shape[0]), (shape.w, shape.h), letterbox)
+    return Fit(size, (shape.w, shape.h), letterbox)

@@ -1,136 +1,293 @@
-"""What finds objects, step by step: a model, or a file exported from one."""
+"""Detector and detect: pictures in, named boxes out."""
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Protocol
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import IO, TYPE_CHECKING, Any, overload
 
+import numpy as np
 import numpy.typing as npt
 
-from darkconv.core.model import Array, Model
-from darkconv.core.processors import count_processors
-from darkconv.detection.decode import box_heads
-from darkconv.detection.detect import (
-    Detection,
-    Predictor,
-    check_thresholds,
-    detections,
-    fitted_picture,
-    raw_runner,
-)
-from darkconv.detection.picture import Fit, PictureLike
-from darkconv.errors import DatasetError
+from darkconv.arguments import checked
+from darkconv.core.model import Model
+from darkconv.detection.detect import Detection, shown
+from darkconv.detection.engine import NMS, THRESHOLD, Engine, make_engine
+from darkconv.detection.found import Detections
+from darkconv.detection.picture import PictureLike
+from darkconv.detection.sources import Item, Source, is_several, list_pictures, picture_name
+from darkconv.detection.stream import Frame, check_batches, stream
 from darkconv.files import PathLike
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
-class Detector(Protocol):
-    """`darkconv.detect` in its three steps; hidden classes are found too."""
-
-    @property
-    def source(self) -> Predictor:
-        """Return what is run."""
-
-    def prepare(self, image: PictureLike) -> tuple[npt.NDArray[Any], Fit]:
-        """What the network takes, (1, ...), and how the picture was fitted."""
-
-    def run(self, x: npt.NDArray[Any]) -> Sequence[npt.NDArray[Any]]:
-        """The outputs for one picture, without a batch axis."""
-
-    def find(self, outputs: Sequence[npt.NDArray[Any]], fit: Fit) -> list[Detection]:
-        """The detections in one picture."""
+    from darkconv.backends.exported import ExportedFile
+    from darkconv.dataset import Dataset
 
 
-class ModelDetector:
-    """A `Detector` of a model.
+class Detector:
+    """Find objects in pictures, with a model or with a file that darkconv has written.
+
+    It reads pictures ahead, in threads of its own, and runs them in batches. It may be called from
+    several threads at once. Classes that `dont_show` in a names file hides are left out.
 
     Attributes:
-        model: that is run.
+        network: what is run; `network.input_shape` is the (channels, height, width) it takes.
+        batch: pictures that the network takes at once.
+
+    Example:
+        >>> import darkconv as dc
+        >>> from darkconv.assets import digits10_pictures, load_digits10
+        >>> detector = dc.Detector(load_digits10(), threshold=0.5)
+        >>> found = detector(digits10_pictures()[0])
+        >>> found.boxes.shape == (len(found), 4)
+        True
     """
 
+    @checked
     def __init__(
         self,
-        model: Model,
+        model: "Model | ExportedFile | PathLike",
         *,
+        threshold: float | None = None,
+        nms: float | None = None,
+        nms_kind: str | None = None,
         resize: str | None = None,
-        backend: str = "torch",
-        exact: bool = True,
-        **decoding: Any,
+        backend: str | None = None,
+        device: str = "auto",
+        batch: int = 1,
+        threads: int | None = None,
+        exact: bool = False,
+        clip: bool = False,
     ) -> None:
         """Build what runs the model.
 
         Args:
-            model: with a head that predicts boxes.
-            resize: see `darkconv.detect`.
-            backend: see `darkconv.detect`.
-            exact: see `darkconv.detect`.
-            decoding: for `darkconv.detection.detect.detections`.
+            model: a Model whose head predicts boxes, or a file of it: .onnx with any head but
+                "logits", .tflite, .keras, .safetensors.
+            threshold: objectness and score must exceed it, 0..1; by default 0.25, or what an
+                exported file says.
+            nms: overlap (IoU, 0..1) above which two boxes of a class are the same object; 0 keeps
+                them all; by default 0.45, or what an exported file says.
+            nms_kind: "sort", "obj", "greedynms", "diounms" or "cornersnms"; by default the cfg's.
+            resize: how pictures are fitted to the network, "stretch" or "letterbox"; by default
+                what an exported file says, else what the dialect and `letter_box=` say.
+            backend: what runs a Model: "torch", "onnx" or "keras"; by default PyTorch, and Keras
+                for a .keras file.
+            device: "auto" takes a GPU where there is one; "cpu", "cuda", "cuda:N"; for ONNX also
+                "tensorrt", "openvino", "coreml" and "directml". One that is asked for and is
+                missing is an error.
+            batch: pictures that the network takes at once where there are several.
+            threads: that compute on the CPU; by default as many as there are processors. PyTorch
+                has one setting for the whole process.
+            exact: JPEG files with the levels of a Darknet that was built without OpenCV, rather
+                than those of libjpeg, by which OpenCV and a Darknet with OpenCV read them. It
+                matters where single scores are compared with such a Darknet; mean AP is the same
+                to 0.1 point either way. At JPEG quality 97 and above, exact levels are at most 2
+                off in 0.5 % of the values, measured against stb_image.
+            clip: cut boxes at the border of the picture.
 
         Raises:
-            DarkconvError: the network predicts no boxes.
+            DarkconvError: the network predicts no boxes, an option is wrong or the file cannot do
+                it, or the device is missing.
+            MissingDependencyError: what runs the model is not installed.
         """
-        box_heads(model.network)
-        check_thresholds(decoding.get("threshold", 0), decoding.get("nms", 0))
-        self.model = model
-        self._run = raw_runner(model, backend)
-        self._resize = resize
-        self._exact = exact
-        self._decoding = decoding
+        check_batches(batch, "raise")
+        self._engine: Engine = make_engine(
+            model,
+            threshold=threshold,
+            nms=nms,
+            nms_kind=nms_kind,
+            resize=resize,
+            backend=backend,
+            device=device,
+            threads=threads,
+            exact=exact,
+        )
+        self.network = self._engine.network
+        self.batch = batch
+        self._clip = clip
 
-    @property
-    def source(self) -> Model:
-        """Return the model."""
-        return self.model
+    @overload
+    def __call__(
+        self,
+        picture: "list[Any] | tuple[Any, ...] | Dataset",
+        *,
+        order: str = ...,
+    ) -> list[Detections]: ...
+    @overload
+    def __call__(
+        self,
+        picture: "PathLike | bytes | IO[bytes] | Image | npt.NDArray[np.uint8]",
+        *,
+        order: str = ...,
+    ) -> Detections: ...
+    def __call__(self, picture: Any, *, order: str = "rgb") -> Detections | list[Detections]:
+        """Find objects in one picture, or in each of several.
 
-    def prepare(self, image: PictureLike) -> tuple[npt.NDArray[Any], Fit]:
-        """The network's input, and how the picture was fitted."""
-        picture, fit = fitted_picture(self.model.network, image, self._resize, exact=self._exact)
-        return fit.apply(picture)[None], fit
+        Args:
+            picture: a path, the bytes of an image file, a file open for reading them, a PIL image,
+                or 8-bit levels: RGB (H, W, 3) or grey (H, W), uint8. A list of these, or a
+                Dataset, gives a list.
+            order: of the channels of levels: "rgb", or "bgr" for arrays of OpenCV.
 
-    def run(self, x: npt.NDArray[Any]) -> list[Array]:
-        """The network's outputs, heads before their activation."""
-        return [value[0] for value in self._run(x)]
+        Returns: what was found, best first.
 
-    def find(self, outputs: Sequence[Array], fit: Fit) -> list[Detection]:
-        """What decoding and suppression give."""
-        return detections(self.model, outputs, fit, **self._decoding, raw=True)
+        Raises:
+            DatasetError: a picture cannot be read.
+            DarkconvError: it is no picture.
+
+        Example:
+            >>> import numpy as np
+            >>> import darkconv as dc
+            >>> from darkconv.assets import load_digits10
+            >>> len(dc.Detector(load_digits10())(np.zeros((64, 64, 3), np.uint8)))
+            0
+        """
+        if is_several(picture) or hasattr(picture, "samples"):
+            found = list_pictures(picture) if hasattr(picture, "samples") else list(picture)
+            items = [Item(one, picture_name(one), index) for index, one in enumerate(found)]
+            return [one.found for one in self._frames(Source(items, len(items)), order=order)]
+        engine = self._engine
+        levels = engine.read(picture, order=order)
+        x, fit = engine.prepare(levels)
+        outputs = engine.run(x)
+        every = Detections(tuple(engine.find([value[0] for value in outputs], fit)))
+        return self._listed(every, levels.shape[1], levels.shape[0])
+
+    def stream(
+        self,
+        source: Any,
+        *,
+        unreadable: str = "raise",
+        order: str = "rgb",
+        every: int = 1,
+    ) -> Iterator[Frame]:
+        """Find objects in all pictures of a source, one after the other.
+
+        The next pictures are read while one is looked at.
+
+        Args:
+            source: a folder, a pattern such as "photos/*.jpg", a list of pictures or a description
+                of a data set as `open_dataset` reads it, a Dataset, a picture in any form, or a
+                list of such.
+            unreadable: "raise" an error for a picture that cannot be read, or "skip" it: each is
+                named once, and at the end they are counted.
+            order: of the channels of arrays: "rgb" or "bgr".
+            every: look at the first picture, and then at each so many-th.
+
+        Yields: a `Frame` for each picture: picture, index, time, source, found.
+
+        Raises:
+            DatasetError: there is no such source, or a picture cannot be read.
+            DarkconvError: an option is wrong.
+
+        Example:
+            >>> import darkconv as dc
+            >>> from darkconv.assets import digits10_pictures, load_digits10
+            >>> frames = dc.Detector(load_digits10()).stream(digits10_pictures()[:3])
+            >>> [frame.index for frame in frames]
+            [0, 1, 2]
+        """
+        return self._frames(source, unreadable=unreadable, order=order, every=every)
+
+    def _frames(self, source: Any, **options: Any) -> Iterator[Frame]:
+        frames = stream(self._engine, source, batch=self.batch, **options)
+        return map(self._shown, frames)
+
+    def _shown(self, frame: Frame) -> Frame:
+        height, width = frame.picture.shape[:2]
+        return replace(frame, found=self._listed(frame.found, width, height))
+
+    def _listed(self, every: Detections, width: int, height: int) -> Detections:
+        """Leave hidden classes out, and cut boxes where that is wanted."""
+        found = listed(self._engine, every)
+        return found.clipped(width, height) if self._clip else found
+
+    def __repr__(self) -> str:
+        """Return what is run in words."""
+        path = getattr(self._engine.source, "path", None) or self.network.file
+        return f"<Detector of {os.fspath(path or 'a model')}, {self.network.input_shape}>"
 
 
-READERS = min(4, max(1, count_processors() // 2))
-"""Threads that read pictures: exact levels of a JPEG file take longer than a small network."""
-AHEAD = 2 * READERS + 1
-"""Pictures that are read while others are looked at."""
-
-Prepared = tuple[npt.NDArray[Any], Fit]
+def listed(engine: Engine, every: Detections) -> Detections:
+    """Return the detections that the C program lists: not those of hidden classes."""
+    found = tuple(shown(engine.source, every.entries))
+    return Detections(found, len(every) - len(found))
 
 
-def detect_files(
-    detector: Detector, files: Iterable[PathLike]
-) -> Iterator[list[Detection] | DatasetError]:
-    """The detections in each of many pictures; while one is looked at, the next ones are read.
+@overload
+def detect(
+    model: Model,
+    image: list[Any] | tuple[Any, ...],
+    threshold: float = ...,
+    nms: float = ...,
+    *,
+    resize: str | None = ...,
+    nms_kind: str | None = ...,
+    backend: str = ...,
+    device: str = ...,
+    exact: bool = ...,
+) -> list[list[Detection]]: ...
+@overload
+def detect(
+    model: Model,
+    image: PictureLike,
+    threshold: float = ...,
+    nms: float = ...,
+    *,
+    resize: str | None = ...,
+    nms_kind: str | None = ...,
+    backend: str = ...,
+    device: str = ...,
+    exact: bool = ...,
+) -> list[Detection]: ...
+@checked
+def detect(
+    model: Model,
+    image: Any,
+    threshold: float = THRESHOLD,
+    nms: float = NMS,
+    *,
+    resize: str | None = None,
+    nms_kind: str | None = None,
+    backend: str = "torch",
+    device: str = "auto",
+    exact: bool = False,
+) -> list[Detection] | list[list[Detection]]:
+    """Find objects in a picture, or in several: the short form of `Detector`.
+
+    What runs the model is kept as long as the model lives.
 
     Args:
-        detector: that finds objects.
-        files: of pictures.
+        model: with a head that predicts boxes.
+        image: a path, the bytes of an image file, a file open for reading, a PIL image, or 8-bit
+            levels: RGB (H, W, 3) or grey (H, W). A list of such gives a list of results.
+        threshold: objectness and score must exceed it.
+        nms: overlap above which two boxes of a class are the same object; 0 keeps them all.
+        resize: "stretch" or "letterbox"; by default what the dialect and `letter_box=` say.
+        nms_kind: "sort", "obj", "greedynms", "diounms" or "cornersnms"; by default the cfg's.
+        backend: "torch", "onnx" or "keras".
+        device: see `Detector`.
+        exact: see `Detector`.
 
-    Yields: in the order of the files; for a file that is no picture the error that says so.
+    Returns: one entry per box and class, best first; none of classes that `dont_show` hides.
+
+    Raises:
+        DarkconvError: the network predicts no boxes, or an option is wrong.
+        DatasetError: the file is no picture.
+
+    Example:
+        >>> import darkconv as dc
+        >>> from darkconv.assets import digits10_pictures, load_digits10
+        >>> found = dc.detect(load_digits10(), digits10_pictures()[0])
+        >>> found[0].score > 0.25
+        True
     """
-    waiting: deque[Future[Prepared]] = deque()
-    with ThreadPoolExecutor(READERS) as readers:
-        try:
-            for file in files:
-                waiting.append(readers.submit(detector.prepare, file))
-                if len(waiting) > AHEAD:
-                    yield _result(detector, waiting.popleft())
-            while waiting:
-                yield _result(detector, waiting.popleft())
-        finally:
-            for prepared in waiting:
-                prepared.cancel()
-
-
-def _result(detector: Detector, prepared: "Future[Prepared]") -> list[Detection] | DatasetError:
-    try:
-        x, fit = prepared.result()
-    except DatasetError as error:
-        return error
-    return detector.find(detector.run(x), fit)
+    detector = Detector(
+        model, threshold=threshold, nms=nms, resize=resize, nms_kind=nms_kind, backend=backend,
+        device=device, exact=exact,
+    )  # fmt: skip
+    if isinstance(image, list | tuple):
+        return [list(found) for found in detector(image)]
+    return list(detector(image))

@@ -3,65 +3,39 @@
 The file says by itself what it takes and gives, so nothing else is needed.
 """
 
+import contextlib
+import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from darkconv.backends import spoke
+from darkconv.backends.exported import ExportedFile
 from darkconv.boxes import as_centres, as_corners
 from darkconv.core.model import Array
-from darkconv.detection.decode import Candidates, box_heads, input_size
+from darkconv.detection.decode import Candidates, input_size
 from darkconv.detection.detect import (
     Detection,
     check_thresholds,
     detections,
-    fitted_picture,
     named,
     remaining,
-    shown,
 )
+from darkconv.detection.engine import BaseEngine, run_in_pieces
 from darkconv.detection.picture import Fit, PictureLike
+from darkconv.detection.suppress import check_kind
 from darkconv.errors import DarkconvError, Where
 from darkconv.layers.box_heads import BOXES, CONFIDENCES, SCORES, box_outputs
-
-if TYPE_CHECKING:
-    from darkconv.backends.exported import ExportedFile
 
 SAME = 1e-6  # thresholds closer than this are the same
 
 
-def detect_exported(
-    file: "ExportedFile",
-    image: PictureLike,
-    threshold: float | None = None,
-    nms: float | None = None,
-    *,
-    resize: str | None = None,
-    nms_kind: str | None = None,
-    exact: bool = True,
-) -> list[Detection]:
-    """Find objects in a picture with an exported file.
-
-    Args:
-        file: of `read_onnx`, `read_keras_file` or `read_litert`.
-        image: a file, or RGB levels (H, W, 3) of 8 bit.
-        threshold: as for `detect`; by default the file's.
-        nms: as for `detect`; by default the file's.
-        resize: as for `detect`; by default the file's.
-        nms_kind: as for `detect`; a file with suppression in the graph has one kind.
-        exact: as for `detect`.
-
-    Raises:
-        DarkconvError: the network predicts no boxes, or the file cannot do what is asked for.
-    """
-    detector = FileDetector(file, threshold, nms, resize=resize, nms_kind=nms_kind, exact=exact)
-    x, fit = detector.prepare(image)
-    return shown(file, detector.find(detector.run(x), fit))
-
-
-class FileDetector:
-    """A `Detector` of a file; its own settings hold where nothing is said.
+class FileEngine(BaseEngine):
+    """An `Engine` of a file; its own settings hold where nothing is said.
 
     Attributes:
         file: that is run.
@@ -73,63 +47,111 @@ class FileDetector:
 
     def __init__(
         self,
-        file: "ExportedFile",
+        file: ExportedFile,
         threshold: float | None = None,
         nms: float | None = None,
         *,
-        resize: str | None = None,
         nms_kind: str | None = None,
+        resize: str | None = None,
+        device: str = "auto",
+        threads: int | None = None,
+        exact: bool = False,
         relative: bool = False,
-        exact: bool = True,
     ) -> None:
-        """Take the options of `detect_exported`, and raise what it raises."""
-        box_heads(file.network)
+        """Take the options of `make_engine`, and raise what it raises.
+
+        A file that was opened for another device, or another number of threads, is opened again.
+        """
+        super().__init__(file, resize=resize or file.resize, exact=exact)
         least, overlap = graph_thresholds(file)
-        self.file = file
         self.threshold = least if threshold is None else threshold
         self.nms = overlap if nms is None else nms
-        check_thresholds(self.threshold, self.nms)
         self.nms_kind = nms_kind
         self.relative = relative
-        self._resize = resize
-        self._exact = exact
+        check_thresholds(self.threshold, self.nms)
+        check_kind(nms_kind)
+        self.file = on_device(file, device, threads)
         CHECKS[file.head](self)
+        kind = Path(file.path).suffix.lower()
+        is_shared = kind == ".onnx" and not self.keeps_state
+        self._lock = contextlib.nullcontext() if is_shared else threading.Lock()
+        self._place = device if kind == ".keras" else "auto"
 
-    @property
-    def source(self) -> "ExportedFile":
-        """Return the file."""
-        return self.file
-
-    def prepare(self, image: PictureLike) -> tuple[npt.NDArray[Any], Fit]:
-        """The graph's input, (1, ...), and how the picture was fitted."""
-        mode = self._resize or self.file.resize
-        picture, fit = fitted_picture(self.file.network, image, mode, exact=self._exact)
-        x, _ = as_input(self.file, fit.apply(picture))
+    def prepare(self, picture: PictureLike) -> tuple[npt.NDArray[Any], Fit]:
+        """Return the graph's input, (1, ...), and how the picture was fitted."""
+        planes, fit = self.fitted(picture)
+        x, _ = as_input(self.file, planes)
         return x, fit
 
     def run(self, x: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
-        """The outputs for one picture, without a batch axis."""
+        """Return the outputs, (N, ...) each."""
         inputs = self.file.threshold_inputs(self.threshold, self.nms)
-        return [value[0] for value in self.file.run(x, **inputs)]
+        size = 1 if self.keeps_state else self.file.fixed_batch
+        with self._lock, self._on_device():
+            return run_in_pieces(lambda piece: self.file.run(piece, **inputs), x, size)
 
     def find(self, outputs: Sequence[npt.NDArray[Any]], fit: Fit) -> list[Detection]:
-        """The detections in one picture."""
+        """Return the detections in one picture."""
         return FINDERS[self.file.head](self, outputs, fit)
 
+    def _on_device(self) -> contextlib.AbstractContextManager[Any]:
+        """Let Keras compute where it is wanted to."""
+        if self._place == "auto":
+            return contextlib.nullcontext()
+        scope: contextlib.AbstractContextManager[Any] = spoke("keras").on_device(self._place)
+        return scope
 
-def graph_thresholds(file: "ExportedFile") -> tuple[float, float]:
+
+def on_device(file: ExportedFile, device: str, threads: int | None) -> ExportedFile:
+    """A file that computes on a device, with so many threads; opened again where it does not.
+
+    Raises:
+        DarkconvError: what runs it cannot do that.
+    """
+    kind = Path(file.path).suffix.lower()
+    if kind == ".onnx":
+        return _onnx_on_device(file, device, threads)
+    where = Where(file=file.path)
+    if kind == ".keras":
+        spoke("keras").on_device(device)
+        if threads is not None:
+            expected = "None: what Keras runs on has its own setting"
+            raise DarkconvError("threads", where=where, expected=expected, found=threads)
+        return file
+    if device not in ("auto", "cpu"):
+        expected = "auto or cpu, on which LiteRT computes"
+        raise DarkconvError("device", where=where, expected=expected, found=device)
+    if threads is None:
+        return file
+    opened = spoke("keras").read_litert(file.path, threads=threads)
+    return replace(file, run=opened.run)
+
+
+def _onnx_on_device(file: ExportedFile, device: str, threads: int | None) -> ExportedFile:
+    run: Any = file.run
+    is_same = device in ("auto", run.device) and threads in (None, run.threads)
+    if is_same:
+        return file
+    device = run.device if device == "auto" else device
+    opened = spoke("onnx").read_onnx(
+        file.path, shares_processors=True, device=device, threads=threads
+    )
+    return replace(file, run=opened.run)
+
+
+def graph_thresholds(file: ExportedFile) -> tuple[float, float]:
     """Score and overlap that a file was made with."""
     return float(file.metadata["threshold"]), float(file.metadata["nms"])
 
 
-def least_threshold(file: "ExportedFile", wanted: float) -> float:
+def least_threshold(file: ExportedFile, wanted: float) -> float:
     """The threshold nearest to one wanted, from above, that a file can do."""
     if file.head != "nms" or file.has_threshold_inputs:
         return wanted
     return max(wanted, graph_thresholds(file)[0])
 
 
-def as_input(file: "ExportedFile", planes: Array) -> tuple[npt.NDArray[Any], Array]:
+def as_input(file: ExportedFile, planes: Array) -> tuple[npt.NDArray[Any], Array]:
     """A network input as the graph takes it, and what the graph makes of it.
 
     Args:
@@ -145,7 +167,7 @@ def as_input(file: "ExportedFile", planes: Array) -> tuple[npt.NDArray[Any], Arr
     return np.ascontiguousarray(given)[None], levels.astype(np.float32) / np.float32(255)
 
 
-def find_in_raw(asked: FileDetector, outputs: Sequence[Array], fit: Fit) -> list[Detection]:
+def find_in_raw(asked: FileEngine, outputs: Sequence[Array], fit: Fit) -> list[Detection]:
     """Decode the heads as those of a model."""
     return detections(
         asked.file,
@@ -158,7 +180,7 @@ def find_in_raw(asked: FileDetector, outputs: Sequence[Array], fit: Fit) -> list
     )
 
 
-def find_in_boxes(asked: FileDetector, outputs: Sequence[Array], fit: Fit) -> list[Detection]:
+def find_in_boxes(asked: FileEngine, outputs: Sequence[Array], fit: Fit) -> list[Detection]:
     """Suppress boxes as the cfg, or the user, wants it."""
     values = dict(zip(asked.file.run.outputs, outputs, strict=True))
     boxes, scores = values[BOXES], values[SCORES]
@@ -179,7 +201,7 @@ def find_in_boxes(asked: FileDetector, outputs: Sequence[Array], fit: Fit) -> li
 
 
 def find_in_detections(
-    asked: FileDetector, outputs: Sequence[npt.NDArray[Any]], fit: Fit
+    asked: FileEngine, outputs: Sequence[npt.NDArray[Any]], fit: Fit
 ) -> list[Detection]:
     """Take what suppression in the graph has left."""
     boxes, scores, classes, count = outputs
@@ -188,7 +210,7 @@ def find_in_detections(
     return named(asked.file, classes[is_wanted], scores[is_wanted], corners)
 
 
-def check_objectness(asked: FileDetector) -> None:
+def check_objectness(asked: FileEngine) -> None:
     """Check that boxes alone are enough for what is asked for.
 
     Raises:
@@ -202,7 +224,7 @@ def check_objectness(asked: FileDetector) -> None:
         )
 
 
-def check_heads(asked: FileDetector) -> None:
+def check_heads(asked: FileEngine) -> None:
     """Refuse what enters heads, for that is no boxes yet.
 
     Raises:
@@ -215,7 +237,7 @@ def check_heads(asked: FileDetector) -> None:
     )
 
 
-def check_constants(asked: FileDetector) -> None:
+def check_constants(asked: FileEngine) -> None:
     """Check that a graph with suppression in it can do what is asked for.
 
     Raises:
@@ -256,25 +278,25 @@ def check_constants(asked: FileDetector) -> None:
         )
 
 
-def relative_boxes(file: "ExportedFile", corners: Array) -> Array:
+def relative_boxes(file: ExportedFile, corners: Array) -> Array:
     """Corners as the graph gives them -> xywh relative to the network input."""
     return as_centres(relative_corners(file, corners))
 
 
-def relative_corners(file: "ExportedFile", corners: Array) -> Array:
+def relative_corners(file: ExportedFile, corners: Array) -> Array:
     """Corners as the graph gives them -> relative to the network input."""
     if file.metadata["boxes"] == "pixels":
         return np.divide(corners, np.tile(input_size(file.network), 2), dtype=np.float32)
     return corners
 
 
-CHECKS: dict[str, Callable[[FileDetector], None]] = {
+CHECKS: dict[str, Callable[[FileEngine], None]] = {
     "raw": lambda _: None,
     "logits": check_heads,
     "boxes": check_objectness,
     "nms": check_constants,
 }
-Finder = Callable[[FileDetector, Sequence[npt.NDArray[Any]], Fit], list[Detection]]
+Finder = Callable[[FileEngine, Sequence[npt.NDArray[Any]], Fit], list[Detection]]
 FINDERS: dict[str, Finder] = {
     "raw": find_in_raw,
     "boxes": find_in_boxes,

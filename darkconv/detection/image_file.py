@@ -207,6 +207,8 @@ def rgb_levels(image: "Image", where: Where) -> Levels:
 
 def _opaque(image: "Image", where: Where) -> "Image":
     """An image as RGB, without transparency."""
+    if image.mode == "CMYK":
+        warn_once(where, "CMYK picture, read as RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         if np.asarray(image.getchannel("A")).min() < 255:

@@ -48,23 +48,23 @@ class Component:
     divisors: Integers
 
 
-def decode(content: bytes, *, channels: int) -> Levels | None:
+def decode(image: "Image", content: bytes, *, channels: int) -> Levels | None:
     """The picture in a JPEG file, (H, W, channels); None if it is of an unusual kind.
 
     Args:
-        content: of the file.
+        image: the file, opened; none of its levels were read yet.
+        content: of the file, which is opened again where half its size is needed.
         channels: 3 for RGB, 1 for grey, which is the file's own luma.
 
     Raises:
         OSError: the file is broken; Pillow has other exceptions, too.
     """
-    with _opened(content) as image:
-        parts = components(image)
-        if not parts:
-            return None
-        if len(parts) == 3:
-            image.draft("L" if channels == 1 else "YCbCr", image.size)
-        planes = np.atleast_3d(np.asarray(image))
+    parts = components(image)
+    if not parts:
+        return None
+    if len(parts) == 3:
+        image.draft("L" if channels == 1 else "YCbCr", image.size)
+    planes = np.atleast_3d(np.asarray(image))
     luma = restore(planes[:, :, 0], parts[0].divisors)
     if planes.shape[2] == 1:
         return np.repeat(luma[:, :, None], channels, axis=2)

@@ -17,7 +17,7 @@ from darkconv.evaluation.result import BoxEvaluation, Unread
 from darkconv.evaluation.sharing import STEPS, Work, shared_work
 
 if TYPE_CHECKING:
-    from darkconv.detection.detector import Detector
+    from darkconv.detection.engine import Engine
 
 logger = logging.getLogger("darkconv")
 
@@ -32,7 +32,7 @@ BATCH = 8
 
 
 def evaluate_detector(
-    detector: "Detector",
+    detector: "Engine",
     model: Named,
     dataset: Dataset,
     *,
@@ -95,7 +95,7 @@ def evaluate_detector(
 
 
 def find_all(
-    detector: "Detector",
+    detector: "Engine",
     images: Sequence[Path],
     *,
     batch: int = BATCH,
@@ -123,12 +123,12 @@ def find_all(
     return shared_work(len(images), look, batch=batch, progress=progress, processes=processes)
 
 
-def _find(detector: "Detector", image: Path, work: Work[list[Detection]]) -> list[Detection]:
+def _find(detector: "Engine", image: Path, work: Work[list[Detection]]) -> list[Detection]:
     """The detections in a picture; what the steps take is added up."""
     times = [time.perf_counter()]
     x, fit = detector.prepare(image)
     times.append(time.perf_counter())
-    outputs = detector.run(x)
+    outputs = [value[0] for value in detector.run(x)]
     times.append(time.perf_counter())
     found = detector.find(outputs, fit)
     times.append(time.perf_counter())

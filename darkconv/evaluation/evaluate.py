@@ -12,8 +12,8 @@ from darkconv.core.model import Model
 from darkconv.core.processes import is_first_process, working_together
 from darkconv.dataset import ClassifiedDataset, Dataset
 from darkconv.dataset.for_model import named_model, open_classes, open_for_model
-from darkconv.detection.detector import Detector, ModelDetector
-from darkconv.detection.exported import FileDetector, least_threshold
+from darkconv.detection.engine import Engine, make_engine
+from darkconv.detection.exported import least_threshold
 from darkconv.errors import DarkconvError, DatasetError
 from darkconv.evaluation import views  # noqa: F401 - says how results show themselves
 from darkconv.evaluation.classifiers import evaluate_classifier, scores_of
@@ -201,13 +201,14 @@ def _detector(
     threshold: float | None,
     backend: str | None,
     **options: Any,
-) -> Detector:
+) -> Engine:
     """Return what finds objects for AP, for which low scores count too."""
     given = {name: value for name, value in options.items() if value is not None}
     if isinstance(model, Model):
         least = THRESHOLD if threshold is None else threshold
-        return ModelDetector(model, backend=backend or "torch", threshold=least, **given)
-    return FileDetector(model, _least(model) if threshold is None else threshold, **given)
+        return make_engine(model, backend=backend, threshold=least, **given)
+    least = _least(model) if threshold is None else threshold
+    return make_engine(model, threshold=least, **given)
 
 
 def _least(file: ExportedFile) -> float:

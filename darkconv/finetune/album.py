@@ -116,8 +116,7 @@ class Album:
         return page
 
     def _decoded(self, number: int) -> Picture:
-        exact = self.need is None
-        return read_picture(self.files[number], channels=self.channels, exact=exact)
+        return read_picture(self.files[number], channels=self.channels)
 
     def _thinned(self, picture: Picture) -> Picture:
         if self.need is None:

@@ -82,6 +82,8 @@ def open_exported(
     names: PathLike | None = None,
     names_encoding: str | None = None,
     input_size: tuple[int, int] | None = None,
+    device: str = "cpu",
+    threads: int | None = None,
 ) -> "ExportedFile":
     """Open a `.onnx`, `.tflite` or `.keras` file that darkconv has written, to be run.
 
@@ -90,6 +92,9 @@ def open_exported(
         names: class names in place of its own.
         names_encoding: of that file, or of the bytes in the file's own names.
         input_size: (width, height) of pictures, where its size is free.
+        device: that an ONNX file computes on: see `darkconv.Detector`. Others say it when they run.
+        threads: that compute on the CPU, of ONNX and LiteRT files; by default one for each
+            processor.
 
     Raises:
         DarkconvError: the file is damaged, darkconv did not write it, it does not run, or its size
@@ -102,7 +107,7 @@ def open_exported(
             f"{os.fspath(path)}: cannot be run",
             expected=f"a file that ends in {', '.join(RUNNERS)}",
         )
-    file = RUNNERS[suffix](path)
+    file = RUNNERS[suffix](path, device, threads)
     file = replace(file, names=other_names(file.names, names, names_encoding, path))
     return file.with_input_size(*input_size) if input_size else file
 
@@ -151,23 +156,25 @@ READERS: dict[str, Callable[[PathLike], Model]] = {
 """What reads a whole model, by suffix."""
 
 
-def _open_onnx(path: PathLike) -> "ExportedFile":
+def _open_onnx(path: PathLike, device: str, threads: int | None) -> "ExportedFile":
     from darkconv.backends import spoke
 
-    file: ExportedFile = spoke("onnx").read_onnx(path, shares_processors=True)
+    file: ExportedFile = spoke("onnx").read_onnx(
+        path, shares_processors=True, device=device, threads=threads
+    )
     return file
 
 
-def _open_litert(path: PathLike) -> "ExportedFile":
+def _open_litert(path: PathLike, _: str, threads: int | None) -> "ExportedFile":
     from darkconv.backends import spoke
     from darkconv.backends.keras_archive import read_litert_texts
 
     read_litert_texts(path)
-    file: ExportedFile = spoke("keras").read_litert(path)
+    file: ExportedFile = spoke("keras").read_litert(path, threads=threads)
     return file
 
 
-def _open_keras(path: PathLike) -> "ExportedFile":
+def _open_keras(path: PathLike, _: str, __: int | None) -> "ExportedFile":
     from darkconv.backends import spoke
     from darkconv.backends.keras_archive import check_keras_file
 
@@ -176,7 +183,7 @@ def _open_keras(path: PathLike) -> "ExportedFile":
     return file
 
 
-RUNNERS: dict[str, Callable[[PathLike], "ExportedFile"]] = {
+RUNNERS: dict[str, Callable[[PathLike, str, int | None], "ExportedFile"]] = {
     ONNX_SUFFIX: _open_onnx,
     LITERT_SUFFIX: _open_litert,
     KERAS_SUFFIX: _open_keras,

@@ -11,7 +11,7 @@ from darkconv.backends import spoke
 from darkconv.boxes import iou
 from darkconv.core.model import Array
 from darkconv.detection.detect import Detection
-from darkconv.detection.detector import Detector
+from darkconv.detection.engine import Engine
 from darkconv.files import PathLike
 from darkconv.verification.outputs import Run, before
 
@@ -103,7 +103,7 @@ def likeness_on_inputs(
 
 
 def likeness_on_pictures(
-    whole: Detector, other: Detector, names: Sequence[str], pictures: Iterable[PathLike]
+    whole: Engine, other: Engine, names: Sequence[str], pictures: Iterable[PathLike]
 ) -> Likeness:
     """Compare outputs and detections.
 
@@ -117,7 +117,7 @@ def likeness_on_pictures(
     both = total = 0
     for picture in pictures:
         x, fit = whole.prepare(picture)
-        right, found = whole.run(x), other.run(x)
+        right, found = ([value[0] for value in one.run(x)] for one in (whole, other))
         differences.add(right[: len(names)], found[: len(names)])
         one, two = whole.find(right, fit), other.find(found, fit)
         both += len(common(one, two))

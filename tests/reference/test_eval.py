@@ -113,7 +113,7 @@ class OwnDetections:
 
     def __init__(self, models_dir, dataset):
         self.models_dir = models_dir
-        self.pictures = [read_picture(sample.image) for sample in dataset.samples]
+        self.pictures = [read_picture(sample.image, exact=True) for sample in dataset.samples]
         self.outputs = functools.cache(self._outputs)
 
     def _outputs(self, name, letterbox):

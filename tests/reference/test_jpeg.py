@@ -23,7 +23,7 @@ def test_photographs_give_the_stored_inputs(golden_dir, data_dir, file, key):
     with np.load(golden_dir / "models" / f"{file}.npz") as arrays:
         expected = arrays[key]
     name, mode = key.split("|")
-    picture = read_picture(next(data_dir.glob(f"**/{name}")))
+    picture = read_picture(next(data_dir.glob(f"**/{name}")), exact=True)
     size = picture.shape[1], picture.shape[0]
     network = expected.shape[2], expected.shape[1]
     found = Fit(size, network, mode == "letterbox").apply(picture)

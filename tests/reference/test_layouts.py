@@ -12,7 +12,7 @@ import darkconv as dc
 from darkconv.cli import main
 from darkconv.dataset import open_dataset
 from darkconv.dataset.classes import matched
-from darkconv.detection.detector import ModelDetector
+from darkconv.detection.engine import make_engine
 from darkconv.evaluation.comparison import Comparison, rule_of
 from layouts import SCRIPT
 from test_layouts import NAMED, NUMBERED, stem
@@ -48,14 +48,14 @@ def found_in(models_dir):
     if not cfg.is_file():
         pytest.skip(f"no model {MODEL} in {models_dir}")
     model = dc.load(cfg, cfg.with_suffix(".weights"))
-    detector = ModelDetector(model, backend="torch", threshold=0.005, exact=False)
+    detector = make_engine(model, threshold=0.005)
     known = {}
 
     def find(image):
         key = image.read_bytes()
         if key not in known:
             x, fit = detector.prepare(image)
-            known[key] = detector.find(detector.run(x), fit)
+            known[key] = detector.find([v[0] for v in detector.run(x)], fit)
         return known[key]
 
     find.names = model.names
@@ -113,9 +113,7 @@ def test_coco128_is_evaluated_by_its_own_file(data_dir, models_dir, monkeypatch)
         pytest.skip("no coco128, or no yolov3-tiny")
     monkeypatch.chdir(folder)
     words = ["eval", f"{model}.cfg", f"{model}.weights", "--data", "config.yaml"]
-    result = CliRunner().invoke(
-        main, [*words, "--split", "train", "--limit", "16", "--no-exact", "--json"]
-    )
+    result = CliRunner().invoke(main, [*words, "--split", "train", "--limit", "16", "--json"])
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     assert found["left_out"] == []

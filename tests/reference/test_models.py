@@ -125,6 +125,7 @@ def test_picture_files_give_the_stored_detections(model_case, backend, mode):
             resize=MODES[mode],
             nms_kind="sort",
             backend=backend,
+            exact=True,
         )
         matches(found, result[mode]["detections"], iou=0.99, score=1e-3, slack=1e-3)
 

@@ -9,7 +9,7 @@ import pytest
 import darkconv as dc
 from darkconv.dataset import open_dataset
 from darkconv.detection.detect import detections
-from darkconv.detection.exported import FileDetector
+from darkconv.detection.exported import FileEngine
 from darkconv.evaluation.average_precision import all_points, averaged
 from darkconv.evaluation.comparison import Comparison
 from darkconv.evaluation.matching import VOC
@@ -62,11 +62,11 @@ def indoor85(data_dir):
 
 def average_precision(file, dataset):
     """Of the pictures at even places: the others are those that 8 bits were chosen by."""
-    detector = FileDetector(file, 0.005)
+    detector = FileEngine(file, 0.005, exact=True)
     found = []
     for sample in dataset.samples:
         x, fit = detector.prepare(sample.image)
-        found.append(detector.find(detector.run(x), fit))
+        found.append(detector.find([v[0] for v in detector.run(x)], fit))
     labelled = {name for sample in dataset.samples for name in sample.names}
     classes = [name for name in file.names if name in labelled]
     return averaged(Comparison.of(found, dataset, classes, VOC).judged, all_points).mean
@@ -81,7 +81,7 @@ def test_eight_bits_keep_the_average_precision(name, models_dir, indoor85, tmp_p
     model = dc.load(f"{base}.cfg", f"{base}.weights")
     write_onnx(model, tmp_path / "float32.onnx")
     whole = read_onnx(tmp_path / "float32.onnx")
-    detector = FileDetector(whole)
+    detector = FileEngine(whole, exact=True)
     inputs = [detector.prepare(sample.image)[0] for sample in indoor85.samples]
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):

@@ -22,7 +22,7 @@ class PrunedModel:
     def __init__(self, folder, paths):
         self.model = dc.load(folder / f"{folder.name}.cfg", folder / f"{folder.name}.weights")
         shape = self.model.network.input_shape
-        found = map(read_picture, paths)
+        found = [read_picture(path, exact=True) for path in paths]
         x = [Fit(p.shape[1::-1], (shape.w, shape.h), False).apply(p) for p in found]
         self.x = np.stack(x)
         self.plan = dc.plan(

@@ -33,7 +33,7 @@ def pictures(data_dir, files):
     if len(paths) < PHOTOGRAPHS:
         pytest.skip(f"no photographs in {data_dir / 'indoor85'}")
     shape = dc.load(*files).network.input_shape
-    found = map(read_picture, paths)
+    found = [read_picture(path, exact=True) for path in paths]
     return [Fit(p.shape[1::-1], (shape.w, shape.h), False).apply(p)[None] for p in found]
 
 

@@ -1,5 +1,6 @@
 """The Keras spoke: functional models of stock layers and `keras.ops`, for any Keras backend."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from darkconv.backends.keras.origin import Origin, origin_of, remember
 from darkconv.backends.keras.running import Runner, in_darknet
 from darkconv.core.model import Array, Model
 from darkconv.core.net import check_resize
+from darkconv.errors import DarkconvError
 from darkconv.files import PathLike
 from darkconv.surgery.folding import fold_batchnorm
 
@@ -36,6 +38,7 @@ __all__ = [
     "make_runner",
     "merge",
     "norm",
+    "on_device",
     "pool",
     "read_keras",
     "read_keras_file",
@@ -112,15 +115,59 @@ def from_keras(kmodel: keras.Model, cfg: PathLike | None = None, *, dialect: str
 
 
 def make_runner(
-    model: Model, layers: Sequence[int] | None = None
+    model: Model,
+    layers: Sequence[int] | None = None,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
 ) -> Callable[[Array], list[Array]]:
     """A function from float32 inputs (N, ...) to the values of some layers.
 
     Args:
         model: that is run.
         layers: by Darknet's numbers; the network's outputs if not given.
+        device: see `on_device`.
+        threads: None: what Keras runs on has its own setting.
+
+    Raises:
+        DarkconvError: there is no such device, or a number of threads is given.
     """
-    return _runner(model, model.network.outputs if layers is None else layers)
+    if threads is not None:
+        raise DarkconvError(
+            "threads",
+            expected="None: Keras has no setting for it",
+            found=threads,
+            hint="OMP_NUM_THREADS and TF_NUM_INTRAOP_THREADS, before Python starts",
+        )
+    with on_device(device):
+        run = _runner(model, model.network.outputs if layers is None else layers)
+
+    def call(x: Array) -> list[Array]:
+        with on_device(device):
+            return run(x)
+
+    return call
+
+
+def on_device(name: str) -> contextlib.AbstractContextManager[Any]:
+    """A block in which Keras computes on a device.
+
+    Args:
+        name: "auto" for what Keras takes, "cpu", "cuda" or "cuda:N".
+
+    Raises:
+        DarkconvError: there is none of this name, or none here.
+    """
+    if name == "auto":
+        return contextlib.nullcontext()
+    kind, _, number = name.partition(":")
+    place = f"{'gpu' if kind == 'cuda' else kind}:{number or 0}"
+    known = [*keras.distribution.list_devices("cpu"), *keras.distribution.list_devices("gpu")]
+    if kind != "cpu" and place not in known:
+        there = ", ".join(one.replace("gpu", "cuda") for one in known)
+        raise DarkconvError("device", expected=f"auto, or what Keras finds: {there}", found=name)
+    scope: contextlib.AbstractContextManager[Any] = keras.device(place)
+    return scope
 
 
 def trace_steps(model: Model, steps: Sequence[Array]) -> list[list[Array]]:

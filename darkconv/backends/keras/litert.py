@@ -46,6 +46,11 @@ logger = logging.getLogger("darkconv")
 class LitertFile(ExportedFile):
     """A file of `write_litert`, ready to run."""
 
+    @property
+    def fixed_batch(self) -> int | None:
+        """How many pictures it takes at once: one by one is what the format is made for."""
+        return 1
+
 
 def write_litert(
     model: Model,
@@ -143,8 +148,12 @@ def archive_of(text: Mapping[str, str]) -> bytes:
     return buffer.getvalue()
 
 
-def read_litert(path: PathLike) -> LitertFile:
+def read_litert(path: PathLike, *, threads: int | None = None) -> LitertFile:
     """Read a file of `write_litert`.
+
+    Args:
+        path: the file.
+        threads: that compute; by default one for each processor.
 
     Raises:
         DarkconvError: the file is damaged, or was not written by darkconv.
@@ -155,7 +164,10 @@ def read_litert(path: PathLike) -> LitertFile:
     try:
         network, _, names = read_description(text, where)
         runner = LitertRunner(
-            make_interpreter(path), json.loads(text["outputs"]), json.loads(text["states"]), network
+            make_interpreter(path, threads=threads),
+            json.loads(text["outputs"]),
+            json.loads(text["states"]),
+            network,
         )
         check_metadata(text, network, runner.outputs)
     except (KeyError, TypeError, ValueError, RecursionError) as error:
@@ -163,8 +175,8 @@ def read_litert(path: PathLike) -> LitertFile:
     return LitertFile(str(where.file), text, network, names, runner)
 
 
-def make_interpreter(source: bytes | PathLike) -> Any:
-    """Return a LiteRT interpreter of a file, or of its bytes, with a thread per core.
+def make_interpreter(source: bytes | PathLike, *, threads: int | None = None) -> Any:
+    """Return a LiteRT interpreter of a file, or of its bytes, by default with a thread per core.
 
     Raises:
         MissingDependencyError: ai-edge-litert is not installed.
@@ -177,7 +189,7 @@ def make_interpreter(source: bytes | PathLike) -> Any:
         if not isinstance(source, bytes):
             named = {"model_path": str(source)}
             given = named if is_utf8(source) else {"model_content": Path(source).read_bytes()}
-        interpreter = Interpreter(**given, num_threads=count_processors())
+        interpreter = Interpreter(**given, num_threads=threads or count_processors())
         interpreter.allocate_tensors()
     return interpreter
 

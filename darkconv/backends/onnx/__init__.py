@@ -64,15 +64,25 @@ def to_onnx(model: Model, *, head: str = "raw", **options: Any) -> onnx.ModelPro
 
 
 def make_runner(
-    model: Model, layers: Sequence[int] | None = None
+    model: Model,
+    layers: Sequence[int] | None = None,
+    *,
+    device: str = "cpu",
+    threads: int | None = None,
 ) -> Callable[[Array], list[Array]]:
     """A function from float32 inputs (N, ...) to the values of some layers.
 
     Args:
         model: that is run.
         layers: by Darknet's numbers; the network's outputs if not given.
+        device: see `darkconv.backends.onnx.providers`.
+        threads: that compute on the CPU; by default as many as there are processors.
+
+    Raises:
+        DarkconvError: onnxruntime has nothing for such a device.
     """
-    return _runner(model, model.network.outputs if layers is None else layers)
+    wanted = model.network.outputs if layers is None else layers
+    return _runner(model, wanted, device, threads)
 
 
 def trace_steps(model: Model, steps: Sequence[Array]) -> list[list[Array]]:
@@ -81,9 +91,12 @@ def trace_steps(model: Model, steps: Sequence[Array]) -> list[list[Array]]:
     return [run(step) for step in steps]
 
 
-def _runner(model: Model, layers: Sequence[int]) -> Runner:
+def _runner(
+    model: Model, layers: Sequence[int], device: str = "cpu", threads: int | None = None
+) -> Runner:
     built = NetworkGraph(model, OnnxOptions())
     built.build(layers)
     proto = plain_proto(built.finish([built.output(index) for index in layers], {}))
     states = {name: str(value.name) for name, value in built.graph.states.items()}
-    return Runner(make_session(proto.SerializeToString()), states)
+    session = make_session(proto.SerializeToString(), device=device, threads=threads)
+    return Runner(session, states, device=device, threads=threads)

@@ -53,6 +53,12 @@ class OnnxFile(ExportedFile):
         return "height" in axes
 
     @property
+    def fixed_batch(self) -> int | None:
+        """How many pictures it takes at once; None for any number."""
+        length = self.run.session.get_inputs()[0].shape[0]
+        return length if isinstance(length, int) else None
+
+    @property
     def has_threshold_inputs(self) -> bool:
         """Whether its thresholds are inputs."""
         return SCORE_THRESHOLD in (value.name for value in self.run.session.get_inputs())
@@ -94,19 +100,28 @@ class ForeignFile:
         return dict(zip(names, values, strict=True))
 
 
-def read_onnx(path: PathLike, *, shares_processors: bool = False) -> OnnxFile:
+def read_onnx(
+    path: PathLike,
+    *,
+    shares_processors: bool = False,
+    device: str = "cpu",
+    threads: int | None = None,
+) -> OnnxFile:
     """Read a file of `write_onnx`.
 
     Args:
         path: the file.
         shares_processors: leave some of the processors' time for work beside it: for one picture
             after the other, where the next ones are read meanwhile.
+        device: "auto", "cpu", "cuda", "cuda:N", "tensorrt", "openvino", "coreml" or "directml",
+            as far as the installed onnxruntime has them.
+        threads: that compute on the CPU; by default all.
 
     Raises:
-        DarkconvError: the file is damaged, or was not written by darkconv.
+        DarkconvError: the file is damaged, or was not written by darkconv; there is no such device.
         MissingDependencyError: onnxruntime is not installed.
     """
-    file = read_any(path, shares_processors=shares_processors)
+    file = read_any(path, shares_processors=shares_processors, device=device, threads=threads)
     if isinstance(file, ForeignFile):
         raise DarkconvError(
             "has no cfg in its metadata: darkconv did not write it", where=Where(file=file.path)
@@ -114,12 +129,20 @@ def read_onnx(path: PathLike, *, shares_processors: bool = False) -> OnnxFile:
     return file
 
 
-def read_any(path: PathLike, *, shares_processors: bool = False) -> OnnxFile | ForeignFile:
+def read_any(
+    path: PathLike,
+    *,
+    shares_processors: bool = False,
+    device: str = "cpu",
+    threads: int | None = None,
+) -> OnnxFile | ForeignFile:
     """Read a file of `write_onnx`, or one of another tool.
 
     Args:
         path: the file.
         shares_processors: see `read_onnx`; those of other tools do not.
+        device: see `read_onnx`.
+        threads: see `read_onnx`.
 
     Raises:
         DarkconvError: the file is damaged.
@@ -133,12 +156,14 @@ def read_any(path: PathLike, *, shares_processors: bool = False) -> OnnxFile | F
     precision = weights_precision(proto)
     del proto
     if "darkconv" not in metadata or "cfg" not in metadata:
-        return ForeignFile(str(where.file), make_session(path), precision)
+        session = make_session(path, device=device, threads=threads)
+        return ForeignFile(str(where.file), session, precision)
     try:
         network = _network(metadata, where)
         names, states = read_described_names(metadata), parse_states(metadata["states"])
-        session = make_session(path, beside=network if shares_processors else None)
-        run = Runner(session, states, where.file)
+        beside = network if shares_processors else None
+        session = make_session(path, beside=beside, device=device, threads=threads)
+        run = Runner(session, states, where.file, device=device, threads=threads)
         check_metadata(metadata, network, run)
     except DatasetError as error:
         raise error.at(where) from None

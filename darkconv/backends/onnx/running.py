@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darkconv.backends.onnx.picture import INPUT
+from darkconv.backends.onnx.providers import check_provider, find_providers
 from darkconv.core.model import Array
 from darkconv.core.network import Network
 from darkconv.core.processors import count_processors
@@ -25,19 +26,27 @@ LIGHT = 10**9
 
 
 def make_session(
-    source: bytes | PathLike, *, beside: Network | None = None, folder: str | None = None
+    source: bytes | PathLike,
+    *,
+    beside: Network | None = None,
+    folder: str | None = None,
+    device: str = "cpu",
+    threads: int | None = None,
 ) -> Any:
-    """An onnxruntime session on the CPU, of a file or a file's bytes.
+    """An onnxruntime session of a file or a file's bytes.
 
     Args:
         source: the file, or its bytes.
         beside: the network, where other work goes on at the same time, such as reading the next
             pictures: threads that wait then sleep, and a light network leaves a processor free.
         folder: where the arrays lie that bytes name as outside; those of a file lie beside it.
+        device: see `darkconv.backends.onnx.providers.find_providers`.
+        threads: that compute on the CPU; by default as many as there are processors, or one less
+            for a light network with `beside`.
 
     Raises:
         MissingDependencyError: onnxruntime is not installed.
-        DarkconvError: the file cannot be run.
+        DarkconvError: the file cannot be run, or not on the device.
     """
     with telling_missing("running an ONNX model"):
         import onnxruntime
@@ -47,16 +56,21 @@ def make_session(
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if beside.macs < LIGHT:
             options.intra_op_num_threads = max(1, count_processors() - 1)
+    if threads is not None:
+        options.intra_op_num_threads = threads
     if folder is not None:
         options.add_session_config_entry(OUTSIDE_FOLDER, folder)
     file = None if isinstance(source, bytes) else str(source)
+    providers = find_providers(device, file)
     with told_failures(file), reachable(source) as graph:
-        return onnxruntime.InferenceSession(
+        session = onnxruntime.InferenceSession(
             graph,
             options,
-            providers=["CPUExecutionProvider"],
+            providers=providers,
             enable_fallback=0,  # it prints the error to stdout, and tries the same again
         )
+    check_provider(session, device, file)
+    return session
 
 
 @contextlib.contextmanager
@@ -100,11 +114,22 @@ class Runner:
         session: of onnxruntime.
         states: the output that belongs into each state input.
         outputs: names of the outputs that are no state.
+        device: that the session was made for.
+        threads: likewise.
     """
 
-    def __init__(self, session: Any, states: Mapping[str, str], file: str | None = None) -> None:
+    def __init__(
+        self,
+        session: Any,
+        states: Mapping[str, str],
+        file: str | None = None,
+        *,
+        device: str = "cpu",
+        threads: int | None = None,
+    ) -> None:
         """For a session, the output that belongs into each state input, and the file's name."""
         self.session = session
+        self.device, self.threads = device, threads
         self._file = file
         self.states = dict(states)
         names = [output.name for output in session.get_outputs()]

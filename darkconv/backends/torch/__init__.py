@@ -1,5 +1,6 @@
 """The PyTorch spoke."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor
 
 from darkconv.backends.torch import conv, dense, head, inert, merge, norm, pool, recurrent, resize
 from darkconv.backends.torch.arrays import assign_arrays, read_arrays
+from darkconv.backends.torch.device import choose_device
 from darkconv.backends.torch.files import read_safetensors, write_program, write_safetensors
 from darkconv.backends.torch.network import DarknetModule
 from darkconv.core.model import Array, Model
@@ -16,6 +18,7 @@ from darkconv.surgery.folding import fold_batchnorm
 __all__ = [
     "DarknetModule",
     "as_stored",
+    "choose_device",
     "conv",
     "dense",
     "folded",
@@ -25,6 +28,7 @@ __all__ = [
     "inference_module",
     "make_runner",
     "merge",
+    "module_runner",
     "norm",
     "pool",
     "read_safetensors",
@@ -85,23 +89,58 @@ def trace_steps(model: Model, steps: Sequence[Array]) -> list[list[Array]]:
 
 
 def make_runner(
-    model: Model, layers: Sequence[int] | None = None
+    model: Model,
+    layers: Sequence[int] | None = None,
+    *,
+    device: str = "cpu",
+    threads: int | None = None,
 ) -> Callable[[Array], list[Array]]:
     """A function from float32 inputs (N, ...) to the values of some layers.
 
     Args:
         model: that is run.
         layers: by Darknet's numbers; the network's outputs if not given.
+        device: see `choose_device`.
+        threads: that compute on the CPU, from now on in the whole process, as PyTorch has it; by
+            default what PyTorch takes.
+
+    Raises:
+        DarkconvError: there is no such device.
     """
-    module = inference_module(model)
-    wanted = model.network.outputs if layers is None else layers
+    place = choose_device(device)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    module = inference_module(model).to(place)
+    return module_runner(module, model.network.outputs if layers is None else layers)
+
+
+def module_runner(module: DarknetModule, layers: Sequence[int]) -> Callable[[Array], list[Array]]:
+    """A function from float32 inputs (N, ...) to the values of some layers of a module.
+
+    It computes where the module's weights are, in float32 also on a GPU that could do with less.
+
+    Args:
+        module: in evaluation mode.
+        layers: by Darknet's numbers.
+    """
+    device = next((one.device for one in module.parameters()), torch.device("cpu"))
 
     def run(x: Array) -> list[Array]:
-        with torch.inference_mode():
-            values = module.select(as_stored(torch.from_numpy(x)), wanted)
-        return [values[index].numpy() for index in wanted]
+        with torch.inference_mode(), _in_float32(device):
+            values = module.select(as_stored(torch.from_numpy(x).to(device)), layers)
+            return [values[index].float().cpu().numpy() for index in layers]
 
     return run
+
+
+def _in_float32(device: torch.device) -> contextlib.AbstractContextManager[None]:
+    """Convolutions in float32 proper: a GPU would take 10 bits of each value by default."""
+    if device.type != "cuda":
+        return contextlib.nullcontext()
+    flags: contextlib.AbstractContextManager[None] = torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=False, allow_tf32=False
+    )
+    return flags
 
 
 def inference_module(model: Model) -> DarknetModule:

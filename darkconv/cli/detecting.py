@@ -1,0 +1,113 @@
+"""How commands find boxes: their options, and what they make of them."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from darkconv.cli.device import PROVIDERS, DeviceType
+from darkconv.cli.models import read_exported, read_model
+from darkconv.cli.params import SHARE, F, ModelWords
+
+if TYPE_CHECKING:
+    from darkconv.detection.engine import Engine
+
+
+def detection_options(command: F) -> F:
+    """How boxes are found, as `darkconv.Detector` takes it."""
+    options = (
+        click.option(
+            "--nms",
+            type=SHARE,
+            help="Overlap that counts as the same  [default: 0.45, or what an ONNX file says]",
+        ),
+        click.option(
+            "--nms-kind",
+            type=click.Choice(["sort", "obj", "greedynms", "diounms", "cornersnms"]),
+            help="Kind of suppression  [default: the cfg's]",
+        ),
+        click.option(
+            "--resize",
+            type=click.Choice(["stretch", "letterbox"]),
+            help="How pictures are fitted  [default: as an exported file says, or else the dialect "
+            "and letter_box=]",
+        ),
+        click.option(
+            "--backend",
+            type=click.Choice(["torch", "onnx", "keras"]),
+            help="What runs a model; ONNX and LiteRT files run by themselves  [default: torch]",
+        ),
+        click.option(
+            "--exact/--no-exact",
+            default=None,
+            help="JPEG files with the levels of a Darknet without OpenCV, or with those of "
+            "libjpeg, which is ten times as quick and up to 3 of 255 levels off  "
+            "[default: no exact]",
+        ),
+    )
+    return _decorated(command, options)
+
+
+def running_options(command: F) -> F:
+    """What computes, as `darkconv.Detector` takes it."""
+    options = (
+        click.option(
+            "--device",
+            type=DeviceType(*PROVIDERS),
+            default="auto",
+            show_default=True,
+            metavar="cpu|cuda|cuda:N",
+            help="Where to run; auto is the GPU where there is one. ONNX files also run on "
+            f"{', '.join(PROVIDERS)}.",
+        ),
+        click.option(
+            "--batch",
+            type=click.IntRange(1),
+            default=1,
+            show_default=True,
+            help="Pictures that the network takes at once.",
+        ),
+        click.option(
+            "--threads",
+            type=click.IntRange(1),
+            help="Threads that compute on the CPU  [default: one for each processor]",
+        ),
+    )
+    return _decorated(command, options)
+
+
+def _decorated(command: F, options: tuple[Any, ...]) -> F:
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def open_engine(
+    words: ModelWords,
+    options: dict[str, Any],
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    **reading: Any,
+) -> "Engine":
+    """What finds objects with MODEL.
+
+    Args:
+        words: MODEL.
+        options: for `make_engine`; None for their defaults.
+        device: see `make_engine`.
+        threads: see `make_engine`.
+        reading: how to read the model.
+    """
+    from darkconv.detection.engine import make_engine
+
+    check_runs_itself(words, options.get("backend"))
+    if words.is_runnable:
+        file = read_exported(words, device=device, threads=threads, **reading)
+        return make_engine(file, **options, device=device, threads=threads)
+    return make_engine(read_model(words, **reading), **options, device=device, threads=threads)
+
+
+def check_runs_itself(words: ModelWords, backend: str | None) -> None:
+    """Raise a usage error for a backend of a file that needs none."""
+    if words.is_runnable and backend:
+        raise click.UsageError(f"--backend is about models: {words.first} runs by itself")

@@ -1,0 +1,308 @@
+"""What finds objects, step by step: a model, a file exported from one, or a module in training."""
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from darkconv.backends import spoke
+from darkconv.backends.exported import ExportedFile
+from darkconv.core.model import Array, Model
+from darkconv.core.network import Network
+from darkconv.detection.decode import box_heads
+from darkconv.detection.detect import (
+    Detection,
+    Predictor,
+    check_thresholds,
+    detections,
+    fit_of,
+    raw_layers,
+    raw_runner,
+)
+from darkconv.detection.picture import Fit, Picture, PictureLike, as_picture, with_channels
+from darkconv.detection.suppress import check_kind
+from darkconv.errors import DarkconvError, Where
+from darkconv.files import PathLike
+from darkconv.layers.recurrent import Recurrent
+from darkconv.loading import load, open_exported
+from darkconv.loading.exported import RUNNERS
+from darkconv.loading.formats import KERAS_SUFFIX, SAFETENSORS_SUFFIX, suffix_of
+
+if TYPE_CHECKING:
+    from darkconv.backends.torch import DarknetModule
+
+THRESHOLD, NMS = 0.25, 0.45
+"""Least score, and overlap of equal objects, where neither the user nor a file says others."""
+Run = Callable[[npt.NDArray[Any]], Sequence[npt.NDArray[Any]]]
+
+
+class Engine(Protocol):
+    """From a picture to boxes in steps; classes that `dont_show` hides are found too.
+
+    Its methods may be called from several threads at once.
+    """
+
+    @property
+    def source(self) -> Predictor:
+        """Return what is run."""
+
+    @property
+    def network(self) -> Network:
+        """Return the network of what is run."""
+
+    def read(self, image: PictureLike, *, order: str = "rgb") -> Picture:
+        """Return the levels of a picture in any form: see `as_picture`."""
+
+    def prepare(self, picture: PictureLike) -> tuple[npt.NDArray[Any], Fit]:
+        """Return what the network takes, (1, ...), and how the picture was fitted."""
+
+    def run(self, x: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
+        """Return the outputs, (N, ...) each, for inputs (N, ...) of any number of pictures."""
+
+    def find(self, outputs: Sequence[npt.NDArray[Any]], fit: Fit) -> list[Detection]:
+        """Return the detections in one picture, from its outputs without a batch axis."""
+
+
+class BaseEngine:
+    """What all engines have in common: reading pictures, and running them in pieces."""
+
+    def __init__(self, source: Predictor, *, resize: str | None, exact: bool) -> None:
+        box_heads(source.network)
+        self._source = source
+        self._resize = resize
+        self._exact = exact
+        fit_of(source.network, (1, 1), resize)
+        self.keeps_state = any(isinstance(one.spec, Recurrent) for one in source.network.layers)
+
+    @property
+    def source(self) -> Any:
+        """Return what is run."""
+        return self._source
+
+    @property
+    def network(self) -> Network:
+        """Return the network of what is run."""
+        return self._source.network
+
+    def read(self, image: PictureLike, *, order: str = "rgb") -> Picture:
+        """Return the levels of a picture in any form, RGB.
+
+        Exact levels of a JPEG file for a network of one channel are the file's own luma.
+        """
+        is_luma = self._exact and self.network.input_shape.c == 1
+        return as_picture(image, 1 if is_luma else 3, exact=self._exact, order=order)
+
+    def fitted(self, picture: PictureLike) -> tuple[Array, Fit]:
+        """Return the network input (C, H, W) in 0..1, and how the picture was fitted."""
+        levels = with_channels(self.read(picture), self.network.input_shape.c)
+        fit = fit_of(self.network, (levels.shape[1], levels.shape[0]), self._resize)
+        return fit.apply(levels), fit
+
+    def prepare(self, picture: PictureLike) -> tuple[npt.NDArray[Any], Fit]:
+        """Return the network's input, (1, C, H, W), and how the picture was fitted."""
+        planes, fit = self.fitted(picture)
+        return planes[None], fit
+
+
+def run_in_pieces(run: Run, x: npt.NDArray[Any], size: int | None) -> list[npt.NDArray[Any]]:
+    """Run inputs (N, ...) in pieces of a fixed size; a last piece that is shorter is filled up.
+
+    Args:
+        run: takes a piece.
+        x: the inputs.
+        size: of a piece; None for all at once.
+    """
+    if size is None or len(x) == size:
+        return list(run(x))
+    parts = []
+    for start in range(0, len(x), size):
+        piece = x[start : start + size]
+        left = size - len(piece)
+        if left:
+            piece = np.concatenate([piece, np.zeros((left, *piece.shape[1:]), piece.dtype)])
+        parts.append([value[: size - left] for value in run(piece)])
+    return [np.concatenate(values) for values in zip(*parts, strict=True)]
+
+
+class ModelEngine(BaseEngine):
+    """An `Engine` of a model.
+
+    Attributes:
+        model: that is run.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        threshold: float = THRESHOLD,
+        nms: float = NMS,
+        nms_kind: str | None = None,
+        resize: str | None = None,
+        backend: str = "torch",
+        device: str = "auto",
+        threads: int | None = None,
+        exact: bool = False,
+        relative: bool = False,
+    ) -> None:
+        """Build what runs the model: see `make_engine`."""
+        super().__init__(model, resize=resize, exact=exact)
+        self._decoding = _decoding(threshold, nms, nms_kind, relative=relative)
+        self.model = model
+        self._run = raw_runner(model, backend, device=device, threads=threads)
+        is_shared = backend != "keras" and not self.keeps_state
+        self._lock = contextlib.nullcontext() if is_shared else threading.Lock()
+
+    def run(self, x: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
+        """Return the network's outputs, heads before their activation."""
+        with self._lock:
+            return run_in_pieces(self._run, x, 1 if self.keeps_state else None)
+
+    def find(self, outputs: Sequence[Array], fit: Fit) -> list[Detection]:
+        """Return what decoding and suppression give."""
+        return detections(self.model, outputs, fit, **self._decoding, raw=True)
+
+
+class ModuleEngine(BaseEngine):
+    """An `Engine` of a PyTorch module as it is now, wherever its weights are.
+
+    The module is to be in evaluation mode whenever the engine runs.
+    """
+
+    def __init__(
+        self,
+        source: Predictor,
+        module: "DarknetModule",
+        *,
+        threshold: float = THRESHOLD,
+        nms: float = NMS,
+        nms_kind: str | None = None,
+        resize: str | None = None,
+        exact: bool = False,
+        relative: bool = False,
+    ) -> None:
+        """Take a module.
+
+        Args:
+            source: for the network, the class names and those that are hidden: a Model.
+            module: of that network.
+            threshold: see `make_engine`.
+            nms: see `make_engine`.
+            nms_kind: see `make_engine`.
+            resize: see `make_engine`.
+            exact: see `make_engine`.
+            relative: see `make_engine`.
+
+        Raises:
+            DarkconvError: the network predicts no boxes, or an option is wrong.
+        """
+        super().__init__(source, resize=resize, exact=exact)
+        self._decoding = _decoding(threshold, nms, nms_kind, relative=relative)
+        self._module = module
+        self._layers = raw_layers(source.network)
+
+    def run(self, x: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
+        """Return the network's outputs, heads before their activation."""
+        run = spoke("torch").module_runner(self._module, self._layers)
+        return run_in_pieces(run, x, 1 if self.keeps_state else None)
+
+    def find(self, outputs: Sequence[Array], fit: Fit) -> list[Detection]:
+        """Return what decoding and suppression give."""
+        return detections(self._source, outputs, fit, **self._decoding, raw=True)
+
+
+def _decoding(
+    threshold: float, nms: float, nms_kind: str | None, *, relative: bool
+) -> dict[str, Any]:
+    """Options of `detections`, checked."""
+    check_thresholds(threshold, nms)
+    check_kind(nms_kind)
+    return {"threshold": threshold, "nms": nms, "nms_kind": nms_kind, "relative": relative}
+
+
+def make_engine(
+    model: "Model | ExportedFile | PathLike",
+    *,
+    threshold: float | None = None,
+    nms: float | None = None,
+    nms_kind: str | None = None,
+    resize: str | None = None,
+    backend: str | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    exact: bool = False,
+    relative: bool = False,
+) -> Engine:
+    """Return what finds objects with a model, or with a file that darkconv has written.
+
+    Args:
+        model: a Model, a file that was opened, or the path of one: .onnx, .tflite, .keras or
+            .safetensors.
+        threshold: objectness and score must exceed it; by default what a file says, else 0.25.
+        nms: overlap above which two boxes of a class are the same object, 0 keeps them all; by
+            default what a file says, else 0.45.
+        nms_kind: "sort", "obj", "greedynms", "diounms" or "cornersnms"; by default the cfg's.
+        resize: "stretch" or "letterbox"; by default what a file says, else what the dialect and
+            `letter_box=` say.
+        backend: what runs a model: "torch", "onnx" or "keras"; by default PyTorch, and Keras for
+            .keras files. ONNX and LiteRT files run by themselves.
+        device: "auto" takes a GPU where there is one; "cpu", "cuda", "cuda:N"; for ONNX files also
+            "tensorrt", "openvino", "coreml" and "directml".
+        threads: that compute on the CPU. PyTorch has one setting for the whole process.
+        exact: see `darkconv.detection.picture.read_picture`.
+        relative: see `darkconv.detection.detect.remaining`.
+
+    Raises:
+        DarkconvError: the network predicts no boxes, an option is wrong, the file cannot be read
+            or cannot do what is asked for, or there is no such device here.
+        MissingDependencyError: what runs it is not installed.
+    """
+    from darkconv.detection.exported import FileEngine
+
+    if threads is not None and threads < 1:
+        raise DarkconvError("threads", expected="a number from 1", found=threads)
+    if not isinstance(model, Model | ExportedFile):
+        model = open_runnable(model, backend=backend, device=device, threads=threads)
+    given: dict[str, Any] = {
+        "threshold": threshold, "nms": nms, "nms_kind": nms_kind, "resize": resize,
+        "exact": exact, "relative": relative, "device": device, "threads": threads,
+    }  # fmt: skip
+    given = {name: value for name, value in given.items() if value is not None}
+    if isinstance(model, Model):
+        return ModelEngine(model, backend=backend or "torch", **given)
+    if backend is not None and not (backend == "keras" and is_keras(model.path)):
+        raise DarkconvError(
+            "backend", expected=f"None, for {model.path} runs by itself", found=backend
+        )
+    return FileEngine(model, **given)
+
+
+def open_runnable(
+    path: PathLike, *, backend: str | None, device: str, threads: int | None
+) -> Model | ExportedFile:
+    """Open a file that darkconv has written, to be run: see `make_engine`.
+
+    Raises:
+        DarkconvError: it is of another kind.
+    """
+    suffix = suffix_of(path)
+    is_keras_read_back = suffix == KERAS_SUFFIX and backend not in (None, "keras")
+    if suffix == SAFETENSORS_SUFFIX or is_keras_read_back:
+        return load(path)
+    if suffix in RUNNERS:
+        return open_exported(path, device=device, threads=threads)
+    raise DarkconvError(
+        "cannot be run by itself",
+        where=Where(file=os.fspath(path)),
+        expected="a Model, or a file that ends in .onnx, .tflite, .keras or .safetensors",
+        hint="darkconv.load(cfg, weights) gives a Model",
+    )
+
+
+def is_keras(path: PathLike) -> bool:
+    """Return True for a Keras file's name."""
+    return suffix_of(path) == KERAS_SUFFIX

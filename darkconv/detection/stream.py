@@ -1,0 +1,304 @@
+"""The one road from pictures to boxes: read ahead, in batches, in order."""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from darkconv.core.processors import count_processors
+from darkconv.detection.engine import Engine
+from darkconv.detection.found import Detections
+from darkconv.detection.picture import Fit, Picture, check_order
+from darkconv.detection.sources import Item, Source, open_source
+from darkconv.errors import DarkconvError, DatasetError
+from darkconv.files.notice import tell_once
+
+logger = logging.getLogger("darkconv")
+
+READERS = min(8, max(1, count_processors() // 2))
+"""Threads that read pictures: a JPEG file may take longer than a small network."""
+AHEAD = 2 * READERS
+"""Pictures that are read while others are looked at, beside those of the next batch."""
+UNREADABLE = ("raise", "skip")
+"""What is done with a picture that cannot be read."""
+
+T = TypeVar("T")
+S = TypeVar("S")
+
+
+@dataclass
+class Seconds:
+    """What pictures take, summed.
+
+    Reading goes on in other threads while the network computes, so that the parts may add up to
+    more than the whole.
+
+    Attributes:
+        reading: the file, and fitting it to the network's input.
+        network: the forward pass.
+        decoding: boxes from the outputs, and suppression.
+        pictures: how many they were.
+    """
+
+    reading: float = 0.0
+    network: float = 0.0
+    decoding: float = 0.0
+    pictures: int = 0
+
+    def per_picture(self) -> dict[str, float]:
+        """Return the mean of each part."""
+        parts = asdict(self)
+        count = parts.pop("pictures")
+        return {name: total / max(count, 1) for name, total in parts.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One picture of a source, and what was found in it.
+
+    Attributes:
+        picture: its levels, (H, W, 3) RGB, or (H, W, 1); uint8.
+        index: its place in the source, from 0; pictures that were skipped count.
+        time: in a video, in seconds from its beginning; None for pictures.
+        source: the file it comes from, or "picture".
+        found: the detections, best first.
+    """
+
+    picture: Picture
+    index: int
+    time: float | None
+    source: str
+    found: Detections
+
+    def __repr__(self) -> str:
+        """Return place, source and what was found in words."""
+        return f"<Frame {self.index} of {self.source}: {len(self.found)} found>"
+
+
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    item: Item
+    picture: Picture
+    x: npt.NDArray[Any]
+    fit: Fit
+    seconds: float
+
+
+def stream(
+    engine: Engine,
+    source: Any,
+    *,
+    batch: int = 1,
+    unreadable: str = "raise",
+    order: str = "rgb",
+    every: int = 1,
+    seconds: Seconds | None = None,
+    skipped: list[DatasetError] | None = None,
+    what_follows: str = ": skipped",
+) -> Iterator[Frame]:
+    """Find objects in all pictures of a source, in order; hidden classes are found too.
+
+    While one batch is looked at, the next pictures are read.
+
+    Args:
+        engine: that finds them: see `darkconv.detection.engine.make_engine`.
+        source: see `darkconv.detection.sources.open_source`; or what that has returned.
+        batch: pictures that the network takes at once.
+        unreadable: see `read_batches`.
+        order: of the channels of arrays: "rgb" or "bgr".
+        every: take each so many-th picture.
+        seconds: a record that the time of all pictures is added to.
+        skipped: see `read_batches`.
+        what_follows: see `read_batches`.
+
+    Yields: a `Frame` for each picture that can be read.
+
+    Raises:
+        DatasetError: see `read_batches`.
+        DarkconvError: an option is wrong.
+    """
+    check_order(order)
+    check_batches(batch, unreadable)
+    if every < 1:
+        raise DarkconvError("every", expected="a number from 1", found=every)
+    opened = source if isinstance(source, Source) else open_source(source, every=every)
+
+    def prepare(item: Item) -> _Prepared:
+        start = time.perf_counter()
+        picture = engine.read(item.picture, order=order)
+        x, fit = engine.prepare(picture)
+        return _Prepared(item, picture, x, fit, time.perf_counter() - start)
+
+    batches = read_batches(
+        prepare, opened, batch=batch, unreadable=unreadable, skipped=skipped,
+        what_follows=what_follows,
+    )  # fmt: skip
+    return _frames(engine, batches, Seconds() if seconds is None else seconds)
+
+
+def _frames(
+    engine: Engine, batches: Iterator[list[tuple[int, _Prepared]]], record: Seconds
+) -> Iterator[Frame]:
+    try:
+        for group in batches:
+            yield from _looked_at(engine, [one for _, one in group], record)
+    finally:
+        close(batches)
+
+
+def _looked_at(engine: Engine, group: Sequence[_Prepared], record: Seconds) -> Iterator[Frame]:
+    """Run a batch, and find the boxes of each of its pictures."""
+    start = time.perf_counter()
+    x = group[0].x if len(group) == 1 else np.concatenate([one.x for one in group])
+    outputs = engine.run(x)
+    record.network += time.perf_counter() - start
+    for place, one in enumerate(group):
+        start = time.perf_counter()
+        found = Detections(tuple(engine.find([value[place] for value in outputs], one.fit)))
+        record.decoding += time.perf_counter() - start
+        record.reading += one.seconds
+        record.pictures += 1
+        item = one.item
+        yield Frame(one.picture, item.index, item.time, item.source, found)
+
+
+def read_batches(
+    prepare: Callable[[S], T],
+    items: Iterable[S],
+    *,
+    batch: int = 1,
+    unreadable: str = "raise",
+    skipped: list[DatasetError] | None = None,
+    what_follows: str = ": skipped",
+) -> "Iterator[list[tuple[int, T]]]":
+    """Prepare pictures ahead of whoever takes them, in batches and in order.
+
+    Args:
+        prepare: reads a picture; several threads call it at once.
+        items: what it takes.
+        batch: pictures in a batch; the last one may have fewer.
+        unreadable: "raise" raises what `prepare` raises for a picture that cannot be read, after
+            those before it; "skip" goes on without it: each is named once, and at the end they are
+            counted. If there is no other picture, that is an error all the same.
+        skipped: a list that the errors of pictures that are skipped are added to.
+        what_follows: what is said of each behind its error.
+
+    Yields: (place among the items, what was prepared) for each picture of a batch.
+
+    Raises:
+        DatasetError: a picture cannot be read; with "skip": none can.
+        DarkconvError: an option is wrong.
+    """
+    check_batches(batch, unreadable)
+    futures = _in_order(prepare, items, AHEAD + batch)
+    reading = _Reading[T](skips=unreadable == "skip", what_follows=what_follows)
+    return _batches(futures, reading, batch, [] if skipped is None else skipped)
+
+
+def check_batches(batch: int, unreadable: str) -> None:
+    """Raise DarkconvError unless both can be done."""
+    if unreadable not in UNREADABLE:
+        raise DarkconvError("unreadable", expected=" or ".join(UNREADABLE), found=unreadable)
+    if batch < 1:
+        raise DarkconvError("batch", expected="a number from 1", found=batch)
+
+
+def _batches(
+    futures: "Iterator[tuple[int, Future[T]]]",
+    reading: "_Reading[T]",
+    batch: int,
+    skipped: list[DatasetError],
+) -> Iterator[list[tuple[int, T]]]:
+    group: list[tuple[int, T]] = []
+    try:
+        for index, future in futures:
+            group += [(index, one) for one in reading.results(future)]
+            if group and (len(group) == batch or reading.failure):
+                yield group
+                group = []
+            if reading.failure:
+                raise reading.failure
+    finally:
+        skipped += reading.errors
+        close(futures)
+    if group:
+        yield group
+    reading.tell()
+
+
+def close(generator: Iterator[Any]) -> None:
+    """End a generator now, and what it holds."""
+    end = getattr(generator, "close", None)
+    if end is not None:
+        end()
+
+
+class _Reading(Generic[T]):
+    """What becomes of pictures, and what is said of it.
+
+    Attributes:
+        errors: of the pictures that were skipped.
+        failure: of one that is not skipped.
+    """
+
+    def __init__(self, *, skips: bool, what_follows: str) -> None:
+        self._skips = skips
+        self._what_follows = what_follows
+        self._count = 0
+        self._told = 0
+        self.errors: list[DatasetError] = []
+        self.failure: DatasetError | None = None
+
+    def results(self, future: "Future[T]") -> list[T]:
+        """Return what was prepared; nothing if the picture cannot be read."""
+        self._count += 1
+        try:
+            done = [future.result()]
+        except DatasetError as error:
+            done = []
+            if self._skips:
+                self.errors.append(error)
+            else:
+                self.failure = error
+        if self._count > 1:
+            for untold in self.errors[self._told :]:
+                tell_once(untold, self._what_follows)
+            self._told = len(self.errors)
+        return done
+
+    def tell(self) -> None:
+        """Count the pictures that were skipped.
+
+        Raises:
+            DatasetError: there are no others.
+        """
+        bad = len(self.errors)
+        if bad and bad == self._count:
+            several = DatasetError(f"none of {bad} pictures could be read")
+            raise self.errors[0] if bad == 1 else several
+        if bad:
+            logger.warning("%d of %d pictures could not be read", bad, self._count)
+
+
+def _in_order(
+    prepare: Callable[[S], T], items: Iterable[S], ahead: int
+) -> "Iterator[tuple[int, Future[T]]]":
+    """Submit items to threads, so many ahead; what they give, in order."""
+    waiting: deque[tuple[int, Future[T]]] = deque()
+    with ThreadPoolExecutor(READERS) as readers:
+        try:
+            for index, item in enumerate(items):
+                waiting.append((index, readers.submit(prepare, item)))
+                if len(waiting) > ahead:
+                    yield waiting.popleft()
+            while waiting:
+                yield waiting.popleft()
+        finally:
+            for _, future in waiting:
+                future.cancel()

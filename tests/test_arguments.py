@@ -51,6 +51,7 @@ def good(folder, model, tmp_path_factory):
     x = np.zeros(SHAPE, np.float32)
     cfg, weights = folder / "net.cfg", folder / "net.weights"
     return {
+        "Detector": {"model": model},
         "detect": {"model": model, "image": LEVELS},
         "export": {"model": model, "path": out / "o.onnx"},
         "load": {"cfg": cfg, "weights": weights},
@@ -82,7 +83,9 @@ CLASSES = {
     "DarkconvError",
     "Dataset",
     "Detection",
+    "Detections",
     "Exported",
+    "Frame",
     "Model",
     "Profile",
     "PrunePlan",

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darkconv.arguments import checked
+from darkconv.backends.exported import ExportedFile
 from darkconv.core.model import Model
 from darkconv.detection.detect import Detection, shown
 from darkconv.detection.engine import NMS, THRESHOLD, Engine, make_engine
@@ -21,7 +22,6 @@ from darkconv.files import PathLike
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from darkconv.backends.exported import ExportedFile
     from darkconv.dataset import Dataset
 
 
@@ -47,7 +47,7 @@ class Detector:
     @checked
     def __init__(
         self,
-        model: "Model | ExportedFile | PathLike",
+        model: Model | ExportedFile | PathLike,
         *,
         threshold: float | None = None,
         nms: float | None = None,

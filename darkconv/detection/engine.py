@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 THRESHOLD, NMS = 0.25, 0.45
 """Least score, and overlap of equal objects, where neither the user nor a file says others."""
+MOST_THREADS = 1024
 Run = Callable[[npt.NDArray[Any]], Sequence[npt.NDArray[Any]]]
 
 
@@ -263,8 +264,8 @@ def make_engine(
     """
     from darkconv.detection.exported import FileEngine
 
-    if threads is not None and threads < 1:
-        raise DarkconvError("threads", expected="a number from 1", found=threads)
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise DarkconvError("threads", expected=f"1 to {MOST_THREADS}", found=threads)
     if not isinstance(model, Model | ExportedFile):
         model = open_runnable(model, backend=backend, device=device, threads=threads)
     given: dict[str, Any] = {

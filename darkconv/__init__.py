@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from darkconv.core.model import Model, replace_arrays
     from darkconv.dataset import Dataset, open_dataset
     from darkconv.dataset.anchors import Anchors, anchors
-    from darkconv.detection import Detection, Detections, Detector, Frame, detect
+    from darkconv.detection import Detection, Detections, Frame
+    from darkconv.detection.detector import Detector, detect
     from darkconv.errors import (
         CfgError,
         DarkconvError,

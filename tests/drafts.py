@@ -22,6 +22,8 @@ from networks import cfg_text, random_model
 EXAMPLES = int(os.environ.get("ORACLE_EXAMPLES", 0))
 BOTH = ("pjreddie", "alexeyab")
 P, A = BOTH
+Y = "yolor"
+EACH = (*BOTH, Y)
 
 
 class Draft:
@@ -33,7 +35,11 @@ class Draft:
 
     @property
     def is_fork(self):
-        return self.dialect == A
+        return self.dialect in (A, Y)
+
+    @property
+    def is_yolor(self):
+        return self.dialect == Y
 
     @property
     def shapes(self):
@@ -266,6 +272,9 @@ def upsample(d):
 
 
 def reorg(d):
+    if d.is_yolor:
+        assume(not any(n % 2 for n in d.shape[1:]))
+        return d.add("reorg")
     stride = d.one(1, 2, 3)
     reverse, flatten, extra = d.flag(), d.flag(), d.one(None, 0, 1, 5)
     if not reverse:
@@ -273,7 +282,7 @@ def reorg(d):
     d.channels(stride**2 * d.number(1, 2))
     if flatten:
         extra = None
-    d.add("reorg", stride=stride, reverse=reverse, flatten=flatten, extra=extra)
+    return d.add("reorg", stride=stride, reverse=reverse, flatten=flatten, extra=extra)
 
 
 def reorg3d(d):
@@ -369,6 +378,8 @@ def added(d):
         pointwise(d)
     chosen = [d.one(*legal_sources(d)) for _ in range(d.number(1, 3))]
     kind = d.one(None, "none", "per_feature", "per_layer", "per_channel")
+    if d.is_yolor:  # weights sources by a rule of its own
+        kind = None
     weighted = ("relu", "avg_relu", "softmax")
     norm = d.one(*weighted) if kind not in (None, "none") else d.one(None, "none", "softmax")
     d.add(
@@ -403,6 +414,16 @@ def sam(d):
 
 def implicit(d):
     d.add("implicit", filters=d.one(None, 1, 5), atoms=d.one(None, 1, 3))
+
+
+def per_channel(d):
+    """A constant of yolor, and what it does to a map."""
+    pointwise(d)
+    c, target = d.shape[0], len(d.shapes) - 1
+    kind, reader = d.one(("implicit_add", "shift_channels"), ("implicit_mul", "control_channels"))
+    d.add(kind, filters=c)
+    d.add("route", layers=index(d, target))
+    d.add(reader, **{"from": index(d, d.one(target, target + 1))})
 
 
 # --- Normalisation and elementwise layers
@@ -526,6 +547,8 @@ def yolo(d):
     classes = d.number(0, 3)
     d.channels(count * (classes + 5))
     scale = d.one(None, 1, 1.05, 2)
+    if d.is_yolor:  # reads no other
+        scale = 2
     d.add("yolo", **options, classes=classes, scale_x_y=scale, new_coords=d.flag())
 
 
@@ -570,38 +593,39 @@ def contrastive(d):
 
 
 ON_MAPS = {
-    convolutional: BOTH,
+    convolutional: EACH,
     sharing: (A,),
     xnor: BOTH,
     deconvolutional: (P,),
     local: BOTH,
-    maxpool: BOTH,
+    maxpool: EACH,
     maxpool_depth: (A,),
     local_avgpool: (A,),
     avgpool: BOTH,
-    upsample: BOTH,
-    reorg: BOTH,
+    upsample: EACH,
+    reorg: EACH,
     reorg3d: (A,),
     crop: BOTH,
     history: (A,),
-    shortcut: BOTH,
+    shortcut: EACH,
     scale_channels: (A,),
     sam: (A,),
     implicit: (A,),
-    batchnorm: BOTH,
+    per_channel: (Y,),
+    batchnorm: EACH,
     normalization: BOTH,
     l2norm: (P,),
     activation: BOTH,
     iseg: (P,),
     crnn: BOTH,
     conv_lstm: (A,),
-    yolo: BOTH,
+    yolo: EACH,
     gaussian_yolo: (A,),
     region: BOTH,
 }
 ON_ANYTHING = {
-    route: BOTH,
-    dropout: BOTH,
+    route: EACH,
+    dropout: EACH,
     empty: (A,),
     logistic: (P,),
     softmax: BOTH,
@@ -641,7 +665,7 @@ def drawn_model(draw, draft):
 
 def drawn_network(draw, kind=None, dialect=None):
     """A draft of up to five layers, with convolutions between that make channels to prune."""
-    draft = Draft(draw, dialect or draw(st.sampled_from(BOTH)), draw(maps()))
+    draft = Draft(draw, dialect or draw(st.sampled_from(EACH)), draw(maps()))
     filters = draw(st.integers(2, 6))
     draft.add("convolutional", filters=filters, size=1, activation="leaky", batch_normalize=1)
     count = 1 if kind else draw(st.integers(1, 4))

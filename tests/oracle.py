@@ -81,7 +81,12 @@ class Layer:
     @property
     def is_fork(self):
         """Whether the maintained fork's rules hold."""
-        return self.dialect == "alexeyab"
+        return self.dialect in ("alexeyab", "yolor")
+
+    @property
+    def is_yolor(self):
+        """Whether the PyTorch program yolor's rules hold."""
+        return self.dialect == "yolor"
 
     def int(self, key, default=0):
         """An integer option."""
@@ -300,6 +305,8 @@ def along(values, x):
 def deviation(layer):
     """What batch norm divides by."""
     variance = layer.array("rolling_variance")
+    if layer.is_yolor:
+        return np.sqrt(variance + 0.0001)
     return np.sqrt(variance + 0.00001) if layer.is_fork else np.sqrt(variance) + 0.000001
 
 
@@ -545,7 +552,13 @@ def reorganised(x, base, stride, reverse, out):
 
 
 def reorg(layer, x, outputs):
-    """The historical reorganisation; flatten and extra in the original program."""
+    """The historical reorganisation; flatten and extra in the original program.
+
+    In yolor the four maps of every second row and column, one behind the other.
+    """
+    if layer.is_yolor:
+        even, odd = x[:, ::2], x[:, 1::2]
+        return np.concatenate([even[..., ::2], odd[..., ::2], even[..., 1::2], odd[..., 1::2]])
     stride, reverse = layer.int("stride", 1), layer.int("reverse")
     out = reorg_shape(x, stride, reverse)
     if not layer.is_fork and layer.int("flatten"):
@@ -668,6 +681,21 @@ def sam(layer, x, outputs):
 def implicit(layer, x, outputs):
     """The layer's own weights, whatever comes in."""
     return layer.array("weights").reshape(layer.int("filters", 128), layer.int("atoms", 1), 1)
+
+
+def yolor_constant(layer, x, outputs):
+    """The layer's own weights, one for each channel."""
+    return layer.array("weights").reshape(-1, 1, 1)
+
+
+def shift_channels(layer, x, outputs):
+    """A value added to each channel."""
+    return x + outputs[layer.sources("from")[0]]
+
+
+def control_channels(layer, x, outputs):
+    """Each channel times a value."""
+    return x * outputs[layer.sources("from")[0]]
 
 
 # --- Normalisation and elementwise layers
@@ -858,6 +886,10 @@ def scaled(layer, position):
 def yolo(layer, x, outputs):
     """Per anchor x, y, w, h, objectness, classes: logistic on all but w and h."""
     y = x.reshape(anchors_used(layer), layer.int("classes", 20) + 5, *x.shape[1:]).copy()
+    if layer.is_yolor:
+        y = logistic(y)
+        y[:, :2] = 2 * y[:, :2] - 0.5
+        return y.reshape(x.shape)
     if not (layer.is_fork and layer.int("new_coords")):
         y[:, :2] = logistic(y[:, :2])
         y[:, 4:] = logistic(y[:, 4:])
@@ -932,6 +964,10 @@ LAYERS = {
     "gru": gru,
     "history": history,
     "implicit": implicit,
+    "implicit_add": yolor_constant,
+    "implicit_mul": yolor_constant,
+    "shift_channels": shift_channels,
+    "control_channels": control_channels,
     "iseg": iseg,
     "l2norm": l2norm,
     "local": local,

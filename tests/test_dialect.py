@@ -26,6 +26,8 @@ OLD, NEW = Header(0, 2, 0), Header(0, 2, 5)
         (PLAIN, Header(925353388, 1063675494, 1046), "pjreddie"),
         (PLAIN + "[l2norm]\n", NEW, "pjreddie"),
         (PLAIN + "[sam]\nfrom=0\n", OLD, "alexeyab"),
+        (PLAIN + "[sam]\nfrom=0\n[implicit_add]\nfilters=2\n", OLD, "yolor"),
+        (PLAIN + "[implicit_mul]\nfilters=2\n", NEW, "yolor"),
         (PLAIN + "dilation=2\n", OLD, "alexeyab"),
         (PLAIN.replace("leaky", "mish"), OLD, "alexeyab"),
         (PLAIN + "[yolo]\nmax_delta=5\n", OLD, "pjreddie"),
@@ -40,6 +42,8 @@ OLD, NEW = Header(0, 2, 0), Header(0, 2, 5)
         "header of vgg-16.weights",
         "section of pjreddie",
         "section of alexeyab",
+        "section of yolor behind one of alexeyab",
+        "section of yolor, header of alexeyab",
         "option",
         "activation",
         "training option loses to the header",
@@ -59,5 +63,5 @@ def test_there_is_one_object_of_each_dialect():
 
 def test_dialect_can_be_named():
     assert named_dialect("pjreddie").name == "pjreddie"
-    with pytest.raises(DarkconvError, match="expected auto, pjreddie, alexeyab, found opencv"):
+    with pytest.raises(DarkconvError, match="expected auto, pjreddie, alexeyab, yolor, found"):
         named_dialect("opencv")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import darkconv as dc
 from darkconv.core.model import Header
 from darkconv.errors import DarkconvError
-from drafts import BOTH, ON_ANYTHING, ON_MAPS, Draft, checked, drawn_model, maps
+from drafts import BOTH, EACH, ON_ANYTHING, ON_MAPS, Draft, checked, drawn_model, maps
 from networks import cfg_text, network, random_model
 from reference.collection import assert_close
 
@@ -63,7 +63,7 @@ def assert_same_arrays(found, expected):
 @given(data=st.data())
 @checked(examples=40)
 def test_random_networks_come_back_byte_for_byte(folder, data):
-    draft = Draft(data.draw, data.draw(st.sampled_from(BOTH)), data.draw(maps()))
+    draft = Draft(data.draw, data.draw(st.sampled_from(EACH)), data.draw(maps()))
     for _ in range(data.draw(st.integers(1, 4))):
         assume(draft.size < 3000)
         kinds = ON_ANYTHING if len(draft.shape) == 1 else {**ON_MAPS, **ON_ANYTHING}

@@ -168,7 +168,7 @@ def test_unknown_section_is_refused_with_the_nearest_name():
         ("se", "[scale_channels]"),
         ("yolov4", "[yolo]"),
         ("space-to-depth", "[reorg3d]"),
-        ("implicit_add", "which no Darknet has"),
+        ("implicit_cat", "which no Darknet has"),
     ],
 )
 def test_section_of_another_program_has_its_hint(section, hint):

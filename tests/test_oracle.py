@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import darkconv as dc
 import oracle
 from drafts import (
-    BOTH,
+    EACH,
     KINDS,
     ON_ANYTHING,
     ON_MAPS,
@@ -132,7 +132,7 @@ def test_crnn_of_the_original_exchanges_height_and_width(data):
 @given(data=st.data())
 @checked(examples=100)
 def test_networks_are_as_specified(data):
-    draft = Draft(data.draw, data.draw(st.sampled_from(BOTH)), data.draw(maps()))
+    draft = Draft(data.draw, data.draw(st.sampled_from(EACH)), data.draw(maps()))
     for _ in range(data.draw(st.integers(2, 4))):
         assume(draft.size < 3000)
         kinds = ON_ANYTHING if len(draft.shape) == 1 else {**ON_MAPS, **ON_ANYTHING}

@@ -43,6 +43,10 @@ INFERENCE = {
     "sam": "from activation",
     "scale_channels": "from activation scale_wh",
     "implicit": "filters atoms",
+    "implicit_add": "filters",
+    "implicit_mul": "filters",
+    "shift_channels": "from",
+    "control_channels": "from",
     "normalization": "size alpha beta kappa",
     "activation": "activation",
     "softmax": "groups temperature tree spatial keep_classes",
@@ -69,7 +73,7 @@ READ = [
     (section, dialect)
     for section in SPECS
     for dialect in DIALECTS.values()
-    if only_dialect(section) in (None, dialect)
+    if only_dialect(section) is None or dialect.follows(only_dialect(section))
 ]
 
 
@@ -78,7 +82,8 @@ def keys(section, dialect=None, *, training):
     return [
         key
         for key, (_, _, info) in option_table(SPECS[section]).items()
-        if info.training == training and (dialect is None or info.only in (None, dialect))
+        if info.training == training
+        and (dialect is None or info.only is None or dialect.follows(info.only))
     ]
 
 
@@ -90,7 +95,12 @@ def junk(section, dialect, *, training):
 def read(section, key, dialect, value, notes):
     """One option of a section, with all that the section has to have."""
     table = option_table(SPECS[section])
-    lines = {k: Line(f"{k}=-1", 1, k, "-1") for k, (_, _, info) in table.items() if info.required}
+    required = {
+        k: "-1" if info.minimum is None else "1"
+        for k, (_, _, info) in table.items()
+        if info.required
+    }
+    lines = {k: Line(f"{k}={number}", 1, k, number) for k, number in required.items()}
     lines[key] = Line(f"{key}={value}", 2, key, value)
     spec = SPECS[section].read(lines, dialect, Where(file="net.cfg", line=7), notes)
     return getattr(spec, table[key][0])

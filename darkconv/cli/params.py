@@ -257,7 +257,7 @@ def nameless_reading_options(command: F) -> F:
     options = (
         click.option(
             "--dialect",
-            type=click.Choice(["auto", "pjreddie", "alexeyab"]),
+            type=click.Choice(["auto", "pjreddie", "alexeyab", "yolor"]),
             default="auto",
             show_default=True,
             help="Whose rules the files follow.",

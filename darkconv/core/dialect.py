@@ -1,11 +1,16 @@
-"""The two dialects of Darknet: every rule in which the C programs differ, named once.
+"""The dialects of Darknet: every rule in which the programs differ, named once.
 
 `pjreddie` is the original program; `alexeyab` is the fork by AlexeyAB, whose rules the later
-hank-ai program shares. Source of each rule: golden/DIALECTS.md.
+hank-ai program shares. Source of each rule: golden/DIALECTS.md. `yolor` is no C program: it is
+WongKinYiu's PyTorch program of that name, which reads cfgs in alexeyab's words and computes a few
+things otherwise (its models/models.py and utils/layers.py).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+GPU_EPSILON = 1e-5
+"""Both C programs add it to a batch's variance on a GPU."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -13,7 +18,7 @@ class Dialect:
     """One program's rules. There is one object of each, also in copies and behind pickles.
 
     Attributes:
-        name: `pjreddie` or `alexeyab`.
+        name: `pjreddie`, `alexeyab` or `yolor`.
         revision: third number of the weights header that the program writes (0.2.revision).
         variance_epsilon: batch norm divides by sqrt(variance + variance_epsilon) ...
         deviation_epsilon: ... + deviation_epsilon (the original adds 1e-6 outside the root).
@@ -30,6 +35,10 @@ class Dialect:
             its stride; else only where `stride_x` is 1.
         xnor_uses_folded_weights: [convolutional] xnor=1 takes signs of batch-norm-folded
             weights, pads with -1 and has one group.
+        reorg_splits_space: [reorg] is a space-to-depth by 2, column by column of each block.
+        yolo_squashes_sizes: [yolo] has a sigmoid on w and h too, squares them for the size of a
+            box, and stretches x and y by 2, whatever the cfg says.
+        base: the dialect whose sections, options and other rules it shares.
     """
 
     name: str
@@ -45,6 +54,18 @@ class Dialect:
     groups_spread: bool
     pointwise_ignores_strides: bool
     xnor_uses_folded_weights: bool
+    reorg_splits_space: bool = False
+    yolo_squashes_sizes: bool = False
+    base: "Dialect | None" = None
+
+    @property
+    def batch_epsilon(self) -> float:
+        """What batch norm adds to a batch's variance in training; C's own on a GPU."""
+        return self.variance_epsilon or GPU_EPSILON
+
+    def follows(self, other: "Dialect") -> bool:
+        """Return True if this is the other dialect, or is built on it."""
+        return self is other or self.base is other
 
     def __str__(self) -> str:
         """The name."""
@@ -85,7 +106,16 @@ ALEXEYAB = Dialect(
     pointwise_ignores_strides=False,
     xnor_uses_folded_weights=True,
 )
-DIALECTS = {dialect.name: dialect for dialect in (PJREDDIE, ALEXEYAB)}
+YOLOR = replace(
+    ALEXEYAB,
+    name="yolor",
+    variance_epsilon=1e-4,
+    letterboxes=True,
+    reorg_splits_space=True,
+    yolo_squashes_sizes=True,
+    base=ALEXEYAB,
+)
+DIALECTS = {dialect.name: dialect for dialect in (PJREDDIE, ALEXEYAB, YOLOR)}
 
 
 def _of_name(name: str) -> Dialect:

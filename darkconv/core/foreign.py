@@ -99,8 +99,9 @@ FOREIGN_SECTIONS = {
     **_is("gaussian", "gaussianyolo", hint="in Darknet it is [Gaussian_yolo]"),
     **_is("yolov1", "yolo1", hint="in Darknet it is [detection]"),
     **_is(
-        *("implicit_add", "implicit_mul", "shift_channels", "control_channels"),
-        *("alternate_channels", "select_channels"),
+        *("implicit_cat", "alternate_channels", "select_channels", "dwt", "jde"),
+        *("implicit_add_2d", "implicit_mul_2d", "implicit_cat_2d", "select_channels_2d"),
+        *("shift_channels_2d", "control_channels_2d", "alternate_channels_2d"),
         hint="a layer of a PyTorch program that reads cfgs, which no Darknet has",
     ),
 }

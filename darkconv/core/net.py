@@ -17,7 +17,7 @@ ALEXEYAB_POLICIES = ("sgdr",)
 
 def resolve_policy(name: str, dialect: Dialect) -> tuple[str, str]:
     """Return the policy of the learning rate that acts, and a note where another one is named."""
-    known = [p for p in POLICIES if dialect == ALEXEYAB or p not in ALEXEYAB_POLICIES]
+    known = [p for p in POLICIES if dialect.follows(ALEXEYAB) or p not in ALEXEYAB_POLICIES]
     if name in known:
         return name, ""
     near = suggestion(name, known)

@@ -269,7 +269,7 @@ def read_options(
     reader = _Reader(where, notes, dialect)
     for key, line in lines.items():
         known = table.get(key)
-        if known is None or (known[2].only and known[2].only != dialect):
+        if known is None or (known[2].only and not dialect.follows(known[2].only)):
             _note_unread(known, spec, dialect, option_place(line, where), notes)
         elif line.value is None:
             notes.add(option_place(line, where), "has no value, ignored")

@@ -304,7 +304,7 @@ def value_ties(shape: Shape, start: int = 0) -> Ties:
 
 
 def only_dialect(section: str) -> Dialect | None:
-    """The one dialect that knows a section type, or None where both or neither do."""
+    """The one dialect that knows a section type, or None where all or none do."""
     return _ONLY.get(section)
 
 
@@ -326,7 +326,7 @@ def spec_class(section: str, dialect: Dialect, where: Where) -> type[LayerSpec]:
             where=where, expected="a Darknet layer type", found=f"[{section}]", hint=_near(section)
         )
     only = only_dialect(section)
-    if only and only != dialect:
+    if only and not dialect.follows(only):
         raise UnknownSectionError(
             f"exists only in the {only} dialect, and the cfg is read in the {dialect} one",
             where=where,

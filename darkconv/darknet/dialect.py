@@ -3,6 +3,7 @@
 In this order, the first that speaks decides:
 
 1. a section type that only one program knows (`[deconvolutional]`, `[scale_channels]` ...);
+   those of yolor (`[implicit_add]` ...) before those of AlexeyAB's, which yolor reads too;
 2. an option, or an activation, of AlexeyAB's program that changes the result (`scale_x_y`,
    `groups` of a route, `mish`, or `silu` for swish ...): files of the original do not have it;
 3. the weights header: AlexeyAB's program and its heirs write version 0.2.5, the original
@@ -48,7 +49,7 @@ def choose_dialect(config: Config, header: Header | None) -> Dialect:
     Where they contradict each other, a warning says so.
     """
     by_cfg, by_header = _of_cfg(config), _of_header(header) if header else None
-    if header and by_cfg and by_header is not by_cfg:
+    if header and by_header and by_cfg and not by_cfg.follows(by_header):
         _tell_of_header(config, header, by_cfg)
     if by_cfg or by_header:
         return by_cfg or by_header or PJREDDIE
@@ -56,10 +57,10 @@ def choose_dialect(config: Config, header: Header | None) -> Dialect:
 
 
 def _of_cfg(config: Config) -> Dialect | None:
-    for section in config.distinct_sections[1:]:
-        only = only_dialect(section.name)
-        if only:
-            return only
+    known = (only_dialect(section.name) for section in config.distinct_sections[1:])
+    named = list(dict.fromkeys(only for only in known if only))
+    if named:
+        return next((only for only in named if only.base in named), named[0])
     is_forks = _has_option(config, training=False) or _has_activation(config)
     return ALEXEYAB if is_forks else None
 

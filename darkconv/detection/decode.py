@@ -156,7 +156,7 @@ def _gather(
     """
     entries = output.reshape(len(spec.mask), spec.anchor_entries, *output.shape[-2:])
     least = options.threshold
-    is_squashed = options.raw and not (isinstance(spec, head.Yolo) and spec.new_coords)
+    is_squashed = options.raw and spec.squashes
     if is_squashed:
         least = _logit(least) - LOGIT_MARGIN
     rows, columns, anchors = np.nonzero(
@@ -174,7 +174,8 @@ def _activated(spec: head.YoloHead, found: Array, *, is_squashed: bool) -> Array
     """Entries (n, entries) as the head's own activation leaves them."""
     centres, sizes = ([0, 2], [4, 6]) if isinstance(spec, head.GaussianYolo) else ([0, 1], [2, 3])
     result = logistic(found) if is_squashed else found
-    result[:, sizes] = found[:, sizes]
+    if not spec.squashes_sizes:
+        result[:, sizes] = found[:, sizes]
     if spec.scale_x_y != 1:
         shift = np.float32(0.5 * (spec.scale_x_y - 1))
         result[:, centres] = result[:, centres] * np.float32(spec.scale_x_y) - shift
@@ -200,7 +201,7 @@ def decode_yolo(layer: Layer, output: Array, options: DecodeOptions) -> Candidat
     assert isinstance(spec, head.Yolo)
     rows, columns, anchors, found = _gather(spec, output, options, 4)
     grid = np.array(output.shape[:-3:-1], np.float32)
-    sizes = 4 * found[:, 2:4] ** 2 if spec.new_coords else grown(found[:, 2:4])
+    sizes = 4 * found[:, 2:4] ** 2 if spec.squares_sizes else grown(found[:, 2:4])
     sizes = sizes * spec.head_anchors[anchors] / input_size(options.network)
     centres = grid_positions(columns, rows, found[:, 0:2], grid)
     scores = passing(found[:, 4:5] * found[:, 5:], options.threshold)

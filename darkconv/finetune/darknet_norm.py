@@ -37,7 +37,7 @@ def normalize(norm: BatchNorm, x: Tensor) -> Tensor:
         assert norm.momentum is not None
         norm.running_mean.lerp_(mean, norm.momentum)
         norm.running_var.lerp_(variance, norm.momentum)
-    out: Tensor = _Normalize.apply(x, mean, variance, norm.dialect == ALEXEYAB)  # type: ignore[no-untyped-call]
+    out: Tensor = _Normalize.apply(x, mean, variance, norm.dialect.follows(ALEXEYAB))  # type: ignore[no-untyped-call]
     shape = (1, -1, *[1] * (x.ndim - 2))
     out = out * norm.weight.view(shape)
     return out if norm.bias is None else out + norm.bias.view(shape)

@@ -84,7 +84,7 @@ def resolve_activation(name: str, dialect: Dialect) -> tuple[str, str]:
     if known != name:
         acting, note = resolve_activation(known, dialect)
         return acting, f"{name} is read as {known}" + (f"; {note}" if note else "")
-    if name in SHARED_ACTIVATIONS or (name in ACTIVATIONS and dialect == ALEXEYAB):
+    if name in SHARED_ACTIVATIONS or (name in ACTIVATIONS and dialect.follows(ALEXEYAB)):
         return name, ""
     if name in ACTIVATIONS:
         return "relu", f"{name} is relu in the {dialect} dialect"

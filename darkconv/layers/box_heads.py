@@ -86,7 +86,7 @@ def tests_objectness(network: Network, layer: Layer) -> bool:
     alexeyab and in [detection] C does not test objectness.
     """
     spec = layer.spec
-    if not (isinstance(spec, head.Yolo) and spec.new_coords):
+    if not isinstance(spec, head.YoloHead) or spec.squashes:
         return False
     (index,) = layer.sources
     return index < 0 or not is_squashed(network, network.layers[index])

@@ -219,7 +219,7 @@ class Convolutional(Windowed):
         (x,) = inputs
         stored = self.numload or None
         shape = (self.filters, x.c // self.group_count, self.size, self.size)
-        noise = "uniform" if self.dialect == ALEXEYAB else "normal"
+        noise = "uniform" if self.dialect.follows(ALEXEYAB) else "normal"
         start = Initial(spread=math.sqrt(2 / math.prod(shape[1:])), noise=noise)
         slots = [Slot("biases", (self.filters,), stored=stored)]
         if self.is_normalized:

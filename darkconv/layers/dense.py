@@ -1,15 +1,18 @@
-"""connected, implicit."""
+"""connected, implicit, implicit_add, implicit_mul."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from darkconv.core.dialect import ALEXEYAB
+from darkconv.core.dialect import ALEXEYAB, YOLOR
 from darkconv.core.options import option
 from darkconv.core.shape import Shape, Shapes
 from darkconv.core.spec import Initial, LayerSpec, Slot, Slots, Ties, layer
 from darkconv.layers.activation import activation_option
 from darkconv.layers.conv import new_channels, norm_slots
+
+YOLOR_SPREAD = 0.02
+"""Deviation of yolor's constants before training."""
 
 
 @layer("connected", "conn")
@@ -47,28 +50,33 @@ class Connected(LayerSpec):
         return inputs[0].size * self.output
 
 
-@layer("implicit", only=ALEXEYAB)
 @dataclass(frozen=True, kw_only=True)
-class Implicit(LayerSpec):
-    """A learned constant of shape (filters, atoms, 1); the input is ignored."""
+class Constant(LayerSpec):
+    """A layer that reads nothing and gives what it has learned, (filters, rows, 1)."""
 
     filters: int = option(128, minimum=1)
-    atoms: int = option(1, minimum=1)
-    mean: float = option(0.0, training=True)
-    std: float = option(0.2, training=True)
+
+    @property
+    def rows(self) -> int:
+        """Rows of the map."""
+        return 1
+
+    @property
+    def initial(self) -> Initial:
+        """The values before training."""
+        raise NotImplementedError
 
     def sources(self, index: int) -> tuple[int, ...]:
         """None."""
         return ()
 
     def infer_shape(self, inputs: Shapes) -> Shape:
-        """(filters, atoms, 1)."""
-        return Shape(self.filters, self.atoms, 1)
+        """(filters, rows, 1)."""
+        return Shape(self.filters, self.rows, 1)
 
     def slots(self, inputs: Shapes) -> Slots:
         """The constant."""
-        start = Initial(self.mean, self.std, "uniform")
-        return (Slot("weights", (self.filters, self.atoms), start),)
+        return (Slot("weights", (self.filters, self.rows), self.initial),)
 
     def ties(self, inputs: Shapes) -> Ties:
         """New channels."""
@@ -77,3 +85,49 @@ class Implicit(LayerSpec):
     def count_options(self, outputs: int) -> Mapping[str, object]:
         """`filters`."""
         return {"filters": outputs}
+
+
+@layer("implicit", only=ALEXEYAB)
+@dataclass(frozen=True, kw_only=True)
+class Implicit(Constant):
+    """A learned constant of shape (filters, atoms, 1); the input is ignored."""
+
+    atoms: int = option(1, minimum=1)
+    mean: float = option(0.0, training=True)
+    std: float = option(0.2, training=True)
+
+    @property
+    def rows(self) -> int:
+        """The atoms."""
+        return self.atoms
+
+    @property
+    def initial(self) -> Initial:
+        """Of the mean and spread that the cfg says."""
+        return Initial(self.mean, self.std, "uniform")
+
+
+@layer("implicit_add", only=YOLOR)
+@dataclass(frozen=True, kw_only=True)
+class ImplicitAdd(Constant):
+    """yolor's learned summand of each channel, (filters, 1, 1), for a [shift_channels]."""
+
+    filters: int = option(128, minimum=1, required=True)
+
+    @property
+    def initial(self) -> Initial:
+        """About 0, as yolor draws it."""
+        return Initial(0.0, YOLOR_SPREAD, "normal")
+
+
+@layer("implicit_mul", only=YOLOR)
+@dataclass(frozen=True, kw_only=True)
+class ImplicitMul(Constant):
+    """yolor's learned factor of each channel, (filters, 1, 1), for a [control_channels]."""
+
+    filters: int = option(128, minimum=1, required=True)
+
+    @property
+    def initial(self) -> Initial:
+        """About 1, as yolor draws it."""
+        return Initial(1.0, YOLOR_SPREAD, "normal")

@@ -1,7 +1,7 @@
 """yolo, Gaussian_yolo, region, detection, iseg: features in, predictions out."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -18,6 +18,8 @@ MISSING_ANCHOR = 0.5
 """Width and height of anchors that the cfg does not give."""
 OVERLAPS = ("iou", "giou", "diou", "ciou")
 NMS_KINDS = ("default", "greedynms", "diounms")
+YOLOR_BOXES = {"scale_x_y": 2.0, "new_coords": True}
+"""What yolor computes every [yolo] with, in Darknet's words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +172,21 @@ class YoloHead(AnchorHead):
     focal_loss: bool = option(False, only=ALEXEYAB, training=True)
 
     @property
+    def squashes(self) -> bool:
+        """Whether the head itself has a sigmoid on the entries that are between 0 and 1."""
+        return True
+
+    @property
+    def squares_sizes(self) -> bool:
+        """Whether a box is (2 w)^2 anchors wide, not e^w."""
+        return False
+
+    @property
+    def squashes_sizes(self) -> bool:
+        """Whether the head has a sigmoid on w and h as well."""
+        return self.squashes and self.squares_sizes
+
+    @property
     def anchor_indices(self) -> Sequence[int]:
         """The mask."""
         return self.mask
@@ -222,7 +239,8 @@ class Yolo(YoloHead):
     """YOLOv3 head; per anchor x, y, w, h, objectness, classes.
 
     Sigmoid on all but w and h, then x and y are stretched by `scale_x_y` about 0.5. With
-    `new_coords` there is no sigmoid: the convolution before has it.
+    `new_coords` there is no sigmoid: the convolution before has it. yolor has `new_coords` and
+    `scale_x_y=2` in every head, and the sigmoid in the head, on w and h too.
     """
 
     new_coords: bool = option(False, only=ALEXEYAB)
@@ -234,6 +252,29 @@ class Yolo(YoloHead):
     dets_for_track: int = option(1, only=ALEXEYAB, training=True)
     dets_for_show: int = option(1, only=ALEXEYAB, training=True)
     track_ciou_norm: float = option(0.01, only=ALEXEYAB, training=True)
+
+    @classmethod
+    def read(cls, lines: Mapping[str, Line], dialect: Dialect, where: Where, notes: Notes) -> Self:
+        """As for every anchor head; yolor's form of box is the same in every cfg."""
+        spec = super().read(lines, dialect, where, notes)
+        if not dialect.yolo_squashes_sizes:
+            return spec
+        given = {"scale_x_y": spec.scale_x_y, "new_coords": spec.new_coords}
+        for key in given.keys() & lines.keys():
+            if given[key] != YOLOR_BOXES[key]:
+                text = f"is {YOLOR_BOXES[key]:g} in every [yolo] of the {dialect} dialect"
+                notes.add(option_place(lines[key], where), f"{text}: ignored")
+        return replace(spec, scale_x_y=YOLOR_BOXES["scale_x_y"], new_coords=True)
+
+    @property
+    def squashes(self) -> bool:
+        """Whether the head itself has a sigmoid on the entries that are between 0 and 1."""
+        return not self.new_coords or self.dialect.yolo_squashes_sizes
+
+    @property
+    def squares_sizes(self) -> bool:
+        """Whether a box is (2 w)^2 anchors wide, not e^w."""
+        return self.new_coords
 
     @property
     def box_entries(self) -> int:
@@ -440,7 +481,7 @@ def check_kept(keep: Ints, total: int) -> None:
 
 def nms_settings(spec: Any) -> tuple[str, float]:
     """Kind of suppression and exponent that a head asks for; plain suppression is "sort"."""
-    if isinstance(spec, YoloHead) and spec.dialect == ALEXEYAB:
+    if isinstance(spec, YoloHead) and spec.dialect.follows(ALEXEYAB):
         kind = getattr(spec, "nms_kind", "default")
         return ("sort" if kind == "default" else kind), spec.beta_nms
     return "sort", 0.6

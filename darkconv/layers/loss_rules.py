@@ -15,7 +15,7 @@ from darkconv.core.network import Layer
 from darkconv.core.options import Ints
 from darkconv.core.tree import Tree
 from darkconv.errors import GraphError, OptionError, UnsupportedError, Where
-from darkconv.layers.head import Detection, GaussianYolo, Region, Yolo, YoloHead
+from darkconv.layers.head import Detection, GaussianYolo, Region, YoloHead
 
 Rule = Literal["default", "darknet"]
 Factors = npt.NDArray[np.float64]
@@ -146,7 +146,7 @@ def class_multipliers(spec: YoloHead) -> Factors:
 
 def is_logit(spec: YoloHead) -> bool:
     """Whether raw entries are to be squashed; with `new_coords` they come so."""
-    return not (isinstance(spec, Yolo) and spec.new_coords)
+    return spec.squashes
 
 
 def point_shift(spec: YoloHead) -> float:

@@ -1,4 +1,4 @@
-"""route, shortcut, sam, scale_channels."""
+"""route, shortcut, sam, scale_channels, shift_channels, control_channels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Self
 
 import numpy as np
 
-from darkconv.core.dialect import ALEXEYAB, PJREDDIE, Dialect
+from darkconv.core.dialect import ALEXEYAB, PJREDDIE, YOLOR, Dialect
 from darkconv.core.options import Ints, Notes, option, option_place
 from darkconv.core.section import Line
 from darkconv.core.shape import FlatShape, Shape, Shapes
@@ -216,6 +216,12 @@ class Shortcut(LayerSpec):
                 expected="none, per_feature or per_channel",
                 found=self.weights_type,
             )
+        if self.weighting != "none" and self.dialect == YOLOR:
+            raise OptionError(
+                "yolor weights sources by another rule, which is not computed here",
+                where=Where(option="weights_type"),
+                found=self.weights_type,
+            )
         if self.weighting != "none" and self.normalization not in ("relu", "softmax"):
             raise OptionError(
                 where=Where(option="weights_normalization"),
@@ -315,6 +321,55 @@ class ScaleChannels(Gate):
         if self.scale_wh:
             return (np.arange(source.c) + x.c).reshape(-1, 1)
         return side_by_side([x.c, source.c], source.c)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerChannel(LayerSpec):
+    """The previous layer, changed by an earlier one with a value for each of its channels.
+
+    The earlier layer may also have a whole map of values. It is mostly one of yolor's constants.
+    """
+
+    from_: int = option(0, key="from", required=True)
+
+    def sources(self, index: int) -> tuple[int, ...]:
+        """The previous layer and the one named."""
+        return (index - 1, absolute(self.from_, index, "from"))
+
+    def infer_shape(self, inputs: Shapes) -> Shape:
+        """That of the previous layer."""
+        x, values = inputs
+        if values not in (x, Shape(x.c, 1, 1)):
+            raise GraphError(
+                where=Where(option="from"),
+                expected=f"a layer of {x.c}x1x1 or {x}, for the {x} of the previous layer",
+                found=str(values),
+            )
+        return x
+
+    def ties(self, inputs: Shapes) -> Ties:
+        """Channel k of both."""
+        return side_by_side([inputs[0].c, inputs[1].c], inputs[0].c)
+
+
+@layer("shift_channels", only=YOLOR)
+@dataclass(frozen=True, kw_only=True)
+class ShiftChannels(PerChannel):
+    """yolor's sum of each channel and one value: in + source."""
+
+    binding = "adds its sources channel by channel"
+
+
+@layer("control_channels", only=YOLOR)
+@dataclass(frozen=True, kw_only=True)
+class ControlChannels(PerChannel):
+    """yolor's product of each channel and one value: in * source."""
+
+    binding = "multiplies its sources channel by channel"
+
+    def macs(self, inputs: Shapes, output: Shape) -> int:
+        """One per value."""
+        return output.size
 
 
 def _has_common_factor(x: Shape, other: Shape) -> bool:

@@ -150,7 +150,7 @@ class Rnn(DenseRecurrent):
     @property
     def state_size(self) -> int:
         """Width of h."""
-        return self.hidden if self.dialect == ALEXEYAB else self.output
+        return self.hidden if self.dialect.follows(ALEXEYAB) else self.output
 
     def sublayers(self, inputs: Shapes) -> tuple[SubLayer, ...]:
         """input_layer, self_layer, output_layer."""

@@ -1,16 +1,22 @@
 """upsample, reorg, reorg3d, crop."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
-from darkconv.core.dialect import ALEXEYAB, PJREDDIE
-from darkconv.core.options import option
+from darkconv.core.dialect import ALEXEYAB, PJREDDIE, Dialect
+from darkconv.core.options import Notes, option, option_place
+from darkconv.core.section import Line
 from darkconv.core.shape import FlatShape, Shape, Shapes
 from darkconv.core.sizes import SizeError
 from darkconv.core.spec import LayerSpec, Ties, layer, value_ties
 from darkconv.errors import GraphError, Where
+
+YOLOR_STRIDE = 2
+"""Of yolor's [reorg]."""
 
 
 @layer("upsample")
@@ -51,9 +57,23 @@ class Reordering(LayerSpec):
             return Shape(x.c // block, x.h * self.stride, x.w * self.stride)
         return Shape(x.c * block, x.h // self.stride, x.w // self.stride)
 
+    @property
+    def counts_output(self) -> bool:
+        """Whether the index formula counts in the output's shape, not the input's."""
+        return False
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """Order of the axes of (batch, q, h, s, w, s), in reverse of (batch, s, s, q, h, w)."""
+        return (0, 3, 4, 1, 5, 2) if self.reverse else (0, 3, 5, 1, 2, 4)
+
     def base_shape(self, x: Shape, out: Shape) -> Shape:
         """The shape that the index formula counts in."""
-        return x
+        return out if self.counts_output else x
+
+    def place_in_block(self, offset: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], ...]:
+        """Row and column within an s x s block."""
+        return offset // self.stride, offset % self.stride
 
     def check(self, *, divides: int, what: str, count: int) -> None:
         """Raise unless the formula comes out even."""
@@ -75,8 +95,8 @@ class Reordering(LayerSpec):
         base, s = self.base_shape(x, out), self.stride
         q = base.c // s**2
         k, j, i = np.ogrid[: base.c, : base.h, : base.w]
-        offset = k // q
-        row, column = j * s + offset // s, i * s + offset % s
+        row, column = self.place_in_block(k // q)
+        row, column = j * s + row, i * s + column
         plane, pitch = base.h * s, base.w * s
         large: npt.NDArray[np.int64] = (column + pitch * (row + plane * (k % q))).ravel()
         if not self.reverse:
@@ -93,18 +113,48 @@ class Reorg(Reordering):
 
     It is not space-to-depth: s * s consecutive channels are read as one large plane.
     pjreddie also knows `flatten` (transpose of channels and pixels) and `extra` (a plain
-    vector with that many zeros behind the input).
+    vector with that many zeros behind the input). yolor's is a space-to-depth by 2, which takes
+    the places of a block column by column and has no options.
     """
 
     flatten: bool = option(False, only=PJREDDIE)
     extra: int = option(0, minimum=0, only=PJREDDIE)
+
+    @classmethod
+    def read(cls, lines: Mapping[str, Line], dialect: Dialect, where: Where, notes: Notes) -> Self:
+        """As for every layer; in yolor it is always by 2."""
+        spec = super().read(lines, dialect, where, notes)
+        if not dialect.reorg_splits_space:
+            return spec
+        if "stride" in lines and spec.stride != YOLOR_STRIDE:
+            text = f"is {YOLOR_STRIDE} in every [reorg] of the {dialect} dialect: ignored"
+            notes.add(option_place(lines["stride"], where), text)
+        if spec.reverse:
+            text = f"not read in the {dialect} dialect, ignored"
+            notes.add(option_place(lines["reverse"], where), text)
+        return replace(spec, stride=YOLOR_STRIDE, reverse=False)
+
+    @property
+    def counts_output(self) -> bool:
+        """Only yolor's, which is a space-to-depth."""
+        return self.dialect.reorg_splits_space
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """Yolor's has columns before rows."""
+        return (0, 5, 3, 1, 2, 4) if self.dialect.reorg_splits_space else super().axes
+
+    def place_in_block(self, offset: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], ...]:
+        """Yolor's goes down a column first."""
+        row, column = super().place_in_block(offset)
+        return (column, row) if self.dialect.reorg_splits_space else (row, column)
 
     def infer_shape(self, inputs: Shapes) -> Shape:
         """As for both reorderings; a vector with `extra`."""
         (x,) = inputs
         if self.extra:
             return FlatShape.of(x.size + self.extra)
-        if not self.flatten or self.reverse:
+        if not (self.flatten or self.counts_output) or self.reverse:
             self.check(divides=self.stride**2, what="channels", count=x.c)
         if not self.reverse:
             self.check(divides=self.stride, what="a height", count=x.h)
@@ -133,6 +183,8 @@ class Reorg(Reordering):
         if self.flatten:
             return np.tile(np.arange(x.c), (self.infer_shape(inputs).c, 1))
         block = self.stride**2
+        if self.counts_output:
+            return same_channels(x, block)
         q = x.c // block
         if self.reverse:
             return np.add.outer(np.arange(q), q * np.arange(block))
@@ -159,9 +211,10 @@ class Reorg3d(Reordering):
             self.check(divides=self.stride**4, what="channels", count=inputs[0].c)
         return super().infer_shape(inputs)
 
-    def base_shape(self, x: Shape, out: Shape) -> Shape:
-        """The output's."""
-        return out
+    @property
+    def counts_output(self) -> bool:
+        """Always."""
+        return True
 
     def ties(self, inputs: Shapes) -> Ties:
         """Channel k % c makes output channel k.
@@ -171,7 +224,7 @@ class Reorg3d(Reordering):
         (x,) = inputs
         block = self.stride**2
         if not self.reverse:
-            return (np.arange(x.c * block) % x.c).reshape(-1, 1)
+            return same_channels(x, block)
         q = x.c // block**2
         planes = np.arange(x.c // block) // block
         apart = np.add.outer(planes * block, q * block * np.arange(block))
@@ -183,6 +236,11 @@ class Reorg3d(Reordering):
         if not self.reverse and (x.h % self.stride or x.w % self.stride):
             return "its stride does not divide the map, so that channels run into each other"
         return ""
+
+
+def same_channels(x: Shape, block: int) -> Ties:
+    """Ties of a space-to-depth: channel k % c makes output channel k."""
+    return (np.arange(x.c * block) % x.c).reshape(-1, 1)
 
 
 @layer("crop")

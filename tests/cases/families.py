@@ -75,5 +75,20 @@ CASES = [
         (7, 6, 8),
         dialect="pjreddie",
     ),
+    Case(
+        "shift-channels",
+        "[implicit_add]\nfilters=4\n" + CONV.format(n=4) + "[shift_channels]\nfrom=0\n",
+        dialect="yolor",
+    ),
+    Case(
+        "control-channels",
+        CONV.format(n=4) + "[implicit_mul]\nfilters=4\n[route]\nlayers=0\n"
+        "[control_channels]\nfrom=-2\n",
+        dialect="yolor",
+    ),
+    Case("shift-channels-by-a-map", TWO + "[shift_channels]\nfrom=0\n", dialect="yolor"),
+    Case("control-channels-by-a-map", TWO + "[control_channels]\nfrom=0\n", dialect="yolor"),
+    Case("reorg-of-yolor", "[reorg]\n", dialect="yolor"),
+    Case("yolo-of-yolor", "[yolo]\nclasses=3\nanchors=2,3\n", (8, 4, 4), dialect="yolor"),
     Case("yolo", "[yolo]\nclasses=3\nanchors=2,3\n", shape=(8, 4, 4)),
 ]

@@ -72,7 +72,7 @@ def decode_yolo(scope: LayerScope, value: Tensor) -> Found:
     assert isinstance(spec, head.Yolo)
     rows = cell_rows(scope, value, len(spec.mask))
     raw, anchors = scope.channels(rows, 2, 4), spec.head_anchors
-    if spec.new_coords:
+    if spec.squares_sizes:
         sizes = sized(scope, scope.op("square", raw), 4 * anchors, network_size(scope))
     else:
         sizes = sized(scope, scope.op("exp", raw), anchors, network_size(scope))

@@ -6,7 +6,7 @@ import numpy as np
 from keras import layers
 
 from darkconv.backends.keras.activation import activate
-from darkconv.backends.keras.norm import EPSILON, norm_places, normalize
+from darkconv.backends.keras.norm import norm_places, normalize
 from darkconv.backends.keras.places import Place, PlaceTable
 from darkconv.backends.keras.registry import BUILDERS, PLACES
 from darkconv.backends.keras.scope import LayerScope, Tensor, initialised
@@ -211,7 +211,8 @@ def folded_xnor(scope: LayerScope, spec: conv.Convolutional) -> Tensor:
     if not spec.is_normalized:
         return scope.op("add", out, biases(scope))
     # signs and magnitudes of weights times a factor are those of both
-    variance = scope.op("add", vector(scope, "rolling_variance"), EPSILON)
+    epsilon = scope.layer.spec.dialect.batch_epsilon
+    variance = scope.op("add", vector(scope, "rolling_variance"), epsilon)
     factor = scope.op("divide", vector(scope, "scales"), scope.op("sqrt", variance))
     shift = scope.op("multiply", vector(scope, "rolling_mean"), factor)
     scaled = scope.op("multiply", out, factor)

@@ -1,4 +1,4 @@
-"""connected, implicit."""
+"""connected, implicit, implicit_add, implicit_mul."""
 
 from keras import layers
 
@@ -33,7 +33,7 @@ def connected_places(layer: Layer, _: Network) -> PlaceTable:
     return {"weights": weights, "biases": Place("", "bias")}
 
 
-@BUILDERS.register(dense.Implicit)
+@BUILDERS.register(dense.Implicit, dense.ImplicitAdd, dense.ImplicitMul)
 def build_implicit(scope: LayerScope) -> Tensor:
     """A learned constant, once for each picture: (N, atoms, 1, filters)."""
     filters, atoms, _ = scope.layer.out_shape
@@ -46,7 +46,7 @@ def build_implicit(scope: LayerScope) -> Tensor:
     return scope.finish(maps)
 
 
-@PLACES.register(dense.Implicit)
+@PLACES.register(dense.Implicit, dense.ImplicitAdd, dense.ImplicitMul)
 def implicit_places(layer: Layer, _: Network) -> PlaceTable:
     """The only row of an Embedding."""
     return {"weights": Place("weights", "embeddings")}

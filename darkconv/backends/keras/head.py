@@ -31,15 +31,16 @@ def stretch(scope: LayerScope, x: Tensor, scale: float) -> Tensor:
 
 @BUILDERS.register(head.Yolo)
 def build_yolo(scope: LayerScope) -> Tensor:
-    """Sigmoid on all entries but w and h; x and y stretched."""
+    """Sigmoid on all entries but w and h, in yolor on these too; x and y stretched."""
     spec = scope.layer.spec
     assert isinstance(spec, head.Yolo)
-    if spec.new_coords and spec.scale_x_y == 1:
+    if not spec.squashes and spec.scale_x_y == 1:
         return scope.finish(scope.map())
     entries = apart(scope, scope.map(), len(spec.mask))
     centre, size, rest = (scope.channels(entries, a, b) for a, b in ((0, 2), (2, 4), (4, None)))
-    if not spec.new_coords:
+    if spec.squashes:
         centre, rest = scope.op("sigmoid", centre), scope.op("sigmoid", rest)
+        size = scope.op("sigmoid", size) if spec.squashes_sizes else size
     return joined(scope, [stretch(scope, centre, spec.scale_x_y), size, rest])
 
 

@@ -1,4 +1,4 @@
-"""route, shortcut, sam, scale_channels."""
+"""route, shortcut, sam, scale_channels, shift_channels, control_channels."""
 
 import numpy as np
 from keras import layers
@@ -128,3 +128,15 @@ def build_gate(scope: LayerScope) -> Tensor:
     assert isinstance(spec, merge.Gate)
     product = scope.add(layers.Multiply, "", [scope.map(0), scope.map(1)])
     return activate(scope, product, spec.activation)
+
+
+@BUILDERS.register(merge.ShiftChannels)
+def build_shift(scope: LayerScope) -> Tensor:
+    """Sum of a layer and a value for each channel."""
+    return scope.add(layers.Add, "", [scope.map(0), scope.map(1)])
+
+
+@BUILDERS.register(merge.ControlChannels)
+def build_control(scope: LayerScope) -> Tensor:
+    """Product of a layer and a value for each channel."""
+    return scope.add(layers.Multiply, "", [scope.map(0), scope.map(1)])

@@ -15,7 +15,6 @@ from darkconv.layers import norm
 from darkconv.layers.folding import told_overflow
 
 MOMENTUM = 0.99  # share of the old running statistics that C keeps
-EPSILON = 1e-5  # alexeyab's at inference, and both dialects' in training on a GPU
 NORM_VARIABLES = {
     "biases": "beta",
     "scales": "gamma",
@@ -36,13 +35,13 @@ def normalize(scope: LayerScope, x: Tensor, part: str = "bn") -> Tensor:
         corrected(scope, x),
         part=part,
         momentum=MOMENTUM,
-        epsilon=EPSILON,
+        epsilon=scope.layer.spec.dialect.batch_epsilon,
         center="biases" in scope.arrays,
     )
 
 
 def corrected(scope: LayerScope, x: Tensor) -> Tensor:
-    """X such that sqrt(variance + 1e-5) divides it as the dialect's divisor would.
+    """X such that sqrt(variance + batch_epsilon) divides it as the dialect's divisor would.
 
     pjreddie's sqrt(variance) + 1e-6 is no epsilon: mean + (x - mean) * c has the same quotient,
     c being one divisor over the other. Standing before the batch norm, it leaves the stored
@@ -55,7 +54,7 @@ def corrected(scope: LayerScope, x: Tensor) -> Tensor:
     mean = scope.arrays["rolling_mean"].astype(np.float64)
     with told_overflow(scope.network.where(scope.layer.index)):
         divisor = np.sqrt(variance + dialect.variance_epsilon) + dialect.deviation_epsilon
-        factor = np.sqrt(variance + EPSILON) / divisor
+        factor = np.sqrt(variance + dialect.batch_epsilon) / divisor
         scale, offset = (v.astype(np.float32) for v in (factor, mean * (1 - factor)))
     return scope.add(layers.Rescaling, "divisor", x, scale=scale, offset=offset)
 

@@ -44,16 +44,15 @@ def reordered(scope: LayerScope, spec: resize.Reordering) -> Tensor:
     way round: see `darkconv.layers.resize.Reordering.source_index`.
     """
     shape, out, s = scope.layer.in_shapes[0], scope.layer.out_shape, spec.stride
-    channels, rows, columns = out if isinstance(spec, resize.Reorg3d) else shape
+    channels, rows, columns = spec.base_shape(shape, out)
     values, count = scope.flat(), channels * rows * columns
     values = values if count == shape.size else scope.channels(values, 0, count)
     q = channels // s**2
     if spec.reverse:
         blocks = scope.reshape(values, s, s, q, rows, columns)
-        ordered = scope.op("transpose", blocks, (0, 3, 4, 1, 5, 2))
     else:
         blocks = scope.reshape(values, q, rows, s, columns, s)
-        ordered = scope.op("transpose", blocks, (0, 3, 5, 1, 2, 4))
+    ordered = scope.op("transpose", blocks, spec.axes)
     return scope.finish(scope.as_map(scope.reshape(ordered, out.size), out))
 
 

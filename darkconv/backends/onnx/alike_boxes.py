@@ -20,7 +20,8 @@ def are_alike(network: Network, layers: Sequence[Layer]) -> bool:
         (
             len(layer.spec.mask),
             layer.spec.anchor_entries,
-            layer.spec.new_coords,
+            layer.spec.squashes,
+            layer.spec.squares_sizes,
             tests_objectness(network, layer),
         )
         for layer in layers
@@ -49,11 +50,10 @@ def decoded_alike(
         scope.channels(values, first, last, axis=2)
         for first, last in ((0, 2), (2, 4), (4, 5), (5, end))
     )
-    if spec.new_coords:
-        factors = scope.op("Mul", size, size)
-    else:
+    if spec.squashes:
         centre, known, classes = (scope.op("Sigmoid", part) for part in (centre, known, classes))
-        factors = scope.op("Exp", size)
+    size = scope.op("Sigmoid", size) if spec.squashes_sizes else size
+    factors = scope.op("Mul", size, size) if spec.squares_sizes else scope.op("Exp", size)
     steps, places, halves = (np.concatenate(parts, axis=-1) for parts in zip(*maps, strict=True))
     centres = scope.add(scope.multiply(centre, steps), places)
     half = scope.multiply(factors, halves)
@@ -93,7 +93,7 @@ def yolo_cells(scope: LayerScope) -> Cells:
     unit = network if scope.graph.options.pixels else np.ones(2)
     steps = (unit / [columns, rows])[:, None]
     grid = grid_places(rows, columns).T
-    halves = spec.head_anchors / network * unit * (2 if spec.new_coords else 0.5)
+    halves = spec.head_anchors / network * unit * (2 if spec.squares_sizes else 0.5)
     parts = (
         np.broadcast_to(steps * spec.scale_x_y, grid.shape),
         (grid - (spec.scale_x_y - 1) / 2) * steps,

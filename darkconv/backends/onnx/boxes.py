@@ -106,9 +106,10 @@ def decode_yolo(scope: LayerScope, _: ir.Value) -> Found:
     known = Run(4, 5, rest.is_raw)
     classes = known._replace(start=5, end=rest.end)
     offsets, raw, objectness, scores = activated(scope, spec, [centre, size, known, classes])
-    factors, anchors = scope.op("Exp", raw), spec.head_anchors
-    if spec.new_coords:
-        factors, anchors = scope.op("Mul", raw, raw), 4 * anchors
+    if spec.squares_sizes:
+        factors, anchors = scope.op("Mul", raw, raw), 4 * spec.head_anchors
+    else:
+        factors, anchors = scope.op("Exp", raw), spec.head_anchors
     product = scope.op("Mul", objectness, scores)
     offsets, factors, objectness, product = cells_first(
         scope, offsets, factors, objectness, product

@@ -1,4 +1,4 @@
-"""connected, implicit."""
+"""connected, implicit, implicit_add, implicit_mul."""
 
 import onnx_ir as ir
 
@@ -24,7 +24,7 @@ def connected(scope: LayerScope, spec: dense.Connected) -> ir.Value:
     return activate(scope, unfolded_norm(scope, out), spec.activation)
 
 
-@BUILDERS.register(dense.Implicit)
+@BUILDERS.register(dense.Implicit, dense.ImplicitAdd, dense.ImplicitMul)
 def build_implicit(scope: LayerScope) -> ir.Value:
     """The learned constant, once for every picture of the batch."""
     values = scope.arrays["weights"][None, :, :, None]

@@ -22,10 +22,10 @@ class Run(NamedTuple):
 
 @BUILDERS.register(head.Yolo)
 def build_yolo(scope: LayerScope) -> ir.Value:
-    """Sigmoid on all entries but w and h; x and y stretched."""
+    """Sigmoid on all entries but w and h, in yolor on these too; x and y stretched."""
     spec = scope.layer.spec
     assert isinstance(spec, head.Yolo)
-    if spec.new_coords and spec.scale_x_y == 1:
+    if not spec.squashes and spec.scale_x_y == 1:
         return scope.x
     return joined(scope, activated(scope, spec, yolo_runs(spec)))
 
@@ -33,9 +33,9 @@ def build_yolo(scope: LayerScope) -> ir.Value:
 def yolo_runs(spec: head.Yolo) -> list[Run]:
     """Centre, size, and the rest."""
     return [
-        Run(0, 2, spec.new_coords, is_stretched=True),
-        Run(2, 4, is_raw=True),
-        Run(4, spec.anchor_entries, spec.new_coords),
+        Run(0, 2, not spec.squashes, is_stretched=True),
+        Run(2, 4, not spec.squashes_sizes),
+        Run(4, spec.anchor_entries, not spec.squashes),
     ]
 
 

@@ -1,4 +1,4 @@
-"""route, shortcut, sam, scale_channels."""
+"""route, shortcut, sam, scale_channels, shift_channels, control_channels."""
 
 import numpy as np
 import onnx_ir as ir
@@ -112,3 +112,15 @@ def build_gate(scope: LayerScope) -> ir.Value:
     spec = scope.layer.spec
     assert isinstance(spec, merge.Gate)
     return activate(scope, scope.op("Mul", *scope.inputs), spec.activation)
+
+
+@BUILDERS.register(merge.ShiftChannels)
+def build_shift(scope: LayerScope) -> ir.Value:
+    """Sum of a layer and a value for each channel."""
+    return scope.op("Add", *scope.inputs)
+
+
+@BUILDERS.register(merge.ControlChannels)
+def build_control(scope: LayerScope) -> ir.Value:
+    """Product of a layer and a value for each channel."""
+    return scope.op("Mul", *scope.inputs)

@@ -44,17 +44,15 @@ def reordered(scope: LayerScope, spec: resize.Reordering) -> ir.Value:
     q = base.c // s**2
     size, resized = scope.size, scope.times if spec.reverse else scope.divided
     height, width = (resized(length, s) for length in size)
-    rows, columns = size if base == x else (height, width)
+    rows, columns = (height, width) if spec.counts_output else size
     values = scope.x
     if base.size != x.size:
         values = scope.channels(scope.flatten(values), 0, base.size)
     if spec.reverse:
         blocks = scope.reshape(values, 0, s, s, q, rows, columns)
-        perm = (0, 3, 4, 1, 5, 2)
     else:
         blocks = scope.reshape(values, 0, q, rows, s, columns, s)
-        perm = (0, 3, 5, 1, 2, 4)
-    return scope.reshape(scope.transpose(blocks, *perm), 0, out.c, height, width)
+    return scope.reshape(scope.transpose(blocks, *spec.axes), 0, out.c, height, width)
 
 
 @BUILDERS.register(resize.Crop)

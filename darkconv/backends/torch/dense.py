@@ -1,4 +1,4 @@
-"""connected, implicit."""
+"""connected, implicit, implicit_add, implicit_mul."""
 
 import torch
 from torch import Tensor, nn
@@ -57,17 +57,17 @@ class Implicit(nn.Module):
         self.weight = nn.Parameter(torch.empty(layer.slots[0].shape))
 
     def forward(self, batch: int) -> Tensor:
-        """(batch, filters, atoms, 1)."""
+        """(batch, filters, rows, 1)."""
         return self.weight.expand(batch, -1, -1).unsqueeze(3)
 
 
-@BUILDERS.register(dense.Implicit)
+@BUILDERS.register(dense.Implicit, dense.ImplicitAdd, dense.ImplicitMul)
 def build_implicit(layer: Layer, _: Network) -> nn.Module:
     """Learned constant."""
     return Implicit(layer)
 
 
-@PARAMETERS.register(dense.Implicit)
+@PARAMETERS.register(dense.Implicit, dense.ImplicitAdd, dense.ImplicitMul)
 def implicit_parameters(layer: Layer) -> ParameterTable:
     """By its torch name."""
     return {"weights": "weight"}

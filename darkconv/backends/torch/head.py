@@ -17,13 +17,14 @@ def stretch(x: Tensor, scale: float) -> Tensor:
 
 
 class Yolo(nn.Module):
-    """Sigmoid on all entries but w and h; x and y stretched."""
+    """Sigmoid on all entries but w and h, in yolor on these too; x and y stretched."""
 
     def __init__(self, spec: head.Yolo) -> None:
         super().__init__()
         self.anchors = len(spec.mask)
         self.scale = spec.scale_x_y
-        self.squashes = not spec.new_coords
+        self.squashes = spec.squashes
+        self.squashes_sizes = spec.squashes_sizes
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, anchors * (5 + classes), H, W), the same shape out."""
@@ -33,6 +34,7 @@ class Yolo(nn.Module):
         centre, size, rest = entries[:, :, :2], entries[:, :, 2:4], entries[:, :, 4:]
         if self.squashes:
             centre, rest = logistic(centre), logistic(rest)
+            size = logistic(size) if self.squashes_sizes else size
         return torch.cat([stretch(centre, self.scale), size, rest], 2).flatten(1, 2)
 
 

@@ -1,4 +1,4 @@
-"""route, shortcut, sam, scale_channels."""
+"""route, shortcut, sam, scale_channels, shift_channels, control_channels."""
 
 import torch
 from torch import Tensor, nn
@@ -148,3 +148,31 @@ def build_gate(layer: Layer, _: Network) -> nn.Module:
     """Product of two layers."""
     assert isinstance(layer.spec, merge.Gate)
     return Gate(layer.spec.activation)
+
+
+class Shift(nn.Module):
+    """Sum of two inputs, the second of one value for each channel."""
+
+    def forward(self, x: Tensor, values: Tensor) -> Tensor:
+        """Shape of x."""
+        return x + values
+
+
+@BUILDERS.register(merge.ShiftChannels)
+def build_shift(layer: Layer, _: Network) -> nn.Module:
+    """Sum of a layer and a value for each channel."""
+    return Shift()
+
+
+class Control(nn.Module):
+    """Product of two inputs, the second of one value for each channel."""
+
+    def forward(self, x: Tensor, values: Tensor) -> Tensor:
+        """Shape of x."""
+        return x * values
+
+
+@BUILDERS.register(merge.ControlChannels)
+def build_control(layer: Layer, _: Network) -> nn.Module:
+    """Product of a layer and a value for each channel."""
+    return Control()

@@ -28,7 +28,7 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch norm with a dialect's divisor, for maps and vectors.
 
     Divides by sqrt(variance + variance_epsilon) + deviation_epsilon at inference. In training
-    the divisor is sqrt(variance + 1e-5), as in the GPU code of both dialects.
+    the divisor is sqrt(variance + batch_epsilon), as in the GPU code of both C programs.
 
     Args:
         channels: of the input.
@@ -42,7 +42,7 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
     train_forward: "Callable[[BatchNorm, Tensor], Tensor] | None" = None
 
     def __init__(self, channels: int, dialect: Dialect, *, own_input: bool = False) -> None:
-        super().__init__(channels, eps=1e-5, momentum=MOMENTUM)
+        super().__init__(channels, eps=dialect.batch_epsilon, momentum=MOMENTUM)
         self.num_batches_tracked = None
         self.dialect = dialect
         self.own_input = own_input

@@ -43,7 +43,7 @@ class Reordering(nn.Module):
         super().__init__()
         self.stride = spec.stride
         self.is_reverse = spec.reverse
-        self.counts_output = isinstance(spec, resize.Reorg3d)
+        self.counts_output, self.axes = spec.counts_output, spec.axes
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C', H', W')."""
@@ -55,10 +55,10 @@ class Reordering(nn.Module):
         values = x.flatten(1)[:, : base_c * base_h * base_w]
         q = base_c // s**2
         if self.is_reverse:
-            blocks = values.reshape(batch, s, s, q, base_h, base_w).permute(0, 3, 4, 1, 5, 2)
+            blocks = values.reshape(batch, s, s, q, base_h, base_w)
         else:
-            blocks = values.reshape(batch, q, base_h, s, base_w, s).permute(0, 3, 5, 1, 2, 4)
-        return blocks.reshape(batch, *out)
+            blocks = values.reshape(batch, q, base_h, s, base_w, s)
+        return blocks.permute(self.axes).reshape(batch, *out)
 
     def extra_repr(self) -> str:
         """Stride and direction."""

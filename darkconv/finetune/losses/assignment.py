@@ -89,7 +89,7 @@ def find_nearest(grid: Grid, entries: Entries, boxes: Tensor, objects: Objects) 
     best, truth = torch.where(objects.valid.unsqueeze(1), every, 0).max(2)
     first = torch.arange(images, device=boxes.device).unsqueeze(1) * count
     spared = best.flatten()
-    if grid.spec.dialect == ALEXEYAB:
+    if grid.spec.dialect.follows(ALEXEYAB):
         likely = (probabilities(grid.spec, entries.classes) > LIKELY_CLASS).any(1)
         spared = torch.where(likely, spared, 0)
     return Nearest(best.flatten(), (truth + first).flatten(), spared)

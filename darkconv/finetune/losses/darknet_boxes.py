@@ -15,7 +15,7 @@ def box_deltas(found: Assignment, pairs: Pairs) -> tuple[Tensor, Tensor]:
     """Deltas of x, y, w, h (k, 4) and of their deviations, (k, 4) or of [yolo] (k, 0)."""
     spec = found.grid.spec
     weights = found.objects.weights[pairs.truths].unsqueeze(1)
-    if spec.dialect == ALEXEYAB:  # the original has no such factor
+    if spec.dialect.follows(ALEXEYAB):  # the original has no such factor
         weights = weights * spec.iou_normalizer
     if isinstance(spec, GaussianYolo):
         means, deviations = _gaussian_deltas(found, pairs)

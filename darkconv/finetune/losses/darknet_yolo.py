@@ -136,7 +136,7 @@ class _Deltas:
     @property
     def _looks_at_own_class(self) -> bool:
         """Where it is seen that a class has been trained: elsewhere it is the first class."""
-        return isinstance(self.spec, Yolo) and self.spec.dialect == ALEXEYAB
+        return isinstance(self.spec, Yolo) and self.spec.dialect.follows(ALEXEYAB)
 
 
 def _costs(found: Assignment, deltas: Entries) -> Tensor:

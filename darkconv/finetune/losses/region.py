@@ -95,7 +95,7 @@ def _delta(scene: Scene, aims: Aims) -> Tensor:
     """C's delta (places, 5 + classes)."""
     spec, values = scene.grid.spec, scene.values
     delta = aims.scale * (aims.wanted - values)
-    if spec.dialect == ALEXEYAB:
+    if spec.dialect.follows(ALEXEYAB):
         squashed = values[:, [0, 1, OBJECTNESS]]
         delta[:, [0, 1, OBJECTNESS]] *= squashed * (1 - squashed)
         if spec.focal_loss and scene.hierarchy is None:

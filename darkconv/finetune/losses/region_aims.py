@@ -41,7 +41,7 @@ class Aims:
         aims._aim_background(scene)
         if seen < PRIOR_PICTURES:
             aims._aim_prior(scene)
-        if scene.grid.spec.dialect == ALEXEYAB and scene.grid.spec.classfix > 0:
+        if scene.grid.spec.dialect.follows(ALEXEYAB) and scene.grid.spec.classfix > 0:
             aims._aim_spared(scene)
         aims._aim_singled(scene)
         for pairs, overlaps in scene.rounds():
@@ -54,7 +54,7 @@ class Aims:
     def _aim_background(self, scene: Scene) -> None:
         """Objectness 0 at every place but those that predict a truth well."""
         spec = scene.grid.spec
-        if spec.dialect == ALEXEYAB and spec.classfix == -1:
+        if spec.dialect.follows(ALEXEYAB) and spec.classfix == -1:
             self.wanted[:, OBJECTNESS] = scene.best_iou
             self.scale[:, OBJECTNESS] = spec.noobject_scale
             return

@@ -90,7 +90,7 @@ def _box_loss(found: Assignment, claims: Claims) -> Tensor:
     grid, places = found.grid, claims.places
     spec, raw = grid.spec, found.entries.box[places]
     boxes, weights = found.objects.boxes[claims.owners], found.objects.weights[claims.owners]
-    if spec.dialect == ALEXEYAB:  # the original has no such factor
+    if spec.dialect.follows(ALEXEYAB):  # the original has no such factor
         weights = weights * spec.iou_normalizer
     if spec.iou_loss == "mse":
         return weights * _coordinate_loss(found, claims)

@@ -119,7 +119,7 @@ class Nearest:
         every = ops.where(objects.valid[:, None], every, 0.0)
         best, truth = ops.max(every, axis=2), ops.cast(ops.argmax(every, axis=2), "int32")
         spared = best
-        if grid.spec.dialect == ALEXEYAB:
+        if grid.spec.dialect.follows(ALEXEYAB):
             likely = ops.any(probabilities(grid.spec, entries.classes) > LIKELY_CLASS, axis=2)
             spared = ops.where(likely, spared, 0.0)
         return cls(best, truth, spared)

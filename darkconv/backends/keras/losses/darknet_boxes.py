@@ -24,7 +24,7 @@ def box_deltas(grid: Grid, entries: Entries, truths: Objects) -> tuple[Tensor, T
         truths: that each place is trained on.
     """
     spec, weights = grid.spec, truths.weights[..., None]
-    if spec.dialect == ALEXEYAB:  # the original has no such factor
+    if spec.dialect.follows(ALEXEYAB):  # the original has no such factor
         weights = weights * spec.iou_normalizer
     if isinstance(spec, GaussianYolo):
         means, deviations = _gaussian_deltas(grid, entries, truths)

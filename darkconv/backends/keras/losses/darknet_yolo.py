@@ -135,7 +135,7 @@ class _Rules:
         """All classes, or the truth's alone where a class has been trained before."""
         hot, weights = truths.hot(), truths.weights[..., None]
         alone = ops.where(hot, weights * (self._wanted(1.0) - self.scores), old)
-        looks_at_own = isinstance(self.spec, Yolo) and self.spec.dialect == ALEXEYAB
+        looks_at_own = isinstance(self.spec, Yolo) and self.spec.dialect.follows(ALEXEYAB)
         written = ops.any(hot & (old != 0), axis=2) if looks_at_own else old[..., 0] != 0
         trained = ops.where(written[..., None], alone, self._class_deltas(truths, hot))
         return ops.where(truths.valid[..., None], trained, old)

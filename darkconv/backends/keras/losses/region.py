@@ -53,7 +53,7 @@ def _delta(scene: Scene, aims: Aims) -> Tensor:
     """C's delta (N, P, 5 + classes)."""
     spec, values, wanted = scene.head.spec, scene.values, aims.wanted
     delta = aims.scale * (wanted - values)
-    if spec.dialect != ALEXEYAB:
+    if not spec.dialect.follows(ALEXEYAB):
         return delta
     slopes = values * (1 - values)
     ones = ops.ones_like(values)

@@ -77,7 +77,7 @@ class Plan:
     def _background(self) -> Aims:
         """Objectness 0 at every place but those that predict a truth well; the prior."""
         spec, best = self.spec, self.scene.best_iou
-        if spec.dialect == ALEXEYAB and spec.classfix == -1:
+        if spec.dialect.follows(ALEXEYAB) and spec.classfix == -1:
             known, scale = best, ops.ones_like(best)
         else:
             known = ops.full_like(best, float(spec.background))
@@ -98,7 +98,7 @@ class Plan:
     def _spared(self, aims: Aims) -> Aims:
         """`classfix`: well predicted truths have their class learned too."""
         spec, scene = self.spec, self.scene
-        if not (spec.dialect == ALEXEYAB and spec.classfix > 0):
+        if not (spec.dialect.follows(ALEXEYAB) and spec.classfix > 0):
             return aims
         known = scene.values[..., OBJECTNESS] if spec.classfix == 2 else 1.0
         scale = spec.class_scale * known * ops.ones_like(scene.best_iou)

@@ -59,7 +59,7 @@ def _default_parts(found: Assignment, box_costs: BoxCosts) -> LossParts:
 def _box_costs(found: Assignment, truths: Objects) -> Tensor:
     grid, spec, weights = found.grid, found.grid.spec, truths.weights
     raw = ops.where(truths.valid[..., None], found.entries.box, 0.0)
-    if spec.dialect == ALEXEYAB:  # the original has no such factor
+    if spec.dialect.follows(ALEXEYAB):  # the original has no such factor
         weights = weights * spec.iou_normalizer
     if spec.iou_loss == "mse":
         return weights * _coordinate_costs(found, raw, truths)

@@ -52,6 +52,7 @@ BODIES = {
 FIRST = ("pjreddie", ("yolo", "region", "softmax", "background", "detection"))
 CASES = [(name, "alexeyab") for name in BODIES if name != "background"]
 CASES += [(name, FIRST[0]) for name in FIRST[1]]
+CASES += [("yolo", "yolor")]
 THRESHOLDS = (0.02, 0.25, 0.9)
 VARIANTS = ("stretched", "left top", "softmax", "new coords, leaky", "new coords, route")
 """Of others, of which LiteRT files are enough: they take seconds each."""

@@ -341,7 +341,7 @@ ONLY = {
 }
 CASES = [
     (name, dialect) for name in HEADS for dialect in BOTH if ONLY.get(name, dialect) == dialect
-]
+] + [("yolo", "yolor"), ("two heads", "yolor")]
 SHAPE = (3, 6, 10)
 
 

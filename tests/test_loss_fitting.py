@@ -46,7 +46,7 @@ FITTED = {
 
 def fit(layer, truths, steps=150):
     """A head's input that has learned the truths of one picture."""
-    squashes = not getattr(layer.spec, "new_coords", False)
+    squashes = layer.spec.squashes
     x = torch.zeros(1, *layer.in_shapes[0], requires_grad=True)
     optimizer = torch.optim.Adam([x], 0.2)
     for _ in range(steps):

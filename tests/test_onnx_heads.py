@@ -64,7 +64,7 @@ CASES = [
     for name in BODIES
     for dialect in ("alexeyab", "pjreddie")
     if ONLY.get(name, dialect) == dialect
-]
+] + [("yolo", "yolor"), ("two heads", "yolor")]
 SHAPE = (3, 6, 10)
 
 

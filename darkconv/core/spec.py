@@ -119,6 +119,8 @@ class LayerSpec:
     """Cannot stand after a layer without rows and columns."""
     asks_origins: ClassVar[bool] = False
     """What C does with the layer depends on what its sources read: see `source_remarks`."""
+    is_unsaved: ClassVar[bool] = False
+    """Its own program leaves its arrays out of weights files; darkconv writes them."""
     finds_boxes: ClassVar[bool] = False
     """It is a head whose predictions are boxes with scores."""
 

@@ -9,7 +9,7 @@ import logging
 import os
 import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -158,12 +158,14 @@ class FileArrays(FrozenArrays):
         self.file = file
 
 
-def file_size(network: Network, header: Header, *, cutoff: int | None = None) -> int:
-    """Bytes of a weights file for the first `cutoff` layers, or for all."""
+def file_size(
+    network: Network, header: Header, *, cutoff: int | None = None, absent: Collection[int] = ()
+) -> int:
+    """Bytes of a weights file for the first `cutoff` layers, or for all, but for those absent."""
     counts = sum(
         slot.stored_size
         for _, layer, slot in network.keyed_slots()
-        if cutoff is None or layer.index < cutoff
+        if (cutoff is None or layer.index < cutoff) and layer.index not in absent
     )
     return header.size(network.dialect) + 4 * counts
 
@@ -195,20 +197,21 @@ def map_weights(file: WeightsFile, network: Network, *, cutoff: int | None = Non
         cutoff = file.cutoff
     if cutoff is not None and not 0 < cutoff <= len(network.layers):
         raise file.error("cutoff", expected=f"1 to {len(network.layers)} layers", found=cutoff)
-    expected = file_size(network, header, cutoff=cutoff)
-    if file.size != expected:
-        raise explain_size(file.path, file.size, network, header, cutoff)
+    absent = _absent_layers(file, network, header, cutoff)
     read = [
-        (key, slot)
+        (key, layer.index, slot)
         for key, layer, slot in network.keyed_slots()
         if cutoff is None or layer.index < cutoff
     ]
-    partial = [slot for _, slot in read if slot.stored is not None]
+    partial = [slot for _, _, slot in read if slot.stored is not None]
     require_initial_memory(sum(slot.size - slot.stored_size for slot in partial), network.file)
     arrays: dict[str, Array] = {}
     whole = frozen(np.frombuffer(file.data.read_only(), "<f4", offset=header.size(network.dialect)))
     start = 0
-    for key, slot in read:
+    for key, index, slot in read:
+        if index in absent:
+            arrays[key] = frozen(np.full(slot.shape, slot.initial.mean, np.float32))
+            continue
         end = start + slot.stored_size
         values = whole[start:end]
         if slot.order != "plain" or slot.stored is not None:
@@ -216,8 +219,9 @@ def map_weights(file: WeightsFile, network: Network, *, cutoff: int | None = Non
         arrays[key] = values if len(slot.shape) == 1 else values.reshape(slot.shape)
         start = end
     if cutoff is None:
-        return Model(network, FileArrays(file, arrays), header)
-    left = {layer.index for key, layer, _ in network.keyed_slots() if key not in arrays}
+        found = FileArrays(file, arrays)
+        return Model(network, found, header, initial_layers=tuple(sorted(absent)))
+    left = {layer.index for key, layer, _ in network.keyed_slots() if key not in arrays} | absent
     logger.warning(
         "%s: gave layers 0 to %d; %d layers with arrays behind them keep initial values",
         file.path,
@@ -227,6 +231,30 @@ def map_weights(file: WeightsFile, network: Network, *, cutoff: int | None = Non
     return Model(
         network, InitialArrays(network, arrays), header, initial_layers=tuple(sorted(left))
     )
+
+
+def _absent_layers(
+    file: WeightsFile, network: Network, header: Header, cutoff: int | None
+) -> frozenset[int]:
+    """The layers that a file lacks because their own program never saves them.
+
+    Raises:
+        WeightsError: the file has neither the size with them nor that without.
+    """
+    if file.size == file_size(network, header, cutoff=cutoff):
+        return frozenset()
+    kinds = {layer.index: layer for layer in network.layers if layer.spec.is_unsaved}
+    absent = frozenset(index for index in kinds if cutoff is None or index < cutoff)
+    if not absent or file.size != file_size(network, header, cutoff=cutoff, absent=absent):
+        raise explain_size(file.path, file.size, network, header, cutoff)
+    logger.warning(
+        "%s: lacks the arrays of its %s layers, as %s's own .weights do: they have no effect until "
+        "they are trained or taken from its checkpoint",
+        file.path,
+        " and ".join(sorted({f"[{kinds[index].type}]" for index in absent})),
+        network.dialect,
+    )
+    return absent
 
 
 def write_weights(model: Model, path: PathLike) -> None:

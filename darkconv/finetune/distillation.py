@@ -253,7 +253,7 @@ def _anchor_distance(spec: head.AnchorHead, own: Tensor, wanted: Tensor) -> Cost
     own, wanted = _by_anchor(own, count), _by_anchor(wanted, count)
     sizes, known = _size_entries(spec), spec.box_entries - 1
     squashed = [entry for entry in range(known) if entry not in sizes]
-    raw = getattr(spec, "new_coords", False)
+    raw = isinstance(spec, head.YoloHead) and not spec.squashes
     objects = _squash(wanted[:, :, known], raw).clamp(0, 1)
     weight = objects.unsqueeze(2)
     position = (_squash(own[:, :, squashed], raw) - _squash(wanted[:, :, squashed], raw)).square()
@@ -287,6 +287,8 @@ def _size_entries(spec: head.AnchorHead) -> list[int]:
     """Entries of an anchor that no sigmoid bounds: width and height."""
     if isinstance(spec, head.GaussianYolo):
         return [4, 6]
+    if isinstance(spec, head.YoloHead) and spec.squashes_sizes:
+        return []
     return list(range(2, spec.box_entries - 1))
 
 

@@ -112,6 +112,8 @@ class Implicit(Constant):
 class ImplicitAdd(Constant):
     """yolor's learned summand of each channel, (filters, 1, 1), for a [shift_channels]."""
 
+    is_unsaved = True
+
     filters: int = option(128, minimum=1, required=True)
 
     @property
@@ -124,6 +126,8 @@ class ImplicitAdd(Constant):
 @dataclass(frozen=True, kw_only=True)
 class ImplicitMul(Constant):
     """yolor's learned factor of each channel, (filters, 1, 1), for a [control_channels]."""
+
+    is_unsaved = True
 
     filters: int = option(128, minimum=1, required=True)
 

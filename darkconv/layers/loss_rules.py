@@ -149,6 +149,21 @@ def is_logit(spec: YoloHead) -> bool:
     return spec.squashes
 
 
+def check_rule(spec: YoloHead, setting: Setting) -> None:
+    """Check that a head can be trained by the rule that is set.
+
+    Raises:
+        UnsupportedError: the rule is Darknet's, and no C program has this head.
+    """
+    if setting.rule == "darknet" and spec.squashes_sizes:
+        raise UnsupportedError(
+            f"no C program has a head as of the {spec.dialect} dialect, whose deltas the rule "
+            "darknet would give",
+            where=Where(section=spec.type),
+            hint="the default rule trains it",
+        )
+
+
 def point_shift(spec: YoloHead) -> float:
     """How many sizes a box's predicted point lies from its centre."""
     return POINTS.get(spec.yolo_point, 0.0) if isinstance(spec, GaussianYolo) else 0.0

@@ -56,8 +56,8 @@ def load(
             that an exported file holds.
         names_encoding: of the names file, such as "gbk"; by default UTF-8, or what its byte order
             mark says, and bytes that are neither are kept.
-        dialect: "auto", "pjreddie", "alexeyab" or "yolor": see `darkconv.darknet.dialect`. An exported file
-            knows its own.
+        dialect: "auto", "pjreddie", "alexeyab" or "yolor": see `darkconv.darknet.dialect`. An
+            exported file knows its own.
         input_size: (width, height) of pictures, in place of the cfg's own, at which the layers
             need not fit together.
         cutoff: the weights file holds only the layers below this number.

@@ -45,7 +45,8 @@ class Cut:
     Attributes:
         head: the head.
         maker: the layer that makes its input rows.
-        between: the layers that hand them through, from the head's side.
+        between: the layers that hand them through, from the head's side, and the constants that
+            change them on their way.
         rows: which rows stay, in the new order.
     """
 
@@ -182,9 +183,12 @@ def _grown(model: Model, recipes: Sequence[Recipe], start: Start) -> Model:
 def _cut(model: Model, kept: Sequence[int]) -> Model:
     network = model.network
     cuts = [plan_cut(network, head, kept) for head in network.heads]
+    constants = {
+        layer.index: cut.rows for cut in cuts for layer in cut.between if not layer.sources
+    }
     return keep_channels(
         model,
-        {cut.maker.index: cut.rows for cut in cuts},
+        constants | {cut.maker.index: cut.rows for cut in cuts},
         options={cut.head.index: head_spec(cut.head).class_options(kept) for cut in cuts},
     )
 
@@ -221,18 +225,23 @@ def plan_cut(network: Network, head: Layer, keep: Sequence[int]) -> Cut:
         if isinstance(layer.spec, MAKERS):
             _check_maker(network, head, layer)
             return Cut(head, layer, tuple(between), rows)
-        if not _hands_through(layer):
+        constants = [network.layers[i] for i in layer.sources[1:] if i >= 0]
+        if not _hands_through(layer) or not all(_is_own(network, layer, c) for c in constants):
             raise _uncuttable(network, head, source)
-        between.append(layer)
+        between += [layer, *constants]
         reader, source = layer, layer.sources[0]
 
 
 def _hands_through(layer: Layer) -> bool:
-    """Whether output channel i is made of input channel i, and of nothing else."""
-    if len(layer.in_shapes) != 1:
-        return False
-    ties = layer.spec.ties(layer.in_shapes)
-    return ties.shape[1] == 1 and np.array_equal(ties[:, 0], np.arange(layer.in_shapes[0].c))
+    """Whether output channel i is made of channel i of each input, and of nothing else."""
+    ties, count = layer.spec.ties(layer.in_shapes), layer.out_shape.c
+    own = np.arange(count)[:, None] + count * np.arange(len(layer.in_shapes))
+    return np.array_equal(ties, own)
+
+
+def _is_own(network: Network, reader: Layer, constant: Layer) -> bool:
+    """Whether a layer reads nothing, and is read by one other alone."""
+    return not constant.sources and network.consumers[constant.index] == (reader.index,)
 
 
 def _check_maker(network: Network, head: Layer, maker: Layer) -> None:

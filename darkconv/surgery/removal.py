@@ -151,9 +151,10 @@ def _tied_channels(network: Network, layer: Layer, inputs: Channels) -> Channels
     outputs = np.flatnonzero(whole)
     if (np.diff(inputs) > 0).all():
         return outputs
-    if ties.shape[1] > 1:
+    outputs = outputs[np.argsort(place[ties[outputs, 0]], kind="stable")]
+    if not is_bound[outputs].all() or (np.diff(place[ties[outputs]], axis=0) < 0).any():
         raise PlanError("cannot reorder channels", where=network.where(layer.index))
-    return outputs[np.argsort(place[ties[outputs, 0]], kind="stable")]
+    return outputs
 
 
 def _edited(config: Config, layer: Layer, outputs: int) -> Config:

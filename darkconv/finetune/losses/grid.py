@@ -78,7 +78,8 @@ class Grid(Places):
         """(k, 4) what raw x, y, w, h say: where in its cell a box's point is, in cells; w, h."""
         scale = self.spec.scale_x_y
         offsets = probabilities(self.spec, raw[:, :2]) * scale - (scale - 1) / 2
-        return torch.cat([offsets, raw[:, 2:]], 1)
+        sizes = raw[:, 2:].sigmoid() if self.spec.squashes_sizes else raw[:, 2:]
+        return torch.cat([offsets, sizes], 1)
 
     def boxes(self, raw: Tensor, places: Tensor | None = None) -> Tensor:
         """Predicted boxes (k, 4), xywh relative to the picture, from raw x, y, w, h.
@@ -89,21 +90,24 @@ class Grid(Places):
         """
         if places is None:
             places = torch.arange(len(raw), device=raw.device)
-        points = (self.cells(places) + self.values(raw)[:, :2]) / self.size()
-        sizes = self._growth(raw[:, 2:]) * self.anchors_at(places)
+        values = self.values(raw)
+        points = (self.cells(places) + values[:, :2]) / self.size()
+        sizes = self._growth(values[:, 2:]) * self.anchors_at(places)
         return torch.cat([points - self.shift * sizes, sizes], 1)
 
     def targets(self, places: Tensor, boxes: Tensor) -> Tensor:
         """(k, 4) values that say boxes (k, 4)."""
         offsets = self._points(boxes) * self.size() - self.cells(places)
         ratio = boxes[:, 2:] / self.anchors_at(places)
-        return torch.cat([offsets, ratio.log() if is_logit(self.spec) else (ratio / 4).sqrt()], 1)
+        sizes = (ratio / 4).sqrt() if self.spec.squares_sizes else ratio.log()
+        return torch.cat([offsets, sizes], 1)
 
-    def _growth(self, raw: Tensor) -> Tensor:
+    def _growth(self, values: Tensor) -> Tensor:
         """Sizes in anchors."""
-        if not is_logit(self.spec):
-            return 4 * raw.square() if self.is_exact else (4 * raw.square()).clamp(min=MIN_SIZE)
-        return raw.exp() if self.is_exact else raw.clamp(-MAX_EXPONENT, MAX_EXPONENT).exp()
+        if self.spec.squares_sizes:
+            sizes = 4 * values.square()
+            return sizes if self.is_exact else sizes.clamp(min=MIN_SIZE)
+        return values.exp() if self.is_exact else values.clamp(-MAX_EXPONENT, MAX_EXPONENT).exp()
 
     def _points(self, boxes: Tensor) -> Tensor:
         """(k, 2) centres, or corners if the head predicts these."""

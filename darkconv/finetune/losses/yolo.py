@@ -44,7 +44,7 @@ from darkconv.finetune.losses.registry import costs
 from darkconv.finetune.losses.report import LossReport
 from darkconv.finetune.losses.scores import class_loss, deviation, objectness_loss
 from darkconv.layers.head import Yolo
-from darkconv.layers.loss_rules import Setting
+from darkconv.layers.loss_rules import Setting, check_rule
 
 BoxLoss = Callable[[Assignment, Claims], Tensor]
 """Cost of the box of each place that a truth owns (m,)."""
@@ -69,7 +69,9 @@ def yolo_loss(spec: Yolo, x: Tensor, truths: Tensor, setting: Setting) -> LossRe
 
     Raises:
         OptionError: `counters_per_class` or `class_weights` are not one for each class.
+        UnsupportedError: the rule is Darknet's, and no C program has this head.
     """
+    check_rule(spec, setting)
     found = Assignment.of(spec, x, truths, setting)
     return darknet_loss(found, x) if setting.rule == "darknet" else default_loss(found, _box_loss)
 
@@ -109,7 +111,7 @@ def _coordinate_loss(found: Assignment, claims: Claims) -> Tensor:
     scale = spec.scale_x_y
     unscaled = (targets[:, :2] + (scale - 1) / 2) / scale
     position = scale * deviation(spec, raw[:, :2], unscaled).sum(1)
-    size = (raw[:, 2:] - targets[:, 2:]).square().sum(1) / 2
+    size = (found.grid.values(raw)[:, 2:] - targets[:, 2:]).square().sum(1) / 2
     return (2 - boxes[:, 2] * boxes[:, 3]) * (position + size)
 
 

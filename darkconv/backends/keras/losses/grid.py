@@ -85,27 +85,30 @@ class Grid(Places):
         """(N, P, 4) what raw x, y, w, h say: where in its cell a box's point is, in cells; w, h."""
         scale = self.spec.scale_x_y
         offsets = probabilities(self.spec, raw[..., :2]) * scale - (scale - 1) / 2
-        return ops.concatenate([offsets, raw[..., 2:]], axis=-1)
+        sizes = ops.sigmoid(raw[..., 2:]) if self.spec.squashes_sizes else raw[..., 2:]
+        return ops.concatenate([offsets, sizes], axis=-1)
 
     def boxes(self, raw: Tensor) -> Tensor:
         """Predicted boxes (N, P, 4), xywh relative to the picture, from raw x, y, w, h."""
-        points = (self.cells() + self.values(raw)[..., :2]) / self.size()
-        sizes = self._growth(raw[..., 2:]) * self.every_anchor()
+        values = self.values(raw)
+        points = (self.cells() + values[..., :2]) / self.size()
+        sizes = self._growth(values[..., 2:]) * self.every_anchor()
         return ops.concatenate([points - self.shift * sizes, sizes], axis=-1)
 
     def targets(self, boxes: Tensor) -> Tensor:
         """(N, P, 4) values that say boxes (N, P, 4)."""
         offsets = self._points(boxes) * self.size() - self.cells()
         ratio = boxes[..., 2:] / self.every_anchor()
-        sizes = ops.log(ratio) if is_logit(self.spec) else ops.sqrt(ratio / 4)
+        sizes = ops.sqrt(ratio / 4) if self.spec.squares_sizes else ops.log(ratio)
         return ops.concatenate([offsets, sizes], axis=-1)
 
-    def _growth(self, raw: Tensor) -> Tensor:
+    def _growth(self, values: Tensor) -> Tensor:
         """Sizes in anchors."""
-        if not is_logit(self.spec):
-            sizes = 4 * ops.square(raw)
+        if self.spec.squares_sizes:
+            sizes = 4 * ops.square(values)
             return sizes if self.is_exact else ops.maximum(sizes, MIN_SIZE)
-        return ops.exp(raw if self.is_exact else ops.clip(raw, -MAX_EXPONENT, MAX_EXPONENT))
+        limited = values if self.is_exact else ops.clip(values, -MAX_EXPONENT, MAX_EXPONENT)
+        return ops.exp(limited)
 
     def _points(self, boxes: Tensor) -> Tensor:
         """(N, T, 2) centres, or corners if the head predicts these."""

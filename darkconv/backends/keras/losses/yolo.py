@@ -18,7 +18,7 @@ from darkconv.backends.keras.scope import Tensor
 from darkconv.core.dialect import ALEXEYAB
 from darkconv.core.network import Layer
 from darkconv.layers.head import Yolo, YoloHead
-from darkconv.layers.loss_rules import Setting
+from darkconv.layers.loss_rules import Setting, check_rule
 
 BoxCosts = Callable[[Assignment, Objects], Tensor]
 """Cost (N, P) of each place's box by the truths that have the places."""
@@ -36,7 +36,9 @@ def anchored_loss(spec: YoloHead, setting: Setting, box_costs: BoxCosts) -> Part
 
     Raises:
         OptionError: `counters_per_class` or `class_weights` are not one for each class.
+        UnsupportedError: the rule is Darknet's, and no C program has this head.
     """
+    check_rule(spec, setting)
     weights = Weights.of(spec, setting)
 
     def parts(truths: Tensor, x: Tensor) -> LossParts:
@@ -77,5 +79,6 @@ def _coordinate_costs(found: Assignment, raw: Tensor, truths: Objects) -> Tensor
     scale = spec.scale_x_y
     unscaled = (targets[..., :2] + (scale - 1) / 2) / scale
     position = scale * ops.sum(deviation(spec, raw[..., :2], unscaled), axis=-1)
-    size = ops.sum(ops.square(raw[..., 2:] - targets[..., 2:]), axis=-1) / 2
+    sizes = found.grid.values(raw)[..., 2:]
+    size = ops.sum(ops.square(sizes - targets[..., 2:]), axis=-1) / 2
     return (2 - area(truths.boxes[..., 2:])) * (position + size)

@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from darkconv.surgery.plan import PrunePlan, plan
     from darkconv.surgery.profile import Profile
     from darkconv.surgery.prune import prune
+    from darkconv.verification.results import Verification
+    from darkconv.verification.verify import verify
 
 _ERRORS = (
     "CfgError",
@@ -96,6 +98,8 @@ _HOMES = {
     "to_onnx": "darkconv.backends",
     "to_torch": "darkconv.backends",
     "trace": "darkconv.backends",
+    "Verification": "darkconv.verification.results",
+    "verify": "darkconv.verification.verify",
 }
 
 __all__ = [
@@ -119,6 +123,7 @@ __all__ = [
     "PrunePlan",
     "UnknownSectionError",
     "UnsupportedError",
+    "Verification",
     "WeightsError",
     "Where",
     "__version__",
@@ -143,6 +148,7 @@ __all__ = [
     "to_onnx",
     "to_torch",
     "trace",
+    "verify",
 ]
 
 

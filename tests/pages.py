@@ -17,14 +17,13 @@ from darkconv.evaluation.matching import VOC
 from darkconv.evaluation.result import BoxEvaluation, ClassEvaluation
 from darkconv.report import (
     DissectionReport,
-    LayerComparison,
-    OutputComparison,
 )
 from darkconv.report.demo import DemoReport, Stage
 from darkconv.report.dissection import Measured, Seen
 from darkconv.surgery.channels import find_classes
 from darkconv.surgery.importance import score_classes
-from darkconv.verification.agreement import Agreement, Verification
+from darkconv.verification.agreement import Agreement
+from darkconv.verification.results import FileVerification, LayerVerification
 from networks import network, random_model
 from plans import unguarded_plan
 
@@ -118,7 +117,8 @@ def layers(errors=(1e-7, 0.0, 3e-2, float("inf"))):
     net = network(BODY, shape=(3, 16, 16))
     pairs = zip(net.layers, errors, strict=True)
     rows = [Agreement(layer.type, error, 1e-4, layer.out_shape.size) for layer, error in pairs]
-    return LayerComparison(net, rows, ("PyTorch", "ONNX"), "seeded noise at 3x16x16")
+    given = "seeded noise at 3x16x16"
+    return LayerVerification(rows, given, network=net, frameworks=("PyTorch", "ONNX"))
 
 
 def outputs():
@@ -126,8 +126,8 @@ def outputs():
     found = [Agreement(HOSTILE, 1e-6, 1e-4, 20), Agreement(f"boxes of {LONG}", 0.5, 0.01, 1)]
     net = network(BODY, shape=(3, 16, 16))
     notes = (f"compared with {HOSTILE}",)
-    verification = Verification(found, "seeded noise at 3x16x16", notes)
-    return OutputComparison(net, "folder/net.onnx", verification)
+    given = "seeded noise at 3x16x16"
+    return FileVerification(found, given, notes, network=net, file="folder/net.onnx")
 
 
 def evaluation(folder, *, left_out=(), unread=()):

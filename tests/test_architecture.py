@@ -70,7 +70,8 @@ ROOMS = {
     ),
     "surgery": "arguments core darknet errors files layers report surgery",
     "verification": (
-        "assets backends boxes core detection errors files layers presentation verification"
+        "arguments assets backends boxes core detection errors files layers loading presentation "
+        "report verification"
     ),
     "zoo": "core darknet errors files layers libraries zoo",
 }

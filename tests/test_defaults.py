@@ -38,6 +38,7 @@ PAIRS = {
         "darkconv.backends.keras.litert:write_litert",
     ),
     "info": ("darkconv.loading:load",),
+    "verify": ("darkconv.loading:load", "darkconv.verification.verify:verify"),
     "finetune": ("darkconv.finetune.recipe:Recipe",),
 }
 """Functions, or records of settings, that a command is a skin over."""

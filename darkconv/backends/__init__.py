@@ -1,9 +1,11 @@
 """The spokes: one framework each. Nothing is imported before a spoke is used."""
 
 import os
+from collections.abc import Iterable
+from functools import partial
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Literal, overload
 
 from darkconv.arguments import checked
 from darkconv.backends import tracing
@@ -14,6 +16,10 @@ from darkconv.files import PathLike
 from darkconv.libraries import telling_missing
 
 if TYPE_CHECKING:
+    import keras
+    import onnx
+    import torch
+
     from darkconv.backends.torch import DarknetModule
 
 SPOKES = ("torch", "onnx", "keras")
@@ -60,52 +66,237 @@ def _import_keras() -> ModuleType:
 
 @checked
 def to_torch(model: Model) -> "DarknetModule":
-    """Build the PyTorch module of a model: see `darkconv.backends.torch.to_torch`."""
+    """Build the PyTorch module of a model, in evaluation mode, on the CPU.
+
+    Whatever is done to the module, the model does not change. The weights of a file are not copied:
+    the module maps the file, and a page of it becomes the module's own when it is written to.
+
+    Example:
+        >>> import darkconv as dc
+        >>> from darkconv.assets import load_digits10
+        >>> module = dc.to_torch(load_digits10())
+        >>> dc.from_torch(module).names[:2]
+        ('0', '1')
+
+    Args:
+        model: what to build.
+
+    Returns:
+        A module that takes float32 (N, C, H, W), RGB in 0..1, or (N, inputs), and gives what the
+        heads give as the C program activates it: one tensor, or several in a tuple.
+
+    Raises:
+        UnsupportedError: a layer that PyTorch cannot express.
+        GraphError: a class tree that was not found.
+        MissingDependencyError: PyTorch is not installed.
+    """
     module: DarknetModule = spoke("torch").to_torch(model)
     return module
 
 
-def from_torch(module: Any) -> Model:
-    """The model that a module of `to_torch` holds now, bit for bit."""
+def from_torch(module: "torch.nn.Module") -> Model:
+    """Return the model that a module of `to_torch` holds now, bit for bit.
+
+    Example:
+        >>> import darkconv as dc
+        >>> from darkconv.assets import load_digits10
+        >>> module = dc.to_torch(load_digits10())
+        >>> dc.save(dc.from_torch(module), "copy.cfg", "copy.weights")
+
+    Args:
+        module: of `to_torch`, trained or changed since.
+
+    Returns:
+        A model with copies of the module's values.
+
+    Raises:
+        DarkconvError: it is another module, or has no values.
+    """
     model: Model = spoke("torch").from_torch(module)
     return model
 
 
 @checked
-def to_keras(model: Model, **options: Any) -> Any:
-    """Build the Keras model of a model: see `darkconv.backends.keras.to_keras`."""
-    return spoke("keras").to_keras(model, **options)
+def to_keras(
+    model: Model,
+    *,
+    head: Literal["raw", "boxes", "logits"] = "raw",
+    fold_bn: bool = False,
+    resize: Literal["stretch", "letterbox"] | None = None,
+) -> "keras.Model":
+    """Build the Keras model of a model: functional, channels last, trainable, of stock layers.
+
+    `darkconv.backends.keras.to_keras` says how layers, states and outputs are named.
+
+    Example:
+        >>> import darkconv as dc
+        >>> from darkconv.assets import load_digits10
+        >>> kmodel = dc.to_keras(load_digits10(), head="boxes")
+        >>> kmodel.input_shape
+        (None, 128, 128, 3)
+
+    Args:
+        model: what to build.
+        head: "raw": what the heads give, activated as in C. "boxes": a dict of `boxes`
+            (N, boxes, 4), x0 y0 x1 y1 relative to the input, and `scores` (N, boxes, classes);
+            of a classifier its probabilities. "logits": what enters the heads.
+        fold_bn: write batch norm into weights and biases first.
+        resize: how pictures are fitted to the input, for what a file says of itself; by default
+            what the dialect and `letter_box=` say.
+
+    Returns:
+        A model that takes float32 (N, H, W, C), RGB in 0..1, or (N, inputs).
+
+    Raises:
+        UnsupportedError: a layer or head that is not expressed in Keras.
+        DarkconvError: a head that the network does not have.
+        MissingDependencyError: Keras is not installed.
+    """
+    return spoke("keras").to_keras(model, head=head, fold_bn=fold_bn, resize=resize)
 
 
-def from_keras(kmodel: Any, cfg: PathLike | None = None, **options: Any) -> Model:
-    """The model that a Keras model holds now: see `darkconv.backends.keras.from_keras`."""
-    model: Model = spoke("keras").from_keras(kmodel, cfg, **options)
+@checked
+def from_keras(
+    kmodel: "keras.Model",
+    cfg: PathLike | None = None,
+    *,
+    dialect: Literal["auto", "pjreddie", "alexeyab"] = "auto",
+) -> Model:
+    """Return the model that a Keras model of `to_keras` holds now, bit for bit.
+
+    Layers are found by their names, so a clone, a model with another head or one that was
+    loaded from a file will do.
+
+    Example:
+        >>> import darkconv as dc
+        >>> from darkconv.assets import load_digits10
+        >>> model = load_digits10()
+        >>> dc.from_keras(dc.to_keras(model)).names == model.names
+        True
+
+    Args:
+        kmodel: what `to_keras` built.
+        cfg: the network; needed for a clone and for a model that Keras itself loaded from a file.
+        dialect: of the cfg; "auto" is that of the network that the Keras model comes from.
+
+    Returns:
+        A model with copies of the Keras model's values.
+
+    Raises:
+        DarkconvError: no cfg is known, or the layers are not its network's.
+        MissingDependencyError: Keras is not installed.
+    """
+    model: Model = spoke("keras").from_keras(kmodel, cfg, dialect=dialect)
     return model
 
 
 @checked
-def to_onnx(model: Model, **options: Any) -> Any:
-    """Build the ONNX graph of a model: see `darkconv.backends.onnx.to_onnx`."""
-    return spoke("onnx").to_onnx(model, **options)
+def to_onnx(
+    model: Model,
+    *,
+    head: Literal["raw", "boxes", "nms"] = "raw",
+    pixels: bool = False,
+    threshold: float = 0.25,
+    nms: float = 0.45,
+    threshold_inputs: bool = False,
+    max_detections: int = 300,
+    input: Literal["float32-nchw", "uint8-nhwc", "uint8-nhwc-bgr"] = "float32-nchw",
+    dynamic: str | Iterable[str] = "batch",
+    fold: bool = True,
+    opset: int = 13,
+    fp16: bool = False,
+    resize: Literal["stretch", "letterbox"] | None = None,
+) -> "onnx.ModelProto":
+    """Build the ONNX graph of a model, directly: nothing is traced.
+
+    `darkconv.export` writes it to a file, with weights of any size.
+
+    Example:
+        >>> import darkconv as dc
+        >>> from darkconv.assets import load_digits10
+        >>> proto = dc.to_onnx(load_digits10(), head="nms")
+        >>> [value.name for value in proto.graph.output]
+        ['boxes', 'scores', 'classes', 'count']
+
+    Args:
+        model: what to build.
+        head: "raw": what the heads give, activated as in C. "boxes": `boxes` (N, boxes, 4),
+            x0 y0 x1 y1, and `scores` (N, boxes, classes) of all heads, before any threshold; of a
+            classifier `probabilities`. "nms": after non-maximum suppression (NMS) per class, padded
+            with zeros: `boxes` (N, m, 4), `scores` (N, m), `classes` (N, m) int32 and `count` (N,).
+        pixels: boxes in pixels of the network's input, not in 0..1 of it; with boxes and nms.
+        threshold: least score, 0..1: a constant of the graph with nms, else for the metadata.
+        nms: IoU of boxes that count as the same object, 0..1; 0 keeps them all.
+        threshold_inputs: make these two inputs of the graph, not constants; with nms.
+        max_detections: m, most detections of a picture; with nms.
+        input: float32 RGB in 0..1, (N, C, H, W); or 8-bit levels (N, H, W, C), RGB or BGR.
+        dynamic: axes of any length: "batch", "size", "batch,size" or "none", or several words.
+        fold: write batch norm into weights and biases.
+        opset: version of ONNX's operators, 11 or later.
+        fp16: half precision, but for heads, decoding, inputs and outputs.
+        resize: how pictures are fitted to the input, for the metadata; by default what the dialect
+            and `letter_box=` say.
+
+    Returns:
+        The graph, with what a reader needs in its metadata: see docs/onnx.md.
+
+    Raises:
+        UnsupportedError: a layer that is not expressed in ONNX with these options.
+        DarkconvError: an option with an impossible value, or that would do nothing.
+        MissingDependencyError: onnx is not installed.
+    """
+    proto: onnx.ModelProto = spoke("onnx").to_onnx(
+        model, head=head, pixels=pixels, threshold=threshold, nms=nms,
+        threshold_inputs=threshold_inputs, max_detections=max_detections, input=input,
+        dynamic=dynamic, fold=fold, opset=opset, fp16=fp16, resize=resize,
+    )  # fmt: skip
+    return proto
+
+
+Backend = Literal["torch", "keras", "onnx"]
 
 
 @overload
-def trace(model: Model, x: Array, *, backend: str = ...) -> list[Array]: ...
+def trace(model: Model, x: Array, *, backend: Backend = ..., device: str = ...) -> list[Array]: ...
 @overload
-def trace(model: Model, x: list[Array], *, backend: str = ...) -> list[list[Array]]: ...
+def trace(
+    model: Model, x: list[Array], *, backend: Backend = ..., device: str = ...
+) -> list[list[Array]]: ...
 @checked
 def trace(
-    model: Model, x: Array | list[Array], *, backend: str = "torch"
+    model: Model, x: Array | list[Array], *, backend: Backend = "torch", device: str = "cpu"
 ) -> list[Array] | list[list[Array]]:
     """Run a model and return every layer's output, in the C program's meaning and shape.
 
+    Example:
+        >>> import darkconv as dc, numpy as np
+        >>> from darkconv.assets import load_digits10
+        >>> values = dc.trace(load_digits10(), np.zeros((3, 128, 128), np.float32))
+        >>> values[0].shape
+        (8, 64, 64)
+
     Args:
         model: what to run.
-        x: float32 (C, H, W) or (N, C, H, W), or for networks without pictures (inputs,),
-            (N, inputs) or (inputs, 1, 1). A list means successive calls with kept state.
+        x: float32 (C, H, W) or (N, C, H, W), RGB in 0..1, or for networks without pictures
+            (inputs,), (N, inputs) or (inputs, 1, 1). A list means successive calls with kept state.
         backend: "torch", "keras" or "onnx".
+        device: where PyTorch runs: "cpu", "cuda", "cuda:1", or "auto", which is the GPU where there
+            is one. The other backends run on the CPU.
 
-    Returns: one array per layer; [cost] and [contrastive] give zeros, recurrent state starts at
-        zero. For a list of inputs, a list of such lists.
+    Returns:
+        One array per layer; [cost] and [contrastive] give zeros, recurrent state starts at zero.
+        For a list of inputs, a list of such lists.
+
+    Raises:
+        UnsupportedError: a layer that the backend cannot express.
+        DarkconvError: an input of another shape, or a device that is not there.
+        MissingDependencyError: the backend is not installed.
     """
-    return tracing.trace(model, x, spoke(backend).trace_steps)
+    steps = spoke(backend).trace_steps
+    if backend == "torch":
+        return tracing.trace(model, x, partial(steps, device=device))
+    if device not in ("cpu", "auto"):
+        raise DarkconvError(
+            "device", expected="cpu: it is about the backend torch", found=f"{device}, {backend}"
+        )
+    return tracing.trace(model, x, steps)

@@ -135,9 +135,7 @@ def show_conversion(model: Model, folder: Path) -> list[str]:
     from darkconv.assets import digits10_folder, digits10_pictures
     from darkconv.cli.models import read_model
     from darkconv.cli.params import ModelWords
-    from darkconv.verification.agreement import Verification
-    from darkconv.verification.inputs import one_input
-    from darkconv.verification.layers import compare_layers
+    from darkconv.verification.verify import verify
 
     heading("Convert")
     for name in ("digits10.safetensors", "digits10.onnx"):
@@ -146,8 +144,7 @@ def show_conversion(model: Model, folder: Path) -> list[str]:
         seconds = time.perf_counter() - start
         size = format_size((folder / name).stat().st_size)
         echo(f"{name:22s} {size:>8s}  in {seconds:.1f} s")
-    inputs = one_input(model, digits10_pictures()[0])
-    found = Verification(compare_layers(model, inputs.values[0]), inputs.words)
+    found = verify(model, image=digits10_pictures()[0])
     worst = max(found.rows, key=lambda row: row.error)
     back = read_model(ModelWords(str(folder / "digits10.safetensors")))
     write_model(back, Output(folder / "back.cfg", folder / "back.weights"))
@@ -243,17 +240,13 @@ def show_recovery(whole: Model, small: Model, folder: Path) -> dict[str, Model]:
 def show_export(model: Model, folder: Path) -> list[str]:
     """Write the result as an ONNX file with boxes, and compare it with the model."""
     from darkconv.assets import digits10_pictures
-    from darkconv.cli.models import read_exported
-    from darkconv.cli.params import ModelWords
-    from darkconv.verification.inputs import one_input
-    from darkconv.verification.outputs import compare_outputs
+    from darkconv.verification.verify import verify
 
     heading("Export")
     target = folder / "recovered.onnx"
     write_model(model, Output(target), head="boxes")
     echo(f"{target.name:22s} {format_size(target.stat().st_size):>8s}")
-    inputs = one_input(model, digits10_pictures()[0])
-    found = compare_outputs(model, read_exported(ModelWords(str(target))), inputs)
+    found = verify(model, target, image=digits10_pictures()[0])
     errors = ", ".join(f"{one.name} {one.error:.1e}" for one in found.rows)
     gives = "gives" if found.ok else "DOES NOT GIVE"
     return show_checks(f"onnxruntime {gives} the model's numbers; relative errors: {errors}")

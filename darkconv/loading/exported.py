@@ -25,6 +25,7 @@ from darkconv.loading.formats import (
 
 if TYPE_CHECKING:
     from darkconv.backends.exported import ExportedFile
+    from darkconv.backends.onnx import ForeignFile
 
 READABLE = "NET.cfg NET.weights, or a file that ends in .safetensors or .keras"
 WHY: dict[str, str] = {
@@ -154,6 +155,21 @@ READERS: dict[str, Callable[[PathLike], Model]] = {
     KERAS_SUFFIX: _read_keras,
 }
 """What reads a whole model, by suffix."""
+
+
+def read_anything(path: PathLike) -> "ExportedFile | ForeignFile":
+    """Open a file that can be run, whoever has written it; those of other tools are ONNX files.
+
+    Raises:
+        DarkconvError: the file is damaged, or no ONNX file.
+        MissingDependencyError: what runs it is not installed.
+    """
+    if suffix_of(path) in (LITERT_SUFFIX, KERAS_SUFFIX):
+        return RUNNERS[suffix_of(path)](path, "cpu", None)
+    from darkconv.backends import spoke
+
+    file: ExportedFile | ForeignFile = spoke("onnx").read_any(path)
+    return file
 
 
 def _open_onnx(path: PathLike, device: str, threads: int | None) -> "ExportedFile":

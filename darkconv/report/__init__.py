@@ -4,17 +4,10 @@ from darkconv.report.classification import write_classification_report
 from darkconv.report.dissection import DissectionReport, write_dissection_report
 from darkconv.report.evaluation import write_evaluation_report
 from darkconv.report.profile import write_profile_report
-from darkconv.report.verification import (
-    LayerComparison,
-    OutputComparison,
-    write_layer_report,
-    write_output_report,
-)
+from darkconv.report.verification import write_layer_report, write_output_report
 
 __all__ = [
     "DissectionReport",
-    "LayerComparison",
-    "OutputComparison",
     "write_classification_report",
     "write_dissection_report",
     "write_evaluation_report",

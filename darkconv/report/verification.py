@@ -2,18 +2,17 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from darkconv.core.markup import escape
-from darkconv.core.network import Layer, Network
 from darkconv.files import PathLike, write_bytes
 from darkconv.report.layer_chart import layer_chart
 from darkconv.report.page import key_figures, page, section, table, verdict
 
 if TYPE_CHECKING:
-    from darkconv.verification.agreement import Agreement, Verification
+    from darkconv.verification.agreement import Agreement
+    from darkconv.verification.results import FileVerification, LayerVerification
 
 NOTE = (
     "Relative L2 error of each layer's output. A wrong layer spoils those that read it: the first "
@@ -21,86 +20,7 @@ NOTE = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class LayerComparison:
-    """Every layer of a network in two frameworks.
-
-    Attributes:
-        network: that was run.
-        rows: how far each of its layers is off, in the network's order.
-        frameworks: what was compared.
-        given: what was run through it, in words.
-    """
-
-    network: Network
-    rows: Sequence["Agreement"]
-    frameworks: tuple[str, str]
-    given: str
-
-    @property
-    def ok(self) -> bool:
-        """Whether all layers agree."""
-        return bool(self.rows) and self.first_wrong is None
-
-    @property
-    def compared(self) -> int:
-        """How many values were compared."""
-        return sum(row.compared for row in self.rows)
-
-    @property
-    def allowed(self) -> float:
-        """The most that is right in every layer."""
-        return min(row.allowed for row in self.rows)
-
-    @property
-    def first_wrong(self) -> Layer | None:
-        """The first layer, in the network's order, that is not good."""
-        pairs = zip(self.network.layers, self.rows, strict=True)
-        return next((layer for layer, row in pairs if not row.is_good), None)
-
-    @property
-    def worst(self) -> list[tuple[Layer, "Agreement"]]:
-        """All layers with their errors, those with the largest first."""
-        pairs = zip(self.network.layers, self.rows, strict=True)
-        return sorted(pairs, key=lambda pair: (pair[1].is_good, -pair[1].error))
-
-    def mark(self, layer: Layer, row: "Agreement") -> str:
-        """What a table says beside a layer."""
-        if row.is_good:
-            return ""
-        word = "first wrong" if layer is self.first_wrong else "wrong"
-        return f"{word}: {row.remark}" if row.remark else word
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return what `--json` prints: the worst first, and which are wrong."""
-        rows = [
-            {
-                "layer": layer.index,
-                "type": layer.type,
-                **row.to_dict(),
-                "first_wrong": layer is self.first_wrong,
-            }
-            for layer, row in self.worst
-        ]
-        return {"ok": self.ok, "compared": self.compared, "given": self.given, "rows": rows}
-
-
-@dataclass(frozen=True, eq=False)
-class OutputComparison:
-    """The outputs of a file, and those of the model that it was made from.
-
-    Attributes:
-        network: of the model.
-        file: that was compared.
-        found: what was compared of it.
-    """
-
-    network: Network
-    file: PathLike
-    found: "Verification"
-
-
-def write_layer_report(path: PathLike, found: LayerComparison) -> None:
+def write_layer_report(path: PathLike, found: "LayerVerification") -> None:
     """Write what came of comparing layers as one HTML file."""
     title = f"Verification of {Path(found.network.file).stem}"
     one, other = found.frameworks
@@ -118,14 +38,14 @@ def write_layer_report(path: PathLike, found: LayerComparison) -> None:
     write_bytes(path, [page(title, parts).encode()])
 
 
-def _layer_verdict(found: LayerComparison) -> str:
+def _layer_verdict(found: "LayerVerification") -> str:
     one, other = found.frameworks
     if (wrong := found.first_wrong) is None:
         return f"{one} and {other} agree on all {len(found.rows)} layers"
     return f"{one} and {other} disagree from layer {wrong.index} [{wrong.type}] on"
 
 
-def _layer_figures(found: LayerComparison) -> str:
+def _layer_figures(found: "LayerVerification") -> str:
     layer, worst = found.worst[0]
     wrong = found.first_wrong
     many = sum(not row.is_good for row in found.rows)
@@ -141,7 +61,7 @@ def _layer_figures(found: LayerComparison) -> str:
     )
 
 
-def _layer_table(found: LayerComparison) -> str:
+def _layer_table(found: "LayerVerification") -> str:
     rows, marks = [], {}
     for place, (layer, row) in enumerate(found.worst):
         mark = found.mark(layer, row)
@@ -155,27 +75,27 @@ def _layer_table(found: LayerComparison) -> str:
     return table(headers, rows, left=(1, 4), marks=marks)
 
 
-def write_output_report(path: PathLike, compared: OutputComparison) -> None:
+def write_output_report(path: PathLike, compared: "FileVerification") -> None:
     """Write what came of comparing a file's outputs as one HTML file."""
     name, model = Path(compared.file).name, Path(compared.network.file).name
     title = f"Verification of {name}"
-    found = compared.found.rows
+    found = compared.rows
     wrong = [entry for entry in found if not entry.is_good]
     answer = (
         f"{name} gives what {model} gives"
         if not wrong
         else f"{name} does not give what {model} gives: {', '.join(e.name for e in wrong)}"
     )
-    lead = f"Its outputs, and those of {model} in PyTorch, run on {compared.found.given}."
+    lead = f"Its outputs, and those of {model} in PyTorch, run on {compared.given}."
     marks = {place: "wrong" for place, entry in enumerate(found) if not entry.is_good}
     rows = [
         (e.name, _error(e.error), f"{e.allowed:.0e}", f"{e.compared:,}", e.verdict) for e in found
     ]
-    notes = "".join(f'<p class="note">{escape(note)}</p>' for note in compared.found.notes)
+    notes = "".join(f'<p class="note">{escape(note)}</p>' for note in compared.notes)
     parts = [
         f"<h1>{escape(title)}</h1>",
         f"<p>{escape(lead)}</p>",
-        verdict(answer, is_good=compared.found.ok),
+        verdict(answer, is_good=compared.ok),
         _output_figures(found),
         section(
             "Outputs",

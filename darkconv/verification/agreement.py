@@ -53,41 +53,6 @@ class Agreement:
         return {**asdict(self), "error": error, "wrong": not self.is_good}
 
 
-@dataclass(frozen=True)
-class Verification:
-    """What came of comparing a model with a framework or a file.
-
-    Attributes:
-        rows: one for each figure.
-        given: what was run through both, in words.
-        notes: what a reader of the rows has to know.
-    """
-
-    rows: Sequence[Agreement]
-    given: str
-    notes: tuple[str, ...] = ()
-
-    @property
-    def ok(self) -> bool:
-        """Whether all rows are good, and there is one."""
-        return bool(self.rows) and all(row.is_good for row in self.rows)
-
-    @property
-    def compared(self) -> int:
-        """How many values, boxes and detections were compared."""
-        return sum(row.compared for row in self.rows)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return what `--json` prints."""
-        return {
-            "ok": self.ok,
-            "compared": self.compared,
-            "given": self.given,
-            "notes": list(self.notes),
-            "rows": [row.to_dict() for row in self.rows],
-        }
-
-
 def joined(rows: Sequence[Agreement]) -> Agreement:
     """Return one row for the same figure on several inputs: the worst error, all that was compared.
 

@@ -23,13 +23,13 @@ from darkconv.errors import DarkconvError, Where
 from darkconv.layers.head import AnchorHead, Detection, Region
 from darkconv.verification.agreement import (
     Agreement,
-    Verification,
     compare_values,
     joined,
     nan_remark,
 )
 from darkconv.verification.inputs import Inputs
 from darkconv.verification.outputs import ALLOWED
+from darkconv.verification.results import FileVerification
 from darkconv.verification.suppression import BEYOND
 
 if TYPE_CHECKING:
@@ -136,7 +136,9 @@ def input_plan(network: Network, file: "ForeignFile") -> Plan:
     return Plan(value.name, KINDS[value.type], batch, axes[0] == 3)
 
 
-def compare_foreign(model: Model, file: "ForeignFile", inputs: Inputs) -> Verification:
+def compare_foreign(
+    model: Model, file: "ForeignFile", inputs: Inputs, *, device: str = "cpu"
+) -> FileVerification:
     """Run a file of another tool and a model on the same inputs.
 
     Outputs and heads that nothing is like are told as warnings.
@@ -145,12 +147,13 @@ def compare_foreign(model: Model, file: "ForeignFile", inputs: Inputs) -> Verifi
         model: of `fitted_model`.
         file: of `darkconv.backends.onnx.read_any`.
         inputs: see `several_inputs`.
+        device: where PyTorch runs.
 
     Raises:
         DarkconvError: the file takes another input, or none of its outputs is like anything.
     """
     plan = input_plan(model.network, file)
-    runs = [run_both(model, file, plan, x) for x in inputs.values]
+    runs = [run_both(model, file, plan, x, device) for x in inputs.values]
     rows, sources = [], set()
     for name in file.outputs:
         each = [(np.squeeze(values[name][0]), known) for values, known in runs]
@@ -169,17 +172,18 @@ def compare_foreign(model: Model, file: "ForeignFile", inputs: Inputs) -> Verifi
             found=", ".join(f"{name} {shape}" for name, shape in file.outputs.items()),
         )
     tell_missing(model.network, file, sources)
-    return Verification(rows, inputs.words, (COARSE,) * (file.precision == "int8"))
+    notes = (COARSE,) * (file.precision == "int8")
+    return FileVerification(rows, inputs.words, notes, network=model.network, file=file.path)
 
 
 def run_both(
-    model: Model, file: "ForeignFile", plan: Plan, x: Array
+    model: Model, file: "ForeignFile", plan: Plan, x: Array, device: str
 ) -> tuple[dict[str, npt.NDArray[Any]], list[Like]]:
     """Return a file's outputs by name, and all that they may be."""
     if plan.kind is np.uint8:
         x = np.rint(x * 255).clip(0, 255).astype(np.float32) / np.float32(255)
     found = file.run({plan.name: plan.given(x)})
-    layers = trace(model, x)
+    layers = trace(model, x, device=device)
     if missing := nan_remark(np.concatenate([layers[i].ravel() for i in model.network.outputs])):
         raise DarkconvError(f"the model's outputs agree with nothing: {missing}")
     return found, list(likes(model.network, layers, x))

@@ -1,16 +1,25 @@
 """What is run through a model and what is compared with it."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from darkconv.core.model import Array, Model
 from darkconv.core.network import Network
-from darkconv.files import PathLike
+from darkconv.detection.picture import PictureLike
+from darkconv.errors import DarkconvError
 from darkconv.layers.recurrent import Recurrent
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    Images = PictureLike | Image | Sequence[PictureLike | Image] | None
+
+PATHS = (str, os.PathLike)
 BUNDLED = 3  # pictures, where the user gives none
 COLOURS = (1, 3)  # channels of networks that take pictures
 
@@ -35,38 +44,60 @@ def noise(network: Network) -> Array:
     return values.astype(np.float32)
 
 
-def picture_input(network: Network, image: PathLike) -> Array:
+def picture_input(network: Network, image: "PictureLike | Image") -> Array:
     """Return a picture as the network takes it, fitted as `detect` fits it."""
-    from darkconv.detection.picture import Fit, read_picture
+    from darkconv.detection.picture import Fit, as_picture
 
     shape = network.input_shape
-    picture = read_picture(image, channels=shape.c, exact=False)
+    picture = as_picture(image, shape.c, exact=False)
     size = picture.shape[1], picture.shape[0]
     return Fit(size, (shape.w, shape.h), network.options.letterboxes).apply(picture)
 
 
-def one_input(model: Model, image: PathLike | None) -> Inputs:
-    """Return the user's picture, or seeded noise: for values of layers, of which noise has all."""
-    network = model.network
-    values = noise(network) if image is None else picture_input(network, image)
-    source = "seeded noise" if image is None else f"the picture {Path(image).name}"
-    return Inputs([values], f"{source} at {network.input_shape}")
+def one_input(model: Model, image: "Images") -> Inputs:
+    """Return the user's pictures, or seeded noise: for values of layers, of which noise has all."""
+    network, images = model.network, _listed(image)
+    if not images:
+        return Inputs([noise(network)], f"seeded noise at {network.input_shape}")
+    if len(images) > 1 and _keeps_state(network):
+        raise DarkconvError(
+            "image", expected="one: the network keeps state between them", found=len(images)
+        )
+    values = [picture_input(network, one) for one in images]
+    return Inputs(values, f"{_words(images)} at {network.input_shape}")
 
 
-def several_inputs(model: Model, image: PathLike | None) -> Inputs:
-    """Return the user's picture, or noise and the bundled pictures: noise has hardly any boxes.
+def several_inputs(model: Model, image: "Images") -> Inputs:
+    """Return the user's pictures, or noise and the bundled ones: noise has hardly any boxes.
 
     Networks that find no boxes, that take no pictures, or that keep state from one input to the
     next get noise alone.
     """
     network = model.network
-    finds_boxes = network.finds_boxes
-    keeps_state = any(isinstance(layer.spec, Recurrent) for layer in network.layers)
     takes_pictures = network.input_shape.is_map and network.input_shape.c in COLOURS
-    if image is not None or keeps_state or not (finds_boxes and takes_pictures):
+    finds_boxes = network.finds_boxes and takes_pictures
+    if image is not None or _keeps_state(network) or not finds_boxes:
         return one_input(model, image)
     from darkconv.assets import digits10_pictures
 
     pictures = [picture_input(network, path) for path in digits10_pictures()[:BUNDLED]]
     words = f"seeded noise and {BUNDLED} bundled pictures at {network.input_shape}"
     return Inputs([noise(network), *pictures], words)
+
+
+def _keeps_state(network: Network) -> bool:
+    return any(isinstance(layer.spec, Recurrent) for layer in network.layers)
+
+
+def _listed(image: "Images") -> "list[PictureLike | Image]":
+    """The pictures; a text, an array and a file are one each."""
+    if image is None:
+        return []
+    return list(image) if isinstance(image, list | tuple) else [image]  # type: ignore[list-item]
+
+
+def _words(images: "Sequence[PictureLike | Image]") -> str:
+    if len(images) > 1:
+        return f"{len(images)} pictures"
+    (image,) = images
+    return f"the picture {Path(image).name}" if isinstance(image, PATHS) else "a picture"

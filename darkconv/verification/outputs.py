@@ -31,7 +31,6 @@ from darkconv.layers.box_heads import (
 )
 from darkconv.verification.agreement import (
     Agreement,
-    Verification,
     compare_scores,
     compare_values,
     joined,
@@ -39,6 +38,7 @@ from darkconv.verification.agreement import (
 )
 from darkconv.verification.alike import compare_finds
 from darkconv.verification.inputs import Inputs
+from darkconv.verification.results import FileVerification
 from darkconv.verification.suppression import check_suppression, limited
 
 if TYPE_CHECKING:
@@ -82,12 +82,18 @@ class Pair:
 
     @classmethod
     def of(
-        cls, model: Model, file: "ExportedFile", x: Array, run: Run, names: Sequence[str]
+        cls,
+        model: Model,
+        file: "ExportedFile",
+        x: Array,
+        run: Run,
+        names: Sequence[str],
+        device: str,
     ) -> "Pair":
-        """Run both on one input."""
+        """Run both on one input, the model in PyTorch on a device."""
         given, planes = as_input(file, x)
         found = [value[0] for value in run(given)]
-        return cls(model, file, trace(model, planes), planes, found, names)
+        return cls(model, file, trace(model, planes, device=device), planes, found, names)
 
     @property
     def heads(self) -> list[Array]:
@@ -132,13 +138,16 @@ def kept_scores(network: Network, found: Candidates, threshold: float) -> Array:
     return np.where(is_lost[:, None], np.float32(0), found.scores)
 
 
-def compare_outputs(model: Model, file: "ExportedFile", inputs: Inputs) -> Verification:
+def compare_outputs(
+    model: Model, file: "ExportedFile", inputs: Inputs, *, device: str = "cpu"
+) -> FileVerification:
     """Run a file and the model that it was exported from on the same inputs.
 
     Args:
         model: what the file should be.
         file: of `read_onnx`, `read_keras_file` or `read_litert`.
         inputs: see `several_inputs`.
+        device: where PyTorch runs.
 
     Raises:
         DarkconvError: the file takes another input, or has other outputs.
@@ -151,7 +160,7 @@ def compare_outputs(model: Model, file: "ExportedFile", inputs: Inputs) -> Verif
     kind = kind_of(model, file)
     probe = spoke("onnx").SuppressionProbe(file) if kind == NMS else None
     run, names = (before(file, probe), (BOXES, SCORES)) if probe else (file.run, file.run.outputs)
-    pairs = [Pair.of(model, file, x, run, names) for x in inputs.values]
+    pairs = [Pair.of(model, file, x, run, names, device) for x in inputs.values]
     each = [COMPARISONS[kind](pair) for pair in pairs]
     rows = [joined(same) for same in zip(*each, strict=True)]
     notes = []
@@ -162,7 +171,7 @@ def compare_outputs(model: Model, file: "ExportedFile", inputs: Inputs) -> Verif
         row, note = compare_finds([(find_in_model(pair), FINDS[kind](pair)) for pair in pairs])
         rows.append(row)
         notes.append(note)
-    return Verification(rows, inputs.words, tuple(notes))
+    return FileVerification(rows, inputs.words, tuple(notes), network=model.network, file=file.path)
 
 
 def before(file: "ExportedFile", probe: "SuppressionProbe") -> Run:

@@ -81,11 +81,19 @@ def from_torch(module: torch.nn.Module) -> Model:
     return Model(module.network, read_arrays(module), module.header, module.names)
 
 
-def trace_steps(model: Model, steps: Sequence[Array]) -> list[list[Array]]:
-    """Outputs of every layer for successive calls with kept state, as (N, ...) arrays."""
-    module = _built(model, share=True)
-    with torch.inference_mode():
-        return [[value.numpy() for value in module.trace(torch.from_numpy(step))] for step in steps]
+def trace_steps(model: Model, steps: Sequence[Array], device: str = "cpu") -> list[list[Array]]:
+    """Outputs of every layer for successive calls with kept state, as (N, ...) arrays.
+
+    On a GPU too they are computed in float32 throughout, without TensorFloat32.
+    """
+    place = choose_device(device)
+    module = _built(model, share=True).to(place)
+    results = []
+    with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+        for step in steps:
+            values = module.trace(torch.from_numpy(step).to(place))
+            results.append([value.cpu().numpy() for value in values])
+    return results
 
 
 def make_runner(

@@ -1,0 +1,169 @@
+"""What comes of a verification: of all layers in two frameworks, or of a file's outputs."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from darkconv.core.network import Layer, Network
+from darkconv.files import PathLike
+from darkconv.presentation.notebook import html_table
+from darkconv.verification.agreement import Agreement
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Verification:
+    """What came of comparing a model with a framework or a file.
+
+    Attributes:
+        rows: one for each figure: a layer, an output, or a property of detections.
+        given: what was run through both, in words.
+        notes: what a reader of the rows has to know.
+    """
+
+    rows: Sequence[Agreement]
+    given: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether all rows are good, and there is one."""
+        return bool(self.rows) and all(row.is_good for row in self.rows)
+
+    @property
+    def compared(self) -> int:
+        """How many values, boxes and detections were compared."""
+        return sum(row.compared for row in self.rows)
+
+    @property
+    def subject(self) -> str:
+        """What was compared, in words."""
+        return "model"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as `darkconv verify --json` prints it; errors that are infinite are None."""
+        return {
+            "ok": self.ok,
+            "compared": self.compared,
+            "given": self.given,
+            "notes": list(self.notes),
+            "rows": [row.to_dict() for row in self.rows],
+        }
+
+    def report(self, path: PathLike) -> None:
+        """Write an HTML page of it.
+
+        Raises:
+            DarkconvError: the file cannot be written.
+        """
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        """Return the verdict in one line."""
+        word = "agree" if self.ok else "DISAGREE"
+        wrong = sum(not row.is_good for row in self.rows)
+        more = f"; {wrong} of {len(self.rows)} rows wrong" if wrong else ""
+        return f"<Verification: {self.subject} {word}; {self.compared:,} values compared{more}>"
+
+    def _repr_html_(self) -> str:
+        cells = [
+            (row.name, f"{row.error:.1e}", f"{row.allowed:.0e}", f"{row.compared:,}", row.verdict)
+            for row in self.rows
+        ]
+        headers = ("", "error", "allowed", "compared", "")
+        return html_table(headers, cells, (0, 4), [repr(self)[1:-1], f"on {self.given}"])
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class LayerVerification(Verification):
+    """Every layer of a network in two frameworks; the rows are in the network's order.
+
+    Attributes:
+        network: that was run.
+        frameworks: what was compared, as their projects write them: ("PyTorch", "ONNX").
+    """
+
+    network: Network
+    frameworks: tuple[str, str]
+
+    @property
+    def subject(self) -> str:
+        """The two frameworks."""
+        return " and ".join(self.frameworks)
+
+    @property
+    def allowed(self) -> float:
+        """The most that is right in every layer."""
+        return min(row.allowed for row in self.rows)
+
+    @property
+    def first_wrong(self) -> Layer | None:
+        """The first layer, in the network's order, that is not good."""
+        return next((layer for layer, row in self._pairs if not row.is_good), None)
+
+    @property
+    def worst(self) -> list[tuple[Layer, Agreement]]:
+        """All layers with their errors, those with the largest first."""
+        return sorted(self._pairs, key=lambda pair: (pair[1].is_good, -pair[1].error))
+
+    @property
+    def _pairs(self) -> Iterator[tuple[Layer, Agreement]]:
+        return zip(self.network.layers, self.rows, strict=True)
+
+    def mark(self, layer: Layer, row: Agreement) -> str:
+        """Return what a table says beside a layer."""
+        if row.is_good:
+            return ""
+        word = "first wrong" if layer is self.first_wrong else "wrong"
+        return f"{word}: {row.remark}" if row.remark else word
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as `--json` prints it: the worst first, and which are wrong."""
+        rows = [
+            {
+                "layer": layer.index,
+                "type": layer.type,
+                **row.to_dict(),
+                "first_wrong": layer is self.first_wrong,
+            }
+            for layer, row in self.worst
+        ]
+        return {"ok": self.ok, "compared": self.compared, "given": self.given, "rows": rows}
+
+    def report(self, path: PathLike) -> None:
+        """Write an HTML page: the error along the network, and all layers, the worst first.
+
+        Raises:
+            DarkconvError: the file cannot be written.
+        """
+        from darkconv.report import write_layer_report
+
+        write_layer_report(path, self)
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class FileVerification(Verification):
+    """The outputs of a file, and those of the model that it was made from.
+
+    Attributes:
+        network: of the model.
+        file: that was compared.
+    """
+
+    network: Network
+    file: str
+
+    @property
+    def subject(self) -> str:
+        """The model, and the file by its name."""
+        return f"model and {Path(self.file).name}"
+
+    def report(self, path: PathLike) -> None:
+        """Write an HTML page: the outputs with their errors.
+
+        Raises:
+            DarkconvError: the file cannot be written.
+        """
+        from darkconv.report import write_output_report
+
+        write_output_report(path, self)

@@ -1,0 +1,182 @@
+"""verify: does a framework, or a file, give what the model gives?"""
+
+import logging
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from darkconv.arguments import checked
+from darkconv.backends import spoke
+from darkconv.core.model import Model
+from darkconv.errors import DarkconvError
+from darkconv.files import PathLike
+from darkconv.loading.exported import read_anything
+from darkconv.loading.formats import (
+    DARKNET_SUFFIXES,
+    PROGRAM_SUFFIX,
+    SAFETENSORS_SUFFIX,
+    SAVED_MODEL_SUFFIX,
+    suffix_of,
+)
+from darkconv.verification.foreign import compare_foreign, fitted_model
+from darkconv.verification.inputs import one_input, several_inputs
+from darkconv.verification.layers import compare_layers
+from darkconv.verification.outputs import compare_outputs
+from darkconv.verification.results import FileVerification, LayerVerification, Verification
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from darkconv.backends.exported import ExportedFile
+    from darkconv.backends.onnx import ForeignFile
+    from darkconv.detection.picture import PictureLike
+    from darkconv.verification.inputs import Images
+
+logger = logging.getLogger("darkconv")
+
+TITLES = {"onnx": "ONNX", "keras": "Keras"}
+NOT_COMPARED = {
+    SAVED_MODEL_SUFFIX: "compare a .keras file: it is made from the same graph",
+    PROGRAM_SUFFIX: None,
+    **dict.fromkeys(
+        (SAFETENSORS_SUFFIX, *DARKNET_SUFFIXES), "darkconv weights diff compares the arrays"
+    ),
+}
+"""Files whose outputs are not compared, by suffix, and what helps."""
+
+
+@checked
+def verify(
+    model: Model,
+    file: PathLike | None = None,
+    *,
+    image: "PictureLike | Image | Sequence[PictureLike | Image] | None" = None,
+    backend: Literal["onnx", "keras"] | None = None,
+    input_size: tuple[int, int] | None = None,
+    device: str = "auto",
+) -> Verification:
+    """Compare a model in PyTorch with another framework, or with a file made from it.
+
+    Without a file every layer is compared. The two frameworks are built on their own from the
+    Darknet model, so what both give is right. Of a file its outputs are compared, whatever its
+    `head=`. The outputs of an ONNX file that another tool made are matched by their shapes.
+    Files in half precision are allowed more; of those in 8 bits the boxes are compared that both
+    find: see docs/onnx.md.
+
+    Example:
+        >>> import darkconv as dc
+        >>> from darkconv.assets import load_digits10
+        >>> check = dc.verify(load_digits10())
+        >>> check.ok, check.compared > 0
+        (True, True)
+
+    Args:
+        model: what the others should agree with.
+        file: an `.onnx`, `.keras` or `.tflite` file.
+        image: one picture, or several, to run; by default seeded noise, and for files with boxes
+            bundled pictures too.
+        backend: without a file: what PyTorch is compared with, "onnx" (the default) or "keras".
+        input_size: (width, height) of pictures in place of the model's own, where the file's size
+            is free.
+        device: where PyTorch runs: "auto" (the GPU where there is one), "cpu", "cuda" or "cuda:1".
+            What it is compared with runs on the CPU.
+
+    Returns:
+        The rows, one for each layer or figure, with `ok` and `compared`.
+
+    Raises:
+        DarkconvError: a file whose outputs are not compared, that is damaged, that does not run,
+            that takes another input, or of which no output is like one of the model's.
+        UnsupportedError: a layer that a framework cannot express.
+        MissingDependencyError: a framework is not installed.
+    """
+    if file is None:
+        model = model.with_input_size(*input_size) if input_size else model
+        return verify_layers(model, image, backend or "onnx", device)
+    if backend is not None:
+        raise DarkconvError(
+            "backend is about layers, and a file says itself what runs it", found=backend
+        )
+    return verify_file(model, file, image, input_size, device)
+
+
+def verify_layers(
+    model: Model, image: "Images", backend: Literal["onnx", "keras"], device: str
+) -> LayerVerification:
+    """Compare every layer in PyTorch and in another framework: see `verify`."""
+    inputs = one_input(model, image)
+    return LayerVerification(
+        compare_layers(model, inputs.values, backend, device),
+        inputs.words,
+        network=model.network,
+        frameworks=("PyTorch", TITLES[backend]),
+    )
+
+
+def verify_file(
+    model: Model,
+    file: PathLike,
+    image: "Images",
+    input_size: tuple[int, int] | None,
+    device: str,
+) -> FileVerification:
+    """Compare the outputs of a file with the model's: see `verify`."""
+    from darkconv.backends.exported import ExportedFile
+
+    opened = open_compared(file)
+    if isinstance(opened, ExportedFile):
+        return _verify_own(model, opened, image, input_size, device)
+    model = model.with_input_size(*input_size) if input_size else model
+    return _verify_foreign(model, opened, image, device)
+
+
+def open_compared(path: PathLike) -> "ExportedFile | ForeignFile":
+    """Open a file whose outputs are compared.
+
+    Raises:
+        DarkconvError: a file of another format, or a damaged one.
+    """
+    suffix = suffix_of(path)
+    if suffix in NOT_COMPARED:
+        raise DarkconvError(
+            f"{os.fspath(path)}: its outputs cannot be compared",
+            expected="a file that ends in .onnx, .keras or .tflite",
+            hint=NOT_COMPARED[suffix],
+        )
+    return read_anything(path)
+
+
+def _verify_own(
+    model: Model,
+    file: "ExportedFile",
+    image: "Images",
+    input_size: tuple[int, int] | None,
+    device: str,
+) -> FileVerification:
+    if file.input_size and model.network.input_shape.is_map:
+        model = model.with_input_size(*file.input_size)
+    _warn_of_other_sources(model, file)
+    if input_size:
+        model, file = model.with_input_size(*input_size), file.with_input_size(*input_size)
+    return compare_outputs(model, file, several_inputs(model, image), device=device)
+
+
+def _verify_foreign(
+    model: Model,
+    file: "ForeignFile",
+    image: "Images",
+    device: str,
+) -> FileVerification:
+    model = fitted_model(model, file)
+    return compare_foreign(model, file, several_inputs(model, image), device=device)
+
+
+def _warn_of_other_sources(model: Model, file: "ExportedFile") -> None:
+    """Say which of a model's files an ONNX file was not made from."""
+    if "cfg_sha256" not in file.metadata:
+        return
+    is_in_place = "weights_sha256" not in file.metadata
+    for key, digest in spoke("onnx").digests(model, in_place=is_in_place).items():
+        if file.metadata[key] != digest:
+            what = key.removesuffix("_sha256")
+            logger.warning("%s: was made from another %s file", file.path, what)

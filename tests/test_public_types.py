@@ -39,6 +39,7 @@ check: dc.Verification = dc.verify(model, "net.onnx", image=["a.jpg", "b.jpg"], 
 if check.ok and check.compared > 0:
     check.report("page.html")
 print([row.error for row in check.rows], check.to_dict())
+model = dc.import_weights("net.cfg", "checkpoint.pth", bn_epsilon=0.001)
 
 try:
     dc.load("no.cfg")
@@ -51,11 +52,15 @@ for found in dc.detect(model, "dog.jpg", 0.25, 0.45, nms_kind="sort"):
 for many in dc.detect(model, ["dog.jpg", "cat.jpg"]):
     print(len(many))
 dataset: dc.Dataset = dc.open_dataset("data.yaml", split="val", rename={"couch": "sofa"})
+print(dc.anchors(dataset, count=9).to_dict())
+result: dc.Evaluation = dc.evaluate("net.onnx", dataset, rule="voc", iou=0.5, batch=8)
+print(result.mean.ap, result.to_dict())
 images = [sample.image for sample in dataset.samples]
 small = dc.reclass(model, ["person", "vehicle=car+bus"])
 profile: dc.Profile = dc.profile(small, images, device="auto")
 plan: dc.PrunePlan = dc.plan(small, profile, score="nll0", keep=0.5)
 pruned = dc.prune(small, plan, compensate=True)
+grafted = dc.graft(model, small, layers=10)
 refitted = dc.reconstruct(pruned, small, plan, images)
 """
 """Every function of `dc.__all__` is called in it."""

@@ -114,6 +114,8 @@ def anchors(
     """
     if min(input_size) < 1:
         raise DarkconvError("input_size", expected="a width and height from 1", found=input_size)
+    if seed < 0:
+        raise DarkconvError("seed", expected="a whole number from 0", found=seed)
     opened = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
     found = find_anchors(box_sizes(opened, input_size, letterbox=letterbox), count, seed=seed)
     return replace(found, anchors=found.anchors / CELL) if cells else found

@@ -48,7 +48,7 @@ def evaluate(
     nms: float | None = None,
     nms_kind: str | None = None,
     resize: str | None = None,
-    backend: str | None = None,
+    backend: Literal["torch", "onnx", "keras"] | None = None,
     batch: int = BATCH,
     exact: bool = False,
     coco: bool = True,

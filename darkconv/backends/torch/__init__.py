@@ -89,7 +89,7 @@ def trace_steps(model: Model, steps: Sequence[Array], device: str = "cpu") -> li
     place = choose_device(device)
     module = _built(model, share=True).to(place)
     results = []
-    with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+    with torch.inference_mode(), _in_float32(place):
         for step in steps:
             values = module.trace(torch.from_numpy(step).to(place))
             results.append([value.cpu().numpy() for value in values])

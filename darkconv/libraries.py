@@ -56,6 +56,7 @@ LIBRARIES = {
     "onnx": Library("1.16", "onnx", ("onnx",)),
     "onnx_ir": Library("0.1.10", "onnx", ("onnx-ir",)),
     "onnxruntime": Library("1.18", "onnx", ("onnxruntime", "onnxruntime-gpu")),
+    "h5py": Library("3.12", "h5", ("h5py",)),
     "keras": Library("3.11", "keras", ("keras",)),
     "tensorflow": Library("2.19", "keras", ("tensorflow-cpu", "tensorflow")),
     "ai_edge_litert": Library("1.2", "keras", ("ai-edge-litert",)),
@@ -68,7 +69,7 @@ LIBRARIES = {
     "requests": Library("2.31", "fetch", ("requests",)),
 }
 """By the name that they are imported by."""
-EXTRAS = {name: one.extra for name, one in LIBRARIES.items() if one.extra} | {"h5py": "keras"}
+EXTRAS = {name: one.extra for name, one in LIBRARIES.items() if one.extra}
 """Extras by the name that is imported, of libraries that only some tasks need."""
 
 

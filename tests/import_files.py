@@ -110,3 +110,104 @@ def write_cfg(model, path):
 
     path.write_bytes(cfg_bytes(model.network.config))
     return path
+
+
+# --- Keras
+
+
+def is_depthwise(layer):
+    """Whether a convolution has a kernel for each channel."""
+    return layer.type == "convolutional" and layer.spec.groups == layer.in_shapes[0].c > 1
+
+
+def keras_words(layer, own):
+    """A layer's arrays by Keras's words, of the convolution and of its batch norm."""
+    kernel = {}
+    if "weights" in own:
+        if own["weights"].ndim == 2:
+            x = layer.in_shapes[0]
+            spread = own["weights"].reshape(-1, x.c, x.h, x.w)
+            kernel = {"kernel": spread.transpose(2, 3, 1, 0).reshape(x.size, -1)}
+        elif is_depthwise(layer):
+            kernel = {"depthwise_kernel": own["weights"].transpose(2, 3, 0, 1)}
+        else:
+            kernel = {"kernel": own["weights"].transpose(2, 3, 1, 0)}
+    if "rolling_variance" not in own:
+        return {**kernel, "bias": own["biases"]}, {}
+    return kernel, {
+        "gamma": own["scales"],
+        "beta": own.get("biases", np.zeros_like(own["scales"])),
+        "moving_mean": own["rolling_mean"],
+        "moving_variance": own["rolling_variance"],
+    }
+
+
+def keras_layers(model, conv="conv2d", norm="batch_normalization", first=1, head=None):
+    """Layers as a Keras program makes them: name -> arrays by word; tf.keras counts from ""."""
+    counts, layers = {}, {}
+
+    def name(stem):
+        number = counts.get(stem, first)
+        counts[stem] = number + 1
+        return f"{stem}_{number}" if number else stem
+
+    for layer, own in layer_arrays(model):
+        kernel, norms = keras_words(layer, own)
+        if kernel:
+            stem = "dense" if layer.type == "connected" else conv
+            stem = f"depthwise_{stem}" if is_depthwise(layer) else stem
+            plain = head if head and not norms else stem
+            layers[name(plain)] = kernel
+        if norms:
+            layers[name(norm)] = norms
+    return layers
+
+
+def write_old_h5(layers, path, order=None, config=None, nested=None, root="model_weights"):
+    """An .h5 of Keras 1 or 2: of weights alone, or of a whole model where there is a config."""
+    import h5py
+
+    names = list(order or layers)
+    with h5py.File(path, "w") as file:
+        top = file
+        if config is not None:
+            file.attrs["model_config"] = config
+            top = file.create_group(root)
+        groups = {nested: names} if nested else {name: [name] for name in names}
+        top.attrs["layer_names"] = [group.encode() for group in groups]
+        for group, members in groups.items():
+            made = top.create_group(group)
+            words = [(name, word) for name in members for word in layers[name]]
+            made.attrs["weight_names"] = [f"{name}/{word}:0".encode() for name, word in words]
+            for name, word in words:
+                made.create_dataset(f"{name}/{word}:0", data=layers[name][word])
+
+
+def write_new_h5(layers, path, names=True):
+    """A .weights.h5 of Keras 3."""
+    import h5py
+
+    counts = {}
+    with h5py.File(path, "w") as file:
+        for name, arrays in layers.items():
+            kind = "batch_normalization" if "gamma" in arrays else "conv2d"
+            kind = "depthwise_conv2d" if "depthwise_kernel" in arrays else kind
+            kind = "dense" if np.ndim(arrays.get("kernel")) == 2 else kind
+            number = counts.get(kind, 0)
+            counts[kind] = number + 1
+            group = file.create_group(
+                f"layers/{kind}_{number}/vars" if number else f"layers/{kind}/vars"
+            )
+            if names:
+                group.attrs["name"] = name
+            for i, array in enumerate(arrays.values()):
+                group.create_dataset(str(i), data=array)
+
+
+KERAS = {
+    "keras-yolo3": keras_layers,
+    "tensorflow-yolov4-tflite": lambda model: keras_layers(model, first=0),
+    "keras-yolo2": lambda model: keras_layers(model, "conv", "norm"),
+    "keras-YOLOv3-model-set": lambda model: keras_layers(model, head="predict_conv"),
+    "YAD2K": lambda model: keras_layers(model, "convolution2d", "batchnormalization"),
+}

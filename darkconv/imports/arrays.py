@@ -11,6 +11,7 @@ from darkconv.core.network import Layer, Network
 from darkconv.core.section import Config
 from darkconv.core.unchanging import frozen
 from darkconv.errors import WeightsError
+from darkconv.imports.differences import epsilon_of
 from darkconv.imports.fit import INNER, Fit
 from darkconv.imports.found import Checkpoint, Unit
 
@@ -122,11 +123,6 @@ def _folded_notes(fit: Fit) -> list[str]:
         f"the file has batch norm of {len(fit.folded)} layers in their weights already: their "
         "batch_normalize lines are taken out of the cfg"
     ]
-
-
-def epsilon_of(dialect: Dialect) -> float:
-    """Return what the dialect's own programs add to a variance."""
-    return dialect.variance_epsilon or 1e-5
 
 
 def _adapt_epsilon(

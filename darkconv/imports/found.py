@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ Values = npt.NDArray[Any]
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 """Types of numbers that are taken; all but float64 become float32 without a loss."""
+SPACE_TO_DEPTH = "a plain space-to-depth"
 NORM = ("scales", "rolling_mean", "rolling_variance")
 
 
@@ -148,9 +149,12 @@ class Checkpoint:
             "order" where they stand in the order of the cfg's layers, "counters" where each kind
             of layer is counted by itself, "none" where the order says nothing.
         spare: arrays that no Darknet layer has, by name.
-        epsilon: that all of its batch norms add, where the file says so.
-        notes: what is to be said of it.
-        is_space_to_depth: whether it says that its reorg is a plain space-to-depth.
+        program_epsilon: that batch norm of such programs adds to the variance, where the file
+            does not say it; None where it does, or where nothing is known.
+        decoding: how such programs decode boxes, where it is another way than Darknet's.
+        reorg: what such programs have for [reorg]: SPACE_TO_DEPTH, or "" where it is Darknet's.
+        says_reorg: whether the file says so itself.
+        notes: what else is to be said of it.
     """
 
     file: str
@@ -159,7 +163,8 @@ class Checkpoint:
     units: tuple[Unit, ...]
     rule: str
     spare: tuple[str, ...] = ()
-    epsilon: float | None = None
+    program_epsilon: float | None = None
+    decoding: str = ""
+    reorg: str = ""
+    says_reorg: bool = False
     notes: tuple[str, ...] = ()
-    is_space_to_depth: bool = False
-    session: Any = field(default=None, compare=False)

@@ -10,6 +10,7 @@ from darkconv.core.model import Header, Model
 from darkconv.errors import DarkconvError
 from darkconv.files import PathLike
 from darkconv.imports.arrays import take
+from darkconv.imports.differences import adapt_reorg, decoding_note, epsilon_note
 from darkconv.imports.fit import fit
 from darkconv.imports.found import Checkpoint
 from darkconv.imports.opening import open_checkpoint
@@ -29,6 +30,7 @@ def import_weights(
     dialect: str = "auto",
     input_size: tuple[int, int] | None = None,
     bn_epsilon: float | None = None,
+    reorg: str = "auto",
     allow_nonfinite: bool = False,
 ) -> Model:
     """Read a model whose weights another tool wrote: PyTorch, Keras or ONNX files.
@@ -45,6 +47,9 @@ def import_weights(
         bn_epsilon: that the tool's batch norm adds to the variance, such as 0.001 in Keras; the
             difference from Darknet's is added to the variances. Without it arrays stay as they
             are, bit for bit, unless the file itself says a number.
+        reorg: what becomes of [reorg] layers, for which most tools compute a plain space-to-depth:
+            "keep", "reorg3d" (AlexeyAB's [reorg3d] is the same), or "auto": the latter where the
+            file itself says it.
         allow_nonfinite: use arrays that hold NaN or infinity, as for `darkconv.load`.
 
     Returns:
@@ -72,6 +77,7 @@ def import_weights(
         dialect=dialect,
         input_size=input_size,
         bn_epsilon=bn_epsilon,
+        reorg=reorg,
     )
     check_arrays(done.model, checkpoint, allow_nonfinite=allow_nonfinite)
     first, *rest = done.lines()
@@ -91,6 +97,7 @@ def read_checkpoint(
     dialect: str = "auto",
     input_size: tuple[int, int] | None = None,
     bn_epsilon: float | None = None,
+    reorg: str = "auto",
 ) -> Imported:
     """Read a model as `import_weights` does, with the record of how it was read."""
     _check_epsilon(bn_epsilon)
@@ -105,12 +112,13 @@ def read_checkpoint(
         input_size=input_size,
     )
     with open_checkpoint(checkpoint) as opened:
-        return _imported(base, opened, bn_epsilon)
+        return _imported(base, opened, bn_epsilon, reorg)
 
 
-def _imported(base: Model, opened: Checkpoint, bn_epsilon: float | None) -> Imported:
-    found = fit(base.network, opened)
-    taken = take(base.network, opened, found, bn_epsilon)
+def _imported(base: Model, opened: Checkpoint, bn_epsilon: float | None, reorg: str) -> Imported:
+    adapted = adapt_reorg(base.network, opened, reorg)
+    found = fit(adapted.network, opened)
+    taken = take(adapted.network, opened, found, bn_epsilon)
     model = replace(
         base,
         network=taken.network,
@@ -118,6 +126,10 @@ def _imported(base: Model, opened: Checkpoint, bn_epsilon: float | None) -> Impo
         header=Header.new(taken.network.dialect),
         initial_layers=(),
     )
+    meanings = [decoding_note(model.network, opened)]
+    if bn_epsilon is None:
+        meanings.append(epsilon_note(model, opened, list(found.units.values())))
+    meanings = [note for note in meanings if note]
     return Imported(
         os.fspath(opened.file),
         opened.kind,
@@ -125,7 +137,7 @@ def _imported(base: Model, opened: Checkpoint, bn_epsilon: float | None) -> Impo
         layers=sum(bool(layer.slots) for layer in taken.network.layers),
         arrays=taken.count,
         left=opened.spare,
-        notes=(*opened.notes, *found.notes, *taken.notes),
+        notes=(*opened.notes, *found.notes, *taken.notes, *adapted.notes, *meanings),
         proof=(),
         model=model,
     )

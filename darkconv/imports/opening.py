@@ -14,10 +14,13 @@ from darkconv.errors import DarkconvError, WeightsError, Where
 from darkconv.files import PathLike
 from darkconv.files.archive import ArchiveError, open_archive
 from darkconv.imports.found import Checkpoint, Found, Values
+from darkconv.imports.hdf5 import open_hdf5
+from darkconv.imports.keras import WEIGHTS, open_keras, open_weights
 from darkconv.imports.pickles import Storage, found_arrays, read_legacy, read_zip, state_dict
 from darkconv.imports.torch_names import name_units
 
-SUFFIXES = (".pt", ".pth", ".safetensors")
+SUFFIXES = (".pt", ".pth", ".safetensors", ".h5", ".hdf5", ".keras")
+HDF5 = b"\x89HDF\r\n\x1a\n"
 """Of files that are read in place of weights."""
 LEAST_LIMIT, GROWTH = 1 << 26, 2
 """Bytes that members of an archive may take unpacked: so many, or so many times the file."""
@@ -60,9 +63,13 @@ def _opened(path: PathLike, stack: ExitStack) -> Checkpoint:
     with open(path, "rb") as stream:
         start = stream.read(64)
     suffix = Path(path).suffix.lower()
+    if start.startswith(HDF5):
+        return open_weights(open_hdf5(path, file, stack))
     if start.startswith(b"PK\x03\x04"):
         most = max(LEAST_LIMIT, GROWTH * os.path.getsize(path))
         archive = stack.enter_context(open_archive(path, most=most))
+        if suffix == ".keras" or WEIGHTS in archive.members:
+            return open_keras(archive, file, stack)
         tree, read = read_zip(archive, file)
         return torch_checkpoint(tree, read, file)
     if suffix == ".safetensors" or start[8:9] == b"{":
@@ -73,7 +80,7 @@ def _opened(path: PathLike, stack: ExitStack) -> Checkpoint:
     raise WeightsError(
         "is no file of a kind that is imported, or is damaged",
         where=Where(file=file),
-        expected="a PyTorch file (.pt, .pth) or .safetensors",
+        expected="a file of PyTorch (.pt, .pth, .safetensors) or Keras (.h5, .keras)",
         found=_recognised(start, os.path.getsize(path)),
     )
 
@@ -108,8 +115,10 @@ def _named(
         named.units,
         named.rule,
         spare=named.spare,
-        epsilon=None,
-        notes=(*notes, *((naming.note,) if naming and naming.note else ())),
+        program_epsilon=naming.epsilon if naming else None,
+        decoding=naming.decodes if naming else "",
+        reorg=naming.reorg if naming else "",
+        notes=tuple(notes),
     )
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from darkconv.imports.found import Found, Part, Unit
+from darkconv.imports.found import SPACE_TO_DEPTH, Found, Part, Unit
 
 ARRAYS = {"weight": "weights", "bias": "biases"}
 NORM_ARRAYS = {
@@ -36,33 +36,31 @@ class Naming(NamedTuple):
         pattern: finds the number of the layer in a name.
         counts: NUMBERS if it is the layer's number in the cfg, ORDER if it only grows.
         epsilon: that the programs' batch norm adds to the variance.
-        note: what is to be known of the programs.
+        decodes: which of the programs decode boxes as new_coords=1 does.
+        reorg: what they have for [reorg]; "" if it is Darknet's.
     """
 
     tool: str
     pattern: str
     counts: str
     epsilon: float = 1e-5
-    note: str = ""
+    decodes: str = ""
+    reorg: str = SPACE_TO_DEPTH
 
 
-NEW_COORDS = (
-    "decode boxes as [yolo] with new_coords=1 and scale_x_y=2 does, behind a convolution with "
-    "activation=logistic; weights that they have trained need a cfg that says so"
-)
 NAMINGS = (
     Naming(
         "PyTorch-YOLOv3 (pytorchyolo) and its children",
         r"(?:^|\.)module_list\.(\d+)\.(?:conv|batch_norm)_\d+\.",
         NUMBERS,
-        note=f"its versions since 2021 {NEW_COORDS}",
+        decodes="versions of PyTorch-YOLOv3 since 2021",
     ),
     Naming(
         "ultralytics/yolov3 of the archive, PyTorch_YOLOv4 or yolor",
         r"(?:^|\.)module_list\.(\d+)\.(?:Conv2d|BatchNorm2d|\d+)\.",
         NUMBERS,
         epsilon=1e-4,
-        note=f"PyTorch_YOLOv4 and yolor {NEW_COORDS}",
+        decodes="PyTorch_YOLOv4 and yolor",
     ),
     Naming("a program with module_list", r"(?:^|\.)module_list\.(\d+)\.", NUMBERS),
     Naming(

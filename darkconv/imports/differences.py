@@ -1,0 +1,105 @@
+"""What other programs mean by the same numbers: batch norm's epsilon, reorg, and decoding boxes."""
+
+from dataclasses import dataclass
+
+from darkconv.core.dialect import ALEXEYAB, PJREDDIE, Dialect
+from darkconv.core.model import Model
+from darkconv.core.network import Network, build_network
+from darkconv.core.options import Notes
+from darkconv.errors import DarkconvError
+from darkconv.imports.found import SPACE_TO_DEPTH, Checkpoint, Unit
+
+KEEP, AUTO, REORG3D = "keep", "auto", "reorg3d"
+REORGS = (AUTO, KEEP, REORG3D)
+"""What becomes of [reorg]: it stays, or becomes [reorg3d], which is a plain space-to-depth."""
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """The network that means what the file's program computes.
+
+    Attributes:
+        network: of the cfg, its [reorg] layers exchanged where that was wanted.
+        notes: what was done, and what may have to be done.
+    """
+
+    network: Network
+    notes: tuple[str, ...] = ()
+
+
+def adapt_reorg(network: Network, checkpoint: Checkpoint, reorg: str) -> Adapted:
+    """Make [reorg] layers what the file's program computes in their place.
+
+    Darknet's [reorg] moves pixels between rows too, so no order of channels behind a plain
+    space-to-depth gives it. AlexeyAB's [reorg3d] is a plain space-to-depth, channel by channel.
+
+    Args:
+        network: of the cfg.
+        checkpoint: says what its program has.
+        reorg: one of `REORGS`; "auto" exchanges them where the file itself says so.
+
+    Raises:
+        DarkconvError: another word.
+    """
+    if reorg not in REORGS:
+        raise DarkconvError("reorg", expected=" or ".join(REORGS), found=reorg)
+    layers = [one for one in network.layers if one.type == "reorg"]
+    if not layers or checkpoint.reorg != SPACE_TO_DEPTH or reorg == KEEP:
+        return Adapted(network)
+    indices = ", ".join(str(layer.index) for layer in layers)
+    if reorg == AUTO and not checkpoint.says_reorg:
+        whose = checkpoint.tool or "the program"
+        return Adapted(
+            network,
+            (
+                f"layer {indices} is [reorg], for which {whose} computes {SPACE_TO_DEPTH}: "
+                "weights that came from Darknet are right as they are; if they were trained "
+                "there, --reorg reorg3d (reorg=) makes it a [reorg3d], which computes the same",
+            ),
+        )
+    config = network.config
+    sections = list(config.sections)
+    for layer in layers:
+        sections[layer.index + 1] = sections[layer.index + 1].renamed("reorg3d")
+    config = type(config)(config.file, config.lead, tuple(sections))
+    changed = build_network(config, ALEXEYAB, trees=network.trees, notes=Notes())
+    whose = "as the file says" if reorg == AUTO else "as --reorg (reorg=) says"
+    note = (
+        f"[reorg] of layer {indices} became [reorg3d], since the program computes "
+        f"{SPACE_TO_DEPTH} there, {whose}; the arrays are as they were"
+    )
+    if network.dialect is PJREDDIE:
+        note += "; only AlexeyAB's program knows it, so the model is in the alexeyab dialect"
+    return Adapted(changed, (note,))
+
+
+def epsilon_of(dialect: Dialect) -> float:
+    """Return what the dialect's own programs add to a variance."""
+    return dialect.variance_epsilon or 1e-5
+
+
+def epsilon_note(model: Model, checkpoint: Checkpoint, units: list[Unit]) -> str:
+    """Say that the file does not tell what batch norm adds, where it is not what Darknet does."""
+    epsilon = checkpoint.program_epsilon
+    if epsilon is None or epsilon == epsilon_of(model.dialect):
+        return ""
+    if not any(unit.has_norm for unit in units):
+        return ""
+    whose = checkpoint.tool or "Keras"
+    return (
+        f"the file does not say what batch norm adds to the variance, {epsilon:g} in {whose} "
+        f"unless it was told otherwise, {epsilon_of(model.dialect):g} in Darknet: the arrays are "
+        f"kept as they are; --bn-epsilon {epsilon:g} (bn_epsilon=) adds the difference"
+    )
+
+
+def decoding_note(network: Network, checkpoint: Checkpoint) -> str:
+    """Say that the programs decode boxes otherwise than the cfg's heads."""
+    heads = [one for one in network.heads if one.type == "yolo"]
+    if not checkpoint.decoding or not heads or getattr(heads[0].spec, "new_coords", False):
+        return ""
+    return (
+        f"{checkpoint.decoding} decode boxes as [yolo] with new_coords=1 and scale_x_y=2 does, "
+        "behind a convolution with activation=logistic; weights that they have trained need a "
+        "cfg that says so"
+    )

@@ -48,6 +48,9 @@ if TYPE_CHECKING:
     from darkconv.surgery.plan import PrunePlan, plan
     from darkconv.surgery.profile import Profile
     from darkconv.surgery.prune import prune
+    from darkconv.training.recipe import Recipe
+    from darkconv.training.result import Finetuned
+    from darkconv.training.run import finetune
     from darkconv.verification.results import Verification
     from darkconv.verification.verify import verify
 
@@ -65,6 +68,9 @@ _ERRORS = (
     "Where",
 )
 _HOMES = {
+    "Finetuned": "darkconv.training.result",
+    "Recipe": "darkconv.training.recipe",
+    "finetune": "darkconv.training.run",
     **dict.fromkeys(_ERRORS, "darkconv.errors"),
     "Anchors": "darkconv.dataset.anchors",
     "anchors": "darkconv.dataset.anchors",
@@ -113,6 +119,7 @@ __all__ = [
     "Detector",
     "Evaluation",
     "Exported",
+    "Finetuned",
     "Frame",
     "GraphError",
     "MissingDependencyError",
@@ -121,6 +128,7 @@ __all__ = [
     "PlanError",
     "Profile",
     "PrunePlan",
+    "Recipe",
     "UnknownSectionError",
     "UnsupportedError",
     "Verification",
@@ -131,6 +139,7 @@ __all__ = [
     "detect",
     "evaluate",
     "export",
+    "finetune",
     "from_keras",
     "from_torch",
     "graft",

@@ -5,8 +5,8 @@ import torch
 
 from darkconv.backends.torch import to_torch
 from darkconv.detection.decode import decode
-from darkconv.finetune.losses import head_loss
-from darkconv.finetune.losses.overlap import iou
+from darkconv.training.losses import head_loss
+from darkconv.training.losses.overlap import iou
 from networks import random_model
 
 LATE = 1_000_000  # pictures seen: behind the warm-up of [region]

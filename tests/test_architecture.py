@@ -32,8 +32,8 @@ ROOMS = {
     "boxes": "",
     "cli": (
         "assets backends cli core darknet dataset detection encodings errors evaluation "
-        "exporting files finetune imports layers libraries loading presentation profiling report "
-        "surgery verification zoo"
+        "exporting files imports layers libraries loading presentation profiling report "
+        "surgery training verification zoo"
     ),
     "core": "arguments core encodings errors files",
     "darknet": "core darknet encodings errors files layers libraries surgery",
@@ -50,10 +50,6 @@ ROOMS = {
     ),
     "exporting": "arguments backends core errors files libraries loading",
     "files": "errors files",
-    "finetune": (
-        "backends core darknet dataset detection errors evaluation files finetune layers "
-        "private_names surgery"
-    ),
     "imports": (
         "arguments backends core darknet errors files imports layers libraries loading verification"
     ),
@@ -69,6 +65,10 @@ ROOMS = {
         "verification"
     ),
     "surgery": "arguments core darknet errors files layers report surgery",
+    "training": (
+        "arguments backends core darknet dataset detection errors evaluation files layers "
+        "private_names surgery training"
+    ),
     "verification": (
         "arguments assets backends boxes core detection errors files layers loading presentation "
         "report verification"
@@ -124,7 +124,7 @@ def test_no_spoke_imports_another():
 
 
 def test_only_rooms_that_compute_import_frameworks_at_module_level():
-    names = ("backends/torch", "backends/onnx", "backends/keras", "finetune", "profiling")
+    names = ("backends/torch", "backends/onnx", "backends/keras", "profiling", "training")
     rooms = [PACKAGE / room for room in names]
     for path in PACKAGE.rglob("*.py"):
         if any(path.is_relative_to(room) for room in rooms):

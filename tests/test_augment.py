@@ -12,13 +12,13 @@ pytest.importorskip("torch")
 from darkconv.core.dialect import DIALECTS
 from darkconv.core.network import build_network
 from darkconv.darknet.cfg import parse_cfg
-from darkconv.finetune.augment import GREY, Augmentation
-from darkconv.finetune.colour import ColourChange, ColourRange, distort, draw_scale
-from darkconv.finetune.crop import CropRange
-from darkconv.finetune.effects import add_blur, add_noise, draw_blur
-from darkconv.finetune.mosaic import EDGE, draw_tiles
-from darkconv.finetune.rows import SMALLEST, VISIBLE, Rect, clipped, is_visible
-from darkconv.finetune.view import NARROWEST, Patch, View, Window
+from darkconv.training.augment import GREY, Augmentation
+from darkconv.training.colour import ColourChange, ColourRange, distort, draw_scale
+from darkconv.training.crop import CropRange
+from darkconv.training.effects import add_blur, add_noise, draw_blur
+from darkconv.training.mosaic import EDGE, draw_tiles
+from darkconv.training.rows import SMALLEST, VISIBLE, Rect, clipped, is_visible
+from darkconv.training.view import NARROWEST, Patch, View, Window
 from networks import cfg_text
 
 CONV = "[convolutional]\nfilters={n}\nactivation=linear\n"

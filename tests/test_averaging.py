@@ -7,8 +7,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pl = pytest.importorskip("lightning.pytorch")
 
-from darkconv.finetune.averaging import Averaging  # noqa: E402
-from darkconv.finetune.training import Training  # noqa: E402
+from darkconv.training.averaging import Averaging  # noqa: E402
+from darkconv.training.training import Training  # noqa: E402
 
 
 def numbers(module):

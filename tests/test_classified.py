@@ -17,11 +17,11 @@ from darkconv.detection.crop import centre_crop
 from darkconv.detection.picture import read_picture, resize
 from darkconv.errors import DatasetError
 from darkconv.evaluation.classification import classification, top_k
-from darkconv.finetune.augment import Augmentation
-from darkconv.finetune.classified import ClassifiedPictures, collate_classified
-from darkconv.finetune.colour import ColourRange
-from darkconv.finetune.crop import Crop, CropRange
-from darkconv.finetune.order import Draw
+from darkconv.training.augment import Augmentation
+from darkconv.training.classified import ClassifiedPictures, collate_classified
+from darkconv.training.colour import ColourRange
+from darkconv.training.crop import Crop, CropRange
+from darkconv.training.order import Draw
 
 FULL = Augmentation(
     flip=True,

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 import darkconv as dc
 from darkconv.assets import digits10_folder
 from darkconv.cli import main
-from darkconv.finetune.folder import Folder
+from darkconv.training.folder import Folder
 
 pytest.importorskip("torch")
 pytest.importorskip("lightning")

@@ -18,9 +18,9 @@ import darkconv as dc
 from darkconv.assets import digits10_folder
 from darkconv.backends.torch import to_torch
 from darkconv.errors import DarkconvError
-from darkconv.finetune import compiled
-from darkconv.finetune.compiled import CompiledSelect, telling_of_failures
-from darkconv.finetune.machine import Machine
+from darkconv.training import compiled
+from darkconv.training.compiled import CompiledSelect, telling_of_failures
+from darkconv.training.machine import Machine
 from networks import MICRO, micro_model, network, random_model
 from trainings import assert_same_weights, beginning, train
 
@@ -142,8 +142,9 @@ def test_a_failed_compilation_is_told_without_advice_to_developers(monkeypatch):
 
 def test_synchronised_norms_are_refused_before_anything_is_trained(tmp_path, monkeypatch):
     monkeypatch.setattr(Machine, "on_gpu", True)
+    computing = {"devices": 2, "compile": True}
     with pytest.raises(DarkconvError, match="batch norms that several GPUs synchronise"):
-        train(tmp_path, Machine(devices=2, compile=True), *beginning(taught=False))
+        train(tmp_path, *beginning(taught=False), computing=computing)
 
 
 @pytest.mark.slow
@@ -152,10 +153,10 @@ def test_synchronised_norms_are_refused_before_anything_is_trained(tmp_path, mon
 @pytest.mark.parametrize("taught", [False, True], ids=["labels", "teacher"])
 def test_compiled_training_comes_to_the_same_weights(tmp_path, taught):
     start, teacher = beginning(taught=taught)
-    plain = train(tmp_path / "plain", Machine("cpu"), start, teacher, averaging=0, draw_every=0)
+    plain = train(tmp_path / "plain", start, teacher, averaging=0, draw_every=0)
     ours = train(
-        tmp_path / "compiled", Machine("cpu", compile=True), start, teacher,
-        averaging=0, draw_every=0,
+        tmp_path / "compiled", start, teacher, averaging=0, draw_every=0,
+        computing={"device": "cpu", "compile": True},
     )  # fmt: skip
     assert_same_weights(ours, plain, start)
 

@@ -225,8 +225,9 @@ def test_renaming_is_refused_where_no_label_counts(digits):
 
 def test_training_and_evaluation_take_the_splits_of_one_source(digits):
     pytest.importorskip("torch")
-    from darkconv.cli.pictures import PictureOptions
     from darkconv.cli.sources import Sources, open_sources
+
+    from darkconv.cli.pictures import PictureOptions
     from darkconv.loading import load
 
     model = load("digits10.cfg", "digits10.weights")

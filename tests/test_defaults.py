@@ -39,7 +39,7 @@ PAIRS = {
     ),
     "info": ("darkconv.loading:load",),
     "verify": ("darkconv.loading:load", "darkconv.verification.verify:verify"),
-    "finetune": ("darkconv.finetune.recipe:Recipe",),
+    "finetune": ("darkconv.training.recipe:Recipe", "darkconv.training.run:finetune"),
 }
 """Functions, or records of settings, that a command is a skin over."""
 

@@ -7,8 +7,8 @@ torch = pytest.importorskip("torch")
 
 import darkconv as dc  # noqa: E402
 from darkconv.errors import PlanError  # noqa: E402
-from darkconv.finetune.distillation import TeacherObjective, shared_features  # noqa: E402
 from darkconv.surgery.correspondence import find_kept  # noqa: E402
+from darkconv.training.distillation import TeacherObjective, shared_features  # noqa: E402
 from networks import network, random_model  # noqa: E402
 from plans import unguarded_plan  # noqa: E402
 

@@ -16,7 +16,7 @@ from darkconv.dataset import Dataset, Sample, open_dataset
 from darkconv.dataset.label import Label
 from darkconv.detection.detect import Fit
 from darkconv.detection.picture import read_picture
-from darkconv.finetune.keras_pictures import PictureBatches
+from darkconv.training.keras_pictures import PictureBatches
 
 NET = "[net]\nwidth=64\nheight=48\nchannels=3\n"
 CONV = "[convolutional]\nfilters=14\nactivation=linear\n"

@@ -158,7 +158,7 @@ NEEDING = {
 }
 """A command that needs each library."""
 IMPORTERS = {
-    "lightning": "darkconv.finetune.run",
+    "lightning": "darkconv.training.run",
     "torch": "darkconv.backends.torch",
     "onnx": "darkconv.backends.onnx",
     "onnx_ir": "darkconv.backends.onnx",

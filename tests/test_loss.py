@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 
 from darkconv.core.dialect import ALEXEYAB, PJREDDIE  # noqa: E402
 from darkconv.errors import OptionError  # noqa: E402
-from darkconv.finetune.losses.overlap import iou, overlap  # noqa: E402
+from darkconv.training.losses.overlap import iou, overlap  # noqa: E402
 from yolo_heads import (  # noqa: E402
     CLASSES,
     GRID,

@@ -5,9 +5,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from darkconv.errors import OptionError, UnsupportedError  # noqa: E402
-from darkconv.finetune.losses import head_loss  # noqa: E402
-from darkconv.finetune.losses.detection import Cells  # noqa: E402
-from darkconv.finetune.losses.overlap import iou  # noqa: E402
+from darkconv.training.losses import head_loss  # noqa: E402
+from darkconv.training.losses.detection import Cells  # noqa: E402
+from darkconv.training.losses.overlap import iou  # noqa: E402
 from fitting import LATE, assert_found, fit, predicted  # noqa: E402
 from networks import network  # noqa: E402
 

@@ -11,8 +11,8 @@ from networks import cfg_text
 
 torch = pytest.importorskip("torch")
 
-from darkconv.finetune.losses import head_loss  # noqa: E402
-from darkconv.finetune.objective import LabelObjective  # noqa: E402
+from darkconv.training.losses import head_loss  # noqa: E402
+from darkconv.training.objective import LabelObjective  # noqa: E402
 
 MAP = (4, 1, 3)
 """The head's class for each number of a label; more are not in the file."""

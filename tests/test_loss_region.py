@@ -8,8 +8,8 @@ torch = pytest.importorskip("torch")
 
 from darkconv.core.tree import Tree  # noqa: E402
 from darkconv.errors import GraphError, OptionError, UnsupportedError  # noqa: E402
-from darkconv.finetune.losses import head_loss  # noqa: E402
-from darkconv.finetune.losses.overlap import iou, shape_overlap  # noqa: E402
+from darkconv.training.losses import head_loss  # noqa: E402
+from darkconv.training.losses.overlap import iou, shape_overlap  # noqa: E402
 from fitting import LATE, assert_found, fit, predicted  # noqa: E402
 from networks import network  # noqa: E402
 

@@ -8,8 +8,8 @@ pytest.importorskip("torch")
 import torch
 
 from darkconv.backends.torch import to_torch
-from darkconv.finetune.multiscale import STEPS, possible_sizes, size_schedule, takes_size
-from darkconv.finetune.order import Order
+from darkconv.training.multiscale import STEPS, possible_sizes, size_schedule, takes_size
+from darkconv.training.order import Order
 from networks import network, random_model
 
 CONV = "[convolutional]\nfilters={n}\nactivation=linear\n"

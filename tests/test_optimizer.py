@@ -7,8 +7,8 @@ torch = pytest.importorskip("torch")
 
 import darkconv as dc  # noqa: E402
 from darkconv.errors import DarkconvError, PlanError  # noqa: E402
-from darkconv.finetune.freezing import freeze, frozen_layers, set_training  # noqa: E402
-from darkconv.finetune.optimizer import OptimizerChoice, set_rate  # noqa: E402
+from darkconv.training.freezing import freeze, frozen_layers, set_training  # noqa: E402
+from darkconv.training.optimizer import OptimizerChoice, set_rate  # noqa: E402
 from networks import network, random_model  # noqa: E402
 
 CONV = "[convolutional]\nfilters={}\nsize=3\npad=1\nactivation=leaky\n{}\n"
@@ -147,7 +147,7 @@ def test_nothing_left_to_train_is_an_error():
 def test_darknets_norm_has_the_gradient_that_its_formulas_say():
     from darkconv.backends.torch.norm import BatchNorm
     from darkconv.core.dialect import ALEXEYAB, PJREDDIE
-    from darkconv.finetune.darknet_norm import normalize
+    from darkconv.training.darknet_norm import normalize
 
     stream = np.random.default_rng(0)
     for dialect in (ALEXEYAB, PJREDDIE):

@@ -11,10 +11,9 @@ from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.strategies import SingleDeviceStrategy
 
 from darkconv.backends.torch import to_torch
-from darkconv.finetune import run
-from darkconv.finetune.darknet_norm import use_darknet_norms
-from darkconv.finetune.machine import Machine
-from darkconv.finetune.objective import LabelObjective
+from darkconv.training import job
+from darkconv.training.darknet_norm import use_darknet_norms
+from darkconv.training.objective import LabelObjective
 from networks import MICRO, initial_model, micro_model, network
 from other_device import DEVICE, OtherTensor, moved, other_device
 from test_overfit import HEADS, TRUNK
@@ -133,10 +132,10 @@ def test_a_whole_training_comes_to_the_same_weights(tmp_path, monkeypatch, taugh
 
     def trained(place):
         report = rows[place].append
-        return train(tmp_path / place, Machine("cpu"), start, teacher, report=report, valid=True)
+        return train(tmp_path / place, start, teacher, report=report, valid=True)
 
     plain = trained("here")
-    monkeypatch.setattr(run.pl, "Trainer", Trainer)
+    monkeypatch.setattr(job.pl, "Trainer", Trainer)
     with other_device():
         ours = trained("there")
     assert rows["there"][-1]["AP"] == pytest.approx(rows["here"][-1]["AP"], abs=0.02)

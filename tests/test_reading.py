@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from darkconv.finetune.batch import stacked
-from darkconv.finetune.reading import Batches, as_it_is
+from darkconv.training.batch import stacked
+from darkconv.training.reading import Batches, as_it_is
 
 
 class Numbered:

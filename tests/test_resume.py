@@ -5,16 +5,15 @@ from dataclasses import replace
 
 import pytest
 
+import darkconv as dc
 from darkconv.assets import digits10_folder
 from darkconv.dataset import open_dataset
 
 pytest.importorskip("lightning")
 pytest.importorskip("faster_coco_eval")
 
-from darkconv.finetune import run, saving, watching
-from darkconv.finetune.history import History, read_history
-from darkconv.finetune.machine import Machine
-from darkconv.finetune.recipe import Recipe
+from darkconv.training import job, saving, watching
+from darkconv.training.history import History, read_history
 from trainings import beginning
 
 STEPS, ROW = 12, 2
@@ -56,7 +55,7 @@ class Steps:
         monkeypatch.setattr(watching.time, "perf_counter", lambda: self.now)
         for name, owner, method in (
             ("evaluate", watching.Watcher, "_evaluated"),
-            ("save_best", run.Job, "_save_best"),
+            ("save_best", job.Job, "_save_best"),
             ("checkpoint", saving.WholeCheckpoints, "save_checkpoint"),
         ):
             monkeypatch.setattr(owner, method, self._stopping(name, getattr(owner, method)))
@@ -91,10 +90,10 @@ def train(folder, steps, sizes, *, resume=False, **options):
         model = replace(model, network=network)
     data = open_dataset(digits10_folder() / "digits10.data", split="valid")
     few = replace(data, samples=data.samples[: 4 * ROW])
-    recipe = Recipe(steps=STEPS, batch=4, workers=0, rate=3e-3, **EVERY, **options)
-    return run.finetune(
-        model, few, folder=folder, valid=few, recipe=recipe, machine=Machine("cpu"),
-        resume=resume, progress=steps.count, report=steps.report,
+    recipe = dc.Recipe(steps=STEPS, batch=4, workers=0, rate=3e-3, **EVERY, **options)
+    return dc.finetune(
+        model, few, None, recipe, few, "cpu",
+        folder=folder, resume=resume, progress=steps.count, report=steps.report,
     )  # fmt: skip
 
 
@@ -131,6 +130,7 @@ def assert_same(resumed, whole):
     for name in ("history.csv", "best.safetensors"):
         assert (resumed.folder / name).read_bytes() == (whole.folder / name).read_bytes(), name
     assert resumed.best_epoch == whole.best_epoch
+    assert resumed.history == whole.history
     for ours, theirs in ((resumed.model, whole.model), (resumed.last, whole.last)):
         assert ours.header == theirs.header
         for key, array in theirs.arrays.items():

@@ -9,7 +9,7 @@ pytest.importorskip("torch")
 from darkconv.core.dialect import DIALECTS
 from darkconv.core.network import build_network
 from darkconv.darknet.cfg import parse_cfg
-from darkconv.finetune.schedule import CfgSchedule, WarmupCosine
+from darkconv.training.schedule import CfgSchedule, WarmupCosine
 
 NET = "[net]\nwidth=8\nheight=8\nchannels=3\nlearning_rate=0.01\n{}\n[maxpool]\n"
 

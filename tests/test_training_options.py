@@ -264,7 +264,7 @@ def test_training_by_another_schedule_goes_on(line):
 def test_settings_that_an_optimizer_cannot_take_are_named(name):
     pytest.importorskip("torch")
     from darkconv.backends import to_torch
-    from darkconv.finetune.optimizer import OptimizerChoice
+    from darkconv.training.optimizer import OptimizerChoice
 
     text = cfg_text("[convolutional]\n").replace("channels=3\n", "channels=3\nmomentum=-1\n")
     net = build_network(parse_cfg(text, file="net.cfg"), ALEXEYAB, notes=Notes())
@@ -277,7 +277,7 @@ def test_settings_that_an_optimizer_cannot_take_are_named(name):
 
 def test_training_by_the_cfg_names_the_line_before_anything_runs(tmp_path):
     pytest.importorskip("lightning")
-    from darkconv.finetune.recipe import Recipe, plan_course
+    from darkconv.training.recipe import Recipe, plan_course
 
     text = cfg_text("[convolutional]\nfilters=4\n").replace("channels=3\n", "channels=3\nsteps=a\n")
     net = build_network(parse_cfg(text, file="net.cfg"), ALEXEYAB, notes=Notes())

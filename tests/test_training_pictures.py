@@ -17,10 +17,10 @@ from darkconv.dataset import Dataset, Sample, open_dataset
 from darkconv.dataset.label import Label
 from darkconv.detection.picture import Fit, read_picture
 from darkconv.errors import DarkconvError, DatasetError
-from darkconv.finetune.augment import Augmentation
-from darkconv.finetune.colour import ColourRange
-from darkconv.finetune.order import Draw
-from darkconv.finetune.pictures import TrainingPictures, collate
+from darkconv.training.augment import Augmentation
+from darkconv.training.colour import ColourRange
+from darkconv.training.order import Draw
+from darkconv.training.pictures import TrainingPictures, collate
 
 RED, GREEN, BLUE, YELLOW, CYAN, PINK = (
     (255, 0, 0),

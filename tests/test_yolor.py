@@ -264,7 +264,7 @@ class TestTraining:
         import torch
 
         from darkconv.backends.torch.head import build_yolo
-        from darkconv.finetune.losses.overlap import iou
+        from darkconv.training.losses.overlap import iou
         from test_loss_fitting import FIT, fit
         from yolo_heads import INPUT, TRUTHS, rows
 

@@ -5,9 +5,6 @@ import numpy as np
 import darkconv as dc
 from darkconv.assets import digits10_folder
 from darkconv.dataset import open_dataset
-from darkconv.finetune import run
-from darkconv.finetune.optimizer import OptimizerChoice
-from darkconv.finetune.recipe import Recipe
 
 SHARE = 0.02
 """Of what a training moved an array by, that another may be off; signs of small values flip."""
@@ -24,13 +21,16 @@ def beginning(*, taught):
     return dc.replace_arrays(whole, {key: 0.9 * v for key, v in whole.arrays.items()}), whole
 
 
-def train(folder, machine, model, teacher=None, *, report=None, valid=False, **options):
+SGD = {"optimizer": "sgd", "rate": 1e-3}
+"""Adam makes as much of rounding as of a gradient."""
+
+
+def train(folder, model, teacher=None, *, valid=False, computing=None, report=None, **options):
     """What `finetune` makes in six steps on the bundled pictures."""
     data = open_dataset(digits10_folder() / "digits10.data", split="valid")
-    sgd = OptimizerChoice("sgd")  # Adam makes as much of rounding as of a gradient
-    recipe = Recipe(steps=6, batch=4, workers=0, optimizer=sgd, rate=1e-3, **options)
-    settings = {"folder": folder, "recipe": recipe, "machine": machine, "teacher": teacher}
-    return run.finetune(model, data, **settings, valid=data if valid else None, report=report).last
+    recipe = dc.Recipe(steps=6, batch=4, workers=0, **SGD, **options)
+    settings = {"folder": folder, "report": report, **(computing or {"device": "cpu"})}
+    return dc.finetune(model, data, teacher, recipe, data if valid else None, **settings).last
 
 
 def assert_same_weights(ours, plain, start):

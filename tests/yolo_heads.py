@@ -5,11 +5,11 @@ import math
 import torch
 
 from darkconv.core.dialect import ALEXEYAB
-from darkconv.finetune.losses.gaussian import gaussian_loss
-from darkconv.finetune.losses.overlap import shape_overlap
-from darkconv.finetune.losses.registry import Setting
-from darkconv.finetune.losses.yolo import yolo_loss
 from darkconv.layers.head import GaussianYolo, Yolo
+from darkconv.training.losses.gaussian import gaussian_loss
+from darkconv.training.losses.overlap import shape_overlap
+from darkconv.training.losses.registry import Setting
+from darkconv.training.losses.yolo import yolo_loss
 
 INPUT = (64, 32)  # (width, height)
 GRID = (4, 2)  # (columns, rows)

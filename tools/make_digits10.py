@@ -27,9 +27,6 @@ from darkconv.evaluation.average_precision import (
     average_precision,
     pixel_boxes,
 )
-from darkconv.finetune.optimizer import OptimizerChoice
-from darkconv.finetune.recipe import Recipe
-from darkconv.finetune.run import finetune
 from digits10.scene import NAMES, Samples, Scene, make_scene, read_samples
 
 FOLDER = Path(__file__).resolve().parent.parent / "darkconv" / "assets" / "digits10"
@@ -81,19 +78,17 @@ def _train(model: dc.Model, samples: Samples) -> dc.Model:
     """Train from Darknet's initial values with the batch size and steps that the cfg names."""
     options = model.network.options
     model = replace(model, names=NAMES)
-    recipe = Recipe(
+    recipe = dc.Recipe(
         steps=options.max_batches,
         batch=options.batch,
         rate=RATE,
-        optimizer=OptimizerChoice("adamw", decay=DECAY),
+        decay=DECAY,
     )
     with tempfile.TemporaryDirectory() as folder:
         pictures = Path(folder) / "images"
         _write_scenes(_scenes(samples, TRAINING_SEED, TRAINING), pictures, TRAINING_QUALITY)
         data = open_dataset(pictures, names=NAMES)
-        return finetune(
-            model, data, folder=Path(folder) / "run", recipe=recipe, report=_print_row
-        ).model
+        return dc.finetune(model, data, recipe=recipe, report=_print_row).model
 
 
 def _print_row(row: dict[str, float]) -> None:

@@ -216,8 +216,8 @@ def show_recovery(whole: Model, small: Model, folder: Path) -> dict[str, Model]:
     write_dissection_report(folder / "dissection.html", dissection)
     try:
         with telling_missing("training", extra="train"):
-            from darkconv.finetune.recipe import Recipe
-            from darkconv.finetune.run import finetune
+            from darkconv.training.recipe import Recipe
+            from darkconv.training.run import finetune
     except DarkconvError as error:
         echo(f"no recovery: {error}")
         return found

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from darkconv.cli.device import DeviceType
 from darkconv.cli.file_types import OutputFolder
 from darkconv.cli.given import refuse
 from darkconv.cli.models import (
@@ -31,31 +32,27 @@ from darkconv.cli.params import (
     split_model,
     words_argument,
 )
-from darkconv.cli.pictures import picture_options, read_pairs
+from darkconv.cli.pictures import PictureOptions, picture_options, read_pairs
 from darkconv.cli.printing import echo, echo_json, echo_lines
 from darkconv.cli.progress import progress
-from darkconv.cli.sources import Sources, open_sources
 from darkconv.core.model import Model
-from darkconv.core.names import find_name
 from darkconv.core.processes import is_first_process
-from darkconv.dataset.for_model import named_model
-from darkconv.errors import DarkconvError, DatasetError
+from darkconv.errors import DarkconvError
 from darkconv.files.outputs import may_overwrite, note_folder_use, note_output
 from darkconv.files.signals import SHELL_BASE, Ended
 from darkconv.files.sources import release_sources
-from darkconv.finetune.folder import Folder
 from darkconv.libraries import require, telling_missing
 from darkconv.presentation.numerals import per_cent
+from darkconv.training.folder import Folder
 
 if TYPE_CHECKING:
-    from darkconv.finetune.recipe import Recipe
-    from darkconv.finetune.run import Finetuned
-    from darkconv.finetune.tasks import Data
+    from darkconv.training.recipe import Recipe
+    from darkconv.training.run import Start
 
 SHOWN = ("loss", "box", "objectness", "no_object", "classes", "features", "iou")
+"""Figures of a line of progress, where they exist."""
 SHARES = {"recall": "recall", "AP": "AP", "top1": "top-1", "top5": "top-5"}
 """What a line shows of a row: first as it is, then in per cent."""
-"""Figures of a line of progress, where they exist."""
 READING = ("names", "names_encoding", "dialect", "input_size", "allow_nonfinite")
 """How models are read: those of `model_options`."""
 Option = Callable[[Any], Any]
@@ -78,89 +75,121 @@ class NumbersType(click.ParamType):  # type: ignore[type-arg]
         return tuple(map(int, words))
 
 
+class TrainingDeviceType(DeviceType):
+    """A device; `gpu` is another word for `cuda`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name."""
+        return super().convert("cuda" if value == "gpu" else value, param, ctx)
+
+
+training_device_option = click.option(
+    "--device",
+    type=TrainingDeviceType(),
+    default="auto",
+    show_default=True,
+    metavar="cpu|cuda|cuda:N",
+    help="Where to train; auto is the GPU where there is one, and gpu another word for cuda.",
+)
+
+
 def _positive(**options: Any) -> dict[str, Any]:
     return {"type": click.IntRange(min=1), **options}
 
 
 POSITIVE = NumberType(0, min_open=True)
 
-LEARNING: dict[str, Option] = {
-    "epochs": click.option("--epochs", type=POSITIVE, metavar="N", help="[default: 50]"),
-    "steps": click.option(
+LEARNING: tuple[Option, ...] = (
+    click.option("--epochs", type=POSITIVE, metavar="N", help="[default: 50]"),
+    click.option(
         "--steps", **_positive(help="Updates of the weights, in place of --epochs.")
     ),
-    "batch": click.option(
+    click.option(
         "--batch", **_positive(help="Pictures in a step, over all GPUs  [default: 16]")
     ),
-    "parts": click.option(
+    click.option(
         "--parts", **_positive(help="Parts of a batch that memory holds one after the other.")
     ),
-    "schedule": click.option(
+    click.option(
         "--schedule",
         type=click.Choice(["cosine", "cfg"]),
         help="A warm-up and half a cosine, or burn_in, policy, batch and max_batches of the cfg  "
         "[default: cosine]",
     ),
-    "rate": click.option("--rate", type=POSITIVE, help="Highest learning rate  [default: 0.001]"),
-    "precision": click.option(
+    click.option("--rate", type=POSITIVE, help="Highest learning rate  [default: 0.001]"),
+    click.option(
         "--precision", type=click.Choice(["32", "bf16", "16"]), help="[default: 32]"
     ),
-    "averaging": click.option(
+    click.option(
         "--ema",
         "averaging",
         type=NumberType(0, 1, max_open=True),
         help="What averaged weights keep at each step; 0 for none  [default: 0.998]",
     ),
-    "clip": click.option("--clip", type=NumberType(0), help="Longest gradient  [default: 10]"),
-    "freeze_first": click.option(
+    click.option("--clip", type=NumberType(0), help="Longest gradient  [default: 10]"),
+    click.option(
         "--freeze", "freeze_first", type=click.IntRange(min=0), metavar="N",
         help="Leave the first N layers as they are.",
     ),
-    "freeze_backbone": click.option(
+    click.option(
         "--freeze-backbone", flag_value=True, default=None, help="Train only what heads decide on."
     ),
-    "freeze_norms": click.option(
+    click.option(
         "--freeze-norms/--train-norms", default=None,
         help="Batch norms keep their running statistics  [default: with --teacher alone]",
     ),
-    "augment": click.option(
+    click.option(
         "--no-augment", "augment", flag_value=False, default=None,
         help="Show pictures as they are, and not as the cfg says.",
     ),
-    "feature_weight": click.option(
+    click.option(
         "--feature-weight", type=NumberType(0),
         help="Of feature maps beside outputs, with --teacher  [default: 4]",
     ),
-    "feature_layers": click.option(
+    click.option(
         "--feature-layers", type=NumbersType(), metavar="N,M",
         help="Layers whose feature maps are compared  [default: the ends of blocks]",
     ),
-    "rule": click.option(
+    click.option(
         "--rule", type=click.Choice(["default", "darknet"]),
         help="True derivatives, or the C program's own deltas  [default: default]",
     ),
-    "seed": click.option("--seed", type=click.IntRange(min=0), help="[default: 0]"),
-    "workers": click.option(
+    click.option("--seed", type=click.IntRange(min=0), help="[default: 0]"),
+    click.option(
         "--workers", type=click.IntRange(min=0), help="Processes that read pictures."
     ),
-    "evaluate_every": click.option(
+    click.option(
         "--evaluate-every",
         **_positive(metavar="ROWS", help="Rows of figures between two  [default: 20 in a run]"),
     ),
-    "draw_every": click.option(
+    click.option(
         "--draw-every", type=click.IntRange(min=0), metavar="ROWS",
         help="Rows between sheets of predictions; 0 for none  [default: 1]",
     ),
-    "checkpoint_every": click.option(
+    click.option(
         "--checkpoint-every", **_positive(metavar="STEPS", help="[default: with every row]")
     ),
-}  # fmt: skip
-"""Options by the field of `Recipe` that they set; what is not given keeps its default."""
+    click.option(
+        "--optimizer", type=click.Choice(["adamw", "adam", "sgd", "cfg"]),
+        help="cfg is Darknet's SGD or Adam, with its momentum and decay  [default: adamw]",
+    ),
+    click.option(
+        "--momentum", type=NumberType(0, 1, max_open=True), help="Of SGD; beta1 of the others."
+    ),
+    click.option("--decay", type=NumberType(0), help="Weight decay  [default: the cfg's]"),
+    click.option(
+        "--class-weights", metavar="auto|A=W,...",
+        help="What objects of a class count; auto lets rare classes count as much as frequent "
+        "ones.",
+    ),
+    click.option("--letterbox/--stretch", default=None, help="[default: what the cfg says]"),
+)  # fmt: skip
+"""Options that set the fields of a `Recipe`; what is not given keeps its default."""
 
 
 def learning_options(command: Any) -> Any:
     """Add `LEARNING`."""
-    for option in reversed(LEARNING.values()):
+    for option in reversed(LEARNING):
         command = option(command)
     return command
 
@@ -203,31 +232,11 @@ def learning_options(command: Any) -> Any:
 )
 @learning_options
 @click.option(
-    "--optimizer",
-    type=click.Choice(["adamw", "adam", "sgd", "cfg"]),
-    default="adamw",
-    show_default=True,
-    help="cfg is Darknet's SGD or Adam, with its momentum and decay.",
-)
-@click.option(
-    "--momentum", type=NumberType(0, 1, max_open=True), help="Of SGD; beta1 of the others."
-)
-@click.option("--decay", type=NumberType(0), help="Weight decay  [default: the cfg's]")
-@click.option(
-    "--class-weights",
-    metavar="auto|A=W,...",
-    help="What objects of a class count; auto lets rare classes count as much as frequent ones.",
-)
-@click.option("--letterbox/--stretch", default=None, help="[default: what the cfg says]")
-@click.option(
     "--run", "folder", type=OutputFolder(), metavar="DIR",
     help="Folder for checkpoints, curves and pictures  [default: OUT.run]",
 )  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on from the folder's last checkpoint.")
-@click.option(
-    "--device", "accelerator", type=click.Choice(["auto", "cpu", "gpu"]), default="auto",
-    show_default=True,
-)  # fmt: skip
+@training_device_option
 @click.option("--devices", **_positive(default=1, show_default=True, help="GPUs of this host."))
 @click.option(
     "--compile", is_flag=True,
@@ -238,7 +247,26 @@ def learning_options(command: Any) -> Any:
 @click.option("--json", "as_json", is_flag=True, help="Print the run's figures as JSON.")
 @picture_options
 @model_options
-def finetune(words: tuple[str, ...], outputs: tuple[Output, ...], **options: Any) -> None:
+def finetune(
+    words: tuple[str, ...],
+    outputs: tuple[Output, ...],
+    data: tuple[str, ...],
+    valid: tuple[str, ...],
+    valid_split: str | None,
+    teacher: ModelWords | None,
+    labels: bool,
+    backbone: ModelWords | None,
+    overfit: int | None,
+    folder: Path | None,
+    resume: bool,
+    device: str,
+    devices: int,
+    compile: bool,
+    last: bool,
+    as_json: bool,
+    pictures: PictureOptions,
+    **options: Any,
+) -> None:
     """Train a model: with labels, or from the model that it was cut from.
 
     MODEL may be a model, a cfg alone to train from scratch, or a cfg with the first layers of
@@ -253,52 +281,79 @@ def finetune(words: tuple[str, ...], outputs: tuple[Output, ...], **options: Any
         raise click.UsageError(f"Got unexpected extra argument ({rest[0]})")
     require_outputs(outputs)
     require("PIL", "torch", "lightning", "tensorboard", task="training", extra="train")
-    note_run(Folder(run_folder(outputs, options)), options)
-    refuse_idle(options)
-    own = {name: options.pop(name) for name in READING}
-    backbone, teacher_words = options.pop("backbone"), options.pop("teacher")
-    given = [one for one in (model_words, backbone, teacher_words) if one]
-    model = start_model(model_words, backbone, own, given)
-    teacher = None
-    if teacher_words:
-        reading = shared_options({**own, "names": None}, teacher_words, given)
-        teacher = read_model(teacher_words, **reading)
-        teacher = teacher.in_memory()
+    place = Folder(folder or outputs[0].path.with_suffix(".run"))
+    note_run(place, is_given=folder is not None, resume=resume)
+    refuse_idle(teacher, labels=labels, overfit=overfit, **options)
+    reading = {name: options.pop(name) for name in READING}
+    given = [one for one in (model_words, backbone, teacher) if one]
+    model = start_model(model_words, backbone, reading, given)
+    whole = None
+    if teacher:
+        shared = shared_options({**reading, "names": None}, teacher, given)
+        whole = read_model(teacher, **shared).in_memory()
     model = model.in_memory()
     release_sources()  # training takes long, and needs no more of them
-    sources = Sources(
-        **{name: options.pop(name) for name in ("data", "valid", "valid_split")},
-        pictures=options.pop("pictures"),
+    with telling_missing("training", extra="train"):
+        from darkconv.training.run import finetune as train
+        from darkconv.training.sources import open_pictures
+    opened = open_pictures(
+        model,
+        data,
+        valid or None,
+        labels=whole is None or labels,
+        overfit=overfit,
+        selection=pictures.selection(),
+        valid_split=valid_split,
     )
-    overfit = options.pop("overfit")
-    labelled = teacher is None or options["labels"]
-    data, valid = open_sources(sources, model, overfit, labelled=labelled)
-    model = named_model(model, data)
-    as_json, last = options.pop("as_json"), options.pop("last")
-    if valid is None:
+    if opened.valid is None:
         refuse("evaluate_every", "last", because="nothing is evaluated without --valid")
-    result, rows = run(model, data, valid, teacher, overfit, outputs, options)
+    if opened.splits and is_first_process():
+        echo(
+            f"training on split {opened.splits[0]} ({len(opened.training)} pictures), evaluating "
+            f"on {opened.splits[1]} ({len(opened.valid or ())} pictures)",
+            err=True,
+        )
+    with Telling(place, resume=resume).of_stop() as telling:
+        result = train(
+            opened.model,
+            opened.training,
+            whole,
+            make_recipe(options),
+            None if overfit else opened.valid,
+            device,
+            labels=labels,
+            overfit=overfit,
+            folder=place.path,
+            resume=resume,
+            overwrite=may_overwrite(),
+            devices=devices,
+            compile=compile,
+            report=lambda row: echo(format_row(row), err=True),
+            progress=telling.count,
+            ready=telling.begin,
+        )
     if not is_first_process():
         return
-    final = result.last if last else result.model
     for output in outputs:
-        write_model(final, output)
+        write_model(result.last if last else result.model, output)
         report_written(output)
     if as_json:
-        echo_json({"best_epoch": result.best_epoch, "rows": rows})
+        echo_json(result.to_dict())
     elif result.best_epoch and not last:
         echo(f"the weights are those of epoch {result.best_epoch:.3g}, the best evaluated")
 
 
-def refuse_idle(options: Mapping[str, Any]) -> None:
+def refuse_idle(
+    teacher: ModelWords | None, *, labels: bool, overfit: int | None, **options: Any
+) -> None:
     """Raise a usage error for options that would do nothing beside the others."""
-    if not options["teacher"]:
+    if not teacher:
         refuse("labels", "feature_weight", "feature_layers", because="there is no --teacher")
-    elif not options["labels"]:
+    elif not labels:
         refuse(
             "rule", "class_weights", "rename", because="--teacher uses labels with --labels alone"
         )
-    if options["overfit"]:
+    if overfit:
         refuse("valid", "valid_split", because="--overfit measures on what is learned")
         refuse("batch", "averaging", "augment", because="--overfit says it")
     if options["steps"]:
@@ -335,106 +390,58 @@ def start_model(
     return result.model
 
 
-def run(
-    model: Model,
-    data: "Data",
-    valid: "Data | None",
-    teacher: Model | None,
-    overfit: int | None,
-    outputs: tuple[Output, ...],
-    options: dict[str, Any],
-) -> "tuple[Finetuned, list[Mapping[str, float]]]":
-    """Train, telling how it goes."""
-    with telling_missing("training", extra="train"):
-        from darkconv.finetune.machine import Machine
-        from darkconv.finetune.recipe import plan_course
-        from darkconv.finetune.run import finetune, show_target
-    recipe = make_recipe(options, model, overfit)
-    rows: list[Mapping[str, float]] = []
-
-    def report(row: Mapping[str, float]) -> None:
-        rows.append(row)
-        echo(format_row(row), err=True)
-
-    labels = options["labels"] if teacher else True
-    machine = Machine(options["accelerator"], options["devices"], options["compile"])
-
-    def tell_target() -> None:
-        for line in show_target(model, data, teacher, recipe):
-            echo(line, err=True)
-        if machine.compile:
-            echo("compiling: the first step of each input size takes longer", err=True)
-
-    course = plan_course(recipe, model.network, samples=len(data), processes=machine.processes)
-    folder = run_folder(outputs, options)
-    with (
-        telling_of_stop(Folder(folder), course.steps, resume=options["resume"]) as count,
-        progress(course.steps, "training steps") as update,
-    ):
-        result = finetune(
-            model,
-            data,
-            folder=folder,
-            valid=valid,
-            teacher=teacher,
-            labelled=labels,
-            recipe=recipe,
-            machine=machine,
-            resume=options["resume"],
-            overwrite=may_overwrite(),
-            report=report,
-            progress=lambda done: update(count(done)),
-            ready=tell_target,
-        )
-    return result, rows
-
-
-def run_folder(outputs: Sequence[Output], options: Mapping[str, Any]) -> Path:
-    """The folder that was asked for, else one beside the first output."""
-    asked: Path | None = options["folder"]
-    return asked or outputs[0].path.with_suffix(".run")
-
-
-def note_run(folder: Folder, options: Mapping[str, Any]) -> None:
+def note_run(folder: Folder, *, is_given: bool, resume: bool) -> None:
     """Tell of the files of the run, which must not get in another's way.
 
     Raises:
         DarkconvError: see `Folder.check`.
     """
-    if options["folder"] is None:
+    if not is_given:
         note_folder_use(folder.path)
     if is_first_process():
-        folder.check(resume=options["resume"], overwrite=may_overwrite())
+        folder.check(resume=resume, overwrite=may_overwrite())
     for file in folder.files:
         note_output(file, makes_folder=True)
 
 
-@contextlib.contextmanager
-def telling_of_stop(folder: Folder, steps: int, *, resume: bool) -> Iterator[Callable[[int], int]]:
-    """When the run is stopped, say what is kept and which command goes on.
+class Telling:
+    """What the command says of a run: its start, how far it is, and what a stop leaves."""
 
-    Args:
-        folder: of the run.
-        steps: of the whole run.
-        resume: it goes on from a checkpoint.
+    def __init__(self, folder: Folder, *, resume: bool) -> None:
+        self.folder = folder
+        self.steps: int | None = None
+        self.done = (folder.last_step() or 0) if resume else 0
+        self._update: Callable[[int], None] = lambda done: None
+        self._stack = contextlib.ExitStack()
 
-    Yields:
-        What counts the steps: it takes their number, and gives it back.
-    """
-    done = (folder.last_step() or 0) if resume else 0
+    def begin(self, start: "Start") -> None:
+        """Say what the model costs before it is trained."""
+        self.steps = start.steps
+        for word, costs in start.costs() if is_first_process() else ():
+            parts = "  ".join(f"{name} {value:.4g}" for name, value in costs.items() if value)
+            echo(f"before training, {word}: {parts}", err=True)
+        if start.machine.compile:
+            echo("compiling: the first step of each input size takes longer", err=True)
+        self._update = self._stack.enter_context(progress(start.steps, "training steps"))
 
-    def count(number: int) -> int:
-        nonlocal done
-        done = number
-        return number
+    def count(self, done: int) -> None:
+        """Show how many steps are done."""
+        self.done = done
+        self._update(done)
 
-    try:
-        yield count
-    except (KeyboardInterrupt, Ended) as end:
-        if is_first_process():
-            echo_lines(f"stopped at step {done} of {steps}; {kept(folder)}", err=True)
-        number = end.number if isinstance(end, Ended) else signal.SIGINT
-        raise SystemExit(SHELL_BASE + number) from None
+    @contextlib.contextmanager
+    def of_stop(self) -> "Iterator[Telling]":
+        """When the run is stopped, say what is kept and which command goes on."""
+        try:
+            with self._stack:
+                yield self
+        except (KeyboardInterrupt, Ended) as end:
+            if is_first_process():
+                at = "before the first step" if self.steps is None else f"at step {self.done}"
+                of = "" if self.steps is None else f" of {self.steps}"
+                echo_lines(f"stopped {at}{of}; {kept(self.folder)}", err=True)
+            number = end.number if isinstance(end, Ended) else signal.SIGINT
+            raise SystemExit(SHELL_BASE + number) from None
 
 
 def kept(folder: Folder) -> str:
@@ -446,39 +453,27 @@ def kept(folder: Folder) -> str:
     return f"{folder.last} keeps step {step}. To go on from there:\n  {command}"
 
 
-def make_recipe(options: dict[str, Any], model: Model, overfit: int | None) -> "Recipe":
+def make_recipe(options: Mapping[str, Any]) -> "Recipe":
     """What the options say about training."""
-    from darkconv.finetune.optimizer import OptimizerChoice
-    from darkconv.finetune.recipe import Recipe
+    from darkconv.training.recipe import Recipe
 
-    given = {name: options[name] for name in LEARNING if options[name] is not None}
-    choice = OptimizerChoice(options["optimizer"], options["momentum"], options["decay"])
-    weights = read_weights(options["class_weights"], model)
-    recipe = Recipe(
-        **given, optimizer=choice, class_weights=weights, letterbox=options["letterbox"]
-    )
-    return recipe.for_overfitting(overfit) if overfit else recipe
+    given = {name: value for name, value in options.items() if value is not None}
+    if given.get("class_weights", "auto") != "auto":
+        given["class_weights"] = read_weights(given["class_weights"])
+    return Recipe(**given)
 
 
-def read_weights(text: str | None, model: Model) -> tuple[float, ...] | str:
-    """`person=0.5,chair=2`, by the model's classes; the others weigh 1."""
-    if text in (None, "auto"):
-        return text or ()
-    weights = dict.fromkeys(model.names, 1.0)
-    for name, value in read_pairs(str(text), "--class-weights"):
-        place = find_name(model.names, name)
-        if place is None:
-            raise DatasetError(
-                f"--class-weights: the model has no class {name}",
-                expected=", ".join(model.names[:10]) or "a model with class names",
-            )
+def read_weights(text: str) -> dict[str, float]:
+    """`person=0.5,chair=2`."""
+    weights = {}
+    for name, value in read_pairs(text, "--class-weights"):
         try:
-            weights[model.names[place]] = float(value)
+            weights[name] = float(value)
         except ValueError:
             raise DarkconvError(
                 f"--class-weights: {name}", expected="a number", found=value
             ) from None
-    return tuple(weights.values())
+    return weights
 
 
 def format_row(row: Mapping[str, float]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from darkconv.assets import digits10_folder
-from darkconv.finetune.history import read_history
+from darkconv.training.history import read_history
 from faults.processes import PATIENCE, digests, kill_before, run, start, tell_of_writing
 
 torch = pytest.importorskip("torch")

@@ -12,10 +12,10 @@ pytest.importorskip("lightning")
 
 from darkconv.backends.torch.norm import BatchNorm  # noqa: E402
 from darkconv.core.net import NetOptions  # noqa: E402
-from darkconv.finetune.darknet_norm import use_darknet_norms  # noqa: E402
-from darkconv.finetune.objective import LabelObjective  # noqa: E402
-from darkconv.finetune.optimizer import OptimizerChoice, set_rate  # noqa: E402
-from darkconv.finetune.schedule import CfgSchedule  # noqa: E402
+from darkconv.training.darknet_norm import use_darknet_norms  # noqa: E402
+from darkconv.training.objective import LabelObjective  # noqa: E402
+from darkconv.training.optimizer import OptimizerChoice, set_rate  # noqa: E402
+from darkconv.training.schedule import CfgSchedule  # noqa: E402
 
 CASES = (
     "pjreddie-train-yolo",

@@ -22,10 +22,7 @@ from PIL import Image
 
 import darkconv as dc
 from darkconv.dataset import Dataset, open_dataset
-from darkconv.finetune.machine import Machine
-from darkconv.finetune.objective import LabelObjective
-from darkconv.finetune.recipe import Recipe
-from darkconv.finetune.run import finetune
+from darkconv.training.objective import LabelObjective
 from darkconv.zoo.bundled import bundled_cfg
 
 MODELS = ["yolov4-tiny", "yolov3"]
@@ -113,14 +110,14 @@ def _wait(device: str) -> None:
 def whole_run(model: dc.Model, data: Dataset, setting: Setting) -> float:
     """Pictures a second of `finetune`, by the median of its rows after the warm-up."""
     rows: list[dict[str, float]] = []
-    recipe = Recipe(
+    recipe = dc.Recipe(
         steps=setting.steps, batch=setting.batch, precision=setting.precision,
         rate=1e-5, multi_scale=False, draw_every=0,
     )  # fmt: skip
-    accelerator = "gpu" if setting.device == "cuda" else "cpu"
-    machine = Machine(accelerator, compile=setting.compiled)
-    with tempfile.TemporaryDirectory() as folder:
-        finetune(model, data, folder=folder, recipe=recipe, machine=machine, report=rows.append)
+    dc.finetune(
+        model, data, recipe=recipe, device=setting.device, compile=setting.compiled,
+        report=rows.append,
+    )  # fmt: skip
     counted = [r["pictures_per_second"] for r in rows if r["step"] > WARM_UP * setting.steps]
     return float(np.median(counted))
 

@@ -11,7 +11,6 @@ Prints Markdown.
 
 import argparse
 import os
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,8 +22,7 @@ import darkconv as dc
 from darkconv.dataset import Dataset, open_dataset
 from darkconv.detection.detect import Detection, detections, runner
 from darkconv.evaluation.average_precision import average_precision
-from darkconv.finetune.recipe import Recipe
-from darkconv.finetune.run import finetune
+from darkconv.training.recipe import Recipe
 from dissection import NMS, THRESHOLD, cost, fit_pictures
 
 SURE = 0.25
@@ -133,8 +131,7 @@ def recover(cut: dc.Model, bench: Bench, fold: int) -> dict[str, dc.Model]:
     plan = dc.plan(cut, profile, score=bench.score, keep=bench.ratio, **guards)
     pruned = dc.prune(cut, plan, compensate=True)
     refitted = dc.reconstruct(pruned, cut, plan, images)
-    with tempfile.TemporaryDirectory() as folder:
-        done = finetune(refitted, training, folder=folder, teacher=cut, recipe=bench.recipe)
+    done = dc.finetune(refitted, training, teacher=cut, recipe=bench.recipe)
     return dict(zip(STAGES, (pruned, refitted, done.model), strict=True))
 
 

@@ -41,26 +41,24 @@ def ours(*, compiled: bool = False) -> Task:
 
     import darkconv as dc
     from darkconv.dataset import open_dataset
-    from darkconv.finetune.machine import Machine
-    from darkconv.finetune.recipe import Recipe
-    from darkconv.finetune.run import finetune
 
     data = open_dataset("pictures")
     model = dc.load("net.cfg", "net.weights")
     head = model.network.heads[0]
     rest = range(len(data.names), head.spec.num_classes(head.in_shapes))
     model = replace(model, names=(*data.names, *(f"class{i}" for i in rest)))
-    recipe = Recipe(steps=STEPS, batch=BATCH, rate=1e-6, multi_scale=False, draw_every=0)
+    recipe = dc.Recipe(steps=STEPS, batch=BATCH, rate=1e-6, multi_scale=False, draw_every=0)
 
     def run() -> float:
         times: list[float] = []
         with tempfile.TemporaryDirectory() as folder:
-            finetune(
+            dc.finetune(
                 model,
                 data,
                 folder=folder,
                 recipe=recipe,
-                machine=Machine("cpu", compile=compiled),
+                device="cpu",
+                compile=compiled,
                 progress=lambda _: times.append(time.perf_counter()),
             )
         return statistics.median(np.diff(times)[WARM_UP:])
@@ -72,7 +70,7 @@ def bare(*, compiled: bool = False) -> Task:
     import torch
 
     import darkconv as dc
-    from darkconv.finetune.objective import LabelObjective
+    from darkconv.training.objective import LabelObjective
 
     model = dc.load("net.cfg", "net.weights")
     module = dc.to_torch(model).train().to(memory_format=torch.channels_last)

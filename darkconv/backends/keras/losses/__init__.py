@@ -1,6 +1,6 @@
 """What a head's predictions cost, as plain functions for `compile(loss=...)`.
 
-The rules, and all that the default one cleans up of C's, are those of `darkconv.finetune.losses`:
+The rules, and all that the default one cleans up of C's, are those of `darkconv.training.losses`:
 its modules of the same names tell them. Here everything has a fixed shape and is made of
 `keras.ops`, so that it runs on every Keras backend and compiled: a place that no truth wants is
 computed too, and masked.
@@ -60,7 +60,7 @@ def head_loss(
     activation, as `to_keras(model, head="logits")` gives it: (N, H, W, C) or (N, values).
 
     It gives the cost of each picture (N,), whose sum is C's cost of the batch and the cost of
-    `darkconv.finetune`; Keras takes the mean. So its learning rates count for one picture.
+    `darkconv.training`; Keras takes the mean. So its learning rates count for one picture.
 
     Args:
         layer: a detection head, or a layer that compares all values with truths: [softmax],

@@ -1,6 +1,6 @@
 """The losses of [softmax], [logistic] and [cost]: one truth value for each input.
 
-The rules are those of `darkconv.finetune.losses.classifier`, which says where they differ from C.
+The rules are those of `darkconv.training.losses.classifier`, which says where they differ from C.
 """
 
 import numpy as np

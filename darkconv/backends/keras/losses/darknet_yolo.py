@@ -4,7 +4,7 @@ The rules, slips and all, are those of golden/loss/README.md: truths are taken i
 later ones overwrite, add to or look at what is written at their place. Here all places take
 their first truth at once, then all that have one their second, and so on.
 
-`darkconv.finetune.losses.darknet_yolo` says what golden/loss does not.
+`darkconv.training.losses.darknet_yolo` says what golden/loss does not.
 """
 
 from typing import NamedTuple

@@ -1,6 +1,6 @@
 """The loss of a [detection] head (YOLOv1).
 
-The rules are those of `darkconv.finetune.losses.detection`, which says where they differ from C.
+The rules are those of `darkconv.training.losses.detection`, which says where they differ from C.
 What C does by chance (`random=1`) is done here by the digits of the predictions: a loss that is
 compiled has no state that a generator could be.
 """

@@ -1,6 +1,6 @@
 """The loss of a [Gaussian_yolo] head.
 
-The rules are those of `darkconv.finetune.losses.gaussian`, which says where they differ from C.
+The rules are those of `darkconv.training.losses.gaussian`, which says where they differ from C.
 """
 
 from keras import ops

@@ -1,6 +1,6 @@
 """The loss of a [region] head.
 
-The rules are those of `darkconv.finetune.losses.region`, which says where they differ from C.
+The rules are those of `darkconv.training.losses.region`, which says where they differ from C.
 """
 
 from keras import ops

@@ -1,6 +1,6 @@
 """The loss of a [yolo] head, and what the default rule of [Gaussian_yolo] shares with it.
 
-The rules are those of `darkconv.finetune.losses.yolo`, which says where they differ from C.
+The rules are those of `darkconv.training.losses.yolo`, which says where they differ from C.
 """
 
 from collections.abc import Callable

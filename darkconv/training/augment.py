@@ -1,0 +1,210 @@
+"""Augmentation: how a cfg lets pictures be changed at random, and one picture changed so."""
+
+import logging
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from darkconv.core.model import Array
+from darkconv.core.network import Network
+from darkconv.core.options import option_place
+from darkconv.dataset.label import Size
+from darkconv.detection.picture import Picture
+from darkconv.errors import Where
+from darkconv.training.colour import ColourRange, Levels, distort
+from darkconv.training.crop import CropRange
+from darkconv.training.effects import add_blur, add_noise, draw_blur
+from darkconv.training.rows import Rows
+from darkconv.training.view import NARROWEST, Patch, View, Window
+
+logger = logging.getLogger("darkconv")
+
+GREY = 128
+"""Of the border around pictures that are placed; 0.5, rounded to a grey level."""
+MEAN_STEP = 8
+"""The colour of other borders is the mean of every so-manieth pixel in both directions."""
+
+DETECTOR_LEFT_OUT = ("mixup", "cutmix", "contrastive", "track")
+CLASSIFIER_LEFT_OUT = (*DETECTOR_LEFT_OUT, "mosaic", "blur", "gaussian_noise")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """What is changed at random.
+
+    Attributes:
+        jitter: share of a side by which each edge of the window moves in or out.
+        resize: the window's size is multiplied or divided by up to this; below 1 only multiplied.
+        places: letterboxed pictures get other proportions and a random place, as in the original
+            program, which knows no `resize`; not other edges.
+        flip: every other picture is mirrored.
+        colours: hue, saturation, exposure.
+        mosaic: every other picture is made of four.
+        bound: boxes of a mosaic end where their part ends.
+        blur: width of a blur in pixels, for every third picture; every third gets another one
+            behind its objects. 1 for the latter alone.
+        noise: deviation of noise in grey levels, in every other picture.
+        crop: for classifiers, whose pictures know the flip and the colours beside it.
+    """
+
+    jitter: float = 0.0
+    resize: float = 1.0
+    places: bool = False
+    flip: bool = False
+    colours: ColourRange = field(default_factory=ColourRange)
+    mosaic: bool = False
+    bound: bool = False
+    blur: int = 0
+    noise: int = 0
+    crop: CropRange = field(default_factory=CropRange)
+
+    @classmethod
+    def of(cls, network: Network) -> Self:
+        """What the cfg says: [net] and its last head. Keys that are not followed are told."""
+        heads = [layer.spec for layer in network.box_heads]
+        _tell_left_out(network, DETECTOR_LEFT_OUT if heads else CLASSIFIER_LEFT_OUT)
+        net = network.options
+        both = cls(
+            places=network.dialect.letterboxes,
+            flip=bool(net.flip),
+            colours=ColourRange(hue=net.hue, saturation=net.saturation, exposure=net.exposure),
+        )
+        if not heads:
+            return replace(both, crop=CropRange.of(net))
+        return replace(
+            both,
+            jitter=getattr(heads[-1], "jitter", 0.0),
+            resize=getattr(heads[-1], "resize", 1.0),
+            mosaic=bool(net.mosaic),
+            bound=bool(net.mosaic_bound),
+            blur=net.blur,
+            noise=net.gaussian_noise,
+        )
+
+    @classmethod
+    def none(cls) -> Self:
+        """Nothing is changed."""
+        return cls()
+
+    @property
+    def is_none(self) -> bool:
+        """Whether nothing is changed: `places` and `bound` only say how."""
+        return self == type(self)(places=self.places, bound=self.bound)
+
+    def draw_view(
+        self, rng: np.random.Generator, picture: Size, canvas: Size, *, letterbox: bool
+    ) -> View:
+        """What of a picture is shown.
+
+        Args:
+            rng: the draw's own.
+            picture: (width, height).
+            canvas: (width, height).
+            letterbox: keep proportions, but for the jitter.
+        """
+        ratio = (picture[0] / picture[1]) / (canvas[0] / canvas[1])
+        if letterbox and self.places:
+            window = self._place(rng, ratio)
+        else:
+            window = self._crop(rng, ratio if letterbox else 1.0)
+        return View(window.widened(), flip=self.flip and bool(rng.random() < 0.5))
+
+    def _place(self, rng: np.random.Generator, ratio: float) -> Window:
+        """The original program's rule: the whole picture fits, at a random place on the canvas.
+
+        Up to 2016 it was also made 0.25 to 2 times as large; since YOLOv3 it is not.
+
+        Args:
+            rng: the draw's own.
+            ratio: proportions of the picture over those of the canvas.
+        """
+        wide, high = (1 + self.jitter * rng.uniform(-1, 1, 2)).clip(NARROWEST)
+        ratio *= wide / high
+        width, height = 1 / min(ratio, 1.0), max(ratio, 1.0)  # of the canvas, in pictures
+        x, y = rng.uniform(0, (width - 1, height - 1))
+        return Window(-x, -y, width - x, height - y)
+
+    def _crop(self, rng: np.random.Generator, ratio: float) -> Window:
+        """AlexeyAB's rule: every edge moves by itself, and then the whole window grows or shrinks.
+
+        Args:
+            rng: the draw's own.
+            ratio: proportions of the picture over those of the canvas; 1 where it is stretched.
+        """
+        left, top, right, bottom = self.jitter * rng.uniform(-1, 1, 4)
+        first, last = rng.uniform(*self._resizes(), 2)
+        across, down = max(0.0, 1 / ratio - 1) / 2, max(0.0, ratio - 1) / 2
+        return Window(
+            left + first - across,
+            top + first - down,
+            1 - right - last + across,
+            1 - bottom - last + down,
+        )
+
+    def _resizes(self) -> tuple[float, float]:
+        """How far an edge moves out and in for `resize`, in sides; out is negative."""
+        if self.resize <= 0:
+            return 0.0, 0.0
+        largest = max(self.resize, 1 / self.resize)
+        return (1 - largest) / 2, (0.0 if self.resize < 1 else (1 - 1 / largest) / 2)
+
+    def paint(
+        self,
+        rng: np.random.Generator,
+        view: View,
+        picture: Picture,
+        rows: Rows,
+        canvas: Size,
+    ) -> "Painted":
+        """A view of a picture with random colours, blur and noise.
+
+        Args:
+            rng: the draw's own.
+            view: what is shown.
+            picture: (H, W, C).
+            rows: boxes, relative to the picture.
+            canvas: (width, height).
+        """
+        levels = self._background(picture, canvas)
+        patch = Patch.of(view, (picture.shape[1], picture.shape[0]), canvas)
+        if patch is None:
+            rows = rows[:0]
+        else:
+            patch.paint(picture, levels)
+            rows = patch.move(rows)
+        x = distort(levels, self.colours.draw(rng))
+        blur = draw_blur(rng, self.blur)
+        if blur:
+            x = add_blur(x, blur, rows)
+        return Painted(add_noise(x, self.noise, rng), rows)
+
+    def _background(self, picture: Picture, canvas: Size) -> Levels:
+        """A canvas of grey, or of the picture's mean colour (AlexeyAB's rule)."""
+        levels = np.empty((picture.shape[2], canvas[1], canvas[0]), np.uint8)
+        if self.places:
+            levels.fill(GREY)
+        else:
+            thin = picture[::MEAN_STEP, ::MEAN_STEP]
+            levels[:] = thin.mean(axis=(0, 1), dtype=np.float32).round()[:, None, None]
+        return levels
+
+
+class Painted(NamedTuple):
+    """A canvas.
+
+    Attributes:
+        x: float32 (C, h, w) in 0..1.
+        rows: boxes in its pixels, not clipped.
+    """
+
+    x: Array
+    rows: Rows
+
+
+def _tell_left_out(network: Network, keys: tuple[str, ...]) -> None:
+    for key in keys:
+        if getattr(network.options, key):
+            net = network.config.sections[0]
+            where = Where(file=network.file, line=net.number, section=net.name)
+            logger.warning("%s: not followed in training", option_place(net.options()[key], where))

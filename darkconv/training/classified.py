@@ -1,0 +1,91 @@
+"""Pictures for classifiers: each with one class."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset as TorchDataset
+
+from darkconv.dataset.label import Size
+from darkconv.detection.crop import centre_crop
+from darkconv.training.album import CACHE, Album
+from darkconv.training.augment import Augmentation
+from darkconv.training.batch import stacked
+from darkconv.training.colour import distort
+from darkconv.training.order import Draw
+
+
+class ClassifiedPictures(TorchDataset[tuple[Tensor, Tensor]]):
+    """Pictures by `Draw`: what comes depends on the seed and the draw alone.
+
+    `pictures[draw]` is (x, truth): x float32 (C, H, W) in 0..1, truth (classes,) float32, 1 for
+    the picture's class and 0 for others. Where nothing is changed at random, x is the centre crop.
+    A picture that cannot be read is told once, and the next good one stands in for it.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[tuple[Path, int]],
+        classes: int,
+        size: Size,
+        *,
+        channels: int,
+        augmentation: Augmentation,
+        seed: int,
+        cache: int = CACHE,
+    ) -> None:
+        """Pictures that are read later.
+
+        Args:
+            samples: files, and the class of each.
+            classes: how many the network has.
+            size: (width, height) of the network input where a draw says nothing else.
+            channels: of the network input.
+            augmentation: how pictures are changed.
+            seed: of all randomness.
+            cache: bytes of decoded pictures to keep.
+        """
+        self.numbers = tuple(number for _, number in samples)
+        self.classes = classes
+        self.size = size
+        self.augmentation = augmentation
+        self.seed = seed
+        self.album = Album(
+            [path for path, _ in samples],
+            channels=channels,
+            source=str(samples[0][0].parent) if samples else "",
+            need=None if augmentation.is_none else size,
+            cache=cache,
+        )
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        return len(self.numbers)
+
+    def __getitem__(self, draw: Draw) -> tuple[Tensor, Tensor]:
+        """A picture and its class.
+
+        Raises:
+            DatasetError: no picture can be read.
+        """
+        page = self.album.read(draw.sample)
+        size = draw.size or self.size
+        if self.augmentation.is_none:
+            x = centre_crop(page.picture, size)
+        else:
+            rng = np.random.default_rng([self.seed, draw.turn])
+            shape = (page.picture.shape[1], page.picture.shape[0])
+            crop = self.augmentation.crop.draw(rng, shape, size)
+            flip = self.augmentation.flip and bool(rng.random() < 0.5)
+            change = self.augmentation.colours.draw(rng)
+            x = distort(crop.apply(page.picture, flip=flip), change)
+        truth = torch.zeros(self.classes)
+        truth[self.numbers[page.number]] = 1.0
+        return torch.from_numpy(x), truth
+
+
+def collate_classified(batch: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Pictures (N, C, H, W), stored as the network reads them, and truths (N, classes)."""
+    return stacked([x for x, _ in batch]), torch.stack([t for _, t in batch])

@@ -1,0 +1,95 @@
+"""Crops: what a classifier sees of a picture."""
+
+import math
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from darkconv.core.net import NetOptions
+from darkconv.dataset.label import Size
+from darkconv.detection.image_file import pillow
+from darkconv.detection.picture import Picture
+from darkconv.training.colour import Levels, draw_scale
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropRange:
+    """What random crops are drawn from.
+
+    Attributes:
+        least: shorter side of the picture where it is smallest, in widths of the network input.
+        most: where it is largest.
+        angle: largest rotation in degrees, in either direction.
+        aspect: largest factor or divisor of the width.
+    """
+
+    least: float = 1.0
+    most: float = 1.0
+    angle: float = 0.0
+    aspect: float = 1.0
+
+    @classmethod
+    def of(cls, net: NetOptions) -> Self:
+        """What [net] says."""
+        width = max(net.width, 1)
+        return cls(
+            least=net.min_crop / width,
+            most=net.max_crop / width,
+            angle=net.angle,
+            aspect=net.aspect,
+        )
+
+    def draw(self, rng: np.random.Generator, picture: Size, canvas: Size) -> "Crop":
+        """A crop as Darknet's: a size, a rotation, proportions, and a place within the picture.
+
+        A picture that is smaller than the canvas lies anywhere on it, as in the original program;
+        AlexeyAB's leaves it in the middle.
+        """
+        aspect = draw_scale(rng, self.aspect)
+        side = canvas[0] * (self.least + (self.most - self.least) * rng.random())
+        scale = side / min(picture[1], picture[0] * aspect)
+        angle = math.radians(self.angle * rng.uniform(-1, 1))
+        room = (picture[0] * scale / aspect - canvas[0], picture[1] * scale - canvas[1])
+        across, down = (rng.uniform(-0.5, 0.5) * length for length in room)
+        return Crop(canvas, angle, (aspect / scale, 1 / scale), (across, down))
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Part of a picture, rotated and scaled.
+
+    Attributes:
+        canvas: (width, height).
+        angle: in radians.
+        scale: pixels of the picture in one of the canvas, across and down.
+        moved: of the middle, in pixels of the canvas, across and down.
+    """
+
+    canvas: Size
+    angle: float
+    scale: tuple[float, float]
+    moved: tuple[float, float]
+
+    def apply(self, picture: Picture, *, flip: bool) -> Levels:
+        """(H, W, C) -> (C, h, w): bilinear between the nearest pixels, black beside the picture."""
+        image_module = pillow("training classifiers")
+        image = image_module.fromarray(picture.squeeze(2) if picture.shape[2] == 1 else picture)
+        cropped = image.transform(
+            self.canvas,
+            image_module.Transform.AFFINE,
+            self._affine((picture.shape[1], picture.shape[0]), flip=flip),
+            resample=image_module.Resampling.BILINEAR,
+        )
+        return np.ascontiguousarray(np.atleast_3d(np.asarray(cropped)).transpose(2, 0, 1))
+
+    def _affine(self, picture: Size, *, flip: bool) -> tuple[float, ...]:
+        """(a, b, c, d, e, f): the canvas's x, y is the picture's ax + by + c, dx + ey + f."""
+        cosine, sine = math.cos(self.angle), math.sin(self.angle)
+        across, down = self.scale
+        a, b, d, e = cosine * across, -sine * down, sine * across, cosine * down
+        x, y = (m - side / 2 for m, side in zip(self.moved, self.canvas, strict=True))
+        c, f = a * x + b * y + picture[0] / 2, d * x + e * y + picture[1] / 2
+        if flip:
+            c, f, a, d = c + a * self.canvas[0], f + d * self.canvas[0], -a, -d
+        return a, b, c, d, e, f

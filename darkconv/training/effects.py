@@ -1,0 +1,67 @@
+"""Blur and noise, as AlexeyAB's Darknet adds them."""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from darkconv.core.model import Array
+from darkconv.training.rows import Rows
+
+BACKGROUND = 1
+"""Value of `blur=` at which objects stay sharp."""
+BACKGROUND_SIZE = 17
+"""Width of that blur in pixels."""
+FINEST = 8
+"""The smallest object must be so many times as large as a blur of the whole picture."""
+MOST_NOISE = 127
+
+
+def draw_blur(rng: np.random.Generator, blur: int) -> int:
+    """Nothing, a blurred background, or `blur`: one as often as the other."""
+    return (0, BACKGROUND, blur)[rng.integers(3)] if blur else 0
+
+
+def add_blur(x: Array, blur: int, rows: Rows) -> Array:
+    """A picture out of focus.
+
+    Args:
+        x: (C, H, W).
+        blur: 1 for the background alone, else about the width of the blur in pixels.
+        rows: objects, in pixels.
+    """
+    if blur == BACKGROUND:
+        blurred = _smooth(x, BACKGROUND_SIZE)
+        for left, top, right, bottom in rows[:, 1:].clip(0).astype(int):
+            blurred[:, top:bottom, left:right] = x[:, top:bottom, left:right]
+        return blurred
+    sides = rows[:, 3:] - rows[:, 1:3]
+    limit = int(sides.min()) // FINEST if len(rows) else blur
+    size = min(blur, limit) // 2 * 2 + 1
+    return _smooth(x, size) if size > 1 else x
+
+
+def _smooth(x: Array, size: int) -> Array:
+    """Gaussian blur; OpenCV's rule makes the deviation of the width."""
+    deviation = 0.3 * ((size - 1) / 2 - 1) + 0.8
+    size = min(size, 2 * min(x.shape[1:]) - 1)  # the mirror shows no more
+    places = torch.arange(size, dtype=torch.float32) - size // 2
+    kernel = torch.exp(-(places**2) / (2 * deviation**2))
+    kernel /= kernel.sum()
+    planes: Tensor = torch.from_numpy(x)[:, None]
+    padded = functional.pad(planes, (size // 2,) * 4, mode="reflect")
+    across = functional.conv2d(padded, kernel.reshape(1, 1, 1, size))
+    smooth: Array = functional.conv2d(across, kernel.reshape(1, 1, size, 1))[:, 0].numpy()
+    return smooth
+
+
+def add_noise(x: Array, deviation: int, rng: np.random.Generator) -> Array:
+    """A picture with Gaussian noise in every other draw; `deviation` in grey levels.
+
+    C adds noise in unsigned bytes, so it only makes pictures brighter. Here it has both signs.
+    """
+    if not deviation or rng.random() < 0.5:
+        return x
+    scale = np.float32(min(deviation, MOST_NOISE) / 255)
+    noisy: Array = x + scale * rng.standard_normal(x.shape, np.float32)
+    return noisy.clip(0, 1)

@@ -1,0 +1,221 @@
+"""One run: the network, its objective and the pictures under Lightning's trainer."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import lightning.pytorch as pl
+from torch.utils.data import DataLoader
+
+from darkconv.backends.torch import DarknetModule, from_torch, to_torch
+from darkconv.core.model import Model
+from darkconv.dataset.label import Size
+from darkconv.errors import DarkconvError
+from darkconv.files import no_room, writing
+from darkconv.training.averaging import Averaging
+from darkconv.training.checkpoint import check_checkpoint
+from darkconv.training.compiled import telling_of_failures
+from darkconv.training.counts import class_weights, require_known
+from darkconv.training.darknet_norm import use_darknet_norms
+from darkconv.training.distillation import TeacherObjective
+from darkconv.training.folder import Folder
+from darkconv.training.freezing import frozen_layers
+from darkconv.training.history import read_history
+from darkconv.training.machine import Machine
+from darkconv.training.multiscale import size_schedule
+from darkconv.training.objective import BothObjective, LabelObjective, Objective
+from darkconv.training.order import Order, Shares, no_size
+from darkconv.training.quiet import interruptible, quiet, tensorboard_logger
+from darkconv.training.reading import Batches, as_it_is
+from darkconv.training.recipe import MOST_EVALUATIONS, Course, Recipe, plan_course
+from darkconv.training.result import Finetuned
+from darkconv.training.saving import Checkpoints, WholeCheckpoints
+from darkconv.training.tasks import Data, Task
+from darkconv.training.training import Batch, Training
+from darkconv.training.watching import Every, Hooks, Watcher
+
+PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every part of a run has to know.
+
+    Attributes:
+        model: where training starts.
+        task: what it is for, with the pictures to learn from.
+        folder: where the run's files lie.
+        recipe: how to train.
+        machine: what computes.
+        keeps_files: curves, sheets of predictions and TensorBoard's files are wanted.
+    """
+
+    model: Model
+    task: Task
+    folder: Folder
+    recipe: Recipe
+    machine: Machine
+    keeps_files: bool = True
+
+    def __post_init__(self) -> None:
+        """Raise a DarkconvError if the network cannot be compiled, as it is to be."""
+        if self.machine.compile and self.syncs_norms:
+            raise DarkconvError(
+                "PyTorch cannot compile batch norms that several GPUs synchronise",
+                hint="one GPU, frozen norms, or no compilation",
+            )
+
+    def objective(self, teacher: Model | None, *, labels: bool) -> Objective:
+        """What is to be made small."""
+        objectives: list[Objective] = []
+        if labels:
+            hint = "pictures without labels can be learned from with a teacher"
+            counts = require_known(self.task, self.model, hint)
+            weights = class_weights(self.recipe, self.model, counts)
+            objectives.append(LabelObjective(self.model.network, self.recipe.rule, weights))
+        if teacher is not None:
+            features = self.recipe.feature_weight, self.recipe.feature_layers
+            objectives.append(TeacherObjective(self.model, teacher, *features, self.machine.select))
+        if not objectives:
+            raise DarkconvError("nothing to learn from", expected="labels or a teacher")
+        return objectives[0] if len(objectives) == 1 else BothObjective(*objectives)
+
+    def run(
+        self,
+        objective: Objective,
+        *,
+        valid: Data | None,
+        resume: bool,
+        watch: Hooks,
+    ) -> Finetuned:
+        """Train."""
+        network, recipe = self.model.network, self.recipe
+        course = plan_course(
+            recipe, network, samples=len(self.task.data), processes=self.machine.processes
+        )
+        frozen = frozen_layers(network, first=recipe.freeze_first, backbone=recipe.freeze_backbone)
+        module = to_torch(self.model)
+        if recipe.rule == "darknet":
+            use_darknet_norms(module)
+        training = Training(
+            module, objective, recipe, course, frozen=frozen, select=self.machine.select
+        )
+        averaging = Averaging(recipe.averaging) if recipe.averaging else None
+        evaluate_every = recipe.evaluate_every or max(1, course.rounds // MOST_EVALUATIONS)
+        every = Every(evaluate=evaluate_every, draw=recipe.draw_every)
+        watcher = Watcher(self.folder, self._hooks(valid, watch), course, averaging, every)
+        trainer = self._trainer(course, watcher, averaging)
+        sizes = size_schedule(network, recipe.seed) if recipe.multi_scale else no_size
+        loader = self._loader(course, trainer, sizes)
+        checkpoint = self._checkpoint(training) if resume else None
+        if checkpoint is None and trainer.is_global_zero:
+            with writing(self.folder.path):
+                self.folder.begin_anew()
+        if watch.ready:
+            watch.ready()
+        telling = telling_of_failures()
+        with quiet(), writing(self.folder.path, no_room), telling, interruptible():
+            trainer.fit(training, loader, ckpt_path=checkpoint, weights_only=True)
+        final = averaging.module_of(training) if averaging else training.module
+        last = self.with_state(final, training.seen)
+        best = self._best(watcher)
+        rows = tuple(watcher.history.rows)
+        folder = self.folder.path if self.keeps_files else None
+        return Finetuned(best or last, last, rows, watcher.best_epoch, folder)
+
+    @property
+    def syncs_norms(self) -> bool:
+        """Whether batch norms see the pictures of all processes."""
+        several = self.machine.processes > 1
+        return several and self.machine.on_gpu and not self.recipe.freeze_norms
+
+    def _checkpoint(self, training: Training) -> Path:
+        """What to go on from: checked, with the history beside it."""
+        check_checkpoint(self.folder.last, training)
+        if self.folder.history.is_file():
+            read_history(self.folder.history)
+        return self.folder.last
+
+    def _best(self, watcher: Watcher) -> Model | None:
+        if watcher.best is None or not self.folder.best.is_file():
+            return None
+        from darkconv.backends.torch import read_safetensors
+
+        return read_safetensors(self.folder.best)
+
+    def with_state(self, module: DarknetModule, seen: int) -> Model:
+        """The model with a module's weights; batch norms of several processes are told apart."""
+        fresh = to_torch(self.model).train()
+        own = fresh.state_dict()
+        fresh.load_state_dict({k: v for k, v in module.state_dict().items() if k in own})
+        model = from_torch(fresh.eval())
+        return replace(model, header=replace(model.header, seen=seen))
+
+    def _hooks(self, valid: Data | None, watch: Hooks) -> Hooks:
+        task, shown = self.task, self.task.data if valid is None else valid
+        evaluate = (lambda module: task.evaluate(module, valid)) if valid is not None else None
+
+        def draw(module: DarknetModule, path: Path) -> None:
+            task.draw(module, shown, path)
+
+        return replace(
+            watch,
+            evaluate=evaluate,
+            draw=draw if self.keeps_files else None,
+            curves=self.keeps_files,
+            save_best=self._save_best if valid is not None else None,
+        )
+
+    def _save_best(self, module: DarknetModule, seen: int) -> None:
+        from darkconv.backends.torch import write_safetensors
+
+        write_safetensors(to_torch(self.with_state(module, seen)), self.folder.best)
+
+    def _trainer(self, course: Course, watcher: Watcher, averaging: Averaging | None) -> pl.Trainer:
+        recipe, machine = self.recipe, self.machine
+        checkpoints = Checkpoints(self.folder.last, course=course, every=recipe.checkpoint_every)
+        callbacks = [*([averaging] if averaging else []), watcher, checkpoints]
+        with quiet():
+            return pl.Trainer(
+                accelerator=machine.accelerator,
+                devices=machine.lightning_devices,
+                num_nodes=machine.hosts,
+                strategy="ddp" if machine.processes > 1 else "auto",
+                sync_batchnorm=self.syncs_norms,
+                precision=PRECISION[recipe.precision],  # type: ignore[arg-type]
+                max_epochs=-1,
+                max_steps=course.steps,
+                accumulate_grad_batches=course.parts,
+                gradient_clip_val=recipe.clip or None,
+                callbacks=callbacks,
+                plugins=[WholeCheckpoints()],
+                logger=self.keeps_files and tensorboard_logger(self.folder.path),
+                log_every_n_steps=max(1, course.round * course.parts // 4),
+                num_sanity_val_steps=0,
+                use_distributed_sampler=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+            )
+
+    def _loader(
+        self, course: Course, trainer: pl.Trainer, sizes: Callable[[int], Size | None]
+    ) -> "DataLoader[Batch]":
+        recipe = self.recipe
+        pictures = self.task.pictures(augment=recipe.augment)
+        order = Order(len(pictures), course.batch, recipe.seed, sizes)
+        shares = Shares(
+            order,
+            parts=course.parts,
+            rank=trainer.global_rank,
+            processes=trainer.world_size,
+            start=lambda: trainer.global_step,
+        )
+        workers = self.machine.workers if recipe.workers is None else recipe.workers
+        return DataLoader(
+            Batches(pictures, self.task.collate),
+            batch_sampler=shares,
+            num_workers=workers,
+            collate_fn=as_it_is,
+            pin_memory=self.machine.on_gpu,
+            persistent_workers=workers > 0,
+        )

@@ -1,0 +1,71 @@
+"""What the C program adds to the deltas of a [yolo] or [Gaussian_yolo] box for its truths."""
+
+import torch
+from torch import Tensor
+
+from darkconv.core.dialect import ALEXEYAB
+from darkconv.layers.head import GaussianYolo
+from darkconv.layers.loss_rules import DENSITY_OFFSET, DEVIATION_OFFSET, is_logit
+from darkconv.training.losses.assignment import Assignment, Pairs
+from darkconv.training.losses.darknet_overlap import overlap_gradient
+from darkconv.training.losses.density import log_density
+
+
+def box_deltas(found: Assignment, pairs: Pairs) -> tuple[Tensor, Tensor]:
+    """Deltas of x, y, w, h (k, 4) and of their deviations, (k, 4) or of [yolo] (k, 0)."""
+    spec = found.grid.spec
+    weights = found.objects.weights[pairs.truths].unsqueeze(1)
+    if spec.dialect.follows(ALEXEYAB):  # the original has no such factor
+        weights = weights * spec.iou_normalizer
+    if isinstance(spec, GaussianYolo):
+        means, deviations = _gaussian_deltas(found, pairs)
+        return _held(found, means * weights), _held(found, deviations * spec.uc_normalizer)
+    none = found.entries.deviations[pairs.places]
+    if spec.iou_loss == "mse":
+        return _importance(found, pairs) * _errors(found, pairs) * weights, none
+    return _held(found, _overlap_deltas(found, pairs) * weights), none
+
+
+def _importance(found: Assignment, pairs: Pairs) -> Tensor:
+    """(k, 1) how much more a small box counts."""
+    sizes = found.objects.boxes[pairs.truths, 2:]
+    return 2 - sizes.prod(1, keepdim=True)
+
+
+def _errors(found: Assignment, pairs: Pairs) -> Tensor:
+    """(k, 4) what is missing of offsets and raw w, h."""
+    grid, boxes = found.grid, found.objects.boxes[pairs.truths]
+    return grid.targets(pairs.places, boxes) - grid.values(found.entries.box[pairs.places])
+
+
+def _overlap_deltas(found: Assignment, pairs: Pairs) -> Tensor:
+    """Of x, y, w, h (k, 4), without weights.
+
+    C leaves out every factor of the chain rule but the exponential's, and gives a corner that is
+    predicted instead of the centre a share of the size's gradient.
+    """
+    grid, raw = found.grid, found.entries.box[pairs.places]
+    predicted = grid.boxes(raw, pairs.places)
+    truths = found.objects.boxes[pairs.truths]
+    gradient = overlap_gradient(grid.spec.iou_loss, predicted, truths)
+    position, size = gradient[:, :2], gradient[:, 2:]
+    growth = raw[:, 2:].exp() if is_logit(grid.spec) else 1.0
+    return torch.cat([position + grid.shift * size, size * growth], 1)
+
+
+def _gaussian_deltas(found: Assignment, pairs: Pairs) -> tuple[Tensor, Tensor]:
+    """Of the means, by their density or the overlap, and of the deviations, by the density."""
+    s = found.entries.deviations[pairs.places].sigmoid()
+    errors = _errors(found, pairs) / s
+    density = log_density(errors, s).exp()
+    weight = _importance(found, pairs) / 2 * density / (density + DENSITY_OFFSET)
+    deviations = weight * (errors.square() / s - 1 / (s + DEVIATION_OFFSET))
+    if found.grid.spec.iou_loss == "mse":
+        return weight * errors / s, deviations
+    return _overlap_deltas(found, pairs), deviations
+
+
+def _held(found: Assignment, deltas: Tensor) -> Tensor:
+    """Within `max_delta`; what is no finite number becomes 0."""
+    limit = found.grid.spec.max_delta
+    return deltas.nan_to_num(0, 0, 0).clamp(-limit, limit)

@@ -1,0 +1,161 @@
+"""The deltas and costs of [yolo] and [Gaussian_yolo] as the C program makes them.
+
+The rules, slips and all, are those of golden/loss/README.md: truths are taken in order, and
+later ones overwrite, add to or look at what is written at their place. Here all places take
+their first truth at once, then all that have one their second, and so on.
+
+Not said there: with `objectness_smooth` a matched place of [Gaussian_yolo] is wanted as without
+it. An IoU's gradient is 0 where the joint area, made with the signed sides of the common part, is
+not positive. What C does with truths outside its arrays is left out: a centre on the last border
+belongs to the last cell, a truth without width or height does not count.
+"""
+
+import torch
+from torch import Tensor
+
+from darkconv.core.dialect import ALEXEYAB, PJREDDIE
+from darkconv.layers.head import GaussianYolo, Yolo
+from darkconv.training.losses.assignment import Assignment, Pairs, spot_spared_boxes
+from darkconv.training.losses.darknet_boxes import box_deltas
+from darkconv.training.losses.delta import with_delta
+from darkconv.training.losses.grid import Entries, probabilities
+from darkconv.training.losses.overlap import overlap
+from darkconv.training.losses.report import LossReport
+from darkconv.training.losses.scores import focal_weight, smooth_objectness
+
+
+def darknet_loss(found: Assignment, x: Tensor) -> LossReport:
+    """C's cost of a head's input x (N, C, H, W), with C's delta for its derivative."""
+    with torch.no_grad():
+        deltas = _Deltas(found)
+        deltas.judge_boxes()
+        for pairs in found.matches.rounds():
+            deltas.train_matches(pairs)
+        deltas.average_boxes()
+        parts = _costs(found, deltas.values)
+    total = with_delta(parts.sum(), x, found.grid.assemble(deltas.values))
+    return found.report(total, parts)
+
+
+class _Deltas:
+    """Deltas in the making; `values` are written in place. A place is once in all `pairs`."""
+
+    def __init__(self, found: Assignment) -> None:
+        self.found, self.spec = found, found.grid.spec
+        entries = found.entries
+        self.known = probabilities(self.spec, entries.known)
+        self.scores = probabilities(self.spec, entries.classes)
+        self.values = Entries(
+            torch.zeros_like(entries.box),
+            torch.zeros_like(entries.deviations),
+            -self.spec.obj_normalizer * self.known,
+            torch.zeros_like(entries.classes),
+        )
+
+    def judge_boxes(self) -> None:
+        """Step 1: nothing is an object, good boxes are spared, very good ones are trained."""
+        nearest, spotted = self.found.nearest, self.found.spotted
+        spared = spot_spared_boxes(self.spec, nearest)
+        if not self.spec.objectness_smooth:
+            self.values.known[spared.places] = 0
+        else:
+            wanted = smooth_objectness(self.spec, nearest.spared_iou[spared.places])
+            self._want_objects(spared.places, wanted)
+            if isinstance(self.spec, GaussianYolo):
+                self._train_classes(spared)
+        self._want_objects(spotted.places, spotted.scores)
+        self._train_classes(spotted)
+        if self.spec.objectness_smooth:
+            self._smooth_classes(spotted)
+        self._train_boxes(spotted)
+
+    def train_matches(self, pairs: Pairs) -> None:
+        """Step 2: a truth for each of some places."""
+        self._train_boxes(pairs)
+        free = pairs
+        if self.spec.objectness_smooth and isinstance(self.spec, Yolo):
+            free = pairs.where(self.values.known[pairs.places] == 0)
+        weights = self.found.objects.weights[free.truths]
+        self._want_objects(free.places, torch.ones_like(weights), weights)
+        self._train_classes(pairs)
+
+    def average_boxes(self) -> None:
+        """Box deltas are divided by the number of classes that are to rise."""
+        raised = (self.values.classes > 0).sum(1, keepdim=True)
+        if isinstance(self.spec, Yolo):
+            if self.spec.iou_thresh >= 1:
+                return
+            raised = torch.where(self.values.known.unsqueeze(1) != 0, raised, 1)
+        for values in (self.values.box, self.values.deviations):
+            values /= raised.clamp(min=1)
+
+    def _want_objects(self, places: Tensor, wanted: Tensor, weights: Tensor | float = 1.0) -> None:
+        missing = wanted - self.known[places]
+        self.values.known[places] = self.spec.obj_normalizer * weights * missing
+
+    def _train_boxes(self, pairs: Pairs) -> None:
+        """The original overwrites, alexeyab adds."""
+        box, deviations = box_deltas(self.found, pairs)
+        if self.spec.dialect == PJREDDIE:
+            self.values.box[pairs.places] = box
+            return
+        self.values.box[pairs.places] += box
+        self.values.deviations[pairs.places] += deviations
+
+    def _train_classes(self, pairs: Pairs) -> None:
+        """All classes, or the truth's alone where a class has been trained before."""
+        own = self.found.objects.classes[pairs.truths].unsqueeze(1)
+        old, fresh = self.values.classes[pairs.places], self._class_deltas(pairs, own)
+        weights = self.found.objects.weights[pairs.truths].unsqueeze(1)
+        scores = self.scores[pairs.places].gather(1, own)
+        alone = old.scatter(1, own, weights * (self._wanted(torch.ones_like(scores)) - scores))
+        written = old.gather(1, own) if self._looks_at_own_class else old[:, :1]
+        self.values.classes[pairs.places] = torch.where(written != 0, alone, fresh)
+
+    def _class_deltas(self, pairs: Pairs, own: Tensor) -> Tensor:
+        """Of all classes (k, classes) at places where none has been trained; own: (k, 1)."""
+        scores, objects = self.scores[pairs.places], self.found.objects
+        factors = objects.factors[pairs.truths].unsqueeze(1)
+        hot = torch.zeros_like(scores).scatter(1, own, 1.0)
+        if self.spec.focal_loss and isinstance(self.spec, Yolo):
+            return factors * (hot - scores) * focal_weight(scores.gather(1, own))
+        weights = objects.weights[pairs.truths].unsqueeze(1)
+        if self.spec.counters_per_class:
+            weights = weights * self.spec.cls_normalizer
+        return torch.where(hot > 0, weights, factors) * (self._wanted(hot) - scores)
+
+    def _smooth_classes(self, pairs: Pairs) -> None:
+        """The truth's class is wanted as much as the box is good."""
+        own = pairs.places, self.found.objects.classes[pairs.truths]
+        weights = self.found.objects.weights[pairs.truths]
+        self.values.classes[own] = weights * (pairs.scores - self.scores[own])
+
+    def _wanted(self, score: Tensor) -> Tensor:
+        return score * (1 - self.spec.label_smooth_eps) + self.spec.label_smooth_eps / 2
+
+    @property
+    def _looks_at_own_class(self) -> bool:
+        """Where it is seen that a class has been trained: elsewhere it is the first class."""
+        return isinstance(self.spec, Yolo) and self.spec.dialect.follows(ALEXEYAB)
+
+
+def _costs(found: Assignment, deltas: Entries) -> Tensor:
+    """(4,) of boxes, objectness where truths are and elsewhere, classes: squares of deltas."""
+    spec, claimed = found.grid.spec, torch.zeros_like(deltas.known, dtype=torch.bool)
+    claimed[found.claims.places] = True
+    known = deltas.known.square()
+    box = deltas.box.square().sum() + deltas.deviations.square().sum()
+    parts = [box, known[claimed].sum(), known[~claimed].sum(), deltas.classes.square().sum()]
+    if isinstance(spec, Yolo) and spec.show_details and spec.iou_loss != "mse":
+        return torch.stack([_overlap_cost(found), *(spec.obj_normalizer * p for p in parts[1:])])
+    return torch.stack(parts)
+
+
+def _overlap_cost(found: Assignment) -> Tensor:
+    """Mean of 1 - GIoU or, with every other `iou_loss`, of 1 - IoU."""
+    spec, grid, pairs = found.grid.spec, found.grid, found.matches
+    overlaps = found.overlaps
+    if spec.iou_loss == "giou":
+        predicted = grid.boxes(found.entries.box[pairs.places], pairs.places)
+        overlaps = overlap("giou", predicted, found.objects.boxes[pairs.truths])
+    return spec.iou_normalizer * (1 - overlaps).sum() / max(len(overlaps), 1)

@@ -1,0 +1,93 @@
+"""What a training computes with."""
+
+import os
+import re
+from dataclasses import dataclass
+
+import torch
+
+from darkconv.backends.torch import DarknetModule
+from darkconv.backends.torch.device import choose_device
+from darkconv.core.processors import count_processors
+from darkconv.errors import DarkconvError
+from darkconv.training.compiled import CompiledSelect, Select
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a run computes with.
+
+    Attributes:
+        device: "auto", "cpu", "cuda", or one GPU such as "cuda:1"; other names are PyTorch's.
+        devices: how many in this host; under torchrun it decides.
+        compile: with code that torch.compile makes of the network, and of the teacher, once for
+            each input size: that takes up to minutes, and needs a C++ compiler on the CPU.
+    """
+
+    device: str = "auto"
+    devices: int = 1
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the device.
+
+        Raises:
+            DarkconvError: it is not there, or is one where there are to be several.
+        """
+        if self.devices < 1:
+            raise DarkconvError("devices", expected="1 or more", found=self.devices)
+        if self.device not in ("auto", "cpu"):
+            choose_device(self.device)
+        if self._number is not None and self.processes > 1:
+            raise DarkconvError(
+                f"device {self.device} is one GPU, which {self.processes} processes cannot share",
+                hint="device cuda",
+            )
+
+    @property
+    def _number(self) -> int | None:
+        """Which GPU, if one was named."""
+        found = re.fullmatch(r"\w+:(\d+)", self.device)
+        return int(found[1]) if found else None
+
+    @property
+    def accelerator(self) -> str:
+        """Lightning's word for the kind of device."""
+        kind = self.device.partition(":")[0]
+        return "gpu" if kind == "cuda" else kind
+
+    @property
+    def lightning_devices(self) -> int | list[int]:
+        """Which devices of this host, or how many, as Lightning takes it."""
+        number = self._number
+        return self.processes // self.hosts if number is None else [number]
+
+    @property
+    def processes(self) -> int:
+        """In all hosts."""
+        return int(os.environ.get("WORLD_SIZE", self.devices))
+
+    @property
+    def hosts(self) -> int:
+        """That torchrun has started."""
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", self.devices))
+        return max(1, self.processes // local)
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it is one."""
+        return self.device != "cpu" and torch.cuda.is_available()
+
+    @property
+    def workers(self) -> int:
+        """Processes that read pictures: one for every processor but one, from 2 to 8.
+
+        Training on the CPU only waits for pictures with all processors, and one reader would use
+        one.
+        """
+        return min(8, max(2, count_processors() - 1))
+
+    @property
+    def select(self) -> Select:
+        """How networks are run."""
+        return CompiledSelect() if self.compile else DarknetModule.select

@@ -1,0 +1,72 @@
+"""Mosaic: four pictures that meet at a random point (AlexeyAB's rule)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from darkconv.dataset.label import Size
+from darkconv.training.rows import Rect
+from darkconv.training.view import View
+
+EDGE = 0.2
+"""The pictures meet no nearer to the edge than this share of the canvas."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A corner of a mosaic.
+
+    Attributes:
+        area: where it lies.
+        right: whether that is on the right.
+        bottom: whether that is at the bottom.
+    """
+
+    area: Rect
+    right: bool
+    bottom: bool
+
+    @property
+    def size(self) -> Size:
+        """(width, height)."""
+        return self.area.right - self.area.left, self.area.bottom - self.area.top
+
+    def choose(self, rng: np.random.Generator, view: View, canvas: Size) -> View:
+        """What of a view that would fill the canvas is seen in the tile.
+
+        The tile at the top left shows the bottom right of the canvas, and so on, but nothing of a
+        border beside the picture as long as there is another choice. Every other view is moved
+        first, until the canvas has the tile's own corner in common with the picture.
+
+        Args:
+            rng: the draw's own.
+            view: of a picture.
+            canvas: (width, height).
+        """
+        if rng.random() < 0.5:
+            view = view.aligned(right=self.right, bottom=self.bottom)
+        left, top, right, bottom = view.borders()
+        width, height = self.size[0] / canvas[0], self.size[1] / canvas[1]
+        x = min(left, 1 - width) if self.right else max(1 - width - right, 0.0)
+        y = min(top, 1 - height) if self.bottom else max(1 - height - bottom, 0.0)
+        return view.part(x, y, x + width, y + height)
+
+
+def draw_tiles(rng: np.random.Generator, canvas: Size) -> Iterator[Tile]:
+    """Top left, top right, bottom left, bottom right.
+
+    Args:
+        rng: the draw's own.
+        canvas: (width, height), at least 2 pixels each.
+    """
+    x, y = (min(max(round(rng.uniform(EDGE, 1 - EDGE) * side), 1), side - 1) for side in canvas)
+    for bottom in (False, True):
+        for right in (False, True):
+            area = Rect(
+                x if right else 0,
+                y if bottom else 0,
+                canvas[0] if right else x,
+                canvas[1] if bottom else y,
+            )
+            yield Tile(area, right, bottom)

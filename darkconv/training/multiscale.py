@@ -1,0 +1,96 @@
+"""Training at several input sizes, as `random=` of a head asks for."""
+
+import functools
+import logging
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from darkconv.core.network import Network
+from darkconv.dataset.label import Size
+from darkconv.errors import DarkconvError
+from darkconv.training.order import no_size
+
+logger = logging.getLogger("darkconv")
+
+STEPS = 10
+"""A size holds for so many steps."""
+FACTOR = 1.4
+"""AlexeyAB: the input is up to so many times as large or small, where `random` is just 1."""
+DRAWS = 64
+"""Of each of larger and smaller sizes, evenly spread: sizes are as frequent as among these."""
+ORIGINAL = np.arange(10, 20) / 13
+"""The original program: 320, 352 ... 608 for networks of 416."""
+STRIDE = 32
+"""The original's sizes are multiples of it."""
+STREAM = 0x5157
+"""Keeps the draws of sizes apart from others with the same seed."""
+
+
+def size_schedule(network: Network, seed: int) -> Callable[[int], Size | None]:
+    """The (width, height) of the network input at every step, a function of seed and step alone.
+
+    Only sizes at which the network's layers fit together, and at which every head sees the input
+    at its usual scale. Where no head asks for several sizes, or the network takes no other, it is
+    None at every step: the usual one. C ends its training with the largest size; this does not.
+    """
+    sizes = possible_sizes(network)
+    return functools.partial(_size_at, sizes, seed) if len(set(sizes)) > 1 else no_size
+
+
+def _size_at(sizes: tuple[Size, ...], seed: int, step: int) -> Size:
+    rng = np.random.default_rng([seed, step // STEPS, STREAM])
+    return sizes[rng.integers(len(sizes))]
+
+
+def possible_sizes(network: Network) -> tuple[Size, ...]:
+    """Sizes to draw from, frequent ones several times; none where the cfg asks for none."""
+    heads = [layer.spec for layer in network.box_heads]
+    random = float(getattr(heads[-1], "random", 0.0)) if heads else 0.0
+    if not random:
+        return ()
+    wanted = _original_sizes(network) if network.dialect.letterboxes else _sizes(network, random)
+    fits = functools.cache(lambda size: takes_size(network, size))
+    sizes = tuple(size for size in wanted if fits(size))
+    if len(set(sizes)) < 2:
+        logger.warning(
+            "%s: random=%g, but the network takes its own input size only", network.file, random
+        )
+    return sizes
+
+
+def _original_sizes(network: Network) -> Iterator[Size]:
+    """The original program's, relative to the network's own."""
+    options = network.options
+    for factor in ORIGINAL:
+        width, height = (
+            max(STRIDE, round(factor * side / STRIDE) * STRIDE)
+            for side in (options.width, options.height)
+        )
+        yield width, height
+
+
+def _sizes(network: Network, random: float) -> Iterator[Size]:
+    """AlexeyAB's: the own size times or divided by up to a factor, a step larger at least."""
+    limit = FACTOR if random == 1 else random
+    own = (network.options.width, network.options.height)
+    step = max(network.options.resize_step, 1)
+    for scale in np.linspace(1, limit, DRAWS):
+        for factor in (float(scale), 1 / float(scale)):
+            width, height = (max(step, int(factor * side / step + 1.5) * step) for side in own)
+            grows = width > own[0] or height > own[1]
+            yield own if factor < 1 and grows else (width, height)
+
+
+def takes_size(network: Network, size: Size) -> bool:
+    """Whether a network works on pictures of (width, height), its heads at their usual scale."""
+    try:
+        resized = network.with_input_size(*size)
+    except DarkconvError:
+        return False
+    own, other = network.input_shape, resized.input_shape
+    return all(
+        before.out_shape.w * other.w == after.out_shape.w * own.w
+        and before.out_shape.h * other.h == after.out_shape.h * own.h
+        for before, after in zip(network.heads, resized.heads, strict=True)
+    )

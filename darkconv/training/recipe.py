@@ -1,0 +1,231 @@
+"""Recipe: how a model is trained; everything that is neither model nor data."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Self
+
+from darkconv.arguments import check_fields
+from darkconv.core.net import NetOptions
+from darkconv.core.network import Network, check_training_options
+from darkconv.errors import DarkconvError
+from darkconv.training.losses import Rule
+from darkconv.training.optimizer import OptimizerChoice
+from darkconv.training.schedule import CfgSchedule, Schedule, WarmupCosine
+
+ScheduleName = Literal["cosine", "cfg"]
+OptimizerName = Literal["adamw", "adam", "sgd", "cfg"]
+Precision = Literal["32", "bf16", "16"]
+BATCH = 16
+EPOCHS = 50
+WARM_UP_SHARE, MOST_WARM_UP = 0.05, 500
+RATES = {"adamw": 1e-3, "adam": 1e-3}
+"""Highest learning rate where neither the user nor, for SGD, the cfg says one."""
+MOST_ROUNDS, MOST_EVALUATIONS = 100, 20
+OVERFIT_STEPS = 300
+
+Bound = tuple[Callable[[float], bool], str]
+_IS_ABOVE_0: Bound = (lambda value: value > 0, "a number above 0")
+_IS_FROM_0: Bound = (lambda value: value >= 0, "0 or more")
+_IS_FROM_1: Bound = (lambda value: value >= 1, "1 or more")
+BOUNDS: dict[str, Bound] = {
+    **dict.fromkeys(("epochs", "rate"), _IS_ABOVE_0),
+    **dict.fromkeys(("steps", "batch", "parts", "evaluate_every", "checkpoint_every"), _IS_FROM_1),
+    **dict.fromkeys(
+        ("freeze_first", "clip", "feature_weight", "seed", "workers", "draw_every"), _IS_FROM_0
+    ),
+    "averaging": (lambda value: 0 <= value < 1, "a share from 0 to below 1"),
+}
+"""What holds of a recipe's numbers, by field."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How to train: everything that is neither model nor data. The command has the same defaults.
+
+    Example:
+        >>> import darkconv as dc
+        >>> recipe = dc.Recipe(steps=300, batch=8, rate=0.003, averaging=0.98)
+        >>> recipe.optimizer, recipe.seed
+        ('adamw', 0)
+
+    Attributes:
+        epochs: how often every picture is seen, also in part; by default 50. With schedule "cfg"
+            the cfg's max_batches count where neither epochs nor steps are given.
+        steps: updates of the weights, in place of epochs.
+        batch: pictures in a step, over all processes; by default 16, with schedule "cfg" the
+            cfg's.
+        parts: gradient accumulation steps: each process takes its share of a step in so many
+            parts, one after the other; by default 1, with schedule "cfg" the cfg's subdivisions.
+        schedule: "cosine" is a warm-up, 5 % of the steps and at most 500, and half a cosine to
+            zero; "cfg" is what [net] says: burn_in, policy, steps, scales.
+        rate: highest learning rate; by default 0.001, with optimizer "sgd" or "cfg" the cfg's.
+            With schedule "cfg" it is an error: the cfg's counts.
+        optimizer: "adamw", "adam", "sgd", or "cfg": Darknet's SGD or Adam with its scaling.
+        momentum: of SGD, 0 to below 1; beta1 of the others; by default the cfg's.
+        decay: weight decay, 0 or more; by default the cfg's.
+        freeze_first: so many of the first layers stay as they are.
+        freeze_backbone: train only what heads decide on.
+        freeze_norms: batch norms keep their running statistics and use them; by default where a
+            teacher alone teaches, which learns far faster from a few pictures.
+        averaging: exponential moving average of the weights: share of the old value that is kept
+            at each step, 0 to below 1; 0 for none.
+        clip: gradient clipping norm, over all parameters; 0 for none.
+        precision: "32", "bf16" or "16": bits of what is computed with, of weights always 32.
+        augment: change pictures at random as the cfg says.
+        multi_scale: train at several input sizes where a head says random=1.
+        letterbox: pictures keep their shape in the network's input; by default what the network
+            says.
+        rule: "default" has true derivatives, "darknet" the C program's own deltas.
+        class_weights: what objects of a class count, by class name or in the order of the model's
+            classes; names that are left out count 1. "auto" lets rare classes count as much as
+            frequent ones; by default all count 1.
+        feature_weight: of feature maps beside outputs, when a teacher teaches.
+        feature_layers: numbers of the layers whose maps are compared; by default the ends of
+            blocks.
+        seed: of all randomness, from 0.
+        workers: processes that read pictures, 0 for none; by default one for every processor but
+            one, from 2 to 8.
+        evaluate_every: rows of the history between evaluations; by default so many that there are
+            at most 20 in a run. A row is about an epoch.
+        draw_every: rows between sheets of predictions; 0 for none.
+        checkpoint_every: steps between checkpoints; by default one with every row.
+    """
+
+    epochs: float | None = None
+    steps: int | None = None
+    batch: int | None = None
+    parts: int | None = None
+    schedule: ScheduleName = "cosine"
+    rate: float | None = None
+    optimizer: OptimizerName = "adamw"
+    momentum: float | None = None
+    decay: float | None = None
+    freeze_first: int = 0
+    freeze_backbone: bool = False
+    freeze_norms: bool | None = None
+    averaging: float = 0.998
+    clip: float = 10.0
+    precision: Precision = "32"
+    augment: bool = True
+    multi_scale: bool = True
+    letterbox: bool | None = None
+    rule: Rule = "default"
+    class_weights: Mapping[str, float] | Sequence[float] | Literal["auto"] = ()
+    feature_weight: float = 4.0
+    feature_layers: Sequence[int] | None = None
+    seed: int = 0
+    workers: int | None = None
+    evaluate_every: int | None = None
+    draw_every: int = 1
+    checkpoint_every: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check types, numbers and words.
+
+        Raises:
+            DarkconvError: one that means nothing, or would do nothing beside the others.
+        """
+        check_fields(self)
+        for name, (holds, expected) in BOUNDS.items():
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and holds(value)):
+                raise DarkconvError(name, expected=expected, found=value)
+        if self.steps is not None and self.epochs is not None:
+            raise DarkconvError("epochs would do nothing: steps counts")
+        if self.schedule == "cfg" and self.rate is not None:
+            raise DarkconvError("rate would do nothing: schedule cfg takes the cfg's")
+        assert self.choice  # which checks the optimiser's own
+
+    @property
+    def choice(self) -> OptimizerChoice:
+        """The optimiser and its settings."""
+        return OptimizerChoice(self.optimizer, self.momentum, self.decay)
+
+    def for_overfitting(self, pictures: int) -> Self:
+        """To learn so many pictures by heart: nothing changes them, every step sees them all."""
+        steps = self.steps or (None if self.epochs else OVERFIT_STEPS)
+        return replace(
+            self, augment=False, multi_scale=False, batch=pictures, steps=steps, averaging=0.9
+        )
+
+
+@dataclass(frozen=True)
+class Course:
+    """A recipe's numbers for one network, one data set and so many processes.
+
+    Attributes:
+        batch: pictures in a step.
+        parts: batches that a process makes of its share.
+        steps: in all.
+        samples: pictures of the data set.
+        round: steps between rows of the history: about an epoch, longer for few pictures.
+        schedule: learning rate of each step.
+    """
+
+    batch: int
+    parts: int
+    steps: int
+    samples: int
+    round: int
+    schedule: Schedule
+
+    @property
+    def rounds(self) -> int:
+        """In all; the last may be shorter."""
+        return self.rows(self.steps)
+
+    def rows(self, step: int) -> int:
+        """Return how many rows of the history there are after so many steps."""
+        return -(-step // self.round)
+
+    def ends_row(self, step: int) -> bool:
+        """Return True if a row ends with this step."""
+        return step % self.round == 0 or step >= self.steps
+
+    def epoch(self, step: int) -> float:
+        """How often each picture has been seen after so many steps."""
+        return step * self.batch / self.samples
+
+
+def plan_course(recipe: Recipe, network: Network, *, samples: int, processes: int) -> Course:
+    """Work the numbers out.
+
+    Args:
+        recipe: what the user wishes.
+        network: whose cfg counts where the recipe's schedule is "cfg".
+        samples: pictures of the data set.
+        processes: that share a step.
+
+    Raises:
+        OptionError: the cfg has a value that training cannot use: NaN or infinity; where the
+            schedule is "cfg", any that does not say a number.
+        DarkconvError: a batch that the processes cannot share.
+    """
+    check_training_options(network, obeys=recipe.schedule == "cfg")
+    options = network.options
+    by_cfg = recipe.schedule == "cfg" and recipe.batch is None
+    batch = options.batch if by_cfg else recipe.batch or BATCH
+    parts = recipe.parts or (options.subdivisions if by_cfg else 1)
+    if batch % (parts * processes):
+        raise DarkconvError(
+            "pictures in a step",
+            expected=f"a multiple of {parts * processes}: {processes} processes, {parts} parts",
+            found=batch,
+            hint="set the batch, or the parts",
+        )
+    epoch = max(1, round(samples / batch))
+    steps = recipe.steps or round((recipe.epochs or 0) * epoch)
+    if not steps:
+        by_cfg = recipe.schedule == "cfg" and options.max_batches > 0
+        steps = options.max_batches if by_cfg else EPOCHS * epoch
+    length = max(epoch, -(-steps // MOST_ROUNDS))
+    return Course(batch, parts, steps, samples, length, _schedule(recipe, options, steps))
+
+
+def _schedule(recipe: Recipe, options: NetOptions, steps: int) -> Schedule:
+    if recipe.schedule == "cfg":
+        return CfgSchedule(options)
+    warm_up = min(MOST_WARM_UP, max(1, round(WARM_UP_SHARE * steps)))
+    rate = recipe.rate or RATES.get(recipe.optimizer, options.learning_rate)
+    return WarmupCosine(rate, steps, warm_up)

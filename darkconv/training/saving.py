@@ -1,0 +1,61 @@
+"""Checkpoints: when they are written, and that they are whole."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from darkconv.files import PathLike, make_folder, write_bytes
+from darkconv.training.recipe import Course
+
+
+class Checkpoints(Checkpoint):
+    """Writes a checkpoint at the end of each row, or after so many steps.
+
+    At the end of a row it is written when all has been done that is due then: a resumed run would
+    not do it again, and not know of an evaluation that gave the best weights so far. Lightning
+    calls checkpoints after other callbacks.
+    """
+
+    def __init__(self, path: Path, *, course: Course, every: int | None) -> None:
+        self.path = path
+        self.course = course
+        self.every = every
+        self._saved = 0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take what a run goes on from for saved."""
+        self._saved = trainer.global_step
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Write one, if it is time."""
+        step = trainer.global_step
+        is_due = step % self.every == 0 if self.every else self.course.ends_row(step)
+        if is_due and step != self._saved:
+            trainer.save_checkpoint(self.path)
+            self._saved = step
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Checkpoints that take their names when they are whole.
+
+    Lightning moves them from the system's folder for temporary files, which is no single step if
+    that lies elsewhere.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: PathLike, storage_options: object = None
+    ) -> None:
+        """Write one.
+
+        Raises:
+            DarkconvError: it cannot be written.
+        """
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        make_folder(Path(path).parent)
+        write_bytes(path, [buffer.getbuffer()])

@@ -1,0 +1,164 @@
+"""Training: a Darknet module under Lightning."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_, get_total_norm
+from torch.optim import Optimizer
+
+from darkconv.backends.torch import DarknetModule
+from darkconv.errors import DarkconvError
+from darkconv.training.compiled import Select
+from darkconv.training.freezing import freeze, set_training, unneeded_layers
+from darkconv.training.objective import QUALITIES, Costs, Objective
+from darkconv.training.optimizer import set_rate
+from darkconv.training.recipe import Course, Recipe
+
+Batch = tuple[Tensor, Tensor]
+"""Pictures (N, C, H, W) and their truths."""
+MOST_SEED = 2**31
+
+
+class Training(pl.LightningModule):
+    """One module, what it is to make small, and how its weights move.
+
+    Attributes:
+        module: the network.
+        objective: what a batch costs; not a part of the state.
+        latest: the parts that the last batches cost, per picture, since `take_means`.
+    """
+
+    def __init__(
+        self,
+        module: DarknetModule,
+        objective: Objective,
+        recipe: Recipe,
+        course: Course,
+        *,
+        frozen: frozenset[int] = frozenset(),
+        select: Select = DarknetModule.select,
+    ) -> None:
+        super().__init__()
+        module.train()  # takes its own copy of the weights
+        self.module = module.channels_last()
+        self.objective = objective
+        self.recipe = recipe
+        self.course = course
+        self.select = select
+        self.frozen = frozen | unneeded_layers(module.network, objective.layers)
+        self.first_seen = module.header.seen
+        self._sums: Costs = {}
+        self._count = 0
+        freeze(module, self.frozen)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The network's outputs."""
+        outputs: tuple[Tensor, ...] = self.module(x)
+        return outputs
+
+    def train(self, mode: bool = True) -> "Training":
+        """Training mode spares frozen layers."""
+        super().train(mode)
+        if mode:
+            set_training(self.module, self.frozen, norms=not self.recipe.freeze_norms)
+        return self
+
+    @property
+    def seen(self) -> int:
+        """Pictures that the network has been trained on, in this run and before."""
+        return self.first_seen + self.global_step * self.course.batch
+
+    def costs(self, batch: Batch, *, seen: int) -> Costs:
+        """What a batch costs, in parts."""
+        x, truths = batch
+        x = x.to(memory_format=torch.channels_last) if x.ndim == 4 else x
+        values = self.select(self.module, x, self.objective.layers)
+        return self.objective.costs(values, x, truths, seen)
+
+    def on_train_start(self) -> None:
+        """Frozen layers stay in evaluation mode."""
+        self.train()
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Set this step's rate, and the seed of dropout: both depend on the step alone."""
+        step = self.global_step
+        rate = self.course.schedule.rate(step + 1)
+        set_rate(self._optimizer, rate)
+        self.log("rate", rate, on_step=True)
+        turn = (step * self.course.parts + batch_idx % self.course.parts) * self.trainer.world_size
+        torch.manual_seed((self.recipe.seed * 1_000_003 + turn + self.global_rank) % MOST_SEED)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Mean cost of the batch's pictures.
+
+        Raises:
+            DarkconvError: it is no finite number.
+        """
+        costs = self.costs(batch, seen=self.seen + self.course.batch)
+        loss = costs["loss"] / len(batch[0])
+        if not bool(torch.isfinite(loss)):
+            raise DarkconvError(
+                f"the loss became {float(loss.detach())} at step {self.global_step + 1}",
+                hint="a lower rate, a longer warm-up, or gradient clipping",
+            )
+        self._remember(costs, len(batch[0]))
+        return loss
+
+    def _remember(self, costs: Mapping[str, Tensor], pictures: int) -> None:
+        for name, cost in costs.items():
+            scale = 1.0 if name in QUALITIES else 1.0 / pictures
+            self._sums[name] = self._sums.get(name, 0.0) + scale * cost.detach()
+        self._count += 1
+
+    def take_means(self) -> dict[str, float]:
+        """Mean parts per picture over all processes' batches since the last call."""
+        sums, count = self.shared_sums(), max(self._count, 1)
+        self._sums, self._count = {}, 0
+        return {name: value.item() / count for name, value in sums.items()}
+
+    def shared_sums(self) -> Costs:
+        """Return the sums that `take_means` divides, as means over all processes."""
+        sums = torch.stack(list(self._sums.values()) or [torch.zeros(())])
+        shared = self.trainer.strategy.reduce(sums, reduce_op="mean")
+        return dict(zip(self._sums, shared.cpu(), strict=False))
+
+    def sums_state(self) -> dict[str, Any]:
+        """Return what the batches since `take_means` have cost, for a checkpoint."""
+        return {"sums": self.shared_sums(), "count": self._count}
+
+    def load_sums_state(self, state: Mapping[str, Any]) -> None:
+        """See `sums_state`."""
+        self._sums = {name: value.to(self.device) for name, value in state["sums"].items()}
+        self._count = state["count"]
+
+    def configure_optimizers(self) -> Optimizer:
+        """See `OptimizerChoice`."""
+        options = self.module.network.options
+        mixed = self.recipe.precision != "32"
+        return self.recipe.choice.build(self.module, options, self.course.batch, mixed=mixed)
+
+    @property
+    def _optimizer(self) -> Optimizer:
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizer, Optimizer)
+        return optimizer
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the gradient's length, which is measured for it, and tell it."""
+        groups = optimizer.param_groups
+        moved = [p for group in groups for p in group["params"] if p.grad is not None]
+        length = torch.tensor(math.nan)
+        if gradient_clip_val:
+            length = clip_grad_norm_(moved, gradient_clip_val)
+        elif moved:
+            length = get_total_norm([p.grad for p in moved if p.grad is not None])
+        self.log("gradient", length, on_step=True)

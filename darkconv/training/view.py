@@ -1,0 +1,157 @@
+"""Where a picture's pixels and boxes go when part of it, or more than it, fills a canvas."""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional
+
+from darkconv.detection.picture import Picture
+from darkconv.training.rows import Rect, Rows
+
+NARROWEST = 0.05
+"""Share of a picture that a window shows at least; jitter from 0.5 on could turn it inside out."""
+
+
+class Window(NamedTuple):
+    """What of a picture fills a canvas, in shares of its width and height; 0 to 1 is all of it."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    @property
+    def width(self) -> float:
+        """In widths of the picture."""
+        return self.right - self.left
+
+    @property
+    def height(self) -> float:
+        """In heights of the picture."""
+        return self.bottom - self.top
+
+    def widened(self) -> "Window":
+        """No narrower and lower than `NARROWEST`."""
+        across = max(0.0, NARROWEST - self.width) / 2
+        down = max(0.0, NARROWEST - self.height) / 2
+        return Window(self.left - across, self.top - down, self.right + across, self.bottom + down)
+
+    def moved(self, across: float, down: float) -> "Window":
+        """Somewhere else."""
+        return Window(self.left + across, self.top + down, self.right + across, self.bottom + down)
+
+
+@dataclass(frozen=True)
+class View:
+    """A window, and whether the canvas shows it in a mirror."""
+
+    window: Window
+    flip: bool = False
+
+    def part(self, left: float, top: float, right: float, bottom: float) -> Self:
+        """What a part of the canvas shows, given in shares of the canvas."""
+        if self.flip:
+            left, right = 1 - right, 1 - left
+        x, y, _, _ = self.window
+        width, height = self.window.width, self.window.height
+        part = Window(x + left * width, y + top * height, x + right * width, y + bottom * height)
+        return replace(self, window=part)
+
+    def borders(self) -> tuple[float, float, float, float]:
+        """What of the canvas lies beside the picture: left, top, right, bottom, in shares."""
+        x0, y0, x1, y1 = self.window
+        width, height = self.window.width, self.window.height
+        left, right = max(0.0, -x0 / width), max(0.0, (x1 - 1) / width)
+        top, bottom = max(0.0, -y0 / height), max(0.0, (y1 - 1) / height)
+        return (right, top, left, bottom) if self.flip else (left, top, right, bottom)
+
+    def aligned(self, *, right: bool, bottom: bool) -> Self:
+        """Moved so that canvas and picture have that corner in common."""
+        x0, y0, x1, y1 = self.window
+        across = 1 - x1 if right != self.flip else -x0
+        down = 1 - y1 if bottom else -y0
+        return replace(self, window=self.window.moved(across, down))
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A view in whole pixels: the one place that says where anything goes.
+
+    Attributes:
+        source: of the picture.
+        target: of the canvas.
+        flip: the target is a mirror image.
+        picture: (width, height) of the picture.
+    """
+
+    source: Rect
+    target: Rect
+    flip: bool
+    picture: tuple[int, int]
+
+    @classmethod
+    def of(cls, view: View, picture: tuple[int, int], canvas: tuple[int, int]) -> "Patch | None":
+        """The patch of a view; None where nothing of the picture is seen."""
+        x0, y0, x1, y1 = view.window
+        across = _fit(x0, x1, picture[0], canvas[0])
+        down = _fit(y0, y1, picture[1], canvas[1])
+        if across is None or down is None:
+            return None
+        (left, right, start, end), (top, bottom, first, last) = across, down
+        if view.flip:
+            start, end = canvas[0] - end, canvas[0] - start
+        return cls(
+            Rect(left, top, right, bottom), Rect(start, first, end, last), view.flip, picture
+        )
+
+    def paint(self, picture: Picture, canvas: npt.NDArray[np.uint8]) -> None:
+        """Copy the source to the target: bilinear between the nearest pixels, as Darknet.
+
+        Args:
+            picture: (H, W, C).
+            canvas: (C, h, w).
+        """
+        left, top, right, bottom = self.source
+        start, first, end, last = self.target
+        part = torch.from_numpy(picture[top:bottom, left:right]).permute(2, 0, 1)[None]
+        size = (last - first, end - start)
+        if size != part.shape[2:]:
+            part = functional.interpolate(part, size, mode="bilinear", align_corners=False)
+        resized = part[0].numpy()
+        canvas[:, first:last, start:end] = resized[:, :, ::-1] if self.flip else resized
+
+    def move(self, rows: Rows) -> Rows:
+        """Boxes relative to the picture -> in pixels of the canvas, not clipped."""
+        left, top, right, bottom = self.source
+        start, first, end, last = self.target
+        moved = rows.copy()
+        across, down = (end - start) / (right - left), (last - first) / (bottom - top)
+        moved[:, 1::2] = start + (rows[:, 1::2] * self.picture[0] - left) * across
+        moved[:, 2::2] = first + (rows[:, 2::2] * self.picture[1] - top) * down
+        if self.flip:
+            moved[:, [1, 3]] = start + end - moved[:, [3, 1]]
+        return moved
+
+
+def _fit(low: float, high: float, length: int, room: int) -> tuple[int, int, int, int] | None:
+    """Along one axis: the pixels of a picture that are seen, and those of the canvas they fill.
+
+    Args:
+        low: first edge of the window, in lengths.
+        high: last edge.
+        length: of the picture.
+        room: of the canvas.
+    """
+    seen_low, seen_high = max(low, 0.0), min(high, 1.0)
+    if seen_high <= seen_low:
+        return None
+    scale = room / (high - low)
+    start, end = round((seen_low - low) * scale), round((seen_high - low) * scale)
+    if end <= start:
+        return None
+    first = min(round(seen_low * length), length - 1)
+    last = max(round(seen_high * length), first + 1)
+    return first, last, start, end

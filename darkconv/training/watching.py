@@ -1,0 +1,210 @@
+"""Watching a run: means of what it cost, evaluations, pictures, and the best weights so far."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+
+from darkconv.backends.torch import DarknetModule
+from darkconv.training.averaging import Averaging
+from darkconv.training.folder import Folder
+from darkconv.training.history import History, Row, draw_curves
+from darkconv.training.recipe import Course
+from darkconv.training.training import Training
+
+ROW = "darkconv_row"
+"""Under which a checkpoint holds the state of a row of the history."""
+Report = Callable[[Row], None]
+Evaluate = Callable[[DarknetModule], Mapping[str, float]]
+Draw = Callable[[DarknetModule, Path], None]
+Save = Callable[[DarknetModule, int], None]
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What a run does now and then; None for nothing.
+
+    Attributes:
+        report: gets every row of the history.
+        evaluate: figures of a module; `score` says which module is best, the higher the better.
+        draw: writes a sheet of predictions.
+        save_best: writes the best module, given the pictures seen.
+        count: gets the number of steps done.
+        ready: called before the first step, when all that is needed has been checked.
+        curves: draw the history at the end.
+    """
+
+    report: Report | None = None
+    evaluate: Evaluate | None = None
+    draw: Draw | None = None
+    save_best: Save | None = None
+    count: Callable[[int], None] | None = None
+    ready: Callable[[], None] | None = None
+    curves: bool = True
+
+
+@dataclass(frozen=True)
+class Every:
+    """How many rounds lie between two; 0 for never. The last round counts in any case.
+
+    Attributes:
+        evaluate: evaluations.
+        draw: sheets of predictions.
+    """
+
+    evaluate: int
+    draw: int
+
+    def is_due(self, every: int, done: int, *, is_last: bool) -> bool:
+        """Whether it is time, after so many rounds."""
+        return every > 0 and (is_last or done % every == 0)
+
+
+class Watcher(pl.Callback):
+    """Does what `Hooks` say at the end of each row, which is a function of the step alone.
+
+    Lightning's own epochs do not say where a row ends: a run that goes on from a checkpoint begins
+    one wherever that was written.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        hooks: Hooks,
+        course: Course,
+        averaging: Averaging | None,
+        every: Every,
+    ) -> None:
+        self.folder = folder
+        self.hooks = hooks
+        self.course = course
+        self.averaging = averaging
+        self.every = every
+        self.best: float | None = None
+        self.best_epoch: float | None = None
+        self._row_step = 0
+        self._clock = Clock()
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Keep the best so far, and what the row has taken and cost so far."""
+        assert isinstance(pl_module, Training)
+        checkpoint[ROW] = {
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "step": self._row_step,
+            "seconds": self._clock.seconds,
+            **pl_module.sums_state(),
+        }
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """See `on_save_checkpoint`."""
+        assert isinstance(pl_module, Training)
+        row = checkpoint[ROW]
+        self.best, self.best_epoch = row["best"], row["best_epoch"]
+        self._row_step = row["step"]
+        self._clock = Clock(row["seconds"])
+        pl_module.load_sums_state(row)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Open the history where the run begins or goes on, and start the clock."""
+        self.history = History(self.folder.history, until=trainer.global_step)
+        self._clock.start()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
+    ) -> None:
+        """Count steps; at the end of a row, add it."""
+        step = trainer.global_step
+        if self.hooks.count and trainer.is_global_zero:
+            self.hooks.count(step)
+        if step > self._row_step and self.course.ends_row(step):
+            assert isinstance(pl_module, Training)
+            self._add_row(trainer, pl_module)
+            self._row_step = step
+            self._clock.start_anew()
+
+    def _add_row(self, trainer: pl.Trainer, training: Training) -> None:
+        means = training.take_means()
+        row: Row = {}
+        if trainer.is_global_zero:
+            row = self._row(trainer.global_step) | means
+            row |= self._looked_at(training)
+            self.history.add(row)
+            for logger in trainer.loggers:
+                logger.log_metrics(row, trainer.global_step)
+            if self.hooks.report:
+                self.hooks.report(row)
+        told = trainer.strategy.broadcast((row, self.best, self.best_epoch))
+        if not trainer.is_global_zero:
+            self.history.rows.append(told[0])
+            self.best, self.best_epoch = told[1:]
+
+    def _row(self, step: int) -> Row:
+        pictures = (step - self._row_step) * self.course.batch
+        return {
+            "epoch": self.course.epoch(step),
+            "step": step,
+            "rate": self.course.schedule.rate(step),
+            "pictures_per_second": pictures / max(self._clock.seconds, 1e-9),
+        }
+
+    def _looked_at(self, training: Training) -> Row:
+        """Figures of the averaged module, if they are due; sheets are drawn, the best is saved."""
+        averaging, every, step = self.averaging, self.every, training.global_step
+        rows, is_last = self.course.rows(step), step >= self.course.steps
+        module = averaging.module_of(training) if averaging else training.module
+        module.eval()
+        try:
+            if self.hooks.draw and every.is_due(every.draw, rows, is_last=is_last):
+                self.hooks.draw(module, self.folder.pictures(step))
+            evaluates = every.is_due(every.evaluate, rows, is_last=is_last)
+            return self._evaluated(module, training) if evaluates else {}
+        finally:
+            training.train()
+
+    def _evaluated(self, module: DarknetModule, training: Training) -> Row:
+        """Figures of a module, which is saved if it is the best so far."""
+        figures = dict(self.hooks.evaluate(module)) if self.hooks.evaluate else {}
+        score = figures.pop("score", None)
+        if score is not None and (self.best is None or score > self.best):
+            self.best = score
+            self.best_epoch = self.course.epoch(training.global_step)
+            if self.hooks.save_best:
+                self.hooks.save_best(module, training.seen)
+        return figures
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Draw the curves."""
+        if self.hooks.curves and trainer.is_global_zero and self.history.rows:
+            draw_curves(self.history, self.folder.curves)
+
+
+class Clock:
+    """The seconds that a row has taken, over all runs that made it."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        """Stand still at a number of seconds."""
+        self._before = seconds
+        self._started: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Seconds so far."""
+        running = 0.0 if self._started is None else time.perf_counter() - self._started
+        return self._before + running
+
+    def start(self) -> None:
+        """Go on from here."""
+        self._started = time.perf_counter()
+
+    def start_anew(self) -> None:
+        """Go on from zero."""
+        self._before = 0.0
+        self.start()

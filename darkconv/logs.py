@@ -4,6 +4,9 @@ import logging
 
 from darkconv.errors import printable
 
+NOTE = 25
+"""Level of what commands tell by default and Python only on request: what a job is about to do."""
+
 
 class Printable(logging.Filter):
     """Write out what a terminal would obey and what no encoding can hold: see `printable`."""
@@ -14,4 +17,5 @@ class Printable(logging.Filter):
         return True
 
 
+logging.addLevelName(NOTE, "NOTE")
 logging.getLogger("darkconv").addFilter(Printable())

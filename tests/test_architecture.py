@@ -31,8 +31,8 @@ ROOMS = {
     ),
     "boxes": "",
     "cli": (
-        "assets backends cli core darknet dataset detection encodings errors evaluation "
-        "exporting files imports layers libraries loading presentation profiling report "
+        "assets backends cli core darknet dataset detection dissection encodings errors evaluation "
+        "exporting files imports layers libraries loading logs presentation profiling report "
         "surgery training verification zoo"
     ),
     "core": "arguments core encodings errors files",
@@ -41,6 +41,10 @@ ROOMS = {
     "detection": (
         "arguments backends boxes core darknet dataset detection encodings errors files layers "
         "libraries loading"
+    ),
+    "dissection": (
+        "arguments backends core darknet dataset detection dissection errors evaluation files logs "
+        "presentation profiling report surgery"
     ),
     "encodings": "",
     "errors": "",

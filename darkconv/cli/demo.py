@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import click
 
 from darkconv.cli.demo_measure import KEPT, Measured, closing_table, compared_scores, measure
-from darkconv.cli.dissect import make_report as dissection_report
 from darkconv.cli.file_types import OutputFolder
 from darkconv.cli.models import write_model
 from darkconv.cli.params import ModelCommand, Output, common_options
@@ -193,27 +192,25 @@ def show_recovery(whole: Model, small: Model, folder: Path) -> dict[str, Model]:
     """Prune by what channels do on pictures, refit, and let the uncut model teach what is left."""
     from darkconv.assets import digits10_unlabelled
     from darkconv.dataset import open_dataset
-    from darkconv.profiling.collect import profile
-    from darkconv.profiling.reconstruction import reconstruct
-    from darkconv.report import write_dissection_report
-    from darkconv.surgery.planning import Planning
-    from darkconv.surgery.prune import prune
+    from darkconv.dissection import dissect
 
     pictures = open_dataset(digits10_unlabelled())
     heading(f"Prune to {KEEP_RATIO:.0%} of the channels, by {len(pictures)} unlabelled pictures")
-    images = [sample.image for sample in pictures.samples]
-    planning = Planning(ratio=KEEP_RATIO, score="mean_abs", multiple=MULTIPLE, skip_first=0)
-    seen = profile(small, images)
-    chosen = planning.plan(small, seen)
-    pruned = prune(small, chosen, compensate=True)
-    echo(f"{small.network.parameters:,} -> {pruned.network.parameters:,} parameters")
-    start = time.perf_counter()
-    refitted = reconstruct(pruned, small, chosen, images)
-    echo(f"weights refitted to the feature maps: {time.perf_counter() - start:.1f} s")
-    found = {"pruned": pruned, "refitted": refitted}
-    write_model(refitted, Output(folder / "refitted.cfg", folder / "refitted.weights"))
-    dissection = dissection_report((whole, small, refitted), seen, None, chosen, planning, pictures)
-    write_dissection_report(folder / "dissection.html", dissection)
+    done = dissect(
+        whole,
+        KEPT,
+        images=pictures,
+        ratio=KEEP_RATIO,
+        score="mean_abs",
+        multiple=MULTIPLE,
+        skip_first=0,
+        device="cpu",
+    )
+    echo(f"{small.network.parameters:,} -> {done.model.network.parameters:,} parameters")
+    echo(f"weights refitted to the feature maps: {done.seconds['reconstruct']:.1f} s")
+    found = {"pruned": done.pruned, "refitted": done.model}
+    write_model(done.model, Output(folder / "refitted.cfg", folder / "refitted.weights"))
+    done.report(folder / "dissection.html")
     try:
         with telling_missing("training", extra="train"):
             from darkconv.training.recipe import Recipe
@@ -224,7 +221,7 @@ def show_recovery(whole: Model, small: Model, folder: Path) -> dict[str, Model]:
     start = time.perf_counter()
     recipe = Recipe(steps=STEPS, batch=BATCH, rate=RATE, averaging=AVERAGING, draw_every=0)
     taught = finetune(
-        refitted,
+        done.model,
         pictures,
         folder=folder / RECOVERY,
         teacher=small,
@@ -262,7 +259,7 @@ def make_report(
 ) -> "DemoReport":
     """What the page shows; `models` are the first and the last."""
     from darkconv.assets import digits10_pictures
-    from darkconv.cli.dissect import found_by_both
+    from darkconv.dissection.page import found_by_both
     from darkconv.report.demo import DemoReport, Stage
 
     stages = [

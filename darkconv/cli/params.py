@@ -26,6 +26,7 @@ from darkconv.loading.formats import (
     RUNNABLE_SUFFIXES,
     SAVED_MODEL_SUFFIX,
 )
+from darkconv.logs import NOTE
 from darkconv.zoo.bundled import bundled_names
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -334,6 +335,7 @@ def show_messages(ctx: click.Context) -> None:
         logger.setLevel(before[2])
 
     logger.handlers = [MessageHandler()]
+    logger.setLevel(NOTE)
     logger.propagate = False
     # what matters of a picture is told by darkconv; Pillow's own remarks are Python's warnings
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")

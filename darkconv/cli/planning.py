@@ -50,7 +50,7 @@ def require_amount(planning: Planning) -> None:
 
 
 def plan_options(
-    *ratio_aliases: str, default: dict[str, Any] | None = None
+    *ratio_aliases: str,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Options that say which channels go; the command gets them as `planning`.
 
@@ -58,17 +58,13 @@ def plan_options(
 
     Args:
         ratio_aliases: other names for --ratio, such as `--keep`.
-        default: what counts if none of `AMOUNTS` is given: {"cut": "auto"}.
     """
 
     def add(command: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(command)
         def collected(*args: Any, **values: Any) -> Any:
             own = {field.name: values.pop(field.name) for field in fields(Planning)}
-            planning = Planning(**own)
-            if not planning.amounts and default:
-                planning = Planning(**(own | default))
-            return command(*args, planning=planning, **values)
+            return command(*args, planning=Planning(**own), **values)
 
         for option in reversed((_ratio_option(*ratio_aliases), *_OPTIONS)):
             collected = option(collected)

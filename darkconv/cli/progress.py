@@ -36,6 +36,21 @@ def progress(total: int, task: str, *, in_bytes: bool = False) -> Iterator[Updat
 
 
 @contextlib.contextmanager
+def steps() -> Iterator[Callable[[str, int, int], None]]:
+    """Show how far a job of several steps is: gives what takes task, number done, and total."""
+    with contextlib.ExitStack() as stack:
+        shown: list[tuple[str, Update]] = []
+
+        def update(task: str, done: int, total: int) -> None:
+            if not shown or shown[-1][0] != task:
+                stack.pop_all().close()
+                shown.append((task, stack.enter_context(progress(total, task))))
+            shown[-1][1](done)
+
+        yield update
+
+
+@contextlib.contextmanager
 def _bar(total: int, task: str, *, in_bytes: bool) -> Iterator[Update]:
     from rich.console import Console
     from rich.progress import (

@@ -1,6 +1,5 @@
 """`darkconv reclass`: a model for some of its classes."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +20,14 @@ from darkconv.cli.params import (
 from darkconv.cli.pictures import outside_option
 from darkconv.cli.printing import echo_lines
 from darkconv.cli.reclass_data import note_data, renumbered, tell_counts, write_data
-from darkconv.core.model import Model
-from darkconv.core.names import Names, same_name
+from darkconv.core.names import same_name
 from darkconv.darknet.data import read_names
-from darkconv.errors import PlanError
 from darkconv.loading import names_beside
+from darkconv.presentation.surgery import classes_as_text
 from darkconv.surgery.classes import reclass as remake
 from darkconv.surgery.classes import transfer
 from darkconv.surgery.recipes import read_recipes, transferred_recipes
-
-NAMES_SUFFIXES = (".names", ".txt")
+from darkconv.surgery.wanted import is_names_file, split_list, wanted_classes
 
 
 @click.command(cls=ModelCommand)
@@ -134,7 +131,7 @@ def reclass(
             write_data(data, parts, small, output)
         if no_labels:
             tell_counts(parts, data)
-    echo_lines(describe(model, small))
+    echo_lines(classes_as_text(model, small))
 
 
 def check_usage(
@@ -165,74 +162,12 @@ def check_usage(
         raise click.UsageError("--data is written beside OUT.cfg, and there is none")
 
 
-def split_list(text: str | None) -> list[str]:
-    """The words between commas."""
-    return [item for word in (text or "").split(",") if (item := word.strip())]
-
-
-def describe(model: Model, small: Model) -> str:
-    """Which classes are kept, and which are not the model's own."""
-    names = kept_names(small)
-    old = set(kept_names(model))
-    kept = [name for name in names if name in old]
-    made = [name for name in names if name not in old]
-    lines = [f"kept {len(kept)} of {count(model)} classes: {', '.join(kept)}"] if kept else []
-    if made:
-        lines.append(f"merged, renamed or new: {', '.join(made)}")
-    return "\n".join(lines)
-
-
-def wanted_classes(model: Model, keep: str | None, encoding: str | None) -> list[str | int]:
-    """Return the classes to keep, as `reclass` takes them.
-
-    Args:
-        model: whose classes they are.
-        keep: what the user says.
-        encoding: of a names file.
-
-    Raises:
-        PlanError: nothing says which.
-    """
-    if keep is None:
-        return list(_shown(model.names))
-    if _is_names_file(keep):
-        listed = read_names(keep, encoding=encoding)
-        return list(_shown(listed)) if listed.hidden else list(listed)
-    return list(split_list(keep))
-
-
-def _is_names_file(keep: str) -> bool:
-    return keep.endswith(NAMES_SUFFIXES) and os.path.isfile(keep)
-
-
 def _own_options(
     options: dict[str, Any], words: ModelWords, to_names: Path | None, keep: str | None
 ) -> dict[str, Any]:
     """Return how the model is read; an encoding may be that of another names file alone."""
     beside = None if words.is_exported else names_beside(words.first, words.weights)
-    is_for_others = to_names is not None or (keep is not None and _is_names_file(keep))
+    is_for_others = to_names is not None or (keep is not None and is_names_file(keep))
     if is_for_others and not (options["names"] or beside):
         return {**options, "names_encoding": None}
     return options
-
-
-def _shown(names: Names) -> tuple[int, ...]:
-    if not names:
-        raise PlanError("no class to keep", hint="--keep person,car")
-    if not names.hidden:
-        raise PlanError(
-            "no class to keep", hint="--keep person,car, or dont_show lines in the names file"
-        )
-    return names.shown
-
-
-def kept_names(model: Model) -> list[str]:
-    """Names of all classes of a model."""
-    return [model.class_name(index) for index in range(count(model))]
-
-
-def count(model: Model) -> int:
-    """Number of classes."""
-    head = model.network.heads[0]
-    total: int = head.spec.num_classes(head.in_shapes)  # type: ignore[attr-defined]
-    return total

@@ -105,7 +105,7 @@ def open_for_model(
     dataset, changed = with_model_names(dataset, model)
     report_problems(dataset)
     if chosen.only is not None:
-        dataset = _only(dataset, chosen.only or model.names, model)
+        dataset = exclusive(dataset, chosen.only or model.names, model)
     dataset = limited(dataset, chosen.limit)
     if uses_labels or chosen.only is not None:
         report_classes(dataset, changed, left_out_of(dataset, model))
@@ -192,7 +192,19 @@ def limited(dataset: AnyDataset, limit: int | None) -> AnyDataset:
     return replace(dataset, samples=chosen)
 
 
-def _only(dataset: Dataset, names: Sequence[str], model: Named) -> Dataset:
+def exclusive(dataset: Dataset, names: Sequence[str], model: Named) -> Dataset:
+    """Return the pictures that show one of some classes, and no others that a model knows.
+
+    Args:
+        dataset: the pictures, their labels spelled as the model's names.
+        names: of the classes.
+        model: knows them and others.
+
+    Raises:
+        PlanError: the model has no names, or no such class.
+        NoneExclusiveError: every picture with one of them shows others too.
+        DatasetError: no picture shows one of them.
+    """
     if not model.names:
         raise PlanError(
             "--only-classes needs the model's class names", hint="--names FILE gives them"

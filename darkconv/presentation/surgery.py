@@ -12,6 +12,7 @@ from darkconv.surgery.changes import changed_layers, total_costs
 from darkconv.surgery.chooser import AMOUNTS
 from darkconv.surgery.graft import GraftResult
 from darkconv.surgery.plan import PrunePlan
+from darkconv.surgery.recipes import count_classes
 
 OF_CHANGES = ("layer", "type", "channels", "parameters", "MACs")
 LEFT_OF_CHANGES = (1, 2, 3, 4)
@@ -59,6 +60,19 @@ def plan_remarks(plan: PrunePlan, *, compensate: bool) -> list[str]:
         noun = "channel" if folded == 1 else "channels"
         lines.append(f"{folded} constant {noun} folded at no cost")
     return [*lines, *plan.notes.get("remarks", ())]
+
+
+def classes_as_text(before: Model, after: Model) -> str:
+    """Return which classes of a model are kept, and which are not its own."""
+    total, count = (count_classes(model.network) for model in (before, after))
+    old = {before.class_name(index) for index in range(total)}
+    names = [after.class_name(index) for index in range(count)]
+    kept = [name for name in names if name in old]
+    made = [name for name in names if name not in old]
+    lines = [f"kept {len(kept)} of {total} classes: {', '.join(kept)}"] if kept else []
+    if made:
+        lines.append(f"merged, renamed or new: {', '.join(made)}")
+    return "\n".join(lines)
 
 
 def plan_as_text(plan: PrunePlan) -> str:

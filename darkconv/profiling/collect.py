@@ -5,10 +5,8 @@ double precision. Where a channel's mean is large beside its deviation, squares 
 lose the variance: the batch is run again with the mean taken off that channel first.
 """
 
-import contextlib
 import logging
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,6 +21,7 @@ from darkconv.backends.torch.device import choose_device
 from darkconv.core.bounds import require_seed
 from darkconv.core.model import Model
 from darkconv.core.network import Layer, Network
+from darkconv.core.processes import working_together
 from darkconv.errors import DarkconvError, DatasetError, Where
 from darkconv.profiling.loader import Images, load_batches, picture_list
 from darkconv.profiling.moments import Moments
@@ -94,50 +93,26 @@ def profile(
     place = choose_device(device)
     module = inference_module(model).to(place)
     collector = Collector(module, seed=seed, taylor=taylor)
-    with _processes() as (rank, world):
-        mine = range(rank, len(images), world)
+    with working_together() as processes:
+        mine = processes.share(len(images), batch)
         done = 0
         for part in load_batches(model.network, images, size=batch, numbers=mine, resize=resize):
             collector.add(torch.from_numpy(part.x).to(place), part.numbers)
             done += len(part.numbers)
             if progress:
-                progress(min(done * world, len(images)))
+                progress(min(done * processes.world, len(images)))
         notes = {"darkconv": __version__, "given": len(images), "seed": seed}
         if source:
             notes["source"] = source
         own = Profile(fingerprint(model), done, collector.statistics(), notes)
-        whole = _gathered(own, world)
+        whole = merge_profiles(processes.gather(own))
     if not whole.pictures:
         raise DatasetError("no picture could be read", where=Where(file=source))
     left = len(images) - whole.pictures
-    if left and rank == 0:
+    if left and processes.rank == 0:
         start = f"{source}: " if source else ""
         logger.warning("%s%d of %d pictures could not be read", start, left, len(images))
     return whole
-
-
-@contextlib.contextmanager
-def _processes() -> Iterator[tuple[int, int]]:
-    """(rank, number of processes): of the process group there is, or of torchrun's."""
-    distributed = torch.distributed
-    if distributed.is_available() and distributed.is_initialized():
-        yield distributed.get_rank(), distributed.get_world_size()
-    elif int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        distributed.init_process_group("gloo")
-        try:
-            yield distributed.get_rank(), distributed.get_world_size()
-        finally:
-            distributed.destroy_process_group()
-    else:
-        yield 0, 1
-
-
-def _gathered(own: Profile, world: int) -> Profile:
-    if world == 1:
-        return own
-    parts: list[Any] = [None] * world
-    torch.distributed.all_gather_object(parts, own)
-    return merge_profiles(parts)
 
 
 class Collector:

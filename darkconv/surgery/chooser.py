@@ -110,19 +110,24 @@ AMOUNTS: Mapping[str, Check] = {
 """How to say how much goes, and what values are possible."""
 
 
-def checked_amounts(given: Mapping[str, Any]) -> dict[str, Any]:
+def checked_amounts(given: Mapping[str, Any], *, share: str = "keep") -> dict[str, Any]:
     """Return those of `AMOUNTS` that are not None: one, or several budgets that all hold.
+
+    Args:
+        given: by name.
+        share: what `keep` is called there.
 
     Raises:
         PlanError: none is given, or several that are not all budgets, or an impossible value.
     """
     amounts = {name: value for name, value in given.items() if value is not None}
     if not amounts or (len(amounts) > 1 and not amounts.keys() <= set(KINDS)):
-        expected = f"one of {', '.join(AMOUNTS)}, or several of {', '.join(KINDS)}"
+        names = [share if name == "keep" else name for name in AMOUNTS]
+        expected = f"one of {', '.join(names)}, or several of {', '.join(KINDS)}"
         found = ", ".join(amounts) or "none"
         raise PlanError("how much to remove", expected=expected, found=found)
     for name, value in amounts.items():
-        is_possible, expected = AMOUNTS[name]
+        is_possible, expected = AMOUNTS["keep" if name == share else name]
         if not is_possible(value):
             raise PlanError(name, expected=expected, found=value)
     return amounts

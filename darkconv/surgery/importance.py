@@ -178,7 +178,7 @@ def score_classes(
     Raises:
         PlanError: an unknown score, or one that needs a profile that is not there.
     """
-    function = _function(score)
+    function = find_score(score)
     total, count = np.zeros(classes.count), np.zeros(classes.count)
     for layer in classes.makers:
         labels = classes.of(layer.index)
@@ -192,7 +192,12 @@ def score_classes(
     return means
 
 
-def _function(score: str | Score) -> Score:
+def find_score(score: str | Score) -> Score:
+    """Return the score of a name; a function is one.
+
+    Raises:
+        PlanError: there is none of that name.
+    """
     if callable(score):
         return score
     if score not in SCORES:

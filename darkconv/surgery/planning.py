@@ -1,11 +1,18 @@
 """Planning: how channels are chosen, as one record."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from darkconv.core.model import Model
-from darkconv.surgery.chooser import MIN_KEEP, MULTIPLE, SKIP_FIRST, Lock
-from darkconv.surgery.importance import Score
+from darkconv.surgery.chooser import (
+    MIN_KEEP,
+    MULTIPLE,
+    SKIP_FIRST,
+    Guards,
+    Lock,
+    checked_amounts,
+)
+from darkconv.surgery.importance import Score, find_score
 from darkconv.surgery.plan import PrunePlan, plan
 from darkconv.surgery.profile import Profile
 
@@ -42,6 +49,25 @@ class Planning:
         """Those of `AMOUNTS` that were given."""
         values = {name: getattr(self, name) for name in AMOUNTS}
         return {name: value for name, value in values.items() if value is not None}
+
+    def or_ratio(self, ratio: float) -> Self:
+        """Return the same with a ratio, where nothing says how much goes."""
+        return self if self.amounts else replace(self, ratio=ratio)
+
+    def check(self) -> None:
+        """Check what can be checked without a model.
+
+        Raises:
+            PlanError: impossible amounts or guards, or an unknown score.
+        """
+        checked_amounts(self.amounts, share="ratio")
+        find_score(self.score)
+        Guards(
+            skip_first=self.skip_first,
+            min_keep=self.min_keep,
+            multiple=self.multiple,
+            lock=self.lock,
+        )
 
     def plan(
         self, model: Model, profile: Profile | None, against: Profile | None = None

@@ -1,0 +1,117 @@
+"""Which pictures tell what a model's channels do for the classes that are kept."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from darkconv.core.model import Model
+from darkconv.dataset import Dataset
+from darkconv.dataset.for_model import (
+    NoneExclusiveError,
+    exclusive,
+    left_out_of,
+    limited,
+    open_for_model,
+    with_model_names,
+)
+from darkconv.dataset.telling import report_classes, report_problems
+from darkconv.errors import DarkconvError
+from darkconv.profiling.loader import Image, Images
+
+Pictures = Dataset | Sequence[Image]
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """The pictures that are profiled, of those that there are.
+
+    Attributes:
+        found: all of them; weights are refitted on these.
+        chosen: those that are profiled.
+        which: what they are, in words.
+    """
+
+    found: Pictures
+    chosen: Pictures
+    which: str
+
+    @property
+    def others(self) -> Dataset | None:
+        """Those that were not chosen; None if there is none."""
+        if not isinstance(self.found, Dataset) or not isinstance(self.chosen, Dataset):
+            return None
+        taken = {sample.image for sample in self.chosen.samples}
+        left = tuple(sample for sample in self.found.samples if sample.image not in taken)
+        return replace(self.found, samples=left) if left else None
+
+    def __str__(self) -> str:
+        """Return how many pictures are profiled, and which."""
+        return f"{len(self.chosen)} of {len(self.found)} pictures: {self.which}"
+
+
+def choose_pictures(
+    images: Images,
+    whole: Model,
+    uncut: Model,
+    *,
+    only_classes: Sequence[str] | None = None,
+    all_pictures: bool = False,
+    limit: int | None = None,
+) -> Choice:
+    """Choose the pictures that show nothing but the kept classes, where labels tell.
+
+    Where each of them shows other classes too, all are taken, unless `only_classes` is given.
+
+    Args:
+        images: a source or several, a data set, or files and levels.
+        whole: the model before its classes were cut; its names are those of the labels.
+        uncut: the model of the kept classes.
+        only_classes: other classes, of which each picture must show one and no others; empty for
+            the kept ones.
+        all_pictures: take all, whatever they show.
+        limit: take so many, evenly spread.
+
+    Raises:
+        DatasetError: a source cannot be read, or no picture shows what is wanted.
+        PlanError: a class that the model does not have.
+    """
+    if all_pictures and only_classes is not None:
+        raise DarkconvError("only_classes: would do nothing beside all_pictures")
+    found = _opened(images, whole, uses_labels=not all_pictures)
+    if not isinstance(found, Dataset):
+        return Choice(found, _spread(found, limit), "all")
+    every = limited(found, limit)
+    if all_pictures or (only_classes is None and not found.labelled):
+        return Choice(every, every, "all")
+    try:
+        chosen = exclusive(found, only_classes or uncut.names, whole)
+    except NoneExclusiveError:
+        if only_classes is not None:
+            raise
+        return Choice(every, every, "all, since none shows nothing but the kept classes")
+    return Choice(every, limited(chosen, limit), "those of nothing but the kept classes")
+
+
+def _opened(images: Images, whole: Model, *, uses_labels: bool) -> Pictures:
+    """Return a data set wherever labels may tell what pictures show."""
+    if isinstance(images, Dataset):
+        dataset, changed = with_model_names(images, whole)
+        report_problems(dataset)
+        if uses_labels:
+            report_classes(dataset, changed, left_out_of(dataset, whole))
+        return dataset
+    if isinstance(images, str | os.PathLike):
+        return open_for_model(images, whole, uses_labels=uses_labels)
+    if not len(images):
+        raise DarkconvError("images: there is no picture among them")
+    files = [one for one in images if isinstance(one, str | os.PathLike)]
+    if len(files) == len(images):
+        return open_for_model(files, whole, uses_labels=uses_labels)
+    return images
+
+
+def _spread(images: Sequence[Image], limit: int | None) -> Sequence[Image]:
+    count = len(images)
+    if limit is None or limit >= count:
+        return images
+    return [images[i * count // limit] for i in range(limit)]

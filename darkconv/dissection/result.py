@@ -1,0 +1,93 @@
+"""Dissection: what became of a model, and the account of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from darkconv.arguments import checked
+from darkconv.core.model import Model
+from darkconv.core.views import VIEWS, Shown, View
+from darkconv.dissection.pictures import Choice
+from darkconv.files import PathLike
+from darkconv.presentation.notebook import html_table
+from darkconv.presentation.surgery import (
+    LEFT_OF_CHANGES,
+    OF_CHANGES,
+    change_rows,
+    change_totals,
+    plan_remarks,
+)
+from darkconv.surgery.changes import pruning_dict
+from darkconv.surgery.plan import PrunePlan
+from darkconv.surgery.planning import Planning
+from darkconv.surgery.profile import Profile
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Dissection(Shown):
+    """A model that was cut to some classes and pruned, with all that led to it.
+
+    Attributes:
+        model: the result.
+        whole: the model that was dissected.
+        uncut: the model of the kept classes, with all channels: the plan's and the profile's.
+        pruned: the model before its weights were refitted.
+        profile: of `uncut`, over the pictures that were chosen.
+        against: of `uncut`, over the others, for the score contrast.
+        plan: which channels of `uncut` stay.
+        pictures: those that were profiled, of those that there are.
+        planning: how they were chosen.
+        seconds: that each step took.
+    """
+
+    model: Model
+    whole: Model
+    uncut: Model
+    pruned: Model
+    profile: Profile
+    against: Profile | None = None
+    plan: PrunePlan
+    pictures: Choice
+    planning: Planning
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plan and costs, for programs; pairs are before and after.
+
+        Returns: `before` and `after` with parameters, macs and bytes, the `layers` that changed,
+        the `plan`, and how many `pictures` were `profiled`, of how many that were `found`.
+        """
+        counts = {"profiled": len(self.pictures.chosen), "found": len(self.pictures.found)}
+        return {**pruning_dict(self.whole, self.model, self.plan), "pictures": counts}
+
+    @checked
+    def report(self, path: PathLike) -> None:
+        """Write a page: costs, latency measured now, sample pictures, layers and histograms.
+
+        Args:
+            path: the HTML file.
+        """
+        from darkconv.dissection.page import make_report
+        from darkconv.report import write_dissection_report
+
+        write_dissection_report(path, make_report(self))
+
+
+def _as_text(done: Dissection) -> str:
+    return "\n  ".join([f"Dissection of {done.whole.network.file}", *_lines(done)])
+
+
+def _lines(done: Dissection) -> list[str]:
+    before, after = done.whole.names, done.model.names
+    kept = f"kept {len(after)} of {len(before)} classes: {', '.join(after)}"
+    lines = [kept] if len(after) < len(before) else []
+    lines += [f"profiled {done.pictures}", *change_totals(done.whole, done.model)]
+    return [*lines, *plan_remarks(done.plan, compensate=done.planning.compensate)]
+
+
+def _as_html(done: Dissection) -> str:
+    rows = [list(map(str, row)) for row in change_rows(done.whole, done.model)]
+    return html_table(OF_CHANGES, rows, LEFT_OF_CHANGES, caption=_lines(done))
+
+
+VIEWS[Dissection] = View(_as_text, _as_html)

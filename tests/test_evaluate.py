@@ -170,3 +170,46 @@ def test_two_processes_measure_what_one_measures(result, tmp_path):
         found = json.loads((tmp_path / f"rank{rank}.json").read_text())
         found.pop("seconds")
         assert found == json.loads(json.dumps(figures(result)))
+
+
+@pytest.fixture
+def worse(folder):
+    """A model that finds half of what there is, so that AP has digits."""
+    pytest.importorskip("faster_coco_eval")
+    model = load_digits10()
+    model = dc.replace_arrays(model, {key: 0.8 * values for key, values in model.arrays.items()})
+    dc.save(model, folder / "worse.cfg", folder / "worse.weights", names=folder / "worse.names")
+    return model
+
+
+def command(line):
+    found = CliRunner().invoke(main, line.split())
+    assert found.exit_code == 0, found.output
+    return json.loads(found.stdout)
+
+
+def test_model_file_module_and_command_have_one_ap(worse, folder):
+    pytest.importorskip("lightning")
+    pytest.importorskip("onnxruntime")
+    from darkconv.training.validation import evaluate_module
+
+    data = dc.open_dataset("digits10.data")
+    mean = dc.evaluate(worse, data).mean
+    assert 0.4 < mean.ap < 0.7
+    letterbox = worse.network.options.letterboxes
+    assert evaluate_module(dc.to_torch(worse), worse, data, letterbox=letterbox).mean.ap == mean.ap
+    assert command("eval worse.cfg worse.weights --data digits10.data --json")["ap"] == mean.ap
+    dc.export(worse, "worse.onnx")
+    found = command("eval worse.onnx --data digits10.data --json")
+    assert found["mean"]["ap"] == pytest.approx(mean.ap, abs=1e-3)
+    assert dc.evaluate(worse, data, batch=1, coco=False).mean.ap == mean.ap
+
+
+def test_what_training_prints_is_what_eval_measures(worse):
+    pytest.importorskip("lightning")
+    data = "--data digits10.data --valid digits10.data"
+    quick = "--steps 3 --batch 4 --workers 0 --device cpu --evaluate-every 1 --rate 1e-4"
+    run = command(f"finetune worse.cfg worse.weights {data} {quick} -o out.cfg out.weights --json")
+    best = max(row["AP"] for row in run["rows"])
+    assert 0.2 < best < 1
+    assert command("eval out.cfg out.weights --data digits10.data --json")["mean"]["ap"] == best

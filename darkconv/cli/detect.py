@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     "--threshold", type=SHARE, help="Least score  [default: 0.25, or what an ONNX file says]"
 )
 @detection_options
-@running_options
+@running_options(batch=1)
 @model_options
 def detect(
     words: tuple[str, ...],

@@ -1,5 +1,6 @@
 """How commands find boxes: their options, and what they make of them."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -47,8 +48,8 @@ def detection_options(command: F) -> F:
     return _decorated(command, options)
 
 
-def running_options(command: F) -> F:
-    """What computes, as `darkconv.Detector` takes it."""
+def running_options(*, batch: int) -> Callable[[F], F]:
+    """What computes, as `darkconv.Detector` takes it; `batch` is the default."""
     options = (
         click.option(
             "--device",
@@ -62,7 +63,7 @@ def running_options(command: F) -> F:
         click.option(
             "--batch",
             type=click.IntRange(1),
-            default=1,
+            default=batch,
             show_default=True,
             help="Pictures that the network takes at once.",
         ),
@@ -72,7 +73,7 @@ def running_options(command: F) -> F:
             help="Threads that compute on the CPU  [default: one for each processor]",
         ),
     )
-    return _decorated(command, options)
+    return lambda command: _decorated(command, options)
 
 
 def _decorated(command: F, options: tuple[Any, ...]) -> F:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from darkconv.cli.detecting import check_runs_itself, detection_options
+from darkconv.cli.detecting import check_runs_itself, detection_options, running_options
 from darkconv.cli.file_types import OutputFolder
 from darkconv.cli.given import refuse
 from darkconv.cli.models import read_exported, read_model
@@ -75,6 +75,7 @@ OF_DETECTORS = (
 @click.option("--iou", type=SHARE, default=0.5, show_default=True, help="IoU of right boxes.")
 @click.option("--overlap", type=SHARE, hidden=True, help="As --iou.")
 @detection_options
+@running_options(batch=8)
 @click.option(
     "-o",
     "--output",

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -82,7 +83,17 @@ class Frame:
 
 
 @dataclass(frozen=True, eq=False)
-class _Prepared:
+class Prepared:
+    """A picture that is ready for the network.
+
+    Attributes:
+        item: what it is.
+        picture: its levels.
+        x: what the network takes, (1, ...).
+        fit: how the picture was fitted.
+        seconds: that this took.
+    """
+
     item: Item
     picture: Picture
     x: npt.NDArray[Any]
@@ -129,30 +140,40 @@ def stream(
         raise DarkconvError("every", expected="a number from 1", found=every)
     opened = source if isinstance(source, Source) else open_source(source, every=every)
 
-    def prepare(item: Item) -> _Prepared:
-        start = time.perf_counter()
-        picture = engine.read(item.picture, order=order)
-        x, fit = engine.prepare(picture)
-        return _Prepared(item, picture, x, fit, time.perf_counter() - start)
-
     batches = read_batches(
-        prepare, opened, batch=batch, unreadable=unreadable, skipped=skipped,
+        partial(prepare_item, engine, order=order),
+        opened,
+        batch=batch,
+        unreadable=unreadable,
+        skipped=skipped,
         what_follows=what_follows,
-    )  # fmt: skip
+    )
     return _frames(engine, batches, Seconds() if seconds is None else seconds)
 
 
+def prepare_item(engine: Engine, item: Item, *, order: str = "rgb") -> Prepared:
+    """Read a picture, and fit it to the network's input.
+
+    Raises:
+        DatasetError: it cannot be read.
+    """
+    start = time.perf_counter()
+    picture = engine.read(item.picture, order=order)
+    x, fit = engine.prepare(picture)
+    return Prepared(item, picture, x, fit, time.perf_counter() - start)
+
+
 def _frames(
-    engine: Engine, batches: Iterator[list[tuple[int, _Prepared]]], record: Seconds
+    engine: Engine, batches: Iterator[list[tuple[int, Prepared]]], record: Seconds
 ) -> Iterator[Frame]:
     try:
         for group in batches:
-            yield from _looked_at(engine, [one for _, one in group], record)
+            yield from look_at(engine, [one for _, one in group], record)
     finally:
         close(batches)
 
 
-def _looked_at(engine: Engine, group: Sequence[_Prepared], record: Seconds) -> Iterator[Frame]:
+def look_at(engine: Engine, group: Sequence[Prepared], record: Seconds) -> Iterator[Frame]:
     """Run a batch, and find the boxes of each of its pictures."""
     start = time.perf_counter()
     x = group[0].x if len(group) == 1 else np.concatenate([one.x for one in group])

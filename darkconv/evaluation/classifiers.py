@@ -1,35 +1,32 @@
 """How often a classifier is right."""
 
-import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from darkconv.backends.exported import ExportedFile
 from darkconv.core.model import Array, Model
 from darkconv.core.processes import ALONE, Processes
 from darkconv.dataset import ClassifiedDataset
 from darkconv.dataset.telling import report_unread
 from darkconv.detection.crop import centre_crop
 from darkconv.detection.detect import runner
-from darkconv.detection.exported import as_input
+from darkconv.detection.engine import run_in_pieces
+from darkconv.detection.exported import as_input, on_device
 from darkconv.detection.picture import read_picture
+from darkconv.detection.stream import read_batches
 from darkconv.errors import DatasetError
 from darkconv.evaluation.classification import Classification, classification
 from darkconv.evaluation.figures import Figures
 from darkconv.evaluation.result import ClassEvaluation, Unread
 from darkconv.evaluation.sharing import Work, shared_work
 
-if TYPE_CHECKING:
-    from darkconv.backends.exported import ExportedFile
-
-logger = logging.getLogger("darkconv")
-
-Scores = Callable[[Sequence[Array]], Array]
-"""Crops (C, H, W) in 0..1 -> the scores of all classes, (N, classes)."""
+Scores = Callable[[Array], Array]
+"""Crops (N, C, H, W) in 0..1 -> the scores of all classes, (N, classes)."""
 
 
 def evaluate_classifier(
@@ -60,28 +57,46 @@ def evaluate_classifier(
         processes: that share the pictures; all must call this.
     """
     images = [path for path, _ in dataset.samples]
+    channels, height, width = shape
+
+    def prepare(place: int) -> tuple[Array | Unread, float]:
+        start = time.perf_counter()
+        try:
+            picture = read_picture(images[place], channels=channels, exact=exact)
+        except DatasetError as error:
+            if not skips:
+                raise
+            return Unread(str(images[place]), str(error)), 0.0
+        return centre_crop(picture, (width, height)), time.perf_counter() - start
 
     def look(places: Sequence[int], work: Work[Array]) -> Iterator[int]:
         done = 0
-        for first in range(0, len(places), batch):
-            group = places[first : first + batch]
+        for group in read_batches(prepare, places, batch=batch):
+            crops = {}
+            for number, (one, seconds) in group:
+                if isinstance(one, Unread):
+                    work.unread[places[number]] = one
+                else:
+                    crops[places[number]] = one
+                    work.seconds.reading += seconds
             start = time.perf_counter()
-            crops = _crops(group, images, work, shape, exact=exact, skips=skips)
-            ready = time.perf_counter()
             if crops:
-                work.found.update(zip(crops, scores(list(crops.values())), strict=True))
-            work.seconds.reading += ready - start
-            work.seconds.network += time.perf_counter() - ready
+                found = scores(np.stack(list(crops.values())))
+                work.found.update(zip(crops, found, strict=True))
+            work.seconds.network += time.perf_counter() - start
+            work.seconds.pictures += len(crops)
             done += len(group)
             yield done
 
     work = shared_work(len(images), look, batch=batch, progress=progress, processes=processes)
-    report_unread(dataset, len(work.unread))
+    unread = work.told_unread(": left out")
+    report_unread(dataset, len(unread))
     places = sorted(work.found)
     counts = classification(
         np.stack([work.found[place] for place in places]),
         [dataset.samples[place][1] for place in places],
     )
+    seconds = work.seconds.per_picture()
     top1, top5 = (counts.top.get(k) for k in (1, 5))
     return ClassEvaluation(
         model=name,
@@ -89,38 +104,13 @@ def evaluate_classifier(
         classes=tuple(figures_of(counts, dataset.names)),
         mean=Figures(name="mean", pictures=counts.pictures, top1=top1, top5=top5),
         pictures=tuple(images),
-        unread=tuple(work.unread[place] for place in sorted(work.unread)),
+        unread=unread,
         problems=dataset.problems,
-        seconds=work.per_picture(("reading", "network")),
+        seconds={step: seconds[step] for step in ("reading", "network")},
         runner=runner,
         names=tuple(dataset.names),
         counts=counts,
     )
-
-
-def _crops(
-    places: Sequence[int],
-    images: Sequence[Path],
-    work: Work[Any],
-    shape: tuple[int, int, int],
-    *,
-    exact: bool,
-    skips: bool,
-) -> dict[int, Array]:
-    """The middles of some pictures, by place; those that cannot be read are told."""
-    channels, height, width = shape
-    crops = {}
-    for place in places:
-        try:
-            picture = read_picture(images[place], channels=channels, exact=exact)
-        except DatasetError as error:
-            if not skips:
-                raise
-            logger.warning("%s: left out", error)
-            work.unread[place] = Unread(str(images[place]), str(error))
-            continue
-        crops[place] = centre_crop(picture, (width, height))
-    return crops
 
 
 def figures_of(counts: Classification, names: Sequence[str]) -> Iterator[Figures]:
@@ -135,23 +125,31 @@ def figures_of(counts: Classification, names: Sequence[str]) -> Iterator[Figures
         yield Figures(name=name, pictures=total, top1=right / total, taken_for=other)
 
 
-def scores_of(model: "Model | ExportedFile", backend: str) -> Scores:
+def scores_of(
+    model: Model | ExportedFile,
+    backend: str | None = None,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+) -> Scores:
     """Return what runs a classifier.
 
     Args:
         model: a model, or a file, which runs by itself.
-        backend: what runs a model.
+        backend: what runs a model; "torch" by default.
+        device: see `darkconv.Detector`.
+        threads: see `darkconv.Detector`.
     """
     if isinstance(model, Model):
-        run = runner(model, backend)
-        return lambda crops: _flat(run(np.stack(crops))[-1])
-    file = model
+        run = runner(model, backend or "torch", device=device, threads=threads)
+        return lambda crops: _flat(run(crops)[-1])
+    file = on_device(model, device, threads)
 
-    def one(planes: Array) -> Array:
-        scores: Array = _flat(file.run(as_input(file, planes)[0])[-1])[0]
-        return scores
+    def scores(crops: Array) -> Array:
+        x = np.concatenate([as_input(file, planes)[0] for planes in crops])
+        return _flat(run_in_pieces(file.run, x, file.fixed_batch)[-1])
 
-    return lambda crops: np.stack([one(planes) for planes in crops])
+    return scores
 
 
 def _flat(values: npt.NDArray[Any]) -> Array:

@@ -1,25 +1,20 @@
 """How well a detector finds what is labelled."""
 
-import logging
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from darkconv.core.processes import ALONE, Processes
 from darkconv.dataset import Dataset
 from darkconv.dataset.for_model import Named, common_classes, left_out_of, with_model_names
 from darkconv.dataset.telling import report_classes, report_unread
 from darkconv.detection import Detection
+from darkconv.detection.engine import Engine
+from darkconv.detection.sources import Item
+from darkconv.detection.stream import Prepared, look_at, prepare_item, read_batches
 from darkconv.errors import DatasetError
 from darkconv.evaluation.comparison import Comparison, rule_of
 from darkconv.evaluation.result import BoxEvaluation, Unread
-from darkconv.evaluation.sharing import STEPS, Work, shared_work
-
-if TYPE_CHECKING:
-    from darkconv.detection.engine import Engine
-
-logger = logging.getLogger("darkconv")
+from darkconv.evaluation.sharing import Work, shared_work
 
 THRESHOLD, NMS = 0.005, 0.45
 """Score from which detections count for AP; overlap that counts as the same object."""
@@ -32,7 +27,7 @@ BATCH = 8
 
 
 def evaluate_detector(
-    detector: "Engine",
+    engine: Engine,
     model: Named,
     dataset: Dataset,
     *,
@@ -50,7 +45,7 @@ def evaluate_detector(
     """Measure a detector that is ready to run: see `darkconv.evaluate`.
 
     Args:
-        detector: that finds boxes.
+        engine: that finds boxes, of low scores too.
         model: for its class names.
         dataset: labelled pictures, whose classes get the model's spelling.
         name: of the model, for people.
@@ -70,9 +65,10 @@ def evaluate_detector(
     classes = common_classes(model, dataset)
     images = [sample.image for sample in dataset.samples]
     work = find_all(
-        detector, images, batch=batch, skips=skips, progress=progress, processes=processes
+        engine, images, batch=batch, skips=skips, progress=progress, processes=processes
     )
-    report_unread(dataset, len(work.unread))
+    unread = work.told_unread(": its boxes count as missed")
+    report_unread(dataset, len(unread))
     found = [work.found.get(place, []) for place in range(len(images))]
     comparison = Comparison.of(found, dataset, classes, rule_of(rule, iou))
     figures, mean = comparison.figures(at, coco=coco)
@@ -82,10 +78,10 @@ def evaluate_detector(
         classes=figures,
         mean=mean,
         pictures=tuple(images),
-        unread=tuple(work.unread[place] for place in sorted(work.unread)),
+        unread=unread,
         problems=dataset.problems,
         left_out=left_out,
-        seconds=work.per_picture(),
+        seconds=work.seconds.per_picture(),
         runner=runner,
         rule=rule,
         at=at,
@@ -95,7 +91,7 @@ def evaluate_detector(
 
 
 def find_all(
-    detector: "Engine",
+    engine: Engine,
     images: Sequence[Path],
     *,
     batch: int = BATCH,
@@ -103,35 +99,30 @@ def find_all(
     progress: Callable[[int], None] | None = None,
     processes: Processes = ALONE,
 ) -> Work[list[Detection]]:
-    """Find the objects in pictures; those that cannot be read are told.
+    """Find the objects in pictures.
 
     Raises:
         DatasetError: a picture cannot be read, and they are not skipped.
     """
 
+    def prepare(place: int) -> Prepared | Unread:
+        try:
+            return prepare_item(engine, Item(images[place], str(images[place]), place))
+        except DatasetError as error:
+            if not skips:
+                raise
+            return Unread(str(images[place]), str(error))
+
     def look(places: Sequence[int], work: Work[list[Detection]]) -> Iterator[int]:
-        for done, place in enumerate(places, 1):
-            try:
-                work.found[place] = _find(detector, images[place], work)
-            except DatasetError as error:
-                if not skips:
-                    raise
-                logger.warning("%s: its boxes count as missed", error)
-                work.unread[place] = Unread(str(images[place]), str(error))
+        done = 0
+        for group in read_batches(prepare, places, batch=batch):
+            good = [one for _, one in group if isinstance(one, Prepared)]
+            for frame in look_at(engine, good, work.seconds) if good else ():
+                work.found[frame.index] = list(frame.found)
+            for number, one in group:
+                if isinstance(one, Unread):
+                    work.unread[places[number]] = one
+            done += len(group)
             yield done
 
     return shared_work(len(images), look, batch=batch, progress=progress, processes=processes)
-
-
-def _find(detector: "Engine", image: Path, work: Work[list[Detection]]) -> list[Detection]:
-    """The detections in a picture; what the steps take is added up."""
-    times = [time.perf_counter()]
-    x, fit = detector.prepare(image)
-    times.append(time.perf_counter())
-    outputs = [value[0] for value in detector.run(x)]
-    times.append(time.perf_counter())
-    found = detector.find(outputs, fit)
-    times.append(time.perf_counter())
-    for name, before, after in zip(STEPS, times, times[1:], strict=False):
-        setattr(work.seconds, name, getattr(work.seconds, name) + after - before)
-    return found

@@ -12,11 +12,11 @@ from darkconv.core.model import Model
 from darkconv.core.processes import is_first_process, working_together
 from darkconv.dataset import ClassifiedDataset, Dataset
 from darkconv.dataset.for_model import named_model, open_classes, open_for_model
-from darkconv.detection.engine import Engine, make_engine
+from darkconv.detection.engine import make_engine
 from darkconv.detection.exported import least_threshold
 from darkconv.errors import DarkconvError, DatasetError
 from darkconv.evaluation import views  # noqa: F401 - says how results show themselves
-from darkconv.evaluation.classifiers import evaluate_classifier, scores_of
+from darkconv.evaluation.classifiers import Scores, evaluate_classifier, scores_of
 from darkconv.evaluation.coco import require_coco
 from darkconv.evaluation.comparison import rule_of
 from darkconv.evaluation.detectors import AT, BATCH, IOU, THRESHOLD, evaluate_detector
@@ -49,6 +49,8 @@ def evaluate(
     nms_kind: str | None = None,
     resize: str | None = None,
     backend: Literal["torch", "onnx", "keras"] | None = None,
+    device: str = "auto",
+    threads: int | None = None,
     batch: int = BATCH,
     exact: bool = False,
     coco: bool = True,
@@ -86,6 +88,8 @@ def evaluate(
         resize: "stretch" or "letterbox"; by default what the file, or the dialect and
             `letter_box=`, say.
         backend: "torch", "onnx" or "keras", which runs a Model; "torch" by default.
+        device: "auto" takes a GPU where there is one; see `darkconv.Detector`.
+        threads: that compute on the CPU; see `darkconv.Detector`.
         batch: pictures that are run together.
         exact: JPEG files with the levels of a Darknet that was built without OpenCV.
         coco: measure COCO's figures too, which needs faster-coco-eval.
@@ -112,23 +116,26 @@ def evaluate(
     with telling_once(), working_together() as processes:
         job |= {"runner": runner_of(opened, backend), "processes": processes}
         if not opened.network.finds_boxes:
-            return _of_classifier(opened, dataset, backend, exact=exact, **job)
+            scores = scores_of(opened, backend, device=device, threads=threads)
+            return _of_classifier(opened, dataset, scores, exact=exact, **job)
         if coco:
             require_coco()
         labelled = _labelled(opened, dataset)
         opened = named_model(opened, labelled)
-        detector = _detector(
+        engine = make_engine(
             opened,
-            threshold=threshold,
-            backend=backend,
+            threshold=_least(opened) if threshold is None else threshold,
             nms=nms,
             nms_kind=nms_kind,
             resize=resize,
+            backend=backend,
+            device=device,
+            threads=threads,
             exact=exact,
             relative=rule == "darknet",
         )
         return evaluate_detector(
-            detector,
+            engine,
             opened,
             labelled,
             name=_name_of(opened),
@@ -153,7 +160,7 @@ def _name_of(model: Model | ExportedFile) -> str:
 def _of_classifier(
     model: Model | ExportedFile,
     dataset: Labelled,
-    backend: str | None,
+    scores: Scores,
     **job: Any,
 ) -> Evaluation:
     """Measure a classifier."""
@@ -164,7 +171,6 @@ def _of_classifier(
     if not isinstance(dataset, ClassifiedDataset):
         dataset = open_classes(_one_source(dataset), model)
     shape = model.network.input_shape
-    scores = scores_of(model, backend or "torch")
     return evaluate_classifier(
         scores, dataset, (shape.c, shape.h, shape.w), name=_name_of(model), **job
     )
@@ -195,24 +201,10 @@ def _opened(model: Model | ExportedFile | PathLike) -> Model | ExportedFile:
     return open_exported(model) if is_file else load(model)
 
 
-def _detector(
-    model: Model | ExportedFile,
-    *,
-    threshold: float | None,
-    backend: str | None,
-    **options: Any,
-) -> Engine:
-    """Return what finds objects for AP, for which low scores count too."""
-    given = {name: value for name, value in options.items() if value is not None}
-    if isinstance(model, Model):
-        least = THRESHOLD if threshold is None else threshold
-        return make_engine(model, backend=backend, threshold=least, **given)
-    least = _least(model) if threshold is None else threshold
-    return make_engine(model, threshold=least, **given)
-
-
-def _least(file: ExportedFile) -> float:
-    """Return the score nearest to `THRESHOLD` from which a file can find boxes."""
+def _least(file: Model | ExportedFile) -> float:
+    """Return the score nearest to `THRESHOLD` from which boxes can be found."""
+    if isinstance(file, Model):
+        return THRESHOLD
     least = least_threshold(file, THRESHOLD)
     if least > THRESHOLD and is_first_process():
         tell(

@@ -1,29 +1,17 @@
 """Work on many pictures, shared by processes: what each found is put together in order."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Generic, TypeVar
 
-from darkconv.core.processes import ALONE, Processes
+from darkconv.core.processes import ALONE, Processes, is_first_process
+from darkconv.detection.stream import Seconds
 from darkconv.evaluation.result import Unread
 
+logger = logging.getLogger("darkconv")
+
 T = TypeVar("T")
-STEPS = ("reading", "network", "decoding")
-
-
-@dataclass
-class Seconds:
-    """What pictures take, summed over those that were measured.
-
-    Attributes:
-        reading: the file, and fitting it to the network's input.
-        network: the forward pass.
-        decoding: boxes from the outputs, and suppression.
-    """
-
-    reading: float = 0.0
-    network: float = 0.0
-    decoding: float = 0.0
 
 
 @dataclass
@@ -40,9 +28,17 @@ class Work(Generic[T]):
     unread: dict[int, Unread] = field(default_factory=dict)
     seconds: Seconds = field(default_factory=Seconds)
 
-    def per_picture(self, steps: Sequence[str] = STEPS) -> Mapping[str, float]:
-        """Return the mean seconds of a picture by step."""
-        return {step: getattr(self.seconds, step) / max(len(self.found), 1) for step in steps}
+    def told_unread(self, what_follows: str) -> tuple[Unread, ...]:
+        """Return the pictures that cannot be read, in order; the first process tells of each.
+
+        Args:
+            what_follows: what is said of each behind its error.
+        """
+        unread = tuple(self.unread[place] for place in sorted(self.unread))
+        if is_first_process():
+            for one in unread:
+                logger.warning("%s%s", one.reason, what_follows)
+        return unread
 
 
 def united(parts: Iterable[Work[T]]) -> Work[T]:
@@ -51,9 +47,8 @@ def united(parts: Iterable[Work[T]]) -> Work[T]:
     for part in parts:
         whole.found.update(part.found)
         whole.unread.update(part.unread)
-        for step in STEPS:
-            total = getattr(whole.seconds, step) + getattr(part.seconds, step)
-            setattr(whole.seconds, step, total)
+        for name, value in asdict(part.seconds).items():
+            setattr(whole.seconds, name, getattr(whole.seconds, name) + value)
     return whole
 
 

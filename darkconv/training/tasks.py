@@ -18,7 +18,7 @@ from darkconv.errors import DatasetError
 from darkconv.training.augment import Augmentation
 from darkconv.training.classified import ClassifiedPictures, collate_classified
 from darkconv.training.pictures import TrainingPictures, collate
-from darkconv.training.validation import evaluate_classifier, evaluate_module, write_sheet
+from darkconv.training.validation import evaluate_classifier_module, evaluate_module, write_sheet
 
 Pictures = TorchDataset[tuple[Tensor, Tensor]]
 Collate = Callable[[Sequence[tuple[Tensor, Tensor]]], tuple[Tensor, Tensor]]
@@ -111,7 +111,7 @@ class Detection:
 
     def evaluate(self, module: DarknetModule, valid: Dataset) -> Mapping[str, float]:
         """Average precision."""
-        mean = evaluate_module(module, self.model, valid, letterbox=self.letterbox)
+        mean = evaluate_module(module, self.model, valid, letterbox=self.letterbox).mean
         figures = {"AP": mean.ap, "COCO_AP": mean.coco, "score": mean.ap}
         return {name: value for name, value in figures.items() if value is not None}
 
@@ -157,9 +157,8 @@ class Classification:
 
     def evaluate(self, module: DarknetModule, valid: ClassifiedDataset) -> Mapping[str, float]:
         """Top-1 and top-5."""
-        pictures = self._pictures(valid, Augmentation.none())
-        result = evaluate_classifier(module, pictures)
-        return {"top1": result.top[1], "top5": result.top[5], "score": result.top[1]}
+        top = evaluate_classifier_module(module, self.model, valid).counts.top
+        return {"top1": top[1], "top5": top[5], "score": top[1]}
 
     def draw(self, module: DarknetModule, shown: ClassifiedDataset, path: Path) -> None:
         """Nothing."""

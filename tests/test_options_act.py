@@ -210,7 +210,7 @@ PERMISSIONS = {
     "--allow-nonfinite", "--outside", "--force", "--overwrite", "--no-check", "--data-images",
 }  # fmt: skip
 """Options that let happen what is refused otherwise: they act where something is refused."""
-MEANS = {"--batch", "--devices", "--workers", "--compile", "--device", "--view"}
+MEANS = {"--batch", "--devices", "--workers", "--compile", "--device", "--threads", "--view"}
 """Options that say how something is done, and not what: the result is the same by any of them."""
 NO_EFFECT = {
     ("prune/l1", "--no-compensate"): "there are no means",
@@ -227,6 +227,7 @@ NO_EFFECT = {
     ("prune/plan", "--profile"): "this plan has means of all channels that go",
     ("eval/classifier", "--backend"): "six pictures of three colours, told apart alike",
     ("eval/classifier", "--dialect"): "six pictures of three colours, told apart alike",
+    ("eval/classifier", "--exact"): "its pictures are no JPEG files",
     ("eval/classifier", "--input-size"): "six pictures of three colours, told apart alike",
     ("data check/broken", "--data-names"): "there are no labels",
     ("data check", "--all"): "nothing is wrong",
@@ -267,7 +268,8 @@ def words_of(option):
     """What is added to a command line, so that the option says something else than by default."""
     if not option.is_flag:
         return f"{long_form(option)} {VALUES.get(long_form(option))}"
-    says_yes_anyway = option.secondary_opts and option.default is not False
+    says_no_anyway = option.default is False or "[default: no " in (option.help or "")
+    says_yes_anyway = option.secondary_opts and not says_no_anyway
     return option.secondary_opts[0] if says_yes_anyway else long_form(option)
 
 

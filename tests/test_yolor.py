@@ -9,6 +9,7 @@ import darkconv as dc
 from darkconv.darknet.cfg import format_cfg
 from darkconv.detection.decode import decode
 from darkconv.errors import GraphError, OptionError, UnsupportedError, WeightsError
+from import_files import torch_arrays
 from networks import cfg_text, network, random_model
 from plans import unguarded_plan
 from reference.collection import BACKENDS
@@ -292,3 +293,32 @@ def yolor_head(kind):
     from yolo_heads import head
 
     return head(YOLOR, iou_loss=kind, new_coords=True, scale_x_y=2.0)
+
+
+def as_yolor_saves(model):
+    """The names and shapes of its checkpoints."""
+    state = {}
+    for layer in model.network.layers:
+        own = {
+            slot.name: np.array(model.arrays[f"{layer.index}.{slot.name}"]) for slot in layer.slots
+        }
+        path = f"module.module_list.{layer.index}"
+        if layer.type in CONSTANTS:
+            state[f"{path}.implicit"] = own["weights"].reshape(1, -1, 1, 1)
+        elif own:
+            state |= torch_arrays(own, f"{path}.Conv2d", f"{path}.BatchNorm2d")
+    return state
+
+
+def test_checkpoint_of_yolor_is_imported_bit_for_bit(model, tmp_path, caplog):
+    torch = pytest.importorskip("torch")
+    (tmp_path / "a.cfg").write_text(cfg_text(BODY, SHAPE))
+    state = {name: torch.from_numpy(np.array(v)) for name, v in as_yolor_saves(model).items()}
+    torch.save({"epoch": -1, "model": state, "optimizer": None}, tmp_path / "yolor.pt")
+    found = dc.import_weights(tmp_path / "a.cfg", tmp_path / "yolor.pt")
+    assert found.initial_layers == ()
+    for key, array in model.arrays.items():
+        assert found.arrays[key].tobytes() == array.tobytes(), key
+    assert "new_coords" not in caplog.text
+    assert "bn-epsilon" not in caplog.text
+    assert "reorg3d" not in caplog.text

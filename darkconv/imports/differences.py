@@ -46,6 +46,9 @@ def adapt_reorg(network: Network, checkpoint: Checkpoint, reorg: str) -> Adapted
     layers = [one for one in network.layers if one.type == "reorg"]
     if not layers or checkpoint.reorg != SPACE_TO_DEPTH or reorg == KEEP:
         return Adapted(network)
+    if network.dialect.reorg_splits_space:
+        done = f"[reorg] is {SPACE_TO_DEPTH} in the {network.dialect} dialect: it stays as it is"
+        return Adapted(network, (done,) if reorg == REORG3D else ())
     indices = ", ".join(str(layer.index) for layer in layers)
     if reorg == AUTO and not checkpoint.says_reorg:
         whose = checkpoint.tool or "the program"
@@ -101,5 +104,5 @@ def decoding_note(network: Network, checkpoint: Checkpoint) -> str:
     return (
         f"{checkpoint.decoding} decode boxes as [yolo] with new_coords=1 and scale_x_y=2 does, "
         "behind a convolution with activation=logistic; weights that they have trained need a "
-        "cfg that says so"
+        "cfg that says so, or --dialect yolor (dialect=), whose rule it is"
     )

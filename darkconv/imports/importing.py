@@ -42,7 +42,7 @@ def import_weights(
         checkpoint: .pt, .pth, .safetensors, .h5, .keras or .onnx. Nothing in it is run.
         names: class names; `<stem>.names` beside the cfg or the checkpoint unless given.
         names_encoding: of the names file, as for `darkconv.load`.
-        dialect: "auto", "pjreddie" or "alexeyab".
+        dialect: "auto", "pjreddie", "alexeyab" or "yolor".
         input_size: (width, height) of pictures, in place of the cfg's own.
         bn_epsilon: that the tool's batch norm adds to the variance, such as 0.001 in Keras; the
             difference from Darknet's is added to the variances. Without it arrays stay as they

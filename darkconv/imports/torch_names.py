@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from darkconv.imports.found import SPACE_TO_DEPTH, Found, Part, Unit
 
-ARRAYS = {"weight": "weights", "bias": "biases"}
+ARRAYS = {"weight": "weights", "bias": "biases", "implicit": "weights"}
 NORM_ARRAYS = {
     "weight": "scales",
     "bias": "biases",
@@ -57,7 +57,7 @@ NAMINGS = (
     ),
     Naming(
         "ultralytics/yolov3 of the archive, PyTorch_YOLOv4 or yolor",
-        r"(?:^|\.)module_list\.(\d+)\.(?:Conv2d|BatchNorm2d|\d+)\.",
+        r"(?:^|\.)module_list\.(\d+)\.(?:(?:Conv2d|BatchNorm2d|\d+)\.|$)",
         NUMBERS,
         epsilon=1e-4,
         decodes="PyTorch_YOLOv4 and yolor",

@@ -63,6 +63,7 @@ LIBRARIES = {
     "faster_coco_eval": Library("1.6", "train", ("faster-coco-eval",)),
     "lightning": Library("2.6", "train", ("lightning",)),
     "tensorboard": Library("2.19", "train", ("tensorboard",)),
+    "av": Library("14", "video", ("av",)),
     "matplotlib": Library("3.7", "plots", ("matplotlib",)),
     "netron": Library("7.8.6", "view", ("netron",)),
     "pooch": Library("1.8", "fetch", ("pooch",)),

@@ -231,7 +231,7 @@ def test_info_shows_the_version_and_the_pictures_seen_of_the_weights(run, folder
         ("info a b c", "unexpected extra argument (c)"),
         ("convert net.cfg net.weights", "Missing option '-o'"),
         ("convert net.cfg net.weights -o b.weights", "Darknet's format is two files"),
-        ("detect net.cfg net.weights", "Missing argument 'IMAGE'"),
+        ("detect net.cfg net.weights", "Missing argument 'SOURCE'"),
         ("info net.cfg --input-size 4", "is not a size such as 416x416"),
         ("nothing", "No such command 'nothing'."),
         ("convrt", "No such command 'convrt'. Did you mean convert?"),

@@ -10,6 +10,8 @@ import torch
 from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.strategies import SingleDeviceStrategy
 
+import darkconv as dc
+from darkconv.assets import digits10_pictures, load_digits10
 from darkconv.backends.torch import to_torch
 from darkconv.training import job
 from darkconv.training.darknet_norm import use_darknet_norms
@@ -96,6 +98,20 @@ def test_every_loss_gives_the_same_costs_and_gradients(name, rule):
         if theirs.grad is not None:
             most = float(theirs.grad.abs().max())
             assert float((ours.grad.values - theirs.grad).abs().max()) <= 1e-4 * most
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_detection_meets_no_tensor_of_the_cpu(batch):
+    model, pictures = load_digits10(), digits10_pictures()[:4]
+    expected = dc.Detector(model, device="cpu", batch=batch)(pictures)
+    with other_device():
+        found = dc.Detector(model, device=DEVICE.type, batch=batch)(pictures)
+        with pytest.raises(AssertionError, match="with tensors of the CPU"):
+            moved(dc.to_torch(model))(torch.zeros(1, *model.network.input_shape))
+    for ours, theirs in zip(found, expected, strict=True):
+        assert len(ours) > 0
+        assert ours.names == theirs.names
+        assert ours.scores == pytest.approx(theirs.scores, abs=1e-4)
 
 
 class Accelerator(CPUAccelerator):

@@ -1,12 +1,16 @@
 """`darkconv detect`: objects in pictures."""
 
+import contextlib
+import logging
 import os
-from collections.abc import Sequence
-from dataclasses import asdict
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import numpy as np
 
 from darkconv.cli.detecting import detection_options, open_engine, running_options
 from darkconv.cli.file_types import InputFile, OutputFolder
@@ -17,31 +21,50 @@ from darkconv.cli.params import (
     split_model,
     words_argument,
 )
-from darkconv.cli.printing import echo, echo_json, echo_table
+from darkconv.cli.printing import echo, echo_json, echo_json_line, echo_table
+from darkconv.cli.progress import frame_progress
+from darkconv.errors import DarkconvError
 from darkconv.files import make_folder
 from darkconv.files.outputs import check_own, note_folder_use, note_output, note_pictures
 from darkconv.presentation.numerals import per_cent
 
 if TYPE_CHECKING:
-    from darkconv.detection import Detections
+    from darkconv.detection import Detections, Frame
+    from darkconv.detection.clip import Clip
+    from darkconv.detection.engine import Engine
+    from darkconv.detection.sources import Source
+    from darkconv.detection.window import Window
+
+logger = logging.getLogger("darkconv")
 
 
 @click.command(cls=ModelCommand)
-@words_argument("MODEL IMAGE...")
+@words_argument("MODEL SOURCE...")
 @click.option(
     "-o",
     "--output",
     type=OutputFolder(file_okay=True),
-    metavar="DIR",
-    help="Folder, or file, for pictures with boxes.",
+    metavar="DIR|FILE",
+    help="Folder, or file, for pictures with boxes; a file for a video with boxes.",
 )
 @click.option(
     "--font",
     type=InputFile(dir_okay=False, exists=True),
     metavar="FILE",
-    help="Font of the labels that -o draws  [default: one that has their letters]",
+    help="Font of the labels that are drawn  [default: one that has their letters]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option("--show", is_flag=True, help="Show what is found in a window; q closes it.")
+@click.option(
+    "--every",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Look at the first picture or frame, and then at each N-th.",
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON instead of a table; of videos a line each."
+)
 @click.option(
     "--threshold", type=SHARE, help="Least score  [default: 0.25, or what an ONNX file says]"
 )
@@ -52,6 +75,8 @@ def detect(
     words: tuple[str, ...],
     output: Path | None,
     font: Path | None,
+    show: bool,
+    every: int,
     as_json: bool,
     device: str,
     batch: int,
@@ -63,53 +88,206 @@ def detect(
     allow_nonfinite: bool,
     **options: Any,
 ) -> None:
-    """Find objects in pictures and draw boxes.
+    """Find objects in pictures and videos, and draw boxes.
 
-    IMAGE is a file or a folder of pictures. A picture that cannot be read is reported and
-    skipped. Drawings have the pictures' names: two pictures of one name are refused, and so are
-    files in DIR that darkconv has not drawn, which --overwrite replaces. MODEL may also be an ONNX
-    or LiteRT file of `darkconv convert`, with any --head.
+    SOURCE is a picture, a folder of pictures, a pattern, a list or a data set; or a video file,
+    the number of a camera, or an address such as rtsp://host/path. A picture that cannot be read is
+    reported and skipped. Drawings have the pictures' names: two pictures of one name are refused,
+    and so are files that darkconv has not drawn, which --overwrite replaces. Ctrl-C ends a video:
+    what was drawn until then is a whole file. MODEL may also be an ONNX or LiteRT file of
+    `darkconv convert`, with any --head.
 
     Example: darkconv detect yolov4.cfg yolov4.weights dog.jpg -o drawn
     """
-    model_words, images = split_model(words)
-    if not images:
+    from darkconv.detection.video import is_video
+
+    model_words, sources = split_model(words)
+    if not sources:
         has_weights = model_words.is_exported or str(model_words.weights).endswith(".weights")
         hint = "" if has_weights else ": a MODEL is NET.cfg NET.weights, and pictures follow"
-        raise click.UsageError(f"Missing argument 'IMAGE'{hint}")
-    if font and not output:
-        raise click.UsageError("--font is for the labels that -o draws")
+        raise click.UsageError(f"Missing argument 'SOURCE'{hint}")
+    if font and not (output or show):
+        raise click.UsageError("--font is for the labels that -o and --show draw")
+    found_in = _in_video if any(map(is_video, sources)) else _in_pictures
+
+    def engine() -> "Engine":
+        return open_engine(
+            model_words,
+            options,
+            device=device,
+            threads=threads,
+            names=names,
+            names_encoding=names_encoding,
+            dialect=dialect,
+            input_size=input_size,
+            allow_nonfinite=allow_nonfinite,
+        )
+
+    found_in(
+        engine,
+        sources,
+        Wishes(output, font, show, as_json),
+        {"batch": batch, "every": every, "unreadable": "skip"},
+    )
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What becomes of what is found."""
+
+    output: Path | None
+    font: Path | None
+    show: bool
+    as_json: bool
+
+
+def _in_pictures(
+    engine: "Callable[[], Engine]", sources: list[str], wishes: Wishes, how: dict[str, Any]
+) -> None:
+    """Find objects in pictures; print, draw and show them."""
     from darkconv.detection.detector import listed
     from darkconv.detection.draw import write_picture
     from darkconv.detection.stream import stream
 
-    files = picture_files(images)
-    targets = note_drawings(files, output) if output else []
-    engine = open_engine(
-        model_words,
-        options,
-        device=device,
-        threads=threads,
-        names=names,
-        names_encoding=names_encoding,
-        dialect=dialect,
-        input_size=input_size,
-        allow_nonfinite=allow_nonfinite,
-    )
+    files = picture_files(sources)[:: how.pop("every")]
+    targets = note_drawings(files, wishes.output) if wishes.output else []
+    window = open_window(sources) if wishes.show else None
+    opened = engine()
     results = []
-    for frame in stream(engine, files, batch=batch, unreadable="skip"):
-        found = listed(engine, frame.found)
+    for frame in stream(opened, files, **how):
+        found = listed(opened, frame.found)
         entries = [asdict(one) for one in found]
         results.append({"image": frame.source, "detections": entries, "hidden": found.hidden})
-        if not as_json:
-            show(frame.source, found)
-        if output:
+        if not wishes.as_json:
+            show_table(frame.source, found)
+        if targets:
             target = targets[frame.index]
             make_folder(target.parent)
-            write_picture(found.draw(frame.picture, font=font), target)
+            write_picture(found.draw(frame.picture, font=wishes.font), target)
             echo(f"drew {target}", err=True)
-    if as_json:
+        if window:
+            window.show(found.draw(frame.picture, font=wishes.font))
+            if not window.wait():
+                break
+    if wishes.as_json:
         echo_json(results)
+
+
+def _in_video(
+    engine: "Callable[[], Engine]", sources: list[str], wishes: Wishes, how: dict[str, Any]
+) -> None:
+    """Find objects in a video; print, draw and show them frame by frame."""
+    from darkconv.detection.clip import writing_clip
+    from darkconv.detection.sources import open_source
+
+    if len(sources) > 1:
+        raise click.UsageError("a video, a camera or an address is looked at by itself")
+    every = how.pop("every")
+    target = note_clip(sources[0], wishes.output) if wishes.output else None
+    window = open_window(sources) if wishes.show else None
+    opened = engine()
+    source = open_source(sources[0], every=every, unreadable="skip")
+    (video,) = source.videos
+    rate = video.rate / every if video.rate else None
+    with contextlib.ExitStack() as stack:
+        if target:
+            make_folder(target.parent)
+            if video.has_sound:
+                logger.warning("%s: its sound is left out of %s", video.name, target)
+        clip = None
+        try:
+            clip = stack.enter_context(writing_clip(target, rate=rate)) if target else None
+            _watch(opened, source, wishes, how, clip=clip, window=window)
+            stack.close()
+        except KeyboardInterrupt:  # what was drawn until then is a whole file
+            tell_drawn(target if clip and clip.count else None)
+            if not video.is_live:
+                raise
+        else:
+            tell_drawn(target)
+
+
+def _watch(
+    engine: "Engine",
+    source: "Source",
+    wishes: Wishes,
+    how: dict[str, Any],
+    *,
+    clip: "Clip | None",
+    window: "Window | None",
+) -> None:
+    """Go through a video until it, the user's patience or the window ends."""
+    from darkconv.detection.detector import listed
+    from darkconv.detection.stream import stream
+
+    name = source.videos[0].name
+    start, count = time.monotonic(), 0
+    is_quiet = wishes.as_json or clip or window
+    watching = frame_progress(source.count, f"detecting in {name}")
+    try:
+        with watching if is_quiet else contextlib.nullcontext(lambda _: None) as update:
+            for count, frame in enumerate(stream(engine, source, **how), 1):
+                found = listed(engine, frame.found)
+                if clip or window:
+                    drawn = found.draw(frame.picture, font=wishes.font)
+                if clip:
+                    clip.write(np.asarray(drawn), frame.time)
+                tell_frame(frame, found, as_json=wishes.as_json, is_quiet=bool(is_quiet))
+                update(count)
+                if window and not window.show(drawn):
+                    break
+    finally:
+        rate = count / max(time.monotonic() - start, 1e-9)
+        echo(f"{name}: {count} frames, {rate:.1f} per second", err=True)
+
+
+def tell_frame(frame: "Frame", found: "Detections", *, as_json: bool, is_quiet: bool) -> None:
+    """Print what was found in a frame, in one line."""
+    if as_json:
+        place = {"source": frame.source, "frame": frame.index, "time": frame.time}
+        entries = [asdict(one) for one in found]
+        echo_json_line({**place, "detections": entries, "hidden": found.hidden})
+    elif not is_quiet:
+        words = ", ".join(f"{one.name} {per_cent(one.score)}%" for one in found)
+        echo(f"frame {frame.index}, {frame.time:.2f} s: {words or 'none'}")
+
+
+def tell_drawn(target: Path | None) -> None:
+    """Say where a video is."""
+    if target:
+        echo(f"drew {target}", err=True)
+
+
+def open_window(sources: Sequence[str]) -> "Window":
+    """Open a window.
+
+    Raises:
+        DarkconvError: there is no screen.
+    """
+    from darkconv.detection.window import Window
+
+    return Window(f"darkconv: {sources[0]}")
+
+
+def note_clip(source: str, output: Path) -> Path:
+    """Where a video is drawn to, held against what is read and what is there.
+
+    Raises:
+        DarkconvError: the name is of no video, or a file is in the way.
+    """
+    from darkconv.detection.clip import CODECS, is_clip, is_writable
+
+    if os.path.isfile(source):
+        note_pictures([Path(source)])
+    if not output.suffix or output.is_dir():
+        note_folder_use(output)
+        output = output / f"{Path(source).stem if os.path.isfile(source) else 'video'}.mp4"
+    if not is_writable(output):
+        expected = f"a name that ends in {', '.join(CODECS)}"
+        raise DarkconvError(f"{output}: a video is drawn into a video", expected=expected)
+    note_output(output, source, makes_folder=True)
+    check_own(output, is_clip)
+    return output
 
 
 def picture_files(images: Sequence[str]) -> list[Path]:
@@ -123,7 +301,7 @@ def picture_files(images: Sequence[str]) -> list[Path]:
     return list_pictures(list(images))
 
 
-def show(name: str, found: "Detections") -> None:
+def show_table(name: str, found: "Detections") -> None:
     """Print a table of one picture's detections."""
     echo(f"{name}: {len(found)} found")
     if found:

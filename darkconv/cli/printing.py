@@ -52,6 +52,12 @@ def echo_json(value: Any, *, default: Callable[[Any], Any] | None = None) -> Non
     _print(json.dumps(value, indent=2, default=default))
 
 
+def echo_json_line(value: Any) -> None:
+    """Print a value as one line of JSON, at once."""
+    _print(json.dumps(value))
+    sys.stdout.flush()
+
+
 def _print(text: str, *, err: bool = False) -> None:
     click.echo(text, err=err)
 

@@ -51,6 +51,38 @@ def steps() -> Iterator[Callable[[str, int, int], None]]:
 
 
 @contextlib.contextmanager
+def frame_progress(total: int | None, task: str) -> Iterator[Update]:
+    """Show on stderr how many frames were done, and how many in a second.
+
+    Args:
+        total: number of frames, where it is known.
+        task: what is done to them.
+    """
+    start, last = time.monotonic(), time.monotonic()
+    of = f" of {total}" if total else ""
+
+    def words(done: int) -> str:
+        rate = done / max(time.monotonic() - start, 1e-9)
+        return f"{one_line(task)}: {done}{of}, {rate:.1f} frames per second"
+
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.markup import escape
+
+        with Console(stderr=True).status(escape(words(0))) as status:
+            yield lambda done: status.update(escape(words(done)))
+        return
+
+    def update(done: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
+            last = time.monotonic()
+            echo(words(done), err=True)
+
+    yield update
+
+
+@contextlib.contextmanager
 def _bar(total: int, task: str, *, in_bytes: bool) -> Iterator[Update]:
     from rich.console import Console
     from rich.progress import (

@@ -4,11 +4,13 @@ import glob
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from darkconv.detection.image_file import is_picture
 from darkconv.detection.picture import PICTURE
+from darkconv.detection.video import Video, is_video
 from darkconv.errors import DatasetError, Where
 
 DATA_SETS = (".yaml", ".yml", ".data", ".txt", ".list", ".xml", ".json")
@@ -39,31 +41,50 @@ class Source:
     Attributes:
         items: the pictures.
         count: how many they are; None where that is not known beforehand.
-        is_video: whether they are frames of a video or of a camera.
+        videos: those whose frames they are.
     """
 
     items: Iterable[Item]
     count: int | None
-    is_video: bool = False
+    videos: tuple[Video, ...] = ()
+
+    @property
+    def is_live(self) -> bool:
+        """Return True if frames that nobody takes in time are lost."""
+        return any(video.is_live for video in self.videos)
 
     def __iter__(self) -> Iterator[Item]:
         """Go through the pictures."""
         return iter(self.items)
 
 
-def open_source(source: Any, *, every: int = 1) -> Source:
+def open_source(source: Any, *, every: int = 1, unreadable: str = "raise") -> Source:
     """Return the pictures of a source.
 
     Args:
         source: a picture in any form: a path, the bytes of an image file, a file that is open for
             reading them, a PIL image, levels; a folder, whose pictures are taken in the order of
             their names; a pattern such as "photos/*.jpg"; a list of pictures or a description of a
-            data set that `darkconv.open_dataset` reads; a Dataset; or a list of such.
+            data set that `darkconv.open_dataset` reads; a Dataset; a video file; the number of a
+            camera; an address such as "rtsp://..."; or a list of such.
         every: take the first one, and then each that is so many further on.
+        unreadable: "skip" goes on behind parts of a video that cannot be decoded.
 
     Raises:
-        DatasetError: there are no pictures.
+        DatasetError: there are no pictures, or a video cannot be opened.
+        MissingDependencyError: videos need PyAV.
     """
+    if is_video(source):
+        return video_source(source, every=every, skips=unreadable == "skip")
+    if is_several(source):
+        some = list(source)
+        if any(map(is_video, some)):
+            parts = [open_source(one, every=every, unreadable=unreadable) for one in some]
+            counts = [part.count for part in parts]
+            count = None if None in counts else sum(filter(None, counts))
+            videos = tuple(video for part in parts for video in part.videos)
+            return Source(chain.from_iterable(parts), count, videos)
+        source = some
     pictures = list_pictures(source)
     items = [
         Item(picture, picture_name(picture), index)
@@ -73,6 +94,22 @@ def open_source(source: Any, *, every: int = 1) -> Source:
     if not items:
         raise DatasetError("there is no picture in the source", found=picture_name(source))
     return Source(items, len(items))
+
+
+def video_source(source: str | os.PathLike[str] | int, *, every: int, skips: bool) -> Source:
+    """Return the frames of a video, a camera or an address.
+
+    Raises:
+        DatasetError: it cannot be opened.
+        MissingDependencyError: PyAV is not installed.
+    """
+    video = Video(source)
+    items = (
+        Item(levels, video.name, number, time)
+        for number, time, levels in video.frames(every=every, skips=skips)
+    )
+    count = None if video.count is None else -(-video.count // every)
+    return Source(items, count, (video,))
 
 
 def list_pictures(source: Any) -> list[Any]:

@@ -16,6 +16,7 @@ from darkconv.core.processors import count_processors
 from darkconv.detection.engine import Engine
 from darkconv.detection.found import Detections
 from darkconv.detection.picture import Fit, Picture, check_order
+from darkconv.detection.reading import read_ahead
 from darkconv.detection.sources import Item, Source, open_source
 from darkconv.errors import DarkconvError, DatasetError
 from darkconv.files.notice import tell_once
@@ -24,8 +25,10 @@ logger = logging.getLogger("darkconv")
 
 READERS = min(8, max(1, count_processors() // 2))
 """Threads that read pictures: a JPEG file may take longer than a small network."""
-AHEAD = 2 * READERS
+AHEAD = 2 * READERS + 1
 """Pictures that are read while others are looked at, beside those of the next batch."""
+FRAMES = 4
+"""Frames of a video that are decoded while others are looked at."""
 UNREADABLE = ("raise", "skip")
 """What is done with a picture that cannot be read."""
 
@@ -138,15 +141,19 @@ def stream(
     check_batches(batch, unreadable)
     if every < 1:
         raise DarkconvError("every", expected="a number from 1", found=every)
-    opened = source if isinstance(source, Source) else open_source(source, every=every)
+    opened = source
+    if not isinstance(source, Source):
+        opened = open_source(source, every=every, unreadable=unreadable)
 
+    items = read_ahead(opened, FRAMES, newest=opened.is_live) if opened.videos else opened
     batches = read_batches(
         partial(prepare_item, engine, order=order),
-        opened,
+        items,
         batch=batch,
         unreadable=unreadable,
         skipped=skipped,
         what_follows=what_follows,
+        ahead=0 if opened.is_live else AHEAD,
     )
     return _frames(engine, batches, Seconds() if seconds is None else seconds)
 
@@ -197,6 +204,7 @@ def read_batches(
     unreadable: str = "raise",
     skipped: list[DatasetError] | None = None,
     what_follows: str = ": skipped",
+    ahead: int = AHEAD,
 ) -> "Iterator[list[tuple[int, T]]]":
     """Prepare pictures ahead of whoever takes them, in batches and in order.
 
@@ -209,6 +217,7 @@ def read_batches(
             counted. If there is no other picture, that is an error all the same.
         skipped: a list that the errors of pictures that are skipped are added to.
         what_follows: what is said of each behind its error.
+        ahead: pictures that are read beside those of the next batch.
 
     Yields: (place among the items, what was prepared) for each picture of a batch.
 
@@ -217,7 +226,7 @@ def read_batches(
         DarkconvError: an option is wrong.
     """
     check_batches(batch, unreadable)
-    futures = _in_order(prepare, items, AHEAD + batch)
+    futures = _in_order(prepare, items, ahead + batch)
     reading = _Reading[T](skips=unreadable == "skip", what_follows=what_follows)
     return _batches(futures, reading, batch, [] if skipped is None else skipped)
 
@@ -312,14 +321,16 @@ def _in_order(
 ) -> "Iterator[tuple[int, Future[T]]]":
     """Submit items to threads, so many ahead; what they give, in order."""
     waiting: deque[tuple[int, Future[T]]] = deque()
+    given = iter(items)
     with ThreadPoolExecutor(READERS) as readers:
         try:
-            for index, item in enumerate(items):
+            for index, item in enumerate(given):
                 waiting.append((index, readers.submit(prepare, item)))
-                if len(waiting) > ahead:
+                if len(waiting) >= ahead:
                     yield waiting.popleft()
             while waiting:
                 yield waiting.popleft()
         finally:
+            close(given)
             for _, future in waiting:
                 future.cancel()

@@ -52,7 +52,10 @@ ROOMS = {
         "arguments backends boxes core dataset detection encodings errors evaluation files "
         "libraries loading presentation report"
     ),
-    "exporting": "arguments backends core errors files libraries loading",
+    "exporting": (
+        "arguments backends core dataset detection errors exporting files libraries loading "
+        "verification"
+    ),
     "files": "errors files",
     "imports": (
         "arguments backends core darknet errors files imports layers libraries loading verification"
@@ -74,8 +77,8 @@ ROOMS = {
         "private_names surgery training"
     ),
     "verification": (
-        "arguments assets backends boxes core detection errors files layers loading presentation "
-        "report verification"
+        "arguments assets backends boxes core dataset detection errors evaluation files layers "
+        "loading presentation report verification"
     ),
     "zoo": "core darknet errors files layers libraries zoo",
 }

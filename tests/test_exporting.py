@@ -1,17 +1,22 @@
 """export: every format that `convert` writes, with the options that it has."""
 
+import json
+
+import numpy as np
 import pytest
 
 import darkconv as dc
-from darkconv.assets import digits10_folder
+from darkconv.assets import digits10_folder, digits10_pictures
 from darkconv.exporting import OPTIONS_BY_SUFFIX
 
 VALUES = {
     "head": "boxes", "pixels": True, "threshold": 0.5, "nms": 0.3, "threshold_inputs": True,
     "max_detections": 7, "input": "uint8-nhwc", "dynamic": "none", "fold": False, "fold_bn": True,
     "resize": "letterbox", "opset": 17, "external": True, "in_place": True, "fp16": True,
-    "check": False,
+    "check": False, "int8": True, "calibrate": digits10_pictures()[:2], "calibration": "minmax",
+    "reduce_range": True, "data": digits10_folder() / "digits10.data", "compare": False,
 }  # fmt: skip
+IN_8_BITS = {"int8": True, "calibrate": VALUES["calibrate"], "compare": False}
 OF_NMS = ("pixels", "threshold_inputs", "max_detections")
 
 
@@ -33,13 +38,19 @@ def test_the_file_is_what_convert_writes_and_the_result_says_how_it_was_checked(
 
 @pytest.mark.parametrize(
     "option",
-    [name for name in OPTIONS_BY_SUFFIX[".onnx"] if name not in ("in_place", "check")],
+    sorted(set(OPTIONS_BY_SUFFIX[".onnx"]) - {"in_place", "check", "compare", "data"}),
 )
 def test_every_option_of_onnx_changes_the_file(model, tmp_path, option):
     pytest.importorskip("onnxruntime")
     base = {"head": "nms"} if option in OF_NMS else {}
+    changed = base | {option: VALUES[option]}
+    if option == "int8":
+        changed = IN_8_BITS
+    elif option in ("calibrate", "calibration", "reduce_range"):
+        base = IN_8_BITS | {"calibrate": digits10_pictures()[5:6]}
+        changed = base | {option: VALUES[option]}
     dc.export(model, tmp_path / "a.onnx", **base, check=False)
-    dc.export(model, tmp_path / "b.onnx", **base, check=False, **{option: VALUES[option]})
+    dc.export(model, tmp_path / "b.onnx", **changed, check=False)
     assert (tmp_path / "a.onnx").read_bytes() != (tmp_path / "b.onnx").read_bytes()
 
 
@@ -69,3 +80,60 @@ def test_an_option_of_another_head_is_an_error(model, tmp_path, option):
 def test_other_suffixes_are_errors_that_name_the_formats(model, tmp_path, name):
     with pytest.raises(dc.DarkconvError, match=r"expected a name that ends in \.onnx"):
         dc.export(model, tmp_path / name)
+
+
+# --- Half precision and 8 bits
+
+
+def test_half_precision_is_compared_with_float32(model, tmp_path):
+    pytest.importorskip("onnxruntime")
+    data = digits10_folder() / "digits10.data"
+    done = dc.export(model, tmp_path / "net.onnx", head="boxes", fp16=True, data=data)
+    found = done.precision
+    assert found.precision == "float16"
+    assert found.sizes[1] == done.size < found.sizes[0]
+    assert found.likeness.compared > 0
+    assert found.ap[1] == pytest.approx(found.ap[0], abs=0.01)
+    assert repr(found).startswith("<FilePrecision float16: ")
+    assert json.loads(json.dumps(done.to_dict()))["precision"]["ap"][0] > 0.9
+    other = dc.export(model, tmp_path / "other.onnx", head="boxes", fp16=True, compare=False)
+    assert other.precision is None
+    assert (tmp_path / "net.onnx").read_bytes() == (tmp_path / "other.onnx").read_bytes()
+
+
+def test_8_bits_are_chosen_by_pictures(model, tmp_path):
+    pytest.importorskip("onnxruntime")
+    pictures = digits10_pictures()
+    done = dc.export(model, tmp_path / "net.onnx", head="boxes", int8=True, calibrate=pictures)
+    assert done.precision.precision == "int8"
+    assert done.precision.likeness.f1 > 0.8
+    assert done.checked == "run once in onnxruntime"
+    assert dc.verify(model, tmp_path / "net.onnx").ok
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"int8": True}, "int8 needs calibrate"),
+        ({"int8": True, "fp16": True, "calibrate": "a"}, "choose one"),
+        ({"calibrate": "a"}, "calibrate is about int8"),
+        ({"reduce_range": True}, "reduce_range is about int8"),
+        ({"data": "a", "fp16": False}, "data is about fp16 and int8"),
+        ({"int8": True, "calibrate": "a", "fold": False}, "int8 and fold exclude each other"),
+        ({"int8": True, "calibrate": "a", "external": True}, "int8 and external exclude"),
+        ({"int8": True, "calibrate": "nowhere"}, "no such file or folder"),
+    ],
+)
+def test_options_that_do_not_go_together_are_errors(model, tmp_path, options, message):
+    pytest.importorskip("onnxruntime")
+    with pytest.raises(dc.DarkconvError, match=message):
+        dc.export(model, tmp_path / "net.onnx", **options)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_file_that_gives_no_numbers_is_an_error_and_was_written(model, tmp_path):
+    pytest.importorskip("onnxruntime")
+    key = list(model.arrays)[-1]
+    huge = dc.replace_arrays(model, {key: np.full_like(model.arrays[key], np.nan)})
+    with pytest.raises(dc.DarkconvError, match="was written, but"):
+        dc.export(huge, tmp_path / "net.onnx", fp16=True)

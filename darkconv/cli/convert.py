@@ -7,7 +7,7 @@ import click
 
 from darkconv.backends import spoke
 from darkconv.backends.choices import HEADS_OF
-from darkconv.cli.file_report import print_reports, show_agreement_with
+from darkconv.cli.file_report import print_reports, show_agreement
 from darkconv.cli.given import refuse
 from darkconv.cli.models import read_model, report_written, require_outputs, write_model
 from darkconv.cli.params import (
@@ -22,10 +22,12 @@ from darkconv.cli.params import (
     words_argument,
 )
 from darkconv.cli.pictures import PICTURE_NAMES, PictureOptions, picture_options
-from darkconv.cli.precision import Reduction, reduction_options, write_reduced
+from darkconv.cli.precision import Reduction, reduction_options
+from darkconv.cli.progress import progress
 from darkconv.exporting import OPTIONS_BY_SUFFIX
+from darkconv.exporting.writing import write_checked
 from darkconv.files.outputs import check_belongs, note_input, note_output
-from darkconv.loading.formats import LITERT_SUFFIX, ONNX_SUFFIX, RUNNABLE_SUFFIXES
+from darkconv.loading.formats import ONNX_SUFFIX, RUNNABLE_SUFFIXES
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -177,19 +179,24 @@ def convert(
     chosen = chosen_options(options)
     reduction.check(chosen)
     check_applies(chosen, reduction, outputs)
+    reduction.check_formats(outputs)
     note_arrays_outside(model_words, outputs, chosen)
     model = read_model(model_words, cutoff=cutoff, **options)
-    reports = {}
+    smaller = reduction.options(model, pictures)
+    written = {}
     for output in outputs:
-        own = options_of(output, chosen)
-        if reduction.kind and output.suffix in RUNNABLE_SUFFIXES:
-            reports[str(output)] = write_reduced(model, output, reduction, pictures, own)
-        else:
-            write_model(model, output, **own)
-        report_written(output, external="external" in own)
-        if output.suffix == LITERT_SUFFIX and not reduction.kind and own.get("check", True):
-            show_agreement_with(model, output)
-    print_reports(reports, as_json=reduction.as_json)
+        if output.weights:
+            write_model(model, output)
+            report_written(output)
+            continue
+        given = options_of(output, {**chosen, **smaller})
+        done = write_checked(model, output.path, given, progress=progress)
+        report_written(output, external="external" in given)
+        if done.agreement:
+            show_agreement(done.agreement)
+        written[str(output)] = done
+    if reduction.kind:
+        print_reports(written, as_json=reduction.as_json)
 
 
 def note_arrays_outside(

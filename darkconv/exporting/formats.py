@@ -1,0 +1,114 @@
+"""What each format of exported files can be told, and what writes it."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from darkconv.backends import spoke
+from darkconv.core.model import Model
+from darkconv.errors import DarkconvError
+from darkconv.loading.formats import (
+    KERAS_SUFFIX,
+    LITERT_SUFFIX,
+    ONNX_SUFFIX,
+    PROGRAM_SUFFIX,
+    SAFETENSORS_SUFFIX,
+    SAVED_MODEL_SUFFIX,
+)
+
+OPTIONS_BY_SUFFIX: Mapping[str, tuple[str, ...]] = {
+    ONNX_SUFFIX: (
+        "head", "pixels", "threshold", "nms", "threshold_inputs", "max_detections", "input",
+        "dynamic", "fold", "resize", "check", "opset", "external", "in_place", "fp16", "int8",
+        "calibrate", "calibration", "reduce_range", "data", "compare",
+    ),
+    KERAS_SUFFIX: ("head", "fold_bn", "resize"),
+    SAVED_MODEL_SUFFIX: ("head", "fold_bn"),
+    LITERT_SUFFIX: ("head", "resize", "check", "fp16", "int8", "calibrate", "data", "compare"),
+    SAFETENSORS_SUFFIX: (),
+    PROGRAM_SUFFIX: (),
+}  # fmt: skip
+"""Which options each format has."""
+RUNNERS: Mapping[str, tuple[str, str]] = {
+    ONNX_SUFFIX: ("onnxruntime", "run once in onnxruntime"),
+    LITERT_SUFFIX: ("ai_edge_litert", "run once in LiteRT"),
+}
+"""What tries a file before it takes its name, where it is installed, and what is said of that."""
+
+
+def write_file(model: Model, path: Path, **options: Any) -> None:
+    """Write a model in the format that a suffix says.
+
+    Args:
+        model: what to write.
+        path: the file.
+        options: of `write_onnx`, `to_keras` or `write_litert`; other formats have none.
+
+    Raises:
+        DarkconvError: an unknown suffix, beside what the writers raise.
+    """
+    writer = WRITERS.get(path.suffix.lower())
+    if writer is None:
+        raise unknown_format(path)
+    writer(model, path, **options)
+
+
+def unknown_format(path: Path) -> DarkconvError:
+    """Return the error for a suffix that no format has."""
+    return DarkconvError(
+        f"{os.fspath(path)}: unknown format",
+        expected=f"a name that ends in {', '.join(OPTIONS_BY_SUFFIX)}",
+        hint="darkconv.save writes .cfg and .weights",
+    )
+
+
+def written_files(path: Path, *, external: bool) -> tuple[Path, ...]:
+    """Return an exported file and, with `external`, that of the weights beside an ONNX file."""
+    is_beside = external and path.suffix.lower() == ONNX_SUFFIX
+    return (path, spoke("onnx").data_path(path)) if is_beside else (path,)
+
+
+def size_of(path: Path) -> int:
+    """Return the bytes of a file, or of all files of a folder."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def _write_onnx(model: Model, path: Path, **options: Any) -> None:
+    spoke("onnx").write_onnx(model, path, **options)
+
+
+def _write_safetensors(model: Model, path: Path) -> None:
+    torch = spoke("torch")
+    torch.write_safetensors(torch.to_torch(model), path)
+
+
+def _write_program(model: Model, path: Path) -> None:
+    torch = spoke("torch")
+    torch.write_program(torch.to_torch(model), path)
+
+
+def _write_keras(model: Model, path: Path, **options: Any) -> None:
+    keras = spoke("keras")
+    keras.write_keras(keras.to_keras(model, **options), path)
+
+
+def _write_saved_model(model: Model, path: Path, **options: Any) -> None:
+    keras = spoke("keras")
+    keras.write_saved_model(keras.to_keras(model, **options), path)
+
+
+def _write_litert(model: Model, path: Path, **options: Any) -> None:
+    spoke("keras").write_litert(model, path, **options)
+
+
+WRITERS: dict[str, Callable[..., None]] = {
+    ONNX_SUFFIX: _write_onnx,
+    SAFETENSORS_SUFFIX: _write_safetensors,
+    PROGRAM_SUFFIX: _write_program,
+    KERAS_SUFFIX: _write_keras,
+    SAVED_MODEL_SUFFIX: _write_saved_model,
+    LITERT_SUFFIX: _write_litert,
+}
+"""Writers by suffix."""

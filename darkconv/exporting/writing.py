@@ -1,0 +1,245 @@
+"""export: a model as a file of another framework, and how it was checked."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from darkconv.arguments import checked
+from darkconv.core.model import Model
+from darkconv.dataset.sample import Dataset
+from darkconv.errors import DarkconvError, Where
+from darkconv.exporting.formats import (
+    OPTIONS_BY_SUFFIX,
+    size_of,
+    unknown_format,
+    write_file,
+    written_files,
+)
+from darkconv.exporting.smaller import Reduction, write_smaller
+from darkconv.files import PathLike
+from darkconv.libraries import is_installed
+from darkconv.loading.formats import LITERT_SUFFIX, ONNX_SUFFIX, suffix_of
+from darkconv.verification.precision import (
+    FileAgreement,
+    FilePrecision,
+    Progress,
+    compare_with_model,
+    silent,
+)
+
+RUNNERS: Mapping[str, tuple[str, str]] = {
+    ONNX_SUFFIX: ("onnxruntime", "run once in onnxruntime"),
+    LITERT_SUFFIX: ("ai_edge_litert", "run once in LiteRT"),
+}
+"""What tries a file before it takes its name, where it is installed, and what is said of that."""
+OF_INT8 = ("calibrate", "calibration", "reduce_range")
+OF_SMALLER = ("data",)
+NOT_IN_8_BITS = ("fold", "external", "in_place")
+SMALLER = ("fp16", "int8", *OF_INT8, *OF_SMALLER, "compare")
+"""Options that say how numbers are made smaller, and how that is checked."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What `export` has written.
+
+    Attributes:
+        files: the file that was asked for, and what lies beside it.
+        size: bytes of all of them.
+        checked: how the file was tried before it took its name; empty if it was not.
+        precision: of a file in half precision or 8 bits: how it compares with float32.
+        agreement: of a LiteRT file in float32: how it compares with the model.
+    """
+
+    files: tuple[Path, ...]
+    size: int
+    checked: str
+    precision: FilePrecision | None = None
+    agreement: FileAgreement | None = None
+
+    @property
+    def fault(self) -> DarkconvError | None:
+        """What is wrong with the file that was written; None where nothing is."""
+        where = Where(file=str(self.files[0]))
+        if self.precision and self.precision.fault:
+            return DarkconvError(f"was written, but {self.precision.fault}", where=where)
+        return self.agreement.fault if self.agreement else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON can hold it."""
+        return {
+            "files": list(map(str, self.files)),
+            "size": self.size,
+            "checked": self.checked,
+            "precision": self.precision.to_dict() if self.precision else None,
+            "agreement": self.agreement.to_dict() if self.agreement else None,
+        }
+
+
+@checked
+def export(
+    model: Model,
+    path: PathLike,
+    *,
+    head: Literal["raw", "boxes", "nms"] | None = None,
+    pixels: bool | None = None,
+    threshold: float | None = None,
+    nms: float | None = None,
+    threshold_inputs: bool | None = None,
+    max_detections: int | None = None,
+    input: Literal["float32-nchw", "uint8-nhwc", "uint8-nhwc-bgr"] | None = None,
+    dynamic: str | Iterable[str] | None = None,
+    fold: bool | None = None,
+    fold_bn: bool | None = None,
+    resize: Literal["stretch", "letterbox"] | None = None,
+    opset: int | None = None,
+    external: bool | None = None,
+    in_place: bool | None = None,
+    fp16: bool | None = None,
+    int8: bool | None = None,
+    calibrate: Dataset | PathLike | Sequence[PathLike] | None = None,
+    calibration: Literal["percentile", "minmax", "entropy"] | None = None,
+    reduce_range: bool | None = None,
+    data: Dataset | PathLike | Sequence[PathLike] | None = None,
+    check: bool | None = None,
+    compare: bool | None = None,
+) -> Exported:
+    """Write a model as a file of another framework; the suffix of the path says which.
+
+    `.onnx`, `.keras`, `.savedmodel` (a folder), `.tflite`, `.safetensors` and `.pt2` are known.
+    What is None has the format's default.
+
+    Example:
+        >>> import darkconv as dc
+        >>> from darkconv.assets import load_digits10
+        >>> written = dc.export(load_digits10(), "digits10.onnx", head="boxes", dynamic="batch")
+        >>> written.checked
+        'run once in onnxruntime'
+
+    Args:
+        model: what to write.
+        path: the file.
+        head: outputs as Darknet's heads give them ("raw", the default), boxes and scores, or, in
+            ONNX, what is left of them after non-maximum suppression (NMS).
+        pixels: boxes in pixels of the input, not in 0..1. ONNX, with boxes and nms.
+        threshold: least score, 0..1: a constant of the graph with nms, else what `detect` takes
+            from the metadata. ONNX.
+        nms: IoU of boxes that count as the same, 0..1, likewise.
+        threshold_inputs: both are inputs of the graph, not constants. ONNX, with nms.
+        max_detections: most per picture. ONNX, with nms.
+        input: what pictures come as. ONNX.
+        dynamic: axes of any length: "batch", "size", "batch,size" or "none". ONNX.
+        fold: write batch norm into the weights (the default). ONNX.
+        fold_bn: the same in Keras, where the default is not to.
+        resize: how pictures will be fitted, which the file says.
+        opset: version of ONNX's operators.
+        external: weights in a file beside it, `net.onnx.data`. ONNX.
+        in_place: weights where they are, in the model's .weights file. ONNX.
+        fp16: half precision. ONNX and LiteRT.
+        int8: 8 bits, but for heads and decoding. ONNX and LiteRT, with `calibrate`.
+        calibrate: pictures such as the network will see, by which the 8-bit numbers are chosen: a
+            data set, or any source that `open_dataset` takes.
+        calibration: how ranges of values are chosen: "percentile" (the default), "minmax" or
+            "entropy". ONNX.
+        reduce_range: weights of 7 bits, for x86 CPUs without VNNI, where 8 overflow. ONNX.
+        data: labelled pictures for AP before and after, with `fp16` and `int8`.
+        check: run the file once before it takes its name (the default). ONNX and LiteRT.
+        compare: with `fp16` and `int8`: write a float32 form too, and compare size, time, outputs,
+            detections and AP (the default); of a LiteRT file in float32: compare it with the
+            model (the default, unless `check` is False).
+
+    Returns:
+        What was written, how it was tried, and what the comparison gave.
+
+    Raises:
+        DarkconvError: an unknown suffix, an option that the format does not have, options that
+            exclude each other, a file that cannot be written, does not run, or gives other numbers
+            than it should.
+        DatasetError: there is no picture to calibrate with.
+        UnsupportedError: a layer that the framework cannot express.
+        MissingDependencyError: the framework is not installed.
+    """
+    values = {
+        "head": head, "pixels": pixels, "threshold": threshold, "nms": nms,
+        "threshold_inputs": threshold_inputs, "max_detections": max_detections, "input": input,
+        "dynamic": dynamic, "fold": fold, "fold_bn": fold_bn, "resize": resize, "opset": opset,
+        "external": external, "in_place": in_place, "fp16": fp16, "int8": int8,
+        "calibrate": calibrate, "calibration": calibration, "reduce_range": reduce_range,
+        "data": data, "check": check, "compare": compare,
+    }  # fmt: skip
+    given = {name: value for name, value in values.items() if value is not None}
+    written = write_checked(model, Path(path), given)
+    if written.fault:
+        raise written.fault
+    return written
+
+
+def write_checked(
+    model: Model, path: Path, given: Mapping[str, Any], *, progress: Progress = silent
+) -> Exported:
+    """Write a file and check it: see `export`, whose options are given by their names.
+
+    What is wrong with a file that was written is told by `Exported.fault`.
+
+    Args:
+        model: what to write.
+        path: the file.
+        given: options; those that are not there have the format's default.
+        progress: shows how far long steps are.
+    """
+    check_options(path, given)
+    plain = {name: value for name, value in given.items() if name not in SMALLER}
+    how = Reduction.of(given)
+    is_compared = given.get("compare", True) and _is_run(path)
+    precision = agreement = None
+    if how.kind and path.suffix.lower() in RUNNERS:
+        precision = write_smaller(model, path, how, plain, compare=is_compared, progress=progress)
+    else:
+        write_file(model, path, **plain)
+        if suffix_of(path) == LITERT_SUFFIX and is_compared and given.get("check", True):
+            agreement = compare_with_model(model, path)
+    files = written_files(path, external=bool(given.get("external")))
+    checked = _how_checked(path) if given.get("check", True) else ""
+    return Exported(files, sum(map(size_of, files)), checked, precision, agreement)
+
+
+def check_options(path: Path, given: Mapping[str, Any]) -> None:
+    """Raise for options that a format does not have, or that do not go together.
+
+    Raises:
+        DarkconvError: there is one.
+    """
+    known = OPTIONS_BY_SUFFIX.get(suffix_of(path))
+    if known is None:
+        raise unknown_format(path)
+    for name in given:
+        if name not in known:
+            raise DarkconvError(
+                f"{path}: {name} is no option of {path.suffix} files",
+                expected=", ".join(known) or "none",
+            )
+    _check_smaller({name for name, value in given.items() if value is not False}, given)
+
+
+def _check_smaller(used: set[str], given: Mapping[str, Any]) -> None:
+    if {"fp16", "int8"} <= used:
+        raise DarkconvError("fp16 and int8 are two kinds of file: choose one")
+    if "int8" in used and "calibrate" not in used:
+        raise DarkconvError("int8 needs calibrate: pictures such as the network will see")
+    for names, kinds in ((OF_INT8, ("int8",)), (OF_SMALLER, ("fp16", "int8"))):
+        for name in names:
+            if name in used and not used & set(kinds):
+                raise DarkconvError(f"{name} is about {' and '.join(kinds)}")
+    for name in NOT_IN_8_BITS:
+        if "int8" in used and name in given:
+            raise DarkconvError(f"int8 and {name} exclude each other")
+
+
+def _is_run(path: Path) -> bool:
+    library, _ = RUNNERS.get(suffix_of(path), ("", ""))
+    return bool(library) and is_installed(library)
+
+
+def _how_checked(path: Path) -> str:
+    return RUNNERS[suffix_of(path)][1] if _is_run(path) else ""

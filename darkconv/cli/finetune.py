@@ -58,195 +58,108 @@ READING = ("names", "names_encoding", "dialect", "input_size", "allow_nonfinite"
 Option = Callable[[Any], Any]
 
 
-class NumbersType(click.ParamType):  # type: ignore[type-arg]
+def numbers(text: str) -> tuple[int, ...]:
     """`12,45`: numbers of layers."""
-
-    name = "numbers"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        """As a tuple."""
-        if isinstance(value, tuple):
-            return value
-        words = [word.strip() for word in value.split(",")]
-        if not all(map(is_number, words)):
-            self.fail(f"{value!r} is no list of layer numbers", param, ctx)
-        return tuple(map(int, words))
+    words = [word.strip() for word in text.split(",")]
+    if not all(map(is_number, words)):
+        raise click.BadParameter(f"{text!r} is no list of layer numbers")
+    return tuple(map(int, words))
 
 
-class TrainingDeviceType(DeviceType):
-    """A device; `gpu` is another word for `cuda`."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the name."""
-        return super().convert("cuda" if value == "gpu" else value, param, ctx)
-
-
-training_device_option = click.option(
-    "--device",
-    type=TrainingDeviceType(),
-    default="auto",
-    show_default=True,
-    metavar="cpu|cuda|cuda:N",
-    help="Where to train; auto is the GPU where there is one, and gpu another word for cuda.",
-)
-
-
-def _positive(**options: Any) -> dict[str, Any]:
-    return {"type": click.IntRange(min=1), **options}
-
-
-POSITIVE = NumberType(0, min_open=True)
+FROM_0, FROM_1 = click.IntRange(min=0), click.IntRange(min=1)
+POSITIVE, SHARE = NumberType(0, min_open=True), NumberType(0, 1, max_open=True)
 
 LEARNING: tuple[Option, ...] = (
     click.option("--epochs", type=POSITIVE, metavar="N", help="[default: 50]"),
-    click.option(
-        "--steps", **_positive(help="Updates of the weights, in place of --epochs.")
-    ),
-    click.option(
-        "--batch", **_positive(help="Pictures in a step, over all GPUs  [default: 16]")
-    ),
-    click.option(
-        "--parts", **_positive(help="Parts of a batch that memory holds one after the other.")
-    ),
-    click.option(
-        "--schedule",
-        type=click.Choice(["cosine", "cfg"]),
-        help="A warm-up and half a cosine, or burn_in, policy, batch and max_batches of the cfg  "
-        "[default: cosine]",
-    ),
+    click.option("--steps", type=FROM_1, help="Updates of the weights, in place of --epochs."),
+    click.option("--batch", type=FROM_1, help="Pictures in a step, over all GPUs  [default: 16]"),
+    click.option("--parts", type=FROM_1, help="Gradient accumulation steps: parts of a batch that "
+                 "memory holds one after the other."),
+    click.option("--schedule", type=click.Choice(["cosine", "cfg"]), help="A warm-up and half a "
+                 "cosine, or burn_in, policy, batch and max_batches of the cfg  [default: cosine]"),
     click.option("--rate", type=POSITIVE, help="Highest learning rate  [default: 0.001]"),
-    click.option(
-        "--precision", type=click.Choice(["32", "bf16", "16"]), help="[default: 32]"
-    ),
-    click.option(
-        "--ema",
-        "averaging",
-        type=NumberType(0, 1, max_open=True),
-        help="What averaged weights keep at each step; 0 for none  [default: 0.998]",
-    ),
-    click.option("--clip", type=NumberType(0), help="Longest gradient  [default: 10]"),
-    click.option(
-        "--freeze", "freeze_first", type=click.IntRange(min=0), metavar="N",
-        help="Leave the first N layers as they are.",
-    ),
-    click.option(
-        "--freeze-backbone", flag_value=True, default=None, help="Train only what heads decide on."
-    ),
-    click.option(
-        "--freeze-norms/--train-norms", default=None,
-        help="Batch norms keep their running statistics  [default: with --teacher alone]",
-    ),
-    click.option(
-        "--no-augment", "augment", flag_value=False, default=None,
-        help="Show pictures as they are, and not as the cfg says.",
-    ),
-    click.option(
-        "--feature-weight", type=NumberType(0),
-        help="Of feature maps beside outputs, with --teacher  [default: 4]",
-    ),
-    click.option(
-        "--feature-layers", type=NumbersType(), metavar="N,M",
-        help="Layers whose feature maps are compared  [default: the ends of blocks]",
-    ),
-    click.option(
-        "--rule", type=click.Choice(["default", "darknet"]),
-        help="True derivatives, or the C program's own deltas  [default: default]",
-    ),
-    click.option("--seed", type=click.IntRange(min=0), help="[default: 0]"),
-    click.option(
-        "--workers", type=click.IntRange(min=0), help="Processes that read pictures."
-    ),
-    click.option(
-        "--evaluate-every",
-        **_positive(metavar="ROWS", help="Rows of figures between two  [default: 20 in a run]"),
-    ),
-    click.option(
-        "--draw-every", type=click.IntRange(min=0), metavar="ROWS",
-        help="Rows between sheets of predictions; 0 for none  [default: 1]",
-    ),
-    click.option(
-        "--checkpoint-every", **_positive(metavar="STEPS", help="[default: with every row]")
-    ),
-    click.option(
-        "--optimizer", type=click.Choice(["adamw", "adam", "sgd", "cfg"]),
-        help="cfg is Darknet's SGD or Adam, with its momentum and decay  [default: adamw]",
-    ),
-    click.option(
-        "--momentum", type=NumberType(0, 1, max_open=True), help="Of SGD; beta1 of the others."
-    ),
+    click.option("--precision", type=click.Choice(["32", "bf16", "16"]), help="[default: 32]"),
+    click.option("--ema", "averaging", type=SHARE, help="What the moving average of the weights "
+                 "keeps at each step; 0 for none  [default: 0.998]"),
+    click.option("--clip", type=NumberType(0),
+                 help="Gradient clipping norm; 0 for none  [default: 10]"),
+    click.option("--freeze", "freeze_first", type=FROM_0, metavar="N",
+                 help="Leave the first N layers as they are."),
+    click.option("--freeze-backbone", flag_value=True, default=None,
+                 help="Train only what heads decide on."),
+    click.option("--freeze-norms/--train-norms", default=None, help="Batch norms keep their "
+                 "running statistics  [default: with --teacher alone]"),
+    click.option("--no-augment", "augment", flag_value=False, default=None,
+                 help="Show pictures as they are, and not as the cfg says."),
+    click.option("--feature-weight", type=NumberType(0),
+                 help="Of feature maps beside outputs, with --teacher  [default: 4]"),
+    click.option("--feature-layers", type=numbers, metavar="N,M", help="Layers whose feature maps "
+                 "are compared  [default: the ends of blocks]"),
+    click.option("--rule", type=click.Choice(["default", "darknet"]), help="True derivatives, or "
+                 "the C program's own deltas  [default: default]"),
+    click.option("--seed", type=FROM_0, help="[default: 0]"),
+    click.option("--workers", type=FROM_0, help="Processes that read pictures."),
+    click.option("--evaluate-every", type=FROM_1, metavar="ROWS",
+                 help="Rows of figures between two  [default: 20 in a run]"),
+    click.option("--draw-every", type=FROM_0, metavar="ROWS",
+                 help="Rows between sheets of predictions; 0 for none  [default: 1]"),
+    click.option("--checkpoint-every", type=FROM_1, metavar="STEPS",
+                 help="[default: with every row]"),
+    click.option("--optimizer", type=click.Choice(["adamw", "adam", "sgd", "cfg"]), help="cfg is "
+                 "Darknet's SGD or Adam, with its momentum and decay  [default: adamw]"),
+    click.option("--momentum", type=SHARE, help="Of SGD; beta1 of the others."),
     click.option("--decay", type=NumberType(0), help="Weight decay  [default: the cfg's]"),
-    click.option(
-        "--class-weights", metavar="auto|A=W,...",
-        help="What objects of a class count; auto lets rare classes count as much as frequent "
-        "ones.",
-    ),
+    click.option("--class-weights", metavar="auto|A=W,...", help="What objects of a class count; "
+                 "auto lets rare classes count as much as frequent ones."),
     click.option("--letterbox/--stretch", default=None, help="[default: what the cfg says]"),
 )  # fmt: skip
 """Options that set the fields of a `Recipe`; what is not given keeps its default."""
 
+RUNNING: tuple[Option, ...] = (
+    click.option("--data", multiple=True, required=True, type=Word(), metavar="D",
+                 help="Pictures to train on: Darknet's .data, a list, a folder, VOC, COCO's .json; "
+                 "for a classifier a folder with a folder for each class, or a .data file; "
+                 "repeatable."),
+    click.option("--valid", multiple=True, type=Word(), metavar="D",
+                 help="Labelled pictures for evaluation."),
+    click.option("--valid-split", metavar="NAME", help="Their part, such as val."),
+    output_option,
+    click.option("--teacher", type=ModelType(), metavar="MODEL", help="Learn from this model's "
+                 "outputs and feature maps; labels are not needed."),
+    click.option("--labels", is_flag=True, help="With --teacher: use the labels too."),
+    click.option("--backbone", type=ModelType(), metavar="MODEL", help="Start with this model's "
+                 "layers where they fit, such as a classifier's."),
+    click.option("--overfit", type=FROM_1, metavar="N", help="Learn N pictures by heart and "
+                 "measure on them: a sound set-up gets all of them right."),
+    *LEARNING,
+    click.option("--run", "folder", type=OutputFolder(), metavar="DIR", help="Folder for "
+                 "checkpoints, curves and pictures  [default: OUT.run]"),
+    click.option("--resume", is_flag=True, help="Go on from the folder's last checkpoint."),
+    click.option("--device", type=DeviceType("gpu"), default="auto", show_default=True,
+                 metavar="cpu|cuda|cuda:N", help="Where to train; auto is the GPU where there is "
+                 "one, gpu another word for cuda."),
+    click.option("--devices", type=FROM_1, default=1, show_default=True,
+                 help="GPUs of this host."),
+    click.option("--compile", is_flag=True, help="With code that PyTorch makes for this network "
+                 "and machine, up to minutes for each input size: for long runs on a GPU."),
+    click.option("--last", is_flag=True, help="Write the last weights, not those that did best."),
+    click.option("--json", "as_json", is_flag=True, help="Print the run's figures as JSON."),
+    picture_options,
+    model_options,
+)  # fmt: skip
+"""All options, as the help lists them."""
 
-def learning_options(command: Any) -> Any:
-    """Add `LEARNING`."""
-    for option in reversed(LEARNING):
+
+def with_options(command: Any) -> Any:
+    """Add `RUNNING`."""
+    for option in reversed(RUNNING):
         command = option(command)
     return command
 
 
 @click.command(cls=ModelCommand)
 @words_argument()
-@click.option(
-    "--data",
-    "data",
-    multiple=True,
-    required=True,
-    type=Word(),
-    metavar="D",
-    help="Pictures to train on: Darknet's .data, a list, a folder, VOC, COCO's .json; for a "
-    "classifier a folder with a folder for each class, or a .data file; repeatable.",
-)
-@click.option(
-    "--valid", multiple=True, type=Word(), metavar="D", help="Labelled pictures for evaluation."
-)
-@click.option("--valid-split", metavar="NAME", help="Their part, such as val.")
-@output_option
-@click.option(
-    "--teacher",
-    type=ModelType(),
-    metavar="MODEL",
-    help="Learn from this model's outputs and feature maps; labels are not needed.",
-)
-@click.option("--labels", is_flag=True, help="With --teacher: use the labels too.")
-@click.option(
-    "--backbone",
-    type=ModelType(),
-    metavar="MODEL",
-    help="Start with this model's layers where they fit, such as a classifier's.",
-)
-@click.option(
-    "--overfit",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Learn N pictures by heart and measure on them: a sound set-up gets all of them right.",
-)
-@learning_options
-@click.option(
-    "--run", "folder", type=OutputFolder(), metavar="DIR",
-    help="Folder for checkpoints, curves and pictures  [default: OUT.run]",
-)  # fmt: skip
-@click.option("--resume", is_flag=True, help="Go on from the folder's last checkpoint.")
-@training_device_option
-@click.option("--devices", **_positive(default=1, show_default=True, help="GPUs of this host."))
-@click.option(
-    "--compile", is_flag=True,
-    help="With code that PyTorch makes for this network and machine, up to minutes for each input "
-    "size: for long runs on a GPU.",
-)  # fmt: skip
-@click.option("--last", is_flag=True, help="Write the last weights, not those that did best.")
-@click.option("--json", "as_json", is_flag=True, help="Print the run's figures as JSON.")
-@picture_options
-@model_options
+@with_options
 def finetune(
     words: tuple[str, ...],
     outputs: tuple[Output, ...],
@@ -284,7 +197,7 @@ def finetune(
     place = Folder(folder or outputs[0].path.with_suffix(".run"))
     note_run(place, is_given=folder is not None, resume=resume)
     refuse_idle(teacher, labels=labels, overfit=overfit, **options)
-    reading = {name: options.pop(name) for name in READING}
+    reading = {name: options[name] for name in READING}
     given = [one for one in (model_words, backbone, teacher) if one]
     model = start_model(model_words, backbone, reading, given)
     whole = None
@@ -320,7 +233,7 @@ def finetune(
             whole,
             make_recipe(options),
             None if overfit else opened.valid,
-            device,
+            "cuda" if device == "gpu" else device,
             labels=labels,
             overfit=overfit,
             folder=place.path,
@@ -457,7 +370,9 @@ def make_recipe(options: Mapping[str, Any]) -> "Recipe":
     """What the options say about training."""
     from darkconv.training.recipe import Recipe
 
-    given = {name: value for name, value in options.items() if value is not None}
+    given = {
+        name: value for name, value in options.items() if value is not None and name not in READING
+    }
     if given.get("class_weights", "auto") != "auto":
         given["class_weights"] = read_weights(given["class_weights"])
     return Recipe(**given)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from darkconv.dataset.anchors import Anchors, anchors
     from darkconv.detection import Detection, Detections, Frame
     from darkconv.detection.detector import Detector, detect
+    from darkconv.dissection import Dissection, dissect
     from darkconv.errors import (
         CfgError,
         DarkconvError,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from darkconv.profiling.collect import profile
     from darkconv.profiling.reconstruction import reconstruct
     from darkconv.surgery.classes import reclass
-    from darkconv.surgery.graft import graft
+    from darkconv.surgery.graft import GraftResult, graft
     from darkconv.surgery.plan import PrunePlan, plan
     from darkconv.surgery.profile import Profile
     from darkconv.surgery.prune import prune
@@ -92,6 +93,7 @@ _HOMES = {
     "import_weights": "darkconv.imports",
     "PrunePlan": "darkconv.surgery.plan",
     "Profile": "darkconv.surgery.profile",
+    "GraftResult": "darkconv.surgery.graft",
     "graft": "darkconv.surgery.graft",
     "load": "darkconv.loading",
     "open_dataset": "darkconv.dataset",
@@ -124,6 +126,7 @@ __all__ = [
     "Exported",
     "Finetuned",
     "Frame",
+    "GraftResult",
     "GraphError",
     "MissingDependencyError",
     "Model",

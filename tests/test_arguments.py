@@ -75,6 +75,7 @@ def good(folder, model, tmp_path_factory):
         "anchors": {"dataset": folder / "pics", "count": 1},
         "evaluate": {"model": model, "dataset": folder / "pics"},
         "graft": {"source": model, "target": model},
+        "dissect": {"model": model, "keep": ["cat"], "images": [LEVELS], "score": "l1"},
         "import_weights": {"cfg": cfg, "checkpoint": folder / "net.pth"},
     }
 
@@ -146,6 +147,7 @@ METHODS = {
     "Profile.load": lambda good, value: dc.Profile.load(value),
     "Profile.save": lambda good, value: good.profile.save(value),
     "Profile.merge": lambda good, value: good.profile.merge(value),
+    "Profile.report-model": lambda good, value: good.profile.report("p.html", value),
     "PrunePlan.load": lambda good, value: dc.PrunePlan.load(value),
     "PrunePlan.save-path": lambda good, value: good.plan.save(value),
 }

@@ -60,7 +60,9 @@ small = dc.reclass(model, ["person", "vehicle=car+bus"])
 profile: dc.Profile = dc.profile(small, images, device="auto")
 plan: dc.PrunePlan = dc.plan(small, profile, score="nll0", keep=0.5)
 pruned = dc.prune(small, plan, compensate=True)
-grafted = dc.graft(model, small, layers=10)
+done: dc.Dissection = dc.dissect(model, keep=["person"], images=dataset, params=0.5, macs=0.6)
+print(done.model, done.plan.explain(small, 3), done.to_dict(), done.seconds["profile"])
+grafted: dc.GraftResult = dc.graft(model, small, layers=10)
 refitted = dc.reconstruct(pruned, small, plan, images)
 """
 """Every function of `dc.__all__` is called in it."""
@@ -73,6 +75,8 @@ WRONG = {
     'dc.verify(model, backend="torch")': "incompatible type",
     'dc.export(model, "a.onnx", heads="nms")': "Unexpected keyword argument",
     'dc.load("a.cfg", size=3)': "Unexpected keyword argument",
+    'dc.dissect(model, images="photos", recover=True)': "Unexpected keyword argument",
+    'dc.plan(model, keep="half")': "incompatible type",
     "dc.verify(model).rows.no_such_field": "has no attribute",
 }
 """Mistakes, and what an editor says of them."""

@@ -87,12 +87,12 @@ class PrunePlan(Shown):
         write_bytes(path, [format_plan(self.to_dict()).encode()])
 
     @checked
-    def explain(self, model: Model, *layers: int) -> str:
+    def explain(self, model: Model, layers: int | Sequence[int] | None = None) -> str:
         """Say which channels of layers go, and what binds them to channels of other layers.
 
         Args:
             model: the one that the plan is for.
-            layers: their indices; by default all that make channels and lose some.
+            layers: an index or several; by default all that make channels and lose some.
 
         Raises:
             PlanError: a layer that the network does not have.
@@ -106,7 +106,11 @@ class PrunePlan(Shown):
               removed: channels 1-2, 4-5, 7, 9, 12-13
               channels 0-15 can go one by one
         """
-        return explain_layers(model.network, layers or tuple(self.declared), self.keep)
+        named = tuple(self.declared) if layers is None else layers
+        shown = [named] if isinstance(named, int) else [int(index) for index in named]
+        if layers is not None and not shown:
+            raise PlanError("explain", expected="a layer or several", found="none")
+        return explain_layers(model.network, shown, self.keep)
 
     @classmethod
     @checked

@@ -37,7 +37,9 @@ ROOMS = {
     ),
     "core": "arguments core encodings errors files",
     "darknet": "core darknet encodings errors files layers libraries surgery",
-    "dataset": "arguments core darknet dataset detection encodings errors files layers",
+    "dataset": (
+        "arguments core darknet dataset detection encodings errors files layers presentation"
+    ),
     "detection": (
         "arguments backends boxes core darknet dataset detection encodings errors files layers "
         "libraries loading"

@@ -225,10 +225,9 @@ def test_renaming_is_refused_where_no_label_counts(digits):
 
 def test_training_and_evaluation_take_the_splits_of_one_source(digits):
     pytest.importorskip("torch")
-    from darkconv.cli.sources import Sources, open_sources
-
-    from darkconv.cli.pictures import PictureOptions
+    from darkconv.dataset.for_model import Selection
     from darkconv.loading import load
+    from darkconv.training.sources import open_pictures
 
     model = load("digits10.cfg", "digits10.weights")
     for name, count in (("train", 4), ("val", 2)):
@@ -238,15 +237,12 @@ def test_training_and_evaluation_take_the_splits_of_one_source(digits):
             shutil.copy(path, digits / f"set/images/{name}")
             shutil.copy(path.with_suffix(".txt"), digits / f"set/labels/{name}")
     shutil.copy("digits10.names", "set")
-    own = Sources(data=("set",), valid=(), valid_split=None, pictures=PictureOptions())
-    data, valid = open_sources(own, model, None, labelled=True)
-    assert (len(data), len(valid)) == (4, 2)
-    one = Sources(data=("set",), valid=(), valid_split=None, pictures=PictureOptions(split="val"))
-    data, valid = open_sources(one, model, None, labelled=True)
-    assert (len(data), valid) == (2, None)
-    other = Sources(data=("set",), valid=(), valid_split="nix", pictures=PictureOptions())
+    own = open_pictures(model, "set")
+    assert (len(own.training), len(own.valid), own.splits) == (4, 2, ("train", "val"))
+    one = open_pictures(model, "set", selection=Selection(split="val"))
+    assert (len(one.training), one.valid) == (2, None)
     with pytest.raises(DatasetError, match="expected one of the splits train, val, found nix"):
-        open_sources(other, model, None, labelled=True)
+        open_pictures(model, "set", valid_split="nix")
 
 
 def test_names_of_the_labels_may_be_those_of_a_description(digits):

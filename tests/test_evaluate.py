@@ -1,5 +1,6 @@
 """dc.evaluate: the result, its page and its view, and what is said of what does not count."""
 
+import doctest
 import json
 import logging
 import os
@@ -213,3 +214,33 @@ def test_what_training_prints_is_what_eval_measures(worse):
     best = max(row["AP"] for row in run["rows"])
     assert 0.2 < best < 1
     assert command("eval out.cfg out.weights --data digits10.data --json")["mean"]["ap"] == best
+
+
+@pytest.mark.parametrize("name", ["evaluate", "Evaluation", "Dataset", "open_dataset"])
+def test_examples_run(name):
+    pytest.importorskip("faster_coco_eval")
+    runner = doctest.DocTestRunner()
+    for one in doctest.DocTestFinder(recurse=False).find(getattr(dc, name), name, module=False):
+        assert runner.run(one).attempted
+    assert not runner.failures
+
+
+def test_a_data_set_shows_itself_in_a_line_and_as_a_table():
+    data = dc.open_dataset(digits10_folder() / "digits10.data")
+    assert "30 pictures" in repr(data)
+    assert len(repr(data)) < 300
+    found = data.to_dict()
+    assert data._repr_html_().count("<tr>") == 11
+    assert sum(one["boxes"] for one in found["classes"]) == found["boxes"]
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_under_torchrun_the_command_prints_once(result, folder):
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    line = "eval digits10.cfg digits10.weights --data digits10.data --json -o found --no-plots"
+    found = subprocess.run(
+        [*torchrun, "-m", "darkconv", *line.split()], check=True, capture_output=True, text=True
+    )
+    assert json.loads(found.stdout)["mean"] == result.to_dict()["mean"]
+    assert found.stderr.count("wrote found") == 1
+    assert len(list(Path("found").glob("*.txt"))) == 30

@@ -61,8 +61,12 @@ def open_dataset(
     edges; see `changes`. What cannot be used is skipped and reported in `problems`.
 
     Example:
-        data = dc.open_dataset("data.yaml", split="val", rename={"couch": "sofa"})
-        print(len(data), data.names)
+        >>> import darkconv as dc
+        >>> from darkconv.assets import digits10_folder
+        >>> folder = digits10_folder()
+        >>> data = dc.open_dataset(folder / "digits10.data", split="valid", rename={"one": "uno"})
+        >>> len(data), data.names[1]
+        (30, 'uno')
 
     Args:
         source: path, pattern, or several.

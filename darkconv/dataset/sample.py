@@ -1,13 +1,16 @@
 """Sample and Dataset: pictures and their boxes, whatever files they came from."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from darkconv.core.names import same_name
+from darkconv.core.views import Shown
 from darkconv.dataset.label import Label, Size
 from darkconv.encodings import with_bytes_decoded
 
@@ -76,9 +79,18 @@ class Layout:
     split: str | None = None
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """Samples from one source or several.
+@dataclass(frozen=True, repr=False)
+class Dataset(Shown):
+    """Pictures and their boxes, from one source or several: what `dc.open_dataset` returns.
+
+    Example:
+        >>> import darkconv as dc
+        >>> from darkconv.assets import digits10_folder
+        >>> data = dc.open_dataset(digits10_folder() / "digits10.data")
+        >>> len(data), data.names[:3], data.samples[0].boxes.shape
+        (30, ('zero', 'one', 'two'), (7, 4))
+        >>> data.to_dict()["boxes"]
+        138
 
     Attributes:
         samples: in the order of the source's list, or sorted by path.
@@ -108,6 +120,28 @@ class Dataset:
     def labelled(self) -> bool:
         """Whether any picture has a box."""
         return any(sample.names for sample in self.samples)
+
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """Return boxes and pictures of each class, in the order of `names`."""
+        boxes = Counter(name for sample in self.samples for name in sample.names)
+        pictures = Counter(name for sample in self.samples for name in set(sample.names))
+        return {name: (boxes[name], pictures[name]) for name in self.names}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what the data set holds, for JSON: counts, and what was skipped and changed."""
+        counts = self.counts()
+        return {
+            "source": self.source,
+            "pictures": len(self),
+            "boxes": sum(boxes for boxes, _ in counts.values()),
+            "classes": [
+                {"name": name, "boxes": boxes, "pictures": pictures}
+                for name, (boxes, pictures) in counts.items()
+            ],
+            "problems": list(self.problems),
+            "changes": {kind: list(lines) for kind, lines in self.changes.items()},
+            "notes": list(self.notes),
+        }
 
     def only(self, wanted: Iterable[str], *, known: Iterable[str] | None = None) -> "Dataset":
         """See `only_classes`; without `known`, every class counts."""

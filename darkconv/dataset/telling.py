@@ -82,4 +82,4 @@ def report_unread(dataset: Dataset | ClassifiedDataset, count: int) -> None:
         raise DatasetError("no picture could be read", where=Where(file=dataset.source))
     if count and is_first_process():
         total = len(dataset.samples)
-        logger.warning("%s: %d of %d pictures could not be read", dataset.source, count, total)
+        tell(f"{dataset.source}: {count} of {total} pictures could not be read")

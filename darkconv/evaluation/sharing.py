@@ -1,6 +1,5 @@
 """Work on many pictures, shared by processes: what each found is put together in order."""
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Generic, TypeVar
@@ -8,8 +7,7 @@ from typing import Generic, TypeVar
 from darkconv.core.processes import ALONE, Processes, is_first_process
 from darkconv.detection.stream import Seconds
 from darkconv.evaluation.result import Unread
-
-logger = logging.getLogger("darkconv")
+from darkconv.files.notice import tell
 
 T = TypeVar("T")
 
@@ -37,7 +35,7 @@ class Work(Generic[T]):
         unread = tuple(self.unread[place] for place in sorted(self.unread))
         if is_first_process():
             for one in unread:
-                logger.warning("%s%s", one.reason, what_follows)
+                tell(f"{one.reason}{what_follows}")
         return unread
 
 

@@ -45,6 +45,9 @@ NOT_RUN = {
     "darkconv fetch": "needs the network",
     "darkconv completion": "writes into the shell's own files",
     "darkconv demo": "tests/test_cli.py runs it",
+    "clip.mp4": "no video is bundled: tests/test_video.py",
+    "rtsp://": "there is no such camera",
+    "--show": "needs a screen",
     "bccd": "its model and data set are not bundled",
 }
 """Commands whose options alone are parsed, even with --full."""

@@ -138,6 +138,7 @@ VALUES = {
     "--ema": "0",
     "--epochs": "0.5",
     "--evaluate-every": "1",
+    "--every": "2",
     "--explain": "3",
     "--feature-layers": "2",
     "--feature-weight": "1",
@@ -210,7 +211,9 @@ PERMISSIONS = {
     "--allow-nonfinite", "--outside", "--force", "--overwrite", "--no-check", "--data-images",
 }  # fmt: skip
 """Options that let happen what is refused otherwise: they act where something is refused."""
-MEANS = {"--batch", "--devices", "--workers", "--compile", "--device", "--threads", "--view"}
+MEANS = {
+    "--batch", "--devices", "--workers", "--compile", "--device", "--threads", "--view", "--show",
+}  # fmt: skip
 """Options that say how something is done, and not what: the result is the same by any of them."""
 NO_EFFECT = {
     ("prune/l1", "--no-compensate"): "there are no means",

@@ -14,6 +14,7 @@ from workers import Task
 PICTURES = 24
 THRESHOLD, NMS = 0.25, 0.45
 EXACT = f"{OURS}, exact"
+BATCHES = f"{OURS}, batches of 8"
 TORCH = f"{OURS} in PyTorch"
 OPENCV = "OpenCV 4"
 FORWARD = "the network alone"
@@ -66,25 +67,22 @@ def files() -> list[Path]:
     return sorted(Path("pictures").iterdir())
 
 
-def of_file(*, exact: bool) -> Task:
+def of_file(*, exact: bool = False, batch: int = 1) -> Task:
     """Seconds of a picture with the ONNX file."""
     from darkconv.backends.onnx import read_onnx
-    from darkconv.detection.detector import detect_files
-    from darkconv.detection.exported import FileDetector
+    from darkconv.detection.exported import FileEngine
+    from darkconv.detection.stream import stream
 
-    detector = FileDetector(
-        read_onnx("net.onnx", shares_processors=True), THRESHOLD, NMS, exact=exact
-    )
-    return per_picture(lambda: list(detect_files(detector, files())))
+    engine = FileEngine(read_onnx("net.onnx", shares_processors=True), THRESHOLD, NMS, exact=exact)
+    return per_picture(lambda: list(stream(engine, files(), batch=batch)))
 
 
 def in_torch() -> Task:
     import darkconv as dc
-    from darkconv.detection.detector import ModelDetector, detect_files
 
     model = dc.load("net.cfg", "net.weights")
-    detector = ModelDetector(model, exact=False, threshold=THRESHOLD, nms=NMS)
-    return per_picture(lambda: list(detect_files(detector, files())))
+    detector = dc.Detector(model, threshold=THRESHOLD, nms=NMS)
+    return per_picture(lambda: list(detector.stream(files())))
 
 
 def opencv() -> Task:
@@ -131,7 +129,8 @@ ROW = Row(
     title="JPEG files to boxes",
     cases=CASES,
     candidates={
-        OURS: Candidate(lambda: of_file(exact=False)),
+        OURS: Candidate(of_file),
+        BATCHES: Candidate(lambda: of_file(batch=8)),
         EXACT: Candidate(lambda: of_file(exact=True)),
         TORCH: Candidate(in_torch),
         FORWARD: Candidate(forward),
@@ -144,8 +143,8 @@ ROW = Row(
     ),
     rounds=10,
     notes="""
-Time of a picture, of 24 one after the other; `darkconv` is its ONNX file with `--no-exact`. Exact
-levels, which are the default, cost more: JPEG files are then decoded as stb_image does it, which
+Time of a picture, of 24 one after the other; `darkconv` is its ONNX file. Exact levels
+(`--exact`) cost more: JPEG files are then decoded as stb_image does it, which
 takes 15 ms of one processor for these pictures and 8 where they are compressed more. `the network
 alone` has both processors, whereas reading a picture takes 2 ms of one of them: beside a network of
 2 ms that cannot be hidden. yolov4-tiny takes 30.9 ms of the processors' time for a picture, 15.5 ms

@@ -169,18 +169,21 @@ class Detector:
 
         Args:
             source: a folder, a pattern such as "photos/*.jpg", a list of pictures or a description
-                of a data set as `open_dataset` reads it, a Dataset, a picture in any form, or a
-                list of such.
-            unreadable: "raise" an error for a picture that cannot be read, or "skip" it: each is
-                named once, and at the end they are counted.
+                of a data set as `open_dataset` reads it, a Dataset, a picture in any form, a video
+                file, the number of a camera, an address such as "rtsp://host/path", or a list of
+                such. Of cameras and of addresses other than http the newest frame is taken, and
+                what came meanwhile is left out.
+            unreadable: "raise" an error for a picture, or a part of a video, that cannot be read,
+                or "skip" it: each is named once, and at the end they are counted.
             order: of the channels of arrays: "rgb" or "bgr".
-            every: look at the first picture, and then at each so many-th.
+            every: look at the first picture or frame, and then at each so many-th.
 
         Yields: a `Frame` for each picture: picture, index, time, source, found.
 
         Raises:
             DatasetError: there is no such source, or a picture cannot be read.
             DarkconvError: an option is wrong.
+            MissingDependencyError: videos need PyAV.
 
         Example:
             >>> import darkconv as dc

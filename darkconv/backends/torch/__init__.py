@@ -1,7 +1,8 @@
 """The PyTorch spoke."""
 
 import contextlib
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -134,21 +135,28 @@ def module_runner(module: DarknetModule, layers: Sequence[int]) -> Callable[[Arr
     device = next((one.device for one in module.parameters()), torch.device("cpu"))
 
     def run(x: Array) -> list[Array]:
-        with torch.inference_mode(), _in_float32(device):
-            values = module.select(as_stored(torch.from_numpy(x).to(device)), layers)
+        with torch.inference_mode():
+            given = as_stored(torch.from_numpy(x).to(device))
+            with _in_float32(device):
+                values = module.select(given, layers)
             return [values[index].float().cpu().numpy() for index in layers]
 
     return run
 
 
-def _in_float32(device: torch.device) -> contextlib.AbstractContextManager[None]:
+_FLAGS = threading.Lock()
+"""Who holds it sets PyTorch's flags, which are those of the whole process."""
+
+
+@contextlib.contextmanager
+def _in_float32(device: torch.device) -> Iterator[None]:
     """Convolutions in float32 proper: a GPU would take 10 bits of each value by default."""
     if device.type != "cuda":
-        return contextlib.nullcontext()
-    flags: contextlib.AbstractContextManager[None] = torch.backends.cudnn.flags(
-        enabled=True, benchmark=False, deterministic=False, allow_tf32=False
-    )
-    return flags
+        yield
+        return
+    flags = {"benchmark": False, "deterministic": False, "allow_tf32": False}
+    with _FLAGS, torch.backends.cudnn.flags(enabled=True, **flags):
+        yield
 
 
 def inference_module(model: Model) -> DarknetModule:

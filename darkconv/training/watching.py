@@ -83,6 +83,7 @@ class Watcher(pl.Callback):
         self.course = course
         self.averaging = averaging
         self.every = every
+        self.history = History(folder.history)
         self.best: float | None = None
         self.best_epoch: float | None = None
         self._row_step = 0
@@ -104,8 +105,9 @@ class Watcher(pl.Callback):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """See `on_save_checkpoint`."""
+        """See `on_save_checkpoint`; the history goes on behind the checkpoint's step."""
         assert isinstance(pl_module, Training)
+        self.history = History(self.folder.history, until=checkpoint["global_step"])
         row = checkpoint[ROW]
         self.best, self.best_epoch = row["best"], row["best_epoch"]
         self._row_step = row["step"]
@@ -113,8 +115,7 @@ class Watcher(pl.Callback):
         pl_module.load_sums_state(row)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Open the history where the run begins or goes on, and start the clock."""
-        self.history = History(self.folder.history, until=trainer.global_step)
+        """Start the clock."""
         self._clock.start()
 
     def on_train_batch_end(

@@ -164,6 +164,22 @@ def test_classes_are_sliced_with_the_factors_of_their_rows(model):
         np.testing.assert_allclose(part[i], whole[i][rows], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("init", ["mean", "random", "like:bee"])
+def test_merged_and_new_classes_follow_what_reaches_the_head(model, init):
+    """Rows as the factors leave them are merged and copied."""
+    made = dc.reclass(model, keep=["pet=cat+ant", "bee"], add=["new"], init=init)
+    assert made.names == ("pet", "bee", "new")
+    whole, found = dc.trace(model, picture()), dc.trace(made, picture())
+    for i in (11, 17):
+        old, new = (v[i].reshape(2, 8, *v[i].shape[1:]) for v in (whole, found))
+        np.testing.assert_allclose(new[:, :5], old[:, :5], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(new[:, 5], (old[:, 5] + old[:, 7]) / 2, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(new[:, 6], old[:, 6], rtol=1e-5, atol=1e-6)
+        wanted = {"mean": old[:, 5:].mean(1), "like:bee": old[:, 6]}
+        if init in wanted:
+            np.testing.assert_allclose(new[:, 7], wanted[init], rtol=1e-4, atol=1e-5)
+
+
 def without_constants(model, path):
     """As yolor writes it: the arrays of convolutions alone."""
     arrays = [

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from darkconv.core.options import Ints, Notes, option, option_place
 from darkconv.core.section import Line
 from darkconv.core.shape import FlatShape, Shape, Shapes
 from darkconv.core.sizes import UnlikeSizesError
-from darkconv.core.spec import ONE, LayerSpec, Remark, Slot, Slots, Ties, layer, value_ties
+from darkconv.core.spec import ONE, Doubles, LayerSpec, Remark, Slot, Slots, Ties, layer, value_ties
 from darkconv.errors import GraphError, OptionError, Where
 from darkconv.layers.activation import activation_option
 
@@ -330,6 +330,9 @@ class PerChannel(LayerSpec):
     The earlier layer may also have a whole map of values. It is mostly one of yolor's constants.
     """
 
+    neutral: ClassVar[float]
+    """The value that changes nothing."""
+
     from_: int = option(0, key="from", required=True)
 
     def sources(self, index: int) -> tuple[int, ...]:
@@ -351,6 +354,18 @@ class PerChannel(LayerSpec):
         """Channel k of both."""
         return side_by_side([inputs[0].c, inputs[1].c], inputs[0].c)
 
+    def applied(
+        self, weights: Doubles, biases: Doubles, values: Doubles
+    ) -> tuple[Doubles, Doubles]:
+        """Return what a linear layer with this one behind it computes with.
+
+        Args:
+            weights: of the layer before, (channels, ...).
+            biases: of the layer before, (channels,).
+            values: of the constant, (channels,).
+        """
+        raise NotImplementedError
+
 
 @layer("shift_channels", only=YOLOR)
 @dataclass(frozen=True, kw_only=True)
@@ -358,6 +373,13 @@ class ShiftChannels(PerChannel):
     """yolor's sum of each channel and one value: in + source."""
 
     binding = "adds its sources channel by channel"
+    neutral = 0.0
+
+    def applied(
+        self, weights: Doubles, biases: Doubles, values: Doubles
+    ) -> tuple[Doubles, Doubles]:
+        """Return the weights, and the values in the biases."""
+        return weights, biases + values
 
 
 @layer("control_channels", only=YOLOR)
@@ -366,6 +388,13 @@ class ControlChannels(PerChannel):
     """yolor's product of each channel and one value: in * source."""
 
     binding = "multiplies its sources channel by channel"
+    neutral = 1.0
+
+    def applied(
+        self, weights: Doubles, biases: Doubles, values: Doubles
+    ) -> tuple[Doubles, Doubles]:
+        """Return each row and its bias times its value."""
+        return weights * values.reshape(-1, *[1] * (weights.ndim - 1)), biases * values
 
     def macs(self, inputs: Shapes, output: Shape) -> int:
         """One per value."""

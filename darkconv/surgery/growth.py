@@ -26,6 +26,7 @@ from darkconv.core.unchanging import frozen
 from darkconv.errors import PlanError
 from darkconv.layers.folding import fold_norm, norm_factor
 from darkconv.layers.head import Detection, YoloHead
+from darkconv.layers.merge import PerChannel
 from darkconv.layers.norm import Softmax
 from darkconv.surgery.recipes import Recipe, head_spec
 
@@ -76,7 +77,7 @@ class Growth:
     Attributes:
         head: the head.
         maker: the layer that makes its rows.
-        between: layers that hand the rows through.
+        between: layers that hand the rows through, and the constants that change them.
         old: (classes, k) rows of each class so far.
         kept: (rows,) place of each old row among the new ones.
         new: (added, k) places of the new classes' rows.
@@ -93,6 +94,16 @@ class Growth:
     def count(self) -> int:
         """Number of rows with the new classes."""
         return len(self.kept) + self.new.size
+
+    @property
+    def constants(self) -> list[tuple[PerChannel, Layer]]:
+        """What changes the rows on their way to the head, in this order, and by which layer."""
+        numbers = {layer.index: layer for layer in self.between}
+        return [
+            (layer.spec, numbers[layer.sources[1]])
+            for layer in reversed(self.between)
+            if isinstance(layer.spec, PerChannel)
+        ]
 
 
 def plan_growth(
@@ -128,7 +139,8 @@ def grow(model: Model, growths: Sequence[Growth], recipes: Sequence[Recipe], sta
     for growth in growths:
         config = config.with_section(growth.head.index + 1, _head_options(growth, recipes))
         for layer in (growth.maker, *growth.between):
-            if any(slot.out_axis is not None for slot in layer.slots) and layer is not growth.maker:
+            is_known = layer is growth.maker or not layer.sources
+            if any(slot.out_axis is not None for slot in layer.slots) and not is_known:
                 raise PlanError(
                     "has arrays for rows that new classes would need",
                     where=network.where(layer.index),
@@ -139,6 +151,7 @@ def grow(model: Model, growths: Sequence[Growth], recipes: Sequence[Recipe], sta
     for growth in growths:
         if growth.maker.shared is None:
             arrays |= _grown_arrays(model, growth, recipes, start)
+        arrays |= _grown_constants(model, growth, recipes, start)
     return replace(model, network=network.with_config(config), arrays=arrays)
 
 
@@ -167,7 +180,8 @@ def _grown_arrays(
     slots = {slot.name: slot for slot in maker.slots if slot.out_axis is not None}
     arrays = {name: model.arrays[f"{maker.index}.{name}"] for name in slots}
     rows = {name: _rows_first(array, slots[name]) for name, array in arrays.items()}
-    weights, biases = fold_norm(model.dialect, {**rows, "weights": rows["weights"]}, axis=0)
+    folded = fold_norm(model.dialect, {**rows, "weights": rows["weights"]}, axis=0)
+    weights, biases = _with_constants(model, growth, *folded)
     grown = {name: _placed(values, growth) for name, values in rows.items()}
     for recipe, places in zip(recipes, growth.new, strict=True):
         if not recipe.members and start.kind == "like":
@@ -182,6 +196,33 @@ def _grown_arrays(
         f"{maker.index}.{name}": frozen(_rows_back(values, slots[name]))
         for name, values in grown.items()
     }
+
+
+def _with_constants(
+    model: Model, growth: Growth, weights: Array, biases: Array
+) -> tuple[Doubles, Doubles]:
+    """Weights and biases of the rows as they reach the head."""
+    pair = weights.astype(np.float64), biases.astype(np.float64)
+    for spec, constant in growth.constants:
+        values = model.arrays[f"{constant.index}.weights"][:, 0].astype(np.float64)
+        pair = spec.applied(*pair, values)
+    return pair
+
+
+def _grown_constants(
+    model: Model, growth: Growth, recipes: Sequence[Recipe], start: Start
+) -> dict[str, Array]:
+    """The constants for more rows: those of new rows change nothing, but for rows copied."""
+    arrays = {}
+    for spec, constant in growth.constants:
+        key = f"{constant.index}.weights"
+        grown = _placed(model.arrays[key], growth)
+        for recipe, places in zip(recipes, growth.new, strict=True):
+            is_copied = start.kind == "like" and not recipe.members
+            copied = model.arrays[key][growth.old[start.like]]
+            grown[places] = copied if is_copied else spec.neutral
+        arrays[key] = frozen(grown)
+    return arrays
 
 
 def _rows_first(array: Array, slot: Slot) -> Array:
@@ -202,12 +243,12 @@ def _placed(values: Array, growth: Growth) -> Array:
 
 
 def _row(
-    growth: Growth, recipe: Recipe, start: Start, weights: Array, biases: Array
+    growth: Growth, recipe: Recipe, start: Start, weights: Doubles, biases: Doubles
 ) -> tuple[Doubles, Doubles]:
-    """(k, ...) weights and (k,) biases of one class, batch norm folded in."""
+    """(k, ...) weights and (k,) biases of one class, batch norm and constants folded in."""
     members = list(recipe.members) or list(range(len(growth.old)))
     chosen = growth.old[members]  # (members, k)
-    matrix, summand = weights[chosen].astype(np.float64), biases[chosen].astype(np.float64)
+    matrix, summand = weights[chosen], biases[chosen]
     if recipe.members:
         return _merged(head_spec(growth.head), matrix, summand)
     if start.kind == "mean":

@@ -16,9 +16,9 @@ from darkconv.files import PathLike
 from darkconv.libraries import telling_missing
 
 if TYPE_CHECKING:
-    import keras
     import onnx
     import torch
+    from keras import Model as KerasModel  # `keras` is the spoke of that name when this runs
 
     from darkconv.backends.torch import DarknetModule
 
@@ -123,7 +123,7 @@ def to_keras(
     head: Literal["raw", "boxes", "logits"] = "raw",
     fold_bn: bool = False,
     resize: Literal["stretch", "letterbox"] | None = None,
-) -> "keras.Model":
+) -> "KerasModel":
     """Build the Keras model of a model: functional, channels last, trainable, of stock layers.
 
     `darkconv.backends.keras.to_keras` says how layers, states and outputs are named.
@@ -157,7 +157,7 @@ def to_keras(
 
 @checked
 def from_keras(
-    kmodel: "keras.Model",
+    kmodel: "KerasModel",
     cfg: PathLike | None = None,
     *,
     dialect: Literal["auto", "pjreddie", "alexeyab"] = "auto",

@@ -60,7 +60,8 @@ ROOMS = {
     ),
     "files": "errors files",
     "imports": (
-        "arguments backends core darknet errors files imports layers libraries loading verification"
+        "arguments backends core darknet errors files imports layers libraries loading "
+        "verification zoo"
     ),
     "layers": "core errors layers",
     "libraries": "errors",

@@ -20,7 +20,7 @@ import darkconv as dc
 from darkconv.assets import digits10_folder
 from darkconv.cli import COMMANDS, main
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("lightning")
 
@@ -50,6 +50,7 @@ SETTINGS = {
     "convert/pt2": f"convert {MODEL} -o o.pt2",
     "convert/darknet": f"convert {MODEL} -o o.cfg o.weights",
     "convert/back": "convert m.safetensors -o o.cfg o.weights",
+    "convert/import": "convert digits10.cfg theirs.pt -o o.cfg o.weights",
     "verify": f"verify {MODEL}",
     "verify/json": f"verify {MODEL} --json",
     "verify/file": f"verify {SMALL} boxes.onnx",
@@ -118,6 +119,7 @@ VALUES = {
     "--backbone": "p.cfg p.weights",
     "--backend": "keras",
     "--batch": "3",
+    "--bn-epsilon": "0.001",
     "--calibrate": "unlabelled",
     "--calibration": "minmax",
     "--checkpoint-every": "1",
@@ -182,6 +184,7 @@ VALUES = {
     "--ratio": "0.4",
     "--reconstruct": "unlabelled",
     "--rename": "zero=one",
+    "--reorg": "reorg3d",
     "--report": "o.html",
     "--resize": "letterbox",
     "--rule": "darknet",
@@ -228,6 +231,7 @@ NO_EFFECT = {
     ("dissect/random", "--data-names"): "there are no labels",
     ("dissect/random", "--all-pictures"): "there are no labels",
     ("prune/plan", "--profile"): "this plan has means of all channels that go",
+    ("convert/import", "--reorg"): "the network has no [reorg]",
     ("eval/classifier", "--backend"): "six pictures of three colours, told apart alike",
     ("eval/classifier", "--dialect"): "six pictures of three colours, told apart alike",
     ("eval/classifier", "--exact"): "its pictures are no JPEG files",
@@ -311,6 +315,8 @@ def place(tmp_path_factory):
     (folder / "broken").mkdir()
     for number in range(12):
         (folder / "broken" / f"{number}.jpg").write_bytes(b"no picture")
+    state = dc.to_torch(dc.load(folder / "digits10.cfg", folder / "digits10.weights")).state_dict()
+    torch.save(state, folder / "theirs.pt")
     for line in (
         f"convert {MODEL} -o m.safetensors",
         f"profile {MODEL} images --limit 10 -o p.npz",

@@ -27,6 +27,7 @@ from darkconv.cli.progress import progress
 from darkconv.exporting import OPTIONS_BY_SUFFIX
 from darkconv.exporting.writing import write_checked
 from darkconv.files.outputs import check_belongs, note_input, note_output
+from darkconv.imports import REORGS
 from darkconv.loading.formats import ONNX_SUFFIX, RUNNABLE_SUFFIXES
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -126,17 +127,36 @@ def format_options(command: F) -> F:
     return command
 
 
+IMPORT_OPTIONS = {
+    "bn_epsilon": click.option(
+        "--bn-epsilon",
+        type=NumberType(0, 1, max_open=True),
+        metavar="E",
+        help="Of another tool's file: what its batch norm adds to the variance, 0.001 in Keras; "
+        "the difference from Darknet's is added to the variances.",
+    ),
+    "reorg": click.option(
+        "--reorg",
+        type=click.Choice(REORGS),
+        help="Of another tool's file: whether [reorg] stays or becomes [reorg3d], the plain "
+        "space-to-depth that most tools compute  [default: auto]",
+    ),
+}
+"""What can be said about another tool's file, by the names of `darkconv.import_weights`."""
+
+
+def import_options(command: F) -> F:
+    """Add `IMPORT_OPTIONS`; what the user does not give is None."""
+    for option in reversed([*IMPORT_OPTIONS.values()]):
+        command = option(command)
+    return command
+
+
 @click.command(cls=ModelCommand)
 @words_argument()
 @output_option
 @click.option("--cutoff", type=int, help="The weights hold only the layers below this number.")
-@click.option(
-    "--bn-epsilon",
-    type=NumberType(0, 1, max_open=True),
-    metavar="E",
-    help="Of another tool's file: what its batch norm adds to the variance, 0.001 in Keras; the "
-    "difference from Darknet's is added to the variances.",
-)
+@import_options
 @format_options
 @reduction_options
 @picture_options
@@ -160,7 +180,8 @@ def convert(
     what came out of the call before.
 
     In place of weights, MODEL may be a cfg and another tool's file that follows it: .pt, .pth,
-    .safetensors, .h5, .keras or .onnx. What was taken by which rule is said on stderr.
+    .safetensors, .h5, .keras or .onnx; or that file alone, if it is of a bundled network. What was
+    taken by which rule is said on stderr.
 
     An .onnx or .tflite file is run once before it takes its name; --no-check leaves that out.
 
@@ -181,7 +202,9 @@ def convert(
     check_applies(chosen, reduction, outputs)
     reduction.check_formats(outputs)
     note_arrays_outside(model_words, outputs, chosen)
-    model = read_model(model_words, cutoff=cutoff, **options)
+    said = {name: options.pop(name) for name in IMPORT_OPTIONS}
+    imports = {name: value for name, value in said.items() if value is not None}
+    model = read_model(model_words, cutoff=cutoff, imports=imports, **options)
     smaller = reduction.options(model, pictures)
     written = {}
     for output in outputs:

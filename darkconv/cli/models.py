@@ -15,7 +15,7 @@ from darkconv.darknet.dialect import AUTO
 from darkconv.errors import WeightsError, Where
 from darkconv.exporting import WRITERS, size_of, write_file, written_files
 from darkconv.files.sizes import format_size
-from darkconv.imports import is_checkpoint, read_checkpoint
+from darkconv.imports import is_checkpoint, is_foreign, read_checkpoint
 
 if TYPE_CHECKING:
     from darkconv.backends.exported import ExportedFile
@@ -34,7 +34,7 @@ def read_model(
     unchecked: bool = False,
     dialect: str = AUTO,
     cutoff: int | None = None,
-    bn_epsilon: float | None = None,
+    imports: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Model:
     """Read a MODEL.
@@ -47,17 +47,22 @@ def read_model(
         unchecked: do not look for these: for commands that use no array.
         dialect: as for `darkconv.load`.
         cutoff: as for `darkconv.load`.
-        bn_epsilon: of another tool's file, as for `darkconv.import_weights`.
+        imports: what was said about another tool's file, as for `darkconv.import_weights`.
         options: names, names_encoding and input_size, likewise.
 
     Raises:
         WeightsError: some array holds NaN or infinity, or a variance has no root, beside what
             else can be wrong.
     """
-    is_imported = is_checkpoint(words.weights)
-    if bn_epsilon is not None and not is_imported:
-        raise click.UsageError("--bn-epsilon is about another tool's file in place of weights")
-    if words.is_exported:
+    is_imported = is_checkpoint(words.weights) or (
+        words.weights is None and is_foreign(words.first)
+    )
+    if imports and not is_imported:
+        option = next(iter(imports)).replace("_", "-")
+        raise click.UsageError(f"--{option} is about another tool's file in place of weights")
+    if is_imported:
+        model = _import(words, cutoff, dialect=dialect, **(imports or {}), **options)
+    elif words.is_exported:
         check_says_itself(words, dialect, cutoff)
     elif words.weights is None and needs_weights and not words.is_pickle:
         cfg = loading.find_cfg(words.first, None)
@@ -66,11 +71,10 @@ def read_model(
             where=Where(file=str(cfg)),
             hint=f"a model is two files: {words.first} NET.weights",
         )
-    options |= {"dialect": dialect}
-    if is_imported:
-        model = _import(words, cutoff, bn_epsilon=bn_epsilon, **options)
-    else:
-        model = loading.read_model(words.first, words.weights, cutoff=cutoff, **options)
+    if not is_imported:
+        model = loading.read_model(
+            words.first, words.weights, dialect=dialect, cutoff=cutoff, **options
+        )
     if not unchecked:
         file = words.weights or words.first
         loading.check_arrays(model, file, allow_nonfinite=allow_nonfinite, remedy=REMEDY)
@@ -79,9 +83,10 @@ def read_model(
 
 def _import(words: ModelWords, cutoff: int | None, **options: Any) -> Model:
     """Read another tool's file, and say on stderr what was taken from it."""
+    file = words.weights or words.first
     if cutoff is not None:
-        raise click.UsageError(f"--cutoff is about Darknet's weights, not {words.weights}")
-    done = read_checkpoint(words.first, words.weights or "", **options)
+        raise click.UsageError(f"--cutoff is about Darknet's weights, not {file}")
+    done = read_checkpoint(words.first if words.weights else None, file, **options)
     if logger.isEnabledFor(logging.WARNING):
         for line in done.lines():
             echo(line, err=True)

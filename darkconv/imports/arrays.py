@@ -156,11 +156,8 @@ def adapted_variance(variance: Array, epsilon: float, dialect: Dialect) -> Array
     Args:
         variance: of the file.
         epsilon: that its program adds under the root.
-        dialect: AlexeyAB's program adds 1e-5 under the root; the original adds 1e-6 behind it on
-            the CPU, where this dialect computes the same, and 1e-5 under it on the GPU.
+        dialect: whose epsilon the difference is taken from: 1e-5 in both programs. The original
+            computes sqrt(v) + 1e-6 instead on the CPU, to which its models are used already.
     """
-    wide = variance.astype(np.float64)
-    if dialect.variance_epsilon:
-        return frozen((wide + (epsilon - dialect.variance_epsilon)).astype(np.float32))
-    root = np.sqrt(np.maximum(wide + epsilon, 0)) - dialect.deviation_epsilon
-    return frozen((np.maximum(root, 0) ** 2).astype(np.float32))
+    difference = epsilon - epsilon_of(dialect)
+    return frozen((variance.astype(np.float64) + difference).astype(np.float32))

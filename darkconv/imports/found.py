@@ -155,6 +155,7 @@ class Checkpoint:
         reorg: what such programs have for [reorg]: SPACE_TO_DEPTH, or "" where it is Darknet's.
         says_reorg: whether the file says so itself.
         notes: what else is to be said of it.
+        is_runnable: whether it is a program too, which can be run and compared.
     """
 
     file: str
@@ -168,3 +169,4 @@ class Checkpoint:
     reorg: str = ""
     says_reorg: bool = False
     notes: tuple[str, ...] = ()
+    is_runnable: bool = False

@@ -10,12 +10,14 @@ from darkconv.core.model import Header, Model
 from darkconv.errors import DarkconvError
 from darkconv.files import PathLike
 from darkconv.imports.arrays import take
+from darkconv.imports.choosing import choose_bundled
 from darkconv.imports.differences import adapt_reorg, decoding_note, epsilon_note
 from darkconv.imports.fit import fit
 from darkconv.imports.found import Checkpoint
 from darkconv.imports.opening import open_checkpoint
+from darkconv.imports.proof import prove_layers, prove_onnx
 from darkconv.imports.record import Imported
-from darkconv.loading import check_arrays, read_model
+from darkconv.loading import check_arrays, names_beside, read_model
 
 logger = logging.getLogger("darkconv")
 
@@ -83,7 +85,7 @@ def import_weights(
     first, *rest = done.lines()
     logger.info("%s", first)
     for line in rest:
-        level = logging.WARNING if line in done.notes else logging.INFO
+        level = logging.WARNING if line in (*done.notes, *done.doubts) else logging.INFO
         logger.log(level, "%s: %s", done.file, line)
     return done.model
 
@@ -101,18 +103,21 @@ def read_checkpoint(
 ) -> Imported:
     """Read a model as `import_weights` does, with the record of how it was read."""
     _check_epsilon(bn_epsilon)
-    if cfg is None:
-        raise DarkconvError("no cfg given")
-    base = read_model(
-        cfg,
-        None,
-        names=names,
-        names_encoding=names_encoding,
-        dialect=dialect,
-        input_size=input_size,
-    )
     with open_checkpoint(checkpoint) as opened:
-        return _imported(base, opened, bn_epsilon, reorg)
+        chosen = choose_bundled(opened) if cfg is None else cfg
+        base = read_model(
+            chosen,
+            None,
+            names=names if names is not None else names_beside(checkpoint, None),
+            names_encoding=names_encoding,
+            dialect=dialect,
+            input_size=input_size,
+        )
+        done = _imported(base, opened, bn_epsilon, reorg)
+    if cfg is not None:
+        return done
+    note = f"no cfg was given; the only bundled network that it fits is {chosen}"
+    return replace(done, notes=(note, *done.notes))
 
 
 def _imported(base: Model, opened: Checkpoint, bn_epsilon: float | None, reorg: str) -> Imported:
@@ -130,6 +135,10 @@ def _imported(base: Model, opened: Checkpoint, bn_epsilon: float | None, reorg: 
     if bn_epsilon is None:
         meanings.append(epsilon_note(model, opened, list(found.units.values())))
     meanings = [note for note in meanings if note]
+    if opened.is_runnable:
+        proof = prove_onnx(model, opened.file)
+    else:
+        proof = prove_layers(model, opened, found, bn_epsilon)
     return Imported(
         os.fspath(opened.file),
         opened.kind,
@@ -138,7 +147,8 @@ def _imported(base: Model, opened: Checkpoint, bn_epsilon: float | None, reorg: 
         arrays=taken.count,
         left=opened.spare,
         notes=(*opened.notes, *found.notes, *taken.notes, *adapted.notes, *meanings),
-        proof=(),
+        doubts=proof.warnings,
+        proof=proof.lines,
         model=model,
     )
 

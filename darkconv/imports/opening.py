@@ -15,13 +15,17 @@ from darkconv.files import PathLike
 from darkconv.files.archive import ArchiveError, open_archive
 from darkconv.imports.found import Checkpoint, Found, Values
 from darkconv.imports.hdf5 import open_hdf5
-from darkconv.imports.keras import WEIGHTS, open_keras, open_weights
+from darkconv.imports.keras import OURS, WEIGHTS, open_keras, open_weights
+from darkconv.imports.onnx import open_onnx
 from darkconv.imports.pickles import Storage, found_arrays, read_legacy, read_zip, state_dict
 from darkconv.imports.torch_names import name_units
+from darkconv.libraries import telling_missing
 
-SUFFIXES = (".pt", ".pth", ".safetensors", ".h5", ".hdf5", ".keras")
+SUFFIXES = (".pt", ".pth", ".safetensors", ".h5", ".hdf5", ".keras", ".onnx")
 HDF5 = b"\x89HDF\r\n\x1a\n"
 """Of files that are read in place of weights."""
+MOST_HEADER = 100_000_000
+"""Bytes of the header of a safetensors file: a rule of the format."""
 LEAST_LIMIT, GROWTH = 1 << 26, 2
 """Bytes that members of an archive may take unpacked: so many, or so many times the file."""
 
@@ -29,6 +33,43 @@ LEAST_LIMIT, GROWTH = 1 << 26, 2
 def is_checkpoint(path: PathLike | None) -> bool:
     """Return True if a file is one of another tool by its name."""
     return path is not None and Path(path).suffix.lower() in SUFFIXES
+
+
+def is_foreign(path: PathLike) -> bool:
+    """Return True if a file alone is another tool's, and not one that darkconv has written."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES or not os.path.isfile(path):
+        return False
+    return not OWN[suffix](path) if suffix in OWN else True
+
+
+def _own_safetensors(path: PathLike) -> bool:
+    with open(path, "rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        start = stream.read(min(length, MOST_HEADER))
+    return (b'"__metadata__"' in start and b'"cfg"' in start) or start[:1] != b"{"
+
+
+def _own_keras(path: PathLike) -> bool:
+    try:
+        most = max(LEAST_LIMIT, GROWTH * os.path.getsize(path))
+        with open_archive(path, most=most) as archive:
+            return OURS in archive.members or WEIGHTS not in archive.members
+    except ArchiveError:
+        return True
+
+
+def _own_onnx(path: PathLike) -> bool:
+    with telling_missing("reading ONNX files"):
+        from darkconv.backends.onnx.graph_file import read_graph
+    try:
+        return any(entry.key == "cfg" for entry in read_graph(path).metadata_props)
+    except DarkconvError:
+        return True
+
+
+OWN = {".safetensors": _own_safetensors, ".keras": _own_keras, ".onnx": _own_onnx}
+"""Return True for files of darkconv and for damaged ones, by suffix."""
 
 
 @contextmanager
@@ -77,10 +118,12 @@ def _opened(path: PathLike, stack: ExitStack) -> Checkpoint:
     if start[:1] == b"\x80":
         tree, read = read_legacy(stack.enter_context(_stream(path)), file)
         return torch_checkpoint(tree, read, file)
+    if suffix == ".onnx":
+        return open_onnx(path)
     raise WeightsError(
         "is no file of a kind that is imported, or is damaged",
         where=Where(file=file),
-        expected="a file of PyTorch (.pt, .pth, .safetensors) or Keras (.h5, .keras)",
+        expected="a file of PyTorch (.pt, .pth, .safetensors) or Keras (.h5, .keras), or .onnx",
         found=_recognised(start, os.path.getsize(path)),
     )
 
@@ -124,8 +167,6 @@ def _named(
 
 def _safetensors(path: PathLike, stack: ExitStack) -> Checkpoint:
     """Return the layers of a safetensors file."""
-    from darkconv.libraries import telling_missing
-
     with telling_missing("reading safetensors files"):
         from safetensors import SafetensorError, safe_open
     file = os.fspath(path)

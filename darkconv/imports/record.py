@@ -19,6 +19,7 @@ class Imported:
         left: names of arrays that stay in the file, as no Darknet layer has them.
         notes: differences of meaning, and what was done about them.
         proof: what was computed to check it, a line each.
+        doubts: what did not agree, or could not be computed.
         model: the result.
     """
 
@@ -30,6 +31,7 @@ class Imported:
     left: tuple[str, ...]
     notes: tuple[str, ...]
     proof: tuple[str, ...]
+    doubts: tuple[str, ...]
     model: Model = field(repr=False)
 
     def lines(self) -> list[str]:
@@ -40,7 +42,7 @@ class Imported:
         )
         stays = [f"stays in the file: {_few(self.left)}"] if self.left else []
         proof = [f"checked: {line}" for line in self.proof]
-        return [head, *self.notes, *stays, *proof]
+        return [head, *self.notes, *stays, *proof, *self.doubts]
 
     def to_dict(self) -> dict[str, Any]:
         """Return what JSON can hold, without the model."""
@@ -53,6 +55,7 @@ class Imported:
             "left": list(self.left),
             "notes": list(self.notes),
             "proof": list(self.proof),
+            "doubts": list(self.doubts),
         }
 
 

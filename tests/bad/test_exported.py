@@ -229,7 +229,8 @@ SAFETENSORS = [
     Refused(
         "another program's safetensors",
         "profile x.safetensors pics -o p.npz",
-        "x.safetensors: has no cfg in its metadata: darkconv did not write it",
+        "x.safetensors: fits none of the bundled networks\n"
+        "  hint: give the cfg that the program followed: NET.cfg FILE (import_weights(cfg, file))",
         anothers_safetensors,
     ),
     Refused(
@@ -277,16 +278,34 @@ def zipped_weights(folder):
         archive.write(folder / "net.weights", "net.weights")
 
 
+def refused_pickle(name):
+    return (
+        f"{name}: holds pickled Python objects, which would run code when they are read, so it is "
+        "not read: expected a state dict: arrays by name, found pathlib.Path.write_text, "
+        "pathlib.PosixPath\n"
+        "  hint: save its state dict with the program that wrote it, if you trust the file:\n"
+        f"        model = torch.load('{name}', weights_only=False)"
+        "  # ['model'] where it is a dict\n"
+        "        torch.save(model.state_dict(), 'state.pth')"
+    )
+
+
 def pickle_error(name):
     return f"{name}: is a pickle by its name, which could run code: it is never read: {READABLE}"
 
 
 OTHERS = [
-    Refused("a PyTorch pickle", "info x.pt", pickle_error("x.pt"), pickled("x.pt")),
+    Refused("a PyTorch pickle", "info x.pt", refused_pickle("x.pt"), pickled("x.pt")),
+    Refused(
+        "a PyTorch pickle in place of weights",
+        "convert net.cfg x.pt -o y.cfg y.weights",
+        refused_pickle("x.pt"),
+        pickled("x.pt"),
+    ),
     Refused(
         "a PyTorch pickle for pictures",
         "detect x.pth pics/0.png",
-        pickle_error("x.pth"),
+        refused_pickle("x.pth"),
         pickled("x.pth"),
     ),
     Refused(

@@ -1,0 +1,207 @@
+"""Checking an import: a forward pass of the model against the file itself.
+
+An ONNX file is run. Others are no programs: there, layers of the model's forward pass are computed
+once more out of the file's own arrays in the file's own layout, with the epsilon of the file.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from darkconv.backends import trace
+from darkconv.core.model import Array, Model
+from darkconv.core.network import NETWORK_INPUT, Layer
+from darkconv.errors import DarkconvError
+from darkconv.files import PathLike
+from darkconv.imports.differences import epsilon_of
+from darkconv.imports.fit import INNER, Fit
+from darkconv.imports.found import Checkpoint, Part, Unit
+from darkconv.layers.conv import Convolutional
+from darkconv.libraries import is_installed
+
+Doubles = npt.NDArray[np.float64]
+
+POSITIONS = 4
+"""Places of a layer's map that are computed once more."""
+SIZES = (64, 96, 128, 192, 320)
+"""Widths and heights that are tried, small ones first: any will do that fits the layers."""
+ALLOWED = 1e-3
+"""Relative error of a layer in float32."""
+ACTIVATIONS: Mapping[str, Callable[[Doubles], Doubles]] = {
+    "linear": lambda x: x,
+    "leaky": lambda x: np.where(x > 0, x, 0.1 * x),
+    "relu": lambda x: np.maximum(x, 0),
+    "logistic": lambda x: 1 / (1 + np.exp(-x)),
+    "mish": lambda x: x * np.tanh(np.logaddexp(0, x)),
+    "swish": lambda x: x / (1 + np.exp(-x)),
+}
+
+
+class Proof(NamedTuple):
+    """What was checked.
+
+    Attributes:
+        lines: what was computed and how near it is.
+        warnings: what does not agree, or could not be checked.
+    """
+
+    lines: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def prove_onnx(model: Model, path: PathLike) -> Proof:
+    """Run an ONNX file and the model made of it on the same input."""
+    if not is_installed("onnxruntime"):
+        return Proof(warnings=("the file was not run, for onnxruntime is not installed",))
+    from darkconv.verification.verify import verify
+
+    try:
+        result = verify(model, path)
+    except DarkconvError as error:
+        return Proof(warnings=(f"the file could not be compared with the model: {error.message}",))
+    lines = tuple(
+        f"the file was run, {_once(row.name)}: relative error {row.error:.1e} in "
+        f"{row.compared} values"
+        for row in result.rows
+    )
+    if result.ok:
+        return Proof(lines)
+    return Proof(lines, ("the file does not compute what the model computes: the cfg differs",))
+
+
+def _once(name: str) -> str:
+    """Return `a` for `a: a`, which names an output by the layer that it is."""
+    first, _, second = name.partition(": ")
+    return first if first == second else name
+
+
+def prove_layers(model: Model, checkpoint: Checkpoint, fit: Fit, epsilon: float | None) -> Proof:
+    """Compute layers of the model's forward pass once more out of the file's own arrays.
+
+    Args:
+        model: that was made.
+        checkpoint: open.
+        fit: its layers by number.
+        epsilon: that its batch norms add where the file does not say it; None takes Darknet's.
+    """
+    model = _small(model)
+    stream = np.random.default_rng(0)
+    x = stream.random(tuple(model.network.input_shape), np.float32)
+    try:
+        outputs = trace(model, x)
+    except DarkconvError as error:
+        return Proof(warnings=(f"no forward pass was computed: {error.message}",))
+    worst, count, values = 0.0, 0, 0
+    for layer, unit in _checkable(model, fit):
+        before = x if layer.sources[0] == NETWORK_INPUT else outputs[layer.sources[0]]
+        found, expected = _samples(
+            layer, _Own(checkpoint.file, unit, model, epsilon), before, outputs[layer.index]
+        )
+        scale = float(np.abs(expected).max()) or 1.0
+        worst = max(worst, float(np.abs(found - expected).max()) / scale)
+        count, values = count + 1, values + expected.size
+    if not count:
+        return Proof(warnings=("no layer is of a kind that is computed once more",))
+    line = (
+        f"a forward pass of the model, {count} layers computed once more from the file's own "
+        f"arrays: relative error {worst:.1e} in {values} values"
+    )
+    if worst <= ALLOWED:
+        return Proof((line,))
+    return Proof((line,), ("layers of the file give other values than the model's",))
+
+
+def _small(model: Model) -> Model:
+    """Return the model for small pictures, where its layers fit such."""
+    shape = model.network.input_shape
+    if not shape.is_map or shape.h * shape.w <= SIZES[0] ** 2:
+        return model
+    for size in SIZES:
+        try:
+            return model.with_input_size(size, size)
+        except DarkconvError:
+            continue
+    return model
+
+
+def _checkable(model: Model, fit: Fit) -> Iterator[tuple[Layer, Unit]]:
+    for layer in model.network.layers:
+        spec = layer.spec
+        if not isinstance(spec, Convolutional) or not layer.slots or layer.index not in fit.units:
+            continue
+        is_plain = not (spec.xnor or spec.binary or spec.antialiasing or spec.assisted_excitation)
+        divides = layer.in_shapes[0].c % spec.group_count == 0
+        moves = spec.size > 1 or max(spec.strides) == 1
+        if is_plain and divides and moves and spec.activation in ACTIVATIONS:
+            yield layer, fit.units[layer.index]
+
+
+class _Own(NamedTuple):
+    """The arrays of a layer as the file has them."""
+
+    file: str
+    unit: Unit
+    model: Model
+    epsilon: float | None
+
+    def read(self, name: str, otherwise: float) -> Doubles:
+        """Return an array of one axis."""
+        part: Part | None = self.unit.parts.get(name)
+        if part is None:
+            return np.array(otherwise)
+        return part.found.values(self.file).astype(np.float64).ravel()
+
+    def normalized(self, values: Doubles) -> Doubles:
+        """Return what follows the products: biases, or batch norm with its epsilon."""
+        if not self.unit.has_norm:
+            return values + self.read("biases", 0)
+        rules = self.model.dialect
+        variance, epsilon = self.read("rolling_variance", 1), self.epsilon
+        epsilon = self.unit.epsilon if epsilon is None else epsilon
+        beyond = 0 if epsilon is None else epsilon - epsilon_of(rules)
+        root = np.sqrt(variance + beyond + rules.variance_epsilon) + rules.deviation_epsilon
+        centred = values + self.read(INNER, 0) - self.read("rolling_mean", 0)
+        return centred / root * self.read("scales", 1) + self.read("biases", 0)
+
+    def products(self, window: Doubles, groups: int) -> Doubles:
+        """Return what a kernel gives of a window (channels, rows, columns)."""
+        part = self.unit.parts["weights"]
+        kernel = part.found.values(self.file).astype(np.float64)
+        axes = [part.order.index(i) if part.order else i for i in range(kernel.ndim)]
+        if kernel.ndim != 4:
+            return kernel.reshape(kernel.shape[0], -1) @ window.ravel()
+        letters = "".join("oihw"[axis] for axis in axes)
+        if self.unit.is_depthwise:
+            letters = "".join({"o": "i", "i": "m"}.get(one, one) for one in letters)
+            depthwise: Doubles = np.einsum(f"ihw,{letters}->im", window, kernel).ravel()
+            return depthwise
+        share = window.shape[0] // groups
+        filters = kernel.shape[letters.index("o")] // groups
+        rows = []
+        for group in range(groups):
+            own = np.take(kernel, range(group * filters, (group + 1) * filters), letters.index("o"))
+            part_of = window[group * share : (group + 1) * share]
+            rows.append(np.einsum(f"ihw,{letters}->o", part_of, own))
+        return np.concatenate(rows)
+
+
+def _samples(layer: Layer, own: _Own, before: Array, output: Array) -> tuple[Doubles, Doubles]:
+    """Return a layer at some places, out of the file's arrays and as the model gave it."""
+    spec = layer.spec
+    assert isinstance(spec, Convolutional)
+    gap, size = spec.tap_distance, spec.size
+    border = spec.border * gap
+    wide = np.pad(before.astype(np.float64), ((0, 0), (border, border), (border, border)))
+    _, height, width = output.shape
+    places = np.linspace(0, height * width - 1, POSITIONS).astype(int)
+    found, expected = [], []
+    for row, column in zip(*np.divmod(places, width), strict=True):
+        top, left = row * spec.strides[0], column * spec.strides[1]
+        reach = (size - 1) * gap + 1
+        window = wide[:, top : top + reach : gap, left : left + reach : gap]
+        values = own.normalized(own.products(window, spec.group_count))
+        found.append(ACTIVATIONS[spec.activation](values))
+        expected.append(output[:, row, column].astype(np.float64))
+    return np.array(found), np.array(expected)

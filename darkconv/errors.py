@@ -53,6 +53,14 @@ class Where:
     """A place in the user's files: any part may be unknown.
 
     `line` counts from 1, `layer` as Darknet counts: 0 follows [net].
+
+    Example:
+        >>> import darkconv as dc
+        >>> try:
+        ...     dc.load("digits10.cfg", "digits10.names")
+        ... except dc.DarkconvError as error:
+        ...     error.where.file
+        'digits10.names'
     """
 
     file: str | None = None

@@ -16,9 +16,10 @@ from darkconv.files import PathLike
 from darkconv.libraries import telling_missing
 
 if TYPE_CHECKING:
-    import onnx
-    import torch
-    from keras import Model as KerasModel  # `keras` is the spoke of that name when this runs
+    # by names that the rooms of the same names, which become attributes here, do not hide
+    from keras import Model as KerasModel
+    from onnx import ModelProto
+    from torch.nn import Module as TorchModule
 
     from darkconv.backends.torch import DarknetModule
 
@@ -73,10 +74,9 @@ def to_torch(model: Model) -> "DarknetModule":
 
     Example:
         >>> import darkconv as dc
-        >>> from darkconv.assets import load_digits10
-        >>> module = dc.to_torch(load_digits10())
+        >>> module = dc.to_torch(dc.load("digits10.cfg", "digits10.weights"))
         >>> dc.from_torch(module).names[:2]
-        ('0', '1')
+        ('zero', 'one')
 
     Args:
         model: what to build.
@@ -94,7 +94,7 @@ def to_torch(model: Model) -> "DarknetModule":
     return module
 
 
-def from_torch(module: "torch.nn.Module") -> Model:
+def from_torch(module: "TorchModule") -> Model:
     """Return the model that a module of `to_torch` holds now, bit for bit.
 
     Example:
@@ -130,10 +130,9 @@ def to_keras(
 
     Example:
         >>> import darkconv as dc
-        >>> from darkconv.assets import load_digits10
-        >>> kmodel = dc.to_keras(load_digits10(), head="boxes")
+        >>> kmodel = dc.to_keras(dc.load("digits10.cfg", "digits10.weights"), head="boxes")
         >>> kmodel.input_shape
-        (None, 128, 128, 3)
+        (None, 160, 160, 3)
 
     Args:
         model: what to build.
@@ -169,8 +168,7 @@ def from_keras(
 
     Example:
         >>> import darkconv as dc
-        >>> from darkconv.assets import load_digits10
-        >>> model = load_digits10()
+        >>> model = dc.load("digits10.cfg", "digits10.weights")
         >>> dc.from_keras(dc.to_keras(model)).names == model.names
         True
 
@@ -206,7 +204,7 @@ def to_onnx(
     opset: int = 13,
     fp16: bool = False,
     resize: Literal["stretch", "letterbox"] | None = None,
-) -> "onnx.ModelProto":
+) -> "ModelProto":
     """Build the ONNX graph of a model, directly: nothing is traced.
 
     `darkconv.export` writes it to a file, with weights of any size.
@@ -245,7 +243,7 @@ def to_onnx(
         DarkconvError: an option with an impossible value, or that would do nothing.
         MissingDependencyError: onnx is not installed.
     """
-    proto: onnx.ModelProto = spoke("onnx").to_onnx(
+    proto: ModelProto = spoke("onnx").to_onnx(
         model, head=head, pixels=pixels, threshold=threshold, nms=nms,
         threshold_inputs=threshold_inputs, max_detections=max_detections, input=input,
         dynamic=dynamic, fold=fold, opset=opset, fp16=fp16, resize=resize,
@@ -269,11 +267,11 @@ def trace(
     """Run a model and return every layer's output, in the C program's meaning and shape.
 
     Example:
-        >>> import darkconv as dc, numpy as np
-        >>> from darkconv.assets import load_digits10
-        >>> values = dc.trace(load_digits10(), np.zeros((3, 128, 128), np.float32))
-        >>> values[0].shape
-        (8, 64, 64)
+        >>> import darkconv as dc
+        >>> model = dc.load("digits10.cfg", "digits10.weights")
+        >>> values = dc.trace(model, np.zeros((3, 160, 160), np.float32))
+        >>> len(values), values[0].shape
+        (19, (16, 80, 80))
 
     Args:
         model: what to run.

@@ -164,6 +164,12 @@ class Model(Shown):
         header: of the weights file.
         names: class names; empty where there are none. A tuple of texts is checked, and taken.
         initial_layers: layers whose arrays hold initial values, since no file gave them.
+
+    Example:
+        >>> import darkconv as dc
+        >>> model = dc.load("digits10.cfg", "digits10.weights")
+        >>> model.arrays["0.weights"].shape, model.names[0]
+        ((16, 3, 3, 3), 'zero')
     """
 
     network: Network
@@ -233,6 +239,13 @@ def check_array(key: str, array: Array, slot: Slot) -> None:
 @checked
 def replace_arrays(model: Model, arrays: Mapping[str, npt.ArrayLike]) -> Model:
     """A new model in which some arrays are others.
+
+    Example:
+        >>> import darkconv as dc
+        >>> model = dc.load("digits10.cfg", "digits10.weights")
+        >>> other = dc.replace_arrays(model, {"0.biases": np.zeros(16, np.float32)})
+        >>> other.arrays["0.biases"].max()
+        np.float32(0.0)
 
     Args:
         model: is not changed.

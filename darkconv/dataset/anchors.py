@@ -39,6 +39,12 @@ class Anchors:
             in cells of 32 pixels where these were asked for.
         mean_iou: mean over the boxes of the IoU with the best anchor, 0..1.
         counts: (k,) int64, boxes that are nearest to each.
+
+    Example:
+        >>> import darkconv as dc
+        >>> found = dc.anchors("digits10.data", count=3, input_size=(160, 160))
+        >>> found.anchors.shape, 0 < found.mean_iou < 1
+        ((3, 2), True)
     """
 
     anchors: Floats

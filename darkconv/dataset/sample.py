@@ -102,6 +102,12 @@ class Dataset(Shown):
             see `darkconv.dataset.reading.CHANGES`.
         notes: what else there is to know of how the source was read.
         layouts: how each source was laid out.
+
+    Example:
+        >>> import darkconv as dc
+        >>> dataset = dc.open_dataset("digits10.data")
+        >>> len(dataset), dataset.names[:3]
+        (30, ('zero', 'one', 'two'))
     """
 
     samples: tuple[Sample, ...]

@@ -40,6 +40,12 @@ class Detection:
         name: its name, or the index where the model has no names.
         score: objectness times class score.
         box: (x0, y0, x1, y1) in pixels of the picture, not clipped to it.
+
+    Example:
+        >>> import darkconv as dc
+        >>> one = dc.Detection(class_id=0, name="cat", score=0.9, box=(10.0, 20.0, 60.0, 80.0))
+        >>> one.name, one.box[2] - one.box[0]
+        ('cat', 50.0)
     """
 
     class_id: int

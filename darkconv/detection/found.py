@@ -27,7 +27,7 @@ class Detections(Sequence[Detection]):
 
     Example:
         >>> import darkconv as dc
-        >>> found = Detections((dc.Detection(0, "cat", 0.9, (10.0, 20.0, 60.0, 80.0)),))
+        >>> found = dc.Detections((dc.Detection(0, "cat", 0.9, (10.0, 20.0, 60.0, 80.0)),))
         >>> len(found), found.names, found.boxes.tolist()
         (1, ['cat'], [[10.0, 20.0, 60.0, 80.0]])
     """

@@ -72,6 +72,13 @@ class Frame:
         time: in a video, in seconds from its beginning; None for pictures.
         source: the file it comes from, or "picture".
         found: the detections, best first.
+
+    Example:
+        >>> import darkconv as dc
+        >>> detector = dc.Detector(dc.load("digits10.cfg", "digits10.weights"))
+        >>> frame = next(iter(detector.stream("images")))
+        >>> frame.index, frame.picture.shape, frame.source
+        (0, (190, 193, 3), 'images/000.jpg')
     """
 
     picture: Picture

@@ -38,6 +38,15 @@ class Dissection(Shown):
         pictures: those that were profiled, of those that there are.
         planning: how they were chosen.
         seconds: that each step took.
+
+    Example:
+        >>> import darkconv as dc
+        >>> model = dc.load("digits10.cfg", "digits10.weights")
+        >>> done = dc.dissect(model, keep=["three", "seven"], images="unlabelled", params=0.5)
+        >>> done.model.names
+        ('three', 'seven')
+        >>> done.model.network.parameters <= 0.5 * model.network.parameters
+        True
     """
 
     model: Model

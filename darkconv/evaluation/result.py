@@ -57,6 +57,15 @@ class Evaluation(Shown):
         left_out: classes of the labels that the model does not have; their boxes do not count.
         seconds: what a picture took in the mean, by step: reading, network, decoding.
         runner: what ran the network, such as "PyTorch".
+
+    Example:
+        >>> import darkconv as dc
+        >>> model = dc.load("digits10.cfg", "digits10.weights")
+        >>> result = dc.evaluate(model, "digits10.data")
+        >>> result.classes[0].name, result.mean.ap > 0.99
+        ('zero', True)
+        >>> result.to_dict()["mean"]["ap"] == result.mean.ap
+        True
     """
 
     model: str

@@ -50,6 +50,13 @@ class Exported:
         checked: how the file was tried before it took its name; empty if it was not.
         precision: of a file in half precision or 8 bits: how it compares with float32.
         agreement: of a LiteRT file in float32: how it compares with the model.
+
+    Example:
+        >>> import darkconv as dc
+        >>> model = dc.load("digits10.cfg", "digits10.weights")
+        >>> written = dc.export(model, "digits10.onnx")
+        >>> [file.name for file in written.files], written.checked
+        (['digits10.onnx'], 'run once in onnxruntime')
     """
 
     files: tuple[Path, ...]
@@ -112,9 +119,8 @@ def export(
 
     Example:
         >>> import darkconv as dc
-        >>> from darkconv.assets import load_digits10
-        >>> written = dc.export(load_digits10(), "digits10.onnx", head="boxes", dynamic="batch")
-        >>> written.checked
+        >>> model = dc.load("digits10.cfg", "digits10.weights")
+        >>> dc.export(model, "net.onnx", head="boxes", dynamic="batch").checked
         'run once in onnxruntime'
 
     Args:

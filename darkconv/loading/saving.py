@@ -39,6 +39,14 @@ def save(
     Layers with `dontload`, `dontloadscales` or `numload` have no place in the file for some
     arrays. Where such an array has been changed, the option is set to 0, with a warning.
 
+    Example:
+        >>> import darkconv as dc
+        >>> model = dc.load("digits10.cfg", "digits10.weights")
+        >>> dc.save(model, "copy.cfg", "copy.weights")
+        >>> from pathlib import Path
+        >>> Path("copy.weights").read_bytes() == Path("digits10.weights").read_bytes()
+        True
+
     Args:
         model: what to write.
         cfg: file for the network; its name ends in .cfg.

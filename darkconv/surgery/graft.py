@@ -35,6 +35,13 @@ class GraftResult(Shown):
         unused: donor layers that fit nowhere.
         behind_fresh: receiver layers taken though a layer that they read is fresh: they see
             other features than in the donor until training has mended it.
+
+    Example:
+        >>> import darkconv as dc
+        >>> model = dc.load("digits10.cfg", "digits10.weights")
+        >>> found = dc.graft(model, dc.reclass(model, keep=["seven", "two"]))
+        >>> found.model.names, found.fresh
+        (('seven', 'two'), (17,))
     """
 
     model: Model

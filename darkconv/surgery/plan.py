@@ -49,6 +49,14 @@ class PrunePlan(Shown):
         declared: type and number of channels of the layers that make channels, as planned or
             as a file says; None where it says nothing.
         file: that the plan was read from.
+
+    Example:
+        >>> import darkconv as dc
+        >>> model = dc.load("digits10.cfg", "digits10.weights")
+        >>> plan = dc.plan(model, score="l1", keep=0.5)
+        >>> small = dc.prune(model, plan)
+        >>> small.network.layers[0].out_shape.c == len(plan.keep.get(0, range(16)))
+        True
     """
 
     model: str

@@ -120,6 +120,14 @@ class Profile(Shown):
         pictures: number of pictures.
         layers: by layer index.
         notes: where the pictures came from, and other provenance.
+
+    Example:
+        >>> import darkconv as dc
+        >>> model = dc.load("digits10.cfg", "digits10.weights")
+        >>> profile = dc.profile(model, "unlabelled")
+        >>> profile.mean[0].shape
+        (16,)
+        >>> profile.save("digits10.npz")
     """
 
     model: str

@@ -23,6 +23,13 @@ class Finetuned:
             COCO_AP, or top1 and top5, in 0..1.
         best_epoch: of the model; None if nothing was evaluated.
         folder: where the run's files are; None if none was asked for.
+
+    Example:
+        >>> import darkconv as dc
+        >>> model = dc.load("digits10.cfg", "digits10.weights")
+        >>> run = dc.finetune(model, "digits10.data", recipe=dc.Recipe(steps=1, batch=2))
+        >>> run.history[-1]["step"], run.folder
+        (1, None)
     """
 
     model: Model

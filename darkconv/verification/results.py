@@ -19,6 +19,14 @@ class Verification:
         rows: one for each figure: a layer, an output, or a property of detections.
         given: what was run through both, in words.
         notes: what a reader of the rows has to know.
+
+    Example:
+        >>> import darkconv as dc
+        >>> model = dc.load("digits10.cfg", "digits10.weights")
+        >>> _ = dc.export(model, "digits10.onnx")
+        >>> check = dc.verify(model, "digits10.onnx")
+        >>> check.ok, check.compared > 0
+        (True, True)
     """
 
     rows: Sequence[Agreement]

@@ -74,6 +74,8 @@ def good(folder, model, tmp_path_factory):
         "verify": {"model": model},
         "anchors": {"dataset": folder / "pics", "count": 1},
         "evaluate": {"model": model, "dataset": folder / "pics"},
+        "dissect": {"model": model, "images": folder / "pics", "ratio": 0.5},
+        "finetune": None,
         "graft": {"source": model, "target": model},
         "dissect": {"model": model, "keep": ["cat"], "images": [LEVELS], "score": "l1"},
         "import_weights": {"cfg": cfg, "checkpoint": folder / "net.pth"},
@@ -81,7 +83,7 @@ def good(folder, model, tmp_path_factory):
 
 
 CLASSES = {name for name in dc.__all__ if not inspect.isfunction(getattr(dc, name))} - {"Detector"}
-FUNCTIONS = sorted(set(dc.__all__) - CLASSES - {"from_keras"})
+FUNCTIONS = sorted(set(dc.__all__) - CLASSES - {"from_keras", "finetune"})
 STRANGE = {
     "None": None,
     "a text": "strange",

@@ -12,7 +12,7 @@ from darkconv.cli.params import ModelWords, Output
 from darkconv.cli.printing import echo
 from darkconv.core.model import Model
 from darkconv.darknet.dialect import AUTO
-from darkconv.errors import WeightsError, Where
+from darkconv.errors import DarkconvError, WeightsError, Where
 from darkconv.exporting import WRITERS, size_of, write_file, written_files
 from darkconv.files.sizes import format_size
 from darkconv.imports import is_checkpoint, is_foreign, read_checkpoint
@@ -71,6 +71,8 @@ def read_model(
             where=Where(file=str(cfg)),
             hint=f"a model is two files: {words.first} NET.weights",
         )
+    if words.is_runnable and not is_imported:
+        return _refuse(words)
     if not is_imported:
         model = loading.read_model(
             words.first, words.weights, dialect=dialect, cutoff=cutoff, **options
@@ -79,6 +81,15 @@ def read_model(
         file = words.weights or words.first
         loading.check_arrays(model, file, allow_nonfinite=allow_nonfinite, remedy=REMEDY)
     return model
+
+
+def _refuse(words: ModelWords) -> Model:
+    """Raise for a file that runs, and name the commands that run it."""
+    try:
+        return loading.read_model(words.first)
+    except DarkconvError as error:
+        error.hint = error.hint and "detect and eval run it, verify compares it"
+        raise
 
 
 def _import(words: ModelWords, cutoff: int | None, **options: Any) -> Model:

@@ -83,8 +83,9 @@ def choose_pictures(
     every = limited(found, limit)
     if all_pictures or (only_classes is None and not found.labelled):
         return Choice(every, every, "all")
+    wanted = only_classes if only_classes is not None and len(only_classes) else uncut.names
     try:
-        chosen = exclusive(found, only_classes or uncut.names, whole)
+        chosen = exclusive(found, wanted, whole)
     except NoneExclusiveError:
         if only_classes is not None:
             raise

@@ -66,7 +66,6 @@ LIBRARIES = {
     "av": Library("14", "video", ("av",)),
     "matplotlib": Library("3.7", "plots", ("matplotlib",)),
     "netron": Library("7.8.6", "view", ("netron",)),
-    "pooch": Library("1.8", "fetch", ("pooch",)),
     "requests": Library("2.31", "fetch", ("requests",)),
 }
 """By the name that they are imported by."""

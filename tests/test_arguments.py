@@ -74,7 +74,6 @@ def good(folder, model, tmp_path_factory):
         "verify": {"model": model},
         "anchors": {"dataset": folder / "pics", "count": 1},
         "evaluate": {"model": model, "dataset": folder / "pics"},
-        "dissect": {"model": model, "images": folder / "pics", "ratio": 0.5},
         "finetune": None,
         "graft": {"source": model, "target": model},
         "dissect": {"model": model, "keep": ["cat"], "images": [LEVELS], "score": "l1"},

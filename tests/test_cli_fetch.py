@@ -29,7 +29,7 @@ from darkconv.zoo import download
 from darkconv.zoo.bundled import bundled_cfg
 from darkconv.zoo.models import COCO, MODELS, ClassList, Published
 
-pytest.importorskip("pooch")
+pytest.importorskip("requests")
 
 CFG = digits10_folder() / "digits10.cfg"
 CONTENT = (digits10_folder() / "digits10.weights").read_bytes()
@@ -451,10 +451,10 @@ def test_unknown_names_are_told_with_near_ones():
     assert "Missing argument 'NAME'" in run("--url", "file:///x", status=2).stderr
 
 
-def test_a_missing_pooch_is_named_with_its_extra(published, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pooch", None)
+def test_a_missing_requests_is_named_with_its_extra(published, monkeypatch):
+    monkeypatch.setitem(sys.modules, "requests", None)
     stderr = run("digits10", status=1).stderr
-    assert "fetch needs pooch, which is not installed" in stderr
+    assert "fetch needs requests, which is not installed" in stderr
     assert "hint: pip install 'darkconv[fetch]'" in stderr
     with pytest.raises(MissingDependencyError):
         CliRunner().invoke(main, ["fetch", "digits10", "--debug"], catch_exceptions=False)

@@ -154,7 +154,7 @@ NEEDING = {
     "matplotlib": "anchors --data digits10.data --plot o.png",
     "faster_coco_eval": f"eval {MODEL} --data digits10.data",
     "netron": f"info {MODEL} --view",
-    "pooch": "fetch yolov4-tiny",
+    "requests": "fetch yolov4-tiny",
 }
 """A command that needs each library."""
 IMPORTERS = {

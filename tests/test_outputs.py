@@ -88,7 +88,7 @@ CASES = [
         "fetch",
         "--output",
         "yolov3-tiny --url {here}/yolov3-tiny.weights --overwrite",
-        needs="pooch",
+        needs="requests",
     ),
     Case("detect", "--output", f"{MODEL} pics/0.png -o pics", needs="PIL"),
     Case("eval", "--output", f"{MODEL} --data pics -o pics --no-plots", needs="torch"),

@@ -62,6 +62,8 @@ plan: dc.PrunePlan = dc.plan(small, profile, score="nll0", keep=0.5)
 pruned = dc.prune(small, plan, compensate=True)
 done: dc.Dissection = dc.dissect(model, keep=["person"], images=dataset, params=0.5, macs=0.6)
 print(done.model, done.plan.explain(small, 3), done.to_dict(), done.seconds["profile"])
+run = dc.finetune(small, dataset, teacher=model, valid="val.txt", device="auto", overwrite=True)
+print(run.model, run.history, run.folder)
 grafted: dc.GraftResult = dc.graft(model, small, layers=10)
 refitted = dc.reconstruct(pruned, small, plan, images)
 """

@@ -37,7 +37,7 @@ class BrokenOffError(DarkconvError):
 
 
 class Downloader:
-    """Brings a file from an address; pooch calls it.
+    """Brings a file from an address.
 
     What has come is kept in `part` between tries, runs and addresses until all is there, so that
     nothing else is left of a run that is killed.
@@ -48,20 +48,20 @@ class Downloader:
         self.required_size = required_size
         self.progress = progress
 
-    def __call__(self, url: str, output_file: str, pooch: object) -> None:
-        """Bring the file.
+    def bring(self, url: str, target: Path) -> None:
+        """Bring the file, which gets the name `target` when it is whole.
 
         Raises:
             WeightsError: what is there is not the file.
             DarkconvError: the address does not answer, or the disk is full.
         """
-        Path(output_file).unlink(missing_ok=True)
+        target.unlink(missing_ok=True)
         try:
             if urlsplit(url).scheme in ("http", "https"):
                 self._download(url)
             else:
                 self._copy(url)
-            self.part.replace(output_file)
+            self.part.replace(target)
         except OSError as error:
             raise DarkconvError(f"{self.part}: cannot write: {error.strerror}") from error
 

@@ -5,7 +5,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from darkconv.core.section import Config
 from darkconv.darknet.cfg import read_cfg
@@ -65,7 +64,7 @@ def fetch(
     Raises:
         WeightsError: what an address gives, or what is there already, is not the model.
         DarkconvError: no address answers, or a file cannot be written.
-        MissingDependencyError: pooch is not installed.
+        MissingDependencyError: requests is not installed.
     """
     config = read_cfg(cfg)
     place = Path(folder)
@@ -73,8 +72,9 @@ def fetch(
     used = None
     if force or not _is_there(weights, config):
         make_folder(place)
-        used = _bring(model, config, weights, address, progress)
-    digest = _sha256(weights)
+        used, digest = _bring(model, config, weights, address, progress)
+    else:
+        digest = _sha256(weights)
     if model.sha256 and digest != model.sha256:
         logger.warning("%s: not the published file, whose SHA-256 is %s", weights, model.sha256)
     written = _put_beside(model, Path(cfg), weights, force=force)
@@ -109,15 +109,16 @@ def _is_there(weights: Path, config: Config) -> bool:
 
 def _bring(
     model: Published, config: Config, weights: Path, address: str | None, progress: Progress
-) -> str:
-    """Fill the weights file from the first address that has it, which is returned."""
+) -> tuple[str, str]:
+    """Fill the weights file from the first address that has it; return that, and the SHA-256."""
     addresses = model.addresses if address is None else (address,)
     if not addresses:
         raise DarkconvError(
             f"{model.name}: its weights have no address that a program could read",
             hint=f"fetch them by hand from {model.page}, then give --url file:///...",
         )
-    pooch = _pooch()
+    with telling_missing("fetch"):
+        import requests  # noqa: F401 - the downloader's
     part = weights.with_name(f"{weights.name}.part")
     downloader = Downloader(
         part, lambda file, start, size: required_size(config, file, start, size), progress
@@ -127,8 +128,8 @@ def _bring(
         if failures:
             logger.warning("%s: %s; trying %s", model.name, failures[-1], one)
         try:
-            _retrieve(pooch, one, weights, model.sha256 if address is None else None, downloader)
-            return one
+            wanted = model.sha256 if address is None else None
+            return one, _retrieve(one, weights, wanted, downloader)
         except DarkconvError as error:
             if error.where.file != one:  # of this machine: no other address helps
                 raise
@@ -136,27 +137,26 @@ def _bring(
     raise _summary(model, failures, part)
 
 
-def _retrieve(
-    pooch: Any, address: str, weights: Path, sha256: str | None, downloader: Downloader
-) -> None:
-    """Let pooch call the downloader and check the hash."""
+def _retrieve(address: str, weights: Path, sha256: str | None, downloader: Downloader) -> str:
+    """Fill the weights file from an address, and return its SHA-256.
+
+    Raises:
+        WeightsError: it is not the file of the SHA-256 that is wanted.
+    """
     with filling_folder(weights) as folder:
-        try:
-            whole = pooch.retrieve(
-                address,
-                sha256 and f"sha256:{sha256}",
-                fname=weights.name,
-                path=folder.absolute(),
-                downloader=downloader,
-            )
-        except ValueError as error:  # pooch's for a hash
+        whole = folder / weights.name
+        downloader.bring(address, whole)
+        digest = _sha256(whole)
+        if sha256 and digest != sha256:
             raise WeightsError(
                 "is not the file that was published",
                 where=Where(file=address),
                 expected=f"SHA-256 {sha256}",
+                found=digest,
                 hint=f"--url {address} takes it as it is",
-            ) from error
-        take_names({weights: Path(whole)})
+            )
+        take_names({weights: whole})
+    return digest
 
 
 def _summary(model: Published, failures: Sequence[DarkconvError], part: Path) -> DarkconvError:
@@ -170,14 +170,6 @@ def _summary(model: Published, failures: Sequence[DarkconvError], part: Path) ->
     elif error.hint is None:
         error.hint = "--url takes the weights from another address"
     return error
-
-
-def _pooch() -> Any:
-    with telling_missing("fetch"):
-        import pooch
-        import requests  # noqa: F401 - the downloader's
-    pooch.get_logger().setLevel(logging.WARNING)
-    return pooch
 
 
 def _put_beside(model: Published, cfg: Path, weights: Path, *, force: bool) -> tuple[Path, ...]:

@@ -225,7 +225,7 @@ def print_to_full(events):
 
 
 def test_a_download_without_room_can_go_on(tmp_path):
-    pytest.importorskip("pooch")
+    pytest.importorskip("requests")
     pytest.importorskip("requests")
     cfg = bundled_cfg("yolov3-tiny")
     dc.save(dc.load(cfg), tmp_path / "net.cfg", tmp_path / "net.weights")

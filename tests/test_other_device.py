@@ -11,11 +11,12 @@ from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.strategies import SingleDeviceStrategy
 
 import darkconv as dc
-from darkconv.assets import digits10_pictures, load_digits10
+from darkconv.assets import digits10_folder, digits10_pictures, load_digits10
 from darkconv.backends.torch import to_torch
 from darkconv.training import job
 from darkconv.training.darknet_norm import use_darknet_norms
 from darkconv.training.objective import LabelObjective
+from darkconv.training.validation import evaluate_module
 from networks import MICRO, initial_model, micro_model, network
 from other_device import DEVICE, OtherTensor, moved, other_device
 from test_overfit import HEADS, TRUNK
@@ -156,3 +157,14 @@ def test_a_whole_training_comes_to_the_same_weights(tmp_path, monkeypatch, taugh
         ours = trained("there")
     assert rows["there"][-1]["AP"] == pytest.approx(rows["here"][-1]["AP"], abs=0.02)
     assert_same_weights(ours, plain, start)
+
+
+def test_evaluation_meets_no_tensor_of_the_cpu():
+    pytest.importorskip("faster_coco_eval")
+    model = load_digits10()
+    data = dc.open_dataset(digits10_folder() / "digits10.data")
+    plain = dc.evaluate(model, data, device="cpu")
+    with other_device():
+        found = dc.evaluate(load_digits10(), data, device=DEVICE.type)
+        trained = evaluate_module(moved(to_torch(model)), model, data, letterbox=False)
+    assert found.mean == trained.mean == plain.mean

@@ -1,6 +1,5 @@
 """What `darkconv demo` measures of the models that it makes, on the bundled pictures."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from darkconv.detection import Detection
 
 KEPT = ("two", "four", "seven", "nine")
-EVALUATION_THRESHOLD = 0.005  # score from which a detection counts for AP
 
 
 @dataclass(frozen=True)
@@ -65,32 +63,13 @@ def measure(models: dict[str, Model]) -> tuple[dict[str, Measured], str]:
 
 
 def mean_precision(model: Model) -> float:
-    """Mean all-point AP@0.5 of the kept classes on the test pictures."""
-    from darkconv.evaluation.average_precision import average_precision
+    """Mean AP of the kept classes on the test pictures, as `eval` measures it."""
+    from darkconv.assets import digits10_folder
+    from darkconv.dataset import open_dataset
+    from darkconv.evaluation.evaluate import evaluate
 
-    found = detect_all(model, EVALUATION_THRESHOLD)
-    result = average_precision(found, true_boxes(model.names), num_classes=len(model.names))
-    kept = [result.per_class[model.names.index(name)] for name in KEPT]
-    return float(sum(kept) / len(kept))
-
-
-def true_boxes(names: Sequence[str]) -> list[Any]:
-    """Per picture (k, 5): class among `names`, x0, y0, x1, y1 in pixels."""
-    import numpy as np
-
-    from darkconv.assets import digits10_folder, digits10_pictures
-    from darkconv.darknet.data import read_labels, read_names
-    from darkconv.detection.picture import read_picture
-    from darkconv.evaluation.average_precision import pixel_boxes
-
-    every = read_names(digits10_folder() / "digits10.names").names
-    boxes = []
-    for path in digits10_pictures():
-        height, width, _ = read_picture(path).shape
-        labels = read_labels(path.with_suffix(".txt"))
-        rows = [(names.index(every[int(c)]), *box) for c, *box in labels if every[int(c)] in names]
-        boxes.append(pixel_boxes(np.array(rows, float).reshape(-1, 5), (width, height)))
-    return boxes
+    dataset = open_dataset(digits10_folder() / "digits10.data").keep_classes(KEPT)
+    return evaluate(model, dataset, coco=False).mean.ap or 0.0
 
 
 def closing_table(measured: dict[str, Measured]) -> str:

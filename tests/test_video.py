@@ -22,7 +22,7 @@ from darkconv.detection.picture import read_picture
 from darkconv.detection.reading import read_ahead
 from darkconv.detection.sources import open_source
 from darkconv.detection.video import Video, is_video, levels_of
-from darkconv.errors import DarkconvError, DatasetError
+from darkconv.errors import DarkconvError, DatasetError, MissingDependencyError
 
 av = pytest.importorskip("av")
 pytest.importorskip("torch")
@@ -127,6 +127,14 @@ def test_addresses_are_told_without_their_passwords():
         Video("rtsp://user:secret@127.0.0.1:9/a")
     assert "secret" not in str(caught.value)
     assert "rtsp://127.0.0.1:9/a" in str(caught.value)
+
+
+def test_pyav_is_in_an_extra_of_its_own(monkeypatch, video):
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(
+        MissingDependencyError, match=r"reading videos needs av.*\n.*darkconv\[video"
+    ):
+        Video(video)
 
 
 def test_a_missing_camera_is_an_error():

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -23,9 +22,7 @@ from darkconv.cli.params import (
 )
 from darkconv.cli.printing import echo, echo_json, echo_json_line, echo_table
 from darkconv.cli.progress import frame_progress
-from darkconv.errors import DarkconvError
 from darkconv.files import make_folder
-from darkconv.files.outputs import check_own, note_folder_use, note_output, note_pictures
 from darkconv.presentation.numerals import per_cent
 
 if TYPE_CHECKING:
@@ -147,9 +144,11 @@ def _in_pictures(
     """Find objects in pictures; print, draw and show them."""
     from darkconv.detection.detector import listed
     from darkconv.detection.draw import write_picture
+    from darkconv.detection.sources import list_pictures
     from darkconv.detection.stream import stream
+    from darkconv.detection.targets import note_drawings
 
-    files = picture_files(sources)[:: how.pop("every")]
+    files: list[Path] = list_pictures(sources)[:: how.pop("every")]
     targets = note_drawings(files, wishes.output) if wishes.output else []
     window = open_window(sources) if wishes.show else None
     opened = engine()
@@ -179,6 +178,7 @@ def _in_video(
     """Find objects in a video; print, draw and show them frame by frame."""
     from darkconv.detection.clip import writing_clip
     from darkconv.detection.sources import open_source
+    from darkconv.detection.targets import note_clip
 
     if len(sources) > 1:
         raise click.UsageError("a video, a camera or an address is looked at by itself")
@@ -269,72 +269,9 @@ def open_window(sources: Sequence[str]) -> "Window":
     return Window(f"darkconv: {sources[0]}")
 
 
-def note_clip(source: str, output: Path) -> Path:
-    """Where a video is drawn to, held against what is read and what is there.
-
-    Raises:
-        DarkconvError: the name is of no video, or a file is in the way.
-    """
-    from darkconv.detection.clip import CODECS, is_clip, is_writable
-
-    if os.path.isfile(source):
-        note_pictures([Path(source)])
-    if not output.suffix or output.is_dir():
-        note_folder_use(output)
-        output = output / f"{Path(source).stem if os.path.isfile(source) else 'video'}.mp4"
-    if not is_writable(output):
-        expected = f"a name that ends in {', '.join(CODECS)}"
-        raise DarkconvError(f"{output}: a video is drawn into a video", expected=expected)
-    note_output(output, source, makes_folder=True)
-    check_own(output, is_clip)
-    return output
-
-
-def picture_files(images: Sequence[str]) -> list[Path]:
-    """The pictures that files, folders, patterns and lists name.
-
-    Raises:
-        DatasetError: one of them has no pictures.
-    """
-    from darkconv.detection.sources import list_pictures
-
-    return list_pictures(list(images))
-
-
 def show_table(name: str, found: "Detections") -> None:
     """Print a table of one picture's detections."""
     echo(f"{name}: {len(found)} found")
     if found:
         rows = [(d.name, f"{per_cent(d.score)}%", *(f"{v:.0f}" for v in d.box)) for d in found]
         echo_table(("class", "score", "x0", "y0", "x1", "y1"), rows, left=(0,))
-
-
-def note_drawings(files: Sequence[Path], output: Path) -> list[Path]:
-    """Where the pictures are drawn to, held against each other and against what is there.
-
-    Raises:
-        DarkconvError: two pictures would be drawn into one file, or a file is in the way.
-    """
-    from darkconv.detection.draw import WRITABLE, is_drawing
-
-    note_pictures(files)
-    if len(files) == 1 and output.suffix.lower() in WRITABLE and not os.path.isdir(output):
-        targets = [output]
-    else:
-        note_folder_use(output)
-        targets = [output / drawing_name(file) for file in files]
-    drawn: dict[Path, Path] = {}
-    for file, target in zip(files, targets, strict=True):
-        if target in drawn and drawn[target].resolve() == file.resolve():
-            continue  # a picture that is given twice
-        drawn[target] = file
-        note_output(target, str(file), makes_folder=True)
-        check_own(target, is_drawing)
-    return targets
-
-
-def drawing_name(file: Path) -> str:
-    """A picture's own name, with a suffix that can be written."""
-    from darkconv.detection.draw import WRITABLE
-
-    return f"{file.stem}{file.suffix if file.suffix.lower() in WRITABLE else '.png'}"

@@ -115,6 +115,30 @@ def test_detection_meets_no_tensor_of_the_cpu(batch):
         assert ours.scores == pytest.approx(theirs.scores, abs=1e-4)
 
 
+@pytest.mark.parametrize("taylor", [False, True], ids=["statistics", "gradients"])
+def test_profiling_meets_no_tensor_of_the_cpu(taylor):
+    model, pictures = load_digits10(), digits10_pictures()[:5]
+    expected = dc.profile(model, pictures, batch=2, taylor=taylor, device="cpu")
+    with other_device():
+        found = dc.profile(model, pictures, batch=2, taylor=taylor, device=DEVICE.type)
+    for index, layer in expected.layers.items():
+        assert found.mean[index] == pytest.approx(layer.mean, abs=1e-5)
+        assert found.variance[index] == pytest.approx(layer.variance, rel=1e-3)
+        if taylor:
+            assert found.layers[index].effect == pytest.approx(layer.effect, rel=1e-3)
+
+
+def test_dissection_meets_no_tensor_of_the_cpu():
+    model, pictures = load_digits10(), digits10_pictures()[:5]
+    options = {"keep": ["one", "two"], "images": pictures, "batch": 2, "all_pictures": True}
+    expected = dc.dissect(model, **options, device="cpu")
+    with other_device():
+        found = dc.dissect(model, **options, device=DEVICE.type)
+    assert found.plan.to_dict()["layers"] == expected.plan.to_dict()["layers"]
+    for key, array in expected.model.arrays.items():
+        assert found.model.arrays[key] == pytest.approx(array, abs=1e-3)
+
+
 class Accelerator(CPUAccelerator):
     """Takes any device."""
 

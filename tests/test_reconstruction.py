@@ -1,6 +1,8 @@
 """reconstruct: weights refitted to what the whole network's layers give."""
 
 import logging
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -165,3 +167,38 @@ def test_the_ridge_holds_weights_that_the_pictures_say_nothing_about():
     assert fit.weights.flatten()[0] == pytest.approx(3, abs=1e-4)
     assert fit.weights.flatten()[1] == pytest.approx(conv.weight[0, 1].item(), abs=1e-6)
     assert fit.error < 1e-6 < fit.error_before
+
+
+SCRIPT = """
+import os, sys
+from pathlib import Path
+import numpy as np
+import darkconv as dc
+folder, batch = Path(sys.argv[1]), int(sys.argv[2])
+whole, pruned = (dc.load(folder / f"{n}.cfg", folder / f"{n}.weights") for n in ("a", "b"))
+plan = dc.PrunePlan.load(folder / "p.json")
+images = list(np.load(folder / "pictures.npy"))
+done = dc.reconstruct(pruned, whole, plan, images, batch=batch, device="cpu")
+np.savez(folder / f"rank{os.environ.get('RANK', '')}.npz", **done.arrays)
+"""
+
+
+@pytest.mark.parametrize(("count", "batch"), [(6, 2), (5, 8), (1, 8)])
+def test_two_processes_fit_what_one_fits(count, batch, tmp_path):
+    whole = with_copies(model_of(FIRST, *MIDDLES.values(), BOUND["squeezed"], LAST))
+    plan = unguarded_plan(whole, score="l1", keep=0.5)
+    pruned = dc.prune(whole, plan)
+    for name, model in (("a", whole), ("b", pruned)):
+        dc.save(model, tmp_path / f"{name}.cfg", tmp_path / f"{name}.weights")
+    plan.save(tmp_path / "p.json")
+    np.save(tmp_path / "pictures.npy", np.stack(pictures(count)))
+    (tmp_path / "script.py").write_text(SCRIPT)
+    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    words = [tmp_path / "script.py", tmp_path, str(batch)]
+    subprocess.run([*run, *words], check=True, capture_output=True)
+    one = dc.reconstruct(pruned, whole, plan, pictures(count), batch=batch, device="cpu")
+    first, second = (np.load(tmp_path / f"rank{rank}.npz") for rank in "01")
+    for key, array in one.arrays.items():
+        assert np.array_equal(first[key], second[key]), key
+        most = np.abs(array).max()
+        assert np.abs(first[key] - array).max() <= 1e-5 * most, key

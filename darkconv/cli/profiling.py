@@ -119,6 +119,7 @@ def refit(
             original,
             plan,
             pictures,
+            batch=options.batch,
             device=options.device,
             resize=options.resize,
             progress=update,

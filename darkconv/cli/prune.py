@@ -197,7 +197,7 @@ def refuse_idle(
     if planning.score != "taylor":
         refuse("taylor", because="gradients are read by --score taylor alone")
     if not images:
-        refuse("batch", "taylor", because="it is about --images")
+        refuse("taylor", because="it is about --images")
     if not (images or refitted_on):
         names = (*PICTURE_NAMES, *PROFILING_NAMES)
         refuse(*names, because="no pictures are looked at without --images and --reconstruct")

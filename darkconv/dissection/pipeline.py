@@ -11,7 +11,7 @@ from darkconv.core.model import Model
 from darkconv.core.processes import is_first_process, working_together
 from darkconv.dissection.pictures import Choice, Pictures, choose_pictures
 from darkconv.dissection.result import Dissection
-from darkconv.errors import DarkconvError, PlanError
+from darkconv.errors import PlanError
 from darkconv.files.notice import telling_once
 from darkconv.logs import NOTE
 from darkconv.profiling.loader import Images
@@ -58,6 +58,7 @@ def dissect(
     batch: int = 8,
     device: str = "auto",
     resize: str | None = None,
+    unreadable: str = "skip",
     progress: Progress | None = None,
 ) -> Dissection:
     """Keep some classes of a model, and of its channels those that matter for them.
@@ -96,6 +97,8 @@ def dissect(
         batch: pictures that are run together.
         device: where to run: "cpu", "cuda", "cuda:1"; "auto" is the GPU where there is one.
         resize: "stretch" or "letterbox"; by default what the dialect and cfg say.
+        unreadable: "skip" names and counts pictures that cannot be read, and goes on without
+            them; "raise" makes the first of them an error.
         progress: called with what is done, how many of it are done, and how many there are.
 
     Returns: the smaller model with plan, profile and the models on the way; pictures that cannot
@@ -135,7 +138,9 @@ def dissect(
         compensate=compensate,
     ).or_ratio(RATIO)
     planning.check()
-    running = Running(batch=batch, device=device, resize=resize, progress=progress)
+    running = Running(
+        batch=batch, device=device, resize=resize, unreadable=unreadable, progress=progress
+    )
     running.check()
     with telling_once(), working_together():
         specimen = examine(
@@ -161,12 +166,14 @@ class Running:
         batch: pictures that are run together.
         device: see `dissect`.
         resize: see `dissect`.
+        unreadable: see `dissect`.
         progress: see `dissect`.
     """
 
     batch: int = 8
     device: str = "auto"
     resize: str | None = None
+    unreadable: str = "skip"
     progress: Progress | None = None
 
     def check(self) -> None:
@@ -177,11 +184,11 @@ class Running:
         """
         from darkconv.backends.torch.device import choose_device
         from darkconv.detection.picture import resize_mode
+        from darkconv.detection.stream import check_batches
 
         choose_device(self.device)
         resize_mode(self.resize, default=False)
-        if self.batch < 1:
-            raise DarkconvError("batch", expected="a number from 1", found=self.batch)
+        check_batches(self.batch, self.unreadable)
 
     def told(self, task: str, total: int) -> Callable[[int], None] | None:
         """Return what takes the number of things done of a task."""
@@ -237,8 +244,10 @@ class Specimen:
                     self.uncut,
                     plan,
                     self.pictures.found,
+                    batch=how.batch,
                     device=how.device,
                     resize=how.resize,
+                    unreadable=how.unreadable,
                     progress=how.told("refitting layers", total),
                 )
         return Dissection(
@@ -304,8 +313,8 @@ def examine(
     def measure(pictures: Pictures) -> Profile:
         told = how.told("pictures", len(pictures))
         return profile(
-            uncut, pictures, batch=how.batch, device=how.device, resize=how.resize, taylor=taylor,
-            seed=seed, progress=told,
+            uncut, pictures, batch=how.batch, device=how.device, resize=how.resize,
+            unreadable=how.unreadable, taylor=taylor, seed=seed, progress=told,
         )  # fmt: skip
 
     seconds: dict[str, float] = {}

@@ -16,14 +16,14 @@ from torch import Tensor
 
 from darkconv import __version__
 from darkconv.arguments import checked
-from darkconv.backends.torch import DarknetModule, as_stored, inference_module
+from darkconv.backends.torch import DarknetModule, as_stored, in_float32, inference_module
 from darkconv.backends.torch.device import choose_device
 from darkconv.core.bounds import require_seed
 from darkconv.core.model import Model
 from darkconv.core.network import Layer, Network
 from darkconv.core.processes import working_together
 from darkconv.errors import DarkconvError, DatasetError, Where
-from darkconv.profiling.loader import Images, load_batches, picture_list
+from darkconv.profiling.loader import Images, load_batches, own_share, picture_list
 from darkconv.profiling.moments import Moments
 from darkconv.profiling.observation import Layout, Observation, Shift
 from darkconv.surgery.fingerprint import fingerprint
@@ -55,6 +55,7 @@ def profile(
     batch: int = 8,
     device: str = "auto",
     resize: str | None = None,
+    unreadable: str = "skip",
     taylor: bool = False,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
@@ -71,6 +72,8 @@ def profile(
         batch: pictures that are run together.
         device: where to run: "cpu", "cuda", "cuda:1"; "auto" is the GPU where there is one.
         resize: "stretch" or "letterbox"; by default what the dialect and cfg say.
+        unreadable: "skip" names and counts pictures that cannot be read, and goes on without
+            them; "raise" makes the first of them an error.
         taylor: also collect gradients, for the score "taylor".
         seed: of the histogram's sample.
         progress: called with the number of pictures done, by all processes together.
@@ -94,10 +97,13 @@ def profile(
     module = inference_module(model).to(place)
     collector = Collector(module, seed=seed, taylor=taylor)
     with working_together() as processes:
-        mine = processes.share(len(images), batch)
+        mine = own_share(processes, len(images), batch)
         done = 0
-        for part in load_batches(model.network, images, size=batch, numbers=mine, resize=resize):
-            collector.add(torch.from_numpy(part.x).to(place), part.numbers)
+        for part in load_batches(
+            model.network, images, size=batch, numbers=mine, resize=resize, unreadable=unreadable
+        ):
+            with in_float32(place):
+                collector.add(torch.from_numpy(part.x).to(place), part.numbers)
             done += len(part.numbers)
             if progress:
                 progress(min(done * processes.world, len(images)))

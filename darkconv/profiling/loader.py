@@ -1,9 +1,7 @@
 """Pictures on their way into a network: read and fitted ahead of the forward pass."""
 
 import os
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +9,11 @@ import numpy.typing as npt
 
 from darkconv.core.model import Array
 from darkconv.core.network import Network
+from darkconv.core.processes import Processes
 from darkconv.dataset.open import open_dataset
 from darkconv.dataset.sample import Dataset
 from darkconv.detection.picture import Fit, as_picture, resize_mode
+from darkconv.detection.stream import check_batches, read_batches
 from darkconv.errors import DarkconvError, DatasetError
 from darkconv.files import PathLike
 from darkconv.files.notice import tell_once
@@ -21,9 +21,6 @@ from darkconv.files.notice import tell_once
 Image = PathLike | npt.NDArray[np.uint8]
 Images = PathLike | Dataset | Sequence[Image]
 """Pictures: a source such as a folder, a data set, or files and levels."""
-AHEAD = 2
-"""Batches that are prepared while one is computed."""
-WORKERS = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +54,19 @@ def picture_list(images: Images) -> tuple[Sequence[Image], str | None]:
     return images, None
 
 
+def own_share(processes: Processes, count: int, batch: int) -> list[int]:
+    """Return the numbers of the pictures that are this process's part, in whole batches.
+
+    A batch holds the same pictures however many processes there are, unless some would have none.
+
+    Args:
+        processes: that share the pictures.
+        count: of all pictures.
+        batch: pictures that are run together.
+    """
+    return processes.share(count, min(batch, -(-count // processes.world)))
+
+
 def load_batches(
     network: Network,
     images: Sequence[Image],
@@ -64,53 +74,41 @@ def load_batches(
     size: int,
     numbers: Sequence[int] | None = None,
     resize: str | None = None,
+    unreadable: str = "skip",
 ) -> Iterator[Batch]:
-    """Pictures in batches, in order; those that cannot be read are reported and left out.
+    """Pictures in batches, in order, read ahead.
 
     JPEG files are decoded the fast way: a grey level more or less is nothing to statistics.
 
     Args:
         network: what they are fitted to.
         images: files, or 8-bit levels (H, W, C).
-        size: pictures in a batch.
+        size: pictures in a batch; those that cannot be read leave their places empty.
         numbers: which pictures to take; all of them by default.
         resize: "stretch" or "letterbox"; by default what the network says.
+        unreadable: "skip" names pictures that cannot be read, and goes on; "raise" raises.
+
+    Raises:
+        DatasetError: a picture cannot be read, and they are not skipped.
+        DarkconvError: an option is wrong.
     """
-    letterbox = resize_mode(resize, default=network.options.letterboxes)
-    wanted = list(range(len(images)) if numbers is None else numbers)
-    groups = [wanted[start : start + size] for start in range(0, len(wanted), size)]
-    with ThreadPoolExecutor(WORKERS) as pool:
-
-        def submit(group: list[int]) -> list[Future[Array | None]]:
-            return [pool.submit(_prepare, network, images[i], letterbox) for i in group]
-
-        waiting: deque[tuple[list[int], list[Future[Array | None]]]] = deque()
-        for group in groups:
-            waiting.append((group, submit(group)))
-            if len(waiting) > AHEAD:
-                yield from _collected(*waiting.popleft())
-        while waiting:
-            yield from _collected(*waiting.popleft())
-
-
-def _collected(group: list[int], parts: list[Future[Array | None]]) -> Iterator[Batch]:
-    done = [(i, part.result()) for i, part in zip(group, parts, strict=True)]
-    good = [(i, x) for i, x in done if x is not None]
-    if good:
-        yield Batch(np.array([i for i, _ in good]), np.stack([x for _, x in good]))
-
-
-def _prepare(network: Network, image: Image, letterbox: bool) -> Array | None:
+    check_batches(size, unreadable)
     shape = network.input_shape
-    try:
-        picture = as_picture(image, shape.c, exact=False)
-    except DatasetError as error:
-        tell_once(error, ": skipped")
-        return None
-    fit = Fit((picture.shape[1], picture.shape[0]), (shape.w, shape.h), letterbox)
-    return fit.apply(picture)
+    letterbox = resize_mode(resize, default=network.options.letterboxes)
 
+    def prepare(number: int) -> Array | None:
+        try:
+            picture = as_picture(images[number], shape.c)
+        except DatasetError as error:
+            if unreadable == "raise":
+                raise
+            tell_once(error, ": skipped")
+            return None
+        fit = Fit((picture.shape[1], picture.shape[0]), (shape.w, shape.h), letterbox)
+        return fit.apply(picture)
 
-def image_name(image: Image) -> str:
-    """A picture's name for messages."""
-    return "array" if isinstance(image, np.ndarray) else os.fspath(image)
+    wanted = list(range(len(images)) if numbers is None else numbers)
+    for group in read_batches(prepare, wanted, batch=size):
+        good = [(wanted[place], x) for place, x in group if x is not None]
+        if good:
+            yield Batch(np.array([number for number, _ in good]), np.stack([x for _, x in good]))

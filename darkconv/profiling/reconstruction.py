@@ -12,11 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from darkconv.arguments import checked
-from darkconv.backends.torch import DarknetModule, from_torch, to_torch
+from darkconv.backends.torch import DarknetModule, from_torch, in_float32, to_torch
 from darkconv.backends.torch.conv import Block, Conv2d
 from darkconv.backends.torch.device import choose_device
 from darkconv.backends.torch.network import run_layer
@@ -24,9 +25,10 @@ from darkconv.backends.torch.norm import BatchNorm
 from darkconv.core.bounds import require_finite, require_seed
 from darkconv.core.model import Model
 from darkconv.core.network import Layer, Network
-from darkconv.errors import DarkconvError, PlanError, Where
+from darkconv.core.processes import Processes, working_together
+from darkconv.errors import DatasetError, PlanError, Where
 from darkconv.layers.conv import Convolutional
-from darkconv.profiling.loader import Image, Images, load_batches, picture_list
+from darkconv.profiling.loader import Batch, Image, Images, load_batches, own_share, picture_list
 from darkconv.surgery.checking import checked_keep
 from darkconv.surgery.fingerprint import fingerprint
 from darkconv.surgery.plan import PrunePlan
@@ -57,14 +59,17 @@ def reconstruct(
     mirror: bool = True,
     memory: int = MEMORY,
     device: str = "auto",
+    batch: int = BATCH,
     resize: str | None = None,
+    unreadable: str = "skip",
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> Model:
     """Refit the weights of a pruned model to the original's feature maps.
 
     Changes the kernels of `[convolutional]` layers, and with them `rolling_mean` or, without
-    batch norm, `biases`. Layers that share arrays and xnor layers stay as they are.
+    batch norm, `biases`. Layers that share arrays and xnor layers stay as they are. Under torchrun
+    the pictures are shared out among the processes, and each gets the same model.
 
     Args:
         pruned: what `prune` made of the original by the plan.
@@ -77,7 +82,10 @@ def reconstruct(
         mirror: use every picture's mirror image too.
         memory: see `MEMORY`; where it does not suffice for all pictures, some are left out.
         device: where to run: "cpu", "cuda", "cuda:1"; "auto" is the GPU where there is one.
+        batch: pictures that are run together.
         resize: "stretch" or "letterbox"; by default what the dialect and cfg say.
+        unreadable: "skip" names pictures that cannot be read, and goes on without them; "raise"
+            makes the first of them an error.
         seed: of the choice of positions.
         progress: called with the number of layers done.
 
@@ -86,7 +94,8 @@ def reconstruct(
     Raises:
         PlanError: the plan is for another model, or the pruned model is not its result.
         DatasetError: the source cannot be read.
-        DarkconvError: no picture could be read, or there is no such device.
+        DatasetError: no picture could be read.
+        DarkconvError: there is no such device.
 
     Example:
         >>> import darkconv as dc
@@ -102,17 +111,18 @@ def reconstruct(
     kept = _kept_channels(pruned, original, plan)
     network = original.network
     chosen = _affordable(network, picture_list(images)[0], memory // (2 if mirror else 1))
-    parts = [batch.x for batch in load_batches(network, chosen, size=BATCH, resize=resize)]
-    if not parts:
-        raise DarkconvError("no picture could be read")
-    x = torch.cat([torch.from_numpy(part) for part in parts]).to(place)
-    if mirror:
-        x = torch.cat([x, x.flip(3)])
-    whole, small = (to_torch(model).train().eval().to(place) for model in (original, pruned))
-    pair = Pair(whole, small, kept, Sampling(positions, seed), float(ridge))
-    with torch.no_grad():
-        pair.run(x, progress)
-    return from_torch(small.cpu())
+    with working_together() as processes:
+        mine = own_share(processes, len(chosen), batch)
+        parts = load_batches(
+            network, chosen, size=batch, numbers=mine, resize=resize, unreadable=unreadable
+        )
+        share = Share.of(list(parts), network, processes, mirror=mirror)
+        whole, small = (to_torch(model).train().eval().to(place) for model in (original, pruned))
+        sampling = Sampling(positions, seed)
+        pair = Pair(whole, small, kept, sampling, float(ridge), share, batch)
+        with torch.no_grad():
+            pair.run(share.x.to(place), progress)
+        return from_torch(small.cpu())
 
 
 def _kept_channels(pruned: Model, original: Model, plan: PrunePlan) -> dict[int, Tensor]:
@@ -172,7 +182,12 @@ class Sampling:
     seed: int
 
     def draw(self, layer: Layer, pictures: int) -> Tensor:
-        """(pictures, k) numbers of pixels of the layer's own convolution, row by row."""
+        """(pictures, k) numbers of pixels of the layer's own convolution, row by row.
+
+        Args:
+            layer: whose output it is.
+            pictures: how many all processes have together.
+        """
         spec = layer.spec
         assert isinstance(spec, Convolutional)
         height, width = _unblurred(layer)
@@ -193,6 +208,53 @@ def _unblurred(layer: Layer) -> tuple[int, int]:
     return shape.h + grown, shape.w + grown
 
 
+@dataclass(frozen=True, eq=False)
+class Share:
+    """The pictures of this process, among those of all that work together.
+
+    Attributes:
+        x: (n, C, H, W) as network input, then their mirror images.
+        rows: (n,) their places among the pictures of all processes.
+        total: how many these are.
+        processes: that work together.
+    """
+
+    x: Tensor
+    rows: Tensor
+    total: int
+    processes: Processes
+
+    @classmethod
+    def of(
+        cls, batches: Sequence[Batch], network: Network, processes: Processes, *, mirror: bool
+    ) -> "Share":
+        """Return the share of a process that has read some pictures.
+
+        Raises:
+            DatasetError: no process could read any.
+        """
+        numbers = np.concatenate([np.empty(0, np.int64), *(one.numbers for one in batches)])
+        every = np.sort(np.concatenate(processes.gather(numbers)))
+        if not len(every):
+            raise DatasetError("no picture could be read")
+        empty = torch.empty(0, *network.input_shape)
+        x = torch.cat([empty, *(torch.from_numpy(one.x) for one in batches)])
+        rows = torch.from_numpy(np.searchsorted(every, numbers))
+        if mirror:
+            x, rows = torch.cat([x, x.flip(3)]), torch.cat([rows, rows + len(every)])
+        return cls(x, rows, len(every) * (2 if mirror else 1), processes)
+
+    def summed(self, own: Tensor) -> Tensor:
+        """Return the sum of what the processes have; all must call it."""
+        if self.processes.world == 1:
+            return own
+        distributed = torch.distributed
+        place = own.device if distributed.get_backend() == "nccl" else torch.device("cpu")
+        total = own.to(place, copy=True)
+        distributed.all_reduce(total)
+        return total.to(own.device)
+
+
 @dataclass(frozen=True)
 class Pair:
     """Both networks, and how one is fitted to the other.
@@ -203,6 +265,8 @@ class Pair:
         kept: of each layer, the original's channels that are left.
         sampling: of output pixels.
         ridge: see `RIDGE`.
+        share: which of the pictures this process has.
+        batch: pictures that are run together.
     """
 
     whole: DarknetModule
@@ -210,6 +274,8 @@ class Pair:
     kept: Mapping[int, Tensor]
     sampling: Sampling
     ridge: float
+    share: Share
+    batch: int
 
     def run(self, x: Tensor, progress: Callable[[int], None] | None) -> None:
         """Walk both networks, layer by layer, over all pictures at once."""
@@ -218,14 +284,26 @@ class Pair:
         values: dict[int, tuple[Tensor, Tensor]] = {-1: (x, x)}
         for layer in network.layers:
             read = [values[source] for source in layer.sources]
-            if layer.index not in fixed and _can_be_fitted(self.small.layers[layer.index]):
-                self._fit(layer, *read[0])
-            sides = zip((self.whole, self.small), zip(*read, strict=True), strict=True)
-            pair = [_run_in_batches(side, layer, inputs, x) for side, inputs in sides]
+            with in_float32(x.device):
+                if layer.index not in fixed and _can_be_fitted(self.small.layers[layer.index]):
+                    self._fit(layer, *read[0])
+                sides = zip((self.whole, self.small), zip(*read, strict=True), strict=True)
+                pair = [self._run(side, layer, inputs, x) for side, inputs in sides]
             values[layer.index] = pair[0], pair[1]
             values = {i: v for i, v in values.items() if last.get(i, -1) > layer.index}
             if progress:
                 progress(layer.index + 1)
+
+    def _run(
+        self, side: DarknetModule, layer: Layer, inputs: Sequence[Tensor], x: Tensor
+    ) -> Tensor:
+        """A layer's values for all pictures of this process."""
+        module, done = side.layers[layer.index], []
+        for start in range(0, max(len(x), 1), self.batch):
+            side.reset_state()
+            some = [value[start : start + self.batch] for value in inputs]
+            done.append(run_layer(module, some, x[start : start + self.batch]))
+        return torch.cat(done)
 
     def _fit(self, layer: Layer, x: Tensor, own: Tensor) -> None:
         """Set one convolution's weights, from what it reads in both networks."""
@@ -234,10 +312,11 @@ class Pair:
         assert isinstance(block, Block)
         assert isinstance(target, Block)
         assert isinstance(block.conv, nn.Conv2d)
-        pixels = self.sampling.draw(layer, len(x)).to(x.device)
+        pixels = self.sampling.draw(layer, self.share.total)[self.share.rows].to(x.device)
         kept = self.kept[index].to(x.device)
-        wanted = _outputs_at(target.conv, x, pixels)[kept]
-        fit = fit_weights(block.conv, _windows_at(block.conv, own, pixels), wanted, self.ridge)
+        wanted = _outputs_at(target.conv, x, pixels, self.batch)[kept]
+        seen = _windows_at(block.conv, own, pixels)
+        fit = fit_weights(block.conv, seen, wanted, self.ridge, summed=self.share.summed)
         logger.debug("layer %d: error %.3g, before %.3g", index, fit.error, fit.error_before)
         block.conv.weight.copy_(fit.weights)
         if isinstance(block.bn, BatchNorm):
@@ -266,25 +345,12 @@ def _sharing(network: Network) -> set[int]:
     return found
 
 
-def _run_in_batches(
-    module: DarknetModule, layer: Layer, inputs: Sequence[Tensor], x: Tensor
-) -> Tensor:
-    """A layer's values for all pictures."""
-    done = []
-    for start in range(0, len(x), BATCH):
-        module.reset_state()
-        some = [value[start : start + BATCH] for value in inputs]
-        done.append(run_layer(module.layers[layer.index], some, x[start : start + BATCH]))
-    return torch.cat(done)
-
-
-def _outputs_at(conv: nn.Module, x: Tensor, pixels: Tensor) -> Tensor:
+def _outputs_at(conv: nn.Module, x: Tensor, pixels: Tensor, batch: int) -> Tensor:
     """(filters, positions) of a convolution's output at some pixels of each picture."""
     found = []
-    for start in range(0, len(x), BATCH):
-        out = conv(x[start : start + BATCH]).flatten(2)
-        where = pixels[start : start + BATCH].unsqueeze(1).expand(-1, out.shape[1], -1)
-        found.append(out.gather(2, where))
+    for some, where in zip(torch.split(x, batch), torch.split(pixels, batch), strict=True):
+        out = conv(some).flatten(2)
+        found.append(out.gather(2, where.unsqueeze(1).expand(-1, out.shape[1], -1)))
     return torch.cat(found).transpose(0, 1).flatten(1)
 
 
@@ -323,7 +389,14 @@ class Fit:
 
 
 @torch.no_grad()
-def fit_weights(conv: nn.Conv2d, seen: Tensor, wanted: Tensor, ridge: float) -> Fit:
+def fit_weights(
+    conv: nn.Conv2d,
+    seen: Tensor,
+    wanted: Tensor,
+    ridge: float,
+    *,
+    summed: Callable[[Tensor], Tensor] = lambda own: own,
+) -> Fit:
     """Solve the normal equations, the change from the present weights being held small.
 
     Args:
@@ -331,23 +404,27 @@ def fit_weights(conv: nn.Conv2d, seen: Tensor, wanted: Tensor, ridge: float) -> 
         seen: (input channels, taps, positions).
         wanted: (filters, positions).
         ridge: see `RIDGE`.
+        summed: adds what several processes have, each with positions of its own.
     """
-    groups, count = conv.groups, seen.shape[2]
-    a = seen.reshape(groups, -1, count)
-    y = wanted.reshape(groups, -1, count)
+    groups, own = conv.groups, seen.shape[2]
+    tiny = torch.finfo(torch.float32).tiny
+    a = seen.reshape(groups, seen.shape[0] * seen.shape[1] // groups, own).double()
+    y = wanted.reshape(groups, len(wanted) // groups, own).double()
     old = conv.weight.double().reshape(groups, y.shape[1], -1)
-    mean_a, mean_y = a.double().mean(2, keepdim=True), y.double().mean(2, keepdim=True)
-    a, y = a.double() - mean_a, y.double() - mean_y
-    gram = a @ a.mT / count
+    count = summed(torch.tensor(float(own), dtype=torch.float64, device=a.device))
+    mean_a, mean_y = (summed(one.sum(2, keepdim=True)) / count for one in (a, y))
+    a, y = a - mean_a, y - mean_y
+    gram = summed(a @ a.mT) / count
     rest = y - old @ a
-    size = gram.diagonal(dim1=1, dim2=2).mean(1).clamp(min=torch.finfo(torch.float32).tiny)
+    size = gram.diagonal(dim1=1, dim2=2).mean(1).clamp(min=tiny)
     held = gram + ridge * torch.diag_embed(size.unsqueeze(1).expand(-1, gram.shape[1]))
-    change = torch.linalg.solve(held, a @ rest.mT / count).mT
+    change = torch.linalg.solve(held, summed(a @ rest.mT) / count).mT
     new = old + change
-    spread = y.square().mean().clamp(min=torch.finfo(torch.float32).tiny)
+    sums = [one.square().sum() for one in (rest - change @ a, rest, y)]
+    error, before, spread = summed(torch.stack(sums)).tolist()
     return Fit(
         new.reshape(conv.weight.shape).float(),
         (mean_y - new @ mean_a).flatten().float(),
-        float((rest - change @ a).square().mean() / spread),
-        float(rest.square().mean() / spread),
+        error / max(spread, tiny),
+        before / max(spread, tiny),
     )

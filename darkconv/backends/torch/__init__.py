@@ -90,7 +90,7 @@ def trace_steps(model: Model, steps: Sequence[Array], device: str = "cpu") -> li
     place = choose_device(device)
     module = _built(model, share=True).to(place)
     results = []
-    with torch.inference_mode(), _in_float32(place):
+    with torch.inference_mode(), in_float32(place):
         for step in steps:
             values = module.trace(torch.from_numpy(step).to(place))
             results.append([value.cpu().numpy() for value in values])
@@ -137,7 +137,7 @@ def module_runner(module: DarknetModule, layers: Sequence[int]) -> Callable[[Arr
     def run(x: Array) -> list[Array]:
         with torch.inference_mode():
             given = as_stored(torch.from_numpy(x).to(device))
-            with _in_float32(device):
+            with in_float32(device):
                 values = module.select(given, layers)
             return [values[index].float().cpu().numpy() for index in layers]
 
@@ -149,7 +149,7 @@ _FLAGS = threading.Lock()
 
 
 @contextlib.contextmanager
-def _in_float32(device: torch.device) -> Iterator[None]:
+def in_float32(device: torch.device) -> Iterator[None]:
     """Convolutions in float32 proper: a GPU would take 10 bits of each value by default."""
     if device.type != "cuda":
         yield

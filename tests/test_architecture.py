@@ -67,7 +67,7 @@ ROOMS = {
     "libraries": "errors",
     "loading": "arguments backends core darknet errors files layers loading zoo",
     "logs": "errors",
-    "presentation": "core files presentation surgery",
+    "presentation": "core darknet files presentation surgery",
     "private_names": "errors libraries",
     "profiling": "arguments backends core dataset detection errors files layers profiling surgery",
     "report": (

@@ -1,8 +1,6 @@
 """`darkconv data`: a look at a data set, and other layouts of it."""
 
 import logging
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,22 +20,19 @@ from darkconv.cli.pictures import (
 from darkconv.cli.printing import echo, echo_json, echo_table
 from darkconv.cli.progress import progress
 from darkconv.dataset import Dataset, open_dataset, open_splits
-from darkconv.dataset.classes import renamed
+from darkconv.dataset.classes import renamed_splits
+from darkconv.dataset.summary import HEADERS, class_row, head_lines
 from darkconv.dataset.telling import report_problems
 from darkconv.presentation.numerals import format_count
 
 if TYPE_CHECKING:
-    from darkconv.dataset.check import Check, ClassCount
-    from darkconv.dataset.sample import Layout
+    from darkconv.dataset.check import Check
     from darkconv.dataset.write import Written
 
 logger = logging.getLogger("darkconv")
 
-HEADERS = ("class", "boxes", "share", "pictures", "mean width", "mean height")
 SHOWN = 10
 """Findings of a kind, without --all."""
-
-
 names_option = click.option(
     "--names",
     "--data-names",
@@ -173,59 +168,25 @@ def convert(
     for part in parts.values():
         report_problems(part)
     if rename:
-        parts = renamed_parts(parts, dict(read_pairs(rename, "--rename")))
+        parts = renamed_splits(parts, dict(read_pairs(rename, "--rename")))
     tell_written(write_dataset(parts, output, form, copy=copy))
-
-
-def renamed_parts(
-    parts: Mapping[str | None, Dataset], mapping: Mapping[str, str]
-) -> dict[str | None, Dataset]:
-    """Return splits with other class names.
-
-    Raises:
-        DatasetError: a class that no split has.
-    """
-    known = {name for part in parts.values() for name in part.names}
-    first = next(iter(parts.values()))
-    renamed(replace(first, names=tuple(known)), mapping)
-    return {split: renamed(part, mapping, partly=True) for split, part in parts.items()}
 
 
 def tell_written(written: "Written") -> None:
     """Print what was written, and warn of what was left out or leads elsewhere."""
-    for line in written.problems:
+    for line in written.warnings:
         logger.warning("%s", line)
-    if written.leads_outside:
-        logger.warning(
-            "%s: %d pictures are links that lead out of its folder: commands need --outside to "
-            "follow them, or --copy writes them whole",
-            written.path,
-            written.leads_outside,
-        )
-    splits = ", ".join(f"{name} {count}" for name, count in written.splits.items())
-    echo(
-        f"wrote {written.path}: {_count(written.pictures, 'picture')}, "
-        f"{_count(written.boxes, 'box', 'boxes')}, {_count(len(written.names), 'class', 'classes')}"
-        f"{f', splits {splits}' if splits else ''}",
-        err=True,
-    )
+    echo(written.summary, err=True)
 
 
 def show(result: "Check", *, most: int | None) -> None:
     """Print the counts and the findings, so many of a kind."""
     from darkconv.dataset.check import KINDS
 
-    for layout in result.layouts:
-        for line in layout_lines(layout):
-            echo(line)
-    for note in result.notes:
-        echo(note)
-    echo(
-        f"{_count(result.pictures, 'picture')}, {format_count(len(result.empty))} without a box, "
-        f"{_count(result.boxes, 'box', 'boxes')}"
-    )
+    for line in head_lines(result):
+        echo(line)
     if result.classes:
-        echo_table(HEADERS, [cells(one, result) for one in result.classes], left=(0,))
+        echo_table(HEADERS, [class_row(one, result) for one in result.classes], left=(0,))
     for kind, lines in result.findings.items():
         if not lines:
             continue
@@ -238,28 +199,6 @@ def show(result: "Check", *, most: int | None) -> None:
         echo("nothing is wrong with pictures and labels")
 
 
-def layout_lines(layout: "Layout") -> Iterator[str]:
-    """Yield how a source is laid out, and where its names, labels and splits come from."""
-    yield f"{layout.source}: {layout.form}"
-    none = "nothing: classes are numbers" if layout.numbered and layout.labels_from else "no file"
-    splits = [f"{name} (read)" if name == layout.split else name for name in layout.splits]
-    for word, places in (
-        ("names", layout.names_from or (none,)),
-        ("labels", layout.labels_from or ("nothing",)),
-        ("splits", splits or ("none",)),
-    ):
-        more = f" and {len(places) - SHOWN} more" if len(places) > SHOWN else ""
-        yield f"  {word}: {', '.join(places[:SHOWN])}{more}"
-
-
-def cells(one: "ClassCount", result: "Check") -> tuple[object, ...]:
-    """A row of the table."""
-    whole, part = (result.boxes, one.boxes) if result.boxes else (result.pictures, one.pictures)
-    sizes = ("" if value != value else f"{value:.1%}" for value in (one.width, one.height))
-    share = f"{part / max(whole, 1):.1%}"
-    return one.name, format_count(one.boxes), share, format_count(one.pictures), *sizes
-
-
 def draw(dataset: Dataset, result: "Check", path: Path, count: int) -> None:
     """Write the sheet of pictures."""
     from darkconv.dataset.sheet import choose, draw_sheet
@@ -268,7 +207,3 @@ def draw(dataset: Dataset, result: "Check", path: Path, count: int) -> None:
     samples = choose(dataset, count, without=result.unreadable)
     write_picture(draw_sheet(samples, dataset.names), path)
     echo(f"drew {path}", err=True)
-
-
-def _count(number: int, one: str, several: str | None = None) -> str:
-    return f"{format_count(number)} {one if number == 1 else several or one + 's'}"

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -98,7 +98,7 @@ def list_models(*, as_json: bool) -> None:
         model.name: model.size or usual_size(read_cfg(cfg_of(model))) for model in MODELS.values()
     }
     if as_json:
-        models = [as_dict(model, sizes[model.name]) for model in MODELS.values()]
+        models = [model.to_dict(sizes[model.name]) for model in MODELS.values()]
         echo_json(models)
         return
     rows = [
@@ -111,19 +111,6 @@ def list_models(*, as_json: bool) -> None:
         for model in MODELS.values()
     ]
     echo_table(HEADERS, rows, left=(0, 1, 3))
-
-
-def as_dict(model: Published, size: int) -> dict[str, Any]:
-    """A model, for programs."""
-    return {
-        "name": model.name,
-        "data_set": model.classes.data_set,
-        "classes": model.classes.count,
-        "bytes": size,
-        "sha256": model.sha256,
-        "addresses": list(model.addresses),
-        "page": model.page,
-    }
 
 
 @contextlib.contextmanager

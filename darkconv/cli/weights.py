@@ -1,8 +1,5 @@
 """`darkconv weights`: Darknet's own weight tools, made safe."""
 
-import logging
-import math
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -31,22 +28,14 @@ from darkconv.cli.params import (
 )
 from darkconv.cli.printing import echo, echo_json, echo_lines, echo_table
 from darkconv.core.model import Model
-from darkconv.core.network import Network
 from darkconv.darknet.weights import CUTOFF_NAME
-from darkconv.errors import PlanError
 from darkconv.files.outputs import note_output
+from darkconv.presentation import arrays
 from darkconv.surgery.averaging import average as average_models
-from darkconv.surgery.backbone import Backbone, first_dependent, plan_backbone, write_partial
+from darkconv.surgery.backbone import explain, plan_backbone, write_partial
 from darkconv.surgery.colours import swap_rgb as swap_colours
-from darkconv.surgery.compare import ArrayDifference, ArrayStatistics, difference, statistics
+from darkconv.surgery.compare import difference, statistics
 from darkconv.surgery.folding import fold_batchnorm, plan_folding
-
-STATISTICS_HEADERS = (
-    "array", "shape", "mean", "deviation", "min", "max", "zeros", "not finite",
-)  # fmt: skip
-DIFFERENCE_HEADERS = ("array", "state", "max difference", "relative")
-
-logger = logging.getLogger("darkconv")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 partial_output = click.option(
@@ -147,25 +136,6 @@ def backbone(words: tuple[str, ...], layers: int | None, path: Path | None, **op
         _write_partial(model, model_words, layers, path)
 
 
-def explain(plan: Backbone, network: Network) -> str:
-    """Where a network is cut, in words."""
-
-    def name(index: int) -> str:
-        return f"layer {index} [{network.layers[index].type}]"
-
-    lines = [
-        f"backbone: the first {plan.layers} layers, 0 to {plan.layers - 1}",
-        f"the first head, {name(plan.head)}, decides on the arrays of {name(plan.maker)}",
-    ]
-    if plan.layers < plan.limit:
-        lines += [
-            f"the residual blocks end with {name(plan.residual or 0)}; what stands between "
-            "is the head's own",
-            f"layers up to {plan.limit - 1} serve any classes too: --layers {plan.limit}",
-        ]
-    return "\n".join(lines)
-
-
 @weights.command("swap-rgb", cls=ModelCommand, short_help="Exchange red and blue.")
 @words_argument()
 @output_option
@@ -190,26 +160,12 @@ def stats(words: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """
     rows = statistics(_only_model(words, {**options, "unchecked": True}))
     if as_json:
-        echo_json([_plain(asdict(row)) for row in rows])
+        echo_json([row.to_dict() for row in rows])
         return
-    echo_table(STATISTICS_HEADERS, map_rows(rows), left=(0, 1))
+    echo_table(arrays.STATISTICS, [*map(arrays.statistics_row, rows)], left=(0, 1))
     broken = [row.key for row in rows if row.non_finite]
     if broken:
         echo(f"values that are not finite in: {', '.join(broken)}")
-
-
-def map_rows(rows: list[ArrayStatistics]) -> list[tuple[object, ...]]:
-    """The cells of a table of statistics."""
-    return [
-        (
-            row.key,
-            "x".join(map(str, row.shape)),
-            *(f"{x:.4g}" for x in (row.mean, row.deviation, row.minimum, row.maximum)),
-            f"{row.zeros:.1%}",
-            row.non_finite or "",
-        )
-        for row in rows
-    ]
 
 
 @weights.command(cls=ModelCommand, short_help="Compare the arrays of two models.")
@@ -231,29 +187,13 @@ def diff(words: tuple[str, ...], show_all: bool, as_json: bool, **options: Any) 
         raise click.UsageError(f"Two models to compare are needed, {len(models)} given")
     rows = difference(*models)
     if as_json:
-        echo_json([_plain(asdict(row)) for row in rows])
+        echo_json([row.to_dict() for row in rows])
         return
     shown = [row for row in rows if show_all or row.state != "equal"]
     if shown:
-        echo_table(DIFFERENCE_HEADERS, [*map(_difference_cells, shown)], left=(0, 1))
+        echo_table(arrays.DIFFERENCES, [*map(arrays.difference_row, shown)], left=(0, 1))
     equal = sum(row.state == "equal" for row in rows)
     echo(f"{equal} of {_count(rows, 'array')} equal to the bit")
-
-
-def _difference_cells(row: ArrayDifference) -> tuple[object, ...]:
-    if row.state == "other shape":
-        a, b = ("x".join(map(str, shape or ())) for shape in row.shapes)
-        return row.key, f"other shape: {a}, {b}", "", ""
-    numbers = ("" if x is None else f"{x:.2e}" for x in (row.max_abs, row.relative))
-    return row.key, row.state, *numbers
-
-
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    """A row as JSON can hold it: null for what is infinite or not a number."""
-    return {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value
-        for key, value in row.items()
-    }
 
 
 def read_models(words: tuple[str, ...], options: dict[str, Any]) -> list[Model]:
@@ -292,29 +232,12 @@ def _write(model: Model, outputs: tuple[Output, ...]) -> None:
 
 def _write_partial(model: Model, words: ModelWords, layers: int, path: Path | None) -> None:
     target = path or Path(f"{_stem(words)}.conv.{layers}")
-    named = CUTOFF_NAME.search(target.name)
-    if named and int(named[1]) != layers:
-        raise PlanError(
-            f"{target}: the name says {named[1]} layers, and such a file is read by its name",
-            expected=f".conv.{layers}",
-            found=named[0],
-        )
     if path is None:
         note_output(target)
-    _warn_of_heads(model.network, layers)
-    write_partial(model, target, layers)
+    cutoff = write_partial(model, target, layers)
     report_written(Output(target))
-    if not named:
-        echo(f"to read it, say --cutoff {layers}", err=True)
-
-
-def _warn_of_heads(network: Network, layers: int) -> None:
-    found = first_dependent(network)
-    if found and layers > found[0]:
-        maker = network.where(found[0])
-        logger.warning(
-            "%s: has rows for classes and boxes: the file fits only cfgs with the same heads", maker
-        )
+    if cutoff:
+        echo(f"to read it, say --cutoff {cutoff}", err=True)
 
 
 def _stem(words: ModelWords) -> str:

@@ -4,7 +4,7 @@ import difflib
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from darkconv.core.names import Names, find_name, same_name
 from darkconv.darknet.data import read_names
@@ -140,3 +140,17 @@ def renamed(dataset: Dataset, mapping: Mapping[str, str], *, partly: bool = Fals
             expected=f"one of {listed}" if listed else "labels",
         )
     return dataset.renamed(mapping)
+
+
+def renamed_splits(
+    parts: Mapping[str | None, Dataset], mapping: Mapping[str, str]
+) -> dict[str | None, Dataset]:
+    """Return splits with other class names.
+
+    Raises:
+        DatasetError: a class that no split has.
+    """
+    known = {name for part in parts.values() for name in part.names}
+    first = next(iter(parts.values()))
+    renamed(replace(first, names=tuple(known)), mapping)
+    return {split: renamed(part, mapping, partly=True) for split, part in parts.items()}

@@ -66,6 +66,29 @@ class Written:
     leads_outside: int
     problems: tuple[str, ...]
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was left out, and whether links lead elsewhere."""
+        if not self.leads_outside:
+            return self.problems
+        outside = (
+            f"{self.path}: {self.leads_outside} pictures are links that lead out of its folder: "
+            "commands need --outside to follow them, or --copy writes them whole"
+        )
+        return (*self.problems, outside)
+
+    @property
+    def summary(self) -> str:
+        """What was written, in a line."""
+        splits = ", ".join(f"{name} {count}" for name, count in self.splits.items())
+        counts = (
+            (self.pictures, "picture", "pictures"),
+            (self.boxes, "box", "boxes"),
+            (len(self.names), "class", "classes"),
+        )
+        words = ", ".join(f"{n:,} {one if n == 1 else many}" for n, one, many in counts)
+        return f"wrote {self.path}: {words}{f', splits {splits}' if splits else ''}"
+
 
 def write_dataset(
     parts: Mapping[str | None, Dataset],

@@ -20,3 +20,8 @@ def format_large(value: float) -> str:
 def per_cent(share: float | None) -> str:
     """Return a share of 0..1 as people are shown it, in per cent: `38.3`; a dash for none."""
     return "-" if share is None or math.isnan(share) else f"{100 * share:.1f}"
+
+
+def counted(number: int, one: str, several: str | None = None) -> str:
+    """Return a number with its noun: `1 box`, `12 boxes`."""
+    return f"{format_count(number)} {one if number == 1 else several or one + 's'}"

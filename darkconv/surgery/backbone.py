@@ -1,14 +1,18 @@
 """The first layers of a model: where to cut, the model of them, and Darknet's file of them."""
 
+import logging
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from darkconv.core.model import Model
 from darkconv.core.names import NO_NAMES
 from darkconv.core.network import Layer, Network
-from darkconv.darknet.weights import write_weights
+from darkconv.darknet.weights import CUTOFF_NAME, write_weights
 from darkconv.errors import PlanError
 from darkconv.files import PathLike
 from darkconv.surgery.channels import makes_channels
+
+logger = logging.getLogger("darkconv")
 
 
 @dataclass(frozen=True)
@@ -138,16 +142,49 @@ def partial(model: Model, layers: int) -> Model:
     )
 
 
-def write_partial(model: Model, path: PathLike, layers: int) -> None:
+def explain(plan: Backbone, network: Network) -> str:
+    """Return where a network is cut, in words."""
+
+    def name(index: int) -> str:
+        return f"layer {index} [{network.layers[index].type}]"
+
+    lines = [
+        f"backbone: the first {plan.layers} layers, 0 to {plan.layers - 1}",
+        f"the first head, {name(plan.head)}, decides on the arrays of {name(plan.maker)}",
+    ]
+    if plan.layers < plan.limit:
+        lines += [
+            f"the residual blocks end with {name(plan.residual or 0)}; what stands between "
+            "is the head's own",
+            f"layers up to {plan.limit - 1} serve any classes too: --layers {plan.limit}",
+        ]
+    return "\n".join(lines)
+
+
+def write_partial(model: Model, path: PathLike, layers: int) -> int | None:
     """Write a weights file of the first `layers` layers, as Darknet's `partial` does.
 
     The counter of pictures seen starts at zero, as there. `darkconv.load` reads such a file
-    with `cutoff=layers`, or by itself if its name ends in `.conv.<layers>`.
+    with `cutoff=layers`, or by itself if its name ends in `.conv.<layers>`. A warning tells where
+    it has rows for the classes and boxes of a head.
+
+    Returns:
+        The `cutoff` with which the file has to be read; None where its name says it.
 
     Raises:
-        PlanError: there are not so many layers, or no file gave values for some of them.
+        PlanError: there are not so many layers, no file gave values for some of them, or the name
+            says another number.
         DarkconvError: the file cannot be written.
     """
+    target = Path(path)
+    named = CUTOFF_NAME.search(target.name)
+    if named and int(named[1]) != layers:
+        raise PlanError(
+            f"{target}: the name says {named[1]} layers, and such a file is read by its name",
+            expected=f".conv.{layers}",
+            found=named[0],
+        )
+    _warn_of_heads(model.network, layers)
     part = partial(model, layers)
     if part.initial_layers:
         raise PlanError(
@@ -155,3 +192,13 @@ def write_partial(model: Model, path: PathLike, layers: int) -> None:
             where=model.network.where(part.initial_layers[0]),
         )
     write_weights(replace(part, header=replace(part.header, seen=0)), path)
+    return None if named else layers
+
+
+def _warn_of_heads(network: Network, layers: int) -> None:
+    found = first_dependent(network)
+    if found and layers > found[0]:
+        maker = network.where(found[0])
+        logger.warning(
+            "%s: has rows for classes and boxes: the file fits only cfgs with the same heads", maker
+        )

@@ -1,7 +1,9 @@
 """What the arrays of a model hold, and how those of two models differ."""
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +34,10 @@ class ArrayStatistics:
     zeros: float
     non_finite: int
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON can hold it: None for what is no finite number."""
+        return _plain(asdict(self))
+
 
 @dataclass(frozen=True)
 class ArrayDifference:
@@ -51,6 +57,17 @@ class ArrayDifference:
     shapes: tuple[tuple[int, ...] | None, tuple[int, ...] | None]
     max_abs: float | None = None
     relative: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON can hold it: None for what is no finite number."""
+        return _plain(asdict(self))
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in row.items()
+    }
 
 
 def statistics(model: Model) -> list[ArrayStatistics]:

@@ -7,6 +7,7 @@ SHA-256 stands here only where it is documented; what every file is held against
 import difflib
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 from urllib.parse import urlsplit
 
 from darkconv.errors import DarkconvError
@@ -57,6 +58,18 @@ class Published:
     size: int | None = None
     sha256: str | None = None
     page: str | None = None
+
+    def to_dict(self, size: int) -> dict[str, Any]:
+        """Return it as JSON can hold it; `size` are the bytes of its weights."""
+        return {
+            "name": self.name,
+            "data_set": self.classes.data_set,
+            "classes": self.classes.count,
+            "bytes": size,
+            "sha256": self.sha256,
+            "addresses": list(self.addresses),
+            "page": self.page,
+        }
 
     @property
     def source(self) -> str:

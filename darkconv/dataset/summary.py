@@ -1,0 +1,43 @@
+"""What a data set holds, in words."""
+
+from collections.abc import Iterator
+
+from darkconv.dataset.check import Check, ClassCount
+from darkconv.dataset.sample import Layout
+from darkconv.presentation.numerals import counted, format_count
+
+HEADERS = ("class", "boxes", "share", "pictures", "mean width", "mean height")
+SHOWN = 10  # places that names, labels and splits come from
+
+
+def head_lines(result: Check) -> Iterator[str]:
+    """Yield how a data set is laid out, what else is to be known, and how much there is of it."""
+    for layout in result.layouts:
+        yield from layout_lines(layout)
+    yield from result.notes
+    yield (
+        f"{counted(result.pictures, 'picture')}, {format_count(len(result.empty))} without a box, "
+        f"{counted(result.boxes, 'box', 'boxes')}"
+    )
+
+
+def layout_lines(layout: Layout) -> Iterator[str]:
+    """Yield how a source is laid out, and where its names, labels and splits come from."""
+    yield f"{layout.source}: {layout.form}"
+    none = "nothing: classes are numbers" if layout.numbered and layout.labels_from else "no file"
+    splits = [f"{name} (read)" if name == layout.split else name for name in layout.splits]
+    for word, places in (
+        ("names", layout.names_from or (none,)),
+        ("labels", layout.labels_from or ("nothing",)),
+        ("splits", splits or ("none",)),
+    ):
+        more = f" and {len(places) - SHOWN} more" if len(places) > SHOWN else ""
+        yield f"  {word}: {', '.join(places[:SHOWN])}{more}"
+
+
+def class_row(one: ClassCount, result: Check) -> tuple[object, ...]:
+    """Return the cells under `HEADERS`."""
+    whole, part = (result.boxes, one.boxes) if result.boxes else (result.pictures, one.pictures)
+    sizes = ("" if value != value else f"{value:.1%}" for value in (one.width, one.height))
+    share = f"{part / max(whole, 1):.1%}"
+    return one.name, format_count(one.boxes), share, format_count(one.pictures), *sizes

@@ -1,0 +1,28 @@
+"""A model's graph in the browser, shown by netron."""
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from darkconv.backends import spoke
+from darkconv.core.model import Model
+from darkconv.files import scratch_folder
+from darkconv.libraries import telling_missing
+
+
+@contextlib.contextmanager
+def viewing(model: Model) -> Iterator[tuple[str, int, Callable[[], None]]]:
+    """Show the graph, and give the host, the port, and what waits until the user stops it.
+
+    Raises:
+        MissingDependencyError: netron or onnx is not installed.
+    """
+    with telling_missing("info --view"):
+        import netron
+    with scratch_folder() as folder:
+        path = folder / f"{Path(model.network.file).stem}.onnx"
+        spoke("onnx").write_onnx(model, path, fold=False, check=False)
+        logging.getLogger("netron").setLevel(logging.WARNING)  # it says the same
+        host, port = netron.start(str(path), address=("localhost", None))
+        yield host, port, netron.wait

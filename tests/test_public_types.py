@@ -66,6 +66,9 @@ run = dc.finetune(small, dataset, teacher=model, valid="val.txt", device="auto",
 print(run.model, run.history, run.folder)
 grafted: dc.GraftResult = dc.graft(model, small, layers=10)
 refitted = dc.reconstruct(pruned, small, plan, images)
+recipe = dc.Recipe(steps=300, optimizer="sgd", class_weights={"person": 2.0})
+run: dc.Finetuned = dc.finetune(refitted, "photos", teacher=small, recipe=recipe, device="cuda:1")
+print(run.model, run.history[-1]["loss"], run.folder, run.to_dict())
 """
 """Every function of `dc.__all__` is called in it."""
 
@@ -80,6 +83,8 @@ WRONG = {
     'dc.dissect(model, images="photos", recover=True)': "Unexpected keyword argument",
     'dc.plan(model, keep="half")': "incompatible type",
     "dc.verify(model).rows.no_such_field": "has no attribute",
+    'dc.finetune(model, "photos", steps=300)': "Unexpected keyword argument",
+    'dc.Recipe(optimizer="lamb")': "incompatible type",
 }
 """Mistakes, and what an editor says of them."""
 STRICT = """[mypy]

@@ -76,6 +76,10 @@ def open_pictures(
     training = _opened(source, model, chosen, labels=labels)
     model = named_model(model, training)
     if overfit:
+        if overfit > len(training):
+            raise DatasetError(
+                "pictures to learn by heart", expected=f"1 to {len(training)}", found=overfit
+            )
         training = first_of(training, model, overfit)
         return Pictures(model, training, training)
     if valid is None and not both and valid_split is None:

@@ -67,8 +67,8 @@ print(run.model, run.history, run.folder)
 grafted: dc.GraftResult = dc.graft(model, small, layers=10)
 refitted = dc.reconstruct(pruned, small, plan, images)
 recipe = dc.Recipe(steps=300, optimizer="sgd", class_weights={"person": 2.0})
-run: dc.Finetuned = dc.finetune(refitted, "photos", teacher=small, recipe=recipe, device="cuda:1")
-print(run.model, run.history[-1]["loss"], run.folder, run.to_dict())
+other: dc.Finetuned = dc.finetune(refitted, "photos", teacher=small, recipe=recipe, device="cuda:1")
+print(other.model, other.history[-1]["loss"], other.folder, other.to_dict())
 """
 """Every function of `dc.__all__` is called in it."""
 

@@ -83,15 +83,6 @@ class Layout:
 class Dataset(Shown):
     """Pictures and their boxes, from one source or several: what `dc.open_dataset` returns.
 
-    Example:
-        >>> import darkconv as dc
-        >>> from darkconv.assets import digits10_folder
-        >>> data = dc.open_dataset(digits10_folder() / "digits10.data")
-        >>> len(data), data.names[:3], data.samples[0].boxes.shape
-        (30, ('zero', 'one', 'two'), (7, 4))
-        >>> data.to_dict()["boxes"]
-        138
-
     Attributes:
         samples: in the order of the source's list, or sorted by path.
         names: class names: those of the source's own list in its order, then any others that
@@ -108,6 +99,8 @@ class Dataset(Shown):
         >>> dataset = dc.open_dataset("digits10.data")
         >>> len(dataset), dataset.names[:3]
         (30, ('zero', 'one', 'two'))
+        >>> dataset.samples[0].boxes.shape, dataset.to_dict()["boxes"]
+        ((7, 4), 138)
     """
 
     samples: tuple[Sample, ...]

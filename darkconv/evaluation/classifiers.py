@@ -10,20 +10,19 @@ import numpy.typing as npt
 
 from darkconv.backends.exported import ExportedFile
 from darkconv.core.model import Array, Model
-from darkconv.core.processes import ALONE, Processes
 from darkconv.dataset import ClassifiedDataset
 from darkconv.dataset.telling import report_unread
 from darkconv.detection.crop import centre_crop
 from darkconv.detection.detect import runner
-from darkconv.detection.engine import run_in_pieces
+from darkconv.detection.engine import is_keras, run_in_pieces
 from darkconv.detection.exported import as_input, on_device
 from darkconv.detection.picture import read_picture
 from darkconv.detection.stream import read_batches
-from darkconv.errors import DatasetError
+from darkconv.errors import DarkconvError, DatasetError
 from darkconv.evaluation.classification import Classification, classification
 from darkconv.evaluation.figures import Figures
 from darkconv.evaluation.result import ClassEvaluation, Unread
-from darkconv.evaluation.sharing import Work, shared_work
+from darkconv.evaluation.sharing import Run, Work, shared_work
 
 Scores = Callable[[Array], Array]
 """Crops (N, C, H, W) in 0..1 -> the scores of all classes, (N, classes)."""
@@ -33,14 +32,9 @@ def evaluate_classifier(
     scores: Scores,
     dataset: ClassifiedDataset,
     shape: tuple[int, int, int],
+    run: Run,
     *,
-    name: str,
-    runner: str,
-    batch: int,
     exact: bool = False,
-    skips: bool = True,
-    progress: Callable[[int], None] | None = None,
-    processes: Processes = ALONE,
 ) -> ClassEvaluation:
     """Measure a classifier that is ready to run: see `darkconv.evaluate`.
 
@@ -48,13 +42,8 @@ def evaluate_classifier(
         scores: runs it.
         dataset: pictures and their classes.
         shape: channels, height and width of the network's input.
-        name: of the model, for people.
-        runner: what runs the network, for people.
-        batch: see `darkconv.evaluate`.
+        run: how it goes through the pictures.
         exact: see `darkconv.evaluate`.
-        skips: go on without pictures that cannot be read.
-        progress: see `darkconv.evaluate`.
-        processes: that share the pictures; all must call this.
     """
     images = [path for path, _ in dataset.samples]
     channels, height, width = shape
@@ -64,14 +53,14 @@ def evaluate_classifier(
         try:
             picture = read_picture(images[place], channels=channels, exact=exact)
         except DatasetError as error:
-            if not skips:
+            if not run.skips:
                 raise
             return Unread(str(images[place]), str(error)), 0.0
         return centre_crop(picture, (width, height)), time.perf_counter() - start
 
     def look(places: Sequence[int], work: Work[Array]) -> Iterator[int]:
         done = 0
-        for group in read_batches(prepare, places, batch=batch):
+        for group in read_batches(prepare, places, batch=run.batch):
             crops = {}
             for number, (one, seconds) in group:
                 if isinstance(one, Unread):
@@ -88,7 +77,7 @@ def evaluate_classifier(
             done += len(group)
             yield done
 
-    work = shared_work(len(images), look, batch=batch, progress=progress, processes=processes)
+    work = shared_work(len(images), look, run)
     unread = work.told_unread(": left out")
     report_unread(dataset, len(unread))
     places = sorted(work.found)
@@ -99,7 +88,7 @@ def evaluate_classifier(
     seconds = work.seconds.per_picture()
     top1, top5 = (counts.top.get(k) for k in (1, 5))
     return ClassEvaluation(
-        model=name,
+        model=run.name,
         source=Path(dataset.source).name,
         classes=tuple(figures_of(counts, dataset.names)),
         mean=Figures(name="mean", pictures=counts.pictures, top1=top1, top5=top5),
@@ -107,7 +96,7 @@ def evaluate_classifier(
         unread=unread,
         problems=dataset.problems,
         seconds={step: seconds[step] for step in ("reading", "network")},
-        runner=runner,
+        runner=run.runner,
         names=tuple(dataset.names),
         counts=counts,
     )
@@ -139,10 +128,17 @@ def scores_of(
         backend: what runs a model; "torch" by default.
         device: see `darkconv.Detector`.
         threads: see `darkconv.Detector`.
+
+    Raises:
+        DarkconvError: a backend for a file, or there is no such device.
     """
     if isinstance(model, Model):
         run = runner(model, backend or "torch", device=device, threads=threads)
         return lambda crops: _flat(run(crops)[-1])
+    if backend is not None and not is_keras(model.path):
+        raise DarkconvError(
+            "backend", expected=f"None, for {model.path} runs by itself", found=backend
+        )
     file = on_device(model, device, threads)
 
     def scores(crops: Array) -> Array:

@@ -1,9 +1,8 @@
 """How well a detector finds what is labelled."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from darkconv.core.processes import ALONE, Processes
 from darkconv.dataset import Dataset
 from darkconv.dataset.for_model import Named, common_classes, left_out_of, with_model_names
 from darkconv.dataset.telling import report_classes, report_unread
@@ -14,7 +13,7 @@ from darkconv.detection.stream import Prepared, look_at, prepare_item, read_batc
 from darkconv.errors import DatasetError
 from darkconv.evaluation.comparison import Comparison, rule_of
 from darkconv.evaluation.result import BoxEvaluation, Unread
-from darkconv.evaluation.sharing import Work, shared_work
+from darkconv.evaluation.sharing import Run, Work, shared_work
 
 THRESHOLD, NMS = 0.005, 0.45
 """Score from which detections count for AP; overlap that counts as the same object."""
@@ -22,25 +21,18 @@ AT = 0.25
 """Score for precision, recall and AP at a fixed score."""
 IOU = 0.5
 """Overlap of right boxes."""
-BATCH = 8
-"""Pictures that are run together."""
 
 
 def evaluate_detector(
     engine: Engine,
     model: Named,
     dataset: Dataset,
+    run: Run,
     *,
-    name: str,
-    runner: str,
     rule: str = "voc",
     iou: float = IOU,
     at: float = AT,
-    batch: int = BATCH,
     coco: bool = True,
-    skips: bool = True,
-    progress: Callable[[int], None] | None = None,
-    processes: Processes = ALONE,
 ) -> BoxEvaluation:
     """Measure a detector that is ready to run: see `darkconv.evaluate`.
 
@@ -48,32 +40,25 @@ def evaluate_detector(
         engine: that finds boxes, of low scores too.
         model: for its class names.
         dataset: labelled pictures, whose classes get the model's spelling.
-        name: of the model, for people.
-        runner: what runs the network, for people.
+        run: how it goes through the pictures.
         rule: see `darkconv.evaluate`.
         iou: see `darkconv.evaluate`.
         at: see `darkconv.evaluate`.
-        batch: see `darkconv.evaluate`.
         coco: see `darkconv.evaluate`.
-        skips: go on without pictures that cannot be read.
-        progress: see `darkconv.evaluate`.
-        processes: that share the pictures; all must call this.
     """
     dataset, changed = with_model_names(dataset, model)
     left_out = left_out_of(dataset, model)
     report_classes(dataset, changed, left_out)
     classes = common_classes(model, dataset)
     images = [sample.image for sample in dataset.samples]
-    work = find_all(
-        engine, images, batch=batch, skips=skips, progress=progress, processes=processes
-    )
+    work = find_all(engine, images, run)
     unread = work.told_unread(": its boxes count as missed")
     report_unread(dataset, len(unread))
     found = [work.found.get(place, []) for place in range(len(images))]
     comparison = Comparison.of(found, dataset, classes, rule_of(rule, iou))
     figures, mean = comparison.figures(at, coco=coco)
     return BoxEvaluation(
-        model=name,
+        model=run.name,
         source=Path(dataset.source).name,
         classes=figures,
         mean=mean,
@@ -82,7 +67,7 @@ def evaluate_detector(
         problems=dataset.problems,
         left_out=left_out,
         seconds=work.seconds.per_picture(),
-        runner=runner,
+        runner=run.runner,
         rule=rule,
         at=at,
         found=found,
@@ -93,11 +78,7 @@ def evaluate_detector(
 def find_all(
     engine: Engine,
     images: Sequence[Path],
-    *,
-    batch: int = BATCH,
-    skips: bool = True,
-    progress: Callable[[int], None] | None = None,
-    processes: Processes = ALONE,
+    run: Run,
 ) -> Work[list[Detection]]:
     """Find the objects in pictures.
 
@@ -109,13 +90,13 @@ def find_all(
         try:
             return prepare_item(engine, Item(images[place], str(images[place]), place))
         except DatasetError as error:
-            if not skips:
+            if not run.skips:
                 raise
             return Unread(str(images[place]), str(error))
 
     def look(places: Sequence[int], work: Work[list[Detection]]) -> Iterator[int]:
         done = 0
-        for group in read_batches(prepare, places, batch=batch):
+        for group in read_batches(prepare, places, batch=run.batch):
             good = [one for _, one in group if isinstance(one, Prepared)]
             for frame in look_at(engine, good, work.seconds) if good else ():
                 work.found[frame.index] = list(frame.found)
@@ -125,4 +106,4 @@ def find_all(
             done += len(group)
             yield done
 
-    return shared_work(len(images), look, batch=batch, progress=progress, processes=processes)
+    return shared_work(len(images), look, run)

@@ -1,9 +1,9 @@
 """evaluate: how well a model, or a file exported from one, does on labelled pictures."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from darkconv.arguments import checked
 from darkconv.backends.exported import ExportedFile
@@ -12,19 +12,18 @@ from darkconv.core.model import Model
 from darkconv.core.processes import is_first_process, working_together
 from darkconv.dataset import ClassifiedDataset, Dataset
 from darkconv.dataset.for_model import named_model, open_classes, open_for_model
-from darkconv.detection.engine import make_engine
+from darkconv.detection.engine import make_engine, open_runnable
 from darkconv.detection.exported import least_threshold
 from darkconv.errors import DarkconvError, DatasetError
 from darkconv.evaluation import views  # noqa: F401 - says how results show themselves
-from darkconv.evaluation.classifiers import Scores, evaluate_classifier, scores_of
+from darkconv.evaluation.classifiers import evaluate_classifier, scores_of
 from darkconv.evaluation.coco import require_coco
 from darkconv.evaluation.comparison import rule_of
-from darkconv.evaluation.detectors import AT, BATCH, IOU, THRESHOLD, evaluate_detector
+from darkconv.evaluation.detectors import AT, IOU, THRESHOLD, evaluate_detector
 from darkconv.evaluation.result import Evaluation
+from darkconv.evaluation.sharing import BATCH, Run
 from darkconv.files import PathLike
 from darkconv.files.notice import tell, telling_once
-from darkconv.loading import load, open_exported
-from darkconv.loading.formats import RUNNABLE_SUFFIXES, suffix_of
 
 RUNNERS = {
     "torch": "PyTorch",
@@ -62,7 +61,7 @@ def evaluate(
     Labels of classes that the model only spells otherwise count as its own; those of classes that
     it does not have are left out, which is told once and stands in the result. Of a classifier
     top-1 and top-5 are measured. Under torchrun, or in a process group of PyTorch, the processes
-    share the pictures, and each gets the whole result.
+    share the pictures, and each gets the whole result: all of them must call this.
 
     Example:
         >>> import darkconv as dc
@@ -74,7 +73,8 @@ def evaluate(
         True
 
     Args:
-        model: a Model, an exported file, or the path of one.
+        model: a Model, or a file that darkconv has written: .onnx, .tflite, .keras or
+            .safetensors.
         dataset: labelled pictures: a data set, or any source that `open_dataset` takes; for a
             classifier what `open_classified` takes.
         rule: how boxes are compared: "voc" counts whole pixels, the others do not; "darknet"
@@ -107,17 +107,31 @@ def evaluate(
         DarkconvError: a file cannot do what is asked for.
         MissingDependencyError: faster-coco-eval is not installed.
     """
-    require_share("at", at)
-    rule_of(rule, iou)
-    if batch < 1:
-        raise DarkconvError("batch", expected="a number from 1", found=batch)
-    opened = _opened(model)
-    job: dict[str, Any] = {"batch": batch, "skips": unreadable == "skip", "progress": progress}
+    for_boxes = {
+        "rule": (rule, "voc"),
+        "iou": (iou, IOU),
+        "at": (at, AT),
+        "threshold": (threshold, None),
+        "nms": (nms, None),
+        "nms_kind": (nms_kind, None),
+        "resize": (resize, None),
+    }
+    _check(rule, iou, at, batch)
+    opened = _opened(model, backend, device, threads)
     with telling_once(), working_together() as processes:
-        job |= {"runner": runner_of(opened, backend), "processes": processes}
+        run = Run(
+            name=_name_of(opened),
+            runner=runner_of(opened, backend),
+            batch=batch,
+            skips=unreadable == "skip",
+            progress=progress,
+            processes=processes,
+        )
         if not opened.network.finds_boxes:
+            _check_is_classifier(opened, for_boxes)
+            pictures, size = _classified(opened, dataset), _input_size(opened)
             scores = scores_of(opened, backend, device=device, threads=threads)
-            return _of_classifier(opened, dataset, scores, exact=exact, **job)
+            return evaluate_classifier(scores, pictures, size, run, exact=exact)
         if coco:
             require_coco()
         labelled = _labelled(opened, dataset)
@@ -135,16 +149,33 @@ def evaluate(
             relative=rule == "darknet",
         )
         return evaluate_detector(
-            engine,
-            opened,
-            labelled,
-            name=_name_of(opened),
-            rule=rule,
-            iou=iou,
-            at=at,
-            coco=coco,
-            **job,
+            engine, opened, labelled, run, rule=rule, iou=iou, at=at, coco=coco
         )
+
+
+def _check(rule: str, iou: float, at: float, batch: int) -> None:
+    """Raise a DarkconvError for a setting that cannot be."""
+    rule_of(rule, iou)
+    require_share("at", at)
+    if batch < 1:
+        raise DarkconvError("batch", expected="a number from 1", found=batch)
+
+
+def _check_is_classifier(
+    model: Model | ExportedFile, for_boxes: Mapping[str, tuple[object, object]]
+) -> None:
+    """Raise a DarkconvError for options, beside their defaults, that are about boxes."""
+    given = [name for name, (value, default) in for_boxes.items() if value != default]
+    if given:
+        raise DarkconvError(
+            f"{' and '.join(given)} would do nothing: {model.network.file} is a classifier, which "
+            "finds no boxes"
+        )
+
+
+def _input_size(model: Model | ExportedFile) -> tuple[int, int, int]:
+    shape = model.network.input_shape
+    return shape.c, shape.h, shape.w
 
 
 def runner_of(model: Model | ExportedFile, backend: str | None) -> str:
@@ -157,23 +188,15 @@ def _name_of(model: Model | ExportedFile) -> str:
     return Path(model.network.file if isinstance(model, Model) else model.path).stem
 
 
-def _of_classifier(
-    model: Model | ExportedFile,
-    dataset: Labelled,
-    scores: Scores,
-    **job: Any,
-) -> Evaluation:
-    """Measure a classifier."""
+def _classified(model: Model | ExportedFile, dataset: Labelled) -> ClassifiedDataset:
+    """Return the pictures for a classifier, opened if it is a source."""
     if isinstance(dataset, Dataset):
         raise DatasetError(
             f"{dataset.source}: a classifier is measured on pictures with classes, not with boxes"
         )
-    if not isinstance(dataset, ClassifiedDataset):
-        dataset = open_classes(_one_source(dataset), model)
-    shape = model.network.input_shape
-    return evaluate_classifier(
-        scores, dataset, (shape.c, shape.h, shape.w), name=_name_of(model), **job
-    )
+    if isinstance(dataset, ClassifiedDataset):
+        return dataset
+    return open_classes(_one_source(dataset), model)
 
 
 def _one_source(dataset: PathLike | Sequence[PathLike]) -> PathLike:
@@ -193,12 +216,13 @@ def _labelled(model: Model | ExportedFile, dataset: Labelled) -> Dataset:
     return dataset if isinstance(dataset, Dataset) else open_for_model(dataset, model)
 
 
-def _opened(model: Model | ExportedFile | PathLike) -> Model | ExportedFile:
+def _opened(
+    model: Model | ExportedFile | PathLike, backend: str | None, device: str, threads: int | None
+) -> Model | ExportedFile:
     """Return a model or a file that runs."""
     if isinstance(model, Model | ExportedFile):
         return model
-    is_file = suffix_of(model) in RUNNABLE_SUFFIXES
-    return open_exported(model) if is_file else load(model)
+    return open_runnable(model, backend=backend, device=device, threads=threads)
 
 
 def _least(file: Model | ExportedFile) -> float:

@@ -31,19 +31,6 @@ class Unread:
 class Evaluation(Shown):
     """How well a model does on labelled pictures: what `dc.evaluate` returns.
 
-    Example:
-        >>> import darkconv as dc
-        >>> from darkconv.assets import digits10_folder, load_digits10
-        >>> found = dc.evaluate(load_digits10(), digits10_folder() / "digits10.data")
-        >>> for one in found.classes[:2]:
-        ...     print(one.name, one.boxes, round(one.ap, 2))
-        zero 16 1.0
-        one 10 1.0
-        >>> found.left_out, found.unread
-        ((), ())
-        >>> sorted(found.to_dict()["mean"])
-        ['ap', 'ap11', 'ap_at', 'boxes', 'coco', 'coco50']
-
     Attributes:
         model: name of the model.
         source: of the pictures.
@@ -64,6 +51,8 @@ class Evaluation(Shown):
         >>> result = dc.evaluate(model, "digits10.data")
         >>> result.classes[0].name, result.mean.ap > 0.99
         ('zero', True)
+        >>> result.left_out, result.unread
+        ((), ())
         >>> result.to_dict()["mean"]["ap"] == result.mean.ap
         True
     """

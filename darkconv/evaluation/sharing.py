@@ -10,6 +10,29 @@ from darkconv.evaluation.result import Unread
 from darkconv.files.notice import tell
 
 T = TypeVar("T")
+BATCH = 8
+"""Pictures that are run together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """How a model goes through pictures, and what it is called.
+
+    Attributes:
+        name: of the model, for people.
+        runner: what runs the network, for people.
+        batch: pictures that are run together, and so stay in one process.
+        skips: go on without pictures that cannot be read.
+        progress: called with the number of pictures done.
+        processes: that share the pictures; all of them must go through them.
+    """
+
+    name: str
+    runner: str
+    batch: int = BATCH
+    skips: bool = True
+    progress: Callable[[int], None] | None = None
+    processes: Processes = ALONE
 
 
 @dataclass
@@ -53,22 +76,17 @@ def united(parts: Iterable[Work[T]]) -> Work[T]:
 def shared_work(
     count: int,
     look: Callable[[Sequence[int], Work[T]], Iterable[int]],
-    *,
-    batch: int,
-    progress: Callable[[int], None] | None = None,
-    processes: Processes = ALONE,
+    run: Run,
 ) -> Work[T]:
     """Look at pictures, each in one of the processes, and return what all of them found.
 
     Args:
         count: of pictures.
         look: takes places of pictures, adds to the work, and yields how many are done.
-        batch: pictures that are run together, and so stay in one process.
-        progress: called with the number of pictures done.
-        processes: that share the pictures.
+        run: how it goes through them.
     """
-    own = Work[T]()
-    for done in look(processes.share(count, batch), own):
-        if progress:
-            progress(min(done * processes.world, count))
+    own, processes = Work[T](), run.processes
+    for done in look(processes.share(count, run.batch), own):
+        if run.progress:
+            run.progress(min(done * processes.world, count))
     return united(processes.gather(own))

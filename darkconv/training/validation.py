@@ -11,8 +11,9 @@ from darkconv.detection.engine import ModuleEngine
 from darkconv.detection.image_file import pillow
 from darkconv.detection.stream import stream
 from darkconv.evaluation.classifiers import evaluate_classifier
-from darkconv.evaluation.detectors import AT, BATCH, THRESHOLD, evaluate_detector
+from darkconv.evaluation.detectors import AT, THRESHOLD, evaluate_detector
 from darkconv.evaluation.result import BoxEvaluation, ClassEvaluation
+from darkconv.evaluation.sharing import BATCH, Run
 from darkconv.files import make_folder
 
 SHEET, SHEET_COLUMNS, SHEET_WIDTH = 6, 3, 480
@@ -31,8 +32,11 @@ def evaluate_module(
         letterbox: how pictures are fitted.
     """
     engine = _engine(module, model, letterbox=letterbox, threshold=THRESHOLD)
-    name = Path(model.network.file).stem
-    return evaluate_detector(engine, model, dataset, name=name, runner="PyTorch")
+    return evaluate_detector(engine, model, dataset, _run_of(model))
+
+
+def _run_of(model: Model) -> Run:
+    return Run(name=Path(model.network.file).stem, runner="PyTorch")
 
 
 def _engine(
@@ -79,7 +83,5 @@ def evaluate_classifier_module(
         lambda crops: run(crops)[-1].reshape(len(crops), -1),
         dataset,
         model.network.input_shape,
-        name=Path(model.network.file).stem,
-        runner="PyTorch",
-        batch=BATCH,
+        _run_of(model),
     )

@@ -338,3 +338,15 @@ def test_checkpoint_of_yolor_is_imported_bit_for_bit(model, tmp_path, caplog):
     assert "new_coords" not in caplog.text
     assert "bn-epsilon" not in caplog.text
     assert "reorg3d" not in caplog.text
+
+
+def test_sizes_and_views_in_training_are_those_of_alexeyabs_program():
+    pytest.importorskip("torch")
+    from darkconv.training.augment import Augmentation
+    from darkconv.training.multiscale import possible_sizes
+
+    body = "[maxpool]\nstride=2\n" + LAST + HEAD.format(mask="0,1") + "random=1\n"
+    yolor, alexeyab = (network(body, (3, 64, 64), name) for name in ("yolor", "alexeyab"))
+    assert possible_sizes(yolor) == possible_sizes(alexeyab) != ()
+    assert Augmentation.of(yolor) == Augmentation.of(alexeyab)
+    assert (yolor.options.letterboxes, alexeyab.options.letterboxes) == (True, False)

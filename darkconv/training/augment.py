@@ -6,6 +6,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
+from darkconv.core.dialect import PJREDDIE
 from darkconv.core.model import Array
 from darkconv.core.network import Network
 from darkconv.core.options import option_place
@@ -66,7 +67,7 @@ class Augmentation:
         _tell_left_out(network, DETECTOR_LEFT_OUT if heads else CLASSIFIER_LEFT_OUT)
         net = network.options
         both = cls(
-            places=network.dialect.letterboxes,
+            places=network.dialect == PJREDDIE,
             flip=bool(net.flip),
             colours=ColourRange(hue=net.hue, saturation=net.saturation, exposure=net.exposure),
         )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from darkconv.core.dialect import PJREDDIE
 from darkconv.core.network import Network
 from darkconv.dataset.label import Size
 from darkconv.errors import DarkconvError
@@ -49,7 +50,8 @@ def possible_sizes(network: Network) -> tuple[Size, ...]:
     random = float(getattr(heads[-1], "random", 0.0)) if heads else 0.0
     if not random:
         return ()
-    wanted = _original_sizes(network) if network.dialect.letterboxes else _sizes(network, random)
+    is_original = network.dialect == PJREDDIE
+    wanted = _original_sizes(network) if is_original else _sizes(network, random)
     fits = functools.cache(lambda size: takes_size(network, size))
     sizes = tuple(size for size in wanted if fits(size))
     if len(set(sizes)) < 2:

@@ -1,5 +1,6 @@
 """`darkconv reclass`: a model for some of its classes."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,18 @@ from darkconv.cli.params import (
     words_argument,
 )
 from darkconv.cli.pictures import outside_option
-from darkconv.cli.printing import echo_lines
-from darkconv.cli.reclass_data import note_data, renumbered, tell_counts, write_data
+from darkconv.cli.printing import echo, echo_lines
 from darkconv.core.names import same_name
 from darkconv.darknet.data import read_names
+from darkconv.dataset.relabelled import note_data, renumbered, write_beside
 from darkconv.loading import names_beside
 from darkconv.presentation.surgery import classes_as_text
 from darkconv.surgery.classes import reclass as remake
 from darkconv.surgery.classes import transfer
 from darkconv.surgery.recipes import read_recipes, transferred_recipes
 from darkconv.surgery.wanted import is_names_file, split_list, wanted_classes
+
+logger = logging.getLogger("darkconv")
 
 
 @click.command(cls=ModelCommand)
@@ -105,7 +108,7 @@ def reclass(
     if not data:
         refuse("no_labels", "outside", because="they are about --data")
     written = [output for output in outputs if output.weights and data and not no_labels]
-    note_data(written)
+    note_data([output.path for output in written])
     model = read_model(model_words, **_own_options(options, model_words, to_names, keep))
     if to_names:
         names = read_names(to_names, encoding=options["names_encoding"])
@@ -128,9 +131,13 @@ def reclass(
         report_written(output)
     if data:
         for output in written:
-            write_data(data, parts, small, output)
+            done = write_beside(output.path, parts, data, has_names=bool(small.names))
+            for line in done.warnings:
+                logger.warning("%s", line)
+            echo(done.summary, err=True)
         if no_labels:
-            tell_counts(parts, data)
+            boxes = sum(len(sample.names) for part in parts.values() for sample in part.samples)
+            echo(f"{data}: {boxes} boxes are of the new classes; no data set is written", err=True)
     echo_lines(classes_as_text(model, small))
 
 

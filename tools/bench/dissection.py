@@ -20,9 +20,11 @@ import darkconv as dc
 from darkconv.dataset import Dataset, open_dataset
 from darkconv.detection.detect import detections, runner
 from darkconv.detection.picture import Fit, read_picture
+from darkconv.dissection import examine
 from darkconv.evaluation.average_precision import average_precision
 from darkconv.evaluation.latency import measure_latency
 from darkconv.surgery.importance import SCORES
+from darkconv.surgery.planning import Planning
 
 THRESHOLD = 0.005
 NMS = 0.45
@@ -98,12 +100,8 @@ def row(name: str, costs: tuple[int, int, int], latency: str, values: np.ndarray
 def measure(cfg: Path, dataset: Dataset, wanted: list[str], scores: list[str]) -> None:
     """Print the table of one model."""
     whole = dc.load(cfg, cfg.with_suffix(".weights"))
-    cut = dc.reclass(whole, wanted)
-    chosen = dataset.only(wanted, known=whole.names)
-    own = {sample.image for sample in chosen.samples}
-    others = [sample.image for sample in dataset.samples if sample.image not in own]
-    profile = dc.profile(cut, sorted(own), taylor=True)
-    against = dc.profile(cut, others)
+    specimen = examine(whole, wanted, images=dataset, taylor=True, contrast=True)
+    cut, profile = specimen.uncut, specimen.profile
     pictures = fit_pictures(cut.network, dataset, wanted)
     print(f"\n## {cfg.stem}\n\nProfiled on {profile.pictures} of {len(dataset)} pictures.\n")
     titles = ["", "kparams", "MMACs", "MB", "ms", *wanted, "mean", "without person"]
@@ -114,11 +112,13 @@ def measure(cfg: Path, dataset: Dataset, wanted: list[str], scores: list[str]) -
     print(row("all classes", cost(whole), f"{latency['whole']:.2f}", all_classes, wanted))
     print(row("cut to 4", cost(cut), f"{latency['cut']:.2f}", base, wanted))
     for multiple, ratio, score in trials(scores):
-        plan = dc.plan(
-            *(cut, profile), score=score, keep=ratio, against=against,
-            multiple=multiple, skip_first=0, min_keep=0,
-        )  # fmt: skip
-        pruned = {c: dc.prune(cut, plan, compensate=c) for c in (True, False)}
+        plan = Planning(ratio=ratio, score=score, multiple=multiple, skip_first=0, min_keep=0)
+        pruned = {
+            compensate: specimen.dissected(
+                replace(plan, compensate=compensate), reconstruct=False
+            ).model
+            for compensate in (True, False)
+        }
         speed = measure_latency({"cut": cut, "pruned": pruned[True]}, backend="onnx").milliseconds
         for compensate, model in pruned.items():
             name = f"{score} {ratio:g}" + (f", multiples of {multiple}" if multiple > 1 else "")

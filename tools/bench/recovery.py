@@ -122,17 +122,15 @@ def like(a: Detection, b: Detection) -> float:
     return width * height / (area - width * height)
 
 
-def recover(cut: dc.Model, bench: Bench, fold: int) -> dict[str, dc.Model]:
+def recover(whole: dc.Model, bench: Bench, fold: int) -> dict[str, dc.Model]:
     """The dissected model of a fold, at each of `STAGES`."""
     training = bench.training(fold)
-    images = [sample.image for sample in training.samples]
-    profile = dc.profile(cut, images, taylor=bench.score == "taylor")
-    guards = {"multiple": bench.multiple, "skip_first": 0, "min_keep": 0}
-    plan = dc.plan(cut, profile, score=bench.score, keep=bench.ratio, **guards)
-    pruned = dc.prune(cut, plan, compensate=True)
-    refitted = dc.reconstruct(pruned, cut, plan, images)
-    done = dc.finetune(refitted, training, teacher=cut, recipe=bench.recipe)
-    return dict(zip(STAGES, (pruned, refitted, done.model), strict=True))
+    cut = dc.dissect(
+        whole, bench.wanted, images=training, score=bench.score, ratio=bench.ratio,
+        multiple=bench.multiple, skip_first=0, min_keep=0,
+    )  # fmt: skip
+    done = dc.finetune(cut.model, training, teacher=cut.uncut, recipe=bench.recipe)
+    return dict(zip(STAGES, (cut.pruned, cut.model, done.model), strict=True))
 
 
 def measure(cfg: Path, bench: Bench) -> None:
@@ -147,7 +145,7 @@ def measure(cfg: Path, bench: Bench) -> None:
     start = time.perf_counter()
     costs = []
     for fold in range(bench.folds):
-        models = recover(cut, bench, fold)
+        models = recover(whole, bench, fold)
         costs.append(cost(models["recovered"]))
         numbers = bench.test(fold)
         for name, model in models.items():

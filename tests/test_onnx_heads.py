@@ -307,3 +307,43 @@ def test_region_is_in_opencvs_order_but_for_the_originals_dialect(dialect, tmp_p
     if dialect == "pjreddie":
         found = found.reshape(2, -1, 4).transpose(1, 0, 2).reshape(-1, 4)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+# --- What enters the heads
+
+
+@pytest.mark.parametrize("name", ["yolo", "detection", "two heads"])
+@pytest.mark.parametrize("options", [{}, {"dynamic": "batch,size"}, {"fp16": True}], ids=str)
+def test_logits_are_what_enters_the_heads(name, options, tmp_path):
+    pytest.importorskip("torch")
+    if name == "detection" and "dynamic" in options:
+        pytest.skip("its size is fixed")
+    model = random_model(network(BODIES[name], (3, 12, 12), ONLY.get(name, "alexeyab")))
+    heads = model.network.heads
+    path = tmp_path / "net.onnx"
+    dc.export(model, path, head="logits", **options)
+    proto = onnx.load(path)
+    assert [one.name for one in proto.graph.output] == [f"{head.label}_logits" for head in heads]
+    assert {one.type.tensor_type.elem_type for one in proto.graph.output} == {1}
+    found = dc.verify(model, path)
+    assert found.ok
+    assert found.compared == sum(head.in_shapes[0].size for head in heads) * found_inputs(found)
+    with pytest.raises(DarkconvError, match="gives logits, from which no boxes are read"):
+        dc.Detector(path)
+
+
+def found_inputs(found):
+    return 4 if "3 bundled" in found.given else 1
+
+
+def test_logits_of_a_head_that_reads_the_input_are_the_input():
+    model = random_model(network("[yolo]\nclasses=3\nnum=2\nanchors=2,3,4,1\n", (16, 4, 4)))
+    session = onnxruntime.InferenceSession(dc.to_onnx(model, head="logits").SerializeToString())
+    x = np.random.default_rng(0).random((2, 16, 4, 4), np.float32)
+    assert np.array_equal(session.run(None, {"input": x})[0], x)
+
+
+def test_a_network_without_heads_has_no_logits():
+    model = random_model(network("[convolutional]\nfilters=2\n", (3, 4, 4)))
+    with pytest.raises(DarkconvError, match="has no head"):
+        dc.to_onnx(model, head="logits")

@@ -192,7 +192,7 @@ def from_keras(
 def to_onnx(
     model: Model,
     *,
-    head: Literal["raw", "boxes", "nms"] = "raw",
+    head: Literal["raw", "logits", "boxes", "nms"] = "raw",
     pixels: bool = False,
     threshold: float = 0.25,
     nms: float = 0.45,
@@ -222,6 +222,7 @@ def to_onnx(
             x0 y0 x1 y1, and `scores` (N, boxes, classes) of all heads, before any threshold; of a
             classifier `probabilities`. "nms": after non-maximum suppression (NMS) per class, padded
             with zeros: `boxes` (N, m, 4), `scores` (N, m), `classes` (N, m) int32 and `count` (N,).
+            "logits": what enters each head, before any activation.
         pixels: boxes in pixels of the network's input, not in 0..1 of it; with boxes and nms.
         threshold: least score, 0..1: a constant of the graph with nms, else for the metadata.
         nms: IoU of boxes that count as the same object, 0..1; 0 keeps them all.

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-HEADS = ("raw", "boxes", "nms")
+HEADS = ("raw", "boxes", "nms", "logits")
 HEADS_OF: Mapping[str, tuple[str, ...]] = {
     "pixels": ("boxes", "nms"),
     "threshold_inputs": ("nms",),

@@ -35,9 +35,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 ONNX_OPTIONS = {
     "head": click.option(
         "--head",
-        type=click.Choice(["raw", "boxes", "nms"]),
-        help="Outputs as Darknet's heads give them, boxes and scores, or what is left of them "
-        "after suppression  [default: raw]",
+        type=click.Choice(["raw", "logits", "boxes", "nms"]),
+        help="Outputs as Darknet's heads give them, what enters the heads, boxes and scores, or "
+        "what is left of them after suppression  [default: raw]",
     ),
     "pixels": click.option(
         "--pixels", flag_value=True, default=None, help="Boxes in pixels of the input, not in 0..1."

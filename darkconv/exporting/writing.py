@@ -89,7 +89,7 @@ def export(
     model: Model,
     path: PathLike,
     *,
-    head: Literal["raw", "boxes", "nms"] | None = None,
+    head: Literal["raw", "logits", "boxes", "nms"] | None = None,
     pixels: bool | None = None,
     threshold: float | None = None,
     nms: float | None = None,
@@ -126,8 +126,9 @@ def export(
     Args:
         model: what to write.
         path: the file.
-        head: outputs as Darknet's heads give them ("raw", the default), boxes and scores, or, in
-            ONNX, what is left of them after non-maximum suppression (NMS).
+        head: outputs as Darknet's heads give them ("raw", the default), what enters the heads
+            ("logits"), boxes and scores, or, in ONNX, what is left of them after non-maximum
+            suppression (NMS).
         pixels: boxes in pixels of the input, not in 0..1. ONNX, with boxes and nms.
         threshold: least score, 0..1: a constant of the graph with nms, else what `detect` takes
             from the metadata. ONNX.

@@ -224,7 +224,7 @@ def likeness(
     progress: Progress = silent,
 ) -> Likeness:
     """Return how near the outputs are, and detections where there are pictures for them."""
-    if pictures and whole.network.finds_boxes:
+    if pictures and whole.network.finds_boxes and whole.head != "logits":
         least = least_threshold(whole, THRESHOLD)
         names = [] if whole.head == "nms" else whole.run.outputs
         one, two = (FileEngine(file, least) for file in (whole, other))

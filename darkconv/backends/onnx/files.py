@@ -13,6 +13,7 @@ import onnx
 from darkconv.backends.choices import HEADS
 from darkconv.backends.exported import ExportedFile, check_choices
 from darkconv.backends.onnx.graph_file import read_graph
+from darkconv.backends.onnx.network import logits_name
 from darkconv.backends.onnx.nms import IOU_THRESHOLD, NEVER_SAME, SCORE_THRESHOLD
 from darkconv.backends.onnx.options import INPUTS
 from darkconv.backends.onnx.picture import INPUT
@@ -211,6 +212,8 @@ def expected_outputs(network: Network, head: str, *, has_boxes: bool) -> list[st
     """Names of a graph's outputs that are no state."""
     if head == "raw":
         return [network.layers[index].label for index in network.outputs]
+    if head == "logits":
+        return [logits_name(layer) for layer in network.heads]
     if not has_boxes:
         return ["probabilities"]
     if head == "nms":

@@ -40,12 +40,26 @@ def build_outputs(built: NetworkGraph) -> list[ir.Value]:
     if kind == "raw":
         built.build(network.outputs)
         return [built.output(index) for index in network.outputs]
+    if kind == "logits":
+        return build_logits(built)
     if not box_heads(network):
         return [build_probabilities(built)]
     boxes, scores, confidences = build_boxes(built)
     if kind == "nms":
         return build_detections(built, boxes, scores)
     return name_boxes(built, boxes, scores, confidences)
+
+
+def build_logits(built: NetworkGraph) -> list[ir.Value]:
+    """What enters each head, before any activation."""
+    network = built.model.network
+    if not network.heads:
+        raise DarkconvError(
+            f"{network.file}: has no head, whose inputs head=logits is about",
+            hint="its outputs as they are: head=raw",
+        )
+    built.build([layer.sources[0] for layer in network.heads])
+    return [built.head_input(layer) for layer in network.heads]
 
 
 def build_probabilities(built: NetworkGraph) -> ir.Value:

@@ -6,7 +6,7 @@ import onnx_ir as ir
 
 from darkconv import __version__
 from darkconv.backends.onnx.free_size import check_size_may_vary, passes_size_on
-from darkconv.backends.onnx.graph import GraphBuilder, describe
+from darkconv.backends.onnx.graph import Dims, GraphBuilder, describe
 from darkconv.backends.onnx.options import OnnxOptions
 from darkconv.backends.onnx.picture import INPUT, network_input
 from darkconv.backends.onnx.registry import BUILDERS
@@ -17,6 +17,11 @@ from darkconv.errors import printable
 from darkconv.layers.precision import float_layers
 
 SINGLE, HALF = ir.DataType.FLOAT, ir.DataType.FLOAT16
+
+
+def logits_name(layer: Layer) -> str:
+    """Return the output's name of what enters a head: `082_yolo_logits`."""
+    return f"{layer.label}_logits"
 
 
 class NetworkGraph:
@@ -106,6 +111,17 @@ class NetworkGraph:
             value.name = scope.name
         is_free = scope.layer.index in self._free
         return describe(value, scope.dims(scope.layer.out_shape, is_free=is_free), SINGLE)
+
+    def head_input(self, layer: Layer) -> ir.Value:
+        """Return what enters a head as the output `082_yolo_logits` of the graph."""
+        (source, *_), (shape, *_) = layer.sources, layer.in_shapes
+        name = logits_name(layer)
+        value = Scope(self.graph, name).op("Identity", self._value(source, SINGLE))
+        value.name = name
+        dims: Dims = [self.graph.batch, *(shape if shape.is_map else (shape.size,))]
+        if source in self._free:
+            dims = [self.graph.batch, shape.c, f"{name}.height", f"{name}.width"]
+        return describe(value, dims, SINGLE)
 
     def finish(self, outputs: Sequence[ir.Value], metadata: Mapping[str, str]) -> ir.Model:
         """The model; states are inputs and outputs behind the others."""

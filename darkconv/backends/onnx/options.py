@@ -33,6 +33,7 @@ class OnnxOptions:
             "nms": after plain suppression per class, best first and padded with zeros to
             `max_detections`: `boxes` (N, m, 4), `scores` (N, m), `classes` (N, m) int32, -1 in
             the padding, and `count` (N,) int32.
+            "logits": what enters each head, before any activation, `082_yolo_logits`.
         pixels: boxes in pixels of the network input, in place of 0..1 of it.
         threshold: score that a detection must exceed.
         nms: overlap above which two boxes of a class are the same object; 0 keeps them all.

@@ -116,6 +116,7 @@ def test_anchors_of_a_data_set_in_python(folder):
     found = dc.anchors(folder, 2, input_size=(200, 100))
     assert found.anchors == pytest.approx(np.array([[2.5, 100], [50, 50]]), rel=0.01)
     assert repr(found) == f"<Anchors: 2 for 2 boxes, mean IoU {found.mean_iou:.4f}>"
+    assert "<th" in found._repr_html_()
     assert found.line.startswith("anchors = 2.5,100, 50,50")
     assert len(found) == found.boxes == 2
     again = dc.anchors(open_dataset(folder), 2, input_size=(200, 100), cells=True)

@@ -77,7 +77,7 @@ ROOMS = {
     "surgery": "arguments core darknet errors files layers report surgery",
     "training": (
         "arguments backends core darknet dataset detection errors evaluation files layers "
-        "private_names surgery training"
+        "presentation private_names surgery training"
     ),
     "verification": (
         "arguments assets backends boxes core dataset detection errors evaluation files layers "

@@ -1,10 +1,8 @@
 """dc.finetune: training in Python, from whatever names the pictures, and what it leaves."""
 
-import doctest
 import logging
 import shutil
 import tempfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +15,7 @@ from darkconv.cli import main
 pytest.importorskip("torch")
 pytest.importorskip("lightning")
 
-from darkconv.training import machine, recipe, run
+from darkconv.training import machine
 from darkconv.training.history import read_history
 from trainings import beginning
 
@@ -47,6 +45,7 @@ def test_a_run_without_a_folder_leaves_nothing_behind(model, tmp_path, monkeypat
     assert [row["step"] for row in done.history] == [2]
     assert done.model.header.seen == model.header.seen + 4
     assert repr(done) == f"<Finetuned: 2 steps, loss {done.history[0]['loss']:.4g}>"
+    assert f'<td style="text-align: right">{done.history[0]["loss"]:.4g}</td>' in done._repr_html_()
     assert done.to_dict() == {"best_epoch": None, "rows": [dict(done.history[0])]}
 
 
@@ -197,12 +196,3 @@ def test_gpu_is_another_word_for_cuda(tmp_path):
     result = CliRunner().invoke(main, line.split())
     assert result.exit_code == 1
     assert "device cuda: PyTorch finds no GPU here" in result.stderr
-
-
-@pytest.mark.parametrize("where", [run, recipe])
-def test_examples_run(where):
-    found = doctest.DocTestFinder().find(where)
-    runner = doctest.DocTestRunner()
-    assert sum(runner.run(one).attempted for one in found)
-    assert not runner.failures
-    assert Path(where.__file__).is_file()

@@ -18,6 +18,7 @@ from darkconv.dataset.paths import picture_size
 from darkconv.dataset.sample import Dataset
 from darkconv.errors import DarkconvError, DatasetError
 from darkconv.files import PathLike
+from darkconv.presentation.notebook import html_table
 
 Floats = npt.NDArray[np.float64]
 
@@ -68,7 +69,20 @@ class Anchors:
 
     def __repr__(self) -> str:
         """One line."""
-        return f"<Anchors: {len(self)} for {self.boxes:,} boxes, mean IoU {self.mean_iou:.4f}>"
+        return f"<Anchors: {self._caption()}>"
+
+    def _repr_html_(self) -> str:
+        """Return a table for notebooks, a row for each anchor."""
+        rows = [
+            (f"{width:.4g}", f"{height:.4g}", f"{count:,}")
+            for (width, height), count in zip(
+                self.anchors.tolist(), self.counts.tolist(), strict=True
+            )
+        ]
+        return html_table(("width", "height", "boxes"), rows, (), caption=[self._caption()])
+
+    def _caption(self) -> str:
+        return f"{len(self)} for {self.boxes:,} boxes, mean IoU {self.mean_iou:.4f}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON: anchors, counts, mean_iou and the number of boxes."""

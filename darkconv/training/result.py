@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from darkconv.core.model import Model
+from darkconv.presentation.notebook import html_table
 
 FIGURES = ("loss", "AP", "top1")
 """What a line about a run shows of its last rows."""
@@ -40,6 +41,18 @@ class Finetuned:
 
     def __repr__(self) -> str:
         """One line: steps, the last loss, the last AP, and the best epoch."""
+        return f"<Finetuned: {', '.join(self._caption())}>"
+
+    def _repr_html_(self) -> str:
+        """Return the history as a table for notebooks, a row for about each epoch."""
+        names = dict.fromkeys(name for row in self.history for name in row)
+        rows = [
+            [f"{row[name]:.4g}" if name in row else "-" for name in names] for row in self.history
+        ]
+        headers = (name.replace("_", " ") for name in names)
+        return html_table(headers, rows, (), caption=self._caption())
+
+    def _caption(self) -> list[str]:
         last: dict[str, float] = {}
         for row in self.history:
             last |= row
@@ -47,7 +60,7 @@ class Finetuned:
         parts += [f"{name} {last[name]:.4g}" for name in FIGURES if name in last]
         if self.best_epoch is not None:
             parts.append(f"best at epoch {self.best_epoch:.3g}")
-        return f"<Finetuned: {', '.join(parts)}>"
+        return parts
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON: the best epoch, and the rows of the history."""

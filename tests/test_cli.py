@@ -177,6 +177,9 @@ def test_detect_goes_on_past_broken_pictures(run, folder):
         "warning: 1 of 2 pictures could not be read\n"
     )
     assert "a.png:" in result.stdout
+    found = json.loads(run("detect net.cfg net.weights b.png a.png --json").stdout)
+    assert [set(one) - {"image"} for one in found] == [{"detections", "hidden"}, {"error"}]
+    assert found[1] == {"image": "b.png", "error": "b.png: is a text file, not a picture"}
 
 
 def test_detect_never_overwrites_its_input(run, folder):

@@ -22,6 +22,7 @@ from darkconv.cli.params import (
 )
 from darkconv.cli.printing import echo, echo_json, echo_json_line, echo_table
 from darkconv.cli.progress import frame_progress
+from darkconv.errors import DatasetError
 from darkconv.files import make_folder
 from darkconv.presentation.numerals import per_cent
 
@@ -152,8 +153,9 @@ def _in_pictures(
     targets = note_drawings(files, wishes.output) if wishes.output else []
     window = open_window(sources) if wishes.show else None
     opened = engine()
-    results = []
-    for frame in stream(opened, files, **how):
+    results: list[dict[str, Any]] = []
+    skipped: list[DatasetError] = []
+    for frame in stream(opened, files, skipped=skipped, **how):
         found = listed(opened, frame.found)
         entries = [asdict(one) for one in found]
         results.append({"image": frame.source, "detections": entries, "hidden": found.hidden})
@@ -169,7 +171,7 @@ def _in_pictures(
             if not window.wait():
                 break
     if wishes.as_json:
-        echo_json(results)
+        echo_json(results + [{"image": one.where.file, "error": str(one)} for one in skipped])
 
 
 def _in_video(

@@ -222,7 +222,7 @@ def test_a_space_to_depth_becomes_reorg3d_where_the_program_is_known(tool, reorg
     model = random_model(network(REORG, dialect="pjreddie"))
     cfg = write_cfg(model, tmp_path / "net.cfg")
     write_old_h5(KERAS[tool](model), tmp_path / "w.h5")
-    done = read_checkpoint(cfg, tmp_path / "w.h5", reorg=reorg)
+    done = read_checkpoint(cfg, tmp_path / "w.h5", reorg=reorg, dialect="pjreddie")
     becomes = reorg == "reorg3d" or (reorg == "auto" and tool == "keras-yolo2")
     assert done.model.network.layers[1].type == ("reorg3d" if becomes else "reorg")
     assert done.model.dialect.name == ("alexeyab" if becomes else "pjreddie")

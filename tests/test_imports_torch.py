@@ -219,6 +219,17 @@ def test_another_epsilon_goes_into_the_variance(dialect, tmp_path):
     assert np.array_equal(found.arrays["0.rolling_variance"], expected.astype(np.float32))
 
 
+@pytest.mark.parametrize("name", TORCH)
+def test_a_cfg_that_says_nothing_is_read_as_the_program_divides(name, tmp_path):
+    conv = "[convolutional]\nfilters=3\nsize=3\npad=1\nbatch_normalize=1\nactivation=leaky\n"
+    model = random_model(network(conv, dialect="pjreddie"))
+    cfg = write_cfg(model, tmp_path / "net.cfg")
+    path = save(TORCH[name](model), tmp_path / "net.pt")
+    expected = "pjreddie" if name == "libreyolo" else "alexeyab"
+    assert dc.import_weights(cfg, path).dialect.name == expected
+    assert dc.import_weights(cfg, path, dialect="pjreddie").dialect.name == "pjreddie"
+
+
 def test_what_was_taken_is_logged_and_differences_are_warnings(model, tmp_path, caplog):
     cfg = write_cfg(model, tmp_path / "net.cfg")
     path = save(ultralytics(model), tmp_path / "net.pt")

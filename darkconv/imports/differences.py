@@ -8,6 +8,7 @@ from darkconv.core.network import Network, build_network
 from darkconv.core.options import Notes
 from darkconv.errors import DarkconvError
 from darkconv.imports.found import SPACE_TO_DEPTH, Checkpoint, Unit
+from darkconv.layers.pool import Maxpool
 
 KEEP, AUTO, REORG3D = "keep", "auto", "reorg3d"
 REORGS = (AUTO, KEEP, REORG3D)
@@ -105,4 +106,21 @@ def decoding_note(network: Network, checkpoint: Checkpoint) -> str:
         f"{checkpoint.decoding} decode boxes as [yolo] with new_coords=1 and scale_x_y=2 does, "
         "behind a convolution with activation=logistic; weights that they have trained need a "
         "cfg that says so, or --dialect yolor (dialect=), whose rule it is"
+    )
+
+
+def pool_note(network: Network, checkpoint: Checkpoint) -> str:
+    """Say that the programs' pools of stride 1 take in zeros, and Darknet's do not."""
+    pools = [
+        layer.index
+        for layer in network.layers
+        if isinstance(layer.spec, Maxpool)
+        and min(layer.spec.strides) == 1
+        and layer.spec.size % 2 == 0
+    ]
+    if not checkpoint.pads_zeros or not pools:
+        return ""
+    return (
+        f"the program puts zeros beyond the border of [maxpool] layer {pools[0]}, of stride 1; in "
+        "Darknet nothing lies there, so values at the border differ where all are below zero"
     )

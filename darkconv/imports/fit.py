@@ -87,7 +87,7 @@ def _by_order(
 ) -> Fit:
     """Take the layers as they come."""
     by_names = bool(checkpoint.tool)
-    rule = f"order of the numbers in the names ({checkpoint.tool})" if by_names else "order"
+    rule = f"names ({checkpoint.tool})" if by_names else "order"
     pairs = {layer.index: unit for layer, unit in zip(layers, units, strict=True)}
     return _fit(pairs, layers, rule, *notes, "" if by_names else exchange_note(layers))
 

@@ -156,6 +156,9 @@ class Checkpoint:
         says_reorg: whether the file says so itself.
         notes: what else is to be said of it.
         is_runnable: whether it is a program too, which can be run and compared.
+        adds_under_root: whether such programs add epsilon to the variance, as AlexeyAB's does, and
+            not to its root.
+        pads_zeros: whether such programs put zeros beyond the border of a [maxpool] of stride 1.
     """
 
     file: str
@@ -170,3 +173,5 @@ class Checkpoint:
     says_reorg: bool = False
     notes: tuple[str, ...] = ()
     is_runnable: bool = False
+    adds_under_root: bool = True
+    pads_zeros: bool = False

@@ -3,15 +3,19 @@
 import logging
 import math
 import os
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from darkconv.arguments import checked
+from darkconv.core.dialect import ALEXEYAB, PJREDDIE
 from darkconv.core.model import Header, Model
+from darkconv.darknet.dialect import AUTO
 from darkconv.errors import DarkconvError
 from darkconv.files import PathLike
 from darkconv.imports.arrays import take
 from darkconv.imports.choosing import choose_bundled
-from darkconv.imports.differences import adapt_reorg, decoding_note, epsilon_note
+from darkconv.imports.differences import adapt_reorg, decoding_note, epsilon_note, pool_note
 from darkconv.imports.fit import fit
 from darkconv.imports.found import Checkpoint
 from darkconv.imports.opening import open_checkpoint
@@ -105,19 +109,31 @@ def read_checkpoint(
     _check_epsilon(bn_epsilon)
     with open_checkpoint(checkpoint) as opened:
         chosen = choose_bundled(opened) if cfg is None else cfg
-        base = read_model(
-            chosen,
-            None,
-            names=names if names is not None else names_beside(checkpoint, None),
-            names_encoding=names_encoding,
-            dialect=dialect,
-            input_size=input_size,
+        names = names if names is not None else names_beside(checkpoint, None)
+        read = partial(
+            read_model, chosen, names=names, names_encoding=names_encoding, input_size=input_size
         )
+        base = _in_dialect(read, dialect, opened)
         done = _imported(base, opened, bn_epsilon, reorg)
     if cfg is not None:
         return done
     note = f"no cfg was given; the only bundled network that it fits is {chosen}"
     return replace(done, notes=(note, *done.notes))
+
+
+def _in_dialect(read: Callable[..., Model], dialect: str, opened: Checkpoint) -> Model:
+    """Read a cfg; where it speaks for no dialect, the one that divides as the file's program does.
+
+    Without a weights header such a cfg is the original's, which adds 1e-6 to the root of the
+    variance; the other tools, and AlexeyAB's program, add 1e-5 under the root.
+    """
+    base = read(dialect=dialect)
+    if dialect != AUTO or base.dialect is not PJREDDIE or not opened.adds_under_root:
+        return base
+    try:
+        return read(dialect=ALEXEYAB.name)
+    except DarkconvError:
+        return base
 
 
 def _imported(base: Model, opened: Checkpoint, bn_epsilon: float | None, reorg: str) -> Imported:
@@ -131,7 +147,7 @@ def _imported(base: Model, opened: Checkpoint, bn_epsilon: float | None, reorg: 
         header=Header.new(taken.network.dialect),
         initial_layers=(),
     )
-    meanings = [decoding_note(model.network, opened)]
+    meanings = [decoding_note(model.network, opened), pool_note(model.network, opened)]
     if bn_epsilon is None:
         meanings.append(epsilon_note(model, opened, list(found.units.values())))
     meanings = [note for note in meanings if note]

@@ -23,6 +23,7 @@ PASSING = {"Identity", "Cast", "Transpose"}
 QUANTISED = {"DequantizeLinear", "QLinearConv", "ConvInteger", "QLinearMatMul"}
 NUMBERED = re.compile(r"^(\d{3,})_[a-z]")
 """Nodes of darkconv's files, and of tensorrt_demos' yolo_to_onnx, which counts [net] as 000."""
+OURS = "darkconv"
 DEMOS = "_conv_weights"
 """At the end of names of weights of tensorrt_demos."""
 NORM = ("scales", "biases", "rolling_mean", "rolling_variance")
@@ -56,6 +57,7 @@ def open_onnx(path: PathLike) -> Checkpoint:
         rule,
         spare=tuple(floats),
         is_runnable=True,
+        adds_under_root=tool != OURS,
     )
 
 
@@ -66,7 +68,7 @@ def _numbered(units: list[Unit]) -> tuple[list[Unit], str, str]:
     if units and all(names):
         is_demo = bool(weights) and all(name.endswith(DEMOS) for name in weights)
         numbers = [int(found[1]) - is_demo for found in names if found]
-        tool = "tensorrt_demos' yolo_to_onnx" if is_demo else "darkconv"
+        tool = "tensorrt_demos' yolo_to_onnx" if is_demo else OURS
         pairs = zip(units, numbers, strict=True)
         return [replace(unit, index=number) for unit, number in pairs], tool, NUMBERS
     for naming in NAMINGS:

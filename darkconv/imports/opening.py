@@ -162,6 +162,8 @@ def _named(
         decoding=naming.decodes if naming else "",
         reorg=naming.reorg if naming else "",
         notes=tuple(notes),
+        adds_under_root=naming.adds_under_root if naming else True,
+        pads_zeros=naming.pads_zeros if naming else False,
     )
 
 

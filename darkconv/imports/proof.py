@@ -96,9 +96,9 @@ def prove_layers(model: Model, checkpoint: Checkpoint, fit: Fit, epsilon: float 
     worst, count, values = 0.0, 0, 0
     for layer, unit in _checkable(model, fit):
         before = x if layer.sources[0] == NETWORK_INPUT else outputs[layer.sources[0]]
-        found, expected = _samples(
-            layer, _Own(checkpoint.file, unit, model, epsilon), before, outputs[layer.index]
-        )
+        own = _Own(checkpoint.file, unit, model, epsilon)
+        with np.errstate(all="ignore"):
+            found, expected = _samples(layer, own, before, outputs[layer.index])
         scale = float(np.abs(expected).max()) or 1.0
         worst = max(worst, float(np.abs(found - expected).max()) / scale)
         count, values = count + 1, values + expected.size

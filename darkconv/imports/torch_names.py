@@ -38,6 +38,9 @@ class Naming(NamedTuple):
         epsilon: that the programs' batch norm adds to the variance.
         decodes: which of the programs decode boxes as new_coords=1 does.
         reorg: what they have for [reorg]; "" if it is Darknet's.
+        adds_under_root: see `Checkpoint`.
+        pads_zeros: a [maxpool] of even size and stride 1 takes zeros beyond the border; in Darknet
+            nothing lies there.
     """
 
     tool: str
@@ -46,6 +49,8 @@ class Naming(NamedTuple):
     epsilon: float = 1e-5
     decodes: str = ""
     reorg: str = SPACE_TO_DEPTH
+    adds_under_root: bool = True
+    pads_zeros: bool = False
 
 
 NAMINGS = (
@@ -54,6 +59,7 @@ NAMINGS = (
         r"(?:^|\.)module_list\.(\d+)\.(?:conv|batch_norm)_\d+\.",
         NUMBERS,
         decodes="versions of PyTorch-YOLOv3 since 2021",
+        pads_zeros=True,
     ),
     Naming(
         "ultralytics/yolov3 of the archive, PyTorch_YOLOv4 or yolor",
@@ -61,6 +67,7 @@ NAMINGS = (
         NUMBERS,
         epsilon=1e-4,
         decodes="PyTorch_YOLOv4 and yolor",
+        pads_zeros=True,
     ),
     Naming("a program with module_list", r"(?:^|\.)module_list\.(\d+)\.", NUMBERS),
     Naming(
@@ -68,10 +75,16 @@ NAMINGS = (
         r"(?:^|\.)models\.(\d+)\.(?:(?:conv|bn)\d+\.|\d+\.)?",
         ORDER,
     ),
-    Naming("darkconv or libreyolo", r"^(?:\w+\.)?layers\.(\d+)\.", NUMBERS),
+    Naming(
+        "darkconv or libreyolo",
+        r"^(?:\w+\.)?layers\.(\d+)\.",
+        NUMBERS,
+        adds_under_root=False,
+    ),
 )
 """The first that all of a file's weights follow is taken."""
 
+BY_LIGHTNET = Naming("lightnet", "", ORDER, reorg="")
 LIGHTNET = {
     "YoloV4": (
         r"backbone\.",
@@ -129,8 +142,9 @@ def name_units(found: Sequence[Found], *, is_ordered: bool) -> Named:
             counted = [int(number[1]) for number in numbers if number]
             return Named(_counted(modules, counted, naming), naming, naming.counts, tuple(spare))
     units = _paired(_in_order(modules, is_ordered=is_ordered))
-    rule = ORDER if is_ordered or _is_counted(modules) else "none"
-    return Named(tuple(units), None, rule, tuple(spare))
+    is_lightnet = bool(lightnet_order(modules))
+    rule = ORDER if is_ordered or is_lightnet or _is_counted(modules) else "none"
+    return Named(tuple(units), BY_LIGHTNET if is_lightnet else None, rule, tuple(spare))
 
 
 def _modules(found: Iterable[Found]) -> dict[str, dict[str, Found]]:

@@ -45,7 +45,9 @@ def _import_keras() -> ModuleType:
     """Import the Keras spoke; Keras runs on what its user says."""
     try:
         with quiet():
-            return import_module("darkconv.backends.keras")
+            keras = import_module("darkconv.backends.keras")
+            keras.settle()
+            return keras
     except ModuleNotFoundError as error:
         if error.name not in OTHER_KERAS_BACKENDS:
             raise

@@ -241,15 +241,11 @@ def read_spec(
 ) -> T:
     """A spec, as `read_options` finds it: its `dialect` and the options are all of its fields.
 
-    A frozen dataclass sets each of its fields, fifty of a convolution, by a call of its own,
-    which would take as long as reading.
-
     Raises:
         OptionError: as `read_options`.
     """
-    made = object.__new__(spec)
-    vars(made).update(read_options(spec, lines, dialect, where, notes), dialect=dialect)
-    return made
+    values = read_options(spec, lines, dialect, where, notes)
+    return spec(**{**values, "dialect": dialect})
 
 
 def read_options(

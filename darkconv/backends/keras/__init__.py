@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import keras
@@ -45,6 +46,7 @@ __all__ = [
     "read_litert",
     "recurrent",
     "resize",
+    "settle",
     "to_keras",
     "trace_steps",
     "write_keras",
@@ -193,6 +195,7 @@ def _runner(model: Model, layers: Sequence[int]) -> Callable[[Array], list[Array
     return call
 
 
-keras.ops.zeros(
-    ()
-)  # lets TensorFlow say what it has to say about the processor while it is imported
+@cache
+def settle() -> None:
+    """Let TensorFlow say what it has to say about the processor: it does so at its first use."""
+    keras.ops.zeros(())

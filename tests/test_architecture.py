@@ -31,14 +31,17 @@ ROOMS = {
     ),
     "boxes": "",
     "cli": (
-        "assets backends cli core darknet dataset detection dissection encodings errors evaluation "
-        "exporting files imports layers libraries loading logs presentation profiling report "
-        "surgery training verification zoo"
+        "assets backends cli core darknet dataset demo detection dissection encodings errors "
+        "evaluation exporting files imports layers libraries loading logs presentation profiling "
+        "report surgery training verification zoo"
     ),
     "core": "arguments core encodings errors files",
     "darknet": "core darknet encodings errors files layers libraries surgery",
     "dataset": (
         "arguments core darknet dataset detection encodings errors files layers presentation"
+    ),
+    "demo": (
+        "assets core darknet dataset demo detection dissection evaluation files presentation report"
     ),
     "detection": (
         "arguments backends boxes core darknet dataset detection encodings errors files layers "

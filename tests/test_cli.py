@@ -8,9 +8,9 @@ from click.testing import CliRunner
 
 import darkconv as dc
 from darkconv.cli import COMMANDS, main
-from darkconv.cli.demo import FILES, RECOVERY
 from darkconv.cli.params import join_pairs
 from darkconv.cli.table import format_table
+from darkconv.demo import FILES, RECOVERY
 from darkconv.exporting import WRITERS
 from darkconv.presentation.numerals import format_large
 from networks import cfg_text, network, random_model

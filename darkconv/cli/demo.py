@@ -1,46 +1,28 @@
 """`darkconv demo`: the main job on the bundled model, everything measured in that run."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from darkconv.cli.demo_measure import KEPT, Measured, closing_table, compared_scores, measure
 from darkconv.cli.file_types import OutputFolder
 from darkconv.cli.models import write_model
 from darkconv.cli.params import ModelCommand, Output, common_options
 from darkconv.cli.printing import echo, echo_lines
+from darkconv.cli.table import format_table
 from darkconv.core.model import Model
 from darkconv.darknet.weights import weights_size
+from darkconv.demo import KEPT, RECOVERY, note_files
 from darkconv.errors import DarkconvError
 from darkconv.files import make_folder
-from darkconv.files.outputs import check_belongs, note_output
 from darkconv.files.sizes import format_size
 from darkconv.libraries import telling_missing
 from darkconv.presentation.numerals import format_count, format_large
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-    from darkconv.report.demo import DemoReport
 
 KEEP_RATIO, MULTIPLE = 0.6, 4
 """Share of its channels that every layer of the dissected model keeps, in multiples."""
 STEPS, BATCH, RATE, AVERAGING = 300, 8, 3e-3, 0.98
 """Of recovery."""
-FILES = (
-    "digits10.safetensors", "digits10.onnx", "back.cfg", "back.weights", "back.names",
-    "detected.png", "digits4.cfg", "digits4.weights", "digits4.names", "digits4.onnx",
-    "refitted.cfg", "refitted.weights", "refitted.names", "dissection.html", "recovered.cfg",
-    "recovered.weights", "recovered.names", "recovered.onnx", "before-and-after.png", "demo.html",
-)  # fmt: skip
-"""In the demo's folder, the first one first."""
-RECOVERY = "recovery"
-"""The folder of the training, in the demo's."""
-SHOWN = 6  # pictures drawn side by side
 
 
 @click.command(cls=ModelCommand)
@@ -64,7 +46,8 @@ def demo(folder: Path) -> None:
     Example: darkconv demo -o demo
     """
     from darkconv.assets import load_digits10
-    from darkconv.report.demo import write_demo_report
+    from darkconv.demo.figures import closing_rows, measure
+    from darkconv.demo.pages import draw_pictures, write_page
     from darkconv.surgery.classes import reclass
 
     start = time.perf_counter()
@@ -82,28 +65,15 @@ def demo(folder: Path) -> None:
     pictures = draw_pictures(whole, final, folder)
     heading("Before and after")
     measured, conditions = measure(models)
-    echo_lines(closing_table(measured))
+    echo_lines(format_table(("", *measured), closing_rows(measured), left=(0,)))
     echo(conditions, err=True)
     seconds = time.perf_counter() - start
-    report = make_report(measured, conditions, checks, (whole, final), folder, seconds)
-    write_demo_report(folder / "demo.html", report)
+    write_page(folder, measured, conditions, checks, (whole, final), seconds)
     echo()
     echo(f"report:   {(folder / 'demo.html').resolve()}")
     echo(f"pictures: {pictures}")
     echo(f"files:    {folder.resolve()}")
     echo(f"done in {seconds:.0f} s")
-
-
-def note_files(folder: Path) -> None:
-    """Tell of all files of the demo, which replaces those of an earlier one.
-
-    Raises:
-        DarkconvError: somebody else's file is in the way.
-    """
-    for name in FILES:
-        check_belongs(folder / name, folder / FILES[0])
-        note_output(folder / name, makes_folder=True)
-    check_belongs(folder / RECOVERY, folder / FILES[0])
 
 
 def heading(text: str) -> None:
@@ -181,6 +151,8 @@ def show_slicing(whole: Model, small: Model, folder: Path) -> list[str]:
         write_model(small, output)
         file = output.weights or output.path
         echo(f"{file.name:22s} {format_size(file.stat().st_size):>8s}")
+    from darkconv.demo.figures import compared_scores
+
     pairs = compared_scores(whole, small)
     equal = sum(a == b for a, b in pairs)
     return show_checks(
@@ -247,63 +219,3 @@ def show_export(model: Model, folder: Path) -> list[str]:
     errors = ", ".join(f"{one.name} {one.error:.1e}" for one in found.rows)
     gives = "gives" if found.ok else "DOES NOT GIVE"
     return show_checks(f"onnxruntime {gives} the model's numbers; relative errors: {errors}")
-
-
-def make_report(
-    measured: dict[str, Measured],
-    conditions: str,
-    checks: Sequence[str],
-    models: tuple[Model, Model],
-    folder: Path,
-    seconds: float,
-) -> "DemoReport":
-    """What the page shows; `models` are the first and the last."""
-    from darkconv.assets import digits10_pictures
-    from darkconv.dissection.page import found_by_both
-    from darkconv.report.demo import DemoReport, Stage
-
-    stages = [
-        Stage(
-            name,
-            one.model,
-            weights_size(one.model),
-            one.milliseconds["torch"],
-            one.milliseconds["onnx"],
-            one.precision,
-        )
-        for name, one in measured.items()
-    ]
-    pictures = [found_by_both(*models, path, "torch") for path in digits10_pictures()[:SHOWN]]
-    files = [(path.name, path.stat().st_size) for path in sorted(folder.iterdir())]
-    return DemoReport(stages, conditions, checks, pictures, files, seconds)
-
-
-def draw_pictures(whole: Model, small: Model, folder: Path) -> Path:
-    """Some test pictures with the boxes of both models, side by side in one PNG."""
-    from darkconv.assets import digits10_pictures
-    from darkconv.detection import detect
-    from darkconv.detection.draw import draw, write_picture
-    from darkconv.detection.picture import read_picture
-
-    pairs = []
-    for path in digits10_pictures()[:SHOWN]:
-        picture = read_picture(path)
-        kept = [replace(d, class_id=whole.names.index(d.name)) for d in detect(small, path)]
-        pairs.append([draw(picture, detect(whole, path)), draw(picture, kept)])
-    target = folder / "before-and-after.png"
-    write_picture(side_by_side(pairs), target)
-    return target.resolve()
-
-
-def side_by_side(pairs: "list[list[Image]]", size: int = 320, margin: int = 12) -> "Image":
-    """Columns of pairs: the first model above, the second below."""
-    from PIL import Image
-
-    step = size + margin
-    sheet = Image.new("RGB", (len(pairs) * step + margin, 2 * step + margin), "white")
-    for column, pair in enumerate(pairs):
-        for row, image in enumerate(pair):
-            shown = image.resize((size, size * image.height // image.width))
-            shown.thumbnail((size, size))
-            sheet.paste(shown, (margin + column * step, margin + row * step))
-    return sheet

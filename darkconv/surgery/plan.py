@@ -115,7 +115,7 @@ class PrunePlan(Shown):
               channels 0-15 can go one by one
         """
         named = tuple(self.declared) if layers is None else layers
-        shown = [named] if isinstance(named, int) else [int(index) for index in named]
+        shown = [int(index) for index in np.atleast_1d(np.asarray(named, dtype=int))]
         if layers is not None and not shown:
             raise PlanError("explain", expected="a layer or several", found="none")
         return explain_layers(model.network, shown, self.keep)

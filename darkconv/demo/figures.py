@@ -1,19 +1,20 @@
 """What `darkconv demo` measures of the models that it makes, on the bundled pictures."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
 
-from darkconv.cli.table import format_table
+from darkconv.assets import digits10_folder, digits10_pictures
 from darkconv.core.model import Model
 from darkconv.darknet.weights import weights_size
+from darkconv.dataset import open_dataset
+from darkconv.demo import KEPT
+from darkconv.detection import Detection, detect
+from darkconv.evaluation.evaluate import evaluate
+from darkconv.evaluation.latency import measure_latency
 from darkconv.files.sizes import format_size
 from darkconv.presentation.numerals import format_count, format_large, per_cent
-
-if TYPE_CHECKING:
-    from darkconv.detection import Detection
-
-KEPT = ("two", "four", "seven", "nine")
+from darkconv.report.demo import Stage
 
 
 @dataclass(frozen=True)
@@ -40,18 +41,13 @@ def compared_scores(whole: Model, small: Model) -> list[tuple[object, object]]:
     return pairs
 
 
-def detect_all(model: Model, threshold: float = 0.25) -> "list[list[Detection]]":
+def detect_all(model: Model, threshold: float = 0.25) -> list[list[Detection]]:
     """Detections in every test picture."""
-    from darkconv.assets import digits10_pictures
-    from darkconv.detection import detect
-
     return [detect(model, path, threshold) for path in digits10_pictures()]
 
 
 def measure(models: dict[str, Model]) -> tuple[dict[str, Measured], str]:
     """AP over the kept classes, and latency, of models side by side; how it was measured."""
-    from darkconv.evaluation.latency import measure_latency
-
     times = {backend: measure_latency(models, backend=backend) for backend in ("torch", "onnx")}
     found = {
         name: Measured(
@@ -64,17 +60,13 @@ def measure(models: dict[str, Model]) -> tuple[dict[str, Measured], str]:
 
 def mean_precision(model: Model) -> float:
     """Mean AP of the kept classes on the test pictures, as `eval` measures it."""
-    from darkconv.assets import digits10_folder
-    from darkconv.dataset import open_dataset
-    from darkconv.evaluation.evaluate import evaluate
-
     dataset = open_dataset(digits10_folder() / "digits10.data").keep_classes(KEPT)
     return evaluate(model, dataset, coco=False).mean.ap or 0.0
 
 
-def closing_table(measured: dict[str, Measured]) -> str:
-    """All models side by side."""
-    lines: list[tuple[str, Any]] = [
+def closing_rows(measured: Mapping[str, Measured]) -> list[tuple[str, ...]]:
+    """Return all models side by side: a row for each figure, its name first."""
+    lines: list[tuple[str, Callable[[Measured], object]]] = [
         ("classes", lambda m: len(m.model.names)),
         ("parameters", lambda m: format_count(m.model.network.parameters)),
         ("MACs", lambda m: format_large(m.model.network.macs)),
@@ -83,5 +75,19 @@ def closing_table(measured: dict[str, Measured]) -> str:
         ("ms a picture, ONNX", lambda m: f"{m.milliseconds['onnx']:.2f}"),
         (f"AP@0.5 of the {len(KEPT)} digits", lambda m: f"{per_cent(m.precision)} %"),
     ]
-    rows = [(name, *map(show, measured.values())) for name, show in lines]
-    return format_table(("", *measured), rows, left=(0,))
+    return [(name, *(str(show(one)) for one in measured.values())) for name, show in lines]
+
+
+def stages(measured: Mapping[str, Measured]) -> list[Stage]:
+    """Return the same for the page."""
+    return [
+        Stage(
+            name,
+            one.model,
+            weights_size(one.model),
+            one.milliseconds["torch"],
+            one.milliseconds["onnx"],
+            one.precision,
+        )
+        for name, one in measured.items()
+    ]

@@ -10,6 +10,7 @@ from darkconv.cli.file_types import OutputFolder
 from darkconv.cli.given import refuse
 from darkconv.cli.models import read_exported, read_model
 from darkconv.cli.params import (
+    READING_NAMES,
     SHARE,
     ModelCommand,
     Word,
@@ -29,7 +30,6 @@ from darkconv.cli.printing import echo, echo_json, echo_table
 from darkconv.cli.progress import progress
 from darkconv.core.processes import is_first_process
 from darkconv.evaluation.files import CONFUSION, CURVES
-from darkconv.presentation.numerals import per_cent
 
 if TYPE_CHECKING:
     from darkconv.evaluation.result import BoxEvaluation, ClassEvaluation, Evaluation
@@ -98,11 +98,6 @@ def evaluate(
     report: Path | None,
     as_json: bool,
     overlap: float | None,
-    names: str | None,
-    names_encoding: str | None,
-    dialect: str,
-    input_size: tuple[int, int] | None,
-    allow_nonfinite: bool,
     **options: Any,
 ) -> None:
     """Measure how well a model finds what is labelled: average precision of each class.
@@ -128,15 +123,13 @@ def evaluate(
     elif not no_plots:
         require_matplotlib("eval -o without --no-plots")
     check_runs_itself(model_words, options["backend"])
-    read = read_exported if model_words.is_runnable else read_model
-    model = read(
-        model_words,
-        names=names,
-        names_encoding=names_encoding,
-        dialect=dialect,
-        input_size=input_size,
-        allow_nonfinite=allow_nonfinite,
-    )
+    reading = {name: options.pop(name) for name in READING_NAMES}
+    model: Any
+    if model_words.is_runnable:
+        running = {name: options[name] for name in ("device", "threads")}
+        model = read_exported(model_words, **reading, **running)
+    else:
+        model = read_model(model_words, **reading)
     if overlap is not None:
         options["iou"] = overlap
     dataset: Any
@@ -177,29 +170,20 @@ def write_files(result: "BoxEvaluation", folder: Path, *, plots: bool) -> None:
 
 def show_boxes(result: "BoxEvaluation") -> None:
     """Print the table of a detector."""
-    at, mean = result.at, result.mean
-    headers = (
-        "class", "boxes", "AP", f"AP at {at:g}", "11-point", "COCO AP50", "COCO AP",
-        f"precision at {at:g}", f"recall at {at:g}",
-    )  # fmt: skip
-    rows: list[tuple[object, ...]] = [
-        (c.name, c.boxes,
-         *map(per_cent, (c.ap, c.ap_at, c.ap11, c.coco50, c.coco, c.precision, c.recall)))
-        for c in result.classes
-    ]  # fmt: skip
-    rows += [(c.name, c.boxes, "not a class of the model", *[""] * 6) for c in result.left_out]
-    means = (mean.ap, mean.ap_at, mean.ap11, mean.coco50, mean.coco)
-    rows.append(("mean", mean.boxes, *map(per_cent, means), "", ""))
-    echo_table(headers, rows, left=(0,))
-    legend = f"AP, precision and recall in per cent; at {at:g}: of detections that score more"
-    echo(legend, err=True)
+    from darkconv.evaluation import tables
+
+    rows = [*map(tables.box_row, result.classes), *tables.left_out_rows(result)]
+    echo_table(tables.box_headers(result.at), [*rows, tables.mean_row(result)], left=(0,))
+    at = f"{result.at:g}: of detections that score more"
+    echo(f"AP, precision and recall in per cent; at {at}", err=True)
     show_seconds(result)
 
 
 def show_classes(result: "ClassEvaluation") -> None:
     """Print the table of a classifier."""
-    rows = [(c.name, c.pictures, per_cent(c.top1), c.taken_for or "") for c in result.classes]
-    echo_table(("class", "pictures", "right", "most often taken for"), rows, left=(0, 3))
+    from darkconv.evaluation import tables
+
+    echo_table(tables.OF_CLASSIFIER, list(tables.class_rows(result)), left=(0, 3))
     for k, share in result.counts.top.items():
         echo(f"top-{k} {100 * share:6.1f} %")
     show_seconds(result)

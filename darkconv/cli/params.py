@@ -236,6 +236,10 @@ def model_options(command: F) -> F:
     return reading_options(nonfinite_option(command))
 
 
+READING_NAMES = ("names", "names_encoding", "dialect", "input_size", "allow_nonfinite")
+"""Of the parameters that `model_options` adds, which `read_model` takes."""
+
+
 def nameless_model_options(command: F) -> F:
     """Add what `model_options` adds, but for the names, of which some commands make no use."""
     return nameless_reading_options(nonfinite_option(command))

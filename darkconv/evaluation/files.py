@@ -3,11 +3,14 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from darkconv.encodings import encoded
-from darkconv.evaluation.result import BoxEvaluation
 from darkconv.files import PathLike, make_folder, write_bytes
 from darkconv.files.outputs import check_own, note_output
+
+if TYPE_CHECKING:
+    from darkconv.evaluation.result import BoxEvaluation
 
 CURVES, CONFUSION = "precision-recall.png", "confusion.png"
 """In the output folder, beside the text files."""
@@ -48,7 +51,7 @@ def holds_detections(path: PathLike) -> bool:
         return False
 
 
-def write_detections(result: BoxEvaluation, folder: Path) -> None:
+def write_detections(result: "BoxEvaluation", folder: Path) -> None:
     """Write a text file for each picture, in the form that the common toolkits read."""
     make_folder(folder)
     for image, detections in zip(result.pictures, result.found, strict=True):
@@ -59,7 +62,7 @@ def write_detections(result: BoxEvaluation, folder: Path) -> None:
         write_bytes(text_file(folder, image), [encoded("".join(lines))])
 
 
-def write_plots(result: BoxEvaluation, folder: Path) -> None:
+def write_plots(result: "BoxEvaluation", folder: Path) -> None:
     """Draw the curves and the confusion matrix into a folder.
 
     Raises:

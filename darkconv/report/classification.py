@@ -2,6 +2,7 @@
 
 from darkconv.core.markup import escape
 from darkconv.evaluation.result import ClassEvaluation
+from darkconv.evaluation.tables import OF_CLASSIFIER, class_rows
 from darkconv.files import PathLike, write_bytes
 from darkconv.presentation.numerals import per_cent
 from darkconv.report.matrix import matrix
@@ -15,18 +16,14 @@ def write_classification_report(path: PathLike, result: ClassEvaluation) -> None
     counts = result.counts
     figures = [(f"top-{k}", f"{per_cent(share)} %", "") for k, share in counts.top.items()]
     figures.append(("ms a picture", f"{1000 * sum(result.seconds.values()):.1f}", ""))
-    rows = [
-        (one.name, f"{one.pictures or 0:,}", per_cent(one.top1), one.taken_for or "")
-        for one in result.classes
-    ]
-    headers = ("class", "pictures", "right", "most often taken for")
+    rows = list(class_rows(result))
     note = '<p class="note">Rows are true classes, columns what was found.</p>'
     lead = f"{counts.pictures:,} pictures of {result.source}, {len(rows):,} classes."
     parts = [
         f"<h1>{escape(title)}</h1>",
         f"<p>{escape(lead)}</p>",
         key_figures(figures),
-        section("Classes", table(headers, rows, left=(0, 3))),
+        section("Classes", table(OF_CLASSIFIER, rows, left=(0, 3))),
         unread_section(result, "They are not counted."),
         section(
             "What is taken for what", note, matrix(result.names, result.names, counts.confusion)

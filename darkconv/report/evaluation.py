@@ -8,8 +8,8 @@ from darkconv.core.markup import escape
 from darkconv.errors import DatasetError
 from darkconv.evaluation.comparison import Comparison
 from darkconv.evaluation.confusion import pairs
-from darkconv.evaluation.figures import Figures
 from darkconv.evaluation.result import BoxEvaluation
+from darkconv.evaluation.tables import box_headers, box_row, mean_row
 from darkconv.files import PathLike, write_bytes
 from darkconv.presentation.numerals import per_cent
 from darkconv.report.curves import curves
@@ -23,6 +23,7 @@ LEGEND = (
     "rank, AP, precision and recall at a score of those above it alone, 11-point AP the mean of "
     "precision at 11 recalls; COCO AP the mean over IoU 0.50 to 0.95, COCO AP50 at IoU 0.50."
 )
+DASH = "\N{EN DASH}"
 SHOWN = 4
 """Pictures of a kind."""
 
@@ -107,24 +108,21 @@ def _per_cent(share: float | None) -> str:
 
 
 def _percent(share: float | None) -> str:
-    return "\N{EN DASH}" if share is None else per_cent(share)
+    return DASH if share is None else per_cent(share)
 
 
 def _class_table(result: BoxEvaluation) -> str:
-    at, mean = result.at, result.mean
-    headers = (
-        "class", "boxes", "AP", f"AP at {at:g}", "11-point", "COCO AP50", "COCO AP",
-        f"precision at {at:g}", f"recall at {at:g}", "mean IoU",
-    )  # fmt: skip
-    means = (mean.ap, mean.ap_at, mean.ap11, mean.coco50, mean.coco)
-    total = ("mean", f"{mean.boxes or 0:,}", *map(_percent, means), "", "", "")
-    return table(headers, map(_class_row, result.classes), total=total)
+    rows = [
+        (*_dashed(box_row(one)), f"{one.overlap:.2f}" if one.overlap else DASH)
+        for one in result.classes
+    ]
+    total = (*_dashed(mean_row(result)), "")
+    return table((*box_headers(result.at), "mean IoU"), rows, total=total)
 
 
-def _class_row(one: Figures) -> tuple[str, ...]:
-    shares = (one.ap, one.ap_at, one.ap11, one.coco50, one.coco, one.precision, one.recall)
-    overlap = f"{one.overlap:.2f}" if one.overlap else "\N{EN DASH}"
-    return (one.name, f"{one.boxes or 0:,}", *map(_percent, shares), overlap)
+def _dashed(cells: Sequence[str]) -> list[str]:
+    """Return the cells of a page, where what could not be measured is an en dash."""
+    return [*cells[:2], *(DASH if cell == "-" else cell for cell in cells[2:])]
 
 
 def _left_out(result: BoxEvaluation) -> str:

@@ -1,0 +1,41 @@
+"""The figures of an evaluation as cells of a table, for the terminal and for pages."""
+
+from collections.abc import Iterator
+
+from darkconv.evaluation.figures import Figures
+from darkconv.evaluation.result import BoxEvaluation, ClassEvaluation
+from darkconv.presentation.numerals import per_cent
+
+OF_CLASSIFIER = ("class", "pictures", "right", "most often taken for")
+"""Headers of the table of a classifier."""
+
+
+def box_headers(at: float) -> tuple[str, ...]:
+    """Return the headers of the table of a detector; `at` is the score of its precision."""
+    return (
+        "class", "boxes", "AP", f"AP at {at:g}", "11-point", "COCO AP50", "COCO AP",
+        f"precision at {at:g}", f"recall at {at:g}",
+    )  # fmt: skip
+
+
+def box_row(one: Figures) -> tuple[str, ...]:
+    """Return the cells of a class, in per cent."""
+    shares = (one.ap, one.ap_at, one.ap11, one.coco50, one.coco, one.precision, one.recall)
+    return (one.name, f"{one.boxes or 0:,}", *map(per_cent, shares))
+
+
+def mean_row(result: BoxEvaluation) -> tuple[str, ...]:
+    """Return the cells of the mean, which has neither precision nor recall."""
+    return (*box_row(result.mean)[:-2], "", "")
+
+
+def left_out_rows(result: BoxEvaluation) -> Iterator[tuple[str, ...]]:
+    """Yield the cells of the classes of labels that the model does not have."""
+    for one in result.left_out:
+        yield (one.name, f"{one.boxes:,}", "not a class of the model", *[""] * 6)
+
+
+def class_rows(result: ClassEvaluation) -> Iterator[tuple[str, ...]]:
+    """Yield the cells of the classes of a classifier."""
+    for one in result.classes:
+        yield one.name, f"{one.pictures or 0:,}", per_cent(one.top1), one.taken_for or ""

@@ -1,4 +1,4 @@
-"""Training throughput of `finetune` beside a bare torch loop of the same model.
+"""Throughput of `finetune` beside a bare torch loop of the same model, and of detect and eval.
 
     python tools/bench/gpu.py [--device cuda] [--models MODEL.cfg | bundled name ...]
 
@@ -6,13 +6,15 @@ Both train on the same device, batch, precision and optimiser, as PyTorch runs t
 compiled; the bare loop has one batch that lies on the device, and no data, logs, averages or
 checkpoints. `of the peak` is what finetune makes
 of the arithmetic that a large product of matrices gets there: three passes of two operations for
-each multiply-accumulate of a picture. Prints Markdown.
+each multiply-accumulate of a picture. detect and eval read JPEG files of 640 x 480; `the network
+alone` has its input on the device. Prints Markdown.
 """
 
 import argparse
 import itertools
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +23,7 @@ import torch
 from PIL import Image
 
 import darkconv as dc
+from darkconv.backends.torch import as_stored, inference_module
 from darkconv.dataset import Dataset, open_dataset
 from darkconv.training.objective import LabelObjective
 from darkconv.zoo.bundled import bundled_cfg
@@ -122,17 +125,74 @@ def whole_run(model: dc.Model, data: Dataset, setting: Setting) -> float:
     return float(np.median(counted))
 
 
+def looking(model: dc.Model, data: Dataset, device: str, batch: int) -> dict[str, float]:
+    """Pictures a second of detect, of eval, and of the network alone."""
+    files = [sample.image for sample in data.samples]
+    detector = dc.Detector(model, device=device, batch=batch)
+    shape = model.network.input_shape
+    module = inference_module(model).to(device)
+    x = as_stored(torch.rand(batch, *shape, device=device))
+
+    def alone() -> None:
+        with torch.inference_mode():
+            for _ in range(len(files) // batch):
+                module(x)
+        _wait(device)
+
+    jobs = {
+        "detect": lambda: list(detector.stream(files)),
+        "eval": lambda: dc.evaluate(model, data, device=device, batch=batch, coco=False),
+        "the network alone": alone,
+    }
+    return {name: len(files) / _best(job) for name, job in jobs.items()}
+
+
+def _best(job: Callable[[], object], rounds: int = 3) -> float:
+    """Seconds of the quickest round; the first one does not count."""
+    seconds = []
+    for _ in range(rounds + 1):
+        start = time.perf_counter()
+        job()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds[1:])
+
+
+def print_looking(models: list[str], options: argparse.Namespace) -> None:
+    """Print the table of detect and eval."""
+    print("\n| model | batch | detect, pictures/s | eval | the network alone |")
+    print("|---|---:|---:|---:|---:|")
+    for one in models:
+        cfg = bundled_cfg(one) or Path(one)
+        model = dc.load(cfg, input_size=(options.size, options.size))
+        with tempfile.TemporaryDirectory() as folder:
+            write_pictures(Path(folder), ROW * options.batch, 10)
+            data = open_dataset(folder)
+            model = _named(model, data.names)
+            for batch in sorted({1, options.batch}):
+                rates = looking(model, data, options.device, batch)
+                figures = " | ".join(f"{rate:.1f}" for rate in rates.values())
+                print(f"| {cfg.stem} | {batch} | {figures} |", flush=True)
+
+
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", default=MODELS)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--size", type=int, default=416)
+    parser.add_argument("--only-looking", action="store_true", help="detect and eval alone")
     options = parser.parse_args()
     name = torch.cuda.get_device_name() if options.device == "cuda" else "CPU"
     print(f"{name}, batch {options.batch}, {options.size} x {options.size}\n")
+    if not options.only_looking:
+        print_training(options)
+    print_looking(options.models, options)
+
+
+def print_training(options: argparse.Namespace) -> None:
+    """Print the table of finetune."""
     print(
         "| model | precision | network | finetune, pictures/s | bare loop | share | of the peak |"
     )

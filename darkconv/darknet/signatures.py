@@ -19,12 +19,18 @@ _STARTS: tuple[tuple[bytes, Recognised], ...] = (
     ),
     (
         b"PK\x03\x04",
-        Recognised("a zip archive (perhaps a PyTorch or Keras file)", "unpack or convert it first"),
+        Recognised(
+            "a zip archive (perhaps a PyTorch or Keras file)",
+            "unpack it, or name it .pth or .keras as it was: other tools' files are read too",
+        ),
     ),
     (b"\x1f\x8b", Recognised("a gzip archive", "unpack it first")),
     (b"7z\xbc\xaf\x27\x1c", Recognised("a 7z archive", "unpack it first")),
     (b"Rar!", Recognised("a RAR archive", "unpack it first")),
-    (b"\x89HDF", Recognised("an HDF5 file (perhaps a Keras model)")),
+    (
+        b"\x89HDF",
+        Recognised("an HDF5 file (perhaps a Keras model)", "name it .h5: such files are read too"),
+    ),
     (b"\x89PNG", Recognised("a PNG picture")),
     (b"\xff\xd8\xff", Recognised("a JPEG picture")),
     (b"%PDF", Recognised("a PDF document")),
@@ -79,12 +85,15 @@ def _recognise_format(start: bytes, size: int) -> Recognised | None:
     if start[4:8] == b"TFL3":
         return Recognised("a TensorFlow Lite file")
     if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < size:
-        return Recognised("a safetensors file", "give it alone, without a cfg")
+        return Recognised("a safetensors file", "name it .safetensors")
     if start[:1] == b"\x80" and start[1:2] in _PICKLE_PROTOCOLS:
-        return Recognised("a Python pickle (perhaps a PyTorch file)", "it is never unpickled")
+        return Recognised(
+            "a Python pickle (perhaps a PyTorch file)",
+            "name it .pth if PyTorch wrote it; what it holds is never run",
+        )
     is_message = start[:1] == b"\x08" and start[2:3] == b"\x12"
     if is_message and any(producer in start[:64] for producer in _ONNX_PRODUCERS):
-        return Recognised("an ONNX file", "give it alone, without a cfg")
+        return Recognised("an ONNX file", "name it .onnx")
     return None
 
 

@@ -18,6 +18,8 @@ from darkconv.zoo.bundled import bundled_cfg, bundled_names
 
 logger = logging.getLogger("darkconv")
 
+CHECKPOINTS = (".pt", ".pth")
+IMPORT = "dc.import_weights(cfg, file) takes the arrays out of a checkpoint of PyTorch"
 REMEDY = "allow_nonfinite=True uses it all the same"
 
 
@@ -125,6 +127,7 @@ def read_model(
         raise DarkconvError(
             f"{file}: is a pickle by its name, which could run code: it is never read",
             expected=READABLE,
+            hint=IMPORT if suffix in CHECKPOINTS else None,
         )
     if suffix in EXPORTED_SUFFIXES:
         _check_says_itself(file, weights, dialect, cutoff)

@@ -318,7 +318,7 @@ OTHERS = [
         "a pickle as weights",
         "info net.cfg x.weights",
         "x.weights: is a Python pickle (perhaps a PyTorch file), not a weights file\n"
-        "  hint: it is never unpickled",
+        "  hint: name it .pth if PyTorch wrote it; what it holds is never run",
         pickled("x.weights"),
     ),
     Refused(
@@ -338,7 +338,7 @@ OTHERS = [
         "weights in an archive",
         "convert net.cfg z.weights -o y.onnx",
         "z.weights: is a zip archive (perhaps a PyTorch or Keras file), not a weights file\n"
-        "  hint: unpack or convert it first",
+        "  hint: unpack it, or name it .pth or .keras as it was: other tools' files are read too",
         zipped_weights,
     ),
 ]

@@ -291,3 +291,20 @@ def test_under_torchrun_the_command_prints_once(result, folder):
     assert json.loads(found.stdout)["mean"] == result.to_dict()["mean"]
     assert found.stderr.count("wrote found") == 1
     assert len(list(Path("found").glob("*.txt"))) == 30
+
+
+def test_a_sheet_of_predictions_is_without_broken_pictures(folder, caplog):
+    pytest.importorskip("lightning")
+    from darkconv.training.validation import write_sheet
+
+    model, data = load_digits10(), dc.open_dataset("digits10.data")
+    sizes = []
+    for broken in (0, 1, 6):
+        for sample in data.samples[:broken]:
+            sample.image.write_bytes(b"")
+        write_sheet(dc.to_torch(model), model, data.samples, folder / "s.jpg", letterbox=False)
+        with Image.open(folder / "s.jpg") as sheet:
+            sizes.append(sheet.height)
+    assert min(sizes[:2]) > 500
+    assert sizes[2] == 1
+    assert not caplog.messages

@@ -1,6 +1,7 @@
 """How good a module is on held-out pictures while it is trained."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from darkconv.backends.torch import DarknetModule, module_runner
@@ -9,11 +10,13 @@ from darkconv.dataset import ClassifiedDataset, Dataset, Sample
 from darkconv.detection.draw import write_picture
 from darkconv.detection.engine import ModuleEngine
 from darkconv.detection.image_file import pillow
-from darkconv.detection.stream import stream
+from darkconv.detection.sources import Item
+from darkconv.detection.stream import Prepared, Seconds, look_at, prepare_item
+from darkconv.errors import DatasetError
 from darkconv.evaluation.classifiers import evaluate_classifier
 from darkconv.evaluation.detectors import AT, THRESHOLD, evaluate_detector
 from darkconv.evaluation.result import BoxEvaluation, ClassEvaluation
-from darkconv.evaluation.sharing import BATCH, Run
+from darkconv.evaluation.sharing import Run
 from darkconv.files import make_folder
 
 SHEET, SHEET_COLUMNS, SHEET_WIDTH = 6, 3, 480
@@ -46,15 +49,22 @@ def _engine(
     return ModuleEngine(model, module, threshold=threshold, resize=resize)
 
 
+def _readable(engine: ModuleEngine, samples: Sequence[Sample]) -> Iterator[Prepared]:
+    """Yield the pictures that can be read; training and evaluation tell of the others."""
+    for place, sample in enumerate(samples):
+        with contextlib.suppress(DatasetError):
+            yield prepare_item(engine, Item(sample.image, str(sample.image), place))
+
+
 def write_sheet(
     module: DarknetModule, model: Model, samples: Sequence[Sample], path: Path, *, letterbox: bool
 ) -> None:
     """Draw what a module finds in the first pictures, side by side, into a JPEG file."""
     image_module = pillow("drawing predictions")
     engine = _engine(module, model, letterbox=letterbox, threshold=AT)
-    images = [sample.image for sample in samples[:SHEET]]
+    pictures = list(_readable(engine, samples[:SHEET]))
     drawn = []
-    for frame in stream(engine, images, batch=BATCH, unreadable="skip"):
+    for frame in look_at(engine, pictures, Seconds()) if pictures else ():
         image = frame.found.draw(frame.picture)
         height = round(image.height * SHEET_WIDTH / image.width)
         drawn.append(image.resize((SHEET_WIDTH, height)))

@@ -86,13 +86,14 @@ def test_a_run_in_the_folder_of_another_keeps_its_checkpoint(run):
     assert sorted(path.name for path in checkpoints.iterdir()) == ["last.ckpt", "previous.ckpt"]
 
 
-def test_a_run_that_begins_anew_removes_the_files_of_the_one_before(tmp_path):
+def test_a_run_that_begins_anew_gives_the_files_of_the_one_before_other_names(tmp_path):
     folder = Folder(tmp_path)
     folder.checkpoints.mkdir()
     for file in (folder.last, folder.history, folder.curves, folder.best):
         file.write_bytes(b"of the run before")
     folder.begin_anew()
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [folder.previous]
+    kept = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    assert kept == {"previous.ckpt", "history.previous.csv", "best.previous.safetensors"}
 
 
 def test_json_has_every_row(run):

@@ -50,7 +50,17 @@ class Folder:
     @property
     def files(self) -> tuple[Path, ...]:
         """Return the files that every run replaces."""
-        return (self.last, self.previous, self.history, self.curves, self.best)
+        kept = [file for pair in self._kept for file in pair]
+        return (*kept, self.curves)
+
+    @property
+    def _kept(self) -> tuple[tuple[Path, Path], ...]:
+        """Files of a run, and the names that they have when another run begins anew."""
+        return (
+            (self.last, self.previous),
+            (self.history, self.path / "history.previous.csv"),
+            (self.best, self.path / "best.previous.safetensors"),
+        )
 
     def check(self, *, resume: bool, overwrite: bool) -> None:
         """Check that a run may go on, or begin, in this folder.
@@ -98,14 +108,14 @@ class Folder:
         return step if isinstance(step, int) else None
 
     def begin_anew(self) -> None:
-        """Keep the last checkpoint of an earlier run as `previous`, and remove its other files.
+        """Give what an earlier run has left other names, and remove its curves.
 
-        They would be taken for the new run's until that has written its own.
+        Its files would be taken for the new run's until that has written its own.
 
         Raises:
             OSError: one cannot be renamed or removed.
         """
-        if os.path.isfile(self.last):
-            self.last.replace(self.previous)
-        for file in (self.history, self.curves, self.best):
-            file.unlink(missing_ok=True)
+        for file, previous in self._kept:
+            if os.path.isfile(file):
+                file.replace(previous)
+        self.curves.unlink(missing_ok=True)

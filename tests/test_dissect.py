@@ -2,6 +2,10 @@
 
 import json
 import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -122,3 +126,22 @@ def test_nothing_is_logged_as_a_warning(model, caplog):
 def test_a_wrong_option_is_an_error_before_anything_is_read(model, options, message):
     with pytest.raises(DarkconvError, match=message):
         dc.dissect(model, **{"images": "nowhere", **options})
+
+
+def test_two_processes_dissect_as_one_does(tmp_path):
+    folder = digits10_folder()
+    kept = "zero,one,two,three,four,five,six,seven,eight"
+    line = f"dissect {folder}/digits10.cfg {folder}/digits10.weights --keep {kept} --images "
+    line += f"{folder}/images --limit 8 --score contrast --no-report --device cpu -o"
+    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(dc.__file__).parents[1])}
+    for start, name in ((run, "two"), ([sys.executable], "one")):
+        words = ["-m", "darkconv", *line.split(), f"{name}.cfg", f"{name}.weights"]
+        done = subprocess.run(
+            [*start, *words], check=True, capture_output=True, text=True, cwd=tmp_path,
+            env=environment,
+        )  # fmt: skip
+        assert done.stderr.count("wrote") == done.stderr.count("profiling 8 of 8 pictures") == 1
+    one, two = (dc.load(tmp_path / f"{n}.cfg", tmp_path / f"{n}.weights") for n in ("one", "two"))
+    for key, array in one.arrays.items():
+        assert np.abs(two.arrays[key] - array).max() <= 1e-6 * np.abs(array).max(), key

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 
 import darkconv as dc  # noqa: E402
 from darkconv.errors import DarkconvError, PlanError  # noqa: E402
-from darkconv.profiling.reconstruction import fit_weights  # noqa: E402
+from darkconv.profiling.fitting import fit_weights  # noqa: E402
 from darkconv.surgery.fingerprint import fingerprint  # noqa: E402
 from darkconv.surgery.plan import PrunePlan  # noqa: E402
 from networks import network, random_model  # noqa: E402

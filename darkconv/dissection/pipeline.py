@@ -310,8 +310,8 @@ def examine(
     if is_first_process():
         logger.log(NOTE, "profiling %s", choice)
 
-    def measure(pictures: Pictures) -> Profile:
-        told = how.told("pictures", len(pictures))
+    def measure(pictures: Pictures, task: str) -> Profile:
+        told = how.told(task, len(pictures))
         return profile(
             uncut, pictures, batch=how.batch, device=how.device, resize=how.resize,
             unreadable=how.unreadable, taylor=taylor, seed=seed, progress=told,
@@ -319,8 +319,9 @@ def examine(
 
     seconds: dict[str, float] = {}
     with _timed(seconds, "profile"):
-        found = measure(choice.chosen)
-        against = measure(choice.others) if contrast and choice.others is not None else None
+        found = measure(choice.chosen, "pictures")
+        others = choice.others if contrast else None
+        against = None if others is None else measure(others, "other pictures")
     return Specimen(
         whole=model, uncut=uncut, pictures=choice, profile=found, against=against, seconds=seconds
     )

@@ -27,6 +27,17 @@ from darkconv.surgery.profile import Profile
 class Dissection(Shown):
     """A model that was cut to some classes and pruned, with all that led to it.
 
+    Example:
+        >>> import darkconv as dc
+        >>> from darkconv.assets import digits10_unlabelled, load_digits10
+        >>> done = dc.dissect(
+        ...     load_digits10(), ["two"], images=digits10_unlabelled(), ratio=0.5, device="cpu"
+        ... )
+        >>> done.pictures.which, done.uncut.names
+        ('all', ('two',))
+        >>> sorted(done.to_dict())
+        ['after', 'before', 'layers', 'pictures', 'plan']
+
     Attributes:
         model: the result.
         whole: the model that was dissected.

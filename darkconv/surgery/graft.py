@@ -28,6 +28,14 @@ Pairs = tuple[Pair, ...]
 class GraftResult(Shown):
     """A model with another's layers in it, and the account of every layer with arrays.
 
+    Example:
+        >>> import darkconv as dc
+        >>> from darkconv.assets import load_digits10
+        >>> model = load_digits10()
+        >>> done = dc.graft(source=model, target=dc.reclass(model, ["seven", "two"]))
+        >>> done.fresh, done.model.names
+        ((17,), ('seven', 'two'))
+
     Attributes:
         model: the receiver, with the donor's arrays where they fit.
         taken: (donor layer, receiver layer) pairs, in order.

@@ -38,7 +38,14 @@ MEAN_DIGITS = 9
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PrunePlan(Shown):
-    """Which output channels of which layers stay.
+    """Which output channels of which layers stay: `dc.plan` makes one, `dc.prune` carries it out.
+
+    Example:
+        >>> import darkconv as dc
+        >>> from darkconv.assets import load_digits10
+        >>> plan = dc.plan(load_digits10(), score="l1", keep=0.5)
+        >>> plan.keep[2].tolist()
+        [0, 3, 6, 8, 10, 11, 14, 15]
 
     Attributes:
         model: fingerprint of the model that the plan is for.

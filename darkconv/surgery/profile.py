@@ -113,7 +113,14 @@ class LayerStatistics:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Profile(Shown):
-    """Statistics of every layer of a model over a set of pictures.
+    """Statistics of every layer of a model over a set of pictures: what `dc.profile` returns.
+
+    Example:
+        >>> import darkconv as dc
+        >>> from darkconv.assets import digits10_unlabelled, load_digits10
+        >>> profile = dc.profile(load_digits10(), digits10_unlabelled(), device="cpu")
+        >>> profile.pictures, profile.mean[0].shape, int(profile.layers[0].constant.sum())
+        (16, (16,), 0)
 
     Attributes:
         model: fingerprint of the model.

@@ -12,7 +12,7 @@ import darkconv as dc
 from darkconv.cli import main
 
 PAIRS = {
-    "detect": ("darkconv.detection.detector:detect",),
+    "detect": ("darkconv.detection.detector:detect", "darkconv.detection.detector:Detector"),
     "eval": ("darkconv.evaluation.evaluate:evaluate",),
     "profile": ("darkconv.profiling.collect:profile",),
     "prune": (

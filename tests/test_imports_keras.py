@@ -345,3 +345,67 @@ def test_damaged_files_never_end_in_another_error(model, cfg, seed, tmp_path):
     path.write_bytes(data)
     with contextlib.suppress(dc.DarkconvError):
         dc.import_weights(cfg, path)
+
+
+YOLO = """
+[convolutional]
+filters=21
+size=1
+activation=linear
+
+[yolo]
+mask=0,1,2
+anchors=1,2, 3,4, 5,6
+classes=2
+num=3
+"""
+NORMED = """
+[convolutional]
+filters={}
+size={}
+pad=1
+batch_normalize=1
+activation=leaky
+"""
+BRANCHES = (
+    NORMED.format(8, 3)
+    + "[maxpool]\nsize=2\nstride=2\n"
+    + NORMED.format(8, 3)
+    + NORMED.format(6, 1)
+    + YOLO
+    + "[route]\nlayers=-4\n"
+    + NORMED.format(6, 1)
+    + "[upsample]\nstride=2\n\n[route]\nlayers=-1,0\n"
+    + YOLO
+)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_models_that_keras_saves_compute_what_keras_does(tmp_path):
+    keras = pytest.importorskip("keras")
+    layers, stream = keras.layers, np.random.default_rng(0)
+
+    def convolved(x, filters, size, *, normed=True):
+        x = layers.Conv2D(filters, size, padding="same", use_bias=not normed)(x)
+        return layers.LeakyReLU(negative_slope=0.1)(layers.BatchNormalization()(x)) if normed else x
+
+    given = keras.Input((16, 16, 3))
+    shared = convolved(given, 8, 3)
+    far = convolved(layers.MaxPooling2D(2)(shared), 8, 3)
+    first = convolved(convolved(far, 6, 1), 21, 1, normed=False)
+    near = layers.Concatenate()([layers.UpSampling2D(2)(convolved(far, 6, 1)), shared])
+    theirs = keras.Model(given, [first, convolved(near, 21, 1, normed=False)])
+    for layer in theirs.layers:
+        drawn = [stream.uniform(0.1, 0.5, w.shape) for w in layer.get_weights()]
+        layer.set_weights(drawn)
+    cfg = write_cfg(random_model(network(BRANCHES, shape=(3, 16, 16))), tmp_path / "net.cfg")
+    x = stream.random((3, 16, 16), np.float32)
+    expected = [np.array(y)[0].transpose(2, 0, 1) for y in theirs(x.transpose(1, 2, 0)[None])]
+    theirs.save(tmp_path / "m.keras")
+    theirs.save_weights(tmp_path / "m.weights.h5")
+    for name, epsilon in (("m.keras", None), ("m.weights.h5", 1e-3)):
+        model = dc.import_weights(cfg, tmp_path / name, bn_epsilon=epsilon)
+        found = dc.trace(model, x)
+        for head, values in zip(model.network.heads, expected, strict=True):
+            error = np.linalg.norm(found[head.sources[0]] - values)
+            assert error <= 1e-5 * np.linalg.norm(values), name

@@ -68,7 +68,11 @@ def prove_onnx(model: Model, path: PathLike) -> Proof:
     )
     if result.ok:
         return Proof(lines)
-    return Proof(lines, ("the file does not compute what the model computes: the cfg differs",))
+    doubt = (
+        "the file does not compute what the model computes: the cfg says something else, or the "
+        "file was exported in training mode"
+    )
+    return Proof(lines, (doubt,))
 
 
 def _once(name: str) -> str:
@@ -165,43 +169,35 @@ class _Own(NamedTuple):
         centred = values + self.read(INNER, 0) - self.read("rolling_mean", 0)
         return centred / root * self.read("scales", 1) + self.read("biases", 0)
 
-    def products(self, window: Doubles, groups: int) -> Doubles:
-        """Return what a kernel gives of a window (channels, rows, columns)."""
+    def products(self, windows: Doubles, groups: int) -> Doubles:
+        """Return what a kernel gives of windows (count, channels, rows, columns)."""
         part = self.unit.parts["weights"]
-        kernel = part.found.values(self.file).astype(np.float64)
-        axes = [part.order.index(i) if part.order else i for i in range(kernel.ndim)]
+        kernel = part.found.values(self.file)
         if kernel.ndim != 4:
-            return kernel.reshape(kernel.shape[0], -1) @ window.ravel()
-        letters = "".join("oihw"[axis] for axis in axes)
-        if self.unit.is_depthwise:
-            letters = "".join({"o": "i", "i": "m"}.get(one, one) for one in letters)
-            depthwise: Doubles = np.einsum(f"ihw,{letters}->im", window, kernel).ravel()
-            return depthwise
-        share = window.shape[0] // groups
-        filters = kernel.shape[letters.index("o")] // groups
-        rows = []
-        for group in range(groups):
-            own = np.take(kernel, range(group * filters, (group + 1) * filters), letters.index("o"))
-            part_of = window[group * share : (group + 1) * share]
-            rows.append(np.einsum(f"ihw,{letters}->o", part_of, own))
-        return np.concatenate(rows)
+            flat: Doubles = windows.reshape(len(windows), -1) @ kernel.reshape(len(kernel), -1).T
+            return flat
+        axes = [part.order.index(i) if part.order else i for i in range(4)]
+        filters = np.transpose(kernel, [axes.index(i) for i in range(4)]).astype(np.float64)
+        share = windows.shape[1] // groups
+        apart = windows.reshape(len(windows), groups, share, *windows.shape[2:])
+        own = filters.reshape(groups, -1, share, *filters.shape[2:])
+        made: Doubles = np.einsum("pgihw,goihw->pgo", apart, own, optimize=True)
+        return made.reshape(len(windows), -1)
 
 
 def _samples(layer: Layer, own: _Own, before: Array, output: Array) -> tuple[Doubles, Doubles]:
     """Return a layer at some places, out of the file's arrays and as the model gave it."""
     spec = layer.spec
     assert isinstance(spec, Convolutional)
-    gap, size = spec.tap_distance, spec.size
-    border = spec.border * gap
+    gap, border = spec.tap_distance, spec.border * spec.tap_distance
     wide = np.pad(before.astype(np.float64), ((0, 0), (border, border), (border, border)))
     _, height, width = output.shape
     places = np.linspace(0, height * width - 1, POSITIONS).astype(int)
-    found, expected = [], []
-    for row, column in zip(*np.divmod(places, width), strict=True):
-        top, left = row * spec.strides[0], column * spec.strides[1]
-        reach = (size - 1) * gap + 1
-        window = wide[:, top : top + reach : gap, left : left + reach : gap]
-        values = own.normalized(own.products(window, spec.group_count))
-        found.append(ACTIVATIONS[spec.activation](values))
-        expected.append(output[:, row, column].astype(np.float64))
-    return np.array(found), np.array(expected)
+    reach = (spec.size - 1) * gap + 1
+    rows, columns = np.divmod(places, width)
+    corners = zip(rows * spec.strides[0], columns * spec.strides[1], strict=True)
+    windows = np.array(
+        [wide[:, top : top + reach : gap, left : left + reach : gap] for top, left in corners]
+    )
+    values = own.normalized(own.products(windows, spec.group_count))
+    return ACTIVATIONS[spec.activation](values), output[:, rows, columns].T.astype(np.float64)

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import logging
 import pickle
 import struct
@@ -9,9 +10,11 @@ import zipfile
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import darkconv as dc
 from bad.payload import Payload
+from darkconv.cli import main
 from darkconv.imports import read_checkpoint
 from import_files import TORCH, assert_same, pytorchyolo, ultralytics, write_cfg, written
 from networks import network, random_model
@@ -302,6 +305,26 @@ def test_a_pickled_module_is_refused_with_the_lines_that_save_its_state_dict(mod
         dc.import_weights(write_cfg(model, tmp_path / "net.cfg"), path)
 
 
+class Changed:
+    """A value that a pickle sets attributes of once it is made, by `BUILD`."""
+
+    def __init__(self, made, state):
+        self.made, self.state = made, state
+
+    def __reduce__(self):
+        function, arguments = self.made.__reduce_ex__(2)[:2]
+        return function, arguments, self.state
+
+
+@pytest.mark.parametrize("state", [{"shape": "x"}, (None, {"shape": "x"}), ("x",) * 4])
+def test_a_tensor_cannot_be_changed_once_it_is_made(model, state, tmp_path):
+    given = tensors(ultralytics(model))
+    given["module_list.0.Conv2d.weight"] = Changed(given["module_list.0.Conv2d.weight"], state)
+    torch.save(given, tmp_path / "n.pt")
+    with pytest.raises(dc.DarkconvError, match="cannot be read as a PyTorch file"):
+        dc.import_weights(write_cfg(model, tmp_path / "net.cfg"), tmp_path / "n.pt")
+
+
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
 @pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "before 1.6"])
 def test_a_file_that_is_cut_short_is_refused(model, share, is_zip, tmp_path):
@@ -388,3 +411,43 @@ def test_damaged_pickles_never_end_in_another_error(model, seed, tmp_path):
     (tmp_path / "n.pt").write_bytes(data)
     with contextlib.suppress(dc.DarkconvError):
         dc.import_weights(write_cfg(model, tmp_path / "net.cfg"), tmp_path / "n.pt")
+
+
+# --- On the command line
+
+
+def command(*words):
+    return CliRunner().invoke(main, [*map(str, words)])
+
+
+def test_convert_says_on_stderr_what_it_took_and_writes_the_same_arrays(model, tmp_path):
+    cfg = write_cfg(model, tmp_path / "net.cfg")
+    path = save(ultralytics(model), tmp_path / "net.pt")
+    outputs = tmp_path / "out.cfg", tmp_path / "out.weights"
+    result = command("convert", cfg, path, "-o", *outputs)
+    assert result.exit_code == 0, result.stderr
+    assert "17 arrays of 4 layers, by names" in result.stderr
+    assert "checked: a forward pass" in result.stderr
+    assert result.stdout == ""
+    assert_same(dc.load(*outputs), model)
+    quiet = command("convert", cfg, path, "-o", *outputs, "-q")
+    assert quiet.stderr.startswith("wrote")
+
+
+def test_options_about_other_tools_are_refused_without_their_files(model, tmp_path):
+    dc.save(model, tmp_path / "a.cfg", tmp_path / "a.weights")
+    words = ("convert", tmp_path / "a.cfg", tmp_path / "a.weights", "-o", tmp_path / "a.onnx")
+    for option in (("--bn-epsilon", "0.001"), ("--reorg", "keep")):
+        result = command(*words, *option)
+        assert result.exit_code == 2
+        assert f"{option[0]} is about another tool's file" in result.stderr
+
+
+def test_the_record_of_an_import_is_json(model, tmp_path):
+    path = save(ultralytics(model), tmp_path / "net.pt")
+    done = read_checkpoint(write_cfg(model, tmp_path / "net.cfg"), path)
+    told = json.loads(json.dumps(done.to_dict()))
+    assert told["layers"] == 4
+    assert told["arrays"] == 17
+    assert len(told["left"]) == 3
+    assert "model=" not in repr(done)

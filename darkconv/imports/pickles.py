@@ -101,8 +101,22 @@ class Named:
         """Leave it out."""
 
 
-@dataclass(frozen=True)
-class Storage:
+class Unchanging:
+    """What a pickle cannot change once it is made."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: Any) -> None:
+        """Refuse what a pickle would set.
+
+        Raises:
+            UnpicklingError: always.
+        """
+        raise pickle.UnpicklingError("damaged tensor")
+
+
+@dataclass(frozen=True, slots=True)
+class Storage(Unchanging):
     """A block of numbers beside the pickle.
 
     Attributes:
@@ -115,15 +129,19 @@ class Storage:
     dtype: str
     count: int
 
+    __setstate__ = Unchanging.__setstate__
 
-@dataclass(frozen=True)
-class Tensor:
+
+@dataclass(frozen=True, slots=True)
+class Tensor(Unchanging):
     """An array that is part of a storage."""
 
     storage: Storage
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
+
+    __setstate__ = Unchanging.__setstate__
 
 
 class Table(dict[Any, Any]):
@@ -146,9 +164,9 @@ class _Unpickler(pickle.Unpickler):
         if (module, name) == ("collections", "OrderedDict"):
             return Table
         if module == "torch._utils" and name in TENSORS:
-            return _tensor
+            return _TensorMaker()
         if name in PARAMETERS and module in ("torch._utils", "torch.nn.parameter"):
-            return _parameter
+            return _ParameterMaker()
         is_storage = module in ("torch", "torch.storage", "torch.cuda") and name in STORAGES
         is_type = module == "torch" and name.islower() and name.isidentifier()
         if not (is_storage or is_type or (module, name) in PLAIN):
@@ -166,11 +184,27 @@ class _Unpickler(pickle.Unpickler):
         return Storage(str(key), STORAGES[kind], count)
 
 
-def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Tensor:
-    shape, strides = (_numbers(values) for values in (shape, strides))
-    if not isinstance(storage, Storage) or len(shape) != len(strides):
-        raise pickle.UnpicklingError("damaged tensor")
-    return Tensor(storage, _numbers([offset])[0], shape, strides)
+class _TensorMaker(Unchanging):
+    """Stands for PyTorch's function of that task; unlike a function it has nothing to set."""
+
+    __slots__ = ()
+
+    def __call__(self, storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Tensor:
+        """Return the record of a tensor."""
+        shape, strides = (_numbers(values) for values in (shape, strides))
+        if not isinstance(storage, Storage) or len(shape) != len(strides):
+            raise pickle.UnpicklingError("damaged tensor")
+        return Tensor(storage, _numbers([offset])[0], shape, strides)
+
+
+class _ParameterMaker(Unchanging):
+    """Stands for PyTorch's function of that task."""
+
+    __slots__ = ()
+
+    def __call__(self, data: Any = None, *_: Any) -> Any:
+        """Return the tensor."""
+        return data
 
 
 def _numbers(values: Any) -> tuple[int, ...]:
@@ -178,10 +212,6 @@ def _numbers(values: Any) -> tuple[int, ...]:
     if not isinstance(values, (tuple, list)) or not all(type(n) is int and n >= 0 for n in values):
         raise pickle.UnpicklingError("damaged tensor")
     return tuple(values)
-
-
-def _parameter(data: Any = None, *_: Any) -> Any:
-    return data
 
 
 FAILURES = (

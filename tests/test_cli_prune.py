@@ -253,3 +253,13 @@ def test_refitted_weights_find_what_half_of_the_channels_lost(run):
     assert a.network.shapes == b.network.shapes
     found = [sum(len(dc.detect(m, p)) for p in digits10_pictures()[:10]) for m in (a, b)]
     assert found[1] > 2 * found[0] + 10
+
+
+def test_several_budgets_hold_together(run):
+    free = "--multiple 1 --skip-first 0 --min-keep 0"
+    found = json.loads(run(f"--score l1 --params 0.7 --macs 0.6 {free} --dry-run --json").stdout)
+    before, after = found["before"], found["after"]
+    assert after["parameters"] <= 0.7 * before["parameters"]
+    assert after["macs"] <= 0.6 * before["macs"]
+    wrong = run("--score l1 --params 0.7 --count 3 --dry-run", status=2).stderr
+    assert "or several of --params, --macs, --size says how much goes" in wrong

@@ -161,7 +161,7 @@ def from_keras(
     kmodel: "KerasModel",
     cfg: PathLike | None = None,
     *,
-    dialect: Literal["auto", "pjreddie", "alexeyab"] = "auto",
+    dialect: Literal["auto", "pjreddie", "alexeyab", "yolor"] = "auto",
 ) -> Model:
     """Return the model that a Keras model of `to_keras` holds now, bit for bit.
 

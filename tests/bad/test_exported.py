@@ -538,7 +538,7 @@ ONNX = [
     Refused(
         "metadata with an unknown head",
         "eval x.onnx --data net.data",
-        "x.onnx: damaged metadata: head: expected raw, boxes, nms, found foam",
+        "x.onnx: damaged metadata: head: expected raw, boxes, nms, logits, found foam",
         said(head="foam"),
     ),
     Refused(

@@ -46,8 +46,21 @@ def is_foreign(path: PathLike) -> bool:
 def _own_safetensors(path: PathLike) -> bool:
     with open(path, "rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
-        start = stream.read(min(length, MOST_HEADER))
-    return (b'"__metadata__"' in start and b'"cfg"' in start) or start[:1] != b"{"
+        text = stream.read(min(length, MOST_HEADER))
+    try:
+        header = json.loads(text, object_pairs_hook=_unique)
+    except (ValueError, RecursionError):
+        return True
+    metadata = header.get("__metadata__") if isinstance(header, dict) else None
+    is_own = isinstance(metadata, dict) and "cfg" in metadata
+    return is_own or len(text) < length or not isinstance(header, dict)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise ValueError("a name occurs twice")
+    return content
 
 
 def _own_keras(path: PathLike) -> bool:

@@ -20,7 +20,7 @@ SECONDS = 60
 PATIENCE = 1800
 """Seconds until a command that hangs is killed: other processes may be using the processor."""
 PRELOADED = ["darkconv.cli", "darkconv.loading", "numpy", "PIL.Image", "torch", "onnx"]
-PRELOADED += ["lightning.pytorch"]
+PRELOADED += ["lightning.pytorch", "h5py"]
 """Imported once, by the server that the commands are forked from."""
 
 

@@ -12,8 +12,8 @@ from darkconv.core.section import Config
 from darkconv.core.unchanging import frozen
 from darkconv.errors import WeightsError
 from darkconv.imports.differences import epsilon_of
-from darkconv.imports.fit import INNER, Fit
-from darkconv.imports.found import Checkpoint, Unit
+from darkconv.imports.fit import Fit
+from darkconv.imports.found import INNER, Checkpoint, Unit
 
 NORM_OPTIONS = ("batch_normalize", "cbn")
 

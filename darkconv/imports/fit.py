@@ -8,16 +8,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from darkconv.core.network import Layer, Network
-from darkconv.core.spec import Slot
 from darkconv.errors import WeightsError, Where, shortened
-from darkconv.imports.found import NORM, Checkpoint, Part, Unit
+from darkconv.imports.found import INNER, Checkpoint, Unit
+from darkconv.imports.misfits import (
+    count_error,
+    is_depthwise,
+    is_folded,
+    is_normalized,
+    kernel_error,
+    misfit,
+    misfit_error,
+    missing_error,
+    part_fits,
+    slot_of,
+    stranger_error,
+)
 
 MOST_NAMED = 6
 """Layers, or groups of them, that a message names."""
-INNER = "inner_biases"
-"""Biases that a convolution adds before its batch norm; Darknet has none there."""
-OPTIONAL = {"scales", "biases"}
-"""Arrays that a batch norm may be without: they are ones and zeros then."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,7 @@ def fit(network: Network, checkpoint: Checkpoint) -> Fit:
 
 
 def _fit(units: Mapping[int, Unit], layers: Iterable[Layer], rule: str, *notes: str) -> Fit:
-    folded = tuple(layer.index for layer in layers if _is_folded(units[layer.index], layer))
+    folded = tuple(layer.index for layer in layers if is_folded(units[layer.index], layer))
     return Fit(units, rule, tuple(note for note in notes if note), folded)
 
 
@@ -78,8 +86,8 @@ def _by_number(network: Network, layers: Sequence[Layer], checkpoint: Checkpoint
     for index in sorted(given.keys() & wanted.keys()):
         problem = misfit(given[index], wanted[index])
         if problem:
-            raise _misfit_error(network, wanted[index], given[index], problem, checkpoint)
-    raise _count_error(network, layers, checkpoint, given)
+            raise misfit_error(network, wanted[index], given[index], problem, checkpoint)
+    raise count_error(network, layers, checkpoint, given)
 
 
 def _by_order(
@@ -121,15 +129,15 @@ def _by_shape(network: Network, layers: Sequence[Layer], checkpoint: Checkpoint)
     """Take the only layer of each shape."""
     units = checkpoint.units
     if len(units) != len(layers):
-        raise _count_error(network, layers, checkpoint)
+        raise count_error(network, layers, checkpoint)
     takers = {unit.name: [one for one in layers if not misfit(unit, one)] for unit in units}
     for unit in units:
         if not takers[unit.name]:
-            raise _stranger_error(network, layers, unit, checkpoint)
+            raise stranger_error(network, layers, unit, checkpoint)
     wanted = {layer.index: [u for u in units if not misfit(u, layer)] for layer in layers}
     for layer in layers:
         if not wanted[layer.index]:
-            raise _missing_error(network, layer, checkpoint)
+            raise missing_error(network, layer, checkpoint)
     doubtful = [index for index, found in wanted.items() if len(found) > 1]
     if not doubtful:
         pairs = {index: found[0] for index, found in wanted.items()}
@@ -153,10 +161,10 @@ def _by_counters(network: Network, layers: Sequence[Layer], checkpoint: Checkpoi
     """Take the k-th of each kind, as Keras counts its layers, for the k-th of that kind."""
     kernels = [unit for unit in checkpoint.units if not unit.is_norm_alone]
     norms = [unit for unit in checkpoint.units if unit.is_norm_alone]
-    normed = [layer for layer in layers if _is_normalized(layer)]
-    with_weights = [layer for layer in layers if _slot(layer, "weights")]
+    normed = [layer for layer in layers if is_normalized(layer)]
+    with_weights = [layer for layer in layers if slot_of(layer, "weights")]
     if len(norms) not in (0, len(normed)) or len(kernels) != len(with_weights):
-        raise _count_error(network, layers, checkpoint)
+        raise count_error(network, layers, checkpoint)
     notes: list[str] = []
     pairs = _pair_kernels(network, with_weights, kernels, bool(norms), checkpoint, notes)
     for layer, norm in zip(normed, norms, strict=False):
@@ -169,7 +177,7 @@ def _by_counters(network: Network, layers: Sequence[Layer], checkpoint: Checkpoi
     for layer in layers:
         problem = misfit(pairs[layer.index], layer)
         if problem:
-            raise _misfit_error(network, layer, pairs[layer.index], problem, checkpoint)
+            raise misfit_error(network, layer, pairs[layer.index], problem, checkpoint)
     rule = f"numbers in the names ({checkpoint.tool})" if checkpoint.tool else "order"
     return _fit(pairs, layers, rule, *notes)
 
@@ -185,7 +193,7 @@ def _pair_kernels(
     """Pair kernels with layers: all in one order, else those with and without biases apart."""
     groups: dict[object, tuple[list[Layer], list[Unit]]] = {}
     for layer in layers:
-        groups.setdefault(_is_depthwise(layer), ([], []))[0].append(layer)
+        groups.setdefault(is_depthwise(layer), ([], []))[0].append(layer)
     depthwise = any(unit.is_depthwise for unit in kernels)
     if not depthwise:
         groups = {False: (list(layers), [])}
@@ -194,7 +202,7 @@ def _pair_kernels(
     pairs: dict[int, Unit] = {}
     for wanted, given in groups.values():
         if len(wanted) != len(given):
-            raise _count_error(network, layers, checkpoint)
+            raise count_error(network, layers, checkpoint)
         if all(_kernel_fits(u, layer) for u, layer in zip(given, wanted, strict=True)):
             pairs |= {layer.index: unit for layer, unit in zip(wanted, given, strict=True)}
         elif has_norms:
@@ -203,7 +211,7 @@ def _pair_kernels(
             layer, unit = next(
                 (one, u) for u, one in zip(given, wanted, strict=True) if not _kernel_fits(u, one)
             )
-            raise _kernel_error(network, layer, unit, checkpoint)
+            raise kernel_error(network, layer, unit, checkpoint)
     return pairs
 
 
@@ -217,10 +225,10 @@ def _apart(
     """Pair layers with batch norm by number, and those without by number or else by shape."""
     pairs: dict[int, Unit] = {}
     for has_norm in (True, False):
-        wanted = [layer for layer in layers if _is_normalized(layer) == has_norm]
+        wanted = [layer for layer in layers if is_normalized(layer) == has_norm]
         given = [unit for unit in kernels if ("biases" not in unit.parts) == has_norm]
         if len(wanted) != len(given):
-            raise _count_error(network, layers, checkpoint)
+            raise count_error(network, layers, checkpoint)
         ordered = list(zip(wanted, given, strict=True))
         if not all(_kernel_fits(unit, layer) for layer, unit in ordered):
             ordered = _single(network, wanted, given, checkpoint)
@@ -238,180 +246,18 @@ def _single(
         fitting = [unit for unit in kernels if _kernel_fits(unit, layer)]
         if len(fitting) != 1:
             unit = fitting[0] if fitting else kernels[layers.index(layer)]
-            raise _kernel_error(network, layer, unit, checkpoint)
+            raise kernel_error(network, layer, unit, checkpoint)
         pairs.append((layer, fitting[0]))
     if len({unit.name for _, unit in pairs}) < len(pairs):
-        raise _count_error(network, layers, checkpoint)
+        raise count_error(network, layers, checkpoint)
     return pairs
 
 
 def _kernel_fits(unit: Unit, layer: Layer) -> bool:
-    slot, part = _slot(layer, "weights"), unit.parts.get("weights")
-    return slot is not None and part is not None and _part_fits(part, slot, layer)
-
-
-def _slot(layer: Layer, name: str) -> Slot | None:
-    return next((slot for slot in layer.slots if slot.name == name), None)
-
-
-def _is_normalized(layer: Layer) -> bool:
-    return _slot(layer, "rolling_variance") is not None
-
-
-def _is_depthwise(layer: Layer) -> bool:
-    groups = getattr(layer.spec, "group_count", 1)
-    return groups > 1 and groups == layer.in_shapes[0].c
-
-
-def _is_folded(unit: Unit, layer: Layer) -> bool:
-    return _is_normalized(layer) and not unit.has_norm
+    slot, part = slot_of(layer, "weights"), unit.parts.get("weights")
+    return slot is not None and part is not None and part_fits(part, slot)
 
 
 def _first_misfit(units: Sequence[Unit], layers: Sequence[Layer]) -> str:
     pairs = zip(units, layers, strict=False)
     return next((text for text in (misfit(*pair) for pair in pairs) if text), "")
-
-
-def misfit(unit: Unit, layer: Layer) -> str:
-    """Return what of a file's layer does not fit a cfg's, or nothing.
-
-    Batch norm of the cfg may be folded into the file's weights, and be without scales or biases.
-    """
-    is_folded = _is_folded(unit, layer) and {"weights", "biases"} <= unit.parts.keys()
-    for slot in layer.slots:
-        part = unit.parts.get(slot.name)
-        if part is None:
-            is_spare = is_folded and slot.name in NORM
-            if not is_spare and not (unit.has_norm and slot.name in OPTIONAL):
-                return f"{slot.name}: expected {_shown(slot.shape)}, found no such array"
-        elif not _part_fits(part, slot, layer):
-            return (
-                f"{slot.name}: expected {_shown(slot.shape)}, found {part.found.name} "
-                f"{_shown(part.found.shape)}"
-            )
-    names = {slot.name for slot in layer.slots}
-    extra = [
-        name for name in unit.parts if name not in names and not _is_harmless(name, unit, layer)
-    ]
-    if extra:
-        part = unit.parts[extra[0]]
-        return (
-            f"the cfg's layer has no {extra[0]}, found {part.found.name} {_shown(part.found.shape)}"
-        )
-    return ""
-
-
-def _is_harmless(name: str, unit: Unit, layer: Layer) -> bool:
-    """Return True for biases that go into another array."""
-    if name == INNER:
-        return _is_normalized(layer)
-    return name == "biases" and unit.is_norm_alone and layer.type == "batchnorm"
-
-
-def _part_fits(part: Part, slot: Slot, layer: Layer) -> bool:
-    if part.is_flat_map:
-        return tuple(reversed(part.found.shape)) == slot.shape
-    return part.fits(slot.shape)
-
-
-def _shown(shape: Sequence[int]) -> str:
-    return "x".join(map(str, shape)) or "one number"
-
-
-def _misfit_error(
-    network: Network, layer: Layer, unit: Unit, problem: str, checkpoint: Checkpoint
-) -> WeightsError:
-    return WeightsError(
-        f"does not fit {network.file}: layer {layer.index} [{layer.section.name}] is "
-        f"{shortened(unit.name)} of the file, {problem}",
-        where=Where(file=checkpoint.file),
-        hint="it is another network's, or has another number of classes",
-    )
-
-
-def _kernel_error(
-    network: Network, layer: Layer, unit: Unit, checkpoint: Checkpoint
-) -> WeightsError:
-    slot, part = _slot(layer, "weights"), unit.parts.get("weights")
-    found = f"{part.found.name} {_shown(part.found.shape)}" if part else "no weights"
-    wanted = _shown(slot.shape) if slot else "none"
-    return _misfit_error(
-        network,
-        layer,
-        unit,
-        f"weights: expected {wanted} (Darknet's order), found {found}",
-        checkpoint,
-    )
-
-
-def _missing_error(network: Network, layer: Layer, checkpoint: Checkpoint) -> WeightsError:
-    shapes = ", ".join(f"{slot.name} {_shown(slot.shape)}" for slot in layer.slots)
-    return WeightsError(
-        f"does not fit {network.file}: no layer of the file is layer {layer.index} "
-        f"[{layer.section.name}] with {shapes}",
-        where=Where(file=checkpoint.file),
-        hint="it is another network's, or has another number of classes",
-    )
-
-
-def _stranger_error(
-    network: Network, layers: Sequence[Layer], unit: Unit, checkpoint: Checkpoint
-) -> WeightsError:
-    position = checkpoint.units.index(unit)
-    layer = layers[position] if checkpoint.rule == "order" else None
-    if layer is not None:
-        return _misfit_error(network, layer, unit, misfit(unit, layer), checkpoint)
-    shapes = ", ".join(f"{name} {_shown(part.shape)}" for name, part in unit.parts.items())
-    return WeightsError(
-        f"does not fit {network.file}: none of its layers is {shortened(unit.name)} with {shapes}",
-        where=Where(file=checkpoint.file),
-        hint="it is another network's, or has another number of classes",
-    )
-
-
-def _count_error(
-    network: Network,
-    layers: Sequence[Layer],
-    checkpoint: Checkpoint,
-    given: Mapping[int, Unit] | None = None,
-) -> WeightsError:
-    """Say which layers are missing or too many."""
-    details: list[str] = []
-    if given is not None:
-        known = {layer.index for layer in layers}
-        missing = [layer for layer in layers if layer.index not in given]
-        extra = [unit for index, unit in given.items() if index not in known]
-        details += [f"missing: layer {one.index} [{one.section.name}]" for one in missing[:3]]
-        details += [f"not in the cfg: {shortened(unit.name)}" for unit in extra[:3]]
-    else:
-        details += _first_difference(checkpoint.units, layers)
-    of_all = [layer for layer in network.layers if layer.slots]
-    return WeightsError(
-        f"does not fit {network.file}",
-        where=Where(file=checkpoint.file),
-        expected=_counts(len(of_all), sum(map(_is_normalized, of_all))),
-        found=_counts(
-            sum(not unit.is_norm_alone for unit in checkpoint.units),
-            sum(unit.has_norm for unit in checkpoint.units),
-        ),
-        details=details,
-        hint="it is another network's",
-    )
-
-
-def _counts(layers: int, norms: int) -> str:
-    return f"{layers} layers with arrays, {norms} of them with batch norm"
-
-
-def _first_difference(units: Sequence[Unit], layers: Sequence[Layer]) -> list[str]:
-    for unit, layer in zip(units, layers, strict=False):
-        problem = misfit(unit, layer)
-        if problem:
-            return [
-                f"they part at layer {layer.index} [{layer.section.name}] and "
-                f"{shortened(unit.name)}: {problem}"
-            ]
-    rest = layers[len(units) :]
-    if rest:
-        return [f"missing: layer {rest[0].index} [{rest[0].section.name}]"]
-    return [f"not in the cfg: {shortened(unit.name)}" for unit in units[len(layers) :][:1]]

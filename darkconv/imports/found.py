@@ -18,6 +18,8 @@ Values = npt.NDArray[Any]
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 """Types of numbers that are taken; all but float64 become float32 without a loss."""
 SPACE_TO_DEPTH = "a plain space-to-depth"
+INNER = "inner_biases"
+"""Biases that a convolution adds before its batch norm; Darknet has none there."""
 NORM = ("scales", "rolling_mean", "rolling_variance")
 
 

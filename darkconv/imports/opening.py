@@ -17,7 +17,8 @@ from darkconv.imports.found import Checkpoint, Found, Values
 from darkconv.imports.hdf5 import open_hdf5
 from darkconv.imports.keras import OURS, WEIGHTS, open_keras, open_weights
 from darkconv.imports.onnx import open_onnx
-from darkconv.imports.pickles import Storage, found_arrays, read_legacy, read_zip, state_dict
+from darkconv.imports.pickles import Storage
+from darkconv.imports.torch_files import found_arrays, read_legacy, read_zip, state_dict
 from darkconv.imports.torch_names import name_units
 from darkconv.libraries import telling_missing
 

@@ -16,8 +16,8 @@ from darkconv.core.network import NETWORK_INPUT, Layer
 from darkconv.errors import DarkconvError
 from darkconv.files import PathLike
 from darkconv.imports.differences import epsilon_of
-from darkconv.imports.fit import INNER, Fit
-from darkconv.imports.found import Checkpoint, Part, Unit
+from darkconv.imports.fit import Fit
+from darkconv.imports.found import INNER, Checkpoint, Part, Unit
 from darkconv.layers.conv import Convolutional
 from darkconv.libraries import is_installed
 

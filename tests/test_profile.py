@@ -218,6 +218,11 @@ def test_broken_pictures_are_reported_and_left_out(model, pictures, tmp_path, ca
         assert profile.mean[index] == pytest.approx(mean, rel=1e-6, abs=1e-6)
 
 
+def test_batches_hold_a_picture_at_least(model, pictures):
+    with pytest.raises(DarkconvError, match="batch: expected a number from 1, found 0"):
+        dc.profile(model, pictures, batch=0)
+
+
 def test_no_picture_at_all_is_an_error(model, tmp_path):
     with pytest.raises(DarkconvError, match="no picture"):
         dc.profile(model, [tmp_path / "missing.png"])

@@ -22,6 +22,7 @@ from darkconv.core.bounds import require_seed
 from darkconv.core.model import Model
 from darkconv.core.network import Layer, Network
 from darkconv.core.processes import working_together
+from darkconv.detection.stream import check_batches
 from darkconv.errors import DarkconvError, DatasetError, Where
 from darkconv.profiling.loader import Images, load_batches, own_share, picture_list
 from darkconv.profiling.moments import Moments
@@ -92,6 +93,7 @@ def profile(
         Profile of 16 pictures, 19 layers, 970 channels
     """
     require_seed(seed)
+    check_batches(batch, unreadable)
     images, source = picture_list(images)
     place = choose_device(device)
     module = inference_module(model).to(place)

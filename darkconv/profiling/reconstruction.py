@@ -25,6 +25,7 @@ from darkconv.core.bounds import require_finite, require_seed
 from darkconv.core.model import Model
 from darkconv.core.network import Layer, Network
 from darkconv.core.processes import Processes, working_together
+from darkconv.detection.stream import check_batches
 from darkconv.errors import DatasetError, PlanError, Where
 from darkconv.layers.conv import Convolutional
 from darkconv.profiling.fitting import fit_weights, outputs_at, windows_at
@@ -106,11 +107,13 @@ def reconstruct(
         >>> refitted = dc.reconstruct(small, model, plan, digits10_unlabelled(), device="cpu")
     """
     require_seed(seed)
+    check_batches(batch, unreadable)
     require_finite("ridge", ridge)
     place = choose_device(device)
     kept = _kept_channels(pruned, original, plan)
     network = original.network
     chosen = _affordable(network, picture_list(images)[0], memory // (2 if mirror else 1))
+    batch = min(batch, 2 * len(chosen))
     with working_together() as processes:
         mine = own_share(processes, len(chosen), batch)
         parts = load_batches(

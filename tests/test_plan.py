@@ -142,8 +142,7 @@ def test_a_budget_that_is_not_used_up_is_explained():
     assert remark == (
         f"{left:.1%} of the parameters stay, since the next larger choice is 100.0% of the "
         "parameters, more than the 0.9 allowed: layers keep multiples of 8 channels, channels of "
-        "layers that are bound together go together, every layer keeps 0.2 of its channels "
-        "(min_keep)"
+        "layers that are bound together go together, every layer keeps 0.2 of its channels"
     )
     free = unguarded_plan(model, score="l1", params=0.9)
     assert free.notes["remarks"] == []
@@ -462,6 +461,13 @@ IMPOSSIBLE = [
 def test_impossible_wishes_are_refused(model, options, message):
     with pytest.raises(PlanError, match=message.replace("(", r"\(")):
         unguarded_plan(model, **{"score": "l1", **options})
+
+
+def test_a_budget_out_of_reach_names_the_guards_as_both_interfaces_do(model):
+    with pytest.raises(PlanError) as caught:
+        unguarded_plan(model, score="l1", size=100)
+    for option in ("--min-keep", "--skip-first", "--multiple", "--lock", "in Python min_keep="):
+        assert option in caught.value.hint
 
 
 def test_profiles_of_other_models_are_refused(model):

@@ -229,7 +229,8 @@ class Chooser:
             unit = "bytes" if budget.kind not in SHARES else budget.kind
             raise PlanError(
                 f"{budget.limit:g} {unit} is out of reach: the guards leave {least}",
-                hint="allow more with min_keep, skip_first, multiple or lock",
+                hint="--min-keep, --skip-first, --multiple or --lock may allow more (in Python "
+                "min_keep=, skip_first=, multiple=, lock=)",
             )
         while low < high:
             middle = (low + high) // 2
@@ -252,7 +253,7 @@ class Chooser:
         if self.guards.multiple > 1:
             reasons.insert(0, f"layers keep multiples of {self.guards.multiple} channels")
         if self.guards.min_keep:
-            reasons.append(f"every layer keeps {self.guards.min_keep:g} of its channels (min_keep)")
+            reasons.append(f"every layer keeps {self.guards.min_keep:g} of its channels")
         self.remarks.append(
             f"{left} stay, since the next larger choice is {more}, more than the "
             f"{budget.limit:,g} allowed: {', '.join(reasons)}"

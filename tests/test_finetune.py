@@ -1,8 +1,12 @@
 """dc.finetune: training in Python, from whatever names the pictures, and what it leaves."""
 
 import logging
+import math
 import shutil
+import subprocess
+import sys
 import tempfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,10 +21,13 @@ pytest.importorskip("lightning")
 
 from darkconv.training import machine
 from darkconv.training.history import read_history
+from darkconv.training.recipe import plan_course
+from darkconv.training.training import remedies
 from trainings import beginning
 
 QUICK = {"steps": 2, "batch": 2, "workers": 0, "draw_every": 0}
 DATA = digits10_folder() / "digits10.data"
+MODEL = [str(digits10_folder() / f"digits10.{kind}") for kind in ("cfg", "weights")]
 
 
 @pytest.fixture
@@ -158,11 +165,74 @@ def test_a_teacher_without_labels_takes_no_rule_of_labels():
         ({"class_weights": "many"}, "class_weights"),
         ({"momentum": 1.0}, "momentum: expected 0 to below 1"),
         ({"averaging": 1.0}, "averaging: expected a share from 0 to below 1"),
+        (
+            {"class_weights": {"zero": -1}},
+            "class_weights: zero: expected a number from 0, found -1",
+        ),
+        ({"class_weights": {"zero": math.nan}}, "class_weights: zero: .*, found nan"),
+        ({"class_weights": {"one": math.inf}}, "class_weights: one: .*, found inf"),
+        ({"class_weights": {"one": "2"}}, "class_weights: one: .*, found 2"),
+        ({"class_weights": (1.0, 1e39)}, "class_weights: 1: .*, found 1e\\+39"),
+        ({"feature_weight": math.nan}, "feature_weight: expected 0 or more, found nan"),
+        ({"decay": math.inf}, "decay: expected 0 or more, found inf"),
+        ({"clip": -1}, "clip: expected 0 or more"),
     ],
 )
 def test_a_recipe_that_means_nothing_is_refused(options, message):
     with pytest.raises(dc.DarkconvError, match=message):
         dc.Recipe(**options)
+
+
+@pytest.mark.parametrize("weight", ["-1", "nan", "inf"])
+def test_the_command_refuses_the_same_weights_of_classes(weight, tmp_path):
+    line = f"--data {DATA} --class-weights zero={weight} --steps 1 -o {tmp_path}/o.safetensors"
+    result = CliRunner().invoke(main, ["finetune", *MODEL, *line.split()])
+    assert result.exit_code == 1
+    assert "class_weights: zero: expected a number from 0" in result.stderr
+
+
+@pytest.mark.parametrize("weights", ["auto", {"zero": 2.0}])
+@pytest.mark.parametrize("count", [9, 11])
+def test_names_that_are_too_few_or_many_are_at_fault_for_weights_by_name(model, weights, count):
+    names = ("zero", *map(str, range(1, count)))
+    with pytest.raises(dc.DatasetError, match=f"expected 10 names.*, found {count} names") as told:
+        train(replace(model, names=names), made={"class_weights": weights})
+    assert "--names FILE (in Python names=)" in told.value.hint
+
+
+def test_a_small_part_of_an_epoch_is_one_step(model):
+    made = dc.Recipe(epochs=1e-6)
+    assert plan_course(made, model.network, samples=64, processes=1).steps == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "advice"),
+    [
+        ({}, "a lower rate"),
+        ({"schedule": "cfg", "clip": 0}, "a lower learning_rate in the cfg, or gradient clipping"),
+        ({"decay": 3, "class_weights": {"zero": 9}}, "a lower rate, or a lower decay, or a lower"),
+    ],
+)
+def test_a_loss_that_is_no_number_names_what_may_be_at_fault(options, advice):
+    assert remedies(dc.Recipe(**options)).startswith(advice)
+
+
+def test_torchrun_says_how_many_processes_there_are(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert machine.Machine("cpu", 1).processes == machine.Machine("cpu", 2).processes == 4
+    with pytest.raises(dc.DarkconvError, match="devices would do nothing: torchrun has started 2"):
+        machine.Machine("cpu", 3)
+
+
+def test_several_devices_of_the_cpu_speak_and_write_once(tmp_path):
+    """Lightning starts the other processes with a LOCAL_RANK, and no RANK."""
+    line = f"--data {DATA} --steps 2 --batch 4 --limit 4 --workers 0 --device cpu --devices 2"
+    out = f"-o {tmp_path}/o.safetensors"
+    command = [sys.executable, "-m", "darkconv", "finetune", *MODEL, *line.split(), *out.split()]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (done.stdout + done.stderr).count("before training") == 1
+    assert (done.stdout + done.stderr).count("wrote") == 1
 
 
 def test_a_gpu_of_a_number_is_one_device(monkeypatch):

@@ -139,7 +139,7 @@ RUNNING: tuple[Option, ...] = (
                  metavar="cpu|cuda|cuda:N", help="Where to train; auto is the GPU where there is "
                  "one, gpu another word for cuda."),
     click.option("--devices", type=FROM_1, default=1, show_default=True,
-                 help="GPUs of this host."),
+                 help="GPUs of this host, or processes on the CPU; torchrun decides by itself."),
     click.option("--compile", is_flag=True, help="With code that PyTorch makes for this network "
                  "and machine, up to minutes for each input size: for long runs on a GPU."),
     click.option("--last", is_flag=True, help="Write the last weights, not those that did best."),

@@ -56,8 +56,13 @@ ALONE = Processes()
 
 
 def is_first_process() -> bool:
-    """Return True in the process that talks and writes; under torchrun there are several."""
-    return os.environ.get("RANK", "0") == "0"
+    """Return True in the process that talks and writes.
+
+    There are several under torchrun, and where Lightning starts one for each device: that sets no
+    RANK, but the number in the host, and the host's.
+    """
+    ranks = ("RANK",) if "RANK" in os.environ else ("LOCAL_RANK", "NODE_RANK")
+    return all(os.environ.get(name, "0") == "0" for name in ranks)
 
 
 def count_processes() -> int:

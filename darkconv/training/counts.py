@@ -6,6 +6,7 @@ from darkconv.core.model import Model
 from darkconv.core.names import find_name
 from darkconv.dataset import Dataset
 from darkconv.errors import DatasetError
+from darkconv.layers.box_heads import count_classes
 from darkconv.training.recipe import Recipe
 from darkconv.training.tasks import Task
 
@@ -33,15 +34,31 @@ def class_weights(recipe: Recipe, model: Model, counts: Sequence[int]) -> tuple[
     """Factors of the classes; "auto" gives each the same total, with a mean of 1 over objects.
 
     Raises:
-        DatasetError: the recipe names a class that the model does not have.
+        DatasetError: the recipe names a class that the model does not have, or the model's names
+            are not as many as its classes.
     """
     given = recipe.class_weights
+    if given == "auto" or isinstance(given, Mapping):
+        _require_all_names(model)
     if isinstance(given, Mapping):
         return _named_weights(given, model)
     if given != "auto":
         return tuple(given)
     present = [count for count in counts if count]
     return tuple(sum(present) / len(present) / count if count else 1.0 for count in counts)
+
+
+def _require_all_names(model: Model) -> None:
+    """Raise unless every class of a detector has a name: class weights go by them."""
+    for head in model.network.box_heads:
+        classes, names = count_classes(head), len(model.names)
+        if names != classes and not getattr(head.spec, "map", ""):
+            raise DatasetError(
+                f"{model.network.file}: class weights go by class name",
+                expected=f"{classes} names, one for each class",
+                found=f"{names} names",
+                hint="--names FILE (in Python names=) says which names the model's classes have",
+            )
 
 
 def _named_weights(given: Mapping[str, float], model: Model) -> tuple[float, ...]:

@@ -36,6 +36,11 @@ class Machine:
         """
         if self.devices < 1:
             raise DarkconvError("devices", expected="1 or more", found=self.devices)
+        started = os.environ.get("LOCAL_WORLD_SIZE")
+        if started is not None and self.devices not in (1, int(started)):
+            raise DarkconvError(
+                f"devices would do nothing: torchrun has started {started} processes on this host"
+            )
         if self.device not in ("auto", "cpu"):
             choose_device(self.device)
         if self._number is not None and self.processes > 1:

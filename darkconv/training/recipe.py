@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
-from darkconv.arguments import check_fields
+from darkconv.arguments import check_fields, fits
 from darkconv.core.net import NetOptions
 from darkconv.core.network import Network, check_training_options
 from darkconv.errors import DarkconvError
@@ -23,6 +23,7 @@ RATES = {"adamw": 1e-3, "adam": 1e-3}
 """Highest learning rate where neither the user nor, for SGD, the cfg says one."""
 MOST_ROUNDS, MOST_EVALUATIONS = 100, 20
 OVERFIT_STEPS = 300
+BEYOND_FLOAT32 = 2.0**128
 
 Bound = tuple[Callable[[float], bool], str]
 _IS_ABOVE_0: Bound = (lambda value: value > 0, "a number above 0")
@@ -78,8 +79,8 @@ class Recipe:
             says.
         rule: "default" has true derivatives, "darknet" the C program's own deltas.
         class_weights: what objects of a class count, by class name or in the order of the model's
-            classes; names that are left out count 1. "auto" lets rare classes count as much as
-            frequent ones; by default all count 1.
+            classes, 0 or more; names that are left out count 1. "auto" lets rare classes count as
+            much as frequent ones; by default all count 1.
         feature_weight: of feature maps beside outputs, when a teacher teaches.
         feature_layers: numbers of the layers whose maps are compared; by default the ends of
             blocks.
@@ -136,6 +137,19 @@ class Recipe:
         if self.schedule == "cfg" and self.rate is not None:
             raise DarkconvError("rate would do nothing: schedule cfg takes the cfg's")
         assert self.choice  # which checks the optimiser's own
+        self._check_weights()
+
+    def _check_weights(self) -> None:
+        """Raise unless the weights of classes are numbers that training can compute with."""
+        given = self.class_weights
+        if isinstance(given, str):
+            return
+        named = given.items() if isinstance(given, Mapping) else enumerate(given)
+        for name, weight in named:
+            if not (fits(weight, float) and 0 <= weight < BEYOND_FLOAT32):
+                raise DarkconvError(
+                    f"class_weights: {name}", expected="a number from 0", found=weight
+                )
 
     @property
     def choice(self) -> OptimizerChoice:
@@ -215,7 +229,7 @@ def plan_course(recipe: Recipe, network: Network, *, samples: int, processes: in
             hint="set the batch, or the parts",
         )
     epoch = max(1, round(samples / batch))
-    steps = recipe.steps or round((recipe.epochs or 0) * epoch)
+    steps = recipe.steps or (max(1, round(recipe.epochs * epoch)) if recipe.epochs else 0)
     if not steps:
         by_cfg = recipe.schedule == "cfg" and options.max_batches > 0
         steps = options.max_batches if by_cfg else EPOCHS * epoch

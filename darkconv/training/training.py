@@ -23,6 +23,16 @@ Batch = tuple[Tensor, Tensor]
 MOST_SEED = 2**31
 
 
+def remedies(recipe: Recipe) -> str:
+    """Return what may keep the loss a number: the settings that are at fault most often."""
+    plain = Recipe()
+    pushing = ("decay", "class_weights", "feature_weight")
+    own = [name for name in pushing if getattr(recipe, name) != getattr(plain, name)]
+    lower = ["rate" if recipe.schedule == "cosine" else "learning_rate in the cfg", *own]
+    clipping = [] if recipe.clip else ["gradient clipping"]
+    return ", or ".join([f"a lower {name}" for name in lower] + clipping)
+
+
 class Training(pl.LightningModule):
     """One module, what it is to make small, and how its weights move.
 
@@ -103,7 +113,7 @@ class Training(pl.LightningModule):
         if not bool(torch.isfinite(loss)):
             raise DarkconvError(
                 f"the loss became {float(loss.detach())} at step {self.global_step + 1}",
-                hint="a lower rate, a longer warm-up, or gradient clipping",
+                hint=remedies(self.recipe),
             )
         self._remember(costs, len(batch[0]))
         return loss

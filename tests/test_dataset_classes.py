@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+import darkconv as dc
 from darkconv import zoo
 from darkconv.assets import digits10_folder
 from darkconv.cli import main
@@ -151,6 +152,72 @@ def evaluate(*words, model=("digits10.cfg", "digits10.weights")):
 @pytest.fixture
 def whole(digits):
     return json.loads(evaluate("--data", "digits10.data").stdout)
+
+
+@pytest.fixture
+def twins(digits):
+    """Digits whose class 7 is called as class 0."""
+    names = (digits / "digits10.names").read_text().replace("seven", "zero")
+    (digits / "digits10.names").write_text(names)
+    return digits
+
+
+def as_digits(dataset):
+    own = {"zero:0": "zero", "zero:7": "seven"}
+    return [[own.get(name, name) for name in sample.names] for sample in dataset.samples]
+
+
+def test_numbers_of_classes_that_share_a_name_stay(digits, whole, request):
+    expected = [list(sample.names) for sample in open_dataset("digits10.data").samples]
+    request.getfixturevalue("twins")
+    found = open_dataset("digits10.data")
+    assert (found.names[0], found.names[7]) == ("zero:0", "zero:7")
+    assert as_digits(found) == expected
+    given = open_dataset("images", names=["zero" if i in (0, 7) else str(i) for i in range(10)])
+    assert given.names[:2] == ("zero:0", "1")
+    (line,) = found.changes["numbered"]
+    assert "zero is zero:0, zero:7" in line
+    told = run("data", "check", "digits10.data").output
+    assert "names that several classes of a list share" in told
+    result = json.loads(evaluate("--data", "digits10.data").stdout)
+    names = [one["name"] for one in result["classes"]]
+    assert {"zero:0", "zero:7"} & set(names)
+    own = {"zero:0": "zero", "zero:7": "seven"}
+    classes = [{**one, "name": own.get(one["name"], one["name"])} for one in result["classes"]]
+    assert classes == whole["classes"]
+
+
+@pytest.mark.parametrize("form", ["darknet", "yolo", "voc", "coco"])
+def test_classes_that_share_a_name_are_written_apart(twins, form):
+    expected = as_digits(open_dataset("digits10.data"))
+    run("data", "convert", "digits10.data", "--to", form, "-o", "new")
+    assert as_digits(open_dataset("new")) == expected
+
+
+def test_labels_by_a_name_that_classes_share_are_counted_and_left_out(twins):
+    run("data", "convert", "digits10.data", "--to", "voc", "--rename", "zero:0=zero", "-o", "new")
+    told = evaluate("--data", "new").stderr
+    assert "the model has no class zero (the nearest are zero:" in told
+    wrong = run("eval", "digits10.cfg", "digits10.weights", "--data", "digits10.data",
+                "--only-classes", "zero", status=1)  # fmt: skip
+    assert "2 classes are called 'zero': 0, 7" in wrong.output
+
+
+def test_training_takes_classes_that_share_a_name_by_number(twins):
+    pytest.importorskip("torch")
+    from darkconv.training.counts import class_weights
+    from darkconv.training.recipe import Recipe
+    from darkconv.training.rows import numbers_of, sample_rows
+
+    model = dc.load("digits10.cfg", "digits10.weights")
+    sample = open_dataset("digits10.data").samples[0]
+    rows = sample_rows(sample, numbers_of(model.names), (100, 100), difficult=True)
+    lines = (twins / "images" / sample.image.name).with_suffix(".txt").read_text().splitlines()
+    assert rows[:, 0].tolist() == [float(line.split()[0]) for line in lines]
+    weights = class_weights(Recipe(class_weights={"zero:7": 3.0, "one": 2.0}), model, [1] * 10)
+    assert weights == (1, 2, 1, 1, 1, 1, 1, 3, 1, 1)
+    with pytest.raises(DatasetError, match="2 classes are called 'zero': 0, 7"):
+        class_weights(Recipe(class_weights={"zero": 3.0}), model, [1] * 10)
 
 
 def test_spellings_are_matched_in_eval_and_told_once(digits, whole):

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 import darkconv as dc
 from darkconv.backends import spoke
 from darkconv.cli import main
-from darkconv.core.names import Names, find_name
+from darkconv.core.names import Names, distinct_names, find_name
 from darkconv.darknet.data import read_names
 from darkconv.encodings import likely_encodings
 from darkconv.errors import DarkconvError, DatasetError
@@ -260,6 +260,40 @@ def test_both_forms_of_a_name_are_the_same_class(own, asked):
     assert dc.reclass(model, add=["c"], init=f"like:{asked}").names == (own, "b", "c")
     with pytest.raises(DarkconvError, match="two classes would have the name"):
         dc.reclass(model, add=[asked])
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        ((), ()),
+        (("a", "b"), ("a", "b")),
+        (("a", "b", "a"), ("a:0", "b", "a:2")),
+        (("a", "a", "a:1"), ("a:0", "a:1:1", "a:1")),
+        (("a:1", "a:1", "a", "a"), ("a:1:0", "a:1:1", "a:2", "a:3")),
+        ((NFC, NFD), (f"{NFC}:0", f"{NFD}:1")),
+    ],
+)
+def test_classes_that_share_a_name_are_told_apart_by_their_numbers(names, found):
+    assert distinct_names(names) == found
+    assert distinct_names(found) == found
+    assert [find_name(names, name) for name in found] == [*range(len(names))]
+
+
+def test_a_name_of_several_classes_names_none_of_them():
+    model = two(("a", "a"))
+    message = "2 classes are called 'a': 0, 1"
+    for call in (
+        lambda: find_name(model.names, "a"),
+        lambda: dc.reclass(model, ["a"]),
+        lambda: dc.reclass(model, ["x=a", "y=1"]),
+        lambda: dc.reclass(model, ["x=0", "y=1"], add=["c"], init="like:a"),
+    ):
+        with pytest.raises(DarkconvError, match=message):
+            call()
+    assert dc.reclass(model, ["a:1"]).names == ("a",)
+    with pytest.raises(DarkconvError, match="OTHER=0 gives one another name"):
+        dc.reclass(model)
+    assert dc.reclass(model, ["x=1", "a:0"], add=["c"], init="like:a:0").names == ("x", "a", "c")
 
 
 def test_bytes_in_lists_and_their_labels_are_kept(tmp_path):

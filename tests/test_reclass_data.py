@@ -53,6 +53,17 @@ def test_another_order_gives_the_same_boxes_under_the_same_names(digits):
     assert (digits / "ro_data/valid.txt").read_text().startswith("ro_data/images/000.jpg\n")
 
 
+def test_classes_that_share_a_name_keep_their_own_boxes(digits):
+    names = (digits / "digits10.names").read_text()
+    (digits / "digits10.names").write_text(names.replace("seven", "zero"))
+    expected = boxes(open_dataset("digits10.data").keep_classes(["zero:7", "one"]))
+    told = reclass("--keep", "7,1", "--data", "digits10.data").stderr
+    assert "boxes of classes that are dropped are left out: " in told
+    assert "zero:0 " in told
+    found = boxes(open_dataset("ro.data").renamed({"zero": "zero:7"}))
+    assert found == expected
+
+
 def test_the_new_model_finds_what_is_labelled(digits):
     pytest.importorskip("torch")
     pytest.importorskip("faster_coco_eval")

@@ -1,6 +1,7 @@
 """Class names: what a name may be, which classes are hidden, and the text that says so."""
 
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Self
 
@@ -140,9 +141,51 @@ def same_name(name: str) -> str:
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
+def distinct_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return names that tell all classes apart: `zero:7` where others than class 7 are `zero` too.
+
+    Names that are distinct already stay as they are.
+    """
+    counts = Counter(map(same_name, names))
+    if len(counts) == len(names):
+        return tuple(names)
+    found = []
+    for index, name in enumerate(names):
+        own = name
+        while counts[same_name(own)] > 1 or (own != name and same_name(own) in counts):
+            own = f"{own}:{index}"
+        found.append(own)
+    return tuple(found)
+
+
+def shared_names(names: Sequence[str]) -> dict[str, list[int]]:
+    """Return the indices of the classes of each name that several have."""
+    places: dict[str, list[int]] = {}
+    for index, name in enumerate(names):
+        places.setdefault(same_name(name), []).append(index)
+    return {name: several for name, several in places.items() if len(several) > 1}
+
+
 def find_name(names: Sequence[str], name: str) -> int | None:
-    """Return the index of a name, in whichever form (NFC, NFD) it is spelled; None if not there."""
-    if name in names:
+    """Return the index of a name, in whichever form (NFC, NFD) it is spelled; None if not there.
+
+    Of classes that share a name, each is found by that of `distinct_names`.
+
+    Raises:
+        DatasetError: several classes have the name.
+    """
+    if names.count(name) == 1:
         return names.index(name)
     wanted = same_name(name)
-    return next((i for i, one in enumerate(names) if same_name(one) == wanted), None)
+    places = [i for i, one in enumerate(names) if same_name(one) == wanted]
+    if len(places) > 1:
+        apart = distinct_names(names)
+        numbers = ", ".join(map(str, places[:10]))
+        raise DatasetError(
+            f"{len(places)} classes are called {name!r}: {numbers}",
+            hint=f"{', '.join(apart[i] for i in places[:10])} tell them apart",
+        )
+    if not places and ":" in name:
+        apart = distinct_names(names)
+        return apart.index(name) if name in apart else None
+    return places[0] if places else None

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from darkconv.core.names import same_name
+from darkconv.core.names import distinct_names, same_name
 from darkconv.darknet.data import read_data, read_names
 from darkconv.dataset.data_file import data_splits
 from darkconv.dataset.label import problem, shown
@@ -101,7 +101,7 @@ def _open_folder(path: Path, names: tuple[str, ...] | None, split: str | None) -
     root = path / _split_folder(path, split)
     folders = _folders(root)
     known = names or tuple(sorted((f.name for f in folders), key=_by_value))
-    numbers = {same_name(name): number for number, name in reversed(list(enumerate(known)))}
+    numbers = {same_name(name): number for number, name in enumerate(distinct_names(known))}
     samples: list[tuple[Path, int]] = []
     problems = []
     for folder in folders:
@@ -109,7 +109,9 @@ def _open_folder(path: Path, names: tuple[str, ...] | None, split: str | None) -
         if same_name(folder.name) in numbers:
             samples += ((image, numbers[same_name(folder.name)]) for image in found)
         elif found:
-            error = f"{len(found)} pictures left out: {shown(folder.name)} is none of the classes"
+            several = sum(same_name(name) == same_name(folder.name) for name in known)
+            which = f"{several} classes have the name" if several else "is none of the classes"
+            error = f"{len(found)} pictures left out: {shown(folder.name)} {which}"
             problems.append(problem(DatasetError(error), folder))
     return ClassifiedDataset(tuple(samples), known, str(path), tuple(problems))
 

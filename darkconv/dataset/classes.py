@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from darkconv.core.names import Names, find_name, same_name
+from darkconv.core.names import Names, distinct_names, find_name, same_name
 from darkconv.darknet.data import read_names
 from darkconv.dataset.sample import Dataset
 from darkconv.errors import DatasetError, Where
@@ -71,14 +71,19 @@ def matching_names(labels: Sequence[str], names: Sequence[str]) -> dict[str, str
 
 
 def matched(dataset: Dataset, names: Sequence[str]) -> tuple[Dataset, dict[str, str]]:
-    """Return a data set with the class names of a model, and those that were changed."""
-    mapping = matching_names(dataset.names, names)
+    """Return a data set with the class names of a model, and those that were changed.
+
+    Of classes of the model that share a name, each has the boxes of its own number, of a list in
+    which they share it too: see `distinct_names`.
+    """
+    mapping = matching_names(dataset.names, distinct_names(names))
     return (dataset.renamed(mapping) if mapping else dataset), mapping
 
 
 def unknown_classes(dataset: Dataset, names: Sequence[str]) -> tuple[UnknownClass, ...]:
     """Return the classes with boxes that a model does not have, those of most boxes first."""
     counts = Counter(name for sample in dataset.samples for name in sample.names)
+    names = distinct_names(names)
     known = set(map(same_name, names))
     by_case = {name.casefold(): name for name in names}
     return tuple(
@@ -110,7 +115,7 @@ def names_for_model(dataset: Dataset, count: int, file: str) -> Names:
     if is_numbered and len(dataset.names) == count:
         files = {file for layout in dataset.layouts for file in layout.names_from}
         own = read_names(next(iter(files))) if len(files) == 1 else dataset.names
-        return Names.of(own if tuple(own) == dataset.names else dataset.names)
+        return Names.of(own if distinct_names(own) == dataset.names else dataset.names)
     found = f"{len(dataset.names)} of {dataset.source}"
     raise DatasetError(
         where=Where(file=file),

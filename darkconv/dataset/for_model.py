@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
-from darkconv.core.names import Names, find_name, same_name
+from darkconv.core.names import Names, distinct_names, find_name, same_name
 from darkconv.core.network import Network
 from darkconv.core.processes import is_first_process
 from darkconv.dataset.class_folders import ClassifiedDataset, open_classified
@@ -123,17 +123,18 @@ def left_out_of(dataset: Dataset, model: Named) -> tuple[UnknownClass, ...]:
 
 
 def common_classes(model: Named, dataset: Dataset) -> tuple[str, ...]:
-    """Return the model's classes that are labelled, in its order.
+    """Return the model's classes that are labelled, in its order, by names that are distinct.
 
     Raises:
         DatasetError: there is none.
     """
     labelled = {same_name(name) for sample in dataset.samples for name in sample.names}
-    classes = tuple(name for name in model.names if same_name(name) in labelled)
+    own = distinct_names(model.names)
+    classes = tuple(name for name in own if same_name(name) in labelled)
     if not classes:
         raise DatasetError(
             f"{dataset.source}: no label is of a class of the model",
-            expected=", ".join(model.names[:10]) or "class names: --names FILE",
+            expected=", ".join(own[:10]) or "class names: --names FILE",
             found=", ".join(sorted(labelled)[:10]) or "no labels",
             hint="--data-names FILE names the labels' classes, --rename A=B renames them"
             if labelled
@@ -202,6 +203,7 @@ def exclusive(dataset: Dataset, names: Sequence[str], model: Named) -> Dataset:
 
     Raises:
         PlanError: the model has no names, or no such class.
+        DatasetError: several classes have one of the names.
         NoneExclusiveError: every picture with one of them shows others too.
         DatasetError: no picture shows one of them.
     """
@@ -209,14 +211,16 @@ def exclusive(dataset: Dataset, names: Sequence[str], model: Named) -> Dataset:
         raise PlanError(
             "--only-classes needs the model's class names", hint="--names FILE gives them"
         )
-    unknown = [name for name in names if find_name(model.names, name) is None]
+    own = distinct_names(model.names)
+    places = [find_name(model.names, name) for name in distinct_names(names)]
+    unknown = [name for name, place in zip(names, places, strict=True) if place is None]
     if unknown:
         raise PlanError(
             f"--only-classes: the model has no class {', '.join(unknown)}",
             hint=f"its classes are {', '.join(model.names)}; the option without a list stands last",
         )
-    wanted = set(names)
-    left = only_classes(dataset, names, model.names)
+    wanted = {own[place] for place in places if place is not None}
+    left = only_classes(dataset, wanted, own)
     if not left.samples:
         text, where = f"no picture shows nothing but {', '.join(names)}", Where(file=dataset.source)
         if any(not wanted.isdisjoint(sample.names) for sample in dataset.samples):

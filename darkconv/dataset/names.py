@@ -4,12 +4,14 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from darkconv.core.names import distinct_names, shared_names
 from darkconv.darknet.data import read_names
 from darkconv.dataset.description import find_description
 from darkconv.dataset.label import shown
 from darkconv.dataset.paths import above, numbered_lines, read_text
 from darkconv.dataset.reading import Reading
 from darkconv.detection.image_file import SUFFIXES, is_picture
+from darkconv.files import PathLike
 
 FILES = ("classes.txt", "_darknet.labels", "labels.txt")
 """Names files that have no suffix of their own: LabelImg's and Label Studio's, Roboflow's,
@@ -30,10 +32,10 @@ class NamesNear:
             root: folder of the source, or None where each picture is its own.
             reading: where it is told which files count.
         """
-        self.given = given
         self.root = root
         self.reading = reading
-        self.lists: dict[Path | None, tuple[str, ...]] = {None: given} if given else {}
+        self.given = self._distinct(given, reading.source) if given else None
+        self.lists: dict[Path | None, tuple[str, ...]] = {None: self.given} if self.given else {}
         self._files: dict[Path, Path | None] = {}
         self._found: dict[tuple[Path, Path | None], tuple[str, ...] | None] = {}
 
@@ -90,9 +92,17 @@ class NamesNear:
 
     def _read(self, file: Path) -> tuple[str, ...]:
         if file not in self.lists:
-            self.lists[file] = read_names(file).names
+            self.lists[file] = self._distinct(read_names(file).names, file)
             self.reading.found_names(file)
         return self.lists[file]
+
+    def _distinct(self, names: tuple[str, ...], file: PathLike) -> tuple[str, ...]:
+        """Return names that tell all numbers apart, and report those that several classes share."""
+        own = distinct_names(names)
+        for places in shared_names(names).values():
+            listed = ", ".join(own[place] for place in places[:10])
+            self.reading.change("numbered", f"{file}: {shown(names[places[0]])} is {listed}")
+        return own
 
     def _tell_of_several(self, folder: Path, listed: Sequence[Path]) -> None:
         several = ", ".join(path.name for path in listed[:5])

@@ -16,6 +16,8 @@ CHANGES = {
     "polygons": "polygons, of which the enclosing boxes are read",
     "keypoints": "lines with keypoints, of which the boxes are read",
     "moved": "paths that lead nowhere, of which the last parts were found here",
+    "numbered": "names that several classes of a list share, whose numbers tell them apart",
+    "namesakes": "classes that share a name, whose boxes are put together",
     "merged": "pictures in the folders of several classes, whose boxes are put together",
 }
 """What is done to labels so that they fit, in words; each is told once, with a count."""

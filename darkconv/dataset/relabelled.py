@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from darkconv.core.model import Model
+from darkconv.core.names import distinct_names
 from darkconv.darknet.data import read_data, read_text, replaced_data
 from darkconv.dataset.classes import matched
 from darkconv.dataset.collection import collect
@@ -82,8 +83,10 @@ def renumbered(
     parts = open_splits(source, outside=outside)
     old = named_model(model, next(iter(parts.values())))
     names = tuple(one.name for one in classes)
-    made = {old.class_name(member): one.name for one in classes for member in one.members}
-    known = {*made, *old.names}
+    total = max((member + 1 for one in classes for member in one.members), default=0)
+    called = distinct_names([*map(old.class_name, range(max(total, len(old.names))))])
+    made = {called[member]: one.name for one in classes for member in one.members}
+    known = {*made, *old.names, *called}
     made |= {name: name for name in names if name not in known}
     left: Counter[str] = Counter()
     found = {}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from darkconv.core.names import same_name
+from darkconv.core.names import distinct_names, same_name
 from darkconv.core.views import Shown
 from darkconv.dataset.label import Label, Size
 from darkconv.encodings import with_bytes_decoded
@@ -85,8 +85,9 @@ class Dataset(Shown):
 
     Attributes:
         samples: in the order of the source's list, or sorted by path.
-        names: class names: those of the source's own list in its order, then any others that
-            occur, sorted.
+        names: class names, each once: those of the source's own list in its order, then any
+            others that occur, sorted. Where labels are numbers and classes of the list share a
+            name, their numbers tell them apart: `zero:0`, `zero:7`.
         source: what was opened.
         problems: what was skipped, one line each: file, line, what.
         changes: what was changed so that labels fit their pictures, one line each, by its kind:
@@ -172,10 +173,14 @@ class Dataset(Shown):
         return self.renamed({name: with_bytes_decoded(name, encoding) for name in self.names})
 
     def keep_classes(self, names: Sequence[str]) -> "Dataset":
-        """All pictures, without the boxes of other classes; `names` become the data set's own."""
-        spelled = self.renamed({name: name for name in names})
-        samples = tuple(sample.keep_classes(names) for sample in spelled.samples)
-        return replace(self, samples=samples, names=tuple(names))
+        """All pictures, without the boxes of other classes; `names` become the data set's own.
+
+        Those that several classes share become distinct: see `darkconv.core.names`.
+        """
+        own = distinct_names(names)
+        spelled = self.renamed({name: name for name in own})
+        samples = tuple(sample.keep_classes(own) for sample in spelled.samples)
+        return replace(self, samples=samples, names=own)
 
 
 def only_classes(dataset: Dataset, wanted: Iterable[str], known: Iterable[str]) -> Dataset:

@@ -1,8 +1,10 @@
 """How well a detector finds what is labelled."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from darkconv.core.names import distinct_names
 from darkconv.dataset import Dataset
 from darkconv.dataset.for_model import Named, common_classes, left_out_of, with_model_names
 from darkconv.dataset.telling import report_classes, report_unread
@@ -54,7 +56,7 @@ def evaluate_detector(
     work = find_all(engine, images, run)
     unread = work.told_unread(": its boxes count as missed")
     report_unread(dataset, len(unread))
-    found = [work.found.get(place, []) for place in range(len(images))]
+    found = [_told_apart(work.found.get(place, []), model) for place in range(len(images))]
     comparison = Comparison.of(found, dataset, classes, rule_of(rule, iou))
     figures, mean = comparison.figures(at, coco=coco)
     return BoxEvaluation(
@@ -73,6 +75,14 @@ def evaluate_detector(
         found=found,
         comparison=comparison,
     )
+
+
+def _told_apart(found: list[Detection], model: Named) -> list[Detection]:
+    """Return detections whose names tell all classes apart, as those of the labels do."""
+    own = distinct_names(model.names)
+    if own == tuple(model.names):
+        return found
+    return [replace(one, name=own[one.class_id]) for one in found]
 
 
 def find_all(

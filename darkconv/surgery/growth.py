@@ -19,7 +19,6 @@ import numpy.typing as npt
 
 from darkconv.core.bounds import require_seed
 from darkconv.core.model import Array, Model
-from darkconv.core.names import find_name
 from darkconv.core.network import Layer
 from darkconv.core.spec import Slot
 from darkconv.core.unchanging import frozen
@@ -28,7 +27,7 @@ from darkconv.layers.folding import fold_norm, norm_factor
 from darkconv.layers.head import Detection, YoloHead
 from darkconv.layers.merge import PerChannel
 from darkconv.layers.norm import Softmax
-from darkconv.surgery.recipes import Recipe, head_spec
+from darkconv.surgery.recipes import Recipe, head_spec, known_class
 
 Rows = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
@@ -60,7 +59,7 @@ class Start:
         """
         kind, colon, name = text.partition(":")
         if kind == "like" and colon:
-            place = find_name(model.names, name)
+            place = known_class(model.names, name)
             if place is not None:
                 return cls("like", place, seed)
             raise PlanError(f"init like:{name}: the model has no class of that name")

@@ -9,7 +9,7 @@ from darkconv.core.model import Model
 from darkconv.core.names import find_name, name_problem, same_name
 from darkconv.core.network import Network
 from darkconv.core.spec import HeadSpec
-from darkconv.errors import PlanError
+from darkconv.errors import DatasetError, PlanError
 
 _INDEX = re.compile(r"-?\d{1,9}", re.ASCII)
 OTHER = "other"
@@ -73,7 +73,7 @@ def transferred_recipes(model: Model, names: Sequence[str]) -> list[Recipe]:
         PlanError: no names, or one that is there twice.
     """
     _check_names(names)
-    places = [find_name(model.names, name) for name in names]
+    places = [known_class(model.names, name) for name in names]
     recipes = [
         Recipe(name, () if place is None else (place,))
         for name, place in zip(names, places, strict=True)
@@ -103,7 +103,7 @@ def head_spec(head: "object") -> HeadSpec:
 
 
 def _read(model: Model, item: str | int, total: int) -> Recipe:
-    if isinstance(item, str) and "=" in item and find_name(model.names, item) is None:
+    if isinstance(item, str) and "=" in item and known_class(model.names, item) is None:
         name, _, members = item.partition("=")
         if not name.strip():
             raise PlanError(f"class {item!r}", expected="a name before the =", found="none")
@@ -132,7 +132,8 @@ def _check(model: Model, recipes: Sequence[Recipe]) -> None:
     names = [same_name(recipe.name) for recipe in recipes]
     for recipe, name in zip(recipes, names, strict=True):
         if names.count(name) > 1:
-            raise PlanError(f"two classes would have the name {recipe.name}")
+            hint = f"OTHER={recipe.members[0]} gives one another name" if recipe.is_kept else None
+            raise PlanError(f"two classes would have the name {recipe.name}", hint=hint)
 
 
 def _check_names(names: Iterable[str]) -> None:
@@ -141,9 +142,21 @@ def _check_names(names: Iterable[str]) -> None:
             raise PlanError(f"class name: {problem}", expected="a line of text")
 
 
+def known_class(names: Sequence[str], name: str) -> int | None:
+    """Return the index of a class, or None if there is none of that name.
+
+    Raises:
+        PlanError: several classes have the name.
+    """
+    try:
+        return find_name(names, name)
+    except DatasetError as error:
+        raise PlanError(error.message, hint=f"{error.hint}, and so do indices") from None
+
+
 def _class_index(model: Model, item: str | int, total: int) -> int:
     if isinstance(item, str):
-        place = find_name(model.names[:total], item)
+        place = known_class(model.names[:total], item)
         if place is not None:
             return place
         if not _INDEX.fullmatch(item):

@@ -34,8 +34,8 @@ def class_weights(recipe: Recipe, model: Model, counts: Sequence[int]) -> tuple[
     """Factors of the classes; "auto" gives each the same total, with a mean of 1 over objects.
 
     Raises:
-        DatasetError: the recipe names a class that the model does not have, or the model's names
-            are not as many as its classes.
+        DatasetError: the recipe names a class that the model does not have, or that several are
+            called, or the model's names are not as many as its classes.
     """
     given = recipe.class_weights
     if given == "auto" or isinstance(given, Mapping):
@@ -63,7 +63,7 @@ def _require_all_names(model: Model) -> None:
 
 def _named_weights(given: Mapping[str, float], model: Model) -> tuple[float, ...]:
     """Return the weights by the model's classes; those that are not named weigh 1."""
-    weights = dict.fromkeys(model.names, 1.0)
+    weights = [1.0] * len(model.names)
     for name, weight in given.items():
         place = find_name(model.names, name)
         if place is None:
@@ -71,5 +71,5 @@ def _named_weights(given: Mapping[str, float], model: Model) -> tuple[float, ...
                 f"class_weights: the model has no class {name}",
                 expected=", ".join(model.names[:10]) or "a model with class names",
             )
-        weights[model.names[place]] = float(weight)
-    return tuple(weights.values())
+        weights[place] = float(weight)
+    return tuple(weights)

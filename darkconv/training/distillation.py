@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from darkconv.backends.torch import DarknetModule, to_torch
 from darkconv.core.model import Model
-from darkconv.core.names import find_name
+from darkconv.core.names import distinct_names, find_name
 from darkconv.core.network import Layer
 from darkconv.core.spec import HeadSpec
 from darkconv.errors import PlanError
@@ -165,7 +165,7 @@ def _same_classes(a: Layer, student: Model, b: Layer, teacher: Model) -> list[in
     total = b.spec.num_classes(b.in_shapes)
     if not student.names and a.spec.num_classes(a.in_shapes) == total:
         return list(range(total))
-    places = [find_name(teacher.names, name) for name in student.names]
+    places = [find_name(teacher.names, name) for name in distinct_names(student.names)]
     missing = [name for name, place in zip(student.names, places, strict=True) if place is None]
     if missing or not student.names:
         raise PlanError(

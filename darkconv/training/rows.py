@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from darkconv.core.names import same_name
+from darkconv.core.names import distinct_names, same_name
 from darkconv.dataset import Sample
 from darkconv.dataset.label import Size
 
@@ -31,7 +31,7 @@ class Rect(NamedTuple):
 
 def numbers_of(names: Sequence[str]) -> dict[str, int]:
     """Return the number of each class, by what all forms of its name have in common."""
-    return {same_name(name): number for number, name in enumerate(names)}
+    return {same_name(name): number for number, name in enumerate(distinct_names(names))}
 
 
 def sample_rows(

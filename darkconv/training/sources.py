@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from darkconv.core.model import Model
+from darkconv.core.names import distinct_names
 from darkconv.dataset import ClassifiedDataset, Dataset, list_splits
 from darkconv.dataset.for_model import (
     Selection,
@@ -133,6 +134,6 @@ def first_of(data: Data, model: Model, count: int) -> Data:
     """Return some pictures, those with objects of the model's classes before others."""
     if not isinstance(data, Dataset):
         return replace(data, samples=data.samples[:count])
-    known = set(model.names)
+    known = set(distinct_names(model.names))
     order = sorted(data.samples, key=lambda sample: known.isdisjoint(sample.names))
     return replace(data, samples=tuple(order[:count]))

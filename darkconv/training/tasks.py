@@ -11,7 +11,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from darkconv.backends.torch import DarknetModule
 from darkconv.core.model import Model
-from darkconv.core.names import same_name
+from darkconv.core.names import distinct_names, same_name
 from darkconv.core.network import Network
 from darkconv.dataset import ClassifiedDataset, Dataset
 from darkconv.errors import DatasetError
@@ -107,7 +107,7 @@ class Detection:
     def counts(self) -> list[int]:
         """See `Task`."""
         found = Counter(same_name(name) for sample in self.data.samples for name in sample.names)
-        return [found[same_name(name)] for name in self.model.names]
+        return [found[same_name(name)] for name in distinct_names(self.model.names)]
 
     def evaluate(self, module: DarknetModule, valid: Dataset) -> Mapping[str, float]:
         """Average precision."""
@@ -152,8 +152,9 @@ class Classification:
         """See `Task`."""
         if not self.data.names:
             return []
-        found = Counter(self.data.names[number] for _, number in self.data.samples)
-        return [found[name] for name in self.model.names or self.data.names]
+        own = distinct_names(self.data.names)
+        found = Counter(own[number] for _, number in self.data.samples)
+        return [found[name] for name in distinct_names(self.model.names) or own]
 
     def evaluate(self, module: DarknetModule, valid: ClassifiedDataset) -> Mapping[str, float]:
         """Top-1 and top-5."""

@@ -298,3 +298,11 @@ def test_a_checked_function_keeps_its_name_and_its_defaults():
 
     assert (add(1), add.__name__, add.__doc__) == (3, "add", "Add.")
     assert inspect.signature(add).parameters["b"].default == 2
+
+
+def test_an_array_of_a_model_is_real_and_within_float32():
+    model = dc.load("yolov3-tiny")
+    with pytest.raises(dc.DarkconvError, match="0.biases: expected numbers within float32, found"):
+        dc.replace_arrays(model, {"0.biases": np.full(16, 1e300)})
+    with pytest.raises(dc.DarkconvError, match="0.biases: expected real numbers, found complex"):
+        dc.replace_arrays(model, {"0.biases": np.full(16, 1j)})

@@ -29,6 +29,14 @@ def test_first_of_repeated_keys_wins():
     assert options_of(NET + "size=3\nsize=5\n") == {"size": "3"}
 
 
+def test_a_line_without_value_hides_no_other_as_read_option_drops_it():
+    section = parse_cfg(NET + "filters=\nfilters=8\nfilters=9\n").sections[1]
+    assert section.get("filters") == "8"
+    changed = section.set({"filters": 4})
+    assert [line.raw for line in changed.lines] == ["filters=\n", "filters=4\n", "filters=9\n"]
+    assert parse_cfg(NET + "filters\nfilters=8\n").sections[1].get("filters") is None
+
+
 def test_value_ends_at_the_line_and_keeps_its_comment_as_in_c():
     assert options_of(NET + "filters=192#232\n") == {"filters": "192#232"}
 

@@ -1,6 +1,8 @@
 """The command line, end to end on small files."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -68,6 +70,26 @@ def test_every_command_has_help_with_an_example(name):
 
 def test_version_is_the_packages():
     assert CliRunner().invoke(main, ["--version"]).output == f"darkconv {dc.__version__}\n"
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--help"], ["info", "--help"]])
+def test_what_cannot_be_printed_is_said_in_a_line(words):
+    command = [sys.executable, "-m", "darkconv", *words]
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert result.returncode == 1
+    assert result.stderr == "error: standard output: cannot write: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    "option", ["--keep zero --keep one", "--overwrite --init mean --init mean"]
+)
+def test_an_option_of_one_value_is_given_once(run, option):
+    """Of two, one would be lost."""
+    line = f"reclass digits10.cfg digits10.weights {option} -o small.safetensors"
+    assert "takes one value, and is given 2 times" in run(line, status=2).stderr
 
 
 def test_info_shows_layers_and_totals(run):
@@ -140,7 +162,7 @@ def test_verify_takes_what_is_no_number_for_wrong(run, monkeypatch):
 
     whole = layers.trace
 
-    def trace(model, x, *, backend="torch"):
+    def trace(model, x, *, backend="torch", **_):
         return [a * np.nan if backend == "onnx" else a for a in whole(model, x)]
 
     monkeypatch.setattr(layers, "trace", trace)

@@ -451,6 +451,7 @@ IMPOSSIBLE = [
     ({"keep": 0.5, "multiple": 0}, "multiple: expected 1 or more"),
     ({"keep": 0.5, "skip_first": -1}, "skip_first: expected 0 or more"),
     ({"keep": 0.5, "seed": -1}, "seed: expected 0 or more"),
+    ({"keep": 0.5, "seed": 3}, "seed: only the score random draws lots: found l1"),
     ({"keep": 0.5, "lock": ["yolo"]}, "lock 'yolo' matches no layer"),
     ({"size": 100}, "100 bytes is out of reach: the guards leave"),
     ({"params": 0.01, "min_keep": 0.5}, "0.01 params is out of reach"),
@@ -468,6 +469,14 @@ def test_a_budget_out_of_reach_names_the_guards_as_both_interfaces_do(model):
         unguarded_plan(model, score="l1", size=100)
     for option in ("--min-keep", "--skip-first", "--multiple", "--lock", "in Python min_keep="):
         assert option in caught.value.hint
+
+
+def test_a_second_profile_is_for_contrast_alone_and_another_one(model):
+    profile = made_profile(model)
+    with pytest.raises(PlanError, match="only the score contrast compares two profiles"):
+        unguarded_plan(model, profile, keep=0.5, against=profile)
+    with pytest.raises(PlanError, match="the two profiles are the same"):
+        unguarded_plan(model, profile, keep=0.5, score="contrast", against=profile)
 
 
 def test_profiles_of_other_models_are_refused(model):

@@ -57,6 +57,9 @@ TASKS = {
 COMMANDS = {name: text for commands in TASKS.values() for name, text in commands.items()}
 
 
+UNPRINTED = "standard output: cannot write: {}"
+
+
 class LazyGroup(SuggestingGroup):
     """Imports a command when it is needed, and turns errors into one message and status 1."""
 
@@ -86,8 +89,16 @@ class LazyGroup(SuggestingGroup):
 
     def make_context(self, *args: Any, **options: Any) -> click.Context:
         """Read the words before the command."""
-        with printable_usage():
-            return super().make_context(*args, **options)
+        try:
+            with printable_usage():
+                return super().make_context(*args, **options)
+        except OSError as error:  # of --help and --version
+            reason = no_room(error)
+            if reason is None or error.errno == errno.EPIPE:
+                raise
+            give_up_stdout()
+            echo_lines(UNPRINTED.format(reason), err=True, label="error:", color="red")
+            sys.exit(1)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command; errors of the user's input go to stderr."""
@@ -112,7 +123,7 @@ class LazyGroup(SuggestingGroup):
                 raise
             if reason and error.filename is None:
                 give_up_stdout()
-                fail(ctx, f"standard output: cannot write: {reason}")
+                fail(ctx, UNPRINTED.format(reason))
             fail(ctx, refusal(error))
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise

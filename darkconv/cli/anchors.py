@@ -21,7 +21,8 @@ HEADERS = ("anchor", "width", "height", "boxes", "share")
 @click.command(cls=ModelCommand)
 @click.option(
     "--data",
-    "source",
+    "sources",
+    multiple=True,
     required=True,
     type=Word(),
     metavar="D",
@@ -55,7 +56,7 @@ HEADERS = ("anchor", "width", "height", "boxes", "share")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @common_options
 def anchors(
-    source: str,
+    sources: tuple[str, ...],
     count: int,
     input_size: tuple[int, int],
     letterbox: bool,
@@ -75,7 +76,7 @@ def anchors(
     """
     from darkconv.dataset.anchors import anchors as find_anchors
 
-    dataset = open_dataset(source, split=split, images=images_folder, outside=outside)
+    dataset = open_dataset(sources, split=split, images=images_folder, outside=outside)
     report_problems(dataset)
     found = find_anchors(
         dataset, count, input_size=input_size, letterbox=letterbox, cells=cells, seed=seed

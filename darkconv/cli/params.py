@@ -7,6 +7,7 @@ import math
 import platform
 import shlex
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,7 +136,20 @@ class ModelCommand(click.Command):
         ctx.meta[ARGUMENTS] = tuple(args)
         pairs = (OutputType, ModelType)
         names = [name for p in self.get_params(ctx) if isinstance(p.type, pairs) for name in p.opts]
-        return super().parse_args(ctx, join_pairs(args, names))
+        joined = join_pairs(args, names)
+        self._refuse_repetitions(ctx, joined)
+        return super().parse_args(ctx, joined)
+
+    def _refuse_repetitions(self, ctx: click.Context, args: list[str]) -> None:
+        """Raise a usage error for an option with a value that is given twice: one would be lost."""
+        _, _, given = self.make_parser(ctx).parse_args(args=list(args))
+        for param, count in Counter(given).items():
+            if count == 1 or not isinstance(param, click.Option) or param.multiple or param.count:
+                continue
+            if not param.is_flag or param.secondary_opts:
+                name = max(param.opts, key=len)
+                text = f"Option {name!r} takes one value, and is given {count} times."
+                raise click.UsageError(text, ctx)
 
 
 def command_line(*, without: str, more: str) -> str:

@@ -252,14 +252,31 @@ def replace_arrays(model: Model, arrays: Mapping[str, npt.ArrayLike]) -> Model:
         arrays: by "<layer>.<array>"; converted to float32, and copied unless they are read-only.
 
     Raises:
-        DarkconvError: a key that the network does not have, or another shape.
+        DarkconvError: a key that the network does not have, another shape, or values that are no
+            numbers of float32.
     """
     known = {key: slot for key, _, slot in model.network.keyed_slots()}
     changed = dict(model.arrays)
     for key, values in arrays.items():
         if key not in known:
             raise DarkconvError(f"the network has no array {key!r}")
-        array = unchanging(values)
+        array = _as_float32(key, values)
         check_array(key, array, known[key])
         changed[key] = array
     return replace(model, arrays=changed)
+
+
+def _as_float32(key: str, values: npt.ArrayLike) -> Array:
+    """Return values as a read-only array, which nobody else writes to.
+
+    Raises:
+        DarkconvError: complex numbers, texts, or numbers too large for float32.
+    """
+    given = np.asarray(values)
+    if given.dtype.kind not in "fiub":
+        raise DarkconvError(key, expected="real numbers", found=given.dtype)
+    with np.errstate(over="ignore"):
+        array = unchanging(values)
+    if given.dtype != np.float32 and (lost := np.isfinite(given) & ~np.isfinite(array)).any():
+        raise DarkconvError(key, expected="numbers within float32", found=f"{given[lost][0]:.3g}")
+    return array

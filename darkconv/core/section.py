@@ -41,6 +41,11 @@ class Line(NamedTuple):
         key, _, value = text.partition("=")
         return cls(raw, offset, key, value or None)
 
+    @property
+    def is_dropped(self) -> bool:
+        """True for `key=` with nothing behind it: C's read_option leaves such a line out."""
+        return self.value is None and "=" in self.raw
+
     def with_value(self, value: str) -> "Line":
         """The same line, spacing and comment kept, with another value."""
         match = _EDITABLE_VALUE.match(self.raw)
@@ -79,14 +84,14 @@ class Section:
         return self.name, self.lines
 
     def options(self) -> Mapping[str, Line]:
-        """The line of each key; of repeated keys the first counts, as in Darknet."""
+        """The line of each key; of repeated keys the first with a value counts, as in Darknet."""
         return self._options
 
     @cached_property
     def _options(self) -> Mapping[str, Line]:
         found: dict[str, Line] = {}
         for line in self.lines:
-            if line.key is not None and line.key not in found:
+            if line.key is not None and (line.key not in found or found[line.key].is_dropped):
                 found[line.key] = line
         return found
 
@@ -116,9 +121,10 @@ class Section:
 
     def _with_option(self, key: str, text: str) -> "Section":
         lines = list(self.lines)
-        at = next((i for i, line in enumerate(lines) if line.key == key), None)
-        if at is None:
+        places = [i for i, line in enumerate(lines) if line.key == key]
+        if not places:
             return self._with_added(key, text)
+        at = next((i for i in places if not lines[i].is_dropped), places[0])
         lines[at] = lines[at].with_value(text)
         return replace(self, lines=tuple(lines))
 

@@ -116,7 +116,7 @@ def evaluate(
         "nms_kind": (nms_kind, None),
         "resize": (resize, None),
     }
-    _check(rule, iou, at, batch)
+    _check(rule, iou, at, batch, threshold)
     opened = _opened(model, backend, device, threads)
     with telling_once(), working_together() as processes:
         run = Run(
@@ -153,10 +153,16 @@ def evaluate(
         )
 
 
-def _check(rule: str, iou: float, at: float, batch: int) -> None:
+def _check(rule: str, iou: float, at: float, batch: int, threshold: float | None) -> None:
     """Raise a DarkconvError for a setting that cannot be."""
     rule_of(rule, iou)
     require_share("at", at)
+    if threshold is not None and at < threshold <= 1:
+        raise DarkconvError(
+            "at",
+            expected=f"{threshold:g} or more: what scores less than the threshold does not count",
+            found=at,
+        )
     if batch < 1:
         raise DarkconvError("batch", expected="a number from 1", found=batch)
 

@@ -104,6 +104,10 @@ def reclass(
             hint="without one, the kept classes' scores do not depend on those dropped",
         )
     recipes = read_recipes(model, keep, add=add, other=other)
+    if all(recipe.members for recipe in recipes):
+        for option, is_given in (("init", init != "random"), ("seed", bool(seed))):
+            if is_given:
+                raise PlanError(f"{option}: no class is new")
     if keep_softmax:
         return _cut_behind_softmax(model, recipes)
     return _made(model, recipes, Start.read(init, model, seed))

@@ -179,6 +179,11 @@ def score_classes(
         PlanError: an unknown score, or one that needs a profile that is not there.
     """
     function = find_score(score)
+    if score == "contrast" and profile and against and profile.says_the_same(against):
+        raise PlanError(
+            "against: the two profiles are the same, so nothing tells channels apart",
+            hint="profile the pictures with the wanted classes and, as the second, the others",
+        )
     total, count = np.zeros(classes.count), np.zeros(classes.count)
     for layer in classes.makers:
         labels = classes.of(layer.index)
@@ -190,6 +195,21 @@ def score_classes(
         np.add.at(count, labels[useful], 1)
     means: Doubles = np.divide(total, count, out=np.full(classes.count, WORTHLESS), where=count > 0)
     return means
+
+
+def check_used(score: str | Score, against: Profile | None, seed: int) -> None:
+    """Refuse what a score would not look at; functions of others may look at everything.
+
+    Raises:
+        PlanError: a second profile or a seed for a score that does not use it, or two profiles
+            that are the same.
+    """
+    if callable(score):
+        return
+    if against is not None and score != "contrast":
+        raise PlanError("against: only the score contrast compares two profiles", found=score)
+    if seed and score != "random":
+        raise PlanError("seed: only the score random draws lots", found=score)
 
 
 def find_score(score: str | Score) -> Score:

@@ -28,7 +28,7 @@ from darkconv.surgery.chooser import (
 from darkconv.surgery.constants import foldable_classes
 from darkconv.surgery.explain import explain_layers
 from darkconv.surgery.fingerprint import fingerprint
-from darkconv.surgery.importance import Score, score_classes
+from darkconv.surgery.importance import Score, check_used, score_classes
 from darkconv.surgery.plan_file import FORMAT, format_plan, read_plan
 from darkconv.surgery.profile import Profile
 
@@ -191,11 +191,11 @@ def plan(
         multiple: every layer keeps a multiple of so many channels, where it had one.
         lock: see `Guards`.
         against: a second profile, for scores that compare.
-        seed: for scores that draw lots.
+        seed: for the score "random", or one of your own.
 
     Raises:
         PlanError: no or impossible amounts and guards, a profile of another model, an unknown
-            score, a budget out of reach.
+            score, a budget out of reach, or a seed or a second profile that the score ignores.
 
     Example:
         >>> import darkconv as dc
@@ -208,6 +208,7 @@ def plan(
     guards = Guards(skip_first=skip_first, min_keep=min_keep, multiple=multiple, lock=lock)
     if not 0 <= seed < MOST_SEEDS:
         raise PlanError("seed", expected=f"0 or more, and below {MOST_SEEDS}", found=seed)
+    check_used(score, against, seed)
     mark = fingerprint(model)
     for one in (profile, against):
         if one is not None:

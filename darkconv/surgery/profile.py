@@ -226,6 +226,14 @@ class Profile(Shown):
             found.check_is_of(model, Where(file=os.fspath(path)))
         return found
 
+    def says_the_same(self, other: "Profile") -> bool:
+        """Return True if two profiles have the same statistics."""
+        return self._channels == other._channels and all(
+            np.array_equal(layer.mean, other.layers[index].mean)
+            and np.array_equal(layer.deviations, other.layers[index].deviations)
+            for index, layer in self.layers.items()
+        )
+
     def check_is_of(self, model: Model, where: Where | None = None) -> None:
         """Check that the profile was made of a model.
 

@@ -31,10 +31,11 @@ ROOMS = {
     ),
     "boxes": "",
     "cli": (
-        "assets backends cli core darknet dataset demo detection dissection encodings errors "
-        "evaluation exporting files imports layers libraries loading logs presentation profiling "
-        "report surgery training verification zoo"
+        "assets backends cli console core darknet dataset demo detection dissection encodings "
+        "errors evaluation exporting files imports layers libraries loading logs presentation "
+        "profiling report surgery training verification zoo"
     ),
+    "console": "console core errors files logs",
     "core": "arguments core encodings errors files",
     "darknet": "core darknet encodings errors files layers libraries surgery",
     "dataset": (
@@ -125,6 +126,15 @@ def test_imports_point_one_way(room):
 def test_every_room_has_a_row():
     rooms = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in modules("")}
     assert rooms - {"__init__", "__main__"} == set(ALLOWED)
+
+
+def test_no_command_imports_a_command():
+    from darkconv.cli import COMMANDS
+
+    commands = {f"darkconv.cli.{name}" for name in COMMANDS}
+    for path in modules("cli"):
+        others = commands - {f"darkconv.cli.{path.stem}"}
+        assert not others & {name for name, _ in imports(path)}, path
 
 
 def test_no_spoke_imports_another():

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 import darkconv as dc
 from darkconv.cli import COMMANDS, main
 from darkconv.cli.params import join_pairs
-from darkconv.cli.table import format_table
+from darkconv.console.table import format_table
 from darkconv.demo import FILES, RECOVERY
 from darkconv.exporting import WRITERS
 from darkconv.presentation.numerals import format_large

@@ -13,8 +13,8 @@ from click.testing import CliRunner
 
 import darkconv as dc
 from darkconv.cli import main
-from darkconv.cli import progress as progress_module
-from darkconv.cli.progress import progress
+from darkconv.console import progress as progress_module
+from darkconv.console.progress import progress
 from networks import cfg_text, network, random_model
 
 pytest.importorskip("torch")

@@ -11,7 +11,7 @@ MANY = 40 * 2**20
 FAULTS = f"""
 import resource
 import numpy as np
-from darkconv.cli.allocator import keep_freed_memory
+from darkconv.console.allocator import keep_freed_memory
 
 def fill():
     for _ in range(3):

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 import darkconv as dc
 from darkconv.cli import main
-from darkconv.cli.file_types import ReadType, WrittenType
 from darkconv.cli.params import ModelCommand
+from darkconv.console.files import ReadType, WrittenType
 from darkconv.errors import DarkconvError
 from darkconv.files import write_bytes
 from darkconv.files.outputs import (

@@ -14,9 +14,9 @@ from typing import Any, NoReturn
 import click
 
 from darkconv import __version__
-from darkconv.cli.allocator import keep_freed_memory
-from darkconv.cli.groups import SuggestingGroup
-from darkconv.cli.printing import echo_lines, printable_usage, write_out_what_streams_lack
+from darkconv.console.allocator import keep_freed_memory
+from darkconv.console.groups import SuggestingGroup
+from darkconv.console.printing import echo_lines, printable_usage, write_out_what_streams_lack
 from darkconv.errors import LONGEST_FINDING, DarkconvError, printable, shortened
 from darkconv.files import no_room
 from darkconv.files.notice import telling_once

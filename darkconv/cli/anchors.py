@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from darkconv.cli.file_types import OutputFile
-from darkconv.cli.params import ModelCommand, SizeType, Word, common_options
+from darkconv.cli.params import ModelCommand, Word
 from darkconv.cli.pictures import KINDS, images_option, outside_option, split_option
-from darkconv.cli.printing import echo, echo_json, echo_table
+from darkconv.console.files import OutputFile
+from darkconv.console.messages import common_options
+from darkconv.console.printing import echo, echo_json, echo_table
+from darkconv.console.values import SizeType
 from darkconv.dataset import open_dataset
 from darkconv.dataset.telling import report_problems
 

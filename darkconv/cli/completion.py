@@ -4,7 +4,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from darkconv.cli.params import ModelCommand
-from darkconv.cli.printing import echo_lines
+from darkconv.console.printing import echo_lines
 
 VARIABLE = "_DARKCONV_COMPLETE"
 

@@ -8,13 +8,10 @@ import click
 from darkconv.backends import spoke
 from darkconv.backends.choices import HEADS_OF
 from darkconv.cli.file_report import print_reports, show_agreement
-from darkconv.cli.given import refuse
 from darkconv.cli.models import read_model, report_written, require_outputs, write_model
 from darkconv.cli.params import (
-    SHARE,
     ModelCommand,
     ModelWords,
-    NumberType,
     Output,
     model_options,
     output_option,
@@ -23,7 +20,9 @@ from darkconv.cli.params import (
 )
 from darkconv.cli.pictures import PICTURE_NAMES, PictureOptions, picture_options
 from darkconv.cli.precision import Reduction, reduction_options
-from darkconv.cli.progress import progress
+from darkconv.console.given import refuse
+from darkconv.console.progress import progress
+from darkconv.console.values import SHARE, NumberType
 from darkconv.exporting import OPTIONS_BY_SUFFIX
 from darkconv.exporting.writing import write_checked
 from darkconv.files.outputs import check_belongs, note_input, note_output

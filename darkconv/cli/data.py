@@ -6,10 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from darkconv.cli.file_types import InputFile, OutputFile, ReplacedFolder
-from darkconv.cli.given import refuse
-from darkconv.cli.groups import SuggestingGroup
-from darkconv.cli.params import ModelCommand, Word, common_options
+from darkconv.cli.params import ModelCommand, Word
 from darkconv.cli.pictures import (
     images_option,
     outside_option,
@@ -17,8 +14,12 @@ from darkconv.cli.pictures import (
     rename_option,
     split_option,
 )
-from darkconv.cli.printing import echo, echo_json, echo_table
-from darkconv.cli.progress import progress
+from darkconv.console.files import InputFile, OutputFile, ReplacedFolder
+from darkconv.console.given import refuse
+from darkconv.console.groups import SuggestingGroup
+from darkconv.console.messages import common_options
+from darkconv.console.printing import echo, echo_json, echo_table
+from darkconv.console.progress import progress
 from darkconv.dataset import Dataset, open_dataset, open_splits
 from darkconv.dataset.classes import renamed_splits
 from darkconv.dataset.summary import HEADERS, class_row, head_lines

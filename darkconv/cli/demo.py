@@ -5,11 +5,12 @@ from pathlib import Path
 
 import click
 
-from darkconv.cli.file_types import OutputFolder
 from darkconv.cli.models import write_model
-from darkconv.cli.params import ModelCommand, Output, common_options
-from darkconv.cli.printing import echo, echo_lines
-from darkconv.cli.table import format_table
+from darkconv.cli.params import ModelCommand, Output
+from darkconv.console.files import OutputFolder
+from darkconv.console.messages import common_options
+from darkconv.console.printing import echo, echo_lines
+from darkconv.console.table import format_table
 from darkconv.core.model import Model
 from darkconv.darknet.weights import weights_size
 from darkconv.demo import KEPT, RECOVERY, note_files

@@ -12,16 +12,11 @@ import click
 import numpy as np
 
 from darkconv.cli.detecting import detection_options, open_engine, running_options
-from darkconv.cli.file_types import InputFile, OutputFolder
-from darkconv.cli.params import (
-    SHARE,
-    ModelCommand,
-    model_options,
-    split_model,
-    words_argument,
-)
-from darkconv.cli.printing import echo, echo_json, echo_json_line, echo_table
-from darkconv.cli.progress import frame_progress
+from darkconv.cli.params import ModelCommand, model_options, split_model, words_argument
+from darkconv.console.files import InputFile, OutputFolder
+from darkconv.console.printing import echo, echo_json, echo_json_line, echo_table
+from darkconv.console.progress import frame_progress
+from darkconv.console.values import SHARE
 from darkconv.errors import DatasetError
 from darkconv.files import make_folder
 from darkconv.presentation.numerals import per_cent

@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from darkconv.cli.device import PROVIDERS, DeviceType
 from darkconv.cli.models import read_exported, read_model
-from darkconv.cli.params import SHARE, F, ModelWords
+from darkconv.cli.params import F, ModelWords
+from darkconv.console.values import SHARE, DeviceType
 
 if TYPE_CHECKING:
     from darkconv.detection.engine import Engine
+PROVIDERS = ("tensorrt", "openvino", "coreml", "directml")
+"""What else onnxruntime may compute with."""
 
 
 def detection_options(command: F) -> F:

@@ -7,8 +7,6 @@ from typing import Any
 
 import click
 
-from darkconv.cli.file_types import OutputFile
-from darkconv.cli.given import refuse
 from darkconv.cli.models import read_model, report_written, require_outputs, write_model
 from darkconv.cli.params import (
     ModelCommand,
@@ -21,10 +19,12 @@ from darkconv.cli.params import (
 )
 from darkconv.cli.pictures import PictureOptions, open_pictures, picture_options_beside_images
 from darkconv.cli.planning import plan_options, refuse_seed, require_amount
-from darkconv.cli.printing import echo, echo_json
 from darkconv.cli.profiling import ProfilingOptions, profiling_options
-from darkconv.cli.progress import steps
 from darkconv.cli.pruned import show_pruning
+from darkconv.console.files import OutputFile
+from darkconv.console.given import refuse
+from darkconv.console.printing import echo, echo_json
+from darkconv.console.progress import steps
 from darkconv.core.processes import is_first_process
 from darkconv.files.outputs import check_belongs, note_output
 from darkconv.libraries import require

@@ -6,12 +6,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from darkconv.cli.detecting import check_runs_itself, detection_options, running_options
-from darkconv.cli.file_types import OutputFolder
-from darkconv.cli.given import refuse
 from darkconv.cli.models import read_exported, read_model
 from darkconv.cli.params import (
     READING_NAMES,
-    SHARE,
     ModelCommand,
     Word,
     model_options,
@@ -26,8 +23,11 @@ from darkconv.cli.pictures import (
     open_pictures,
     picture_options,
 )
-from darkconv.cli.printing import echo, echo_json, echo_table
-from darkconv.cli.progress import progress
+from darkconv.console.files import OutputFolder
+from darkconv.console.given import refuse
+from darkconv.console.printing import echo, echo_json, echo_table
+from darkconv.console.progress import progress
+from darkconv.console.values import SHARE
 from darkconv.core.processes import is_first_process
 from darkconv.evaluation.files import CONFUSION, CURVES
 

@@ -10,11 +10,12 @@ from urllib.request import url2pathname
 
 import click
 
-from darkconv.cli.file_types import OutputFolder
-from darkconv.cli.given import refuse
-from darkconv.cli.params import ModelCommand, common_options, overwrite_option
-from darkconv.cli.printing import echo, echo_json, echo_table
-from darkconv.cli.progress import Update, progress
+from darkconv.cli.params import ModelCommand
+from darkconv.console.files import OutputFolder, overwrite_option
+from darkconv.console.given import refuse
+from darkconv.console.messages import common_options
+from darkconv.console.printing import echo, echo_json, echo_table
+from darkconv.console.progress import Update, progress
 from darkconv.files.outputs import may_overwrite, note_input, note_output
 from darkconv.files.sizes import format_size
 from darkconv.presentation.numerals import format_count

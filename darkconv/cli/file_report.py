@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from darkconv.cli.printing import echo, echo_json, echo_table
+from darkconv.console.printing import echo, echo_json, echo_table
 from darkconv.files.sizes import format_size
 from darkconv.presentation.numerals import per_cent
 

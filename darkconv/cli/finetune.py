@@ -8,9 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from darkconv.cli.device import DeviceType
-from darkconv.cli.file_types import OutputFolder
-from darkconv.cli.given import refuse
 from darkconv.cli.models import (
     read_model,
     report_written,
@@ -22,19 +19,20 @@ from darkconv.cli.params import (
     ModelCommand,
     ModelType,
     ModelWords,
-    NumberType,
     Output,
     Word,
     command_line,
-    is_number,
     model_options,
     output_option,
     split_model,
     words_argument,
 )
 from darkconv.cli.pictures import PictureOptions, picture_options, read_pairs
-from darkconv.cli.printing import echo, echo_json, echo_lines
-from darkconv.cli.progress import progress
+from darkconv.console.files import OutputFolder
+from darkconv.console.given import refuse
+from darkconv.console.printing import echo, echo_json, echo_lines
+from darkconv.console.progress import progress
+from darkconv.console.values import DeviceType, NumberType, numbers
 from darkconv.core.model import Model
 from darkconv.core.processes import is_first_process
 from darkconv.errors import DarkconvError
@@ -56,14 +54,6 @@ SHARES = {"recall": "recall", "AP": "AP", "top1": "top-1", "top5": "top-5"}
 READING = ("names", "names_encoding", "dialect", "input_size", "allow_nonfinite")
 """How models are read: those of `model_options`."""
 Option = Callable[[Any], Any]
-
-
-def numbers(text: str) -> tuple[int, ...]:
-    """`12,45`: numbers of layers."""
-    words = [word.strip() for word in text.split(",")]
-    if not all(map(is_number, words)):
-        raise click.BadParameter(f"{text!r} is no list of layer numbers")
-    return tuple(map(int, words))
 
 
 FROM_0, FROM_1 = click.IntRange(min=0), click.IntRange(min=1)

@@ -22,7 +22,7 @@ from darkconv.cli.params import (
     split_model,
     words_argument,
 )
-from darkconv.cli.printing import echo_json, echo_lines
+from darkconv.console.printing import echo_json, echo_lines
 from darkconv.core.model import Model
 from darkconv.darknet.cfg import read_cfg
 from darkconv.darknet.dialect import AUTO, choose_dialect

@@ -6,7 +6,7 @@ import click
 
 from darkconv.cli.models import read_model
 from darkconv.cli.params import ModelCommand, reading_options, split_model, words_argument
-from darkconv.cli.printing import echo, echo_json, echo_lines, echo_table
+from darkconv.console.printing import echo, echo_json, echo_lines, echo_table
 from darkconv.exporting.viewer import viewing
 from darkconv.presentation import layer_table as layers
 from darkconv.presentation.model import model_dict, summary

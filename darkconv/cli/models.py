@@ -9,7 +9,7 @@ import click
 from darkconv import loading
 from darkconv.cli.outputs import check_outputs
 from darkconv.cli.params import ModelWords, Output
-from darkconv.cli.printing import echo
+from darkconv.console.printing import echo
 from darkconv.core.model import Model
 from darkconv.darknet.dialect import AUTO
 from darkconv.errors import DarkconvError, WeightsError, Where

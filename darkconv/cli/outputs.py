@@ -1,16 +1,8 @@
-"""Outputs of a command, looked at before it begins: a run must not fail where it would end.
-
-Every option that names a file has a type of `darkconv.cli.params` that says whether the file is
-read or written. `ModelCommand` tells `darkconv.files.outputs` of all of them before a command
-runs, and gives `--overwrite` to every command that has a use for it. What else a command writes it
-tells by `note_output` itself, before it works.
-"""
+"""Models that a command writes: a run must not fail where it would end."""
 
 from collections.abc import Iterable, Sequence
 
-from darkconv.cli.params import (
-    Output,
-)
+from darkconv.cli.params import Output
 from darkconv.errors import DarkconvError
 from darkconv.files import check_saved_model
 from darkconv.files.outputs import check_belongs, check_pair, note_output

@@ -1,14 +1,8 @@
-"""What the commands share: MODEL, -o, verbosity."""
+"""What the commands share: MODEL, -o, how models are read."""
 
-import contextlib
 import glob
-import logging
-import math
-import platform
 import shlex
-import warnings
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,10 +10,10 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from darkconv import __version__
-from darkconv.cli.file_types import InputFile, OutputFile, ReadType, WrittenType
-from darkconv.cli.printing import echo_lines
-from darkconv.files.outputs import guarding_files, note_folder, note_input, note_output
+from darkconv.console.files import FilesCommand, InputFile, OutputFile, ReadType, WrittenType
+from darkconv.console.messages import common_options
+from darkconv.console.values import DeviceType, SizeType
+from darkconv.files.outputs import note_folder, note_input, note_output
 from darkconv.loading.formats import (
     DARKNET_SUFFIXES,
     EXPORTED_SUFFIXES,
@@ -27,19 +21,12 @@ from darkconv.loading.formats import (
     RUNNABLE_SUFFIXES,
     SAVED_MODEL_SUFFIX,
 )
-from darkconv.logs import NOTE
 from darkconv.zoo.bundled import bundled_names
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-logger = logging.getLogger("darkconv")
-
-LIBRARIES = ("numpy", "torch", "onnx", "onnxruntime", "keras", "tensorflow-cpu", "tensorflow")
-"""Whose versions `--verbose` says, where they are installed."""
-
-OVERWRITE, ARGUMENTS = "darkconv.overwrite", "darkconv.arguments"
-"""What the context of a command knows: the option, and all words behind the command's name."""
-OVERWRITE_HELP = "Replace files that the command reads, or that others have made."
+ARGUMENTS = "darkconv.arguments"
+"""What the context of a command knows: all words behind the command's name."""
 _JOINT = "\0"  # between the two words of an output; no file name can hold it
 
 
@@ -96,60 +83,15 @@ class OutputType(WrittenType):
         return [CompletionItem(incomplete, type="file")]
 
 
-def overwrite_option(*more: str, help: str = OVERWRITE_HELP) -> Callable[[F], F]:
-    """--overwrite, also under other names; `darkconv.files.outputs.may_overwrite` tells of it."""
-
-    def keep(ctx: click.Context, _: click.Parameter, value: bool) -> None:
-        ctx.meta[OVERWRITE] = value
-
-    return click.option(
-        "--overwrite", *more, is_flag=True, expose_value=False, callback=keep, help=help
-    )
-
-
-class ModelCommand(click.Command):
-    """A command whose files are held against each other before it runs.
-
-    `-o`, and every option that is a model, may be followed by two words.
-    """
-
-    def __init__(self, *args: Any, **attributes: Any) -> None:
-        """Add `--overwrite` to a command that writes."""
-        super().__init__(*args, **attributes)
-        types = [param.type for param in self.params]
-        has_use = any(isinstance(one, WrittenType) and one.has_overwrite for one in types)
-        if has_use and not any("--overwrite" in param.opts for param in self.params):
-            overwrite_option()(self)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command, its files known."""
-        with guarding_files(overwrite=ctx.meta.get(OVERWRITE, False)):
-            for kind in (ReadType, WrittenType):
-                for param in self.get_params(ctx):
-                    if isinstance(param.type, kind):
-                        for value in values_of(param, ctx.params.get(param.name or "")):
-                            param.type.note(value)
-            return super().invoke(ctx)
+class ModelCommand(FilesCommand):
+    """A command of which `-o`, and every option that is a model, may be followed by two words."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Join `-o a.cfg b.weights` into one value, which click could not do."""
         ctx.meta[ARGUMENTS] = tuple(args)
         pairs = (OutputType, ModelType)
         names = [name for p in self.get_params(ctx) if isinstance(p.type, pairs) for name in p.opts]
-        joined = join_pairs(args, names)
-        self._refuse_repetitions(ctx, joined)
-        return super().parse_args(ctx, joined)
-
-    def _refuse_repetitions(self, ctx: click.Context, args: list[str]) -> None:
-        """Raise a usage error for an option with a value that is given twice: one would be lost."""
-        _, _, given = self.make_parser(ctx).parse_args(args=list(args))
-        for param, count in Counter(given).items():
-            if count == 1 or not isinstance(param, click.Option) or param.multiple or param.count:
-                continue
-            if not param.is_flag or param.secondary_opts:
-                name = max(param.opts, key=len)
-                text = f"Option {name!r} takes one value, and is given {count} times."
-                raise click.UsageError(text, ctx)
+        return super().parse_args(ctx, join_pairs(args, names))
 
 
 def command_line(*, without: str, more: str) -> str:
@@ -157,13 +99,6 @@ def command_line(*, without: str, more: str) -> str:
     context = click.get_current_context()
     words = [word for word in context.meta[ARGUMENTS] if word not in (without, more)]
     return shlex.join([*context.command_path.split(), *words, more])
-
-
-def values_of(param: click.Parameter, value: Any) -> Iterable[Any]:
-    """The values of an option, which may be given several times, or not at all."""
-    if value is None:
-        return ()
-    return value if param.multiple or param.nargs != 1 else (value,)
 
 
 def join_pairs(args: Sequence[str], options: Sequence[str]) -> list[str]:
@@ -206,37 +141,14 @@ def report_option(what: str) -> Callable[[F], F]:
     )
 
 
-def common_options(command: F) -> F:
-    """-q, -v and --debug."""
-    options = (
-        click.option(
-            "-q",
-            "--quiet",
-            is_flag=True,
-            help="No warnings.",
-            expose_value=False,
-            callback=_set_level(logging.ERROR),
-        ),
-        click.option(
-            "-v",
-            "--verbose",
-            is_flag=True,
-            help="Say more: versions, and how files are read.",
-            expose_value=False,
-            callback=_set_level(logging.INFO),
-        ),
-        click.option(
-            "--debug",
-            is_flag=True,
-            help="Show tracebacks.",
-            expose_value=False,
-            callback=_set_debug,
-        ),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
-
+device_option = click.option(
+    "--device",
+    type=DeviceType(),
+    default="auto",
+    show_default=True,
+    metavar="cpu|cuda|cuda:N",
+    help="Where to run; auto is the GPU where PyTorch finds one.",
+)
 
 nonfinite_option = click.option(
     "--allow-nonfinite",
@@ -291,104 +203,6 @@ def nameless_reading_options(command: F) -> F:
     for option in reversed(options):
         command = option(command)
     return common_options(command)
-
-
-def is_number(text: str) -> bool:
-    """Whether a text is a whole number, of no more digits than C can hold."""
-    return text.isdecimal() and len(text) < 10
-
-
-class NumberType(click.FloatRange):
-    """A finite number within bounds; NaN, which is outside of none of them, is refused."""
-
-    name = "number"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """Read the number."""
-        number: float = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{value} is not a finite number", param, ctx)
-        return number
-
-
-SHARE = NumberType(0, 1)
-"""Of thresholds of scores and overlaps."""
-
-
-class SizeType(click.ParamType):  # type: ignore[type-arg]
-    """`416x320`: width and height."""
-
-    name = "size"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int]:
-        """Two positive numbers."""
-        if isinstance(value, tuple):
-            return value
-        width, _, height = value.lower().partition("x")
-        if not (is_number(width) and is_number(height) and int(width) and int(height)):
-            self.fail(f"{value!r} is not a size such as 416x416", param, ctx)
-        return int(width), int(height)
-
-
-class MessageHandler(logging.Handler):
-    """Warnings as plain lines on stderr."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Print one."""
-        label = "" if record.levelno < logging.WARNING else "warning:"
-        echo_lines(record.getMessage(), err=True, label=label, color="yellow")
-
-
-def show_messages(ctx: click.Context) -> None:
-    """Send darkconv's log to stderr until the command ends."""
-    logger = logging.getLogger("darkconv")
-    before = logger.handlers, logger.propagate, logger.level
-
-    def restore() -> None:
-        logger.handlers, logger.propagate = before[:2]
-        logger.setLevel(before[2])
-
-    logger.handlers = [MessageHandler()]
-    logger.setLevel(NOTE)
-    logger.propagate = False
-    # what matters of a picture is told by darkconv; Pillow's own remarks are Python's warnings
-    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
-    ctx.call_on_close(restore)
-
-
-def _set_level(level: int) -> Callable[[click.Context, click.Parameter, bool], None]:
-    def callback(ctx: click.Context, _: click.Parameter, value: bool) -> None:
-        if not ctx.meta.get("darkconv.shows_messages"):
-            show_messages(ctx)
-            ctx.meta["darkconv.shows_messages"] = True
-        if not value:
-            return
-        if ctx.meta.setdefault("darkconv.level", level) != level:
-            raise click.UsageError("-q and -v exclude each other")
-        logging.getLogger("darkconv").setLevel(level)
-        if level == logging.INFO:
-            logger.info("%s", versions())
-
-    return callback
-
-
-def versions() -> str:
-    """Return which darkconv runs on which Python, with the versions of the libraries it uses."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = [f"darkconv {__version__}", f"Python {platform.python_version()}"]
-    for library in LIBRARIES:
-        with contextlib.suppress(PackageNotFoundError):
-            found.append(f"{library} {version(library)}")
-    return ", ".join(found)
-
-
-def _set_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
-    ctx.meta["darkconv.debug"] = value
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from darkconv.cli.file_types import InputFile
-from darkconv.cli.given import refuse
+from darkconv.console.files import InputFile
+from darkconv.console.given import refuse
 from darkconv.dataset import ClassifiedDataset, Dataset, for_model
 from darkconv.dataset.for_model import Named, Selection, open_for_model
 

@@ -1,37 +1,18 @@
 """Options that say which channels go."""
 
 import functools
-import re
 from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
 import click
 
-from darkconv.cli.given import refuse
-from darkconv.cli.params import SHARE, NumberType
+from darkconv.console.given import refuse
+from darkconv.console.values import SHARE, BytesType, NumberType
 from darkconv.surgery.budget import KINDS
 from darkconv.surgery.chooser import MIN_KEEP, MULTIPLE, SKIP_FIRST
 from darkconv.surgery.importance import SCORES
 from darkconv.surgery.planning import AMOUNTS, Planning
-
-UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9}
-UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30}
-
-
-class BytesType(click.ParamType):  # type: ignore[type-arg]
-    """`5MB`, `500kB`, `1.5MiB`, or a plain number of bytes."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Bytes, rounded down."""
-        if isinstance(value, int):
-            return value
-        found = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*([a-z]*)", value.strip().lower())
-        if not found or found[2] not in UNITS or int(float(found[1]) * UNITS[found[2]]) < 1:
-            self.fail(f"{value!r} is not a size such as 5MB, 500kB or 1.5MiB", param, ctx)
-        return int(float(found[1]) * UNITS[found[2]])
 
 
 def require_amount(planning: Planning) -> None:

@@ -5,12 +5,9 @@ from typing import Any
 
 import click
 
-from darkconv.cli.file_types import OutputFile
-from darkconv.cli.given import refuse
 from darkconv.cli.models import read_model
 from darkconv.cli.params import ModelCommand, model_options, split_model, words_argument
 from darkconv.cli.pictures import KINDS, PICTURE_NAMES, PictureOptions, picture_options
-from darkconv.cli.printing import echo, echo_json, echo_table
 from darkconv.cli.profiling import (
     PROFILING_NAMES,
     SUFFIX,
@@ -18,6 +15,9 @@ from darkconv.cli.profiling import (
     profile_of,
     profiling_options,
 )
+from darkconv.console.files import OutputFile
+from darkconv.console.given import refuse
+from darkconv.console.printing import echo, echo_json, echo_table
 from darkconv.core.model import Model
 from darkconv.core.processes import is_first_process
 from darkconv.libraries import require

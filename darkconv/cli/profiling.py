@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from darkconv.cli.device import device_option
+from darkconv.cli.params import device_option
 from darkconv.cli.pictures import PictureOptions, open_pictures
-from darkconv.cli.progress import progress
+from darkconv.console.progress import progress
 from darkconv.core.model import Model
 from darkconv.dataset import Dataset
 from darkconv.surgery.plan import PrunePlan

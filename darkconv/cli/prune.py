@@ -7,8 +7,6 @@ from typing import Any
 
 import click
 
-from darkconv.cli.file_types import InputFile, OutputFile
-from darkconv.cli.given import refuse
 from darkconv.cli.models import read_model, report_written, require_outputs, write_model
 from darkconv.cli.params import (
     ModelCommand,
@@ -26,7 +24,6 @@ from darkconv.cli.pictures import (
     picture_options_beside_images,
 )
 from darkconv.cli.planning import plan_options, refuse_seed, require_amount
-from darkconv.cli.printing import echo, echo_json, echo_lines
 from darkconv.cli.profiling import (
     PROFILING_NAMES,
     ProfilingOptions,
@@ -35,6 +32,9 @@ from darkconv.cli.profiling import (
     refit,
 )
 from darkconv.cli.pruned import show_pruning
+from darkconv.console.files import InputFile, OutputFile
+from darkconv.console.given import refuse
+from darkconv.console.printing import echo, echo_json, echo_lines
 from darkconv.core.processes import is_first_process
 from darkconv.libraries import require
 from darkconv.surgery.changes import pruning_dict

@@ -1,6 +1,6 @@
 """What commands print of a model that was pruned."""
 
-from darkconv.cli.printing import echo, echo_table
+from darkconv.console.printing import echo, echo_table
 from darkconv.core.model import Model
 from darkconv.presentation.surgery import (
     LEFT_OF_CHANGES,

@@ -6,8 +6,6 @@ from typing import Any
 
 import click
 
-from darkconv.cli.file_types import InputFile
-from darkconv.cli.given import refuse
 from darkconv.cli.models import read_model, report_written, require_outputs, write_model
 from darkconv.cli.params import (
     ModelCommand,
@@ -19,7 +17,9 @@ from darkconv.cli.params import (
     words_argument,
 )
 from darkconv.cli.pictures import outside_option
-from darkconv.cli.printing import echo, echo_lines
+from darkconv.console.files import InputFile
+from darkconv.console.given import refuse
+from darkconv.console.printing import echo, echo_lines
 from darkconv.core.names import same_name
 from darkconv.darknet.data import read_names
 from darkconv.dataset.relabelled import note_data, renumbered, write_beside

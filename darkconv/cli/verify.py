@@ -5,18 +5,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from darkconv.cli.device import device_option
-from darkconv.cli.file_types import InputFile
-from darkconv.cli.given import refuse
 from darkconv.cli.models import read_model
 from darkconv.cli.params import (
     ModelCommand,
+    device_option,
     nameless_model_options,
     report_option,
     split_model,
     words_argument,
 )
-from darkconv.cli.printing import echo, echo_json, echo_lines, echo_table
+from darkconv.console.files import InputFile
+from darkconv.console.given import refuse
+from darkconv.console.printing import echo, echo_json, echo_lines, echo_table
 
 if TYPE_CHECKING:
     from darkconv.verification.results import LayerVerification, Verification

@@ -5,9 +5,6 @@ from typing import Any
 
 import click
 
-from darkconv.cli.file_types import OutputFile
-from darkconv.cli.given import refuse
-from darkconv.cli.groups import SuggestingGroup
 from darkconv.cli.models import (
     read_model,
     report_written,
@@ -26,7 +23,10 @@ from darkconv.cli.params import (
     split_model,
     words_argument,
 )
-from darkconv.cli.printing import echo, echo_json, echo_lines, echo_table
+from darkconv.console.files import OutputFile
+from darkconv.console.given import refuse
+from darkconv.console.groups import SuggestingGroup
+from darkconv.console.printing import echo, echo_json, echo_lines, echo_table
 from darkconv.core.model import Model
 from darkconv.darknet.weights import CUTOFF_NAME
 from darkconv.files.outputs import note_output

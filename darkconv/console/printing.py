@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from darkconv.cli.table import Row, format_table
+from darkconv.console.table import Row, format_table
 from darkconv.errors import one_line, printable
 
 

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from darkconv.cli.printing import echo
+from darkconv.console.printing import echo
 from darkconv.core.processes import is_first_process
 from darkconv.errors import one_line
 from darkconv.files.sizes import format_size

@@ -1,0 +1,150 @@
+"""Files of a command: each option says by its type whether it reads or writes them.
+
+`FilesCommand` tells `darkconv.files.outputs` of all of them before a command runs, and gives
+`--overwrite` to every command that has a use for it. What else a command writes it tells by
+`note_output` itself, before it works.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from darkconv.files.outputs import (
+    guarding_files,
+    note_folder,
+    note_folder_use,
+    note_input,
+    note_output,
+)
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+OVERWRITE = "darkconv.overwrite"
+"""Where the context of a command keeps the option."""
+OVERWRITE_HELP = "Replace files that the command reads, or that others have made."
+
+
+class ReadType(click.ParamType):  # type: ignore[type-arg]
+    """The type of an option or argument that names files to read."""
+
+    def note(self, value: Any) -> None:
+        """Tell of the files."""
+        note_input(value)
+
+
+class WrittenType(click.ParamType):  # type: ignore[type-arg]
+    """The type of an option that names files to write.
+
+    Attributes:
+        has_overwrite: `--overwrite` has a meaning for it.
+    """
+
+    has_overwrite = True
+
+    def note(self, value: Any) -> None:
+        """Tell of the files, and check that they can be written."""
+        raise NotImplementedError
+
+
+class InputFile(click.Path, ReadType):
+    """A file to read."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"path_type": Path, **options})
+
+
+class OutputFile(click.Path, WrittenType):
+    """A file to write."""
+
+    def __init__(self, *, over_inputs: bool = False) -> None:
+        """Say whether `--overwrite` lets the file replace one that the command reads."""
+        super().__init__(dir_okay=False, path_type=Path)
+        self.has_overwrite = over_inputs
+
+    def note(self, value: Path) -> None:
+        """See `WrittenType`."""
+        note_output(value, over_inputs=self.has_overwrite)
+
+
+class ReplacedFolder(click.Path, WrittenType):
+    """A folder that is made, or replaced as a whole."""
+
+    has_overwrite = False
+
+    def __init__(self) -> None:
+        super().__init__(file_okay=False, path_type=Path)
+
+    def note(self, value: Path) -> None:
+        """See `WrittenType`."""
+        note_folder(value)
+
+
+class OutputFolder(click.Path, WrittenType):
+    """A folder for files, of which the command tells itself; or, if allowed, one file."""
+
+    def __init__(self, *, file_okay: bool = False) -> None:
+        super().__init__(file_okay=file_okay, path_type=Path)
+
+    def note(self, value: Path) -> None:
+        """See `WrittenType`."""
+        if not self.file_okay:
+            note_folder_use(value)
+
+
+def overwrite_option(*more: str, help: str = OVERWRITE_HELP) -> Callable[[F], F]:
+    """--overwrite, also under other names; `darkconv.files.outputs.may_overwrite` tells of it."""
+
+    def keep(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+        ctx.meta[OVERWRITE] = value
+
+    return click.option(
+        "--overwrite", *more, is_flag=True, expose_value=False, callback=keep, help=help
+    )
+
+
+class FilesCommand(click.Command):
+    """A command whose files are held against each other before it runs."""
+
+    def __init__(self, *args: Any, **attributes: Any) -> None:
+        """Add `--overwrite` to a command that writes."""
+        super().__init__(*args, **attributes)
+        types = [param.type for param in self.params]
+        has_use = any(isinstance(one, WrittenType) and one.has_overwrite for one in types)
+        if has_use and not any("--overwrite" in param.opts for param in self.params):
+            overwrite_option()(self)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, its files known."""
+        with guarding_files(overwrite=ctx.meta.get(OVERWRITE, False)):
+            for kind in (ReadType, WrittenType):
+                for param in self.get_params(ctx):
+                    if isinstance(param.type, kind):
+                        for value in values_of(param, ctx.params.get(param.name or "")):
+                            param.type.note(value)
+            return super().invoke(ctx)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the words, none of which may be lost."""
+        self._refuse_repetitions(ctx, args)
+        return super().parse_args(ctx, args)
+
+    def _refuse_repetitions(self, ctx: click.Context, args: list[str]) -> None:
+        """Raise a usage error for an option with a value that is given twice: one would be lost."""
+        _, _, given = self.make_parser(ctx).parse_args(args=list(args))
+        for param, count in Counter(given).items():
+            if count == 1 or not isinstance(param, click.Option) or param.multiple or param.count:
+                continue
+            if not param.is_flag or param.secondary_opts:
+                name = max(param.opts, key=len)
+                text = f"Option {name!r} takes one value, and is given {count} times."
+                raise click.UsageError(text, ctx)
+
+
+def values_of(param: click.Parameter, value: Any) -> Iterable[Any]:
+    """The values of an option, which may be given several times, or not at all."""
+    if value is None:
+        return ()
+    return value if param.multiple or param.nargs != 1 else (value,)

@@ -1,0 +1,95 @@
+"""Kinds of values on a command line: numbers, sizes, devices."""
+
+import math
+import re
+from typing import Any
+
+import click
+
+_NAME = re.compile(r"auto|cpu|cuda(:\d{1,3})?", re.ASCII)
+UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9}
+UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30}
+
+
+class DeviceType(click.ParamType):  # type: ignore[type-arg]
+    """`auto`, `cpu`, `cuda` or `cuda:1`; whether it is there is seen when it is used."""
+
+    name = "device"
+
+    def __init__(self, *more: str) -> None:
+        """Take other names, too."""
+        self._more = more
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name."""
+        name = str(value)
+        if not _NAME.fullmatch(name) and name.partition(":")[0] not in self._more:
+            others = "".join(f", {one}" for one in self._more)
+            self.fail(
+                f"{value!r} is not auto, cpu{others}, cuda or a GPU such as cuda:1", param, ctx
+            )
+        return name
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a whole number, of no more digits than C can hold."""
+    return text.isdecimal() and len(text) < 10
+
+
+class NumberType(click.FloatRange):
+    """A finite number within bounds; NaN, which is outside of none of them, is refused."""
+
+    name = "number"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Read the number."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return number
+
+
+SHARE = NumberType(0, 1)
+"""Of thresholds of scores and overlaps."""
+
+
+class SizeType(click.ParamType):  # type: ignore[type-arg]
+    """`416x320`: width and height."""
+
+    name = "size"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """Two positive numbers."""
+        if isinstance(value, tuple):
+            return value
+        width, _, height = value.lower().partition("x")
+        if not (is_number(width) and is_number(height) and int(width) and int(height)):
+            self.fail(f"{value!r} is not a size such as 416x416", param, ctx)
+        return int(width), int(height)
+
+
+class BytesType(click.ParamType):  # type: ignore[type-arg]
+    """`5MB`, `500kB`, `1.5MiB`, or a plain number of bytes."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Bytes, rounded down."""
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*([a-z]*)", value.strip().lower())
+        if not found or found[2] not in UNITS or int(float(found[1]) * UNITS[found[2]]) < 1:
+            self.fail(f"{value!r} is not a size such as 5MB, 500kB or 1.5MiB", param, ctx)
+        return int(float(found[1]) * UNITS[found[2]])
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """`12,45`: numbers of layers."""
+    words = [word.strip() for word in text.split(",")]
+    if not all(map(is_number, words)):
+        raise click.BadParameter(f"{text!r} is no list of layer numbers")
+    return tuple(map(int, words))

@@ -305,6 +305,44 @@ def test_keras_files_are_models_for_every_command(run, lite):
     assert dc.from_keras(read_keras("one.keras")).names == ("dog",)
 
 
+def write_wide():
+    """Write a picture that is no square, so that letterboxing it matters."""
+    Path("wide").mkdir()
+    levels = np.random.default_rng(3).integers(0, 256, (20, 60, 3), np.uint8)
+    image_module.fromarray(levels).save("wide/0.png")
+
+
+@pytest.mark.parametrize("options", ["", "--head boxes"])
+def test_how_pictures_are_fitted_stays_what_a_file_says(run, options):
+    """Whoever runs it, and whatever is made from it."""
+    write_wide()
+    cfg = "net.cfg net.weights --dialect alexeyab"
+    expected = run(f"detect {cfg} wide --json --resize letterbox --threshold 0.01").stdout
+    assert expected != run(f"detect {cfg} wide --json --threshold 0.01").stdout
+    run(f"convert {cfg} -o lb.keras --resize letterbox {options}")
+    run("convert lb.keras -o lb.cfg lb.weights -o lb.onnx -o again.keras")
+    assert "letter_box=1" in Path("lb.cfg").read_text(encoding="latin-1")
+    for words in ("lb.keras", "lb.cfg lb.weights", "again.keras", "lb.onnx"):
+        found = json.loads(run(f"detect {words} wide --json --threshold 0.01").stdout)
+        for one, right in zip(found, json.loads(expected), strict=True):
+            boxes, others = (
+                np.sort([d["box"] for d in side["detections"]], axis=0) for side in (one, right)
+            )
+            np.testing.assert_allclose(boxes, others, atol=1e-2)
+
+
+def test_a_file_for_stretched_pictures_is_run_as_it_says(run):
+    """The original's dialect has no option for it, so no cfg can carry it."""
+    write_wide()
+    cfg = "net.cfg net.weights --dialect pjreddie"
+    expected = run(f"detect {cfg} wide --json --resize stretch --threshold 0.01").stdout
+    assert expected != run(f"detect {cfg} wide --json --threshold 0.01").stdout
+    run(f"convert {cfg} -o st.keras --resize stretch")
+    result = run("detect st.keras wide --json --threshold 0.01")
+    assert result.stdout == expected
+    assert "--resize stretch (resize=) says it again" in result.stderr
+
+
 def test_names_may_be_others(run, lite):
     run("convert net.cfg net.weights -o net.keras")
     Path("other.names").write_text("a\nb\nc\n")

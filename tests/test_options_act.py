@@ -19,6 +19,7 @@ from PIL import Image
 import darkconv as dc
 from darkconv.assets import digits10_folder
 from darkconv.cli import COMMANDS, main
+from darkconv.exporting import OPTIONS_BY_SUFFIX
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")
@@ -387,6 +388,42 @@ def test_an_option_acts_or_is_refused(plain, run, setting, words):
     changes += sorted(after.keys() - known)
     is_known = (setting, words.split()[0]) in NO_EFFECT
     assert bool(changes) != is_known, changes or "accepted, and does nothing"
+
+
+OF_NMS = ("--pixels", "--threshold-inputs", "--max-detections")
+MIXED = {
+    "onnx": ("o.safetensors", "o.cfg o.weights"),
+    "keras": ("o.pt2", "o.onnx"),
+}
+"""Other outputs beside one of a format: what the first heeds and they do not is said."""
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [
+        pytest.param(first, second, words_of(option), id=f"{first}-{second}-{option.name}")
+        for first, others in MIXED.items()
+        for second in others
+        for option in ALL["convert"].params
+        if option.name in OPTIONS_BY_SUFFIX[f".{first}"]
+        and option.name not in ("calibrate", "calibration", "reduce_range", "data", "in_place")
+    ],
+)
+def test_an_option_that_one_of_several_outputs_does_not_have_is_said(run, first, second, words):
+    if first == "keras":
+        pytest.importorskip("keras")
+    more = " --calibrate images --limit 2" if words == "--int8" else ""
+    more += " --head nms" if words.split()[0] in OF_NMS else ""
+    line = f"convert {MODEL} -o o.{first} -o {second} {words}{more}"
+    after = run(line)
+    if after["status"] != 0:
+        assert words.split()[0] in after["stderr"]
+        return
+    suffix = second.split()[0].partition(".")[2]
+    name = words.split()[0].removeprefix("--").replace("-", "_")
+    has_it = name in OPTIONS_BY_SUFFIX.get(f".{suffix}", ())
+    told = [line for line in after["stderr"].splitlines() if f"warning: o.{suffix}: --" in line]
+    assert any(words.split()[0] in line for line in told) != has_it, after["stderr"]
 
 
 WITH_MODEL = {

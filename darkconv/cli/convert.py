@@ -1,6 +1,7 @@
 """`darkconv convert`: a model in another format."""
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -28,6 +29,8 @@ from darkconv.exporting.writing import write_checked
 from darkconv.files.outputs import check_belongs, note_input, note_output
 from darkconv.imports import REORGS
 from darkconv.loading.formats import ONNX_SUFFIX, RUNNABLE_SUFFIXES
+
+logger = logging.getLogger("darkconv")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -200,6 +203,7 @@ def convert(
     reduction.check(chosen)
     check_applies(chosen, reduction, outputs)
     reduction.check_formats(outputs)
+    tell_of_others({**chosen, **dict.fromkeys(reduction.kind)}, outputs)
     note_arrays_outside(model_words, outputs, chosen)
     said = {name: options.pop(name) for name in IMPORT_OPTIONS}
     imports = {name: value for name, value in said.items() if value is not None}
@@ -256,10 +260,11 @@ def check_applies(
     homes |= {name: RUNNABLE_SUFFIXES for name in reduction.kind}
     for name, known in homes.items():
         if not suffixes & set(known):
-            option = NEGATED.get(name, name.replace("_", "-"))
             *others, last = known
             kinds = f"{', '.join(others)} and {last}" if others else last
-            raise click.UsageError(f"--{option} is about {kinds} files, and none is written")
+            raise click.UsageError(
+                f"--{_spelled(name)} is about {kinds} files, and none is written"
+            )
     head = chosen.get("head", "raw")
     for name, heads in HEADS_OF.items():
         if head not in heads:
@@ -267,6 +272,27 @@ def check_applies(
     with_heads = (s for s in suffixes if "head" in OPTIONS_BY_SUFFIX.get(s, ()))
     if head == "nms" and any(suffix != ONNX_SUFFIX for suffix in with_heads):
         raise click.UsageError("--head nms is about .onnx files: suppression is no Keras operation")
+
+
+def tell_of_others(chosen: Iterable[str], outputs: Sequence[Output]) -> None:
+    """Say of each output which options it does not have, where another one has them."""
+    for output in outputs:
+        known = OPTIONS_BY_SUFFIX.get(output.suffix, ())
+        missing = [f"--{_spelled(name)}" for name in chosen if name not in known]
+        if missing:
+            verb = "does" if len(missing) == 1 else "do"
+            logger.warning(
+                "%s: %s %s nothing here: %s no option of %s files",
+                output.path,
+                " and ".join(missing),
+                verb,
+                "it is" if len(missing) == 1 else "they are",
+                output.suffix,
+            )
+
+
+def _spelled(name: str) -> str:
+    return NEGATED.get(name, name.replace("_", "-"))
 
 
 def options_of(output: Output, chosen: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import click
 from darkconv.cli.models import read_exported, read_model
 from darkconv.cli.params import F, ModelWords
 from darkconv.console.values import SHARE, DeviceType
+from darkconv.loading.exported import said_resize
 
 if TYPE_CHECKING:
     from darkconv.detection.engine import Engine
@@ -107,7 +108,9 @@ def open_engine(
     if words.is_runnable:
         file = read_exported(words, device=device, threads=threads, **reading)
         return make_engine(file, **options, device=device, threads=threads)
-    return make_engine(read_model(words, **reading), **options, device=device, threads=threads)
+    model = read_model(words, **reading)
+    options = {**options, "resize": options.get("resize") or said_resize(words.first)}
+    return make_engine(model, **options, device=device, threads=threads)
 
 
 def check_runs_itself(words: ModelWords, backend: str | None) -> None:

@@ -30,6 +30,7 @@ from darkconv.console.progress import progress
 from darkconv.console.values import SHARE
 from darkconv.core.processes import is_first_process
 from darkconv.evaluation.files import CONFUSION, CURVES
+from darkconv.loading.exported import said_resize
 
 if TYPE_CHECKING:
     from darkconv.evaluation.result import BoxEvaluation, ClassEvaluation, Evaluation
@@ -130,6 +131,8 @@ def evaluate(
         model = read_exported(model_words, **reading, **running)
     else:
         model = read_model(model_words, **reading)
+        if model.network.finds_boxes:
+            options["resize"] = options["resize"] or said_resize(model_words.first)
     if overlap is not None:
         options["iou"] = overlap
     dataset: Any

@@ -1,5 +1,6 @@
 """What a cfg says: net options and layers in order, with sources and shapes. No arrays."""
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -22,6 +23,8 @@ from darkconv.core.spec import (
 )
 from darkconv.core.tree import Tree
 from darkconv.errors import CfgError, DarkconvError, GraphError, Where
+
+logger = logging.getLogger("darkconv")
 
 C_COUNT = 2**31 - 1
 """Most values that a map or an array can have: C counts them in 32 bits."""
@@ -207,6 +210,28 @@ class Network:
                     found=new.shape,
                 )
         return changed
+
+    def with_resize(self, mode: str) -> "Network":
+        """Return the same network, whose [net] says how pictures are fitted to the input.
+
+        The original's dialect always letterboxes, and has no option for it: then a warning says
+        what to do.
+
+        Args:
+            mode: "stretch" or "letterbox".
+        """
+        if mode == self.options.resize_mode(None):
+            return self
+        if self.dialect.letterboxes:
+            logger.warning(
+                "%s: is for pictures that are stretched, which a cfg of the dialect %s cannot "
+                "say: --resize stretch (resize=) says it again",
+                self.file,
+                self.dialect.name,
+            )
+            return self
+        config = self.config.with_section(0, {"letter_box": int(mode == "letterbox")})
+        return build_network(config, self.dialect, trees=self.trees, notes=Notes())
 
 
 def build_network(

@@ -29,7 +29,7 @@ from darkconv.errors import DarkconvError, Where
 from darkconv.files import PathLike
 from darkconv.layers.recurrent import Recurrent
 from darkconv.loading import load, open_exported
-from darkconv.loading.exported import RUNNERS
+from darkconv.loading.exported import RUNNERS, said_resize
 from darkconv.loading.formats import KERAS_SUFFIX, SAFETENSORS_SUFFIX, suffix_of
 
 if TYPE_CHECKING:
@@ -267,7 +267,8 @@ def make_engine(
     if threads is not None and not 1 <= threads <= MOST_THREADS:
         raise DarkconvError("threads", expected=f"1 to {MOST_THREADS}", found=threads)
     if not isinstance(model, Model | ExportedFile):
-        model = open_runnable(model, backend=backend, device=device, threads=threads)
+        path, model = model, open_runnable(model, backend=backend, device=device, threads=threads)
+        resize = resize or said_resize(path)
     given: dict[str, Any] = {
         "threshold": threshold, "nms": nms, "nms_kind": nms_kind, "resize": resize,
         "exact": exact, "relative": relative, "device": device, "threads": threads,

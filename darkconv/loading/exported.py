@@ -157,6 +157,25 @@ READERS: dict[str, Callable[[PathLike], Model]] = {
 """What reads a whole model, by suffix."""
 
 
+def said_resize(path: PathLike) -> str | None:
+    """Return how a file that is read as a model says that pictures are fitted to its input.
+
+    A cfg cannot say it in every dialect, so whoever runs the model asks the file.
+
+    Args:
+        path: of any file.
+
+    Returns:
+        "stretch" or "letterbox"; None for files other than `.keras`.
+    """
+    if suffix_of(path) != KERAS_SUFFIX:
+        return None
+    from darkconv.backends.exported import parse_texts
+    from darkconv.backends.keras_archive import DESCRIPTION, read_keras_archive
+
+    return parse_texts(read_keras_archive(path)[DESCRIPTION]).get("resize")
+
+
 def read_anything(path: PathLike) -> "ExportedFile | ForeignFile":
     """Open a file that can be run, whoever has written it; those of other tools are ONNX files.
 

@@ -99,7 +99,8 @@ def from_keras(kmodel: keras.Model, cfg: PathLike | None = None, *, dialect: str
     """The model that a Keras model of `to_keras` holds now: its inverse, bit for bit.
 
     Layers are found by their names, so a clone, a model with another head or one that was
-    loaded from a file will do.
+    loaded from a file will do. What `to_keras` was told by `resize=` stands in the cfg's
+    `letter_box=` then.
 
     Args:
         kmodel: what `to_keras` built.
@@ -113,7 +114,8 @@ def from_keras(kmodel: keras.Model, cfg: PathLike | None = None, *, dialect: str
     """
     origin = origin_of(kmodel, cfg, dialect)
     arrays = read_arrays(kmodel, origin.network, origin.spare)
-    return Model(origin.network, arrays, origin.header, origin.names)
+    network = origin.network.with_resize(origin.resize) if origin.resize else origin.network
+    return Model(network, arrays, origin.header, origin.names)
 
 
 def make_runner(

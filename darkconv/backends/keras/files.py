@@ -29,6 +29,7 @@ from darkconv.backends.keras.running import FileRunner
 from darkconv.backends.keras_archive import DESCRIPTION, SPARE, WEIGHTS, read_keras_archive
 from darkconv.backends.quiet import quiet
 from darkconv.core.model import Array, Arrays
+from darkconv.core.net import RESIZE_MODES
 from darkconv.core.network import Network
 from darkconv.core.unchanging import frozen
 from darkconv.darknet.description import read_description
@@ -220,7 +221,12 @@ def _origin(members: dict[str, bytes], where: Where) -> Origin:
             spare = read_spare(members[SPARE], network)
     except (ValueError, TypeError, RecursionError) as error:
         raise DarkconvError(f"damaged: {error}", where=where) from error
-    return Origin(network, header, names, spare, text.get("head", HEADS[0]), text.get("resize"))
+    resize = text.get("resize")
+    if resize is not None and resize not in RESIZE_MODES:
+        raise DarkconvError(
+            "damaged: resize", where=where, expected=" or ".join(RESIZE_MODES), found=resize
+        )
+    return Origin(network, header, names, spare, text.get("head", HEADS[0]), resize)
 
 
 def write_saved_model(kmodel: keras.Model, path: PathLike) -> None:

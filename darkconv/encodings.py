@@ -59,11 +59,6 @@ def keeps_bytes(text: str) -> bool:
     return bool(_KEPT.search(text))
 
 
-def without_bytes(text: str) -> str:
-    """Return a text without the bytes that were no UTF-8."""
-    return _KEPT.sub("", text)
-
-
 def with_bytes_decoded(text: str, encoding: str) -> str:
     """Return a text whose bytes were no UTF-8 in another encoding; as it is where that fails."""
     if not keeps_bytes(text):

@@ -114,6 +114,19 @@ def test_names_keep_their_order_and_their_letters(layouts, tmp_path):
         written = write_dataset(parts, tmp_path / form, form)
         again = open_dataset(written.path, outside=True)
         assert again.names == parts[None].names
+    blanks = {"chair": "a\u00a0b\u2028c", "sofa": "a  b", "bottle": "\x85\u202ex".strip()}
+    parts = {None: found.renamed(blanks)}
+    for form in FORMS:
+        written = write_dataset(parts, tmp_path / f"blank_{form}", form)
+        again = open_dataset(written.path, outside=True)
+        assert set(again.names) == set(parts[None].names)
+    parts = {None: found.renamed({"chair": "a\x1bb\x85c"})}
+    for form in ("darknet", "yolo", "coco"):
+        written = write_dataset(parts, tmp_path / f"escape_{form}", form)
+        again = open_dataset(written.path, outside=True)
+        assert set(again.names) == set(parts[None].names)
+    with pytest.raises(DatasetError, match="a class has a name that XML cannot hold"):
+        write_dataset(parts, tmp_path / "escape_voc", "voc")
     kept = {None: found.renamed({"chair": "caf\udce9"})}
     for form in ("darknet", "yolo"):
         written = write_dataset(kept, tmp_path / f"kept_{form}", form)

@@ -1,5 +1,6 @@
 """Class names: what a name may be, which classes are hidden, and the text that says so."""
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -13,6 +14,7 @@ HIDDEN = "dont_show"
 LONGEST_NAME = 1000
 """Characters of a class name."""
 BYTE_ORDER_MARK = "\ufeff"
+_BREAKS = re.compile(r"[\r\n]+")
 
 
 class Names(tuple[str, ...]):
@@ -131,6 +133,11 @@ def _bare(line: str) -> str:
     while line.startswith(HIDDEN):
         line = line.removeprefix(HIDDEN).strip()
     return line
+
+
+def on_one_line(text: str) -> str:
+    """Return a name without blanks around it and with a space for each line break; others stay."""
+    return " ".join(filter(None, map(str.strip, _BREAKS.split(text))))
 
 
 def same_name(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from darkconv.core.names import Names
+from darkconv.core.names import Names, on_one_line
 from darkconv.encodings import keeps_bytes
 from darkconv.errors import DatasetError, Where
 from darkconv.libraries import telling_missing
@@ -109,7 +109,7 @@ def yaml_names(content: Yaml, where: Where) -> Names | None:
         return None
     if not all(isinstance(name, str) for name in names):
         raise DatasetError(where=place, expected="a text for each class", found="others")
-    bare = (" ".join(name.split()) for name in names)
+    bare = map(on_one_line, names)
     try:
         return Names(name or str(index) for index, name in enumerate(bare)) or None
     except DatasetError as error:

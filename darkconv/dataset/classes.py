@@ -22,7 +22,6 @@ SPELLINGS = (
 """How VOC and Darknet, and COCO, call the same class, where more than blanks differ."""
 
 _SAME = {other: first for first, other in SPELLINGS}
-_BLANKS = str.maketrans("", "", " _-")
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,8 @@ class UnknownClass:
 
 def spelled(name: str) -> str:
     """Return what all known spellings of a class have in common."""
-    bare = unicodedata.normalize("NFC", name).casefold().translate(_BLANKS)
+    whole = unicodedata.normalize("NFC", name).casefold()
+    bare = "".join(c for c in whole if c not in "_-" and not c.isspace())
     return _SAME.get(bare, bare)
 
 

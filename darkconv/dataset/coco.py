@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from darkconv.core.names import shared_names
 from darkconv.dataset.fit import Mark, fit_labels
 from darkconv.dataset.label import Box, Label, Size, checked_label, parse_name, shown
 from darkconv.dataset.locate import tails
@@ -18,6 +20,7 @@ from darkconv.errors import DatasetError, Where
 
 T = TypeVar("T")
 Id = int | str
+_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")
 
 FORM = "COCO"
 LOCAL_FILES = "/data/local-files/?d="
@@ -60,7 +63,12 @@ def read_coco(path: Path, options: Options, reading: Reading) -> Dataset:
     classes = file.collect("categories", parse_category)
     pictures = file.collect("images", parse_picture)
     samples = file.samples(pictures, file.marks(pictures, classes), options)
-    own = (*(options.names or ()), *file.used(classes).values())
+    used = file.used(classes)
+    own = (*(options.names or ()), *used.values())
+    for places in shared_names([*used.values()]).values():
+        numbers = ", ".join(_shown_id([*used][place]) for place in places[:10])
+        name = shown([*used.values()][places[0]])
+        reading.change("namesakes", f"{path}: the categories {numbers} are all {name}")
     if classes:
         reading.found_names(path)
     return reading.dataset(samples, own, form=FORM)
@@ -130,7 +138,7 @@ class _File:
             try:
                 number, value = parse(entry)
                 if number in found:
-                    raise DatasetError(expected="an id of its own", found=shown(number))
+                    raise DatasetError(expected="an id of its own", found=_shown_id(number))
                 found[number] = value
             except DatasetError as error:
                 self.reading.skip(error, self.path, part=place)
@@ -159,14 +167,14 @@ class _File:
             and entry.get("supercategory") != entry.get("name")
         }
         labelled = {
-            entry.get("category_id")
+            _as_id(entry.get("category_id"))
             for entry in self.content.get("annotations", [])
-            if isinstance(entry, dict) and isinstance(entry.get("category_id"), int | str)
+            if isinstance(entry, dict)
         }
         return {
             key: name
             for key, name in classes.items()
-            if key in labelled or key not in (0, "0") or name not in above
+            if key in labelled or key != 0 or name not in above
         }
 
     def samples(
@@ -246,9 +254,9 @@ def parse_annotation(
     """
     key, category = _id(entry, "image_id"), _id(entry, "category_id")
     if key not in pictures:
-        raise DatasetError(expected="an image_id of images", found=shown(key))
+        raise DatasetError(expected="an image_id of images", found=_shown_id(key))
     if category not in classes:
-        raise DatasetError(expected="a category_id of categories", found=shown(category))
+        raise DatasetError(expected="a category_id of categories", found=_shown_id(category))
     bbox, difficult = entry.get("bbox"), entry.get("iscrowd") == 1
     try:
         return key, checked_label(classes[category], parse_bbox(bbox), difficult=difficult)
@@ -275,7 +283,20 @@ def parse_bbox(bbox: Any) -> Box:
 def _id(entry: Any, key: str) -> Id:
     if not isinstance(entry, dict):
         raise DatasetError(expected="an object", found=shown(entry))
-    value = entry.get(key)
-    if not isinstance(value, int | str):
-        raise DatasetError(expected=f"{key} as a number or a text", found=shown(value))
+    value = _as_id(entry.get(key))
+    if value is None:
+        raise DatasetError(expected=f"{key} as a number or a text", found=shown(entry.get(key)))
     return value
+
+
+def _as_id(value: Any) -> Id | None:
+    """Return an id as a number where it is one in any spelling: 5, 5.0 and "5" are the same."""
+    if isinstance(value, str):
+        return int(value) if _NUMBER.fullmatch(value) else value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _shown_id(value: Id) -> str:
+    return shown(repr(value))

@@ -8,6 +8,7 @@ from darkconv.dataset.collection import Collection, Item
 from darkconv.dataset.darknet_files import split_words
 from darkconv.dataset.splits import VALID
 from darkconv.dataset.voc_files import require_text
+from darkconv.encodings import keeps_bytes
 
 
 def coco_files(collection: Collection) -> Iterator[tuple[str, bytes]]:
@@ -16,7 +17,7 @@ def coco_files(collection: Collection) -> Iterator[tuple[str, bytes]]:
     Raises:
         DatasetError: a class has a name that JSON cannot hold.
     """
-    require_text(collection, "JSON")
+    require_text(collection, "JSON", keeps_bytes)
     if not collection.splits:
         yield "annotations.json", content(collection, collection.items)
         return

@@ -1,7 +1,7 @@
 """Darknet's labels: a text file per picture, `class x y width height` relative to the picture."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from darkconv.dataset.fit import SHARES, Mark, fit_labels, outline
@@ -41,7 +41,7 @@ def read_pictures(
     samples: list[Sample] = []
     bare = []
     for image in images:
-        path = label_path(image, label_folders)
+        path = label_path(image, label_folders) or broken_label_path(image, label_folders)
         further = (difficult or {}).get(image)
         names = names_of(image, path) if path or further else None
         try:
@@ -73,16 +73,23 @@ def label_path(image: Path, folders: Sequence[Path] = ()) -> Path | None:
     It lies in `labels` for `images`, as Darknet has it, beside the picture, in `labels` beside
     the picture's folder, or in one of other folders.
     """
+    return next(filter(os.path.isfile, _label_places(image, folders)), None)
+
+
+def broken_label_path(image: Path, folders: Sequence[Path] = ()) -> Path | None:
+    """Return what lies in the place of a picture's label file and is none, such as a folder."""
+    return next((path for path in _label_places(image, folders) if os.path.lexists(path)), None)
+
+
+def _label_places(image: Path, folders: Sequence[Path]) -> Iterator[Path]:
     for path in dict.fromkeys((image, image.absolute())):
         parts = path.parts
         for place in range(len(parts) - 2, -1, -1):
             if parts[place] in PICTURE_FOLDERS:
                 moved = Path(*parts[:place], LABEL_FOLDER, *parts[place + 1 :])
-                if os.path.isfile(moved.with_suffix(".txt")):
-                    return moved.with_suffix(".txt")
+                yield moved.with_suffix(".txt")
     name = image.with_suffix(".txt").name
-    others = [image.parent, above(image.parent) / LABEL_FOLDER, *folders]
-    return next((other / name for other in others if os.path.isfile(other / name)), None)
+    yield from (one / name for one in (image.parent, above(image.parent) / LABEL_FOLDER, *folders))
 
 
 def read_marks(

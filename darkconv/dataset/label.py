@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from darkconv.encodings import without_bytes
+from darkconv.core.names import name_problem, on_one_line
 from darkconv.errors import DatasetError, Where
 from darkconv.files import PathLike
 
@@ -57,13 +57,13 @@ def class_name(index: float, names: Sequence[str] | None) -> str:
 
 
 def parse_name(text: object) -> str:
-    """Return a class name with single blanks; bytes that were no UTF-8 are kept.
+    """Return a class name as a names file holds it; bytes that were no UTF-8 are kept.
 
     Raises:
-        DatasetError: no text, or characters that cannot be printed.
+        DatasetError: no text, or one that no names file can hold, or that has lost characters.
     """
-    name = " ".join(text.split()) if isinstance(text, str) else ""
-    if not name or not without_bytes(name).isprintable() or "\ufffd" in name:
+    name = on_one_line(text) if isinstance(text, str) else ""
+    if name_problem(name) or "\ufffd" in name:
         found = "nothing" if text is None else shown(text) or "nothing"
         raise DatasetError(expected="a class name", found=found)
     return name

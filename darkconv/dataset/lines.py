@@ -16,6 +16,7 @@ from darkconv.errors import DatasetError
 
 _SUFFIXES = "|".join(map(re.escape, sorted(SUFFIXES)))
 _LINE = re.compile(rf"(?P<image>.*?(?:{_SUFFIXES}))(?:\s+(?P<boxes>.*))?", re.IGNORECASE)
+_WORD = re.compile(r"([ \t]*)([^ \t]+)")
 
 
 def has_boxes(text: str) -> bool:
@@ -61,11 +62,11 @@ def read_lines(path: Path, names_of: NamesNear, locator: Locator, reading: Readi
 def split_boxes(text: str) -> list[str]:
     """The entries behind a picture; words without a comma belong to the name before them."""
     entries: list[str] = []
-    for word in text.split():
+    for blanks, word in _WORD.findall(text):
         if "," in word or not entries:
             entries.append(word)
         else:
-            entries[-1] += f" {word}"
+            entries[-1] += blanks + word
     return entries
 
 

@@ -1,12 +1,12 @@
 """Annotations of VOC as they are written."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from xml.sax.saxutils import escape
 
 from darkconv.dataset.collection import Collection, Item, joined
 from darkconv.dataset.darknet_files import split_words
 from darkconv.dataset.splits import VALID
-from darkconv.encodings import keeps_bytes
 from darkconv.errors import DatasetError
 
 OBJECT = (
@@ -15,6 +15,8 @@ OBJECT = (
     "      <xmin>{0:.12g}</xmin>\n      <ymin>{1:.12g}</ymin>\n"
     "      <xmax>{2:.12g}</xmax>\n      <ymax>{3:.12g}</ymax>\n    </bndbox>\n  </object>\n"
 )
+_NO_XML = re.compile("[^\t\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML cannot hold."""
 
 
 def voc_files(collection: Collection) -> Iterator[tuple[str, bytes]]:
@@ -23,7 +25,7 @@ def voc_files(collection: Collection) -> Iterator[tuple[str, bytes]]:
     Raises:
         DatasetError: a class has a name that XML cannot hold.
     """
-    require_text(collection, "XML")
+    require_text(collection, "XML", lambda name: bool(_NO_XML.search(name)))
     for item in collection.items:
         yield f"Annotations/{item.stem}.xml", annotation(item).encode()
     if collection.splits:
@@ -51,12 +53,12 @@ def _printable(name: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in name)
 
 
-def require_text(collection: Collection, form: str) -> None:
-    """Check that names of classes are texts.
+def require_text(collection: Collection, form: str, is_refused: Callable[[str], bool]) -> None:
+    """Check that a form of text holds the names of the classes.
 
     Raises:
-        DatasetError: one holds bytes of an unknown encoding, or control characters.
+        DatasetError: it does not hold one: bytes of an unknown encoding, or control characters.
     """
     for name in collection.names:
-        if keeps_bytes(name) or not name.isprintable():
+        if is_refused(name):
             raise DatasetError("a class has a name that " + form + " cannot hold", found=name)

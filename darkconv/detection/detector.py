@@ -14,9 +14,10 @@ from darkconv.core.model import Model
 from darkconv.detection.detect import Detection, shown
 from darkconv.detection.engine import NMS, THRESHOLD, Engine, make_engine
 from darkconv.detection.found import Detections
+from darkconv.detection.missing import MissingValues
 from darkconv.detection.picture import PictureLike
 from darkconv.detection.sources import Item, Source, is_several, list_pictures, picture_name
-from darkconv.detection.stream import Frame, check_batches, stream
+from darkconv.detection.stream import Frame, check_batches, name_of, stream
 from darkconv.files import PathLike
 
 if TYPE_CHECKING:
@@ -135,7 +136,8 @@ class Detector:
 
         Raises:
             DatasetError: a picture cannot be read.
-            DarkconvError: it is no picture.
+            DarkconvError: it is no picture, or nothing can be found, for what the
+                network gives is NaN.
 
         Example:
             >>> import numpy as np
@@ -152,7 +154,11 @@ class Detector:
         levels = engine.read(picture, order=order)
         x, fit = engine.prepare(levels)
         outputs = engine.run(x)
-        every = Detections(tuple(engine.find([value[0] for value in outputs], fit)))
+        own = [value[0] for value in outputs]
+        every = Detections(tuple(engine.find(own, fit)))
+        missing = MissingValues()
+        missing.add(own, found=len(every))
+        missing.check(name_of(engine))
         return self._listed(every, levels.shape[1], levels.shape[0])
 
     def stream(

@@ -1,6 +1,7 @@
 """The one road from pictures to boxes: read ahead, in batches, in order."""
 
 import logging
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from darkconv.core.processors import count_processors
 from darkconv.detection.engine import Engine
 from darkconv.detection.found import Detections
+from darkconv.detection.missing import MissingValues
 from darkconv.detection.picture import Fit, Picture, check_order
 from darkconv.detection.reading import read_ahead
 from darkconv.detection.sources import Item, Source, open_source
@@ -142,7 +144,8 @@ def stream(
 
     Raises:
         DatasetError: see `read_batches`.
-        DarkconvError: an option is wrong.
+        DarkconvError: an option is wrong, or nothing can be found in any picture, for what
+            the network gives is NaN.
     """
     check_order(order)
     check_batches(batch, unreadable)
@@ -180,22 +183,48 @@ def prepare_item(engine: Engine, item: Item, *, order: str = "rgb") -> Prepared:
 def _frames(
     engine: Engine, batches: Iterator[list[tuple[int, Prepared]]], record: Seconds
 ) -> Iterator[Frame]:
+    missing = MissingValues()
+    name = name_of(engine)
     try:
         for group in batches:
-            yield from look_at(engine, [one for _, one in group], record)
+            yield from look_at(engine, [one for _, one in group], record, missing)
+    except GeneratorExit:
+        missing.warn(name)
+        raise
     finally:
         close(batches)
+    missing.check(name)
 
 
-def look_at(engine: Engine, group: Sequence[Prepared], record: Seconds) -> Iterator[Frame]:
-    """Run a batch, and find the boxes of each of its pictures."""
+def name_of(engine: Engine) -> str:
+    """Return the file of what an engine runs, for messages."""
+    return os.fspath(getattr(engine.source, "path", None) or engine.network.file)
+
+
+def look_at(
+    engine: Engine,
+    group: Sequence[Prepared],
+    record: Seconds,
+    missing: MissingValues | None = None,
+) -> Iterator[Frame]:
+    """Run a batch, and find the boxes of each of its pictures.
+
+    Args:
+        engine: that finds them.
+        group: the pictures.
+        record: that the time is added to.
+        missing: that NaN among the outputs is added to.
+    """
     start = time.perf_counter()
     x = group[0].x if len(group) == 1 else np.concatenate([one.x for one in group])
     outputs = engine.run(x)
     record.network += time.perf_counter() - start
     for place, one in enumerate(group):
         start = time.perf_counter()
-        found = Detections(tuple(engine.find([value[place] for value in outputs], one.fit)))
+        own = [value[place] for value in outputs]
+        found = Detections(tuple(engine.find(own, one.fit)))
+        if missing is not None:
+            missing.add(own, found=len(found))
         record.decoding += time.perf_counter() - start
         record.reading += one.seconds
         record.pictures += 1

@@ -71,6 +71,8 @@ def evaluate_classifier(
             start = time.perf_counter()
             if crops:
                 found = scores(np.stack(list(crops.values())))
+                for one in found:
+                    work.missing.add([one])
                 work.found.update(zip(crops, found, strict=True))
             work.seconds.network += time.perf_counter() - start
             work.seconds.pictures += len(crops)
@@ -80,6 +82,7 @@ def evaluate_classifier(
     work = shared_work(len(images), look, run)
     unread = work.told_unread(": left out")
     report_unread(dataset, len(unread))
+    work.tell_missing(run.name, run)
     places = sorted(work.found)
     counts = classification(
         np.stack([work.found[place] for place in places]),

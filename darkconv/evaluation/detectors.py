@@ -11,7 +11,7 @@ from darkconv.dataset.telling import report_classes, report_unread
 from darkconv.detection import Detection
 from darkconv.detection.engine import Engine
 from darkconv.detection.sources import Item
-from darkconv.detection.stream import Prepared, look_at, prepare_item, read_batches
+from darkconv.detection.stream import Prepared, look_at, name_of, prepare_item, read_batches
 from darkconv.errors import DatasetError
 from darkconv.evaluation.comparison import Comparison, rule_of
 from darkconv.evaluation.result import BoxEvaluation, Unread
@@ -56,6 +56,7 @@ def evaluate_detector(
     work = find_all(engine, images, run)
     unread = work.told_unread(": its boxes count as missed")
     report_unread(dataset, len(unread))
+    work.tell_missing(name_of(engine), run)
     found = [_told_apart(work.found.get(place, []), model) for place in range(len(images))]
     comparison = Comparison.of(found, dataset, classes, rule_of(rule, iou))
     figures, mean = comparison.figures(at, coco=coco)
@@ -108,7 +109,7 @@ def find_all(
         done = 0
         for group in read_batches(prepare, places, batch=run.batch):
             good = [one for _, one in group if isinstance(one, Prepared)]
-            for frame in look_at(engine, good, work.seconds) if good else ():
+            for frame in look_at(engine, good, work.seconds, work.missing) if good else ():
                 work.found[frame.index] = list(frame.found)
             for number, one in group:
                 if isinstance(one, Unread):

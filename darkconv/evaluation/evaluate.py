@@ -104,7 +104,8 @@ def evaluate(
     Raises:
         DatasetError: the source cannot be read, no picture can, or no label is of a class of
             the model.
-        DarkconvError: a file cannot do what is asked for.
+        DarkconvError: a file cannot do what is asked for, or nothing can be measured, for what
+            the network gives is NaN.
         MissingDependencyError: faster-coco-eval is not installed.
     """
     for_boxes = {

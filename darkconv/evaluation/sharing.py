@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Generic, TypeVar
 
 from darkconv.core.processes import ALONE, Processes, is_first_process
+from darkconv.detection.missing import MissingValues
 from darkconv.detection.stream import Seconds
 from darkconv.evaluation.result import Unread
 from darkconv.files.notice import tell
@@ -25,6 +26,7 @@ class Run:
         skips: go on without pictures that cannot be read.
         progress: called with the number of pictures done.
         processes: that share the pictures; all of them must go through them.
+        needs_values: raise where nothing can be found for NaN in all pictures, rather than warn.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Run:
     skips: bool = True
     progress: Callable[[int], None] | None = None
     processes: Processes = ALONE
+    needs_values: bool = True
 
 
 @dataclass
@@ -43,11 +46,24 @@ class Work(Generic[T]):
         found: by the place of the picture; nothing for those that cannot be read.
         unread: pictures that cannot be read, by place.
         seconds: of all pictures.
+        missing: NaN among the outputs.
     """
 
     found: dict[int, T] = field(default_factory=dict)
     unread: dict[int, Unread] = field(default_factory=dict)
     seconds: Seconds = field(default_factory=Seconds)
+    missing: MissingValues = field(default_factory=MissingValues)
+
+    def tell_missing(self, name: str, run: "Run") -> None:
+        """Say how many outputs were NaN: each process fails, and the first one warns.
+
+        Raises:
+            DarkconvError: nothing can be found in any picture, and the run needs it.
+        """
+        if run.needs_values and self.missing.empty == self.missing.pictures:
+            self.missing.check(name)
+        elif is_first_process():
+            self.missing.warn(name)
 
     def told_unread(self, what_follows: str) -> tuple[Unread, ...]:
         """Return the pictures that cannot be read, in order; the first process tells of each.
@@ -68,8 +84,9 @@ def united(parts: Iterable[Work[T]]) -> Work[T]:
     for part in parts:
         whole.found.update(part.found)
         whole.unread.update(part.unread)
-        for name, value in asdict(part.seconds).items():
-            setattr(whole.seconds, name, getattr(whole.seconds, name) + value)
+        for own, other in ((whole.seconds, part.seconds), (whole.missing, part.missing)):
+            for name, value in asdict(other).items():
+                setattr(own, name, getattr(own, name) + value)
     return whole
 
 

@@ -39,7 +39,7 @@ def evaluate_module(
 
 
 def _run_of(model: Model) -> Run:
-    return Run(name=Path(model.network.file).stem, runner="PyTorch")
+    return Run(name=Path(model.network.file).stem, runner="PyTorch", needs_values=False)
 
 
 def _engine(

@@ -42,7 +42,8 @@ ROOMS = {
         "arguments core darknet dataset detection encodings errors files layers presentation"
     ),
     "demo": (
-        "assets core darknet dataset demo detection dissection evaluation files presentation report"
+        "assets console core darknet dataset demo detection dissection errors evaluation "
+        "exporting files libraries loading presentation report surgery training verification"
     ),
     "detection": (
         "arguments backends boxes core darknet dataset detection encodings errors files layers "

@@ -346,7 +346,7 @@ def test_tables_align():
 def test_demo_shows_the_main_job(run, folder, monkeypatch):
     pytest.importorskip("torch")
     pytest.importorskip("onnxruntime")
-    monkeypatch.setattr("darkconv.cli.demo.STEPS", 20)
+    monkeypatch.setattr("darkconv.demo.story.STEPS", 20)
     output = run("demo -o demo").stdout
     assert "back to Darknet's .weights: equal byte for byte" in output
     assert "PyTorch and ONNX agree on all 19 layers" in output

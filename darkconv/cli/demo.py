@@ -1,29 +1,14 @@
 """`darkconv demo`: the main job on the bundled model, everything measured in that run."""
 
-import time
 from pathlib import Path
 
 import click
 
-from darkconv.cli.models import write_model
-from darkconv.cli.params import ModelCommand, Output
+from darkconv.cli.params import ModelCommand
 from darkconv.console.files import OutputFolder
 from darkconv.console.messages import common_options
-from darkconv.console.printing import echo, echo_lines
-from darkconv.console.table import format_table
-from darkconv.core.model import Model
-from darkconv.darknet.weights import weights_size
-from darkconv.demo import KEPT, RECOVERY, note_files
-from darkconv.errors import DarkconvError
+from darkconv.demo import note_files
 from darkconv.files import make_folder
-from darkconv.files.sizes import format_size
-from darkconv.libraries import telling_missing
-from darkconv.presentation.numerals import format_count, format_large
-
-KEEP_RATIO, MULTIPLE = 0.6, 4
-"""Share of its channels that every layer of the dissected model keeps, in multiples."""
-STEPS, BATCH, RATE, AVERAGING = 300, 8, 3e-3, 0.98
-"""Of recovery."""
 
 
 @click.command(cls=ModelCommand)
@@ -46,177 +31,8 @@ def demo(folder: Path) -> None:
 
     Example: darkconv demo -o demo
     """
-    from darkconv.assets import load_digits10
-    from darkconv.demo.figures import closing_rows, measure
-    from darkconv.demo.pages import draw_pictures, write_page
-    from darkconv.surgery.classes import reclass
+    from darkconv.demo.story import tell
 
-    start = time.perf_counter()
     note_files(folder)
     make_folder(folder)
-    whole = load_digits10()
-    show_model(whole)
-    checks = show_conversion(whole, folder)
-    show_detection(whole, folder)
-    small = reclass(whole, KEPT)
-    checks += show_slicing(whole, small, folder)
-    models = {"digits10": whole, "digits4": small, **show_recovery(whole, small, folder)}
-    final = list(models.values())[-1]
-    checks += show_export(final, folder)
-    pictures = draw_pictures(whole, final, folder)
-    heading("Before and after")
-    measured, conditions = measure(models)
-    echo_lines(format_table(("", *measured), closing_rows(measured), left=(0,)))
-    echo(conditions, err=True)
-    seconds = time.perf_counter() - start
-    write_page(folder, measured, conditions, checks, (whole, final), seconds)
-    echo()
-    echo(f"report:   {(folder / 'demo.html').resolve()}")
-    echo(f"pictures: {pictures}")
-    echo(f"files:    {folder.resolve()}")
-    echo(f"done in {seconds:.0f} s")
-
-
-def heading(text: str) -> None:
-    """A line that begins a step."""
-    echo()
-    echo(text, bold=True)
-
-
-def show_model(model: Model) -> None:
-    """The bundled model in a few lines."""
-    network = model.network
-    echo("digits10: a Darknet detector of the ten digits", bold=True)
-    echo(
-        f"{len(network.layers)} layers, {format_count(model.network.parameters)} parameters, "
-        f"{format_large(model.network.macs)} MACs, input {network.input_shape}, "
-        f"weights {format_size(weights_size(model))}"
-    )
-
-
-def show_checks(*checks: str) -> list[str]:
-    """Print what was found to hold."""
-    echo_lines("\n".join(checks))
-    return list(checks)
-
-
-def show_conversion(model: Model, folder: Path) -> list[str]:
-    """Convert to PyTorch and ONNX, compare the two, and come back to Darknet's files."""
-    from darkconv.assets import digits10_folder, digits10_pictures
-    from darkconv.cli.models import read_model
-    from darkconv.cli.params import ModelWords
-    from darkconv.verification.verify import verify
-
-    heading("Convert")
-    for name in ("digits10.safetensors", "digits10.onnx"):
-        start = time.perf_counter()
-        write_model(model, Output(folder / name))
-        seconds = time.perf_counter() - start
-        size = format_size((folder / name).stat().st_size)
-        echo(f"{name:22s} {size:>8s}  in {seconds:.1f} s")
-    found = verify(model, image=digits10_pictures()[0])
-    worst = max(found.rows, key=lambda row: row.error)
-    back = read_model(ModelWords(str(folder / "digits10.safetensors")))
-    write_model(back, Output(folder / "back.cfg", folder / "back.weights"))
-    original = (digits10_folder() / "digits10.weights").read_bytes()
-    same = (folder / "back.weights").read_bytes() == original
-    return show_checks(
-        f"PyTorch and ONNX {'agree' if found.ok else 'DISAGREE'} on all {len(found.rows)} layers; "
-        f"worst relative error {worst.error:.1e} (layer {worst.name})",
-        f"back to Darknet's .weights: {'equal byte for byte' if same else 'DIFFERENT'}",
-    )
-
-
-def show_detection(model: Model, folder: Path) -> None:
-    """What the model finds in one picture."""
-    from darkconv.assets import digits10_pictures
-    from darkconv.detection import detect
-    from darkconv.detection.draw import draw, write_picture
-    from darkconv.detection.picture import read_picture
-
-    path = digits10_pictures()[0]
-    heading(f"Detect in {path.name}")
-    found = detect(model, path)
-    for one in found:
-        echo(f"{one.name:8s} {one.score:.3f}  {' '.join(f'{v:6.1f}' for v in one.box)}")
-    write_picture(draw(read_picture(path), found), folder / "detected.png")
-
-
-def show_slicing(whole: Model, small: Model, folder: Path) -> list[str]:
-    """Write the small model, and compare the scores of the classes it kept."""
-    heading(f"Keep {len(KEPT)} of {len(whole.names)} digits: {', '.join(KEPT)}")
-    for output in (
-        Output(folder / "digits4.cfg", folder / "digits4.weights"),
-        Output(folder / "digits4.onnx"),
-    ):
-        write_model(small, output)
-        file = output.weights or output.path
-        echo(f"{file.name:22s} {format_size(file.stat().st_size):>8s}")
-    from darkconv.demo.figures import compared_scores
-
-    pairs = compared_scores(whole, small)
-    equal = sum(a == b for a, b in pairs)
-    return show_checks(
-        f"{equal} of {len(pairs)} detections of these digits keep box and score exactly"
-    )
-
-
-def show_recovery(whole: Model, small: Model, folder: Path) -> dict[str, Model]:
-    """Prune by what channels do on pictures, refit, and let the uncut model teach what is left."""
-    from darkconv.assets import digits10_unlabelled
-    from darkconv.dataset import open_dataset
-    from darkconv.dissection import dissect
-
-    pictures = open_dataset(digits10_unlabelled())
-    heading(f"Prune to {KEEP_RATIO:.0%} of the channels, by {len(pictures)} unlabelled pictures")
-    done = dissect(
-        whole,
-        KEPT,
-        images=pictures,
-        ratio=KEEP_RATIO,
-        score="mean_abs",
-        multiple=MULTIPLE,
-        skip_first=0,
-        device="cpu",
-    )
-    echo(f"{small.network.parameters:,} -> {done.model.network.parameters:,} parameters")
-    echo(f"weights refitted to the feature maps: {done.seconds['reconstruct']:.1f} s")
-    found = {"pruned": done.pruned, "refitted": done.model}
-    write_model(done.model, Output(folder / "refitted.cfg", folder / "refitted.weights"))
-    done.report(folder / "dissection.html")
-    try:
-        with telling_missing("training", extra="train"):
-            from darkconv.training.recipe import Recipe
-            from darkconv.training.run import finetune
-    except DarkconvError as error:
-        echo(f"no recovery: {error}")
-        return found
-    start = time.perf_counter()
-    recipe = Recipe(steps=STEPS, batch=BATCH, rate=RATE, averaging=AVERAGING, draw_every=0)
-    taught = finetune(
-        done.model,
-        pictures,
-        folder=folder / RECOVERY,
-        teacher=small,
-        recipe=recipe,
-        overwrite=True,
-    )
-    write_model(taught.model, Output(folder / "recovered.cfg", folder / "recovered.weights"))
-    seconds = time.perf_counter() - start
-    echo(f"{STEPS} steps of learning from the uncut model, without labels: {seconds:.0f} s")
-    return {**found, "recovered": taught.model}
-
-
-def show_export(model: Model, folder: Path) -> list[str]:
-    """Write the result as an ONNX file with boxes, and compare it with the model."""
-    from darkconv.assets import digits10_pictures
-    from darkconv.verification.verify import verify
-
-    heading("Export")
-    target = folder / "recovered.onnx"
-    write_model(model, Output(target), head="boxes")
-    echo(f"{target.name:22s} {format_size(target.stat().st_size):>8s}")
-    found = verify(model, target, image=digits10_pictures()[0])
-    errors = ", ".join(f"{one.name} {one.error:.1e}" for one in found.rows)
-    gives = "gives" if found.ok else "DOES NOT GIVE"
-    return show_checks(f"onnxruntime {gives} the model's numbers; relative errors: {errors}")
+    tell(folder)

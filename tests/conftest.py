@@ -66,7 +66,7 @@ def _group(item):
 @pytest.fixture(autouse=True)
 def _faults_are_seen(monkeypatch):
     """Let what darkconv did not foresee end a test, and not become a line of a command."""
-    monkeypatch.setattr("darkconv.cli.FAULTS", ())
+    monkeypatch.setattr("darkconv.console.program.FAULTS", ())
 
 
 @pytest.fixture(scope="session")

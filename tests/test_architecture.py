@@ -35,7 +35,7 @@ ROOMS = {
         "errors evaluation exporting files imports layers libraries loading logs presentation "
         "profiling report surgery training verification zoo"
     ),
-    "console": "console core errors files logs",
+    "console": "console core errors files libraries logs",
     "core": "arguments core encodings errors files",
     "darknet": "core darknet encodings errors files layers libraries surgery",
     "dataset": (

@@ -113,7 +113,8 @@ sys.meta_path[sys.meta_path.index(PathFinder)] = Hiding
 warnings.simplefilter("ignore")
 from click.testing import CliRunner
 from darkconv import cli
-cli.FAULTS = ()
+from darkconv.console import program
+program.FAULTS = ()
 
 def run(line):
     result = CliRunner().invoke(cli.main, line.split())

@@ -14,7 +14,8 @@ import pytest
 import darkconv as dc
 from darkconv.assets import digits10_folder
 from darkconv.backends import spoke
-from darkconv.cli import apology, main
+from darkconv.cli import main
+from darkconv.console.program import apology
 from darkconv.errors import DarkconvError, MissingDependencyError
 from darkconv.libraries import LIBRARIES, Library, telling_missing, too_old
 

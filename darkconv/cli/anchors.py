@@ -1,7 +1,6 @@
 """`darkconv anchors`: widths and heights that a data set's boxes cluster about."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -12,12 +11,8 @@ from darkconv.console.messages import common_options
 from darkconv.console.printing import echo, echo_json, echo_table
 from darkconv.console.values import SizeType
 from darkconv.dataset import open_dataset
+from darkconv.dataset.summary import OF_ANCHORS, anchor_rows
 from darkconv.dataset.telling import report_problems
-
-if TYPE_CHECKING:
-    from darkconv.dataset.anchors import Anchors
-
-HEADERS = ("anchor", "width", "height", "boxes", "share")
 
 
 @click.command(cls=ModelCommand)
@@ -86,7 +81,7 @@ def anchors(
     if as_json:
         echo_json(found.to_dict())
     else:
-        echo_table(HEADERS, rows(found))
+        echo_table(OF_ANCHORS, anchor_rows(found))
         echo(f"mean IoU {found.mean_iou:.4f} over {found.boxes:,} boxes")
         echo(found.line)
     if plot:
@@ -94,13 +89,3 @@ def anchors(
 
         draw_anchors(dataset, found, plot, input_size=input_size, letterbox=letterbox, cells=cells)
         echo(f"drew {plot}", err=True)
-
-
-def rows(found: "Anchors") -> list[tuple[object, ...]]:
-    """The cells of the table."""
-    return [
-        (number, f"{width:.4g}", f"{height:.4g}", count, f"{count / found.boxes:.1%}")
-        for number, ((width, height), count) in enumerate(
-            zip(found.anchors.tolist(), found.counts.tolist(), strict=True)
-        )
-    ]

@@ -20,11 +20,10 @@ from darkconv.console.groups import SuggestingGroup
 from darkconv.console.messages import common_options
 from darkconv.console.printing import echo, echo_json, echo_table
 from darkconv.console.progress import progress
-from darkconv.dataset import Dataset, open_dataset, open_splits
+from darkconv.dataset import open_dataset, open_splits
 from darkconv.dataset.classes import renamed_splits
-from darkconv.dataset.summary import HEADERS, class_row, head_lines
+from darkconv.dataset.summary import OF_CLASSES, class_row, finding_lines, head_lines
 from darkconv.dataset.telling import report_problems
-from darkconv.presentation.numerals import format_count
 
 if TYPE_CHECKING:
     from darkconv.dataset.check import Check
@@ -115,7 +114,10 @@ def check(
     else:
         show(result, most=None if show_all else SHOWN)
     if output:
-        draw(dataset, result, output, pictures)
+        from darkconv.dataset.sheet import write_sheet
+
+        write_sheet(dataset, output, count=pictures, without=result.unreadable)
+        echo(f"drew {output}", err=True)
 
 
 @data.command(cls=ModelCommand, short_help="Write a data set in another layout.")
@@ -182,29 +184,9 @@ def tell_written(written: "Written") -> None:
 
 def show(result: "Check", *, most: int | None) -> None:
     """Print the counts and the findings, so many of a kind."""
-    from darkconv.dataset.check import KINDS
-
     for line in head_lines(result):
         echo(line)
     if result.classes:
-        echo_table(HEADERS, [class_row(one, result) for one in result.classes], left=(0,))
-    for kind, lines in result.findings.items():
-        if not lines:
-            continue
-        echo(f"{KINDS[kind]}: {format_count(len(lines))}", bold=True)
-        for line in lines[:most]:
-            echo(f"  {line}")
-        if most is not None and len(lines) > most:
-            echo(f"  ... and {format_count(len(lines) - most)} more: --all shows them")
-    if not any(result.findings.values()):
-        echo("nothing is wrong with pictures and labels")
-
-
-def draw(dataset: Dataset, result: "Check", path: Path, count: int) -> None:
-    """Write the sheet of pictures."""
-    from darkconv.dataset.sheet import choose, draw_sheet
-    from darkconv.detection.draw import write_picture
-
-    samples = choose(dataset, count, without=result.unreadable)
-    write_picture(draw_sheet(samples, dataset.names), path)
-    echo(f"drew {path}", err=True)
+        echo_table(OF_CLASSES, [class_row(one, result) for one in result.classes], left=(0,))
+    for line, is_heading in finding_lines(result, most=most):
+        echo(line, bold=is_heading)

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from darkconv.console.printing import echo, echo_json, echo_table
-from darkconv.files.sizes import format_size
-from darkconv.presentation.numerals import per_cent
 
 if TYPE_CHECKING:
     from darkconv.exporting import Exported
@@ -31,23 +29,10 @@ def print_reports(written: "Mapping[str, Exported]", *, as_json: bool) -> None:
 
 def show_precision(found: "FilePrecision") -> None:
     """Print the table of a file beside its float32 form."""
-    from darkconv.verification.precision import AT
+    from darkconv.verification import tables
 
-    first, second = (f"{ms:.2f}" for ms in found.latency.milliseconds.values())
-    rows: list[tuple[object, ...]] = [
-        ("file size", *map(format_size, found.sizes)),
-        ("milliseconds a picture", first, second),
-    ]
-    for name, pair in (("AP", found.ap), (f"AP at {AT:g}", found.ap_at)):
-        if pair:
-            rows.append((name, *(f"{per_cent(value)} %" for value in pair)))
-    rows += [(f"relative error of {n}", "", f"{e:.1e}") for n, e in found.likeness.errors.items()]
-    if found.likeness.f1 is not None:
-        rows.append((f"F1 of detections above {AT:g}", "", f"{per_cent(found.likeness.f1)} %"))
-    echo_table(("", "float32", found.precision), rows, left=(0,))
-    ran_on = f"{found.likeness.inputs} {'pictures' if found.likeness.f1 is not None else 'inputs'}"
-    compared = f"{found.likeness.compared:,} values and detections compared on {ran_on}"
-    echo(f"{compared}; {found.latency.conditions}", err=True)
+    echo_table(("", "float32", found.precision), tables.precision_rows(found), left=(0,))
+    echo(tables.precision_remark(found), err=True)
 
 
 def show_agreement(done: "FileAgreement") -> None:
@@ -56,13 +41,9 @@ def show_agreement(done: "FileAgreement") -> None:
     Raises:
         DarkconvError: the two disagree, or there was nothing to compare.
     """
-    found, timed = done.found, done.latency
-    rows = [
-        ("file size", format_size(done.size), ""),
-        ("milliseconds a picture", f"{timed.milliseconds[done.precision]:.2f}", ""),
-        *((f"error of {e.name}", f"{e.error:.1e}", f"{e.allowed:.0e}") for e in found.rows),
-    ]
-    echo_table(("", done.precision, "allowed"), rows, left=(0,))
-    echo(f"{timed.conditions}; {found.compared:,} values compared on {found.given}", err=True)
+    from darkconv.verification import tables
+
+    echo_table(("", done.precision, "allowed"), tables.agreement_rows(done), left=(0,))
+    echo(tables.agreement_remark(done), err=True)
     if done.fault:
         raise done.fault

@@ -19,7 +19,7 @@ from darkconv.console.given import refuse
 from darkconv.console.printing import echo, echo_json, echo_lines, echo_table
 
 if TYPE_CHECKING:
-    from darkconv.verification.results import LayerVerification, Verification
+    from darkconv.verification.results import Verification
 
 SHOWN_LAYERS = 10
 
@@ -92,42 +92,13 @@ def verify(
 
 def show(found: "Verification", *, shown: int | None, backend: str) -> None:
     """Print what was compared, how much of it, and what came of it."""
+    from darkconv.verification import tables
     from darkconv.verification.results import LayerVerification
 
     if isinstance(found, LayerVerification):
-        show_layers(found, shown=shown)
-        echo_lines(verdict(found, backend))
+        echo_table(tables.OF_LAYERS, tables.layer_rows(found, shown=shown), left=(1, 4))
+        echo_lines(tables.layer_verdict(found, backend))
         return
-    rows = [
-        (row.name, f"{row.error:.1e}", f"{row.allowed:.0e}", f"{row.compared:,}", row.verdict)
-        for row in found.rows
-    ]
-    headers = ("output", "error", "allowed", "compared", "")
-    echo_table(headers, rows, left=(0, 4))
-    for note in found.notes:
-        echo(note)
-    word = "agree" if found.ok else "DISAGREE"
-    echo(f"model and file {word}: {found.compared:,} values compared, on {found.given}")
-
-
-def show_layers(found: "LayerVerification", *, shown: int | None) -> None:
-    """Print the worst layers, and the first wrong one wherever it stands."""
-    rows = [
-        (layer.index, layer.type, f"{row.error:.1e}", f"{row.compared:,}", found.mark(layer, row))
-        for place, (layer, row) in enumerate(found.worst)
-        if shown is None or place < shown or layer is found.first_wrong
-    ]
-    headers = ("layer", "type", "relative error", "values", "")
-    echo_table(headers, rows, left=(1, 4))
-
-
-def verdict(found: "LayerVerification", backend: str) -> str:
-    """On the worst layer, and on the first wrong one if there is one."""
-    word = "agree" if found.ok else "DISAGREE"
-    _, worst = found.worst[0]
-    text = (
-        f"torch and {backend} {word}: worst layer {worst.error:.1e}, allowed {worst.allowed:.0e}; "
-        f"{found.compared:,} values compared"
-    )
-    wrong = found.first_wrong
-    return f"{text}\nfirst wrong: {wrong.index:03d} {wrong.type}" if wrong else text
+    echo_table(tables.OF_OUTPUTS, tables.output_rows(found), left=(0, 4))
+    for line in tables.output_lines(found):
+        echo(line)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from darkconv.dataset.sample import Dataset, Sample
-from darkconv.detection.draw import Color, class_color, is_light
+from darkconv.detection.draw import Color, class_color, is_light, write_picture
 from darkconv.detection.image_file import pillow
 from darkconv.detection.lettering import label_font
 from darkconv.detection.picture import read_picture
@@ -30,6 +30,13 @@ PAPER, INK, FAINT = (255, 255, 255), (30, 36, 48), (102, 112, 133)
 FEW = 8  # boxes of a picture that still have room for names
 FONT_SIZE = 12
 MOST_KEYS = 60  # classes in the legend
+
+
+def write_sheet(
+    dataset: Dataset, path: Path, *, count: int, without: Collection[Path] = ()
+) -> None:
+    """Write a sheet of some pictures as a picture: see `choose` and `draw_sheet`."""
+    write_picture(draw_sheet(choose(dataset, count, without=without), dataset.names), path)
 
 
 def choose(

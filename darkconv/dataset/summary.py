@@ -1,12 +1,17 @@
-"""What a data set holds, in words."""
+"""What a data set holds, in words and in cells of tables."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from darkconv.dataset.check import Check, ClassCount
+from darkconv.dataset.check import KINDS, Check, ClassCount
 from darkconv.dataset.sample import Layout
 from darkconv.presentation.numerals import counted, format_count
 
-HEADERS = ("class", "boxes", "share", "pictures", "mean width", "mean height")
+if TYPE_CHECKING:
+    from darkconv.dataset.anchors import Anchors
+
+OF_ANCHORS = ("anchor", "width", "height", "boxes", "share")
+OF_CLASSES = ("class", "boxes", "share", "pictures", "mean width", "mean height")
 SHOWN = 10  # places that names, labels and splits come from
 
 
@@ -36,8 +41,37 @@ def layout_lines(layout: Layout) -> Iterator[str]:
 
 
 def class_row(one: ClassCount, result: Check) -> tuple[object, ...]:
-    """Return the cells under `HEADERS`."""
+    """Return the cells under `OF_CLASSES`."""
     whole, part = (result.boxes, one.boxes) if result.boxes else (result.pictures, one.pictures)
     sizes = ("" if value != value else f"{value:.1%}" for value in (one.width, one.height))
     share = f"{part / max(whole, 1):.1%}"
     return one.name, format_count(one.boxes), share, format_count(one.pictures), *sizes
+
+
+def finding_lines(result: Check, *, most: int | None) -> Iterator[tuple[str, bool]]:
+    """Yield what is wrong, in lines, and whether each is a heading.
+
+    Args:
+        result: of a look at a data set.
+        most: findings of a kind; None for all.
+    """
+    for kind, lines in result.findings.items():
+        if not lines:
+            continue
+        yield f"{KINDS[kind]}: {format_count(len(lines))}", True
+        for line in lines[:most]:
+            yield f"  {line}", False
+        if most is not None and len(lines) > most:
+            yield f"  ... and {format_count(len(lines) - most)} more: --all shows them", False
+    if not any(result.findings.values()):
+        yield "nothing is wrong with pictures and labels", False
+
+
+def anchor_rows(found: "Anchors") -> list[tuple[object, ...]]:
+    """Return the cells under `OF_ANCHORS`."""
+    return [
+        (number, f"{width:.4g}", f"{height:.4g}", count, f"{count / found.boxes:.1%}")
+        for number, ((width, height), count) in enumerate(
+            zip(found.anchors.tolist(), found.counts.tolist(), strict=True)
+        )
+    ]

@@ -146,8 +146,9 @@ def watched_programs() -> list[str]:
 
 def _command(words: list[str], folder: str, sender: Connection, removed: bool) -> None:
     from darkconv import cli
+    from darkconv.console import program
 
-    cli.FAULTS = ()
+    program.FAULTS = ()
     os.chdir(folder)
     if removed:
         os.rmdir(folder)

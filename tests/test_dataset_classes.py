@@ -12,14 +12,13 @@ from darkconv import zoo
 from darkconv.assets import digits10_folder
 from darkconv.cli import main
 from darkconv.core.names import Names
+from darkconv.core.spellings import matching_names, spelled
 from darkconv.darknet.data import read_names
 from darkconv.dataset import Dataset, Sample, open_dataset
 from darkconv.dataset.classes import (
     matched,
-    matching_names,
     names_for_model,
     renamed,
-    spelled,
     unknown_classes,
 )
 from darkconv.dataset.label import Label

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 import darkconv as dc
 from darkconv.backends import spoke
 from darkconv.cli import main
-from darkconv.core.names import Names, distinct_names, find_name
+from darkconv.core.names import Names, distinct_names, find_name, split_names
 from darkconv.darknet.data import read_names
 from darkconv.encodings import likely_encodings
 from darkconv.errors import DarkconvError, DatasetError
@@ -277,6 +277,31 @@ def test_classes_that_share_a_name_are_told_apart_by_their_numbers(names, found)
     assert distinct_names(names) == found
     assert distinct_names(found) == found
     assert [find_name(names, name) for name in found] == [*range(len(names))]
+
+
+@pytest.mark.parametrize(
+    ("text", "known", "words"),
+    [
+        ("", (), []),
+        (" a, ,b ,", (), ["a", "b"]),
+        ("a,b", ("a,b", "c"), ["a,b"]),
+        ("a,b,c,a", ("a,b", "c", "b,c"), ["a,b", "c", "a"]),
+        ("a, b,c", ("a, b,c", "a, b"), ["a, b,c"]),
+        ("a,b", ("a, b",), ["a", "b"]),
+    ],
+)
+def test_a_known_name_with_commas_is_one_word_of_a_list(text, known, words):
+    assert split_names(text, known) == words
+
+
+def test_names_with_signs_of_lists_are_quoted_and_have_indices():
+    model = two(("a,b", "c+d"))
+    with pytest.raises(DarkconvError) as caught:
+        dc.reclass(model, ["x=zebra"])
+    assert str(caught.value) == (
+        "unknown class 'zebra'\n  hint: known are 'a,b', 'c+d'; say 0 for 'a,b', 1 for 'c+d'"
+    )
+    assert dc.reclass(model, ["x=1"]).names == ("x",)
 
 
 def test_a_name_of_several_classes_names_none_of_them():

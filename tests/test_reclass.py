@@ -164,6 +164,7 @@ def test_softmax_over_classes_is_warned_about(caplog):
     [
         (["cow"], "unknown class 'cow'\n  hint: known are ant, bee, cat, dog"),
         (["doog"], "unknown class 'doog'\n  hint: did you mean dog?"),
+        (["DOG"], "unknown class 'DOG'\n  hint: did you mean dog?"),
         ([], "no class to keep"),
         (["cat", 2], "class cat is named twice"),
         ([4], "class index: expected 0 to 3, found 4"),
@@ -174,6 +175,20 @@ def test_impossible_lists_are_refused(keep, message):
     with pytest.raises(PlanError) as caught:
         dc.reclass(head_model("yolo"), keep=keep)
     assert str(caught.value) == message
+
+
+def test_other_spellings_of_a_name_keep_its_rows_and_are_told(caplog):
+    from darkconv.surgery.classes import transfer
+
+    model = head_model("yolo")
+    with caplog.at_level("WARNING", logger="darkconv"):
+        found = transfer(model, ["DOG", "Bee"])
+    assert found.names == ("DOG", "Bee")
+    assert "known spellings of the model's classes: DOG is dog, Bee is bee" in caplog.text
+    expected = dc.reclass(model, ["dog", "bee"])
+    for key, array in expected.arrays.items():
+        np.testing.assert_array_equal(found.arrays[key], array)
+    assert "need fine-tuning" not in caplog.text
 
 
 def test_names_are_needed_to_keep_by_name():

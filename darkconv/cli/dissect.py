@@ -25,11 +25,12 @@ from darkconv.console.files import OutputFile
 from darkconv.console.given import refuse
 from darkconv.console.printing import echo, echo_json
 from darkconv.console.progress import steps
+from darkconv.core.names import split_names
 from darkconv.core.processes import is_first_process
 from darkconv.files.outputs import check_belongs, note_output
 from darkconv.libraries import require
 from darkconv.surgery.planning import Planning
-from darkconv.surgery.wanted import split_list, wanted_classes
+from darkconv.surgery.wanted import wanted_classes
 
 
 @click.command(cls=ModelCommand)
@@ -124,7 +125,7 @@ def dissect(
             images=dataset,
             **vars(planning),
             reconstruct=reconstruct,
-            only_classes=None if only is None else split_list(only),
+            only_classes=None if only is None else split_names(only, model.names),
             all_pictures=all_pictures,
             limit=pictures.limit,
             batch=profiling.batch,

@@ -10,6 +10,7 @@ import click
 
 from darkconv.console.files import InputFile
 from darkconv.console.given import refuse
+from darkconv.core.names import split_names
 from darkconv.dataset import ClassifiedDataset, Dataset, for_model
 from darkconv.dataset.for_model import Named, Selection, open_for_model
 
@@ -47,10 +48,14 @@ class PictureOptions:
     rename: str | None = None
     partly: bool = False
 
-    def selection(self, wanted: Sequence[str] = ()) -> Selection:
-        """Return the same for Python; `wanted` are the classes that `OWN` stands for."""
-        listed = (self.only_classes or "").split(",")
-        names = [word for item in listed if (word := item.strip())] or wanted
+    def selection(self, wanted: Sequence[str] = (), known: Sequence[str] = ()) -> Selection:
+        """Return the same for Python.
+
+        Args:
+            wanted: the classes that `OWN` stands for.
+            known: names of classes, which may have commas.
+        """
+        names = split_names(self.only_classes or "", known) or wanted
         return Selection(
             only=None if self.only_classes is None else names,
             names=self.data_names,
@@ -162,7 +167,7 @@ def open_pictures(
     """
     if options.rename and not uses_labels and options.only_classes is None:
         raise click.UsageError("--rename is about labels, which only --only-classes looks at here")
-    selection = options.selection(wanted or ())
+    selection = options.selection(wanted or (), model.names)
     return open_for_model(list(sources), model, selection, uses_labels=uses_labels)
 
 

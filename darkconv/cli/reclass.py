@@ -20,7 +20,6 @@ from darkconv.cli.pictures import outside_option
 from darkconv.console.files import InputFile
 from darkconv.console.given import refuse
 from darkconv.console.printing import echo, echo_lines
-from darkconv.core.names import same_name
 from darkconv.darknet.data import read_names
 from darkconv.dataset.relabelled import note_data, renumbered, write_beside
 from darkconv.loading import names_beside
@@ -112,9 +111,9 @@ def reclass(
     model = read_model(model_words, **_own_options(options, model_words, to_names, keep))
     if to_names:
         names = read_names(to_names, encoding=options["names_encoding"])
-        if {*map(same_name, names)} <= {*map(same_name, model.names)}:
-            refuse("init", "seed", because="no class is new")
         recipes = transferred_recipes(model, names)
+        if all(one.is_kept for one in recipes):
+            refuse("init", "seed", because="no class is new")
         small = transfer(model, names, init=init, seed=seed)
     else:
         added = split_list(add)

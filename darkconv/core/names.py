@@ -173,6 +173,29 @@ def shared_names(names: Sequence[str]) -> dict[str, list[int]]:
     return {name: several for name, several in places.items() if len(several) > 1}
 
 
+def split_names(text: str, known: Sequence[str] = ()) -> list[str]:
+    """Return the words between commas; a known name that has commas itself is one word.
+
+    Args:
+        text: of a user.
+        known: names, of which the longest counts.
+    """
+    most = 1 + max((name.count(",") for name in known), default=0)
+    words, found = text.split(","), []
+    while words:
+        joined = {n: ",".join(words[:n]).strip() for n in range(min(most, len(words)), 0, -1)}
+        count = next((n for n, one in joined.items() if n == 1 or one in known), 1)
+        found.append(joined[count])
+        del words[:count]
+    return list(filter(None, found))
+
+
+def listed_names(names: Sequence[str], most: int = 10) -> str:
+    """Return names for a message; those with signs that mean something in a list are quoted."""
+    shown = (repr(one) if any(sign in one for sign in ",+=") else one for one in names[:most])
+    return ", ".join(shown) + (", ..." if len(names) > most else "")
+
+
 def find_name(names: Sequence[str], name: str) -> int | None:
     """Return the index of a name, in whichever form (NFC, NFD) it is spelled; None if not there.
 

@@ -1,27 +1,15 @@
 """Classes of labels and classes of models: renamed, and matched where only the spelling differs."""
 
 import difflib
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from darkconv.core.names import Names, distinct_names, find_name, same_name
+from darkconv.core.spellings import matching_names
 from darkconv.darknet.data import read_names
 from darkconv.dataset.sample import Dataset
 from darkconv.errors import DatasetError, Where
-
-SPELLINGS = (
-    ("aeroplane", "airplane"),
-    ("motorbike", "motorcycle"),
-    ("sofa", "couch"),
-    ("tvmonitor", "tv"),
-    ("donut", "doughnut"),
-    ("hairdrier", "hairdryer"),
-)
-"""How VOC and Darknet, and COCO, call the same class, where more than blanks differ."""
-
-_SAME = {other: first for first, other in SPELLINGS}
 
 
 @dataclass(frozen=True)
@@ -46,28 +34,6 @@ class UnknownClass:
             f"the model has no class {self.name}{nearest}, so {boxes} of it are left out; "
             f"--rename {self.name}={self.nearest[0] if self.nearest else 'CLASS'} counts them"
         )
-
-
-def spelled(name: str) -> str:
-    """Return what all known spellings of a class have in common."""
-    whole = unicodedata.normalize("NFC", name).casefold()
-    bare = "".join(c for c in whole if c not in "_-" and not c.isspace())
-    return _SAME.get(bare, bare)
-
-
-def matching_names(labels: Sequence[str], names: Sequence[str]) -> dict[str, str]:
-    """Return the class of a model for each class of labels that it only spells otherwise.
-
-    A class that the model spells the same way stays, and so does one that several would match.
-    """
-    known = set(names)
-    counts = Counter(map(spelled, names))
-    by_spelling = {spelled(name): name for name in names}
-    return {
-        name: by_spelling[spelled(name)]
-        for name in labels
-        if name not in known and counts[spelled(name)] == 1
-    }
 
 
 def matched(dataset: Dataset, names: Sequence[str]) -> tuple[Dataset, dict[str, str]]:

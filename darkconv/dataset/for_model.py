@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
-from darkconv.core.names import Names, distinct_names, find_name, same_name
+from darkconv.core.names import Names, distinct_names, find_name, listed_names, same_name
 from darkconv.core.network import Network
 from darkconv.core.processes import is_first_process
 from darkconv.dataset.class_folders import ClassifiedDataset, open_classified
@@ -217,7 +217,8 @@ def exclusive(dataset: Dataset, names: Sequence[str], model: Named) -> Dataset:
     if unknown:
         raise PlanError(
             f"--only-classes: the model has no class {', '.join(unknown)}",
-            hint=f"its classes are {', '.join(model.names)}; the option without a list stands last",
+            hint=f"its classes are {listed_names(own, len(own))}; the option without a list "
+            "stands last",
         )
     wanted = {own[place] for place in places if place is not None}
     left = only_classes(dataset, wanted, own)

@@ -117,6 +117,8 @@ def reclass(
 def transfer(model: Model, names: Sequence[str], *, init: str = "random", seed: int = 0) -> Model:
     """A model for other classes: those of the same name keep their rows, the rest are new.
 
+    A name that the model only spells otherwise, such as `Car` for `car`, is the same: it is told.
+
     Args:
         model: is not changed.
         names: of the new classes, in order; `Names` say which of them are hidden.

@@ -6,10 +6,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from darkconv.core.model import Model
-from darkconv.core.names import find_name, name_problem, same_name
+from darkconv.core.names import (
+    distinct_names,
+    find_name,
+    listed_names,
+    name_problem,
+    same_name,
+)
 from darkconv.core.network import Network
 from darkconv.core.spec import HeadSpec
+from darkconv.core.spellings import matching_names, spelled
 from darkconv.errors import DatasetError, PlanError
+from darkconv.files.notice import tell
 
 _INDEX = re.compile(r"-?\d{1,9}", re.ASCII)
 OTHER = "other"
@@ -69,11 +77,17 @@ def read_recipes(
 def transferred_recipes(model: Model, names: Sequence[str]) -> list[Recipe]:
     """Classes under other names: those of the same name are kept, the rest are new.
 
+    A name that the model only spells otherwise is the same, as it is for labels.
+
     Raises:
         PlanError: no names, or one that is there twice.
     """
     _check_names(names)
-    places = [known_class(model.names, name) for name in names]
+    same = matching_names(names, distinct_names(model.names))
+    if same:
+        listed = ", ".join(f"{name} is {other}" for name, other in same.items())
+        tell(f"{model.network.file}: known spellings of the model's classes: {listed}")
+    places = [known_class(model.names, same.get(name, name)) for name in names]
     recipes = [
         Recipe(name, () if place is None else (place,))
         for name, place in zip(names, places, strict=True)
@@ -173,7 +187,12 @@ def _unknown_class(model: Model, name: str) -> PlanError:
             f"class {name!r}: the model has no class names",
             hint="give a names file, or class indices",
         )
-    near = difflib.get_close_matches(name, model.names, n=3)
-    known = ", ".join(model.names[:10]) + (", ..." if len(model.names) > 10 else "")
+    own = {spelled(one): one for one in reversed(distinct_names(model.names))}
+    near = [own[one] for one in difflib.get_close_matches(spelled(name), own, n=3)]
+    known = listed_names(distinct_names(model.names))
     hint = f"did you mean {' or '.join(near)}?" if near else f"known are {known}"
+    signs = [i for i, one in enumerate(model.names) if any(sign in one for sign in ",+=")]
+    if signs:
+        indices = ", ".join(f"{i} for {model.names[i]!r}" for i in signs[:10])
+        hint += f"{'' if near else ';'} say {indices}"
     return PlanError(f"unknown class {name!r}", hint=hint)

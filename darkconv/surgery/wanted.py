@@ -3,7 +3,7 @@
 import os
 
 from darkconv.core.model import Model
-from darkconv.core.names import Names
+from darkconv.core.names import Names, split_names
 from darkconv.darknet.data import read_names
 from darkconv.errors import PlanError
 
@@ -26,7 +26,7 @@ def wanted_classes(model: Model, keep: str | None, encoding: str | None) -> list
     if is_names_file(keep):
         listed = read_names(keep, encoding=encoding)
         return list(_shown(listed)) if listed.hidden else list(listed)
-    return list(split_list(keep))
+    return list(split_names(keep, model.names))
 
 
 def is_names_file(keep: str) -> bool:
@@ -36,7 +36,7 @@ def is_names_file(keep: str) -> bool:
 
 def split_list(text: str | None) -> list[str]:
     """Return the words between commas."""
-    return [item for word in (text or "").split(",") if (item := word.strip())]
+    return split_names(text or "")
 
 
 def _shown(names: Names) -> tuple[int, ...]:

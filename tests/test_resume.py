@@ -1,8 +1,11 @@
 """A training that was stopped goes on to what it would have been: weights, history and the best."""
 
 import functools
+import logging
+import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 import darkconv as dc
@@ -155,3 +158,181 @@ def test_a_history_is_written_as_it_was_read(tmp_path):
     again = History(history.path, until=4)
     again.add({"step": 8, "epoch": 2.0, "loss": 45.397, "AP": 1e-05})
     assert history.path.read_bytes() == text
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    """The folder of a run of six steps."""
+    folder = tmp_path_factory.mktemp("begun") / "run"
+    run(folder)
+    return folder
+
+
+def labelled():
+    data = open_dataset(digits10_folder() / "digits10.data", split="valid")
+    return replace(data, samples=data.samples[:8])
+
+
+def run(folder, *, model=None, data=None, valid=None, teacher=None, resume=False, **made):
+    recipe = {"steps": 6, "batch": 4, "rate": 1e-3, "workers": 0, "draw_every": 0} | made
+    return dc.finetune(
+        model or beginning(taught=False)[0],
+        data or labelled(),
+        teacher,
+        dc.Recipe(**recipe),
+        valid or labelled(),
+        "cpu",
+        labels=teacher is not None,
+        folder=folder,
+        resume=resume,
+    )
+
+
+def with_option(section, **options):
+    """The model with other options in a section of its cfg, counted from [net]."""
+    model, _ = beginning(taught=False)
+    config = model.network.config
+    place = section % len(config.sections)
+    return replace(model, network=model.network.with_config(config.with_section(place, options)))
+
+
+def other_labels():
+    first, *rest = labelled().samples
+    return replace(labelled(), samples=(replace(first, boxes=first.boxes + 1), *rest))
+
+
+def fewer(count=4):
+    return replace(labelled(), samples=labelled().samples[:count])
+
+
+def reordered():
+    return replace(labelled(), samples=labelled().samples[::-1])
+
+
+def elsewhere(folder):
+    """The data set with its pictures in another folder."""
+    shutil.copytree(digits10_folder(), folder / "moved")
+    data = open_dataset(folder / "moved" / "digits10.data", split="valid")
+    return replace(data, samples=data.samples[:8])
+
+
+def seen_before():
+    model, _ = beginning(taught=False)
+    return replace(model, header=replace(model.header, seen=model.header.seen + 64))
+
+
+def renamed():
+    model, _ = beginning(taught=False)
+    return replace(model, names=(*model.names[:-1], "last"))
+
+
+CHANGES = {
+    "batch": ({"batch": 2}, "batch was 4, is 2"),
+    "parts": ({"parts": 2}, "parts was 1, is 2"),
+    "rate": ({"rate": 2e-3}, "rate was 0.001, is 0.002"),
+    "schedule": (
+        {"rate": None, "schedule": "cfg"},
+        "schedule was cosine, is cfg; rate was 0.001, is the default",
+    ),
+    "optimizer": ({"optimizer": "sgd"}, "optimizer was adamw, is sgd"),
+    "momentum": ({"momentum": 0.1}, "momentum was 0.9, is 0.1"),
+    "decay": ({"decay": 0.5}, "decay was 0.0005, is 0.5"),
+    "frozen": ({"freeze_first": 1}, r"freeze_first \(--freeze\) was 0, is 1"),
+    "backbone": ({"freeze_backbone": True}, "freeze_backbone was false, is true"),
+    "norms": ({"freeze_norms": True}, "freeze_norms was false, is true"),
+    "averaging": ({"averaging": 0.9}, r"averaging \(--ema\) was 0.998, is 0.9"),
+    "no averaging": ({"averaging": 0.0}, r"averaging \(--ema\) was 0.998, is 0"),
+    "clip": ({"clip": 0.0}, "clip was 10, is 0"),
+    "precision": ({"precision": "bf16"}, "precision was 32, is bf16"),
+    "augment": ({"augment": False}, "augment was true, is false"),
+    "multi_scale": ({"multi_scale": False}, "multi_scale was true, is false"),
+    "letterbox": ({"letterbox": True}, "letterbox was false, is true"),
+    "rule": ({"rule": "darknet"}, "rule was default, is darknet"),
+    "class_weights": ({"class_weights": {"zero": 2}}, r"class_weights was \[\], is {\"zero\": 2}"),
+    "seed": ({"seed": 1}, "seed was 0, is 1"),
+    "several": ({"seed": 1, "batch": 2}, "batch was 4, is 2; seed was 0, is 1"),
+}
+"""Other options than those of a run that was begun, and what is said of them."""
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_run_does_not_go_on_with_another_recipe(change, begun):
+    made, message = CHANGES[change]
+    assert_refused(begun, message, **made)
+
+
+def assert_refused(begun, message, **changes):
+    before = {file: file.read_bytes() for file in begun.rglob("*") if file.is_file()}
+    with pytest.raises(dc.DarkconvError, match=f"would not go on as it began: {message}"):
+        run(begun, resume=True, **changes)
+    assert {file: file.read_bytes() for file in begun.rglob("*") if file.is_file()} == before
+
+
+PICTURES = {
+    "fewer": (
+        {"data": fewer},
+        r"data was 8 pictures \(\w+\), is 4 pictures \(\w+\); labels of data was",
+    ),
+    "in another order": ({"data": reordered}, r"data was 8 pictures \(\w+\), is 8 pictures"),
+    "with other labels": ({"data": other_labels}, r"labels of data was \d+ objects"),
+    "evaluated on others": ({"valid": fewer}, "valid was 8 pictures"),
+    "with a teacher": (
+        {"teacher": lambda: beginning(taught=True)[0]}, r"teacher was none, is a model \(\w+\)"
+    ),
+    "by another cfg": (
+        {"model": lambda: with_option(-1, ignore_thresh=0.3)},
+        r"layer 18 \[yolo\] ignore_thresh was 0.\d+, is 0.3",
+    ),
+    "at another size": (
+        {"model": lambda: with_option(0, width=192)}, r"\[net\] .*width was \d+, is 192"
+    ),
+    "with another colour": ({"model": lambda: with_option(0, hue=0.4)}, r"\[net\] hue was"),
+    "with other names": ({"model": renamed}, ".*class names was"),
+    "from more pictures": ({"model": seen_before}, r"pictures seen before was \d+, is \d+"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", PICTURES)
+def test_a_run_does_not_go_on_with_other_pictures_or_models(change, begun):
+    made, message = PICTURES[change]
+    assert_refused(begun, message, **{name: make() for name, make in made.items()})
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        {"draw_every": 3, "evaluate_every": 2, "checkpoint_every": 5, "workers": 1},
+        {"steps": None, "epochs": 3},
+        {"clip": np.float32(10), "batch": np.int64(4), "decay": 0.0005, "momentum": 0.9},
+        {"data": elsewhere},
+        {"model": lambda _: with_option(0, max_batches=9, batch=2, policy="steps", decay=0.0005)},
+    ],
+    ids=["when what is written", "epochs", "written otherwise", "moved", "unread options"],
+)
+def test_what_changes_no_step_may_change(made, begun, tmp_path, caplog):
+    shutil.copytree(begun, tmp_path / "run")
+    changes = {k: make(tmp_path) if callable(make) else make for k, make in made.items()}
+    done = run(tmp_path / "run", resume=True, **changes)
+    assert done.history[-1]["step"] == 6
+    assert "the run is already at step 6 of 6, so nothing is left to train" in caplog.text
+
+
+def test_a_run_beyond_the_steps_asked_for_is_refused(begun):
+    with pytest.raises(dc.DarkconvError) as caught:
+        run(begun, resume=True, steps=5)
+    assert (
+        "last.ckpt: the run is already at step 6: expected steps beyond that, such as the 6 "
+        in (str(caught.value))
+    )
+    assert caught.value.found == "5 steps"
+
+
+def test_more_steps_go_on_along_the_new_schedule_which_is_told(begun, tmp_path, caplog):
+    shutil.copytree(begun, tmp_path / "run")
+    with caplog.at_level(logging.WARNING, "darkconv"):
+        done = run(tmp_path / "run", resume=True, steps=8)
+    assert [row["step"] for row in done.history] == [2, 4, 6, 8]
+    assert (
+        "the run began with 6 steps and has 8: the rate goes on along the schedule of 8, from step "
+        "7 with 5.9e-05 in place of 1e-05, and does not end as a run of 8 from the start"
+    ) in caplog.text

@@ -16,6 +16,9 @@ import torch
 from darkconv.errors import DarkconvError, Where
 from darkconv.files.archive import ArchiveError, open_archive
 from darkconv.training.averaging import KEY
+from darkconv.training.identity import COUNTED, Identity, tell_differences
+from darkconv.training.identity import KEY as RUN
+from darkconv.training.recipe import make_schedule
 from darkconv.training.training import Training
 from darkconv.training.watching import ROW
 
@@ -28,6 +31,7 @@ NEEDED: Mapping[str, type] = {
     "loops": Mapping,
     "callbacks": Mapping,
     ROW: Mapping,
+    RUN: Mapping,
 }
 """What is read of a checkpoint, by Lightning and by `Watcher`."""
 ROW_NEEDED: Mapping[str, type | UnionType] = {
@@ -41,14 +45,24 @@ ROW_NEEDED: Mapping[str, type | UnionType] = {
 """What `Watcher` reads of its row."""
 AVERAGE_NEEDED: Mapping[str, type] = {"step": int, "count": int, "average": Mapping}
 """What `Averaging` reads of its state."""
+MOST_DIGITS = 18  # of a number of steps
 AFRESH = "without --resume the run begins anew"
 
 
-def check_checkpoint(path: Path, training: Training) -> None:
-    """Check that a run can go on from a checkpoint.
+def check_checkpoint(path: Path, training: Training, identity: Identity) -> list[str]:
+    """Check that a run can go on from a checkpoint, to what it would have been.
+
+    Args:
+        path: the checkpoint.
+        training: that is to go on.
+        identity: of the run that is to go on; see `describe_run`.
+
+    Returns:
+        What the user has to know, a sentence each: that the rate takes another way, say.
 
     Raises:
-        DarkconvError: it is damaged, hostile, or of another model or optimizer.
+        DarkconvError: it is damaged, hostile, or of another model, recipe or data set; the run is
+            beyond its last step.
     """
     where = Where(file=os.fspath(path))
     content = _read(path, where)
@@ -56,6 +70,14 @@ def check_checkpoint(path: Path, training: Training) -> None:
     if KEY in content["callbacks"]:
         average = _checked_average(content["callbacks"][KEY], where)
         _check_arrays(average, training.module.state_dict(), where)
+    begun = _checked_identity(content[RUN], where)
+    if told := tell_differences(begun, identity):
+        raise DarkconvError(
+            f"would not go on as it began: {told}",
+            where=where,
+            hint="--resume (in Python resume=True) wants what the run began with; without it the "
+            "run begins anew",
+        )
     states = content["optimizer_states"]
     own = training.configure_optimizers().state_dict()
     if len(states) != 1 or _outline(states[0]) != _outline(own):
@@ -64,6 +86,56 @@ def check_checkpoint(path: Path, training: Training) -> None:
             where=where,
             hint=AFRESH,
         )
+    return _remarks(begun, identity, content["global_step"], training, where)
+
+
+def _checked_identity(found: Mapping[Any, Any], where: Where) -> Identity:
+    """Return the identity that a checkpoint holds."""
+    texts = all(isinstance(one, str) for pair in found.items() for one in pair)
+    counts = [found.get(name, "") for name in COUNTED]
+    if not texts or not all(one.isdecimal() and len(one) <= MOST_DIGITS for one in counts):
+        raise _unreadable("what it says of its run is no text, or lacks steps", where)
+    return dict(found)
+
+
+def _remarks(
+    begun: Identity, now: Identity, step: int, training: Training, where: Where
+) -> list[str]:
+    """Return what is not as in an unbroken run, or that nothing is left to do."""
+    (before, steps), (others, processes) = [[int(one[n]) for one in (begun, now)] for n in COUNTED]
+    if step > steps:
+        raise DarkconvError(
+            f"the run is already at step {step}",
+            where=where,
+            expected=f"steps beyond that, such as the {before} that it began with",
+            found=f"{steps} steps",
+            hint=AFRESH,
+        )
+    remarks = []
+    if step == steps:
+        remarks.append(f"the run is already at step {step} of {steps}, so nothing is left to train")
+    elif before != steps:
+        remarks.append(_about_steps(before, steps, step, training))
+    if processes != others:
+        remarks.append(
+            f"the run began with {others} processes and has {processes}: batch norms and dropout "
+            "see other parts of a step, so that it does not end as it would have"
+        )
+    return remarks
+
+
+def _about_steps(before: int, steps: int, step: int, training: Training) -> str:
+    """Return what another number of steps changes."""
+    changed = f"the run began with {before} steps and has {steps}"
+    recipe, options = training.recipe, training.module.network.options
+    old = make_schedule(recipe, options, before).rate(step + 1)
+    new = training.course.schedule.rate(step + 1)
+    if recipe.schedule == "cfg":
+        return f"{changed}; the cfg says the rates"
+    return (
+        f"{changed}: the rate goes on along the schedule of {steps}, from step {step + 1} with "
+        f"{new:.3g} in place of {old:.3g}, and does not end as a run of {steps} from the start"
+    )
 
 
 def _read(path: Path, where: Where) -> Mapping[str, Any]:

@@ -1,5 +1,6 @@
 """One run: the network, its objective and the pictures under Lightning's trainer."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from darkconv.training.distillation import TeacherObjective
 from darkconv.training.folder import Folder
 from darkconv.training.freezing import frozen_layers
 from darkconv.training.history import read_history
+from darkconv.training.identity import Identity, describe_run
 from darkconv.training.machine import Machine
 from darkconv.training.multiscale import size_schedule
 from darkconv.training.objective import BothObjective, LabelObjective, Objective
@@ -33,6 +35,8 @@ from darkconv.training.saving import Checkpoints, WholeCheckpoints
 from darkconv.training.tasks import Data, Task
 from darkconv.training.training import Batch, Training
 from darkconv.training.watching import Every, Hooks, Watcher
+
+logger = logging.getLogger("darkconv")
 
 PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
@@ -87,6 +91,8 @@ class Job:
         valid: Data | None,
         resume: bool,
         watch: Hooks,
+        teacher: Model | None,
+        labels: bool,
     ) -> Finetuned:
         """Train."""
         network, recipe = self.model.network, self.recipe
@@ -104,10 +110,23 @@ class Job:
         evaluate_every = recipe.evaluate_every or max(1, course.rounds // MOST_EVALUATIONS)
         every = Every(evaluate=evaluate_every, draw=recipe.draw_every)
         watcher = Watcher(self.folder, self._hooks(valid, watch), course, averaging, every)
-        trainer = self._trainer(course, watcher, averaging)
+        identity = describe_run(
+            self.model,
+            recipe,
+            course,
+            training=self.task.data,
+            valid=valid,
+            teacher=teacher,
+            labels=labels,
+            processes=self.machine.processes,
+        )
+        checkpoints = Checkpoints(
+            self.folder.last, course=course, every=recipe.checkpoint_every, identity=identity
+        )
+        trainer = self._trainer(course, watcher, averaging, checkpoints)
         sizes = size_schedule(network, recipe.seed) if recipe.multi_scale else no_size
         loader = self._loader(course, trainer, sizes)
-        checkpoint = self._checkpoint(training) if resume else None
+        checkpoint = self._checkpoint(training, trainer, identity) if resume else None
         if checkpoint is None and trainer.is_global_zero:
             with writing(self.folder.path):
                 self.folder.begin_anew()
@@ -129,9 +148,11 @@ class Job:
         several = self.machine.processes > 1
         return several and self.machine.on_gpu and not self.recipe.freeze_norms
 
-    def _checkpoint(self, training: Training) -> Path:
+    def _checkpoint(self, training: Training, trainer: pl.Trainer, identity: Identity) -> Path:
         """What to go on from: checked, with the history beside it."""
-        check_checkpoint(self.folder.last, training)
+        remarks = check_checkpoint(self.folder.last, training, identity)
+        for remark in remarks if trainer.is_global_zero else ():
+            logger.warning("%s: %s", self.folder.path, remark)
         if self.folder.history.is_file():
             read_history(self.folder.history)
         return self.folder.last
@@ -171,9 +192,14 @@ class Job:
 
         write_safetensors(to_torch(self.with_state(module, seen)), self.folder.best)
 
-    def _trainer(self, course: Course, watcher: Watcher, averaging: Averaging | None) -> pl.Trainer:
+    def _trainer(
+        self,
+        course: Course,
+        watcher: Watcher,
+        averaging: Averaging | None,
+        checkpoints: Checkpoints,
+    ) -> pl.Trainer:
         recipe, machine = self.recipe, self.machine
-        checkpoints = Checkpoints(self.folder.last, course=course, every=recipe.checkpoint_every)
         callbacks = [*([averaging] if averaging else []), watcher, checkpoints]
         with quiet():
             return pl.Trainer(

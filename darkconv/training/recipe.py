@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
+import numpy as np
+
 from darkconv.arguments import check_fields, fits
 from darkconv.core.net import NetOptions
 from darkconv.core.network import Network, check_training_options
@@ -128,6 +130,9 @@ class Recipe:
             DarkconvError: one that means nothing, or would do nothing beside the others.
         """
         check_fields(self)
+        for name, value in vars(self).items():
+            if isinstance(value, np.generic):  # Lightning takes Python's own numbers alone
+                object.__setattr__(self, name, value.item())
         for name, (holds, expected) in BOUNDS.items():
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and holds(value)):
@@ -234,10 +239,11 @@ def plan_course(recipe: Recipe, network: Network, *, samples: int, processes: in
         by_cfg = recipe.schedule == "cfg" and options.max_batches > 0
         steps = options.max_batches if by_cfg else EPOCHS * epoch
     length = max(epoch, -(-steps // MOST_ROUNDS))
-    return Course(batch, parts, steps, samples, length, _schedule(recipe, options, steps))
+    return Course(batch, parts, steps, samples, length, make_schedule(recipe, options, steps))
 
 
-def _schedule(recipe: Recipe, options: NetOptions, steps: int) -> Schedule:
+def make_schedule(recipe: Recipe, options: NetOptions, steps: int) -> Schedule:
+    """Return the rate of each of so many steps."""
     if recipe.schedule == "cfg":
         return CfgSchedule(options)
     warm_up = min(MOST_WARM_UP, max(1, round(WARM_UP_SHARE * steps)))

@@ -177,7 +177,14 @@ def _run(
     objective = job.objective(start.teacher, labels=labels)
     make_folder(folder.path)
     try:
-        return job.run(objective, valid=valid, resume=resume, watch=watch)
+        return job.run(
+            objective,
+            valid=valid,
+            resume=resume,
+            watch=watch,
+            teacher=start.teacher,
+            labels=labels,
+        )
     finally:
         gc.collect()  # the parts of Lightning's trainer hold each other
 

@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from darkconv.files import PathLike, make_folder, write_bytes
+from darkconv.training.identity import KEY, Identity
 from darkconv.training.recipe import Course
 
 
@@ -21,11 +22,20 @@ class Checkpoints(Checkpoint):
     calls checkpoints after other callbacks.
     """
 
-    def __init__(self, path: Path, *, course: Course, every: int | None) -> None:
+    def __init__(
+        self, path: Path, *, course: Course, every: int | None, identity: Identity
+    ) -> None:
         self.path = path
         self.course = course
         self.every = every
+        self.identity = identity
         self._saved = 0
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Keep what decides how the run goes on."""
+        checkpoint[KEY] = dict(self.identity)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take what a run goes on from for saved."""

@@ -23,6 +23,10 @@ RESUME = f"{TRAIN} --steps 3 {OUT} --resume"
 LAST = "out.run/checkpoints/last.ckpt"
 UNREAD = f"{LAST}: cannot be read as a checkpoint: "
 AFRESH = "\n  hint: without --resume the run begins anew"
+AS_BEGUN = (
+    "\n  hint: --resume (in Python resume=True) wants what the run began with; without it the run "
+    "begins anew"
+)
 GOES_ON = "\n  hint: without the file the run goes on too"
 
 
@@ -171,12 +175,48 @@ CASES = [
     Refused(
         "a checkpoint of another optimizer",
         f"{RESUME} --optimizer sgd",
-        f"{LAST}: was made with another optimizer, or with other layers frozen" + AFRESH,
+        f"{LAST}: would not go on as it began: optimizer was adamw, is sgd" + AS_BEGUN,
     ),
     Refused(
         "a checkpoint of a run with other layers frozen",
         f"{RESUME} --freeze 1",
+        f"{LAST}: would not go on as it began: freeze_first (--freeze) was 0, is 1" + AS_BEGUN,
+    ),
+    Refused(
+        "a checkpoint whose optimizer is of other layers",
+        RESUME,
         f"{LAST}: was made with another optimizer, or with other layers frozen" + AFRESH,
+        checkpoint(lambda content, _: content["optimizer_states"].clear()),
+    ),
+    Refused(
+        "a checkpoint that says nothing of its run",
+        RESUME,
+        UNREAD + "it is of another program or version, and has no darkconv_run" + AFRESH,
+        without("darkconv_run"),
+    ),
+    Refused(
+        "a checkpoint whose run has no steps",
+        RESUME,
+        UNREAD + "what it says of its run is no text, or lacks steps" + AFRESH,
+        checkpoint(lambda content, _: content["darkconv_run"].update(steps="")),
+    ),
+    Refused(
+        "a checkpoint whose run has steps without end",
+        RESUME,
+        UNREAD + "what it says of its run is no text, or lacks steps" + AFRESH,
+        checkpoint(lambda content, _: content["darkconv_run"].update(steps="9" * 5000)),
+    ),
+    Refused(
+        "a checkpoint that says anything of its run",
+        RESUME,
+        f"{LAST}: would not go on as it began: batch was \\x1b[2J, is 2; [net] was [[[[[[[[[[[[[[["
+        "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[..., is {"
+        '"B1": 0.9, "B2": 0.999, "adam": false, "adversarial_lr": 0,...' + AS_BEGUN,
+        checkpoint(
+            lambda content, _: content["darkconv_run"].update(
+                {"batch": "\x1b[2J", "[net]": "[" * 99999}
+            )
+        ),
     ),
     Refused(
         "a history that is no table",

@@ -969,8 +969,9 @@ def test_darknets_arrays_cannot_be_read_back(fail, lite, line):
     fail(
         line.format(file),
         f"error: {file}: Darknet's arrays cannot be read back from a LiteRT file: expected NET.cfg "
-        "NET.weights, or a file that ends in .safetensors or .keras\n"
-        "  hint: detect and eval run it, verify compares it",
+        "NET.weights, or a file that ends in .safetensors, .keras or .onnx\n"
+        "  hint: detect and eval run it, verify compares it (dc.Detector, dc.evaluate and "
+        "dc.verify in Python)",
     )
 
 

@@ -61,7 +61,7 @@ def test_an_exported_file_has_no_weights_beside_it(tmp_path):
         dc.load(tmp_path / "net.safetensors", DIGITS[1])
 
 
-@pytest.mark.parametrize("suffix", [".onnx", ".tflite"])
+@pytest.mark.parametrize("suffix", [".tflite"])
 def test_files_that_only_run_name_what_runs_them(tmp_path, suffix):
     path = tmp_path / f"net{suffix}"
     with pytest.raises(dc.DarkconvError, match="no such file"):

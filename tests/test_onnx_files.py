@@ -237,17 +237,38 @@ def test_convert_passes_options_on(run, folder, options, dims):
     assert "BatchNormalization" in [node.op_type for node in proto.graph.node]
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "info net.onnx",
-        "convert net.onnx -o x.cfg x.weights",
-        "reclass net.onnx --keep cat -o x.cfg x.weights",
-    ],
-)
-def test_darknets_arrays_cannot_be_read_back(run, line):
-    run("convert net.cfg net.weights -o net.onnx")
-    assert "arrays cannot be read back from an ONNX file" in run(line, status=1).stderr
+@pytest.mark.parametrize("options", ["", "--no-fold", "--head boxes", "--head nms", "--external"])
+def test_the_model_of_a_float32_file_is_read_back(run, options):
+    run(f"convert net.cfg net.weights -o net.onnx {options}")
+    run("convert net.onnx -o x.cfg x.weights -o x.onnx")
+    run("verify x.cfg x.weights net.onnx")
+    whole, again = dc.load("net.cfg", "net.weights"), dc.load("net.onnx")
+    assert again.names == whole.names
+    if options == "--no-fold":
+        assert all(np.array_equal(again.arrays[k], whole.arrays[k]) for k in whole.arrays)
+    x = np.random.default_rng(0).random(shape_of(whole), np.float32)
+    for one, two in zip(dc.trace(whole, x), dc.trace(again, x), strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
+    run("reclass net.onnx --keep cat -o y.cfg y.weights")
+
+
+def test_rounded_numbers_are_not_taken_for_the_models(run):
+    run("convert net.cfg net.weights -o net.onnx --fp16")
+    said = run("convert net.onnx -o x.cfg x.weights", status=1).stderr
+    assert "net.onnx: its numbers are rounded to half precision" in said
+
+
+def test_a_file_whose_arrays_are_in_another_form_is_not_read_back(tmp_path):
+    body = "[rnn]\noutput=4\nhidden=3\nactivation=tanh\n"
+    model = random_model(network(body, shape=(5, 1, 1)))
+    dc.export(model, tmp_path / "net.onnx")
+    with pytest.raises(dc.WeightsError, match="is not in the file as Darknet has it"):
+        dc.load(tmp_path / "net.onnx")
+
+
+def shape_of(model):
+    shape = model.network.input_shape
+    return (shape.c, shape.h, shape.w)
 
 
 @pytest.mark.parametrize("content", [b"", b"nothing", bytes(100)])

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from darkconv.backends.exported import ExportedFile
     from darkconv.backends.onnx import ForeignFile
 
-READABLE = "NET.cfg NET.weights, or a file that ends in .safetensors or .keras"
+READABLE = "NET.cfg NET.weights, or a file that ends in .safetensors, .keras or .onnx"
 WHY: dict[str, str] = {
     **dict.fromkeys(
-        RUNNABLE_SUFFIXES,
+        (LITERT_SUFFIX,),
         "detect and eval run it, verify compares it (dc.Detector, dc.evaluate and dc.verify in "
         "Python)",
     ),
@@ -45,7 +45,7 @@ def read_arrays(
     names_encoding: str | None = None,
     input_size: tuple[int, int] | None = None,
 ) -> Model:
-    """Read a `.safetensors` or `.keras` file back as the model that it was made from.
+    """Read a `.safetensors`, `.keras` or `.onnx` file back as the model that it was made from.
 
     Args:
         path: the file.
@@ -56,7 +56,7 @@ def read_arrays(
     Raises:
         DarkconvError: the file is damaged, darkconv did not write it, or it is of a format that
             does not hold Darknet's arrays.
-        MissingDependencyError: PyTorch or Keras is not installed.
+        MissingDependencyError: PyTorch, Keras or onnx is not installed.
     """
     suffix = suffix_of(path)
     if suffix in ONE_WAY:
@@ -150,9 +150,17 @@ def _read_keras(path: PathLike) -> Model:
     return model
 
 
+def _read_onnx(path: PathLike) -> Model:
+    from darkconv.backends import spoke
+
+    model: Model = spoke("onnx").read_model(path)
+    return model
+
+
 READERS: dict[str, Callable[[PathLike], Model]] = {
     SAFETENSORS_SUFFIX: _read_safetensors,
     KERAS_SUFFIX: _read_keras,
+    ONNX_SUFFIX: _read_onnx,
 }
 """What reads a whole model, by suffix."""
 

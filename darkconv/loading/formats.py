@@ -12,16 +12,15 @@ SAFETENSORS_SUFFIX = ".safetensors"
 PROGRAM_SUFFIX = ".pt2"
 
 ONE_WAY: Mapping[str, str] = {
-    ONNX_SUFFIX: "an ONNX file",
     LITERT_SUFFIX: "a LiteRT file",
     SAVED_MODEL_SUFFIX: "a SavedModel, which is for TensorFlow",
     PROGRAM_SUFFIX: "an exported program, which is for PyTorch",
 }
 """Files that Darknet's arrays cannot be read back from, by suffix: see `darkconv.load`."""
 RUNNABLE_SUFFIXES = (ONNX_SUFFIX, LITERT_SUFFIX)
-"""Of files that can be run, and not read back."""
-READABLE_SUFFIXES = (SAFETENSORS_SUFFIX, KERAS_SUFFIX)
-"""Of exported files that hold a whole model."""
+"""Of files that commands run as they are."""
+READABLE_SUFFIXES = (SAFETENSORS_SUFFIX, KERAS_SUFFIX, ONNX_SUFFIX)
+"""Of exported files that hold a whole model; ONNX in float32 alone."""
 EXPORTED_SUFFIXES = (*READABLE_SUFFIXES, *ONE_WAY)
 """Of all that darkconv writes as one file or folder."""
 DARKNET_SUFFIXES = (".cfg", ".weights")

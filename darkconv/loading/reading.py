@@ -39,10 +39,10 @@ def load(
 
     A cfg with darkflow's dissection sections is read with the original's weights and gives the
     smaller model: see `darkconv.darknet.darkflow`. Of the files that darkconv exports,
-    `.safetensors` and `.keras` hold a whole model. `.onnx` and `.tflite` files are made for
-    running: batch norm is folded, numbers may be of half precision or 8 bits, and what no output
-    needs is left out, so Darknet's arrays cannot be read back. The same holds for SavedModels and
-    `.pt2` programs.
+    `.safetensors` and `.keras` hold a whole model. So do `.onnx` files in float32, where batch
+    norm that was folded stays folded; those in half precision or 8 bits, and networks of which
+    the graph holds an array in another form, are refused. From `.tflite` files, SavedModels and
+    `.pt2` programs Darknet's arrays cannot be read back.
 
     Example:
         >>> import darkconv as dc
@@ -51,8 +51,8 @@ def load(
         (24, Shape(c=3, h=416, w=416))
 
     Args:
-        cfg: a `.cfg` file, the name of a bundled network such as "yolov3", or one `.safetensors`
-            or `.keras` file that darkconv has written.
+        cfg: a `.cfg` file, the name of a bundled network such as "yolov3", or one `.safetensors`,
+            `.keras` or `.onnx` file that darkconv has written.
         weights: the arrays of a cfg; without them the arrays hold Darknet's initial values.
         names: class names; `<stem>.names` beside the cfg or the weights unless given, or those
             that an exported file holds.
@@ -78,7 +78,7 @@ def load(
         PlanError: a dissection that does not fit the network.
         DarkconvError: a file of a format that does not hold Darknet's arrays, or an option about
             Darknet's files for one that darkconv has written.
-        MissingDependencyError: PyTorch or Keras, which such a file needs, is not installed.
+        MissingDependencyError: what such a file needs (PyTorch, Keras or onnx) is not installed.
     """
     model = read_model(
         cfg, weights, names=names, names_encoding=names_encoding, dialect=dialect,

@@ -64,19 +64,24 @@ def fold_batchnorm(model: Model) -> Model:
     plan = plan_folding(network)
     if not plan.folded:
         return model
-    config = network.config
     folded: dict[str, Array] = {}
     for index in plan.folded:
-        layer = network.layers[index]
-        config = _without_norm(config, layer)
-        if layer.shared is None:
-            folded |= _folded_arrays(model, layer)
-    plain = network.with_config(config)
+        if network.layers[index].shared is None:
+            folded |= _folded_arrays(model, network.layers[index])
+    plain = folded_network(network, plan)
     arrays = {
         key: folded[key] if key in folded else model.arrays[key]
         for key, _, _ in plain.keyed_slots()
     }
     return replace(model, network=plain, arrays=arrays)
+
+
+def folded_network(network: Network, plan: Folding) -> Network:
+    """Return the network without the batch norms that a plan folds, all arrays stored."""
+    config = network.config
+    for index in plan.folded:
+        config = _without_norm(config, network.layers[index])
+    return network.with_config(config)
 
 
 def _is_normalized(layer: Layer) -> bool:

@@ -20,7 +20,7 @@ torch = pytest.importorskip("torch")
 TO_DARKNET = "convert x.safetensors -o x.cfg x.weights"
 DETECT = "detect x.onnx pics/0.png"
 VERIFY = "verify net.cfg net.weights x.onnx"
-READABLE = "expected NET.cfg NET.weights, or a file that ends in .safetensors or .keras"
+READABLE = "expected NET.cfg NET.weights, or a file that ends in .safetensors, .keras or .onnx"
 FIRST = "layers.0.conv.weight"
 TENSORS = "x.safetensors: cannot be read as safetensors: "
 NO_ONNX = "is no ONNX file, or is cut short"
@@ -446,12 +446,6 @@ ONNX = [
         "eval x.onnx --data net.data",
         f"x.onnx: {NO_ONNX}",
         cut("x.onnx", 2000),
-    ),
-    Refused(
-        "an ONNX file to read back",
-        "convert x.onnx -o y.cfg y.weights",
-        f"x.onnx: Darknet's arrays cannot be read back from an ONNX file: {READABLE}\n"
-        "  hint: detect and eval run it, verify compares it",
     ),
     Refused(
         "another program's graph",

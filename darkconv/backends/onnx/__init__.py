@@ -12,6 +12,7 @@ from darkconv.backends.onnx.graph import plain_proto
 from darkconv.backends.onnx.network import NetworkGraph
 from darkconv.backends.onnx.options import OnnxOptions
 from darkconv.backends.onnx.probe import SuppressionProbe
+from darkconv.backends.onnx.reading_back import read_model
 from darkconv.backends.onnx.running import Runner, make_session
 from darkconv.backends.onnx.writing import build_model, data_path, write_onnx
 from darkconv.core.model import Array, Model
@@ -32,6 +33,7 @@ __all__ = [
     "norm",
     "pool",
     "read_any",
+    "read_model",
     "read_onnx",
     "recurrent",
     "resize",

@@ -160,7 +160,7 @@ def read_any(
         session = make_session(path, device=device, threads=threads)
         return ForeignFile(str(where.file), session, precision)
     try:
-        network = _network(metadata, where)
+        network = described_network(metadata, where)
         names, states = read_described_names(metadata), parse_states(metadata["states"])
         beside = network if shares_processors else None
         session = make_session(path, beside=beside, device=device, threads=threads)
@@ -247,8 +247,16 @@ def weights_precision(proto: onnx.ModelProto) -> str:
     return "float16" if has_half else "float32"
 
 
-def _network(metadata: Mapping[str, str], where: Where) -> Network:
-    """The network, warnings about its options left out: they came when it was converted."""
+def described_network(metadata: Mapping[str, str], where: Where) -> Network:
+    """Return the network of a file; warnings about its options came when it was converted.
+
+    Args:
+        metadata: of the file.
+        where: the file.
+
+    Raises:
+        KeyError, ValueError: the metadata lack something, or have what cannot be.
+    """
     config = parse_cfg(from_plain(metadata["cfg"]), file=where.file)
     dialect, trees = named_dialect(metadata["dialect"]), read_trees(metadata, where)
     return build_network(config, dialect, trees=trees, notes=Notes())

@@ -304,7 +304,7 @@ ACCEPTED = [
         "CMYK",
         "x.jpg",
         lambda: encoded(image_module.fromarray(levels()).convert("CMYK"), "JPEG"),
-        "x.jpg: CMYK picture, read as RGB",
+        "warning: x.jpg: CMYK picture, read as RGB\n",
     ),
     accepted("progressive", "x.jpg", lambda: photo(progressive=True)),
     accepted(

@@ -22,6 +22,7 @@ from darkconv.cli.params import (
 from darkconv.cli.pictures import PICTURE_NAMES, PictureOptions, picture_options
 from darkconv.cli.precision import Reduction, reduction_options
 from darkconv.console.given import refuse
+from darkconv.console.options import with_options
 from darkconv.console.progress import progress
 from darkconv.console.values import SHARE, NumberType
 from darkconv.exporting import OPTIONS_BY_SUFFIX
@@ -122,12 +123,8 @@ NEGATED = {"fold": "no-fold", "check": "no-check"}
 """Options that are given to be turned off, by their names."""
 
 
-def format_options(command: F) -> F:
-    """Add `ONNX_OPTIONS` and `KERAS_OPTIONS`; what the user does not give is None."""
-    for option in reversed([*ONNX_OPTIONS.values(), *KERAS_OPTIONS.values()]):
-        command = option(command)
-    return command
-
+format_options = with_options(*ONNX_OPTIONS.values(), *KERAS_OPTIONS.values())
+"""`ONNX_OPTIONS` and `KERAS_OPTIONS`; what the user does not give is None."""
 
 IMPORT_OPTIONS = {
     "bn_epsilon": click.option(
@@ -146,12 +143,8 @@ IMPORT_OPTIONS = {
 }
 """What can be said about another tool's file, by the names of `darkconv.import_weights`."""
 
-
-def import_options(command: F) -> F:
-    """Add `IMPORT_OPTIONS`; what the user does not give is None."""
-    for option in reversed([*IMPORT_OPTIONS.values()]):
-        command = option(command)
-    return command
+import_options = with_options(*IMPORT_OPTIONS.values())
+"""`IMPORT_OPTIONS`; what the user does not give is None."""
 
 
 @click.command(cls=ModelCommand)

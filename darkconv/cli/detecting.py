@@ -7,6 +7,7 @@ import click
 
 from darkconv.cli.models import read_exported, read_model
 from darkconv.cli.params import F, ModelWords
+from darkconv.console.options import with_options
 from darkconv.console.values import SHARE, DeviceType
 from darkconv.loading.exported import said_resize
 
@@ -16,44 +17,42 @@ PROVIDERS = ("tensorrt", "openvino", "coreml", "directml")
 """What else onnxruntime may compute with."""
 
 
-def detection_options(command: F) -> F:
-    """How boxes are found, as `darkconv.Detector` takes it."""
-    options = (
-        click.option(
-            "--nms",
-            type=SHARE,
-            help="Overlap that counts as the same  [default: 0.45, or what an ONNX file says]",
-        ),
-        click.option(
-            "--nms-kind",
-            type=click.Choice(["sort", "obj", "greedynms", "diounms", "cornersnms"]),
-            help="Kind of suppression  [default: the cfg's]",
-        ),
-        click.option(
-            "--resize",
-            type=click.Choice(["stretch", "letterbox"]),
-            help="How pictures are fitted  [default: as an exported file says, or else the dialect "
-            "and letter_box=]",
-        ),
-        click.option(
-            "--backend",
-            type=click.Choice(["torch", "onnx", "keras"]),
-            help="What runs a model; ONNX and LiteRT files run by themselves  [default: torch]",
-        ),
-        click.option(
-            "--exact/--no-exact",
-            default=None,
-            help="JPEG files with the levels of a Darknet without OpenCV, or with those of "
-            "libjpeg, which is ten times as quick and up to 3 of 255 levels off  "
-            "[default: no exact]",
-        ),
-    )
-    return _decorated(command, options)
+detection_options = with_options(
+    click.option(
+        "--nms",
+        type=SHARE,
+        help="Overlap that counts as the same  [default: 0.45, or what an ONNX file says]",
+    ),
+    click.option(
+        "--nms-kind",
+        type=click.Choice(["sort", "obj", "greedynms", "diounms", "cornersnms"]),
+        help="Kind of suppression  [default: the cfg's]",
+    ),
+    click.option(
+        "--resize",
+        type=click.Choice(["stretch", "letterbox"]),
+        help="How pictures are fitted  [default: as an exported file says, or else the dialect "
+        "and letter_box=]",
+    ),
+    click.option(
+        "--backend",
+        type=click.Choice(["torch", "onnx", "keras"]),
+        help="What runs a model; ONNX and LiteRT files run by themselves  [default: torch]",
+    ),
+    click.option(
+        "--exact/--no-exact",
+        default=None,
+        help="JPEG files with the levels of a Darknet without OpenCV, or with those of "
+        "libjpeg, which is ten times as quick and up to 3 of 255 levels off  "
+        "[default: no exact]",
+    ),
+)
+"""How boxes are found, as `darkconv.Detector` takes it."""
 
 
 def running_options(*, batch: int) -> Callable[[F], F]:
     """What computes, as `darkconv.Detector` takes it; `batch` is the default."""
-    options = (
+    return with_options(
         click.option(
             "--device",
             type=DeviceType(*PROVIDERS),
@@ -76,13 +75,6 @@ def running_options(*, batch: int) -> Callable[[F], F]:
             help="Threads that compute on the CPU  [default: one for each processor]",
         ),
     )
-    return lambda command: _decorated(command, options)
-
-
-def _decorated(command: F, options: tuple[Any, ...]) -> F:
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 def open_engine(

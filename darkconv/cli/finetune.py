@@ -30,6 +30,7 @@ from darkconv.cli.params import (
 from darkconv.cli.pictures import PictureOptions, picture_options, read_pairs
 from darkconv.console.files import OutputFolder
 from darkconv.console.given import refuse
+from darkconv.console.options import with_options
 from darkconv.console.printing import echo, echo_json, echo_lines
 from darkconv.console.progress import progress
 from darkconv.console.values import DeviceType, NumberType, numbers
@@ -140,16 +141,9 @@ RUNNING: tuple[Option, ...] = (
 """All options, as the help lists them."""
 
 
-def with_options(command: Any) -> Any:
-    """Add `RUNNING`."""
-    for option in reversed(RUNNING):
-        command = option(command)
-    return command
-
-
 @click.command(cls=ModelCommand)
 @words_argument()
-@with_options
+@with_options(*RUNNING)
 def finetune(
     words: tuple[str, ...],
     outputs: tuple[Output, ...],

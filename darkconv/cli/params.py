@@ -12,6 +12,7 @@ from click.shell_completion import CompletionItem
 
 from darkconv.console.files import FilesCommand, InputFile, OutputFile, ReadType, WrittenType
 from darkconv.console.messages import common_options
+from darkconv.console.options import with_options
 from darkconv.console.values import DeviceType, SizeType
 from darkconv.files.outputs import note_folder, note_input, note_output
 from darkconv.loading.formats import (
@@ -156,53 +157,39 @@ nonfinite_option = click.option(
     help="Use weights that hold NaN or infinity all the same.",
 )
 
-
-def model_options(command: F) -> F:
-    """Add how to read a MODEL whose arrays are used, and the common options."""
-    return reading_options(nonfinite_option(command))
-
-
-READING_NAMES = ("names", "names_encoding", "dialect", "input_size", "allow_nonfinite")
-"""Of the parameters that `model_options` adds, which `read_model` takes."""
-
-
-def nameless_model_options(command: F) -> F:
-    """Add what `model_options` adds, but for the names, of which some commands make no use."""
-    return nameless_reading_options(nonfinite_option(command))
-
-
-def reading_options(command: F) -> F:
-    """Add how to read a MODEL, and the common options."""
-    encoding = click.option(
+nameless_reading_options = with_options(
+    common_options,
+    click.option(
+        "--dialect",
+        type=click.Choice(["auto", "pjreddie", "alexeyab", "yolor"]),
+        default="auto",
+        show_default=True,
+        help="Whose rules the files follow.",
+    ),
+    click.option(
+        "--input-size",
+        type=SizeType(),
+        metavar="WxH",
+        help="Picture size in place of the cfg's own.",
+    ),
+)
+"""What `reading_options` adds, but for the names."""
+reading_options = with_options(
+    click.option("--names", type=InputFile(path_type=None), help="Class names, one per line."),
+    click.option(
         "--names-encoding",
         metavar="NAME",
         help="Of names files that are not UTF-8, such as gbk or cp1251.",
-    )
-    path = InputFile(path_type=None)
-    names = click.option("--names", type=path, help="Class names, one per line.")
-    return names(encoding(nameless_reading_options(command)))
-
-
-def nameless_reading_options(command: F) -> F:
-    """Add what `reading_options` adds, but for the names."""
-    options = (
-        click.option(
-            "--dialect",
-            type=click.Choice(["auto", "pjreddie", "alexeyab", "yolor"]),
-            default="auto",
-            show_default=True,
-            help="Whose rules the files follow.",
-        ),
-        click.option(
-            "--input-size",
-            type=SizeType(),
-            metavar="WxH",
-            help="Picture size in place of the cfg's own.",
-        ),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return common_options(command)
+    ),
+    nameless_reading_options,
+)
+"""How to read a MODEL, and the common options."""
+model_options = with_options(reading_options, nonfinite_option)
+"""How to read a MODEL whose arrays are used, and the common options."""
+nameless_model_options = with_options(nameless_reading_options, nonfinite_option)
+"""What `model_options` adds, but for the names, of which some commands make no use."""
+READING_NAMES = ("names", "names_encoding", "dialect", "input_size", "allow_nonfinite")
+"""Of the parameters that `model_options` adds, which `read_model` takes."""
 
 
 @dataclass(frozen=True)

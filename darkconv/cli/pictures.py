@@ -1,6 +1,5 @@
 """PICTURES on the command line: where they are, and which of them count."""
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,6 +9,7 @@ import click
 
 from darkconv.console.files import InputFile
 from darkconv.console.given import refuse
+from darkconv.console.options import options_as
 from darkconv.core.names import split_names
 from darkconv.dataset import ClassifiedDataset, Dataset, for_model
 from darkconv.dataset.for_model import Named, Selection, open_for_model
@@ -72,30 +72,6 @@ PICTURE_NAMES = tuple(field.name for field in fields(PictureOptions))
 """Of the parameters that `picture_options` adds."""
 
 
-def picture_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Options that say which pictures count; the command gets them as `pictures`."""
-    return _collecting(command, (*_OPTIONS, images_option("--images", "--data-images")))
-
-
-def picture_options_beside_images(command: Callable[..., Any]) -> Callable[..., Any]:
-    """As `picture_options`, for a command whose pictures are its own --images."""
-    return _collecting(command, (*_OPTIONS, images_option("--data-images")))
-
-
-def _collecting(
-    command: Callable[..., Any], options: Sequence[Callable[..., Any]]
-) -> Callable[..., Any]:
-    @functools.wraps(command)
-    def collected(*args: Any, **values: Any) -> Any:
-        names = (field.name for field in fields(PictureOptions))
-        own = {name: values.pop(name) for name in names if name in values}
-        return command(*args, pictures=PictureOptions(**own), **values)
-
-    for option in reversed(options):
-        collected = option(collected)
-    return collected
-
-
 def images_option(*spellings: str) -> Callable[..., Any]:
     """The option that says where pictures lie."""
     return click.option(
@@ -146,6 +122,14 @@ _OPTIONS = (
         help="Take N of the pictures, evenly spread.",
     ),
 )
+picture_options = options_as(
+    "pictures", PictureOptions, *_OPTIONS, images_option("--images", "--data-images")
+)
+"""Options that say which pictures count; the command gets them as `pictures`."""
+picture_options_beside_images = options_as(
+    "pictures", PictureOptions, *_OPTIONS, images_option("--data-images")
+)
+"""As `picture_options`, for a command whose pictures are its own --images."""
 
 
 def open_pictures(

@@ -1,13 +1,12 @@
 """Options that say which channels go."""
 
-import functools
 from collections.abc import Callable
-from dataclasses import fields
 from typing import Any
 
 import click
 
 from darkconv.console.given import refuse
+from darkconv.console.options import options_as
 from darkconv.console.values import SHARE, BytesType, NumberType
 from darkconv.surgery.budget import KINDS
 from darkconv.surgery.chooser import MIN_KEEP, MULTIPLE, SKIP_FIRST
@@ -28,30 +27,6 @@ def require_amount(planning: Planning) -> None:
         if given
         else f"One of {wanted} says how much goes; {found}"
     )
-
-
-def plan_options(
-    *ratio_aliases: str,
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Options that say which channels go; the command gets them as `planning`.
-
-    The command calls `require_amount` where it needs a plan.
-
-    Args:
-        ratio_aliases: other names for --ratio, such as `--keep`.
-    """
-
-    def add(command: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(command)
-        def collected(*args: Any, **values: Any) -> Any:
-            own = {field.name: values.pop(field.name) for field in fields(Planning)}
-            return command(*args, planning=Planning(**own), **values)
-
-        for option in reversed((_ratio_option(*ratio_aliases), *_OPTIONS)):
-            collected = option(collected)
-        return collected
-
-    return add
 
 
 _SHARE = NumberType(0, 1, min_open=True)
@@ -140,6 +115,17 @@ _OPTIONS = (
         help="Put the means of channels that go into the biases behind them.",
     ),
 )
+
+
+def plan_options(*ratio_aliases: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Options that say which channels go; the command gets them as `planning`.
+
+    The command calls `require_amount` where it needs a plan.
+
+    Args:
+        ratio_aliases: other names for --ratio, such as `--keep`.
+    """
+    return options_as("planning", Planning, _ratio_option(*ratio_aliases), *_OPTIONS)
 
 
 def refuse_seed(planning: Planning) -> None:

@@ -1,7 +1,6 @@
 """Options of `darkconv convert` for half precision and 8 bits."""
 
-import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,6 +8,7 @@ import click
 
 from darkconv.cli.params import Output, Word
 from darkconv.cli.pictures import KINDS, PictureOptions, open_pictures
+from darkconv.console.options import options_as
 from darkconv.core.model import Model
 from darkconv.loading.formats import LITERT_SUFFIX
 
@@ -88,20 +88,9 @@ class Reduction:
         return given | ({"reduce_range": True} if self.reduce_range else {})
 
 
-def reduction_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--fp16, --int8 and what belongs to them; the command gets them as `reduction`."""
-
-    @functools.wraps(command)
-    def collected(*args: Any, **values: Any) -> Any:
-        own = {name: values.pop(name) for name in Reduction.__dataclass_fields__}
-        return command(*args, reduction=Reduction(**own), **values)
-
-    for option in reversed(_OPTIONS):
-        collected = option(collected)
-    return collected
-
-
-_OPTIONS = (
+reduction_options = options_as(
+    "reduction",
+    Reduction,
     click.option(
         "--fp16", is_flag=True, help="Half precision, but for heads, decoding, inputs and outputs."
     ),
@@ -134,3 +123,4 @@ _OPTIONS = (
     ),
     click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON."),
 )
+"""--fp16, --int8 and what belongs to them; the command gets them as `reduction`."""

@@ -1,14 +1,13 @@
 """Options that say how pictures are run through a model, and the profile that is made so."""
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
 
 import click
 
 from darkconv.cli.params import device_option
 from darkconv.cli.pictures import PictureOptions, open_pictures
+from darkconv.console.options import options_as
 from darkconv.console.progress import progress
 from darkconv.core.model import Model
 from darkconv.dataset import Dataset
@@ -33,20 +32,9 @@ PROFILING_NAMES = tuple(field.name for field in fields(ProfilingOptions))
 """Of the parameters that `profiling_options` adds."""
 
 
-def profiling_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Options that say how pictures are run; the command gets them as `profiling`."""
-
-    @functools.wraps(command)
-    def collected(*args: Any, **values: Any) -> Any:
-        own = {field.name: values.pop(field.name) for field in fields(ProfilingOptions)}
-        return command(*args, profiling=ProfilingOptions(**own), **values)
-
-    for option in reversed(_OPTIONS):
-        collected = option(collected)
-    return collected
-
-
-_OPTIONS = (
+profiling_options = options_as(
+    "profiling",
+    ProfilingOptions,
     click.option(
         "--batch",
         type=click.IntRange(min=1),
@@ -62,6 +50,7 @@ _OPTIONS = (
     ),
     click.option("--taylor", is_flag=True, help="Collect gradients too, for the score taylor."),
 )
+"""Options that say how pictures are run; the command gets them as `profiling`."""
 
 
 def profile_of(

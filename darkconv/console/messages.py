@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from darkconv import __version__
+from darkconv.console.options import with_options
 from darkconv.console.printing import echo_lines
 from darkconv.logs import NOTE
 
@@ -19,38 +20,6 @@ logger = logging.getLogger("darkconv")
 
 LIBRARIES = ("numpy", "torch", "onnx", "onnxruntime", "keras", "tensorflow-cpu", "tensorflow")
 """Whose versions `--verbose` says, where they are installed."""
-
-
-def common_options(command: F) -> F:
-    """-q, -v and --debug."""
-    options = (
-        click.option(
-            "-q",
-            "--quiet",
-            is_flag=True,
-            help="No warnings.",
-            expose_value=False,
-            callback=_set_level(logging.ERROR),
-        ),
-        click.option(
-            "-v",
-            "--verbose",
-            is_flag=True,
-            help="Say more: versions, and how files are read.",
-            expose_value=False,
-            callback=_set_level(logging.INFO),
-        ),
-        click.option(
-            "--debug",
-            is_flag=True,
-            help="Show tracebacks.",
-            expose_value=False,
-            callback=_set_debug,
-        ),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 class MessageHandler(logging.Handler):
@@ -108,3 +77,31 @@ def versions() -> str:
 
 def _set_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     ctx.meta["darkconv.debug"] = value
+
+
+common_options = with_options(
+    click.option(
+        "-q",
+        "--quiet",
+        is_flag=True,
+        help="No warnings.",
+        expose_value=False,
+        callback=_set_level(logging.ERROR),
+    ),
+    click.option(
+        "-v",
+        "--verbose",
+        is_flag=True,
+        help="Say more: versions, and how files are read.",
+        expose_value=False,
+        callback=_set_level(logging.INFO),
+    ),
+    click.option(
+        "--debug",
+        is_flag=True,
+        help="Show tracebacks.",
+        expose_value=False,
+        callback=_set_debug,
+    ),
+)
+"""-q, -v and --debug."""

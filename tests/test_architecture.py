@@ -88,7 +88,7 @@ ROOMS = {
         "arguments assets backends boxes core dataset detection errors evaluation files layers "
         "loading presentation report verification"
     ),
-    "zoo": "core darknet errors files layers libraries zoo",
+    "zoo": "core darknet errors files layers libraries presentation zoo",
 }
 """For each room of the package, the rooms that it may import from."""
 ALLOWED = {room: set(names.split()) for room, names in ROOMS.items()}

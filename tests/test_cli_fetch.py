@@ -116,7 +116,7 @@ def publish(monkeypatch, *addresses, **facts):
     digits = ClassList("digits", 10, None)
     model = Published("digits10", facts.pop("classes", digits), addresses, **facts)
     monkeypatch.setitem(MODELS, "digits10", model)
-    monkeypatch.setattr("darkconv.cli.fetch.bundled_cfg", lambda name: CFG)
+    monkeypatch.setattr("darkconv.zoo.models.bundled_cfg", lambda name: CFG)
 
 
 @pytest.fixture
@@ -285,13 +285,13 @@ def test_connections_that_end_early_without_a_length_are_noticed(published):
 def test_a_killed_run_leaves_the_part(published, tmp_path):
     published.gate = threading.Event()
     script = (
-        "import sys, darkconv.cli.fetch as command\n"
+        "import sys, darkconv.zoo.models as models\n"
         "from pathlib import Path\n"
         "from darkconv.cli import main\n"
         "from darkconv.zoo.models import IMAGENET, MODELS, Published\n"
         "cfg, url = sys.argv[1:]\n"
         "MODELS['digits10'] = Published('digits10', IMAGENET, (url,))\n"
-        "command.bundled_cfg = lambda name: Path(cfg)\n"
+        "models.bundled_cfg = lambda name: Path(cfg)\n"
         "main(['fetch', 'digits10', '-o', 'models'])\n"
     )
     command = [sys.executable, "-c", script, str(CFG), published.url]

@@ -9,14 +9,19 @@ import click
 from darkconv.backends import spoke
 from darkconv.backends.choices import HEADS_OF
 from darkconv.cli.file_report import print_reports, show_agreement
-from darkconv.cli.models import read_model, report_written, require_outputs, write_model
+from darkconv.cli.models import (
+    read_model,
+    report_written,
+    require_outputs,
+    write_model,
+)
 from darkconv.cli.params import (
     ModelCommand,
     ModelWords,
     Output,
     model_options,
+    only_model,
     output_option,
-    split_model,
     words_argument,
 )
 from darkconv.cli.pictures import PICTURE_NAMES, PictureOptions, picture_options
@@ -186,9 +191,7 @@ def convert(
 
     Example: darkconv convert yolov4.cfg yolov4.weights -o yolov4.onnx --head nms
     """
-    model_words, rest = split_model(words)
-    if rest:
-        raise click.UsageError(f"Got unexpected extra argument ({rest[0]})")
+    model_words = only_model(words)
     require_outputs(outputs)
     if not (reduction.calibrate or reduction.data):
         refuse(*PICTURE_NAMES, because="no pictures are looked at without --calibrate and --data")

@@ -7,14 +7,18 @@ from typing import Any
 
 import click
 
-from darkconv.cli.models import read_model, report_written, require_outputs, write_model
+from darkconv.cli.models import (
+    read_model,
+    require_outputs,
+    write_models,
+)
 from darkconv.cli.params import (
     ModelCommand,
     Output,
     Word,
     model_options,
+    only_model,
     output_option,
-    split_model,
     words_argument,
 )
 from darkconv.cli.pictures import PictureOptions, open_pictures, picture_options_beside_images
@@ -94,9 +98,7 @@ def dissect(
 
     Example: darkconv dissect voc.cfg voc.weights --keep dog,cat --images photos -o s.cfg s.weights
     """
-    model_words, rest = split_model(words)
-    if rest:
-        raise click.UsageError(f"Got unexpected extra argument ({rest[0]})")
+    model_words = only_model(words)
     require_outputs(outputs)
     target = None if no_report else report_path or default_report(outputs)
     if planning.amounts:
@@ -135,9 +137,7 @@ def dissect(
         )
     if not is_first_process():
         return
-    for output in outputs:
-        write_model(done.model, output)
-        report_written(output)
+    write_models(done.model, outputs)
     if as_json:
         echo_json(done.to_dict())
     else:

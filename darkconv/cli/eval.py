@@ -12,8 +12,8 @@ from darkconv.cli.params import (
     ModelCommand,
     Word,
     model_options,
+    only_model,
     report_option,
-    split_model,
     words_argument,
 )
 from darkconv.cli.pictures import (
@@ -116,9 +116,7 @@ def evaluate(
     from darkconv.evaluation.files import note_files
     from darkconv.evaluation.plots import require_matplotlib
 
-    model_words, rest = split_model(words)
-    if rest:
-        raise click.UsageError(f"Got unexpected extra argument ({rest[0]})")
+    model_words = only_model(words)
     if not output:
         refuse("no_plots", because="plots are drawn with -o alone")
     elif not no_plots:

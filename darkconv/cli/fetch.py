@@ -17,16 +17,11 @@ from darkconv.console.messages import common_options
 from darkconv.console.printing import echo, echo_json, echo_table
 from darkconv.console.progress import Update, progress
 from darkconv.files.outputs import may_overwrite, note_input, note_output
-from darkconv.files.sizes import format_size
-from darkconv.presentation.numerals import format_count
-from darkconv.zoo.bundled import bundled_cfg
 from darkconv.zoo.models import MODELS, Published, find_model
 
 if TYPE_CHECKING:
     from darkconv.zoo.download import Progress
     from darkconv.zoo.fetch import Fetched
-
-HEADERS = ("name", "classes", "size", "source")
 
 
 def _complete(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
@@ -70,7 +65,7 @@ def fetch(name: str | None, folder: Path, url: str | None, as_json: bool) -> Non
     model = find_model(name)
     note_files(model, folder, url)
     with showing_bytes(f"fetching {name}.weights") as show:
-        found = fetch_model(model, cfg_of(model), folder, address=url, force=force, progress=show)
+        found = fetch_model(model, model.cfg, folder, address=url, force=force, progress=show)
     report(model, found, as_json=as_json)
 
 
@@ -83,35 +78,15 @@ def note_files(model: Published, folder: Path, url: str | None) -> None:
         note_output(folder / f"{model.name}{suffix}", makes_folder=True)
 
 
-def cfg_of(model: Published) -> Path:
-    """The bundled cfg of a model."""
-    path = bundled_cfg(model.name)
-    assert path is not None
-    return path
-
-
 def list_models(*, as_json: bool) -> None:
     """Print the models that can be fetched."""
-    from darkconv.darknet.cfg import read_cfg
-    from darkconv.zoo.requirement import usual_size
+    from darkconv.zoo import listing
 
-    sizes = {
-        model.name: model.size or usual_size(read_cfg(cfg_of(model))) for model in MODELS.values()
-    }
+    sizes = listing.sizes()
     if as_json:
-        models = [model.to_dict(sizes[model.name]) for model in MODELS.values()]
-        echo_json(models)
-        return
-    rows = [
-        (
-            model.name,
-            f"{format_count(model.classes.count)} {model.classes.data_set}",
-            format_size(sizes[model.name]),
-            model.source,
-        )
-        for model in MODELS.values()
-    ]
-    echo_table(HEADERS, rows, left=(0, 1, 3))
+        echo_json([model.to_dict(sizes[model.name]) for model in MODELS.values()])
+    else:
+        echo_table(listing.HEADERS, listing.rows(sizes), left=(0, 1, 3))
 
 
 @contextlib.contextmanager
@@ -130,6 +105,8 @@ def showing_bytes(task: str) -> Iterator["Progress"]:
 
 def report(model: Published, found: "Fetched", *, as_json: bool) -> None:
     """Say what has come, and what there was."""
+    from darkconv.zoo import listing
+
     if found.written:
         echo(f"wrote {', '.join(map(str, found.written))}", err=True)
     if as_json:
@@ -137,9 +114,7 @@ def report(model: Published, found: "Fetched", *, as_json: bool) -> None:
         values["bytes"] = values.pop("size")
         echo_json(values, default=str)
         return
-    state = "" if found.address else " is there already"
-    published = ", as published" if found.sha256 == model.sha256 else ""
-    echo(f"{found.weights}{state}: {format_count(found.size)} bytes")
-    echo(f"SHA-256 {found.sha256}{published}")
+    for line in listing.fetched_lines(model, found):
+        echo(line)
     if found.names is None:
         echo(f"no names of the {model.classes.data_set} classes come with it", err=True)

@@ -10,10 +10,9 @@ import click
 
 from darkconv.cli.models import (
     read_model,
-    report_written,
     require_outputs,
     shared_options,
-    write_model,
+    write_models,
 )
 from darkconv.cli.params import (
     ModelCommand,
@@ -23,8 +22,8 @@ from darkconv.cli.params import (
     Word,
     command_line,
     model_options,
+    only_model,
     output_option,
-    split_model,
     words_argument,
 )
 from darkconv.cli.pictures import PictureOptions, picture_options, read_pairs
@@ -173,9 +172,7 @@ def finetune(
     Example: darkconv finetune small.cfg small.weights --teacher big.cfg big.weights
     --data photos -o recovered.cfg recovered.weights
     """
-    model_words, rest = split_model(words)
-    if rest:
-        raise click.UsageError(f"Got unexpected extra argument ({rest[0]})")
+    model_words = only_model(words)
     require_outputs(outputs)
     require("PIL", "torch", "lightning", "tensorboard", task="training", extra="train")
     place = Folder(folder or outputs[0].path.with_suffix(".run"))
@@ -231,9 +228,7 @@ def finetune(
         )
     if not is_first_process():
         return
-    for output in outputs:
-        write_model(result.last if last else result.model, output)
-        report_written(output)
+    write_models(result.last if last else result.model, outputs)
     if as_json:
         echo_json(result.to_dict())
     elif result.best_epoch and not last:

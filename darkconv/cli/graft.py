@@ -19,6 +19,7 @@ from darkconv.cli.params import (
     Output,
     OutputType,
     model_options,
+    only_model,
     split_model,
     words_argument,
 )
@@ -80,9 +81,7 @@ def graft(
     donor_words, rest = split_model(words)
     if not rest:
         raise click.UsageError("Missing argument 'RECEIVER': B.cfg, or B.cfg B.weights")
-    receiver_words, more = split_model(rest)
-    if more:
-        raise click.UsageError(f"Got unexpected extra argument ({more[0]})")
+    receiver_words = only_model(rest)
     require_outputs(outputs, ".weights")
     donor = read_model(donor_words, **shared_options(options, donor_words, [receiver_words]))
     options = shared_options(options, receiver_words, [donor_words])

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from darkconv.cli.models import read_model
-from darkconv.cli.params import ModelCommand, reading_options, split_model, words_argument
+from darkconv.cli.params import ModelCommand, only_model, reading_options, words_argument
 from darkconv.console.printing import echo, echo_json, echo_lines, echo_table
 from darkconv.exporting.viewer import viewing
 from darkconv.presentation import layer_table as layers
@@ -26,9 +26,7 @@ def info(words: tuple[str, ...], as_json: bool, view: bool, **options: Any) -> N
     """
     if as_json and view:
         raise click.UsageError("--json and --view exclude each other")
-    model_words, rest = split_model(words)
-    if rest:
-        raise click.UsageError(f"Got unexpected extra argument ({rest[0]})")
+    model_words = only_model(words)
     model = read_model(model_words, needs_weights=False, unchecked=True, **options)
     if view:
         with viewing(model) as (host, port, wait):

@@ -1,7 +1,7 @@
 """Reading the MODEL of a command, and writing models."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -155,6 +155,13 @@ def write_model(model: Model, output: Output, **options: Any) -> None:
         loading.save(model, output.path, output.weights, names=names)
     else:
         write_file(model, output.path, **options)
+
+
+def write_models(model: Model, outputs: Iterable[Output]) -> None:
+    """Write a model to each output, and say where it is."""
+    for output in outputs:
+        write_model(model, output)
+        report_written(output)
 
 
 def require_outputs(outputs: tuple[Output, ...], *more: str) -> None:

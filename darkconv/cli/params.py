@@ -282,3 +282,11 @@ def split_model(words: Sequence[str]) -> tuple[ModelWords, list[str]]:
     if model.is_exported or model.is_pickle or len(words) == 1:
         return model, list(words[1:])
     return ModelWords(words[0], words[1]), list(words[2:])
+
+
+def only_model(words: Sequence[str]) -> ModelWords:
+    """The MODEL of a command that takes nothing else."""
+    model, rest = split_model(words)
+    if rest:
+        raise click.UsageError(f"Got unexpected extra argument ({rest[0]})")
+    return model

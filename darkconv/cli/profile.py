@@ -21,8 +21,7 @@ from darkconv.console.printing import echo, echo_json, echo_table
 from darkconv.core.model import Model
 from darkconv.core.processes import is_first_process
 from darkconv.libraries import require
-from darkconv.presentation.numerals import format_count
-from darkconv.presentation.profile import OF_CHANNELS, channel_rows
+from darkconv.presentation.profile import OF_CHANNELS, idle_rows, profile_dict, profile_summary
 from darkconv.surgery.profile import Profile
 
 SHOWN_LAYERS = 10
@@ -98,18 +97,11 @@ def profile(
 
 def show_profile(model: Model, found: Profile, skipped: int, *, as_json: bool) -> None:
     """Print what a profile says, in short."""
-    rows = channel_rows(model, found)
     if as_json:
-        head = {"pictures": found.pictures, "skipped": skipped}
-        keys = [header.replace(" ", "_") for header in OF_CHANNELS]
-        layers = [dict(zip(keys, row, strict=True)) for row in rows]
-        echo_json({**head, "notes": found.notes, "layers": layers})
+        echo_json(profile_dict(model, found, skipped))
         return
-    echo(
-        f"{format_count(found.pictures)} pictures, {format_count(skipped)} skipped, "
-        f"{len(model.network.layers)} layers"
-    )
-    idle = sorted((row for row in rows if any(row[3:])), key=lambda row: -sum(row[3:]) / row[2])
+    echo(profile_summary(model, found, skipped))
+    idle = idle_rows(model, found)
     if not idle:
         echo("no channel is constant or near dead")
         return

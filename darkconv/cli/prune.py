@@ -7,14 +7,18 @@ from typing import Any
 
 import click
 
-from darkconv.cli.models import read_model, report_written, require_outputs, write_model
+from darkconv.cli.models import (
+    read_model,
+    require_outputs,
+    write_models,
+)
 from darkconv.cli.params import (
     ModelCommand,
     Output,
     Word,
     model_options,
+    only_model,
     output_option,
-    split_model,
     words_argument,
 )
 from darkconv.cli.pictures import (
@@ -135,9 +139,7 @@ def prune(
 
     Example: darkconv prune net.cfg net.weights --profile p.npz --ratio 0.5 -o s.cfg s.weights
     """
-    model_words, rest = split_model(words)
-    if rest:
-        raise click.UsageError(f"Got unexpected extra argument ({rest[0]})")
+    model_words = only_model(words)
     if explain:
         others = {name for name in click.get_current_context().params if name not in OF_EXPLAIN}
         refuse(*others, because="--explain only looks at the network")
@@ -171,9 +173,7 @@ def prune(
     if save_plan:
         plan.save(save_plan)
         echo(f"wrote {save_plan}", err=True)
-    for output in () if dry_run else outputs:
-        write_model(small, output)
-        report_written(output)
+    write_models(small, () if dry_run else outputs)
     if as_json:
         echo_json(pruning_dict(model, small, plan))
     else:

@@ -6,14 +6,18 @@ from typing import Any
 
 import click
 
-from darkconv.cli.models import read_model, report_written, require_outputs, write_model
+from darkconv.cli.models import (
+    read_model,
+    require_outputs,
+    write_models,
+)
 from darkconv.cli.params import (
     ModelCommand,
     ModelWords,
     Output,
     model_options,
+    only_model,
     output_option,
-    split_model,
     words_argument,
 )
 from darkconv.cli.pictures import outside_option
@@ -97,9 +101,7 @@ def reclass(
 
     Example: darkconv reclass yolov3.cfg yolov3.weights --keep person,car -o two.cfg two.weights
     """
-    model_words, rest = split_model(words)
-    if rest:
-        raise click.UsageError(f"Got unexpected extra argument ({rest[0]})")
+    model_words = only_model(words)
     require_outputs(outputs)
     check_usage(
         to_names, keep, add, outputs, data, init=init, keep_softmax=keep_softmax, other=other
@@ -125,9 +127,7 @@ def reclass(
             model, named, add=added, init=init, seed=seed, other=other, keep_softmax=keep_softmax
         )
     parts = renumbered(data, model, recipes, outside=outside) if data else {}
-    for output in outputs:
-        write_model(small, output)
-        report_written(output)
+    write_models(small, outputs)
     if data:
         for output in written:
             done = write_beside(output.path, parts, data, has_names=bool(small.names))

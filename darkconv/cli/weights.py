@@ -10,7 +10,7 @@ from darkconv.cli.models import (
     report_written,
     require_outputs,
     shared_options,
-    write_model,
+    write_models,
 )
 from darkconv.cli.params import (
     ModelCommand,
@@ -19,6 +19,7 @@ from darkconv.cli.params import (
     model_options,
     nameless_model_options,
     nameless_reading_options,
+    only_model,
     output_option,
     split_model,
     words_argument,
@@ -70,7 +71,7 @@ def fold(words: tuple[str, ...], outputs: tuple[Output, ...], **options: Any) ->
     require_outputs(outputs)
     model = _only_model(words, options)
     plan = plan_folding(model.network)
-    _write(fold_batchnorm(model), outputs)
+    write_models(fold_batchnorm(model), outputs)
     echo(f"folded the batch norm of {_count(plan.folded, 'layer')}")
     for index, reason in plan.left.items():
         echo(f"left layer {index} [{model.network.layers[index].type}]: {reason}")
@@ -92,7 +93,7 @@ def average(words: tuple[str, ...], outputs: tuple[Output, ...], **options: Any)
     if len(models) < 2:
         raise click.UsageError("Nothing to average: give several weights files")
     mean = average_models(models)
-    _write(mean, outputs)
+    write_models(mean, outputs)
     echo(f"averaged {len(models)} models; pictures seen: {mean.header.seen:,}")
 
 
@@ -146,7 +147,7 @@ def swap_rgb(words: tuple[str, ...], outputs: tuple[Output, ...], **options: Any
     Example: darkconv weights swap-rgb net.cfg net.weights -o bgr.cfg bgr.weights
     """
     require_outputs(outputs)
-    _write(swap_colours(_only_model(words, options)), outputs)
+    write_models(swap_colours(_only_model(words, options)), outputs)
 
 
 @weights.command(cls=ModelCommand, short_help="Show what the arrays hold.")
@@ -214,20 +215,12 @@ def read_models(words: tuple[str, ...], options: dict[str, Any]) -> list[Model]:
 def _words_and_model(
     words: tuple[str, ...], options: dict[str, Any], *, needs_weights: bool = True
 ) -> tuple[ModelWords, Model]:
-    model_words, rest = split_model(words)
-    if rest:
-        raise click.UsageError(f"Got unexpected extra argument ({rest[0]})")
+    model_words = only_model(words)
     return model_words, read_model(model_words, needs_weights=needs_weights, **options)
 
 
 def _only_model(words: tuple[str, ...], options: dict[str, Any]) -> Model:
     return _words_and_model(words, options)[1]
-
-
-def _write(model: Model, outputs: tuple[Output, ...]) -> None:
-    for output in outputs:
-        write_model(model, output)
-        report_written(output)
 
 
 def _write_partial(model: Model, words: ModelWords, layers: int, path: Path | None) -> None:

@@ -1,9 +1,12 @@
 """How profiles look."""
 
+from typing import Any
+
 import numpy as np
 
 from darkconv.core.model import Model
 from darkconv.presentation.notebook import html_table
+from darkconv.presentation.numerals import format_count
 from darkconv.surgery.channels import makes_channels
 from darkconv.surgery.profile import Profile
 
@@ -56,3 +59,29 @@ def channel_rows(model: Model, profile: Profile) -> list[tuple[int, str, int, in
         )
         for layer, one in zip(own, found, strict=True)
     ]
+
+
+def idle_rows(model: Model, profile: Profile) -> list[tuple[int, str, int, int, int]]:
+    """Return the rows of `OF_CHANNELS` with constant or near dead channels, the idlest first."""
+    rows = [row for row in channel_rows(model, profile) if any(row[3:])]
+    return sorted(rows, key=lambda row: -sum(row[3:]) / row[2])
+
+
+def profile_summary(model: Model, profile: Profile, skipped: int) -> str:
+    """Return a line on pictures and layers; `skipped` pictures could not be read."""
+    return (
+        f"{format_count(profile.pictures)} pictures, {format_count(skipped)} skipped, "
+        f"{len(model.network.layers)} layers"
+    )
+
+
+def profile_dict(model: Model, profile: Profile, skipped: int) -> dict[str, Any]:
+    """Return the same as JSON can hold it, with all layers."""
+    keys = [header.replace(" ", "_") for header in OF_CHANNELS]
+    rows = channel_rows(model, profile)
+    return {
+        "pictures": profile.pictures,
+        "skipped": skipped,
+        "notes": profile.notes,
+        "layers": [dict(zip(keys, row, strict=True)) for row in rows],
+    }

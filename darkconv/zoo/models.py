@@ -7,10 +7,12 @@ SHA-256 stands here only where it is documented; what every file is held against
 import difflib
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from darkconv.errors import DarkconvError
+from darkconv.zoo.bundled import bundled_cfg
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,13 @@ class Published:
             "addresses": list(self.addresses),
             "page": self.page,
         }
+
+    @property
+    def cfg(self) -> Path:
+        """The bundled cfg."""
+        path = bundled_cfg(self.name)
+        assert path is not None
+        return path
 
     @property
     def source(self) -> str:

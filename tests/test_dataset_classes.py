@@ -1,6 +1,7 @@
 """Classes of labels against classes of models: spellings, renaming, and what is left out."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from darkconv.cli import main
 from darkconv.core.names import Names
 from darkconv.core.spellings import matching_names, spelled
 from darkconv.darknet.data import read_names
-from darkconv.dataset import Dataset, Sample, open_dataset
+from darkconv.dataset import Dataset, Sample, open_dataset, open_splits
+from darkconv.dataset.class_folders import open_classified
 from darkconv.dataset.classes import (
     matched,
     names_for_model,
@@ -217,6 +219,84 @@ def test_training_takes_classes_that_share_a_name_by_number(twins):
     assert weights == (1, 2, 1, 1, 1, 1, 1, 3, 1, 1)
     with pytest.raises(DatasetError, match="2 classes are called 'zero': 0, 7"):
         class_weights(Recipe(class_weights={"zero": 3.0}), model, [1] * 10)
+
+
+@pytest.fixture
+def coded(digits):
+    """Digits with two names in GBK."""
+    names = (digits / "digits10.names").read_text().replace("zero", "零").replace("one", "壹")
+    (digits / "digits10.names").write_bytes(names.encode("gbk"))
+    return digits
+
+
+GBK = ("--names-encoding", "gbk")
+
+
+def test_names_of_labels_are_read_in_an_encoding(coded, caplog):
+    found = open_dataset("digits10.data", names_encoding="gbk")
+    assert found.names[:3] == ("零", "壹", "two")
+    assert open_dataset("images", names="digits10.names", names_encoding="gbk").names[0] == "零"
+    assert "--names-encoding" not in caplog.text
+    shown = run("data", "check", "digits10.data", *GBK).output
+    assert "壹" in shown
+    assert "--names-encoding" not in shown
+    for form in ("voc", "coco", "darknet", "yolo"):
+        run("data", "convert", "digits10.data", "--to", form, "-o", form, *GBK)
+        again = open_dataset(form)
+        assert {"零", "壹"} < set(again.names)
+        assert len(again) == len(found)
+    assert "--names-encoding" not in run("anchors", "--data", "digits10.data", "-n", "2").output
+
+
+def test_classes_of_labels_are_those_of_a_model_in_an_encoding(coded):
+    result = evaluate("--data", "digits10.data", *GBK)
+    assert json.loads(result.stdout)["left_out"] == []
+    assert "--names-encoding" not in result.stderr
+    words = ["reclass", "digits10.cfg", "digits10.weights", *GBK, "--keep", "壹,零"]
+    told = run(*words, "--data", "digits10.data", "-o", "ro.cfg", "ro.weights")
+    assert "2 classes" in told.stderr
+    assert open_dataset("ro.data").names == ("壹", "零")
+    assert open_dataset("ro.data").counts()["零"][0] > 0
+
+
+@pytest.mark.parametrize(
+    ("encoding", "message"),
+    [
+        ("klingon", "unknown encoding"),
+        ("shift_jis_2004x", "unknown encoding"),
+        ("ascii", "digits10.names: is no text in ascii"),
+    ],
+)
+def test_an_encoding_that_reads_no_name_is_refused(coded, encoding, message):
+    with pytest.raises(DatasetError, match=message):
+        open_dataset("digits10.data", names_encoding=encoding)
+    with pytest.raises(DatasetError, match=message):
+        open_splits("digits10.data", names_encoding=encoding)
+
+
+def test_an_encoding_of_names_that_are_text_is_refused(digits):
+    with pytest.raises(DatasetError, match="text already, with nothing to decode"):
+        open_dataset("digits10.data", names_encoding="gbk")
+
+
+def test_pictures_of_classes_are_found_in_an_encoding(tmp_path):
+    pillow = pytest.importorskip("PIL.Image")
+    for name in ("零", "壹"):
+        folder = os.fsdecode(os.fsencode(tmp_path / "p") + b"/" + name.encode("gbk"))
+        os.makedirs(folder)
+        pillow.new("RGB", (8, 8)).save(f"{folder}/a.png")
+    names = ("壹", "零")
+    found = open_classified(tmp_path / "p", names, names_encoding="gbk")
+    assert found.problems == ()
+    by_class = {image.parent.name.encode("utf-8", "surrogateescape").decode("gbk"): number
+                for image, number in found.samples}  # fmt: skip
+    assert by_class == {"壹": 0, "零": 1}
+    paths = b"".join(os.fsencode(image) + b"\n" for image, _ in found.samples)
+    (tmp_path / "t.txt").write_bytes(paths)
+    (tmp_path / "l.names").write_bytes("零\n壹\n".encode("gbk"))
+    (tmp_path / "c.data").write_text("train = t.txt\nlabels = l.names\n")
+    again = open_classified(tmp_path / "c.data", names, names_encoding="gbk", outside=True)
+    assert sorted(again.samples) == sorted(found.samples)
 
 
 def test_spellings_are_matched_in_eval_and_told_once(digits, whole):

@@ -330,6 +330,10 @@ def test_bytes_in_lists_and_their_labels_are_kept(tmp_path):
     (found,) = open_dataset(tmp_path / "l.txt").samples
     assert os.fsencode(found.image.name) == b"\xc6\xfb.png"
     assert [os.fsencode(name) for name in found.names] == [b"\xc8\xcb"]
+    (found,) = open_dataset(tmp_path / "l.txt", names_encoding="gbk").samples
+    assert found.names == ("人",)
+    with pytest.raises(DatasetError, match="names_encoding: is no text in ascii"):
+        open_dataset(tmp_path / "l.txt", names_encoding="ascii")
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])

@@ -10,6 +10,7 @@ from darkconv.console.files import OutputFile
 from darkconv.console.messages import common_options
 from darkconv.console.printing import echo, echo_json, echo_table
 from darkconv.console.values import SizeType
+from darkconv.darknet.data import names_in
 from darkconv.dataset import open_dataset
 from darkconv.dataset.summary import OF_ANCHORS, anchor_rows
 from darkconv.dataset.telling import report_problems
@@ -73,7 +74,8 @@ def anchors(
     """
     from darkconv.dataset.anchors import anchors as find_anchors
 
-    dataset = open_dataset(sources, split=split, images=images_folder, outside=outside)
+    with names_in(None):  # no name is shown
+        dataset = open_dataset(sources, split=split, images=images_folder, outside=outside)
     report_problems(dataset)
     found = find_anchors(
         dataset, count, input_size=input_size, letterbox=letterbox, cells=cells, seed=seed

@@ -40,6 +40,11 @@ names_option = click.option(
     metavar="FILE",
     help="Class names of the labels  [default: those beside them]",
 )
+names_encoding_option = click.option(
+    "--names-encoding",
+    metavar="NAME",
+    help="Of class names that are no UTF-8, such as gbk or cp1251.",
+)
 
 
 @click.group(cls=SuggestingGroup)
@@ -53,6 +58,7 @@ def data() -> None:
 @data.command(cls=ModelCommand, short_help="Count boxes, find what is wrong, draw some pictures.")
 @click.argument("sources", nargs=-1, required=True, type=Word(), metavar="D...")
 @names_option
+@names_encoding_option
 @split_option
 @images_option("--images", "--data-images")
 @outside_option
@@ -77,6 +83,7 @@ def data() -> None:
 def check(
     sources: tuple[str, ...],
     names: Path | None,
+    names_encoding: str | None,
     split: str | None,
     images_folder: Path | None,
     outside: bool,
@@ -105,7 +112,12 @@ def check(
 
         picture_format(output)
     dataset = open_dataset(
-        list(sources), names=names, split=split, images=images_folder, outside=outside
+        list(sources),
+        names=names,
+        split=split,
+        images=images_folder,
+        outside=outside,
+        names_encoding=names_encoding,
     )
     with progress(len(dataset), "reading pictures") as update:
         result = check_dataset(dataset, update)
@@ -139,6 +151,7 @@ def check(
 )
 @click.option("--copy", is_flag=True, help="Copy the pictures; by default they are linked.")
 @names_option
+@names_encoding_option
 @rename_option
 @split_option
 @images_option("--images", "--data-images")
@@ -150,6 +163,7 @@ def convert(
     form: str,
     copy: bool,
     names: Path | None,
+    names_encoding: str | None,
     rename: str | None,
     split: str | None,
     images_folder: Path | None,
@@ -166,7 +180,12 @@ def convert(
 
     check_target(output)
     parts = open_splits(
-        list(sources), split=split, names=names, images=images_folder, outside=outside
+        list(sources),
+        split=split,
+        names=names,
+        images=images_folder,
+        outside=outside,
+        names_encoding=names_encoding,
     )
     for part in parts.values():
         report_problems(part)

@@ -4,7 +4,9 @@ import contextlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +42,8 @@ def read_names(path: PathLike, *, encoding: str | None = None) -> Names:
         MissingDependencyError: the file is YAML, and PyYAML is not installed.
     """
     text = read_text(path, encoding=encoding)
+    if encoding is None:
+        text = in_expected_encoding(text, Where(file=os.fspath(path)))
     is_yaml = os.fspath(path).lower().endswith(YAML_SUFFIXES)
     names = (_yaml_names if is_yaml else Names.parse)(text, file=os.fspath(path))
     _tell_of_names(names, path)
@@ -69,6 +73,11 @@ def decoded_names(names: Names, encoding: str, file: PathLike) -> Names:
     return Names.parse(text, file=where.file).read_in(encoding)
 
 
+def require_encoding(encoding: str, where: Where) -> None:
+    """Raise DatasetError if there is no such encoding."""
+    _as_text(b"", where, encoding)
+
+
 def _tell_of_names(names: Names, path: PathLike) -> None:
     """Tell of names that occur twice, and of those that are bytes."""
     where = Where(file=os.fspath(path))
@@ -79,9 +88,49 @@ def _tell_of_names(names: Names, path: PathLike) -> None:
     tell_of_bytes(names, where)
 
 
+@dataclass
+class Expected:
+    """The encoding of files that name classes, where they are no UTF-8.
+
+    Attributes:
+        encoding: its name; None keeps the bytes, and nothing is said of them.
+        is_used: a file was read in it.
+    """
+
+    encoding: str | None
+    is_used: bool = False
+
+
+_expected: ContextVar[Expected | None] = ContextVar("expected", default=None)
+
+
+@contextlib.contextmanager
+def names_in(encoding: str | None) -> Iterator[Expected]:
+    """Read all files that name classes and are no UTF-8 in an encoding, or say nothing of them."""
+    expected = Expected(encoding)
+    token = _expected.set(expected)
+    try:
+        yield expected
+    finally:
+        _expected.reset(token)
+
+
+def in_expected_encoding(text: str, where: Where) -> str:
+    """Return the text of a file that names classes in the encoding of `names_in`.
+
+    Raises:
+        DatasetError: it is no text in it.
+    """
+    expected = _expected.get()
+    if expected is None or expected.encoding is None or not keeps_bytes(text):
+        return text
+    expected.is_used = True
+    return _as_text(encoded(text), where, expected.encoding)
+
+
 def tell_of_bytes(names: Names, where: Where) -> None:
     """Say once which encoding would read names that are bytes."""
-    if keeps_bytes(names.text):
+    if keeps_bytes(names.text) and _expected.get() is None:
         likely = likely_encodings(encoded(names.text))
         advice = " or ".join(f"--names-encoding {one}" for one in likely)
         warn_once(

@@ -1,16 +1,18 @@
 """open_classified: pictures and their classes, from folders or Darknet's files."""
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from darkconv.core.names import distinct_names, same_name
-from darkconv.darknet.data import read_data, read_names
+from darkconv.darknet.data import names_in, read_data, read_names
 from darkconv.dataset.data_file import data_splits
 from darkconv.dataset.label import problem, shown
 from darkconv.dataset.paths import Bounds, above, numbered_lines, read_text, walk_pictures
 from darkconv.dataset.splits import ALIASES, TRAIN, canonical, find_split, match_split
+from darkconv.encodings import encoded, keeps_bytes
 from darkconv.errors import DatasetError, Where
 from darkconv.files import PathLike
 from darkconv.files.outputs import note_pictures
@@ -45,6 +47,7 @@ def open_classified(
     split: str | None = None,
     *,
     outside: bool = False,
+    names_encoding: str | None = None,
 ) -> ClassifiedDataset:
     """Find the pictures of a source and their classes. Pictures are not read.
 
@@ -64,6 +67,7 @@ def open_classified(
             are left out. By default those of the source: its names, labels, or folders, sorted.
         split: `train`, `valid` ...; a source without it is refused.
         outside: see `open_dataset`.
+        names_encoding: of the source's names that are no UTF-8.
 
     Raises:
         DatasetError: the source does not exist, is of no known kind, or has no usable picture.
@@ -72,11 +76,11 @@ def open_classified(
     own = read_names(names).names if isinstance(names, str | os.PathLike) else names
     wanted = tuple(own) if own else None
     if os.path.isdir(path):
-        dataset = _open_folder(path, wanted, split)
+        dataset = _open_folder(path, wanted, split, names_encoding)
     elif not os.path.isfile(path):
         raise DatasetError("no such file or folder", where=Where(file=str(source)))
     elif path.suffix.lower() == ".data":
-        dataset = _open_data(path, wanted, split, outside=outside)
+        dataset = _open_data(path, wanted, split, names_encoding, outside=outside)
     elif path.suffix.lower() in (".txt", ".list"):
         if split is not None:
             find_split(split, (), path)
@@ -96,20 +100,32 @@ def _required(dataset: ClassifiedDataset) -> ClassifiedDataset:
     raise DatasetError("no picture can be used", where=Where(file=dataset.source), hint=hint)
 
 
-def _open_folder(path: Path, names: tuple[str, ...] | None, split: str | None) -> ClassifiedDataset:
+def _decoded(names: Sequence[str], encoding: str | None) -> list[str]:
+    """Return names of folders that are all in an encoding, or in UTF-8."""
+    if encoding is None or not any(map(keeps_bytes, names)):
+        return list(names)
+    with contextlib.suppress(UnicodeError):
+        return [encoded(name).decode(encoding) for name in names]
+    return list(names)
+
+
+def _open_folder(
+    path: Path, names: tuple[str, ...] | None, split: str | None, encoding: str | None
+) -> ClassifiedDataset:
     """Read a folder whose folders are classes, or that of a split in it."""
     root = path / _split_folder(path, split)
     folders = _folders(root)
-    known = names or tuple(sorted((f.name for f in folders), key=_by_value))
+    called = _decoded([folder.name for folder in folders], encoding)
+    known = names or tuple(sorted(called, key=_by_value))
     numbers = {same_name(name): number for number, name in enumerate(distinct_names(known))}
     samples: list[tuple[Path, int]] = []
     problems = []
-    for folder in folders:
+    for folder, own in zip(folders, map(same_name, called), strict=True):
         found = walk_pictures(folder)
-        if same_name(folder.name) in numbers:
-            samples += ((image, numbers[same_name(folder.name)]) for image in found)
+        if own in numbers:
+            samples += ((image, numbers[own]) for image in found)
         elif found:
-            several = sum(same_name(name) == same_name(folder.name) for name in known)
+            several = sum(same_name(name) == own for name in known)
             which = f"{several} classes have the name" if several else "is none of the classes"
             error = f"{len(found)} pictures left out: {shown(folder.name)} {which}"
             problems.append(problem(DatasetError(error), folder))
@@ -139,7 +155,12 @@ def _by_value(name: str) -> tuple[bool, int, str]:
 
 
 def _open_data(
-    path: Path, names: tuple[str, ...] | None, split: str | None, *, outside: bool
+    path: Path,
+    names: tuple[str, ...] | None,
+    split: str | None,
+    encoding: str | None,
+    *,
+    outside: bool,
 ) -> ClassifiedDataset:
     """Darknet's description of a data set for its classifier."""
     data = read_data(path)
@@ -152,11 +173,21 @@ def _open_data(
         where = Where(file=str(path), option=key)
         raise DatasetError(where=where, expected=f"{key} =", found=", ".join(data) or "nothing")
     listed = _named(path, data, key, bounds, what="list")
-    texts, display = (
-        read_names(_named(path, data, option, bounds, what="file")).names if option in data else ()
+    files = {
+        option: _named(path, data, option, bounds, what="file")
         for option in ("labels", "names")
-    )
-    labels = Labels.of(texts or display or names or (), names, display)
+        if option in data
+    }
+    with names_in(None) if encoding else contextlib.nullcontext():  # as in the paths
+        found = {option: read_names(file).names for option, file in files.items()}
+    texts = found.get("labels") or found.get("names")
+    if encoding:
+        with names_in(encoding):
+            found = {option: read_names(file).names for option, file in files.items()}
+    called = found.get("names", ())
+    if len(called) != len(texts or ()):
+        called = found.get("labels") or called
+    labels = Labels.of(texts or names or (), names, called)
     around = Bounds.around(listed, path, outside=outside)
     return _read_list(listed, labels, around, [*_bases(listed), *bases])
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 from darkconv.core.names import Names, distinct_names, find_name, same_name
 from darkconv.core.spellings import matching_names
-from darkconv.darknet.data import read_names
+from darkconv.darknet.data import Expected, read_names, require_encoding
 from darkconv.dataset.sample import Dataset
+from darkconv.encodings import keeps_bytes
 from darkconv.errors import DatasetError, Where
 
 
@@ -111,6 +112,28 @@ def renamed(dataset: Dataset, mapping: Mapping[str, str], *, partly: bool = Fals
             expected=f"one of {listed}" if listed else "labels",
         )
     return dataset.renamed(mapping)
+
+
+def decoded_splits(
+    parts: Mapping[str | None, Dataset], expected: Expected
+) -> dict[str | None, Dataset]:
+    """Return splits whose class names are decoded that are bytes and no UTF-8 still.
+
+    Raises:
+        DatasetError: there is no such encoding, none are bytes, or they are no text in it.
+    """
+    where, encoding = Where(file=next(iter(parts.values())).source), expected.encoding or ""
+    require_encoding(encoding, where)
+    has_bytes = any(keeps_bytes(name) for part in parts.values() for name in part.names)
+    if not has_bytes and not expected.is_used:
+        raise DatasetError(
+            "names_encoding: its class names are text already, with nothing to decode", where=where
+        )
+    found = {split: part.decoded(encoding) for split, part in parts.items()}
+    left = [name for part in found.values() for name in part.names if keeps_bytes(name)]
+    if left:
+        raise DatasetError(f"names_encoding: is no text in {encoding}", where=where, found=left[0])
+    return found
 
 
 def renamed_splits(

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from darkconv.darknet.data import read_text
+from darkconv.darknet.data import in_expected_encoding, read_text
 from darkconv.darknet.yaml_text import LONGEST, SUFFIXES, Yaml, parse_yaml, yaml_names
 from darkconv.dataset.label import shown
 from darkconv.errors import DatasetError, Where
@@ -50,7 +50,7 @@ def read_description(path: Path) -> Description:
         DatasetError: the file cannot be read, or is no such description.
     """
     where = Where(file=str(path))
-    content = parse_yaml(read_text(path), where)
+    content = parse_yaml(in_expected_encoding(read_text(path), where), where)
     if not isinstance(content, dict):
         raise DatasetError(where=where, expected="names:, train:, val:", found="no keys")
     names = yaml_names(content, where)

@@ -1,12 +1,14 @@
 """Data sets as a model sees them: its own names for their classes, and the pictures that count."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from darkconv.core.names import Names, distinct_names, find_name, listed_names, same_name
 from darkconv.core.network import Network
 from darkconv.core.processes import is_first_process
+from darkconv.darknet.data import names_in
 from darkconv.dataset.class_folders import ClassifiedDataset, open_classified
 from darkconv.dataset.classes import (
     UnknownClass,
@@ -91,13 +93,14 @@ def open_for_model(
         PlanError: a class that the model does not have.
     """
     chosen = selection or Selection()
-    dataset = open_dataset(
-        sources,
-        names=chosen.names,
-        split=chosen.split,
-        images=chosen.images,
-        outside=chosen.outside,
-    )
+    with names_in(model.names.encoding) if model.names.encoding else nullcontext():
+        dataset = open_dataset(
+            sources,
+            names=chosen.names,
+            split=chosen.split,
+            images=chosen.images,
+            outside=chosen.outside,
+        )
     if model.names.encoding:
         dataset = dataset.decoded(model.names.encoding)
     if chosen.rename:
@@ -176,7 +179,10 @@ def open_classes(
     """
     chosen = selection or Selection()
     names = chosen.names or model.names or None
-    found = open_classified(source, names, chosen.split, outside=chosen.outside)
+    encoding = model.names.encoding
+    found = open_classified(
+        source, names, chosen.split, outside=chosen.outside, names_encoding=encoding
+    )
     report_problems(found)
     return limited(found, chosen.limit)
 

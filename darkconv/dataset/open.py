@@ -9,9 +9,9 @@ from itertools import groupby
 from pathlib import Path
 
 from darkconv.arguments import checked
-from darkconv.darknet.data import read_names
+from darkconv.darknet.data import Expected, names_in, read_names
 from darkconv.dataset import voc
-from darkconv.dataset.classes import renamed
+from darkconv.dataset.classes import decoded_splits, renamed
 from darkconv.dataset.coco import coco_source
 from darkconv.dataset.darknet import read_pictures
 from darkconv.dataset.data_file import data_source
@@ -43,6 +43,7 @@ def open_dataset(
     rename: Mapping[str, str] | None = None,
     images: PathLike | None = None,
     outside: bool = False,
+    names_encoding: str | None = None,
 ) -> Dataset:
     """Find the pictures of a source and their boxes, in any layout that labelling tools write.
 
@@ -79,21 +80,26 @@ def open_dataset(
         images: the folder in which the pictures lie, where the source's own paths lead nowhere.
         outside: follow paths in the source's files that lead outside the folder above the file
             that names them. Absolute paths in a list are no exception.
+        names_encoding: of class names that are no UTF-8, such as "gbk"; by default their bytes
+            are kept.
 
     Returns:
         The pictures, with boxes in pixels and class names.
 
     Raises:
         DatasetError: a source does not exist, is of no known kind, has no such split or class
-            to rename, or has no usable picture.
+            to rename, or has no usable picture; no class name is in the encoding.
         MissingDependencyError: boxes need picture sizes, and Pillow is not installed; or a
             description is YAML, and PyYAML is not.
     """
-    options = _options(names, images, outside=outside)
     several = [source] if isinstance(source, str | os.PathLike) else source
-    parts = [_required(one.open(split)) for one in _sources(several, options)]
+    with _naming(names_encoding) as expected:
+        options = _options(names, images, outside=outside)
+        parts = [_required(one.open(split)) for one in _sources(several, options)]
     dataset = unite(parts, _several([os.fspath(one) for one in several]))
     note_pictures(sample.image for sample in dataset.samples)
+    if expected:
+        dataset = decoded_splits({None: dataset}, expected)[None]
     return renamed(dataset, rename) if rename else dataset
 
 
@@ -104,6 +110,7 @@ def open_splits(
     names: PathLike | Sequence[str] | None = None,
     images: PathLike | None = None,
     outside: bool = False,
+    names_encoding: str | None = None,
 ) -> dict[str | None, Dataset]:
     """Open each split of a source; None stands for one that has none, or for several.
 
@@ -115,20 +122,30 @@ def open_splits(
         names: as for `open_dataset`.
         images: as for `open_dataset`.
         outside: as for `open_dataset`.
+        names_encoding: as for `open_dataset`.
 
     Raises:
         DatasetError: as for `open_dataset`; no split can be read.
     """
     several = [source] if isinstance(source, str | os.PathLike) else source
-    found = list(_sources(several, _options(names, images, outside=outside)))
-    opened: dict[str | None, Dataset]
-    if len(found) == 1 and (found[0].splits or split is not None):
-        opened = _each_split(found[0], split)
-    else:
-        parts = [_required(one.open(split)) for one in found]
-        opened = {split: unite(parts, _several([os.fspath(one) for one in several]))}
+    with _naming(names_encoding) as expected:
+        opened = _opened(several, _options(names, images, outside=outside), split)
     note_pictures(sample.image for one in opened.values() for sample in one.samples)
-    return opened
+    return decoded_splits(opened, expected) if expected else opened
+
+
+def _naming(encoding: str | None) -> contextlib.AbstractContextManager[Expected | None]:
+    return contextlib.nullcontext() if encoding is None else names_in(encoding)
+
+
+def _opened(
+    several: Sequence[PathLike], options: Options, split: str | None
+) -> dict[str | None, Dataset]:
+    found = list(_sources(several, options))
+    if len(found) == 1 and (found[0].splits or split is not None):
+        return _each_split(found[0], split)
+    parts = [_required(one.open(split)) for one in found]
+    return {split: unite(parts, _several([os.fspath(one) for one in several]))}
 
 
 def _each_split(source: Source, split: str | None) -> dict[str | None, Dataset]:

@@ -3,13 +3,14 @@
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from darkconv.core.model import Model
 from darkconv.core.names import distinct_names
-from darkconv.darknet.data import read_data, read_text, replaced_data
+from darkconv.darknet.data import names_in, read_data, read_text, replaced_data
 from darkconv.dataset.classes import matched
 from darkconv.dataset.collection import collect
 from darkconv.dataset.darknet_files import DIFFICULT, data_files, data_values
@@ -80,7 +81,8 @@ def renumbered(
     Raises:
         DatasetError: the data set cannot be read.
     """
-    parts = open_splits(source, outside=outside)
+    with names_in(model.names.encoding) if model.names.encoding else nullcontext():
+        parts = open_splits(source, outside=outside)
     old = named_model(model, next(iter(parts.values())))
     names = tuple(one.name for one in classes)
     total = max((member + 1 for one in classes for member in one.members), default=0)
@@ -92,7 +94,8 @@ def renumbered(
     found = {}
     for split, part in parts.items():
         report_problems(part)
-        own, _ = matched(part, old.names) if old.names else (part, {})
+        own = part.decoded(old.names.encoding) if old.names.encoding else part
+        own, _ = matched(own, old.names) if old.names else (own, {})
         left += Counter(name for s in own.samples for name in s.names if name not in made)
         kept = own.keep_classes(tuple(made)).renamed(made)
         found[split] = replace(kept, names=names)

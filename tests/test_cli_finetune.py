@@ -230,11 +230,11 @@ def test_two_processes_are_one_with_the_doubled_batch(folder):
 
 
 def test_a_row_shows_shares_in_per_cent():
-    from darkconv.cli.finetune import format_row
+    from darkconv.presentation.training import row_as_text
 
     row = {"epoch": 1, "step": 8, "loss": 0.5, "iou": 0.71, "recall": 0.52, "AP": 0.383}
-    text = format_row({**row, "pictures_per_second": 3})
+    text = row_as_text({**row, "pictures_per_second": 3})
     assert text == "epoch 1  step 8  loss 0.5  iou 0.71  recall 52.0 %  AP 38.3 %  3.0/s"
-    assert "top-1 98.0 %  top-5 100.0 %" in format_row(
+    assert "top-1 98.0 %  top-5 100.0 %" in row_as_text(
         {"epoch": 1, "step": 8, "top1": 0.98, "top5": 1.0, "pictures_per_second": 3}
     )

@@ -130,9 +130,7 @@ def dissect(
             only_classes=None if only is None else split_names(only, model.names),
             all_pictures=all_pictures,
             limit=pictures.limit,
-            batch=profiling.batch,
-            device=profiling.device,
-            resize=profiling.resize,
+            **profiling.running,
             progress=progress,
         )
     if not is_first_process():

@@ -33,7 +33,7 @@ from darkconv.evaluation.files import CONFUSION, CURVES
 from darkconv.loading.exported import said_resize
 
 if TYPE_CHECKING:
-    from darkconv.evaluation.result import BoxEvaluation, ClassEvaluation, Evaluation
+    from darkconv.evaluation.result import BoxEvaluation, ClassEvaluation
 
 OF_DETECTORS = (
     "threshold", "at", "rule", "iou", "overlap", "nms", "nms_kind", "resize", "output",
@@ -177,7 +177,7 @@ def show_boxes(result: "BoxEvaluation") -> None:
     echo_table(tables.box_headers(result.at), [*rows, tables.mean_row(result)], left=(0,))
     at = f"{result.at:g}: of detections that score more"
     echo(f"AP, precision and recall in per cent; at {at}", err=True)
-    show_seconds(result)
+    echo(tables.seconds_line(result), err=True)
 
 
 def show_classes(result: "ClassEvaluation") -> None:
@@ -185,13 +185,6 @@ def show_classes(result: "ClassEvaluation") -> None:
     from darkconv.evaluation import tables
 
     echo_table(tables.OF_CLASSIFIER, list(tables.class_rows(result)), left=(0, 3))
-    for k, share in result.counts.top.items():
-        echo(f"top-{k} {100 * share:6.1f} %")
-    show_seconds(result)
-
-
-def show_seconds(result: "Evaluation") -> None:
-    """Print what a picture took, by step."""
-    parts = ", ".join(f"{name} {1000 * value:.1f}" for name, value in result.seconds.items())
-    total = 1000 * sum(result.seconds.values())
-    echo(f"{len(result.pictures)} pictures, {total:.1f} ms each: {parts}", err=True)
+    for line in tables.top_lines(result):
+        echo(line)
+    echo(tables.seconds_line(result), err=True)

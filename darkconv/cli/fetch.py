@@ -1,7 +1,5 @@
 """`darkconv fetch`: well-known models."""
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,12 +13,11 @@ from darkconv.console.files import OutputFolder, overwrite_option
 from darkconv.console.given import refuse
 from darkconv.console.messages import common_options
 from darkconv.console.printing import echo, echo_json, echo_table
-from darkconv.console.progress import Update, progress
+from darkconv.console.progress import byte_progress
 from darkconv.files.outputs import may_overwrite, note_input, note_output
 from darkconv.zoo.models import MODELS, Published, find_model
 
 if TYPE_CHECKING:
-    from darkconv.zoo.download import Progress
     from darkconv.zoo.fetch import Fetched
 
 
@@ -64,7 +61,7 @@ def fetch(name: str | None, folder: Path, url: str | None, as_json: bool) -> Non
 
     model = find_model(name)
     note_files(model, folder, url)
-    with showing_bytes(f"fetching {name}.weights") as show:
+    with byte_progress(f"fetching {name}.weights") as show:
         found = fetch_model(model, model.cfg, folder, address=url, force=force, progress=show)
     report(model, found, as_json=as_json)
 
@@ -87,20 +84,6 @@ def list_models(*, as_json: bool) -> None:
         echo_json([model.to_dict(sizes[model.name]) for model in MODELS.values()])
     else:
         echo_table(listing.HEADERS, listing.rows(sizes), left=(0, 1, 3))
-
-
-@contextlib.contextmanager
-def showing_bytes(task: str) -> Iterator["Progress"]:
-    """What shows the bytes of a download, from when their number is known."""
-    with contextlib.ExitStack() as stack:
-        started: list[Update] = []
-
-        def show(done: int, total: int) -> None:
-            if not started:
-                started.append(stack.enter_context(progress(total, task, in_bytes=True)))
-            started[0](done)
-
-        yield show
 
 
 def report(model: Published, found: "Fetched", *, as_json: bool) -> None:

@@ -40,17 +40,13 @@ from darkconv.files.outputs import may_overwrite, note_folder_use, note_output
 from darkconv.files.signals import SHELL_BASE, Ended
 from darkconv.files.sources import release_sources
 from darkconv.libraries import require, telling_missing
-from darkconv.presentation.numerals import per_cent
+from darkconv.presentation.training import row_as_text
 from darkconv.training.folder import Folder
 
 if TYPE_CHECKING:
     from darkconv.training.recipe import Recipe
     from darkconv.training.run import Start
 
-SHOWN = ("loss", "box", "objectness", "no_object", "classes", "features", "iou")
-"""Figures of a line of progress, where they exist."""
-SHARES = {"recall": "recall", "AP": "AP", "top1": "top-1", "top5": "top-5"}
-"""What a line shows of a row: first as it is, then in per cent."""
 READING = ("names", "names_encoding", "dialect", "input_size", "allow_nonfinite")
 """How models are read: those of `model_options`."""
 Option = Callable[[Any], Any]
@@ -222,7 +218,7 @@ def finetune(
             overwrite=may_overwrite(),
             devices=devices,
             compile=compile,
-            report=lambda row: echo(format_row(row), err=True),
+            report=lambda row: echo(row_as_text(row), err=True),
             progress=telling.count,
             ready=telling.begin,
         )
@@ -368,11 +364,3 @@ def read_weights(text: str) -> dict[str, float]:
                 f"--class-weights: {name}", expected="a number", found=value
             ) from None
     return weights
-
-
-def format_row(row: Mapping[str, float]) -> str:
-    """An epoch in a line."""
-    parts = [f"epoch {row['epoch']:.3g}", f"step {row['step']:.0f}"]
-    parts += [f"{name.replace('_', ' ')} {row[name]:.4g}" for name in SHOWN if name in row]
-    parts += [f"{title} {per_cent(row[name])} %" for name, title in SHARES.items() if name in row]
-    return "  ".join([*parts, f"{row['pictures_per_second']:.1f}/s"])

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from darkconv import loading
-from darkconv.cli.outputs import check_outputs
 from darkconv.cli.params import ModelWords, Output
 from darkconv.console.printing import echo
 from darkconv.core.model import Model
 from darkconv.darknet.dialect import AUTO
 from darkconv.errors import DarkconvError, WeightsError, Where
 from darkconv.exporting import WRITERS, size_of, write_file, written_files
+from darkconv.exporting.targets import check_target
 from darkconv.files.sizes import format_size
 from darkconv.imports import is_checkpoint, is_foreign, read_checkpoint
 
@@ -173,7 +173,8 @@ def require_outputs(outputs: tuple[Output, ...], *more: str) -> None:
     """
     if not outputs:
         raise click.UsageError("Missing option '-o': the file to write")
-    check_outputs(outputs, (*WRITERS, *more))
+    for output in outputs:
+        check_target(output.path, output.weights, (*WRITERS, *more))
 
 
 def report_written(output: Output, *, external: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import click
 
@@ -10,8 +11,6 @@ from darkconv.cli.pictures import PictureOptions, open_pictures
 from darkconv.console.options import options_as
 from darkconv.console.progress import progress
 from darkconv.core.model import Model
-from darkconv.dataset import Dataset
-from darkconv.surgery.plan import PrunePlan
 from darkconv.surgery.profile import Profile, merge_profiles
 
 SUFFIX = ".npz"
@@ -26,6 +25,11 @@ class ProfilingOptions:
     device: str = "auto"
     resize: str | None = None
     taylor: bool = False
+
+    @property
+    def running(self) -> dict[str, Any]:
+        """Return what every job takes that runs pictures."""
+        return {"batch": self.batch, "device": self.device, "resize": self.resize}
 
 
 PROFILING_NAMES = tuple(field.name for field in fields(ProfilingOptions))
@@ -71,45 +75,19 @@ def profile_of(
     others = [source for source in sources if source not in ready]
     skipped = 0
     if others:
+        from darkconv.profiling.collect import profile
+
         dataset = open_pictures(others, pictures, model=model, uses_labels=False)
-        found = measure(model, dataset, profiling, seed=seed)
+        with progress(len(dataset), "pictures") as update:
+            found = profile(
+                model,
+                dataset,
+                **profiling.running,
+                taylor=profiling.taylor,
+                seed=seed,
+                progress=update,
+            )
         skipped = len(dataset) - found.pictures
         notes = {**found.notes, "only_classes": pictures.only_classes}
         parts.append(replace(found, notes=notes))
     return merge_profiles(parts), skipped
-
-
-def measure(model: Model, dataset: Dataset, options: ProfilingOptions, *, seed: int) -> Profile:
-    """See `darkconv.profiling.collect.profile`."""
-    from darkconv.profiling.collect import profile
-
-    with progress(len(dataset), "pictures") as update:
-        return profile(
-            model,
-            dataset,
-            batch=options.batch,
-            device=options.device,
-            resize=options.resize,
-            taylor=options.taylor,
-            seed=seed,
-            progress=update,
-        )
-
-
-def refit(
-    pruned: Model, original: Model, plan: PrunePlan, pictures: Dataset, options: ProfilingOptions
-) -> Model:
-    """See `darkconv.profiling.reconstruction.reconstruct`."""
-    from darkconv.profiling.reconstruction import reconstruct
-
-    with progress(len(original.network.layers), "refitting layers") as update:
-        return reconstruct(
-            pruned,
-            original,
-            plan,
-            pictures,
-            batch=options.batch,
-            device=options.device,
-            resize=options.resize,
-            progress=update,
-        )

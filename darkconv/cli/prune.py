@@ -33,12 +33,12 @@ from darkconv.cli.profiling import (
     ProfilingOptions,
     profile_of,
     profiling_options,
-    refit,
 )
 from darkconv.cli.pruned import show_pruning
 from darkconv.console.files import InputFile, OutputFile
 from darkconv.console.given import refuse
 from darkconv.console.printing import echo, echo_json, echo_lines
+from darkconv.console.progress import progress
 from darkconv.core.processes import is_first_process
 from darkconv.libraries import require
 from darkconv.surgery.changes import pruning_dict
@@ -168,8 +168,11 @@ def prune(
     plan = plan or planning.plan(model, found, against)
     small = remove(model, plan, compensate=planning.compensate, profile=found)
     if refitted_on and not dry_run:
+        from darkconv.profiling.reconstruction import reconstruct
+
         shown = open_pictures(refitted_on, pictures, model=model, uses_labels=False)
-        small = refit(small, model, plan, shown, profiling)
+        with progress(len(model.network.layers), "refitting layers") as update:
+            small = reconstruct(small, model, plan, shown, **profiling.running, progress=update)
     if save_plan:
         plan.save(save_plan)
         echo(f"wrote {save_plan}", err=True)

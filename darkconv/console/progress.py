@@ -51,6 +51,20 @@ def steps() -> Iterator[Callable[[str, int, int], None]]:
 
 
 @contextlib.contextmanager
+def byte_progress(task: str) -> Iterator[Callable[[int, int], None]]:
+    """Show on stderr how far a transfer is: gives what takes the bytes done, and all of them."""
+    with contextlib.ExitStack() as stack:
+        started: list[Update] = []
+
+        def show(done: int, total: int) -> None:
+            if not started:
+                started.append(stack.enter_context(progress(total, task, in_bytes=True)))
+            started[0](done)
+
+        yield show
+
+
+@contextlib.contextmanager
 def frame_progress(total: int | None, task: str) -> Iterator[Update]:
     """Show on stderr how many frames were done, and how many in a second.
 

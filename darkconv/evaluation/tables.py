@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from darkconv.evaluation.figures import Figures
-from darkconv.evaluation.result import BoxEvaluation, ClassEvaluation
+from darkconv.evaluation.result import BoxEvaluation, ClassEvaluation, Evaluation
 from darkconv.presentation.numerals import per_cent
 
 OF_CLASSIFIER = ("class", "pictures", "right", "most often taken for")
@@ -39,3 +39,16 @@ def class_rows(result: ClassEvaluation) -> Iterator[tuple[str, ...]]:
     """Yield the cells of the classes of a classifier."""
     for one in result.classes:
         yield one.name, f"{one.pictures or 0:,}", per_cent(one.top1), one.taken_for or ""
+
+
+def top_lines(result: ClassEvaluation) -> Iterator[str]:
+    """Yield how many pictures of a classifier's are right, by the number of classes that count."""
+    for k, share in result.counts.top.items():
+        yield f"top-{k} {100 * share:6.1f} %"
+
+
+def seconds_line(result: Evaluation) -> str:
+    """Return what a picture took, by step."""
+    parts = ", ".join(f"{name} {1000 * value:.1f}" for name, value in result.seconds.items())
+    total = 1000 * sum(result.seconds.values())
+    return f"{len(result.pictures)} pictures, {total:.1f} ms each: {parts}"

@@ -1,0 +1,36 @@
+"""Where a model goes, looked at before the work begins: a run must not fail where it would end."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from darkconv.errors import DarkconvError
+from darkconv.files import check_saved_model
+from darkconv.files.outputs import check_belongs, check_pair, note_output
+from darkconv.loading.formats import SAVED_MODEL_SUFFIX
+
+
+def check_target(path: Path, weights: Path | None, suffixes: Sequence[str]) -> None:
+    """Check that a model can be written in the format that a name says.
+
+    Args:
+        path: where to; the cfg of Darknet's files.
+        weights: of Darknet's files.
+        suffixes: of the formats of one file.
+
+    Raises:
+        DarkconvError: an unknown format, or a file whose name would follow from the path is
+            there already and is not that output's.
+    """
+    suffix = path.suffix.lower()
+    if weights is None and suffix not in suffixes:
+        raise DarkconvError(
+            f"{path}: unknown format",
+            expected=f"OUT.cfg OUT.weights, or a name that ends in {', '.join(suffixes)}",
+        )
+    if suffix == SAVED_MODEL_SUFFIX:
+        check_saved_model(path)
+    if weights is not None:
+        check_pair(path, weights)
+        names = path.with_suffix(".names")
+        check_belongs(names, path)
+        note_output(names)

@@ -77,7 +77,7 @@ def test_names_of_any_characters_can_be_drawn():
 def test_a_font_without_pictures_to_draw_is_a_usage_error(bundled):
     result = CliRunner().invoke(main, ["detect", "a.cfg", "a.weights", "p.png", "--font", bundled])
     assert result.exit_code == 2
-    assert "-o draws" in result.output
+    assert "-o and --show draw" in result.output
 
 
 def test_plots_take_a_font_that_has_the_letters(bundled, monkeypatch, tmp_path):

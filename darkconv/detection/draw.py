@@ -111,7 +111,7 @@ def _draw_one(image: "Image", found: Detection, font: "Font") -> None:
     color = class_color(found.class_id)
     x0, y0, x1, y1 = _clipped(found.box, image.size)
     canvas.rectangle((x0, y0, x1, y1), outline=color, width=width)
-    text = f"{one_line(found.name)} {found.score:.2f}"
+    text = f"{one_line(found.name)} {100 * found.score:.1f}%"
     margin = width
     left, top, right, bottom = canvas.textbbox((0, 0), text, font=font)
     wide, high = right - left + 2 * margin, bottom - top + 2 * margin

@@ -99,8 +99,8 @@ def _in_one(pairs: Sequence[tuple[str, Judged]], at: float) -> "Figure":
     mean = np.mean([all_points(one) for _, one in pairs]) if pairs else math.nan
     axes.set_title(f"mean AP {100 * mean:.1f} %; dots: scores above {at:g}", fontsize=11)
     _set_limits(axes)
-    axes.set_xlabel("recall")
-    axes.set_ylabel("precision")
+    axes.set_xlabel("recall, %")
+    axes.set_ylabel("precision, %")
     if pairs:
         figure.legend(loc="outside right upper", frameon=False, fontsize=9, title="AP, %  class")
     return figure
@@ -123,8 +123,8 @@ def _in_panels(pairs: Sequence[tuple[str, Judged]], at: float) -> "Figure":
     mean = np.mean([all_points(one) for _, one in pairs])
     title = f"precision over recall, AP behind the name; mean AP {100 * mean:.1f} %"
     figure.suptitle(f"{title}; dots: scores above {at:g}", fontsize=11)
-    figure.supxlabel("recall", fontsize=9)
-    figure.supylabel("precision", fontsize=9)
+    figure.supxlabel("recall, %", fontsize=9)
+    figure.supylabel("precision, %", fontsize=9)
     return figure
 
 
@@ -149,7 +149,12 @@ def _draw_curve(axes: "Axes", one: Judged, at: float, *, color: Any, **style: An
 
 
 def _set_limits(axes: "Axes") -> None:
+    """Show shares of 0..1 in per cent."""
+    from matplotlib.ticker import PercentFormatter
+
     axes.set(xlim=(0, 1), ylim=(0, 1))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1, symbol=None))
     axes.grid(alpha=0.3, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
 

@@ -48,8 +48,8 @@ def _axes() -> str:
     """A grid of halves; its ends are named."""
     lines = "".join(f"M{_x(0)} {_y(v)}H{_x(1)}M{_x(v)} {_y(0)}V{_y(1)}" for v in (0.0, 0.5, 1.0))
     texts = "".join(
-        f'<text x="{LEFT - 5}" y="{_y(v) + 3.5}" text-anchor="end">{v:g}</text>'
-        f'<text x="{_x(v)}" y="{HEIGHT - 4}" text-anchor="middle">{v:g}</text>'
+        f'<text x="{LEFT - 5}" y="{_y(v) + 3.5}" text-anchor="end">{100 * v:g}</text>'
+        f'<text x="{_x(v)}" y="{HEIGHT - 4}" text-anchor="middle">{100 * v:g}</text>'
         for v in (0.0, 1.0)
     )
     return f'<path class="axis" fill="none" d="{lines}"/>{texts}'

@@ -807,7 +807,7 @@ def test_coco_crowds_are_difficult_and_ids_may_be_texts(write):
     content = coco(
         images=[{"id": "x", "file_name": "sub/a.jpg"}],
         annotations=[
-            {"image_id": "x", "category_id": "7", "bbox": [0, 0, 5, 5], "iscrowd": 1},
+            {"image_id": "x", "category_id": "7", "bbox": [0, 0, 5, 5], "iscrowd": "1"},
             {"image_id": "x", "category_id": 3.0, "bbox": [0, 0, 5, 5], "iscrowd": 0},
         ],
     )
@@ -881,6 +881,16 @@ def test_bad_entries_of_coco_are_skipped_and_told(write, key, entry, message):
     assert [s.names for s in found.samples] == [("cat",)]
     assert len(found.problems) == 1
     assert problems(found, root)[0].startswith(f"a.json: {message}")
+
+
+def test_sizes_of_coco_may_be_written_with_a_point(write):
+    content = json.loads(coco())
+    own = {"width": 2.0 * SIZE[0], "height": str(2 * SIZE[1])}
+    content["images"] = [{**content["images"][0], **own}]
+    root = write("a.jpg", texts={"a.json": json.dumps(content)})
+    (found,) = open_dataset(root / "a.json").samples
+    (plain,) = open_dataset(write("a.jpg", texts={"b.json": coco()}) / "b.json").samples
+    np.testing.assert_allclose(found.boxes, plain.boxes / 2)
 
 
 def test_categories_that_share_a_name_are_told(write):

@@ -191,6 +191,14 @@ def test_other_spellings_of_a_name_keep_its_rows_and_are_told(caplog):
     assert "need fine-tuning" not in caplog.text
 
 
+def test_new_classes_that_are_spelled_as_others_are_told(caplog):
+    with caplog.at_level("WARNING", logger="darkconv"):
+        assert dc.reclass(head_model("yolo"), ["dog"], add=["Bee"]).names == ("dog", "Bee")
+    assert "has in another spelling: Bee beside bee" in caplog.text
+    with pytest.raises(PlanError, match="did you mean dog"):
+        dc.reclass(head_model("yolo"), add=["cow"], init="like:DOG")
+
+
 def test_names_are_needed_to_keep_by_name():
     from dataclasses import replace
 

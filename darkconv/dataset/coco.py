@@ -238,7 +238,7 @@ def parse_picture(entry: Any) -> tuple[Id, Picture]:
     key, name = _id(entry, "id"), entry.get("file_name")
     if not isinstance(name, str) or not name:
         raise DatasetError(expected="a file_name", found=shown(name))
-    width, height = entry.get("width"), entry.get("height")
+    width, height = _as_id(entry.get("width")), _as_id(entry.get("height"))
     if isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0:
         return key, Picture(name, (width, height))
     return key, Picture(name, None)
@@ -257,7 +257,7 @@ def parse_annotation(
         raise DatasetError(expected="an image_id of images", found=_shown_id(key))
     if category not in classes:
         raise DatasetError(expected="a category_id of categories", found=_shown_id(category))
-    bbox, difficult = entry.get("bbox"), entry.get("iscrowd") == 1
+    bbox, difficult = entry.get("bbox"), entry.get("iscrowd") in (1, "1")
     try:
         return key, checked_label(classes[category], parse_bbox(bbox), difficult=difficult)
     except DatasetError as error:

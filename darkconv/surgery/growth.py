@@ -27,7 +27,7 @@ from darkconv.layers.folding import fold_norm, norm_factor
 from darkconv.layers.head import Detection, YoloHead
 from darkconv.layers.merge import PerChannel
 from darkconv.layers.norm import Softmax
-from darkconv.surgery.recipes import Recipe, head_spec, known_class
+from darkconv.surgery.recipes import Recipe, head_spec, known_class, unknown_class
 
 Rows = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
@@ -62,7 +62,10 @@ class Start:
             place = known_class(model.names, name)
             if place is not None:
                 return cls("like", place, seed)
-            raise PlanError(f"init like:{name}: the model has no class of that name")
+            error = unknown_class(model, name)
+            raise PlanError(
+                f"init like:{name}: the model has no class of that name", hint=error.hint
+            )
         if text not in ("random", "mean"):
             raise PlanError("init", expected="random, mean or like:NAME", found=text)
         require_seed(seed)

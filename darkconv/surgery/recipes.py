@@ -70,6 +70,10 @@ def read_recipes(
     if other:
         recipes.append(_other(recipes, total))
     recipes += [Recipe(name, ()) for name in add]
+    same = matching_names([*map(str, add)], distinct_names(model.names))
+    if same:
+        listed = ", ".join(f"{name} beside {other}" for name, other in same.items())
+        tell(f"{model.network.file}: new classes that the model has in another spelling: {listed}")
     _check(model, recipes)
     return recipes
 
@@ -174,14 +178,15 @@ def _class_index(model: Model, item: str | int, total: int) -> int:
         if place is not None:
             return place
         if not _INDEX.fullmatch(item):
-            raise _unknown_class(model, item)
+            raise unknown_class(model, item)
     index = int(item)
     if not 0 <= index < total:
         raise PlanError("class index", expected=f"0 to {total - 1}", found=index)
     return index
 
 
-def _unknown_class(model: Model, name: str) -> PlanError:
+def unknown_class(model: Model, name: str) -> PlanError:
+    """Return the error for a name that no class has, with the nearest."""
     if not model.names:
         return PlanError(
             f"class {name!r}: the model has no class names",

@@ -128,7 +128,7 @@ def detector(seed=0):
 
 def save(name, model):
     Path(f"{name}.cfg").write_text(cfg_text(BODY, SHAPE))
-    dc.save(model, f"{name}.cfg", f"{name}.weights", names=f"{name}.names")
+    dc.save(model, f"{name}.cfg", f"{name}.weights", names=f"{name}.names", allow_nonfinite=True)
 
 
 def scaled(model, factor):
@@ -280,7 +280,7 @@ def test_verify_says_which_suppression_is_compared(run, kind):
     body = BODY + f"nms_kind={kind}\n" * bool(kind)
     model = random_model(network(body, SHAPE))
     Path("net.cfg").write_text(cfg_text(body, SHAPE))
-    dc.save(model, "net.cfg", "net.weights")
+    dc.save(model, "net.cfg", "net.weights", allow_nonfinite=True)
     run("convert net.cfg net.weights -o f.onnx --head nms")
     text = run("verify net.cfg net.weights f.onnx").stdout
     assert "the file suppresses by plain NMS for each class (sort)" in text
@@ -309,7 +309,7 @@ class TestVariances:
         variances[3] = value
         model = dc.replace_arrays(model, {"0.rolling_variance": variances})
         Path("net.cfg").write_text(cfg_text(BODY, SHAPE))
-        dc.save(model, "net.cfg", "net.weights")
+        dc.save(model, "net.cfg", "net.weights", allow_nonfinite=True)
 
     @pytest.mark.parametrize(
         ("value", "dialect", "status"),
@@ -375,7 +375,7 @@ class TestVariances:
             model, {"0.scales": scales, "0.weights": model.arrays["0.weights"] * 1e3}
         )
         Path("net.cfg").write_text(cfg_text(body, SHAPE))
-        dc.save(model, "net.cfg", "net.weights")
+        dc.save(model, "net.cfg", "net.weights", allow_nonfinite=True)
         place = "error: net.cfg:6: layer 0 [convolutional]: "
         for line, message in (
             ("convert net.cfg net.weights -o o.onnx", "its batch norm, written into weights and"),

@@ -210,7 +210,7 @@ def test_stats_prints_a_row_for_each_array(run):
 def test_stats_name_broken_arrays(run, folder):
     model = dc.load(folder / "a.cfg", folder / "a.weights")
     broken = dc.replace_arrays(model, {"2.biases": np.full(7, np.nan)})
-    dc.save(broken, folder / "n.cfg", folder / "n.weights")
+    dc.save(broken, folder / "n.cfg", folder / "n.weights", allow_nonfinite=True)
     last = run("stats n.cfg n.weights").stdout.splitlines()[-1]
     assert last == "values that are not finite in: 2.biases"
     row = json.loads(run("stats n.cfg n.weights --json").stdout)[-2]

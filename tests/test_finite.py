@@ -45,7 +45,7 @@ def test_the_first_array_with_nan_is_named_and_all_are_counted():
 def test_load_looks_unless_told_otherwise(tmp_path):
     model = random_model(network(BODY))
     broken = dc.replace_arrays(model, {"0.biases": [np.nan, 0]})
-    dc.save(broken, tmp_path / "a.cfg", tmp_path / "a.weights")
+    dc.save(broken, tmp_path / "a.cfg", tmp_path / "a.weights", allow_nonfinite=True)
     files = tmp_path / "a.cfg", tmp_path / "a.weights"
     with pytest.raises(dc.WeightsError, match="allow_nonfinite=True uses it"):
         dc.load(*files, dialect="alexeyab")

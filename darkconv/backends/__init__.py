@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, overload
 from darkconv.arguments import checked
 from darkconv.backends import tracing
 from darkconv.backends.quiet import quiet
+from darkconv.core.finite import check_kept
 from darkconv.core.model import Array, Model
 from darkconv.errors import DarkconvError, MissingDependencyError
 from darkconv.files import PathLike
@@ -206,6 +207,7 @@ def to_onnx(
     opset: int = 13,
     fp16: bool = False,
     resize: Literal["stretch", "letterbox"] | None = None,
+    allow_nonfinite: bool = False,
 ) -> "ModelProto":
     """Build the ONNX graph of a model, directly: nothing is traced.
 
@@ -237,15 +239,22 @@ def to_onnx(
         fp16: half precision, but for heads, decoding, inputs and outputs.
         resize: how pictures are fitted to the input, for the metadata; by default what the dialect
             and `letter_box=` say.
+        allow_nonfinite: take arrays that hold NaN or infinity, and variances without a root, with
+            a warning.
 
     Returns:
         The graph, with what a reader needs in its metadata: see docs/onnx.md.
 
     Raises:
         UnsupportedError: a layer that is not expressed in ONNX with these options.
+        WeightsError: an array holds NaN or infinity, or a variance has no root.
         DarkconvError: an option with an impossible value, or that would do nothing.
         MissingDependencyError: onnx is not installed.
     """
+    check_kept(
+        model, model.network.file, allow_nonfinite=allow_nonfinite,
+        remedy="allow_nonfinite=True builds it all the same",
+    )  # fmt: skip
     proto: ModelProto = spoke("onnx").to_onnx(
         model, head=head, pixels=pixels, threshold=threshold, nms=nms,
         threshold_inputs=threshold_inputs, max_detections=max_detections, input=input,

@@ -1,16 +1,20 @@
 """What the exported files have in common that can be run."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
+import numpy as np
 import numpy.typing as npt
 
 from darkconv.core.model import Array
 from darkconv.core.names import Names
 from darkconv.core.network import Network
 from darkconv.errors import DarkconvError, Where
+
+logger = logging.getLogger("darkconv")
 
 
 class GraphRunner(Protocol):
@@ -41,6 +45,20 @@ def parse_texts(content: bytes) -> dict[str, str]:
     if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
         raise ValueError("the metadata are no texts by name")
     return texts
+
+
+def tell_missing(outputs: Sequence[npt.NDArray[Any]], file: str) -> int:
+    """Return how many values are NaN that a file gives for zeros when it is tried, and warn.
+
+    A network may be made so that it divides by nothing there, so that this is no error.
+    """
+    floats = [one for one in outputs if one.dtype.kind == "f"]
+    missing = sum(int(np.count_nonzero(np.isnan(one))) for one in floats)
+    if missing:
+        total = sum(one.size for one in floats)
+        many = "all" if missing == total else f"{missing:,} of"
+        logger.warning("%s: run once on zeros, %s %s values are NaN", file, many, f"{total:,}")
+    return missing
 
 
 def check_choices(

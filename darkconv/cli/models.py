@@ -9,6 +9,7 @@ import click
 from darkconv import loading
 from darkconv.cli.params import ModelWords, Output
 from darkconv.console.printing import echo
+from darkconv.core.finite import check_kept
 from darkconv.core.model import Model
 from darkconv.darknet.dialect import AUTO
 from darkconv.errors import DarkconvError, WeightsError, Where
@@ -152,8 +153,9 @@ def write_model(model: Model, output: Output, **options: Any) -> None:
     """
     if output.weights:
         names = output.path.with_suffix(".names") if model.names else None
-        loading.save(model, output.path, output.weights, names=names)
+        loading.save(model, output.path, output.weights, names=names, allow_nonfinite=True)
     else:
+        check_kept(model, str(output.path), allow_nonfinite=True, remedy="")
         write_file(model, output.path, **options)
 
 

@@ -15,7 +15,7 @@ CAUSE = "the training has diverged, or the file is damaged"
 VARIANCE = "rolling_variance"
 
 
-def check_finite(model: Model, file: str, *, remedy: str = "") -> None:
+def check_finite(model: Model, file: str, *, remedy: str = "", tells: bool = True) -> None:
     """Look for NaN and infinity in the arrays that a file gave, and for variances without a root.
 
     A negative variance that the dialect's program computes with all the same is a warning.
@@ -24,6 +24,7 @@ def check_finite(model: Model, file: str, *, remedy: str = "") -> None:
         model: what was read; initial values are not looked at, nor made.
         file: that it was read from.
         remedy: what the user can do, for the hint.
+        tells: warn of negative variances that have a root.
 
     Raises:
         WeightsError: there are some; it says where the first are, and how many in all.
@@ -34,7 +35,7 @@ def check_finite(model: Model, file: str, *, remedy: str = "") -> None:
         if layer.index not in model.initial_layers and (count := count_nonfinite(model.arrays[key]))
     }
     if not broken:
-        check_variances(model, file, remedy=remedy)
+        check_variances(model, file, remedy=remedy, tells=tells)
         return
     (index, section, name, size), count = next(iter(broken.items()))
     total = sum(broken.values())
@@ -47,13 +48,35 @@ def check_finite(model: Model, file: str, *, remedy: str = "") -> None:
     )
 
 
-def check_variances(model: Model, file: str, *, remedy: str = "") -> None:
+def check_kept(model: Model, file: str, *, allow_nonfinite: bool, remedy: str) -> None:
+    """Look at a model that is to be written: what would be refused when it is read back.
+
+    Args:
+        model: that is written; initial values are not looked at.
+        file: that it is written to.
+        allow_nonfinite: warn, and raise nothing.
+        remedy: what the user can do, for the hint.
+
+    Raises:
+        WeightsError: an array holds NaN or infinity, or a variance has no root.
+    """
+    try:
+        check_finite(model, file, remedy=remedy, tells=False)
+    except WeightsError as error:
+        if not allow_nonfinite:
+            raise
+        first = str(error).splitlines()[0]
+        logger.warning("%s; whoever reads the file back must allow it", first)
+
+
+def check_variances(model: Model, file: str, *, remedy: str = "", tells: bool = True) -> None:
     """Look for variances that a batch norm cannot be computed with.
 
     Args:
         model: what was read.
         file: that it was read from.
         remedy: what the user can do, for the hint.
+        tells: warn of negative variances that have a root.
 
     Raises:
         WeightsError: a variance has no root by the rule of the model's dialect.
@@ -75,8 +98,9 @@ def check_variances(model: Model, file: str, *, remedy: str = "") -> None:
                 where=where,
                 hint="; ".join(filter(None, (CAUSE, remedy))),
             )
-        added = model.dialect.variance_epsilon
-        logger.warning("%s: %s; the root is taken after %g is added", where, what, added)
+        if tells:
+            added = model.dialect.variance_epsilon
+            logger.warning("%s: %s; the root is taken after %g is added", where, what, added)
 
 
 def has_root(dialect: Dialect, variances: Array) -> npt.NDArray[np.bool_]:

@@ -37,7 +37,7 @@ RUNNERS: Mapping[str, tuple[str, str]] = {
 """What tries a file before it takes its name, where it is installed, and what is said of that."""
 
 
-def write_file(model: Model, path: Path, **options: Any) -> None:
+def write_file(model: Model, path: Path, **options: Any) -> int:
     """Write a model in the format that a suffix says.
 
     Args:
@@ -45,13 +45,16 @@ def write_file(model: Model, path: Path, **options: Any) -> None:
         path: the file.
         options: of `write_onnx`, `to_keras` or `write_litert`; other formats have none.
 
+    Returns:
+        How many values are NaN when the file is tried.
+
     Raises:
         DarkconvError: an unknown suffix, beside what the writers raise.
     """
     writer = WRITERS.get(path.suffix.lower())
     if writer is None:
         raise unknown_format(path)
-    writer(model, path, **options)
+    return writer(model, path, **options) or 0
 
 
 def unknown_format(path: Path) -> DarkconvError:
@@ -75,8 +78,9 @@ def size_of(path: Path) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def _write_onnx(model: Model, path: Path, **options: Any) -> None:
-    spoke("onnx").write_onnx(model, path, **options)
+def _write_onnx(model: Model, path: Path, **options: Any) -> int:
+    missing: int = spoke("onnx").write_onnx(model, path, **options)
+    return missing
 
 
 def _write_safetensors(model: Model, path: Path) -> None:
@@ -99,11 +103,12 @@ def _write_saved_model(model: Model, path: Path, **options: Any) -> None:
     keras.write_saved_model(keras.to_keras(model, **options), path)
 
 
-def _write_litert(model: Model, path: Path, **options: Any) -> None:
-    spoke("keras").write_litert(model, path, **options)
+def _write_litert(model: Model, path: Path, **options: Any) -> int:
+    missing: int = spoke("keras").write_litert(model, path, **options)
+    return missing
 
 
-WRITERS: dict[str, Callable[..., None]] = {
+WRITERS: dict[str, Callable[..., int | None]] = {
     ONNX_SUFFIX: _write_onnx,
     SAFETENSORS_SUFFIX: _write_safetensors,
     PROGRAM_SUFFIX: _write_program,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from darkconv.arguments import checked
+from darkconv.core.finite import check_kept
 from darkconv.core.model import Model
 from darkconv.dataset.sample import Dataset
 from darkconv.errors import DarkconvError, Where
@@ -20,6 +21,7 @@ from darkconv.exporting.smaller import Reduction, write_smaller
 from darkconv.files import PathLike
 from darkconv.libraries import is_installed
 from darkconv.loading.formats import LITERT_SUFFIX, ONNX_SUFFIX, suffix_of
+from darkconv.loading.saving import WRITE_NONFINITE
 from darkconv.verification.precision import (
     FileAgreement,
     FilePrecision,
@@ -111,6 +113,7 @@ def export(
     data: Dataset | PathLike | Sequence[PathLike] | None = None,
     check: bool | None = None,
     compare: bool | None = None,
+    allow_nonfinite: bool = False,
 ) -> Exported:
     """Write a model as a file of another framework; the suffix of the path says which.
 
@@ -155,6 +158,8 @@ def export(
         compare: with `fp16` and `int8`: write a float32 form too, and compare size, time, outputs,
             detections and AP (the default); of a LiteRT file in float32: compare it with the
             model (the default, unless `check` is False).
+        allow_nonfinite: write arrays that hold NaN or infinity, and variances without a root, with
+            a warning.
 
     Returns:
         What was written, how it was tried, and what the comparison gave.
@@ -163,6 +168,7 @@ def export(
         DarkconvError: an unknown suffix, an option that the format does not have, options that
             exclude each other, a file that cannot be written, does not run, or gives other numbers
             than it should.
+        WeightsError: an array holds NaN or infinity, or a variance has no root.
         DatasetError: there is no picture to calibrate with.
         UnsupportedError: a layer that the framework cannot express.
         MissingDependencyError: the framework is not installed.
@@ -176,6 +182,8 @@ def export(
         "data": data, "check": check, "compare": compare,
     }  # fmt: skip
     given = {name: value for name, value in values.items() if value is not None}
+    check_options(Path(path), given)
+    check_kept(model, str(path), allow_nonfinite=allow_nonfinite, remedy=WRITE_NONFINITE)
     written = write_checked(model, Path(path), given)
     if written.fault:
         raise written.fault
@@ -200,14 +208,15 @@ def write_checked(
     how = Reduction.of(given)
     is_compared = given.get("compare", True) and _is_run(path)
     precision = agreement = None
+    missing = 0
     if how.kind and path.suffix.lower() in RUNNERS:
         precision = write_smaller(model, path, how, plain, compare=is_compared, progress=progress)
     else:
-        write_file(model, path, **plain)
+        missing = write_file(model, path, **plain)
         if suffix_of(path) == LITERT_SUFFIX and is_compared and given.get("check", True):
             agreement = compare_with_model(model, path)
     files = written_files(path, external=bool(given.get("external")))
-    checked = _how_checked(path) if given.get("check", True) else ""
+    checked = _how_checked(path, missing) if given.get("check", True) else ""
     return Exported(files, sum(map(size_of, files)), checked, precision, agreement)
 
 
@@ -248,5 +257,6 @@ def _is_run(path: Path) -> bool:
     return bool(library) and is_installed(library)
 
 
-def _how_checked(path: Path) -> str:
-    return RUNNERS[suffix_of(path)][1] if _is_run(path) else ""
+def _how_checked(path: Path, missing: int) -> str:
+    text = RUNNERS[suffix_of(path)][1] if _is_run(path) else ""
+    return f"{text}: {missing:,} values are NaN" if missing else text

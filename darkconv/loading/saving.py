@@ -9,6 +9,7 @@ from types import EllipsisType
 import numpy as np
 
 from darkconv.arguments import checked
+from darkconv.core.finite import check_kept
 from darkconv.core.model import Model, initial_array
 from darkconv.core.network import Network
 from darkconv.darknet.cfg import cfg_bytes
@@ -20,6 +21,7 @@ from darkconv.files.outputs import check_outputs
 
 logger = logging.getLogger("darkconv")
 
+WRITE_NONFINITE = "allow_nonfinite=True writes it all the same"
 EXPORT = "dc.export writes other formats, such as .onnx"
 LOADING_OPTIONS = ("dontload", "dontloadscales", "numload")
 
@@ -31,6 +33,7 @@ def save(
     weights: PathLike | EllipsisType | None = ...,
     *,
     names: PathLike | None = None,
+    allow_nonfinite: bool = False,
 ) -> None:
     """Write a model as Darknet's own files: the exact inverse of `load`.
 
@@ -52,8 +55,11 @@ def save(
         cfg: file for the network; its name ends in .cfg.
         weights: file for the arrays; its name ends in .weights. None writes the cfg alone.
         names: file for the class names.
+        allow_nonfinite: write arrays that hold NaN or infinity, and variances without a root, with
+            a warning: `load` refuses them unless it is told the same.
 
     Raises:
+        WeightsError: an array holds NaN or infinity, or a variance has no root.
         DarkconvError: a file cannot be written, or its name says another format; two of the files
             are the same; nothing is said about the weights.
         DatasetError: the model has no class names for the file.
@@ -71,6 +77,9 @@ def save(
     model = _storing_changes(model)
     contents: dict[PathLike, Chunks] = {}
     if weights is not None:
+        check_kept(
+            model, os.fspath(weights), allow_nonfinite=allow_nonfinite, remedy=WRITE_NONFINITE
+        )
         contents[weights] = weights_chunks(model)
     if names is not None:
         contents[names] = [names_bytes(model.names, names)]

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from darkconv.backends.exported import ExportedFile
+from darkconv.backends.exported import ExportedFile, tell_missing
 from darkconv.backends.keras.files import require_tensorflow
 from darkconv.backends.keras.heads import build_outputs
 from darkconv.backends.keras.litert_graph import channels_last, converted
@@ -61,7 +61,7 @@ def write_litert(
     inputs: Sequence[Array] = (),
     resize: str | None = None,
     check: bool = True,
-) -> None:
+) -> int:
     """Write a model as a LiteRT file.
 
     Its input is `input`, float32 (N, H, W, C), RGB in 0..1, or (N, inputs), in every precision; its
@@ -76,6 +76,9 @@ def write_litert(
         inputs: what the network will see, (C, H, W) or (values,), for the ranges of 8-bit values.
         resize: see `to_keras`.
         check: run the graph once before the file is written.
+
+    Returns:
+        How many values are NaN when the file is run once.
 
     Raises:
         UnsupportedError: a layer that LiteRT cannot express; recurrent ones in 8 bits.
@@ -110,17 +113,20 @@ def write_litert(
         "states": json.dumps(states),
     }
     content = graph + archive_of(text)
-    if check:
-        try_out(content, os.fspath(path))
+    missing = try_out(content, os.fspath(path)) if check else 0
     write_bytes(path, [content])
+    return missing
 
 
-def try_out(content: bytes, file: str) -> None:
+def try_out(content: bytes, file: str) -> int:
     """Run a graph once on zeros, on the batch and size that it has.
 
     Args:
         content: what is to be written.
         file: its name, for messages.
+
+    Returns:
+        How many values of its outputs are NaN, which is told.
 
     Raises:
         DarkconvError: it does not run.
@@ -128,9 +134,10 @@ def try_out(content: bytes, file: str) -> None:
     try:
         call = make_interpreter(content).get_signature_runner()
         inputs = call.get_input_details().items()
-        call(**{name: np.zeros(value["shape"], value["dtype"]) for name, value in inputs})
+        found = call(**{name: np.zeros(value["shape"], value["dtype"]) for name, value in inputs})
     except MissingDependencyError:
         logger.warning("%s: was not run, for ai-edge-litert is not installed", file)
+        return 0
     except (RuntimeError, ValueError) as error:
         text = (str(error).splitlines() or [type(error).__name__])[0]
         raise DarkconvError(
@@ -138,6 +145,7 @@ def try_out(content: bytes, file: str) -> None:
             where=Where(file=file),
             hint="--no-check (check=False) leaves out the run; please report it",
         ) from error
+    return tell_missing(list(found.values()), file)
 
 
 def archive_of(text: Mapping[str, str]) -> bytes:

@@ -20,7 +20,7 @@ import onnx
 
 from darkconv.backends.onnx.nms import IOU_THRESHOLD, SCORE_THRESHOLD
 from darkconv.backends.onnx.picture import INPUT
-from darkconv.backends.onnx.writing import trial_of
+from darkconv.backends.onnx.writing import Trial
 from darkconv.core.network import Layer, Network
 from darkconv.errors import DarkconvError, UnsupportedError
 from darkconv.files import PathLike, scratch_folder, write_together
@@ -116,7 +116,7 @@ def quantize_file(
     """
     proto = quantized(onnx.load(source), network, inputs, how)
     path = Path(target)
-    trial = trial_of(path, network) if check else None
+    trial = Trial(path, network) if check else None
     write_together({path: [proto.SerializeToString()]}, check=trial)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from darkconv.backends.exported import tell_missing
 from darkconv.backends.onnx.running import FATAL, reachable, told_failures
 from darkconv.core.network import Network
 from darkconv.core.processors import count_processors
@@ -25,7 +26,7 @@ STEP = 32  # of sizes that are tried for a graph whose size is free
 HINT = "--no-check (check=False) leaves out the run; please report it"
 
 
-def try_out(path: Path, target: Path, network: Network, beside: Mapping[str, Path]) -> None:
+def try_out(path: Path, target: Path, network: Network, beside: Mapping[str, Path]) -> int:
     """Run a file on one input of the size that it declares, of the least one where that is free.
 
     Args:
@@ -34,6 +35,9 @@ def try_out(path: Path, target: Path, network: Network, beside: Mapping[str, Pat
         network: that it was built from.
         beside: files in which arrays lie, by the names that they are to have.
 
+    Returns:
+        How many values of its outputs are NaN, which is told.
+
     Raises:
         DarkconvError: it does not run.
     """
@@ -41,14 +45,15 @@ def try_out(path: Path, target: Path, network: Network, beside: Mapping[str, Pat
         import onnxruntime
     except ModuleNotFoundError:
         logger.warning("%s: was not run, for onnxruntime is not installed", target)
-        return
+        return 0
     try:
         with told_failures(str(target)):
             session = plain_session(onnxruntime, path, beside)
-            session.run(None, trial_inputs(session, network))
+            outputs = session.run(None, trial_inputs(session, network))
     except DarkconvError as error:
         error.hint = HINT
         raise
+    return tell_missing(outputs, str(target))
 
 
 def plain_session(onnxruntime: Any, path: Path, beside: Mapping[str, Path]) -> Any:

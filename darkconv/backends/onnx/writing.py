@@ -67,7 +67,7 @@ def write_onnx(
     in_place: bool = False,
     check: bool = True,
     **options: Any,
-) -> None:
+) -> int:
     """Write the ONNX file of a model.
 
     Args:
@@ -78,6 +78,9 @@ def write_onnx(
             The ONNX file must be put beside it. Batch norm is not folded.
         check: run the file once before it takes its name: see `darkconv.backends.onnx.trial`.
         options: those of `to_onnx`.
+
+    Returns:
+        How many values are NaN when the file is run once.
 
     Raises:
         UnsupportedError: a layer that is not expressed in ONNX with these options.
@@ -107,20 +110,30 @@ def write_onnx(
         beside: dict[PathLike, Chunks] = {}
         if external:
             beside[data_path(path)] = data_chunks(tensors, places)
+        trial = Trial(path, model.network)
         write_together(
-            {**beside, path: stream.chunks(digests_of_files)},
-            check=trial_of(path, model.network) if check else None,
+            {**beside, path: stream.chunks(digests_of_files)}, check=trial if check else None
         )
+    return trial.missing
 
 
-def trial_of(path: Path, network: Network) -> Callable[[Mapping[Path, Path]], None]:
-    """Return what runs an ONNX file, and what lies beside it, under temporary names."""
+class Trial:
+    """Runs an ONNX file, and what lies beside it, under temporary names.
 
-    def check(temporaries: Mapping[Path, Path]) -> None:
-        beside = {name.name: file for name, file in temporaries.items() if name != path}
-        try_out(temporaries[path], path, network, beside)
+    Attributes:
+        missing: how many values of the outputs were NaN.
+    """
 
-    return check
+    def __init__(self, path: Path, network: Network) -> None:
+        """Of a file that is to be called `path`."""
+        self._path = path
+        self._network = network
+        self.missing = 0
+
+    def __call__(self, temporaries: Mapping[Path, Path]) -> None:
+        """Run the file: see `try_out`."""
+        beside = {name.name: file for name, file in temporaries.items() if name != self._path}
+        self.missing = try_out(temporaries[self._path], self._path, self._network, beside)
 
 
 def data_path(path: Path) -> Path:

@@ -47,7 +47,7 @@ ROOMS = {
     ),
     "detection": (
         "arguments backends boxes core darknet dataset detection encodings errors files layers "
-        "libraries loading"
+        "libraries loading presentation"
     ),
     "dissection": (
         "arguments backends core darknet dataset detection dissection errors evaluation files logs "

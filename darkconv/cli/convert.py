@@ -31,6 +31,7 @@ from darkconv.console.options import with_options
 from darkconv.console.progress import progress
 from darkconv.console.values import SHARE, NumberType
 from darkconv.exporting import OPTIONS_BY_SUFFIX
+from darkconv.exporting.formats import options_of
 from darkconv.exporting.writing import write_checked
 from darkconv.files.outputs import check_belongs, note_input, note_output
 from darkconv.imports import REORGS
@@ -211,7 +212,7 @@ def convert(
             write_model(model, output)
             report_written(output)
             continue
-        given = options_of(output, {**chosen, **smaller})
+        given = options_of(output.suffix, {**chosen, **smaller})
         done = write_checked(model, output.path, given, progress=progress)
         report_written(output, external="external" in given)
         if done.agreement:
@@ -289,9 +290,3 @@ def tell_of_others(chosen: Iterable[str], outputs: Sequence[Output]) -> None:
 
 def _spelled(name: str) -> str:
     return NEGATED.get(name, name.replace("_", "-"))
-
-
-def options_of(output: Output, chosen: dict[str, Any]) -> dict[str, Any]:
-    """Those of the options that a file's format has."""
-    known = OPTIONS_BY_SUFFIX.get(output.suffix, ())
-    return {name: value for name, value in chosen.items() if name in known}

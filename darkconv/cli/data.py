@@ -10,7 +10,6 @@ from darkconv.cli.params import ModelCommand, Word
 from darkconv.cli.pictures import (
     images_option,
     outside_option,
-    read_pairs,
     rename_option,
     split_option,
 )
@@ -20,6 +19,7 @@ from darkconv.console.groups import SuggestingGroup
 from darkconv.console.messages import common_options
 from darkconv.console.printing import echo, echo_json, echo_table
 from darkconv.console.progress import progress
+from darkconv.console.values import read_pairs
 from darkconv.dataset import open_dataset, open_splits
 from darkconv.dataset.classes import renamed_splits
 from darkconv.dataset.summary import OF_CLASSES, class_row, finding_lines, head_lines

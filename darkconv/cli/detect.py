@@ -4,12 +4,11 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 
 from darkconv.cli.detecting import detection_options, open_engine, running_options
 from darkconv.cli.params import ModelCommand, model_options, split_model, words_argument
@@ -19,10 +18,9 @@ from darkconv.console.progress import frame_progress
 from darkconv.console.values import SHARE
 from darkconv.errors import DatasetError
 from darkconv.files import make_folder
-from darkconv.presentation.numerals import per_cent
 
 if TYPE_CHECKING:
-    from darkconv.detection import Detections, Frame
+    from darkconv.detection import Detections
     from darkconv.detection.clip import Clip
     from darkconv.detection.engine import Engine
     from darkconv.detection.sources import Source
@@ -142,6 +140,7 @@ def _in_pictures(
     from darkconv.detection.draw import write_picture
     from darkconv.detection.sources import list_pictures
     from darkconv.detection.stream import stream
+    from darkconv.detection.tables import found_dict
     from darkconv.detection.targets import note_drawings
 
     files: list[Path] = list_pictures(sources)[:: how.pop("every")]
@@ -152,8 +151,7 @@ def _in_pictures(
     skipped: list[DatasetError] = []
     for frame in stream(opened, files, skipped=skipped, **how):
         found = listed(opened, frame.found)
-        entries = [asdict(one) for one in found]
-        results.append({"image": frame.source, "detections": entries, "hidden": found.hidden})
+        results.append({"image": frame.source, **found_dict(found)})
         if not wishes.as_json:
             show_table(frame.source, found)
         if targets:
@@ -173,9 +171,9 @@ def _in_video(
     engine: "Callable[[], Engine]", sources: list[str], wishes: Wishes, how: dict[str, Any]
 ) -> None:
     """Find objects in a video; print, draw and show them frame by frame."""
-    from darkconv.detection.clip import writing_clip
     from darkconv.detection.sources import open_source
     from darkconv.detection.targets import note_clip
+    from darkconv.detection.watching import clip_of
 
     if len(sources) > 1:
         raise click.UsageError("a video, a camera or an address is looked at by itself")
@@ -185,68 +183,41 @@ def _in_video(
     opened = engine()
     source = open_source(sources[0], every=every, unreadable="skip")
     (video,) = source.videos
-    rate = video.rate / every if video.rate else None
-    with contextlib.ExitStack() as stack:
-        if target:
-            make_folder(target.parent)
-            if video.has_sound:
-                logger.warning("%s: its sound is left out of %s", video.name, target)
-        clip = None
-        try:
-            clip = stack.enter_context(writing_clip(target, rate=rate)) if target else None
+    clip: Clip | None = None
+    try:
+        with clip_of(video, target, every=every) as clip:
             _watch(opened, source, wishes, how, clip=clip, window=window)
-            stack.close()
-        except KeyboardInterrupt:  # what was drawn until then is a whole file
-            tell_drawn(target if clip and clip.count else None)
-            if not video.is_live:
-                raise
-        else:
-            tell_drawn(target)
+    except KeyboardInterrupt:  # what was drawn until then is a whole file
+        tell_drawn(target if clip and clip.count else None)
+        if not video.is_live:
+            raise
+    else:
+        tell_drawn(target)
 
 
 def _watch(
-    engine: "Engine",
-    source: "Source",
-    wishes: Wishes,
-    how: dict[str, Any],
-    *,
-    clip: "Clip | None",
-    window: "Window | None",
+    engine: "Engine", source: "Source", wishes: Wishes, how: dict[str, Any], **drawing: Any
 ) -> None:
-    """Go through a video until it, the user's patience or the window ends."""
-    from darkconv.detection.detector import listed
-    from darkconv.detection.stream import stream
+    """Print what is found in a video until it, the user's patience or the window ends."""
+    from darkconv.detection.tables import frame_dict, frame_line
+    from darkconv.detection.watching import watch
 
     name = source.videos[0].name
     start, count = time.monotonic(), 0
-    is_quiet = wishes.as_json or clip or window
+    is_quiet = wishes.as_json or any(drawing.values())
     watching = frame_progress(source.count, f"detecting in {name}")
     try:
         with watching if is_quiet else contextlib.nullcontext(lambda _: None) as update:
-            for count, frame in enumerate(stream(engine, source, **how), 1):
-                found = listed(engine, frame.found)
-                if clip or window:
-                    drawn = found.draw(frame.picture, font=wishes.font)
-                if clip:
-                    clip.write(np.asarray(drawn), frame.time)
-                tell_frame(frame, found, as_json=wishes.as_json, is_quiet=bool(is_quiet))
+            frames = watch(engine, source, font=wishes.font, **drawing, **how)
+            for count, (frame, found) in enumerate(frames, 1):
+                if wishes.as_json:
+                    echo_json_line(frame_dict(frame, found))
+                elif not is_quiet:
+                    echo(frame_line(frame, found))
                 update(count)
-                if window and not window.show(drawn):
-                    break
     finally:
         rate = count / max(time.monotonic() - start, 1e-9)
         echo(f"{name}: {count} frames, {rate:.1f} per second", err=True)
-
-
-def tell_frame(frame: "Frame", found: "Detections", *, as_json: bool, is_quiet: bool) -> None:
-    """Print what was found in a frame, in one line."""
-    if as_json:
-        place = {"source": frame.source, "frame": frame.index, "time": frame.time}
-        entries = [asdict(one) for one in found]
-        echo_json_line({**place, "detections": entries, "hidden": found.hidden})
-    elif not is_quiet:
-        words = ", ".join(f"{one.name} {per_cent(one.score)}%" for one in found)
-        echo(f"frame {frame.index}, {frame.time:.2f} s: {words or 'none'}")
 
 
 def tell_drawn(target: Path | None) -> None:
@@ -268,7 +239,8 @@ def open_window(sources: Sequence[str]) -> "Window":
 
 def show_table(name: str, found: "Detections") -> None:
     """Print a table of one picture's detections."""
+    from darkconv.detection.tables import OF_BOXES, box_rows
+
     echo(f"{name}: {len(found)} found")
     if found:
-        rows = [(d.name, f"{per_cent(d.score)}%", *(f"{v:.0f}" for v in d.box)) for d in found]
-        echo_table(("class", "score", "x0", "y0", "x1", "y1"), rows, left=(0,))
+        echo_table(OF_BOXES, box_rows(found), left=(0,))

@@ -26,13 +26,13 @@ from darkconv.cli.params import (
     output_option,
     words_argument,
 )
-from darkconv.cli.pictures import PictureOptions, picture_options, read_pairs
+from darkconv.cli.pictures import PictureOptions, picture_options
 from darkconv.console.files import OutputFolder
 from darkconv.console.given import refuse
 from darkconv.console.options import with_options
 from darkconv.console.printing import echo, echo_json, echo_lines
 from darkconv.console.progress import progress
-from darkconv.console.values import DeviceType, NumberType, numbers
+from darkconv.console.values import DeviceType, NumberType, numbers, read_pairs
 from darkconv.core.model import Model
 from darkconv.core.processes import is_first_process
 from darkconv.errors import DarkconvError

@@ -10,6 +10,7 @@ import click
 from darkconv.console.files import InputFile
 from darkconv.console.given import refuse
 from darkconv.console.options import options_as
+from darkconv.console.values import read_pairs
 from darkconv.core.names import split_names
 from darkconv.dataset import ClassifiedDataset, Dataset, for_model
 from darkconv.dataset.for_model import Named, Selection, open_for_model
@@ -163,14 +164,3 @@ def open_classes(
         raise click.UsageError("a classifier's pictures come from one source")
     refuse("rename", "images_folder", "only_classes", because="they are for boxes of detectors")
     return for_model.open_classes(sources[0], model, options.selection())
-
-
-def read_pairs(text: str, option: str) -> list[tuple[str, str]]:
-    """Return `a=b,c=d` as pairs."""
-    pairs = []
-    for item in text.split(","):
-        name, equals, value = item.partition("=")
-        if not (name.strip() and equals and value.strip()):
-            raise click.UsageError(f"{option} wants A=B,C=D, not {item!r}")
-        pairs.append((name.strip(), value.strip()))
-    return pairs

@@ -93,3 +93,14 @@ def numbers(text: str) -> tuple[int, ...]:
     if not all(map(is_number, words)):
         raise click.BadParameter(f"{text!r} is no list of layer numbers")
     return tuple(map(int, words))
+
+
+def read_pairs(text: str, option: str) -> list[tuple[str, str]]:
+    """Return `a=b,c=d` as pairs."""
+    pairs = []
+    for item in text.split(","):
+        name, equals, value = item.partition("=")
+        if not (name.strip() and equals and value.strip()):
+            raise click.UsageError(f"{option} wants A=B,C=D, not {item!r}")
+        pairs.append((name.strip(), value.strip()))
+    return pairs

@@ -57,6 +57,12 @@ def write_file(model: Model, path: Path, **options: Any) -> int:
     return writer(model, path, **options) or 0
 
 
+def options_of(suffix: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of some options that a format has."""
+    known = OPTIONS_BY_SUFFIX.get(suffix, ())
+    return {name: value for name, value in chosen.items() if name in known}
+
+
 def unknown_format(path: Path) -> DarkconvError:
     """Return the error for a suffix that no format has."""
     return DarkconvError(

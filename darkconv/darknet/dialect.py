@@ -56,6 +56,26 @@ def choose_dialect(config: Config, header: Header | None) -> Dialect:
     return ALEXEYAB if _has_option(config, training=True) else PJREDDIE
 
 
+def tell_of_other_reading(config: Config, header: Header, dialect: Dialect) -> None:
+    """Warn of a cfg and weights that are read by other rules than their own unless told.
+
+    Args:
+        config: that is written.
+        header: of the weights that are written with it.
+        dialect: whose rules the model follows.
+    """
+    own = _of_cfg(config) or _of_header(header)
+    if own.name != dialect.name:
+        logger.warning(
+            "%s: follows the rules of the dialect %s, but its cfg and weights are taken for those "
+            "of %s: read them with --dialect %s (dialect=)",
+            config.file,
+            dialect.name,
+            own.name,
+            dialect.name,
+        )
+
+
 def _of_cfg(config: Config) -> Dialect | None:
     known = (only_dialect(section.name) for section in config.distinct_sections[1:])
     named = list(dict.fromkeys(only for only in known if only))

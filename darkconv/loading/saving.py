@@ -14,6 +14,7 @@ from darkconv.core.model import Model, initial_array
 from darkconv.core.network import Network
 from darkconv.darknet.cfg import cfg_bytes
 from darkconv.darknet.data import names_bytes
+from darkconv.darknet.dialect import tell_of_other_reading
 from darkconv.darknet.weights import weights_chunks
 from darkconv.errors import DarkconvError, PlanError
 from darkconv.files import Chunks, PathLike, write_together
@@ -84,6 +85,8 @@ def save(
     if names is not None:
         contents[names] = [names_bytes(model.names, names)]
     write_together(contents | {cfg: [cfg_bytes(model.network.config)]})
+    config = replace(model.network.config, file=os.fspath(cfg))
+    tell_of_other_reading(config, model.header, model.dialect)
 
 
 def _check_suffixes(cfg: PathLike, weights: PathLike | EllipsisType | None) -> None:

@@ -176,6 +176,7 @@ def test_a_teacher_without_labels_takes_no_rule_of_labels():
         ({"feature_weight": math.nan}, "feature_weight: expected 0 or more, found nan"),
         ({"decay": math.inf}, "decay: expected 0 or more, found inf"),
         ({"clip": -1}, "clip: expected 0 or more"),
+        ({"epochs": 1e308}, r"epochs: expected a number above 0, up to a billion"),
     ],
 )
 def test_a_recipe_that_means_nothing_is_refused(options, message):
@@ -198,6 +199,11 @@ def test_names_that_are_too_few_or_many_are_at_fault_for_weights_by_name(model, 
     with pytest.raises(dc.DatasetError, match=f"expected 10 names.*, found {count} names") as told:
         train(replace(model, names=names), made={"class_weights": weights})
     assert "--names FILE (in Python names=)" in told.value.hint
+
+
+def test_a_batch_that_no_memory_holds_is_refused_before_it_is_made(model):
+    with pytest.raises(dc.DarkconvError, match="a batch of 1000000000000 pictures takes .* memory"):
+        plan_course(dc.Recipe(batch=10**12), model.network, samples=64, processes=1)
 
 
 def test_a_small_part_of_an_epoch_is_one_step(model):

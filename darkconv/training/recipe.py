@@ -8,9 +8,10 @@ from typing import Literal, Self
 import numpy as np
 
 from darkconv.arguments import check_fields, fits
+from darkconv.core.memory import require_memory
 from darkconv.core.net import NetOptions
 from darkconv.core.network import Network, check_training_options
-from darkconv.errors import DarkconvError
+from darkconv.errors import DarkconvError, Where
 from darkconv.training.losses import Rule
 from darkconv.training.optimizer import OptimizerChoice
 from darkconv.training.schedule import CfgSchedule, Schedule, WarmupCosine
@@ -25,14 +26,17 @@ RATES = {"adamw": 1e-3, "adam": 1e-3}
 """Highest learning rate where neither the user nor, for SGD, the cfg says one."""
 MOST_ROUNDS, MOST_EVALUATIONS = 100, 20
 OVERFIT_STEPS = 300
-BEYOND_FLOAT32 = 2.0**128
+BEYOND_FLOAT32, FLOAT32 = 2.0**128, 4
+
+MOST_EPOCHS = 1e9
 
 Bound = tuple[Callable[[float], bool], str]
 _IS_ABOVE_0: Bound = (lambda value: value > 0, "a number above 0")
 _IS_FROM_0: Bound = (lambda value: value >= 0, "0 or more")
 _IS_FROM_1: Bound = (lambda value: value >= 1, "1 or more")
 BOUNDS: dict[str, Bound] = {
-    **dict.fromkeys(("epochs", "rate"), _IS_ABOVE_0),
+    "epochs": (lambda value: 0 < value <= MOST_EPOCHS, "a number above 0, up to a billion"),
+    "rate": _IS_ABOVE_0,
     **dict.fromkeys(("steps", "batch", "parts", "evaluate_every", "checkpoint_every"), _IS_FROM_1),
     **dict.fromkeys(
         ("freeze_first", "clip", "feature_weight", "seed", "workers", "draw_every"), _IS_FROM_0
@@ -233,6 +237,8 @@ def plan_course(recipe: Recipe, network: Network, *, samples: int, processes: in
             found=batch,
             hint="set the batch, or the parts",
         )
+    size = batch // (parts * processes) * network.input_shape.size * FLOAT32
+    require_memory(size, what=f"a batch of {batch} pictures", where=Where(file=network.file))
     epoch = max(1, round(samples / batch))
     steps = recipe.steps or (max(1, round(recipe.epochs * epoch)) if recipe.epochs else 0)
     if not steps:

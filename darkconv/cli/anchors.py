@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from darkconv.cli.params import ModelCommand, Word
-from darkconv.cli.pictures import KINDS, images_option, outside_option, split_option
+from darkconv.cli.params import ModelCommand
+from darkconv.cli.pictures import data_option, images_option, outside_option, split_option
 from darkconv.console.files import OutputFile
 from darkconv.console.messages import common_options
 from darkconv.console.printing import echo, echo_json, echo_table
@@ -17,15 +17,7 @@ from darkconv.dataset.telling import report_problems
 
 
 @click.command(cls=ModelCommand)
-@click.option(
-    "--data",
-    "sources",
-    multiple=True,
-    required=True,
-    type=Word(),
-    metavar="D",
-    help=f"Labelled pictures: {KINDS}.",
-)
+@data_option
 @click.option("-n", "--count", type=click.IntRange(min=1), default=9, show_default=True)
 @click.option(
     "--input-size",

@@ -6,7 +6,6 @@ from typing import Any, TypeVar
 
 import click
 
-from darkconv.backends import spoke
 from darkconv.backends.choices import HEADS_OF
 from darkconv.cli.file_report import print_reports, show_agreement
 from darkconv.cli.models import (
@@ -17,7 +16,6 @@ from darkconv.cli.models import (
 )
 from darkconv.cli.params import (
     ModelCommand,
-    ModelWords,
     Output,
     model_options,
     only_model,
@@ -32,8 +30,9 @@ from darkconv.console.progress import progress
 from darkconv.console.values import SHARE, NumberType
 from darkconv.exporting import OPTIONS_BY_SUFFIX
 from darkconv.exporting.formats import options_of
+from darkconv.exporting.targets import note_arrays
 from darkconv.exporting.writing import write_checked
-from darkconv.files.outputs import check_belongs, note_input, note_output
+from darkconv.files.outputs import note_input
 from darkconv.imports import REORGS
 from darkconv.loading.formats import ONNX_SUFFIX, RUNNABLE_SUFFIXES
 
@@ -201,7 +200,10 @@ def convert(
     check_applies(chosen, reduction, outputs)
     reduction.check_formats(outputs)
     tell_of_others({**chosen, **dict.fromkeys(reduction.kind)}, outputs)
-    note_arrays_outside(model_words, outputs, chosen)
+    for output in outputs:
+        note_arrays(output.path, is_beside="external" in chosen)
+    if "in_place" in chosen and model_words.weights:
+        note_input(model_words.weights, is_lasting=True)
     said = {name: options.pop(name) for name in IMPORT_OPTIONS}
     imports = {name: value for name, value in said.items() if value is not None}
     model = read_model(model_words, cutoff=cutoff, imports=imports, **options)
@@ -220,20 +222,6 @@ def convert(
         written[str(output)] = done
     if reduction.kind:
         print_reports(written, as_json=reduction.as_json)
-
-
-def note_arrays_outside(
-    words: ModelWords, outputs: Sequence[Output], chosen: dict[str, Any]
-) -> None:
-    """Tell of files that hold arrays of ONNX files: they are written, or must stay as they are."""
-    if "external" in chosen:
-        for output in outputs:
-            if output.suffix == ONNX_SUFFIX:
-                beside = spoke("onnx").data_path(output.path)
-                check_belongs(beside, output.path)
-                note_output(beside)
-    if "in_place" in chosen and words.weights:
-        note_input(words.weights, is_lasting=True)
 
 
 def chosen_options(options: dict[str, Any]) -> dict[str, Any]:

@@ -10,15 +10,14 @@ from darkconv.cli.models import read_exported, read_model
 from darkconv.cli.params import (
     READING_NAMES,
     ModelCommand,
-    Word,
     model_options,
     only_model,
     report_option,
     words_argument,
 )
 from darkconv.cli.pictures import (
-    KINDS,
     PictureOptions,
+    data_option,
     open_classes,
     open_pictures,
     picture_options,
@@ -44,15 +43,7 @@ OF_DETECTORS = (
 
 @click.command("eval", cls=ModelCommand)
 @words_argument()
-@click.option(
-    "--data",
-    "sources",
-    multiple=True,
-    required=True,
-    type=Word(),
-    metavar="D",
-    help=f"Labelled pictures: {KINDS}.",
-)
+@data_option
 @click.option(
     "--threshold",
     type=SHARE,

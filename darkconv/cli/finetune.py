@@ -15,6 +15,7 @@ from darkconv.cli.models import (
     write_models,
 )
 from darkconv.cli.params import (
+    READING_NAMES,
     ModelCommand,
     ModelType,
     ModelWords,
@@ -47,8 +48,6 @@ if TYPE_CHECKING:
     from darkconv.training.recipe import Recipe
     from darkconv.training.run import Start
 
-READING = ("names", "names_encoding", "dialect", "input_size", "allow_nonfinite")
-"""How models are read: those of `model_options`."""
 Option = Callable[[Any], Any]
 
 
@@ -174,7 +173,7 @@ def finetune(
     place = Folder(folder or outputs[0].path.with_suffix(".run"))
     note_run(place, is_given=folder is not None, resume=resume)
     refuse_idle(teacher, labels=labels, overfit=overfit, **options)
-    reading = {name: options[name] for name in READING}
+    reading = {name: options[name] for name in READING_NAMES}
     given = [one for one in (model_words, backbone, teacher) if one]
     model = start_model(model_words, backbone, reading, given)
     whole = None
@@ -346,7 +345,9 @@ def make_recipe(options: Mapping[str, Any]) -> "Recipe":
     from darkconv.training.recipe import Recipe
 
     given = {
-        name: value for name, value in options.items() if value is not None and name not in READING
+        name: value
+        for name, value in options.items()
+        if value is not None and name not in READING_NAMES
     }
     if given.get("class_weights", "auto") != "auto":
         given["class_weights"] = read_weights(given["class_weights"])

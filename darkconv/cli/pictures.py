@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from darkconv.cli.params import Word
 from darkconv.console.files import InputFile
 from darkconv.console.given import refuse
 from darkconv.console.options import options_as
@@ -71,6 +72,17 @@ class PictureOptions:
 
 PICTURE_NAMES = tuple(field.name for field in fields(PictureOptions))
 """Of the parameters that `picture_options` adds."""
+
+
+data_option = click.option(
+    "--data",
+    "sources",
+    multiple=True,
+    required=True,
+    type=Word(),
+    metavar="D",
+    help=f"Labelled pictures: {KINDS}.",
+)
 
 
 def images_option(*spellings: str) -> Callable[..., Any]:

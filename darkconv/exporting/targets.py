@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from darkconv.backends import spoke
 from darkconv.errors import DarkconvError
 from darkconv.files import check_saved_model
 from darkconv.files.outputs import check_belongs, check_pair, note_output
-from darkconv.loading.formats import SAVED_MODEL_SUFFIX
+from darkconv.loading.formats import ONNX_SUFFIX, SAVED_MODEL_SUFFIX
 
 
 def check_target(path: Path, weights: Path | None, suffixes: Sequence[str]) -> None:
@@ -34,3 +35,19 @@ def check_target(path: Path, weights: Path | None, suffixes: Sequence[str]) -> N
         names = path.with_suffix(".names")
         check_belongs(names, path)
         note_output(names)
+
+
+def note_arrays(path: Path, *, is_beside: bool) -> None:
+    """Tell of the file of arrays that lies beside an ONNX file.
+
+    Args:
+        path: of a model that is written.
+        is_beside: its arrays do not stand in it.
+
+    Raises:
+        DarkconvError: somebody else's file is in the way.
+    """
+    if is_beside and path.suffix.lower() == ONNX_SUFFIX:
+        beside = spoke("onnx").data_path(path)
+        check_belongs(beside, path)
+        note_output(beside)

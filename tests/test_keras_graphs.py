@@ -428,7 +428,8 @@ def test_logits_of_a_classifier_are_what_softmax_takes():
 def test_unknown_heads_are_refused(head):
     with pytest.raises(DarkconvError) as error:
         dc.to_keras(random_model(network(CONV.format(n=2))), head=head)
-    assert str(error.value) == f"head: expected raw, boxes, logits, found {head}"
+    said = f"to_keras: head: expected 'raw' or 'boxes' or 'logits', found the text '{head}'"
+    assert str(error.value) == said
 
 
 def test_networks_without_heads_have_no_boxes_and_no_logits():

@@ -2,7 +2,7 @@ r"""Everything that the commands print, on stdout and stderr.
 
 Names of classes and files may hold what a terminal obeys: colours, cursor movements, texts that run
 from right to left. All of it is written out, as `\x1b`, and what the encoding of the stream lacks
-likewise. No command prints in another way: tests/test_architecture.py says so.
+likewise. No command prints in another way: tests/test_printing.py says so.
 """
 
 import contextlib

@@ -38,7 +38,9 @@ def files(tmp_path_factory):
     for number in range(5):
         levels = stream.integers(0, 256, (20, 30, 3), np.uint8)
         Image.fromarray(levels).save(folder / "photos" / f"{number}.png")
-    dc.profile(model, sorted((folder / "photos").glob("*.png"))).save(folder / "p.npz")
+    photos = sorted((folder / "photos").glob("*.png"))
+    dc.profile(model, photos).save(folder / "p.npz")
+    dc.profile(model, photos[:2]).save(folder / "others.npz")
     return folder
 
 
@@ -166,7 +168,9 @@ def test_compensation_can_be_left_out(run):
 def test_contrast_compares_two_profiles(run):
     line = "--profile {}/p.npz --score contrast --ratio 0.5 --dry-run"
     assert "compares with a second profile" in run(line, status=1).stderr
-    assert "24 -> 16" in run(f"{line} --against {{}}/p.npz").stdout
+    assert "24 -> 16" in run(f"{line} --against {{}}/others.npz").stdout
+    said = run(f"{line} --against {{}}/p.npz", status=1).stderr
+    assert "the two profiles are the same, so nothing tells channels apart" in said
 
 
 def test_bonds_are_explained_without_weights(run):

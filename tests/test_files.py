@@ -133,6 +133,7 @@ WRITING_NAMES = {
 OWN = {"files/writing.py", "files/temporaries.py"}
 ALLOWED = {
     ("zoo/download.py", "open"),  # the part of a download, with which the next run goes on
+    ("detection/clip.py", "open"),  # PyAV's, of a temporary file of `replacing`
     ("backends/quiet.py", "open"),  # the null device
     ("backends/keras/files.py", "copyfile"),  # into a scratch folder
     ("backends/keras/files.py", "copytree"),  # into a temporary folder

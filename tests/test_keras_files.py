@@ -947,7 +947,7 @@ def test_a_saved_model_is_no_model(fail, line):
     fail(
         line,
         f"error: {file}: Darknet's arrays cannot be read back from a SavedModel, which is for "
-        "TensorFlow: expected NET.cfg NET.weights, or a file that ends in .safetensors or .keras",
+        "TensorFlow: expected NET.cfg NET.weights, or a file that ends in .safetensors, .keras or .onnx",
     )
 
 
@@ -970,8 +970,7 @@ def test_darknets_arrays_cannot_be_read_back(fail, lite, line):
         line.format(file),
         f"error: {file}: Darknet's arrays cannot be read back from a LiteRT file: expected NET.cfg "
         "NET.weights, or a file that ends in .safetensors, .keras or .onnx\n"
-        "  hint: detect and eval run it, verify compares it (dc.Detector, dc.evaluate and "
-        "dc.verify in Python)",
+        "  hint: detect and eval run it, verify compares it",
     )
 
 

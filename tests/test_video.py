@@ -288,7 +288,7 @@ def test_show_needs_a_screen(run, video, monkeypatch):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are others")
 def test_an_interruption_leaves_a_whole_file(tmp_path):
-    source = write(tmp_path / "a.mp4", 3000, rate=30)
+    source = write(tmp_path / "a.mp4", 1000, rate=30)
     words = [sys.executable, "-m", "darkconv", "detect", *MODEL, str(source), "-o", "b.mp4"]
     with subprocess.Popen(
         [*words, "--json"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -299,4 +299,4 @@ def test_an_interruption_leaves_a_whole_file(tmp_path):
         _, errors = process.communicate(timeout=60)
     assert process.returncode != 0
     assert b"drew b.mp4" in errors, errors
-    assert 20 <= len(list(Video(tmp_path / "b.mp4").frames())) < 3000
+    assert 20 <= len(list(Video(tmp_path / "b.mp4").frames())) < 1000

@@ -17,6 +17,7 @@ from darkconv.detection.stream import Frame, stream
 from darkconv.detection.video import Video
 from darkconv.detection.window import Window
 from darkconv.files import make_folder
+from darkconv.files.signals import end_if_asked
 
 logger = logging.getLogger("darkconv")
 
@@ -67,5 +68,6 @@ def watch(
         if clip:
             clip.write(np.asarray(drawn), frame.time)
         yield frame, found
+        end_if_asked()
         if window and not window.show(drawn):
             return

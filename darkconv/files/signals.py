@@ -84,8 +84,23 @@ def ending_in_order() -> Iterator[None]:
             raise _ending(_State.received) from None
         raise
     finally:
+        _State.received = None
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def end_if_asked() -> None:
+    """Raise what a signal asked for and what somebody has swallowed: for loops that may be long.
+
+    An exception that a handler raises while Python collects garbage, or in a call back from C, is
+    printed and lost.
+
+    Raises:
+        KeyboardInterrupt, Ended: a signal came in the block of `ending_in_order`.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and _State.received is not None and not _State.held:
+        raise _ending(_State.received)
 
 
 def _free_signals() -> list[signal.Signals]:

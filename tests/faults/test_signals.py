@@ -1,17 +1,20 @@
 """Commands that a signal ends: they leave no temporary file or folder."""
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from darkconv.assets import digits10_folder
+from darkconv.files.signals import Ended, end_if_asked, ending_in_order
 from faults.processes import digests, kill_before, run
 
 torch = pytest.importorskip("torch")
@@ -97,6 +100,16 @@ def test_a_signal_that_is_ignored_stays_ignored(folder):
     (folder / "out").mkdir()
     prepare = partial(ignoring, 1, signal.SIGHUP, str(folder / "out"))
     assert run(CASES["darknet"][0].format("big"), folder, prepare)[0] == 0
+
+
+def test_a_signal_that_somebody_swallowed_ends_the_next_step():
+    with ending_in_order():
+        with contextlib.suppress(Ended):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(1)
+        with pytest.raises(Ended):
+            end_if_asked()
+    end_if_asked()
 
 
 def test_the_library_installs_no_handlers():

@@ -947,7 +947,8 @@ def test_a_saved_model_is_no_model(fail, line):
     fail(
         line,
         f"error: {file}: Darknet's arrays cannot be read back from a SavedModel, which is for "
-        "TensorFlow: expected NET.cfg NET.weights, or a file that ends in .safetensors, .keras or .onnx",
+        "TensorFlow: expected NET.cfg NET.weights, or a file that ends in .safetensors, .keras or "
+        ".onnx",
     )
 
 

@@ -314,8 +314,10 @@ FOUND = [
     Accepted("allowed", "convert net.cfg net.weights --allow-nonfinite -o out.safetensors",
              "wrote out.safetensors (2.53 kB)\n", spoiled("0.weights", np.nan),
              files=("out.safetensors",)),
-    Accepted("allowed where it is used", "detect net.cfg net.weights pics/0.png --allow-nonfinite",
-             "", spoiled("0.weights", np.nan), stdout="pics/0.png: 0 found"),
+    Refused("allowed, but of no use", "detect net.cfg net.weights pics/0.png --allow-nonfinite",
+            "net.cfg: all 1,024 output values are NaN in the picture: nothing can be found\n"
+            "  hint: the training has diverged, or the file is damaged",
+            spoiled("0.weights", np.nan)),
     Accepted("looked at", "weights stats net.cfg net.weights", "", spoiled("0.weights", np.nan),
              stdout="values that are not finite in: 0.weights"),
     Accepted("compared", "weights diff net.cfg net.weights net.weights", "",

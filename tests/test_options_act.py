@@ -199,6 +199,7 @@ VALUES = {
     "--split": "train",
     "--steps": "1",
     "--teacher": "p.cfg p.weights",
+    "--threads": "1",
     "--threshold": "0.97",
     "--to-names": "other.names",
     "--url": "file:///nowhere",

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     )
     from darkconv.evaluation.evaluate import evaluate
     from darkconv.evaluation.result import Evaluation
-    from darkconv.exporting import Exported, export
-    from darkconv.imports import import_weights
+    from darkconv.exporting.writing import Exported, export
+    from darkconv.imports.importing import import_weights
     from darkconv.loading import load, save
     from darkconv.profiling.collect import profile
     from darkconv.profiling.reconstruction import reconstruct
@@ -84,13 +84,13 @@ _HOMES = {
     "detect": "darkconv.detection",
     "Evaluation": "darkconv.evaluation.result",
     "evaluate": "darkconv.evaluation.evaluate",
-    "Exported": "darkconv.exporting",
+    "Exported": "darkconv.exporting.writing",
     "Dissection": "darkconv.dissection",
     "dissect": "darkconv.dissection",
-    "export": "darkconv.exporting",
+    "export": "darkconv.exporting.writing",
     "from_keras": "darkconv.backends",
     "from_torch": "darkconv.backends",
-    "import_weights": "darkconv.imports",
+    "import_weights": "darkconv.imports.importing",
     "PrunePlan": "darkconv.surgery.plan",
     "Profile": "darkconv.surgery.profile",
     "GraftResult": "darkconv.surgery.graft",

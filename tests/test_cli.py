@@ -13,7 +13,7 @@ from darkconv.cli import COMMANDS, main
 from darkconv.cli.params import join_pairs
 from darkconv.console.table import format_table
 from darkconv.demo import FILES, RECOVERY
-from darkconv.exporting import WRITERS
+from darkconv.exporting.formats import WRITERS
 from darkconv.presentation.numerals import format_large
 from networks import cfg_text, network, random_model
 

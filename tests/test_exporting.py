@@ -7,7 +7,7 @@ import pytest
 
 import darkconv as dc
 from darkconv.assets import digits10_folder, digits10_pictures
-from darkconv.exporting import OPTIONS_BY_SUFFIX
+from darkconv.exporting.formats import OPTIONS_BY_SUFFIX
 
 VALUES = {
     "head": "boxes", "pixels": True, "threshold": 0.5, "nms": 0.3, "threshold_inputs": True,

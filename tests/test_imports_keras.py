@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import darkconv as dc
-from darkconv.imports import read_checkpoint
+from darkconv.imports.importing import read_checkpoint
 from import_files import (
     KERAS,
     assert_same,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import darkconv as dc
-from darkconv.imports import read_checkpoint
+from darkconv.imports.importing import read_checkpoint
 from import_files import assert_same, layer_arrays, write_cfg
 from networks import network, random_model
 

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 import darkconv as dc
 from bad.payload import Payload
 from darkconv.cli import main
-from darkconv.imports import read_checkpoint
+from darkconv.imports.importing import read_checkpoint
 from import_files import TORCH, assert_same, pytorchyolo, ultralytics, write_cfg, written
 from networks import network, random_model
 

@@ -252,6 +252,15 @@ def test_the_model_of_a_float32_file_is_read_back(run, options):
     run("reclass net.onnx --keep cat -o y.cfg y.weights")
 
 
+def test_how_a_model_is_read_holds_for_files_that_are_read_back(run, folder):
+    run("convert net.cfg net.weights -o net.onnx")
+    (folder / "other.names").write_text("ant\nbee\ncow\n")
+    run("convert net.onnx --names other.names --input-size 64x96 -o x.cfg x.weights")
+    model = dc.load("x.cfg", "x.weights")
+    assert model.names == ("ant", "bee", "cow")
+    assert shape_of(model)[1:] == (96, 64)
+
+
 def test_rounded_numbers_are_not_taken_for_the_models(run):
     run("convert net.cfg net.weights -o net.onnx --fp16")
     said = run("convert net.onnx -o x.cfg x.weights", status=1).stderr

@@ -19,7 +19,7 @@ from PIL import Image
 import darkconv as dc
 from darkconv.assets import digits10_folder
 from darkconv.cli import COMMANDS, main
-from darkconv.exporting import OPTIONS_BY_SUFFIX
+from darkconv.exporting.formats import OPTIONS_BY_SUFFIX
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")

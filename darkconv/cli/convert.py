@@ -28,12 +28,11 @@ from darkconv.console.given import refuse
 from darkconv.console.options import with_options
 from darkconv.console.progress import progress
 from darkconv.console.values import SHARE, NumberType
-from darkconv.exporting import OPTIONS_BY_SUFFIX
-from darkconv.exporting.formats import options_of
+from darkconv.exporting.formats import OPTIONS_BY_SUFFIX, options_of
 from darkconv.exporting.targets import note_arrays
 from darkconv.exporting.writing import write_checked
 from darkconv.files.outputs import note_input
-from darkconv.imports import REORGS
+from darkconv.imports.differences import REORGS
 from darkconv.loading.formats import ONNX_SUFFIX, RUNNABLE_SUFFIXES
 
 logger = logging.getLogger("darkconv")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from darkconv.console.printing import echo, echo_json, echo_table
 
 if TYPE_CHECKING:
-    from darkconv.exporting import Exported
+    from darkconv.exporting.writing import Exported
     from darkconv.verification.precision import FileAgreement, FilePrecision
 
 

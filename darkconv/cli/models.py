@@ -13,10 +13,11 @@ from darkconv.core.finite import check_kept
 from darkconv.core.model import Model
 from darkconv.darknet.dialect import AUTO
 from darkconv.errors import DarkconvError, WeightsError, Where
-from darkconv.exporting import WRITERS, size_of, write_file, written_files
+from darkconv.exporting.formats import WRITERS, size_of, write_file, written_files
 from darkconv.exporting.targets import check_target
 from darkconv.files.sizes import format_size
-from darkconv.imports import is_checkpoint, is_foreign, read_checkpoint
+from darkconv.loading.exported import RUN_IT
+from darkconv.loading.formats import CHECKPOINT_SUFFIXES, suffix_of
 
 if TYPE_CHECKING:
     from darkconv.backends.exported import ExportedFile
@@ -55,46 +56,55 @@ def read_model(
         WeightsError: some array holds NaN or infinity, or a variance has no root, beside what
             else can be wrong.
     """
-    is_imported = is_checkpoint(words.weights) or (
-        words.weights is None and is_foreign(words.first)
-    )
-    if imports and not is_imported:
-        option = next(iter(imports)).replace("_", "-")
-        raise click.UsageError(f"--{option} is about another tool's file in place of weights")
-    if is_imported:
+    if _is_imported(words):
         model = _import(words, cutoff, dialect=dialect, **(imports or {}), **options)
-    elif words.is_exported:
-        check_says_itself(words, dialect, cutoff)
-    elif words.weights is None and needs_weights and not words.is_pickle:
-        cfg = loading.find_cfg(words.first, None)
-        raise WeightsError(
-            "no weights given",
-            where=Where(file=str(cfg)),
-            hint=f"a model is two files: {words.first} NET.weights",
-        )
-    if words.is_runnable and not is_imported:
-        return _refuse(words)
-    if not is_imported:
-        model = loading.read_model(
-            words.first, words.weights, dialect=dialect, cutoff=cutoff, **options
-        )
+    else:
+        if imports:
+            option = next(iter(imports)).replace("_", "-")
+            raise click.UsageError(f"--{option} is about another tool's file in place of weights")
+        model = _read(words, needs_weights=needs_weights, dialect=dialect, cutoff=cutoff, **options)
     if not unchecked:
         file = words.weights or words.first
         loading.check_arrays(model, file, allow_nonfinite=allow_nonfinite, remedy=REMEDY)
     return model
 
 
-def _refuse(words: ModelWords) -> Model:
-    """Raise for a file that runs, and name the commands that run it."""
+def _read(
+    words: ModelWords, *, needs_weights: bool, dialect: str, cutoff: int | None, **options: Any
+) -> Model:
+    """Read a model of Darknet's own files, or of one that darkconv has written."""
+    if words.is_exported:
+        check_says_itself(words, dialect, cutoff)
+    elif words.weights is None and needs_weights and not words.is_pickle:
+        raise WeightsError(
+            "no weights given",
+            where=Where(file=str(loading.find_cfg(words.first, None))),
+            hint=f"a model is two files: {words.first} NET.weights",
+        )
     try:
-        return loading.read_model(words.first)
+        return loading.read_model(
+            words.first, words.weights, dialect=dialect, cutoff=cutoff, **options
+        )
     except DarkconvError as error:
-        error.hint = error.hint and "detect and eval run it, verify compares it"
+        if error.hint == RUN_IT:
+            error.hint = "detect and eval run it, verify compares it"
         raise
+
+
+def _is_imported(words: ModelWords) -> bool:
+    """Return True if another tool's file stands in place of weights, or alone."""
+    file = words.weights or words.first
+    if suffix_of(file) not in CHECKPOINT_SUFFIXES:
+        return False
+    from darkconv.imports.opening import is_foreign
+
+    return words.weights is not None or is_foreign(file)
 
 
 def _import(words: ModelWords, cutoff: int | None, **options: Any) -> Model:
     """Read another tool's file, and say on stderr what was taken from it."""
+    from darkconv.imports.importing import read_checkpoint
+
     file = words.weights or words.first
     if cutoff is not None:
         raise click.UsageError(f"--cutoff is about Darknet's weights, not {file}")

@@ -22,7 +22,7 @@ from darkconv.detection.draw import draw, write_picture
 from darkconv.detection.picture import read_picture
 from darkconv.dissection import dissect
 from darkconv.errors import DarkconvError
-from darkconv.exporting import write_file
+from darkconv.exporting.formats import write_file
 from darkconv.files.sizes import format_size
 from darkconv.libraries import telling_missing
 from darkconv.loading import read_model, save

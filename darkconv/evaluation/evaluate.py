@@ -14,6 +14,7 @@ from darkconv.dataset import ClassifiedDataset, Dataset
 from darkconv.dataset.for_model import named_model, open_classes, open_for_model
 from darkconv.detection.engine import make_engine, open_runnable
 from darkconv.detection.exported import least_threshold
+from darkconv.detection.stream import check_batches
 from darkconv.errors import DarkconvError, DatasetError
 from darkconv.evaluation import views  # noqa: F401 - says how results show themselves
 from darkconv.evaluation.classifiers import evaluate_classifier, scores_of
@@ -117,7 +118,7 @@ def evaluate(
         "nms_kind": (nms_kind, None),
         "resize": (resize, None),
     }
-    _check(rule, iou, at, batch, threshold)
+    _check(rule, iou, at, threshold, batch, unreadable)
     opened = _opened(model, backend, device, threads)
     with telling_once(), working_together() as processes:
         run = Run(
@@ -154,7 +155,9 @@ def evaluate(
         )
 
 
-def _check(rule: str, iou: float, at: float, batch: int, threshold: float | None) -> None:
+def _check(
+    rule: str, iou: float, at: float, threshold: float | None, batch: int, unreadable: str
+) -> None:
     """Raise a DarkconvError for a setting that cannot be."""
     rule_of(rule, iou)
     require_share("at", at)
@@ -164,8 +167,7 @@ def _check(rule: str, iou: float, at: float, batch: int, threshold: float | None
             expected=f"{threshold:g} or more: what scores less than the threshold does not count",
             found=at,
         )
-    if batch < 1:
-        raise DarkconvError("batch", expected="a number from 1", found=batch)
+    check_batches(batch, unreadable)
 
 
 def _check_is_classifier(

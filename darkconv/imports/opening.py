@@ -21,25 +21,19 @@ from darkconv.imports.pickles import Storage
 from darkconv.imports.torch_files import found_arrays, read_legacy, read_zip, state_dict
 from darkconv.imports.torch_names import name_units
 from darkconv.libraries import telling_missing
+from darkconv.loading.formats import CHECKPOINT_SUFFIXES, suffix_of
 
-SUFFIXES = (".pt", ".pth", ".safetensors", ".h5", ".hdf5", ".keras", ".onnx")
 HDF5 = b"\x89HDF\r\n\x1a\n"
-"""Of files that are read in place of weights."""
 MOST_HEADER = 100_000_000
 """Bytes of the header of a safetensors file: a rule of the format."""
 LEAST_LIMIT, GROWTH = 1 << 26, 2
 """Bytes that members of an archive may take unpacked: so many, or so many times the file."""
 
 
-def is_checkpoint(path: PathLike | None) -> bool:
-    """Return True if a file is one of another tool by its name."""
-    return path is not None and Path(path).suffix.lower() in SUFFIXES
-
-
 def is_foreign(path: PathLike) -> bool:
     """Return True if a file alone is another tool's, and not one that darkconv has written."""
-    suffix = Path(path).suffix.lower()
-    if suffix not in SUFFIXES or not os.path.isfile(path):
+    suffix = suffix_of(path)
+    if suffix not in CHECKPOINT_SUFFIXES or not os.path.isfile(path):
         return False
     return not OWN[suffix](path) if suffix in OWN else True
 

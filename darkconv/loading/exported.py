@@ -28,14 +28,10 @@ if TYPE_CHECKING:
     from darkconv.backends.onnx import ForeignFile
 
 READABLE = "NET.cfg NET.weights, or a file that ends in .safetensors, .keras or .onnx"
-WHY: dict[str, str] = {
-    **dict.fromkeys(
-        (LITERT_SUFFIX,),
-        "detect and eval run it, verify compares it (dc.Detector, dc.evaluate and dc.verify in "
-        "Python)",
-    ),
-}
-"""What to do with a file that can be run and not read back, by suffix."""
+RUN_IT = (
+    "detect and eval run it, verify compares it (dc.Detector, dc.evaluate and dc.verify in Python)"
+)
+"""What to do with a file that can be run and not read back."""
 
 
 def read_arrays(
@@ -73,7 +69,7 @@ def _not_readable(path: PathLike, suffix: str) -> DarkconvError:
     return DarkconvError(
         f"{file}: Darknet's arrays cannot be read back from {ONE_WAY[suffix]}",
         expected=READABLE,
-        hint=WHY.get(suffix),
+        hint=RUN_IT if suffix in RUNNABLE_SUFFIXES else None,
     )
 
 

@@ -23,6 +23,8 @@ READABLE_SUFFIXES = (SAFETENSORS_SUFFIX, KERAS_SUFFIX, ONNX_SUFFIX)
 """Of exported files that hold a whole model; ONNX in float32 alone."""
 EXPORTED_SUFFIXES = (*READABLE_SUFFIXES, *ONE_WAY)
 """Of all that darkconv writes as one file or folder."""
+CHECKPOINT_SUFFIXES = (".pt", ".pth", ".safetensors", ".h5", ".hdf5", ".keras", ".onnx")
+"""Of other tools' files: see `darkconv.import_weights`."""
 DARKNET_SUFFIXES = (".cfg", ".weights")
 PICKLE_SUFFIXES = (".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 """Of files that run what is in them when they are read: never read as a model."""

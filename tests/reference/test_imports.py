@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import darkconv as dc
-from darkconv.imports import read_checkpoint
+from darkconv.imports.importing import read_checkpoint
 from import_files import KERAS, TORCH, assert_same, keras_layers, write_cfg, write_old_h5
 
 torch = pytest.importorskip("torch")

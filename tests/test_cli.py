@@ -1,6 +1,7 @@
 """The command line, end to end on small files."""
 
 import json
+import logging
 import subprocess
 import sys
 
@@ -280,6 +281,14 @@ def test_an_empty_word_names_no_file(words):
     result = CliRunner().invoke(main, words)
     assert result.exit_code == 2
     assert "an empty word names no file" in result.stderr
+
+
+def test_wrong_usage_leaves_the_log_as_it_was(run):
+    """In a program that runs commands, as these tests do."""
+    log = logging.getLogger("darkconv")
+    before = list(log.handlers), log.propagate, log.level
+    run("info net.cfg -q -v", status=2)
+    assert (list(log.handlers), log.propagate, log.level) == before
 
 
 @pytest.mark.parametrize(

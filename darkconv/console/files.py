@@ -129,7 +129,11 @@ class FilesCommand(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the words, none of which may be lost."""
         self._refuse_repetitions(ctx, args)
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        except BaseException:  # click closes only a context that it has handed out
+            ctx.close()
+            raise
 
     def _refuse_repetitions(self, ctx: click.Context, args: list[str]) -> None:
         """Raise a usage error for an option with a value that is given twice: one would be lost."""

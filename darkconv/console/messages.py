@@ -33,7 +33,6 @@ class MessageHandler(logging.Handler):
 
 def show_messages(ctx: click.Context) -> None:
     """Send darkconv's log to stderr until the command ends."""
-    logger = logging.getLogger("darkconv")
     before = logger.handlers, logger.propagate, logger.level
 
     def restore() -> None:
@@ -57,7 +56,7 @@ def _set_level(level: int) -> Callable[[click.Context, click.Parameter, bool], N
             return
         if ctx.meta.setdefault("darkconv.level", level) != level:
             raise click.UsageError("-q and -v exclude each other")
-        logging.getLogger("darkconv").setLevel(level)
+        logger.setLevel(level)
         if level == logging.INFO:
             logger.info("%s", versions())
 

@@ -1,9 +1,8 @@
 """The device that a job runs on, by its name."""
 
-import os
-
 import torch
 
+from darkconv.core.processes import local_rank
 from darkconv.errors import DarkconvError
 
 EXPECTED = "auto, cpu, or cuda where PyTorch finds a GPU"
@@ -24,7 +23,7 @@ def choose_device(name: str = "auto") -> torch.device:
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise DarkconvError(f"device {name}: PyTorch finds no GPU here", hint="device cpu")
     if name == "cuda":
-        name = f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % torch.cuda.device_count()}"
+        name = f"cuda:{local_rank() % torch.cuda.device_count()}"
     try:
         device = torch.device(name)
         torch.empty(1, device=device).cpu()

@@ -32,7 +32,7 @@ PAIRS = {
     "anchors": ("darkconv.dataset.anchors:anchors",),
     "convert": (
         "darkconv.loading:load",
-        "darkconv.imports:import_weights",
+        "darkconv.imports.importing:import_weights",
         "darkconv.backends.onnx.options:OnnxOptions",
         "darkconv.backends.onnx:write_onnx",
         "darkconv.backends.keras:to_keras",

@@ -26,7 +26,7 @@ PICTURES = 12
 SHORT, LONG = 200, 2000
 COMMANDS = {
     "profile": ("profile net.cfg net.weights {}.txt -o o.npz", 5_000),
-    "eval": ("eval net.cfg net.weights --data {}.txt --threshold 0.9", 15_000),
+    "eval": ("eval net.cfg net.weights --data {}.txt --threshold 0.9 --at 0.9", 15_000),
     "detect": ("detect net.cfg net.weights {} -o drawn --threshold 0.9", 5_000),
 }
 """With bytes that each picture may take until the end: its path and labels, and what was found."""

@@ -174,7 +174,6 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'darkconv' has no attribute {name!r}")
     from darkconv.libraries import telling_missing
 
-    import_module("darkconv.presentation")  # says how models and profiles show themselves
     with telling_missing(f"darkconv.{name}"):
         value = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value

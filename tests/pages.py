@@ -8,18 +8,15 @@ from PIL import Image
 
 import darkconv as dc
 from darkconv.dataset import Dataset, Sample
+from darkconv.demo.page import DemoReport, Stage
 from darkconv.detection import Detection
+from darkconv.dissection.page import DissectionReport, Measured, Seen
 from darkconv.evaluation.classification import classification
 from darkconv.evaluation.classifiers import figures_of
 from darkconv.evaluation.comparison import Comparison
 from darkconv.evaluation.figures import Figures
 from darkconv.evaluation.matching import VOC
 from darkconv.evaluation.result import BoxEvaluation, ClassEvaluation
-from darkconv.report import (
-    DissectionReport,
-)
-from darkconv.report.demo import DemoReport, Stage
-from darkconv.report.dissection import Measured, Seen
 from darkconv.surgery.channels import find_classes
 from darkconv.surgery.importance import score_classes
 from darkconv.verification.agreement import Agreement

@@ -13,10 +13,10 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from darkconv.dataset import open_classified
-from darkconv.detection.crop import centre_crop
-from darkconv.detection.picture import read_picture, resize
 from darkconv.errors import DatasetError
 from darkconv.evaluation.classification import classification, top_k
+from darkconv.pictures.crop import centre_crop
+from darkconv.pictures.picture import read_picture, resize
 from darkconv.training.augment import Augmentation
 from darkconv.training.classified import ClassifiedPictures, collate_classified
 from darkconv.training.colour import ColourRange

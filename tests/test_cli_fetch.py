@@ -19,6 +19,7 @@ from darkconv.assets import digits10_folder
 from darkconv.cli import main
 from darkconv.core.model import Header
 from darkconv.core.network import build_network
+from darkconv.darknet.bundled import bundled_cfg
 from darkconv.darknet.cfg import read_cfg
 from darkconv.darknet.data import read_names
 from darkconv.darknet.dialect import choose_dialect
@@ -26,7 +27,6 @@ from darkconv.darknet.weights import file_size
 from darkconv.errors import MissingDependencyError
 from darkconv.loading import load
 from darkconv.zoo import download
-from darkconv.zoo.bundled import bundled_cfg
 from darkconv.zoo.models import COCO, MODELS, ClassList, Published
 
 pytest.importorskip("requests")

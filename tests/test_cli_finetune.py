@@ -230,7 +230,7 @@ def test_two_processes_are_one_with_the_doubled_batch(folder):
 
 
 def test_a_row_shows_shares_in_per_cent():
-    from darkconv.presentation.training import row_as_text
+    from darkconv.training.progress_line import row_as_text
 
     row = {"epoch": 1, "step": 8, "loss": 0.5, "iou": 0.71, "recall": 0.52, "AP": 0.383}
     text = row_as_text({**row, "pictures_per_second": 3})

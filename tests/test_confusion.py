@@ -174,7 +174,7 @@ def test_the_matrix_shows_names_and_counts(tmp_path):
 
 
 def test_a_missing_matplotlib_is_named(monkeypatch):
-    from darkconv.evaluation.plots import require_matplotlib
+    from darkconv.report.figure import require_matplotlib
 
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     with pytest.raises(MissingDependencyError, match="eval needs matplotlib") as caught:

@@ -233,7 +233,7 @@ def test_other_codecs_are_refused(write, encoding):
     ],
 )
 def test_boxes_are_turned_with_a_picture_that_exif_turns(write, orientation, expected):
-    from darkconv.detection.picture import read_picture
+    from darkconv.pictures.picture import read_picture
 
     box = "<xmin>2</xmin><ymin>3</ymin><xmax>5</xmax><ymax>7</ymax>"
     size = "<size><width>40</width><height>20</height></size>"

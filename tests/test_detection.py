@@ -8,12 +8,13 @@ from darkconv.detection import detect
 from darkconv.detection import suppress as suppress_module
 from darkconv.detection.decode import Candidates, box_heads, decode
 from darkconv.detection.detect import detections, nms_of, raw_runner, runner
-from darkconv.detection.draw import class_color, draw, picture_format, write_picture
+from darkconv.detection.draw import draw
 from darkconv.detection.engine import make_engine
-from darkconv.detection.picture import Fit, read_picture, resize
 from darkconv.detection.stream import stream
 from darkconv.detection.suppress import suppress
 from darkconv.errors import DarkconvError, DatasetError
+from darkconv.pictures.drawing import class_color, picture_format, write_picture
+from darkconv.pictures.picture import Fit, read_picture, resize
 from networks import network, random_model
 
 image_module = pytest.importorskip("PIL.Image")

@@ -14,9 +14,9 @@ from darkconv.assets import digits10_folder, digits10_pictures, load_digits10
 from darkconv.backends import spoke
 from darkconv.cli import main
 from darkconv.detection.engine import ModuleEngine, make_engine, run_in_pieces
-from darkconv.detection.picture import read_picture
 from darkconv.detection.stream import Seconds, read_batches, stream
 from darkconv.errors import DarkconvError, DatasetError
+from darkconv.pictures.picture import read_picture
 from networks import network, random_model
 
 image_module = pytest.importorskip("PIL.Image")

@@ -5,11 +5,11 @@ import io
 import numpy as np
 import pytest
 
-from darkconv.detection import jpeg
-from darkconv.detection.jpeg_blocks import restore
-from darkconv.detection.jpeg_transform import LIBJPEG, STB
-from darkconv.detection.picture import read_picture
 from darkconv.errors import DatasetError
+from darkconv.pictures import jpeg
+from darkconv.pictures.jpeg_blocks import restore
+from darkconv.pictures.jpeg_transform import LIBJPEG, STB
+from darkconv.pictures.picture import read_picture
 
 image_module = pytest.importorskip("PIL.Image")
 

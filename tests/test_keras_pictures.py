@@ -15,7 +15,7 @@ from darkconv.assets import digits10_folder
 from darkconv.dataset import Dataset, Sample, open_dataset
 from darkconv.dataset.label import Label
 from darkconv.detection.detect import Fit
-from darkconv.detection.picture import read_picture
+from darkconv.pictures.picture import read_picture
 from darkconv.training.keras_pictures import PictureBatches
 
 NET = "[net]\nwidth=64\nheight=48\nchannels=3\n"

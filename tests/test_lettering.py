@@ -5,11 +5,11 @@ import pytest
 from click.testing import CliRunner
 
 from darkconv.cli import main
-from darkconv.detection import lettering
 from darkconv.detection.detect import Detection
 from darkconv.detection.draw import draw
-from darkconv.detection.lettering import label_font, missing_letters
 from darkconv.errors import DarkconvError
+from darkconv.pictures import lettering
+from darkconv.pictures.lettering import label_font, missing_letters
 
 ImageFont = pytest.importorskip("PIL.ImageFont")
 CACHES = (lettering._system_font, lettering._font_files)
@@ -84,7 +84,8 @@ def test_plots_take_a_font_that_has_the_letters(bundled, monkeypatch, tmp_path):
     import warnings
 
     from darkconv.evaluation.confusion import Confusion
-    from darkconv.evaluation.plots import draw_confusion, write_figure
+    from darkconv.evaluation.plots import draw_confusion
+    from darkconv.report.figure import write_figure
 
     monkeypatch.setattr(lettering, "_system_font", lambda letters: (bundled, ""))
     for names in (("машина", "a"), ("\udcff\x1b", "$x_"), ("\U00012000", "b")):

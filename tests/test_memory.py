@@ -63,7 +63,7 @@ import ctypes, resource
 import numpy as np
 import darkconv as dc
 from darkconv.assets import digits10_folder
-from darkconv.detection.picture import resize
+from darkconv.pictures.picture import resize
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -1,5 +1,6 @@
 """What notebooks show of a model and of a profile; the view of a graph."""
 
+import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 import darkconv as dc
 from darkconv.assets import digits10_folder, load_digits10
 from darkconv.cli import main
+from darkconv.files.sizes import format_size
 from darkconv.surgery.profile import BINS, LayerStatistics, Profile
 
 
@@ -77,6 +79,52 @@ def test_a_profile_shows_its_layers():
     header, row = Cells(profile()._repr_html_()).rows
     assert header == ["layer", "channels", "constant", "mean", "deviation", "nll0"]
     assert row == ["4", "3", "1", "2", "0.667", "-inf to 9"]
+
+
+RESULTS = (
+    *("Anchors", "Dataset", "Detections", "Dissection", "Evaluation", "Exported", "Finetuned"),
+    *("Frame", "GraftResult", "Model", "Profile", "PrunePlan", "Verification"),
+)
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_every_result_shows_itself(name):
+    kind = getattr(dc, name)
+    assert kind.__repr__ is not object.__repr__
+    assert callable(kind._repr_html_)
+
+
+def test_results_show_themselves_whatever_has_been_imported():
+    script = (
+        "from darkconv.assets import load_digits10\n"
+        "from darkconv.surgery.graft import graft\n"
+        "from darkconv.surgery.plan import plan\n"
+        "model = load_digits10()\n"
+        "for one in (model, plan(model, score='l1', keep=0.5), graft(model, model)):\n"
+        "    print(repr(one).split()[0], one._repr_html_().count('<table>'))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == ["Model 1", "PrunePlan: 1", "taken: 1"]
+
+
+def test_what_was_found_is_shown_in_its_picture():
+    frame = next(iter(dc.Detector(load_digits10()).stream(digits10_folder() / "images")))
+    text = frame._repr_html_()
+    assert '<img src="data:image/jpeg;base64,' in text
+    header, *rows = Cells(text).rows
+    assert header == ["class", "score", "x0", "y0", "x1", "y1"]
+    assert [row[0] for row in rows] == frame.found.names
+    assert frame.to_dict()["detections"] == frame.found.to_dict()["detections"]
+
+
+def test_a_file_that_was_written_shows_how_it_was_checked(tmp_path):
+    pytest.importorskip("onnxruntime")
+    written = dc.export(load_digits10(), tmp_path / "net.onnx")
+    size = format_size(written.size)
+    assert repr(written) == f"<Exported net.onnx: {size}; run once in onnxruntime>"
+    assert Cells(written._repr_html_()).rows == [["file"], [str(tmp_path / "net.onnx")]]
 
 
 def test_text_of_a_cfg_is_no_html(tmp_path):

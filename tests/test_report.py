@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from darkconv.report import write_dissection_report, write_profile_report
+from darkconv.dissection.page import write_dissection_report
 from darkconv.report.histogram import BINS, histogram
+from darkconv.surgery.profile_page import write_profile_report
 from pages import HOSTILE, Checker, dissection
 
 pytest.importorskip("torch")

@@ -7,15 +7,12 @@ import subprocess
 import pytest
 from PIL import Image
 
-from darkconv.report import (
-    write_classification_report,
-    write_dissection_report,
-    write_evaluation_report,
-    write_layer_report,
-    write_output_report,
-    write_profile_report,
-)
-from darkconv.report.demo import write_demo_report
+from darkconv.demo.page import write_demo_report
+from darkconv.dissection.page import write_dissection_report
+from darkconv.evaluation.classification_page import write_classification_report
+from darkconv.evaluation.page import write_evaluation_report
+from darkconv.surgery.profile_page import write_profile_report
+from darkconv.verification.page import write_layer_report, write_output_report
 from pages import classes, demo, dissection, evaluation, layers, outputs
 
 pytest.importorskip("torch")

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from darkconv.report import write_classification_report, write_evaluation_report
+from darkconv.evaluation.classification_page import write_classification_report
+from darkconv.evaluation.page import write_evaluation_report
 from pages import HOSTILE, LONG, Checker, classes, evaluation
 
 pytest.importorskip("faster_coco_eval")

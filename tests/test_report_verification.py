@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from darkconv.report import write_layer_report, write_output_report
 from darkconv.report.layer_chart import layer_chart
+from darkconv.verification.page import write_layer_report, write_output_report
 from networks import network
 from pages import BODY, HOSTILE, Checker, layers, outputs
 

@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader
 from darkconv.assets import digits10_folder
 from darkconv.dataset import Dataset, Sample, open_dataset
 from darkconv.dataset.label import Label
-from darkconv.detection.picture import Fit, read_picture
 from darkconv.errors import DarkconvError, DatasetError
+from darkconv.pictures.picture import Fit, read_picture
 from darkconv.training.augment import Augmentation
 from darkconv.training.colour import ColourRange
 from darkconv.training.order import Draw

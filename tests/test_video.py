@@ -18,11 +18,11 @@ from darkconv.assets import digits10_folder, digits10_pictures, load_digits10
 from darkconv.cli import main
 from darkconv.detection import reading
 from darkconv.detection.clip import Clip, is_clip, writing_clip
-from darkconv.detection.picture import read_picture
 from darkconv.detection.reading import read_ahead
 from darkconv.detection.sources import open_source
 from darkconv.detection.video import Video, is_video, levels_of
 from darkconv.errors import DarkconvError, DatasetError, MissingDependencyError
+from darkconv.pictures.picture import read_picture
 
 av = pytest.importorskip("av")
 pytest.importorskip("torch")

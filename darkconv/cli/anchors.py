@@ -79,7 +79,7 @@ def anchors(
         echo(f"mean IoU {found.mean_iou:.4f} over {found.boxes:,} boxes")
         echo(found.line)
     if plot:
-        from darkconv.report.anchors import draw_anchors
+        from darkconv.dataset.anchors_plot import draw_anchors
 
         draw_anchors(dataset, found, plot, input_size=input_size, letterbox=letterbox, cells=cells)
         echo(f"drew {plot}", err=True)

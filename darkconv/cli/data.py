@@ -108,7 +108,7 @@ def check(
     if as_json:
         refuse("show_all", because="--json has all findings")
     if output:
-        from darkconv.detection.draw import picture_format
+        from darkconv.pictures.drawing import picture_format
 
         picture_format(output)
     dataset = open_dataset(

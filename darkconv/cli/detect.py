@@ -137,11 +137,10 @@ def _in_pictures(
 ) -> None:
     """Find objects in pictures; print, draw and show them."""
     from darkconv.detection.detector import listed
-    from darkconv.detection.draw import write_picture
     from darkconv.detection.sources import list_pictures
     from darkconv.detection.stream import stream
-    from darkconv.detection.tables import found_dict
     from darkconv.detection.targets import note_drawings
+    from darkconv.pictures.drawing import write_picture
 
     files: list[Path] = list_pictures(sources)[:: how.pop("every")]
     targets = note_drawings(files, wishes.output) if wishes.output else []
@@ -150,8 +149,8 @@ def _in_pictures(
     results: list[dict[str, Any]] = []
     skipped: list[DatasetError] = []
     for frame in stream(opened, files, skipped=skipped, **how):
-        found = listed(opened, frame.found)
-        results.append({"image": frame.source, **found_dict(found)})
+        found = listed(opened, frame).found
+        results.append({"image": frame.source, **found.to_dict()})
         if not wishes.as_json:
             show_table(frame.source, found)
         if targets:
@@ -199,7 +198,7 @@ def _watch(
     engine: "Engine", source: "Source", wishes: Wishes, how: dict[str, Any], **drawing: Any
 ) -> None:
     """Print what is found in a video until it, the user's patience or the window ends."""
-    from darkconv.detection.tables import frame_dict, frame_line
+    from darkconv.detection.tables import frame_line
     from darkconv.detection.watching import watch
 
     name = source.videos[0].name
@@ -209,11 +208,11 @@ def _watch(
     try:
         with watching if is_quiet else contextlib.nullcontext(lambda _: None) as update:
             frames = watch(engine, source, font=wishes.font, **drawing, **how)
-            for count, (frame, found) in enumerate(frames, 1):
+            for count, frame in enumerate(frames, 1):
                 if wishes.as_json:
-                    echo_json_line(frame_dict(frame, found))
+                    echo_json_line(frame.to_dict())
                 elif not is_quiet:
-                    echo(frame_line(frame, found))
+                    echo(frame_line(frame))
                 update(count)
     finally:
         rate = count / max(time.monotonic() - start, 1e-9)

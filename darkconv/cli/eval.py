@@ -105,7 +105,7 @@ def evaluate(
     """
     from darkconv.evaluation.evaluate import evaluate as measure
     from darkconv.evaluation.files import note_files
-    from darkconv.evaluation.plots import require_matplotlib
+    from darkconv.report.figure import require_matplotlib
 
     model_words = only_model(words)
     if not output:

@@ -25,12 +25,12 @@ from darkconv.cli.params import (
 )
 from darkconv.console.printing import echo_json, echo_lines
 from darkconv.core.model import Model
+from darkconv.darknet.bundled import bundled_cfg
 from darkconv.darknet.cfg import read_cfg
 from darkconv.darknet.dialect import AUTO, choose_dialect
 from darkconv.darknet.weights import write_weights
-from darkconv.presentation.surgery import graft_as_text
 from darkconv.surgery.graft import graft as graft_layers
-from darkconv.zoo.bundled import bundled_cfg
+from darkconv.surgery.tables import graft_as_text
 
 
 class WeightsOutputType(OutputType):

@@ -11,7 +11,9 @@ from darkconv.cli.params import ModelWords, Output
 from darkconv.console.printing import echo
 from darkconv.core.finite import check_kept
 from darkconv.core.model import Model
+from darkconv.darknet.bundled import find_cfg
 from darkconv.darknet.dialect import AUTO
+from darkconv.darknet.reading import names_beside
 from darkconv.errors import DarkconvError, WeightsError, Where
 from darkconv.exporting.formats import WRITERS, size_of, write_file, written_files
 from darkconv.exporting.targets import check_target
@@ -78,7 +80,7 @@ def _read(
     elif words.weights is None and needs_weights and not words.is_pickle:
         raise WeightsError(
             "no weights given",
-            where=Where(file=str(loading.find_cfg(words.first, None))),
+            where=Where(file=str(find_cfg(words.first))),
             hint=f"a model is two files: {words.first} NET.weights",
         )
     try:
@@ -130,7 +132,7 @@ def shared_options(
 
 
 def _has_names(words: ModelWords) -> bool:
-    return words.is_exported or loading.names_beside(words.first, words.weights) is not None
+    return words.is_exported or names_beside(words.first, words.weights) is not None
 
 
 def check_says_itself(words: ModelWords, dialect: str, cutoff: int | None = None) -> None:

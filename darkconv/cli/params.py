@@ -14,6 +14,7 @@ from darkconv.console.files import FilesCommand, InputFile, OutputFile, ReadType
 from darkconv.console.messages import common_options
 from darkconv.console.options import with_options
 from darkconv.console.values import DeviceType, SizeType
+from darkconv.darknet.bundled import bundled_names
 from darkconv.files.outputs import note_folder, note_input, note_output
 from darkconv.loading.formats import (
     DARKNET_SUFFIXES,
@@ -22,7 +23,6 @@ from darkconv.loading.formats import (
     RUNNABLE_SUFFIXES,
     SAVED_MODEL_SUFFIX,
 )
-from darkconv.zoo.bundled import bundled_names
 
 F = TypeVar("F", bound=Callable[..., Any])
 

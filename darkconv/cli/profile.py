@@ -21,8 +21,8 @@ from darkconv.console.printing import echo, echo_json, echo_table
 from darkconv.core.model import Model
 from darkconv.core.processes import is_first_process
 from darkconv.libraries import require
-from darkconv.presentation.profile import OF_CHANNELS, idle_rows, profile_dict, profile_summary
 from darkconv.surgery.profile import Profile
+from darkconv.surgery.profile_tables import OF_CHANNELS, idle_rows, profile_dict, profile_summary
 
 SHOWN_LAYERS = 10
 

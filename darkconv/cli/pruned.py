@@ -2,14 +2,14 @@
 
 from darkconv.console.printing import echo, echo_table
 from darkconv.core.model import Model
-from darkconv.presentation.surgery import (
+from darkconv.surgery.plan import PrunePlan
+from darkconv.surgery.tables import (
     LEFT_OF_CHANGES,
     OF_CHANGES,
     change_rows,
     change_totals,
     plan_remarks,
 )
-from darkconv.surgery.plan import PrunePlan
 
 
 def show_pruning(before: Model, after: Model, plan: PrunePlan, *, compensate: bool) -> None:

@@ -25,12 +25,12 @@ from darkconv.console.files import InputFile
 from darkconv.console.given import refuse
 from darkconv.console.printing import echo, echo_lines
 from darkconv.darknet.data import read_names
+from darkconv.darknet.reading import names_beside
 from darkconv.dataset.relabelled import note_data, renumbered, write_beside
-from darkconv.loading import names_beside
-from darkconv.presentation.surgery import classes_as_text
 from darkconv.surgery.classes import reclass as remake
 from darkconv.surgery.classes import transfer
 from darkconv.surgery.recipes import read_recipes, transferred_recipes
+from darkconv.surgery.tables import classes_as_text
 from darkconv.surgery.wanted import is_names_file, split_list, wanted_classes
 
 logger = logging.getLogger("darkconv")

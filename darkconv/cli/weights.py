@@ -31,7 +31,7 @@ from darkconv.console.printing import echo, echo_json, echo_lines, echo_table
 from darkconv.core.model import Model
 from darkconv.darknet.weights import CUTOFF_NAME
 from darkconv.files.outputs import note_output
-from darkconv.presentation import arrays
+from darkconv.surgery import array_tables as arrays
 from darkconv.surgery.averaging import average as average_models
 from darkconv.surgery.backbone import explain, plan_backbone, write_partial
 from darkconv.surgery.colours import swap_rgb as swap_colours

@@ -16,7 +16,7 @@ from darkconv.core.network import Layer, Network
 from darkconv.core.spec import Slot
 from darkconv.core.unchanging import Array as Array
 from darkconv.core.unchanging import frozen, unchanging
-from darkconv.core.views import Shown
+from darkconv.core.views import Shown, View
 from darkconv.errors import DarkconvError, Where
 
 Arrays = Mapping[str, Array]
@@ -195,6 +195,12 @@ class Model(Shown):
             check_array(key, self.arrays[key], slot)
         if not isinstance(self.arrays, FrozenArrays):
             object.__setattr__(self, "arrays", FrozenArrays(self.arrays))
+
+    def _view(self) -> View:
+        """Return how it is shown."""
+        from darkconv.core import layer_table
+
+        return View(layer_table.as_text, layer_table.as_html)
 
     @property
     def dialect(self) -> Dialect:

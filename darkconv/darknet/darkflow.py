@@ -30,11 +30,11 @@ import numpy as np
 
 from darkconv.core.model import Model
 from darkconv.core.options import INT_LIMIT, option_place
+from darkconv.core.removal import Channels, inputs_of, keep_channels, surviving_channels
 from darkconv.core.section import Config, Section
 from darkconv.darknet.data import find_beside
 from darkconv.errors import OptionError, PlanError, Where
 from darkconv.files.archive import NPY_SUFFIX, open_archive
-from darkconv.surgery.removal import Channels, inputs_of, keep_channels, surviving_channels
 
 Profile = Mapping[int, Channels]
 

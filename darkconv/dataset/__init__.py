@@ -1,6 +1,5 @@
 """Data sets: pictures with labelled boxes, from every form in which users have them."""
 
-from darkconv.dataset import views  # noqa: F401 - says how data sets show themselves
 from darkconv.dataset.class_folders import ClassifiedDataset, open_classified
 from darkconv.dataset.open import list_splits, open_dataset, open_splits
 from darkconv.dataset.sample import Dataset, Sample, only_classes

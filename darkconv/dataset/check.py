@@ -17,8 +17,8 @@ from darkconv.dataset.label import Size, numbers_of, problem
 from darkconv.dataset.paths import numbered_lines, picture_size, read_text
 from darkconv.dataset.reading import CHANGES
 from darkconv.dataset.sample import Dataset, Layout, Sample
-from darkconv.detection.image_file import is_picture, opened
 from darkconv.errors import DatasetError
+from darkconv.pictures.image_file import is_picture, opened
 
 WORKERS = 4
 

@@ -11,8 +11,8 @@ from darkconv.dataset.names import NamesNear
 from darkconv.dataset.paths import numbered_lines, read_text
 from darkconv.dataset.reading import Reading
 from darkconv.dataset.sample import Sample
-from darkconv.detection.image_file import SUFFIXES
 from darkconv.errors import DatasetError
+from darkconv.pictures.image_file import SUFFIXES
 
 _SUFFIXES = "|".join(map(re.escape, sorted(SUFFIXES)))
 _LINE = re.compile(rf"(?P<image>.*?(?:{_SUFFIXES}))(?:\s+(?P<boxes>.*))?", re.IGNORECASE)

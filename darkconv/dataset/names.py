@@ -10,8 +10,8 @@ from darkconv.dataset.description import find_description
 from darkconv.dataset.label import shown
 from darkconv.dataset.paths import above, numbered_lines, read_text
 from darkconv.dataset.reading import Reading
-from darkconv.detection.image_file import SUFFIXES, is_picture
 from darkconv.files import PathLike
+from darkconv.pictures.image_file import SUFFIXES, is_picture
 
 FILES = ("classes.txt", "_darknet.labels", "labels.txt")
 """Names files that have no suffix of their own: LabelImg's and Label Studio's, Roboflow's,

@@ -10,8 +10,8 @@ from darkconv.dataset.paths import numbered_lines, read_text
 from darkconv.dataset.reading import Reading
 from darkconv.dataset.sample import Dataset
 from darkconv.dataset.source import Options, Source
-from darkconv.detection.image_file import is_picture
 from darkconv.errors import DatasetError
+from darkconv.pictures.image_file import is_picture
 
 FORM = "OIDv4 ToolKit"
 LABELS = "Label"

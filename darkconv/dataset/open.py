@@ -23,10 +23,10 @@ from darkconv.dataset.sample import Dataset
 from darkconv.dataset.source import Options, Source
 from darkconv.dataset.ultralytics import yaml_source
 from darkconv.dataset.union import unite
-from darkconv.detection.image_file import is_picture
 from darkconv.errors import DatasetError, Where
 from darkconv.files import PathLike
 from darkconv.files.outputs import note_pictures
+from darkconv.pictures.image_file import is_picture
 
 KINDS = (
     "a source is a picture, a folder, a pattern such as 'photos/*.jpg', or a file that ends in "

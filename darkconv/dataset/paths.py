@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from darkconv.darknet.data import is_inside, read_any_text
 from darkconv.dataset.label import Size, shown
-from darkconv.detection.image_file import is_picture, opened, orientation
 from darkconv.errors import DatasetError, Where
 from darkconv.files import PathLike
 from darkconv.files.outputs import note_input
+from darkconv.pictures.image_file import is_picture, opened, orientation
 
 _TURNED = (5, 6, 7, 8)  # EXIF's orientations that exchange width and height
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darkconv.core.names import distinct_names, same_name
-from darkconv.core.views import Shown
+from darkconv.core.views import Shown, View
 from darkconv.dataset.label import Label, Size
 from darkconv.encodings import with_bytes_decoded
 
@@ -111,6 +111,12 @@ class Dataset(Shown):
     changes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     layouts: tuple[Layout, ...] = ()
+
+    def _view(self) -> View:
+        """Return how it is shown."""
+        from darkconv.dataset import views
+
+        return View(views.as_text, views.as_html)
 
     def __len__(self) -> int:
         """Number of pictures."""

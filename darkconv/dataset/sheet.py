@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from darkconv.dataset.sample import Dataset, Sample
-from darkconv.detection.draw import Color, class_color, is_light, write_picture
-from darkconv.detection.image_file import pillow
-from darkconv.detection.lettering import label_font
-from darkconv.detection.picture import read_picture
 from darkconv.errors import one_line
+from darkconv.pictures.drawing import Color, class_color, is_light, write_picture
+from darkconv.pictures.image_file import pillow
+from darkconv.pictures.lettering import label_font
+from darkconv.pictures.picture import read_picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -14,8 +14,8 @@ from darkconv.dataset.paths import Bounds, above, tidy, walk_pictures
 from darkconv.dataset.reading import Reading
 from darkconv.dataset.sample import Dataset
 from darkconv.dataset.source import Options, Source
-from darkconv.detection.image_file import is_picture
 from darkconv.errors import DatasetError, Where
+from darkconv.pictures.image_file import is_picture
 
 FORM = "data.yaml, as Ultralytics has it"
 

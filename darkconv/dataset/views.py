@@ -1,6 +1,5 @@
 """How data sets show themselves: a line of text, and a table for notebooks."""
 
-from darkconv.core.views import VIEWS, View
 from darkconv.dataset.sample import Dataset
 from darkconv.presentation.notebook import html_table
 
@@ -34,6 +33,3 @@ def _caption(dataset: Dataset) -> list[str]:
     if dataset.problems:
         lines.append(f"{len(dataset.problems):,} problems")
     return lines
-
-
-VIEWS[Dataset] = View(as_text, as_html)

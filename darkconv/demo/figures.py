@@ -9,12 +9,12 @@ from darkconv.core.model import Model
 from darkconv.darknet.weights import weights_size
 from darkconv.dataset import open_dataset
 from darkconv.demo import KEPT
+from darkconv.demo.page import Stage
 from darkconv.detection import Detection, detect
 from darkconv.evaluation.evaluate import evaluate
 from darkconv.evaluation.latency import measure_latency
 from darkconv.files.sizes import format_size
 from darkconv.presentation.numerals import format_count, format_large, per_cent
-from darkconv.report.demo import Stage
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from darkconv.assets import digits10_pictures
 from darkconv.core.model import Model
 from darkconv.demo.figures import Measured, stages
+from darkconv.demo.page import DemoReport, write_demo_report
 from darkconv.detection import detect
-from darkconv.detection.draw import draw, write_picture
-from darkconv.detection.picture import read_picture
-from darkconv.dissection.page import found_by_both
-from darkconv.report.demo import DemoReport, write_demo_report
+from darkconv.detection.draw import draw
+from darkconv.dissection.measured import found_by_both
+from darkconv.pictures.drawing import write_picture
+from darkconv.pictures.picture import read_picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image

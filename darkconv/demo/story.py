@@ -18,14 +18,15 @@ from darkconv.demo import KEPT, RECOVERY
 from darkconv.demo.figures import closing_rows, compared_scores, measure
 from darkconv.demo.pages import draw_pictures, write_page
 from darkconv.detection import detect
-from darkconv.detection.draw import draw, write_picture
-from darkconv.detection.picture import read_picture
+from darkconv.detection.draw import draw
 from darkconv.dissection import dissect
 from darkconv.errors import DarkconvError
 from darkconv.exporting.formats import write_file
 from darkconv.files.sizes import format_size
 from darkconv.libraries import telling_missing
 from darkconv.loading import read_model, save
+from darkconv.pictures.drawing import write_picture
+from darkconv.pictures.picture import read_picture
 from darkconv.presentation.numerals import format_count, format_large
 from darkconv.surgery.classes import reclass
 from darkconv.verification.verify import verify

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from darkconv.detection.picture import Picture
 from darkconv.detection.video import library
 from darkconv.errors import DarkconvError
 from darkconv.files import PathLike, replacing
 from darkconv.files.signals import undisturbed
+from darkconv.pictures.picture import Picture
 
 CODECS = {
     ".mp4": "libx264",

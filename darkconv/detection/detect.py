@@ -15,11 +15,11 @@ from darkconv.core.bounds import require_share
 from darkconv.core.model import Array, Model
 from darkconv.core.network import Network
 from darkconv.detection.decode import Candidates, box_heads, decode, fitted, takes_raw
-from darkconv.detection.picture import Fit, Picture, PictureLike, as_picture, resize_mode
 from darkconv.detection.suppress import suppress
 from darkconv.errors import Where
 from darkconv.files.notice import warn_once
 from darkconv.layers.head import nms_settings
+from darkconv.pictures.picture import Fit, Picture, PictureLike, as_picture, resize_mode
 
 MOST_NAMED = 10
 """Hidden classes that are named."""

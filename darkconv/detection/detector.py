@@ -15,10 +15,18 @@ from darkconv.detection.detect import Detection, shown
 from darkconv.detection.engine import NMS, THRESHOLD, Engine, make_engine
 from darkconv.detection.found import Detections
 from darkconv.detection.missing import MissingValues
-from darkconv.detection.picture import PictureLike
 from darkconv.detection.sources import Item, Source, is_several, list_pictures, picture_name
-from darkconv.detection.stream import Frame, check_batches, name_of, stream
+from darkconv.detection.stream import (
+    Frame,
+    Seconds,
+    check_batches,
+    look_at,
+    name_of,
+    prepare_item,
+    stream,
+)
 from darkconv.files import PathLike
+from darkconv.pictures.picture import PictureLike
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -150,16 +158,11 @@ class Detector:
             found = list_pictures(picture) if hasattr(picture, "samples") else list(picture)
             items = [Item(one, picture_name(one), index) for index, one in enumerate(found)]
             return [one.found for one in self._frames(Source(items, len(items)), order=order)]
-        engine = self._engine
-        levels = engine.read(picture, order=order)
-        x, fit = engine.prepare(levels)
-        outputs = engine.run(x)
-        own = [value[0] for value in outputs]
-        every = Detections(tuple(engine.find(own, fit)))
-        missing = MissingValues()
-        missing.add(own, found=len(every))
+        engine, missing = self._engine, MissingValues()
+        prepared = prepare_item(engine, Item(picture, picture_name(picture), 0), order=order)
+        (frame,) = look_at(engine, [prepared], Seconds(), missing)
         missing.check(name_of(engine))
-        return self._listed(every, levels.shape[1], levels.shape[0])
+        return self._shown(frame).found
 
     def stream(
         self,
@@ -204,14 +207,13 @@ class Detector:
         frames = stream(self._engine, source, batch=self.batch, **options)
         return map(self._shown, frames)
 
-    def _shown(self, frame: Frame) -> Frame:
-        height, width = frame.picture.shape[:2]
-        return replace(frame, found=self._listed(frame.found, width, height))
-
-    def _listed(self, every: Detections, width: int, height: int) -> Detections:
+    def _shown(self, every: Frame) -> Frame:
         """Leave hidden classes out, and cut boxes where that is wanted."""
-        found = listed(self._engine, every)
-        return found.clipped(width, height) if self._clip else found
+        frame = listed(self._engine, every)
+        if not self._clip:
+            return frame
+        height, width = frame.picture.shape[:2]
+        return replace(frame, found=frame.found.clipped(width, height))
 
     def __repr__(self) -> str:
         """Return what is run in words."""
@@ -219,10 +221,10 @@ class Detector:
         return f"<Detector of {os.fspath(path or 'a model')}, {self.network.input_shape}>"
 
 
-def listed(engine: Engine, every: Detections) -> Detections:
-    """Return the detections that the C program lists: not those of hidden classes."""
-    found = tuple(shown(engine.source, every.entries))
-    return Detections(found, len(every) - len(found))
+def listed(engine: Engine, frame: Frame) -> Frame:
+    """Return a frame with the detections that the C program lists: not those of hidden classes."""
+    found = tuple(shown(engine.source, frame.found.entries))
+    return replace(frame, found=Detections(found, len(frame.found) - len(found)))
 
 
 @overload

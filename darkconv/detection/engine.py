@@ -23,7 +23,6 @@ from darkconv.detection.detect import (
     raw_layers,
     raw_runner,
 )
-from darkconv.detection.picture import Fit, Picture, PictureLike, as_picture, with_channels
 from darkconv.detection.suppress import check_kind
 from darkconv.errors import DarkconvError, Where
 from darkconv.files import PathLike
@@ -31,6 +30,7 @@ from darkconv.layers.recurrent import Recurrent
 from darkconv.loading import load, open_exported
 from darkconv.loading.exported import RUNNERS, said_resize
 from darkconv.loading.formats import KERAS_SUFFIX, SAFETENSORS_SUFFIX, suffix_of
+from darkconv.pictures.picture import Fit, Picture, PictureLike, as_picture, with_channels
 
 if TYPE_CHECKING:
     from darkconv.backends.torch import DarknetModule
@@ -254,7 +254,7 @@ def make_engine(
         device: "auto" takes a GPU where there is one; "cpu", "cuda", "cuda:N"; for ONNX files also
             "tensorrt", "openvino", "coreml" and "directml".
         threads: that compute on the CPU. PyTorch has one setting for the whole process.
-        exact: see `darkconv.detection.picture.read_picture`.
+        exact: see `darkconv.pictures.picture.read_picture`.
         relative: see `darkconv.detection.detect.remaining`.
 
     Raises:

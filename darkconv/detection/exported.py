@@ -26,10 +26,10 @@ from darkconv.detection.detect import (
     remaining,
 )
 from darkconv.detection.engine import BaseEngine, run_in_pieces
-from darkconv.detection.picture import Fit, PictureLike
 from darkconv.detection.suppress import check_kind
 from darkconv.errors import DarkconvError, Where
 from darkconv.layers.box_heads import BOXES, CONFIDENCES, SCORES, box_outputs
+from darkconv.pictures.picture import Fit, PictureLike
 
 SAME = 1e-6  # thresholds closer than this are the same
 

@@ -9,16 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from darkconv.core.model import Array
+from darkconv.core.views import Shown, View
 from darkconv.detection.detect import Detection
-from darkconv.detection.picture import PictureLike, as_picture
 from darkconv.files import PathLike
+from darkconv.pictures.picture import PictureLike, as_picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-@dataclass(frozen=True)
-class Detections(Sequence[Detection]):
+@dataclass(frozen=True, repr=False)
+class Detections(Shown, Sequence[Detection]):
     """The objects that were found in one picture, best first: one entry per box and class.
 
     Attributes:
@@ -80,6 +81,10 @@ class Detections(Sequence[Detection]):
         """Return a dictionary for each entry: class_id, name, score in 0..1, box in pixels."""
         return [asdict(one) | {"box": list(one.box)} for one in self.entries]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the entries, and how many of hidden classes are left out, as JSON can hold it."""
+        return {"detections": self.to_dicts(), "hidden": self.hidden}
+
     def clipped(self, width: int, height: int) -> "Detections":
         """Return the same detections, boxes cut at the border of a picture of a size."""
         most = np.array([width, height, width, height], np.float32)
@@ -106,8 +111,8 @@ class Detections(Sequence[Detection]):
         """Return the number of entries."""
         return len(self.entries)
 
-    def __repr__(self) -> str:
-        """Return the best entries in words."""
-        best = ", ".join(f"{one.name} {one.score:.2f}" for one in self.entries[:5])
-        more = f" and {len(self) - 5} more" if len(self) > 5 else ""
-        return f"<Detections: {best}{more}>" if best else "<Detections: none>"
+    def _view(self) -> View:
+        """Return how they are shown."""
+        from darkconv.detection.tables import FOUND_VIEW
+
+        return FOUND_VIEW

@@ -8,10 +8,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from darkconv.detection.image_file import is_picture
-from darkconv.detection.picture import PICTURE
 from darkconv.detection.video import Video, is_video
 from darkconv.errors import DatasetError, Where
+from darkconv.pictures.image_file import is_picture
+from darkconv.pictures.picture import PICTURE
 
 DATA_SETS = (".yaml", ".yml", ".data", ".txt", ".list", ".xml", ".json")
 """Ends of file names that are lists of pictures, or descriptions of data sets."""

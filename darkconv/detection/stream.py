@@ -14,14 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from darkconv.core.processors import count_processors
+from darkconv.core.views import Shown, View
 from darkconv.detection.engine import Engine
 from darkconv.detection.found import Detections
 from darkconv.detection.missing import MissingValues
-from darkconv.detection.picture import Fit, Picture, check_order
 from darkconv.detection.reading import read_ahead
 from darkconv.detection.sources import Item, Source, open_source
 from darkconv.errors import DarkconvError, DatasetError
 from darkconv.files.notice import tell_once
+from darkconv.pictures.picture import Fit, Picture, check_order
 
 logger = logging.getLogger("darkconv")
 
@@ -64,8 +65,8 @@ class Seconds:
         return {name: total / max(count, 1) for name, total in parts.items()}
 
 
-@dataclass(frozen=True, eq=False)
-class Frame:
+@dataclass(frozen=True, eq=False, repr=False)
+class Frame(Shown):
     """One picture of a source, and what was found in it.
 
     Attributes:
@@ -89,9 +90,16 @@ class Frame:
     source: str
     found: Detections
 
-    def __repr__(self) -> str:
-        """Return place, source and what was found in words."""
-        return f"<Frame {self.index} of {self.source}: {len(self.found)} found>"
+    def to_dict(self) -> dict[str, Any]:
+        """Return where the picture comes from and what was found, as JSON can hold it."""
+        place = {"source": self.source, "frame": self.index, "time": self.time}
+        return {**place, **self.found.to_dict()}
+
+    def _view(self) -> View:
+        """Return how it is shown."""
+        from darkconv.detection.tables import FRAME_VIEW
+
+        return FRAME_VIEW
 
 
 @dataclass(frozen=True, eq=False)

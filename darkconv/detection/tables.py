@@ -1,13 +1,17 @@
-"""What was found, in lines of text, cells of tables and as JSON can hold it."""
+"""What was found, in lines of text, cells of tables, and for notebooks."""
 
-from dataclasses import asdict
-from typing import Any
-
+from darkconv.core.views import View
+from darkconv.detection.draw import draw
 from darkconv.detection.found import Detections
 from darkconv.detection.stream import Frame
-from darkconv.presentation.numerals import per_cent
+from darkconv.pictures.picture import with_channels
+from darkconv.presentation.markup import escape
+from darkconv.presentation.notebook import html_table
+from darkconv.presentation.numerals import counted, per_cent
+from darkconv.report.gallery import WIDTH, embedded
 
 OF_BOXES = ("class", "score", "x0", "y0", "x1", "y1")
+SHOWN = 5  # entries in a line of text
 
 
 def box_rows(found: Detections) -> list[tuple[str, ...]]:
@@ -15,18 +19,39 @@ def box_rows(found: Detections) -> list[tuple[str, ...]]:
     return [(d.name, f"{per_cent(d.score)}%", *(f"{v:.0f}" for v in d.box)) for d in found]
 
 
-def found_dict(found: Detections) -> dict[str, Any]:
-    """Return the boxes, and how many of hidden classes are left out."""
-    return {"detections": [asdict(one) for one in found], "hidden": found.hidden}
-
-
-def frame_dict(frame: Frame, found: Detections) -> dict[str, Any]:
+def frame_line(frame: Frame) -> str:
     """Return what was found in a frame of a video, and where in it that is."""
-    place = {"source": frame.source, "frame": frame.index, "time": frame.time}
-    return {**place, **found_dict(found)}
-
-
-def frame_line(frame: Frame, found: Detections) -> str:
-    """Return the same in words."""
-    words = ", ".join(f"{one.name} {per_cent(one.score)}%" for one in found)
+    words = ", ".join(f"{one.name} {per_cent(one.score)}%" for one in frame.found)
     return f"frame {frame.index}, {frame.time:.2f} s: {words or 'none'}"
+
+
+def found_as_text(found: Detections) -> str:
+    """Return the best entries in words."""
+    best = ", ".join(f"{one.name} {one.score:.2f}" for one in found[:SHOWN])
+    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    return f"<Detections: {best or 'none'}{more}>"
+
+
+def found_as_html(found: Detections) -> str:
+    """Return a table with a row for each entry."""
+    caption = [counted(len(found), "box", "boxes")]
+    if found.hidden:
+        caption.append(f"{counted(found.hidden, 'box', 'boxes')} of hidden classes left out")
+    return html_table(OF_BOXES, box_rows(found), (0,), caption=caption)
+
+
+def frame_as_text(frame: Frame) -> str:
+    """Return place, source and how much was found in words."""
+    return f"<Frame {frame.index} of {frame.source}: {len(frame.found)} found>"
+
+
+def frame_as_html(frame: Frame) -> str:
+    """Return the picture with what was found in it, and the table of that."""
+    drawn = draw(with_channels(frame.picture, 3), frame.found.entries)
+    time = "" if frame.time is None else f", {frame.time:.2f} s"
+    title = escape(f"{frame.source}, {frame.index}{time}")
+    return f'<p>{title}</p><img src="{embedded(drawn, WIDTH)}">{found_as_html(frame.found)}'
+
+
+FOUND_VIEW = View(found_as_text, found_as_html)
+FRAME_VIEW = View(frame_as_text, frame_as_html)

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from darkconv.detection.clip import CODECS, is_clip, is_writable
-from darkconv.detection.draw import WRITABLE, is_drawing
 from darkconv.errors import DarkconvError
 from darkconv.files.outputs import check_own, note_folder_use, note_output, note_pictures
+from darkconv.pictures.drawing import WRITABLE, is_drawing
 
 
 def note_drawings(files: Sequence[Path], output: Path) -> list[Path]:

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from darkconv.detection.picture import Picture
 from darkconv.errors import DatasetError, Where
 from darkconv.files import is_utf8
 from darkconv.libraries import telling_missing
+from darkconv.pictures.picture import Picture
 
 logger = logging.getLogger("darkconv")
 

@@ -11,7 +11,6 @@ import numpy as np
 from darkconv.detection.clip import Clip, writing_clip
 from darkconv.detection.detector import listed
 from darkconv.detection.engine import Engine
-from darkconv.detection.found import Detections
 from darkconv.detection.sources import Source
 from darkconv.detection.stream import Frame, stream
 from darkconv.detection.video import Video
@@ -47,7 +46,7 @@ def watch(
     window: Window | None = None,
     font: Path | None = None,
     **how: Any,
-) -> Iterator[tuple[Frame, Detections]]:
+) -> Iterator[Frame]:
     """Find objects in each frame of a video, until it ends or its window is closed.
 
     Args:
@@ -59,15 +58,15 @@ def watch(
         how: as for `stream`.
 
     Yields:
-        The frame, and what was found in it but for hidden classes.
+        Each frame, and what was found in it but for hidden classes.
     """
-    for frame in stream(engine, source, **how):
-        found = listed(engine, frame.found)
+    for every in stream(engine, source, **how):
+        frame = listed(engine, every)
         if clip or window:
-            drawn = found.draw(frame.picture, font=font)
+            drawn = frame.found.draw(frame.picture, font=font)
         if clip:
             clip.write(np.asarray(drawn), frame.time)
-        yield frame, found
+        yield frame
         end_if_asked()
         if window and not window.show(drawn):
             return

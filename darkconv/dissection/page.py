@@ -1,94 +1,204 @@
-"""What the page of a dissection shows beside the models: latency, and sample pictures."""
+"""The report of a dissection: what went, what is left, and what it still sees."""
 
-import contextlib
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from darkconv.core.model import Model
-from darkconv.darknet.weights import weights_size
-from darkconv.dataset import Dataset
-from darkconv.detection import detect
-from darkconv.dissection.result import Dissection
-from darkconv.errors import DatasetError
-from darkconv.evaluation.latency import measure_latency
-from darkconv.report.dissection import DissectionReport, Measured, Seen
-from darkconv.report.histogram import Doubles
-from darkconv.surgery.channels import find_classes
-from darkconv.surgery.importance import score_classes
+from darkconv.core.network import Layer
+from darkconv.detection import Detection
+from darkconv.detection.draw import draw
+from darkconv.files import PathLike, write_bytes
+from darkconv.pictures.picture import read_picture
+from darkconv.presentation.markup import escape
+from darkconv.presentation.numerals import per_cent
+from darkconv.report.gallery import embedded
+from darkconv.report.histogram import Doubles, Mask
+from darkconv.report.page import key, key_figures, page, section, table
+from darkconv.surgery.channels import makes_channels
+from darkconv.surgery.plan import PrunePlan
+from darkconv.surgery.profile import Profile
+from darkconv.surgery.profile_page import OPEN_LAYERS, layer_plots
 
-SHOWN_PICTURES = 4
-THRESHOLD = 0.25
+PICTURE_WIDTH = 560
+KEY = (
+    ("kept", "stays"),
+    ("removed", "goes"),
+    ("cut", "the highest score that goes; guards keep some that score lower"),
+)
 
 
-def make_report(done: Dissection) -> DissectionReport:
-    """Return all that the page shows; latency and sample pictures are measured now."""
-    latency = measure_latency({"before": done.whole, "after": done.model})
-    before, after = (
-        Measured(weights_size(model), latency.milliseconds[moment])
-        for model, moment in ((done.whole, "before"), (done.model, "after"))
+@dataclass(frozen=True)
+class Measured:
+    """What a model costs.
+
+    Attributes:
+        size: bytes of its weights file.
+        latency: milliseconds for a picture.
+    """
+
+    size: int
+    latency: float
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A picture with what was found in it."""
+
+    path: Path
+    before: Sequence[Detection]
+    after: Sequence[Detection]
+
+
+@dataclass(frozen=True, eq=False)
+class DissectionReport:
+    """What a report tells.
+
+    Attributes:
+        original: the model before anything.
+        cut: the model of the kept classes, before pruning; the profile's and the plan's.
+        final: the result.
+        profile: of `cut`.
+        plan: for `cut`.
+        score: name of the score.
+        scores: (channels,) of each layer of `cut` in which some can go.
+        measured: of the original and the result.
+        conditions: how the latency was measured.
+        pictures: some examples.
+        threshold: least score of the boxes drawn.
+    """
+
+    original: Model
+    cut: Model
+    final: Model
+    profile: Profile
+    plan: PrunePlan
+    score: str
+    scores: Mapping[int, Doubles]
+    measured: tuple[Measured, Measured]
+    conditions: str
+    pictures: Sequence[Seen]
+    threshold: float
+
+
+def write_dissection_report(path: PathLike, report: DissectionReport) -> None:
+    """Write a report as one HTML file."""
+    title = f"Dissection of {Path(report.original.network.file).stem}"
+    parts = [
+        f"<h1>{escape(title)}</h1>",
+        f"<p>{escape(_summary(report))}</p>",
+        _figures(report),
+        section("Sample pictures", _pictures(report)) if report.pictures else "",
+        section("Layers before and after", _layer_table(report)),
+        section("What the channels do, and where the cut lies", key(KEY), *_histograms(report)),
+    ]
+    write_bytes(path, [page(title, parts).encode()])
+
+
+def _summary(report: DissectionReport) -> str:
+    before, after = len(report.original.names), len(report.final.names)
+    removed = sum(
+        layer.out_shape.c - len(report.plan.keep[layer.index])
+        for layer in report.cut.network.layers
+        if layer.index in report.plan.keep and makes_channels(layer)
     )
-    return DissectionReport(
-        original=done.whole,
-        cut=done.uncut,
-        final=done.model,
-        profile=done.profile,
-        plan=done.plan,
-        score=done.plan.notes["score"],
-        scores=scores_by_layer(done),
-        measured=(before, after),
-        conditions=latency.conditions,
-        pictures=sample_pictures(done, latency.backend),
-        threshold=THRESHOLD,
+    names = ", ".join(report.final.names)
+    classes = f"Kept {after} of {before} classes: {names}. " if after < before else ""
+    return (
+        f"{classes}Removed {removed:,} channels that matter least by the score {report.score}, "
+        f"profiled on {report.profile.pictures:,} pictures."
     )
 
 
-def scores_by_layer(done: Dissection) -> dict[int, Doubles]:
-    """(channels,) scores of the classes that each channel belongs to; NaN where it is locked."""
-    classes = find_classes(done.uncut.network)
-    scores = score_classes(
-        classes,
-        done.uncut,
-        done.planning.score,
-        profile=done.profile,
-        against=done.against,
-        seed=done.planning.seed,
+def _figures(report: DissectionReport) -> str:
+    before, after = report.measured
+    costs = [_costs(model) for model in (report.original, report.final)]
+    pairs = (
+        ("parameters", costs[0][0], costs[1][0], "{:,.0f}", ""),
+        ("MACs", costs[0][1] / 1e6, costs[1][1] / 1e6, "{:,.1f} M", ""),
+        ("weights file", before.size / 1e6, after.size / 1e6, "{:,.2f} MB", ""),
+        ("ms a picture", before.latency, after.latency, "{:.1f}", f"; {report.conditions}"),
     )
-    scores = np.where(classes.free, scores, np.nan)
-    labels = {layer.index: classes.of(layer.index) for layer in classes.makers}
-    return {index: scores[own] for index, own in labels.items() if classes.free[own].any()}
+    figures = [
+        (name, form.format(new), f"of {form.format(old)}, {new / max(old, 1e-9):.0%}{remark}")
+        for name, old, new, form, remark in pairs
+    ]
+    return key_figures(figures)
 
 
-def sample_pictures(done: Dissection, backend: str) -> list[Seen]:
-    """Some pictures, with what both models find of the kept classes; none without boxes."""
-    if not done.whole.network.finds_boxes:
-        return []
-    files = _files(done.pictures.chosen)
-    step = max(1, len(files) // SHOWN_PICTURES)
-    seen = []
-    for path in files[::step][:SHOWN_PICTURES]:
-        with contextlib.suppress(DatasetError):  # told when it was to be profiled
-            seen.append(found_by_both(done.whole, done.model, path, backend))
-    return seen
+def _costs(model: Model) -> tuple[int, int]:
+    return model.network.parameters, model.network.macs
 
 
-def _files(pictures: Dataset | Sequence[object]) -> list[Path]:
-    if isinstance(pictures, Dataset):
-        return [sample.image for sample in pictures.samples]
-    return [Path(one) for one in pictures if not isinstance(one, np.ndarray)]  # type: ignore[arg-type]
+def _pictures(report: DissectionReport) -> str:
+    note = f"Boxes of the kept classes with a score above {report.threshold:g}, before recovery."
+    return f'<p class="note">{escape(note)}</p>{picture_pairs(report.pictures)}'
 
 
-def found_by_both(original: Model, final: Model, path: Path, backend: str) -> Seen:
-    """What both models find in a picture, of the classes that both know."""
-    ids = {name: number for number, name in enumerate(final.names)}
-    before, after = (
-        [
-            replace(d, class_id=ids.get(d.name, d.class_id))
-            for d in detect(model, path, threshold=THRESHOLD, backend=backend)
-            if not ids or d.name in ids
-        ]
-        for model in (original, final)
+def picture_pairs(pictures: Sequence[Seen]) -> str:
+    """Each picture twice: with what was found before, and after."""
+    cells = ["<h3>before</h3>", "<h3>after</h3>"]
+    for seen in pictures:
+        for moment, found in (("before", seen.before), ("after", seen.after)):
+            cells.append(_picture(seen.path, found, moment))
+    return f'<div class="pictures">{"".join(cells)}</div>'
+
+
+def _picture(path: Path, found: Sequence[Detection], moment: str) -> str:
+    data = embedded(draw(read_picture(path), found), PICTURE_WIDTH)
+    listed = ", ".join(f"{d.name} {per_cent(d.score)} %" for d in found) or "nothing found"
+    text = escape(f"{path.name} {moment}: {listed}", quote=True)
+    return (
+        f'<figure><img src="{data}" alt="{text}">'
+        f"<figcaption>{escape(path.name)}: {escape(listed)}</figcaption></figure>"
     )
-    return Seen(path, before, after)
+
+
+def _layer_table(report: DissectionReport) -> str:
+    """Layers with arrays of the original and of the result."""
+    pairs = zip(report.original.network.layers, report.final.network.layers, strict=True)
+    rows = [_row(old, new) for old, new in pairs if old.slots]
+    costs = (_costs(model) for model in (report.original, report.final))
+    total = ("", "all", "", *(_change(*pair) for pair in zip(*costs, strict=True)))
+    headers = ("layer", "type", "channels", "parameters", "MACs")
+    return table(headers, rows, left=(1,), total=total)
+
+
+def _row(old: Layer, new: Layer) -> tuple[str, ...]:
+    return (
+        str(old.index),
+        old.type,
+        _change(old.out_shape.c, new.out_shape.c),
+        _change(old.parameters, new.parameters),
+        _change(old.macs, new.macs),
+    )
+
+
+def _change(before: int, after: int) -> str:
+    return f"{before:,}" if before == after else f"{before:,} \N{RIGHTWARDS ARROW} {after:,}"
+
+
+def _histograms(report: DissectionReport) -> list[str]:
+    layers = [layer for layer in report.cut.network.layers if makes_channels(layer)]
+    pruned = [layer for layer in layers if layer.index in report.plan.keep]
+    pruned.sort(key=lambda layer: len(report.plan.keep[layer.index]) - layer.out_shape.c)
+    return [_layer(report, layer, is_open=layer in pruned[:OPEN_LAYERS]) for layer in layers]
+
+
+def _layer(report: DissectionReport, layer: Layer, *, is_open: bool) -> str:
+    removed: Mask = np.ones(layer.out_shape.c, bool)
+    removed[report.plan.keep.get(layer.index, slice(None))] = False
+    scores = report.scores.get(layer.index)
+    marked = None
+    if scores is not None:
+        gone = scores[removed & np.isfinite(scores)]
+        marked = (report.score, scores, float(gone.max()) if len(gone) else None)
+    return layer_plots(
+        layer,
+        report.profile.layers[layer.index],
+        is_open=is_open,
+        removed=removed,
+        score=marked,
+    )

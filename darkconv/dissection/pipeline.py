@@ -183,8 +183,8 @@ class Running:
             DarkconvError: there is no such device, way of fitting pictures, or batch.
         """
         from darkconv.backends.torch.device import choose_device
-        from darkconv.detection.picture import resize_mode
         from darkconv.detection.stream import check_batches
+        from darkconv.pictures.picture import resize_mode
 
         choose_device(self.device)
         resize_mode(self.resize, default=False)

@@ -6,21 +6,21 @@ from typing import Any
 
 from darkconv.arguments import checked
 from darkconv.core.model import Model
-from darkconv.core.views import VIEWS, Shown, View
+from darkconv.core.views import Shown, View
 from darkconv.dissection.pictures import Choice
 from darkconv.files import PathLike
 from darkconv.presentation.notebook import html_table
-from darkconv.presentation.surgery import (
+from darkconv.surgery.changes import pruning_dict
+from darkconv.surgery.plan import PrunePlan
+from darkconv.surgery.planning import Planning
+from darkconv.surgery.profile import Profile
+from darkconv.surgery.tables import (
     LEFT_OF_CHANGES,
     OF_CHANGES,
     change_rows,
     change_totals,
     plan_remarks,
 )
-from darkconv.surgery.changes import pruning_dict
-from darkconv.surgery.plan import PrunePlan
-from darkconv.surgery.planning import Planning
-from darkconv.surgery.profile import Profile
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -71,6 +71,10 @@ class Dissection(Shown):
     planning: Planning
     seconds: Mapping[str, float] = field(default_factory=dict)
 
+    def _view(self) -> View:
+        """Return how it is shown."""
+        return View(_as_text, _as_html)
+
     def to_dict(self) -> dict[str, Any]:
         """Return plan and costs, for programs; pairs are before and after.
 
@@ -87,8 +91,8 @@ class Dissection(Shown):
         Args:
             path: the HTML file.
         """
-        from darkconv.dissection.page import make_report
-        from darkconv.report import write_dissection_report
+        from darkconv.dissection.measured import make_report
+        from darkconv.dissection.page import write_dissection_report
 
         write_dissection_report(path, make_report(self))
 
@@ -108,6 +112,3 @@ def _lines(done: Dissection) -> list[str]:
 def _as_html(done: Dissection) -> str:
     rows = [list(map(str, row)) for row in change_rows(done.whole, done.model)]
     return html_table(OF_CHANGES, rows, LEFT_OF_CHANGES, caption=_lines(done))
-
-
-VIEWS[Dissection] = View(_as_text, _as_html)

@@ -12,17 +12,17 @@ from darkconv.backends.exported import ExportedFile
 from darkconv.core.model import Array, Model
 from darkconv.dataset import ClassifiedDataset
 from darkconv.dataset.telling import report_unread
-from darkconv.detection.crop import centre_crop
 from darkconv.detection.detect import runner
 from darkconv.detection.engine import is_keras, run_in_pieces
 from darkconv.detection.exported import as_input, on_device
-from darkconv.detection.picture import read_picture
 from darkconv.detection.stream import read_batches
 from darkconv.errors import DarkconvError, DatasetError
 from darkconv.evaluation.classification import Classification, classification
 from darkconv.evaluation.figures import Figures
 from darkconv.evaluation.result import ClassEvaluation, Unread
 from darkconv.evaluation.sharing import Run, Work, shared_work
+from darkconv.pictures.crop import centre_crop
+from darkconv.pictures.picture import read_picture
 
 Scores = Callable[[Array], Array]
 """Crops (N, C, H, W) in 0..1 -> the scores of all classes, (N, classes)."""

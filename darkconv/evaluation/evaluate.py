@@ -16,7 +16,6 @@ from darkconv.detection.engine import make_engine, open_runnable
 from darkconv.detection.exported import least_threshold
 from darkconv.detection.stream import check_batches
 from darkconv.errors import DarkconvError, DatasetError
-from darkconv.evaluation import views  # noqa: F401 - says how results show themselves
 from darkconv.evaluation.classifiers import evaluate_classifier, scores_of
 from darkconv.evaluation.coco import require_coco
 from darkconv.evaluation.comparison import rule_of

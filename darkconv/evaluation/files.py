@@ -68,7 +68,8 @@ def write_plots(result: "BoxEvaluation", folder: Path) -> None:
     Raises:
         MissingDependencyError: matplotlib is not installed.
     """
-    from darkconv.evaluation.plots import draw_confusion, draw_curves, write_figure
+    from darkconv.evaluation.plots import draw_confusion, draw_curves
+    from darkconv.report.figure import write_figure
 
     comparison = result.comparison
     figures = {

@@ -1,27 +1,21 @@
 """Pictures of an evaluation, drawn by matplotlib: curves and confusions."""
 
-import contextlib
-import io
 import math
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from darkconv.detection.lettering import fallback_font
 from darkconv.errors import one_line
 from darkconv.evaluation.average_precision import all_points, envelope, precision_recall
 from darkconv.evaluation.confusion import BACKGROUND, Confusion
 from darkconv.evaluation.matching import Judged
-from darkconv.files import PathLike, write_bytes
-from darkconv.libraries import telling_missing
+from darkconv.report.figure import letters_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-DPI = 110
 TOGETHER = 20  # classes whose curves one pair of axes can hold
 PANEL = 1.7  # inches of a small pair of axes
 COLORS = ("tab10", "tab20")  # up to 10 and up to 20 of them
@@ -29,45 +23,6 @@ STYLES = ("-", "--")  # neighbours in tab20 are shades of one colour
 CELLS = ((10, 0.62, 10.0), (30, 0.42, 8.0), (math.inf, 0.25, 5.5))
 """Up to so many rows: inches of a cell, and points of its number."""
 SHOWN_NAME = 18  # characters
-
-
-def require_matplotlib(task: str) -> None:
-    """Check that pictures can be drawn.
-
-    Raises:
-        MissingDependencyError: matplotlib is not installed.
-    """
-    with telling_missing(task):
-        import matplotlib.figure  # noqa: F401
-
-
-@contextlib.contextmanager
-def letters_of(names: Sequence[str]) -> Iterator[None]:
-    """Let what is drawn inside have the letters of some names, if a font of the system has them."""
-    import matplotlib
-    from matplotlib import font_manager
-
-    own = font_manager.FontProperties()
-    families = list(matplotlib.rcParams["font.family"])
-    file = fallback_font(map(one_line, names), font_manager.findfont(own))
-    if file is not None:
-        font_manager.fontManager.addfont(file)
-        families.append(font_manager.FontProperties(fname=file).get_name())
-    with matplotlib.rc_context({"font.family": families}):
-        yield
-
-
-def write_figure(figure: "Figure", path: PathLike, *, dpi: int = DPI) -> None:
-    """Write a figure as PNG.
-
-    Raises:
-        DarkconvError: the file cannot be written.
-    """
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph")  # what no font has is told by then
-        figure.savefig(buffer, format="png", dpi=dpi)
-    write_bytes(path, [buffer.getvalue()])
 
 
 def draw_curves(names: Sequence[str], judged: Sequence[Judged], *, at: float) -> "Figure":

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from darkconv.core.views import Shown
+from darkconv.core.views import Shown, View
 from darkconv.dataset.classes import UnknownClass
 from darkconv.detection import Detection
 from darkconv.evaluation.classification import Classification
@@ -67,6 +67,12 @@ class Evaluation(Shown):
     left_out: tuple[UnknownClass, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     runner: str = ""
+
+    def _view(self) -> View:
+        """Return how it is shown."""
+        from darkconv.evaluation import views
+
+        return View(views.as_text, views.as_html)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all figures for JSON: `{"classes": [...], "mean": {"ap": ...}, ...}`.
@@ -131,7 +137,7 @@ class BoxEvaluation(Evaluation):
 
     def report(self, path: PathLike) -> None:
         """See `Evaluation.report`."""
-        from darkconv.report import write_evaluation_report
+        from darkconv.evaluation.page import write_evaluation_report
 
         write_evaluation_report(path, self)
 
@@ -160,6 +166,6 @@ class ClassEvaluation(Evaluation):
 
     def report(self, path: PathLike) -> None:
         """See `Evaluation.report`."""
-        from darkconv.report import write_classification_report
+        from darkconv.evaluation.classification_page import write_classification_report
 
         write_classification_report(path, self)

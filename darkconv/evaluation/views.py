@@ -1,8 +1,7 @@
 """How evaluations show themselves: a line of text, and a table for notebooks."""
 
-from darkconv.core.views import VIEWS, View
 from darkconv.evaluation.figures import Figures
-from darkconv.evaluation.result import BoxEvaluation, ClassEvaluation, Evaluation
+from darkconv.evaluation.result import BoxEvaluation, Evaluation
 from darkconv.presentation.notebook import html_table
 from darkconv.presentation.numerals import per_cent
 
@@ -48,6 +47,3 @@ def _shown(result: Evaluation) -> dict[str, str]:
 
 def _cells(figures: Figures, shown: dict[str, str]) -> list[str]:
     return [per_cent(getattr(figures, key)) for key in shown]
-
-
-VIEWS[BoxEvaluation] = VIEWS[ClassEvaluation] = View(as_text, as_html)

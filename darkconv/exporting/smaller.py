@@ -14,12 +14,12 @@ from darkconv.core.model import Array, Model
 from darkconv.dataset.for_model import open_for_model
 from darkconv.dataset.sample import Dataset
 from darkconv.dataset.telling import report_unread
-from darkconv.detection.picture import read_picture
 from darkconv.errors import DarkconvError, DatasetError
 from darkconv.exporting.formats import size_of, write_file, written_files
 from darkconv.files import PathLike, scratch_folder
 from darkconv.loading import open_exported
 from darkconv.loading.formats import LITERT_SUFFIX, suffix_of
+from darkconv.pictures.picture import read_picture
 from darkconv.verification.precision import (
     NOISE,
     FilePrecision,

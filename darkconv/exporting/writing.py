@@ -8,6 +8,7 @@ from typing import Any, Literal
 from darkconv.arguments import checked
 from darkconv.core.finite import check_kept
 from darkconv.core.model import Model
+from darkconv.core.views import Shown, View
 from darkconv.dataset.sample import Dataset
 from darkconv.errors import DarkconvError, Where
 from darkconv.exporting.formats import (
@@ -42,8 +43,8 @@ SMALLER = ("fp16", "int8", *OF_INT8, *OF_SMALLER, "compare")
 """Options that say how numbers are made smaller, and how that is checked."""
 
 
-@dataclass(frozen=True)
-class Exported:
+@dataclass(frozen=True, repr=False)
+class Exported(Shown):
     """What `export` has written.
 
     Attributes:
@@ -66,6 +67,12 @@ class Exported:
     checked: str
     precision: FilePrecision | None = None
     agreement: FileAgreement | None = None
+
+    def _view(self) -> View:
+        """Return how it is shown."""
+        from darkconv.exporting import views
+
+        return View(views.as_text, views.as_html)
 
     @property
     def fault(self) -> DarkconvError | None:

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from darkconv.core.network import Network
+from darkconv.darknet.bundled import bundled_names
 from darkconv.errors import DarkconvError, WeightsError, Where
 from darkconv.imports.fit import fit
 from darkconv.imports.found import Checkpoint
 from darkconv.loading import read_model
-from darkconv.zoo.bundled import bundled_names
 
 MOST_NAMED = 6
 GIVE = "give the cfg that the program followed: NET.cfg FILE (import_weights(cfg, file))"

@@ -11,6 +11,7 @@ from darkconv.arguments import checked
 from darkconv.core.dialect import ALEXEYAB, PJREDDIE
 from darkconv.core.model import Header, Model
 from darkconv.darknet.dialect import AUTO
+from darkconv.darknet.reading import names_beside
 from darkconv.errors import DarkconvError
 from darkconv.files import PathLike
 from darkconv.imports.arrays import take
@@ -21,7 +22,7 @@ from darkconv.imports.found import Checkpoint
 from darkconv.imports.opening import open_checkpoint
 from darkconv.imports.proof import prove_layers, prove_onnx
 from darkconv.imports.record import Imported
-from darkconv.loading import check_arrays, names_beside, read_model
+from darkconv.loading import check_arrays, read_model
 
 logger = logging.getLogger("darkconv")
 

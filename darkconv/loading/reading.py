@@ -2,19 +2,17 @@
 
 import logging
 import os
-from difflib import get_close_matches
-from pathlib import Path
 
 from darkconv.arguments import checked
 from darkconv.core.finite import check_finite, check_variances
 from darkconv.core.model import Model
+from darkconv.darknet.bundled import find_cfg
 from darkconv.darknet.dialect import AUTO
-from darkconv.errors import CfgError, DarkconvError, WeightsError, Where
+from darkconv.darknet.reading import read_darknet
+from darkconv.errors import DarkconvError, WeightsError
 from darkconv.files import PathLike
-from darkconv.loading.darknet import read_darknet
 from darkconv.loading.exported import READABLE, read_arrays
 from darkconv.loading.formats import EXPORTED_SUFFIXES, PICKLE_SUFFIXES, suffix_of
-from darkconv.zoo.bundled import bundled_cfg, bundled_names
 
 logger = logging.getLogger("darkconv")
 
@@ -136,37 +134,6 @@ def read_model(
         find_cfg(cfg, weights), weights, names=names, names_encoding=names_encoding,
         dialect=dialect, input_size=input_size, cutoff=cutoff,
     )  # fmt: skip
-
-
-def find_cfg(cfg: PathLike, weights: PathLike | None) -> PathLike:
-    """Return the cfg that a path or the name of a bundled network means.
-
-    Raises:
-        CfgError: a name that is neither, or a weights file alone.
-    """
-    name = os.fspath(cfg)
-    if os.path.exists(name):
-        found: PathLike = cfg
-    else:
-        found = bundled_cfg(name) or cfg
-        near = [] if found is not cfg or Path(name).suffix else _near(name)
-        if near:
-            raise CfgError(
-                "no such file, and no bundled network of this name",
-                where=Where(file=name),
-                hint=f"did you mean {' or '.join(near)}?",
-            )
-    if weights is None and suffix_of(name) == ".weights":
-        raise CfgError(
-            "no cfg given",
-            where=Where(file=name),
-            hint=f"a model is two files: NET.cfg {name}",
-        )
-    return found
-
-
-def _near(name: str) -> list[str]:
-    return get_close_matches(name, bundled_names())
 
 
 def _check_says_itself(

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable
 
-from darkconv.core.markup import escape
+from darkconv.presentation.markup import escape
 
 
 def html_table(

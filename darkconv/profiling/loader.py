@@ -12,11 +12,11 @@ from darkconv.core.network import Network
 from darkconv.core.processes import Processes
 from darkconv.dataset.open import open_dataset
 from darkconv.dataset.sample import Dataset
-from darkconv.detection.picture import Fit, as_picture, resize_mode
 from darkconv.detection.stream import check_batches, read_batches
 from darkconv.errors import DarkconvError, DatasetError
 from darkconv.files import PathLike
 from darkconv.files.notice import tell_once
+from darkconv.pictures.picture import Fit, as_picture, resize_mode
 
 Image = PathLike | npt.NDArray[np.uint8]
 Images = PathLike | Dataset | Sequence[Image]

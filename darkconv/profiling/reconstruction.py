@@ -25,6 +25,7 @@ from darkconv.core.bounds import require_finite, require_seed
 from darkconv.core.model import Model
 from darkconv.core.network import Layer, Network
 from darkconv.core.processes import Processes, working_together
+from darkconv.core.removal import surviving_channels
 from darkconv.detection.stream import check_batches
 from darkconv.errors import DatasetError, PlanError, Where
 from darkconv.layers.conv import Convolutional
@@ -33,7 +34,6 @@ from darkconv.profiling.loader import Batch, Image, Images, load_batches, own_sh
 from darkconv.surgery.checking import checked_keep
 from darkconv.surgery.fingerprint import fingerprint
 from darkconv.surgery.plan import PrunePlan
-from darkconv.surgery.removal import surviving_channels
 
 logger = logging.getLogger("darkconv")
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from darkconv.core.markup import escape
-from darkconv.detection.image_file import pillow
-from darkconv.detection.picture import read_picture
+from darkconv.pictures.image_file import pillow
+from darkconv.pictures.picture import read_picture
+from darkconv.presentation.markup import escape
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from darkconv.core.markup import escape
+from darkconv.presentation.markup import escape
 
 Doubles = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]

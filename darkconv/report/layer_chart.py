@@ -7,8 +7,8 @@ they are.
 import math
 from collections.abc import Iterator, Sequence
 
-from darkconv.core.markup import escape
 from darkconv.core.network import Layer
+from darkconv.presentation.markup import escape
 
 DECADES_BELOW = 4
 """At least so many are shown below what is allowed."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from darkconv.core.markup import escape
+from darkconv.presentation.markup import escape
 
 MOST_CLASSES = 100
 """A larger matrix nobody reads, and it makes the page heavy."""

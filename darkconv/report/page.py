@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from darkconv.core.markup import escape
+from darkconv.presentation.markup import escape
 from darkconv.report.style import STYLE
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from darkconv.core.model import Header
+from darkconv.core.removal import resized
 from darkconv.darknet.weights import file_size
 from darkconv.surgery.channels import ChannelClasses
-from darkconv.surgery.removal import resized
 
 Mask = npt.NDArray[np.bool_]
 

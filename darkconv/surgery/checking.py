@@ -6,11 +6,11 @@ import numpy as np
 import numpy.typing as npt
 
 from darkconv.core.network import Layer, Network
+from darkconv.core.removal import Channels, surviving_channels
 from darkconv.errors import PlanError, Where
 from darkconv.surgery.channels import ChannelClasses, find_classes
 from darkconv.surgery.explain import binding_layers, format_channels, lock_text, numbered
 from darkconv.surgery.plan import PrunePlan
-from darkconv.surgery.removal import Channels, surviving_channels
 
 SHOWN = 10  # channels that a message lists
 

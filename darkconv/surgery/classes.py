@@ -15,6 +15,7 @@ from darkconv.arguments import checked
 from darkconv.core.model import Model
 from darkconv.core.names import NO_NAMES, Names
 from darkconv.core.network import Layer, Network
+from darkconv.core.removal import keep_channels
 from darkconv.errors import PlanError
 from darkconv.layers.conv import Convolutional
 from darkconv.layers.dense import Connected
@@ -28,7 +29,6 @@ from darkconv.surgery.recipes import (
     read_recipes,
     transferred_recipes,
 )
-from darkconv.surgery.removal import keep_channels
 
 logger = logging.getLogger("darkconv")
 

@@ -7,11 +7,11 @@ import numpy.typing as npt
 
 from darkconv.core.model import Array, Model, replace_arrays
 from darkconv.core.network import NETWORK_INPUT, Layer, Network
+from darkconv.core.removal import inputs_of
 from darkconv.core.spec import Slot
 from darkconv.core.unchanging import frozen
 from darkconv.errors import PlanError
 from darkconv.surgery.channels import makes_channels
-from darkconv.surgery.removal import inputs_of
 
 Order = npt.NDArray[np.int64]
 """(channels,) which old channel stands in each place now."""

@@ -14,7 +14,7 @@ import numpy as np
 from darkconv.arguments import checked
 from darkconv.core.model import Array, Model, replace_arrays
 from darkconv.core.network import Layer, Network
-from darkconv.core.views import Shown
+from darkconv.core.views import Shown, View
 from darkconv.errors import PlanError
 
 logger = logging.getLogger("darkconv")
@@ -57,6 +57,12 @@ class GraftResult(Shown):
     fresh: tuple[int, ...]
     unused: tuple[int, ...]
     behind_fresh: tuple[int, ...]
+
+    def _view(self) -> View:
+        """Return how it is shown."""
+        from darkconv.surgery import tables
+
+        return View(tables.graft_as_text, tables.graft_as_html)
 
     @property
     def runs(self) -> list[tuple[Pair, Pair]]:

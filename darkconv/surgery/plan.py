@@ -10,7 +10,7 @@ import numpy.typing as npt
 from darkconv.arguments import checked
 from darkconv.core.bounds import MOST_SEEDS
 from darkconv.core.model import Model
-from darkconv.core.views import Shown
+from darkconv.core.views import Shown, View
 from darkconv.errors import PlanError
 from darkconv.files import PathLike, write_bytes
 from darkconv.surgery.budget import Costs
@@ -72,6 +72,12 @@ class PrunePlan(Shown):
     notes: Mapping[str, Any] = field(default_factory=dict)
     declared: Mapping[int, tuple[str | None, int | None]] = field(default_factory=dict)
     file: str | None = None
+
+    def _view(self) -> View:
+        """Return how it is shown."""
+        from darkconv.surgery import tables
+
+        return View(tables.plan_as_text, tables.plan_as_html)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as its file has it: `json.dumps` writes what `load` reads.

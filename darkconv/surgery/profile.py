@@ -15,7 +15,7 @@ import numpy.typing as npt
 from darkconv.arguments import checked
 from darkconv.core.model import Model
 from darkconv.core.network import Network
-from darkconv.core.views import Shown
+from darkconv.core.views import Shown, View
 from darkconv.errors import PlanError, Where
 from darkconv.files import PathLike
 from darkconv.surgery.fingerprint import fingerprint
@@ -141,6 +141,12 @@ class Profile(Shown):
     pictures: int
     layers: Mapping[int, LayerStatistics]
     notes: Mapping[str, Any] = field(default_factory=dict)
+
+    def _view(self) -> View:
+        """Return how it is shown."""
+        from darkconv.surgery import profile_tables as tables
+
+        return View(tables.profile_as_text, tables.profile_as_html)
 
     @property
     def _channels(self) -> dict[int, int]:
@@ -290,7 +296,7 @@ class Profile(Shown):
         Raises:
             PlanError: the profile is of another model.
         """
-        from darkconv.report import write_profile_report
+        from darkconv.surgery.profile_page import write_profile_report
 
         self.check_is_of(model)
         write_profile_report(path, model, self)

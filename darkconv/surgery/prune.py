@@ -9,6 +9,7 @@ import numpy.typing as npt
 from darkconv.arguments import checked
 from darkconv.core.model import Array, Model, replace_arrays
 from darkconv.core.network import Layer, Network
+from darkconv.core.removal import Channels, keep_channels, surviving_channels
 from darkconv.core.spec import Slot
 from darkconv.core.unchanging import frozen
 from darkconv.errors import PlanError, Where
@@ -17,7 +18,6 @@ from darkconv.surgery.explain import format_channels
 from darkconv.surgery.fingerprint import fingerprint
 from darkconv.surgery.plan import PrunePlan
 from darkconv.surgery.profile import Profile
-from darkconv.surgery.removal import Channels, keep_channels, surviving_channels
 
 logger = logging.getLogger("darkconv")
 

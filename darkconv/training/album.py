@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from darkconv.dataset.label import Size
-from darkconv.detection.picture import Picture, read_picture
 from darkconv.errors import DatasetError, Where
 from darkconv.files.notice import tell_once
+from darkconv.pictures.picture import Picture, read_picture
 
 logger = logging.getLogger("darkconv")
 

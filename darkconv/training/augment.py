@@ -11,8 +11,8 @@ from darkconv.core.model import Array
 from darkconv.core.network import Network
 from darkconv.core.options import option_place
 from darkconv.dataset.label import Size
-from darkconv.detection.picture import Picture
 from darkconv.errors import Where
+from darkconv.pictures.picture import Picture
 from darkconv.training.colour import ColourRange, Levels, distort
 from darkconv.training.crop import CropRange
 from darkconv.training.effects import add_blur, add_noise, draw_blur

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
 from darkconv.dataset.label import Size
-from darkconv.detection.crop import centre_crop
+from darkconv.pictures.crop import centre_crop
 from darkconv.training.album import CACHE, Album
 from darkconv.training.augment import Augmentation
 from darkconv.training.batch import stacked

@@ -8,8 +8,8 @@ import numpy as np
 
 from darkconv.core.net import NetOptions
 from darkconv.dataset.label import Size
-from darkconv.detection.image_file import pillow
-from darkconv.detection.picture import Picture
+from darkconv.pictures.image_file import pillow
+from darkconv.pictures.picture import Picture
 from darkconv.training.colour import Levels, draw_scale
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from darkconv.errors import DarkconvError, Where
-from darkconv.evaluation.plots import write_figure
 from darkconv.files import write_bytes
+from darkconv.report.figure import write_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,7 @@ import numpy as np
 from darkconv.backends.keras.losses import encode_truths
 from darkconv.core.model import Array, Model
 from darkconv.dataset import Dataset
-from darkconv.detection.picture import Fit
+from darkconv.pictures.picture import Fit
 from darkconv.training.album import CACHE, Album
 from darkconv.training.order import Order
 from darkconv.training.rows import Rect, Rows, fitted, kept, numbers_of, sample_rows, truths

@@ -9,7 +9,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from darkconv.dataset import Dataset
 from darkconv.dataset.label import Size
-from darkconv.detection.picture import Fit
+from darkconv.pictures.picture import Fit
 from darkconv.training.album import CACHE, Album, Page
 from darkconv.training.augment import Augmentation, Painted
 from darkconv.training.batch import stacked

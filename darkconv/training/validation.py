@@ -7,9 +7,7 @@ from pathlib import Path
 from darkconv.backends.torch import DarknetModule, module_runner
 from darkconv.core.model import Model
 from darkconv.dataset import ClassifiedDataset, Dataset, Sample
-from darkconv.detection.draw import write_picture
 from darkconv.detection.engine import ModuleEngine
-from darkconv.detection.image_file import pillow
 from darkconv.detection.sources import Item
 from darkconv.detection.stream import Prepared, Seconds, look_at, prepare_item
 from darkconv.errors import DatasetError
@@ -18,6 +16,8 @@ from darkconv.evaluation.detectors import AT, THRESHOLD, evaluate_detector
 from darkconv.evaluation.result import BoxEvaluation, ClassEvaluation
 from darkconv.evaluation.sharing import Run
 from darkconv.files import make_folder
+from darkconv.pictures.drawing import write_picture
+from darkconv.pictures.image_file import pillow
 
 SHEET, SHEET_COLUMNS, SHEET_WIDTH = 6, 3, 480
 """Pictures on a sheet of predictions, in so many columns, each so many pixels wide."""

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from darkconv.detection.picture import Picture
+from darkconv.pictures.picture import Picture
 from darkconv.training.rows import Rect, Rows
 
 NARROWEST = 0.05

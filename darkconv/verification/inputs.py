@@ -10,9 +10,9 @@ import numpy as np
 
 from darkconv.core.model import Array, Model
 from darkconv.core.network import Network
-from darkconv.detection.picture import PictureLike
 from darkconv.errors import DarkconvError
 from darkconv.layers.recurrent import Recurrent
+from darkconv.pictures.picture import PictureLike
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -46,7 +46,7 @@ def noise(network: Network) -> Array:
 
 def picture_input(network: Network, image: "PictureLike | Image") -> Array:
     """Return a picture as the network takes it, fitted as `detect` fits it."""
-    from darkconv.detection.picture import Fit, as_picture
+    from darkconv.pictures.picture import Fit, as_picture
 
     shape = network.input_shape
     picture = as_picture(image, shape.c, exact=False)

@@ -15,15 +15,15 @@ import numpy.typing as npt
 from darkconv.backends.exported import ExportedFile
 from darkconv.core.model import Array, Model
 from darkconv.dataset.sample import Dataset
-from darkconv.detection.crop import centre_crop
 from darkconv.detection.detect import fitted_picture
 from darkconv.detection.exported import FileEngine, as_input, least_threshold
-from darkconv.detection.picture import read_picture
 from darkconv.errors import DarkconvError, Where
 from darkconv.evaluation.evaluate import evaluate
 from darkconv.evaluation.latency import Latency, interleaved
 from darkconv.loading import open_exported
 from darkconv.loading.formats import LITERT_SUFFIX, suffix_of
+from darkconv.pictures.crop import centre_crop
+from darkconv.pictures.picture import read_picture
 from darkconv.verification.inputs import several_inputs
 from darkconv.verification.likeness import (
     THRESHOLD,

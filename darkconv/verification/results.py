@@ -144,7 +144,7 @@ class LayerVerification(Verification):
         Raises:
             DarkconvError: the file cannot be written.
         """
-        from darkconv.report import write_layer_report
+        from darkconv.verification.page import write_layer_report
 
         write_layer_report(path, self)
 
@@ -172,6 +172,6 @@ class FileVerification(Verification):
         Raises:
             DarkconvError: the file cannot be written.
         """
-        from darkconv.report import write_output_report
+        from darkconv.verification.page import write_output_report
 
         write_output_report(path, self)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from darkconv.backends.exported import ExportedFile
     from darkconv.backends.onnx import ForeignFile
-    from darkconv.detection.picture import PictureLike
+    from darkconv.pictures.picture import PictureLike
     from darkconv.verification.inputs import Images
 
 logger = logging.getLogger("darkconv")

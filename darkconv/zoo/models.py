@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from darkconv.darknet.bundled import bundled_cfg
 from darkconv.errors import DarkconvError
-from darkconv.zoo.bundled import bundled_cfg
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bad.catalogue import Accepted, Refused, check, run
-from darkconv.detection.picture import read_picture
+from darkconv.pictures.picture import read_picture
 
 image_module = pytest.importorskip("PIL.Image")
 

@@ -12,9 +12,9 @@ import pytest
 
 from bad.catalogue import run
 from darkconv.cli import COMMANDS
-from darkconv.detection.image_file import FORMATS
-from darkconv.detection.picture import read_picture
 from darkconv.errors import DatasetError
+from darkconv.pictures.image_file import FORMATS
+from darkconv.pictures.picture import read_picture
 
 image_module = pytest.importorskip("PIL.Image")
 

@@ -12,7 +12,7 @@ import pytest
 
 import darkconv as dc
 from darkconv.assets import digits10_folder
-from darkconv.zoo.bundled import bundled_cfg
+from darkconv.darknet.bundled import bundled_cfg
 from faults.processes import digests, limit_files, run
 
 pytest.importorskip("torch")

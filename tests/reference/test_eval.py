@@ -14,10 +14,10 @@ from darkconv.backends import spoke
 from darkconv.dataset import open_dataset
 from darkconv.detection import Detection
 from darkconv.detection.detect import detections
-from darkconv.detection.picture import Fit, read_picture
 from darkconv.evaluation.average_precision import all_points, averaged, sampled
 from darkconv.evaluation.coco import coco_metrics
 from darkconv.evaluation.matching import DARKNET, VOC, judge
+from darkconv.pictures.picture import Fit, read_picture
 
 SEVEN = ("bottle", "chair", "diningtable", "person", "pottedplant", "sofa", "tvmonitor")
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from darkconv.detection.picture import Fit, read_picture
+from darkconv.pictures.picture import Fit, read_picture
 
 
 def stored_inputs(pytestconfig):

@@ -8,8 +8,8 @@ import pytest
 import darkconv as dc
 from darkconv.detection.decode import box_heads, decode
 from darkconv.detection.detect import nms_of
-from darkconv.detection.picture import Fit
 from darkconv.detection.suppress import suppress
+from darkconv.pictures.picture import Fit
 from reference.collection import BACKENDS, Case, assert_close, stored_arrays
 
 

@@ -8,7 +8,7 @@ import pytest
 import darkconv as dc
 from darkconv.backends import spoke
 from darkconv.detection.detect import detections
-from darkconv.detection.picture import Fit
+from darkconv.pictures.picture import Fit
 from reference.collection import BACKENDS
 
 MODES = {"letterbox": "letterbox", "resize": "stretch"}

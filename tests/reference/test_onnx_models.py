@@ -5,8 +5,8 @@ import pytest
 
 import darkconv as dc
 from darkconv.detection.detect import Detection
-from darkconv.detection.picture import Fit
 from darkconv.detection.suppress import suppress
+from darkconv.pictures.picture import Fit
 from reference.test_models import RealModel, corners, matches
 
 onnxruntime = pytest.importorskip("onnxruntime")

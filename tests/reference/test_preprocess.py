@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from darkconv.detection.picture import Fit
+from darkconv.pictures.picture import Fit
 
 
 @pytest.fixture(scope="module")

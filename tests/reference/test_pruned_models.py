@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import darkconv as dc
-from darkconv.detection.picture import Fit, read_picture
+from darkconv.pictures.picture import Fit, read_picture
 from darkconv.surgery.folding import fold_batchnorm
 from masking import assert_pruned_equals_masked, outputs
 from reference.collection import LAYER_TOLERANCE, assert_small_error, relative_error

@@ -5,7 +5,7 @@ import pytest
 
 import darkconv as dc
 from darkconv.backends import spoke
-from darkconv.detection.picture import Fit, read_picture
+from darkconv.pictures.picture import Fit, read_picture
 
 MODELS = ("mobilenetv2-yolo-fastest-voc-v2", "mobilenetv2-yolov3-nano-voc")
 KEEP = {

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from darkconv.core.dialect import DIALECTS
+from darkconv.core.layer_table import row, totals
 from darkconv.core.model import Header
 from darkconv.core.net import NetOptions
 from darkconv.core.network import build_network
@@ -15,7 +16,6 @@ from darkconv.darknet.description import describe, read_description
 from darkconv.darknet.dialect import choose_dialect
 from darkconv.errors import DarkconvError, Where
 from darkconv.layers.activation import ALEXEYAB_ACTIVATIONS
-from darkconv.presentation.layer_table import row, totals
 from darkconv.surgery.channels import find_classes
 from networks import initial_model
 from untrusted.mutation import NUMBERS, OF_TEXT, line_from

@@ -19,10 +19,10 @@ import numpy as np
 import darkconv as dc
 from darkconv.dataset import Dataset, open_dataset
 from darkconv.detection.detect import detections, runner
-from darkconv.detection.picture import Fit, read_picture
 from darkconv.dissection import examine
 from darkconv.evaluation.average_precision import average_precision
 from darkconv.evaluation.latency import measure_latency
+from darkconv.pictures.picture import Fit, read_picture
 from darkconv.surgery.importance import SCORES
 from darkconv.surgery.planning import Planning
 

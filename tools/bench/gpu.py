@@ -24,9 +24,9 @@ from PIL import Image
 
 import darkconv as dc
 from darkconv.backends.torch import as_stored, inference_module
+from darkconv.darknet.bundled import bundled_cfg
 from darkconv.dataset import Dataset, open_dataset
 from darkconv.training.objective import LabelObjective
-from darkconv.zoo.bundled import bundled_cfg
 
 MODELS = ["yolov4-tiny", "yolov3"]
 ROW, OBJECTS, PICTURE_SIZE = 4, 6, (640, 480)

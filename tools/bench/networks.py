@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 import darkconv as dc
-from darkconv.zoo.bundled import bundled_cfg
+from darkconv.darknet.bundled import bundled_cfg
 
 MODELS = Path(__file__).resolve().parents[3] / "shared" / "models"
 BUNDLED = (

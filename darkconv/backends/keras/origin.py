@@ -8,10 +8,11 @@ from darkconv.backends.keras.arrays import spare_arrays
 from darkconv.core.model import Arrays, Header, Model
 from darkconv.core.names import Names
 from darkconv.core.network import Network
+from darkconv.darknet.bundled import find_cfg
 from darkconv.darknet.dialect import AUTO
+from darkconv.darknet.reading import read_darknet
 from darkconv.errors import DarkconvError
 from darkconv.files import PathLike
-from darkconv.loading import load
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def origin_of(kmodel: keras.Model, cfg: PathLike | None = None, dialect: str = A
     if cfg is not None:
         if dialect == AUTO and origin:
             dialect = origin.network.dialect.name
-        model = load(cfg, dialect=dialect)
+        model = read_darknet(find_cfg(cfg), dialect=dialect)
         return Origin(model.network, model.header, model.names)
     if origin is None:
         raise DarkconvError(

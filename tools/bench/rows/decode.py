@@ -19,7 +19,7 @@ READING = "the maps summed"
 def make(case: str, folder: Path) -> dict[str, float]:
     """Maps of which about so many boxes pass, several for each object; threshold.npy."""
     import darkconv as dc
-    from darkconv.zoo.bundled import bundled_cfg
+    from darkconv.darknet.bundled import bundled_cfg
 
     network = dc.load(bundled_cfg("yolov3")).network
     stream = np.random.default_rng(0)
@@ -56,9 +56,9 @@ def maps() -> list[np.ndarray]:
 
 def ours() -> Task:
     import darkconv as dc
+    from darkconv.darknet.bundled import bundled_cfg
     from darkconv.detection.detect import detections
-    from darkconv.detection.picture import Fit
-    from darkconv.zoo.bundled import bundled_cfg
+    from darkconv.pictures.picture import Fit
 
     model, outputs = dc.load(bundled_cfg("yolov3")), maps()
     fit = Fit((640, 480), (416, 416), False)
@@ -124,7 +124,7 @@ def reading() -> Task:
 def decoded(outputs: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Boxes and scores of every cell, as users write it."""
     import darkconv as dc
-    from darkconv.zoo.bundled import bundled_cfg
+    from darkconv.darknet.bundled import bundled_cfg
 
     global _ANCHORS
     if _ANCHORS is None:

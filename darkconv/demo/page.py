@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from darkconv.core.markup import escape
 from darkconv.core.model import Model
+from darkconv.dissection.page import Seen, picture_pairs
 from darkconv.files import PathLike, write_bytes
 from darkconv.files.sizes import format_size
+from darkconv.presentation.markup import escape
 from darkconv.presentation.numerals import format_count, format_large, per_cent
-from darkconv.report.dissection import Seen, picture_pairs
 from darkconv.report.page import key_figures, page, section, table
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from darkconv.core.model import Array
-from darkconv.detection.picture import Picture, resize
+from darkconv.pictures.picture import Picture, resize
 
 
 def centre_crop(picture: Picture, canvas: tuple[int, int]) -> Array:

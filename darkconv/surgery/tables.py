@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
+from darkconv.core.layer_table import ranges
 from darkconv.core.model import Model
 from darkconv.core.network import Layer
 from darkconv.files.sizes import format_size
-from darkconv.presentation.layer_table import ranges
 from darkconv.presentation.notebook import html_table
 from darkconv.presentation.numerals import format_count, format_large
 from darkconv.surgery.changes import changed_layers, total_costs

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from darkconv.detection.jpeg_transform import LIBJPEG, SIDE, STB, WAVES, Floats, Levels, multiplied
+from darkconv.pictures.jpeg_transform import LIBJPEG, SIDE, STB, WAVES, Floats, Levels, multiplied
 
 Integers = npt.NDArray[np.integer[Any]]
 Flags = npt.NDArray[np.bool_]

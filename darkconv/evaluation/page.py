@@ -4,19 +4,19 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from darkconv.core.markup import escape
 from darkconv.errors import DatasetError
 from darkconv.evaluation.comparison import Comparison
 from darkconv.evaluation.confusion import pairs
+from darkconv.evaluation.curves import curves
 from darkconv.evaluation.result import BoxEvaluation
 from darkconv.evaluation.tables import box_headers, box_row, mean_row
+from darkconv.evaluation.unread import unread_section
 from darkconv.files import PathLike, write_bytes
+from darkconv.presentation.markup import escape
 from darkconv.presentation.numerals import per_cent
-from darkconv.report.curves import curves
 from darkconv.report.gallery import KEY, Frame, framed
 from darkconv.report.matrix import matrix
 from darkconv.report.page import key, key_figures, page, section, table
-from darkconv.report.unread import unread_section
 
 LEGEND = (
     "AP, precision and recall are in per cent; IoU is a share. AP is of all detections by their "

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from darkconv.core.markup import escape
 from darkconv.evaluation.average_precision import all_points, envelope, precision_recall
 from darkconv.evaluation.matching import Judged
+from darkconv.presentation.markup import escape
 
 WIDTH, HEIGHT = 160, 130
 LEFT, RIGHT, TOP, BOTTOM = 20, 8, 6, 16

@@ -5,9 +5,9 @@ import numpy as np
 from darkconv.dataset import Dataset
 from darkconv.dataset.anchors import CELL, Anchors, box_sizes, size_overlaps
 from darkconv.dataset.label import Size
-from darkconv.evaluation.plots import write_figure
 from darkconv.files import PathLike
 from darkconv.libraries import telling_missing
+from darkconv.report.figure import write_figure
 
 DOTS = 20_000
 """Boxes that a picture shows."""

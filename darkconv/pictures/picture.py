@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 from darkconv.core.model import Array
 from darkconv.core.net import check_resize
-from darkconv.detection import jpeg
-from darkconv.detection.image_file import opened, orientation, read_content, rgb_levels, upright
 from darkconv.errors import DarkconvError, Where
 from darkconv.files import PathLike
 from darkconv.files.notice import warn_once
+from darkconv.pictures import jpeg
+from darkconv.pictures.image_file import opened, orientation, read_content, rgb_levels, upright
 
 Picture = npt.NDArray[np.uint8]
 """(height, width, channels), RGB or grey, 0..255."""

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from darkconv.core.markup import escape
 from darkconv.files import PathLike, write_bytes
+from darkconv.presentation.markup import escape
 from darkconv.report.layer_chart import layer_chart
 from darkconv.report.page import key_figures, page, section, table, verdict
 

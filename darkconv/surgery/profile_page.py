@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from darkconv.core.markup import escape
 from darkconv.core.model import Model
 from darkconv.core.network import Layer
 from darkconv.files import PathLike, write_bytes
+from darkconv.presentation.markup import escape
 from darkconv.report.histogram import Doubles, Mask, histogram
 from darkconv.report.page import key_figures, page, section
 from darkconv.surgery.channels import makes_channels

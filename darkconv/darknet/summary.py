@@ -2,11 +2,11 @@
 
 from typing import Any
 
+from darkconv.core import layer_table as layers
 from darkconv.core.model import Header, Model
 from darkconv.core.spec import HeadSpec
 from darkconv.darknet.weights import weights_size
 from darkconv.files.sizes import format_size
-from darkconv.presentation import layer_table as layers
 
 
 def summary(model: Model) -> str:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from darkconv.detection.image_file import open_quietly
-from darkconv.detection.jpeg_blocks import restore
-from darkconv.detection.jpeg_transform import Levels
+from darkconv.pictures.image_file import open_quietly
+from darkconv.pictures.jpeg_blocks import restore
+from darkconv.pictures.jpeg_transform import Levels
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from darkconv.core.markup import escape
 from darkconv.evaluation.result import Evaluation
+from darkconv.presentation.markup import escape
 from darkconv.report.page import section, table
 
 SHOWN = 50

@@ -1,13 +1,13 @@
 """The report of a classifier's evaluation."""
 
-from darkconv.core.markup import escape
 from darkconv.evaluation.result import ClassEvaluation
 from darkconv.evaluation.tables import OF_CLASSIFIER, class_rows
+from darkconv.evaluation.unread import unread_section
 from darkconv.files import PathLike, write_bytes
+from darkconv.presentation.markup import escape
 from darkconv.presentation.numerals import per_cent
 from darkconv.report.matrix import matrix
 from darkconv.report.page import key_figures, page, section, table
-from darkconv.report.unread import unread_section
 
 
 def write_classification_report(path: PathLike, result: ClassEvaluation) -> None:

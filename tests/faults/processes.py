@@ -23,6 +23,13 @@ PRELOADED = [
 ]  # fmt: skip
 """Imported once, by the server that the commands are forked from."""
 
+AT_A_TERMINAL = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGHUP: signal.SIG_DFL,
+    signal.SIGTERM: signal.SIG_DFL,
+}
+"""What signals do, also where the tests run behind nohup or in the background."""
+
 Preparation = Callable[[Connection], None]
 """Done in the process before its command; what it sends says where the command is."""
 
@@ -155,6 +162,8 @@ def _command(
     os.chdir(folder)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     os.dup2(errors, 2)
+    for number, handler in AT_A_TERMINAL.items():
+        signal.signal(number, handler)
     prepare(events)
     status: object = 1
     with _its_end_told():

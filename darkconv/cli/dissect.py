@@ -22,7 +22,12 @@ from darkconv.cli.params import (
     words_argument,
 )
 from darkconv.cli.pictures import PictureOptions, open_pictures, picture_options_beside_images
-from darkconv.cli.planning import plan_options, refuse_seed, require_amount
+from darkconv.cli.planning import (
+    plan_options,
+    refuse_other_scores,
+    refuse_seed,
+    require_amount,
+)
 from darkconv.cli.profiling import ProfilingOptions, profiling_options
 from darkconv.cli.pruned import show_pruning
 from darkconv.console.files import OutputFile
@@ -108,8 +113,7 @@ def dissect(
         refuse("report_path", because="--no-report says that none is written")
     if all_pictures:
         refuse("only_classes", because="--all-pictures takes them all")
-    if planning.score != "taylor":
-        refuse("taylor", because="gradients are read by --score taylor alone")
+    refuse_other_scores(planning)
     require("PIL", "torch", task="dissect", extra="torch")
     from darkconv.dissection import dissect as dissected
 

@@ -128,6 +128,13 @@ def plan_options(*ratio_aliases: str) -> Callable[[Callable[..., Any]], Callable
     return options_as("planning", Planning, _ratio_option(*ratio_aliases), *_OPTIONS)
 
 
+def refuse_other_scores(planning: Planning) -> None:
+    """Raise a usage error for measurements that the score does not look at."""
+    for name, what in (("taylor", "gradients are"), ("obs", "what refitting makes up for is")):
+        if planning.score != name:
+            refuse(name, because=f"{what} read by --score {name} alone")
+
+
 def refuse_seed(planning: Planning) -> None:
     """Raise a usage error for a seed where nothing draws lots."""
     if planning.score != "random":

@@ -25,6 +25,7 @@ class ProfilingOptions:
     device: str = "auto"
     resize: str | None = None
     taylor: bool = False
+    obs: bool = False
 
     @property
     def running(self) -> dict[str, Any]:
@@ -53,6 +54,9 @@ profiling_options = options_as(
         help="How pictures are fitted  [default: as the dialect and letter_box= say]",
     ),
     click.option("--taylor", is_flag=True, help="Collect gradients too, for the score taylor."),
+    click.option(
+        "--obs", is_flag=True, help="Measure too what refitting makes up for, for the score obs."
+    ),
 )
 """Options that say how pictures are run; the command gets them as `profiling`."""
 
@@ -84,6 +88,7 @@ def profile_of(
                 dataset,
                 **profiling.running,
                 taylor=profiling.taylor,
+                obs=profiling.obs,
                 seed=seed,
                 progress=update,
             )

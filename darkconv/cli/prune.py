@@ -27,7 +27,12 @@ from darkconv.cli.pictures import (
     open_pictures,
     picture_options_beside_images,
 )
-from darkconv.cli.planning import plan_options, refuse_seed, require_amount
+from darkconv.cli.planning import (
+    plan_options,
+    refuse_other_scores,
+    refuse_seed,
+    require_amount,
+)
 from darkconv.cli.profiling import (
     PROFILING_NAMES,
     ProfilingOptions,
@@ -160,7 +165,8 @@ def prune(
     found = Profile.load(profile_path, model) if profile_path else None
     against = Profile.load(against_path, model) if against_path else None
     plan = PrunePlan.load(plan_path) if plan_path else None
-    profiling = replace(profiling, taylor=profiling.taylor or planning.score == "taylor")
+    score = planning.score
+    profiling = replace(profiling, taylor=score == "taylor", obs=score == "obs")
     if images:
         found, _ = profile_of(model, images, pictures, profiling, seed=planning.seed)
     if not is_first_process():
@@ -197,10 +203,9 @@ def refuse_idle(
         refuse("against_path", because="only --score contrast compares two profiles")
     if planning.compensate and not (plan_path or profile_path or images):
         refuse("compensate", because="means come from --profile, --images or a plan")
-    if planning.score != "taylor":
-        refuse("taylor", because="gradients are read by --score taylor alone")
+    refuse_other_scores(planning)
     if not images:
-        refuse("taylor", because="it is about --images")
+        refuse("taylor", "obs", because="it is about --images")
     if not (images or refitted_on):
         names = (*PICTURE_NAMES, *PROFILING_NAMES)
         refuse(*names, because="no pictures are looked at without --images and --reconstruct")

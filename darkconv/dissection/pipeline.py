@@ -151,6 +151,7 @@ def dissect(
             all_pictures=all_pictures,
             limit=limit,
             taylor=score == "taylor",
+            obs=score == "obs",
             contrast=score == "contrast",
             seed=seed,
             running=running,
@@ -273,6 +274,7 @@ def examine(
     all_pictures: bool = False,
     limit: int | None = None,
     taylor: bool = False,
+    obs: bool = False,
     contrast: bool = False,
     seed: int = 0,
     running: Running | None = None,
@@ -287,6 +289,7 @@ def examine(
         all_pictures: see there.
         limit: see there.
         taylor: collect gradients too, for the score "taylor".
+        obs: measure too what refitting makes up for, for the score "obs".
         contrast: profile the other pictures too, for the score "contrast".
         seed: of the sample behind the histograms.
         running: how pictures are run.
@@ -314,7 +317,7 @@ def examine(
         told = how.told(task, len(pictures))
         return profile(
             uncut, pictures, batch=how.batch, device=how.device, resize=how.resize,
-            unreadable=how.unreadable, taylor=taylor, seed=seed, progress=told,
+            unreadable=how.unreadable, taylor=taylor, obs=obs, seed=seed, progress=told,
         )  # fmt: skip
 
     seconds: dict[str, float] = {}

@@ -7,6 +7,7 @@ lose the variance: the batch is run again with the mean taken off that channel f
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from darkconv.errors import DarkconvError, DatasetError, Where
 from darkconv.profiling.loader import Images, load_batches, own_share, picture_list
 from darkconv.profiling.moments import Moments
 from darkconv.profiling.observation import Layout, Observation, Shift
+from darkconv.profiling.residuals import residuals
 from darkconv.surgery.fingerprint import fingerprint
 from darkconv.surgery.profile import (
     BIN_FINENESS,
@@ -58,6 +60,7 @@ def profile(
     resize: str | None = None,
     unreadable: str = "skip",
     taylor: bool = False,
+    obs: bool = False,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> Profile:
@@ -76,6 +79,8 @@ def profile(
         unreadable: "skip" names and counts pictures that cannot be read, and goes on without
             them; "raise" makes the first of them an error.
         taylor: also collect gradients, for the score "taylor".
+        obs: also measure what refitting could not make up for, for the score "obs". It takes
+            about as long as `reconstruct`.
         seed: of the histogram's sample.
         progress: called with the number of pictures done, by all processes together.
 
@@ -114,8 +119,17 @@ def profile(
             notes["source"] = source
         own = Profile(fingerprint(model), done, collector.statistics(), notes)
         whole = merge_profiles(processes.gather(own))
-    if not whole.pictures:
-        raise DatasetError("no picture could be read", where=Where(file=source))
+        if not whole.pictures:
+            raise DatasetError("no picture could be read", where=Where(file=source))
+        if obs:
+            found = residuals(
+                model, whole, images, processes,
+                device=place, batch=batch, resize=resize, unreadable="skip", seed=seed,
+            )  # fmt: skip
+            layers = {
+                index: replace(one, residual=found[index]) for index, one in whole.layers.items()
+            }
+            whole = replace(whole, layers=layers)
     left = len(images) - whole.pictures
     if left and processes.rank == 0:
         start = f"{source}: " if source else ""

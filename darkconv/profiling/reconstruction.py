@@ -8,10 +8,9 @@ accelerating very deep neural networks" (2017), and Luo, Wu, Lin, "ThiNet" (2017
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,33 +18,33 @@ from darkconv.arguments import checked
 from darkconv.backends.torch import DarknetModule, from_torch, in_float32, to_torch
 from darkconv.backends.torch.conv import Block, Conv2d
 from darkconv.backends.torch.device import choose_device
-from darkconv.backends.torch.network import run_layer
 from darkconv.backends.torch.norm import BatchNorm
 from darkconv.core.bounds import require_finite, require_seed
 from darkconv.core.model import Model
-from darkconv.core.network import Layer, Network
-from darkconv.core.processes import Processes, working_together
+from darkconv.core.network import Layer
+from darkconv.core.processes import working_together
 from darkconv.core.removal import surviving_channels
 from darkconv.detection.stream import check_batches
-from darkconv.errors import DatasetError, PlanError, Where
-from darkconv.layers.conv import Convolutional
+from darkconv.errors import PlanError, Where
 from darkconv.profiling.fitting import fit_weights, outputs_at, windows_at
-from darkconv.profiling.loader import Batch, Image, Images, load_batches, own_share, picture_list
+from darkconv.profiling.loader import Images, picture_list
+from darkconv.profiling.walking import (
+    BATCH,
+    MEMORY,
+    POSITIONS,
+    RIDGE,
+    Sampling,
+    Share,
+    last_readers,
+    read_share,
+    run_batched,
+)
 from darkconv.surgery.checking import checked_keep
 from darkconv.surgery.fingerprint import fingerprint
 from darkconv.surgery.plan import PrunePlan
+from darkconv.surgery.readers import sharing_layers
 
 logger = logging.getLogger("darkconv")
-
-POSITIONS = 60_000
-"""Output pixels, over all pictures, that a layer's equations are about."""
-MOST_VALUES = 1 << 26
-"""Values of the windows at these pixels, at most: wide layers take fewer pixels."""
-RIDGE = 1e-3
-"""How much change of a weight costs, as a share of the inputs' mean variance."""
-MEMORY = 2 << 30
-"""Bytes of feature maps that are held at a time."""
-BATCH = 8
 
 
 @checked
@@ -112,15 +111,20 @@ def reconstruct(
     place = choose_device(device)
     kept = _kept_channels(pruned, original, plan)
     network = original.network
-    chosen = _affordable(network, picture_list(images)[0], memory // (2 if mirror else 1))
-    batch = min(batch, 2 * len(chosen))
+    chosen = picture_list(images)[0]
     with working_together() as processes:
-        mine = own_share(processes, len(chosen), batch)
-        parts = load_batches(
-            network, chosen, size=batch, numbers=mine, resize=resize, unreadable=unreadable
+        share = read_share(
+            network,
+            chosen,
+            processes,
+            mirror=mirror,
+            memory=memory,
+            batch=batch,
+            resize=resize,
+            unreadable=unreadable,
         )
-        share = Share.of(list(parts), network, processes, mirror=mirror)
         whole, small = (to_torch(model).train().eval().to(place) for model in (original, pruned))
+        batch = min(batch, share.total)
         sampling = Sampling(positions, seed)
         pair = Pair(whole, small, kept, sampling, float(ridge), share, batch)
         with torch.no_grad():
@@ -145,117 +149,6 @@ def _kept_channels(pruned: Model, original: Model, plan: PrunePlan) -> dict[int,
                 found=f"[{own.type}] with {own.out_shape.c}",
             )
     return {index: torch.from_numpy(channels) for index, channels in kept.items()}
-
-
-def _affordable(network: Network, images: Sequence[Image], memory: int) -> Sequence[Image]:
-    """As many of the pictures as can be held, evenly spread."""
-    count = max(1, min(len(images), memory // (8 * _most_alive(network))))
-    if count == len(images):
-        return images
-    logger.info("reconstructing from %d of %d pictures, for want of memory", count, len(images))
-    return [images[i * len(images) // count] for i in range(count)]
-
-
-def _last_readers(network: Network) -> dict[int, int]:
-    """The last layer that reads each layer, or the input (-1)."""
-    return {source: layer.index for layer in network.layers for source in layer.sources}
-
-
-def _most_alive(network: Network) -> int:
-    """Values of one picture that layers still to come can read, at most."""
-    last = _last_readers(network)
-    alive, most = {-1: network.input_shape.size}, 0
-    for layer in network.layers:
-        alive[layer.index] = layer.out_shape.size
-        most = max(most, sum(alive.values()))
-        alive = {i: size for i, size in alive.items() if last.get(i, -1) > layer.index}
-    return most
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """Which output pixels of a layer count.
-
-    Attributes:
-        positions: at most so many over all pictures.
-        seed: of the choice.
-    """
-
-    positions: int
-    seed: int
-
-    def draw(self, layer: Layer, pictures: int) -> Tensor:
-        """(pictures, k) numbers of pixels of the layer's own convolution, row by row.
-
-        Args:
-            layer: whose output it is.
-            pictures: how many all processes have together.
-        """
-        spec = layer.spec
-        assert isinstance(spec, Convolutional)
-        height, width = _unblurred(layer)
-        wanted = min(self.positions, MOST_VALUES // (layer.in_shapes[0].c * spec.size**2))
-        count = min(height * width, max(1, wanted // pictures))
-        stream = torch.Generator().manual_seed(self.seed * 1_000_003 + layer.index)
-        noise = torch.rand(pictures, height * width, generator=stream)
-        return noise.argsort(1)[:, :count]
-
-
-def _unblurred(layer: Layer) -> tuple[int, int]:
-    """Height and width of a convolution's map, before the blur of `antialiasing`."""
-    spec, shape = layer.spec, layer.in_shapes[0]
-    assert isinstance(spec, Convolutional)
-    if not spec.antialiasing:
-        return layer.out_shape.h, layer.out_shape.w
-    grown = 2 * spec.border - spec.size + 1
-    return shape.h + grown, shape.w + grown
-
-
-@dataclass(frozen=True, eq=False)
-class Share:
-    """The pictures of this process, among those of all that work together.
-
-    Attributes:
-        x: (n, C, H, W) as network input, then their mirror images.
-        rows: (n,) their places among the pictures of all processes.
-        total: how many these are.
-        processes: that work together.
-    """
-
-    x: Tensor
-    rows: Tensor
-    total: int
-    processes: Processes
-
-    @classmethod
-    def of(
-        cls, batches: Sequence[Batch], network: Network, processes: Processes, *, mirror: bool
-    ) -> "Share":
-        """Return the share of a process that has read some pictures.
-
-        Raises:
-            DatasetError: no process could read any.
-        """
-        numbers = np.concatenate([np.empty(0, np.int64), *(one.numbers for one in batches)])
-        every = np.sort(np.concatenate(processes.gather(numbers)))
-        if not len(every):
-            raise DatasetError("no picture could be read")
-        empty = torch.empty(0, *network.input_shape)
-        x = torch.cat([empty, *(torch.from_numpy(one.x) for one in batches)])
-        rows = torch.from_numpy(np.searchsorted(every, numbers))
-        if mirror:
-            x, rows = torch.cat([x, x.flip(3)]), torch.cat([rows, rows + len(every)])
-        return cls(x, rows, len(every) * (2 if mirror else 1), processes)
-
-    def summed(self, own: Tensor) -> Tensor:
-        """Return the sum of what the processes have; all must call it."""
-        if self.processes.world == 1:
-            return own
-        distributed = torch.distributed
-        place = own.device if distributed.get_backend() == "nccl" else torch.device("cpu")
-        total = own.to(place, copy=True)
-        distributed.all_reduce(total)
-        return total.to(own.device)
 
 
 @dataclass(frozen=True)
@@ -283,7 +176,7 @@ class Pair:
     def run(self, x: Tensor, progress: Callable[[int], None] | None) -> None:
         """Walk both networks, layer by layer, over all pictures at once."""
         network = self.small.network
-        last, fixed = _last_readers(network), _sharing(network)
+        last, fixed = last_readers(network), sharing_layers(network)
         values: dict[int, tuple[Tensor, Tensor]] = {-1: (x, x)}
         for layer in network.layers:
             read = [values[source] for source in layer.sources]
@@ -291,22 +184,11 @@ class Pair:
                 if layer.index not in fixed and _can_be_fitted(self.small.layers[layer.index]):
                     self._fit(layer, *read[0])
                 sides = zip((self.whole, self.small), zip(*read, strict=True), strict=True)
-                pair = [self._run(side, layer, inputs, x) for side, inputs in sides]
+                pair = [run_batched(side, layer, inputs, x, self.batch) for side, inputs in sides]
             values[layer.index] = pair[0], pair[1]
             values = {i: v for i, v in values.items() if last.get(i, -1) > layer.index}
             if progress:
                 progress(layer.index + 1)
-
-    def _run(
-        self, side: DarknetModule, layer: Layer, inputs: Sequence[Tensor], x: Tensor
-    ) -> Tensor:
-        """A layer's values for all pictures of this process."""
-        module, done = side.layers[layer.index], []
-        for start in range(0, max(len(x), 1), self.batch):
-            side.reset_state()
-            some = [value[start : start + self.batch] for value in inputs]
-            done.append(run_layer(module, some, x[start : start + self.batch]))
-        return torch.cat(done)
 
     def _fit(self, layer: Layer, x: Tensor, own: Tensor) -> None:
         """Set one convolution's weights, from what it reads in both networks."""
@@ -336,13 +218,3 @@ class Pair:
 def _can_be_fitted(module: nn.Module) -> bool:
     """Whether a module is a plain convolution of all its input: no signs of weights."""
     return type(module) is Block and type(module.conv) is Conv2d and not module.conv.spans
-
-
-def _sharing(network: Network) -> set[int]:
-    """Layers whose arrays are those of others, and these others."""
-    found = set()
-    for layer in network.layers:
-        target = layer.shared
-        if target is not None:
-            found |= {layer.index, target}
-    return found

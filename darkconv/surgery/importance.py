@@ -146,6 +146,18 @@ def first_order_effect(given: ScoreInput) -> Doubles:
     return np.where(found.constant, WORTHLESS, found.effect)
 
 
+@register_score("obs")
+def unrecovered_error(given: ScoreInput) -> Doubles:
+    """What refitting leaves of the error once the channel and all of less have gone."""
+    found = given.statistics
+    if found.residual is None:
+        raise PlanError(
+            "the profile does not say what refitting makes up for",
+            hint="darkconv profile --obs, or obs=True; profiles merged from parts do not have it",
+        )
+    return np.where(found.constant, WORTHLESS, found.residual)
+
+
 @register_score("contrast")
 def contrast(given: ScoreInput) -> Doubles:
     """|difference of means| over the common deviation, wanted pictures against others."""

@@ -18,6 +18,7 @@ from darkconv.core.network import Network
 from darkconv.core.views import Shown, View
 from darkconv.errors import PlanError, Where
 from darkconv.files import PathLike
+from darkconv.files.notice import tell
 from darkconv.surgery.fingerprint import fingerprint
 from darkconv.surgery.profile_file import read_profile, write_profile
 
@@ -51,6 +52,9 @@ class LayerStatistics:
         histogram: (c, bins) counts of a seeded sample of positions; values beyond the last
             edges count in the outermost bins.
         effect: (c,) sum over pictures of |activation times gradient|, if that was asked for.
+        residual: (c,) the error that refitting leaves in the outputs of the layers that read a
+            channel once it is gone, with all of its alternatives that have less, as a share of
+            these outputs' variance, if that was asked for.
     """
 
     count: int
@@ -58,6 +62,7 @@ class LayerStatistics:
     deviations: Doubles
     histogram: Counts
     effect: Doubles | None = None
+    residual: Doubles | None = None
 
     @property
     def variance(self) -> Doubles:
@@ -96,7 +101,7 @@ class LayerStatistics:
         return np.where(self.constant, -np.inf, self.mean**2 / safe + np.log(safe))
 
     def merge(self, other: Self) -> Self:
-        """Statistics over the values of both (Chan, Golub, LeVeque 1979)."""
+        """Statistics over the values of both (Chan, Golub, LeVeque 1979), without residuals."""
         count = self.count + other.count
         share = other.count / max(count, 1)
         gap = other.mean - self.mean
@@ -108,6 +113,7 @@ class LayerStatistics:
             deviations=self.deviations + other.deviations + gap**2 * self.count * share,
             histogram=self.histogram + other.histogram,
             effect=self.effect + other.effect if both else None,  # type: ignore[operator]
+            residual=None,  # of the pictures of both, not a function of each's
         )
 
 
@@ -171,6 +177,8 @@ class Profile(Shown):
     def merge(self, other: Self) -> Self:
         """The profile over the pictures of both.
 
+        Residuals, for the score obs, are left out: they are those of all pictures together.
+
         Raises:
             PlanError: they are profiles of different models.
         """
@@ -178,6 +186,8 @@ class Profile(Shown):
             raise PlanError("profiles of different models cannot be merged")
         if self._channels != other._channels:
             raise PlanError("profiles of different layers cannot be merged")
+        if any(one.residual is not None for part in (self, other) for one in part.layers.values()):
+            tell("profiles that are merged lose what the score obs needs")
         layers = {index: self.layers[index].merge(other.layers[index]) for index in self.layers}
         notes = self.notes if self.notes == other.notes else {"parts": [self.notes, other.notes]}
         pictures = self.pictures + other.pictures

@@ -22,10 +22,10 @@ SUFFIX = ".npy"
 MOST = 1 << 29
 """Bytes that a profile may take in memory: 700,000 channels."""
 COUNT = "count"
-PER_CHANNEL = ("mean", "deviations", "effect")
+PER_CHANNEL = ("mean", "deviations", "effect", "residual")
 HISTOGRAM = "histogram"
 NAMES = (COUNT, *PER_CHANNEL, HISTOGRAM)
-OPTIONAL = "effect"
+OPTIONAL = ("effect", "residual")
 SIGNED = "mean"
 
 
@@ -132,7 +132,7 @@ def _statistics(
 ) -> dict[str, Any]:
     """The arrays of a layer, checked."""
     for name in NAMES:
-        if name not in names and name != OPTIONAL:
+        if name not in names and name not in OPTIONAL:
             raise PlanError("is missing", where=where.inside(Where(layer=index, option=name)))
     found = {name: archive.read_array(f"{index}.{name}") for name in NAMES if name in names}
     channels = found[SIGNED].size

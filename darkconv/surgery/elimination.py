@@ -1,0 +1,188 @@
+"""The score obs: channels removed one by one, the weights that are left refitted each time.
+
+Optimal brain surgeon (Hassibi, Stork 1993) on whole channels. A layer reads inputs a of covariance
+C with weights W, of which those of removed channels R become zero and the others are free. Held by
+a ridge r near what they were, the best of them leave the error
+
+    E(R) = min tr((W' - W) H (W' - W)^T) = tr(W_R (inverse of H)_RR^-1 W_R^T),   H = C + r I
+
+over all W' with W'_R = 0. The next channel costs tr(W_b (inverse of H)_bb^-1 W_b^T) more, where W
+and H are those that are left: both follow by an update of the rank of b, without another inverse.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Doubles = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.int64]
+
+PENDING = 256
+"""Columns of updates that wait to be applied together: one product of matrices for many."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """How a layer reads channels: what the equations of refitting know of it.
+
+    Attributes:
+        weights: (filters, columns), a column for each input channel and tap of the kernel.
+        moments: (columns, columns) covariance of what the columns read.
+        owners: (columns,) class of the channel that each column reads.
+    """
+
+    weights: Doubles
+    moments: Doubles
+    owners: Labels
+
+    @property
+    def spread(self) -> float:
+        """Variance of what the layer gives, over all filters together."""
+        return float(((self.weights @ self.moments) * self.weights).sum())
+
+    def held(self, ridge: float) -> Doubles:
+        """Return the moments with the ridge, a share of their mean, on the diagonal."""
+        held = self.moments.copy()
+        size = max(float(held.diagonal().mean()), float(np.finfo(np.float32).tiny))
+        held[np.diag_indices_from(held)] += ridge * size
+        return held
+
+
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """The columns of some classes that have equally many.
+
+    Attributes:
+        places: (n,) of the classes among those that may go.
+        columns: (n, k) of each.
+        inverse: (n, k, k) their blocks of the inverse.
+        squares: (n, k, k) their blocks of the weights' products.
+    """
+
+    places: Labels
+    columns: Labels
+    inverse: Doubles
+    squares: Doubles
+
+    def costs(self) -> Doubles:
+        """(n,) what the error grows by if a class goes."""
+        found: Doubles = np.linalg.solve(self.inverse, self.squares).trace(axis1=1, axis2=2)
+        return found
+
+    def update(self, factor: Doubles, partner: Doubles) -> None:
+        """Follow the removal of a class: see `Side.remove`."""
+        u, y = factor[self.columns], partner[self.columns]
+        cross = u @ y.transpose(0, 2, 1)
+        self.inverse[...] -= u @ u.transpose(0, 2, 1)
+        self.squares[...] -= cross + cross.transpose(0, 2, 1)
+
+    def without(self, place: int, renumbered: Labels) -> "Blocks":
+        """Return the blocks of the other classes, their columns renumbered."""
+        stay = self.places != place
+        return Blocks(
+            self.places[stay],
+            renumbered[self.columns[stay]],
+            self.inverse[stay],
+            self.squares[stay],
+        )
+
+
+class Side:
+    """A layer that reads classes, while they go one by one.
+
+    Of the weights only their products (columns, columns) are kept: costs need no more.
+    """
+
+    def __init__(self, reading: Reading, labels: Labels, ridge: float) -> None:
+        self.spread = max(reading.spread, float(np.finfo(np.float32).tiny))
+        self.inverse = np.linalg.inv(reading.held(ridge)).astype(np.float64)
+        self.squares: Doubles = reading.weights.T @ reading.weights
+        self.factors, self.partners = (np.empty((len(self.inverse), 0)) for _ in range(2))
+        self.alive = np.ones(len(self.inverse), bool)
+        self.blocks = list(self._blocks(reading.owners, labels))
+
+    def _blocks(self, owners: Labels, labels: Labels) -> Iterator[Blocks]:
+        own = [np.flatnonzero(owners == label) for label in labels.tolist()]
+        for size in sorted({len(columns) for columns in own} - {0}):
+            places = [place for place, columns in enumerate(own) if len(columns) == size]
+            columns = np.stack([own[place] for place in places])
+            index = columns[:, :, None], columns[:, None, :]
+            yield Blocks(np.array(places), columns, self.inverse[index], self.squares[index])
+
+    def add_costs(self, costs: Doubles) -> None:
+        """Add to (classes,) what the removal of each costs, as a share of the output's variance."""
+        for block in self.blocks:
+            costs[block.places] += block.costs() / self.spread
+
+    def remove(self, place: int) -> None:
+        """Let the class at a place go.
+
+        With L L^T = inverse_bb the inverse loses U U^T, U = inverse_:b L^-T, and the weights'
+        products Q lose U Y^T + Y U^T, Y = Q_:b L^-T - U (L^-1 Q_bb L^-T) / 2.
+        """
+        for number, block in enumerate(self.blocks):
+            (row,) = np.nonzero(block.places == place)
+            if not len(row):
+                continue
+            columns = block.columns[row[0]]
+            lower = np.linalg.cholesky(block.inverse[row[0]])
+            factors, partners = self.factors, self.partners
+            inverse = self.inverse[:, columns] - factors @ factors[columns].T
+            squares = self.squares[:, columns]
+            squares = squares - factors @ partners[columns].T - partners @ factors[columns].T
+            factor, partner = (np.linalg.solve(lower, part.T).T for part in (inverse, squares))
+            partner -= factor @ np.linalg.solve(lower, partner[columns]) / 2
+            self.alive[columns] = False
+            factor[~self.alive] = partner[~self.alive] = 0
+            self.factors = np.concatenate([factors, factor], axis=1)
+            self.partners = np.concatenate([partners, partner], axis=1)
+            self.blocks[number] = block.without(place, np.arange(len(self.alive)))
+            for other in self.blocks:
+                other.update(factor, partner)
+            if self.factors.shape[1] >= PENDING:
+                self._apply()
+            return
+
+    def _apply(self) -> None:
+        """Carry out the updates that wait, and forget the columns of what went."""
+        stay = self.alive
+        index = np.ix_(stay, stay)
+        factors, partners = self.factors[stay], self.partners[stay]
+        cross = factors @ partners.T
+        self.inverse = self.inverse[index] - factors @ factors.T
+        self.squares = self.squares[index] - cross - cross.T
+        renumbered = np.cumsum(stay) - 1
+        self.blocks = [block.without(-1, renumbered) for block in self.blocks]
+        self.factors, self.partners = (part[:, :0] for part in (factors, partners))
+        self.alive = np.ones(len(factors), bool)
+
+
+def eliminate(
+    labels: Labels, readings: Sequence[Reading], ridge: float, fixed: Doubles | None = None
+) -> Doubles:
+    """Remove classes greedily, and say what error is left when each has gone.
+
+    Args:
+        labels: (n,) classes that are alternatives to each other.
+        readings: of the layers that read them and can be refitted.
+        ridge: how much change of a weight costs, as a share of the inputs' mean variance.
+        fixed: (n,) what the removal of each costs beside that, whatever else goes.
+
+    Returns: (n,) rising in the order of removal: the error once a class and all before it are
+    gone, as a share of the variance of the layers' outputs, summed over the layers.
+    """
+    sides = [Side(reading, labels, ridge) for reading in readings]
+    extra = np.zeros(len(labels)) if fixed is None else fixed
+    errors, total = np.full(len(labels), np.nan), 0.0
+    for _ in range(len(labels)):
+        costs = np.where(np.isnan(errors), extra, np.inf)
+        for side in sides:
+            side.add_costs(costs)
+        place = int(costs.argmin())
+        total = max(total + float(costs[place]), np.nextafter(total, np.inf))
+        errors[place] = total
+        for side in sides:
+            side.remove(place)
+    return errors

@@ -207,6 +207,7 @@ def test_a_cfg_alone_has_learned_nothing_and_is_refused(classifier):
         dc.evaluate("net.cfg", "photos")
 
 
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 SCRIPT = """
 import json, os, sys
 import darkconv as dc
@@ -220,8 +221,7 @@ with open(f"{sys.argv[1]}/rank{os.environ['RANK']}.json", "w") as file:
 
 def test_two_processes_measure_what_one_measures(result, tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command = [*torchrun, tmp_path / "script.py", tmp_path]
+    command = [*TORCHRUN, tmp_path / "script.py", tmp_path]
     subprocess.run(command, check=True, capture_output=True, env={**os.environ})
     for rank in range(2):
         found = json.loads((tmp_path / f"rank{rank}.json").read_text())
@@ -262,6 +262,37 @@ def test_model_file_module_and_command_have_one_ap(worse, folder):
     assert dc.evaluate(worse, data, batch=1, coco=False).mean.ap == mean.ap
 
 
+TRAINING = """
+import json, os
+import darkconv as dc
+from darkconv.evaluation import detectors
+
+looked_at = []
+prepare = detectors.prepare_item
+detectors.prepare_item = lambda engine, item: (looked_at.append(item.index), prepare(engine, item))[1]
+model = dc.load("worse.cfg", "worse.weights")
+recipe = dc.Recipe(steps=2, batch=4, workers=0, evaluate_every=2, rate=1e-3, averaging=0)
+run = dc.finetune(
+    model, "digits10.data", valid="digits10.data", recipe=recipe, device="cpu", folder="run"
+)
+with open(f"rank{os.environ['RANK']}.json", "w") as file:
+    json.dump({"looked_at": sorted(looked_at), "rows": run.history}, file)
+"""
+
+
+@pytest.mark.slow
+def test_processes_share_the_pictures_that_training_is_measured_on(worse):
+    pytest.importorskip("lightning")
+    Path("script.py").write_text(TRAINING)
+    subprocess.run([*TORCHRUN, "script.py"], check=True, capture_output=True, text=True)
+    first, second = (json.loads(Path(f"rank{rank}.json").read_text()) for rank in range(2))
+    assert first["looked_at"] == [*range(8), *range(16, 24)]
+    assert second["looked_at"] == [*range(8, 16), *range(24, 30)]
+    (ap,) = {row["AP"] for row in (*first["rows"], *second["rows"]) if "AP" in row}
+    assert 0.1 < ap < 0.99
+    assert dc.evaluate("run/best.safetensors", "digits10.data").mean.ap == ap
+
+
 def test_what_training_prints_is_what_eval_measures(worse):
     pytest.importorskip("lightning")
     data = "--data digits10.data --valid digits10.data"
@@ -283,10 +314,9 @@ def test_a_data_set_shows_itself_in_a_line_and_as_a_table():
 
 
 def test_under_torchrun_the_command_prints_once(result, folder):
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     line = "eval digits10.cfg digits10.weights --data digits10.data --json -o found --no-plots"
     found = subprocess.run(
-        [*torchrun, "-m", "darkconv", *line.split()], check=True, capture_output=True, text=True
+        [*TORCHRUN, "-m", "darkconv", *line.split()], check=True, capture_output=True, text=True
     )
     assert json.loads(found.stdout)["mean"] == result.to_dict()["mean"]
     assert found.stderr.count("wrote found") == 1

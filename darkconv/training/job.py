@@ -1,7 +1,7 @@
 """One run: the network, its objective and the pictures under Lightning's trainer."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 
 from darkconv.backends.torch import DarknetModule, from_torch, to_torch
 from darkconv.core.model import Model
+from darkconv.core.processes import Processes
 from darkconv.dataset.label import Size
 from darkconv.errors import DarkconvError
 from darkconv.files import no_room, writing
@@ -34,7 +35,7 @@ from darkconv.training.result import Finetuned
 from darkconv.training.saving import Checkpoints, WholeCheckpoints
 from darkconv.training.tasks import Data, Task
 from darkconv.training.training import Batch, Training
-from darkconv.training.watching import Every, Hooks, Watcher
+from darkconv.training.watching import Evaluate, Every, Hooks, Watcher
 
 logger = logging.getLogger("darkconv")
 
@@ -174,7 +175,11 @@ class Job:
 
     def _hooks(self, valid: Data | None, watch: Hooks) -> Hooks:
         task, shown = self.task, self.task.data if valid is None else valid
-        evaluate = (lambda module: task.evaluate(module, valid)) if valid is not None else None
+        evaluate: Evaluate | None = None
+        if valid is not None:
+
+            def evaluate(module: DarknetModule, processes: Processes) -> Mapping[str, float]:
+                return task.evaluate(module, valid, processes)
 
         def draw(module: DarknetModule, path: Path) -> None:
             task.draw(module, shown, path)

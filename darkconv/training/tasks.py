@@ -13,6 +13,7 @@ from darkconv.backends.torch import DarknetModule
 from darkconv.core.model import Model
 from darkconv.core.names import distinct_names, same_name
 from darkconv.core.network import Network
+from darkconv.core.processes import Processes
 from darkconv.dataset import ClassifiedDataset, Dataset
 from darkconv.errors import DatasetError
 from darkconv.training.augment import Augmentation
@@ -42,8 +43,16 @@ class Task(Protocol):
     def counts(self) -> list[int]:
         """How many objects or pictures of each of the model's classes there are."""
 
-    def evaluate(self, module: DarknetModule, valid: Any) -> Mapping[str, float]:
-        """Figures of a module; `score` says which is best, the higher the better."""
+    def evaluate(
+        self, module: DarknetModule, valid: Any, processes: Processes
+    ) -> Mapping[str, float]:
+        """Figures of a module; `score` says which is best, the higher the better.
+
+        Args:
+            module: the same in each process.
+            valid: pictures.
+            processes: that share them.
+        """
 
     def draw(self, module: DarknetModule, shown: Any, path: Path) -> None:
         """Write a sheet of predictions, if that can be drawn."""
@@ -109,9 +118,13 @@ class Detection:
         found = Counter(same_name(name) for sample in self.data.samples for name in sample.names)
         return [found[same_name(name)] for name in distinct_names(self.model.names)]
 
-    def evaluate(self, module: DarknetModule, valid: Dataset) -> Mapping[str, float]:
+    def evaluate(
+        self, module: DarknetModule, valid: Dataset, processes: Processes
+    ) -> Mapping[str, float]:
         """Average precision."""
-        mean = evaluate_module(module, self.model, valid, letterbox=self.letterbox).mean
+        mean = evaluate_module(
+            module, self.model, valid, letterbox=self.letterbox, processes=processes
+        ).mean
         figures = {"AP": mean.ap, "COCO_AP": mean.coco, "score": mean.ap}
         return {name: value for name, value in figures.items() if value is not None}
 
@@ -156,9 +169,11 @@ class Classification:
         found = Counter(own[number] for _, number in self.data.samples)
         return [found[name] for name in distinct_names(self.model.names) or own]
 
-    def evaluate(self, module: DarknetModule, valid: ClassifiedDataset) -> Mapping[str, float]:
+    def evaluate(
+        self, module: DarknetModule, valid: ClassifiedDataset, processes: Processes
+    ) -> Mapping[str, float]:
         """Top-1 and top-5."""
-        top = evaluate_classifier_module(module, self.model, valid).counts.top
+        top = evaluate_classifier_module(module, self.model, valid, processes).counts.top
         return {"top1": top[1], "top5": top[5], "score": top[1]}
 
     def draw(self, module: DarknetModule, shown: ClassifiedDataset, path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from darkconv.backends.torch import DarknetModule, module_runner
 from darkconv.core.model import Model
+from darkconv.core.processes import ALONE, Processes
 from darkconv.dataset import ClassifiedDataset, Dataset, Sample
 from darkconv.detection.engine import ModuleEngine
 from darkconv.detection.sources import Item
@@ -24,7 +25,12 @@ SHEET, SHEET_COLUMNS, SHEET_WIDTH = 6, 3, 480
 
 
 def evaluate_module(
-    module: DarknetModule, model: Model, dataset: Dataset, *, letterbox: bool
+    module: DarknetModule,
+    model: Model,
+    dataset: Dataset,
+    *,
+    letterbox: bool,
+    processes: Processes = ALONE,
 ) -> BoxEvaluation:
     """Measure a detector's module in evaluation mode, as `darkconv.evaluate` does a model.
 
@@ -33,13 +39,15 @@ def evaluate_module(
         model: for class names and heads.
         dataset: labelled pictures; classes that the model or the labels lack do not count.
         letterbox: how pictures are fitted.
+        processes: that share the pictures, each with the same module.
     """
     engine = _engine(module, model, letterbox=letterbox, threshold=THRESHOLD)
-    return evaluate_detector(engine, model, dataset, _run_of(model))
+    return evaluate_detector(engine, model, dataset, _run_of(model, processes))
 
 
-def _run_of(model: Model) -> Run:
-    return Run(name=Path(model.network.file).stem, runner="PyTorch", needs_values=False)
+def _run_of(model: Model, processes: Processes) -> Run:
+    name = Path(model.network.file).stem
+    return Run(name=name, runner="PyTorch", needs_values=False, processes=processes)
 
 
 def _engine(
@@ -79,7 +87,10 @@ def write_sheet(
 
 
 def evaluate_classifier_module(
-    module: DarknetModule, model: Model, dataset: ClassifiedDataset
+    module: DarknetModule,
+    model: Model,
+    dataset: ClassifiedDataset,
+    processes: Processes = ALONE,
 ) -> ClassEvaluation:
     """Measure a classifier's module in evaluation mode, as `darkconv.evaluate` does a model.
 
@@ -87,11 +98,12 @@ def evaluate_classifier_module(
         module: the network; its last output counts.
         model: for the network.
         dataset: pictures and their classes.
+        processes: that share the pictures, each with the same module.
     """
     run = module_runner(module, model.network.outputs[-1:])
     return evaluate_classifier(
         lambda crops: run(crops)[-1].reshape(len(crops), -1),
         dataset,
         model.network.input_shape,
-        _run_of(model),
+        _run_of(model, processes),
     )

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 
 from darkconv.backends.torch import DarknetModule
+from darkconv.core.processes import Processes
 from darkconv.training.averaging import Averaging
 from darkconv.training.folder import Folder
 from darkconv.training.history import History, Row, draw_curves
@@ -18,18 +20,19 @@ from darkconv.training.training import Training
 ROW = "darkconv_row"
 """Under which a checkpoint holds the state of a row of the history."""
 Report = Callable[[Row], None]
-Evaluate = Callable[[DarknetModule], Mapping[str, float]]
+Evaluate = Callable[[DarknetModule, Processes], Mapping[str, float]]
 Draw = Callable[[DarknetModule, Path], None]
 Save = Callable[[DarknetModule, int], None]
 
 
 @dataclass(frozen=True)
 class Hooks:
-    """What a run does now and then; None for nothing.
+    """What a run does now and then, in its first process; None for nothing.
 
     Attributes:
         report: gets every row of the history.
-        evaluate: figures of a module; `score` says which module is best, the higher the better.
+        evaluate: figures of a module, on pictures that the processes share; `score` says which
+            module is best, the higher the better. Every process calls it.
         draw: writes a sheet of predictions.
         save_best: writes the best module, given the pictures seen.
         count: gets the number of steps done.
@@ -132,11 +135,9 @@ class Watcher(pl.Callback):
             self._clock.start_anew()
 
     def _add_row(self, trainer: pl.Trainer, training: Training) -> None:
-        means = training.take_means()
-        row: Row = {}
+        row: Row = self._row(trainer.global_step) | training.take_means()
+        row |= self._looked_at(trainer, training)
         if trainer.is_global_zero:
-            row = self._row(trainer.global_step) | means
-            row |= self._looked_at(training)
             self.history.add(row)
             for logger in trainer.loggers:
                 logger.log_metrics(row, trainer.global_step)
@@ -156,23 +157,28 @@ class Watcher(pl.Callback):
             "pictures_per_second": pictures / max(self._clock.seconds, 1e-9),
         }
 
-    def _looked_at(self, training: Training) -> Row:
+    def _looked_at(self, trainer: pl.Trainer, training: Training) -> Row:
         """Figures of the averaged module, if they are due; sheets are drawn, the best is saved."""
         averaging, every, step = self.averaging, self.every, training.global_step
         rows, is_last = self.course.rows(step), step >= self.course.steps
         module = averaging.module_of(training) if averaging else training.module
         module.eval()
         try:
-            if self.hooks.draw and every.is_due(every.draw, rows, is_last=is_last):
-                self.hooks.draw(module, self.folder.pictures(step))
+            draws = self.hooks.draw if trainer.is_global_zero else None
+            if draws and every.is_due(every.draw, rows, is_last=is_last):
+                draws(module, self.folder.pictures(step))
             evaluates = every.is_due(every.evaluate, rows, is_last=is_last)
-            return self._evaluated(module, training) if evaluates else {}
+            if not (self.hooks.evaluate and evaluates):
+                return {}
+            processes = Processes(trainer.global_rank, trainer.world_size)
+            take_statistics_of_first(module, processes)
+            figures = dict(self.hooks.evaluate(module, processes))
+            return self._judged(figures, module, training) if trainer.is_global_zero else {}
         finally:
             training.train()
 
-    def _evaluated(self, module: DarknetModule, training: Training) -> Row:
-        """Figures of a module, which is saved if it is the best so far."""
-        figures = dict(self.hooks.evaluate(module)) if self.hooks.evaluate else {}
+    def _judged(self, figures: Row, module: DarknetModule, training: Training) -> Row:
+        """Return the figures of a module, which is saved if it is the best so far."""
         score = figures.pop("score", None)
         if score is not None and (self.best is None or score > self.best):
             self.best = score
@@ -185,6 +191,24 @@ class Watcher(pl.Callback):
         """Draw the curves."""
         if self.hooks.curves and trainer.is_global_zero and self.history.rows:
             draw_curves(self.history, self.folder.curves)
+
+
+def take_statistics_of_first(module: DarknetModule, processes: Processes) -> None:
+    """Give batch norms the running statistics of the first process: each has seen other pictures.
+
+    All else is the same in each process. What is taken over changes nothing of the training: its
+    result has the first process's statistics, and so has what DDP goes on from.
+
+    Args:
+        module: to be measured by all processes together.
+        processes: all of which call this.
+    """
+    if processes.world == 1:
+        return
+    for values in module.buffers():
+        first = values.detach().contiguous()
+        torch.distributed.broadcast(first, src=0)
+        values.detach().copy_(first)
 
 
 class Clock:

@@ -86,6 +86,22 @@ def test_the_two_halves_are_the_whole(done, model):
     assert other.model.network.parameters != again.model.network.parameters
 
 
+def test_a_specimen_that_compares_serves_other_scores_too(model):
+    labelled = dc.open_dataset(digits10_folder() / "digits10.data")
+    specimen = examine(model, [*map(str, model.names[:9])], images=labelled, contrast=True)
+    for score in ("contrast", "l1"):
+        done = specimen.dissected(Planning(ratio=0.75, score=score), reconstruct=False)
+        assert (done.against is not None) == (score == "contrast")
+
+
+def test_the_seed_of_the_histograms_does_not_need_the_score_random(model):
+    done = dc.dissect(
+        model, images=digits10_unlabelled(), limit=4, seed=3, reconstruct=False, device="cpu"
+    )
+    assert done.planning.seed == 0
+    assert done.plan.notes["score"] == "nll0"
+
+
 def test_labels_choose_the_pictures(model, caplog):
     caplog.set_level(NOTE, "darkconv")
     kept = [name for name in model.names if name != "nine"]

@@ -269,7 +269,12 @@ from darkconv.evaluation import detectors
 
 looked_at = []
 prepare = detectors.prepare_item
-detectors.prepare_item = lambda engine, item: (looked_at.append(item.index), prepare(engine, item))[1]
+
+def noted(engine, item):
+    looked_at.append(item.index)
+    return prepare(engine, item)
+
+detectors.prepare_item = noted
 model = dc.load("worse.cfg", "worse.weights")
 recipe = dc.Recipe(steps=2, batch=4, workers=0, evaluate_every=2, rate=1e-3, averaging=0)
 run = dc.finetune(

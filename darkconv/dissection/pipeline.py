@@ -134,7 +134,7 @@ def dissect(
         min_keep=min_keep,
         multiple=multiple,
         lock=tuple(lock),
-        seed=seed,
+        seed=seed if callable(score) or score == "random" else 0,
         compensate=compensate,
     ).or_ratio(RATIO)
     planning.check()
@@ -233,8 +233,9 @@ class Specimen:
         from darkconv.profiling.reconstruction import reconstruct as refit
 
         how, seconds = running or Running(), dict(self.seconds)
+        compares = callable(planning.score) or planning.score == "contrast"
         with _timed(seconds, "plan"):
-            plan = planning.plan(self.uncut, self.profile, self.against)
+            plan = planning.plan(self.uncut, self.profile, self.against if compares else None)
             pruned = prune(self.uncut, plan, compensate=planning.compensate)
         final = pruned
         if reconstruct:
@@ -257,7 +258,7 @@ class Specimen:
             uncut=self.uncut,
             pruned=pruned,
             profile=self.profile,
-            against=self.against,
+            against=self.against if compares else None,
             plan=plan,
             pictures=self.pictures,
             planning=planning,

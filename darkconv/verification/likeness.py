@@ -114,17 +114,29 @@ def likeness_on_pictures(
         pictures: files.
     """
     differences = Differences(names)
-    both = total = 0
+    pairs = []
     for picture in pictures:
         x, fit = whole.prepare(picture)
         right, found = ([value[0] for value in one.run(x)] for one in (whole, other))
         differences.add(right[: len(names)], found[: len(names)])
-        one, two = whole.find(right, fit), other.find(found, fit)
+        pairs.append((whole.find(right, fit), other.find(found, fit)))
+    compared = differences.compared + sum(len(one) + len(two) for one, two in pairs)
+    return Likeness(differences.relative(), f1_of(pairs), differences.count, compared)
+
+
+def f1_of(pairs: Iterable[tuple[Sequence[Detection], Sequence[Detection]]]) -> float | None:
+    """Return twice the number of detections that both have, over the number of all.
+
+    Args:
+        pairs: the detections of both, picture by picture.
+
+    Returns: 0..1; None where there are none.
+    """
+    both = total = 0
+    for one, two in pairs:
         both += len(common(one, two))
         total += len(one) + len(two)
-    f1 = 2 * both / total if total else None
-    compared = differences.compared + total
-    return Likeness(differences.relative(), f1, differences.count, compared)
+    return 2 * both / total if total else None
 
 
 def common(expected: Sequence[Detection], found: Sequence[Detection]) -> list[tuple[int, int]]:

@@ -19,59 +19,62 @@ from pathlib import Path
 import numpy as np
 
 import darkconv as dc
-from darkconv.dataset import Dataset, open_dataset
-from darkconv.detection.detect import Detection, detections, runner
 from darkconv.evaluation.average_precision import average_precision
-from darkconv.training.recipe import Recipe
-from dissection import NMS, THRESHOLD, cost, fit_pictures
+from darkconv.evaluation.comparison import RULES, Comparison
+from darkconv.surgery.changes import total_costs
+from darkconv.verification.likeness import f1_of
+from dissection import HOW
 
 SURE = 0.25
 BOOTSTRAPS = 1000
-LIKE = 0.5
 STAGES = ("pruned", "refitted", "recovered")
 
-Found = list[list[Detection]]
+Found = list[list[dc.Detection]]
 
 
 @dataclass(frozen=True)
 class Bench:
     """What is tested, and how."""
 
-    dataset: Dataset
+    dataset: dc.Dataset
     wanted: list[str]
     counted: list[str]
     folds: int
     score: str
     ratio: float
     multiple: int
-    recipe: Recipe
+    recipe: dc.Recipe
 
     def test(self, fold: int) -> list[int]:
         """Pictures of a fold."""
         return list(range(fold, len(self.dataset), self.folds))
 
-    def training(self, fold: int) -> Dataset:
-        """The other pictures, without their labels."""
+    def some(self, numbers: Sequence[int]) -> dc.Dataset:
+        """Some of the pictures."""
+        return replace(self.dataset, samples=tuple(self.dataset.samples[i] for i in numbers))
+
+    def training(self, fold: int) -> dc.Dataset:
+        """The pictures of the other folds, without their labels."""
         out = set(self.test(fold))
-        kept = (s for i, s in enumerate(self.dataset.samples) if i not in out)
-        return replace(self.dataset, samples=tuple(s.keep_classes(()) for s in kept))
+        return self.some([i for i in range(len(self.dataset)) if i not in out]).keep_classes(())
 
 
-def find(model: dc.Model, pictures, numbers: Sequence[int], wanted: list[str]) -> Found:
-    """Detections in some pictures."""
-    run = runner(model, "torch")
-    found = []
-    for number in numbers:
-        values = [value[0] for value in run(pictures.x[number][None])]
-        fit = pictures.fits[number]
-        boxes = detections(model, values, fit, threshold=THRESHOLD, nms=NMS, nms_kind="sort")
-        found.append([replace(d, class_id=wanted.index(d.name)) for d in boxes])
-    return found
+def find(model: dc.Model, dataset: dc.Dataset) -> Found:
+    """Detections in pictures, as AP counts them."""
+    return list(map(list, dc.evaluate(model, dataset, **HOW).found))
 
 
-def per_class(found: Found, truths, bench: Bench) -> np.ndarray:
-    """AP in percent."""
-    return 100 * average_precision(found, truths, num_classes=len(bench.wanted)).per_class
+def compare(found: Found, bench: Bench) -> Comparison:
+    """Detections beside labels."""
+    return Comparison.of(found, bench.dataset, bench.wanted, RULES[HOW["rule"]])
+
+
+def per_class(own: Comparison, numbers: Sequence[int] | None = None) -> np.ndarray:
+    """AP in percent, over all pictures or some of them."""
+    numbers = range(len(own.found)) if numbers is None else numbers
+    found, truths = ([values[i] for i in numbers] for values in (own.found, own.truths))
+    classes = len(own.classes)
+    return 100 * average_precision(found, truths, num_classes=classes, rule=own.rule).per_class
 
 
 def counted_mean(values: np.ndarray, bench: Bench) -> float:
@@ -79,17 +82,13 @@ def counted_mean(values: np.ndarray, bench: Bench) -> float:
     return float(np.mean([values[bench.wanted.index(name)] for name in bench.counted]))
 
 
-def interval(before: Found, after: Found, truths, bench: Bench) -> tuple[float, float]:
+def interval(before: Comparison, after: Comparison, bench: Bench) -> tuple[float, float]:
     """95 % bootstrap interval, over pictures, of what the mean AP lost."""
     stream = np.random.default_rng(0)
     lost = []
     for _ in range(BOOTSTRAPS):
-        rows = stream.integers(0, len(truths), len(truths))
-        own = [truths[i] for i in rows]
-        means = [
-            counted_mean(per_class([found[i] for i in rows], own, bench), bench)
-            for found in (before, after)
-        ]
+        rows = stream.integers(0, len(bench.dataset), len(bench.dataset))
+        means = [counted_mean(per_class(own, rows), bench) for own in (before, after)]
         lost.append(means[0] - means[1])
     low, high = np.nanpercentile(lost, [2.5, 97.5])
     return float(low), float(high)
@@ -97,29 +96,8 @@ def interval(before: Found, after: Found, truths, bench: Bench) -> tuple[float, 
 
 def agreement(student: Found, teacher: Found) -> float:
     """F1 of the student's sure detections against the teacher's, same class, IoU 0.5."""
-    hits = total = 0
-    for a, b in zip(student, teacher, strict=True):
-        own, others = ([d for d in found if d.score > SURE] for found in (a, b))
-        total += len(own) + len(others)
-        free = list(others)
-        for one in own:
-            match = max(free, key=lambda d: like(one, d), default=None)
-            if match and like(one, match) >= LIKE:
-                free.remove(match)
-                hits += 1
-    return 2 * hits / max(total, 1)
-
-
-def like(a: Detection, b: Detection) -> float:
-    """IoU of two boxes of one class."""
-    if a.name != b.name:
-        return 0.0
-    width = min(a.box[2], b.box[2]) - max(a.box[0], b.box[0])
-    height = min(a.box[3], b.box[3]) - max(a.box[1], b.box[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    area = sum((d.box[2] - d.box[0]) * (d.box[3] - d.box[1]) for d in (a, b))
-    return width * height / (area - width * height)
+    sure = [[[d for d in one if d.score > SURE] for one in found] for found in (teacher, student)]
+    return f1_of(zip(*sure, strict=True)) or 0.0
 
 
 def recover(whole: dc.Model, bench: Bench, fold: int) -> dict[str, dc.Model]:
@@ -137,26 +115,24 @@ def measure(cfg: Path, bench: Bench) -> None:
     """Print the table of one model."""
     whole = dc.load(cfg, cfg.with_suffix(".weights"))
     cut = dc.reclass(whole, bench.wanted)
-    pictures = fit_pictures(cut.network, bench.dataset, bench.wanted)
-    every = range(len(bench.dataset))
-    found: dict[str, Found] = {"cut": find(cut, pictures, every, bench.wanted)}
+    found: dict[str, Found] = {"cut": find(cut, bench.dataset)}
     for name in STAGES:
-        found[name] = [[] for _ in every]
+        found[name] = [[] for _ in range(len(bench.dataset))]
     start = time.perf_counter()
     costs = []
     for fold in range(bench.folds):
         models = recover(whole, bench, fold)
-        costs.append(cost(models["recovered"]))
+        costs.append(total_costs(models["recovered"]))
         numbers = bench.test(fold)
         for name, model in models.items():
-            own = find(model, pictures, numbers, bench.wanted)
-            for number, boxes in zip(numbers, own, strict=True):
+            for number, boxes in zip(numbers, find(model, bench.some(numbers)), strict=True):
                 found[name][number] = boxes
     seconds = (time.perf_counter() - start) / bench.folds
-    values = {name: per_class(f, pictures.truths, bench) for name, f in found.items()}
-    worst = max(c[0] for c in costs), max(c[1] for c in costs)
-    sizes = {"cut": cost(cut)[:2], **dict.fromkeys(STAGES, worst)}
-    whole_cost = cost(whole)
+    compared = {name: compare(own, bench) for name, own in found.items()}
+    values = {name: per_class(own) for name, own in compared.items()}
+    worst = {name: max(c[name] for c in costs) for name in costs[0]}
+    sizes = {"cut": total_costs(cut), **dict.fromkeys(STAGES, worst)}
+    uncut = total_costs(whole)
     print(f"\n## {cfg.stem}\n")
     print(
         f"score {bench.score}, keep {bench.ratio:g}, multiples of {bench.multiple}, "
@@ -164,13 +140,13 @@ def measure(cfg: Path, bench: Bench) -> None:
     )
     titles = ["", "params", "MACs", *bench.wanted, f"mean of {len(bench.counted)}", "agreement"]
     print(f"| {' | '.join(titles)} |\n|{' --- |' * len(titles)}")
-    for name, (params, macs) in sizes.items():
-        cells = [name, f"{params / whole_cost[0]:.1%}", f"{macs / whole_cost[1]:.1%}"]
+    for name, size in sizes.items():
+        cells = [name, *(f"{size[key] / uncut[key]:.1%}" for key in ("parameters", "macs"))]
         cells += [f"{v:.1f}" for v in (*values[name], counted_mean(values[name], bench))]
         cells.append(f"{agreement(found[name], found['cut']):.2f}")
         print(f"| {' | '.join(cells)} |")
     lost = counted_mean(values["cut"], bench) - counted_mean(values["recovered"], bench)
-    low, high = interval(found["cut"], found["recovered"], pictures.truths, bench)
+    low, high = interval(compared["cut"], compared["recovered"], bench)
     print(f"\nmean AP lost: {lost:.1f} points (95 % of bootstraps: {low:.1f} to {high:.1f})")
 
 
@@ -191,14 +167,14 @@ def main() -> None:
     options = parser.parse_args()
     wanted = options.keep.split(",")
     bench = Bench(
-        open_dataset(options.data),
+        dc.open_dataset(options.data).keep_classes(wanted),
         wanted,
         [name for name in wanted if name not in options.uncounted.split(",")],
         options.folds,
         options.score,
         options.ratio,
         options.multiple,
-        Recipe(
+        dc.Recipe(
             steps=options.steps,
             batch=options.batch,
             rate=options.rate,

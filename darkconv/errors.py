@@ -27,6 +27,12 @@ def shortened(text: str, limit: int = 60) -> str:
     return text if len(text) <= limit else text[:limit] + "..."
 
 
+def followed(text: object, what: str) -> str:
+    """The text of an error with what became of its object, in front of the hint."""
+    first, *rest = str(text).split("\n", 1)
+    return "\n".join([f"{first}{what}", *rest])
+
+
 def printable(text: str) -> str:
     """A text without what a terminal would obey or cannot show; lines stay lines."""
     if all(line.isprintable() for line in text.split("\n")):

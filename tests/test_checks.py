@@ -388,6 +388,39 @@ class TestVariances:
         run("convert net.cfg net.weights -o o.onnx --no-fold")
 
 
+DEAD = "[convolutional]\nfilters=4\nsize=3\npad=1\nactivation=relu\n\n"
+
+
+@pytest.mark.parametrize("more", ["", "dead.onnx", "foreign.onnx"])
+def test_values_that_are_all_zero_are_nothing_to_compare(run, more):
+    dead = random_model(network(DEAD * 2, SHAPE))
+    zeros = {key: 0 * values for key, values in dead.arrays.items()}
+    dead = dc.replace_arrays(dead, zeros)
+    dc.save(dead, "dead.cfg", "dead.weights")
+    dc.export(dead, "dead.onnx")
+    proto = dc.to_onnx(dead)
+    del proto.metadata_props[:]
+    onnx.save(proto, "foreign.onnx")
+    found = checked(run, f"verify dead.cfg dead.weights {more}", 1)
+    assert found["compared"] == 0
+    assert {row["remark"] for row in found["rows"]} == {
+        "all values are zero; --image takes a picture of what it knows"
+    }
+    last = {**zeros, "1.biases": np.ones(4)}  # one dead layer is right beside others
+    living = dc.replace_arrays(dead, last)
+    check = dc.verify(living)
+    assert check.ok
+    assert check.rows[0].error == 0 < check.rows[0].compared
+
+
+def test_a_list_without_pictures_is_no_check(tmp_path):
+    model = detector()
+    dc.export(model, tmp_path / "f.onnx")
+    for file in (None, tmp_path / "f.onnx"):
+        with pytest.raises(dc.DarkconvError, match="image: there is no picture in the list"):
+            dc.verify(model, file, image=[])
+
+
 def test_rows_of_several_inputs_are_joined_by_the_worst():
     from darkconv.verification.agreement import Agreement, joined
 

@@ -10,6 +10,7 @@ from darkconv.detection.decode import Candidates, box_heads, decode
 from darkconv.detection.detect import detections, nms_of, raw_runner, runner
 from darkconv.detection.draw import draw
 from darkconv.detection.engine import make_engine
+from darkconv.detection.sources import open_source
 from darkconv.detection.stream import stream
 from darkconv.detection.suppress import suppress
 from darkconv.errors import DarkconvError, DatasetError
@@ -83,6 +84,26 @@ def test_16_bit_pictures_are_read_with_a_warning(tmp_path, caplog):
     with caplog.at_level("WARNING", logger="darkconv"):
         assert (read_picture(tmp_path / "a.png") == 200).all()
     assert "16-bit picture, read as 8-bit" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.tiff", "a.webp", "a.png"])
+def test_files_with_several_pictures_are_told_of(name, tmp_path, caplog):
+    first, second = (image_module.new("RGB", (8, 8), colour) for colour in ("red", "blue"))
+    first.save(tmp_path / name, save_all=True, append_images=[second], lossless=True)
+    picture = read_picture(tmp_path / name)
+    assert picture[0, 0].tolist() == [255, 0, 0]
+    assert "holds several pictures, of which the first is read" in caplog.text
+    first.save(tmp_path / f"one{name[1:]}")
+    caplog.clear()
+    read_picture(tmp_path / f"one{name[1:]}")
+    assert not caplog.records
+
+
+def test_folders_with_the_name_of_a_picture_are_none(tmp_path):
+    (tmp_path / "a.jpg").mkdir()
+    image_module.new("RGB", (8, 8)).save(tmp_path / "b.png")
+    for source in (tmp_path, f"{tmp_path}/*"):
+        assert [one.source for one in open_source(source)] == [str(tmp_path / "b.png")]
 
 
 def test_pictures_are_turned_upright(tmp_path, caplog):
@@ -298,3 +319,15 @@ def test_many_files_are_found_in_order(tmp_path):
     for frame in found:
         assert list(frame.found) == detect(model, files[frame.index])
         assert frame.found
+
+
+def test_grey_levels_are_no_input_of_a_trace():
+    pytest.importorskip("torch")
+    model = random_model(network(YOLO))
+    with pytest.raises(DarkconvError, match="expected levels from 0 to 1 as float32, found an arr"):
+        dc.trace(model, np.zeros((3, 8, 8), np.uint8))
+
+
+def test_a_cutoff_without_weights_is_refused(tmp_path):
+    with pytest.raises(DarkconvError, match="yolov3: cutoff is about the weights, and none are"):
+        dc.load("yolov3", cutoff=3)

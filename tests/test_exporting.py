@@ -8,6 +8,8 @@ import pytest
 import darkconv as dc
 from darkconv.assets import digits10_folder, digits10_pictures
 from darkconv.exporting.formats import OPTIONS_BY_SUFFIX
+from darkconv.exporting.writing import OF_BOXES
+from networks import network, random_model
 
 VALUES = {
     "head": "boxes", "pixels": True, "threshold": 0.5, "nms": 0.3, "threshold_inputs": True,
@@ -74,6 +76,24 @@ def test_an_option_of_another_head_is_an_error(model, tmp_path, option):
     pytest.importorskip("onnx")
     with pytest.raises(dc.DarkconvError, match=f"{option} would do nothing: expected head"):
         dc.export(model, tmp_path / "net.onnx", head="raw", **{option: VALUES[option]})
+
+
+@pytest.mark.parametrize("option", OF_BOXES)
+@pytest.mark.parametrize("body", ["[softmax]\n", ""], ids=["classifier", "no head"])
+def test_what_a_file_says_of_boxes_is_refused_where_there_are_none(body, option, tmp_path):
+    pytest.importorskip("onnx")
+    model = random_model(network(f"[convolutional]\nfilters=3\n\n[avgpool]\n\n{body}"))
+    with pytest.raises(dc.DarkconvError, match=f"predicts no boxes, which {option} is about"):
+        dc.export(model, tmp_path / "net.onnx", **{option: VALUES[option]})
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("compare", [True, False])
+def test_compare_is_about_files_that_are_compared(model, tmp_path, compare):
+    pytest.importorskip("onnx")
+    with pytest.raises(dc.DarkconvError, match=r"compare is about fp16, int8 and \.tflite files"):
+        dc.export(model, tmp_path / "net.onnx", compare=compare)
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["net.cfg", "net", "net.pth"])

@@ -198,6 +198,47 @@ def test_dialect_of_a_synonym_is_that_of_the_function(tmp_path):
         assert dc.load(path).dialect.name == expected
 
 
+SECOND = "8: layer 0 [convolutional]"
+CONV = "[net]\nwidth=8\nheight=8\nchannels=3\n{net}\n[convolutional]\nfilters=4\n{conv}\n"
+
+
+@pytest.mark.parametrize(
+    ("net", "conv", "told"),
+    [
+        ("batch=1\nbatch=64", "",
+         "6: [net] batch: 64 is its second value: 1 of line 5 counts, as in C"),
+        ("width=9", "", "5: [net] width: 9 is its second value: 8 of line 2 counts, as in C"),
+        ("", "filters=5", f"{SECOND} filters: 5 is its second value: 4 of line 7 counts, as in C"),
+        ("", "filters=4 # the same", None),
+        ("batch=\nbatch=64", "", None),
+        ("", "size 3", f"{SECOND} size3: there is no = in the line, ignored; did you mean size=3?"),
+        ("", "size: 3",
+         f"{SECOND} size:3: there is no = in the line, ignored; did you mean size=3?"),
+        ("", "hello", f"{SECOND} hello: there is no = in the line, ignored"),
+        ("batch=x", "",
+         "5: [net] batch: expected a whole number, found x: read as 0, as in C; only training "
+         "reads it"),
+        ("", "activation=hard-swish", f"{SECOND} activation: unknown name 'hard-swish' is relu, as "
+                                      "in C; no Darknet has it"),
+        ("", "activation=leaky-relu", f"{SECOND} activation: leaky-relu is read as leaky"),
+    ],
+)  # fmt: skip
+def test_lines_that_do_not_count_are_told_of_once(net, conv, told, tmp_path, caplog, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("net.cfg").write_text(CONV.format(net=net, conv=conv))
+    model = dc.load("net.cfg")
+    assert model.network.input_shape == (3, 8, 8)
+    assert model.network.shapes[0].c == 4
+    texts = [record.getMessage() for record in caplog.records]
+    assert texts == ([f"net.cfg:{told}"] if told else [])
+
+
+def test_a_size_that_c_reads_as_0_is_named(tmp_path):
+    (tmp_path / "net.cfg").write_text("[net]\nwidth=0x10\nheight=16\nchannels=3\n[avgpool]\n")
+    with pytest.raises(dc.DarkconvError, match="found height=16, width=0x10, channels=3$"):
+        dc.load(tmp_path / "net.cfg")
+
+
 @pytest.fixture(autouse=True)
 def _warnings(caplog):
     caplog.set_level(logging.WARNING, "darkconv")

@@ -142,6 +142,8 @@ def test_arrays_can_be_neither_written_to_nor_exchanged(model):
             array.ravel()[0] = 7
         with pytest.raises(ValueError, match="WRITEABLE"):
             array.view().flags.writeable = True
+        with pytest.raises(ValueError, match="WRITEABLE"):
+            array.setflags(write=True)
         with pytest.raises(TypeError):
             model.arrays[key] = array + 1
         with pytest.raises(TypeError):

@@ -49,6 +49,11 @@ def _as_numbers(x: object) -> Array:
         values = np.asarray(x, np.float32)
     except (TypeError, ValueError):
         raise DarkconvError("input", expected="an array", found=type(x).__name__) from None
+    if getattr(x, "dtype", None) == np.uint8:
+        raise DarkconvError(
+            "input", expected="levels from 0 to 1 as float32", found="an array of uint8",
+            hint="grey levels become x.astype('float32') / 255",
+        )  # fmt: skip
     if not values.size:
         raise DarkconvError("input", expected="an array with values", found=values.shape)
     return values

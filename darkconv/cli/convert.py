@@ -30,7 +30,7 @@ from darkconv.console.progress import progress
 from darkconv.console.values import SHARE, NumberType
 from darkconv.exporting.formats import OPTIONS_BY_SUFFIX, options_of
 from darkconv.exporting.targets import note_arrays
-from darkconv.exporting.writing import write_checked
+from darkconv.exporting.writing import check_options, write_checked
 from darkconv.files.outputs import note_input
 from darkconv.imports.differences import REORGS
 from darkconv.loading.formats import ONNX_SUFFIX, RUNNABLE_SUFFIXES
@@ -207,6 +207,9 @@ def convert(
     imports = {name: value for name, value in said.items() if value is not None}
     model = read_model(model_words, cutoff=cutoff, imports=imports, **options)
     smaller = reduction.options(model, pictures)
+    for output in outputs:
+        if not output.weights:
+            check_options(model, output.path, options_of(output.suffix, {**chosen, **smaller}))
     written = {}
     for output in outputs:
         if output.weights:

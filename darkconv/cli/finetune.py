@@ -42,7 +42,7 @@ from darkconv.files.signals import SHELL_BASE, Ended
 from darkconv.files.sources import release_sources
 from darkconv.libraries import require, telling_missing
 from darkconv.training.folder import Folder
-from darkconv.training.progress_line import row_as_text
+from darkconv.training.progress_line import figures_as_text, row_as_text
 
 if TYPE_CHECKING:
     from darkconv.training.recipe import Recipe
@@ -305,8 +305,8 @@ class Telling:
         """Say what the model costs before it is trained."""
         self.steps = start.steps
         for word, costs in start.costs() if is_first_process() else ():
-            parts = "  ".join(f"{name} {value:.4g}" for name, value in costs.items() if value)
-            echo(f"before training, {word}: {parts}", err=True)
+            known = {name: value for name, value in costs.items() if value}
+            echo(f"before training, {word}: {figures_as_text(known)}", err=True)
         if start.machine.compile:
             echo("compiling: the first step of each input size takes longer", err=True)
         self._update = self._stack.enter_context(progress(start.steps, "training steps"))

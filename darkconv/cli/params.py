@@ -13,6 +13,7 @@ from click.shell_completion import CompletionItem
 from darkconv.console.files import FilesCommand, InputFile, OutputFile, ReadType, WrittenType
 from darkconv.console.messages import common_options
 from darkconv.console.options import with_options
+from darkconv.console.suggestions import ARGUMENTS
 from darkconv.console.values import DeviceType, SizeType
 from darkconv.darknet.bundled import bundled_names
 from darkconv.files.outputs import note_folder, note_input, note_output
@@ -26,8 +27,6 @@ from darkconv.loading.formats import (
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-ARGUMENTS = "darkconv.arguments"
-"""What the context of a command knows: all words behind the command's name."""
 _JOINT = "\0"  # between the two words of an output; no file name can hold it
 
 

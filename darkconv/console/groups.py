@@ -1,8 +1,8 @@
 """Groups of commands that know what a misspelt name may mean."""
 
-from difflib import get_close_matches
-
 import click
+
+from darkconv.console.suggestions import meant_commands
 
 
 class SuggestingGroup(click.Group):
@@ -14,8 +14,7 @@ class SuggestingGroup(click.Group):
         """Find the command; click's own groups know only the commands that are imported."""
         name = args[0]
         if self.get_command(ctx, name) is None and not name.startswith("-"):
-            known, lower = self.list_commands(ctx), name.lower()
-            near = [lower] if lower in known else get_close_matches(lower, known)
+            near = meant_commands(name, self.list_commands(ctx))
             hint = f" Did you mean {' or '.join(near)}?" if near else ""
             ctx.fail(f"No such command {name!r}.{hint}")
         return super().resolve_command(ctx, args)

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from darkconv.console.suggestions import explain_option
 from darkconv.console.table import Row, format_table
 from darkconv.errors import one_line, printable
 
@@ -76,5 +77,7 @@ def printable_usage() -> Iterator[None]:
     try:
         yield
     except click.ClickException as error:
+        if isinstance(error, click.NoSuchOption):
+            explain_option(error)
         error.message = printable(error.message)  # type: ignore[misc]
         raise

@@ -7,7 +7,7 @@ from functools import cache, cached_property
 
 from darkconv.core.dialect import Dialect
 from darkconv.core.net import NetOptions
-from darkconv.core.options import Notes, TrainingNotes, option_place
+from darkconv.core.options import Notes, TrainingNotes, note_repeated, option_place
 from darkconv.core.section import Config, Section
 from darkconv.core.shape import Shape, Shapes
 from darkconv.core.sizes import SizeError, UnlikeSizesError, fitting_sizes, meeting
@@ -325,13 +325,14 @@ def _built(
     """A network, and what its layers remark."""
     net, *sections = config.sections
     where = Where(file=config.file, line=net.number, section=net.name)
+    note_repeated(net, where, notes)
     options = NetOptions.read(net.options(), dialect, where, notes)
     if not options.input_shape.size:
         raise CfgError(
             "the input has no size",
             where=where,
             expected="height, width and channels, or inputs",
-            found=str(options.input_shape),
+            found=_said_of_size(net),
         )
     if options.input_shape.size > C_COUNT:
         what = f"an input of {options.input_shape} has"
@@ -348,6 +349,12 @@ def _built(
             here = _place_of(config.file, blamed, sections[blamed], error.where.option)
             raise error.at(error.where.inside(here)) from None
     return Network(config, dialect, options, tuple(placer.layers), trees), placer.remarks
+
+
+def _said_of_size(net: Section) -> str:
+    """Return what [net] says of the input's size, as it is written."""
+    keys = ("height", "width", "channels", "inputs")
+    return ", ".join(f"{key}={value}" for key in keys if (value := net.get(key))) or "none of them"
 
 
 def check_training_options(network: Network, *, obeys: bool) -> None:
@@ -395,6 +402,7 @@ class _SpecReader:
         note = section_note(section.name)
         if note:
             self.notes.add(here, note)
+        note_repeated(section, here, self.notes)
         spec = spec_class(section.name, self.dialect, here).read(
             section.options(), self.dialect, here, self.notes
         )

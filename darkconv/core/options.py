@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, get_type_hints
 
 from darkconv.core.dialect import PJREDDIE, Dialect
-from darkconv.core.section import Line
+from darkconv.core.section import Line, Section
 from darkconv.errors import OptionError, Where, printable, shortened
 
 Ints = tuple[int, ...]
@@ -265,7 +265,9 @@ def read_options(
     reader = _Reader(where, notes, dialect)
     for key, line in lines.items():
         known = table.get(key)
-        if known is None or (known[2].only and not dialect.follows(known[2].only)):
+        if known is None and "=" not in line.raw:
+            notes.add(option_place(line, where), _without_sign(line, table))
+        elif known is None or (known[2].only and not dialect.follows(known[2].only)):
             _note_unread(known, spec, dialect, option_place(line, where), notes)
         elif line.value is None:
             notes.add(option_place(line, where), "has no value, ignored")
@@ -281,10 +283,32 @@ def read_options(
     return values
 
 
+def note_repeated(section: Section, where: Where, notes: Notes) -> None:
+    """Note options that have a second value, which Darknet does not read.
+
+    Args:
+        section: whose options are read.
+        where: its place.
+        notes: collects them.
+    """
+    for first, line in section.repeated():
+        number = where.line and where.line + first.offset
+        counts = f"{shortened(first.value or 'nothing')} of line {number} counts, as in C"
+        value = shortened(line.value or "")
+        notes.add(option_place(line, where), f"{value} is its second value: {counts}")
+
+
 def option_place(line: Line, where: Where) -> Where:
     """The place of an option in a section at `where`; of one that was added the section's."""
     number = where.line and where.line + line.offset
     return dataclasses.replace(where, line=number, option=line.key)
+
+
+def _without_sign(line: Line, table: Mapping[str, Field]) -> str:
+    """What is said of a line without a `=`, such as `filters 32` or `filters: 32`."""
+    key, _, value = line.raw.strip().replace(":", " ").partition(" ")
+    meant = f"; did you mean {key}={value.strip()}?" if key in table and value.strip() else ""
+    return f"there is no = in the line, ignored{shortened(meant)}"
 
 
 def _note_unread(
@@ -316,6 +340,7 @@ class _Reader:
         self.where = where
         self.notes = notes
         self.dialect = dialect
+        self._passed_over: set[str | None] = set()
 
     def value(self, line: Line, kind: Any, info: Option) -> Any:
         if kind is str:
@@ -323,6 +348,8 @@ class _Reader:
         if kind in _ITEMS:
             return self._list(line, _ITEMS[kind], info)
         number = self._number(line, line.value or "", float if kind is float else int, info)
+        if line.key in self._passed_over:
+            return bool(number) if kind is bool else number
         low, high = info.minimum, info.maximum
         if (low is not None and number < low) or (high is not None and number > high):
             error = self._error(line, _bounds(low, high), line.value)
@@ -382,6 +409,7 @@ class _Reader:
         if not info.training:
             raise error
         self.notes.excuse(error, reading)
+        self._passed_over.add(error.where.option)
 
     def _note(self, line: Line, text: str) -> None:
         self.notes.add(option_place(line, self.where), text)

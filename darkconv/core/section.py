@@ -95,6 +95,15 @@ class Section:
                 found[line.key] = line
         return found
 
+    def repeated(self) -> list[tuple[Line, Line]]:
+        """Lines that do not count, for their key has another value before, each behind that line.
+
+        Comments behind values do not matter.
+        """
+        options = self.options()
+        pairs = ((options[line.key], line) for line in self.lines if line.key is not None)
+        return [(first, line) for first, line in pairs if _said(line) not in ("", _said(first))]
+
     def get(self, key: str) -> str | None:
         """The value of `key`, or None."""
         line = self.options().get(key)
@@ -160,6 +169,11 @@ class Config:
         sections = list(self.sections)
         sections[index] = sections[index].set(values)
         return replace(self, sections=tuple(sections))
+
+
+def _said(line: Line) -> str:
+    """Return a line's value without the comment behind it."""
+    return (line.value or "").partition("#")[0]
 
 
 def strip_blanks(text: str) -> str:

@@ -79,14 +79,17 @@ def frozen(array: npt.ArrayLike) -> Array:
     """Return a read-only, C-contiguous float32 array; a copy only where the input is none.
 
     The input becomes read-only with all that it is a view of, so it must be the caller's own. For
-    an array that somebody else may write to see `unchanging`.
+    an array that somebody else may write to see `unchanging`. What is returned owns no memory, so
+    that numpy lets nobody set its flag `writeable` again.
     """
     result = np.ascontiguousarray(array, dtype=np.float32)
     link: Any = result
     while isinstance(link, np.ndarray):
         link.flags.writeable = False
-        link = link.base
-    return result
+        link = _below(link)
+    if result.base is not None or not result.size:
+        return result
+    return np.ndarray(result.shape, result.dtype, result.data)
 
 
 def unchanging(array: npt.ArrayLike) -> Array:
@@ -101,7 +104,7 @@ def is_frozen(array: npt.NDArray[Any]) -> bool:
     while isinstance(link, np.ndarray):
         if link.flags.writeable:
             return False
-        link = link.base
+        link = _below(link)
     return link is None or isinstance(owner_of(array), (bytes, FileMap))
 
 
@@ -109,8 +112,14 @@ def owner_of(array: npt.NDArray[Any]) -> object:
     """Return what the memory of an array belongs to; an array that has its own gives itself."""
     link: Any = array
     while isinstance(link, np.ndarray) and link.base is not None:
-        link = link.base
-    return link.obj if isinstance(link, memoryview) else link
+        link = _below(link)
+    return link
+
+
+def _below(array: npt.NDArray[Any]) -> object:
+    """Return what an array is a view of; None for one that has its own memory."""
+    base = array.base
+    return base.obj if isinstance(base, memoryview) else base
 
 
 def address_of(array: npt.NDArray[Any]) -> int:

@@ -57,4 +57,4 @@ def find_cfg(cfg: PathLike, weights: PathLike | None = None) -> PathLike:
 
 
 def _near(name: str) -> list[str]:
-    return get_close_matches(name, bundled_names())
+    return get_close_matches(name.lower(), bundled_names())

@@ -171,11 +171,14 @@ def read_data(path: PathLike) -> dict[str, str]:
         DatasetError: the file cannot be read.
     """
     options: dict[str, str] = {}
-    for line in _read_lines(path):
+    for number, line in enumerate(_read_lines(path), start=1):
         text = line.translate(_BLANKS)
         if text and text[0] not in "#;" and "=" in text:
             key, _, value = text.partition("=")
-            options.setdefault(key, value)
+            first = options.setdefault(key, value)
+            if value != first:
+                where = Where(file=os.fspath(path), line=number, option=key)
+                warn_once(where, f"{value} is its second value: {first} counts, as in C")
     return options
 
 

@@ -125,7 +125,7 @@ def show_detection(model: Model, folder: Path) -> None:
     heading(f"Detect in {path.name}")
     found = detect(model, path)
     for one in found:
-        echo(f"{one.name:8s} {one.score:.3f}  {' '.join(f'{v:6.1f}' for v in one.box)}")
+        echo(f"{one.name:8s} {one.score:6.1%}  {' '.join(f'{v:6.1f}' for v in one.box)}")
     write_picture(draw(read_picture(path), found), folder / "detected.png")
 
 

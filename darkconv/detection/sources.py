@@ -10,6 +10,7 @@ from typing import Any
 
 from darkconv.detection.video import Video, is_video
 from darkconv.errors import DatasetError, Where
+from darkconv.files import PathLike
 from darkconv.pictures.image_file import is_picture
 from darkconv.pictures.picture import PICTURE
 
@@ -147,7 +148,7 @@ def pictures_of_path(path: str) -> list[Path]:
         DatasetError: a folder, a pattern or a list has none.
     """
     if os.path.isdir(path):
-        inside = sorted(filter(is_picture, Path(path).iterdir()))
+        inside = sorted(filter(is_picture_file, Path(path).iterdir()))
         if not inside:
             raise DatasetError("holds no pictures", where=Where(file=path))
         return inside
@@ -155,11 +156,16 @@ def pictures_of_path(path: str) -> list[Path]:
         is_list = Path(path).suffix.lower() in DATA_SETS
         return pictures_of_data_set(path) if is_list else [Path(path)]
     if glob.has_magic(path):
-        files = sorted(filter(is_picture, glob.iglob(path, recursive=True)))
+        files = sorted(filter(is_picture_file, glob.iglob(path, recursive=True)))
         if not files:
             raise DatasetError("no picture matches the pattern", where=Where(file=path))
         return list(map(Path, files))
     return [Path(path)]
+
+
+def is_picture_file(path: PathLike) -> bool:
+    """Return True for what has a picture's name and is no folder."""
+    return is_picture(path) and not os.path.isdir(path)
 
 
 def pictures_of_data_set(path: str) -> list[Path]:

@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 from darkconv.core.processes import ALONE, Processes, is_first_process
 from darkconv.detection.missing import MissingValues
 from darkconv.detection.stream import Seconds
+from darkconv.errors import followed
 from darkconv.evaluation.result import Unread
 from darkconv.files.notice import tell
 
@@ -74,7 +75,7 @@ class Work(Generic[T]):
         unread = tuple(self.unread[place] for place in sorted(self.unread))
         if is_first_process():
             for one in unread:
-                tell(f"{one.reason}{what_follows}")
+                tell(followed(one.reason, what_follows))
         return unread
 
 

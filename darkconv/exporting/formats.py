@@ -9,12 +9,15 @@ from darkconv.backends import spoke
 from darkconv.core.model import Model
 from darkconv.errors import DarkconvError
 from darkconv.loading.formats import (
+    DARKNET_SUFFIXES,
     KERAS_SUFFIX,
     LITERT_SUFFIX,
     ONNX_SUFFIX,
     PROGRAM_SUFFIX,
     SAFETENSORS_SUFFIX,
     SAVED_MODEL_SUFFIX,
+    suffix_hint,
+    suffix_of,
 )
 
 OPTIONS_BY_SUFFIX: Mapping[str, tuple[str, ...]] = {
@@ -68,7 +71,9 @@ def unknown_format(path: Path) -> DarkconvError:
     return DarkconvError(
         f"{os.fspath(path)}: unknown format",
         expected=f"a name that ends in {', '.join(OPTIONS_BY_SUFFIX)}",
-        hint="darkconv.save writes .cfg and .weights",
+        hint="darkconv.save writes .cfg and .weights"
+        if suffix_of(path) in DARKNET_SUFFIXES
+        else suffix_hint(suffix_of(path), tuple(OPTIONS_BY_SUFFIX)),
     )
 
 

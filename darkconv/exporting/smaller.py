@@ -14,7 +14,7 @@ from darkconv.core.model import Array, Model
 from darkconv.dataset.for_model import open_for_model
 from darkconv.dataset.sample import Dataset
 from darkconv.dataset.telling import report_unread
-from darkconv.errors import DarkconvError, DatasetError
+from darkconv.errors import DarkconvError, DatasetError, followed
 from darkconv.exporting.formats import size_of, write_file, written_files
 from darkconv.files import PathLike, scratch_folder
 from darkconv.loading import open_exported
@@ -198,7 +198,7 @@ def calibration_pictures(
             read_picture(sample.image, channels=shape.c)
             readable.append(sample.image)
         except DatasetError as error:
-            logger.warning("%s: left out", error)
+            logger.warning("%s", followed(error, ": left out"))
     report_unread(dataset, len(dataset) - len(readable))
     return readable
 

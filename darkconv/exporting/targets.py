@@ -7,7 +7,7 @@ from darkconv.backends import spoke
 from darkconv.errors import DarkconvError
 from darkconv.files import check_saved_model
 from darkconv.files.outputs import check_belongs, check_pair, note_output
-from darkconv.loading.formats import ONNX_SUFFIX, SAVED_MODEL_SUFFIX
+from darkconv.loading.formats import ONNX_SUFFIX, SAVED_MODEL_SUFFIX, suffix_hint
 
 
 def check_target(path: Path, weights: Path | None, suffixes: Sequence[str]) -> None:
@@ -27,6 +27,7 @@ def check_target(path: Path, weights: Path | None, suffixes: Sequence[str]) -> N
         raise DarkconvError(
             f"{path}: unknown format",
             expected=f"OUT.cfg OUT.weights, or a name that ends in {', '.join(suffixes)}",
+            hint=suffix_hint(suffix, suffixes),
         )
     if suffix == SAVED_MODEL_SUFFIX:
         check_saved_model(path)

@@ -13,6 +13,7 @@ from darkconv.dataset.sample import Dataset
 from darkconv.errors import DarkconvError, Where
 from darkconv.exporting.formats import (
     OPTIONS_BY_SUFFIX,
+    RUNNERS,
     size_of,
     unknown_format,
     write_file,
@@ -21,7 +22,7 @@ from darkconv.exporting.formats import (
 from darkconv.exporting.smaller import Reduction, write_smaller
 from darkconv.files import PathLike
 from darkconv.libraries import is_installed
-from darkconv.loading.formats import LITERT_SUFFIX, ONNX_SUFFIX, suffix_of
+from darkconv.loading.formats import LITERT_SUFFIX, suffix_of
 from darkconv.loading.saving import WRITE_NONFINITE
 from darkconv.verification.precision import (
     FileAgreement,
@@ -31,14 +32,11 @@ from darkconv.verification.precision import (
     silent,
 )
 
-RUNNERS: Mapping[str, tuple[str, str]] = {
-    ONNX_SUFFIX: ("onnxruntime", "run once in onnxruntime"),
-    LITERT_SUFFIX: ("ai_edge_litert", "run once in LiteRT"),
-}
-"""What tries a file before it takes its name, where it is installed, and what is said of that."""
 OF_INT8 = ("calibrate", "calibration", "reduce_range")
 OF_SMALLER = ("data",)
 NOT_IN_8_BITS = ("fold", "external", "in_place")
+OF_BOXES = ("threshold", "nms", "resize")
+"""What a file says for those who look for boxes in pictures with it."""
 SMALLER = ("fp16", "int8", *OF_INT8, *OF_SMALLER, "compare")
 """Options that say how numbers are made smaller, and how that is checked."""
 
@@ -189,7 +187,7 @@ def export(
         "data": data, "check": check, "compare": compare,
     }  # fmt: skip
     given = {name: value for name, value in values.items() if value is not None}
-    check_options(Path(path), given)
+    check_options(model, Path(path), given)
     check_kept(model, str(path), allow_nonfinite=allow_nonfinite, remedy=WRITE_NONFINITE)
     written = write_checked(model, Path(path), given)
     if written.fault:
@@ -210,7 +208,7 @@ def write_checked(
         given: options; those that are not there have the format's default.
         progress: shows how far long steps are.
     """
-    check_options(path, given)
+    check_options(model, path, given)
     plain = {name: value for name, value in given.items() if name not in SMALLER}
     how = Reduction.of(given)
     is_compared = given.get("compare", True) and _is_run(path)
@@ -227,8 +225,13 @@ def write_checked(
     return Exported(files, sum(map(size_of, files)), checked, precision, agreement)
 
 
-def check_options(path: Path, given: Mapping[str, Any]) -> None:
-    """Raise for options that a format does not have, or that do not go together.
+def check_options(model: Model, path: Path, given: Mapping[str, Any]) -> None:
+    """Raise for options that would do nothing, or that do not go together.
+
+    Args:
+        model: that is to be written.
+        path: whose suffix says the format.
+        given: options, by their names.
 
     Raises:
         DarkconvError: there is one.
@@ -242,6 +245,13 @@ def check_options(path: Path, given: Mapping[str, Any]) -> None:
                 f"{path}: {name} is no option of {path.suffix} files",
                 expected=", ".join(known) or "none",
             )
+    network = model.network
+    for name in OF_BOXES:
+        if name in given and not network.finds_boxes:
+            where = Where(file=network.config.file)
+            raise DarkconvError(f"predicts no boxes, which {name} is about", where=where)
+    if "compare" in given and not (_is_smaller(given) or suffix_of(path) == LITERT_SUFFIX):
+        raise DarkconvError(f"{path}: compare is about fp16, int8 and {LITERT_SUFFIX} files")
     _check_smaller({name for name, value in given.items() if value is not False}, given)
 
 
@@ -257,6 +267,10 @@ def _check_smaller(used: set[str], given: Mapping[str, Any]) -> None:
     for name in NOT_IN_8_BITS:
         if "int8" in used and name in given:
             raise DarkconvError(f"int8 and {name} exclude each other")
+
+
+def _is_smaller(given: Mapping[str, Any]) -> bool:
+    return bool(given.get("fp16") or given.get("int8"))
 
 
 def _is_run(path: Path) -> bool:

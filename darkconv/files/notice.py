@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextvars import ContextVar
 
-from darkconv.errors import DarkconvError, Where
+from darkconv.errors import DarkconvError, Where, followed
 
 logger = logging.getLogger("darkconv")
 
@@ -54,7 +54,7 @@ def warn_once(where: Where, message: str) -> None:
 
 def tell_once(error: DarkconvError, what_follows: str) -> None:
     """Warn of an error that nothing ends with, likewise."""
-    _tell(error.where, f"{error}{what_follows}")
+    _tell(error.where, followed(error, what_follows))
 
 
 def _tell(where: Where, text: str) -> None:

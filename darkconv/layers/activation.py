@@ -71,7 +71,12 @@ UNKNOWN_TO_DARKNET = (
 
 def darknet_name(name: str) -> str:
     """Return Darknet's name of an activation, which other programs may call otherwise."""
-    return SYNONYMS.get(name.lower(), name)
+    return SYNONYMS.get(_plain(name), name)
+
+
+def _plain(name: str) -> str:
+    """Return a name as the tables spell it."""
+    return name.lower().replace("-", "_")
 
 
 def resolve_activation(name: str, dialect: Dialect) -> tuple[str, str]:
@@ -88,7 +93,7 @@ def resolve_activation(name: str, dialect: Dialect) -> tuple[str, str]:
         return name, ""
     if name in ACTIVATIONS:
         return "relu", f"{name} is relu in the {dialect} dialect"
-    is_foreign = name.lower() in UNKNOWN_TO_DARKNET
+    is_foreign = _plain(name) in UNKNOWN_TO_DARKNET
     hint = "; no Darknet has it" if is_foreign else suggestion(name, ACTIVATIONS)
     return "relu", f"unknown name {shortened(name)!r} is relu, as in C{hint}"
 

@@ -1,7 +1,8 @@
 """Formats of model files by their suffixes, known without importing a framework."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 ONNX_SUFFIX = ".onnx"
@@ -28,6 +29,26 @@ CHECKPOINT_SUFFIXES = (".pt", ".pth", ".safetensors", ".h5", ".hdf5", ".keras", 
 DARKNET_SUFFIXES = (".cfg", ".weights")
 PICKLE_SUFFIXES = (".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 """Of files that run what is in them when they are read: never read as a model."""
+
+
+_TENSORRT = "TensorRT builds its engine from .onnx, on the machine that will run it"
+_PICKLED = ".pt2 and .safetensors are PyTorch's formats that run nothing when they are read"
+MEANT_SUFFIXES: Mapping[str, str] = {
+    **dict.fromkeys(PICKLE_SUFFIXES, _PICKLED),
+    **dict.fromkeys((".h5", ".hdf5"), ".keras is the format of Keras 3"),
+    ".pb": ".savedmodel is the folder that TensorFlow reads",
+    **dict.fromkeys((".engine", ".plan", ".trt"), _TENSORRT),
+    **dict.fromkeys((".xml", ".bin"), "OpenVINO reads .onnx"),
+    **dict.fromkeys((".mlmodel", ".mlpackage"), "coremltools converts a .pt2 program"),
+    **dict.fromkeys(DARKNET_SUFFIXES, "Darknet's two files are named one after the other"),
+}
+"""What helps whoever wants a file that is not written, by its suffix."""
+
+
+def suffix_hint(suffix: str, known: Sequence[str]) -> str | None:
+    """Return what helps where no format has a suffix: another one, or one of similar spelling."""
+    near = get_close_matches(suffix, known, n=1)
+    return MEANT_SUFFIXES.get(suffix) or (f"did you mean {near[0]}?" if near else None)
 
 
 def suffix_of(path: str | os.PathLike[str]) -> str:

@@ -130,6 +130,8 @@ def read_model(
     if suffix in EXPORTED_SUFFIXES:
         _check_says_itself(file, weights, dialect, cutoff)
         return read_arrays(cfg, names=names, names_encoding=names_encoding, input_size=input_size)
+    if cutoff is not None and weights is None:
+        raise DarkconvError(f"{file}: cutoff is about the weights, and none are given")
     return read_darknet(
         find_cfg(cfg, weights), weights, names=names, names_encoding=names_encoding,
         dialect=dialect, input_size=input_size, cutoff=cutoff,

@@ -202,6 +202,8 @@ def rgb_levels(image: "Image", where: Where) -> Levels:
         levels = np.array(_opaque(image, where), np.uint8)
     if has_16_bits:
         warn_once(where, "16-bit picture, read as 8-bit")
+    if holds_more(image):
+        warn_once(where, "holds several pictures, of which the first is read")
     return levels
 
 
@@ -214,6 +216,16 @@ def _opaque(image: "Image", where: Where) -> "Image":
         if np.asarray(image.getchannel("A")).min() < 255:
             warn_once(where, "transparency is dropped, as Darknet does")
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def holds_more(image: "Image") -> bool:
+    """Whether other pictures follow in the file: of a GIF, a TIFF, a WebP or an animated PNG.
+
+    What follows in a JPEG is a preview of the same picture.
+    """
+    with contextlib.suppress(*BROKEN):
+        return image.format not in ("JPEG", "MPO") and bool(getattr(image, "is_animated", False))
+    return True
 
 
 def is_deep(image: "Image") -> bool:

@@ -6,7 +6,7 @@ A check that had nothing to compare has failed.
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ class Agreement:
         allowed: the most that counts as the same.
         compared: how many values, boxes or detections the error is of.
         remark: why it cannot be good, where the error does not say so.
+        is_zero: all that was compared is zero on both sides: see `told_of_zeros`.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Agreement:
     allowed: float
     compared: int
     remark: str = ""
+    is_zero: bool = False
 
     @property
     def is_good(self) -> bool:
@@ -50,7 +52,9 @@ class Agreement:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields for JSON, which knows no infinity: null in place of it."""
         error = self.error if math.isfinite(self.error) else None
-        return {**asdict(self), "error": error, "wrong": not self.is_good}
+        fields = asdict(self)
+        del fields["is_zero"]
+        return {**fields, "error": error, "wrong": not self.is_good}
 
 
 def joined(rows: Sequence[Agreement]) -> Agreement:
@@ -62,7 +66,23 @@ def joined(rows: Sequence[Agreement]) -> Agreement:
     worst = max(rows, key=lambda row: math.inf if math.isnan(row.error) else row.error)
     compared = sum(row.compared for row in rows)
     remark = worst.remark if compared == 0 or not worst.error <= worst.allowed else ""
-    return Agreement(worst.name, worst.error, worst.allowed, compared, remark)
+    is_zero = all(row.is_zero for row in rows)
+    return Agreement(worst.name, worst.error, worst.allowed, compared, remark, is_zero)
+
+
+def told_of_zeros(rows: Sequence[Agreement]) -> list[Agreement]:
+    """Return rows of which none is good if there is nothing but zeros in any of them.
+
+    A layer of zeros is right where others give values. Where none does, a file would agree whatever
+    it holds: the picture is black, or the network is dead.
+
+    Args:
+        rows: of all that was compared.
+    """
+    if not all(row.is_zero and row.is_good for row in rows):
+        return list(rows)
+    remark = f"all values are zero; {HELP}"
+    return [replace(row, compared=0, remark=remark) for row in rows]
 
 
 def relative_error(found: Array, expected: Array) -> float:
@@ -99,7 +119,8 @@ def compare_values(name: str, found: Array, expected: Array, allowed: float) -> 
         return Agreement(name, math.inf, allowed, 0, remark)
     compared = int(np.count_nonzero(np.isfinite(found) & np.isfinite(expected)))
     error = relative_error(found, expected)
-    return Agreement(name, error, allowed, compared, remark_on(found, expected, compared))
+    is_zero = not (np.any(found) or np.any(expected))
+    return Agreement(name, error, allowed, compared, remark_on(found, expected, compared), is_zero)
 
 
 def remark_on(found: Array, expected: Array, compared: int) -> str:

@@ -26,6 +26,7 @@ from darkconv.verification.agreement import (
     compare_values,
     joined,
     nan_remark,
+    told_of_zeros,
 )
 from darkconv.verification.inputs import Inputs
 from darkconv.verification.outputs import ALLOWED
@@ -173,7 +174,9 @@ def compare_foreign(
         )
     tell_missing(model.network, file, sources)
     notes = (COARSE,) * (file.precision == "int8")
-    return FileVerification(rows, inputs.words, notes, network=model.network, file=file.path)
+    return FileVerification(
+        told_of_zeros(rows), inputs.words, notes, network=model.network, file=file.path
+    )
 
 
 def run_both(

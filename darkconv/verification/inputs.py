@@ -90,10 +90,18 @@ def _keeps_state(network: Network) -> bool:
 
 
 def _listed(image: "Images") -> "list[PictureLike | Image]":
-    """The pictures; a text, an array and a file are one each."""
+    """The pictures; a text, an array and a file are one each.
+
+    Raises:
+        DarkconvError: an empty list.
+    """
     if image is None:
         return []
-    return list(image) if isinstance(image, list | tuple) else [image]  # type: ignore[list-item]
+    if not isinstance(image, list | tuple):
+        return [image]  # type: ignore[list-item]
+    if not image:
+        raise DarkconvError("image: there is no picture in the list")
+    return list(image)
 
 
 def _words(images: "Sequence[PictureLike | Image]") -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from darkconv.backends import Backend, trace
 from darkconv.core.model import Array, Model
-from darkconv.verification.agreement import Agreement, compare_values, joined
+from darkconv.verification.agreement import Agreement, compare_values, joined, told_of_zeros
 
 TOLERANCE = 1e-4  # relative L2 error of a layer on whole networks
 
@@ -23,7 +23,7 @@ def compare_layers(
     Returns: one row for each layer, in the network's order, of the name `003_yolo`.
     """
     each = [_compared(model, x, backend, device) for x in inputs]
-    return [joined(same) for same in zip(*each, strict=True)]
+    return told_of_zeros([joined(same) for same in zip(*each, strict=True)])
 
 
 def _compared(model: Model, x: Array, backend: Backend, device: str) -> list[Agreement]:

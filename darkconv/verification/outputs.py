@@ -35,6 +35,7 @@ from darkconv.verification.agreement import (
     compare_values,
     joined,
     nan_remark,
+    told_of_zeros,
 )
 from darkconv.verification.alike import compare_finds
 from darkconv.verification.inputs import Inputs
@@ -162,7 +163,7 @@ def compare_outputs(
     run, names = (before(file, probe), (BOXES, SCORES)) if probe else (file.run, file.run.outputs)
     pairs = [Pair.of(model, file, x, run, names, device) for x in inputs.values]
     each = [COMPARISONS[kind](pair) for pair in pairs]
-    rows = [joined(same) for same in zip(*each, strict=True)]
+    rows = told_of_zeros([joined(same) for same in zip(*each, strict=True)])
     notes = []
     if probe:
         rows += check_suppression(file, probe, [as_input(file, x)[0] for x in inputs.values])

@@ -219,7 +219,7 @@ def find_model(name: str) -> Published:
     """
     if name in MODELS:
         return MODELS[name]
-    near = difflib.get_close_matches(name, MODELS, n=3)
+    near = difflib.get_close_matches(name.lower(), MODELS, n=3)
     raise DarkconvError(
         f"{name}: no model of this name is known",
         hint=f"did you mean {' or '.join(near)}?" if near else "`darkconv fetch` lists them",

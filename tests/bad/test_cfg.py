@@ -222,7 +222,7 @@ OPTIONS = [
             cfg("[upsample]\nscale=half\n")),
     Refused("width 0", INFO,
             "net.cfg:1: [net]: the input has no size: expected height, width and channels, or "
-            "inputs, found 0",
+            "inputs, found height=16, width=0, channels=3",
             whole("[net]\nwidth=0\nheight=16\nchannels=3\n" + CONV)),
     Refused("negative height", INFO, "net.cfg:3: [net] height: expected 0 or more, found -16",
             whole("[net]\nwidth=16\nheight=-16\nchannels=3\n" + CONV)),
@@ -453,7 +453,8 @@ ODD = [
     Accepted(
         "an option without =",
         INFO,
-        f"warning: {FIRST} filters8: unknown option, ignored; did you mean filters?\n",
+        f"warning: {FIRST} filters8: there is no = in the line, ignored; did you mean "
+        "filters=8?\n",
         conv("filters 8"),
         stdout="1 layers",
     ),

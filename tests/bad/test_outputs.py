@@ -53,7 +53,8 @@ CASES = [
         "an unknown suffix",
         f"{CONVERT} -o x.pt",
         "x.pt: unknown format: expected OUT.cfg OUT.weights, or a name that ends in .onnx, "
-        ".safetensors, .pt2, .keras, .savedmodel, .tflite",
+        ".safetensors, .pt2, .keras, .savedmodel, .tflite\n"
+        "  hint: .pt2 and .safetensors are PyTorch's formats that run nothing when they are read",
     ),
     Refused(
         "no suffix, behind a good output",

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import json
 import re
 
 import numpy as np
@@ -208,6 +209,31 @@ def test_exported_program_takes_any_batch(model, tmp_path):
     for count in (1, 3):
         x = torch.from_numpy(pictures(count))
         torch.testing.assert_close(program(x)[0], module(x)[0])
+
+
+def test_exported_program_gives_what_enters_the_heads(model, tmp_path):
+    from darkconv.backends.torch import write_program
+
+    module = dc.to_torch(model)
+    write_program(module, tmp_path / "m.pt2", head="logits")
+    told = {"darkconv.json": ""}
+    program = torch.export.load(tmp_path / "m.pt2", extra_files=told).module()
+    assert json.loads(told["darkconv.json"])["head"] == "logits"
+    entering = [layer.sources[0] for layer in model.network.heads]
+    for count in (1, 3):
+        x = torch.from_numpy(pictures(count))
+        found, values = program(x), module.trace(x)
+        assert len(found) == len(entering)
+        for one, index in zip(found, entering, strict=True):
+            torch.testing.assert_close(one, values[index])
+
+
+def test_a_program_has_no_logits_without_a_head(tmp_path):
+    body = "[convolutional]\nfilters=4\nactivation=leaky\n"
+    with pytest.raises(DarkconvError, match="has no head, whose inputs head=logits is about"):
+        dc.export(random_model(network(body)), tmp_path / "m.pt2", head="logits")
+    with pytest.raises(DarkconvError, match="head of .pt2 files: expected raw, logits, found"):
+        dc.export(random_model(network(body)), tmp_path / "m.pt2", head="boxes")
 
 
 @pytest.mark.parametrize("opset", [11, 13, 18, 21])

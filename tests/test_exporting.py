@@ -7,7 +7,8 @@ import pytest
 
 import darkconv as dc
 from darkconv.assets import digits10_folder, digits10_pictures
-from darkconv.exporting.formats import OPTIONS_BY_SUFFIX
+from darkconv.backends.choices import HEADS
+from darkconv.exporting.formats import HEADS_BY_SUFFIX, OPTIONS_BY_SUFFIX
 from darkconv.exporting.writing import OF_BOXES
 from networks import network, random_model
 
@@ -17,9 +18,12 @@ VALUES = {
     "resize": "letterbox", "opset": 17, "external": True, "in_place": True, "fp16": True,
     "check": False, "int8": True, "calibrate": digits10_pictures()[:2], "calibration": "minmax",
     "reduce_range": True, "data": digits10_folder() / "digits10.data", "compare": False,
+    "layout": "ultralytics", "nms_op": "tensorrt",
 }  # fmt: skip
 IN_8_BITS = {"int8": True, "calibrate": VALUES["calibrate"], "compare": False}
-OF_NMS = ("pixels", "threshold_inputs", "max_detections")
+OF_NMS = ("pixels", "threshold_inputs", "max_detections", "nms_op")
+NEEDED = {"layout": {"head": "boxes"}, "nms_op": {"head": "nms", "layout": "efficientnms"}}
+"""What some options need beside them, if that is not head=nms."""
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +48,7 @@ def test_the_file_is_what_convert_writes_and_the_result_says_how_it_was_checked(
 )
 def test_every_option_of_onnx_changes_the_file(model, tmp_path, option):
     pytest.importorskip("onnxruntime")
-    base = {"head": "nms"} if option in OF_NMS else {}
+    base = NEEDED.get(option, {"head": "nms"} if option in OF_NMS else {})
     changed = base | {option: VALUES[option]}
     if option == "int8":
         changed = IN_8_BITS
@@ -71,7 +75,7 @@ def test_an_option_of_another_format_is_an_error(model, tmp_path, suffix, option
     assert not any(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("option", OF_NMS)
+@pytest.mark.parametrize("option", [*OF_NMS, "layout"])
 def test_an_option_of_another_head_is_an_error(model, tmp_path, option):
     pytest.importorskip("onnx")
     with pytest.raises(dc.DarkconvError, match=f"{option} would do nothing: expected head"):
@@ -93,6 +97,21 @@ def test_compare_is_about_files_that_are_compared(model, tmp_path, compare):
     pytest.importorskip("onnx")
     with pytest.raises(dc.DarkconvError, match=r"compare is about fp16, int8 and \.tflite files"):
         dc.export(model, tmp_path / "net.onnx", compare=compare)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("suffix", "head"),
+    [
+        (suffix, head)
+        for suffix, own in HEADS_BY_SUFFIX.items()
+        for head in HEADS
+        if head not in own
+    ],
+)
+def test_a_head_that_a_format_does_not_have_is_an_error(model, tmp_path, suffix, head):
+    with pytest.raises(dc.DarkconvError, match=f"head of \\{suffix} files: expected raw"):
+        dc.export(model, tmp_path / f"net{suffix}", head=head)
     assert not any(tmp_path.iterdir())
 
 

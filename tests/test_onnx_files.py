@@ -215,7 +215,7 @@ def test_verify_refuses_a_file_for_other_pictures(run, folder):
 
 def test_options_for_onnx_need_an_onnx_file(run):
     result = run("convert net.cfg net.weights -o a.safetensors --head nms", status=2)
-    assert "--head is about .onnx, .keras, .savedmodel and .tflite files, and none" in result.stderr
+    assert "--head is about .onnx, .keras, .savedmodel, .tflite and .pt2 files" in result.stderr
     result = run("convert net.cfg net.weights -o a.safetensors --pixels", status=2)
     assert "--pixels is about .onnx files, and none is written" in result.stderr
 

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import darkconv as dc
+from darkconv.backends.choices import BGR
+from darkconv.backends.layouts import LAYOUTS, SPLIT
 from darkconv.boxes import as_corners
 from darkconv.core.dialect import ALEXEYAB
 from darkconv.core.network import build_network
@@ -22,12 +24,17 @@ onnxruntime = pytest.importorskip("onnxruntime")
 
 SCALARS = {"Range": (0, 1, 2), "Pad": (2,), "Clip": (1, 2), "OneHot": (1,), "CumSum": (1,)}
 """Inputs that have no axis, by operator: onnx.checker does not look at them."""
-HEADS = ("raw", "boxes", "nms")
+HEADS = [
+    {"head": "raw"},
+    {"head": "logits"},
+    *({"head": layout.head, "layout": layout.name} for layout in LAYOUTS),
+]
 QUICK = onnxruntime.SessionOptions()
 QUICK.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
 QUICK.intra_op_num_threads = 1
 AXES = ("none", "batch", "size", "batch,size")
 FORMS = [{"dynamic": axes} for axes in AXES] + [{"opset": 11}, {"fp16": True}]
+FORMS_OF_LAYOUTS = [{"dynamic": "none"}, {"dynamic": "batch,size", "opset": 11}, {"fp16": True}]
 
 
 @pytest.fixture(autouse=True)
@@ -42,12 +49,13 @@ def model(request):
 
 def protos(model):
     """Every graph that the model has."""
-    for head, form in itertools.product(HEADS, FORMS):
-        proto = None
-        with contextlib.suppress(DarkconvError):  # of a head or an axis that it has not
-            proto = dc.to_onnx(model, head=head, **form)
-        if proto:
-            yield proto
+    for head in HEADS:
+        for form in FORMS if head.get("layout", SPLIT) == SPLIT else FORMS_OF_LAYOUTS:
+            proto = None
+            with contextlib.suppress(DarkconvError):  # of a head or an axis that it has not
+                proto = dc.to_onnx(model, **head, **form)
+            if proto:
+                yield proto
 
 
 def shapes(graph):
@@ -96,24 +104,31 @@ BODIES = {
     "softmax": CONV.format(n=5) + "[avgpool]\n[softmax]\n",
     "none": CONV.format(n=5),
 }
-INPUTS = {"float32-nchw": (1, 3, 4), "uint8-nhwc": (1, 3), "uint8-nhwc-bgr": (3,)}
+INPUTS = {
+    "float32-nchw": (1, 3, 4),
+    "float32-nhwc": (1, 3, 4),
+    "uint8-nhwc": (1, 3, 4),
+    "uint8-nhwc-bgr": (3, 4),
+}
 """Kinds of input, and the channels of networks that they have a meaning for."""
 
 
 def fed(kind, channels):
     """What goes in, and what the network makes of it: two pictures."""
     generator = np.random.default_rng(3)
-    if kind == "float32-nchw":
+    if kind.startswith("float32"):
         x = generator.random((2, channels, 6, 10), np.float32)
-        return x, x
+        return x.transpose(0, 2, 3, 1) if kind.endswith("nhwc") else x, x
     levels = generator.integers(0, 256, (2, 6, 10, channels), np.uint8)
-    rgb = levels[..., ::-1] if kind.endswith("bgr") else levels
+    rgb = levels[..., BGR.get(channels, [0])] if kind.endswith("bgr") else levels
     return levels, rgb.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
 
 
 def expected_outputs(model, head, x):
     """What a graph has to give for one picture, but for suppression."""
     layers = dc.trace(model, x)
+    if head == "logits":
+        return [layers[layer.sources[0]] for layer in model.network.heads]
     if head == "raw" or model.network.layers[-1].type == "softmax":
         return [layers[index] for index in model.network.outputs]
     heads = [layers[layer.index][0] for layer in model.network.heads]
@@ -127,6 +142,8 @@ def refusal(body, channels, kind, head, axes):
         return f"input {kind}: expected a network"
     if "size" in axes and body == "detection":
         return "cannot be free: its weights fit one size"
+    if head == "logits":
+        return "has no head" if body == "none" else None
     if (body == "none" and head != "raw") or (body == "softmax" and head == "nms"):
         return "predicts no boxes"
     return None
@@ -151,7 +168,7 @@ def check_graph(model, head, proto, levels, x):
 def test_every_input_head_and_axes_make_a_graph_that_runs_or_are_refused(body, channels, kind):
     model = random_model(network(BODIES[body], (channels, 6, 10)))
     levels, x = fed(kind, channels)
-    for head, axes in itertools.product(HEADS, AXES):
+    for head, axes in itertools.product(("raw", "logits", "boxes", "nms"), AXES):
         options = {"head": head, "dynamic": axes, "input": kind}
         message = refusal(body, channels, kind, head, axes)
         if message is None:
@@ -163,7 +180,7 @@ def test_every_input_head_and_axes_make_a_graph_that_runs_or_are_refused(body, c
 
 def test_levels_of_grey_networks_have_no_order():
     model = random_model(network(CONV.format(n=2), (1, 6, 10)))
-    with pytest.raises(DarkconvError, match="3 channels.*found 1x6x10\n  hint: uint8-nhwc takes"):
+    with pytest.raises(DarkconvError, match="4 channels.*found 1x6x10\n  hint: uint8-nhwc takes"):
         dc.to_onnx(model, input="uint8-nhwc-bgr")
 
 
@@ -173,6 +190,9 @@ def test_a_vector_has_no_size_to_be_free():
     dc.to_onnx(vector, dynamic="batch")
     with pytest.raises(DarkconvError, match="dynamic size: expected a network for pictures"):
         dc.to_onnx(vector, dynamic="batch,size")
+    for kind in ("float32-nhwc", "uint8-nhwc"):
+        with pytest.raises(DarkconvError, match=f"{kind}: expected a network for pictures"):
+            dc.to_onnx(vector, input=kind)
 
 
 @pytest.mark.parametrize(

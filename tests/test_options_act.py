@@ -45,6 +45,7 @@ SETTINGS = {
     "convert/raw": f"convert {MODEL} -o o.onnx",
     "convert/boxes": f"convert {MODEL} -o o.onnx --head boxes",
     "convert/nms": f"convert {MODEL} -o o.onnx --head nms",
+    "convert/efficientnms": f"convert {MODEL} -o o.onnx --head nms --layout efficientnms",
     "convert/fp16": f"convert {MODEL} -o o.onnx --fp16",
     "convert/int8": f"convert {MODEL} -o o.onnx --int8 --calibrate images --limit 3 --json",
     "convert/safetensors": f"convert {MODEL} -o o.safetensors",
@@ -156,6 +157,7 @@ VALUES = {
     "--input-size": "96x128",
     "--keep": "one,two",
     "--layers": "3",
+    "--layout": "ultralytics",
     "--limit": "2",
     "--lock": "*_convolutional",
     "--macs": "0.4",
@@ -167,6 +169,7 @@ VALUES = {
     "--names-encoding": "utf-16",
     "--nms": "0",
     "--nms-kind": "obj",
+    "--nms-op": "tensorrt",
     "--only-classes": "zero,one,two,three",
     "--opset": "17",
     "--optimizer": "sgd",
@@ -391,7 +394,7 @@ def test_an_option_acts_or_is_refused(plain, run, setting, words):
     assert bool(changes) != is_known, changes or "accepted, and does nothing"
 
 
-OF_NMS = ("--pixels", "--threshold-inputs", "--max-detections")
+OF_NMS = ("--pixels", "--threshold-inputs", "--max-detections", "--nms-op")
 MIXED = {
     "onnx": ("o.safetensors", "o.cfg o.weights"),
     "keras": ("o.pt2", "o.onnx"),

@@ -52,7 +52,7 @@ def broken(monkeypatch):
     """Graphs for levels in OpenCV's order then read a sixth channel, which no checker notices."""
     from darkconv.backends.onnx import picture
 
-    monkeypatch.setattr(picture, "BGR", (2, 1, 5))
+    monkeypatch.setattr(picture, "BGR", {3: (2, 1, 5)})
     return {"input": "uint8-nhwc-bgr"}
 
 

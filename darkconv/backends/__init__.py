@@ -196,12 +196,14 @@ def to_onnx(
     model: Model,
     *,
     head: Literal["raw", "logits", "boxes", "nms"] = "raw",
+    layout: Literal["split", "ultralytics", "deepstream", "yolov4", "efficientnms"] = "split",
     pixels: bool = False,
     threshold: float = 0.25,
     nms: float = 0.45,
     threshold_inputs: bool = False,
     max_detections: int = 300,
-    input: Literal["float32-nchw", "uint8-nhwc", "uint8-nhwc-bgr"] = "float32-nchw",
+    nms_op: Literal["onnx", "tensorrt"] = "onnx",
+    input: Literal["float32-nchw", "float32-nhwc", "uint8-nhwc", "uint8-nhwc-bgr"] = "float32-nchw",
     dynamic: str | Iterable[str] = "batch",
     fold: bool = True,
     opset: int = 13,
@@ -227,12 +229,22 @@ def to_onnx(
             classifier `probabilities`. "nms": after non-maximum suppression (NMS) per class, padded
             with zeros: `boxes` (N, m, 4), `scores` (N, m), `classes` (N, m) int32 and `count` (N,).
             "logits": what enters each head, before any activation.
-        pixels: boxes in pixels of the network's input, not in 0..1 of it; with boxes and nms.
+        layout: form of boxes and nms, for programs that read no other: "split" is what is said
+            above. With boxes also "ultralytics": `output0` (N, 4 + classes, n), centre and size in
+            pixels of the input, with the metadata of such files; "deepstream": `output` (N, n, 6),
+            x0 y0 x1 y1 in pixels, the best score and its class; "yolov4": `boxes` (N, n, 1, 4) and
+            `confs` (N, n, classes). With nms also "efficientnms": `num_dets` (N, 1), `det_boxes`,
+            `det_scores` and `det_classes`, padded with zeros.
+        pixels: boxes in pixels of the network's input, not in 0..1 of it; with boxes and nms,
+            where the layout leaves it open.
         threshold: least score, 0..1: a constant of the graph with nms, else for the metadata.
         nms: IoU of boxes that count as the same object, 0..1; 0 keeps them all.
         threshold_inputs: make these two inputs of the graph, not constants; with nms.
         max_detections: m, most detections of a picture; with nms.
-        input: float32 RGB in 0..1, (N, C, H, W); or 8-bit levels (N, H, W, C), RGB or BGR.
+        nms_op: what suppresses: "onnx", operators of ONNX; or "tensorrt", its plugin
+            EfficientNMS_TRT in the layout "efficientnms", which runs in TensorRT alone.
+        input: float32 RGB in 0..1, (N, C, H, W) or (N, H, W, C); or 8-bit levels (N, H, W, C), RGB
+            or BGR.
         dynamic: axes of any length: "batch", "size", "batch,size" or "none", or several words.
         fold: write batch norm into weights and biases.
         opset: version of ONNX's operators, 11 or later.
@@ -256,9 +268,9 @@ def to_onnx(
         remedy="allow_nonfinite=True builds it all the same",
     )  # fmt: skip
     proto: ModelProto = spoke("onnx").to_onnx(
-        model, head=head, pixels=pixels, threshold=threshold, nms=nms,
-        threshold_inputs=threshold_inputs, max_detections=max_detections, input=input,
-        dynamic=dynamic, fold=fold, opset=opset, fp16=fp16, resize=resize,
+        model, head=head, layout=layout, pixels=pixels, threshold=threshold, nms=nms,
+        threshold_inputs=threshold_inputs, max_detections=max_detections, nms_op=nms_op,
+        input=input, dynamic=dynamic, fold=fold, opset=opset, fp16=fp16, resize=resize,
     )  # fmt: skip
     return proto
 

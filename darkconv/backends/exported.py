@@ -9,6 +9,8 @@ from typing import Any, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
+from darkconv.backends.choices import HEADS_OF, INPUTS
+from darkconv.backends.layouts import NMS_OPS, SPLIT, Layout, find_layout
 from darkconv.core.model import Array
 from darkconv.core.names import Names
 from darkconv.core.network import Network
@@ -111,6 +113,34 @@ class ExportedFile:
     def head(self) -> str:
         """Kind of its outputs: "raw", "boxes", "nms" or "logits"."""
         return self.metadata["head"]
+
+    @property
+    def form(self) -> Layout | None:
+        """Layout of its boxes; None where it gives none."""
+        if self.head not in HEADS_OF["layout"] or not self.network.finds_boxes:
+            return None
+        return find_layout(self.head, self.metadata.get("layout", SPLIT))
+
+    @property
+    def takes(self) -> str:
+        """Kind of input that `run` is called with, of `darkconv.backends.choices.INPUTS`."""
+        return INPUTS[0]
+
+    @property
+    def nms_op(self) -> str:
+        """What suppresses in the graph, of `darkconv.backends.layouts.NMS_OPS`."""
+        return self.metadata.get("nms_op", NMS_OPS[0])
+
+    def taken_apart(self, outputs: Sequence[npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """Return what is in the outputs for one picture, by the parts of its layout.
+
+        Where it gives no boxes these are the outputs, by their names.
+
+        Args:
+            outputs: without a batch axis.
+        """
+        named = dict(zip(self.run.outputs, outputs, strict=True))
+        return self.form.taken_apart(named) if self.form else named
 
     @property
     def precision(self) -> str:

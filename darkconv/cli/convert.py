@@ -6,7 +6,8 @@ from typing import Any, TypeVar
 
 import click
 
-from darkconv.backends.choices import HEADS_OF
+from darkconv.backends.choices import HEADS_OF, INPUTS
+from darkconv.backends.layouts import LAYOUT_NAMES, NMS_OPS
 from darkconv.cli.file_report import print_reports, show_agreement
 from darkconv.cli.models import (
     read_model,
@@ -28,12 +29,12 @@ from darkconv.console.given import refuse
 from darkconv.console.options import with_options
 from darkconv.console.progress import progress
 from darkconv.console.values import SHARE, NumberType
-from darkconv.exporting.formats import OPTIONS_BY_SUFFIX, options_of
+from darkconv.exporting.formats import HEADS_BY_SUFFIX, OPTIONS_BY_SUFFIX, options_of
 from darkconv.exporting.targets import note_arrays
 from darkconv.exporting.writing import check_options, write_checked
 from darkconv.files.outputs import note_input
 from darkconv.imports.differences import REORGS
-from darkconv.loading.formats import ONNX_SUFFIX, RUNNABLE_SUFFIXES
+from darkconv.loading.formats import RUNNABLE_SUFFIXES
 
 logger = logging.getLogger("darkconv")
 
@@ -45,6 +46,12 @@ ONNX_OPTIONS = {
         type=click.Choice(["raw", "logits", "boxes", "nms"]),
         help="Outputs as Darknet's heads give them, what enters the heads, boxes and scores, or "
         "what is left of them after suppression  [default: raw]",
+    ),
+    "layout": click.option(
+        "--layout",
+        type=click.Choice(LAYOUT_NAMES),
+        help="Form of --head boxes (all but efficientnms) and nms (split, efficientnms) for the "
+        "programs that read them  [default: split]",
     ),
     "pixels": click.option(
         "--pixels", flag_value=True, default=None, help="Boxes in pixels of the input, not in 0..1."
@@ -71,9 +78,15 @@ ONNX_OPTIONS = {
         type=click.IntRange(min=1),
         help="For --head nms: most per picture  [default: 300]",
     ),
+    "nms_op": click.option(
+        "--nms-op",
+        type=click.Choice(NMS_OPS),
+        help="For --head nms: what suppresses; tensorrt, with --layout efficientnms, is its "
+        "plugin, and runs in TensorRT alone  [default: onnx]",
+    ),
     "input": click.option(
         "--input",
-        type=click.Choice(["float32-nchw", "uint8-nhwc", "uint8-nhwc-bgr"]),
+        type=click.Choice(INPUTS),
         help="What pictures come as  [default: float32-nchw, RGB in 0..1]",
     ),
     "dynamic": click.option(
@@ -171,8 +184,9 @@ def convert(
     """Write a model as ONNX, Keras, LiteRT, PyTorch or Darknet files.
 
     The suffix of OUT says the format: .onnx, .keras, .savedmodel (a folder), .tflite,
-    .safetensors, .pt2, or OUT.cfg OUT.weights. -o may be repeated. The options from --pixels to
-    --in-place are about .onnx; Keras and LiteRT files take --head, LiteRT files --no-check too.
+    .safetensors, .pt2, or OUT.cfg OUT.weights. -o may be repeated. The options from --layout to
+    --in-place are about .onnx; Keras and LiteRT files take --head, LiteRT files --no-check too,
+    and .pt2 --head raw and logits.
 
     A recurrent layer's state is an input and an output of the file, such as 003_lstm.h_in and
     003_lstm.h_out, in Keras and LiteRT 003_lstm_h_in and 003_lstm_h_out: give zeros at first, then
@@ -256,9 +270,9 @@ def check_applies(
     for name, heads in HEADS_OF.items():
         if head not in heads:
             refuse(name, because=f"it is about --head {' and '.join(heads)}")
-    with_heads = (s for s in suffixes if "head" in OPTIONS_BY_SUFFIX.get(s, ()))
-    if head == "nms" and any(suffix != ONNX_SUFFIX for suffix in with_heads):
-        raise click.UsageError("--head nms is about .onnx files: suppression is no Keras operation")
+    able = [suffix for suffix, heads in HEADS_BY_SUFFIX.items() if head in heads]
+    if any(suffix not in able for suffix in suffixes & HEADS_BY_SUFFIX.keys()):
+        raise click.UsageError(f"--head {head} is about {' and '.join(able)} files")
 
 
 def tell_of_others(chosen: Iterable[str], outputs: Sequence[Output]) -> None:

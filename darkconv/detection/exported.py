@@ -5,7 +5,7 @@ The file says by itself what it takes and gives, so nothing else is needed.
 
 import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,19 @@ import numpy as np
 import numpy.typing as npt
 
 from darkconv.backends import spoke
+from darkconv.backends.choices import BGR
 from darkconv.backends.exported import ExportedFile
+from darkconv.backends.layouts import (
+    BEST,
+    CENTRES,
+    CONFIDENCES,
+    CORNERS,
+    COUNT,
+    LABEL,
+    NMS_OPS,
+    PIXELS,
+    SCORES,
+)
 from darkconv.boxes import as_centres, as_corners
 from darkconv.core.model import Array
 from darkconv.detection.decode import Candidates, input_size
@@ -28,7 +40,7 @@ from darkconv.detection.detect import (
 from darkconv.detection.engine import BaseEngine, run_in_pieces
 from darkconv.detection.suppress import check_kind
 from darkconv.errors import DarkconvError, Where
-from darkconv.layers.box_heads import BOXES, CONFIDENCES, SCORES, box_outputs
+from darkconv.layers.box_heads import box_heads, box_outputs, count_classes
 from darkconv.pictures.picture import Fit, PictureLike
 
 SAME = 1e-6  # thresholds closer than this are the same
@@ -158,12 +170,14 @@ def as_input(file: ExportedFile, planes: Array) -> tuple[npt.NDArray[Any], Array
         file: where it takes levels, the input is rounded to them.
         planes: (C, H, W) in 0..1, or (inputs,).
     """
-    kind = file.metadata["input"]
-    if not kind.startswith("uint8"):
+    kind = file.takes
+    if "nhwc" not in kind:
         return planes[None], planes
+    if not kind.startswith("uint8"):
+        return np.ascontiguousarray(planes.transpose(1, 2, 0))[None], planes
     levels = np.rint(planes * 255).clip(0, 255).astype(np.uint8)
     pixels = levels.transpose(1, 2, 0)
-    given = pixels[..., ::-1] if kind.endswith("bgr") else pixels
+    given = pixels[..., BGR[len(planes)]] if kind.endswith("bgr") else pixels
     return np.ascontiguousarray(given)[None], levels.astype(np.float32) / np.float32(255)
 
 
@@ -182,13 +196,13 @@ def find_in_raw(asked: FileEngine, outputs: Sequence[Array], fit: Fit) -> list[D
 
 def find_in_boxes(asked: FileEngine, outputs: Sequence[Array], fit: Fit) -> list[Detection]:
     """Suppress boxes as the cfg, or the user, wants it."""
-    values = dict(zip(asked.file.run.outputs, outputs, strict=True))
-    boxes, scores = values[BOXES], values[SCORES]
+    parts = asked.file.taken_apart(outputs)
+    scores = scores_of(asked.file, parts)
     is_kept = scores > np.float32(asked.threshold)
     found = Candidates(
-        relative_boxes(asked.file, boxes),
-        np.ones(len(boxes), np.float32),
-        np.where(is_kept, values.get(CONFIDENCES, scores), np.float32(0)),
+        relative_boxes(asked.file, parts),
+        np.ones(len(scores), np.float32),
+        np.where(is_kept, parts.get(CONFIDENCES, scores), np.float32(0)),
     )
     return remaining(
         asked.file,
@@ -204,10 +218,12 @@ def find_in_detections(
     asked: FileEngine, outputs: Sequence[npt.NDArray[Any]], fit: Fit
 ) -> list[Detection]:
     """Take what suppression in the graph has left."""
-    boxes, scores, classes, count = outputs
-    is_wanted = (np.arange(len(scores)) < count) & (scores > np.float32(asked.threshold))
-    corners = as_corners(fit.to_pixels(relative_boxes(asked.file, boxes[is_wanted])))
-    return named(asked.file, classes[is_wanted], scores[is_wanted], corners)
+    parts = asked.file.taken_apart(outputs)
+    scores = parts[BEST]
+    is_wanted = (np.arange(len(scores)) < parts[COUNT]) & (scores > np.float32(asked.threshold))
+    boxes = relative_boxes(asked.file, {CORNERS: parts[CORNERS][is_wanted]})
+    corners = as_corners(fit.to_pixels(boxes))
+    return named(asked.file, parts[LABEL][is_wanted], scores[is_wanted], corners)
 
 
 def check_objectness(asked: FileEngine) -> None:
@@ -244,6 +260,12 @@ def check_constants(asked: FileEngine) -> None:
         DarkconvError: another kind, or other thresholds where they are constants.
     """
     file, where = asked.file, Where(file=asked.file.path)
+    if file.nms_op != NMS_OPS[0]:
+        raise DarkconvError(
+            "suppresses by a plugin of TensorRT, and runs there alone",
+            where=where,
+            hint="convert with --nms-op onnx, or with --head boxes",
+        )
     if asked.nms_kind not in (None, "sort"):
         raise DarkconvError(
             "nms_kind", where=where, expected="sort, which is in the graph", found=asked.nms_kind
@@ -278,16 +300,32 @@ def check_constants(asked: FileEngine) -> None:
         )
 
 
-def relative_boxes(file: ExportedFile, corners: Array) -> Array:
-    """Corners as the graph gives them -> xywh relative to the network input."""
-    return as_centres(relative_corners(file, corners))
+def relative_boxes(file: ExportedFile, parts: Mapping[str, npt.NDArray[Any]]) -> Array:
+    """Return boxes (n, 4) as xywh relative to the network's input.
+
+    Args:
+        file: that gave them.
+        parts: of its outputs: see `ExportedFile.taken_apart`.
+    """
+    boxes = parts[CENTRES] if CENTRES in parts else as_centres(parts[CORNERS])
+    if file.metadata["boxes"] == PIXELS:
+        return np.divide(boxes, np.tile(input_size(file.network), 2), dtype=np.float32)
+    return boxes
 
 
-def relative_corners(file: ExportedFile, corners: Array) -> Array:
-    """Corners as the graph gives them -> relative to the network input."""
-    if file.metadata["boxes"] == "pixels":
-        return np.divide(corners, np.tile(input_size(file.network), 2), dtype=np.float32)
-    return corners
+def scores_of(file: ExportedFile, parts: Mapping[str, npt.NDArray[Any]]) -> Array:
+    """Return scores (n, classes), where only the best is known with 0 for all others.
+
+    Args:
+        file: see `relative_boxes`.
+        parts: see `relative_boxes`.
+    """
+    if SCORES in parts:
+        return parts[SCORES]
+    best, label = parts[BEST][:, 0], parts[LABEL][:, 0].astype(np.intp)
+    scores = np.zeros((len(best), count_classes(box_heads(file.network)[0])), np.float32)
+    scores[np.arange(len(best)), label] = best
+    return scores
 
 
 CHECKS: dict[str, Callable[[FileEngine], None]] = {

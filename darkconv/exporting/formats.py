@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from darkconv.backends import spoke
+from darkconv.backends.choices import HEADS
 from darkconv.core.model import Model
 from darkconv.errors import DarkconvError
 from darkconv.loading.formats import (
@@ -22,17 +23,23 @@ from darkconv.loading.formats import (
 
 OPTIONS_BY_SUFFIX: Mapping[str, tuple[str, ...]] = {
     ONNX_SUFFIX: (
-        "head", "pixels", "threshold", "nms", "threshold_inputs", "max_detections", "input",
-        "dynamic", "fold", "resize", "check", "opset", "external", "in_place", "fp16", "int8",
-        "calibrate", "calibration", "reduce_range", "data", "compare",
+        "head", "layout", "pixels", "threshold", "nms", "threshold_inputs", "max_detections",
+        "nms_op", "input", "dynamic", "fold", "resize", "check", "opset", "external", "in_place",
+        "fp16", "int8", "calibrate", "calibration", "reduce_range", "data", "compare",
     ),
     KERAS_SUFFIX: ("head", "fold_bn", "resize"),
     SAVED_MODEL_SUFFIX: ("head", "fold_bn"),
     LITERT_SUFFIX: ("head", "resize", "check", "fp16", "int8", "calibrate", "data", "compare"),
     SAFETENSORS_SUFFIX: (),
-    PROGRAM_SUFFIX: (),
+    PROGRAM_SUFFIX: ("head",),
 }  # fmt: skip
 """Which options each format has."""
+HEADS_BY_SUFFIX: Mapping[str, tuple[str, ...]] = {
+    ONNX_SUFFIX: HEADS,
+    **dict.fromkeys((KERAS_SUFFIX, SAVED_MODEL_SUFFIX, LITERT_SUFFIX), ("raw", "boxes", "logits")),
+    PROGRAM_SUFFIX: ("raw", "logits"),
+}
+"""Which kinds of outputs each format has that knows several."""
 RUNNERS: Mapping[str, tuple[str, str]] = {
     ONNX_SUFFIX: ("onnxruntime", "run once in onnxruntime"),
     LITERT_SUFFIX: ("ai_edge_litert", "run once in LiteRT"),
@@ -99,9 +106,9 @@ def _write_safetensors(model: Model, path: Path) -> None:
     torch.write_safetensors(torch.to_torch(model), path)
 
 
-def _write_program(model: Model, path: Path) -> None:
+def _write_program(model: Model, path: Path, **options: Any) -> None:
     torch = spoke("torch")
-    torch.write_program(torch.to_torch(model), path)
+    torch.write_program(torch.to_torch(model), path, **options)
 
 
 def _write_keras(model: Model, path: Path, **options: Any) -> None:

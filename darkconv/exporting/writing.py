@@ -1,17 +1,20 @@
 """export: a model as a file of another framework, and how it was checked."""
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from darkconv.arguments import checked
+from darkconv.backends.layouts import NMS_OPS
 from darkconv.core.finite import check_kept
 from darkconv.core.model import Model
 from darkconv.core.views import Shown, View
 from darkconv.dataset.sample import Dataset
 from darkconv.errors import DarkconvError, Where
 from darkconv.exporting.formats import (
+    HEADS_BY_SUFFIX,
     OPTIONS_BY_SUFFIX,
     RUNNERS,
     size_of,
@@ -32,11 +35,15 @@ from darkconv.verification.precision import (
     silent,
 )
 
+logger = logging.getLogger("darkconv")
+
 OF_INT8 = ("calibrate", "calibration", "reduce_range")
 OF_SMALLER = ("data",)
 NOT_IN_8_BITS = ("fold", "external", "in_place")
 OF_BOXES = ("threshold", "nms", "resize")
 """What a file says for those who look for boxes in pictures with it."""
+RUNNING = ("int8", "data", "compare")
+"""Options for which a file has to run here."""
 SMALLER = ("fp16", "int8", *OF_INT8, *OF_SMALLER, "compare")
 """Options that say how numbers are made smaller, and how that is checked."""
 
@@ -97,12 +104,14 @@ def export(
     path: PathLike,
     *,
     head: Literal["raw", "logits", "boxes", "nms"] | None = None,
+    layout: Literal["split", "ultralytics", "deepstream", "yolov4", "efficientnms"] | None = None,
     pixels: bool | None = None,
     threshold: float | None = None,
     nms: float | None = None,
     threshold_inputs: bool | None = None,
     max_detections: int | None = None,
-    input: Literal["float32-nchw", "uint8-nhwc", "uint8-nhwc-bgr"] | None = None,
+    nms_op: Literal["onnx", "tensorrt"] | None = None,
+    input: Literal["float32-nchw", "float32-nhwc", "uint8-nhwc", "uint8-nhwc-bgr"] | None = None,
     dynamic: str | Iterable[str] | None = None,
     fold: bool | None = None,
     fold_bn: bool | None = None,
@@ -136,13 +145,15 @@ def export(
         path: the file.
         head: outputs as Darknet's heads give them ("raw", the default), what enters the heads
             ("logits"), boxes and scores, or, in ONNX, what is left of them after non-maximum
-            suppression (NMS).
+            suppression (NMS). PyTorch programs know the first two.
+        layout: form of boxes and nms for the programs that read them: see `to_onnx`. ONNX.
         pixels: boxes in pixels of the input, not in 0..1. ONNX, with boxes and nms.
         threshold: least score, 0..1: a constant of the graph with nms, else what `detect` takes
             from the metadata. ONNX.
         nms: IoU of boxes that count as the same, 0..1, likewise.
         threshold_inputs: both are inputs of the graph, not constants. ONNX, with nms.
         max_detections: most per picture. ONNX, with nms.
+        nms_op: what suppresses: "onnx" or "tensorrt", which TensorRT alone runs. ONNX, with nms.
         input: what pictures come as. ONNX.
         dynamic: axes of any length: "batch", "size", "batch,size" or "none". ONNX.
         fold: write batch norm into the weights (the default). ONNX.
@@ -179,10 +190,10 @@ def export(
         MissingDependencyError: the framework is not installed.
     """
     values = {
-        "head": head, "pixels": pixels, "threshold": threshold, "nms": nms,
-        "threshold_inputs": threshold_inputs, "max_detections": max_detections, "input": input,
-        "dynamic": dynamic, "fold": fold, "fold_bn": fold_bn, "resize": resize, "opset": opset,
-        "external": external, "in_place": in_place, "fp16": fp16, "int8": int8,
+        "head": head, "layout": layout, "pixels": pixels, "threshold": threshold, "nms": nms,
+        "threshold_inputs": threshold_inputs, "max_detections": max_detections, "nms_op": nms_op,
+        "input": input, "dynamic": dynamic, "fold": fold, "fold_bn": fold_bn, "resize": resize,
+        "opset": opset, "external": external, "in_place": in_place, "fp16": fp16, "int8": int8,
         "calibrate": calibrate, "calibration": calibration, "reduce_range": reduce_range,
         "data": data, "check": check, "compare": compare,
     }  # fmt: skip
@@ -211,7 +222,8 @@ def write_checked(
     check_options(model, path, given)
     plain = {name: value for name, value in given.items() if name not in SMALLER}
     how = Reduction.of(given)
-    is_compared = given.get("compare", True) and _is_run(path)
+    runs_here = given.get("nms_op", NMS_OPS[0]) == NMS_OPS[0]
+    is_compared = given.get("compare", True) and _is_run(path) and runs_here
     precision = agreement = None
     missing = 0
     if how.kind and path.suffix.lower() in RUNNERS:
@@ -222,6 +234,9 @@ def write_checked(
             agreement = compare_with_model(model, path)
     files = written_files(path, external=bool(given.get("external")))
     checked = _how_checked(path, missing) if given.get("check", True) else ""
+    if not runs_here:
+        checked = "not run: it suppresses by a plugin of TensorRT, and runs there alone"
+        logger.warning("%s: was %s", path, checked)
     return Exported(files, sum(map(size_of, files)), checked, precision, agreement)
 
 
@@ -252,7 +267,16 @@ def check_options(model: Model, path: Path, given: Mapping[str, Any]) -> None:
             raise DarkconvError(f"predicts no boxes, which {name} is about", where=where)
     if "compare" in given and not (_is_smaller(given) or suffix_of(path) == LITERT_SUFFIX):
         raise DarkconvError(f"{path}: compare is about fp16, int8 and {LITERT_SUFFIX} files")
+    _check_head(path, given)
     _check_smaller({name for name, value in given.items() if value is not False}, given)
+
+
+def _check_head(path: Path, given: Mapping[str, Any]) -> None:
+    heads = HEADS_BY_SUFFIX.get(suffix_of(path), ())
+    if "head" in given and given["head"] not in heads:
+        raise DarkconvError(
+            f"{path}: head of {path.suffix} files", expected=", ".join(heads), found=given["head"]
+        )
 
 
 def _check_smaller(used: set[str], given: Mapping[str, Any]) -> None:
@@ -260,6 +284,12 @@ def _check_smaller(used: set[str], given: Mapping[str, Any]) -> None:
         raise DarkconvError("fp16 and int8 are two kinds of file: choose one")
     if "int8" in used and "calibrate" not in used:
         raise DarkconvError("int8 needs calibrate: pictures such as the network will see")
+    for name in RUNNING:
+        if name in used and given.get("nms_op", NMS_OPS[0]) != NMS_OPS[0]:
+            raise DarkconvError(
+                f"{name} and nms_op {given['nms_op']} exclude each other",
+                hint=f"{name} runs the graph, which TensorRT alone can",
+            )
     for names, kinds in ((OF_INT8, ("int8",)), (OF_SMALLER, ("fp16", "int8"))):
         for name in names:
             if name in used and not used & set(kinds):

@@ -1,5 +1,6 @@
 """How near an ONNX file in half precision or 8 bits comes to its float32 form."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -8,15 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from darkconv.backends import spoke
+from darkconv.backends.layouts import BEST, CENTRES, CORNERS, LABEL, SCORES
 from darkconv.boxes import iou
 from darkconv.core.model import Array
 from darkconv.detection.detect import Detection
-from darkconv.detection.engine import Engine
 from darkconv.files import PathLike
 from darkconv.verification.outputs import Run, before
 
 if TYPE_CHECKING:
     from darkconv.backends.exported import ExportedFile
+    from darkconv.detection.exported import FileEngine
 
 THRESHOLD = 0.25  # score from which detections are compared
 LIKE = 0.5  # overlap of boxes that are the same object
@@ -52,28 +54,47 @@ class Likeness:
 class Differences:
     """Squares of differences and of values, summed over inputs."""
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self._names = names
-        self._off = np.zeros(len(names))
-        self._whole = np.zeros(len(names))
+    def __init__(self) -> None:
+        self._off: defaultdict[str, float] = defaultdict(float)
+        self._whole: defaultdict[str, float] = defaultdict(float)
         self.count = 0
         self.compared = 0
 
-    def add(self, whole: Sequence[Array], other: Sequence[Array]) -> None:
-        """Count the outputs for one input."""
+    def add(self, whole: Mapping[str, Array], other: Mapping[str, Array]) -> None:
+        """Count the values for one input, by their names."""
         self.count += 1
-        for place, (right, found) in enumerate(zip(whole, other, strict=True)):
+        for name, right in whole.items():
+            found = other[name]
             with np.errstate(invalid="ignore"):
-                self._off[place] += _square(found.astype(np.float64) - right)
-                self._whole[place] += _square(right.astype(np.float64))
+                self._off[name] += _square(found.astype(np.float64) - right)
+                self._whole[name] += _square(right.astype(np.float64))
             self.compared += int(np.count_nonzero(np.isfinite(found) & np.isfinite(right)))
 
     def relative(self) -> dict[str, float]:
         """Relative L2 error of each output; infinite where a value is NaN or infinite."""
         return {
-            name: float(np.sqrt(off / (whole or 1.0))) if np.isfinite(off + whole) else float("inf")
-            for name, off, whole in zip(self._names, self._off, self._whole, strict=True)
+            name: float(np.sqrt(off / (self._whole[name] or 1.0)))
+            if np.isfinite(off + self._whole[name])
+            else float("inf")
+            for name, off in self._off.items()
         }
+
+
+NAMES = {CORNERS: "boxes", CENTRES: "boxes", BEST: SCORES}
+"""What parts of outputs are called, where their own names say their form."""
+
+
+def placed_values(
+    file: "ExportedFile", outputs: Sequence[npt.NDArray[Any]]
+) -> dict[str, npt.NDArray[Any]]:
+    """Return those values of a picture's outputs, by name, that two files have in the same places.
+
+    Detections have none, and classes are no numbers that could be near each other.
+    """
+    if file.head == "nms":
+        return {}
+    parts = file.taken_apart(outputs)
+    return {NAMES.get(name, name): parts[name] for name in parts if name != LABEL}
 
 
 def _square(values: npt.NDArray[np.float64]) -> float:
@@ -90,35 +111,39 @@ def likeness_on_inputs(
         other: of the same outputs.
         inputs: as both take them, (1, ...) each.
     """
-    names = whole.run.outputs
+    before_it = ("boxes before suppression", "scores before suppression")
+    is_cut = whole.head == "nms"
     one: Run = whole.run
     two: Run = other.run
-    if whole.head == "nms":
-        names = ["boxes before suppression", "scores before suppression"]
+    if is_cut:
         one, two = (before(file, spoke("onnx").SuppressionProbe(file)) for file in (whole, other))
-    differences = Differences(names)
+    differences = Differences()
     for x in inputs:
-        differences.add(one(x), two(x))
+        right, found = ([value[0] for value in run(x)] for run in (one, two))
+        if is_cut:
+            sides = [dict(zip(before_it, side, strict=True)) for side in (right, found)]
+        else:
+            sides = [placed_values(whole, right), placed_values(other, found)]
+        differences.add(*sides)
     return Likeness(differences.relative(), None, differences.count, differences.compared)
 
 
 def likeness_on_pictures(
-    whole: Engine, other: Engine, names: Sequence[str], pictures: Iterable[PathLike]
+    whole: "FileEngine", other: "FileEngine", pictures: Iterable[PathLike]
 ) -> Likeness:
     """Compare outputs and detections.
 
     Args:
         whole: the float32 form.
         other: of the same outputs.
-        names: of the outputs whose values are compared; none, where these are detections.
         pictures: files.
     """
-    differences = Differences(names)
+    differences = Differences()
     pairs = []
     for picture in pictures:
         x, fit = whole.prepare(picture)
         right, found = ([value[0] for value in one.run(x)] for one in (whole, other))
-        differences.add(right[: len(names)], found[: len(names)])
+        differences.add(*map(placed_values, (whole.file, other.file), (right, found)))
         pairs.append((whole.find(right, fit), other.find(found, fit)))
     compared = differences.compared + sum(len(one) + len(two) for one, two in pairs)
     return Likeness(differences.relative(), f1_of(pairs), differences.count, compared)

@@ -1,7 +1,7 @@
 """Comparing what an exported file gives with what its model gives in PyTorch."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from darkconv.backends import spoke, trace
+from darkconv.backends.layouts import (
+    BEST,
+    CENTRES,
+    CONFIDENCES,
+    CORNERS,
+    LABEL,
+    NMS_OPS,
+    SCORES,
+)
 from darkconv.boxes import as_corners
 from darkconv.core.model import Array, Model
 from darkconv.core.network import Network
@@ -18,18 +27,12 @@ from darkconv.detection.exported import (
     as_input,
     graph_thresholds,
     relative_boxes,
-    relative_corners,
+    scores_of,
 )
 from darkconv.errors import DarkconvError, Where
-from darkconv.layers.box_heads import (
-    BOXES,
-    CONFIDENCES,
-    SCORES,
-    box_outputs,
-    count_boxes,
-    tests_objectness,
-)
+from darkconv.layers.box_heads import box_outputs, count_boxes, tests_objectness
 from darkconv.verification.agreement import (
+    SCORE_FLOOR,
     Agreement,
     compare_scores,
     compare_values,
@@ -71,7 +74,6 @@ class Pair:
         planes: the input as the model took it.
         found: what the file gives, without a batch axis; of files with suppression in the graph
             boxes and scores before it.
-        names: of what is found.
     """
 
     model: Model
@@ -79,22 +81,13 @@ class Pair:
     layers: Sequence[Array]
     planes: Array
     found: Sequence[npt.NDArray[Any]]
-    names: Sequence[str]
 
     @classmethod
-    def of(
-        cls,
-        model: Model,
-        file: "ExportedFile",
-        x: Array,
-        run: Run,
-        names: Sequence[str],
-        device: str,
-    ) -> "Pair":
+    def of(cls, model: Model, file: "ExportedFile", x: Array, run: Run, device: str) -> "Pair":
         """Run both on one input, the model in PyTorch on a device."""
         given, planes = as_input(file, x)
         found = [value[0] for value in run(given)]
-        return cls(model, file, trace(model, planes, device=device), planes, found, names)
+        return cls(model, file, trace(model, planes, device=device), planes, found)
 
     @property
     def heads(self) -> list[Array]:
@@ -108,19 +101,26 @@ class Pair:
 
     @property
     def boxes(self) -> dict[str, npt.NDArray[Any]]:
-        """What is found of boxes, by its name."""
-        return dict(zip(self.names, self.found, strict=True))
+        """What is found of boxes, by the parts of layouts."""
+        if self.file.head == NMS:
+            return dict(zip((CORNERS, SCORES), self.found, strict=True))
+        return self.file.taken_apart(self.found)
+
+    @property
+    def relative(self) -> Array:
+        """The boxes that are found: corners relative to the input."""
+        return as_corners(relative_boxes(self.file, self.boxes))
 
     @property
     def expected(self) -> dict[str, Array]:
-        """What the boxes should be, by the same names."""
+        """What the boxes should be: centres relative to the input, and scores."""
         found = decode(self.model.network, self.heads, threshold=-np.inf)
         if self.file.head == NMS:
             threshold, _ = graph_thresholds(self.file)
             scores = kept_scores(self.model.network, found, threshold)
         else:
             scores = tested_scores(self.model.network, found)
-        return {BOXES: found.boxes, SCORES: scores, CONFIDENCES: found.scores}
+        return {CENTRES: found.boxes, SCORES: scores, CONFIDENCES: found.scores}
 
 
 def tested_scores(network: Network, found: Candidates) -> Array:
@@ -159,15 +159,17 @@ def compare_outputs(
             "input", where=Where(file=file.path), expected=f"{expected}, as the model", found=found
         )
     kind = kind_of(model, file)
-    probe = spoke("onnx").SuppressionProbe(file) if kind == NMS else None
-    run, names = (before(file, probe), (BOXES, SCORES)) if probe else (file.run, file.run.outputs)
-    pairs = [Pair.of(model, file, x, run, names, device) for x in inputs.values]
+    probe = suppression_probe(file) if kind == NMS else None
+    run = before(file, probe) if probe else file.run
+    pairs = [Pair.of(model, file, x, run, device) for x in inputs.values]
     each = [COMPARISONS[kind](pair) for pair in pairs]
     rows = told_of_zeros([joined(same) for same in zip(*each, strict=True)])
     notes = []
     if probe:
         rows += check_suppression(file, probe, [as_input(file, x)[0] for x in inputs.values])
         notes.append(suppression_note(model))
+    elif kind == NMS:
+        notes.append(PLUGIN_NOTE)
     if file.precision == "int8" and kind in FINDS:
         row, note = compare_finds([(find_in_model(pair), FINDS[kind](pair)) for pair in pairs])
         rows.append(row)
@@ -181,7 +183,19 @@ def before(file: "ExportedFile", probe: "SuppressionProbe") -> Run:
     return lambda x: probe.before(x, threshold)
 
 
+def suppression_probe(file: "ExportedFile") -> "SuppressionProbe | None":
+    """Return what looks into the suppression of a file; None where TensorRT alone runs it."""
+    if file.nms_op != NMS_OPS[0]:
+        return None
+    probe: SuppressionProbe = spoke("onnx").SuppressionProbe(file)
+    return probe
+
+
 NMS = "nms"
+PLUGIN_NOTE = (
+    "the file suppresses by a plugin of TensorRT, which runs there alone: what enters it was "
+    "compared, and what it leaves was not"
+)
 
 
 def kind_of(model: Model, file: "ExportedFile") -> str:
@@ -228,14 +242,40 @@ def compare_boxes(pair: Pair, where: str = "") -> list[Agreement]:
     """
     allowed = ALLOWED[pair.file.precision]
     if missing := pair.missing:
-        return [Agreement(f"{name}{where}", math.inf, allowed, 0, missing) for name in pair.names]
-    boxes = pair.expected
-    found, right = relative_corners(pair.file, pair.boxes[BOXES]), as_corners(boxes[BOXES])
-    rows = [compare_values(f"{BOXES}{where}", limited(found), limited(right), allowed)]
-    for name in (name for name in pair.names if name != BOXES and pair.file.precision != "int8"):
-        values, right = (np.maximum(side[name], 0) for side in (pair.boxes, boxes))
-        rows.append(compare_scores(f"{name}{where}", values, right, allowed))
+        return [
+            Agreement(f"{name}{where}", math.inf, allowed, 0, missing) for name in ("boxes", SCORES)
+        ]
+    found, expected = pair.boxes, pair.expected
+    sides = (limited(pair.relative), limited(as_corners(expected[CENTRES])))
+    rows = [compare_values(f"boxes{where}", *sides, allowed)]
+    if pair.file.precision == "int8":
+        return rows
+    for name in (SCORES, CONFIDENCES):
+        if name in found:
+            sides = (np.maximum(found[name], 0), np.maximum(expected[name], 0))
+            rows.append(compare_scores(f"{name}{where}", *sides, allowed))
+    if BEST in found:
+        rows += compare_best(found, expected[SCORES], allowed)
     return rows
+
+
+def compare_best(
+    found: Mapping[str, npt.NDArray[Any]], scores: Array, allowed: float
+) -> list[Agreement]:
+    """Return the error of the best score of each box, and of its class.
+
+    A class is wrong whose own score is below the best one by more than the scores may be off, so
+    that either of two classes that are alike is right.
+    """
+    best, label = (found[part][:, 0] for part in (BEST, LABEL))
+    right = scores.max(axis=1)
+    row = compare_scores(SCORES, np.maximum(best, 0), np.maximum(right, 0), allowed)
+    places = np.nan_to_num(label).clip(0, scores.shape[1] - 1).astype(np.intp)
+    own = scores[np.arange(len(scores)), places]
+    least = allowed * (SCORE_FLOOR + max(float(right.max(initial=0)), 0))
+    is_wrong = (label != places) | (own < right - least)
+    compared = int(np.count_nonzero(right > least))
+    return [row, Agreement("classes", float(np.count_nonzero(is_wrong)), 0, compared, row.remark)]
 
 
 def compare_before_suppression(pair: Pair) -> list[Agreement]:
@@ -269,12 +309,15 @@ def find_in_raw(pair: Pair) -> Candidates:
 
 def find_in_boxes(pair: Pair) -> Candidates:
     """Take boxes and scores as a file gives them."""
-    return candidates(relative_boxes(pair.file, pair.boxes[BOXES]), pair.boxes[SCORES])
+    return candidates(relative_boxes(pair.file, pair.boxes), scores_of(pair.file, pair.boxes))
 
 
 def find_in_model(pair: Pair) -> Candidates:
     """Decode the model's heads."""
-    return candidates(pair.expected[BOXES], pair.expected[SCORES])
+    scores = pair.expected[SCORES]
+    if pair.file.form and pair.file.form.gives_best:
+        scores = np.where(scores == scores.max(axis=1, keepdims=True), scores, np.float32(0))
+    return candidates(pair.expected[CENTRES], scores)
 
 
 def candidates(boxes: Array, scores: Array) -> Candidates:

@@ -226,10 +226,9 @@ def likeness(
     """Return how near the outputs are, and detections where there are pictures for them."""
     if pictures and whole.network.finds_boxes and whole.head != "logits":
         least = least_threshold(whole, THRESHOLD)
-        names = [] if whole.head == "nms" else whole.run.outputs
         one, two = (FileEngine(file, least) for file in (whole, other))
         with progress(len(pictures), "comparing on pictures") as update:
-            found = likeness_on_pictures(one, two, names, counted(pictures, update))
+            found = likeness_on_pictures(one, two, counted(pictures, update))
         if found.compared:
             return found
     inputs = GraphInputs(whole, pictures) if pictures else noise(whole)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from darkconv.backends.layouts import BEST, CORNERS, COUNT, LABEL
 from darkconv.boxes import as_corners, iou
 from darkconv.core.model import Array
 from darkconv.detection.decode import Candidates, passing
@@ -81,11 +82,13 @@ def detections(
     file: "ExportedFile", outputs: Sequence[npt.NDArray[Any]]
 ) -> tuple[Candidates, float]:
     """Return what a graph has left, and the least score of a full list, which has left some out."""
-    boxes, scores, classes, count = (value[0] for value in outputs)
-    classes = classes[:count]
+    parts = file.taken_apart([value[0] for value in outputs])
+    scores, count = parts[BEST], int(parts[COUNT])
+    classes = parts[LABEL][:count]
     table = np.zeros((count, int(classes.max(initial=-1)) + 1), np.float32)
     table[np.arange(count), classes] = scores[:count]
-    found = Candidates(relative_boxes(file, boxes[:count]), scores[:count], table)
+    boxes = relative_boxes(file, {CORNERS: parts[CORNERS][:count]})
+    found = Candidates(boxes, scores[:count], table)
     return found, float(scores[-1]) if count == len(scores) else 0.0
 
 
@@ -100,7 +103,7 @@ def remaining(
     with np.errstate(invalid="ignore"):
         above = passing(scores.astype(np.float32), threshold)
     rows = above.any(axis=1)
-    relative = relative_boxes(file, boxes[rows].astype(np.float32))
+    relative = relative_boxes(file, {CORNERS: boxes[rows].astype(np.float32)})
     some = Candidates(relative, np.ones(len(relative), np.float32), above[rows])
     return suppress(some, threshold=nms) if nms else some
 

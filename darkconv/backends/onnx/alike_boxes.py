@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import onnx_ir as ir
 
+from darkconv.backends.layouts import CENTRES, PIXELS
 from darkconv.backends.onnx.boxes import cells_first, grid_places, network_size, tested
 from darkconv.backends.onnx.scope import LayerScope
 from darkconv.core.model import Array
@@ -33,7 +34,7 @@ def are_alike(network: Network, layers: Sequence[Layer]) -> bool:
 def decoded_alike(
     scopes: Sequence[LayerScope],
 ) -> tuple[ir.Value, ir.Value, ir.Value | None]:
-    """(N, boxes, 4) corners, and scores and confidences of alike heads on maps of known size.
+    """(N, boxes, 4) boxes, and scores and confidences of alike heads on maps of known size.
 
     In a small network each operator and copy counts: the cells of all heads are laid end to end
     before anything is computed; vectors of cells are quicker than those of entries; and scores are
@@ -56,16 +57,20 @@ def decoded_alike(
     factors = scope.op("Mul", size, size) if spec.squares_sizes else scope.op("Exp", size)
     steps, places, halves = (np.concatenate(parts, axis=-1) for parts in zip(*maps, strict=True))
     centres = scope.add(scope.multiply(centre, steps), places)
-    half = scope.multiply(factors, halves)
-    edges = scope.concat([scope.op(kind, centres, half) for kind in ("Sub", "Add")], axis=2)
+    if scope.graph.options.box_form == CENTRES:
+        sides = [centres, scope.multiply(factors, 2 * halves)]
+    else:
+        half = scope.multiply(factors, halves)
+        sides = [scope.op(kind, centres, half) for kind in ("Sub", "Add")]
+    edges = scope.concat(sides, axis=2)
     count = sum(count_boxes(each.layer) for each in scopes)
-    corners, known, classes = (
+    boxes, known, classes = (
         scope.reshape(part, 0, count, width)
         for part, width in zip(
             cells_first(scope, edges, known, classes), (4, 1, end - 5), strict=True
         )
     )
-    return corners, *tested(scope, known, scope.op("Mul", known, classes))
+    return boxes, *tested(scope, known, scope.op("Mul", known, classes))
 
 
 class Cells(NamedTuple):
@@ -90,7 +95,7 @@ def yolo_cells(scope: LayerScope) -> Cells:
     assert isinstance(rows, int)
     assert isinstance(columns, int)
     network = np.array(network_size(scope))
-    unit = network if scope.graph.options.pixels else np.ones(2)
+    unit = network if scope.graph.options.unit == PIXELS else np.ones(2)
     steps = (unit / [columns, rows])[:, None]
     grid = grid_places(rows, columns).T
     halves = spec.head_anchors / network * unit * (2 if spec.squares_sizes else 0.5)

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from darkconv.backends.layouts import CENTRES, PIXELS
 from darkconv.backends.onnx.head import Run, activated, yolo_runs
 from darkconv.backends.onnx.nms import score_threshold
 from darkconv.backends.onnx.scope import LayerScope, Length
@@ -81,20 +82,26 @@ def tested(
     return scope.op("Where", is_kept, product, scope.floats(0)), None
 
 
-def corners(scope: LayerScope, centres: ir.Value, sizes: ir.Value) -> ir.Value:
-    """(N, boxes, 4): x0, y0, x1, y1 of (N, boxes, 2) each.
+def formed(scope: LayerScope, centres: ir.Value, sizes: ir.Value) -> ir.Value:
+    """(N, boxes, 4): x0, y0, x1, y1 or centre and size, of (N, boxes, 2) each, as the layout says.
 
     Args:
         scope: of any head.
         centres: relative to the network input.
         sizes: likewise.
     """
-    half = scope.multiply(sizes, 0.5)
-    low, high = (scope.op(kind, centres, half) for kind in ("Sub", "Add"))
-    values = scope.concat([low, high], 2)
-    if scope.graph.options.pixels:
+    values = scope.concat(sides(scope, centres, sizes), 2)
+    if scope.graph.options.unit == PIXELS:
         return scope.op("Mul", values, as_floats(scope, [*network_size(scope)] * 2))
     return values
+
+
+def sides(scope: LayerScope, centres: ir.Value, sizes: ir.Value) -> list[ir.Value]:
+    """Low and high corners, or centres and sizes, as the layout says."""
+    if scope.graph.options.box_form == CENTRES:
+        return [centres, sizes]
+    half = scope.multiply(sizes, 0.5)
+    return [scope.op(kind, centres, half) for kind in ("Sub", "Add")]
 
 
 @DECODERS.register(head.Yolo)

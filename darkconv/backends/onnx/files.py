@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from darkconv.backends.choices import HEADS
+from darkconv.backends.choices import HEADS, INPUTS
 from darkconv.backends.exported import ExportedFile, check_choices
+from darkconv.backends.layouts import NMS_OPS, SPLIT, find_layout
 from darkconv.backends.onnx.graph_file import read_graph
+from darkconv.backends.onnx.metadata import read_metadata
 from darkconv.backends.onnx.network import logits_name
-from darkconv.backends.onnx.nms import IOU_THRESHOLD, NEVER_SAME, SCORE_THRESHOLD
-from darkconv.backends.onnx.options import INPUTS
+from darkconv.backends.onnx.nms import IOU_THRESHOLD, NEVER_SAME, PLUGIN, SCORE_THRESHOLD
 from darkconv.backends.onnx.picture import INPUT
 from darkconv.backends.onnx.running import Runner, make_session, told_failures
 from darkconv.core.model import Array
@@ -28,7 +29,6 @@ from darkconv.darknet.dialect import named_dialect
 from darkconv.encodings import from_plain
 from darkconv.errors import DarkconvError, DatasetError, Where
 from darkconv.files import PathLike
-from darkconv.layers.box_heads import box_outputs
 
 EIGHT_BIT_OPERATORS = ("QuantizeLinear", "QLinearConv", "ConvInteger", "DynamicQuantizeLinear")
 CHOICES = {
@@ -46,6 +46,11 @@ class OnnxFile(ExportedFile):
     """A file of `write_onnx`, ready to run."""
 
     run: Runner
+
+    @property
+    def takes(self) -> str:
+        """See `ExportedFile`."""
+        return self.metadata["input"]
 
     @property
     def has_free_size(self) -> bool:
@@ -153,17 +158,25 @@ def read_any(
     if not os.path.isfile(path):
         raise DarkconvError("no such file", where=where)
     proto = read_graph(path)
-    metadata = {entry.key: entry.value for entry in proto.metadata_props}
+    metadata = read_metadata(proto)
     precision = weights_precision(proto)
-    del proto
     if "darkconv" not in metadata or "cfg" not in metadata:
+        del proto
         session = make_session(path, device=device, threads=threads)
         return ForeignFile(str(where.file), session, precision)
     try:
         network = described_network(metadata, where)
         names, states = read_described_names(metadata), parse_states(metadata["states"])
+        source = runnable(proto, path, metadata)
+        del proto
         beside = network if shares_processors else None
-        session = make_session(path, beside=beside, device=device, threads=threads)
+        session = make_session(
+            source,
+            beside=beside,
+            folder=None if source is path else os.path.dirname(os.path.abspath(path)),
+            device=device,
+            threads=threads,
+        )
         run = Runner(session, states, where.file, device=device, threads=threads)
         check_metadata(metadata, network, run)
     except DatasetError as error:
@@ -171,6 +184,38 @@ def read_any(
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise damaged(error, where) from error
     return OnnxFile(str(where.file), metadata, network, names, run)
+
+
+def runnable(
+    proto: onnx.ModelProto, path: PathLike, metadata: Mapping[str, str]
+) -> bytes | PathLike:
+    """Return what onnxruntime can run of a file: all of it, or what comes before a plugin.
+
+    A graph that suppresses by TensorRT's plugin is cut there; what enters it are the outputs.
+
+    Args:
+        proto: of the file; it is changed.
+        path: of the file.
+        metadata: of the file.
+
+    Raises:
+        ValueError: it says that there is a plugin, and there is none, or more than one.
+    """
+    if "nms_op" in metadata:
+        check_choices(metadata, {"nms_op": NMS_OPS}, ())
+    if metadata.get("nms_op", NMS_OPS[0]) == NMS_OPS[0]:
+        return path
+    nodes = [node for node in proto.graph.node if node.op_type == PLUGIN]
+    if len(nodes) != 1:
+        raise ValueError(f"operator {PLUGIN}: expected once, found {len(nodes)} times")
+    (plugin,) = nodes
+    proto.graph.node.remove(plugin)
+    kept = [value for value in proto.graph.output if value.name not in plugin.output]
+    del proto.graph.output[:]
+    entering = (onnx.ValueInfoProto(name=name) for name in plugin.input)
+    proto.graph.output.extend([*entering, *kept])
+    content: bytes = proto.SerializeToString()
+    return content
 
 
 def parse_states(text: str) -> dict[str, str]:
@@ -191,8 +236,7 @@ def check_metadata(metadata: Mapping[str, str], network: Network, run: Runner) -
     Raises:
         ValueError: a value is missing or impossible, or the graph has other inputs or outputs.
     """
-    has_boxes = network.finds_boxes
-    check_choices(metadata, CHOICES, ("threshold", "nms") if has_boxes else ())
+    check_choices(metadata, CHOICES, ("threshold", "nms") if network.finds_boxes else ())
     inputs = [value.name for value in run.session.get_inputs()]
     known = {INPUT, SCORE_THRESHOLD, IOU_THRESHOLD, *run.states}
     if INPUT not in inputs or not set(run.states) <= set(inputs) or not set(inputs) <= known:
@@ -201,24 +245,31 @@ def check_metadata(metadata: Mapping[str, str], network: Network, run: Runner) -
     missing = sorted(set(run.states.values()) - given)
     if missing:
         raise ValueError(f"the graph has no output {missing[0]}")
-    expected = expected_outputs(network, metadata["head"], has_boxes=has_boxes)
-    if run.outputs != expected:
+    expected = expected_outputs(network, metadata)
+    if run.outputs != expected and metadata.get("nms_op", NMS_OPS[0]) == NMS_OPS[0]:
         found = ", ".join(run.outputs) or "none"
         raise ValueError(f"outputs: expected {', '.join(expected)}, found {found}")
     check_input(metadata, network, run)
 
 
-def expected_outputs(network: Network, head: str, *, has_boxes: bool) -> list[str]:
-    """Names of a graph's outputs that are no state."""
+def expected_outputs(network: Network, metadata: Mapping[str, str]) -> list[str]:
+    """Names of a graph's outputs that are no state.
+
+    Raises:
+        ValueError: there is no such layout.
+    """
+    head = metadata["head"]
     if head == "raw":
         return [network.layers[index].label for index in network.outputs]
     if head == "logits":
         return [logits_name(layer) for layer in network.heads]
-    if not has_boxes:
+    if not network.finds_boxes:
         return ["probabilities"]
-    if head == "nms":
-        return ["boxes", "scores", "classes", "count"]
-    return list(box_outputs(network))
+    try:
+        form = find_layout(head, metadata.get("layout", SPLIT))
+    except DarkconvError as error:
+        raise ValueError(str(error)) from None
+    return [output.name for output in form.outputs_of(network)]
 
 
 def check_input(metadata: Mapping[str, str], network: Network, run: Runner) -> None:
@@ -230,7 +281,7 @@ def check_input(metadata: Mapping[str, str], network: Network, run: Runner) -> N
     (found,) = (value.shape for value in run.session.get_inputs() if value.name == INPUT)
     shape = network.input_shape
     expected = tuple(shape) if shape.is_map else (shape.size,)
-    if metadata["input"].startswith("uint8"):
+    if "nhwc" in metadata["input"]:
         expected = (shape.h, shape.w, shape.c)
     fixed = [length for length in found if isinstance(length, int)]
     fits = all(a == b or not isinstance(a, int) for a, b in zip(found[1:], expected, strict=False))

@@ -26,6 +26,7 @@ class GraphBuilder:
         initializers: constants by name.
         inputs: beside the network's own.
         states: outputs that belong into an input at the next call, by the input's name.
+        domains: of operators that are no standard ones, with their versions.
     """
 
     def __init__(self, options: OnnxOptions) -> None:
@@ -34,6 +35,7 @@ class GraphBuilder:
         self.initializers: dict[str, ir.Value] = {}
         self.inputs: list[ir.Value] = []
         self.states: dict[str, ir.Value] = {}
+        self.domains: dict[str, int] = {}
         self._names: dict[str, int] = {}
         self._shared: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
 
@@ -68,11 +70,17 @@ class GraphBuilder:
         attributes: Mapping[str, Any],
         *,
         outputs: int = 1,
+        domain: str = "",
     ) -> Sequence[ir.Value]:
         """Append a node; its outputs are called as it is."""
         name = self.unique(name)
         known = {key: attribute(key, value) for key, value in attributes.items()}
-        node = ir.node(kind, inputs, known, name=name, version=self.opset, num_outputs=outputs)
+        if domain:
+            self.domains[domain] = 1
+        version = self.domains.get(domain, self.opset)
+        node = ir.node(
+            kind, inputs, known, domain=domain, name=name, version=version, num_outputs=outputs
+        )
         for place, value in enumerate(node.outputs):
             value.name = f"{name}:{place}" if place else name
         self.nodes.append(node)

@@ -1,25 +1,33 @@
 """The outputs of the graph: as the network gives them, as boxes, or after suppression."""
 
 import logging
+from collections.abc import Mapping
 
 import onnx_ir as ir
 
+from darkconv.backends.layouts import (
+    BEST,
+    CONFIDENCES,
+    CORNERS,
+    COUNT,
+    EACH,
+    LABEL,
+    ONE,
+    SCORES,
+    SPLIT,
+    VALUES,
+    Layout,
+    Output,
+)
 from darkconv.backends.onnx.alike_boxes import are_alike, decoded_alike
-from darkconv.backends.onnx.boxes import corners, decoded, takes_input
+from darkconv.backends.onnx.boxes import decoded, formed, takes_input
 from darkconv.backends.onnx.graph import Dims, describe
 from darkconv.backends.onnx.network import NetworkGraph
-from darkconv.backends.onnx.nms import suppressed
+from darkconv.backends.onnx.nms import suppressed, suppressed_by_tensorrt
 from darkconv.backends.onnx.scope import Scope
 from darkconv.core.network import Network
 from darkconv.errors import DarkconvError
-from darkconv.layers.box_heads import (
-    BOXES,
-    CONFIDENCES,
-    SCORES,
-    box_heads,
-    count_boxes,
-    count_classes,
-)
+from darkconv.layers.box_heads import box_heads, count_boxes, count_classes
 from darkconv.layers.head import nms_settings
 from darkconv.layers.norm import Softmax
 
@@ -36,18 +44,18 @@ def build_outputs(built: NetworkGraph) -> list[ir.Value]:
         DarkconvError: the network has no head of that kind.
         UnsupportedError: a layer that is not expressed in ONNX with these options.
     """
-    network, kind = built.model.network, built.graph.options.head
-    if kind == "raw":
+    network, form = built.model.network, built.graph.options.form
+    if built.graph.options.head == "raw":
         built.build(network.outputs)
         return [built.output(index) for index in network.outputs]
-    if kind == "logits":
+    if form is None:
         return build_logits(built)
     if not box_heads(network):
-        return [build_probabilities(built)]
+        return [build_probabilities(built, form)]
     boxes, scores, confidences = build_boxes(built)
-    if kind == "nms":
-        return build_detections(built, boxes, scores)
-    return name_boxes(built, boxes, scores, confidences)
+    if form.head == "nms":
+        return build_detections(built, form, boxes, scores)
+    return lay_out(built, form, boxes, scores, confidences)
 
 
 def build_logits(built: NetworkGraph) -> list[ir.Value]:
@@ -62,13 +70,19 @@ def build_logits(built: NetworkGraph) -> list[ir.Value]:
     return [built.head_input(layer) for layer in network.heads]
 
 
-def build_probabilities(built: NetworkGraph) -> ir.Value:
+def build_probabilities(built: NetworkGraph, form: Layout) -> ir.Value:
     """Of a classifier."""
-    network, kind = built.model.network, built.graph.options.head
+    network, is_plain = built.model.network, form.name == SPLIT
     heads = network.heads
-    if kind == "nms" or len(heads) != 1 or not isinstance(heads[0].spec, Softmax):
+    if (
+        form.head == "nms"
+        or not is_plain
+        or len(heads) != 1
+        or not isinstance(heads[0].spec, Softmax)
+    ):
+        asked = f"head={form.head}" if is_plain else f"layout={form.name}"
         raise DarkconvError(
-            f"{network.file}: predicts no boxes, which head={kind} is about",
+            f"{network.file}: predicts no boxes, which {asked} is about",
             expected="a [yolo], [Gaussian_yolo], [region] or [detection] layer",
             found=", ".join(f"[{layer.type}]" for layer in heads) or "no head",
             hint="its outputs as they are: head=raw",
@@ -98,20 +112,58 @@ def build_boxes(built: NetworkGraph) -> tuple[ir.Value, ir.Value, ir.Value | Non
     confidences = None
     if any(one.confidences for one in found):
         confidences = ends.concat([one.confidences or one.scores for one in found])
-    return corners(scopes[-1], centres, sizes), scores, confidences
+    return formed(scopes[-1], centres, sizes), scores, confidences
 
 
-def name_boxes(
-    built: NetworkGraph, boxes: ir.Value, scores: ir.Value, confidences: ir.Value | None
+def lay_out(
+    built: NetworkGraph,
+    form: Layout,
+    boxes: ir.Value,
+    scores: ir.Value,
+    confidences: ir.Value | None,
 ) -> list[ir.Value]:
-    """Return them as outputs of the graph."""
-    classes = count_classes(box_heads(built.model.network)[0])
-    count = total_boxes(built) or "boxes"
-    outputs = [_named(built, boxes, BOXES, [count, 4])]
-    for name, value in ((SCORES, scores), (CONFIDENCES, confidences)):
-        if value is not None:
-            outputs.append(_named(built, value, name, [count, classes]))
-    return outputs
+    """Return all boxes as outputs of the graph, in the form of a layout."""
+    scope = Scope(built.graph, form.name)
+    parts = {form.box_form: boxes, SCORES: scores}
+    if confidences is not None:
+        parts[CONFIDENCES] = confidences
+    if form.gives_best:
+        label = scope.op("ArgMax", scores, axis=2, keepdims=1)
+        parts |= {BEST: scope.reduce("ReduceMax", scores, 2), LABEL: label}
+    return [
+        name_output(built, output, arranged(scope, output, parts), total_boxes(built) or "boxes")
+        for output in form.outputs_of(built.model.network)
+    ]
+
+
+def arranged(scope: Scope, output: Output, parts: Mapping[str, ir.Value]) -> ir.Value:
+    """Return some parts side by side, in the order of axes that an output has."""
+    values = [parts[part] for part in output.parts]
+    if len(values) > 1:
+        values = [
+            scope.cast(value, ir.DataType.FLOAT) if part == LABEL else value
+            for part, value in zip(output.parts, values, strict=True)
+        ]
+    value = scope.concat(values, axis=2)
+    order = [axis for axis in output.axes if axis != ONE]
+    if order == [VALUES, EACH]:
+        value = scope.transpose(value, 0, 2, 1)
+    for place, axis in enumerate(output.axes, 1):
+        if axis == ONE:
+            value = scope.unsqueeze(value, place)
+    return value
+
+
+def name_output(built: NetworkGraph, output: Output, value: ir.Value, count: int | str) -> ir.Value:
+    """Return a value as an output of the graph, its shape and type stated."""
+    kind = ir.DataType.INT32 if output.is_whole else ir.DataType.FLOAT
+    dims = output.shape(count, scored_classes(built.model.network))
+    return _named(built, value, output.name, dims, kind)
+
+
+def scored_classes(network: Network) -> int:
+    """Return how many classes boxes have scores for."""
+    return count_classes(box_heads(network)[0])
 
 
 def total_boxes(built: NetworkGraph) -> int | None:
@@ -121,24 +173,30 @@ def total_boxes(built: NetworkGraph) -> int | None:
     return sum(map(count_boxes, box_heads(built.model.network)))
 
 
-def build_detections(built: NetworkGraph, boxes: ir.Value, scores: ir.Value) -> list[ir.Value]:
-    """What plain suppression leaves, padded."""
-    network, graph = built.model.network, built.graph
+def build_detections(
+    built: NetworkGraph, form: Layout, boxes: ir.Value, scores: ir.Value
+) -> list[ir.Value]:
+    """What plain suppression leaves, padded, in the form of a layout."""
+    network, options = built.model.network, built.graph.options
     warn_of_other_kind(network)
-    classes = count_classes(box_heads(network)[0])
+    scope, most = Scope(built.graph, "nms"), options.max_detections
+    if options.nms_op == "tensorrt":
+        kept = suppressed_by_tensorrt(scope, boxes, scores)
+        return [
+            name_output(built, output, value, most)
+            for output, value in zip(form.outputs, kept, strict=True)
+        ]
     found = suppressed(
-        Scope(graph, "nms"), boxes, scores, count=total_boxes(built), classes=classes
+        scope,
+        boxes,
+        scores,
+        count=total_boxes(built),
+        classes=scored_classes(network),
+        padding=form.padding,
     )
-    most = graph.options.max_detections
+    parts = dict(zip((CORNERS, BEST, LABEL, COUNT), found, strict=True))
     return [
-        _named(built, value, name, dims, kind)
-        for value, name, dims, kind in zip(
-            found,
-            ("boxes", "scores", "classes", "count"),
-            ([most, 4], [most], [most], []),
-            (ir.DataType.FLOAT, ir.DataType.FLOAT, ir.DataType.INT32, ir.DataType.INT32),
-            strict=True,
-        )
+        name_output(built, output, arranged(scope, output, parts), most) for output in form.outputs
     ]
 
 

@@ -2,6 +2,8 @@
 
 import json
 
+import onnx
+
 from darkconv import __version__
 from darkconv.backends.onnx.heads import PLAIN_KINDS
 from darkconv.backends.onnx.network import NetworkGraph
@@ -11,12 +13,15 @@ from darkconv.darknet.description import describe_names, describe_trees
 from darkconv.encodings import as_plain
 from darkconv.layers.head import AnchorHead, nms_settings
 
+OWN = "darkconv_"
+"""Begins a key of ours whose plain name holds something else, for the readers of a layout."""
+
 
 def file_metadata(built: NetworkGraph) -> dict[str, str]:
     """Everything but `digests`: see the functions below, and docs/onnx.md for the keys."""
     model, network, options = built.model, built.model.network, built.graph.options
     states = {name: value.name for name, value in built.graph.states.items()}
-    return {
+    own = {
         "darkconv": __version__,
         "dialect": network.dialect.name,
         "cfg": as_plain(format_cfg(network.config)),
@@ -26,11 +31,34 @@ def file_metadata(built: NetworkGraph) -> dict[str, str]:
         "resize": network.options.resize_mode(options.resize),
         "precision": "float16" if options.fp16 else "float32",
         "head": options.head,
-        "boxes": "pixels" if options.pixels else "relative",
+        "boxes": options.unit,
+        **layout(built),
         "anchors": json.dumps(anchors_by_head(network)),
         "states": json.dumps(states),
         **suppression(built),
         **describe_trees(network),
+    }
+    theirs = options.form.facts(network, model.names) if options.form else {}
+    return theirs | {f"{OWN}{key}" if key in theirs else key: own[key] for key in own}
+
+
+def layout(built: NetworkGraph) -> dict[str, str]:
+    """Form of the boxes, and what suppresses in the graph."""
+    options = built.graph.options
+    if options.form is None or not built.model.network.finds_boxes:
+        return {}
+    told = {"layout": options.layout}
+    return told | ({"nms_op": options.nms_op} if options.head == "nms" else {})
+
+
+def read_metadata(proto: onnx.ModelProto) -> dict[str, str]:
+    """Return what the metadata of a file say, by the keys of `file_metadata`.
+
+    A key that a layout's readers look for holds what they expect, and ours stands beside it.
+    """
+    found = {entry.key: entry.value for entry in proto.metadata_props}
+    return found | {
+        key.removeprefix(OWN): value for key, value in found.items() if key.startswith(OWN)
     }
 
 

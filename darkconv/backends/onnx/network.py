@@ -131,7 +131,7 @@ class NetworkGraph:
             [*outputs, *graph.states.values()],
             nodes=graph.nodes,
             initializers=list(graph.initializers.values()),
-            opset_imports={"": graph.opset},
+            opset_imports={"": graph.opset, **graph.domains},
             name=printable(network.file.rsplit("/", 1)[-1]),
         )
         return ir.Model(

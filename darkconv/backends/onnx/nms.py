@@ -13,14 +13,20 @@ import onnx_ir as ir
 from darkconv.backends.onnx.scope import Scope
 
 UNLIMITED = 2**31 - 1
-NO_CLASS = -1
 NEVER_SAME = 1.0  # an overlap that no two boxes exceed
+PLUGIN, PLUGIN_DOMAIN = "EfficientNMS_TRT", "TRT"
 SCORE_THRESHOLD = "score_threshold"
 IOU_THRESHOLD = "iou_threshold"
 
 
 def suppressed(
-    scope: Scope, boxes: ir.Value, scores: ir.Value, *, count: int | None, classes: int
+    scope: Scope,
+    boxes: ir.Value,
+    scores: ir.Value,
+    *,
+    count: int | None,
+    classes: int,
+    padding: int,
 ) -> tuple[ir.Value, ir.Value, ir.Value, ir.Value]:
     """Detections of each picture, best first.
 
@@ -30,6 +36,7 @@ def suppressed(
         scores: (N, boxes, classes).
         count: of the boxes, None if known only when the graph runs.
         classes: length of that axis.
+        padding: class of the places that are left.
 
     Returns: boxes (N, m, 4), scores (N, m), classes (N, m), count (N,); see `OnnxOptions`.
     """
@@ -42,10 +49,44 @@ def suppressed(
     per_class = scope.ints(count) if count else scope.lengths_of(boxes, 1, 2)
     box, label = (scope.op(kind, place, per_class) for kind in ("Mod", "Div"))
     is_found = scope.op("Greater", best, scope.floats(0))
-    nothing = scope.constant(np.array(NO_CLASS, np.int32), "no_class")
+    nothing = scope.constant(np.array(padding, np.int32), "no_class")
     labels = scope.op("Where", is_found, as_int32(scope, label), nothing)
     total = scope.reduce("ReduceSum", as_int32(scope, is_found), 1, keepdims=False)
     return picked(scope, boxes, box, is_found), best, labels, total
+
+
+def suppressed_by_tensorrt(
+    scope: Scope, boxes: ir.Value, scores: ir.Value
+) -> tuple[ir.Value, ir.Value, ir.Value, ir.Value]:
+    """Detections of each picture by TensorRT's plugin EfficientNMS_TRT, best first.
+
+    It keeps scores that are not below its threshold, where Darknet keeps those above it: so it is
+    given the next number.
+
+    Args:
+        scope: for the names.
+        boxes: (N, boxes, 4) corners.
+        scores: (N, boxes, classes).
+
+    Returns: count (N, 1), boxes (N, m, 4), scores (N, m), classes (N, m).
+    """
+    options = scope.graph.options
+    least = np.nextafter(np.float32(options.threshold), np.float32(np.inf))
+    count, kept, best, labels = scope.ops(
+        PLUGIN,
+        boxes,
+        scores,
+        outputs=4,
+        domain=PLUGIN_DOMAIN,
+        plugin_version="1",
+        score_threshold=float(least),
+        iou_threshold=float(options.nms or NEVER_SAME),
+        max_output_boxes=options.max_detections,
+        background_class=-1,
+        score_activation=0,
+        box_coding=0,
+    )
+    return count, kept, best, labels
 
 
 def kept_scores(scope: Scope, boxes: ir.Value, scores: ir.Value) -> ir.Value:

@@ -7,16 +7,26 @@ from functools import cached_property
 import onnx
 
 from darkconv.arguments import check_fields
-from darkconv.backends.choices import HEADS, HEADS_OF
+from darkconv.backends.choices import HEADS, HEADS_OF, INPUTS
+from darkconv.backends.layouts import (
+    CORNERS,
+    LAYOUTS,
+    NMS_OPS,
+    PIXELS,
+    RELATIVE,
+    SPLIT,
+    Layout,
+    find_layout,
+)
 from darkconv.core.bounds import require_share
 from darkconv.core.net import check_resize
 from darkconv.errors import DarkconvError
 
 OPSET = 13  # the oldest in which Softmax means one axis; every runtime in use reads it
 OLDEST_OPSET = 11
-INPUTS = ("float32-nchw", "uint8-nhwc", "uint8-nhwc-bgr")
 AXES = ("batch", "size")
 NO_AXES = "none"
+UNITS = {RELATIVE: "relative", PIXELS: "in pixels"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,15 +44,20 @@ class OnnxOptions:
             `max_detections`: `boxes` (N, m, 4), `scores` (N, m), `classes` (N, m) int32, -1 in
             the padding, and `count` (N,) int32.
             "logits": what enters each head, before any activation, `082_yolo_logits`.
-        pixels: boxes in pixels of the network input, in place of 0..1 of it.
+        layout: form of the outputs of "boxes" and "nms" for the programs that read them: see
+            `darkconv.backends.layouts`. What is said above is "split".
+        pixels: boxes in pixels of the network input, in place of 0..1 of it, where the layout
+            leaves that open.
         threshold: score that a detection must exceed.
         nms: overlap above which two boxes of a class are the same object; 0 keeps them all.
         threshold_inputs: make these two inputs of the graph, `score_threshold` (1,) and
             `iou_threshold` (1,), in place of constants.
         max_detections: most detections of a picture.
+        nms_op: what suppresses: "onnx", ONNX's own operators, or "tensorrt", TensorRT's plugin
+            EfficientNMS_TRT, which TensorRT alone runs.
         input: "float32-nchw": RGB in 0..1, (N, C, H, W), or (N, inputs) where the network has
-            no pictures. "uint8-nhwc": RGB levels, (N, H, W, C). "uint8-nhwc-bgr": BGR levels,
-            as OpenCV reads them.
+            no pictures. "float32-nhwc": the same as (N, H, W, C). "uint8-nhwc": RGB levels,
+            (N, H, W, C). "uint8-nhwc-bgr": BGR levels, or BGRA, as OpenCV reads them.
         dynamic: which axes of the input are free: "batch", "size" (height and width),
             "batch,size" or "none", or several of these words. What is not free is 1 and the cfg's
             size.
@@ -57,11 +72,13 @@ class OnnxOptions:
     """
 
     head: str = "raw"
+    layout: str = SPLIT
     pixels: bool = False
     threshold: float = 0.25
     nms: float = 0.45
     threshold_inputs: bool = False
     max_detections: int = 300
+    nms_op: str = NMS_OPS[0]
     input: str = "float32-nchw"
     dynamic: str | Iterable[str] = ("batch",)
     fold: bool = True
@@ -90,6 +107,49 @@ class OnnxOptions:
                     expected=f"head {' or '.join(heads)}",
                     found=self.head,
                 )
+        self._check_layout(self.form)
+
+    def _check_layout(self, form: Layout | None) -> None:
+        """Check that the layout has what is asked of it."""
+        if form is None:
+            return
+        if self.pixels and form.unit:
+            open_ones = [one.name for one in LAYOUTS if one.head == self.head and not one.unit]
+            raise DarkconvError(
+                "pixels would do nothing",
+                expected=f"layout {' or '.join(open_ones)}",
+                found=f"{form.name}, whose boxes are always {UNITS[form.unit]}",
+            )
+        _check("nms_op", self.nms_op, NMS_OPS)
+        if self.nms_op not in form.nms_ops:
+            able = [one.name for one in LAYOUTS if self.nms_op in one.nms_ops]
+            raise DarkconvError(
+                f"nms_op {self.nms_op}",
+                expected=f"layout {' or '.join(able)}",
+                found=form.name,
+            )
+        if self.nms_op != NMS_OPS[0] and self.threshold_inputs:
+            raise DarkconvError(
+                f"nms_op {self.nms_op} has its thresholds as constants, so threshold_inputs and it "
+                "exclude each other"
+            )
+
+    @cached_property
+    def form(self) -> Layout | None:
+        """Return the layout of boxes; None where the outputs are none."""
+        if self.head not in HEADS_OF["layout"]:
+            return None
+        return find_layout(self.head, self.layout)
+
+    @property
+    def box_form(self) -> str:
+        """Return how boxes are given: `CORNERS` or `CENTRES`."""
+        return self.form.box_form if self.form else CORNERS
+
+    @property
+    def unit(self) -> str:
+        """Return the unit of boxes: `RELATIVE` or `PIXELS`."""
+        return self.form.unit_of(pixels=self.pixels) if self.form else RELATIVE
 
     @cached_property
     def axis_words(self) -> tuple[str, ...]:
@@ -112,6 +172,11 @@ class OnnxOptions:
     def takes_levels(self) -> bool:
         """Return True if the input is 8-bit levels."""
         return self.input.startswith("uint8")
+
+    @property
+    def has_channels_last(self) -> bool:
+        """Return True if the channels of the input are its last axis."""
+        return "nhwc" in self.input
 
     @property
     def is_bgr(self) -> bool:

@@ -1,7 +1,10 @@
-"""The network's input: float32 (batch, channels, height, width), or 8-bit levels as they come."""
+"""The network's input: float32 (batch, channels, height, width), or a picture as it comes."""
+
+from collections.abc import Sequence
 
 import onnx_ir as ir
 
+from darkconv.backends.choices import BGR
 from darkconv.backends.onnx.graph import Dims, GraphBuilder
 from darkconv.backends.onnx.options import OnnxOptions
 from darkconv.backends.onnx.scope import Scope
@@ -10,8 +13,6 @@ from darkconv.errors import DarkconvError, UnsupportedError
 
 INPUT = "input"
 LEVELS = 255
-CHANNELS = (1, 3)  # of pictures that darkconv reads
-BGR = (2, 1, 0)  # where red, green and blue are
 
 
 def network_input(graph: GraphBuilder, shape: Shape) -> ir.Value:
@@ -21,11 +22,15 @@ def network_input(graph: GraphBuilder, shape: Shape) -> ir.Value:
         DarkconvError: the network takes no pictures of that kind.
     """
     check_input(graph.options, shape)
-    if not graph.options.takes_levels:
+    options = graph.options
+    if not options.has_channels_last:
         return graph.input(INPUT, input_dims(graph, shape))
     batch, channels, *size = input_dims(graph, shape)
-    levels = graph.input(INPUT, [batch, *size, channels], ir.DataType.UINT8)
-    return planes(Scope(graph, INPUT), levels, is_bgr=graph.options.is_bgr)
+    kind = ir.DataType.UINT8 if options.takes_levels else ir.DataType.FLOAT
+    picture = graph.input(INPUT, [batch, *size, channels], kind)
+    scope = Scope(graph, INPUT)
+    x = scope.transpose(picture, 0, 3, 1, 2)
+    return planes(scope, x, BGR[shape.c] if options.is_bgr else ()) if options.takes_levels else x
 
 
 def check_input(options: OnnxOptions, shape: Shape) -> None:
@@ -33,26 +38,26 @@ def check_input(options: OnnxOptions, shape: Shape) -> None:
 
     Raises:
         UnsupportedError: the size of what has none is to be free.
-        DarkconvError: levels of what is no picture.
+        DarkconvError: channels last, or in an order, of what has none.
     """
     if options.has_free_size and not shape.is_map:
         raise UnsupportedError(
             "dynamic size", expected="a network for pictures", found=f"{shape} values"
         )
     what = f"input {options.input}"
-    if options.takes_levels and (not shape.is_map or shape.c not in CHANNELS):
+    if options.has_channels_last and not shape.is_map:
         raise DarkconvError(
             what,
             expected="a network for pictures",
-            found=str(shape),
-            hint="levels are of 1 or 3 channels; float32-nchw takes what Darknet takes",
+            found=f"{shape} values",
+            hint="float32-nchw takes what Darknet takes",
         )
-    if options.is_bgr and shape.c != len(BGR):
+    if options.is_bgr and shape.c not in BGR:
         raise DarkconvError(
             what,
-            expected="a network of 3 channels, whose order it says",
+            expected="a network of 3 or 4 channels, whose order it says",
             found=str(shape),
-            hint="uint8-nhwc takes grey levels",
+            hint="uint8-nhwc takes the levels of any number of channels, grey ones too",
         )
 
 
@@ -64,10 +69,15 @@ def input_dims(graph: GraphBuilder, shape: Shape) -> Dims:
     return [graph.batch, shape.c, *size]
 
 
-def planes(scope: Scope, levels: ir.Value, *, is_bgr: bool) -> ir.Value:
-    """(N, H, W, C) levels -> (N, C, H, W) RGB in 0..1, as float division by 255 gives it."""
-    x = scope.transpose(levels, 0, 3, 1, 2)
-    x = scope.op("Cast", x, to=ir.DataType.FLOAT)
-    if is_bgr:
-        x = scope.op("Gather", x, scope.ints(*BGR), axis=1)
+def planes(scope: Scope, levels: ir.Value, order: Sequence[int]) -> ir.Value:
+    """(N, C, H, W) levels -> RGB in 0..1, as float division by 255 gives it.
+
+    Args:
+        scope: of the input.
+        levels: 8 bits.
+        order: where each channel is; none where they are in order.
+    """
+    x = scope.op("Cast", levels, to=ir.DataType.FLOAT)
+    if order:
+        x = scope.op("Gather", x, scope.ints(*order), axis=1)
     return scope.op("Div", x, scope.floats(LEVELS))

@@ -9,15 +9,19 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import onnx
 from onnx.numpy_helper import to_array
 
+from darkconv.backends.layouts import PIXELS, SPLIT
 from darkconv.backends.onnx.files import described_network, weights_precision
 from darkconv.backends.onnx.graph import plain_proto
 from darkconv.backends.onnx.graph_file import read_graph
+from darkconv.backends.onnx.metadata import read_metadata
 from darkconv.backends.onnx.options import OnnxOptions
+from darkconv.backends.onnx.picture import INPUT
 from darkconv.backends.onnx.writing import build_model
 from darkconv.core.model import Array, Header, Model
 from darkconv.core.network import Layer
@@ -49,11 +53,12 @@ def read_model(path: PathLike) -> Model:
     """
     where = Where(file=os.fspath(path))
     proto = read_graph(path)
-    metadata = {entry.key: entry.value for entry in proto.metadata_props}
+    metadata = read_metadata(proto)
     if "cfg" not in metadata:
         raise DarkconvError("has no cfg in its metadata: darkconv did not write it", where=where)
     try:
         network, names = described_network(metadata, where), read_described_names(metadata)
+        options = _options(proto, metadata)
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise damaged(error, where) from error
     precision = weights_precision(proto)
@@ -75,9 +80,21 @@ def read_model(path: PathLike) -> Model:
         for key, layer, slot in network.keyed_slots()
     }
     model = Model(network, found, Header.new(network.dialect), names)
-    head = "boxes" if metadata["head"] == "nms" else metadata["head"]  # of the same arrays
-    _check_the_same(model, OnnxOptions(head=head, fold=is_folded), arrays, where)
+    _check_the_same(model, replace(options, fold=is_folded), arrays, where)
     return model
+
+
+def _options(proto: onnx.ModelProto, metadata: Mapping[str, str]) -> OnnxOptions:
+    """Return options with which a graph has a file's arrays; suppression has none of its own."""
+    head = "boxes" if metadata["head"] == "nms" else metadata["head"]
+    layout = metadata.get("layout", SPLIT) if metadata["head"] == "boxes" else SPLIT
+    (given,) = (value for value in proto.graph.input if value.name == INPUT)
+    symbols = {axis.dim_param for axis in given.type.tensor_type.shape.dim}
+    options = OnnxOptions(
+        head=head, layout=layout, dynamic="batch,size" if "height" in symbols else "batch"
+    )
+    has_pixels = options.form is not None and metadata["boxes"] == PIXELS
+    return replace(options, pixels=has_pixels and options.unit != PIXELS)
 
 
 def _arrays_of_layers(proto: onnx.ModelProto, where: Where) -> dict[str, Array]:

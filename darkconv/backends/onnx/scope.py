@@ -41,10 +41,16 @@ class Scope:
         return self.kind == ir.DataType.FLOAT16
 
     def ops(
-        self, kind: str, *inputs: ir.Value | None, outputs: int, **attributes: Any
+        self,
+        kind: str,
+        *inputs: ir.Value | None,
+        outputs: int,
+        domain: str = "",
+        **attributes: Any,
     ) -> Sequence[ir.Value]:
-        """Append an operator of several outputs."""
-        return self.graph.node(f"{self.name}/{kind}", kind, inputs, attributes, outputs=outputs)
+        """Append an operator of several outputs; by default a standard one."""
+        name = f"{self.name}/{kind}"
+        return self.graph.node(name, kind, inputs, attributes, outputs=outputs, domain=domain)
 
     def op(self, kind: str, *inputs: ir.Value | None, **attributes: Any) -> ir.Value:
         """Append an operator."""

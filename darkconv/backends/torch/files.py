@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
+from torch import nn
 
 from darkconv.backends.torch.arrays import array_names, parameter_names, require_values
 from darkconv.backends.torch.network import DarknetModule
@@ -21,6 +22,7 @@ from darkconv.darknet.description import describe, read_description
 from darkconv.errors import DarkconvError, Where
 from darkconv.files import PathLike, write_bytes
 
+PROGRAM_HEADS = ("raw", "logits")
 EXAMPLE_BATCH = 2  # torch.export takes 1 for a constant
 DESCRIPTION = "darkconv.json"
 """Extra file of an exported program: what it was made from."""
@@ -84,22 +86,58 @@ def read_safetensors(path: PathLike) -> Model:
     return Model(network, arrays, header, names)
 
 
-def write_program(module: DarknetModule, path: PathLike) -> None:
+class HeadInputs(nn.Module):
+    """What enters each head of a module, before any activation."""
+
+    def __init__(self, module: DarknetModule) -> None:
+        """Take the module's own layers.
+
+        Raises:
+            DarkconvError: the network has no head.
+        """
+        super().__init__()
+        network = module.network
+        if not network.heads:
+            raise DarkconvError(
+                f"{network.file}: has no head, whose inputs head=logits is about",
+                hint="its outputs as they are: head=raw",
+            )
+        self.module = module
+        self.entering = [layer.sources[0] for layer in network.heads]
+        module.part(self.entering)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return the values of the layers that the heads read."""
+        values = self.module.select(x, self.entering)
+        return tuple(values[index] for index in self.entering)
+
+
+def write_program(module: DarknetModule, path: PathLike, *, head: str = "raw") -> None:
     """Write the module as a `torch.export` program (.pt2), for batches of any size.
 
     Beside the program the file holds the network's cfg, class names and header as JSON, which
     `torch.export.load` gives under the name `DESCRIPTION` in its `extra_files`.
 
+    Args:
+        module: of `to_torch`.
+        path: the file.
+        head: "raw": what the module gives. "logits": what enters each head, before any activation.
+
     Raises:
-        DarkconvError: the file cannot be written, or the module has no values.
+        DarkconvError: the file cannot be written, the module has no values, another kind of head,
+            or logits of a network that has no head.
     """
+    if head not in PROGRAM_HEADS:
+        raise DarkconvError("head", expected=", ".join(PROGRAM_HEADS), found=head)
+    run: nn.Module = HeadInputs(module) if head == "logits" else module
     for name, tensor in module.state_dict().items():
         require_values(tensor, name)
     shape = module.network.input_shape
     example = torch.zeros(EXAMPLE_BATCH, *(shape if shape.is_map else (shape.size,)))
     batch = ({0: torch.export.Dim.DYNAMIC},)
     with torch.no_grad():
-        program = torch.export.export(module, (example,), dynamic_shapes=batch)
+        program = torch.export.export(run, (example,), dynamic_shapes=batch)
+    told = file_metadata(module) | {"head": head}
     buffer = io.BytesIO()  # PyTorch ends the process if a file cannot be written
-    torch.export.save(program, buffer, extra_files={DESCRIPTION: json.dumps(file_metadata(module))})
+    torch.export.save(program, buffer, extra_files={DESCRIPTION: json.dumps(told)})
     write_bytes(path, [buffer.getbuffer()])

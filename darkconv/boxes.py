@@ -8,9 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.floating]
+Float32s = npt.NDArray[np.float32]
+Box = tuple[float, float, float, float]
 
 
-def as_corners(boxes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def as_corners(boxes: Float32s) -> Float32s:
     """Convert boxes (..., 4) from xywh to xyxy.
 
     Example:
@@ -21,7 +23,7 @@ def as_corners(boxes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return np.concatenate([boxes[..., :2] - half, boxes[..., :2] + half], axis=-1)
 
 
-def as_centres(corners: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def as_centres(corners: Float32s) -> Float32s:
     """Convert boxes (..., 4) from xyxy to xywh.
 
     A box that is infinitely wide has no middle: it gets 0.5, that of a picture in shares.
@@ -60,3 +62,53 @@ def iou(box: Floats, others: Floats, *, whole_pixels: bool = False) -> npt.NDArr
     share: npt.NDArray[np.float64] = np.zeros_like(shared)
     np.divide(shared, union, out=share, where=union > 0)
     return share
+
+
+def centred_iou(box: Float32s, others: Float32s) -> Float32s:
+    """Return the intersection over union of boxes, all xywh, in the C programs' arithmetic.
+
+    They compute in single precision from centres and sides, which decides near a threshold.
+
+    Args:
+        box: (..., 4).
+        others: (k, 4).
+
+    Returns: (..., k) of 0..1; 0 where boxes do not meet.
+
+    Example:
+        >>> one = np.array([1, 1, 2, 2], np.float32)
+        >>> centred_iou(one, np.array([[2, 1, 2, 2]], np.float32)).round(3).tolist()
+        [0.3330000042915344]
+    """
+    width, height = (_meeting_side(box, others, axis) for axis in (0, 1))
+    meeting = np.where((width > 0) & (height > 0), width * height, np.float32(0))
+    union = box[..., 2] * box[..., 3] + others[:, 2] * others[:, 3] - meeting
+    share: Float32s = np.divide(meeting, union, out=np.zeros_like(meeting), where=meeting > 0)
+    return share
+
+
+def _meeting_side(box: Float32s, others: Float32s, axis: int) -> Float32s:
+    """Length of the intersection along an axis; negative where there is none."""
+    half, halves = box[..., axis + 2] / 2, others[:, axis + 2] / 2
+    high: Float32s = np.minimum(box[..., axis] + half, others[:, axis] + halves)
+    return high - np.maximum(box[..., axis] - half, others[:, axis] - halves)
+
+
+def corners_of(x: float, y: float, width: float, height: float) -> Box:
+    """Convert one box from xywh to xyxy.
+
+    Example:
+        >>> corners_of(5, 5, 4, 2)
+        (3.0, 4.0, 7.0, 6.0)
+    """
+    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+
+
+def centre_of(x0: float, y0: float, x1: float, y1: float) -> Box:
+    """Convert one box from xyxy to xywh.
+
+    Example:
+        >>> centre_of(3, 4, 7, 6)
+        (5.0, 5.0, 4, 2)
+    """
+    return (x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0

@@ -39,8 +39,8 @@ ROOMS = {
     "core": "arguments encodings errors files presentation",
     "darknet": "core encodings errors files layers libraries",
     "dataset": (
-        "arguments core darknet encodings errors files layers libraries pictures presentation "
-        "report"
+        "arguments boxes core darknet encodings errors files layers libraries pictures "
+        "presentation report"
     ),
     "demo": (
         "assets console core darknet dataset detection dissection errors evaluation exporting "
@@ -73,7 +73,7 @@ ROOMS = {
     "pictures": "core darknet errors files libraries",
     "presentation": "errors",
     "private_names": "errors libraries",
-    "profiling": "arguments backends core dataset detection errors files layers pictures surgery",
+    "profiling": "arguments backends core dataset detection errors files layers surgery",
     "report": "core errors files libraries pictures presentation",
     "surgery": "arguments core darknet errors files layers presentation report",
     "training": (

@@ -7,9 +7,10 @@ import pytest
 
 import darkconv as dc
 import darkconv.assets
+from darkconv.boxes import as_corners
 from darkconv.darknet.data import read_labels
 from darkconv.dataset import open_dataset
-from darkconv.evaluation.average_precision import average_precision, pixel_boxes
+from darkconv.evaluation.average_precision import average_precision
 
 FOLDER = Path(darkconv.assets.__file__).parent / "digits10"
 CFG, WEIGHTS = FOLDER / "digits10.cfg", FOLDER / "digits10.weights"
@@ -30,7 +31,9 @@ def true_boxes(image):
     """Class, x0, y0, x1, y1 in pixels."""
     pil_image = pytest.importorskip("PIL.Image")
     with pil_image.open(image) as picture:
-        return pixel_boxes(labels(image), picture.size)
+        rows = labels(image)
+        corners = as_corners(rows[:, 1:]) * np.array(picture.size * 2)
+        return np.hstack([rows[:, :1], corners])
 
 
 def test_names_are_found_and_the_dialect_is_recognised(model):

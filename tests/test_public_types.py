@@ -35,7 +35,9 @@ x = np.zeros((3, 416, 416), np.float32)
 print(dc.trace(model, x, backend="onnx")[0].shape)
 print(dc.trace(model, [x, x], device="cpu")[0][0].shape)
 
-check: dc.Verification = dc.verify(model, "net.onnx", image=["a.jpg", "b.jpg"], device="auto")
+check: dc.Verification = dc.verify(
+    model, "net.onnx", image=["a.jpg", "b.jpg"], device="auto", batch=2
+)
 if check.ok and check.compared > 0:
     check.report("page.html")
 print([row.error for row in check.rows], check.to_dict())
@@ -49,7 +51,7 @@ except (dc.CfgError, dc.WeightsError) as error:
 
 for found in dc.detect(model, "dog.jpg", 0.25, 0.45, nms_kind="sort"):
     print(found.name, found.score, found.box)
-for many in dc.detect(model, ["dog.jpg", "cat.jpg"]):
+for many in dc.detect(model, ["dog.jpg", "cat.jpg"], batch=2):
     print(len(many))
 dataset: dc.Dataset = dc.open_dataset("data.yaml", split="val", rename={"couch": "sofa"})
 print(dc.anchors(dataset, count=9).to_dict())

@@ -7,6 +7,7 @@ import pytest
 
 import darkconv as dc
 from darkconv.assets import digits10_pictures, load_digits10
+from darkconv.verification import outputs
 from darkconv.verification.verify import NOT_COMPARED
 from networks import network, random_model
 
@@ -83,6 +84,34 @@ def test_a_model_of_nan_agrees_with_nothing(model):
 def test_a_network_with_state_takes_one_input():
     model = random_model(network(RNN, (1, 2, 2)))
     assert dc.verify(model).ok
+    with pytest.raises(dc.DarkconvError, match="batch: expected one"):
+        dc.verify(model, batch=2)
+
+
+@pytest.mark.parametrize("head", ["raw", "logits", "boxes", "nms"])
+def test_inputs_run_together_and_are_compared_one_by_one(model, tmp_path, monkeypatch, head):
+    path = tmp_path / "net.onnx"
+    dc.export(model, path, head=head)
+    shapes = []
+
+    def noted(model, x, **options):
+        shapes.append(x.shape)
+        return dc.trace(model, x, **options)
+
+    monkeypatch.setattr(outputs, "trace", noted)
+    one, many = dc.verify(model, path), dc.verify(model, path, batch=6)
+    assert shapes == [*[(1, 3, 160, 160)] * 4, (6, 3, 160, 160)]
+    assert one.ok
+    assert many.ok
+    assert many.compared > one.compared
+    assert many.given.startswith("seeded noise and 3 bundled pictures")
+
+
+def test_layers_run_together_and_are_compared_one_by_one(model):
+    one, many = dc.verify(model), dc.verify(model, batch=2)
+    assert many.ok
+    assert many.compared == 2 * one.compared
+    assert many.given.startswith("2 inputs of seeded noise at")
 
 
 @pytest.mark.parametrize("suffix", NOT_COMPARED)
@@ -97,7 +126,8 @@ def test_a_file_says_itself_what_runs_it(model, file):
 
 
 @pytest.mark.parametrize(
-    "options", [{"backend": "torch"}, {"device": "nowhere"}, {"input_size": 3}, {"image": 3}]
+    "options",
+    [{"backend": "torch"}, {"device": "nowhere"}, {"input_size": 3}, {"image": 3}, {"batch": 0}],
 )
 def test_a_wrong_option_is_an_error(model, options):
     with pytest.raises(dc.DarkconvError):

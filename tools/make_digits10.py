@@ -19,13 +19,13 @@ import numpy as np
 from PIL import Image
 
 import darkconv as dc
+from darkconv.boxes import as_corners
 from darkconv.darknet.data import read_labels
 from darkconv.dataset import open_dataset
 from darkconv.dataset.anchors import find_anchors
 from darkconv.evaluation.average_precision import (
     AveragePrecision,
     average_precision,
-    pixel_boxes,
 )
 from digits10.scene import NAMES, Samples, Scene, make_scene, read_samples
 
@@ -166,7 +166,9 @@ def _precision(
 def _read_truths(file: Path) -> np.ndarray:
     """The boxes of a label file in pixels: class, x0, y0, x1, y1."""
     with Image.open(file) as picture:
-        return pixel_boxes(read_labels(file.with_suffix(".txt")), picture.size)
+        rows = read_labels(file.with_suffix(".txt"))
+        corners = as_corners(rows[:, 1:]) * np.array(picture.size * 2)
+        return np.hstack([rows[:, :1], corners])
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from darkconv.cli.models import read_exported, read_model
-from darkconv.cli.params import F, ModelWords
+from darkconv.cli.params import F, ModelWords, batch_option
 from darkconv.console.options import with_options
 from darkconv.console.values import SHARE, DeviceType
 from darkconv.loading.exported import said_resize
@@ -62,13 +62,7 @@ def running_options(*, batch: int) -> Callable[[F], F]:
             help="Where to run; auto is the GPU where there is one. ONNX files also run on "
             f"{', '.join(PROVIDERS)}.",
         ),
-        click.option(
-            "--batch",
-            type=click.IntRange(1),
-            default=batch,
-            show_default=True,
-            help="Pictures that the network takes at once.",
-        ),
+        batch_option(batch),
         click.option(
             "--threads",
             type=click.IntRange(1),

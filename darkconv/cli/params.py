@@ -150,6 +150,18 @@ device_option = click.option(
     help="Where to run; auto is the GPU where PyTorch finds one.",
 )
 
+
+def batch_option(default: int) -> Callable[[F], F]:
+    """Return the option for how many pictures are run together."""
+    return click.option(
+        "--batch",
+        type=click.IntRange(1),
+        default=default,
+        show_default=True,
+        help="Pictures that are run together.",
+    )
+
+
 nonfinite_option = click.option(
     "--allow-nonfinite",
     is_flag=True,

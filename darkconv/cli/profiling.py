@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from darkconv.cli.params import device_option
+from darkconv.cli.params import batch_option, device_option
 from darkconv.cli.pictures import PictureOptions, open_pictures
 from darkconv.console.options import options_as
 from darkconv.console.progress import progress
@@ -40,13 +40,7 @@ PROFILING_NAMES = tuple(field.name for field in fields(ProfilingOptions))
 profiling_options = options_as(
     "profiling",
     ProfilingOptions,
-    click.option(
-        "--batch",
-        type=click.IntRange(min=1),
-        default=8,
-        show_default=True,
-        help="Pictures that are run together.",
-    ),
+    batch_option(8),
     device_option,
     click.option(
         "--resize",

@@ -8,6 +8,7 @@ import click
 from darkconv.cli.models import read_model
 from darkconv.cli.params import (
     ModelCommand,
+    batch_option,
     device_option,
     nameless_model_options,
     report_option,
@@ -40,6 +41,7 @@ SHOWN_LAYERS = 10
     help="What PyTorch is compared with  [default: onnx]",
 )
 @device_option
+@batch_option(1)
 @nameless_model_options
 def verify(
     words: tuple[str, ...],
@@ -49,6 +51,7 @@ def verify(
     report: Path | None,
     backend: Any,
     device: str,
+    batch: int,
     input_size: tuple[int, int] | None,
     **options: Any,
 ) -> None:
@@ -78,7 +81,8 @@ def verify(
     else:  # such a network need not fit together at its own size
         options["input_size"], input_size = input_size, None
     model, file = read_model(model_words, **options), rest[0] if rest else None
-    found = compare(model, file, image=image, backend=backend, input_size=input_size, device=device)
+    running: dict[str, Any] = {"input_size": input_size, "device": device, "batch": batch}
+    found = compare(model, file, image=image, backend=backend, **running)
     if report:
         found.report(report)
         echo(f"wrote {report}", err=True)

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from darkconv.boxes import corners_of
 from darkconv.dataset.fit import SHARES, Mark, fit_labels, outline
 from darkconv.dataset.label import Label, checked_label, class_name, shown
 from darkconv.dataset.locate import Locator
@@ -158,7 +159,7 @@ def parse_shape(
     x, y, width, height = numbers[:4]
     if width <= 0 or height <= 0:
         raise DatasetError(expected="a width and a height above 0", found=f"{width:g} {height:g}")
-    box = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+    box = corners_of(x, y, width, height)
     return checked_label(name, box), "keypoints" if is_posed else None
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from darkconv.boxes import centre_of
 from darkconv.darknet.data import names_bytes
 from darkconv.dataset.collection import Collection, Item, joined
 from darkconv.dataset.splits import TRAIN, VALID, canonical
@@ -91,13 +92,9 @@ def label_lines(item: Item, index: Mapping[str, int], *, difficult: bool) -> Ite
     """Yield the lines of a label file."""
     rows = list(item.labels(difficult=difficult))
     width, height = item.size if rows else (1, 1)
-    for name, (x0, y0, x1, y1), _ in rows:
-        numbers = (
-            (x0 + x1) / 2 / width,
-            (y0 + y1) / 2 / height,
-            (x1 - x0) / width,
-            (y1 - y0) / height,
-        )
+    for name, box, _ in rows:
+        pairs = zip(centre_of(*box), (width, height) * 2, strict=True)
+        numbers = [value / side for value, side in pairs]
         yield f"{index[name]} {' '.join(f'{number:.12g}' for number in numbers)}"
 
 

@@ -4,7 +4,7 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,9 @@ from darkconv.errors import Where
 from darkconv.files.notice import warn_once
 from darkconv.layers.head import nms_settings
 from darkconv.pictures.picture import Fit, Picture, PictureLike, as_picture, resize_mode
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 MOST_NAMED = 10
 """Hidden classes that are named."""
@@ -215,7 +218,7 @@ def _runner(
 
 
 def fitted_picture(
-    network: Network, image: PictureLike, resize: str | None, *, exact: bool = False
+    network: Network, image: "PictureLike | Image", resize: str | None, *, exact: bool = False
 ) -> tuple[Picture, Fit]:
     """A picture's levels, and how it fills the network's input: see `read_picture`."""
     picture = as_picture(image, network.input_shape.c, exact=exact)

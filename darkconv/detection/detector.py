@@ -238,6 +238,7 @@ def detect(
     nms_kind: str | None = ...,
     backend: str = ...,
     device: str = ...,
+    batch: int = ...,
     exact: bool = ...,
 ) -> list[list[Detection]]: ...
 @overload
@@ -251,6 +252,7 @@ def detect(
     nms_kind: str | None = ...,
     backend: str = ...,
     device: str = ...,
+    batch: int = ...,
     exact: bool = ...,
 ) -> list[Detection]: ...
 @checked
@@ -264,6 +266,7 @@ def detect(
     nms_kind: str | None = None,
     backend: str = "torch",
     device: str = "auto",
+    batch: int = 1,
     exact: bool = False,
 ) -> list[Detection] | list[list[Detection]]:
     """Find objects in a picture, or in several: the short form of `Detector`.
@@ -280,6 +283,7 @@ def detect(
         nms_kind: "sort", "obj", "greedynms", "diounms" or "cornersnms"; by default the cfg's.
         backend: "torch", "onnx" or "keras".
         device: see `Detector`.
+        batch: pictures of a list that the network takes at once.
         exact: see `Detector`.
 
     Returns: one entry per box and class, best first; none of classes that `dont_show` hides.
@@ -297,7 +301,7 @@ def detect(
     """
     detector = Detector(
         model, threshold=threshold, nms=nms, resize=resize, nms_kind=nms_kind, backend=backend,
-        device=device, exact=exact,
+        device=device, batch=batch, exact=exact,
     )  # fmt: skip
     if isinstance(image, list | tuple):
         return [list(found) for found in detector(image)]

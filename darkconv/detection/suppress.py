@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from darkconv.boxes import centred_iou
 from darkconv.core.model import Array
 from darkconv.detection.decode import Candidates
 from darkconv.errors import DarkconvError
@@ -23,21 +24,6 @@ Overlap = Callable[[Array, Array], Array]
 """Boxes (..., 4) and others (n, 4), xywh -> (..., n) measures: above the threshold, the same."""
 
 
-def iou(box: Array, others: Array) -> Array:
-    """Intersection over union; 0 where boxes do not meet."""
-    width, height = (_meeting_side(box, others, axis) for axis in (0, 1))
-    meeting = np.where((width > 0) & (height > 0), width * height, np.float32(0))
-    union = box[..., 2] * box[..., 3] + others[:, 2] * others[:, 3] - meeting
-    return np.divide(meeting, union, out=np.zeros_like(meeting), where=meeting > 0)
-
-
-def _meeting_side(box: Array, others: Array, axis: int) -> Array:
-    """Length of the intersection along an axis; negative where there is none."""
-    half, halves = box[..., axis + 2] / 2, others[:, axis + 2] / 2
-    high = np.minimum(box[..., axis] + half, others[:, axis] + halves)
-    return high - np.maximum(box[..., axis] - half, others[:, axis] - halves)
-
-
 def distance_iou(exponent: float) -> Overlap:
     """IoU less (d / c)^exponent.
 
@@ -51,7 +37,7 @@ def distance_iou(exponent: float) -> Overlap:
         diagonal = ((high - low) ** 2).sum(axis=-1)
         distance = ((box[..., :2] - others[:, :2]) ** 2).sum(axis=-1)
         ratio = np.divide(distance, diagonal, out=np.zeros_like(distance), where=diagonal > 0)
-        return iou(box, others) - ratio**exponent
+        return centred_iou(box, others) - ratio**exponent
 
     return measure
 
@@ -69,9 +55,9 @@ def overlap_measure(kind: str, beta: float) -> Overlap:
         DarkconvError: an unknown kind.
     """
     measures: dict[str, Overlap] = {
-        "sort": iou,
-        "default": iou,
-        "cornersnms": iou,
+        "sort": centred_iou,
+        "default": centred_iou,
+        "cornersnms": centred_iou,
         "greedynms": distance_iou(GREEDY_EXPONENT),
         "diounms": distance_iou(beta),
     }
@@ -100,7 +86,7 @@ def suppress(
     scores = candidates.scores[alive].copy()
     if kind == "obj":
         order = np.argsort(-objectness, kind="stable")
-        lost = order[_lost_of_sorted(boxes[order], threshold, iou)]
+        lost = order[_lost_of_sorted(boxes[order], threshold, centred_iou)]
         objectness[lost] = 0
         scores[lost] = 0
         return Candidates(boxes, objectness, scores)

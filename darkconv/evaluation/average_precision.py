@@ -91,17 +91,3 @@ def sampled(points: int, rule: Rule = CONTINUOUS) -> Area:
         return float(highest[np.searchsorted(recall, recalls)].mean())
 
     return area
-
-
-def pixel_boxes(labels: Truths, size: tuple[int, int]) -> Floats:
-    """Rows of a Darknet label file as truths in pixels.
-
-    Args:
-        labels: (k, 5): class, centre x, centre y, width, height, relative to the picture.
-        size: (width, height) of the picture.
-
-    Returns: (k, 5): class, x0, y0, x1, y1.
-    """
-    centre, half = labels[:, 1:3], labels[:, 3:] / 2
-    corners = np.hstack([centre - half, centre + half]) * np.array(size * 2)
-    return np.hstack([labels[:, :1], corners])

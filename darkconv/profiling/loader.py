@@ -12,11 +12,11 @@ from darkconv.core.network import Network
 from darkconv.core.processes import Processes
 from darkconv.dataset.open import open_dataset
 from darkconv.dataset.sample import Dataset
+from darkconv.detection.detect import fit_of, fitted_picture
 from darkconv.detection.stream import check_batches, read_batches
 from darkconv.errors import DarkconvError, DatasetError
 from darkconv.files import PathLike
 from darkconv.files.notice import tell_once
-from darkconv.pictures.picture import Fit, as_picture, resize_mode
 
 Image = PathLike | npt.NDArray[np.uint8]
 Images = PathLike | Dataset | Sequence[Image]
@@ -93,18 +93,16 @@ def load_batches(
         DarkconvError: an option is wrong.
     """
     check_batches(size, unreadable)
-    shape = network.input_shape
-    letterbox = resize_mode(resize, default=network.options.letterboxes)
+    fit_of(network, (1, 1), resize)  # an unknown way of fitting is an error before anything is read
 
     def prepare(number: int) -> Array | None:
         try:
-            picture = as_picture(images[number], shape.c)
+            picture, fit = fitted_picture(network, images[number], resize)
         except DatasetError as error:
             if unreadable == "raise":
                 raise
             tell_once(error, ": skipped")
             return None
-        fit = Fit((picture.shape[1], picture.shape[0]), (shape.w, shape.h), letterbox)
         return fit.apply(picture)
 
     wanted = list(range(len(images)) if numbers is None else numbers)

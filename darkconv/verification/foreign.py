@@ -7,7 +7,7 @@ several are of the same shape, the nearest is meant.
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -83,21 +83,21 @@ class Plan:
     Attributes:
         name: of the input.
         kind: of its numbers; of integers these are levels, of others 0..1.
-        batch: pictures that it takes at once.
+        batch: pictures that it takes at once; None for any number.
         has_channels_last: (N, H, W, C) rather than (N, C, H, W).
     """
 
     name: str
     kind: Any
-    batch: int
+    batch: int | None
     has_channels_last: bool
 
     def given(self, planes: Array) -> npt.NDArray[Any]:
-        """A network input as the file takes it."""
+        """Network inputs (N, ...) as the file takes them; of one, as many as it has to have."""
         if self.kind is np.uint8:
             planes = np.rint(planes * 255).clip(0, 255)
-        values = planes.transpose(1, 2, 0) if self.has_channels_last else planes
-        return np.repeat(values[None], self.batch, axis=0).astype(self.kind)
+        values = planes.transpose(0, 2, 3, 1) if self.has_channels_last else planes
+        return np.repeat(values, self.batch or 1, axis=0).astype(self.kind)
 
 
 def fitted_model(model: Model, file: "ForeignFile") -> Model:
@@ -133,7 +133,7 @@ def input_plan(network: Network, file: "ForeignFile") -> Plan:
             expected=f"one of shape {wanted}",
             found=", ".join(f"{v.name} {v.shape} {v.type}" for v in inputs),
         )
-    batch = value.shape[0] if isinstance(value.shape[0], int) else 1
+    batch = value.shape[0] if isinstance(value.shape[0], int) else None
     return Plan(value.name, KINDS[value.type], batch, axes[0] == 3)
 
 
@@ -154,10 +154,11 @@ def compare_foreign(
         DarkconvError: the file takes another input, or none of its outputs is like anything.
     """
     plan = input_plan(model.network, file)
-    runs = [run_both(model, file, plan, x, device) for x in inputs.values]
+    groups = inputs.groups() if plan.batch is None else ([x] for x in inputs.values)
+    runs = [run for group in groups for run in run_both(model, file, plan, group, device)]
     rows, sources = [], set()
     for name in file.outputs:
-        each = [(np.squeeze(values[name][0]), known) for values, known in runs]
+        each = [(np.squeeze(values[name]), known) for values, known in runs]
         match = nearest(name, each, ALLOWED[file.precision])
         if match is None:
             shape = runs[0][0][name].shape
@@ -180,16 +181,21 @@ def compare_foreign(
 
 
 def run_both(
-    model: Model, file: "ForeignFile", plan: Plan, x: Array, device: str
-) -> tuple[dict[str, npt.NDArray[Any]], list[Like]]:
-    """Return a file's outputs by name, and all that they may be."""
+    model: Model, file: "ForeignFile", plan: Plan, group: Sequence[Array], device: str
+) -> Iterator[tuple[dict[str, npt.NDArray[Any]], list[Like]]]:
+    """Yield a file's outputs by name for each input of a group, and all that they may be."""
+    x = np.stack(group)
     if plan.kind is np.uint8:
         x = np.rint(x * 255).clip(0, 255).astype(np.float32) / np.float32(255)
     found = file.run({plan.name: plan.given(x)})
-    layers = trace(model, x, device=device)
-    if missing := nan_remark(np.concatenate([layers[i].ravel() for i in model.network.outputs])):
-        raise DarkconvError(f"the model's outputs agree with nothing: {missing}")
-    return found, list(likes(model.network, layers, x))
+    values = trace(model, x, device=device)
+    for place, own in enumerate(x):
+        layers = [value[place] for value in values]
+        every = np.concatenate([layers[i].ravel() for i in model.network.outputs])
+        if missing := nan_remark(every):
+            raise DarkconvError(f"the model's outputs agree with nothing: {missing}")
+        outputs = {name: value[place : place + 1] for name, value in found.items()}
+        yield outputs, list(likes(model.network, layers, own))
 
 
 def nearest(

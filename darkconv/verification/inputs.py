@@ -1,7 +1,7 @@
 """What is run through a model and what is compared with it."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +10,7 @@ import numpy as np
 
 from darkconv.core.model import Array, Model
 from darkconv.core.network import Network
+from darkconv.detection.detect import fitted_picture
 from darkconv.errors import DarkconvError
 from darkconv.layers.recurrent import Recurrent
 from darkconv.pictures.picture import PictureLike
@@ -31,43 +32,53 @@ class Inputs:
     Attributes:
         values: (C, H, W) or (inputs,) each.
         words: what it is.
+        batch: how many run together.
     """
 
     values: Sequence[Array]
     words: str
+    batch: int = 1
+
+    def groups(self) -> Iterator[Sequence[Array]]:
+        """Yield those that run together; the last ones may be fewer."""
+        for start in range(0, len(self.values), self.batch):
+            yield self.values[start : start + self.batch]
 
 
-def noise(network: Network) -> Array:
+def noise(network: Network, seed: int = 0) -> Array:
     """Return seeded noise in 0..1, as the network takes it."""
     shape = network.input_shape
-    values = np.random.default_rng(0).random(shape if shape.is_map else shape.size)
+    values = np.random.default_rng(seed).random(shape if shape.is_map else shape.size)
     return values.astype(np.float32)
 
 
 def picture_input(network: Network, image: "PictureLike | Image") -> Array:
     """Return a picture as the network takes it, fitted as `detect` fits it."""
-    from darkconv.pictures.picture import Fit, as_picture
-
-    shape = network.input_shape
-    picture = as_picture(image, shape.c, exact=False)
-    size = picture.shape[1], picture.shape[0]
-    return Fit(size, (shape.w, shape.h), network.options.letterboxes).apply(picture)
+    picture, fit = fitted_picture(network, image, None)
+    return fit.apply(picture)
 
 
-def one_input(model: Model, image: "Images") -> Inputs:
-    """Return the user's pictures, or seeded noise: for values of layers, of which noise has all."""
+def one_input(model: Model, image: "Images", batch: int = 1) -> Inputs:
+    """Return the user's pictures, or seeded noise: for values of layers, of which noise has all.
+
+    Args:
+        model: that takes them.
+        image: one, several, or None.
+        batch: how many run together; there is as much noise as that.
+    """
     network, images = model.network, _listed(image)
+    for name, count in (("image", len(images)), ("batch", batch)):
+        if count > 1 and _keeps_state(network):
+            raise DarkconvError(
+                name, expected="one: the network keeps state between them", found=count
+            )
     if not images:
-        return Inputs([noise(network)], f"seeded noise at {network.input_shape}")
-    if len(images) > 1 and _keeps_state(network):
-        raise DarkconvError(
-            "image", expected="one: the network keeps state between them", found=len(images)
-        )
+        return Inputs(_noises(network, batch), _of_noise(network, batch), batch)
     values = [picture_input(network, one) for one in images]
-    return Inputs(values, f"{_words(images)} at {network.input_shape}")
+    return Inputs(values, f"{_words(images)} at {network.input_shape}", batch)
 
 
-def several_inputs(model: Model, image: "Images") -> Inputs:
+def several_inputs(model: Model, image: "Images", batch: int = 1) -> Inputs:
     """Return the user's pictures, or noise and the bundled ones: noise has hardly any boxes.
 
     Networks that find no boxes, that take no pictures, or that keep state from one input to the
@@ -77,12 +88,22 @@ def several_inputs(model: Model, image: "Images") -> Inputs:
     takes_pictures = network.input_shape.is_map and network.input_shape.c in COLOURS
     finds_boxes = network.finds_boxes and takes_pictures
     if image is not None or _keeps_state(network) or not finds_boxes:
-        return one_input(model, image)
+        return one_input(model, image, batch)
     from darkconv.assets import digits10_pictures
 
     pictures = [picture_input(network, path) for path in digits10_pictures()[:BUNDLED]]
     words = f"seeded noise and {BUNDLED} bundled pictures at {network.input_shape}"
-    return Inputs([noise(network), *pictures], words)
+    own = _noises(network, max(1, batch - BUNDLED))
+    return Inputs([*own, *pictures], words, batch)
+
+
+def _noises(network: Network, count: int) -> list[Array]:
+    return [noise(network, seed) for seed in range(count)]
+
+
+def _of_noise(network: Network, count: int) -> str:
+    inputs = f"{count} inputs of seeded noise" if count > 1 else "seeded noise"
+    return f"{inputs} at {network.input_shape}"
 
 
 def _keeps_state(network: Network) -> bool:

@@ -1,34 +1,43 @@
 """Every layer of a model in two frameworks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+
+import numpy as np
 
 from darkconv.backends import Backend, trace
 from darkconv.core.model import Array, Model
 from darkconv.verification.agreement import Agreement, compare_values, joined, told_of_zeros
+from darkconv.verification.inputs import Inputs
 
 TOLERANCE = 1e-4  # relative L2 error of a layer on whole networks
 
 
 def compare_layers(
-    model: Model, inputs: Sequence[Array], backend: Backend = "onnx", device: str = "cpu"
+    model: Model, inputs: Inputs, backend: Backend = "onnx", device: str = "cpu"
 ) -> list[Agreement]:
     """Return how far each layer in another framework is from what PyTorch gives.
 
     Args:
         model: what is built in both.
-        inputs: of the network, without a batch axis each.
+        inputs: of the network.
         backend: "onnx" or "keras".
         device: where PyTorch runs.
 
     Returns: one row for each layer, in the network's order, of the name `003_yolo`.
     """
-    each = [_compared(model, x, backend, device) for x in inputs]
+    each = [
+        rows
+        for group in inputs.groups()
+        for rows in _compared(model, np.stack(group), backend, device)
+    ]
     return told_of_zeros([joined(same) for same in zip(*each, strict=True)])
 
 
-def _compared(model: Model, x: Array, backend: Backend, device: str) -> list[Agreement]:
-    pairs = zip(trace(model, x, device=device), trace(model, x, backend=backend), strict=True)
-    return [
-        compare_values(layer.label, found, expected, TOLERANCE)
-        for layer, (expected, found) in zip(model.network.layers, pairs, strict=True)
-    ]
+def _compared(model: Model, x: Array, backend: Backend, device: str) -> Iterator[list[Agreement]]:
+    """Yield the rows of each input of a batch."""
+    expected, found = trace(model, x, device=device), trace(model, x, backend=backend)
+    for place in range(len(x)):
+        yield [
+            compare_values(layer.label, b[place], a[place], TOLERANCE)
+            for layer, a, b in zip(model.network.layers, expected, found, strict=True)
+        ]

@@ -1,7 +1,7 @@
 """Comparing what an exported file gives with what its model gives in PyTorch."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from darkconv.core.model import Array, Model
 from darkconv.core.network import Network
 from darkconv.detection.decode import Candidates, box_heads, decode
 from darkconv.detection.detect import nms_of
+from darkconv.detection.engine import run_in_pieces
 from darkconv.detection.exported import (
     as_input,
     graph_thresholds,
@@ -83,11 +84,16 @@ class Pair:
     found: Sequence[npt.NDArray[Any]]
 
     @classmethod
-    def of(cls, model: Model, file: "ExportedFile", x: Array, run: Run, device: str) -> "Pair":
-        """Run both on one input, the model in PyTorch on a device."""
-        given, planes = as_input(file, x)
-        found = [value[0] for value in run(given)]
-        return cls(model, file, trace(model, planes, device=device), planes, found)
+    def of_group(
+        cls, model: Model, file: "ExportedFile", group: Sequence[Array], run: Run, device: str
+    ) -> "Iterator[Pair]":
+        """Run both on a group of inputs, the model in PyTorch on a device; yield each input's."""
+        given, planes = zip(*(as_input(file, x) for x in group), strict=True)
+        found = run_in_pieces(run, np.concatenate(given), file.fixed_batch)
+        layers = trace(model, np.stack(planes), device=device)
+        for place, own in enumerate(planes):
+            values = ([value[place] for value in some] for some in (layers, found))
+            yield cls(model, file, next(values), own, next(values))
 
     @property
     def heads(self) -> list[Array]:
@@ -161,12 +167,15 @@ def compare_outputs(
     kind = kind_of(model, file)
     probe = suppression_probe(file) if kind == NMS else None
     run = before(file, probe) if probe else file.run
-    pairs = [Pair.of(model, file, x, run, device) for x in inputs.values]
+    pairs = [
+        pair for group in inputs.groups() for pair in Pair.of_group(model, file, group, run, device)
+    ]
     each = [COMPARISONS[kind](pair) for pair in pairs]
     rows = told_of_zeros([joined(same) for same in zip(*each, strict=True)])
     notes = []
     if probe:
-        rows += check_suppression(file, probe, [as_input(file, x)[0] for x in inputs.values])
+        given = (np.concatenate([as_input(file, x)[0] for x in one]) for one in inputs.groups())
+        rows += check_suppression(file, probe, given)
         notes.append(suppression_note(model))
     elif kind == NMS:
         notes.append(PLUGIN_NOTE)

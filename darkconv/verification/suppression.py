@@ -4,7 +4,7 @@ The boxes and scores that enter it are compared with the model's before. So this
 question for every precision, and needs no tolerance for boxes near a threshold.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,7 +36,7 @@ SCORE, BOX = 1e-3, 0.01
 
 
 def check_suppression(
-    file: "ExportedFile", probe: "SuppressionProbe", inputs: Sequence[npt.NDArray[Any]]
+    file: "ExportedFile", probe: "SuppressionProbe", inputs: Iterable[npt.NDArray[Any]]
 ) -> list[Agreement]:
     """Compare what a graph leaves with what plain NMS leaves of the boxes that entered it.
 
@@ -45,7 +45,7 @@ def check_suppression(
     Args:
         file: that is compared.
         probe: of it.
-        inputs: as the graph takes them, (1, ...) each.
+        inputs: as the graph takes them, (N, ...) each.
     """
     missing = compared = 0
     score = overlap = 0.0
@@ -53,12 +53,14 @@ def check_suppression(
     for x in inputs:
         lowered = min(own, lowered_threshold(probe.before(x, own)[1]))
         for threshold, run in ((own, file_run(file, own, nms)), (lowered, probe.after)):
-            boxes, scores = (value[0] for value in probe.before(x, threshold))
-            found, least = detections(file, run(x, threshold, nms))
-            kept = remaining(file, boxes, scores, threshold, nms)
-            gone, off, apart, pairs = differences(found, kept, max(least, threshold))
-            missing, compared = missing + gone, compared + pairs + gone
-            score, overlap = max(score, off), max(overlap, apart)
+            entering, outputs = probe.before(x, threshold), run(x, threshold, nms)
+            for place in range(len(x)):
+                boxes, scores = (value[place] for value in entering)
+                found, least = detections(file, [value[place] for value in outputs])
+                kept = remaining(file, boxes, scores, threshold, nms)
+                gone, off, apart, pairs = differences(found, kept, max(least, threshold))
+                missing, compared = missing + gone, compared + pairs + gone
+                score, overlap = max(score, off), max(overlap, apart)
     return [
         Agreement("detections missing or surplus", missing, 0, compared),
         Agreement("scores of detections", score, SCORE, compared),
@@ -81,8 +83,13 @@ def lowered_threshold(scores: npt.NDArray[Any]) -> float:
 def detections(
     file: "ExportedFile", outputs: Sequence[npt.NDArray[Any]]
 ) -> tuple[Candidates, float]:
-    """Return what a graph has left, and the least score of a full list, which has left some out."""
-    parts = file.taken_apart([value[0] for value in outputs])
+    """Return what a graph has left, and the least score of a full list, which has left some out.
+
+    Args:
+        file: of the graph.
+        outputs: of one picture.
+    """
+    parts = file.taken_apart(outputs)
     scores, count = parts[BEST], int(parts[COUNT])
     classes = parts[LABEL][:count]
     table = np.zeros((count, int(classes.max(initial=-1)) + 1), np.float32)

@@ -54,6 +54,7 @@ def verify(
     backend: Literal["onnx", "keras"] | None = None,
     input_size: tuple[int, int] | None = None,
     device: str = "auto",
+    batch: int = 1,
 ) -> Verification:
     """Compare a model in PyTorch with another framework, or with a file made from it.
 
@@ -80,6 +81,7 @@ def verify(
             is free.
         device: where PyTorch runs: "auto" (the GPU where there is one), "cpu", "cuda" or "cuda:1".
             What it is compared with runs on the CPU.
+        batch: pictures, or inputs of noise, that are run together; each is compared by itself.
 
     Returns:
         The rows, one for each layer or figure, with `ok` and `compared`.
@@ -90,23 +92,25 @@ def verify(
         UnsupportedError: a layer that a framework cannot express.
         MissingDependencyError: a framework is not installed.
     """
+    if batch < 1:
+        raise DarkconvError("batch", expected="a number from 1", found=batch)
     if file is None:
         model = model.with_input_size(*input_size) if input_size else model
-        return verify_layers(model, image, backend or "onnx", device)
+        return verify_layers(model, image, backend or "onnx", device, batch)
     if backend is not None:
         raise DarkconvError(
             "backend is about layers, and a file says itself what runs it", found=backend
         )
-    return verify_file(model, file, image, input_size, device)
+    return verify_file(model, file, image, input_size, device, batch)
 
 
 def verify_layers(
-    model: Model, image: "Images", backend: Literal["onnx", "keras"], device: str
+    model: Model, image: "Images", backend: Literal["onnx", "keras"], device: str, batch: int
 ) -> LayerVerification:
     """Compare every layer in PyTorch and in another framework: see `verify`."""
-    inputs = one_input(model, image)
+    inputs = one_input(model, image, batch)
     return LayerVerification(
-        compare_layers(model, inputs.values, backend, device),
+        compare_layers(model, inputs, backend, device),
         inputs.words,
         network=model.network,
         frameworks=("PyTorch", TITLES[backend]),
@@ -119,15 +123,16 @@ def verify_file(
     image: "Images",
     input_size: tuple[int, int] | None,
     device: str,
+    batch: int,
 ) -> FileVerification:
     """Compare the outputs of a file with the model's: see `verify`."""
     from darkconv.backends.exported import ExportedFile
 
     opened = open_compared(file)
     if isinstance(opened, ExportedFile):
-        return _verify_own(model, opened, image, input_size, device)
+        return _verify_own(model, opened, image, input_size, device, batch)
     model = model.with_input_size(*input_size) if input_size else model
-    return _verify_foreign(model, opened, image, device)
+    return _verify_foreign(model, opened, image, device, batch)
 
 
 def open_compared(path: PathLike) -> "ExportedFile | ForeignFile":
@@ -152,13 +157,14 @@ def _verify_own(
     image: "Images",
     input_size: tuple[int, int] | None,
     device: str,
+    batch: int,
 ) -> FileVerification:
     if file.input_size and model.network.input_shape.is_map:
         model = model.with_input_size(*file.input_size)
     _warn_of_other_sources(model, file)
     if input_size:
         model, file = model.with_input_size(*input_size), file.with_input_size(*input_size)
-    return compare_outputs(model, file, several_inputs(model, image), device=device)
+    return compare_outputs(model, file, several_inputs(model, image, batch), device=device)
 
 
 def _verify_foreign(
@@ -166,9 +172,10 @@ def _verify_foreign(
     file: "ForeignFile",
     image: "Images",
     device: str,
+    batch: int,
 ) -> FileVerification:
     model = fitted_model(model, file)
-    return compare_foreign(model, file, several_inputs(model, image), device=device)
+    return compare_foreign(model, file, several_inputs(model, image, batch), device=device)
 
 
 def _warn_of_other_sources(model: Model, file: "ExportedFile") -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -91,13 +92,20 @@ def test_a_folder_above_that_is_there_counts(write):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("names: [a, b]", "expected train:, val: or test:, found none of them"),
+        ("nc: 2", "expected train:, val: or test:, found none of them"),
         ("- a\n- b", "expected names:, train:, val:, found no keys"),
         ("train: images\nnames: {0: a, 2: b}", "names: expected the classes 0 to 1, found no 1"),
         ("train: images\nnames: [[a], b]", "names: expected a text for each class"),
         ("train: {a: b}", "train: expected a path, or a list of paths"),
         ("train: images\ntrain: images", "data.yaml:2: has a key twice: found train"),
-        ("train: &x images\nval: *x", "data.yaml:1: is YAML with aliases, which are not followed"),
+        ("train: &x [images, *x]", "data.yaml:1: is YAML that is nested too deeply"),
+        (
+            "a: &a [x, x, x, x]\n"
+            + "".join(f"{b}: &{b} [*{a}, *{a}, *{a}, *{a}]\n" for a, b in pairwise("abcdefghijk"))
+            + "train: images",
+            "data.yaml:1: expected YAML of at most 250,000 values, its aliases written out, "
+            "found more",
+        ),
         ("train: [images", "data.yaml:1: is not well-formed YAML"),
         (
             "train: none\nnames: [a]",

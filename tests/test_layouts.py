@@ -135,7 +135,7 @@ SPLITS = {
     "rf_v5/data.yaml": {"train": 6, "val": 2, "test": 2},
     "labelimg_split": {"train": 6, "val": 4},
     "cvat_ultra/data.yaml": {"train": 10},
-    "cvat_yolo11/task_1": {"obj_train_data": 10, "train": 10},
+    "cvat_yolo11/task_1": {"train": 10},
     "cvat_yolo11/task_1/obj.data": {"train": 10},
     "yolo_mark/data/obj.data": {"train": 10, "valid": 10},
     "darkmark/nn/indoor/indoor.data": {"train": 8, "valid": 10},

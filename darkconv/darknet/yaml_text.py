@@ -1,5 +1,6 @@
 """YAML of strangers: texts, lists and mappings of a bounded size, and nothing that runs."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from darkconv.core.names import Names, on_one_line
@@ -13,6 +14,8 @@ LONGEST = 250_000
 DEEPEST = 20
 """Lists and mappings within each other."""
 MOST_NAMES = 100_000
+MOST_VALUES = LONGEST
+"""Texts, lists and mappings, aliases written out."""
 
 _AS_PRIVATE = {0xDC00 + byte: 0xF700 + byte for byte in range(0x80, 0x100)}
 _AS_KEPT = {private: kept for kept, private in _AS_PRIVATE.items()}
@@ -25,8 +28,8 @@ def parse_yaml(text: str, where: Where) -> Yaml:
     """Return the content of a YAML text, its values as texts.
 
     Raises:
-        DatasetError: the text is too long, nested too deeply or no YAML, or has aliases, by which
-            a short text can stand for an endless one.
+        DatasetError: the text is too long, nested too deeply or no YAML, or its aliases stand for
+            too many values: a short text can stand for an endless one.
         MissingDependencyError: PyYAML is not installed.
     """
     if len(text) > LONGEST:
@@ -36,9 +39,9 @@ def parse_yaml(text: str, where: Where) -> Yaml:
         import yaml
     try:
         if not keeps_bytes(text):
-            return _value(yaml.compose(text, yaml.BaseLoader), where, set())
+            return _value(yaml.compose(text, yaml.BaseLoader), where, iter(range(MOST_VALUES)))
         node = yaml.compose(text.translate(_AS_PRIVATE), yaml.BaseLoader)
-        return _with_bytes(_value(node, where, set()))
+        return _with_bytes(_value(node, where, iter(range(MOST_VALUES))))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = None if mark is None else mark.line + 1
@@ -53,22 +56,29 @@ def parse_yaml(text: str, where: Where) -> Yaml:
         raise DatasetError("is YAML that is nested too deeply", where=where) from None
 
 
-def _value(node: Any, where: Where, seen: set[int], depth: int = 0) -> Yaml:
-    """Return the value of a node; tags do not count, and of a mapping the keys are texts."""
+def _value(node: Any, where: Where, left: Iterator[int], depth: int = 0) -> Yaml:
+    """Return the value of a node; tags do not count, and of a mapping the keys are texts.
+
+    Args:
+        node: of PyYAML; aliases are the same node again, also below itself.
+        where: the file.
+        left: yields once for each value that there may be.
+        depth: of the node.
+    """
     import yaml
 
     if node is None:
         return ""
     place = Where(file=where.file, line=node.start_mark.line + 1)
-    if id(node) in seen:
-        raise DatasetError("is YAML with aliases, which are not followed", where=place)
-    seen.add(id(node))
     if depth > DEEPEST:
         raise DatasetError("is YAML that is nested too deeply", where=place)
+    if next(left, None) is None:
+        expected = f"YAML of at most {MOST_VALUES:,} values, its aliases written out"
+        raise DatasetError(where=place, expected=expected, found="more")
     if isinstance(node, yaml.ScalarNode):
         return str(node.value)
     if isinstance(node, yaml.SequenceNode):
-        return [_value(one, where, seen, depth + 1) for one in node.value]
+        return [_value(one, where, left, depth + 1) for one in node.value]
     found: dict[str, Yaml] = {}
     for key, value in node.value:
         if not isinstance(key, yaml.ScalarNode):
@@ -76,7 +86,7 @@ def _value(node: Any, where: Where, seen: set[int], depth: int = 0) -> Yaml:
         if key.value in found:
             twice = Where(file=where.file, line=key.start_mark.line + 1)
             raise DatasetError("has a key twice", where=twice, found=key.value)
-        found[key.value] = _value(value, where, seen, depth + 1)
+        found[key.value] = _value(value, where, left, depth + 1)
     return found
 
 

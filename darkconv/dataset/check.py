@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from darkconv.dataset.darknet import label_path
 from darkconv.dataset.label import Size, numbers_of, problem
-from darkconv.dataset.paths import numbered_lines, picture_size, read_text
+from darkconv.dataset.paths import picture_size
 from darkconv.dataset.reading import CHANGES
 from darkconv.dataset.sample import Dataset, Layout, Sample
 from darkconv.errors import DatasetError
-from darkconv.pictures.image_file import is_picture, opened
+from darkconv.pictures.image_file import opened
 
 WORKERS = 4
 
@@ -29,7 +28,6 @@ KINDS = {
     **CHANGES,
     "repeated": "boxes that are there more than once",
     "copies": "pictures that are copies of others",
-    "orphans": "label files without a picture",
 }
 """What can be wrong, or had to be changed, in words."""
 
@@ -123,7 +121,6 @@ def check(dataset: Dataset, update: Update | None = None) -> Check:
         **{kind: dataset.changes.get(kind, ()) for kind in CHANGES},
         "repeated": tuple(repeated_boxes(dataset.samples)),
         "copies": tuple(copies([sample.image for sample in dataset.samples])),
-        "orphans": tuple(map(str, orphans(dataset.samples))),
     }
     empty = tuple(sample.image for sample in dataset.samples if not sample.names)
     counts = count_classes(dataset, sizes) if dataset.labelled else count_folders(dataset.samples)
@@ -204,29 +201,6 @@ def copies(images: Sequence[Path]) -> Iterator[str]:
             original = first.setdefault(blake2b(image.read_bytes()).digest(), image)
             if original is not image:
                 yield problem(DatasetError(f"the same bytes as {original}"), image)
-
-
-def orphans(samples: Sequence[Sample]) -> list[Path]:
-    """Darknet's label files that lie among those of the pictures and belong to none."""
-    folders: dict[Path, set[Path]] = defaultdict(set)
-    for sample in samples:
-        labels = label_path(sample.image)
-        if labels:
-            folders[labels.parent].add(sample.image.parent)
-    found = []
-    for folder, beside in folders.items():
-        stems = {path.stem for place in beside for path in place.iterdir() if is_picture(path)}
-        found += [path for path in folder.glob("*.txt") if path.stem not in stems]
-    return sorted(filter(_has_labels, found))
-
-
-def _has_labels(path: Path) -> bool:
-    """Whether the first line is five numbers."""
-    try:
-        _, line = next(iter(numbered_lines(read_text(path))), (0, ""))
-        return len(list(map(float, line.split()))) == 5
-    except (DatasetError, ValueError):
-        return False
 
 
 def count_classes(dataset: Dataset, sizes: dict[Path, Size]) -> tuple[ClassCount, ...]:

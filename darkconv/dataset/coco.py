@@ -1,18 +1,18 @@
 """COCO: one JSON file with pictures, classes and boxes."""
 
-import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from darkconv.core.names import shared_names
-from darkconv.dataset.fit import Mark, fit_labels
+from darkconv.dataset.fit import Mark, fit_labels, outline
+from darkconv.dataset.json_text import read_json
 from darkconv.dataset.label import Box, Label, Size, checked_label, parse_name, shown
-from darkconv.dataset.locate import tails
-from darkconv.dataset.paths import Bounds, above, read_text
+from darkconv.dataset.locate import Moved, PicturesBelow
+from darkconv.dataset.paths import Bounds, above, folders_in
 from darkconv.dataset.reading import Reading
 from darkconv.dataset.sample import Dataset, Sample
 from darkconv.dataset.source import Options, Source
@@ -23,10 +23,14 @@ Id = int | str
 _NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")
 
 FORM = "COCO"
+PICTURE_FOLDERS = ("images", "data")
+"""Beside the file, in lower case."""
 LOCAL_FILES = "/data/local-files/?d="
 """What Label Studio writes before the path of a picture of its own machine."""
 _LOOK = 1 << 16
-_KEYS = (b'"images"', b'"annotations"')
+_KEYS = ((b'"images"',), (b'"annotations"',), (b'"image_id"', b'"category_id"'))
+"""Of which those of one group show a file of COCO."""
+_MARKS = b"\xef\xbb\xbf\xff\xfe"  # byte order marks
 PREFIX = "instances_"
 """Of the original's file names: `instances_val2017.json` lies beside or above `val2017/`."""
 
@@ -59,7 +63,7 @@ def read_coco(path: Path, options: Options, reading: Reading) -> Dataset:
     Raises:
         DatasetError: the file cannot be read or is not of this form.
     """
-    file = _File(path, read_json(path), reading)
+    file = _File(path, read_content(path), reading)
     classes = file.collect("categories", parse_category)
     pictures = file.collect("images", parse_picture)
     samples = file.samples(pictures, file.marks(pictures, classes), options)
@@ -80,24 +84,18 @@ def is_coco_file(path: Path) -> bool:
         start = file.read(_LOOK)
         file.seek(max(path.stat().st_size - _LOOK, 0))
         text = start + file.read(_LOOK)
-    return start.lstrip().startswith(b"{") and any(key in text for key in _KEYS)
+    text = text.lstrip(_MARKS).replace(b"\0", b"")  # also of UTF-16
+    return text.lstrip().startswith(b"{") and any(all(map(text.count, keys)) for keys in _KEYS)
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_content(path: Path) -> dict[str, Any]:
     """The content of a COCO file.
 
     Raises:
         DatasetError: broken JSON, or no list of images.
     """
     where = Where(file=str(path))
-    try:
-        content = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise DatasetError(f"is not well-formed JSON: {error}", where=where) from None
-    except RecursionError:
-        raise DatasetError("is JSON that is nested too deeply", where=where) from None
-    except ValueError:  # Python reads no more than 4300
-        raise DatasetError("is JSON with a number of too many digits", where=where) from None
+    content = read_json(path)
     if not isinstance(content, dict) or "images" not in content:
         found = list(content) if isinstance(content, dict) else type(content).__name__
         raise DatasetError(
@@ -109,9 +107,11 @@ def read_json(path: Path) -> dict[str, Any]:
 def picture_folders(path: Path) -> list[Path]:
     """Where the pictures of a COCO file may lie."""
     own = path.stem.removeprefix(PREFIX)
-    below = ("", "images", "data", own, f"images/{own}")
-    folders = (folder / name for folder in (path.parent, above(path.parent)) for name in below)
-    return list(filter(os.path.isdir, folders))
+    found: list[Path] = []
+    for folder in (path.parent, above(path.parent)):
+        named = folders_in(folder, PICTURE_FOLDERS)
+        found += [folder, *named, folder / own, *(one / own for one in named)]
+    return list(filter(os.path.isdir, found))
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,6 @@ class _File:
     path: Path
     content: dict[str, Any]
     reading: Reading
-    taken: dict[Path, str] = field(default_factory=dict)
 
     def entries(self, key: str) -> Iterator[tuple[str, Any]]:
         """(`images[3]`, entry) for each entry of a list, which may be absent."""
@@ -153,6 +152,8 @@ class _File:
             try:
                 key, label = parse_annotation(entry, pictures, classes)
                 found[key].append(Mark(label, f"{self.path}: {place}"))
+                if entry.get("bbox") is None:
+                    self.reading.change("polygons", f"{self.path}: {place}")
             except DatasetError as error:
                 self.reading.skip(error, self.path, part=place)
         return found
@@ -183,41 +184,60 @@ class _File:
         marks: Mapping[Id, list[Mark]],
         options: Options,
     ) -> list[Sample]:
-        """Return the pictures whose files are there."""
-        found = []
-        bounds = Bounds.around(self.path, outside=options.outside)
-        folders = picture_folders(self.path)
-        if options.images is not None:
-            bounds, folders = Bounds(None), [options.images]
+        """Return the pictures whose files are there, each once."""
+        found: dict[Path, tuple[list[Mark], Size | None]] = {}
+        find = self._finder(options)
         for key, picture in pictures.items():
             try:
-                image = self._find(picture.name, bounds, folders)
-                found.append(fit_labels(image, marks[key], picture.size, self.reading))
-                if marks[key]:
-                    self.reading.found_labels(self.path)
+                image = find(picture.name)
             except DatasetError as error:
                 self.reading.skip(error, self.path)
-        return found
+                continue
+            if image not in found:
+                found[image] = list(marks[key]), picture.size
+                continue
+            self.reading.change("merged", f"{self.path}: {shown(picture.name)}")
+            own, _ = found[image]
+            known = {mark.label for mark in own}
+            own += [mark for mark in marks[key] if mark.label not in known]
+        return list(self._fitted(found))
 
-    def _find(self, name: str, bounds: Bounds, folders: Sequence[Path]) -> Path:
-        """Return the file of a picture.
+    def _fitted(self, pictures: Mapping[Path, tuple[list[Mark], Size | None]]) -> Iterator[Sample]:
+        """Yield pictures with their boxes; those that cannot be read are reported."""
+        for image, (marks, size) in pictures.items():
+            try:
+                yield fit_labels(image, marks, size, self.reading)
+            except DatasetError as error:
+                self.reading.skip(error, self.path)
+            else:
+                if marks:
+                    self.reading.found_labels(self.path)
 
-        Raises:
-            DatasetError: there is none, or it lies outside.
+    def _finder(self, options: Options) -> Callable[[str], Path]:
+        """Return a function that finds the file of a picture.
+
+        It raises DatasetError where there is none, or where it lies outside.
         """
-        bare = name.partition(LOCAL_FILES)[2] or name
-        try:
-            return bounds.find(bare, folders)
-        except DatasetError as error:
-            for tail in tails(bare):
-                for folder in folders:
-                    if os.path.isfile(folder / tail) and bounds.hold(folder / tail):
-                        self.reading.change(
-                            "moved", f"{self.path}: {shown(name)} is {folder / tail}"
-                        )
-                        return folder / tail
-            error.hint = None
-            raise
+        bounds = Bounds.around(self.path, outside=options.outside)
+        folders = picture_folders(self.path)
+        moved = Moved(folders, bounds)
+        below = None if options.images is None else PicturesBelow(options.images)
+
+        def find(name: str) -> Path:
+            bare = name.partition(LOCAL_FILES)[2] or name
+            if below is not None:
+                return below.find(bare)
+            try:
+                return bounds.find(bare, folders)
+            except DatasetError as error:
+                found = moved.find(bare)
+                if found is None:
+                    error.hint = None
+                    raise
+                self.reading.change("moved", f"{self.path}: {shown(name)} is {found}")
+                return found
+
+        return find
 
 
 def parse_category(entry: Any) -> tuple[Id, str]:
@@ -259,7 +279,8 @@ def parse_annotation(
         raise DatasetError(expected="a category_id of categories", found=_shown_id(category))
     bbox, difficult = entry.get("bbox"), entry.get("iscrowd") in (1, "1")
     try:
-        return key, checked_label(classes[category], parse_bbox(bbox), difficult=difficult)
+        box = around_polygons(entry.get("segmentation")) if bbox is None else parse_bbox(bbox)
+        return key, checked_label(classes[category], box, difficult=difficult)
     except DatasetError as error:
         error.found = shown(bbox)  # as it stands in the file
         raise
@@ -278,6 +299,21 @@ def parse_bbox(bbox: Any) -> Box:
     except (TypeError, ValueError, OverflowError):
         raise DatasetError(expected="a bbox of four numbers", found=shown(bbox)) from None
     return x, y, x + width, y + height
+
+
+def around_polygons(segmentation: Any) -> Box:
+    """Return the box around [x0, y0, x1, y1 ...] of all polygons, where there is no bbox.
+
+    Raises:
+        DatasetError: there are none, or they are other than lists of numbers.
+    """
+    try:
+        points = [list(map(float, polygon)) for polygon in segmentation]
+        if not points or any(len(polygon) % 2 for polygon in points):
+            raise ValueError
+        return outline([value for polygon in points for value in polygon])
+    except (TypeError, ValueError, OverflowError):
+        raise DatasetError(expected="a bbox of four numbers", found="nothing") from None
 
 
 def _id(entry: Any, key: str) -> Id:

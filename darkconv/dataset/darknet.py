@@ -1,20 +1,55 @@
 """Darknet's labels: a text file per picture, `class x y width height` relative to the picture."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from darkconv.boxes import corners_of
+from darkconv.dataset import picture_json
 from darkconv.dataset.fit import SHARES, Mark, fit_labels, outline
-from darkconv.dataset.label import Label, checked_label, class_name, shown
+from darkconv.dataset.label import ClassNumberError, Label, Size, checked_label, class_name, shown
 from darkconv.dataset.locate import Locator
-from darkconv.dataset.names import LABEL_FOLDER, PICTURE_FOLDERS, NamesNear
+from darkconv.dataset.names import LABEL_FOLDER, NamesNear, holds_pictures, label_folders
 from darkconv.dataset.paths import above, numbered_lines, read_text
 from darkconv.dataset.reading import Reading
 from darkconv.dataset.sample import Sample
-from darkconv.errors import DatasetError
+from darkconv.errors import DatasetError, Where
 
 LEAST_POINTS = 3  # of a polygon
+SUFFIXES = (".txt", ".TXT")
+"""Of label files; Windows does not tell them apart."""
+
+
+@dataclass(frozen=True)
+class LabelFolders:
+    """Folders in which label files lie that Darknet would not find.
+
+    Attributes:
+        folders: in which a label file lies as its picture does below `root`, or without folders.
+        root: folder of the pictures.
+        shared: names without suffix that several pictures below `root` have: their labels are
+            only told apart by their folders.
+    """
+
+    folders: tuple[Path, ...]
+    root: Path
+    shared: frozenset[str]
+
+    @classmethod
+    def of(cls, folders: Iterable[Path], root: Path, images: Iterable[Path]) -> "LabelFolders":
+        """Return the folders for some pictures below a root."""
+        counts = Counter(image.stem for image in images)
+        return cls(tuple(folders), root, frozenset(one for one in counts if counts[one] > 1))
+
+    def places(self, image: Path) -> Iterator[Path]:
+        """Yield where the labels of a picture may lie, with the suffix of the picture."""
+        for folder in self.folders:
+            if image.is_relative_to(self.root):
+                yield folder / image.relative_to(self.root)
+            if image.stem not in self.shared:
+                yield folder / image.name
 
 
 def read_pictures(
@@ -22,7 +57,7 @@ def read_pictures(
     names_of: NamesNear,
     reading: Reading,
     *,
-    label_folders: Sequence[Path] = (),
+    elsewhere: LabelFolders | None = None,
     difficult: Mapping[Path, Path] | None = None,
     has_keypoints: bool = False,
 ) -> list[Sample]:
@@ -32,7 +67,7 @@ def read_pictures(
         images: picture files that exist.
         names_of: finds the names for a picture's labels.
         reading: where problems and changes are reported.
-        label_folders: other folders in which label files may lie.
+        elsewhere: other folders in which label files may lie.
         difficult: label files of further boxes, which are difficult, by picture.
         has_keypoints: True if keypoints stand behind the four numbers of a box.
 
@@ -42,16 +77,18 @@ def read_pictures(
     samples: list[Sample] = []
     bare = []
     for image in images:
-        path = label_path(image, label_folders) or broken_label_path(image, label_folders)
+        path = find_labels(image, elsewhere)
         further = (difficult or {}).get(image)
         names = names_of(image, path) if path or further else None
+        if path is not None:
+            reading.label_files[path] = image
         try:
-            marks = read_marks(path, names, reading, has_keypoints=has_keypoints)
-            if further != path:
+            marks, made_at = _read_labels(path, names, reading, has_keypoints=has_keypoints)
+            if further is not None and further != path:
                 known = {mark.label for mark in marks}
                 others = read_marks(further, names, reading)
                 marks += [mark.as_difficult() for mark in others if mark.label not in known]
-            samples.append(fit_labels(image, marks, SHARES, reading))
+            samples.append(fit_labels(image, marks, made_at, reading))
         except DatasetError as error:
             reading.skip(error, image)
             continue
@@ -59,6 +96,7 @@ def read_pictures(
             bare.append(image)
         else:
             reading.found_labels(path.parent)
+    _tell_of_counting_from_one(names_of, reading)
     if bare and len(bare) < len(samples):
         message = (
             f"no label file for {len(bare)} of {len(samples)} pictures, which count as empty, "
@@ -68,33 +106,86 @@ def read_pictures(
     return samples
 
 
-def label_path(image: Path, folders: Sequence[Path] = ()) -> Path | None:
+def _tell_of_counting_from_one(names_of: NamesNear, reading: Reading) -> None:
+    """Say where labels look as if their classes were counted from 1: none is 0, and one too many.
+
+    Nothing is changed: a class without boxes, and a wrong number, look the same.
+    """
+    names = names_of.all()
+    if names_of.is_one_list and reading.beyond == {len(names)} and not reading.has_first_class:
+        reading.note(
+            f"{reading.source}: no label is of class 0 ({shown(names[0])}), and some are of class "
+            f"{len(names)}, which has no name: its classes may be counted from 1"
+        )
+
+
+def find_labels(image: Path, elsewhere: LabelFolders | None = None) -> Path | None:
+    """Return the file with a picture's labels, or what lies in its place; None if nothing does.
+
+    That is Darknet's, or else one of the JSON files that some tools write beside pictures.
+    """
+    path = label_path(image, elsewhere)
+    told = None if path else label_path(image, elsewhere, picture_json.SUFFIXES)
+    if told is not None and picture_json.tool_of_file(told) is not None:
+        return told
+    return path or broken_label_path(image, elsewhere)
+
+
+def _read_labels(
+    path: Path | None, names: Sequence[str] | None, reading: Reading, *, has_keypoints: bool
+) -> tuple[list[Mark], Size | None]:
+    """Return the labels of a file, and the size that they were made at.
+
+    Raises:
+        DatasetError: the file cannot be read.
+    """
+    if path is None:
+        return [], SHARES
+    if path.suffix in picture_json.SUFFIXES:
+        told = picture_json.read_picture_json(path, names, reading)
+        reading.tools[told.tool] = None
+        reading.has_own_names |= told.is_named
+        return told.marks, told.made_at
+    return read_marks(path, names, reading, has_keypoints=has_keypoints), SHARES
+
+
+def label_path(
+    image: Path, elsewhere: LabelFolders | None = None, suffixes: Sequence[str] = SUFFIXES
+) -> Path | None:
     """Return the label file of a picture, or None.
 
     It lies in `labels` for `images`, as Darknet has it, beside the picture, in `labels` beside
     the picture's folder, or in one of other folders.
     """
-    return next(filter(os.path.isfile, _label_places(image, folders)), None)
+    return next(filter(os.path.isfile, _label_files(image, elsewhere, suffixes)), None)
 
 
-def broken_label_path(image: Path, folders: Sequence[Path] = ()) -> Path | None:
+def broken_label_path(image: Path, elsewhere: LabelFolders | None = None) -> Path | None:
     """Return what lies in the place of a picture's label file and is none, such as a folder."""
-    return next((path for path in _label_places(image, folders) if os.path.lexists(path)), None)
+    return next(filter(os.path.lexists, _label_files(image, elsewhere, SUFFIXES)), None)
 
 
-def _label_places(image: Path, folders: Sequence[Path]) -> Iterator[Path]:
+def _label_files(
+    image: Path, elsewhere: LabelFolders | None, suffixes: Sequence[str]
+) -> Iterator[Path]:
+    for place in _label_places(image, elsewhere):
+        yield from (place.with_suffix(suffix) for suffix in suffixes)
+
+
+def _label_places(image: Path, elsewhere: LabelFolders | None) -> Iterator[Path]:
     for path in dict.fromkeys((image, image.absolute())):
         parts = path.parts
         for place in range(len(parts) - 2, -1, -1):
-            if parts[place] in PICTURE_FOLDERS:
-                moved = Path(*parts[:place], LABEL_FOLDER, *parts[place + 1 :])
-                yield moved.with_suffix(".txt")
-    name = image.with_suffix(".txt").name
-    yield from (one / name for one in (image.parent, above(image.parent) / LABEL_FOLDER, *folders))
+            if holds_pictures(parts[place]):
+                for word in label_folders(parts[place]):
+                    yield Path(*parts[:place], word, *parts[place + 1 :])
+    yield from (one / image.name for one in (image.parent, above(image.parent) / LABEL_FOLDER))
+    if elsewhere is not None:
+        yield from elsewhere.places(image)
 
 
 def read_marks(
-    labels: Path | None,
+    labels: Path,
     names: Sequence[str] | None,
     reading: Reading,
     *,
@@ -105,8 +196,8 @@ def read_marks(
     Raises:
         DatasetError: the file cannot be read.
     """
-    if labels is None:
-        return []
+    if os.path.exists(labels) and not (os.path.isfile(labels) or os.path.isdir(labels)):
+        raise DatasetError("is a pipe or a device", where=Where(file=str(labels)))
     marks = []
     for number, line in numbered_lines(read_text(labels)):
         place = f"{labels}:{number}"
@@ -114,7 +205,11 @@ def read_marks(
             label, shape = parse_shape(line, names, has_keypoints=has_keypoints)
         except DatasetError as error:
             reading.skip(error, labels, number)
+            if isinstance(error, ClassNumberError):
+                reading.beyond.add(error.number)
             continue
+        if label.name == (names or ("0",))[0]:
+            reading.has_first_class = True
         if shape:
             reading.change(shape, place)
         marks.append(Mark(label, place))

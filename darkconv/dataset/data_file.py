@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from darkconv.darknet.data import read_data, read_names
-from darkconv.dataset.label import shown
+from darkconv.dataset.label import parse_count
 from darkconv.dataset.listed import Naming, read_listed
 from darkconv.dataset.locate import Locator
 from darkconv.dataset.names import NamesNear
@@ -15,9 +15,6 @@ from darkconv.dataset.splits import TRAIN, VALID
 from darkconv.errors import DatasetError, Where
 
 FORM = "Darknet's .data"
-MOST_CLASSES = 100_000  # of a .data file without names
-MOST_DIGITS = 10
-
 LISTS = ("train", "valid", "val", "test")
 LIST_SUFFIXES = (".txt", ".list")
 DIFFICULT = "difficult"
@@ -112,11 +109,11 @@ def _names(
         return options.names
     count = None
     try:
-        count = _count(data)
+        count = parse_count(data["classes"]) if "classes" in data else None
     except DatasetError as error:
         reading.skip(error, path, part="classes")
     if not data.get("names"):
-        return tuple(map(str, range(count))) if count and count <= MOST_CLASSES else None
+        return tuple(map(str, range(count))) if count else None
     file = _named(path, data, "names", options, reading)
     names = read_names(file).names
     reading.found_names(file)
@@ -124,17 +121,3 @@ def _names(
         expected = f"{len(names)}, as many as there are names"
         reading.skip(DatasetError(expected=expected, found=count), path, part="classes")
     return names
-
-
-def _count(data: dict[str, str]) -> int | None:
-    """Return how many classes a .data file tells.
-
-    Raises:
-        DatasetError: no whole number above 0.
-    """
-    text = data.get("classes")
-    if text is None:
-        return None
-    if not text.isdecimal() or len(text) >= MOST_DIGITS or int(text) == 0:
-        raise DatasetError(expected="a whole number above 0", found=shown(text) or "nothing")
-    return int(text)

@@ -7,6 +7,7 @@ from pathlib import Path
 from darkconv.darknet.data import in_expected_encoding, read_text
 from darkconv.darknet.yaml_text import LONGEST, SUFFIXES, Yaml, parse_yaml, yaml_names
 from darkconv.dataset.label import shown
+from darkconv.dataset.paths import files_in
 from darkconv.errors import DatasetError, Where
 
 OWN_NAMES = ("data", "dataset")
@@ -111,16 +112,21 @@ def find_description(folder: Path, *, needs_splits: bool = True) -> Path | None:
     Raises:
         DatasetError: a file that is called as a description is broken.
     """
-    files = (p for p in sorted(folder.glob("*.y*ml")) if p.suffix.lower() in SUFFIXES)
-    found = [path for path in files if _is_description(path, needs_splits=needs_splits)]
+    found = find_descriptions(folder, needs_splits=needs_splits)
     own = [path for path in found if path.stem.lower() in OWN_NAMES]
     if len(own) == 1:
         return own[0]
     return found[0] if len(found) == 1 else None
 
 
+def find_descriptions(folder: Path, *, needs_splits: bool = True) -> list[Path]:
+    """Return all descriptions of a folder; see `find_description`."""
+    files = files_in(folder, *SUFFIXES)
+    return [path for path in files if _is_description(path, needs_splits=needs_splits)]
+
+
 def _is_description(path: Path, *, needs_splits: bool) -> bool:
-    if path.name.startswith(".") or not path.is_file() or path.stat().st_size > 4 * LONGEST:
+    if path.stat().st_size > 4 * LONGEST:
         return False
     try:
         if not _KEY.search(read_text(path)):

@@ -84,6 +84,9 @@ def _to_pixels(
     if measured.is_turned and made_at == size[::-1]:
         reading.change("turned", problem(error, image))
         return _turned(boxes, made_at, measured.orientation)
+    if made_at == size[::-1]:
+        reading.change("swapped", problem(error, image))
+        return boxes
     reading.change("size", problem(error, image))
     return boxes * (np.array(size * 2, np.float64) / np.array(made_at * 2, np.float64))
 

@@ -1,6 +1,6 @@
 """Folders: which tool wrote the data set in one, and its splits by sub-folder or list."""
 
-import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,24 +8,31 @@ from pathlib import Path
 from darkconv.darknet.data import read_data
 from darkconv.dataset import voc
 from darkconv.dataset.coco import PREFIX, is_coco_file, read_coco
-from darkconv.dataset.darknet import label_path, read_pictures
+from darkconv.dataset.darknet import SUFFIXES as TEXT_SUFFIXES
+from darkconv.dataset.darknet import LabelFolders, find_labels, read_pictures
 from darkconv.dataset.data_file import data_source, data_splits
-from darkconv.dataset.description import find_description
-from darkconv.dataset.names import LABEL_FOLDER, PICTURE_FOLDERS, NamesNear
+from darkconv.dataset.description import find_description, find_descriptions, read_description
+from darkconv.dataset.listed import LIST_WITH_BOXES, Naming, read_listed
+from darkconv.dataset.names import LABEL_FOLDER, PICTURE_FOLDERS, NamesNear, holds_pictures
 from darkconv.dataset.oidv4 import oidv4_source
-from darkconv.dataset.paths import above, walk_pictures
+from darkconv.dataset.paths import CACHES, above, files_in, named_in, walk_files, walk_pictures
 from darkconv.dataset.reading import Reading
 from darkconv.dataset.sample import Dataset
 from darkconv.dataset.source import Options, Source
 from darkconv.dataset.splits import ALIASES, canonical, match_split
 from darkconv.dataset.ultralytics import yaml_source
 from darkconv.dataset.union import unite
-from darkconv.errors import DatasetError
+from darkconv.dataset.unread import OTHERS, has_labels, tell_of_orphans, tell_of_unread
+from darkconv.errors import DatasetError, Where
+from darkconv.pictures.image_file import is_picture
 
+PARTS = (".yaml", ".yml", ".data", ".names", ".list", ".labels", *OTHERS)
+"""Suffixes of files that belong to a data set, beside which a folder is none of its own."""
 PICTURES = "pictures without labels"
-DARKNET = "pictures with Darknet's labels"
 CONTAINERS = (*PICTURE_FOLDERS, "data", "img", "obj")
-"""Folders of pictures that are no split by their name."""
+"""Folders of pictures that are no split by their name, in lower case."""
+LISTS_WITH_BOXES = ("_annotations.txt",)
+"""Roboflow's lists for Keras and for YOLOv4 in PyTorch, beside the pictures of each split."""
 COCO_FOLDERS = ("annotations", "")
 TOOLS = {
     "README.roboflow.txt": "Roboflow",
@@ -34,6 +41,7 @@ TOOLS = {
     "images.txt": "FiftyOne's YOLOv4",
 }
 """What lies in a folder with Darknet's labels, and the tool that writes it."""
+_PACKED = re.compile("obj_(.+)_data")
 
 
 def folder_source(path: Path, options: Options) -> Source:
@@ -45,16 +53,56 @@ def folder_source(path: Path, options: Options) -> Source:
     own = _by_description(path, options)
     if own is not None:
         return own
-    images = walk_pictures(path if options.images is None else options.images)
-    labels = _label_folders(path, options)
-    if any(label_path(image, labels) is not None for image in images):
-        return _darknet_source(path, images, labels, options)
-    if any(os.path.isfile(image.with_suffix(".xml")) for image in images):
+    inner = _only_folder(path)
+    if inner is not None and options.images is None:
+        return replace(folder_source(inner, options), path=str(path))
+    root = path if options.images is None else options.images
+    images = walk_pictures(root)
+    for elsewhere in _label_folders(path, options, images):
+        if any(_has_labels(image, elsewhere) for image in images):
+            return _darknet_source(path, images, elsewhere, options)
+    return _other_source(path, images, options) or _darknet_source(path, images, None, options)
+
+
+def described_source(path: Path, options: Options) -> Source:
+    """Return the source of a `data.yaml`: of its splits, or of its folder if it only names classes.
+
+    Raises:
+        DatasetError: it cannot be read, or describes nothing.
+    """
+    description = read_description(path)
+    if description.splits or not description.names:
+        return yaml_source(path, options)
+    own = replace(options, names=options.names or description.names)
+    source = folder_source(path.parent, own)
+
+    def read(split: str | None) -> Dataset:
+        found = source.read(split)
+        named = () if options.names else (str(path),)
+        layouts = tuple(replace(one, names_from=named) for one in found.layouts)
+        return replace(found, layouts=layouts)
+
+    return replace(source, path=str(path), read=read)
+
+
+def _other_source(path: Path, images: Sequence[Path], options: Options) -> Source | None:
+    """Return the source of a folder without Darknet's labels, or None if none are recognised."""
+    annotated = {file.with_suffix("") for file in walk_files(path) if _is_annotation(file)}
+    if any(image.with_suffix("") in annotated for image in images):
         return _xml_source(path, images, options)
-    for found in (_coco_source(path, options), oidv4_source(path, options)):
+    for found in (
+        _coco_source(path, options),
+        oidv4_source(path, options),
+        _listed_source(path, options),
+    ):
         if found is not None:
             return found
-    return _split_source(path, options) or _darknet_source(path, images, labels, options)
+    return _split_source(path, options)
+
+
+def _has_labels(image: Path, elsewhere: LabelFolders | None) -> bool:
+    found = find_labels(image, elsewhere)
+    return found is not None and found.is_file()
 
 
 def _by_description(path: Path, options: Options) -> Source | None:
@@ -66,27 +114,44 @@ def _by_description(path: Path, options: Options) -> Source | None:
     return None if folders is None else voc.set_source(path, folders, options)
 
 
+def _only_folder(path: Path) -> Path | None:
+    """Return the one folder in a folder that has nothing else of a data set: an unpacked archive.
+
+    A folder that is called as a split or as one of pictures is a part of a data set itself.
+    """
+    entries = [one for one in sorted(path.iterdir()) if not one.name.startswith(".")]
+    folders = [one for one in entries if one.is_dir() and one.name not in CACHES]
+    is_bare = not any(one.suffix.lower() in PARTS or is_picture(one) for one in entries)
+    if len(folders) != 1 or not is_bare or folders[0].is_symlink():
+        return None
+    name = folders[0].name.lower()
+    known = (*CONTAINERS, *voc.ANNOTATION_FOLDERS, *voc.PICTURE_FOLDERS)
+    is_part = name in known or canonical(name) in ALIASES
+    return None if is_part else folders[0]
+
+
 # Darknet's labels
 
 
-def _label_folders(path: Path, options: Options) -> list[Path]:
-    """Return where label files may lie that Darknet would not find.
+def _label_folders(
+    path: Path, options: Options, images: Sequence[Path]
+) -> Iterator[LabelFolders | None]:
+    """Yield where label files may lie that Darknet would not find, the more usual first.
 
     makesense packs them in `labels_PROJECT_DATE`; where the user names the folder of the
     pictures, the labels lie in that of the source.
     """
-    found = []
-    if options.images is not None:
-        found = [path / LABEL_FOLDER, path]
-    for folder in (path, above(path)):
+    root = path if options.images is None else options.images
+    own = [path / LABEL_FOLDER, path] if options.images is not None else []
+    yield LabelFolders.of(own, root, images) if own else None
+    for folder in (path, above(path)) if holds_pictures(path.absolute().name) else (path,):
         packed = [one for one in sorted(folder.glob(f"{LABEL_FOLDER}_*")) if one.is_dir()]
         if len(packed) == 1:
-            return [*found, packed[0]]
-    return found
+            yield LabelFolders.of([*own, packed[0]], root, images)
 
 
 def _darknet_source(
-    path: Path, images: Sequence[Path], labels: Sequence[Path], options: Options
+    path: Path, images: Sequence[Path], elsewhere: LabelFolders | None, options: Options
 ) -> Source:
     """Return the source of pictures with Darknet's labels, or with none."""
     root = path if options.images is None else options.images
@@ -101,45 +166,89 @@ def _darknet_source(
         reading = Reading(str(path))
         names_of = NamesNear(options.names, path, reading)
         chosen = images if split is None else parts[split]
-        samples = read_pictures(chosen, names_of, reading, label_folders=labels)
-        if not reading.labels:
-            _tell_of_unread(path, reading)
-        form = f"{DARKNET}{_tool(path, labels)}" if reading.labels else PICTURES
+        if not chosen:
+            _require_no_labels(path)
+        samples = read_pictures(chosen, names_of, reading, elsewhere=elsewhere)
+        if split is None:
+            tell_of_unread(path, samples, reading)
+        else:
+            tell_of_orphans(reading)
+        _tell_of_unused(path, reading)
+        form = (
+            f"{form_of(reading)}{_tool(path, elsewhere, reading)}" if reading.labels else PICTURES
+        )
         return reading.dataset(samples, names_of.all(), form=form, numbered=names_of.is_one_list)
 
     return Source(str(path), read, (*parts, *others))
 
 
 def by_folder(images: Iterable[Path], root: Path) -> dict[str, list[Path]]:
-    """Return pictures by the folder that tells their split: `train/images` or `images/train`."""
+    """Return pictures by the folder that tells their split: `train/images` or `images/train`.
+
+    CVAT's `obj_train_data` is `train`.
+    """
     found: dict[str, list[Path]] = {}
     for image in images:
         folders = image.relative_to(root).parts[:-1]
-        name = next((one for one in folders if one not in CONTAINERS), None)
+        name = next((one for one in folders if one.lower() not in CONTAINERS), None)
         if name is not None:
-            found.setdefault(name, []).append(image)
+            packed = _PACKED.fullmatch(name)
+            found.setdefault(packed[1] if packed else name, []).append(image)
     return found
 
 
 def _data_file(path: Path) -> Path | None:
     """Return the one .data file of a folder: its lists are splits too."""
-    found = sorted(path.glob("*.data")) or sorted((path / "data").glob("*.data"))
-    return found[0] if len(found) == 1 and found[0].is_file() else None
+    found = files_in(path, ".data") or files_in(path / "data", ".data")
+    return found[0] if len(found) == 1 else None
 
 
-def _tool(path: Path, labels: Sequence[Path]) -> str:
+def _tool(path: Path, elsewhere: LabelFolders | None, reading: Reading) -> str:
     """Return which tool wrote a folder, in brackets, if that shows."""
     tool = next((tool for name, tool in TOOLS.items() if (path / name).exists()), None)
-    if any(folder.name.startswith(f"{LABEL_FOLDER}_") for folder in labels):
+    packed = {str(one) for one in (elsewhere.folders if elsewhere else ()) if "_" in one.name}
+    if packed & reading.labels.keys():
         tool = "makesense"
     return f" ({tool})" if tool else ""
 
 
-def _tell_of_unread(path: Path, reading: Reading) -> None:
-    """Report files that may hold the labels and are of no known form."""
-    unread = sorted([*path.glob("*.json"), *(path / "annotations").glob("*.json")])
-    for file in unread:
-        reading.skip(DatasetError("is no annotation file of COCO, and is not read"), file)
+def form_of(reading: Reading) -> str:
+    """Return what labels are, by the files that they were read from."""
+    forms = [f"{tool}'s files" for tool in reading.tools]
+    if any(path.suffix in TEXT_SUFFIXES for path in reading.label_files):
+        forms = ["Darknet's labels", *forms]
+    return f"pictures with {' and '.join(forms)}"
+
+
+def _require_no_labels(path: Path) -> None:
+    """Check that a folder without pictures has no labels either.
+
+    Raises:
+        DatasetError: it has some.
+    """
+    labels = [file for file in walk_files(path) if file.suffix == ".txt" and has_labels(file)]
+    if labels:
+        raise DatasetError(
+            f"holds {len(labels):,} files of labels, but no picture",
+            where=Where(file=str(path)),
+            hint=f"the first is {labels[0]}; --images DIR (in Python images=) says where the "
+            "pictures lie",
+        )
+
+
+def _tell_of_unused(path: Path, reading: Reading) -> None:
+    """Tell of descriptions of which none is taken, and of folders that are not entered."""
+    several = find_descriptions(path)
+    if len(several) > 1:
+        listed = ", ".join(one.name for one in several[:5])
+        reading.note(
+            f"{path}: has several descriptions ({listed}), of which none is taken: open one"
+        )
+    reading.notes += [
+        f"{path / name}: holds copies that a program made for itself, and is not read"
+        for name in CACHES
+        if (path / name).is_dir()
+    ]
 
 
 # VOC and COCO
@@ -154,7 +263,8 @@ def _xml_source(path: Path, images: Sequence[Path], options: Options) -> Source:
         folders = voc.Folders(path, path)
         files = None
         if split is not None:
-            files = [image.with_suffix(".xml") for image in parts[split]]
+            wanted = {image.with_suffix("") for image in parts[split]}
+            files = [file for file in folders.files() if file.with_suffix("") in wanted]
         return voc.read_voc(folders, files, options, reading)
 
     return Source(str(path), read, tuple(parts))
@@ -178,18 +288,44 @@ def _coco_source(path: Path, options: Options) -> Source | None:
 def _coco_files(path: Path) -> Iterator[tuple[str, Path]]:
     """Yield the names of splits and their files."""
     for folder in COCO_FOLDERS:
-        files = [one for one in sorted((path / folder).glob("*.json")) if is_coco_file(one)]
+        files = list(filter(is_coco_file, files_in(path / folder, ".json")))
         instances = [one for one in files if one.name.startswith(PREFIX)]
         yield from ((one.stem.removeprefix(PREFIX), one) for one in instances or files)
         if files:
             return
     for below in sorted(one for one in path.iterdir() if one.is_dir()):
-        files = [one for one in sorted(below.glob("*.json")) if is_coco_file(one)]
+        files = list(filter(is_coco_file, files_in(below, ".json")))
         if len(files) == 1:
             yield below.name, files[0]
 
 
-# Folders of splits
+def _is_annotation(path: Path) -> bool:
+    return path.suffix.lower() == voc.XML
+
+
+# Lists with boxes, and folders of splits
+
+
+def _listed_source(path: Path, options: Options) -> Source | None:
+    """Return the source of a folder with lists of boxes: one, or one in each split's folder."""
+    below = [one for one in sorted(path.iterdir()) if one.is_dir()]
+    lists = {one.name: named_in(one, LISTS_WITH_BOXES) for one in below}
+    parts = {name: files for name, files in lists.items() if files}
+    own = named_in(path, LISTS_WITH_BOXES)
+    if not parts and not own:
+        return None
+
+    def read(split: str | None) -> Dataset:
+        chosen = [own, *parts.values()] if split is None else [parts[split]]
+        found = []
+        for files in filter(None, chosen):
+            reading = Reading(str(files[0]))
+            names_of = NamesNear(options.names, files[0].parent, reading)
+            form = LIST_WITH_BOXES
+            found.append(read_listed(files, names_of, options, Naming(), reading, form=form))
+        return unite(found, str(path))
+
+    return Source(str(path), read, tuple(parts))
 
 
 def _split_source(path: Path, options: Options) -> Source | None:

@@ -14,6 +14,9 @@ Box = tuple[float, float, float, float]
 Size = tuple[int, int]
 """(width, height) in pixels."""
 
+MOST_CLASSES = 100_000
+"""Without a list of their names."""
+MOST_DIGITS = 10
 SHOWN = 60  # characters of a foreign text that a message repeats
 
 
@@ -44,16 +47,41 @@ def numbers_of(box: Sequence[float]) -> str:
     return ",".join(f"{round(value, 1):g}" for value in box)
 
 
+class ClassNumberError(DatasetError):
+    """A class has a number that is none, or has no name.
+
+    Attributes:
+        number: of the class.
+    """
+
+    number: float
+
+
 def class_name(index: float, names: Sequence[str] | None) -> str:
     """The name of a class index; the index itself where there are no names.
 
     Raises:
-        DatasetError: a fraction, or an index that has no name.
+        ClassNumberError: a fraction, or an index that has no name.
     """
     if index < 0 or not float(index).is_integer() or (names and index >= len(names)):
         limits = f"from 0 to {len(names) - 1}" if names else "from 0"
-        raise DatasetError(expected=f"a class {limits}", found=f"{index:.10g}")
+        error = ClassNumberError(expected=f"a class {limits}", found=f"{index:.10g}")
+        error.number = index
+        raise error
     return names[int(index)] if names else str(int(index))
+
+
+def parse_count(text: str) -> int:
+    """Return how many classes a text tells.
+
+    Raises:
+        DatasetError: no whole number above 0, or far too many.
+    """
+    if not text.isdecimal() or len(text) >= MOST_DIGITS or int(text) == 0:
+        raise DatasetError(expected="a whole number above 0", found=shown(text) or "nothing")
+    if int(text) > MOST_CLASSES:
+        raise DatasetError(expected=f"at most {MOST_CLASSES:,}", found=f"{int(text):,}")
+    return int(text)
 
 
 def parse_name(text: object) -> str:

@@ -13,6 +13,8 @@ from darkconv.dataset.paths import read_text
 from darkconv.dataset.reading import Reading
 from darkconv.dataset.sample import Dataset
 from darkconv.dataset.source import Options, Source
+from darkconv.dataset.unread import tell_of_orphans
+from darkconv.dataset.voc_sets import FOLDERS
 
 LIST = "a list of pictures"
 LIST_WITH_BOXES = "a list of pictures with their boxes"
@@ -37,11 +39,12 @@ class Naming:
 
 def list_source(path: Path, options: Options) -> Source:
     """Return the source of a list that the user names; of VOC's lists, the set that they are of."""
-    if path.absolute().parent.parts[-2:] == voc.SPLITS.parts:
-        root = path.absolute().parents[2]
-        folders = voc.Folders.inside(root)
-        if folders:
-            return voc.set_source(path, folders, options)
+    for place in FOLDERS:
+        count = len(place.parts)
+        if path.absolute().parent.parts[-count:] == place.parts:
+            folders = voc.Folders.inside(path.absolute().parents[count])
+            if folders:
+                return voc.set_source(path, folders, options)
 
     def read(split: str | None) -> Dataset:
         reading = Reading(str(path))
@@ -99,5 +102,6 @@ def read_listed(
             difficult=difficult,
             has_keypoints=naming.has_keypoints,
         )
+    tell_of_orphans(reading)
     names = names_of.all()
     return reading.dataset(samples, names, form=form, numbered=names_of.is_one_list)

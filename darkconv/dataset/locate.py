@@ -1,12 +1,14 @@
 """Locator: finding the files that a file of a data set names, wherever it was unpacked."""
 
+import functools
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 from darkconv.dataset.label import shown
-from darkconv.dataset.paths import Bounds, above
+from darkconv.dataset.paths import Bounds, above, walk_pictures
 from darkconv.dataset.reading import Reading
 from darkconv.errors import DatasetError
 
@@ -45,11 +47,11 @@ class Locator:
         self.files = files
         self.bounds = Bounds.around(*files, outside=outside)
         self.reading = reading
-        self.images = images
         self.own = list(dict.fromkeys((*roots, *(file.parent for file in files))))
         self.others = list(dict.fromkeys((Path(), *map(above, self.own))))
         self._is_unpacked = False
-        self._taken: dict[Path, str] = {}
+        self._moved = Moved(self.own, self.bounds)
+        self._below = None if images is None else PicturesBelow(images)
 
     def find(self, name: str, *, what: str = "picture") -> Path:
         """Return the file of that name.
@@ -57,8 +59,8 @@ class Locator:
         Raises:
             DatasetError: there is none, or it lies outside.
         """
-        if self.images is not None and what == "picture":
-            return self._in_images(self.images, name)
+        if self._below is not None and what == "picture":
+            return self._below.find(name)
         refused = False
         for path in self._places(name):
             if os.path.isfile(path):
@@ -67,7 +69,7 @@ class Locator:
                 refused = True
         if refused:
             raise self.bounds.refusal(name)
-        moved = self._moved(name)
+        moved = self._moved.find(name, least=1 if is_absolute(name) else 2)
         if moved is None:
             raise DatasetError(f"no such {what}: {shown(name)}")
         self.reading.change("moved", f"{self.files[0]}: {shown(name)} is {moved}")
@@ -101,30 +103,74 @@ class Locator:
             for file in self.files
         )
 
-    def _moved(self, name: str) -> Path | None:
-        """Return what the last parts of a path lead to beside the files.
+
+class Moved:
+    """Finds files by the last parts of the paths that they had on another machine."""
+
+    def __init__(self, folders: Sequence[Path], bounds: Bounds) -> None:
+        """Find files below some folders, which may not lead outside some bounds."""
+        self.folders = folders
+        self.bounds = bounds
+        self._taken: dict[Path, str] = {}
+
+    def find(self, name: str, *, least: int = 1) -> Path | None:
+        """Return what the last parts of a path lead to, at least so many, or None.
 
         Two paths with the same last parts are two pictures, of which one is not here.
         """
-        least = 1 if is_absolute(name) else 2
-        for tail in tails(name, least):
-            for folder in self.own:
+        for tail in dict.fromkeys(tail for one in spellings(name) for tail in tails(one, least)):
+            for folder in self.folders:
                 found = folder / tail
                 if os.path.isfile(found) and self.bounds.hold(found):
-                    is_free = self._taken.setdefault(found, name) == name
-                    return found if is_free else None
+                    return found if self.is_free(found, name) else None
         return None
 
-    def _in_images(self, images: Path, name: str) -> Path:
-        """Return the picture below the folder that the user names.
+    def is_free(self, found: Path, name: str) -> bool:
+        """Return True if a file was found for no other path; it is now taken by this one."""
+        return self._taken.setdefault(found, name) == name
+
+
+class PicturesBelow:
+    """Finds pictures in the folder that the user names, and nowhere else."""
+
+    def __init__(self, folder: Path) -> None:
+        """Find pictures in a folder, or below it."""
+        self.folder = folder
+        self._moved = Moved([folder], Bounds(None))
+
+    @functools.cached_property
+    def by_name(self) -> dict[str, list[Path]]:
+        """All pictures below the folder, by the name of their file."""
+        found: dict[str, list[Path]] = {}
+        for path in walk_pictures(self.folder):
+            found.setdefault(path.name, []).append(path)
+        return found
+
+    def find(self, name: str) -> Path:
+        """Return the picture that has the last parts of a path, or alone has the file's name.
 
         Raises:
-            DatasetError: there is none.
+            DatasetError: there is none, or there are several.
         """
-        found = next((images / tail for tail in tails(name) if os.path.isfile(images / tail)), None)
-        if found is None:
-            raise DatasetError(f"no such picture in {images}: {shown(name)}")
-        return found
+        moved = self._moved.find(name)
+        if moved is not None:
+            return moved
+        last = (tail for one in spellings(name) for tail in tails(one))
+        named = next((self.by_name[one] for one in last if one in self.by_name), [])
+        if len(named) == 1 and self._moved.is_free(named[0], name):
+            return named[0]
+        several = f", but {len(named)} of this name" if len(named) > 1 else ""
+        raise DatasetError(f"no such picture in {self.folder}: {shown(name)}{several}")
+
+
+def spellings(name: str) -> Iterator[str]:
+    """Yield a path as it stands, and as Label Studio and servers encode it: `a%20b.jpg?key=1`."""
+    yield name
+    if "://" in name:
+        name = name.partition("://")[2].partition("?")[0].partition("#")[0]
+        yield name
+    if "%" in name:
+        yield unquote(name, errors="surrogateescape")
 
 
 def is_absolute(name: str) -> bool:

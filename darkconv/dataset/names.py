@@ -8,32 +8,54 @@ from darkconv.core.names import distinct_names, shared_names
 from darkconv.darknet.data import read_names
 from darkconv.dataset.description import find_description
 from darkconv.dataset.label import shown
-from darkconv.dataset.paths import above, numbered_lines, read_text
+from darkconv.dataset.paths import above, files_in, named_in, numbered_lines, read_text
 from darkconv.dataset.reading import Reading
 from darkconv.files import PathLike
 from darkconv.pictures.image_file import SUFFIXES, is_picture
 
-FILES = ("classes.txt", "_darknet.labels", "labels.txt")
-"""Names files that have no suffix of their own: LabelImg's and Label Studio's, Roboflow's,
-makesense's."""
+FILES = ("classes.txt", "_darknet.labels", "_classes.txt", "labels.txt")
+"""Names files that have no suffix of their own: LabelImg's and Label Studio's, Roboflow's two,
+makesense's. In lower case; a file may be called in any."""
 
-PICTURE_FOLDERS = ("images", "JPEGImages")
+PICTURE_FOLDERS = ("images", "jpegimages")
+"""Of which the labels lie in `labels` beside them; in lower case."""
 LABEL_FOLDER = "labels"
+
+
+def holds_pictures(folder: str) -> bool:
+    """Return True if a folder is called as one of `PICTURE_FOLDERS`."""
+    return folder.lower() in PICTURE_FOLDERS
+
+
+def label_folders(folder: str) -> Iterator[str]:
+    """Yield what the folder of labels beside a folder of pictures may be called."""
+    yield LABEL_FOLDER
+    if not folder.islower():
+        yield LABEL_FOLDER.upper() if folder.isupper() else LABEL_FOLDER.title()
 
 
 class NamesNear:
     """Finds the names that belong to labels."""
 
-    def __init__(self, given: tuple[str, ...] | None, root: Path | None, reading: Reading) -> None:
+    def __init__(
+        self,
+        given: tuple[str, ...] | None,
+        root: Path | None,
+        reading: Reading,
+        *,
+        fallback: tuple[str, ...] | None = None,
+    ) -> None:
         """Find names.
 
         Args:
             given: names that the user or a file of the data set tells; nothing else counts then.
             root: folder of the source, or None where each picture is its own.
             reading: where it is told which files count.
+            fallback: names that count where no file tells any.
         """
         self.root = root
         self.reading = reading
+        self.fallback = fallback
         self.given = self._distinct(given, reading.source) if given else None
         self.lists: dict[Path | None, tuple[str, ...]] = {None: self.given} if self.given else {}
         self._files: dict[Path, Path | None] = {}
@@ -50,8 +72,13 @@ class NamesNear:
         key = image.parent, labels.parent if labels else None
         if key not in self._found:
             file = next(filter(None, map(self._file, self._folders(*key))), None)
-            self._found[key] = None if file is None else self._read(file)
+            self._found[key] = self._fallen_back() if file is None else self._read(file)
         return self._found[key]
+
+    def _fallen_back(self) -> tuple[str, ...] | None:
+        if self.fallback:
+            self.lists[None] = self.fallback
+        return self.fallback
 
     @property
     def is_one_list(self) -> bool:
@@ -73,16 +100,16 @@ class NamesNear:
             yield folder
         yield from (root, root / LABEL_FOLDER)
         for _ in range(2):
-            is_inner = root.absolute().name in PICTURE_FOLDERS
+            is_inner = holds_pictures(root.absolute().name)
             root = above(root)
             yield root
-            if not (is_inner or root.absolute().name in PICTURE_FOLDERS):
+            if not (is_inner or holds_pictures(root.absolute().name)):
                 break
 
     def _file(self, folder: Path) -> Path | None:
         """Return the file of class names in a folder, or None if there is no single one."""
         if folder not in self._files:
-            listed = _listed(folder)
+            listed = files_in(folder, ".names")
             if len(listed) > 1:
                 self._tell_of_several(folder, listed)
             self._files[folder] = listed[0] if len(listed) == 1 else None
@@ -113,14 +140,8 @@ class NamesNear:
 
 
 def _by_name(folder: Path) -> Path | None:
-    for name in FILES:
-        if os.path.isfile(folder / name) and _is_names_file(folder / name):
-            return folder / name
-    return find_description(folder, needs_splits=False)
-
-
-def _listed(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*.names") if not path.name.startswith("."))
+    found = filter(_is_names_file, named_in(folder, FILES))
+    return next(found, None) or find_description(folder, needs_splits=False)
 
 
 def _is_names_file(path: Path) -> bool:

@@ -15,13 +15,13 @@ from darkconv.dataset.classes import decoded_splits, renamed
 from darkconv.dataset.coco import coco_source
 from darkconv.dataset.darknet import read_pictures
 from darkconv.dataset.data_file import data_source
-from darkconv.dataset.folder import DARKNET, PICTURES, folder_source
+from darkconv.dataset.folder import PICTURES, described_source, folder_source, form_of
 from darkconv.dataset.listed import list_source
 from darkconv.dataset.names import NamesNear
 from darkconv.dataset.reading import Reading
 from darkconv.dataset.sample import Dataset
 from darkconv.dataset.source import Options, Source
-from darkconv.dataset.ultralytics import yaml_source
+from darkconv.dataset.splits import ALIASES, canonical
 from darkconv.dataset.union import unite
 from darkconv.errors import DatasetError, Where
 from darkconv.files import PathLike
@@ -32,6 +32,8 @@ KINDS = (
     "a source is a picture, a folder, a pattern such as 'photos/*.jpg', or a file that ends in "
     ".yaml, .data, .txt, .list, .xml or .json"
 )
+
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
 
 @checked
@@ -55,7 +57,8 @@ def open_dataset(
       by the commas. Paths are relative to the list, to the .data file or to the working folder;
     - a folder of VOC, or `.xml`, one annotation of it;
     - `.json`, a data set of COCO, or its folder;
-    - a folder of LabelImg, Yolo_mark, makesense, DarkMark, OIDv4 or FiftyOne;
+    - a folder of LabelImg, labelme, Yolo_mark, makesense, DarkMark, OIDv4 or FiftyOne;
+    - a folder that holds nothing but one of these, such as an unpacked archive;
     - several of these: a picture that two of them have is taken from the first.
 
     Boxes are scaled to the picture where they were made at another size, and clipped at its
@@ -167,6 +170,8 @@ def _each_split(source: Source, split: str | None) -> dict[str | None, Dataset]:
     if all(layout.split is None for layout in whole.layouts):
         taken = {sample.image for part in opened.values() for sample in part.samples}
         left = [sample.image for sample in whole.samples if sample.image not in taken]
+        if left and not ALIASES.keys() & set(map(canonical, source.splits)):
+            return {None: whole}  # sub-folders of no split, beside pictures
         if left:
             problems.append(
                 f"{source.path}: {len(left)} of {len(whole)} pictures are in no split and are left "
@@ -249,6 +254,9 @@ def recognise(source: str, options: Options) -> Source:
         return folder_source(path, options)
     if os.path.isfile(path):
         reader = _READERS.get(path.suffix.lower())
+        if reader is None and path.suffix.lower() in ARCHIVES:
+            where, what_to_do = Where(file=source), "unpack it, and open the folder"
+            raise DatasetError("is an archive", where=where, hint=what_to_do)
         if reader is None:
             raise DatasetError("is no data set", where=Where(file=source), hint=KINDS)
         return reader(path, options)
@@ -280,7 +288,7 @@ def _pictures(images: Sequence[Path], source: str, options: Options) -> Source:
         reading = Reading(source)
         names_of = NamesNear(options.names, None, reading)
         samples = read_pictures(images, names_of, reading)
-        form = DARKNET if reading.labels else PICTURES
+        form = form_of(reading) if reading.labels else PICTURES
         return reading.dataset(samples, names_of.all(), form=form, numbered=names_of.is_one_list)
 
     return Source(source, read)
@@ -288,8 +296,8 @@ def _pictures(images: Sequence[Path], source: str, options: Options) -> Source:
 
 _READERS: dict[str, Callable[[Path, Options], Source]] = {
     ".data": data_source,
-    ".yaml": yaml_source,
-    ".yml": yaml_source,
+    ".yaml": described_source,
+    ".yml": described_source,
     ".txt": list_source,
     ".list": list_source,
     ".xml": voc.annotation_source,

@@ -1,10 +1,10 @@
 """Finding pictures, and following paths that files name, no further than allowed."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from darkconv.darknet.data import is_inside, read_any_text
 from darkconv.dataset.label import Size, shown
@@ -13,14 +13,53 @@ from darkconv.files import PathLike
 from darkconv.files.outputs import note_input
 from darkconv.pictures.image_file import is_picture, opened, orientation
 
+CACHES = ("darkmark_image_cache", "__MACOSX", "@eaDir")
+"""Folders of copies that programs make for themselves: DarkMark, macOS and Synology."""
+
 _TURNED = (5, 6, 7, 8)  # EXIF's orientations that exchange width and height
+
+
+def files_in(folder: Path, *suffixes: str) -> list[Path]:
+    """Return the files of a folder that are not hidden and end in a suffix, sorted.
+
+    Args:
+        folder: is not searched below; it need not exist.
+        suffixes: in lower case; those of the files may have any.
+
+    Raises:
+        DatasetError: the folder cannot be read.
+    """
+    return _files(folder, lambda name: os.path.splitext(name)[1].lower() in suffixes)
+
+
+def named_in(folder: Path, names: Sequence[str]) -> list[Path]:
+    """As `files_in`, the files that have one of some names, in lower case, in their order."""
+    found = _files(folder, lambda name: name.lower() in names)
+    return sorted(found, key=lambda path: names.index(path.name.lower()))
+
+
+def folders_in(folder: Path, names: Sequence[str]) -> list[Path]:
+    """Return the folders in a folder that have one of some names, in lower case, in their order."""
+    found = [one for one in sorted(folder.iterdir()) if one.name.lower() in names and one.is_dir()]
+    return sorted(found, key=lambda one: names.index(one.name.lower()))
+
+
+def _files(folder: Path, is_wanted: Callable[[str], bool]) -> list[Path]:
+    if not os.path.isdir(folder):
+        return []
+    try:
+        names = sorted(filter(is_wanted, os.listdir(folder)))
+    except OSError as error:
+        _refuse(error)
+    found = (folder / name for name in names if not name.startswith("."))
+    return [path for path in found if os.path.isfile(path)]
 
 
 def walk_files(folder: Path) -> list[Path]:
     """Return all files below a folder that are not hidden, sorted.
 
     Links to folders are followed, but not to a folder that holds this one. A folder that is
-    reached in several ways is entered once.
+    reached in several ways is entered once, `CACHES` are not.
 
     Raises:
         DatasetError: a folder cannot be read.
@@ -39,7 +78,7 @@ def walk_files(folder: Path) -> list[Path]:
 def _walk(start: Path, entered: set[Path], links: list[Path]) -> Iterator[Path]:
     """Yield the files below a folder, and collect the links to other folders."""
     for root, folders, files in os.walk(start, onerror=_refuse):
-        own = [name for name in folders if not name.startswith(".")]
+        own = [name for name in folders if not name.startswith(".") and name not in CACHES]
         real = Path(root).resolve()
         if real in entered:
             folders.clear()
@@ -52,11 +91,12 @@ def _walk(start: Path, entered: set[Path], links: list[Path]) -> Iterator[Path]:
 
 
 def walk_pictures(folder: Path) -> list[Path]:
-    """As `walk_files`, pictures only."""
-    return list(filter(is_picture, walk_files(folder)))
+    """As `walk_files`, pictures only; pipes and devices are none, whatever they are called."""
+    found = filter(is_picture, walk_files(folder))
+    return [path for path in found if os.path.isfile(path) or not os.path.exists(path)]
 
 
-def _refuse(error: OSError) -> None:
+def _refuse(error: OSError) -> NoReturn:
     where = Where(file=str(error.filename))
     raise DatasetError(f"cannot read: {error.strerror}", where=where) from error
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from darkconv.dataset.label import problem
 from darkconv.dataset.sample import Dataset, Layout, Sample, order_names
@@ -11,14 +12,17 @@ from darkconv.files import PathLike
 CHANGES = {
     "size": "pictures of another size than their annotations say, to which the boxes are scaled",
     "turned": "pictures that EXIF turns after they were annotated, with which the boxes are turned",
+    "swapped": "pictures of which annotations exchange width and height, with boxes as they are",
     "outside": "boxes that leave their picture, which are clipped",
     "beyond": "boxes with their centre outside their picture, which are left out",
     "polygons": "polygons, of which the enclosing boxes are read",
     "keypoints": "lines with keypoints, of which the boxes are read",
+    "orphans": "label files without a picture, which are not read",
+    "unread": "files that may hold labels, which are not read",
     "moved": "paths that lead nowhere, of which the last parts were found here",
     "numbered": "names that several classes of a list share, whose numbers tell them apart",
     "namesakes": "classes that share a name, whose boxes are put together",
-    "merged": "pictures in the folders of several classes, whose boxes are put together",
+    "merged": "pictures that are there or listed several times, whose boxes are put together",
 }
 """What is done to labels so that they fit, in words; each is told once, with a count."""
 
@@ -33,7 +37,12 @@ class Reading:
         changes: for the keys of `CHANGES`, what was changed, one line each.
         notes: what else the user should know, one line each.
         labels: folders or files that labels were found in, with the pictures of each.
+        label_files: those of one picture that were read, and the picture of each.
         names_from: files that class names were read from.
+        tools: which wrote labels, where the files tell.
+        has_own_names: True if labels have names that are not of a list.
+        beyond: numbers of classes that have no name.
+        has_first_class: True if a label is of class 0.
     """
 
     source: str
@@ -41,7 +50,12 @@ class Reading:
     changes: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     labels: dict[str, int] = field(default_factory=dict)
+    label_files: dict[Path, Path] = field(default_factory=dict)
     names_from: dict[str, None] = field(default_factory=dict)
+    tools: dict[str, None] = field(default_factory=dict)
+    has_own_names: bool = False
+    beyond: set[float] = field(default_factory=set)
+    has_first_class: bool = False
 
     def skip(
         self,
@@ -92,7 +106,7 @@ class Reading:
             form=form,
             names_from=tuple(self.names_from),
             labels_from=tuple(self.labels),
-            numbered=numbered,
+            numbered=numbered and not self.has_own_names,
         )
         return Dataset(
             samples=tuple(samples),

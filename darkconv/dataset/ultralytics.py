@@ -7,13 +7,14 @@ from pathlib import Path
 from darkconv.darknet.data import read_names
 from darkconv.dataset.darknet import read_difficult, read_list, read_pictures
 from darkconv.dataset.description import Description, read_description
-from darkconv.dataset.label import shown
+from darkconv.dataset.label import parse_count, shown
 from darkconv.dataset.locate import Locator, is_absolute, tails
 from darkconv.dataset.names import NamesNear
 from darkconv.dataset.paths import Bounds, above, tidy, walk_pictures
 from darkconv.dataset.reading import Reading
 from darkconv.dataset.sample import Dataset
 from darkconv.dataset.source import Options, Source
+from darkconv.dataset.unread import tell_of_orphans
 from darkconv.errors import DatasetError, Where
 from darkconv.pictures.image_file import is_picture
 
@@ -47,7 +48,9 @@ class _Reader:
         self.file = description.file
         self.bounds = Bounds.around(self.file, outside=options.outside)
         self.roots = list(dict.fromkeys((*self._root(), self.file.parent)))
-        self.names_of = NamesNear(self._names(), self.file.parent, reading)
+        names = self._names()
+        numbers = None if names else self._numbers()
+        self.names_of = NamesNear(names, self.file.parent, reading, fallback=numbers)
 
     def read(self, split: str | None) -> Dataset:
         """Read a split, or all of them, each picture once."""
@@ -69,6 +72,7 @@ class _Reader:
             difficult=difficult,
             has_keypoints=self.description.has_keypoints,
         )
+        tell_of_orphans(self.reading)
         return self.reading.dataset(
             samples, self.names_of.all(), form=FORM, numbered=self.names_of.is_one_list
         )
@@ -106,7 +110,7 @@ class _Reader:
         spelled = told.replace("\\", "/")
         places = [self.file.parent / one for one in _without_ups(spelled)]
         if not is_absolute(told):
-            places.insert(1, Path(spelled))
+            places[1:1] = Path(spelled), above(self.file.parent) / spelled
         found = next(filter(os.path.isdir, places), None)
         if found is not None:
             yield found
@@ -174,6 +178,17 @@ class _Reader:
             expected = f"{len(names)}, as many as there are names"
             self.reading.skip(DatasetError(expected=expected, found=count), self.file, part="nc")
         return names
+
+    def _numbers(self) -> tuple[str, ...] | None:
+        """Return the numbers of the classes, where it is only told how many there are."""
+        count = self.description.count
+        if count is None:
+            return None
+        try:
+            return tuple(map(str, range(parse_count(count))))
+        except DatasetError as error:
+            self.reading.skip(error, self.file, part="nc")
+            return None
 
 
 def _without_ups(path: str) -> Iterator[str]:

@@ -9,27 +9,27 @@ from xml.etree import ElementTree
 
 from darkconv.dataset.fit import Mark, fit_labels
 from darkconv.dataset.label import Box, Label, Size, checked_label, parse_name, shown
-from darkconv.dataset.locate import is_absolute
+from darkconv.dataset.locate import PicturesBelow, is_absolute
 from darkconv.dataset.paths import (
     Bounds,
     above,
-    numbered_lines,
-    read_text,
+    folders_in,
     walk_files,
     walk_pictures,
 )
 from darkconv.dataset.reading import Reading
 from darkconv.dataset.sample import Dataset, Sample
 from darkconv.dataset.source import Options, Source
+from darkconv.dataset.voc_sets import read_image_sets, split_lists
 from darkconv.errors import DatasetError, Where
 from darkconv.files.outputs import note_input
 
 FORM = "Pascal VOC"
-ANNOTATION_FOLDERS = ("Annotations", "annotations", "labels", "xml", "xmls")
-PICTURE_FOLDERS = ("JPEGImages", "images", "data")
-"""VOC's own folders and those of other tools: FiftyOne has `data` and `labels`."""
-SPLITS = Path("ImageSets", "Main")
+ANNOTATION_FOLDERS = ("annotations", "labels", "xml", "xmls")
+PICTURE_FOLDERS = ("jpegimages", "images", "data")
+"""VOC's own folders and those of other tools, in lower case: FiftyOne has `data` and `labels`."""
 ROOT = "annotation"
+XML = ".xml"
 FORBIDDEN = ("<!DOCTYPE", "<!ENTITY")  # entities can blow up memory and read files
 
 NO_ENCODINGS = ("idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape")
@@ -38,7 +38,6 @@ NO_ENCODINGS = ("idna", "punycode", "undefined", "unicode_escape", "raw_unicode_
 _DECLARED = re.compile(rb"""\s*<\?xml[^>]{0,100}?encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
 _DECLARATION = re.compile(r"^\ufeff?\s*<\?xml[^>]*\?>")
 _OBJECT = re.compile(r"<object[\s>/]")
-_MARK = re.compile(r"\s+(-?[01])$")  # behind an id, in the list of one class
 
 
 @dataclass(frozen=True)
@@ -56,11 +55,9 @@ class Folders:
     @classmethod
     def inside(cls, root: Path) -> "Folders | None":
         """Return those of a data set's folder, or None if it is laid out otherwise."""
-        pictures = [root / name for name in PICTURE_FOLDERS if os.path.isdir(root / name)]
-        if not pictures:
-            return None
-        found = (cls(root / name, pictures[0]) for name in ANNOTATION_FOLDERS)
-        return next((one for one in found if os.path.isdir(one.annotations) and one.files()), None)
+        pictures = folders_in(root, PICTURE_FOLDERS)
+        found = (cls(one, pictures[0]) for one in folders_in(root, ANNOTATION_FOLDERS) if pictures)
+        return next((one for one in found if one.files()), None)
 
     @classmethod
     def of(cls, annotation: Path) -> "Folders":
@@ -72,16 +69,22 @@ class Folders:
 
     def files(self) -> list[Path]:
         """All annotations, sorted."""
-        return [path for path in walk_files(self.annotations) if path.suffix.lower() == ".xml"]
+        return [path for path in walk_files(self.annotations) if path.suffix.lower() == XML]
+
+    def annotations_by_stem(self) -> dict[Path, Path]:
+        """Path within the folder of annotations, without suffix -> annotation."""
+        return {self.stem(path): path for path in reversed(self.files())}
 
     def stem(self, annotation: Path) -> Path:
         """Path within the folder of annotations, without suffix."""
         return Path(os.path.relpath(annotation, self.annotations)).with_suffix("")
 
-    def pictures_by_stem(self) -> dict[Path, Path]:
-        """Path within the picture folder, without suffix -> picture."""
-        found = reversed(walk_pictures(self.pictures))
-        return {path.relative_to(self.pictures).with_suffix(""): path for path in found}
+    def pictures_by_stem(self) -> dict[Path, list[Path]]:
+        """Path within the picture folder, without suffix -> pictures."""
+        found: dict[Path, list[Path]] = {}
+        for path in walk_pictures(self.pictures):
+            found.setdefault(path.relative_to(self.pictures).with_suffix(""), []).append(path)
+        return found
 
 
 def set_source(path: Path, folders: Folders, options: Options) -> Source:
@@ -95,14 +98,43 @@ def set_source(path: Path, folders: Folders, options: Options) -> Source:
     if options.images is not None:
         folders = replace(folders, pictures=options.images)
     lists = split_lists(folders.annotations.parent)
+    if path.is_file():
+        return Source(str(path), lambda _: _read_sets(str(path), [path], folders, options))
+    parts = {} if lists else _by_folder(folders)
 
     def read(split: str | None) -> Dataset:
-        reading = Reading(str(path))
-        listed = lists[split] if split else path if path.suffix == ".txt" else None
-        files = None if listed is None else read_split(listed, folders.annotations, reading)
-        return read_voc(folders, files, options, reading)
+        if split is not None and split in parts:
+            return read_voc(folders, parts[split], options, Reading(str(path)))
+        chosen = None if split is None else [lists[split]]
+        return _read_sets(str(path), chosen, folders, options)
 
-    return Source(str(path), read, () if path.suffix == ".txt" else tuple(lists))
+    return Source(str(path), read, tuple(lists or parts))
+
+
+def _by_folder(folders: Folders) -> dict[str, list[Path]]:
+    """Return annotations by the sub-folder that they lie in, which tells their split."""
+    found: dict[str, list[Path]] = {}
+    for file in folders.files():
+        place = folders.stem(file)
+        if len(place.parts) > 1:
+            found.setdefault(place.parts[0], []).append(file)
+    return found
+
+
+def _read_sets(
+    source: str, lists: Sequence[Path] | None, folders: Folders, options: Options
+) -> Dataset:
+    """Read what some image sets name, or the whole data set for None."""
+    reading = Reading(source)
+    annotations = folders.annotations_by_stem()
+    if lists is None:
+        every = split_lists(folders.annotations.parent).values()
+        quiet = Reading(source)  # what lists name that is not there is no matter of the whole
+        _, bare = read_image_sets(every, annotations, folders.pictures_by_stem(), quiet)
+        reading.problems += [line for line in quiet.problems if line.startswith(f"{source}: ")]
+        return read_voc(folders, None, options, reading, bare=bare)
+    files, bare = read_image_sets(lists, annotations, folders.pictures_by_stem(), reading)
+    return read_voc(folders, files, options, reading, bare=bare)
 
 
 def annotation_source(path: Path, options: Options) -> Source:
@@ -114,31 +146,41 @@ def annotation_source(path: Path, options: Options) -> Source:
 
 
 def read_voc(
-    folders: Folders, files: Sequence[Path] | None, options: Options, reading: Reading
+    folders: Folders,
+    files: Sequence[Path] | None,
+    options: Options,
+    reading: Reading,
+    *,
+    bare: Sequence[Path] = (),
 ) -> Dataset:
     """Read the pictures and boxes of annotation files.
 
-    The picture of an annotation is the one of the same name; only where there is none, the one
-    that its `filename` says. Its `path` is never followed.
+    The picture of an annotation is the one of the same name; only where there is none, or several
+    that differ in their suffix, the one that its `filename` says. Its `path` is never followed.
 
     Args:
         folders: of the data set.
         files: the annotations to read, all if None.
         options: how sources are read; their names are put first.
         reading: where problems and changes are reported.
+        bare: pictures without annotation that count as empty.
     """
     by_stem = folders.pictures_by_stem()
+    below = None if options.images is None else PicturesBelow(options.images)
     samples = []
     for path in folders.files() if files is None else files:
         try:
-            samples.append(read_annotation(path, folders, by_stem, options, reading))
+            samples.append(read_annotation(path, folders, by_stem, options, reading, below=below))
             reading.found_labels(folders.annotations)
         except DatasetError as error:
             reading.skip(error, path)
+    taken = {sample.image for sample in samples}
+    samples += [Sample.of(image) for image in bare if image not in taken]
     unused = _unused(by_stem, folders, samples) if files is None else []
     if unused:
+        total = sum(map(len, by_stem.values()))
         message = (
-            f"no annotation for {len(unused)} of {len(by_stem)} pictures, which are left out, "
+            f"no annotation for {len(unused)} of {total} pictures, which are left out, "
             f"the first is {unused[0]}"
         )
         reading.skip(DatasetError(message), folders.pictures)
@@ -148,20 +190,27 @@ def read_voc(
 
 
 def _unused(
-    by_stem: Mapping[Path, Path], folders: Folders, samples: Sequence[Sample]
+    by_stem: Mapping[Path, Sequence[Path]], folders: Folders, samples: Sequence[Sample]
 ) -> list[Path]:
     """Pictures that no annotation is about, sorted; a broken one is about its picture too."""
     used = {sample.image for sample in samples}
     annotated = set(map(folders.stem, folders.files()))
-    return sorted(p for stem, p in by_stem.items() if stem not in annotated and p not in used)
+    return sorted(
+        path
+        for stem, paths in by_stem.items()
+        for path in paths
+        if path not in used and (stem not in annotated or len(paths) > 1)
+    )
 
 
 def read_annotation(
     path: Path,
     folders: Folders,
-    by_stem: Mapping[Path, Path],
+    by_stem: Mapping[Path, Sequence[Path]],
     options: Options,
     reading: Reading,
+    *,
+    below: PicturesBelow | None = None,
 ) -> Sample:
     """Return a picture with its boxes.
 
@@ -170,9 +219,11 @@ def read_annotation(
     """
     text = read_xml(path)
     root = parse_xml(text)
-    image = by_stem.get(folders.stem(path))
-    if image is None:
-        image = _by_filename(path, root, folders, options)
+    images = by_stem.get(folders.stem(path), ())
+    if len(images) > 1:
+        told = (root.findtext("filename") or "").strip()
+        images = [one for one in images if one.name == told] or images
+    image = images[0] if images else _by_filename(path, root, folders, options, below)
     marks = []
     objects = root.findall("object")
     for element, line in zip(objects, object_lines(text, len(objects)), strict=True):
@@ -184,17 +235,23 @@ def read_annotation(
     return fit_labels(image, marks, parse_size(root), reading)
 
 
-def _by_filename(path: Path, root: ElementTree.Element, folders: Folders, options: Options) -> Path:
+def _by_filename(
+    path: Path,
+    root: ElementTree.Element,
+    folders: Folders,
+    options: Options,
+    below: PicturesBelow | None,
+) -> Path:
     """Return the picture that an annotation names, a whole path of another machine too.
 
     Raises:
         DatasetError: there is none, or it lies outside.
     """
     name = (root.findtext("filename") or "").strip() or f"{path.stem}.jpg"
+    if below is not None:
+        return below.find(name)
     places = (folders.pictures, path.parent)
     bounds = Bounds.around(path, outside=options.outside)
-    if options.images is not None:
-        bounds = Bounds(None)
     try:
         return bounds.find(name, places)
     except DatasetError:
@@ -293,37 +350,3 @@ def parse_box(element: ElementTree.Element) -> Box:
         found = shown(",".join(text or "nothing" for text in texts))
         raise DatasetError(expected="xmin, ymin, xmax and ymax", found=found) from None
     return x0, y0, x1, y1
-
-
-def split_lists(root: Path) -> dict[str, Path]:
-    """Return the image sets of a data set: its lists by name, those of one class at the end."""
-    lists = sorted((root / SPLITS).glob("*.txt")) if os.path.isdir(root / SPLITS) else []
-    return {path.stem: path for path in sorted(lists, key=is_of_one_class)}
-
-
-def is_of_one_class(path: Path) -> bool:
-    """Return True for a list that marks pictures with a class by 1, and those without by -1."""
-    lines = (line for _, line in numbered_lines(read_text(path)) if line)
-    return _MARK.search(next(lines, "")) is not None
-
-
-def read_split(path: Path, annotations: Path, reading: Reading) -> list[Path]:
-    """Return the annotations whose ids a list names.
-
-    Lists of one class mark pictures without it by -1; those are left out.
-
-    Raises:
-        DatasetError: the list cannot be read.
-    """
-    bounds = Bounds((annotations.resolve(),))
-    files = []
-    for number, line in numbered_lines(read_text(path)):
-        mark = _MARK.search(line)
-        if not line or (mark and mark[1] == "-1"):
-            continue
-        name = _MARK.sub("", line) + ".xml"
-        try:
-            files.append(bounds.find(name, (annotations,), what="annotation"))
-        except DatasetError as error:
-            reading.skip(error, path, number)
-    return files

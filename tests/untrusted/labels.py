@@ -90,6 +90,23 @@ LIST = [
     b"images/a.png 1,2,10,12,cat 3,3,9,9,0\nimages/b.png\nimages/a.png 0,0,5,5,a fox\n",
     b"images/a.png\nimages/b.png\n../../outside.png\n",
 ]
+DARKMARK = [
+    b"""{"mark": [{"class_idx": 0, "name": "cat", "points": [{"x": 0.1, "y": 0.2, "int_x": 3},
+  {"x": 0.9, "y": 0.2}, {"x": 0.9, "y": 1.5}]}], "image": {"width": 30, "height": 20}}
+""",
+    b'{"mark": null, "image": {}, "completely_empty": true}',
+]
+LABELME = [
+    b"""{"shapes": [{"label": "cat", "points": [[1, 2], [20.5, 15]], "shape_type": "rectangle"},
+  {"label": "dog", "points": [[10, 10], [12, 11]], "shape_type": "circle"}],
+ "imagePath": "../../outside.png", "imageWidth": 30, "imageHeight": 20}
+"""
+]
+IMAGE_SETS = [
+    b"a\nb\n",
+    b"JPEGImages/a.png\r\n../../outside\nb 1\n",
+    b"/x/voc/a.jpg -1\n%2e%2e/a\n",
+]
 DATA = [
     b"classes= 3\ntrain  = list.txt\nvalid = list.txt\nnames = set.names\nlabels = set.names\n",
     b"classes=2\nvalid=../../outside.txt\ntrain=list.txt\nbackup = backup/\n",
@@ -108,6 +125,8 @@ YAML_LINES = [
     b"[" * 3000,
     b"? [a]",
     b"names: {0: a, 5: b}",
+    b"a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\nd: [*c, *c]",
+    b"nc: 99999999999999999999",
     b"names: {0: a, 0: b}",
     b"val: [[a], {b: c}]",
     b"train: ../../../../..",
@@ -123,6 +142,12 @@ JSON_LINES = [
     b'"bbox": {},',
     b"NaN",
     b"[" * 3000,
+    b'"points": [{"x": 1e999, "y": true}],',
+    b'"points": [[NaN, -Infinity]],',
+    b'"class_idx": 1e9,',
+    b'"imageWidth": 0,',
+    b'"file_name": "%2e%2e/%2e%2e/outside.png",',
+    b'"segmentation": [[1, 2, 3, 4, 5, 6]],',
 ]
 XML_LINES = [
     b'<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]>',
@@ -140,6 +165,12 @@ def prepare(folder: Path) -> None:
         (inside / images).mkdir(parents=True, exist_ok=True)
         for name in "ab":
             _picture(inside / images / f"{name}.png")
+    (inside / "beside").mkdir(exist_ok=True)
+    _picture(inside / "beside/a.png")
+    _picture(inside / "voc/JPEGImages/c.png")
+    (inside / "voc/Annotations/b.xml").parent.mkdir(exist_ok=True)
+    (inside / "voc/Annotations/b.xml").write_bytes(VOC[1])
+    (inside / "voc/ImageSets/Main").mkdir(parents=True, exist_ok=True)
     for empty in ("labels", "voc/Annotations", "OID/Dataset/train/cat/Label"):
         (inside / empty).mkdir(parents=True, exist_ok=True)
     _picture(inside / "OID/Dataset/train/cat/a.png")
@@ -261,6 +292,10 @@ LABELS = [
     _dataset("COCO", "coco/set.json", "coco/set.json", COCO, *JSON_LINES),
     _dataset("list", "boxes.txt", "boxes.txt", LIST),
     _dataset("list of another machine", "list2.txt", "list2.txt", WINDOWS),
+    _dataset("list of Roboflow", "coco/_annotations.txt", "coco", LIST),
+    _dataset("image set", "voc/ImageSets/Main/x.txt", "voc/ImageSets/Main/x.txt", IMAGE_SETS),
+    _dataset("DarkMark", "beside/a.json", "beside", DARKMARK, *JSON_LINES),
+    _dataset("labelme", "beside/a.json", "beside", LABELME, *JSON_LINES),
     _dataset("polygons", "labels/a.txt", "images", POLYGONS),
     _dataset("data.yaml", "data.yaml", "data.yaml", YAML, *YAML_LINES),
     _dataset("folder of data.yaml", "data.yaml", "", YAML, *YAML_LINES),

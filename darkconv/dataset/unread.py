@@ -1,0 +1,84 @@
+"""Files that may hold labels and are not read: nothing is left out without a word."""
+
+import codecs
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from darkconv.dataset.paths import files_in, walk_files
+from darkconv.dataset.reading import Reading
+from darkconv.dataset.sample import Sample
+from darkconv.pictures.image_file import is_picture
+
+TEXTS = (".txt",)
+OTHERS = (".xml", ".json", ".csv", ".tfrecord", ".tfrecords", ".record")
+"""Suffixes of annotations in other forms."""
+LEAST_NUMBERS = 5  # of a line of Darknet's labels
+LOOK = 1 << 12
+UNKNOWN = "its form is not known"
+FOREIGN = (
+    ((b"<annotations>",), "CVAT's own form, which CVAT also writes as COCO, Pascal VOC and YOLO"),
+    ((b"<annotation",), "of Pascal VOC, and of another folder than is opened: open its own"),
+    ((b'"images"', b'"annotations"'), "of COCO, and of another folder than is opened: open it"),
+    ((b'"dm_format_version"',), "Datumaro's own form, which it converts to COCO, VOC and YOLO"),
+    ((b'"coordinates"',), "Create ML's form"),
+    ((b'"regions"',), "the form of the VGG Image Annotator, which also writes COCO"),
+)
+"""What the start of a file tells of the tool that wrote it."""
+
+
+def tell_of_orphans(reading: Reading) -> None:
+    """Report label files that lie among those that were read and belong to no picture."""
+    beside: dict[Path, set[Path]] = defaultdict(set)
+    for file, image in reading.label_files.items():
+        beside[file.parent].add(image.parent)
+    for folder, places in beside.items():
+        stems = {path.stem for place in places for path in place.iterdir() if is_picture(path)}
+        files = (path for path in files_in(folder, *TEXTS) if path.stem not in stems)
+        _tell_of_orphans(files, reading)
+
+
+def tell_of_unread(folder: Path, samples: Sequence[Sample], reading: Reading) -> None:
+    """Report the files below a folder that may hold labels and were not read.
+
+    Args:
+        folder: of which all pictures were read.
+        samples: the pictures.
+        reading: where they are reported.
+    """
+    files = [path for path in walk_files(folder) if path.is_file()]
+    _tell_of_orphans((path for path in files if path.suffix.lower() in TEXTS), reading)
+    labelled = set(reading.label_files.values())
+    bare = {sample.image.stem for sample in samples if sample.image not in labelled}
+    known = {*reading.label_files, *map(Path, reading.names_from)}
+    for path in files:
+        is_other = path.suffix.lower() in OTHERS and not labelled
+        is_beside = path.suffix.lower() in (*TEXTS, *OTHERS) and path.stem in bare
+        if (is_other or is_beside) and path not in known and not has_labels(path):
+            reading.change("unread", f"{path}: {_form(path)}")
+
+
+def _tell_of_orphans(files: Iterable[Path], reading: Reading) -> None:
+    for path in sorted(files):
+        if path not in reading.label_files and has_labels(path):
+            reading.change("orphans", str(path))
+
+
+def has_labels(path: Path) -> bool:
+    """Return True if the first line of a file is a class and the numbers of a box or polygon."""
+    try:
+        with path.open("rb") as file:
+            line = file.readline(LOOK).removeprefix(codecs.BOM_UTF8)
+        return len(list(map(float, line.split()))) >= LEAST_NUMBERS
+    except (OSError, ValueError):
+        return False
+
+
+def _form(path: Path) -> str:
+    """Return what a file is, as far as its start tells."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(LOOK)
+    except OSError as error:
+        return f"cannot read: {error.strerror}"
+    return next((form for marks, form in FOREIGN if all(map(start.count, marks))), UNKNOWN)

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from darkconv.assets import digits10_folder
 from darkconv.cli import main
+from darkconv.console.values import read_pairs
 from darkconv.dataset import Dataset, Sample
 from darkconv.dataset.check import KINDS, check
 from darkconv.dataset.label import Label
@@ -272,3 +273,50 @@ def test_usage(darknet):
     run([], status=2)
     assert "no such file or folder" in run(["nowhere"], status=1).stderr
     assert "expected a name that ends in" in run([darknet, "-o", "a.gif"], status=1).stderr
+
+
+def test_names_that_the_user_gives_are_said_to_be_where_they_come_from(darknet, tmp_path):
+    names = tmp_path / "other.names"
+    names.write_text("a,b\nc=d\ne\n")
+    for more in ([], ["--split", "train"]):
+        (darknet / "train.txt").write_text("".join(f"images/{i}.jpg\n" for i in range(3)))
+        (darknet / "x.data").write_text("classes = 3\ntrain = train.txt\n")
+        text = run([darknet / "x.data", "--names", names, *more]).stdout
+        assert f"names: {names}" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "pairs"),
+    [
+        ("a=b,c=d", {"a": "b", "c": "d"}),
+        (" a = b , c d = e ", {"a": "b", "c d": "e"}),
+        ('"a,b"=c', {"a,b": "c"}),
+        ("'a,b'=\"c,d\",e=f", {"a,b": "c,d", "e": "f"}),
+        ('"a=b"=c', {"a=b": "c"}),
+        ('"a ""b"""=c', {'a "b"': "c"}),
+        ("a=b=c", {"a": "b=c"}),
+        ("5\"=it's", {'5"': "it's"}),
+    ],
+)
+def test_pairs_of_names_may_hold_every_sign(text, pairs):
+    assert read_pairs(text, "--rename") == pairs
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "--rename wants A=B,C=D, not ''"),
+        ("a", "--rename wants A=B,C=D, not 'a'"),
+        ("=b", "--rename wants A=B,C=D, not '=b'"),
+        ("a=b,", "--rename wants A=B,C=D, not 'a=b,'"),
+        ("a=b,c", "not 'c' (names with , or = in quotes: \"a,b\"=c)"),
+        ("a=b,a=c", "--rename has 'a' twice"),
+    ],
+)
+def test_pairs_of_names_that_are_none_are_wrong_usage(text, message, darknet, tmp_path):
+    words = [darknet, "--names", darknet / "set.names", "--to", "yolo", "-o", tmp_path / "new"]
+    words = ["data", "convert", *map(str, words), "--rename", text]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert not (tmp_path / "new").exists()

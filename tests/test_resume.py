@@ -298,6 +298,17 @@ def test_a_run_does_not_go_on_with_other_pictures_or_models(change, begun):
     assert_refused(begun, message, **{name: make() for name, make in made.items()})
 
 
+@pytest.mark.parametrize("change", ["another size", "another byte"])
+def test_a_run_does_not_go_on_with_pictures_whose_contents_have_changed(change, begun, tmp_path):
+    data = elsewhere(tmp_path)
+    file = data.samples[5].image
+    content = bytearray(file.read_bytes())
+    content[-9] ^= 1
+    file.write_bytes(content + bytes(change == "another size"))
+    message = r"contents of data was files \(\w+\), is files \(\w+\)\n"
+    assert_refused(begun, message, data=data)
+
+
 @pytest.mark.parametrize(
     "made",
     [

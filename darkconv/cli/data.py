@@ -189,8 +189,8 @@ def convert(
     )
     for part in parts.values():
         report_problems(part)
-    if rename:
-        parts = renamed_splits(parts, dict(read_pairs(rename, "--rename")))
+    if rename is not None:
+        parts = renamed_splits(parts, read_pairs(rename, "--rename"))
     tell_written(write_dataset(parts, output, form, copy=copy))
 
 

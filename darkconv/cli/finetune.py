@@ -357,7 +357,7 @@ def make_recipe(options: Mapping[str, Any]) -> "Recipe":
 def read_weights(text: str) -> dict[str, float]:
     """`person=0.5,chair=2`."""
     weights = {}
-    for name, value in read_pairs(text, "--class-weights"):
+    for name, value in read_pairs(text, "--class-weights").items():
         try:
             weights[name] = float(value)
         except ValueError:

@@ -64,7 +64,7 @@ class PictureOptions:
             split=self.split,
             images=self.images_folder,
             outside=self.outside,
-            rename=dict(read_pairs(self.rename, "--rename")) if self.rename else None,
+            rename=None if self.rename is None else read_pairs(self.rename, "--rename"),
             partly=self.partly,
             limit=self.limit,
         )

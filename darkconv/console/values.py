@@ -7,6 +7,9 @@ from typing import Any
 import click
 
 _NAME = re.compile(r"auto|cpu|cuda(:\d{1,3})?", re.ASCII)
+_QUOTED = r"""\s*"(?:[^"]|"")+"\s*|\s*'(?:[^']|'')+'\s*"""
+_PAIR = re.compile(rf"({_QUOTED}|[^,=]*)=({_QUOTED}|[^,]*)(?:,(?=.)|$)", re.DOTALL)
+"""A name, what is said of it, and the comma before the next pair."""
 UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30}
 
@@ -95,12 +98,26 @@ def numbers(text: str) -> tuple[int, ...]:
     return tuple(map(int, words))
 
 
-def read_pairs(text: str, option: str) -> list[tuple[str, str]]:
-    """Return `a=b,c=d` as pairs."""
-    pairs = []
-    for item in text.split(","):
-        name, equals, value = item.partition("=")
-        if not (name.strip() and equals and value.strip()):
-            raise click.UsageError(f"{option} wants A=B,C=D, not {item!r}")
-        pairs.append((name.strip(), value.strip()))
+def read_pairs(text: str, option: str) -> dict[str, str]:
+    """Return what `a=b,c=d` says of each name; a name in quotes may hold commas and `=`."""
+    pairs: dict[str, str] = {}
+    rest = text
+    while rest or not pairs:
+        found = _PAIR.match(rest)
+        name, value = map(_unquoted, found.groups()) if found else ("", "")
+        if not (found and name and value):
+            quoting = ' (names with , or = in quotes: "a,b"=c)' if "," in text else ""
+            raise click.UsageError(f"{option} wants A=B,C=D, not {rest!r}{quoting}")
+        if name in pairs:
+            raise click.UsageError(f"{option} has {name!r} twice")
+        pairs[name] = value
+        rest = rest[found.end() :]
     return pairs
+
+
+def _unquoted(word: str) -> str:
+    """Return a name without the quotes and the blanks around it; two quotes inside are one."""
+    word = word.strip()
+    if len(word) > 1 and word[0] == word[-1] and word[0] in "\"'":
+        return word[1:-1].replace(2 * word[0], word[0])
+    return word

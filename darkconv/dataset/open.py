@@ -99,7 +99,7 @@ def open_dataset(
     with _naming(names_encoding) as expected:
         options = _options(names, images, outside=outside)
         parts = [_required(one.open(split)) for one in _sources(several, options)]
-    dataset = unite(parts, _several([os.fspath(one) for one in several]))
+    dataset = _named_by(names, unite(parts, _several([os.fspath(one) for one in several])))
     note_pictures(sample.image for sample in dataset.samples)
     if expected:
         dataset = decoded_splits({None: dataset}, expected)[None]
@@ -134,7 +134,17 @@ def open_splits(
     with _naming(names_encoding) as expected:
         opened = _opened(several, _options(names, images, outside=outside), split)
     note_pictures(sample.image for one in opened.values() for sample in one.samples)
+    opened = {name: _named_by(names, one) for name, one in opened.items()}
     return decoded_splits(opened, expected) if expected else opened
+
+
+def _named_by(names: PathLike | Sequence[str] | None, dataset: Dataset) -> Dataset:
+    """Return a data set that knows the file of names which the user gave."""
+    if not isinstance(names, str | os.PathLike):
+        return dataset
+    file = (os.fspath(names),)
+    layouts = (replace(one, names_from=one.names_from or file) for one in dataset.layouts)
+    return replace(dataset, layouts=tuple(layouts))
 
 
 def _naming(encoding: str | None) -> contextlib.AbstractContextManager[Expected | None]:

@@ -4,6 +4,7 @@ Two runs of one identity go through the same steps. Each part is a name and a te
 more than a word, so that a checkpoint holds nothing but plain values.
 """
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -50,6 +51,8 @@ UNREAD = (
 """Options of [net] that change no step."""
 DIGITS = 12  # of a digest, which tell data sets of one user apart
 MOST_TOLD = 5
+MOST_READ = 256
+"""Pictures whose contents are compared; of the others their sizes are."""
 
 
 def describe_run(
@@ -122,21 +125,24 @@ def _section(spec: Any, left_out: set[str]) -> str:
 
 
 def _data_parts(name: str, data: Data | None, *, labels: bool) -> Iterator[tuple[str, str]]:
-    """Yield which pictures there are, wherever their folder lies, and what their labels say."""
+    """Yield which pictures there are, wherever they lie, and what these and their labels hold."""
     if data is None:
         yield name, "none"
         return
     files = [one.image if isinstance(one, Sample) else one[0] for one in data.samples]
     yield name, f"{len(files)} pictures ({_digest(_below_their_folder(files))})"
-    if not labels:
-        return
+    if labels:
+        yield f"labels of {name}", _labels_text(data)
+    yield f"contents of {name}", f"files ({_digest(_contents(files))})"
+
+
+def _labels_text(data: Data) -> str:
     if isinstance(data, Dataset):
         count = sum(len(sample.names) for sample in data.samples)
         found = _digest(part for sample in data.samples for part in _label_bytes(sample))
-        yield f"labels of {name}", f"{count} objects ({found})"
-    else:
-        classes = [data.names[number] if data.names else "" for _, number in data.samples]
-        yield f"labels of {name}", f"classes ({_digest([_text(classes).encode()])})"
+        return f"{count} objects ({found})"
+    classes = [data.names[number] if data.names else "" for _, number in data.samples]
+    return f"classes ({_digest([_text(classes).encode()])})"
 
 
 def _below_their_folder(files: Sequence[Path]) -> Iterator[bytes]:
@@ -147,6 +153,28 @@ def _below_their_folder(files: Sequence[Path]) -> Iterator[bytes]:
     except ValueError:  # on several drives, or there is none
         folder = ""
     return (os.fsencode(path[len(folder) :].replace(os.sep, "/")) for path in paths)
+
+
+def _contents(files: Sequence[Path]) -> Iterator[bytes]:
+    """Yield the sizes of all files, and what stands in those of `MOST_READ`, evenly spread.
+
+    Whether all have the same content is not worth reading a large data set once more.
+    """
+    sizes = [_size(file) for file in files]
+    yield _text(sizes).encode()
+    chosen = min(len(files), MOST_READ)
+    for place in range(chosen):
+        file = files[place * len(files) // chosen]
+        with contextlib.suppress(OSError):
+            yield file.read_bytes()
+
+
+def _size(file: Path) -> int | None:
+    """Return the bytes of a file; None for one that is not there, which training tells of."""
+    try:
+        return file.stat().st_size
+    except OSError:
+        return None
 
 
 def _label_bytes(sample: Sample) -> Iterator[bytes]:

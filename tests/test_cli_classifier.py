@@ -12,6 +12,7 @@ from PIL import Image
 
 import darkconv as dc
 from darkconv.cli import main
+from darkconv.dataset import open_classified
 
 pytest.importorskip("torch")
 pytest.importorskip("lightning")
@@ -101,3 +102,40 @@ def test_a_folder_of_other_classes_is_an_error(run, tmp_path):
     (tmp_path / "net.names").write_text("cat\ndog\nfox\n")
     result = run(f"{LEARN} {QUICK} -o out.cfg out.weights", status=1)
     assert "no picture can be used" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["eval", "finetune"])
+@pytest.mark.parametrize("count", [2, 4])
+def test_classes_of_pictures_that_are_not_the_classifier_s_are_refused(command, count, run):
+    """Without names, nothing tells which of its classes a folder is of."""
+    folders = ["a", "b", "c", "d"][:count]
+    for name in folders:
+        Path("others", name).mkdir(parents=True)
+        Image.new("RGB", (24, 24)).save(f"others/{name}/0.png")
+    Path("net.names").unlink()
+    model = dc.load("net.cfg")
+    dc.save(model, "net.cfg", "net.weights")
+    more = f"{QUICK} -o out.cfg out.weights" if command == "finetune" else ""
+    text = run(f"{command} net.cfg net.weights --data others {more}", 1).stderr
+    found = ", ".join(folders)
+    assert f"others: expected 3 classes, as net.cfg predicts, found {count}: {found}" in text
+    assert "--names FILE" in text
+    data = open_classified("others")
+    with pytest.raises(dc.DarkconvError, match="expected 3 classes, as net.cfg predicts"):
+        dc.evaluate(model, data)
+    if command == "finetune":
+        with pytest.raises(dc.DarkconvError, match="expected 3 classes, as net.cfg predicts"):
+            dc.finetune(model, data, recipe=dc.Recipe(steps=1))
+
+
+@pytest.mark.parametrize("names", ["blue green", "blue green red black"])
+def test_classes_without_a_name_are_called_by_their_numbers(names, run):
+    Path("net.names").write_text("".join(f"{name}\n" for name in names.split()))
+    model = dc.load("net.cfg", names="net.names")
+    weights = 0 * model.arrays["2.weights"]
+    biases = np.array([0, 0, 9])  # always the third class
+    model = dc.replace_arrays(model, {"2.biases": biases, "2.weights": weights})
+    dc.save(model, "net.cfg", "net.weights")
+    found = json.loads(run("eval net.cfg net.weights --data photos/valid --json").stdout)
+    others = [one["taken_for"] for one in found["classes"]]
+    assert others == (["2", "2"] if len(names.split()) == 2 else ["red", "red", None])

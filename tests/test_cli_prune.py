@@ -129,7 +129,7 @@ def test_a_dry_run_writes_nothing(run, tmp_path):
 
 def test_clusters_that_are_not_there_are_told(run):
     result = run("--score random --cut auto --dry-run")
-    assert result.stdout.startswith("nothing goes\nparameters")
+    assert result.stdout.startswith("nothing goes; `darkconv prune --explain LAYER`")
     assert "no two clusters of scores, so nothing goes, in layer 3" in result.stdout
 
 

@@ -300,6 +300,27 @@ def test_drawings_replace_drawings_and_nothing_else(pictures):
     run(f"detect {MODEL} a/x.png a a/../a/x.png -o out")
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("a/x.png b/x.png -o out.png", "out.png: is the name of one picture, for 2 drawings"),
+        ("a/x.png -o out.bmp", "out.bmp: pictures are drawn into pictures: expected a folder"),
+        ("a/x.png -o out.mp4", "out.mp4: pictures are drawn into pictures: expected a folder"),
+    ],
+)
+def test_folders_do_not_get_the_name_of_a_picture_or_a_video(line, message, pictures):
+    assert message in run(f"detect {MODEL} {line}", 1)
+    assert not list(Path().glob("out*"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [f"detect {MODEL} a/x.png", f"prune {MODEL} --explain 1", f"eval {MODEL} --data pics", "fetch"],
+)
+def test_overwrite_without_an_output_is_refused(line, pictures):
+    assert "--overwrite would do nothing" in run(f"{line} --overwrite", 2)
+
+
 def test_detections_replace_detections_and_nothing_else(pictures):
     pytest.importorskip("torch")
     pytest.importorskip("faster_coco_eval")

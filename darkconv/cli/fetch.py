@@ -54,7 +54,7 @@ def fetch(name: str | None, folder: Path, url: str | None, as_json: bool) -> Non
     """
     force = may_overwrite()
     if name is None:
-        refuse("folder", "url", "force", because="Missing argument 'NAME': what to fetch")
+        refuse("folder", "url", "overwrite", because="Missing argument 'NAME': what to fetch")
         list_models(as_json=as_json)
         return
     from darkconv.zoo.fetch import fetch as fetch_model

@@ -14,7 +14,7 @@ from darkconv.console.options import options_as
 from darkconv.console.values import read_pairs
 from darkconv.core.names import split_names
 from darkconv.dataset import ClassifiedDataset, Dataset, for_model
-from darkconv.dataset.for_model import Named, Selection, open_for_model
+from darkconv.dataset.for_model import Described, Named, Selection, open_for_model
 
 OWN = ""
 """Value of --only-classes without a list."""
@@ -169,7 +169,7 @@ def open_pictures(
 
 
 def open_classes(
-    sources: Sequence[str], options: PictureOptions, model: Named
+    sources: Sequence[str], options: PictureOptions, model: Described
 ) -> ClassifiedDataset:
     """Open pictures with one class each: see `darkconv.dataset.for_model.open_classes`."""
     if len(sources) > 1:

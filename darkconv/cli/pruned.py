@@ -19,6 +19,6 @@ def show_pruning(before: Model, after: Model, plan: PrunePlan, *, compensate: bo
         echo_table(OF_CHANGES, rows, left=LEFT_OF_CHANGES)
         echo()
     else:
-        echo("nothing goes")
+        echo("nothing goes; `darkconv prune --explain LAYER` says what keeps a layer's channels")
     for line in (*change_totals(before, after), *plan_remarks(plan, compensate=compensate)):
         echo(line)

@@ -116,8 +116,18 @@ class FilesCommand(click.Command):
         if has_use and not any("--overwrite" in param.opts for param in self.params):
             overwrite_option()(self)
 
+    def _has_outputs(self, ctx: click.Context) -> bool:
+        """Return True if files are written that `--overwrite` has a meaning for."""
+        return any(
+            ctx.params.get(param.name or "")
+            for param in self.get_params(ctx)
+            if isinstance(param.type, WrittenType) and param.type.has_overwrite
+        )
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, its files known."""
+        if ctx.meta.get(OVERWRITE) and not self._has_outputs(ctx):
+            raise click.UsageError("--overwrite would do nothing: nothing is written", ctx)
         with guarding_files(overwrite=ctx.meta.get(OVERWRITE, False)):
             for kind in (ReadType, WrittenType):
                 for param in self.get_params(ctx):

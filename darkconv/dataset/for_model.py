@@ -165,7 +165,7 @@ def named_model(model: AnyModel, dataset: Dataset | ClassifiedDataset) -> AnyMod
 
 
 def open_classes(
-    source: PathLike, model: Named, selection: Selection | None = None
+    source: PathLike, model: Described, selection: Selection | None = None
 ) -> ClassifiedDataset:
     """Open pictures with one class each, for a classifier.
 
@@ -175,7 +175,8 @@ def open_classes(
         selection: names, split, outside and limit count.
 
     Raises:
-        DatasetError: the source cannot be read, or no picture is left.
+        DatasetError: the source cannot be read, no picture is left, or its classes are not those
+            of the classifier.
     """
     chosen = selection or Selection()
     names = chosen.names or model.names or None
@@ -184,7 +185,31 @@ def open_classes(
         source, names, chosen.split, outside=chosen.outside, names_encoding=encoding
     )
     report_problems(found)
-    return limited(found, chosen.limit)
+    return limited(with_all_classes(found, model), chosen.limit)
+
+
+def with_all_classes(dataset: ClassifiedDataset, model: Described) -> ClassifiedDataset:
+    """Return pictures with a name for each class that a classifier predicts.
+
+    Classes behind the last name are called by their numbers.
+
+    Raises:
+        DatasetError: pictures of classes that the classifier lacks; or it has no names, so that
+            nothing tells which of its classes the pictures are of.
+    """
+    count, names = model.network.layers[-1].out_shape.size, dataset.names
+    if not names or len(names) == count:
+        return dataset
+    most = max((number for _, number in dataset.samples), default=-1)
+    if not model.names or most >= count:
+        raise DatasetError(
+            where=Where(file=dataset.source),
+            expected=f"{count} classes, as {model.network.file} predicts",
+            found=f"{len(names)}: {listed_names(names)}",
+            hint=None if model.names else "--names FILE names the model's classes",
+        )
+    numbers = map(str, range(len(names), count))
+    return replace(dataset, names=(*names[:count], *numbers))
 
 
 AnyDataset = TypeVar("AnyDataset", Dataset, ClassifiedDataset)

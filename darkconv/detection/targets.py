@@ -8,18 +8,21 @@ from darkconv.detection.clip import CODECS, is_clip, is_writable
 from darkconv.errors import DarkconvError
 from darkconv.files.outputs import check_own, note_folder_use, note_output, note_pictures
 from darkconv.pictures.drawing import WRITABLE, is_drawing
+from darkconv.pictures.image_file import SUFFIXES
 
 
 def note_drawings(files: Sequence[Path], output: Path) -> list[Path]:
     """Where the pictures are drawn to, held against each other and against what is there.
 
     Raises:
-        DarkconvError: two pictures would be drawn into one file, or a file is in the way.
+        DarkconvError: two pictures would be drawn into one file, a file is in the way, or the name
+            is that of a file that is not drawn.
     """
     note_pictures(files)
     if len(files) == 1 and output.suffix.lower() in WRITABLE and not os.path.isdir(output):
         targets = [output]
     else:
+        _check_folder(output, len(files))
         note_folder_use(output)
         targets = [output / drawing_name(file) for file in files]
     drawn: dict[Path, Path] = {}
@@ -30,6 +33,20 @@ def note_drawings(files: Sequence[Path], output: Path) -> list[Path]:
         note_output(target, str(file), makes_folder=True)
         check_own(target, is_drawing)
     return targets
+
+
+def _check_folder(output: Path, count: int) -> None:
+    """Raise for a folder that would get the name of a picture or a video."""
+    suffix = output.suffix.lower()
+    if suffix not in (*SUFFIXES, *CODECS) or os.path.isdir(output):
+        return
+    if suffix in WRITABLE:
+        raise DarkconvError(
+            f"{output}: is the name of one picture, for {count} drawings",
+            hint="without a suffix it names a folder for them",
+        )
+    expected = f"a folder, or a name that ends in {', '.join(WRITABLE)}"
+    raise DarkconvError(f"{output}: pictures are drawn into pictures", expected=expected)
 
 
 def drawing_name(file: Path) -> str:

@@ -11,7 +11,12 @@ from darkconv.core.bounds import require_share
 from darkconv.core.model import Model
 from darkconv.core.processes import is_first_process, working_together
 from darkconv.dataset import ClassifiedDataset, Dataset
-from darkconv.dataset.for_model import named_model, open_classes, open_for_model
+from darkconv.dataset.for_model import (
+    named_model,
+    open_classes,
+    open_for_model,
+    with_all_classes,
+)
 from darkconv.detection.engine import make_engine, open_runnable
 from darkconv.detection.exported import least_threshold
 from darkconv.detection.stream import check_batches
@@ -203,7 +208,7 @@ def _classified(model: Model | ExportedFile, dataset: Labelled) -> ClassifiedDat
             f"{dataset.source}: a classifier is measured on pictures with classes, not with boxes"
         )
     if isinstance(dataset, ClassifiedDataset):
-        return dataset
+        return with_all_classes(dataset, model)
     return open_classes(_one_source(dataset), model)
 
 

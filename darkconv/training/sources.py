@@ -13,6 +13,7 @@ from darkconv.dataset.for_model import (
     named_model,
     open_classes,
     open_for_model,
+    with_all_classes,
     with_model_names,
 )
 from darkconv.dataset.splits import TRAIN, VALID, match_split
@@ -109,7 +110,7 @@ def both_splits(
 def _opened(source: Source, model: Model, selection: Selection, *, labels: bool = True) -> Data:
     """Return pictures with boxes for a detector, with classes for a classifier that learns them."""
     if isinstance(source, ClassifiedDataset):
-        return source
+        return with_all_classes(source, model)
     if isinstance(source, Dataset):
         return _with_names(source, model, labels=labels)
     if not labels or model.network.finds_boxes:

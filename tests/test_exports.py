@@ -19,6 +19,7 @@ from PIL import Image
 from darkconv.dataset import open_dataset, open_splits
 from darkconv.dataset.names import FILES
 from darkconv.dataset.unread import FOREIGN
+from darkconv.dataset.write import write_dataset
 from darkconv.errors import DatasetError
 
 CLASSES = ("cat", "dog")
@@ -555,6 +556,29 @@ def test_other_json_beside_a_picture_is_told_and_not_read(tmp_path, content):
     found = open_dataset(tmp_path)
     assert (len(found), found.labelled, found.problems) == (1, False, ())
     assert list(found.changes) == ["unread"]
+
+
+# What is written
+
+
+@pytest.mark.parametrize("form", ["darknet", "yolo", "voc", "coco"])
+def test_a_picture_that_is_not_there_is_left_out_and_told(tmp_path, form):
+    build_numbered(tmp_path / "set")
+    (tmp_path / "set/images/gone.png").symlink_to("nowhere.png")
+    written = write_dataset(open_splits(tmp_path / "set"), tmp_path / "out", form)
+    assert written.problems == (f"{tmp_path}/set/images/gone.png: no such file",)
+    assert contents(open_dataset(written.path)) == BOXES
+
+
+@pytest.mark.parametrize("form", ["darknet", "yolo", "voc", "coco"])
+def test_splits_that_are_written_apart_number_classes_alike(tmp_path, form):
+    build_voc(tmp_path / "set")
+    text(tmp_path, "set/ImageSets/Main/train.txt", "b\n")
+    text(tmp_path, "set/ImageSets/Main/val.txt", "a\n")
+    whole = write_dataset(open_splits(tmp_path / "set"), tmp_path / "whole", form)
+    for split in ("train", "val"):
+        parts = open_splits(tmp_path / "set", split=split)
+        assert write_dataset(parts, tmp_path / split, form).names == whole.names
 
 
 # Single rules

@@ -28,7 +28,7 @@ PICTURE_FOLDERS = ("images", "data")
 LOCAL_FILES = "/data/local-files/?d="
 """What Label Studio writes before the path of a picture of its own machine."""
 _LOOK = 1 << 16
-_KEYS = ((b'"images"',), (b'"annotations"',), (b'"image_id"', b'"category_id"'))
+_KEYS = ((b'"images"',), (b'"image_id"', b'"category_id"'))
 """Of which those of one group show a file of COCO."""
 _MARKS = b"\xef\xbb\xbf\xff\xfe"  # byte order marks
 PREFIX = "instances_"

@@ -120,7 +120,7 @@ def _named(samples: Mapping[Path, Sample], problems: list[str]) -> Iterator[tupl
     for image, sample in samples.items():
         try:
             whole = sample
-            if sample.names and sample.size is None:
+            if sample.size is None:
                 whole = replace(sample, size=picture_size(image))
         except DatasetError as error:
             problems.append(problem(error, image))

@@ -144,7 +144,9 @@ def _read_labels(
     if path.suffix in picture_json.SUFFIXES:
         told = picture_json.read_picture_json(path, names, reading)
         reading.tools[told.tool] = None
-        reading.has_own_names |= told.is_named
+        if told.is_named:
+            reading.has_own_names = True
+            reading.found_names(path.parent)
         return told.marks, told.made_at
     return read_marks(path, names, reading, has_keypoints=has_keypoints), SHARES
 

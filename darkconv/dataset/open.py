@@ -162,10 +162,15 @@ def _opened(
 
 
 def _each_split(source: Source, split: str | None) -> dict[str | None, Dataset]:
-    """Open the splits of a source, or one of them."""
+    """Open the splits of a source, or one of them, which has the class names of all.
+
+    VOC has no list of names: without those of the others, numbers of classes would differ.
+    """
     if split is not None:
         one = _required(source.open(split))
-        return {one.layouts[0].split: one}
+        every = _each_split(source, None).values()
+        names = dict.fromkeys(name for part in (*every, one) for name in part.names)
+        return {one.layouts[0].split: replace(one, names=tuple(names))}
     opened: dict[str | None, Dataset] = {}
     errors = []
     for name in source.splits:

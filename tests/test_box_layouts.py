@@ -227,6 +227,7 @@ def test_an_ultralytics_loader_finds_the_metadata_that_it_reads(digits, tmp_path
     assert told["task"] == "detect"
     assert [int(told[key]) for key in ("stride", "batch", "channels")] == [8, 1, 3]
     assert ast.literal_eval(told["imgsz"]) == [160, 160]
+    assert ast.literal_eval(told["args"]) == {"dynamic": False}  # of sizes, not of batches
     assert ast.literal_eval(told["names"]) == dict(enumerate(digits.names))
     assert json.loads(told["darkconv_names"]) == list(digits.names)
 

@@ -6,7 +6,7 @@ import pytest
 import darkconv as dc
 from darkconv.detection import detect
 from darkconv.detection import suppress as suppress_module
-from darkconv.detection.decode import Candidates, box_heads, decode
+from darkconv.detection.decode import Candidates, decode
 from darkconv.detection.detect import detections, nms_of, raw_runner, runner
 from darkconv.detection.draw import draw
 from darkconv.detection.engine import make_engine
@@ -158,11 +158,11 @@ def test_yolo_boxes_are_decoded_by_the_formula():
     np.testing.assert_allclose(found.scores, [[0.4, 0]], rtol=1e-6)
 
 
-def test_heads_of_unlike_classes_are_refused():
-    other = "[route]\nlayers=0\n" + CONV.format(n=6) + "[yolo]\n"
-    net = network(YOLO + other + "classes=1\n", (3, 8, 8))
-    outputs = [np.zeros(layer.out_shape, np.float32) for layer in box_heads(net)]
-    with pytest.raises(DarkconvError, match="not the same"):
+def test_heads_of_more_classes_than_the_first_are_refused():
+    other = "[route]\nlayers=0\n" + CONV.format(n=9) + "[yolo]\n"
+    net = network(YOLO + other + "classes=4\n", (3, 8, 8))
+    outputs = [np.zeros(layer.out_shape, np.float32) for layer in net.box_heads]
+    with pytest.raises(DarkconvError, match="no room for so many scores"):
         decode(net, outputs, threshold=0.5)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from darkconv.errors import DarkconvError
-from darkconv.layers.box_heads import box_heads, box_outputs, count_classes
+from darkconv.layers.box_heads import box_heads, box_outputs, scored_classes
 
 if TYPE_CHECKING:
     from darkconv.core.network import Network
@@ -114,8 +114,8 @@ class Layout:
             `pixels` says which.
         padding: class of the places behind the detections.
         nms_ops: of `NMS_OPS`, those that can give it.
-        facts: entries of the metadata that the layout's readers look for, from the network and its
-            class names.
+        facts: entries of the metadata that the layout's readers look for, from the network, its
+            class names, and whether pictures of any size may come.
     """
 
     name: str
@@ -124,7 +124,7 @@ class Layout:
     unit: str | None = None
     padding: int = -1
     nms_ops: tuple[str, ...] = NMS_OPS[:1]
-    facts: Callable[["Network", Sequence[str]], dict[str, str]] = lambda *_: {}
+    facts: Callable[["Network", Sequence[str], bool], dict[str, str]] = lambda *_: {}
 
     @property
     def box_form(self) -> str:
@@ -163,7 +163,9 @@ class Layout:
         return found
 
 
-def ultralytics_facts(network: "Network", names: Sequence[str]) -> dict[str, str]:
+def ultralytics_facts(
+    network: "Network", names: Sequence[str], has_free_size: bool
+) -> dict[str, str]:
     """Return the metadata of an Ultralytics file: numbers, and literals of Python.
 
     Loaders want a name for each class; one that is missing is the class's number, as in what
@@ -172,7 +174,7 @@ def ultralytics_facts(network: "Network", names: Sequence[str]) -> dict[str, str
     heads, shape = box_heads(network), network.input_shape
     strides = [shape.h / layer.in_shapes[0].h for layer in heads if layer.in_shapes[0].is_map]
     known = [str(name) for name in names]
-    classes = range(max(map(count_classes, heads)))
+    classes = range(scored_classes(network))
     return {
         "task": "detect",
         "stride": str(math.ceil(max(strides, default=1))),
@@ -180,6 +182,7 @@ def ultralytics_facts(network: "Network", names: Sequence[str]) -> dict[str, str
         "names": repr({i: known[i] if i < len(known) else str(i) for i in classes}),
         "batch": "1",
         "channels": str(shape.c),
+        "args": repr({"dynamic": has_free_size}),  # if not, pictures are fitted to imgsz
     }
 
 

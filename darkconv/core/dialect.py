@@ -28,6 +28,8 @@ class Dialect:
         shortcut_resamples: [shortcut] joins maps of different size, with alpha and beta.
         recurrent_is_map: [rnn] and [lstm] give an n x 1 x 1 map, not a plain vector.
         region_is_cell_major: [region] output is [cell][anchor][entry], x and y not squashed.
+        first_head_scores: boxes of all heads have room for the scores of the first head's
+            classes; else for those of the last.
         letterboxes: the detector fits pictures with a border unless told otherwise.
         groups_spread: groups that do not divide the channels begin at group * channels / groups,
             rounded down; else each follows the last one.
@@ -50,6 +52,7 @@ class Dialect:
     shortcut_resamples: bool
     recurrent_is_map: bool
     region_is_cell_major: bool
+    first_head_scores: bool
     letterboxes: bool
     groups_spread: bool
     pointwise_ignores_strides: bool
@@ -86,6 +89,7 @@ PJREDDIE = Dialect(
     shortcut_resamples=True,
     recurrent_is_map=False,
     region_is_cell_major=False,
+    first_head_scores=False,
     letterboxes=True,
     groups_spread=True,
     pointwise_ignores_strides=True,
@@ -101,6 +105,7 @@ ALEXEYAB = Dialect(
     shortcut_resamples=False,
     recurrent_is_map=True,
     region_is_cell_major=True,
+    first_head_scores=True,
     letterboxes=False,
     groups_spread=False,
     pointwise_ignores_strides=False,

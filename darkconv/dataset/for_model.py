@@ -23,7 +23,7 @@ from darkconv.dataset.telling import report_classes, report_problems
 from darkconv.errors import DatasetError, PlanError, Where
 from darkconv.files import PathLike
 from darkconv.files.notice import tell
-from darkconv.layers.box_heads import box_heads, count_classes
+from darkconv.layers.box_heads import box_heads, scored_classes
 
 Sources = PathLike | Sequence[PathLike]
 
@@ -158,7 +158,7 @@ def named_model(model: AnyModel, dataset: Dataset | ClassifiedDataset) -> AnyMod
     heads = () if model.names or not isinstance(dataset, Dataset) else box_heads(model.network)
     if not heads or not isinstance(dataset, Dataset) or not dataset.labelled:
         return model
-    names = names_for_model(dataset, count_classes(heads[0]), model.network.file)
+    names = names_for_model(dataset, scored_classes(model.network), model.network.file)
     if names != Names(map(str, range(len(names)))) and is_first_process():
         tell(f"{model.network.file}: has no class names, so those of the labels count")
     return replace(model, names=names)  # type: ignore[type-var]

@@ -16,7 +16,7 @@ from darkconv.core.tree import Tree
 from darkconv.darknet.class_map import read_class_map
 from darkconv.errors import DarkconvError, GraphError
 from darkconv.layers import head
-from darkconv.layers.box_heads import check_anchors
+from darkconv.layers.box_heads import check_anchors, check_room
 
 Index = npt.NDArray[np.intp]
 
@@ -85,7 +85,8 @@ def decode(
             has made them; only what passes the threshold is activated.
 
     Raises:
-        DarkconvError: the network has no head that predicts boxes, or heads of unlike classes.
+        DarkconvError: the network has no head that predicts boxes, or one of more classes than
+            boxes have room for.
     """
     heads = box_heads(network)
     options = DecodeOptions(network, threshold, hierarchy, raw)
@@ -93,14 +94,18 @@ def decode(
         DECODERS[layer](layer, output, options)
         for layer, output in zip(heads, outputs, strict=True)
     ]
-    widths = {part.scores.shape[1] for part in found}
-    if len(widths) > 1:
-        raise DarkconvError(f"{network.file}: its heads predict {widths} classes, not the same")
+    width = max(part.scores.shape[1] for part in found)  # a class map may have made it another
     return Candidates(
         np.concatenate([part.boxes for part in found]),
         np.concatenate([part.objectness for part in found]),
-        np.concatenate([part.scores for part in found]),
+        np.concatenate([widened(part.scores, width) for part in found]),
     )
+
+
+def widened(scores: Array, width: int) -> Array:
+    """Return scores (n, classes) for more classes, which are 0."""
+    missing = width - scores.shape[1]
+    return np.pad(scores, ((0, 0), (0, missing))) if missing else scores
 
 
 def box_heads(network: Network) -> tuple[Layer, ...]:
@@ -118,6 +123,7 @@ def box_heads(network: Network) -> tuple[Layer, ...]:
         )
     for layer in heads:
         check_anchors(layer, network)
+    check_room(network)
     return heads
 
 

@@ -18,6 +18,7 @@ from darkconv.detection.decode import Candidates, box_heads, decode, fitted, tak
 from darkconv.detection.suppress import suppress
 from darkconv.errors import Where
 from darkconv.files.notice import warn_once
+from darkconv.layers.box_heads import count_classes, suppressed_classes
 from darkconv.layers.head import nms_settings
 from darkconv.pictures.picture import Fit, Picture, PictureLike, as_picture, resize_mode
 
@@ -157,7 +158,13 @@ def remaining(
     candidates = fitted(candidates, boxes if relative else boxes * size)
     kind, beta = nms_of(model.network)
     if nms:
-        candidates = suppress(candidates, threshold=nms, kind=nms_kind or kind, beta=beta)
+        candidates = suppress(
+            candidates,
+            threshold=nms,
+            kind=nms_kind or kind,
+            beta=beta,
+            classes=classes_of_suppression(model.network),
+        )
     rows, classes = np.nonzero(candidates.scores)
     scores = candidates.scores[rows, classes]
     boxes = candidates.boxes[rows] * size if relative else candidates.boxes[rows]
@@ -183,6 +190,12 @@ def named(
 def nms_of(network: Network) -> tuple[str, float]:
     """NMS kind and exponent that the cfg asks for: those of the last head."""
     return nms_settings(box_heads(network)[-1].spec)
+
+
+def classes_of_suppression(network: Network) -> int | None:
+    """How many classes suppression looks at; None for all, as where all heads have the same."""
+    counts = {count_classes(layer) for layer in box_heads(network)}
+    return suppressed_classes(network) if len(counts) > 1 else None
 
 
 def runner(

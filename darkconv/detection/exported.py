@@ -40,7 +40,7 @@ from darkconv.detection.detect import (
 from darkconv.detection.engine import BaseEngine, run_in_pieces
 from darkconv.detection.suppress import check_kind
 from darkconv.errors import DarkconvError, Where
-from darkconv.layers.box_heads import box_heads, box_outputs, count_classes
+from darkconv.layers.box_heads import box_outputs, scored_classes
 from darkconv.pictures.picture import Fit, PictureLike
 
 SAME = 1e-6  # thresholds closer than this are the same
@@ -323,7 +323,7 @@ def scores_of(file: ExportedFile, parts: Mapping[str, npt.NDArray[Any]]) -> Arra
     if SCORES in parts:
         return parts[SCORES]
     best, label = parts[BEST][:, 0], parts[LABEL][:, 0].astype(np.intp)
-    scores = np.zeros((len(best), count_classes(box_heads(file.network)[0])), np.float32)
+    scores = np.zeros((len(best), scored_classes(file.network)), np.float32)
     scores[np.arange(len(best)), label] = best
     return scores
 

@@ -1,6 +1,7 @@
 """Non-maximum suppression, in Darknet's kinds (golden/DIALECTS.md §7)."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -67,7 +68,12 @@ def overlap_measure(kind: str, beta: float) -> Overlap:
 
 
 def suppress(
-    candidates: Candidates, *, threshold: float, kind: str = "sort", beta: float = 0.6
+    candidates: Candidates,
+    *,
+    threshold: float,
+    kind: str = "sort",
+    beta: float = 0.6,
+    classes: int | None = None,
 ) -> Candidates:
     """Candidates in which a worse box of the same object has lost its scores.
 
@@ -77,10 +83,13 @@ def suppress(
         kind: "sort" (per class), "obj" (by objectness, all classes at once), "greedynms",
             "diounms" or "cornersnms" (per class).
         beta: exponent of diounms.
+        classes: how many, from the first, lose scores; all of them if not given.
 
     Raises:
         DarkconvError: an unknown kind.
     """
+    if classes is not None and classes < candidates.scores.shape[1]:
+        return _with_spared(candidates, classes, threshold=threshold, kind=kind, beta=beta)
     alive = candidates.objectness != 0
     boxes, objectness = candidates.boxes[alive], candidates.objectness[alive].copy()
     scores = candidates.scores[alive].copy()
@@ -91,12 +100,22 @@ def suppress(
         scores[lost] = 0
         return Candidates(boxes, objectness, scores)
     measure = overlap_measure(kind, beta)
-    rows, classes = np.nonzero(scores)
-    order = np.lexsort((-scores[rows, classes], classes))
-    rows, classes = rows[order], classes[order]
-    lost = _lost_by_class(boxes, rows, classes, threshold, measure)
-    scores[rows[lost], classes[lost]] = 0
+    rows, kinds = np.nonzero(scores)
+    order = np.lexsort((-scores[rows, kinds], kinds))
+    rows, kinds = rows[order], kinds[order]
+    lost = _lost_by_class(boxes, rows, kinds, threshold, measure)
+    scores[rows[lost], kinds[lost]] = 0
     return Candidates(boxes, objectness, scores)
+
+
+def _with_spared(
+    candidates: Candidates, classes: int, *, threshold: float, kind: str, beta: float
+) -> Candidates:
+    """Suppress by some classes alone; scores of the others stay."""
+    some = replace(candidates, scores=candidates.scores[:, :classes])
+    kept = suppress(some, threshold=threshold, kind=kind, beta=beta)
+    spared = candidates.scores[candidates.objectness != 0, classes:]
+    return replace(kept, scores=np.hstack([kept.scores, spared]))
 
 
 def _lost_by_class(

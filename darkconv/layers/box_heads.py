@@ -1,7 +1,7 @@
 """What the heads of a network predict, counted."""
 
 from darkconv.core.network import Layer, Network
-from darkconv.errors import DarkconvError, GraphError, UnsupportedError, Where
+from darkconv.errors import GraphError, UnsupportedError, Where
 from darkconv.layers import conv, head, norm
 
 BOXES, SCORES, CONFIDENCES = "boxes", "scores", "confidences"
@@ -9,23 +9,54 @@ LOGISTIC = "logistic"
 
 
 def box_heads(network: Network) -> tuple[Layer, ...]:
-    """The heads that predict boxes, all of the same classes.
+    """The heads that predict boxes.
 
     Raises:
-        DarkconvError: their classes differ in number, or no anchor is listed for one.
+        GraphError: one predicts more classes than C has room for, or has no anchor listed.
         UnsupportedError: they predict no classes, so that there are no scores.
     """
     heads = network.box_heads
     for layer in heads:
         check_anchors(layer, network)
-    counts = {count_classes(layer) for layer in heads}
-    if len(counts) > 1:
-        raise DarkconvError(f"{network.file}: its heads predict {counts} classes, not the same")
-    if counts == {0}:
+    if heads:
+        check_room(network)
+    if heads and not scored_classes(network):
         where = network.where(heads[0].index, "classes")
         hint = "its values can be had as they are: head=raw"
         raise UnsupportedError("without classes no box has a score", where=where, hint=hint)
     return heads
+
+
+def scored_classes(network: Network) -> int:
+    """Return how many classes every box has a score for: 0 where its own head has fewer.
+
+    That is what the C programs make room for in each box: see `Dialect.first_head_scores`.
+    """
+    return count_classes(network.box_heads[0 if network.dialect.first_head_scores else -1])
+
+
+def suppressed_classes(network: Network) -> int:
+    """Return how many classes, from the first, C's suppression looks at: the last head's."""
+    return count_classes(network.box_heads[-1])
+
+
+def check_room(network: Network) -> None:
+    """Check that no head has more classes than boxes have room for.
+
+    Raises:
+        GraphError: one has, and the C program would write beyond its memory.
+    """
+    room = scored_classes(network)
+    for layer in network.box_heads:
+        if count_classes(layer) > room:
+            which = "first" if network.dialect.first_head_scores else "last"
+            raise GraphError(
+                "boxes have no room for so many scores",
+                where=network.where(layer.index, "classes"),
+                expected=f"at most {room}, as the {which} head has",
+                found=count_classes(layer),
+                hint="its values can be had as they are: head=raw",
+            )
 
 
 def check_anchors(layer: Layer, network: Network | None = None) -> None:

@@ -20,6 +20,7 @@ from darkconv.layers.box_heads import (
     SCORES,
     count_boxes,
     count_classes,
+    scored_classes,
     tests_objectness,
 )
 
@@ -62,6 +63,12 @@ def decoded(scope: LayerScope, value: Tensor) -> dict[str, Tensor]:
     if found.confidences is not None:
         confidences = scope.reshape(found.confidences, count, classes)
     boxes = scope.reshape(scope.concat([low, high]), count, 4)
+    missing = scored_classes(scope.network) - classes
+    if missing:
+        scores, confidences = (
+            scope.op("pad", values, [[0, 0], [0, 0], [0, missing]])
+            for values in (scores, confidences)
+        )
     return {BOXES: boxes, SCORES: scores, CONFIDENCES: confidences}
 
 

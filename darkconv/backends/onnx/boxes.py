@@ -21,7 +21,7 @@ from darkconv.core.model import Array
 from darkconv.core.network import Layer
 from darkconv.errors import DarkconvError, UnsupportedError
 from darkconv.layers import head
-from darkconv.layers.box_heads import count_boxes, count_classes, tests_objectness
+from darkconv.layers.box_heads import count_boxes, count_classes, scored_classes, tests_objectness
 
 ENTRIES = 3  # the axis of an anchor's entries
 
@@ -61,7 +61,13 @@ def decoded(scope: LayerScope, value: ir.Value) -> Found:
     centres, sizes = (scope.reshape(part, 0, count, 2) for part in (found.centres, found.sizes))
     scores = scope.reshape(found.scores, 0, count, classes)
     confidences = found.confidences and scope.reshape(found.confidences, 0, count, classes)
-    return Found(centres, sizes, scores, confidences)
+    missing = [0, 0, scored_classes(scope.network) - classes]
+    return Found(
+        centres,
+        sizes,
+        scope.pad(scores, [0, 0, 0], missing),
+        confidences and scope.pad(confidences, [0, 0, 0], missing),
+    )
 
 
 def tested(

@@ -26,8 +26,13 @@ from darkconv.backends.onnx.network import NetworkGraph
 from darkconv.backends.onnx.nms import suppressed, suppressed_by_tensorrt
 from darkconv.backends.onnx.scope import Scope
 from darkconv.core.network import Network
-from darkconv.errors import DarkconvError
-from darkconv.layers.box_heads import box_heads, count_boxes, count_classes
+from darkconv.errors import DarkconvError, UnsupportedError
+from darkconv.layers.box_heads import (
+    box_heads,
+    count_boxes,
+    scored_classes,
+    suppressed_classes,
+)
 from darkconv.layers.head import nms_settings
 from darkconv.layers.norm import Softmax
 
@@ -161,11 +166,6 @@ def name_output(built: NetworkGraph, output: Output, value: ir.Value, count: int
     return _named(built, value, output.name, dims, kind)
 
 
-def scored_classes(network: Network) -> int:
-    """Return how many classes boxes have scores for."""
-    return count_classes(box_heads(network)[0])
-
-
 def total_boxes(built: NetworkGraph) -> int | None:
     """Boxes of all heads, None where the size of pictures is free."""
     if built.graph.options.has_free_size:
@@ -178,6 +178,7 @@ def build_detections(
 ) -> list[ir.Value]:
     """What plain suppression leaves, padded, in the form of a layout."""
     network, options = built.model.network, built.graph.options
+    check_suppressed(network)
     warn_of_other_kind(network)
     scope, most = Scope(built.graph, "nms"), options.max_detections
     if options.nms_op == "tensorrt":
@@ -198,6 +199,22 @@ def build_detections(
     return [
         name_output(built, output, arranged(scope, output, parts), most) for output in form.outputs
     ]
+
+
+def check_suppressed(network: Network) -> None:
+    """Check that suppression in the graph is C's, which looks at the last head's classes.
+
+    Raises:
+        UnsupportedError: other heads have more.
+    """
+    if suppressed_classes(network) < scored_classes(network):
+        raise UnsupportedError(
+            "C suppresses by the classes of the last head alone, which ONNX has no operator for",
+            where=network.where(network.box_heads[-1].index, "classes"),
+            expected=f"{scored_classes(network)}, as the first head has",
+            found=suppressed_classes(network),
+            hint="with head=boxes `darkconv detect` does what C does",
+        )
 
 
 def warn_of_other_kind(network: Network) -> None:

@@ -38,7 +38,8 @@ def file_metadata(built: NetworkGraph) -> dict[str, str]:
         **suppression(built),
         **describe_trees(network),
     }
-    theirs = options.form.facts(network, model.names) if options.form else {}
+    form = options.form
+    theirs = form.facts(network, model.names, options.has_free_size) if form else {}
     return theirs | {f"{OWN}{key}" if key in theirs else key: own[key] for key in own}
 
 

@@ -211,3 +211,36 @@ KERAS = {
     "keras-YOLOv3-model-set": lambda model: keras_layers(model, head="predict_conv"),
     "YAD2K": lambda model: keras_layers(model, "convolution2d", "batchnormalization"),
 }
+
+
+# --- lightnet
+
+
+def lightnet(model, parts):
+    """A model of lightnet: its modules in the order of the program, whose layers `parts` name."""
+    named = {layer.index: own for layer, own in layer_arrays(model)}
+    state = {}
+    for path, index in parts:
+        own = named[index]
+        if "rolling_variance" in own:
+            state |= torch_arrays(own, f"{path}.layers.0", f"{path}.layers.1")
+        else:
+            state |= torch_arrays(own, path, path)
+    return state | {"_LN_MODEL_VERSION": np.int64(1)}
+
+
+# --- TensorFlow
+
+
+def write_checkpoint(layers, folder, prefix="net.tf"):
+    """A checkpoint as TensorFlow 2 writes it, whose variables have Keras's names."""
+    import tensorflow as tf
+
+    held = tf.Module()
+    held.parts = [
+        tf.Variable(array, name=f"{name}/{word}")
+        for name, arrays in layers.items()
+        for word, array in arrays.items()
+    ]
+    tf.train.Checkpoint(model=held).write(str(folder / prefix))
+    return folder / prefix

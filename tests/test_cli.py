@@ -11,10 +11,11 @@ from click.testing import CliRunner
 
 import darkconv as dc
 from darkconv.cli import COMMANDS, main
-from darkconv.cli.params import join_pairs
+from darkconv.console.pairs import join_pairs
 from darkconv.console.table import format_table
 from darkconv.demo import FILES, RECOVERY
 from darkconv.exporting.formats import WRITERS
+from darkconv.loading.formats import CHECKPOINT_SUFFIXES
 from darkconv.presentation.numerals import format_large
 from networks import cfg_text, network, random_model
 
@@ -340,7 +341,7 @@ def test_warnings_go_to_stderr_unless_quiet(run, folder):
 
 def test_two_words_behind_o_are_one_output():
     words = "x -o a.cfg a.weights b --output=c.cfg c.weights -o d.onnx e -o f.cfg g"
-    assert join_pairs(words.split(), ["-o", "--output"]) == [
+    assert join_pairs(words.split(), dict.fromkeys(("-o", "--output"), (".weights",))) == [
         "x",
         "-o",
         "a.cfg\0a.weights",
@@ -353,6 +354,16 @@ def test_two_words_behind_o_are_one_output():
         "f.cfg",
         "g",
     ]
+
+
+@pytest.mark.parametrize("second", ["b.weights", "b.pth", "b.CKPT", "b.h5", "b.index"])
+@pytest.mark.parametrize("form", ["--teacher big.cfg {}", "--teacher=big.cfg {}"])
+def test_an_option_that_is_a_model_takes_another_tools_checkpoint(form, second):
+    ends = {"--teacher": (".weights", *CHECKPOINT_SUFFIXES), "-o": (".weights",)}
+    words = [*form.format(second).split(), "-o", "c.cfg", "b.pth"]
+    joined = join_pairs(words, ends)
+    assert f"big.cfg\0{second}" in " ".join(joined)
+    assert joined[-3:] == ["-o", "c.cfg", "b.pth"]
 
 
 def test_tables_align():

@@ -2,18 +2,22 @@
 
 import contextlib
 import json
+import sys
 import zipfile
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import darkconv as dc
+from darkconv.cli import main
 from darkconv.imports.importing import read_checkpoint
 from import_files import (
     KERAS,
     assert_same,
     keras_layers,
     write_cfg,
+    write_checkpoint,
     write_new_h5,
     write_old_h5,
 )
@@ -213,6 +217,53 @@ def test_a_whole_model_tells_of_padding_and_slopes(model, cfg, tmp_path):
     assert "padding 'same'" in notes
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [
+        {"class_name": "UpSampling2D", "config": {"name": "up", "interpolation": "bilinear"}},
+        {
+            "class_name": "TFOpLambda",
+            "config": {"name": "tf.image.resize", "function": "image.resize"},
+            "inbound_nodes": [["conv", 0, 0, {"size": [26, 26], "method": "bilinear"}]],
+        },
+    ],
+    ids=lambda layer: layer["class_name"],
+)
+def test_a_whole_model_tells_of_maps_that_it_enlarges_bilinearly(model, cfg, layer, tmp_path):
+    layers = keras_layers(model)
+    for name, is_said in (("bilinear", True), ("nearest", False)):
+        config = json.loads(config_of(layers))
+        config["config"]["layers"].append(json.loads(json.dumps(layer).replace("bilinear", name)))
+        write_old_h5(layers, tmp_path / "w.h5", config=json.dumps(config))
+        notes = " ".join(read_checkpoint(cfg, tmp_path / "w.h5").notes)
+        assert ("bilinearly" in notes) == is_said
+
+
+MIXED = """
+[convolutional]
+filters=4
+size=1
+batch_normalize=1
+activation=leaky
+
+[connected]
+output=6
+activation=leaky
+
+[connected]
+output=4
+activation=linear
+"""
+
+
+def test_kinds_of_layers_are_counted_apart_in_whatever_order_they_stand(tmp_path):
+    model = random_model(network(MIXED, shape=(3, 4, 4)))
+    layers = keras_layers(model, "conv", "norm")
+    order = sorted(layers, reverse=True, key=lambda name: ("dense" in name, name))
+    write_old_h5(layers, tmp_path / "w.h5", order=order)
+    assert_same(dc.import_weights(write_cfg(model, tmp_path / "n.cfg"), tmp_path / "w.h5"), model)
+
+
 # --- reorg
 
 
@@ -409,3 +460,66 @@ def test_models_that_keras_saves_compute_what_keras_does(tmp_path):
         for head, values in zip(model.network.heads, expected, strict=True):
             error = np.linalg.norm(found[head.sources[0]] - values)
             assert error <= 1e-5 * np.linalg.norm(values), name
+
+
+# --- TensorFlow's checkpoints
+
+
+@pytest.fixture
+def checkpoint(model, tmp_path):
+    pytest.importorskip("tensorflow")
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    return write_checkpoint(keras_layers(model, first=0), folder)
+
+
+@pytest.mark.parametrize("form", ["prefix", "index", "data", "folder", "model"])
+def test_a_checkpoint_of_tensorflow_comes_back_however_it_is_named(
+    model, cfg, checkpoint, form, tmp_path
+):
+    if form == "model":
+        inner = tmp_path / "net" / "variables"
+        inner.mkdir(parents=True)
+        for part in checkpoint.parent.iterdir():
+            part.rename(inner / part.name.replace("net.tf", "variables"))
+    path = {
+        "prefix": checkpoint,
+        "index": checkpoint.with_name("net.tf.index"),
+        "data": checkpoint.with_name("net.tf.data-00000-of-00001"),
+        "folder": checkpoint.parent,
+        "model": tmp_path / "net",
+    }[form]
+    done = read_checkpoint(cfg, path)
+    assert_same(done.model, model)
+    assert done.kind == ("a SavedModel" if form == "model" else "a checkpoint") + " of TensorFlow"
+    assert any("bn-epsilon 0.001" in note for note in done.notes)
+
+
+def test_commands_take_a_checkpoint_of_tensorflow(model, cfg, checkpoint, tmp_path):
+    with contextlib.chdir(tmp_path):
+        words = ["convert", cfg.name, "saved/net.tf", "-o", "o.cfg", "o.weights"]
+        result = CliRunner().invoke(main, words)
+    assert result.exit_code == 0, result.output
+    assert_same(dc.load(tmp_path / "o.cfg", tmp_path / "o.weights"), model)
+
+
+@pytest.mark.parametrize("part", ["index", "data-00000-of-00001"])
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.95])
+def test_a_damaged_checkpoint_of_tensorflow_is_refused(cfg, checkpoint, part, share):
+    file = checkpoint.with_name(f"net.tf.{part}")
+    data = file.read_bytes()
+    file.write_bytes(data[: int(share * len(data))])
+    with pytest.raises(dc.WeightsError, match=r"TensorFlow's checkpoint|damaged|claims"):
+        dc.import_weights(cfg, checkpoint)
+
+
+def test_a_folder_without_a_checkpoint_is_refused(cfg, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(dc.WeightsError, match="is a folder without a checkpoint"):
+        dc.import_weights(cfg, tmp_path / "empty")
+
+
+def test_without_tensorflow_its_checkpoint_is_told_what_to_install(cfg, checkpoint, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    with pytest.raises(dc.MissingDependencyError, match="reading TensorFlow's checkpoints"):
+        dc.import_weights(cfg, checkpoint)

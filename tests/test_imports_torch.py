@@ -1,11 +1,16 @@
 """Checkpoints of PyTorch programs become Darknet models, and hostile ones run nothing."""
 
+import argparse
+import collections
 import contextlib
+import datetime
 import io
 import json
 import logging
+import pathlib
 import pickle
 import struct
+import types
 import zipfile
 
 import numpy as np
@@ -16,7 +21,17 @@ import darkconv as dc
 from bad.payload import Payload
 from darkconv.cli import main
 from darkconv.imports.importing import read_checkpoint
-from import_files import TORCH, assert_same, pytorchyolo, ultralytics, write_cfg, written
+from import_files import (
+    TORCH,
+    assert_same,
+    libreyolo,
+    lightnet,
+    marvis,
+    pytorchyolo,
+    ultralytics,
+    write_cfg,
+    written,
+)
 from networks import network, random_model
 
 torch = pytest.importorskip("torch")
@@ -451,3 +466,258 @@ def test_the_record_of_an_import_is_json(model, tmp_path):
     assert told["arrays"] == 17
     assert len(told["left"]) == 3
     assert "model=" not in repr(done)
+
+
+# --- what real programs write
+
+
+TINY_LIGHTNET = """
+[convolutional]
+filters=8
+size=1
+batch_normalize=1
+activation=leaky
+
+[convolutional]
+filters=8
+size=1
+batch_normalize=1
+activation=leaky
+
+[route]
+layers=-2
+
+[convolutional]
+filters=8
+size=1
+batch_normalize=1
+activation=leaky
+
+[convolutional]
+filters=8
+size=1
+batch_normalize=1
+activation=leaky
+"""
+SPLIT = [
+    ("backbone.1_convbatch", 0),
+    ("backbone.2_csp.split1", 3),
+    ("backbone.2_csp.split2", 1),
+    ("backbone.2_csp.post", 4),
+]
+"""lightnet lists the branches of a block in another order than the cfg."""
+HEADS = """
+[convolutional]
+filters=8
+size=1
+batch_normalize=1
+activation=leaky
+
+[convolutional]
+filters=8
+size=1
+batch_normalize=1
+activation=leaky
+
+[convolutional]
+filters=8
+size=1
+activation=linear
+
+[route]
+layers=-2
+
+[convolutional]
+filters=8
+size=1
+batch_normalize=1
+activation=leaky
+
+[convolutional]
+filters=8
+size=1
+activation=linear
+"""
+TINY_HEADS = [
+    ("backbone.module.1_convbatch", 0),
+    ("neck.module.3", 1),
+    ("head.0.1", 2),
+    ("head.1.0", 4),
+    ("head.1.1", 5),
+]
+
+
+@pytest.mark.parametrize("wrapper", ["", "module.", "model.net."])
+@pytest.mark.parametrize("kind", ["pth", "safetensors"])
+@pytest.mark.parametrize(
+    ("body", "parts"), [(TINY_LIGHTNET, SPLIT), (HEADS, TINY_HEADS)], ids=["split", "heads"]
+)
+def test_lightnets_modules_are_put_into_the_order_of_the_cfg(body, parts, kind, wrapper, tmp_path):
+    model = random_model(network(body))
+    if parts is TINY_HEADS:
+        parts = [*parts[:1], ("head.0.0", 1), ("head.0.1", 2), ("neck.module.3", 4), parts[-1]]
+    state = tensors({wrapper + k: v for k, v in lightnet(model, parts).items()})
+    path = tmp_path / f"net.{kind}"
+    if kind == "pth":
+        torch.save(state, path)
+    else:
+        pytest.importorskip("safetensors.torch").save_file(state, path)
+    done = read_checkpoint(write_cfg(model, tmp_path / "net.cfg"), path, dialect="alexeyab")
+    assert_same(done.model, model)
+    assert done.rule == "names (lightnet)"
+
+
+def test_space_to_depth_is_said_of_libreyolo_and_not_of_darkconv(tmp_path):
+    model = random_model(network(BODY + "\n[reorg]\nstride=1\n"))
+    cfg = write_cfg(model, tmp_path / "net.cfg")
+    state = libreyolo(model)
+    for name, said in (("yolo2", True), ("net", False)):
+        path = save({k.replace("yolo3", name): v for k, v in state.items()}, tmp_path / "n.pt")
+        done = read_checkpoint(cfg, path, dialect="alexeyab")
+        assert any("space-to-depth" in note for note in done.notes) == said
+
+
+@pytest.mark.parametrize(
+    ("naming", "scale", "said"),
+    [
+        (pytorchyolo, "1.05", "PyTorch-YOLOv3 does not know scale_x_y, which is 1.05"),
+        (ultralytics, "1.05", "ultralytics/yolov3 does not know scale_x_y, which is 1.05"),
+        (pytorchyolo, "1", ""),
+        (marvis, "1.05", ""),
+    ],
+)
+def test_programs_that_do_not_know_scale_x_y_are_told(naming, scale, said, tmp_path):
+    head = YOLO.replace("classes=2", f"classes=2\nscale_x_y={scale}")
+    model = random_model(network(head))
+    path = save(naming(model), tmp_path / "net.pth")
+    done = read_checkpoint(write_cfg(model, tmp_path / "net.cfg"), path, dialect="alexeyab")
+    assert [note for note in done.notes if "does not know" in note and said in note] or not said
+    assert bool(said) == any("does not know scale_x_y" in note for note in done.notes)
+
+
+YOLO = """
+[convolutional]
+filters=21
+size=1
+activation=linear
+
+[yolo]
+mask=0,1,2
+anchors=1,2, 3,4, 5,6
+classes=2
+num=3
+"""
+
+
+def odd_tensor(kind, array):
+    if kind == "qint8":
+        return torch.quantize_per_tensor(array, 0.1, 0, torch.qint8)
+    if kind == "sparse":
+        return array.to_sparse()
+    return array.to("meta") if kind == "meta" else array.to(getattr(torch, kind))
+
+
+@pytest.mark.parametrize(
+    ("kind", "hint"),
+    [
+        ("complex64", "float() converts"),
+        ("uint16", "quantised"),
+        ("float8_e4m3fn", "float() converts"),
+        ("qint8", "quantised"),
+        ("sparse", "to_dense()"),
+        ("meta", "shapes alone"),
+        ("bool", "float() converts"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_tensors_of_another_type_are_named_and_no_code_is_spoken_of(model, kind, hint, tmp_path):
+    state = tensors(ultralytics(model))
+    state["module_list.0.Conv2d.weight"] = odd_tensor(kind, state["module_list.0.Conv2d.weight"])
+    torch.save(state, tmp_path / "net.pth")
+    with pytest.raises(dc.WeightsError) as error:
+        dc.import_weights(write_cfg(model, tmp_path / "net.cfg"), tmp_path / "net.pth")
+    text = str(error.value)
+    assert f"found {kind}" in text
+    assert hint in text
+    assert "run code" not in text
+    assert "module_list.0.Conv2d.weight" in text
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        argparse.Namespace(lr=0.1),
+        pathlib.PurePosixPath("/data"),
+        datetime.datetime(2026, 1, 1),
+        collections.Counter("ab"),
+        types.SimpleNamespace(a=1),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_plain_records_beside_a_state_dict_do_no_harm(model, beside, tmp_path):
+    path = tmp_path / "net.pth"
+    torch.save({"args": beside, "state_dict": tensors(ultralytics(model))}, path)
+    assert_same(dc.import_weights(write_cfg(model, tmp_path / "net.cfg"), path), model)
+
+
+@pytest.mark.parametrize(
+    ("edit", "text"),
+    [
+        (lambda a: a.transpose(1, 0, 2, 3), "weights: expected 8x3x3x3, found {} 3x8x3x3"),
+        (lambda a: a.transpose(2, 3, 1, 0), "weights: expected 8x3x3x3, found {} 3x3x3x8"),
+    ],
+)
+def test_turned_weights_are_told_with_their_own_name_and_both_shapes(edit, text, tmp_path):
+    model = random_model(
+        network(
+            YOLO.replace("filters=21\nsize=1", "filters=8\nsize=3\npad=1")
+            .replace("[yolo]", "[convolutional]\nfilters=21\nsize=1\nactivation=linear\n\n[yolo]")
+            .replace("activation", "batch_normalize=1\nactivation", 1)
+        )
+    )
+    state = ultralytics(model)
+    name = "module_list.0.Conv2d.weight"
+    state[name] = np.ascontiguousarray(edit(state[name]))
+    path = save(state, tmp_path / "net.pth")
+    with pytest.raises(dc.WeightsError) as error:
+        dc.import_weights(write_cfg(model, tmp_path / "net.cfg"), path)
+    assert text.format(name) in str(error.value)
+    assert "axes" in error.value.hint
+
+
+@pytest.mark.parametrize(
+    ("array", "said"), [("running_mean", "rolling_mean"), ("running_var", "rolling_variance")]
+)
+def test_a_batch_norm_without_one_of_its_arrays_names_it(model, array, said, tmp_path):
+    state = {
+        k: v for k, v in ultralytics(model).items() if k != f"module_list.0.BatchNorm2d.{array}"
+    }
+    path = save(state, tmp_path / "net.pth")
+    with pytest.raises(dc.WeightsError, match=f"{said}: expected 8, found no such array"):
+        dc.import_weights(write_cfg(model, tmp_path / "net.cfg"), path)
+
+
+def test_an_exported_program_is_refused(tmp_path):
+    module = torch.nn.Conv2d(3, 8, 1)
+    torch.export.save(torch.export.export(module, (torch.ones(1, 3, 8, 8),)), tmp_path / "net.pt2")
+    model = random_model(network(BODY))
+    with pytest.raises(dc.WeightsError, match=r"is an exported program \(.pt2\)"):
+        dc.import_weights(write_cfg(model, tmp_path / "net.cfg"), tmp_path / "net.pt2")
+
+
+def test_a_check_does_not_pass_on_nan(model, tmp_path):
+    state = ultralytics(model)
+    state["module_list.0.Conv2d.weight"][:] = np.nan
+    path = save(state, tmp_path / "net.pth")
+    done = read_checkpoint(write_cfg(model, tmp_path / "net.cfg"), path)
+    assert any("other values" in doubt for doubt in done.doubts)
+
+
+@pytest.mark.parametrize("name", ["last.ckpt", "weights.bin", "net.weights", "state"])
+def test_a_checkpoint_is_told_by_its_content_whatever_its_name(model, name, tmp_path):
+    write_cfg(model, tmp_path / "net.cfg")
+    save(ultralytics(model), tmp_path / name)
+    with contextlib.chdir(tmp_path):
+        result = CliRunner().invoke(main, ["convert", "net.cfg", name, "-o", "o.cfg", "o.weights"])
+    assert result.exit_code == 0, result.output
+    assert_same(dc.load(tmp_path / "o.cfg", tmp_path / "o.weights"), model)

@@ -19,7 +19,7 @@ from darkconv.exporting.formats import WRITERS, size_of, write_file, written_fil
 from darkconv.exporting.targets import check_target
 from darkconv.files.sizes import format_size
 from darkconv.loading.exported import RUN_IT
-from darkconv.loading.formats import CHECKPOINT_SUFFIXES, suffix_of
+from darkconv.loading.formats import is_checkpoint
 
 if TYPE_CHECKING:
     from darkconv.backends.exported import ExportedFile
@@ -96,7 +96,7 @@ def _read(
 def _is_imported(words: ModelWords) -> bool:
     """Return True if another tool's file stands in place of weights, or alone."""
     file = words.weights or words.first
-    if suffix_of(file) not in CHECKPOINT_SUFFIXES:
+    if not is_checkpoint(file):
         return False
     from darkconv.imports.opening import is_foreign
 

@@ -13,11 +13,13 @@ from click.shell_completion import CompletionItem
 from darkconv.console.files import FilesCommand, InputFile, OutputFile, ReadType, WrittenType
 from darkconv.console.messages import common_options
 from darkconv.console.options import with_options
+from darkconv.console.pairs import JOINT, join_pairs
 from darkconv.console.suggestions import ARGUMENTS
 from darkconv.console.values import DeviceType, SizeType
 from darkconv.darknet.bundled import bundled_names
 from darkconv.files.outputs import note_folder, note_input, note_output
 from darkconv.loading.formats import (
+    CHECKPOINT_SUFFIXES,
     DARKNET_SUFFIXES,
     EXPORTED_SUFFIXES,
     PICKLE_SUFFIXES,
@@ -26,8 +28,6 @@ from darkconv.loading.formats import (
 )
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-_JOINT = "\0"  # between the two words of an output; no file name can hold it
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class OutputType(WrittenType):
             return value
         if not value:
             self.fail("an empty word names no file", param, ctx)
-        first, _, second = value.partition(_JOINT)
+        first, _, second = value.partition(JOINT)
         if second:
             return Output(Path(first), Path(second))
         if first.endswith(DARKNET_SUFFIXES):
@@ -89,9 +89,10 @@ class ModelCommand(FilesCommand):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Join `-o a.cfg b.weights` into one value, which click could not do."""
         ctx.meta[ARGUMENTS] = tuple(args)
-        pairs = (OutputType, ModelType)
-        names = [name for p in self.get_params(ctx) if isinstance(p.type, pairs) for name in p.opts]
-        return super().parse_args(ctx, join_pairs(args, names))
+        kinds = {OutputType: (".weights",), ModelType: (".weights", *CHECKPOINT_SUFFIXES)}
+        seconds = {n: kinds[type(p.type)] for p in self.get_params(ctx) if type(p.type) in kinds
+                   for n in p.opts}  # fmt: skip
+        return super().parse_args(ctx, join_pairs(args, seconds))
 
 
 def command_line(*, without: str, more: str) -> str:
@@ -99,25 +100,6 @@ def command_line(*, without: str, more: str) -> str:
     context = click.get_current_context()
     words = [word for word in context.meta[ARGUMENTS] if word not in (without, more)]
     return shlex.join([*context.command_path.split(), *words, more])
-
-
-def join_pairs(args: Sequence[str], options: Sequence[str]) -> list[str]:
-    """The arguments, both words of each Darknet model behind some options in one."""
-    joined: list[str] = []
-    rest = list(args)
-    starts = tuple(f"{name}=" if name.startswith("--") else name for name in options)
-    while rest:
-        word = rest.pop(0)
-        if word in options and rest:
-            joined.append(word)
-            word = rest.pop(0)
-        elif not word.startswith(starts) or (word.startswith("--") and "=" not in word):
-            joined.append(word)
-            continue
-        if word.endswith(".cfg") and rest and rest[0].endswith(".weights"):
-            word += _JOINT + rest.pop(0)
-        joined.append(word)
-    return joined
 
 
 output_option = click.option(
@@ -275,7 +257,7 @@ class ModelType(ReadType):
         """Split what `ModelCommand` has joined."""
         if isinstance(value, ModelWords):
             return value
-        first, _, second = value.partition(_JOINT)
+        first, _, second = value.partition(JOINT)
         return ModelWords(first, second or None)
 
     def shell_complete(
@@ -290,7 +272,8 @@ def split_model(words: Sequence[str]) -> tuple[ModelWords, list[str]]:
     if not words:
         raise click.UsageError("Missing argument 'MODEL': net.cfg net.weights")
     model = ModelWords(words[0])
-    if model.is_exported or model.is_pickle or len(words) == 1:
+    is_alone = model.is_exported or model.is_pickle or model.suffix in CHECKPOINT_SUFFIXES
+    if is_alone or len(words) == 1:
         return model, list(words[1:])
     return ModelWords(words[0], words[1]), list(words[2:])
 

@@ -11,6 +11,7 @@ class Recognised(NamedTuple):
     hint: str | None = None
 
 
+_IMPORT = "commands read it in place of weights, dc.import_weights(cfg, file) in Python"
 _DOWNLOAD = "the download failed: the server sent a page instead of the file"
 _STARTS: tuple[tuple[bytes, Recognised], ...] = (
     (
@@ -21,7 +22,7 @@ _STARTS: tuple[tuple[bytes, Recognised], ...] = (
         b"PK\x03\x04",
         Recognised(
             "a zip archive (perhaps a PyTorch or Keras file)",
-            "unpack it, or name it .pth or .keras as it was: other tools' files are read too",
+            f"unpack it, unless PyTorch or Keras wrote it: then {_IMPORT}",
         ),
     ),
     (b"\x1f\x8b", Recognised("a gzip archive", "unpack it first")),
@@ -29,7 +30,7 @@ _STARTS: tuple[tuple[bytes, Recognised], ...] = (
     (b"Rar!", Recognised("a RAR archive", "unpack it first")),
     (
         b"\x89HDF",
-        Recognised("an HDF5 file (perhaps a Keras model)", "name it .h5: such files are read too"),
+        Recognised("an HDF5 file (perhaps a Keras model)", _IMPORT),
     ),
     (b"\x89PNG", Recognised("a PNG picture")),
     (b"\xff\xd8\xff", Recognised("a JPEG picture")),
@@ -85,15 +86,15 @@ def _recognise_format(start: bytes, size: int) -> Recognised | None:
     if start[4:8] == b"TFL3":
         return Recognised("a TensorFlow Lite file")
     if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < size:
-        return Recognised("a safetensors file", "name it .safetensors")
+        return Recognised("a safetensors file", f"if another tool wrote it, {_IMPORT}")
     if start[:1] == b"\x80" and start[1:2] in _PICKLE_PROTOCOLS:
         return Recognised(
             "a Python pickle (perhaps a PyTorch file)",
-            "name it .pth if PyTorch wrote it; what it holds is never run",
+            f"if PyTorch wrote it, {_IMPORT}; what it holds is never run",
         )
     is_message = start[:1] == b"\x08" and start[2:3] == b"\x12"
     if is_message and any(producer in start[:64] for producer in _ONNX_PRODUCERS):
-        return Recognised("an ONNX file", "name it .onnx")
+        return Recognised("an ONNX file", "name it .onnx; if another tool wrote it, " + _IMPORT)
     return None
 
 

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 
-from darkconv.core.dialect import ALEXEYAB, PJREDDIE, Dialect
+from darkconv.core.dialect import ALEXEYAB, PJREDDIE, YOLOR, Dialect
 from darkconv.core.model import Model
 from darkconv.core.network import Network, build_network
 from darkconv.core.options import Notes
 from darkconv.errors import DarkconvError
 from darkconv.imports.found import SPACE_TO_DEPTH, Checkpoint, Unit
+from darkconv.layers.head import Yolo
 from darkconv.layers.pool import Maxpool
 
 KEEP, AUTO, REORG3D = "keep", "auto", "reorg3d"
@@ -97,16 +98,25 @@ def epsilon_note(model: Model, checkpoint: Checkpoint, units: list[Unit]) -> str
     )
 
 
-def decoding_note(network: Network, checkpoint: Checkpoint) -> str:
+def decoding_notes(network: Network, checkpoint: Checkpoint) -> list[str]:
     """Say that the programs decode boxes otherwise than the cfg's heads."""
-    heads = [one for one in network.heads if one.type == "yolo"]
-    if not checkpoint.decoding or not heads or getattr(heads[0].spec, "new_coords", False):
-        return ""
-    return (
-        f"{checkpoint.decoding} decode boxes as [yolo] with new_coords=1 and scale_x_y=2 does, "
-        "behind a convolution with activation=logistic; weights that they have trained need a "
-        "cfg that says so, or --dialect yolor (dialect=), whose rule it is"
-    )
+    heads = [one.spec for one in network.heads if isinstance(one.spec, Yolo)]
+    if not heads or network.dialect is YOLOR:
+        return []
+    notes = []
+    if checkpoint.decoding and not heads[0].new_coords:
+        notes.append(
+            f"{checkpoint.decoding} decode boxes as [yolo] with new_coords=1 and scale_x_y=2 does, "
+            "behind a convolution with activation=logistic; weights that they have trained need a "
+            "cfg that says so, or --dialect yolor (dialect=), whose rule it is"
+        )
+    scaled = [head.scale_x_y for head in heads if head.scale_x_y != 1 and not head.new_coords]
+    if checkpoint.ignores_scale and scaled:
+        notes.append(
+            f"{checkpoint.ignores_scale} does not know scale_x_y, which is {scaled[0]:g} in the "
+            "cfg; weights that it has trained need a cfg without it"
+        )
+    return notes
 
 
 def pool_note(network: Network, checkpoint: Checkpoint) -> str:

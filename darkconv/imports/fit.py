@@ -24,6 +24,8 @@ from darkconv.imports.misfits import (
     stranger_error,
 )
 
+CONVOLUTION, DEPTHWISE, DENSE = "Conv2D", "DepthwiseConv2D", "Dense"
+"""Kinds of layers that Keras counts apart."""
 MOST_NAMED = 6
 """Layers, or groups of them, that a message names."""
 
@@ -190,15 +192,16 @@ def _pair_kernels(
     checkpoint: Checkpoint,
     notes: list[str],
 ) -> dict[int, Unit]:
-    """Pair kernels with layers: all in one order, else those with and without biases apart."""
-    groups: dict[object, tuple[list[Layer], list[Unit]]] = {}
-    for layer in layers:
-        groups.setdefault(is_depthwise(layer), ([], []))[0].append(layer)
-    depthwise = any(unit.is_depthwise for unit in kernels)
-    if not depthwise:
-        groups = {False: (list(layers), [])}
+    """Pair kernels with layers kind by kind, as Keras counts them.
+
+    Of a kind all are in one order, or else those with and those without biases are.
+    """
+    groups: dict[str, tuple[list[Layer], list[Unit]]] = {}
     for unit in kernels:
-        groups.setdefault(unit.is_depthwise, ([], []))[1].append(unit)
+        groups.setdefault(_kind_of_unit(unit), ([], []))[1].append(unit)
+    for layer in layers:
+        kind = _kind_of_layer(layer)
+        groups.setdefault(kind if kind in groups else CONVOLUTION, ([], []))[0].append(layer)
     pairs: dict[int, Unit] = {}
     for wanted, given in groups.values():
         if len(wanted) != len(given):
@@ -213,6 +216,20 @@ def _pair_kernels(
             )
             raise kernel_error(network, layer, unit, checkpoint)
     return pairs
+
+
+def _kind_of_unit(unit: Unit) -> str:
+    if unit.is_depthwise:
+        return DEPTHWISE
+    return DENSE if len(unit.parts["weights"].found.shape) == 2 else CONVOLUTION
+
+
+def _kind_of_layer(layer: Layer) -> str:
+    """Return what Keras has for a layer, where it has something of its own for it."""
+    slot = slot_of(layer, "weights")
+    if is_depthwise(layer):
+        return DEPTHWISE
+    return DENSE if slot is not None and len(slot.shape) == 2 else CONVOLUTION
 
 
 def _apart(

@@ -51,9 +51,20 @@ class Found:
                 where=Where(file=file, option=self.name),
                 expected=" or ".join(FLOATS),
                 found=self.dtype,
-                hint="quantised weights are rounded; import the file from before",
+                hint=_hint(self.dtype),
             )
         return frozen(self.read().astype(np.float32, copy=False))
+
+
+def _hint(dtype: str) -> str:
+    """Return what can be done about numbers of a type that is not taken."""
+    if "int" in dtype:
+        return "quantised weights are rounded; import the file from before"
+    if dtype == "meta":
+        return "it has shapes alone; save the model once its weights are there"
+    if dtype == "sparse":
+        return "in PyTorch, to_dense() makes a plain array of it"
+    return "Darknet's files hold float32; in the program, float() converts them"
 
 
 @dataclass(frozen=True)
@@ -122,7 +133,7 @@ class Unit:
     @property
     def has_norm(self) -> bool:
         """Whether batch norm follows."""
-        return "rolling_variance" in self.parts
+        return not {"rolling_mean", "rolling_variance"}.isdisjoint(self.parts)
 
     @property
     def is_norm_alone(self) -> bool:
@@ -153,7 +164,8 @@ class Checkpoint:
         spare: arrays that no Darknet layer has, by name.
         program_epsilon: that batch norm of such programs adds to the variance, where the file
             does not say it; None where it does, or where nothing is known.
-        decoding: how such programs decode boxes, where it is another way than Darknet's.
+        decoding: which of such programs decode boxes another way than Darknet.
+        ignores_scale: which of such programs do not know scale_x_y.
         reorg: what such programs have for [reorg]: SPACE_TO_DEPTH, or "" where it is Darknet's.
         says_reorg: whether the file says so itself.
         notes: what else is to be said of it.
@@ -171,6 +183,7 @@ class Checkpoint:
     spare: tuple[str, ...] = ()
     program_epsilon: float | None = None
     decoding: str = ""
+    ignores_scale: str = ""
     reorg: str = ""
     says_reorg: bool = False
     notes: tuple[str, ...] = ()

@@ -1,6 +1,7 @@
 """Keras files: .h5 of weights alone or of whole models, and .keras, which states its epsilons."""
 
 import io
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -57,7 +58,7 @@ def open_weights(hdf5: Hdf5) -> Checkpoint:
     root = "model_weights" if "model_weights" in {p.partition("/")[0] for p in hdf5.arrays} else ""
     is_old = bool(hdf5.names(root, "layer_names"))
     layers = list(_old_layers(hdf5, root) if is_old else _new_layers(hdf5))
-    return _checkpoint(hdf5.file, layers, config, "a Keras .h5 file")
+    return named_checkpoint(hdf5.file, layers, config, "a Keras .h5 file")
 
 
 def open_keras(archive: Archive, file: str, stack: ExitStack) -> Checkpoint:
@@ -76,7 +77,7 @@ def open_keras(archive: Archive, file: str, stack: ExitStack) -> Checkpoint:
     config = parse_config(archive.read(CONFIG), file)
     hdf5 = open_hdf5(io.BytesIO(archive.read(WEIGHTS)), file, stack)
     layers = list(_new_layers(hdf5, dict(_kinds(config))))
-    return _checkpoint(file, layers, config, "a .keras file")
+    return named_checkpoint(file, layers, config, "a .keras file")
 
 
 def _old_layers(hdf5: Hdf5, root: str) -> Iterator[LayerArrays]:
@@ -90,7 +91,7 @@ def _old_layers(hdf5: Hdf5, root: str) -> Iterator[LayerArrays]:
                 raise WeightsError(
                     f"names an array {name} that it does not have", where=Where(file=hdf5.file)
                 )
-            layer, word = _split(name, group)
+            layer, word = split_name(name, group)
             found.setdefault(layer, {})[word] = array
         yield from (LayerArrays(layer, arrays) for layer, arrays in found.items())
 
@@ -103,7 +104,7 @@ def _weight_names(hdf5: Hdf5, path: str) -> list[str]:
     return names or [n.removeprefix(f"{path}/") for n in hdf5.arrays if n.startswith(f"{path}/")]
 
 
-def _split(name: str, group: str) -> tuple[str, str]:
+def split_name(name: str, group: str) -> tuple[str, str]:
     """Return the layer and the word of `conv_1/kernel:0`, or Keras 1's `convolution2d_1_W:0`."""
     plain = name.partition(":")[0]
     if "/" not in plain:
@@ -183,7 +184,15 @@ def stem_of(name: str) -> tuple[str, int]:
     return (found[1], int(found[2])) if found else (name, 0)
 
 
-def _checkpoint(file: str, layers: list[LayerArrays], config: Any, kind: str) -> Checkpoint:
+def named_checkpoint(file: str, layers: list[LayerArrays], config: Any, kind: str) -> Checkpoint:
+    """Return the layers of a file of Keras in the order that their names tell.
+
+    Args:
+        file: for messages.
+        layers: as the file has them.
+        config: of a whole model; None where there are weights alone.
+        kind: what the file is, in words.
+    """
     epsilons = _epsilons(config)
     units, spare = [], []
     for layer in layers:
@@ -276,15 +285,21 @@ def _config_notes(config: Any) -> Iterator[str]:
     """Yield what a whole model says that Darknet does otherwise."""
     slopes: set[float] = set()
     shifted: list[str] = []
+    is_smooth = False
     for entry in _layer_entries(config):
         options, kind = entry["config"], entry.get("class_name")
         if not isinstance(options, dict):
             continue
+        is_smooth = is_smooth or _is_bilinear(entry)
         if kind == "LeakyReLU":
             slope = options.get("negative_slope", options.get("alpha", SLOPE))
             slopes |= {float(slope)} if isinstance(slope, (int, float)) else set()
         if kind in ("Conv2D", "DepthwiseConv2D", "Convolution2D") and _is_shifted(options):
             shifted.append(str(options.get("name")))
+    if is_smooth:
+        yield (
+            "it enlarges maps bilinearly, where Darknet's [upsample] repeats values: results differ"
+        )
     others = sorted(slope for slope in slopes if abs(slope - SLOPE) > 1e-6)
     if others:
         yield f"its LeakyReLU has slope {', '.join(f'{s:g}' for s in others)}; Darknet's is 0.1"
@@ -293,6 +308,15 @@ def _config_notes(config: Any) -> Iterator[str]:
             f"{len(shifted)} convolutions with a stride have padding 'same' ({shifted[0]} is the "
             "first): at even sizes Keras begins a pixel later than Darknet, so results differ"
         )
+
+
+def _is_bilinear(entry: Mapping[str, Any]) -> bool:
+    """Return True for layers that enlarge a map and do not repeat its values."""
+    options, text = entry["config"], json.dumps(entry.get("inbound_nodes", ""))
+    if entry.get("class_name") == "UpSampling2D":
+        return bool(options.get("interpolation", "nearest") != "nearest")
+    is_resize = "resize" in str(options.get("function", options.get("name")))
+    return is_resize and "layers" not in options and "bilinear" in f"{text} {json.dumps(options)}"
 
 
 def _is_shifted(options: Mapping[str, Any]) -> bool:

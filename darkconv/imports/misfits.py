@@ -9,6 +9,8 @@ from darkconv.imports.found import INNER, NORM, Checkpoint, Part, Unit
 
 OPTIONAL = {"scales", "biases"}
 """Arrays that a batch norm may be without: they are ones and zeros then."""
+OTHER = "it is another network's, or has another number of classes"
+TURNED = "the axes of its weights are in another order than in other files of this kind"
 
 
 def slot_of(layer: Layer, name: str) -> Slot | None:
@@ -87,8 +89,16 @@ def misfit_error(
         f"does not fit {network.file}: layer {layer.index} [{layer.section.name}] is "
         f"{shortened(unit.name)} of the file, {problem}",
         where=Where(file=checkpoint.file),
-        hint="it is another network's, or has another number of classes",
+        hint=TURNED if _is_turned(unit, layer) else OTHER,
     )
+
+
+def _is_turned(unit: Unit, layer: Layer) -> bool:
+    """Return True if the weights have the cfg's axes in another order."""
+    slot, part = slot_of(layer, "weights"), unit.parts.get("weights")
+    if slot is None or part is None or part_fits(part, slot):
+        return False
+    return sorted(part.shape) == sorted(slot.shape)
 
 
 def kernel_error(
@@ -114,7 +124,7 @@ def missing_error(network: Network, layer: Layer, checkpoint: Checkpoint) -> Wei
         f"does not fit {network.file}: no layer of the file is layer {layer.index} "
         f"[{layer.section.name}] with {shapes}",
         where=Where(file=checkpoint.file),
-        hint="it is another network's, or has another number of classes",
+        hint=OTHER,
     )
 
 
@@ -130,7 +140,7 @@ def stranger_error(
     return WeightsError(
         f"does not fit {network.file}: none of its layers is {shortened(unit.name)} with {shapes}",
         where=Where(file=checkpoint.file),
-        hint="it is another network's, or has another number of classes",
+        hint=OTHER,
     )
 
 

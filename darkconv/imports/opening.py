@@ -18,10 +18,11 @@ from darkconv.imports.hdf5 import open_hdf5
 from darkconv.imports.keras import OURS, WEIGHTS, open_keras, open_weights
 from darkconv.imports.onnx import open_onnx
 from darkconv.imports.pickles import Storage
+from darkconv.imports.tensorflow import open_tensorflow
 from darkconv.imports.torch_files import found_arrays, read_legacy, read_zip, state_dict
 from darkconv.imports.torch_names import name_units
 from darkconv.libraries import telling_missing
-from darkconv.loading.formats import CHECKPOINT_SUFFIXES, suffix_of
+from darkconv.loading.formats import ONE_WAY, is_checkpoint, suffix_of, tensorflow_prefix
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 MOST_HEADER = 100_000_000
@@ -33,7 +34,9 @@ LEAST_LIMIT, GROWTH = 1 << 26, 2
 def is_foreign(path: PathLike) -> bool:
     """Return True if a file alone is another tool's, and not one that darkconv has written."""
     suffix = suffix_of(path)
-    if suffix not in CHECKPOINT_SUFFIXES or not os.path.isfile(path):
+    if suffix in ONE_WAY or not is_checkpoint(path):
+        return False
+    if not (os.path.isfile(path) or tensorflow_prefix(path)):
         return False
     return not OWN[suffix](path) if suffix in OWN else True
 
@@ -109,6 +112,15 @@ def _stream(path: PathLike) -> Iterator[IO[bytes]]:
 
 def _opened(path: PathLike, stack: ExitStack) -> Checkpoint:
     file = os.fspath(path)
+    prefix = tensorflow_prefix(path)
+    if prefix:
+        return open_tensorflow(prefix, path)
+    if os.path.isdir(path):
+        raise WeightsError(
+            "is a folder without a checkpoint",
+            where=Where(file=file),
+            expected="one checkpoint of TensorFlow (.index and .data files) or a SavedModel",
+        )
     with open(path, "rb") as stream:
         start = stream.read(64)
     suffix = Path(path).suffix.lower()
@@ -131,7 +143,8 @@ def _opened(path: PathLike, stack: ExitStack) -> Checkpoint:
     raise WeightsError(
         "is no file of a kind that is imported, or is damaged",
         where=Where(file=file),
-        expected="a file of PyTorch (.pt, .pth, .safetensors) or Keras (.h5, .keras), or .onnx",
+        expected="a file of PyTorch (.pt, .pth, .safetensors), Keras (.h5, .keras) or TensorFlow "
+        "(.index beside .data), or .onnx",
         found=_recognised(start, os.path.getsize(path)),
     )
 
@@ -168,6 +181,7 @@ def _named(
         spare=named.spare,
         program_epsilon=naming.epsilon if naming else None,
         decoding=naming.decodes if naming else "",
+        ignores_scale=naming.ignores_scale if naming else "",
         reorg=naming.reorg if naming else "",
         notes=tuple(notes),
         adds_under_root=naming.adds_under_root if naming else True,

@@ -5,7 +5,8 @@ that nothing of a file runs; any but PyTorch's own tensors and plain containers 
 """
 
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 from typing import IO, Any
 
 from darkconv.errors import WeightsError, Where, shortened
@@ -22,8 +23,21 @@ STORAGES = {
     "ByteStorage": "uint8",
     "BoolStorage": "bool",
     "UntypedStorage": "uint8",
+    "ComplexFloatStorage": "complex64",
+    "ComplexDoubleStorage": "complex128",
+    "QInt8Storage": "qint8",
+    "QUInt8Storage": "quint8",
+    "QInt32Storage": "qint32",
+    "QUInt4x2Storage": "quint4x2",
+    "QUInt2x4Storage": "quint2x4",
 }
-TENSORS = {"_rebuild_tensor", "_rebuild_tensor_v2"}
+TENSORS = {"_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_qtensor"}
+TYPED = "_rebuild_tensor_v3"
+"""Makes tensors of types that have no storage of their own, which stand behind the gradient."""
+WITHOUT_VALUES = {"_rebuild_sparse_tensor": "sparse", "_rebuild_meta_tensor_no_storage": "meta"}
+"""What makes tensors that are no plain arrays, and what they are called."""
+TYPED_SIZES = {"uint16": 2, "uint32": 4, "uint64": 8}
+"""Bytes of their numbers, where it is more than one."""
 PARAMETERS = {"_rebuild_parameter", "_rebuild_parameter_with_state", "Parameter"}
 PLAIN = {
     ("collections", "OrderedDict"),
@@ -44,6 +58,18 @@ PLAIN = {
         for name in ("scalar", "_reconstruct")
     ),
     *(("numpy", name) for name in ("dtype", "ndarray")),
+    *(("argparse", "Namespace"), ("types", "SimpleNamespace"), ("easydict", "EasyDict")),
+    *(("collections", name) for name in ("Counter", "deque")),
+    *(("datetime", name) for name in ("date", "time", "datetime", "timedelta", "timezone")),
+    *(
+        (module, f"{kind}Path")
+        for module in ("pathlib", "pathlib._local")
+        for kind in ("", "Posix", "Windows", "PurePosix", "PureWindows")
+    ),
+    *(
+        (module, "AttributeDict")
+        for module in ("lightning.fabric.utilities.data", "pytorch_lightning.utilities.parsing")
+    ),
 }
 """What may be named beside tensors: plain values, which say nothing of the weights."""
 REMEDY = (
@@ -142,6 +168,10 @@ class _Unpickler(pickle.Unpickler):
             return Table
         if module == "torch._utils" and name in TENSORS:
             return _TensorMaker()
+        if module == "torch._utils" and name == TYPED:
+            return _TypedTensorMaker()
+        if module == "torch._utils" and name in WITHOUT_VALUES:
+            return _ValuelessMaker(WITHOUT_VALUES[name])
         if name in PARAMETERS and module in ("torch._utils", "torch.nn.parameter"):
             return _ParameterMaker()
         is_storage = module in ("torch", "torch.storage", "torch.cuda") and name in STORAGES
@@ -172,6 +202,34 @@ class _TensorMaker(Unchanging):
         if not isinstance(storage, Storage) or len(shape) != len(strides):
             raise pickle.UnpicklingError("damaged tensor")
         return Tensor(storage, _numbers([offset])[0], shape, strides)
+
+
+class _TypedTensorMaker(_TensorMaker):
+    """Stands for PyTorch's function of that task."""
+
+    __slots__ = ()
+
+    def __call__(self, storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> Tensor:
+        """Return the record of a tensor of a type that is told behind gradient and hooks."""
+        plain = super().__call__(storage, offset, shape, strides)
+        kind = getattr(rest[2], "origin", ("", ""))[1] if len(rest) > 2 else ""
+        count = plain.storage.count // TYPED_SIZES.get(kind, 1)
+        return replace(plain, storage=replace(plain.storage, dtype=kind, count=count))
+
+
+@dataclass(frozen=True, slots=True)
+class _ValuelessMaker(Unchanging):
+    """Stands for what makes tensors whose values are not read: sparse ones, and mere shapes."""
+
+    kind: str
+
+    __setstate__ = Unchanging.__setstate__
+
+    def __call__(self, first: Any, second: Any, *_: Any) -> Tensor:
+        """Return the record of a tensor of a kind whose numbers are not taken."""
+        is_sparse = isinstance(second, tuple) and len(second) > 2 and self.kind == "sparse"
+        shape = _numbers(second[2] if is_sparse else second)
+        return Tensor(Storage("", self.kind, prod(shape)), 0, shape, (0,) * len(shape))
 
 
 class _ParameterMaker(Unchanging):

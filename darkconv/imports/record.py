@@ -60,8 +60,8 @@ class Imported:
 
 
 def _few(names: tuple[str, ...], most: int = 3) -> str:
-    words = {name.rpartition(".")[2] for name in names}
-    if len(names) > most and len(words) == 1:
-        return f"{len(names)} arrays {words.pop()}"
+    words = list(dict.fromkeys(name.rpartition(".")[2] for name in names))
+    if len(names) > most and len(words) <= most:
+        return f"{len(names)} arrays {', '.join(words)}"
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

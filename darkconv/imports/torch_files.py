@@ -128,6 +128,12 @@ def read_zip(archive: Archive, file: str) -> tuple[Any, Callable[[Storage], byte
         WeightsError: it is damaged, another kind of file, or names classes.
         ArchiveError: the archive is damaged.
     """
+    if any(name.rpartition("/")[2] == "archive_format" for name in archive.members):
+        raise WeightsError(
+            "is an exported program (.pt2), which is run, not read",
+            where=Where(file=file),
+            hint="in PyTorch: torch.save(torch.export.load(FILE).state_dict, 'state.pth')",
+        )
     roots = [n.removesuffix("data.pkl") for n in archive.members if n.endswith("data.pkl")]
     if len(roots) != 1:
         raise ArchiveError("is a zip archive without a PyTorch pickle in it")

@@ -13,6 +13,8 @@ NORM_ARRAYS = {
     "running_mean": "rolling_mean",
     "running_var": "rolling_variance",
 }
+RUNNING = {"running_mean", "running_var"}
+"""Arrays that tell batch norm from other layers."""
 SPARE = {
     "num_batches_tracked",
     "anchors",
@@ -37,6 +39,7 @@ class Naming(NamedTuple):
         counts: NUMBERS if it is the layer's number in the cfg, ORDER if it only grows.
         epsilon: that the programs' batch norm adds to the variance.
         decodes: which of the programs decode boxes as new_coords=1 does.
+        ignores_scale: which of the programs do not know scale_x_y.
         reorg: what they have for [reorg]; "" if it is Darknet's.
         adds_under_root: see `Checkpoint`.
         pads_zeros: a [maxpool] of even size and stride 1 takes zeros beyond the border; in Darknet
@@ -48,6 +51,7 @@ class Naming(NamedTuple):
     counts: str
     epsilon: float = 1e-5
     decodes: str = ""
+    ignores_scale: str = ""
     reorg: str = SPACE_TO_DEPTH
     adds_under_root: bool = True
     pads_zeros: bool = False
@@ -58,7 +62,8 @@ NAMINGS = (
         "PyTorch-YOLOv3 (pytorchyolo) and its children",
         r"(?:^|\.)module_list\.(\d+)\.(?:conv|batch_norm)_\d+\.",
         NUMBERS,
-        decodes="versions of PyTorch-YOLOv3 since 2021",
+        decodes="PyTorch-YOLOv3 of March and April 2021",
+        ignores_scale="PyTorch-YOLOv3",
         pads_zeros=True,
     ),
     Naming(
@@ -67,6 +72,7 @@ NAMINGS = (
         NUMBERS,
         epsilon=1e-4,
         decodes="PyTorch_YOLOv4 and yolor",
+        ignores_scale="ultralytics/yolov3",
         pads_zeros=True,
     ),
     Naming("a program with module_list", r"(?:^|\.)module_list\.(\d+)\.", NUMBERS),
@@ -76,9 +82,16 @@ NAMINGS = (
         ORDER,
     ),
     Naming(
-        "darkconv or libreyolo",
-        r"^(?:\w+\.)?layers\.(\d+)\.",
+        "libreyolo",
+        r"(?:^|\.)yolo\w+\.layers\.(\d+)\.",
         NUMBERS,
+        adds_under_root=False,
+    ),
+    Naming(
+        "darkconv",
+        r"^(?:(?:module|model|net|network|ema|_orig_mod)\.)*layers\.(\d+)\.",
+        NUMBERS,
+        reorg="",
         adds_under_root=False,
     ),
 )
@@ -101,9 +114,20 @@ LIGHTNET = {
         *(r"neck\.1\.module\.[0-4]\.", r"head\.1\.", r"neck\.1\.module\.5\."),
         *(r"neck\.2\.", r"head\.2\."),
     ),
-    "CSPDarknet53": (r"(?:backbone|head)\..*",),
+    "TinyYoloV3": (
+        r"backbone\.",
+        *(r"neck\.module\.[12]\.", r"head\.0\.[01]\.", r"neck\.module\.3\.", r"head\.1\.[01]\."),
+    ),
+    "others": (r"backbone\.", r"neck\.", r"head\."),
 }
-"""Where lightnet's modules stand in the order of the cfg: its `darknet_order`, by model."""
+"""Where lightnet's modules stand in the order of the cfg, by model.
+
+Its `darknet_order` says so of the larger models. Of TinyYoloV3 the module itself says it: the
+order in which lightnet lists its modules is another.
+"""
+LIGHTNET_PARTS = {"backbone", "neck", "head"}
+LIGHTNET_MARK = re.compile(r"backbone\.(?:module\.)?\d+_[a-z]+\.")
+"""In the names of all models of lightnet that follow a Darknet cfg."""
 LIGHTNET_BLOCK = re.compile(
     r"backbone\.(?:module\.)?(\d+)_csp(\.split2|\.split1|\.residual(\d+)|\.conv|\.post)"
 )
@@ -141,8 +165,10 @@ def name_units(found: Sequence[Found], *, is_ordered: bool) -> Named:
         if modules and all(numbers):
             counted = [int(number[1]) for number in numbers if number]
             return Named(_counted(modules, counted, naming), naming, naming.counts, tuple(spare))
-    units = _paired(_in_order(modules, is_ordered=is_ordered))
-    is_lightnet = bool(lightnet_order(modules))
+    start = _wrapping(modules)
+    prefixes = lightnet_order(path[start:] for path in modules)
+    is_lightnet = bool(prefixes)
+    units = _paired(_in_order(modules, prefixes, is_ordered=is_ordered))
     rule = ORDER if is_ordered or is_lightnet or _is_counted(modules) else "none"
     return Named(tuple(units), BY_LIGHTNET if is_lightnet else None, rule, tuple(spare))
 
@@ -158,7 +184,7 @@ def _modules(found: Iterable[Found]) -> dict[str, dict[str, Found]]:
 
 def _parts(arrays: dict[str, Found]) -> dict[str, Part]:
     """Return a module's arrays by Darknet's names."""
-    table = NORM_ARRAYS if "running_mean" in arrays else ARRAYS
+    table = NORM_ARRAYS if arrays.keys() & RUNNING else ARRAYS
     return {table.get(last, last): Part(one) for last, one in arrays.items()}
 
 
@@ -171,10 +197,18 @@ def _counted(
         layers.setdefault(number, {})[path] = arrays
     units = []
     for number, own in sorted(layers.items()):
-        for unit in _paired(own):
-            index = number if naming.counts == NUMBERS else None
-            units.append(Unit(unit.name, unit.parts, index))
+        index = number if naming.counts == NUMBERS else None
+        units += [Unit(unit.name, unit.parts, index) for unit in _of_one_layer(_paired(own))]
     return tuple(units)
+
+
+def _of_one_layer(units: list[Unit]) -> list[Unit]:
+    """Join a batch norm with the convolution of its layer, whatever their shapes."""
+    norms = [unit for unit in units if unit.is_norm_alone]
+    others = [unit for unit in units if not unit.is_norm_alone]
+    if len(norms) == len(others) == 1 and "weights" in others[0].parts and not others[0].has_norm:
+        return [joined(others[0], norms[0])]
+    return units
 
 
 def _paired(modules: dict[str, dict[str, Found]]) -> list[Unit]:
@@ -208,7 +242,8 @@ def _takes(unit: Unit, norm: Unit) -> bool:
     """Return True if a batch norm may follow a layer."""
     if "weights" not in unit.parts or unit.has_norm:
         return False
-    return unit.parts["weights"].shape[:1] == norm.parts["rolling_variance"].shape
+    any_of_norm = next(iter(norm.parts.values()))
+    return unit.parts["weights"].shape[:1] == any_of_norm.shape
 
 
 def joined(unit: Unit, norm: Unit) -> Unit:
@@ -218,27 +253,49 @@ def joined(unit: Unit, norm: Unit) -> Unit:
 
 
 def _in_order(
-    modules: dict[str, dict[str, Found]], *, is_ordered: bool
+    modules: dict[str, dict[str, Found]], prefixes: Sequence[str], *, is_ordered: bool
 ) -> dict[str, dict[str, Found]]:
-    """Return modules in the order of the cfg, as far as names or the file tell it."""
-    prefixes = lightnet_order(modules)
+    """Return modules in the order of the cfg, as far as names or the file tell it.
+
+    Args:
+        modules: in the order of the file.
+        prefixes: see `lightnet_order`.
+        is_ordered: that order is the program's.
+    """
     if prefixes:
+        start = _wrapping(modules)
         natural = sorted(modules, key=_natural)
-        return {path: modules[path] for path in sorted(natural, key=lambda p: _place(p, prefixes))}
+        places = {path: _place(path[start:], prefixes) for path in natural}
+        return {path: modules[path] for path in sorted(natural, key=lambda p: places[p])}
     if not is_ordered and _is_counted(modules):
         return {path: modules[path] for path in sorted(modules, key=_natural)}
     return modules
 
 
 def lightnet_order(paths: Iterable[str]) -> tuple[str, ...]:
-    """Return the order of lightnet's modules where these are of one that needs it, or nothing."""
-    known = list(paths)
-    if not all(re.search(r"\.layers\.[01]$|head\.\d\.\d$", path) for path in known):
+    """Return the order of lightnet's parts, nothing where the modules are of another program.
+
+    Args:
+        paths: of modules, without what all of them have in common at the start.
+    """
+    known = [f"{path}." for path in paths]
+    if not any(LIGHTNET_MARK.match(path) for path in known):
         return ()
     for prefixes in LIGHTNET.values():
-        if all(any(re.match(prefix, f"{path}.") for prefix in prefixes) for path in known):
+        if all(any(re.match(prefix, path) for prefix in prefixes) for path in known):
             return prefixes
     return ()
+
+
+def _wrapping(paths: Iterable[str]) -> int:
+    """Return how many characters all names have before lightnet's own: `module.` of a wrapper."""
+    words = [path.split(".") for path in paths]
+    shared = 0
+    for column in zip(*words, strict=False):
+        if len(set(column)) > 1 or column[0] in LIGHTNET_PARTS:
+            break
+        shared += len(column[0]) + 1
+    return shared
 
 
 def _place(path: str, prefixes: Sequence[str]) -> tuple[int, tuple[int, ...]]:

@@ -20,6 +20,7 @@ from darkconv.loading.formats import (
     ONNX_SUFFIX,
     RUNNABLE_SUFFIXES,
     SAFETENSORS_SUFFIX,
+    is_checkpoint,
     suffix_of,
 )
 
@@ -189,6 +190,11 @@ def read_anything(path: PathLike) -> "ExportedFile | ForeignFile":
     """
     if suffix_of(path) in (LITERT_SUFFIX, KERAS_SUFFIX):
         return RUNNERS[suffix_of(path)](path, "cpu", None)
+    if suffix_of(path) != ONNX_SUFFIX and is_checkpoint(path):
+        raise DarkconvError(
+            f"{os.fspath(path)}: is another tool's checkpoint, which holds no program to run",
+            hint="convert NET.cfg FILE makes one of it",
+        )
     from darkconv.backends import spoke
 
     file: ExportedFile | ForeignFile = spoke("onnx").read_any(path)

@@ -1,6 +1,7 @@
 """Formats of model files by their suffixes, known without importing a framework."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -24,8 +25,17 @@ READABLE_SUFFIXES = (SAFETENSORS_SUFFIX, KERAS_SUFFIX, ONNX_SUFFIX)
 """Of exported files that hold a whole model; ONNX in float32 alone."""
 EXPORTED_SUFFIXES = (*READABLE_SUFFIXES, *ONE_WAY)
 """Of all that darkconv writes as one file or folder."""
-CHECKPOINT_SUFFIXES = (".pt", ".pth", ".safetensors", ".h5", ".hdf5", ".keras", ".onnx")
+CHECKPOINT_SUFFIXES = (
+    *(".pt", ".pth", ".ckpt", ".safetensors", ".h5", ".hdf5", ".keras", ".onnx"),
+    *(".index", ".tf"),
+)
 """Of other tools' files: see `darkconv.import_weights`."""
+_STARTS = (b"\x89HDF\r\n\x1a\n", *(b"\x80" + bytes([protocol]) for protocol in (2, 3, 4, 5)))
+"""Of HDF5 files and pickles; Darknet's weights begin with small numbers."""
+_MEMBERS = (b"/data.pkl", b"model.weights.h5", b"/archive_format")
+"""Names in the zip archives of PyTorch and Keras."""
+_LONGEST_LIST = 1 << 20
+"""Bytes at the end of an archive that are searched for names."""
 DARKNET_SUFFIXES = (".cfg", ".weights")
 PICKLE_SUFFIXES = (".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 """Of files that run what is in them when they are read: never read as a model."""
@@ -54,3 +64,44 @@ def suffix_hint(suffix: str, known: Sequence[str]) -> str | None:
 def suffix_of(path: str | os.PathLike[str]) -> str:
     """Return what says a file's format: `.onnx`, whatever the case of its letters."""
     return Path(path).suffix.lower()
+
+
+def is_checkpoint(path: str | os.PathLike[str]) -> bool:
+    """Return True if a file or folder is another tool's checkpoint, by its name or its content."""
+    if suffix_of(path) in CHECKPOINT_SUFFIXES or tensorflow_prefix(path):
+        return True
+    try:
+        with open(path, "rb") as stream:
+            start = stream.read(64)
+            if start.startswith(b"PK\x03\x04"):
+                size = stream.seek(0, os.SEEK_END)
+                stream.seek(max(0, size - _LONGEST_LIST))
+                names = stream.read()
+                return any(name in names for name in _MEMBERS)
+            size = stream.seek(0, os.SEEK_END)
+    except (OSError, ValueError):
+        return False
+    is_safetensors = start[8:9] == b"{" and int.from_bytes(start[:8], "little") < size
+    return start.startswith(_STARTS) or is_safetensors
+
+
+def tensorflow_prefix(path: str | os.PathLike[str]) -> str:
+    """Return what the names of the files of a TensorFlow checkpoint begin with.
+
+    Args:
+        path: that beginning itself, one of the files, the folder that they lie in alone, or the
+            folder of a SavedModel.
+
+    Returns:
+        The beginning; "" where there is no such checkpoint.
+    """
+    name = os.fspath(path)
+    if os.path.isdir(name):
+        inner = os.path.join(name, "variables", "variables")
+        if os.path.isfile(f"{inner}.index"):
+            return inner
+        found = [one for one in sorted(os.listdir(name)) if one.endswith(".index")]
+        return os.path.join(name, found[0].removesuffix(".index")) if len(found) == 1 else ""
+    plain = re.sub(r"\.(?:index|data-\d{5}-of-\d{5})$", "", name)
+    is_there = not (plain == name and os.path.exists(name))
+    return plain if is_there and os.path.isfile(f"{plain}.index") else ""

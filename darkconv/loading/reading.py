@@ -12,12 +12,16 @@ from darkconv.darknet.reading import read_darknet
 from darkconv.errors import DarkconvError, WeightsError
 from darkconv.files import PathLike
 from darkconv.loading.exported import READABLE, read_arrays
-from darkconv.loading.formats import EXPORTED_SUFFIXES, PICKLE_SUFFIXES, suffix_of
+from darkconv.loading.formats import (
+    CHECKPOINT_SUFFIXES,
+    EXPORTED_SUFFIXES,
+    PICKLE_SUFFIXES,
+    suffix_of,
+)
 
 logger = logging.getLogger("darkconv")
 
-CHECKPOINTS = (".pt", ".pth")
-IMPORT = "dc.import_weights(cfg, file) takes the arrays out of a checkpoint of PyTorch"
+IMPORT = "dc.import_weights(cfg, file) takes the arrays out of another tool's checkpoint"
 REMEDY = "allow_nonfinite=True uses it all the same"
 
 
@@ -125,7 +129,7 @@ def read_model(
         raise DarkconvError(
             f"{file}: is a pickle by its name, which could run code: it is never read",
             expected=READABLE,
-            hint=IMPORT if suffix in CHECKPOINTS else None,
+            hint=IMPORT if suffix in CHECKPOINT_SUFFIXES else None,
         )
     if suffix in EXPORTED_SUFFIXES:
         _check_says_itself(file, weights, dialect, cutoff)

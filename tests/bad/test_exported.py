@@ -281,17 +281,12 @@ def zipped_weights(folder):
 def refused_pickle(name):
     return (
         f"{name}: holds pickled Python objects, which would run code when they are read, so it is "
-        "not read: expected a state dict: arrays by name, found pathlib.Path.write_text, "
-        "pathlib.PosixPath\n"
+        "not read: expected a state dict: arrays by name, found pathlib.Path.write_text\n"
         "  hint: save its state dict with the program that wrote it, if you trust the file:\n"
         f"        model = torch.load('{name}', weights_only=False)"
         "  # ['model'] where it is a dict\n"
         "        torch.save(model.state_dict(), 'state.pth')"
     )
-
-
-def pickle_error(name):
-    return f"{name}: is a pickle by its name, which could run code: it is never read: {READABLE}"
 
 
 OTHERS = [
@@ -311,14 +306,13 @@ OTHERS = [
     Refused(
         "a checkpoint as teacher",
         "finetune net.cfg net.weights --teacher x.ckpt --data net.data -o y.cfg y.weights",
-        pickle_error("x.ckpt"),
+        refused_pickle("x.ckpt"),
         pickled("x.ckpt"),
     ),
     Refused(
         "a pickle as weights",
         "info net.cfg x.weights",
-        "x.weights: is a Python pickle (perhaps a PyTorch file), not a weights file\n"
-        "  hint: name it .pth if PyTorch wrote it; what it holds is never run",
+        refused_pickle("x.weights"),
         pickled("x.weights"),
     ),
     Refused(
@@ -338,7 +332,8 @@ OTHERS = [
         "weights in an archive",
         "convert net.cfg z.weights -o y.onnx",
         "z.weights: is a zip archive (perhaps a PyTorch or Keras file), not a weights file\n"
-        "  hint: unpack it, or name it .pth or .keras as it was: other tools' files are read too",
+        "  hint: unpack it, unless PyTorch or Keras wrote it: then commands read it in place of "
+        "weights, dc.import_weights(cfg, file) in Python",
         zipped_weights,
     ),
 ]

@@ -171,13 +171,10 @@ OTHER_FILES = [
             + "fetch the file itself: git lfs pull",
             instead(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1588\n")),
     Refused("zip", CONVERT,
-            "net.weights: is a zip archive (perhaps a PyTorch or Keras file), not a weights file"
-            + HINT
-            + "unpack it, or name it .pth or .keras as it was: other tools' files are read too",
+            "net.weights: cannot be read as a PyTorch file: invalid load key, '\\x00'.",
             zip_archive),
     Refused("pickle", "prune net.cfg net.weights --ratio 0.5 --dry-run",
-            "net.weights: is a Python pickle (perhaps a PyTorch file), not a weights file" + HINT
-            + "name it .pth if PyTorch wrote it; what it holds is never run",
+            "net.weights: is a Python pickle, and none of PyTorch",
             instead(pickle.dumps({"0.weights": [1.0] * 20}))),
     Refused("gzip", CONVERT,
             "net.weights: is a gzip archive, not a weights file" + HINT + "unpack it first",
@@ -188,11 +185,12 @@ OTHER_FILES = [
             instead(b"0.1 0.2 0.3 0.4\n" * 100)),
     Refused("ONNX", CONVERT,
             "net.weights: is an ONNX file, not a weights file" + HINT
-            + "name it .onnx",
+            + "name it .onnx; if another tool wrote it, commands read it in place of weights, "
+            "dc.import_weights(cfg, file) in Python",
             instead(b"\x08\x07\x12\x07pytorch\x1a\x052.1.0" + bytes(100))),
     Refused("safetensors", "verify net.cfg net.weights",
-            "net.weights: is a safetensors file, not a weights file" + HINT
-            + "name it .safetensors",
+            "net.weights: cannot be read as safetensors: Error while deserializing header: invalid "
+            "JSON in header: missing field `data_offsets` at line 1 column 33",
             instead(struct.pack("<Q", 40) + b'{"a":{"dtype":"F32","shape":[1]}}' + bytes(40))),
     Refused("numpy array", CONVERT, f"{VERSION} 1297436307.88400.662372470{STRANGE}",
             instead(b"\x93NUMPY\x01\0v\0{'descr': '<f4'}" + bytes(400))),

@@ -418,6 +418,23 @@ def test_label_files_that_belong_to_no_picture_are_told(tmp_path, folder):
     assert found.changes == {"orphans": (str(stray),)}
 
 
+def test_labels_of_other_splits_are_no_strangers(tmp_path):
+    put(tmp_path, "train/a.png", "val/b.png")
+    for stem in BOXES:
+        text(tmp_path, f"labels/{stem}.txt", darknet(stem))
+    text(tmp_path, "classes.txt", "cat\ndog\n")
+    listed = text(tmp_path, "l.txt", "train/a.png\n")
+    for found in (open_dataset(listed), open_dataset(tmp_path, split="val")):
+        assert (len(found), found.labelled, found.changes) == (1, True, {})
+
+
+@pytest.mark.parametrize("line", ["0.5 1 2 3 4", "1 100 200 30 40", "-1 0 0 1 1", "1 2 3", "x"])
+def test_other_numbers_are_no_labels(tmp_path, line):
+    build_numbered(tmp_path)
+    text(tmp_path, "results.txt", f"{line}\n")
+    assert told(open_dataset(tmp_path)) == ""
+
+
 @pytest.mark.parametrize(
     ("name", "content", "form"),
     [

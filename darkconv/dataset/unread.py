@@ -13,7 +13,7 @@ from darkconv.pictures.image_file import is_picture
 TEXTS = (".txt",)
 OTHERS = (".xml", ".json", ".csv", ".tfrecord", ".tfrecords", ".record")
 """Suffixes of annotations in other forms."""
-LEAST_NUMBERS = 5  # of a line of Darknet's labels
+BOX = 4  # numbers behind a class, shares of the picture
 LOOK = 1 << 12
 UNKNOWN = "its form is not known"
 FOREIGN = (
@@ -32,7 +32,9 @@ def tell_of_orphans(reading: Reading) -> None:
     beside: dict[Path, set[Path]] = defaultdict(set)
     for file, image in reading.label_files.items():
         beside[file.parent].add(image.parent)
-    for folder, places in beside.items():
+    for folder, own in beside.items():
+        shared = (place.parent for place in own if place.parent == folder.parent)
+        places = own | {one for place in shared for one in place.iterdir() if one.is_dir()}
         stems = {path.stem for place in places for path in place.iterdir() if is_picture(path)}
         files = (path for path in files_in(folder, *TEXTS) if path.stem not in stems)
         _tell_of_orphans(files, reading)
@@ -69,9 +71,11 @@ def has_labels(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             line = file.readline(LOOK).removeprefix(codecs.BOM_UTF8)
-        return len(list(map(float, line.split()))) >= LEAST_NUMBERS
+        number, *shares = map(float, line.split())
     except (OSError, ValueError):
         return False
+    is_class = number >= 0 and number.is_integer()
+    return is_class and len(shares) >= BOX and all(-1 <= share <= 2 for share in shares[:BOX])
 
 
 def _form(path: Path) -> str:

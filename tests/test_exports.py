@@ -598,6 +598,25 @@ def test_splits_that_are_written_apart_number_classes_alike(tmp_path, form):
         assert write_dataset(parts, tmp_path / split, form).names == whole.names
 
 
+def test_a_folder_above_that_cannot_be_listed_does_no_harm(tmp_path, monkeypatch):
+    listed = os.listdir
+
+    def refuse(folder="."):
+        if Path(folder) in (tmp_path, tmp_path / "set"):
+            raise PermissionError(13, "Permission denied", str(folder))
+        return listed(folder)
+
+    put(tmp_path, "set/inner/a.png", "set/inner/b.png", "images/a.png")
+    path = text(tmp_path, "set/inner/c.json", json.dumps(coco()))
+    picture = put(tmp_path, "labelled/images/a.png") / "labelled/images/a.png"
+    text(tmp_path, "labelled/labels/a.txt", darknet("a"))
+    monkeypatch.setattr(os, "listdir", refuse)
+    assert contents(open_dataset(path)) == BOXES
+    assert contents(
+        open_dataset(text(tmp_path, "labelled/l.txt", str(picture)), names=CLASSES)
+    ) == {"a": BOXES["a"]}
+
+
 # Single rules
 
 

@@ -38,9 +38,17 @@ def named_in(folder: Path, names: Sequence[str]) -> list[Path]:
     return sorted(found, key=lambda path: names.index(path.name.lower()))
 
 
+def entries(folder: Path) -> list[Path]:
+    """Return what lies in a folder, sorted; nothing where it cannot be read."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
 def folders_in(folder: Path, names: Sequence[str]) -> list[Path]:
     """Return the folders in a folder that have one of some names, in lower case, in their order."""
-    found = [one for one in sorted(folder.iterdir()) if one.name.lower() in names and one.is_dir()]
+    found = [one for one in entries(folder) if one.name.lower() in names and one.is_dir()]
     return sorted(found, key=lambda one: names.index(one.name.lower()))
 
 

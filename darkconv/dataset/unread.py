@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from darkconv.dataset.paths import files_in, walk_files
+from darkconv.dataset.paths import entries, files_in, walk_files
 from darkconv.dataset.reading import Reading
 from darkconv.dataset.sample import Sample
 from darkconv.pictures.image_file import is_picture
@@ -34,8 +34,8 @@ def tell_of_orphans(reading: Reading) -> None:
         beside[file.parent].add(image.parent)
     for folder, own in beside.items():
         shared = (place.parent for place in own if place.parent == folder.parent)
-        places = own | {one for place in shared for one in place.iterdir() if one.is_dir()}
-        stems = {path.stem for place in places for path in place.iterdir() if is_picture(path)}
+        places = own | {one for place in shared for one in entries(place) if one.is_dir()}
+        stems = {path.stem for place in places for path in entries(place) if is_picture(path)}
         files = (path for path in files_in(folder, *TEXTS) if path.stem not in stems)
         _tell_of_orphans(files, reading)
 

@@ -35,7 +35,8 @@ LONGEST = 40  # characters of a text that a message repeats
 def checked(function: Callable[P, R]) -> Callable[P, R]:
     """Make a function refuse arguments of other types than its signature says.
 
-    Names of arguments that it does not have stay Python's own TypeError.
+    Numbers of other libraries, such as numpy's, reach it as Python's own. Names of arguments
+    that it does not have stay Python's own TypeError.
     """
     signature = inspect.signature(function)
     known: dict[str, Any] = {}
@@ -45,23 +46,24 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
         if not known:
             known.update(_hints(function, signature))
         try:
-            given = signature.bind(*args, **kwargs).arguments
+            bound = signature.bind(*args, **kwargs)
         except TypeError:
             return function(*args, **kwargs)
-        _check(_shown_name(function), given, known)
-        return function(*args, **kwargs)
+        _check(_shown_name(function), bound.arguments, known)
+        bound.arguments.update({name: _plain(one) for name, one in bound.arguments.items()})
+        return function(*bound.args, **bound.kwargs)
 
     return call
 
 
 def _shown_name(function: Callable[..., Any]) -> str:
-    """What a function is called in messages: `__init__` by its class."""
+    """What a function is called in messages: `__init__` and `__call__` by their class."""
     *_, owner, name = ("", *function.__qualname__.split("."))
-    return owner if name == "__init__" else name
+    return owner if name in ("__init__", "__call__") else name
 
 
 def check_fields(record: Any) -> None:
-    """Raise unless the fields of a dataclass are of the types that they say.
+    """Raise unless the fields of a dataclass are of the types that they say; see `checked`.
 
     Raises:
         DarkconvError: one is not.
@@ -69,6 +71,20 @@ def check_fields(record: Any) -> None:
     kind = type(record)
     hints = {name: _resolved(hint, kind) for name, hint in kind.__annotations__.items()}
     _check("", vars(record), hints)
+    for name, value in vars(record).items():
+        object.__setattr__(record, name, _plain(value))
+
+
+def _plain(value: Any) -> Any:
+    """Return a number of another library as Python's own, and a pair of them too."""
+    kind = type(value)
+    if kind is tuple:
+        return tuple(map(_plain, value))
+    if issubclass(kind, int | float):
+        return value
+    if issubclass(kind, Integral):
+        return int(value)
+    return float(value) if issubclass(kind, Real) else value
 
 
 def _check(function: str, given: Mapping[str, Any], hints: Mapping[str, Any]) -> None:

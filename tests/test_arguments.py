@@ -159,6 +159,67 @@ METHODS = {
 }
 
 
+UNCHECKED = {
+    "Model.class_name": "for each box that is found",
+    "Model.layer_arrays": "takes a layer of the model, for each layer",
+    "Profile.check_fits": "is a check of its own",
+    "Profile.check_is_of": "is a check of its own",
+    "Profile.says_the_same": "takes another profile",
+    "Recipe.for_overfitting": "is called by finetune, which checks",
+    "Where.inside": "makes places of messages",
+}
+"""Methods of public classes whose arguments are not held to their types, and why."""
+
+
+def public_methods():
+    for name in dc.__all__:
+        kind = getattr(dc, name)
+        if not inspect.isclass(kind) or issubclass(kind, Exception):
+            continue
+        for method, value in vars(kind).items():
+            function = getattr(value, "__func__", value)
+            is_public = method == "__call__" or not method.startswith("_")
+            if not (is_public and inspect.isfunction(function)):
+                continue
+            if set(inspect.signature(function).parameters) - {"self", "cls"}:
+                yield f"{name}.{method}", function
+
+
+def test_methods_of_public_classes_check_their_arguments():
+    unchecked = {name for name, one in public_methods() if not hasattr(one, "__wrapped__")}
+    assert unchecked == set(UNCHECKED)
+
+
+@pytest.mark.parametrize("name", sorted(set(FUNCTIONS) - {"from_torch"}))
+def test_functions_check_their_arguments(name):
+    function = getattr(dc, name)
+    assert hasattr(function.__init__ if inspect.isclass(function) else function, "__wrapped__")
+
+
+def test_numbers_of_numpy_reach_a_function_as_pythons_own():
+    @checked
+    def kinds(a, *, b, c):
+        return [type(one) for one in (a, b, *c)]
+
+    assert kinds(np.int64(3), b=np.float32(0.5), c=(np.uint8(4), 5)) == [int, float, int, int]
+
+
+def test_numbers_of_numpy_are_taken_where_pythons_are(good):
+    recipe = dc.Recipe(steps=np.int64(2), rate=np.float32(0.001))
+    assert (type(recipe.steps), type(recipe.rate)) == (int, float)
+    refitted = dc.reconstruct(**{**good["reconstruct"], "batch": np.int64(1)})
+    assert refitted.network.layers
+    assert dc.profile(good["detect"]["model"], [LEVELS], batch=np.int32(2)).pictures == 1
+
+
+def test_an_array_of_levels_is_one_picture(model):
+    several = np.stack([LEVELS, LEVELS])
+    assert dc.profile(model, LEVELS).pictures == 1
+    assert dc.profile(model, several).pictures == 2
+    done = dc.dissect(model, ["cat"], images=LEVELS, score="l1", reconstruct=False)
+    assert len(done.pictures.found) == 1
+
+
 @pytest.fixture(scope="module")
 def records(good):
     model = good["detect"]["model"]

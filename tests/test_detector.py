@@ -1,9 +1,13 @@
 """Detector: every form of a picture and of many, batches, devices, threads, files."""
 
+import contextlib
+import copy
 import io
 import json
+import pickle
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
@@ -340,3 +344,55 @@ def test_the_command_takes_every_option(whole, monkeypatch):
     assert [one["image"] for one in json.loads(result.stdout)] == ["0.jpg", "2.jpg"]
     result = CliRunner().invoke(main, [*words, "--device", "toaster"])
     assert result.exit_code == 2
+
+
+@pytest.mark.parametrize("source", [{}, {"a.jpg": 1}, "", None, 3.5])
+def test_what_is_no_source_is_an_error_and_not_nothing(detector, source):
+    for call in (detector, detector.stream, partial(dc.detect, load_digits10())):
+        with pytest.raises(DarkconvError, match="picture: expected"):
+            list(call(source))
+
+
+def test_a_file_that_was_read_to_its_end_is_told_from_an_empty_one(detector):
+    file = io.BytesIO(PICTURES[0].read_bytes())
+    detector(file)
+    with pytest.raises(DatasetError, match=r"was read to its end before\n  hint: file\.seek"):
+        detector(file)
+    with pytest.raises(DatasetError, match="is empty"):
+        detector(io.BytesIO())
+
+
+def test_a_camera_is_a_whole_number_of_any_library(detector):
+    pytest.importorskip("av")
+    with pytest.raises(DatasetError, match="camera 97"):
+        detector.stream(np.int64(97))
+
+
+def test_a_stream_can_be_closed_before_its_end(detector):
+    with contextlib.closing(detector.stream(PICTURES[:9])) as frames:
+        next(frames)
+    assert list(frames) == []
+
+
+def test_a_detector_is_built_anew_in_another_process(model, detector, tmp_path):
+    dc.export(model, tmp_path / "net.onnx", head="boxes")
+    for one in (detector, dc.Detector(tmp_path / "net.onnx", threshold=0.6, batch=2)):
+        other = pickle.loads(pickle.dumps(one))
+        assert other.batch == one.batch
+        assert other(PICTURES[0]) == one(PICTURES[0])
+        assert copy.deepcopy(one)(PICTURES[0]) == one(PICTURES[0])
+
+
+def test_the_arrays_of_a_result_cannot_be_written_to(detector):
+    found = detector(PICTURES[0])
+    for values in (found.boxes, found.scores, found.class_ids):
+        with pytest.raises(ValueError, match="read-only"):
+            values[0] = 0
+
+
+@pytest.mark.parametrize("several", [tuple, list, iter, "dataset"])
+def test_the_short_form_gives_a_list_of_lists_for_several_pictures(model, whole, several):
+    some = dc.open_dataset(whole) if several == "dataset" else several(PICTURES[:2])
+    found = dc.detect(model, some, batch=2)
+    assert all(type(one) is list for one in found)
+    assert isinstance(found[0][0], dc.Detection)

@@ -107,6 +107,12 @@ def test_inputs_run_together_and_are_compared_one_by_one(model, tmp_path, monkey
     assert many.given.startswith("seeded noise and 3 bundled pictures")
 
 
+def test_a_batch_that_no_memory_holds_is_refused(model, file):
+    for name in (None, file):
+        with pytest.raises(dc.DarkconvError, match="all layers of 1000000000000 inputs"):
+            dc.verify(model, name, batch=10**12)
+
+
 def test_layers_run_together_and_are_compared_one_by_one(model):
     one, many = dc.verify(model), dc.verify(model, batch=2)
     assert many.ok

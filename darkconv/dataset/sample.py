@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from darkconv.arguments import checked
 from darkconv.core.names import distinct_names, same_name
 from darkconv.core.views import Shown, View
 from darkconv.dataset.label import Label, Size
@@ -149,6 +150,7 @@ class Dataset(Shown):
             "notes": list(self.notes),
         }
 
+    @checked
     def only(self, wanted: Iterable[str], *, known: Iterable[str] | None = None) -> "Dataset":
         """See `only_classes`; without `known`, every class counts."""
         allowed = set(map(same_name, wanted))
@@ -160,6 +162,7 @@ class Dataset(Shown):
                 samples.append(sample)
         return replace(self, samples=tuple(samples))
 
+    @checked
     def renamed(self, mapping: Mapping[str, str]) -> "Dataset":
         """Other class names; two classes may get the same one, and names not in use are ignored."""
         others = {same_name(name): other for name, other in mapping.items()}
@@ -170,6 +173,7 @@ class Dataset(Shown):
         samples = tuple(replace(sample, names=rename(sample.names)) for sample in self.samples)
         return replace(self, samples=samples, names=tuple(dict.fromkeys(rename(self.names))))
 
+    @checked
     def decoded(self, encoding: str) -> "Dataset":
         """Return the data set with class names decoded that are bytes and no UTF-8.
 
@@ -178,6 +182,7 @@ class Dataset(Shown):
         """
         return self.renamed({name: with_bytes_decoded(name, encoding) for name in self.names})
 
+    @checked
     def keep_classes(self, names: Sequence[str]) -> "Dataset":
         """All pictures, without the boxes of other classes; `names` become the data set's own.
 

@@ -1,8 +1,9 @@
 """Detector and detect: pictures in, named boxes out."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -20,6 +21,7 @@ from darkconv.detection.stream import (
     Frame,
     Seconds,
     check_batches,
+    close,
     look_at,
     name_of,
     prepare_item,
@@ -102,20 +104,20 @@ class Detector:
             MissingDependencyError: what runs the model is not installed.
         """
         check_batches(batch, "raise")
-        self._engine: Engine = make_engine(
-            model,
-            threshold=threshold,
-            nms=nms,
-            nms_kind=nms_kind,
-            resize=resize,
-            backend=backend,
-            device=device,
-            threads=threads,
-            exact=exact,
-        )
+        finding: dict[str, Any] = {
+            "threshold": threshold, "nms": nms, "nms_kind": nms_kind, "resize": resize,
+            "backend": backend, "device": device, "threads": threads, "exact": exact,
+        }  # fmt: skip
+        self._engine: Engine = make_engine(model, **finding)
         self.network = self._engine.network
         self.batch = batch
         self._clip = clip
+        path = model.path if isinstance(model, ExportedFile) else model
+        self._made_of = partial(Detector, **finding, batch=batch, clip=clip), (path,)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return what builds the same detector, in another process too."""
+        return self._made_of
 
     @overload
     def __call__(
@@ -131,6 +133,7 @@ class Detector:
         *,
         order: str = ...,
     ) -> Detections: ...
+    @checked
     def __call__(self, picture: Any, *, order: str = "rgb") -> Detections | list[Detections]:
         """Find objects in one picture, or in each of several.
 
@@ -164,6 +167,7 @@ class Detector:
         missing.check(name_of(engine))
         return self._shown(frame).found
 
+    @checked
     def stream(
         self,
         source: Any,
@@ -171,10 +175,11 @@ class Detector:
         unreadable: str = "raise",
         order: str = "rgb",
         every: int = 1,
-    ) -> Iterator[Frame]:
+    ) -> Generator[Frame, None, None]:
         """Find objects in all pictures of a source, one after the other.
 
-        The next pictures are read while one is looked at.
+        The next pictures are read while one is looked at. A camera or a file is closed when the
+        source ends, or `close()` of what is returned is called; `contextlib.closing` does that.
 
         Args:
             source: a folder, a pattern such as "photos/*.jpg", a list of pictures or a description
@@ -185,7 +190,8 @@ class Detector:
             unreadable: "raise" an error for a picture, or a part of a video, that cannot be read,
                 or "skip" it: each is named once, and at the end they are counted.
             order: of the channels of arrays: "rgb" or "bgr".
-            every: look at the first picture or frame, and then at each so many-th.
+            every: look at the first picture or frame, and then at each so many-th. In a list with
+                videos this is so in each video, and `index` counts from 0 in each.
 
         Yields: a `Frame` for each picture: picture, index, time, source, found.
 
@@ -203,9 +209,15 @@ class Detector:
         """
         return self._frames(source, unreadable=unreadable, order=order, every=every)
 
-    def _frames(self, source: Any, **options: Any) -> Iterator[Frame]:
-        frames = stream(self._engine, source, batch=self.batch, **options)
-        return map(self._shown, frames)
+    def _frames(self, source: Any, **options: Any) -> Generator[Frame, None, None]:
+        return self._shown_of(stream(self._engine, source, batch=self.batch, **options))
+
+    def _shown_of(self, frames: Iterator[Frame]) -> Generator[Frame, None, None]:
+        try:
+            for frame in frames:
+                yield self._shown(frame)
+        finally:
+            close(frames)
 
     def _shown(self, every: Frame) -> Frame:
         """Leave hidden classes out, and cut boxes where that is wanted."""
@@ -303,6 +315,5 @@ def detect(
         model, threshold=threshold, nms=nms, resize=resize, nms_kind=nms_kind, backend=backend,
         device=device, batch=batch, exact=exact,
     )  # fmt: skip
-    if isinstance(image, list | tuple):
-        return [list(found) for found in detector(image)]
-    return list(detector(image))
+    found = detector(image)
+    return list(found) if isinstance(found, Detections) else [list(one) for one in found]

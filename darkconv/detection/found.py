@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
 
+from darkconv.arguments import checked
 from darkconv.core.model import Array
 from darkconv.core.views import Shown, View
 from darkconv.detection.detect import Detection
@@ -18,9 +19,14 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
+Number = TypeVar("Number", bound=np.generic)
+
+
 @dataclass(frozen=True, repr=False)
 class Detections(Shown, Sequence[Detection]):
     """The objects that were found in one picture, best first: one entry per box and class.
+
+    Its arrays cannot be written to: `found.boxes.copy()` can.
 
     Attributes:
         entries: the detections.
@@ -39,25 +45,26 @@ class Detections(Shown, Sequence[Detection]):
     @cached_property
     def boxes(self) -> Array:
         """Corners x0 y0 x1 y1 in pixels of the picture, (n, 4) float32."""
-        return np.array([one.box for one in self.entries], np.float32).reshape(-1, 4)
+        return _fixed(np.array([d.box for d in self.entries], np.float32).reshape(-1, 4))
 
     @cached_property
     def scores(self) -> Array:
         """Objectness times class score, (n,) float32 in 0..1."""
-        return np.array([one.score for one in self.entries], np.float32)
+        return _fixed(np.array([one.score for one in self.entries], np.float32))
 
     @cached_property
     def class_ids(self) -> npt.NDArray[np.int64]:
         """Indices of the classes, (n,)."""
-        return np.array([one.class_id for one in self.entries], np.int64)
+        return _fixed(np.array([one.class_id for one in self.entries], np.int64))
 
     @property
     def names(self) -> list[str]:
         """Names of the classes, one for each entry; an index where the model has no names."""
         return [one.name for one in self.entries]
 
+    @checked
     def draw(
-        self, picture: PictureLike, *, font: PathLike | None = None, order: str = "rgb"
+        self, picture: "PictureLike | Image", *, font: PathLike | None = None, order: str = "rgb"
     ) -> "Image":
         """Draw frames and labels into a copy of the picture.
 
@@ -85,6 +92,7 @@ class Detections(Shown, Sequence[Detection]):
         """Return the entries, and how many of hidden classes are left out, as JSON can hold it."""
         return {"detections": self.to_dicts(), "hidden": self.hidden}
 
+    @checked
     def clipped(self, width: int, height: int) -> "Detections":
         """Return the same detections, boxes cut at the border of a picture of a size."""
         most = np.array([width, height, width, height], np.float32)
@@ -116,3 +124,9 @@ class Detections(Shown, Sequence[Detection]):
         from darkconv.detection.tables import FOUND_VIEW
 
         return FOUND_VIEW
+
+
+def _fixed(values: npt.NDArray[Number]) -> npt.NDArray[Number]:
+    """Return the same array, which cannot be written to."""
+    values.flags.writeable = False
+    return values

@@ -2,11 +2,11 @@
 
 import glob
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 from darkconv.detection.video import Video, is_video
 from darkconv.errors import DatasetError, Where
@@ -97,7 +97,9 @@ def open_source(source: Any, *, every: int = 1, unreadable: str = "raise") -> So
     return Source(items, len(items))
 
 
-def video_source(source: str | os.PathLike[str] | int, *, every: int, skips: bool) -> Source:
+def video_source(
+    source: str | os.PathLike[str] | SupportsIndex, *, every: int, skips: bool
+) -> Source:
     """Return the frames of a video, a camera or an address.
 
     Raises:
@@ -131,6 +133,8 @@ def list_pictures(source: Any) -> list[Any]:
 
 def is_several(source: Any) -> bool:
     """Whether a source is a list of others, not one picture."""
+    if isinstance(source, Mapping):
+        return False
     if isinstance(source, Sequence):
         return not isinstance(source, str | bytes | bytearray | memoryview)
     is_picture = hasattr(source, "read") or hasattr(source, "__array__") or _is_bytes(source)
@@ -147,6 +151,10 @@ def pictures_of_path(path: str) -> list[Path]:
     Raises:
         DatasetError: a folder, a pattern or a list has none.
     """
+    if not path:
+        raise DatasetError(
+            "picture", expected="a file, a folder or a pattern", found="an empty text"
+        )
     if os.path.isdir(path):
         inside = sorted(filter(is_picture_file, Path(path).iterdir()))
         if not inside:

@@ -2,14 +2,16 @@
 
 import contextlib
 import logging
+import operator
 import os
 import re
 import sys
 from collections.abc import Iterator
 from fractions import Fraction
+from numbers import Integral
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 
@@ -54,7 +56,7 @@ def library(task: str) -> ModuleType:
 
 def is_video(source: Any) -> bool:
     """Return True for the number of a camera, an address, or a video file's name."""
-    if isinstance(source, int):
+    if isinstance(source, Integral):
         return not isinstance(source, bool)
     if not isinstance(source, str | os.PathLike):
         return False
@@ -76,7 +78,7 @@ class Video:
         has_sound: it has more than pictures.
     """
 
-    def __init__(self, source: str | os.PathLike[str] | int) -> None:
+    def __init__(self, source: str | os.PathLike[str] | SupportsIndex) -> None:
         """Open a file, a camera by its number, or an address.
 
         Raises:
@@ -84,8 +86,13 @@ class Video:
             MissingDependencyError: PyAV is not installed.
         """
         av = library("reading videos")
-        text = str(source) if isinstance(source, int) else os.fspath(source)
-        is_camera = isinstance(source, int) or (text.isdecimal() and not os.path.exists(text))
+        if isinstance(source, str | os.PathLike):
+            text = os.fspath(source)
+        else:
+            text = str(operator.index(source))
+        is_camera = not isinstance(source, str | os.PathLike) or (
+            text.isdecimal() and not os.path.exists(text)
+        )
         is_address = ADDRESS.match(text) is not None
         self.name = f"camera {int(text)}" if is_camera else LOGIN.sub("//", text)
         self.is_live = is_camera or (is_address and not STORED.match(text))

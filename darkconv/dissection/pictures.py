@@ -16,7 +16,7 @@ from darkconv.dataset.for_model import (
 )
 from darkconv.dataset.telling import report_classes, report_problems
 from darkconv.errors import DarkconvError
-from darkconv.profiling.loader import Image, Images
+from darkconv.profiling.loader import Image, Images, given_pictures
 
 Pictures = Dataset | Sequence[Image]
 
@@ -103,12 +103,11 @@ def _opened(images: Images, whole: Model, *, uses_labels: bool) -> Pictures:
         return dataset
     if isinstance(images, str | os.PathLike):
         return open_for_model(images, whole, uses_labels=uses_labels)
-    if not len(images):
-        raise DarkconvError("images: there is no picture among them")
-    files = [one for one in images if isinstance(one, str | os.PathLike)]
-    if len(files) == len(images):
+    pictures = given_pictures(images)
+    files = [one for one in pictures if isinstance(one, str | os.PathLike)]
+    if len(files) == len(pictures):
         return open_for_model(files, whole, uses_labels=uses_labels)
-    return images
+    return pictures
 
 
 def _spread(images: Sequence[Image], limit: int | None) -> Sequence[Image]:

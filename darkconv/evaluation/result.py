@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from darkconv.arguments import checked
 from darkconv.core.views import Shown, View
 from darkconv.dataset.classes import UnknownClass
 from darkconv.detection import Detection
@@ -88,6 +89,7 @@ class Evaluation(Shown):
             "seconds": dict(self.seconds),
         }
 
+    @checked
     def report(self, path: PathLike) -> None:
         """Write a page with tables, curves, confusions and pictures: one HTML file.
 
@@ -135,6 +137,7 @@ class BoxEvaluation(Evaluation):
             "confusion": self.comparison.confusion(self.at).as_dict(),
         }
 
+    @checked
     def report(self, path: PathLike) -> None:
         """See `Evaluation.report`."""
         from darkconv.evaluation.page import write_evaluation_report
@@ -164,6 +167,7 @@ class ClassEvaluation(Evaluation):
             "names": list(self.names),
         }
 
+    @checked
     def report(self, path: PathLike) -> None:
         """See `Evaluation.report`."""
         from darkconv.evaluation.classification_page import write_classification_report

@@ -72,6 +72,8 @@ def read_content(path: PathLike) -> bytes:
         DatasetError: there is no such file, it cannot be read, or it is too large.
     """
     where = Where(file=os.fspath(path))
+    if not os.fspath(path):
+        raise DatasetError("picture", expected="a file", found="an empty text")
     try:
         _check_file(path, where)
         return Path(path).read_bytes()

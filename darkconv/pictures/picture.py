@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from darkconv.core.model import Array
 from darkconv.core.net import check_resize
-from darkconv.errors import DarkconvError, Where
+from darkconv.errors import DarkconvError, DatasetError, Where
 from darkconv.files import PathLike
 from darkconv.files.notice import warn_once
 from darkconv.pictures import jpeg
@@ -96,12 +96,29 @@ def as_picture(image: Any, channels: int, *, exact: bool = False, order: str = "
         where = Where(file=getattr(image, "filename", "") or PICTURE)
         return _turned(with_channels(rgb_levels(image, where), channels), image, where)
     if hasattr(image, "read"):
-        image = image.read()
+        image = _content_of(image)
     if isinstance(image, bytes | bytearray | memoryview):
         return decode_picture(bytes(image), PICTURE, channels=channels, exact=exact)
     levels = _checked_levels(image, channels)
     is_turned = order == "bgr" and levels.shape[2] == 3
     return with_channels(levels[:, :, ::-1] if is_turned else levels, channels)
+
+
+def _content_of(file: Any) -> Any:
+    """Return what an open file holds from where it stands.
+
+    Raises:
+        DatasetError: it stands behind its end.
+    """
+    content = file.read()
+    if not content and hasattr(file, "tell") and file.tell() > 0:
+        name = getattr(file, "name", None)
+        raise DatasetError(
+            "was read to its end before",
+            where=Where(file=name if isinstance(name, str) else PICTURE),
+            hint="file.seek(0) begins anew",
+        )
+    return content
 
 
 def check_order(order: str) -> None:

@@ -19,8 +19,8 @@ from darkconv.files import PathLike
 from darkconv.files.notice import tell_once
 
 Image = PathLike | npt.NDArray[np.uint8]
-Images = PathLike | Dataset | Sequence[Image]
-"""Pictures: a source such as a folder, a data set, or files and levels."""
+Images = PathLike | Dataset | Sequence[Image] | npt.NDArray[np.uint8]
+"""Pictures: a source such as a folder, a data set, files and levels, or the levels of one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,9 +49,20 @@ def picture_list(images: Images) -> tuple[Sequence[Image], str | None]:
         images = open_dataset(images)
     if isinstance(images, Dataset):
         return [one.image for one in images.samples], images.source
+    return given_pictures(images), None
+
+
+def given_pictures(images: Sequence[Image] | npt.NDArray[np.uint8]) -> Sequence[Image]:
+    """Return pictures that are given one by one; an array of levels is one, of four axes several.
+
+    Raises:
+        DarkconvError: there is none.
+    """
+    if isinstance(images, np.ndarray) and images.ndim < 4:
+        return [images]
     if not len(images):
         raise DarkconvError("images: there is no picture among them")
-    return images, None
+    return list(images) if isinstance(images, np.ndarray) else images
 
 
 def own_share(processes: Processes, count: int, batch: int) -> list[int]:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from darkconv.core.memory import require_memory
 from darkconv.core.model import Array, Model
 from darkconv.core.network import Network
 from darkconv.detection.detect import fitted_picture
-from darkconv.errors import DarkconvError
+from darkconv.errors import DarkconvError, Where
 from darkconv.layers.recurrent import Recurrent
 from darkconv.pictures.picture import PictureLike
 
@@ -67,6 +68,7 @@ def one_input(model: Model, image: "Images", batch: int = 1) -> Inputs:
         batch: how many run together; there is as much noise as that.
     """
     network, images = model.network, _listed(image)
+    _require_memory(network, batch)
     for name, count in (("image", len(images)), ("batch", batch)):
         if count > 1 and _keeps_state(network):
             raise DarkconvError(
@@ -91,10 +93,22 @@ def several_inputs(model: Model, image: "Images", batch: int = 1) -> Inputs:
         return one_input(model, image, batch)
     from darkconv.assets import digits10_pictures
 
+    _require_memory(network, batch)
     pictures = [picture_input(network, path) for path in digits10_pictures()[:BUNDLED]]
     words = f"seeded noise and {BUNDLED} bundled pictures at {network.input_shape}"
     own = _noises(network, max(1, batch - BUNDLED))
     return Inputs([*own, *pictures], words, batch)
+
+
+def _require_memory(network: Network, batch: int) -> None:
+    """Check that the values of all layers for a batch, which two frameworks give, can be held.
+
+    Raises:
+        DarkconvError: they cannot.
+    """
+    values = sum(layer.out_shape.size for layer in network.layers)
+    what = f"all layers of {batch} inputs"
+    require_memory(8 * batch * values, what=what, where=Where(file=network.file))
 
 
 def _noises(network: Network, count: int) -> list[Array]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from darkconv.arguments import checked
 from darkconv.core.network import Layer, Network
 from darkconv.files import PathLike
 from darkconv.presentation.notebook import html_table
@@ -58,6 +59,7 @@ class Verification:
             "rows": [row.to_dict() for row in self.rows],
         }
 
+    @checked
     def report(self, path: PathLike) -> None:
         """Write an HTML page of it.
 
@@ -138,6 +140,7 @@ class LayerVerification(Verification):
         ]
         return {"ok": self.ok, "compared": self.compared, "given": self.given, "rows": rows}
 
+    @checked
     def report(self, path: PathLike) -> None:
         """Write an HTML page: the error along the network, and all layers, the worst first.
 
@@ -166,6 +169,7 @@ class FileVerification(Verification):
         """The model, and the file by its name."""
         return f"model and {Path(self.file).name}"
 
+    @checked
     def report(self, path: PathLike) -> None:
         """Write an HTML page: the outputs with their errors.
 

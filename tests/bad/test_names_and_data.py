@@ -122,7 +122,10 @@ DATA_ACCEPTED = [
     Accepted("another number of classes than names", ANCHORS,
              told("net.data: classes: expected 3, as many as there are names, found 5"),
              file("net.data", "classes=5\nvalid=valid.txt\nnames=net.names\n")),
-    Accepted("a key twice", ANCHORS, "", file("net.data", "valid=valid.txt\nvalid=none.txt\n")),
+    Accepted("a key twice", ANCHORS,
+             "warning: net.data:2: valid: none.txt is its second value: valid.txt counts, "
+             "as in C\n",
+             file("net.data", "valid=valid.txt\nvalid=none.txt\n")),
     Accepted("a picture that is not there", ANCHORS,
              told("valid.txt:2: no such picture: none.png"),
              file("valid.txt", "pics/0.png\nnone.png\npics/1.png\n")),

@@ -442,6 +442,7 @@ def test_other_numbers_are_no_labels(tmp_path, line):
         ("VOC/Annotations/a.xml", voc("a"), "of Pascal VOC, and of another folder"),
         ("x/y/a.json", json.dumps(coco()), "of COCO, and of another folder"),
         ("annotations/default.json", '{"dm_format_version": "1.0"}', "Datumaro's own form"),
+        ("annotations/a.json", labelme("a"), "labelme's form, which is read beside its picture"),
         ("_annotations.createml.json", '[{"image": "", "coordinates": []}]', "Create ML's form"),
         ("via.json", '{"a.png12": {"regions": []}}', "the form of the VGG Image Annotator"),
         ("_annotations.csv", "filename,width\na.png,40\n", "its form is not known"),

@@ -21,6 +21,7 @@ FOREIGN = (
     ((b"<annotation",), "of Pascal VOC, and of another folder than is opened: open its own"),
     ((b'"images"', b'"annotations"'), "of COCO, and of another folder than is opened: open it"),
     ((b'"dm_format_version"',), "Datumaro's own form, which it converts to COCO, VOC and YOLO"),
+    ((b'"shapes"', b'"flags"'), "labelme's form, which is read beside its picture, or in labels"),
     ((b'"coordinates"',), "Create ML's form"),
     ((b'"regions"',), "the form of the VGG Image Annotator, which also writes COCO"),
 )

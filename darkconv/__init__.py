@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from darkconv.detection import Detection, Detections, Frame
     from darkconv.detection.detector import Detector, detect
     from darkconv.dissection import Dissection, dissect
+    from darkconv.dissection.times import measure_times
     from darkconv.errors import (
         CfgError,
         DarkconvError,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from darkconv.imports.importing import import_weights
     from darkconv.loading import load, save
     from darkconv.profiling.collect import profile
+    from darkconv.profiling.losses import measure_losses
     from darkconv.profiling.reconstruction import reconstruct
     from darkconv.surgery.classes import reclass
     from darkconv.surgery.graft import GraftResult, graft
@@ -97,6 +99,8 @@ _HOMES = {
     "graft": "darkconv.surgery.graft",
     "load": "darkconv.loading",
     "open_dataset": "darkconv.dataset",
+    "measure_losses": "darkconv.profiling.losses",
+    "measure_times": "darkconv.dissection.times",
     "plan": "darkconv.surgery.plan",
     "profile": "darkconv.profiling.collect",
     "prune": "darkconv.surgery.prune",
@@ -152,6 +156,8 @@ __all__ = [
     "graft",
     "import_weights",
     "load",
+    "measure_losses",
+    "measure_times",
     "open_dataset",
     "plan",
     "profile",

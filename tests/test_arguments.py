@@ -58,6 +58,12 @@ def good(folder, model, tmp_path_factory):
         "export": {"model": model, "path": out / "o.onnx"},
         "load": {"cfg": cfg, "weights": weights},
         "open_dataset": {"source": folder / "pics"},
+        "measure_losses": {
+            "model": model,
+            "profile": dc.profile(model, [LEVELS], device="cpu"),
+            "images": [LEVELS],
+        },
+        "measure_times": {"model": model},
         "plan": {"model": model, "score": "l1", "keep": 0.5},
         "profile": {"model": model, "images": [LEVELS]},
         "prune": {"model": model, "plan": plan},

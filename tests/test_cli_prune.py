@@ -266,4 +266,4 @@ def test_several_budgets_hold_together(run):
     assert after["parameters"] <= 0.7 * before["parameters"]
     assert after["macs"] <= 0.6 * before["macs"]
     wrong = run("--score l1 --params 0.7 --count 3 --dry-run", status=2).stderr
-    assert "or several of --params, --macs, --size says how much goes" in wrong
+    assert "or several of --params, --macs, --latency, --size says how much goes" in wrong

@@ -2,6 +2,8 @@
 
 import itertools
 import logging
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -222,3 +224,39 @@ def test_a_profile_keeps_what_the_score_needs_and_a_merged_one_says_that_it_does
     assert "lose what the score obs needs" in caplog.text
     with pytest.raises(PlanError, match="does not say what refitting makes up for"):
         unguarded_plan(model, merged, score="obs", keep=0.5)
+
+
+SCRIPT = """
+import os, sys
+from pathlib import Path
+import numpy as np
+import darkconv as dc
+folder = Path(sys.argv[1])
+model = dc.load(folder / "a.cfg", folder / "a.weights")
+images = list(np.load(folder / "pictures.npy"))
+profile = dc.profile(model, images, obs=True, batch=2, device="cpu")
+losses = dc.measure_losses(model, profile, images, score="obs", batch=2, device="cpu")
+residuals = {str(index): layer.residual for index, layer in profile.layers.items()}
+np.savez(folder / f"rank{os.environ['RANK']}.npz", losses=losses.errors, **residuals)
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_measure_what_one_measures(tmp_path):
+    pytest.importorskip("torch")
+    body = CONV.format(8, 3) + CONV.format(8, 3) + PLAIN.format(4)
+    model = random_model(network(body, shape=(3, 12, 12)), seed=4)
+    images = way_model("straight")[1] * 2
+    dc.save(model, tmp_path / "a.cfg", tmp_path / "a.weights")
+    np.save(tmp_path / "pictures.npy", np.stack(images))
+    (tmp_path / "script.py").write_text(SCRIPT)
+    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    subprocess.run([*run, tmp_path / "script.py", tmp_path], check=True, capture_output=True)
+    first, second = (np.load(tmp_path / f"rank{rank}.npz") for rank in "01")
+    profile = dc.profile(model, images, obs=True, batch=2, device="cpu")
+    losses = dc.measure_losses(model, profile, images, score="obs", batch=2, device="cpu")
+    assert np.array_equal(first["losses"], second["losses"], equal_nan=True)
+    assert first["losses"][1:] == pytest.approx(losses.errors[1:], rel=1e-3)
+    for index, layer in profile.layers.items():
+        assert np.array_equal(first[str(index)], second[str(index)])
+        assert first[str(index)] == pytest.approx(layer.residual, rel=1e-3)

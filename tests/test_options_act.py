@@ -74,7 +74,8 @@ SETTINGS = {
     "reclass/onnx": f"reclass {MODEL} --keep zero,five -o o.onnx",
     "dissect": f"dissect {MODEL} --keep zero,one,two,three,four,five --images digits10.data "
     "--limit 30 -o o.cfg o.weights --no-report --json",
-    "dissect/unlabelled": f"dissect {MODEL} --images unlabelled -o o.cfg o.weights --no-report",
+    "dissect/unlabelled": f"dissect {MODEL} --images unlabelled --params 0.6 -o o.cfg o.weights "
+    "--no-report",
     "dissect/random": f"dissect {MODEL} --images unlabelled --score random -o o.cfg o.weights "
     "--no-report",
     "profile": f"profile {MODEL} images --limit 4 -o o.npz",
@@ -116,6 +117,7 @@ SETTINGS = {
 
 VALUES = {
     "--add": "ten",
+    "--allocation": "measured",
     "--against": "q.npz",
     "--at": "0.7",
     "--backbone": "p.cfg p.weights",
@@ -176,6 +178,7 @@ VALUES = {
     "--output": "o2",
     "--overfit": "1",
     "--iou": "0.9",
+    "--latency": "0.9",
     "--overlap": "0.9",
     "--params": "0.4",
     "--parts": "2",

@@ -61,6 +61,8 @@ images = [sample.image for sample in dataset.samples]
 small = dc.reclass(model, ["person", "vehicle=car+bus"])
 profile: dc.Profile = dc.profile(small, images, device="auto")
 plan: dc.PrunePlan = dc.plan(small, profile, score="nll0", keep=0.5)
+losses, times = dc.measure_losses(small, profile, images, score="nll0"), dc.measure_times(small)
+cheapest = dc.plan(small, profile, params=0.5, latency=0.6, losses=losses, times=times)
 pruned = dc.prune(small, plan, compensate=True)
 done: dc.Dissection = dc.dissect(model, keep=["person"], images=dataset, params=0.5, macs=0.6)
 print(done.model, done.plan.explain(small, 3), done.to_dict(), done.seconds["profile"])

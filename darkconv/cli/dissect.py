@@ -24,8 +24,7 @@ from darkconv.cli.params import (
 from darkconv.cli.pictures import PictureOptions, open_pictures, picture_options_beside_images
 from darkconv.cli.planning import (
     plan_options,
-    refuse_other_scores,
-    refuse_seed,
+    refuse_idle_choices,
     require_amount,
 )
 from darkconv.cli.profiling import ProfilingOptions, profiling_options
@@ -108,12 +107,11 @@ def dissect(
     target = None if no_report else report_path or default_report(outputs)
     if planning.amounts:
         require_amount(planning)
-    refuse_seed(planning)
+    refuse_idle_choices(planning)
     if no_report:
         refuse("report_path", because="--no-report says that none is written")
     if all_pictures:
         refuse("only_classes", because="--all-pictures takes them all")
-    refuse_other_scores(planning)
     require("PIL", "torch", task="dissect", extra="torch")
     from darkconv.dissection import dissect as dissected
 

@@ -11,7 +11,7 @@ from darkconv.console.values import SHARE, BytesType, NumberType
 from darkconv.surgery.budget import KINDS
 from darkconv.surgery.chooser import MIN_KEEP, MULTIPLE, SKIP_FIRST
 from darkconv.surgery.importance import SCORES
-from darkconv.surgery.planning import AMOUNTS, Planning
+from darkconv.surgery.planning import ALLOCATIONS, AMOUNTS, EVEN, Planning
 
 
 def require_amount(planning: Planning) -> None:
@@ -43,6 +43,11 @@ def _ratio_option(*aliases: str) -> Callable[[Callable[..., Any]], Callable[...,
     )
 
 
+def _budget(name: str, what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    help_text = f"At most this share {what}"
+    return click.option(name, type=_SHARE, metavar="SHARE", help=help_text)
+
+
 _OPTIONS = (
     click.option(
         "--count",
@@ -53,12 +58,9 @@ _OPTIONS = (
     click.option(
         "--threshold", type=NumberType(), metavar="T", help="Channels that score below T go."
     ),
-    click.option(
-        "--params", type=_SHARE, metavar="SHARE", help="At most this share of the parameters stays."
-    ),
-    click.option(
-        "--macs", type=_SHARE, metavar="SHARE", help="At most this share of the MACs stays."
-    ),
+    _budget("--params", "of the parameters stays."),
+    _budget("--macs", "of the MACs stays."),
+    _budget("--latency", "of the time stays, by layers measured here."),
     click.option(
         "--size", type=BytesType(), metavar="5MB", help="The weights file has at most this size."
     ),
@@ -109,6 +111,14 @@ _OPTIONS = (
         help="Of the score random.",
     ),
     click.option(
+        "--allocation",
+        type=click.Choice(ALLOCATIONS),
+        default=EVEN,
+        show_default=True,
+        help="Which layers pay for --params and other budgets: all alike, or those whose cuts were "
+        "measured to cost least on the pictures.",
+    ),
+    click.option(
         "--compensate/--no-compensate",
         default=True,
         show_default=True,
@@ -128,14 +138,10 @@ def plan_options(*ratio_aliases: str) -> Callable[[Callable[..., Any]], Callable
     return options_as("planning", Planning, _ratio_option(*ratio_aliases), *_OPTIONS)
 
 
-def refuse_other_scores(planning: Planning) -> None:
-    """Raise a usage error for measurements that the score does not look at."""
-    for name, what in (("taylor", "gradients are"), ("obs", "what refitting makes up for is")):
-        if planning.score != name:
-            refuse(name, because=f"{what} read by --score {name} alone")
-
-
-def refuse_seed(planning: Planning) -> None:
-    """Raise a usage error for a seed where nothing draws lots."""
-    if planning.score != "random":
-        refuse("seed", because="only the score random draws lots")
+def refuse_idle_choices(planning: Planning) -> None:
+    """Raise a usage error for what this score does not look at, and for shares of no budget."""
+    for score, name in {"random": "seed", "taylor": "taylor", "obs": "obs"}.items():
+        if planning.score != score:
+            refuse(name, because=f"only the score {score} looks at it")
+    if not planning.has_budget:
+        refuse("allocation", because="only budgets such as --params are shared out among layers")

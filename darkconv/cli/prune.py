@@ -29,12 +29,12 @@ from darkconv.cli.pictures import (
 )
 from darkconv.cli.planning import (
     plan_options,
-    refuse_other_scores,
-    refuse_seed,
+    refuse_idle_choices,
     require_amount,
 )
 from darkconv.cli.profiling import (
     PROFILING_NAMES,
+    SUFFIX,
     ProfilingOptions,
     profile_of,
     profiling_options,
@@ -43,7 +43,7 @@ from darkconv.cli.pruned import show_pruning
 from darkconv.console.files import InputFile, OutputFile
 from darkconv.console.given import refuse
 from darkconv.console.printing import echo, echo_json, echo_lines
-from darkconv.console.progress import progress
+from darkconv.console.progress import progress, steps
 from darkconv.core.processes import is_first_process
 from darkconv.libraries import require
 from darkconv.surgery.changes import pruning_dict
@@ -55,7 +55,9 @@ from darkconv.surgery.prune import prune as remove
 
 OF_EXPLAIN = ("words", "explain", "dialect", "input_size")
 """What `--explain` needs."""
-OF_CHOICE = ("score", "min_keep", "skip_first", "multiple", "lock", "seed", "against_path")
+OF_CHOICE = (
+    "score", "min_keep", "skip_first", "multiple", "lock", "seed", "against_path", "allocation",
+)  # fmt: skip
 """Options that say how channels are chosen."""
 
 
@@ -169,6 +171,14 @@ def prune(
     profiling = replace(profiling, taylor=score == "taylor", obs=score == "obs")
     if images:
         found, _ = profile_of(model, images, pictures, profiling, seed=planning.seed)
+    if plan is None and (images or planning.latency):
+        from darkconv.dissection.choosing import choose_channels
+
+        own = [source for source in images if not source.endswith(SUFFIX)]
+        tried = open_pictures(own, pictures, model=model, uses_labels=False) if own else None
+        with steps() as update:
+            how = {**profiling.running, "progress": update}
+            plan = choose_channels(model, planning, found, against, images=tried, **how)
     if not is_first_process():
         return
     plan = plan or planning.plan(model, found, against)
@@ -203,9 +213,11 @@ def refuse_idle(
         refuse("against_path", because="only --score contrast compares two profiles")
     if planning.compensate and not (plan_path or profile_path or images):
         refuse("compensate", because="means come from --profile, --images or a plan")
-    refuse_other_scores(planning)
+    refuse_idle_choices(planning)
     if not images:
         refuse("taylor", "obs", because="it is about --images")
+        if planning.is_measured:
+            refuse("allocation", because="what cuts cost is measured on --images")
     if not (images or refitted_on):
         names = (*PICTURE_NAMES, *PROFILING_NAMES)
         refuse(*names, because="no pictures are looked at without --images and --reconstruct")
@@ -222,7 +234,6 @@ def check_usage(
     """Raise a usage error for options that contradict each other or leave nothing to do."""
     if plan_path is None:
         require_amount(planning)
-        refuse_seed(planning)
     elif planning.amounts:
         (name, *_) = planning.amounts
         raise click.UsageError(f"--plan says what goes, so --{name} does not")

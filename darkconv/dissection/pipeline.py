@@ -2,15 +2,17 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from darkconv.arguments import checked
 from darkconv.core.model import Model
 from darkconv.core.processes import is_first_process, working_together
+from darkconv.dissection.choosing import choose_channels
 from darkconv.dissection.pictures import Choice, Pictures, choose_pictures
 from darkconv.dissection.result import Dissection
+from darkconv.dissection.running import Progress, Running
 from darkconv.errors import PlanError
 from darkconv.files.notice import telling_once
 from darkconv.logs import NOTE
@@ -18,7 +20,7 @@ from darkconv.profiling.loader import Images
 from darkconv.surgery.chooser import MIN_KEEP, MULTIPLE, SKIP_FIRST, Lock
 from darkconv.surgery.classes import reclass
 from darkconv.surgery.importance import Score
-from darkconv.surgery.planning import Planning
+from darkconv.surgery.planning import EVEN, Planning
 from darkconv.surgery.profile import Profile
 from darkconv.surgery.prune import prune
 
@@ -26,9 +28,6 @@ logger = logging.getLogger("darkconv")
 
 RATIO = 0.75
 """Share of its channels that every layer keeps if nothing else is said."""
-
-Progress = Callable[[str, int, int], None]
-"""Takes what is done, how many are done, and of how many."""
 
 
 @checked
@@ -42,6 +41,7 @@ def dissect(
     threshold: float | None = None,
     params: float | None = None,
     macs: float | None = None,
+    latency: float | None = None,
     size: int | None = None,
     cut: str | None = None,
     score: str | Score = "nll0",
@@ -50,6 +50,7 @@ def dissect(
     multiple: int = MULTIPLE,
     lock: Sequence[Lock] = (),
     seed: int = 0,
+    allocation: str = EVEN,
     compensate: bool = True,
     reconstruct: bool = True,
     only_classes: Sequence[str] | None = None,
@@ -75,11 +76,12 @@ def dissect(
         images: a source such as a folder, several, a data set, or a list of files and of 8-bit
             RGB levels (H, W, 3).
         ratio: share of its channels that every layer keeps; 0.75 where no amount is given. For
-            count, threshold, params, macs, size and cut see `darkconv.plan`.
+            count, threshold, params, macs, latency, size and cut see `darkconv.plan`.
         count: see `darkconv.plan`, as for all up to `seed`.
         threshold: see there.
         params: see there; several budgets may be given.
         macs: see there.
+        latency: see there; how long layers take is measured here.
         size: see there.
         cut: see there.
         score: see there; "contrast" compares the chosen pictures with the others.
@@ -88,6 +90,8 @@ def dissect(
         multiple: see there.
         lock: see there.
         seed: of the score "random", and of the sample behind the profile's histograms.
+        allocation: which layers pay for budgets: "even", all alike, or "measured", those whose
+            cuts cost the heads least on the pictures: see `darkconv.measure_losses`.
         compensate: put the means of channels that go into the biases behind them.
         reconstruct: refit the weights that stay, on all pictures.
         only_classes: profile the pictures that show one of these classes and no others; an empty
@@ -127,6 +131,7 @@ def dissect(
         threshold=threshold,
         params=params,
         macs=macs,
+        latency=latency,
         size=size,
         cut=cut,
         score=score,
@@ -135,6 +140,7 @@ def dissect(
         multiple=multiple,
         lock=tuple(lock),
         seed=seed if callable(score) or score == "random" else 0,
+        allocation=allocation,
         compensate=compensate,
     ).or_ratio(RATIO)
     planning.check()
@@ -157,44 +163,6 @@ def dissect(
             running=running,
         )
         return specimen.dissected(planning, reconstruct=reconstruct, running=running)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Running:
-    """How pictures are run through models.
-
-    Attributes:
-        batch: pictures that are run together.
-        device: see `dissect`.
-        resize: see `dissect`.
-        unreadable: see `dissect`.
-        progress: see `dissect`.
-    """
-
-    batch: int = 8
-    device: str = "auto"
-    resize: str | None = None
-    unreadable: str = "skip"
-    progress: Progress | None = None
-
-    def check(self) -> None:
-        """Check what can be checked before anything is read.
-
-        Raises:
-            DarkconvError: there is no such device, way of fitting pictures, or batch.
-        """
-        from darkconv.backends.torch.device import choose_device
-        from darkconv.detection.stream import check_batches
-        from darkconv.pictures.picture import resize_mode
-
-        choose_device(self.device)
-        resize_mode(self.resize, default=False)
-        check_batches(self.batch, self.unreadable)
-
-    def told(self, task: str, total: int) -> Callable[[int], None] | None:
-        """Return what takes the number of things done of a task."""
-        progress = self.progress
-        return None if progress is None else lambda done: progress(task, done, total)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -235,7 +203,14 @@ class Specimen:
         how, seconds = running or Running(), dict(self.seconds)
         compares = callable(planning.score) or planning.score == "contrast"
         with _timed(seconds, "plan"):
-            plan = planning.plan(self.uncut, self.profile, self.against if compares else None)
+            plan = choose_channels(
+                self.uncut,
+                planning,
+                self.profile,
+                self.against if compares else None,
+                images=self.pictures.chosen,
+                **vars(how),
+            )
             pruned = prune(self.uncut, plan, compensate=planning.compensate)
         final = pruned
         if reconstruct:

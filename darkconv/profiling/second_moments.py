@@ -17,7 +17,7 @@ from darkconv.profiling.walking import Sampling, Share, last_readers, run_batche
 Doubles = npt.NDArray[np.float64]
 
 CHUNK = 4096
-"""Positions whose products are summed at a time, in double precision."""
+"""Positions whose products are summed in float32, before double precision takes over."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,9 +82,19 @@ def _moments(seen: Tensor, share: Share) -> InputMoments:
     count = torch.tensor(float(seen.shape[1]), dtype=torch.float64, device=seen.device)
     count = share.summed(count)
     mean = share.summed(seen.sum(1, dtype=torch.float64)) / count
-    products = torch.zeros(columns, columns, dtype=torch.float64, device=seen.device)
+    products = np.zeros((columns, columns))
     for part in torch.split(seen, CHUNK, dim=1):
-        centred = part.double() - mean.unsqueeze(1)
-        products.addmm_(centred, centred.mT)
-    covariance = share.summed(products) / count
-    return InputMoments(mean.cpu().numpy(), covariance.cpu().numpy())
+        centred = part - mean.float().unsqueeze(1)
+        products += _squared(centred)
+    covariance = share.summed(torch.from_numpy(products)) / count.cpu()
+    return InputMoments(mean.cpu().numpy(), covariance.numpy())
+
+
+def _squared(rows: Tensor) -> npt.NDArray[np.float32]:
+    """(n, n) products of the rows with each other; NumPy computes half of the matrix only."""
+    if rows.device.type == "cpu":
+        values = np.ascontiguousarray(rows.numpy())
+        products: npt.NDArray[np.float32] = values @ values.T
+        return products
+    found: npt.NDArray[np.float32] = (rows @ rows.mT).cpu().numpy()
+    return found

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from darkconv.core.network import Layer
 from darkconv.errors import PlanError
-from darkconv.surgery.budget import KINDS, SHARES, Budget, Costs
+from darkconv.surgery.allocation import GRID, Losses, Spending, spending_order
+from darkconv.surgery.budget import KINDS, SHARES, Bill, Budget, Costs
 from darkconv.surgery.channels import ChannelClasses
 from darkconv.surgery.clusters import split_in_two
 from darkconv.surgery.explain import numbered
@@ -104,6 +105,7 @@ AMOUNTS: Mapping[str, Check] = {
     "threshold": (lambda value: not math.isnan(value), "a number"),
     "params": _IS_SHARE,
     "macs": _IS_SHARE,
+    "latency": _IS_SHARE,
     "size": _IS_COUNT,
     "cut": (lambda value: value == "auto", "auto"),
 }
@@ -146,6 +148,7 @@ class Chooser:
         guards: Guards,
         costs: Costs,
         folded: Mask,
+        losses: Losses | None = None,
     ) -> None:
         self.classes = classes
         self.guards = guards
@@ -154,6 +157,7 @@ class Chooser:
         self.scores = np.where(folded, -np.inf, scores)
         self.stays = guards.protected(classes)
         self.families = class_families(classes)
+        self.losses = losses
         self.remarks: list[str] = []
 
     def choose(self, amounts: Mapping[str, Any]) -> Mask:
@@ -221,7 +225,7 @@ class Chooser:
 
     def _within(self, budgets: Sequence[Budget]) -> Mask:
         """As few of the lowest classes as the budgets need, families made comparable."""
-        order = self._global_order()
+        order = self._global_order() if self.losses is None else self._order_of_losses(budgets)
         low, high = 0, len(order)
         budget, share = self.costs.tightest(budgets, self._first(order, high))
         if share > 1:
@@ -274,6 +278,49 @@ class Chooser:
         rank[worthless] -= 1
         free = np.flatnonzero(np.isfinite(rank))
         return free[np.argsort(rank[free], kind="stable")]
+
+    def _order_of_losses(self, budgets: Sequence[Budget]) -> Labels:
+        """Classes that may go, in the order in which the budgets buy most for least loss."""
+        assert self.losses is not None
+        orders = [self._lowest(family) for family in self.families]
+        curves, limits, paces = [], [], []
+        for number, (family, order) in enumerate(zip(self.families, orders, strict=True)):
+            if len(order) and np.isnan(self.losses.errors[number]).any():
+                raise PlanError(
+                    "the losses were measured under other guards: "
+                    f"{numbered('layer', np.array(self._layers_of(family)))} may lose channels now"
+                )
+            curves.append(self.losses.curve(number) if len(order) else np.zeros(GRID + 1))
+            limit, pace = self._bounds(family)
+            limits.append(min(limit, len(order)))
+            paces.append(pace)
+        spending = Spending(
+            Bill(self.costs, self.families),
+            budgets,
+            np.stack(curves),
+            np.array([len(family) for family in self.families]),
+            np.array(limits),
+            np.array(paces),
+        )
+        return spending_order(spending, orders)
+
+    def _layers_of(self, family: Labels) -> list[int]:
+        """Layers that make channels of a family."""
+        makers = self.classes.makers
+        return [one.index for one in makers if np.isin(self.classes.of(one.index), family).any()]
+
+    def _bounds(self, family: Labels) -> tuple[int, int]:
+        """How many classes of a family may go by the guards, and how many should go at a time."""
+        limit, pace = len(family), max(1, len(family) // GRID)
+        for index in self._layers_of(family):
+            labels = self.classes.of(index)
+            each = max(1, int(np.isin(labels, family).sum()) // len(family))
+            multiple = self.guards.multiple if len(labels) % self.guards.multiple == 0 else 1
+            least = _round_up(self.guards.least(len(labels)), multiple, len(labels))
+            limit = min(limit, (len(labels) - least) // each)
+            step = max(1, multiple // each)
+            pace = max(pace, -(-pace // step) * step)
+        return limit, pace
 
     def _guarded(self, removed: Mask) -> Mask:
         """The removal, and what folds, without what the guards forbid: the best of it stays.

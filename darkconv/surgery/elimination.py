@@ -49,6 +49,21 @@ class Reading:
         held[np.diag_indices_from(held)] += ridge * size
         return held
 
+    def refit(self, gone: npt.NDArray[np.bool_], ridge: float) -> Doubles:
+        """(filters, columns) the change of the weights that makes up best for columns that go.
+
+        Args:
+            gone: (columns,) which become zero.
+            ridge: see `eliminate`.
+        """
+        change = np.where(gone, -self.weights, 0.0)
+        stay = ~gone
+        if stay.any() and gone.any():
+            lost = self.weights[:, gone] @ self.moments[np.ix_(gone, stay)]
+            held = self.held(ridge)[np.ix_(stay, stay)]
+            change[:, stay] = np.linalg.solve(held, lost.T).T
+        return change
+
 
 @dataclass(frozen=True, eq=False)
 class Blocks:

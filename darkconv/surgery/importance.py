@@ -224,6 +224,11 @@ def check_used(score: str | Score, against: Profile | None, seed: int) -> None:
         raise PlanError("seed: only the score random draws lots", found=score)
 
 
+def score_name(score: str | Score) -> str:
+    """Return what a score is called in files."""
+    return score if isinstance(score, str) else getattr(score, "__name__", "function")
+
+
 def find_score(score: str | Score) -> Score:
     """Return the score of a name; a function is one.
 

@@ -13,7 +13,8 @@ from darkconv.core.model import Model
 from darkconv.core.views import Shown, View
 from darkconv.errors import PlanError
 from darkconv.files import PathLike, write_bytes
-from darkconv.surgery.budget import Costs
+from darkconv.surgery.allocation import Losses
+from darkconv.surgery.budget import KINDS, Costs
 from darkconv.surgery.channels import ChannelClasses, find_classes
 from darkconv.surgery.chooser import (
     MIN_KEEP,
@@ -24,11 +25,13 @@ from darkconv.surgery.chooser import (
     Lock,
     Mask,
     checked_amounts,
+    class_families,
 )
 from darkconv.surgery.constants import foldable_classes
 from darkconv.surgery.explain import explain_layers
 from darkconv.surgery.fingerprint import fingerprint
-from darkconv.surgery.importance import Score, check_used, score_classes
+from darkconv.surgery.importance import Score, check_used, score_classes, score_name
+from darkconv.surgery.layer_times import LayerTimes
 from darkconv.surgery.plan_file import FORMAT, format_plan, read_plan
 from darkconv.surgery.profile import Profile
 
@@ -163,6 +166,7 @@ def plan(
     threshold: float | None = None,
     params: float | None = None,
     macs: float | None = None,
+    latency: float | None = None,
     size: int | None = None,
     cut: str | None = None,
     skip_first: int = SKIP_FIRST,
@@ -171,6 +175,8 @@ def plan(
     lock: Sequence[Lock] = (),
     against: Profile | None = None,
     seed: int = 0,
+    losses: Losses | None = None,
+    times: LayerTimes | None = None,
 ) -> PrunePlan:
     """Choose channels to remove. One of keep ... cut says how many, or several budgets do.
 
@@ -187,9 +193,10 @@ def plan(
         keep: share of its channels that every layer keeps.
         count: number of channels that every layer keeps at most.
         threshold: classes that score lower go.
-        params: share of the parameters that is kept at most; a budget, as are macs and size, of
-            which several may be given: all of them hold.
+        params: share of the parameters that is kept at most; a budget, as are macs, size and
+            latency, of which several may be given: all of them hold.
         macs: share of the multiply-accumulates that is kept at most.
+        latency: share of the time that is kept at most, by `times`.
         size: bytes of the weights file at most.
         cut: "auto": each layer's scores are split in two clusters, the lower one goes.
         skip_first: so many of the first layers that make channels lose none.
@@ -198,6 +205,9 @@ def plan(
         lock: see `Guards`.
         against: a second profile, for scores that compare.
         seed: for the score "random", or one of your own.
+        losses: what cuts of each layer were measured to cost, see `darkconv.measure_losses`; the
+            budgets are spent where it is least. Without, all layers pay the same.
+        times: how long layers take, for latency: see `darkconv.measure_times`.
 
     Raises:
         PlanError: no or impossible amounts and guards, a profile of another model, an unknown
@@ -210,11 +220,12 @@ def plan(
         PrunePlan: 152 of 496 channels of 9 layers go, score l1, params=0.5, macs=0.6
     """
     given = {"keep": keep, "count": count, "threshold": threshold, "params": params}
-    amounts = checked_amounts({**given, "macs": macs, "size": size, "cut": cut})
+    amounts = checked_amounts({**given, "macs": macs, "latency": latency, "size": size, "cut": cut})
     guards = Guards(skip_first=skip_first, min_keep=min_keep, multiple=multiple, lock=lock)
     if not 0 <= seed < MOST_SEEDS:
         raise PlanError("seed", expected=f"0 or more, and below {MOST_SEEDS}", found=seed)
     check_used(score, against, seed)
+    is_budget = amounts.keys() <= set(KINDS)
     mark = fingerprint(model)
     for one in (profile, against):
         if one is not None:
@@ -222,12 +233,25 @@ def plan(
     classes = find_classes(model.network)
     scores = score_classes(classes, model, score, profile=profile, against=against, seed=seed)
     folded = foldable_classes(classes, profile) if profile else np.zeros(classes.count, bool)
-    chooser = Chooser(classes, scores, guards, Costs(classes, model.header), folded)
+    if losses is not None:
+        if not is_budget:
+            raise PlanError("losses: only budgets are spent by them", found=", ".join(amounts))
+        losses.check_is_of(model, score_name(score), len(class_families(classes)))
+    if (times is None) != (latency is None):
+        raise PlanError(
+            "latency and times: one is nothing without the other",
+            hint="darkconv.measure_times(model) gives times",
+        )
+    if times is not None:
+        times.check_is_of(model.network)
+    costs = Costs(classes, model.header, times)
+    chooser = Chooser(classes, scores, guards, costs, folded, losses)
     removed = chooser.choose(amounts)
     kept = classes.kept(removed)
     notes = {
-        "score": score if isinstance(score, str) else getattr(score, "__name__", "function"),
+        "score": score_name(score),
         **amounts,
+        **({"allocation": "even" if losses is None else "measured"} if is_budget else {}),
         "guards": {"skip_first": skip_first, "min_keep": min_keep, "multiple": multiple},
         "lock": [str(one) for one in lock],
         "folded": _channels_made(classes, removed & folded),

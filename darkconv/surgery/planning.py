@@ -4,6 +4,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from darkconv.core.model import Model
+from darkconv.errors import PlanError
+from darkconv.surgery.allocation import Losses
+from darkconv.surgery.budget import KINDS
 from darkconv.surgery.chooser import (
     MIN_KEEP,
     MULTIPLE,
@@ -13,11 +16,15 @@ from darkconv.surgery.chooser import (
     checked_amounts,
 )
 from darkconv.surgery.importance import Score, find_score
+from darkconv.surgery.layer_times import LayerTimes
 from darkconv.surgery.plan import PrunePlan, plan
 from darkconv.surgery.profile import Profile
 
-AMOUNTS = ("ratio", "count", "threshold", "params", "macs", "size", "cut")
+AMOUNTS = ("ratio", "count", "threshold", "params", "macs", "latency", "size", "cut")
 """Of these, one is given, or several budgets."""
+EVEN, MEASURED = "even", "measured"
+ALLOCATIONS = (EVEN, MEASURED)
+"""Which layers pay for a budget."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +33,8 @@ class Planning:
 
     Attributes:
         ratio: share of its channels that every layer keeps; `keep` of the plan.
+        allocation: which layers pay for budgets: "measured", those where it costs least on the
+            pictures, or "even", all alike.
         compensate: put means of removed channels into biases.
     """
 
@@ -34,6 +43,7 @@ class Planning:
     threshold: float | None = None
     params: float | None = None
     macs: float | None = None
+    latency: float | None = None
     size: int | None = None
     cut: str | None = None
     score: str | Score = "nll0"
@@ -42,6 +52,7 @@ class Planning:
     multiple: int = MULTIPLE
     lock: tuple[Lock, ...] = ()
     seed: int = 0
+    allocation: str = EVEN
     compensate: bool = True
 
     @property
@@ -49,6 +60,16 @@ class Planning:
         """Those of `AMOUNTS` that were given."""
         values = {name: getattr(self, name) for name in AMOUNTS}
         return {name: value for name, value in values.items() if value is not None}
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether what cuts cost is to be measured."""
+        return self.allocation == MEASURED
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether budgets say how much goes."""
+        return bool(self.amounts) and self.amounts.keys() <= set(KINDS)
 
     def or_ratio(self, ratio: float) -> Self:
         """Return the same with a ratio, where nothing says how much goes."""
@@ -62,6 +83,11 @@ class Planning:
         """
         checked_amounts(self.amounts, share="ratio")
         find_score(self.score)
+        if self.allocation not in ALLOCATIONS:
+            expected = " or ".join(ALLOCATIONS)
+            raise PlanError("allocation", expected=expected, found=self.allocation)
+        if self.is_measured and not self.has_budget:
+            raise PlanError("allocation: only budgets are shared out among layers")
         Guards(
             skip_first=self.skip_first,
             min_keep=self.min_keep,
@@ -70,7 +96,13 @@ class Planning:
         )
 
     def plan(
-        self, model: Model, profile: Profile | None, against: Profile | None = None
+        self,
+        model: Model,
+        profile: Profile | None,
+        against: Profile | None = None,
+        *,
+        losses: Losses | None = None,
+        times: LayerTimes | None = None,
     ) -> PrunePlan:
         """Return the plan that is described.
 
@@ -86,6 +118,7 @@ class Planning:
             threshold=self.threshold,
             params=self.params,
             macs=self.macs,
+            latency=self.latency,
             size=self.size,
             cut=self.cut,
             skip_first=self.skip_first,
@@ -94,4 +127,6 @@ class Planning:
             lock=self.lock,
             seed=self.seed,
             against=against,
+            losses=losses,
+            times=times,
         )

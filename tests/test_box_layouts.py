@@ -1,10 +1,12 @@
 """Every layout of boxes: what programs that read it expect, and what darkconv reads back."""
 
 import ast
+import inspect
 import json
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,7 +14,8 @@ from PIL import Image
 
 import darkconv as dc
 from darkconv.assets import digits10_folder, digits10_pictures
-from darkconv.backends.layouts import LAYOUTS, SPLIT
+from darkconv.backends.choices import INPUTS
+from darkconv.backends.layouts import LAYOUT_NAMES, LAYOUTS, NMS_OPS, SPLIT
 from darkconv.boxes import as_corners
 from darkconv.core.names import Names
 from darkconv.detection.decode import box_heads, decode
@@ -499,6 +502,18 @@ def test_classifiers_have_no_layout():
     model = random_model(network(body, (3, 6, 10)))
     with pytest.raises(DarkconvError, match="predicts no boxes, which layout=yolov4 is about"):
         dc.to_onnx(model, head="boxes", layout="yolov4")
+
+
+def words(hint):
+    """The texts that a type allows."""
+    return {hint} if isinstance(hint, str) else set().union(*map(words, get_args(hint)))
+
+
+@pytest.mark.parametrize("function", [dc.to_onnx, dc.export])
+def test_the_signatures_name_every_layout_and_what_suppresses(function):
+    parameters = inspect.signature(function).parameters
+    for name, known in (("layout", LAYOUT_NAMES), ("nms_op", NMS_OPS), ("input", INPUTS)):
+        assert words(parameters[name].annotation) == set(known)
 
 
 def test_the_pages_name_every_layout_and_output():

@@ -51,6 +51,10 @@ except (dc.CfgError, dc.WeightsError) as error:
 
 for found in dc.detect(model, "dog.jpg", 0.25, 0.45, nms_kind="sort"):
     print(found.name, found.score, found.box)
+from PIL import Image
+one: list[dc.Detection] = dc.detect(model, Image.new("RGB", (64, 64)))
+each: list[list[dc.Detection]] = dc.detect(model, dc.open_dataset("data.yaml"))
+some: list[dc.Detections] = dc.Detector(model)(path for path in ("dog.jpg", b"..."))
 for many in dc.detect(model, ["dog.jpg", "cat.jpg"], batch=2):
     print(len(many))
 dataset: dc.Dataset = dc.open_dataset("data.yaml", split="val", rename={"couch": "sofa"})

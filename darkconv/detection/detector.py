@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
     from darkconv.dataset import Dataset
 
+Several = list[Any] | tuple[Any, ...] | Generator[Any, None, None]
+"""Several pictures, each in a form that `Detector` takes."""
+
 
 class Detector:
     """Find objects in pictures, with a model or with a file that darkconv has written.
@@ -122,7 +125,7 @@ class Detector:
     @overload
     def __call__(
         self,
-        picture: "list[Any] | tuple[Any, ...] | Dataset",
+        picture: "Several | Dataset",
         *,
         order: str = ...,
     ) -> list[Detections]: ...
@@ -139,8 +142,8 @@ class Detector:
 
         Args:
             picture: a path, the bytes of an image file, a file open for reading them, a PIL image,
-                or 8-bit levels: RGB (H, W, 3) or grey (H, W), uint8. A list of these, or a
-                Dataset, gives a list.
+                or 8-bit levels: RGB (H, W, 3) or grey (H, W), uint8. A list of these, a
+                generator or a Dataset gives a list.
             order: of the channels of levels: "rgb", or "bgr" for arrays of OpenCV.
 
         Returns: what was found, best first.
@@ -242,7 +245,7 @@ def listed(engine: Engine, frame: Frame) -> Frame:
 @overload
 def detect(
     model: Model,
-    image: list[Any] | tuple[Any, ...],
+    image: "Several | Dataset",
     threshold: float = ...,
     nms: float = ...,
     *,
@@ -256,7 +259,7 @@ def detect(
 @overload
 def detect(
     model: Model,
-    image: PictureLike,
+    image: "PictureLike | Image",
     threshold: float = ...,
     nms: float = ...,
     *,
@@ -288,7 +291,8 @@ def detect(
     Args:
         model: with a head that predicts boxes.
         image: a path, the bytes of an image file, a file open for reading, a PIL image, or 8-bit
-            levels: RGB (H, W, 3) or grey (H, W). A list of such gives a list of results.
+            levels: RGB (H, W, 3) or grey (H, W). A list of such, a generator or a Dataset gives a
+            list of results.
         threshold: objectness and score must exceed it.
         nms: overlap above which two boxes of a class are the same object; 0 keeps them all.
         resize: "stretch" or "letterbox"; by default what the dialect and `letter_box=` say.

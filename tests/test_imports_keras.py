@@ -462,6 +462,90 @@ def test_models_that_keras_saves_compute_what_keras_does(tmp_path):
             assert error <= 1e-5 * np.linalg.norm(values), name
 
 
+PLAIN = """
+[convolutional]
+filters=8
+size=3
+pad=1
+batch_normalize=1
+activation=leaky
+
+[convolutional]
+filters=21
+size=1
+activation=linear
+
+[yolo]
+mask=0,1,2
+anchors=1,2, 3,4, 5,6
+classes=2
+num=3
+"""
+
+
+@pytest.fixture
+def program():
+    keras = pytest.importorskip("keras")
+    layers, stream = keras.layers, np.random.default_rng(0)
+    given = keras.Input((16, 16, 3))
+    x = layers.BatchNormalization()(layers.Conv2D(8, 3, padding="same", use_bias=False)(given))
+    x = layers.Conv2D(21, 1)(layers.LeakyReLU(negative_slope=0.1)(x))
+    made = keras.Model(given, x)
+    for layer in made.layers:
+        layer.set_weights(
+            [stream.uniform(0.1, 0.5, w.shape) - 0.3 * (w.ndim > 1) for w in layer.get_weights()]
+        )
+    return made
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["m.keras", "m.h5"])
+@pytest.mark.parametrize("activation", ["leaky", "linear"])
+def test_a_whole_model_is_run_and_compared(program, name, activation, tmp_path):
+    program.save(tmp_path / name)
+    body = PLAIN.replace("leaky", activation)
+    cfg = write_cfg(random_model(network(body, shape=(3, 16, 16))), tmp_path / "net.cfg")
+    done = read_checkpoint(cfg, tmp_path / name)
+    (line,) = (line for line in done.proof if "run with Keras" in line)
+    assert "output 0 is layer 1" in line
+    agrees = not any("is not what the model computes" in doubt for doubt in done.doubts)
+    assert agrees == (activation == "leaky")
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"class_name": "Lambda", "config": {"name": "f", "function": ["4wEAAAA"]}}, "Lambda"),
+        ({"class_name": "Conv2D", "module": "os", "config": {"name": "f"}}, "os.Conv2D"),
+        (
+            {"class_name": "Activation", "config": {"name": "a", "activation": {"x": 1}}},
+            "activation",
+        ),
+        (
+            {
+                "class_name": "Dense",
+                "config": {
+                    "name": "d",
+                    "kernel_initializer": {"class_name": "function", "config": "os.system"},
+                },
+            },
+            "function",
+        ),
+    ],
+    ids=["Lambda", "module", "activation", "function"],
+)
+def test_a_model_with_code_in_it_is_not_run(model, cfg, entry, said, tmp_path, monkeypatch):
+    keras = pytest.importorskip("keras")
+    monkeypatch.setattr(keras.saving, "load_model", lambda *_, **__: pytest.fail("it was loaded"))
+    layers = keras_layers(model)
+    config = json.loads(config_of(layers))
+    config["config"]["layers"].append(entry)
+    write_old_h5(layers, tmp_path / "w.h5", config=json.dumps(config))
+    done = read_checkpoint(cfg, tmp_path / "w.h5")
+    assert any("was not run" in note and said in note for note in done.notes)
+    assert not any("run with Keras" in line for line in done.proof)
+
+
 # --- TensorFlow's checkpoints
 
 

@@ -170,6 +170,8 @@ class Checkpoint:
         says_reorg: whether the file says so itself.
         notes: what else is to be said of it.
         is_runnable: whether it is a program too, which can be run and compared.
+        description: of a whole model of Keras, which can be run and compared, as data; None of
+            other files.
         adds_under_root: whether such programs add epsilon to the variance, as AlexeyAB's does, and
             not to its root.
         pads_zeros: whether such programs put zeros beyond the border of a [maxpool] of stride 1.
@@ -188,5 +190,6 @@ class Checkpoint:
     says_reorg: bool = False
     notes: tuple[str, ...] = ()
     is_runnable: bool = False
+    description: Any = None
     adds_under_root: bool = True
     pads_zeros: bool = False

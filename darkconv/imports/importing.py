@@ -19,6 +19,7 @@ from darkconv.imports.choosing import choose_bundled
 from darkconv.imports.differences import adapt_reorg, decoding_notes, epsilon_note, pool_note
 from darkconv.imports.fit import fit
 from darkconv.imports.found import Checkpoint
+from darkconv.imports.keras_run import prove_keras
 from darkconv.imports.opening import open_checkpoint
 from darkconv.imports.proof import prove_layers, prove_onnx
 from darkconv.imports.record import Imported
@@ -156,6 +157,8 @@ def _imported(base: Model, opened: Checkpoint, bn_epsilon: float | None, reorg: 
         proof = prove_onnx(model, opened.file)
     else:
         proof = prove_layers(model, opened, found, bn_epsilon)
+    if opened.description is not None and bn_epsilon is None:
+        proof = proof.joined(prove_keras(model, opened.file, opened.description))
     return Imported(
         os.fspath(opened.file),
         opened.kind,
@@ -163,7 +166,7 @@ def _imported(base: Model, opened: Checkpoint, bn_epsilon: float | None, reorg: 
         layers=sum(bool(layer.slots) for layer in taken.network.layers),
         arrays=taken.count,
         left=opened.spare,
-        notes=(*opened.notes, *found.notes, *taken.notes, *adapted.notes, *meanings),
+        notes=(*opened.notes, *found.notes, *taken.notes, *adapted.notes, *meanings, *proof.notes),
         doubts=proof.warnings,
         proof=proof.lines,
         model=model,

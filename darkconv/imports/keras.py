@@ -34,7 +34,7 @@ SLOPE = 0.1
 """Of Darknet's leaky."""
 MOST_STEMS = 4
 """Names without their numbers that a program counts its layers under."""
-KERAS_YOLO2 = "keras-yolo2"
+KERAS_YOLO2 = "keras-yolo2 or experiencor's keras-yolo3"
 KNOWN = (
     (r"conv_\d+$", KERAS_YOLO2),
     (r"convolution2d_\d+$", "YAD2K"),
@@ -216,6 +216,7 @@ def named_checkpoint(file: str, layers: list[LayerArrays], config: Any, kind: st
         reorg=SPACE_TO_DEPTH,
         says_reorg=_tool(kernels) == KERAS_YOLO2 or _says_space_to_depth(config),
         notes=tuple(_config_notes(config)),
+        description=config,
     )
 
 

@@ -45,10 +45,17 @@ class Proof(NamedTuple):
     Attributes:
         lines: what was computed and how near it is.
         warnings: what does not agree, or could not be checked.
+        notes: what was not computed, and why.
     """
 
     lines: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def joined(self, other: "Proof") -> "Proof":
+        """Return what two checks found."""
+        pairs = zip(self, other, strict=True)
+        return Proof(*((*mine, *others) for mine, others in pairs))
 
 
 def prove_onnx(model: Model, path: PathLike) -> Proof:

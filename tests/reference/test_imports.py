@@ -7,7 +7,15 @@ import pytest
 
 import darkconv as dc
 from darkconv.imports.importing import read_checkpoint
-from import_files import KERAS, TORCH, assert_same, keras_layers, write_cfg, write_old_h5
+from import_files import (
+    KERAS,
+    TORCH,
+    assert_same,
+    keras_layers,
+    write_cfg,
+    write_checkpoint,
+    write_old_h5,
+)
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("h5py")
@@ -66,6 +74,29 @@ def test_keras(model, naming, tmp_path):
     done = read_checkpoint(cfg, tmp_path / "w.h5", dialect=model.dialect.name, reorg="keep")
     assert_same(done.model, model)
     assert not done.doubts
+
+
+def test_tensorflow(model, tmp_path):
+    pytest.importorskip("tensorflow")
+    if not types(model) <= {"convolutional", "connected", "batchnorm"}:
+        pytest.skip("has layers that no tool has")
+    path = write_checkpoint(keras_layers(model, first=0), tmp_path)
+    cfg = write_cfg(model, tmp_path / "net.cfg")
+    done = read_checkpoint(cfg, path, dialect=model.dialect.name, reorg="keep")
+    assert_same(done.model, model)
+
+
+@pytest.mark.parametrize("naming", [n for n in TORCH if n != "by hand"])
+def test_safetensors(model, naming, tmp_path):
+    from safetensors.numpy import save_file
+
+    if not types(model) <= TYPES:
+        pytest.skip("has layers that no tool has")
+    state = {k: np.array(a, order="C") for k, a in TORCH[naming](model).items()}
+    save_file(state, tmp_path / "net.safetensors")
+    cfg = write_cfg(model, tmp_path / "net.cfg")
+    done = read_checkpoint(cfg, tmp_path / "net.safetensors", dialect=model.dialect.name)
+    assert_same(done.model, model)
 
 
 def test_a_bundled_network_needs_no_cfg(tmp_path):

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import effort
+
 with contextlib.suppress(ModuleNotFoundError):
     from hypothesis import HealthCheck, settings
 
@@ -38,6 +40,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    effort.is_whole = config.getoption("--slow") or config.getoption("--full")
     config.addinivalue_line(
         "markers", "slow: a whole training or a long run; runs with --slow or --full only"
     )

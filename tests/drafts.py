@@ -17,6 +17,7 @@ from darkconv.core.network import build_network
 from darkconv.core.options import Notes
 from darkconv.core.tree import Tree
 from darkconv.darknet.cfg import parse_cfg
+from effort import share
 from networks import cfg_text, random_model
 
 EXAMPLES = int(os.environ.get("ORACLE_EXAMPLES", 0))
@@ -694,7 +695,7 @@ def checked(examples):
     """Settings of a test of random networks."""
     return settings(
         derandomize=not EXAMPLES,
-        max_examples=EXAMPLES or examples,
+        max_examples=EXAMPLES or share(examples),
         suppress_health_check=list(HealthCheck),
     )
 

@@ -188,6 +188,7 @@ ALONE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALONE)
 def test_any_library_alone_may_be_missing(name, folder):
     for line, (status, stderr, trace) in outcomes([name], OTHERS, folder).items():

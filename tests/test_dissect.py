@@ -144,6 +144,7 @@ def test_a_wrong_option_is_an_error_before_anything_is_read(model, options, mess
         dc.dissect(model, **{"images": "nowhere", **options})
 
 
+@pytest.mark.slow
 def test_two_processes_dissect_as_one_does(tmp_path):
     folder = digits10_folder()
     kept = "zero,one,two,three,four,five,six,seven,eight"

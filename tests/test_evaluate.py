@@ -219,6 +219,7 @@ with open(f"{sys.argv[1]}/rank{os.environ['RANK']}.json", "w") as file:
 """
 
 
+@pytest.mark.slow
 def test_two_processes_measure_what_one_measures(result, tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
     command = [*TORCHRUN, tmp_path / "script.py", tmp_path]
@@ -318,6 +319,7 @@ def test_a_data_set_shows_itself_in_a_line_and_as_a_table():
     assert json.loads(json.dumps(found)) == found
 
 
+@pytest.mark.slow
 def test_under_torchrun_the_command_prints_once(result, folder):
     line = "eval digits10.cfg digits10.weights --data digits10.data --json -o found --no-plots"
     found = subprocess.run(

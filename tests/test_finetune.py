@@ -56,6 +56,7 @@ def test_a_run_without_a_folder_leaves_nothing_behind(model, tmp_path, monkeypat
     assert done.to_dict() == {"best_epoch": None, "rows": [dict(done.history[0])]}
 
 
+@pytest.mark.slow
 def test_a_folder_keeps_the_files_of_the_run(model, tmp_path):
     done = train(model, valid=DATA, folder=tmp_path / "run", made={"evaluate_every": 1})
     assert done.folder == tmp_path / "run"
@@ -231,6 +232,7 @@ def test_torchrun_says_how_many_processes_there_are(monkeypatch):
         machine.Machine("cpu", 3)
 
 
+@pytest.mark.slow
 def test_several_devices_of_the_cpu_speak_and_write_once(tmp_path):
     """Lightning starts the other processes with a LOCAL_RANK, and no RANK."""
     line = f"--data {DATA} --steps 2 --batch 4 --limit 4 --workers 0 --device cpu --devices 2"
@@ -250,6 +252,7 @@ def test_a_gpu_of_a_number_is_one_device(monkeypatch):
         machine.Machine("cuda:1", 2)
 
 
+@pytest.mark.slow
 def test_the_command_makes_what_python_makes(tmp_path, monkeypatch):
     monkeypatch.chdir(digits10_folder())
     line = (

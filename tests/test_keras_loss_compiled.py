@@ -44,6 +44,7 @@ def test_compiled_once_it_takes_any_number_of_pictures_and_truths():
         np.testing.assert_allclose(compiled(truths, given), loss(truths, given), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_compiled_by_xla_it_has_the_same_parts_and_derivative():
     layer, x, truths = LAYERS["yolo"], values_of(LAYERS["yolo"]), encode_truths(BOXES)
     parts = loss_parts(layer, input_size=INPUT)
@@ -63,6 +64,7 @@ def test_compiled_by_xla_it_has_the_same_parts_and_derivative():
         np.testing.assert_allclose(found[part], wanted[part], rtol=1e-5, err_msg=part)
 
 
+@pytest.mark.slow
 def test_a_network_with_two_heads_is_trained_by_their_losses():
     model = random_model(network(TWO_HEADS, (3, *INPUT[::-1])))
     kmodel = to_keras(model, head="logits")
@@ -100,6 +102,7 @@ def wanted():
     return keras_heads.results()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", sorted(keras_heads.FRAMEWORKS))
 def test_each_backend_gives_the_same_numbers_and_loads_no_other(backend, wanted, tmp_path):
     if find_spec(backend) is None:

@@ -89,6 +89,7 @@ def mean_precision(table):
     return float(table.strip().splitlines()[-1].split()[2])
 
 
+@pytest.mark.slow
 def test_plain_keras_finds_the_digits(folder):
     lines = run_program(folder, "plain.py").splitlines()
     found = {int(line.split()[0]) for line in lines}

@@ -61,6 +61,7 @@ def test_a_trial_that_gives_nan_is_not_called_fine(tmp_path, caplog):
     assert "run once on zeros, all 18,000 values are NaN" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_litert_trial_that_gives_nan_is_not_called_fine(tmp_path):
     pytest.importorskip("ai_edge_litert")
     pytest.importorskip("tensorflow")

@@ -299,6 +299,7 @@ def test_a_folder_that_does_not_exist_is_named(tmp_path, detector):
         write_onnx(detector, tmp_path / "none" / "net.onnx")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", ["", "batch_normalize=1\n"])
 def test_more_than_a_message_can_hold_is_refused_without_memory(tmp_path, norm):
     net = network(f"[connected]\noutput=70000\n{norm}", (1, 1, 10000))

@@ -20,6 +20,7 @@ import darkconv as dc
 from darkconv.assets import digits10_folder
 from darkconv.cli import COMMANDS, main
 from darkconv.exporting.formats import OPTIONS_BY_SUFFIX
+from effort import one_in
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")
@@ -384,7 +385,7 @@ def plain(run):
     return stable
 
 
-@pytest.mark.parametrize(("setting", "words"), [*additions()])
+@pytest.mark.parametrize(("setting", "words"), one_in(12, additions()))
 def test_an_option_acts_or_is_refused(plain, run, setting, words):
     before, known = plain(setting)
     after = run(f"{SETTINGS[setting]} {words}")
@@ -460,7 +461,7 @@ def odd_place(place, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("setting", WITH_ARRAYS)
+@pytest.mark.parametrize("setting", one_in(4, WITH_ARRAYS))
 def test_allow_nonfinite_lets_weights_pass_that_are_refused(odd_place, setting):
     refused = outcome(odd_place, SETTINGS[setting])
     assert refused["status"] == 1
@@ -469,7 +470,7 @@ def test_allow_nonfinite_lets_weights_pass_that_are_refused(odd_place, setting):
     assert "--allow-nonfinite" not in allowed["stderr"]
 
 
-@pytest.mark.parametrize("setting", WITH_MODEL)
+@pytest.mark.parametrize("setting", one_in(4, WITH_MODEL))
 def test_quiet_leaves_warnings_out_and_verbose_says_more(odd_place, setting):
     line = (
         f"{WITH_MODEL[setting]} --allow-nonfinite"

@@ -17,6 +17,7 @@ from darkconv.training import job
 from darkconv.training.darknet_norm import use_darknet_norms
 from darkconv.training.objective import LabelObjective
 from darkconv.training.validation import evaluate_module
+from effort import few
 from networks import MICRO, initial_model, micro_model, network
 from other_device import DEVICE, OtherTensor, moved, other_device
 from test_overfit import HEADS, TRUNK
@@ -49,7 +50,7 @@ def test_the_device_refuses_what_a_gpu_refuses():
 
 
 @pytest.mark.parametrize("folder", MICRO, ids=lambda folder: folder.name)
-@pytest.mark.parametrize("mode", ["inference", "training", "darknet norms"])
+@pytest.mark.parametrize("mode", few(["inference", "training", "darknet norms"], 1))
 def test_every_layer_gives_the_same_values(folder, mode):
     model, _ = micro_model(folder)
     plain, other = to_torch(model), to_torch(model)
@@ -166,6 +167,7 @@ class Trainer(pl.Trainer):
         super().__init__(**{**options, "accelerator": "auto", "strategy": Strategy()})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("taught", [False, True], ids=["labels", "teacher"])
 def test_a_whole_training_comes_to_the_same_weights(tmp_path, monkeypatch, taught):
     start, teacher = beginning(taught=taught)

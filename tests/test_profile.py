@@ -248,6 +248,7 @@ profile.save(folder / f"rank{os.environ['RANK']}.npz")
 """
 
 
+@pytest.mark.slow
 def test_two_processes_see_what_one_sees(model, pictures, tmp_path):
     for number, picture in enumerate(pictures):
         Image.fromarray(picture).save(tmp_path / f"{number}.png")

@@ -183,6 +183,7 @@ np.savez(folder / f"rank{os.environ.get('RANK', '')}.npz", **done.arrays)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "batch"), [(6, 2), (5, 8), (1, 8)])
 def test_two_processes_fit_what_one_fits(count, batch, tmp_path):
     whole = with_copies(model_of(FIRST, *MIDDLES.values(), BOUND["squeezed"], LAST))

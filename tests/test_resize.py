@@ -14,6 +14,7 @@ from darkconv.core.model import Header
 from darkconv.darknet.cfg import parse_cfg
 from darkconv.darknet.dialect import choose_dialect
 from darkconv.errors import DarkconvError
+from effort import few
 from networks import cfg_text, network, random_model
 
 BODY = "[convolutional]\nfilters=16\nactivation=linear\n[yolo]\nclasses=3\nnum=2\nanchors=2,3,4,1\n"
@@ -56,7 +57,7 @@ def assert_same(found, expected):
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("dialect", ["alexeyab", "pjreddie"])
-@pytest.mark.parametrize("way", [*WAYS, None])
+@pytest.mark.parametrize("way", few([*WAYS, None]))
 def test_a_file_is_fed_as_it_says(suffix, dialect, way, tmp_path):
     model = model_of(dialect)
     file = written(model, tmp_path / f"net.{suffix}", resize=way)

@@ -17,6 +17,7 @@ pytest.importorskip("faster_coco_eval")
 
 from darkconv.training import job, saving, watching
 from darkconv.training.history import History, read_history
+from effort import few, one_in
 from trainings import beginning
 
 STEPS, ROW = 12, 2
@@ -114,11 +115,13 @@ def whole(tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("sizes", "what", "step", "every"),
-    [
-        *(("several", *point) for point in POINTS),
-        ("one", "report", 8, None),
-        ("one", "count", 7, 1),
-    ],
+    few(
+        [
+            ("one", "report", 8, None),
+            ("one", "count", 7, 1),
+            *(("several", *point) for point in POINTS),
+        ]
+    ),
 )
 def test_a_resumed_run_ends_as_the_unbroken_one(sizes, what, step, every, whole, tmp_path):
     with pytest.MonkeyPatch.context() as patch, pytest.raises(StoppedError):
@@ -255,7 +258,7 @@ CHANGES = {
 """Other options than those of a run that was begun, and what is said of them."""
 
 
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("change", one_in(7, CHANGES))
 def test_a_run_does_not_go_on_with_another_recipe(change, begun):
     made, message = CHANGES[change]
     assert_refused(begun, message, **made)
@@ -292,7 +295,7 @@ PICTURES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("change", PICTURES)
+@pytest.mark.parametrize("change", one_in(5, PICTURES))
 def test_a_run_does_not_go_on_with_other_pictures_or_models(change, begun):
     made, message = PICTURES[change]
     assert_refused(begun, message, **{name: make() for name, make in made.items()})
@@ -328,6 +331,7 @@ def test_what_changes_no_step_may_change(made, begun, tmp_path, caplog):
     assert "the run is already at step 6 of 6, so nothing is left to train" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_run_beyond_the_steps_asked_for_is_refused(begun):
     with pytest.raises(dc.DarkconvError) as caught:
         run(begun, resume=True, steps=5)
@@ -338,6 +342,7 @@ def test_a_run_beyond_the_steps_asked_for_is_refused(begun):
     assert caught.value.found == "5 steps"
 
 
+@pytest.mark.slow
 def test_more_steps_go_on_along_the_new_schedule_which_is_told(begun, tmp_path, caplog):
     shutil.copytree(begun, tmp_path / "run")
     with caplog.at_level(logging.WARNING, "darkconv"):

@@ -166,6 +166,7 @@ def test_8_bit_files_are_run(model, runs, tmp_path, monkeypatch):
     assert only(tmp_path, "whole.onnx")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "float16"])
 def test_litert_files_are_run(precision, tmp_path, monkeypatch):
     litert = pytest.importorskip("darkconv.backends.keras.litert")

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
@@ -291,7 +292,11 @@ def test_an_interruption_leaves_a_whole_file(tmp_path):
     source = write(tmp_path / "a.mp4", 1000, rate=30)
     words = [sys.executable, "-m", "darkconv", "detect", *MODEL, str(source), "-o", "b.mp4"]
     with subprocess.Popen(
-        [*words, "--json"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*words, "--json"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.default_int_handler),
     ) as process:
         for _ in range(20):
             assert process.stdout.readline()

@@ -89,6 +89,7 @@ def test_who_reads_meanwhile_gets_one_model_or_an_error(big):
     assert is_whole(big)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "target", ["o.onnx", "o.onnx --external", "o.safetensors", "o.cfg o.weights"]
 )

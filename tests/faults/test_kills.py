@@ -133,6 +133,7 @@ def results(case, folder):
     return Results(folder, whole["other"], whole["big"], folder / "whole-other")
 
 
+@pytest.mark.slow
 def test_random_moments(case, results, pytestconfig):
     more = pytestconfig.getoption("--slow") or pytestconfig.getoption("--full")
     stream = random.Random(case.name)

@@ -7,6 +7,8 @@ import tracemalloc
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
+from effort import share
+
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", 0))
 MEMORY = 64 * 2**20
 """Bytes that reading an input of some kilobytes may take."""
@@ -16,7 +18,7 @@ def examples(count):
     """How many inputs: always the same ones unless the environment asks for a number."""
     return settings(
         derandomize=not EXAMPLES,
-        max_examples=EXAMPLES or count,
+        max_examples=EXAMPLES or share(count),
         suppress_health_check=list(HealthCheck),
     )
 

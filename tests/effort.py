@@ -1,0 +1,32 @@
+"""How much of a long walk is tried: a part of it, or all with --slow, as CI does."""
+
+import pytest
+
+PART = 5
+"""A plain run tries one in so many random inputs."""
+
+is_whole = False
+"""Whether all is tried; tests/conftest.py sets it before tests are collected."""
+
+
+def share(count):
+    """How many random inputs to try, of so many."""
+    return count if is_whole else -(-count // PART)
+
+
+def few(values, count=2):
+    """Parameters of which all but the first ones need --slow."""
+    return [_later(value, number >= count) for number, value in enumerate(values)]
+
+
+def one_in(step, values):
+    """Parameters of which all but every n-th one need --slow."""
+    return [_later(value, number % step > 0) for number, value in enumerate(values)]
+
+
+def _later(value, is_later):
+    if not is_later:
+        return value
+    if isinstance(value, type(pytest.param())):
+        return value._replace(marks=(*value.marks, pytest.mark.slow))
+    return pytest.param(*(value if isinstance(value, tuple) else (value,)), marks=pytest.mark.slow)

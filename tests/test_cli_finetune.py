@@ -188,6 +188,16 @@ def test_bad_input_is_one_clear_line(run, line, message):
     assert not Path("out.weights").exists()
 
 
+def test_a_model_that_gives_no_number_is_not_blamed_on_the_rate(run):
+    model = dc.load("digits10.cfg", "digits10.weights")
+    broken = np.full(16, np.nan)
+    broken = dc.replace_arrays(model, {"0.biases": broken})
+    dc.save(broken, "nan.cfg", "nan.weights", allow_nonfinite=True)
+    line = f"finetune nan.cfg nan.weights --allow-nonfinite {DATA} {QUICK} -o out.cfg out.weights"
+    result = run(line, status=1)
+    assert "the loss became nan at step 1\n  hint: nothing was learned yet" in result.stderr
+
+
 def command(line):
     return [sys.executable, "-m", "darkconv", *line.split()]
 

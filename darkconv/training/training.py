@@ -23,8 +23,16 @@ Batch = tuple[Tensor, Tensor]
 MOST_SEED = 2**31
 
 
-def remedies(recipe: Recipe) -> str:
-    """Return what may keep the loss a number: the settings that are at fault most often."""
+def remedies(recipe: Recipe, *, has_learned: bool) -> str:
+    """Return what may keep the loss a number: the settings that are at fault most often.
+
+    Args:
+        recipe: of the training.
+        has_learned: False before the first step, when no setting has changed the weights yet.
+    """
+    if not has_learned:
+        text = "nothing was learned yet: `darkconv weights stats` shows whether weights are damaged"
+        return text if recipe.precision == "32" else f"{text}; precision 32 reaches further"
     plain = Recipe()
     pushing = ("decay", "class_weights", "feature_weight")
     own = [name for name in pushing if getattr(recipe, name) != getattr(plain, name)]
@@ -113,7 +121,7 @@ class Training(pl.LightningModule):
         if not bool(torch.isfinite(loss)):
             raise DarkconvError(
                 f"the loss became {float(loss.detach())} at step {self.global_step + 1}",
-                hint=remedies(self.recipe),
+                hint=remedies(self.recipe, has_learned=self.global_step > 0),
             )
         self._remember(costs, len(batch[0]))
         return loss

@@ -123,9 +123,11 @@ DATA_ACCEPTED = [
              told("net.data: classes: expected 3, as many as there are names, found 5"),
              file("net.data", "classes=5\nvalid=valid.txt\nnames=net.names\n")),
     Accepted("a key twice", ANCHORS,
-             "warning: net.data:2: valid: none.txt is its second value: valid.txt counts, "
-             "as in C\n",
+             "warning: net.data:2: valid: none.txt is its second value: valid.txt counts, as in "
+             "C\n",
              file("net.data", "valid=valid.txt\nvalid=none.txt\n")),
+    Accepted("a key twice with one value", ANCHORS, "",
+             file("net.data", "valid=valid.txt\nvalid = valid.txt\n")),
     Accepted("a picture that is not there", ANCHORS,
              told("valid.txt:2: no such picture: none.png"),
              file("valid.txt", "pics/0.png\nnone.png\npics/1.png\n")),

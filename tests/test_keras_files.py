@@ -1111,6 +1111,7 @@ def test_eight_bits_are_smaller_and_near(run):
     assert (found.shape, found.dtype) == (expected.shape, np.float32)
     error = np.abs(found - expected).max()
     assert 0 < error < 0.05 < expected.std()
+    assert not np.allclose(256 * found, np.rint(256 * found)), "the sigmoid rounds to 8 bits"
 
 
 @pytest.mark.parametrize(

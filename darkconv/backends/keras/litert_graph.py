@@ -110,8 +110,50 @@ def _in_8_bits(
     debugger = experimental.QuantizationDebugger(
         converter=converter, debug_dataset=converter.representative_dataset, debug_options=options
     )
-    graph: bytes = debugger.get_nondebug_quantized_model()
-    return graph
+    return without_round_trips(debugger.get_nondebug_quantized_model())
+
+
+def without_round_trips(graph: bytes) -> bytes:
+    """Return a graph in which no float32 value goes through 8 bits to be float32 again.
+
+    The converter rounds what a sigmoid gives to 256 steps, although it computes in float32: a score
+    below 1/512 would be 0.
+    """
+    from tensorflow.lite.python import schema_py_generated as schema
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(graph, 0))
+    main = model.subgraphs[0]
+    kinds = [code.builtinCode for code in model.operatorCodes]
+    quantize, dequantize = (
+        {one.outputs[0]: one for one in main.operators if kinds[one.opcodeIndex] == kind}
+        for kind in (schema.BuiltinOperator.QUANTIZE, schema.BuiltinOperator.DEQUANTIZE)
+    )
+    origins = {
+        back: quantize[one.inputs[0]].inputs[0]
+        for back, one in dequantize.items()
+        if one.inputs[0] in quantize
+    }
+    origins = {
+        back: first
+        for back, first in origins.items()
+        if main.tensors[first].type == main.tensors[back].type
+    }
+    for one in main.operators:
+        one.inputs = [origins.get(tensor, tensor) for tensor in one.inputs]
+    main.outputs = [origins.get(tensor, tensor) for tensor in main.outputs]
+    for signature in model.signatureDefs:
+        for output in signature.outputs:
+            output.tensorIndex = origins.get(output.tensorIndex, output.tensorIndex)
+    read = {tensor for one in main.operators for tensor in one.inputs} | set(main.outputs)
+    main.operators = [
+        one for one in main.operators if one.outputs[0] in read or one.outputs[0] not in origins
+    ]
+    read = {tensor for one in main.operators for tensor in one.inputs} | set(main.outputs)
+    main.operators = [
+        one for one in main.operators if one.outputs[0] in read or one.outputs[0] not in quantize
+    ]
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 def float_operators(graph: bytes, network: Network) -> list[Operator]:

@@ -90,8 +90,8 @@ class ModelCommand(FilesCommand):
         """Join `-o a.cfg b.weights` into one value, which click could not do."""
         ctx.meta[ARGUMENTS] = tuple(args)
         kinds = {OutputType: (".weights",), ModelType: (".weights", *CHECKPOINT_SUFFIXES)}
-        seconds = {n: kinds[type(p.type)] for p in self.get_params(ctx) if type(p.type) in kinds
-                   for n in p.opts}  # fmt: skip
+        seconds = {n: ends for p in self.get_params(ctx) for kind, ends in kinds.items()
+                   if isinstance(p.type, kind) for n in p.opts}  # fmt: skip
         return super().parse_args(ctx, join_pairs(args, seconds))
 
 

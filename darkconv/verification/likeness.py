@@ -1,5 +1,6 @@
 """How near an ONNX file in half precision or 8 bits comes to its float32 form."""
 
+import functools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from darkconv.backends.layouts import BEST, CENTRES, CORNERS, LABEL, SCORES
 from darkconv.boxes import iou
 from darkconv.core.model import Array
 from darkconv.detection.detect import Detection
+from darkconv.detection.sources import Item, picture_name
+from darkconv.detection.stream import prepare_item, read_batches
 from darkconv.files import PathLike
 from darkconv.verification.outputs import Run, before
 
@@ -140,11 +143,11 @@ def likeness_on_pictures(
     """
     differences = Differences()
     pairs = []
-    for picture in pictures:
-        x, fit = whole.prepare(picture)
-        right, found = ([value[0] for value in one.run(x)] for one in (whole, other))
+    items = (Item(one, picture_name(one), place) for place, one in enumerate(pictures))
+    for ((_, ready),) in read_batches(functools.partial(prepare_item, whole), items):
+        right, found = ([value[0] for value in one.run(ready.x)] for one in (whole, other))
         differences.add(*map(placed_values, (whole.file, other.file), (right, found)))
-        pairs.append((whole.find(right, fit), other.find(found, fit)))
+        pairs.append((whole.find(right, ready.fit), other.find(found, ready.fit)))
     compared = differences.compared + sum(len(one) + len(two) for one, two in pairs)
     return Likeness(differences.relative(), f1_of(pairs), differences.count, compared)
 

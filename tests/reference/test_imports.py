@@ -24,7 +24,13 @@ TYPES = {"convolutional", "connected", "local", "batchnorm"}
 """Layers with arrays that the tools have too."""
 QUICK = ("yolo-fastest-1.1-coco", "yoloface-50k", "alexeyab-yolov4-tiny", "pjreddie-yolov1-tiny")
 LONG = ("mobilenetv2-yolov3-nano-voc", "yolov3-tiny", "pjreddie-yolov2-voc", "pjreddie-yolov3")
-LONG += ("alexeyab-yolov4", "pjreddie-resnet50", "alexeyab-densenet201", "alexeyab-yolov7-tiny")
+LONG += (
+    "pjreddie-alexnet",
+    "alexeyab-yolov4",
+    "pjreddie-resnet50",
+    "alexeyab-densenet201",
+    "alexeyab-yolov7-tiny",
+)
 CASES = [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in LONG)]
 
 

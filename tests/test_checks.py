@@ -45,6 +45,7 @@ num=2
 anchors=5,5,9,9
 """
 SHAPE = (3, 32, 32)
+IN_8_BITS = "--int8 --min-agreement 0 --calibrate p"
 QUIET = -30.0  # a bias of objectness at which nothing is found
 WIDTH = 2  # row of the last convolution: of the first anchor
 OBJECTNESS = [4, 11]  # rows of the last convolution
@@ -58,9 +59,9 @@ KINDS = {
             "verify net.cfg net.weights f.onnx",
         )
         for head, more in (
-            *itertools.product(("raw", "boxes", "nms"), ("", "--fp16", "--int8 --calibrate p")),
+            *itertools.product(("raw", "boxes", "nms"), ("", "--fp16", IN_8_BITS)),
             ("nms --threshold-inputs", ""),
-            ("nms --threshold-inputs", "--int8 --calibrate p"),
+            ("nms --threshold-inputs", IN_8_BITS),
             ("nms --max-detections 50", ""),
         )
     },
@@ -80,7 +81,11 @@ KINDS = {
             f"convert file.cfg file.weights -o f.tflite --head {head} {more}",
             "verify net.cfg net.weights f.tflite",
         )
-        for head, more in (("raw", ""), ("boxes", ""), ("boxes", "--int8 --calibrate p"))
+        for head, more in (
+            ("raw", ""),
+            ("boxes", ""),
+            ("boxes", IN_8_BITS),
+        )
     },
     **{
         f"another tool's {head}": (
@@ -242,7 +247,7 @@ def test_where_nothing_is_found_that_could_be_compared_a_check_fails(run, kind):
     assert any("--image takes a picture of what it knows" in row["remark"] for row in empty)
 
 
-@pytest.mark.parametrize("how", ["--fp16", "--int8 --calibrate p"])
+@pytest.mark.parametrize("how", ["--fp16", IN_8_BITS])
 @pytest.mark.parametrize("head", ["raw", "boxes", "nms", "nms --threshold-inputs"])
 @pytest.mark.parametrize("model", [detector, lambda: quiet(detector())], ids=["some", "none"])
 def test_reports_of_convert_count_what_they_compare(run, how, head, model):

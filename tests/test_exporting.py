@@ -17,10 +17,15 @@ VALUES = {
     "max_detections": 7, "input": "uint8-nhwc", "dynamic": "none", "fold": False, "fold_bn": True,
     "resize": "letterbox", "opset": 17, "external": True, "in_place": True, "fp16": True,
     "check": False, "int8": True, "calibrate": digits10_pictures()[:2], "calibration": "minmax",
-    "reduce_range": True, "data": digits10_folder() / "digits10.data", "compare": False,
+    "reduce_range": True, "int8_form": "symmetric", "min_agreement": 0.5,
+    "data": digits10_folder() / "digits10.data", "compare": False,
     "layout": "ultralytics", "nms_op": "tensorrt",
 }  # fmt: skip
-IN_8_BITS = {"int8": True, "calibrate": VALUES["calibrate"], "compare": False}
+IN_8_BITS = {
+    "int8": True, "calibrate": VALUES["calibrate"], "min_agreement": 0.0, "compare": False,
+}  # fmt: skip
+NOT_IN_THE_FILE = {"in_place", "check", "compare", "data", "min_agreement"}
+"""Of the last, tests/test_eight_bits.py says what it does."""
 OF_NMS = ("pixels", "threshold_inputs", "max_detections", "nms_op")
 NEEDED = {"layout": {"head": "boxes"}, "nms_op": {"head": "nms", "layout": "efficientnms"}}
 """What some options need beside them, if that is not head=nms."""
@@ -44,7 +49,7 @@ def test_the_file_is_what_convert_writes_and_the_result_says_how_it_was_checked(
 
 @pytest.mark.parametrize(
     "option",
-    sorted(set(OPTIONS_BY_SUFFIX[".onnx"]) - {"in_place", "check", "compare", "data"}),
+    sorted(set(OPTIONS_BY_SUFFIX[".onnx"]) - NOT_IN_THE_FILE),
 )
 def test_every_option_of_onnx_changes_the_file(model, tmp_path, option):
     pytest.importorskip("onnxruntime")
@@ -52,7 +57,7 @@ def test_every_option_of_onnx_changes_the_file(model, tmp_path, option):
     changed = base | {option: VALUES[option]}
     if option == "int8":
         changed = IN_8_BITS
-    elif option in ("calibrate", "calibration", "reduce_range"):
+    elif option in ("calibrate", "calibration", "reduce_range", "int8_form"):
         base = IN_8_BITS | {"calibrate": digits10_pictures()[5:6]}
         changed = base | {option: VALUES[option]}
     dc.export(model, tmp_path / "a.onnx", **base, check=False)
@@ -143,7 +148,8 @@ def test_half_precision_is_compared_with_float32(model, tmp_path):
 def test_8_bits_are_chosen_by_pictures(model, tmp_path):
     pytest.importorskip("onnxruntime")
     pictures = digits10_pictures()
-    done = dc.export(model, tmp_path / "net.onnx", head="boxes", int8=True, calibrate=pictures)
+    small = {"int8": True, "calibrate": pictures, "min_agreement": 0.0}
+    done = dc.export(model, tmp_path / "net.onnx", head="boxes", **small)
     assert done.precision.precision == "int8"
     assert done.precision.likeness.f1 > 0.8
     assert done.checked == "run once in onnxruntime"
@@ -157,6 +163,9 @@ def test_8_bits_are_chosen_by_pictures(model, tmp_path):
         ({"int8": True, "fp16": True, "calibrate": "a"}, "choose one"),
         ({"calibrate": "a"}, "calibrate is about int8"),
         ({"reduce_range": True}, "reduce_range is about int8"),
+        ({"int8_form": "symmetric"}, "int8_form is about int8"),
+        ({"min_agreement": 0.5}, "min_agreement is about int8"),
+        ({"int8": True, "calibrate": "a", "min_agreement": 2.0}, "expected a number from 0 to 1"),
         ({"data": "a", "fp16": False}, "data is about fp16 and int8"),
         ({"int8": True, "calibrate": "a", "fold": False}, "int8 and fold exclude each other"),
         ({"int8": True, "calibrate": "a", "external": True}, "int8 and external exclude"),

@@ -20,6 +20,7 @@ import darkconv as dc
 from darkconv.assets import digits10_folder
 from darkconv.cli import COMMANDS, main
 from darkconv.exporting.formats import OPTIONS_BY_SUFFIX
+from darkconv.exporting.writing import OF_INT8
 from effort import one_in
 
 torch = pytest.importorskip("torch")
@@ -48,7 +49,10 @@ SETTINGS = {
     "convert/nms": f"convert {MODEL} -o o.onnx --head nms",
     "convert/efficientnms": f"convert {MODEL} -o o.onnx --head nms --layout efficientnms",
     "convert/fp16": f"convert {MODEL} -o o.onnx --fp16",
-    "convert/int8": f"convert {MODEL} -o o.onnx --int8 --calibrate images --limit 3 --json",
+    "convert/int8": f"convert {MODEL} -o o.onnx --int8 --min-agreement 0 --calibrate images "
+    "--limit 3 --json",
+    "convert/int8/agreement": f"convert {MODEL} -o o.onnx --int8 --calibrate images --limit 3 "
+    "--json",
     "convert/safetensors": f"convert {MODEL} -o o.safetensors",
     "convert/pt2": f"convert {MODEL} -o o.pt2",
     "convert/darknet": f"convert {MODEL} -o o.cfg o.weights",
@@ -165,6 +169,7 @@ VALUES = {
     "--lock": "*_convolutional",
     "--macs": "0.4",
     "--max-detections": "1",
+    "--min-agreement": "0",
     "--min-keep": "0.8",
     "--momentum": "0.1",
     "--multiple": "3",
@@ -178,6 +183,7 @@ VALUES = {
     "--optimizer": "sgd",
     "--output": "o2",
     "--overfit": "1",
+    "--int8-form": "symmetric",
     "--iou": "0.9",
     "--latency": "0.9",
     "--overlap": "0.9",
@@ -414,13 +420,13 @@ MIXED = {
         for second in others
         for option in ALL["convert"].params
         if option.name in OPTIONS_BY_SUFFIX[f".{first}"]
-        and option.name not in ("calibrate", "calibration", "reduce_range", "data", "in_place")
+        and option.name not in (*OF_INT8, "data", "in_place")
     ],
 )
 def test_an_option_that_one_of_several_outputs_does_not_have_is_said(run, first, second, words):
     if first == "keras":
         pytest.importorskip("keras")
-    more = " --calibrate images --limit 2" if words == "--int8" else ""
+    more = " --min-agreement 0 --calibrate images --limit 2" if words == "--int8" else ""
     more += " --head nms" if words.split()[0] in OF_NMS else ""
     line = f"convert {MODEL} -o o.{first} -o {second} {words}{more}"
     after = run(line)
@@ -497,7 +503,7 @@ def test_debug_shows_the_traceback(tmp_path, monkeypatch, setting):
     assert isinstance(result.exception, dc.DarkconvError)
 
 
-SHARES = ("threshold", "nms", "at", "iou", "overlap")
+SHARES = ("threshold", "nms", "at", "iou", "overlap", "min_agreement")
 
 
 @pytest.mark.parametrize("value", ["25", "-0.1", "nan", "inf"])
@@ -513,7 +519,7 @@ SHARES = ("threshold", "nms", "at", "iou", "overlap")
 def test_shares_are_within_0_and_1(place, command, option, value):
     found = outcome(place, f"{command} {MODEL} --{option.replace('_', '-')} {value}")
     assert found["status"] == 2
-    assert f"--{option}" in found["stderr"]
+    assert f"--{option.replace('_', '-')}" in found["stderr"]
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "x"])

@@ -8,7 +8,7 @@ import click
 
 from darkconv.backends.choices import HEADS_OF, INPUTS
 from darkconv.backends.layouts import LAYOUT_NAMES, NMS_OPS
-from darkconv.cli.file_report import print_reports, show_agreement
+from darkconv.cli.file_report import print_reports
 from darkconv.cli.models import (
     read_model,
     report_written,
@@ -233,11 +233,8 @@ def convert(
         given = options_of(output.suffix, {**chosen, **smaller})
         done = write_checked(model, output.path, given, progress=progress)
         report_written(output, external="external" in given)
-        if done.agreement:
-            show_agreement(done.agreement)
         written[str(output)] = done
-    if reduction.kind:
-        print_reports(written, as_json=reduction.as_json)
+    print_reports(written, as_json=reduction.as_json)
 
 
 def chosen_options(options: dict[str, Any]) -> dict[str, Any]:

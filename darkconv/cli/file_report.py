@@ -7,7 +7,6 @@ from darkconv.console.printing import echo, echo_json, echo_table
 
 if TYPE_CHECKING:
     from darkconv.exporting.writing import Exported
-    from darkconv.verification.precision import FileAgreement, FilePrecision
 
 
 def print_reports(written: "Mapping[str, Exported]", *, as_json: bool) -> None:
@@ -16,34 +15,22 @@ def print_reports(written: "Mapping[str, Exported]", *, as_json: bool) -> None:
     Raises:
         DarkconvError: a file gives no finite numbers, or there was nothing to compare.
     """
-    found = {name: one.precision for name, one in written.items() if one.precision}
     if as_json:
-        echo_json({name: one.to_dict() for name, one in found.items()})
-    else:
-        for one in found.values():
-            show_precision(one)
-    for done in written.values():
-        if done.fault:
-            raise done.fault
+        echo_json({name: one.comparison for name, one in written.items() if one.precision})
+    for one in () if as_json else written.values():
+        show_comparison(one)
+    for one in written.values():
+        if one.fault:
+            raise one.fault
 
 
-def show_precision(found: "FilePrecision") -> None:
-    """Print the table of a file beside its float32 form."""
-    from darkconv.verification import tables
+def show_comparison(done: "Exported") -> None:
+    """Print the table of a file beside its float32 form or its model, and the verdict on 8 bits."""
+    from darkconv.exporting import views
 
-    echo_table(("", "float32", found.precision), tables.precision_rows(found), left=(0,))
-    echo(tables.precision_remark(found), err=True)
-
-
-def show_agreement(done: "FileAgreement") -> None:
-    """Print the table of a file beside its model.
-
-    Raises:
-        DarkconvError: the two disagree, or there was nothing to compare.
-    """
-    from darkconv.verification import tables
-
-    echo_table(("", done.precision, "allowed"), tables.agreement_rows(done), left=(0,))
-    echo(tables.agreement_remark(done), err=True)
-    if done.fault:
-        raise done.fault
+    if done.precision or done.agreement:
+        headers, rows, remark = views.comparison(done)
+        echo_table(headers, rows, left=(0,))
+        echo(remark, err=True)
+    for line in done.verdict.lines() if done.verdict else ():
+        echo(line)

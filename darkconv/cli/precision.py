@@ -9,9 +9,11 @@ import click
 from darkconv.cli.params import Output, Word
 from darkconv.cli.pictures import KINDS, PictureOptions, open_pictures
 from darkconv.console.options import options_as
+from darkconv.console.values import SHARE
 from darkconv.core.model import Model
 from darkconv.loading.formats import LITERT_SUFFIX
 
+OF_ONNX = ("calibration", "reduce_range", "int8_form", "min_agreement")
 OUTSIDE = ("external", "in_place")  # options of files whose weights lie elsewhere
 
 
@@ -25,6 +27,7 @@ class Reduction:
         calibrate: sources of the pictures by which the 8-bit numbers are chosen.
         calibration: method by which they are.
         reduce_range: weights in 7 bits.
+        int8_form, min_agreement: see `darkconv.export`.
         data: sources of labelled pictures for AP.
         as_json: print the comparison as JSON.
     """
@@ -34,6 +37,8 @@ class Reduction:
     calibrate: tuple[str, ...]
     calibration: str | None
     reduce_range: bool
+    int8_form: str | None
+    min_agreement: float | None
     data: tuple[str, ...]
     as_json: bool
 
@@ -43,12 +48,16 @@ class Reduction:
             raise click.UsageError("--fp16 and --int8 are two kinds of file: choose one")
         if self.int8 and not self.calibrate:
             raise click.UsageError("--int8 needs --calibrate: pictures such as it will see")
-        for name in ("calibrate", "calibration", "reduce_range"):
-            if getattr(self, name) and not self.int8:
+        for name in ("calibrate", *OF_ONNX):
+            if self._has(name) and not self.int8:
                 raise click.UsageError(f"--{name.replace('_', '-')} is about --int8")
         for name, is_given in (("--data", self.data), ("--json", self.as_json)):
             if is_given and not self.kind:
                 raise click.UsageError(f"{name} is about --fp16 and --int8")
+
+    def _has(self, name: str) -> bool:
+        value = getattr(self, name)
+        return bool(value) or (value is not False and isinstance(value, float))
 
     @property
     def kind(self) -> tuple[str, ...]:
@@ -57,8 +66,8 @@ class Reduction:
 
     def check_formats(self, outputs: Sequence[Output]) -> None:
         """Check that the files' formats know the way that was chosen."""
-        for name in ("calibration", "reduce_range"):
-            if getattr(self, name) and any(one.suffix == LITERT_SUFFIX for one in outputs):
+        for name in OF_ONNX:
+            if self._has(name) and any(one.suffix == LITERT_SUFFIX for one in outputs):
                 raise click.UsageError(f"--{name.replace('_', '-')} is about .onnx files")
 
     def check(self, onnx_options: Mapping[str, Any]) -> None:
@@ -83,9 +92,7 @@ class Reduction:
             given["calibrate"] = open_pictures(self.calibrate, own, model=model, uses_labels=False)
         elif self.int8:
             given["calibrate"] = self.calibrate
-        if self.calibration:
-            given["calibration"] = self.calibration
-        return given | ({"reduce_range": True} if self.reduce_range else {})
+        return given | {name: getattr(self, name) for name in OF_ONNX if self._has(name)}
 
 
 reduction_options = options_as(
@@ -106,13 +113,23 @@ reduction_options = options_as(
     ),
     click.option(
         "--calibration",
-        type=click.Choice(["percentile", "minmax", "entropy"]),
-        help="For --int8: how ranges of values are chosen  [default: percentile]",
+        type=click.Choice(["mse", "percentile", "minmax", "entropy"]),
+        help="For --int8: how ranges are chosen  [default: what errs least of the first three]",
     ),
     click.option(
         "--reduce-range",
         is_flag=True,
         help="For --int8: weights of 7 bits, for x86 CPUs without VNNI, where 8 overflow.",
+    ),
+    click.option(
+        "--int8-form",
+        type=click.Choice(["asymmetric", "symmetric"]),
+        help="For --int8: activations; symmetric is what TensorRT reads  [default: asymmetric]",
+    ),
+    click.option(
+        "--min-agreement",
+        type=SHARE,
+        help="For --int8: least F1 with float32; what costs it stays float32  [default: 0.97]",
     ),
     click.option(
         "--data",

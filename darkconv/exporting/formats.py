@@ -25,7 +25,8 @@ OPTIONS_BY_SUFFIX: Mapping[str, tuple[str, ...]] = {
     ONNX_SUFFIX: (
         "head", "layout", "pixels", "threshold", "nms", "threshold_inputs", "max_detections",
         "nms_op", "input", "dynamic", "fold", "resize", "check", "opset", "external", "in_place",
-        "fp16", "int8", "calibrate", "calibration", "reduce_range", "data", "compare",
+        "fp16", "int8", "calibrate", "calibration", "reduce_range", "int8_form", "min_agreement",
+        "data", "compare",
     ),
     KERAS_SUFFIX: ("head", "fold_bn", "resize"),
     SAVED_MODEL_SUFFIX: ("head", "fold_bn"),

@@ -15,8 +15,9 @@ from darkconv.dataset.for_model import open_for_model
 from darkconv.dataset.sample import Dataset
 from darkconv.dataset.telling import report_unread
 from darkconv.errors import DarkconvError, DatasetError, followed
+from darkconv.exporting.eight_bits import MIN_AGREEMENT, Verdict, choose_layers, judge
 from darkconv.exporting.formats import size_of, write_file, written_files
-from darkconv.files import PathLike, scratch_folder
+from darkconv.files import PathLike, scratch_folder, write_together
 from darkconv.loading import open_exported
 from darkconv.loading.formats import LITERT_SUFFIX, suffix_of
 from darkconv.pictures.picture import read_picture
@@ -49,6 +50,8 @@ class Reduction:
         calibrate: pictures by which the 8-bit numbers are chosen.
         calibration: method by which they are; None for the default.
         reduce_range: weights in 7 bits.
+        int8_form: of the activations: "asymmetric" or "symmetric"; None for the former.
+        min_agreement: least F1 with the float32 file; None for the default.
         data: labelled pictures for AP.
     """
 
@@ -57,6 +60,8 @@ class Reduction:
     calibrate: Pictures | None = None
     calibration: str | None = None
     reduce_range: bool = False
+    int8_form: str | None = None
+    min_agreement: float | None = None
     data: Pictures | None = None
 
     @classmethod
@@ -79,7 +84,7 @@ def write_smaller(
     *,
     compare: bool,
     progress: Progress = silent,
-) -> FilePrecision | None:
+) -> tuple[FilePrecision | None, Verdict | None]:
     """Write a file in half precision or 8 bits, and compare it with its float32 form.
 
     Args:
@@ -91,7 +96,8 @@ def write_smaller(
         progress: shows how far a step is.
 
     Returns:
-        How the file compares; None without comparison.
+        How the file compares, None without comparison; and of an 8-bit ONNX file whether it is
+        worth having. Where it is not, the file is in float32.
 
     Raises:
         DarkconvError: the network takes no pictures, by which 8-bit numbers are chosen, or the file
@@ -100,7 +106,7 @@ def write_smaller(
     """
     if not (compare or how.int8):
         _write_half(model, path, options)
-        return None
+        return None, None
     labelled = open_pictures(how.data, model) if how.data is not None else None
     shown = [sample.image for sample in labelled.samples] if labelled else []
     with scratch_folder() as folder:
@@ -110,18 +116,22 @@ def write_smaller(
         whole = open_exported(plain)
         if how.int8:
             shown = calibration_pictures(model, how.calibrate, progress)
-            _write_8_bits(model, path, whole, shown, how, options, progress)
+            if suffix_of(path) != LITERT_SUFFIX:
+                compared = Compared(whole, shown, labelled, compare, progress)
+                return _write_8_bits(model, path, how, options, compared, folder)
+            with progress(len(shown), "calibrating on pictures") as update:
+                inputs = Counted(Planes(whole, shown), update)
+                write_file(model, path, **options, precision="int8", inputs=inputs)
         else:
             _write_half(model, path, options)
             if suffix_of(path) != LITERT_SUFFIX:
                 warn_of_large_values(model, whole, shown)
         if not compare:
-            return None
+            return None, None
         files = written_files(path, external=bool(options.get("external")))
         sizes = plain.stat().st_size, sum(map(size_of, files))
-        return compare_precision(
-            whole, open_exported(path), sizes, shown, labelled, progress=progress
-        )
+        other = open_exported(path)
+        return compare_precision(whole, other, sizes, shown, labelled, progress=progress), None
 
 
 def _write_half(model: Model, path: Path, options: Mapping[str, Any]) -> None:
@@ -131,27 +141,62 @@ def _write_half(model: Model, path: Path, options: Mapping[str, Any]) -> None:
     write_file(model, path, **options, **more)
 
 
+@dataclass(frozen=True)
+class Compared:
+    """What a file is compared with.
+
+    Attributes:
+        whole: the float32 file.
+        pictures: on which.
+        labelled: pictures for AP.
+        is_wanted: whether the user wants to see it.
+        progress: shows how far a step is.
+    """
+
+    whole: ExportedFile
+    pictures: Sequence[Path]
+    labelled: Dataset | None
+    is_wanted: bool
+    progress: Progress
+
+
 def _write_8_bits(
     model: Model,
     path: Path,
-    whole: ExportedFile,
-    pictures: Sequence[Path],
     how: Reduction,
     options: Mapping[str, Any],
-    progress: Progress,
-) -> None:
-    with progress(len(pictures), "calibrating on pictures") as update:
-        if suffix_of(path) == LITERT_SUFFIX:
-            inputs = Counted(Planes(whole, pictures), update)
-            write_file(model, path, **options, precision="int8", inputs=inputs)
-            return
-        from darkconv.backends.onnx.quantization import Quantization, quantize_file
+    beside: Compared,
+    folder: Path,
+) -> tuple[FilePrecision | None, Verdict]:
+    """Write an ONNX file in 8 bits, or in float32 where they are not worth it."""
+    from darkconv.backends.onnx.quantization import Quantization
+    from darkconv.backends.onnx.writing import Trial
 
-        method = {"method": how.calibration} if how.calibration else {}
-        settings = Quantization(reduce_range=how.reduce_range, **method)
-        graph = Counted(GraphInputs(whole, pictures), update)
-        check = options.get("check", True)
-        quantize_file(whole.path, path, whole.network, graph, settings, check=check)
+    settings = Quantization(
+        method=how.calibration,
+        reduce_range=how.reduce_range,
+        form=how.int8_form or "asymmetric",
+    )
+    wanted = MIN_AGREEMENT if how.min_agreement is None else how.min_agreement
+    whole, shown, progress = beside.whole, beside.pictures, beside.progress
+    of_graph = {name: value for name, value in options.items() if name != "check"}
+    with progress(len(shown), "calibrating on pictures") as update:
+        inputs = Counted(GraphInputs(whole, shown), update)
+        choice = choose_layers(
+            model, whole, shown, inputs, settings, of_graph, folder, wanted=wanted
+        )
+    sizes = Path(whole.path).stat().st_size, choice.path.stat().st_size
+    labelled = beside.labelled if beside.is_wanted else None
+    found = compare_precision(
+        whole, open_exported(choice.path), sizes, shown, labelled, progress=progress
+    )
+    verdict = judge(found, choice, model.network, wanted=wanted, form=settings.form)
+    if verdict.is_kept:
+        trial = Trial(path, model.network) if options.get("check", True) else None
+        write_together({path: [choice.path.read_bytes()]}, check=trial)
+    else:
+        write_file(model, path, **options)
+    return found if beside.is_wanted else None, verdict
 
 
 class Counted(Sequence[Any]):

@@ -17,22 +17,32 @@ def as_text(written: Exported) -> str:
 def as_html(written: Exported) -> str:
     """Return a table of the files, or of how the one in question compares."""
     caption = [", ".join(map(str, written.files)), *_remarks(written)]
-    headers: tuple[str, ...]
-    rows: Sequence[tuple[object, ...]]
-    if written.precision:
-        headers = ("", "float32", written.precision.precision)
-        rows = tables.precision_rows(written.precision)
-    elif written.agreement:
-        headers = ("", written.agreement.precision, "allowed")
-        rows = tables.agreement_rows(written.agreement)
+    headers: tuple[str, ...] = ("file",)
+    rows: Sequence[tuple[object, ...]] = [(str(path),) for path in written.files]
+    if written.precision or written.agreement:
+        headers, rows, _ = comparison(written)
     else:
-        headers = ("file",)
-        rows = [(str(path),) for path in written.files]
         caption = _remarks(written)
     return html_table(headers, [[str(cell) for cell in row] for row in rows], (0,), caption=caption)
+
+
+def comparison(written: Exported) -> tuple[tuple[str, ...], Sequence[tuple[object, ...]], str]:
+    """Return headers and cells of the table of a file that was compared, and how it was.
+
+    Args:
+        written: a file that has `precision` or `agreement`.
+    """
+    if found := written.precision:
+        headers = ("", "float32", found.precision)
+        return headers, tables.precision_rows(found), tables.precision_remark(found)
+    agreed = written.agreement
+    assert agreed is not None
+    headers = ("", agreed.precision, "allowed")
+    return headers, tables.agreement_rows(agreed), tables.agreement_remark(agreed)
 
 
 def _remarks(written: Exported) -> list[str]:
     parts = [format_size(written.size), written.checked or "not checked"]
     parts += [repr(one)[1:-1] for one in (written.precision,) if one]
+    parts += written.verdict.lines()[-1:] if written.verdict else []
     return parts

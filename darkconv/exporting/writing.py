@@ -13,6 +13,7 @@ from darkconv.core.model import Model
 from darkconv.core.views import Shown, View
 from darkconv.dataset.sample import Dataset
 from darkconv.errors import DarkconvError, Where
+from darkconv.exporting.eight_bits import Verdict
 from darkconv.exporting.formats import (
     HEADS_BY_SUFFIX,
     OPTIONS_BY_SUFFIX,
@@ -37,7 +38,7 @@ from darkconv.verification.precision import (
 
 logger = logging.getLogger("darkconv")
 
-OF_INT8 = ("calibrate", "calibration", "reduce_range")
+OF_INT8 = ("calibrate", "calibration", "reduce_range", "int8_form", "min_agreement")
 OF_SMALLER = ("data",)
 NOT_IN_8_BITS = ("fold", "external", "in_place")
 OF_BOXES = ("threshold", "nms", "resize")
@@ -58,6 +59,8 @@ class Exported(Shown):
         checked: how the file was tried before it took its name; empty if it was not.
         precision: of a file in half precision or 8 bits: how it compares with float32.
         agreement: of a LiteRT file in float32: how it compares with the model.
+        verdict: of an ONNX file that was to be in 8 bits: whether they are worth it. Where they
+            are not, the file is in float32.
 
     Example:
         >>> import darkconv as dc
@@ -72,12 +75,19 @@ class Exported(Shown):
     checked: str
     precision: FilePrecision | None = None
     agreement: FileAgreement | None = None
+    verdict: Verdict | None = None
 
     def _view(self) -> View:
         """Return how it is shown."""
         from darkconv.exporting import views
 
         return View(views.as_text, views.as_html)
+
+    @property
+    def comparison(self) -> dict[str, Any]:
+        """How a file in half precision or 8 bits compares with float32, for JSON."""
+        compared = self.precision.to_dict() if self.precision else {}
+        return {**compared, **({"verdict": self.verdict.to_dict()} if self.verdict else {})}
 
     @property
     def fault(self) -> DarkconvError | None:
@@ -95,6 +105,7 @@ class Exported(Shown):
             "checked": self.checked,
             "precision": self.precision.to_dict() if self.precision else None,
             "agreement": self.agreement.to_dict() if self.agreement else None,
+            "verdict": self.verdict.to_dict() if self.verdict else None,
         }
 
 
@@ -122,8 +133,10 @@ def export(
     fp16: bool | None = None,
     int8: bool | None = None,
     calibrate: Dataset | PathLike | Sequence[PathLike] | None = None,
-    calibration: Literal["percentile", "minmax", "entropy"] | None = None,
+    calibration: Literal["mse", "percentile", "minmax", "entropy"] | None = None,
     reduce_range: bool | None = None,
+    int8_form: Literal["asymmetric", "symmetric"] | None = None,
+    min_agreement: float | None = None,
     data: Dataset | PathLike | Sequence[PathLike] | None = None,
     check: bool | None = None,
     compare: bool | None = None,
@@ -166,9 +179,15 @@ def export(
         int8: 8 bits, but for heads and decoding. ONNX and LiteRT, with `calibrate`.
         calibrate: pictures such as the network will see, by which the 8-bit numbers are chosen: a
             data set, or any source that `open_dataset` takes.
-        calibration: how ranges of values are chosen: "percentile" (the default), "minmax" or
-            "entropy". ONNX.
+        calibration: how ranges of values are chosen: "mse", "percentile", "minmax" or "entropy";
+            by default the one of the first three that errs least at the outputs. ONNX.
         reduce_range: weights of 7 bits, for x86 CPUs without VNNI, where 8 overflow. ONNX.
+        int8_form: "asymmetric" activations (the default), with which onnxruntime computes, or
+            "symmetric" ones, about zero, which TensorRT reads. ONNX.
+        min_agreement: least F1 of the 8-bit file's detections with those of the float32 file on
+            the pictures of `calibrate`, or 1 less the relative error of outputs where there are
+            no boxes, 0..1: layers that cost it stay in float32, by default until 0.97 holds, and
+            where nothing is gained the whole file does. 0 takes 8 bits whatever they cost. ONNX.
         data: labelled pictures for AP before and after, with `fp16` and `int8`.
         check: run the file once before it takes its name (the default). ONNX and LiteRT.
         compare: with `fp16` and `int8`: write a float32 form too, and compare size, time, outputs,
@@ -195,6 +214,7 @@ def export(
         "input": input, "dynamic": dynamic, "fold": fold, "fold_bn": fold_bn, "resize": resize,
         "opset": opset, "external": external, "in_place": in_place, "fp16": fp16, "int8": int8,
         "calibrate": calibrate, "calibration": calibration, "reduce_range": reduce_range,
+        "int8_form": int8_form, "min_agreement": min_agreement,
         "data": data, "check": check, "compare": compare,
     }  # fmt: skip
     given = {name: value for name, value in values.items() if value is not None}
@@ -224,10 +244,12 @@ def write_checked(
     how = Reduction.of(given)
     runs_here = given.get("nms_op", NMS_OPS[0]) == NMS_OPS[0]
     is_compared = given.get("compare", True) and _is_run(path) and runs_here
-    precision = agreement = None
+    precision = agreement = verdict = None
     missing = 0
     if how.kind and path.suffix.lower() in RUNNERS:
-        precision = write_smaller(model, path, how, plain, compare=is_compared, progress=progress)
+        precision, verdict = write_smaller(
+            model, path, how, plain, compare=is_compared, progress=progress
+        )
     else:
         missing = write_file(model, path, **plain)
         if suffix_of(path) == LITERT_SUFFIX and is_compared and given.get("check", True):
@@ -237,7 +259,7 @@ def write_checked(
     if not runs_here:
         checked = "not run: it suppresses by a plugin of TensorRT, and runs there alone"
         logger.warning("%s: was %s", path, checked)
-    return Exported(files, sum(map(size_of, files)), checked, precision, agreement)
+    return Exported(files, sum(map(size_of, files)), checked, precision, agreement, verdict)
 
 
 def check_options(model: Model, path: Path, given: Mapping[str, Any]) -> None:
@@ -282,6 +304,9 @@ def _check_head(path: Path, given: Mapping[str, Any]) -> None:
 def _check_smaller(used: set[str], given: Mapping[str, Any]) -> None:
     if {"fp16", "int8"} <= used:
         raise DarkconvError("fp16 and int8 are two kinds of file: choose one")
+    least = given.get("min_agreement", 0.0)
+    if not 0 <= least <= 1:
+        raise DarkconvError("min_agreement", expected="a number from 0 to 1", found=least)
     if "int8" in used and "calibrate" not in used:
         raise DarkconvError("int8 needs calibrate: pictures such as the network will see")
     for name in RUNNING:

@@ -106,7 +106,7 @@ def find_classes(network: Network) -> ChannelClasses:
     starts = channel_starts(network)
     total = starts[len(network.layers) - 1] + network.layers[-1].out_shape.c
     pairs = np.concatenate([np.empty((0, 2), np.int64), *_pairs(network, starts)])
-    labels = _components(total, pairs)
+    labels = components(total, pairs)
     classes = ChannelClasses(network, labels, {})
     locks: dict[int, Lock] = {}
     for source, lock in _locked_layers(network):
@@ -118,7 +118,7 @@ def find_classes(network: Network) -> ChannelClasses:
 def _pairs(network: Network, starts: Mapping[int, int]) -> Iterator[Indices]:
     """(n, 2) numbers of channels that belong together."""
     for layer in network.layers:
-        inputs = _input_numbers(layer, starts)
+        inputs = input_numbers(layer, starts)
         outputs = np.arange(layer.out_shape.c) + starts[layer.index]
         ties = layer.spec.ties(layer.in_shapes)
         for column in ties.T:
@@ -130,7 +130,7 @@ def _pairs(network: Network, starts: Mapping[int, int]) -> Iterator[Indices]:
             yield from _sharing_pairs(network, layer, network.layers[layer.shared], starts)
 
 
-def _input_numbers(layer: Layer, starts: Mapping[int, int]) -> Indices:
+def input_numbers(layer: Layer, starts: Mapping[int, int]) -> Indices:
     """Numbers of a layer's input channels, its inputs laid end to end."""
     parts = [
         np.arange(shape.c) + starts[source]
@@ -146,10 +146,10 @@ def _sharing_pairs(
     channels = np.arange(borrower.out_shape.c)
     own, lent = (channels + starts[layer.index] for layer in (borrower, lender))
     yield np.stack([own, lent], axis=1)
-    yield np.stack([_input_numbers(layer, starts) for layer in (borrower, lender)], axis=1)
+    yield np.stack([input_numbers(layer, starts) for layer in (borrower, lender)], axis=1)
 
 
-def _components(total: int, pairs: Indices) -> Indices:
+def components(total: int, pairs: Indices) -> Indices:
     """Label of each of `total` nodes: equal where edges join them, 0 upwards.
 
     Each round takes the smallest label over every edge and halves the paths.

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -161,7 +161,7 @@ def compare_precision(
     return FilePrecision(
         other.precision,
         sizes,
-        _latency(whole, other),
+        latency({"float32": whole, other.precision: other}),
         likeness(whole, other, spread(pictures), progress),
         ap,
         ap_at,
@@ -249,14 +249,20 @@ def noise(file: ExportedFile) -> list[npt.NDArray[Any]]:
     return [as_input(file, stream.random(size, np.float32))[0] for _ in range(NOISE)]
 
 
-def _latency(whole: ExportedFile, other: ExportedFile) -> Latency:
-    """How long both take for one input."""
-    x = noise(whole)[0]
+def time_of(files: Mapping[str, ExportedFile]) -> Mapping[str, float]:
+    """Return how many milliseconds files of one model take for one input, by turns."""
+    return latency(files).milliseconds
+
+
+def latency(files: Mapping[str, ExportedFile]) -> Latency:
+    """Return how long files of one model take for one input, by turns."""
+    first = next(iter(files.values()))
+    x = noise(first)[0]
     runs = {
         name: functools.partial(file.run, x, **file.threshold_inputs(AT, OVERLAP))
-        for name, file in (("float32", whole), (other.precision, other))
+        for name, file in files.items()
     }
-    return interleaved(runs, _engine(whole.path))
+    return interleaved(runs, _engine(first.path))
 
 
 def _engine(path: str | Path) -> str:

@@ -9,7 +9,9 @@ import pytest
 
 import darkconv as dc
 from darkconv.surgery.channels import find_classes
+from darkconv.surgery.equalising import equalise, find_scale_classes
 from darkconv.surgery.fingerprint import fingerprint
+from darkconv.surgery.folding import fold_batchnorm
 from masking import assert_pruned_equals_masked
 from plans import random_keep
 from reference.collection import (
@@ -23,6 +25,8 @@ from reference.collection import (
 
 SMALL_NETWORK = 30e6
 """Parameters up to which three random plans are tried, above one."""
+EQUALISED = 1e-5
+"""Relative L2 error of an equalised network, beside the same one with its batch norm folded."""
 
 
 @pytest.fixture(scope="module")
@@ -149,3 +153,13 @@ def assert_written_files_reload(model, folder):
         assert checksum(one) == checksum(other)
         one.unlink()
         other.unlink()
+
+
+def test_equalised_networks_keep_their_outputs(net_case, generator):
+    folded = fold_batchnorm(net_case.model)
+    if not find_scale_classes(folded.network).is_free.any():
+        pytest.skip("no channels of it can be scaled")
+    x = generator.input_for(net_case.layout)
+    before, after = (dc.trace(one, x) for one in (folded, equalise(folded)))
+    for index in folded.network.outputs:
+        assert relative_error(after[index], before[index]) <= EQUALISED

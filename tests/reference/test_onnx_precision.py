@@ -75,7 +75,7 @@ def average_precision(file, dataset):
 @pytest.mark.parametrize("name", LOSSES)
 def test_eight_bits_keep_the_average_precision(name, models_dir, indoor85, tmp_path):
     from darkconv.backends.onnx import read_onnx, write_onnx
-    from darkconv.backends.onnx.quantization import quantize_file
+    from darkconv.backends.onnx.quantization import quantized
 
     base = models_dir / name / name
     model = dc.load(f"{base}.cfg", f"{base}.weights")
@@ -85,7 +85,7 @@ def test_eight_bits_keep_the_average_precision(name, models_dir, indoor85, tmp_p
     inputs = [detector.prepare(sample.image)[0] for sample in indoor85.samples]
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        quantize_file(whole.path, tmp_path / "int8.onnx", model.network, inputs)
+        onnx.save(quantized(model, inputs), tmp_path / "int8.onnx")
     assert not printed.getvalue()
     small = read_onnx(tmp_path / "int8.onnx")
     before, after = (average_precision(file, indoor85) for file in (whole, small))

@@ -1,35 +1,37 @@
-"""8-bit files: static quantisation by onnxruntime's own tools.
+"""8-bit files: pairs of QuantizeLinear and DequantizeLinear, and what they round to.
 
-Pairs of QuantizeLinear and DequantizeLinear are put around the operators that carry the weight of
-a network, with one scale per output channel of the weights. What they are around is chosen by
-the layer: heads, boxes and suppression stay in float32, and so do the first convolutions of a
-large network, and the parts of activations that 8 bits would spoil, such as the quotient in mish.
+The pairs are put around the operators that carry the weight of a network. What they are around is
+chosen by the layer: heads, boxes and suppression stay in float32, and so do the first convolutions
+of a large network, and the parts of activations that 8 bits would spoil, such as the quotient in
+mish.
 """
 
-import contextlib
-import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 
+from darkconv.backends.onnx.calibration import METHODS, PERCENTILE, RANGES, Observed, observe
+from darkconv.backends.onnx.digest import digests
+from darkconv.backends.onnx.graph import plain_proto
 from darkconv.backends.onnx.nms import IOU_THRESHOLD, SCORE_THRESHOLD
+from darkconv.backends.onnx.options import OnnxOptions
+from darkconv.backends.onnx.pairs import FORMS, SEVERAL, SYMMETRIC, WEIGHTED, Range, with_pairs
 from darkconv.backends.onnx.picture import INPUT
-from darkconv.backends.onnx.writing import Trial
+from darkconv.backends.onnx.running import make_session, told_failures
+from darkconv.backends.onnx.writing import build_model
+from darkconv.core.model import Array, Model, replace_arrays
 from darkconv.core.network import Layer, Network
 from darkconv.errors import DarkconvError, UnsupportedError
-from darkconv.files import PathLike, scratch_folder, write_together
-from darkconv.layers import merge
+from darkconv.layers import conv, dense, merge
 from darkconv.layers.precision import float_layers
-from darkconv.libraries import telling_missing
+from darkconv.surgery.equalising import equalise
+from darkconv.surgery.folding import fold_batchnorm
 
-METHODS = ("percentile", "minmax", "entropy")
-PERCENTILE = 99.99  # docs/onnx.md has the measurements
 OLDEST_OPSET = 13  # the first with a scale per channel
 EVERYWHERE = (
     "Conv", "ConvTranspose", "Gemm", "MaxPool", "AveragePool", "GlobalAveragePool", "Resize",
@@ -37,6 +39,15 @@ EVERYWHERE = (
 )  # fmt: skip
 OF_LAYERS = {"Add": merge.Shortcut, "Mul": merge.Gate}
 """Operators that are quantised in layers of one kind alone."""
+WEIGHTED_LAYERS = (conv.Convolutional, conv.Deconvolutional, dense.Connected)
+OF_ANY_HEAD = ("input", "dynamic", "opset")
+"""Options that say something of a graph whatever its outputs are."""
+TRIED = ("mse", "percentile", "minmax")
+"""Methods that are tried where the user names none."""
+JUDGES = 8
+"""Inputs by which methods and layers are judged, at most."""
+STEPS = 16
+"""In so many, at most, the biases of a network are corrected."""
 
 GraphInput = npt.NDArray[Any]
 
@@ -46,78 +57,262 @@ class Quantization:
     """How 8-bit numbers are chosen.
 
     Attributes:
-        method: "percentile": all but the outermost 0.01 % of an activation's values are within
-            its range; "minmax": all are; "entropy": the range that changes the values'
-            distribution least.
+        method: "mse": an activation's range is the one whose rounding and cutting cost least in
+            the mean square; "percentile": all but the outermost 0.01 % of its values are within
+            it; "minmax": all are; "entropy": the one that changes the values' distribution
+            least. None tries several, and takes what errs least at the outputs.
         reduce_range: weights in 7 bits, for x86 CPUs without VNNI, where sums of two products of
             8 bits can overflow.
+        form: "asymmetric", which onnxruntime computes with, or "symmetric", which TensorRT reads.
     """
 
-    method: str = METHODS[0]
+    method: str | None = None
     reduce_range: bool = False
+    form: str = FORMS[0]
 
     def __post_init__(self) -> None:
-        """Check the name."""
-        if self.method not in METHODS:
+        """Check the names."""
+        if self.method not in (None, *METHODS):
             found = self.method
             raise DarkconvError("calibration method", expected=", ".join(METHODS), found=found)
+        if self.form not in FORMS:
+            raise DarkconvError("form of 8 bits", expected=", ".join(FORMS), found=self.form)
+
+
+class Quantizer:
+    """Makes 8-bit forms of a model, once it has seen its values for some pictures.
+
+    Attributes:
+        network: of the model.
+        how: 8-bit numbers are chosen.
+        pictures: by how many inputs.
+        method: by which ranges are chosen.
+        is_equalised: whether the channels of layers were scaled to a like range.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        inputs: Sequence[GraphInput],
+        how: Quantization | None = None,
+        **options: Any,
+    ) -> None:
+        """Look at values, and choose ranges, scales of channels and biases.
+
+        Args:
+            model: float32.
+            inputs: what the graph is likely to see, (1, ...) each, as it takes them. They are
+                asked for one at a time; the few by which choices are judged are kept.
+            how: by default what errs least, in whole bytes.
+            options: of `to_onnx`.
+
+        Raises:
+            UnsupportedError: a graph that has states, or too old an opset.
+            DarkconvError: no inputs.
+            MissingDependencyError: onnxruntime is not installed.
+        """
+        self.how = how or Quantization()
+        self.network, self.pictures = model.network, len(inputs)
+        self._original, self._options = model, options
+        self._judged = {name: options[name] for name in OF_ANY_HEAD if name in options}
+        self._model = fold_batchnorm(model)
+        self._graph = graph_of(self._model, **self._judged)
+        check_quantizable(self._graph, self.network)
+        if not len(inputs):
+            raise DarkconvError("8-bit numbers need pictures to be chosen by: there are none")
+        self._slopes = leaky_slopes(self._graph)
+        self._kept: list[GraphInput] = []
+        self._seen = self._observed(self._graph, self._fed(inputs))
+        self._wanted = list(self._results(self._graph, None))
+        self.is_equalised = False
+        self.method, error = self._best_method()
+        self._equalise(inputs, error)
+
+    def _fed(self, inputs: Sequence[GraphInput]) -> Iterator[dict[str, GraphInput]]:
+        """Yield the graph's inputs by name, and keep some, evenly spread."""
+        every = -(-len(inputs) // JUDGES)
+        for place in range(len(inputs)):
+            x = inputs[place]
+            if place % every == 0 and place // every >= len(self._kept):
+                self._kept.append(x)
+            yield {INPUT: x}
+
+    def _observed(
+        self, graph: onnx.ModelProto, inputs: Iterable[Mapping[str, GraphInput]]
+    ) -> dict[str, Observed]:
+        nodes = set(quantized_nodes(graph, self.network))
+        return observe(graph, values_around(graph, nodes), inputs)
+
+    def _results(
+        self, graph: onnx.ModelProto, names: Sequence[str] | None
+    ) -> Iterator[list[Array]]:
+        """Yield values of a graph for each input that was kept: its outputs if none are named."""
+        shown = graph
+        if names is not None:
+            shown = onnx.ModelProto()
+            shown.CopyFrom(graph)
+            known = {value.name for value in graph.graph.output}
+            more = (onnx.helper.make_empty_tensor_value_info(n) for n in names if n not in known)
+            shown.graph.output.extend(more)
+        session = make_session(shown.SerializeToString())
+        for x in self._kept:
+            with told_failures(None):
+                yield session.run(names, {INPUT: x})
+
+    def _ranges(self, method: str) -> dict[str, Range]:
+        """Ranges of all values; before a leaky function an error below zero counts less."""
+        ranges = {name: RANGES[method](seen) for name, seen in self._seen.items()}
+        if method == "mse":
+            for name, slope in self._slopes.items():
+                if name in self._seen:
+                    ranges[name] = self._seen[name].mse(below=slope**2)
+        return ranges
+
+    def _rounded(
+        self, graph: onnx.ModelProto, floats: Collection[int], method: str | None = None
+    ) -> onnx.ModelProto:
+        chosen = set(quantized_nodes(graph, self.network, floats))
+        most = 63 if self.how.reduce_range else 127
+        ranges = self._ranges(method or self.method)
+        return with_pairs(graph, chosen, ranges, form=self.how.form, most=most)
+
+    def _best_method(self) -> tuple[str, float]:
+        methods = (self.how.method,) if self.how.method else TRIED
+        errors = {one: self._error_of(self._rounded(self._graph, (), one)) for one in methods}
+        best = min(errors, key=errors.__getitem__)
+        return best, errors[best]
+
+    def _error_of(self, graph: onnx.ModelProto) -> float:
+        off, whole = np.zeros(len(self._wanted[0])), np.zeros(len(self._wanted[0]))
+        for wanted, found in zip(self._wanted, self._results(graph, None), strict=True):
+            for place, (right, value) in enumerate(zip(wanted, found, strict=True)):
+                off[place] += np.square(value - right, dtype=np.float64).sum()
+                whole[place] += np.square(right, dtype=np.float64).sum()
+        return float(np.sqrt((off / np.maximum(whole, 1e-30)).mean()))
+
+    def error(self, floats: Collection[int] = ()) -> float:
+        """Relative error of the outputs, the mean of their squares, before biases are corrected.
+
+        Args:
+            floats: indices of layers that stay in float32, beside those that always do.
+        """
+        return self._error_of(self._rounded(self._graph, floats))
+
+    def _equalise(self, inputs: Sequence[GraphInput], error: float) -> None:
+        """Scale channels if that lowers the error."""
+        ranges = {
+            layer.index: self._seen[layer.label].largest
+            for layer in self.network.layers
+            if layer.label in self._seen
+        }
+        before = self._model, self._graph, self._seen, self.method
+        best, chosen = error, before
+        for candidate in (equalise(before[0]), equalise(before[0], ranges)):
+            if candidate is before[0]:
+                continue
+            self._model, self._graph = candidate, graph_of(candidate, **self._judged)
+            self._seen = self._observed(self._graph, ({INPUT: x} for x in self._kept))
+            self.method, found = self._best_method()
+            if found < best:
+                best, chosen = found, (self._model, self._graph, self._seen, self.method)
+        self._model, self._graph, self._seen, self.method = chosen
+        self.is_equalised = chosen is not before
+        if self.is_equalised and len(inputs) > len(self._kept):
+            self._seen = self._observed(self._graph, self._fed(inputs))
+
+    def _corrected(self, floats: Collection[int]) -> Model:
+        """Take the mean of rounding errors off biases, layer after layer, if that helps.
+
+        What an early layer errs is seen in the later ones, so that these are looked at again.
+        """
+        layers = [
+            layer
+            for layer in self.network.layers
+            if isinstance(layer.spec, conv.Convolutional)
+            and f"{layer.index}.biases" in self._model.arrays
+            and layer.label in self._seen
+        ]
+        step = -(-len(layers) // STEPS) or 1
+        right = self._means(self._graph, layers) if layers else []
+        model = self._model
+        for start in range(0, len(layers), step):
+            some = layers[start : start + step]
+            graph = self._rounded(graph_of(model, **self._judged), floats)
+            biases = {}
+            for layer, mean in zip(some, self._means(graph, some), strict=True):
+                key = f"{layer.index}.biases"
+                biases[key] = model.arrays[key] - (mean - right[layers.index(layer)])
+            model = replace_arrays(model, biases)
+        after = self._error_of(self._rounded(graph_of(model, **self._judged), floats))
+        return model if after < self.error(floats) else self._model
+
+    def _means(self, graph: onnx.ModelProto, layers: Sequence[Layer]) -> list[Array]:
+        """(channels,) mean of each layer's outputs."""
+        given = {name for node in graph.graph.node for name in node.output}
+        names = [
+            rounded if (rounded := f"{layer.label}/dequantized") in given else layer.label
+            for layer in layers
+        ]
+        found = [
+            [value.mean(axis=(0, 2, 3), dtype=np.float64) for value in values]
+            for values in self._results(graph, names)
+        ]
+        return [np.mean(column, axis=0) for column in zip(*found, strict=True)]
+
+    def build(self, floats: Collection[int] = ()) -> onnx.ModelProto:
+        """Return the 8-bit graph with the outputs that were asked for.
+
+        Args:
+            floats: indices of layers that stay in float32, beside those that always do.
+        """
+        original = graph_of(self._original, **self._options)
+        for key, value in digests(self._original).items():
+            original.metadata_props.add(key=key, value=value)
+        model = self._corrected(floats)
+        small = self._rounded(graph_of(model, **self._options), floats)
+        found = self._facts(floats, is_corrected=model is not self._model)
+        return with_facts(small, original, found)
+
+    def _facts(self, floats: Collection[int], *, is_corrected: bool) -> Mapping[str, Any]:
+        """Return what the file says about its numbers."""
+        bits = " of 7 bits" if self.how.reduce_range else ""
+        is_signed = self.how.form == SYMMETRIC
+        layers = sorted(float_layers(self.network) | set(floats))
+        return {
+            "calibration": f"percentile {PERCENTILE}"
+            if self.method == "percentile"
+            else self.method,
+            "pictures": self.pictures,
+            "activations": "int8 about zero" if is_signed else "uint8",
+            "weights": f"int8{bits} per output channel",
+            "equalised": self.is_equalised,
+            "biases": "corrected" if is_corrected else "as they were",
+            "float32": [self.network.layers[index].label for index in layers],
+        }
+
+
+def graph_of(model: Model, **options: Any) -> onnx.ModelProto:
+    """Return the float32 graph of a model, without the digests of its files."""
+    return plain_proto(build_model(model, OnnxOptions(**options)))
 
 
 def quantized(
-    proto: onnx.ModelProto,
-    network: Network,
-    inputs: Sequence[GraphInput],
-    how: Quantization | None = None,
+    model: Model, inputs: Sequence[GraphInput], how: Quantization | None = None, **options: Any
 ) -> onnx.ModelProto:
-    """The 8-bit form of a float32 graph.
+    """The 8-bit graph of a model, in which all layers are in 8 bits that can be.
 
     Args:
-        proto: of `to_onnx`.
-        network: that it was built from.
-        inputs: what the graph is likely to see, (1, ...) each, as it takes them. They are asked
-            for one at a time, and not kept.
-        how: by default percentiles and whole bytes.
+        model: float32.
+        inputs: see `Quantizer`.
+        how: see `Quantizer`.
+        options: of `to_onnx`.
 
     Raises:
         UnsupportedError: a graph that has states, or too old an opset.
         DarkconvError: no inputs.
         MissingDependencyError: onnxruntime is not installed.
     """
-    how = how or Quantization()
-    check_quantizable(proto, network)
-    if not len(inputs):
-        raise DarkconvError("8-bit numbers need pictures to be chosen by: there are none")
-    with scratch_folder() as folder:
-        small = _quantized_file(proto, network, Inputs(proto, inputs), how, folder)
-    return with_facts(small, proto, network, facts(how, len(inputs), network))
-
-
-def quantize_file(
-    source: PathLike,
-    target: PathLike,
-    network: Network,
-    inputs: Sequence[GraphInput],
-    how: Quantization | None = None,
-    *,
-    check: bool = True,
-) -> None:
-    """Write the 8-bit form of a float32 file.
-
-    Args:
-        source: the float32 file.
-        target: the 8-bit file.
-        network: see `quantized`.
-        inputs: see `quantized`.
-        how: see `quantized`.
-        check: run the file once before it takes its name.
-
-    Raises:
-        DarkconvError: as for `quantized`, or the file cannot be written or does not run.
-    """
-    proto = quantized(onnx.load(source), network, inputs, how)
-    path = Path(target)
-    trial = Trial(path, network) if check else None
-    write_together({path: [proto.SerializeToString()]}, check=trial)
+    return Quantizer(model, inputs, how, **options).build()
 
 
 def check_quantizable(proto: onnx.ModelProto, network: Network) -> None:
@@ -143,130 +338,35 @@ def states(proto: onnx.ModelProto) -> set[str]:
     return {value.name for value in proto.graph.input} - {INPUT, SCORE_THRESHOLD, IOU_THRESHOLD}
 
 
-EVERY_CLASS: dict[int, tuple[str, npt.NDArray[Any]]] = {
-    2: ("calibration/boxes", np.array([1], np.int64)),
-    4: ("calibration/score", np.array([np.finfo(np.float32).min], np.float32)),
-}
-"""Inputs of NonMaxSuppression, by place, that leave one box of each class."""
+def eight_bit_layers(network: Network, floats: Collection[int] = ()) -> set[int]:
+    """Return the layers that compute in 8 bits.
 
+    Layers with weights do, but for those that stay in float32; others where all that they read
+    is in 8 bits already.
 
-class Inputs:
-    """A calibration data reader of onnxruntime: one input after the other.
-
-    Its calibrators keep what all values of a call are; so that memory is that of one picture,
-    they are given each in a call of its own.
+    Args:
+        network: of the graph.
+        floats: layers that stay in float32, beside those that always do.
     """
-
-    def __init__(self, proto: onnx.ModelProto, inputs: Sequence[GraphInput]) -> None:
-        self._inputs = inputs
-        names = {value.name for value in proto.graph.input} - {INPUT}
-        self._thresholds = {name: np.array([0.5], np.float32) for name in names}
-        self._next = iter(range(len(inputs)))
-
-    def __len__(self) -> int:
-        return len(self._inputs)
-
-    def set_range(self, start_index: int, end_index: int) -> None:
-        """Give these in what follows."""
-        self._next = iter(range(start_index, end_index))
-
-    def get_next(self) -> dict[str, GraphInput] | None:
-        """The next, None behind the last."""
-        place = next(self._next, None)
-        return None if place is None else {INPUT: self._inputs[place], **self._thresholds}
+    whole = float_layers(network) | set(floats)
+    found: set[int] = set()
+    for layer in network.layers:
+        follows = all(source in found for source in layer.sources)
+        if layer.index not in whole and (isinstance(layer.spec, WEIGHTED_LAYERS) or follows):
+            found.add(layer.index)
+    return found
 
 
-def _quantized_file(
-    proto: onnx.ModelProto, network: Network, reader: Inputs, how: Quantization, folder: Path
-) -> onnx.ModelProto:
-    """Call onnxruntime's tools, which go from file to file and print what they do."""
-    tools = quantization_tools()
-    whole, ready, small = (str(folder / name) for name in ("whole", "ready", "small"))
-    onnx.save(with_something_found(proto), whole)
-    with contextlib.redirect_stdout(io.StringIO()):
-        tools.quant_pre_process(whole, ready, skip_optimization=True, skip_symbolic_shape=True)
-        tools.quantize_static(
-            ready,
-            small,
-            reader,
-            quant_format=tools.QuantFormat.QDQ,
-            per_channel=True,
-            reduce_range=how.reduce_range,
-            activation_type=tools.QuantType.QUInt8,
-            weight_type=tools.QuantType.QInt8,
-            nodes_to_quantize=list(quantized_nodes(proto, network)),
-            calibrate_method={
-                "percentile": tools.CalibrationMethod.Percentile,
-                "minmax": tools.CalibrationMethod.MinMax,
-                "entropy": tools.CalibrationMethod.Entropy,
-            }[how.method],
-            extra_options={"CalibStridedMinMax": 1, "CalibPercentile": PERCENTILE},
-        )
-    return with_own_suppression(onnx.load(small), proto)
-
-
-def with_something_found(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the graph, its suppression leaving the best box of each class, however low its score.
-
-    The tools fail on a tensor of no values, which is what is left where nothing is found.
-    """
-    if not any(suppressions(proto)):
-        return proto
-    changed = onnx.ModelProto()
-    changed.CopyFrom(proto)
-    for name, value in EVERY_CLASS.values():
-        changed.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
-    for node in suppressions(changed):
-        for place, (name, _) in EVERY_CLASS.items():
-            node.input[place] = name
-    read = {name for node in changed.graph.node for name in node.input}
-    kept = [one for one in changed.graph.initializer if one.name in read]
-    del changed.graph.initializer[:]
-    changed.graph.initializer.extend(kept)
-    return changed
-
-
-def with_own_suppression(small: onnx.ModelProto, proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the small graph with the limits of suppression that the large one has."""
-    own = {node.name: node.input for node in suppressions(proto)}
-    if not own:
-        return small
-    for node in suppressions(small):
-        for place in EVERY_CLASS:
-            node.input[place] = own[node.name][place]
-    ours = {name for name, _ in EVERY_CLASS.values()}
-    kept = [one for one in small.graph.initializer if one.name not in ours]
-    known = {one.name for one in kept}
-    used = {name for node in suppressions(small) for name in node.input} - known
-    kept += [one for one in proto.graph.initializer if one.name in used]
-    del small.graph.initializer[:]
-    small.graph.initializer.extend(kept)
-    return small
-
-
-def suppressions(proto: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
-    """The nodes that suppress boxes."""
-    return (node for node in proto.graph.node if node.op_type == "NonMaxSuppression")
-
-
-def quantization_tools() -> Any:
-    """The module of onnxruntime.
-
-    Raises:
-        MissingDependencyError: onnxruntime is not installed.
-    """
-    with telling_missing("8-bit ONNX files", extra="onnx"):
-        import onnxruntime.quantization
-    return onnxruntime.quantization
-
-
-def quantized_nodes(proto: onnx.ModelProto, network: Network) -> Iterator[str]:
+def quantized_nodes(
+    proto: onnx.ModelProto, network: Network, floats: Collection[int] = ()
+) -> Iterator[str]:
     """Names of the nodes that compute in 8 bits."""
-    whole = float_layers(network)
-    layers = {layer.label: layer for layer in network.layers if layer.index not in whole}
+    layers = {network.layers[index].label: index for index in eight_bit_layers(network, floats)}
+    arrays = {one.name for one in proto.graph.initializer}
     for node in proto.graph.node:
-        layer = layers.get(node.name.partition("/")[0])
-        if layer and is_quantized(node.op_type, layer):
+        index = layers.get(node.name.partition("/")[0])
+        is_known = index is not None and is_quantized(node.op_type, network.layers[index])
+        if is_known and (node.op_type not in WEIGHTED or node.input[1] in arrays):
             yield node.name
 
 
@@ -275,19 +375,28 @@ def is_quantized(kind: str, layer: Layer) -> bool:
     return kind in EVERYWHERE or isinstance(layer.spec, OF_LAYERS.get(kind, ()))
 
 
-def facts(how: Quantization, pictures: int, network: Network) -> Mapping[str, Any]:
-    """What the file says about its numbers."""
+def values_around(proto: onnx.ModelProto, nodes: Collection[str]) -> list[str]:
+    """Return the names of what some nodes read and give, without constants."""
+    arrays = {one.name for one in proto.graph.initializer}
+    names: dict[str, None] = {}
+    for node in proto.graph.node:
+        if node.name in nodes:
+            read = node.input if node.op_type in SEVERAL else node.input[:1]
+            names |= dict.fromkeys(name for name in [*read, *node.output] if name not in arrays)
+    return list(names)
+
+
+def leaky_slopes(proto: onnx.ModelProto) -> dict[str, float]:
+    """Return the slope below zero of the leaky function that reads a value, by its name."""
     return {
-        "calibration": f"percentile {PERCENTILE}" if how.method == "percentile" else how.method,
-        "pictures": pictures,
-        "activations": "uint8",
-        "weights": f"int8{' of 7 bits' if how.reduce_range else ''} per output channel",
-        "float32": [network.layers[index].label for index in sorted(float_layers(network))],
+        node.input[0]: next(one.f for one in node.attribute if one.name == "alpha")
+        for node in proto.graph.node
+        if node.op_type == "LeakyRelu"
     }
 
 
 def with_facts(
-    small: onnx.ModelProto, proto: onnx.ModelProto, network: Network, found: Mapping[str, Any]
+    small: onnx.ModelProto, proto: onnx.ModelProto, found: Mapping[str, Any]
 ) -> onnx.ModelProto:
     """The small graph with the large one's metadata, and what is new."""
     metadata = {entry.key: entry.value for entry in proto.metadata_props}

@@ -38,9 +38,9 @@ POINTS = [
 ]
 """After what a run is stopped, at which step, and after how many steps it writes checkpoints."""
 CASES = [
-    *(("several", *point) for point in POINTS),
     ("one", "report", 8, None),
     ("one", "count", 7, 1),
+    *(("several", *point) for point in POINTS),
 ]
 
 
@@ -58,7 +58,7 @@ class Steps:
         self.step, self.now, self.until = 0, start, until
         monkeypatch.setattr(watching.time, "perf_counter", lambda: self.now)
         for name, owner, method in (
-            ("evaluate", watching.Watcher, "_evaluated"),
+            ("evaluate", watching.Watcher, "_judged"),
             ("save_best", job.Job, "_save_best"),
             ("checkpoint", saving.WholeCheckpoints, "save_checkpoint"),
         ):
@@ -113,16 +113,7 @@ def whole(tmp_path_factory):
     return trained
 
 
-@pytest.mark.parametrize(
-    ("sizes", "what", "step", "every"),
-    few(
-        [
-            ("one", "report", 8, None),
-            ("one", "count", 7, 1),
-            *(("several", *point) for point in POINTS),
-        ]
-    ),
-)
+@pytest.mark.parametrize(("sizes", "what", "step", "every"), few(CASES))
 def test_a_resumed_run_ends_as_the_unbroken_one(sizes, what, step, every, whole, tmp_path):
     with pytest.MonkeyPatch.context() as patch, pytest.raises(StoppedError):
         train(tmp_path, Steps(patch, until=(what, step)), sizes, checkpoint_every=every)

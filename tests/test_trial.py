@@ -3,7 +3,6 @@
 import logging
 import sys
 
-import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -145,25 +144,25 @@ def test_without_onnxruntime_it_is_said(model, monkeypatch, tmp_path, caplog):
     assert only(tmp_path, "net.onnx")
 
 
-def test_8_bit_files_are_run(model, runs, tmp_path, monkeypatch):
-    from darkconv.backends.onnx import quantization, writing
+def test_8_bit_files_are_run(model, tmp_path, monkeypatch):
+    from darkconv.assets import digits10_pictures
+    from darkconv.backends.onnx import writing
 
-    write(model, tmp_path / "whole.onnx", check=False)
-    inputs = [np.zeros((1, 3, 64, 96), np.float32)]
-    files = (tmp_path / "whole.onnx", tmp_path / "small.onnx")
-    quantization.quantize_file(*files, model.network, inputs, check=False)
-    count = len(runs)
-    quantization.quantize_file(*files, model.network, inputs)
-    assert len(runs) == 2 * count + 1
+    tried = []
 
-    def fail(*_):
+    def fail(*files):
+        tried.append(files)
         raise DarkconvError("it does not run")
 
     monkeypatch.setattr(writing, "try_out", fail)
-    (tmp_path / "small.onnx").unlink()
+    how = {"int8": True, "calibrate": digits10_pictures()[:1], "min_agreement": 0.0}
     with pytest.raises(DarkconvError, match="it does not run"):
-        quantization.quantize_file(*files, model.network, inputs)
-    assert only(tmp_path, "whole.onnx")
+        dc.export(model, tmp_path / "small.onnx", **how, compare=False)
+    assert len(tried) == 1
+    assert only(tmp_path)
+    dc.export(model, tmp_path / "small.onnx", **how, compare=False, check=False)
+    assert len(tried) == 1
+    assert only(tmp_path, "small.onnx")
 
 
 @pytest.mark.slow

@@ -206,7 +206,7 @@ def test_a_function_that_needs_a_library_says_so_when_it_is_taken():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     hint = "pip install 'darkconv[torch]'"
-    needing = ("Recipe", "finetune", "profile", "reconstruct")
+    needing = ("Recipe", "finetune", "measure_losses", "profile", "reconstruct")
     assert done.stdout.splitlines() == [f"{name} {hint!r}" for name in needing]
 
 

@@ -132,8 +132,9 @@ class DarkconvError(Exception):
         self.where = self.where.inside(where)
         return self
 
-    def __str__(self) -> str:
-        """Place, what is wrong, and on a line of its own what to do about it."""
+    @property
+    def told(self) -> str:
+        """What is wrong, what was expected and what was found, without the place."""
         finding = ", ".join(
             f"{word} {text}"
             for word, text in (
@@ -143,7 +144,11 @@ class DarkconvError(Exception):
             if text is not None
         )
         message = shortened(one_line(self.message), LONGEST_MESSAGE)
-        text = ": ".join(part for part in (str(self.where), message, finding) if part)
+        return ": ".join(part for part in (message, finding) if part)
+
+    def __str__(self) -> str:
+        """Place, what is wrong, and on a line of its own what to do about it."""
+        text = ": ".join(part for part in (str(self.where), self.told) if part)
         others = (shortened(one_line(line), LONGEST_FINDING) for line in self.details)
         hint = [f"hint: {printable(self.hint)}"] if self.hint else []
         return "\n  ".join([text, *others, *hint])

@@ -20,7 +20,7 @@ def torch_arrays(own, weight, norm):
     """A layer's arrays under PyTorch's names behind the names of its two modules."""
     named = {f"{weight}.weight": own["weights"]} if "weights" in own else {}
     if "rolling_variance" not in own:
-        return {**named, f"{weight}.bias": own["biases"]}
+        return named | ({f"{weight}.bias": own["biases"]} if "biases" in own else {})
     return {
         **named,
         f"{norm}.weight": own["scales"],

@@ -161,6 +161,64 @@ def test_backbone_is_grafted_where_it_fits(run):
     assert np.array_equal(before["0.weights"], after["0.weights"])
 
 
+CHECKPOINTS = [
+    "pth",
+    *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("safetensors", "h5")),
+]
+
+
+def write_other(name, kind):
+    """The bundled model as another program would have saved it."""
+    import torch
+
+    from import_files import keras_layers, ultralytics, write_old_h5
+
+    model = dc.load("digits10.cfg", "digits10.weights")
+    path = f"{name}.{kind}"
+    if kind == "h5":
+        write_old_h5(keras_layers(model), path)
+    elif kind == "pth":
+        arrays = ultralytics(model).items()
+        torch.save({"model": {k: torch.from_numpy(np.array(a)) for k, a in arrays}}, path)
+    else:
+        from safetensors.numpy import save_file
+
+        save_file({k: np.array(a) for k, a in ultralytics(model).items()}, path)
+    return path
+
+
+@pytest.mark.parametrize("kind", CHECKPOINTS)
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("finetune digits10.cfg digits10.weights --teacher digits10.cfg {}", ""),
+        ("finetune digits10.cfg --backbone digits10.cfg {} --freeze-backbone", "backbone: "),
+        ("finetune digits10.cfg {}", "before training, model: loss"),
+    ],
+    ids=["teacher", "backbone", "start"],
+)
+def test_other_tools_checkpoints_do_in_place_of_weights(run, kind, line, said):
+    """What comes out is what the same numbers in a weights file make."""
+    if kind == "h5":
+        pytest.importorskip("h5py")
+    rest = f" {DATA} --steps 2 --batch 2 --workers 0 --device cpu --seed 1"
+    taught = " --labels" if "--teacher" in line else ""
+    result = run(line.format(write_other("x", kind)) + rest + taught + " -o a.cfg a.weights")
+    assert "arrays of 12 layers" in result.stderr
+    assert said in result.stderr
+    run(line.format("digits10.weights") + rest + taught + " -o b.cfg b.weights")
+    np.testing.assert_array_equal(values("a.weights"), values("b.weights"))
+
+
+def test_another_networks_checkpoint_is_refused_as_a_teacher(run):
+    path = write_other("x", "pth")
+    cfg = Path("digits10.cfg").read_text().replace("filters=16", "filters=24", 1)
+    Path("other.cfg").write_text(cfg)
+    result = run(f"{MODEL} --teacher other.cfg {path} {DATA} {QUICK} -o a.cfg a.weights", status=1)
+    assert "x.pth: does not fit other.cfg: layer" in result.stderr
+    assert not Path("a.weights").exists()
+
+
 def test_classes_can_be_renamed(run):
     run(
         f"{MODEL} {DATA} {QUICK} --rename one=two -o out.cfg out.weights",

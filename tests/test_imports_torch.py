@@ -660,6 +660,68 @@ def test_plain_records_beside_a_state_dict_do_no_harm(model, beside, tmp_path):
     assert_same(dc.import_weights(write_cfg(model, tmp_path / "net.cfg"), path), model)
 
 
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+@pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "before 1.6"])
+@pytest.mark.parametrize(
+    "edit",
+    [np.asarray, np.asfortranarray, lambda a: a.astype(a.dtype.newbyteorder(">"))],
+    ids=["plain", "by column", "big-endian"],
+)
+def test_arrays_of_numpy_in_a_state_dict_are_read(model, edit, is_zip, protocol, tmp_path):
+    state = {name: edit(array) for name, array in ultralytics(model).items()}
+    torch.save({"model": state}, tmp_path / "net.pth", pickle_protocol=protocol,
+               _use_new_zipfile_serialization=is_zip)  # fmt: skip
+    cfg = write_cfg(model, tmp_path / "net.cfg")
+    assert_same(dc.import_weights(cfg, tmp_path / "net.pth"), model)
+
+
+def test_arrays_of_numpy_of_another_type_are_named(model, tmp_path):
+    state = ultralytics(model)
+    state["module_list.0.Conv2d.weight"] = state["module_list.0.Conv2d.weight"].astype(np.int8)
+    torch.save(state, tmp_path / "net.pth")
+    with pytest.raises(dc.WeightsError, match=r"module_list\.0\.Conv2d\.weight.*found int8"):
+        dc.import_weights(write_cfg(model, tmp_path / "net.cfg"), tmp_path / "net.pth")
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        (1, (1 << 30,), np.dtype("f4"), False, b"abcd"),
+        (1, (2,), np.dtype("f4"), False, b"abcd"),
+        (1, (-1,), np.dtype("f4"), False, b"abcd"),
+        (1, (1,), np.dtype("f4")),
+        "abcd",
+    ],
+    ids=["4 GB", "another size", "less than none", "too few parts", "a text"],
+)
+def test_arrays_of_numpy_that_claim_what_is_not_there_are_refused(model, state, tmp_path):
+    made = np._core.multiarray._reconstruct  # what a pickle of numpy names
+    weight = CallThenBuild(made, (np.ndarray, (0,), b"b"), state)
+    given = tensors(ultralytics(model)) | {"module_list.0.Conv2d.weight": weight}
+    torch.save(given, tmp_path / "n.pt")
+    with pytest.raises(dc.DarkconvError, match="cannot be read as a PyTorch file"):
+        dc.import_weights(write_cfg(model, tmp_path / "net.cfg"), tmp_path / "n.pt")
+
+
+class CallThenBuild:
+    """A value that a pickle makes by a call, and sets the state of."""
+
+    def __init__(self, function, arguments, state):
+        self.made = function, arguments, state
+
+    def __reduce__(self):
+        return self.made
+
+
+def test_arrays_of_objects_run_nothing(model, tmp_path):
+    owned = tmp_path / "owned"
+    state = {"model": tensors(ultralytics(model)), "more": np.array([Payload(owned)], object)}
+    torch.save(state, tmp_path / "n.pt")
+    with pytest.raises(dc.DarkconvError, match="pickled Python objects"):
+        dc.import_weights(write_cfg(model, tmp_path / "net.cfg"), tmp_path / "n.pt")
+    assert not owned.exists()
+
+
 @pytest.mark.parametrize(
     ("edit", "text"),
     [

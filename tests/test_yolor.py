@@ -9,9 +9,11 @@ import darkconv as dc
 from darkconv.darknet.cfg import format_cfg
 from darkconv.detection.decode import decode
 from darkconv.errors import GraphError, OptionError, UnsupportedError, WeightsError
+from darkconv.surgery.channels import find_classes
+from darkconv.surgery.fingerprint import fingerprint
 from import_files import torch_arrays
 from networks import cfg_text, network, random_model
-from plans import unguarded_plan
+from plans import random_keep, unguarded_plan
 from reference.collection import BACKENDS
 
 CONV = "[convolutional]\nbatch_normalize=1\nfilters={n}\nsize=3\npad=1\nactivation=silu\n"
@@ -152,6 +154,36 @@ def test_channels_are_pruned_with_their_constants(model, tmp_path):
     for backend in BACKENDS:
         found = dc.trace(back, picture(), backend=backend)[-1]
         np.testing.assert_allclose(found, dc.trace(pruned, picture())[-1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_pruned_networks_give_what_the_masked_original_gives(model, seed):
+    """All four sections, each with channels that go."""
+    pytest.importorskip("torch")
+    from masking import assert_pruned_equals_masked
+
+    keep = random_keep(find_classes(model.network), np.random.default_rng(seed), share=0.7)
+    lost = {i for i in keep if len(keep[i]) < model.network.layers[i].out_shape.c}
+    assert lost >= {3, 4}
+    pruned = dc.prune(model, dc.PrunePlan(fingerprint(model), keep), compensate=False)
+    assert_pruned_equals_masked(model, pruned, keep, picture()[None])
+
+
+def test_factors_are_pruned_where_no_head_reads_them():
+    pytest.importorskip("torch")
+    from masking import assert_pruned_equals_masked
+
+    body = CONV.format(n=6) + "[implicit_mul]\nfilters=12\n[route]\nlayers=0\n"
+    body += CONV.format(n=12)
+    body += "[control_channels]\nfrom=1\n[implicit_add]\nfilters=12\n[route]\nlayers=4\n"
+    body += "[shift_channels]\nfrom=5\n" + LAST
+    model = random_model(network(body, SHAPE, "yolor"))
+    keep = random_keep(find_classes(model.network), np.random.default_rng(0), share=0.7)
+    pruned = dc.prune(model, dc.PrunePlan(fingerprint(model), keep), compensate=False)
+    counts = {i: pruned.network.layers[i].out_shape.c for i in (1, 3, 4, 5, 7)}
+    assert len(set(counts.values())) == 1
+    assert counts[1] < 12
+    assert_pruned_equals_masked(model, pruned, keep, picture()[None])
 
 
 def test_classes_are_sliced_with_the_factors_of_their_rows(model):

@@ -13,7 +13,8 @@ from darkconv.core.unchanging import frozen
 from darkconv.errors import WeightsError
 from darkconv.imports.differences import epsilon_of
 from darkconv.imports.fit import Fit
-from darkconv.imports.found import INNER, Checkpoint, Unit
+from darkconv.imports.found import INNER, RATIOS, Checkpoint, Unit
+from darkconv.imports.ratios import ratio_weights, with_relu
 
 NORM_OPTIONS = ("batch_normalize", "cbn")
 
@@ -48,12 +49,14 @@ def take(network: Network, checkpoint: Checkpoint, fit: Fit, bn_epsilon: float |
         WeightsError: an array holds no floating point numbers, or cannot be Darknet's.
     """
     plain = network.with_config(without_norm(network, fit.folded)) if fit.folded else network
+    weighted, ratio_notes = with_relu(plain, fit.units.items())
+    plain = plain.with_config(weighted) if weighted is not plain.config else plain
     arrays: dict[str, Array] = {}
     for layer in plain.layers:
         if layer.slots:
             own = _layer_arrays(checkpoint, fit.units[layer.index], layer)
             arrays |= {f"{layer.index}.{slot.name}": own[slot.name] for slot in layer.slots}
-    notes = [*_cast_notes(fit), *_inner_notes(fit), *_folded_notes(fit)]
+    notes = [*ratio_notes, *_cast_notes(fit), *_inner_notes(fit), *_folded_notes(fit)]
     notes += _adapt_epsilon(arrays, plain, checkpoint, fit, bn_epsilon)
     count = sum(len(unit.parts) for unit in fit.units.values())
     return Taken(plain, arrays, count, tuple(notes))
@@ -70,6 +73,8 @@ def without_norm(network: Network, indices: tuple[int, ...]) -> Config:
 
 def _layer_arrays(checkpoint: Checkpoint, unit: Unit, layer: Layer) -> dict[str, Array]:
     arrays = {}
+    if RATIOS in unit.parts:
+        return {"weights": ratio_weights(checkpoint.file, unit, layer)}
     for slot in layer.slots:
         part = unit.parts.get(slot.name)
         if part is not None:

@@ -119,7 +119,50 @@ def decoding_notes(network: Network, checkpoint: Checkpoint) -> list[str]:
     return notes
 
 
-def pool_note(network: Network, checkpoint: Checkpoint) -> str:
+def pool_notes(network: Network, checkpoint: Checkpoint) -> list[str]:
+    """Say where the programs' pools are of another size, or take in what Darknet's do not."""
+    return [
+        note for note in (_border_note(network, checkpoint), _odd_note(network, checkpoint)) if note
+    ]
+
+
+def _odd_note(network: Network, checkpoint: Checkpoint) -> str:
+    """Say that the programs leave out the last row and column of maps of odd size."""
+    if not checkpoint.floors_pools:
+        return ""
+    for layer in network.layers:
+        if not isinstance(layer.spec, Maxpool) or min(layer.spec.strides) == 1:
+            continue
+        (x,) = layer.in_shapes
+        own = layer.out_shape
+        theirs = tuple(
+            (length + 2 * ((layer.spec.size - 1) // 2) - layer.spec.size) // stride + 1
+            for length, stride in zip((x.h, x.w), layer.spec.strides, strict=True)
+        )
+        if theirs != (own.h, own.w):
+            return (
+                f"the program's pool of layer {layer.index} makes {theirs[1]}x{theirs[0]} of "
+                f"{x.w}x{x.h}, and the cfg's makes {own.w}x{own.h}: what follows it differs at "
+                "this size of pictures"
+            )
+    return ""
+
+
+def classes_note(network: Network, checkpoint: Checkpoint) -> str:
+    """Say where the cfg has an activation behind the convolution that gives the classes."""
+    last = [layer for layer in network.layers if layer.slots][-1:]
+    if not checkpoint.has_plain_classes or network.box_heads or not last:
+        return ""
+    activation = getattr(last[0].spec, "activation", "linear")
+    if activation == "linear":
+        return ""
+    return (
+        f"the program has no activation behind its last convolution, and layer {last[0].index} of "
+        f"the cfg has {activation}: weights that it has trained need activation=linear there"
+    )
+
+
+def _border_note(network: Network, checkpoint: Checkpoint) -> str:
     """Say that the programs' pools of stride 1 take in zeros, and Darknet's do not."""
     pools = [
         layer.index

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from darkconv.core.network import Layer, Network
 from darkconv.errors import WeightsError, Where, shortened
-from darkconv.imports.found import INNER, Checkpoint, Unit
+from darkconv.imports.found import INNER, RATIOS, Checkpoint, Unit
 from darkconv.imports.misfits import (
     count_error,
     is_depthwise,
@@ -22,6 +22,7 @@ from darkconv.imports.misfits import (
     part_fits,
     slot_of,
     stranger_error,
+    unweighted_error,
 )
 
 CONVOLUTION, DEPTHWISE, DENSE = "Conv2D", "DepthwiseConv2D", "Dense"
@@ -89,7 +90,14 @@ def _by_number(network: Network, layers: Sequence[Layer], checkpoint: Checkpoint
         problem = misfit(given[index], wanted[index])
         if problem:
             raise misfit_error(network, wanted[index], given[index], problem, checkpoint)
+    for index, unit in given.items():
+        if RATIOS in unit.parts and index not in wanted and _is_shortcut(network, index):
+            raise unweighted_error(network, unit, checkpoint)
     raise count_error(network, layers, checkpoint, given)
+
+
+def _is_shortcut(network: Network, index: int) -> bool:
+    return index < len(network.layers) and network.layers[index].type == "shortcut"
 
 
 def _by_order(

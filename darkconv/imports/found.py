@@ -20,6 +20,8 @@ FLOATS = ("float16", "bfloat16", "float32", "float64")
 SPACE_TO_DEPTH = "a plain space-to-depth"
 INNER = "inner_biases"
 """Biases that a convolution adds before its batch norm; Darknet has none there."""
+RATIOS = "ratios"
+"""Numbers by which a program weights the sources of a [shortcut], by a rule of its own."""
 NORM = ("scales", "rolling_mean", "rolling_variance")
 
 
@@ -175,6 +177,8 @@ class Checkpoint:
         adds_under_root: whether such programs add epsilon to the variance, as AlexeyAB's does, and
             not to its root.
         pads_zeros: whether such programs put zeros beyond the border of a [maxpool] of stride 1.
+        floors_pools: whether they leave out the last row and column of an odd map in a [maxpool].
+        has_plain_classes: whether their classifiers end in a convolution without an activation.
     """
 
     file: str
@@ -193,3 +197,5 @@ class Checkpoint:
     description: Any = None
     adds_under_root: bool = True
     pads_zeros: bool = False
+    floors_pools: bool = False
+    has_plain_classes: bool = False

@@ -16,7 +16,13 @@ from darkconv.errors import DarkconvError
 from darkconv.files import PathLike
 from darkconv.imports.arrays import take
 from darkconv.imports.choosing import choose_bundled
-from darkconv.imports.differences import adapt_reorg, decoding_notes, epsilon_note, pool_note
+from darkconv.imports.differences import (
+    adapt_reorg,
+    classes_note,
+    decoding_notes,
+    epsilon_note,
+    pool_notes,
+)
 from darkconv.imports.fit import fit
 from darkconv.imports.found import Checkpoint
 from darkconv.imports.keras_run import prove_keras
@@ -149,7 +155,8 @@ def _imported(base: Model, opened: Checkpoint, bn_epsilon: float | None, reorg: 
         header=Header.new(taken.network.dialect),
         initial_layers=(),
     )
-    meanings = [*decoding_notes(model.network, opened), pool_note(model.network, opened)]
+    meanings = [*decoding_notes(model.network, opened), *pool_notes(model.network, opened)]
+    meanings.append(classes_note(model.network, opened))
     if bn_epsilon is None:
         meanings.append(epsilon_note(model, opened, list(found.units.values())))
     meanings = [note for note in meanings if note]

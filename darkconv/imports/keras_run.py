@@ -75,7 +75,7 @@ def prove_keras(model: Model, file: PathLike, config: Any) -> Proof:
     try:
         return _compared(model, file)
     except DarkconvError as error:
-        return Proof(warnings=(f"the file could not be compared with the model: {error.message}",))
+        return Proof(warnings=(f"the file could not be compared with the model: {error.told}",))
 
 
 def _compared(model: Model, file: PathLike) -> Proof:

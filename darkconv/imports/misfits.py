@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from darkconv.core.network import Layer, Network
 from darkconv.core.spec import Slot
 from darkconv.errors import WeightsError, Where, shortened
-from darkconv.imports.found import INNER, NORM, Checkpoint, Part, Unit
+from darkconv.imports.found import INNER, NORM, RATIOS, Checkpoint, Part, Unit
 
 OPTIONAL = {"scales", "biases"}
 """Arrays that a batch norm may be without: they are ones and zeros then."""
@@ -39,6 +39,8 @@ def misfit(unit: Unit, layer: Layer) -> str:
 
     Batch norm of the cfg may be folded into the file's weights, and be without scales or biases.
     """
+    if RATIOS in unit.parts and layer.type == "shortcut":
+        return _ratios_misfit(unit, layer)
     lacks_norm = is_folded(unit, layer) and {"weights", "biases"} <= unit.parts.keys()
     for slot in layer.slots:
         part = unit.parts.get(slot.name)
@@ -61,6 +63,29 @@ def misfit(unit: Unit, layer: Layer) -> str:
             f"the cfg's layer has no {extra[0]}, found {part.found.name} {_shown(part.found.shape)}"
         )
     return ""
+
+
+def _ratios_misfit(unit: Unit, layer: Layer) -> str:
+    """Return what of the numbers does not fit that weight the sources of a [shortcut]."""
+    part, sources = unit.parts[RATIOS], len(layer.sources)
+    if part.shape == (sources,) and len(unit.parts) == 1:
+        return ""
+    return (
+        f"weights: expected {sources}, one number for each source, found {part.found.name} "
+        f"{_shown(part.found.shape)}"
+    )
+
+
+def unweighted_error(network: Network, unit: Unit, checkpoint: Checkpoint) -> WeightsError:
+    """Return the error of a [shortcut] that is weighted in the file and not in the cfg."""
+    part = unit.parts[RATIOS]
+    return WeightsError(
+        f"does not fit {network.file}: {shortened(part.found.name)} weights the sources of layer "
+        f"{unit.index} [shortcut], which the cfg does not weight",
+        where=Where(file=checkpoint.file),
+        hint="the program weights where the cfg has weights_type, whatever it says: give the layer "
+        "weights_type=per_feature and weights_normalization=relu",
+    )
 
 
 def _is_harmless(name: str, unit: Unit, layer: Layer) -> bool:

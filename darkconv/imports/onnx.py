@@ -43,7 +43,7 @@ def open_onnx(path: PathLike) -> Checkpoint:
     try:
         graph = Graph(read_graph(path).graph, file)
     except DarkconvError as error:
-        raise WeightsError(error.message, where=error.where) from error
+        raise WeightsError(error.told, where=error.where, hint=error.hint) from error
     units = list(graph.units())
     units, tool, rule = _numbered(units)
     taken = {part.found.name for unit in units for part in unit.parts.values()}

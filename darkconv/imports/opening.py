@@ -186,6 +186,8 @@ def _named(
         notes=tuple(notes),
         adds_under_root=naming.adds_under_root if naming else True,
         pads_zeros=naming.pads_zeros if naming else False,
+        floors_pools=naming.floors_pools if naming else False,
+        has_plain_classes=naming.has_plain_classes if naming else False,
     )
 
 

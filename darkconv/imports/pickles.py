@@ -1,13 +1,18 @@
 """PyTorch's .pt and .pth files, read without unpickling: only arrays and plain values come out.
 
+Arrays of numpy, which some programs save in place of tensors, are made of their bytes here.
+
 What a pickle names is never imported. Each name becomes an inert record of what was asked for, so
 that nothing of a file runs; any but PyTorch's own tensors and plain containers is refused.
 """
 
 import pickle
+import re
 from dataclasses import dataclass, replace
 from math import prod
 from typing import IO, Any
+
+import numpy as np
 
 from darkconv.errors import WeightsError, Where, shortened
 
@@ -38,6 +43,11 @@ WITHOUT_VALUES = {"_rebuild_sparse_tensor": "sparse", "_rebuild_meta_tensor_no_s
 """What makes tensors that are no plain arrays, and what they are called."""
 TYPED_SIZES = {"uint16": 2, "uint32": 4, "uint64": 8}
 """Bytes of their numbers, where it is more than one."""
+ARRAY_MAKERS = {(f"numpy{core}.multiarray", "_reconstruct") for core in (".core", "._core")}
+BUFFER_MAKERS = {(f"numpy{core}.numeric", "_frombuffer") for core in (".core", "._core")}
+"""What makes arrays of numpy, before its second version and since; the latter in protocol 5."""
+NUMPY_CODE = re.compile(r"[fiubc][0-9]{1,2}")
+"""Types of numpy that are numbers."""
 PARAMETERS = {"_rebuild_parameter", "_rebuild_parameter_with_state", "Parameter"}
 PLAIN = {
     ("collections", "OrderedDict"),
@@ -51,13 +61,8 @@ PLAIN = {
     ("torch", "Size"),
     ("torch", "device"),
     ("torch.serialization", "_get_layout"),
-    ("_codecs", "encode"),
-    *(
-        (f"numpy{core}.multiarray", name)
-        for core in (".core", "._core")
-        for name in ("scalar", "_reconstruct")
-    ),
-    *(("numpy", name) for name in ("dtype", "ndarray")),
+    *((f"numpy{core}.multiarray", "scalar") for core in (".core", "._core")),
+    ("numpy", "ndarray"),
     *(("argparse", "Namespace"), ("types", "SimpleNamespace"), ("easydict", "EasyDict")),
     *(("collections", name) for name in ("Counter", "deque")),
     *(("datetime", name) for name in ("date", "time", "datetime", "timedelta", "timezone")),
@@ -120,17 +125,19 @@ class Unchanging:
 
 @dataclass(frozen=True, slots=True)
 class Storage(Unchanging):
-    """A block of numbers beside the pickle.
+    """A block of numbers, beside the pickle or in it.
 
     Attributes:
         key: its name in the file.
         dtype: of its numbers.
         count: how many the pickle says there are.
+        data: the numbers, little-endian, where they stand in the pickle itself.
     """
 
     key: str
     dtype: str
     count: int
+    data: bytes | None = None
 
     __setstate__ = Unchanging.__setstate__
 
@@ -145,6 +152,54 @@ class Tensor(Unchanging):
     strides: tuple[int, ...]
 
     __setstate__ = Unchanging.__setstate__
+
+
+class NumpyType:
+    """Stands for a type of numbers of numpy, such as f4, whose order of bytes is set afterwards."""
+
+    def __init__(self, code: Any, *_: Any) -> None:
+        """Keep what numpy is told of it."""
+        self.code = str(code)
+        self.order = "<"
+
+    def __setstate__(self, state: Any) -> None:
+        """Take the order of its bytes."""
+        if isinstance(state, tuple) and state[1:2] == (">",):
+            self.order = ">"
+
+
+class NumpyArray:
+    """Stands for an array of numpy, whose numbers are set afterwards."""
+
+    def __init__(self, *_: Any) -> None:
+        """Begin without numbers."""
+        self.tensor: Tensor | None = None
+
+    def __setstate__(self, state: Any) -> None:
+        """Take shape, type and numbers.
+
+        Raises:
+            UnpicklingError: they do not belong together.
+        """
+        if not isinstance(state, tuple) or len(state) != 5:
+            raise pickle.UnpicklingError("damaged array")
+        _, shape, kind, is_by_column, data = state
+        self.tensor = _numpy_tensor(data, kind, shape, is_by_column=bool(is_by_column))
+
+
+def _numpy_tensor(data: Any, kind: Any, shape: Any, *, is_by_column: bool) -> Tensor | None:
+    """Return the record of an array; None where it holds no numbers, such as texts or objects."""
+    shape = _numbers(shape)
+    is_plain = isinstance(kind, NumpyType) and NUMPY_CODE.fullmatch(kind.code)
+    if not is_plain or not isinstance(data, (bytes, bytearray)):
+        return None
+    dtype = np.dtype(f"{kind.order}{kind.code}")
+    if prod(shape) * dtype.itemsize != len(data):
+        raise pickle.UnpicklingError("damaged array")
+    ordered = np.frombuffer(data, dtype).astype(dtype.newbyteorder("<"), copy=False).tobytes()
+    before = range(len(shape))
+    strides = tuple(prod(shape[:i] if is_by_column else shape[i + 1 :]) for i in before)
+    return Tensor(Storage("", dtype.name, prod(shape), ordered), 0, shape, strides)
 
 
 class Table(dict[Any, Any]):
@@ -172,6 +227,14 @@ class _Unpickler(pickle.Unpickler):
             return _TypedTensorMaker()
         if module == "torch._utils" and name in WITHOUT_VALUES:
             return _ValuelessMaker(WITHOUT_VALUES[name])
+        if module == "numpy" and name == "dtype":
+            return NumpyType
+        if (module, name) in ARRAY_MAKERS:
+            return NumpyArray
+        if (module, name) in BUFFER_MAKERS:
+            return _BufferMaker()
+        if (module, name) == ("_codecs", "encode"):
+            return _BytesMaker()
         if name in PARAMETERS and module in ("torch._utils", "torch.nn.parameter"):
             return _ParameterMaker()
         is_storage = module in ("torch", "torch.storage", "torch.cuda") and name in STORAGES
@@ -240,6 +303,30 @@ class _ParameterMaker(Unchanging):
     def __call__(self, data: Any = None, *_: Any) -> Any:
         """Return the tensor."""
         return data
+
+
+class _BufferMaker(Unchanging):
+    """Stands for numpy's function of that task."""
+
+    __slots__ = ()
+
+    def __call__(self, data: Any, kind: Any, shape: Any, order: Any) -> NumpyArray:
+        """Return the record of an array."""
+        array = NumpyArray()
+        array.tensor = _numpy_tensor(data, kind, shape, is_by_column=order == "F")
+        return array
+
+
+class _BytesMaker(Unchanging):
+    """Stands for what makes bytes of a text, as old protocols keep them."""
+
+    __slots__ = ()
+
+    def __call__(self, text: Any, encoding: Any) -> bytes:
+        """Return the bytes."""
+        if not isinstance(text, str) or encoding != "latin1":
+            raise pickle.UnpicklingError("unknown bytes")
+        return text.encode("latin-1")
 
 
 def _numbers(values: Any) -> tuple[int, ...]:

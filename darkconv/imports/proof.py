@@ -67,7 +67,7 @@ def prove_onnx(model: Model, path: PathLike) -> Proof:
     try:
         result = verify(model, path)
     except DarkconvError as error:
-        return Proof(warnings=(f"the file could not be compared with the model: {error.message}",))
+        return Proof(warnings=(f"the file could not be compared with the model: {error.told}",))
     lines = tuple(
         f"the file was run, {_once(row.name)}: relative error {row.error:.1e} in "
         f"{row.compared} values"
@@ -103,7 +103,7 @@ def prove_layers(model: Model, checkpoint: Checkpoint, fit: Fit, epsilon: float 
     try:
         outputs = trace(model, x)
     except DarkconvError as error:
-        return Proof(warnings=(f"no forward pass was computed: {error.message}",))
+        return Proof(warnings=(f"no forward pass was computed: {error.told}",))
     worst, count, values = 0.0, 0, 0
     for layer, unit in _checkable(model, fit):
         before = x if layer.sources[0] == NETWORK_INPUT else outputs[layer.sources[0]]

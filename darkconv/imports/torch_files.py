@@ -11,7 +11,7 @@ import numpy as np
 from darkconv.errors import WeightsError, Where, shortened
 from darkconv.files.archive import Archive, ArchiveError
 from darkconv.imports.found import Found, Values
-from darkconv.imports.pickles import Storage, Tensor, parse
+from darkconv.imports.pickles import NumpyArray, Storage, Tensor, parse
 
 SIZES = {"bfloat16": 2}
 """Bytes of a number, of types that numpy does not have."""
@@ -64,7 +64,8 @@ def _states(
     if not isinstance(tree, dict) or id(tree) in seen or len(path) > DEEPEST:
         return
     seen.add(id(tree))
-    arrays = {k: v for k, v in tree.items() if isinstance(k, str) and isinstance(v, Tensor)}
+    values = {k: v.tensor if isinstance(v, NumpyArray) else v for k, v in tree.items()}
+    arrays = {k: v for k, v in values.items() if isinstance(k, str) and isinstance(v, Tensor)}
     if any(len(tensor.shape) > 1 for tensor in arrays.values()):
         yield path, arrays
         return
@@ -77,13 +78,17 @@ def found_arrays(
     state: Mapping[str, Tensor], read: Callable[[Storage], bytes], file: str
 ) -> list[Found]:
     """Return the arrays of a state dict, to be read when they are asked for."""
-    cached = lru_cache(maxsize=4)(read)
+    cached = lru_cache(maxsize=4)(partial(_stored, read))
     found = []
     for name, tensor in state.items():
         check_tensor(name, tensor, file)
         get = partial(_values, tensor, cached)
         found.append(Found(name, tensor.shape, tensor.storage.dtype, get))
     return found
+
+
+def _stored(read: Callable[[Storage], bytes], storage: Storage) -> bytes:
+    return read(storage) if storage.data is None else storage.data
 
 
 def check_tensor(name: str, tensor: Tensor, file: str) -> None:

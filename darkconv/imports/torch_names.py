@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from darkconv.imports.found import SPACE_TO_DEPTH, Found, Part, Unit
+from darkconv.imports.found import RATIOS, SPACE_TO_DEPTH, Found, Part, Unit
 
 ARRAYS = {"weight": "weights", "bias": "biases", "implicit": "weights"}
 NORM_ARRAYS = {
@@ -42,6 +42,10 @@ class Naming(NamedTuple):
         ignores_scale: which of the programs do not know scale_x_y.
         reorg: what they have for [reorg]; "" if it is Darknet's.
         adds_under_root: see `Checkpoint`.
+        floors_pools: a [maxpool] leaves out the last row and column of an odd map; Darknet's does
+            not unless its padding says so.
+        has_plain_classes: its classifiers end in a convolution without activation or softmax.
+        ratios: the word for what weights the sources of a [shortcut], see `arrays.weights_of`.
         pads_zeros: a [maxpool] of even size and stride 1 takes zeros beyond the border; in Darknet
             nothing lies there.
     """
@@ -55,6 +59,9 @@ class Naming(NamedTuple):
     reorg: str = SPACE_TO_DEPTH
     adds_under_root: bool = True
     pads_zeros: bool = False
+    floors_pools: bool = False
+    has_plain_classes: bool = False
+    ratios: str = ""
 
 
 NAMINGS = (
@@ -65,15 +72,18 @@ NAMINGS = (
         decodes="PyTorch-YOLOv3 of March and April 2021",
         ignores_scale="PyTorch-YOLOv3",
         pads_zeros=True,
+        floors_pools=True,
     ),
     Naming(
         "ultralytics/yolov3 of the archive, PyTorch_YOLOv4 or yolor",
-        r"(?:^|\.)module_list\.(\d+)\.(?:(?:Conv2d|BatchNorm2d|\d+)\.|$)",
+        r"(?:^|\.)module_list\.(\d+)\.(?:(?:Conv2d|BatchNorm2d|WeightedFeatureFusion|\d+)\.|$)",
         NUMBERS,
         epsilon=1e-4,
+        ratios="w",
         decodes="PyTorch_YOLOv4 and yolor",
         ignores_scale="ultralytics/yolov3",
         pads_zeros=True,
+        floors_pools=True,
     ),
     Naming("a program with module_list", r"(?:^|\.)module_list\.(\d+)\.", NUMBERS),
     Naming(
@@ -97,7 +107,7 @@ NAMINGS = (
 )
 """The first that all of a file's weights follow is taken."""
 
-BY_LIGHTNET = Naming("lightnet", "", ORDER, reorg="")
+BY_LIGHTNET = Naming("lightnet", "", ORDER, reorg="", floors_pools=True, has_plain_classes=True)
 LIGHTNET = {
     "YoloV4": (
         r"backbone\.",
@@ -195,10 +205,12 @@ def _counted(
     layers: dict[int, dict[str, dict[str, Found]]] = {}
     for (path, arrays), number in zip(modules.items(), numbers, strict=True):
         layers.setdefault(number, {})[path] = arrays
-    units = []
+    units: list[Unit] = []
     for number, own in sorted(layers.items()):
         index = number if naming.counts == NUMBERS else None
-        units += [Unit(unit.name, unit.parts, index) for unit in _of_one_layer(_paired(own))]
+        for unit in _of_one_layer(_paired(own)):
+            parts = {RATIOS if k == naming.ratios else k: part for k, part in unit.parts.items()}
+            units.append(Unit(unit.name, parts, index))
     return tuple(units)
 
 

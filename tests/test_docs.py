@@ -106,6 +106,12 @@ def test_the_commands_of_a_page_run_and_print_what_it_shows(page, folder, pytest
             runpy.run_path(block.program, run_name="__main__")
 
 
+@pytest.mark.parametrize("page", NAMES)
+def test_every_block_says_what_it_is(page):
+    """A block that does not is compared with nothing."""
+    assert [block.text for block in blocks(page) if not block.kind] == []
+
+
 def needs_slow_file(block, folder):
     """Whether a program reads a file that only --full has made."""
     files = re.findall(r"[\"']([\w.-]+\.(?:onnx|pt2|tflite|keras|cfg|weights))[\"']", block.text)
@@ -130,7 +136,7 @@ def run(line, folder, is_full):
 
 
 DONE = {}
-"""What commands printed and wrote, so that one that stands on several pages is run once."""
+"""What commands printed on either stream, and wrote: one that is on several pages is run once."""
 
 
 def remembered(arguments, folder):
@@ -144,7 +150,7 @@ def remembered(arguments, folder):
         for name in outputs(arguments):
             assert (folder / name).exists(), f"{arguments}: no {name}"
         new = [folder / name for name, _ in stamps(folder) - before]
-        DONE[key] = result.stdout, {path.name: path.read_bytes() for path in new}
+        DONE[key] = result.output, {path.name: path.read_bytes() for path in new}
     printed, written = DONE[key]
     for name, data in written.items():
         (folder / name).write_bytes(data)

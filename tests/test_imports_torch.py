@@ -767,9 +767,10 @@ def test_an_exported_program_is_refused(tmp_path):
         dc.import_weights(write_cfg(model, tmp_path / "net.cfg"), tmp_path / "net.pt2")
 
 
-def test_a_check_does_not_pass_on_nan(model, tmp_path):
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])
+def test_a_check_does_not_pass_on_what_is_no_number(model, value, tmp_path):
     state = ultralytics(model)
-    state["module_list.0.Conv2d.weight"][:] = np.nan
+    state["module_list.0.Conv2d.weight"][:] = value
     path = save(state, tmp_path / "net.pth")
     done = read_checkpoint(write_cfg(model, tmp_path / "net.cfg"), path)
     assert any("other values" in doubt for doubt in done.doubts)

@@ -110,8 +110,8 @@ def prove_layers(model: Model, checkpoint: Checkpoint, fit: Fit, epsilon: float 
         own = _Own(checkpoint.file, unit, model, epsilon)
         with np.errstate(all="ignore"):
             found, expected = _samples(layer, own, before, outputs[layer.index])
-        scale = float(np.abs(expected).max()) or 1.0
-        worst = float(np.maximum(worst, np.abs(found - expected).max() / scale))
+            scale = float(np.abs(expected).max()) or 1.0
+            worst = float(np.maximum(worst, np.abs(found - expected).max() / scale))
         count, values = count + 1, values + expected.size
     if not count:
         return Proof(warnings=("no layer is of a kind that is computed once more",))

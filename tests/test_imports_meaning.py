@@ -53,6 +53,8 @@ def test_weighted_shortcuts_add_as_the_program_does(kind, norm, numbers, word, t
     (note,) = [note for note in done.notes if "by sigmoids" in note]
     assert ("as the cfg says now" in note) == (norm == "softmax")
     assert done.model.network.layers[3].spec.normalization == "relu"
+    assert "4 layers computed once more" in done.proof[0]
+    assert not done.doubts
     assert done.model.arrays["3.weights"].shape == model.arrays["3.weights"].shape
     dc.save(done.model, tmp_path / "out.cfg", tmp_path / "out.weights")
     back = dc.load(tmp_path / "out.cfg", tmp_path / "out.weights", dialect="alexeyab")
@@ -61,6 +63,15 @@ def test_weighted_shortcuts_add_as_the_program_does(kind, norm, numbers, word, t
         values = dc.trace(back, x, backend=backend)
         expected = as_the_program_adds([values[2], values[1], values[0]], numbers)
         np.testing.assert_allclose(values[3], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_rule_of_another_program_would_be_doubted(tmp_path, monkeypatch):
+    model = weighted()
+    path = save(fused(model, BELOW_ONE), tmp_path / "net.pt")
+    wrong = np.array([0.3, 0.2, 0.1])
+    monkeypatch.setattr("darkconv.imports.ratios.program_factors", lambda *_: wrong)
+    done = read_checkpoint(write_cfg(model, tmp_path / "net.cfg"), path)
+    assert any("other values" in doubt for doubt in done.doubts)
 
 
 def test_factors_that_darknets_normalisation_cannot_make_are_refused(tmp_path):

@@ -4,11 +4,10 @@ An ONNX file is run. Others are no programs: there, layers of the model's forwar
 once more out of the file's own arrays in the file's own layout, with the epsilon of the file.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from darkconv.backends import trace
 from darkconv.core.model import Array, Model
@@ -17,11 +16,11 @@ from darkconv.errors import DarkconvError
 from darkconv.files import PathLike
 from darkconv.imports.differences import epsilon_of
 from darkconv.imports.fit import Fit
-from darkconv.imports.found import INNER, Checkpoint, Part, Unit
+from darkconv.imports.found import INNER, RATIOS, Checkpoint, Part, Unit
+from darkconv.imports.ratios import Doubles, program_factors
 from darkconv.layers.conv import Convolutional
+from darkconv.layers.merge import Shortcut
 from darkconv.libraries import is_installed
-
-Doubles = npt.NDArray[np.float64]
 
 POSITIONS = 4
 """Places of a layer's map that are computed once more."""
@@ -106,10 +105,14 @@ def prove_layers(model: Model, checkpoint: Checkpoint, fit: Fit, epsilon: float 
         return Proof(warnings=(f"no forward pass was computed: {error.told}",))
     worst, count, values = 0.0, 0, 0
     for layer, unit in _checkable(model, fit):
-        before = x if layer.sources[0] == NETWORK_INPUT else outputs[layer.sources[0]]
-        own = _Own(checkpoint.file, unit, model, epsilon)
+        inputs = [x if source == NETWORK_INPUT else outputs[source] for source in layer.sources]
         with np.errstate(all="ignore"):
-            found, expected = _samples(layer, own, before, outputs[layer.index])
+            if RATIOS in unit.parts:
+                factors = program_factors(checkpoint.file, unit)
+                found, expected = _sums(layer, factors, inputs, outputs[layer.index])
+            else:
+                own = _Own(checkpoint.file, unit, model, epsilon)
+                found, expected = _samples(layer, own, inputs[0], outputs[layer.index])
             scale = float(np.abs(expected).max()) or 1.0
             worst = float(np.maximum(worst, np.abs(found - expected).max() / scale))
         count, values = count + 1, values + expected.size
@@ -140,6 +143,10 @@ def _small(model: Model) -> Model:
 def _checkable(model: Model, fit: Fit) -> Iterator[tuple[Layer, Unit]]:
     for layer in model.network.layers:
         spec = layer.spec
+        if isinstance(spec, Shortcut) and layer.slots and spec.activation in ACTIVATIONS:
+            if RATIOS in fit.units[layer.index].parts:
+                yield layer, fit.units[layer.index]
+            continue
         if not isinstance(spec, Convolutional) or not layer.slots or layer.index not in fit.units:
             continue
         is_plain = not (spec.xnor or spec.binary or spec.antialiasing or spec.assisted_excitation)
@@ -190,6 +197,19 @@ class _Own(NamedTuple):
         own = filters.reshape(groups, -1, share, *filters.shape[2:])
         made: Doubles = np.einsum("pgihw,goihw->pgo", apart, own, optimize=True)
         return made.reshape(len(windows), -1)
+
+
+def _sums(
+    layer: Layer, factors: Doubles, inputs: Sequence[Array], output: Array
+) -> tuple[Doubles, Doubles]:
+    """Return a weighted [shortcut], out of the file's numbers and as the model gave it."""
+    spec = layer.spec
+    assert isinstance(spec, Shortcut)
+    total = inputs[0] * factors[0]
+    for source, factor in zip(inputs[1:], factors[1:], strict=True):
+        common = min(len(total), len(source))
+        total[:common] += source[:common] * factor
+    return ACTIVATIONS[spec.activation](total), output.astype(np.float64)
 
 
 def _samples(layer: Layer, own: _Own, before: Array, output: Array) -> tuple[Doubles, Doubles]:

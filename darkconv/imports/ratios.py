@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable
 
 import numpy as np
+import numpy.typing as npt
 
 from darkconv.core.model import Array
 from darkconv.core.network import Layer, Network
@@ -18,8 +19,17 @@ from darkconv.errors import WeightsError, Where
 from darkconv.imports.found import RATIOS, Unit
 from darkconv.layers.merge import WEIGHT_EPSILON, Shortcut
 
+Doubles = npt.NDArray[np.float64]
+
 NEARLY_ONE = 1e-6
 """How far above one the sum of factors may be, and below it be taken for one: rounding."""
+
+
+def program_factors(file: str, unit: Unit) -> Doubles:
+    """Return what the program multiplies each source by."""
+    numbers = unit.parts[RATIOS].found.values(file).astype(np.float64).ravel()
+    factors: Doubles = 2 / len(numbers) / (1 + np.exp(-numbers))
+    return factors
 
 
 def ratio_weights(file: str, unit: Unit, layer: Layer) -> Array:
@@ -37,8 +47,7 @@ def ratio_weights(file: str, unit: Unit, layer: Layer) -> Array:
         WeightsError: the factors add up to more than one.
     """
     part, (slot,) = unit.parts[RATIOS], layer.slots
-    numbers = part.found.values(file).astype(np.float64).ravel()
-    factors = 2 / len(numbers) / (1 + np.exp(-numbers))
+    factors = program_factors(file, unit)
     total = float(factors.sum())
     if total > 1 + NEARLY_ONE or math.isnan(total):
         raise WeightsError(

@@ -45,7 +45,7 @@ class Naming(NamedTuple):
         floors_pools: a [maxpool] leaves out the last row and column of an odd map; Darknet's does
             not unless its padding says so.
         has_plain_classes: its classifiers end in a convolution without activation or softmax.
-        ratios: the word for what weights the sources of a [shortcut], see `arrays.weights_of`.
+        ratios: the word for what weights the sources of a [shortcut], see `ratios.ratio_weights`.
         pads_zeros: a [maxpool] of even size and stride 1 takes zeros beyond the border; in Darknet
             nothing lies there.
     """

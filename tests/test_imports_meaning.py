@@ -5,7 +5,7 @@ import pytest
 
 import darkconv as dc
 from darkconv.imports.importing import read_checkpoint
-from import_files import lightnet, marvis, pytorchyolo, ultralytics, write_cfg
+from import_files import lightnet, marvis, pytorchyolo, ultralytics, write_cfg, written
 from networks import network, random_model
 
 torch = pytest.importorskip("torch")
@@ -119,7 +119,8 @@ ODD = CONV.format(4) + "[maxpool]\nsize=2\nstride=2\n\n" + CONV.format(4)
         (ultralytics, 9, "pool of layer 1 makes 4x3 of 9x7, and the cfg's makes 5x4"),
         (pytorchyolo, 9, "pool of layer 1 makes 4x3 of 9x7, and the cfg's makes 5x4"),
         (ultralytics, 8, ""),
-        (marvis, 9, ""),
+        (marvis, 9, "pool of layer 1 makes 4x3 of 9x7, and the cfg's makes 5x4"),
+        (written, 9, ""),
     ],
 )
 def test_pools_of_maps_of_odd_size_are_told(naming, size, said, tmp_path):

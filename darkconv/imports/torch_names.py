@@ -42,12 +42,12 @@ class Naming(NamedTuple):
         ignores_scale: which of the programs do not know scale_x_y.
         reorg: what they have for [reorg]; "" if it is Darknet's.
         adds_under_root: see `Checkpoint`.
+        pads_zeros: a [maxpool] of even size and stride 1 takes zeros beyond the border; in Darknet
+            nothing lies there.
         floors_pools: a [maxpool] leaves out the last row and column of an odd map; Darknet's does
             not unless its padding says so.
         has_plain_classes: its classifiers end in a convolution without activation or softmax.
         ratios: the word for what weights the sources of a [shortcut], see `ratios.ratio_weights`.
-        pads_zeros: a [maxpool] of even size and stride 1 takes zeros beyond the border; in Darknet
-            nothing lies there.
     """
 
     tool: str
@@ -90,6 +90,7 @@ NAMINGS = (
         "pytorch-0.4-yolov3, pytorch-YOLOv4 or darknet2any",
         r"(?:^|\.)models\.(\d+)\.(?:(?:conv|bn)\d+\.|\d+\.)?",
         ORDER,
+        floors_pools=True,
     ),
     Naming(
         "libreyolo",

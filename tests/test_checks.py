@@ -84,7 +84,7 @@ KINDS = {
         for head, more in (
             ("raw", ""),
             ("boxes", ""),
-            ("boxes", IN_8_BITS),
+            ("boxes", "--int8 --calibrate p"),
         )
     },
     **{

@@ -135,6 +135,7 @@ ALLOWED = {
     ("zoo/download.py", "open"),  # the part of a download, with which the next run goes on
     ("detection/clip.py", "open"),  # PyAV's, of a temporary file of `replacing`
     ("backends/quiet.py", "open"),  # the null device
+    ("exporting/eight_bits.py", "write_bytes"),  # into a scratch folder
     ("backends/keras/files.py", "copyfile"),  # into a scratch folder
     ("backends/keras/files.py", "copytree"),  # into a temporary folder
     *(("dataset/write.py", name) for name in ("mkdir", "copyfile", "symlink_to", "write_bytes")),

@@ -16,6 +16,7 @@ from darkconv.dataset.paths import above, numbered_lines, read_text
 from darkconv.dataset.reading import Reading
 from darkconv.dataset.sample import Sample
 from darkconv.errors import DatasetError, Where
+from darkconv.files.outputs import is_no_file
 
 LEAST_POINTS = 3  # of a polygon
 SUFFIXES = (".txt", ".TXT")
@@ -198,7 +199,7 @@ def read_marks(
     Raises:
         DatasetError: the file cannot be read.
     """
-    if os.path.exists(labels) and not (os.path.isfile(labels) or os.path.isdir(labels)):
+    if is_no_file(labels) and not os.path.isdir(labels):
         raise DatasetError("is a pipe or a device", where=Where(file=str(labels)))
     marks = []
     for number, line in numbered_lines(read_text(labels)):

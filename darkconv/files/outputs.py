@@ -7,6 +7,7 @@ a link, or, on file systems that ignore it, another case. Outside of the block n
 
 import errno
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -326,7 +327,7 @@ def check_writable(path: PathLike) -> None:
         _check_reachable(place)
     except OSError as error:
         raise DarkconvError(f"{with_reason}: {error.strerror}") from error
-    if os.path.exists(place) and not os.path.isfile(place):
+    if is_no_file(place):
         raise DarkconvError(f"{with_reason}: it is there, and is no file")
     reason = _refusal(place)
     if reason:
@@ -368,10 +369,7 @@ def _refusal(place: Path) -> int | None:
         return errno.ENOENT
     if not os.path.isdir(folder):
         return errno.ENOTDIR
-    is_closed = not os.access(folder, os.W_OK) or (
-        os.path.exists(place) and not os.access(place, os.W_OK)
-    )
-    return errno.EACCES if is_closed else None
+    return errno.EACCES if not os.access(folder, os.W_OK) or is_closed(place) else None
 
 
 def written_place(path: PathLike) -> Path:
@@ -387,6 +385,23 @@ def written_place(path: PathLike) -> Path:
         return Path(os.path.realpath(target, strict=True))
     except FileNotFoundError:  # the file is made where the link leads, as by open()
         return Path(os.path.realpath(target))
+
+
+def is_no_file(path: PathLike) -> bool:
+    """Return True if something is there that is no regular file: a folder, a pipe, a device."""
+    try:  # asked once: two questions may be about two files where another process writes
+        return not stat.S_ISREG(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def is_closed(path: PathLike) -> bool:
+    """Return True if a file that is there may not be written.
+
+    One that another process replaces between two looks is not closed.
+    """
+    before = identity(path)
+    return before is not None and not os.access(path, os.W_OK) and identity(path) == before
 
 
 def identity(path: PathLike) -> Identity | None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from darkconv.errors import DarkconvError
-from darkconv.files.outputs import note_taken, written_place
+from darkconv.files.outputs import is_closed, is_no_file, note_taken, written_place
 from darkconv.files.signals import undisturbed
 from darkconv.files.sources import check_sources
 from darkconv.files.temporaries import locked_folder, temporary_file, temporary_folder
@@ -277,13 +277,14 @@ def writing(path: PathLike, reason: Callable[[BaseException], str | None] = why)
 
 
 def _make_ready(temporary: Path, target: Path) -> None:
-    if not target.exists():
-        return
-    if not target.is_file():  # a device would be replaced without a word
+    if is_no_file(target):  # a device would be replaced without a word
         raise DarkconvError(f"{target}: cannot write: it is there, and is no file")
-    if not os.access(target, os.W_OK):  # renaming would not ask
+    if is_closed(target):  # renaming would not ask
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    keep_permissions(target, temporary)
+    try:
+        keep_permissions(target, temporary)
+    except FileNotFoundError:
+        return
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
 

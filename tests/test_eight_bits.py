@@ -16,8 +16,10 @@ pytest.importorskip("onnxruntime")
 from darkconv.backends.onnx.calibration import HALF, RANGES, Observed
 from darkconv.evaluation.latency import Latency
 from darkconv.exporting.eight_bits import Choice, agreement_of, fewest, judge
+from darkconv.verification.agreement import Agreement
 from darkconv.verification.likeness import Likeness
 from darkconv.verification.precision import FilePrecision
+from darkconv.verification.results import FileVerification
 
 CONV = "[convolutional]\nfilters={n}\nsize=3\npad=1\nactivation=relu\n"
 HEAD = "[convolutional]\nfilters=16\nactivation=linear\n[yolo]\nclasses=3\nnum=2\nanchors=3,4,6,7\n"
@@ -55,9 +57,9 @@ def broken():
     return dc.replace_arrays(model, changed)
 
 
-def convert(line):
+def convert(line, status=0):
     result = CliRunner().invoke(main, f"convert net.cfg net.weights -o net.onnx {line}".split())
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == status, result.output
     return result
 
 
@@ -110,25 +112,32 @@ def test_what_no_agreement_reaches_is_written_in_float32(folder):
 
 
 def test_eight_bits_whatever_they_cost(folder):
-    result = convert("--int8 --calibrate p --min-agreement 0 --json")
+    """The file is written and does not agree with its model, which is told and is an error."""
+    result = convert("--int8 --calibrate p --min-agreement 0 --json", status=1)
+    assert "net.onnx: was written, but does not agree with the model" in result.stderr
     assert precision("net.onnx") == "int8"
-    verdict = json.loads(result.stdout)["net.onnx"]["verdict"]
+    found = json.loads(result.stdout)["net.onnx"]
+    assert not found["check"]["ok"]
+    verdict = found["verdict"]
+    assert "but it does not agree with the model" in verdict["reason"]
     assert (verdict["is_kept"], verdict["wanted"]) == (True, 0)
     assert (verdict["float32"], verdict["depthwise"]) == ([], [])
 
 
 def test_python_gives_the_verdict(folder):
     model = dc.load("net.cfg", "net.weights")
-    done = dc.export(model, "net.onnx", int8=True, calibrate="p", min_agreement=0.0)
-    assert done.verdict.is_kept
+    done = dc.export(model, "net.onnx", int8=True, calibrate="p")
+    assert done.verdict.is_kept == (precision("net.onnx") == "int8")
     assert done.to_dict()["verdict"]["agreement"] == done.verdict.agreement
     assert done.verdict.lines()[-1] in repr(done)
 
 
-def compared(*, before=2.0, after=1.0, f1=0.98):
+def compared(*, before=2.0, after=1.0, f1=0.98, scale=0.0):
     latency = Latency({"float32": before, "int8": after}, "onnx", 30)
     likeness = Likeness({"head": 0.1}, f1, 4, 100)
-    return FilePrecision("int8", (400, 100), latency, likeness, None, None, 0)
+    rows = [Agreement("scale of scores", scale, 0.14, 100)]
+    check = FileVerification(rows, "", network=network(BODY, SHAPE), file="net.onnx")
+    return FilePrecision("int8", (400, 100), latency, likeness, None, None, 0, check)
 
 
 def choice(*ordered, is_empty=False):
@@ -141,6 +150,8 @@ def choice(*ordered, is_empty=False):
         (compared(), choice(1), 0.97, True, True, "F1 of detections 0.980 of 0.97 asked for, 2.00"),
         (compared(f1=0.9), choice(), 0.97, False, False, "the file is in float32"),
         (compared(after=1.95), choice(), 0.97, False, False, "which is no gain here"),
+        (compared(scale=0.3), choice(), 0.97, False, False, "scale of scores: error 0.3, allowed"),
+        (compared(scale=0.3), choice(), 0.0, False, True, "does not agree with the model"),
         (compared(after=3.0), choice(), 0.0, False, True, "0.67 times as fast"),
         (compared(f1=0.2), choice(), 0.0, True, True, "F1 of detections 0.200, 2.00 times"),
         (compared(f1=None), choice(), 0.9, True, True, "agreement of outputs 0.900"),

@@ -62,7 +62,7 @@ def verify(
     made from the MODEL with any --head, its outputs are compared instead. Of an ONNX file that
     another tool made, outputs are matched by their shapes, with heads or with boxes and scores.
     Exit status 1 if they disagree, if there was nothing to compare, or if a value is NaN. Files in
-    half precision are allowed more; of those in 8 bits the boxes are compared that both find: see
+    half precision are allowed more; those in 8 bits are compared channel by channel: see
     docs/onnx.md.
 
     Example: darkconv verify yolov3-tiny.cfg yolov3-tiny.weights yolov3-tiny.onnx

@@ -36,7 +36,8 @@ class Verdict:
     """Whether an 8-bit file is worth having.
 
     Attributes:
-        is_worth: it agrees with float32 as well as was asked for, and is faster.
+        is_worth: it agrees with float32 as well as was asked for and with the model, and is
+            faster.
         is_kept: the file was written in 8 bits; otherwise in float32.
         reason: in words.
         agreement: with the float32 file, 0..1.
@@ -205,13 +206,15 @@ def judge(
     speedup, shrinkage = before / after, found.sizes[0] / found.sizes[1]
     is_timed = form == "asymmetric"
     is_faster = after < FASTER * before
-    agrees = agreement >= wanted
+    agrees = agreement >= wanted and not found.disagreement
     is_worth = agrees and (is_faster or not is_timed) and not choice.is_empty
     is_kept = wanted == 0 or is_worth
     measure = "F1 of detections" if found.likeness.f1 is not None else "agreement of outputs"
     said = f"{measure} {agreement:.3f}" + (f" of {wanted:g} asked for" if wanted else "")
     if choice.is_empty:
         said = f"agreement of {wanted:g} leaves no layer in 8 bits"
+    if found.disagreement:
+        said += f", but it {found.disagreement}"
     if is_timed:
         said += f", {speedup:.2f} times as fast as float32"
         if not is_faster:

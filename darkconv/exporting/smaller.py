@@ -131,7 +131,8 @@ def write_smaller(
         files = written_files(path, external=bool(options.get("external")))
         sizes = plain.stat().st_size, sum(map(size_of, files))
         other = open_exported(path)
-        return compare_precision(whole, other, sizes, shown, labelled, progress=progress), None
+        found = compare_precision(model, whole, other, sizes, shown, labelled, progress=progress)
+        return found, None
 
 
 def _write_half(model: Model, path: Path, options: Mapping[str, Any]) -> None:
@@ -188,7 +189,7 @@ def _write_8_bits(
     sizes = Path(whole.path).stat().st_size, choice.path.stat().st_size
     labelled = beside.labelled if beside.is_wanted else None
     found = compare_precision(
-        whole, open_exported(choice.path), sizes, shown, labelled, progress=progress
+        model, whole, open_exported(choice.path), sizes, shown, labelled, progress=progress
     )
     verdict = judge(found, choice, model.network, wanted=wanted, form=settings.form)
     if verdict.is_kept:

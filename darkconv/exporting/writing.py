@@ -93,8 +93,11 @@ class Exported(Shown):
     def fault(self) -> DarkconvError | None:
         """What is wrong with the file that was written; None where nothing is."""
         where = Where(file=str(self.files[0]))
-        if self.precision and self.precision.fault:
-            return DarkconvError(f"was written, but {self.precision.fault}", where=where)
+        is_float = self.verdict is not None and not self.verdict.is_kept
+        found = self.precision
+        fault = found and (found.likeness.fault if is_float else found.fault)
+        if fault:
+            return DarkconvError(f"was written, but {fault}", where=where)
         return self.agreement.fault if self.agreement else None
 
     def to_dict(self) -> dict[str, Any]:

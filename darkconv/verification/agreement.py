@@ -30,6 +30,7 @@ class Agreement:
         compared: how many values, boxes or detections the error is of.
         remark: why it cannot be good, where the error does not say so.
         is_zero: all that was compared is zero on both sides: see `told_of_zeros`.
+        norm: L2 norm of what was expected, where the error is relative to it.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Agreement:
     compared: int
     remark: str = ""
     is_zero: bool = False
+    norm: float = 0.0
 
     @property
     def is_good(self) -> bool:
@@ -53,7 +55,7 @@ class Agreement:
         """Return the fields for JSON, which knows no infinity: null in place of it."""
         error = self.error if math.isfinite(self.error) else None
         fields = asdict(self)
-        del fields["is_zero"]
+        del fields["is_zero"], fields["norm"]
         return {**fields, "error": error, "wrong": not self.is_good}
 
 
@@ -68,6 +70,23 @@ def joined(rows: Sequence[Agreement]) -> Agreement:
     remark = worst.remark if compared == 0 or not worst.error <= worst.allowed else ""
     is_zero = all(row.is_zero for row in rows)
     return Agreement(worst.name, worst.error, worst.allowed, compared, remark, is_zero)
+
+
+def pooled(rows: Sequence[Agreement]) -> Agreement:
+    """Return one row for the same values of several inputs, as if they were one array's.
+
+    In 8 bits an input on which the model gives little has a large relative error of its own.
+
+    Args:
+        rows: of `compare_values`, one or more, of one name.
+    """
+    row = joined(rows)
+    whole = math.hypot(*(one.norm for one in rows))
+    if not whole or not math.isfinite(row.error):
+        return row
+    error = math.hypot(*(one.error * one.norm for one in rows)) / whole
+    remark = row.remark if row.compared == 0 or error > row.allowed else ""
+    return replace(row, error=error, remark=remark, norm=whole)
 
 
 def told_of_zeros(rows: Sequence[Agreement]) -> list[Agreement]:
@@ -120,7 +139,9 @@ def compare_values(name: str, found: Array, expected: Array, allowed: float) -> 
     compared = int(np.count_nonzero(np.isfinite(found) & np.isfinite(expected)))
     error = relative_error(found, expected)
     is_zero = not (np.any(found) or np.any(expected))
-    return Agreement(name, error, allowed, compared, remark_on(found, expected, compared), is_zero)
+    remark = remark_on(found, expected, compared)
+    norm = float(np.linalg.norm(expected[np.isfinite(expected)].astype(np.float64)))
+    return Agreement(name, error, allowed, compared, remark, is_zero, norm)
 
 
 def remark_on(found: Array, expected: Array, compared: int) -> str:

@@ -29,8 +29,12 @@ order 0.52 to 1.
 """
 
 
-def compare_finds(pairs: Sequence[tuple[Candidates, Candidates]]) -> tuple[Agreement, str]:
+def compare_finds(
+    pairs: Sequence[tuple[Candidates, Candidates]],
+) -> tuple[list[Agreement], str]:
     """Return 1 less the F1 of the boxes that two find, and how it was measured.
+
+    Of a model that finds next to nothing it would say nothing, and there is no row.
 
     Args:
         pairs: for each input all boxes of the model, and all of the file, with all their scores.
@@ -41,20 +45,14 @@ def compare_finds(pairs: Sequence[tuple[Candidates, Candidates]]) -> tuple[Agree
         one, two = (kept(side, threshold) for side in (expected, found))
         ours, theirs = ours + count(one), theirs + count(two)
         both += matches(one, two)
-    remark = f"the model finds too few boxes above {threshold:.2g}, {ours}; {HELP}"
-    total = ours + theirs
-    row = Agreement(
-        "1 - F1 of boxes",
-        1 - 2 * both / total if total else float("inf"),
-        DIFFERENT,
-        0 if ours < FEW else total,
-        remark if ours < FEW else "",
-    )
+    if ours < FEW:
+        return [], f"the model finds too few boxes above {threshold:.2g}, {ours}; {HELP}"
+    row = Agreement("1 - F1 of boxes", 1 - 2 * both / (ours + theirs), DIFFERENT, ours + theirs)
     note = (
         f"of boxes that score above {threshold:.2g} the model finds {ours} and the file {theirs}; "
         f"{both} are the same ones"
     )
-    return row, note
+    return [row], note
 
 
 def common_threshold(sides: Sequence[Candidates]) -> float:

@@ -6,32 +6,28 @@ several are of the same shape, the nearest is meant.
 """
 
 import logging
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from darkconv.backends import trace
-from darkconv.boxes import as_corners
 from darkconv.core.model import Array, Model
-from darkconv.core.network import NETWORK_INPUT, Layer, Network
-from darkconv.detection.decode import Candidates, box_heads, decode, input_size
+from darkconv.core.network import Network
 from darkconv.errors import DarkconvError, Where
-from darkconv.layers.head import AnchorHead, Detection, Region
 from darkconv.verification.agreement import (
     Agreement,
-    compare_values,
-    joined,
     nan_remark,
     told_of_zeros,
 )
+from darkconv.verification.column_checks import check_columns, still_note
+from darkconv.verification.columns import Table, comparable, joined_tables
 from darkconv.verification.inputs import Inputs
-from darkconv.verification.outputs import ALLOWED
+from darkconv.verification.likes import ALL_HEADS, Like, likes
+from darkconv.verification.outputs import ALLOWED, JOINS
 from darkconv.verification.results import FileVerification
-from darkconv.verification.suppression import BEYOND
 
 if TYPE_CHECKING:
     from darkconv.backends.onnx import ForeignFile
@@ -45,35 +41,6 @@ KINDS = {
     "tensor(uint8)": np.uint8,
 }
 """Types of inputs that a picture can be given as."""
-
-
-COARSE = (
-    "boxes of a file of another tool are not compared: in 8 bits the error of an output tells a "
-    "damaged file, or one of another model, from a right one, and little more"
-)
-
-
-class Like(NamedTuple):
-    """Something that an output may be.
-
-    Attributes:
-        source: layer that it is of, or "all heads".
-        what: in words.
-        values: without a batch axis, and without axes of length 1.
-        most: beyond which values count as this one; see `BEYOND`.
-    """
-
-    source: str
-    what: str
-    values: Array
-    most: float = math.inf
-
-    def compared_with(self, name: str, values: npt.NDArray[Any], allowed: float) -> Agreement:
-        """Return the row of an output that is compared with this."""
-        found, expected = (
-            side.astype(np.float32).clip(-self.most, self.most) for side in (values, self.values)
-        )
-        return compare_values(f"{name}: {self.what}", found, expected, allowed)
 
 
 @dataclass(frozen=True)
@@ -156,16 +123,18 @@ def compare_foreign(
     plan = input_plan(model.network, file)
     groups = inputs.groups() if plan.batch is None else ([x] for x in inputs.values)
     runs = [run for group in groups for run in run_both(model, file, plan, group, device)]
-    rows, sources = [], set()
+    rows: list[Agreement] = []
+    sources, tables = set(), []
     for name in file.outputs:
         each = [(np.squeeze(values[name]), known) for values, known in runs]
-        match = nearest(name, each, ALLOWED[file.precision])
-        if match is None:
+        place = nearest(each, file.precision)
+        if place is None:
             shape = runs[0][0][name].shape
             logger.warning("%s: output %s %s is like nothing", file.path, name, shape)
             continue
-        rows.append(match[0])
-        sources |= {match[1]}
+        rows.append(row_of(name, each, place, file.precision))
+        sources |= {each[0][1][place].source}
+        tables += tables_of(each, place) if file.precision == "int8" else []
     if not rows:
         raise DarkconvError(
             "no output has the shape of a head, or of boxes and scores",
@@ -174,10 +143,9 @@ def compare_foreign(
             found=", ".join(f"{name} {shape}" for name, shape in file.outputs.items()),
         )
     tell_missing(model.network, file, sources)
-    notes = (COARSE,) * (file.precision == "int8")
-    return FileVerification(
-        told_of_zeros(rows), inputs.words, notes, network=model.network, file=file.path
-    )
+    rows = told_of_zeros(rows) + check_columns(tables)
+    notes = tuple(still_note(tables))
+    return FileVerification(rows, inputs.words, notes, network=model.network, file=file.path)
 
 
 def run_both(
@@ -195,28 +163,38 @@ def run_both(
         if missing := nan_remark(every):
             raise DarkconvError(f"the model's outputs agree with nothing: {missing}")
         outputs = {name: value[place : place + 1] for name, value in found.items()}
-        yield outputs, list(likes(model.network, layers, own))
+        yield outputs, list(likes(model, layers, own))
 
 
-def nearest(
-    name: str, each: list[tuple[npt.NDArray[Any], list[Like]]], allowed: float
-) -> tuple[Agreement, str] | None:
-    """Return the row of what an output is most like, and that one's source; None if of nothing.
+Each = Sequence[tuple[npt.NDArray[Any], list[Like]]]
+"""For every input an output's values, and all that they may be, in the same order."""
+
+
+def nearest(each: Each, precision: str) -> int | None:
+    """Return the place of what an output is most like; None if it is like nothing."""
+    values, known = each[0]
+    fits = [place for place, one in enumerate(known) if one.values.shape == values.shape]
+    return min(fits, key=lambda place: row_of("", each, place, precision).error, default=None)
+
+
+def row_of(name: str, each: Each, place: int, precision: str) -> Agreement:
+    """Return the row of an output, compared with one of what it may be.
 
     Args:
         name: of the output.
-        each: for every input its values, and all that they may be, in the same order.
-        allowed: relative error.
+        each: for every input.
+        place: of what it is compared with.
+        precision: of the file.
     """
-    values, known = each[0]
-    fits = [place for place, one in enumerate(known) if one.values.shape == values.shape]
-    if not fits:
-        return None
-    rows = [
-        joined([own[place].compared_with(name, v, allowed) for v, own in each]) for place in fits
-    ]
-    best = min(range(len(fits)), key=lambda i: rows[i].error)
-    return rows[best], known[fits[best]].source
+    allowed = ALLOWED[precision]
+    rows = [known[place].compared_with(name, values, allowed) for values, known in each]
+    return JOINS[precision](rows)
+
+
+def tables_of(each: Each, place: int) -> list[Table]:
+    """Return the columns of an output over all inputs."""
+    apart = [list(known[place].tables(values)) for values, known in each]
+    return [comparable(table) for table in joined_tables(apart)]
 
 
 def tell_missing(network: Network, file: "ForeignFile", sources: set[str]) -> None:
@@ -226,104 +204,3 @@ def tell_missing(network: Network, file: "ForeignFile", sources: set[str]) -> No
     for index in network.outputs:
         if network.layers[index].label not in sources:
             logger.warning("%s: no output is like %s", file.path, network.layers[index].label)
-
-
-ALL_HEADS = "all heads"
-
-
-def likes(network: Network, layers: list[Array], x: Array) -> Iterator[Like]:
-    """All that an output may be.
-
-    Args:
-        network: that made them.
-        layers: values of every layer.
-        x: what it ran on.
-    """
-    for index in network.outputs:
-        layer = network.layers[index]
-        name = layer.label
-        yield from arranged(layer, name, name, layers[index])
-        source = layer.sources[0]
-        before = x if source == NETWORK_INPUT else layers[source]
-        yield from arranged(layer, name, f"{name} before activation", before)
-    if network.finds_boxes:
-        yield from box_likes(network, layers)
-
-
-def arranged(layer: Layer, source: str, what: str, values: Array) -> Iterator[Like]:
-    """A map (channels, h, w) in the orders of axes that tools write."""
-    yield Like(source, what, np.squeeze(values))
-    if values.ndim != 3:
-        return
-    _, height, width = values.shape
-    yield Like(source, f"{what}, channels last", np.squeeze(values.transpose(1, 2, 0)))
-    if not isinstance(layer.spec, AnchorHead):
-        return
-    anchors = len(layer.spec.anchor_indices)
-    if len(values) % anchors:
-        return
-    apart = values.reshape(anchors, -1, height, width)
-    yield Like(source, f"{what}, anchors apart", np.squeeze(apart))
-    last = apart.transpose(0, 2, 3, 1)
-    yield Like(source, f"{what}, anchors apart, entries last", np.squeeze(last))
-    rows = last.reshape(anchors * height * width, -1)
-    yield Like(source, f"{what}, a row per anchor and cell", np.squeeze(rows))
-
-
-def box_likes(network: Network, layers: list[Array]) -> Iterator[Like]:
-    """Boxes and scores of all heads, and of each, in the forms that tools write."""
-    heads = box_heads(network)
-    found = decode(network, [layers[layer.index] for layer in heads], threshold=-1)
-    counts = [box_count(layer, layers[layer.index]) for layer in heads]
-    if sum(counts) != len(found.boxes):  # a class tree leaves boxes out
-        return
-    starts = np.cumsum([0, *counts])
-    own = np.arange(len(found.boxes))
-    turned = np.concatenate(
-        [own[a:b].reshape(*rows_and_columns(layer, b - a)).T.ravel() for layer, a, b in
-         zip(heads, starts, starts[1:], strict=False)]
-    )  # fmt: skip
-    groups = [(ALL_HEADS, slice(None))]
-    if len(heads) > 1:
-        names = [head.label for head in heads]
-        groups += [(n, slice(a, b)) for n, a, b in zip(names, starts, starts[1:], strict=False)]
-    for name, part in groups:
-        for order, suffix in ((own, ""), (turned, ", cells innermost")):
-            yield from forms(network, found, order[part], name, suffix)
-
-
-def box_count(layer: Layer, values: Array) -> int:
-    """Boxes of a head."""
-    if isinstance(layer.spec, Detection):
-        return layer.spec.cells * layer.spec.num
-    assert isinstance(layer.spec, AnchorHead)
-    return len(layer.spec.anchor_indices) * int(np.prod(values.shape[-2:]))
-
-
-def rows_and_columns(layer: Layer, count: int) -> tuple[int, int]:
-    """Of the table in which the decoder lists a head's boxes, row by row: cells and anchors."""
-    if isinstance(layer.spec, Detection):
-        return layer.spec.cells, layer.spec.num
-    assert isinstance(layer.spec, AnchorHead)
-    anchors = len(layer.spec.anchor_indices)
-    if isinstance(layer.spec, Region) and not layer.spec.dialect.region_is_cell_major:
-        return anchors, count // anchors
-    return count // anchors, anchors
-
-
-def forms(
-    network: Network, found: Candidates, order: npt.NDArray[np.intp], name: str, suffix: str
-) -> Iterator[Like]:
-    """Boxes and scores in one order."""
-    scores, known = found.scores[order], found.objectness[order, None]
-    yield Like(name, f"scores of {name}{suffix}", np.squeeze(scores))
-    classes = np.divide(scores, known, out=np.zeros_like(scores), where=known != 0)
-    centred, pixels = found.boxes[order], np.tile(input_size(network), 2)
-    for shape, boxes in (("x y w h", centred), ("corners", as_corners(centred))):
-        for unit, size in (("relative", np.ones(4)), ("in pixels", pixels)):
-            text, most = f"boxes of {name}, {shape}, {unit}{suffix}", BEYOND * float(size.max())
-            values = (boxes * size).astype(np.float32)
-            yield Like(name, text, np.squeeze(values), most)
-            for kind, last in (("scores", scores), ("class probabilities", classes)):
-                row = np.hstack([values, known, last])
-                yield Like(name, f"{text}; objectness; {kind}", row, most)

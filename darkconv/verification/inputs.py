@@ -1,5 +1,6 @@
 """What is run through a model and what is compared with it."""
 
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 PATHS = (str, os.PathLike)
 BUNDLED = 3  # pictures, where the user gives none
+MANY = 24
+"""Inputs where each gives one value of a class, as in a classifier."""
 COLOURS = (1, 3)  # channels of networks that take pictures
 
 
@@ -59,13 +62,14 @@ def picture_input(network: Network, image: "PictureLike | Image") -> Array:
     return fit.apply(picture)
 
 
-def one_input(model: Model, image: "Images", batch: int = 1) -> Inputs:
+def one_input(model: Model, image: "Images", batch: int = 1, *, least: int = 1) -> Inputs:
     """Return the user's pictures, or seeded noise: for values of layers, of which noise has all.
 
     Args:
         model: that takes them.
         image: one, several, or None.
         batch: how many run together; there is as much noise as that.
+        least: how many inputs of noise there are at least.
     """
     network, images = model.network, _listed(image)
     _require_memory(network, batch)
@@ -75,28 +79,44 @@ def one_input(model: Model, image: "Images", batch: int = 1) -> Inputs:
                 name, expected="one: the network keeps state between them", found=count
             )
     if not images:
-        return Inputs(_noises(network, batch), _of_noise(network, batch), batch)
+        count = max(batch, least)
+        return Inputs(_noises(network, count), _of_noise(network, count), batch)
     values = [picture_input(network, one) for one in images]
     return Inputs(values, f"{_words(images)} at {network.input_shape}", batch)
 
 
-def several_inputs(model: Model, image: "Images", batch: int = 1) -> Inputs:
+def several_inputs(
+    model: Model, image: "Images", batch: int = 1, *, has_columns: bool = False
+) -> Inputs:
     """Return the user's pictures, or noise and the bundled ones: noise has hardly any boxes.
 
-    Networks that find no boxes, that take no pictures, or that keep state from one input to the
-    next get noise alone.
+    Networks that take no pictures, or that keep state from one input to the next, get noise alone,
+    and so do networks that find no boxes, unless columns are compared.
+
+    Args:
+        model: that runs.
+        image: of the user; None for noise and bundled pictures.
+        batch: how many run together.
+        has_columns: whether each class is looked at by itself, for which a network that gives one
+            value for it needs many inputs. Few pictures are turned and mirrored then.
     """
     network = model.network
-    takes_pictures = network.input_shape.is_map and network.input_shape.c in COLOURS
-    finds_boxes = network.finds_boxes and takes_pictures
-    if image is not None or _keeps_state(network) or not finds_boxes:
+    if _keeps_state(network):
         return one_input(model, image, batch)
+    takes_pictures = network.input_shape.is_map and network.input_shape.c in COLOURS
+    needs_many = has_columns and not network.finds_boxes
+    if image is not None:
+        given = one_input(model, image, batch)
+        return _turned(given) if needs_many else given
+    if not takes_pictures or not (network.finds_boxes or needs_many):
+        return one_input(model, None, batch, least=MANY if needs_many else 1)
     from darkconv.assets import digits10_pictures
 
     _require_memory(network, batch)
-    pictures = [picture_input(network, path) for path in digits10_pictures()[:BUNDLED]]
-    words = f"seeded noise and {BUNDLED} bundled pictures at {network.input_shape}"
-    own = _noises(network, max(1, batch - BUNDLED))
+    paths = digits10_pictures()[: MANY - 1 if needs_many else BUNDLED]
+    pictures = [picture_input(network, path) for path in paths]
+    words = f"seeded noise and {len(pictures)} bundled pictures at {network.input_shape}"
+    own = _noises(network, max(1, batch - len(pictures)))
     return Inputs([*own, *pictures], words, batch)
 
 
@@ -118,6 +138,25 @@ def _noises(network: Network, count: int) -> list[Array]:
 def _of_noise(network: Network, count: int) -> str:
     inputs = f"{count} inputs of seeded noise" if count > 1 else "seeded noise"
     return f"{inputs} at {network.input_shape}"
+
+
+def _turned(given: Inputs) -> Inputs:
+    """Return few pictures in as many forms as are needed: mirrored, turned, in half the light."""
+    first = given.values[0]
+    if len(given.values) >= MANY or first.ndim != 3:
+        return given
+    turns = (False, True) if first.shape[1] == first.shape[2] else (False,)
+    forms = list(itertools.product(turns, (1, -1), (1, -1), (1.0, 0.5)))
+    forms = forms[: -(-MANY // len(given.values))]
+    values = [_in_form(x, *form) for x in given.values for form in forms]
+    words = f"{given.words}, in {len(forms)} forms: mirrored, turned and in half the light"
+    return Inputs(values, words, given.batch)
+
+
+def _in_form(x: Array, is_turned: bool, down: int, across: int, light: float) -> Array:
+    turned = x[:, ::down, ::across]
+    turned = turned.transpose(0, 2, 1) if is_turned else turned
+    return np.ascontiguousarray(turned) * np.float32(light)
 
 
 def _keeps_state(network: Network) -> bool:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,8 +20,8 @@ from darkconv.backends.layouts import (
 )
 from darkconv.boxes import as_corners
 from darkconv.core.model import Array, Model
-from darkconv.core.network import Network
-from darkconv.detection.decode import Candidates, box_heads, decode
+from darkconv.core.network import NETWORK_INPUT, Network
+from darkconv.detection.decode import Candidates, box_heads, decode, input_size
 from darkconv.detection.detect import nms_of
 from darkconv.detection.engine import run_in_pieces
 from darkconv.detection.exported import (
@@ -39,9 +39,19 @@ from darkconv.verification.agreement import (
     compare_values,
     joined,
     nan_remark,
+    pooled,
     told_of_zeros,
 )
 from darkconv.verification.alike import compare_finds
+from darkconv.verification.column_checks import check_columns, still_note
+from darkconv.verification.columns import (
+    Table,
+    box_tables,
+    comparable,
+    joined_tables,
+    label_tables,
+    output_tables,
+)
 from darkconv.verification.inputs import Inputs
 from darkconv.verification.results import FileVerification
 from darkconv.verification.suppression import check_suppression, limited
@@ -57,6 +67,8 @@ In float32 it is that of whole networks. In half precision up to 7e-3 was measur
 0.29; between two models whose heads have the same shape 0.47 and more. What 8 bits leave of a
 detector is therefore measured by its detections too.
 """
+JOINS = {"float32": joined, "float16": joined, "int8": pooled}
+"""How the rows of several inputs become one, by a file's precision."""
 PLAIN = ("sort", "default")  # kinds of suppression that are the one that a graph has
 
 
@@ -71,7 +83,7 @@ class Pair:
     Attributes:
         model: what the file should be.
         file: that is compared.
-        layers: all that the model gives, layer by layer.
+        layers: what the model gives out and what enters its heads, by the index of the layer.
         planes: the input as the model took it.
         found: what the file gives, without a batch axis; of files with suppression in the graph
             boxes and scores before it.
@@ -79,7 +91,7 @@ class Pair:
 
     model: Model
     file: "ExportedFile"
-    layers: Sequence[Array]
+    layers: Mapping[int, Array]
     planes: Array
     found: Sequence[npt.NDArray[Any]]
 
@@ -90,10 +102,15 @@ class Pair:
         """Run both on a group of inputs, the model in PyTorch on a device; yield each input's."""
         given, planes = zip(*(as_input(file, x) for x in group), strict=True)
         found = run_in_pieces(run, np.concatenate(given), file.fixed_batch)
-        layers = trace(model, np.stack(planes), device=device)
+        values = trace(model, np.stack(planes), device=device)
+        network = model.network
+        entering = {layer.sources[0] for layer in network.heads} - {NETWORK_INPUT}
+        heads = {layer.index for layer in network.heads}
+        layers = {index: values[index] for index in {*network.outputs, *heads, *entering}}
+        del values  # what lies between may be large
         for place, own in enumerate(planes):
-            values = ([value[place] for value in some] for some in (layers, found))
-            yield cls(model, file, next(values), own, next(values))
+            given_out = {index: value[place] for index, value in layers.items()}
+            yield cls(model, file, given_out, own, [value[place] for value in found])
 
     @property
     def heads(self) -> list[Array]:
@@ -171,7 +188,8 @@ def compare_outputs(
         pair for group in inputs.groups() for pair in Pair.of_group(model, file, group, run, device)
     ]
     each = [COMPARISONS[kind](pair) for pair in pairs]
-    rows = told_of_zeros([joined(same) for same in zip(*each, strict=True)])
+    join = JOINS[file.precision]
+    rows = told_of_zeros([join(same) for same in zip(*each, strict=True)])
     notes = []
     if probe:
         given = (np.concatenate([as_input(file, x)[0] for x in one]) for one in inputs.groups())
@@ -179,11 +197,36 @@ def compare_outputs(
         notes.append(suppression_note(model))
     elif kind == NMS:
         notes.append(PLUGIN_NOTE)
-    if file.precision == "int8" and kind in FINDS:
-        row, note = compare_finds([(find_in_model(pair), FINDS[kind](pair)) for pair in pairs])
-        rows.append(row)
-        notes.append(note)
+    if file.precision == "int8":
+        more, told = compare_in_8_bits(kind, pairs)
+        rows += more
+        notes += told
     return FileVerification(rows, inputs.words, tuple(notes), network=model.network, file=file.path)
+
+
+def compare_in_8_bits(kind: str, pairs: Sequence[Pair]) -> tuple[list[Agreement], list[str]]:
+    """Return rows and notes for what 8 bits leave of a model, value by value being too little.
+
+    Args:
+        kind: of the outputs: see `kind_of`.
+        pairs: of all inputs.
+    """
+    rows, notes = [], []
+    has_numbers = all(np.isfinite(side).all() for pair in pairs for side in pair.layers.values())
+    if has_numbers:
+        make = TABLES.get(kind, output_columns)
+        names = pairs[0].file.names
+        each = [list(make(pair, names)) for pair in pairs]
+        tables = [comparable(table) for table in joined_tables(each)]
+        rows += check_columns(tables)
+        notes += still_note(tables)
+    else:
+        notes.append("channels were not compared: the model gives NaN or infinity")
+    if kind in FINDS:
+        more, note = compare_finds([(find_in_model(pair), FINDS[kind](pair)) for pair in pairs])
+        rows += more
+        notes.append(note)
+    return rows, notes
 
 
 def before(file: "ExportedFile", probe: "SuppressionProbe") -> Run:
@@ -334,6 +377,45 @@ def candidates(boxes: Array, scores: Array) -> Candidates:
     return Candidates(boxes, np.ones(len(boxes), np.float32), scores)
 
 
+def output_columns(pair: Pair, names: Sequence[str]) -> Iterator[Table]:
+    """Yield the columns of what the network gives out."""
+    network = pair.model.network
+    for index, found in zip(network.outputs, pair.found, strict=True):
+        layer = network.layers[index]
+        yield from output_tables(layer, pair.layers[index], found, names, activated=True)
+
+
+def logit_columns(pair: Pair, names: Sequence[str]) -> Iterator[Table]:
+    """Yield the columns of what enters the heads."""
+    for layer, found in zip(pair.model.network.heads, pair.found, strict=True):
+        source = layer.sources[0]
+        expected = pair.layers[source] if source >= 0 else pair.planes
+        yield from output_tables(layer, expected, found, names, activated=False)
+
+
+def box_columns(pair: Pair, names: Sequence[str]) -> Iterator[Table]:
+    """Yield the columns of all boxes and their scores, or of the best score and its class."""
+    network = pair.model.network
+    heads, size = box_heads(network), input_size(network)
+    decoded = decode(network, pair.heads, threshold=-np.inf)
+    expected = Candidates(decoded.boxes, decoded.objectness, pair.expected[SCORES])
+    found = find_in_boxes(pair)
+    if pair.file.form and pair.file.form.gives_best:
+        yield from label_tables(heads, expected.scores, found.scores, names)
+        expected, found = (
+            replace(side, scores=side.scores.max(axis=1, keepdims=True))
+            for side in (expected, found)
+        )
+        names = ()
+    yield from box_tables(heads, expected, found, size, names)
+
+
+TABLES: dict[str, Callable[[Pair, Sequence[str]], Iterator[Table]]] = {
+    "logits": logit_columns,
+    "boxes": box_columns,
+    NMS: box_columns,
+}
+"""How outputs in 8 bits are taken apart, by their kind; others as the layers give them."""
 COMPARISONS: dict[str, Callable[[Pair], list[Agreement]]] = {
     "raw": compare_raw,
     "values": compare_raw,

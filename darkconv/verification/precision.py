@@ -5,7 +5,7 @@ import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from darkconv.loading import open_exported
 from darkconv.loading.formats import LITERT_SUFFIX, suffix_of
 from darkconv.pictures.crop import centre_crop
 from darkconv.pictures.picture import read_picture
-from darkconv.verification.inputs import several_inputs
+from darkconv.verification.inputs import MANY, several_inputs
 from darkconv.verification.likeness import (
     THRESHOLD,
     Likeness,
@@ -34,6 +34,7 @@ from darkconv.verification.likeness import (
 from darkconv.verification.outputs import compare_outputs
 from darkconv.verification.results import FileVerification
 
+CHECKED = 8  # pictures on which boxes of a file in 8 bits are held against the model's, at most
 COMPARED = 100  # pictures on which two files are compared, at most
 NOISE = 4  # inputs of noise where there are no pictures
 AT = 0.25  # score for AP at a fixed score
@@ -61,6 +62,8 @@ class FilePrecision:
         ap: average precision of both, 0..1; None without labels.
         ap_at: the same of detections above `AT` alone.
         labelled: pictures that AP is of.
+        check: of a file in 8 bits: what it gives beside what the model gives, on some of the
+            pictures.
     """
 
     precision: str
@@ -70,18 +73,33 @@ class FilePrecision:
     ap: tuple[float, float] | None
     ap_at: tuple[float, float] | None
     labelled: int
+    check: FileVerification | None = None
 
     @property
     def fault(self) -> str:
         """Why the file is not to be trusted: nothing where it is."""
-        return self.likeness.fault
+        return self.likeness.fault or self.disagreement
+
+    @property
+    def disagreement(self) -> str:
+        """How a file in 8 bits does not agree with the model: nothing where it does."""
+        rows = self.check.rows if self.check else ()
+        for row in rows:
+            if row.compared and not row.is_good:
+                what = row.remark or f"error {row.error:.2g}, allowed {row.allowed:.2g}"
+                return f"does not agree with the model: {row.name}: {what}"
+        return ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return it for JSON, which knows no infinity: None in place of it."""
         errors = {n: e if math.isfinite(e) else None for n, e in self.likeness.errors.items()}
         likeness = {**asdict(self.likeness), "errors": errors}
         conditions = self.latency.conditions
-        return {**asdict(self), "likeness": likeness, "conditions": conditions, "at": AT}
+        figures = asdict(replace(self, check=None))
+        check = self.check.to_dict() if self.check else None
+        return {
+            **figures, "likeness": likeness, "check": check, "conditions": conditions, "at": AT
+        }  # fmt: skip
 
     def __repr__(self) -> str:
         """Return size, time and AP in one line."""
@@ -136,6 +154,7 @@ class FileAgreement:
 
 
 def compare_precision(
+    model: Model,
     whole: ExportedFile,
     other: ExportedFile,
     sizes: tuple[int, int],
@@ -147,6 +166,7 @@ def compare_precision(
     """Compare a file with its float32 form.
 
     Args:
+        model: that both were made from.
         whole: the float32 form.
         other: the file.
         sizes: bytes of both.
@@ -166,7 +186,15 @@ def compare_precision(
         ap,
         ap_at,
         len(labelled or ()),
+        check_8_bits(model, other, pictures) if other.precision == "int8" else None,
     )
+
+
+def check_8_bits(model: Model, file: ExportedFile, pictures: Sequence[Path]) -> FileVerification:
+    """Compare a file in 8 bits with its model on some of the pictures."""
+    count = min(len(pictures), CHECKED if model.network.finds_boxes else MANY)
+    some = [pictures[i * len(pictures) // count] for i in range(count)]
+    return compare_outputs(model, file, several_inputs(model, some or None, has_columns=True))
 
 
 def compare_with_model(model: Model, path: Path) -> FileAgreement:

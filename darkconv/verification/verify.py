@@ -61,8 +61,8 @@ def verify(
     Without a file every layer is compared. The two frameworks are built on their own from the
     Darknet model, so what both give is right. Of a file its outputs are compared, whatever its
     `head=`. The outputs of an ONNX file that another tool made are matched by their shapes.
-    Files in half precision are allowed more; of those in 8 bits the boxes are compared that both
-    find: see docs/onnx.md.
+    Files in half precision are allowed more. Those in 8 bits are compared channel by channel:
+    docs/onnx.md says what this sees and what it does not.
 
     Example:
         >>> import darkconv as dc
@@ -75,7 +75,7 @@ def verify(
         model: what the others should agree with.
         file: an `.onnx`, `.keras` or `.tflite` file.
         image: one picture, or several, to run; by default seeded noise, and for files with boxes
-            bundled pictures too.
+            or in 8 bits bundled pictures too.
         backend: without a file: what PyTorch is compared with, "onnx" (the default) or "keras".
         input_size: (width, height) of pictures in place of the model's own, where the file's size
             is free.
@@ -164,7 +164,8 @@ def _verify_own(
     _warn_of_other_sources(model, file)
     if input_size:
         model, file = model.with_input_size(*input_size), file.with_input_size(*input_size)
-    return compare_outputs(model, file, several_inputs(model, image, batch), device=device)
+    inputs = several_inputs(model, image, batch, has_columns=file.precision == "int8")
+    return compare_outputs(model, file, inputs, device=device)
 
 
 def _verify_foreign(
@@ -175,7 +176,8 @@ def _verify_foreign(
     batch: int,
 ) -> FileVerification:
     model = fitted_model(model, file)
-    return compare_foreign(model, file, several_inputs(model, image, batch), device=device)
+    inputs = several_inputs(model, image, batch, has_columns=file.precision == "int8")
+    return compare_foreign(model, file, inputs, device=device)
 
 
 def _warn_of_other_sources(model: Model, file: "ExportedFile") -> None:

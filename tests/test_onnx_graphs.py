@@ -244,18 +244,18 @@ def test_levels_go_in_as_they_come(kind, dynamic):
     np.testing.assert_allclose(found, dc.trace(model, x)[-1], rtol=1e-5, atol=1e-6)
 
 
-def test_levels_need_pictures():
-    model = random_model(network("[connected]\noutput=2\n", (1, 1, 5)))
+def test_the_order_of_colours_needs_colours():
+    model = random_model(network(CONV.format(n=2), (5, 8, 8)))
     dc.to_onnx(model, input="uint8-nhwc")
-    with pytest.raises(DarkconvError, match="expected a network for pictures, found 5x8x8"):
-        dc.to_onnx(random_model(network(CONV.format(n=2), (5, 8, 8))), input="uint8-nhwc")
+    with pytest.raises(DarkconvError, match="expected a network of 3 or 4 channels, .* found 5x8x8"):
+        dc.to_onnx(model, input="uint8-nhwc-bgr")
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"opset": 999}, "or earlier, which this onnx package knows, found 999"),
-        ({"input": "rgb"}, "expected 'float32-nchw' or 'uint8-nhwc' or .*, found the text 'rgb'"),
+        ({"input": "rgb"}, "expected 'float32-nchw' or 'float32-nhwc' or .*, found the text 'rgb'"),
         ({"dynamic": "batch,depth"}, "expected batch, size, none, found depth"),
         ({"max_detections": 0}, "expected 1 or more, found 0"),
         ({"threshold": 45}, "threshold: expected 0 to 1, found 45"),

@@ -247,7 +247,7 @@ def test_levels_go_in_as_they_come(kind, dynamic):
 def test_the_order_of_colours_needs_colours():
     model = random_model(network(CONV.format(n=2), (5, 8, 8)))
     dc.to_onnx(model, input="uint8-nhwc")
-    with pytest.raises(DarkconvError, match="expected a network of 3 or 4 channels, .* found 5x8x8"):
+    with pytest.raises(DarkconvError, match="of 3 or 4 channels, .* found 5x8x8"):
         dc.to_onnx(model, input="uint8-nhwc-bgr")
 
 

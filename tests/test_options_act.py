@@ -251,7 +251,6 @@ NO_EFFECT = {
     ("eval/classifier", "--dialect"): "six pictures of three colours, told apart alike",
     ("eval/classifier", "--exact"): "its pictures are no JPEG files",
     ("eval/classifier", "--input-size"): "six pictures of three colours, told apart alike",
-    ("data check/broken", "--data-names"): "there are no labels",
     ("data check", "--all"): "nothing is wrong",
     ("data check/sheet", "--all"): "nothing is wrong",
     ("prune/explain", "--input-size"): "lets a cfg be read whose own size is impossible",

@@ -44,7 +44,7 @@ def test_several_budgets_all_hold(model):
         assert small.network.parameters <= params * model.network.parameters
         assert small.network.macs <= macs * model.network.macs
         assert (plan.notes["params"], plan.notes["macs"]) == (params, macs)
-    with pytest.raises(PlanError, match="or several of params, macs, size, found count, params"):
+    with pytest.raises(PlanError, match="or several of params, macs, latency, size, found"):
         dc.plan(model, score="l1", params=0.5, count=3)
 
 

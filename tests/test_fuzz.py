@@ -54,7 +54,7 @@ def test_any_weights_file_is_read_or_refused(reader, folders, source):
 
 
 @pytest.mark.parametrize("reader", LABELS + EXPORTED, ids=str)
-@examples(200)
+@examples(100)
 @given(source=st.data())
 def test_any_other_file_is_read_or_refused(reader, folders, source):
     read(reader, source.draw(inputs(reader)), folders[reader])

@@ -29,8 +29,8 @@ class Case:
         name: of the case.
         command: `{}` is the name of the model that it reads.
         files: that it writes into `out`; the last one says what the others are.
-        kills: at random moments, in every run of the tests.
-        more: likewise with --slow.
+        kills: at random moments, with --slow, as CI does.
+        more: likewise with --full.
     """
 
     name: str
@@ -135,7 +135,7 @@ def results(case, folder):
 
 @pytest.mark.slow
 def test_random_moments(case, results, pytestconfig):
-    more = pytestconfig.getoption("--slow") or pytestconfig.getoption("--full")
+    more = pytestconfig.getoption("--full")
     stream = random.Random(case.name)
     before, writing = measure(case, results)
     ends = set()

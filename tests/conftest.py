@@ -53,6 +53,9 @@ def pytest_collection_modifyitems(config, items):
         item.add_marker(pytest.mark.xdist_group(_group(item)))
     if config.getoption("--full"):
         return
+    for number, item in enumerate(items):
+        if item.path.parent.name in effort.SLOW_FOLDERS and number % effort.SOME:
+            item.add_marker(pytest.mark.slow)
     for item in items:
         if item.get_closest_marker("full"):
             item.add_marker(pytest.mark.skip(reason="a big sweep: needs --full"))

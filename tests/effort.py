@@ -5,6 +5,9 @@ import pytest
 PART = 5
 """A plain run tries one in so many random inputs."""
 
+SLOW_FOLDERS, SOME = ("bad", "faults"), 12
+"""Where each test starts processes of its own: a plain run tries one in so many of them."""
+
 is_whole = False
 """Whether all is tried; tests/conftest.py sets it before tests are collected."""
 

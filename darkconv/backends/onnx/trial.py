@@ -20,6 +20,8 @@ from darkconv.core.processors import count_processors
 from darkconv.errors import DarkconvError
 
 logger = logging.getLogger("darkconv")
+IN_MEMORY = "add_external_initializers_from_files_in_memory"
+"""Of SessionOptions, in newer versions of onnxruntime."""
 
 TYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8}
 STEP = 32  # of sizes that are tried for a graph whose size is free
@@ -46,6 +48,13 @@ def try_out(path: Path, target: Path, network: Network, beside: Mapping[str, Pat
     except ModuleNotFoundError:
         logger.warning("%s: was not run, for onnxruntime is not installed", target)
         return 0
+    if beside and not hasattr(onnxruntime.SessionOptions, IN_MEMORY):
+        logger.warning(
+            "%s: was not run: onnxruntime %s takes no arrays beside a graph that has no name yet",
+            target,
+            onnxruntime.__version__,
+        )
+        return 0
     try:
         with told_failures(str(target)):
             session = plain_session(onnxruntime, path, beside)
@@ -68,9 +77,7 @@ def plain_session(onnxruntime: Any, path: Path, beside: Mapping[str, Path]) -> A
     maps = {name: np.memmap(file, np.uint8, "r") for name, file in beside.items() if size_of(file)}
     if maps:
         sizes = [file.size for file in maps.values()]
-        options.add_external_initializers_from_files_in_memory(
-            list(maps), list(maps.values()), sizes
-        )
+        getattr(options, IN_MEMORY)(list(maps), list(maps.values()), sizes)
     with reachable(path) as graph:
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 

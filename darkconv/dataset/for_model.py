@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 from darkconv.core.names import Names, distinct_names, find_name, listed_names, same_name
 from darkconv.core.network import Network
 from darkconv.core.processes import is_first_process
+from darkconv.core.spreading import evenly_spread
 from darkconv.darknet.data import names_in
 from darkconv.dataset.class_folders import ClassifiedDataset, open_classified
 from darkconv.dataset.classes import (
@@ -217,11 +218,7 @@ AnyDataset = TypeVar("AnyDataset", Dataset, ClassifiedDataset)
 
 def limited(dataset: AnyDataset, limit: int | None) -> AnyDataset:
     """Return so many of the pictures, evenly spread; None stands for all."""
-    count = len(dataset.samples)
-    if limit is None or limit >= count:
-        return dataset
-    chosen = tuple(dataset.samples[i * count // limit] for i in range(limit))
-    return replace(dataset, samples=chosen)
+    return replace(dataset, samples=tuple(evenly_spread(dataset.samples, limit)))
 
 
 def exclusive(dataset: Dataset, names: Sequence[str], model: Named) -> Dataset:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from darkconv.core.spreading import evenly_spread
 from darkconv.dataset.sample import Dataset, Sample
 from darkconv.errors import one_line
 from darkconv.pictures.drawing import Color, class_color, is_light, write_picture
@@ -52,8 +53,7 @@ def choose(
     """
     samples = [sample for sample in dataset.samples if sample.image not in without]
     if not dataset.labelled:
-        count = min(count, len(samples))
-        return [samples[i * len(samples) // count] for i in range(count)]
+        return list(evenly_spread(samples, count))
     order = np.random.default_rng(seed).permutation(len(samples)).tolist()
     offers: dict[str, list[int]] = {}
     for i in order:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from darkconv.core.model import Model
+from darkconv.core.spreading import evenly_spread
 from darkconv.dataset import Dataset
 from darkconv.dataset.for_model import (
     NoneExclusiveError,
@@ -79,7 +80,7 @@ def choose_pictures(
         raise DarkconvError("only_classes: would do nothing beside all_pictures")
     found = _opened(images, whole, uses_labels=not all_pictures)
     if not isinstance(found, Dataset):
-        return Choice(found, _spread(found, limit), "all")
+        return Choice(found, evenly_spread(found, limit), "all")
     every = limited(found, limit)
     if all_pictures or (only_classes is None and not found.labelled):
         return Choice(every, every, "all")
@@ -108,10 +109,3 @@ def _opened(images: Images, whole: Model, *, uses_labels: bool) -> Pictures:
     if len(files) == len(pictures):
         return open_for_model(files, whole, uses_labels=uses_labels)
     return pictures
-
-
-def _spread(images: Sequence[Image], limit: int | None) -> Sequence[Image]:
-    count = len(images)
-    if limit is None or limit >= count:
-        return images
-    return [images[i * count // limit] for i in range(limit)]

@@ -12,6 +12,7 @@ from darkconv.backends.torch import DarknetModule
 from darkconv.backends.torch.network import run_layer
 from darkconv.core.network import Layer, Network
 from darkconv.core.processes import Processes
+from darkconv.core.spreading import evenly_spread
 from darkconv.errors import DatasetError
 from darkconv.layers.conv import Convolutional
 from darkconv.profiling.loader import Batch, Image, load_batches, own_share
@@ -31,11 +32,10 @@ BATCH = 8
 
 def affordable(network: Network, images: Sequence[Image], memory: int) -> Sequence[Image]:
     """As many of the pictures as can be held, evenly spread."""
-    count = max(1, min(len(images), memory // (8 * _most_alive(network))))
-    if count == len(images):
-        return images
-    logger.info("refitting on %d of %d pictures, for want of memory", count, len(images))
-    return [images[i * len(images) // count] for i in range(count)]
+    count = max(1, memory // (8 * _most_alive(network)))
+    if count < len(images):
+        logger.info("refitting on %d of %d pictures, for want of memory", count, len(images))
+    return evenly_spread(images, count)
 
 
 def last_readers(network: Network) -> dict[int, int]:

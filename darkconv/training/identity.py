@@ -20,6 +20,7 @@ import numpy as np
 from darkconv.core.model import Model
 from darkconv.core.net import NetOptions
 from darkconv.core.network import Network
+from darkconv.core.spreading import evenly_spread
 from darkconv.dataset import Dataset, Sample
 from darkconv.errors import shortened
 from darkconv.training.recipe import Course, Recipe
@@ -162,9 +163,7 @@ def _contents(files: Sequence[Path]) -> Iterator[bytes]:
     """
     sizes = [_size(file) for file in files]
     yield _text(sizes).encode()
-    chosen = min(len(files), MOST_READ)
-    for place in range(chosen):
-        file = files[place * len(files) // chosen]
+    for file in evenly_spread(files, MOST_READ):
         with contextlib.suppress(OSError):
             yield file.read_bytes()
 

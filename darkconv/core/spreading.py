@@ -1,0 +1,23 @@
+"""Some of many things, evenly spread."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+
+def evenly_spread(items: Sequence[Item], most: int | None) -> Sequence[Item]:
+    """Return at most so many of some things, evenly spread, in their order.
+
+    Args:
+        items: such as pictures.
+        most: how many; None for all.
+
+    Example:
+        >>> evenly_spread("abcdef", 3)
+        ['a', 'c', 'e']
+    """
+    count = len(items)
+    if most is None or most >= count:
+        return items
+    return [items[i * count // most] for i in range(most)]

@@ -75,6 +75,17 @@ def all_points(judged: Judged) -> float:
     return float(envelope(precision)[judged.right].sum() / judged.truths)
 
 
+def best_first(names: Sequence[str], judged: Sequence[Judged]) -> list[tuple[str, Judged]]:
+    """Return name and detections of each class with true boxes, that of the highest AP first.
+
+    Args:
+        names: of the classes.
+        judged: their detections.
+    """
+    pairs = [(name, one) for name, one in zip(names, judged, strict=True) if one.truths]
+    return sorted(pairs, key=lambda pair: -all_points(pair[1]))
+
+
 def sampled(points: int, rule: Rule = CONTINUOUS) -> Area:
     """Return the mean precision at so many recalls from 0 to 1: 11 in VOC 2007, 101 in COCO.
 

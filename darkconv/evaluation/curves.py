@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from darkconv.evaluation.average_precision import all_points, envelope, precision_recall
+from darkconv.evaluation.average_precision import all_points, best_first, envelope, precision_recall
 from darkconv.evaluation.matching import Judged
 from darkconv.presentation.markup import escape
 
@@ -21,8 +21,7 @@ def curves(names: Sequence[str], judged: Sequence[Judged], at: float) -> str:
         judged: their detections.
         at: the score.
     """
-    pairs = [(name, one) for name, one in zip(names, judged, strict=True) if one.truths]
-    pairs.sort(key=lambda pair: -all_points(pair[1]))
+    pairs = best_first(names, judged)
     return f'<div class="curves">{"".join(_figure(name, one, at) for name, one in pairs)}</div>'
 
 

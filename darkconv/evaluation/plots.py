@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from darkconv.errors import one_line
-from darkconv.evaluation.average_precision import all_points, envelope, precision_recall
+from darkconv.evaluation.average_precision import all_points, best_first, envelope, precision_recall
 from darkconv.evaluation.confusion import BACKGROUND, Confusion
 from darkconv.evaluation.matching import Judged
 from darkconv.report.figure import letters_of
@@ -33,8 +33,7 @@ def draw_curves(names: Sequence[str], judged: Sequence[Judged], *, at: float) ->
         judged: their detections.
         at: the score.
     """
-    pairs = [(name, one) for name, one in zip(names, judged, strict=True) if one.truths]
-    pairs.sort(key=lambda pair: -all_points(pair[1]))
+    pairs = best_first(names, judged)
     with letters_of(names):
         return _in_one(pairs, at) if len(pairs) <= TOGETHER else _in_panels(pairs, at)
 

@@ -78,12 +78,13 @@ def explain_option(error: click.NoSuchOption) -> None:
     if error.ctx is None:
         return
     known = {name for one in error.ctx.command.params for name in (*one.opts, *one.secondary_opts)}
-    given = error.option_name
+    given, near = error.option_name, list(error.possibilities or ())
     if not given.startswith("--"):  # click has read the first letter of `-thresh` alone
         words = error.ctx.meta.get(ARGUMENTS, ())
         given = next((word for word in words if word.startswith(given)), given)
-        near = [name for name in (f"-{given}",) if name in known]
-        error.message = f"No such option {given!r}."  # type: ignore[misc]
-    else:
-        near = []
-    error.possibilities = meant_options(given, known) or near or error.possibilities  # type: ignore[misc]
+        near = [name for name in (f"-{given}",) if name in known] or near
+    said = ", ".join(map(repr, sorted(meant_options(given, known) or near)))
+    hint = f"(Did you mean one of: {said}?)" if ", " in said else f"Did you mean {said}?"
+    # written out here, since versions of click say it in different words
+    error.message = f"No such option {given!r}." + (f" {hint}" if said else "")  # type: ignore[misc]
+    error.possibilities = None  # type: ignore[misc]

@@ -85,17 +85,14 @@ def test_layers_stay_in_float_until_agreement_holds(folder, wanted):
     from darkconv.backends.onnx.quantization import Quantization
     from darkconv.exporting.eight_bits import choose_layers
     from darkconv.loading import open_exported
-    from darkconv.verification.precision import GraphInputs, likeness
+    from darkconv.verification.precision import likeness
 
     model = dc.load("net.cfg", "net.weights")
     dc.export(model, "float32.onnx")
     whole = open_exported("float32.onnx")
     pictures = sorted(Path("p").iterdir())
-    inputs = GraphInputs(whole, pictures)
     choices = {
-        least: choose_layers(
-            model, whole, pictures, inputs, Quantization(), {}, folder, wanted=least
-        )
+        least: choose_layers(model, whole, pictures, Quantization(), {}, folder, wanted=least)
         for least in (0.0, wanted)
     }
     found = likeness(whole, open_exported(choices[wanted].path), pictures)

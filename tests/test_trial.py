@@ -137,6 +137,15 @@ def test_no_check_is_about_files_that_are_run(model, tmp_path):
     assert "--no-check is about .onnx and .tflite files" in result.stderr
 
 
+def test_an_onnxruntime_that_takes_no_arrays_beside_a_graph_is_told(
+    model, monkeypatch, tmp_path, caplog
+):
+    monkeypatch.setattr("darkconv.backends.onnx.trial.IN_MEMORY", "not there")
+    write(model, tmp_path / "net.onnx", external=True)
+    assert "net.onnx: was not run: onnxruntime " in caplog.text
+    assert only(tmp_path, "net.onnx", "net.onnx.data")
+
+
 def test_without_onnxruntime_it_is_said(model, monkeypatch, tmp_path, caplog):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     write(model, tmp_path / "net.onnx")

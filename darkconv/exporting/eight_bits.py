@@ -1,5 +1,6 @@
 """8 bits that pay: which layers stay in float32, and whether the file is worth having."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +13,9 @@ from darkconv.layers import conv
 from darkconv.loading import open_exported
 from darkconv.verification.likeness import Likeness
 from darkconv.verification.precision import (
+    Counted,
     FilePrecision,
+    GraphInputs,
     Progress,
     likeness,
     silent,
@@ -103,7 +106,6 @@ def choose_layers(
     model: Model,
     whole: ExportedFile,
     pictures: Sequence[Path],
-    inputs: Sequence[Any],
     how: "Quantization",
     options: Mapping[str, Any],
     folder: Path,
@@ -116,9 +118,8 @@ def choose_layers(
     Args:
         model: what to write.
         whole: its float32 file.
-        pictures: by which agreement is measured.
-        inputs: by which 8-bit numbers are chosen.
-        how: they are.
+        pictures: by which 8-bit numbers are chosen and agreement is measured.
+        how: the numbers are chosen.
         options: of `to_onnx`.
         folder: for files.
         wanted: least agreement; 0 leaves out the search, and what is slower too.
@@ -126,7 +127,9 @@ def choose_layers(
     """
     from darkconv.backends.onnx.quantization import Quantizer, eight_bit_layers
 
-    quantizer = Quantizer(model, inputs, how, **options)
+    with progress(len(pictures), "calibrating on pictures") as update:
+        inputs = Counted(GraphInputs(whole, pictures), update)
+        quantizer = Quantizer(model, inputs, how, **options)
     path = folder / "int8.onnx"
 
     def written(floats: Collection[int]) -> ExportedFile:
@@ -137,7 +140,8 @@ def choose_layers(
         with progress(len(judges), "comparing on pictures"):
             return agreement_of(likeness(whole, written(floats), judges))
 
-    judges = spread(pictures)[:: -(-len(spread(pictures)) // JUDGED_BY)]
+    some = spread(pictures)
+    judges = some[:: -(-len(some) // JUDGED_BY)]
     network = model.network
     weighted = [i for i in sorted(eight_bit_layers(network)) if network.layers[i].slots]
     slower: tuple[int, ...] = ()
@@ -181,11 +185,7 @@ def fewest(count: int, holds: Callable[[int], bool]) -> int:
 
     For count itself it is taken to hold.
     """
-    low, high = 1, count
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if holds(middle) else (middle + 1, high)
-    return low
+    return 1 + bisect_left(range(1, count), True, key=holds)
 
 
 def judge(

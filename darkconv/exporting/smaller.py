@@ -1,7 +1,7 @@
 """Files in half precision and in 8 bits, written beside their float32 form and compared with it."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,8 @@ from darkconv.loading.formats import LITERT_SUFFIX, suffix_of
 from darkconv.pictures.picture import read_picture
 from darkconv.verification.precision import (
     NOISE,
+    Counted,
     FilePrecision,
-    GraphInputs,
     Planes,
     Progress,
     compare_precision,
@@ -181,11 +181,9 @@ def _write_8_bits(
     wanted = MIN_AGREEMENT if how.min_agreement is None else how.min_agreement
     whole, shown, progress = beside.whole, beside.pictures, beside.progress
     of_graph = {name: value for name, value in options.items() if name != "check"}
-    with progress(len(shown), "calibrating on pictures") as update:
-        inputs = Counted(GraphInputs(whole, shown), update)
-        choice = choose_layers(
-            model, whole, shown, inputs, settings, of_graph, folder, wanted=wanted
-        )
+    choice = choose_layers(
+        model, whole, shown, settings, of_graph, folder, wanted=wanted, progress=progress
+    )
     sizes = Path(whole.path).stat().st_size, choice.path.stat().st_size
     labelled = beside.labelled if beside.is_wanted else None
     found = compare_precision(
@@ -198,22 +196,6 @@ def _write_8_bits(
     else:
         write_file(model, path, **options)
     return found if beside.is_wanted else None, verdict
-
-
-class Counted(Sequence[Any]):
-    """A sequence that tells how far it has been read."""
-
-    def __init__(self, items: Sequence[Any], update: Callable[[int], None]) -> None:
-        self._items = items
-        self._update = update
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __getitem__(self, place: Any) -> Any:
-        item = self._items[place]
-        self._update(place + 1)
-        return item
 
 
 def open_pictures(source: Pictures, model: Model, *, uses_labels: bool = True) -> Dataset:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from darkconv.backends.exported import ExportedFile
 from darkconv.core.model import Array, Model
+from darkconv.core.spreading import evenly_spread
 from darkconv.dataset.sample import Dataset
 from darkconv.detection.detect import fitted_picture
 from darkconv.detection.exported import FileEngine, as_input, least_threshold
@@ -192,9 +193,9 @@ def compare_precision(
 
 def check_8_bits(model: Model, file: ExportedFile, pictures: Sequence[Path]) -> FileVerification:
     """Compare a file in 8 bits with its model on some of the pictures."""
-    count = min(len(pictures), CHECKED if model.network.finds_boxes else MANY)
-    some = [pictures[i * len(pictures) // count] for i in range(count)]
-    return compare_outputs(model, file, several_inputs(model, some or None, has_columns=True))
+    some = evenly_spread(pictures, CHECKED if model.network.finds_boxes else MANY)
+    given = several_inputs(model, list(some) or None, has_columns=True)
+    return compare_outputs(model, file, given)
 
 
 def compare_with_model(model: Model, path: Path) -> FileAgreement:
@@ -205,6 +206,22 @@ def compare_with_model(model: Model, path: Path) -> FileAgreement:
     file = open_exported(path)  # without the state of those runs
     found = compare_outputs(model, file, several_inputs(model, None))
     return FileAgreement(file.precision, path.stat().st_size, timed, found)
+
+
+class Counted(Sequence[Any]):
+    """A sequence that tells how far it has been read."""
+
+    def __init__(self, items: Sequence[Any], update: Callable[[int], None]) -> None:
+        self._items = items
+        self._update = update
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, place: Any) -> Any:
+        item = self._items[place]
+        self._update(place + 1)
+        return item
 
 
 class Planes(Sequence[Array]):
@@ -240,9 +257,7 @@ def planes_of(file: ExportedFile, picture: Path) -> Array:
 
 def spread(pictures: Sequence[Path]) -> list[Path]:
     """Return at most `COMPARED` of them, evenly spread."""
-    count = len(pictures)
-    most = min(count, COMPARED)
-    return [pictures[i * count // most] for i in range(most)]
+    return list(evenly_spread(pictures, COMPARED))
 
 
 def likeness(

@@ -9,6 +9,7 @@ mish.
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -237,15 +238,8 @@ class Quantizer:
         """
         if len(self._kept) < 2:
             return self._model
-        layers = [
-            layer
-            for layer in self.network.layers
-            if isinstance(layer.spec, conv.Convolutional)
-            and f"{layer.index}.biases" in self._model.arrays
-            and layer.label in self._seen
-        ]
+        layers = self._with_biases
         step = -(-len(layers) // STEPS) or 1
-        right = self._means(self._graph, layers) if layers else []
         model = self._model
         for start in range(0, len(layers), step):
             some = layers[start : start + step]
@@ -253,13 +247,31 @@ class Quantizer:
             biases = {}
             for layer, mean in zip(some, self._means(graph, some), strict=True):
                 key = f"{layer.index}.biases"
-                biases[key] = model.arrays[key] - (mean - right[layers.index(layer)])
+                biases[key] = model.arrays[key] - (mean - self._right_means[layer.index])
             model = replace_arrays(model, biases)
         before, after = (
-            self._error_of(self._rounded(graph_of(one, **self._judged), floats), JUDGING)
-            for one in (self._model, model)
+            self._error_of(self._rounded(graph, floats), JUDGING)
+            for graph in (self._graph, graph_of(model, **self._judged))
         )
         return model if after < before else self._model
+
+    @property
+    def _with_biases(self) -> list[Layer]:
+        """The convolutions in 8 bits that have biases."""
+        return [
+            layer
+            for layer in self.network.layers
+            if isinstance(layer.spec, conv.Convolutional)
+            and f"{layer.index}.biases" in self._model.arrays
+            and layer.label in self._seen
+        ]
+
+    @cached_property
+    def _right_means(self) -> dict[int, Array]:
+        """(channels,) mean of what each of them gives in float32, by its index."""
+        layers = self._with_biases
+        means = self._means(self._graph, layers)
+        return {layer.index: mean for layer, mean in zip(layers, means, strict=True)}
 
     def _means(self, graph: onnx.ModelProto, layers: Sequence[Layer]) -> list[Array]:
         """(channels,) mean of each layer's outputs."""

@@ -2,6 +2,20 @@
 
 import numpy as np
 
+YOLO = """
+[convolutional]
+filters=21
+size=1
+activation=linear
+
+[yolo]
+mask=0,1,2
+anchors=1,2, 3,4, 5,6
+classes=2
+num=3
+"""
+"""A head and what it reads, for the end of small networks."""
+
 
 def layer_arrays(model):
     """(layer, its arrays by Darknet's names) of all layers that have some."""

@@ -14,6 +14,7 @@ from darkconv.cli import main
 from darkconv.imports.importing import read_checkpoint
 from import_files import (
     KERAS,
+    YOLO,
     assert_same,
     keras_layers,
     write_cfg,
@@ -25,7 +26,8 @@ from networks import network, random_model
 
 h5py = pytest.importorskip("h5py")
 
-BODY = """
+BODY = (
+    """
 [convolutional]
 filters=8
 size=3
@@ -67,18 +69,9 @@ filters=6
 size=1
 batch_normalize=1
 activation=leaky
-
-[convolutional]
-filters=21
-size=1
-activation=linear
-
-[yolo]
-mask=0,1,2
-anchors=1,2, 3,4, 5,6
-classes=2
-num=3
 """
+    + YOLO
+)
 REORG = """
 [convolutional]
 filters=8
@@ -398,18 +391,6 @@ def test_damaged_files_never_end_in_another_error(model, cfg, seed, tmp_path):
         dc.import_weights(cfg, path)
 
 
-YOLO = """
-[convolutional]
-filters=21
-size=1
-activation=linear
-
-[yolo]
-mask=0,1,2
-anchors=1,2, 3,4, 5,6
-classes=2
-num=3
-"""
 NORMED = """
 [convolutional]
 filters={}
@@ -462,25 +443,17 @@ def test_models_that_keras_saves_compute_what_keras_does(tmp_path):
             assert error <= 1e-5 * np.linalg.norm(values), name
 
 
-PLAIN = """
+PLAIN = (
+    """
 [convolutional]
 filters=8
 size=3
 pad=1
 batch_normalize=1
 activation=leaky
-
-[convolutional]
-filters=21
-size=1
-activation=linear
-
-[yolo]
-mask=0,1,2
-anchors=1,2, 3,4, 5,6
-classes=2
-num=3
 """
+    + YOLO
+)
 
 
 @pytest.fixture

@@ -5,14 +5,15 @@ import pytest
 
 import darkconv as dc
 from darkconv.imports.importing import read_checkpoint
-from import_files import assert_same, layer_arrays, write_cfg
+from import_files import YOLO, assert_same, layer_arrays, write_cfg
 from networks import network, random_model
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("torch")
 
-BODY = """
+BODY = (
+    """
 [convolutional]
 filters=8
 size=3
@@ -36,18 +37,9 @@ pad=1
 groups=8
 batch_normalize=1
 activation=leaky
-
-[convolutional]
-filters=21
-size=1
-activation=linear
-
-[yolo]
-mask=0,1,2
-anchors=1,2, 3,4, 5,6
-classes=2
-num=3
 """
+    + YOLO
+)
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from darkconv.cli import main
 from darkconv.imports.importing import read_checkpoint
 from import_files import (
     TORCH,
+    YOLO,
     assert_same,
     libreyolo,
     lightnet,
@@ -36,7 +37,8 @@ from networks import network, random_model
 
 torch = pytest.importorskip("torch")
 
-BODY = """
+BODY = (
+    """
 [convolutional]
 filters=8
 size=3
@@ -66,18 +68,9 @@ activation=leaky
 layers=-1,-3
 
 [dropout]
-
-[convolutional]
-filters=21
-size=1
-activation=linear
-
-[yolo]
-mask=0,1,2
-anchors=1,2, 3,4, 5,6
-classes=2
-num=3
 """
+    + YOLO
+)
 DENSE = """
 [batchnorm]
 
@@ -593,20 +586,6 @@ def test_programs_that_do_not_know_scale_x_y_are_told(naming, scale, said, tmp_p
     done = read_checkpoint(write_cfg(model, tmp_path / "net.cfg"), path, dialect="alexeyab")
     assert [note for note in done.notes if "does not know" in note and said in note] or not said
     assert bool(said) == any("does not know scale_x_y" in note for note in done.notes)
-
-
-YOLO = """
-[convolutional]
-filters=21
-size=1
-activation=linear
-
-[yolo]
-mask=0,1,2
-anchors=1,2, 3,4, 5,6
-classes=2
-num=3
-"""
 
 
 def odd_tensor(kind, array):

@@ -146,12 +146,12 @@ class Network:
         """Multiply-accumulate operations of a picture."""
         return sum(layer.macs for layer in self.layers)
 
-    @property
+    @cached_property
     def heads(self) -> tuple[Layer, ...]:
         """The layers that predict: yolo, Gaussian_yolo, region, detection or softmax."""
         return tuple(layer for layer in self.layers if isinstance(layer.spec, HeadSpec))
 
-    @property
+    @cached_property
     def box_heads(self) -> tuple[Layer, ...]:
         """Those of the heads that predict boxes: yolo, Gaussian_yolo, region or detection."""
         return tuple(layer for layer in self.heads if layer.spec.finds_boxes)

@@ -122,14 +122,14 @@ Each turn is a process of its own, of which the median of 14 steps counts. `dark
 augments pictures in two other processes, which share the two processors, keeps averages, logs and
 checks numbers; the bare loop trains one batch in memory again and again. Given one batch in the
 same way darkconv's loop takes 476 to 498 ms for yolov4-tiny, where the bare one takes 472 to 478:
-what is left is reading, of which a batch takes 31 ms of one processor. When these figures were
-taken it was done in the gaps that PyTorch's threads leave (SCHED_IDLE); since then ordinary
-processes read, which cost yolo-fastest another 10 to 20 ms a step. Compiled is the network alone,
-in `finetune` by `--compile`: on this processor it is no gain, as of yolov4-tiny's step PyTorch's
-own kernels of batch norm, activations, pooling and joins take 110 ms and the compiled ones 150. A
-block of 84 MB, the first map of yolov3-tiny, finds room in the heap in some processes of the bare
-loop and is mapped anew at each step in others, for 10 to 20 ms; `finetune` held what a step had
-freed when this was measured, and no longer does.
+what is left is reading, of which a batch takes 31 ms of one processor. Until 2026-11-28 it was done
+in the gaps that PyTorch's threads leave (SCHED_IDLE), and the ratio of yolo-fastest-1.1-coco was
+1.11; ordinary processes read now, which costs it 10 to 20 ms a step: 1.17. Compiled is the network
+alone, in `finetune` by `--compile`: on this processor it is no gain, as of yolov4-tiny's step
+PyTorch's own kernels of batch norm, activations, pooling and joins take 110 ms and the compiled
+ones 150. A block of 84 MB, the first map of yolov3-tiny, finds room in the heap in some processes
+of the bare loop and is mapped anew at each step in others, for 10 to 20 ms; `finetune` held what a
+step had freed when this was measured, and no longer does.
 
 On a GPU `tools/bench/gpu.py` measures the same, as PyTorch runs the network and compiled, in
 float32 and bfloat16, and the share of the peak that a product of matrices reaches; none has been at

@@ -3,10 +3,7 @@
 Both are called cv2, so that one process cannot have them at once.
 """
 
-import json
-import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,33 +12,29 @@ from typing import Any
 import numpy as np
 
 from environments import Environment
+from worker import Worker
 
 ENVIRONMENT = Environment(
     "opencv5", ("opencv-python-headless>=5,<6", "numpy>=2"), constrained=False
 )
-WORKER = Path(__file__).with_name("opencv5_worker.py")
+PROGRAM = Path(__file__).with_name("opencv5_worker.py")
 
 Outputs = Mapping[str, np.ndarray]
-
-
-class OpenCV5Error(Exception):
-    """What OpenCV 5 said of a file, or how its process ended."""
 
 
 class OpenCV5:
     """A process with OpenCV 5, started anew after a crash. A context manager."""
 
     def __init__(self) -> None:
-        self._python = ENVIRONMENT.python()
-        self._process: subprocess.Popen[str] | None = None
+        command = [ENVIRONMENT.python(), PROGRAM]
+        self._worker = Worker(command, {"OPENCV_LOG_LEVEL": "SILENT"})
         self._folder = Path(tempfile.mkdtemp(prefix="opencv5-"))
-        self._variables = {**os.environ, "OPENCV_LOG_LEVEL": "SILENT"}
 
     def __enter__(self) -> "OpenCV5":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop()
+        self._worker.stop()
         shutil.rmtree(self._folder)
 
     def load(self, file: Path | bytes, engine: str = "auto") -> list[str]:
@@ -54,58 +47,26 @@ class OpenCV5:
         Returns: the names of its outputs.
 
         Raises:
-            OpenCV5Error: OpenCV does not take it.
+            WorkerError: OpenCV does not take it.
         """
         if isinstance(file, bytes):
             path = self._folder / "net.onnx"
             path.write_bytes(file)
             file = path
-        self.outputs: list[str] = self._ask(load=str(file), engine=engine)["outputs"]
+        self.outputs: list[str] = self._worker.ask(load=str(file), engine=engine)["outputs"]
         return self.outputs
 
     def run(self, inputs: Outputs) -> dict[str, np.ndarray]:
         """The outputs of the file that was loaded, by name.
 
         Raises:
-            OpenCV5Error: OpenCV cannot run it.
+            WorkerError: OpenCV cannot run it.
         """
         paths = [self._folder / name for name in ("inputs.npz", "outputs.npz")]
         np.savez(paths[0], **inputs)
-        self._ask(run=str(paths[0]), into=str(paths[1]))
+        self._worker.ask(run=str(paths[0]), into=str(paths[1]))
         with np.load(paths[1]) as arrays:
             return dict(zip(self.outputs, arrays.values(), strict=True))
-
-    def _ask(self, **request: str) -> dict:
-        process = self._start()
-        process.stdin.write(json.dumps(request) + "\n")
-        process.stdin.flush()
-        line = process.stdout.readline()
-        if not line:
-            self._process = None
-            raise OpenCV5Error(f"its process ended with {process.wait()}")
-        answer = json.loads(line)
-        if "error" in answer:
-            raise OpenCV5Error(answer["error"])
-        return answer
-
-    def _start(self) -> subprocess.Popen[str]:
-        if self._process is None:
-            self._process = subprocess.Popen(
-                [self._python, WORKER],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-                env=self._variables,
-            )
-        return self._process
-
-    def _stop(self) -> None:
-        if self._process is not None:
-            self._process.stdin.close()
-            self._process.wait()
-            self._process.stdout.close()
-            self._process = None
 
 
 def first_inputs(session: Any, x: np.ndarray) -> dict[str, np.ndarray]:

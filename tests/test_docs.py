@@ -46,6 +46,7 @@ NOT_RUN = {
     "darkconv completion": "writes into the shell's own files",
     "darkconv demo": "tests/test_cli.py runs it",
     "clip.mp4": "no video is bundled: tests/test_video.py",
+    "--runtime openvino": "it is not installed: tests/test_runtimes.py",
     "rtsp://": "there is no such camera",
     "--show": "needs a screen",
     "bccd": "its model and data set are not bundled",

@@ -34,8 +34,9 @@ from darkconv.backends.onnx.scope import Scope  # noqa: E402
 from darkconv.errors import UnsupportedError  # noqa: E402
 from darkconv.layers.head import AnchorHead  # noqa: E402
 from darkconv.layers.merge import Shortcut  # noqa: E402
-from opencv5 import OpenCV5, OpenCV5Error, Outputs, first_inputs, in_order_of, share_of_allowed  # noqa: E402
+from opencv5 import OpenCV5, Outputs, first_inputs, in_order_of, share_of_allowed  # noqa: E402
 from reference.collection import Case  # noqa: E402
+from worker import WorkerError  # noqa: E402
 
 HEADS = ("raw", "boxes", "nms")
 RANGES = {"biases": (-0.1, 0.1), "rolling_mean": (-0.1, 0.1)}
@@ -222,7 +223,7 @@ def examine(
         try:
             opencv.load(path, engine)
             found = opencv.run(inputs)
-        except OpenCV5Error as error:
+        except WorkerError as error:
             row.fail(head, str(error))
             continue
         if head == "boxes":

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from darkconv.cli.detecting import detection_options, open_engine, running_options
-from darkconv.cli.params import ModelCommand, model_options, split_model, words_argument
+from darkconv.cli.params import (
+    READING_NAMES,
+    ModelCommand,
+    model_options,
+    split_model,
+    words_argument,
+)
 from darkconv.console.files import InputFile, OutputFolder
 from darkconv.console.printing import echo, echo_json, echo_json_line, echo_table
 from darkconv.console.progress import frame_progress
@@ -69,14 +75,7 @@ def detect(
     show: bool,
     every: int,
     as_json: bool,
-    device: str,
     batch: int,
-    threads: int | None,
-    names: str | None,
-    names_encoding: str | None,
-    dialect: str,
-    input_size: tuple[int, int] | None,
-    allow_nonfinite: bool,
     **options: Any,
 ) -> None:
     """Find objects in pictures and videos, and draw boxes.
@@ -100,22 +99,9 @@ def detect(
     if font and not (output or show):
         raise click.UsageError("--font is for the labels that -o and --show draw")
     found_in = _in_video if any(map(is_video, sources)) else _in_pictures
-
-    def engine() -> "Engine":
-        return open_engine(
-            model_words,
-            options,
-            device=device,
-            threads=threads,
-            names=names,
-            names_encoding=names_encoding,
-            dialect=dialect,
-            input_size=input_size,
-            allow_nonfinite=allow_nonfinite,
-        )
-
+    reading = {name: options.pop(name) for name in READING_NAMES}
     found_in(
-        engine,
+        lambda: open_engine(model_words, options, reading),
         sources,
         Wishes(output, font, show, as_json),
         {"batch": batch, "every": every, "unreadable": "skip"},

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from darkconv.backends.choices import RUNTIMES
 from darkconv.cli.models import read_exported, read_model
 from darkconv.cli.params import F, ModelWords, batch_option
 from darkconv.console.options import with_options
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from darkconv.detection.engine import Engine
 PROVIDERS = ("tensorrt", "openvino", "coreml", "directml")
 """What else onnxruntime may compute with."""
-
+RUNNING_NAMES = ("device", "threads", "runtime")
+"""Of the parameters that `running_options` adds, which say how a file is opened."""
 
 detection_options = with_options(
     click.option(
@@ -68,35 +70,33 @@ def running_options(*, batch: int) -> Callable[[F], F]:
             type=click.IntRange(1),
             help="Threads that compute on the CPU  [default: one for each processor]",
         ),
+        click.option(
+            "--runtime",
+            type=click.Choice(RUNTIMES),
+            help="What runs an ONNX file, or a model as one; bf16 moves scores a little  "
+            "[default: onnxruntime for ONNX files]",
+        ),
     )
 
 
-def open_engine(
-    words: ModelWords,
-    options: dict[str, Any],
-    *,
-    device: str = "auto",
-    threads: int | None = None,
-    **reading: Any,
-) -> "Engine":
+def open_engine(words: ModelWords, options: dict[str, Any], reading: dict[str, Any]) -> "Engine":
     """What finds objects with MODEL.
 
     Args:
         words: MODEL.
         options: for `make_engine`; None for their defaults.
-        device: see `make_engine`.
-        threads: see `make_engine`.
         reading: how to read the model.
     """
     from darkconv.detection.engine import make_engine
 
     check_runs_itself(words, options.get("backend"))
     if words.is_runnable:
-        file = read_exported(words, device=device, threads=threads, **reading)
-        return make_engine(file, **options, device=device, threads=threads)
+        running = {name: options[name] for name in RUNNING_NAMES}
+        return make_engine(read_exported(words, **reading, **running), **options)
     model = read_model(words, **reading)
-    options = {**options, "resize": options.get("resize") or said_resize(words.first)}
-    return make_engine(model, **options, device=device, threads=threads)
+    return make_engine(
+        model, **{**options, "resize": options["resize"] or said_resize(words.first)}
+    )
 
 
 def check_runs_itself(words: ModelWords, backend: str | None) -> None:

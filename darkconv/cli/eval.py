@@ -5,7 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from darkconv.cli.detecting import check_runs_itself, detection_options, running_options
+from darkconv.cli.detecting import (
+    RUNNING_NAMES,
+    check_runs_itself,
+    detection_options,
+    running_options,
+)
 from darkconv.cli.models import read_exported, read_model
 from darkconv.cli.params import (
     READING_NAMES,
@@ -116,7 +121,7 @@ def evaluate(
     reading = {name: options.pop(name) for name in READING_NAMES}
     model: Any
     if model_words.is_runnable:
-        running = {name: options[name] for name in ("device", "threads")}
+        running = {name: options[name] for name in RUNNING_NAMES}
         model = read_exported(model_words, **reading, **running)
     else:
         model = read_model(model_words, **reading)

@@ -30,7 +30,7 @@ MOST_NAMED = 10
 Runner = Callable[[Array], Sequence[Array]]
 """(N, C, H, W) -> the network's outputs, (N, ...) each."""
 
-_Key = tuple[str, tuple[int, ...], str, int | None]
+_Key = tuple[str, tuple[int, ...], str, int | None, str | None]
 _RUNNERS: "weakref.WeakKeyDictionary[Model, dict[_Key, Runner]]" = weakref.WeakKeyDictionary()
 _BUILDING = threading.Lock()
 
@@ -199,17 +199,27 @@ def classes_of_suppression(network: Network) -> int | None:
 
 
 def runner(
-    model: Model, backend: str, *, device: str = "cpu", threads: int | None = None
+    model: Model,
+    backend: str,
+    *,
+    device: str = "cpu",
+    threads: int | None = None,
+    runtime: str | None = None,
 ) -> Runner:
     """A function that gives the network's outputs; kept as long as the model lives."""
-    return _runner(model, backend, model.network.outputs, device, threads)
+    return _runner(model, (backend, model.network.outputs, device, threads, runtime))
 
 
 def raw_runner(
-    model: Model, backend: str, *, device: str = "cpu", threads: int | None = None
+    model: Model,
+    backend: str,
+    *,
+    device: str = "cpu",
+    threads: int | None = None,
+    runtime: str | None = None,
 ) -> Runner:
     """As `runner`, for `detections(raw=True)`: heads are left out that decoding activates."""
-    return _runner(model, backend, raw_layers(model.network), device, threads)
+    return _runner(model, (backend, raw_layers(model.network), device, threads, runtime))
 
 
 def raw_layers(network: Network) -> tuple[int, ...]:
@@ -218,15 +228,14 @@ def raw_layers(network: Network) -> tuple[int, ...]:
     return tuple(layer.sources[0] if takes_raw(layer) else layer.index for layer in layers)
 
 
-def _runner(
-    model: Model, backend: str, layers: tuple[int, ...], device: str, threads: int | None
-) -> Runner:
-    key = backend, layers, device, threads
+def _runner(model: Model, key: _Key) -> Runner:
+    backend, layers, device, threads, runtime = key
     with _BUILDING:
         kept = _RUNNERS.setdefault(model, {})
         if key not in kept:
             make = spoke(backend).make_runner
-            kept[key] = make(model, layers, device=device, threads=threads)
+            of_onnx = {} if runtime is None else {"runtime": runtime}
+            kept[key] = make(model, layers, device=device, threads=threads, **of_onnx)
         return kept[key]
 
 

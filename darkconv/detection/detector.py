@@ -71,6 +71,7 @@ class Detector:
         device: str = "auto",
         batch: int = 1,
         threads: int | None = None,
+        runtime: str | None = None,
         exact: bool = False,
         clip: bool = False,
     ) -> None:
@@ -94,6 +95,9 @@ class Detector:
             batch: pictures that the network takes at once where there are several.
             threads: that compute on the CPU; by default as many as there are processors. PyTorch
                 has one setting for the whole process.
+            runtime: what runs an ONNX file, and a Model in the backend onnx, for which it stands:
+                "onnxruntime", which is the default; "openvino", in float32 too; "openvino:bf16",
+                in bfloat16 on processors that have it, which moves scores and boxes a little.
             exact: JPEG files with the levels of a Darknet that was built without OpenCV, rather
                 than those of libjpeg, by which OpenCV and a Darknet with OpenCV read them. It
                 matters where single scores are compared with such a Darknet; mean AP is the same
@@ -109,7 +113,8 @@ class Detector:
         check_batches(batch, "raise")
         finding: dict[str, Any] = {
             "threshold": threshold, "nms": nms, "nms_kind": nms_kind, "resize": resize,
-            "backend": backend, "device": device, "threads": threads, "exact": exact,
+            "backend": backend, "device": device, "threads": threads, "runtime": runtime,
+            "exact": exact,
         }  # fmt: skip
         self._engine: Engine = make_engine(model, **finding)
         self.network = self._engine.network

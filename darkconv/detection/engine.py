@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darkconv.backends import spoke
+from darkconv.backends.choices import backend_of_model
 from darkconv.backends.exported import ExportedFile
 from darkconv.core.model import Array, Model
 from darkconv.core.network import Network
@@ -147,6 +148,7 @@ class ModelEngine(BaseEngine):
         backend: str = "torch",
         device: str = "auto",
         threads: int | None = None,
+        runtime: str | None = None,
         exact: bool = False,
         relative: bool = False,
     ) -> None:
@@ -154,7 +156,7 @@ class ModelEngine(BaseEngine):
         super().__init__(model, resize=resize, exact=exact)
         self._decoding = _decoding(threshold, nms, nms_kind, relative=relative)
         self.model = model
-        self._run = raw_runner(model, backend, device=device, threads=threads)
+        self._run = raw_runner(model, backend, device=device, threads=threads, runtime=runtime)
         is_shared = backend != "keras" and not self.keeps_state
         self._lock = contextlib.nullcontext() if is_shared else threading.Lock()
 
@@ -235,6 +237,7 @@ def make_engine(
     backend: str | None = None,
     device: str = "auto",
     threads: int | None = None,
+    runtime: str | None = None,
     exact: bool = False,
     relative: bool = False,
 ) -> Engine:
@@ -254,6 +257,8 @@ def make_engine(
         device: "auto" takes a GPU where there is one; "cpu", "cuda", "cuda:N"; for ONNX files also
             "tensorrt", "openvino", "coreml" and "directml".
         threads: that compute on the CPU. PyTorch has one setting for the whole process.
+        runtime: what runs ONNX files, and models in the backend onnx, for which it stands:
+            "onnxruntime", which is the default, "openvino", or "openvino:bf16".
         exact: see `darkconv.pictures.picture.read_picture`.
         relative: see `darkconv.detection.detect.remaining`.
 
@@ -267,15 +272,19 @@ def make_engine(
     if threads is not None and not 1 <= threads <= MOST_THREADS:
         raise DarkconvError("threads", expected=f"1 to {MOST_THREADS}", found=threads)
     if not isinstance(model, Model | ExportedFile):
-        path, model = model, open_runnable(model, backend=backend, device=device, threads=threads)
+        path, model = (
+            model,
+            open_runnable(model, backend=backend, device=device, threads=threads, runtime=runtime),
+        )
         resize = resize or said_resize(path)
     given: dict[str, Any] = {
         "threshold": threshold, "nms": nms, "nms_kind": nms_kind, "resize": resize,
         "exact": exact, "relative": relative, "device": device, "threads": threads,
+        "runtime": runtime,
     }  # fmt: skip
     given = {name: value for name, value in given.items() if value is not None}
     if isinstance(model, Model):
-        return ModelEngine(model, backend=backend or "torch", **given)
+        return ModelEngine(model, backend=backend_of_model(backend, runtime), **given)
     if backend is not None and not (backend == "keras" and is_keras(model.path)):
         raise DarkconvError(
             "backend", expected=f"None, for {model.path} runs by itself", found=backend
@@ -284,7 +293,12 @@ def make_engine(
 
 
 def open_runnable(
-    path: PathLike, *, backend: str | None, device: str, threads: int | None
+    path: PathLike,
+    *,
+    backend: str | None,
+    device: str,
+    threads: int | None,
+    runtime: str | None = None,
 ) -> Model | ExportedFile:
     """Open a file that darkconv has written, to be run: see `make_engine`.
 
@@ -296,7 +310,7 @@ def open_runnable(
     if suffix == SAFETENSORS_SUFFIX or is_keras_read_back:
         return load(path)
     if suffix in RUNNERS:
-        return open_exported(path, device=device, threads=threads)
+        return open_exported(path, device=device, threads=threads, runtime=runtime)
     raise DarkconvError(
         "cannot be run by itself",
         where=Where(file=os.fspath(path)),

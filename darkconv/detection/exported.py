@@ -41,6 +41,7 @@ from darkconv.detection.engine import BaseEngine, run_in_pieces
 from darkconv.detection.suppress import check_kind
 from darkconv.errors import DarkconvError, Where
 from darkconv.layers.box_heads import box_outputs, scored_classes
+from darkconv.loading.exported import refuse_runtime
 from darkconv.pictures.picture import Fit, PictureLike
 
 SAME = 1e-6  # thresholds closer than this are the same
@@ -67,12 +68,13 @@ class FileEngine(BaseEngine):
         resize: str | None = None,
         device: str = "auto",
         threads: int | None = None,
+        runtime: str | None = None,
         exact: bool = False,
         relative: bool = False,
     ) -> None:
         """Take the options of `make_engine`, and raise what it raises.
 
-        A file that was opened for another device, or another number of threads, is opened again.
+        A file that was opened for another device, runtime or number of threads is opened again.
         """
         super().__init__(file, resize=resize or file.resize, exact=exact)
         least, overlap = graph_thresholds(file)
@@ -82,7 +84,7 @@ class FileEngine(BaseEngine):
         self.relative = relative
         check_thresholds(self.threshold, self.nms)
         check_kind(nms_kind)
-        self.file = on_device(file, device, threads)
+        self.file = on_device(file, device, threads, runtime)
         CHECKS[file.head](self)
         kind = Path(file.path).suffix.lower()
         is_shared = kind == ".onnx" and not self.keeps_state
@@ -114,15 +116,24 @@ class FileEngine(BaseEngine):
         return scope
 
 
-def on_device(file: ExportedFile, device: str, threads: int | None) -> ExportedFile:
+def on_device(
+    file: ExportedFile, device: str, threads: int | None, runtime: str | None = None
+) -> ExportedFile:
     """A file that computes on a device, with so many threads; opened again where it does not.
+
+    Args:
+        file: that was opened.
+        device: see `darkconv.Detector`.
+        threads: see `darkconv.Detector`.
+        runtime: see `darkconv.Detector`; None for the one that it was opened for.
 
     Raises:
         DarkconvError: what runs it cannot do that.
     """
     kind = Path(file.path).suffix.lower()
     if kind == ".onnx":
-        return _onnx_on_device(file, device, threads)
+        return _onnx_on_device(file, device, threads, runtime)
+    refuse_runtime(file.path, runtime)
     where = Where(file=file.path)
     if kind == ".keras":
         spoke("keras").on_device(device)
@@ -139,14 +150,20 @@ def on_device(file: ExportedFile, device: str, threads: int | None) -> ExportedF
     return replace(file, run=opened.run)
 
 
-def _onnx_on_device(file: ExportedFile, device: str, threads: int | None) -> ExportedFile:
+def _onnx_on_device(
+    file: ExportedFile, device: str, threads: int | None, runtime: str | None
+) -> ExportedFile:
     run: Any = file.run
-    is_same = device in ("auto", run.device) and threads in (None, run.threads)
-    if is_same:
+    has_device = device in ("auto", run.device) and threads in (None, run.threads)
+    if has_device and runtime in (None, run.runtime):
         return file
     device = run.device if device == "auto" else device
     opened = spoke("onnx").read_onnx(
-        file.path, shares_processors=True, device=device, threads=threads
+        file.path,
+        shares_processors=True,
+        device=device,
+        threads=threads,
+        runtime=runtime or run.runtime,
     )
     return replace(file, run=opened.run)
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from darkconv.backends.choices import backend_of_model
 from darkconv.backends.exported import ExportedFile
 from darkconv.core.model import Array, Model
 from darkconv.dataset import ClassifiedDataset
@@ -123,6 +124,7 @@ def scores_of(
     *,
     device: str = "auto",
     threads: int | None = None,
+    runtime: str | None = None,
 ) -> Scores:
     """Return what runs a classifier.
 
@@ -131,18 +133,20 @@ def scores_of(
         backend: what runs a model; "torch" by default.
         device: see `darkconv.Detector`.
         threads: see `darkconv.Detector`.
+        runtime: see `darkconv.Detector`.
 
     Raises:
         DarkconvError: a backend for a file, or there is no such device.
     """
     if isinstance(model, Model):
-        run = runner(model, backend or "torch", device=device, threads=threads)
+        backend = backend_of_model(backend, runtime)
+        run = runner(model, backend, device=device, threads=threads, runtime=runtime)
         return lambda crops: _flat(run(crops)[-1])
     if backend is not None and not is_keras(model.path):
         raise DarkconvError(
             "backend", expected=f"None, for {model.path} runs by itself", found=backend
         )
-    file = on_device(model, device, threads)
+    file = on_device(model, device, threads, runtime)
 
     def scores(crops: Array) -> Array:
         x = np.concatenate([as_input(file, planes)[0] for planes in crops])

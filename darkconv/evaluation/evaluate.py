@@ -3,9 +3,10 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from darkconv.arguments import checked
+from darkconv.backends.choices import backend_of_model
 from darkconv.backends.exported import ExportedFile
 from darkconv.core.bounds import require_share
 from darkconv.core.model import Model
@@ -35,8 +36,11 @@ RUNNERS = {
     "keras": "Keras",
     "onnx": "onnxruntime",
     "tflite": "LiteRT",
+    "onnxruntime": "onnxruntime",
+    "openvino": "OpenVINO",
+    "openvino:bf16": "OpenVINO in bfloat16",
 }
-"""What runs a backend's networks, or a file."""
+"""What runs the networks of a backend, the files of a suffix, or is chosen as a runtime."""
 Labelled = Dataset | ClassifiedDataset | PathLike | Sequence[PathLike]
 
 
@@ -55,6 +59,7 @@ def evaluate(
     backend: Literal["torch", "onnx", "keras"] | None = None,
     device: str = "auto",
     threads: int | None = None,
+    runtime: Literal["onnxruntime", "openvino", "openvino:bf16"] | None = None,
     batch: int = BATCH,
     exact: bool = False,
     coco: bool = True,
@@ -95,6 +100,7 @@ def evaluate(
         backend: "torch", "onnx" or "keras", which runs a Model; "torch" by default.
         device: "auto" takes a GPU where there is one; see `darkconv.Detector`.
         threads: that compute on the CPU; see `darkconv.Detector`.
+        runtime: what runs an ONNX graph; see `darkconv.Detector`.
         batch: pictures that are run together.
         exact: JPEG files with the levels of a Darknet that was built without OpenCV.
         coco: measure COCO's figures too, which needs faster-coco-eval.
@@ -123,11 +129,11 @@ def evaluate(
         "resize": (resize, None),
     }
     _check(rule, iou, at, threshold, batch, unreadable)
-    opened = _opened(model, backend, device, threads)
+    opened = _opened(model, backend, device, threads, runtime)
     with telling_once(), working_together() as processes:
         run = Run(
             name=_name_of(opened),
-            runner=runner_of(opened, backend),
+            runner=runner_of(opened, backend, runtime),
             batch=batch,
             skips=unreadable == "skip",
             progress=progress,
@@ -136,7 +142,12 @@ def evaluate(
         if not opened.network.finds_boxes:
             _check_is_classifier(opened, for_boxes)
             pictures, size = _classified(opened, dataset), _input_size(opened)
-            scores = scores_of(opened, backend, device=device, threads=threads)
+            running: dict[str, Any] = {
+                "device": device,
+                "threads": threads,
+                "runtime": runtime,
+            }
+            scores = scores_of(opened, backend, **running)
             return evaluate_classifier(scores, pictures, size, run, exact=exact)
         if coco:
             require_coco()
@@ -151,6 +162,7 @@ def evaluate(
             backend=backend,
             device=device,
             threads=threads,
+            runtime=runtime,
             exact=exact,
             relative=rule == "darknet",
         )
@@ -191,10 +203,14 @@ def _input_size(model: Model | ExportedFile) -> tuple[int, int, int]:
     return shape.c, shape.h, shape.w
 
 
-def runner_of(model: Model | ExportedFile, backend: str | None) -> str:
+def runner_of(model: Model | ExportedFile, backend: str | None, runtime: str | None = None) -> str:
     """Return what runs a model, as people call it."""
-    own = backend or "torch" if isinstance(model, Model) else Path(model.path).suffix[1:]
-    return RUNNERS[own]
+    if isinstance(model, Model):
+        own = backend_of_model(backend, runtime)
+    else:
+        own = Path(model.path).suffix[1:]
+        runtime = runtime or getattr(model.run, "runtime", None)
+    return RUNNERS[runtime or own]
 
 
 def _name_of(model: Model | ExportedFile) -> str:
@@ -230,12 +246,16 @@ def _labelled(model: Model | ExportedFile, dataset: Labelled) -> Dataset:
 
 
 def _opened(
-    model: Model | ExportedFile | PathLike, backend: str | None, device: str, threads: int | None
+    model: Model | ExportedFile | PathLike,
+    backend: str | None,
+    device: str,
+    threads: int | None,
+    runtime: str | None,
 ) -> Model | ExportedFile:
     """Return a model or a file that runs."""
     if isinstance(model, Model | ExportedFile):
         return model
-    return open_runnable(model, backend=backend, device=device, threads=threads)
+    return open_runnable(model, backend=backend, device=device, threads=threads, runtime=runtime)
 
 
 def _least(file: Model | ExportedFile) -> float:

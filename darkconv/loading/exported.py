@@ -82,6 +82,7 @@ def open_exported(
     input_size: tuple[int, int] | None = None,
     device: str = "cpu",
     threads: int | None = None,
+    runtime: str | None = None,
 ) -> "ExportedFile":
     """Open a `.onnx`, `.tflite` or `.keras` file that darkconv has written, to be run.
 
@@ -93,10 +94,11 @@ def open_exported(
         device: that an ONNX file computes on: see `darkconv.Detector`. Others say it when they run.
         threads: that compute on the CPU, of ONNX and LiteRT files; by default one for each
             processor.
+        runtime: what runs an ONNX file: see `darkconv.Detector`.
 
     Raises:
         DarkconvError: the file is damaged, darkconv did not write it, it does not run, or its size
-            is fixed.
+            is fixed; a runtime for a file of another kind.
         MissingDependencyError: what runs it is not installed.
     """
     suffix = suffix_of(path)
@@ -105,7 +107,7 @@ def open_exported(
             f"{os.fspath(path)}: cannot be run",
             expected=f"a file that ends in {', '.join(RUNNERS)}",
         )
-    file = RUNNERS[suffix](path, device, threads)
+    file = RUNNERS[suffix](path, device, threads, runtime)
     file = replace(file, names=other_names(file.names, names, names_encoding, path))
     return file.with_input_size(*input_size) if input_size else file
 
@@ -189,7 +191,7 @@ def read_anything(path: PathLike) -> "ExportedFile | ForeignFile":
         MissingDependencyError: what runs it is not installed.
     """
     if suffix_of(path) in (LITERT_SUFFIX, KERAS_SUFFIX):
-        return RUNNERS[suffix_of(path)](path, "cpu", None)
+        return RUNNERS[suffix_of(path)](path, "cpu", None, None)
     if suffix_of(path) != ONNX_SUFFIX and is_checkpoint(path):
         raise DarkconvError(
             f"{os.fspath(path)}: is another tool's checkpoint, which holds no program to run",
@@ -201,34 +203,49 @@ def read_anything(path: PathLike) -> "ExportedFile | ForeignFile":
     return file
 
 
-def _open_onnx(path: PathLike, device: str, threads: int | None) -> "ExportedFile":
+def refuse_runtime(path: PathLike, runtime: str | None) -> None:
+    """Raise a DarkconvError for a runtime of a file that is no ONNX file."""
+    if runtime is not None:
+        expected = "None: it is about ONNX files"
+        raise DarkconvError(
+            "runtime", where=Where(file=os.fspath(path)), expected=expected, found=runtime
+        )
+
+
+def _open_onnx(
+    path: PathLike, device: str, threads: int | None, runtime: str | None
+) -> "ExportedFile":
     from darkconv.backends import spoke
 
     file: ExportedFile = spoke("onnx").read_onnx(
-        path, shares_processors=True, device=device, threads=threads
+        path, shares_processors=True, device=device, threads=threads, runtime=runtime
     )
     return file
 
 
-def _open_litert(path: PathLike, _: str, threads: int | None) -> "ExportedFile":
+def _open_litert(
+    path: PathLike, _: str, threads: int | None, runtime: str | None
+) -> "ExportedFile":
     from darkconv.backends import spoke
     from darkconv.backends.keras_archive import read_litert_texts
 
+    refuse_runtime(path, runtime)
     read_litert_texts(path)
     file: ExportedFile = spoke("keras").read_litert(path, threads=threads)
     return file
 
 
-def _open_keras(path: PathLike, _: str, __: int | None) -> "ExportedFile":
+def _open_keras(path: PathLike, _: str, __: int | None, runtime: str | None) -> "ExportedFile":
     from darkconv.backends import spoke
     from darkconv.backends.keras_archive import check_keras_file
 
+    refuse_runtime(path, runtime)
     check_keras_file(path)
     file: ExportedFile = spoke("keras").read_keras_file(path)
     return file
 
 
-RUNNERS: dict[str, Callable[[PathLike, str, int | None], "ExportedFile"]] = {
+RUNNERS: dict[str, Callable[[PathLike, str, int | None, str | None], "ExportedFile"]] = {
     ONNX_SUFFIX: _open_onnx,
     LITERT_SUFFIX: _open_litert,
     KERAS_SUFFIX: _open_keras,

@@ -71,6 +71,7 @@ def make_runner(
     *,
     device: str = "cpu",
     threads: int | None = None,
+    runtime: str | None = None,
 ) -> Callable[[Array], list[Array]]:
     """A function from float32 inputs (N, ...) to the values of some layers.
 
@@ -79,12 +80,13 @@ def make_runner(
         layers: by Darknet's numbers; the network's outputs if not given.
         device: see `darkconv.backends.onnx.providers`.
         threads: that compute on the CPU; by default as many as there are processors.
+        runtime: see `darkconv.backends.onnx.files.read_onnx`.
 
     Raises:
-        DarkconvError: onnxruntime has nothing for such a device.
+        DarkconvError: what runs it has nothing for such a device.
     """
     wanted = model.network.outputs if layers is None else layers
-    return _runner(model, wanted, device, threads)
+    return _runner(model, wanted, device, threads, runtime)
 
 
 def trace_steps(model: Model, steps: Sequence[Array]) -> list[list[Array]]:
@@ -94,11 +96,15 @@ def trace_steps(model: Model, steps: Sequence[Array]) -> list[list[Array]]:
 
 
 def _runner(
-    model: Model, layers: Sequence[int], device: str = "cpu", threads: int | None = None
+    model: Model,
+    layers: Sequence[int],
+    device: str = "cpu",
+    threads: int | None = None,
+    runtime: str | None = None,
 ) -> Runner:
     built = NetworkGraph(model, OnnxOptions())
     built.build(layers)
     proto = plain_proto(built.finish([built.output(index) for index in layers], {}))
     states = {name: str(value.name) for name, value in built.graph.states.items()}
-    session = make_session(proto.SerializeToString(), device=device, threads=threads)
-    return Runner(session, states, device=device, threads=threads)
+    given: dict[str, Any] = {"device": device, "threads": threads, "runtime": runtime}
+    return Runner(make_session(proto.SerializeToString(), **given), states, **given)

@@ -55,8 +55,8 @@ class OnnxFile(ExportedFile):
     @property
     def has_free_size(self) -> bool:
         """Whether pictures of any size may come."""
-        axes = self.run.session.get_inputs()[0].shape
-        return "height" in axes
+        axes = self.run.session.get_inputs()[0].shape[1:]
+        return any(not isinstance(length, int) for length in axes)
 
     @property
     def fixed_batch(self) -> int | None:
@@ -85,7 +85,7 @@ class ForeignFile:
 
     Attributes:
         path: of the file.
-        session: of onnxruntime.
+        session: of `make_session`.
         precision: what its weights and operators show: "float32", "float16" or "int8".
     """
 
@@ -112,6 +112,7 @@ def read_onnx(
     shares_processors: bool = False,
     device: str = "cpu",
     threads: int | None = None,
+    runtime: str | None = None,
 ) -> OnnxFile:
     """Read a file of `write_onnx`.
 
@@ -122,12 +123,16 @@ def read_onnx(
         device: "auto", "cpu", "cuda", "cuda:N", "tensorrt", "openvino", "coreml" or "directml",
             as far as the installed onnxruntime has them.
         threads: that compute on the CPU; by default all.
+        runtime: "onnxruntime", which is the default, "openvino", or "openvino:bf16", which
+            computes in bfloat16.
 
     Raises:
         DarkconvError: the file is damaged, or was not written by darkconv; there is no such device.
-        MissingDependencyError: onnxruntime is not installed.
+        MissingDependencyError: what runs it is not installed.
     """
-    file = read_any(path, shares_processors=shares_processors, device=device, threads=threads)
+    file = read_any(
+        path, shares_processors=shares_processors, device=device, threads=threads, runtime=runtime
+    )
     if isinstance(file, ForeignFile):
         raise DarkconvError(
             "has no cfg in its metadata: darkconv did not write it", where=Where(file=file.path)
@@ -141,6 +146,7 @@ def read_any(
     shares_processors: bool = False,
     device: str = "cpu",
     threads: int | None = None,
+    runtime: str | None = None,
 ) -> OnnxFile | ForeignFile:
     """Read a file of `write_onnx`, or one of another tool.
 
@@ -149,10 +155,11 @@ def read_any(
         shares_processors: see `read_onnx`; those of other tools do not.
         device: see `read_onnx`.
         threads: see `read_onnx`.
+        runtime: see `read_onnx`.
 
     Raises:
         DarkconvError: the file is damaged.
-        MissingDependencyError: onnxruntime is not installed.
+        MissingDependencyError: what runs it is not installed.
     """
     where = Where(file=os.fspath(path))
     if not os.path.isfile(path):
@@ -162,7 +169,7 @@ def read_any(
     precision = weights_precision(proto)
     if "darkconv" not in metadata or "cfg" not in metadata:
         del proto
-        session = make_session(path, device=device, threads=threads)
+        session = make_session(path, device=device, threads=threads, runtime=runtime)
         return ForeignFile(str(where.file), session, precision)
     try:
         network = described_network(metadata, where)
@@ -176,8 +183,9 @@ def read_any(
             folder=None if source is path else os.path.dirname(os.path.abspath(path)),
             device=device,
             threads=threads,
+            runtime=runtime,
         )
-        run = Runner(session, states, where.file, device=device, threads=threads)
+        run = Runner(session, states, where.file, device=device, threads=threads, runtime=runtime)
         check_metadata(metadata, network, run)
     except DatasetError as error:
         raise error.at(where) from None

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from darkconv.backends.choices import RUNTIMES, parse_runtime
+from darkconv.backends.onnx.on_openvino import OpenvinoSession
 from darkconv.backends.onnx.picture import INPUT
 from darkconv.backends.onnx.providers import check_provider, find_providers
 from darkconv.core.model import Array
@@ -32,8 +34,9 @@ def make_session(
     folder: str | None = None,
     device: str = "cpu",
     threads: int | None = None,
+    runtime: str | None = None,
 ) -> Any:
-    """An onnxruntime session of a file or a file's bytes.
+    """A session of a file or a file's bytes, of onnxruntime or with the methods of its sessions.
 
     Args:
         source: the file, or its bytes.
@@ -43,11 +46,14 @@ def make_session(
         device: see `darkconv.backends.onnx.providers.find_providers`.
         threads: that compute on the CPU; by default as many as there are processors, or one less
             for a light network with `beside`.
+        runtime: of `darkconv.backends.choices.RUNTIMES`; onnxruntime by default.
 
     Raises:
-        MissingDependencyError: onnxruntime is not installed.
+        MissingDependencyError: what runs it is not installed.
         DarkconvError: the file cannot be run, or not on the device.
     """
+    if parse_runtime(runtime)[0] == "openvino":
+        return _openvino_session(source, device, threads, str(runtime))
     with telling_missing("running an ONNX model"):
         import onnxruntime
     options = onnxruntime.SessionOptions()
@@ -71,6 +77,17 @@ def make_session(
         )
     check_provider(session, device, file)
     return session
+
+
+def _openvino_session(
+    source: bytes | PathLike, device: str, threads: int | None, runtime: str
+) -> OpenvinoSession:
+    file = None if isinstance(source, bytes) else str(source)
+    if device not in ("auto", "cpu"):
+        expected = "auto or cpu, on which OpenVINO computes"
+        raise DarkconvError("device", where=Where(file=file), expected=expected, found=device)
+    with reachable(source) as graph:
+        return OpenvinoSession(graph, runtime=runtime, file=file, threads=threads)
 
 
 @contextlib.contextmanager
@@ -111,11 +128,12 @@ class Runner:
     at zero, and starts anew with a batch of another size.
 
     Attributes:
-        session: of onnxruntime.
+        session: of `make_session`.
         states: the output that belongs into each state input.
         outputs: names of the outputs that are no state.
         device: that the session was made for.
         threads: likewise.
+        runtime: likewise, of `darkconv.backends.choices.RUNTIMES`.
     """
 
     def __init__(
@@ -126,10 +144,11 @@ class Runner:
         *,
         device: str = "cpu",
         threads: int | None = None,
+        runtime: str | None = None,
     ) -> None:
         """For a session, the output that belongs into each state input, and the file's name."""
         self.session = session
-        self.device, self.threads = device, threads
+        self.device, self.threads, self.runtime = device, threads, runtime or RUNTIMES[0]
         self._file = file
         self.states = dict(states)
         names = [output.name for output in session.get_outputs()]

@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     )
     from darkconv.evaluation.evaluate import evaluate
     from darkconv.evaluation.result import Evaluation
-    from darkconv.exporting.writing import Exported, export
+    from darkconv.exporting.export import export
+    from darkconv.exporting.writing import Exported
     from darkconv.imports.importing import import_weights
     from darkconv.loading import load, save
     from darkconv.profiling.collect import profile
@@ -89,7 +90,7 @@ _HOMES = {
     "Exported": "darkconv.exporting.writing",
     "Dissection": "darkconv.dissection",
     "dissect": "darkconv.dissection",
-    "export": "darkconv.exporting.writing",
+    "export": "darkconv.exporting.export",
     "from_keras": "darkconv.backends",
     "from_torch": "darkconv.backends",
     "import_weights": "darkconv.imports.importing",

@@ -61,8 +61,8 @@ ROOMS = {
         "pictures presentation report"
     ),
     "exporting": (
-        "arguments backends core dataset errors files layers libraries loading pictures "
-        "presentation verification"
+        "arguments backends core dataset encodings errors files layers libraries loading "
+        "pictures presentation verification"
     ),
     "files": "errors",
     "imports": "arguments backends core darknet errors files layers libraries loading verification",

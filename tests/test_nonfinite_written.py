@@ -7,7 +7,7 @@ import pytest
 
 import darkconv as dc
 from darkconv.assets import load_digits10
-from darkconv.exporting.writing import export
+from darkconv.exporting.export import export
 
 KEYS = {"biases": np.nan, "weights": np.inf, "rolling_variance": -1.0}
 ALL = "allow_nonfinite=True"

@@ -53,6 +53,7 @@ SETTINGS = {
     "--limit 3 --json",
     "convert/int8/agreement": f"convert {MODEL} -o o.onnx --int8 --calibrate images --limit 3 "
     "--json",
+    "convert/kit": f"convert {MODEL} --for triton -o o",
     "convert/safetensors": f"convert {MODEL} -o o.safetensors",
     "convert/pt2": f"convert {MODEL} -o o.pt2",
     "convert/darknet": f"convert {MODEL} -o o.cfg o.weights",
@@ -154,6 +155,7 @@ VALUES = {
     "--feature-layers": "2",
     "--feature-weight": "1",
     "--font": "font.ttf",
+    "--for": "opencv",
     "--freeze": "2",
     "--head": "boxes",
     "--html": "o.html",
@@ -246,6 +248,7 @@ NO_EFFECT = {
     ("dissect/random", "--data-names"): "there are no labels",
     ("dissect/random", "--all-pictures"): "there are no labels",
     ("prune/plan", "--profile"): "this plan has means of all channels that go",
+    ("convert/kit", "--head"): "it is the kit's own",
     ("convert/import", "--reorg"): "the network has no [reorg]",
     ("eval/classifier", "--backend"): "six pictures of three colours, told apart alike",
     ("eval/classifier", "--dialect"): "six pictures of three colours, told apart alike",

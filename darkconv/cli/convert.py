@@ -1,12 +1,11 @@
 """`darkconv convert`: a model in another format."""
 
-import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
-from darkconv.backends.choices import HEADS_OF, INPUTS
+from darkconv.backends.choices import INPUTS
 from darkconv.backends.layouts import LAYOUT_NAMES, NMS_OPS
 from darkconv.cli.file_report import print_reports
 from darkconv.cli.models import (
@@ -29,14 +28,13 @@ from darkconv.console.given import refuse
 from darkconv.console.options import with_options
 from darkconv.console.progress import progress
 from darkconv.console.values import SHARE, NumberType
-from darkconv.exporting.formats import HEADS_BY_SUFFIX, OPTIONS_BY_SUFFIX, options_of
+from darkconv.exporting.choosing import fault_of, tell_of_others
+from darkconv.exporting.export import check_export, write_export
+from darkconv.exporting.formats import options_of
+from darkconv.exporting.kits.table import KITS
 from darkconv.exporting.targets import note_arrays
-from darkconv.exporting.writing import check_options, write_checked
 from darkconv.files.outputs import note_input
 from darkconv.imports.differences import REORGS
-from darkconv.loading.formats import RUNNABLE_SUFFIXES
-
-logger = logging.getLogger("darkconv")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -136,10 +134,6 @@ KERAS_OPTIONS = {
 }
 """What can be chosen about Keras files beside `--head`, by the names of `to_keras`."""
 
-NEGATED = {"fold": "no-fold", "check": "no-check"}
-"""Options that are given to be turned off, by their names."""
-
-
 format_options = with_options(*ONNX_OPTIONS.values(), *KERAS_OPTIONS.values())
 """`ONNX_OPTIONS` and `KERAS_OPTIONS`; what the user does not give is None."""
 
@@ -167,6 +161,12 @@ import_options = with_options(*IMPORT_OPTIONS.values())
 @click.command(cls=ModelCommand)
 @words_argument()
 @output_option
+@click.option(
+    "--for",
+    "kit",
+    type=click.Choice(list(KITS)),
+    help="OUT is a folder that this program or server takes as it is, with a README.md.",
+)
 @click.option("--cutoff", type=int, help="The weights hold only the layers below this number.")
 @import_options
 @format_options
@@ -176,6 +176,7 @@ import_options = with_options(*IMPORT_OPTIONS.values())
 def convert(
     words: tuple[str, ...],
     outputs: tuple[Output, ...],
+    kit: str | None,
     cutoff: int | None,
     reduction: Reduction,
     pictures: PictureOptions,
@@ -196,6 +197,8 @@ def convert(
     .safetensors, .h5, .keras or .onnx; or that file alone, if it is of a bundled network. What was
     taken by which rule is said on stderr.
 
+    With --for, OUT is a folder: see docs/deploy.md. A kit decides about some options itself.
+
     An .onnx or .tflite file is run once before it takes its name; --no-check leaves that out.
 
     After --fp16 and --int8 the file is compared with its float32 form: size, time, outputs,
@@ -205,14 +208,18 @@ def convert(
     Example: darkconv convert yolov4.cfg yolov4.weights -o yolov4.onnx --head nms
     """
     model_words = only_model(words)
-    require_outputs(outputs)
+    require_outputs(outputs, is_kit=kit is not None)
     if not (reduction.calibrate or reduction.data):
         refuse(*PICTURE_NAMES, because="no pictures are looked at without --calibrate and --data")
     chosen = chosen_options(options)
     reduction.check(chosen)
-    check_applies(chosen, reduction, outputs)
-    reduction.check_formats(outputs)
-    tell_of_others({**chosen, **dict.fromkeys(reduction.kind)}, outputs)
+    if kit is None:
+        suffixes = {output.path: output.suffix for output in outputs}
+        head = chosen.get("head", "raw")
+        if fault := fault_of(chosen, reduction.kind, head, set(suffixes.values())):
+            raise click.UsageError(fault)
+        reduction.check_formats(outputs)
+        tell_of_others([*chosen, *reduction.kind], suffixes)
     for output in outputs:
         note_arrays(output.path, is_beside="external" in chosen)
     if "in_place" in chosen and model_words.weights:
@@ -221,18 +228,21 @@ def convert(
     imports = {name: value for name, value in said.items() if value is not None}
     model = read_model(model_words, cutoff=cutoff, imports=imports, **options)
     smaller = reduction.options(model, pictures)
+    given = {
+        output: {**chosen, **smaller} if kit else options_of(output.suffix, {**chosen, **smaller})
+        for output in outputs
+    }
     for output in outputs:
         if not output.weights:
-            check_options(model, output.path, options_of(output.suffix, {**chosen, **smaller}))
+            check_export(model, output.path, kit, given[output])
     written = {}
     for output in outputs:
         if output.weights:
             write_model(model, output)
             report_written(output)
             continue
-        given = options_of(output.suffix, {**chosen, **smaller})
-        done = write_checked(model, output.path, given, progress=progress)
-        report_written(output, external="external" in given)
+        done = write_export(model, output.path, kit, given[output], progress=progress)
+        report_written(output, external="external" in given[output])
         written[str(output)] = done
     print_reports(written, as_json=reduction.as_json)
 
@@ -244,50 +254,3 @@ def chosen_options(options: dict[str, Any]) -> dict[str, Any]:
     if "external" in chosen and "in_place" in chosen:
         raise click.UsageError("--external and --in-place exclude each other")
     return chosen
-
-
-def check_applies(
-    chosen: dict[str, Any], reduction: Reduction, outputs: tuple[Output, ...]
-) -> None:
-    """Check that every option is about one of the files."""
-    suffixes = {output.suffix for output in outputs}
-    homes: dict[str, Sequence[str]] = {
-        name: [suffix for suffix, own in OPTIONS_BY_SUFFIX.items() if name in own]
-        for name in chosen
-    }
-    homes |= {name: RUNNABLE_SUFFIXES for name in reduction.kind}
-    for name, known in homes.items():
-        if not suffixes & set(known):
-            *others, last = known
-            kinds = f"{', '.join(others)} and {last}" if others else last
-            raise click.UsageError(
-                f"--{_spelled(name)} is about {kinds} files, and none is written"
-            )
-    head = chosen.get("head", "raw")
-    for name, heads in HEADS_OF.items():
-        if head not in heads:
-            refuse(name, because=f"it is about --head {' and '.join(heads)}")
-    able = [suffix for suffix, heads in HEADS_BY_SUFFIX.items() if head in heads]
-    if any(suffix not in able for suffix in suffixes & HEADS_BY_SUFFIX.keys()):
-        raise click.UsageError(f"--head {head} is about {' and '.join(able)} files")
-
-
-def tell_of_others(chosen: Iterable[str], outputs: Sequence[Output]) -> None:
-    """Say of each output which options it does not have, where another one has them."""
-    for output in outputs:
-        known = OPTIONS_BY_SUFFIX.get(output.suffix, ())
-        missing = [f"--{_spelled(name)}" for name in chosen if name not in known]
-        if missing:
-            verb = "does" if len(missing) == 1 else "do"
-            logger.warning(
-                "%s: %s %s nothing here: %s no option of %s files",
-                output.path,
-                " and ".join(missing),
-                verb,
-                "it is" if len(missing) == 1 else "they are",
-                output.suffix,
-            )
-
-
-def _spelled(name: str) -> str:
-    return NEGATED.get(name, name.replace("_", "-"))

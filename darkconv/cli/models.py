@@ -178,16 +178,19 @@ def write_models(model: Model, outputs: Iterable[Output]) -> None:
         report_written(output)
 
 
-def require_outputs(outputs: tuple[Output, ...], *more: str) -> None:
+def require_outputs(outputs: tuple[Output, ...], *more: str, is_kit: bool = False) -> None:
     """Raise a usage error if nothing is to be written, a DarkconvError if it cannot be.
 
     Args:
         outputs: of a command.
         more: suffixes of what it writes beside models.
+        is_kit: they are folders.
     """
     if not outputs:
         raise click.UsageError("Missing option '-o': the file to write")
-    for output in outputs:
+    if is_kit and any(output.weights for output in outputs):
+        raise click.UsageError("--for writes a folder: -o DIR")
+    for output in () if is_kit else outputs:
         check_target(output.path, output.weights, (*WRITERS, *more))
 
 

@@ -54,7 +54,8 @@ class OutputType(WrittenType):
 
     def note(self, value: Output) -> None:
         """See `WrittenType`."""
-        if value.suffix == SAVED_MODEL_SUFFIX:
+        is_kit = click.get_current_context().params.get("kit")
+        if is_kit or value.suffix == SAVED_MODEL_SUFFIX:
             note_folder(value.path)
         else:
             note_output(value.path)

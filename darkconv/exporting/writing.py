@@ -1,17 +1,14 @@
-"""export: a model as a file of another framework, and how it was checked."""
+"""Writing a model as a file of another framework, and what was written."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from darkconv.arguments import checked
 from darkconv.backends.layouts import NMS_OPS
-from darkconv.core.finite import check_kept
 from darkconv.core.model import Model
 from darkconv.core.views import Shown, View
-from darkconv.dataset.sample import Dataset
 from darkconv.errors import DarkconvError, Where
 from darkconv.exporting.eight_bits import Verdict
 from darkconv.exporting.formats import (
@@ -24,10 +21,8 @@ from darkconv.exporting.formats import (
     written_files,
 )
 from darkconv.exporting.smaller import Reduction, write_smaller
-from darkconv.files import PathLike
 from darkconv.libraries import is_installed
 from darkconv.loading.formats import LITERT_SUFFIX, suffix_of
-from darkconv.loading.saving import WRITE_NONFINITE
 from darkconv.verification.precision import (
     FileAgreement,
     FilePrecision,
@@ -112,123 +107,6 @@ class Exported(Shown):
         }
 
 
-@checked
-def export(
-    model: Model,
-    path: PathLike,
-    *,
-    head: Literal["raw", "logits", "boxes", "nms"] | None = None,
-    layout: Literal["split", "ultralytics", "deepstream", "yolov4", "efficientnms"] | None = None,
-    pixels: bool | None = None,
-    threshold: float | None = None,
-    nms: float | None = None,
-    threshold_inputs: bool | None = None,
-    max_detections: int | None = None,
-    nms_op: Literal["onnx", "tensorrt"] | None = None,
-    input: Literal["float32-nchw", "float32-nhwc", "uint8-nhwc", "uint8-nhwc-bgr"] | None = None,
-    dynamic: str | Iterable[str] | None = None,
-    fold: bool | None = None,
-    fold_bn: bool | None = None,
-    resize: Literal["stretch", "letterbox"] | None = None,
-    opset: int | None = None,
-    external: bool | None = None,
-    in_place: bool | None = None,
-    fp16: bool | None = None,
-    int8: bool | None = None,
-    calibrate: Dataset | PathLike | Sequence[PathLike] | None = None,
-    calibration: Literal["mse", "percentile", "minmax", "entropy"] | None = None,
-    reduce_range: bool | None = None,
-    int8_form: Literal["asymmetric", "symmetric"] | None = None,
-    min_agreement: float | None = None,
-    data: Dataset | PathLike | Sequence[PathLike] | None = None,
-    check: bool | None = None,
-    compare: bool | None = None,
-    allow_nonfinite: bool = False,
-) -> Exported:
-    """Write a model as a file of another framework; the suffix of the path says which.
-
-    `.onnx`, `.keras`, `.savedmodel` (a folder), `.tflite`, `.safetensors` and `.pt2` are known.
-    What is None has the format's default.
-
-    Example:
-        >>> import darkconv as dc
-        >>> model = dc.load("digits10.cfg", "digits10.weights")
-        >>> dc.export(model, "net.onnx", head="boxes", dynamic="batch").checked
-        'run once in onnxruntime'
-
-    Args:
-        model: what to write.
-        path: the file.
-        head: outputs as Darknet's heads give them ("raw", the default), what enters the heads
-            ("logits"), boxes and scores, or, in ONNX, what is left of them after non-maximum
-            suppression (NMS). PyTorch programs know the first two.
-        layout: form of boxes and nms for the programs that read them: see `to_onnx`. ONNX.
-        pixels: boxes in pixels of the input, not in 0..1. ONNX, with boxes and nms.
-        threshold: least score, 0..1: a constant of the graph with nms, else what `detect` takes
-            from the metadata. ONNX.
-        nms: IoU of boxes that count as the same, 0..1, likewise.
-        threshold_inputs: both are inputs of the graph, not constants. ONNX, with nms.
-        max_detections: most per picture. ONNX, with nms.
-        nms_op: what suppresses: "onnx" or "tensorrt", which TensorRT alone runs. ONNX, with nms.
-        input: what pictures come as. ONNX.
-        dynamic: axes of any length: "batch", "size", "batch,size" or "none". ONNX.
-        fold: write batch norm into the weights (the default). ONNX.
-        fold_bn: the same in Keras, where the default is not to.
-        resize: how pictures will be fitted, which the file says.
-        opset: version of ONNX's operators.
-        external: weights in a file beside it, `net.onnx.data`. ONNX.
-        in_place: weights where they are, in the model's .weights file. ONNX.
-        fp16: half precision. ONNX and LiteRT.
-        int8: 8 bits, but for heads and decoding. ONNX and LiteRT, with `calibrate`.
-        calibrate: pictures such as the network will see, by which the 8-bit numbers are chosen: a
-            data set, or any source that `open_dataset` takes.
-        calibration: how ranges of values are chosen: "mse", "percentile", "minmax" or "entropy";
-            by default the one of the first three that errs least at the outputs. ONNX.
-        reduce_range: weights of 7 bits, for x86 CPUs without VNNI, where 8 overflow. ONNX.
-        int8_form: "asymmetric" activations (the default), with which onnxruntime computes, or
-            "symmetric" ones, about zero, which TensorRT reads. ONNX.
-        min_agreement: least F1 of the 8-bit file's detections with those of the float32 file on
-            the pictures of `calibrate`, or 1 less the relative error of outputs where there are
-            no boxes, 0..1: layers that cost it stay in float32, by default until 0.97 holds, and
-            where nothing is gained the whole file does. 0 takes 8 bits whatever they cost. ONNX.
-        data: labelled pictures for AP before and after, with `fp16` and `int8`.
-        check: run the file once before it takes its name (the default). ONNX and LiteRT.
-        compare: with `fp16` and `int8`: write a float32 form too, and compare size, time, outputs,
-            detections and AP (the default); of a LiteRT file in float32: compare it with the
-            model (the default, unless `check` is False).
-        allow_nonfinite: write arrays that hold NaN or infinity, and variances without a root, with
-            a warning.
-
-    Returns:
-        What was written, how it was tried, and what the comparison gave.
-
-    Raises:
-        DarkconvError: an unknown suffix, an option that the format does not have, options that
-            exclude each other, a file that cannot be written, does not run, or gives other numbers
-            than it should.
-        WeightsError: an array holds NaN or infinity, or a variance has no root.
-        DatasetError: there is no picture to calibrate with.
-        UnsupportedError: a layer that the framework cannot express.
-        MissingDependencyError: the framework is not installed.
-    """
-    values = {
-        "head": head, "layout": layout, "pixels": pixels, "threshold": threshold, "nms": nms,
-        "threshold_inputs": threshold_inputs, "max_detections": max_detections, "nms_op": nms_op,
-        "input": input, "dynamic": dynamic, "fold": fold, "fold_bn": fold_bn, "resize": resize,
-        "opset": opset, "external": external, "in_place": in_place, "fp16": fp16, "int8": int8,
-        "calibrate": calibrate, "calibration": calibration, "reduce_range": reduce_range,
-        "int8_form": int8_form, "min_agreement": min_agreement,
-        "data": data, "check": check, "compare": compare,
-    }  # fmt: skip
-    given = {name: value for name, value in values.items() if value is not None}
-    check_options(model, Path(path), given)
-    check_kept(model, str(path), allow_nonfinite=allow_nonfinite, remedy=WRITE_NONFINITE)
-    written = write_checked(model, Path(path), given)
-    if written.fault:
-        raise written.fault
-    return written
-
-
 def write_checked(
     model: Model, path: Path, given: Mapping[str, Any], *, progress: Progress = silent
 ) -> Exported:
@@ -293,7 +171,7 @@ def check_options(model: Model, path: Path, given: Mapping[str, Any]) -> None:
     if "compare" in given and not (_is_smaller(given) or suffix_of(path) == LITERT_SUFFIX):
         raise DarkconvError(f"{path}: compare is about fp16, int8 and {LITERT_SUFFIX} files")
     _check_head(path, given)
-    _check_smaller({name for name, value in given.items() if value is not False}, given)
+    check_numbers(given)
 
 
 def _check_head(path: Path, given: Mapping[str, Any]) -> None:
@@ -304,7 +182,16 @@ def _check_head(path: Path, given: Mapping[str, Any]) -> None:
         )
 
 
-def _check_smaller(used: set[str], given: Mapping[str, Any]) -> None:
+def check_numbers(given: Mapping[str, Any]) -> None:
+    """Raise for options of half precision and 8 bits that do not go together.
+
+    Args:
+        given: options, by their names.
+
+    Raises:
+        DarkconvError: there are such.
+    """
+    used = {name for name, value in given.items() if value is not False}
     if {"fp16", "int8"} <= used:
         raise DarkconvError("fp16 and int8 are two kinds of file: choose one")
     least = given.get("min_agreement", 0.0)

@@ -1,0 +1,131 @@
+"""What a kit is, and the folder in which one is filled."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from darkconv import __version__
+from darkconv.core.model import Model
+from darkconv.exporting.formats import OPTIONS_BY_SUFFIX
+from darkconv.exporting.kits.facts import Facts
+from darkconv.exporting.writing import Exported, write_checked
+from darkconv.files import write_bytes
+from darkconv.loading.formats import ONNX_SUFFIX
+from darkconv.verification.precision import Progress
+
+TEMPLATE_SUFFIX = ".in"
+"""Ends the names of templates, so that no tool takes them for what they become."""
+ELSEWHERE = ("external", "in_place")
+"""Options of ONNX files whose weights lie outside of them: a kit's folder can be moved."""
+OF_ONNX = tuple(name for name in OPTIONS_BY_SUFFIX[ONNX_SUFFIX] if name not in ELSEWHERE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kit:
+    """A kind of folder that some device, server or program takes as it is.
+
+    Attributes:
+        name: by which it is asked for.
+        what: takes it, in words.
+        fill: writes the files.
+        fixed: options of `darkconv.export` that what takes it leaves no choice about.
+        usual: options as they are where the user does not say.
+        options: those that the user may give.
+        takes_classifiers: it is not for detectors alone.
+        channels: of the network's input, that it can have.
+        libraries: by the names that they are imported by, that write it.
+    """
+
+    name: str
+    what: str
+    fill: "Callable[[Filling], None]"
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    usual: Mapping[str, Any] = field(default_factory=dict)
+    options: tuple[str, ...] = OF_ONNX
+    takes_classifiers: bool = False
+    channels: tuple[int, ...] = (3,)
+    libraries: tuple[str, ...] = ("onnx",)
+
+
+class _Page(Template):
+    delimiter = "@@"
+
+
+@dataclass(kw_only=True)
+class Filling:
+    """A kit's folder while it is filled.
+
+    Attributes:
+        kit: what it becomes.
+        model: that it is for.
+        facts: of the model.
+        options: of `darkconv.export`, the kit's own among them.
+        folder: which has the kit's name later.
+        progress: shows how far long steps are.
+        written: the model's file, and how it was checked; None before there is one.
+        place: the folder's name at the end, for messages.
+    """
+
+    kit: Kit
+    model: Model
+    facts: Facts
+    options: Mapping[str, Any]
+    folder: Path
+    place: Path
+    progress: Progress
+    written: Exported | None = None
+
+    def write_model(self, name: str) -> Path:
+        """Write the model's file with the options, and return its path.
+
+        Raises:
+            DarkconvError: it gives no numbers, or other ones than it should.
+        """
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        known = OPTIONS_BY_SUFFIX[path.suffix]
+        given = {name: value for name, value in self.options.items() if name in known}
+        self.written = write_checked(self.model, path, given, progress=self.progress)
+        return path
+
+    def write(self, name: str, content: str | bytes) -> None:
+        """Write a file of the kit."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, [content.encode() if isinstance(content, str) else content])
+
+    def fill_in(self, template: str, *, name: str | None = None, **values: object) -> None:
+        """Write a file from the kit's template of that name.
+
+        Args:
+            template: name of the template, without its suffix.
+            name: of the file, if that is another.
+            values: of the template's words, beside those that every template has.
+        """
+        self.write(
+            name or template, _Page(self._template(template)).substitute(self._words(values))
+        )
+
+    def _template(self, name: str) -> str:
+        folder = files(__package__) / "templates" / self.kit.name
+        return (folder / f"{name}{TEMPLATE_SUFFIX}").read_text(encoding="utf-8")
+
+    def _words(self, more: Mapping[str, object]) -> dict[str, object]:
+        """Return what templates can say of every model."""
+        facts = self.facts
+        checked = self.written.checked if self.written else ""
+        return {
+            "name": facts.name,
+            "width": facts.width,
+            "height": facts.height,
+            "channels": facts.channels,
+            "classes": len(facts.names),
+            "threshold": f"{facts.threshold:g}",
+            "nms": f"{facts.nms:g}",
+            "version": __version__,
+            "checked": checked or "not run",
+            **more,
+        }

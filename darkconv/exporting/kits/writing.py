@@ -1,0 +1,181 @@
+"""Writing a kit: all or nothing, and never over files that are somebody else's."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from darkconv import __version__
+from darkconv.core.model import Model
+from darkconv.errors import DarkconvError, UnsupportedError, Where
+from darkconv.exporting.formats import size_of
+from darkconv.exporting.kits.facts import Facts
+from darkconv.exporting.kits.kit import Filling, Kit
+from darkconv.exporting.kits.table import KITS
+from darkconv.exporting.writing import OF_BOXES, Exported, check_numbers
+from darkconv.files import replacing_folder
+from darkconv.files.outputs import check_folder, may_overwrite
+from darkconv.libraries import require
+from darkconv.verification.precision import Progress, silent
+
+LIST = "kit.json"
+"""Says what a folder is, and which files the kit has put into it."""
+KEPT = "choose another folder, or --overwrite replaces it with all that is in it"
+
+
+def check_kit(model: Model, folder: Path, name: str, given: Mapping[str, Any]) -> None:
+    """Raise for a kit that the model has no use for, options that it has not, or a taken folder.
+
+    Args:
+        model: that it is for.
+        folder: where to.
+        name: of `KITS`.
+        given: options of `darkconv.export` that the user gave, by their names.
+
+    Raises:
+        DarkconvError: there is something wrong with the folder or the options.
+        UnsupportedError: the kit is not for such a network.
+        MissingDependencyError: a library that writes it is not installed.
+    """
+    kit = _find_kit(name)
+    _check_network(kit, model)
+    _check_given(kit, model, given)
+    _check_taken(folder)
+    for library in kit.libraries:
+        require(library, task=f"the kit {kit.name}")
+
+
+def write_kit(
+    model: Model, folder: Path, name: str, given: Mapping[str, Any], *, progress: Progress = silent
+) -> Exported:
+    """Write a kit.
+
+    Args:
+        model: what it is for.
+        folder: where to; made, or replaced as a whole if it is a kit.
+        name: of `KITS`.
+        given: options of `darkconv.export`, by their names.
+        progress: shows how far long steps are.
+
+    Returns:
+        All its files, the model's first, and how that was checked.
+
+    Raises:
+        DarkconvError: as for `check_kit`, or what writing the model's file raises; nothing is
+            written then.
+    """
+    check_kit(model, folder, name, given)
+    kit = _find_kit(name)
+    options = {**kit.usual, **given, **kit.fixed}
+    with replacing_folder(folder) as fresh:
+        fresh.mkdir()
+        filling = Filling(
+            kit=kit,
+            model=model,
+            facts=Facts.of(model, options),
+            options=options,
+            folder=fresh,
+            place=folder,
+            progress=progress,
+        )
+        kit.fill(filling)
+        done = filling.written
+        assert done is not None, "a kit has a model"
+        names = _files_of(fresh)
+        _write_list(fresh, kit, names)
+    own = done.files[0].relative_to(fresh)
+    others = [one for one in (*names, Path(LIST)) if one != own]
+    paths = tuple(folder / one for one in (own, *others))
+    return replace(done, files=paths, size=size_of(folder))
+
+
+def _find_kit(name: str) -> Kit:
+    if name not in KITS:
+        raise DarkconvError("kit", expected=", ".join(KITS), found=name)
+    return KITS[name]
+
+
+def _check_network(kit: Kit, model: Model) -> None:
+    network, where = model.network, Where(file=model.network.file)
+    shape = network.input_shape
+    if not shape.is_map:
+        raise UnsupportedError(f"takes no pictures, which the kit {kit.name} is about", where=where)
+    if not network.finds_boxes and not kit.takes_classifiers:
+        able = ", ".join(one.name for one in KITS.values() if one.takes_classifiers)
+        raise UnsupportedError(
+            f"predicts no boxes, which the kit {kit.name} is about",
+            where=where,
+            hint=f"kits that take other networks: {able}",
+        )
+    if shape.c not in kit.channels:
+        raise UnsupportedError(
+            f"pictures of the kit {kit.name}",
+            where=where,
+            expected=f"{' or '.join(map(str, kit.channels))} channels",
+            found=shape.c,
+        )
+
+
+def _check_given(kit: Kit, model: Model, given: Mapping[str, Any]) -> None:
+    for name, value in given.items():
+        if name in kit.fixed and kit.fixed[name] != value:
+            raise DarkconvError(
+                f"{name} of the kit {kit.name}, which {kit.what} leaves no choice about",
+                expected=kit.fixed[name],
+                found=value,
+            )
+        if name not in kit.options:
+            open_ones = [one for one in kit.options if one not in kit.fixed]
+            raise DarkconvError(
+                f"{name} is no option of the kit {kit.name}", expected=", ".join(open_ones)
+            )
+        if name in OF_BOXES and not model.network.finds_boxes:
+            where = Where(file=model.network.file)
+            raise DarkconvError(f"predicts no boxes, which {name} is about", where=where)
+    check_numbers(given)
+
+
+def _check_taken(folder: Path) -> None:
+    """Check that what a folder holds is a kit, and nothing else."""
+    check_folder(folder)
+    there = _files_of(folder) if folder.is_dir() else []
+    if not there:
+        return
+    sums = _listed(folder)
+    if sums is None:
+        raise DarkconvError(f"{folder}: is there already, and is no kit", hint="choose another")
+    for path in there:
+        own = sums.get(path.as_posix())
+        if path != Path(LIST) and own != _sha256(folder / path) and not may_overwrite():
+            what = "was changed since the kit was written" if own else "is not of the kit"
+            raise DarkconvError(f"{folder / path}: {what}, and would be lost", hint=KEPT)
+
+
+def _listed(folder: Path) -> dict[str, str] | None:
+    """Return what a kit's own list says of its files; None where there is no such list."""
+    try:
+        found = json.loads((folder / LIST).read_text(encoding="utf-8"))
+        sums = found["files"]
+        return {str(name): str(digest) for name, digest in sums.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _write_list(folder: Path, kit: Kit, names: list[Path]) -> None:
+    told = {
+        "kit": kit.name,
+        "darkconv": __version__,
+        "files": {name.as_posix(): _sha256(folder / name) for name in names},
+    }
+    (folder / LIST).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+
+
+def _files_of(folder: Path) -> list[Path]:
+    return sorted(path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir())
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,443 @@
+"""Kits: what lies in them fits the model, parses as its reader parses it, and finds its boxes."""
+
+import configparser
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+import darkconv as dc
+from darkconv.assets import digits10_folder, digits10_pictures, load_digits10
+from darkconv.cli import main
+from darkconv.core.names import Names
+from darkconv.exporting.kits.table import KITS
+from networks import network, random_model
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+CONV = "[convolutional]\nfilters={n}\nsize=1\nactivation=linear\n"
+NETWORKS = {
+    "detector": (CONV.format(n=16) + "[yolo]\nclasses=3\nnum=2\nanchors=2,3,4,1\n", (3, 6, 10)),
+    "region": (CONV.format(n=16) + "[region]\nclasses=3\nnum=2\nanchors=2,3,4,1\n", (3, 6, 10)),
+    "classifier": (CONV.format(n=4) + "[avgpool]\n[softmax]\n", (3, 6, 10)),
+    "five channels": (
+        CONV.format(n=16) + "[yolo]\nclasses=3\nnum=2\nanchors=2,3,4,1\n",
+        (5, 6, 10),
+    ),
+}
+NOT_FOR = {
+    **{("classifier", kit): "predicts no boxes" for kit in KITS if kit != "triton"},
+    **{("five channels", kit): "channels, found 5" for kit in KITS},
+}
+"""What is said where a kit is not for such a network."""
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_digits10()
+
+
+@pytest.fixture(scope="module")
+def kits(digits, tmp_path_factory):
+    """Every kit of the bundled model."""
+    folder = tmp_path_factory.mktemp("kits")
+    for name in KITS:
+        dc.export(digits, folder / name, kit=name)
+    return folder
+
+
+def model_of(folder):
+    (path,) = folder.rglob("model.onnx")
+    return path
+
+
+# --- All kits
+
+
+@pytest.mark.parametrize("kit", KITS)
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_a_kit_is_written_for_what_it_is_for_and_refused_for_the_rest(kind, kit, tmp_path):
+    body, shape = NETWORKS[kind]
+    model, folder = random_model(network(body, shape)), tmp_path / "kit"
+    if (kind, kit) in NOT_FOR:
+        with pytest.raises(dc.UnsupportedError, match=NOT_FOR[kind, kit]) as told:
+            dc.export(model, folder, kit=kit)
+        assert f"the kit {kit}" in str(told.value)
+        assert not any(tmp_path.iterdir())
+        return
+    done = dc.export(model, folder, kit=kit)
+    assert done.files[0].name.startswith("model")
+    assert set(done.files) == {path for path in folder.rglob("*") if path.is_file()}
+    assert done.size == sum(path.stat().st_size for path in done.files)
+
+
+@pytest.mark.parametrize("kit", KITS)
+def test_a_network_without_pictures_has_no_kit(kit, tmp_path):
+    body = "[net]\ninputs=4\n\n[connected]\noutput=3\nactivation=linear\n\n[softmax]\n"
+    (tmp_path / "n.cfg").write_text(body)
+    with pytest.raises(dc.UnsupportedError, match=f"takes no pictures, which the kit {kit}"):
+        dc.export(dc.load(tmp_path / "n.cfg"), tmp_path / "kit", kit=kit)
+
+
+@pytest.mark.parametrize("kit", KITS)
+def test_a_kit_says_how_to_run_it_and_what_was_checked(kits, kit):
+    text = (kits / kit / "README.md").read_text()
+    assert "```sh\n" in text
+    assert f", by darkconv {dc.__version__}" in text.partition("## What was checked\n")[2]
+    listed = json.loads((kits / kit / "kit.json").read_text())
+    there = {path.relative_to(kits / kit).as_posix() for path in (kits / kit).rglob("*.*")}
+    assert listed["kit"] == kit
+    assert set(listed["files"]) == there - {"kit.json", "digits10/1"}
+    for name in listed["files"]:
+        path = kits / kit / name
+        assert path.is_file()
+        assert path.suffix in (".onnx", ".wasm") or "@@" not in path.read_text()
+        assert path.name in text or path.name == "README.md"
+
+
+def test_a_kit_decides_about_its_own_options(digits, tmp_path):
+    with pytest.raises(dc.DarkconvError, match="layout of the kit frigate.*expected ultralytics"):
+        dc.export(digits, tmp_path / "kit", kit="frigate", layout="yolov4")
+    with pytest.raises(dc.DarkconvError, match="external is no option of the kit triton"):
+        dc.export(digits, tmp_path / "kit", kit="triton", external=True)
+    with pytest.raises(dc.DarkconvError, match="fp16 and int8 are two kinds"):
+        dc.export(digits, tmp_path / "kit", kit="triton", fp16=True, int8=True)
+    with pytest.raises(dc.DarkconvError, match="kit"):
+        dc.export(digits, tmp_path / "kit", kit="toaster")
+    assert not any(tmp_path.iterdir())
+    dc.export(digits, tmp_path / "kit", kit="frigate", layout="ultralytics")
+
+
+def test_thresholds_are_about_boxes(tmp_path):
+    model = random_model(network(*NETWORKS["classifier"]))
+    with pytest.raises(dc.DarkconvError, match="predicts no boxes, which threshold is about"):
+        dc.export(model, tmp_path / "kit", kit="triton", threshold=0.3)
+
+
+# --- The folder
+
+
+def test_a_kit_replaces_itself_and_nothing_else(digits, tmp_path):
+    folder = tmp_path / "kit"
+    dc.export(digits, folder, kit="frigate")
+    dc.export(digits, folder, kit="opencv", threshold=0.5)
+    assert not (folder / "frigate.yml").exists()
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    (folder / "mine.txt").write_text("mine")
+    with pytest.raises(dc.DarkconvError, match=r"mine.txt: is not of the kit, and would be lost"):
+        dc.export(digits, folder, kit="opencv")
+    (folder / "mine.txt").unlink()
+    (folder / "detect.py").write_text("changed")
+    with pytest.raises(dc.DarkconvError, match=r"detect.py: was changed since the kit was written"):
+        dc.export(digits, folder, kit="opencv")
+    assert (folder / "detect.py").read_text() == "changed"
+    assert before.keys() == set(folder.iterdir())
+
+
+@pytest.mark.parametrize("content", [None, "{}", '{"files": 3}', "no JSON"])
+def test_a_folder_that_is_no_kit_stays(digits, tmp_path, content):
+    folder = tmp_path / "kit"
+    folder.mkdir()
+    (folder / "photo.jpg").write_text("a photo")
+    if content is not None:
+        (folder / "kit.json").write_text(content)
+    with pytest.raises(dc.DarkconvError, match="is there already, and is no kit"):
+        dc.export(digits, folder, kit="opencv")
+    assert (folder / "photo.jpg").read_text() == "a photo"
+
+
+def test_a_kit_that_fails_leaves_the_old_one(digits, tmp_path, monkeypatch):
+    folder = tmp_path / "kit"
+    dc.export(digits, folder, kit="opencv")
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    broken = replace(KITS["opencv"], fill=lambda kit: kit.fill_in("no such template"))
+    monkeypatch.setitem(KITS, "opencv", broken)
+    with pytest.raises(dc.DarkconvError, match="cannot write"):
+        dc.export(digits, folder, kit="opencv")
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_the_command_line_writes_kits(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["convert", *(str(digits10_folder() / f"digits10.{end}") for end in ("cfg", "weights"))]
+    done = CliRunner().invoke(main, [*words, "--for", "opencv", "-o", "kit", "--threshold", "0.4"])
+    assert done.exit_code == 0, done.output
+    assert "wrote kit (" in done.stderr
+    assert "> 0.4)" in Path("kit/detect.py").read_text()
+    Path("kit/mine.txt").write_text("mine")
+    again = [*words, "--for", "opencv", "-o", "kit"]
+    assert CliRunner().invoke(main, again).exit_code == 1
+    assert CliRunner().invoke(main, [*again, "--overwrite"]).exit_code == 0
+    assert not Path("kit/mine.txt").exists()
+    refused = CliRunner().invoke(main, [*words, "--for", "opencv", "-o", "a.cfg", "a.weights"])
+    assert refused.exit_code == 2
+    assert "--for writes a folder" in refused.stderr
+
+
+# --- opencv
+
+
+def run_program(folder, *pictures):
+    """What the kit's program prints: by picture, rows of name, score, corner and size."""
+    done = subprocess.run(
+        [sys.executable, folder / "detect.py", *pictures],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    rows = [line.split("\t") for line in done.stdout.splitlines()]
+    return [(row[0], row[1], float(row[2]), tuple(map(float, row[3:]))) for row in rows]
+
+
+def expected_rows(model, pictures, **options):
+    return [
+        (str(path), one.name, one.score, (*one.box[:2], *np.subtract(one.box[2:], one.box[:2])))
+        for path in pictures
+        for one in dc.detect(model, path, nms_kind="sort", **options)
+    ]
+
+
+def assert_alike(found, expected, *, score, pixels):
+    assert len(found) == len(expected) > 3
+    for path, name, value, box in expected:
+        same = [row for row in found if row[:2] == (path, name)]
+        near = min(same, key=lambda row: np.abs(np.subtract(row[3], box)).max())
+        assert near[2] == pytest.approx(value, abs=score)
+        np.testing.assert_allclose(near[3], box, atol=pixels)
+
+
+def test_the_program_for_opencv_finds_the_boxes_of_detect(digits, kits, tmp_path):
+    """On a picture of the network's size nothing is resized, and nothing differs."""
+    pytest.importorskip("cv2")
+    with Image.open(digits10_pictures()[3]) as picture:
+        picture.convert("RGB").resize((160, 160)).save(tmp_path / "whole.png")
+    found = run_program(kits / "opencv", tmp_path / "whole.png")
+    expected = expected_rows(digits, [tmp_path / "whole.png"])
+    assert_alike(found, expected, score=1e-3, pixels=0.1)
+    pictures = digits10_pictures()[10:12]
+    found, expected = run_program(kits / "opencv", *pictures), expected_rows(digits, pictures)
+    assert_alike(found, expected, score=2e-2, pixels=1)
+
+
+def test_the_program_for_opencv_fits_letterboxes(digits, tmp_path):
+    pytest.importorskip("cv2")
+    dc.export(digits, tmp_path / "kit", kit="opencv", resize="letterbox", threshold=0.4)
+    pictures = digits10_pictures()[10:12]
+    expected = expected_rows(digits, pictures, resize="letterbox", threshold=0.4)
+    assert_alike(run_program(tmp_path / "kit", *pictures), expected, score=2e-2, pixels=1)
+
+
+def test_the_program_for_opencv_is_short_and_names_what_it_cannot_read(kits, tmp_path):
+    pytest.importorskip("cv2")
+    (tmp_path / "bad.jpg").write_text("no picture")
+    run = [sys.executable, kits / "opencv" / "detect.py", tmp_path / "bad.jpg"]
+    done = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "bad.jpg: cannot be read" in done.stderr
+
+
+# --- triton
+
+
+FIELDS = {
+    "ModelTensorReshape": [("shape", 1, "int64*")],
+    "ModelInput": [
+        ("name", 1, "string"), ("data_type", 2, "int32"), ("dims", 4, "int64*"),
+        ("reshape", 5, "ModelTensorReshape"),
+    ],
+    "ModelOutput": [
+        ("name", 1, "string"), ("data_type", 2, "int32"), ("dims", 3, "int64*"),
+        ("label_filename", 4, "string"), ("reshape", 5, "ModelTensorReshape"),
+    ],
+    "ModelDynamicBatching": [("max_queue_delay_microseconds", 2, "uint64")],
+    "ModelParameter": [("string_value", 1, "string")],
+    "Entry": [("key", 1, "string"), ("value", 2, "ModelParameter")],
+    "ModelConfig": [
+        ("name", 1, "string"), ("max_batch_size", 4, "int32"), ("input", 5, "ModelInput*"),
+        ("output", 6, "ModelOutput*"), ("dynamic_batching", 11, "ModelDynamicBatching"),
+        ("parameters", 14, "Entry*"), ("backend", 17, "string"),
+    ],
+}  # fmt: skip
+"""Of Triton's model_config.proto, the fields that these files use, with their numbers."""
+DATA_TYPES = {"TYPE_UINT8": 2, "TYPE_INT32": 8, "TYPE_INT64": 9, "TYPE_FP16": 10, "TYPE_FP32": 11}
+OF_SESSIONS = {"tensor(float)": 11, "tensor(int32)": 8, "tensor(uint8)": 2}
+
+
+def parse_config(text):
+    """Read a config.pbtxt strictly: an unknown field or word is an error."""
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+
+    file = descriptor_pb2.FileDescriptorProto(name="config.proto", package="t", syntax="proto3")
+    kind = file.enum_type.add(name="DataType")
+    kind.value.add(name="TYPE_INVALID", number=0)
+    for name, number in DATA_TYPES.items():
+        kind.value.add(name=name, number=number)
+    for message, fields in FIELDS.items():
+        made = file.message_type.add(name=message)
+        for name, number, of in fields:
+            field = made.field.add(name=name, number=number, label=3 if of.endswith("*") else 1)
+            plain = of.rstrip("*")
+            if name == "data_type":
+                field.type, field.type_name = 14, ".t.DataType"
+            elif plain in FIELDS:
+                field.type, field.type_name = 11, f".t.{plain}"
+            else:
+                field.type = {"int64": 3, "uint64": 4, "int32": 5, "string": 9}[plain]
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    config = message_factory.GetMessageClass(pool.FindMessageTypeByName("t.ModelConfig"))()
+    return text_format.Parse(text, config)
+
+
+TRITON = {
+    "boxes": {},
+    "nms": {"head": "nms"},
+    "raw": {"head": "raw"},
+    "levels": {"head": "nms", "layout": "efficientnms", "input": "uint8-nhwc"},
+    "thresholds": {"head": "nms", "threshold_inputs": True, "dynamic": "none"},
+    "size": {"dynamic": "batch,size"},
+}
+
+
+@pytest.mark.parametrize("case", TRITON)
+def test_the_configuration_of_triton_is_that_of_its_file(digits, tmp_path, case):
+    dc.export(digits, tmp_path, kit="triton", threshold=0.3, check=False, **TRITON[case])
+    assert_config_fits(tmp_path)
+
+
+def assert_config_fits(folder):
+    path = model_of(folder)
+    config = parse_config((path.parents[1] / "config.pbtxt").read_text())
+    session = onnxruntime.InferenceSession(path)
+    told = session.get_modelmeta().custom_metadata_map
+    is_batched = isinstance(session.get_inputs()[0].shape[0], str)
+    assert config.name == path.parents[1].name == Path(folder / path).parents[1].name
+    assert path.parent.name == "1"
+    assert config.backend == "onnxruntime"
+    assert (config.max_batch_size > 0) == is_batched == config.HasField("dynamic_batching")
+    for ports, theirs in (
+        (config.input, session.get_inputs()),
+        (config.output, session.get_outputs()),
+    ):
+        assert [one.name for one in ports] == [one.name for one in theirs]
+        for one, other in zip(ports, theirs, strict=True):
+            axes = [axis if isinstance(axis, int) else -1 for axis in other.shape]
+            own = list(one.reshape.shape) if one.HasField("reshape") else list(one.dims)
+            assert own == axes[is_batched:]
+            assert len(one.dims) > 0
+            assert one.data_type == OF_SESSIONS[other.type]
+    said = {one.key: one.value.string_value for one in config.parameters}
+    assert said["resize"] == told["resize"]
+    if "threshold" in told:
+        assert [float(said[key]) for key in ("threshold", "nms")] == [
+            float(told[key]) for key in ("threshold", "nms")
+        ]
+    names = (path.parents[1] / said["labels"]).read_text().splitlines()
+    assert names == json.loads(told["names"]) or not json.loads(told["names"])
+    return config
+
+
+def test_a_classifier_in_triton_has_labels_at_its_output(tmp_path):
+    model = random_model(network(*NETWORKS["classifier"]), names=["a", "b", "c", "d"])
+    dc.export(model, tmp_path, kit="triton")
+    (output,) = assert_config_fits(tmp_path).output
+    assert (output.name, output.label_filename) == ("probabilities", "labels.txt")
+
+
+# --- deepstream
+
+
+def deepstream_config(folder):
+    """Read nvinfer's configuration, a key file of GLib: `;` parts values."""
+    config = configparser.RawConfigParser(comment_prefixes="#", delimiters="=", strict=True)
+    config.read_string((folder / "config_infer.txt").read_text())
+    return config
+
+
+def test_the_configuration_of_deepstream_fits_the_model(digits, kits):
+    folder = kits / "deepstream"
+    config = deepstream_config(folder)
+    own = config["property"]
+    session = onnxruntime.InferenceSession(folder / own["onnx-file"])
+    (output,) = session.get_outputs()
+    assert output.shape[-1] == 6
+    assert isinstance(session.get_inputs()[0].shape[0], str)  # nvinfer sets the batch
+    assert float(own["net-scale-factor"]) == pytest.approx(1 / 255)
+    assert [own[key] for key in ("model-color-format", "cluster-mode", "network-mode")] == [
+        "0", "2", "0",
+    ]  # fmt: skip
+    assert own["maintain-aspect-ratio"] == own["symmetric-padding"] == "0"
+    names = (folder / own["labelfile-path"]).read_text().splitlines()
+    assert names == list(digits.names)
+    assert own.getint("num-detected-classes") == len(names)
+    assert "filter-out-class-ids" not in own
+    sections = ["class-attrs-all", *(f"class-attrs-{i}" for i in range(10))]
+    assert config.sections() == ["property", *sections]
+    for name in sections:
+        assert config[name].getfloat("pre-cluster-threshold") == 0.25
+        assert config[name].getfloat("nms-iou-threshold") == 0.45
+
+
+def test_deepstream_is_told_of_letterboxes_precision_grey_and_hidden_classes(tmp_path, caplog):
+    body, (_, *size) = NETWORKS["detector"]
+    model = random_model(network(body, (1, *size)))
+    model = replace(model, names=Names(("a;b", "c", "d"), hidden=[0, 2]))
+    options = {"resize": "letterbox", "fp16": True, "threshold": 0.6, "nms": 0.3}
+    dc.export(model, tmp_path / "kit", kit="deepstream", **options)
+    config = deepstream_config(tmp_path / "kit")
+    own = config["property"]
+    assert own["maintain-aspect-ratio"] == own["symmetric-padding"] == "1"
+    assert own["network-mode"] == own["model-color-format"] == "2"
+    assert own["filter-out-class-ids"] == "0;2"
+    assert config["class-attrs-2"]["pre-cluster-threshold"] == "0.6"
+    assert config["class-attrs-all"]["nms-iou-threshold"] == "0.3"
+    assert (tmp_path / "kit" / "labels.txt").read_text() == "a,b\nc\nd\n"
+    assert "labels.txt has , for ; in names" in caplog.text
+    with pytest.raises(dc.DarkconvError, match="int8 is no option of the kit deepstream"):
+        dc.export(model, tmp_path / "kit", kit="deepstream", int8=True, calibrate="photos")
+
+
+# --- frigate
+
+
+def frigate_labels(path):
+    """As Frigate's `load_labels` reads them, from its public source."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    if lines[0].split(" ", maxsplit=1)[0].isdigit():
+        pairs = [line.split(" ", maxsplit=1) for line in lines]
+        return {int(number): label.strip() for number, label in pairs}
+    return {i: line.strip() for i, line in enumerate(lines)}
+
+
+def test_what_frigate_is_told_fits_the_model(digits, kits):
+    yaml = pytest.importorskip("yaml")
+    folder = kits / "frigate"
+    told = yaml.safe_load((folder / "frigate.yml").read_text())
+    assert told["detectors"] == {"onnx": {"type": "onnx"}}
+    model = told["model"]
+    session = onnxruntime.InferenceSession(folder / Path(model["path"]).name)
+    (given,), (output,) = session.get_inputs(), session.get_outputs()
+    assert given.shape == [1, 3, model["height"], model["width"]]
+    assert output.shape == [1, 14, 1200]
+    kinds = [model[key] for key in ("model_type", "input_tensor", "input_dtype")]
+    assert kinds == ["yolo-generic", "nchw", "float"]
+    labels = frigate_labels(folder / Path(model["labelmap_path"]).name)
+    assert labels == dict(enumerate(digits.names))
+    assert told["objects"]["track"] == list(digits.names)
+
+
+def test_names_of_all_kinds_reach_frigate(tmp_path):
+    yaml = pytest.importorskip("yaml")
+    names = Names(("7", 'a "b": c', "# ü caf\udce9"), hidden=[1])
+    model = replace(random_model(network(*NETWORKS["detector"])), names=names)
+    dc.export(model, tmp_path / "kit", kit="frigate")
+    expected = ["7", 'a "b": c', "# ü caf\ufffd"]
+    assert list(frigate_labels(tmp_path / "kit" / "labelmap.txt").values()) == expected
+    told = yaml.safe_load((tmp_path / "kit" / "frigate.yml").read_text())
+    assert told["objects"]["track"] == [expected[0], expected[2]]

@@ -39,8 +39,8 @@ def parse_yaml(text: str, where: Where) -> Yaml:
         import yaml
     try:
         if not keeps_bytes(text):
-            return _value(yaml.compose(text, yaml.BaseLoader), where, iter(range(MOST_VALUES)))
-        node = yaml.compose(text.translate(_AS_PRIVATE), yaml.BaseLoader)
+            return _value(_composed(text, where), where, iter(range(MOST_VALUES)))
+        node = _composed(text.translate(_AS_PRIVATE), where)
         return _with_bytes(_value(node, where, iter(range(MOST_VALUES))))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -52,8 +52,37 @@ def parse_yaml(text: str, where: Where) -> Yaml:
     except yaml.YAMLError as error:
         first = str(error).splitlines()[0]
         raise DatasetError(f"is not well-formed YAML: {first}", where=where) from None
-    except RecursionError:
-        raise DatasetError("is YAML that is nested too deeply", where=where) from None
+
+
+def _composed(text: str, where: Where) -> Any:
+    """Return PyYAML's node of a text.
+
+    It stops at the first one that lies too deep: PyYAML's time grows with the square of the depth.
+    """
+    import yaml
+
+    loader = yaml.BaseLoader(text)
+    compose, depth = loader.compose_node, 0
+
+    def bounded(parent: Any, index: Any) -> Any:
+        nonlocal depth
+        if depth > DEEPEST:
+            raise _too_deep(where, loader.peek_event())
+        depth += 1
+        node = compose(parent, index)
+        depth -= 1
+        return node
+
+    loader.compose_node = bounded
+    try:
+        return loader.get_single_node()
+    finally:
+        loader.dispose()
+
+
+def _too_deep(where: Where, part: Any) -> DatasetError:
+    place = Where(file=where.file, line=part.start_mark.line + 1)
+    return DatasetError("is YAML that is nested too deeply", where=place)
 
 
 def _value(node: Any, where: Where, left: Iterator[int], depth: int = 0) -> Yaml:
@@ -71,7 +100,7 @@ def _value(node: Any, where: Where, left: Iterator[int], depth: int = 0) -> Yaml
         return ""
     place = Where(file=where.file, line=node.start_mark.line + 1)
     if depth > DEEPEST:
-        raise DatasetError("is YAML that is nested too deeply", where=place)
+        raise _too_deep(where, node)
     if next(left, None) is None:
         expected = f"YAML of at most {MOST_VALUES:,} values, its aliases written out"
         raise DatasetError(where=place, expected=expected, found="more")

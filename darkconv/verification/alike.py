@@ -5,13 +5,15 @@ and little more. So the boxes are counted that both find.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from darkconv.boxes import as_corners, iou
+from darkconv.boxes import as_corners
 from darkconv.detection.decode import Candidates, passing
 from darkconv.detection.suppress import suppress
 from darkconv.verification.agreement import HELP, Agreement
+from darkconv.verification.pairing import pair_off
 
 WANTED = 40
 """Boxes that the model should find: the threshold is lowered until it does."""
@@ -19,7 +21,6 @@ LEAST, MOST = 0.01, 0.25
 """Between these the threshold is: scores below are chance, and boxes above count for detection."""
 FEW = 10  # boxes of which a share says nothing
 OVERLAP = 0.45  # above which two boxes of a class are the same
-LIKE = 0.5  # overlap of boxes that are the same object
 DIFFERENT = 0.6
 """Of 1 - F1 what is allowed.
 
@@ -44,7 +45,7 @@ def compare_finds(
     for expected, found in pairs:
         one, two = (kept(side, threshold) for side in (expected, found))
         ours, theirs = ours + count(one), theirs + count(two)
-        both += matches(one, two)
+        both += count_same(one, two)
     if ours < FEW:
         return [], f"the model finds too few boxes above {threshold:.2g}, {ours}; {HELP}"
     row = Agreement("1 - F1 of boxes", 1 - 2 * both / (ours + theirs), DIFFERENT, ours + theirs)
@@ -77,15 +78,10 @@ def count(side: Candidates) -> int:
     return int(np.count_nonzero(side.scores))
 
 
-def matches(expected: Candidates, found: Candidates) -> int:
+def count_same(expected: Candidates, found: Candidates) -> int:
     """Return how many boxes of both are of the same class and object, each taken once."""
-    left = {(int(row), int(kind)) for row, kind in np.argwhere(found.scores > 0)}
-    boxes, others = as_corners(expected.boxes), as_corners(found.boxes)
-    taken = 0
-    for row, kind in np.argwhere(expected.scores > 0):
-        like = [key for key in left if key[1] == kind]
-        overlaps = iou(boxes[row], others[[key[0] for key in like]])
-        if overlaps.max(initial=0) >= LIKE:
-            left.remove(like[int(overlaps.argmax())])
-            taken += 1
-    return taken
+    sides: list[Any] = []
+    for side in (expected, found):
+        rows, classes = np.nonzero(side.scores > 0)
+        sides += [as_corners(side.boxes)[rows], classes]
+    return len(pair_off(*sides))

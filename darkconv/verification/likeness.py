@@ -11,20 +11,19 @@ import numpy.typing as npt
 
 from darkconv.backends import spoke
 from darkconv.backends.layouts import BEST, CENTRES, CORNERS, LABEL, SCORES
-from darkconv.boxes import iou
 from darkconv.core.model import Array
 from darkconv.detection.detect import Detection
 from darkconv.detection.sources import Item, picture_name
 from darkconv.detection.stream import prepare_item, read_batches
 from darkconv.files import PathLike
 from darkconv.verification.outputs import Run, before
+from darkconv.verification.pairing import pair_off
 
 if TYPE_CHECKING:
     from darkconv.backends.exported import ExportedFile
     from darkconv.detection.exported import FileEngine
 
 THRESHOLD = 0.25  # score from which detections are compared
-LIKE = 0.5  # overlap of boxes that are the same object
 
 
 @dataclass(frozen=True)
@@ -169,14 +168,8 @@ def f1_of(pairs: Iterable[tuple[Sequence[Detection], Sequence[Detection]]]) -> f
 
 def common(expected: Sequence[Detection], found: Sequence[Detection]) -> list[tuple[int, int]]:
     """Places of detections that are of the same class and object, each taken once, best first."""
-    left = set(range(len(expected)))
-    pairs = []
-    for place, detection in enumerate(found):
-        like = [i for i in sorted(left) if expected[i].class_id == detection.class_id]
-        boxes = np.array([expected[i].box for i in like]).reshape(-1, 4)
-        overlaps = iou(np.array(detection.box), boxes)
-        if overlaps.max(initial=0) >= LIKE:
-            best = like[int(overlaps.argmax())]
-            left.remove(best)
-            pairs.append((best, place))
-    return pairs
+    sides: list[Any] = []
+    for side in (found, expected):
+        sides.append(np.array([one.box for one in side]).reshape(-1, 4))
+        sides.append(np.array([one.class_id for one in side], int))
+    return [(right, place) for place, right in pair_off(*sides)]

@@ -43,6 +43,8 @@ SLOW = re.compile(r"finetune|\.keras|\.tflite|\.savedmodel|--backend keras|--int
 """Commands that train, start TensorFlow, or quantise, and what reads the result."""
 NOT_RUN = {
     "darkconv fetch": "needs the network",
+    "darkconv serve": "answers until it is stopped: tests/test_kits_browser.py",
+    "--for browser": "needs what is fetched: tests/test_kits_browser.py",
     "darkconv completion": "writes into the shell's own files",
     "darkconv demo": "tests/test_cli.py runs it",
     "clip.mp4": "no video is bundled: tests/test_video.py",

@@ -32,6 +32,10 @@ NETWORKS = {
         (5, 6, 10),
     ),
 }
+MORE = {
+    "browser": {"ort_web": Path(__file__).parent / "data" / "ort_web"},
+}
+"""Options without which a kit is not written: these stand for the runtime's files."""
 NOT_FOR = {
     **{("classifier", kit): "predicts no boxes" for kit in KITS if kit != "triton"},
     **{("five channels", kit): "channels, found 5" for kit in KITS},
@@ -49,7 +53,7 @@ def kits(digits, tmp_path_factory):
     """Every kit of the bundled model."""
     folder = tmp_path_factory.mktemp("kits")
     for name in KITS:
-        dc.export(digits, folder / name, kit=name)
+        dc.export(digits, folder / name, kit=name, **MORE.get(name, {}))
     return folder
 
 
@@ -68,11 +72,11 @@ def test_a_kit_is_written_for_what_it_is_for_and_refused_for_the_rest(kind, kit,
     model, folder = random_model(network(body, shape)), tmp_path / "kit"
     if (kind, kit) in NOT_FOR:
         with pytest.raises(dc.UnsupportedError, match=NOT_FOR[kind, kit]) as told:
-            dc.export(model, folder, kit=kit)
+            dc.export(model, folder, kit=kit, **MORE.get(kit, {}))
         assert f"the kit {kit}" in str(told.value)
         assert not any(tmp_path.iterdir())
         return
-    done = dc.export(model, folder, kit=kit)
+    done = dc.export(model, folder, kit=kit, **MORE.get(kit, {}))
     assert done.files[0].name.startswith("model")
     assert set(done.files) == {path for path in folder.rglob("*") if path.is_file()}
     assert done.size == sum(path.stat().st_size for path in done.files)
@@ -91,6 +95,7 @@ def test_a_kit_says_how_to_run_it_and_what_was_checked(kits, kit):
     text = (kits / kit / "README.md").read_text()
     assert "```sh\n" in text
     assert f", by darkconv {dc.__version__}" in text.partition("## What was checked\n")[2]
+    assert "run once in onnxruntime, by" in text
     listed = json.loads((kits / kit / "kit.json").read_text())
     there = {path.relative_to(kits / kit).as_posix() for path in (kits / kit).rglob("*.*")}
     assert listed["kit"] == kit

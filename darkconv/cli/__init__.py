@@ -16,6 +16,7 @@ TASKS = {
         "convert": "Write a model as ONNX, Keras, LiteRT, PyTorch or Darknet files.",
         "verify": "Compare the layers of a model between frameworks.",
         "fetch": "Download a well-known model.",
+        "serve": "Show the pages of a folder in the browser.",
     },
     "Use and measure": {
         "detect": "Find objects in pictures and draw boxes.",

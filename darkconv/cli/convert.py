@@ -38,6 +38,11 @@ from darkconv.imports.differences import REORGS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+
+def _flag(*words: str, help: str, value: bool = True) -> Callable[[F], F]:
+    return click.option(*words, flag_value=value, default=None, help=help)
+
+
 ONNX_OPTIONS = {
     "head": click.option(
         "--head",
@@ -51,9 +56,7 @@ ONNX_OPTIONS = {
         help="Form of --head boxes (all but efficientnms) and nms (split, efficientnms) for the "
         "programs that read them  [default: split]",
     ),
-    "pixels": click.option(
-        "--pixels", flag_value=True, default=None, help="Boxes in pixels of the input, not in 0..1."
-    ),
+    "pixels": _flag("--pixels", help="Boxes in pixels of the input, not in 0..1."),
     "threshold": click.option(
         "--threshold",
         type=SHARE,
@@ -65,11 +68,8 @@ ONNX_OPTIONS = {
         type=SHARE,
         help="Overlap that counts as the same object, likewise  [default: 0.45]",
     ),
-    "threshold_inputs": click.option(
-        "--threshold-inputs",
-        flag_value=True,
-        default=None,
-        help="For --head nms: both are inputs of the graph, not constants.",
+    "threshold_inputs": _flag(
+        "--threshold-inputs", help="For --head nms: both are inputs of the graph, not constants."
     ),
     "max_detections": click.option(
         "--max-detections",
@@ -92,50 +92,48 @@ ONNX_OPTIONS = {
         metavar="AXES",
         help="Axes of any length: batch, size, batch,size or none  [default: batch]",
     ),
-    "fold": click.option(
-        "--no-fold", "fold", flag_value=False, default=None, help="Leave batch norm as it is."
-    ),
+    "fold": _flag("--no-fold", "fold", value=False, help="Leave batch norm as it is."),
     "resize": click.option(
         "--resize",
         type=click.Choice(["stretch", "letterbox"]),
         help="How pictures will be fitted, which the file says, and detect and eval do  "
         "[default: as the dialect and letter_box= say]",
     ),
-    "check": click.option(
+    "check": _flag(
         "--no-check",
         "check",
-        flag_value=False,
-        default=None,
+        value=False,
         help="Do not run .onnx and .tflite files once before they are written.",
     ),
     "opset": click.option(
         "--opset", type=int, help="Version of ONNX's operators, 11 or later  [default: 13]"
     ),
-    "external": click.option(
-        "--external",
-        flag_value=True,
-        default=None,
-        help="Weights in a file beside it, OUT.onnx.data.",
-    ),
-    "in_place": click.option(
+    "external": _flag("--external", help="Weights in a file beside it, OUT.onnx.data."),
+    "in_place": _flag(
         "--in-place",
-        flag_value=True,
-        default=None,
         help="Weights where they are, in MODEL's .weights file, which OUT must lie beside.",
     ),
 }
 """What can be chosen about an ONNX file, by the names of `write_onnx` and `OnnxOptions`."""
 
 
-KERAS_OPTIONS = {
-    "fold_bn": click.option(
-        "--fold-bn", flag_value=True, default=None, help="Write batch norm into the weights."
+KIT_OPTIONS = {
+    "ort_web": click.option(
+        "--ort-web",
+        type=click.Path(exists=True, file_okay=False),
+        metavar="DIR",
+        help="For --for browser: where onnxruntime-web's files are.",
     ),
 }
+"""What can be chosen about kits alone, by the names of `darkconv.export`."""
+
+KERAS_OPTIONS = {"fold_bn": _flag("--fold-bn", help="Write batch norm into the weights.")}
 """What can be chosen about Keras files beside `--head`, by the names of `to_keras`."""
 
-format_options = with_options(*ONNX_OPTIONS.values(), *KERAS_OPTIONS.values())
-"""`ONNX_OPTIONS` and `KERAS_OPTIONS`; what the user does not give is None."""
+format_options = with_options(
+    *ONNX_OPTIONS.values(), *KIT_OPTIONS.values(), *KERAS_OPTIONS.values()
+)
+"""What can be chosen about formats; what the user does not give is None."""
 
 IMPORT_OPTIONS = {
     "bn_epsilon": click.option(
@@ -214,6 +212,7 @@ def convert(
     chosen = chosen_options(options)
     reduction.check(chosen)
     if kit is None:
+        refuse(*KIT_OPTIONS, because="it is about --for browser")
         suffixes = {output.path: output.suffix for output in outputs}
         head = chosen.get("head", "raw")
         if fault := fault_of(chosen, reduction.kind, head, set(suffixes.values())):
@@ -249,7 +248,7 @@ def convert(
 
 def chosen_options(options: dict[str, Any]) -> dict[str, Any]:
     """Take what the user has said about formats out of a command's options."""
-    given = {name: options.pop(name) for name in (*ONNX_OPTIONS, *KERAS_OPTIONS)}
+    given = {name: options.pop(name) for name in (*ONNX_OPTIONS, *KIT_OPTIONS, *KERAS_OPTIONS)}
     chosen = {name: value for name, value in given.items() if value is not None}
     if "external" in chosen and "in_place" in chosen:
         raise click.UsageError("--external and --in-place exclude each other")

@@ -16,13 +16,14 @@ from darkconv.console.printing import echo, echo_json, echo_table
 from darkconv.console.progress import byte_progress
 from darkconv.files.outputs import may_overwrite, note_input, note_output
 from darkconv.zoo.models import MODELS, Published, find_model
+from darkconv.zoo.package import ORT_WEB, fetch_package
 
 if TYPE_CHECKING:
     from darkconv.zoo.fetch import Fetched
 
 
 def _complete(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
-    return [name for name in MODELS if name.startswith(incomplete)]
+    return [name for name in (*MODELS, ORT_WEB.name) if name.startswith(incomplete)]
 
 
 @click.command(cls=ModelCommand)
@@ -47,6 +48,8 @@ def _complete(_: click.Context, __: click.Parameter, incomplete: str) -> list[st
 def fetch(name: str | None, folder: Path, url: str | None, as_json: bool) -> None:
     """Download a well-known model: NAME.cfg, NAME.weights, NAME.names.
 
+    onnxruntime-web brings what pages of `convert --for browser` run models by, from npm.
+
     Without NAME, list what there is. A download that broke off goes on; the weights take their
     name when they are whole and of the size that the cfg requires.
 
@@ -56,6 +59,14 @@ def fetch(name: str | None, folder: Path, url: str | None, as_json: bool) -> Non
     if name is None:
         refuse("folder", "url", "overwrite", because="Missing argument 'NAME': what to fetch")
         list_models(as_json=as_json)
+        return
+    if name == ORT_WEB.name:
+        with byte_progress(f"fetching {name}") as show:
+            package = fetch_package(ORT_WEB, folder, address=url, force=force, progress=show)
+        state = "wrote" if package.address else "is there already:"
+        echo(f"{state} {package.folder}, version {package.version}", err=True)
+        if as_json:
+            echo_json(asdict(package), default=str)
         return
     from darkconv.zoo.fetch import fetch as fetch_model
 

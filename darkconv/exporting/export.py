@@ -8,11 +8,15 @@ from darkconv.arguments import checked
 from darkconv.core.finite import check_kept
 from darkconv.core.model import Model
 from darkconv.dataset.sample import Dataset
+from darkconv.errors import DarkconvError
 from darkconv.exporting.kits.writing import check_kit, write_kit
 from darkconv.exporting.writing import Exported, check_options, write_checked
 from darkconv.files import PathLike
 from darkconv.loading.saving import WRITE_NONFINITE
 from darkconv.verification.precision import Progress, silent
+
+OF_KITS = {"ort_web": "browser"}
+"""Options of kits alone."""
 
 
 @checked
@@ -20,7 +24,8 @@ def export(
     model: Model,
     path: PathLike,
     *,
-    kit: Literal["opencv", "triton", "deepstream", "frigate"] | None = None,
+    kit: Literal["opencv", "triton", "deepstream", "frigate", "browser"] | None = None,
+    ort_web: PathLike | None = None,
     head: Literal["raw", "logits", "boxes", "nms"] | None = None,
     layout: Literal["split", "ultralytics", "deepstream", "yolov4", "efficientnms"] | None = None,
     pixels: bool | None = None,
@@ -67,6 +72,7 @@ def export(
             nobody has changed.
         kit: name of what takes the folder as it is. A kit decides about some options, such as
             `layout`, and has most others of ONNX.
+        ort_web: folder with onnxruntime-web's files, of its npm package. Kit browser.
         head: outputs as Darknet's heads give them ("raw", the default), what enters the heads
             ("logits"), boxes and scores, or, in ONNX, what is left of them after non-maximum
             suppression (NMS). PyTorch programs know the first two.
@@ -126,7 +132,7 @@ def export(
         "opset": opset, "external": external, "in_place": in_place, "fp16": fp16, "int8": int8,
         "calibrate": calibrate, "calibration": calibration, "reduce_range": reduce_range,
         "int8_form": int8_form, "min_agreement": min_agreement,
-        "data": data, "check": check, "compare": compare,
+        "data": data, "check": check, "compare": compare, "ort_web": ort_web,
     }  # fmt: skip
     given = {name: value for name, value in values.items() if value is not None}
     check_export(model, Path(path), kit, given)
@@ -150,6 +156,8 @@ def check_export(model: Model, path: Path, kit: str | None, given: Mapping[str, 
         DarkconvError: as `check_options` or `check_kit` raises it.
     """
     if kit is None:
+        for name in given.keys() & OF_KITS.keys():
+            raise DarkconvError(f"{name} is about the kit {OF_KITS[name]}")
         check_options(model, path, given)
     else:
         check_kit(model, path, kit, given)

@@ -37,6 +37,7 @@ class Kit:
         takes_classifiers: it is not for detectors alone.
         channels: of the network's input, that it can have.
         libraries: by the names that they are imported by, that write it.
+        check: raises where options miss something, before anything is written.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Kit:
     takes_classifiers: bool = False
     channels: tuple[int, ...] = (3,)
     libraries: tuple[str, ...] = ("onnx",)
+    check: Callable[[Mapping[str, Any]], None] = lambda _: None
 
 
 class _Page(Template):

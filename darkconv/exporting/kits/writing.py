@@ -42,6 +42,7 @@ def check_kit(model: Model, folder: Path, name: str, given: Mapping[str, Any]) -
     kit = _find_kit(name)
     _check_network(kit, model)
     _check_given(kit, model, given)
+    kit.check(given)
     _check_taken(folder)
     for library in kit.libraries:
         require(library, task=f"the kit {kit.name}")

@@ -1,0 +1,31 @@
+"""`darkconv serve`: a folder's pages in the browser."""
+
+from pathlib import Path
+
+import click
+
+from darkconv.console.messages import common_options
+from darkconv.console.printing import echo
+from darkconv.exporting.serving import PORT, serving
+
+
+@click.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=PORT,
+    show_default=True,
+    help="Where it answers; 0 takes one that is free.",
+)
+@common_options
+def serve(folder: Path, port: int) -> None:
+    """Show the pages of a folder in the browser, to this machine alone.
+
+    For those that do not work when they are opened as files. It answers at 127.0.0.1 until Ctrl-C.
+
+    Example: darkconv serve browser
+    """
+    with serving(folder, port=port) as (address, answer):
+        echo(f"{address} shows {folder}; Ctrl-C ends that", err=True)
+        answer()

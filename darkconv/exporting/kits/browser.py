@@ -1,0 +1,127 @@
+"""The kit for browsers: one page that runs the model by onnxruntime-web, with all that it needs."""
+
+import base64
+import html
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from darkconv.errors import DarkconvError
+from darkconv.exporting.kits.kit import OF_ONNX, Filling, Kit
+
+SCRIPT = "ort.wasm.min.js"
+LOADER = "ort-wasm-simd-threaded.mjs"
+PROGRAM = "ort-wasm-simd-threaded.wasm"
+PLACES = ("", "dist", "onnxruntime-web/dist", "node_modules/onnxruntime-web/dist")
+"""Where the files lie below the folder that the user gives."""
+FETCHED = "darkconv fetch onnxruntime-web -o DIR brings them; so does npm install onnxruntime-web"
+PIECE = 3 << 20
+"""Bytes of a line of a script: a multiple of 3, so that base64 has no padding within."""
+LARGEST = 32 * PIECE
+"""Bytes in a script: browsers do not read scripts of any length."""
+
+
+def fill(kit: Filling) -> None:
+    """Write the page, and as scripts, which a page may load from a file, what it runs."""
+    facts, runtime = kit.facts, find_runtime(kit.options.get("ort_web"))
+    path = kit.write_model("model.onnx")
+    models = _write_scripts(kit, "model", path.read_bytes())
+    path.unlink()
+    assert kit.written is not None
+    kit.written = replace(kit.written, files=(kit.folder / models[0],))
+    kit.write(SCRIPT, (runtime / SCRIPT).read_bytes())
+    parts = [*_write_scripts(kit, "loader", (runtime / LOADER).read_bytes())]
+    parts += _write_scripts(kit, "program", (runtime / PROGRAM).read_bytes())
+    told = {
+        "width": facts.width,
+        "height": facts.height,
+        "letterbox": facts.is_letterbox,
+        "names": facts.readable_names,
+        "hidden": sorted(facts.hidden),
+        "nms": facts.nms,
+    }
+    scripts = "\n".join(f'<script src="{name}"></script>' for name in (SCRIPT, *parts, *models))
+    kit.fill_in(
+        "index.html",
+        title=html.escape(facts.name),
+        told=json.dumps(told).replace("<", "\\u003c"),
+        scripts=scripts,
+    )
+    kit.fill_in("LICENSE-onnxruntime.txt", files=", ".join((SCRIPT, *parts)))
+    kit.fill_in(
+        "README.md",
+        models=", ".join(f"`{name}`" for name in models),
+        parts=", ".join(f"`{name}`" for name in parts),
+        release=_version(runtime),
+    )
+
+
+def find_runtime(folder: Path | str | None) -> Path:
+    """Return the folder with onnxruntime-web's files.
+
+    Args:
+        folder: that the user gives: of the package, of its files, or one that it is installed in.
+
+    Raises:
+        DarkconvError: they are not there.
+    """
+    if folder is None:
+        raise DarkconvError(
+            "the kit browser needs onnxruntime-web's files: --ort-web DIR (in Python ort_web=)",
+            hint=FETCHED,
+        )
+    names = (SCRIPT, LOADER, PROGRAM)
+    for place in PLACES:
+        if all((Path(folder) / place / name).is_file() for name in names):
+            return Path(folder) / place
+    raise DarkconvError(
+        f"{folder}: has no files of onnxruntime-web",
+        expected=", ".join(names),
+        hint=FETCHED,
+    )
+
+
+def _write_scripts(kit: Filling, name: str, content: bytes) -> list[str]:
+    """Write bytes as scripts that hand them to the page, and return the scripts' names."""
+    parts = [content[at : at + LARGEST] for at in range(0, len(content), LARGEST)]
+    names = [f"{name}.js" if i == 0 else f"{name}-{i}.js" for i in range(len(parts))]
+    for script, part in zip(names, parts, strict=True):
+        kit.write(script, "".join(_lines(name, part)))
+    return names
+
+
+def _lines(name: str, content: bytes) -> Iterator[str]:
+    for at in range(0, len(content), PIECE):
+        text = base64.b64encode(content[at : at + PIECE]).decode()
+        yield f'kit.add("{name}", "{text}");\n'
+
+
+def _version(runtime: Path) -> str:
+    try:
+        text = (runtime.parent / "package.json").read_text(encoding="utf-8")
+        return f"onnxruntime-web {json.loads(text)['version']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "onnxruntime-web"
+
+
+def check(options: Mapping[str, Any]) -> None:
+    """Raise unless the runtime's files are there."""
+    find_runtime(options.get("ort_web"))
+
+
+KIT = Kit(
+    name="browser",
+    what="the page",
+    fill=fill,
+    check=check,
+    fixed={
+        "head": "boxes",
+        "layout": "split",
+        "pixels": False,
+        "input": "float32-nchw",
+        "dynamic": "none",
+    },
+    options=(*OF_ONNX, "ort_web"),
+)

@@ -3,6 +3,7 @@
 import ast
 import configparser
 import graphlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -235,3 +236,9 @@ def test_public_names_exist():
         assert getattr(darkconv, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = darkconv.nothing
+
+
+def test_tests_of_a_module_share_a_process(request):
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        pytest.skip("all tests share this process")
+    assert request.node.nodeid.endswith(f"@{request.path.name}"), "pytest-xdist sees no groups"

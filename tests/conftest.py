@@ -54,7 +54,8 @@ def pytest_collection_modifyitems(config, items):
     if config.getoption("--full"):
         return
     for number, item in enumerate(items):
-        if item.path.parent.name in effort.SLOW_FOLDERS and number % effort.SOME:
+        names = (item.path.parent.name, item.path.name)
+        if number % next((effort.HEAVY[name] for name in names if name in effort.HEAVY), 1):
             item.add_marker(pytest.mark.slow)
     for item in items:
         if item.get_closest_marker("full"):

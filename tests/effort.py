@@ -5,8 +5,21 @@ import pytest
 PART = 5
 """A plain run tries one in so many random inputs."""
 
-SLOW_FOLDERS, SOME = ("bad", "faults"), 12
-"""Where each test starts processes of its own: a plain run tries one in so many of them."""
+HEAVY = {
+    "bad": 12,
+    "faults": 12,
+    "test_cli_finetune.py": 3,
+    "test_compiled.py": 3,
+    "test_docs.py": 3,
+    "test_examples.py": 3,
+    "test_exporting.py": 3,
+    "test_head_forms.py": 4,
+    "test_keras_files.py": 4,
+    "test_onnx_quantization.py": 4,
+    "test_resume.py": 3,
+}
+"""Folders and modules whose tests train, convert or start processes: a plain run tries one in so
+many of each."""
 
 is_whole = False
 """Whether all is tried; tests/conftest.py sets it before tests are collected."""

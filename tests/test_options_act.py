@@ -471,7 +471,7 @@ def odd_place(place, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("setting", one_in(4, WITH_ARRAYS))
+@pytest.mark.parametrize("setting", one_in(8, WITH_ARRAYS))
 def test_allow_nonfinite_lets_weights_pass_that_are_refused(odd_place, setting):
     refused = outcome(odd_place, SETTINGS[setting])
     assert refused["status"] == 1
@@ -480,7 +480,7 @@ def test_allow_nonfinite_lets_weights_pass_that_are_refused(odd_place, setting):
     assert "--allow-nonfinite" not in allowed["stderr"]
 
 
-@pytest.mark.parametrize("setting", one_in(4, WITH_MODEL))
+@pytest.mark.parametrize("setting", one_in(8, WITH_MODEL))
 def test_quiet_leaves_warnings_out_and_verbose_says_more(odd_place, setting):
     line = (
         f"{WITH_MODEL[setting]} --allow-nonfinite"

@@ -17,7 +17,10 @@ from darkconv.assets import digits10_folder, digits10_pictures, load_digits10
 from darkconv.cli import main
 from darkconv.core.names import Names
 from darkconv.exporting.kits.table import KITS
+from darkconv.libraries import is_installed
+from environments import EnvironmentMissingError
 from networks import network, random_model
+from runtimes import OPENVINO
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -37,8 +40,8 @@ MORE = {
 }
 """Options without which a kit is not written: these stand for the runtime's files."""
 NOT_FOR = {
-    **{("classifier", kit): "predicts no boxes" for kit in KITS if kit != "triton"},
-    **{("five channels", kit): "channels, found 5" for kit in KITS},
+    **{("classifier", kit): "predicts no boxes" for kit in KITS if not KITS[kit].takes_classifiers},
+    **{("five channels", kit): "channels, found 5" for kit in KITS if 5 not in KITS[kit].channels},
 }
 """What is said where a kit is not for such a network."""
 
@@ -52,9 +55,19 @@ def digits():
 def kits(digits, tmp_path_factory):
     """Every kit of the bundled model."""
     folder = tmp_path_factory.mktemp("kits")
-    for name in KITS:
+    for name in filter(is_written_here, KITS):
         dc.export(digits, folder / name, kit=name, **MORE.get(name, {}))
     return folder
+
+
+def is_written_here(kit):
+    """Whether what writes a kit is installed."""
+    return all(map(is_installed, KITS[kit].libraries))
+
+
+def need(kit):
+    if not is_written_here(kit):
+        pytest.skip(f"what writes the kit {kit} is not installed")
 
 
 def model_of(folder):
@@ -76,6 +89,7 @@ def test_a_kit_is_written_for_what_it_is_for_and_refused_for_the_rest(kind, kit,
         assert f"the kit {kit}" in str(told.value)
         assert not any(tmp_path.iterdir())
         return
+    need(kit)
     done = dc.export(model, folder, kit=kit, **MORE.get(kit, {}))
     assert done.files[0].name.startswith("model")
     assert set(done.files) == {path for path in folder.rglob("*") if path.is_file()}
@@ -92,10 +106,11 @@ def test_a_network_without_pictures_has_no_kit(kit, tmp_path):
 
 @pytest.mark.parametrize("kit", KITS)
 def test_a_kit_says_how_to_run_it_and_what_was_checked(kits, kit):
+    need(kit)
     text = (kits / kit / "README.md").read_text()
     assert "```sh\n" in text
     assert f", by darkconv {dc.__version__}" in text.partition("## What was checked\n")[2]
-    assert "run once in onnxruntime, by" in text
+    assert "onnxruntime" in text.partition("## What was checked\n")[2]
     listed = json.loads((kits / kit / "kit.json").read_text())
     there = {path.relative_to(kits / kit).as_posix() for path in (kits / kit).rglob("*.*")}
     assert listed["kit"] == kit
@@ -103,7 +118,7 @@ def test_a_kit_says_how_to_run_it_and_what_was_checked(kits, kit):
     for name in listed["files"]:
         path = kits / kit / name
         assert path.is_file()
-        assert path.suffix in (".onnx", ".wasm") or "@@" not in path.read_text()
+        assert path.suffix in (".onnx", ".bin") or "@@" not in path.read_text()
         assert path.name in text or path.name == "README.md"
 
 
@@ -446,3 +461,67 @@ def test_names_of_all_kinds_reach_frigate(tmp_path):
     assert list(frigate_labels(tmp_path / "kit" / "labelmap.txt").values()) == expected
     told = yaml.safe_load((tmp_path / "kit" / "frigate.yml").read_text())
     assert told["objects"]["track"] == [expected[0], expected[2]]
+
+
+# --- openvino
+
+
+@pytest.fixture
+def openvino(monkeypatch):
+    """Lets this process import OpenVINO from the environment that has it."""
+    try:
+        monkeypatch.syspath_prepend(OPENVINO.packages())
+    except EnvironmentMissingError as error:
+        pytest.skip(str(error))
+    return pytest.importorskip("openvino")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*Swig.*:DeprecationWarning")
+@pytest.mark.parametrize(
+    "options", [{}, {"head": "nms"}, {"input": "uint8-nhwc", "head": "raw"}], ids=str
+)
+def test_openvino_gives_with_its_file_what_onnxruntime_gives(digits, openvino, tmp_path, options):
+    done = dc.export(digits, tmp_path / "kit", kit="openvino", **options)
+    assert [path.name for path in done.files[:1]] == ["model.xml"]
+    assert done.checked.startswith("gives what the ONNX file gives in onnxruntime, within ")
+    dc.export(digits, tmp_path / "net.onnx", **{"head": "boxes", **options})
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
+    with Image.open(digits10_pictures()[3]) as picture:
+        levels = np.array(picture.convert("RGB").resize((160, 160)))[None]
+    x = levels if "input" in options else np.float32(levels.transpose(0, 3, 1, 2)) / 255
+    hint = {"INFERENCE_PRECISION_HINT": "f32"}
+    found = openvino.Core().compile_model(tmp_path / "kit" / "model.xml", "CPU", hint)({"input": x})
+    for one, expected in zip(session.get_outputs(), session.run(None, {"input": x}), strict=True):
+        np.testing.assert_allclose(found[one.name], expected, rtol=1e-3, atol=1e-4)
+    text = (tmp_path / "kit" / "README.md").read_text()
+    assert ("uint8)" in text) == ("input" in options)
+
+
+@pytest.mark.slow
+def test_a_conversion_with_other_numbers_is_refused(digits, openvino, tmp_path, monkeypatch):
+    right = openvino.convert_model
+
+    def wrong(path):
+        proto = onnx.load(path)
+        weights = next(one for one in proto.graph.initializer if len(one.dims) == 4)
+        values = onnx.numpy_helper.to_array(weights) * np.float32(1.5)
+        for one in proto.graph.initializer:
+            if one.name == weights.name:
+                one.CopyFrom(onnx.numpy_helper.from_array(values, one.name))
+        onnx.save(proto, tmp_path / "wrong.onnx")
+        return right(tmp_path / "wrong.onnx")
+
+    monkeypatch.setattr(openvino, "convert_model", wrong)
+    with pytest.raises(dc.DarkconvError, match="OpenVINO gives other numbers"):
+        dc.export(digits, tmp_path / "kit", kit="openvino")
+    assert not (tmp_path / "kit").exists()
+
+
+def test_a_kit_whose_library_is_missing_names_it(digits, tmp_path):
+    if is_installed("openvino"):
+        pytest.skip("OpenVINO is installed")
+    with pytest.raises(dc.MissingDependencyError, match="the kit openvino needs openvino") as told:
+        dc.export(digits, tmp_path / "kit", kit="openvino")
+    assert "darkconv[openvino]" in told.value.hint
+    assert not any(tmp_path.iterdir())

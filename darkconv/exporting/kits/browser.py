@@ -4,7 +4,6 @@ import base64
 import html
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +28,7 @@ def fill(kit: Filling) -> None:
     path = kit.write_model("model.onnx")
     models = _write_scripts(kit, "model", path.read_bytes())
     path.unlink()
-    assert kit.written is not None
-    kit.written = replace(kit.written, files=(kit.folder / models[0],))
+    kit.made(models[0])
     kit.write(SCRIPT, (runtime / SCRIPT).read_bytes())
     parts = [*_write_scripts(kit, "loader", (runtime / LOADER).read_bytes())]
     parts += _write_scripts(kit, "program", (runtime / PROGRAM).read_bytes())

@@ -1,7 +1,7 @@
 """What a kit is, and the folder in which one is filled."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -92,6 +92,17 @@ class Filling:
         given = {name: value for name, value in self.options.items() if name in known}
         self.written = write_checked(self.model, path, given, progress=self.progress)
         return path
+
+    def made(self, name: str, checked: str | None = None) -> None:
+        """Have a file that was made of the model's be that in its place.
+
+        Args:
+            name: of it.
+            checked: how it was tried; as the model's file, if that is not said.
+        """
+        assert self.written is not None, "it is made of what was written"
+        told = self.written.checked if checked is None else checked
+        self.written = replace(self.written, files=(self.folder / name,), checked=told)
 
     def write(self, name: str, content: str | bytes) -> None:
         """Write a file of the kit."""

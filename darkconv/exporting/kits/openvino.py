@@ -1,0 +1,104 @@
+"""The kit for OpenVINO: its intermediate representation, by its own converter."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from darkconv.errors import DarkconvError
+from darkconv.exporting.kits.kit import Filling, Kit
+from darkconv.libraries import telling_missing
+
+ALLOWED = {False: 1e-4, True: 3e-2}
+"""Differences, as a share of an output's largest value, in float32 and in half precision."""
+
+
+def fill(kit: Filling) -> None:
+    """Write the ONNX file, convert it, and hold one against the other."""
+    with telling_missing("the kit openvino"):
+        import openvino
+    path = kit.write_model("model.onnx")
+    network = openvino.convert_model(path)
+    openvino.save_model(network, kit.folder / "model.xml", compress_to_fp16=False)
+    if _is_comparable(kit):
+        error = _compare(path, kit.folder / "model.xml", ALLOWED[bool(kit.options.get("fp16"))])
+        checked = f"gives what the ONNX file gives in onnxruntime, within {error:.0e}, on noise"
+    else:
+        checked = "not compared: OpenVINO rounds in its own way, and its ONNX file was run alone"
+    path.unlink()
+    kit.made("model.xml", checked)
+    kit.write("labels.txt", kit.facts.labels)
+    ports = [f"| `{port.any_name}` | {port.partial_shape} |" for port in _ports(network)]
+    given = network.inputs[0]
+    shape = [1 if axis.is_dynamic else axis.get_length() for axis in given.partial_shape]
+    kit.fill_in(
+        "README.md",
+        ports="\n".join(ports),
+        release=openvino.__version__.partition("-")[0],
+        sample=f"np.zeros({tuple(shape)}, np.{given.element_type.to_dtype().name})",
+    )
+
+
+def _is_comparable(kit: Filling) -> bool:
+    """Return False where a value that is rounded otherwise may change which boxes are left."""
+    options = kit.options
+    return not (options.get("int8") or (options.get("fp16") and options["head"] == "nms"))
+
+
+def _compare(path: Path, converted: Path, allowed: float) -> float:
+    """Return how far outputs are apart on noise, as a share of an output's largest value.
+
+    Raises:
+        DarkconvError: further than is allowed.
+    """
+    import onnxruntime
+    import openvino
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    inputs = {one.name: _noise(one) for one in session.get_inputs()}
+    names = [one.name for one in session.get_outputs()]
+    expected = dict(zip(names, session.run(names, inputs), strict=True))
+    compiled = openvino.Core().compile_model(
+        converted, "CPU", {"INFERENCE_PRECISION_HINT": openvino.Type.f32}
+    )
+    found = compiled(inputs)
+    errors = {
+        name: float(
+            np.abs(found[name].astype(np.float64) - values).max(initial=0)
+            / max(np.abs(values).max(initial=0), 1e-12)
+        )
+        for name, values in expected.items()
+    }
+    worst = max(errors, key=lambda name: errors[name])
+    if not errors[worst] <= allowed:
+        raise DarkconvError(
+            f"OpenVINO gives other numbers: {worst}",
+            expected=f"within {allowed:g} of the largest value of onnxruntime",
+            found=f"{errors[worst]:.1e}",
+        )
+    return errors[worst]
+
+
+def _noise(one: Any) -> np.ndarray[Any, Any]:
+    """Return an input: levels, thresholds, or a picture of noise."""
+    shape = [axis if isinstance(axis, int) else 1 for axis in one.shape]
+    stream = np.random.default_rng(0)
+    if one.type == "tensor(uint8)":
+        return stream.integers(0, 256, shape).astype(np.uint8)
+    return stream.random(shape).astype(np.float32)
+
+
+def _ports(network: Any) -> list[Any]:
+    return [*network.inputs, *network.outputs]
+
+
+KIT = Kit(
+    name="openvino",
+    what="OpenVINO",
+    fill=fill,
+    usual={"head": "boxes"},
+    fixed={"nms_op": "onnx"},
+    takes_classifiers=True,
+    channels=(1, 2, 3, 4),
+    libraries=("onnx", "onnxruntime", "openvino"),
+)

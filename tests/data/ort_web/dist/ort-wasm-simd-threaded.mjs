@@ -1,0 +1,1 @@
+stands for ort-wasm-simd-threaded.mjs

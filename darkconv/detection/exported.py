@@ -157,7 +157,8 @@ def _onnx_on_device(
     has_device = device in ("auto", run.device) and threads in (None, run.threads)
     if has_device and runtime in (None, run.runtime):
         return file
-    device = run.device if device == "auto" else device
+    is_moved = runtime not in (None, run.runtime)
+    device = run.device if device == "auto" and not is_moved else device
     opened = spoke("onnx").read_onnx(
         file.path,
         shares_processors=True,

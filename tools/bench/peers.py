@@ -18,7 +18,10 @@ from types import ModuleType
 PEERS = {
     "darknet2any": ("darknet2any==0.7.6", "easydict"),
     "libreyolo": ("libreyolo==1.6.0",),
+    "mnn": ("MNN==3.6.1",),
+    "ncnn": ("ncnn==1.0.20261020", "pnnx==20261020"),
     "onnxscript": ("onnxscript==0.7.2",),
+    "openvino": ("openvino==2026.4.1",),
     "torch-pruning": ("torch-pruning==1.6.1",),
 }
 """Requirements by name; onnxscript is what PyTorch's newer exporter needs."""

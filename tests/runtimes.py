@@ -128,6 +128,9 @@ class Running:
             for name, one in answer["outputs"]
         ]
         if self.runtime.has_names:
+            names = [name for name, _ in found]
+            if sorted(names) != sorted(expected):
+                raise WorkerError(f"outputs {', '.join(names)} in place of {', '.join(expected)}")
             return dict(found)
         return told_apart([values for _, values in found], expected)
 

@@ -83,7 +83,8 @@ def by_openvino(file: str, inputs: Arrays, _: Path) -> Outputs:
 
     compiled = openvino.Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     found = compiled(inputs)
-    return [(one.get_any_name(), found[one]) for one in compiled.outputs]
+    names = [one.node.get_friendly_name().removesuffix("/sink_port_0") for one in compiled.outputs]
+    return [(name, found[one]) for name, one in zip(names, compiled.outputs, strict=True)]
 
 
 def by_ncnn(file: str, inputs: Arrays, folder: Path) -> Outputs:
@@ -158,6 +159,8 @@ def by_mnn(file: str, inputs: Arrays, folder: Path) -> Outputs:
     types = {"float32": expr.float, "uint8": expr.uint8}
     given = [expr.const(x, x.shape, expr.NCHW, types[str(x.dtype)]) for x in inputs.values()]
     found = [expr.convert(one, expr.NCHW) for one in module.onForward(given)]
+    if len(found) != len(names):
+        raise RefusedError(f"MNN gives {len(found)} of {len(names)} outputs")
     return [(name, np.array(one.read())) for name, one in zip(names, found, strict=True)]
 
 

@@ -3,6 +3,7 @@
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from darkconv.assets import digits10_folder, digits10_pictures, load_digits10
 from darkconv.cli import main
 from darkconv.detection.engine import make_engine
 from darkconv.evaluation.evaluate import runner_of
+from darkconv.loading import open_exported
 from environments import EnvironmentMissingError
 from networks import network, random_model
 from opencv5 import share_of_allowed
@@ -197,6 +199,21 @@ def test_openvino_keeps_states_and_takes_any_size(openvino, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("head", ["raw", "boxes"])
+def test_a_classifier_keeps_the_names_of_its_outputs_in_openvino(openvino, head, tmp_path):
+    body = "[convolutional]\nfilters=5\n[avgpool]\n[softmax]\n"
+    dc.export(random_model(network(body)), tmp_path / "net.onnx", head=head)
+    x = np.random.default_rng(0).random((2, 3, 8, 8), np.float32)
+    runs = [
+        open_exported(tmp_path / "net.onnx", runtime=name).run
+        for name in ("onnxruntime", "openvino")
+    ]
+    assert runs[0].outputs == runs[1].outputs
+    for expected, found in zip(*(run(x) for run in runs), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.slow
 def test_what_openvino_does_not_know_is_told_in_one_line(openvino, files, tmp_path):
     damaged = (files / "raw.onnx").read_bytes().replace(b"LeakyRelu", b"LeakyRelx")
     (tmp_path / "odd.onnx").write_bytes(damaged)
@@ -274,3 +291,29 @@ def test_a_worker_that_ends_is_started_anew():
         with pytest.raises(WorkerError, match="no such thing"):
             worker.ask(error="no such thing")
         assert worker.ask(number=2) == {"number": 2}
+
+
+def test_the_page_counts_what_is_right_and_says_what_is_not(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "tools"))
+    from runtimes_page import page
+
+    def line(network, runtime, variant, said, **more):
+        return {
+            "network": network, "trained": not network.startswith("cfgs/"), "runtime": runtime,
+            "variant": variant, "said": said, "version": "1.2", **more,
+        }  # fmt: skip
+
+    lines = [
+        line("a", "mnn", "nms, 2 pictures", "right"),
+        line("a", "mnn", "nms, 2 pictures", "wrong", off=5.0),
+        line("b", "mnn", "nms, 2 pictures", "right"),
+        line("cfgs/c", "tract", "raw", "refused: no Odd | operator"),
+        line("cfgs/c", "mnn", "raw", "not made: no head"),
+    ]
+    text = page(lines, {"mnn": "MNN", "ncnn": "ncnn", "tract": "tract"}, ["raw", "nms, 2 pictures"])
+    assert "| MNN | 1.2 |\n| tract | 1.2 |\n" in text
+    assert "| nms, 2 pictures | 1 of 2 | - |\n" in text
+    assert "| raw | - | 0 of 1 |\n" in text
+    assert "| MNN | wrong | nms, 2 pictures | a | MNN's NonMaxSuppression finds nothing" in text
+    assert "| tract | refused | raw | c | not looked into: no Odd \\| operator |\n" in text
+    assert "ncnn" not in text.partition("## What is not right")[2]

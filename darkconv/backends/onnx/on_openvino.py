@@ -13,6 +13,8 @@ from darkconv.backends.choices import BFLOAT16, parse_runtime
 from darkconv.errors import DarkconvError, Where
 from darkconv.libraries import telling_missing
 
+SINK = "/sink_port_0"
+"""Ends OpenVINO's names of the nodes that hold outputs."""
 HINTS = {"float32": "f32", BFLOAT16: "bf16"}
 """OpenVINO's words for what it computes in."""
 
@@ -132,7 +134,16 @@ def settings_of(precision: str, threads: int | None) -> dict[str, Any]:
 def value_of(port: Any) -> Value:
     """Return the name and shape of an input or output of OpenVINO's."""
     shape = [None if axis.is_dynamic else axis.get_length() for axis in port.partial_shape]
-    return Value(port.get_any_name(), shape)
+    return Value(name_of(port), shape)
+
+
+def name_of(port: Any) -> str:
+    """Return the name that the graph gives an input or output.
+
+    An output may bear several names, where OpenVINO has left out what comes after another tensor.
+    """
+    name = port.node.get_friendly_name().removesuffix(SINK)
+    return str(name if name in port.names else port.get_any_name())
 
 
 @contextlib.contextmanager

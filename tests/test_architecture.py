@@ -52,8 +52,9 @@ ROOMS = {
         "pictures presentation report"
     ),
     "dissection": (
-        "arguments backends core darknet dataset detection errors evaluation files logs pictures "
-        "presentation profiling report surgery"
+        "arguments backends core darknet dataset detection errors evaluation files layers "
+        "libraries loading logs pictures presentation profiling report surgery training "
+        "verification"
     ),
     "encodings": "",
     "errors": "",

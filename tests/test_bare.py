@@ -80,6 +80,8 @@ OTHERS = [
     "dissect net.cfg net.weights --keep cat --images net.data -o out/n.cfg out/n.weights",
     "dissect net.cfg net.weights --images pics --all-pictures --no-reconstruct --no-report"
     " -o out/o.cfg out/o.weights",
+    "dissect net.cfg net.weights --images net.data --recover --steps 1 --no-report"
+    " -o out/t.cfg out/t.weights",
     "finetune net.cfg net.weights --data net.data --steps 1 --workers 0 -o out/q.cfg out/q.weights",
     "finetune net.cfg net.weights --data pics --teacher net.cfg net.weights --steps 1 --workers 0"
     " -o out/r.cfg out/r.weights",

@@ -39,7 +39,9 @@ OWN_TESTS = {
     "docs/keras.md": "its programs need TensorFlow: tests/test_keras_recipe.py",
     "docs/json.md": "what its commands print is compared: tests/test_json.py",
 }
-SLOW = re.compile(r"finetune|\.keras|\.tflite|\.savedmodel|--backend keras|--int8|int8\.onnx")
+SLOW = re.compile(
+    r"finetune|--recover|--max-loss|\.keras|\.tflite|\.savedmodel|--backend keras|--int8|int8\.onnx"
+)
 """Commands that train, start TensorFlow, or quantise, and what reads the result."""
 NOT_RUN = {
     "darkconv fetch": "needs the network",

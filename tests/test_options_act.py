@@ -82,6 +82,8 @@ SETTINGS = {
     "--limit 30 -o o.cfg o.weights --no-report --json",
     "dissect/unlabelled": f"dissect {MODEL} --images unlabelled --params 0.6 -o o.cfg o.weights "
     "--no-report",
+    "dissect/recover": f"dissect {MODEL} --images digits10.data --params 0.6 --recover --steps 1 "
+    "--limit 4 -o o.cfg o.weights --no-report",
     "dissect/random": f"dissect {MODEL} --images unlabelled --score random -o o.cfg o.weights "
     "--no-report",
     "profile": f"profile {MODEL} images --limit 4 -o o.npz",
@@ -171,6 +173,7 @@ VALUES = {
     "--lock": "*_convolutional",
     "--macs": "0.4",
     "--max-detections": "1",
+    "--max-loss": "90",
     "--min-agreement": "0",
     "--min-keep": "0.8",
     "--momentum": "0.1",

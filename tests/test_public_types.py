@@ -69,6 +69,9 @@ losses, times = dc.measure_losses(small, profile, images, score="nll0"), dc.meas
 cheapest = dc.plan(small, profile, params=0.5, latency=0.6, losses=losses, times=times)
 pruned = dc.prune(small, plan, compensate=True)
 done: dc.Dissection = dc.dissect(model, keep=["person"], images=dataset, params=0.5, macs=0.6)
+done = dc.dissect(model, images="photos", recover=True, recipe=dc.Recipe(steps=9), labels=True)
+done = dc.dissect(model, images="photos", max_loss=1.0, valid=dataset, folder="run", resume=True)
+print(done.is_recovered, done.quality["uncut"].recall, done.search and done.search.chosen.macs)
 print(done.model, done.plan.explain(small, 3), done.to_dict(), done.seconds["profile"])
 run = dc.finetune(small, dataset, teacher=model, valid="val.txt", device="auto", overwrite=True)
 print(run.model, run.history, run.folder)
@@ -88,7 +91,7 @@ WRONG = {
     'dc.verify(model, backend="torch")': "incompatible type",
     'dc.export(model, "a.onnx", heads="nms")': "Unexpected keyword argument",
     'dc.load("a.cfg", size=3)': "Unexpected keyword argument",
-    'dc.dissect(model, images="photos", recover=True)': "Unexpected keyword argument",
+    'dc.dissect(model, images="photos", recovered=True)': "Unexpected keyword argument",
     'dc.plan(model, keep="half")': "incompatible type",
     "dc.verify(model).rows.no_such_field": "has no attribute",
     'dc.finetune(model, "photos", steps=300)': "Unexpected keyword argument",

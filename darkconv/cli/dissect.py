@@ -3,15 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from darkconv.cli.models import (
-    read_model,
-    require_outputs,
-    write_models,
-)
+from darkconv.cli.models import read_model, require_outputs, write_models
 from darkconv.cli.params import (
     ModelCommand,
     Output,
@@ -22,62 +18,64 @@ from darkconv.cli.params import (
     words_argument,
 )
 from darkconv.cli.pictures import PictureOptions, open_pictures, picture_options_beside_images
-from darkconv.cli.planning import (
-    plan_options,
-    refuse_idle_choices,
-    require_amount,
-)
+from darkconv.cli.planning import plan_options, refuse_idle_choices, require_amount
 from darkconv.cli.profiling import ProfilingOptions, profiling_options
 from darkconv.cli.pruned import show_pruning
-from darkconv.console.files import OutputFile
+from darkconv.console.files import OutputFile, OutputFolder
 from darkconv.console.given import refuse
-from darkconv.console.printing import echo, echo_json
-from darkconv.console.progress import steps
+from darkconv.console.options import with_options
+from darkconv.console.printing import echo, echo_json, echo_table
+from darkconv.console.progress import steps as progress_of_steps
+from darkconv.console.values import NumberType
 from darkconv.core.names import split_names
 from darkconv.core.processes import is_first_process
-from darkconv.files.outputs import check_belongs, note_output
+from darkconv.files.outputs import check_belongs, may_overwrite, note_folder_use, note_output
+from darkconv.files.sources import release_sources
 from darkconv.libraries import require
 from darkconv.surgery.planning import Planning
 from darkconv.surgery.wanted import wanted_classes
 
+if TYPE_CHECKING:
+    from darkconv.dissection import Dissection
+
+OPTIONS = (
+    click.option("--keep", metavar="A,B,C", help="Classes to keep, by name or index; or a names "
+                 "file  [default: all]"),
+    click.option("--images", "sources", multiple=True, required=True, type=Word(), metavar="D",
+                 help="Pictures to profile: folders, patterns, lists, .data, VOC, COCO; "
+                 "repeatable."),
+    output_option,
+    click.option("--report", "report_path", type=OutputFile(), metavar="FILE",
+                 help="The HTML report  [default: the first output's name with .html]"),
+    click.option("--no-report", is_flag=True, help="Write no report."),
+    click.option("--all-pictures", is_flag=True, help="Profile pictures with other classes too."),
+    click.option("--reconstruct/--no-reconstruct", default=True, show_default=True, help="Refit "
+                 "the weights that stay, so that each layer gives what it gave, on all pictures."),
+    click.option("--recover", is_flag=True, help="Let the uncut model teach what is left, on all "
+                 "pictures and without labels."),
+    click.option("--steps", type=click.IntRange(min=1), metavar="N",
+                 help="Of --recover: updates of the weights  [default: 300]"),
+    click.option("--labels", is_flag=True, help="Of --recover: use labels too."),
+    click.option("--max-loss", type=NumberType(0), metavar="POINTS", help="Search for the smallest "
+                 "model that loses no more points of AP on --valid, or without labels of the "
+                 "agreement with the uncut model; budgets are the largest that are tried."),
+    click.option("--valid", multiple=True, type=Word(), metavar="D",
+                 help="Pictures to measure recovery and search on  [default: those of --images]"),
+    click.option("--run", "folder", type=OutputFolder(), metavar="DIR", help="Folder for what "
+                 "recovery and search have done  [default: OUT.run]"),
+    click.option("--resume", is_flag=True, help="Go on with what the folder holds, after a stop."),
+    click.option("--json", "as_json", is_flag=True, help="Print plan and costs as JSON."),
+    plan_options(),
+    picture_options_beside_images,
+    profiling_options,
+    model_options,
+)  # fmt: skip
+"""All options, as the help lists them."""
+
 
 @click.command(cls=ModelCommand)
 @words_argument()
-@click.option(
-    "--keep",
-    metavar="A,B,C",
-    help="Classes to keep, by name or index; or a names file  [default: all]",
-)
-@click.option(
-    "--images",
-    "sources",
-    multiple=True,
-    required=True,
-    type=Word(),
-    metavar="D",
-    help="Pictures to profile: folders, patterns, lists, .data, VOC, COCO; repeatable.",
-)
-@output_option
-@click.option(
-    "--report",
-    "report_path",
-    type=OutputFile(),
-    metavar="FILE",
-    help="The HTML report  [default: the first output's name with .html]",
-)
-@click.option("--no-report", is_flag=True, help="Write no report.")
-@click.option("--all-pictures", is_flag=True, help="Profile pictures with other classes too.")
-@click.option(
-    "--reconstruct/--no-reconstruct",
-    default=True,
-    show_default=True,
-    help="Refit the weights that stay, so that each layer gives what it gave, on all pictures.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print plan and costs as JSON.")
-@plan_options()
-@picture_options_beside_images
-@profiling_options
-@model_options
+@with_options(*OPTIONS)
 def dissect(
     words: tuple[str, ...],
     keep: str | None,
@@ -87,6 +85,13 @@ def dissect(
     no_report: bool,
     all_pictures: bool,
     reconstruct: bool,
+    recover: bool,
+    steps: int | None,
+    labels: bool,
+    max_loss: float | None,
+    valid: tuple[str, ...],
+    folder: Path | None,
+    resume: bool,
     as_json: bool,
     planning: Planning,
     pictures: PictureOptions,
@@ -98,7 +103,8 @@ def dissect(
     The classes are cut, the channels profiled on the pictures that show nothing but the kept
     classes (all pictures where there are no labels, or no such picture), and those that matter
     least removed: a quarter of each layer, unless an option such as --params says otherwise. Then
-    the weights that stay are refitted to the feature maps of the whole model.
+    the weights that stay are refitted to the feature maps of the whole model. With --recover the
+    uncut model then teaches what is left; with --max-loss the smallest model that will do is found.
 
     Example: darkconv dissect voc.cfg voc.weights --keep dog,cat --images photos -o s.cfg s.weights
     """
@@ -107,28 +113,44 @@ def dissect(
     target = None if no_report else report_path or default_report(outputs)
     if planning.amounts:
         require_amount(planning)
-    refuse_idle_choices(planning)
+    refuse_idle_choices(planning, searches=max_loss is not None)
+    place = run_folder(outputs, folder, recover=recover, searches=max_loss is not None)
     if no_report:
         refuse("report_path", because="--no-report says that none is written")
     if all_pictures:
         refuse("only_classes", because="--all-pictures takes them all")
     require("PIL", "torch", task="dissect", extra="torch")
+    if recover:
+        require("lightning", "tensorboard", task="recovery", extra="train")
     from darkconv.dissection import dissect as dissected
 
     model = read_model(model_words, **options)
-    keep_classes = None
-    if keep is not None:
-        keep_classes = wanted_classes(model, keep, options["names_encoding"])
+    if place:  # what follows takes long, and needs no more of the files
+        model = model.in_memory()
+        release_sources()
+    encoding = options["names_encoding"]
+    keep_classes = None if keep is None else wanted_classes(model, keep, encoding)
     every = replace(pictures, only_classes=None, limit=None)
-    dataset = open_pictures(sources, every, model=model, uses_labels=not all_pictures)
+    dataset = open_pictures(sources, every, model=model, uses_labels=labels or not all_pictures)
+    held_out = None
+    if valid:
+        held_out = open_pictures(valid, replace(every, split=None, partly=True), model=model)
     only = pictures.only_classes
-    with steps() as progress:
+    with progress_of_steps() as progress:
         done = dissected(
             model,
             keep_classes,
             images=dataset,
             **vars(planning),
             reconstruct=reconstruct,
+            recover=recover,
+            steps=steps,
+            labels=labels,
+            max_loss=max_loss,
+            valid=held_out,
+            folder=place,
+            resume=resume,
+            overwrite=place is not None and may_overwrite() and not resume,
             only_classes=None if only is None else split_names(only, model.names),
             all_pictures=all_pictures,
             limit=pictures.limit,
@@ -142,9 +164,38 @@ def dissect(
         echo_json(done.to_dict())
     else:
         show_pruning(model, done.model, done.plan, compensate=planning.compensate)
+        show_quality(done)
     if target:
         done.report(target)
         echo(f"wrote {target}", err=True)
+
+
+def run_folder(
+    outputs: Sequence[Output], folder: Path | None, *, recover: bool, searches: bool
+) -> Path | None:
+    """The folder for recovery and search; options that would do nothing are usage errors."""
+    if not recover:
+        refuse("steps", "labels", because="they are about --recover")
+        if not searches:
+            refuse("valid", "folder", "resume", because="they are about --recover and --max-loss")
+            return None
+    place = folder or outputs[0].path.with_suffix(".run")
+    if folder is None:
+        note_folder_use(place)
+    return place
+
+
+def show_quality(done: "Dissection") -> None:
+    """Print what was measured of each state of the model, and what was searched for."""
+    from darkconv.dissection.quality import quality_table
+
+    if done.quality:
+        headers, rows = quality_table(done.quality)
+        echo()
+        echo_table(headers, rows, left=(0,))
+        echo(f"measured on {done.measured_on}")
+    if done.search:
+        echo(done.search)
 
 
 def default_report(outputs: Sequence[Output]) -> Path:

@@ -33,14 +33,9 @@ _SHARE = NumberType(0, 1, min_open=True)
 
 
 def _ratio_option(*aliases: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    return click.option(
-        "--ratio",
-        *aliases,
-        "ratio",
-        type=_SHARE,
-        metavar="SHARE",
-        help="Every layer keeps this share of its channels: 0.5.",
-    )
+    help_text = "Every layer keeps this share of its channels: 0.5."
+    spelled = ("--ratio", *aliases, "ratio")
+    return click.option(*spelled, type=_SHARE, metavar="SHARE", help=help_text)
 
 
 def _budget(name: str, what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -49,82 +44,35 @@ def _budget(name: str, what: str) -> Callable[[Callable[..., Any]], Callable[...
 
 
 _OPTIONS = (
-    click.option(
-        "--count",
-        type=click.IntRange(min=1),
-        metavar="N",
-        help="Every layer keeps at most N channels.",
-    ),
-    click.option(
-        "--threshold", type=NumberType(), metavar="T", help="Channels that score below T go."
-    ),
+    click.option("--count", type=click.IntRange(min=1), metavar="N",
+                 help="Every layer keeps at most N channels."),
+    click.option("--threshold", type=NumberType(), metavar="T",
+                 help="Channels that score below T go."),
     _budget("--params", "of the parameters stays."),
     _budget("--macs", "of the MACs stays."),
     _budget("--latency", "of the time stays, by layers measured here."),
-    click.option(
-        "--size", type=BytesType(), metavar="5MB", help="The weights file has at most this size."
-    ),
-    click.option(
-        "--cut",
-        type=click.Choice(["auto"]),
-        help="Where a layer's scores fall into two clusters, the lower one goes.",
-    ),
-    click.option(
-        "--score",
-        type=click.Choice(list(SCORES)),
-        default="nll0",
-        show_default=True,
-        help="What makes a channel matter.",
-    ),
-    click.option(
-        "--min-keep",
-        type=SHARE,
-        default=MIN_KEEP,
-        show_default=True,
-        help="Share of its channels that every layer keeps at least.",
-    ),
-    click.option(
-        "--skip-first",
-        type=click.IntRange(min=0),
-        default=SKIP_FIRST,
-        show_default=True,
-        help="So many first layers lose none.",
-    ),
-    click.option(
-        "--multiple",
-        type=click.IntRange(min=1),
-        default=MULTIPLE,
-        show_default=True,
-        help="Every layer keeps a multiple of so many channels, where it had one.",
-    ),
-    click.option(
-        "--lock",
-        multiple=True,
-        metavar="LAYER",
-        help="Layer that loses none: an index, or a pattern of names such as '*_connected'.",
-    ),
-    click.option(
-        "--seed",
-        type=click.IntRange(min=0),
-        default=0,
-        show_default=True,
-        help="Of the score random.",
-    ),
-    click.option(
-        "--allocation",
-        type=click.Choice(ALLOCATIONS),
-        default=EVEN,
-        show_default=True,
-        help="Which layers pay for --params and other budgets: all alike, or those whose cuts were "
-        "measured to cost least on the pictures.",
-    ),
-    click.option(
-        "--compensate/--no-compensate",
-        default=True,
-        show_default=True,
-        help="Put the means of channels that go into the biases behind them.",
-    ),
-)
+    click.option("--size", type=BytesType(), metavar="5MB",
+                 help="The weights file has at most this size."),
+    click.option("--cut", type=click.Choice(["auto"]),
+                 help="Where a layer's scores fall into two clusters, the lower one goes."),
+    click.option("--score", type=click.Choice(list(SCORES)), default="nll0", show_default=True,
+                 help="What makes a channel matter."),
+    click.option("--min-keep", type=SHARE, default=MIN_KEEP, show_default=True,
+                 help="Share of its channels that every layer keeps at least."),
+    click.option("--skip-first", type=click.IntRange(min=0), default=SKIP_FIRST, show_default=True,
+                 help="So many first layers lose none."),
+    click.option("--multiple", type=click.IntRange(min=1), default=MULTIPLE, show_default=True,
+                 help="Every layer keeps a multiple of so many channels, where it had one."),
+    click.option("--lock", multiple=True, metavar="LAYER", help="Layer that loses none: an index, "
+                 "or a pattern of names such as '*_connected'."),
+    click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True,
+                 help="Of the score random."),
+    click.option("--allocation", type=click.Choice(ALLOCATIONS), default=EVEN, show_default=True,
+                 help="Which layers pay for --params and other budgets: all alike, or those whose "
+                 "cuts were measured to cost least on the pictures."),
+    click.option("--compensate/--no-compensate", default=True, show_default=True,
+                 help="Put the means of channels that go into the biases behind them."),
+)  # fmt: skip
 
 
 def plan_options(*ratio_aliases: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -138,10 +86,15 @@ def plan_options(*ratio_aliases: str) -> Callable[[Callable[..., Any]], Callable
     return options_as("planning", Planning, _ratio_option(*ratio_aliases), *_OPTIONS)
 
 
-def refuse_idle_choices(planning: Planning) -> None:
-    """Raise a usage error for what this score does not look at, and for shares of no budget."""
+def refuse_idle_choices(planning: Planning, *, searches: bool = False) -> None:
+    """Raise a usage error for what this score does not look at, and for shares of no budget.
+
+    Args:
+        planning: how channels are chosen.
+        searches: there are budgets even where none is given.
+    """
     for score, name in {"random": "seed", "taylor": "taylor", "obs": "obs"}.items():
         if planning.score != score:
             refuse(name, because=f"only the score {score} looks at it")
-    if not planning.has_budget:
+    if not (planning.has_budget or searches):
         refuse("allocation", because="only budgets such as --params are shared out among layers")

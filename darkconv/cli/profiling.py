@@ -77,15 +77,8 @@ def profile_of(
 
         dataset = open_pictures(others, pictures, model=model, uses_labels=False)
         with progress(len(dataset), "pictures") as update:
-            found = profile(
-                model,
-                dataset,
-                **profiling.running,
-                taylor=profiling.taylor,
-                obs=profiling.obs,
-                seed=seed,
-                progress=update,
-            )
+            how = {**vars(profiling), "seed": seed, "progress": update}
+            found = profile(model, dataset, **how)
         skipped = len(dataset) - found.pictures
         notes = {**found.notes, "only_classes": pictures.only_classes}
         parts.append(replace(found, notes=notes))

@@ -30,7 +30,13 @@ Sources = PathLike | Sequence[PathLike]
 
 
 class NoneExclusiveError(DatasetError):
-    """Every picture with one of the wanted classes shows another class too."""
+    """No picture shows some wanted classes and nothing else.
+
+    Attributes:
+        reason: what they show instead, in words.
+    """
+
+    reason = "none shows nothing but the kept classes"
 
 
 class Named(Protocol):
@@ -232,8 +238,7 @@ def exclusive(dataset: Dataset, names: Sequence[str], model: Named) -> Dataset:
     Raises:
         PlanError: the model has no names, or no such class.
         DatasetError: several classes have one of the names.
-        NoneExclusiveError: every picture with one of them shows others too.
-        DatasetError: no picture shows one of them.
+        NoneExclusiveError: there is no such picture.
     """
     if not model.names:
         raise PlanError(
@@ -257,5 +262,7 @@ def exclusive(dataset: Dataset, names: Sequence[str], model: Named) -> Dataset:
             raise NoneExclusiveError(text, where=where, hint=hint)
         found = ", ".join(dataset.names) or "none"
         hint = f"the labels' classes are {found}; --data-names names them otherwise"
-        raise DatasetError(text, where=where, hint=hint)
+        nowhere = NoneExclusiveError(text, where=where, hint=hint)
+        nowhere.reason = "none shows a kept class"
+        raise nowhere
     return left

@@ -1,6 +1,7 @@
-"""The whole way from a model to a smaller one for some classes: cut, profile, prune, refit."""
+"""The whole way from a model to a smaller one for some classes: cut, prune, refit, recover."""
 
-from darkconv.dissection.pipeline import Specimen, dissect, examine
+from darkconv.dissection.pipeline import dissect
 from darkconv.dissection.result import Dissection
+from darkconv.dissection.specimen import Specimen, examine
 
 __all__ = ["Dissection", "Specimen", "dissect", "examine"]

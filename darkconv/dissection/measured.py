@@ -42,6 +42,10 @@ def make_report(done: Dissection) -> DissectionReport:
         conditions=latency.conditions,
         pictures=sample_pictures(done, latency.backend),
         threshold=THRESHOLD,
+        is_recovered=done.is_recovered,
+        quality=done.quality,
+        measured_on=done.measured_on,
+        search=done.search,
     )
 
 

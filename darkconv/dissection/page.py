@@ -1,7 +1,7 @@
 """The report of a dissection: what went, what is left, and what it still sees."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,9 @@ from darkconv.core.model import Model
 from darkconv.core.network import Layer
 from darkconv.detection import Detection
 from darkconv.detection.draw import draw
+from darkconv.dissection.outcome_page import quality_section, search_section
+from darkconv.dissection.quality import Quality
+from darkconv.dissection.search import Search
 from darkconv.files import PathLike, write_bytes
 from darkconv.pictures.picture import read_picture
 from darkconv.presentation.markup import escape
@@ -68,6 +71,10 @@ class DissectionReport:
         conditions: how the latency was measured.
         pictures: some examples.
         threshold: least score of the boxes drawn.
+        is_recovered: the result learned from the uncut model.
+        quality: of each state of the model, where it was measured.
+        measured_on: on which pictures, in words.
+        search: what was tried to find the smallest model.
     """
 
     original: Model
@@ -81,6 +88,10 @@ class DissectionReport:
     conditions: str
     pictures: Sequence[Seen]
     threshold: float
+    is_recovered: bool = False
+    quality: Mapping[str, Quality] = field(default_factory=dict)
+    measured_on: str = ""
+    search: Search | None = None
 
 
 def write_dissection_report(path: PathLike, report: DissectionReport) -> None:
@@ -90,6 +101,8 @@ def write_dissection_report(path: PathLike, report: DissectionReport) -> None:
         f"<h1>{escape(title)}</h1>",
         f"<p>{escape(_summary(report))}</p>",
         _figures(report),
+        quality_section(report.quality, report.measured_on),
+        search_section(report.search),
         section("Sample pictures", _pictures(report)) if report.pictures else "",
         section("Layers before and after", _layer_table(report)),
         section("What the channels do, and where the cut lies", key(KEY), *_histograms(report)),
@@ -106,9 +119,10 @@ def _summary(report: DissectionReport) -> str:
     )
     names = ", ".join(report.final.names)
     classes = f"Kept {after} of {before} classes: {names}. " if after < before else ""
+    taught = " Then the uncut model taught what was left." if report.is_recovered else ""
     return (
         f"{classes}Removed {removed:,} channels that matter least by the score {report.score}, "
-        f"profiled on {report.profile.pictures:,} pictures."
+        f"profiled on {report.profile.pictures:,} pictures.{taught}"
     )
 
 
@@ -133,7 +147,8 @@ def _costs(model: Model) -> tuple[int, int]:
 
 
 def _pictures(report: DissectionReport) -> str:
-    note = f"Boxes of the kept classes with a score above {report.threshold:g}, before recovery."
+    state = "after" if report.is_recovered else "before"
+    note = f"Boxes of the kept classes with a score above {report.threshold:g}, {state} recovery."
     return f'<p class="note">{escape(note)}</p>{picture_pairs(report.pictures)}'
 
 

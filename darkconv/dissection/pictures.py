@@ -53,7 +53,7 @@ class Choice:
 def choose_pictures(
     images: Images,
     whole: Model,
-    uncut: Model,
+    kept: Sequence[str],
     *,
     only_classes: Sequence[str] | None = None,
     all_pictures: bool = False,
@@ -61,12 +61,12 @@ def choose_pictures(
 ) -> Choice:
     """Choose the pictures that show nothing but the kept classes, where labels tell.
 
-    Where each of them shows other classes too, all are taken, unless `only_classes` is given.
+    Where there are no such pictures, all are taken, unless `only_classes` is given.
 
     Args:
         images: a source or several, a data set, or files and levels.
         whole: the model before its classes were cut; its names are those of the labels.
-        uncut: the model of the kept classes.
+        kept: names of those of its classes that are kept, or that kept ones are made of.
         only_classes: other classes, of which each picture must show one and no others; empty for
             the kept ones.
         all_pictures: take all, whatever they show.
@@ -84,13 +84,14 @@ def choose_pictures(
     every = limited(found, limit)
     if all_pictures or (only_classes is None and not found.labelled):
         return Choice(every, every, "all")
-    wanted = only_classes if only_classes is not None and len(only_classes) else uncut.names
+    if only_classes is None and not whole.names:
+        return Choice(every, every, "all, since the model has no class names")
     try:
-        chosen = exclusive(found, wanted, whole)
-    except NoneExclusiveError:
+        chosen = exclusive(found, only_classes or kept, whole)
+    except NoneExclusiveError as error:
         if only_classes is not None:
             raise
-        return Choice(every, every, "all, since none shows nothing but the kept classes")
+        return Choice(every, every, f"all, since {error.reason}")
     return Choice(every, limited(chosen, limit), "those of nothing but the kept classes")
 
 

@@ -1,30 +1,25 @@
 """dissect: some classes of a model, and of its channels those that matter for them."""
 
-import logging
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from darkconv.arguments import checked
 from darkconv.core.model import Model
-from darkconv.core.processes import is_first_process, working_together
-from darkconv.dissection.choosing import choose_channels
-from darkconv.dissection.pictures import Choice, Pictures, choose_pictures
+from darkconv.core.processes import working_together
+from darkconv.dissection.aim import Valid, plan_aim, reach
 from darkconv.dissection.result import Dissection
 from darkconv.dissection.running import Progress, Running
-from darkconv.errors import PlanError
+from darkconv.dissection.search import or_budgets
+from darkconv.dissection.specimen import examine
+from darkconv.files import PathLike
 from darkconv.files.notice import telling_once
-from darkconv.logs import NOTE
 from darkconv.profiling.loader import Images
 from darkconv.surgery.chooser import MIN_KEEP, MULTIPLE, SKIP_FIRST, Lock
-from darkconv.surgery.classes import reclass
 from darkconv.surgery.importance import Score
 from darkconv.surgery.planning import EVEN, Planning
-from darkconv.surgery.profile import Profile
-from darkconv.surgery.prune import prune
 
-logger = logging.getLogger("darkconv")
+if TYPE_CHECKING:
+    from darkconv.training.recipe import Recipe
 
 RATIO = 0.75
 """Share of its channels that every layer keeps if nothing else is said."""
@@ -53,6 +48,15 @@ def dissect(
     allocation: str = EVEN,
     compensate: bool = True,
     reconstruct: bool = True,
+    recover: bool = False,
+    steps: int | None = None,
+    recipe: "Recipe | None" = None,
+    labels: bool = False,
+    max_loss: float | None = None,
+    valid: Valid | None = None,
+    folder: PathLike | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
     only_classes: Sequence[str] | None = None,
     all_pictures: bool = False,
     limit: int | None = None,
@@ -67,8 +71,10 @@ def dissect(
     The classes are cut, the channels profiled on the pictures that show nothing but the kept
     classes (all pictures where there are no labels, or no such picture), and those that matter
     least removed: a quarter of each layer, unless an amount says otherwise. Then the weights that
-    stay are refitted to the feature maps of the whole model. Under torchrun the pictures are
-    shared out among the processes, and each gets the whole result.
+    stay are refitted to the feature maps of the whole model. With `recover` the uncut model then
+    teaches what is left, and with `max_loss` the smallest model that is good enough is searched
+    for. Under torchrun the pictures are shared out among the processes, and each gets the whole
+    result; recovery and search run in one process.
 
     Args:
         model: to be dissected; is not changed.
@@ -94,6 +100,20 @@ def dissect(
             cuts cost the heads least on the pictures: see `darkconv.measure_losses`.
         compensate: put the means of channels that go into the biases behind them.
         reconstruct: refit the weights that stay, on all pictures.
+        recover: let the uncut model teach what is left, on all pictures and without labels, and
+            measure what that brings: see `darkconv.finetune`.
+        steps: of recovery, updates of the weights; 300 by default.
+        recipe: of recovery, in place of `steps` and of the usual one: see docs/recovery.md.
+        labels: of recovery, use labels too.
+        max_loss: search for the smallest model that loses no more points of AP on `valid`, or,
+            where there are no labels, of the agreement (F1) of its detections with the uncut
+            model's. Budgets that are given are the largest that are tried; by default parameters
+            and MACs shrink alike.
+        valid: pictures to measure on, a data set or any source that `dc.open_dataset` takes; by
+            default those that the model is cut by.
+        folder: where recovery and search keep what they have done; by default nothing is kept.
+        resume: go on with what the folder holds, after a stop.
+        overwrite: begin anew in a folder that holds another dissection.
         only_classes: profile the pictures that show one of these classes and no others; an empty
             list stands for the kept classes, and then it is an error if there is no such picture.
         all_pictures: profile all pictures, whatever they show.
@@ -109,9 +129,12 @@ def dissect(
     be read are named and left out.
 
     Raises:
-        PlanError: an unknown class, impossible amounts or guards, a budget out of reach.
+        PlanError: an unknown class, impossible amounts or guards, a budget out of reach; every
+            model that was tried loses more than `max_loss`.
         DatasetError: a source cannot be read, or no picture shows what is wanted.
-        DarkconvError: there is no such device.
+        DarkconvError: there is no such device; an option would do nothing beside the others; the
+            folder holds another dissection, or none to go on with.
+        UnsupportedError: `max_loss`, of a model that finds no boxes.
 
     Example:
         >>> import darkconv as dc
@@ -142,12 +165,24 @@ def dissect(
         seed=seed if callable(score) or score == "random" else 0,
         allocation=allocation,
         compensate=compensate,
-    ).or_ratio(RATIO)
+    )
+    planning = planning.or_ratio(RATIO) if max_loss is None else or_budgets(planning)
     planning.check()
     running = Running(
         batch=batch, device=device, resize=resize, unreadable=unreadable, progress=progress
     )
     running.check()
+    aim = plan_aim(
+        recover=recover,
+        steps=steps,
+        recipe=recipe,
+        labels=labels,
+        max_loss=max_loss,
+        valid=valid,
+        folder=folder,
+        resume=resume,
+        overwrite=overwrite,
+    )
     with telling_once(), working_together():
         specimen = examine(
             model,
@@ -162,152 +197,6 @@ def dissect(
             seed=seed,
             running=running,
         )
-        return specimen.dissected(planning, reconstruct=reconstruct, running=running)
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Specimen:
-    """A model of the kept classes, and what its channels do: what is to be pruned.
-
-    Attributes:
-        whole: the model before its classes were cut.
-        uncut: the model of the kept classes.
-        pictures: those that were profiled, of those that there are.
-        profile: over these.
-        against: over the others, if the score compares.
-        seconds: that profiling took.
-    """
-
-    whole: Model
-    uncut: Model
-    pictures: Choice
-    profile: Profile
-    against: Profile | None = None
-    seconds: Mapping[str, float] = field(default_factory=dict)
-
-    def dissected(
-        self, planning: Planning, *, reconstruct: bool = True, running: Running | None = None
-    ) -> Dissection:
-        """Prune the model, and refit the weights that stay; a specimen may be used many times.
-
-        Args:
-            planning: which channels go.
-            reconstruct: see `dissect`.
-            running: how pictures are run.
-
-        Raises:
-            PlanError: see `dissect`.
-        """
-        from darkconv.profiling.reconstruction import reconstruct as refit
-
-        how, seconds = running or Running(), dict(self.seconds)
-        compares = callable(planning.score) or planning.score == "contrast"
-        with _timed(seconds, "plan"):
-            plan = choose_channels(
-                self.uncut,
-                planning,
-                self.profile,
-                self.against if compares else None,
-                images=self.pictures.chosen,
-                **vars(how),
-            )
-            pruned = prune(self.uncut, plan, compensate=planning.compensate)
-        final = pruned
-        if reconstruct:
-            total = len(self.uncut.network.layers)
-            with _timed(seconds, "reconstruct"):
-                final = refit(
-                    pruned,
-                    self.uncut,
-                    plan,
-                    self.pictures.found,
-                    batch=how.batch,
-                    device=how.device,
-                    resize=how.resize,
-                    unreadable=how.unreadable,
-                    progress=how.told("refitting layers", total),
-                )
-        return Dissection(
-            model=final,
-            whole=self.whole,
-            uncut=self.uncut,
-            pruned=pruned,
-            profile=self.profile,
-            against=self.against if compares else None,
-            plan=plan,
-            pictures=self.pictures,
-            planning=planning,
-            seconds=seconds,
-        )
-
-
-def examine(
-    model: Model,
-    keep: Sequence[str | int] | None = None,
-    *,
-    images: Images,
-    only_classes: Sequence[str] | None = None,
-    all_pictures: bool = False,
-    limit: int | None = None,
-    taylor: bool = False,
-    obs: bool = False,
-    contrast: bool = False,
-    seed: int = 0,
-    running: Running | None = None,
-) -> Specimen:
-    """Cut the classes of a model, and profile what is left: the first half of `dissect`.
-
-    Args:
-        model: see `dissect`, as for the others.
-        keep: see there.
-        images: see there.
-        only_classes: see there.
-        all_pictures: see there.
-        limit: see there.
-        taylor: collect gradients too, for the score "taylor".
-        obs: measure too what refitting makes up for, for the score "obs".
-        contrast: profile the other pictures too, for the score "contrast".
-        seed: of the sample behind the histograms.
-        running: how pictures are run.
-
-    Raises:
-        PlanError: an unknown class, or no other pictures to compare with.
-        DatasetError: a source cannot be read, or no picture shows what is wanted.
-    """
-    from darkconv.profiling.collect import profile
-
-    how = running or Running()
-    uncut = model if keep is None else reclass(model, keep)
-    choice = choose_pictures(
-        images, model, uncut, only_classes=only_classes, all_pictures=all_pictures, limit=limit
-    )
-    if contrast and choice.others is None:
-        raise PlanError(
-            "--score contrast compares with pictures of other classes, and there are none",
-            hint="labels must tell the pictures apart",
-        )
-    if is_first_process():
-        logger.log(NOTE, "profiling %s", choice)
-
-    def measure(pictures: Pictures, task: str) -> Profile:
-        told = how.told(task, len(pictures))
-        return profile(
-            uncut, pictures, batch=how.batch, device=how.device, resize=how.resize,
-            unreadable=how.unreadable, taylor=taylor, obs=obs, seed=seed, progress=told,
-        )  # fmt: skip
-
-    seconds: dict[str, float] = {}
-    with _timed(seconds, "profile"):
-        found = measure(choice.chosen, "pictures")
-        others = choice.others if contrast else None
-        against = None if others is None else measure(others, "other pictures")
-    return Specimen(
-        whole=model, uncut=uncut, pictures=choice, profile=found, against=against, seconds=seconds
-    )
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    seconds[step] = time.perf_counter() - start
+        if aim is None:
+            return specimen.dissected(planning, reconstruct=reconstruct, running=running)
+        return reach(aim, specimen, planning, reconstruct=reconstruct, running=running)

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from darkconv.arguments import checked
 from darkconv.core.model import Model
 from darkconv.core.views import Shown, View
 from darkconv.dissection.pictures import Choice
+from darkconv.dissection.quality import Quality, quality_table
 from darkconv.files import PathLike
 from darkconv.presentation.notebook import html_table
 from darkconv.surgery.changes import pruning_dict
@@ -21,6 +22,9 @@ from darkconv.surgery.tables import (
     change_totals,
     plan_remarks,
 )
+
+if TYPE_CHECKING:
+    from darkconv.dissection.search import Search
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -49,6 +53,11 @@ class Dissection(Shown):
         pictures: those that were profiled, of those that there are.
         planning: how they were chosen.
         seconds: that each step took.
+        is_recovered: the uncut model has taught the result.
+        quality: of the uncut model and of what became of it, by state: "uncut", "refitted" (or
+            "pruned"), "recovered"; empty where nothing was to be reached beyond a cut.
+        measured_on: on which pictures, and beside what, in words.
+        search: what was tried to find the smallest model that is good enough.
 
     Example:
         >>> import darkconv as dc
@@ -70,6 +79,10 @@ class Dissection(Shown):
     pictures: Choice
     planning: Planning
     seconds: Mapping[str, float] = field(default_factory=dict)
+    is_recovered: bool = False
+    quality: Mapping[str, Quality] = field(default_factory=dict)
+    measured_on: str = ""
+    search: "Search | None" = None
 
     def _view(self) -> View:
         """Return how it is shown."""
@@ -79,10 +92,25 @@ class Dissection(Shown):
         """Return plan and costs, for programs; pairs are before and after.
 
         Returns: `before` and `after` with parameters, macs and bytes, the `layers` that changed,
-        the `plan`, and how many `pictures` were `profiled`, of how many that were `found`.
+        the `plan`, and how many `pictures` were `profiled`, of how many that were `found`. Where it
+        was measured, also the `quality` of each state, on what it was `measured_on`, and the
+        `search` for the smallest model.
         """
         counts = {"profiled": len(self.pictures.chosen), "found": len(self.pictures.found)}
-        return {**pruning_dict(self.whole, self.model, self.plan), "pictures": counts}
+        found = {**pruning_dict(self.whole, self.model, self.plan), "pictures": counts}
+        if self.quality:
+            found["quality"] = {state: one.to_dict() for state, one in self.quality.items()}
+            found["measured_on"] = self.measured_on
+        if self.search:
+            found["search"] = self.search.to_dict()
+        return found
+
+    def remarks(self) -> list[str]:
+        """Return what a user must know beside the figures, a line each."""
+        lines = [*plan_remarks(self.plan, compensate=self.planning.compensate)]
+        if self.search:
+            lines.append(str(self.search))
+        return lines
 
     @checked
     def report(self, path: PathLike) -> None:
@@ -106,7 +134,12 @@ def _lines(done: Dissection) -> list[str]:
     kept = f"kept {len(after)} of {len(before)} classes: {', '.join(after)}"
     lines = [kept] if len(after) < len(before) else []
     lines += [f"profiled {done.pictures}", *change_totals(done.whole, done.model)]
-    return [*lines, *plan_remarks(done.plan, compensate=done.planning.compensate)]
+    lines += done.remarks()
+    if done.quality:
+        states, rows = quality_table(done.quality)
+        lines.append(f"measured on {done.measured_on}, {' -> '.join(states[1:])}, per cent:")
+        lines += [f"  {name}: {' -> '.join(values)}" for name, *values in rows]
+    return lines
 
 
 def _as_html(done: Dissection) -> str:

@@ -1,0 +1,246 @@
+"""How well a model does what the uncut one did: beside labels, or beside what that one finds."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from darkconv.core.model import Model
+from darkconv.core.names import distinct_names
+from darkconv.core.processes import working_together
+from darkconv.dataset import Dataset, Sample
+from darkconv.dataset.classes import renamed
+from darkconv.dataset.for_model import common_classes
+from darkconv.dataset.label import Label
+from darkconv.detection import Detection
+from darkconv.detection.engine import make_engine
+from darkconv.dissection.running import Running
+from darkconv.errors import DatasetError
+from darkconv.evaluation.detectors import AT, find_all
+from darkconv.evaluation.evaluate import evaluate
+from darkconv.evaluation.result import BoxEvaluation
+from darkconv.evaluation.sharing import Run
+from darkconv.layers.box_heads import scored_classes
+from darkconv.presentation.numerals import counted, per_cent
+from darkconv.surgery.recipes import Recipe
+from darkconv.verification.likeness import f1_of
+
+UNCUT, REFITTED, RECOVERED = "uncut", "refitted", "recovered"
+"""The states of a model that are measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quality:
+    """How well a model does on the pictures that all of them are measured on.
+
+    Attributes:
+        ap: mean average precision, 0..1; None where there are no labels.
+        agreement: F1 of the detections above 0.25 with those of the uncut model, 0..1; None where
+            neither finds anything.
+        recall: of each class, the share of the labelled boxes that are found above 0.25; without
+            labels of the boxes that the uncut model finds.
+    """
+
+    ap: float | None
+    agreement: float | None
+    recall: Mapping[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields, for programs."""
+        return asdict(self)
+
+    def points_lost(self, uncut: "Quality") -> float:
+        """Return how many points of AP are lost, or, without labels, of the agreement."""
+        if self.ap is not None and uncut.ap is not None:
+            return 100 * (uncut.ap - self.ap)
+        return 100 * (1 - (self.agreement or 0.0))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Yardstick:
+    """The pictures that models are measured on, and what there is to be found in them.
+
+    Attributes:
+        uncut: the model of the kept classes.
+        truths: pictures with labels of the kept classes, else with the uncut model's boxes.
+        is_labelled: which of the two.
+        is_held_out: nothing was profiled, refitted or learned on these pictures.
+        sure: what the uncut model finds in each picture above 0.25.
+        quality: the uncut model's.
+    """
+
+    uncut: Model
+    truths: Dataset
+    is_labelled: bool
+    is_held_out: bool
+    sure: Sequence[Sequence[Detection]]
+    quality: Quality
+
+    @property
+    def measure(self) -> str:
+        """Return what is compared: "AP" or "agreement"."""
+        return "AP" if self.is_labelled else "agreement"
+
+    def __str__(self) -> str:
+        """Return which pictures these are, in words."""
+        truth = "their labels" if self.is_labelled else "what the uncut model finds"
+        pictures = counted(len(self.truths), "picture")
+        where = pictures if self.is_held_out else f"the {pictures} that it was cut and refitted by"
+        return f"{where}, compared with {truth}"
+
+    def quality_of(self, model: Model, running: Running, task: str) -> Quality:
+        """Measure a model.
+
+        Args:
+            model: with the classes of the uncut one.
+            running: how pictures are run.
+            task: what is told of it.
+        """
+        result = _evaluated(model, self.truths, running, task)
+        pairs = zip(self.sure, _sure(result.found), strict=True)
+        return _quality(result, f1_of(pairs), is_labelled=self.is_labelled)
+
+
+def make_yardstick(
+    uncut: Model,
+    dataset: Dataset,
+    classes: Sequence[Recipe] | None,
+    whole: Model,
+    *,
+    is_held_out: bool,
+    running: Running,
+) -> Yardstick | None:
+    """Return what models are measured with; None where the uncut model finds nothing to compare.
+
+    Args:
+        uncut: the model of the kept classes.
+        dataset: the pictures, with the names of the whole model's classes where they are labelled.
+        classes: what the kept classes are made of; None where all are kept.
+        whole: the model before its classes were cut.
+        is_held_out: nothing was done with these pictures before.
+        running: how pictures are run.
+    """
+    labels = kept_labels(dataset, classes, whole)
+    try:
+        common_classes(uncut, labels)
+    except DatasetError:
+        return _beside_uncut(uncut, dataset, is_held_out=is_held_out, running=running)
+    result = _evaluated(uncut, labels, running, "pictures, uncut model")
+    return Yardstick(
+        uncut=uncut,
+        truths=labels,
+        is_labelled=True,
+        is_held_out=is_held_out,
+        sure=_sure(result.found),
+        quality=_quality(result, 1.0, is_labelled=True),
+    )
+
+
+def kept_labels(dataset: Dataset, classes: Sequence[Recipe] | None, whole: Model) -> Dataset:
+    """Return a data set with labels of the kept classes alone, under their new names.
+
+    Args:
+        dataset: with labels of the whole model's classes.
+        classes: what the kept classes are made of; None where all are kept.
+        whole: the model before its classes were cut.
+    """
+    if classes is None:
+        return dataset
+    made = new_names(distinct_names(whole.names), classes)
+    changed = {old: new for old, new in made.items() if old != new}
+    return renamed(dataset.keep_classes(list(made)), changed, partly=True)
+
+
+def new_names(own: Sequence[str], classes: Sequence[Recipe]) -> dict[str, str]:
+    """Return the new name of each of a model's classes that new ones are made of.
+
+    Args:
+        own: names of the model's classes.
+        classes: the new ones.
+    """
+    return {own[place]: one.name for one in classes for place in one.members if place < len(own)}
+
+
+def _beside_uncut(
+    uncut: Model, dataset: Dataset, *, is_held_out: bool, running: Running
+) -> Yardstick | None:
+    """Take what the uncut model finds for the truth."""
+    count = scored_classes(uncut.network)
+    names = distinct_names(uncut.names) or tuple(map(str, range(count)))
+    sure = _found_by(uncut, dataset, running)
+    if not any(sure):
+        return None
+    samples = [
+        Sample.of(sample.image, [Label(names[one.class_id], one.box) for one in own], sample.size)
+        for sample, own in zip(dataset.samples, sure, strict=True)
+    ]
+    truths = replace(dataset, samples=tuple(samples), names=names, problems=(), changes={})
+    result = _evaluated(uncut, truths, running, "pictures, uncut model")
+    return Yardstick(
+        uncut=uncut,
+        truths=truths,
+        is_labelled=False,
+        is_held_out=is_held_out,
+        sure=_sure(result.found),
+        quality=_quality(result, 1.0, is_labelled=False),
+    )
+
+
+def _found_by(model: Model, dataset: Dataset, running: Running) -> list[list[Detection]]:
+    """Return what a model finds above `AT` in each picture; nothing where it cannot be read."""
+    images = [sample.image for sample in dataset.samples]
+    engine = make_engine(model, threshold=AT, resize=running.resize, device=running.device)
+    with working_together() as processes:
+        run = Run(
+            name="uncut model",
+            runner="PyTorch",
+            batch=running.batch,
+            skips=running.unreadable == "skip",
+            progress=running.told("pictures, uncut model", len(images)),
+            processes=processes,
+            needs_values=False,
+        )
+        found = find_all(engine, images, run).found
+    return _sure(found.get(place, []) for place in range(len(images)))
+
+
+def _evaluated(model: Model, truths: Dataset, running: Running, task: str) -> BoxEvaluation:
+    result = evaluate(
+        model,
+        truths,
+        at=AT,
+        coco=False,
+        resize=running.resize,
+        device=running.device,
+        batch=running.batch,
+        unreadable="skip" if running.unreadable == "skip" else "raise",
+        progress=running.told(task, len(truths)),
+    )
+    assert isinstance(result, BoxEvaluation)
+    return result
+
+
+def _sure(found: Iterable[Sequence[Detection]]) -> list[list[Detection]]:
+    return [[one for one in own if one.score > AT] for own in found]
+
+
+def _quality(result: BoxEvaluation, agreement: float | None, *, is_labelled: bool) -> Quality:
+    recall = {one.name: one.recall or 0.0 for one in result.classes}
+    ap = result.mean.ap if is_labelled else None
+    return Quality(ap=ap, agreement=agreement, recall=recall)
+
+
+def quality_table(qualities: Mapping[str, Quality]) -> tuple[list[str], list[list[str]]]:
+    """Return the headers and rows of a table: a column for each state, in per cent.
+
+    Args:
+        qualities: of each state, in the order in which the model had them.
+    """
+    shown = qualities.values()
+    rows = [
+        [f"recall of {name}", *(per_cent(one.recall.get(name)) for one in shown)]
+        for name in next(iter(shown)).recall
+    ]
+    if any(one.ap is not None for one in shown):
+        rows.append(["mean AP", *(per_cent(one.ap) for one in shown)])
+    rows.append(["agreement F1", *(per_cent(one.agreement) for one in shown)])
+    return ["per cent", *qualities], rows

@@ -13,7 +13,7 @@ from networks import cfg_text, network, random_model
 
 pytest.importorskip("onnxruntime")
 
-from darkconv.backends.onnx.calibration import HALF, RANGES, Observed
+from darkconv.backends.ranges import HALF, RANGES, Observed
 from darkconv.evaluation.latency import Latency
 from darkconv.exporting.eight_bits import Choice, agreement_of, fewest, judge
 from darkconv.verification.agreement import Agreement

@@ -6,6 +6,10 @@ from darkconv.errors import DarkconvError
 
 HEADS = ("raw", "boxes", "nms", "logits")
 INPUTS = ("float32-nchw", "float32-nhwc", "uint8-nhwc", "uint8-nhwc-bgr")
+FULL = "full"
+"""The form of 8 bits in which nothing else is computed with, from input to outputs."""
+FULL_HEADS = ("logits", "raw")
+"""What files in it can give."""
 BGR: Mapping[int, tuple[int, ...]] = {3: (2, 1, 0), 4: (2, 1, 0, 3)}
 """Places of red, green and blue, and of a fourth channel, by the number of channels."""
 HEADS_OF: Mapping[str, tuple[str, ...]] = {

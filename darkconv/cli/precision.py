@@ -66,7 +66,7 @@ class Reduction:
 
     def check_formats(self, outputs: Sequence[Output]) -> None:
         """Check that the files' formats know the way that was chosen."""
-        for name in OF_ONNX:
+        for name in set(OF_ONNX) - {"int8_form"}:
             if self._has(name) and any(one.suffix == LITERT_SUFFIX for one in outputs):
                 raise click.UsageError(f"--{name.replace('_', '-')} is about .onnx files")
 
@@ -123,8 +123,9 @@ reduction_options = options_as(
     ),
     click.option(
         "--int8-form",
-        type=click.Choice(["asymmetric", "symmetric"]),
-        help="For --int8: activations; symmetric is what TensorRT reads  [default: asymmetric]",
+        type=click.Choice(["asymmetric", "symmetric", "full"]),
+        help="For --int8: activations; symmetric is what TensorRT reads; of .tflite, full: nothing "
+        "but 8 bits, and --head logits  [default: asymmetric]",
     ),
     click.option(
         "--min-agreement",

@@ -1,7 +1,7 @@
 """What a cfg says: net options and layers in order, with sources and shapes. No arrays."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 
@@ -125,15 +125,20 @@ class Network:
                 found[source].append(layer.index)
         return {index: tuple(readers) for index, readers in found.items()}
 
-    def needed_layers(self, wanted: Iterable[int]) -> list[int]:
-        """The layers that those wanted depend on, and themselves, in order."""
+    def needed_layers(self, wanted: Iterable[int], known: Container[int] = ()) -> list[int]:
+        """The layers that those wanted depend on, and themselves, in order.
+
+        Args:
+            wanted: indices of layers.
+            known: of layers whose values are there, so that what they depend on is not needed.
+        """
         needed: set[int] = set()
         waiting = list(wanted)
         while waiting:
             index = waiting.pop()
             if index not in needed and index != NETWORK_INPUT:
                 needed.add(index)
-                waiting += self.layers[index].sources
+                waiting += self.layers[index].sources if index not in known else ()
         return sorted(needed)
 
     @property

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from darkconv.backends.choices import FULL
 from darkconv.backends.exported import ExportedFile
 from darkconv.core.model import Model
 from darkconv.core.network import Network
@@ -199,7 +200,7 @@ def judge(
         network: of the model.
         wanted: see `choose_layers`.
         form: of the activations; of symmetric ones, which are another runtime's, time says
-            nothing.
+            nothing, nor of full files, which are in 8 bits whatever they cost.
     """
     before, after = found.latency.milliseconds.values()
     agreement = agreement_of(found.likeness)
@@ -208,7 +209,7 @@ def judge(
     is_faster = after < FASTER * before
     agrees = agreement >= wanted and not found.disagreement
     is_worth = agrees and (is_faster or not is_timed) and not choice.is_empty
-    is_kept = wanted == 0 or is_worth
+    is_kept = wanted == 0 or is_worth or form == FULL
     measure = "F1 of detections" if found.likeness.f1 is not None else "agreement of outputs"
     said = f"{measure} {agreement:.3f}" + (f" of {wanted:g} asked for" if wanted else "")
     if choice.is_empty:

@@ -47,7 +47,7 @@ def export(
     calibrate: Dataset | PathLike | Sequence[PathLike] | None = None,
     calibration: Literal["mse", "percentile", "minmax", "entropy"] | None = None,
     reduce_range: bool | None = None,
-    int8_form: Literal["asymmetric", "symmetric"] | None = None,
+    int8_form: Literal["asymmetric", "symmetric", "full"] | None = None,
     min_agreement: float | None = None,
     data: Dataset | PathLike | Sequence[PathLike] | None = None,
     check: bool | None = None,
@@ -100,7 +100,9 @@ def export(
             by default the one of the first three that errs least at the outputs. ONNX.
         reduce_range: weights of 7 bits, for x86 CPUs without VNNI, where 8 overflow. ONNX.
         int8_form: "asymmetric" activations (the default), with which onnxruntime computes, or
-            "symmetric" ones, about zero, which TensorRT reads. ONNX.
+            "symmetric" ones, about zero, which TensorRT reads. ONNX. "full": whole numbers alone,
+            from input to outputs, for one picture, as the Edge TPU and microcontrollers need them;
+            the default head is then "logits", and "raw" the other one. LiteRT.
         min_agreement: least F1 of the 8-bit file's detections with those of the float32 file on
             the pictures of `calibrate`, or 1 less the relative error of outputs where there are
             no boxes, 0..1: layers that cost it stay in float32, by default until 0.97 holds, and

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from darkconv.backends import spoke
-from darkconv.backends.choices import HEADS
+from darkconv.backends.choices import FULL, HEADS
 from darkconv.core.model import Model
 from darkconv.errors import DarkconvError
 from darkconv.loading.formats import (
@@ -30,7 +30,9 @@ OPTIONS_BY_SUFFIX: Mapping[str, tuple[str, ...]] = {
     ),
     KERAS_SUFFIX: ("head", "fold_bn", "resize"),
     SAVED_MODEL_SUFFIX: ("head", "fold_bn"),
-    LITERT_SUFFIX: ("head", "resize", "check", "fp16", "int8", "calibrate", "data", "compare"),
+    LITERT_SUFFIX: (
+        "head", "resize", "check", "fp16", "int8", "calibrate", "int8_form", "data", "compare",
+    ),
     SAFETENSORS_SUFFIX: (),
     PROGRAM_SUFFIX: ("head",),
 }  # fmt: skip
@@ -41,6 +43,11 @@ HEADS_BY_SUFFIX: Mapping[str, tuple[str, ...]] = {
     PROGRAM_SUFFIX: ("raw", "logits"),
 }
 """Which kinds of outputs each format has that knows several."""
+FORMS_BY_SUFFIX: Mapping[str, tuple[str, ...]] = {
+    ONNX_SUFFIX: ("asymmetric", "symmetric"),
+    LITERT_SUFFIX: (FULL,),
+}
+"""Which forms of 8 bits can be asked for."""
 RUNNERS: Mapping[str, tuple[str, str]] = {
     ONNX_SUFFIX: ("onnxruntime", "run once in onnxruntime"),
     LITERT_SUFFIX: ("ai_edge_litert", "run once in LiteRT"),

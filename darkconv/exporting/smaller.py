@@ -9,13 +9,21 @@ from typing import Any
 import numpy as np
 
 from darkconv.backends import trace
+from darkconv.backends.choices import FULL, FULL_HEADS
 from darkconv.backends.exported import ExportedFile
 from darkconv.core.model import Array, Model
+from darkconv.core.network import Network
 from darkconv.dataset.for_model import open_for_model
 from darkconv.dataset.sample import Dataset
 from darkconv.dataset.telling import report_unread
 from darkconv.errors import DarkconvError, DatasetError, followed
-from darkconv.exporting.eight_bits import MIN_AGREEMENT, Verdict, choose_layers, judge
+from darkconv.exporting.eight_bits import (
+    MIN_AGREEMENT,
+    Choice,
+    Verdict,
+    choose_layers,
+    judge,
+)
 from darkconv.exporting.formats import size_of, write_file, written_files
 from darkconv.files import PathLike, scratch_folder, write_together
 from darkconv.loading import open_exported
@@ -50,7 +58,8 @@ class Reduction:
         calibrate: pictures by which the 8-bit numbers are chosen.
         calibration: method by which they are; None for the default.
         reduce_range: weights in 7 bits.
-        int8_form: of the activations: "asymmetric" or "symmetric"; None for the former.
+        int8_form: of the activations: "asymmetric" or "symmetric"; None for the former. Of a LiteRT
+            file "full": nothing else than 8 bits.
         min_agreement: least F1 with the float32 file; None for the default.
         data: labelled pictures for AP.
     """
@@ -96,8 +105,9 @@ def write_smaller(
         progress: shows how far a step is.
 
     Returns:
-        How the file compares, None without comparison; and of an 8-bit ONNX file whether it is
-        worth having. Where it is not, the file is in float32.
+        How the file compares, None without comparison; and of an 8-bit ONNX file, or a LiteRT file
+        all in 8 bits that was compared, whether it is worth having. Where it is not, the ONNX file
+        is in float32.
 
     Raises:
         DarkconvError: the network takes no pictures, by which 8-bit numbers are chosen, or the file
@@ -112,6 +122,8 @@ def write_smaller(
     with scratch_folder() as folder:
         plain = folder / f"float32{path.suffix.lower()}"
         inside = {name: value for name, value in options.items() if name not in OUTSIDE}
+        if how.int8_form == FULL:
+            inside["head"] = "raw"
         write_file(model, plain, **{**inside, "check": False})
         whole = open_exported(plain)
         if how.int8:
@@ -119,9 +131,11 @@ def write_smaller(
             if suffix_of(path) != LITERT_SUFFIX:
                 compared = Compared(whole, shown, labelled, compare, progress)
                 return _write_8_bits(model, path, how, options, compared, folder)
+            in_full = full_options(model.network) if how.int8_form == FULL else {}
             with progress(len(shown), "calibrating on pictures") as update:
                 inputs = Counted(Planes(whole, shown), update)
-                write_file(model, path, **options, precision="int8", inputs=inputs)
+                given = {**in_full, **options, "precision": "int8", "inputs": inputs}
+                write_file(model, path, **given)
         else:
             _write_half(model, path, options)
             if suffix_of(path) != LITERT_SUFFIX:
@@ -132,7 +146,21 @@ def write_smaller(
         sizes = plain.stat().st_size, sum(map(size_of, files))
         other = open_exported(path)
         found = compare_precision(model, whole, other, sizes, shown, labelled, progress=progress)
-        return found, None
+        if how.int8_form != FULL:
+            return found, None
+        choice = Choice(path, (), (), is_empty=False)
+        return found, judge(found, choice, model.network, wanted=MIN_AGREEMENT, form=FULL)
+
+
+def full_options(network: Network) -> dict[str, str]:
+    """Return the options of a LiteRT file all in 8 bits, for what is not said.
+
+    It ends before the heads if they are what the network gives: in 8 bits a sigmoid has no values
+    below 1/512 but 0, and boxes would share one scale with scores.
+    """
+    ends_in_heads = [layer.index for layer in network.heads] == list(network.outputs)
+    head = FULL_HEADS[0] if network.heads and ends_in_heads else "raw"
+    return {"int8_form": FULL, "head": head}
 
 
 def _write_half(model: Model, path: Path, options: Mapping[str, Any]) -> None:

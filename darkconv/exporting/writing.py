@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from darkconv.backends.choices import FULL, FULL_HEADS
 from darkconv.backends.layouts import NMS_OPS
 from darkconv.core.model import Model
 from darkconv.core.views import Shown, View
 from darkconv.errors import DarkconvError, Where
 from darkconv.exporting.eight_bits import Verdict
 from darkconv.exporting.formats import (
+    FORMS_BY_SUFFIX,
     HEADS_BY_SUFFIX,
     OPTIONS_BY_SUFFIX,
     RUNNERS,
@@ -54,8 +56,8 @@ class Exported(Shown):
         checked: how the file was tried before it took its name; empty if it was not.
         precision: of a file in half precision or 8 bits: how it compares with float32.
         agreement: of a LiteRT file in float32: how it compares with the model.
-        verdict: of an ONNX file that was to be in 8 bits: whether they are worth it. Where they
-            are not, the file is in float32.
+        verdict: of an ONNX file that was to be in 8 bits, and of a LiteRT file in nothing else:
+            whether they are worth it. Where they are not, the ONNX file is in float32.
 
     Example:
         >>> import darkconv as dc
@@ -171,6 +173,7 @@ def check_options(model: Model, path: Path, given: Mapping[str, Any]) -> None:
     if "compare" in given and not (_is_smaller(given) or suffix_of(path) == LITERT_SUFFIX):
         raise DarkconvError(f"{path}: compare is about fp16, int8 and {LITERT_SUFFIX} files")
     _check_head(path, given)
+    _check_form(path, given)
     check_numbers(given)
 
 
@@ -179,6 +182,23 @@ def _check_head(path: Path, given: Mapping[str, Any]) -> None:
     if "head" in given and given["head"] not in heads:
         raise DarkconvError(
             f"{path}: head of {path.suffix} files", expected=", ".join(heads), found=given["head"]
+        )
+
+
+def _check_form(path: Path, given: Mapping[str, Any]) -> None:
+    form, head = given.get("int8_form"), given.get("head", FULL_HEADS[0])
+    forms = FORMS_BY_SUFFIX.get(suffix_of(path), ())
+    if form is not None and form not in forms:
+        expected = ", ".join(forms)
+        raise DarkconvError(
+            f"{path}: int8_form of {path.suffix} files", expected=expected, found=form
+        )
+    if form == FULL and head not in FULL_HEADS:
+        raise DarkconvError(
+            f"{path}: head of files all in 8 bits",
+            expected=", ".join(FULL_HEADS),
+            found=head,
+            hint="detect, eval and verify compute boxes from either",
         )
 
 

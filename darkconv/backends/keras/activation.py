@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from keras import layers
+from keras import initializers, layers
 
-from darkconv.backends.keras.scope import Scope, Tensor
+from darkconv.backends.keras.scope import WHOLE_NUMBERS, Scope, Tensor
 from darkconv.layers.activation import CHANNEL_EPSILON
 
 STOCK: Mapping[str, tuple[Callable[..., Any], Mapping[str, Any]]] = {
@@ -29,8 +29,17 @@ def activate(scope: Scope, x: Tensor, name: str) -> Tensor:
         return x
     if name in STOCK:
         kind, settings = STOCK[name]
+        if kind is layers.LeakyReLU and scope.graph.target == WHOLE_NUMBERS:
+            return sloped(scope, x, name, settings["negative_slope"])
         return scope.add(kind, name, x, **settings)
     return scope.finish(FORMULAS[name](scope, x), name)
+
+
+def sloped(scope: Scope, x: Tensor, name: str, slope: float) -> Tensor:
+    """A leaky function by a layer with a slope for each channel, which more devices have."""
+    start = initializers.Constant(slope)
+    shared = list(range(1, len(x.shape) - 1))
+    return scope.add(layers.PReLU, name, x, alpha_initializer=start, shared_axes=shared)
 
 
 def loggy(scope: Scope, x: Tensor) -> Tensor:

@@ -1,8 +1,14 @@
 """What a Keras model gives, by the kind of head asked for."""
 
+from collections.abc import Sequence
+
+import keras
+
+from darkconv.backends.keras.arrays import as_array
 from darkconv.backends.keras.boxes import decoded
 from darkconv.backends.keras.network import NetworkGraph, Outputs
 from darkconv.backends.keras.scope import Scope, Tensor
+from darkconv.core.model import Array, Header, InitialArrays, Model
 from darkconv.core.network import Network
 from darkconv.errors import DarkconvError
 from darkconv.layers.box_heads import box_heads, box_outputs
@@ -58,6 +64,30 @@ def _head_inputs(built: NetworkGraph) -> Outputs:
             for layer, source in zip(heads, sources, strict=True)
         ]
     )
+
+
+class HeadsAlone:
+    """What the heads of a network make of what enters them, in float32.
+
+    Attributes:
+        outputs: names of what comes out, as of a model with raw heads.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.outputs = [layer.label for layer in network.heads]
+        empty = Model(network, InitialArrays(network), Header.new(network.dialect))
+        built = NetworkGraph(empty)
+        sources = [layer.sources[0] for layer in network.heads]
+        inputs = {index: built.give(index) for index in sources}
+        built.build([layer.index for layer in network.heads])
+        values = {layer.label: built.values[layer.index] for layer in network.heads}
+        self._places = [sources.index(index) for index in inputs]
+        self._kmodel = keras.Model(list(inputs.values()), values)
+
+    def __call__(self, logits: Sequence[Array]) -> list[Array]:
+        """Return the heads' values for what enters each of them, (N, H, W, C) or (N, values)."""
+        found = self._kmodel([logits[place] for place in self._places], training=False)
+        return [as_array(found[name]) for name in self.outputs]
 
 
 def _check_classifier(network: Network) -> None:

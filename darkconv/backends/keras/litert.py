@@ -11,32 +11,31 @@ import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from darkconv.backends.choices import FULL, FULL_HEADS
 from darkconv.backends.exported import ExportedFile, tell_missing
 from darkconv.backends.keras.files import require_tensorflow
 from darkconv.backends.keras.heads import build_outputs
-from darkconv.backends.keras.litert_graph import channels_last, converted
+from darkconv.backends.keras.litert_buffer import finished
+from darkconv.backends.keras.litert_devices import tell_of_others
+from darkconv.backends.keras.litert_graph import converted
+from darkconv.backends.keras.litert_integer import integer_graph
+from darkconv.backends.keras.litert_running import LitertRunner, make_interpreter
 from darkconv.backends.keras.metadata import (
     PRECISIONS,
     check_metadata,
     file_metadata,
 )
-from darkconv.backends.keras.network import INPUT, NetworkGraph, producer_name
-from darkconv.backends.keras.running import cell_major_names, in_darknet, named_outputs
+from darkconv.backends.keras.network import NetworkGraph, producer_name
+from darkconv.backends.keras.running import named_outputs
+from darkconv.backends.keras.scope import LITERT
 from darkconv.backends.keras_archive import DESCRIPTION, read_litert_texts
-from darkconv.backends.quiet import quiet
 from darkconv.core.model import Array, Model
-from darkconv.core.network import Network
-from darkconv.core.processors import count_processors
 from darkconv.darknet.description import read_description
 from darkconv.errors import DarkconvError, MissingDependencyError, UnsupportedError, Where
-from darkconv.files import PathLike, is_utf8, write_bytes
-from darkconv.libraries import telling_missing
+from darkconv.files import PathLike, write_bytes
 from darkconv.surgery.folding import fold_batchnorm
 
 logger = logging.getLogger("darkconv")
@@ -51,6 +50,16 @@ class LitertFile(ExportedFile):
         """How many pictures it takes at once: one by one is what the format is made for."""
         return 1
 
+    @property
+    def head(self) -> str:
+        """Kind of what `run` gives, which computes the heads that a graph in 8 bits lacks."""
+        return "raw" if lacks_heads(self.metadata) else super().head
+
+
+def lacks_heads(text: Mapping[str, str]) -> bool:
+    """Return True if a file's graph is all in 8 bits and ends before the heads."""
+    return text.get("int8_form") == FULL and text["head"] == "logits"
+
 
 def write_litert(
     model: Model,
@@ -59,21 +68,25 @@ def write_litert(
     head: str = "raw",
     precision: str = "float32",
     inputs: Sequence[Array] = (),
+    int8_form: str | None = None,
     resize: str | None = None,
     check: bool = True,
 ) -> int:
     """Write a model as a LiteRT file.
 
     Its input is `input`, float32 (N, H, W, C), RGB in 0..1, or (N, inputs), in every precision; its
-    outputs have the names of their layers, or are `boxes` and `scores`.
+    outputs have the names of their layers, or are `boxes` and `scores`. In the full form of 8 bits
+    all of them are int8, and the interpreter says what the levels stand for.
 
     Args:
         model: what to write.
         path: the file.
-        head: "raw" or "boxes": see `to_keras`.
+        head: "raw", "boxes" or "logits": see `to_keras`.
         precision: "float32"; "float16": weights in half precision; "int8": weights and values in
             8 bits, but for inputs, heads and boxes: see `darkconv.backends.keras.litert_graph`.
         inputs: what the network will see, (C, H, W) or (values,), for the ranges of 8-bit values.
+        int8_form: "full": 8 bits from input to outputs, for one picture: see
+            `darkconv.backends.keras.litert_integer`; its heads are "raw" or "logits".
         resize: see `to_keras`.
         check: run the graph once before the file is written.
 
@@ -90,16 +103,16 @@ def write_litert(
         raise DarkconvError("precision", expected=", ".join(PRECISIONS), found=precision)
     if precision == "int8" and not len(inputs):
         raise DarkconvError("8-bit values need inputs by which their ranges are chosen")
-    built = NetworkGraph(fold_batchnorm(model))
-    outputs = named_outputs(build_outputs(built, head))
-    if precision == "int8" and built.graph.states:
-        raise UnsupportedError(
-            f"{model.network.file}: recurrent layers are not quantised",
-            hint="single pictures do not show which values a state takes",
-        )
-    kmodel = built.finish(outputs)
-    states = {name: producer_name(value) for name, value in built.graph.next_states.items()}
-    graph = converted(kmodel, precision, inputs, model.network)
+    more: dict[str, str] = {}
+    if int8_form is None:
+        graph, outputs, states = _plain_graph(model, head, precision, inputs)
+    else:
+        _check_form(int8_form, head, precision)
+        graph, outputs, facts = integer_graph(model, head, inputs)
+        states = {}
+        more = {"int8_form": int8_form, "quantization": json.dumps(facts)}
+        tell_of_others(graph, os.fspath(path))
+    graph = finished(graph, outputs)
     text = {
         **file_metadata(
             model.network,
@@ -109,13 +122,42 @@ def write_litert(
             precision=precision,
             resize=resize,
         ),
-        "outputs": json.dumps(list(outputs)),
+        "outputs": json.dumps(outputs),
         "states": json.dumps(states),
+        **more,
     }
     content = graph + archive_of(text)
     missing = try_out(content, os.fspath(path)) if check else 0
     write_bytes(path, [content])
     return missing
+
+
+def _plain_graph(
+    model: Model, head: str, precision: str, inputs: Sequence[Array]
+) -> tuple[bytes, list[str], dict[str, str]]:
+    """Return a graph with float32 inputs and outputs, its outputs' names, and those of states."""
+    built = NetworkGraph(fold_batchnorm(model), LITERT)
+    outputs = named_outputs(build_outputs(built, head))
+    if precision == "int8" and built.graph.states:
+        raise UnsupportedError(
+            f"{model.network.file}: recurrent layers are not quantised",
+            hint="single pictures do not show which values a state takes",
+        )
+    kmodel = built.finish(outputs)
+    states = {name: producer_name(value) for name, value in built.graph.next_states.items()}
+    return converted(kmodel, precision, inputs, model.network), list(outputs), states
+
+
+def _check_form(form: str, head: str, precision: str) -> None:
+    if form != FULL or precision != "int8":
+        raise DarkconvError("form of 8 bits of LiteRT files", expected=FULL, found=form)
+    if head not in FULL_HEADS:
+        raise DarkconvError(
+            "head of LiteRT files that are all in 8 bits",
+            expected=", ".join(FULL_HEADS),
+            found=head,
+            hint="boxes have no scale that 8 bits could have",
+        )
 
 
 def try_out(content: bytes, file: str) -> int:
@@ -176,76 +218,9 @@ def read_litert(path: PathLike, *, threads: int | None = None) -> LitertFile:
             json.loads(text["outputs"]),
             json.loads(text["states"]),
             network,
+            lacks_heads=lacks_heads(text),
         )
         check_metadata(text, network, runner.outputs)
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise DarkconvError(f"damaged: {error}", where=where) from error
     return LitertFile(str(where.file), text, network, names, runner)
-
-
-def make_interpreter(source: bytes | PathLike, *, threads: int | None = None) -> Any:
-    """Return a LiteRT interpreter of a file, or of its bytes, by default with a thread per core.
-
-    Raises:
-        MissingDependencyError: ai-edge-litert is not installed.
-        ValueError: the file cannot be run.
-    """
-    with telling_missing("running a LiteRT file"), quiet():
-        from ai_edge_litert.interpreter import Interpreter
-    with quiet():
-        given: dict[str, Any] = {"model_content": source}
-        if not isinstance(source, bytes):
-            named = {"model_path": str(source)}
-            given = named if is_utf8(source) else {"model_content": Path(source).read_bytes()}
-        interpreter = Interpreter(**given, num_threads=threads or count_processors())
-        interpreter.allocate_tensors()
-    return interpreter
-
-
-class LitertRunner:
-    """A LiteRT graph to be called again and again with arrays in Darknet's order.
-
-    Attributes:
-        outputs: names of the outputs that are no state.
-    """
-
-    def __init__(
-        self, interpreter: Any, outputs: Sequence[str], states: Mapping[str, str], network: Network
-    ) -> None:
-        """For an interpreter and the output that belongs into each state input.
-
-        Raises:
-            ValueError: the graph has others.
-        """
-        self.outputs = list(outputs)
-        with quiet():
-            self._call = interpreter.get_signature_runner()
-        self._next = dict(states)
-        self._check()
-        self._state: dict[str, Array] = {}
-        self._batch = 0
-        self._cell_major = cell_major_names(network)
-
-    def _check(self) -> None:
-        inputs, outputs = self._call.get_input_details(), self._call.get_output_details()
-        for name in (*self.outputs, *self._next.values()):
-            if name not in outputs:
-                raise ValueError(f"the graph has no output {name}")
-        if {INPUT, *self._next} != set(inputs):
-            raise ValueError(f"the graph has the inputs {', '.join(sorted(inputs))}")
-
-    def __call__(self, x: npt.NDArray[Any], **inputs: Array) -> list[Array]:
-        """Run once: float32 x (N, C, H, W) or (N, values)."""
-        if len(x) != self._batch:
-            shapes = self._call.get_input_details()
-            self._batch = len(x)
-            self._state = {
-                name: np.zeros((len(x), *shapes[name]["shape"][1:]), np.float32)
-                for name in self._next
-            }
-        values = self._call(**{INPUT: channels_last(x)}, **inputs, **self._state)
-        self._state = {name: values[output] for name, output in self._next.items()}
-        return [
-            in_darknet(values[name], is_cell_major=name in self._cell_major)
-            for name in self.outputs
-        ]

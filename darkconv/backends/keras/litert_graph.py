@@ -6,15 +6,22 @@ the parts of activations that 8 bits would spoil, such as the logarithm in mish.
 convolutions in 8 bits have outputs in 8 bits too, so those that the heads read stay as well.
 """
 
-import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
+from darkconv.backends.keras.litert_buffer import (
+    Operator,
+    builtin_codes,
+    format_graph,
+    operators,
+    parse_graph,
+)
 from darkconv.backends.keras.network import INPUT
 from darkconv.backends.quiet import quiet
 from darkconv.core.model import Array
@@ -32,31 +39,6 @@ EVERYWHERE = {
 }  # fmt: skip
 OF_LAYERS = {"ADD": merge.Shortcut, "MUL": merge.Gate}
 """Operators that are quantised in layers of one kind alone."""
-
-LAYER = re.compile(r"/(\d{3,})_")
-"""In names of operators that belong to a Keras layer: the Darknet layer's index."""
-
-
-class Operator(NamedTuple):
-    """An operator of a LiteRT graph.
-
-    Attributes:
-        name: of its first result; operators that were joined are separated by semicolons.
-        kind: such as CONV_2D.
-        reads: numbers of tensors.
-        gives: numbers of tensors.
-    """
-
-    name: str
-    kind: str
-    reads: frozenset[int]
-    gives: frozenset[int]
-
-    @property
-    def layer(self) -> int | None:
-        """Index of the Darknet layer, None of an operation that is no layer in Keras."""
-        found = LAYER.search(self.name)
-        return int(found[1]) if found else None
 
 
 def converted(
@@ -77,7 +59,7 @@ def converted(
 
     with scratch_folder() as folder, quiet():
         kmodel.export(folder, format="tf_saved_model", verbose=False)
-        try:
+        with told_failures(network):
             if precision == "int8":
                 return _in_8_bits(folder, kmodel, inputs, network)
             converter = tf.lite.TFLiteConverter.from_saved_model(str(folder))
@@ -85,12 +67,19 @@ def converted(
                 converter.optimizations = [tf.lite.Optimize.DEFAULT]
                 converter.target_spec.supported_types = [tf.float16]
             graph: bytes = converter.convert()
-        except Exception as error:  # the converter's own exceptions have no common base
-            if no_room(error):
-                raise
-            text = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UnsupportedError(f"{network.file}: LiteRT cannot express it: {text}") from error
     return graph
+
+
+@contextmanager
+def told_failures(network: Network) -> Iterator[None]:
+    """Raise what the converter raises as UnsupportedError."""
+    try:
+        yield
+    except Exception as error:  # the converter's own exceptions have no common base
+        if no_room(error):
+            raise
+        text = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UnsupportedError(f"{network.file}: LiteRT cannot express it: {text}") from error
 
 
 def _in_8_bits(
@@ -119,15 +108,12 @@ def without_round_trips(graph: bytes) -> bytes:
     The converter rounds what a sigmoid gives to 256 steps, although it computes in float32: a score
     below 1/512 would be 0.
     """
-    from tensorflow.lite.python import schema_py_generated as schema
-    from tensorflow.lite.tools import flatbuffer_utils
-
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(graph, 0))
+    model, codes = parse_graph(graph), builtin_codes()
     main = model.subgraphs[0]
     kinds = [code.builtinCode for code in model.operatorCodes]
     quantize, dequantize = (
         {one.outputs[0]: one for one in main.operators if kinds[one.opcodeIndex] == kind}
-        for kind in (schema.BuiltinOperator.QUANTIZE, schema.BuiltinOperator.DEQUANTIZE)
+        for kind in (codes["QUANTIZE"], codes["DEQUANTIZE"])
     )
     origins = {
         back: quantize[one.inputs[0]].inputs[0]
@@ -153,7 +139,7 @@ def without_round_trips(graph: bytes) -> bytes:
     main.operators = [
         one for one in main.operators if one.outputs[0] in read or one.outputs[0] not in quantize
     ]
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    return format_graph(model)
 
 
 def float_operators(graph: bytes, network: Network) -> list[Operator]:
@@ -177,28 +163,6 @@ def is_quantized(one: Operator, network: Network) -> bool:
     return one.layer is not None and isinstance(
         network.layers[one.layer].spec, OF_LAYERS.get(one.kind, ())
     )
-
-
-def operators(graph: bytes) -> list[Operator]:
-    """The operators of a graph in the order in which they run."""
-    from tensorflow.lite.python import schema_py_generated as schema
-
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(graph, 0))
-    kinds = {
-        number: name
-        for name, number in vars(schema.BuiltinOperator).items()
-        if isinstance(number, int)
-    }
-    main = model.subgraphs[0]
-    return [
-        Operator(
-            main.tensors[one.outputs[0]].name.decode(),
-            kinds[model.operatorCodes[one.opcodeIndex].builtinCode],
-            frozenset(one.inputs),
-            frozenset(one.outputs),
-        )
-        for one in main.operators
-    ]
 
 
 def representative(

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import keras
 
 from darkconv.backends.keras.registry import BUILDERS, PLACES
-from darkconv.backends.keras.scope import Graph, LayerScope, Tensor
+from darkconv.backends.keras.scope import KERAS, WHOLE_NUMBERS, Graph, LayerScope, Tensor
 from darkconv.core.model import Model
 from darkconv.core.network import NETWORK_INPUT, Layer
 from darkconv.core.shape import Shape
@@ -29,9 +29,18 @@ class NetworkGraph:
         values: of the layers that have been built, by index: (N, H, W, C) or (N, values).
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, target: str = KERAS) -> None:
+        """For a model.
+
+        Args:
+            model: what is built.
+            target: what it is built for, of `darkconv.backends.keras.scope.TARGETS`; for devices
+                without floats it takes one picture at a time.
+        """
         self.model = model
-        self.graph = Graph(keras.Input(axes_of(model.network.input_shape), name=INPUT))
+        batch = 1 if target == WHOLE_NUMBERS else None
+        axes = axes_of(model.network.input_shape)
+        self.graph = Graph(keras.Input(axes, batch_size=batch, name=INPUT), target=target)
         self.scopes: dict[int, LayerScope] = {}
         self.values = {NETWORK_INPUT: self.graph.x}
 
@@ -41,9 +50,15 @@ class NetworkGraph:
         Raises:
             UnsupportedError: a layer that is not expressed in Keras.
         """
-        for index in self.model.network.needed_layers(wanted):
+        for index in self.model.network.needed_layers(wanted, known=self.values):
             if index not in self.values:
                 self._append(self.model.network.layers[index])
+
+    def give(self, index: int) -> Tensor:
+        """Let a layer's value be an input of the model, which is returned."""
+        shape = self.model.network.layers[index].out_shape
+        self.values[index] = keras.Input(axes_of(shape))
+        return self.values[index]
 
     def _append(self, layer: Layer) -> None:
         network = self.model.network

@@ -3,7 +3,7 @@
 from keras import layers
 
 from darkconv.backends.keras.registry import BUILDERS
-from darkconv.backends.keras.scope import LayerScope, Tensor
+from darkconv.backends.keras.scope import KERAS, LayerScope, Tensor
 from darkconv.layers import resize
 
 
@@ -14,15 +14,22 @@ def build_upsample(scope: LayerScope) -> Tensor:
     assert isinstance(spec, resize.Upsample)
     settings = {"data_format": "channels_last"}
     if spec.stride > 0:
-        out, factor = (
-            scope.add(layers.UpSampling2D, "", scope.map(), size=spec.stride, **settings),
-            spec.scale,
-        )
+        out, factor = enlarged(scope, spec.stride), spec.scale
     else:
         size = -spec.stride
         out = scope.add(layers.AveragePooling2D, "", scope.map(), pool_size=size, **settings)
         factor = size**2 * spec.scale
     return out if factor == 1 else scope.add(layers.Rescaling, "scale", out, scale=factor)
+
+
+def enlarged(scope: LayerScope, stride: int) -> Tensor:
+    """Nearest-neighbour enlargement."""
+    settings = {"data_format": "channels_last"}
+    if scope.graph.target == KERAS:
+        return scope.add(layers.UpSampling2D, "", scope.map(), size=stride, **settings)
+    shape = scope.layer.out_shape
+    nearest = {"interpolation": "nearest", **settings}
+    return scope.finish(scope.op("image.resize", scope.map(), (shape.h, shape.w), **nearest))
 
 
 @BUILDERS.register(resize.Reorg, resize.Reorg3d)

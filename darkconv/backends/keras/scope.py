@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 import keras
@@ -18,6 +19,10 @@ Tensor = Any
 """A symbolic tensor, `keras.KerasTensor`: Keras comes without types."""
 
 
+KERAS, LITERT, WHOLE_NUMBERS = TARGETS = ("keras", "litert", "whole numbers")
+"""Stock layers, operations that are one of LiteRT's each, or those that small devices have too."""
+
+
 @dataclass
 class Graph:
     """What the layers of one network have in common while it is built.
@@ -27,12 +32,14 @@ class Graph:
         states: the input that holds each part of recurrent state, by name.
         next_states: the value that each of them has at the next call.
         made: Keras layers with variables, by name: a borrower calls its lender's.
+        target: what it is built for, of `TARGETS`.
     """
 
     x: Tensor
     states: dict[str, Tensor] = field(default_factory=dict)
     next_states: dict[str, Tensor] = field(default_factory=dict)
     made: dict[str, keras.Layer] = field(default_factory=dict)
+    target: str = KERAS
 
 
 class Scope:
@@ -49,7 +56,7 @@ class Scope:
 
     def op(self, kind: str, *inputs: Any, **settings: Any) -> Tensor:
         """An operation of `keras.ops`, by its name there."""
-        return self._named(getattr(ops, kind)(*inputs, **settings), kind)
+        return self._named(attrgetter(kind)(ops)(*inputs, **settings), kind.replace(".", "_"))
 
     def take(self, x: Tensor, *key: Any) -> Tensor:
         """Numpy's indexing: x[key]."""

@@ -14,6 +14,7 @@ import onnx
 from onnx.helper import make_node
 from onnx.numpy_helper import from_array, to_array
 
+from darkconv.backends.ranges import Range
 from darkconv.core.model import Array
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm")
@@ -26,8 +27,6 @@ ASYMMETRIC, SYMMETRIC = FORMS = ("asymmetric", "symmetric")
 SMALLEST = float(np.finfo(np.float32).tiny)
 MOST_OF_BIASES = 2.0**30
 """A bias in units of its step: products are added to it in 32 bits."""
-
-Range = tuple[float, float]
 
 
 @dataclass(frozen=True)

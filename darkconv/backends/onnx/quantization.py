@@ -16,15 +16,16 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from darkconv.backends.onnx.calibration import METHODS, PERCENTILE, RANGES, Observed, observe
+from darkconv.backends.onnx.calibration import observe
 from darkconv.backends.onnx.digest import digests
 from darkconv.backends.onnx.graph import plain_proto
 from darkconv.backends.onnx.nms import IOU_THRESHOLD, SCORE_THRESHOLD
 from darkconv.backends.onnx.options import OnnxOptions
-from darkconv.backends.onnx.pairs import FORMS, SEVERAL, SYMMETRIC, WEIGHTED, Range, with_pairs
+from darkconv.backends.onnx.pairs import FORMS, SEVERAL, SYMMETRIC, WEIGHTED, with_pairs
 from darkconv.backends.onnx.picture import INPUT
 from darkconv.backends.onnx.running import make_session, told_failures
 from darkconv.backends.onnx.writing import build_model
+from darkconv.backends.ranges import METHODS, PERCENTILE, RANGES, TRIED, Observed, Range
 from darkconv.core.model import Array, Model, replace_arrays
 from darkconv.core.network import Layer, Network
 from darkconv.errors import DarkconvError, UnsupportedError
@@ -43,8 +44,6 @@ OF_LAYERS = {"Add": merge.Shortcut, "Mul": merge.Gate}
 WEIGHTED_LAYERS = (conv.Convolutional, conv.Deconvolutional, dense.Connected)
 OF_ANY_HEAD = ("input", "dynamic", "opset")
 """Options that say something of a graph whatever its outputs are."""
-TRIED = ("mse", "percentile", "minmax")
-"""Methods that are tried where the user names none."""
 JUDGES = 16
 """Inputs by which methods and layers are judged, at most."""
 ALL, CORRECTING, JUDGING = slice(None), slice(0, None, 2), slice(1, None, 2)

@@ -1,0 +1,123 @@
+"""The flatbuffer of a LiteRT graph: its operators, the names of its values, writing it again."""
+
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+IDENTIFIER = b"TFL3"
+ALIGNMENT = 16
+"""Bytes at whose multiples arrays begin: the schema asks for it, as do runtimes without a heap."""
+PLAIN_NEAREST = 2
+"""Version of RESIZE_NEAREST_NEIGHBOR, in 8 bits or not, without centres of half pixels."""
+LAYER = re.compile(r"/(\d{3,})_")
+"""In names of operators that belong to a Keras layer: the Darknet layer's index."""
+
+
+class Operator(NamedTuple):
+    """An operator of a LiteRT graph.
+
+    Attributes:
+        name: of its first result; operators that were joined are separated by semicolons.
+        kind: such as CONV_2D.
+        reads: numbers of tensors.
+        gives: numbers of tensors.
+    """
+
+    name: str
+    kind: str
+    reads: frozenset[int]
+    gives: frozenset[int]
+
+    @property
+    def layer(self) -> int | None:
+        """Index of the Darknet layer, None of an operation that is no layer in Keras."""
+        found = LAYER.search(self.name)
+        return int(found[1]) if found else None
+
+
+def parse_graph(graph: bytes) -> Any:
+    """Return a graph as objects that can be changed."""
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    return schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(graph, 0))
+
+
+def format_graph(model: Any) -> bytes:
+    """Return the bytes of a graph: the inverse of `parse_graph`."""
+    import flatbuffers  # type: ignore[import-untyped]
+
+    class Builder(flatbuffers.Builder):  # type: ignore[misc]
+        """Lays bytes of arrays at multiples of `ALIGNMENT`, which Python's builder does not."""
+
+        def StartVector(self, size: int, count: int, alignment: int) -> Any:  # noqa: N802
+            return super().StartVector(size, count, ALIGNMENT if size == 1 else alignment)
+
+    builder = Builder(1024)
+    builder.Finish(model.Pack(builder), IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def builtin_codes() -> dict[str, int]:
+    """Return the number of each kind of operator."""
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    known = vars(schema.BuiltinOperator).items()
+    return {name: number for name, number in known if isinstance(number, int)}
+
+
+def operators(graph: bytes) -> list[Operator]:
+    """Return the operators of a graph in the order in which they run."""
+    model, codes = parse_graph(graph), builtin_codes()
+    kinds = {number: name for name, number in codes.items()}
+    main = model.subgraphs[0]
+    return [
+        Operator(
+            main.tensors[one.outputs[0]].name.decode(),
+            kinds[model.operatorCodes[one.opcodeIndex].builtinCode],
+            frozenset(one.inputs),
+            frozenset(one.outputs),
+        )
+        for one in main.operators
+    ]
+
+
+def finished(graph: bytes, names: Sequence[str]) -> bytes:
+    """Return a graph as it is written: its outputs have names, and are in their order.
+
+    A signature has the names already, in the order of the alphabet. Those who call an interpreter
+    by numbers of tensors see other names, and an order that the converter chose. And it enlarges
+    without centres of half pixels, which more devices can: a whole number of times larger, both
+    give the same.
+
+    Args:
+        graph: with one signature.
+        names: of its outputs.
+    """
+    model = parse_graph(graph)
+    main, (signature,) = model.subgraphs[0], model.signatureDefs
+    places = {one.name.decode(): one.tensorIndex for one in signature.outputs}
+    for name, place in places.items():
+        main.tensors[place].name = name.encode()
+    for one in signature.inputs:
+        main.tensors[one.tensorIndex].name = one.name
+    first = list(dict.fromkeys(places[name] for name in names))
+    main.outputs = [*first, *(place for place in main.outputs if place not in first)]
+    _enlarge_plainly(model)
+    return format_graph(model)
+
+
+def _enlarge_plainly(model: Any) -> None:
+    nearest = builtin_codes()["RESIZE_NEAREST_NEIGHBOR"]
+    for one in model.subgraphs[0].operators:
+        code = model.operatorCodes[one.opcodeIndex]
+        if code.builtinCode == nearest and one.builtinOptions.halfPixelCenters:
+            one.builtinOptions.halfPixelCenters = False
+            code.version = PLAIN_NEAREST
+
+
+def for_one_picture(graph: bytes) -> bytes:
+    """Return a graph whose values have the shapes that they have for one picture alone."""
+    model = parse_graph(graph)
+    for tensor in model.subgraphs[0].tensors:
+        tensor.shapeSignature = None
+    return format_graph(model)

@@ -1,0 +1,210 @@
+"""LiteRT graphs in whole numbers from input to outputs, for devices that compute with no others.
+
+They take one picture of a fixed size as 8-bit levels, and are made of operators that the Edge TPU,
+the GPU delegate and TFLite Micro have. The ranges of values are chosen here, from pictures, and
+TensorFlow's converter makes whole numbers of them.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from darkconv.backends.keras.heads import build_outputs
+from darkconv.backends.keras.litert_buffer import (
+    for_one_picture,
+    format_graph,
+    operators,
+    parse_graph,
+)
+from darkconv.backends.keras.litert_graph import channels_last, converted, told_failures
+from darkconv.backends.keras.litert_running import LitertRunner, make_interpreter
+from darkconv.backends.keras.network import NetworkGraph
+from darkconv.backends.keras.running import named_outputs
+from darkconv.backends.keras.scope import WHOLE_NUMBERS
+from darkconv.backends.quiet import quiet
+from darkconv.backends.ranges import PERCENTILE, RANGES, TRIED, Observed, Range
+from darkconv.core.model import Array, Model
+from darkconv.core.network import Network
+from darkconv.core.spreading import evenly_spread
+from darkconv.errors import UnsupportedError
+from darkconv.surgery.equalising import equalise
+from darkconv.surgery.folding import fold_batchnorm
+
+JUDGES = 16
+"""Inputs by which forms of a graph are judged, at most."""
+PICTURE = (0.0, 1.0)
+"""The range of a picture's values, so that its 8-bit levels are those of the file."""
+
+
+@dataclass
+class Candidate:
+    """A float32 graph of a model, and what its values were for some inputs.
+
+    Attributes:
+        model: that it computes; all of them give the same outputs.
+        graph: of LiteRT.
+        names: of its outputs, in order.
+        seen: what each value was that an operator gives, by its number.
+        is_picture: whether its input is one.
+    """
+
+    model: Model
+    graph: bytes
+    names: list[str]
+    seen: dict[int, Observed]
+    is_picture: bool
+
+    @classmethod
+    def of(cls, model: Model, head: str) -> "Candidate":
+        """Build the graph of a model."""
+        built = NetworkGraph(model, WHOLE_NUMBERS)
+        outputs = named_outputs(build_outputs(built, head))
+        if built.graph.states:
+            raise UnsupportedError(
+                f"{model.network.file}: recurrent layers are not quantised",
+                hint="single pictures do not show which values a state takes",
+            )
+        graph = converted(built.finish(outputs), "float32", (), model.network)
+        seen = {place: Observed() for one in operators(graph) for place in one.gives}
+        shape = model.network.input_shape
+        return cls(model, graph, list(outputs), seen, shape.is_map)
+
+    def observe(self, inputs: Iterable[Array]) -> None:
+        """Run the graph, and see what its values are."""
+        interpreter = make_interpreter(self.graph, keeps_values=True)
+        (given,) = interpreter.get_input_details()
+        own = self.seen.setdefault(given["index"], Observed())
+        for x in inputs:
+            interpreter.set_tensor(given["index"], channels_last(x[None]))
+            interpreter.invoke()
+            for place, observed in self.seen.items():
+                if observed is not own:
+                    observed.add(channels_first(interpreter.get_tensor(place)))
+            own.add(x[None])
+
+    def quantized(self, method: str) -> bytes:
+        """Return the graph in whole numbers, its ranges chosen by a method."""
+        from tensorflow.lite.python import schema_py_generated as schema
+        from tensorflow.lite.python.convert import mlir_quantize
+
+        model = parse_graph(self.graph)
+        main = model.subgraphs[0]
+        ranges: dict[int, Range] = {p: RANGES[method](seen) for p, seen in self.seen.items()}
+        if self.is_picture:
+            ranges[main.inputs[0]] = PICTURE
+        for place, (low, high) in ranges.items():
+            known = main.tensors[place].quantization or schema.QuantizationParametersT()
+            known.min, known.max = [low], [high]
+            main.tensors[place].quantization = known
+        with told_failures(self.model.network), quiet():
+            graph: bytes = mlir_quantize(format_graph(model), fully_quantize=True)
+        check_integer(graph, self.model.network)
+        return for_one_picture(graph)
+
+    def results(self, graph: bytes, inputs: Sequence[Array], *, lacks_heads: bool) -> list[Any]:
+        """Return what a form of the graph gives for each of some inputs."""
+        network = self.model.network
+        interpreter = make_interpreter(graph)
+        run = LitertRunner(interpreter, self.names, {}, network, lacks_heads=lacks_heads)
+        return [run(x[None]) for x in inputs]
+
+    def largest(self) -> dict[int, Any]:
+        """Return the (channels,) largest absolute value of each layer's channels."""
+        found = {}
+        for one in operators(self.graph):
+            (place,) = one.gives
+            largest = self.seen[place].largest
+            if one.layer is not None:
+                shape = self.model.network.layers[one.layer].out_shape
+                if len(largest) == shape.c:
+                    found[one.layer] = largest
+        return found
+
+
+def channels_first(values: Array) -> Array:
+    """(N, H, W, C) -> (N, C, H, W); others as they are."""
+    return values.transpose(0, 3, 1, 2) if values.ndim == 4 else values
+
+
+def integer_graph(
+    model: Model, head: str, inputs: Sequence[Array]
+) -> tuple[bytes, list[str], Mapping[str, Any]]:
+    """Return the graph in whole numbers, the names of its outputs, and how it was made.
+
+    Of the model itself and of forms whose channels were scaled to a like range that one is taken
+    which errs least; ranges are chosen on one half of the inputs, and judged on the other.
+
+    Args:
+        model: what to write.
+        head: "raw" or "logits".
+        inputs: what the network will see, (C, H, W) or (values,).
+
+    Raises:
+        UnsupportedError: a layer that LiteRT, or 8 bits, cannot express.
+        MissingDependencyError: ai-edge-litert is not installed.
+    """
+    lacks_heads = head == "logits"
+    chosen = [inputs[place] for place in range(0, len(inputs), 2)]
+    unseen = range(1, len(inputs), 2) if len(inputs) > 1 else range(1)
+    judges = [inputs[place] for place in evenly_spread(list(unseen), JUDGES)]
+    folded = fold_batchnorm(model)
+    first = Candidate.of(folded, head)
+    first.observe(chosen)
+    wanted = first.results(first.graph, judges, lacks_heads=lacks_heads)
+    best: tuple[float, str, Candidate] | None = None
+    for form in (folded, equalise(folded), equalise(folded, first.largest())):
+        if form is folded and best:
+            continue
+        candidate = first if form is folded else Candidate.of(form, head)
+        if candidate is not first:
+            candidate.observe(chosen)
+        for method in TRIED:
+            graph = candidate.quantized(method)
+            error = error_of(wanted, candidate.results(graph, judges, lacks_heads=lacks_heads))
+            if best is None or error < best[0]:
+                best = error, method, candidate
+    assert best is not None
+    _, method, candidate = best
+    candidate.observe(inputs[place] for place in range(1, len(inputs), 2))
+    facts = {
+        "calibration": f"percentile {PERCENTILE}" if method == "percentile" else method,
+        "pictures": len(inputs),
+        "activations": "int8",
+        "weights": "int8 per output channel",
+        "equalised": candidate is not first,
+    }
+    return candidate.quantized(method), candidate.names, facts
+
+
+def error_of(wanted: Sequence[Sequence[Array]], found: Sequence[Sequence[Array]]) -> float:
+    """Relative absolute error of outputs, the mean over all of them.
+
+    Args:
+        wanted: of each input each output.
+        found: the same.
+    """
+    pairs = [
+        [np.concatenate([one.ravel() for one in column]) for column in zip(*side, strict=True)]
+        for side in (wanted, found)
+    ]
+    errors = [
+        np.abs(value - right, dtype=np.float64).sum() / max(np.abs(right).sum(), 1e-30)
+        for right, value in zip(*pairs, strict=True)
+    ]
+    return float(np.mean(errors))
+
+
+def check_integer(graph: bytes, network: Network) -> None:
+    """Raise UnsupportedError if an operator of a graph gives floats."""
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    tensors = parse_graph(graph).subgraphs[0].tensors
+    for one in operators(graph):
+        if any(tensors[place].type == schema.TensorType.FLOAT32 for place in one.gives):
+            raise UnsupportedError(
+                f"{network.file}: not all of it can be in 8 bits: {one.kind}",
+                where=None if one.layer is None else network.where(one.layer),
+                hint="without int8_form full such operators stay in float32",
+            )

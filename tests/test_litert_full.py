@@ -161,7 +161,12 @@ def test_levels_stand_for_numbers():
 @pytest.mark.parametrize(
     ("head", "activation", "expected"),
     [
-        ("raw", "relu", {device: "values of 5 axes" for device in DEVICES}),
+        pytest.param(
+            "raw",
+            "relu",
+            {device: "values of 5 axes" for device in DEVICES},
+            marks=pytest.mark.slow,
+        ),
         ("logits", "mish", {"Edge TPU": "EXP (3), LOG (3)"}),
     ],
 )

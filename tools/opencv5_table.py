@@ -11,10 +11,9 @@ import argparse
 import gc
 import importlib.util
 import logging
-import re
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -27,23 +26,17 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 import darkconv as dc  # noqa: E402
+from bundled import Bundled  # noqa: E402
 from darkconv.backends.onnx.graph import GraphBuilder  # noqa: E402
 from darkconv.backends.onnx.nms import suppressed  # noqa: E402
 from darkconv.backends.onnx.options import OnnxOptions  # noqa: E402
 from darkconv.backends.onnx.scope import Scope  # noqa: E402
 from darkconv.errors import UnsupportedError  # noqa: E402
-from darkconv.layers.head import AnchorHead  # noqa: E402
-from darkconv.layers.merge import Shortcut  # noqa: E402
 from opencv5 import OpenCV5, Outputs, first_inputs, in_order_of, share_of_allowed  # noqa: E402
 from reference.collection import Case  # noqa: E402
 from worker import WorkerError  # noqa: E402
 
 HEADS = ("raw", "boxes", "nms")
-RANGES = {"biases": (-0.1, 0.1), "rolling_mean": (-0.1, 0.1)}
-"""Of random arrays; the others of one number per channel are 0.5 to 1.5."""
-QUIET_BEFORE = (Shortcut, AnchorHead)
-QUIET = 0.2
-"""Of what is added up, or goes into an exponent, so that numbers stay moderate."""
 
 
 @dataclass
@@ -128,53 +121,6 @@ def weights_maker(golden: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-@dataclass
-class Bundled:
-    """A bundled network with random arrays."""
-
-    path: Path
-    folder: Path
-
-    def __call__(self) -> tuple[dc.Model, np.ndarray]:
-        """Model and input."""
-        text, cfg = self.path.read_text(), self.folder / "net.cfg"
-        cfg.write_text(text)
-        if tree := re.search(r"^tree=(.+)$", text, re.MULTILINE):
-            write_tree(
-                self.folder / tree[1], classes=int(re.findall(r"^classes=(\d+)", text, re.M)[0])
-            )
-        model, stream = dc.load(cfg), np.random.default_rng(0)
-        arrays = {
-            key: stream.uniform(*RANGES.get(key.rpartition(".")[2], (0.5, 1.5)), array.shape)
-            for key, array in model.arrays.items()
-            if array.ndim == 1
-        }
-        for key in quiet_arrays(model):
-            arrays[key] = QUIET * arrays.get(key, model.arrays[key])
-        arrays = {key: array.astype(np.float32) for key, array in arrays.items()}
-        shape = model.network.input_shape
-        return dc.replace_arrays(model, arrays), stream.random((1, *shape), np.float32)
-
-
-def quiet_arrays(model: dc.Model) -> Iterator[str]:
-    """Keys of the scales, or weights, of the layers whose output should stay small."""
-    layers = model.network.layers
-    for layer in layers:
-        if isinstance(layer.spec, QUIET_BEFORE):
-            maker = layers[layer.sources[0]]
-            while not maker.slots:
-                maker = layers[maker.sources[0]]
-            names = [slot.name for slot in maker.slots]
-            yield f"{maker.index}.{'scales' if 'scales' in names else 'weights'}"
-
-
-def write_tree(path: Path, classes: int) -> None:
-    """Ten classes of which each has ten, and so on."""
-    path.parent.mkdir(exist_ok=True)
-    lines = (f"n{i} {(i - 10) // 10 if i >= 10 else -1}\n" for i in range(classes))
-    path.write_text("".join(lines))
 
 
 @dataclass

@@ -56,6 +56,7 @@ LIBRARIES = {
     "onnx": Library("1.16", "onnx", ("onnx",)),
     "onnx_ir": Library("0.1.10", "onnx", ("onnx-ir",)),
     "onnxruntime": Library("1.18", "onnx", ("onnxruntime", "onnxruntime-gpu")),
+    "coremltools": Library("9.0", "coreml", ("coremltools",)),
     "openvino": Library("2025.0", "openvino", ("openvino",)),
     "h5py": Library("3.12", "h5", ("h5py",)),
     "keras": Library("3.11", "keras", ("keras",)),

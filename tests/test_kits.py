@@ -18,7 +18,7 @@ from darkconv.cli import main
 from darkconv.core.names import Names
 from darkconv.exporting.kits.table import KITS
 from darkconv.libraries import is_installed
-from environments import EnvironmentMissingError
+from environments import Environment, EnvironmentMissingError
 from networks import network, random_model
 from runtimes import OPENVINO
 
@@ -91,7 +91,7 @@ def test_a_kit_is_written_for_what_it_is_for_and_refused_for_the_rest(kind, kit,
         return
     need(kit)
     done = dc.export(model, folder, kit=kit, **MORE.get(kit, {}))
-    assert done.files[0].name.startswith("model")
+    assert "model." in str(done.files[0].relative_to(folder))
     assert set(done.files) == {path for path in folder.rglob("*") if path.is_file()}
     assert done.size == sum(path.stat().st_size for path in done.files)
 
@@ -112,14 +112,15 @@ def test_a_kit_says_how_to_run_it_and_what_was_checked(kits, kit):
     assert f", by darkconv {dc.__version__}" in text.partition("## What was checked\n")[2]
     assert "onnxruntime" in text.partition("## What was checked\n")[2]
     listed = json.loads((kits / kit / "kit.json").read_text())
-    there = {path.relative_to(kits / kit).as_posix() for path in (kits / kit).rglob("*.*")}
+    files = [path for path in (kits / kit).rglob("*") if path.is_file()]
+    there = {path.relative_to(kits / kit).as_posix() for path in files}
     assert listed["kit"] == kit
-    assert set(listed["files"]) == there - {"kit.json", "digits10/1"}
+    assert set(listed["files"]) == there - {"kit.json"}
     for name in listed["files"]:
         path = kits / kit / name
         assert path.is_file()
-        assert path.suffix in (".onnx", ".bin") or "@@" not in path.read_text()
-        assert path.name in text or path.name == "README.md"
+        assert path.suffix in (".onnx", ".bin", ".mlmodel") or "@@" not in path.read_text()
+        assert path.name in text or path.name == "README.md", name
 
 
 def test_a_kit_decides_about_its_own_options(digits, tmp_path):
@@ -516,6 +517,45 @@ def test_a_conversion_with_other_numbers_is_refused(digits, openvino, tmp_path, 
     with pytest.raises(dc.DarkconvError, match="OpenVINO gives other numbers"):
         dc.export(digits, tmp_path / "kit", kit="openvino")
     assert not (tmp_path / "kit").exists()
+
+
+# --- coreml
+
+
+COREML = Environment("coreml", ("coremltools>=9.0", "numpy"))
+
+
+@pytest.fixture
+def coremltools(monkeypatch):
+    """Lets this process import coremltools from the environment that has it."""
+    pytest.importorskip("torch")
+    try:
+        monkeypatch.setattr(sys, "path", [*sys.path, str(COREML.packages())])
+    except EnvironmentMissingError as error:
+        pytest.skip(str(error))
+    return pytest.importorskip("coremltools")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_the_package_for_core_ml_has_named_outputs_and_takes_levels(digits, coremltools, tmp_path):
+    done = dc.export(digits, tmp_path / "kit", kit="coreml")
+    assert done.files[0] == tmp_path / "kit" / "model.mlpackage" / "Manifest.json"
+    package = coremltools.models.MLModel(
+        str(tmp_path / "kit" / "model.mlpackage"), skip_model_load=True
+    )
+    told = package.get_spec().description
+    (given,), (output,) = told.input, told.output
+    assert (given.name, given.type.imageType.width, given.type.imageType.height) == (
+        "image", 160, 160,
+    )  # fmt: skip
+    assert given.type.imageType.colorSpace == given.type.imageType.RGB
+    (head,) = digits.network.heads
+    assert output.name == f"head_{head.label}"
+    assert list(output.type.multiArrayType.shape) == [1, *head.out_shape]
+    text = (tmp_path / "kit" / "README.md").read_text()
+    assert f"| `head_{head.label}` | 1, 45, 20, 20 |" in text
+    assert list((tmp_path / "kit").rglob("*.pt2")) == []
 
 
 def test_a_kit_whose_library_is_missing_names_it(digits, tmp_path):

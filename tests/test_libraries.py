@@ -149,6 +149,7 @@ NEEDING = {
     "onnx": f"convert {MODEL} -o o.onnx",
     "onnx_ir": f"convert {MODEL} -o o.onnx",
     "onnxruntime": "detect digits10.onnx images",
+    "coremltools": f"convert {MODEL} --for coreml -o o",
     "openvino": "detect digits10.onnx images --runtime openvino",
     "keras": f"convert {MODEL} -o o.keras",
     "PIL": f"detect {MODEL} images",

@@ -24,7 +24,8 @@ def export(
     model: Model,
     path: PathLike,
     *,
-    kit: Literal["opencv", "triton", "deepstream", "frigate", "browser", "openvino"] | None = None,
+    kit: Literal["opencv", "triton", "deepstream", "frigate", "browser", "openvino", "coreml"]
+    | None = None,
     ort_web: PathLike | None = None,
     head: Literal["raw", "logits", "boxes", "nms"] | None = None,
     layout: Literal["split", "ultralytics", "deepstream", "yolov4", "efficientnms"] | None = None,

@@ -48,8 +48,8 @@ MEANT_SUFFIXES: Mapping[str, str] = {
     **dict.fromkeys((".h5", ".hdf5"), ".keras is the format of Keras 3"),
     ".pb": ".savedmodel is the folder that TensorFlow reads",
     **dict.fromkeys((".engine", ".plan", ".trt"), _TENSORRT),
-    **dict.fromkeys((".xml", ".bin"), "OpenVINO reads .onnx"),
-    **dict.fromkeys((".mlmodel", ".mlpackage"), "coremltools converts a .pt2 program"),
+    **dict.fromkeys((".xml", ".bin"), "OpenVINO reads .onnx; --for openvino writes its own form"),
+    **dict.fromkeys((".mlmodel", ".mlpackage"), "--for coreml writes a folder with an .mlpackage"),
     **dict.fromkeys(DARKNET_SUFFIXES, "Darknet's two files are named one after the other"),
 }
 """What helps whoever wants a file that is not written, by its suffix."""

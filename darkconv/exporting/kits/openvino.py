@@ -7,7 +7,6 @@ import numpy as np
 
 from darkconv.errors import DarkconvError
 from darkconv.exporting.kits.kit import Filling, Kit
-from darkconv.libraries import telling_missing
 
 ALLOWED = {False: 1e-4, True: 3e-2}
 """Differences, as a share of an output's largest value, in float32 and in half precision."""
@@ -15,8 +14,8 @@ ALLOWED = {False: 1e-4, True: 3e-2}
 
 def fill(kit: Filling) -> None:
     """Write the ONNX file, convert it, and hold one against the other."""
-    with telling_missing("the kit openvino"):
-        import openvino
+    import openvino
+
     path = kit.write_model("model.onnx")
     network = openvino.convert_model(path)
     openvino.save_model(network, kit.folder / "model.xml", compress_to_fp16=False)

@@ -1,9 +1,17 @@
 """Every kit, by the name that it is asked for by."""
 
-from darkconv.exporting.kits import browser, deepstream, frigate, opencv, openvino, triton
+from darkconv.exporting.kits import browser, coreml, deepstream, frigate, opencv, openvino, triton
 from darkconv.exporting.kits.kit import Kit
 
 KITS: dict[str, Kit] = {
     kit.name: kit
-    for kit in (opencv.KIT, triton.KIT, deepstream.KIT, frigate.KIT, browser.KIT, openvino.KIT)
+    for kit in (
+        opencv.KIT,
+        triton.KIT,
+        deepstream.KIT,
+        frigate.KIT,
+        browser.KIT,
+        openvino.KIT,
+        coreml.KIT,
+    )
 }

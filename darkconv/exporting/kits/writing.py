@@ -4,10 +4,12 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from darkconv import __version__
+from darkconv.backends.quiet import quiet
 from darkconv.core.model import Model
 from darkconv.errors import DarkconvError, UnsupportedError, Where
 from darkconv.exporting.formats import size_of
@@ -17,7 +19,7 @@ from darkconv.exporting.kits.table import KITS
 from darkconv.exporting.writing import OF_BOXES, Exported, check_numbers
 from darkconv.files import replacing_folder
 from darkconv.files.outputs import check_folder, may_overwrite
-from darkconv.libraries import require
+from darkconv.libraries import telling_missing
 from darkconv.verification.precision import Progress, silent
 
 LIST = "kit.json"
@@ -45,7 +47,8 @@ def check_kit(model: Model, folder: Path, name: str, given: Mapping[str, Any]) -
     kit.check(given)
     _check_taken(folder)
     for library in kit.libraries:
-        require(library, task=f"the kit {kit.name}")
+        with telling_missing(f"the kit {kit.name}"), quiet():
+            import_module(library)
 
 
 def write_kit(

@@ -1,0 +1,103 @@
+"""The kit for Core ML: an .mlpackage by coremltools, from a program as .pt2 files hold them."""
+
+import logging
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from darkconv.backends import spoke
+from darkconv.backends.quiet import quiet
+from darkconv.core.model import Model
+from darkconv.errors import DarkconvError, Where
+from darkconv.exporting.kits.kit import Filling, Kit
+from darkconv.exporting.writing import Exported
+
+INPUT = "image"
+PACKAGE = "model.mlpackage"
+DEBUGGING = "executorch_debug_handle_mapping.json"
+"""What coremltools adds for a debugger of ExecuTorch, and no part of the package's list."""
+
+
+def fill(kit: Filling) -> None:
+    """Convert the model's program, and look at what the result says of itself."""
+    with quiet():
+        converted = _convert(kit)
+    outputs = _outputs(converted)
+    expected = names_of_outputs(kit.model)
+    if list(outputs) != expected:
+        raise DarkconvError(
+            "coremltools gives other outputs",
+            where=Where(file=str(kit.place)),
+            expected=", ".join(expected),
+            found=", ".join(outputs),
+        )
+    _save(converted, kit.folder / PACKAGE)
+    manifest = kit.folder / PACKAGE / "Manifest.json"
+    kit.written = Exported(
+        (manifest,), 0, "converted, not run: Core ML is on Apple's systems alone"
+    )
+    kit.write("labels.txt", kit.facts.labels)
+    rows = [f"| `{name}` | {', '.join(map(str, shape))} |" for name, shape in outputs.items()]
+    kit.fill_in(
+        "README.md",
+        ports="\n".join(rows),
+        fit="scaleFit" if kit.facts.is_letterbox else "scaleFill",
+        release=converted.user_defined_metadata["com.github.apple.coremltools.version"],
+    )
+
+
+def names_of_outputs(model: Model) -> list[str]:
+    """Return the outputs' names, which Core ML wants to begin with a letter: `head_082_yolo`."""
+    network = model.network
+    return [f"head_{network.layers[index].label}" for index in network.outputs]
+
+
+def _convert(kit: Filling) -> Any:
+    """Return the model of coremltools, which takes a picture of 8-bit levels."""
+    logging.getLogger("coremltools").setLevel(logging.ERROR)
+    import coremltools
+    import torch
+
+    shape = (1, kit.facts.channels, kit.facts.height, kit.facts.width)
+    module = spoke("torch").to_torch(kit.model)
+    with torch.no_grad():
+        program = torch.export.export(module, (torch.zeros(shape),)).run_decompositions({})
+    layout = coremltools.colorlayout.RGB if shape[1] == 3 else coremltools.colorlayout.GRAYSCALE
+    precision = coremltools.precision
+    return coremltools.convert(
+        program,
+        convert_to="mlprogram",
+        minimum_deployment_target=coremltools.target.iOS15,
+        compute_precision=precision.FLOAT16 if kit.options.get("fp16") else precision.FLOAT32,
+        inputs=[coremltools.ImageType(INPUT, shape=shape, scale=1 / 255, color_layout=layout)],
+        outputs=[coremltools.TensorType(name) for name in names_of_outputs(kit.model)],
+        skip_model_load=True,
+    )
+
+
+def _outputs(converted: Any) -> dict[str, list[int]]:
+    """Return the shapes of the outputs, by their names."""
+    told = converted.get_spec().description.output
+    return {one.name: list(one.type.multiArrayType.shape) for one in told}
+
+
+def _save(converted: Any, path: Path) -> None:
+    """Write the package, and remove what the library keeps in a folder of its own."""
+    with quiet():
+        converted.save(str(path))
+    (path / DEBUGGING).unlink(missing_ok=True)
+    with suppress(AttributeError, OSError):
+        shutil.rmtree(converted.package_path)
+
+
+KIT = Kit(
+    name="coreml",
+    what="Core ML",
+    fill=fill,
+    fixed={"head": "raw"},
+    options=("head", "resize", "fp16"),
+    takes_classifiers=True,
+    channels=(1, 3),
+    libraries=("torch", "coremltools"),
+)

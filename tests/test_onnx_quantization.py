@@ -9,6 +9,7 @@ from click.testing import CliRunner
 import darkconv as dc
 from darkconv.cli import main
 from darkconv.errors import DarkconvError, UnsupportedError
+from darkconv.surgery.folding import fold_batchnorm
 from networks import cfg_text, network, random_model
 from reference.collection import relative_error
 
@@ -215,6 +216,37 @@ def test_layers_stay_in_float_and_so_does_what_follows_them():
     assert not any(name.startswith("006") for name in rounded)
     assert any(name.startswith("001") for name in rounded)
     assert quantizer.error([0, 1, 6]) < 1e-6 < quantizer.error([0, 6]) < quantizer.error()
+
+
+UNLIKE = {
+    "convolutional": CONV.format(n=8, act="relu") * 3 + HEAD,
+    "deconvolutional": CONV.format(n=8, act="relu")
+    + "[deconvolutional]\nfilters=8\nsize=3\nstride=1\nactivation=relu\n"
+    + CONV.format(n=8, act="relu"),
+    "connected": "[connected]\noutput=8\nactivation=relu\n" * 3,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNLIKE)
+def test_layers_in_float_compute_in_float_whatever_the_runtime_makes_of_pairs(name):
+    """One scale for all their weights would leave nothing of every second channel."""
+    dialect = "pjreddie" if name == "deconvolutional" else "alexeyab"
+    model = fold_batchnorm(random_model(network(UNLIKE[name], SHAPE, dialect)))
+    axis = 1 if name == "deconvolutional" else 0
+    factors = np.where(np.arange(8) % 2, np.float32(2.0**-10), np.float32(1))
+    made = np.moveaxis(np.moveaxis(model.arrays["1.weights"], axis, -1) * factors, -1, axis)
+    read = np.moveaxis(np.moveaxis(model.arrays["2.weights"], 1, -1) / factors, -1, 1)
+    biases = model.arrays["1.biases"] * factors
+    changed = {"1.weights": made, "1.biases": biases, "2.weights": read}
+    model = dc.replace_arrays(model, changed)
+    found = quantization.Quantizer(model, inputs()).build([1])
+    onnx.checker.check_model(found, full_check=True)
+    plain = onnxruntime.SessionOptions()
+    plain.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(found.SerializeToString(), plain)
+    for x in inputs(3):
+        for one, other in zip(run(found, x), session.run(None, {"input": x}), strict=True):
+            assert relative_error(one, other) <= 0.005
 
 
 def test_what_cannot_be_quantised_is_named():

@@ -152,10 +152,12 @@ class _Writer:
             return
         new = onnx.NodeProto()
         new.CopyFrom(node)
+        is_chosen = node.name in self.chosen
         for place, name in enumerate(node.input):
             if name in self.made:
-                new.input[place] = self.rounded[name]
-        if node.name not in self.chosen:
+                is_apart = node.op_type in WEIGHTED and not is_chosen
+                new.input[place] = self._apart(name, node) if is_apart else self.rounded[name]
+        if not is_chosen:
             self.nodes.append(new)
             return
         count = len(node.input) if node.op_type in SEVERAL else 1
@@ -198,6 +200,32 @@ class _Writer:
             ]
             self.rounded[value] = out
         return self.rounded[value]
+
+    def _apart(self, value: str, node: onnx.NodeProto) -> str:
+        """Append what gives a value in 8 bits to a node with weights that computes in float32.
+
+        Its scale is told for each channel, though all are the same. Behind a scale that is a
+        single number onnxruntime takes the weights for forgotten, where relu and rounding follow,
+        and rounds them to 8 bits with one scale for all channels.
+        """
+        count = self._count_inputs(node)
+        out = f"{value}/dequantized/{node.name}"
+        scale = self.scales[value]
+        words = [
+            f"{value}/levels",
+            self._constant(f"{value}/scales", np.full(count, scale.step)),
+            self._constant(f"{value}/zero_points", np.full(count, scale.zero, scale.kind)),
+        ]
+        self.nodes.append(make_node("DequantizeLinear", words, [out], out, axis=1))
+        return out
+
+    def _count_inputs(self, node: onnx.NodeProto) -> int:
+        """Channels that a node with weights reads."""
+        shape = self.arrays[node.input[1]].dims
+        if node.op_type == "Conv":
+            groups = next((one.i for one in node.attribute if one.name == "group"), 1)
+            return int(shape[1] * groups)
+        return int(shape[1 - _output_axis(node)] if node.op_type == "Gemm" else shape[0])
 
     def _round_weights(self, node: onnx.NodeProto, new: onnx.NodeProto) -> None:
         """Let a node read weights in 8 bits and, where products are added up in 32, biases."""

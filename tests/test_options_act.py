@@ -209,6 +209,7 @@ VALUES = {
     "--report": "o.html",
     "--resize": "letterbox",
     "--rule": "darknet",
+    "--runtime": "openvino",
     "--run": "elsewhere",
     "--save-plan": "o.json",
     "--schedule": "cfg",

@@ -1,20 +1,17 @@
 """Commands that a signal ends: they leave no temporary file or folder."""
 
-import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import time
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from darkconv.assets import digits10_folder
-from darkconv.files.signals import Ended, end_if_asked, ending_in_order
 from faults.processes import digests, kill_before, run
 
 torch = pytest.importorskip("torch")
@@ -102,31 +99,44 @@ def test_a_signal_that_is_ignored_stays_ignored(folder):
     assert run(CASES["darknet"][0].format("big"), folder, prepare)[0] == 0
 
 
-def test_a_signal_that_somebody_swallowed_ends_the_next_step():
-    with ending_in_order():
-        with contextlib.suppress(Ended):
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(1)
-        with pytest.raises(Ended):
-            end_if_asked()
-    end_if_asked()
+def run_code(code, folder):
+    """Run a program in a process whose signals nobody has touched."""
+    root = Path(__file__).parents[2]
+    subprocess.run(
+        [sys.executable, "-c", code], check=True, cwd=folder, env={"PYTHONPATH": str(root)}
+    )
 
 
-def test_the_library_installs_no_handlers():
-    code = (
+def test_a_signal_that_somebody_swallowed_ends_the_next_step(tmp_path):
+    run_code(
+        "import contextlib, os, signal, time\n"
+        "from darkconv.files.signals import Ended, end_if_asked, ending_in_order\n"
+        "raised = False\n"
+        "with ending_in_order():\n"
+        "    with contextlib.suppress(Ended):\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        time.sleep(60)\n"
+        "    try:\n"
+        "        end_if_asked()\n"
+        "    except Ended:\n"
+        "        raised = True\n"
+        "assert raised\n"
+        "end_if_asked()\n",
+        tmp_path,
+    )
+
+
+def test_the_library_installs_no_handlers(tmp_path):
+    run_code(
         "import signal\n"
         "before = [signal.getsignal(number) for number in signal.valid_signals()]\n"
         "import darkconv as dc, darkconv.cli\n"
         "from darkconv.assets import load_digits10\n"
         "model = load_digits10()\n"
         "dc.save(model, 'x.cfg', 'x.weights')\n"
-        "assert before == [signal.getsignal(number) for number in signal.valid_signals()]\n"
+        "assert before == [signal.getsignal(number) for number in signal.valid_signals()]\n",
+        tmp_path,
     )
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(__file__).parents[2]
-        subprocess.run(
-            [sys.executable, "-c", code], check=True, cwd=folder, env={"PYTHONPATH": str(root)}
-        )
 
 
 TRAINING = (

@@ -165,8 +165,10 @@ def listening():
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Listener) as server:
         server.told = []
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server
-        server.shutdown()
+        try:
+            yield server
+        finally:
+            server.shutdown()  # or it asks the closed socket again and again, for ever
 
 
 def open_page(chromium, server, address, profile):

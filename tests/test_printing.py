@@ -65,6 +65,7 @@ CALLS = {
     "anchors": [("--data", D, "-n", "1"), ("--data", "{n}.none")],
     "weights": [("fold", *M, *OUT), ("stats", *M), ("stats", COLOUR)],
     "fetch": [(COLOUR,), (TITLE, "-o", "{n}")],
+    "serve": [("{n}.none",)],
     "completion": [(COLOUR,)],
     "demo": [(COLOUR,)],
 }

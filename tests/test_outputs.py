@@ -96,6 +96,7 @@ CASES = [
     Case("reclass", "--output", f"{ITSELF} --keep cat,fox", may_be_asked=True),
     Case("dissect", "--output", f"{ITSELF} --images pics"),
     Case("dissect", "--report", f"{MODEL} --images pics -o s.cfg s.weights --report net.cfg"),
+    Case("dissect", "--run", f"{MODEL} --images pics --recover --run pics -o s.cfg s.weights"),
     Case("profile", "--output", f"{MODEL} p.npz pics -o p.npz"),
     Case("profile", "--html", f"{MODEL} pics/0.png -o q.npz --html pics/0.png", needs="PIL"),
     Case("prune", "--output", f"{ITSELF} --score l1 --ratio 0.2 --multiple 1", may_be_asked=True),

@@ -15,6 +15,7 @@ import darkconv as dc
 from darkconv.assets import digits10_folder, digits10_unlabelled, load_digits10
 from darkconv.cli import main
 from darkconv.dissection.search import shrunk, smallest_share
+from darkconv.dissection.workplace import Workplace
 from darkconv.report.curve import Point, curve
 from darkconv.surgery.planning import Planning
 
@@ -331,3 +332,16 @@ def test_the_command_goes_on_with_a_search(run, tmp_path):
 def test_idle_options_of_the_command_are_wrong_usage(run, words, message):
     found = run(f"{MODEL} --images unlabelled -o s.cfg s.weights {words}", status=2)
     assert message in found.stderr
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_of_other_files_is_left_alone(overwrite, tmp_path):
+    picture = tmp_path / "1" / "mine.jpg"
+    picture.parent.mkdir()
+    picture.write_bytes(b"as it was")
+    with pytest.raises(
+        dc.DarkconvError, match="is there already, and is no folder of a dissection"
+    ):
+        Workplace(tmp_path, {}, resume=False, overwrite=overwrite)
+    assert picture.read_bytes() == b"as it was"
+    assert [path.name for path in tmp_path.iterdir()] == ["1"]

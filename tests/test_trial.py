@@ -187,7 +187,7 @@ def test_litert_files_are_run(precision, tmp_path, monkeypatch):
     assert calls == [(tmp_path / "net.tflite").read_bytes()]
     litert.write_litert(model, tmp_path / "net.tflite", precision=precision, check=False)
     assert len(calls) == 1
-    monkeypatch.setattr(litert, "converted", lambda *_: b"no graph at all")
+    monkeypatch.setattr(litert, "finished", lambda *_: b"no graph at all")
     with pytest.raises(DarkconvError, match="b.tflite: LiteRT cannot run it.*\n  hint: --no-check"):
         litert.write_litert(model, tmp_path / "b.tflite")
     assert [path.name for path in tmp_path.iterdir()] == ["net.tflite"]

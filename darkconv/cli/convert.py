@@ -24,6 +24,7 @@ from darkconv.cli.params import (
 )
 from darkconv.cli.pictures import PICTURE_NAMES, PictureOptions, picture_options
 from darkconv.cli.precision import Reduction, reduction_options
+from darkconv.console.files import InputFile
 from darkconv.console.given import refuse
 from darkconv.console.options import with_options
 from darkconv.console.progress import progress
@@ -120,7 +121,7 @@ ONNX_OPTIONS = {
 KIT_OPTIONS = {
     "ort_web": click.option(
         "--ort-web",
-        type=click.Path(exists=True, file_okay=False),
+        type=InputFile(exists=True, file_okay=False),
         metavar="DIR",
         help="For --for browser: where onnxruntime-web's files are.",
     ),

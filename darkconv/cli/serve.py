@@ -4,13 +4,15 @@ from pathlib import Path
 
 import click
 
+from darkconv.cli.params import ModelCommand
+from darkconv.console.files import InputFile
 from darkconv.console.messages import common_options
 from darkconv.console.printing import echo
 from darkconv.exporting.serving import PORT, serving
 
 
-@click.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.command(cls=ModelCommand)
+@click.argument("folder", type=InputFile(exists=True, file_okay=False))
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),

@@ -92,8 +92,8 @@ def plan_aim(
         raise DarkconvError("max_loss", expected="points, 0 or more", found=max_loss)
     if folder is None:
         _refuse({"resume": resume, "overwrite": overwrite}, "they are about folder=")
-    elif not resume and not overwrite:
-        check_free(folder)
+    elif not resume:
+        check_free(folder, overwrite=overwrite)
     if count_processes() > 1:
         raise DarkconvError("recover and max_loss run in one process, not under torchrun")
     return Aim(

@@ -55,8 +55,7 @@ class Workplace:
         if resume:
             self._go_on()
             return
-        if not overwrite:
-            check_free(self.path)
+        check_free(self.path, overwrite=overwrite)
         make_folder(self.path)
         self._write()
 
@@ -136,14 +135,25 @@ class Workplace:
         self._begun = set(content["begun"])
 
 
-def check_free(folder: PathLike) -> None:
-    """Check that a folder holds no state of a dissection, which a new one would replace.
+def check_free(folder: PathLike, *, overwrite: bool = False) -> None:
+    """Check that a folder holds nothing that a new dissection would replace.
+
+    Args:
+        folder: that may be missing.
+        overwrite: a dissection that was begun may go.
 
     Raises:
-        DarkconvError: it does.
+        DarkconvError: there is one, or the folder holds files of others.
     """
-    if os.path.exists(Path(folder) / STATE):
-        raise DarkconvError(f"{os.fspath(folder)}: holds a dissection that was begun", hint=HINT)
+    place = Path(folder)
+    if (place / STATE).exists():
+        if not overwrite:
+            raise DarkconvError(f"{place}: holds a dissection that was begun", hint=HINT)
+    elif place.is_dir() and any(place.iterdir()):
+        raise DarkconvError(
+            f"{place}: is there already, and is no folder of a dissection",
+            hint="--run names another (in Python folder=)",
+        )
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -49,8 +49,8 @@ LINES = [
     "weights partial {m} --layers 1 -o {1.weights}",
 ]
 """`{0.cfg}` is a file that is there, `{1.cfg}` one that is to be written, `{m}` the model."""
-ELSEWHERE = {"fetch", "completion", "demo"}
-"""Commands without files of the user's."""
+ELSEWHERE = {"fetch", "completion", "demo", "serve"}
+"""Commands without files of the user's, and one that waits until it is stopped."""
 
 
 def named(number, suffix):

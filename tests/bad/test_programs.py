@@ -39,7 +39,9 @@ OPENERS = {
     "convert --fp16": "convert net.cfg net.weights -o x.onnx --fp16 --data all.txt",
 }
 """A line for every command, and every option, that opens pictures."""
-OPEN_NONE = {"info", "convert", "fetch", "reclass", "graft", "weights", "completion", "demo"}
+OPEN_NONE = {
+    "info", "convert", "fetch", "reclass", "graft", "weights", "completion", "demo", "serve",
+}  # fmt: skip
 """Commands that open no pictures, or none but those of options above or of the package."""
 
 

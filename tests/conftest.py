@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,31 @@ def _group(item):
 def _faults_are_seen(monkeypatch):
     """Let what darkconv did not foresee end a test, and not become a line of a command."""
     monkeypatch.setattr("darkconv.console.program.FAULTS", ())
+
+
+@pytest.fixture
+def digits10(tmp_path, monkeypatch):
+    """A copy of the bundled model and its pictures, as the working folder."""
+    from darkconv.assets import digits10_folder
+
+    shutil.copytree(digits10_folder(), tmp_path / "d")
+    monkeypatch.chdir(tmp_path / "d")
+    return tmp_path / "d"
+
+
+@pytest.fixture
+def run(digits10):
+    """Carry out a line of the command line beside the bundled model."""
+    from click.testing import CliRunner
+
+    from darkconv.cli import main
+
+    def invoke(line, status=0):
+        result = CliRunner().invoke(main, line.split())
+        assert result.exit_code == status, result.output
+        return result
+
+    return invoke
 
 
 @pytest.fixture(scope="session")

@@ -1,33 +1,16 @@
 """`darkconv dissect` on the bundled model and pictures."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 import darkconv as dc
-from darkconv.assets import digits10_folder
-from darkconv.cli import main
 
 pytest.importorskip("torch")
 
 MODEL = "dissect digits10.cfg digits10.weights"
 FEW = "--keep one,seven,four --images images"
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch):
-    shutil.copytree(digits10_folder(), tmp_path / "d")
-    monkeypatch.chdir(tmp_path / "d")
-
-    def invoke(line, status=0):
-        result = CliRunner().invoke(main, line.split())
-        assert result.exit_code == status, result.output
-        return result
-
-    return invoke
 
 
 def parameters(model):

@@ -1,14 +1,11 @@
 """`darkconv eval` on the bundled model and pictures."""
 
 import json
-import shutil
 import sys
 
 import pytest
-from click.testing import CliRunner
 
 from darkconv.assets import digits10_folder
-from darkconv.cli import main
 from darkconv.darknet.data import read_names
 
 pytest.importorskip("torch")
@@ -16,21 +13,8 @@ pytest.importorskip("faster_coco_eval")
 
 
 @pytest.fixture
-def folder(tmp_path):
-    shutil.copytree(digits10_folder(), tmp_path / "d")
-    return tmp_path / "d"
-
-
-@pytest.fixture
-def run(folder, monkeypatch):
-    monkeypatch.chdir(folder)
-
-    def invoke(line, status=0):
-        result = CliRunner().invoke(main, line.split())
-        assert result.exit_code == status, result.output
-        return result
-
-    return invoke
+def folder(digits10):
+    return digits10
 
 
 NAMES = read_names(digits10_folder() / "digits10.names").names

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -11,11 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 import darkconv as dc
-from darkconv.assets import digits10_folder
-from darkconv.cli import main
 from darkconv.training.folder import Folder
 
 pytest.importorskip("torch")
@@ -28,20 +24,8 @@ QUICK = "--steps 4 --batch 4 --workers 0 --device cpu"
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    shutil.copytree(digits10_folder(), tmp_path / "d")
-    monkeypatch.chdir(tmp_path / "d")
-    return tmp_path / "d"
-
-
-@pytest.fixture
-def run(folder):
-    def invoke(line, status=0):
-        result = CliRunner().invoke(main, line.split())
-        assert result.exit_code == status, result.output
-        return result
-
-    return invoke
+def folder(digits10):
+    return digits10
 
 
 def values(path):

@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,10 +21,8 @@ Image = pytest.importorskip("PIL.Image")
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    shutil.copytree(digits10_folder(), tmp_path / "d")
-    monkeypatch.chdir(tmp_path / "d")
-    return tmp_path / "d"
+def folder(digits10):
+    return digits10
 
 
 @pytest.fixture(scope="module")

@@ -49,18 +49,9 @@ filters=8
 size=1
 batch_normalize=1
 activation=leaky
-
-[convolutional]
-filters=21
-size=1
-activation=linear
-
-[yolo]
-mask=0,1,2
-anchors=1,2, 3,4, 5,6
-classes=2
-num=3
-
+"""
+    + YOLO
+    + """
 [route]
 layers=-3
 

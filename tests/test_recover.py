@@ -1,11 +1,9 @@
 """dc.dissect beyond a cut: recovery by the uncut model, and the smallest model that will do."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 pytest.importorskip("torch")
 pytest.importorskip("PIL")
@@ -13,7 +11,6 @@ pytest.importorskip("lightning")
 
 import darkconv as dc
 from darkconv.assets import digits10_folder, digits10_unlabelled, load_digits10
-from darkconv.cli import main
 from darkconv.dissection.search import shrunk, smallest_share
 from darkconv.dissection.workplace import Workplace
 from darkconv.report.curve import Point, curve
@@ -270,19 +267,6 @@ def test_a_curve_of_one_height_is_drawn():
     assert "AP &lt;of&gt; it: 2 points" in drawn
     assert "nan" not in drawn
     assert drawn.count("<circle") == 2
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch):
-    shutil.copytree(digits10_folder(), tmp_path / "d")
-    monkeypatch.chdir(tmp_path / "d")
-
-    def invoke(line, status=0):
-        result = CliRunner().invoke(main, line.split())
-        assert result.exit_code == status, result.output
-        return result
-
-    return invoke
 
 
 def test_the_command_recovers_and_says_what_is_found(run):

@@ -1,6 +1,6 @@
 """What a value was for some pictures, and which range of it 8 bits should have."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,26 @@ TRIED = ("mse", "percentile", "minmax")
 PERCENTILE = 99.99
 
 Doubles = npt.NDArray[np.float64]
+
+
+def mean_error(pairs: Iterable[tuple[Sequence[Array], Sequence[Array]]]) -> float:
+    """Return the relative absolute error of outputs over all inputs, the mean over the outputs.
+
+    Squares would be those of the few large values: a drift of the many scores near zero, which
+    are the false positives to come, would cost nothing.
+
+    Args:
+        pairs: of each input what each output should be, and what it is.
+    """
+    sums = [
+        [
+            (np.abs(value - right, dtype=np.float64).sum(), np.abs(right, dtype=np.float64).sum())
+            for right, value in zip(*pair, strict=True)
+        ]
+        for pair in pairs
+    ]
+    off, whole = np.sum(sums, axis=0).T
+    return float((off / np.maximum(whole, 1e-30)).mean())
 
 
 class Observed:
@@ -74,7 +94,7 @@ class Observed:
         return middles
 
     def percentile(self, share: float = PERCENTILE) -> Range:
-        """The range that all but the outermost 100 - `share` per cent of the values lie in."""
+        """Return the range of all values but the outermost 100 - `share` per cent."""
         outside = (1 - share / 100) / 2 * self.counts.sum()
         below = np.cumsum(self.counts)
         above = np.cumsum(self.counts[::-1])
@@ -84,7 +104,7 @@ class Observed:
         return max(low, self.low), min(high, self.high)
 
     def mse(self, *, below: float = 1.0) -> Range:
-        """The range whose rounding and cutting costs least in the mean square.
+        """Return the range whose rounding and cutting costs least in the mean square.
 
         Args:
             below: what an error of a value below zero counts, beside one above.
@@ -100,7 +120,7 @@ class Observed:
         return float(lows[place[0]]), float(highs[place[1]])
 
     def entropy(self) -> Range:
-        """The range about zero in which rounding changes the values' distribution least.
+        """Return the range about zero in which rounding changes the distribution least.
 
         The distribution of absolute values is compared with that of 128 levels (Kullback and
         Leibler's divergence).

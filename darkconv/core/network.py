@@ -126,7 +126,7 @@ class Network:
         return {index: tuple(readers) for index, readers in found.items()}
 
     def needed_layers(self, wanted: Iterable[int], known: Container[int] = ()) -> list[int]:
-        """The layers that those wanted depend on, and themselves, in order.
+        """Return the layers that those wanted depend on, and themselves, in order.
 
         Args:
             wanted: indices of layers.

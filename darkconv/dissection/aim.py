@@ -139,13 +139,14 @@ def reach(
     if not isinstance(found, Dataset):
         raise PlanError("recover and max_loss take pictures from files, not levels")
     uses_labels = aim.recovery is not None and aim.recovery.labels
-    place = _workplace(aim, specimen, planning, found, reconstruct=reconstruct)
+    held_out = None if aim.valid is None else _opened(aim.valid, specimen.whole)
+    place = _workplace(aim, specimen, planning, found, held_out, reconstruct=reconstruct)
     tries = Tries(
         specimen=specimen,
         training=kept_labels(found, specimen.classes, specimen.whole) if uses_labels else found,
         reconstruct=reconstruct,
         recovery=aim.recovery,
-        yardstick=_yardstick(aim, specimen, found, running),
+        yardstick=_yardstick(aim, specimen, found, held_out, running),
         workplace=place,
         running=running,
     )
@@ -158,6 +159,7 @@ def _yardstick(
     aim: Aim,
     specimen: Specimen,
     found: Dataset,
+    held_out: Dataset | None,
     running: Running,
 ) -> Yardstick | None:
     """Return what models are measured with; say why there is none, if it is not needed.
@@ -169,14 +171,18 @@ def _yardstick(
     whole = specimen.whole
     if not whole.network.finds_boxes:
         text = f"{whole.network.file}: finds no boxes that could be compared"
-        if aim.max_loss is not None or aim.valid is not None:
+        if aim.max_loss is not None or held_out is not None:
             raise UnsupportedError(text)
         logger.log(NOTE, "nothing is measured: %s", text)
         return None
-    measured = found if aim.valid is None else _opened(aim.valid, whole)
-    is_held_out = aim.valid is not None
+    measured = found if held_out is None else held_out
     yardstick = make_yardstick(
-        specimen.uncut, measured, specimen.classes, whole, is_held_out=is_held_out, running=running
+        specimen.uncut,
+        measured,
+        specimen.classes,
+        whole,
+        is_held_out=held_out is not None,
+        running=running,
     )
     if yardstick is None:
         text = "there are no labels of the kept classes, and the uncut model finds nothing"
@@ -197,7 +203,13 @@ def _opened(valid: Valid, whole: Model) -> Dataset:
 
 
 def _workplace(
-    aim: Aim, specimen: Specimen, planning: Planning, found: Dataset, *, reconstruct: bool
+    aim: Aim,
+    specimen: Specimen,
+    planning: Planning,
+    found: Dataset,
+    held_out: Dataset | None,
+    *,
+    reconstruct: bool,
 ) -> Workplace | None:
     """Return the folder in which it is kept what was done, begun or taken up again."""
     if aim.folder is None:
@@ -212,7 +224,7 @@ def _workplace(
         "labels": aim.recovery is not None and aim.recovery.labels,
         **{f"recipe {name}": value for name, value in recipe},
         "pictures": _names_of(found),
-        "valid": None if aim.valid is None else _names_of(_opened(aim.valid, specimen.whole)),
+        "valid": None if held_out is None else _names_of(held_out),
     }
     if aim.resume:
         logger.log(NOTE, "going on with what %s holds", aim.folder)

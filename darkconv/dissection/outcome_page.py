@@ -18,7 +18,12 @@ OF_TRIALS = ("budgets", "parameters", "MACs", "ms a picture", "AP", "agreement F
 
 
 def quality_section(quality: Mapping[str, Quality], measured_on: str) -> str:
-    """Return how well the model did in each state; nothing where it was not measured."""
+    """Return how well the model did in each state; nothing where it was not measured.
+
+    Args:
+        quality: of each state, in order.
+        measured_on: which pictures, in words.
+    """
     if not quality:
         return ""
     headers, rows = quality_table(quality)
@@ -61,9 +66,7 @@ def _curve(search: Search, what: str, cost: Callable[[Trial], float], unit: str)
 
 
 def _value(search: Search, trial: Trial) -> float:
-    quality = trial.quality
-    value = quality.ap if search.measure == "AP" else quality.agreement
-    return 100 * (value or 0.0)
+    return 100 * (trial.quality.value(search.measure) or 0.0)
 
 
 def _row(trial: Trial) -> tuple[str, ...]:

@@ -48,6 +48,10 @@ class Quality:
         """Return the fields, for programs."""
         return asdict(self)
 
+    def value(self, measure: str) -> float | None:
+        """Return what is compared, 0..1: see `Yardstick.measure`."""
+        return self.ap if measure == "AP" else self.agreement
+
     def points_lost(self, uncut: "Quality") -> float:
         """Return how many points of AP are lost, or, without labels, of the agreement."""
         if self.ap is not None and uncut.ap is not None:
@@ -120,19 +124,28 @@ def make_yardstick(
         running: how pictures are run.
     """
     labels = kept_labels(dataset, classes, whole)
-    try:
-        common_classes(uncut, labels)
-    except DatasetError:
-        return _beside_uncut(uncut, dataset, is_held_out=is_held_out, running=running)
-    result = _evaluated(uncut, labels, running, "pictures, uncut model")
+    is_labelled = _fits(labels, uncut)
+    truths = labels if is_labelled else _found_by_uncut(uncut, dataset, running)
+    if truths is None:
+        return None
+    result = _evaluated(uncut, truths, running, "pictures, uncut model")
     return Yardstick(
         uncut=uncut,
-        truths=labels,
-        is_labelled=True,
+        truths=truths,
+        is_labelled=is_labelled,
         is_held_out=is_held_out,
         sure=_sure(result.found),
-        quality=_quality(result, 1.0, is_labelled=True),
+        quality=_quality(result, 1.0, is_labelled=is_labelled),
     )
+
+
+def _fits(labels: Dataset, model: Model) -> bool:
+    """Return True if some labels are of a model's classes."""
+    try:
+        common_classes(model, labels)
+    except DatasetError:
+        return False
+    return True
 
 
 def kept_labels(dataset: Dataset, classes: Sequence[Recipe] | None, whole: Model) -> Dataset:
@@ -160,10 +173,8 @@ def new_names(own: Sequence[str], classes: Sequence[Recipe]) -> dict[str, str]:
     return {own[place]: one.name for one in classes for place in one.members if place < len(own)}
 
 
-def _beside_uncut(
-    uncut: Model, dataset: Dataset, *, is_held_out: bool, running: Running
-) -> Yardstick | None:
-    """Take what the uncut model finds for the truth."""
+def _found_by_uncut(uncut: Model, dataset: Dataset, running: Running) -> Dataset | None:
+    """Return the pictures with what the uncut model finds as labels; None if that is nothing."""
     count = scored_classes(uncut.network)
     names = distinct_names(uncut.names) or tuple(map(str, range(count)))
     sure = _found_by(uncut, dataset, running)
@@ -173,16 +184,7 @@ def _beside_uncut(
         Sample.of(sample.image, [Label(names[one.class_id], one.box) for one in own], sample.size)
         for sample, own in zip(dataset.samples, sure, strict=True)
     ]
-    truths = replace(dataset, samples=tuple(samples), names=names, problems=(), changes={})
-    result = _evaluated(uncut, truths, running, "pictures, uncut model")
-    return Yardstick(
-        uncut=uncut,
-        truths=truths,
-        is_labelled=False,
-        is_held_out=is_held_out,
-        sure=_sure(result.found),
-        quality=_quality(result, 1.0, is_labelled=False),
-    )
+    return replace(dataset, samples=tuple(samples), names=names, problems=(), changes={})
 
 
 def _found_by(model: Model, dataset: Dataset, running: Running) -> list[list[Detection]]:

@@ -160,7 +160,12 @@ def or_budgets(planning: Planning) -> Planning:
 
 
 def shrunk(planning: Planning, share: float) -> Planning:
-    """Return the planning with budgets of which a share is left."""
+    """Return the planning with budgets of which a share is left.
+
+    Args:
+        planning: with budgets.
+        share: of each of them, 0..1.
+    """
     smaller: dict[str, Any] = {
         name: limit * share if name in SHARES else max(1, round(limit * share))
         for name, limit in planning.amounts.items()
@@ -215,5 +220,4 @@ def _costs_as_text(model: Model) -> str:
 
 def _quality_as_text(done: Dissection, measure: str) -> str:
     last: Quality = [*done.quality.values()][-1]
-    value = last.ap if measure == "AP" else last.agreement
-    return f"{measure} {per_cent(value)}"
+    return f"{measure} {per_cent(last.value(measure))}"

@@ -71,13 +71,12 @@ class Specimen:
         from darkconv.profiling.reconstruction import reconstruct as refit
 
         how, seconds = running or Running(), dict(self.seconds)
-        compares = callable(planning.score) or planning.score == "contrast"
         with _timed(seconds, "plan"):
             chosen = plan or choose_channels(
                 self.uncut,
                 planning,
                 self.profile,
-                self.against if compares else None,
+                self._compared(planning),
                 images=self.pictures.chosen,
                 **vars(how),
             )
@@ -97,18 +96,42 @@ class Specimen:
                     unreadable=how.unreadable,
                     progress=how.told("refitting layers", total),
                 )
+        return self.led_to(final, planning, chosen, pruned, seconds)
+
+    def led_to(
+        self,
+        model: Model,
+        planning: Planning,
+        plan: PrunePlan,
+        pruned: Model,
+        seconds: Mapping[str, float] | None = None,
+    ) -> Dissection:
+        """Return the dissection that has led from the specimen to a model.
+
+        Args:
+            model: the result.
+            planning: how channels were chosen.
+            plan: which were.
+            pruned: the model before its weights were refitted.
+            seconds: that each step took; by default profiling alone.
+        """
         return Dissection(
-            model=final,
+            model=model,
             whole=self.whole,
             uncut=self.uncut,
             pruned=pruned,
             profile=self.profile,
-            against=self.against if compares else None,
-            plan=chosen,
+            against=self._compared(planning),
+            plan=plan,
             pictures=self.pictures,
             planning=planning,
-            seconds=seconds,
+            seconds=self.seconds if seconds is None else seconds,
         )
+
+    def _compared(self, planning: Planning) -> Profile | None:
+        """Return the profile of the other pictures, where the score compares with it."""
+        compares = callable(planning.score) or planning.score == "contrast"
+        return self.against if compares else None
 
 
 def examine(

@@ -104,18 +104,8 @@ class Tries:
         """Return a try that was finished before."""
         specimen = self.specimen
         entry: Mapping[str, Any] = place.entries[name]
-        compares = callable(planning.score) or planning.score == "contrast"
-        done = Dissection(
-            model=place.model_of(name, specimen.uncut),
-            whole=specimen.whole,
-            uncut=specimen.uncut,
-            pruned=prune(specimen.uncut, plan, compensate=planning.compensate),
-            profile=specimen.profile,
-            against=specimen.against if compares else None,
-            plan=plan,
-            pictures=specimen.pictures,
-            planning=planning,
-            seconds=specimen.seconds,
-            is_recovered=self.recovery is not None,
-        )
+        model = place.model_of(name, specimen.uncut)
+        pruned = prune(specimen.uncut, plan, compensate=planning.compensate)
+        done = specimen.led_to(model, planning, plan, pruned)
+        done = replace(done, is_recovered=self.recovery is not None)
         return self._told(done, {state: Quality(**one) for state, one in entry.items()})

@@ -68,7 +68,12 @@ class Workplace:
         return PrunePlan(**{**vars(plan), "file": None})
 
     def begin(self, name: str, plan: PrunePlan) -> None:
-        """Keep the plan of a try; what an earlier dissection has left in its folder goes."""
+        """Keep the plan of a try; what an earlier dissection has left in its folder goes.
+
+        Args:
+            name: of the try.
+            plan: which channels go.
+        """
         shutil.rmtree(self._folder(name), ignore_errors=True)
         make_folder(self._folder(name))
         plan.save(self._folder(name) / "plan.json")
@@ -86,7 +91,13 @@ class Workplace:
         return os.path.isfile(Folder(self.run_folder(name)).last)
 
     def finish(self, name: str, model: Model, entry: Mapping[str, Any]) -> None:
-        """Keep the model of a try, and what was measured of it."""
+        """Keep the model of a try, and what was measured of it.
+
+        Args:
+            name: of the try.
+            model: that it has led to.
+            entry: what was measured, as JSON can hold it.
+        """
         stem = self._folder(name) / "model"
         names = stem.with_suffix(".names") if model.names else None
         save(model, stem.with_suffix(".cfg"), stem.with_suffix(".weights"), names=names)

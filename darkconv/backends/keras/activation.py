@@ -36,7 +36,14 @@ def activate(scope: Scope, x: Tensor, name: str) -> Tensor:
 
 
 def sloped(scope: Scope, x: Tensor, name: str, slope: float) -> Tensor:
-    """A leaky function by a layer with a slope for each channel, which more devices have."""
+    """Append a leaky function as a layer with a slope for each channel, which more devices have.
+
+    Args:
+        scope: of the layer.
+        x: what it reads, (N, ..., C).
+        name: of what is appended.
+        slope: below zero, of all channels.
+    """
     start = initializers.Constant(slope)
     shared = list(range(1, len(x.shape) - 1))
     return scope.add(layers.PReLU, name, x, alpha_initializer=start, shared_axes=shared)

@@ -20,7 +20,7 @@ from darkconv.backends.keras.files import require_tensorflow
 from darkconv.backends.keras.heads import build_outputs
 from darkconv.backends.keras.litert_buffer import finished
 from darkconv.backends.keras.litert_devices import tell_of_others
-from darkconv.backends.keras.litert_graph import converted
+from darkconv.backends.keras.litert_graph import check_stateless, converted
 from darkconv.backends.keras.litert_integer import integer_graph
 from darkconv.backends.keras.litert_running import LitertRunner, make_interpreter
 from darkconv.backends.keras.metadata import (
@@ -34,7 +34,7 @@ from darkconv.backends.keras.scope import LITERT
 from darkconv.backends.keras_archive import DESCRIPTION, read_litert_texts
 from darkconv.core.model import Array, Model
 from darkconv.darknet.description import read_description
-from darkconv.errors import DarkconvError, MissingDependencyError, UnsupportedError, Where
+from darkconv.errors import DarkconvError, MissingDependencyError, Where
 from darkconv.files import PathLike, write_bytes
 from darkconv.surgery.folding import fold_batchnorm
 
@@ -138,11 +138,8 @@ def _plain_graph(
     """Return a graph with float32 inputs and outputs, its outputs' names, and those of states."""
     built = NetworkGraph(fold_batchnorm(model), LITERT)
     outputs = named_outputs(build_outputs(built, head))
-    if precision == "int8" and built.graph.states:
-        raise UnsupportedError(
-            f"{model.network.file}: recurrent layers are not quantised",
-            hint="single pictures do not show which values a state takes",
-        )
+    if precision == "int8":
+        check_stateless(built)
     kmodel = built.finish(outputs)
     states = {name: producer_name(value) for name, value in built.graph.next_states.items()}
     return converted(kmodel, precision, inputs, model.network), list(outputs), states

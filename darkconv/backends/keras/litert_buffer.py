@@ -67,8 +67,12 @@ def builtin_codes() -> dict[str, int]:
 
 def operators(graph: bytes) -> list[Operator]:
     """Return the operators of a graph in the order in which they run."""
-    model, codes = parse_graph(graph), builtin_codes()
-    kinds = {number: name for name, number in codes.items()}
+    return operators_of(parse_graph(graph))
+
+
+def operators_of(model: Any) -> list[Operator]:
+    """Return the operators of a graph that is parsed: see `operators`."""
+    kinds = {number: name for name, number in builtin_codes().items()}
     main = model.subgraphs[0]
     return [
         Operator(

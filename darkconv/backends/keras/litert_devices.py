@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping
 
-from darkconv.backends.keras.litert_buffer import operators, parse_graph
+from darkconv.backends.keras.litert_buffer import operators_of, parse_graph
 
 logger = logging.getLogger("darkconv")
 
@@ -54,8 +54,8 @@ MOST_AXES = 4
 
 def untaken(graph: bytes) -> dict[str, list[str]]:
     """Return what each device does not have of what a graph needs: kinds of operators, and axes."""
-    used = operators(graph)
-    main = parse_graph(graph).subgraphs[0]
+    model = parse_graph(graph)
+    used, main = operators_of(model), model.subgraphs[0]
     given = {place for one in used for place in one.gives}
     axes = max(len(main.tensors[place].shape) for place in given)
     wide = [f"values of {axes} axes"] if axes > MOST_AXES else []

@@ -22,7 +22,7 @@ from darkconv.backends.keras.litert_buffer import (
     operators,
     parse_graph,
 )
-from darkconv.backends.keras.network import INPUT
+from darkconv.backends.keras.network import INPUT, NetworkGraph
 from darkconv.backends.quiet import quiet
 from darkconv.core.model import Array
 from darkconv.core.network import Network
@@ -68,6 +68,15 @@ def converted(
                 converter.target_spec.supported_types = [tf.float16]
             graph: bytes = converter.convert()
     return graph
+
+
+def check_stateless(built: NetworkGraph) -> None:
+    """Raise UnsupportedError if a graph keeps state: 8 bits are chosen by single pictures."""
+    if built.graph.states:
+        raise UnsupportedError(
+            f"{built.model.network.file}: recurrent layers are not quantised",
+            hint="single pictures do not show which values a state takes",
+        )
 
 
 @contextmanager

@@ -9,22 +9,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from darkconv.backends.keras.heads import build_outputs
 from darkconv.backends.keras.litert_buffer import (
     for_one_picture,
     format_graph,
     operators,
+    operators_of,
     parse_graph,
 )
-from darkconv.backends.keras.litert_graph import channels_last, converted, told_failures
+from darkconv.backends.keras.litert_graph import (
+    channels_last,
+    check_stateless,
+    converted,
+    told_failures,
+)
 from darkconv.backends.keras.litert_running import LitertRunner, make_interpreter
 from darkconv.backends.keras.network import NetworkGraph
 from darkconv.backends.keras.running import named_outputs
 from darkconv.backends.keras.scope import WHOLE_NUMBERS
 from darkconv.backends.quiet import quiet
-from darkconv.backends.ranges import PERCENTILE, RANGES, TRIED, Observed, Range
+from darkconv.backends.ranges import PERCENTILE, RANGES, TRIED, Observed, Range, mean_error
 from darkconv.core.model import Array, Model
 from darkconv.core.network import Network
 from darkconv.core.spreading import evenly_spread
@@ -58,14 +62,18 @@ class Candidate:
 
     @classmethod
     def of(cls, model: Model, head: str) -> "Candidate":
-        """Build the graph of a model."""
+        """Build the graph of a model.
+
+        Args:
+            model: whose graph it is.
+            head: "raw" or "logits".
+
+        Raises:
+            UnsupportedError: a layer that LiteRT cannot express, or a recurrent one.
+        """
         built = NetworkGraph(model, WHOLE_NUMBERS)
         outputs = named_outputs(build_outputs(built, head))
-        if built.graph.states:
-            raise UnsupportedError(
-                f"{model.network.file}: recurrent layers are not quantised",
-                hint="single pictures do not show which values a state takes",
-            )
+        check_stateless(built)
         graph = converted(built.finish(outputs), "float32", (), model.network)
         seen = {place: Observed() for one in operators(graph) for place in one.gives}
         shape = model.network.input_shape
@@ -104,7 +112,13 @@ class Candidate:
         return for_one_picture(graph)
 
     def results(self, graph: bytes, inputs: Sequence[Array], *, lacks_heads: bool) -> list[Any]:
-        """Return what a form of the graph gives for each of some inputs."""
+        """Return what a form of the graph gives for each of some inputs.
+
+        Args:
+            graph: in float32 or in whole numbers.
+            inputs: (C, H, W) or (values,) each.
+            lacks_heads: what enters the heads comes out of the graph; the heads follow here.
+        """
         network = self.model.network
         interpreter = make_interpreter(graph)
         run = LitertRunner(interpreter, self.names, {}, network, lacks_heads=lacks_heads)
@@ -153,16 +167,17 @@ def integer_graph(
     first = Candidate.of(folded, head)
     first.observe(chosen)
     wanted = first.results(first.graph, judges, lacks_heads=lacks_heads)
+    candidates = [first]
+    for form in (equalise(folded), equalise(folded, first.largest())):
+        if form is not folded:
+            candidates.append(Candidate.of(form, head))
+            candidates[-1].observe(chosen)
     best: tuple[float, str, Candidate] | None = None
-    for form in (folded, equalise(folded), equalise(folded, first.largest())):
-        if form is folded and best:
-            continue
-        candidate = first if form is folded else Candidate.of(form, head)
-        if candidate is not first:
-            candidate.observe(chosen)
+    for candidate in candidates:
         for method in TRIED:
             graph = candidate.quantized(method)
-            error = error_of(wanted, candidate.results(graph, judges, lacks_heads=lacks_heads))
+            found = candidate.results(graph, judges, lacks_heads=lacks_heads)
+            error = mean_error(zip(wanted, found, strict=True))
             if best is None or error < best[0]:
                 best = error, method, candidate
     assert best is not None
@@ -178,30 +193,21 @@ def integer_graph(
     return candidate.quantized(method), candidate.names, facts
 
 
-def error_of(wanted: Sequence[Sequence[Array]], found: Sequence[Sequence[Array]]) -> float:
-    """Relative absolute error of outputs, the mean over all of them.
+def check_integer(graph: bytes, network: Network) -> None:
+    """Check that no operator of a graph gives floats.
 
     Args:
-        wanted: of each input each output.
-        found: the same.
+        graph: of LiteRT.
+        network: that it computes, for messages.
+
+    Raises:
+        UnsupportedError: one does.
     """
-    pairs = [
-        [np.concatenate([one.ravel() for one in column]) for column in zip(*side, strict=True)]
-        for side in (wanted, found)
-    ]
-    errors = [
-        np.abs(value - right, dtype=np.float64).sum() / max(np.abs(right).sum(), 1e-30)
-        for right, value in zip(*pairs, strict=True)
-    ]
-    return float(np.mean(errors))
-
-
-def check_integer(graph: bytes, network: Network) -> None:
-    """Raise UnsupportedError if an operator of a graph gives floats."""
     from tensorflow.lite.python import schema_py_generated as schema
 
-    tensors = parse_graph(graph).subgraphs[0].tensors
-    for one in operators(graph):
+    model = parse_graph(graph)
+    tensors = model.subgraphs[0].tensors
+    for one in operators_of(model):
         if any(tensors[place].type == schema.TensorType.FLOAT32 for place in one.gives):
             raise UnsupportedError(
                 f"{network.file}: not all of it can be in 8 bits: {one.kind}",

@@ -62,7 +62,12 @@ def as_levels(x: npt.NDArray[Any], details: Mapping[str, Any]) -> npt.NDArray[An
 
 
 def as_numbers(levels: npt.NDArray[Any], details: Mapping[str, Any]) -> Array:
-    """Return what the levels of a graph's value stand for: the inverse of `as_levels`."""
+    """Return what the levels of a graph's value stand for: the inverse of `as_levels`.
+
+    Args:
+        levels: whole numbers; floats are given back as they are.
+        details: what the interpreter says of the value.
+    """
     scale, zero = details["quantization"]
     if not scale:
         return levels

@@ -23,7 +23,12 @@ def build_upsample(scope: LayerScope) -> Tensor:
 
 
 def enlarged(scope: LayerScope, stride: int) -> Tensor:
-    """Nearest-neighbour enlargement."""
+    """Append an enlargement that repeats each value.
+
+    Args:
+        scope: of the layer.
+        stride: how many times larger rows and columns become.
+    """
     settings = {"data_format": "channels_last"}
     if scope.graph.target == KERAS:
         return scope.add(layers.UpSampling2D, "", scope.map(), size=stride, **settings)

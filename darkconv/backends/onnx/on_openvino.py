@@ -79,7 +79,7 @@ class OpenvinoSession:
     def run(
         self, names: Sequence[str] | None, inputs: Mapping[str, npt.NDArray[Any]]
     ) -> list[npt.NDArray[Any]]:
-        """Run once.
+        """Run the graph once, and return its outputs.
 
         Args:
             names: of the outputs that are wanted; all of them if not given.
@@ -120,6 +120,10 @@ def settings_of(precision: str, threads: int | None) -> dict[str, Any]:
 
     By itself it takes bfloat16 where a processor has it, which changes the numbers; and it ties
     threads to processors, so that two programs would share one and leave another idle.
+
+    Args:
+        precision: "float32" or "bfloat16".
+        threads: that compute; None for OpenVINO's own choice.
     """
     settings: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",

@@ -25,7 +25,15 @@ from darkconv.backends.onnx.pairs import FORMS, SEVERAL, SYMMETRIC, WEIGHTED, wi
 from darkconv.backends.onnx.picture import INPUT
 from darkconv.backends.onnx.running import make_session, told_failures
 from darkconv.backends.onnx.writing import build_model
-from darkconv.backends.ranges import METHODS, PERCENTILE, RANGES, TRIED, Observed, Range
+from darkconv.backends.ranges import (
+    METHODS,
+    PERCENTILE,
+    RANGES,
+    TRIED,
+    Observed,
+    Range,
+    mean_error,
+)
 from darkconv.core.model import Array, Model, replace_arrays
 from darkconv.core.network import Layer, Network
 from darkconv.errors import DarkconvError, UnsupportedError
@@ -185,18 +193,9 @@ class Quantizer:
         return best, errors[best]
 
     def _error_of(self, graph: onnx.ModelProto, some: slice = ALL) -> float:
-        """Relative absolute error of the outputs.
-
-        Squares would be those of the few large values: a drift of the many scores near zero, which
-        are the false positives to come, would cost nothing.
-        """
-        off, whole = np.zeros(len(self._wanted[0])), np.zeros(len(self._wanted[0]))
+        """Return the relative absolute error of the outputs."""
         results = self._results(graph, None, some)
-        for wanted, found in zip(self._wanted[some], results, strict=True):
-            for place, (right, value) in enumerate(zip(wanted, found, strict=True)):
-                off[place] += np.abs(value - right, dtype=np.float64).sum()
-                whole[place] += np.abs(right, dtype=np.float64).sum()
-        return float((off / np.maximum(whole, 1e-30)).mean())
+        return mean_error(zip(self._wanted[some], results, strict=True))
 
     def error(self, floats: Collection[int] = ()) -> float:
         """Relative absolute error of the outputs, before biases are corrected.

@@ -36,7 +36,7 @@ def make_session(
     threads: int | None = None,
     runtime: str | None = None,
 ) -> Any:
-    """A session of a file or a file's bytes, of onnxruntime or with the methods of its sessions.
+    """Return a session of a file or its bytes, of onnxruntime or with the methods of its sessions.
 
     Args:
         source: the file, or its bytes.

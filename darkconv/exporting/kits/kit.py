@@ -105,7 +105,12 @@ class Filling:
         self.written = replace(self.written, files=(self.folder / name,), checked=told)
 
     def write(self, name: str, content: str | bytes) -> None:
-        """Write a file of the kit."""
+        """Write a file of the kit.
+
+        Args:
+            name: of the file, below the kit's folder.
+            content: bytes, or a text, which becomes UTF-8.
+        """
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, [content.encode() if isinstance(content, str) else content])

@@ -174,15 +174,21 @@ def new_names(own: Sequence[str], classes: Sequence[Recipe]) -> dict[str, str]:
 
 
 def _found_by_uncut(uncut: Model, dataset: Dataset, running: Running) -> Dataset | None:
-    """Return the pictures with what the uncut model finds as labels; None if that is nothing."""
+    """Return the pictures with what the uncut model finds as labels; None if that is nothing.
+
+    Classes that a names file has no name for are left out, as they are beside labels.
+    """
     count = scored_classes(uncut.network)
     names = distinct_names(uncut.names) or tuple(map(str, range(count)))
-    sure = _found_by(uncut, dataset, running)
-    if not any(sure):
+    labels = [
+        [Label(names[one.class_id], one.box) for one in own if one.class_id < len(names)]
+        for own in _found_by(uncut, dataset, running)
+    ]
+    if not any(labels):
         return None
     samples = [
-        Sample.of(sample.image, [Label(names[one.class_id], one.box) for one in own], sample.size)
-        for sample, own in zip(dataset.samples, sure, strict=True)
+        Sample.of(sample.image, own, sample.size)
+        for sample, own in zip(dataset.samples, labels, strict=True)
     ]
     return replace(dataset, samples=tuple(samples), names=names, problems=(), changes={})
 

@@ -136,6 +136,9 @@ ALLOWED = {
     ("detection/clip.py", "open"),  # PyAV's, of a temporary file of `replacing`
     ("backends/quiet.py", "open"),  # the null device
     ("exporting/eight_bits.py", "write_bytes"),  # into a scratch folder
+    *(("exporting/kits/writing.py", name) for name in ("mkdir", "write_text")),
+    ("exporting/kits/kit.py", "mkdir"),  # both into the new folder of `replacing_folder`
+    *(("zoo/package.py", name) for name in ("mkdir", "write_bytes")),  # and so here
     ("backends/keras/files.py", "copyfile"),  # into a scratch folder
     ("backends/keras/files.py", "copytree"),  # into a temporary folder
     *(("dataset/write.py", name) for name in ("mkdir", "copyfile", "symlink_to", "write_bytes")),

@@ -4,10 +4,12 @@ Nothing here loads PyTorch before several processes work together.
 """
 
 import contextlib
+import itertools
 import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -85,12 +87,39 @@ def working_together() -> Iterator[Processes]:
 
     is_ours = not distributed.is_initialized()
     if is_ours:
-        distributed.init_process_group("gloo")
+        _start_group()
     try:
         yield Processes(distributed.get_rank(), distributed.get_world_size())
     finally:
         if is_ours:
             distributed.destroy_process_group()
+
+
+def _start_group() -> None:
+    """Start a process group of torchrun's processes, which finds none of an earlier one's keys.
+
+    PyTorch names the keys of every default group alike. A process that comes first to a second
+    group in the same store would read the addresses of the first, where nobody listens any more.
+    """
+    from torch import distributed
+    from torch.distributed import PrefixStore  # type: ignore[attr-defined]  # documented
+
+    store, rank, world = _meet()
+    keys = PrefixStore(f"darkconv/{next(_GROUPS)}", store)
+    distributed.init_process_group("gloo", store=keys, rank=rank, world_size=world)
+
+
+@cache
+def _meet() -> tuple[Any, int, int]:
+    """Return the store of torchrun's processes, this one's rank and how many there are."""
+    from torch.distributed.rendezvous import rendezvous
+
+    store, rank, world = next(rendezvous("env://"))
+    return store, rank, world
+
+
+_GROUPS = itertools.count()
+"""Numbers of the groups that this process has started: all processes start the same ones."""
 
 
 def _has_group() -> bool:

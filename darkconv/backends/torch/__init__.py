@@ -1,4 +1,4 @@
-"""The PyTorch spoke."""
+"""The PyTorch backend: Darknet models as PyTorch modules."""
 
 import contextlib
 import threading
@@ -45,20 +45,23 @@ __all__ = [
 def to_torch(model: Model) -> DarknetModule:
     """Build the PyTorch module of a model, in evaluation mode.
 
-    See `DarknetModule` for what it takes and returns, and for what `train()` does. Whatever is done
-    to the module, the model does not change, nor does another module of it. The weights of a file
-    are not copied: the module maps the file, and a page of it becomes the module's own when it is
-    first written to.
+    `DarknetModule` says what it takes and returns, and what `train()` does. Changes of the module
+    change neither the model nor another module of it. The weights of a file are not copied: the
+    module maps the file, and a page of it becomes the module's own when it is first written to.
+
+    Args:
+        model: network, arrays, header and class names; the module's float32 parameters start with
+            these arrays.
 
     Raises:
-        UnsupportedError: a layer that PyTorch cannot express.
-        GraphError: a class tree that was not found.
+        UnsupportedError: a layer cannot be expressed in PyTorch.
+        GraphError: the file of a class tree was not found.
     """
     return _built(model, share=False)
 
 
 def _built(model: Model, *, share: bool) -> DarknetModule:
-    """Build a module; one that shares the model's memory is for nobody but its builder."""
+    """Build a module; one that shares the model's memory must not be given to a user."""
     with torch.device("meta"):
         module = DarknetModule(model.network)
     assign_arrays(module, model.arrays, share=share)
@@ -72,8 +75,12 @@ def from_torch(module: torch.nn.Module) -> Model:
 
     The model holds copies, so it does not change with the module afterwards.
 
+    Args:
+        module: a `DarknetModule`, on any device; values of other dtypes are converted to float32.
+
     Raises:
-        DarkconvError: the module is not one that `to_torch` built, or has no values.
+        DarkconvError: the module is not one that `to_torch` built, or it is on the meta device,
+            where tensors have no values.
     """
     if not isinstance(module, DarknetModule):
         raise DarkconvError(
@@ -83,9 +90,17 @@ def from_torch(module: torch.nn.Module) -> Model:
 
 
 def trace_steps(model: Model, steps: Sequence[Array], device: str = "cpu") -> list[list[Array]]:
-    """Outputs of every layer for successive calls with kept state, as (N, ...) arrays.
+    """Return the outputs of every layer for successive calls that keep recurrent state.
 
-    On a GPU too they are computed in float32 throughout, without TensorFloat32.
+    On a GPU too they are computed in full float32, without TensorFloat32.
+
+    Args:
+        model: model that is run.
+        steps: the float32 input of each call, (N, C, H, W) or (N, values).
+        device: name of the device, see `choose_device`.
+
+    Returns:
+        For each call a list with the (N, ...) output of every layer, by layer index from 0.
     """
     place = choose_device(device)
     module = _built(model, share=True).to(place)
@@ -104,17 +119,18 @@ def make_runner(
     device: str = "cpu",
     threads: int | None = None,
 ) -> Callable[[Array], list[Array]]:
-    """A function from float32 inputs (N, ...) to the values of some layers.
+    """Build a function from float32 inputs (N, ...) to the float32 values of some layers.
 
     Args:
-        model: that is run.
-        layers: by Darknet's numbers; the network's outputs if not given.
-        device: see `choose_device`.
-        threads: that compute on the CPU, from now on in the whole process, as PyTorch has it; by
-            default what PyTorch takes.
+        model: model that is run.
+        layers: indices of the layers as Darknet counts them, from 0; None for the network's
+            outputs.
+        device: name of the device, see `choose_device`.
+        threads: number of CPU threads, set for the whole process from now on, as PyTorch does it;
+            None for PyTorch's default.
 
     Raises:
-        DarkconvError: there is no such device.
+        DarkconvError: the device does not exist.
     """
     place = choose_device(device)
     if threads is not None:
@@ -124,13 +140,13 @@ def make_runner(
 
 
 def module_runner(module: DarknetModule, layers: Sequence[int]) -> Callable[[Array], list[Array]]:
-    """A function from float32 inputs (N, ...) to the values of some layers of a module.
+    """Build a function from float32 inputs (N, ...) to the float32 values of a module's layers.
 
-    It computes where the module's weights are, in float32 also on a GPU that could do with less.
+    It computes on the device of the module's weights, in full float32 also on a GPU.
 
     Args:
-        module: in evaluation mode.
-        layers: by Darknet's numbers.
+        module: module in evaluation mode.
+        layers: indices of the layers as Darknet counts them, from 0.
     """
     device = next((one.device for one in module.parameters()), torch.device("cpu"))
 
@@ -145,12 +161,19 @@ def module_runner(module: DarknetModule, layers: Sequence[int]) -> Callable[[Arr
 
 
 _FLAGS = threading.Lock()
-"""Who holds it sets PyTorch's flags, which are those of the whole process."""
+"""Lock of the code that sets PyTorch's flags, which hold for the whole process."""
 
 
 @contextlib.contextmanager
 def in_float32(device: torch.device) -> Iterator[None]:
-    """Convolutions in float32 proper: a GPU would take 10 bits of each value by default."""
+    """Run the convolutions of a block in full float32: by default a GPU keeps 10 bits of mantissa.
+
+    Args:
+        device: device that the block computes on; nothing is changed unless it is a CUDA GPU.
+
+    Yields:
+        Nothing, while the flags of cuDNN are set.
+    """
     if device.type != "cuda":
         yield
         return
@@ -160,22 +183,37 @@ def in_float32(device: torch.device) -> Iterator[None]:
 
 
 def inference_module(model: Model) -> DarknetModule:
-    """The module in its fastest form: see `as_stored` for what it takes.
+    """Build the fastest module of a model for inference: `as_stored` prepares its inputs.
 
-    It may share the model's memory, so it is to be run and not changed. Batch norms are folded and
-    channels come last in memory, which takes a copy of the weights and a third to nine tenths of
-    the time.
+    Batch norm is folded, and the weights are copied to channels-last memory (NHWC): it takes a
+    third to nine tenths of the time of the module of `to_torch`. The module may share the model's
+    memory, so it must not be changed.
+
+    Args:
+        model: model that is run.
     """
     return _built(folded(model), share=True).channels_last()
 
 
 def as_stored(x: Tensor) -> Tensor:
-    """Pictures with their channels last in memory; vectors as they are."""
+    """Return a batch in the memory order that `inference_module` computes fastest with.
+
+    Args:
+        x: batch (N, C, H, W), which is laid out in memory as NHWC; of another number of axes it is
+            returned as it is.
+
+    Returns:
+        A tensor of the same shape and values.
+    """
     return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
 
 
 def folded(model: Model) -> Model:
-    """The model, batch norms folded where the result is finite: less to do for every picture."""
+    """Return the model with folded batch norm, or as it is if folding would give infinite values.
+
+    Args:
+        model: model with or without batch norm.
+    """
     try:
         return fold_batchnorm(model)
     except WeightsError:

@@ -17,22 +17,37 @@ from darkconv.errors import DarkconvError
 from darkconv.layers.conv import Windowed
 
 BUFFERS = ("running_mean", "running_var")
-"""Copied in any case, since a forward pass in training mode changes them."""
+"""Buffers that are always copied, since a forward pass in training mode changes them."""
 PLAIN_PRODUCT = 20480
-"""Input values up to which torch runs a convolution of one picture as a plain matrix product.
+"""Input values up to which PyTorch runs a convolution of one picture as a plain matrix product.
 
-Their arrays are copied: the last bits of such a product depend on where in memory the weights
-begin, which differs from one weights file to the next; torch's own memory always begins alike.
+Arrays of such layers are copied: the last bits of the product depend on the memory address of the
+weights, which differs from one weights file to the next. PyTorch's own memory is always aligned
+alike.
 """
 
 
 def parameter_names(module: DarknetModule) -> dict[str, str]:
-    """Key of each array -> name in the module's state_dict."""
+    """Return the name in the module's state_dict of each array.
+
+    Args:
+        module: module whose network has the arrays.
+
+    Returns:
+        Keys "<layer>.<array>" of a Model, in file order, with the name of each.
+    """
     return array_names(module.network)
 
 
 def array_names(network: Network) -> dict[str, str]:
-    """Key of each array -> name in the state_dict of the network's module."""
+    """Return the name of each array in the state_dict of the network's module.
+
+    Args:
+        network: network whose module it is.
+
+    Returns:
+        Keys "<layer>.<array>" of a Model, in file order, with the name of each.
+    """
     return {
         f"{layer.index}.{slot.name}": f"layers.{layer.index}.{PARAMETERS[layer](layer)[slot.name]}"
         for layer in network.layers
@@ -41,14 +56,14 @@ def array_names(network: Network) -> dict[str, str]:
 
 
 def assign_arrays(module: DarknetModule, arrays: Arrays, *, share: bool) -> None:
-    """Give a module the values of arrays.
+    """Give the parameters and buffers of a module the values of arrays.
 
     Args:
-        module: gets them.
-        arrays: of the module's network, which never change.
-        share: let parameters be views of the arrays: for a module that nobody else gets. Otherwise
-            they lie in memory of the module's own, which for arrays of a mapped file is another map
-            of it and costs nothing; others are copied.
+        module: module that is changed; it may be on the meta device.
+        arrays: arrays of the module's network by "<layer>.<array>"; they are never changed.
+        share: let parameters be views of the arrays: for a module that is not given to anybody.
+            Otherwise they lie in memory of the module's own: arrays of a mapped file in another map
+            of it, which costs nothing, and others in copies.
     """
     maps = OwnMaps()
     for layer, built in zip(module.network.layers, module.layers, strict=True):
@@ -73,24 +88,37 @@ def assign_arrays(module: DarknetModule, arrays: Arrays, *, share: bool) -> None
 
 
 def own_tensor(array: Array, maps: OwnMaps) -> Tensor:
-    """Return a tensor of an array's values that may be written to: a copy if it is in no file."""
+    """Return a tensor of an array's values that may be written to.
+
+    Args:
+        array: read-only array; unless it lies in a mapped file, it is copied.
+        maps: maps of files that the module owns.
+    """
     mapped = maps.find(array)
     return copied(array) if mapped is None else torch.from_numpy(mapped)
 
 
 def copied(array: Array) -> Tensor:
-    """Return a copy of an array in torch's own memory."""
+    """Return a copy of an array in PyTorch's own memory.
+
+    Args:
+        array: read-only float32 array.
+    """
     return torch.from_numpy(exposed(array)).clone()
 
 
 def is_plain_product(layer: Layer) -> bool:
-    """Whether the last bits of a layer's output would depend on its arrays' addresses."""
+    """Return True if the last bits of a layer's output depend on the addresses of its arrays.
+
+    Args:
+        layer: layer with its input shapes; see `PLAIN_PRODUCT`.
+    """
     is_small = all(shape.size <= PLAIN_PRODUCT for shape in layer.in_shapes)
     return isinstance(layer.spec, Windowed) and is_small
 
 
 def _lend(module: DarknetModule, lender: Layer, borrower: Layer) -> None:
-    """Give a layer with share_index the parameters of its lender."""
+    """Give a layer with share_index the parameters of the layer that it shares."""
     own, lent = module.layers[borrower.index], module.layers[lender.index]
     for name in PARAMETERS[lender](lender).values():
         path, _, attribute = name.rpartition(".")
@@ -105,14 +133,17 @@ class Exposed:
 
     @property
     def __array_interface__(self) -> dict[str, Any]:
-        """See NumPy's array interface protocol."""
+        """Interface of the array without its read-only flag: see NumPy's array protocol."""
         return {**self.array.__array_interface__, "data": (address_of(self.array), False)}
 
 
 def exposed(array: Array) -> Array:
-    """Return a view of a read-only array that is not: torch warns of memory that is.
+    """Return a writable view of a read-only array: PyTorch warns about memory that is read-only.
 
-    Whoever takes it promises not to write to it.
+    The caller must not write to it.
+
+    Args:
+        array: read-only array.
     """
     return np.asarray(Exposed(array))
 
@@ -120,8 +151,14 @@ def exposed(array: Array) -> Array:
 def read_arrays(module: DarknetModule) -> dict[str, Array]:
     """Copy the arrays that a module holds now, in file order.
 
+    Args:
+        module: module on any device; values of other dtypes are converted to float32.
+
+    Returns:
+        Read-only float32 arrays by "<layer>.<array>".
+
     Raises:
-        DarkconvError: the module is on PyTorch's meta device, which holds no values.
+        DarkconvError: the module is on PyTorch's meta device, where tensors have no values.
     """
     names = parameter_names(module)
     keys = [key for key, _, _ in module.network.keyed_slots()]
@@ -135,7 +172,15 @@ def _as_array(tensor: Tensor, name: str) -> Array:
 
 
 def require_values(tensor: Tensor, name: str) -> None:
-    """Raise a DarkconvError for a tensor on PyTorch's meta device."""
+    """Check that a tensor has values, which it has not on PyTorch's meta device.
+
+    Args:
+        tensor: parameter or buffer of a module.
+        name: its name in the state_dict, for the message.
+
+    Raises:
+        DarkconvError: the tensor is on the meta device.
+    """
     if tensor.is_meta:
         raise DarkconvError(
             f"the module's {name} is on the meta device, where tensors have no values",

@@ -1,4 +1,4 @@
-"""convolutional, deconvolutional, local."""
+"""Builders of convolutional, deconvolutional and local layers."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ from darkconv.layers.window import BLUR_BORDERS, BLUR_KERNELS
 
 
 class Block(nn.Module):
-    """A convolution, its batch norm or bias, its activation and, in some, its blur."""
+    """A convolution, its batch norm or bias, its activation and, with antialiasing, its blur."""
 
     def __init__(
         self, kernel: nn.Module, norm: nn.Module, act: nn.Module, blur: nn.Module | None = None
@@ -28,13 +28,13 @@ class Block(nn.Module):
         self.blur = blur
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, filters, H', W')."""
+        """Return the output (N, filters, H', W') of an input (N, C, H, W)."""
         x = self.act(self.bn(self.conv(x)))
         return x if self.blur is None else self.blur(x)
 
 
 class Blur(nn.Module):
-    """The depthwise low-pass filter of antialiasing, with the layer's stride."""
+    """The depthwise low-pass filter of antialiasing, with the layer's strides."""
 
     kernel: Tensor
 
@@ -47,46 +47,51 @@ class Blur(nn.Module):
         self.border = BLUR_BORDERS[kind]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Each channel by itself."""
+        """Filter each channel by itself: (N, C, H, W) to (N, C, H', W')."""
         return F.conv2d(x, self.kernel, None, self.strides, self.border, groups=x.shape[1])
 
 
 class Conv2d(nn.Conv2d):
-    """PyTorch's, which draws nothing on the meta device: the arrays of a model follow.
+    """PyTorch's convolution, except that it draws no initial values on the meta device.
 
     Attributes:
-        spans: runs of input channels that are read, where groups do not divide them; else empty.
+        spans: (start, end) of each run of input channels that is read, if the groups do not divide
+            the channels; otherwise empty.
     """
 
     spans: Sequence[tuple[int, int]] = ()
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Of the channels that are read."""
+        """Convolve the channels that are read."""
         if self.spans:
             x = torch.cat([x[:, start:end] for start, end in self.spans], 1)
         return super()._conv_forward(x, weight, bias)
 
     def reset_parameters(self) -> None:
-        """Draw initial values."""
+        """Draw initial values; not on the meta device, since the arrays of a model follow."""
         if not self.weight.is_meta:
             super().reset_parameters()
 
 
 class XnorConv2d(Conv2d):
-    """pjreddie's xnor: inputs become signs, each filter signs times its mean magnitude."""
+    """pjreddie's xnor: inputs become signs, and each filter its signs times its mean magnitude."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Padding stays zero."""
+        """Return the product of signs; padding stays zero.
+
+        Args:
+            x: feature map (N, C, H, W).
+        """
         mean = self.weight.abs().mean((1, 2, 3)).view(1, -1, 1, 1)
         out = self._conv_forward(signs(x), signs(self.weight), None) * mean
         return out if self.bias is None else out + self.bias.view(1, -1, 1, 1)
 
 
 class FoldedXnorBlock(Block):
-    """alexeyab's xnor: signs of the batch-norm-folded weights, padding counts as -1."""
+    """alexeyab's xnor: signs of the weights with folded batch norm; padding counts as -1."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """As the bit-packed code computes: mean * sum(sign * sign) + folded bias."""
+        """Compute mean * sum(sign * sign) + folded bias, as the bit-packed code does."""
         assert isinstance(self.conv, nn.Conv2d)
         weight, bias = self._folded()
         padded = F.pad(signs(x), [int(self.conv.padding[0])] * 4, value=-1.0)
@@ -96,7 +101,7 @@ class FoldedXnorBlock(Block):
         return out if self.blur is None else self.blur(out)
 
     def _folded(self) -> tuple[Tensor, Tensor]:
-        """Folding in double precision, as in C."""
+        """Fold the batch norm in double precision, as in C, and return weights and biases."""
         assert isinstance(self.conv, nn.Conv2d)
         if not isinstance(self.bn, BatchNorm):
             assert self.conv.bias is not None
@@ -111,13 +116,23 @@ class FoldedXnorBlock(Block):
 
 
 def signs(x: Tensor) -> Tensor:
-    """1 above zero, else -1."""
+    """Return 1 for each value above zero, otherwise -1, in the dtype of x.
+
+    Args:
+        x: tensor of any shape.
+    """
     return torch.where(x > 0, 1.0, -1.0).to(x.dtype)
 
 
 @BUILDERS.register(conv.Convolutional)
 def build_convolutional(layer: Layer, network: Network) -> nn.Module:
-    """Convolution, batch norm, activation, blur."""
+    """Build a convolution, its batch norm or bias, its activation and its blur.
+
+    Args:
+        layer: [convolutional] layer with its options and input shapes.
+        network: its network: which layers read this one decides whether `bin_output` drops the
+            activation.
+    """
     spec = layer.spec
     assert isinstance(spec, conv.Convolutional)
     kind = XnorConv2d if spec.xnor and not spec.dialect.xnor_uses_folded_weights else Conv2d
@@ -147,7 +162,11 @@ def build_convolutional(layer: Layer, network: Network) -> nn.Module:
 
 @PARAMETERS.register(conv.Convolutional, conv.Deconvolutional)
 def convolutional_parameters(layer: Layer) -> ParameterTable:
-    """Biases are the batch norm's where there is one."""
+    """Return the parameter table of a convolution; batch norm, if any, has the biases.
+
+    Args:
+        layer: [convolutional] or [deconvolutional] layer.
+    """
     spec = layer.spec
     assert isinstance(spec, conv.Windowed)
     if has_norm(spec):
@@ -156,13 +175,22 @@ def convolutional_parameters(layer: Layer) -> ParameterTable:
 
 
 def has_norm(spec: conv.Windowed) -> bool:
-    """Whether batch norm follows the convolution."""
+    """Return True if batch norm follows the convolution.
+
+    Args:
+        spec: options of a [convolutional] or [deconvolutional] layer.
+    """
     return spec.is_normalized if isinstance(spec, conv.Convolutional) else spec.batch_normalize
 
 
 @BUILDERS.register(conv.Deconvolutional)
 def build_deconvolutional(layer: Layer, _: Network) -> nn.Module:
-    """Transposed convolution, batch norm, activation."""
+    """Build a transposed convolution, its batch norm or bias, and its activation.
+
+    Args:
+        layer: [deconvolutional] layer with its options and input shapes.
+        _: its network, which is not needed.
+    """
     spec = layer.spec
     assert isinstance(spec, conv.Deconvolutional)
     kernel = nn.ConvTranspose2d(
@@ -183,7 +211,7 @@ def build_deconvolutional(layer: Layer, _: Network) -> nn.Module:
 
 
 class Local(nn.Module):
-    """A filter bank of its own at every output position."""
+    """A locally connected layer: filters of its own at every output position."""
 
     def __init__(self, layer: Layer) -> None:
         super().__init__()
@@ -197,7 +225,7 @@ class Local(nn.Module):
         self.act = build_activation(spec.activation, own_input=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """One matrix product per position."""
+        """Compute one matrix product per output position: (N, C, H, W) to (N, filters, H', W')."""
         spec, (filters, rows, columns) = self.spec, self.out_shape
         padded = F.pad(x, [spec.pad] * 4)
         windows = padded.unfold(2, spec.size, spec.stride).unfold(3, spec.size, spec.stride)
@@ -210,11 +238,20 @@ class Local(nn.Module):
 
 @BUILDERS.register(conv.Local)
 def build_local(layer: Layer, _: Network) -> nn.Module:
-    """Locally connected layer."""
+    """Build a locally connected layer and its activation.
+
+    Args:
+        layer: [local] layer with its options and input shapes.
+        _: its network, which is not needed.
+    """
     return Local(layer)
 
 
 @PARAMETERS.register(conv.Local)
 def local_parameters(layer: Layer) -> ParameterTable:
-    """Both by their torch names."""
+    """Return the parameter table of a locally connected layer.
+
+    Args:
+        layer: [local] layer.
+    """
     return {"biases": "bias", "weights": "weight"}

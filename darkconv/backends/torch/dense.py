@@ -1,4 +1,4 @@
-"""connected, implicit, implicit_add, implicit_mul."""
+"""Builders of connected, implicit, implicit_add and implicit_mul layers."""
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from darkconv.layers import dense
 
 
 class Connected(nn.Module):
-    """Matrix product with the flattened input, batch norm, activation."""
+    """A matrix product with the flattened input, batch norm or bias, and activation."""
 
     def __init__(self, layer: Layer) -> None:
         super().__init__()
@@ -29,20 +29,29 @@ class Connected(nn.Module):
         self.act = build_activation(spec.activation, own_input=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, ...) -> (N, outputs, 1, 1)."""
+        """Return the output (N, outputs, 1, 1) of an input (N, ...)."""
         out = self.act(self.bn(self.fc(x.flatten(1))))
         return out.reshape(-1, self.fc.out_features, 1, 1)
 
 
 @BUILDERS.register(dense.Connected)
 def build_connected(layer: Layer, _: Network) -> nn.Module:
-    """Fully connected layer."""
+    """Build a fully connected layer, its batch norm or bias, and its activation.
+
+    Args:
+        layer: [connected] layer with its options and input shapes.
+        _: its network, which is not needed.
+    """
     return Connected(layer)
 
 
 @PARAMETERS.register(dense.Connected)
 def connected_parameters(layer: Layer) -> ParameterTable:
-    """Biases are the batch norm's where there is one."""
+    """Return the parameter table of a fully connected layer; batch norm, if any, has the biases.
+
+    Args:
+        layer: [connected] layer.
+    """
     assert isinstance(layer.spec, dense.Connected)
     if layer.spec.batch_normalize:
         return {"weights": "fc.weight", **norm_table("bn")}
@@ -50,24 +59,33 @@ def connected_parameters(layer: Layer) -> ParameterTable:
 
 
 class Implicit(nn.Module):
-    """A learned constant."""
+    """A learned constant, the same for each picture."""
 
     def __init__(self, layer: Layer) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(layer.slots[0].shape))
 
     def forward(self, batch: int) -> Tensor:
-        """(batch, filters, rows, 1)."""
+        """Return the constant as (batch, filters, rows, 1)."""
         return self.weight.expand(batch, -1, -1).unsqueeze(3)
 
 
 @BUILDERS.register(dense.Implicit, dense.ImplicitAdd, dense.ImplicitMul)
 def build_implicit(layer: Layer, _: Network) -> nn.Module:
-    """Learned constant."""
+    """Build a learned constant.
+
+    Args:
+        layer: [implicit], [implicit_add] or [implicit_mul] layer with its options and input shapes.
+        _: its network, which is not needed.
+    """
     return Implicit(layer)
 
 
 @PARAMETERS.register(dense.Implicit, dense.ImplicitAdd, dense.ImplicitMul)
 def implicit_parameters(layer: Layer) -> ParameterTable:
-    """By its torch name."""
+    """Return the parameter table of a learned constant.
+
+    Args:
+        layer: [implicit], [implicit_add] or [implicit_mul] layer.
+    """
     return {"weights": "weight"}

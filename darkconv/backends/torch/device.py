@@ -12,11 +12,11 @@ def choose_device(name: str = "auto") -> torch.device:
     """Return the device of a name; under torchrun each process of a host has a GPU of its own.
 
     Args:
-        name: "auto" is the GPU where PyTorch finds one, else the CPU; "cpu"; "cuda" is this
-            process's GPU, "cuda:1" the second one of the host. Other names are PyTorch's.
+        name: "auto" for the GPU if PyTorch finds one, otherwise the CPU; "cpu"; "cuda" for the GPU
+            of this process; "cuda:1" for the GPU of that index, from 0. Other names are PyTorch's.
 
     Raises:
-        DarkconvError: there is no such device here.
+        DarkconvError: the device does not exist on this machine.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"

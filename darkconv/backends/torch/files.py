@@ -1,7 +1,7 @@
-"""safetensors and exported programs: a module and all it needs, in one file.
+"""safetensors files and exported programs: a module and all that it needs, in one file.
 
-A safetensors file holds the module's state under its torch names; the cfg, the class names,
-the weights header and class trees are in its metadata, so that it can be turned back into
+A safetensors file holds the state_dict of the module; its metadata hold the cfg, the class names,
+the header of the weights file and the class trees, so that the file can be converted back into
 Darknet's files.
 """
 
@@ -23,17 +23,21 @@ from darkconv.errors import DarkconvError, Where
 from darkconv.files import PathLike, write_bytes
 
 PROGRAM_HEADS = ("raw", "logits")
-EXAMPLE_BATCH = 2  # torch.export takes 1 for a constant
+EXAMPLE_BATCH = 2  # torch.export would take a batch of 1 for a constant
 DESCRIPTION = "darkconv.json"
-"""Extra file of an exported program: what it was made from."""
-ALIGNMENT = 8  # of the arrays in a safetensors file
+"""Name of the extra file in an exported program that describes its network."""
+ALIGNMENT = 8  # the arrays in a safetensors file begin at a multiple of so many bytes
 
 
 def write_safetensors(module: DarknetModule, path: PathLike) -> None:
-    """Write a module's state with its network.
+    """Write the parameters of a module and its network as a safetensors file.
+
+    Args:
+        module: module of `to_torch`, on any device.
+        path: file to write.
 
     Raises:
-        DarkconvError: the file cannot be written, or the module has no values.
+        DarkconvError: the file cannot be written, or the module is on the meta device.
     """
     state = module.state_dict()
     owned = {name: state[name] for name in sorted(parameter_names(module).values())}
@@ -45,9 +49,13 @@ def write_safetensors(module: DarknetModule, path: PathLike) -> None:
 def safetensors_chunks(
     tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]
 ) -> Iterator[bytes | memoryview]:
-    """The bytes of a safetensors file: the length of a header, the header, float32 arrays.
+    """Yield the bytes of a safetensors file: the header's length, the header, the float32 arrays.
 
-    The format's own library writes the metadata in another order in every run.
+    The safetensors library is not used: it writes the metadata in another order in every run.
+
+    Args:
+        tensors: tensors by name, in the order in which they are written.
+        metadata: texts by key.
     """
     header: dict[str, object] = {"__metadata__": dict(metadata)}
     end = 0
@@ -63,12 +71,19 @@ def safetensors_chunks(
 
 
 def file_metadata(module: DarknetModule) -> dict[str, str]:
-    """What a reader needs beside the tensors, as text."""
+    """Return the metadata of a file of the module: its format and network, as texts by key.
+
+    Args:
+        module: module of `to_torch`.
+    """
     return {"format": "pt", **describe(module.network, module.header, module.names)}
 
 
 def read_safetensors(path: PathLike) -> Model:
     """Read a file of `write_safetensors` as a model.
+
+    Args:
+        path: file to read.
 
     Raises:
         DarkconvError: the file is damaged, or was not written by darkconv.
@@ -87,10 +102,13 @@ def read_safetensors(path: PathLike) -> Model:
 
 
 class HeadInputs(nn.Module):
-    """What enters each head of a module, before any activation."""
+    """A module that returns the inputs of each head, before any activation."""
 
     def __init__(self, module: DarknetModule) -> None:
-        """Take the module's own layers.
+        """Take the layers of a module, without a copy.
+
+        Args:
+            module: module of `to_torch`.
 
         Raises:
             DarkconvError: the network has no head.
@@ -107,7 +125,7 @@ class HeadInputs(nn.Module):
         module.part(self.entering)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return the values of the layers that the heads read."""
+        """Return the value of the layer that each head reads, in the order of the heads."""
         values = self.module.select(x, self.entering)
         return tuple(values[index] for index in self.entering)
 
@@ -115,17 +133,18 @@ class HeadInputs(nn.Module):
 def write_program(module: DarknetModule, path: PathLike, *, head: str = "raw") -> None:
     """Write the module as a `torch.export` program (.pt2), for batches of any size.
 
-    Beside the program the file holds the network's cfg, class names and header as JSON, which
-    `torch.export.load` gives under the name `DESCRIPTION` in its `extra_files`.
+    The file also holds the network's cfg, class names and header as JSON: `torch.export.load` puts
+    it into its `extra_files` under the name `DESCRIPTION`.
 
     Args:
-        module: of `to_torch`.
-        path: the file.
-        head: "raw": what the module gives. "logits": what enters each head, before any activation.
+        module: module of `to_torch`.
+        path: file to write.
+        head: "raw" for the outputs of the module; "logits" for the inputs of each head, before any
+            activation.
 
     Raises:
-        DarkconvError: the file cannot be written, the module has no values, another kind of head,
-            or logits of a network that has no head.
+        DarkconvError: the file cannot be written, the module is on the meta device, `head` is
+            another word, or "logits" is asked of a network that has no head.
     """
     if head not in PROGRAM_HEADS:
         raise DarkconvError("head", expected=", ".join(PROGRAM_HEADS), found=head)

@@ -1,4 +1,4 @@
-"""yolo, Gaussian_yolo, region, detection, iseg: outputs activated as the C program does."""
+"""Builders of the heads yolo, Gaussian_yolo, region, detection and iseg, activated as in C."""
 
 import torch
 from torch import Tensor, nn
@@ -12,12 +12,17 @@ from darkconv.layers import head, norm
 
 
 def stretch(x: Tensor, scale: float) -> Tensor:
-    """scale_x_y: widen 0..1 about its middle."""
+    """Apply scale_x_y: widen the interval 0..1 about its middle.
+
+    Args:
+        x: tensor of any shape, with values in 0..1.
+        scale: factor, 1 for none.
+    """
     return x if scale == 1 else x * scale - 0.5 * (scale - 1)
 
 
 class Yolo(nn.Module):
-    """Sigmoid on all entries but w and h, in yolor on these too; x and y stretched."""
+    """YOLOv3 head: sigmoid on all entries but w and h, in yolor on these too; x, y stretched."""
 
     def __init__(self, spec: head.Yolo) -> None:
         super().__init__()
@@ -27,7 +32,7 @@ class Yolo(nn.Module):
         self.squashes_sizes = spec.squashes_sizes
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, anchors * (5 + classes), H, W), the same shape out."""
+        """Return the activated (N, anchors * (5 + classes), H, W), in the shape of the input."""
         if not self.squashes and self.scale == 1:
             return x
         entries = x.unflatten(1, (self.anchors, -1))
@@ -40,13 +45,18 @@ class Yolo(nn.Module):
 
 @BUILDERS.register(head.Yolo)
 def build_yolo(layer: Layer, _: Network) -> nn.Module:
-    """YOLOv3 head."""
+    """Build a YOLOv3 head.
+
+    Args:
+        layer: [yolo] layer with its options and input shapes.
+        _: its network, which is not needed.
+    """
     assert isinstance(layer.spec, head.Yolo)
     return Yolo(layer.spec)
 
 
 class GaussianYolo(nn.Module):
-    """Sigmoid on all entries but the means of w and h; means of x and y stretched."""
+    """Gaussian YOLOv3 head: sigmoid on all but the means of w and h; those of x, y stretched."""
 
     def __init__(self, spec: head.GaussianYolo) -> None:
         super().__init__()
@@ -54,7 +64,7 @@ class GaussianYolo(nn.Module):
         self.scale = spec.scale_x_y
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, anchors * (9 + classes), H, W), the same shape out."""
+        """Return the activated (N, anchors * (9 + classes), H, W), in the shape of the input."""
         entries = x.unflatten(1, (self.anchors, -1))
         parts = list(entries.split([1] * 8 + [entries.shape[2] - 8], 2))
         for place, part in enumerate(parts):
@@ -66,7 +76,12 @@ class GaussianYolo(nn.Module):
 
 @BUILDERS.register(head.GaussianYolo)
 def build_gaussian_yolo(layer: Layer, _: Network) -> nn.Module:
-    """YOLOv3 head with uncertainties."""
+    """Build a Gaussian YOLOv3 head, whose boxes have uncertainties.
+
+    Args:
+        layer: [Gaussian_yolo] layer with its options and input shapes.
+        _: its network, which is not needed.
+    """
     assert isinstance(layer.spec, head.GaussianYolo)
     return GaussianYolo(layer.spec)
 
@@ -80,7 +95,7 @@ class Region(nn.Module):
         self.tree = tree
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, anchors * (coords + 1 + classes), H, W), the same shape out."""
+        """Return the activated (N, anchors * (coords + 1 + kept classes), H, W)."""
         entries = x.unflatten(1, (self.spec.num, -1))
         coords, objectness, classes = entries.split([self.spec.coords, 1, self.spec.classes], 2)
         if self.spec.dialect.region_is_cell_major:
@@ -95,7 +110,7 @@ class Region(nn.Module):
         return self._left([box, known, self._classes(classes, logistic(classes))]).flatten(1, 2)
 
     def _left(self, parts: list[Tensor]) -> Tensor:
-        """(N, anchors, entries, H, W), classes that are not wanted taken out."""
+        """Join entries to (N, anchors, entries, H, W), less those that `keep_classes` drops."""
         entries = torch.cat(parts, 2)
         return entries[:, :, self.spec.kept_entries] if self.spec.keep_classes else entries
 
@@ -107,7 +122,15 @@ class Region(nn.Module):
 
 @BUILDERS.register(head.Region)
 def build_region(layer: Layer, network: Network) -> nn.Module:
-    """YOLOv2 head."""
+    """Build a YOLOv2 head.
+
+    Args:
+        layer: [region] layer with its options and input shapes.
+        network: its network, whose class tree files are known.
+
+    Raises:
+        GraphError: the file of its class tree was not found, or has more classes.
+    """
     assert isinstance(layer.spec, head.Region)
     return Region(layer.spec, norm.required_tree(layer, network, layer.spec.classes))
 
@@ -120,7 +143,7 @@ class Detection(nn.Module):
         self.spec = spec
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, ...) -> (N, values)."""
+        """Return the activated values (N, values) of an input (N, ...)."""
         flat = x.flatten(1)
         if not self.spec.has_softmax:
             return flat
@@ -131,25 +154,35 @@ class Detection(nn.Module):
 
 @BUILDERS.register(head.Detection)
 def build_detection(layer: Layer, _: Network) -> nn.Module:
-    """YOLOv1 head."""
+    """Build a YOLOv1 head.
+
+    Args:
+        layer: [detection] layer with its options and input shapes.
+        _: its network, which is not needed.
+    """
     assert isinstance(layer.spec, head.Detection)
     return Detection(layer.spec)
 
 
 class Iseg(nn.Module):
-    """Sigmoid on the class channels."""
+    """Instance segmentation head: a sigmoid on the class channels."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
         self.classes = classes
 
     def forward(self, x: Tensor) -> Tensor:
-        """The same shape out."""
+        """Return the activated (N, C, H, W), in the shape of the input."""
         return torch.cat([logistic(x[:, : self.classes]), x[:, self.classes :]], 1)
 
 
 @BUILDERS.register(head.Iseg)
 def build_iseg(layer: Layer, _: Network) -> nn.Module:
-    """Instance segmentation head."""
+    """Build an instance segmentation head.
+
+    Args:
+        layer: [iseg] layer with its options and input shapes.
+        _: its network, which is not needed.
+    """
     assert isinstance(layer.spec, head.Iseg)
     return Iseg(layer.spec.classes)

@@ -1,4 +1,4 @@
-"""route, shortcut, sam, scale_channels, shift_channels, control_channels."""
+"""Builders of route, shortcut, sam, scale_channels, shift_channels and control_channels layers."""
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from darkconv.layers import merge
 
 
 class Route(nn.Module):
-    """Concatenation of inputs, or of one slice of each."""
+    """Concatenation of inputs, or of one slice of the channels of each."""
 
     def __init__(self, layer: Layer) -> None:
         super().__init__()
@@ -22,25 +22,35 @@ class Route(nn.Module):
         self.is_flat = not layer.out_shape.is_map
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """Along the channels, or of flattened inputs where maps differ."""
+        """Concatenate along the channels; inputs of different size are flattened first."""
         parts = [x.flatten(1) for x in inputs] if self.is_flat else list(inputs)
         if self.groups > 1:
             parts = [x.tensor_split(self.groups, 1)[self.group_id] for x in parts]
         return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
     def extra_repr(self) -> str:
-        """The slice taken."""
+        """Return which slice of the channels is taken."""
         return f"group {self.group_id} of {self.groups}" if self.groups > 1 else ""
 
 
 @BUILDERS.register(merge.Route)
 def build_route(layer: Layer, _: Network) -> nn.Module:
-    """Concatenation."""
+    """Build a concatenation of layers.
+
+    Args:
+        layer: [route] layer with its options and input shapes.
+        _: its network, which is not needed.
+    """
     return Route(layer)
 
 
 def add_channels(x: Tensor, source: Tensor) -> Tensor:
-    """Add the channels that both have to x."""
+    """Return x plus the source in the channels that both have; other channels of x stay.
+
+    Args:
+        x: feature map (N, C, H, W).
+        source: feature map (N, C', H, W).
+    """
     if source.shape[1] == x.shape[1]:
         return x + source
     common = min(x.shape[1], source.shape[1])
@@ -48,14 +58,14 @@ def add_channels(x: Tensor, source: Tensor) -> Tensor:
 
 
 class Shortcut(nn.Module):
-    """Sum of the previous layer and others of the same map size."""
+    """Sum of the previous layer and others of the same height and width."""
 
     def __init__(self, spec: merge.Shortcut) -> None:
         super().__init__()
         self.act = build_activation(spec.activation, own_input=True)
 
     def forward(self, x: Tensor, *sources: Tensor) -> Tensor:
-        """Shape of x."""
+        """Return the activated sum, in the shape of x."""
         for source in sources:
             x = add_channels(x, source)
         return self.act(x)
@@ -73,7 +83,7 @@ class WeightedShortcut(nn.Module):
         self.act = build_activation(spec.activation, own_input=True)
 
     def forward(self, x: Tensor, *sources: Tensor) -> Tensor:
-        """Shape of x."""
+        """Return the activated weighted sum, in the shape of x."""
         first, *others = self._weights()
         out = x * first
         for source, weight in zip(sources, others, strict=True):
@@ -83,7 +93,7 @@ class WeightedShortcut(nn.Module):
         return self.act(out)
 
     def _weights(self) -> tuple[Tensor, ...]:
-        """Per source a (channels or 1, 1, 1) tensor."""
+        """Return for each source a tensor (channels or 1, 1, 1)."""
         if self.normalization == "relu":
             positive = self.weight.clamp(min=0)
         else:
@@ -93,7 +103,7 @@ class WeightedShortcut(nn.Module):
 
 
 class SampledShortcut(nn.Module):
-    """One source of another map size, alpha and beta."""
+    """alpha * x + beta * source, with a source of another height and width."""
 
     def __init__(self, spec: merge.Shortcut) -> None:
         super().__init__()
@@ -102,7 +112,7 @@ class SampledShortcut(nn.Module):
         self.act = build_activation(spec.activation, own_input=True)
 
     def forward(self, x: Tensor, source: Tensor) -> Tensor:
-        """Shape of x; cells that the source does not reach keep their value."""
+        """Return the activated sum, in the shape of x; x stays where the source does not reach."""
         stride = max(1, source.shape[3] // x.shape[3])
         sample = max(1, x.shape[3] // source.shape[3])
         channels, rows, columns = (
@@ -117,7 +127,12 @@ class SampledShortcut(nn.Module):
 
 @BUILDERS.register(merge.Shortcut)
 def build_shortcut(layer: Layer, _: Network) -> nn.Module:
-    """Plain, weighted or sampled sum."""
+    """Build a plain, weighted or sampled sum and its activation.
+
+    Args:
+        layer: [shortcut] layer with its options and input shapes.
+        _: its network, which is not needed.
+    """
     spec = layer.spec
     assert isinstance(spec, merge.Shortcut)
     if layer.slots:
@@ -127,52 +142,71 @@ def build_shortcut(layer: Layer, _: Network) -> nn.Module:
 
 @PARAMETERS.register(merge.Shortcut)
 def shortcut_parameters(layer: Layer) -> ParameterTable:
-    """The weights, where it has any."""
+    """Return the parameter table of a sum, which is empty unless it has weights.
+
+    Args:
+        layer: [shortcut] layer.
+    """
     return {"weights": "weight"} if layer.slots else {}
 
 
 class Gate(nn.Module):
-    """Product of two inputs, one of them broadcast where it has one pixel or one channel."""
+    """Product of two inputs, one of them broadcast if it has one pixel or one channel."""
 
     def __init__(self, activation: str) -> None:
         super().__init__()
         self.act = build_activation(activation, own_input=True)
 
     def forward(self, x: Tensor, source: Tensor) -> Tensor:
-        """Shape of the source."""
+        """Return the activated product, in the shape of the source."""
         return self.act(x * source)
 
 
 @BUILDERS.register(merge.Sam, merge.ScaleChannels)
 def build_gate(layer: Layer, _: Network) -> nn.Module:
-    """Product of two layers."""
+    """Build a product of two layers and its activation.
+
+    Args:
+        layer: [sam] or [scale_channels] layer with its options and input shapes.
+        _: its network, which is not needed.
+    """
     assert isinstance(layer.spec, merge.Gate)
     return Gate(layer.spec.activation)
 
 
 class Shift(nn.Module):
-    """Sum of two inputs, the second of one value for each channel."""
+    """Sum of an input and a value for each channel."""
 
     def forward(self, x: Tensor, values: Tensor) -> Tensor:
-        """Shape of x."""
+        """Return the sum, in the shape of x."""
         return x + values
 
 
 @BUILDERS.register(merge.ShiftChannels)
 def build_shift(layer: Layer, _: Network) -> nn.Module:
-    """Sum of a layer and a value for each channel."""
+    """Build a sum of a layer and a value for each channel.
+
+    Args:
+        layer: [shift_channels] layer with its options and input shapes.
+        _: its network, which is not needed.
+    """
     return Shift()
 
 
 class Control(nn.Module):
-    """Product of two inputs, the second of one value for each channel."""
+    """Product of an input and a value for each channel."""
 
     def forward(self, x: Tensor, values: Tensor) -> Tensor:
-        """Shape of x."""
+        """Return the product, in the shape of x."""
         return x * values
 
 
 @BUILDERS.register(merge.ControlChannels)
 def build_control(layer: Layer, _: Network) -> nn.Module:
-    """Product of a layer and a value for each channel."""
+    """Build a product of a layer and a value for each channel.
+
+    Args:
+        layer: [control_channels] layer with its options and input shapes.
+        _: its network, which is not needed.
+    """
     return Control()

@@ -1,4 +1,4 @@
-"""DarknetModule: a network as an nn.Module, and its arrays in and out."""
+"""A network as a PyTorch module."""
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -14,23 +14,30 @@ from darkconv.core.names import NO_NAMES
 from darkconv.core.network import NETWORK_INPUT, Network
 
 Step = tuple[int, nn.Module, tuple[int, ...], tuple[int, ...]]
-"""Layer, its module, the layers it reads, and those that nobody reads afterwards."""
+"""Index of a layer, its module, indices of its inputs, and of the values not needed after it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """The layers of a module that some values need, in order.
+    """The layers of a module that some values need, in the order in which they run.
 
     Attributes:
-        wanted: numbers of the layers whose values are given; -1 is the input itself.
-        steps: the layers that run.
+        wanted: indices of the layers whose values are returned; -1 is the network input.
+        steps: layers that run, in order.
     """
 
     wanted: tuple[int, ...]
     steps: tuple[Step, ...]
 
     def run(self, x: Tensor) -> dict[int, Tensor]:
-        """The values, by number."""
+        """Compute the values of the wanted layers.
+
+        Args:
+            x: network input, (N, C, H, W) or (N, inputs).
+
+        Returns:
+            Values by layer index.
+        """
         values: dict[int, Tensor] = {NETWORK_INPUT: x}
         for index, module, sources, done in self.steps:
             values[index] = run_layer(module, [values[i] for i in sources], x)
@@ -42,18 +49,18 @@ class Part:
 class DarknetModule(nn.Module):
     """A Darknet network in PyTorch.
 
-    `module(x)` takes float32 pictures (N, C, H, W), RGB in 0..1, or vectors (N, inputs), and
-    returns a tuple: one tensor for each output of the network (its heads, else its last
-    layer), activated as the C program does, (N, C, H, W) or (N, values). Fully convolutional
-    networks take other sizes than the cfg's.
+    `module(x)` takes float32 pictures (N, C, H, W), RGB in 0..1, or vectors (N, inputs). It returns
+    a tuple with one tensor for each output of the network (its heads, or else its last layer),
+    activated as in the C program: (N, C, H, W) or (N, values). Fully convolutional networks also
+    take other sizes than the cfg's.
 
-    Built by `to_torch`, the module is in evaluation mode and its parameters take no gradient; the
-    first `train()` makes them trainable.
+    `to_torch` builds it in evaluation mode, with parameters that take no gradient; the first
+    `train()` makes them trainable.
 
     Attributes:
-        network: what it was built from.
-        layers: one module per Darknet layer, by Darknet's numbers.
-        header: of the weights file, for writing back.
+        network: the network that it was built from.
+        layers: one module for each Darknet layer, by its index from 0.
+        header: header of the weights file, for writing it again.
         names: class names.
     """
 
@@ -69,19 +76,28 @@ class DarknetModule(nn.Module):
         self._all_steps: tuple[Step, ...] = ()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Values of the network's outputs."""
+        """Return the values of the network's outputs."""
         values = self._whole.run(x)
         return tuple(values[index] for index in self.network.outputs)
 
     def select(self, x: Tensor, wanted: Collection[int]) -> dict[int, Tensor]:
-        """Values of some layers, by Darknet's numbers; layers that none of them needs do not run.
+        """Compute the values of some layers; layers that none of them needs do not run.
 
-        -1 is the input itself.
+        Args:
+            x: network input, (N, C, H, W) or (N, inputs).
+            wanted: indices of the layers as Darknet counts them, from 0; -1 is the network input.
+
+        Returns:
+            Values by layer index.
         """
         return self.part(wanted).run(x)
 
     def part(self, wanted: Collection[int]) -> Part:
-        """What `select` runs."""
+        """Return the layers that `select` runs.
+
+        Args:
+            wanted: indices of the layers whose values are needed; -1 is the network input.
+        """
         key = tuple(sorted(wanted))
         if key not in self._parts:
             self._parts[key] = self._part(key)
@@ -92,11 +108,19 @@ class DarknetModule(nn.Module):
         return Part(wanted, _plan(self.network, self.layers, layers, keep=wanted))
 
     def trace(self, x: Tensor) -> list[Tensor]:
-        """Values of every layer."""
+        """Compute the value of every layer, and return them by index.
+
+        Args:
+            x: network input, (N, C, H, W) or (N, inputs).
+        """
         return [value for _, value in self.walk(x)]
 
     def walk(self, x: Tensor) -> Iterator[tuple[int, Tensor]]:
-        """Each layer and its value in turn, kept no longer than other layers read it."""
+        """Yield the index and the value of each layer in turn, and keep it only while it is needed.
+
+        Args:
+            x: network input, (N, C, H, W) or (N, inputs).
+        """
         if not self._all_steps:
             every = range(len(self.layers))
             self._all_steps = _plan(self.network, self.layers, every, keep=self.network.outputs)
@@ -114,9 +138,13 @@ class DarknetModule(nn.Module):
                 layer.reset_state()
 
     def channels_last(self) -> Self:
-        """Let channels come last in the memory of weights of four axes.
+        """Lay out the weights of four axes in channels-last memory (NHWC).
 
-        `to(memory_format=)` takes weights of five axes, as [local] has them, for those of volumes.
+        `to(memory_format=)` is not used: it takes the weights of [local], which have five axes, for
+        those of a 3D convolution.
+
+        Returns:
+            The module itself.
         """
         for parameter in self.parameters():
             if parameter.ndim == 4:
@@ -124,10 +152,16 @@ class DarknetModule(nn.Module):
         return self
 
     def train(self, mode: bool = True) -> Self:
-        """Switch mode; the first switch to training makes parameters trainable.
+        """Switch between training and evaluation mode; training makes parameters trainable.
 
-        Then they also move from a file's map into torch's own memory: where weights begin in memory
-        decides the last bits of some products.
+        The parameters then also move from the map of a file into PyTorch's own memory: the memory
+        address of the weights decides the last bits of some products.
+
+        Args:
+            mode: True for training, False for evaluation.
+
+        Returns:
+            The module itself.
         """
         if mode and not self._is_trainable:
             self._is_trainable = True
@@ -139,7 +173,13 @@ class DarknetModule(nn.Module):
 
 
 def run_layer(module: nn.Module, inputs: list[Tensor], x: Tensor) -> Tensor:
-    """Call a layer; one that reads nothing is told the batch size."""
+    """Return the value of a layer; a layer that reads no other gets the batch size.
+
+    Args:
+        module: module of the layer.
+        inputs: values of the layers that it reads, batch first.
+        x: network input, which tells the batch size.
+    """
     out: Tensor = module(*inputs) if inputs else module(x.shape[0])
     return out
 
@@ -147,7 +187,7 @@ def run_layer(module: nn.Module, inputs: list[Tensor], x: Tensor) -> Tensor:
 def _plan(
     network: Network, modules: nn.ModuleList, wanted: Iterable[int], *, keep: Iterable[int]
 ) -> tuple[Step, ...]:
-    """The layers that those wanted need, each with what can be forgotten behind it."""
+    """Return the layers that those wanted need, each with the values not needed after it."""
     needed = network.needed_layers(wanted)
     last_reader = {source: index for index in needed for source in network.layers[index].sources}
     done: dict[int, list[int]] = {index: [] for index in needed}

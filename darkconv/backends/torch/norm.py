@@ -1,4 +1,4 @@
-"""batchnorm, normalization, l2norm, activation, softmax, logistic."""
+"""Builders of batchnorm, normalization, l2norm, activation, softmax and logistic layers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ from darkconv.core.network import Layer, Network
 from darkconv.core.tree import Tree
 from darkconv.layers import norm
 
-MOMENTUM = 0.01  # share of a new batch in the running statistics: C keeps 0.99 of the old
+MOMENTUM = 0.01  # share of a new batch in the running statistics: C keeps 0.99 of the old ones
 NORM_PARAMETERS = {
     "biases": "bias",
     "scales": "weight",
@@ -25,18 +25,18 @@ NORM_PARAMETERS = {
 
 
 class BatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch norm with a dialect's divisor, for maps and vectors.
+    """Batch norm with the divisor of a dialect, for feature maps and vectors.
 
-    Divides by sqrt(variance + variance_epsilon) + deviation_epsilon at inference. In training
+    At inference it divides by sqrt(variance + variance_epsilon) + deviation_epsilon. In training
     the divisor is sqrt(variance + batch_epsilon), as in the GPU code of both C programs.
 
     Args:
-        channels: of the input.
-        dialect: whose divisor it is.
-        own_input: nobody else holds the input, so it may be overwritten.
+        channels: number of channels of the input.
+        dialect: dialect whose divisor is used.
+        own_input: nothing else holds the input, so it may be overwritten.
 
     Attributes:
-        train_forward: what computes it in training, in place of torch's own.
+        train_forward: function that replaces PyTorch's forward pass in training mode.
     """
 
     train_forward: "Callable[[BatchNorm, Tensor], Tensor] | None" = None
@@ -48,7 +48,7 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
         self.own_input = own_input
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise channel axis 1."""
+        """Normalise the channels, axis 1."""
         if self.training and self.train_forward:
             return self.train_forward(self, x)
         if self.training:
@@ -59,7 +59,7 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
         if self.dialect.deviation_epsilon:
             divisor = variance.sqrt() + self.dialect.deviation_epsilon
             variance, epsilon = divisor * divisor, 0.0
-        # over its input where it may be: a new map costs more than to compute it
+        # the input is overwritten if it may be: new memory costs more than the computation
         if self.own_input and is_plain_cpu(x) and x.dtype == self.weight.dtype:
             unused = x.new_empty(0)
             statistics = (mean, variance, False, MOMENTUM, epsilon)
@@ -68,7 +68,7 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
         return F.batch_norm(x, mean, variance, self.weight, self.bias, eps=epsilon)
 
     def reset_parameters(self) -> None:
-        """Set initial values; not on the meta device, where the arrays of a model follow."""
+        """Set initial values; not on the meta device, since the arrays of a model follow."""
         if not self.weight.is_meta:
             super().reset_parameters()
 
@@ -76,24 +76,37 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
         pass
 
     def _load_from_state_dict(self, *arguments: Any) -> None:
-        # torch's own asks plain dicts for the counter of batches, which there is none of
+        # PyTorch's own looks for a counter of batches, which this module does not have
         nn.Module._load_from_state_dict(self, *arguments)
 
 
 def is_plain_cpu(x: Tensor) -> bool:
-    """Whether x is computed on the CPU as the code says it, with no gradient or graph to come."""
+    """Return True if x is on the CPU, and neither gradients nor a graph are recorded.
+
+    Args:
+        x: tensor of any shape.
+    """
     is_recorded = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
     return x.device.type == "cpu" and not torch.is_grad_enabled() and not is_recorded
 
 
 def norm_table(prefix: str) -> dict[str, str]:
-    """Parameter table of a batch norm under `prefix`."""
+    """Return the parameter table of a batch norm.
+
+    Args:
+        prefix: name of the batch norm in the layer's module.
+    """
     return {slot: f"{prefix}.{name}" for slot, name in NORM_PARAMETERS.items()}
 
 
 @BUILDERS.register(norm.Batchnorm)
 def build_batchnorm(layer: Layer, _: Network) -> nn.Module:
-    """Pjreddie's has no bias: it stays zero."""
+    """Build a batch norm; pjreddie's has no biases.
+
+    Args:
+        layer: [batchnorm] layer with its options and input shapes.
+        _: its network, which is not needed.
+    """
     module = BatchNorm(layer.out_shape.c, layer.spec.dialect)
     if not layer.spec.dialect.batchnorm_has_biases:
         module.register_parameter("bias", None)
@@ -102,19 +115,23 @@ def build_batchnorm(layer: Layer, _: Network) -> nn.Module:
 
 @PARAMETERS.register(norm.Batchnorm)
 def batchnorm_parameters(layer: Layer) -> ParameterTable:
-    """The module is the batch norm itself."""
+    """Return the parameter table of a batch norm.
+
+    Args:
+        layer: [batchnorm] layer.
+    """
     return NORM_PARAMETERS
 
 
 class Normalization(nn.Module):
-    """See `darkconv.layers.norm.Normalization`."""
+    """Local response normalisation: see `darkconv.layers.norm.Normalization`."""
 
     def __init__(self, spec: norm.Normalization) -> None:
         super().__init__()
         self.spec = spec
 
     def forward(self, x: Tensor) -> Tensor:
-        """In * norm ^ -beta."""
+        """Compute x * norm ^ -beta."""
         spec = self.spec
         square = x * x
         before, after = (spec.size - 1) // 2, spec.size // 2
@@ -126,40 +143,60 @@ class Normalization(nn.Module):
 
 @BUILDERS.register(norm.Normalization)
 def build_normalization(layer: Layer, _: Network) -> nn.Module:
-    """Local response normalisation."""
+    """Build a local response normalisation with C's missing term.
+
+    Args:
+        layer: [normalization] layer with its options and input shapes.
+        _: its network, which is not needed.
+    """
     assert isinstance(layer.spec, norm.Normalization)
     return Normalization(layer.spec)
 
 
 class L2norm(nn.Module):
-    """Each pixel divided by the length of its channel vector."""
+    """Each pixel divided by the L2 norm of its channels."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """No epsilon."""
+        """Divide by the norm without an epsilon."""
         return x / (x * x).sum(1, keepdim=True).sqrt()
 
 
 @BUILDERS.register(norm.L2norm)
 def build_l2norm(layer: Layer, _: Network) -> nn.Module:
-    """L2 norm over channels."""
+    """Build a division of each pixel by the L2 norm of its channels.
+
+    Args:
+        layer: [l2norm] layer with its options and input shapes.
+        _: its network, which is not needed.
+    """
     return L2norm()
 
 
 @BUILDERS.register(norm.Activation)
 def build_activation_layer(layer: Layer, _: Network) -> nn.Module:
-    """The function by itself."""
+    """Build an activation function by itself.
+
+    Args:
+        layer: [activation] layer with its options and input shapes.
+        _: its network, which is not needed.
+    """
     assert isinstance(layer.spec, norm.Activation)
     return build_activation(layer.spec.activation)
 
 
 @BUILDERS.register(norm.Logistic)
 def build_logistic(layer: Layer, _: Network) -> nn.Module:
-    """Sigmoid."""
+    """Build a sigmoid.
+
+    Args:
+        layer: [logistic] layer with its options and input shapes.
+        _: its network, which is not needed.
+    """
     return Activation("logistic")
 
 
 class Softmax(nn.Module):
-    """Softmax over `groups` equal parts of the flattened input, or over a tree's groups."""
+    """Softmax over `groups` equal parts of the flattened input, or over those of a class tree."""
 
     def __init__(self, spec: norm.Softmax, tree: Tree | None) -> None:
         super().__init__()
@@ -167,7 +204,7 @@ class Softmax(nn.Module):
         self.tree = tree
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, ...) -> (N, values)."""
+        """Return the activated values (N, values) of an input (N, ...)."""
         flat = x.flatten(1) / self.spec.temperature
         if self.tree:
             return tree_softmax(flat, self.tree)
@@ -178,7 +215,13 @@ class Softmax(nn.Module):
 
 
 def tree_softmax(x: Tensor, tree: Tree, dim: int = 1) -> Tensor:
-    """One softmax per group of siblings along `dim`; values behind the tree stay."""
+    """Compute one softmax for each group of siblings; values after those of the tree stay.
+
+    Args:
+        x: tensor with a value for each class of the tree along `dim`, from index 0 on.
+        tree: class tree.
+        dim: axis of the classes.
+    """
     counts = [count for _, count in tree.groups]
     rest = x.shape[dim] - sum(counts)
     parts = x.split([*counts, rest] if rest else counts, dim)
@@ -188,6 +231,14 @@ def tree_softmax(x: Tensor, tree: Tree, dim: int = 1) -> Tensor:
 
 @BUILDERS.register(norm.Softmax)
 def build_softmax(layer: Layer, network: Network) -> nn.Module:
-    """With the class tree, if the cfg names one."""
+    """Build a softmax over groups of the flattened input, or over the groups of a class tree.
+
+    Args:
+        layer: [softmax] layer with its options and input shapes.
+        network: its network, whose class tree files are known.
+
+    Raises:
+        GraphError: the file of its class tree was not found, or has more classes.
+    """
     assert isinstance(layer.spec, norm.Softmax)
     return Softmax(layer.spec, norm.required_tree(layer, network, layer.in_shapes[0].size))

@@ -1,4 +1,4 @@
-"""maxpool, avgpool, local_avgpool."""
+"""Builders of maxpool, avgpool and local_avgpool layers."""
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,11 @@ from darkconv.layers import pool
 
 
 def lowest(x: Tensor) -> float:
-    """What a maximum starts with: -FLT_MAX in C, and what comes nearest in x's type."""
+    """Return the start value of a maximum: -FLT_MAX in C, and the lowest value of another dtype.
+
+    Args:
+        x: tensor whose dtype counts.
+    """
     return torch.finfo(x.dtype).min
 
 
@@ -23,9 +27,9 @@ class Maxpool(nn.Module):
         self.size = spec.size
         self.strides = (1, 1) if spec.antialiasing else spec.strides
         self.leading, self.trailing = spec.leading, spec.padding - spec.leading
-        # torch pads by itself where both sides are alike and no window lies wholly outside
+        # PyTorch pads by itself if both sides are alike and no window lies wholly outside
         self.is_symmetric = self.leading == self.trailing and self.leading <= self.size // 2
-        # where all padding is behind and less than a window, its ceil_mode gives the same
+        # if all padding is at the end and less than a window, its ceil_mode gives the same
         self.is_ceiled = (
             self.leading == 0
             and 0 < self.trailing < self.size
@@ -33,7 +37,7 @@ class Maxpool(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, H', W')."""
+        """Return the output (N, C, H', W') of an input (N, C, H, W)."""
         if self.is_symmetric:
             return F.max_pool2d(x, self.size, self.strides, self.leading)
         if self.is_ceiled:
@@ -42,19 +46,19 @@ class Maxpool(nn.Module):
         return F.max_pool2d(F.pad(x, sides, value=lowest(x)), self.size, self.strides)
 
     def extra_repr(self) -> str:
-        """Window, strides and padding."""
+        """Return the window size, strides and padding."""
         return f"{self.size}, stride={self.strides}, padding=({self.leading}, {self.trailing})"
 
 
 class DepthMaxpool(nn.Module):
-    """Largest of every out_channels-th channel."""
+    """Largest value of the input channels i, i + groups, i + 2 groups, ... for output channel i."""
 
     def __init__(self, groups: int) -> None:
         super().__init__()
         self.groups = groups
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, groups, H, W)."""
+        """Return the output (N, groups, H, W) of an input (N, C, H, W)."""
         missing = -x.shape[1] % self.groups
         padded = F.pad(x, (0, 0, 0, 0, 0, missing), value=lowest(x))
         return padded.unflatten(1, (-1, self.groups)).amax(1)
@@ -62,7 +66,12 @@ class DepthMaxpool(nn.Module):
 
 @BUILDERS.register(pool.Maxpool)
 def build_maxpool(layer: Layer, _: Network) -> nn.Module:
-    """Max pooling, in space or over channels, with its blur."""
+    """Build a max pooling, over windows or over channels, and its blur.
+
+    Args:
+        layer: [maxpool] layer with its options and input shapes.
+        _: its network, which is not needed.
+    """
     spec = layer.spec
     assert isinstance(spec, pool.Maxpool)
     if spec.maxpool_depth:
@@ -74,7 +83,7 @@ def build_maxpool(layer: Layer, _: Network) -> nn.Module:
 
 
 class LocalAvgpool(nn.Module):
-    """Mean of each window over the cells inside the map."""
+    """Mean of each window over the cells inside the feature map."""
 
     def __init__(self, spec: pool.LocalAvgpool) -> None:
         super().__init__()
@@ -83,7 +92,7 @@ class LocalAvgpool(nn.Module):
         self.sides = (spec.leading, spec.padding - spec.leading) * 2
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, H', W')."""
+        """Return the output (N, C, H', W') of an input (N, C, H, W)."""
         return self._sums(x) / self._sums(torch.ones_like(x[:1, :1]))
 
     def _sums(self, x: Tensor) -> Tensor:
@@ -93,7 +102,12 @@ class LocalAvgpool(nn.Module):
 
 @BUILDERS.register(pool.LocalAvgpool)
 def build_local_avgpool(layer: Layer, _: Network) -> nn.Module:
-    """Average pooling."""
+    """Build an average pooling over the cells of each window that are inside the feature map.
+
+    Args:
+        layer: [local_avgpool] layer with its options and input shapes.
+        _: its network, which is not needed.
+    """
     assert isinstance(layer.spec, pool.LocalAvgpool)
     return LocalAvgpool(layer.spec)
 
@@ -102,11 +116,16 @@ class Avgpool(nn.Module):
     """Mean of each channel."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, 1, 1)."""
+        """Return the output (N, C, 1, 1) of an input (N, C, H, W)."""
         return x.mean((2, 3), keepdim=True)
 
 
 @BUILDERS.register(pool.Avgpool)
 def build_avgpool(layer: Layer, _: Network) -> nn.Module:
-    """Global average pooling."""
+    """Build a global average pooling.
+
+    Args:
+        layer: [avgpool] layer with its options and input shapes.
+        _: its network, which is not needed.
+    """
     return Avgpool()

@@ -1,4 +1,7 @@
-"""rnn, gru, lstm, crnn, conv_lstm: state is kept between calls until it is reset."""
+"""Builders of rnn, gru, lstm, crnn and conv_lstm layers.
+
+Their state is kept from call to call until it is reset.
+"""
 
 from collections.abc import Callable
 
@@ -14,10 +17,12 @@ from darkconv.layers.inner import inner_layers
 
 
 class Recurrent(nn.Module):
-    """A layer made of sub-layers, with tensors that live from call to call.
+    """A layer that consists of sub-layers, with a state that is kept from call to call.
 
-    Subclasses implement `step`; `state` holds what it returned last, empty before the first
-    call.
+    Subclasses implement `initial_state` and `step`.
+
+    Attributes:
+        state: the state that `step` returned last; empty before the first call.
     """
 
     def __init__(self, layer: Layer, network: Network) -> None:
@@ -29,11 +34,11 @@ class Recurrent(nn.Module):
             setattr(self, name, BUILDERS[sub](sub, network))
 
     def reset_state(self) -> None:
-        """Start from zero at the next call."""
+        """Let the layer start from zero at the next call."""
         self.state = ()
 
     def forward(self, x: Tensor) -> Tensor:
-        """One step. A batch of another size starts anew."""
+        """Run one step; a batch of another size starts from zero."""
         state = self.state
         if not state or state[0].shape[0] != x.shape[0] or state[0].device != x.device:
             state = self.initial_state(x)
@@ -43,11 +48,20 @@ class Recurrent(nn.Module):
         return out.reshape(x.shape[0], *shape)
 
     def initial_state(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Zeros for a batch like x."""
+        """Return a state of zeros.
+
+        Args:
+            x: input (N, ...), whose batch size, device and dtype the state gets.
+        """
         raise NotImplementedError
 
     def step(self, x: Tensor, *state: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Output and next state."""
+        """Return the output of one step, and the state for the next one.
+
+        Args:
+            x: input of the step, (N, ...).
+            *state: state after the step before.
+        """
         raise NotImplementedError
 
 
@@ -55,7 +69,11 @@ class Recurrent(nn.Module):
     recurrent.Rnn, recurrent.Gru, recurrent.Lstm, recurrent.Crnn, recurrent.ConvLstm
 )
 def recurrent_parameters(layer: Layer) -> ParameterTable:
-    """Those of the sub-layers, prefixed."""
+    """Return the parameter table of a recurrent layer: those of its sub-layers, prefixed.
+
+    Args:
+        layer: [rnn], [gru], [lstm], [crnn] or [conv_lstm] layer.
+    """
     return {
         f"{name}.{slot}": f"{name}.{parameter}"
         for name, sub in inner_layers(layer).items()
@@ -64,7 +82,7 @@ def recurrent_parameters(layer: Layer) -> ParameterTable:
 
 
 class Elman(Recurrent):
-    """rnn and crnn: h' = input(x) + self(h) (+ h), y = output(h')."""
+    """Plain recurrent layer, rnn and crnn: h' = input(x) + self(h) (+ h), y = output(h')."""
 
     input_layer: nn.Module
     self_layer: nn.Module
@@ -78,11 +96,11 @@ class Elman(Recurrent):
         self.adds_state = layer.spec.shortcut
 
     def initial_state(self, x: Tensor) -> tuple[Tensor, ...]:
-        """One hidden map or vector."""
+        """Return one hidden feature map or vector of zeros."""
         return (x.new_zeros(x.shape[0], *self.state_shape),)
 
     def step(self, x: Tensor, *state: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """The equations above."""
+        """Compute the equations of the class."""
         (hidden,) = state
         if self.in_shape.is_map:
             x = x.reshape(x.shape[0], *self.in_shape)
@@ -93,7 +111,7 @@ class Elman(Recurrent):
 
 
 class Gru(Recurrent):
-    """See `darkconv.layers.recurrent.Gru`."""
+    """Gated recurrent unit: see `darkconv.layers.recurrent.Gru`."""
 
     def __init__(self, layer: Layer, network: Network) -> None:
         super().__init__(layer, network)
@@ -103,11 +121,11 @@ class Gru(Recurrent):
         self.function: Callable[[Tensor], Tensor] = torch.tanh if layer.spec.tanh else torch.sigmoid
 
     def initial_state(self, x: Tensor) -> tuple[Tensor, ...]:
-        """One vector."""
+        """Return one hidden vector of zeros."""
         return (x.new_zeros(x.shape[0], self.out_shape.c),)
 
     def step(self, x: Tensor, *state: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """The equations of the spec."""
+        """Compute the equations of `darkconv.layers.recurrent.Gru`."""
         (hidden,) = state
         update = torch.sigmoid(self._sum("z", x, hidden))
         reset = torch.sigmoid(self._sum("r", x, hidden))
@@ -122,15 +140,15 @@ class Gru(Recurrent):
 
 
 class Lstm(Recurrent):
-    """See `darkconv.layers.recurrent.Lstm`."""
+    """Long short-term memory: see `darkconv.layers.recurrent.Lstm`."""
 
     def initial_state(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Hidden vector and cell."""
+        """Return a hidden vector and a cell of zeros."""
         zeros = x.new_zeros(x.shape[0], self.out_shape.c)
         return zeros, zeros
 
     def step(self, x: Tensor, *state: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """The equations of the spec."""
+        """Compute the equations of `darkconv.layers.recurrent.Lstm`."""
         hidden, cell = state
         f, i, o = (torch.sigmoid(self._sum(gate, x, hidden)) for gate in "fio")
         cell = f * cell + i * torch.tanh(self._sum("g", x, hidden))
@@ -143,7 +161,7 @@ class Lstm(Recurrent):
 
 
 class ConvLstm(Recurrent):
-    """See `darkconv.layers.recurrent.ConvLstm`."""
+    """Convolutional LSTM: see `darkconv.layers.recurrent.ConvLstm`."""
 
     def __init__(self, layer: Layer, network: Network) -> None:
         super().__init__(layer, network)
@@ -153,12 +171,15 @@ class ConvLstm(Recurrent):
         self.function = build_activation(name)
 
     def initial_state(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Hidden map and cell."""
+        """Return a hidden feature map and a cell of zeros."""
         zeros = x.new_zeros(x.shape[0], *self.out_shape)
         return zeros, zeros
 
     def step(self, x: Tensor, *state: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """The equations of the spec; the cell is clamped for the next step alone."""
+        """Compute the equations of `darkconv.layers.recurrent.ConvLstm`.
+
+        The cell is clamped for the next step alone.
+        """
         hidden, cell = state
         if self.spec.bottleneck:
             x = self.function(self.get_submodule("wf")(torch.cat([hidden, x], 1)))
@@ -188,23 +209,43 @@ class ConvLstm(Recurrent):
 
 @BUILDERS.register(recurrent.Rnn, recurrent.Crnn)
 def build_elman(layer: Layer, network: Network) -> nn.Module:
-    """Plain recurrent layer."""
+    """Build a plain recurrent layer.
+
+    Args:
+        layer: [rnn] or [crnn] layer with its options and input shapes.
+        network: its network, with which the sub-layers are built.
+    """
     return Elman(layer, network)
 
 
 @BUILDERS.register(recurrent.Gru)
 def build_gru(layer: Layer, network: Network) -> nn.Module:
-    """Gated recurrent unit."""
+    """Build a gated recurrent unit.
+
+    Args:
+        layer: [gru] layer with its options and input shapes.
+        network: its network, with which the sub-layers are built.
+    """
     return Gru(layer, network)
 
 
 @BUILDERS.register(recurrent.Lstm)
 def build_lstm(layer: Layer, network: Network) -> nn.Module:
-    """Long short-term memory."""
+    """Build a long short-term memory.
+
+    Args:
+        layer: [lstm] layer with its options and input shapes.
+        network: its network, with which the sub-layers are built.
+    """
     return Lstm(layer, network)
 
 
 @BUILDERS.register(recurrent.ConvLstm)
 def build_conv_lstm(layer: Layer, network: Network) -> nn.Module:
-    """Convolutional LSTM."""
+    """Build a convolutional LSTM.
+
+    Args:
+        layer: [conv_lstm] layer with its options and input shapes.
+        network: its network, with which the sub-layers are built.
+    """
     return ConvLstm(layer, network)

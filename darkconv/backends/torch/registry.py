@@ -1,4 +1,4 @@
-"""The torch spoke's tables: builders, and names of parameters."""
+"""The tables of the PyTorch backend: builders of layers, and names of their parameters."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from darkconv.backends.registry import Builders, ParameterTable
 from darkconv.core.network import Layer, Network
 
 BUILDERS: Builders[Callable[[Layer, Network], nn.Module]] = Builders("torch")
-"""Layer and its network -> a module called with the layer's inputs, batch first."""
+"""From a layer and its network to a module that is called with the layer's inputs, batch first."""
 
 PARAMETERS: Builders[Callable[[Layer], ParameterTable]] = Builders("torch")
-"""Layer -> which parameter or buffer of its module holds which array."""
+"""From a layer to the parameter or buffer of its module that holds each array."""

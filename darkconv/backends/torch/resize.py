@@ -1,4 +1,4 @@
-"""upsample, reorg, reorg3d, crop."""
+"""Builders of upsample, reorg, reorg3d and crop layers."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -9,7 +9,7 @@ from darkconv.layers import resize
 
 
 class Upsample(nn.Module):
-    """Nearest-neighbour enlargement, or sums of blocks, times a scale."""
+    """Nearest-neighbour enlargement, or with a negative stride sums of blocks, times a scale."""
 
     def __init__(self, spec: resize.Upsample) -> None:
         super().__init__()
@@ -17,7 +17,7 @@ class Upsample(nn.Module):
         self.scale = spec.scale
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, H * stride, W * stride)."""
+        """Return the output (N, C, H * stride, W * stride) of an input (N, C, H, W)."""
         if self.stride > 0:
             out = F.interpolate(x, scale_factor=float(self.stride), mode="nearest")
         else:
@@ -27,16 +27,21 @@ class Upsample(nn.Module):
 
 @BUILDERS.register(resize.Upsample)
 def build_upsample(layer: Layer, _: Network) -> nn.Module:
-    """Enlargement."""
+    """Build a nearest-neighbour enlargement, or sums of blocks, times a scale.
+
+    Args:
+        layer: [upsample] layer with its options and input shapes.
+        _: its network, which is not needed.
+    """
     assert isinstance(layer.spec, resize.Upsample)
     return Upsample(layer.spec)
 
 
 class Reordering(nn.Module):
-    """reorg and reorg3d: a permutation of six axes in memory order.
+    """reorg and reorg3d: a permutation of six axes in memory order, NCHW.
 
-    The flat values are a base of (q, h, s, w, s) that becomes (s, s, q, h, w), or the other
-    way round: see `darkconv.layers.resize.Reordering.source_index`.
+    The flat values have the axes (q, h, s, w, s), which become (s, s, q, h, w), or the other way
+    round: see `darkconv.layers.resize.Reordering.source_index`.
     """
 
     def __init__(self, spec: resize.Reordering) -> None:
@@ -46,7 +51,7 @@ class Reordering(nn.Module):
         self.counts_output, self.axes = spec.counts_output, spec.axes
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C', H', W')."""
+        """Return the output (N, C', H', W') of an input (N, C, H, W)."""
         batch, c, h, w = x.shape
         s = self.stride
         larger, smaller = (c // s**2, h * s, w * s), (c * s**2, h // s, w // s)
@@ -61,7 +66,7 @@ class Reordering(nn.Module):
         return blocks.permute(self.axes).reshape(batch, *out)
 
     def extra_repr(self) -> str:
-        """Stride and direction."""
+        """Return the stride and the direction."""
         return f"{self.stride}{', reverse' if self.is_reverse else ''}"
 
 
@@ -75,27 +80,32 @@ class Transposition(nn.Module):
         self.out_shape = tuple(layer.out_shape)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The matrix (channels, pixels) transposed, or the other way round."""
+        """Transpose the matrix (channels, pixels), or with reverse (pixels, channels)."""
         batch, c, h, w = x.shape
         rows = (h * w, c) if self.is_reverse else (c, h * w)
         return x.reshape(batch, *rows).transpose(1, 2).reshape(batch, *self.out_shape)
 
 
 class Extension(nn.Module):
-    """pjreddie's reorg with extra: a vector with zeros behind the input."""
+    """pjreddie's reorg with extra: a vector with zeros after the input."""
 
     def __init__(self, zeros: int) -> None:
         super().__init__()
         self.zeros = zeros
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, ...) -> (N, values + zeros)."""
+        """Return (N, values + zeros) for an input (N, ...)."""
         return F.pad(x.flatten(1), (0, self.zeros))
 
 
 @BUILDERS.register(resize.Reorg, resize.Reorg3d)
 def build_reorg(layer: Layer, _: Network) -> nn.Module:
-    """Whichever kind the options ask for."""
+    """Build the reordering that the options ask for: in blocks, transposed, or with zeros appended.
+
+    Args:
+        layer: [reorg] or [reorg3d] layer with its options and input shapes.
+        _: its network, which is not needed.
+    """
     spec = layer.spec
     assert isinstance(spec, resize.Reordering)
     if isinstance(spec, resize.Reorg) and spec.extra:
@@ -106,7 +116,7 @@ def build_reorg(layer: Layer, _: Network) -> nn.Module:
 
 
 class Crop(nn.Module):
-    """The middle of the map, from 0..1 to -1..1 unless noadjust."""
+    """The middle of the picture, scaled from 0..1 to -1..1 unless noadjust is set."""
 
     def __init__(self, spec: resize.Crop) -> None:
         super().__init__()
@@ -114,7 +124,7 @@ class Crop(nn.Module):
         self.adjusts = not spec.noadjust
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, crop_height, crop_width)."""
+        """Return (N, C, crop_height, crop_width) of an input (N, C, H, W)."""
         top, left = (x.shape[2] - self.height) // 2, (x.shape[3] - self.width) // 2
         middle = x[:, :, top : top + self.height, left : left + self.width]
         return middle * 2 - 1 if self.adjusts else middle
@@ -122,6 +132,11 @@ class Crop(nn.Module):
 
 @BUILDERS.register(resize.Crop)
 def build_crop(layer: Layer, _: Network) -> nn.Module:
-    """Centre crop."""
+    """Build a centre crop, scaled from 0..1 to -1..1 unless noadjust is set.
+
+    Args:
+        layer: [crop] layer with its options and input shapes.
+        _: its network, which is not needed.
+    """
     assert isinstance(layer.spec, resize.Crop)
     return Crop(layer.spec)

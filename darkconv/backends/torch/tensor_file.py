@@ -1,4 +1,4 @@
-"""Reading safetensors files: a length, a JSON header, and arrays without a gap between them.
+"""Reading safetensors files: a length, a JSON header, and arrays without gaps.
 
 The header is checked against the size of the file before the first array is read.
 """
@@ -19,9 +19,9 @@ from darkconv.core.unchanging import frozen
 from darkconv.errors import DarkconvError, Where, shortened
 from darkconv.files import PathLike
 
-LENGTH = 8  # bytes that say how long the header is
+LENGTH = 8  # bytes of the number that gives the length of the header
 MOST_HEADER = 100_000_000
-"""Bytes of the header: a rule of the format."""
+"""Largest number of bytes of the header, a rule of the format."""
 METADATA = "__metadata__"
 FLOAT32 = "F32"
 BITS = {"BOOL": 8, "F16": 16, "BF16": 16, "F32": 32, "F64": 64}
@@ -30,12 +30,12 @@ BITS |= {f"{sign}{bits}": bits for sign in "IU" for bits in (8, 16, 32, 64)}
 
 @dataclass(frozen=True)
 class Entry:
-    """What the header says of an array.
+    """An array as the header describes it.
 
     Attributes:
-        dtype: such as "F32".
-        shape: of the array.
-        start, end: its bytes, counted from the end of the header.
+        dtype: name of its type, such as "F32".
+        shape: its shape.
+        start, end: range of its bytes, counted from the end of the header.
     """
 
     dtype: str
@@ -45,7 +45,7 @@ class Entry:
 
     @property
     def size(self) -> int | None:
-        """Bytes that its shape takes; None for types that are not known."""
+        """Number of bytes of its shape; None for unknown types."""
         bits = BITS.get(self.dtype)
         return math.prod(self.shape) * bits // 8 if bits else None
 
@@ -54,16 +54,19 @@ class TensorFile:
     """A safetensors file.
 
     Attributes:
-        path: of the file.
-        metadata: texts by name.
-        entries: what there is, by name.
+        path: path of the file.
+        metadata: texts by key.
+        entries: the arrays of the file, by name.
     """
 
     def __init__(self, path: PathLike) -> None:
-        """Read the header.
+        """Read and check the header.
+
+        Args:
+            path: file to read.
 
         Raises:
-            DarkconvError: it is no such file, or damaged.
+            DarkconvError: the file cannot be read, is not a safetensors file, or is damaged.
         """
         self.path = Path(path)
         try:
@@ -86,10 +89,14 @@ class TensorFile:
         self._check_layout(size - self._begin)
 
     def read(self, name: str, shape: tuple[int, ...]) -> Array:
-        """A float32 array of a known shape.
+        """Read a float32 array of a known shape, and make it read-only.
+
+        Args:
+            name: name of the array.
+            shape: shape that it must have.
 
         Raises:
-            DarkconvError: there is none, or it is another.
+            DarkconvError: the array is missing, cut short, or of another dtype or shape.
         """
         entry = self.entries.get(name)
         if entry is None:
@@ -144,7 +151,7 @@ class TensorFile:
         return entry
 
     def _check_layout(self, size: int) -> None:
-        """Raise unless the arrays lie one behind the other and fill the file."""
+        """Check that the arrays follow each other without a gap and fill the file."""
         entries = sorted(self.entries.items(), key=lambda item: (item[1].start, item[1].end))
         end = entries[-1][1].end if entries else 0
         if end != size:

@@ -1,4 +1,4 @@
-"""Files: whole or not at all, temporaries, archives, and which files a command reads and writes."""
+"""Files: written whole or not at all, temporary files, archives, and a run's inputs and outputs."""
 
 from darkconv.files.writing import (
     Chunks,

@@ -1,6 +1,6 @@
-"""Zip archives and npz files of strangers: sizes are checked before memory is asked for.
+"""Read zip archives and npz files from unknown sources, and check sizes before memory is allocated.
 
-What a member inflates to is never more than the archive says of it, and what it says is limited.
+A member never unpacks to more bytes than the archive states, and the stated total is limited.
 """
 
 import contextlib
@@ -23,31 +23,31 @@ from darkconv.files.sizes import format_size
 Values = npt.NDArray[Any]
 
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-UNREADABLE = 0x1 | 0x20 | 0x40  # flags of a member: encrypted, patched, strongly encrypted
+UNREADABLE = 0x1 | 0x20 | 0x40  # a member's flags: encrypted, patched, strongly encrypted
 UNPACKING = (
     *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError),
-    *(ValueError, NotImplementedError),  # of a second header, that differs from the first
+    *(ValueError, NotImplementedError),  # where a member's own header differs from the directory
 )
-"""What unpacking a damaged member raises."""
+"""The exceptions that unpacking a damaged member raises."""
 NPY_SUFFIX = ".npy"
 NUMBERS_AND_TEXT = "biufU"
-"""Kinds of arrays that are read; of Python objects nothing is."""
+"""The dtype kinds of the arrays that are read; Python objects are never unpickled."""
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 class ArchiveError(ValueError):
-    """What is wrong with an archive, without its name."""
+    """An archive's fault, as a text that does not name the file."""
 
 
 class Archive:
-    """An open archive.
+    """An open zip archive.
 
     Attributes:
-        members: bytes of each member once inflated, by name.
+        members: the unpacked size in bytes of each member, by name.
     """
 
     def __init__(self, archive: zipfile.ZipFile, most: int) -> None:
-        """Check what the archive says of itself; see `open_archive`."""
+        """Check the archive's directory; see `open_archive`."""
         infos = archive.infolist()
         for name, count in Counter(info.filename for info in infos).items():
             if count > 1:
@@ -64,10 +64,13 @@ class Archive:
         self._archive = archive
 
     def read(self, name: str) -> bytes:
-        """A member's bytes.
+        """Return a member's bytes.
+
+        Args:
+            name: the member's name.
 
         Raises:
-            ArchiveError: there is none, or it is damaged.
+            ArchiveError: there is no such member, or it is damaged.
         """
         if name not in self.members:
             raise ArchiveError(f"has no member {name}")
@@ -83,7 +86,15 @@ class Archive:
         return data
 
     def start(self, name: str, count: int) -> bytes:
-        """The first bytes of a member, which is there."""
+        """Return the first bytes of a member.
+
+        Args:
+            name: the name of a member that exists.
+            count: the bytes to read.
+
+        Raises:
+            ArchiveError: the member is damaged.
+        """
         try:
             with self._archive.open(name) as member:
                 return member.read(count)
@@ -91,25 +102,31 @@ class Archive:
             raise ArchiveError(f"its member {name} is damaged") from error
 
     def read_array(self, name: str) -> Values:
-        """An array of an npz file; read-only.
+        """Return an array of an npz file, read-only.
+
+        Args:
+            name: the array's name, without .npy.
 
         Raises:
-            ArchiveError: there is none, it is damaged, or holds Python objects.
+            ArchiveError: there is no such array, it is damaged, or it holds Python objects.
         """
         return parse_array(self.read(name + NPY_SUFFIX), name)
 
 
 @contextlib.contextmanager
 def open_archive(source: PathLike | IO[bytes], *, most: int) -> Iterator[Archive]:
-    """Open an archive.
+    """Open a zip archive for the block.
 
     Args:
-        source: a file, or its bytes.
-        most: bytes that its members may take unpacked.
+        source: the file's path, or an open binary file that can seek.
+        most: the bytes that all members together may take unpacked.
+
+    Yields:
+        The open archive.
 
     Raises:
         OSError: the file cannot be opened.
-        ArchiveError: it is no archive, damaged, or larger than that.
+        ArchiveError: the file is not a zip archive, is damaged, or would unpack to more bytes.
     """
     with contextlib.ExitStack() as stack:
         if isinstance(source, str | os.PathLike):
@@ -128,10 +145,15 @@ def open_archive(source: PathLike | IO[bytes], *, most: int) -> Iterator[Archive
 
 
 def parse_array(data: bytes, name: str) -> Values:
-    """An npy file as an array; read-only.
+    """Return the array that an npy file holds, read-only.
+
+    Args:
+        data: the bytes of the file.
+        name: the array's name in messages.
 
     Raises:
-        ArchiveError: it is none, its size is not what it says, or it holds Python objects.
+        ArchiveError: the bytes are no npy file, their count differs from the header's, or they hold
+            Python objects.
     """
     stream = io.BytesIO(data)
     try:

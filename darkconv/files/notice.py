@@ -1,4 +1,4 @@
-"""Warnings about files: each is given once, however often the file is read."""
+"""Warnings that are given once, however often their cause recurs."""
 
 import contextlib
 import logging
@@ -10,14 +10,18 @@ from darkconv.errors import DarkconvError, Where, followed
 
 logger = logging.getLogger("darkconv")
 
-MOST_KNOWN = 100_000  # then they are forgotten
+MOST_KNOWN = 100_000  # warnings to remember; beyond it all of them are forgotten
 _known: set[tuple[str, int, str]] = set()
 _told: ContextVar[set[str] | None] = ContextVar("told", default=None)
 
 
 @contextlib.contextmanager
 def telling_once() -> Iterator[None]:
-    """Let `tell` say each line once for as long as a job lasts; jobs inside it share its lines."""
+    """Let `tell` give each warning once in this block; blocks inside it share its warnings.
+
+    Yields:
+        Nothing.
+    """
     if _told.get() is not None:
         yield
         return
@@ -29,14 +33,14 @@ def telling_once() -> Iterator[None]:
 
 
 def tell(line: str, *, key: str | None = None) -> bool:
-    """Warn, unless the job has said so before: see `telling_once`.
+    """Warn, unless the block of `telling_once` has given this warning before.
 
     Args:
-        line: what is said.
-        key: what is the same each time, where the line is not.
+        line: the text of the warning.
+        key: what identifies the warning where its text varies; None stands for the text.
 
     Returns:
-        True if it was said now.
+        True if the warning was given now.
     """
     told = _told.get()
     if told is not None:
@@ -48,12 +52,22 @@ def tell(line: str, *, key: str | None = None) -> bool:
 
 
 def warn_once(where: Where, message: str) -> None:
-    """Warn, unless this was said of this file before, as it is now."""
+    """Warn, unless the same was said of this file before and the file has not changed since.
+
+    Args:
+        where: the place that the warning begins with; its file may be empty.
+        message: the text of the warning.
+    """
     _tell(where, f"{where}: {message}")
 
 
 def tell_once(error: DarkconvError, what_follows: str) -> None:
-    """Warn of an error that nothing ends with, likewise."""
+    """Warn of an error that does not stop the run, once for each state of its file.
+
+    Args:
+        error: the error.
+        what_follows: what the run does instead, as the end of the text.
+    """
     _tell(error.where, followed(error, what_follows))
 
 

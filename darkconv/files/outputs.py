@@ -1,8 +1,9 @@
-"""Check what a run writes against what it reads, and against its other outputs, before it begins.
+"""Check a run's outputs against its inputs and each other, before the run begins.
 
-A run tells of its files with `note_input` and `note_output`, in any order, inside of
+A run reports its files with `note_input` and `note_output`, in any order, inside a block of
 `guarding_files`. Two paths are the same file if they lead to the same place: by another spelling,
-a link, or, on file systems that ignore it, another case. Outside of the block nothing is noted.
+by a link, or, on file systems that ignore it, by another case. Outside of the block nothing is
+noted.
 """
 
 import errno
@@ -23,13 +24,13 @@ ASKED = "--overwrite (in Python overwrite=True) replaces it"
 
 @dataclass(frozen=True)
 class PlannedOutput:
-    """A file that is going to be written.
+    """A file or folder that the run will write.
 
     Attributes:
-        path: as the user, or the rule that made the name, spells it.
-        what: tells apart what is written, such as the picture that a drawing is of.
-        over_inputs: it may replace a file that is read, if the user asks for that.
-        is_folder: it is a folder, replaced as a whole.
+        path: the path as the user, or the rule that made the name, spells it.
+        what: what is written, such as the picture that a drawing shows; for messages.
+        over_inputs: the file may replace an input if the user asks for that.
+        is_folder: it is a folder, which is replaced as a whole.
     """
 
     path: str
@@ -39,13 +40,13 @@ class PlannedOutput:
 
 
 class FileGuard:
-    """The files that a run reads and writes, none of which may get in another's way."""
+    """The inputs and outputs of a run, none of which may replace another by mistake."""
 
     def __init__(self, *, overwrite: bool = False) -> None:
-        """Begin with no files.
+        """Begin without files.
 
         Args:
-            overwrite: outputs may replace inputs, but for lasting ones.
+            overwrite: outputs may replace inputs, except lasting ones.
         """
         self.overwrite = overwrite
         self._inputs: dict[str, bool] = {}
@@ -60,11 +61,12 @@ class FileGuard:
         """Note an input.
 
         Args:
-            path: of the file; one that does not exist counts as none.
-            is_lasting: it is never replaced, whatever the user asks for, such as a picture.
+            path: the file; one that does not exist is compared by its path alone.
+            is_lasting: the file is never replaced, whatever the user asks for; pictures are an
+                example.
 
         Raises:
-            DarkconvError: it is an output too.
+            DarkconvError: the file is an output too.
         """
         text = os.fspath(path)
         if text in self._inputs and (self._inputs[text] or not is_lasting):
@@ -80,8 +82,11 @@ class FileGuard:
     def write(self, output: PlannedOutput) -> None:
         """Note an output.
 
+        Args:
+            output: the file or folder that will be written.
+
         Raises:
-            DarkconvError: it is another output too, or an input.
+            DarkconvError: another output, or an input, is the same file.
         """
         place, found = place_of(output.path), identity(output.path)
         other = self._outputs.get(place) or (self._there.get(found) if found else None)
@@ -102,10 +107,13 @@ class FileGuard:
                 self._compare(output, same)
 
     def use_folder(self, path: PathLike) -> None:
-        """Note a folder that stays, and gets files.
+        """Note a folder that is kept, and into which files are written.
+
+        Args:
+            path: the folder.
 
         Raises:
-            DarkconvError: it is an output too.
+            DarkconvError: the same path is an output that is written as a whole.
         """
         output = PlannedOutput(os.fspath(path))
         other = self._outputs.setdefault(place_of(path), output)
@@ -113,10 +121,15 @@ class FileGuard:
             raise _written_twice(output, other)
 
     def take(self, path: PathLike) -> None:
-        """Note that an output is about to be replaced, planned or not; what it was is no more.
+        """Note that an output is about to be replaced, whether it was planned or not.
+
+        From here on the file that had this name before is not compared any more.
+
+        Args:
+            path: the output.
 
         Raises:
-            DarkconvError: it was not planned, and is an input.
+            DarkconvError: the output was not planned, and is an input.
         """
         place = place_of(path)
         if place not in self._outputs:
@@ -126,7 +139,11 @@ class FileGuard:
             del self._there[found]
 
     def plans(self, path: PathLike) -> bool:
-        """Return True if a path is an output."""
+        """Return True if a path is a planned output.
+
+        Args:
+            path: any path; other spellings of an output count too.
+        """
         return place_of(path) in self._outputs
 
     def _identities(self) -> dict[Identity, str]:
@@ -160,10 +177,13 @@ _guard: FileGuard | None = None
 
 @contextmanager
 def guarding_files(*, overwrite: bool = False) -> Iterator[FileGuard]:
-    """Hold all that is read and written in this block against each other.
+    """Check all inputs and outputs that are noted in this block against each other.
 
     Args:
-        overwrite: see `FileGuard`.
+        overwrite: outputs may replace inputs, except lasting ones.
+
+    Yields:
+        The guard, which holds the noted files.
     """
     global _guard
     before, _guard = _guard, FileGuard(overwrite=overwrite)
@@ -174,13 +194,28 @@ def guarding_files(*, overwrite: bool = False) -> Iterator[FileGuard]:
 
 
 def note_input(path: PathLike, *, is_lasting: bool = False) -> None:
-    """Tell of a file that is read: see `FileGuard.read`."""
+    """Note a file that the run reads, if a block of `guarding_files` is open.
+
+    Args:
+        path: the file.
+        is_lasting: the file is never replaced, whatever the user asks for.
+
+    Raises:
+        DarkconvError: the file is an output too.
+    """
     if _guard:
         _guard.read(path, is_lasting=is_lasting)
 
 
 def note_pictures(paths: Iterable[PathLike]) -> None:
-    """Tell of pictures that are read: no output ever replaces one."""
+    """Note pictures that the run reads; no output ever replaces one.
+
+    Args:
+        paths: the files.
+
+    Raises:
+        DarkconvError: one of them is an output too.
+    """
     if _guard:
         for path in paths:
             _guard.read(path, is_lasting=True)
@@ -194,16 +229,16 @@ def may_overwrite() -> bool:
 def note_output(
     path: PathLike, what: str = "", *, over_inputs: bool = True, makes_folder: bool = False
 ) -> None:
-    """Tell of a file that is going to be written, and check that it can be.
+    """Note a file that the run will write, and check that it can be written.
 
     Args:
-        path: of the file.
-        what: see `PlannedOutput`.
-        over_inputs: likewise.
-        makes_folder: its folder is made where there is none.
+        path: the file.
+        what: what is written, for messages: see `PlannedOutput`.
+        over_inputs: the file may replace an input if the user asks for that.
+        makes_folder: the run makes the file's folder if there is none.
 
     Raises:
-        DarkconvError: it cannot be written, or is another output or an input.
+        DarkconvError: the file cannot be written, or is another output or an input.
     """
     if not makes_folder or os.path.isdir(os.path.dirname(path) or os.curdir):
         check_writable(path)
@@ -212,10 +247,13 @@ def note_output(
 
 
 def note_folder(path: PathLike) -> None:
-    """Tell of a folder that is replaced as a whole.
+    """Note a folder that the run replaces as a whole.
+
+    Args:
+        path: the folder.
 
     Raises:
-        DarkconvError: it cannot be made, is another output, or holds an input or an output.
+        DarkconvError: the folder cannot be made, is another output, or holds an input or an output.
     """
     if not os.path.isdir(path):
         check_writable(path)
@@ -224,10 +262,13 @@ def note_folder(path: PathLike) -> None:
 
 
 def note_folder_use(path: PathLike) -> None:
-    """Tell of a folder that gets files, and is made if it is not there.
+    """Note a folder into which the run writes files, and which it makes if there is none.
+
+    Args:
+        path: the folder.
 
     Raises:
-        DarkconvError: it cannot be made, or is an output too.
+        DarkconvError: the folder cannot be made, or is an output as a whole.
     """
     check_folder(path)
     if _guard:
@@ -235,19 +276,30 @@ def note_folder_use(path: PathLike) -> None:
 
 
 def note_taken(path: PathLike) -> None:
-    """Tell that a file is about to take its name: see `FileGuard.take`."""
+    """Note that a file is about to get its name: see `FileGuard.take`.
+
+    Args:
+        path: the name that it gets.
+
+    Raises:
+        DarkconvError: the output was not planned, and is an input.
+    """
     if _guard:
         _guard.take(path)
 
 
 def check_belongs(path: PathLike, main: PathLike) -> None:
-    """Check a file whose name follows from another output's, and was not given by the user.
+    """Check a file whose name follows from another output's name, rather than from the user.
 
-    What an earlier run has written is replaced together with that other output. Where that one is
-    not there, the file is somebody else's.
+    If the other output exists, an earlier run has written both, and both are replaced. If it does
+    not exist, the file is somebody else's.
+
+    Args:
+        path: the file.
+        main: the output whose name the file's name follows from.
 
     Raises:
-        DarkconvError: it is, and the run may not overwrite it.
+        DarkconvError: the file is somebody else's, and the run may not overwrite it.
     """
     if not may_overwrite() and os.path.exists(path) and not os.path.exists(main):
         raise DarkconvError(
@@ -258,14 +310,14 @@ def check_belongs(path: PathLike, main: PathLike) -> None:
 
 
 def check_own(path: PathLike, is_own: Callable[[PathLike], bool]) -> None:
-    """Check a file in the user's folder whose name follows from an input's.
+    """Check a file in the user's folder whose name follows from an input's name.
 
     Args:
-        path: of the file.
-        is_own: tells whether an existing file is of an earlier run.
+        path: the file.
+        is_own: returns True if an earlier run of darkconv has written an existing file.
 
     Raises:
-        DarkconvError: it is not, and the run may not overwrite it.
+        DarkconvError: the file is somebody else's, and the run may not overwrite it.
     """
     if not may_overwrite() and os.path.exists(path) and not is_own(path):
         raise DarkconvError(
@@ -274,10 +326,15 @@ def check_own(path: PathLike, is_own: Callable[[PathLike], bool]) -> None:
 
 
 def check_pair(cfg: PathLike, weights: PathLike) -> None:
-    """Check that a cfg and its weights do not take the places of halves of two other models.
+    """Check that a cfg and its weights do not replace one half each of two other models.
+
+    Args:
+        cfg: the cfg that will be written.
+        weights: the weights that will be written.
 
     Raises:
-        DarkconvError: one of them lies beside the other half of another model, which would stay.
+        DarkconvError: one of the two belongs by its name to another model, whose other half would
+            stay.
     """
     for path, half in (
         (weights, Path(weights).with_suffix(".cfg")),
@@ -298,8 +355,8 @@ def check_outputs(
     """Check that files can be written, and that none is another output or an input.
 
     Args:
-        outputs: files to write.
-        inputs: files that they are made from.
+        outputs: the files to write.
+        inputs: the files that they are made from.
         overwrite: outputs may replace inputs.
 
     Raises:
@@ -314,11 +371,14 @@ def check_outputs(
 
 
 def check_writable(path: PathLike) -> None:
-    """Check that a file can be written, as far as can be known before.
+    """Check that a file can be written, as far as this is known before writing.
+
+    Args:
+        path: the file; it need not exist.
 
     Raises:
-        DarkconvError: there is no such folder, it or the file is closed to the user, or no file
-            is there.
+        DarkconvError: its folder does not exist, the folder or the file is write-protected, or the
+            path leads to something that is not a regular file.
     """
     target = Path(path)
     with_reason = f"{target}: cannot write"
@@ -335,10 +395,13 @@ def check_writable(path: PathLike) -> None:
 
 
 def check_folder(path: PathLike) -> None:
-    """Check that a folder can be made, or gets files, as far as can be known before.
+    """Check that a folder can be made, or can get files, as far as this is known before.
+
+    Args:
+        path: the folder; it need not exist.
 
     Raises:
-        DarkconvError: it, or one that it would lie in, is a file or closed to the user.
+        DarkconvError: the folder, or one that it would lie in, is a file or is write-protected.
     """
     found = Path(path)
     while not os.path.lexists(found) and found != found.parent:
@@ -353,7 +416,7 @@ def check_folder(path: PathLike) -> None:
 
 
 def _check_reachable(place: Path) -> None:
-    """Raise an OSError if the system refuses a path for itself, such as one that is too long."""
+    """Raise an OSError if the system refuses the path itself, for example if it is too long."""
     try:
         place.stat()
     except OSError as error:
@@ -373,10 +436,13 @@ def _refusal(place: Path) -> int | None:
 
 
 def written_place(path: PathLike) -> Path:
-    """Return the file that is written for a path: what a link leads to, else the path itself.
+    """Return the file that is written for a path: the target of a link, else the path itself.
+
+    Args:
+        path: the path; neither it nor a link's target need exist.
 
     Raises:
-        OSError: the link leads in a circle.
+        OSError: the links form a circle.
     """
     target = Path(path)
     if not os.path.islink(target):
@@ -388,24 +454,38 @@ def written_place(path: PathLike) -> Path:
 
 
 def is_no_file(path: PathLike) -> bool:
-    """Return True if something is there that is no regular file: a folder, a pipe, a device."""
-    try:  # asked once: two questions may be about two files where another process writes
+    """Return True if something other than a regular file is there: a folder, a pipe, a device.
+
+    Args:
+        path: the path; False if nothing is there.
+    """
+    try:  # one call: between two calls another process may replace the file
         return not stat.S_ISREG(os.stat(path).st_mode)
     except (OSError, ValueError):
         return False
 
 
 def is_closed(path: PathLike) -> bool:
-    """Return True if a file that is there may not be written.
+    """Return True if a file exists and is write-protected.
 
-    One that another process replaces between two looks is not closed.
+    A file that another process replaces between the two looks does not count.
+
+    Args:
+        path: the file.
     """
     before = identity(path)
     return before is not None and not os.access(path, os.W_OK) and identity(path) == before
 
 
 def identity(path: PathLike) -> Identity | None:
-    """Return what tells a file from all others, through links and other names; None if none is."""
+    """Return the numbers of a file's device and inode, which are equal for all names of one file.
+
+    Args:
+        path: the file; links are followed.
+
+    Returns:
+        None if there is no such file.
+    """
     try:
         found = os.stat(path)
     except (OSError, ValueError):
@@ -414,13 +494,17 @@ def identity(path: PathLike) -> Identity | None:
 
 
 def place_of(path: PathLike) -> str:
-    """Return the place that a path leads to, as a text that is equal for equal places."""
+    """Return the place that a path leads to, as a text that is equal for equal places.
+
+    Args:
+        path: the path; it need not exist.
+    """
     place = os.path.realpath(path)
     return place.casefold() if _ignores_case(os.path.dirname(place)) else place
 
 
 def _ignores_case(folder: str) -> bool:
-    """Return True if a folder takes `A` and `a` for the same file, judged by its own name."""
+    """Return True if a folder takes `A` and `a` for the same file, tested with its own name."""
     other = folder.swapcase()
     return other != folder and identity(other) is not None and identity(other) == identity(folder)
 

@@ -1,7 +1,7 @@
-"""Signals that end a program: the command line turns each into an exception.
+"""Signals that end a program, which the command line turns into exceptions.
 
-So an interrupted command takes its temporary files and folders away. The library installs no
-handlers: without `ending_in_order` a signal does what the program that uses darkconv says.
+So an interrupted command removes its temporary files and folders. The library installs no handlers:
+without `ending_in_order`, a signal does what the program that uses darkconv decides.
 """
 
 import os
@@ -13,11 +13,11 @@ from types import FrameType
 
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 SHELL_BASE = 128
-"""A program that a signal ends has this exit status and the signal's number, as shells count."""
+"""The exit status of a program that a signal ends is 128 plus the signal's number, as in shells."""
 
 
 class Ended(SystemExit):
-    """The end that a signal asks for."""
+    """The exception that a signal raises to end the program."""
 
     def __init__(self, number: int) -> None:
         super().__init__(SHELL_BASE + number)
@@ -25,7 +25,7 @@ class Ended(SystemExit):
 
 
 class _State:
-    """Of the main thread, in which Python's handlers run."""
+    """The state of signal handling in the main thread, in which Python runs handlers."""
 
     held = 0
     waiting: int | None = None
@@ -34,7 +34,11 @@ class _State:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Let what is in this block be done before a signal ends the program."""
+    """Delay signals that end the program until this block is done.
+
+    Yields:
+        Nothing.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -53,6 +57,9 @@ def ending_in_order() -> Iterator[None]:
     """Turn SIGTERM and SIGHUP into `Ended`, and SIGINT into KeyboardInterrupt, in this block.
 
     Signals that are ignored, as under nohup, or that somebody else handles, are left alone.
+
+    Yields:
+        Nothing.
 
     Raises:
         Ended: SIGTERM or SIGHUP came.
@@ -90,10 +97,10 @@ def ending_in_order() -> Iterator[None]:
 
 
 def end_if_asked() -> None:
-    """Raise what a signal asked for and what somebody has swallowed: for loops that may be long.
+    """Raise the exception of a signal that has come but whose exception was lost; for long loops.
 
-    An exception that a handler raises while Python collects garbage, or in a call back from C, is
-    printed and lost.
+    Python prints and drops an exception that a handler raises during garbage collection, or in a
+    callback from C.
 
     Raises:
         KeyboardInterrupt, Ended: a signal came in the block of `ending_in_order`.
@@ -104,7 +111,7 @@ def end_if_asked() -> None:
 
 
 def _free_signals() -> list[signal.Signals]:
-    """Return the signals that do what they do by default."""
+    """Return the signals whose handlers are the default ones."""
     known = [signal.Signals[name] for name in NAMES if hasattr(signal, name)]
     usual = (signal.SIG_DFL, signal.default_int_handler)
     return [number for number in known if signal.getsignal(number) in usual]

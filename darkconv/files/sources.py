@@ -1,8 +1,8 @@
-"""Files that a command keeps using: whether they are still what was opened.
+"""Input files that a command keeps open: check that they did not change meanwhile.
 
-A file that another one replaces by its name lives on for those who have it open. One that is
-written to in place, as Darknet does with its backups, changes under their hands: then nothing that
-was made from it may take a name.
+If another process replaces a file by renaming a new one, the old file remains for those who have it
+open. If the process writes to the file in place, as Darknet does with its backups, the contents
+change: then nothing that was made from it may be written under its final name.
 """
 
 from collections.abc import Iterator
@@ -11,10 +11,10 @@ from typing import Protocol
 
 
 class Source(Protocol):
-    """A file in use."""
+    """A file that is in use."""
 
     def check(self) -> None:
-        """Raise a DarkconvError if it was written to."""
+        """Raise DarkconvError if the file was written to since it was opened."""
 
 
 _watched: list[Source] | None = None
@@ -22,10 +22,13 @@ _watched: list[Source] | None = None
 
 @contextmanager
 def watching_sources() -> Iterator[None]:
-    """Hold all files that are opened in this block to what they were, also when it ends.
+    """Check all files that are opened in this block for changes, also when the block ends.
+
+    Yields:
+        Nothing.
 
     Raises:
-        DarkconvError: one was written to.
+        DarkconvError: a file was written to.
     """
     global _watched
     before, _watched = _watched, []
@@ -37,23 +40,31 @@ def watching_sources() -> Iterator[None]:
 
 
 def watch(source: Source) -> None:
-    """Tell of a file that was opened; outside of `watching_sources` nobody asks."""
+    """Register a file that was opened; outside of `watching_sources` nothing happens.
+
+    Args:
+        source: the file, which can check itself.
+    """
     if _watched is not None:
         _watched.append(source)
 
 
 def release_sources() -> None:
-    """Check all files in use, and let them change: all that is needed of them is in memory."""
+    """Check all files in use, and forget them: everything needed from them is in memory.
+
+    Raises:
+        DarkconvError: a file was written to.
+    """
     check_sources()
     if _watched is not None:
         _watched.clear()
 
 
 def check_sources() -> None:
-    """Check all files in use.
+    """Check that no file in use has changed.
 
     Raises:
-        DarkconvError: one was written to.
+        DarkconvError: a file was written to.
     """
     for source in _watched or ():
         source.check()

@@ -1,10 +1,10 @@
-"""Temporary files and folders beside what they will replace.
+"""Temporary files and folders beside the files that they will replace.
 
-They are called `.NAME.0.tmp`, or have a higher number if another process is writing NAME too; of a
-NAME that leaves no room for that, the start and a checksum stand for it. Each
-is locked by the process that fills it, and such a lock ends with its process, however that ends: so
-what a killed run has left is known as such, and makes room for the next file of that name. On
-Windows there are no such locks, numbers begin with the process's own, and nothing is made room for.
+They are called `.NAME.0.tmp`, with a higher number if another process is writing NAME too. If NAME
+is too long for that, its start and a checksum stand for it. The process that fills a temporary file
+holds a lock on it, and the lock ends with the process, however the process ends. So the leftovers
+of killed runs are recognised, and replaced by the next file of that name. On Windows there are no
+such locks: there the numbers begin with the process id, and leftovers stay.
 """
 
 import contextlib
@@ -24,18 +24,24 @@ if sys.platform != "win32":
 
 SUFFIX = ".tmp"
 LONGEST_NAME = 255
-"""Bytes of a file's name, where the system does not say how many it takes."""
+"""The most bytes of a file's name, where the system does not state its limit."""
 SHOWN = 20  # characters, of up to 4 bytes each, that a shortened name begins with
 
 
 @contextlib.contextmanager
 def temporary_file(target: Path) -> Iterator[Path]:
-    """An empty file, removed at the end unless it has another name by then.
+    """Make an empty file, which is removed at the end unless it was renamed by then.
 
-    Nobody may read it who may not read what it will replace.
+    Its permissions are no wider than those of the file that it will replace.
+
+    Args:
+        target: the file that it will replace; the temporary file lies beside it.
+
+    Yields:
+        The path of the temporary file.
 
     Raises:
-        OSError: the folder does not exist or cannot be written.
+        OSError: the folder does not exist or is write-protected.
     """
     with _made(target, is_folder=False) as path:
         yield path
@@ -43,10 +49,16 @@ def temporary_file(target: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def temporary_folder(target: Path) -> Iterator[Path]:
-    """An empty folder, removed at the end with what is left in it.
+    """Make an empty folder, which is removed at the end with everything that is left in it.
+
+    Args:
+        target: the file or folder that it will replace; the temporary folder lies beside it.
+
+    Yields:
+        The path of the temporary folder.
 
     Raises:
-        OSError: as for `temporary_file`.
+        OSError: the folder around it does not exist or is write-protected.
     """
     with _made(target, is_folder=True) as path:
         yield path
@@ -57,6 +69,12 @@ def locked_folder(folder: Path) -> Iterator[None]:
     """Wait until no other process is in this block for the same folder.
 
     Where folders cannot be locked, as on Windows and some network file systems, nothing waits.
+
+    Args:
+        folder: the folder to lock, which exists.
+
+    Yields:
+        Nothing.
     """
     handle = None
     try:
@@ -72,7 +90,7 @@ def locked_folder(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _made(target: Path, *, is_folder: bool) -> Iterator[Path]:
-    """Make a new path, locked until it is removed at the end."""
+    """Make a new path that stays locked until it is removed at the end."""
     made = None
     try:
         with undisturbed():
@@ -85,7 +103,7 @@ def _made(target: Path, *, is_folder: bool) -> Iterator[Path]:
 
 
 def _remove(path: Path, handle: int, *, is_folder: bool) -> None:
-    """Remove what is left under a temporary name, and let its lock go."""
+    """Remove what is left under a temporary name, and release its lock."""
     try:
         if is_folder:
             shutil.rmtree(path, ignore_errors=True)
@@ -108,7 +126,7 @@ def _first_free(target: Path, *, is_folder: bool) -> tuple[Path, int]:
 
 
 def _named(target: Path, number: int) -> Path:
-    """The path of a temporary; systems limit names, most of them to 255 bytes."""
+    """Return the path of a temporary file, shortened to the system's limit, mostly 255 bytes."""
     path = target.with_name(f".{target.name}.{number}{SUFFIX}")
     try:
         longest = os.pathconf(target.parent, "PC_NAME_MAX")
@@ -121,7 +139,7 @@ def _named(target: Path, number: int) -> Path:
 
 
 def _mode_of(target: Path, *, is_folder: bool) -> int:
-    """Return the permissions to ask for: no more than those of what will be replaced."""
+    """Return the permissions to ask for: no more than those of the file that will be replaced."""
     try:
         return stat.S_IMODE(target.stat().st_mode) & 0o777 | stat.S_IRWXU
     except OSError:
@@ -129,7 +147,7 @@ def _mode_of(target: Path, *, is_folder: bool) -> int:
 
 
 def _make(path: Path, mode: int, *, is_folder: bool) -> int | None:
-    """Make and lock; None if the path is another process's."""
+    """Make a path and lock it; return None if the path is another process's."""
     try:
         if is_folder:
             path.mkdir(mode)
@@ -150,7 +168,7 @@ def _make(path: Path, mode: int, *, is_folder: bool) -> int | None:
 
 
 def _remove_stale(path: Path) -> bool:
-    """Remove what no process holds any more; False if one does, or nobody can say."""
+    """Remove a path whose process has ended; return False if it has not, or nobody can say."""
     if sys.platform == "win32":
         return False
     try:
@@ -174,7 +192,7 @@ def _remove_stale(path: Path) -> bool:
 
 
 def _holds(path: Path, handle: int) -> bool | None:
-    """Lock; False if another process has the lock or the path, None if there are no locks."""
+    """Lock a file; return False if another process has it, None if there are no locks."""
     if sys.platform == "win32":
         return None
     try:
@@ -187,7 +205,7 @@ def _holds(path: Path, handle: int) -> bool | None:
 
 
 def _is_at(path: Path, handle: int) -> bool:
-    """Whether a path still leads to what was opened: it may be another process's by now."""
+    """Return True if a path still leads to the open file, and not to another process's."""
     if sys.platform == "win32":
         return True
     try:

@@ -1,4 +1,4 @@
-"""Writing files so that a killed run leaves the old one or the new one, nothing between."""
+"""Write files so that a killed run leaves the old file or the new one, never a partial one."""
 
 import contextlib
 import errno
@@ -27,13 +27,19 @@ ELSEWHERE = "TMPDIR=FOLDER has temporary files elsewhere"
 
 @contextlib.contextmanager
 def replacing(path: PathLike) -> Iterator[Path]:
-    """A temporary path beside `path`, renamed to it at the end; removed if the block fails.
+    """Let the block fill a temporary file, which then gets the name `path`; remove it on failure.
 
-    Of a link, what it leads to is replaced, and the temporary file lies beside that.
+    Of a link, the target is replaced, and the temporary file lies beside the target.
+
+    Args:
+        path: the file to write.
+
+    Yields:
+        The path of the temporary file.
 
     Raises:
-        DarkconvError: the folder does not exist or cannot be written, the disk is full, or
-            `path` is there and no file.
+        DarkconvError: the folder does not exist or is write-protected, the disk is full, or `path`
+            exists and is not a regular file.
     """
     target = Path(path)
     with writing(target), temporary_file(written_place(target)) as temporary:
@@ -43,7 +49,13 @@ def replacing(path: PathLike) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def filling_folder(path: PathLike) -> Iterator[Path]:
-    """A temporary folder beside `path`, for programs that choose names themselves.
+    """Make a temporary folder beside `path`, for programs that choose file names themselves.
+
+    Args:
+        path: the file or folder that will be written from it.
+
+    Yields:
+        The path of the temporary folder, which is removed at the end.
 
     Raises:
         DarkconvError: as for `replacing`.
@@ -55,9 +67,15 @@ def filling_folder(path: PathLike) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def replacing_folder(path: PathLike) -> Iterator[Path]:
-    """A path for a new folder beside `path`, which takes its name at the end.
+    """Let the block make a folder, which then gets the name `path`.
 
-    A folder that is there is removed when the new one is whole.
+    A folder of this name is removed when the new one is whole.
+
+    Args:
+        path: the folder to write.
+
+    Yields:
+        The path at which the block makes the new folder.
 
     Raises:
         DarkconvError: as for `replacing`.
@@ -78,10 +96,13 @@ def replacing_folder(path: PathLike) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """An empty folder among the system's temporary files, removed at the end.
+    """Make an empty folder among the system's temporary files, which is removed at the end.
+
+    Yields:
+        The path of the folder.
 
     Raises:
-        DarkconvError: there is no room for it.
+        DarkconvError: there is no room for it, or it cannot be made.
     """
     folder = ""
     try:
@@ -108,7 +129,15 @@ def _new_scratch_folder() -> str:
 
 
 def write_bytes(path: PathLike, chunks: Chunks) -> None:
-    """Write a file as a whole."""
+    """Write a file whole or not at all.
+
+    Args:
+        path: the file.
+        chunks: its bytes, in pieces.
+
+    Raises:
+        DarkconvError: as for `replacing`.
+    """
     write_together({path: chunks})
 
 
@@ -117,14 +146,14 @@ def write_together(
     *,
     check: Callable[[Mapping[Path, Path]], None] | None = None,
 ) -> None:
-    """Write files of which the last one says what the others are, such as a cfg.
+    """Write several files whole or not at all; the last one, such as a cfg, describes the others.
 
-    None has its name before all are whole: see `take_names`.
+    No file gets its name before all are whole: see `take_names`.
 
     Args:
-        contents: the bytes of each file.
-        check: is given the whole files by the names that they are to have; what it raises leaves
-            everything as it was.
+        contents: the bytes of each file, in pieces; the describing file is the last.
+        check: a function that is given the whole temporary files by their future paths; if it
+            raises, all files stay as they were.
 
     Raises:
         DarkconvError: as for `replacing`.
@@ -145,7 +174,10 @@ def write_together(
 
 
 def make_folder(path: PathLike) -> None:
-    """Make a folder and those that it lies in, where they are not there.
+    """Make a folder and the folders that it lies in, where they do not exist.
+
+    Args:
+        path: the folder.
 
     Raises:
         DarkconvError: it cannot be made.
@@ -157,7 +189,10 @@ def make_folder(path: PathLike) -> None:
 
 
 def check_saved_model(path: PathLike) -> bool:
-    """Return True if a SavedModel is in the place where one is to be written.
+    """Return True if a SavedModel exists where a new one is to be written.
+
+    Args:
+        path: the SavedModel's folder.
 
     Raises:
         DarkconvError: something else is there.
@@ -170,10 +205,14 @@ def check_saved_model(path: PathLike) -> bool:
 
 
 def write_chunks(path: Path, chunks: Chunks) -> None:
-    """Fill an empty file that nobody else knows yet.
+    """Fill an empty file that no other process uses yet.
 
-    It is not opened to be cut ("wb"): of a file that was cut, even of an empty one, ext4 sends all
-    to the disk when it is closed, which takes as long as writing it does.
+    The file is not opened to be truncated ("wb"): ext4 sends a truncated file, even an empty one,
+    to the disk when it is closed, which takes as long as writing it.
+
+    Args:
+        path: the empty file, which exists.
+        chunks: its bytes, in pieces.
     """
     with path.open("r+b") as file:
         for chunk in chunks:
@@ -181,20 +220,20 @@ def write_chunks(path: Path, chunks: Chunks) -> None:
 
 
 def take_names(temporaries: Mapping[Path, Path]) -> None:
-    """Give whole files their names.
+    """Rename whole temporary files to their final names.
 
-    One file is replaced in one step. Where several change, the last one, which says what the others
-    are, is away until all are there: whoever reads meanwhile, or after a run that was killed just
-    then, finds it missing, and never beside files that it does not belong to.
+    A single file is replaced in one step. Where several change, the last one, which describes the
+    others, is moved away until all are in place: whoever reads meanwhile, or after a run that was
+    killed just then, finds it missing, and never beside files that it does not describe.
 
-    What replaces a file is first sent to the disk, so that a power cut cannot take both. A new one
-    is not: there is nothing to lose, and it would take as long again.
+    A file that replaces another is first sent to the disk, so that a power cut cannot lose both. A
+    new file is not: there is nothing to lose, and it would take as long again.
 
     Args:
-        temporaries: whole files by the names that they are to have.
+        temporaries: the temporary files by their final paths; the describing file is the last.
 
     Raises:
-        DarkconvError: a name cannot be taken, or a source was overwritten meanwhile.
+        DarkconvError: a name cannot be taken, or an input was overwritten meanwhile.
     """
     places = _places(temporaries)
     for target, temporary in places.items():
@@ -205,7 +244,7 @@ def take_names(temporaries: Mapping[Path, Path]) -> None:
 
 
 def _places(temporaries: Mapping[Path, Path]) -> dict[Path, Path]:
-    """Return the temporary files by what is replaced: of links, what they lead to."""
+    """Return the temporary files by the paths that they replace: of links, the targets."""
     places: dict[Path, Path] = {}
     for target, temporary in temporaries.items():
         note_taken(target)
@@ -233,14 +272,25 @@ def _take_places(temporaries: Mapping[Path, Path]) -> None:
 
 
 def is_utf8(path: PathLike) -> bool:
-    """Return True if a path has a form in UTF-8, which some libraries need."""
+    """Return True if a path can be encoded in UTF-8, which some libraries need.
+
+    Args:
+        path: the path.
+    """
     return not any("\ud800" <= character <= "\udfff" for character in os.fspath(path))
 
 
 def no_room(error: BaseException | None) -> str | None:
-    """What the system says of a full disk or quota, if that is behind an error."""
+    """Return the system's message of a full disk or quota, if that has caused an error.
+
+    Args:
+        error: the error; its causes and contexts are searched too.
+
+    Returns:
+        None if the error has another cause.
+    """
     while error is not None:
-        for number in NO_ROOM:  # libraries in other languages only repeat the text
+        for number in NO_ROOM:  # libraries in other languages only repeat the text of the message
             if getattr(error, "errno", None) == number or os.strerror(number) in str(error):
                 return os.strerror(number)
         error = error.__cause__ or error.__context__
@@ -248,20 +298,31 @@ def no_room(error: BaseException | None) -> str | None:
 
 
 def why(error: BaseException) -> str | None:
-    """What the system says of a file that could not be written."""
+    """Return the system's message for a file that could not be written.
+
+    Args:
+        error: the error, with its causes.
+
+    Returns:
+        None if the error is not of the system.
+    """
     return no_room(error) or getattr(error, "strerror", None)
 
 
 @contextlib.contextmanager
 def writing(path: PathLike, reason: Callable[[BaseException], str | None] = why) -> Iterator[None]:
-    """Name a file or folder in what the system says of it, or a library repeats.
+    """Turn the system's errors in this block into a DarkconvError that names the file.
 
     Args:
-        path: of what is written.
-        reason: in words; errors that have none go on as they are.
+        path: the file or folder that is written.
+        reason: a function that returns an error's reason in words; errors for which it returns None
+            are raised unchanged.
+
+    Yields:
+        Nothing.
 
     Raises:
-        DarkconvError: it cannot be written.
+        DarkconvError: the file cannot be written.
     """
     if not Path(path).name:
         raise DarkconvError(f"{os.fspath(path) or '(nothing)'}: cannot write: it names no file")
@@ -277,9 +338,9 @@ def writing(path: PathLike, reason: Callable[[BaseException], str | None] = why)
 
 
 def _make_ready(temporary: Path, target: Path) -> None:
-    if is_no_file(target):  # a device would be replaced without a word
+    if is_no_file(target):  # renaming would replace a device
         raise DarkconvError(f"{target}: cannot write: it is there, and is no file")
-    if is_closed(target):  # renaming would not ask
+    if is_closed(target):  # renaming would ignore the write protection
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     try:
         keep_permissions(target, temporary)
@@ -290,7 +351,12 @@ def _make_ready(temporary: Path, target: Path) -> None:
 
 
 def keep_permissions(old: Path, new: Path) -> None:
-    """Give a file or folder the permissions, and where possible the owner, of another."""
+    """Give a file or folder the permissions, and where possible the owner, of another.
+
+    Args:
+        old: the file or folder whose permissions are copied.
+        new: the file or folder that gets them.
+    """
     found, own = old.stat(), new.stat()
     if (found.st_uid, found.st_gid) != (own.st_uid, own.st_gid) and sys.platform != "win32":
         with contextlib.suppress(OSError):
@@ -304,7 +370,7 @@ def _rename_all(temporaries: Mapping[Path, Path]) -> None:
 
 
 def _replace_behind(main: Path, aside: Path, temporaries: Mapping[Path, Path]) -> None:
-    """Rename all while the old main file is aside; it comes back if nothing could be replaced."""
+    """Rename all files while the old main file is moved away; restore it if that fails at once."""
     first = next(iter(temporaries.values()))
     with _kept(temporaries):
         main.replace(aside)
@@ -318,7 +384,7 @@ def _replace_behind(main: Path, aside: Path, temporaries: Mapping[Path, Path]) -
 
 @contextlib.contextmanager
 def _kept(paths: Iterable[Path]) -> Iterator[None]:
-    """Have files open, so that the time it takes to free what they hold comes after the block."""
+    """Keep files open, so that the disk space of the old ones is freed after the block."""
     with contextlib.ExitStack() as stack:
         if sys.platform != "win32":  # where open files cannot be replaced
             for path in filter(Path.exists, paths):
@@ -327,7 +393,7 @@ def _kept(paths: Iterable[Path]) -> Iterator[None]:
 
 
 def _several_change(temporaries: Mapping[Path, Path]) -> bool:
-    """Whether more than one of the files is another than before."""
+    """Return True if more than one of the files differs from the file that it replaces."""
     changed = (True for pair in reversed(list(temporaries.items())) if not _are_equal(*pair))
     return len(list(itertools.islice(changed, 2))) == 2
 

@@ -1,1 +1,1 @@
-"""Other tools' checkpoints become Darknet models: files that follow a cfg."""
+"""Read other tools' checkpoints, which follow a Darknet cfg, as Darknet models."""

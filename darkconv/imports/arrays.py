@@ -1,4 +1,4 @@
-"""The arrays of a cfg's layers out of a file's, and what has to be computed on the way."""
+"""Take the arrays of a cfg's layers from another tool's file, with the conversions they need."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,13 +21,14 @@ NORM_OPTIONS = ("batch_normalize", "cbn")
 
 @dataclass(frozen=True)
 class Taken:
-    """What was read.
+    """The arrays that were read for a network.
 
     Attributes:
-        network: of the arrays; without the batch norm that the file has folded.
-        arrays: by "<layer>.<array>", in order.
-        count: arrays of the file in them.
-        notes: what was computed.
+        network: the network that the arrays belong to; layers whose batch norm the file has folded
+            into their weights have no batch norm in it.
+        arrays: by "<layer>.<array>", in Darknet's file order; float32.
+        count: the number of the file's arrays that were used.
+        notes: the conversions that were made, a sentence each.
     """
 
     network: Network
@@ -37,16 +38,20 @@ class Taken:
 
 
 def take(network: Network, checkpoint: Checkpoint, fit: Fit, bn_epsilon: float | None) -> Taken:
-    """Read the arrays that fit.
+    """Read the arrays of every layer of a network from a file.
 
     Args:
-        network: of the cfg.
-        checkpoint: open.
-        fit: its layers by number.
-        bn_epsilon: that its batch norms add to the variance, if it is known.
+        network: the network of the cfg.
+        checkpoint: the open file.
+        fit: the file's layers by layer index.
+        bn_epsilon: the epsilon that the file's batch norms add to the variance; None if unknown.
+
+    Returns:
+        The arrays, and the network that they belong to.
 
     Raises:
-        WeightsError: an array holds no floating point numbers, or cannot be Darknet's.
+        WeightsError: an array holds no floating-point numbers, or has values that Darknet cannot
+            express.
     """
     plain = network.with_config(without_norm(network, fit.folded)) if fit.folded else network
     weighted, ratio_notes = with_relu(plain, fit.units.items())
@@ -63,7 +68,12 @@ def take(network: Network, checkpoint: Checkpoint, fit: Fit, bn_epsilon: float |
 
 
 def without_norm(network: Network, indices: tuple[int, ...]) -> Config:
-    """Return the cfg without the lines of batch norm of some layers."""
+    """Return a cfg in which some layers have no batch norm.
+
+    Args:
+        network: the network whose cfg is edited.
+        indices: the layer indices, from 0.
+    """
     config = network.config
     sections = list(config.sections)
     for index in indices:
@@ -137,7 +147,7 @@ def _adapt_epsilon(
     fit: Fit,
     given: float | None,
 ) -> list[str]:
-    """Add to the variances what the file's program adds to them beyond Darknet."""
+    """Add to the variances what the file's program adds to them beyond Darknet's epsilon."""
     dialect = network.dialect
     changed: dict[float, int] = {}
     for index, unit in fit.units.items():
@@ -156,13 +166,14 @@ def _adapt_epsilon(
 
 
 def adapted_variance(variance: Array, epsilon: float, dialect: Dialect) -> Array:
-    """Return the variance with which Darknet divides by what another program divides by.
+    """Return the variance that makes Darknet divide by the same number as another program.
 
     Args:
-        variance: of the file.
-        epsilon: that its program adds under the root.
-        dialect: whose epsilon the difference is taken from: 1e-5 in both programs. The original
-            computes sqrt(v) + 1e-6 instead on the CPU, to which its models are used already.
+        variance: rolling_variance of the file, float32.
+        epsilon: the epsilon that the file's program adds under the root.
+        dialect: the dialect of the result, whose epsilon of 1e-5 is subtracted. pjreddie's program
+            computes sqrt(v) + 1e-6 instead on the CPU; this difference stays, since all models of
+            that dialect have it.
     """
     difference = epsilon - epsilon_of(dialect)
     return frozen((variance.astype(np.float64) + difference).astype(np.float32))

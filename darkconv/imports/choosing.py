@@ -1,4 +1,4 @@
-"""The bundled network that another tool's file is of, where no cfg was given."""
+"""Choose the bundled network that another tool's file belongs to, where no cfg was given."""
 
 import logging
 from collections.abc import Iterator
@@ -18,8 +18,11 @@ GIVE = "give the cfg that the program followed: NET.cfg FILE (import_weights(cfg
 def choose_bundled(checkpoint: Checkpoint) -> str:
     """Return the name of the only bundled network that a file fits.
 
+    Args:
+        checkpoint: the open file.
+
     Raises:
-        WeightsError: it fits none of them, or several.
+        WeightsError: the file fits none of the bundled networks, or several.
     """
     fitting = [name for name in bundled_names() if _fits(_network(name), checkpoint)]
     if len(fitting) == 1:
@@ -53,7 +56,7 @@ def _fits(network: Network, checkpoint: Checkpoint) -> bool:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Leave out what is odd in cfgs that are only looked at."""
+    """Silence the warnings about cfgs that are only tried."""
     logger = logging.getLogger("darkconv")
     before = logger.level
     logger.setLevel(logging.CRITICAL)

@@ -1,4 +1,4 @@
-"""What other programs mean by the same numbers: batch norm's epsilon, reorg, and decoding boxes."""
+"""Differences in what programs compute from the same weights: epsilon, [reorg], pools, decoding."""
 
 from dataclasses import dataclass
 
@@ -13,16 +13,16 @@ from darkconv.layers.pool import Maxpool
 
 KEEP, AUTO, REORG3D = "keep", "auto", "reorg3d"
 REORGS = (AUTO, KEEP, REORG3D)
-"""What becomes of [reorg]: it stays, or becomes [reorg3d], which is a plain space-to-depth."""
+"""The treatments of [reorg]: it stays, or becomes [reorg3d], which is a plain space-to-depth."""
 
 
 @dataclass(frozen=True)
 class Adapted:
-    """The network that means what the file's program computes.
+    """A network that computes what the file's program computes.
 
     Attributes:
-        network: of the cfg, its [reorg] layers exchanged where that was wanted.
-        notes: what was done, and what may have to be done.
+        network: the network of the cfg, with [reorg] layers exchanged where that was wanted.
+        notes: what was exchanged, or may have to be exchanged, a sentence each.
     """
 
     network: Network
@@ -30,18 +30,21 @@ class Adapted:
 
 
 def adapt_reorg(network: Network, checkpoint: Checkpoint, reorg: str) -> Adapted:
-    """Make [reorg] layers what the file's program computes in their place.
+    """Exchange [reorg] layers for what the file's program computes in their place.
 
     Darknet's [reorg] moves pixels between rows too, so no order of channels behind a plain
     space-to-depth gives it. AlexeyAB's [reorg3d] is a plain space-to-depth, channel by channel.
 
     Args:
-        network: of the cfg.
-        checkpoint: says what its program has.
-        reorg: one of `REORGS`; "auto" exchanges them where the file itself says so.
+        network: the network of the cfg.
+        checkpoint: the open file, which states what its program computes for [reorg].
+        reorg: one of `REORGS`; "auto" exchanges the layers only if the file itself states it.
+
+    Returns:
+        The network, and notes about the exchange.
 
     Raises:
-        DarkconvError: another word.
+        DarkconvError: `reorg` is another word.
     """
     if reorg not in REORGS:
         raise DarkconvError("reorg", expected=" or ".join(REORGS), found=reorg)
@@ -79,12 +82,25 @@ def adapt_reorg(network: Network, checkpoint: Checkpoint, reorg: str) -> Adapted
 
 
 def epsilon_of(dialect: Dialect) -> float:
-    """Return what the dialect's own programs add to a variance."""
+    """Return the epsilon that a dialect's own programs add to a variance.
+
+    Args:
+        dialect: the dialect.
+    """
     return dialect.variance_epsilon or 1e-5
 
 
 def epsilon_note(model: Model, checkpoint: Checkpoint, units: list[Unit]) -> str:
-    """Say that the file does not tell what batch norm adds, where it is not what Darknet does."""
+    """Return a note if the file does not state its epsilon and its program's is not Darknet's.
+
+    Args:
+        model: the imported model.
+        checkpoint: the open file.
+        units: the layers of the file.
+
+    Returns:
+        A sentence, or "" where nothing is to be said.
+    """
     epsilon = checkpoint.program_epsilon
     if epsilon is None or epsilon == epsilon_of(model.dialect):
         return ""
@@ -99,7 +115,15 @@ def epsilon_note(model: Model, checkpoint: Checkpoint, units: list[Unit]) -> str
 
 
 def decoding_notes(network: Network, checkpoint: Checkpoint) -> list[str]:
-    """Say that the programs decode boxes otherwise than the cfg's heads."""
+    """Return notes on programs that decode boxes in another way than the cfg's [yolo] layers.
+
+    Args:
+        network: the network of the cfg.
+        checkpoint: the open file.
+
+    Returns:
+        One sentence for each difference.
+    """
     heads = [one.spec for one in network.heads if isinstance(one.spec, Yolo)]
     if not heads or network.dialect is YOLOR:
         return []
@@ -120,14 +144,22 @@ def decoding_notes(network: Network, checkpoint: Checkpoint) -> list[str]:
 
 
 def pool_notes(network: Network, checkpoint: Checkpoint) -> list[str]:
-    """Say where the programs' pools are of another size, or take in what Darknet's do not."""
+    """Return notes on [maxpool] layers whose output or border differs in the file's program.
+
+    Args:
+        network: the network of the cfg.
+        checkpoint: the open file.
+
+    Returns:
+        At most one sentence about odd sizes and one about borders.
+    """
     return [
         note for note in (_border_note(network, checkpoint), _odd_note(network, checkpoint)) if note
     ]
 
 
 def _odd_note(network: Network, checkpoint: Checkpoint) -> str:
-    """Say that the programs leave out the last row and column of maps of odd size."""
+    """Return a note if the program's pools leave out the last row and column of odd maps."""
     if not checkpoint.floors_pools:
         return ""
     for layer in network.layers:
@@ -149,7 +181,15 @@ def _odd_note(network: Network, checkpoint: Checkpoint) -> str:
 
 
 def classes_note(network: Network, checkpoint: Checkpoint) -> str:
-    """Say where the cfg has an activation behind the convolution that gives the classes."""
+    """Return a note if only the cfg has an activation after the convolution that gives the classes.
+
+    Args:
+        network: the network of the cfg.
+        checkpoint: the open file.
+
+    Returns:
+        A sentence, or "" where nothing is to be said.
+    """
     last = [layer for layer in network.layers if layer.slots][-1:]
     if not checkpoint.has_plain_classes or network.box_heads or not last:
         return ""
@@ -163,7 +203,7 @@ def classes_note(network: Network, checkpoint: Checkpoint) -> str:
 
 
 def _border_note(network: Network, checkpoint: Checkpoint) -> str:
-    """Say that the programs' pools of stride 1 take in zeros, and Darknet's do not."""
+    """Return a note if the program's pools of stride 1 include zeros beyond the border."""
     pools = [
         layer.index
         for layer in network.layers

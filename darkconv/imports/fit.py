@@ -1,7 +1,7 @@
-"""Which layer of a file is which layer of a cfg: by number, by order, or by shape alone.
+"""Pair the layers of a file with the layers of a cfg: by number, by order, or by shape alone.
 
-Every array is held against the shape that the cfg's layer wants. What does not fit is an error
-that names the layer, the array and both shapes.
+Every array is compared with the shape that the cfg's layer requires. The error about a mismatch
+names the layer, the array and both shapes.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,20 +26,21 @@ from darkconv.imports.misfits import (
 )
 
 CONVOLUTION, DEPTHWISE, DENSE = "Conv2D", "DepthwiseConv2D", "Dense"
-"""Kinds of layers that Keras counts apart."""
+"""The kinds of layers that Keras counts separately."""
 MOST_NAMED = 6
-"""Layers, or groups of them, that a message names."""
+"""The most layers, or groups of layers, that a message names."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """The layers of a file by those of a cfg.
+    """The pairing of a file's layers with a cfg's layers.
 
     Attributes:
-        units: by layer number; every layer with arrays has one.
-        rule: what told them, in words.
-        notes: what is to be said of it.
-        folded: layers of the cfg with batch norm that in the file have it in their weights.
+        units: the file's layers by layer index; every layer that has arrays is in it.
+        rule: how the layers were paired, in words.
+        notes: what the user should know about the pairing, a sentence each.
+        folded: indices of the layers that have batch norm in the cfg, and in the file have it
+            folded into their weights.
     """
 
     units: Mapping[int, Unit]
@@ -49,11 +50,18 @@ class Fit:
 
 
 def fit(network: Network, checkpoint: Checkpoint) -> Fit:
-    """Find the file's layer of each layer of a cfg.
+    """Find the file's layer for each layer of a cfg that has arrays.
+
+    Args:
+        network: the network of the cfg.
+        checkpoint: the open file.
+
+    Returns:
+        The pairing.
 
     Raises:
-        WeightsError: the file is another network's, lacks layers or has more, or nothing tells
-            which is which.
+        WeightsError: the file belongs to another network, has too few or too many layers, or
+            nothing tells which layer is which.
     """
     layers = [layer for layer in network.layers if layer.slots]
     units = checkpoint.units
@@ -73,7 +81,7 @@ def _fit(units: Mapping[int, Unit], layers: Iterable[Layer], rule: str, *notes: 
 
 
 def _by_number(network: Network, layers: Sequence[Layer], checkpoint: Checkpoint) -> Fit:
-    """Take the layer that each name says."""
+    """Pair layers by the layer index in each name."""
     wanted = {layer.index: layer for layer in layers}
     given: dict[int, Unit] = {
         unit.index: unit for unit in checkpoint.units if unit.index is not None
@@ -103,7 +111,7 @@ def _is_shortcut(network: Network, index: int) -> bool:
 def _by_order(
     units: Sequence[Unit], layers: Sequence[Layer], checkpoint: Checkpoint, *notes: str
 ) -> Fit:
-    """Take the layers as they come."""
+    """Pair layers in the order in which they come."""
     by_names = bool(checkpoint.tool)
     rule = f"names ({checkpoint.tool})" if by_names else "order"
     pairs = {layer.index: unit for layer, unit in zip(layers, units, strict=True)}
@@ -111,7 +119,14 @@ def _by_order(
 
 
 def exchange_note(layers: Sequence[Layer]) -> str:
-    """Say which layers nothing but their order tells apart."""
+    """Return a note on the layers that only their order tells apart.
+
+    Args:
+        layers: the layers of the cfg that have arrays.
+
+    Returns:
+        A sentence, or "" if all layers differ in their shapes.
+    """
     groups: dict[object, list[int]] = {}
     for layer in layers:
         groups.setdefault(_signature(layer), []).append(layer.index)
@@ -136,7 +151,7 @@ def _signature(layer: Layer) -> object:
 
 
 def _by_shape(network: Network, layers: Sequence[Layer], checkpoint: Checkpoint) -> Fit:
-    """Take the only layer of each shape."""
+    """Pair layers by their shapes, each of which has to be unique."""
     units = checkpoint.units
     if len(units) != len(layers):
         raise count_error(network, layers, checkpoint)
@@ -168,7 +183,7 @@ def _by_shape(network: Network, layers: Sequence[Layer], checkpoint: Checkpoint)
 
 
 def _by_counters(network: Network, layers: Sequence[Layer], checkpoint: Checkpoint) -> Fit:
-    """Take the k-th of each kind, as Keras counts its layers, for the k-th of that kind."""
+    """Pair the k-th layer of each kind with the k-th of that kind, as Keras counts its layers."""
     kernels = [unit for unit in checkpoint.units if not unit.is_norm_alone]
     norms = [unit for unit in checkpoint.units if unit.is_norm_alone]
     normed = [layer for layer in layers if is_normalized(layer)]
@@ -202,7 +217,7 @@ def _pair_kernels(
 ) -> dict[int, Unit]:
     """Pair kernels with layers kind by kind, as Keras counts them.
 
-    Of a kind all are in one order, or else those with and those without biases are.
+    The layers of a kind are in one order; or else those with and those without biases are, each.
     """
     groups: dict[str, tuple[list[Layer], list[Unit]]] = {}
     for unit in kernels:
@@ -233,7 +248,7 @@ def _kind_of_unit(unit: Unit) -> str:
 
 
 def _kind_of_layer(layer: Layer) -> str:
-    """Return what Keras has for a layer, where it has something of its own for it."""
+    """Return the Keras class of a layer's kernel."""
     slot = slot_of(layer, "weights")
     if is_depthwise(layer):
         return DEPTHWISE
@@ -247,7 +262,7 @@ def _apart(
     checkpoint: Checkpoint,
     notes: list[str],
 ) -> dict[int, Unit]:
-    """Pair layers with batch norm by number, and those without by number or else by shape."""
+    """Pair layers with batch norm by number, and those without by number, or else by shape."""
     pairs: dict[int, Unit] = {}
     for has_norm in (True, False):
         wanted = [layer for layer in layers if is_normalized(layer) == has_norm]

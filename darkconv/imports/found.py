@@ -1,4 +1,4 @@
-"""What a file of another tool holds: arrays by name, and layers made of them."""
+"""The content of another tool's file: arrays by name, and the layers that they make up."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -16,12 +16,12 @@ from darkconv.errors import WeightsError, Where
 Values = npt.NDArray[Any]
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
-"""Types of numbers that are taken; all but float64 become float32 without a loss."""
+"""The dtypes that are accepted; all but float64 become float32 without loss."""
 SPACE_TO_DEPTH = "a plain space-to-depth"
 INNER = "inner_biases"
-"""Biases that a convolution adds before its batch norm; Darknet has none there."""
+"""The name of the biases that a convolution adds before its batch norm; Darknet has none there."""
 RATIOS = "ratios"
-"""Numbers by which a program weights the sources of a [shortcut], by a rule of its own."""
+"""The name of the numbers by which a program weights a [shortcut]'s sources, by its own rule."""
 NORM = ("scales", "rolling_mean", "rolling_variance")
 
 
@@ -30,10 +30,10 @@ class Found:
     """An array of a file, not read yet.
 
     Attributes:
-        name: as the file has it.
-        shape: as the file has it.
-        dtype: such as "float32".
-        read: gives its values; the file has to be open.
+        name: its name in the file.
+        shape: its shape in the file.
+        dtype: its dtype in the file, such as "float32".
+        read: reads its values; the file has to be open.
     """
 
     name: str
@@ -42,10 +42,13 @@ class Found:
     read: Callable[[], Values]
 
     def values(self, file: str) -> Array:
-        """Return the array as float32.
+        """Return the array as float32, in the file's layout.
+
+        Args:
+            file: the file's name for messages.
 
         Raises:
-            WeightsError: it holds no floating point numbers.
+            WeightsError: the array holds no floating-point numbers.
         """
         if self.dtype not in FLOATS:
             raise WeightsError(
@@ -59,7 +62,7 @@ class Found:
 
 
 def _hint(dtype: str) -> str:
-    """Return what can be done about numbers of a type that is not taken."""
+    """Return advice about a dtype that is not accepted."""
     if "int" in dtype:
         return "quantised weights are rounded; import the file from before"
     if dtype == "meta":
@@ -71,13 +74,13 @@ def _hint(dtype: str) -> str:
 
 @dataclass(frozen=True)
 class Part:
-    """An array of a layer, in Darknet's layout.
+    """An array of a layer, with the way to Darknet's layout.
 
     Attributes:
-        found: where it comes from.
-        order: axes of the file's array in Darknet's order; () leaves them.
-        is_flat_map: the first axis of a matrix (inputs, outputs) counts the values of a map by
-            row, column, channel, as Keras flattens it.
+        found: the array in the file.
+        order: the axes of the file's array in Darknet's order; () leaves them as they are.
+        is_flat_map: True if the first axis of a matrix (inputs, outputs) counts the values of a map
+            by row, column and channel, as Keras flattens it.
     """
 
     found: Found
@@ -86,12 +89,16 @@ class Part:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """In Darknet's layout."""
+        """Return the shape in Darknet's layout."""
         shape = self.found.shape
         return tuple(shape[axis] for axis in self.order) if self.order else shape
 
     def fits(self, shape: tuple[int, ...]) -> bool:
-        """Return True if the array has a shape, axes of length 1 and joined ones aside."""
+        """Return True if the array has a shape, apart from axes of length 1 and flattened axes.
+
+        Args:
+            shape: the shape that a layer of the cfg wants, in Darknet's layout.
+        """
         mine, wanted = (tuple(n for n in one if n != 1) for one in (self.shape, shape))
         if mine == wanted:
             return True
@@ -99,10 +106,15 @@ class Part:
         return is_joined and bool(mine) and math.prod(mine) == math.prod(wanted)
 
     def values(self, file: str, layer: Layer, shape: tuple[int, ...]) -> Array:
-        """Return the array as a layer has it.
+        """Return the array in Darknet's layout, float32.
+
+        Args:
+            file: the file's name for messages.
+            layer: the layer of the cfg, whose input shape a flattened map needs.
+            shape: the shape of the result.
 
         Raises:
-            WeightsError: it holds no floating point numbers.
+            WeightsError: the array holds no floating-point numbers.
         """
         array = self.found.values(file)
         (x,) = layer.in_shapes[:1] or (None,)
@@ -116,14 +128,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Unit:
-    """A layer of the file.
+    """A layer of a file, made of its arrays.
 
     Attributes:
-        name: that its arrays share.
+        name: the name that its arrays share.
         parts: its arrays by Darknet's names.
-        index: of the layer of the cfg that its name says, where it does.
-        epsilon: that the file says its batch norm adds to the variance.
-        is_depthwise: has a kernel for each channel.
+        index: the layer index in the cfg that its name states; None if it states none.
+        epsilon: the epsilon of its batch norm that the file states; None if it states none.
+        is_depthwise: True if each channel has a kernel of its own.
     """
 
     name: str
@@ -134,17 +146,17 @@ class Unit:
 
     @property
     def has_norm(self) -> bool:
-        """Whether batch norm follows."""
+        """Return True if the layer has batch norm."""
         return not {"rolling_mean", "rolling_variance"}.isdisjoint(self.parts)
 
     @property
     def is_norm_alone(self) -> bool:
-        """Whether it is batch norm and nothing else."""
+        """Return True if the layer is batch norm and nothing else."""
         return self.has_norm and "weights" not in self.parts
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of its arrays by Darknet's names, axes of length 1 left out."""
+        """Return the shapes of its arrays by Darknet's names, without axes of length 1."""
         return {
             name: tuple(n for n in part.shape if n != 1)
             for name, part in sorted(self.parts.items())
@@ -153,32 +165,32 @@ class Unit:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A file of another tool, open.
+    """An open file of another tool.
 
     Attributes:
         file: its path.
-        kind: what it is, in words: "a PyTorch state dict".
-        tool: whose names it has, "" where nothing tells.
+        kind: its kind in words, such as "a PyTorch state dict".
+        tool: the tool whose names it has; "" if unknown.
         units: its layers.
-        rule: what the units' order is: "numbers" where names count the layers of the cfg,
-            "order" where they stand in the order of the cfg's layers, "counters" where each kind
-            of layer is counted by itself, "none" where the order says nothing.
-        spare: arrays that no Darknet layer has, by name.
-        program_epsilon: that batch norm of such programs adds to the variance, where the file
-            does not say it; None where it does, or where nothing is known.
-        decoding: which of such programs decode boxes another way than Darknet.
-        ignores_scale: which of such programs do not know scale_x_y.
-        reorg: what such programs have for [reorg]: SPACE_TO_DEPTH, or "" where it is Darknet's.
-        says_reorg: whether the file says so itself.
-        notes: what else is to be said of it.
-        is_runnable: whether it is a program too, which can be run and compared.
-        description: of a whole model of Keras, which can be run and compared, as data; None of
-            other files.
-        adds_under_root: whether such programs add epsilon to the variance, as AlexeyAB's does, and
-            not to its root.
-        pads_zeros: whether such programs put zeros beyond the border of a [maxpool] of stride 1.
-        floors_pools: whether they leave out the last row and column of an odd map in a [maxpool].
-        has_plain_classes: whether their classifiers end in a convolution without an activation.
+        rule: how the order of `units` is to be read: "numbers" if names state the layer index in
+            the cfg, "order" if the layers stand in the order of the cfg, "counters" if each kind of
+            layer is counted separately, "none" if the order means nothing.
+        spare: names of the arrays that belong to no Darknet layer.
+        program_epsilon: the epsilon that batch norm of such programs adds to the variance; None if
+            the file states it, or if it is unknown.
+        decoding: the names of such programs that decode boxes in another way than Darknet.
+        ignores_scale: the names of such programs that do not know scale_x_y.
+        reorg: what such programs compute for [reorg]: SPACE_TO_DEPTH, or "" if the same as Darknet.
+        says_reorg: True if the file itself states `reorg`.
+        notes: what else the user should know about the file, a sentence each.
+        is_runnable: True if the file is a program that can be run and compared, as ONNX files are.
+        description: the configuration of a whole Keras model, which can be built and compared; None
+            for other files.
+        adds_under_root: True if such programs add epsilon to the variance, as AlexeyAB's does,
+            rather than to its root.
+        pads_zeros: True if such programs put zeros beyond the border of a [maxpool] of stride 1.
+        floors_pools: True if their [maxpool] leaves out the last row and column of an odd map.
+        has_plain_classes: True if their classifiers end in a convolution without an activation.
     """
 
     file: str

@@ -1,4 +1,4 @@
-"""HDF5 files of strangers: what lies in the file itself, and nothing that it points to."""
+"""Read HDF5 files from unknown sources: only what lies in the file, never what it links to."""
 
 import json
 from collections.abc import Iterator
@@ -12,27 +12,27 @@ from darkconv.imports.found import Found, Values
 from darkconv.libraries import telling_missing
 
 DEEPEST = 24
-"""Groups within groups that are followed."""
+"""The deepest nesting of groups that is followed."""
 MOST_OBJECTS = 100_000
 MOST_TEXT = 1 << 26
-"""Bytes of a text that is read."""
+"""The most bytes of a text that are read."""
 FILTERS = (None, "gzip", "lzf")
 PACKED = 64
-"""Times its stored size that a packed array may take."""
+"""The most that a compressed array may take, as a multiple of its stored size."""
 FAILURES = (OSError, KeyError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError)
-"""What h5py raises where a file is damaged."""
+"""The exceptions that h5py raises on damaged files."""
 
 
 class Hdf5:
-    """An open file.
+    """An open HDF5 file.
 
     Attributes:
         file: its name for messages.
-        arrays: its arrays by path, in the order of the file.
+        arrays: its arrays by path, in the order of the file; their values are read on demand.
     """
 
     def __init__(self, reader: Any, library: Any, file: str) -> None:
-        """List what there is; nothing of it is read yet."""
+        """List the arrays of the file, without reading their values."""
         self.file = file
         self._reader, self._library = reader, library
         self._count = 0
@@ -41,7 +41,14 @@ class Hdf5:
 
     @contextmanager
     def told_failures(self) -> Iterator[None]:
-        """Raise what h5py raises as a WeightsError."""
+        """Turn h5py's exceptions in this block into a WeightsError.
+
+        Yields:
+            Nothing.
+
+        Raises:
+            WeightsError: the file is damaged.
+        """
         try:
             yield
         except FAILURES as error:
@@ -51,13 +58,25 @@ class Hdf5:
             ) from error
 
     def attributes(self, path: str) -> dict[str, Any]:
-        """Return the attributes of a group as texts, lists of texts and numbers."""
+        """Return the attributes of a group as texts, lists and numbers.
+
+        Args:
+            path: the group's path; "" for the root.
+
+        Raises:
+            WeightsError: the file is damaged, or has no such group.
+        """
         with self.told_failures():
             owner = self._reader[path or "/"]
             return {name: _plain(owner.attrs[name]) for name in owner.attrs}
 
     def names(self, path: str, attribute: str) -> list[str]:
-        """Return a list of texts, which Keras spreads over several attributes where it is long."""
+        """Return a list of texts, which Keras spreads over several attributes if it is long.
+
+        Args:
+            path: the group's path; "" for the root.
+            attribute: the attribute's name; its parts are called NAME0, NAME1 and so on.
+        """
         found = self.attributes(path)
         if attribute in found:
             parts = [found[attribute]]
@@ -120,15 +139,15 @@ def _plain(value: Any) -> Any:
 
 
 def open_hdf5(source: PathLike | IO[bytes], file: str, stack: ExitStack) -> Hdf5:
-    """Open a file until a stack ends.
+    """Open an HDF5 file, which is closed when a stack closes.
 
     Args:
-        source: a path, or the file's bytes.
-        file: its name for messages.
-        stack: closes it.
+        source: the path, or an open binary file.
+        file: the file's name for messages.
+        stack: the stack that closes it.
 
     Raises:
-        WeightsError: it is damaged, or points to other files.
+        WeightsError: the file is damaged, or links to other files.
         MissingDependencyError: h5py is not installed.
     """
     with telling_missing("reading HDF5 files", extra="h5"):
@@ -142,10 +161,14 @@ def open_hdf5(source: PathLike | IO[bytes], file: str, stack: ExitStack) -> Hdf5
 
 
 def parse_config(text: Any, file: str) -> Any:
-    """Return a model's JSON description as data; no class that it names is made.
+    """Parse the JSON description of a Keras model; no class that it names is created.
+
+    Args:
+        text: the JSON text.
+        file: the file's name for messages.
 
     Raises:
-        WeightsError: it is no JSON.
+        WeightsError: the text is not JSON.
     """
     try:
         return json.loads(text)

@@ -1,4 +1,4 @@
-"""import_weights: a Darknet model out of a cfg and another tool's file."""
+"""The function import_weights: make a Darknet model of a cfg and another tool's file."""
 
 import logging
 import math
@@ -47,30 +47,32 @@ def import_weights(
     reorg: str = "auto",
     allow_nonfinite: bool = False,
 ) -> Model:
-    """Read a model whose weights another tool wrote: PyTorch, Keras or ONNX files.
+    """Read a model whose weights another tool wrote: PyTorch, Keras, TensorFlow or ONNX files.
 
-    What was taken by which rule is logged, and so are differences of meaning, as warnings.
+    The log tells which arrays were read by which rule. Differences in what the tool and Darknet
+    compute are logged as warnings.
 
     Args:
-        cfg: the network that the tool followed; None where the file is of a bundled network.
-        checkpoint: .pt, .pth, .safetensors, .h5, .keras or .onnx. Nothing in it is run.
-        names: class names; `<stem>.names` beside the cfg or the checkpoint unless given.
-        names_encoding: of the names file, as for `darkconv.load`.
+        cfg: the network that the tool followed; None if the file belongs to a bundled network.
+        checkpoint: a .pt, .pth, .safetensors, .h5, .keras or .onnx file, or a checkpoint of
+            TensorFlow. No code in it is run.
+        names: the file of class names; None takes `<stem>.names` beside the cfg or the checkpoint.
+        names_encoding: the encoding of the names file, as for `darkconv.load`.
         dialect: "auto", "pjreddie", "alexeyab" or "yolor".
-        input_size: (width, height) of pictures, in place of the cfg's own.
-        bn_epsilon: that the tool's batch norm adds to the variance, such as 0.001 in Keras; the
-            difference from Darknet's is added to the variances. Without it arrays stay as they
-            are, bit for bit, unless the file itself says a number.
-        reorg: what becomes of [reorg] layers, for which most tools compute a plain space-to-depth:
-            "keep", "reorg3d" (AlexeyAB's [reorg3d] is the same), or "auto": the latter where the
-            file itself says it.
-        allow_nonfinite: use arrays that hold NaN or infinity, as for `darkconv.load`.
+        input_size: (width, height) of the network's input in pixels; None takes the cfg's.
+        bn_epsilon: the epsilon that the tool's batch norm adds to the variance, such as 0.001 in
+            Keras; the difference from Darknet's is added to the variances. None leaves arrays bit
+            for bit as they are, unless the file itself states its epsilon.
+        reorg: the treatment of [reorg] layers, for which most tools compute a plain space-to-depth:
+            "keep", "reorg3d" (AlexeyAB's [reorg3d] computes the same), or "auto", which is
+            "reorg3d" if the file itself states a space-to-depth.
+        allow_nonfinite: accept arrays that hold NaN or infinity, as for `darkconv.load`.
 
     Returns:
-        A model with exactly the cfg's arrays.
+        A model with exactly the arrays that the cfg requires.
 
     Raises:
-        WeightsError: the file is damaged, would run code, or is another network's.
+        WeightsError: the file is damaged, would run code, or belongs to another network.
         CfgError: the cfg cannot be read.
 
     Example:
@@ -113,7 +115,25 @@ def read_checkpoint(
     bn_epsilon: float | None = None,
     reorg: str = "auto",
 ) -> Imported:
-    """Read a model as `import_weights` does, with the record of how it was read."""
+    """Read a model as `import_weights` does, and return it with the record of how it was read.
+
+    Args:
+        cfg: as for `import_weights`.
+        checkpoint: as for `import_weights`.
+        names: as for `import_weights`.
+        names_encoding: as for `import_weights`.
+        dialect: as for `import_weights`.
+        input_size: as for `import_weights`.
+        bn_epsilon: as for `import_weights`.
+        reorg: as for `import_weights`.
+
+    Returns:
+        The record, whose `model` is the result.
+
+    Raises:
+        WeightsError: the file is damaged, would run code, or belongs to another network.
+        CfgError: the cfg cannot be read.
+    """
     _check_epsilon(bn_epsilon)
     with open_checkpoint(checkpoint) as opened:
         chosen = choose_bundled(opened) if cfg is None else cfg
@@ -130,10 +150,10 @@ def read_checkpoint(
 
 
 def _in_dialect(read: Callable[..., Model], dialect: str, opened: Checkpoint) -> Model:
-    """Read a cfg; where it speaks for no dialect, the one that divides as the file's program does.
+    """Read a cfg; if it states no dialect, choose the one whose division is the file's program's.
 
-    Without a weights header such a cfg is the original's, which adds 1e-6 to the root of the
-    variance; the other tools, and AlexeyAB's program, add 1e-5 under the root.
+    A cfg that states no dialect and has no weights header is read as pjreddie's, which adds 1e-6 to
+    the root of the variance; the other tools, and AlexeyAB's program, add 1e-5 under the root.
     """
     base = read(dialect=dialect)
     if dialect != AUTO or base.dialect is not PJREDDIE or not opened.adds_under_root:

@@ -1,4 +1,4 @@
-"""Keras files: .h5 of weights alone or of whole models, and .keras, which states its epsilons."""
+"""Keras files: .h5 of weights or of whole models, and .keras, which also states the epsilons."""
 
 import io
 import json
@@ -15,7 +15,7 @@ from darkconv.imports.hdf5 import Hdf5, open_hdf5, parse_config
 
 CONFIG, WEIGHTS, OURS = "config.json", "model.weights.h5", "darkconv.json"
 HWIO = (3, 2, 0, 1)
-"""Axes of a kernel (height, width, inputs, filters) in Darknet's order."""
+"""The axes of a kernel HWIO (height, width, inputs, filters) in Darknet's order, OIHW."""
 DEPTHWISE = (2, 3, 0, 1)
 NORM = {
     "gamma": "scales",
@@ -25,34 +25,41 @@ NORM = {
     "running_mean": "rolling_mean",
     "running_std": "rolling_variance",
 }
-"""Keras 1 calls the variance `running_std`."""
+"""Darknet's names of batch norm's arrays by Keras's; Keras 1 calls the variance `running_std`."""
 KERNELS = {"kernel", "depthwise_kernel", "W"}
 BIASES = {"bias", "b"}
 EPSILON = 1e-3
-"""What Keras adds to the variance unless it is told otherwise."""
+"""The epsilon that Keras adds to the variance by default."""
 SLOPE = 0.1
-"""Of Darknet's leaky."""
+"""The slope of Darknet's leaky activation below zero."""
 MOST_STEMS = 4
-"""Names without their numbers that a program counts its layers under."""
+"""The most names, numbers aside, under which a program counts its layers."""
 KERAS_YOLO2 = "keras-yolo2 or experiencor's keras-yolo3"
 KNOWN = (
     (r"conv_\d+$", KERAS_YOLO2),
     (r"convolution2d_\d+$", "YAD2K"),
     (r"(?:depthwise_)?conv2d(?:_\d+)?$", "keras-yolo3, keras-YOLOv3-model-set or YAD2K"),
 )
-"""Names of convolutions by the tools that they are known from."""
+"""The patterns of convolutions' names, with the tools that use them."""
 
 
 @dataclass(frozen=True)
 class LayerArrays:
-    """A layer as the file has it: arrays by Keras's words for them."""
+    """A layer of the file: its name, and its arrays by Keras's names."""
 
     name: str
     arrays: Mapping[str, Found]
 
 
 def open_weights(hdf5: Hdf5) -> Checkpoint:
-    """Return the layers of an .h5 file, of weights alone or of a whole model."""
+    """Return the layers of an .h5 file of weights or of a whole model.
+
+    Args:
+        hdf5: the open file.
+
+    Raises:
+        WeightsError: the file is damaged.
+    """
     top = hdf5.attributes("")
     config = parse_config(top["model_config"], hdf5.file) if "model_config" in top else None
     root = "model_weights" if "model_weights" in {p.partition("/")[0] for p in hdf5.arrays} else ""
@@ -64,8 +71,13 @@ def open_weights(hdf5: Hdf5) -> Checkpoint:
 def open_keras(archive: Archive, file: str, stack: ExitStack) -> Checkpoint:
     """Return the layers of a .keras file.
 
+    Args:
+        archive: the open file, which is a zip archive.
+        file: the file's name for messages.
+        stack: the stack that closes the HDF5 file in the archive.
+
     Raises:
-        WeightsError: darkconv wrote it, or it is damaged.
+        WeightsError: darkconv has written the file, or it is damaged.
         ArchiveError: the archive is damaged.
     """
     if OURS in archive.members:
@@ -97,7 +109,7 @@ def _old_layers(hdf5: Hdf5, root: str) -> Iterator[LayerArrays]:
 
 
 def _weight_names(hdf5: Hdf5, path: str) -> list[str]:
-    """Return what a layer's group says it holds; groups without arrays need not be there."""
+    """Return the array names that a layer's group states; groups without arrays may be missing."""
     if not any(name.startswith(f"{path}/") for name in hdf5.arrays):
         return []
     names = hdf5.names(path, "weight_names")
@@ -105,7 +117,15 @@ def _weight_names(hdf5: Hdf5, path: str) -> list[str]:
 
 
 def split_name(name: str, group: str) -> tuple[str, str]:
-    """Return the layer and the word of `conv_1/kernel:0`, or Keras 1's `convolution2d_1_W:0`."""
+    """Split an array's name, such as `conv_1/kernel:0` or Keras 1's `convolution2d_1_W:0`.
+
+    Args:
+        name: the array's name in the file.
+        group: the name of the group that the array lies in.
+
+    Returns:
+        The layer's name, and Keras's name of the array.
+    """
     plain = name.partition(":")[0]
     if "/" not in plain:
         if plain.startswith(f"{group}_"):
@@ -119,8 +139,8 @@ def _new_layers(hdf5: Hdf5, names: Mapping[str, str] | None = None) -> Iterator[
     """Yield the layers of Keras 3, whose arrays are numbered.
 
     Args:
-        hdf5: the file; newer ones have the names of the layers in it.
-        names: of the config, by the number of each layer among its kind.
+        hdf5: the file; newer ones state the names of the layers.
+        names: the layers' names in the config, by the group's name; None if there is no config.
     """
     groups: dict[str, dict[str, Found]] = {}
     for path, array in hdf5.arrays.items():
@@ -135,12 +155,12 @@ def _new_layers(hdf5: Hdf5, names: Mapping[str, str] | None = None) -> Iterator[
 
 
 def _counted_path(path: str) -> list[tuple[str, int]]:
-    """Sort key of groups by the number that Keras gives to each kind of layer."""
+    """Return a sort key for groups: by the number that Keras gives to each kind of layer."""
     return [stem_of(part) for part in path.split("/")]
 
 
 def _words(arrays: Mapping[str, Found], owner: str) -> dict[str, Found]:
-    """Return numbered arrays by their words: which they are follows from their shapes."""
+    """Return numbered arrays by Keras's names, which follow from their shapes."""
     if not all(number.isdecimal() for number in arrays):
         return dict(arrays)
     ordered = [arrays[number] for number in sorted(arrays, key=int)]
@@ -165,7 +185,7 @@ def _kinds(config: Any) -> Iterator[tuple[str, str]]:
 
 
 def _layer_entries(config: Any) -> Iterator[dict[str, Any]]:
-    """Yield the entries of all layers of a config, those of inner models among them."""
+    """Yield the entries of all layers of a config, including those of nested models."""
     if not isinstance(config, dict):
         return
     inner = config.get("config")
@@ -179,19 +199,23 @@ def _layer_entries(config: Any) -> Iterator[dict[str, Any]]:
 
 
 def stem_of(name: str) -> tuple[str, int]:
-    """Return a name without its number, and the number; without one it is the first."""
+    """Return a name without its number, and the number; a name without one has number 0.
+
+    Args:
+        name: the layer's name, such as `conv2d_3`.
+    """
     found = re.match(r"(.*?)_(\d+)$", name) or re.match(r"(.*?[A-Za-z])(?<!_v)(\d+)$", name)
     return (found[1], int(found[2])) if found else (name, 0)
 
 
 def named_checkpoint(file: str, layers: list[LayerArrays], config: Any, kind: str) -> Checkpoint:
-    """Return the layers of a file of Keras in the order that their names tell.
+    """Return the content of a Keras file, with its layers in the order that their names tell.
 
     Args:
-        file: for messages.
-        layers: as the file has them.
-        config: of a whole model; None where there are weights alone.
-        kind: what the file is, in words.
+        file: the file's name for messages.
+        layers: the layers in the order of the file.
+        config: the configuration of a whole model; None for a file of weights alone.
+        kind: the kind of the file in words.
     """
     epsilons = _epsilons(config)
     units, spare = [], []
@@ -242,7 +266,7 @@ def _kernel(found: Found, *, is_depthwise: bool) -> Part:
 
 
 def _by_number(units: list[Unit]) -> list[Unit]:
-    """Return layers in the order in which the program made them, as their numbers tell it."""
+    """Return layers in the order in which the program has made them, as their numbers tell."""
     stems = list(dict.fromkeys(stem_of(unit.name)[0] for unit in units))
     if len(stems) > MOST_STEMS or len({unit.name for unit in units}) < len(units):
         return units
@@ -262,7 +286,7 @@ def _tool(kernels: Sequence[Unit]) -> str:
 
 
 def _epsilons(config: Any) -> dict[str, float]:
-    """Return what each batch norm of a whole model adds to the variance."""
+    """Return the epsilon of each batch norm of a whole model, by the layer's name."""
     found = {}
     for entry in _layer_entries(config):
         options = entry["config"]
@@ -283,7 +307,7 @@ def _says_space_to_depth(config: Any) -> bool:
 
 
 def _config_notes(config: Any) -> Iterator[str]:
-    """Yield what a whole model says that Darknet does otherwise."""
+    """Yield a note for everything in a whole model that Darknet computes in another way."""
     slopes: set[float] = set()
     shifted: list[str] = []
     is_smooth = False
@@ -312,7 +336,7 @@ def _config_notes(config: Any) -> Iterator[str]:
 
 
 def _is_bilinear(entry: Mapping[str, Any]) -> bool:
-    """Return True for layers that enlarge a map and do not repeat its values."""
+    """Return True for layers that enlarge a map by interpolation."""
     options, text = entry["config"], json.dumps(entry.get("inbound_nodes", ""))
     if entry.get("class_name") == "UpSampling2D":
         return bool(options.get("interpolation", "nearest") != "nearest")

@@ -1,4 +1,4 @@
-"""Running a whole model of Keras beside the Darknet model that was made of it."""
+"""Run a whole Keras model and the Darknet model made from it, and compare their outputs."""
 
 import logging
 from collections.abc import Iterator
@@ -21,18 +21,24 @@ LAYERS = {
     *("Multiply", "ZeroPadding2D", "MaxPooling2D", "AveragePooling2D", "GlobalAveragePooling2D"),
     *("UpSampling2D", "Flatten", "Reshape", "Dropout", "SpatialDropout2D"),
 }
-"""Layers of Keras that hold no code of a file's."""
+"""The Keras layers that cannot hold code from a file."""
 VALUES = {
     *("Zeros", "Ones", "Constant", "GlorotUniform", "GlorotNormal", "HeNormal", "HeUniform"),
     *("LecunNormal", "LecunUniform", "RandomNormal", "RandomUniform", "TruncatedNormal"),
     *("VarianceScaling", "L1", "L2", "L1L2", "DTypePolicy", "Policy"),
     *("__tuple__", "__keras_tensor__"),
 }
-"""What else may be named in a layer's options: initializers, regularizers, types of numbers."""
+"""The other classes that a layer's options may name: initializers, regularizers, dtype policies."""
 
 
 def strange_layers(config: Any) -> list[str]:
-    """Return what a model's description names beside stock layers; of such a model nothing runs."""
+    """Return the names in a model's configuration that are not Keras's stock classes.
+
+    A model that has such names is not run.
+
+    Args:
+        config: the configuration of a whole Keras model.
+    """
     return list(dict.fromkeys(_strange(config)))
 
 
@@ -59,12 +65,15 @@ def _is_of_keras(module: Any) -> bool:
 
 
 def prove_keras(model: Model, file: PathLike, config: Any) -> Proof:
-    """Run a whole model of Keras and the model made of it on the same input.
+    """Run a Keras model and the Darknet model made from it on the same input, and compare them.
 
     Args:
-        model: that was made.
-        file: the whole model's.
-        config: its description.
+        model: the Darknet model.
+        file: the Keras model's file.
+        config: the Keras model's configuration.
+
+    Returns:
+        The comparison of every output, or the reason why there was none.
     """
     strange = strange_layers(config)
     if strange:
@@ -84,7 +93,7 @@ def _compared(model: Model, file: PathLike) -> Proof:
     try:
         program = keras.saving.load_model(file, compile=False, safe_mode=True)
         inputs = program.inputs
-    except Exception as error:  # what Keras raises where it cannot build a file is not stated
+    except Exception as error:  # Keras does not document what it raises on files it cannot build
         logger.debug("%s", error)
         text = shortened(str(error).splitlines()[0] if str(error) else type(error).__name__, 100)
         return Proof(notes=(f"it was not run: Keras {keras.__version__} cannot build it: {text}",))
@@ -114,7 +123,7 @@ def _compared(model: Model, file: PathLike) -> Proof:
 
 
 def _nearest(model: Model, traced: list[Array], output: Array) -> tuple[int, float] | None:
-    """Return the layer in front of a head, or at the end, that an output is, and its error."""
+    """Return the index of the layer that an output is nearest to, and the relative error."""
     heads = model.network.heads
     indices = [head.sources[0] for head in heads] or range(len(traced))[-3:]
     flat = output.reshape(*output.shape[:2], -1) if output.ndim > 2 else output

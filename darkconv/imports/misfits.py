@@ -1,4 +1,4 @@
-"""What of a file's layer does not fit a cfg's, and the errors that say so."""
+"""Compare the layers of a file with those of a cfg, and report what does not fit."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,36 +8,58 @@ from darkconv.errors import WeightsError, Where, shortened
 from darkconv.imports.found import INNER, NORM, RATIOS, Checkpoint, Part, Unit
 
 OPTIONAL = {"scales", "biases"}
-"""Arrays that a batch norm may be without: they are ones and zeros then."""
+"""The arrays that a batch norm may lack: they are ones and zeros then."""
 OTHER = "it is another network's, or has another number of classes"
 TURNED = "the axes of its weights are in another order than in other files of this kind"
 
 
 def slot_of(layer: Layer, name: str) -> Slot | None:
-    """Return an array of a layer by Darknet's name, None if it has none."""
+    """Return the slot of a layer's array, or None if the layer has no such array.
+
+    Args:
+        layer: the layer of the cfg.
+        name: Darknet's name of the array.
+    """
     return next((slot for slot in layer.slots if slot.name == name), None)
 
 
 def is_normalized(layer: Layer) -> bool:
-    """Return True if a layer has batch norm."""
+    """Return True if a layer has batch norm.
+
+    Args:
+        layer: the layer of the cfg.
+    """
     return slot_of(layer, "rolling_variance") is not None
 
 
 def is_depthwise(layer: Layer) -> bool:
-    """Return True if a layer has a kernel for each channel."""
+    """Return True if a layer has a kernel for each channel.
+
+    Args:
+        layer: the layer of the cfg.
+    """
     groups = getattr(layer.spec, "group_count", 1)
     return groups > 1 and groups == layer.in_shapes[0].c
 
 
 def is_folded(unit: Unit, layer: Layer) -> bool:
-    """Return True if a cfg's layer has batch norm that the file's does not have."""
+    """Return True if a layer has batch norm in the cfg, but not in the file.
+
+    Args:
+        unit: the layer of the file.
+        layer: the layer of the cfg.
+    """
     return is_normalized(layer) and not unit.has_norm
 
 
 def misfit(unit: Unit, layer: Layer) -> str:
-    """Return what of a file's layer does not fit a cfg's, or nothing.
+    """Return a text that says how a file's layer does not fit a cfg's layer, or "" if it fits.
 
-    Batch norm of the cfg may be folded into the file's weights, and be without scales or biases.
+    The cfg's batch norm may be folded into the file's weights, and may lack scales or biases.
+
+    Args:
+        unit: the layer of the file.
+        layer: the layer of the cfg.
     """
     if RATIOS in unit.parts and layer.type == "shortcut":
         return _ratios_misfit(unit, layer)
@@ -66,7 +88,7 @@ def misfit(unit: Unit, layer: Layer) -> str:
 
 
 def _ratios_misfit(unit: Unit, layer: Layer) -> str:
-    """Return what of the numbers does not fit that weight the sources of a [shortcut]."""
+    """Return how the numbers that weight a [shortcut]'s sources do not fit, or ""."""
     part, sources = unit.parts[RATIOS], len(layer.sources)
     if part.shape == (sources,) and len(unit.parts) == 1:
         return ""
@@ -77,7 +99,13 @@ def _ratios_misfit(unit: Unit, layer: Layer) -> str:
 
 
 def unweighted_error(network: Network, unit: Unit, checkpoint: Checkpoint) -> WeightsError:
-    """Return the error of a [shortcut] that is weighted in the file and not in the cfg."""
+    """Return the error for a [shortcut] that is weighted in the file and not in the cfg.
+
+    Args:
+        network: the network of the cfg.
+        unit: the layer of the file.
+        checkpoint: the open file.
+    """
     part = unit.parts[RATIOS]
     return WeightsError(
         f"does not fit {network.file}: {shortened(part.found.name)} weights the sources of layer "
@@ -89,14 +117,19 @@ def unweighted_error(network: Network, unit: Unit, checkpoint: Checkpoint) -> We
 
 
 def _is_harmless(name: str, unit: Unit, layer: Layer) -> bool:
-    """Return True for biases that go into another array."""
+    """Return True for biases that are added into another array."""
     if name == INNER:
         return is_normalized(layer)
     return name == "biases" and unit.is_norm_alone and layer.type == "batchnorm"
 
 
 def part_fits(part: Part, slot: Slot) -> bool:
-    """Return True if an array of the file has the shape of a cfg's."""
+    """Return True if an array of the file has the shape of a cfg's array.
+
+    Args:
+        part: the array of the file.
+        slot: the array of the cfg.
+    """
     if part.is_flat_map:
         return tuple(reversed(part.found.shape)) == slot.shape
     return part.fits(slot.shape)
@@ -109,7 +142,15 @@ def _shown(shape: Sequence[int]) -> str:
 def misfit_error(
     network: Network, layer: Layer, unit: Unit, problem: str, checkpoint: Checkpoint
 ) -> WeightsError:
-    """Return the error that names a layer, the array and both shapes."""
+    """Return the error for a layer that does not fit, with the array's name and both shapes.
+
+    Args:
+        network: the network of the cfg.
+        layer: the layer of the cfg.
+        unit: the layer of the file.
+        problem: the text of `misfit`.
+        checkpoint: the open file.
+    """
     return WeightsError(
         f"does not fit {network.file}: layer {layer.index} [{layer.section.name}] is "
         f"{shortened(unit.name)} of the file, {problem}",
@@ -119,7 +160,7 @@ def misfit_error(
 
 
 def _is_turned(unit: Unit, layer: Layer) -> bool:
-    """Return True if the weights have the cfg's axes in another order."""
+    """Return True if the weights have the cfg's axes, but in another order."""
     slot, part = slot_of(layer, "weights"), unit.parts.get("weights")
     if slot is None or part is None or part_fits(part, slot):
         return False
@@ -129,7 +170,14 @@ def _is_turned(unit: Unit, layer: Layer) -> bool:
 def kernel_error(
     network: Network, layer: Layer, unit: Unit, checkpoint: Checkpoint
 ) -> WeightsError:
-    """Return the error of a layer whose weights are of another shape."""
+    """Return the error for a layer whose weights have another shape.
+
+    Args:
+        network: the network of the cfg.
+        layer: the layer of the cfg.
+        unit: the layer of the file.
+        checkpoint: the open file.
+    """
     slot, part = slot_of(layer, "weights"), unit.parts.get("weights")
     found = f"{part.found.name} {_shown(part.found.shape)}" if part else "no weights"
     wanted = _shown(slot.shape) if slot else "none"
@@ -143,7 +191,13 @@ def kernel_error(
 
 
 def missing_error(network: Network, layer: Layer, checkpoint: Checkpoint) -> WeightsError:
-    """Return the error of a layer that the file does not have."""
+    """Return the error for a layer of the cfg that the file does not have.
+
+    Args:
+        network: the network of the cfg.
+        layer: the layer of the cfg.
+        checkpoint: the open file.
+    """
     shapes = ", ".join(f"{slot.name} {_shown(slot.shape)}" for slot in layer.slots)
     return WeightsError(
         f"does not fit {network.file}: no layer of the file is layer {layer.index} "
@@ -156,7 +210,14 @@ def missing_error(network: Network, layer: Layer, checkpoint: Checkpoint) -> Wei
 def stranger_error(
     network: Network, layers: Sequence[Layer], unit: Unit, checkpoint: Checkpoint
 ) -> WeightsError:
-    """Return the error of a layer of the file that the cfg does not have."""
+    """Return the error for a layer of the file that the cfg does not have.
+
+    Args:
+        network: the network of the cfg.
+        layers: the layers of the cfg that have arrays.
+        unit: the layer of the file.
+        checkpoint: the open file.
+    """
     position = checkpoint.units.index(unit)
     layer = layers[position] if checkpoint.rule == "order" else None
     if layer is not None:
@@ -175,7 +236,14 @@ def count_error(
     checkpoint: Checkpoint,
     given: Mapping[int, Unit] | None = None,
 ) -> WeightsError:
-    """Say which layers are missing or too many."""
+    """Return the error for a file with too few or too many layers, which names some of them.
+
+    Args:
+        network: the network of the cfg.
+        layers: the layers of the cfg that were to be paired.
+        checkpoint: the open file.
+        given: the file's layers by the layer index in their names; None if names state none.
+    """
     details: list[str] = []
     if given is not None:
         known = {layer.index for layer in layers}

@@ -15,26 +15,29 @@ from darkconv.libraries import telling_missing
 
 TYPES = {1: "float32", 2: "uint8", 3: "int8", 6: "int32", 7: "int64", 10: "float16"}
 TYPES |= {11: "float64", 16: "bfloat16"}
-"""Types of numbers by ONNX's codes."""
+"""The dtypes by ONNX's codes."""
 EPSILON = 1e-5
-"""What a BatchNormalization adds that says nothing."""
+"""The default epsilon of BatchNormalization."""
 PASSING = {"Identity", "Cast", "Transpose"}
-"""Operators behind which a weight may stand."""
+"""The operators that may stand between a weight and its layer."""
 QUANTISED = {"DequantizeLinear", "QLinearConv", "ConvInteger", "QLinearMatMul"}
 NUMBERED = re.compile(r"^(\d{3,})_[a-z]")
-"""Nodes of darkconv's files, and of tensorrt_demos' yolo_to_onnx, which counts [net] as 000."""
+"""The node names of darkconv, and of tensorrt_demos' yolo_to_onnx, which counts [net] as 000."""
 OURS = "darkconv"
 DEMOS = "_conv_weights"
-"""At the end of names of weights of tensorrt_demos."""
+"""The end of the weights' names in files of tensorrt_demos."""
 NORM = ("scales", "biases", "rolling_mean", "rolling_variance")
-"""Inputs of a BatchNormalization behind the first."""
+"""The inputs of a BatchNormalization after the first, in order."""
 
 
 def open_onnx(path: PathLike) -> Checkpoint:
     """Return the layers of an ONNX file.
 
+    Args:
+        path: the file.
+
     Raises:
-        WeightsError: it is damaged, or in 8 bits.
+        WeightsError: the file is damaged, or its weights are quantised to 8 bits.
         MissingDependencyError: onnx is not installed.
     """
     file = os.fspath(path)

@@ -1,4 +1,4 @@
-"""Opening a file of another tool: what it is, told by its content, and the layers in it."""
+"""Open a file of another tool: recognise it by its content, and find the layers in it."""
 
 import json
 import os
@@ -26,13 +26,17 @@ from darkconv.loading.formats import ONE_WAY, is_checkpoint, suffix_of, tensorfl
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 MOST_HEADER = 100_000_000
-"""Bytes of the header of a safetensors file: a rule of the format."""
+"""The most bytes of a safetensors header, by the rules of the format."""
 LEAST_LIMIT, GROWTH = 1 << 26, 2
-"""Bytes that members of an archive may take unpacked: so many, or so many times the file."""
+"""The most bytes that an archive may take unpacked: LEAST_LIMIT, or GROWTH times the file."""
 
 
 def is_foreign(path: PathLike) -> bool:
-    """Return True if a file alone is another tool's, and not one that darkconv has written."""
+    """Return True if a file is of a kind that is imported, and darkconv has not written it.
+
+    Args:
+        path: the file, or the prefix or folder of a TensorFlow checkpoint.
+    """
     suffix = suffix_of(path)
     if suffix in ONE_WAY or not is_checkpoint(path):
         return False
@@ -80,16 +84,19 @@ def _own_onnx(path: PathLike) -> bool:
 
 
 OWN = {".safetensors": _own_safetensors, ".keras": _own_keras, ".onnx": _own_onnx}
-"""Return True for files of darkconv and for damaged ones, by suffix."""
+"""The functions that return True for files of darkconv, and for damaged ones, by suffix."""
 
 
 @contextmanager
 def open_checkpoint(path: PathLike) -> Iterator[Checkpoint]:
     """Open a file of another tool; its arrays can be read until the block ends.
 
+    Args:
+        path: the file, or the prefix or folder of a TensorFlow checkpoint.
+
     Raises:
-        WeightsError: it is none of the kinds that are read, damaged, or would run code.
-        MissingDependencyError: the library for its kind is not installed.
+        WeightsError: the file is of no kind that is read, is damaged, or would run code.
+        MissingDependencyError: the library for this kind of file is not installed.
     """
     file = os.fspath(path)
     where = Where(file=file)
@@ -157,7 +164,16 @@ def _recognised(start: bytes, size: int) -> str | None:
 
 
 def torch_checkpoint(tree: Any, read: Callable[[Storage], bytes], file: str) -> Checkpoint:
-    """Return the layers of a checkpoint of PyTorch."""
+    """Return the layers of a PyTorch checkpoint.
+
+    Args:
+        tree: the unpickled content: containers, values and `Tensor` records.
+        read: returns the bytes of a storage.
+        file: the file's name for messages.
+
+    Raises:
+        WeightsError: the checkpoint holds no state dict, or a damaged one.
+    """
     state, path, others = state_dict(tree, file)
     found = found_arrays(state, read, file)
     notes = []
@@ -217,7 +233,7 @@ def _safetensors(path: PathLike, stack: ExitStack) -> Checkpoint:
 
 TYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}
 TYPES |= {"I8": "int8", "U8": "uint8", "I16": "int16", "I32": "int32", "I64": "int64"}
-"""Types of numbers by the names that safetensors has for them."""
+"""The dtypes by safetensors' names."""
 
 
 def _tensor(reader: Any, path: PathLike, name: str) -> Found:
@@ -230,7 +246,7 @@ def _tensor(reader: Any, path: PathLike, name: str) -> Found:
 
 
 def _bfloat16(path: PathLike, name: str) -> Values:
-    """Return an array of a type that numpy does not have; the library has checked the header."""
+    """Return an array of a dtype that numpy does not have; safetensors has checked the header."""
     with open(path, "rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
         entry = json.loads(stream.read(length))[name]

@@ -1,9 +1,8 @@
-"""PyTorch's .pt and .pth files, read without unpickling: only arrays and plain values come out.
+"""Read PyTorch's .pt and .pth files without running code: only arrays and plain values come out.
 
-Arrays of numpy, which some programs save in place of tensors, are made of their bytes here.
-
-What a pickle names is never imported. Each name becomes an inert record of what was asked for, so
-that nothing of a file runs; any but PyTorch's own tensors and plain containers is refused.
+What a pickle names is never imported. Each name becomes an inert record, so that nothing in a file
+runs; names other than PyTorch's own tensors and plain containers are refused. Arrays of numpy,
+which some programs save in place of tensors, are made from their bytes here.
 """
 
 import pickle
@@ -38,16 +37,16 @@ STORAGES = {
 }
 TENSORS = {"_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_qtensor"}
 TYPED = "_rebuild_tensor_v3"
-"""Makes tensors of types that have no storage of their own, which stand behind the gradient."""
+"""The maker of tensors whose dtype has no storage class; the dtype follows the gradient flag."""
 WITHOUT_VALUES = {"_rebuild_sparse_tensor": "sparse", "_rebuild_meta_tensor_no_storage": "meta"}
-"""What makes tensors that are no plain arrays, and what they are called."""
+"""The makers of tensors that are no plain arrays, with the kind of the tensors."""
 TYPED_SIZES = {"uint16": 2, "uint32": 4, "uint64": 8}
-"""Bytes of their numbers, where it is more than one."""
+"""The bytes of a number by dtype, where it is more than one."""
 ARRAY_MAKERS = {(f"numpy{core}.multiarray", "_reconstruct") for core in (".core", "._core")}
 BUFFER_MAKERS = {(f"numpy{core}.numeric", "_frombuffer") for core in (".core", "._core")}
-"""What makes arrays of numpy, before its second version and since; the latter in protocol 5."""
+"""The makers of numpy's arrays, up to numpy 1 and since numpy 2; BUFFER_MAKERS in protocol 5."""
 NUMPY_CODE = re.compile(r"[fiubc][0-9]{1,2}")
-"""Types of numpy that are numbers."""
+"""The codes of numpy's numeric dtypes."""
 PARAMETERS = {"_rebuild_parameter", "_rebuild_parameter_with_state", "Parameter"}
 PLAIN = {
     ("collections", "OrderedDict"),
@@ -76,7 +75,7 @@ PLAIN = {
         for module in ("lightning.fabric.utilities.data", "pytorch_lightning.utilities.parsing")
     ),
 }
-"""What may be named beside tensors: plain values, which say nothing of the weights."""
+"""The other names that are accepted: plain values, which say nothing about the weights."""
 REMEDY = (
     "save its state dict with the program that wrote it, if you trust the file:\n"
     "        model = torch.load({name!r}, weights_only=False)  # ['model'] where it is a dict\n"
@@ -85,37 +84,49 @@ REMEDY = (
 
 
 class Named:
-    """Stands for something that a pickle names; it does nothing."""
+    """An inert record of something that a pickle names."""
 
     origin = ("", "")
 
     def __init__(self, *arguments: Any, **_: Any) -> None:
-        """Keep what it would have been made of."""
+        """Keep the arguments that the pickle gives."""
         self.arguments = arguments
 
     def __setstate__(self, state: Any) -> None:
-        """Leave out what it would have held."""
+        """Ignore the state that the pickle gives."""
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        """Leave it out."""
+        """Ignore an entry."""
 
     def append(self, value: Any) -> None:
-        """Leave it out."""
+        """Ignore an entry of a list.
+
+        Args:
+            value: ignored.
+        """
 
     def extend(self, values: Any) -> None:
-        """Leave them out."""
+        """Ignore entries of a list.
+
+        Args:
+            values: ignored.
+        """
 
     def add(self, value: Any) -> None:
-        """Leave it out."""
+        """Ignore an entry of a set.
+
+        Args:
+            value: ignored.
+        """
 
 
 class Unchanging:
-    """What a pickle cannot change once it is made."""
+    """The base class of records that a pickle cannot change after they are made."""
 
     __slots__ = ()
 
     def __setstate__(self, state: Any) -> None:
-        """Refuse what a pickle would set.
+        """Refuse the state that a pickle gives.
 
         Raises:
             UnpicklingError: always.
@@ -125,13 +136,13 @@ class Unchanging:
 
 @dataclass(frozen=True, slots=True)
 class Storage(Unchanging):
-    """A block of numbers, beside the pickle or in it.
+    """A block of numbers, in a file beside the pickle or in the pickle itself.
 
     Attributes:
         key: its name in the file.
-        dtype: of its numbers.
-        count: how many the pickle says there are.
-        data: the numbers, little-endian, where they stand in the pickle itself.
+        dtype: the dtype of its numbers.
+        count: how many numbers the pickle states.
+        data: the numbers, little-endian, if they stand in the pickle itself; otherwise None.
     """
 
     key: str
@@ -144,7 +155,7 @@ class Storage(Unchanging):
 
 @dataclass(frozen=True, slots=True)
 class Tensor(Unchanging):
-    """An array that is part of a storage."""
+    """An array as a view of a storage; offset and strides count numbers, not bytes."""
 
     storage: Storage
     offset: int
@@ -155,28 +166,28 @@ class Tensor(Unchanging):
 
 
 class NumpyType:
-    """Stands for a type of numbers of numpy, such as f4, whose order of bytes is set afterwards."""
+    """The record of a numpy dtype, such as f4, whose byte order is set afterwards."""
 
     def __init__(self, code: Any, *_: Any) -> None:
-        """Keep what numpy is told of it."""
+        """Keep the code of the dtype."""
         self.code = str(code)
         self.order = "<"
 
     def __setstate__(self, state: Any) -> None:
-        """Take the order of its bytes."""
+        """Keep the byte order."""
         if isinstance(state, tuple) and state[1:2] == (">",):
             self.order = ">"
 
 
 class NumpyArray:
-    """Stands for an array of numpy, whose numbers are set afterwards."""
+    """The record of a numpy array, whose numbers are set afterwards."""
 
     def __init__(self, *_: Any) -> None:
         """Begin without numbers."""
         self.tensor: Tensor | None = None
 
     def __setstate__(self, state: Any) -> None:
-        """Take shape, type and numbers.
+        """Take the shape, the dtype and the numbers.
 
         Raises:
             UnpicklingError: they do not belong together.
@@ -188,7 +199,7 @@ class NumpyArray:
 
 
 def _numpy_tensor(data: Any, kind: Any, shape: Any, *, is_by_column: bool) -> Tensor | None:
-    """Return the record of an array; None where it holds no numbers, such as texts or objects."""
+    """Return the record of an array; None if it holds no numbers but texts or objects."""
     shape = _numbers(shape)
     is_plain = isinstance(kind, NumpyType) and NUMPY_CODE.fullmatch(kind.code)
     if not is_plain or not isinstance(data, (bytes, bytearray)):
@@ -203,14 +214,14 @@ def _numpy_tensor(data: Any, kind: Any, shape: Any, *, is_by_column: bool) -> Te
 
 
 class Table(dict[Any, Any]):
-    """Stands for an OrderedDict; what a pickle would set on the object is left out."""
+    """The record of an OrderedDict; attributes that a pickle would set on it are ignored."""
 
     def __setstate__(self, state: Any) -> None:
-        """Leave it out."""
+        """Ignore the state that the pickle gives."""
 
 
 class _Unpickler(pickle.Unpickler):
-    """Makes plain containers and records, and calls nothing that a file names."""
+    """An unpickler that makes plain containers and records, and calls nothing that a file names."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         super().__init__(stream, encoding="latin-1")
@@ -218,7 +229,7 @@ class _Unpickler(pickle.Unpickler):
         self.storages: dict[str, str] = {}
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return what stands for a name."""
+        """Return the record class for a name."""
         if (module, name) == ("collections", "OrderedDict"):
             return Table
         if module == "torch._utils" and name in TENSORS:
@@ -255,7 +266,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 class _TensorMaker(Unchanging):
-    """Stands for PyTorch's function of that task; unlike a function it has nothing to set."""
+    """The record of PyTorch's function that rebuilds tensors; a pickle can set nothing on it."""
 
     __slots__ = ()
 
@@ -268,12 +279,12 @@ class _TensorMaker(Unchanging):
 
 
 class _TypedTensorMaker(_TensorMaker):
-    """Stands for PyTorch's function of that task."""
+    """The record of PyTorch's function that rebuilds tensors of a separately stated dtype."""
 
     __slots__ = ()
 
     def __call__(self, storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> Tensor:
-        """Return the record of a tensor of a type that is told behind gradient and hooks."""
+        """Return the record of a tensor whose dtype follows the gradient flag and the hooks."""
         plain = super().__call__(storage, offset, shape, strides)
         kind = getattr(rest[2], "origin", ("", ""))[1] if len(rest) > 2 else ""
         count = plain.storage.count // TYPED_SIZES.get(kind, 1)
@@ -282,31 +293,31 @@ class _TypedTensorMaker(_TensorMaker):
 
 @dataclass(frozen=True, slots=True)
 class _ValuelessMaker(Unchanging):
-    """Stands for what makes tensors whose values are not read: sparse ones, and mere shapes."""
+    """The record of makers of tensors whose values are not read: sparse ones, and shapes alone."""
 
     kind: str
 
     __setstate__ = Unchanging.__setstate__
 
     def __call__(self, first: Any, second: Any, *_: Any) -> Tensor:
-        """Return the record of a tensor of a kind whose numbers are not taken."""
+        """Return the record of a tensor of a kind that is not read."""
         is_sparse = isinstance(second, tuple) and len(second) > 2 and self.kind == "sparse"
         shape = _numbers(second[2] if is_sparse else second)
         return Tensor(Storage("", self.kind, prod(shape)), 0, shape, (0,) * len(shape))
 
 
 class _ParameterMaker(Unchanging):
-    """Stands for PyTorch's function of that task."""
+    """The record of PyTorch's function that rebuilds parameters."""
 
     __slots__ = ()
 
     def __call__(self, data: Any = None, *_: Any) -> Any:
-        """Return the tensor."""
+        """Return the tensor of the parameter."""
         return data
 
 
 class _BufferMaker(Unchanging):
-    """Stands for numpy's function of that task."""
+    """The record of numpy's function that makes arrays of buffers."""
 
     __slots__ = ()
 
@@ -318,7 +329,7 @@ class _BufferMaker(Unchanging):
 
 
 class _BytesMaker(Unchanging):
-    """Stands for what makes bytes of a text, as old protocols keep them."""
+    """The record of the function that makes bytes of a text, as old pickle protocols keep them."""
 
     __slots__ = ()
 
@@ -348,19 +359,22 @@ FAILURES = (
     ),
     *(MemoryError, OverflowError, RecursionError, ImportError, UnicodeError),
 )
-"""What reading a damaged pickle raises; unhashable keys are TypeErrors."""
+"""The exceptions that reading a damaged pickle raises; unhashable keys are TypeErrors."""
 
 
 def parse(stream: IO[bytes], file: str, storages: dict[str, str] | None = None) -> Any:
-    """Return what the next pickle of a stream holds: containers, values, `Tensor` records.
+    """Read the next pickle of a stream: containers, values and `Tensor` records.
 
     Args:
-        stream: stands behind the pickle afterwards.
-        file: for messages.
-        storages: gets the type of each storage by its key.
+        stream: the stream, which stands after the pickle afterwards.
+        file: the file's name for messages.
+        storages: a dict that receives the dtype of each storage by its key; None needs none.
+
+    Returns:
+        The object that the pickle holds.
 
     Raises:
-        WeightsError: it is damaged, or names classes that would have to be run.
+        WeightsError: the pickle is damaged, or names classes whose code would have to run.
     """
     reader = _Unpickler(stream)
     where = Where(file=file)

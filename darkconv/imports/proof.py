@@ -1,7 +1,8 @@
-"""Checking an import: a forward pass of the model against the file itself.
+"""Check an import: compare a forward pass of the model with the file itself.
 
-An ONNX file is run. Others are no programs: there, layers of the model's forward pass are computed
-once more out of the file's own arrays in the file's own layout, with the epsilon of the file.
+An ONNX file is run. Other files are no programs: for them, layers of the model's forward pass are
+computed a second time, from the file's own arrays in the file's own layout, with the file's
+epsilon.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,11 +24,11 @@ from darkconv.layers.merge import Shortcut
 from darkconv.libraries import is_installed
 
 POSITIONS = 4
-"""Places of a layer's map that are computed once more."""
+"""The number of places of a layer's map that are computed a second time."""
 SIZES = (64, 96, 128, 192, 320)
-"""Widths and heights that are tried, small ones first: any will do that fits the layers."""
+"""The widths and heights in pixels that are tried, small ones first, until one fits the layers."""
 ALLOWED = 1e-3
-"""Relative error of a layer in float32."""
+"""The largest relative error of a layer in float32 that is accepted."""
 ACTIVATIONS: Mapping[str, Callable[[Doubles], Doubles]] = {
     "linear": lambda x: x,
     "leaky": lambda x: np.where(x > 0, x, 0.1 * x),
@@ -39,10 +40,10 @@ ACTIVATIONS: Mapping[str, Callable[[Doubles], Doubles]] = {
 
 
 class Proof(NamedTuple):
-    """What was checked.
+    """The result of checking an import.
 
     Attributes:
-        lines: what was computed and how near it is.
+        lines: what was computed, and its error.
         warnings: what does not agree, or could not be checked.
         notes: what was not computed, and why.
     """
@@ -52,13 +53,25 @@ class Proof(NamedTuple):
     notes: tuple[str, ...] = ()
 
     def joined(self, other: "Proof") -> "Proof":
-        """Return what two checks found."""
+        """Return the results of two checks together.
+
+        Args:
+            other: the result of the second check.
+        """
         pairs = zip(self, other, strict=True)
         return Proof(*((*mine, *others) for mine, others in pairs))
 
 
 def prove_onnx(model: Model, path: PathLike) -> Proof:
-    """Run an ONNX file and the model made of it on the same input."""
+    """Run an ONNX file and the model made from it on the same input, and compare them.
+
+    Args:
+        model: the Darknet model.
+        path: the ONNX file.
+
+    Returns:
+        The relative error of every output, or the reason why the file was not run.
+    """
     if not is_installed("onnxruntime"):
         return Proof(warnings=("the file was not run, for onnxruntime is not installed",))
     from darkconv.verification.verify import verify
@@ -82,19 +95,23 @@ def prove_onnx(model: Model, path: PathLike) -> Proof:
 
 
 def _once(name: str) -> str:
-    """Return `a` for `a: a`, which names an output by the layer that it is."""
+    """Return `a` for `a: a`, the name of an output that is called like its layer."""
     first, _, second = name.partition(": ")
     return first if first == second else name
 
 
 def prove_layers(model: Model, checkpoint: Checkpoint, fit: Fit, epsilon: float | None) -> Proof:
-    """Compute layers of the model's forward pass once more out of the file's own arrays.
+    """Compute layers of the model's forward pass a second time, from the file's own arrays.
 
     Args:
-        model: that was made.
-        checkpoint: open.
-        fit: its layers by number.
-        epsilon: that its batch norms add where the file does not say it; None takes Darknet's.
+        model: the imported model.
+        checkpoint: the open file.
+        fit: the file's layers by layer index.
+        epsilon: the epsilon of the file's batch norms; None takes the file's own, or else
+            Darknet's.
+
+    Returns:
+        The largest relative error, or the reason why nothing was computed.
     """
     model = _small(model)
     stream = np.random.default_rng(0)
@@ -128,7 +145,7 @@ def prove_layers(model: Model, checkpoint: Checkpoint, fit: Fit, epsilon: float 
 
 
 def _small(model: Model) -> Model:
-    """Return the model for small pictures, where its layers fit such."""
+    """Return the model for small pictures, if its layers allow that."""
     shape = model.network.input_shape
     if not shape.is_map or shape.h * shape.w <= SIZES[0] ** 2:
         return model
@@ -157,7 +174,7 @@ def _checkable(model: Model, fit: Fit) -> Iterator[tuple[Layer, Unit]]:
 
 
 class _Own(NamedTuple):
-    """The arrays of a layer as the file has them."""
+    """The arrays of a layer in the file's own layout."""
 
     file: str
     unit: Unit
@@ -165,14 +182,14 @@ class _Own(NamedTuple):
     epsilon: float | None
 
     def read(self, name: str, otherwise: float) -> Doubles:
-        """Return an array of one axis."""
+        """Return an array of one axis, or a constant if the file has no such array."""
         part: Part | None = self.unit.parts.get(name)
         if part is None:
             return np.array(otherwise)
         return part.found.values(self.file).astype(np.float64).ravel()
 
     def normalized(self, values: Doubles) -> Doubles:
-        """Return what follows the products: biases, or batch norm with its epsilon."""
+        """Apply what follows the products: biases, or batch norm with its epsilon."""
         if not self.unit.has_norm:
             return values + self.read("biases", 0)
         rules = self.model.dialect
@@ -184,7 +201,7 @@ class _Own(NamedTuple):
         return centred / root * self.read("scales", 1) + self.read("biases", 0)
 
     def products(self, windows: Doubles, groups: int) -> Doubles:
-        """Return what a kernel gives of windows (count, channels, rows, columns)."""
+        """Return the products of the kernel with windows (count, channels, rows, columns)."""
         part = self.unit.parts["weights"]
         kernel = part.found.values(self.file)
         if kernel.ndim != 4:
@@ -202,7 +219,7 @@ class _Own(NamedTuple):
 def _sums(
     layer: Layer, factors: Doubles, inputs: Sequence[Array], output: Array
 ) -> tuple[Doubles, Doubles]:
-    """Return a weighted [shortcut], out of the file's numbers and as the model gave it."""
+    """Return a weighted [shortcut], computed from the file's numbers, and as the model gives it."""
     spec = layer.spec
     assert isinstance(spec, Shortcut)
     total = inputs[0] * factors[0]
@@ -213,7 +230,7 @@ def _sums(
 
 
 def _samples(layer: Layer, own: _Own, before: Array, output: Array) -> tuple[Doubles, Doubles]:
-    """Return a layer at some places, out of the file's arrays and as the model gave it."""
+    """Return a layer at some places, computed from the file's arrays, and as the model gives it."""
     spec = layer.spec
     assert isinstance(spec, Convolutional)
     gap, border = spec.tap_distance, spec.border * spec.tap_distance

@@ -1,8 +1,8 @@
-"""The numbers by which PyTorch programs weight the sources of a [shortcut], as Darknet's weights.
+"""Convert the numbers by which PyTorch programs weight a [shortcut]'s sources to Darknet's weights.
 
 The programs multiply source i of n by 2 / n * sigmoid(u_i). AlexeyAB's program multiplies it by
-max(v_i, 0) / (0.0001 + the sum of all), or by a softmax: shares that add up to nearly one. Any
-factors that add up to less than one are such shares of max(v, 0), and others are none.
+max(v_i, 0) / (0.0001 + the sum of all), or by a softmax; such factors add up to nearly one. Factors
+that add up to less than one can be expressed as such shares of max(v, 0), others cannot.
 """
 
 import math
@@ -22,23 +22,31 @@ from darkconv.layers.merge import WEIGHT_EPSILON, Shortcut
 Doubles = npt.NDArray[np.float64]
 
 NEARLY_ONE = 1e-6
-"""How far above one the sum of factors may be, and below it be taken for one: rounding."""
+"""The rounding error of the sum of factors: a sum this close to one is taken for one."""
 
 
 def program_factors(file: str, unit: Unit) -> Doubles:
-    """Return what the program multiplies each source by."""
+    """Return the factors by which the program multiplies each source, float64 (sources,).
+
+    Args:
+        file: the file's name for messages.
+        unit: the layer of the file, which has the numbers.
+
+    Raises:
+        WeightsError: the numbers are no floating-point numbers.
+    """
     numbers = unit.parts[RATIOS].found.values(file).astype(np.float64).ravel()
     factors: Doubles = 2 / len(numbers) / (1 + np.exp(-numbers))
     return factors
 
 
 def ratio_weights(file: str, unit: Unit, layer: Layer) -> Array:
-    """Return the weights with which Darknet multiplies the sources as the program does.
+    """Return the weights with which Darknet multiplies the sources by the program's factors.
 
     Args:
-        file: for messages.
-        unit: of the file, which has the numbers.
-        layer: of the cfg, whose weights are normalised by relu.
+        file: the file's name for messages.
+        unit: the layer of the file, which has the numbers.
+        layer: the [shortcut] of the cfg, with weights_normalization=relu.
 
     Returns:
         (sources, 1 or channels) float32.
@@ -63,14 +71,14 @@ def ratio_weights(file: str, unit: Unit, layer: Layer) -> Array:
 
 
 def with_relu(network: Network, units: Iterable[tuple[int, Unit]]) -> tuple[Config, list[str]]:
-    """Return the cfg in which weights that come from such numbers are normalised by relu.
+    """Return the cfg in which the [shortcut] layers that have such numbers are normalised by relu.
 
     Args:
-        network: of the cfg.
-        units: the file's layers by number.
+        network: the network of the cfg.
+        units: the file's layers by layer index.
 
     Returns:
-        The cfg, and what is to be said of it.
+        The cfg, and notes for the user.
     """
     config = network.config
     indices = [index for index, unit in units if RATIOS in unit.parts]

@@ -1,4 +1,4 @@
-"""What an import took, by which rule, and how it was checked."""
+"""The record of an import: which arrays were read, by which rule, and how they were checked."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,18 +8,18 @@ from darkconv.core.model import Model
 
 @dataclass(frozen=True)
 class Imported:
-    """A model made of another tool's file, and how.
+    """A model made from another tool's file, with the record of how it was made.
 
     Attributes:
-        file: the other tool's.
-        kind: what it is, in words.
-        rule: what told which of its layers is which.
-        layers: of the cfg that got arrays.
-        arrays: how many were taken.
-        left: names of arrays that stay in the file, as no Darknet layer has them.
-        notes: differences of meaning, and what was done about them.
-        proof: what was computed to check it, a line each.
-        doubts: what did not agree, or could not be computed.
+        file: the path of the other tool's file.
+        kind: the kind of the file in words.
+        rule: how its layers were paired with the cfg's.
+        layers: the number of the cfg's layers that got arrays.
+        arrays: the number of the file's arrays that were read.
+        left: names of the arrays that were not read, as no Darknet layer has them.
+        notes: differences in what the programs compute, and what was done about them.
+        proof: the checks that were computed, a line each.
+        doubts: the checks that disagreed, or could not be computed.
         model: the result.
     """
 
@@ -35,7 +35,7 @@ class Imported:
     model: Model = field(repr=False)
 
     def lines(self) -> list[str]:
-        """Return what a user should read, a line each."""
+        """Return the record as lines for the user."""
         head = (
             f"{self.file}: {self.kind}: {self.arrays} arrays of {self.layers} layers, "
             f"by {self.rule}"
@@ -45,7 +45,7 @@ class Imported:
         return [head, *self.notes, *stays, *proof, *self.doubts]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what JSON can hold, without the model."""
+        """Return the record without the model, as values that JSON can hold."""
         return {
             "file": self.file,
             "kind": self.kind,

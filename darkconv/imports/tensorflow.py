@@ -1,4 +1,4 @@
-"""TensorFlow's checkpoints and SavedModels: the arrays in them, by the names that Keras gave."""
+"""TensorFlow's checkpoints and SavedModels: their arrays by the names that Keras gave them."""
 
 import glob
 import os
@@ -18,23 +18,23 @@ from darkconv.imports.keras import LayerArrays, named_checkpoint, split_name
 from darkconv.libraries import telling_missing
 
 GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
-"""The array that says which variable is which, in checkpoints of TensorFlow 2."""
+"""The array that maps keys to variables' names, in checkpoints of TensorFlow 2."""
 UNWANTED = re.compile(r"(?:^|/)(?:optimizer|save_counter|keras_api)|\.OPTIMIZER_SLOT")
-"""Keys of what is no weight of the model."""
+"""The keys of arrays that are no weights of the model."""
 FAILURES = (ValueError, TypeError, RuntimeError, LookupError, MemoryError)
-"""What reading a damaged checkpoint raises beside TensorFlow's own errors."""
+"""The exceptions that reading a damaged checkpoint raises, beside TensorFlow's own errors."""
 REMEDY = "in TensorFlow: model.load_weights(FILE); model.save_weights('net.weights.h5')"
 
 
 def open_tensorflow(prefix: str, file: PathLike) -> Checkpoint:
-    """Return the layers of a checkpoint.
+    """Return the layers of a TensorFlow checkpoint or SavedModel.
 
     Args:
-        prefix: of its files: see `darkconv.loading.formats.tensorflow_prefix`.
-        file: as the user named it.
+        prefix: the prefix of its files: see `darkconv.loading.formats.tensorflow_prefix`.
+        file: the path that the user gave.
 
     Raises:
-        WeightsError: it is damaged, or claims more than its files hold.
+        WeightsError: the checkpoint is damaged, or states more values than its files hold.
         MissingDependencyError: TensorFlow is not installed.
     """
     with telling_missing("reading TensorFlow's checkpoints"):
@@ -65,7 +65,7 @@ def open_tensorflow(prefix: str, file: PathLike) -> Checkpoint:
 
 
 class _Arrays:
-    """The arrays of a checkpoint by their keys."""
+    """The arrays of a checkpoint, by key."""
 
     def __init__(
         self,
@@ -79,10 +79,10 @@ class _Arrays:
         self._most, self._where = most, where
 
     def names(self, graph: Any) -> dict[str, str]:
-        """Return the key of each variable by the name that Keras gave it.
+        """Return the key of each variable, by the name that Keras gave it.
 
         Args:
-            graph: an empty message, to be filled.
+            graph: an empty TrackableObjectGraph message, which is filled.
         """
         if GRAPH not in self._shapes:
             return {key: key for key in sorted(self._shapes) if not UNWANTED.search(key)}
@@ -104,7 +104,7 @@ class _Arrays:
                     yield name, key
 
     def found(self, name: str, key: str) -> Found:
-        """Return an array, to be read when it is asked for."""
+        """Return an array whose values are read on demand."""
         shape, kind = tuple(map(int, self._shapes[key])), self._kinds[key]
         if prod(shape) > self._most:
             raise WeightsError(

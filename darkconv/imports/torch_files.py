@@ -1,4 +1,4 @@
-"""PyTorch's .pt and .pth files: where the state dict is in them, and where the numbers are."""
+"""PyTorch's .pt and .pth files: find the state dict in them, and read its numbers."""
 
 import io
 from collections.abc import Callable, Iterator, Mapping
@@ -14,9 +14,9 @@ from darkconv.imports.found import Found, Values
 from darkconv.imports.pickles import NumpyArray, Storage, Tensor, parse
 
 SIZES = {"bfloat16": 2}
-"""Bytes of a number, of types that numpy does not have."""
+"""The bytes of a number for dtypes that numpy does not have."""
 MAGIC = 0x1950A86A20F9469CFC6C
-"""First number of files that PyTorch before 1.6 wrote."""
+"""The first number in files of PyTorch before 1.6."""
 STATE_KEYS: tuple[str, ...] = (
     "ema",
     "model_ema",
@@ -26,19 +26,23 @@ STATE_KEYS: tuple[str, ...] = (
     "model",
 )
 STATE_KEYS += ("net", "network", "module", "params", "weights", "generator")
-"""Where checkpoints keep their state dict, the averaged weights first."""
+"""The keys under which checkpoints keep their state dict, averaged weights (EMA) first."""
 DEEPEST = 3
 
 
 def state_dict(tree: Any, file: str) -> tuple[dict[str, Tensor], str, tuple[str, ...]]:
-    """Find the arrays by name in what a checkpoint holds.
+    """Find the state dict in the content of a checkpoint.
+
+    Args:
+        tree: the unpickled content: containers, values and `Tensor` records.
+        file: the file's name for messages.
 
     Returns:
-        The arrays in their order, the keys that lead to them ("ema.model"), and the keys of
-        other state dicts that were there too.
+        The arrays by name in their order, the keys that lead to them ("ema.model"), and the keys of
+        the other state dicts in the file.
 
     Raises:
-        WeightsError: there are none.
+        WeightsError: the content has no state dict.
     """
     states = list(_states(tree, (), set()))
     if not states:
@@ -77,7 +81,16 @@ def _states(
 def found_arrays(
     state: Mapping[str, Tensor], read: Callable[[Storage], bytes], file: str
 ) -> list[Found]:
-    """Return the arrays of a state dict, to be read when they are asked for."""
+    """Return the arrays of a state dict, whose values are read on demand.
+
+    Args:
+        state: the state dict.
+        read: returns the bytes of a storage.
+        file: the file's name for messages.
+
+    Raises:
+        WeightsError: a tensor states more values than its storage holds.
+    """
     cached = lru_cache(maxsize=4)(partial(_stored, read))
     found = []
     for name, tensor in state.items():
@@ -92,7 +105,16 @@ def _stored(read: Callable[[Storage], bytes], storage: Storage) -> bytes:
 
 
 def check_tensor(name: str, tensor: Tensor, file: str) -> None:
-    """Raise WeightsError where a tensor claims more than its storage holds."""
+    """Raise WeightsError if a tensor states more values than its storage holds.
+
+    Args:
+        name: the tensor's name for messages.
+        tensor: the record of the tensor.
+        file: the file's name for messages.
+
+    Raises:
+        WeightsError: the tensor reaches beyond its storage.
+    """
     last = tensor.offset + sum(
         (n - 1) * stride for n, stride in zip(tensor.shape, tensor.strides, strict=True) if n
     )
@@ -107,7 +129,11 @@ def check_tensor(name: str, tensor: Tensor, file: str) -> None:
 
 
 def item_size(dtype: str) -> int:
-    """Return the bytes of a number."""
+    """Return the bytes of a number.
+
+    Args:
+        dtype: the dtype's name, such as "bfloat16".
+    """
     return SIZES.get(dtype) or np.dtype(dtype).itemsize
 
 
@@ -127,10 +153,14 @@ def _values(tensor: Tensor, read: Callable[[Storage], bytes]) -> Values:
 
 
 def read_zip(archive: Archive, file: str) -> tuple[Any, Callable[[Storage], bytes]]:
-    """Return what a zip file of PyTorch holds, and a function that reads its storages.
+    """Return the content of a PyTorch zip file, and a function that reads its storages.
+
+    Args:
+        archive: the open file.
+        file: the file's name for messages.
 
     Raises:
-        WeightsError: it is damaged, another kind of file, or names classes.
+        WeightsError: the file is damaged, of another kind, or names classes whose code would run.
         ArchiveError: the archive is damaged.
     """
     if any(name.rpartition("/")[2] == "archive_format" for name in archive.members):
@@ -164,10 +194,14 @@ def read_zip(archive: Archive, file: str) -> tuple[Any, Callable[[Storage], byte
 
 
 def read_legacy(stream: IO[bytes], file: str) -> tuple[Any, Callable[[Storage], bytes]]:
-    """Return what a file of PyTorch before 1.6 holds, and a function that reads its storages.
+    """Return the content of a file of PyTorch before 1.6, and a function that reads its storages.
+
+    Args:
+        stream: the open file.
+        file: the file's name for messages.
 
     Raises:
-        WeightsError: it is damaged, another kind of file, or names classes.
+        WeightsError: the file is damaged, of another kind, or names classes whose code would run.
     """
     first = parse(stream, file)
     if first != MAGIC:

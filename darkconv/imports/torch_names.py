@@ -1,4 +1,4 @@
-"""Names of PyTorch programs that follow a Darknet cfg, and layers made of a state dict."""
+"""Recognise PyTorch programs that follow a Darknet cfg by their names, and make layers of these."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ NORM_ARRAYS = {
     "running_var": "rolling_variance",
 }
 RUNNING = {"running_mean", "running_var"}
-"""Arrays that tell batch norm from other layers."""
+"""The arrays that only batch norm has."""
 SPARE = {
     "num_batches_tracked",
     "anchors",
@@ -25,29 +25,31 @@ SPARE = {
     "stride",
 }
 SPARE |= {"_LN_MODEL_VERSION", "scaled_anchors", "offset"}
-"""Last words of names of what is no weight: counters, and the constants of a head."""
+"""The last words of names that are no weights: counters, and the constants of a head."""
 NUMBERS = "numbers"
 ORDER = "order"
 
 
 class Naming(NamedTuple):
-    """How a family of programs names its layers.
+    """The naming scheme of a family of programs.
 
     Attributes:
-        tool: the programs.
-        pattern: finds the number of the layer in a name.
-        counts: NUMBERS if it is the layer's number in the cfg, ORDER if it only grows.
-        epsilon: that the programs' batch norm adds to the variance.
-        decodes: which of the programs decode boxes as new_coords=1 does.
-        ignores_scale: which of the programs do not know scale_x_y.
-        reorg: what they have for [reorg]; "" if it is Darknet's.
+        tool: the names of the programs.
+        pattern: the regular expression that finds the number of the layer in a name.
+        counts: NUMBERS if the number is the layer index in the cfg, ORDER if it only increases.
+        epsilon: the epsilon that the programs' batch norm adds to the variance.
+        decodes: the names of the programs that decode boxes as new_coords=1 does.
+        ignores_scale: the names of the programs that do not know scale_x_y.
+        reorg: what they compute for [reorg]; "" if the same as Darknet.
         adds_under_root: see `Checkpoint`.
-        pads_zeros: a [maxpool] of even size and stride 1 takes zeros beyond the border; in Darknet
-            nothing lies there.
-        floors_pools: a [maxpool] leaves out the last row and column of an odd map; Darknet's does
-            not unless its padding says so.
-        has_plain_classes: its classifiers end in a convolution without activation or softmax.
-        ratios: the word for what weights the sources of a [shortcut], see `ratios.ratio_weights`.
+        pads_zeros: True if a [maxpool] of even size and stride 1 includes zeros beyond the border;
+            Darknet's ignores what lies there.
+        floors_pools: True if a [maxpool] leaves out the last row and column of an odd map;
+            Darknet's does not, unless its padding option says so.
+        has_plain_classes: True if its classifiers end in a convolution without activation or
+            softmax.
+        ratios: the last word of the name of the numbers that weight a [shortcut]'s sources; see
+            `ratios.ratio_weights`.
     """
 
     tool: str
@@ -106,7 +108,7 @@ NAMINGS = (
         adds_under_root=False,
     ),
 )
-"""The first that all of a file's weights follow is taken."""
+"""The known naming schemes; the first one that all weights of a file follow is taken."""
 
 BY_LIGHTNET = Naming("lightnet", "", ORDER, reorg="", floors_pools=True, has_plain_classes=True)
 LIGHTNET = {
@@ -131,28 +133,28 @@ LIGHTNET = {
     ),
     "others": (r"backbone\.", r"neck\.", r"head\."),
 }
-"""Where lightnet's modules stand in the order of the cfg, by model.
+"""The order of lightnet's modules in the cfg, by model.
 
-Its `darknet_order` says so of the larger models. Of TinyYoloV3 the module itself says it: the
-order in which lightnet lists its modules is another.
+For the larger models it is stated by lightnet's `darknet_order`. For TinyYoloV3 it follows from the
+module itself: the order in which lightnet lists its modules is another.
 """
 LIGHTNET_PARTS = {"backbone", "neck", "head"}
 LIGHTNET_MARK = re.compile(r"backbone\.(?:module\.)?\d+_[a-z]+\.")
-"""In the names of all models of lightnet that follow a Darknet cfg."""
+"""The start of names in all models of lightnet that follow a Darknet cfg."""
 LIGHTNET_BLOCK = re.compile(
     r"backbone\.(?:module\.)?(\d+)_csp(\.split2|\.split1|\.residual(\d+)|\.conv|\.post)"
 )
-"""A branch of a block; two of them stand in the other order in the cfg."""
+"""The branches of a block; two of them stand in the reverse order in the cfg."""
 
 
 class Named(NamedTuple):
     """The layers of a state dict.
 
     Attributes:
-        units: in order.
-        naming: how they are named, None where no table knows.
+        units: the layers, in order.
+        naming: their naming scheme; None if it is unknown.
         rule: see `Checkpoint.rule`.
-        spare: arrays that no layer has.
+        spare: names of the arrays that belong to no layer.
     """
 
     units: tuple[Unit, ...]
@@ -165,8 +167,11 @@ def name_units(found: Sequence[Found], *, is_ordered: bool) -> Named:
     """Make layers of the arrays of a state dict.
 
     Args:
-        found: in the order of the file.
-        is_ordered: that order is the program's, not the alphabet's.
+        found: the arrays in the order of the file.
+        is_ordered: True if that order is the program's rather than the alphabet's.
+
+    Returns:
+        The layers and their naming scheme.
     """
     spare = [one.name for one in found if one.name.rpartition(".")[2] in SPARE]
     learned = [one for one in found if one.name not in set(spare)]
@@ -202,7 +207,7 @@ def _parts(arrays: dict[str, Found]) -> dict[str, Part]:
 def _counted(
     modules: dict[str, dict[str, Found]], numbers: list[int], naming: Naming
 ) -> tuple[Unit, ...]:
-    """Make a layer of the modules of each number."""
+    """Make layers of the modules, one for each number."""
     layers: dict[int, dict[str, dict[str, Found]]] = {}
     for (path, arrays), number in zip(modules.items(), numbers, strict=True):
         layers.setdefault(number, {})[path] = arrays
@@ -260,7 +265,12 @@ def _takes(unit: Unit, norm: Unit) -> bool:
 
 
 def joined(unit: Unit, norm: Unit) -> Unit:
-    """Return a layer with its batch norm; biases of the convolution itself are kept apart."""
+    """Return a layer with its batch norm; the convolution's own biases are kept separately.
+
+    Args:
+        unit: the convolution.
+        norm: the batch norm.
+    """
     own = {("inner_biases" if k == "biases" else k): part for k, part in unit.parts.items()}
     return Unit(unit.name, own | dict(norm.parts), unit.index, norm.epsilon, unit.is_depthwise)
 
@@ -271,9 +281,9 @@ def _in_order(
     """Return modules in the order of the cfg, as far as names or the file tell it.
 
     Args:
-        modules: in the order of the file.
+        modules: the modules in the order of the file.
         prefixes: see `lightnet_order`.
-        is_ordered: that order is the program's.
+        is_ordered: True if the order of the file is the program's.
     """
     if prefixes:
         start = _wrapping(modules)
@@ -286,10 +296,10 @@ def _in_order(
 
 
 def lightnet_order(paths: Iterable[str]) -> tuple[str, ...]:
-    """Return the order of lightnet's parts, nothing where the modules are of another program.
+    """Return the patterns of lightnet's modules in the cfg's order; () for other programs.
 
     Args:
-        paths: of modules, without what all of them have in common at the start.
+        paths: the modules' names, without the start that all of them share.
     """
     known = [f"{path}." for path in paths]
     if not any(LIGHTNET_MARK.match(path) for path in known):
@@ -301,7 +311,7 @@ def lightnet_order(paths: Iterable[str]) -> tuple[str, ...]:
 
 
 def _wrapping(paths: Iterable[str]) -> int:
-    """Return how many characters all names have before lightnet's own: `module.` of a wrapper."""
+    """Return the length of the shared start of all names before lightnet's own, as `module.`."""
     words = [path.split(".") for path in paths]
     shared = 0
     for column in zip(*words, strict=False):
@@ -312,7 +322,7 @@ def _wrapping(paths: Iterable[str]) -> int:
 
 
 def _place(path: str, prefixes: Sequence[str]) -> tuple[int, tuple[int, ...]]:
-    """Where a module of lightnet stands: its part, and its block and branch in the backbone."""
+    """Return the sort key of a lightnet module: its part, its block and its branch."""
     part = next(i for i, prefix in enumerate(prefixes) if re.match(prefix, f"{path}."))
     block = LIGHTNET_BLOCK.match(path)
     if not block:
@@ -324,13 +334,13 @@ def _place(path: str, prefixes: Sequence[str]) -> tuple[int, tuple[int, ...]]:
 
 
 def _natural(path: str) -> list[tuple[int, str]]:
-    """Sort key in which 2 stands before 10."""
+    """Return a sort key that puts 2 before 10."""
     return [
         (int(word), "") if word.isdecimal() else (-1, word) for word in re.split(r"(\d+)", path)
     ]
 
 
 def _is_counted(modules: Iterable[str]) -> bool:
-    """Return True if nothing but numbers tells the layers from each other."""
+    """Return True if only numbers tell the layers apart."""
     stems = {re.sub(r"\d+", "#", path.rpartition(".")[0]) for path in modules}
     return len(stems) == 1

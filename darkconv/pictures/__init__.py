@@ -1,1 +1,1 @@
-"""Pictures: image files in every format, their levels, and fitting them to a network's input."""
+"""Pictures: reading image files of every format, and fitting pictures to a network's input."""

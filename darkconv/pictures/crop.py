@@ -1,4 +1,4 @@
-"""What a classifier sees of a picture: its middle."""
+"""The centre crop of a picture, which is a classifier's input."""
 
 import numpy as np
 
@@ -7,13 +7,13 @@ from darkconv.pictures.picture import Picture, resize
 
 
 def centre_crop(picture: Picture, canvas: tuple[int, int]) -> Array:
-    """Return the middle of a picture, scaled until it covers the canvas.
+    """Return the centre of a picture, scaled until it covers the network's input.
 
-    For square networks the shorter side gets their width, by C's integer division: what
-    AlexeyAB's classifier sees, and the original's since its versions of 2017.
+    For square networks the shorter side of the picture becomes the network's width, by C's integer
+    division. AlexeyAB's classifier does so, and pjreddie's since its versions of 2017.
 
     Args:
-        picture: (H, W, C), 0..255.
+        picture: (H, W, C) uint8 levels, 0 to 255.
         canvas: (width, height) of the network input.
 
     Returns:

@@ -28,34 +28,40 @@ if TYPE_CHECKING:
 Levels = npt.NDArray[np.uint8]
 
 MOST_PIXELS = 89_478_485
-"""Of a picture: a quarter of a GiB as RGB."""
+"""The most pixels of a picture that is read: a quarter of a GiB as RGB."""
 MOST_BYTES = 1 << 30
-"""Of a file: no picture of so many pixels needs more."""
+"""The most bytes of a file that is read; no picture of MOST_PIXELS needs more."""
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM", "AVIF", "JPEG2000", "TGA")
-"""Pillow's names of the formats that are opened, whatever a file is called: all are decoded inside
-the process. Pillow knows others, of which EPS starts Ghostscript."""
+"""Pillow's names of the formats that are opened, whatever the file's suffix. All of them are
+decoded inside the process; of Pillow's other formats, EPS would start Ghostscript."""
 SUFFIXES = frozenset(
     (
         *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".bmp", ".dib", ".gif"),
         *(".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".tga"),
     )
 )
-"""Ends of file names that count as pictures in folders and lists, in lower case."""
+"""Suffixes of the files that are pictures in folders and lists, in lower case."""
 ORIENTATION = 274  # EXIF's tag
 BROKEN = (
     OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, ArithmeticError,
     struct.error,
 )  # fmt: skip
-"""What Pillow raises on files that are damaged."""
+"""The exceptions that Pillow raises on damaged files."""
 POSTSCRIPT = (b"%!PS", b"\xc5\xd0\xd3\xc6")
-"""What PostScript begins with, as a text and with a preview."""
-START = 512  # bytes by which a file that is no picture is recognised
+"""The first bytes of PostScript files: as text, and with a preview."""
+START = 512  # the first bytes, by which a file that is no picture is recognised
 
-_OPENING = threading.Lock()  # Python's filters of warnings are those of all threads
+_OPENING = threading.Lock()  # all threads share Python's warning filters
 
 
 def pillow(task: str) -> ModuleType:
-    """The module PIL.Image.
+    """Import and return the module PIL.Image.
+
+    Args:
+        task: the purpose that the error names if Pillow is missing.
+
+    Returns:
+        The module.
 
     Raises:
         MissingDependencyError: Pillow is not installed.
@@ -66,10 +72,13 @@ def pillow(task: str) -> ModuleType:
 
 
 def read_content(path: PathLike) -> bytes:
-    """The bytes of a picture's file.
+    """Read the bytes of a picture's file.
+
+    Args:
+        path: the file.
 
     Raises:
-        DatasetError: there is no such file, it cannot be read, or it is too large.
+        DatasetError: there is no such file, it cannot be read, or it has more than MOST_BYTES.
     """
     where = Where(file=os.fspath(path))
     if not os.fspath(path):
@@ -83,15 +92,18 @@ def read_content(path: PathLike) -> bytes:
 
 @contextlib.contextmanager
 def opened(path: PathLike, content: bytes | None = None) -> "Iterator[Image]":
-    """A picture's file, open; its pixels are read when they are asked for.
+    """Open a picture's file; the block may then read its pixels.
 
     Args:
         path: the file.
-        content: its bytes, where they were read before.
+        content: the file's bytes if they were read before; the path then only serves messages.
+
+    Yields:
+        The PIL image, whose pixels are decoded at the first access.
 
     Raises:
-        DatasetError: it cannot be read, is no picture, or is too large; also where the block
-            finds it broken.
+        DatasetError: the file cannot be read, is no picture, has too many bytes or pixels, or turns
+            out damaged inside the block.
         MissingDependencyError: Pillow is not installed.
     """
     image_module = pillow("reading pictures")
@@ -112,7 +124,14 @@ def opened(path: PathLike, content: bytes | None = None) -> "Iterator[Image]":
 
 
 def open_quietly(source: PathLike | io.BytesIO) -> "Image":
-    """Open one of `FORMATS` without Python's warnings, which are about sizes and tags."""
+    """Open a picture of one of `FORMATS` without Python's warnings about sizes and tags.
+
+    Args:
+        source: the path, or the file's bytes.
+
+    Raises:
+        UnidentifiedImageError: Pillow knows no such format.
+    """
     image_module = pillow("reading pictures")
     with _OPENING, warnings.catch_warnings(record=True):
         warnings.simplefilter("always")
@@ -126,13 +145,17 @@ def open_quietly(source: PathLike | io.BytesIO) -> "Image":
 
 
 def is_picture(path: PathLike) -> bool:
-    """Return True if a file's name says that it is a picture; hidden files do not count."""
+    """Return True if a file has a picture's suffix and is not hidden.
+
+    Args:
+        path: the file's path; the file itself is not opened.
+    """
     name = os.path.basename(path)
     return os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith(".")
 
 
 def _check_file(path: PathLike, where: Where) -> None:
-    """Refuse what is no file, or too large, before it is read."""
+    """Raise DatasetError unless a path is a regular file of at most MOST_BYTES."""
     status = os.stat(path)
     if stat.S_ISDIR(status.st_mode):
         raise DatasetError("is a folder, not a picture", where=where)
@@ -152,7 +175,7 @@ def _check_pixels(count: int, where: Where) -> None:
 
 
 def _unread(error: Exception, where: Where) -> DatasetError:
-    """Why the system or Pillow gave up."""
+    """Return the error for a file that the system or Pillow could not read, with their reason."""
     if isinstance(error, FileNotFoundError):
         return DatasetError("no such file", where=where)
     if isinstance(error, OSError) and error.strerror:
@@ -161,7 +184,7 @@ def _unread(error: Exception, where: Where) -> DatasetError:
 
 
 def _no_picture(path: PathLike, content: bytes | None, where: Where) -> DatasetError:
-    """What a file is that Pillow does not know."""
+    """Return the error for a file that Pillow does not know, with what the file is if known."""
     if content is None:
         with open(path, "rb") as file:
             content = file.read(START)
@@ -174,7 +197,7 @@ def _no_picture(path: PathLike, content: bytes | None, where: Where) -> DatasetE
 
 
 def _hint(content: bytes) -> str | None:
-    """What helps with pictures in formats that are not opened."""
+    """Return advice for formats that are not opened, or None."""
     if content.startswith(POSTSCRIPT):
         return "it is PostScript (EPS), a program, and is never run: convert it to PNG"
     if content[4:8] == b"ftyp":
@@ -190,12 +213,19 @@ def _recognised(known: Recognised, where: Where) -> DatasetError:
 
 
 def rgb_levels(image: "Image", where: Where) -> Levels:
-    """The pixels of an open picture as it lies, (H, W, 3).
+    """Return the pixels of an open picture, before its EXIF orientation is applied.
 
-    Of 16 bits the upper 8 count, and transparency is dropped, as stb_image has it.
+    Of 16-bit levels the upper 8 bits count, and transparency is dropped, as stb_image does.
+
+    Args:
+        image: an open PIL image.
+        where: the picture's place, for warnings and errors.
+
+    Returns:
+        uint8 (H, W, 3), RGB.
 
     Raises:
-        DatasetError: levels of other kinds.
+        DatasetError: the levels are neither of 8 nor of 16 bits.
     """
     has_16_bits = is_deep(image)
     if image.mode[0] in "IF":
@@ -210,7 +240,7 @@ def rgb_levels(image: "Image", where: Where) -> Levels:
 
 
 def _opaque(image: "Image", where: Where) -> "Image":
-    """An image as RGB, without transparency."""
+    """Return an image as RGB, without transparency."""
     if image.mode == "CMYK":
         warn_once(where, "CMYK picture, read as RGB")
     if image.has_transparency_data:
@@ -221,9 +251,15 @@ def _opaque(image: "Image", where: Where) -> "Image":
 
 
 def holds_more(image: "Image") -> bool:
-    """Whether other pictures follow in the file: of a GIF, a TIFF, a WebP or an animated PNG.
+    """Return True if a file holds further pictures: a GIF, a TIFF, a WebP or an animated PNG.
 
-    What follows in a JPEG is a preview of the same picture.
+    The further pictures of a JPEG file are previews of the first, and do not count.
+
+    Args:
+        image: an open PIL image.
+
+    Returns:
+        True also if the file is damaged behind its first picture.
     """
     with contextlib.suppress(*BROKEN):
         return image.format not in ("JPEG", "MPO") and bool(getattr(image, "is_animated", False))
@@ -231,7 +267,11 @@ def holds_more(image: "Image") -> bool:
 
 
 def is_deep(image: "Image") -> bool:
-    """Whether a file that was not yet read has 16 bits for a level."""
+    """Return True if a picture has 16 bits per level.
+
+    Args:
+        image: an open PIL image whose pixels were not read yet.
+    """
     tiles = getattr(image, "tile", ())
     return image.mode.startswith("I") or any(";16" in str(tile[3]) for tile in tiles)
 
@@ -245,7 +285,17 @@ def _upper_bits(image: "Image", where: Where) -> Levels:
 
 
 def orientation(image: "Image", where: Where) -> int:
-    """How a picture lies, by EXIF's numbers: 1 is upright. Broken data are told and ignored."""
+    """Return the EXIF orientation of a picture, 1 to 8, where 1 is upright.
+
+    Broken EXIF data are warned about, and give 1.
+
+    Args:
+        image: an open PIL image.
+        where: the picture's place, for the warning.
+
+    Raises:
+        OSError: the file is cut short, in a format that keeps these data at the end.
+    """
     value: object = None
     try:
         with _OPENING, warnings.catch_warnings(record=True) as caught:
@@ -262,7 +312,15 @@ def orientation(image: "Image", where: Where) -> int:
 
 
 def upright(levels: Levels, lying: int) -> Levels:
-    """(H, W, C) turned and mirrored as EXIF's number of its orientation says."""
+    """Return a picture turned and mirrored until it is upright.
+
+    Args:
+        levels: uint8 (H, W, C).
+        lying: the EXIF orientation, 1 to 8.
+
+    Returns:
+        uint8 (H, W, C), or (W, H, C) where the picture was turned by a quarter.
+    """
     if lying == 1:
         return levels
     if lying in (5, 6, 7, 8):

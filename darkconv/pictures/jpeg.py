@@ -1,7 +1,7 @@
-"""JPEG files with the levels of stb_image, by which Darknet reads pictures.
+"""Decode JPEG files to the levels of stb_image, with which Darknet reads pictures.
 
-Pillow's libjpeg differs by up to 3 levels of 255: in the inverse transform (`jpeg_blocks`), in how
-it rounds when it enlarges the colour planes, and in the conversion to RGB.
+Pillow's libjpeg differs by up to 3 levels of 255, for three reasons: the inverse transform
+(`jpeg_blocks`), the rounding when the colour planes are enlarged, and the conversion to RGB.
 """
 
 import io
@@ -22,26 +22,26 @@ FORMATS = ("JPEG", "MPO")
 SAMPLINGS = ((1, 1), (2, 1), (1, 2), (2, 2))
 STRIP = 64  # rows at a time, for the processor's cache
 RGB_IDS = tuple(b"RGB")
-LARGEST_ERROR = 2  # levels; beyond it libjpeg has enlarged by another rule
+LARGEST_ERROR = 2  # levels; a larger one means that libjpeg has enlarged by another rule
 
-# the usual factors (ITU-T T.871) as stb_image rounds them
+# the factors of ITU-T T.871, rounded as stb_image rounds them
 CR_TO_RED = round(1.402 * 4096) << 8
 CR_TO_GREEN = -round(0.71414 * 4096) << 8
 CB_TO_GREEN = -round(0.34414 * 4096) << 8
 CB_TO_BLUE = round(1.772 * 4096) << 8
-UNIT = 20  # bits below a level
-GREEN_BITS = -1 << 16  # those of the third term that are used
+UNIT = 20  # fraction bits of a level in fixed point
+GREEN_BITS = -1 << 16  # the bits of green's third term that stb_image uses
 
 Integers = npt.NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
 class Component:
-    """A plane of a file.
+    """A colour component of a JPEG file.
 
     Attributes:
-        sampling: samples across and down, in relation to the other planes.
-        divisors: (8, 8) what its coefficients are multiples of.
+        sampling: the sampling factors (horizontal, vertical), in relation to the other components.
+        divisors: (8, 8) the quantization table; coefficients are multiples of its entries.
     """
 
     sampling: tuple[int, int]
@@ -49,15 +49,19 @@ class Component:
 
 
 def decode(image: "Image", content: bytes, *, channels: int) -> Levels | None:
-    """The picture in a JPEG file, (H, W, channels); None if it is of an unusual kind.
+    """Decode a JPEG file with the levels of stb_image.
 
     Args:
-        image: the file, opened; none of its levels were read yet.
-        content: of the file, which is opened again where half its size is needed.
+        image: the file, opened by Pillow; none of its pixels were read yet.
+        content: the file's bytes; it is opened again where the planes are needed at half their
+            size.
         channels: 3 for RGB, 1 for grey, which is the file's own luma.
 
+    Returns:
+        uint8 (H, W, channels); None if the file is not greyscale or YCbCr of a usual sampling.
+
     Raises:
-        OSError: the file is broken; Pillow has other exceptions, too.
+        OSError: the file is damaged; Pillow also raises the others of `image_file.BROKEN`.
     """
     parts = components(image)
     if not parts:
@@ -73,7 +77,14 @@ def decode(image: "Image", content: bytes, *, channels: int) -> Levels | None:
 
 
 def components(image: "Image") -> list[Component]:
-    """The planes of a file: one, or three of YCbCr; none if it has others or odd samplings."""
+    """Return the colour components of a JPEG file, one for grey or three for YCbCr.
+
+    Args:
+        image: the file, opened by Pillow.
+
+    Returns:
+        An empty list if the file has other components, or a sampling that is not in SAMPLINGS.
+    """
     layers = getattr(image, "layer", [])
     tables = getattr(image, "quantization", {})
     if image.format not in FORMATS or any(number not in tables for *_, number in layers):
@@ -97,12 +108,15 @@ def _opened(content: bytes) -> "Image":
 
 
 def full_chroma(content: bytes, planes: Levels, parts: list[Component]) -> list[Integers]:
-    """Cb and Cr at the picture's size.
+    """Return Cb and Cr in the picture's full size, with the levels of stb_image.
 
     Args:
-        content: of the file.
-        planes: (H, W, 3) as libjpeg decodes them.
-        parts: the file's components.
+        content: the bytes of the file.
+        planes: (H, W, 3) uint8 YCbCr as libjpeg decodes them.
+        parts: the three components of the file.
+
+    Returns:
+        Two arrays (H, W) of levels from 0 to 255.
     """
     across, down = parts[0].sampling
     chroma = [(planes[:, :, i], parts[i].divisors) for i in (1, 2)]
@@ -120,29 +134,42 @@ def full_chroma(content: bytes, planes: Levels, parts: list[Component]) -> list[
 
 
 def half_planes(content: bytes) -> Levels:
-    """A picture at half its size, where libjpeg leaves Cb and Cr of half that size alone."""
+    """Decode a picture at half its size, in which libjpeg does not enlarge Cb and Cr.
+
+    Args:
+        content: the bytes of a JPEG file that samples Cb and Cr at half the size, both ways.
+
+    Returns:
+        uint8 (ceil(H / 2), ceil(W / 2), 3), YCbCr.
+    """
     with _opened(content) as image:
         image.draft("YCbCr", (image.width // 2, image.height // 2))
         return np.asarray(image)
 
 
 def _redone_down(plane: Levels, divisors: Integers, *, sideways: bool = False) -> Integers:
-    """A plane that libjpeg has enlarged downwards, enlarged by stb_image's rule instead."""
+    """Return a plane that libjpeg has enlarged vertically, enlarged by stb_image's rule instead."""
     small = restore(reduce_down(plane), divisors)
     redone = (enlarge_down(small, len(plane)) + 2) >> 2
     if np.abs(redone - plane.astype(np.int16)).max() > LARGEST_ERROR:
         return plane
     if sideways and len(small) > 1:
-        # across, stb_image takes the last pair the wrong way round
+        # horizontally, stb_image swaps the weights of the last pair
         redone[2 * len(small) - 2] = (3 * small[-2].astype(np.int16) + small[-1] + 2) >> 2
     return redone
 
 
 def reduce_down(plane: Levels) -> Levels:
-    """(H, W) enlarged downwards by libjpeg -> (ceil(H / 2), W) that it was made of.
+    """Return the plane from which libjpeg has made a plane of twice the height.
 
-    Of an enlarged pair the upper one is (3 * own + above + 1) >> 2, the lower one
-    (3 * own + below + 2) >> 2. Few levels obey the one, fewer both.
+    Of each pair of enlarged rows the upper one is (3 * own + above + 1) >> 2, the lower one
+    (3 * own + below + 2) >> 2. Few levels satisfy one of these equations, fewer satisfy both.
+
+    Args:
+        plane: uint8 (H, W), enlarged vertically.
+
+    Returns:
+        uint8 (ceil(H / 2), W).
     """
     large = 4 * plane.astype(np.int16)
     upper, lower = large[::2], large[1::2]
@@ -156,7 +183,15 @@ def reduce_down(plane: Levels) -> Levels:
 
 
 def enlarge_down(plane: Integers, height: int) -> npt.NDArray[np.int16]:
-    """(h, W) -> (height, W): 3 times the nearer row and once the farther; 4 times the levels."""
+    """Return a plane at twice its height; each row is 3 parts the nearer, 1 the farther row.
+
+    Args:
+        plane: (h, W) levels from 0 to 255.
+        height: the rows of the result, 2h or 2h - 1.
+
+    Returns:
+        int16 (height, W), 4 times the levels.
+    """
     beside = np.pad(plane.astype(np.int16), ((1, 1), (0, 0)), "edge")
     near = 3 * beside[1:-1]
     large = np.empty((2 * len(plane), plane.shape[1]), np.int16)
@@ -166,7 +201,15 @@ def enlarge_down(plane: Integers, height: int) -> npt.NDArray[np.int16]:
 
 
 def enlarge_twice(plane: Levels, size: tuple[int, ...]) -> npt.NDArray[np.int16]:
-    """(h, w) -> size, twice as high and wide or one less, by stb_image's rule."""
+    """Return a plane enlarged to twice its height and width by stb_image's rule.
+
+    Args:
+        plane: uint8 (h, w).
+        size: (height, width) of the result, each twice as large as the plane or one less.
+
+    Returns:
+        int16 (height, width), levels from 0 to 255.
+    """
     height, width = size
     rows = enlarge_down(plane, height)
     beside = np.pad(rows, ((0, 0), (1, 1)), "edge")
@@ -179,7 +222,16 @@ def enlarge_twice(plane: Levels, size: tuple[int, ...]) -> npt.NDArray[np.int16]
 
 
 def to_rgb(luma: Integers, cb: Integers, cr: Integers) -> Levels:
-    """(H, W) each -> (H, W, 3) by stb_image's integers."""
+    """Convert YCbCr to RGB with stb_image's integer arithmetic.
+
+    Args:
+        luma: (H, W) levels from 0 to 255.
+        cb: (H, W) levels from 0 to 255.
+        cr: (H, W) levels from 0 to 255.
+
+    Returns:
+        uint8 (H, W, 3).
+    """
     picture = np.empty((*luma.shape, 3), np.uint8)
     for top in range(0, len(luma), STRIP):
         rows = slice(top, top + STRIP)

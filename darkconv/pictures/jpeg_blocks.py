@@ -1,10 +1,10 @@
 """Blocks of JPEG files: libjpeg's levels -> coefficients -> stb_image's levels.
 
-Both decoders round twice between the 64 coefficients of a block and its levels, each with
-integers of its own, so that one level in a hundred or so differs by 1. Coefficients are multiples
-of the file's divisors. With divisors of 2 and more they can be told from the rounded levels; where
-some are 1, neighbouring coefficients are tried. Blocks whose coefficients do not give libjpeg's
-levels again keep those.
+Both decoders round twice between the 64 coefficients of a block and its levels, each with its own
+integer constants, so that about one level in a hundred differs by 1. Coefficients are multiples of
+the entries of the file's quantization table, the divisors. Where the divisors are 2 or more, the
+coefficients follow from the rounded levels; where some divisors are 1, neighbouring coefficients
+are tried. Blocks whose coefficients do not give libjpeg's levels again keep libjpeg's levels.
 """
 
 from collections.abc import Iterator
@@ -22,19 +22,19 @@ Flags = npt.NDArray[np.bool_]
 Places = npt.NDArray[np.intp]
 
 CHUNK = 512  # blocks at a time, for the processor's cache
-SEARCHED = 2048  # the same where calls cost more than what they do
+SEARCHED = 2048  # blocks at a time in the search, where numpy's calls cost more than the cache
 MISFIT = 0.05  # libjpeg's first rounding moves values by about this much
-TRIED = 8  # coefficients of a block that may be a step off
-OFF = 3  # of which so many at once
+TRIED = 8  # coefficients of a block that may be off by one multiple
+OFF = 3  # how many of these may be off at once
 FOLLOWED = 3  # steps that are taken one after the other
-GAIN_WEIGHT = 20  # of what a step takes off the misfit, beside how likely it is: by trying
-FARTHEST = 1.15  # what rounding of levels does to a coefficient: four deviations
-MOST_ONES = 16  # divisors of 1, with more there are too many neighbours
+GAIN_WEIGHT = 20  # weight of a step's gain against its likelihood; found by experiment
+FARTHEST = 1.15  # the error that rounding the levels gives a coefficient: 4 standard deviations
+MOST_ONES = 16  # divisors of 1; with more of them there are too many neighbours
 CLIPPED_ROUNDS = 8
 
 
 def _choices() -> Iterator[Floats]:
-    """For 1, 2 ... coefficients that are off: rows of 0 and 1, which of those tried they are."""
+    """Yield, for 1 to OFF wrong coefficients, rows of 0 and 1 that say which ones they are."""
     for count in range(1, OFF + 1):
         chosen = combinations(range(TRIED), count)
         yield np.array([np.isin(range(TRIED), one) for one in chosen]).astype(np.float32)
@@ -44,11 +44,14 @@ CHOICES = list(_choices())
 
 
 def restore(levels: Levels, divisors: Integers) -> Levels:
-    """The levels that stb_image decodes where libjpeg decodes these.
+    """Return the levels that stb_image decodes where libjpeg decodes the given ones.
 
     Args:
-        levels: (H, W) of one component.
-        divisors: (8, 8) the file's table for it.
+        levels: uint8 (H, W) of one component, as libjpeg decodes it.
+        divisors: (8, 8) the component's quantization table.
+
+    Returns:
+        uint8 (H, W).
     """
     height, width = levels.shape
     margins = ((0, -height % SIDE), (0, -width % SIDE))
@@ -89,7 +92,7 @@ def _centred(levels: Levels) -> Floats:
 
 
 def _multiples(spectrum: Floats, table: Floats) -> Floats:
-    """The multiples of the divisors that lie next to a transform."""
+    """Return the multiples of the divisors that are nearest to a transform."""
     coefficients = spectrum / table
     np.rint(coefficients, out=coefficients)
     coefficients *= table
@@ -97,14 +100,14 @@ def _multiples(spectrum: Floats, table: Floats) -> Floats:
 
 
 def _take_over(restored: Levels, rows: slice | Places, coefficients: Floats, known: Flags) -> Flags:
-    """Replace levels of which these coefficients make libjpeg's; which blocks these are."""
+    """Replace the blocks whose coefficients give libjpeg's levels; return which ones they are."""
     confirmed: Flags = ((LIBJPEG(coefficients) == restored[rows]) | ~known).all(axis=1)
     restored[rows] = np.where(confirmed[:, None], STB(coefficients), restored[rows])
     return confirmed
 
 
 def _searched(levels: Levels, known: Flags, table: Floats) -> Floats:
-    """Coefficients of blocks for which the nearest ones are wrong."""
+    """Return coefficients for blocks of which the nearest multiples are wrong."""
     search = _Search.start(levels, known, table)
     search.fit_clipped()
     if np.count_nonzero(table == 1) <= MOST_ONES:
@@ -116,17 +119,17 @@ def _searched(levels: Levels, known: Flags, table: Floats) -> Floats:
 
 @dataclass(eq=False)
 class _Search:
-    """Coefficients of blocks while they are looked for; rows are blocks.
+    """The search for the coefficients of some blocks; rows are blocks.
 
     Attributes:
         levels: (n, 64) less 128.
-        low: (n, 64) least values that are rounded to the levels.
-        high: (n, 64) greatest such values.
-        table: (64,) divisors.
-        spectrum: (n, 64) transform of the levels.
-        coefficients: (n, 64) found so far.
-        values: (n, 64) what they give before rounding.
-        misfits: (n,) by how much these miss the bounds.
+        low: (n, 64) the smallest values that are rounded to the levels.
+        high: (n, 64) the largest values that are rounded to the levels.
+        table: (64,) the divisors.
+        spectrum: (n, 64) the transform of the levels.
+        coefficients: (n, 64) the best ones found so far.
+        values: (n, 64) the levels that the coefficients give before rounding.
+        misfits: (n,) the largest distance of `values` from the bounds.
     """
 
     levels: Floats
@@ -140,7 +143,7 @@ class _Search:
 
     @classmethod
     def start(cls, levels: Levels, known: Flags, table: Floats) -> "_Search":
-        """The multiples next to the levels' transform."""
+        """Begin with the multiples that are nearest to the levels' transform."""
         centred = _centred(levels)
         low, high = centred - 0.5, centred + 0.5
         low[(levels == 0) | ~known] = -np.inf
@@ -152,11 +155,11 @@ class _Search:
         return cls(centred, low, high, table, spectrum, coefficients, values, misfits)
 
     def misfitting(self) -> npt.NDArray[np.intp]:
-        """Indices of the blocks whose coefficients are not right."""
+        """Return the indices of the blocks whose coefficients are not right yet."""
         return np.nonzero(self.misfits > MISFIT)[0]
 
     def fit_clipped(self) -> None:
-        """Where levels are 0 or 255, let the values behind them be what the others imply."""
+        """Replace levels of 0 or 255, which may be clipped, by what the other levels imply."""
         is_open = ~np.isfinite(self.high - self.low)
         clipped = is_open.any(axis=1)
         for _ in range(CLIPPED_ROUNDS):
@@ -171,9 +174,9 @@ class _Search:
             self._take(rows, coefficients, multiplied(coefficients, WAVES))
 
     def follow_misfit(self) -> None:
-        """Take, one after the other, the neighbours that lessen the misfit, if it ends in a fit.
+        """Take the neighbours that lessen the misfit, one after the other, if this ends in a fit.
 
-        This finds nearly all that `try_neighbours` finds of a single coefficient, in a fifth of the
+        This finds nearly all single coefficients that `try_neighbours` finds, in a fifth of the
         time.
         """
         rows = self.misfitting()
@@ -197,6 +200,9 @@ class _Search:
         """Take the other neighbouring multiple of a few coefficients, if that fits.
 
         Args:
+            choices: (k, TRIED) 1 for the coefficients that are changed at once.
+
+        Args:
             choices: (k, TRIED) 1 for those that are changed at once.
         """
         rows = self.misfitting()
@@ -215,7 +221,7 @@ class _Search:
         self._take(rows, coefficients, multiplied(coefficients, WAVES), only_better=True)
 
     def _steps(self, rows: Places) -> tuple[Floats, Floats]:
-        """The way to each coefficient's other neighbour, 0 if it is far, and how far that is."""
+        """Return the step to each coefficient's other neighbour, 0 if too far, and its distance."""
         rest = self.spectrum[rows] - self.coefficients[rows]
         distance = self.table - np.abs(rest)
         steps = np.copysign(self.table, rest)

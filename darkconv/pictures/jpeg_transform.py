@@ -1,4 +1,4 @@
-"""The transforms of JPEG's blocks of 8 by 8, exactly as two decoders compute them."""
+"""The inverse transforms of JPEG's blocks of 8 by 8, exactly as both decoders compute them."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,11 +11,21 @@ Levels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
 SIDE = 8
-ONE_THREAD = 1 << 18  # multiplications up to which OpenBLAS starts no other
+ONE_THREAD = 1 << 18  # multiplications up to which OpenBLAS uses a single thread
 
 
 def multiplied(rows: npt.NDArray[Any], matrix: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """(n, k) @ (k, m), by one thread: others would wait for the processors of the network's."""
+    """Return the matrix product of two arrays, computed by one thread.
+
+    Further threads would compete with those of the network for the processors.
+
+    Args:
+        rows: (n, k).
+        matrix: (k, m).
+
+    Returns:
+        (n, m), in the dtype of `rows`.
+    """
     count = ONE_THREAD // matrix.size
     whole = len(rows) - len(rows) % count
     product = np.empty((len(rows), matrix.shape[1]), rows.dtype)
@@ -30,11 +40,11 @@ def multiplied(rows: npt.NDArray[Any], matrix: npt.NDArray[Any]) -> npt.NDArray[
 
 @dataclass(frozen=True, eq=False)
 class Inverse:
-    """A decoder's inverse transform, in integers: columns, then rows.
+    """The inverse transform of a decoder in integers: first the columns, then the rows.
 
     Attributes:
-        matrix: (8, 8) of one direction, (place, frequency).
-        shifts: bits that are dropped after the columns and after the rows.
+        matrix: (8, 8) the transform along one axis, (place, frequency).
+        shifts: the bits that are dropped after the columns and after the rows.
     """
 
     matrix: npt.NDArray[np.float64]
@@ -42,14 +52,21 @@ class Inverse:
 
     @classmethod
     def of(cls, upper: tuple[tuple[int, ...], ...], shifts: tuple[int, int]) -> "Inverse":
-        """From the upper half of the matrix; even waves are symmetric, odd ones are not."""
+        """Build the transform from the upper half of its matrix.
+
+        Even waves are symmetric, odd ones antisymmetric, which gives the lower half.
+
+        Args:
+            upper: 4 rows of 8 integers.
+            shifts: the bits that are dropped after the columns and after the rows.
+        """
         half = np.array(upper, np.float64)
         lower = half[::-1] * np.where(np.arange(SIDE) % 2, -1, 1)
         return cls(np.concatenate([half, lower]), shifts)
 
     def __call__(self, coefficients: Floats) -> Levels:
-        """(n, 64) coefficients -> (n, 64) levels."""
-        # float64 holds all sums of the integers
+        """Return the levels of blocks, (n, 64) uint8, from their coefficients, (n, 64)."""
+        # float64 holds all sums of the integers exactly
         columns = self._matrices[0] @ coefficients.reshape(-1, SIDE, SIDE).astype(np.float64)
         columns += 0.5
         np.floor(columns, out=columns)
@@ -59,7 +76,7 @@ class Inverse:
 
     @cached_property
     def _matrices(self) -> list[npt.NDArray[np.float64]]:
-        """Of columns and rows, with their shifts; powers of 2 leave the integers exact."""
+        """Return the matrices of columns and rows, scaled by powers of 2, which keep them exact."""
         return [self.matrix * 2.0**-bits for bits in self.shifts]
 
 
@@ -84,7 +101,7 @@ LIBJPEG = Inverse.of(
 
 
 def _waves() -> Floats:
-    """(64, 64) the orthonormal cosine transform of a block."""
+    """Return the orthonormal cosine transform of a block, (64, 64)."""
     place = np.arange(SIDE)
     one = np.cos((2 * place + 1) * place[:, None] * np.pi / (2 * SIDE)) / 2
     one[0] /= np.sqrt(2)

@@ -1,4 +1,4 @@
-"""Fonts for labels: one that has the letters of the class names."""
+"""Fonts for labels: find one that has the letters of the class names."""
 
 import functools
 import importlib.util
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
     Font = FreeTypeFont | ImageFont
 
 FONT_SUFFIXES = (".ttf", ".otf", ".ttc", ".otc")
-MOST_FONTS = 3000  # files that are looked at
+MOST_FONTS = 3000  # files that are opened
 UNUSUAL = ("bold", "italic", "oblique", "mono", "thin", "light", "black", "condensed", "serif")
-"""In names of fonts that come last."""
+"""Words in the names of fonts that are tried last."""
 UNREADABLE = ("lastresort", "emoji", "barcode")
-"""In names of fonts that draw every letter as a box, or few letters at all."""
-NO_LETTERS = "\uffff\ufffe"  # fonts show these as they show what they lack
+"""Words in the names of fonts that draw every letter as a box, or have few letters."""
+NO_LETTERS = "\uffff\ufffe"  # no characters; fonts draw them like letters that they lack
 _PROBE = 24  # pixels
 
 
 def label_font(texts: Iterable[str], size: float, file: PathLike | None = None) -> "Font":
-    """Return a font for some texts: Pillow's own, or one of the system that has their letters.
+    """Return a font for some texts: Pillow's own, or a font of the system that has their letters.
 
-    Where no font has all of them, that is said once.
+    If no font has all of them, this is warned about once.
 
     Args:
-        texts: that are to be drawn.
-        size: in pixels.
-        file: of the font to take in any case.
+        texts: the texts that will be drawn.
+        size: the height of the font in pixels.
+        file: the font file to use in any case; None chooses one.
 
     Raises:
-        DarkconvError: the file is no font.
+        DarkconvError: the file is not a font that can be read.
     """
     from PIL import ImageFont
 
@@ -62,8 +62,11 @@ def fallback_font(texts: Iterable[str], file: PathLike) -> Path | None:
     """Return a font file of the system for letters that another font lacks; None if none helps.
 
     Args:
-        texts: that are to be drawn.
-        file: of the font that is there.
+        texts: the texts that will be drawn.
+        file: the font file that is used first.
+
+    Raises:
+        DarkconvError: the file is not a font that can be read.
     """
     missing = missing_letters(_opened(file, _PROBE), _letters(texts))
     if not missing:
@@ -74,7 +77,12 @@ def fallback_font(texts: Iterable[str], file: PathLike) -> Path | None:
 
 
 def missing_letters(font: "Font", letters: str) -> str:
-    """Return those of some letters that a font does not have."""
+    """Return those of some letters that a font does not have.
+
+    Args:
+        font: a PIL font.
+        letters: the letters to look for, as one string.
+    """
     from PIL import ImageFont
 
     if not isinstance(font, ImageFont.FreeTypeFont):  # Pillow without FreeType
@@ -89,7 +97,7 @@ def _ink(font: "FreeTypeFont", letter: str) -> tuple[tuple[int, int], bytes]:
 
 
 def _letters(texts: Iterable[str]) -> str:
-    """Return the letters of some texts, each once; all fonts have those of ASCII."""
+    """Return the letters of some texts, each once and without ASCII's, which all fonts have."""
     return "".join(sorted({c for text in texts for c in text if not c.isascii() and c.isalnum()}))
 
 
@@ -106,7 +114,7 @@ def _opened(file: PathLike, size: float) -> "FreeTypeFont":
 
 @functools.lru_cache(maxsize=16)
 def _system_font(letters: str) -> tuple[Path | None, str]:
-    """Return the first font file that has all letters, or most; and the letters that it lacks."""
+    """Return the first font file that has all letters, or most, and the letters that it lacks."""
     best: Path | None = None
     least = letters
     for path in _font_files():

@@ -17,44 +17,55 @@ from darkconv.pictures import jpeg
 from darkconv.pictures.image_file import opened, orientation, read_content, rgb_levels, upright
 
 Picture = npt.NDArray[np.uint8]
-"""(height, width, channels), RGB or grey, 0..255."""
+"""uint8 levels (height, width, channels), 0 to 255: 3 channels for RGB, 1 for grey."""
 PictureLike = PathLike | bytes | IO[bytes] | npt.NDArray[np.uint8]
 """A picture in a form that `as_picture` takes; a PIL image is another."""
 
 ORDERS = ("rgb", "bgr")
-"""In which the channels of an array may come."""
+"""The orders in which the channels of an array may come."""
 PICTURE = "picture"
-"""What a picture without a file is called in messages."""
-BORDER = 0.5  # grey of the letterbox
+"""The name in messages of a picture that has no file."""
+BORDER = 0.5  # the grey level of the letterbox's border
 
 
 def read_picture(path: PathLike, *, channels: int = 3, exact: bool = False) -> Picture:
-    """Read an image file as (H, W, channels), turned upright if its EXIF data say so.
+    """Read an image file, turned upright if its EXIF data say so.
 
     Args:
         path: the file.
         channels: 3 for RGB, 1 for grey.
-        exact: JPEG files with the levels of stb_image, by which a Darknet without OpenCV reads
-            them, rather than of libjpeg, by which OpenCV reads them: up to 3 levels of 255 lie
-            between the two, and exact ones take ten times as long. At JPEG quality 97 and above
-            at most 0.5 % of them are off, by at most 2.
+        exact: give JPEG files the levels of stb_image, with which a Darknet without OpenCV reads
+            them, rather than those of libjpeg, with which OpenCV reads them. The two differ by up
+            to 3 levels of 255, and exact levels take ten times as long. At JPEG quality 97 and
+            above at most 0.5 % of the exact levels are off, by at most 2.
+
+    Returns:
+        uint8 (H, W, channels), RGB or grey.
 
     Raises:
         DatasetError: the file cannot be read or is no picture.
-        DarkconvError: another number of channels.
+        DarkconvError: the number of channels is neither 1 nor 3.
         MissingDependencyError: Pillow is not installed.
     """
     return decode_picture(read_content(path), os.fspath(path), channels=channels, exact=exact)
 
 
 def decode_picture(content: bytes, name: str, *, channels: int = 3, exact: bool = False) -> Picture:
-    """Decode the bytes of an image file: see `read_picture`.
+    """Decode the bytes of an image file as `read_picture` does.
 
     Args:
-        content: of the file.
-        name: for messages.
-        channels: see `read_picture`.
+        content: the bytes of the file.
+        name: the picture's name in messages.
+        channels: 3 for RGB, 1 for grey.
         exact: see `read_picture`.
+
+    Returns:
+        uint8 (H, W, channels), RGB or grey.
+
+    Raises:
+        DatasetError: the bytes are no picture, or a damaged one.
+        DarkconvError: the number of channels is neither 1 nor 3.
+        MissingDependencyError: Pillow is not installed.
     """
     where = Where(file=name)
     with opened(name, content) as image:
@@ -67,7 +78,7 @@ def decode_picture(content: bytes, name: str, *, channels: int = 3, exact: bool 
 
 
 def _turned(levels: Picture, image: Any, where: Where) -> Picture:
-    """Levels turned upright, which is said once."""
+    """Return the levels turned upright, and warn once if that changes them."""
     lying = orientation(image, where)
     if lying != 1:
         warn_once(where, "turned upright as its EXIF data say")
@@ -75,19 +86,22 @@ def _turned(levels: Picture, image: Any, where: Where) -> Picture:
 
 
 def as_picture(image: Any, channels: int, *, exact: bool = False, order: str = "rgb") -> Picture:
-    """Return the levels of a picture in any form, for a network of so many channels.
+    """Return the levels of a picture in any form, with the channels that a network takes.
 
     Args:
         image: a path, the bytes of an image file or a file that is open for reading them, a PIL
-            image, or 8-bit levels: RGB (H, W, 3), or grey (H, W) or (H, W, 1).
+            image, or uint8 levels: RGB (H, W, 3), or grey (H, W) or (H, W, 1).
         channels: 3 for RGB, 1 for grey.
         exact: see `read_picture`.
-        order: of the channels of levels: "rgb", or "bgr" as OpenCV has them. Files and PIL images
-            say it themselves.
+        order: the order of the channels of an array: "rgb", or "bgr" as OpenCV has them. Files and
+            PIL images have their own.
+
+    Returns:
+        uint8 (H, W, channels), RGB or grey.
 
     Raises:
         DatasetError: the file cannot be read or is no picture.
-        DarkconvError: something else than these.
+        DarkconvError: the picture has another form, or the order is unknown.
     """
     check_order(order)
     if isinstance(image, str | os.PathLike):
@@ -105,10 +119,10 @@ def as_picture(image: Any, channels: int, *, exact: bool = False, order: str = "
 
 
 def _content_of(file: Any) -> Any:
-    """Return what an open file holds from where it stands.
+    """Return the rest of an open file's bytes, from its current position.
 
     Raises:
-        DatasetError: it stands behind its end.
+        DatasetError: the file was read to its end before.
     """
     content = file.read()
     if not content and hasattr(file, "tell") and file.tell() > 0:
@@ -122,7 +136,14 @@ def _content_of(file: Any) -> Any:
 
 
 def check_order(order: str) -> None:
-    """Raise DarkconvError unless it is an order of channels that arrays come in."""
+    """Raise DarkconvError unless a text is an order of channels.
+
+    Args:
+        order: "rgb" or "bgr".
+
+    Raises:
+        DarkconvError: the order is another one.
+    """
     if order not in ORDERS:
         raise DarkconvError("order", expected=" or ".join(ORDERS), found=order)
 
@@ -149,7 +170,20 @@ def _checked_levels(image: Any, channels: int) -> Picture:
 
 
 def with_channels(picture: Picture, channels: int) -> Picture:
-    """An RGB picture as a network of that many channels takes it; grey as stb_image makes it."""
+    """Return a picture with the number of channels that a network takes.
+
+    The grey of an RGB picture is stb_image's: (77 R + 150 G + 29 B) >> 8.
+
+    Args:
+        picture: uint8 (H, W, C).
+        channels: 3 for RGB, 1 for grey.
+
+    Returns:
+        uint8 (H, W, channels).
+
+    Raises:
+        DarkconvError: RGB is wanted of a grey picture, or another number of channels of any.
+    """
     if picture.shape[2] == channels:
         return picture
     if channels == 1:
@@ -160,12 +194,12 @@ def with_channels(picture: Picture, channels: int) -> Picture:
 
 @dataclass(frozen=True)
 class Fit:
-    """How a picture of one size fills a network input of another.
+    """The geometry of fitting a picture of one size to a network input of another.
 
     Attributes:
         picture: (width, height) of the picture.
         network: (width, height) of the network input.
-        letterbox: keep proportions and leave a border, rather than stretch.
+        letterbox: keep the proportions and leave a border, rather than stretch.
     """
 
     picture: tuple[int, int]
@@ -174,7 +208,7 @@ class Fit:
 
     @property
     def inner(self) -> tuple[int, int]:
-        """(width, height) that the picture takes, by C's integer division."""
+        """Return the (width, height) that the picture takes, by C's integer division."""
         (width, height), (net_width, net_height) = self.picture, self.network
         if not self.letterbox:
             return self.network
@@ -183,7 +217,14 @@ class Fit:
         return max(1, width * net_height // height), net_height
 
     def apply(self, picture: Picture | Array) -> Array:
-        """The network input: float32 (C, H, W) in 0..1."""
+        """Return the network input for a picture.
+
+        Args:
+            picture: (H, W, C) of the size `picture`, uint8 levels or float32 in 0..1.
+
+        Returns:
+            float32 (C, H, W) in 0..1, of the size `network`.
+        """
         width, height = self.inner
         resized = resize(picture, width, height)
         if (width, height) == self.network:
@@ -195,10 +236,16 @@ class Fit:
         return canvas
 
     def to_picture(self, boxes: Array) -> Array:
-        """Boxes relative to the network input -> relative to the picture, xywh both.
+        """Convert boxes from fractions of the network input to fractions of the picture.
 
-        The offset is the exact half of the border, as in C, though the picture is pasted at
-        the whole pixel below it.
+        The offset is the exact half of the border, as in C, though the picture is pasted at the
+        whole pixel below it.
+
+        Args:
+            boxes: (n, 4) xywh, relative to the network input.
+
+        Returns:
+            (n, 4) xywh, relative to the picture.
         """
         if not self.letterbox:
             return boxes
@@ -208,23 +255,32 @@ class Fit:
         return np.hstack([(boxes[:, :2] - offset) / share, boxes[:, 2:] / share])
 
     def to_pixels(self, boxes: Array) -> Array:
-        """Boxes relative to the network input -> in pixels of the picture, xywh both."""
+        """Convert boxes from fractions of the network input to pixels of the picture.
+
+        Args:
+            boxes: (n, 4) xywh, relative to the network input.
+
+        Returns:
+            (n, 4) xywh, in pixels of the picture.
+        """
         return self.to_picture(boxes) * np.array(self.picture * 2, np.float32)
 
 
 def resize(picture: Picture | Array, width: int, height: int) -> Array:
-    """Darknet's bilinear resize: corners aligned, horizontally first, then vertically.
+    """Return a picture in another size by Darknet's bilinear resize.
 
-    The last column copies the picture's last one. The last row is not: it lacks what the
-    row below its place adds, and where rounding puts its place just above the picture's last row
-    (480 rows to 240, as an example), it is nearly black.
+    The corners are aligned, and the width is changed before the height. The last column copies the
+    picture's last one. The last row is not a copy: it lacks the share of the row below its place,
+    and where rounding puts this place just above the picture's last row (480 rows to 240, for
+    example), it is nearly black.
 
     Args:
-        picture: (H, W, C), grey levels of 8 bit or float32 in 0..1.
-        width: of the result.
-        height: of the result.
+        picture: (H, W, C), uint8 levels or float32 in 0..1.
+        width: the width of the result, in pixels.
+        height: the height of the result, in pixels.
 
-    Returns: float32 (C, height, width) in 0..1, not rounded to grey levels.
+    Returns:
+        float32 (C, height, width) in 0..1, not rounded to 8-bit levels.
     """
     rows = _Places(len(picture), height)
     columns = _Places(picture.shape[1], width)
@@ -236,12 +292,12 @@ def resize(picture: Picture | Array, width: int, height: int) -> Array:
 
 
 class _Places:
-    """Where each of `length` values lies among `size`.
+    """The places of `length` values between `size` values along an axis.
 
     Attributes:
-        low: index of the value below it, or at it.
-        high: of the value above it, or the last.
-        fraction: how far it is from `low`, as a share of a step.
+        low: index of the value at the place or below it.
+        high: index of the value above the place, or of the last value.
+        fraction: the distance from `low`, as a fraction of a step.
     """
 
     def __init__(self, size: int, length: int) -> None:
@@ -253,14 +309,14 @@ class _Places:
         self.fraction = place - self.low.astype(np.float32)
 
     def among(self, used: npt.NDArray[np.intp]) -> "_Places":
-        """The same places, if only those values are left."""
+        """Return the same places for an axis on which only the used values are left."""
         places = copy.copy(self)
         places.low, places.high = np.searchsorted(used, (self.low, self.high))
         return places
 
 
 def _interpolate_columns(planes: npt.NDArray[Any], places: _Places) -> Array:
-    """Linear interpolation along the last axis, of levels in 0..1; the last one is copied."""
+    """Interpolate linearly along the last axis, with levels in 0..1; the last column is copied."""
     if places.is_same:
         return _levels(planes)
     low, fraction = places.low.copy(), places.fraction.copy()
@@ -274,7 +330,7 @@ def _interpolate_columns(planes: npt.NDArray[Any], places: _Places) -> Array:
 
 
 def _interpolate_rows(planes: Array, places: _Places) -> Array:
-    """Linear interpolation along the rows; C leaves out what the last one has from below."""
+    """Interpolate linearly along the rows; as in C, the last row lacks the row below it."""
     if places.is_same:
         return planes
     values: Array = planes.take(places.low, axis=1)
@@ -288,17 +344,21 @@ def _interpolate_rows(planes: Array, places: _Places) -> Array:
 
 
 def _levels(values: npt.NDArray[Any]) -> Array:
-    """8-bit grey levels as float32 in 0..1; floats as they are."""
+    """Return 8-bit levels as float32 in 0..1; floats stay as they are."""
     if values.dtype == np.uint8:
         return np.divide(values, np.float32(255), dtype=np.float32)
     return values.astype(np.float32, copy=False)
 
 
 def resize_mode(name: str | None, *, default: bool) -> bool:
-    """Whether a mode's name means letterbox; None takes the default.
+    """Return True if a resize mode's name means letterbox.
+
+    Args:
+        name: "letterbox" or "stretch", or None for the default.
+        default: the result where the name is None.
 
     Raises:
-        DarkconvError: an unknown name.
+        DarkconvError: the name is unknown.
     """
     if name is None:
         return default

@@ -1,4 +1,4 @@
-"""The Keras spoke: functional models of stock layers and `keras.ops`, for any Keras backend."""
+"""The Keras backend: functional models of stock layers and `keras.ops`, for any Keras backend."""
 
 import contextlib
 from collections.abc import Callable, Sequence
@@ -58,31 +58,30 @@ __all__ = [
 def to_keras(
     model: Model, *, head: str = "raw", fold_bn: bool = False, resize: str | None = None
 ) -> keras.Model:
-    """Build the Keras model of a model: functional, channels last, trainable.
+    """Build the Keras model of a model: functional, channels last (NHWC), trainable.
 
-    The input is float32 (N, H, W, C), RGB in 0..1, or (N, inputs); outputs are (N, H, W, C) or
-    (N, values), one by itself, several in a list. A Darknet layer's Keras layers are named
+    The input is float32 (N, H, W, C), RGB in 0..1, or (N, inputs). Outputs are (N, H, W, C) or (N,
+    values): a single one by itself, several in a list. A Darknet layer's Keras layers are named
     after it: `000_convolutional`, `000_convolutional_bn`, `000_convolutional_leaky`; arrays of
-    layers without a stock counterpart lie in an Embedding of one row. A recurrent layer has its
+    layers without a stock counterpart are the only row of an Embedding. A recurrent layer has its
     state as inputs and outputs, `003_lstm_h_in` and `003_lstm_h_out`, beside `input`: the model
-    then takes and gives dicts. State that is handed on is a tensor, and Keras takes no numpy array
-    beside one: `keras.ops.convert_to_tensor` for `input` too. Everything is made of stock layers
-    and `keras.ops`, so that a saved file needs no darkconv.
+    then takes and returns dicts. The returned state is a tensor, and Keras takes no NumPy array
+    beside a tensor: `input` too needs `keras.ops.convert_to_tensor` then. Everything consists of
+    stock layers and `keras.ops`, so that a saved file can be loaded without darkconv.
 
     Args:
-        model: what to build.
-        head: "raw": what the heads give, activated as in C. "boxes": a dict of `boxes`
-            (N, boxes, 4), x0 y0 x1 y1 relative to the input, and `scores` (N, boxes, classes)
-            of all heads, in C's order, and `confidences` where ONNX files have them; of a
-            classifier its probabilities. "logits": what enters the heads, which is what the
-            losses take.
-        fold_bn: write batch norm into weights and biases first: see `fold_batchnorm`.
-        resize: how pictures are fitted to the input, "stretch" or "letterbox", for what a file says
-            of itself; by default what the dialect and `letter_box=` say.
+        model: network, arrays, header and class names.
+        head: "raw": the outputs of the heads, activated as in C. "boxes": a dict of `boxes` (N,
+            boxes, 4), xyxy relative to the input, and `scores` (N, boxes, classes) of all heads, in
+            C's order, and `confidences` if ONNX files have them; of a classifier its probabilities.
+            "logits": the inputs of the heads, which the losses take.
+        fold_bn: fold batch norm into weights and biases first: see `fold_batchnorm`.
+        resize: how pictures are fitted to the input, "stretch" or "letterbox", as the metadata of a
+            file say it; None for what the dialect and `letter_box=` say.
 
     Raises:
-        UnsupportedError: a layer or head that is not expressed in Keras.
-        DarkconvError: a head that the network does not have.
+        UnsupportedError: a layer or head cannot be expressed in Keras.
+        DarkconvError: the network has no such head, or `head` or `resize` is another word.
     """
     if resize is not None:
         check_resize(resize)
@@ -96,21 +95,21 @@ def to_keras(
 
 
 def from_keras(kmodel: keras.Model, cfg: PathLike | None = None, *, dialect: str = "auto") -> Model:
-    """The model that a Keras model of `to_keras` holds now: its inverse, bit for bit.
+    """Return the model that a Keras model of `to_keras` holds now: its inverse, bit for bit.
 
-    Layers are found by their names, so a clone, a model with another head or one that was
-    loaded from a file will do. What `to_keras` was told by `resize=` stands in the cfg's
-    `letter_box=` then.
+    Layers are found by their names, so a clone, a model with another head or one loaded from a file
+    can be given. If `to_keras` was given `resize=`, the cfg gets the `letter_box=` that says the
+    same.
 
     Args:
-        kmodel: what `to_keras` built.
+        kmodel: model that `to_keras` built.
         cfg: the network; needed for a clone and for a model that Keras itself loaded from a file.
-        dialect: of the cfg. With "auto" it is that of the network that the Keras model comes from,
-            which a model of `to_keras` or `read_keras` knows; of others it is guessed from the cfg
-            alone, as by `load` without weights.
+        dialect: dialect of the cfg. With "auto" it is that of the network that the Keras model
+            comes from, which a model of `to_keras` or `read_keras` knows; for others it is guessed
+            from the cfg alone, as by `load` without weights.
 
     Raises:
-        DarkconvError: no cfg is known, or the layers are not its network's.
+        DarkconvError: no cfg is known, or the layers are not those of its network.
     """
     origin = origin_of(kmodel, cfg, dialect)
     arrays = read_arrays(kmodel, origin.network, origin.spare)
@@ -125,16 +124,19 @@ def make_runner(
     device: str = "auto",
     threads: int | None = None,
 ) -> Callable[[Array], list[Array]]:
-    """A function from float32 inputs (N, ...) to the values of some layers.
+    """Build a function from float32 inputs (N, ...) to the float32 values of some layers.
+
+    The inputs and values are in Darknet's layout, (N, C, H, W) or (N, values).
 
     Args:
-        model: that is run.
-        layers: by Darknet's numbers; the network's outputs if not given.
-        device: see `on_device`.
-        threads: None: what Keras runs on has its own setting.
+        model: model that is run.
+        layers: indices of the layers as Darknet counts them, from 0; None for the network's
+            outputs.
+        device: name of the device, see `on_device`.
+        threads: must be None: the library that Keras runs on has its own setting.
 
     Raises:
-        DarkconvError: there is no such device, or a number of threads is given.
+        DarkconvError: the device does not exist, or a number of threads is given.
     """
     if threads is not None:
         raise DarkconvError(
@@ -154,13 +156,14 @@ def make_runner(
 
 
 def on_device(name: str) -> contextlib.AbstractContextManager[Any]:
-    """A block in which Keras computes on a device.
+    """Return a context in which Keras computes on a device.
 
     Args:
-        name: "auto" for what Keras takes, "cpu", "cuda" or "cuda:N".
+        name: "auto" for Keras's own choice, "cpu", "cuda" for the first GPU, or "cuda:N" for the
+            GPU of index N, from 0.
 
     Raises:
-        DarkconvError: there is none of this name, or none here.
+        DarkconvError: the name is not one of these, or the device does not exist on this machine.
     """
     if name == "auto":
         return contextlib.nullcontext()
@@ -175,7 +178,15 @@ def on_device(name: str) -> contextlib.AbstractContextManager[Any]:
 
 
 def trace_steps(model: Model, steps: Sequence[Array]) -> list[list[Array]]:
-    """Outputs of every layer for successive calls with kept state, as (N, ...) arrays."""
+    """Return the outputs of every layer for successive calls that keep recurrent state.
+
+    Args:
+        model: model that is run.
+        steps: the float32 input of each call, (N, C, H, W) or (N, values).
+
+    Returns:
+        For each call a list with the (N, ...) output of every layer, by layer index from 0.
+    """
     run = _runner(model, range(len(model.network.layers)))
     return [run(step) for step in steps]
 
@@ -199,5 +210,5 @@ def _runner(model: Model, layers: Sequence[int]) -> Callable[[Array], list[Array
 
 @cache
 def settle() -> None:
-    """Let TensorFlow say what it has to say about the processor: it does so at its first use."""
+    """Let TensorFlow print its messages about the processor, which it does at its first use."""
     keras.ops.zeros(())

@@ -20,11 +20,18 @@ STOCK: Mapping[str, tuple[Callable[..., Any], Mapping[str, Any]]] = {
     "swish": (layers.Activation, {"activation": "silu"}),
     "mish": (layers.Activation, {"activation": "mish"}),
 }
-"""Those that Keras has as a layer."""
+"""Functions that Keras has as a layer: its class and its settings, by Darknet's name."""
 
 
 def activate(scope: Scope, x: Tensor, name: str) -> Tensor:
-    """An activation function by Darknet's name, as `000_convolutional_leaky`."""
+    """Build an activation function, as a layer such as `000_convolutional_leaky`.
+
+    Args:
+        scope: of the layer whose activation it is.
+        x: feature map (N, H, W, C) or vectors (N, C).
+        name: Darknet's name, one of `darkconv.layers.activation.ACTIVATIONS`; linear gives x
+            itself.
+    """
     if name == "linear":
         return x
     if name in STOCK:
@@ -36,13 +43,13 @@ def activate(scope: Scope, x: Tensor, name: str) -> Tensor:
 
 
 def sloped(scope: Scope, x: Tensor, name: str, slope: float) -> Tensor:
-    """Append a leaky function as a layer with a slope for each channel, which more devices have.
+    """Build a leaky function as a layer with a slope for each channel, which more devices have.
 
     Args:
-        scope: of the layer.
-        x: what it reads, (N, ..., C).
-        name: of what is appended.
-        slope: below zero, of all channels.
+        scope: of the layer whose activation it is.
+        x: feature map (N, H, W, C) or vectors (N, C).
+        name: last part of the layer's name.
+        slope: slope below zero of all channels.
     """
     start = initializers.Constant(slope)
     shared = list(range(1, len(x.shape) - 1))
@@ -50,24 +57,44 @@ def sloped(scope: Scope, x: Tensor, name: str, slope: float) -> Tensor:
 
 
 def loggy(scope: Scope, x: Tensor) -> Tensor:
-    """2 / (1 + e^-x) - 1."""
+    """Compute 2 / (1 + e^-x) - 1.
+
+    Args:
+        scope: of the layer whose activation it is.
+        x: tensor of any shape.
+    """
     doubled = scope.op("multiply", scope.op("sigmoid", x), 2.0)
     return scope.op("subtract", doubled, 1.0)
 
 
 def selu(scope: Scope, x: Tensor) -> Tensor:
-    """With Darknet's four-digit constants."""
+    """Compute SELU with Darknet's four-digit constants.
+
+    Args:
+        scope: of the layer whose activation it is.
+        x: tensor of any shape.
+    """
     curve = scope.op("multiply", scope.op("elu", x), 1.0507 * 1.6732)
     return where_positive(scope, x, scope.op("multiply", x, 1.0507), curve)
 
 
 def ramp(scope: Scope, x: Tensor) -> Tensor:
-    """max(x, 0) + 0.1 x."""
+    """Compute max(x, 0) + 0.1 x.
+
+    Args:
+        scope: of the layer whose activation it is.
+        x: tensor of any shape.
+    """
     return scope.op("add", scope.op("relu", x), scope.op("multiply", x, 0.1))
 
 
 def plse(scope: Scope, x: Tensor) -> Tensor:
-    """Piecewise linear sigmoid with slopes 0.01 beyond +-4."""
+    """Compute the piecewise linear sigmoid, with slope 0.01 beyond -4 and 4.
+
+    Args:
+        scope: of the layer whose activation it is.
+        x: tensor of any shape.
+    """
     middle = scope.op("add", scope.op("multiply", x, 0.125), 0.5)
     low = scope.op("multiply", scope.op("add", x, 4.0), 0.01)
     high = scope.op("add", scope.op("multiply", scope.op("subtract", x, 4.0), 0.01), 1.0)
@@ -76,7 +103,12 @@ def plse(scope: Scope, x: Tensor) -> Tensor:
 
 
 def stair(scope: Scope, x: Tensor) -> Tensor:
-    """Flat on even steps, sloped on odd ones."""
+    """Compute floor(x / 2), plus the fraction of x where floor(x) is odd.
+
+    Args:
+        scope: of the layer whose activation it is.
+        x: tensor of any shape.
+    """
     floor = scope.op("floor", x)
     half = scope.op("floor", scope.op("multiply", x, 0.5))
     is_odd = scope.op("greater", floor, scope.op("multiply", half, 2.0))
@@ -85,12 +117,22 @@ def stair(scope: Scope, x: Tensor) -> Tensor:
 
 
 def hardtan(scope: Scope, x: Tensor) -> Tensor:
-    """Held within -1..1."""
+    """Compute x limited to -1..1.
+
+    Args:
+        scope: of the layer whose activation it is.
+        x: tensor of any shape.
+    """
     return scope.op("clip", x, -1.0, 1.0)
 
 
 def lhtan(scope: Scope, x: Tensor) -> Tensor:
-    """Identity on 0..1, slope 0.001 outside."""
+    """Compute x within 0..1, and continue it with slope 0.001 outside.
+
+    Args:
+        scope: of the layer whose activation it is.
+        x: tensor of any shape.
+    """
     low = scope.op("multiply", x, 0.001)
     high = scope.op("add", scope.op("multiply", scope.op("subtract", x, 1.0), 0.001), 1.0)
     inner = scope.op("where", scope.op("greater", x, 1.0), high, x)
@@ -98,7 +140,14 @@ def lhtan(scope: Scope, x: Tensor) -> Tensor:
 
 
 def gelu(scope: Scope, x: Tensor) -> Tensor:
-    """0.5 x (1 + tanh(0.797885 x + 0.035677 x^3)): tanh form with Darknet's constants."""
+    """Compute the tanh form of GELU with Darknet's constants.
+
+    It is 0.5 x (1 + tanh(0.797885 x + 0.035677 x^3)).
+
+    Args:
+        scope: of the layer whose activation it is.
+        x: tensor of any shape.
+    """
     square = scope.op("multiply", scope.op("square", x), 0.035677)
     inner = scope.op("multiply", x, scope.op("add", square, 0.797885))
     share = scope.op("add", scope.op("tanh", inner), 1.0)
@@ -106,36 +155,68 @@ def gelu(scope: Scope, x: Tensor) -> Tensor:
 
 
 def hard_mish(scope: Scope, x: Tensor) -> Tensor:
-    """X above 0, x^2 / 2 + x down to -2, then 0."""
+    """Compute x above 0, x^2 / 2 + x from -2 to 0, and 0 below -2.
+
+    Args:
+        scope: of the layer whose activation it is.
+        x: tensor of any shape.
+    """
     lowest = scope.op("clip", x, -2.0, 0.0)
     curve = scope.op("add", scope.op("multiply", scope.op("square", lowest), 0.5), lowest)
     return where_positive(scope, x, x, curve)
 
 
 def normalize_channels(scope: Scope, x: Tensor) -> Tensor:
-    """Share of the channel in the sum of positive values of its pixel."""
+    """Compute each positive value's share in the sum of its pixel's positive values.
+
+    Args:
+        scope: of the layer whose activation it is.
+        x: feature map (N, H, W, C) or vectors (N, C).
+    """
     return shares(scope, scope.op("relu", x))
 
 
 def normalize_channels_softmax(scope: Scope, x: Tensor) -> Tensor:
-    """Softmax over channels without subtracting the maximum, as in C."""
+    """Compute a softmax over channels without subtracting the maximum first, as in C.
+
+    Args:
+        scope: of the layer whose activation it is.
+        x: feature map (N, H, W, C) or vectors (N, C).
+    """
     return shares(scope, scope.op("exp", x))
 
 
 def normalize_channels_softmax_maxval(scope: Scope, x: Tensor) -> Tensor:
-    """Softmax over channels, with C's epsilon in the sum."""
+    """Compute a softmax over channels, with C's epsilon in the sum.
+
+    Args:
+        scope: of the layer whose activation it is.
+        x: feature map (N, H, W, C) or vectors (N, C).
+    """
     highest = scope.op("max", x, axis=-1, keepdims=True)
     return normalize_channels_softmax(scope, scope.op("subtract", x, highest))
 
 
 def shares(scope: Scope, x: Tensor) -> Tensor:
-    """X over the sum of its pixel's channels."""
+    """Compute each value's share in the sum of its pixel's channels, with C's epsilon in the sum.
+
+    Args:
+        scope: of the layer whose activation it is.
+        x: feature map (N, H, W, C) or vectors (N, C).
+    """
     total = scope.op("add", scope.op("sum", x, axis=-1, keepdims=True), CHANNEL_EPSILON)
     return scope.op("divide", x, total)
 
 
 def where_positive(scope: Scope, x: Tensor, then: Tensor, otherwise: Tensor) -> Tensor:
-    """One of two by the sign of x."""
+    """Select from two tensors by the sign of x.
+
+    Args:
+        scope: of the layer whose activation it is.
+        x: tensor of any shape.
+        then: values where x is above 0, of the same shape.
+        otherwise: values elsewhere, of the same shape.
+    """
     return scope.op("where", scope.op("greater", x, 0.0), then, otherwise)
 
 

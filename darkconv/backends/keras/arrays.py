@@ -18,7 +18,14 @@ logger = logging.getLogger("darkconv")
 
 
 def variable_places(network: Network) -> dict[str, Place]:
-    """Key of each array, in file order -> its place, `part` being the Keras layer's whole name."""
+    """Return the variable of each array in the Keras model of a network.
+
+    Args:
+        network: network whose Keras model it is.
+
+    Returns:
+        Places by "<layer>.<array>", in file order; `part` is the whole name of the Keras layer.
+    """
     places: dict[str, Place] = {}
     for layer in network.layers:
         table = PLACES[layer](layer, network) if layer.slots else {}
@@ -30,28 +37,40 @@ def variable_places(network: Network) -> dict[str, Place]:
 
 
 def spare_arrays(kmodel: keras.Model, model: Model) -> dict[str, Array]:
-    """Those of a model's arrays that its Keras model does not hold."""
+    """Return the arrays of a model that its Keras model does not hold, by "<layer>.<array>".
+
+    Args:
+        kmodel: Keras model of the model, of any head.
+        model: model with all arrays.
+    """
     layers = {layer.name for layer in kmodel.layers}
     places = variable_places(model.network)
     return {key: model.arrays[key] for key, place in places.items() if place.part not in layers}
 
 
 def unneeded_layers(network: Network) -> set[int]:
-    """Layers that no output depends on: they have no place in a Keras model."""
+    """Return the indices of layers that no output depends on: a Keras model does not hold them.
+
+    Args:
+        network: network with its outputs.
+    """
     return {layer.index for layer in network.layers} - {*network.needed_layers(network.outputs)}
 
 
 def read_arrays(kmodel: keras.Model, network: Network, spare: Arrays) -> dict[str, Array]:
-    """The arrays that a Keras model holds now, in file order: copies.
+    """Copy the arrays that a Keras model holds now, in file order.
 
     Args:
-        kmodel: the Keras model.
-        network: of its origin.
-        spare: arrays that the Keras model does not hold; where those of a layer that no output
-            depends on are missing, they get Darknet's initial values, with a warning.
+        kmodel: Keras model of `to_keras`, or a clone of one.
+        network: network that it was built from.
+        spare: arrays that the Keras model does not hold. If those of a layer that no output depends
+            on are missing, they get Darknet's initial values, with a warning.
+
+    Returns:
+        Read-only float32 arrays by "<layer>.<array>".
 
     Raises:
-        DarkconvError: the model is not this network's.
+        DarkconvError: the model is not that of the network.
     """
     layers = {layer.name: layer for layer in kmodel.layers}
     check_names(layers, network)
@@ -75,10 +94,14 @@ def read_arrays(kmodel: keras.Model, network: Network, spare: Arrays) -> dict[st
 
 
 def check_names(layers: Iterable[str], network: Network) -> None:
-    """Check that Keras layers which bear the number of a Darknet layer are parts of it.
+    """Check that Keras layers whose names have the index of a Darknet layer are parts of it.
+
+    Args:
+        layers: names of the Keras layers.
+        network: network that they should come from.
 
     Raises:
-        DarkconvError: the network has no such layer, or one of another type.
+        DarkconvError: the network has no layer of that index, or one of another type.
     """
     known = [layer.label for layer in network.layers]
     for name in layers:
@@ -95,9 +118,12 @@ def check_names(layers: Iterable[str], network: Network) -> None:
 
 
 def as_array(tensor: Any) -> Array:
-    """A tensor of any Keras backend as an array, without copying where it lies on the CPU.
+    """Convert a tensor of any Keras backend to an array, without a copy if it is on the CPU.
 
-    `keras.ops.convert_to_numpy` raises numpy's deprecation warnings.
+    `keras.ops.convert_to_numpy` is not used: it raises NumPy's deprecation warnings.
+
+    Args:
+        tensor: tensor of any shape and dtype, on any device.
     """
     plain = tensor.detach().cpu() if hasattr(tensor, "detach") else tensor
     array: Array = np.asarray(plain)

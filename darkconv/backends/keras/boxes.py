@@ -1,7 +1,8 @@
 """Boxes and class scores of all heads as part of the model (golden/DIALECTS.md §7).
 
-A decoder works on (N, a, b, entries), a and b being cells and anchors in the order in which the
-C program gives them. No threshold is applied: scores above one are those of the C program.
+A decoder computes with tensors (N, a, b, entries): a and b are cells and anchors in the order of
+the C program. No threshold is applied. Where the C program gives scores above 1, so does the
+decoder.
 """
 
 from collections.abc import Callable
@@ -26,14 +27,14 @@ from darkconv.layers.box_heads import (
 
 
 class Found(NamedTuple):
-    """What a decoder gives, relative to the network input.
+    """Boxes and scores of one head, relative to the network input.
 
     Attributes:
         centres: (N, a, b, 2), x and y.
         sizes: (N, a, b, 2), width and height.
         scores: (N, a, b, classes), to be compared with a threshold.
-        confidences: (N, a, b, classes), what C reports of a box that is kept, if that is not the
-            score: see `darkconv.layers.box_heads.box_outputs`.
+        confidences: (N, a, b, classes), the confidence that C reports of a box that is kept; None
+            if it is the score: see `darkconv.layers.box_heads.box_outputs`.
     """
 
     centres: Tensor
@@ -44,14 +45,20 @@ class Found(NamedTuple):
 
 Decoder = Callable[[LayerScope, Tensor], Found]
 DECODERS: Builders[Decoder] = Builders("Keras boxes")
-"""A head's scope and its activated value -> boxes and scores."""
+"""From the scope of a head and its activated value to boxes and scores."""
 
 
 def decoded(scope: LayerScope, value: Tensor) -> dict[str, Tensor]:
-    """Return what one head gives, by the names of `box_outputs`.
+    """Decode the boxes of one head.
 
-    Boxes are (N, boxes, 4), x0 y0 x1 y1, the others (N, boxes, classes). Confidences are always
-    there, for other heads may have some.
+    Args:
+        scope: of the head, in whose graph the operations are appended.
+        value: activated value of the head, (N, H, W, C) or (N, values).
+
+    Returns:
+        Tensors by the names of `box_outputs`: boxes (N, boxes, 4), xyxy relative to the input;
+        scores and confidences (N, boxes, classes). Confidences are always present, since other
+        heads of the network may have some.
     """
     layer = scope.layer
     found = DECODERS[layer](scope, value)
@@ -74,7 +81,12 @@ def decoded(scope: LayerScope, value: Tensor) -> dict[str, Tensor]:
 
 @DECODERS.register(head.Yolo)
 def decode_yolo(scope: LayerScope, value: Tensor) -> Found:
-    """Cells row by row, anchors innermost."""
+    """Decode a YOLOv3 head: cells row by row, anchors innermost.
+
+    Args:
+        scope: of the [yolo] layer, in whose graph the operations are appended.
+        value: its activated value, (N, H, W, anchors * (5 + classes)).
+    """
     spec = scope.layer.spec
     assert isinstance(spec, head.Yolo)
     rows = cell_rows(scope, value, len(spec.mask))
@@ -93,7 +105,12 @@ def decode_yolo(scope: LayerScope, value: Tensor) -> Found:
 
 @DECODERS.register(head.GaussianYolo)
 def decode_gaussian_yolo(scope: LayerScope, value: Tensor) -> Found:
-    """As yolo; scores shrink with the mean deviation of the coordinates."""
+    """Decode a Gaussian YOLOv3 head: scores shrink with the mean deviation of the coordinates.
+
+    Args:
+        scope: of the [Gaussian_yolo] layer, in whose graph the operations are appended.
+        value: its activated value, (N, H, W, anchors * (9 + classes)).
+    """
     spec = scope.layer.spec
     assert isinstance(spec, head.GaussianYolo)
     rows = cell_rows(scope, value, len(spec.mask))
@@ -111,7 +128,17 @@ def decode_gaussian_yolo(scope: LayerScope, value: Tensor) -> Found:
 
 @DECODERS.register(head.Region)
 def decode_region(scope: LayerScope, value: Tensor) -> Found:
-    """Cell by cell in alexeyab, which squashes x and y here; anchor by anchor in pjreddie."""
+    """Decode a YOLOv2 head: cell by cell in alexeyab, anchor by anchor in pjreddie.
+
+    alexeyab's x and y get their sigmoid here.
+
+    Args:
+        scope: of the [region] layer, in whose graph the operations are appended.
+        value: its activated value, (N, H, W, anchors * (coords + 1 + classes)).
+
+    Raises:
+        UnsupportedError: the head has a class tree.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, head.Region)
     if spec.tree:
@@ -141,7 +168,15 @@ def decode_region(scope: LayerScope, value: Tensor) -> Found:
 
 @DECODERS.register(head.Detection)
 def decode_detection(scope: LayerScope, value: Tensor) -> Found:
-    """Cell by cell, the boxes of each."""
+    """Decode a YOLOv1 head: cell by cell, and within a cell box by box.
+
+    Args:
+        scope: of the [detection] layer, in whose graph the operations are appended.
+        value: its activated value, (N, values).
+
+    Raises:
+        DarkconvError: `coords` is not 4.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, head.Detection)
     if spec.coords != 4:
@@ -164,18 +199,24 @@ def decode_detection(scope: LayerScope, value: Tensor) -> Found:
 
 
 def cell_rows(scope: LayerScope, value: Tensor, anchors: int) -> Tensor:
-    """(N, H, W, anchors * entries) -> (N, cells, anchors, entries)."""
+    """Split a feature map into cells and anchors: (N, cells, anchors, entries).
+
+    Args:
+        scope: of the head.
+        value: (N, H, W, anchors * entries).
+        anchors: number of anchors.
+    """
     _, rows, columns, channels = value.shape
     return scope.reshape(value, rows * columns, anchors, channels // anchors)
 
 
 def placed(scope: LayerScope, offsets: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Centres relative to the input: (cell + offset) / number of cells.
+    """Compute box centres relative to the input: (cell + offset) / number of cells.
 
     Args:
         scope: of the head.
-        offsets: (N, cells, anchors, 2).
-        grid: rows and columns.
+        offsets: (N, cells, anchors, 2), x and y within a cell, in 0..1.
+        grid: numbers of rows and columns of cells.
     """
     rows, columns = grid
     y, x = np.divmod(np.arange(rows * columns), columns)
@@ -185,16 +226,31 @@ def placed(scope: LayerScope, offsets: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 def sized(scope: LayerScope, factors: Tensor, anchors: Array, unit: tuple[int, int]) -> Tensor:
-    """Anchors times factors, in parts of a unit of so many (columns, rows)."""
+    """Compute box sizes: anchors times factors, relative to the unit.
+
+    Args:
+        scope: of the head.
+        factors: (N, cells, anchors, 2), for width and height.
+        anchors: (anchors, 2), widths and heights, in pixels or cells.
+        unit: width and height of the whole in the same pixels or cells.
+    """
     return scope.op("multiply", factors, (anchors / np.array(unit)).astype(np.float32))
 
 
 def network_size(scope: LayerScope) -> tuple[int, int]:
-    """Width and height of the network input."""
+    """Return the width and height of the network input, in pixels.
+
+    Args:
+        scope: of any layer of the network.
+    """
     shape = scope.network.input_shape
     return shape.w, shape.h
 
 
 def map_size(scope: LayerScope) -> tuple[int, int]:
-    """Rows and columns of the head's input."""
+    """Return the numbers of rows and columns of the head's input.
+
+    Args:
+        scope: of the head.
+    """
     return scope.layer.in_shapes[0].h, scope.layer.in_shapes[0].w

@@ -1,4 +1,4 @@
-"""convolutional, deconvolutional, local."""
+"""Builders of convolutional, deconvolutional and local layers."""
 
 from typing import Any
 
@@ -20,12 +20,16 @@ KERNEL_AXES = (
     1,
     0,
 )  # (filters, channels, rows, columns) -> (rows, columns, channels, filters)
-DEPTHWISE_AXES = (2, 3, 0, 1)  # -> (rows, columns, channels, filters per channel)
+DEPTHWISE_AXES = (2, 3, 0, 1)  # to (rows, columns, channels, filters per channel)
 
 
 @BUILDERS.register(conv.Convolutional)
 def build_convolutional(scope: LayerScope) -> Tensor:
-    """Convolution, batch norm, activation, blur."""
+    """Build a convolution, its batch norm or bias, its activation and its blur.
+
+    Args:
+        scope: of the [convolutional] layer, in whose graph it is built.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, conv.Convolutional)
     if spec.xnor and spec.dialect.xnor_uses_folded_weights:
@@ -38,9 +42,14 @@ def build_convolutional(scope: LayerScope) -> Tensor:
 
 
 def convolved(scope: LayerScope, spec: conv.Convolutional) -> Tensor:
-    """The convolution, with its bias where no batch norm follows."""
+    """Build the convolution, with its bias unless batch norm follows.
+
+    Args:
+        scope: of the [convolutional] layer, in whose graph it is built.
+        spec: options of the layer.
+    """
     distance, strides = spec.tap_distance, sharp_strides(spec)
-    # Keras refuses dilated convolutions with a stride, TensorFlow depthwise ones with two
+    # Keras refuses dilated convolutions with a stride, TensorFlow depthwise ones with two strides
     is_thinned = max(strides) > 1 and (distance > 1 or unequal_depthwise(scope.layer, strides))
     x, padding = read_part(scope, spec), "valid"
     if 2 * spec.border == spec.size - 1 and (is_thinned or strides == (1, 1)):
@@ -62,7 +71,12 @@ def convolved(scope: LayerScope, spec: conv.Convolutional) -> Tensor:
 
 
 def read_part(scope: LayerScope, spec: conv.Convolutional) -> Tensor:
-    """The input channels that are read: all but where groups do not divide them."""
+    """Return the input channels that are read: all of them if the groups divide them.
+
+    Args:
+        scope: of the [convolutional] layer.
+        spec: options of the layer.
+    """
     x = scope.map()
     channels = scope.layer.in_shapes[0].c
     if channels % spec.group_count == 0:
@@ -73,7 +87,14 @@ def read_part(scope: LayerScope, spec: conv.Convolutional) -> Tensor:
 def stock_convolution(
     scope: LayerScope, spec: conv.Convolutional, x: Tensor, settings: dict[str, Any]
 ) -> Tensor:
-    """Conv2D, or DepthwiseConv2D where every channel has filters of its own."""
+    """Build a Conv2D, or a DepthwiseConv2D if every channel has filters of its own.
+
+    Args:
+        scope: of the [convolutional] layer, in whose graph it is built.
+        spec: options of the layer.
+        x: padded input, (N, H, W, C).
+        settings: strides, padding and dilation, as Keras names them.
+    """
     settings = {**settings, "kernel_size": spec.size, "use_bias": not spec.is_normalized}
     if is_depthwise(scope.layer):
         multiplier = spec.filters // spec.group_count
@@ -83,29 +104,55 @@ def stock_convolution(
 
 
 def sharp_strides(spec: conv.Convolutional) -> tuple[int, int]:
-    """Strides of the convolution itself: a blur takes those of the layer."""
+    """Return the strides along rows and columns before a blur, which has those of the layer.
+
+    Args:
+        spec: options of a [convolutional] layer.
+    """
     return (1, 1) if spec.antialiasing else spec.strides
 
 
 def is_depthwise(layer: Layer) -> bool:
-    """Whether every channel has filters of its own."""
+    """Return True if every channel has filters of its own.
+
+    Args:
+        layer: [convolutional] layer with its input shape.
+    """
     assert isinstance(layer.spec, conv.Convolutional)
     return layer.spec.group_count == layer.in_shapes[0].c > 1
 
 
 def unequal_depthwise(layer: Layer, strides: tuple[int, int]) -> bool:
-    """Whether a depthwise convolution moves differently along rows and columns."""
+    """Return True if the convolution is depthwise and has unequal strides.
+
+    Args:
+        layer: [convolutional] layer with its input shape.
+        strides: strides along rows and columns.
+    """
     return is_depthwise(layer) and strides[0] != strides[1]
 
 
 def thinned(scope: LayerScope, x: Tensor, strides: tuple[int, int]) -> Tensor:
-    """Every so many rows and columns of a map."""
+    """Select every n-th row and column of a feature map, from the first on.
+
+    Args:
+        scope: of the layer.
+        x: feature map (N, H, W, C).
+        strides: distances of the rows and of the columns that stay.
+    """
     rows, columns = (slice(None, None, stride) for stride in strides)
     return scope.take(x, slice(None), rows, columns)
 
 
 def padded(scope: LayerScope, x: Tensor, border: int, part: str = "pad") -> Tensor:
-    """Zeros on all four sides of a map."""
+    """Build a padding with zeros on all four sides.
+
+    Args:
+        scope: of the layer.
+        x: feature map (N, H, W, C).
+        border: rows and columns on each side; with 0, x itself is returned.
+        part: last part of the Keras layer's name.
+    """
     if not border:
         return x
     settings = {"padding": border, "data_format": "channels_last"}
@@ -113,10 +160,14 @@ def padded(scope: LayerScope, x: Tensor, border: int, part: str = "pad") -> Tens
 
 
 def has_loose_kernel(layer: Layer, network: Network) -> bool:
-    """Whether the kernel is a tensor of its own, not a Keras convolution's.
+    """Return True if the kernel is a tensor of its own, not the variable of a Keras convolution.
 
-    xnor computes with its signs; layers that share one with other strides or dilation cannot
-    share a Keras layer.
+    It is one with xnor, which computes with the signs of the weights, and in layers that share
+    their arrays but differ in strides or dilation, which cannot share a Keras layer.
+
+    Args:
+        layer: [convolutional] layer.
+        network: its network, with the layers that share arrays.
     """
     spec = layer.spec
     assert isinstance(spec, conv.Convolutional)
@@ -139,7 +190,15 @@ def grouped(
     weights: Tensor,
     settings: dict[str, Any],
 ) -> Tensor:
-    """The convolution with a kernel that is a tensor, which Keras takes for one group only."""
+    """Build the convolution with a kernel that is a tensor, which Keras takes for one group only.
+
+    Args:
+        scope: of the [convolutional] layer.
+        spec: options of the layer.
+        x: padded input, (N, H, W, C).
+        weights: kernel (rows, columns, channels per group, filters).
+        settings: strides, padding and dilation, as `keras.ops.conv` names them.
+    """
     count = spec.group_count
     if count == 1:
         return scope.op("conv", x, weights, **settings)
@@ -158,28 +217,53 @@ def grouped(
 
 
 def kernel(scope: LayerScope, spec: conv.Convolutional) -> Tensor:
-    """The weights as a tensor (rows, columns, channels per group, filters)."""
+    """Return the weights as a tensor (rows, columns, channels per group, filters).
+
+    Args:
+        scope: of the [convolutional] layer.
+        spec: options of the layer.
+    """
     each = scope.layer.in_shapes[0].c // spec.group_count
     return scope.constant("weights", spec.size, spec.size, each, spec.filters)
 
 
 def biases(scope: LayerScope) -> Tensor:
-    """The biases as a tensor (1, 1, 1, filters)."""
+    """Return the biases as a tensor (1, 1, 1, filters).
+
+    Args:
+        scope: of the [convolutional] layer.
+    """
     return vector(scope, "biases")
 
 
 def vector(scope: LayerScope, part: str) -> Tensor:
-    """An array with a value per filter as a tensor (1, 1, 1, filters)."""
+    """Return an array with a value for each filter as a tensor (1, 1, 1, filters).
+
+    Args:
+        scope: of the [convolutional] layer.
+        part: name of the array's Keras layer in the scope, such as "biases".
+    """
     return scope.constant(part, 1, 1, 1, scope.layer.out_shape.c)
 
 
 def signs(scope: LayerScope, x: Tensor) -> Tensor:
-    """1 above zero, else -1."""
+    """Return 1 for each value above zero, otherwise -1.
+
+    Args:
+        scope: of the [convolutional] layer.
+        x: tensor of any shape.
+    """
     return scope.op("where", scope.op("greater", x, 0.0), 1.0, -1.0)
 
 
 def signed_product(scope: LayerScope, spec: conv.Convolutional, x: Tensor) -> Tensor:
-    """Signs of the kernel on x, times each filter's mean magnitude."""
+    """Build the convolution of x with the signs of the kernel, times each filter's mean magnitude.
+
+    Args:
+        scope: of the [convolutional] layer.
+        spec: options of the layer.
+        x: padded signs of the input, (N, H, W, C).
+    """
     weights = kernel(scope, spec)
     strides, distance = sharp_strides(spec), spec.tap_distance
     is_thinned = max(strides) > 1 and distance > 1
@@ -196,21 +280,31 @@ def signed_product(scope: LayerScope, spec: conv.Convolutional, x: Tensor) -> Te
 
 
 def xnor(scope: LayerScope, spec: conv.Convolutional) -> Tensor:
-    """Pjreddie's xnor: inputs become signs, each filter signs times its mean magnitude."""
+    """Build pjreddie's xnor: inputs become signs, each filter its signs times its mean magnitude.
+
+    Args:
+        scope: of the [convolutional] layer.
+        spec: options of the layer.
+    """
     x = padded(scope, signs(scope, read_part(scope, spec)), spec.border * spec.tap_distance)
     out = signed_product(scope, spec, x)
     return out if spec.is_normalized else scope.op("add", out, biases(scope))
 
 
 def folded_xnor(scope: LayerScope, spec: conv.Convolutional) -> Tensor:
-    """Alexeyab's xnor: signs of the batch-norm-folded weights, padding counts as -1."""
+    """Build alexeyab's xnor: signs of the weights with folded batch norm; padding counts as -1.
+
+    Args:
+        scope: of the [convolutional] layer.
+        spec: options of the layer.
+    """
     border = spec.border * spec.tap_distance
     sides = ((0, 0), (border, border), (border, border), (0, 0))
     x = scope.op("pad", signs(scope, scope.map()), sides, constant_values=-1.0)
     out = signed_product(scope, spec, x)
     if not spec.is_normalized:
         return scope.op("add", out, biases(scope))
-    # signs and magnitudes of weights times a factor are those of both
+    # signs and magnitudes of weights times a factor are products of those of weights and factor
     epsilon = scope.layer.spec.dialect.batch_epsilon
     variance = scope.op("add", vector(scope, "rolling_variance"), epsilon)
     factor = scope.op("divide", vector(scope, "scales"), scope.op("sqrt", variance))
@@ -220,7 +314,14 @@ def folded_xnor(scope: LayerScope, spec: conv.Convolutional) -> Tensor:
 
 
 def blurred(scope: LayerScope, x: Tensor, kind: int, strides: tuple[int, int]) -> Tensor:
-    """The depthwise low-pass filter of `antialiasing`, with the layer's strides."""
+    """Build the depthwise low-pass filter of `antialiasing`, with the layer's strides.
+
+    Args:
+        scope: of the layer.
+        x: feature map (N, H, W, C).
+        kind: value of `antialiasing`, which selects the filter; with 0, x itself is returned.
+        strides: strides along rows and columns.
+    """
     if not kind:
         return x
     numbers = np.array(BLUR_KERNELS[kind], np.float32)
@@ -242,7 +343,12 @@ def blurred(scope: LayerScope, x: Tensor, kind: int, strides: tuple[int, int]) -
 
 @PLACES.register(conv.Convolutional)
 def convolutional_places(layer: Layer, network: Network) -> PlaceTable:
-    """Biases are the batch norm's where there is one."""
+    """Return where the arrays of a convolution lie; batch norm, if any, has the biases.
+
+    Args:
+        layer: [convolutional] layer.
+        network: its network, with the layers that share arrays.
+    """
     spec = layer.spec
     assert isinstance(spec, conv.Convolutional)
     is_loose = has_loose_kernel(layer, network)
@@ -262,7 +368,11 @@ def convolutional_places(layer: Layer, network: Network) -> PlaceTable:
 
 @BUILDERS.register(conv.Deconvolutional)
 def build_deconvolutional(scope: LayerScope) -> Tensor:
-    """Transposed convolution, batch norm, activation."""
+    """Build a transposed convolution, its batch norm or bias, and its activation.
+
+    Args:
+        scope: of the [deconvolutional] layer, in whose graph it is built.
+    """
     spec, out_shape = scope.layer.spec, scope.layer.out_shape
     assert isinstance(spec, conv.Deconvolutional)
     full = scope.learn(
@@ -284,7 +394,14 @@ def build_deconvolutional(scope: LayerScope) -> Tensor:
 
 @PLACES.register(conv.Deconvolutional)
 def deconvolutional_places(layer: Layer, _: Network) -> PlaceTable:
-    """(channels, filters, rows, columns) -> (rows, columns, filters, channels)."""
+    """Return where the arrays of a transposed convolution lie; batch norm, if any, has the biases.
+
+    The weights (channels, filters, rows, columns) become (rows, columns, filters, channels).
+
+    Args:
+        layer: [deconvolutional] layer.
+        _: its network, which is not needed.
+    """
     assert isinstance(layer.spec, conv.Deconvolutional)
     weights = Place("", "kernel", KERNEL_AXES)
     if layer.spec.batch_normalize:
@@ -294,7 +411,13 @@ def deconvolutional_places(layer: Layer, _: Network) -> PlaceTable:
 
 @BUILDERS.register(conv.Local)
 def build_local(scope: LayerScope) -> Tensor:
-    """One matrix product per position, of the window that lies there."""
+    """Build a locally connected layer and its activation.
+
+    It is one matrix product per output position, with the window that lies there.
+
+    Args:
+        scope: of the [local] layer, in whose graph it is built.
+    """
     spec, out = scope.layer.spec, scope.layer.out_shape
     assert isinstance(spec, conv.Local)
     x = padded(scope, scope.map(), spec.pad)
@@ -323,7 +446,14 @@ def build_local(scope: LayerScope) -> Tensor:
 
 @PLACES.register(conv.Local)
 def local_places(layer: Layer, _: Network) -> PlaceTable:
-    """Kernel (positions, rows * columns * channels, filters), bias (positions, filters)."""
+    """Return where the arrays of a locally connected layer lie.
+
+    The kernel is (positions, rows * columns * channels, filters), the bias (positions, filters).
+
+    Args:
+        layer: [local] layer.
+        _: its network, which is not needed.
+    """
     positions = layer.out_shape.h * layer.out_shape.w
     return {
         "biases": Place("", "bias", (1, 0), (layer.out_shape.c, positions)),

@@ -1,4 +1,4 @@
-"""connected, implicit, implicit_add, implicit_mul."""
+"""Builders of connected, implicit, implicit_add and implicit_mul layers."""
 
 from keras import layers
 
@@ -13,7 +13,13 @@ from darkconv.layers import dense
 
 @BUILDERS.register(dense.Connected)
 def build_connected(scope: LayerScope) -> Tensor:
-    """Matrix product with the flattened input, batch norm, activation: (N, outputs)."""
+    """Build a fully connected layer, its batch norm or bias, and its activation.
+
+    The value is (N, outputs).
+
+    Args:
+        scope: of the [connected] layer, in whose graph it is built.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, dense.Connected)
     out = scope.learn(
@@ -25,7 +31,14 @@ def build_connected(scope: LayerScope) -> Tensor:
 
 @PLACES.register(dense.Connected)
 def connected_places(layer: Layer, _: Network) -> PlaceTable:
-    """(outputs, inputs) -> (inputs, outputs); biases are the batch norm's where there is one."""
+    """Return where the arrays of a fully connected layer lie; batch norm, if any, has the biases.
+
+    The weights (outputs, inputs) become (inputs, outputs).
+
+    Args:
+        layer: [connected] layer.
+        _: its network, which is not needed.
+    """
     assert isinstance(layer.spec, dense.Connected)
     weights = Place("", "kernel", (1, 0))
     if layer.spec.batch_normalize:
@@ -35,7 +48,14 @@ def connected_places(layer: Layer, _: Network) -> PlaceTable:
 
 @BUILDERS.register(dense.Implicit, dense.ImplicitAdd, dense.ImplicitMul)
 def build_implicit(scope: LayerScope) -> Tensor:
-    """A learned constant, once for each picture: (N, atoms, 1, filters)."""
+    """Build a learned constant.
+
+    The value is (N, atoms, 1, filters), the same for each picture.
+
+    Args:
+        scope: of the [implicit], [implicit_add] or [implicit_mul] layer, in whose graph it is
+            built.
+    """
     filters, atoms, _ = scope.layer.out_shape
     batch = scope.take(scope.graph.x, slice(None), *(0,) * (len(scope.graph.x.shape) - 1))
     index = scope.op("zeros_like", batch, dtype="int32")
@@ -48,5 +68,10 @@ def build_implicit(scope: LayerScope) -> Tensor:
 
 @PLACES.register(dense.Implicit, dense.ImplicitAdd, dense.ImplicitMul)
 def implicit_places(layer: Layer, _: Network) -> PlaceTable:
-    """The only row of an Embedding."""
+    """Return where a learned constant lies: in the only row of an Embedding.
+
+    Args:
+        layer: [implicit], [implicit_add] or [implicit_mul] layer.
+        _: its network, which is not needed.
+    """
     return {"weights": Place("weights", "embeddings")}

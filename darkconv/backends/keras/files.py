@@ -1,8 +1,8 @@
 """`.keras` files and SavedModels: a model in Keras's own formats.
 
-A `.keras` file is a zip archive. What Keras has no place for, the cfg, the class names, the
-weights header, the kind of outputs and arrays that no output depends on, lies in two further
-members of it, which Keras ignores: so the file can be turned back into Darknet's files.
+A `.keras` file is a zip archive. Keras has no place for the cfg, the class names, the header of the
+weights file, the kind of outputs, and arrays that no output depends on: they are in two further
+members of the archive, which Keras ignores. So the file can be converted back into Darknet's files.
 """
 
 import contextlib
@@ -61,8 +61,12 @@ class KerasFile(ExportedFile):
 def write_keras(kmodel: keras.Model, path: PathLike) -> None:
     """Write a model of `to_keras` as a `.keras` file, which any Keras 3 loads.
 
+    Args:
+        kmodel: model of `to_keras` or `read_keras`.
+        path: file to write.
+
     Raises:
-        DarkconvError: the file cannot be written.
+        DarkconvError: the file cannot be written, or the model does not know its network.
     """
     origin = origin_of(kmodel)
     with filling_folder(path) as folder, replacing(path) as temporary:
@@ -84,12 +88,21 @@ def write_keras(kmodel: keras.Model, path: PathLike) -> None:
 
 
 def plain_member(name: str) -> zipfile.ZipInfo:
-    """A member without the time of day, which would make files differ from run to run."""
+    """Return an archive member without the time of day, which would differ from run to run.
+
+    Args:
+        name: name of the member.
+    """
     return zipfile.ZipInfo(name)
 
 
 def copy_members(source: zipfile.ZipFile, archive: zipfile.ZipFile) -> None:
-    """Copy what Keras has written, without what differs from run to run: times and addresses."""
+    """Copy the members that Keras wrote, less the times and addresses that differ from run to run.
+
+    Args:
+        source: archive that Keras wrote.
+        archive: archive that is written.
+    """
     for name in source.namelist():
         if name.endswith(".json"):
             archive.writestr(plain_member(name), lasting(source.read(name).decode()))
@@ -100,26 +113,37 @@ def copy_members(source: zipfile.ZipFile, archive: zipfile.ZipFile) -> None:
 
 
 def lasting(text: str) -> str:
-    """Keras's JSON with its objects numbered, not named by address, and no date."""
+    """Return Keras's JSON with numbers in place of the addresses of objects, and a fixed date.
+
+    Args:
+        text: content of a JSON member.
+    """
     numbers: dict[str, str] = {}
     text = ADDRESS.sub(lambda m: m[1] + numbers.setdefault(m[2], str(len(numbers) + 1)), text)
     return DATE.sub(r"\g<1>1980-01-01@00:00:00", text)
 
 
 def as_npz(arrays: Arrays) -> bytes:
-    """Arrays as the bytes of an npz file."""
+    """Return arrays as the bytes of an npz file.
+
+    Args:
+        arrays: arrays by "<layer>.<array>".
+    """
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
 
 
 def read_keras(path: PathLike) -> keras.Model:
-    """Load a `.keras` file; of a file of `write_keras` `from_keras` needs no cfg.
+    """Load a `.keras` file; if `write_keras` wrote it, `from_keras` needs no cfg for it.
 
-    Nothing in it is unpickled or run: Keras's own safe mode holds.
+    Nothing in it is unpickled or run: Keras's own safe mode is on.
+
+    Args:
+        path: file to read.
 
     Raises:
-        DarkconvError: it is no such file, or it is damaged.
+        DarkconvError: it is not a `.keras` file, or it is damaged.
     """
     kmodel, members = _loaded(path)
     if DESCRIPTION in members:
@@ -128,7 +152,10 @@ def read_keras(path: PathLike) -> keras.Model:
 
 
 def read_keras_file(path: PathLike) -> KerasFile:
-    """Read a file of `write_keras` as something that runs, with the outputs that it was given.
+    """Read a file of `write_keras` as an object that runs and returns the outputs of the file.
+
+    Args:
+        path: file to read.
 
     Raises:
         DarkconvError: the file is damaged, or was not written by darkconv.
@@ -148,7 +175,7 @@ def read_keras_file(path: PathLike) -> KerasFile:
 
 
 def _loaded(path: PathLike) -> tuple[keras.Model, dict[str, bytes]]:
-    """A file's Keras model, and its members that are darkconv's."""
+    """Return the Keras model of a file, and the members of the file that are darkconv's."""
     where = Where(file=os.fspath(path))
     members = read_keras_archive(path)
     try:
@@ -162,11 +189,14 @@ def _loaded(path: PathLike) -> tuple[keras.Model, dict[str, bytes]]:
 
 
 def check_weights(path: PathLike) -> None:
-    """Check that a file's arrays are no longer than what they lie in.
+    """Check that no array of a file claims to be larger than the archive member that holds it.
+
+    Args:
+        path: `.keras` file.
 
     Raises:
-        ValueError: one is.
-        OSError: they cannot be read.
+        ValueError: an array does.
+        OSError: the arrays cannot be read.
     """
     with zipfile.ZipFile(path) as archive, archive.open(WEIGHTS) as member:
         size = archive.getinfo(WEIGHTS).file_size
@@ -181,7 +211,7 @@ def check_weights(path: PathLike) -> None:
 
 @contextlib.contextmanager
 def _known_name(path: PathLike) -> Iterator[Path]:
-    """The file, or a copy of one whose name does not end as Keras wants it, such as `.KERAS`."""
+    """Yield the file, or a copy of it if Keras does not take its suffix, such as `.KERAS`."""
     file = Path(path)
     if file.suffix == SUFFIX:
         yield file
@@ -191,10 +221,17 @@ def _known_name(path: PathLike) -> Iterator[Path]:
 
 
 def read_spare(content: bytes, network: Network) -> Arrays:
-    """The inverse of `as_npz`: nothing is unpickled.
+    """Read the arrays of an npz file: the inverse of `as_npz`; nothing is unpickled.
+
+    Args:
+        content: bytes of the npz file.
+        network: network that the arrays belong to.
+
+    Returns:
+        Read-only float32 arrays by "<layer>.<array>".
 
     Raises:
-        ValueError: it is damaged, or holds something else than arrays of the network.
+        ValueError: the file is damaged, or holds something else than arrays of the network.
     """
     shapes = {key: slot.shape for key, _, slot in network.keyed_slots()}
     arrays: dict[str, Array] = {}
@@ -230,11 +267,15 @@ def _origin(members: dict[str, bytes], where: Where) -> Origin:
 
 
 def write_saved_model(kmodel: keras.Model, path: PathLike) -> None:
-    """Write a model as a TensorFlow SavedModel: a folder.
+    """Write a model as a TensorFlow SavedModel, which is a folder.
+
+    Args:
+        kmodel: model of `to_keras`.
+        path: folder to write; an earlier SavedModel is replaced.
 
     Raises:
-        DarkconvError: there is a file or another folder, or it cannot be written; Keras does not
-            run on TensorFlow.
+        DarkconvError: there is a file or another kind of folder, it cannot be written, or Keras
+            does not run on TensorFlow.
     """
     require_tensorflow("a SavedModel")
     with writing(path):
@@ -242,7 +283,7 @@ def write_saved_model(kmodel: keras.Model, path: PathLike) -> None:
     with replacing_folder(path) as fresh:
         if is_utf8(fresh):
             _export(kmodel, fresh)
-        else:  # TensorFlow knows paths in UTF-8 alone
+        else:  # TensorFlow takes no other paths than those in UTF-8
             with scratch_folder() as scratch:
                 _export(kmodel, scratch / "new")
                 shutil.copytree(scratch / "new", fresh)
@@ -254,7 +295,14 @@ def _export(kmodel: keras.Model, folder: Path) -> None:
 
 
 def require_tensorflow(task: str) -> None:
-    """Raise unless Keras runs on TensorFlow."""
+    """Check that Keras runs on TensorFlow.
+
+    Args:
+        task: what needs TensorFlow, for the message.
+
+    Raises:
+        DarkconvError: Keras runs on another backend.
+    """
     if keras.backend.backend() != "tensorflow":
         raise DarkconvError(
             f"{task} needs Keras on TensorFlow",

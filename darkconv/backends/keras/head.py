@@ -1,4 +1,4 @@
-"""yolo, Gaussian_yolo, region, detection, iseg: outputs activated as the C program does."""
+"""Builders of the heads yolo, Gaussian_yolo, region, detection and iseg, activated as in C."""
 
 from collections.abc import Sequence
 
@@ -10,20 +10,37 @@ from darkconv.layers import head, norm
 
 
 def apart(scope: LayerScope, x: Tensor, anchors: int) -> Tensor:
-    """(N, H, W, anchors * entries) -> (N, H, W, anchors, entries)."""
+    """Split the channels into anchors and entries: (N, H, W, anchors, entries).
+
+    Args:
+        scope: of the head.
+        x: feature map (N, H, W, anchors * entries).
+        anchors: number of anchors.
+    """
     _, rows, columns, channels = x.shape
     return scope.reshape(x, rows, columns, anchors, channels // anchors)
 
 
 def joined(scope: LayerScope, parts: Sequence[Tensor]) -> Tensor:
-    """Entries of each anchor, (N, H, W, anchors, k), end to end as the layer's value."""
+    """Join the entries of each anchor, and return them as the value of the layer.
+
+    Args:
+        scope: of the head.
+        parts: entries in order, each (N, H, W, anchors, k).
+    """
     entries = scope.concat(list(parts))
     _, rows, columns, anchors, count = entries.shape
     return scope.finish(scope.reshape(entries, rows, columns, anchors * count))
 
 
 def stretch(scope: LayerScope, x: Tensor, scale: float) -> Tensor:
-    """scale_x_y: widen 0..1 about its middle."""
+    """Apply scale_x_y: widen the interval 0..1 about its middle.
+
+    Args:
+        scope: of the head.
+        x: tensor of any shape, with values in 0..1.
+        scale: factor, 1 for none.
+    """
     if scale == 1:
         return x
     return scope.op("subtract", scope.op("multiply", x, scale), 0.5 * (scale - 1))
@@ -31,7 +48,13 @@ def stretch(scope: LayerScope, x: Tensor, scale: float) -> Tensor:
 
 @BUILDERS.register(head.Yolo)
 def build_yolo(scope: LayerScope) -> Tensor:
-    """Sigmoid on all entries but w and h, in yolor on these too; x and y stretched."""
+    """Build a YOLOv3 head.
+
+    It is a sigmoid on all entries but w and h, in yolor on these too; x and y are stretched.
+
+    Args:
+        scope: of the [yolo] layer, in whose graph it is built.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, head.Yolo)
     if not spec.squashes and spec.scale_x_y == 1:
@@ -46,7 +69,13 @@ def build_yolo(scope: LayerScope) -> Tensor:
 
 @BUILDERS.register(head.GaussianYolo)
 def build_gaussian_yolo(scope: LayerScope) -> Tensor:
-    """Sigmoid on all entries but the means of w and h; means of x and y stretched."""
+    """Build a Gaussian YOLOv3 head, whose boxes have uncertainties.
+
+    It is a sigmoid on all but the means of w and h; the means of x and y are stretched.
+
+    Args:
+        scope: of the [Gaussian_yolo] layer, in whose graph it is built.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, head.GaussianYolo)
     entries = apart(scope, scope.map(), len(spec.mask))
@@ -63,10 +92,16 @@ def build_gaussian_yolo(scope: LayerScope) -> Tensor:
 
 @BUILDERS.register(head.Region)
 def build_region(scope: LayerScope) -> Tensor:
-    """See `darkconv.layers.head.Region` for the dialects.
+    """Build a YOLOv2 head.
 
-    The value is (N, H, W, anchors * entries) in both: what alexeyab's memory holds cell by
-    cell is that, behind another shape.
+    `darkconv.layers.head.Region` describes the dialects. The value is (N, H, W, anchors * entries)
+    in both: alexeyab's memory holds the same cell by cell, and reports another shape.
+
+    Args:
+        scope: of the [region] layer, in whose graph it is built.
+
+    Raises:
+        GraphError: the file of its class tree was not found, or has more classes.
     """
     spec = scope.layer.spec
     assert isinstance(spec, head.Region)
@@ -94,21 +129,40 @@ def build_region(scope: LayerScope) -> Tensor:
 def class_scores(
     scope: LayerScope, spec: head.Region, classes: Tensor, tree: Tree | None
 ) -> Tensor:
-    """Softmax over the classes, or over groups of them, where the cfg asks for it."""
+    """Apply the softmax over the classes, or over groups of them, if the cfg asks for one.
+
+    Args:
+        scope: of the head.
+        spec: options of the [region] layer.
+        classes: (N, H, W, anchors, classes).
+        tree: class tree, whose groups have a softmax each; None for no tree.
+    """
     if tree:
         return tree_softmax(scope, classes, tree)
     return scope.softmax(classes) if spec.softmax else classes
 
 
 def left(scope: LayerScope, spec: head.Region, scores: Tensor) -> Tensor:
-    """Classes that are not wanted taken out."""
+    """Select the classes that `keep_classes` keeps.
+
+    Args:
+        scope: of the head.
+        spec: options of the [region] layer.
+        scores: (N, H, W, anchors, classes).
+    """
     keep = list(spec.keep_classes)
     return scope.op("take", scores, keep, axis=-1) if keep else scores
 
 
 @BUILDERS.register(head.Detection)
 def build_detection(scope: LayerScope) -> Tensor:
-    """Values as they are, or a softmax over the classes of each cell: (N, values)."""
+    """Build a YOLOv1 head.
+
+    The values (N, values) stay as they are, or get a softmax over the classes of each cell.
+
+    Args:
+        scope: of the [detection] layer, in whose graph it is built.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, head.Detection)
     flat = scope.flat()
@@ -122,7 +176,13 @@ def build_detection(scope: LayerScope) -> Tensor:
 
 @BUILDERS.register(head.Iseg)
 def build_iseg(scope: LayerScope) -> Tensor:
-    """Sigmoid on the class channels."""
+    """Build an instance segmentation head.
+
+    It is a sigmoid on the class channels.
+
+    Args:
+        scope: of the [iseg] layer, in whose graph it is built.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, head.Iseg)
     x = scope.map()

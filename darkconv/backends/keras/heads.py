@@ -1,4 +1,4 @@
-"""What a Keras model gives, by the kind of head asked for."""
+"""The outputs of a Keras model, by kind of head."""
 
 from collections.abc import Sequence
 
@@ -18,10 +18,15 @@ HEADS = ("raw", "boxes", "logits")
 
 
 def build_outputs(built: NetworkGraph, kind: str) -> Outputs:
-    """Append what a kind of head needs, and return the outputs of the model.
+    """Build the layers that a kind of head needs, and return the outputs of the model.
+
+    Args:
+        built: graph of the network, which is extended.
+        kind: "raw", "boxes" or "logits": see `to_keras`.
 
     Raises:
-        DarkconvError: an unknown kind, or a network without such a head.
+        DarkconvError: the kind is another word, or the network has no such head.
+        UnsupportedError: a layer or head cannot be expressed in Keras.
     """
     if kind not in HEADS:
         raise DarkconvError("head", expected=", ".join(HEADS), found=kind)
@@ -37,7 +42,7 @@ def build_outputs(built: NetworkGraph, kind: str) -> Outputs:
 
 
 def _boxes(built: NetworkGraph) -> dict[str, Tensor]:
-    """Return boxes and scores of all heads, laid end to end: see `box_outputs`."""
+    """Return the boxes and scores of all heads, one head after the other: see `box_outputs`."""
     heads = box_heads(built.model.network)
     built.build([layer.index for layer in heads])
     found = [
@@ -52,7 +57,7 @@ def _boxes(built: NetworkGraph) -> dict[str, Tensor]:
 
 
 def _head_inputs(built: NetworkGraph) -> Outputs:
-    """What enters each head, before any activation, under the name `016_yolo_logits`."""
+    """Return the input of each head before any activation, named as in `016_yolo_logits`."""
     heads = built.model.network.heads
     if not heads:
         raise DarkconvError(f"{built.model.network.file}: has no head that could be trained")
@@ -67,10 +72,10 @@ def _head_inputs(built: NetworkGraph) -> Outputs:
 
 
 class HeadsAlone:
-    """What the heads of a network make of what enters them, in float32.
+    """The heads of a network alone, computed in float32 from their inputs.
 
     Attributes:
-        outputs: names of what comes out, as of a model with raw heads.
+        outputs: names of the outputs, as of a model with raw heads.
     """
 
     def __init__(self, network: Network) -> None:
@@ -85,7 +90,11 @@ class HeadsAlone:
         self._kmodel = keras.Model(list(inputs.values()), values)
 
     def __call__(self, logits: Sequence[Array]) -> list[Array]:
-        """Return the heads' values for what enters each of them, (N, H, W, C) or (N, values)."""
+        """Return the values of the heads.
+
+        Args:
+            logits: input of each head, (N, H, W, C) or (N, values).
+        """
         found = self._kmodel([logits[place] for place in self._places], training=False)
         return [as_array(found[name]) for name in self.outputs]
 
@@ -102,5 +111,5 @@ def _check_classifier(network: Network) -> None:
 
 
 def _plain(values: list[Tensor]) -> Tensor | list[Tensor]:
-    """One value by itself, several as a list."""
+    """Return one value by itself, and several as a list."""
     return values[0] if len(values) == 1 else values

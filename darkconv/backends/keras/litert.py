@@ -1,7 +1,7 @@
 """LiteRT files (.tflite): a network in the format of TensorFlow Lite, and running it.
 
-Batch norm is folded. What a reader needs beside the graph is in an archive at the end of the file,
-as the metadata of LiteRT files are; interpreters do not look at it.
+Batch norm is folded. The metadata that a reader needs beside the graph are in a zip archive at the
+end of the file, as in other LiteRT files; interpreters ignore it.
 """
 
 import io
@@ -47,17 +47,21 @@ class LitertFile(ExportedFile):
 
     @property
     def fixed_batch(self) -> int | None:
-        """How many pictures it takes at once: one by one is what the format is made for."""
+        """Batch size of the file: the format is made for single pictures."""
         return 1
 
     @property
     def head(self) -> str:
-        """Kind of what `run` gives, which computes the heads that a graph in 8 bits lacks."""
+        """Kind of the outputs of `run`, which computes the heads that an 8-bit graph lacks."""
         return "raw" if lacks_heads(self.metadata) else super().head
 
 
 def lacks_heads(text: Mapping[str, str]) -> bool:
-    """Return True if a file's graph is all in 8 bits and ends before the heads."""
+    """Return True if a file's graph is 8-bit throughout and ends before the heads.
+
+    Args:
+        text: metadata of the file.
+    """
     return text.get("int8_form") == FULL and text["head"] == "logits"
 
 
@@ -75,28 +79,30 @@ def write_litert(
     """Write a model as a LiteRT file.
 
     Its input is `input`, float32 (N, H, W, C), RGB in 0..1, or (N, inputs), in every precision; its
-    outputs have the names of their layers, or are `boxes` and `scores`. In the full form of 8 bits
-    all of them are int8, and the interpreter says what the levels stand for.
+    outputs have the names of their layers, or are `boxes` and `scores`. In the full 8-bit form all
+    of them are int8, and the interpreter reports their scales and zero points.
 
     Args:
-        model: what to write.
-        path: the file.
+        model: model that is written.
+        path: file to write.
         head: "raw", "boxes" or "logits": see `to_keras`.
-        precision: "float32"; "float16": weights in half precision; "int8": weights and values in
-            8 bits, but for inputs, heads and boxes: see `darkconv.backends.keras.litert_graph`.
-        inputs: what the network will see, (C, H, W) or (values,), for the ranges of 8-bit values.
-        int8_form: "full": 8 bits from input to outputs, for one picture: see
-            `darkconv.backends.keras.litert_integer`; its heads are "raw" or "logits".
+        precision: "float32"; "float16": weights in half precision; "int8": weights and values in 8
+            bits, except inputs, heads and boxes: see `darkconv.backends.keras.litert_graph`.
+        inputs: calibration inputs, (C, H, W) or (values,) each, for the ranges of 8-bit values.
+        int8_form: "full": 8 bits from the input to the outputs, for batch size 1: see
+            `darkconv.backends.keras.litert_integer`; its heads are "raw" or "logits". None: float32
+            inputs and outputs.
         resize: see `to_keras`.
         check: run the graph once before the file is written.
 
     Returns:
-        How many values are NaN when the file is run once.
+        How many output values are NaN when the file is run once on zeros; 0 without `check`.
 
     Raises:
-        UnsupportedError: a layer that LiteRT cannot express; recurrent ones in 8 bits.
-        DarkconvError: Keras does not run on TensorFlow; no inputs for "int8"; the graph does not
-            run.
+        UnsupportedError: a layer cannot be expressed in LiteRT, or is recurrent and would be in 8
+            bits.
+        DarkconvError: Keras does not run on TensorFlow, there are no inputs for "int8", or the
+            graph does not run.
     """
     require_tensorflow("a LiteRT file")
     if precision not in PRECISIONS:
@@ -135,7 +141,7 @@ def write_litert(
 def _plain_graph(
     model: Model, head: str, precision: str, inputs: Sequence[Array]
 ) -> tuple[bytes, list[str], dict[str, str]]:
-    """Return a graph with float32 inputs and outputs, its outputs' names, and those of states."""
+    """Return a graph with float32 inputs and outputs, and the names of its outputs and states."""
     built = NetworkGraph(fold_batchnorm(model), LITERT)
     outputs = named_outputs(build_outputs(built, head))
     if precision == "int8":
@@ -158,17 +164,17 @@ def _check_form(form: str, head: str, precision: str) -> None:
 
 
 def try_out(content: bytes, file: str) -> int:
-    """Run a graph once on zeros, on the batch and size that it has.
+    """Run a graph once on zeros, with its own batch size and input size.
 
     Args:
-        content: what is to be written.
-        file: its name, for messages.
+        content: content of the file that is written.
+        file: name of the file, for messages.
 
     Returns:
-        How many values of its outputs are NaN, which is told.
+        How many output values are NaN, which is also logged as a warning.
 
     Raises:
-        DarkconvError: it does not run.
+        DarkconvError: the graph does not run.
     """
     try:
         call = make_interpreter(content).get_signature_runner()
@@ -188,7 +194,11 @@ def try_out(content: bytes, file: str) -> int:
 
 
 def archive_of(text: Mapping[str, str]) -> bytes:
-    """A zip archive with the metadata, to stand behind the graph."""
+    """Return a zip archive with the metadata, which follows the graph in the file.
+
+    Args:
+        text: the metadata.
+    """
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr(zipfile.ZipInfo(DESCRIPTION), json.dumps(text, indent=2))
@@ -199,8 +209,8 @@ def read_litert(path: PathLike, *, threads: int | None = None) -> LitertFile:
     """Read a file of `write_litert`.
 
     Args:
-        path: the file.
-        threads: that compute; by default one for each processor.
+        path: file to read.
+        threads: number of CPU threads; None for one for each processor.
 
     Raises:
         DarkconvError: the file is damaged, or was not written by darkconv.

@@ -1,4 +1,4 @@
-"""The flatbuffer of a LiteRT graph: its operators, the names of its values, writing it again."""
+"""The flatbuffer of a LiteRT graph: its operators, the names of its values, and its writing."""
 
 import re
 from collections.abc import Sequence
@@ -6,21 +6,21 @@ from typing import Any, NamedTuple
 
 IDENTIFIER = b"TFL3"
 ALIGNMENT = 16
-"""Bytes at whose multiples arrays begin: the schema asks for it, as do runtimes without a heap."""
+"""Arrays begin at a multiple of so many bytes: the schema and runtimes without a heap need it."""
 PLAIN_NEAREST = 2
-"""Version of RESIZE_NEAREST_NEIGHBOR, in 8 bits or not, without centres of half pixels."""
+"""Version of RESIZE_NEAREST_NEIGHBOR, in 8 bits or not, without half-pixel centres."""
 LAYER = re.compile(r"/(\d{3,})_")
-"""In names of operators that belong to a Keras layer: the Darknet layer's index."""
+"""Finds a Darknet layer's index in the names of operators that belong to a Keras layer."""
 
 
 class Operator(NamedTuple):
     """An operator of a LiteRT graph.
 
     Attributes:
-        name: of its first result; operators that were joined are separated by semicolons.
-        kind: such as CONV_2D.
-        reads: numbers of tensors.
-        gives: numbers of tensors.
+        name: name of its first result; fused operators are separated by semicolons.
+        kind: kind of the operator, such as CONV_2D.
+        reads: indices of the tensors that it reads.
+        gives: indices of the tensors that it writes.
     """
 
     name: str
@@ -30,20 +30,31 @@ class Operator(NamedTuple):
 
     @property
     def layer(self) -> int | None:
-        """Index of the Darknet layer, None of an operation that is no layer in Keras."""
+        """Index of the Darknet layer; None for an operation that is not a layer in Keras."""
         found = LAYER.search(self.name)
         return int(found[1]) if found else None
 
 
 def parse_graph(graph: bytes) -> Any:
-    """Return a graph as objects that can be changed."""
+    """Parse a graph into objects that can be changed.
+
+    Args:
+        graph: bytes of the flatbuffer.
+
+    Returns:
+        The `ModelT` of TensorFlow Lite's schema.
+    """
     from tensorflow.lite.python import schema_py_generated as schema
 
     return schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(graph, 0))
 
 
 def format_graph(model: Any) -> bytes:
-    """Return the bytes of a graph: the inverse of `parse_graph`."""
+    """Return the bytes of a graph: the inverse of `parse_graph`.
+
+    Args:
+        model: `ModelT` of TensorFlow Lite's schema.
+    """
     import flatbuffers  # type: ignore[import-untyped]
 
     class Builder(flatbuffers.Builder):  # type: ignore[misc]
@@ -58,7 +69,7 @@ def format_graph(model: Any) -> bytes:
 
 
 def builtin_codes() -> dict[str, int]:
-    """Return the number of each kind of operator."""
+    """Return the number of each kind of operator in TensorFlow Lite's schema."""
     from tensorflow.lite.python import schema_py_generated as schema
 
     known = vars(schema.BuiltinOperator).items()
@@ -66,12 +77,20 @@ def builtin_codes() -> dict[str, int]:
 
 
 def operators(graph: bytes) -> list[Operator]:
-    """Return the operators of a graph in the order in which they run."""
+    """Return the operators of a graph in the order in which they run.
+
+    Args:
+        graph: bytes of the flatbuffer.
+    """
     return operators_of(parse_graph(graph))
 
 
 def operators_of(model: Any) -> list[Operator]:
-    """Return the operators of a graph that is parsed: see `operators`."""
+    """Return the operators of a parsed graph: see `operators`.
+
+    Args:
+        model: `ModelT` of TensorFlow Lite's schema.
+    """
     kinds = {number: name for name, number in builtin_codes().items()}
     main = model.subgraphs[0]
     return [
@@ -86,16 +105,15 @@ def operators_of(model: Any) -> list[Operator]:
 
 
 def finished(graph: bytes, names: Sequence[str]) -> bytes:
-    """Return a graph as it is written: its outputs have names, and are in their order.
+    """Return a graph as it is written to a file, with its outputs named and in order.
 
-    A signature has the names already, in the order of the alphabet. Those who call an interpreter
-    by numbers of tensors see other names, and an order that the converter chose. And it enlarges
-    without centres of half pixels, which more devices can: a whole number of times larger, both
-    give the same.
+    Its signature already has the names, in alphabetical order. Callers who use an interpreter by
+    tensor indices see other names, and an order that the converter chose. Enlargements lose their
+    half-pixel centres, which fewer devices support: for a whole-number factor both give the same.
 
     Args:
-        graph: with one signature.
-        names: of its outputs.
+        graph: bytes of a flatbuffer with one signature.
+        names: names of its outputs, in order.
     """
     model = parse_graph(graph)
     main, (signature,) = model.subgraphs[0], model.signatureDefs
@@ -120,7 +138,11 @@ def _enlarge_plainly(model: Any) -> None:
 
 
 def for_one_picture(graph: bytes) -> bytes:
-    """Return a graph whose values have the shapes that they have for one picture alone."""
+    """Return a graph whose shapes are fixed to batch size 1.
+
+    Args:
+        graph: bytes of the flatbuffer.
+    """
     model = parse_graph(graph)
     for tensor in model.subgraphs[0].tensors:
         tensor.shapeSignature = None

@@ -1,4 +1,4 @@
-"""Which operators small devices have, from what their makers publish, and which a graph needs."""
+"""The operators that small devices support, as their makers publish them, and those of a graph."""
 
 import logging
 from collections import Counter
@@ -29,7 +29,7 @@ GPU = frozenset({
     "SQUARED_DIFFERENCE", "STRIDED_SLICE", "SUB", "SUM", "TANH", "TILE", "TRANSPOSE",
     "TRANSPOSE_CONV",
 })  # fmt: skip
-"""tensorflow/lite/delegates/gpu/common/model_builder.cc of TensorFlow: what it has a parser for."""
+"""The parsers in tensorflow/lite/delegates/gpu/common/model_builder.cc of TensorFlow."""
 MICRO = frozenset({
     "ABS", "ADD", "ADD_N", "ARG_MAX", "ARG_MIN", "AVERAGE_POOL_2D", "BATCH_TO_SPACE_ND", "CAST",
     "CEIL", "CONCATENATION", "CONV_2D", "COS", "CUMSUM", "DEPTHWISE_CONV_2D", "DEPTH_TO_SPACE",
@@ -42,18 +42,25 @@ MICRO = frozenset({
     "SOFTMAX", "SPACE_TO_BATCH_ND", "SPACE_TO_DEPTH", "SPLIT", "SPLIT_V", "SQRT", "SQUARE",
     "SQUEEZE", "STRIDED_SLICE", "SUB", "TANH", "TRANSPOSE", "TRANSPOSE_CONV",
 })  # fmt: skip
-"""tensorflow/lite/micro/micro_mutable_op_resolver.h of tflite-micro, up to those of 2022."""
+"""tensorflow/lite/micro/micro_mutable_op_resolver.h of tflite-micro, with operators up to 2022."""
 DEVICES: Mapping[str, frozenset[str]] = {
     "Edge TPU": EDGE_TPU,
     "GPU delegate": GPU,
     "TFLite Micro": MICRO,
 }
 MOST_AXES = 4
-"""Of values that accelerators compute with."""
+"""Largest number of axes of a value on accelerators."""
 
 
 def untaken(graph: bytes) -> dict[str, list[str]]:
-    """Return what each device does not have of what a graph needs: kinds of operators, and axes."""
+    """Return the needs of a graph that each device does not support: kinds of operators, and axes.
+
+    Args:
+        graph: bytes of the flatbuffer.
+
+    Returns:
+        Texts by the name of the device; a device that supports everything is left out.
+    """
     model = parse_graph(graph)
     used, main = operators_of(model), model.subgraphs[0]
     given = {place for one in used for place in one.gives}
@@ -68,11 +75,11 @@ def untaken(graph: bytes) -> dict[str, list[str]]:
 
 
 def tell_of_others(graph: bytes, file: str) -> None:
-    """Warn of operators that a device does not have: they, or all that follows, run elsewhere.
+    """Warn of operators that a device does not support: they, or all that follow, run elsewhere.
 
     Args:
-        graph: of whole numbers.
-        file: its name, for messages.
+        graph: bytes of an integer graph's flatbuffer.
+        file: name of the file, for messages.
     """
     for device, missing in untaken(graph).items():
         logger.warning("%s: not among the operators of %s: %s", file, device, ", ".join(missing))

@@ -1,9 +1,9 @@
-"""The graph of a LiteRT file, as TensorFlow's converter makes it, and what it computes in 8 bits.
+"""The graph of a LiteRT file, as TensorFlow's converter makes it, and its 8-bit quantization.
 
-As in 8-bit ONNX files, the operators that carry the weight of a network are in 8 bits, with one
-scale per output channel of the weights. Heads and the decoding of boxes stay in float32, and so do
-the parts of activations that 8 bits would spoil, such as the logarithm in mish. LiteRT's
-convolutions in 8 bits have outputs in 8 bits too, so those that the heads read stay as well.
+As in 8-bit ONNX files, the operators with most of the computation are quantized, with one scale for
+each output channel of the weights. Heads and the decoding of boxes stay in float32, and so do the
+parts of activations that lose too much in 8 bits, such as the logarithm in mish. LiteRT's 8-bit
+convolutions have 8-bit outputs too, so those that the heads read stay in float32 as well.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -38,22 +38,22 @@ EVERYWHERE = {
     "STRIDED_SLICE", "SLICE", "PACK",
 }  # fmt: skip
 OF_LAYERS = {"ADD": merge.Shortcut, "MUL": merge.Gate}
-"""Operators that are quantised in layers of one kind alone."""
+"""Operators that are quantized in layers of one kind alone."""
 
 
 def converted(
     kmodel: keras.Model, precision: str, inputs: Sequence[Array], network: Network
 ) -> bytes:
-    """The bytes of the graph.
+    """Convert a Keras model to the bytes of a LiteRT graph.
 
     Args:
-        kmodel: with folded batch norm.
+        kmodel: model with folded batch norm.
         precision: see `write_litert`.
         inputs: see `write_litert`.
-        network: that the model was built from.
+        network: network that the model was built from.
 
     Raises:
-        UnsupportedError: an operation that LiteRT has not.
+        UnsupportedError: LiteRT does not have an operation.
     """
     import tensorflow as tf
 
@@ -71,7 +71,14 @@ def converted(
 
 
 def check_stateless(built: NetworkGraph) -> None:
-    """Raise UnsupportedError if a graph keeps state: 8 bits are chosen by single pictures."""
+    """Check that a graph has no recurrent state: calibration uses single pictures.
+
+    Args:
+        built: graph of the network.
+
+    Raises:
+        UnsupportedError: it has recurrent state.
+    """
     if built.graph.states:
         raise UnsupportedError(
             f"{built.model.network.file}: recurrent layers are not quantised",
@@ -81,7 +88,17 @@ def check_stateless(built: NetworkGraph) -> None:
 
 @contextmanager
 def told_failures(network: Network) -> Iterator[None]:
-    """Raise what the converter raises as UnsupportedError."""
+    """Turn errors of the converter into UnsupportedError.
+
+    Args:
+        network: network that is converted, for the message.
+
+    Yields:
+        Nothing, while the converter runs.
+
+    Raises:
+        UnsupportedError: the converter raised an error.
+    """
     try:
         yield
     except Exception as error:  # the converter's own exceptions have no common base
@@ -94,7 +111,7 @@ def told_failures(network: Network) -> Iterator[None]:
 def _in_8_bits(
     folder: Path, kmodel: keras.Model, inputs: Sequence[Array], network: Network
 ) -> bytes:
-    """The graph without 8 bits shows which operators there are, then it is made once more."""
+    """Convert twice: to float32, which shows which operators there are, and to 8 bits."""
     import tensorflow as tf
 
     whole = tf.lite.TFLiteConverter.from_saved_model(str(folder)).convert()
@@ -112,10 +129,13 @@ def _in_8_bits(
 
 
 def without_round_trips(graph: bytes) -> bytes:
-    """Return a graph in which no float32 value goes through 8 bits to be float32 again.
+    """Return a graph in which no float32 value is converted to 8 bits and back to float32.
 
-    The converter rounds what a sigmoid gives to 256 steps, although it computes in float32: a score
-    below 1/512 would be 0.
+    The converter rounds the results of a sigmoid to 256 steps although it computes them in float32:
+    a score below 1/512 would be 0.
+
+    Args:
+        graph: bytes of a flatbuffer that the converter quantized.
     """
     model, codes = parse_graph(graph), builtin_codes()
     main = model.subgraphs[0]
@@ -152,9 +172,14 @@ def without_round_trips(graph: bytes) -> bytes:
 
 
 def float_operators(graph: bytes, network: Network) -> list[Operator]:
-    """Operators that stay in float32."""
+    """Return the operators that stay in float32.
+
+    Args:
+        graph: bytes of the float32 graph's flatbuffer.
+        network: network that it computes.
+    """
     whole = float_layers(network) | {head.sources[0] for head in network.heads}
-    wanted: set[int] = set()  # tensors that operators of layers need
+    wanted: set[int] = set()  # indices of tensors that operators of layers need
     found = []
     for one in reversed(operators(graph)):
         if one.layer is not None or one.gives & wanted:
@@ -166,7 +191,12 @@ def float_operators(graph: bytes, network: Network) -> list[Operator]:
 
 
 def is_quantized(one: Operator, network: Network) -> bool:
-    """Whether an operator computes in 8 bits in a layer that does."""
+    """Return True if an operator is quantized in a layer that is.
+
+    Args:
+        one: operator of the graph.
+        network: network that the graph computes.
+    """
     if one.kind in EVERYWHERE:
         return True
     return one.layer is not None and isinstance(
@@ -177,7 +207,12 @@ def is_quantized(one: Operator, network: Network) -> bool:
 def representative(
     inputs: Sequence[Array], kmodel: keras.Model
 ) -> Callable[[], Iterator[dict[str, Array]]]:
-    """The inputs as TensorFlow's converter asks for them; recurrent state is zero."""
+    """Return the calibration inputs as TensorFlow's converter expects them, with zeros as state.
+
+    Args:
+        inputs: calibration inputs, (C, H, W) or (values,) each.
+        kmodel: model whose inputs they are.
+    """
     shapes = {tensor.name: tensor.shape[1:] for tensor in kmodel.inputs}
 
     def examples() -> Iterator[dict[str, Array]]:
@@ -189,5 +224,12 @@ def representative(
 
 
 def channels_last(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """(N, C, H, W) -> (N, H, W, C); vectors as they are."""
+    """Convert a batch from NCHW to NHWC.
+
+    Args:
+        x: (N, C, H, W); of another number of axes it is returned as it is.
+
+    Returns:
+        An array (N, H, W, C), contiguous in memory.
+    """
     return np.ascontiguousarray(x.transpose(0, 2, 3, 1)) if x.ndim == 4 else x

@@ -1,8 +1,8 @@
-"""LiteRT graphs in whole numbers from input to outputs, for devices that compute with no others.
+"""LiteRT graphs in integers from the input to the outputs, for devices that compute with no floats.
 
-They take one picture of a fixed size as 8-bit levels, and are made of operators that the Edge TPU,
-the GPU delegate and TFLite Micro have. The ranges of values are chosen here, from pictures, and
-TensorFlow's converter makes whole numbers of them.
+They take one picture of a fixed size as 8-bit levels, and consist of operators that the Edge TPU,
+the GPU delegate and TFLite Micro support. The ranges of values are calibrated here, on pictures,
+and TensorFlow's converter quantizes the graph with them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,21 +37,21 @@ from darkconv.surgery.equalising import equalise
 from darkconv.surgery.folding import fold_batchnorm
 
 JUDGES = 16
-"""Inputs by which forms of a graph are judged, at most."""
+"""Largest number of inputs on which quantized graphs are compared."""
 PICTURE = (0.0, 1.0)
-"""The range of a picture's values, so that its 8-bit levels are those of the file."""
+"""Range of a picture's values, so that its 8-bit levels are those of the picture file."""
 
 
 @dataclass
 class Candidate:
-    """A float32 graph of a model, and what its values were for some inputs.
+    """A float32 graph of a model, and the observed values of its tensors.
 
     Attributes:
-        model: that it computes; all of them give the same outputs.
-        graph: of LiteRT.
-        names: of its outputs, in order.
-        seen: what each value was that an operator gives, by its number.
-        is_picture: whether its input is one.
+        model: model that it computes; the models of all candidates give the same outputs.
+        graph: bytes of the LiteRT graph.
+        names: names of its outputs, in order.
+        seen: observed values of each tensor that an operator writes, by the tensor's index.
+        is_picture: True if the input is a picture, False if it is a vector.
     """
 
     model: Model
@@ -65,11 +65,11 @@ class Candidate:
         """Build the graph of a model.
 
         Args:
-            model: whose graph it is.
+            model: model whose graph it is.
             head: "raw" or "logits".
 
         Raises:
-            UnsupportedError: a layer that LiteRT cannot express, or a recurrent one.
+            UnsupportedError: a layer cannot be expressed in LiteRT, or is recurrent.
         """
         built = NetworkGraph(model, WHOLE_NUMBERS)
         outputs = named_outputs(build_outputs(built, head))
@@ -80,7 +80,11 @@ class Candidate:
         return cls(model, graph, list(outputs), seen, shape.is_map)
 
     def observe(self, inputs: Iterable[Array]) -> None:
-        """Run the graph, and see what its values are."""
+        """Run the graph, and record the values of its tensors.
+
+        Args:
+            inputs: calibration inputs, (C, H, W) or (values,) each.
+        """
         interpreter = make_interpreter(self.graph, keeps_values=True)
         (given,) = interpreter.get_input_details()
         own = self.seen.setdefault(given["index"], Observed())
@@ -93,7 +97,14 @@ class Candidate:
             own.add(x[None])
 
     def quantized(self, method: str) -> bytes:
-        """Return the graph in whole numbers, its ranges chosen by a method."""
+        """Return the bytes of the integer graph, with ranges chosen by a method.
+
+        Args:
+            method: one of `darkconv.backends.ranges.RANGES`.
+
+        Raises:
+            UnsupportedError: the converter cannot quantize an operator.
+        """
         from tensorflow.lite.python import schema_py_generated as schema
         from tensorflow.lite.python.convert import mlir_quantize
 
@@ -112,12 +123,12 @@ class Candidate:
         return for_one_picture(graph)
 
     def results(self, graph: bytes, inputs: Sequence[Array], *, lacks_heads: bool) -> list[Any]:
-        """Return what a form of the graph gives for each of some inputs.
+        """Return the outputs of a graph for each of some inputs.
 
         Args:
-            graph: in float32 or in whole numbers.
+            graph: bytes of the float32 or of an integer graph.
             inputs: (C, H, W) or (values,) each.
-            lacks_heads: what enters the heads comes out of the graph; the heads follow here.
+            lacks_heads: the graph ends before the heads, which are computed here.
         """
         network = self.model.network
         interpreter = make_interpreter(graph)
@@ -125,7 +136,7 @@ class Candidate:
         return [run(x[None]) for x in inputs]
 
     def largest(self) -> dict[int, Any]:
-        """Return the (channels,) largest absolute value of each layer's channels."""
+        """Return the largest absolute value of each channel, (channels,), by layer index."""
         found = {}
         for one in operators(self.graph):
             (place,) = one.gives
@@ -138,25 +149,34 @@ class Candidate:
 
 
 def channels_first(values: Array) -> Array:
-    """(N, H, W, C) -> (N, C, H, W); others as they are."""
+    """Convert a batch from NHWC to NCHW.
+
+    Args:
+        values: (N, H, W, C); of another number of axes they are returned as they are.
+
+    Returns:
+        A view (N, C, H, W).
+    """
     return values.transpose(0, 3, 1, 2) if values.ndim == 4 else values
 
 
 def integer_graph(
     model: Model, head: str, inputs: Sequence[Array]
 ) -> tuple[bytes, list[str], Mapping[str, Any]]:
-    """Return the graph in whole numbers, the names of its outputs, and how it was made.
+    """Return the integer graph, the names of its outputs, and how it was quantized.
 
-    Of the model itself and of forms whose channels were scaled to a like range that one is taken
-    which errs least; ranges are chosen on one half of the inputs, and judged on the other.
+    The candidates are the model itself and equalised forms of it, whose channels have similar
+    ranges; the one with the smallest error is taken. For the choice the ranges are calibrated on
+    one half of the inputs, and the errors are measured on the other; then they are calibrated on
+    all inputs.
 
     Args:
-        model: what to write.
+        model: model that is written.
         head: "raw" or "logits".
-        inputs: what the network will see, (C, H, W) or (values,).
+        inputs: calibration inputs, (C, H, W) or (values,) each.
 
     Raises:
-        UnsupportedError: a layer that LiteRT, or 8 bits, cannot express.
+        UnsupportedError: a layer cannot be expressed in LiteRT, or not in 8 bits.
         MissingDependencyError: ai-edge-litert is not installed.
     """
     lacks_heads = head == "logits"
@@ -194,14 +214,14 @@ def integer_graph(
 
 
 def check_integer(graph: bytes, network: Network) -> None:
-    """Check that no operator of a graph gives floats.
+    """Check that no operator of a graph has a float32 result.
 
     Args:
-        graph: of LiteRT.
-        network: that it computes, for messages.
+        graph: bytes of the LiteRT graph.
+        network: network that it computes, for messages.
 
     Raises:
-        UnsupportedError: one does.
+        UnsupportedError: an operator has one.
     """
     from tensorflow.lite.python import schema_py_generated as schema
 

@@ -25,9 +25,9 @@ def make_interpreter(
     """Return a LiteRT interpreter of a file, or of its bytes.
 
     Args:
-        source: the file, or what is in it.
-        threads: that compute; by default one for each processor.
-        keeps_values: of operators inside the graph too, so that they can be looked at.
+        source: path of the file, or its content.
+        threads: number of CPU threads; None for one for each processor.
+        keeps_values: keep the values of all tensors, so that they can be read after a call.
 
     Raises:
         MissingDependencyError: ai-edge-litert is not installed.
@@ -47,11 +47,14 @@ def make_interpreter(
 
 
 def as_levels(x: npt.NDArray[Any], details: Mapping[str, Any]) -> npt.NDArray[Any]:
-    """Return numbers as the levels that a graph's value has for them; floats as they are.
+    """Quantize numbers with the scale and zero point of a tensor.
 
     Args:
-        x: float32.
-        details: what the interpreter says of the value.
+        x: float32 array.
+        details: the interpreter's description of the tensor.
+
+    Returns:
+        Integers of the tensor's dtype; x itself if the tensor is not quantized.
     """
     scale, zero = details["quantization"]
     if not scale:
@@ -62,11 +65,11 @@ def as_levels(x: npt.NDArray[Any], details: Mapping[str, Any]) -> npt.NDArray[An
 
 
 def as_numbers(levels: npt.NDArray[Any], details: Mapping[str, Any]) -> Array:
-    """Return what the levels of a graph's value stand for: the inverse of `as_levels`.
+    """Convert quantized values of a tensor to float32: the inverse of `as_levels`.
 
     Args:
-        levels: whole numbers; floats are given back as they are.
-        details: what the interpreter says of the value.
+        levels: integers, or floats, which are returned as they are.
+        details: the interpreter's description of the tensor.
     """
     scale, zero = details["quantization"]
     if not scale:
@@ -76,12 +79,12 @@ def as_numbers(levels: npt.NDArray[Any], details: Mapping[str, Any]) -> Array:
 
 
 class LitertRunner:
-    """A LiteRT graph to be called again and again with arrays in Darknet's order.
+    """A LiteRT graph that is called again and again with arrays in Darknet's order.
 
-    What goes in and comes out is float32, also where the graph takes and gives levels.
+    Inputs and outputs are float32, also if the graph is quantized.
 
     Attributes:
-        outputs: names of the outputs that are no state.
+        outputs: names of the outputs that are not recurrent state.
     """
 
     def __init__(
@@ -96,14 +99,14 @@ class LitertRunner:
         """Take an interpreter.
 
         Args:
-            interpreter: of the graph.
+            interpreter: interpreter of the graph.
             outputs: names of its outputs, in order.
-            states: the output that belongs into each state input.
-            network: that the graph was built from.
-            lacks_heads: the graph ends before the heads, which are to be computed here.
+            states: for each input of recurrent state the output that it gets at the next call.
+            network: network that the graph was built from.
+            lacks_heads: the graph ends before the heads, which are computed here.
 
         Raises:
-            ValueError: the graph has others.
+            ValueError: the graph has other inputs or outputs.
         """
         self._names = list(outputs)
         self._heads = HeadsAlone(network) if lacks_heads else None
@@ -125,7 +128,12 @@ class LitertRunner:
             raise ValueError(f"the graph has the inputs {', '.join(sorted(inputs))}")
 
     def __call__(self, x: npt.NDArray[Any], **inputs: Array) -> list[Array]:
-        """Run once: float32 x (N, C, H, W) or (N, values)."""
+        """Run the graph once, and return its outputs in Darknet's order.
+
+        Args:
+            x: float32 batch (N, C, H, W) or (N, values).
+            **inputs: other inputs of the graph, by name.
+        """
         if len(x) != self._batch:
             shapes = self._call.get_input_details()
             self._batch = len(x)

@@ -1,4 +1,4 @@
-"""route, shortcut, sam, scale_channels, shift_channels, control_channels."""
+"""Builders of route, shortcut, sam, scale_channels, shift_channels and control_channels layers."""
 
 import numpy as np
 from keras import layers
@@ -13,7 +13,13 @@ from darkconv.layers import merge
 
 @BUILDERS.register(merge.Route)
 def build_route(scope: LayerScope) -> Tensor:
-    """Concatenation of inputs, or of one slice of each; of vectors where maps differ."""
+    """Build a concatenation of layers.
+
+    Each may be a slice of the channels; inputs of different height or width are flattened first.
+
+    Args:
+        scope: of the [route] layer, in whose graph it is built.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, merge.Route)
     get = scope.map if scope.layer.out_shape.is_map else scope.flat
@@ -26,14 +32,24 @@ def build_route(scope: LayerScope) -> Tensor:
 
 
 def sliced(scope: LayerScope, x: Tensor, spec: merge.Route) -> Tensor:
-    """One of `groups` equal parts of the channels; the first ones take what is left over."""
+    """Select one of `groups` equal parts of the channels; the first ones take the remainder.
+
+    Args:
+        scope: of the [route] layer.
+        x: feature map (N, H, W, C) or vectors (N, C).
+        spec: options of the layer.
+    """
     pieces = np.array_split(np.arange(x.shape[-1]), spec.groups)[spec.group_id]
     return scope.channels(x, int(pieces[0]), int(pieces[-1]) + 1)
 
 
 @BUILDERS.register(merge.Shortcut)
 def build_shortcut(scope: LayerScope) -> Tensor:
-    """Plain, weighted or sampled sum."""
+    """Build a plain, weighted or sampled sum and its activation.
+
+    Args:
+        scope: of the [shortcut] layer, in whose graph it is built.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, merge.Shortcut)
     if merge.needs_sampling(spec, scope.layer.in_shapes):
@@ -49,14 +65,25 @@ def build_shortcut(scope: LayerScope) -> Tensor:
 
 
 def fit_channels(scope: LayerScope, x: Tensor, channels: int) -> Tensor:
-    """X with channels cut off, or zero channels added."""
+    """Return x with channels cut off, or with zero channels added.
+
+    Args:
+        scope: of the [shortcut] layer.
+        x: feature map (N, H, W, C).
+        channels: number of channels of the result.
+    """
     if x.shape[-1] >= channels:
         return scope.channels(x, 0, channels) if x.shape[-1] > channels else x
     return scope.op("pad", x, ((0, 0),) * 3 + ((0, channels - x.shape[-1]),))
 
 
 def weighted_sum(scope: LayerScope, spec: merge.Shortcut) -> Tensor:
-    """Sum with learned weights that are normalised at every call."""
+    """Sum the inputs with learned weights that are normalised at every call.
+
+    Args:
+        scope: of the [shortcut] layer.
+        spec: options of the layer.
+    """
     first = scope.map()
     channels = first.shape[-1]
     rows, width = scope.arrays["weights"].shape
@@ -80,7 +107,12 @@ def weighted_sum(scope: LayerScope, spec: merge.Shortcut) -> Tensor:
 
 
 def sampled_sum(scope: LayerScope, spec: merge.Shortcut) -> Tensor:
-    """Alpha * in + beta * source where the source reaches, in elsewhere."""
+    """Compute alpha * x + beta * source where the source reaches, and x elsewhere.
+
+    Args:
+        scope: of the [shortcut] layer, whose inputs are x and the source.
+        spec: options of the layer.
+    """
     shape, source = scope.layer.in_shapes
     stride, sample = max(1, source.w // shape.w), max(1, shape.w // source.w)
     channels, rows, columns = (min(lengths) for lengths in zip(shape, source, strict=True))
@@ -105,7 +137,13 @@ def sampled_sum(scope: LayerScope, spec: merge.Shortcut) -> Tensor:
 
 
 def spaced(scope: LayerScope, x: Tensor, step: int) -> Tensor:
-    """A map whose pixels stand `step` apart, zeros between."""
+    """Return a feature map whose pixels are `step` apart, with zeros between them.
+
+    Args:
+        scope: of the [shortcut] layer.
+        x: feature map (N, H, W, C).
+        step: distance of neighbouring pixels; 1 changes nothing.
+    """
     if step == 1:
         return x
     _, rows, columns, channels = x.shape
@@ -117,13 +155,24 @@ def spaced(scope: LayerScope, x: Tensor, step: int) -> Tensor:
 
 @PLACES.register(merge.Shortcut)
 def shortcut_places(layer: Layer, _: Network) -> PlaceTable:
-    """The weights, where it has any: the only row of an Embedding."""
+    """Return where the weights of a sum lie, if it has any: in the only row of an Embedding.
+
+    Args:
+        layer: [shortcut] layer.
+        _: its network, which is not needed.
+    """
     return {slot.name: Place(slot.name, "embeddings") for slot in layer.slots}
 
 
 @BUILDERS.register(merge.Sam, merge.ScaleChannels)
 def build_gate(scope: LayerScope) -> Tensor:
-    """Product of two layers, one of them broadcast where it has one pixel or one channel."""
+    """Build a product of two layers and its activation.
+
+    One of them is broadcast if it has one pixel or one channel.
+
+    Args:
+        scope: of the [sam] or [scale_channels] layer, in whose graph it is built.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, merge.Gate)
     product = scope.add(layers.Multiply, "", [scope.map(0), scope.map(1)])
@@ -132,11 +181,19 @@ def build_gate(scope: LayerScope) -> Tensor:
 
 @BUILDERS.register(merge.ShiftChannels)
 def build_shift(scope: LayerScope) -> Tensor:
-    """Sum of a layer and a value for each channel."""
+    """Build a sum of a layer and a value for each channel.
+
+    Args:
+        scope: of the [shift_channels] layer, in whose graph it is built.
+    """
     return scope.add(layers.Add, "", [scope.map(0), scope.map(1)])
 
 
 @BUILDERS.register(merge.ControlChannels)
 def build_control(scope: LayerScope) -> Tensor:
-    """Product of a layer and a value for each channel."""
+    """Build a product of a layer and a value for each channel.
+
+    Args:
+        scope: of the [control_channels] layer, in whose graph it is built.
+    """
     return scope.add(layers.Multiply, "", [scope.map(0), scope.map(1)])

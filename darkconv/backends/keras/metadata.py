@@ -1,4 +1,4 @@
-"""What `.keras` and LiteRT files say of themselves, as text under plain keys."""
+"""The metadata of `.keras` and LiteRT files, as texts by key."""
 
 from collections.abc import Mapping, Sequence
 
@@ -21,7 +21,7 @@ CHOICES = {
     "precision": PRECISIONS,
     "resize": RESIZE_MODES,
 }
-"""What the metadata can say."""
+"""Allowed values of the metadata, by key."""
 THRESHOLD, OVERLAP = 0.25, 0.45
 
 
@@ -34,7 +34,16 @@ def file_metadata(
     precision: str = PRECISIONS[0],
     resize: str | None = None,
 ) -> dict[str, str]:
-    """What a reader needs beside the graph: the Darknet model, and what goes in and comes out."""
+    """Return the metadata of a file: the Darknet model, and what its inputs and outputs are.
+
+    Args:
+        network: network of the model.
+        header: header of the weights file.
+        names: class names.
+        head: kind of the outputs: see `to_keras`.
+        precision: one of `PRECISIONS`.
+        resize: how pictures are fitted to the input; None for what the network says.
+    """
     heads = network.box_heads
     kind, beta = nms_settings(heads[-1].spec) if heads else ("sort", 0.6)
     return {
@@ -53,15 +62,15 @@ def file_metadata(
 
 
 def check_metadata(text: Mapping[str, str], network: Network, outputs: Sequence[str]) -> None:
-    """Check that metadata are whole and go with a graph's outputs.
+    """Check that metadata are complete, and agree with the outputs of a graph.
 
     Args:
         text: the metadata.
-        network: that they describe.
-        outputs: names of the outputs that are no state.
+        network: network that they describe.
+        outputs: names of the outputs that are not recurrent state.
 
     Raises:
-        ValueError: a value is missing or impossible.
+        ValueError: a value is missing or not allowed.
     """
     check_choices(text, CHOICES, ("threshold", "nms"))
     expected, found = expected_outputs(network, text["head"]), ", ".join(outputs) or "none"
@@ -72,6 +81,11 @@ def check_metadata(text: Mapping[str, str], network: Network, outputs: Sequence[
 
 
 def expected_outputs(network: Network, head: str) -> list[str]:
-    """Names of a file's outputs; none where they are those of Keras's layers."""
+    """Return the names that a file's outputs must have; none if they are named after layers.
+
+    Args:
+        network: network of the file.
+        head: kind of the outputs: see `to_keras`.
+    """
     has_boxes = network.finds_boxes
     return sorted(box_outputs(network)) if head == "boxes" and has_boxes else []

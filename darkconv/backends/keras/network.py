@@ -16,26 +16,27 @@ INPUT = "input"
 NAME = "darknet"
 
 Outputs = Tensor | list[Tensor] | dict[str, Tensor]
-"""One value, several, or several by name."""
+"""One value, several values, or several values by name."""
 
 
 class NetworkGraph:
-    """A network's layers as Keras layers.
+    """The layers of a network as Keras layers.
 
     Attributes:
-        model: what is built.
-        graph: what its layers share.
-        scopes: of the layers that have been built, by index.
-        values: of the layers that have been built, by index: (N, H, W, C) or (N, values).
+        model: model that is built.
+        graph: what its layers have in common.
+        scopes: scopes of the layers that are built, by index from 0.
+        values: values of the layers that are built, by index: (N, H, W, C) or (N, values); -1 is
+            the network input.
     """
 
     def __init__(self, model: Model, target: str = KERAS) -> None:
-        """For a model.
+        """Start with the input of a model's network.
 
         Args:
-            model: what is built.
-            target: what it is built for, of `darkconv.backends.keras.scope.TARGETS`; for devices
-                without floats it takes one picture at a time.
+            model: model that is built.
+            target: what it is built for, one of `darkconv.backends.keras.scope.TARGETS`; for
+                devices without floats the batch size is 1.
         """
         self.model = model
         batch = 1 if target == WHOLE_NUMBERS else None
@@ -45,17 +46,27 @@ class NetworkGraph:
         self.values = {NETWORK_INPUT: self.graph.x}
 
     def build(self, wanted: Iterable[int]) -> None:
-        """Append the layers that those wanted need.
+        """Build the layers that are wanted, and the layers that they need.
+
+        Args:
+            wanted: indices of layers, from 0.
 
         Raises:
-            UnsupportedError: a layer that is not expressed in Keras.
+            UnsupportedError: a layer cannot be expressed in Keras.
         """
         for index in self.model.network.needed_layers(wanted, known=self.values):
             if index not in self.values:
                 self._append(self.model.network.layers[index])
 
     def give(self, index: int) -> Tensor:
-        """Let a layer's value be an input of the model, which is returned."""
+        """Make the value of a layer an input of the model, and return this input.
+
+        Args:
+            index: index of the layer, from 0.
+
+        Returns:
+            A symbolic tensor (N, H, W, C) or (N, values).
+        """
         shape = self.model.network.layers[index].out_shape
         self.values[index] = keras.Input(axes_of(shape))
         return self.values[index]
@@ -77,14 +88,18 @@ class NetworkGraph:
         self.values[layer.index] = BUILDERS[layer](scope)
 
     def _read(self, index: int) -> Tensor:
-        """A layer's value as its readers see it, in the meaning of the shape that it reports."""
+        """Return the value of a layer as its readers see it, in the shape that it reports."""
         if index == NETWORK_INPUT or not is_cell_major(self.model.network.layers[index]):
             return self.values[index]
         scope, shape = self.scopes[index], self.model.network.layers[index].out_shape
         return scope.as_map(scope.reshape(self.values[index], shape.size), shape)
 
     def finish(self, outputs: Outputs) -> keras.Model:
-        """The model: dicts of inputs and outputs where there is recurrent state."""
+        """Build the Keras model; its inputs and outputs are dicts if there is recurrent state.
+
+        Args:
+            outputs: values that the model returns.
+        """
         graph = self.graph
         if not graph.states:
             return keras.Model(graph.x, outputs, name=NAME)
@@ -95,15 +110,29 @@ class NetworkGraph:
 
 
 def is_cell_major(layer: Layer) -> bool:
-    """Whether the value is (N, H, W, C) where C's memory holds it behind a shape (C, H, W)."""
+    """Return True if the value is (N, H, W, C), although the layer reports the shape (C, H, W).
+
+    In C the memory of such a layer has the order of (H, W, C) too.
+
+    Args:
+        layer: layer of the network.
+    """
     return isinstance(layer.spec, head.Region) and layer.spec.dialect.region_is_cell_major
 
 
 def axes_of(shape: Shape) -> tuple[int, ...]:
-    """A value's axes behind the batch."""
+    """Return the axes of a value after the batch: (H, W, C) or (values,).
+
+    Args:
+        shape: shape of the layer's output.
+    """
     return (shape.h, shape.w, shape.c) if shape.is_map else (shape.size,)
 
 
 def producer_name(value: Tensor) -> str:
-    """Name of the Keras layer that gives a value."""
+    """Return the name of the Keras layer that produces a value.
+
+    Args:
+        value: symbolic tensor.
+    """
     return str(keras_operation(value).name)

@@ -1,4 +1,4 @@
-"""batchnorm, normalization, l2norm, activation, softmax, logistic."""
+"""Builders of batchnorm, normalization, l2norm, activation, softmax and logistic layers."""
 
 import math
 
@@ -14,7 +14,7 @@ from darkconv.core.tree import Tree
 from darkconv.layers import norm
 from darkconv.layers.folding import told_overflow
 
-MOMENTUM = 0.99  # share of the old running statistics that C keeps
+MOMENTUM = 0.99  # share of the old running statistics, as in C
 NORM_VARIABLES = {
     "biases": "beta",
     "scales": "gamma",
@@ -24,12 +24,22 @@ NORM_VARIABLES = {
 
 
 def norm_places(part: str) -> dict[str, Place]:
-    """Where the arrays of a batch norm lie."""
+    """Return where the arrays of a batch norm lie.
+
+    Args:
+        part: last part of the Keras layer's name, "" for the main layer.
+    """
     return {slot: Place(part, variable) for slot, variable in NORM_VARIABLES.items()}
 
 
 def normalize(scope: LayerScope, x: Tensor, part: str = "bn") -> Tensor:
-    """Batch norm with the dialect's divisor, over the last axis."""
+    """Build a batch norm over the last axis, with the divisor of the dialect.
+
+    Args:
+        scope: of the layer whose batch norm it is.
+        x: (N, H, W, C) or (N, C).
+        part: last part of the Keras layer's name, "" for the main layer.
+    """
     return scope.learn(
         layers.BatchNormalization,
         corrected(scope, x),
@@ -41,11 +51,18 @@ def normalize(scope: LayerScope, x: Tensor, part: str = "bn") -> Tensor:
 
 
 def corrected(scope: LayerScope, x: Tensor) -> Tensor:
-    """X such that sqrt(variance + batch_epsilon) divides it as the dialect's divisor would.
+    """Return x scaled so that Keras's batch norm divides it as the dialect does.
 
-    pjreddie's sqrt(variance) + 1e-6 is no epsilon: mean + (x - mean) * c has the same quotient,
-    c being one divisor over the other. Standing before the batch norm, it leaves the stored
-    arrays and their meaning alone.
+    Keras divides by sqrt(variance + batch_epsilon). pjreddie's sqrt(variance) + 1e-6 has no such
+    epsilon, but mean + (x - mean) * c gives the same quotient, with c as the ratio of the two
+    divisors. The scaling comes before the batch norm, so the stored arrays and their meaning stay.
+
+    Args:
+        scope: of the layer whose batch norm it is.
+        x: (N, H, W, C) or (N, C).
+
+    Raises:
+        WeightsError: a factor is too large for float32.
     """
     dialect = scope.layer.spec.dialect
     if not dialect.deviation_epsilon:
@@ -61,19 +78,32 @@ def corrected(scope: LayerScope, x: Tensor) -> Tensor:
 
 @BUILDERS.register(norm.Batchnorm)
 def build_batchnorm(scope: LayerScope) -> Tensor:
-    """The Keras layer itself."""
+    """Build a batch norm; pjreddie's has no biases.
+
+    Args:
+        scope: of the [batchnorm] layer, in whose graph it is built.
+    """
     return normalize(scope, scope.map(), part="")
 
 
 @PLACES.register(norm.Batchnorm)
 def batchnorm_places(layer: Layer, _: Network) -> PlaceTable:
-    """The batch norm is the main layer; pjreddie's has no biases."""
+    """Return where the arrays of a batch norm lie: in the main Keras layer.
+
+    Args:
+        layer: [batchnorm] layer.
+        _: its network, which is not needed.
+    """
     return {slot.name: norm_places("")[slot.name] for slot in layer.slots}
 
 
 @BUILDERS.register(norm.Normalization)
 def build_normalization(scope: LayerScope) -> Tensor:
-    """Local response normalisation with C's missing term."""
+    """Build a local response normalisation with C's missing term.
+
+    Args:
+        scope: of the [normalization] layer, in whose graph it is built.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, norm.Normalization)
     x, middle = scope.map(), spec.size // 2
@@ -90,7 +120,11 @@ def build_normalization(scope: LayerScope) -> Tensor:
 
 @BUILDERS.register(norm.L2norm)
 def build_l2norm(scope: LayerScope) -> Tensor:
-    """Each pixel divided by the length of its channel vector."""
+    """Build a division of each pixel by the L2 norm of its channels.
+
+    Args:
+        scope: of the [l2norm] layer, in whose graph it is built.
+    """
     x = scope.map()
     total = scope.op("sum", scope.op("square", x), axis=-1, keepdims=True)
     return scope.finish(scope.op("divide", x, scope.op("sqrt", total)))
@@ -98,20 +132,35 @@ def build_l2norm(scope: LayerScope) -> Tensor:
 
 @BUILDERS.register(norm.Activation)
 def build_activation(scope: LayerScope) -> Tensor:
-    """The function by itself."""
+    """Build an activation function by itself.
+
+    Args:
+        scope: of the [activation] layer, in whose graph it is built.
+    """
     assert isinstance(scope.layer.spec, norm.Activation)
     return scope.finish(activate(scope, scope.x, scope.layer.spec.activation))
 
 
 @BUILDERS.register(norm.Logistic)
 def build_logistic(scope: LayerScope) -> Tensor:
-    """Sigmoid."""
+    """Build a sigmoid.
+
+    Args:
+        scope: of the [logistic] layer, in whose graph it is built.
+    """
     return scope.add(layers.Activation, "", scope.x, activation="sigmoid")
 
 
 @BUILDERS.register(norm.Softmax)
 def build_softmax(scope: LayerScope) -> Tensor:
-    """Over groups of the flattened input, or over the groups of a tree."""
+    """Build a softmax over groups of the flattened input, or over the groups of a class tree.
+
+    Args:
+        scope: of the [softmax] layer, in whose graph it is built.
+
+    Raises:
+        GraphError: the file of its class tree was not found, or has more classes.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, norm.Softmax)
     flat, count = scope.flat(), scope.layer.in_shapes[0].size
@@ -131,7 +180,13 @@ def build_softmax(scope: LayerScope) -> Tensor:
 
 
 def tree_softmax(scope: LayerScope, x: Tensor, tree: Tree) -> Tensor:
-    """One softmax per group of siblings along the last axis; values behind the tree stay."""
+    """Compute one softmax for each group of siblings; values after those of the tree stay.
+
+    Args:
+        scope: of the layer.
+        x: tensor with a value for each class of the tree along the last axis, from index 0 on.
+        tree: class tree.
+    """
     index, mask, back = tree.group_rows
     rows = scope.op("add", scope.op("take", x, index.astype(np.int32), axis=-1), mask)
     # TensorFlow's softmax takes five axes at most

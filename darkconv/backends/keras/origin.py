@@ -1,4 +1,4 @@
-"""Which Darknet network a Keras model was built from."""
+"""The Darknet network that a Keras model was built from."""
 
 from dataclasses import dataclass, field
 
@@ -17,15 +17,15 @@ from darkconv.files import PathLike
 
 @dataclass(frozen=True)
 class Origin:
-    """What a Keras model does not hold of the Model that it came from.
+    """The facts of a Model that its Keras model does not hold.
 
     Attributes:
-        network: layers and text.
-        header: of the weights file.
+        network: its layers and the text of its cfg.
+        header: header of the weights file.
         names: class names.
-        spare: arrays of layers that no output of the Keras model depends on, which it leaves out.
+        spare: arrays of layers that no output of the Keras model depends on, by "<layer>.<array>".
         head: kind of its outputs: see `to_keras`.
-        resize: how pictures are fitted to its input; None as the network says.
+        resize: how pictures are fitted to its input; None for what the network says.
     """
 
     network: Network
@@ -39,23 +39,38 @@ class Origin:
     def of(
         cls, model: Model, kmodel: keras.Model, head: str, resize: str | None = None
     ) -> "Origin":
-        """Return that of the Keras model of a model."""
+        """Return the origin of the Keras model of a model.
+
+        Args:
+            model: model that was built.
+            kmodel: its Keras model.
+            head: kind of the outputs: see `to_keras`.
+            resize: how pictures are fitted to the input; None for what the network says.
+        """
         spare = spare_arrays(kmodel, model)
         return cls(model.network, model.header, model.names, spare, head, resize)
 
 
 def remember(kmodel: keras.Model, origin: Origin) -> None:
-    """Note where a Keras model comes from, for as long as it lives."""
+    """Keep the origin of a Keras model as long as the Keras model exists.
+
+    Args:
+        kmodel: Keras model that gets an attribute.
+        origin: its origin.
+    """
     kmodel.darknet = origin
 
 
 def origin_of(kmodel: keras.Model, cfg: PathLike | None = None, dialect: str = AUTO) -> Origin:
-    """Where a Keras model comes from, as a cfg says or as was remembered.
+    """Return the origin of a Keras model, from a cfg or as it was remembered.
 
-    A cfg that leaves its dialect open follows what was remembered.
+    Args:
+        kmodel: model of `to_keras` or `read_keras`; others need a cfg.
+        cfg: file or name of a cfg; None for the remembered origin.
+        dialect: dialect of the cfg; "auto" for that of the remembered origin, if there is one.
 
     Raises:
-        DarkconvError: it is no Keras model, or nothing is known.
+        DarkconvError: `kmodel` is not a Keras model, or nothing is known of its origin.
     """
     if not isinstance(kmodel, keras.Model):
         raise DarkconvError(

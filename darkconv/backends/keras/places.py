@@ -1,4 +1,4 @@
-"""Where an array of Darknet's lies in Keras, and how its axes are turned."""
+"""Where an array of Darknet's lies in a Keras model, and how its axes are ordered."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -14,15 +14,16 @@ BLOCK = 32
 
 
 class Place(NamedTuple):
-    """A variable of a Keras layer.
+    """A variable of a Keras layer that holds an array.
 
     Attributes:
-        part: of the Darknet layer: "" for its main Keras layer, `000_convolutional`, "bn" for
-            `000_convolutional_bn`.
-        variable: attribute of the Keras layer.
-        axes: order of Darknet's axes in the variable; empty if it is the same.
-        view: shape that the array has before its axes are turned; empty for its own. The
-            variable may join or part the axes that come out.
+        part: last part of the Keras layer's name: "" for the main layer, `000_convolutional`, and
+            "bn" for `000_convolutional_bn`.
+        variable: name of the Keras layer's attribute.
+        axes: Darknet's axes, numbered from 0, in the order of the variable; empty for the same
+            order.
+        view: shape that the array gets before its axes are reordered; empty for its own. The
+            variable may merge or split the resulting axes.
     """
 
     part: str
@@ -32,11 +33,16 @@ class Place(NamedTuple):
 
 
 PlaceTable = Mapping[str, Place]
-"""Name of a slot -> where it lies."""
+"""From the name of a slot to its place."""
 
 
 def to_variable(array: Array, place: Place) -> Array:
-    """A copy with its axes in a variable's order: some backends write into what they are given."""
+    """Copy an array, with its axes in the order of a variable: some backends write to their input.
+
+    Args:
+        array: array of a Model.
+        place: place of the array.
+    """
     viewed = array.reshape(place.view) if place.view else array
     if not place.axes:
         return np.array(viewed)
@@ -46,7 +52,13 @@ def to_variable(array: Array, place: Place) -> Array:
 
 
 def from_variable(value: npt.NDArray[Any], place: Place, slot: Slot) -> Array:
-    """The inverse of `to_variable`: a copy of a variable's values, shaped as the slot."""
+    """Copy the values of a variable into an array of a Model: the inverse of `to_variable`.
+
+    Args:
+        value: values of the variable.
+        place: place of the array.
+        slot: slot with the array's shape.
+    """
     out = np.empty(place.view or slot.shape, np.float32)
     if place.axes:
         copy_blocks(in_darknet(value.reshape([out.shape[axis] for axis in place.axes]), place), out)
@@ -56,14 +68,24 @@ def from_variable(value: npt.NDArray[Any], place: Place, slot: Slot) -> Array:
 
 
 def in_darknet(variable: npt.NDArray[Any], place: Place) -> npt.NDArray[Any]:
-    """A view of a variable's values, its axes in Darknet's order."""
+    """Return a view of a variable's values with their axes in Darknet's order.
+
+    Args:
+        variable: values with axes in the order of the variable.
+        place: place of the array.
+    """
     return variable.transpose(np.argsort(place.axes))
 
 
 def copy_blocks(source: npt.NDArray[Any], target: npt.NDArray[Any]) -> None:
     """Copy between kernels (outputs, inputs, ...) of different order in memory.
 
-    So few outputs and inputs at a time stay in the cache: twice as fast as all at once.
+    It copies few outputs and inputs at a time, which stay in the processor's cache: that is twice
+    as fast as all at once.
+
+    Args:
+        source: kernel that is read.
+        target: kernel of the same shape that is written.
     """
     if source.ndim < 2:
         target[...] = source
@@ -75,7 +97,12 @@ def copy_blocks(source: npt.NDArray[Any], target: npt.NDArray[Any]) -> None:
 
 
 def prefixed(prefix: str, places: PlaceTable) -> dict[str, Place]:
-    """Places of a layer inside a layer: slots and parts with a prefix."""
+    """Return the places of a layer inside a layer: slots and parts with a prefix.
+
+    Args:
+        prefix: name of the inner layer.
+        places: its places.
+    """
     return {
         f"{prefix}.{slot}": place._replace(part=f"{prefix}_{place.part}" if place.part else prefix)
         for slot, place in places.items()

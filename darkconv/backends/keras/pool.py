@@ -1,4 +1,4 @@
-"""maxpool, avgpool, local_avgpool."""
+"""Builders of maxpool, avgpool and local_avgpool layers."""
 
 import numpy as np
 from keras import layers
@@ -9,12 +9,16 @@ from darkconv.backends.keras.scope import LayerScope, Tensor
 from darkconv.core.model import Array
 from darkconv.layers import pool
 
-LOWEST = -3.402823466e38  # -FLT_MAX: what C starts a maximum with
+LOWEST = -3.402823466e38  # -FLT_MAX, the start value of a maximum in C
 
 
 @BUILDERS.register(pool.Maxpool)
 def build_maxpool(scope: LayerScope) -> Tensor:
-    """Max pooling, in space or over channels, with its blur."""
+    """Build a max pooling, over windows or over channels, and its blur.
+
+    Args:
+        scope: of the [maxpool] layer, in whose graph it is built.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, pool.Maxpool)
     if spec.maxpool_depth:
@@ -37,10 +41,15 @@ def build_maxpool(scope: LayerScope) -> Tensor:
 
 
 def keras_padding(scope: LayerScope, spec: pool.Maxpool, strides: tuple[int, int]) -> str:
-    """The padding of Keras that gives the same windows; empty if none does.
+    """Return the padding of Keras that gives the same windows; "" if there is none.
 
-    "same" makes ceil(length / stride) windows and puts the smaller half of what they need
-    before the map.
+    "same" gives ceil(length / stride) windows, and puts the smaller half of the needed padding
+    before the feature map.
+
+    Args:
+        scope: of the [maxpool] layer.
+        spec: options of the layer.
+        strides: strides along rows and columns, before a blur.
     """
     _, *lengths = scope.layer.in_shapes[0]
     _, *counts = spec.pooled_shape(scope.layer.in_shapes, strides)
@@ -55,7 +64,12 @@ def keras_padding(scope: LayerScope, spec: pool.Maxpool, strides: tuple[int, int
 
 
 def depth_maximum(scope: LayerScope, groups: int) -> Tensor:
-    """Largest of every out_channels-th channel."""
+    """Compute for output channel i the largest of the channels i, i + groups, i + 2 groups, ...
+
+    Args:
+        scope: of the [maxpool] layer.
+        groups: number of output channels.
+    """
     x = scope.map()
     _, rows, columns, channels = x.shape
     missing = -channels % groups
@@ -67,7 +81,11 @@ def depth_maximum(scope: LayerScope, groups: int) -> Tensor:
 
 @BUILDERS.register(pool.LocalAvgpool)
 def build_local_avgpool(scope: LayerScope) -> Tensor:
-    """Mean of each window over the cells inside the map."""
+    """Build an average pooling over the cells of each window that are inside the feature map.
+
+    Args:
+        scope: of the [local_avgpool] layer, in whose graph it is built.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, pool.LocalAvgpool)
     sides = (spec.leading, spec.padding - spec.leading)
@@ -89,7 +107,12 @@ def build_local_avgpool(scope: LayerScope) -> Tensor:
 
 
 def cell_shares(scope: LayerScope, spec: pool.LocalAvgpool) -> Array:
-    """(rows, columns, 1): cells of a window over those of them that lie inside the map."""
+    """Return the window's number of cells divided by those inside the map: (rows, columns, 1).
+
+    Args:
+        scope: of the [local_avgpool] layer.
+        spec: options of the layer.
+    """
     shape, out = scope.layer.in_shapes[0], scope.layer.out_shape
     counts = [
         inside(length, count, spec.size, stride, spec.leading)
@@ -100,7 +123,15 @@ def cell_shares(scope: LayerScope, spec: pool.LocalAvgpool) -> Array:
 
 
 def inside(length: int, count: int, size: int, stride: int, leading: int) -> Array:
-    """How many cells of each window along one axis lie inside the map."""
+    """Return how many cells of each window along one axis are inside the feature map.
+
+    Args:
+        length: number of cells of the feature map along the axis.
+        count: number of windows.
+        size: number of cells of a window.
+        stride: distance of two windows, in cells.
+        leading: padding before the feature map, in cells.
+    """
     starts = np.arange(count) * stride - leading
     cells: Array = np.minimum(starts + size, length) - np.maximum(starts, 0)
     return cells
@@ -108,6 +139,12 @@ def inside(length: int, count: int, size: int, stride: int, leading: int) -> Arr
 
 @BUILDERS.register(pool.Avgpool)
 def build_avgpool(scope: LayerScope) -> Tensor:
-    """Mean of each channel: (N, 1, 1, C)."""
+    """Build a global average pooling.
+
+    The value is (N, 1, 1, C).
+
+    Args:
+        scope: of the [avgpool] layer, in whose graph it is built.
+    """
     settings = {"keepdims": True, "data_format": "channels_last"}
     return scope.add(layers.GlobalAveragePooling2D, "", scope.map(), **settings)

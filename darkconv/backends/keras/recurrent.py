@@ -1,7 +1,7 @@
-"""rnn, gru, lstm, crnn, conv_lstm: state is an input and an output of the model.
+"""Builders of rnn, gru, lstm, crnn and conv_lstm layers.
 
-The state of layer 3 comes in as `003_lstm_h_in` and leaves as `003_lstm_h_out`: zeros at the
-first call, then what the call before gave.
+Their state is an input and an output of the model: that of layer 3 enters as `003_lstm_h_in` and
+leaves as `003_lstm_h_out`. It is zeros at the first call, then the output of the call before.
 """
 
 from darkconv.backends.keras.activation import activate
@@ -15,7 +15,7 @@ from darkconv.layers.inner import inner_layers
 
 
 class SubLayers:
-    """The sub-layers of a recurrent layer, to be called by name."""
+    """The sub-layers of a recurrent layer, to be built by name."""
 
     def __init__(self, scope: LayerScope) -> None:
         self.scope = scope
@@ -28,20 +28,33 @@ class SubLayers:
         return BUILDERS[layer](self.scope.inner(name, layer, places, x))
 
     def state_shape(self, name: str) -> tuple[int, ...]:
-        """Shape of state that a sub-layer makes: plain vectors behind a matrix."""
+        """Return the shape of the state that a sub-layer makes: (C,) from a matrix, or (H, W, C).
+
+        Args:
+            name: name of the sub-layer.
+        """
         layer = self.layers[name]
         is_dense = isinstance(layer.spec, dense.Connected)
         return (layer.out_shape.c,) if is_dense else map_shape(layer.out_shape)
 
 
 def map_shape(shape: Shape) -> tuple[int, int, int]:
-    """(rows, columns, channels)."""
+    """Return the axes of a feature map in Keras's order, (H, W, C).
+
+    Args:
+        shape: shape of a layer's output.
+    """
     return shape.h, shape.w, shape.c
 
 
 @PLACES.register(recurrent.Rnn, recurrent.Gru, recurrent.Lstm, recurrent.Crnn, recurrent.ConvLstm)
 def recurrent_places(layer: Layer, network: Network) -> PlaceTable:
-    """Those of the sub-layers, prefixed."""
+    """Return where the arrays of a recurrent layer lie: in those of its sub-layers, prefixed.
+
+    Args:
+        layer: [rnn], [gru], [lstm], [crnn] or [conv_lstm] layer.
+        network: its network, for the sub-layers.
+    """
     places: PlaceTable = {}
     for name, sub in inner_layers(layer).items():
         places = {**places, **prefixed(name, PLACES[sub](sub, network))}
@@ -50,7 +63,13 @@ def recurrent_places(layer: Layer, network: Network) -> PlaceTable:
 
 @BUILDERS.register(recurrent.Rnn, recurrent.Crnn)
 def build_elman(scope: LayerScope) -> Tensor:
-    """See `darkconv.layers.recurrent.Rnn`: h' = input(x) + self(h) (+ h), y = output(h')."""
+    """Build a plain recurrent layer.
+
+    It computes h' = input(x) + self(h) (+ h), y = output(h'): see `darkconv.layers.recurrent.Rnn`.
+
+    Args:
+        scope: of the [rnn] or [crnn] layer, in whose graph it is built.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, (recurrent.Rnn, recurrent.Crnn))
     sub = SubLayers(scope)
@@ -67,7 +86,13 @@ def build_elman(scope: LayerScope) -> Tensor:
 
 @BUILDERS.register(recurrent.Gru)
 def build_gru(scope: LayerScope) -> Tensor:
-    """See `darkconv.layers.recurrent.Gru`."""
+    """Build a gated recurrent unit.
+
+    `darkconv.layers.recurrent.Gru` has the equations.
+
+    Args:
+        scope: of the [gru] layer, in whose graph it is built.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, recurrent.Gru)
     sub = SubLayers(scope)
@@ -90,7 +115,13 @@ def build_gru(scope: LayerScope) -> Tensor:
 
 @BUILDERS.register(recurrent.Lstm)
 def build_lstm(scope: LayerScope) -> Tensor:
-    """See `darkconv.layers.recurrent.Lstm`."""
+    """Build a long short-term memory.
+
+    `darkconv.layers.recurrent.Lstm` has the equations.
+
+    Args:
+        scope: of the [lstm] layer, in whose graph it is built.
+    """
     sub, shape = SubLayers(scope), (scope.layer.out_shape.c,)
     hidden, cell = scope.state("h", shape), scope.state("c", shape)
     x = scope.flat()
@@ -104,13 +135,28 @@ def build_lstm(scope: LayerScope) -> Tensor:
 
 
 def next_cell(scope: LayerScope, cell: Tensor, f: Tensor, i: Tensor, g: Tensor) -> Tensor:
-    """The new cell: f c + i g, gates open."""
+    """Compute the new cell f * cell + i * g.
+
+    Args:
+        scope: of the layer.
+        cell: cell after the step before.
+        f: forget gate, after its sigmoid.
+        i: input gate, after its sigmoid.
+        g: candidate, after its activation.
+    """
     return scope.op("add", scope.op("multiply", f, cell), scope.op("multiply", i, g))
 
 
 @BUILDERS.register(recurrent.ConvLstm)
 def build_conv_lstm(scope: LayerScope) -> Tensor:
-    """The equations of the spec; the cell is clamped for the next step alone."""
+    """Build a convolutional LSTM.
+
+    `darkconv.layers.recurrent.ConvLstm` has the equations. The cell is clamped for the next step
+    alone.
+
+    Args:
+        scope: of the [conv_lstm] layer, in whose graph it is built.
+    """
     spec, shape = scope.layer.spec, map_shape(scope.layer.out_shape)
     assert isinstance(spec, recurrent.ConvLstm)
     sub = SubLayers(scope)
@@ -141,7 +187,13 @@ def build_conv_lstm(scope: LayerScope) -> Tensor:
 
 
 def with_shortcut(scope: LayerScope, x: Tensor, source: Tensor) -> Tensor:
-    """The first half of the source's channels added."""
+    """Return x plus the first half of the source's channels.
+
+    Args:
+        scope: of the [conv_lstm] layer.
+        x: feature map (N, H, W, C).
+        source: feature map (N, H, W, C'), with at least half as many channels.
+    """
     half = x.shape[-1] // 2
     first = scope.op("add", scope.channels(x, 0, half), scope.channels(source, 0, half))
     return scope.concat([first, scope.channels(x, half, None)])

@@ -1,4 +1,4 @@
-"""The Keras spoke's tables: builders, and where arrays lie."""
+"""The tables of the Keras backend: builders of layers, and the places of their arrays."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from darkconv.backends.keras.scope import LayerScope, Tensor
 
 BUILDERS: "Builders[Callable[[LayerScope], Tensor]]" = Builders("keras")
-"""A layer's scope -> its value: (N, H, W, C), or (N, values)."""
+"""From the scope of a layer to its value: (N, H, W, C) or (N, values)."""
 
 PLACES: Builders[Callable[[Layer, Network], PlaceTable]] = Builders("keras")
-"""Layer and its network -> which variable of which Keras layer holds which array."""
+"""From a layer and its network to the variable of a Keras layer that holds each array."""

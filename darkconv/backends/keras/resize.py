@@ -1,4 +1,4 @@
-"""upsample, reorg, reorg3d, crop."""
+"""Builders of upsample, reorg, reorg3d and crop layers."""
 
 from keras import layers
 
@@ -9,7 +9,11 @@ from darkconv.layers import resize
 
 @BUILDERS.register(resize.Upsample)
 def build_upsample(scope: LayerScope) -> Tensor:
-    """Nearest-neighbour enlargement, or sums of blocks, times a scale."""
+    """Build a nearest-neighbour enlargement, or sums of blocks, times a scale.
+
+    Args:
+        scope: of the [upsample] layer, in whose graph it is built.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, resize.Upsample)
     settings = {"data_format": "channels_last"}
@@ -23,11 +27,11 @@ def build_upsample(scope: LayerScope) -> Tensor:
 
 
 def enlarged(scope: LayerScope, stride: int) -> Tensor:
-    """Append an enlargement that repeats each value.
+    """Build a nearest-neighbour enlargement.
 
     Args:
-        scope: of the layer.
-        stride: how many times larger rows and columns become.
+        scope: of the [upsample] layer, in whose graph it is built.
+        stride: factor of the numbers of rows and columns.
     """
     settings = {"data_format": "channels_last"}
     if scope.graph.target == KERAS:
@@ -39,7 +43,11 @@ def enlarged(scope: LayerScope, stride: int) -> Tensor:
 
 @BUILDERS.register(resize.Reorg, resize.Reorg3d)
 def build_reorg(scope: LayerScope) -> Tensor:
-    """Whichever kind the options ask for."""
+    """Build the reordering that the options ask for: in blocks, transposed, or with zeros appended.
+
+    Args:
+        scope: of the [reorg] or [reorg3d] layer, in whose graph it is built.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, resize.Reordering)
     if isinstance(spec, resize.Reorg) and spec.extra:
@@ -50,10 +58,14 @@ def build_reorg(scope: LayerScope) -> Tensor:
 
 
 def reordered(scope: LayerScope, spec: resize.Reordering) -> Tensor:
-    """A permutation of six axes in memory order, channels first.
+    """Build a permutation of six axes in memory order, NCHW.
 
-    The flat values are a base of (q, h, s, w, s) that becomes (s, s, q, h, w), or the other
-    way round: see `darkconv.layers.resize.Reordering.source_index`.
+    The flat values have the axes (q, h, s, w, s), which become (s, s, q, h, w), or the other way
+    round: see `darkconv.layers.resize.Reordering.source_index`.
+
+    Args:
+        scope: of the [reorg] or [reorg3d] layer.
+        spec: options of the layer.
     """
     shape, out, s = scope.layer.in_shapes[0], scope.layer.out_shape, spec.stride
     channels, rows, columns = spec.base_shape(shape, out)
@@ -69,7 +81,12 @@ def reordered(scope: LayerScope, spec: resize.Reordering) -> Tensor:
 
 
 def transposed(scope: LayerScope, spec: resize.Reorg) -> Tensor:
-    """Pjreddie's reorg with flatten: channels and pixels change places."""
+    """Build pjreddie's reorg with flatten: channels and pixels change places.
+
+    Args:
+        scope: of the [reorg] layer.
+        spec: options of the layer.
+    """
     shape = scope.layer.in_shapes[0]
     cells = shape.h * shape.w
     sides = (cells, shape.c) if spec.reverse else (shape.c, cells)
@@ -80,7 +97,11 @@ def transposed(scope: LayerScope, spec: resize.Reorg) -> Tensor:
 
 @BUILDERS.register(resize.Crop)
 def build_crop(scope: LayerScope) -> Tensor:
-    """Centre crop, from 0..1 to -1..1 unless noadjust."""
+    """Build a centre crop, scaled from 0..1 to -1..1 unless noadjust is set.
+
+    Args:
+        scope: of the [crop] layer, in whose graph it is built.
+    """
     spec, shape = scope.layer.spec, scope.layer.in_shapes[0]
     assert isinstance(spec, resize.Crop)
     top, left = (shape.h - spec.crop_height) // 2, (shape.w - spec.crop_width) // 2

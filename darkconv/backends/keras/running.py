@@ -1,4 +1,4 @@
-"""Calling Keras models with arrays in Darknet's order, recurrent state kept from call to call."""
+"""Calling Keras models with arrays in Darknet's order; recurrent state is kept between calls."""
 
 from typing import Any
 
@@ -11,14 +11,14 @@ from darkconv.core.network import Network
 
 
 class Runner:
-    """A Keras model to be called again and again, eagerly and without training.
+    """A Keras model that is called again and again, eagerly and in inference mode.
 
-    What comes out as `003_lstm_h_out` goes in as `003_lstm_h_in` at the next call. State starts
-    at zero, and starts anew with a batch of another size.
+    The output `003_lstm_h_out` of one call is the input `003_lstm_h_in` of the next. State starts
+    at zero, also when the batch size changes.
 
     Attributes:
-        kmodel: that is called.
-        next_names: of each input of state the output that it has at the next call.
+        kmodel: Keras model that is called.
+        next_names: for each input of state the output that it gets at the next call.
     """
 
     def __init__(self, kmodel: keras.Model) -> None:
@@ -35,7 +35,11 @@ class Runner:
         self._batch = 0
 
     def __call__(self, x: Array) -> Any:
-        """Outputs for float32 x, (N, C, H, W) or (N, values), as the model gives them."""
+        """Return the outputs for a batch as the model gives them.
+
+        Args:
+            x: float32 batch (N, C, H, W) or (N, values).
+        """
         x = keras.ops.convert_to_tensor(x.transpose(0, 2, 3, 1) if x.ndim == 4 else x)
         if not self._shapes:
             return self.kmodel(x, training=False)
@@ -53,7 +57,7 @@ class FileRunner:
     """The Keras model of a file, as a `GraphRunner`.
 
     Attributes:
-        outputs: names of the outputs that are no state.
+        outputs: names of the outputs that are not recurrent state.
     """
 
     def __init__(self, kmodel: keras.Model, network: Network) -> None:
@@ -63,7 +67,12 @@ class FileRunner:
         self.outputs = [name for name in names if name not in self._run.next_names.values()]
 
     def __call__(self, x: Array, **_: Array) -> list[Array]:
-        """Run once: float32 x (N, C, H, W) or (N, values)."""
+        """Run the model once, and return its outputs in Darknet's order.
+
+        Args:
+            x: float32 batch (N, C, H, W) or (N, values).
+            **_: other inputs of a `GraphRunner`, which are ignored.
+        """
         values = self._run(x)
         if isinstance(values, dict):
             values = [values[name] for name in self.outputs]
@@ -76,7 +85,11 @@ class FileRunner:
 
 
 def named_outputs(outputs: Outputs) -> dict[str, Any]:
-    """Outputs by the names that files have for them: Keras sorts those that have names."""
+    """Return the outputs by the names that files have for them, in the order of the files.
+
+    Args:
+        outputs: outputs of a Keras model; a dict is sorted by name, as Keras does.
+    """
     if isinstance(outputs, dict):
         return dict(sorted(outputs.items()))
     values = outputs if isinstance(outputs, list) else [outputs]
@@ -84,14 +97,21 @@ def named_outputs(outputs: Outputs) -> dict[str, Any]:
 
 
 def cell_major_names(network: Network) -> set[str]:
-    """Names of the layers whose values lie in C's memory as they do in Keras's."""
+    """Return the names of the layers whose values have the same memory order in C and in Keras.
+
+    Args:
+        network: network with its layers.
+    """
     return {layer.label for layer in network.layers if is_cell_major(layer)}
 
 
 def in_darknet(value: Array, *, is_cell_major: bool) -> Array:
     """Return a value in the order and shape of C's memory, batch first.
 
-    What lies there cell by cell has the shape of a map all the same: see `is_cell_major`.
+    Args:
+        value: value of a Keras layer, (N, H, W, C) or (N, values).
+        is_cell_major: True if C's memory has the same order although the layer reports the shape
+            (C, H, W): see `darkconv.backends.keras.network.is_cell_major`.
     """
     if value.ndim != 4:
         return value

@@ -1,4 +1,4 @@
-"""What builders append layers and operations with."""
+"""The scopes with which builders append layers and operations."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,11 +16,11 @@ from darkconv.core.shape import Shape
 from darkconv.private_names import keras_operation
 
 Tensor = Any
-"""A symbolic tensor, `keras.KerasTensor`: Keras comes without types."""
+"""A symbolic tensor, `keras.KerasTensor`: Keras has no type annotations."""
 
 
 KERAS, LITERT, WHOLE_NUMBERS = TARGETS = ("keras", "litert", "whole numbers")
-"""Stock layers, operations that are one of LiteRT's each, or those that small devices have too."""
+"""Targets: stock layers, single operations of LiteRT, or operations that small devices have too."""
 
 
 @dataclass
@@ -28,11 +28,11 @@ class Graph:
     """What the layers of one network have in common while it is built.
 
     Attributes:
-        x: the network's input.
-        states: the input that holds each part of recurrent state, by name.
-        next_states: the value that each of them has at the next call.
-        made: Keras layers with variables, by name: a borrower calls its lender's.
-        target: what it is built for, of `TARGETS`.
+        x: input of the network.
+        states: input for each part of recurrent state, by name.
+        next_states: value of each part of recurrent state after a call, by the name of its input.
+        made: Keras layers with variables, by name: a layer that shares arrays calls the same one.
+        target: what it is built for, one of `TARGETS`.
     """
 
     x: Tensor
@@ -43,10 +43,10 @@ class Graph:
 
 
 class Scope:
-    """Appends operations under a name, numbered as they come.
+    """Appends operations whose names begin with that of the scope, numbered in their order.
 
-    Keras numbers operations over the whole process; names that depend on the network alone
-    make files the same at every run.
+    Keras numbers operations over the whole process; names that depend on the network alone make
+    files the same in every run.
     """
 
     def __init__(self, graph: Graph, name: str) -> None:
@@ -55,39 +55,93 @@ class Scope:
         self._counts: dict[str, int] = {}
 
     def op(self, kind: str, *inputs: Any, **settings: Any) -> Tensor:
-        """An operation of `keras.ops`, by its name there."""
+        """Append an operation of `keras.ops`.
+
+        Args:
+            kind: name of the operation in `keras.ops`, such as "add" or "image.resize".
+            *inputs: positional arguments of the operation.
+            **settings: keyword arguments of the operation.
+
+        Returns:
+            The value of the operation.
+        """
         return self._named(attrgetter(kind)(ops)(*inputs, **settings), kind.replace(".", "_"))
 
     def take(self, x: Tensor, *key: Any) -> Tensor:
-        """Numpy's indexing: x[key]."""
+        """Select a part of a tensor by NumPy's indexing, x[key].
+
+        Args:
+            x: tensor whose first axis is the batch, or any constant.
+            *key: index, slice or ellipsis of each axis.
+        """
         return self._named(x[key], "slice")
 
     def channels(self, x: Tensor, start: int | None, end: int | None, step: int = 1) -> Tensor:
-        """Some entries along the last axis."""
+        """Select a range of entries along the last axis.
+
+        Args:
+            x: tensor whose entries are on the last axis.
+            start: first index, from 0; None for the first.
+            end: index after the last; None for the end.
+            step: distance of the indices.
+        """
         return self.take(x, ..., slice(start, end, step))
 
     def reshape(self, x: Tensor, *shape: int) -> Tensor:
-        """Another shape of each example; the batch stays free."""
+        """Return a tensor with another shape of each example; the batch size stays open.
+
+        Args:
+            x: tensor (N, ...).
+            *shape: axes after the batch.
+        """
         return x if tuple(x.shape[1:]) == shape else self.op("reshape", x, (-1, *shape))
 
     def concat(self, values: list[Tensor], axis: int = -1) -> Tensor:
-        """End to end along an axis."""
+        """Join tensors along an axis.
+
+        Args:
+            values: tensors that agree on the other axes; a single one is returned as it is.
+            axis: axis along which they are joined.
+        """
         return values[0] if len(values) == 1 else self.op("concatenate", values, axis=axis)
 
     def softmax(self, x: Tensor) -> Tensor:
-        """Along the last axis; of one value it is 1, about which Keras would warn."""
+        """Compute a softmax along the last axis; a single value gives 1, without Keras's warning.
+
+        Args:
+            x: tensor of any shape.
+        """
         return self.op("ones_like", x) if x.shape[-1] == 1 else self.op("softmax", x, axis=-1)
 
     def add(self, kind: Callable[..., keras.Layer], part: str, x: Any, **settings: Any) -> Tensor:
-        """A Keras layer without arrays, called with x."""
+        """Append a Keras layer without arrays, and return its value.
+
+        Args:
+            kind: class of the layer.
+            part: last part of its name, "" for the name of the scope.
+            x: its input or inputs.
+            **settings: its other arguments.
+
+        Returns:
+            The value of the layer.
+        """
         return kind(name=self._numbered(self.part(part)), **settings)(x)
 
     def finish(self, value: Tensor, part: str = "") -> Tensor:
-        """The value under the scope's own name, or a part's."""
+        """Return a value under the name of the scope, or of a part of it.
+
+        Args:
+            value: tensor that gets the name.
+            part: last part of the name, "" for the name of the scope.
+        """
         return self.add(keras.layers.Identity, part, value)
 
     def part(self, part: str) -> str:
-        """Name of a Keras layer of this scope."""
+        """Return the name of a Keras layer of this scope.
+
+        Args:
+            part: last part of the name, "" for the name of the scope.
+        """
         return f"{self.name}_{part}" if part else self.name
 
     def _named(self, value: Any, kind: str) -> Any:
@@ -101,14 +155,14 @@ class Scope:
 
 
 class LayerScope(Scope):
-    """A Darknet layer that is being built.
+    """The scope of a Darknet layer that is being built.
 
     Attributes:
-        layer: it.
-        network: that it belongs to.
-        arrays: it computes with, by slot.
-        places: of these arrays.
-        inputs: values of the layers it reads: (N, H, W, C) or (N, values).
+        layer: the Darknet layer.
+        network: network of the layer.
+        arrays: arrays that the layer computes with, by slot.
+        places: places of these arrays, by slot.
+        inputs: values of the layers that it reads: (N, H, W, C) or (N, values).
     """
 
     def __init__(
@@ -133,19 +187,32 @@ class LayerScope(Scope):
 
     @property
     def x(self) -> Tensor:
-        """The first input as it is."""
+        """First input as it is."""
         return self.inputs[0]
 
     def map(self, index: int = 0) -> Tensor:
-        """An input as (N, H, W, C)."""
+        """Return an input as a feature map (N, H, W, C).
+
+        Args:
+            index: index of the input, from 0.
+        """
         return self.as_map(self.inputs[index], self.layer.in_shapes[index])
 
     def flat(self, index: int = 0) -> Tensor:
-        """An input as (N, values), in Darknet's order: channels, rows, columns."""
+        """Return an input as vectors (N, values) in Darknet's order: channels, rows, columns.
+
+        Args:
+            index: index of the input, from 0.
+        """
         return self.as_flat(self.inputs[index])
 
     def as_map(self, x: Tensor, shape: Shape) -> Tensor:
-        """A vector in Darknet's order as a map."""
+        """Convert vectors in Darknet's order to a feature map (N, H, W, C).
+
+        Args:
+            x: (N, values); a feature map is returned as it is.
+            shape: channels, rows and columns of the feature map.
+        """
         if len(x.shape) == 4:
             return x
         if shape.h == shape.w == 1:
@@ -153,7 +220,11 @@ class LayerScope(Scope):
         return self.op("transpose", self.reshape(x, *shape), (0, 2, 3, 1))
 
     def as_flat(self, x: Tensor) -> Tensor:
-        """A map as a vector in Darknet's order."""
+        """Convert a feature map to vectors (N, values) in Darknet's order.
+
+        Args:
+            x: (N, H, W, C); vectors are returned as they are.
+        """
         if len(x.shape) == 2:
             return x
         _, rows, columns, channels = x.shape
@@ -164,9 +235,15 @@ class LayerScope(Scope):
     def learn(
         self, kind: Callable[..., keras.Layer], x: Any, *, part: str = "", **settings: Any
     ) -> Tensor:
-        """A Keras layer that holds arrays of the Darknet layer, called with x.
+        """Build a Keras layer that holds arrays of the Darknet layer, and return its value.
 
-        A layer that borrows its arrays calls the lender's.
+        If the Darknet layer shares the arrays of another, the Keras layer of that one is called.
+
+        Args:
+            kind: class of the Keras layer.
+            x: its input.
+            part: last part of its name, "" for the main layer.
+            **settings: its other arguments.
         """
         name = f"{self._owner}_{part}" if part else self._owner
         if name not in self.graph.made:
@@ -176,10 +253,14 @@ class LayerScope(Scope):
         return self.graph.made[name](x)
 
     def constant(self, part: str, *shape: int) -> Tensor:
-        """An array that is no kernel of a stock layer, as a tensor of the given shape.
+        """Return an array that is not the kernel of a stock layer as a tensor.
 
-        It is the only row of an Embedding, so that it stays a variable of the model; running
-        statistics are none that training changes by a gradient.
+        It is the only row of an Embedding, so that it stays a variable of the model. Running
+        statistics are not trainable.
+
+        Args:
+            part: name of the array's Keras layer in the scope, such as "weights".
+            *shape: shape of the tensor.
         """
         count = self.arrays[self._slot(part)].size
         settings = {"output_dim": count, "trainable": not part.startswith("rolling")}
@@ -189,23 +270,44 @@ class LayerScope(Scope):
         return self.op("reshape", row, shape)
 
     def state(self, part: str, shape: tuple[int, ...]) -> Tensor:
-        """Recurrent state as an input of the model."""
+        """Return a part of the recurrent state as an input of the model.
+
+        Args:
+            part: name of the part: "h" for the hidden state, "c" for the cell.
+            shape: its axes after the batch.
+        """
         name = f"{self.part(part)}_in"
         return self.graph.states.setdefault(name, keras.Input(shape, name=name))
 
     def keep(self, part: str, value: Tensor) -> None:
-        """Hand recurrent state to the next call."""
+        """Make a value the recurrent state of the next call.
+
+        Args:
+            part: name of the part: "h" for the hidden state, "c" for the cell.
+            value: tensor of the state's shape.
+        """
         self.graph.next_states[f"{self.part(part)}_in"] = self.finish(value, f"{part}_out")
 
     def section(self, part: str) -> "LayerScope":
-        """A scope for the same layer, its operations named after a part."""
+        """Return a scope for the same layer whose operations are named after a part.
+
+        Args:
+            part: last part of the scope's name.
+        """
         name = self.part(part)
         return LayerScope(self.graph, self.layer, self.network, {}, {}, self.inputs, name=name)
 
     def inner(
         self, name: str, layer: Layer, places: Mapping[str, Place], *x: Tensor
     ) -> "LayerScope":
-        """The scope of a layer inside this one."""
+        """Return the scope of a layer inside this one.
+
+        Args:
+            name: name of the inner layer.
+            layer: the inner layer.
+            places: places of its arrays, by slot.
+            *x: its inputs.
+        """
         prefix = f"{name}."
         arrays = {
             slot.removeprefix(prefix): array
@@ -229,9 +331,16 @@ class LayerScope(Scope):
 
 @contextmanager
 def initialised(layer: keras.Layer, values: Mapping[str, Array]) -> Iterator[None]:
-    """Let a layer's variables begin with given values, and keep its own initializers on record.
+    """Let the variables of a layer begin with given values, but keep its own initializers in files.
 
-    Assigning after the first call would fill large variables twice.
+    Assigning the values after the first call would fill large variables twice.
+
+    Args:
+        layer: Keras layer that is called in the block for the first time.
+        values: first values by the name of the variable.
+
+    Yields:
+        Nothing, while the initializers are replaced.
     """
     kept: dict[str, Any] = {}
     for variable, array in values.items():
@@ -246,7 +355,12 @@ def initialised(layer: keras.Layer, values: Mapping[str, Array]) -> Iterator[Non
 
 
 def initializer_name(layer: keras.Layer, variable: str) -> str:
-    """The attribute that says how a variable begins."""
+    """Return the name of the attribute with the initializer of a variable.
+
+    Args:
+        layer: Keras layer.
+        variable: name of its variable, such as "kernel".
+    """
     if variable == "kernel" and hasattr(layer, "depthwise_initializer"):
         return "depthwise_initializer"
     return f"{variable}_initializer"

@@ -1,4 +1,4 @@
-"""The whole way from a model to a smaller one for some classes: cut, prune, refit, recover."""
+"""The whole way from a model to a smaller one: cut classes, prune, refit, recover, report."""
 
 from darkconv.dissection.pipeline import dissect
 from darkconv.dissection.result import Dissection

@@ -1,4 +1,4 @@
-"""What a dissection is to reach beyond a cut: recovery, and the smallest model that will do."""
+"""What a dissection must reach beyond a cut: recovery, and the smallest sufficient model."""
 
 import hashlib
 import json
@@ -34,20 +34,20 @@ if TYPE_CHECKING:
 logger = logging.getLogger("darkconv")
 
 Valid = PathLike | Dataset | Sequence[PathLike]
-"""Pictures to measure on."""
-DIGITS = 12  # of a digest
+"""The pictures to measure on: a source, a data set, or several sources."""
+DIGITS = 12  # hexadecimal digits of a digest that are shown
 
 
 @dataclass(frozen=True, kw_only=True)
 class Aim:
-    """What a dissection is to reach beyond a cut; see `dissect`.
+    """What a dissection must reach beyond a cut; see `dissect`.
 
     Attributes:
-        recovery: how the model is recovered; None for not at all.
-        max_loss: points that the smallest model may lose; None where none is searched for.
-        valid: pictures to measure on; None for those that the model is cut by.
-        folder: where is kept what was done; None for nowhere.
-        resume: go on with what the folder holds.
+        recovery: how the model is recovered; None for no recovery.
+        max_loss: points that the smallest model may lose; None for no search.
+        valid: pictures to measure on; None for the pictures that the model is cut by.
+        folder: folder that keeps the state; None to keep nothing.
+        resume: go on with the state of the folder.
         overwrite: begin anew in a folder that holds another dissection.
     """
 
@@ -71,12 +71,23 @@ def plan_aim(
     resume: bool,
     overwrite: bool,
 ) -> Aim | None:
-    """Return what a dissection is to reach, checked; None where a cut is all. See `dissect`.
+    """Return what a dissection must reach, checked; None if only a cut is asked for.
+
+    Args:
+        recover: let the uncut model teach the pruned one.
+        steps: weight updates of recovery; None for the default.
+        recipe: recipe of recovery, in place of `steps`; None for the default.
+        labels: let recovery use the labels too.
+        max_loss: points that the smallest model may lose, 0 or more; None for no search.
+        valid: pictures to measure on; None for the pictures that the model is cut by.
+        folder: folder that keeps the state; None to keep nothing.
+        resume: go on with the state of the folder.
+        overwrite: begin anew in a folder that holds another dissection.
 
     Raises:
-        DarkconvError: an option that means nothing, or would do nothing beside the others; the
-            folder holds another dissection.
-        MissingDependencyError: what trains is not installed.
+        DarkconvError: an option has an impossible value, or no effect beside the others; the folder
+            holds another dissection; several processes run under torchrun.
+        MissingDependencyError: a package that training needs is not installed.
     """
     if not recover:
         given = {"steps": steps is not None, "recipe": recipe is not None, "labels": labels}
@@ -107,7 +118,7 @@ def plan_aim(
 
 
 def _refuse(given: dict[str, bool], reason: str) -> None:
-    """Raise for options that were given and would do nothing."""
+    """Raise a DarkconvError for options that were given and have no effect."""
     names = [name for name, is_given in given.items() if is_given]
     if names:
         raise DarkconvError(f"{' and '.join(names)} would do nothing: {reason}")
@@ -121,19 +132,25 @@ def reach(
     reconstruct: bool,
     running: Running,
 ) -> Dissection:
-    """Prune and refit a specimen, recover it, and search for the smallest model that will do.
+    """Prune, refit and recover a specimen, and search for the smallest model if asked to.
 
     Args:
-        aim: what is to be reached.
-        specimen: what is pruned.
-        planning: which channels go.
-        reconstruct: see `dissect`.
+        aim: what the dissection must reach.
+        specimen: model and profile that are pruned.
+        planning: how channels are chosen.
+        reconstruct: refit the weights that stay.
         running: how pictures are run.
 
+    Returns:
+        The dissection with the final model; its quality is measured where there is something to
+        compare.
+
     Raises:
-        PlanError: see `dissect`.
-        UnsupportedError: see there.
-        DarkconvError: see there.
+        PlanError: the pictures are arrays and not files; a budget is out of reach; each model that
+            was tried loses more than `max_loss`.
+        UnsupportedError: the model finds no boxes, and a search or `valid` needs them.
+        DarkconvError: there is nothing to compare, and a search needs it; the folder holds another
+            dissection, or none to go on with.
     """
     found = specimen.pictures.found
     if not isinstance(found, Dataset):
@@ -162,10 +179,10 @@ def _yardstick(
     held_out: Dataset | None,
     running: Running,
 ) -> Yardstick | None:
-    """Return what models are measured with; say why there is none, if it is not needed.
+    """Return what models are measured with; if nothing needs it and there is none, log why.
 
     Raises:
-        UnsupportedError: the model finds no boxes, and a search needs them.
+        UnsupportedError: the model finds no boxes, and a search or `valid` needs them.
         DarkconvError: there is nothing to compare, and a search needs it.
     """
     whole = specimen.whole
@@ -211,7 +228,7 @@ def _workplace(
     *,
     reconstruct: bool,
 ) -> Workplace | None:
-    """Return the folder in which it is kept what was done, begun or taken up again."""
+    """Return the folder that keeps the state, begun or resumed; None if nothing is kept."""
     if aim.folder is None:
         return None
     recipe = () if aim.recovery is None else _plain(aim.recovery.recipe)
@@ -232,13 +249,13 @@ def _workplace(
 
 
 def _plain(record: Any) -> Iterator[tuple[str, str]]:
-    """Yield the fields of a record as texts that are alike for equal records."""
+    """Yield name and text of each field of a record; the texts are equal for equal records."""
     for name, value in vars(record).items():
         yield name, getattr(value, "__name__", None) or repr(value)
 
 
 def _names_of(dataset: Dataset) -> str:
-    """Return how many pictures there are, and a digest of their names and labels."""
+    """Return the number of pictures, and a digest of their names and labels."""
     digest = hashlib.sha256()
     for sample in dataset.samples:
         digest.update(json.dumps([sample.image.name, *sample.names]).encode())

@@ -1,4 +1,4 @@
-"""choose_channels: a plan, and all that has to be measured for it."""
+"""choose_channels: a plan, and all measurements that it needs."""
 
 from darkconv.core.model import Model
 from darkconv.core.processes import working_together
@@ -24,22 +24,25 @@ def choose_channels(
     unreadable: str = "skip",
     progress: Progress | None = None,
 ) -> PrunePlan:
-    """Plan which channels go; measure before how long layers take, and what cuts cost.
+    """Plan which channels are removed; first measure the times of layers and the losses of cuts.
+
+    Both are measured only if the planning needs them.
 
     Args:
-        model: to be pruned.
+        model: model to be pruned.
         planning: how channels are chosen.
-        profile: of the model.
-        against: a second one, for the score contrast.
-        images: what cuts are tried out on, where the planning measures what they cost.
-        batch: pictures that are run together.
-        device: see `dissect`, as for the others.
-        resize: see there.
-        unreadable: see there.
-        progress: see there.
+        profile: profile of the model.
+        against: profile over other pictures, for the score "contrast"; None for the other scores.
+        images: pictures on which the losses of cuts are measured; only allocation "measured" needs
+            them.
+        batch: number of pictures that are run together.
+        device: name of the device, see `dissect`.
+        resize: "stretch" or "letterbox"; None for what the dialect and cfg say.
+        unreadable: "skip" or "raise", see `dissect`.
+        progress: called with the task, the number of things done, and their total; None for nobody.
 
     Raises:
-        PlanError: see `darkconv.plan`.
+        PlanError: see `darkconv.plan`; allocation "measured" without pictures or profile.
     """
     losses, times = None, None
     told = Running(progress=progress).told

@@ -1,4 +1,4 @@
-"""What the page of a dissection shows beside the models: latency, and sample pictures."""
+"""Measurements for the page of a dissection: latency, and detections in sample pictures."""
 
 import contextlib
 from collections.abc import Sequence
@@ -24,7 +24,11 @@ THRESHOLD = 0.25
 
 
 def make_report(done: Dissection) -> DissectionReport:
-    """Return all that the page shows; latency and sample pictures are measured now."""
+    """Return everything that the page shows; latency and sample pictures are measured now.
+
+    Args:
+        done: the dissection that is shown.
+    """
     latency = measure_latency({"before": done.whole, "after": done.model})
     before, after = (
         Measured(weights_size(model), latency.milliseconds[moment])
@@ -50,7 +54,15 @@ def make_report(done: Dissection) -> DissectionReport:
 
 
 def scores_by_layer(done: Dissection) -> dict[int, Doubles]:
-    """(channels,) scores of the classes that each channel belongs to; NaN where it is locked."""
+    """Return the score of each channel of the uncut model; NaN where the channel is locked.
+
+    Args:
+        done: the dissection whose plan and profile give the scores.
+
+    Returns:
+        For each layer index, from 0, the float64 scores (channels,) of the classes of tied channels
+        that its channels belong to; only layers with a channel that can be removed.
+    """
     classes = find_classes(done.uncut.network)
     scores = score_classes(
         classes,
@@ -66,14 +78,23 @@ def scores_by_layer(done: Dissection) -> dict[int, Doubles]:
 
 
 def sample_pictures(done: Dissection, backend: str) -> list[Seen]:
-    """Some pictures, with what both models find of the kept classes; none without boxes."""
+    """Return some of the profiled pictures with the detections of both models.
+
+    Args:
+        done: the dissection whose original and final model are run.
+        backend: backend that runs both, "onnx" or "torch".
+
+    Returns:
+        Up to four pictures, evenly spread; none if the model finds no boxes. Pictures that cannot
+        be read are left out.
+    """
     if not done.whole.network.finds_boxes:
         return []
     files = _files(done.pictures.chosen)
     step = max(1, len(files) // SHOWN_PICTURES)
     seen = []
     for path in files[::step][:SHOWN_PICTURES]:
-        with contextlib.suppress(DatasetError):  # told when it was to be profiled
+        with contextlib.suppress(DatasetError):  # it was reported when it was profiled
             seen.append(found_by_both(done.whole, done.model, path, backend))
     return seen
 
@@ -85,7 +106,14 @@ def _files(pictures: Dataset | Sequence[object]) -> list[Path]:
 
 
 def found_by_both(original: Model, final: Model, path: Path, backend: str) -> Seen:
-    """What both models find in a picture, of the classes that both know."""
+    """Return a picture with the detections of both models, of the classes that both have.
+
+    Args:
+        original: model before the dissection.
+        final: model after it; class ids are its own, also those of the original's detections.
+        path: file of the picture.
+        backend: backend that runs both, "onnx" or "torch".
+    """
     ids = {name: number for number, name in enumerate(final.names)}
     before, after = (
         [

@@ -1,4 +1,4 @@
-"""What the page of a dissection says of recovery and of the search for the smallest model."""
+"""Sections of a dissection's page on recovery and on the search for the smallest model."""
 
 from collections.abc import Callable, Mapping
 
@@ -18,11 +18,11 @@ OF_TRIALS = ("budgets", "parameters", "MACs", "ms a picture", "AP", "agreement F
 
 
 def quality_section(quality: Mapping[str, Quality], measured_on: str) -> str:
-    """Return how well the model did in each state; nothing where it was not measured.
+    """Return the HTML section on the quality in each state; empty if nothing was measured.
 
     Args:
-        quality: of each state, in order.
-        measured_on: which pictures, in words.
+        quality: quality of each state, in the order in which the model had them.
+        measured_on: description of the pictures.
     """
     if not quality:
         return ""
@@ -36,7 +36,11 @@ def quality_section(quality: Mapping[str, Quality], measured_on: str) -> str:
 
 
 def search_section(search: Search | None) -> str:
-    """Return what was tried: curves and a table; nothing where no model was searched for."""
+    """Return the HTML section with the trials, as curves and a table; empty without a search.
+
+    Args:
+        search: trials and the chosen one; None if no smallest model was searched for.
+    """
     if search is None:
         return ""
     charts = (

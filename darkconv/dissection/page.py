@@ -1,4 +1,4 @@
-"""The report of a dissection: what went, what is left, and what it still sees."""
+"""The HTML report of a dissection: what was removed, what is left, and what the result detects."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,7 +35,7 @@ KEY = (
 
 @dataclass(frozen=True)
 class Measured:
-    """What a model costs.
+    """The cost of a model.
 
     Attributes:
         size: bytes of its weights file.
@@ -48,7 +48,7 @@ class Measured:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """A picture with what was found in it."""
+    """A picture with the detections of the models before and after."""
 
     path: Path
     before: Sequence[Detection]
@@ -57,24 +57,25 @@ class Seen:
 
 @dataclass(frozen=True, eq=False)
 class DissectionReport:
-    """What a report tells.
+    """The content of a report.
 
     Attributes:
-        original: the model before anything.
-        cut: the model of the kept classes, before pruning; the profile's and the plan's.
-        final: the result.
-        profile: of `cut`.
-        plan: for `cut`.
+        original: the model before the dissection.
+        cut: the model of the kept classes before pruning; plan and profile are of it.
+        final: the resulting model.
+        profile: profile of `cut`.
+        plan: pruning plan for `cut`.
         score: name of the score.
-        scores: (channels,) of each layer of `cut` in which some can go.
-        measured: of the original and the result.
-        conditions: how the latency was measured.
-        pictures: some examples.
-        threshold: least score of the boxes drawn.
-        is_recovered: the result learned from the uncut model.
-        quality: of each state of the model, where it was measured.
-        measured_on: on which pictures, in words.
-        search: what was tried to find the smallest model.
+        scores: scores (channels,) of each layer of `cut` with a channel that can be removed; NaN
+            where one is locked.
+        measured: cost of the original and of the final model.
+        conditions: description of how the latency was measured.
+        pictures: sample pictures.
+        threshold: lowest score of the boxes that are drawn, 0..1.
+        is_recovered: the uncut model has taught the result.
+        quality: quality of each state of the model; empty if it was not measured.
+        measured_on: description of the pictures that the quality was measured on.
+        search: trials of the search for the smallest model; None without a search.
     """
 
     original: Model
@@ -95,7 +96,12 @@ class DissectionReport:
 
 
 def write_dissection_report(path: PathLike, report: DissectionReport) -> None:
-    """Write a report as one HTML file."""
+    """Write a report as one HTML file.
+
+    Args:
+        path: the HTML file.
+        report: content of the page.
+    """
     title = f"Dissection of {Path(report.original.network.file).stem}"
     parts = [
         f"<h1>{escape(title)}</h1>",
@@ -153,7 +159,11 @@ def _pictures(report: DissectionReport) -> str:
 
 
 def picture_pairs(pictures: Sequence[Seen]) -> str:
-    """Each picture twice: with what was found before, and after."""
+    """Return HTML that shows each picture twice: with the detections before, and after.
+
+    Args:
+        pictures: pictures with their detections, which are read and drawn now.
+    """
     cells = ["<h3>before</h3>", "<h3>after</h3>"]
     for seen in pictures:
         for moment, found in (("before", seen.before), ("after", seen.after)):
@@ -172,7 +182,7 @@ def _picture(path: Path, found: Sequence[Detection], moment: str) -> str:
 
 
 def _layer_table(report: DissectionReport) -> str:
-    """Layers with arrays of the original and of the result."""
+    """Return a table of the layers with arrays, of the original and of the final model."""
     pairs = zip(report.original.network.layers, report.final.network.layers, strict=True)
     rows = [_row(old, new) for old, new in pairs if old.slots]
     costs = (_costs(model) for model in (report.original, report.final))

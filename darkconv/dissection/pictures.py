@@ -1,4 +1,4 @@
-"""Which pictures tell what a model's channels do for the classes that are kept."""
+"""The choice of pictures that show what a model's channels do for the kept classes."""
 
 import os
 from collections.abc import Sequence
@@ -24,12 +24,12 @@ Pictures = Dataset | Sequence[Image]
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """The pictures that are profiled, of those that there are.
+    """The pictures that are profiled, of all pictures.
 
     Attributes:
-        found: all of them; weights are refitted on these.
-        chosen: those that are profiled.
-        which: what they are, in words.
+        found: all pictures; weights are refitted on these.
+        chosen: the pictures that are profiled.
+        which: description of the chosen pictures.
     """
 
     found: Pictures
@@ -38,7 +38,7 @@ class Choice:
 
     @property
     def others(self) -> Dataset | None:
-        """Those that were not chosen; None if there is none."""
+        """Pictures that were not chosen; None if there are none, or they do not come from files."""
         if not isinstance(self.found, Dataset) or not isinstance(self.chosen, Dataset):
             return None
         taken = {sample.image for sample in self.chosen.samples}
@@ -59,22 +59,23 @@ def choose_pictures(
     all_pictures: bool = False,
     limit: int | None = None,
 ) -> Choice:
-    """Choose the pictures that show nothing but the kept classes, where labels tell.
+    """Choose the pictures that show nothing but the kept classes, if there are labels.
 
-    Where there are no such pictures, all are taken, unless `only_classes` is given.
+    If there are no such pictures, all are taken, unless `only_classes` is given.
 
     Args:
-        images: a source or several, a data set, or files and levels.
+        images: a source or several, a data set, or files and arrays of 8-bit RGB levels.
         whole: the model before its classes were cut; its names are those of the labels.
-        kept: names of those of its classes that are kept, or that kept ones are made of.
-        only_classes: other classes, of which each picture must show one and no others; empty for
-            the kept ones.
-        all_pictures: take all, whatever they show.
-        limit: take so many, evenly spread.
+        kept: names of its classes that are kept, or that kept classes are made of.
+        only_classes: choose pictures that show one of these classes and no other instead; an empty
+            list stands for the kept classes.
+        all_pictures: take all pictures, whatever they show.
+        limit: number of pictures that are taken, evenly spread; None for all.
 
     Raises:
-        DatasetError: a source cannot be read, or no picture shows what is wanted.
-        PlanError: a class that the model does not have.
+        DatasetError: a source cannot be read, or no picture shows only the wanted classes.
+        PlanError: the model does not have one of the classes.
+        DarkconvError: `only_classes` beside `all_pictures`.
     """
     if all_pictures and only_classes is not None:
         raise DarkconvError("only_classes: would do nothing beside all_pictures")
@@ -96,7 +97,7 @@ def choose_pictures(
 
 
 def _opened(images: Images, whole: Model, *, uses_labels: bool) -> Pictures:
-    """Return a data set wherever labels may tell what pictures show."""
+    """Return a data set if the pictures come from files, which may have labels."""
     if isinstance(images, Dataset):
         dataset, changed = with_model_names(images, whole)
         report_problems(dataset)

@@ -1,4 +1,4 @@
-"""dissect: some classes of a model, and of its channels those that matter for them."""
+"""dissect: some classes of a model, with the channels that matter for them."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from darkconv.training.recipe import Recipe
 
 RATIO = 0.75
-"""Share of its channels that every layer keeps if nothing else is said."""
+"""Default share of its channels that every layer keeps."""
 
 
 @checked
@@ -66,75 +66,79 @@ def dissect(
     unreadable: str = "skip",
     progress: Progress | None = None,
 ) -> Dissection:
-    """Keep some classes of a model, and of its channels those that matter for them.
+    """Keep some classes of a model, and only the channels that matter for them.
 
-    The classes are cut, the channels profiled on the pictures that show nothing but the kept
-    classes (all pictures where there are no labels, or no such picture), and those that matter
-    least removed: a quarter of each layer, unless an amount says otherwise. Then the weights that
+    The classes are cut, and the channels profiled on the pictures that show nothing but the kept
+    classes (on all pictures if there are no labels, or no such picture). The channels that matter
+    least are removed: a quarter of each layer, unless an amount is given. Then the weights that
     stay are refitted to the feature maps of the whole model. With `recover` the uncut model then
-    teaches what is left, and with `max_loss` the smallest model that is good enough is searched
-    for. Under torchrun the pictures are shared out among the processes, and each gets the whole
-    result; recovery and search run in one process.
+    teaches the pruned one, and with `max_loss` the smallest model that is good enough is searched
+    for. Under torchrun the pictures are shared out among the processes, and each process gets the
+    whole result; recovery and search run in one process.
 
     Args:
-        model: to be dissected; is not changed.
-        keep: class names or indices, see `darkconv.reclass`; all by default.
-        images: a source such as a folder, several, a data set, or a list of files and of 8-bit
-            RGB levels (H, W, 3).
-        ratio: share of its channels that every layer keeps; 0.75 where no amount is given. For
-            count, threshold, params, macs, latency, size and cut see `darkconv.plan`.
-        count: see `darkconv.plan`, as for all up to `seed`.
-        threshold: see there.
-        params: see there; several budgets may be given.
-        macs: see there.
-        latency: see there; how long layers take is measured here.
-        size: see there.
-        cut: see there.
-        score: see there; "contrast" compares the chosen pictures with the others.
-        skip_first: see there.
-        min_keep: see there.
-        multiple: see there.
-        lock: see there.
-        seed: of the score "random", and of the sample behind the profile's histograms.
-        allocation: which layers pay for budgets: "even", all alike, or "measured", those whose
-            cuts cost the heads least on the pictures: see `darkconv.measure_losses`.
-        compensate: put the means of channels that go into the biases behind them.
+        model: model to dissect; it does not change.
+        keep: class names or indices from 0, see `darkconv.reclass`; None for all.
+        images: a source such as a folder, several sources, a data set, or a list of files and of
+            8-bit RGB levels (H, W, 3).
+        ratio: share of its channels that every layer keeps, see `darkconv.plan`; 0.75 if no amount
+            is given.
+        count: number of channels that every layer keeps at most.
+        threshold: score below which channels are removed.
+        params: budget: the largest share of the parameters to keep; several budgets may be given.
+        macs: budget: the largest share of the multiply-accumulate operations to keep.
+        latency: budget: the largest share of the time to keep; it is measured here how long layers
+            take.
+        size: budget: the largest size of the weights file in bytes.
+        cut: "auto" splits each layer's scores in two clusters, and removes the lower one.
+        score: name or function of the score, see `darkconv.plan`; "contrast" compares the chosen
+            pictures with the others.
+        skip_first: number of first layers with channels of their own that lose none.
+        min_keep: smallest share of its channels that every layer keeps.
+        multiple: every layer keeps a multiple of so many channels, if it had one.
+        lock: layers that lose no channels, by index or name pattern, see `darkconv.plan`.
+        seed: seed of the score "random", and of the sample behind the profile's histograms.
+        allocation: how budgets are shared out among layers: "even", all alike, or "measured", by
+            how little cuts of each layer change the heads' outputs on the pictures: see
+            `darkconv.measure_losses`.
+        compensate: add the mean contribution of removed channels to the biases that follow them.
         reconstruct: refit the weights that stay, on all pictures.
-        recover: let the uncut model teach what is left, on all pictures and without labels, and
+        recover: let the uncut model teach the pruned one, on all pictures and without labels, and
             measure what that brings: see `darkconv.finetune`.
-        steps: of recovery, updates of the weights; 300 by default.
-        recipe: of recovery, in place of `steps` and of the usual one: see docs/recovery.md.
-        labels: of recovery, use labels too.
-        max_loss: search for the smallest model that loses no more points of AP on `valid`, or,
-            where there are no labels, of the agreement (F1) of its detections with the uncut
-            model's. Budgets that are given are the largest that are tried; by default parameters
-            and MACs shrink alike.
+        steps: number of weight updates of recovery; 300 by default.
+        recipe: training recipe of recovery, in place of `steps` and the default: see
+            docs/recovery.md.
+        labels: let recovery use the labels too.
+        max_loss: search for the smallest model that loses at most so many points of AP on `valid`,
+            or, if there are no labels, of the agreement (F1) of its detections with the uncut
+            model's. Given budgets are the largest that are tried; by default parameters and MACs
+            shrink alike.
         valid: pictures to measure on, a data set or any source that `dc.open_dataset` takes; by
-            default those that the model is cut by.
-        folder: where recovery and search keep what they have done; by default nothing is kept.
-        resume: go on with what the folder holds, after a stop.
+            default the pictures that the model is cut by.
+        folder: folder that keeps the state of recovery and search; by default nothing is kept.
+        resume: go on with the state of the folder, after a stop.
         overwrite: begin anew in a folder that holds another dissection.
-        only_classes: profile the pictures that show one of these classes and no others; an empty
+        only_classes: profile the pictures that show one of these classes and no other; an empty
             list stands for the kept classes, and then it is an error if there is no such picture.
         all_pictures: profile all pictures, whatever they show.
-        limit: take so many of the pictures, evenly spread.
-        batch: pictures that are run together.
-        device: where to run: "cpu", "cuda", "cuda:1"; "auto" is the GPU where there is one.
+        limit: number of pictures that are taken, evenly spread; None for all.
+        batch: number of pictures that are run together.
+        device: where to run: "cpu", "cuda", "cuda:1"; "auto" is the GPU if there is one.
         resize: "stretch" or "letterbox"; by default what the dialect and cfg say.
-        unreadable: "skip" names and counts pictures that cannot be read, and goes on without
-            them; "raise" makes the first of them an error.
-        progress: called with what is done, how many of it are done, and how many there are.
+        unreadable: "skip" names and counts pictures that cannot be read, and goes on without them;
+            "raise" makes the first of them an error.
+        progress: called with the task, the number of things done, and their total.
 
-    Returns: the smaller model with plan, profile and the models on the way; pictures that cannot
-    be read are named and left out.
+    Returns:
+        The smaller model with plan, profile and the models on the way.
 
     Raises:
-        PlanError: an unknown class, impossible amounts or guards, a budget out of reach; every
-            model that was tried loses more than `max_loss`.
-        DatasetError: a source cannot be read, or no picture shows what is wanted.
-        DarkconvError: there is no such device; an option would do nothing beside the others; the
+        PlanError: a class is unknown, amounts or guards are impossible, a budget is out of reach,
+            or each model that was tried loses more than `max_loss`.
+        DatasetError: a source cannot be read, or no picture shows only the wanted classes.
+        DarkconvError: the device does not exist; an option has no effect beside the others; the
             folder holds another dissection, or none to go on with.
-        UnsupportedError: `max_loss`, of a model that finds no boxes.
+        UnsupportedError: `max_loss` is given for a model that finds no boxes.
 
     Example:
         >>> import darkconv as dc

@@ -1,4 +1,4 @@
-"""How well a model does what the uncut one did: beside labels, or beside what that one finds."""
+"""Quality of a model beside the uncut one, by ground truth or by the uncut model's detections."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -25,19 +25,19 @@ from darkconv.surgery.recipes import Recipe
 from darkconv.verification.likeness import f1_of
 
 UNCUT, REFITTED, RECOVERED = "uncut", "refitted", "recovered"
-"""The states of a model that are measured."""
+"""The states of a model in which it is measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quality:
-    """How well a model does on the pictures that all of them are measured on.
+    """How well a model does on the pictures that all models are measured on.
 
     Attributes:
-        ap: mean average precision, 0..1; None where there are no labels.
-        agreement: F1 of the detections above 0.25 with those of the uncut model, 0..1; None where
+        ap: mean average precision, 0..1; None if there are no labels.
+        agreement: F1 of the detections above 0.25 with those of the uncut model, 0..1; None if
             neither finds anything.
-        recall: of each class, the share of the labelled boxes that are found above 0.25; without
-            labels of the boxes that the uncut model finds.
+        recall: for each class, the share of ground truth boxes that are found above 0.25; without
+            labels, of the boxes that the uncut model finds.
     """
 
     ap: float | None
@@ -49,11 +49,19 @@ class Quality:
         return asdict(self)
 
     def value(self, measure: str) -> float | None:
-        """Return what is compared, 0..1: see `Yardstick.measure`."""
+        """Return the value of a measure, 0..1; None if it could not be computed.
+
+        Args:
+            measure: "AP" or "agreement", see `Yardstick.measure`.
+        """
         return self.ap if measure == "AP" else self.agreement
 
     def points_lost(self, uncut: "Quality") -> float:
-        """Return how many points of AP are lost, or, without labels, of the agreement."""
+        """Return how many points of AP are lost; without labels, how many of the agreement.
+
+        Args:
+            uncut: quality of the uncut model on the same pictures.
+        """
         if self.ap is not None and uncut.ap is not None:
             return 100 * (uncut.ap - self.ap)
         return 100 * (1 - (self.agreement or 0.0))
@@ -61,15 +69,16 @@ class Quality:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Yardstick:
-    """The pictures that models are measured on, and what there is to be found in them.
+    """The pictures that models are measured on, and their ground truth.
 
     Attributes:
-        uncut: the model of the kept classes.
-        truths: pictures with labels of the kept classes, else with the uncut model's boxes.
-        is_labelled: which of the two.
-        is_held_out: nothing was profiled, refitted or learned on these pictures.
-        sure: what the uncut model finds in each picture above 0.25.
-        quality: the uncut model's.
+        uncut: the model of the kept classes with all channels.
+        truths: pictures with labels of the kept classes; without labels, with the boxes that the
+            uncut model finds.
+        is_labelled: the ground truth comes from labels.
+        is_held_out: nothing was profiled, refitted or trained on these pictures.
+        sure: detections of the uncut model above 0.25 in each picture.
+        quality: quality of the uncut model.
     """
 
     uncut: Model
@@ -81,11 +90,11 @@ class Yardstick:
 
     @property
     def measure(self) -> str:
-        """Return what is compared: "AP" or "agreement"."""
+        """Name of the compared measure: "AP", or "agreement" if there are no labels."""
         return "AP" if self.is_labelled else "agreement"
 
     def __str__(self) -> str:
-        """Return which pictures these are, in words."""
+        """Return a description of the pictures and their ground truth."""
         truth = "their labels" if self.is_labelled else "what the uncut model finds"
         pictures = counted(len(self.truths), "picture")
         where = pictures if self.is_held_out else f"the {pictures} that it was cut and refitted by"
@@ -95,9 +104,9 @@ class Yardstick:
         """Measure a model.
 
         Args:
-            model: with the classes of the uncut one.
+            model: model with the classes of the uncut one.
             running: how pictures are run.
-            task: what is told of it.
+            task: name of the task for the progress.
         """
         result = _evaluated(model, self.truths, running, task)
         pairs = zip(self.sure, _sure(result.found), strict=True)
@@ -113,14 +122,14 @@ def make_yardstick(
     is_held_out: bool,
     running: Running,
 ) -> Yardstick | None:
-    """Return what models are measured with; None where the uncut model finds nothing to compare.
+    """Return what models are measured with; None if the uncut model finds nothing to compare.
 
     Args:
-        uncut: the model of the kept classes.
-        dataset: the pictures, with the names of the whole model's classes where they are labelled.
-        classes: what the kept classes are made of; None where all are kept.
+        uncut: the model of the kept classes with all channels.
+        dataset: the pictures; labels have the names of the whole model's classes.
+        classes: what the kept classes are made of; None if all are kept.
         whole: the model before its classes were cut.
-        is_held_out: nothing was done with these pictures before.
+        is_held_out: nothing was profiled, refitted or trained on these pictures.
         running: how pictures are run.
     """
     labels = kept_labels(dataset, classes, whole)
@@ -152,8 +161,8 @@ def kept_labels(dataset: Dataset, classes: Sequence[Recipe] | None, whole: Model
     """Return a data set with labels of the kept classes alone, under their new names.
 
     Args:
-        dataset: with labels of the whole model's classes.
-        classes: what the kept classes are made of; None where all are kept.
+        dataset: data set with labels of the whole model's classes.
+        classes: what the kept classes are made of; None if all are kept.
         whole: the model before its classes were cut.
     """
     if classes is None:
@@ -164,17 +173,17 @@ def kept_labels(dataset: Dataset, classes: Sequence[Recipe] | None, whole: Model
 
 
 def new_names(own: Sequence[str], classes: Sequence[Recipe]) -> dict[str, str]:
-    """Return the new name of each of a model's classes that new ones are made of.
+    """Return the new name of each class of a model that a new class is made of.
 
     Args:
         own: names of the model's classes.
-        classes: the new ones.
+        classes: the new classes; their members are class ids, from 0.
     """
     return {own[place]: one.name for one in classes for place in one.members if place < len(own)}
 
 
 def _found_by_uncut(uncut: Model, dataset: Dataset, running: Running) -> Dataset | None:
-    """Return the pictures with what the uncut model finds as labels; None if that is nothing.
+    """Return the pictures with the uncut model's detections as labels; None if it finds nothing.
 
     Classes that a names file has no name for are left out, as they are beside labels.
     """
@@ -194,7 +203,7 @@ def _found_by_uncut(uncut: Model, dataset: Dataset, running: Running) -> Dataset
 
 
 def _found_by(model: Model, dataset: Dataset, running: Running) -> list[list[Detection]]:
-    """Return what a model finds above `AT` in each picture; nothing where it cannot be read."""
+    """Return the detections of a model above `AT` in each picture; none if it cannot be read."""
     images = [sample.image for sample in dataset.samples]
     engine = make_engine(model, threshold=AT, resize=running.resize, device=running.device)
     with working_together() as processes:
@@ -238,10 +247,10 @@ def _quality(result: BoxEvaluation, agreement: float | None, *, is_labelled: boo
 
 
 def quality_table(qualities: Mapping[str, Quality]) -> tuple[list[str], list[list[str]]]:
-    """Return the headers and rows of a table: a column for each state, in per cent.
+    """Return the headers and rows of a table with a column for each state, in per cent.
 
     Args:
-        qualities: of each state, in the order in which the model had them.
+        qualities: quality of each state, in the order in which the model had them.
     """
     shown = qualities.values()
     rows = [

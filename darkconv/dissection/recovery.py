@@ -1,4 +1,4 @@
-"""recover: let the uncut model teach what is left of it."""
+"""Recovery: the uncut model teaches the pruned one, by distillation."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from darkconv.training.recipe import Recipe
 
 STEPS = 300
-"""Updates of the weights if nothing else is said."""
+"""Default number of weight updates."""
 RATE, AVERAGING = 2e-3, 0.99
-"""Of recovery: see docs/recovery.md."""
+"""Learning rate and decay of the exponential moving average in recovery: see docs/recovery.md."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class Recovery:
     """How a model is recovered.
 
     Attributes:
-        recipe: how to train.
+        recipe: training recipe.
         labels: use the labels too.
     """
 
@@ -38,13 +38,13 @@ def plan_recovery(
     """Return how a model is recovered.
 
     Args:
-        steps: updates of the weights; 300 by default.
+        steps: number of weight updates; None for 300.
         labels: use the labels too.
-        recipe: how to train, in place of the usual way and of `steps`.
+        recipe: training recipe in place of `steps` and the default; None for the default.
 
     Raises:
-        MissingDependencyError: what trains is not installed.
-        DarkconvError: the number of steps means nothing, or would do nothing.
+        MissingDependencyError: a package that training needs is not installed.
+        DarkconvError: the number of steps is impossible, or given beside a recipe.
     """
     with telling_missing("recovery", extra="train"):
         from darkconv.training.recipe import Recipe
@@ -71,16 +71,16 @@ def recover(
     resume: bool = False,
     running: Running,
 ) -> Model:
-    """Return a model that learned from the uncut one.
+    """Return a model that was trained with the uncut one as its teacher.
 
     Args:
-        model: what is left.
-        uncut: what teaches.
-        pictures: to learn from; with labels of the kept classes where these count.
-        recovery: how.
-        folder: where checkpoints are kept; by default nowhere.
-        resume: go on from the folder's checkpoint.
-        running: the device, and who is told how far it is.
+        model: student: the pruned model.
+        uncut: teacher: the model with all channels.
+        pictures: training pictures; with labels of the kept classes if recovery uses labels.
+        recovery: how the model is recovered.
+        folder: folder of the checkpoints; None to keep none.
+        resume: go on from the folder's last checkpoint.
+        running: device, and the progress function.
 
     Raises:
         DarkconvError: see `darkconv.finetune`.

@@ -1,4 +1,4 @@
-"""Dissection: what became of a model, and the account of it."""
+"""Dissection: the resulting model, all models on the way, and how they are shown."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -43,21 +43,21 @@ class Dissection(Shown):
         ['after', 'before', 'layers', 'pictures', 'plan']
 
     Attributes:
-        model: the result.
+        model: the resulting model.
         whole: the model that was dissected.
-        uncut: the model of the kept classes, with all channels: the plan's and the profile's.
+        uncut: the model of the kept classes with all channels; plan and profile are of it.
         pruned: the model before its weights were refitted.
-        profile: of `uncut`, over the pictures that were chosen.
-        against: of `uncut`, over the others, for the score contrast.
+        profile: profile of `uncut` over the chosen pictures.
+        against: profile of `uncut` over the other pictures, for the score "contrast".
         plan: which channels of `uncut` stay.
-        pictures: those that were profiled, of those that there are.
-        planning: how they were chosen.
-        seconds: that each step took.
+        pictures: the pictures that were profiled, of all pictures.
+        planning: how channels were chosen.
+        seconds: seconds that each step took.
         is_recovered: the uncut model has taught the result.
-        quality: of the uncut model and of what became of it, by state: "uncut", "refitted" (or
-            "pruned"), "recovered"; empty where nothing was to be reached beyond a cut.
-        measured_on: on which pictures, and beside what, in words.
-        search: what was tried to find the smallest model that is good enough.
+        quality: quality in each state: "uncut", "refitted" (or "pruned"), "recovered"; empty if
+            only a cut was asked for.
+        measured_on: description of the pictures that the quality was measured on.
+        search: trials of the search for the smallest model; None without a search.
 
     Example:
         >>> import darkconv as dc
@@ -89,12 +89,13 @@ class Dissection(Shown):
         return View(_as_text, _as_html)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plan and costs, for programs; pairs are before and after.
+        """Return plan and costs, for programs.
 
-        Returns: `before` and `after` with parameters, macs and bytes, the `layers` that changed,
-        the `plan`, and how many `pictures` were `profiled`, of how many that were `found`. Where it
-        was measured, also the `quality` of each state, on what it was `measured_on`, and the
-        `search` for the smallest model.
+        Returns:
+            `before` and `after` with parameters, macs and bytes, the `layers` that changed, the
+            `plan`, and `pictures` with how many were `profiled`, of how many `found`. If it was
+            measured, also the `quality` of each state, the pictures it was `measured_on`, and the
+            `search` for the smallest model.
         """
         counts = {"profiled": len(self.pictures.chosen), "found": len(self.pictures.found)}
         found = {**pruning_dict(self.whole, self.model, self.plan), "pictures": counts}
@@ -106,7 +107,7 @@ class Dissection(Shown):
         return found
 
     def remarks(self) -> list[str]:
-        """Return what a user must know beside the figures, a line each."""
+        """Return what a user must know beside the figures, one line each."""
         lines = [*plan_remarks(self.plan, compensate=self.planning.compensate)]
         if self.search:
             lines.append(str(self.search))
@@ -114,7 +115,9 @@ class Dissection(Shown):
 
     @checked
     def report(self, path: PathLike) -> None:
-        """Write a page: costs, latency measured now, sample pictures, layers and histograms.
+        """Write an HTML page with costs, latency, sample pictures, layers and histograms.
+
+        Latency and detections of the sample pictures are measured now.
 
         Args:
             path: the HTML file.

@@ -1,10 +1,10 @@
-"""Running: how pictures are run through models, and who is told how far that is."""
+"""Running: how pictures are run through models, and the progress function that is called."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 Progress = Callable[[str, int, int], None]
-"""Takes what is done, how many are done, and of how many."""
+"""Takes the name of a task, the number of things done, and their total."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,11 +12,11 @@ class Running:
     """How pictures are run through models.
 
     Attributes:
-        batch: pictures that are run together.
-        device: see `dissect`.
-        resize: see `dissect`.
-        unreadable: see `dissect`.
-        progress: see `dissect`.
+        batch: number of pictures that are run together.
+        device: name of the device, see `dissect`.
+        resize: "stretch" or "letterbox"; None for what the dialect and cfg say.
+        unreadable: "skip" or "raise", see `dissect`.
+        progress: progress function; None for none.
     """
 
     batch: int = 8
@@ -26,10 +26,11 @@ class Running:
     progress: Progress | None = None
 
     def check(self) -> None:
-        """Check what can be checked before anything is read.
+        """Check the fields before anything is read.
 
         Raises:
-            DarkconvError: there is no such device, way of fitting pictures, or batch.
+            DarkconvError: the device does not exist, or one of the other fields has an impossible
+                value.
         """
         from darkconv.backends.torch.device import choose_device
         from darkconv.detection.stream import check_batches
@@ -40,6 +41,11 @@ class Running:
         check_batches(self.batch, self.unreadable)
 
     def told(self, task: str, total: int) -> Callable[[int], None] | None:
-        """Return what takes the number of things done of a task."""
+        """Return a function that takes the number of things done; None without a progress function.
+
+        Args:
+            task: name of the task.
+            total: number of things to do.
+        """
         progress = self.progress
         return None if progress is None else lambda done: progress(task, done, total)

@@ -1,4 +1,4 @@
-"""The smallest model that is good enough: budgets are halved, and the halves tried."""
+"""The search for the smallest model that is good enough: bisection over the budgets."""
 
 import logging
 import math
@@ -21,9 +21,9 @@ from darkconv.surgery.planning import Planning
 logger = logging.getLogger("darkconv")
 
 NEAR = 1 / 32
-"""Share of the budgets to which the smallest model is found out."""
+"""Width of the interval of shares at which the bisection stops."""
 USUAL: dict[str, Any] = {"params": 1.0, "macs": 1.0}
-"""Budgets that become smaller where none are given."""
+"""Budgets that the search makes smaller if none are given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +31,12 @@ class Trial:
     """A model that was tried.
 
     Attributes:
-        share: of the budgets.
-        parameters: of the model.
-        macs: multiply-accumulates of a picture.
-        milliseconds: for a picture.
-        quality: of the model.
-        points_lost: of AP, or without labels of the agreement with the uncut model.
+        share: share of the budgets, 0..1.
+        parameters: number of parameters.
+        macs: multiply-accumulate operations for a picture.
+        milliseconds: time for a picture.
+        quality: quality of the model.
+        points_lost: points of AP lost; without labels, of the agreement with the uncut model.
     """
 
     share: float
@@ -53,15 +53,15 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """What was tried to find the smallest model that is good enough.
+    """The trials of a search for the smallest model that is good enough.
 
     Attributes:
         max_loss: points that may be lost.
-        measure: of what: "AP", or "agreement".
+        measure: the measure they are of: "AP" or "agreement".
         uncut: the model with all channels.
-        trials: from the largest to the smallest.
-        chosen: the smallest that lost no more.
-        conditions: how the time was measured.
+        trials: the trials, from the largest model to the smallest.
+        chosen: the smallest model that lost no more.
+        conditions: description of how the time was measured.
     """
 
     max_loss: float
@@ -72,7 +72,7 @@ class Search:
     conditions: str
 
     def __str__(self) -> str:
-        """Return what was found, in words."""
+        """Return a sentence on the result."""
         limit = f"at most {self.max_loss:g} points of {self.measure}"
         return (
             f"{counted(len(self.trials), 'model')} tried; the smallest that loses {limit} loses "
@@ -94,12 +94,12 @@ def find_smallest(tries: Tries, planning: Planning, max_loss: float) -> Dissecti
     """Return the smallest model that loses no more than some points.
 
     Args:
-        tries: what all tries have in common; there is a yardstick.
+        tries: what all trials have in common; it must have a yardstick.
         planning: how channels are chosen; its budgets are the largest that are tried.
-        max_loss: points of AP, or without labels of the agreement with the uncut model.
+        max_loss: points of AP that may be lost; without labels, of the agreement.
 
     Raises:
-        PlanError: even the largest loses more.
+        PlanError: even the largest model loses more, or its budget is out of reach.
     """
     yardstick = tries.yardstick
     assert yardstick is not None
@@ -134,7 +134,11 @@ def find_smallest(tries: Tries, planning: Planning, max_loss: float) -> Dissecti
 
 
 def smallest_share(is_good: Callable[[float], bool]) -> float | None:
-    """Return the smallest share that is found to be good, by halving; None if not even 1 is."""
+    """Return the smallest share that is found good by bisection; None if not even 1 is good.
+
+    Args:
+        is_good: takes a share, 0..1, and returns True if the model of that share is good enough.
+    """
     low, high = 0.0, 1.0
     while high - low > NEAR:
         middle = (low + high) / 2
@@ -146,10 +150,13 @@ def smallest_share(is_good: Callable[[float], bool]) -> float | None:
 
 
 def or_budgets(planning: Planning) -> Planning:
-    """Return the same with the budgets of `USUAL`, where nothing says how much goes.
+    """Return a planning with the budgets of `USUAL` if no amount is given, else the same one.
+
+    Args:
+        planning: how channels are chosen.
 
     Raises:
-        PlanError: what says it is no budget, which could become smaller.
+        PlanError: the given amount is no budget, which could become smaller.
     """
     if planning.amounts and not planning.has_budget:
         given = ", ".join(planning.amounts)
@@ -160,11 +167,11 @@ def or_budgets(planning: Planning) -> Planning:
 
 
 def shrunk(planning: Planning, share: float) -> Planning:
-    """Return the planning with budgets of which a share is left.
+    """Return a planning with each budget multiplied by a share.
 
     Args:
-        planning: with budgets.
-        share: of each of them, 0..1.
+        planning: planning with budgets.
+        share: factor of each budget, 0..1.
     """
     smaller: dict[str, Any] = {
         name: limit * share if name in SHARES else max(1, round(limit * share))
@@ -174,7 +181,11 @@ def shrunk(planning: Planning, share: float) -> Planning:
 
 
 def points_lost(done: Dissection) -> float:
-    """Return the points that a model has lost, in the last state in which it was measured."""
+    """Return the points that a model has lost in the last state in which it was measured.
+
+    Args:
+        done: dissection with its quality, of the uncut model first.
+    """
     uncut, *_, last = done.quality.values()
     return last.points_lost(uncut)
 
@@ -182,7 +193,7 @@ def points_lost(done: Dissection) -> float:
 def _account(
     found: Mapping[float, Dissection], share: float, measure: str, max_loss: float
 ) -> Search:
-    """Return what was tried; how long the models take is measured side by side."""
+    """Return the trials; the times of all models are measured side by side now."""
     chosen = found[share]
     models = {"uncut": chosen.uncut, **{f"{one:g}": found[one].model for one in sorted(found)}}
     latency = measure_latency(models)

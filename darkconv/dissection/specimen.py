@@ -1,4 +1,4 @@
-"""Specimen: a model of the kept classes, and what its channels do on pictures."""
+"""Specimen: a model of the kept classes with its profile."""
 
 import logging
 import time
@@ -29,16 +29,16 @@ logger = logging.getLogger("darkconv")
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Specimen:
-    """A model of the kept classes, and what its channels do: what is to be pruned.
+    """A model of the kept classes with its profile, ready to be pruned.
 
     Attributes:
         whole: the model before its classes were cut.
-        uncut: the model of the kept classes.
-        pictures: those that were profiled, of those that there are.
-        profile: over these.
-        against: over the others, if the score compares.
-        seconds: that profiling took.
-        classes: what the kept classes are made of; None where all are kept.
+        uncut: the model of the kept classes with all channels.
+        pictures: the pictures that were profiled, of all pictures.
+        profile: profile over the chosen pictures.
+        against: profile over the other pictures, for the score "contrast"; None without it.
+        seconds: seconds that profiling took.
+        classes: what the kept classes are made of; None if all are kept.
     """
 
     whole: Model
@@ -57,16 +57,19 @@ class Specimen:
         plan: PrunePlan | None = None,
         running: Running | None = None,
     ) -> Dissection:
-        """Prune the model, and refit the weights that stay; a specimen may be used many times.
+        """Prune the model, and refit the weights that stay; the specimen does not change.
 
         Args:
-            planning: which channels go.
-            reconstruct: see `dissect`.
-            plan: what the planning has led to before; by default it is made now.
-            running: how pictures are run.
+            planning: how channels are chosen.
+            reconstruct: refit the weights that stay.
+            plan: plan that the planning led to before; None to plan now.
+            running: how pictures are run; None for the defaults.
+
+        Returns:
+            The dissection with the refitted model, or with the pruned one without `reconstruct`.
 
         Raises:
-            PlanError: see `dissect`.
+            PlanError: amounts or guards are impossible, or a budget is out of reach.
         """
         from darkconv.profiling.reconstruction import reconstruct as refit
 
@@ -106,14 +109,14 @@ class Specimen:
         pruned: Model,
         seconds: Mapping[str, float] | None = None,
     ) -> Dissection:
-        """Return the dissection that has led from the specimen to a model.
+        """Return the dissection that led from the specimen to a model.
 
         Args:
-            model: the result.
+            model: the resulting model.
             planning: how channels were chosen.
-            plan: which were.
+            plan: which channels stay.
             pruned: the model before its weights were refitted.
-            seconds: that each step took; by default profiling alone.
+            seconds: seconds that each step took; None for those of profiling alone.
         """
         return Dissection(
             model=model,
@@ -129,7 +132,7 @@ class Specimen:
         )
 
     def _compared(self, planning: Planning) -> Profile | None:
-        """Return the profile of the other pictures, where the score compares with it."""
+        """Return the profile of the other pictures, if the score compares with it."""
         compares = callable(planning.score) or planning.score == "contrast"
         return self.against if compares else None
 
@@ -148,24 +151,27 @@ def examine(
     seed: int = 0,
     running: Running | None = None,
 ) -> Specimen:
-    """Cut the classes of a model, and profile what is left: the first half of `dissect`.
+    """Cut the classes of a model and profile the rest: the first half of `dissect`.
 
     Args:
-        model: see `dissect`, as for the others.
-        keep: see there.
-        images: see there.
-        only_classes: see there.
-        all_pictures: see there.
-        limit: see there.
+        model: model that is dissected; it does not change.
+        keep: class names, or indices from 0; None for all classes.
+        images: pictures, see `dissect`.
+        only_classes: profile pictures that show one of these classes and no other, see `dissect`.
+        all_pictures: profile all pictures, whatever they show.
+        limit: number of pictures that are taken, evenly spread; None for all.
         taylor: collect gradients too, for the score "taylor".
-        obs: measure too what refitting makes up for, for the score "obs".
+        obs: also measure how much of each channel refitting can replace, for the score "obs".
         contrast: profile the other pictures too, for the score "contrast".
-        seed: of the sample behind the histograms.
-        running: how pictures are run.
+        seed: seed of the sample behind the histograms.
+        running: how pictures are run; None for the defaults.
+
+    Returns:
+        The model of the kept classes with its profile.
 
     Raises:
-        PlanError: an unknown class, or no other pictures to compare with.
-        DatasetError: a source cannot be read, or no picture shows what is wanted.
+        PlanError: the model does not have a class, or there are no other pictures to compare with.
+        DatasetError: a source cannot be read, or no picture shows only the wanted classes.
     """
     from darkconv.profiling.collect import profile
 

@@ -1,4 +1,4 @@
-"""measure_times: how long the layers of a network take with fewer channels, on this machine."""
+"""measure_times: how long a network's layers take with fewer channels, on this machine."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,14 +19,14 @@ from darkconv.surgery.channels import ChannelClasses, find_classes
 from darkconv.surgery.layer_times import LayerTimes, Times, channels_of
 
 TYPES = ("convolutional", "deconvolutional", "local", "connected")
-"""Layers that are measured; what the others take is little, and goes with these."""
+"""Types of layers that are measured; the others take little time, which follows these."""
 SHARES = (0.25, 0.5, 0.75, 1.0)
-"""Of a layer's input and output channels, with which it is measured."""
+"""Shares of a layer's input and output channels with which it is measured."""
 BLOCK = 8
-"""Runtimes compute in blocks of so many channels: others are not measured."""
+"""Channels that runtimes compute together: only multiples of it are measured."""
 REPEATS = 10
 SECONDS = 2.0
-"""After these no turn of measuring a layer begins."""
+"""Seconds after which no further repeat of a layer begins."""
 
 Counts = npt.NDArray[np.int64]
 
@@ -70,7 +70,7 @@ def measure_times(model: Model, *, progress: Callable[[int], None] | None = None
 
 
 def _counts(layer: Layer, classes: ChannelClasses) -> tuple[Counts, Counts]:
-    """The numbers of input and output channels with which a layer is measured."""
+    """Return the numbers of input and output channels with which a layer is measured."""
     inputs, outputs = channels_of(layer)
     (source,) = layer.sources
     is_free = source != NETWORK_INPUT and bool(classes.free[classes.of(source)].any())
@@ -82,7 +82,7 @@ def _counts(layer: Layer, classes: ChannelClasses) -> tuple[Counts, Counts]:
 
 
 def _is_bound(layer: Layer) -> bool:
-    """Whether a layer's input channels go with its output channels."""
+    """Return True if a layer's input channels are tied to its output channels."""
     slots = layer.slots or layer.spec.borrowed_slots(layer.in_shapes)
     return all(slot.in_axis is None for slot in slots)
 
@@ -97,7 +97,7 @@ def _some(total: int, is_free: bool) -> Counts:
 def _measured(
     network: Network, layer: Layer, inputs: Counts, outputs: Counts, backend: str
 ) -> tuple[Times, str]:
-    """The times of a layer by itself, and how they were measured."""
+    """Return the times of a layer by itself, and how they were measured."""
     runs = {}
     for o in outputs.tolist():
         whole = layer.out_shape.c
@@ -113,7 +113,7 @@ def _measured(
 
 
 def _alone(network: Network, layer: Layer, inputs: int, outputs: int) -> Model:
-    """A model of one layer with so many channels."""
+    """Build a model of one layer with given numbers of channels."""
     shape = layer.in_shapes[0]
     if shape.is_map:
         text = f"[net]\nchannels={inputs}\nheight={shape.h}\nwidth={shape.w}\n"

@@ -16,7 +16,7 @@ from darkconv.surgery.planning import Planning
 from darkconv.surgery.prune import prune
 
 PRUNED = "pruned"
-"""The state of a model that is not refitted."""
+"""The state of a pruned model that is not refitted."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -24,12 +24,12 @@ class Tries:
     """What all tries have in common.
 
     Attributes:
-        specimen: what is pruned.
-        training: pictures to learn from; with labels of the kept classes where these count.
-        reconstruct: see `dissect`.
-        recovery: how a model is recovered; None for not at all.
-        yardstick: what models are measured with; None where there is nothing to compare.
-        workplace: where tries are kept; None for nowhere.
+        specimen: model and profile that are pruned.
+        training: training pictures; with labels of the kept classes if recovery uses labels.
+        reconstruct: refit the weights that stay.
+        recovery: how a model is recovered; None for no recovery.
+        yardstick: what models are measured with; None if there is nothing to compare.
+        workplace: folder that keeps the tries; None to keep nothing.
         running: how pictures are run.
     """
 
@@ -42,11 +42,11 @@ class Tries:
     running: Running
 
     def run(self, name: str, planning: Planning) -> Dissection:
-        """Return what a planning leads to; what a stopped dissection has done is not done again.
+        """Return the dissection of a planning; steps that a stopped one has done are not repeated.
 
         Args:
-            name: of the try, by which it is known again.
-            planning: which channels go.
+            name: name of the try, which identifies it when a dissection is resumed.
+            planning: how channels are chosen.
 
         Raises:
             PlanError: see `dissect`.
@@ -69,7 +69,7 @@ class Tries:
         return done
 
     def _recovered(self, name: str, done: Dissection) -> Dissection:
-        """Return the same with a model that is recovered, if it is to be, and measured."""
+        """Return the dissection with its model measured, and recovered if that is asked for."""
         quality: dict[str, Quality] = {}
         if self.yardstick:
             quality[UNCUT] = self.yardstick.quality

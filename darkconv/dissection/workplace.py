@@ -1,8 +1,8 @@
-"""The folder of a dissection that takes long: what it has done, so that it can go on after a stop.
+"""The folder of a long dissection, which keeps its state so that it can go on after a stop.
 
-`dissect.json` says what the dissection is of, and what was measured of each model that is ready.
-The folder of a try holds its plan, the checkpoints of its recovery, and in the end its model. Every
-file is written whole, and `dissect.json` after the model that it tells of.
+`dissect.json` says what the dissection is of, and what was measured of each finished model. The
+folder of a try holds its plan, the checkpoints of its recovery, and at the end its model. Every
+file is written whole, and `dissect.json` after the model that it describes.
 """
 
 import json
@@ -29,8 +29,8 @@ class Workplace:
     """A folder with the state of a dissection.
 
     Attributes:
-        path: of the folder.
-        entries: what is known of each try that is ready, by its name.
+        path: path of the folder.
+        entries: measurements of each finished try, by its name.
     """
 
     def __init__(
@@ -39,10 +39,11 @@ class Workplace:
         """Read the state, or begin a new one.
 
         Args:
-            path: of the folder, which is made where there is none.
-            settings: what the dissection is of, for JSON; a state of others is refused.
-            resume: go on with the state that is there.
-            overwrite: begin anew where there is one.
+            path: path of the folder, which is made if it does not exist.
+            settings: what the dissection is of, as JSON can hold it; a state with other settings is
+                refused.
+            resume: go on with the state of the folder.
+            overwrite: begin anew if the folder holds a state.
 
         Raises:
             DarkconvError: there is no state to go on with, one that must not be lost, a damaged
@@ -60,7 +61,11 @@ class Workplace:
         self._write()
 
     def plan_of(self, name: str) -> PrunePlan | None:
-        """Return the plan of a try that was begun; None if there is none."""
+        """Return the plan of a try that was begun; None if there is none.
+
+        Args:
+            name: name of the try.
+        """
         file = self._folder(name) / "plan.json"
         if name not in self._begun or not file.is_file():
             return None
@@ -68,11 +73,11 @@ class Workplace:
         return PrunePlan(**{**vars(plan), "file": None})
 
     def begin(self, name: str, plan: PrunePlan) -> None:
-        """Keep the plan of a try; what an earlier dissection has left in its folder goes.
+        """Write the plan of a try, and delete what an earlier dissection left in its folder.
 
         Args:
-            name: of the try.
-            plan: which channels go.
+            name: name of the try.
+            plan: which channels stay.
         """
         shutil.rmtree(self._folder(name), ignore_errors=True)
         make_folder(self._folder(name))
@@ -81,22 +86,30 @@ class Workplace:
         self._write()
 
     def run_folder(self, name: str) -> Path:
-        """Return the folder of a try's recovery."""
+        """Return the folder of a try's recovery.
+
+        Args:
+            name: name of the try.
+        """
         return self._folder(name) / "run"
 
     def has_checkpoint(self, name: str) -> bool:
-        """Return True if the recovery of a try can go on."""
+        """Return True if the recovery of a try can go on.
+
+        Args:
+            name: name of the try.
+        """
         from darkconv.training.folder import Folder
 
         return os.path.isfile(Folder(self.run_folder(name)).last)
 
     def finish(self, name: str, model: Model, entry: Mapping[str, Any]) -> None:
-        """Keep the model of a try, and what was measured of it.
+        """Write the model of a try and its measurements.
 
         Args:
-            name: of the try.
-            model: that it has led to.
-            entry: what was measured, as JSON can hold it.
+            name: name of the try.
+            model: final model of the try.
+            entry: measurements, as JSON can hold them.
         """
         stem = self._folder(name) / "model"
         names = stem.with_suffix(".names") if model.names else None
@@ -105,11 +118,11 @@ class Workplace:
         self._write()
 
     def model_of(self, name: str, like: Model) -> Model:
-        """Return the model of a try that is ready.
+        """Return the model of a finished try.
 
         Args:
-            name: of the try.
-            like: a model of the same dialect and classes.
+            name: name of the try.
+            like: a model of the same dialect.
         """
         stem = self._folder(name) / "model"
         found = load(
@@ -150,11 +163,11 @@ def check_free(folder: PathLike, *, overwrite: bool = False) -> None:
     """Check that a folder holds nothing that a new dissection would replace.
 
     Args:
-        folder: that may be missing.
-        overwrite: a dissection that was begun may go.
+        folder: folder, which need not exist.
+        overwrite: a dissection that was begun there may be lost.
 
     Raises:
-        DarkconvError: there is one, or the folder holds files of others.
+        DarkconvError: the folder holds a dissection, or files of others.
     """
     place = Path(folder)
     if (place / STATE).exists():
@@ -171,7 +184,7 @@ def _read(file: Path) -> dict[str, Any]:
     """Return the state in a file, its form checked.
 
     Raises:
-        DarkconvError: there is none, or it is damaged.
+        DarkconvError: the file does not exist, or is damaged.
     """
     try:
         content = json.loads(file.read_bytes())

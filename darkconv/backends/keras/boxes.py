@@ -134,7 +134,7 @@ def decode_region(scope: LayerScope, value: Tensor) -> Found:
 
     Args:
         scope: of the [region] layer, in whose graph the operations are appended.
-        value: its activated value, (N, H, W, anchors * (coords + 1 + classes)).
+        value: its activated value, (N, H, W, anchors * (coords + 1 + kept classes)).
 
     Raises:
         UnsupportedError: the head has a class tree.

@@ -20,7 +20,7 @@ KERNEL_AXES = (
     1,
     0,
 )  # (filters, channels, rows, columns) -> (rows, columns, channels, filters)
-DEPTHWISE_AXES = (2, 3, 0, 1)  # to (rows, columns, channels, filters per channel)
+DEPTHWISE_AXES = (2, 3, 0, 1)  # the same -> (rows, columns, channels, filters per channel)
 
 
 @BUILDERS.register(conv.Convolutional)
@@ -49,7 +49,7 @@ def convolved(scope: LayerScope, spec: conv.Convolutional) -> Tensor:
         spec: options of the layer.
     """
     distance, strides = spec.tap_distance, sharp_strides(spec)
-    # Keras refuses dilated convolutions with a stride, TensorFlow depthwise ones with two strides
+    # Keras refuses dilated convolutions with strides, TensorFlow depthwise ones with unequal ones
     is_thinned = max(strides) > 1 and (distance > 1 or unequal_depthwise(scope.layer, strides))
     x, padding = read_part(scope, spec), "valid"
     if 2 * spec.border == spec.size - 1 and (is_thinned or strides == (1, 1)):
@@ -304,7 +304,7 @@ def folded_xnor(scope: LayerScope, spec: conv.Convolutional) -> Tensor:
     out = signed_product(scope, spec, x)
     if not spec.is_normalized:
         return scope.op("add", out, biases(scope))
-    # signs and magnitudes of weights times a factor are products of those of weights and factor
+    # the sign and the magnitude of weight * factor are the products of their signs and magnitudes
     epsilon = scope.layer.spec.dialect.batch_epsilon
     variance = scope.op("add", vector(scope, "rolling_variance"), epsilon)
     factor = scope.op("divide", vector(scope, "scales"), scope.op("sqrt", variance))
@@ -413,7 +413,7 @@ def deconvolutional_places(layer: Layer, _: Network) -> PlaceTable:
 def build_local(scope: LayerScope) -> Tensor:
     """Build a locally connected layer and its activation.
 
-    It is one matrix product per output position, with the window that lies there.
+    It is one matrix product per output position, with the window at that position.
 
     Args:
         scope: of the [local] layer, in whose graph it is built.

@@ -74,6 +74,9 @@ def _head_inputs(built: NetworkGraph) -> Outputs:
 class HeadsAlone:
     """The heads of a network alone, computed in float32 from their inputs.
 
+    Args:
+        network: network with heads.
+
     Attributes:
         outputs: names of the outputs, as of a model with raw heads.
     """

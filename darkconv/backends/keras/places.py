@@ -1,4 +1,4 @@
-"""Where an array of Darknet's lies in a Keras model, and how its axes are ordered."""
+"""The place of an array of Darknet's in a Keras model, and the order of its axes there."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple

@@ -15,14 +15,23 @@ from darkconv.layers.inner import inner_layers
 
 
 class SubLayers:
-    """The sub-layers of a recurrent layer, to be built by name."""
+    """The sub-layers of a recurrent layer, to be built by name.
+
+    Args:
+        scope: of the recurrent layer.
+    """
 
     def __init__(self, scope: LayerScope) -> None:
         self.scope = scope
         self.layers = inner_layers(scope.layer)
 
     def __call__(self, name: str, x: Tensor) -> Tensor:
-        """Build a sub-layer on x."""
+        """Build a sub-layer on x.
+
+        Args:
+            name: name of the sub-layer.
+            x: (N, H, W, C) or (N, values).
+        """
         layer = self.layers[name]
         places = PLACES[layer](layer, self.scope.network)
         return BUILDERS[layer](self.scope.inner(name, layer, places, x))

@@ -16,6 +16,9 @@ class Runner:
     The output `003_lstm_h_out` of one call is the input `003_lstm_h_in` of the next. State starts
     at zero, also when the batch size changes.
 
+    Args:
+        kmodel: Keras model of `to_keras`.
+
     Attributes:
         kmodel: Keras model that is called.
         next_names: for each input of state the output that it gets at the next call.
@@ -55,6 +58,10 @@ class Runner:
 
 class FileRunner:
     """The Keras model of a file, as a `GraphRunner`.
+
+    Args:
+        kmodel: Keras model that was read from the file.
+        network: network that the file describes.
 
     Attributes:
         outputs: names of the outputs that are not recurrent state.

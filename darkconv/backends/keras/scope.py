@@ -25,7 +25,7 @@ KERAS, LITERT, WHOLE_NUMBERS = TARGETS = ("keras", "litert", "whole numbers")
 
 @dataclass
 class Graph:
-    """What the layers of one network have in common while it is built.
+    """State that the layers of one network share while it is built.
 
     Attributes:
         x: input of the network.
@@ -47,6 +47,10 @@ class Scope:
 
     Keras numbers operations over the whole process; names that depend on the network alone make
     files the same in every run.
+
+    Args:
+        graph: graph to which the operations are appended.
+        name: first part of the names.
     """
 
     def __init__(self, graph: Graph, name: str) -> None:
@@ -156,6 +160,16 @@ class Scope:
 
 class LayerScope(Scope):
     """The scope of a Darknet layer that is being built.
+
+    Args:
+        graph: graph to which the operations are appended.
+        layer: the Darknet layer.
+        network: network of the layer.
+        arrays: arrays of the layer, by slot.
+        places: places of these arrays, by slot.
+        inputs: values of the layers that it reads.
+        name: first part of the names; "" for the layer's label, such as `000_convolutional`.
+        owner: label of the layer whose arrays it shares; "" for its own.
 
     Attributes:
         layer: the Darknet layer.

@@ -28,25 +28,25 @@ alike.
 
 
 def parameter_names(module: DarknetModule) -> dict[str, str]:
-    """Return the name in the module's state_dict of each array.
+    """Return the state_dict name of each array of a module.
 
     Args:
         module: module whose network has the arrays.
 
     Returns:
-        Keys "<layer>.<array>" of a Model, in file order, with the name of each.
+        Names by "<layer>.<array>", as a Model has its keys, in file order.
     """
     return array_names(module.network)
 
 
 def array_names(network: Network) -> dict[str, str]:
-    """Return the name of each array in the state_dict of the network's module.
+    """Return the state_dict name of each array in the module of a network.
 
     Args:
-        network: network whose module it is.
+        network: network that the module would compute.
 
     Returns:
-        Keys "<layer>.<array>" of a Model, in file order, with the name of each.
+        Names by "<layer>.<array>", as a Model has its keys, in file order.
     """
     return {
         f"{layer.index}.{slot.name}": f"layers.{layer.index}.{PARAMETERS[layer](layer)[slot.name]}"

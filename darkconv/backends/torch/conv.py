@@ -16,7 +16,14 @@ from darkconv.layers.window import BLUR_BORDERS, BLUR_KERNELS
 
 
 class Block(nn.Module):
-    """A convolution, its batch norm or bias, its activation and, with antialiasing, its blur."""
+    """A convolution, its batch norm or bias, its activation and, with antialiasing, its blur.
+
+    Args:
+        kernel: the convolution, with its bias unless batch norm follows.
+        norm: batch norm, or the identity.
+        act: activation function, which may overwrite its input.
+        blur: filter that follows with antialiasing; None for none.
+    """
 
     def __init__(
         self, kernel: nn.Module, norm: nn.Module, act: nn.Module, blur: nn.Module | None = None
@@ -34,7 +41,13 @@ class Block(nn.Module):
 
 
 class Blur(nn.Module):
-    """The depthwise low-pass filter of antialiasing, with the layer's strides."""
+    """The depthwise low-pass filter of antialiasing, with the layer's strides.
+
+    Args:
+        kind: value of `antialiasing`, which selects the filter.
+        channels: number of channels.
+        strides: strides along rows and columns.
+    """
 
     kernel: Tensor
 
@@ -211,7 +224,11 @@ def build_deconvolutional(layer: Layer, _: Network) -> nn.Module:
 
 
 class Local(nn.Module):
-    """A locally connected layer: filters of its own at every output position."""
+    """A locally connected layer: filters of its own at every output position.
+
+    Args:
+        layer: [local] layer with its shapes and slots.
+    """
 
     def __init__(self, layer: Layer) -> None:
         super().__init__()

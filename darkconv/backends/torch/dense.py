@@ -12,7 +12,11 @@ from darkconv.layers import dense
 
 
 class Connected(nn.Module):
-    """A matrix product with the flattened input, batch norm or bias, and activation."""
+    """A matrix product with the flattened input, batch norm or bias, and activation.
+
+    Args:
+        layer: [connected] layer with its input shape.
+    """
 
     def __init__(self, layer: Layer) -> None:
         super().__init__()
@@ -59,7 +63,11 @@ def connected_parameters(layer: Layer) -> ParameterTable:
 
 
 class Implicit(nn.Module):
-    """A learned constant, the same for each picture."""
+    """A learned constant, the same for each picture.
+
+    Args:
+        layer: [implicit], [implicit_add] or [implicit_mul] layer with its slot.
+    """
 
     def __init__(self, layer: Layer) -> None:
         super().__init__()

@@ -22,7 +22,11 @@ def stretch(x: Tensor, scale: float) -> Tensor:
 
 
 class Yolo(nn.Module):
-    """YOLOv3 head: sigmoid on all entries but w and h, in yolor on these too; x, y stretched."""
+    """YOLOv3 head: sigmoid on all entries but w and h, in yolor on these too; x, y stretched.
+
+    Args:
+        spec: options of the [yolo] layer.
+    """
 
     def __init__(self, spec: head.Yolo) -> None:
         super().__init__()
@@ -56,7 +60,11 @@ def build_yolo(layer: Layer, _: Network) -> nn.Module:
 
 
 class GaussianYolo(nn.Module):
-    """Gaussian YOLOv3 head: sigmoid on all but the means of w and h; those of x, y stretched."""
+    """Gaussian YOLOv3 head: sigmoid on all but the means of w and h; those of x, y stretched.
+
+    Args:
+        spec: options of the [Gaussian_yolo] layer.
+    """
 
     def __init__(self, spec: head.GaussianYolo) -> None:
         super().__init__()
@@ -87,7 +95,12 @@ def build_gaussian_yolo(layer: Layer, _: Network) -> nn.Module:
 
 
 class Region(nn.Module):
-    """YOLOv2 head; see `darkconv.layers.head.Region` for the dialects."""
+    """YOLOv2 head; see `darkconv.layers.head.Region` for the dialects.
+
+    Args:
+        spec: options of the [region] layer.
+        tree: class tree, whose groups have a softmax each; None for no tree.
+    """
 
     def __init__(self, spec: head.Region, tree: Tree | None) -> None:
         super().__init__()
@@ -136,7 +149,11 @@ def build_region(layer: Layer, network: Network) -> nn.Module:
 
 
 class Detection(nn.Module):
-    """YOLOv1 head: values as they are, or a softmax over the classes of each cell."""
+    """YOLOv1 head: values as they are, or a softmax over the classes of each cell.
+
+    Args:
+        spec: options of the [detection] layer.
+    """
 
     def __init__(self, spec: head.Detection) -> None:
         super().__init__()
@@ -165,7 +182,11 @@ def build_detection(layer: Layer, _: Network) -> nn.Module:
 
 
 class Iseg(nn.Module):
-    """Instance segmentation head: a sigmoid on the class channels."""
+    """Instance segmentation head: a sigmoid on the class channels.
+
+    Args:
+        classes: number of class channels, which come first.
+    """
 
     def __init__(self, classes: int) -> None:
         super().__init__()

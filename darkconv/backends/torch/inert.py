@@ -51,7 +51,11 @@ def build_zeros(layer: Layer, _: Network) -> nn.Module:
 
 
 class History(nn.Module):
-    """The input, followed by zeros for the earlier steps, which a single call does not have."""
+    """The input, followed by zeros for the earlier steps, which a single call does not have.
+
+    Args:
+        size: number of steps, the input's included.
+    """
 
     def __init__(self, size: int) -> None:
         super().__init__()

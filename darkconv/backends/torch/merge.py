@@ -11,7 +11,11 @@ from darkconv.layers import merge
 
 
 class Route(nn.Module):
-    """Concatenation of inputs, or of one slice of the channels of each."""
+    """Concatenation of inputs, or of one slice of the channels of each.
+
+    Args:
+        layer: [route] layer with its output shape.
+    """
 
     def __init__(self, layer: Layer) -> None:
         super().__init__()
@@ -58,7 +62,11 @@ def add_channels(x: Tensor, source: Tensor) -> Tensor:
 
 
 class Shortcut(nn.Module):
-    """Sum of the previous layer and others of the same height and width."""
+    """Sum of the previous layer and others of the same height and width.
+
+    Args:
+        spec: options of the [shortcut] layer.
+    """
 
     def __init__(self, spec: merge.Shortcut) -> None:
         super().__init__()
@@ -72,7 +80,11 @@ class Shortcut(nn.Module):
 
 
 class WeightedShortcut(nn.Module):
-    """Sum with learned weights that are normalised at every call."""
+    """Sum with learned weights that are normalised at every call.
+
+    Args:
+        layer: [shortcut] layer with its slot.
+    """
 
     def __init__(self, layer: Layer) -> None:
         super().__init__()
@@ -103,7 +115,11 @@ class WeightedShortcut(nn.Module):
 
 
 class SampledShortcut(nn.Module):
-    """alpha * x + beta * source, with a source of another height and width."""
+    """alpha * x + beta * source, with a source of another height and width.
+
+    Args:
+        spec: options of the [shortcut] layer.
+    """
 
     def __init__(self, spec: merge.Shortcut) -> None:
         super().__init__()
@@ -151,7 +167,11 @@ def shortcut_parameters(layer: Layer) -> ParameterTable:
 
 
 class Gate(nn.Module):
-    """Product of two inputs, one of them broadcast if it has one pixel or one channel."""
+    """Product of two inputs, one of them broadcast if it has one pixel or one channel.
+
+    Args:
+        activation: Darknet's name of the activation function.
+    """
 
     def __init__(self, activation: str) -> None:
         super().__init__()

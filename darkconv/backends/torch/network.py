@@ -57,8 +57,11 @@ class DarknetModule(nn.Module):
     `to_torch` builds it in evaluation mode, with parameters that take no gradient; the first
     `train()` makes them trainable.
 
+    Args:
+        network: network that it computes; the values of the parameters follow later.
+
     Attributes:
-        network: the network that it was built from.
+        network: network that it computes.
         layers: one module for each Darknet layer, by its index from 0.
         header: header of the weights file, for writing it again.
         names: class names.

@@ -124,7 +124,11 @@ def batchnorm_parameters(layer: Layer) -> ParameterTable:
 
 
 class Normalization(nn.Module):
-    """Local response normalisation: see `darkconv.layers.norm.Normalization`."""
+    """Local response normalisation: see `darkconv.layers.norm.Normalization`.
+
+    Args:
+        spec: options of the [normalization] layer.
+    """
 
     def __init__(self, spec: norm.Normalization) -> None:
         super().__init__()
@@ -196,7 +200,12 @@ def build_logistic(layer: Layer, _: Network) -> nn.Module:
 
 
 class Softmax(nn.Module):
-    """Softmax over `groups` equal parts of the flattened input, or over those of a class tree."""
+    """Softmax over `groups` equal parts of the flattened input, or over those of a class tree.
+
+    Args:
+        spec: options of the [softmax] layer.
+        tree: class tree, whose groups have a softmax each; None for no tree.
+    """
 
     def __init__(self, spec: norm.Softmax, tree: Tree | None) -> None:
         super().__init__()

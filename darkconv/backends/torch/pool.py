@@ -20,7 +20,11 @@ def lowest(x: Tensor) -> float:
 
 
 class Maxpool(nn.Module):
-    """Largest value of each window; see `darkconv.layers.pool.Maxpool`."""
+    """Largest value of each window; see `darkconv.layers.pool.Maxpool`.
+
+    Args:
+        spec: options of the [maxpool] layer.
+    """
 
     def __init__(self, spec: pool.Maxpool) -> None:
         super().__init__()
@@ -51,7 +55,11 @@ class Maxpool(nn.Module):
 
 
 class DepthMaxpool(nn.Module):
-    """Largest value of the input channels i, i + groups, i + 2 groups, ... for output channel i."""
+    """Largest value of the input channels i, i + groups, i + 2 groups, ... for output channel i.
+
+    Args:
+        groups: number of output channels.
+    """
 
     def __init__(self, groups: int) -> None:
         super().__init__()
@@ -83,7 +91,11 @@ def build_maxpool(layer: Layer, _: Network) -> nn.Module:
 
 
 class LocalAvgpool(nn.Module):
-    """Mean of each window over the cells inside the feature map."""
+    """Mean of each window over the cells inside the feature map.
+
+    Args:
+        spec: options of the [local_avgpool] layer.
+    """
 
     def __init__(self, spec: pool.LocalAvgpool) -> None:
         super().__init__()

@@ -21,6 +21,10 @@ class Recurrent(nn.Module):
 
     Subclasses implement `initial_state` and `step`.
 
+    Args:
+        layer: recurrent layer with its options and input shapes.
+        network: its network, with which the sub-layers are built.
+
     Attributes:
         state: the state that `step` returned last; empty before the first call.
     """

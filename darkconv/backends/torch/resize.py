@@ -9,7 +9,11 @@ from darkconv.layers import resize
 
 
 class Upsample(nn.Module):
-    """Nearest-neighbour enlargement, or with a negative stride sums of blocks, times a scale."""
+    """Nearest-neighbour enlargement, or with a negative stride sums of blocks, times a scale.
+
+    Args:
+        spec: options of the [upsample] layer.
+    """
 
     def __init__(self, spec: resize.Upsample) -> None:
         super().__init__()
@@ -42,6 +46,9 @@ class Reordering(nn.Module):
 
     The flat values have the axes (q, h, s, w, s), which become (s, s, q, h, w), or the other way
     round: see `darkconv.layers.resize.Reordering.source_index`.
+
+    Args:
+        spec: options of the [reorg] or [reorg3d] layer.
     """
 
     def __init__(self, spec: resize.Reordering) -> None:
@@ -71,7 +78,11 @@ class Reordering(nn.Module):
 
 
 class Transposition(nn.Module):
-    """pjreddie's reorg with flatten: channels and pixels change places."""
+    """pjreddie's reorg with flatten: channels and pixels change places.
+
+    Args:
+        layer: [reorg] layer with its output shape.
+    """
 
     def __init__(self, layer: Layer) -> None:
         super().__init__()
@@ -87,7 +98,11 @@ class Transposition(nn.Module):
 
 
 class Extension(nn.Module):
-    """pjreddie's reorg with extra: a vector with zeros after the input."""
+    """pjreddie's reorg with extra: a vector with zeros after the input.
+
+    Args:
+        zeros: number of zeros.
+    """
 
     def __init__(self, zeros: int) -> None:
         super().__init__()
@@ -116,7 +131,11 @@ def build_reorg(layer: Layer, _: Network) -> nn.Module:
 
 
 class Crop(nn.Module):
-    """The middle of the picture, scaled from 0..1 to -1..1 unless noadjust is set."""
+    """The middle of the picture, scaled from 0..1 to -1..1 unless noadjust is set.
+
+    Args:
+        spec: options of the [crop] layer.
+    """
 
     def __init__(self, spec: resize.Crop) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""From pictures to boxes: reading, fitting, decoding, non-maximum suppression, drawing."""
+"""From pictures to bounding boxes: read, resize, decode, non-maximum suppression (NMS), draw."""
 
 from darkconv.detection.detect import Detection
 from darkconv.detection.detector import Detector, detect

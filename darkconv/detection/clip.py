@@ -1,4 +1,4 @@
-"""Videos that are written, by PyAV."""
+"""Write video files with PyAV."""
 
 import contextlib
 import os
@@ -22,21 +22,29 @@ CODECS = {
     ".avi": "mpeg4",
     ".webm": "libvpx-vp9",
 }
-"""Ends of names of videos that can be written, and what packs their frames."""
+"""The suffixes of videos that can be written, and FFmpeg's encoder for each."""
 FALLBACK = "mpeg4"
-"""Where PyAV was built without another."""
+"""The encoder to use if PyAV was built without the suffix's own."""
 USUAL_RATE = Fraction(30)
 MARK = "drawn by darkconv"
-"""A comment in every video that is written."""
+"""The comment in the metadata of every video that is written."""
 
 
 def is_writable(path: PathLike) -> bool:
-    """Return True if a file's name is that of a video that `Clip` writes."""
+    """Return True if `Clip` can write a video of this name.
+
+    Args:
+        path: the file; only its suffix counts.
+    """
     return Path(path).suffix.lower() in CODECS
 
 
 def is_clip(path: PathLike) -> bool:
-    """Return True if `Clip` has written a file."""
+    """Return True if `Clip` has written a file.
+
+    Args:
+        path: the file; one that cannot be read as a video gives False.
+    """
     try:
         with library("reading videos").open(f"file:{os.fspath(path)}") as container:
             told = {key.lower(): text for key, text in container.metadata.items()}
@@ -47,17 +55,20 @@ def is_clip(path: PathLike) -> bool:
 
 @contextlib.contextmanager
 def writing_clip(path: PathLike, *, rate: Fraction | None = None) -> "Iterator[Clip]":
-    """Write a video file that gets its name when it is whole.
+    """Write a video file, which gets its name when it is complete.
 
-    An interruption, by Ctrl-C or a signal that ends the program, ends the file, which keeps what
-    was written; another error leaves no file.
+    An interruption, by Ctrl-C or by a signal that ends the program, completes the file with the
+    frames that were written so far; another error leaves no file.
 
     Args:
-        path: of the file.
-        rate: frames in a second.
+        path: the file to write; its suffix gives the format.
+        rate: frames per second; None for 30.
+
+    Yields:
+        The clip, to which the block adds frames.
 
     Raises:
-        DarkconvError: it cannot be written, or no frame was.
+        DarkconvError: the file cannot be written, or the block wrote no frame.
     """
     ended: BaseException | None = None
     with replacing(path) as temporary:
@@ -78,22 +89,22 @@ def writing_clip(path: PathLike, *, rate: Fraction | None = None) -> "Iterator[C
 class Clip:
     """A video file that is being written, frame by frame.
 
-    Whatever ends the writing, `close` leaves a file behind that can be played.
+    However the writing ends, `close` leaves a file that can be played.
 
     Attributes:
-        count: frames that were written.
+        count: the number of frames that were written.
     """
 
     def __init__(self, path: PathLike, *, name: str, rate: Fraction | None = None) -> None:
-        """Begin a file.
+        """Begin a video file.
 
         Args:
-            path: of the file.
-            name: what it will be called: its suffix says the format.
-            rate: frames in a second.
+            path: the file to write.
+            name: the final name of the file, whose suffix gives the format.
+            rate: frames per second; None for 30.
 
         Raises:
-            DarkconvError: the suffix is of no video.
+            DarkconvError: the suffix is none of a video that can be written.
             MissingDependencyError: PyAV is not installed.
         """
         av = library("writing videos")
@@ -118,8 +129,8 @@ class Clip:
         """Add a frame.
 
         Args:
-            levels: (H, W, 3) RGB; a frame of another size than the first is fitted to that.
-            time: in seconds from the beginning; by default one frame behind the last.
+            levels: (H, W, 3) uint8 RGB; frames of another size than the first are resized to it.
+            time: seconds from the beginning; None for one frame after the last.
         """
         height, width = levels.shape[:2]
         if self._size is None:
@@ -136,7 +147,7 @@ class Clip:
         self.count += 1
 
     def close(self) -> None:
-        """Write what is left, and the end of the file."""
+        """Write the remaining packets and the end of the file."""
         if self._size is not None:
             self._container.mux(self._stream.encode(None))
         self._container.close()

@@ -1,6 +1,6 @@
-"""Raw head outputs -> boxes and class scores (golden/DIALECTS.md §7).
+"""Decode the raw outputs of heads to boxes and class scores (golden/DIALECTS.md §7).
 
-What passes the threshold is gathered first and only that is decoded.
+The entries that exceed the threshold are gathered first, and only they are decoded.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,22 +21,22 @@ from darkconv.layers.box_heads import check_anchors, check_room
 Index = npt.NDArray[np.intp]
 
 HIERARCHY_THRESHOLD = 0.5
-MAPPED_CLASSES = 200  # Darknet reads no more lines of a map file
+MAPPED_CLASSES = 200  # the most lines of a map file that Darknet reads
 LOGIT_MARGIN = 1e-3
-"""Raw objectness this much below the threshold is looked at more closely."""
-MOST_EXPONENT = np.float32(40)  # e^40 anchors: their area is still a float32
-TREE_SCORE = 0.5  # alexeyab: a class of the tree counts above this probability
+"""Raw objectness down to this much below the threshold is activated and compared again."""
+MOST_EXPONENT = np.float32(40)  # the area of a box of e^40 anchors is still a finite float32
+TREE_SCORE = 0.5  # alexeyab: the probability that a class of the tree has to exceed
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Boxes of one picture before non-maximum suppression, in the decoder's order.
+    """The boxes of one picture before non-maximum suppression, in the decoder's order.
 
     Attributes:
-        boxes: (n, 4) float32, centre x, y, width, height, relative to the network input (after
-            `Fit.to_picture`: to the picture).
+        boxes: (n, 4) float32 xywh, relative to the network input; after `Fit.to_picture` relative
+            to the picture.
         objectness: (n,) float32.
-        scores: (n, classes) float32; 0 unless above the threshold.
+        scores: (n, classes) float32; scores that do not exceed the threshold are 0.
     """
 
     boxes: Array
@@ -46,12 +46,13 @@ class Candidates:
 
 @dataclass(frozen=True)
 class DecodeOptions:
-    """What the C program's box getters are told.
+    """The options of decoding, as Darknet's box getters take them.
 
     Attributes:
-        network: of the head.
-        threshold: objectness and scores must exceed it.
-        hierarchy: product of probabilities down to which a class tree is descended.
+        network: the network that the head belongs to.
+        threshold: the number in 0..1 that objectness and scores must exceed.
+        hierarchy: the descent in a class tree stops where the product of probabilities falls to
+            this.
         raw: see `decode`.
     """
 
@@ -73,20 +74,21 @@ def decode(
     hierarchy: float = HIERARCHY_THRESHOLD,
     raw: bool = False,
 ) -> Candidates:
-    """Candidates of one picture from the values of all box heads.
+    """Return the candidates of one picture, decoded from the outputs of all box heads.
 
     Args:
-        network: that made them.
-        outputs: for each layer of `box_heads(network)` its values as the C program has them,
-            of one picture.
-        threshold: see `DecodeOptions`.
-        hierarchy: see `DecodeOptions`.
-        raw: outputs of the heads of which `takes_raw` holds are their inputs, as the layer before
-            has made them; only what passes the threshold is activated.
+        network: the network that has made the outputs.
+        outputs: for each layer of `box_heads(network)`, its output for one picture, in Darknet's
+            order.
+        threshold: the number in 0..1 that objectness and scores must exceed.
+        hierarchy: the descent in a class tree stops where the product of probabilities falls to
+            this.
+        raw: True if the outputs of heads for which `takes_raw` holds are the heads' inputs instead,
+            not activated yet; then only what exceeds the threshold is activated.
 
     Raises:
-        DarkconvError: the network has no head that predicts boxes, or one of more classes than
-            boxes have room for.
+        DarkconvError: the network has no head that predicts boxes, or one with more classes than
+            its boxes have room for.
     """
     heads = box_heads(network)
     options = DecodeOptions(network, threshold, hierarchy, raw)
@@ -94,7 +96,7 @@ def decode(
         DECODERS[layer](layer, output, options)
         for layer, output in zip(heads, outputs, strict=True)
     ]
-    width = max(part.scores.shape[1] for part in found)  # a class map may have made it another
+    width = max(part.scores.shape[1] for part in found)  # a class map may change the count
     return Candidates(
         np.concatenate([part.boxes for part in found]),
         np.concatenate([part.objectness for part in found]),
@@ -103,16 +105,28 @@ def decode(
 
 
 def widened(scores: Array, width: int) -> Array:
-    """Return scores (n, classes) for more classes, which are 0."""
+    """Return scores with columns of zeros for further classes.
+
+    Args:
+        scores: (n, classes).
+        width: the number of classes of the result.
+
+    Returns:
+        (n, width).
+    """
     missing = width - scores.shape[1]
     return np.pad(scores, ((0, 0), (0, missing))) if missing else scores
 
 
 def box_heads(network: Network) -> tuple[Layer, ...]:
-    """The heads that predict boxes.
+    """Return the heads that predict boxes.
+
+    Args:
+        network: the network to search.
 
     Raises:
-        DarkconvError: there is none, or no anchor is listed for one.
+        DarkconvError: the network has no such head, or one without anchors, or one with more
+            classes than its boxes have room for.
     """
     heads = network.box_heads
     if not heads:
@@ -128,23 +142,46 @@ def box_heads(network: Network) -> tuple[Layer, ...]:
 
 
 def takes_raw(layer: Layer) -> bool:
-    """Whether a head activates each value by itself, so that it can be decoded from its input."""
+    """Return True if a head activates each value by itself, so that its input can be decoded.
+
+    Args:
+        layer: the head.
+    """
     return isinstance(layer.spec, head.YoloHead)
 
 
 def input_size(network: Network) -> Array:
-    """(width, height) of the network input."""
+    """Return the size of the network input in pixels, float32 (width, height).
+
+    Args:
+        network: the network.
+    """
     shape = network.input_shape
     return np.array([shape.w, shape.h], np.float32)
 
 
 def passing(scores: Array, threshold: float) -> Array:
-    """Scores above the threshold; the others become 0."""
+    """Return the scores, with 0 in place of those that do not exceed the threshold.
+
+    Args:
+        scores: an array of any shape.
+        threshold: the number to exceed.
+    """
     return np.where(scores > np.float32(threshold), scores, np.float32(0))
 
 
 def grid_positions(columns: Index, rows: Index, offsets: Array, size: Array) -> Array:
-    """(n, 2) centres relative to the input: (cell + offset) / number of cells."""
+    """Return the centres of boxes relative to the input: (cell + offset) / number of cells.
+
+    Args:
+        columns: (n,) column of each box's cell, from 0.
+        rows: (n,) row of each box's cell, from 0.
+        offsets: (n, 2) x and y of the centre in its cell, in cells.
+        size: (columns, rows) of the grid.
+
+    Returns:
+        (n, 2) float32 x, y.
+    """
     cells = np.stack([columns, rows], axis=1).astype(np.float32)
     return (cells + offsets) / size
 
@@ -152,13 +189,13 @@ def grid_positions(columns: Index, rows: Index, offsets: Array, size: Array) -> 
 def _gather(
     spec: head.YoloHead, output: Array, options: DecodeOptions, objectness: int
 ) -> tuple[Index, Index, Index, Array]:
-    """Rows, columns, anchors and activated entries whose objectness passes, in C's order.
+    """Return rows, columns, anchors and activated entries with enough objectness, in C's order.
 
     Args:
-        spec: of the head.
-        output: (anchors * entries, H, W), raw or not as the options say.
-        options: for the threshold.
-        objectness: its place among the entries.
+        spec: the options of the head.
+        output: (anchors * entries, H, W), activated unless the options say that it is raw.
+        options: the options of decoding.
+        objectness: the index of the objectness among the entries.
     """
     entries = output.reshape(len(spec.mask), spec.anchor_entries, *output.shape[-2:])
     least = options.threshold
@@ -177,7 +214,7 @@ def _gather(
 
 
 def _activated(spec: head.YoloHead, found: Array, *, is_squashed: bool) -> Array:
-    """Entries (n, entries) as the head's own activation leaves them."""
+    """Return entries (n, entries) after the head's activation."""
     centres, sizes = ([0, 2], [4, 6]) if isinstance(spec, head.GaussianYolo) else ([0, 1], [2, 3])
     result = logistic(found) if is_squashed else found
     if not spec.squashes_sizes:
@@ -189,20 +226,33 @@ def _activated(spec: head.YoloHead, found: Array, *, is_squashed: bool) -> Array
 
 
 def _logit(share: float) -> float:
-    """The value whose logistic is `share`."""
+    """Return the value whose logistic is `share`."""
     if not 0 < share < 1:
         return -np.inf if share <= 0 else np.inf
     return float(np.log(share / (1 - share)))
 
 
 def logistic(values: Array) -> Array:
-    """1 / (1 + e^-x)."""
+    """Return 1 / (1 + e^-x), float32.
+
+    Args:
+        values: an array of any shape.
+    """
     return (1 / (1 + grown(-values))).astype(np.float32)
 
 
 @DECODERS.register(head.Yolo)
 def decode_yolo(layer: Layer, output: Array, options: DecodeOptions) -> Candidates:
-    """Cells row by row, anchors innermost; only what passes."""
+    """Decode a [yolo] head cell by cell and anchor by anchor, only entries with enough objectness.
+
+    Args:
+        layer: the head.
+        output: (anchors * entries, H, W).
+        options: the options of decoding.
+
+    Returns:
+        The candidates, in Darknet's order.
+    """
     spec = layer.spec
     assert isinstance(spec, head.Yolo)
     rows, columns, anchors, found = _gather(spec, output, options, 4)
@@ -216,7 +266,16 @@ def decode_yolo(layer: Layer, output: Array, options: DecodeOptions) -> Candidat
 
 @DECODERS.register(head.GaussianYolo)
 def decode_gaussian_yolo(layer: Layer, output: Array, options: DecodeOptions) -> Candidates:
-    """As yolo; scores shrink with the mean deviation of the coordinates."""
+    """Decode a [Gaussian_yolo] head; a large mean deviation of the coordinates lowers the scores.
+
+    Args:
+        layer: the head.
+        output: (anchors * entries, H, W).
+        options: the options of decoding.
+
+    Returns:
+        The candidates, in Darknet's order.
+    """
     spec = layer.spec
     assert isinstance(spec, head.GaussianYolo)
     rows, columns, anchors, found = _gather(spec, output, options, 8)
@@ -232,7 +291,16 @@ def decode_gaussian_yolo(layer: Layer, output: Array, options: DecodeOptions) ->
 
 @DECODERS.register(head.Region)
 def decode_region(layer: Layer, output: Array, options: DecodeOptions) -> Candidates:
-    """All cells and anchors, in the order and with the meaning of the dialect."""
+    """Decode a [region] head: all cells and anchors, by the rules of the dialect.
+
+    Args:
+        layer: the head.
+        output: its values for one picture.
+        options: the options of decoding.
+
+    Returns:
+        The candidates, in the order of the dialect's program.
+    """
     spec = layer.spec
     assert isinstance(spec, head.Region)
     if spec.dialect.region_is_cell_major:
@@ -241,7 +309,7 @@ def decode_region(layer: Layer, output: Array, options: DecodeOptions) -> Candid
 
 
 def _decode_channel_major(layer: Layer, output: Array, options: DecodeOptions) -> Candidates:
-    """pjreddie: anchor by anchor, all cells of each."""
+    """Decode a [region] head of the pjreddie dialect: anchor by anchor, all cells of each."""
     spec = layer.spec
     assert isinstance(spec, head.Region)
     height, width = output.shape[-2:]
@@ -262,7 +330,10 @@ def _decode_channel_major(layer: Layer, output: Array, options: DecodeOptions) -
 
 
 def _decode_cell_major(layer: Layer, output: Array, options: DecodeOptions) -> Candidates:
-    """alexeyab: cell by cell, all anchors of each; x and y are squashed here."""
+    """Decode a [region] head of the alexeyab dialect: cell by cell, all anchors of each.
+
+    In this dialect x and y are not activated yet.
+    """
     spec = layer.spec
     assert isinstance(spec, head.Region)
     width = output.shape[-1]
@@ -296,7 +367,7 @@ def _region_boxes(
 
 
 def _tree_scores(layer: Layer, classes: Array, objectness: Array, options: DecodeOptions) -> Array:
-    """pjreddie: the mapped classes, or objectness at the class that the descent ends in."""
+    """Return scores as pjreddie does: of mapped classes, or objectness where the descent ends."""
     tree = _tree(layer, options)
     absolute = tree.hierarchical(classes)
     mapped = _mapped_classes(layer, options)
@@ -311,7 +382,7 @@ def _tree_scores(layer: Layer, classes: Array, objectness: Array, options: Decod
 def _cell_major_tree_scores(
     layer: Layer, classes: Array, known: Array, options: DecodeOptions
 ) -> Array:
-    """alexeyab: the mapped classes, or the last class whose probability is above a half."""
+    """Return scores as AlexeyAB does: of mapped classes, or of the last class that exceeds 0.5."""
     absolute = _tree(layer, options).hierarchical(classes)
     mapped = _mapped_classes(layer, options)
     if mapped is not None:
@@ -325,7 +396,7 @@ def _cell_major_tree_scores(
 
 
 def _descend(tree: Tree, absolute: Array, threshold: float) -> int:
-    """The class at which the best path ends: C's `hierarchy_top_prediction`."""
+    """Return the class at which the best path in a tree ends, as C's `hierarchy_top_prediction`."""
     group, product = 0, 1.0
     while True:
         start, count = tree.groups[group]
@@ -346,14 +417,23 @@ def _tree(layer: Layer, options: DecodeOptions) -> Tree:
 
 
 def _mapped_classes(layer: Layer, options: DecodeOptions) -> list[int] | None:
-    """Tree classes that a `map=` file picks."""
+    """Return the tree classes that a `map=` file selects, or None."""
     numbers = read_class_map(layer, options.network)
     return list(numbers[:MAPPED_CLASSES]) or None
 
 
 @DECODERS.register(head.Detection)
 def decode_detection(layer: Layer, output: Array, options: DecodeOptions) -> Candidates:
-    """Cell by cell, the boxes of each; C gives them in pixels of the picture."""
+    """Decode a [detection] head (YOLOv1): cell by cell, all boxes of each.
+
+    Args:
+        layer: the head.
+        output: its values for one picture: class scores of all cells, then objectness, then boxes.
+        options: the options of decoding.
+
+    Returns:
+        The candidates, in Darknet's order; boxes are relative to the input.
+    """
     spec = layer.spec
     assert isinstance(spec, head.Detection)
     flat = output.reshape(-1)
@@ -372,11 +452,20 @@ def decode_detection(layer: Layer, output: Array, options: DecodeOptions) -> Can
 
 
 def fitted(candidates: Candidates, boxes: Array) -> Candidates:
-    """The same candidates with other boxes."""
+    """Return the same candidates with other boxes.
+
+    Args:
+        candidates: the candidates.
+        boxes: (n, 4) the boxes that replace theirs.
+    """
     return replace(candidates, boxes=boxes)
 
 
 def grown(values: Array) -> Array:
-    """e^x, up to `MOST_EXPONENT`: far beyond any picture, where untrained networks see boxes."""
+    """Return e^x, where x is limited to `MOST_EXPONENT`: untrained networks predict such boxes.
+
+    Args:
+        values: an array of any shape.
+    """
     result: Array = np.exp(np.minimum(values, MOST_EXPONENT))
     return result

@@ -1,4 +1,4 @@
-"""From a network's outputs to named boxes, and what makes those outputs."""
+"""Turn a network's outputs into named boxes, and keep the functions that compute the outputs."""
 
 import threading
 import weakref
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MOST_NAMED = 10
-"""Hidden classes that are named."""
+"""The most hidden classes that a warning names."""
 Runner = Callable[[Array], Sequence[Array]]
-"""(N, C, H, W) -> the network's outputs, (N, ...) each."""
+"""A function that takes inputs (N, C, H, W) and returns the network's outputs, (N, ...) each."""
 
 _Key = tuple[str, tuple[int, ...], str, int | None, str | None]
 _RUNNERS: "weakref.WeakKeyDictionary[Model, dict[_Key, Runner]]" = weakref.WeakKeyDictionary()
@@ -37,13 +37,13 @@ _BUILDING = threading.Lock()
 
 @dataclass(frozen=True)
 class Detection:
-    """One box of one class.
+    """One bounding box of one class.
 
     Attributes:
-        class_id: index of the class.
-        name: its name, or the index where the model has no names.
-        score: objectness times class score.
-        box: (x0, y0, x1, y1) in pixels of the picture, not clipped to it.
+        class_id: the class index, from 0.
+        name: the class name, or the index as text if the model has no names.
+        score: objectness times class score, 0..1.
+        box: (x0, y0, x1, y1) in pixels of the picture, which may lie outside of it.
 
     Example:
         >>> import darkconv as dc
@@ -59,34 +59,46 @@ class Detection:
 
 
 def check_thresholds(threshold: float, nms: float) -> None:
-    """Raise DarkconvError unless the least score and the overlap of equal objects are in 0..1."""
+    """Raise DarkconvError unless both thresholds lie in 0..1.
+
+    Args:
+        threshold: the score threshold.
+        nms: the overlap threshold of non-maximum suppression.
+
+    Raises:
+        DarkconvError: one of them lies outside.
+    """
     require_share("threshold", threshold)
     require_share("nms", nms)
 
 
 class Predictor(Protocol):
-    """What made the outputs: a model, or a file exported from one."""
+    """The source of outputs: a model, or a file that was exported from one."""
 
     @property
     def network(self) -> Network:
-        """What it was built from."""
+        """Return the network that it was built from."""
 
     @property
     def hidden(self) -> frozenset[int]:
-        """Classes that `dont_show` in the names file hides."""
+        """Return the indices of classes that `dont_show` in the names file hides."""
 
     def class_name(self, index: int) -> str:
-        """Name of a class, or its number."""
+        """Return the name of a class, or its index as text if it has no name.
+
+        Args:
+            index: the class index, from 0.
+        """
 
 
 def shown(model: Predictor, found: Sequence[Detection]) -> list[Detection]:
-    """Return the detections that the C program lists and draws: not those of hidden classes.
+    """Return the detections that Darknet lists and draws: all but those of hidden classes.
 
-    Which classes are hidden is said once.
+    A warning names the hidden classes once.
 
     Args:
-        model: that found them.
-        found: all detections; hidden classes have taken part in suppression.
+        model: the model that has found them.
+        found: all detections; hidden classes have taken part in non-maximum suppression.
     """
     if model.hidden:
         names = ", ".join(model.class_name(index) for index in sorted(model.hidden)[:MOST_NAMED])
@@ -110,17 +122,20 @@ def detections(
     relative: bool = False,
     raw: bool = False,
 ) -> list[Detection]:
-    """Detections from a network's outputs for one picture: see `darkconv.Detector`.
+    """Return the detections in one picture from a network's outputs, best first.
 
     Args:
-        model: that made them.
+        model: the model that has made the outputs.
         outputs: one array per output of the network, without a batch axis.
-        fit: how the picture was fitted.
-        threshold: see `darkconv.Detector`.
-        nms: see `darkconv.Detector`.
-        nms_kind: see `darkconv.Detector`.
+        fit: the geometry by which the picture was fitted to the network input.
+        threshold: the score threshold, 0..1: see `darkconv.Detector`.
+        nms: the overlap threshold, 0..1; 0 suppresses nothing: see `darkconv.Detector`.
+        nms_kind: the kind of suppression; None for the cfg's: see `darkconv.Detector`.
         relative: see `remaining`.
         raw: see `darkconv.detection.decode.decode`.
+
+    Raises:
+        DarkconvError: the network predicts no boxes, or an option is wrong.
     """
     check_thresholds(threshold, nms)
     network = model.network
@@ -141,17 +156,17 @@ def remaining(
     nms_kind: str | None,
     relative: bool = False,
 ) -> list[Detection]:
-    """What suppression leaves, best first.
+    """Return the detections that are left after non-maximum suppression, best first.
 
     Args:
-        model: that made the candidates.
-        candidates: boxes relative to the network input.
-        fit: how the picture was fitted.
-        nms: see `darkconv.Detector`.
-        nms_kind: see `darkconv.Detector`.
-        relative: suppress boxes relative to the picture, as the C program does in `detector map`,
-            rather than in pixels. greedynms and diounms measure distances, so it matters where
-            a picture is not square.
+        model: the model that has made the candidates.
+        candidates: the boxes, relative to the network input.
+        fit: the geometry by which the picture was fitted to the network input.
+        nms: the overlap threshold, 0..1; 0 suppresses nothing: see `darkconv.Detector`.
+        nms_kind: the kind of suppression; None for the cfg's: see `darkconv.Detector`.
+        relative: suppress boxes in fractions of the picture, as Darknet does in `detector map`,
+            rather than in pixels. greedynms and diounms measure distances, so this matters where a
+            picture is not square.
     """
     size = np.array(fit.picture * 2, np.float32)
     boxes = fit.to_picture(candidates.boxes)
@@ -174,13 +189,13 @@ def remaining(
 def named(
     model: Predictor, classes: npt.NDArray[np.integer], scores: Array, corners: Array
 ) -> list[Detection]:
-    """Detections, best first.
+    """Return detections with the class names, best first.
 
     Args:
-        model: for the names.
-        classes: (n,) indices.
-        scores: (n,).
-        corners: (n, 4) x0 y0 x1 y1 in pixels of the picture.
+        model: the model, for its class names.
+        classes: (n,) class indices, from 0.
+        scores: (n,) in 0..1.
+        corners: (n, 4) xyxy in pixels of the picture.
     """
     order = np.argsort(-scores, kind="stable")
     values = zip(*(part[order].tolist() for part in (classes, scores, corners)), strict=True)
@@ -188,12 +203,23 @@ def named(
 
 
 def nms_of(network: Network) -> tuple[str, float]:
-    """NMS kind and exponent that the cfg asks for: those of the last head."""
+    """Return the NMS kind and the exponent beta_nms of a cfg, which are those of its last head.
+
+    Args:
+        network: the network of the cfg.
+    """
     return nms_settings(box_heads(network)[-1].spec)
 
 
 def classes_of_suppression(network: Network) -> int | None:
-    """How many classes suppression looks at; None for all, as where all heads have the same."""
+    """Return the number of classes, from the first, that take part in non-maximum suppression.
+
+    Args:
+        network: the network.
+
+    Returns:
+        None for all classes, as where all heads have the same number of classes.
+    """
     counts = {count_classes(layer) for layer in box_heads(network)}
     return suppressed_classes(network) if len(counts) > 1 else None
 
@@ -206,7 +232,16 @@ def runner(
     threads: int | None = None,
     runtime: str | None = None,
 ) -> Runner:
-    """A function that gives the network's outputs; kept as long as the model lives."""
+    """Return the function that computes a network's outputs; it is kept as long as the model lives.
+
+    Args:
+        model: the model to run.
+        backend: "torch", "onnx" or "keras".
+        device: the device: see `darkconv.Detector`.
+        threads: the number of CPU threads; None for the backend's default.
+        runtime: the runtime of ONNX graphs: see `darkconv.Detector`; None for the backend's
+            default.
+    """
     return _runner(model, (backend, model.network.outputs, device, threads, runtime))
 
 
@@ -218,12 +253,25 @@ def raw_runner(
     threads: int | None = None,
     runtime: str | None = None,
 ) -> Runner:
-    """As `runner`, for `detections(raw=True)`: heads are left out that decoding activates."""
+    """Return a function like `runner`'s that leaves out heads, for `detections(raw=True)`.
+
+    Args:
+        model: the model to run.
+        backend: "torch", "onnx" or "keras".
+        device: the device: see `darkconv.Detector`.
+        threads: the number of CPU threads; None for the backend's default.
+        runtime: the runtime of ONNX graphs: see `darkconv.Detector`; None for the backend's
+            default.
+    """
     return _runner(model, (backend, raw_layers(model.network), device, threads, runtime))
 
 
 def raw_layers(network: Network) -> tuple[int, ...]:
-    """The layers whose values `detections(raw=True)` takes."""
+    """Return the indices of the layers whose values `detections(raw=True)` takes.
+
+    Args:
+        network: the network.
+    """
     layers = [network.layers[index] for index in network.outputs]
     return tuple(layer.sources[0] if takes_raw(layer) else layer.index for layer in layers)
 
@@ -242,18 +290,31 @@ def _runner(model: Model, key: _Key) -> Runner:
 def fitted_picture(
     network: Network, image: "PictureLike | Image", resize: str | None, *, exact: bool = False
 ) -> tuple[Picture, Fit]:
-    """A picture's levels, and how it fills the network's input: see `read_picture`."""
+    """Read a picture, and return its levels and its geometry in the network's input.
+
+    Args:
+        network: the network that takes it.
+        image: the picture in a form that `as_picture` takes.
+        resize: "stretch" or "letterbox"; None for what the network's options say.
+        exact: decode JPEG files with the levels of stb_image: see `read_picture`.
+
+    Returns:
+        uint8 levels (H, W, C) in the picture's own size, and the geometry.
+    """
     picture = as_picture(image, network.input_shape.c, exact=exact)
     return picture, fit_of(network, (picture.shape[1], picture.shape[0]), resize)
 
 
 def fit_of(network: Network, size: tuple[int, int], resize: str | None) -> Fit:
-    """How a picture of a size, (width, height), fills the network's input.
+    """Return the geometry by which a picture of a size is fitted to the network's input.
 
     Args:
-        network: that takes it.
-        size: of the picture.
-        resize: "stretch" or "letterbox"; by default what the network's options say.
+        network: the network that takes it.
+        size: (width, height) of the picture in pixels.
+        resize: "stretch" or "letterbox"; None for what the network's options say.
+
+    Raises:
+        DarkconvError: `resize` is another word.
     """
     shape = network.input_shape
     letterbox = resize_mode(resize, default=network.options.letterboxes)

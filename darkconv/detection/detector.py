@@ -1,4 +1,4 @@
-"""Detector and detect: pictures in, named boxes out."""
+"""Detector and detect: from pictures to named boxes."""
 
 import os
 from collections.abc import Generator, Iterator
@@ -42,12 +42,13 @@ Several = list[Any] | tuple[Any, ...] | Generator[Any, None, None]
 class Detector:
     """Find objects in pictures, with a model or with a file that darkconv has written.
 
-    It reads pictures ahead, in threads of its own, and runs them in batches. It may be called from
-    several threads at once. Classes that `dont_show` in a names file hides are left out.
+    It reads pictures ahead in threads of its own, and runs the network on batches. Several threads
+    may call it at once. It leaves out classes that `dont_show` in a names file hides.
 
     Attributes:
-        network: what is run; `network.input_shape` is the (channels, height, width) it takes.
-        batch: pictures that the network takes at once.
+        network: the network that is run; `network.input_shape` is its input, (channels, height,
+            width).
+        batch: the number of pictures that the network takes at once.
 
     Example:
         >>> import darkconv as dc
@@ -75,40 +76,41 @@ class Detector:
         exact: bool = False,
         clip: bool = False,
     ) -> None:
-        """Build what runs the model.
+        """Load the model, and prepare it to run.
 
         Args:
-            model: a Model whose head predicts boxes, or a file of it: .onnx with any head but
-                "logits", .tflite, .keras, .safetensors.
-            threshold: objectness and score must exceed it, 0..1; by default 0.25, or what an
-                exported file says.
-            nms: overlap (IoU, 0..1) above which two boxes of a class are the same object; 0 keeps
-                them all; by default 0.45, or what an exported file says.
-            nms_kind: "sort", "obj", "greedynms", "diounms" or "cornersnms"; by default the cfg's.
-            resize: how pictures are fitted to the network, "stretch" or "letterbox"; by default
-                what an exported file says, else what the dialect and `letter_box=` say.
-            backend: what runs a Model: "torch", "onnx" or "keras"; by default PyTorch, and Keras
-                for a .keras file.
-            device: "auto" takes a GPU where there is one; "cpu", "cuda", "cuda:N"; for ONNX also
-                "tensorrt", "openvino", "coreml" and "directml". One that is asked for and is
-                missing is an error.
-            batch: pictures that the network takes at once where there are several.
-            threads: that compute on the CPU; by default as many as there are processors. PyTorch
+            model: a Model whose head predicts boxes, or a file that was exported from one: .onnx
+                with any head but "logits", .tflite, .keras, .safetensors.
+            threshold: the number in 0..1 that objectness and score must exceed; None for an
+                exported file's own threshold, else 0.25.
+            nms: the overlap (IoU, 0..1) above which two boxes of a class are the same object; 0
+                keeps all boxes; None for an exported file's own, else 0.45.
+            nms_kind: "sort", "obj", "greedynms", "diounms" or "cornersnms"; None for the cfg's.
+            resize: the way in which pictures are fitted to the network, "stretch" or "letterbox";
+                None for an exported file's own, else what the dialect and `letter_box=` say.
+            backend: the framework that runs a Model: "torch", "onnx" or "keras"; None for PyTorch,
+                or Keras for a .keras file.
+            device: "auto" takes a GPU if there is one; "cpu", "cuda", "cuda:N"; for ONNX also
+                "tensorrt", "openvino", "coreml" and "directml". A device that is named and missing
+                is an error.
+            batch: the number of pictures that the network takes at once, where there are several.
+            threads: the number of CPU threads; None for as many as there are processors. PyTorch
                 has one setting for the whole process.
-            runtime: what runs an ONNX file, and a Model in the backend onnx, for which it stands:
-                "onnxruntime", which is the default; "openvino", in float32 too; "openvino:bf16",
-                in bfloat16 on processors that have it, which moves scores and boxes a little.
-            exact: JPEG files with the levels of a Darknet that was built without OpenCV, rather
-                than those of libjpeg, by which OpenCV and a Darknet with OpenCV read them. It
-                matters where single scores are compared with such a Darknet; mean AP is the same
+            runtime: the program that runs an ONNX file, or a Model in the backend onnx, which it
+                implies: "onnxruntime", which is the default; "openvino", also in float32;
+                "openvino:bf16", in bfloat16 on processors that have it, which changes scores and
+                boxes a little.
+            exact: decode JPEG files with the levels of a Darknet that was built without OpenCV,
+                rather than those of libjpeg, with which OpenCV and a Darknet with OpenCV read them.
+                It matters where single scores are compared with such a Darknet; mean AP is the same
                 to 0.1 point either way. At JPEG quality 97 and above, exact levels are at most 2
                 off in 0.5 % of the values, measured against stb_image.
             clip: cut boxes at the border of the picture.
 
         Raises:
-            DarkconvError: the network predicts no boxes, an option is wrong or the file cannot do
-                it, or the device is missing.
-            MissingDependencyError: what runs the model is not installed.
+            DarkconvError: the network predicts no boxes, an option is wrong or the file does not
+                support it, or the device is missing.
+            MissingDependencyError: the library that runs the model is not installed.
         """
         check_batches(batch, "raise")
         finding: dict[str, Any] = {
@@ -124,7 +126,7 @@ class Detector:
         self._made_of = partial(Detector, **finding, batch=batch, clip=clip), (path,)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Return what builds the same detector, in another process too."""
+        """Return the call that builds the same detector, for pickle."""
         return self._made_of
 
     @overload
@@ -146,17 +148,17 @@ class Detector:
         """Find objects in one picture, or in each of several.
 
         Args:
-            picture: a path, the bytes of an image file, a file open for reading them, a PIL image,
-                or 8-bit levels: RGB (H, W, 3) or grey (H, W), uint8. A list of these, a
-                generator or a Dataset gives a list.
-            order: of the channels of levels: "rgb", or "bgr" for arrays of OpenCV.
+            picture: a path, the bytes of an image file, a file that is open for reading them, a PIL
+                image, or uint8 levels: RGB (H, W, 3) or grey (H, W). A list of these, a generator
+                or a Dataset gives a list.
+            order: the order of the channels of an array: "rgb", or "bgr" for arrays of OpenCV.
 
-        Returns: what was found, best first.
+        Returns:
+            The detections in the picture, best first, or a list of such.
 
         Raises:
             DatasetError: a picture cannot be read.
-            DarkconvError: it is no picture, or nothing can be found, for what the
-                network gives is NaN.
+            DarkconvError: the argument is no picture, or the network's outputs are NaN.
 
         Example:
             >>> import numpy as np
@@ -186,22 +188,24 @@ class Detector:
     ) -> Generator[Frame, None, None]:
         """Find objects in all pictures of a source, one after the other.
 
-        The next pictures are read while one is looked at. A camera or a file is closed when the
-        source ends, or `close()` of what is returned is called; `contextlib.closing` does that.
+        The next pictures are read while the network runs. A camera or a file is closed when the
+        source ends, or when `close()` of the returned generator is called, as `contextlib.closing`
+        does.
 
         Args:
             source: a folder, a pattern such as "photos/*.jpg", a list of pictures or a description
                 of a data set as `open_dataset` reads it, a Dataset, a picture in any form, a video
                 file, the number of a camera, an address such as "rtsp://host/path", or a list of
-                such. Of cameras and of addresses other than http the newest frame is taken, and
-                what came meanwhile is left out.
-            unreadable: "raise" an error for a picture, or a part of a video, that cannot be read,
-                or "skip" it: each is named once, and at the end they are counted.
-            order: of the channels of arrays: "rgb" or "bgr".
-            every: look at the first picture or frame, and then at each so many-th. In a list with
-                videos this is so in each video, and `index` counts from 0 in each.
+                such. Of cameras, and of addresses other than http, the newest frame is taken, and
+                frames that came meanwhile are dropped.
+            unreadable: for a picture, or a part of a video, that cannot be read: "raise" an error,
+                or "skip" it. Each skipped one is reported once, and at the end they are counted.
+            order: the order of the channels of arrays: "rgb" or "bgr".
+            every: take the first picture or frame, and then every `every`-th. In a list with videos
+                this holds for each video, and `index` counts from 0 in each.
 
-        Yields: a `Frame` for each picture: picture, index, time, source, found.
+        Yields:
+            A `Frame` for each picture: picture, index, time, source, found.
 
         Raises:
             DatasetError: there is no such source, or a picture cannot be read.
@@ -228,7 +232,7 @@ class Detector:
             close(frames)
 
     def _shown(self, every: Frame) -> Frame:
-        """Leave hidden classes out, and cut boxes where that is wanted."""
+        """Leave out hidden classes, and cut boxes at the border if that is wanted."""
         frame = listed(self._engine, every)
         if not self._clip:
             return frame
@@ -236,13 +240,18 @@ class Detector:
         return replace(frame, found=frame.found.clipped(width, height))
 
     def __repr__(self) -> str:
-        """Return what is run in words."""
+        """Return the file and the input shape in words."""
         path = getattr(self._engine.source, "path", None) or self.network.file
         return f"<Detector of {os.fspath(path or 'a model')}, {self.network.input_shape}>"
 
 
 def listed(engine: Engine, frame: Frame) -> Frame:
-    """Return a frame with the detections that the C program lists: not those of hidden classes."""
+    """Return a frame with the detections that Darknet lists: all but those of hidden classes.
+
+    Args:
+        engine: the engine that has found them.
+        frame: a picture with all detections.
+    """
     found = tuple(shown(engine.source, frame.found.entries))
     return replace(frame, found=Detections(found, len(frame.found) - len(found)))
 
@@ -291,23 +300,25 @@ def detect(
 ) -> list[Detection] | list[list[Detection]]:
     """Find objects in a picture, or in several: the short form of `Detector`.
 
-    What runs the model is kept as long as the model lives.
+    The built network is kept in memory as long as the model lives.
 
     Args:
-        model: with a head that predicts boxes.
-        image: a path, the bytes of an image file, a file open for reading, a PIL image, or 8-bit
-            levels: RGB (H, W, 3) or grey (H, W). A list of such, a generator or a Dataset gives a
-            list of results.
-        threshold: objectness and score must exceed it.
-        nms: overlap above which two boxes of a class are the same object; 0 keeps them all.
-        resize: "stretch" or "letterbox"; by default what the dialect and `letter_box=` say.
-        nms_kind: "sort", "obj", "greedynms", "diounms" or "cornersnms"; by default the cfg's.
+        model: a Model with a head that predicts boxes.
+        image: a path, the bytes of an image file, a file that is open for reading them, a PIL
+            image, or uint8 levels: RGB (H, W, 3) or grey (H, W). A list of these, a generator or a
+            Dataset gives a list of results.
+        threshold: the number in 0..1 that objectness and score must exceed.
+        nms: the overlap (IoU, 0..1) above which two boxes of a class are the same object; 0 keeps
+            all boxes.
+        resize: "stretch" or "letterbox"; None for what the dialect and `letter_box=` say.
+        nms_kind: "sort", "obj", "greedynms", "diounms" or "cornersnms"; None for the cfg's.
         backend: "torch", "onnx" or "keras".
-        device: see `Detector`.
-        batch: pictures of a list that the network takes at once.
-        exact: see `Detector`.
+        device: "auto", "cpu", "cuda" and so on: see `Detector`.
+        batch: the number of pictures of a list that the network takes at once.
+        exact: decode JPEG files with the levels of stb_image: see `Detector`.
 
-    Returns: one entry per box and class, best first; none of classes that `dont_show` hides.
+    Returns:
+        One entry per box and class, best first, without classes that `dont_show` hides.
 
     Raises:
         DarkconvError: the network predicts no boxes, or an option is wrong.

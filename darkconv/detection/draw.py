@@ -1,4 +1,4 @@
-"""Boxes with names and scores, drawn into pictures."""
+"""Draw bounding boxes with names and scores into pictures."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -25,17 +25,18 @@ def draw(
     *,
     font: PathLike | None = None,
 ) -> "Image":
-    """A copy of a picture with a frame and a label for each detection, best on top.
+    """Return a copy of a picture with a frame and a label for each detection, the best on top.
 
     Args:
-        picture: RGB levels, (H, W, 3).
-        detections: boxes in pixels of the picture.
-        font: file of the labels' font; by default one that has their letters: see `label_font`.
+        picture: uint8 (H, W, 3), RGB.
+        detections: the detections, with boxes in pixels of the picture, best first.
+        font: the file of the labels' font; None for one that has their letters: see `label_font`.
 
-    Returns: a PIL image.
+    Returns:
+        A PIL image.
 
     Raises:
-        DarkconvError: the file is no font.
+        DarkconvError: the file is not a font that can be read.
     """
     image = pillow("drawing boxes").fromarray(picture)
     size = max(11, round(15 * max(image.size) / 640))

@@ -1,4 +1,4 @@
-"""What finds objects, step by step: a model, a file exported from one, or a module in training."""
+"""Engines find objects in steps: with a model, an exported file, or a module in training."""
 
 import contextlib
 import os
@@ -37,40 +37,61 @@ if TYPE_CHECKING:
     from darkconv.backends.torch import DarknetModule
 
 THRESHOLD, NMS = 0.25, 0.45
-"""Least score, and overlap of equal objects, where neither the user nor a file says others."""
+"""The default score threshold, and the default overlap threshold of non-maximum suppression."""
 MOST_THREADS = 1024
 Run = Callable[[npt.NDArray[Any]], Sequence[npt.NDArray[Any]]]
 
 
 class Engine(Protocol):
-    """From a picture to boxes in steps; classes that `dont_show` hides are found too.
+    """The steps from a picture to boxes; classes that `dont_show` hides are found too.
 
-    Its methods may be called from several threads at once.
+    Several threads may call its methods at once.
     """
 
     @property
     def source(self) -> Predictor:
-        """Return what is run."""
+        """Return the model or file that is run."""
 
     @property
     def network(self) -> Network:
-        """Return the network of what is run."""
+        """Return the network that is run."""
 
     def read(self, image: PictureLike, *, order: str = "rgb") -> Picture:
-        """Return the levels of a picture in any form: see `as_picture`."""
+        """Return the levels of a picture in any form: see `as_picture`.
+
+        Args:
+            image: the picture in a form that `as_picture` takes.
+            order: the order of the channels of an array: "rgb" or "bgr".
+        """
 
     def prepare(self, picture: PictureLike) -> tuple[npt.NDArray[Any], Fit]:
-        """Return what the network takes, (1, ...), and how the picture was fitted."""
+        """Return the network input of a picture, (1, ...), and its geometry in it.
+
+        Args:
+            picture: the picture in a form that `as_picture` takes.
+        """
 
     def run(self, x: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
-        """Return the outputs, (N, ...) each, for inputs (N, ...) of any number of pictures."""
+        """Return the outputs for inputs of any number of pictures.
+
+        Args:
+            x: (N, ...) inputs as `prepare` makes them.
+
+        Returns:
+            One array (N, ...) for each output.
+        """
 
     def find(self, outputs: Sequence[npt.NDArray[Any]], fit: Fit) -> list[Detection]:
-        """Return the detections in one picture, from its outputs without a batch axis."""
+        """Return the detections in one picture, best first.
+
+        Args:
+            outputs: the outputs for the picture, without a batch axis.
+            fit: the picture's geometry in the network input.
+        """
 
 
 class BaseEngine:
-    """What all engines have in common: reading pictures, and running them in pieces."""
+    """The common part of all engines: reading pictures, and fitting them to the network's input."""
 
     def __init__(self, source: Predictor, *, resize: str | None, exact: bool) -> None:
         box_heads(source.network)
@@ -82,41 +103,57 @@ class BaseEngine:
 
     @property
     def source(self) -> Any:
-        """Return what is run."""
+        """Return the model or file that is run."""
         return self._source
 
     @property
     def network(self) -> Network:
-        """Return the network of what is run."""
+        """Return the network that is run."""
         return self._source.network
 
     def read(self, image: PictureLike, *, order: str = "rgb") -> Picture:
-        """Return the levels of a picture in any form, RGB.
+        """Return the levels of a picture in any form, uint8 (H, W, 3) RGB or (H, W, 1) grey.
 
-        Exact levels of a JPEG file for a network of one channel are the file's own luma.
+        Only exact levels for a network of one channel are grey: of a JPEG file they are its own
+        luma.
+
+        Args:
+            image: the picture in a form that `as_picture` takes.
+            order: the order of the channels of an array: "rgb" or "bgr".
         """
         is_luma = self._exact and self.network.input_shape.c == 1
         return as_picture(image, 1 if is_luma else 3, exact=self._exact, order=order)
 
     def fitted(self, picture: PictureLike) -> tuple[Array, Fit]:
-        """Return the network input (C, H, W) in 0..1, and how the picture was fitted."""
+        """Return the network input of a picture, float32 (C, H, W) in 0..1, and its geometry in it.
+
+        Args:
+            picture: the picture in a form that `as_picture` takes.
+        """
         levels = with_channels(self.read(picture), self.network.input_shape.c)
         fit = fit_of(self.network, (levels.shape[1], levels.shape[0]), self._resize)
         return fit.apply(levels), fit
 
     def prepare(self, picture: PictureLike) -> tuple[npt.NDArray[Any], Fit]:
-        """Return the network's input, (1, C, H, W), and how the picture was fitted."""
+        """Return the network input of a picture, float32 (1, C, H, W), and its geometry in it.
+
+        Args:
+            picture: the picture in a form that `as_picture` takes.
+        """
         planes, fit = self.fitted(picture)
         return planes[None], fit
 
 
 def run_in_pieces(run: Run, x: npt.NDArray[Any], size: int | None) -> list[npt.NDArray[Any]]:
-    """Run inputs (N, ...) in pieces of a fixed size; a last piece that is shorter is filled up.
+    """Run inputs in pieces of a fixed size, of which the last is padded with zeros.
 
     Args:
-        run: takes a piece.
-        x: the inputs.
-        size: of a piece; None for all at once.
+        run: the function that computes the outputs of a piece.
+        x: (N, ...) inputs.
+        size: the pictures of a piece; None for all at once.
+
+    Returns:
+        One array (N, ...) for each output.
     """
     if size is None or len(x) == size:
         return list(run(x))
@@ -131,10 +168,10 @@ def run_in_pieces(run: Run, x: npt.NDArray[Any], size: int | None) -> list[npt.N
 
 
 class ModelEngine(BaseEngine):
-    """An `Engine` of a model.
+    """An `Engine` that runs a model.
 
     Attributes:
-        model: that is run.
+        model: the model.
     """
 
     def __init__(
@@ -152,7 +189,7 @@ class ModelEngine(BaseEngine):
         exact: bool = False,
         relative: bool = False,
     ) -> None:
-        """Build what runs the model: see `make_engine`."""
+        """Build the network in its backend: see `make_engine`."""
         super().__init__(model, resize=resize, exact=exact)
         self._decoding = _decoding(threshold, nms, nms_kind, relative=relative)
         self.model = model
@@ -161,19 +198,31 @@ class ModelEngine(BaseEngine):
         self._lock = contextlib.nullcontext() if is_shared else threading.Lock()
 
     def run(self, x: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
-        """Return the network's outputs, heads before their activation."""
+        """Return the network's outputs; of heads that are decoded raw, the inputs.
+
+        Args:
+            x: float32 (N, C, H, W) in 0..1.
+
+        Returns:
+            One array (N, ...) for each output.
+        """
         with self._lock:
             return run_in_pieces(self._run, x, 1 if self.keeps_state else None)
 
     def find(self, outputs: Sequence[Array], fit: Fit) -> list[Detection]:
-        """Return what decoding and suppression give."""
+        """Return the detections in one picture, after decoding and non-maximum suppression.
+
+        Args:
+            outputs: the outputs of `run` for the picture, without a batch axis.
+            fit: the picture's geometry in the network input.
+        """
         return detections(self.model, outputs, fit, **self._decoding, raw=True)
 
 
 class ModuleEngine(BaseEngine):
-    """An `Engine` of a PyTorch module as it is now, wherever its weights are.
+    """An `Engine` that runs a PyTorch module with its current weights, on whatever device they are.
 
-    The module is to be in evaluation mode whenever the engine runs.
+    The module has to be in evaluation mode whenever the engine runs.
     """
 
     def __init__(
@@ -191,8 +240,8 @@ class ModuleEngine(BaseEngine):
         """Take a module.
 
         Args:
-            source: for the network, the class names and those that are hidden: a Model.
-            module: of that network.
+            source: a Model, for its network, its class names and the hidden classes.
+            module: the module of that network.
             threshold: see `make_engine`.
             nms: see `make_engine`.
             nms_kind: see `make_engine`.
@@ -209,19 +258,31 @@ class ModuleEngine(BaseEngine):
         self._layers = raw_layers(source.network)
 
     def run(self, x: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
-        """Return the network's outputs, heads before their activation."""
+        """Return the network's outputs; of heads that are decoded raw, the inputs.
+
+        Args:
+            x: float32 (N, C, H, W) in 0..1.
+
+        Returns:
+            One array (N, ...) for each output.
+        """
         run = spoke("torch").module_runner(self._module, self._layers)
         return run_in_pieces(run, x, 1 if self.keeps_state else None)
 
     def find(self, outputs: Sequence[Array], fit: Fit) -> list[Detection]:
-        """Return what decoding and suppression give."""
+        """Return the detections in one picture, after decoding and non-maximum suppression.
+
+        Args:
+            outputs: the outputs of `run` for the picture, without a batch axis.
+            fit: the picture's geometry in the network input.
+        """
         return detections(self._source, outputs, fit, **self._decoding, raw=True)
 
 
 def _decoding(
     threshold: float, nms: float, nms_kind: str | None, *, relative: bool
 ) -> dict[str, Any]:
-    """Options of `detections`, checked."""
+    """Check options of `detections`, and return them as keyword arguments."""
     check_thresholds(threshold, nms)
     check_kind(nms_kind)
     return {"threshold": threshold, "nms": nms, "nms_kind": nms_kind, "relative": relative}
@@ -241,31 +302,33 @@ def make_engine(
     exact: bool = False,
     relative: bool = False,
 ) -> Engine:
-    """Return what finds objects with a model, or with a file that darkconv has written.
+    """Return the engine that finds objects with a model, or with a file that darkconv has written.
 
     Args:
-        model: a Model, a file that was opened, or the path of one: .onnx, .tflite, .keras or
+        model: a Model, an opened file, or the path of a file: .onnx, .tflite, .keras or
             .safetensors.
-        threshold: objectness and score must exceed it; by default what a file says, else 0.25.
-        nms: overlap above which two boxes of a class are the same object, 0 keeps them all; by
-            default what a file says, else 0.45.
-        nms_kind: "sort", "obj", "greedynms", "diounms" or "cornersnms"; by default the cfg's.
-        resize: "stretch" or "letterbox"; by default what a file says, else what the dialect and
+        threshold: the number in 0..1 that objectness and score must exceed; None for the file's
+            own, else 0.25.
+        nms: the overlap (IoU, 0..1) above which two boxes of a class are the same object; 0 keeps
+            all boxes; None for the file's own, else 0.45.
+        nms_kind: "sort", "obj", "greedynms", "diounms" or "cornersnms"; None for the cfg's.
+        resize: "stretch" or "letterbox"; None for the file's own, else what the dialect and
             `letter_box=` say.
-        backend: what runs a model: "torch", "onnx" or "keras"; by default PyTorch, and Keras for
-            .keras files. ONNX and LiteRT files run by themselves.
-        device: "auto" takes a GPU where there is one; "cpu", "cuda", "cuda:N"; for ONNX files also
+        backend: the framework that runs a model: "torch", "onnx" or "keras"; None for PyTorch, or
+            Keras for .keras files. ONNX and LiteRT files need no backend.
+        device: "auto" takes a GPU if there is one; "cpu", "cuda", "cuda:N"; for ONNX also
             "tensorrt", "openvino", "coreml" and "directml".
-        threads: that compute on the CPU. PyTorch has one setting for the whole process.
-        runtime: what runs ONNX files, and models in the backend onnx, for which it stands:
+        threads: the number of CPU threads; None for the backend's default. PyTorch has one setting
+            for the whole process.
+        runtime: the program that runs ONNX files, and models in the backend onnx, which it implies:
             "onnxruntime", which is the default, "openvino", or "openvino:bf16".
         exact: see `darkconv.pictures.picture.read_picture`.
         relative: see `darkconv.detection.detect.remaining`.
 
     Raises:
-        DarkconvError: the network predicts no boxes, an option is wrong, the file cannot be read
-            or cannot do what is asked for, or there is no such device here.
-        MissingDependencyError: what runs it is not installed.
+        DarkconvError: the network predicts no boxes, an option is wrong, the file cannot be read or
+            does not support an option, or the device is missing.
+        MissingDependencyError: the library that runs the model is not installed.
     """
     from darkconv.detection.exported import FileEngine
 
@@ -300,10 +363,21 @@ def open_runnable(
     threads: int | None,
     runtime: str | None = None,
 ) -> Model | ExportedFile:
-    """Open a file that darkconv has written, to be run: see `make_engine`.
+    """Open a file that darkconv has written, in order to run it.
+
+    Args:
+        path: the file: .onnx, .tflite, .keras or .safetensors.
+        backend: the framework that runs it, or None: see `make_engine`.
+        device: the device: see `make_engine`.
+        threads: the number of CPU threads; None for the default.
+        runtime: the runtime of an ONNX file: see `make_engine`.
+
+    Returns:
+        A Model for a .safetensors file, and for a .keras file of another backend; else the opened
+        file.
 
     Raises:
-        DarkconvError: it is of another kind.
+        DarkconvError: the file is of another kind.
     """
     suffix = suffix_of(path)
     is_keras_read_back = suffix == KERAS_SUFFIX and backend not in (None, "keras")
@@ -320,5 +394,9 @@ def open_runnable(
 
 
 def is_keras(path: PathLike) -> bool:
-    """Return True for a Keras file's name."""
+    """Return True if a file has Keras's suffix.
+
+    Args:
+        path: the file.
+    """
     return suffix_of(path) == KERAS_SUFFIX

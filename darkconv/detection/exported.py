@@ -1,6 +1,6 @@
-"""Finding objects with a file that darkconv has written, as `detect` does with a model.
+"""Find objects with a file that darkconv has exported, as `detect` does with a model.
 
-The file says by itself what it takes and gives, so nothing else is needed.
+The file itself states its inputs and outputs, so nothing else is needed.
 """
 
 import contextlib
@@ -44,17 +44,17 @@ from darkconv.layers.box_heads import box_outputs, scored_classes
 from darkconv.loading.exported import refuse_runtime
 from darkconv.pictures.picture import Fit, PictureLike
 
-SAME = 1e-6  # thresholds closer than this are the same
+SAME = 1e-6  # thresholds that differ by less than this are equal
 
 
 class FileEngine(BaseEngine):
-    """An `Engine` of a file; its own settings hold where nothing is said.
+    """An `Engine` that runs an exported file; the file's own settings are the defaults.
 
     Attributes:
-        file: that is run.
-        threshold: least score.
-        nms: overlap that counts as the same.
-        nms_kind: None for the cfg's.
+        file: the opened file.
+        threshold: the score threshold.
+        nms: the overlap threshold of non-maximum suppression.
+        nms_kind: the kind of suppression; None for the cfg's.
         relative: see `darkconv.detection.detect.remaining`.
     """
 
@@ -72,7 +72,7 @@ class FileEngine(BaseEngine):
         exact: bool = False,
         relative: bool = False,
     ) -> None:
-        """Take the options of `make_engine`, and raise what it raises.
+        """Take the options of `make_engine`, and raise the same errors.
 
         A file that was opened for another device, runtime or number of threads is opened again.
         """
@@ -92,24 +92,36 @@ class FileEngine(BaseEngine):
         self._place = device if kind == ".keras" else "auto"
 
     def prepare(self, picture: PictureLike) -> tuple[npt.NDArray[Any], Fit]:
-        """Return the graph's input, (1, ...), and how the picture was fitted."""
+        """Return the graph's input for a picture, (1, ...), and the picture's geometry in it."""
         planes, fit = self.fitted(picture)
         x, _ = as_input(self.file, planes)
         return x, fit
 
     def run(self, x: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
-        """Return the outputs, (N, ...) each."""
+        """Return the graph's outputs for inputs of any number of pictures.
+
+        Args:
+            x: (N, ...) inputs as `prepare` makes them.
+
+        Returns:
+            One array (N, ...) for each output.
+        """
         inputs = self.file.threshold_inputs(self.threshold, self.nms)
         size = 1 if self.keeps_state else self.file.fixed_batch
         with self._lock, self._on_device():
             return run_in_pieces(lambda piece: self.file.run(piece, **inputs), x, size)
 
     def find(self, outputs: Sequence[npt.NDArray[Any]], fit: Fit) -> list[Detection]:
-        """Return the detections in one picture."""
+        """Return the detections in one picture, best first.
+
+        Args:
+            outputs: the outputs for the picture, without a batch axis.
+            fit: the picture's geometry in the network input.
+        """
         return FINDERS[self.file.head](self, outputs, fit)
 
     def _on_device(self) -> contextlib.AbstractContextManager[Any]:
-        """Let Keras compute where it is wanted to."""
+        """Return a context in which Keras computes on the wanted device."""
         if self._place == "auto":
             return contextlib.nullcontext()
         scope: contextlib.AbstractContextManager[Any] = spoke("keras").on_device(self._place)
@@ -119,16 +131,17 @@ class FileEngine(BaseEngine):
 def on_device(
     file: ExportedFile, device: str, threads: int | None, runtime: str | None = None
 ) -> ExportedFile:
-    """A file that computes on a device, with so many threads; opened again where it does not.
+    """Return a file that computes on a device with a number of threads, opened again if need be.
 
     Args:
-        file: that was opened.
-        device: see `darkconv.Detector`.
-        threads: see `darkconv.Detector`.
-        runtime: see `darkconv.Detector`; None for the one that it was opened for.
+        file: the opened file.
+        device: the device: see `darkconv.Detector`.
+        threads: the number of CPU threads; None leaves it.
+        runtime: the runtime of an ONNX file: see `darkconv.Detector`; None for the one that it was
+            opened with.
 
     Raises:
-        DarkconvError: what runs it cannot do that.
+        DarkconvError: the library that runs the file does not support this.
     """
     kind = Path(file.path).suffix.lower()
     if kind == ".onnx":
@@ -170,23 +183,35 @@ def _onnx_on_device(
 
 
 def graph_thresholds(file: ExportedFile) -> tuple[float, float]:
-    """Score and overlap that a file was made with."""
+    """Return the score threshold and the overlap threshold with which a file was exported.
+
+    Args:
+        file: the opened file.
+    """
     return float(file.metadata["threshold"]), float(file.metadata["nms"])
 
 
 def least_threshold(file: ExportedFile, wanted: float) -> float:
-    """The threshold nearest to one wanted, from above, that a file can do."""
+    """Return the lowest score threshold, not below a wanted one, that a file supports.
+
+    Args:
+        file: the opened file.
+        wanted: the score threshold that is wanted.
+    """
     if file.head != "nms" or file.has_threshold_inputs:
         return wanted
     return max(wanted, graph_thresholds(file)[0])
 
 
 def as_input(file: ExportedFile, planes: Array) -> tuple[npt.NDArray[Any], Array]:
-    """A network input as the graph takes it, and what the graph makes of it.
+    """Return a network input in the form that the graph takes, and the values that it then has.
 
     Args:
-        file: where it takes levels, the input is rounded to them.
-        planes: (C, H, W) in 0..1, or (inputs,).
+        file: the opened file; if it takes uint8 levels, the input is rounded to them.
+        planes: float32 (C, H, W) in 0..1, or (inputs,).
+
+    Returns:
+        The graph's input, (1, ...), and the float32 input (C, H, W) after rounding.
     """
     kind = file.takes
     if "nhwc" not in kind:
@@ -200,7 +225,13 @@ def as_input(file: ExportedFile, planes: Array) -> tuple[npt.NDArray[Any], Array
 
 
 def find_in_raw(asked: FileEngine, outputs: Sequence[Array], fit: Fit) -> list[Detection]:
-    """Decode the heads as those of a model."""
+    """Return the detections that are decoded from raw head outputs, as for a model.
+
+    Args:
+        asked: the engine, with its options.
+        outputs: the outputs for one picture, without a batch axis.
+        fit: the picture's geometry in the network input.
+    """
     return detections(
         asked.file,
         outputs,
@@ -213,7 +244,13 @@ def find_in_raw(asked: FileEngine, outputs: Sequence[Array], fit: Fit) -> list[D
 
 
 def find_in_boxes(asked: FileEngine, outputs: Sequence[Array], fit: Fit) -> list[Detection]:
-    """Suppress boxes as the cfg, or the user, wants it."""
+    """Return the detections that are left of the file's boxes after non-maximum suppression.
+
+    Args:
+        asked: the engine, with its options.
+        outputs: the outputs for one picture, without a batch axis.
+        fit: the picture's geometry in the network input.
+    """
     parts = asked.file.taken_apart(outputs)
     scores = scores_of(asked.file, parts)
     is_kept = scores > np.float32(asked.threshold)
@@ -235,7 +272,13 @@ def find_in_boxes(asked: FileEngine, outputs: Sequence[Array], fit: Fit) -> list
 def find_in_detections(
     asked: FileEngine, outputs: Sequence[npt.NDArray[Any]], fit: Fit
 ) -> list[Detection]:
-    """Take what suppression in the graph has left."""
+    """Return the detections of a file whose graph includes non-maximum suppression.
+
+    Args:
+        asked: the engine, with its options.
+        outputs: the outputs for one picture, without a batch axis.
+        fit: the picture's geometry in the network input.
+    """
     parts = asked.file.taken_apart(outputs)
     scores = parts[BEST]
     is_wanted = (np.arange(len(scores)) < parts[COUNT]) & (scores > np.float32(asked.threshold))
@@ -245,10 +288,13 @@ def find_in_detections(
 
 
 def check_objectness(asked: FileEngine) -> None:
-    """Check that boxes alone are enough for what is asked for.
+    """Check that a file of boxes supports the kind of non-maximum suppression.
+
+    Args:
+        asked: the engine, with its options.
 
     Raises:
-        DarkconvError: suppression goes by objectness.
+        DarkconvError: the kind "obj" needs objectness, which such a file does not have.
     """
     if asked.nms_kind == "obj":
         raise DarkconvError(
@@ -259,7 +305,10 @@ def check_objectness(asked: FileEngine) -> None:
 
 
 def check_heads(asked: FileEngine) -> None:
-    """Refuse what enters heads, for that is no boxes yet.
+    """Refuse a file that gives the inputs of heads, from which no boxes are decoded.
+
+    Args:
+        asked: the engine, with its options.
 
     Raises:
         DarkconvError: always.
@@ -272,10 +321,14 @@ def check_heads(asked: FileEngine) -> None:
 
 
 def check_constants(asked: FileEngine) -> None:
-    """Check that a graph with suppression in it can do what is asked for.
+    """Check that a graph with non-maximum suppression supports the options.
+
+    Args:
+        asked: the engine, with its options.
 
     Raises:
-        DarkconvError: another kind, or other thresholds where they are constants.
+        DarkconvError: the graph needs TensorRT's plugin, has another kind of suppression, or has
+            other thresholds as constants.
     """
     file, where = asked.file, Where(file=asked.file.path)
     if file.nms_op != NMS_OPS[0]:
@@ -319,11 +372,11 @@ def check_constants(asked: FileEngine) -> None:
 
 
 def relative_boxes(file: ExportedFile, parts: Mapping[str, npt.NDArray[Any]]) -> Array:
-    """Return boxes (n, 4) as xywh relative to the network's input.
+    """Return boxes as xywh relative to the network input, float32 (n, 4).
 
     Args:
-        file: that gave them.
-        parts: of its outputs: see `ExportedFile.taken_apart`.
+        file: the file that has given them.
+        parts: the outputs by kind: see `ExportedFile.taken_apart`.
     """
     boxes = parts[CENTRES] if CENTRES in parts else as_centres(parts[CORNERS])
     if file.metadata["boxes"] == PIXELS:
@@ -332,11 +385,11 @@ def relative_boxes(file: ExportedFile, parts: Mapping[str, npt.NDArray[Any]]) ->
 
 
 def scores_of(file: ExportedFile, parts: Mapping[str, npt.NDArray[Any]]) -> Array:
-    """Return scores (n, classes), where only the best is known with 0 for all others.
+    """Return scores (n, classes); where only the best one is known, the others are 0.
 
     Args:
-        file: see `relative_boxes`.
-        parts: see `relative_boxes`.
+        file: the file that has given them.
+        parts: the outputs by kind: see `ExportedFile.taken_apart`.
     """
     if SCORES in parts:
         return parts[SCORES]
@@ -358,4 +411,4 @@ FINDERS: dict[str, Finder] = {
     "boxes": find_in_boxes,
     "nms": find_in_detections,
 }
-"""By the kind of the file's outputs."""
+"""The functions that return detections, by the kind of the file's outputs."""

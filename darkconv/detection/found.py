@@ -1,4 +1,4 @@
-"""Detections: what was found in one picture."""
+"""Detections: the objects found in one picture."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -24,13 +24,13 @@ Number = TypeVar("Number", bound=np.generic)
 
 @dataclass(frozen=True, repr=False)
 class Detections(Shown, Sequence[Detection]):
-    """The objects that were found in one picture, best first: one entry per box and class.
+    """The objects found in one picture, best first: one entry per box and class.
 
-    Its arrays cannot be written to: `found.boxes.copy()` can.
+    Its arrays are read-only: `found.boxes.copy()` can be written to.
 
     Attributes:
         entries: the detections.
-        hidden: how many were left out because `dont_show` hides their classes.
+        hidden: the number of detections left out because `dont_show` hides their classes.
 
     Example:
         >>> import darkconv as dc
@@ -44,22 +44,22 @@ class Detections(Shown, Sequence[Detection]):
 
     @cached_property
     def boxes(self) -> Array:
-        """Corners x0 y0 x1 y1 in pixels of the picture, (n, 4) float32."""
+        """Return the boxes xyxy in pixels of the picture, float32 (n, 4)."""
         return _fixed(np.array([d.box for d in self.entries], np.float32).reshape(-1, 4))
 
     @cached_property
     def scores(self) -> Array:
-        """Objectness times class score, (n,) float32 in 0..1."""
+        """Return objectness times class score, float32 (n,) in 0..1."""
         return _fixed(np.array([one.score for one in self.entries], np.float32))
 
     @cached_property
     def class_ids(self) -> npt.NDArray[np.int64]:
-        """Indices of the classes, (n,)."""
+        """Return the class indices, from 0, int64 (n,)."""
         return _fixed(np.array([one.class_id for one in self.entries], np.int64))
 
     @property
     def names(self) -> list[str]:
-        """Names of the classes, one for each entry; an index where the model has no names."""
+        """Return the class names, one for each entry; an index where the model has no names."""
         return [one.name for one in self.entries]
 
     @checked
@@ -69,15 +69,16 @@ class Detections(Shown, Sequence[Detection]):
         """Draw frames and labels into a copy of the picture.
 
         Args:
-            picture: that they were found in, in any form that a `Detector` takes.
-            font: file of the labels' font; by default one that has their letters.
-            order: of the channels of an array: "rgb" or "bgr".
+            picture: the picture in which they were found, in any form that a `Detector` takes.
+            font: the file of the labels' font; None for one that has their letters.
+            order: the order of the channels of an array: "rgb" or "bgr".
 
-        Returns: a PIL image.
+        Returns:
+            A PIL image.
 
         Raises:
             DatasetError: the picture cannot be read.
-            DarkconvError: the file is no font.
+            DarkconvError: the file is not a font that can be read.
             MissingDependencyError: Pillow is not installed.
         """
         from darkconv.detection.draw import draw
@@ -89,12 +90,17 @@ class Detections(Shown, Sequence[Detection]):
         return [asdict(one) | {"box": list(one.box)} for one in self.entries]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the entries, and how many of hidden classes are left out, as JSON can hold it."""
+        """Return the entries and the number of hidden detections, as values that JSON can hold."""
         return {"detections": self.to_dicts(), "hidden": self.hidden}
 
     @checked
     def clipped(self, width: int, height: int) -> "Detections":
-        """Return the same detections, boxes cut at the border of a picture of a size."""
+        """Return the same detections with boxes cut at the border of a picture.
+
+        Args:
+            width: the width of the picture in pixels.
+            height: the height of the picture in pixels.
+        """
         most = np.array([width, height, width, height], np.float32)
         boxes = np.clip(self.boxes, 0, most).tolist()
         pairs = zip(self.entries, boxes, strict=True)
@@ -120,13 +126,13 @@ class Detections(Shown, Sequence[Detection]):
         return len(self.entries)
 
     def _view(self) -> View:
-        """Return how they are shown."""
+        """Return the views for text and notebooks."""
         from darkconv.detection.tables import FOUND_VIEW
 
         return FOUND_VIEW
 
 
 def _fixed(values: npt.NDArray[Number]) -> npt.NDArray[Number]:
-    """Return the same array, which cannot be written to."""
+    """Return the same array, made read-only."""
     values.flags.writeable = False
     return values

@@ -1,4 +1,4 @@
-"""NaN among what a network gives: no box is read from it, so it is counted and told."""
+"""NaN in a network's outputs: no box is decoded from it, so it is counted and reported."""
 
 import logging
 from collections.abc import Sequence
@@ -17,14 +17,15 @@ CAUSE = "the training has diverged, or the file is damaged"
 
 @dataclass
 class MissingValues:
-    """How many output values of a job's pictures are NaN.
+    """The count of output values that are NaN, over the pictures of a job.
 
     Attributes:
-        missing: values that are NaN.
-        values: of all pictures.
-        touched: pictures with at least one.
-        empty: pictures with half of their values missing or more, in which nothing is found.
-        pictures: that were looked at.
+        missing: the number of values that are NaN.
+        values: the number of values of all pictures.
+        touched: the number of pictures with at least one NaN.
+        empty: the number of pictures in which at least half of the values are NaN, and nothing was
+            found.
+        pictures: the number of pictures that were counted.
 
     Example:
         >>> import numpy as np
@@ -41,7 +42,12 @@ class MissingValues:
     pictures: int = 0
 
     def add(self, outputs: Sequence[npt.NDArray[Any]], *, found: int = 0) -> None:
-        """Count the outputs of one picture, in which so many objects were found."""
+        """Count the outputs of one picture.
+
+        Args:
+            outputs: the outputs for the picture.
+            found: the number of objects that were found in the picture.
+        """
         total = sum(one.size for one in outputs)
         missing = sum(map(count_nan, outputs))
         self.missing += missing
@@ -51,7 +57,11 @@ class MissingValues:
         self.pictures += 1
 
     def warn(self, file: str) -> None:
-        """Say how many values were NaN, and in how many pictures; nothing where none was."""
+        """Warn of the number of NaN values and of the pictures with them, if there are any.
+
+        Args:
+            file: the model's file, for the message.
+        """
         if self.missing:
             logger.warning(
                 "%s: %s of %s output values are NaN, in %d of %d pictures: no box or class is "
@@ -65,10 +75,13 @@ class MissingValues:
             )
 
     def check(self, file: str) -> None:
-        """Warn as `warn` does.
+        """Warn as `warn` does, or raise an error if all pictures are `empty`.
+
+        Args:
+            file: the model's file, for the message.
 
         Raises:
-            DarkconvError: nothing was found, for all pictures are `empty`.
+            DarkconvError: all pictures are `empty`.
         """
         if 0 < self.pictures == self.empty:
             where = "the picture" if self.pictures == 1 else f"all {self.pictures} pictures"
@@ -82,10 +95,14 @@ class MissingValues:
 
 
 def count_nan(values: npt.NDArray[Any]) -> int:
-    """Return how many values are NaN; a sum of squares tells quickly that none is."""
+    """Return the number of values that are NaN.
+
+    Args:
+        values: an array of any shape and dtype.
+    """
     if values.dtype.kind != "f":
         return 0
     flat = values.ravel()
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"):  # a sum of squares quickly tells that there is none
         is_sound = not np.isnan(np.dot(flat, flat))
     return 0 if is_sound else int(np.count_nonzero(np.isnan(flat)))

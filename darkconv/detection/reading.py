@@ -1,4 +1,4 @@
-"""Going through a source in a thread of its own, ahead of whoever takes what it gives."""
+"""Read a source in a thread of its own, ahead of the consumer."""
 
 import logging
 import threading
@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 logger = logging.getLogger("darkconv")
 
 WAIT = 0.1
-"""Seconds after which the thread looks whether anybody still wants more."""
+"""The seconds after which the thread checks whether it should stop."""
 PATIENCE = 2.0
-"""Seconds that the thread has to end; one that waits for a camera may not."""
+"""The seconds that the thread gets to end; a thread that waits for a camera may take longer."""
 T = TypeVar("T")
 
 
@@ -22,19 +22,19 @@ class _Failed:
 
 
 class _End:
-    """Nothing comes behind it."""
+    """The mark after the last item."""
 
 
 def read_ahead(items: Iterable[T], depth: int, *, newest: bool = False) -> Iterator[T]:
-    """Yield what a source gives, which is gone through in a thread of its own.
+    """Yield the items of a source that a thread of its own reads ahead.
+
+    An exception of the source is raised here, at its place among the items.
 
     Args:
         items: the source.
-        depth: how many are kept ready.
-        newest: keep only the newest one: what nobody has taken when the next one comes is left
-            out; at the end that is counted and told.
-
-    Raises: what the source raises, at its place.
+        depth: the number of items that are kept ready.
+        newest: keep only the newest item: one that was not taken when the next one comes is
+            dropped. At the end a warning counts the dropped ones.
     """
     box: Queue[Any] = Queue(1 if newest else depth)
     stop = threading.Event()
@@ -82,7 +82,7 @@ def _fill(
 
 
 def _taken(box: "Queue[Any]") -> Any:
-    """Wait for the next one; not for ever, or no signal would come through on Windows."""
+    """Wait for the next item, in short waits, so that signals come through on Windows."""
     while True:
         try:
             return box.get(timeout=WAIT)
@@ -91,7 +91,7 @@ def _taken(box: "Queue[Any]") -> Any:
 
 
 def _put(box: "Queue[Any]", one: Any, stop: threading.Event) -> bool:
-    """Wait until there is room; False if nobody wants it any more."""
+    """Wait until there is room; return False if the consumer has stopped."""
     while not stop.is_set():
         try:
             box.put(one, timeout=WAIT)

@@ -1,4 +1,4 @@
-"""Where pictures come from: every form of one picture and of many."""
+"""Sources of pictures: every form of one picture and of many."""
 
 import glob
 import os
@@ -15,18 +15,18 @@ from darkconv.pictures.image_file import is_picture
 from darkconv.pictures.picture import PICTURE
 
 DATA_SETS = (".yaml", ".yml", ".data", ".txt", ".list", ".xml", ".json")
-"""Ends of file names that are lists of pictures, or descriptions of data sets."""
+"""The suffixes of lists of pictures and of descriptions of data sets."""
 
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """A picture that is to be looked at.
+    """A picture in which objects are to be found.
 
     Attributes:
-        picture: in a form that `as_picture` takes.
-        source: the file's name, or what messages call the picture.
-        index: its place in the source, from 0.
-        time: in a video, in seconds from its beginning.
+        picture: the picture in a form that `as_picture` takes.
+        source: the file's name, or the picture's name in messages.
+        index: the index in the source, from 0.
+        time: in a video, the seconds from its beginning; None for pictures.
     """
 
     picture: Any
@@ -37,12 +37,12 @@ class Item:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """Pictures, one after the other.
+    """A sequence of pictures.
 
     Attributes:
         items: the pictures.
-        count: how many they are; None where that is not known beforehand.
-        videos: those whose frames they are.
+        count: the number of pictures; None if it is unknown beforehand.
+        videos: the open videos that the pictures come from.
     """
 
     items: Iterable[Item]
@@ -51,11 +51,11 @@ class Source:
 
     @property
     def is_live(self) -> bool:
-        """Return True if frames that nobody takes in time are lost."""
+        """Return True if frames are dropped that are not taken in time."""
         return any(video.is_live for video in self.videos)
 
     def __iter__(self) -> Iterator[Item]:
-        """Go through the pictures."""
+        """Iterate over the pictures."""
         return iter(self.items)
 
 
@@ -68,8 +68,9 @@ def open_source(source: Any, *, every: int = 1, unreadable: str = "raise") -> So
             their names; a pattern such as "photos/*.jpg"; a list of pictures or a description of a
             data set that `darkconv.open_dataset` reads; a Dataset; a video file; the number of a
             camera; an address such as "rtsp://..."; or a list of such.
-        every: take the first one, and then each that is so many further on.
-        unreadable: "skip" goes on behind parts of a video that cannot be decoded.
+        every: take the first picture, and then every `every`-th.
+        unreadable: "skip" continues after parts of a video that cannot be decoded; "raise" raises
+            an error for them.
 
     Raises:
         DatasetError: there are no pictures, or a video cannot be opened.
@@ -102,8 +103,13 @@ def video_source(
 ) -> Source:
     """Return the frames of a video, a camera or an address.
 
+    Args:
+        source: the file, the number of a camera from 0, or the address.
+        every: take the first frame, and then every `every`-th.
+        skips: continue after parts that cannot be decoded.
+
     Raises:
-        DatasetError: it cannot be opened.
+        DatasetError: the video cannot be opened.
         MissingDependencyError: PyAV is not installed.
     """
     video = Video(source)
@@ -116,10 +122,13 @@ def video_source(
 
 
 def list_pictures(source: Any) -> list[Any]:
-    """Return the pictures of a source, each in a form that `as_picture` takes: see `open_source`.
+    """Return the pictures of a source, each in a form that `as_picture` takes.
+
+    Args:
+        source: the source: see `open_source`; videos are not among them.
 
     Raises:
-        DatasetError: a folder, a pattern or a list has none.
+        DatasetError: a folder, a pattern or a list has no pictures.
     """
     if isinstance(source, str | os.PathLike):
         return pictures_of_path(os.fspath(source))
@@ -132,7 +141,11 @@ def list_pictures(source: Any) -> list[Any]:
 
 
 def is_several(source: Any) -> bool:
-    """Whether a source is a list of others, not one picture."""
+    """Return True if a source is a list or an iterable of sources rather than one picture.
+
+    Args:
+        source: the source: see `open_source`.
+    """
     if isinstance(source, Mapping):
         return False
     if isinstance(source, Sequence):
@@ -146,10 +159,13 @@ def _is_bytes(source: Any) -> bool:
 
 
 def pictures_of_path(path: str) -> list[Path]:
-    """Return the pictures that a text names: a file, a folder, a pattern or a list.
+    """Return the pictures that a text names: a file, a folder, a pattern, a list or a data set.
+
+    Args:
+        path: the text; a path that does not exist is returned as it is.
 
     Raises:
-        DatasetError: a folder, a pattern or a list has none.
+        DatasetError: the text is empty, or a folder, a pattern or a list has no pictures.
     """
     if not path:
         raise DatasetError(
@@ -172,19 +188,31 @@ def pictures_of_path(path: str) -> list[Path]:
 
 
 def is_picture_file(path: PathLike) -> bool:
-    """Return True for what has a picture's name and is no folder."""
+    """Return True if a path has a picture's suffix and is not a folder.
+
+    Args:
+        path: the path.
+    """
     return is_picture(path) and not os.path.isdir(path)
 
 
 def pictures_of_data_set(path: str) -> list[Path]:
-    """Return the pictures of a list, or of a description of a data set."""
+    """Return the pictures of a list or of a description of a data set.
+
+    Args:
+        path: the file: see `darkconv.open_dataset`.
+    """
     from darkconv.dataset.open import open_dataset
 
     return [sample.image for sample in open_dataset(path).samples]
 
 
 def picture_name(picture: Any) -> str:
-    """Return what messages call a picture."""
+    """Return a picture's name for messages: its path if it has one.
+
+    Args:
+        picture: the picture in a form that `as_picture` takes.
+    """
     if isinstance(picture, str | os.PathLike):
         return os.fspath(picture)
     name = getattr(picture, "filename", None) or getattr(picture, "name", None)

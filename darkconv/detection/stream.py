@@ -1,4 +1,4 @@
-"""The one road from pictures to boxes: read ahead, in batches, in order."""
+"""Find objects in many pictures: read ahead, run in batches, and return the results in order."""
 
 import logging
 import os
@@ -27,13 +27,13 @@ from darkconv.pictures.picture import Fit, Picture, check_order
 logger = logging.getLogger("darkconv")
 
 READERS = min(8, max(1, count_processors() // 2))
-"""Threads that read pictures: a JPEG file may take longer than a small network."""
+"""The threads that read pictures; decoding a JPEG file may take longer than a small network."""
 AHEAD = 2 * READERS + 1
-"""Pictures that are read while others are looked at, beside those of the next batch."""
+"""The pictures that are read while the network runs, in addition to those of the next batch."""
 FRAMES = 4
-"""Frames of a video that are decoded while others are looked at."""
+"""The frames of a video that are decoded while the network runs."""
 UNREADABLE = ("raise", "skip")
-"""What is done with a picture that cannot be read."""
+"""The treatments of a picture that cannot be read."""
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -41,16 +41,16 @@ S = TypeVar("S")
 
 @dataclass
 class Seconds:
-    """What pictures take, summed.
+    """The time that the steps take, summed over pictures, in seconds.
 
-    Reading goes on in other threads while the network computes, so that the parts may add up to
-    more than the whole.
+    Other threads read pictures while the network computes, so the steps may add up to more than the
+    total time.
 
     Attributes:
-        reading: the file, and fitting it to the network's input.
+        reading: reading and decoding the file, and fitting it to the network's input.
         network: the forward pass.
-        decoding: boxes from the outputs, and suppression.
-        pictures: how many they were.
+        decoding: decoding boxes from the outputs, and non-maximum suppression.
+        pictures: the number of pictures.
     """
 
     reading: float = 0.0
@@ -59,7 +59,7 @@ class Seconds:
     pictures: int = 0
 
     def per_picture(self) -> dict[str, float]:
-        """Return the mean of each part."""
+        """Return the mean seconds of each step for one picture."""
         parts = asdict(self)
         count = parts.pop("pictures")
         return {name: total / max(count, 1) for name, total in parts.items()}
@@ -67,13 +67,13 @@ class Seconds:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Frame(Shown):
-    """One picture of a source, and what was found in it.
+    """One picture of a source, with the objects that were found in it.
 
     Attributes:
-        picture: its levels, (H, W, 3) RGB, or (H, W, 1); uint8.
-        index: its place in the source, from 0; pictures that were skipped count.
-        time: in a video, in seconds from its beginning; None for pictures.
-        source: the file it comes from, or "picture".
+        picture: uint8 levels, (H, W, 3) RGB or (H, W, 1) grey.
+        index: the index in the source, from 0; skipped pictures count.
+        time: in a video, the seconds from its beginning; None for pictures.
+        source: the file that it comes from, or "picture".
         found: the detections, best first.
 
     Example:
@@ -91,12 +91,12 @@ class Frame(Shown):
     found: Detections
 
     def to_dict(self) -> dict[str, Any]:
-        """Return where the picture comes from and what was found, as JSON can hold it."""
+        """Return the picture's source and its detections, as values that JSON can hold."""
         place = {"source": self.source, "frame": self.index, "time": self.time}
         return {**place, **self.found.to_dict()}
 
     def _view(self) -> View:
-        """Return how it is shown."""
+        """Return the views for text and notebooks."""
         from darkconv.detection.tables import FRAME_VIEW
 
         return FRAME_VIEW
@@ -107,11 +107,11 @@ class Prepared:
     """A picture that is ready for the network.
 
     Attributes:
-        item: what it is.
-        picture: its levels.
-        x: what the network takes, (1, ...).
-        fit: how the picture was fitted.
-        seconds: that this took.
+        item: the picture's place in the source.
+        picture: its uint8 levels, (H, W, 3) RGB or (H, W, 1) grey.
+        x: the network input, (1, ...).
+        fit: its geometry in the network input.
+        seconds: the seconds that reading and fitting took.
     """
 
     item: Item
@@ -135,25 +135,25 @@ def stream(
 ) -> Iterator[Frame]:
     """Find objects in all pictures of a source, in order; hidden classes are found too.
 
-    While one batch is looked at, the next pictures are read.
+    While the network runs on a batch, the next pictures are read.
 
     Args:
-        engine: that finds them: see `darkconv.detection.engine.make_engine`.
-        source: see `darkconv.detection.sources.open_source`; or what that has returned.
-        batch: pictures that the network takes at once.
-        unreadable: see `read_batches`.
-        order: of the channels of arrays: "rgb" or "bgr".
-        every: take each so many-th picture.
-        seconds: a record that the time of all pictures is added to.
-        skipped: see `read_batches`.
-        what_follows: see `read_batches`.
+        engine: the engine that finds them: see `darkconv.detection.engine.make_engine`.
+        source: a source that `darkconv.detection.sources.open_source` takes, or its result.
+        batch: the number of pictures that the network takes at once.
+        unreadable: "raise" or "skip": see `read_batches`.
+        order: the order of the channels of arrays: "rgb" or "bgr".
+        every: take the first picture, and then every `every`-th.
+        seconds: a record to which the time of all pictures is added; None keeps none.
+        skipped: a list to which the errors of skipped pictures are added: see `read_batches`.
+        what_follows: the end of the warning about a skipped picture: see `read_batches`.
 
-    Yields: a `Frame` for each picture that can be read.
+    Yields:
+        A `Frame` for each picture that can be read.
 
     Raises:
         DatasetError: see `read_batches`.
-        DarkconvError: an option is wrong, or nothing can be found in any picture, for what
-            the network gives is NaN.
+        DarkconvError: an option is wrong, or the network's outputs are NaN in all pictures.
     """
     check_order(order)
     check_batches(batch, unreadable)
@@ -179,8 +179,16 @@ def stream(
 def prepare_item(engine: Engine, item: Item, *, order: str = "rgb") -> Prepared:
     """Read a picture, and fit it to the network's input.
 
+    Args:
+        engine: the engine whose input it becomes.
+        item: the picture.
+        order: the order of the channels of an array: "rgb" or "bgr".
+
+    Returns:
+        The picture with its network input.
+
     Raises:
-        DatasetError: it cannot be read.
+        DatasetError: the picture cannot be read.
     """
     start = time.perf_counter()
     picture = engine.read(item.picture, order=order)
@@ -205,7 +213,11 @@ def _frames(
 
 
 def name_of(engine: Engine) -> str:
-    """Return the file of what an engine runs, for messages."""
+    """Return the file that an engine runs, for messages.
+
+    Args:
+        engine: the engine.
+    """
     return os.fspath(getattr(engine.source, "path", None) or engine.network.file)
 
 
@@ -215,13 +227,16 @@ def look_at(
     record: Seconds,
     missing: MissingValues | None = None,
 ) -> Iterator[Frame]:
-    """Run a batch, and find the boxes of each of its pictures.
+    """Run the network on a batch, and find the boxes in each of its pictures.
 
     Args:
-        engine: that finds them.
-        group: the pictures.
-        record: that the time is added to.
-        missing: that NaN among the outputs is added to.
+        engine: the engine that finds them.
+        group: the pictures of the batch.
+        record: the record to which the time is added.
+        missing: the counter to which NaN in the outputs is added; None counts none.
+
+    Yields:
+        A `Frame` for each picture.
     """
     start = time.perf_counter()
     x = group[0].x if len(group) == 1 else np.concatenate([one.x for one in group])
@@ -250,23 +265,24 @@ def read_batches(
     what_follows: str = ": skipped",
     ahead: int = AHEAD,
 ) -> "Iterator[list[tuple[int, T]]]":
-    """Prepare pictures ahead of whoever takes them, in batches and in order.
+    """Prepare pictures ahead of the consumer, in batches and in order.
 
     Args:
-        prepare: reads a picture; several threads call it at once.
-        items: what it takes.
-        batch: pictures in a batch; the last one may have fewer.
-        unreadable: "raise" raises what `prepare` raises for a picture that cannot be read, after
-            those before it; "skip" goes on without it: each is named once, and at the end they are
-            counted. If there is no other picture, that is an error all the same.
-        skipped: a list that the errors of pictures that are skipped are added to.
-        what_follows: what is said of each behind its error.
-        ahead: pictures that are read beside those of the next batch.
+        prepare: a function that reads a picture; several threads call it at once.
+        items: the arguments of `prepare`, one for each picture.
+        batch: the pictures of a batch; the last batch may have fewer.
+        unreadable: "raise" raises the DatasetError of a picture that cannot be read, after the
+            pictures before it; "skip" continues without the picture. Each skipped one is reported
+            once, and at the end they are counted. It is an error if no picture can be read.
+        skipped: a list to which the errors of skipped pictures are added; None keeps none.
+        what_follows: the end of the warning about a skipped picture, after its error.
+        ahead: the pictures that are read in addition to those of the next batch.
 
-    Yields: (place among the items, what was prepared) for each picture of a batch.
+    Yields:
+        (index among the items from 0, result of `prepare`) for each picture of a batch.
 
     Raises:
-        DatasetError: a picture cannot be read; with "skip": none can.
+        DatasetError: a picture cannot be read; with "skip", none can.
         DarkconvError: an option is wrong.
     """
     check_batches(batch, unreadable)
@@ -276,7 +292,15 @@ def read_batches(
 
 
 def check_batches(batch: int, unreadable: str) -> None:
-    """Raise DarkconvError unless both can be done."""
+    """Raise DarkconvError unless the options of `read_batches` are valid.
+
+    Args:
+        batch: the pictures of a batch, at least 1.
+        unreadable: "raise" or "skip".
+
+    Raises:
+        DarkconvError: one of them is not valid.
+    """
     if unreadable not in UNREADABLE:
         raise DarkconvError("unreadable", expected=" or ".join(UNREADABLE), found=unreadable)
     if batch < 1:
@@ -307,18 +331,22 @@ def _batches(
 
 
 def close(generator: Iterator[Any]) -> None:
-    """End a generator now, and what it holds."""
+    """Close a generator now, with everything that it holds open.
+
+    Args:
+        generator: the generator; other iterators are left as they are.
+    """
     end = getattr(generator, "close", None)
     if end is not None:
         end()
 
 
 class _Reading(Generic[T]):
-    """What becomes of pictures, and what is said of it.
+    """The results and errors of reading pictures.
 
     Attributes:
-        errors: of the pictures that were skipped.
-        failure: of one that is not skipped.
+        errors: the errors of the pictures that were skipped.
+        failure: the error of a picture that is not skipped.
     """
 
     def __init__(self, *, skips: bool, what_follows: str) -> None:
@@ -330,7 +358,7 @@ class _Reading(Generic[T]):
         self.failure: DatasetError | None = None
 
     def results(self, future: "Future[T]") -> list[T]:
-        """Return what was prepared; nothing if the picture cannot be read."""
+        """Return the prepared picture in a list, which is empty if the picture cannot be read."""
         self._count += 1
         try:
             done = [future.result()]
@@ -347,10 +375,10 @@ class _Reading(Generic[T]):
         return done
 
     def tell(self) -> None:
-        """Count the pictures that were skipped.
+        """Warn of the number of skipped pictures.
 
         Raises:
-            DatasetError: there are no others.
+            DatasetError: all pictures were skipped.
         """
         bad = len(self.errors)
         if bad and bad == self._count:
@@ -363,7 +391,7 @@ class _Reading(Generic[T]):
 def _in_order(
     prepare: Callable[[S], T], items: Iterable[S], ahead: int
 ) -> "Iterator[tuple[int, Future[T]]]":
-    """Submit items to threads, so many ahead; what they give, in order."""
+    """Submit items to threads, a number of them ahead, and yield their futures in order."""
     waiting: deque[tuple[int, Future[T]]] = deque()
     given = iter(items)
     with ThreadPoolExecutor(READERS) as readers:

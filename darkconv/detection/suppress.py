@@ -1,4 +1,4 @@
-"""Non-maximum suppression, in Darknet's kinds (golden/DIALECTS.md §7)."""
+"""Non-maximum suppression (NMS) in Darknet's kinds (golden/DIALECTS.md §7)."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,21 +14,25 @@ from darkconv.errors import DarkconvError
 GREEDY_EXPONENT = 0.6  # greedynms does not read beta_nms
 
 PAIRED = 512
-"""Boxes of a class up to which all pairs are measured at once; of more, box by box is faster."""
+"""The most boxes of a class of which all pairs are measured at once; with more, one box against
+the rest is faster."""
 TABLED = 32_768
-"""Boxes up to which a table of all pairs is made for many classes to share: 128 MiB of bits."""
-CELLS = 1 << 17  # of the table that are measured at once, for the processor's cache
+"""The most boxes for which many classes share a table of all pairs: 128 MiB of bits."""
+CELLS = 1 << 17  # cells of the table that are measured at once, for the processor's cache
 
 Index = npt.NDArray[np.intp]
 Bits = npt.NDArray[np.uint8]
 Overlap = Callable[[Array, Array], Array]
-"""Boxes (..., 4) and others (n, 4), xywh -> (..., n) measures: above the threshold, the same."""
+"""A measure of overlap: of boxes (..., 4) and others (n, 4), both xywh, it returns (..., n)."""
 
 
 def distance_iou(exponent: float) -> Overlap:
-    """IoU less (d / c)^exponent.
+    """Return the measure IoU less (d / c)^exponent, as of Distance-IoU (Zheng et al. 2020).
 
     d is the squared distance of the centres, c the squared diagonal of the enclosing box.
+
+    Args:
+        exponent: the exponent, `beta_nms` in a cfg; the paper's is 1.
     """
 
     def measure(box: Array, others: Array) -> Array:
@@ -44,16 +48,27 @@ def distance_iou(exponent: float) -> Overlap:
 
 
 def check_kind(kind: str | None) -> None:
-    """Raise DarkconvError unless an NMS kind is a known one, or None."""
+    """Raise DarkconvError unless an NMS kind is known.
+
+    Args:
+        kind: "sort", "default", "obj", "greedynms", "diounms" or "cornersnms"; None for the cfg's.
+
+    Raises:
+        DarkconvError: the kind is another word.
+    """
     if kind not in (None, "obj"):
         overlap_measure(str(kind), 0.0)
 
 
 def overlap_measure(kind: str, beta: float) -> Overlap:
-    """The measure of an NMS kind.
+    """Return the measure of overlap of an NMS kind.
+
+    Args:
+        kind: any kind but "obj".
+        beta: the exponent of diounms.
 
     Raises:
-        DarkconvError: an unknown kind.
+        DarkconvError: the kind is unknown.
     """
     measures: dict[str, Overlap] = {
         "sort": centred_iou,
@@ -75,18 +90,18 @@ def suppress(
     beta: float = 0.6,
     classes: int | None = None,
 ) -> Candidates:
-    """Candidates in which a worse box of the same object has lost its scores.
+    """Return candidates in which a worse box of the same object has its scores set to 0.
 
     Args:
-        candidates: those whose objectness is 0 are dropped first.
-        threshold: of the overlap measure, to be exceeded.
-        kind: "sort" (per class), "obj" (by objectness, all classes at once), "greedynms",
+        candidates: the candidates; those whose objectness is 0 are dropped first.
+        threshold: the number that the measure of overlap has to exceed.
+        kind: "sort" (per class, by IoU), "obj" (all classes at once, by objectness), "greedynms",
             "diounms" or "cornersnms" (per class).
-        beta: exponent of diounms.
-        classes: how many, from the first, lose scores; all of them if not given.
+        beta: the exponent of diounms.
+        classes: the number of classes, from the first, that are suppressed; None for all.
 
     Raises:
-        DarkconvError: an unknown kind.
+        DarkconvError: the kind is unknown.
     """
     if classes is not None and classes < candidates.scores.shape[1]:
         return _with_spared(candidates, classes, threshold=threshold, kind=kind, beta=beta)
@@ -111,7 +126,7 @@ def suppress(
 def _with_spared(
     candidates: Candidates, classes: int, *, threshold: float, kind: str, beta: float
 ) -> Candidates:
-    """Suppress by some classes alone; scores of the others stay."""
+    """Suppress the first classes only; the scores of the others stay."""
     some = replace(candidates, scores=candidates.scores[:, :classes])
     kept = suppress(some, threshold=threshold, kind=kind, beta=beta)
     spared = candidates.scores[candidates.objectness != 0, classes:]
@@ -121,14 +136,14 @@ def _with_spared(
 def _lost_by_class(
     boxes: Array, rows: Index, classes: Index, threshold: float, measure: Overlap
 ) -> Index:
-    """Places of boxes that a better one of their class suppresses.
+    """Return the places of boxes that a better box of their class suppresses.
 
     Args:
-        boxes: (m, 4).
-        rows: (n,) which of them, those of a class together, the best first.
-        classes: (n,).
-        threshold: see `suppress`.
-        measure: of the overlap.
+        boxes: (m, 4) xywh.
+        rows: (n,) indices into `boxes`, those of a class together, the best first.
+        classes: (n,) class indices.
+        threshold: the number that the measure has to exceed.
+        measure: the measure of overlap.
     """
     if not len(classes):
         return classes
@@ -148,7 +163,7 @@ def _lost_by_class(
 
 @np.errstate(over="ignore", invalid="ignore")
 def _table(boxes: Array, threshold: float, measure: Overlap) -> Bits:
-    """(n, n) whether two boxes are the same, eight to a byte."""
+    """Return for all pairs of boxes whether they are the same object, (n, n) bits in bytes."""
     same = np.empty((len(boxes), -(-len(boxes) // 8)), np.uint8)
     step = max(1, CELLS // len(boxes))
     for start in range(0, len(boxes), step):
@@ -158,7 +173,7 @@ def _table(boxes: Array, threshold: float, measure: Overlap) -> Bits:
 
 
 def _lost_of_tabled(same: Bits, rows: Index) -> Index:
-    """As `_lost_of_sorted`, of these rows of a table."""
+    """Return what `_lost_of_sorted` returns, for these rows of a table."""
     gone = np.zeros(same.shape[1], np.uint8)
     places = []
     for place, (row, byte, bit) in enumerate(
@@ -175,7 +190,7 @@ def _lost_of_tabled(same: Bits, rows: Index) -> Index:
 def _lost_of_pairs(
     boxes: Array, starts: Index, counts: Index, threshold: float, measure: Overlap
 ) -> Index:
-    """As `_lost_by_class`, of some groups, by measuring every pair within a group."""
+    """Return what `_lost_by_class` returns, for some groups, by measuring every pair in a group."""
     better = _ranges(starts, counts)
     worse = np.repeat(starts + counts, counts) - better - 1
     first, second = np.repeat(better, worse), _ranges(better + 1, worse)
@@ -188,16 +203,16 @@ def _lost_of_pairs(
 
 
 def _ranges(starts: Index, counts: Index) -> Index:
-    """`start, start + 1 ...`, `count` of them, one after the other."""
+    """Return `count` numbers from each start, one range after the other."""
     before = np.cumsum(counts) - counts
     return np.repeat(starts - before, counts) + np.arange(counts.sum())
 
 
 @np.errstate(over="ignore", invalid="ignore")
 def _lost_of_sorted(boxes: Array, threshold: float, measure: Overlap) -> Index:
-    """Places of boxes that a better one suppresses; the best comes first.
+    """Return the places of boxes that a better box suppresses; the best comes first.
 
-    Boxes of untrained networks may be too large for their areas: these are infinite, as in C.
+    Boxes of untrained networks may be so large that their areas are infinite, as in C.
     """
     order = np.arange(len(boxes))
     lost = []

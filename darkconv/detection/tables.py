@@ -1,4 +1,4 @@
-"""What was found, in lines of text, cells of tables, and for notebooks."""
+"""Detections as lines of text, as cells of tables, and for notebooks."""
 
 from darkconv.core.views import View
 from darkconv.detection.draw import draw
@@ -11,29 +11,45 @@ from darkconv.presentation.numerals import counted, per_cent
 from darkconv.report.gallery import WIDTH, embedded
 
 OF_BOXES = ("class", "score", "x0", "y0", "x1", "y1")
-SHOWN = 5  # entries in a line of text
+SHOWN = 5  # the most entries in a line of text
 
 
 def box_rows(found: Detections) -> list[tuple[str, ...]]:
-    """Return the cells under `OF_BOXES`: corners in pixels of the picture."""
+    """Return the cells of a table under `OF_BOXES`, with corners in pixels of the picture.
+
+    Args:
+        found: the detections in a picture.
+    """
     return [(d.name, f"{per_cent(d.score)}%", *(f"{v:.0f}" for v in d.box)) for d in found]
 
 
 def frame_line(frame: Frame) -> str:
-    """Return what was found in a frame of a video, and where in it that is."""
+    """Return a line of text with the detections in a frame of a video, its index and its time.
+
+    Args:
+        frame: the frame, which has a time.
+    """
     words = ", ".join(f"{one.name} {per_cent(one.score)}%" for one in frame.found)
     return f"frame {frame.index}, {frame.time:.2f} s: {words or 'none'}"
 
 
 def found_as_text(found: Detections) -> str:
-    """Return the best entries in words."""
+    """Return a line of text with the best detections.
+
+    Args:
+        found: the detections in a picture.
+    """
     best = ", ".join(f"{one.name} {one.score:.2f}" for one in found[:SHOWN])
     more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     return f"<Detections: {best or 'none'}{more}>"
 
 
 def found_as_html(found: Detections) -> str:
-    """Return a table with a row for each entry."""
+    """Return an HTML table with a row for each detection.
+
+    Args:
+        found: the detections in a picture.
+    """
     caption = [counted(len(found), "box", "boxes")]
     if found.hidden:
         caption.append(f"{counted(found.hidden, 'box', 'boxes')} of hidden classes left out")
@@ -41,12 +57,20 @@ def found_as_html(found: Detections) -> str:
 
 
 def frame_as_text(frame: Frame) -> str:
-    """Return place, source and how much was found in words."""
+    """Return a line of text with index, source and number of detections.
+
+    Args:
+        frame: the frame.
+    """
     return f"<Frame {frame.index} of {frame.source}: {len(frame.found)} found>"
 
 
 def frame_as_html(frame: Frame) -> str:
-    """Return the picture with what was found in it, and the table of that."""
+    """Return HTML with the picture, its boxes drawn into it, and the table of detections.
+
+    Args:
+        frame: the frame.
+    """
     drawn = draw(with_channels(frame.picture, 3), frame.found.entries)
     time = "" if frame.time is None else f", {frame.time:.2f} s"
     title = escape(f"{frame.source}, {frame.index}{time}")

@@ -1,4 +1,4 @@
-"""Where pictures and videos are drawn to, held against what is read and what is there."""
+"""Choose the files that pictures and videos are drawn into, and check that none is in the way."""
 
 import os
 from collections.abc import Sequence
@@ -12,11 +12,18 @@ from darkconv.pictures.image_file import SUFFIXES
 
 
 def note_drawings(files: Sequence[Path], output: Path) -> list[Path]:
-    """Where the pictures are drawn to, held against each other and against what is there.
+    """Return the files that pictures are drawn into, after checking that none is in the way.
+
+    Args:
+        files: the pictures.
+        output: the file for a single picture, or the folder for all.
+
+    Returns:
+        One path for each picture.
 
     Raises:
-        DarkconvError: two pictures would be drawn into one file, a file is in the way, or the name
-            is that of a file that is not drawn.
+        DarkconvError: two pictures would be drawn into one file, another file is in the way, or the
+            output has the name of a file that cannot be drawn.
     """
     note_pictures(files)
     if len(files) == 1 and output.suffix.lower() in WRITABLE and not os.path.isdir(output):
@@ -36,7 +43,7 @@ def note_drawings(files: Sequence[Path], output: Path) -> list[Path]:
 
 
 def _check_folder(output: Path, count: int) -> None:
-    """Raise for a folder that would get the name of a picture or a video."""
+    """Raise DarkconvError if a folder would have the name of a picture or a video."""
     suffix = output.suffix.lower()
     if suffix not in (*SUFFIXES, *CODECS) or os.path.isdir(output):
         return
@@ -50,15 +57,23 @@ def _check_folder(output: Path, count: int) -> None:
 
 
 def drawing_name(file: Path) -> str:
-    """A picture's own name, with a suffix that can be written."""
+    """Return a picture's own name, with the suffix .png if its own cannot be written.
+
+    Args:
+        file: the picture's path.
+    """
     return f"{file.stem}{file.suffix if file.suffix.lower() in WRITABLE else '.png'}"
 
 
 def note_clip(source: str, output: Path) -> Path:
-    """Where a video is drawn to, held against what is read and what is there.
+    """Return the file that a video is drawn into, after checking that none is in the way.
+
+    Args:
+        source: the video's file, camera or address.
+        output: the file, or a folder for it.
 
     Raises:
-        DarkconvError: the name is of no video, or a file is in the way.
+        DarkconvError: the output is not the name of a video, or another file is in the way.
     """
     if os.path.isfile(source):
         note_pictures([Path(source)])

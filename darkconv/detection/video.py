@@ -1,4 +1,4 @@
-"""Frames of video files, cameras and network addresses, by PyAV."""
+"""Read frames of video files, cameras and network addresses with PyAV."""
 
 import contextlib
 import logging
@@ -28,26 +28,32 @@ SUFFIXES = frozenset(
         *(".m2ts", ".mts", ".3gp", ".ogv", ".mjpeg", ".mjpg", ".h264", ".264", ".hevc", ".h265"),
     )
 )
-"""Ends of file names that count as videos, in lower case."""
+"""The suffixes of video files, in lower case."""
 ADDRESS = re.compile(r"(?i)(rtsps?|rtmps?|https?|udp|tcp|srt|rtp)://")
 STORED = re.compile(r"(?i)https?://")
-"""Addresses from which every frame is taken; of the others, and of cameras, the newest."""
+"""The addresses of which every frame is taken; of others, and of cameras, the newest is taken."""
 LOGIN = re.compile(r"//[^/@]*@")
 SECONDS = 10.0
-"""That an address has time to answer."""
+"""The seconds that an address has to answer."""
 CAMERAS = {
     "linux": ("v4l2", "/dev/video{}"),
     "darwin": ("avfoundation", "{}"),
     "win32": ("vfwcap", "{}"),
 }
-"""How a system's cameras are opened, by number."""
+"""FFmpeg's format and device name of a camera, by system; the number is filled in."""
 
 
 def library(task: str) -> ModuleType:
-    """Return PyAV.
+    """Import and return PyAV.
+
+    Args:
+        task: the purpose that the error names if PyAV is missing.
+
+    Returns:
+        The module.
 
     Raises:
-        MissingDependencyError: it is not installed.
+        MissingDependencyError: PyAV is not installed.
     """
     with telling_missing(task):
         import av
@@ -55,7 +61,11 @@ def library(task: str) -> ModuleType:
 
 
 def is_video(source: Any) -> bool:
-    """Return True for the number of a camera, an address, or a video file's name."""
+    """Return True if a source is the number of a camera, an address, or a video file's name.
+
+    Args:
+        source: any source of pictures: see `open_source`.
+    """
     if isinstance(source, Integral):
         return not isinstance(source, bool)
     if not isinstance(source, str | os.PathLike):
@@ -68,21 +78,21 @@ def is_video(source: Any) -> bool:
 
 
 class Video:
-    """A video that is open: its frames can be gone through once.
+    """An open video, whose frames can be read once.
 
     Attributes:
-        name: what messages call it; an address is without its password.
-        is_live: frames that nobody takes in time are lost.
-        count: how many frames there are, as far as that is known.
-        rate: frames in a second, as far as that is known.
-        has_sound: it has more than pictures.
+        name: the name in messages; of an address, without the login.
+        is_live: True if frames are dropped that are not taken in time.
+        count: the number of frames; None if unknown.
+        rate: frames per second; None if unknown.
+        has_sound: True if the video has an audio stream.
     """
 
     def __init__(self, source: str | os.PathLike[str] | SupportsIndex) -> None:
-        """Open a file, a camera by its number, or an address.
+        """Open a video file, a camera by its number, or an address.
 
         Raises:
-            DatasetError: it cannot be opened, or has no pictures.
+            DatasetError: the video cannot be opened, or has no pictures.
             MissingDependencyError: PyAV is not installed.
         """
         av = library("reading videos")
@@ -119,7 +129,7 @@ class Video:
         self.rate = Fraction(rate) if rate else None
 
     def _opened(self, path: str) -> Any:
-        """Return what PyAV opens: never another protocol that a file's name spells."""
+        """Return what PyAV is to open, so that a file's name cannot select another protocol."""
         if not os.path.isfile(path):
             raise DatasetError("no such file", where=self._where)
         if os.path.getsize(path) == 0:
@@ -132,11 +142,11 @@ class Video:
     def frames(
         self, *, every: int = 1, skips: bool = False
     ) -> Iterator[tuple[int, float, Picture]]:
-        """Yield number, seconds from the beginning, and levels of each frame, upright.
+        """Yield index from 0, seconds from the beginning, and upright levels of each frame.
 
         Args:
-            every: take the first one, and then each that is so many further on.
-            skips: go on behind what cannot be decoded, and tell of it at the end.
+            every: take the first frame, and then every `every`-th.
+            skips: continue after parts that cannot be decoded, and report their number at the end.
 
         Raises:
             DatasetError: a frame cannot be decoded, or none can.
@@ -162,7 +172,7 @@ class Video:
             logger.warning("%s: %d parts could not be decoded: skipped", self.name, broken)
 
     def _decoded(self, *, skips: bool) -> Iterator[Any]:
-        """Yield frames; None for a part that cannot be decoded."""
+        """Yield the decoded frames, and None for a part that cannot be decoded."""
         packets = self._container.demux(self._stream)
         while True:
             with self._told():
@@ -180,7 +190,7 @@ class Video:
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
-        """Turn what PyAV raises into an error with the video's name."""
+        """Turn PyAV's exceptions in this block into an error that names the video."""
         try:
             yield
         except self._av.error.FFmpegError as error:
@@ -200,7 +210,11 @@ class Video:
 
 
 def levels_of(frame: Any) -> Picture:
-    """Return a frame's levels, (H, W, 3) RGB, turned as the video says."""
+    """Return the levels of a frame, uint8 (H, W, 3) RGB, turned as the video's metadata say.
+
+    Args:
+        frame: a frame of PyAV.
+    """
     levels: Picture = frame.to_ndarray(format="rgb24")
     turns = round(getattr(frame, "rotation", 0) / 90) % 4
     return np.ascontiguousarray(np.rot90(levels, turns)) if turns else levels

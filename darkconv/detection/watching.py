@@ -1,4 +1,4 @@
-"""Videos, looked at frame by frame: each drawn into a clip and shown in a window."""
+"""Find objects in a video frame by frame, draw them into a clip, and show them in a window."""
 
 import contextlib
 import logging
@@ -23,7 +23,15 @@ logger = logging.getLogger("darkconv")
 
 @contextlib.contextmanager
 def clip_of(video: Video, target: Path | None, *, every: int) -> Iterator[Clip | None]:
-    """Write what a video shows into a file, of every so many frames; None writes nothing.
+    """Open a clip for the drawn frames of a video.
+
+    Args:
+        video: the video that is read; it gives the frame rate.
+        target: the file to write; None writes nothing.
+        every: the clip gets every `every`-th frame.
+
+    Yields:
+        The clip, or None.
 
     Raises:
         DarkconvError: see `writing_clip`.
@@ -50,15 +58,16 @@ def watch(
     """Find objects in each frame of a video, until it ends or its window is closed.
 
     Args:
-        engine: what finds them.
+        engine: the engine that finds them.
         source: the video.
-        clip: what frames with boxes are drawn into.
-        window: what shows them, when each has been looked at.
-        font: file of the labels' font.
+        clip: the clip that frames with boxes are added to; None for none.
+        window: the window that shows the frames; None for none.
+        font: the file of the labels' font; None for one that has their letters.
         how: as for `stream`.
+        **how: further options of `stream`.
 
     Yields:
-        Each frame, and what was found in it but for hidden classes.
+        Each frame with its detections, without those of hidden classes.
     """
     for every in stream(engine, source, **how):
         frame = listed(engine, every)

@@ -1,4 +1,4 @@
-"""A window that shows pictures, by Python's own tkinter and Pillow."""
+"""A window that shows pictures, made with Python's tkinter and Pillow."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -8,14 +8,15 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 ENDING = ("q", "Q", "Escape")
-"""Keys that close the window."""
+"""The keys that close the window."""
 
 
 class Window:
     """A window that shows one picture after the other.
 
     Attributes:
-        is_open: False once the user has closed it, by its button or by one of `ENDING`.
+        is_open: False once the user has closed it, with its button or with one of the keys in
+            `ENDING`.
     """
 
     def __init__(self, title: str) -> None:
@@ -45,7 +46,14 @@ class Window:
         self._shown: Any = None
 
     def show(self, image: "Image") -> bool:
-        """Show a picture; return False if the window was closed."""
+        """Show a picture.
+
+        Args:
+            image: the PIL image.
+
+        Returns:
+            False if the window was closed.
+        """
         from PIL import ImageTk
 
         try:
@@ -57,7 +65,11 @@ class Window:
         return self.is_open
 
     def wait(self) -> bool:
-        """Wait for a key or a click; return False if the window was closed."""
+        """Wait for a key or a click.
+
+        Returns:
+            False if the window was closed.
+        """
         import tkinter
 
         pressed = tkinter.BooleanVar(self._root)

@@ -1,1 +1,1 @@
-"""What a Darknet network is, free of file formats and frameworks."""
+"""The model of a Darknet network, independent of file formats and frameworks."""

@@ -1,46 +1,55 @@
 """The dialects of Darknet: every rule in which the programs differ, named once.
 
-`pjreddie` is the original program; `alexeyab` is the fork by AlexeyAB, whose rules the later
-hank-ai program shares. Source of each rule: golden/DIALECTS.md. `yolor` is no C program: it is
-WongKinYiu's PyTorch program of that name, which reads cfgs in alexeyab's words and computes a few
-things otherwise (its models/models.py and utils/layers.py).
+`pjreddie` is the original program. `alexeyab` is the fork by AlexeyAB; the later hank-ai program
+follows the same rules. The source of each rule is given in golden/DIALECTS.md. `yolor` is not a C
+program but WongKinYiu's PyTorch program of that name. It reads cfgs with alexeyab's sections and
+options, and computes a few things differently (see its models/models.py and utils/layers.py).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 GPU_EPSILON = 1e-5
-"""Both C programs add it to a batch's variance on a GPU."""
+"""Both C programs add this number to the variance of a batch on a GPU."""
 
 
 @dataclass(frozen=True, eq=False)
 class Dialect:
-    """One program's rules. There is one object of each, also in copies and behind pickles.
+    """The rules of one program; copying or unpickling a dialect gives the same object.
 
     Attributes:
         name: `pjreddie`, `alexeyab` or `yolor`.
-        revision: third number of the weights header that the program writes (0.2.revision).
-        variance_epsilon: batch norm divides by sqrt(variance + variance_epsilon) ...
-        deviation_epsilon: ... + deviation_epsilon (the original adds 1e-6 outside the root).
-        seen_width_tests_version: the image counter of weights whose major or minor version
-            is 1000 or more has 4 bytes; without the test it has 8.
-        batchnorm_has_biases: a stand-alone [batchnorm] stores biases.
-        shortcut_resamples: [shortcut] joins maps of different size, with alpha and beta.
-        recurrent_is_map: [rnn] and [lstm] give an n x 1 x 1 map, not a plain vector.
-        region_is_cell_major: [region] output is [cell][anchor][entry], x and y not squashed.
-        first_head_scores: boxes of all heads have room for the scores of the first head's
-            classes; else for those of the last.
-        letterboxes: the detector fits pictures with a border unless told otherwise.
-        groups_spread: groups that do not divide the channels begin at group * channels / groups,
-            rounded down; else each follows the last one.
-        pointwise_ignores_strides: on the CPU a 1x1 convolution takes the map as it lies, whatever
-            its stride; else only where `stride_x` is 1.
-        xnor_uses_folded_weights: [convolutional] xnor=1 takes signs of batch-norm-folded
-            weights, pads with -1 and has one group.
-        reorg_splits_space: [reorg] is a space-to-depth by 2, column by column of each block.
-        yolo_squashes_sizes: [yolo] has a sigmoid on w and h too, squares them for the size of a
-            box, and stretches x and y by 2, whatever the cfg says.
-        base: the dialect whose sections, options and other rules it shares.
+        revision: third number of the version (0.2.revision) that the program writes into the header
+            of a weights file.
+        variance_epsilon: number that batch norm adds to the variance before it takes the square
+            root.
+        deviation_epsilon: number that batch norm adds to the square root (the original program adds
+            1e-6).
+        seen_width_tests_version: True if the image counter of a weights file whose major or minor
+            version is 1000 or more has 4 bytes; otherwise it has 8.
+        batchnorm_has_biases: True if a stand-alone [batchnorm] layer stores biases.
+        shortcut_resamples: True if [shortcut] joins feature maps of different sizes, with the
+            factors alpha and beta.
+        recurrent_is_map: True if [rnn] and [lstm] output an n x 1 x 1 feature map, not a plain
+            vector.
+        region_is_cell_major: True if the output of [region] is ordered [cell][anchor][entry],
+            without a sigmoid on x and y.
+        first_head_scores: True if the boxes of all heads have as many scores as the first head has
+            classes; otherwise as many as the last head has.
+        letterboxes: True if the detector letterboxes pictures unless it is told otherwise.
+        groups_spread: rule for groups that do not divide the number of channels. If True, group g
+            begins at channel g * channels / groups, rounded down; otherwise each group begins where
+            the one before it ends.
+        pointwise_ignores_strides: True if a 1x1 convolution on the CPU always reads the feature map
+            as it is stored, whatever its stride; otherwise it does so only if `stride_x` is 1.
+        xnor_uses_folded_weights: True if [convolutional] with xnor=1 takes the signs of weights
+            into which batch norm is folded, pads with -1 and has one group.
+        reorg_splits_space: True if [reorg] is a space-to-depth by 2 that takes each block column by
+            column.
+        yolo_squashes_sizes: True if [yolo], whatever the cfg says, also applies a sigmoid to w and
+            h, squares them to get the size of a box, and stretches x and y by 2.
+        base: the dialect whose sections, options and remaining rules this one shares; None if there
+            is none.
     """
 
     name: str
@@ -63,19 +72,26 @@ class Dialect:
 
     @property
     def batch_epsilon(self) -> float:
-        """What batch norm adds to a batch's variance in training; C's own on a GPU."""
+        """Return the number added to a batch's variance in training.
+
+        It is `variance_epsilon`, or the one of C's GPU code where that is 0.
+        """
         return self.variance_epsilon or GPU_EPSILON
 
     def follows(self, other: "Dialect") -> bool:
-        """Return True if this is the other dialect, or is built on it."""
+        """Return True if this is the other dialect or is based on it.
+
+        Args:
+            other: the dialect to compare with.
+        """
         return self is other or self.base is other
 
     def __str__(self) -> str:
-        """The name."""
+        """Return the name of the dialect."""
         return self.name
 
     def __reduce__(self) -> tuple[Callable[[str], "Dialect"], tuple[str]]:
-        """By name."""
+        """Return what a pickle holds: the name, by which the one object of the dialect is found."""
         return _of_name, (self.name,)
 
 

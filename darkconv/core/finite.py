@@ -1,4 +1,4 @@
-"""Whether the arrays of a model hold finite numbers only, and variances that have a root."""
+"""Checks that a model's arrays hold only finite numbers, and variances that have a square root."""
 
 import logging
 
@@ -16,18 +16,19 @@ VARIANCE = "rolling_variance"
 
 
 def check_finite(model: Model, file: str, *, remedy: str = "", tells: bool = True) -> None:
-    """Look for NaN and infinity in the arrays that a file gave, and for variances without a root.
+    """Check that a file's arrays hold no NaN or infinity, and no variances without a square root.
 
-    A negative variance that the dialect's program computes with all the same is a warning.
+    A negative variance with which the dialect's program can still compute causes only a warning.
 
     Args:
-        model: what was read; initial values are not looked at, nor made.
-        file: that it was read from.
-        remedy: what the user can do, for the hint.
-        tells: warn of negative variances that have a root.
+        model: the model read from the file; initial values are neither checked nor computed.
+        file: name of the file, used in messages.
+        remedy: advice for the user, appended to the hint.
+        tells: if True, warn of negative variances that still have a square root.
 
     Raises:
-        WeightsError: there are some; it says where the first are, and how many in all.
+        WeightsError: an array holds NaN or infinity, or a variance has no square root. The message
+            names the first such array and the total number of such values.
     """
     broken = {
         (layer.index, layer.section.name, slot.name, slot.size): count
@@ -49,16 +50,16 @@ def check_finite(model: Model, file: str, *, remedy: str = "", tells: bool = Tru
 
 
 def check_kept(model: Model, file: str, *, allow_nonfinite: bool, remedy: str) -> None:
-    """Look at a model that is to be written: what would be refused when it is read back.
+    """Check that a model about to be written will not be refused when it is read back.
 
     Args:
-        model: that is written; initial values are not looked at.
-        file: that it is written to.
-        allow_nonfinite: warn, and raise nothing.
-        remedy: what the user can do, for the hint.
+        model: the model to write; initial values are not checked.
+        file: name of the file to write, used in messages.
+        allow_nonfinite: if True, warn instead of raising an error.
+        remedy: advice for the user, appended to the hint.
 
     Raises:
-        WeightsError: an array holds NaN or infinity, or a variance has no root.
+        WeightsError: an array holds NaN or infinity, or a variance has no square root.
     """
     try:
         check_finite(model, file, remedy=remedy, tells=False)
@@ -70,16 +71,16 @@ def check_kept(model: Model, file: str, *, allow_nonfinite: bool, remedy: str) -
 
 
 def check_variances(model: Model, file: str, *, remedy: str = "", tells: bool = True) -> None:
-    """Look for variances that a batch norm cannot be computed with.
+    """Check that batch norm can be computed with every variance of a model.
 
     Args:
-        model: what was read.
-        file: that it was read from.
-        remedy: what the user can do, for the hint.
-        tells: warn of negative variances that have a root.
+        model: the model read from the file; initial values are not checked.
+        file: name of the file, used in messages.
+        remedy: advice for the user, appended to the hint.
+        tells: if True, warn of negative variances that still have a square root.
 
     Raises:
-        WeightsError: a variance has no root by the rule of the model's dialect.
+        WeightsError: a variance has no square root by the rule of the model's dialect.
     """
     for key, layer, slot in model.network.keyed_slots():
         if not slot.name.endswith(VARIANCE) or layer.index in model.initial_layers:
@@ -104,17 +105,31 @@ def check_variances(model: Model, file: str, *, remedy: str = "", tells: bool = 
 
 
 def has_root(dialect: Dialect, variances: Array) -> npt.NDArray[np.bool_]:
-    """Return where batch norm can divide by a root: what is added inside it counts, in float32."""
+    """Return where batch norm can take the square root of a variance and divide by it.
+
+    The sum of the variance and the dialect's `variance_epsilon` is computed in float32.
+
+    Args:
+        dialect: the dialect whose `variance_epsilon` is added.
+        variances: float32 array of any shape.
+
+    Returns:
+        Boolean array of the same shape.
+    """
     epsilon = np.float32(dialect.variance_epsilon)
     inside = variances + epsilon
     return inside > 0 if epsilon else inside >= 0
 
 
 def count_nonfinite(array: Array) -> int:
-    """How many values are NaN or infinite."""
+    """Return the number of values that are NaN or infinite.
+
+    Args:
+        array: float32 array of any shape.
+    """
     values = array.ravel()
     with np.errstate(all="ignore"):
         is_sound = np.isfinite(np.dot(values, values))
-    if is_sound:  # a sum of squares without a temporary array; it may only overflow
+    if is_sound:  # the sum of squares needs no temporary array, and can only overflow
         return 0
     return array.size - int(np.count_nonzero(np.isfinite(values)))

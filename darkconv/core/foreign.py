@@ -1,4 +1,4 @@
-"""Section types of other programs, by what a Darknet cfg says in their place."""
+"""Section types of other programs, each with a hint on what a Darknet cfg uses instead."""
 
 
 def _is(*names: str, hint: str) -> dict[str, str]:
@@ -105,4 +105,4 @@ FOREIGN_SECTIONS = {
         hint="a layer of a PyTorch program that reads cfgs, which no Darknet has",
     ),
 }
-"""Hints by section name in lower case, `-` as `_`."""
+"""The hints by section name; names are in lower case, with `_` in place of `-`."""

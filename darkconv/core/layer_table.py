@@ -1,4 +1,4 @@
-"""The layers of a model as rows of a table, and what they add up to."""
+"""The layers of a model as rows of a table, and their totals."""
 
 from darkconv.core.model import Model
 from darkconv.core.network import NETWORK_INPUT, Layer, Network
@@ -8,11 +8,15 @@ from darkconv.presentation.numerals import format_count, format_large
 
 HEADERS = ("layer", "type", "filters", "window", "from", "input", "output", "parameters", "MACs")
 LEFT = (1, 3, 4, 5, 6)
-"""Columns of text."""
+"""Indices of the columns that hold text and are aligned to the left."""
 
 
 def row(layer: Layer) -> tuple[object, ...]:
-    """One layer's cells."""
+    """Return the cells of one layer's row, in the order of `HEADERS`.
+
+    Args:
+        layer: the layer to describe.
+    """
     spec = layer.spec
     filters = getattr(spec, "filters", None) or getattr(spec, "output", None) or ""
     return (
@@ -29,7 +33,15 @@ def row(layer: Layer) -> tuple[object, ...]:
 
 
 def window(layer: Layer) -> str:
-    """`3x3/2`, with groups and dilation if there are any."""
+    """Format a layer's window as `3x3/2`, followed by its groups and dilation if it has any.
+
+    Args:
+        layer: the layer; one without a window gives its stride as `x2`, or an empty text.
+
+    Returns:
+        The window as columns x rows / stride. A stride that differs by axis is written horizontal x
+            vertical.
+    """
     size = getattr(layer.spec, "size", None)
     if size is None or layer.type == "normalization":
         stride = getattr(layer.spec, "stride", None)
@@ -43,14 +55,26 @@ def window(layer: Layer) -> str:
 
 
 def origin(layer: Layer) -> str:
-    """The layers it reads, if not just the one before."""
+    """Return the indices of a layer's sources; an empty text if it reads only the previous layer.
+
+    Args:
+        layer: the layer whose sources are listed.
+
+    Returns:
+        Layer indices (from 0) separated by commas; "in" is the network input.
+    """
     if layer.sources == (layer.index - 1,):
         return ""
     return ",".join("in" if s == NETWORK_INPUT else str(s) for s in layer.sources)
 
 
 def totals(model: Model, *remarks: str) -> list[str]:
-    """Sums, what comes in, what each head predicts; remarks stand with what comes in."""
+    """Return lines that sum up a model: its size, its input, and what each head predicts.
+
+    Args:
+        model: the model to describe.
+        remarks: texts to add to the line about the input.
+    """
     network = model.network
     lines = [
         f"{len(network.layers)} layers, {format_count(network.parameters)} parameters, "
@@ -64,7 +88,12 @@ def totals(model: Model, *remarks: str) -> list[str]:
 
 
 def head_line(model: Model, layer: Layer) -> str:
-    """What a head predicts."""
+    """Return one line that says what a head predicts.
+
+    Args:
+        model: the model, for its class names.
+        layer: one of the model's heads.
+    """
     assert isinstance(layer.spec, HeadSpec)
     count = layer.spec.num_classes(layer.in_shapes)
     names = ", ".join(model.names[:4]) + (", ..." if len(model.names) > 4 else "")
@@ -73,12 +102,20 @@ def head_line(model: Model, layer: Layer) -> str:
 
 
 def count_with_arrays(network: Network) -> int:
-    """Number of layers that have arrays."""
+    """Return the number of layers that have learned arrays.
+
+    Args:
+        network: the network whose layers are counted.
+    """
     return sum(bool(layer.slots) for layer in network.layers)
 
 
 def ranges(indices: tuple[int, ...]) -> str:
-    """Sorted numbers in short: `layers 74-81, 85`."""
+    """Format layer indices briefly, such as `layers 74-81, 85`.
+
+    Args:
+        indices: layer indices (from 0) in ascending order.
+    """
     runs: list[list[int]] = []
     for index in indices:
         if runs and runs[-1][1] == index - 1:
@@ -90,11 +127,19 @@ def ranges(indices: tuple[int, ...]) -> str:
 
 
 def as_text(model: Model) -> str:
-    """Return what a model is in a few lines."""
+    """Return a few lines of text that describe a model.
+
+    Args:
+        model: the model to describe.
+    """
     return "\n  ".join([f"Model of {model.network.file}", *totals(model)])
 
 
 def as_html(model: Model) -> str:
-    """The table for notebooks."""
+    """Return the HTML table of a model for notebooks.
+
+    Args:
+        model: the model to describe.
+    """
     cells = [map(str, row(layer)) for layer in model.network.layers]
     return html_table(HEADERS, cells, LEFT, caption=totals(model))

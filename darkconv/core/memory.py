@@ -1,4 +1,4 @@
-"""Memory: asked about before it is asked for, as a cfg can name any size."""
+"""Checks whether there is enough memory before it is allocated, since a cfg can name any size."""
 
 import os
 from pathlib import Path
@@ -11,15 +11,15 @@ GROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 def require_memory(size: int, *, what: str, where: Where) -> None:
-    """Refuse work that cannot be done here.
+    """Raise an error if a piece of work needs more memory than is free.
 
     Args:
-        size: bytes that it takes at least.
-        what: takes them, for the message.
-        where: the network.
+        size: number of bytes that the work needs at least.
+        what: name of the work, used in the message.
+        where: place of the network, used in the message.
 
     Raises:
-        GraphError: there is less.
+        GraphError: there is less free memory than that.
     """
     free = free_memory()
     if free is not None and size > free:
@@ -31,7 +31,10 @@ def require_memory(size: int, *, what: str, where: Where) -> None:
 
 
 def free_memory() -> int | None:
-    """Bytes that can be had without pushing others out; None where the system does not say."""
+    """Return the number of bytes of free memory, or None if the system does not tell.
+
+    A container's limit counts too. Memory is free if no other program has to be swapped out for it.
+    """
     known = [size for size in (_available(), _group_limit()) if size is not None]
     return min(known, default=None)
 
@@ -53,7 +56,7 @@ def _installed() -> int | None:
 
 
 def _group_limit() -> int | None:
-    """What a container may take."""
+    """Return the memory limit of the container in bytes, or None if there is none."""
     try:
         text = GROUP_LIMIT.read_text().strip()
     except OSError:

@@ -1,4 +1,4 @@
-"""Model = Network + arrays: the hub that everything is read into and written from."""
+"""The model: a network and its arrays. All formats are read into it and written from it."""
 
 import zlib
 from collections.abc import Iterator, Mapping
@@ -24,11 +24,11 @@ Arrays = Mapping[str, Array]
 
 @dataclass(frozen=True)
 class Header:
-    """Start of a weights file.
+    """The start of a weights file.
 
     Attributes:
-        major, minor, revision: version of the format, as the file has it.
-        seen: pictures seen in training.
+        major, minor, revision: version of the format, as the file states it.
+        seen: number of pictures seen in training.
     """
 
     major: int
@@ -38,79 +38,109 @@ class Header:
 
     @classmethod
     def new(cls, dialect: Dialect) -> "Header":
-        """What the dialect's program writes for a network that has seen nothing."""
+        """Return the header that the dialect's program writes for a network that saw no picture.
+
+        Args:
+            dialect: the dialect whose revision the header gets.
+        """
         return cls(0, 2, dialect.revision)
 
     def seen_bytes(self, dialect: Dialect) -> int:
-        """Width of the counter: 4 before version 0.2, 8 since (`load_weights_upto`)."""
+        """Return the width of the image counter in bytes: 4 before version 0.2, 8 since.
+
+        The rule is that of `load_weights_upto` in the C programs.
+
+        Args:
+            dialect: some dialects also test whether the version is 1000 or more.
+        """
         is_wide = 10 * self.major + self.minor >= 2
         if dialect.seen_width_tests_version:
             is_wide = is_wide and self.major < 1000 and self.minor < 1000
         return 8 if is_wide else 4
 
     def size(self, dialect: Dialect) -> int:
-        """Bytes in the file: three 32-bit numbers and the counter."""
+        """Return the number of bytes of the header: three 32-bit numbers and the image counter.
+
+        Args:
+            dialect: the dialect whose rule gives the width of the counter.
+        """
         return 12 + self.seen_bytes(dialect)
 
     @property
     def is_transposed(self) -> bool:
-        """Whether matrices of connected layers are stored as [inputs][outputs]."""
+        """Return True if the matrices of connected layers are stored as [inputs][outputs]."""
         return self.major > 1000 or self.minor > 1000
 
 
 class InitialArrays(Mapping[str, Array]):
-    """Arrays as Darknet initialises them, made when asked for, the same at every time.
+    """Arrays as Darknet initialises them, computed on first use and always with the same values.
 
-    `given` takes precedence: what a partial weights file holds.
+    The arrays in `given`, such as those of a partial weights file, take precedence.
     """
 
     def __init__(self, network: Network, given: Arrays | None = None) -> None:
-        """For all slots of a network."""
+        """Prepare the arrays for all slots of a network."""
         self._slots = {key: slot for key, _, slot in network.keyed_slots()}
         self._made = {key: unchanging(array) for key, array in (given or {}).items()}
         self._is_affordable = False
         self._file = network.file
 
     def __getitem__(self, key: str) -> Array:
-        """The array under "<layer>.<array>"."""
+        """Return the array with the key "<layer>.<array>"."""
         if key not in self._made:
             self._require_memory()
             self._made[key] = initial_array(key, self._slots[key])
         return self._made[key]
 
     def __deepcopy__(self, memo: object) -> "InitialArrays":
-        """Return itself, as nothing in it changes."""
+        """Return this object itself, as it never changes."""
         return self
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take what a pickle holds: arrays come out of it writable."""
+        """Restore the state from a pickle, whose arrays are writable, and make them read-only."""
         made = {key: frozen(array) for key, array in state["_made"].items()}
         vars(self).update(state, _made=made)
 
     def _require_memory(self) -> None:
-        """Whoever asks for one array asks for all of them in the end."""
+        """Check once that there is memory for all missing arrays, as a reader of one reads all."""
         if not self._is_affordable:
             missing = (slot for key, slot in self._slots.items() if key not in self._made)
             require_initial_memory(sum(slot.size for slot in missing), self._file)
             self._is_affordable = True
 
     def __iter__(self) -> Iterator[str]:
-        """Keys in file order."""
+        """Return an iterator over the keys in file order."""
         return iter(self._slots)
 
     def __len__(self) -> int:
-        """Number of arrays."""
+        """Return the number of arrays."""
         return len(self._slots)
 
 
 def require_initial_memory(count: int, file: str) -> None:
-    """Raise GraphError where that many initial values of the network in `file` have no room."""
+    """Raise an error if there is not enough memory for the initial values of a network.
+
+    Args:
+        count: number of float32 values.
+        file: name of the cfg, used in the message.
+
+    Raises:
+        GraphError: there is not enough free memory.
+    """
     size = count * np.dtype(np.float32).itemsize
     require_memory(size, what="making its initial arrays", where=Where(file=file))
 
 
 def initial_array(key: str, slot: Slot) -> Array:
-    """An array before training, drawn from a stream that belongs to its key."""
+    """Return the initial values of an array, drawn from a random stream seeded by its key.
+
+    Args:
+        key: "<layer>.<array>"; the same key always gives the same values.
+        slot: gives the shape and the distribution.
+
+    Returns:
+        Read-only float32 array of the slot's shape.
+    """
     start = slot.initial
     values = np.full(slot.shape, start.mean, np.float32)
     if start.noise != "none":
@@ -122,30 +152,30 @@ def initial_array(key: str, slot: Slot) -> Array:
 
 
 class FrozenArrays(Mapping[str, Array]):
-    """Arrays by key, none of which can be changed or exchanged for another."""
+    """A mapping of arrays by key in which no array can be changed or replaced."""
 
     def __init__(self, arrays: Arrays) -> None:
-        """Take arrays; those that somebody could write to are copied."""
+        """Take the arrays, and copy those that somebody could write to."""
         self._arrays = {key: unchanging(array) for key, array in arrays.items()}
 
     def __getitem__(self, key: str) -> Array:
-        """The array under "<layer>.<array>"."""
+        """Return the array with the key "<layer>.<array>"."""
         return self._arrays[key]
 
     def __iter__(self) -> Iterator[str]:
-        """Keys in file order."""
+        """Return an iterator over the keys in file order."""
         return iter(self._arrays)
 
     def __len__(self) -> int:
-        """Number of arrays."""
+        """Return the number of arrays."""
         return len(self._arrays)
 
     def __deepcopy__(self, memo: object) -> "FrozenArrays":
-        """Return itself, as nothing in it changes."""
+        """Return this object itself, as it never changes."""
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Return what a pickle holds: the arrays alone."""
+        """Return what a pickle holds: only the arrays."""
         return _unpickled, (self._arrays,)
 
 
@@ -155,15 +185,16 @@ def _unpickled(arrays: dict[str, Array]) -> FrozenArrays:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Model(Shown):
-    """A network with its learned numbers. Never changed in place.
+    """A network with its learned arrays; it is never changed in place.
 
     Attributes:
-        network: layers, shapes, text.
-        arrays: exactly the network's slots in file order, under "<layer>.<array>"; each
-            float32, C-contiguous, read-only.
-        header: of the weights file.
-        names: class names; empty where there are none. A tuple of texts is checked, and taken.
-        initial_layers: layers whose arrays hold initial values, since no file gave them.
+        network: the layers, their shapes and the text of the cfg.
+        arrays: exactly the network's slots in file order, with the keys "<layer>.<array>"; each
+            array is float32, C-contiguous and read-only.
+        header: the header of the weights file.
+        names: class names; empty if there are none. A tuple of texts is checked and converted.
+        initial_layers: indices of the layers whose arrays hold initial values, because no file
+            contained them.
 
     Example:
         >>> import darkconv as dc
@@ -179,7 +210,7 @@ class Model(Shown):
     initial_layers: tuple[int, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        """Check names and arrays, and take copies of arrays that could change."""
+        """Check the names and arrays, and copy arrays that somebody could write to."""
         object.__setattr__(self, "names", Names.of(self.names))
         if isinstance(self.arrays, InitialArrays):
             return
@@ -197,37 +228,54 @@ class Model(Shown):
             object.__setattr__(self, "arrays", FrozenArrays(self.arrays))
 
     def _view(self) -> View:
-        """Return how it is shown."""
+        """Return the view by which the model is shown."""
         from darkconv.core import layer_table
 
         return View(layer_table.as_text, layer_table.as_html)
 
     @property
     def dialect(self) -> Dialect:
-        """Whose rules hold."""
+        """Return the dialect of the network."""
         return self.network.dialect
 
     def layer_arrays(self, layer: Layer) -> dict[str, Array]:
-        """Arrays that a layer computes with, its own or borrowed, by slot name."""
+        """Return the arrays that a layer computes with, its own or those it shares, by slot name.
+
+        Args:
+            layer: one of the network's layers.
+        """
         owner = layer if layer.shared is None else self.network.layers[layer.shared]
         return {slot.name: self.arrays[f"{owner.index}.{slot.name}"] for slot in owner.slots}
 
     @property
     def hidden(self) -> frozenset[int]:
-        """Classes that `dont_show` in the names file keeps from being shown."""
+        """Return the indices of the classes that the names file marks with `dont_show`."""
         return self.names.hidden
 
     def class_name(self, index: int) -> str:
-        """Name of a class, or its number where the model has no name for it."""
+        """Return the name of a class, or its index as text if the model has no name for it.
+
+        Args:
+            index: class index, from 0.
+        """
         return self.names[index] if index < len(self.names) else str(index)
 
     def in_memory(self) -> "Model":
-        """The same model, its arrays copied out of the files that they are mapped from."""
+        """Return the same model with its arrays copied from the mapped files into memory."""
         return replace(self, arrays={key: frozen(a.copy()) for key, a in self.arrays.items()})
 
     @checked
     def with_input_size(self, width: int, height: int) -> "Model":
-        """The same model for pictures of another size: see `Network.with_input_size`."""
+        """Return the same model for another input size; see `Network.with_input_size`.
+
+        Args:
+            width: width of the network input in pixels.
+            height: height of the network input in pixels.
+
+        Raises:
+            GraphError: the layers do not fit together at this size, or an array would change its
+                shape.
+        """
         return replace(self, network=self.network.with_input_size(width, height))
 
 
@@ -235,7 +283,16 @@ _FLOAT32 = np.dtype(np.float32)
 
 
 def check_array(key: str, array: Array, slot: Slot) -> None:
-    """Raise DarkconvError unless an array fits its slot."""
+    """Raise an error unless an array has the shape of its slot and the dtype float32.
+
+    Args:
+        key: "<layer>.<array>", used in the message.
+        array: the array to check.
+        slot: the slot it has to fit.
+
+    Raises:
+        DarkconvError: the shape or the dtype differs.
+    """
     if array.shape != slot.shape or array.dtype != _FLOAT32:
         raise DarkconvError(
             f"{key}: expected float32 {slot.shape}, found {array.dtype} {array.shape}"
@@ -244,7 +301,7 @@ def check_array(key: str, array: Array, slot: Slot) -> None:
 
 @checked
 def replace_arrays(model: Model, arrays: Mapping[str, npt.ArrayLike]) -> Model:
-    """A new model in which some arrays are others.
+    """Return a new model in which some arrays are replaced.
 
     Example:
         >>> import darkconv as dc
@@ -254,12 +311,13 @@ def replace_arrays(model: Model, arrays: Mapping[str, npt.ArrayLike]) -> Model:
         np.float32(0.0)
 
     Args:
-        model: is not changed.
-        arrays: by "<layer>.<array>"; converted to float32, and copied unless they are read-only.
+        model: the original model, which stays unchanged.
+        arrays: the new arrays with the keys "<layer>.<array>"; they are converted to float32, and
+            copied unless they are read-only.
 
     Raises:
-        DarkconvError: a key that the network does not have, another shape, or values that are no
-            numbers of float32.
+        DarkconvError: the network has no array with such a key, a shape differs, or values are not
+            numbers that float32 can hold.
     """
     known = {key: slot for key, _, slot in model.network.keyed_slots()}
     changed = dict(model.arrays)
@@ -273,10 +331,10 @@ def replace_arrays(model: Model, arrays: Mapping[str, npt.ArrayLike]) -> Model:
 
 
 def _as_float32(key: str, values: npt.ArrayLike) -> Array:
-    """Return values as a read-only array, which nobody else writes to.
+    """Return values as a read-only float32 array that nobody else can write to.
 
     Raises:
-        DarkconvError: complex numbers, texts, or numbers too large for float32.
+        DarkconvError: the values are complex numbers, texts, or too large for float32.
     """
     given = np.asarray(values)
     if given.dtype.kind not in "fiub":

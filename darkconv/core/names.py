@@ -1,4 +1,4 @@
-"""Class names: what a name may be, which classes are hidden, and the text that says so."""
+"""Class names: which names are valid, which classes are hidden, and the text of the names file."""
 
 import re
 import unicodedata
@@ -10,9 +10,9 @@ from darkconv.encodings import decoded, encoded
 from darkconv.errors import DatasetError, Where
 
 HIDDEN = "dont_show"
-"""Mark in front of a class name that AlexeyAB's program computes but does not draw."""
+"""AlexeyAB's program computes a class with this mark before its name, but does not draw it."""
 LONGEST_NAME = 1000
-"""Characters of a class name."""
+"""A class name has at most this number of characters."""
 BYTE_ORDER_MARK = "\ufeff"
 _BREAKS = re.compile(r"[\r\n]+")
 
@@ -20,12 +20,12 @@ _BREAKS = re.compile(r"[\r\n]+")
 class Names(tuple[str, ...]):
     """Class names in the order of the network's classes: a tuple of texts without marks.
 
-    Every name can be written into a names file and comes back as it was.
+    Every name can be written into a names file and read back unchanged.
 
     Attributes:
-        hidden: indices of those marked `dont_show`.
-        text: of the names file that says all this.
-        encoding: in which the names were read, where the user said which.
+        hidden: indices (from 0) of the classes marked `dont_show`.
+        text: text of the names file, marks included.
+        encoding: the encoding in which the names were read; None if the user gave none.
     """
 
     hidden: frozenset[int]
@@ -38,12 +38,13 @@ class Names(tuple[str, ...]):
         """Check the names.
 
         Args:
-            names: without marks.
-            hidden: indices of those that are marked.
-            text: of the names file that they come from, which is written back as it was.
+            names: class names without marks.
+            hidden: indices (from 0) of the marked classes.
+            text: text of the names file that the names come from, which is written back unchanged;
+                None to compose it.
 
         Raises:
-            DatasetError: a name that would not come back from a names file.
+            DatasetError: a name could not be read back from a names file.
         """
         if isinstance(names, str):
             raise DatasetError("class names", expected="a list of names", found="one text")
@@ -59,28 +60,39 @@ class Names(tuple[str, ...]):
         return self
 
     def read_in(self, encoding: str | None) -> Self:
-        """Return the names with the encoding in which they were read."""
+        """Return the same names with the encoding in which they were read.
+
+        Args:
+            encoding: name of the encoding; None if the user gave none.
+        """
         same = type(self)(self, hidden=self.hidden, text=self.text)
         same.encoding = encoding
         return same
 
     @classmethod
     def of(cls, names: Iterable[str]) -> "Names":
-        """Return names as they are, marks and all; others are checked."""
+        """Return `Names` as they are, marks included, and check and convert any other names.
+
+        Args:
+            names: `Names`, or texts without marks.
+
+        Raises:
+            DatasetError: a name could not be read back from a names file.
+        """
         return names if isinstance(names, Names) else cls(names)
 
     @classmethod
     def parse(cls, text: str, *, file: str | None = None) -> Self:
-        """Read the text of a names file: a name a line; blank lines at the end do not count.
+        """Parse the text of a names file: one name per line; blank lines at the end do not count.
 
         Args:
-            text: of the file.
-            file: its name, for messages.
+            text: text of the names file.
+            file: name of the file, used in messages.
 
         Raises:
-            DatasetError: there is no name, or one that cannot be one.
+            DatasetError: the text holds no name, or an invalid one.
         """
-        # a byte order mark stands inside where two files were joined
+        # a text made by joining two files can have a byte order mark in the middle
         lines = [line.replace(BYTE_ORDER_MARK, "").strip() for line in text.split("\n")]
         while lines and not lines[-1]:
             lines.pop()
@@ -95,12 +107,12 @@ class Names(tuple[str, ...]):
 
     @property
     def names(self) -> Self:
-        """The names themselves."""
+        """Return the names themselves."""
         return self
 
     @property
     def shown(self) -> tuple[int, ...]:
-        """Indices of the classes without the mark."""
+        """Return the indices of the classes without the mark `dont_show`."""
         return tuple(i for i in range(len(self)) if i not in self.hidden)
 
 
@@ -108,7 +120,11 @@ NO_NAMES = Names()
 
 
 def name_problem(name: object) -> str | None:
-    """Return what keeps a class name from coming back from a names file; None if nothing does."""
+    """Return why a class name could not be read back from a names file; None if it could.
+
+    Args:
+        name: the name to check; anything but a text is a problem.
+    """
     if not isinstance(name, str):
         return f"the name is no text: {name!r}"
     if not name.strip():
@@ -136,22 +152,32 @@ def _bare(line: str) -> str:
 
 
 def on_one_line(text: str) -> str:
-    """Return a name without blanks around it and with a space for each line break; others stay."""
+    """Return a name without blanks around it, with one space in place of line breaks.
+
+    Args:
+        text: the name; other characters are kept.
+    """
     return " ".join(filter(None, map(str.strip, _BREAKS.split(text))))
 
 
 def same_name(name: str) -> str:
-    """Return what all spellings of a name have in common: letters with accents in one form (NFC).
+    """Return the form of a name by which names are compared: Unicode normalization form C (NFC).
 
-    Two names are the same where this is equal; what is written keeps its form.
+    Two names are the same if these forms are equal. Names are written in their original form.
+
+    Args:
+        name: a class name in any form.
     """
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def distinct_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Return names that tell all classes apart: `zero:7` where others than class 7 are `zero` too.
+    """Return names that tell all classes apart; repeated names get their index: `zero:7`.
 
-    Names that are distinct already stay as they are.
+    Names that are already distinct stay as they are.
+
+    Args:
+        names: class names in class order.
     """
     counts = Counter(map(same_name, names))
     if len(counts) == len(names):
@@ -166,7 +192,14 @@ def distinct_names(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def shared_names(names: Sequence[str]) -> dict[str, list[int]]:
-    """Return the indices of the classes of each name that several have."""
+    """Return the indices of the classes that share a name, for each name that several classes have.
+
+    Args:
+        names: class names in class order.
+
+    Returns:
+        Class indices (from 0) by the NFC form of the name.
+    """
     places: dict[str, list[int]] = {}
     for index, name in enumerate(names):
         places.setdefault(same_name(name), []).append(index)
@@ -174,11 +207,14 @@ def shared_names(names: Sequence[str]) -> dict[str, list[int]]:
 
 
 def split_names(text: str, known: Sequence[str] = ()) -> list[str]:
-    """Return the words between commas; a known name that has commas itself is one word.
+    """Split a list of names at its commas; a known name that contains commas stays whole.
 
     Args:
-        text: of a user.
-        known: names, of which the longest counts.
+        text: the list, as the user typed it.
+        known: names that may contain commas; the longest match wins.
+
+    Returns:
+        The names without blanks around them; empty ones are left out.
     """
     most = 1 + max((name.count(",") for name in known), default=0)
     words, found = text.split(","), []
@@ -191,15 +227,24 @@ def split_names(text: str, known: Sequence[str] = ()) -> list[str]:
 
 
 def listed_names(names: Sequence[str], most: int = 10) -> str:
-    """Return names for a message; those with signs that mean something in a list are quoted."""
+    """Return a list of names for a message; names that contain `,`, `+` or `=` are quoted.
+
+    Args:
+        names: the names to list.
+        most: number of names to show; an ellipsis stands for the rest.
+    """
     shown = (repr(one) if any(sign in one for sign in ",+=") else one for one in names[:most])
     return ", ".join(shown) + (", ..." if len(names) > most else "")
 
 
 def find_name(names: Sequence[str], name: str) -> int | None:
-    """Return the index of a name, in whichever form (NFC, NFD) it is spelled; None if not there.
+    """Return the index of a class name in either Unicode form (NFC or NFD); None if there is none.
 
-    Of classes that share a name, each is found by that of `distinct_names`.
+    A class that shares its name with others is found by its name from `distinct_names`.
+
+    Args:
+        names: class names in class order.
+        name: the name to look for.
 
     Raises:
         DatasetError: several classes have the name.

@@ -1,4 +1,4 @@
-"""The [net] section."""
+"""The options of the [net] section."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,15 @@ ALEXEYAB_POLICIES = ("sgdr",)
 
 
 def resolve_policy(name: str, dialect: Dialect) -> tuple[str, str]:
-    """Return the policy of the learning rate that acts, and a note where another one is named."""
+    """Return the learning rate policy that acts, and a note if the cfg names an unknown one.
+
+    Args:
+        name: the value of `policy=`.
+        dialect: the dialect, since sgdr exists only in alexeyab and its derivatives.
+
+    Returns:
+        The name of the policy, which is "constant" for unknown names, and the note or "".
+    """
     known = [p for p in POLICIES if dialect.follows(ALEXEYAB) or p not in ALEXEYAB_POLICIES]
     if name in known:
         return name, ""
@@ -26,9 +34,9 @@ def resolve_policy(name: str, dialect: Dialect) -> tuple[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class NetOptions:
-    """What [net] says: the input, how pictures are fitted, and how C would train.
+    """The options of [net]: the input, how pictures are fitted to it, and how C would train.
 
-    Defaults: golden/DIALECTS.md, appendix.
+    The source of the defaults is the appendix of golden/DIALECTS.md.
     """
 
     dialect: Dialect
@@ -111,26 +119,39 @@ class NetOptions:
 
     @classmethod
     def read(cls, lines: Mapping[str, Line], dialect: Dialect, where: Where, notes: Notes) -> Self:
-        """The typed view of the section's options."""
+        """Read the options of the section into typed fields.
+
+        Args:
+            lines: the lines of the section by option name.
+            dialect: the dialect whose rules and defaults hold.
+            where: place of the section, used in messages.
+            notes: collects remarks about odd options.
+
+        Raises:
+            OptionError: an option has a value that cannot be used.
+        """
         return read_spec(cls, lines, dialect, where, notes)
 
     @property
     def input_shape(self) -> Shape:
-        """(channels, height, width), or a vector where only `inputs` is given."""
+        """Return (channels, height, width), or the shape of a vector if only `inputs` is given."""
         if self.height and self.width and self.channels:
             return Shape(self.channels, self.height, self.width)
         return FlatShape.of(self.inputs)
 
     @property
     def letterboxes(self) -> bool:
-        """Return True if the detector keeps a picture's proportions by adding a border."""
+        """Return True if the detector keeps the proportions of a picture by adding a border."""
         return self.dialect.letterboxes or self.letter_box
 
     def resize_mode(self, wanted: str | None) -> str:
-        """Return how pictures are fitted: as wanted, or else as dialect and `letter_box` say.
+        """Return how pictures are fitted to the input.
+
+        Args:
+            wanted: "stretch" or "letterbox"; None to follow the dialect and `letter_box`.
 
         Raises:
-            DarkconvError: an unknown word.
+            DarkconvError: the word is unknown.
         """
         if wanted is None:
             return "letterbox" if self.letterboxes else "stretch"
@@ -139,10 +160,13 @@ class NetOptions:
 
 
 def check_resize(word: str) -> None:
-    """Check a word for how pictures are fitted.
+    """Raise an error unless a word names a way of fitting pictures to the input.
+
+    Args:
+        word: "stretch" or "letterbox".
 
     Raises:
-        DarkconvError: an unknown one.
+        DarkconvError: the word is neither of them.
     """
     if word not in RESIZE_MODES:
         raise DarkconvError("resize", expected=" or ".join(RESIZE_MODES), found=word)

@@ -1,4 +1,4 @@
-"""What a cfg says: net options and layers in order, with sources and shapes. No arrays."""
+"""The content of a cfg: the options of [net], and the layers with sources and shapes. No arrays."""
 
 import logging
 from collections.abc import Container, Iterable, Iterator, Mapping
@@ -27,25 +27,25 @@ from darkconv.errors import CfgError, DarkconvError, GraphError, Where
 logger = logging.getLogger("darkconv")
 
 C_COUNT = 2**31 - 1
-"""Most values that a map or an array can have: C counts them in 32 bits."""
+"""A feature map or array has at most this number of values, because C counts them in 32 bits."""
 NETWORK_INPUT = -1
-"""The index under which layers read the network's input."""
+"""The index by which layers refer to the network input."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer in its place.
+    """One layer at its place in the network.
 
     Attributes:
-        index: as Darknet counts: 0 follows [net].
-        section: its text.
-        spec: the typed view of that text.
-        sources: the layers it reads; -1 is the network input.
-        in_shapes: their output shapes.
-        out_shape: its own.
+        index: layer index as Darknet counts: layer 0 follows [net].
+        section: the section of the cfg that describes the layer.
+        spec: the typed options of that section.
+        sources: indices of the layers that it reads; -1 is the network input.
+        in_shapes: output shapes of the sources.
+        out_shape: its own output shape.
         slots: its learned arrays in file order.
-        tree: the class tree that `tree=` names, where the file was found.
-        shared: the layer whose arrays it uses in place of its own.
+        tree: the class tree that `tree=` names; None if there is none, or its file was not found.
+        shared: index of the layer whose arrays it uses instead of its own; None if it has its own.
     """
 
     index: int
@@ -60,28 +60,36 @@ class Layer:
 
     @property
     def type(self) -> str:
-        """The layer type, aliases resolved: `convolutional` for `[conv]`."""
+        """Return the layer type with aliases resolved: `convolutional` for `[conv]`."""
         return self.spec.type
 
     @property
     def label(self) -> str:
-        """The layer's name in reports, plans and exported files: `003_convolutional`."""
+        """Return the layer's name in reports, plans and exported files: `003_convolutional`."""
         return f"{self.index:03d}_{self.type}"
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulate operations of one pass on one picture."""
+        """Return the number of multiply-accumulate operations of one pass on one picture."""
         return self.spec.macs(self.in_shapes, self.out_shape)
 
     @property
     def parameters(self) -> int:
-        """Number of learned values."""
+        """Return the number of learned values."""
         return sum(slot.size for slot in self.slots)
 
 
 @dataclass(frozen=True)
 class Network:
-    """Layers in file order: `layers[i].index == i`, every source stands before its reader."""
+    """Layers in file order: `layers[i].index == i`, and every source precedes its readers.
+
+    Attributes:
+        config: the text of the cfg.
+        dialect: the dialect by whose rules the cfg was read.
+        options: the options of [net].
+        layers: the layers in file order.
+        trees: class trees by the value of `tree=`.
+    """
 
     config: Config
     dialect: Dialect
@@ -91,21 +99,25 @@ class Network:
 
     @property
     def input_shape(self) -> Shape:
-        """(channels, height, width) of a picture, or a vector's length."""
+        """Return the shape of the input: (channels, height, width), or the shape of a vector."""
         return self.options.input_shape
 
     @cached_property
     def shapes(self) -> Shapes:
-        """Output shape of each layer."""
+        """Return the output shape of each layer."""
         return tuple(layer.out_shape for layer in self.layers)
 
     @property
     def file(self) -> str:
-        """Name of the cfg for messages."""
+        """Return the name of the cfg for messages."""
         return self.config.file or "<cfg>"
 
     def keyed_slots(self) -> Iterator[tuple[str, Layer, Slot]]:
-        """All arrays in file order: key "<layer>.<array>", layer, slot."""
+        """Iterate over all arrays in file order.
+
+        Returns:
+            Tuples of the key "<layer>.<array>", the layer and the slot.
+        """
         return iter(self._keyed_slots)
 
     @cached_property
@@ -118,7 +130,7 @@ class Network:
 
     @cached_property
     def consumers(self) -> Mapping[int, tuple[int, ...]]:
-        """For each layer (and -1, the input) the layers that read it."""
+        """Return the indices of the layers that read each layer; index -1 is the network input."""
         found: dict[int, list[int]] = {i: [] for i in range(NETWORK_INPUT, len(self.layers))}
         for layer in self.layers:
             for source in dict.fromkeys(layer.sources):
@@ -126,11 +138,12 @@ class Network:
         return {index: tuple(readers) for index, readers in found.items()}
 
     def needed_layers(self, wanted: Iterable[int], known: Container[int] = ()) -> list[int]:
-        """Return the layers that those wanted depend on, and themselves, in order.
+        """Return the given layers and all layers they depend on, in order.
 
         Args:
-            wanted: indices of layers.
-            known: of layers whose values are there, so that what they depend on is not needed.
+            wanted: layer indices, from 0.
+            known: indices of layers whose values are already known; what only these depend on is
+                not needed.
         """
         needed: set[int] = set()
         waiting = list(wanted)
@@ -143,32 +156,32 @@ class Network:
 
     @property
     def parameters(self) -> int:
-        """Number of learned values, running statistics among them."""
+        """Return the number of learned values, running statistics included."""
         return sum(layer.parameters for layer in self.layers)
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulate operations of a picture."""
+        """Return the number of multiply-accumulate operations for one picture."""
         return sum(layer.macs for layer in self.layers)
 
     @cached_property
     def heads(self) -> tuple[Layer, ...]:
-        """The layers that predict: yolo, Gaussian_yolo, region, detection or softmax."""
+        """Return the layers that predict: yolo, Gaussian_yolo, region, detection or softmax."""
         return tuple(layer for layer in self.layers if isinstance(layer.spec, HeadSpec))
 
     @cached_property
     def box_heads(self) -> tuple[Layer, ...]:
-        """Those of the heads that predict boxes: yolo, Gaussian_yolo, region or detection."""
+        """Return the heads that predict boxes: yolo, Gaussian_yolo, region or detection."""
         return tuple(layer for layer in self.heads if layer.spec.finds_boxes)
 
     @property
     def finds_boxes(self) -> bool:
-        """True for a detector: some head predicts boxes."""
+        """Return True if the network is a detector: some head predicts boxes."""
         return bool(self.box_heads)
 
     @property
     def outputs(self) -> tuple[int, ...]:
-        """Layers whose values are the network's result: the heads, else the last real layer."""
+        """Return the indices of the output layers: the heads, or else the last real layer."""
         heads = tuple(layer.index for layer in self.heads)
         if heads:
             return heads
@@ -178,24 +191,37 @@ class Network:
         return (index,)
 
     def where(self, index: int, option: str | None = None) -> Where:
-        """The place of layer `index`, or of one of its options, in the cfg."""
+        """Return the place of a layer, or of one of its options, in the cfg.
+
+        Args:
+            index: layer index, from 0.
+            option: name of an option; None for the layer as a whole.
+        """
         return _place_of(self.file, index, self.layers[index].section, option)
 
     def with_config(self, config: Config) -> "Network":
-        """The network that an edited text describes, read in the same dialect."""
+        """Build the network that an edited cfg describes, with the same dialect and trees.
+
+        Args:
+            config: the text of the edited cfg.
+
+        Raises:
+            CfgError: a section or option cannot be read.
+            GraphError: a source does not exist, or shapes do not fit together.
+        """
         return build_network(config, self.dialect, trees=self.trees, notes=Notes())
 
     def with_input_size(self, width: int, height: int, *, notes: Notes | None = None) -> "Network":
-        """The same network for pictures of another size, as if its cfg said so.
+        """Return the same network for another input size, as if its cfg stated that size.
 
         Args:
-            width: of pictures, in pixels.
-            height: of pictures, in pixels.
-            notes: collects what is odd.
+            width: width of the input in pixels.
+            height: height of the input in pixels.
+            notes: collects remarks about what is odd; None to drop them.
 
         Raises:
-            GraphError: the size changes an array (a connected layer behind a map), or shapes
-                no longer meet.
+            GraphError: the network reads no pictures, an array would change its shape (as in a
+                connected layer after a feature map), or shapes no longer fit together.
         """
         if not self.input_shape.is_map:
             raise GraphError(f"{self.file}: has no picture as input, so no size to change")
@@ -217,10 +243,10 @@ class Network:
         return changed
 
     def with_resize(self, mode: str) -> "Network":
-        """Return the same network, whose [net] says how pictures are fitted to the input.
+        """Return the same network whose [net] states how pictures are fitted to the input.
 
-        The original's dialect always letterboxes, and has no option for it: then a warning says
-        what to do.
+        A dialect that always letterboxes has no option to say otherwise. In that case a warning
+        says what to do, and the network stays as it is.
 
         Args:
             mode: "stretch" or "letterbox".
@@ -246,17 +272,17 @@ def build_network(
     trees: Mapping[str, Tree] | None = None,
     notes: Notes | None = None,
 ) -> Network:
-    """Read all sections, resolve sources and infer shapes.
+    """Build a network from a cfg: read all sections, resolve the sources and infer the shapes.
 
     Args:
-        config: the cfg's text.
-        dialect: whose rules to read it by.
+        config: the text of the cfg.
+        dialect: the dialect by whose rules it is read.
         trees: class trees by the value of `tree=`.
-        notes: collects what is odd; warned about at once if not given.
+        notes: collects remarks about what is odd; None to log them as warnings at once.
 
     Raises:
-        CfgError: a section or option that cannot be read.
-        GraphError: a source that does not exist, or shapes that do not meet.
+        CfgError: a section or option cannot be read.
+        GraphError: a source does not exist, or shapes do not fit together.
     """
     trees = trees or {}
     found = Notes() if notes is None else notes
@@ -277,17 +303,17 @@ def build_network(
 def build_sized_network(
     config: Config, dialect: Dialect, size: tuple[int, int], *, trees: Mapping[str, Tree]
 ) -> Network:
-    """Build a network for pictures of another size than its cfg's own, which need not do.
+    """Build a network for another input size than that of its cfg, which may be unusable.
 
     Args:
-        config: the cfg's text.
-        dialect: whose rules to read it by.
-        size: (width, height) of pictures.
+        config: the text of the cfg.
+        dialect: the dialect by whose rules it is read.
+        size: (width, height) of the input in pixels.
         trees: class trees by the value of `tree=`.
 
     Raises:
-        CfgError: a section or option that cannot be read.
-        GraphError: the layers do not fit together at this size, or it changes an array.
+        CfgError: a section or option cannot be read.
+        GraphError: the layers do not fit together at this size, or an array would change its shape.
     """
     own_notes, notes = Notes(), Notes()
     try:
@@ -304,12 +330,18 @@ def build_sized_network(
 
 
 def resized_config(config: Config, width: int, height: int) -> Config:
-    """Return the text of a cfg for pictures of another size."""
+    """Return the text of a cfg with another input size.
+
+    Args:
+        config: the text of the original cfg.
+        width: width of the input in pixels.
+        height: height of the input in pixels.
+    """
     return config.with_section(0, {"width": width, "height": height})
 
 
 def _fitting_sizes(config: Config, dialect: Dialect, trees: Mapping[str, Tree]) -> str:
-    """Which widths and heights the layers would fit, near the cfg's own."""
+    """Return advice on widths and heights near those of the cfg at which the layers fit."""
     net = config.sections[0]
     options = NetOptions.read(net.options(), dialect, Where(), Notes())
 
@@ -327,7 +359,7 @@ def _fitting_sizes(config: Config, dialect: Dialect, trees: Mapping[str, Tree]) 
 def _built(
     config: Config, dialect: Dialect, trees: Mapping[str, Tree], notes: Notes
 ) -> tuple[Network, list[tuple[int, Remark]]]:
-    """A network, and what its layers remark."""
+    """Return a network and the remarks of its layers, each with the layer index."""
     net, *sections = config.sections
     where = Where(file=config.file, line=net.number, section=net.name)
     note_repeated(net, where, notes)
@@ -357,21 +389,21 @@ def _built(
 
 
 def _said_of_size(net: Section) -> str:
-    """Return what [net] says of the input's size, as it is written."""
+    """Return the options of [net] that give the input size, as they are written."""
     keys = ("height", "width", "channels", "inputs")
     return ", ".join(f"{key}={value}" for key in keys if (value := net.get(key))) or "none of them"
 
 
 def check_training_options(network: Network, *, obeys: bool) -> None:
-    """Read the options of a cfg as a training needs them.
+    """Check that the options of a cfg can be used for training.
 
     Args:
-        network: that is to be trained.
-        obeys: the training does what the cfg says, schedule and all.
+        network: the network to train.
+        obeys: True if the training follows the whole cfg, learning rate schedule included.
 
     Raises:
-        OptionError: one of those that only training reads has a value that C cannot mean; without
-            `obeys`, one that is not finite.
+        OptionError: an option that only training reads has a value that C cannot hold; without
+            `obeys`, only one that is not finite.
     """
     net, *sections = network.config.sections
     where = Where(file=network.config.file, line=net.number, section=net.name)
@@ -389,7 +421,7 @@ def _place_of(file: str | None, index: int, section: Section, option: str | None
 
 
 class _SpecReader:
-    """Reads sections; equal ones, of which networks are full, share a spec."""
+    """Reads sections into specs; equal sections, which are common, share one spec."""
 
     def __init__(self, dialect: Dialect, file: str | None, notes: Notes) -> None:
         self.dialect = dialect
@@ -411,17 +443,17 @@ class _SpecReader:
         spec = spec_class(section.name, self.dialect, here).read(
             section.options(), self.dialect, here, self.notes
         )
-        if self.notes.count == before:  # what is odd is told for each section
+        if self.notes.count == before:  # remarks are collected for each section
             self._known[text] = spec
         return spec
 
 
 class _Placer:
-    """Puts layers in their places, one after the other.
+    """Adds layers to the network, one after the other.
 
     Attributes:
-        layers: those placed so far.
-        remarks: what they remark, each with the layer's index.
+        layers: the layers added so far.
+        remarks: their remarks, each with the layer index.
     """
 
     def __init__(self, input_shape: Shape, trees: Mapping[str, Tree]) -> None:
@@ -432,10 +464,10 @@ class _Placer:
         self._known: dict[tuple[object, ...], tuple[Shape, Slots, tuple[Remark, ...]]] = {}
 
     def place(self, index: int, section: Section, spec: LayerSpec) -> None:
-        """Append a layer.
+        """Add a layer.
 
         Raises:
-            GraphError: a source that does not exist, or shapes that do not meet.
+            GraphError: a source does not exist, or shapes do not fit together.
         """
         before = self.layers
         sources = spec.sources(index)
@@ -457,7 +489,7 @@ class _Placer:
         if remarks:
             self.remarks += [(index, remark) for remark in remarks]
         tree = self.trees.get(getattr(spec, "tree", ""))
-        layer = object.__new__(Layer)  # a frozen dataclass sets each field by a call of its own
+        layer = object.__new__(Layer)  # faster than a frozen dataclass's __init__
         fields = {"index": index, "section": section, "spec": spec, "sources": sources}
         vars(layer).update(fields, in_shapes=shapes, out_shape=out, slots=slots, tree=tree)
         shared = spec.shared_layer(index)
@@ -465,14 +497,18 @@ class _Placer:
         before.append(layer)
 
     def _origin(self, source: int) -> Shape:
-        """The shape that a layer reads first; of one that reads nothing, its own."""
+        """Return the shape of a layer's first source, or its output shape if it has no source."""
         if source == NETWORK_INPUT:
             return self.input_shape
         layer = self.layers[source]
         return layer.in_shapes[0] if layer.in_shapes else layer.out_shape
 
     def _no_map(self, flat: int, reader: str) -> GraphError:
-        """The error for a reader of maps behind a vector; maps of unlike size may have made it."""
+        """Return the error for a layer that needs a feature map but reads a vector.
+
+        The vector may come from a layer that joins feature maps of different sizes, which then gets
+        the blame.
+        """
         index = flat
         while index != NETWORK_INPUT:
             layer = self.layers[index]
@@ -492,7 +528,7 @@ class _Placer:
         return error
 
     def _shaped(self, spec: LayerSpec, shapes: Shapes) -> tuple[Shape, Slots, tuple[Remark, ...]]:
-        """Output, arrays, remarks; known where an equal layer has read the same shapes."""
+        """Return output shape, slots and remarks, computed once for equal layers and inputs."""
         key = id(spec), shapes, tuple(map(type, shapes))
         found = self._known.get(key)
         if found is None:
@@ -523,7 +559,7 @@ def _too_many(count: int, what: str, where: Where | None = None) -> GraphError:
 
 
 def _lender(borrower: Layer, index: int, before: list[Layer]) -> int:
-    """The layer that owns the arrays which `borrower` shares."""
+    """Return the index of the layer that owns the arrays which `borrower` shares."""
     if not 0 <= index < borrower.index or before[index].type != borrower.type:
         raise GraphError(
             where=Where(option="share_index"),

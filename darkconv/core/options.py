@@ -1,4 +1,4 @@
-"""One cfg option with type, default and bounds; a section's lines -> typed values."""
+"""Declaration of cfg options with type, default and bounds, and reading of a section's lines."""
 
 import dataclasses
 import difflib
@@ -27,16 +27,16 @@ _HEXADECIMAL = re.compile(
     r"[+-]?0x(?:[\da-f]+\.?[\da-f]*|\.[\da-f]+)(?:p[+-]?\d+)?", re.ASCII | re.IGNORECASE
 )
 _NOT_FINITE = re.compile(r"[+-]?(?:nan|inf(?:inity)?)", re.ASCII | re.IGNORECASE)
-INT_LIMIT = 2**31 - 1  # Darknet's int
+INT_LIMIT = 2**31 - 1  # the largest int in C
 INT_DIGITS = len(str(INT_LIMIT))
 LONG_LIMIT = 2**63 - 1
 LONG_DIGITS = len(str(LONG_LIMIT))
-FLOAT_LIMIT = 3.4028235677973366e38  # what rounds to more is beyond Darknet's float
+FLOAT_LIMIT = 3.4028235677973366e38  # halfway between C's largest float and the next power of 2
 
 
 @dataclasses.dataclass(frozen=True)
 class Option:
-    """What is known of one option: see `option`."""
+    """The declaration of one option; `option` describes the fields."""
 
     default: Any
     key: str | None
@@ -52,7 +52,14 @@ class Option:
     tells_dialect: bool
 
     def default_for(self, dialect: Dialect) -> Any:
-        """The value where the cfg says nothing; a callable takes the values read before it."""
+        """Return the value of the option if the cfg does not state it.
+
+        Args:
+            dialect: the dialect, as some defaults differ.
+
+        Returns:
+            The value, or a function that computes it from the values of the other options.
+        """
         if self.pjreddie is not None and dialect == PJREDDIE:
             return self.pjreddie
         return self.default
@@ -76,20 +83,27 @@ def option(
     """Declare a field of a spec that is read from the cfg.
 
     Args:
-        default: Darknet's own default, or a function of the values of the other options.
-        key: the option's name in the cfg, where a Python field cannot have it.
-        minimum: least value allowed.
-        maximum: largest value allowed.
-        choices: names that are known.
-        otherwise: the one that C takes for any other name, which is warned about.
-        resolve: for names that stand for another one: text and dialect -> the name that acts,
-            and a note for the user or "".
-        only: the dialect that reads the option; the other one ignores it.
-        pjreddie: the default in that dialect, where it differs.
-        training: True where the value has no influence on inference: one that cannot be read is
-            then no error, see `Notes.excuse`.
-        required: the cfg has to have it.
-        tells_dialect: False where files of the dialect that ignores it have it all the same.
+        default: Darknet's own default, or a function that computes it from the values of the other
+            options.
+        key: name of the option in the cfg, if a Python field cannot have that name; None for the
+            field's name.
+        minimum: smallest value allowed; None for no bound.
+        maximum: largest value allowed; None for no bound.
+        choices: known names; empty if any text is allowed.
+        otherwise: the name that C uses for any unknown name, with a warning.
+        resolve: function of text and dialect that returns the name that acts, and a note for the
+            user or "".
+        only: the dialect that reads the option, while the other ignores it; None if both read it.
+        pjreddie: the default in the dialect pjreddie, if it differs.
+        training: True if the value does not affect inference; a value that cannot be read is then
+            no error, see `Notes.excuse`.
+        required: True if the cfg must state the option.
+        tells_dialect: False if files of the dialect that ignores the option may state it
+            nevertheless.
+
+    Returns:
+        A dataclass field whose metadata hold the `Option`; typed as Any so that the field can have
+            its own type.
     """
     info = Option(
         default,
@@ -113,7 +127,11 @@ Field = tuple[str, Any, Option]
 
 @functools.cache
 def option_table(spec: type) -> dict[str, Field]:
-    """Field name, type and declaration of each option of a spec class, by cfg key."""
+    """Return the field name, type and declaration of each option of a spec class, by cfg key.
+
+    Args:
+        spec: a dataclass whose fields are declared with `option`.
+    """
     hints = get_type_hints(spec)
     return {
         info.key or field.name: (field.name, hints[field.name], info)
@@ -129,24 +147,24 @@ def _defaults(spec: type, dialect: Dialect) -> dict[str, Any]:
 
 @functools.cache
 def _computed(spec: type, dialect: Dialect) -> list[str]:
-    """The fields whose default is computed from others."""
+    """Return the names of the fields whose default is computed from others."""
     return [name for name, value in _defaults(spec, dialect).items() if callable(value)]
 
 
 @functools.cache
 def _required(spec: type) -> list[str]:
-    """The keys that a section has to have."""
+    """Return the keys that a section must have."""
     return [key for key, (_, _, info) in option_table(spec).items() if info.required]
 
 
 @functools.cache
 def keys_only_of(spec: type, dialect: Dialect, *, training: bool) -> frozenset[str]:
-    """The keys that one dialect alone reads, and that tell it.
+    """Return the keys that only one dialect reads, and by which that dialect is recognised.
 
     Args:
-        spec: class of the section.
-        dialect: that reads them.
-        training: whether those that have no influence on inference, or the others.
+        spec: spec class of the section.
+        dialect: the dialect that reads the keys.
+        training: True for the options that affect only training, False for the others.
     """
     return frozenset(
         key
@@ -156,13 +174,13 @@ def keys_only_of(spec: type, dialect: Dialect, *, training: bool) -> frozenset[s
 
 
 class Notes:
-    """What a user should know about a cfg that is odd but legal; told once for each kind."""
+    """Remarks about what is odd but legal in a cfg; each kind of remark is reported once."""
 
     LIMIT = 100
-    """Kinds that are told; nobody reads more."""
+    """At most this number of kinds is reported, since nobody reads more."""
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Start without remarks."""
         self._found: dict[tuple[str | None, str | None, str], list[Where]] = {}
         self._advice: dict[str, Callable[[], str]] = {}
         self._untold: list[Where] = []
@@ -170,16 +188,17 @@ class Notes:
 
     @property
     def is_full(self) -> bool:
-        """Whether further kinds are only counted."""
+        """Return True if remarks of further kinds are only counted."""
         return len(self._found) >= self.LIMIT
 
     def add(self, where: Where, text: str, advice: Callable[[], str] | None = None) -> None:
-        """Remember a finding.
+        """Add a remark.
 
         Args:
-            where: its place.
-            text: what was found.
-            advice: gives what helps, or "", once the finding is told: it may take a while.
+            where: place in the cfg that it is about.
+            text: the remark.
+            advice: returns advice for the user, or ""; it is called only when the remark is
+                reported, because it may take long.
         """
         self.count += 1
         if advice:
@@ -191,18 +210,18 @@ class Notes:
             self._found.setdefault(kind, []).append(where)
 
     def excuse(self, error: OptionError, reading: float) -> None:
-        """Remember a value that training cannot use, of an option that inference does not read.
+        """Add a remark about an unusable value of an option that only training reads.
 
         Args:
-            error: what is wrong with it.
-            reading: what C makes of it.
+            error: the error that describes the value.
+            reading: the number that C reads instead.
         """
         problem = f"expected {error.expected}, found {printable(shortened(str(error.found)))}"
         text = f"{problem}: read as {reading:.10g}, as in C; only training reads it"
         self.add(error.where, text)
 
     def found(self) -> list[str]:
-        """Each finding with its first place and the number of further ones."""
+        """Return each remark with its first place and the number of further places."""
         told = [
             f"{places[0]}: {text}{self._advised(text)}"
             + (f" (and {len(places) - 1} more like it)" if len(places) > 1 else "")
@@ -217,21 +236,21 @@ class Notes:
         return f"; {advice}" if advice else ""
 
     def log(self) -> None:
-        """Warn of each finding."""
+        """Log each remark as a warning."""
         for text in self.found():
             logger.warning("%s", text)
 
 
 class TrainingNotes(Notes):
-    """Notes for a training, to which values that it cannot use are errors."""
+    """Remarks for a training, in which unusable values are errors."""
 
     def __init__(self, *, obeys: bool) -> None:
-        """Say whether the training does all that the cfg says; NaN and infinity serve none."""
+        """Store whether the training follows the whole cfg; NaN and infinity are always errors."""
         super().__init__()
         self.obeys = obeys
 
     def excuse(self, error: OptionError, reading: float) -> None:
-        """Raise the error, unless the training can go on with what C reads."""
+        """Raise the error, unless the training can use the number that C reads."""
         if self.obeys or not math.isfinite(reading):
             raise error
 
@@ -239,10 +258,17 @@ class TrainingNotes(Notes):
 def read_spec(
     spec: type[T], lines: Mapping[str, Line], dialect: Dialect, where: Where, notes: Notes
 ) -> T:
-    """A spec, as `read_options` finds it: its `dialect` and the options are all of its fields.
+    """Return a spec whose fields are `dialect` and the options found by `read_options`.
+
+    Args:
+        spec: the spec class to fill.
+        lines: the lines of the section by option name.
+        dialect: the dialect whose rules and defaults hold.
+        where: place of the section, used in messages.
+        notes: collects remarks about odd options.
 
     Raises:
-        OptionError: as `read_options`.
+        OptionError: see `read_options`.
     """
     values = read_options(spec, lines, dialect, where, notes)
     return spec(**{**values, "dialect": dialect})
@@ -251,14 +277,21 @@ def read_spec(
 def read_options(
     spec: type, lines: Mapping[str, Line], dialect: Dialect, where: Where, notes: Notes
 ) -> dict[str, Any]:
-    """Field values of a spec class from the lines of a section.
+    """Return the field values of a spec class, read from the lines of a section.
 
-    Options that nobody reads are noted and left alone. So are values that C cannot mean, of
-    options that only training reads.
+    An option that nobody reads gets a remark and is ignored. A value that C cannot hold gets a
+    remark too if only training reads the option.
+
+    Args:
+        spec: the spec class whose options are read.
+        lines: the lines of the section by option name.
+        dialect: the dialect whose rules and defaults hold.
+        where: place of the section, used in messages.
+        notes: collects the remarks.
 
     Raises:
-        OptionError: a value that is no number where inference needs one, is out of bounds, or is
-            missing where the layer cannot do without it.
+        OptionError: an option that inference reads has a value that is no number or out of bounds,
+            or a required option is missing.
     """
     table = option_table(spec)
     values = dict(_defaults(spec, dialect))
@@ -284,12 +317,12 @@ def read_options(
 
 
 def note_repeated(section: Section, where: Where, notes: Notes) -> None:
-    """Note options that have a second value, which Darknet does not read.
+    """Add remarks about options with a second value, which Darknet ignores.
 
     Args:
-        section: whose options are read.
-        where: its place.
-        notes: collects them.
+        section: the section to check.
+        where: place of the section.
+        notes: collects the remarks.
     """
     for first, line in section.repeated():
         number = where.line and where.line + first.offset
@@ -299,13 +332,18 @@ def note_repeated(section: Section, where: Where, notes: Notes) -> None:
 
 
 def option_place(line: Line, where: Where) -> Where:
-    """The place of an option in a section at `where`; of one that was added the section's."""
+    """Return the place of an option's line in the cfg.
+
+    Args:
+        line: the line of the option; one that was added has the line number of its section.
+        where: place of the section.
+    """
     number = where.line and where.line + line.offset
     return dataclasses.replace(where, line=number, option=line.key)
 
 
 def _without_sign(line: Line, table: Mapping[str, Field]) -> str:
-    """What is said of a line without a `=`, such as `filters 32` or `filters: 32`."""
+    """Return the remark about a line without a `=`, such as `filters 32` or `filters: 32`."""
     key, _, value = line.raw.strip().replace(":", " ").partition(" ")
     meant = f"; did you mean {key}={value.strip()}?" if key in table and value.strip() else ""
     return f"there is no = in the line, ignored{shortened(meant)}"
@@ -323,18 +361,23 @@ def _note_unread(
 
 @functools.lru_cache(maxsize=Notes.LIMIT)
 def _suggested_option(key: str, spec: type) -> str:
-    """A `suggestion`; the same unknown option may stand in every section."""
+    """Return a `suggestion` from memory, as the same unknown option may occur in every section."""
     return suggestion(key, option_table(spec))
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """`; did you mean ...?` with the nearest known word, or nothing."""
+    """Return `; did you mean ...?` with the most similar known word, or an empty text.
+
+    Args:
+        word: the unknown word.
+        known: the words to choose from.
+    """
     near = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
 
 class _Reader:
-    """Reads the values of a section's lines as C would."""
+    """Reads the values of a section's lines by the rules of C."""
 
     def __init__(self, where: Where, notes: Notes, dialect: Dialect) -> None:
         self.where = where
@@ -377,7 +420,7 @@ class _Reader:
         return tuple([self._number(line, item, kind, info) for item in items])
 
     def _number(self, line: Line, text: str, kind: type, info: Option) -> Any:
-        """The number at the start counts, the rest does not, as for atoi and atof."""
+        """Return the number at the start of a text and ignore the rest, as C's atoi and atof do."""
         if text.isascii() and text.isdigit() and len(text) < INT_DIGITS:
             return kind(text)
         match = (_INT if kind is int else _FLOAT).match(text)
@@ -388,7 +431,7 @@ class _Reader:
         rest = text[match.end() :]
         if rest and not rest.startswith("#"):
             self._note(line, f"{shortened(text)!r} is read as {shortened(match[0])}")
-        number = _value_of(match[0])  # exact for every whole number that C can hold
+        number = _value_of(match[0])  # this is exact for every whole number that C can hold
         if not (-INT_LIMIT - 1 <= number <= INT_LIMIT if kind is int else _is_float(number)):
             error = self._error(line, "a number that C can hold", text)
             number = _wrapped(match[0]) if kind is int else math.copysign(math.inf, number)
@@ -396,7 +439,7 @@ class _Reader:
         return kind(number)
 
     def _no_number(self, line: Line, text: str, kind: type, info: Option) -> Any:
-        """What atoi and atof make of a text that begins with no finite number."""
+        """Return what C's atoi or atof reads from a text that begins with no finite number."""
         expected = "a whole number" if kind is int else "a number"
         match = _NOT_FINITE.match(text) if kind is float else None
         number = float(match[0]) if match else 0
@@ -405,7 +448,7 @@ class _Reader:
         return kind(number)
 
     def _pass_over(self, error: OptionError, info: Option, reading: float) -> None:
-        """Go on after an error in an option that inference does not read."""
+        """Continue after an error in an option that only training reads, and raise any other."""
         if not info.training:
             raise error
         self.notes.excuse(error, reading)
@@ -419,7 +462,7 @@ class _Reader:
 
 
 def _value_of(text: str) -> float:
-    """The number that a decimal or hexadecimal text says, infinite where it is beyond a double."""
+    """Return the value of a decimal or hexadecimal text; infinity if it exceeds a double."""
     if "x" not in text.lower():
         return float(text)
     try:
@@ -429,14 +472,15 @@ def _value_of(text: str) -> float:
 
 
 def _is_float(number: float) -> bool:
-    """Return True if a number is finite in C's float."""
+    """Return True if a number is finite as a C float."""
     return abs(number) < FLOAT_LIMIT
 
 
 def _wrapped(text: str) -> int:
-    """Return what atoi makes of a whole number beyond C's int.
+    """Return what C's atoi reads from a whole number that exceeds an int.
 
-    C leaves it open. The GNU library reads a long, as near as it can, and takes its lower 32 bits.
+    The C standard leaves this undefined. The GNU library reads a long, limited to its range, and
+    takes the lower 32 bits.
     """
     sign = -1 if text[0] == "-" else 1
     digits = text.lstrip("+-").lstrip("0")

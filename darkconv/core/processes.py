@@ -1,6 +1,6 @@
-"""Processes that torchrun has started: which of them this one is, and what all of them found.
+"""The processes started by torchrun: which of them this one is, and how they exchange results.
 
-Nothing here loads PyTorch before several processes work together.
+Nothing here loads PyTorch unless several processes work together.
 """
 
 import contextlib
@@ -20,29 +20,30 @@ class Processes:
     """The processes that share a job.
 
     Attributes:
-        rank: which of them this one is, from 0.
-        world: how many there are.
+        rank: number of this process, from 0.
+        world: number of processes.
     """
 
     rank: int = 0
     world: int = 1
 
     def share(self, count: int, group: int = 1) -> list[int]:
-        """Return the places of things that are this process's part.
+        """Return the indices of the items that are this process's share.
 
-        The processes take groups in turn: a batch holds the same things however many there are.
+        The processes take groups in turn, so a batch holds the same items whatever the number of
+        processes.
 
         Args:
-            count: of all things.
-            group: things that stay together.
+            count: number of all items.
+            group: number of consecutive items that stay together.
         """
         return [place for place in range(count) if place // group % self.world == self.rank]
 
     def gather(self, own: T) -> list[T]:
-        """Return what each process gives, in the order of their ranks; all must call it.
+        """Return the values of all processes in the order of their ranks; all must call it.
 
         Args:
-            own: what this process gives.
+            own: the value of this process; it must be picklable if there are several.
         """
         if self.world == 1:
             return [own]
@@ -54,32 +55,38 @@ class Processes:
 
 
 ALONE = Processes()
-"""A job that is not shared."""
+"""This is the value for a job of a single process."""
 
 
 def is_first_process() -> bool:
-    """Return True in the process that talks and writes.
+    """Return True in the process that prints messages and writes files.
 
-    There are several under torchrun, and where Lightning starts one for each device: that sets no
-    RANK, but the number in the host, and the host's.
+    There are several processes under torchrun, and when Lightning starts one per device. Lightning
+    sets no RANK, but the number of the process on its host and the number of the host.
     """
     ranks = ("RANK",) if "RANK" in os.environ else ("LOCAL_RANK", "NODE_RANK")
     return all(os.environ.get(name, "0") == "0" for name in ranks)
 
 
 def count_processes() -> int:
-    """Return how many processes torchrun has started; 1 without it."""
+    """Return the number of processes that torchrun has started; 1 without torchrun."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def local_rank() -> int:
-    """Return which of the processes of this host this one is, from 0."""
+    """Return the number of this process among those of its host, from 0."""
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 @contextlib.contextmanager
 def working_together() -> Iterator[Processes]:
-    """Let the processes of a group share a job: of the group that there is, or of torchrun's."""
+    """Return a context in which the processes of a group share a job.
+
+    The group is the existing process group, or else a new one of the processes started by torchrun.
+
+    Yields:
+        Rank and number of the processes.
+    """
     if not _has_group() and count_processes() == 1:
         yield ALONE
         return
@@ -96,10 +103,11 @@ def working_together() -> Iterator[Processes]:
 
 
 def _start_group() -> None:
-    """Start a process group of torchrun's processes, which finds none of an earlier one's keys.
+    """Start a process group of torchrun's processes, with keys of its own in their store.
 
-    PyTorch names the keys of every default group alike. A process that comes first to a second
-    group in the same store would read the addresses of the first, where nobody listens any more.
+    PyTorch gives the keys of every default group the same names. A process that joins a second
+    group in the same store first would read the addresses of the first group, which are no longer
+    in use.
     """
     from torch import distributed
     from torch.distributed import PrefixStore  # type: ignore[attr-defined]  # documented
@@ -111,7 +119,7 @@ def _start_group() -> None:
 
 @cache
 def _meet() -> tuple[Any, int, int]:
-    """Return the store of torchrun's processes, this one's rank and how many there are."""
+    """Return the store of torchrun's processes, the rank of this process and their number."""
     from torch.distributed.rendezvous import rendezvous
 
     store, rank, world = next(rendezvous("env://"))
@@ -119,10 +127,10 @@ def _meet() -> tuple[Any, int, int]:
 
 
 _GROUPS = itertools.count()
-"""Numbers of the groups that this process has started: all processes start the same ones."""
+"""The count of groups that this process has started; all processes start the same groups."""
 
 
 def _has_group() -> bool:
-    """Return True if the program has made a process group; PyTorch is not loaded for that."""
+    """Return True if the program has made a process group; this does not load PyTorch."""
     distributed = getattr(sys.modules.get("torch"), "distributed", None)
     return bool(distributed and distributed.is_available() and distributed.is_initialized())

@@ -1,7 +1,7 @@
-"""Removing channels: one indexing of each array on its output and input axes.
+"""Removal of channels: each array is indexed once along its output and input axes.
 
-Which channels go is decided for the layers that make channels; what the others lose follows
-from their ties.
+The caller decides which channels to remove for the layers that make channels. What the other layers
+lose follows from their ties.
 """
 
 from collections.abc import Mapping
@@ -26,18 +26,19 @@ def keep_channels(
     *,
     options: Mapping[int, Mapping[str, object]] | None = None,
 ) -> Model:
-    """A model in which layers have only some of their output channels, in the order given.
+    """Return a model whose layers keep only some of their output channels, in the given order.
 
     Args:
-        model: is not changed.
-        kept: output channels by layer, for layers that make their own; of plain vectors, the
-            values. Layers not named keep all.
-        options: further options to edit, by layer: what a head for other channels needs.
+        model: the original model, which stays unchanged.
+        kept: indices (from 0) of the output channels to keep, by layer index, for layers that make
+            their own channels; for plain vectors, indices of the values. Layers not named keep all.
+        options: further options to edit, by layer index: those that a head needs for other
+            channels.
 
     Raises:
-        PlanError: a layer that does not make its channels, indices that it does not have, or a
-            removal that would split what belongs together.
-        GraphError: a head would lose channels without being told so.
+        PlanError: a layer does not make its channels, an index does not exist, or channels that
+            belong together would be separated.
+        GraphError: a head would lose channels without further options for it.
     """
     network = model.network
     channels = surviving_channels(network, kept)
@@ -57,12 +58,12 @@ def resized(
     *,
     options: Mapping[int, Mapping[str, object]] | None = None,
 ) -> Network:
-    """The network whose layers have so many output channels.
+    """Return the network with other numbers of output channels.
 
     Args:
-        network: the original.
-        counts: of every layer.
-        options: further options to edit, by layer.
+        network: the original network.
+        counts: number of output channels of every layer, by layer index.
+        options: further options to edit, by layer index.
     """
     config = network.config
     for layer in network.layers:
@@ -72,7 +73,14 @@ def resized(
 
 
 def surviving_channels(network: Network, kept: Mapping[int, Channels]) -> dict[int, Channels]:
-    """For each layer, and -1 for the input, the output channels that stay, in their new order.
+    """Return the output channels of each layer that are kept, in their new order.
+
+    Args:
+        network: the original network.
+        kept: indices (from 0) of the output channels to keep, by layer index; see `keep_channels`.
+
+    Returns:
+        int64 arrays of channel indices by layer index; -1 is the network input.
 
     Raises:
         PlanError: see `keep_channels`.
@@ -91,7 +99,7 @@ def surviving_channels(network: Network, kept: Mapping[int, Channels]) -> dict[i
 
 
 def _check_bound(network: Network, layer: Layer, channels: Mapping[int, Channels]) -> None:
-    """Raise where a removal splits channels that nothing but their count or arrays binds."""
+    """Raise an error if a removal separates channels that are bound but share no output."""
     bound = layer.spec.bound_inputs(layer.in_shapes)
     if layer.shared is None and not bound.size:
         return
@@ -114,7 +122,15 @@ def _check_bound(network: Network, layer: Layer, channels: Mapping[int, Channels
 
 
 def inputs_of(layer: Layer, channels: Mapping[int, Channels]) -> Channels:
-    """Input channels of a layer that stay, counted over its inputs laid end to end."""
+    """Return the input channels of a layer that are kept.
+
+    Args:
+        layer: the layer that reads the channels.
+        channels: kept output channels by layer index; -1 is the network input.
+
+    Returns:
+        int64 indices (from 0) into the channels of all inputs, concatenated.
+    """
     starts = np.cumsum([0, *(shape.c for shape in layer.in_shapes)])
     parts = [channels[s] + start for s, start in zip(layer.sources, starts[:-1], strict=True)]
     return np.concatenate(parts) if parts else np.empty(0, np.int64)
@@ -135,7 +151,7 @@ def _own_channels(network: Network, layer: Layer, kept: Channels | None) -> Chan
 
 
 def _tied_channels(network: Network, layer: Layer, inputs: Channels) -> Channels:
-    """Output channels all of whose inputs stay, in the order of the inputs."""
+    """Return the output channels that keep all their input channels, in the order of the inputs."""
     ties = layer.spec.ties(layer.in_shapes)
     place = np.full(sum(shape.c for shape in layer.in_shapes) + 1, -1)
     place[inputs] = np.arange(len(inputs))
@@ -164,7 +180,7 @@ def _edited(config: Config, layer: Layer, outputs: int) -> Config:
 
 
 def _cut(array: Array, slot: Slot, layer: Layer, outputs: Channels, inputs: Channels) -> Array:
-    """An array without the rows and columns of channels that go."""
+    """Return an array without the entries of removed channels."""
     changed = array
     if slot.out_axis is not None:
         changed = _taken(changed, slot.out_axis, outputs, layer.out_shape.c)
@@ -175,7 +191,7 @@ def _cut(array: Array, slot: Slot, layer: Layer, outputs: Channels, inputs: Chan
 
 
 def _taken(array: Array, axis: int, kept: Channels, total: int) -> Array:
-    """Entries of the kept channels; of a flattened map, the whole block of each."""
+    """Return the entries of the kept channels; for a flattened feature map, the block of each."""
     if np.array_equal(kept, np.arange(total)):
         return array
     block = array.shape[axis] // total

@@ -1,4 +1,4 @@
-"""The text of a cfg as immutable data: what is not edited prints exactly as it was read."""
+"""The text of a cfg as immutable data: what is not edited is written exactly as it was read."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -15,12 +15,12 @@ class Line(NamedTuple):
     """One line of a cfg.
 
     Attributes:
-        raw: the text as read, with its line ending.
-        offset: lines below the section's header, as read; 0 for a line that was added.
-        key: what stands before the first `=`, all blanks removed; None for blank lines,
-            comments and section headers.
-        value: what stands after it, blanks removed, comment included as in C; None where
-            there is no `=` or nothing behind it.
+        raw: the text as read, including its line ending.
+        offset: number of lines below the section's header, as read; 0 for an added line.
+        key: the text before the first `=` without any blanks; None for blank lines, comments and
+            section headers.
+        value: the text after the first `=` without any blanks, including a comment, as in C; None
+            if there is no `=` or nothing after it.
     """
 
     raw: str
@@ -30,12 +30,23 @@ class Line(NamedTuple):
 
     @classmethod
     def parse(cls, raw: str, offset: int) -> "Line":
-        """Read an option, comment or blank line as Darknet's `read_option` does."""
+        """Parse an option, comment or blank line by the rules of Darknet's `read_option`.
+
+        Args:
+            raw: the text of the line, including its line ending.
+            offset: number of lines below the section's header.
+        """
         return cls.of_text(strip_blanks(raw), raw, offset)
 
     @classmethod
     def of_text(cls, text: str, raw: str, offset: int) -> "Line":
-        """As `parse`, of a line whose `text` without blanks is known."""
+        """Parse a line whose text without blanks is already known; see `parse`.
+
+        Args:
+            text: the line without any blanks.
+            raw: the text of the line, including its line ending.
+            offset: number of lines below the section's header.
+        """
         if not text or text[0] in "#;":
             return cls(raw, offset)
         key, _, value = text.partition("=")
@@ -43,34 +54,42 @@ class Line(NamedTuple):
 
     @property
     def is_dropped(self) -> bool:
-        """True for `key=` with nothing behind it: C's read_option leaves such a line out."""
+        """Return True for `key=` without a value, which C's `read_option` ignores."""
         return self.value is None and "=" in self.raw
 
     def with_value(self, value: str) -> "Line":
-        """The same line, spacing and comment kept, with another value."""
+        """Return the same line with another value; spacing and comment are kept.
+
+        Args:
+            value: the new value as text.
+        """
         match = _EDITABLE_VALUE.match(self.raw)
         raw = f"{match[1]}{value}{match[3]}" if match else f"{self.key}={value}{self.ending}"
         return Line.parse(raw, self.offset)
 
     def ended(self, ending: str) -> "Line":
-        """The same line, closed with `ending` if it was the last of a file without one."""
+        """Return the same line, with a line ending added if it has none.
+
+        Args:
+            ending: the line ending to add.
+        """
         return self if self.ending else self._replace(raw=self.raw + ending)
 
     @property
     def ending(self) -> str:
-        """The line ending: a newline, carriage return and newline, or nothing."""
+        r"""Return the line ending: "\n", "\r\n", or "" at the end of a file."""
         return self.raw[len(self.raw.rstrip("\r\n")) :]
 
 
 @dataclass(frozen=True)
 class Section:
-    """A `[header]` and the lines below it, blank lines and comments included.
+    """A `[header]` and the lines below it, including blank lines and comments.
 
     Attributes:
-        name: between the brackets.
-        number: the header's line in the file, counted from 1.
-        header: its text.
-        lines: below it, up to the next header.
+        name: the text between the brackets.
+        number: line number of the header in the file, from 1.
+        header: the line of the header.
+        lines: the lines below it, up to the next header.
     """
 
     name: str
@@ -80,11 +99,11 @@ class Section:
 
     @property
     def text(self) -> tuple[str, tuple[Line, ...]]:
-        """What equal sections have in common, wherever they stand."""
+        """Return name and lines, which are the same for equal sections at different places."""
         return self.name, self.lines
 
     def options(self) -> Mapping[str, Line]:
-        """The line of each key; of repeated keys the first with a value counts, as in Darknet."""
+        """Return the line of each key; of repeated keys the first with a value, as in Darknet."""
         return self._options
 
     @cached_property
@@ -96,23 +115,32 @@ class Section:
         return found
 
     def repeated(self) -> list[tuple[Line, Line]]:
-        """Lines that do not count, for their key has another value before, each behind that line.
+        """Return lines that Darknet ignores because their key has another value before.
 
-        Comments behind values do not matter.
+        Comments after values make no difference.
+
+        Returns:
+            Pairs of the line that counts and the ignored line.
         """
         options = self.options()
         pairs = ((options[line.key], line) for line in self.lines if line.key is not None)
         return [(first, line) for first, line in pairs if _said(line) not in ("", _said(first))]
 
     def get(self, key: str) -> str | None:
-        """The value of `key`, or None."""
+        """Return the value of an option as text, or None if it has none.
+
+        Args:
+            key: name of the option.
+        """
         line = self.options().get(key)
         return line.value if line else None
 
     def set(self, values: Mapping[str, object]) -> "Section":
-        """A section whose named options have new values; only their lines differ.
+        """Return a section with new values for some options; only their lines change.
 
-        A key that is not there is added behind the last option.
+        Args:
+            values: new values by option name; an option that does not exist is added after the last
+                one.
         """
         section = self
         for key, value in values.items():
@@ -120,11 +148,19 @@ class Section:
         return section
 
     def without(self, keys: Collection[str]) -> "Section":
-        """The section without the lines of some options."""
+        """Return the section without the lines of some options.
+
+        Args:
+            keys: names of the options to leave out.
+        """
         return replace(self, lines=tuple(line for line in self.lines if line.key not in keys))
 
     def renamed(self, name: str) -> "Section":
-        """The section under another type; blanks around the header stay."""
+        """Return the section with another type; blanks around the header are kept.
+
+        Args:
+            name: the new section name, without brackets.
+        """
         raw = self.header.raw.replace(f"[{self.name}]", f"[{name}]")
         return replace(self, name=name, header=self.header._replace(raw=raw))
 
@@ -150,7 +186,13 @@ class Section:
 
 @dataclass(frozen=True)
 class Config:
-    """A whole cfg: the text before the first section, [net], and layer i as `sections[i + 1]`."""
+    """A whole cfg: the text before the first section, [net], and layer i as `sections[i + 1]`.
+
+    Attributes:
+        file: name of the cfg for messages; None if it was not read from a file.
+        lead: text before the first section.
+        sections: [net] and the sections of the layers.
+    """
 
     file: str | None
     lead: str
@@ -158,36 +200,53 @@ class Config:
 
     @cached_property
     def distinct_sections(self) -> tuple[Section, ...]:
-        """One of each: networks are full of equal sections."""
+        """Return one of each group of equal sections, which are common in networks."""
         found: dict[object, Section] = {}
         for section in self.sections:
             found.setdefault(section.text, section)
         return tuple(found.values())
 
     def with_section(self, index: int, values: Mapping[str, object]) -> "Config":
-        """A config in which options of `sections[index]` are set."""
+        """Return a config in which some options of one section have new values.
+
+        Args:
+            index: index of the section, from 0: 0 is [net], and layer i has index i + 1.
+            values: new values by option name.
+        """
         sections = list(self.sections)
         sections[index] = sections[index].set(values)
         return replace(self, sections=tuple(sections))
 
 
 def _said(line: Line) -> str:
-    """Return a line's value without the comment behind it."""
+    """Return a line's value without the comment after it."""
     return (line.value or "").partition("#")[0]
 
 
 def strip_blanks(text: str) -> str:
-    """Remove every space, tab, CR and LF, also inside, as Darknet's `strip` does."""
+    """Return a text without spaces, tabs, CR and LF, also inside, as Darknet's `strip` does.
+
+    Args:
+        text: one line.
+    """
     return text.translate(_BLANKS)
 
 
 def stripped_lines(text: str) -> list[str]:
-    """The lines of a text, each without its blanks: quicker than line by line."""
+    """Return the lines of a text without spaces, tabs and CR; faster than stripping line by line.
+
+    Args:
+        text: the text of a whole cfg.
+    """
     return text.translate(_BLANKS_IN_LINES).split("\n")
 
 
 def format_value(value: object) -> str:
-    """A value as it is written into a cfg: lists with commas, flags as 0 and 1."""
+    """Format a value for a cfg: lists with commas, booleans as 0 and 1.
+
+    Args:
+        value: a text, number, boolean, or a tuple or list of them.
+    """
     if isinstance(value, bool):
         return str(int(value))
     if isinstance(value, float):

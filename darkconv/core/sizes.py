@@ -1,4 +1,4 @@
-"""Maps whose rows and columns do not fit: what is said of them, and which sizes would do."""
+"""Messages about feature maps whose sizes do not fit together, and input sizes that would fit."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Self
@@ -7,34 +7,44 @@ from darkconv.core.shape import Shape, Shapes
 from darkconv.errors import GraphError, Where
 
 MULTIPLES = (2, 4, 8, 16, 32, 64, 128, 256)
-"""What widths and heights may have to be multiples of; networks halve their maps."""
+"""Widths and heights may have to be multiples of one of these, as networks halve their maps."""
 NEIGHBOURS = (0, 1, 2)
-"""Multiples in a row that must all do: an even one alone may do by chance."""
+"""Positions of the consecutive multiples that must all fit, as a single one may fit by chance."""
 
 
 class SizeError(GraphError):
-    """Rows or columns that a layer cannot use, where another size of pictures may do."""
+    """A layer cannot use the rows or columns of its input; another input size may help."""
 
     layer: int | None = None
-    """The one that is to blame, if it is not the one that failed."""
+    """Index of the layer to blame; None if it is the layer that failed."""
 
 
 class UnlikeSizesError(SizeError):
-    """Maps of unlike size meet in a layer that wants them alike."""
+    """Feature maps of different sizes meet in a layer that needs equal ones."""
 
     def __init__(self, verb: str, *, rule: str, where: Where) -> None:
-        """Say what the layer does with its maps, and which sizes it takes."""
+        """Store what the layer does with its feature maps, and which sizes it accepts."""
         super().__init__(verb, where=where)
         self.rule = rule
 
     def of(self, shapes: Shapes, sources: Sequence[int]) -> Self:
-        """Return the same error, which now says which layers' maps they are."""
+        """Return the same error with the feature maps and their layers added to the message.
+
+        Args:
+            shapes: shapes of the feature maps.
+            sources: indices of their layers; -1 is the network input.
+        """
         self.message = f"{self.message} {meeting(shapes, sources)}, which have to be {self.rule}"
         return self
 
 
 def meeting(shapes: Iterable[Shape], sources: Sequence[int]) -> str:
-    """Return `maps of 51 and 50 columns (layers 97 and 61)`."""
+    """Return a text such as `maps of 51 and 50 columns (layers 97 and 61)`.
+
+    Args:
+        shapes: shapes of the feature maps that meet.
+        sources: indices of their layers; -1 is the network input.
+    """
     shapes = list(shapes)
     heights, widths = (list(dict.fromkeys(s[axis] for s in shapes)) for axis in (1, 2))
     if len(heights) == 1:
@@ -48,11 +58,11 @@ def meeting(shapes: Iterable[Shape], sources: Sequence[int]) -> str:
 
 
 def fitting_sizes(size: tuple[int, int], fits: Callable[[int, int], bool]) -> str:
-    """Return which widths and heights would do, near those given, or nothing.
+    """Return advice on widths and heights near the given ones that would fit, or an empty text.
 
     Args:
-        size: width and height that do not.
-        fits: tries others.
+        size: (width, height) in pixels that do not fit.
+        fits: function that returns True if a width and a height fit.
     """
     for multiple in MULTIPLES:
         candidates = [_near(length, multiple) for length in size]
@@ -64,7 +74,7 @@ def fitting_sizes(size: tuple[int, int], fits: Callable[[int, int], bool]) -> st
 
 
 def _near(length: int, multiple: int) -> list[int]:
-    """Multiples around a length: the nearest below, that above, the next one."""
+    """Return three multiples near a length: the last up to it, the next one, and the one after."""
     below = length // multiple * multiple
     first = below if below else multiple
     if length % multiple == 0:

@@ -1,7 +1,7 @@
-"""LayerSpec: the questions that every layer type answers, and the table of types.
+"""`LayerSpec`, the interface of all layer types, and the table of layer types.
 
-A spec is the typed view of one cfg section. It knows its dialect, because a few rules differ;
-it knows no other layer: shapes of its inputs are handed in.
+A spec holds the typed options of one section of a cfg. It knows its dialect, because some rules
+differ. It knows no other layer; the shapes of its inputs are passed in.
 """
 
 import difflib
@@ -22,13 +22,16 @@ from darkconv.errors import UnknownSectionError, Where
 
 Doubles = npt.NDArray[np.float64]
 Ties = npt.NDArray[np.int64]
-"""(out_channels, k): row i holds the input channels that output i is bound to; see `ties`."""
+"""The type of ties: int64 (out_channels, k); row i holds the input channels tied to output i."""
 
 
 class Initial(NamedTuple):
     """How Darknet fills an array before training: mean + spread * noise.
 
-    `noise` is "none", "uniform" (in [-1, 1)) or "normal" (deviation 1).
+    Attributes:
+        mean: the mean of the values.
+        spread: the factor of the noise.
+        noise: "none", "uniform" (in [-1, 1)) or "normal" (standard deviation 1).
     """
 
     mean: float = 0.0
@@ -41,20 +44,20 @@ ONE = Initial(mean=1.0)
 
 
 class Slot(NamedTuple):
-    """One learned array of a layer.
+    """The declaration of one learned array of a layer.
 
     Attributes:
-        name: Darknet's own, `biases`, `scales`, `rolling_mean`, `rolling_variance` or
-            `weights`, behind a sub-layer's name and a dot in recurrent layers.
-        shape: as in memory after loading.
+        name: Darknet's own name: `biases`, `scales`, `rolling_mean`, `rolling_variance` or
+            `weights`; in recurrent layers after a sub-layer's name and a dot.
+        shape: shape of the array in memory.
         initial: values before training.
-        order: "plain", "flipped" (the file holds the transposed (shape[0], rest) matrix) or
-            "dense" (it does so where the header's version says so).
-        stored: how many of the leading entries along the first axis the file holds; None for
-            all of them.
-        out_axis: along which the output channels lie, None if they do not. An axis longer than
-            the channels holds a block of values for each, as flattened maps do.
-        in_axis: the same for the input channels, all inputs laid end to end.
+        order: "plain", "flipped" (the file holds the transposed (shape[0], rest) matrix) or "dense"
+            (it does so if the version in the header says so).
+        stored: number of leading entries along the first axis that the file holds; None for all.
+        out_axis: axis of the output channels; None if there is none. An axis longer than the number
+            of channels holds a block of values for each channel, as for flattened feature maps.
+        in_axis: axis of the input channels, those of all inputs concatenated; None if there is
+            none.
     """
 
     name: str
@@ -67,17 +70,17 @@ class Slot(NamedTuple):
 
     @property
     def stored_shape(self) -> tuple[int, ...]:
-        """Shape of the part that a weights file holds."""
+        """Return the shape of the part that a weights file holds."""
         return self.shape if self.stored is None else (self.stored, *self.shape[1:])
 
     @property
     def stored_size(self) -> int:
-        """Number of values in a weights file."""
+        """Return the number of values in a weights file."""
         return self.size if self.stored is None else math.prod(self.stored_shape)
 
     @property
     def size(self) -> int:
-        """Number of values."""
+        """Return the number of values."""
         return math.prod(self.shape)
 
 
@@ -85,12 +88,12 @@ Slots = tuple[Slot, ...]
 
 
 class Remark(NamedTuple):
-    """What is odd but legal in a layer, now that its inputs are known.
+    """A remark about what is odd but legal in a layer, given the shapes of its inputs.
 
     Attributes:
-        option: the one that it is about, or "".
+        option: name of the option that it is about, or "".
         text: the remark.
-        by_size: True where another input size would do without it.
+        by_size: True if the remark would not apply at another input size.
     """
 
     option: str
@@ -99,30 +102,35 @@ class Remark(NamedTuple):
 
 
 def stored_slots(spec: "LayerSpec", inputs: Shapes) -> Slots:
-    """The learned arrays of a layer; with `dontload` a weights file has none of them."""
+    """Return the learned arrays of a layer; with `dontload` a weights file holds none of them.
+
+    Args:
+        spec: the spec of the layer.
+        inputs: shapes of its inputs.
+    """
     slots = spec.slots(inputs)
     return tuple(slot._replace(stored=0) for slot in slots) if spec.dontload else slots
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerSpec:
-    """One layer type; the defaults fit a one-input layer without arrays.
+    """The interface of a layer type; the defaults fit a layer with one input and no arrays.
 
-    The options declared here are read in every section. Those that only steer training in C
-    are kept because fine-tuning reads them.
+    The options declared here are read in every section. Options that only control training in C are
+    kept because fine-tuning reads them.
     """
 
     type: ClassVar[str] = ""
     binding: ClassVar[str] = "passes its channels on"
-    """What a layer that does not make channels does with them, for explanations."""
+    """What a layer that does not make channels does with them; used in explanations."""
     needs_map: ClassVar[bool] = False
-    """Cannot stand after a layer without rows and columns."""
+    """True if the layer cannot read the plain vector of another layer."""
     asks_origins: ClassVar[bool] = False
-    """What C does with the layer depends on what its sources read: see `source_remarks`."""
+    """True if what C does depends on what the layer's sources read: see `source_remarks`."""
     is_unsaved: ClassVar[bool] = False
-    """Its own program leaves its arrays out of weights files; darkconv writes them."""
+    """True if the layer's own program leaves its arrays out of weights files; darkconv does not."""
     finds_boxes: ClassVar[bool] = False
-    """It is a head whose predictions are boxes with scores."""
+    """True if the layer is a head whose predictions are boxes with scores."""
 
     dialect: Dialect
 
@@ -142,128 +150,206 @@ class LayerSpec:
 
     @classmethod
     def read(cls, lines: Mapping[str, Line], dialect: Dialect, where: Where, notes: Notes) -> Self:
-        """The typed view of a section's options."""
+        """Read the options of a section into a spec.
+
+        Args:
+            lines: the lines of the section by option name.
+            dialect: the dialect whose rules and defaults hold.
+            where: place of the section, used in messages.
+            notes: collects remarks about odd options.
+
+        Raises:
+            OptionError: an option has a value that cannot be used.
+        """
         return read_spec(cls, lines, dialect, where, notes)
 
     @classmethod
     def make(cls, dialect: Dialect, **options: Any) -> Self:
-        """A spec with Darknet's defaults, for layers inside other layers."""
+        """Return a spec with Darknet's defaults, for layers inside other layers.
+
+        Args:
+            dialect: the dialect whose defaults hold.
+            options: field values that differ from the defaults.
+        """
         values = read_options(cls, {}, dialect, Where(section=cls.type), Notes())
         return cls(dialect=dialect, **{**values, **options})
 
     def sources(self, index: int) -> tuple[int, ...]:
-        """Layers that layer `index` reads, as absolute indices; -1 is the network input."""
+        """Return the indices of the layers that a layer reads; -1 is the network input.
+
+        Args:
+            index: index of the layer itself, from which relative indices count.
+        """
         return (index - 1,)
 
     def shared_layer(self, index: int) -> int | None:
-        """The earlier layer whose arrays layer `index` uses instead of its own."""
+        """Return the index of the earlier layer whose arrays this layer shares; None if none.
+
+        Args:
+            index: index of the layer itself.
+        """
         return None
 
     def borrowed_slots(self, inputs: Shapes) -> Slots:
-        """What a layer with a `shared_layer` takes from it."""
+        """Return the slots of the arrays that a layer takes from its `shared_layer`.
+
+        Args:
+            inputs: shapes of the layer's inputs.
+        """
         return ()
 
     def infer_shape(self, inputs: Shapes) -> Shape:
-        """Output shape.
+        """Return the output shape.
+
+        Args:
+            inputs: shapes of the layer's inputs.
 
         Raises:
-            GraphError: the inputs do not fit this layer.
+            GraphError: the inputs do not fit the layer.
         """
         return inputs[0]
 
     def needs_maps(self, inputs: Shapes) -> bool:
-        """Return True if none of these inputs may be a plain vector."""
+        """Return True if no input may be a plain vector.
+
+        Args:
+            inputs: shapes of the layer's inputs.
+        """
         return self.needs_map
 
     def remarks(self, inputs: Shapes) -> tuple[Remark, ...]:
-        """Return what a user should know of a layer with these inputs, which fit it."""
+        """Return remarks about a layer whose inputs fit it.
+
+        Args:
+            inputs: shapes of the layer's inputs.
+        """
         return ()
 
     def source_remarks(self, inputs: Shapes, origins: Shapes) -> tuple[Remark, ...]:
-        """Return what there is to say of a layer that `asks_origins`.
+        """Return remarks about a layer that `asks_origins`.
 
         Args:
-            inputs: shapes of what it reads.
-            origins: of each the shape that its layer itself reads first.
+            inputs: shapes of the layer's inputs.
+            origins: for each input, the shape of the first input of the layer that outputs it.
         """
         return ()
 
     def slots(self, inputs: Shapes) -> Slots:
-        """The learned arrays in file order."""
+        """Return the learned arrays in file order.
+
+        Args:
+            inputs: shapes of the layer's inputs.
+        """
         return ()
 
     def ties(self, inputs: Shapes) -> Ties:
-        """Which input channels each output channel lives and dies with.
+        """Return the input channels that each output channel is tied to: they live or die together.
 
-        Returns: (out_channels, k) indices into the input channels, counted over the inputs
-        laid end to end, -1 for none. k = 0 means that the layer makes new channels. Of plain
-        vectors every value is a channel.
+        Args:
+            inputs: shapes of the layer's inputs.
+
+        Returns:
+            int64 (out_channels, k) indices (from 0) into the channels of all inputs, concatenated;
+                -1 for none. k = 0 means that the layer makes new channels. Every value of a plain
+                vector is a channel.
         """
         return np.arange(inputs[0].c).reshape(-1, 1)
 
     def bound_inputs(self, inputs: Shapes) -> Ties:
-        """Input channels that live and die together though no output channel joins them.
+        """Return input channels that live or die together although no output channel ties them.
 
-        Returns: (groups, k) rows of indices as in `ties`.
+        Args:
+            inputs: shapes of the layer's inputs.
+
+        Returns:
+            int64 (groups, k) indices as in `ties`; each row is one channel group.
         """
         return np.empty((0, 1), np.int64)
 
     def locks_inputs(self, inputs: Shapes) -> str:
-        """Why none of the input channels can go, or an empty text."""
+        """Return the reason why no input channel can be removed, or an empty text.
+
+        Args:
+            inputs: shapes of the layer's inputs.
+        """
         return ""
 
     def locks_outputs(self) -> str:
-        """Why none of the output channels can go, or an empty text."""
+        """Return the reason why no output channel can be removed, or an empty text."""
         return ""
 
     def count_options(self, outputs: int) -> Mapping[str, object]:
-        """The options to edit for another number of output channels."""
+        """Return the options to edit for another number of output channels.
+
+        Args:
+            outputs: the new number of output channels.
+        """
         return {}
 
     def constant_response(self, weights: Doubles, values: Doubles) -> Doubles:
-        """Return what weights give for an input that is constant over each channel's map.
+        """Return the output of the weights for an input that is constant in each channel.
 
-        The borders of maps, where padding cuts the window, are not looked at.
+        The borders of feature maps, where padding enters the window, are ignored.
 
         Args:
-            weights: an array of the layer, its output axis first and its input axis second; the
-                input axis may hold a block of values for each channel, as flattened maps do.
-            values: (in_channels,) of each input channel.
+            weights: float64 array of the layer with the output axis first and the input axis
+                second; the input axis may hold a block of values for each channel, as for flattened
+                feature maps.
+            values: float64 (in_channels,): the constant of each input channel.
 
-        Returns: (outputs,) to be added to the biases.
+        Returns:
+            float64 (outputs,), to be added to the biases.
         """
         by_channel = weights.reshape(len(weights), len(values), -1).sum(axis=2)
         response: Doubles = by_channel @ values
         return response
 
     def macs(self, inputs: Shapes, output: Shape) -> int:
-        """Multiply-accumulate operations of one forward pass on one picture."""
+        """Return the number of multiply-accumulate operations of one forward pass on one picture.
+
+        Args:
+            inputs: shapes of the layer's inputs.
+            output: shape of its output.
+        """
         return 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeadSpec(LayerSpec):
-    """A layer that turns features into predictions: what class slicing has to know of it."""
+    """A layer that turns features into predictions, and the methods that class slicing needs."""
 
     binding = "predicts from them"
 
     def locks_inputs(self, inputs: Shapes) -> str:
-        """Channels have their meanings by number."""
+        """Return the reason: the meaning of each channel depends on its index."""
         return "a head reads its channels by number"
 
     def num_classes(self, inputs: Shapes) -> int:
-        """Number of classes predicted."""
+        """Return the number of classes that the head predicts.
+
+        Args:
+            inputs: shapes of the head's inputs.
+        """
         raise NotImplementedError
 
     def class_rows(self, inputs: Shapes, keep: Sequence[int]) -> npt.NDArray[np.int64]:
-        """Which input channels a head for the kept classes reads, in its order.
+        """Return the input channels that a head for the kept classes reads, in its order.
 
-        Of plain vectors: which values.
+        Args:
+            inputs: shapes of the head's inputs.
+            keep: indices (from 0) of the classes to keep, in their new order.
+
+        Returns:
+            int64 channel indices (from 0); for plain vectors, indices of values.
         """
         raise NotImplementedError
 
     def class_options(self, keep: Sequence[int]) -> Mapping[str, object]:
-        """The options to edit for a head of the kept classes."""
+        """Return the options to edit for a head of the kept classes.
+
+        Args:
+            keep: indices (from 0) of the classes to keep, in their new order.
+        """
         return {}
 
 
@@ -277,13 +363,17 @@ _FOREIGN: dict[str, str] = {}
 def layer(
     name: str, *aliases: str, foreign: tuple[str, ...] = (), only: Dialect | None = None
 ) -> Callable[[S], S]:
-    """Register a spec class under its section names.
+    """Return a class decorator that registers a spec class under its section names.
 
     Args:
-        name: in both programs, and in what darkconv writes.
-        aliases: that the C programs know too.
-        foreign: names that other programs have for exactly the same; they are read with a note.
-        only: the dialect that has it.
+        name: the section name in both C programs, which darkconv writes.
+        aliases: other names that the C programs know.
+        foreign: names that other programs use for exactly the same layer; they are read with a
+            remark.
+        only: the one dialect that has the layer type; None if all have it.
+
+    Raises:
+        ValueError: a name is already registered.
     """
 
     def register(spec: S) -> S:
@@ -301,26 +391,44 @@ def layer(
 
 
 def value_ties(shape: Shape, start: int = 0) -> Ties:
-    """Ties of a vector that holds a map value by value: the channel of each."""
+    """Return the ties of a vector that holds a flattened feature map: the channel of each value.
+
+    Args:
+        shape: shape of the feature map.
+        start: index of its first channel, if other inputs precede it.
+    """
     return np.repeat(np.arange(shape.c) + start, shape.h * shape.w).reshape(-1, 1)
 
 
 def only_dialect(section: str) -> Dialect | None:
-    """The one dialect that knows a section type, or None where all or none do."""
+    """Return the one dialect that knows a section type; None if all dialects or none know it.
+
+    Args:
+        section: the section name without brackets.
+    """
     return _ONLY.get(section)
 
 
 def section_note(section: str) -> str:
-    """Return what is to be said of a section name that only other programs have, or nothing."""
+    """Return the remark about a section name that only other programs use, or an empty text.
+
+    Args:
+        section: the section name without brackets.
+    """
     known = _FOREIGN.get(section)
     return f"is read as [{known}]: no Darknet has a section of this name" if known else ""
 
 
 def spec_class(section: str, dialect: Dialect, where: Where) -> type[LayerSpec]:
-    """The spec class of a section type.
+    """Return the spec class of a section type.
+
+    Args:
+        section: the section name without brackets.
+        dialect: the dialect in which the cfg is read.
+        where: place of the section, used in the message.
 
     Raises:
-        UnknownSectionError: no Darknet knows it, or this dialect does not.
+        UnknownSectionError: no dialect knows the section type, or this dialect does not.
     """
     spec = LAYER_TYPES.get(section)
     if spec is None:

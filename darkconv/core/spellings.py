@@ -1,4 +1,4 @@
-"""Spellings of one class: VOC's, Darknet's and COCO's, capitals or not, blanks or none."""
+"""Different spellings of the same class in VOC, Darknet and COCO, in letter case and blanks."""
 
 import unicodedata
 from collections import Counter
@@ -12,22 +12,33 @@ SPELLINGS = (
     ("donut", "doughnut"),
     ("hairdrier", "hairdryer"),
 )
-"""How VOC and Darknet, and COCO, call the same class, where more than blanks differ."""
+"""Names of the same class in VOC or Darknet and in COCO, if they differ in more than blanks."""
 
 _SAME = {other: first for first, other in SPELLINGS}
 
 
 def spelled(name: str) -> str:
-    """Return what all known spellings of a class have in common."""
+    """Return a normal form that all known spellings of a class share.
+
+    Args:
+        name: a class name in any spelling.
+    """
     whole = unicodedata.normalize("NFC", name).casefold()
     bare = "".join(c for c in whole if c not in "_-" and not c.isspace())
     return _SAME.get(bare, bare)
 
 
 def matching_names(labels: Sequence[str], names: Sequence[str]) -> dict[str, str]:
-    """Return the class of a model for each class of labels that it only spells otherwise.
+    """Return the model's class name for each label name that is only spelled differently.
 
-    A class that the model spells the same way stays, and so does one that several would match.
+    A label name that the model also has is left out, as is one that matches several classes.
+
+    Args:
+        labels: class names of the labels.
+        names: class names of the model.
+
+    Returns:
+        Class names of the model by those of the labels.
     """
     known = set(names)
     counts = Counter(map(spelled, names))

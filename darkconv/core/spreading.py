@@ -1,4 +1,4 @@
-"""Some of many things, evenly spread."""
+"""Selection of evenly spread items."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -7,11 +7,11 @@ Item = TypeVar("Item")
 
 
 def evenly_spread(items: Sequence[Item], most: int | None) -> Sequence[Item]:
-    """Return at most so many of some things, evenly spread, in their order.
+    """Return at most `most` items, evenly spread, in their order.
 
     Args:
-        items: such as pictures.
-        most: how many; None for all.
+        items: the items to choose from, such as pictures.
+        most: largest number of items to return; None for all.
 
     Example:
         >>> evenly_spread("abcdef", 3)

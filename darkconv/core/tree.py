@@ -1,4 +1,4 @@
-"""A hierarchy of classes, as YOLO9000 uses it."""
+"""A hierarchy of classes, as in YOLO9000."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,16 +7,16 @@ import numpy as np
 import numpy.typing as npt
 
 Integers = npt.NDArray[np.int64]
-NEVER = -1e30  # a logit whose softmax is zero
+NEVER = -1e30  # the softmax of this logit is zero
 
 
 @dataclass(frozen=True)
 class Tree:
-    """Classes whose parents precede them; brothers and sisters stand next to each other.
+    """A class tree: parents precede their children, and siblings stand next to each other.
 
     Attributes:
         names: one name per class.
-        parents: index of each class's parent, -1 for a root.
+        parents: index (from 0) of each class's parent; -1 for a root.
     """
 
     names: tuple[str, ...]
@@ -24,7 +24,7 @@ class Tree:
 
     @cached_property
     def groups(self) -> tuple[tuple[int, int], ...]:
-        """(first, count) of each run of classes with the same parent: one softmax each."""
+        """Return (first, count) of each run of classes with one parent, which share a softmax."""
         starts = [
             i for i, parent in enumerate(self.parents) if i == 0 or parent != self.parents[i - 1]
         ]
@@ -33,10 +33,12 @@ class Tree:
 
     @cached_property
     def group_rows(self) -> tuple[Integers, npt.NDArray[np.float32], Integers]:
-        """The groups as a table, so that one softmax along its rows serves them all.
+        """Return the groups as a table, so that one softmax along its rows serves them all.
 
-        Returns: (groups, widest) class indices, 0 where a group is shorter; the mask of that
-            shape to add to their logits; for each class its place in the flattened table.
+        Returns:
+            int64 (groups, widest) class indices, 0 where a group is shorter; the float32 mask of
+                that shape to add to the logits; and the int64 place of each class in the flattened
+                table.
         """
         widest = max(size for _, size in self.groups)
         index = np.zeros((len(self.groups), widest), np.int64)
@@ -49,17 +51,23 @@ class Tree:
         return index, mask, back
 
     def child_group(self, index: int) -> int | None:
-        """The group of a class's children; None for a leaf."""
+        """Return the index of the group of a class's children; None for a leaf.
+
+        Args:
+            index: class index, from 0.
+        """
         for group, (start, _) in enumerate(self.groups):
             if self.parents[start] == index:
                 return group
         return None
 
     def hierarchical(self, conditional: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Absolute probabilities: p[j] *= p[parent[j]], parents first.
+        """Return absolute probabilities: p[j] *= p[parent[j]], parents first.
+
+        The rule is that of Darknet's `hierarchy_predictions`.
 
         Args:
-            conditional: (..., classes) probabilities within each group.
+            conditional: float32 (..., classes) probabilities within each group.
         """
         absolute = conditional.copy()
         for index, parent in enumerate(self.parents):

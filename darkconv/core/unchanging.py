@@ -1,4 +1,4 @@
-"""Arrays that never change, and memory of one's own that costs nothing before it is written to."""
+"""Read-only arrays, and writable copies that take no memory until they are written to."""
 
 import contextlib
 import mmap
@@ -13,10 +13,10 @@ Array = npt.NDArray[np.float32]
 
 
 class Handle:
-    """An open file, closed when nothing uses it any more."""
+    """An open file that is closed when nothing uses it any more."""
 
     def __init__(self, number: int) -> None:
-        """Keep a duplicate of a file descriptor."""
+        """Store a duplicate of a file descriptor."""
         self.number = os.dup(number)
         weakref.finalize(self, os.close, self.number)
 
@@ -25,50 +25,64 @@ class FileMap(mmap.mmap):
     """A whole file, mapped copy-on-write: nothing is read before it is used.
 
     Attributes:
-        handle: of the file, to map it again.
+        handle: the open file, from which it can be mapped again.
     """
 
     handle: Handle
 
     @classmethod
     def of(cls, handle: Handle) -> "FileMap":
-        """Map a file.
+        """Map a file into memory.
+
+        Args:
+            handle: the open file.
+
+        Returns:
+            The map of the whole file.
 
         Raises:
-            OSError, ValueError: it cannot be mapped.
+            OSError, ValueError: the file cannot be mapped.
         """
         made = cls(handle.number, 0, access=mmap.ACCESS_COPY)
         made.handle = handle
         return made
 
     def read_only(self) -> memoryview:
-        """Return the content as nobody can write to it."""
+        """Return a view of the content through which nobody can write."""
         return memoryview(self).toreadonly()
 
 
 class OwnMaps:
-    """Gives the arrays of mapped files in maps of their own, which may be written to.
+    """Gives writable copies of arrays that lie in mapped files, by mapping the files again.
 
-    A file is mapped once more for all its arrays. All maps of it share the pages that were read
-    from it; one that is written to becomes the writer's own.
+    Each file is mapped once more for all its arrays. All maps of a file share the pages read from
+    it; a page that is written to becomes the writer's own.
     """
 
     def __init__(self) -> None:
-        """Map nothing yet."""
+        """Start without maps."""
         self._maps: dict[int, tuple[int, npt.NDArray[np.uint8]]] = {}
 
     def find(self, array: Array) -> Array | None:
-        """Return a writable array of equal values; None for one that lies in no mapped file."""
+        """Return a writable array with the same values.
+
+        Args:
+            array: the read-only array.
+
+        Returns:
+            The array in another map of its file; None if it lies in no mapped file, or the file
+                cannot be mapped again.
+        """
         source = owner_of(array)
         if not isinstance(source, FileMap) or not array.flags.c_contiguous:
             return None
-        with contextlib.suppress(OSError, ValueError):  # no more maps or descriptors
+        with contextlib.suppress(OSError, ValueError):  # maps or file descriptors may run out
             begin, own = self._map(source)
             return np.ndarray(array.shape, array.dtype, own, address_of(array) - begin)
         return None
 
     def _map(self, source: FileMap) -> tuple[int, npt.NDArray[np.uint8]]:
-        """Return where a map begins in memory, and the content of another one."""
+        """Return the memory address of a map, and the content of another map of the same file."""
         if id(source) not in self._maps:
             begin = address_of(np.frombuffer(source, np.uint8))
             self._maps[id(source)] = begin, np.frombuffer(FileMap.of(source.handle), np.uint8)
@@ -76,11 +90,14 @@ class OwnMaps:
 
 
 def frozen(array: npt.ArrayLike) -> Array:
-    """Return a read-only, C-contiguous float32 array; a copy only where the input is none.
+    """Return a read-only, C-contiguous float32 array, copied only if the input is not one.
 
-    The input becomes read-only with all that it is a view of, so it must be the caller's own. For
-    an array that somebody else may write to see `unchanging`. What is returned owns no memory, so
-    that numpy lets nobody set its flag `writeable` again.
+    The input itself becomes read-only together with everything that it is a view of, so it must
+    belong to the caller. For an array that somebody else may write to, use `unchanging`. The
+    returned array owns no memory, so numpy refuses to set its flag `writeable` again.
+
+    Args:
+        array: array of any shape, or nested sequences of numbers.
     """
     result = np.ascontiguousarray(array, dtype=np.float32)
     link: Any = result
@@ -93,13 +110,21 @@ def frozen(array: npt.ArrayLike) -> Array:
 
 
 def unchanging(array: npt.ArrayLike) -> Array:
-    """Return a read-only, C-contiguous float32 array; a copy of what somebody could write to."""
+    """Return a read-only, C-contiguous float32 array; what somebody could write to is copied.
+
+    Args:
+        array: array of any shape, or nested sequences of numbers; it stays unchanged.
+    """
     result = np.ascontiguousarray(array, dtype=np.float32)
     return result if is_frozen(result) else frozen(np.array(result))
 
 
 def is_frozen(array: npt.NDArray[Any]) -> bool:
-    """Return True if an array and all that it is a view of are read-only."""
+    """Return True if an array and everything that it is a view of are read-only.
+
+    Args:
+        array: array of any shape and dtype.
+    """
     link: Any = array
     while isinstance(link, np.ndarray):
         if link.flags.writeable:
@@ -109,7 +134,11 @@ def is_frozen(array: npt.NDArray[Any]) -> bool:
 
 
 def owner_of(array: npt.NDArray[Any]) -> object:
-    """Return what the memory of an array belongs to; an array that has its own gives itself."""
+    """Return the object that owns the memory of an array; the array itself if it owns it.
+
+    Args:
+        array: array of any shape and dtype.
+    """
     link: Any = array
     while isinstance(link, np.ndarray) and link.base is not None:
         link = _below(link)
@@ -117,12 +146,16 @@ def owner_of(array: npt.NDArray[Any]) -> object:
 
 
 def _below(array: npt.NDArray[Any]) -> object:
-    """Return what an array is a view of; None for one that has its own memory."""
+    """Return the object that an array is a view of; None for an array with its own memory."""
     base = array.base
     return base.obj if isinstance(base, memoryview) else base
 
 
 def address_of(array: npt.NDArray[Any]) -> int:
-    """Return where in memory an array begins."""
+    """Return the memory address of an array's first value.
+
+    Args:
+        array: array of any shape and dtype.
+    """
     address: int = array.ctypes.data
     return address

@@ -1,15 +1,15 @@
-"""How results show themselves: a text for `repr`, and a table for notebooks."""
+"""How results are shown: as text by `repr`, and as a table in notebooks."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 
 class View(NamedTuple):
-    """How the values of a class are shown.
+    """The functions that show the values of a class.
 
     Attributes:
-        text: what `repr` gives.
-        html: what notebooks show.
+        text: returns the text for `repr`.
+        html: returns the HTML for notebooks.
     """
 
     text: Callable[[Any], str]
@@ -17,12 +17,12 @@ class View(NamedTuple):
 
 
 class Shown:
-    """A class whose values show themselves as its view says."""
+    """Base of classes whose values are shown by a view."""
 
     __slots__ = ()
 
     def _view(self) -> View:
-        """Return how it is shown; what makes the tables is imported only now."""
+        """Return the view; the modules that make the tables are imported only here."""
         raise NotImplementedError
 
     def __repr__(self) -> str:
@@ -30,5 +30,5 @@ class Shown:
         return self._view().text(self)
 
     def _repr_html_(self) -> str:
-        """Return the view for notebooks."""
+        """Return the HTML of the view."""
         return self._view().html(self)

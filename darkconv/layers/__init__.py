@@ -1,6 +1,6 @@
-"""Every layer type of Darknet, one class each: options, shape, arrays, cost, channel ties.
+"""All layer types of Darknet, one class each: options, shape, arrays, cost and channel ties.
 
-Importing this package fills `darkconv.core.spec.LAYER_TYPES`. Rules and defaults:
+Importing this package fills `darkconv.core.spec.LAYER_TYPES`. Rules and defaults are documented in
 golden/DIALECTS.md §2, §5 and §6.
 """
 

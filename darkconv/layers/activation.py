@@ -1,4 +1,4 @@
-"""Names of activation functions; the backends hold the formulas."""
+"""Names of activation functions; the backends contain the formulas."""
 
 from darkconv.core.dialect import ALEXEYAB, Dialect
 from darkconv.core.options import option, suggestion
@@ -33,9 +33,9 @@ ALEXEYAB_ACTIVATIONS = (
 )
 ACTIVATIONS = SHARED_ACTIVATIONS + ALEXEYAB_ACTIVATIONS
 ACROSS_CHANNELS = tuple(name for name in ACTIVATIONS if name.startswith("normalize_channels"))
-"""Activations in which every output depends on all channels of its pixel."""
+"""In these activations each output depends on all channels of its pixel."""
 CHANNEL_EPSILON = 0.0001
-"""Added to the sums of the normalize_channels family."""
+"""The activations of the normalize_channels family add this number to their sums."""
 
 
 SYNONYMS = {
@@ -52,7 +52,7 @@ SYNONYMS = {
     "hardmish": "hard_mish",
     "sigm": "logistic",
 }
-"""What other programs call Darknet's functions, in lower case."""
+"""Names that other programs use for Darknet's functions, in lower case, and Darknet's names."""
 UNKNOWN_TO_DARKNET = (
     "celu",
     "glu",
@@ -66,24 +66,35 @@ UNKNOWN_TO_DARKNET = (
     "softplus",
     "softsign",
 )
-"""Functions that are none of Darknet's, though their names look like one of them."""
+"""Functions that Darknet does not have, although their names resemble those of its functions."""
 
 
 def darknet_name(name: str) -> str:
-    """Return Darknet's name of an activation, which other programs may call otherwise."""
+    """Return Darknet's name of an activation function.
+
+    Args:
+        name: a name used by Darknet or another program; an unknown one is returned as it is.
+    """
     return SYNONYMS.get(_plain(name), name)
 
 
 def _plain(name: str) -> str:
-    """Return a name as the tables spell it."""
+    """Return a name as it is spelled in the tables."""
     return name.lower().replace("-", "_")
 
 
 def resolve_activation(name: str, dialect: Dialect) -> tuple[str, str]:
-    """The function that acts under `name`, and a note where it is not the one named.
+    """Return the function that acts for a name, and a note if it is not the one named.
 
-    Names of other programs are read as Darknet's. Both C programs fall back to relu for names that
-    they do not know (`get_activation`).
+    Names of other programs are read as Darknet's. Both C programs use relu for names that they do
+    not know (`get_activation`).
+
+    Args:
+        name: the value of `activation=`.
+        dialect: the dialect, which decides what functions exist.
+
+    Returns:
+        Darknet's name of the function, and the note or "".
     """
     known = darknet_name(name)
     if known != name:
@@ -99,6 +110,10 @@ def resolve_activation(name: str, dialect: Dialect) -> tuple[str, str]:
 
 
 def activation_option(default: str) -> str:
-    """The `activation=` option of a layer."""
+    """Return the declaration of a layer's option `activation=`.
+
+    Args:
+        default: name of the function if the cfg does not state one.
+    """
     declared: str = option(default, resolve=resolve_activation)
     return declared

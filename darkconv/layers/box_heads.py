@@ -1,4 +1,4 @@
-"""What the heads of a network predict, counted."""
+"""The numbers of boxes and classes that the heads of a network predict."""
 
 from darkconv.core.network import Layer, Network
 from darkconv.errors import GraphError, UnsupportedError, Where
@@ -9,11 +9,15 @@ LOGISTIC = "logistic"
 
 
 def box_heads(network: Network) -> tuple[Layer, ...]:
-    """The heads that predict boxes.
+    """Return the heads that predict boxes, after a check that their boxes can be decoded.
+
+    Args:
+        network: the network to examine.
 
     Raises:
-        GraphError: one predicts more classes than C has room for, or has no anchor listed.
-        UnsupportedError: they predict no classes, so that there are no scores.
+        GraphError: a head predicts more classes than C has room for, or its mask names an anchor
+            that is not listed.
+        UnsupportedError: the heads predict no classes, so there are no scores.
     """
     heads = network.box_heads
     for layer in heads:
@@ -28,23 +32,35 @@ def box_heads(network: Network) -> tuple[Layer, ...]:
 
 
 def scored_classes(network: Network) -> int:
-    """Return how many classes every box has a score for: 0 where its own head has fewer.
+    """Return the number of scores per box; scores of classes that a box's own head lacks are 0.
 
-    That is what the C programs make room for in each box: see `Dialect.first_head_scores`.
+    The C programs reserve room for this number in each box: see `Dialect.first_head_scores`.
+
+    Args:
+        network: a detector.
     """
     return count_classes(network.box_heads[0 if network.dialect.first_head_scores else -1])
 
 
 def suppressed_classes(network: Network) -> int:
-    """Return how many classes, from the first, C's suppression looks at: the last head's."""
+    """Return the number of classes that C's non-maximum suppression (NMS) handles.
+
+    It handles the classes from the first up to the number of the last head.
+
+    Args:
+        network: a detector.
+    """
     return count_classes(network.box_heads[-1])
 
 
 def check_room(network: Network) -> None:
-    """Check that no head has more classes than boxes have room for.
+    """Check that no head has more classes than a box has room for.
+
+    Args:
+        network: the network whose heads are checked.
 
     Raises:
-        GraphError: one has, and the C program would write beyond its memory.
+        GraphError: a head has more, so the C program would write beyond its memory.
     """
     room = scored_classes(network)
     for layer in network.box_heads:
@@ -64,10 +80,10 @@ def check_anchors(layer: Layer, network: Network | None = None) -> None:
 
     Args:
         layer: the head.
-        network: for its place in the cfg, if that is known.
+        network: gives the place in the cfg for the message; None if it is not known.
 
     Raises:
-        GraphError: its mask names anchors that are not listed.
+        GraphError: the mask names an anchor that is not listed.
     """
     spec = layer.spec
     if not isinstance(spec, head.YoloHead) or not spec.unlisted_masks:
@@ -83,13 +99,21 @@ def check_anchors(layer: Layer, network: Network | None = None) -> None:
 
 
 def count_classes(layer: Layer) -> int:
-    """Classes that a head predicts."""
+    """Return the number of classes that a head predicts.
+
+    Args:
+        layer: the head.
+    """
     assert isinstance(layer.spec, head.Head)
     return layer.spec.num_classes(layer.in_shapes)
 
 
 def count_boxes(layer: Layer) -> int:
-    """Boxes that a head predicts at the cfg's size."""
+    """Return the number of boxes that a head predicts at the network's input size.
+
+    Args:
+        layer: a head that predicts boxes.
+    """
     spec = layer.spec
     if isinstance(spec, head.Detection):
         return spec.cells * spec.num
@@ -98,11 +122,18 @@ def count_boxes(layer: Layer) -> int:
 
 
 def box_outputs(network: Network) -> tuple[str, ...]:
-    """Return the names of what all boxes of a network are given as.
+    """Return the names of the outputs that hold all boxes of a network.
 
-    `scores` are what a threshold is compared with. C compares objectness with it as well as
-    objectness times class score, which it reports. Where the first can be the lower one, `scores`
-    are the lower of the two, and `confidences` what C reports of a box that is kept.
+    A threshold is compared with `scores`. C compares it both with the objectness and with the
+    product of objectness and class score, which C reports. If the objectness can be the lower one,
+    `scores` holds the lower of the two, and `confidences` holds what C reports for a box that is
+    kept.
+
+    Args:
+        network: a detector.
+
+    Raises:
+        GraphError, UnsupportedError: see `box_heads`.
     """
     if any(tests_objectness(network, layer) for layer in box_heads(network)):
         return BOXES, SCORES, CONFIDENCES
@@ -110,11 +141,15 @@ def box_outputs(network: Network) -> tuple[str, ...]:
 
 
 def tests_objectness(network: Network, layer: Layer) -> bool:
-    """Return True if a box's score can be above its objectness, so that both have to be tested.
+    """Return True if a box's score can exceed its objectness, so that both have to be tested.
 
-    Class scores are above 1, and objectness and class scores below 0, only where nothing squashes
-    them: in [yolo] with `new_coords=1`, which leaves that to the layer before. In [region] of
-    alexeyab and in [detection] C does not test objectness.
+    Without a sigmoid, class scores can exceed 1, and objectness and class scores can fall below 0.
+    This happens only in [yolo] with `new_coords=1`, which leaves the sigmoid to the layer before
+    it. In [region] of alexeyab and in [detection], C does not test the objectness.
+
+    Args:
+        network: the network of the head.
+        layer: the head.
     """
     spec = layer.spec
     if not isinstance(spec, head.YoloHead) or spec.squashes:
@@ -124,7 +159,12 @@ def tests_objectness(network: Network, layer: Layer) -> bool:
 
 
 def is_squashed(network: Network, layer: Layer) -> bool:
-    """Return True if all values of a layer are known to be within 0..1."""
+    """Return True if all values of a layer are known to lie within 0 to 1.
+
+    Args:
+        network: the network of the layer.
+        layer: any layer.
+    """
     if isinstance(layer.spec, conv.Convolutional):
         return conv.inference_activation(layer, network) == LOGISTIC
     return isinstance(layer.spec, norm.Activation) and layer.spec.activation == LOGISTIC

@@ -1,4 +1,4 @@
-"""convolutional, deconvolutional, local."""
+"""The layer types convolutional, deconvolutional and local."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -29,19 +29,28 @@ from darkconv.layers.window import BLUR_KERNELS, Strided, blurred_shape
 
 
 def new_channels(count: int) -> Ties:
-    """Ties of a layer whose output channels are its own."""
+    """Return the ties of a layer that makes new output channels.
+
+    Args:
+        count: number of output channels.
+    """
     return np.empty((count, 0), dtype=np.int64)
 
 
 def norm_slots(channels: int, *, stored: int | None = None) -> Slots:
-    """The three batch-norm arrays in file order."""
+    """Return the slots of the three batch norm arrays in file order.
+
+    Args:
+        channels: number of output channels of the layer.
+        stored: number of leading values that a weights file holds; None for all.
+    """
     names = (("scales", ONE), ("rolling_mean", ZERO), ("rolling_variance", ZERO))
     return tuple(Slot(name, (channels,), start, stored=stored) for name, start in names)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Windowed(Strided):
-    """Options that the layers with a kernel and square padding share."""
+    """Options shared by the layers with a kernel and the same padding on all sides."""
 
     filters: int = option(1, minimum=1)
     size: int = option(1, minimum=1)
@@ -52,7 +61,7 @@ class Windowed(Strided):
 
     @property
     def border(self) -> int:
-        """Padding in pixels on each side: half the kernel if `pad`, else `padding`."""
+        """Return the padding in pixels on each side: half the kernel if `pad`, else `padding`."""
         return self.size // 2 if self.pad else self.padding
 
 
@@ -61,11 +70,11 @@ class Windowed(Strided):
 class Convolutional(Windowed):
     """Cross-correlation, then batch norm or bias, then activation: (c, h, w) -> (filters, ...).
 
-    `dilation` spreads the taps and multiplies the padding, but does not enter the output size,
-    as in C. With `antialiasing` the convolution runs with stride 1 and a blur takes the
-    stride; readers of the layer see the blurred map (C's routes see the wrong size). 1x1
-    kernels with a stride are computed properly; C reads wrong pixels there. Groups that do not
-    divide the input channels read as many each as go in whole, and leave the others unread.
+    `dilation` spreads the taps and multiplies the padding, but does not affect the output size, as
+    in C. With `antialiasing` the convolution has stride 1 and a blur applies the stride; readers of
+    the layer get the blurred map (C's routes assume a wrong size). 1x1 kernels with a stride are
+    computed correctly; C reads wrong pixels there. If the groups do not divide the input channels,
+    each group reads the quotient rounded down, and the remaining channels are not read.
     """
 
     binding = "convolves its groups apart"
@@ -94,16 +103,23 @@ class Convolutional(Windowed):
 
     @property
     def is_normalized(self) -> bool:
-        """Whether batch norm stands between convolution and activation."""
+        """Return True if there is batch norm between convolution and activation."""
         return self.batch_normalize or self.cbn
 
     @property
     def group_count(self) -> int:
-        """Groups in force; alexeyab's program takes less than one for one."""
+        """Return the number of groups in effect; alexeyab's program takes values below 1 as 1."""
         return 1 if self.xnor and self.dialect.xnor_uses_folded_weights else max(self.groups, 1)
 
     def read_channels(self, channels: int) -> npt.NDArray[np.int64]:
-        """Return the input channels that are read, (groups, channels of each)."""
+        """Return the input channels that each group reads.
+
+        Args:
+            channels: number of input channels.
+
+        Returns:
+            int64 (groups, channels per group) channel indices, from 0.
+        """
         count = self.group_count
         each, group = channels // count, np.arange(count)
         starts = group * channels // count if self.dialect.groups_spread else group * each
@@ -111,7 +127,14 @@ class Convolutional(Windowed):
         return found
 
     def read_spans(self, channels: int) -> list[tuple[int, int]]:
-        """Return start and end of each run of neighbours among the channels that are read."""
+        """Return the consecutive runs of input channels that are read.
+
+        Args:
+            channels: number of input channels.
+
+        Returns:
+            (start, end) of each run; channel indices count from 0, and end is exclusive.
+        """
         if channels % self.group_count == 0:
             return [(0, channels)]
         read = self.read_channels(channels).ravel()
@@ -120,17 +143,21 @@ class Convolutional(Windowed):
 
     @property
     def tap_distance(self) -> int:
-        """Dilation in force: 1x1 kernels have none."""
+        """Return the dilation in effect; a 1x1 kernel has none."""
         return 1 if self.size == 1 else self.dilation
 
     def shared_layer(self, index: int) -> int | None:
-        """The layer whose arrays `share_index` borrows: absolute, or relative if negative."""
+        """Return the index of the layer that `share_index` names; negative values are relative."""
         if self.share_index is None or self.share_index >= 0:
             return self.share_index
         return index + self.share_index
 
     def unblurred_shape(self, inputs: Shapes) -> Shape:
-        """Output shape of the convolution itself."""
+        """Return the output shape of the convolution itself, before the blur of antialiasing.
+
+        Args:
+            inputs: shape of the one input.
+        """
         (x,) = inputs
         vertical, horizontal = (1, 1) if self.antialiasing else self.strides
         rows = window_count(x.h, self.size, vertical, 2 * self.border)
@@ -138,7 +165,7 @@ class Convolutional(Windowed):
         return Shape(self.filters, rows, columns)
 
     def infer_shape(self, inputs: Shapes) -> Shape:
-        """Filters and window positions per axis."""
+        """Return `filters` channels and the number of window positions along each axis."""
         (x,) = inputs
         self._check_groups(x.c)
         if self.numload > self.filters:
@@ -160,7 +187,7 @@ class Convolutional(Windowed):
         return blurred_shape(sharp, self.antialiasing, self.strides)
 
     def _check_groups(self, channels: int) -> None:
-        """Raise where C divides by zero, has nothing to read or lets filters overlap."""
+        """Raise an error for groups with which C divides by 0, reads nothing or mixes filters."""
         expected = ""
         if self.groups < 1 and self.dialect == PJREDDIE:
             expected = "1 or more"
@@ -172,7 +199,7 @@ class Convolutional(Windowed):
             raise GraphError(where=Where(option="groups"), expected=expected, found=self.groups)
 
     def remarks(self, inputs: Shapes) -> tuple[Remark, ...]:
-        """Say where C reads other channels or pixels than one would think."""
+        """Return remarks on where C reads other channels or pixels than one would expect."""
         moves = (self.stride, self.stride_x, self.stride_y, self.padding) != (1, 1, 1, 0)
         if self.groups == 1 and not self.xnor and (self.size > 1 or not moves):
             return ()
@@ -202,17 +229,17 @@ class Convolutional(Windowed):
 
     @property
     def _takes_map_as_it_lies(self) -> bool:
-        """Whether C multiplies the map without gathering windows."""
+        """Return True if C multiplies the map as it is stored, without gathering windows."""
         if self.size > 1 or self.antialiasing:
             return False
         return self.dialect.pointwise_ignores_strides or self.strides[1] == 1
 
     def slots(self, inputs: Shapes) -> Slots:
-        """Biases, batch norm, weights (filters, channels / groups, size, size)."""
+        """Return biases, batch norm and weights (filters, channels / groups, size, size)."""
         return self._all_slots(inputs) if self.share_index is None else ()
 
     def borrowed_slots(self, inputs: Shapes) -> Slots:
-        """The same arrays, another layer's."""
+        """Return the same slots for the arrays of the shared layer."""
         return self._all_slots(inputs)
 
     def _all_slots(self, inputs: Shapes) -> Slots:
@@ -229,37 +256,41 @@ class Convolutional(Windowed):
         return (*slots, Slot("weights", shape, start, order, stored, in_axis=in_axis))
 
     def locks_inputs(self, inputs: Shapes) -> str:
-        """Signs know no zero, and groups that do not divide the channels move with their number."""
+        """Return the reason: xnor has no sign for 0, or the groups do not divide the channels."""
         if inputs[0].c % self.group_count:
             return "its groups do not divide its input channels"
         return "xnor takes a channel of zeros for one of -1" if self.xnor else ""
 
     def ties(self, inputs: Shapes) -> Ties:
-        """New channels; with groups, all channels of a group belong together."""
+        """Return the ties: new channels, or with groups ties between all channels of a group."""
         if self.group_count == 1:
             return new_channels(self.filters)
         group = np.arange(self.filters) // (self.filters // self.group_count)
         return self.read_channels(inputs[0].c)[group]
 
     def count_options(self, outputs: int) -> Mapping[str, object]:
-        """`filters`; groups keep their size, and all filters are stored."""
+        """Return `filters`; groups keep their size, and all filters are stored."""
         options = {"filters": outputs}
         if self.group_count > 1:
             options["groups"] = outputs * self.group_count // self.filters
         return {**options, "numload": 0} if self.numload else options
 
     def macs(self, inputs: Shapes, output: Shape) -> int:
-        """Kernel values times positions, and the blur's."""
+        """Return kernel values times window positions, plus the operations of the blur."""
         per_filter = inputs[0].c // self.group_count * self.size**2
         blur = len(BLUR_KERNELS.get(self.antialiasing, ())) ** 2 * output.size
         return per_filter * self.unblurred_shape(inputs).size + blur
 
 
 def inference_activation(layer: Layer, network: Network) -> str:
-    """The activation that acts: alexeyab's xnor layers with `bin_output` drop theirs.
+    """Return the activation in effect: alexeyab's xnor layers with `bin_output` drop theirs.
 
-    They do so where only signs are looked at: no route, shortcut, scale_channels or sam reads
-    the layer.
+    They drop it if only the signs of their output are used: no route, shortcut, scale_channels or
+    sam reads the layer.
+
+    Args:
+        layer: a convolutional layer.
+        network: the network of the layer.
     """
     spec = layer.spec
     assert isinstance(spec, Convolutional)
@@ -276,7 +307,7 @@ class Deconvolutional(Windowed):
     """Transposed convolution, then batch norm or bias, then activation."""
 
     def infer_shape(self, inputs: Shapes) -> Shape:
-        """(in - 1) * stride + size - 2 * padding per axis."""
+        """Return `filters` channels and (in - 1) * stride + size - 2 * padding along each axis."""
         (x,) = inputs
         rows, columns = (
             (length - 1) * self.stride + self.size - 2 * self.border for length in (x.h, x.w)
@@ -284,7 +315,7 @@ class Deconvolutional(Windowed):
         return Shape(self.filters, rows, columns)
 
     def slots(self, inputs: Shapes) -> Slots:
-        """Biases, batch norm, weights (channels, filters, size, size): input outermost."""
+        """Return biases, batch norm and weights (channels, filters, size, size)."""
         stored = 0 if self.dontloadscales else None
         norm = norm_slots(self.filters, stored=stored) if self.batch_normalize else ()
         shape = (inputs[0].c, self.filters, self.size, self.size)
@@ -293,30 +324,30 @@ class Deconvolutional(Windowed):
         return (Slot("biases", (self.filters,)), *norm, kernel)
 
     def ties(self, inputs: Shapes) -> Ties:
-        """New channels."""
+        """Return the ties of new channels."""
         return new_channels(self.filters)
 
     def count_options(self, outputs: int) -> Mapping[str, object]:
-        """`filters`."""
+        """Return `filters`."""
         return {"filters": outputs}
 
     def constant_response(self, weights: Doubles, values: Doubles) -> Doubles:
-        """As of other layers, but that an output value meets one in stride² kernel values."""
+        """Return the response; each output value meets only one in stride² kernel values."""
         response: Doubles = super().constant_response(weights, values) / self.stride**2
         return response
 
     def macs(self, inputs: Shapes, output: Shape) -> int:
-        """Every input value meets every kernel value."""
+        """Return input values times kernel values per input channel."""
         return inputs[0].size * self.filters * self.size**2
 
 
 @layer("local")
 @dataclass(frozen=True, kw_only=True)
 class Local(LayerSpec):
-    """A convolution with weights of its own at every output position.
+    """A convolution with separate weights at every output position.
 
-    `pad` is the zero padding in pixels and switches the output size to that of "same"
-    padding; C is consistent only where the two agree (pad=1 with size=3).
+    `pad` is the zero padding in pixels, and also switches the output size to that of "same"
+    padding. C is consistent only if the two agree (pad=1 with size=3).
     """
 
     needs_map = True
@@ -328,7 +359,10 @@ class Local(LayerSpec):
     activation: str = activation_option("logistic")
 
     def infer_shape(self, inputs: Shapes) -> Shape:
-        """(in - size) / stride + 1 without pad, (in - 1) / stride + 1 with it."""
+        """Return `filters` channels and the number of window positions along each axis.
+
+        Without pad it is (in - size) / stride + 1, with pad (in - 1) / stride + 1.
+        """
         (x,) = inputs
         window = 1 if self.pad else self.size
         rows, columns = (truncated_div(n - window, self.stride) + 1 for n in (x.h, x.w))
@@ -343,7 +377,7 @@ class Local(LayerSpec):
         return Shape(self.filters, rows, columns)
 
     def slots(self, inputs: Shapes) -> Slots:
-        """Biases per value, weights (positions, filters, channels, size, size)."""
+        """Return biases (outputs,) and weights (positions, filters, channels, size, size)."""
         out = self.infer_shape(inputs)
         shape = (out.h * out.w, self.filters, inputs[0].c, self.size, self.size)
         start = Initial(spread=math.sqrt(2 / math.prod(shape[2:])), noise="uniform")
@@ -351,19 +385,19 @@ class Local(LayerSpec):
         return (Slot("biases", (out.size,)), banks)
 
     def ties(self, inputs: Shapes) -> Ties:
-        """New channels."""
+        """Return the ties of new channels."""
         return new_channels(self.filters)
 
     def count_options(self, outputs: int) -> Mapping[str, object]:
-        """`filters`."""
+        """Return `filters`."""
         return {"filters": outputs}
 
     def constant_response(self, weights: Doubles, values: Doubles) -> Doubles:
-        """(filters, positions): each position has weights of its own."""
+        """Return the response as (filters, positions), as each position has its own weights."""
         taps = weights.sum(axis=(3, 4))  # (filters, channels, positions)
         response: Doubles = np.einsum("oip,i->op", taps, values)
         return response
 
     def macs(self, inputs: Shapes, output: Shape) -> int:
-        """Kernel values times positions."""
+        """Return the number of kernel values times window positions."""
         return output.size * inputs[0].c * self.size**2

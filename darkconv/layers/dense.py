@@ -1,4 +1,4 @@
-"""connected, implicit, implicit_add, implicit_mul."""
+"""The layer types connected, implicit, implicit_add and implicit_mul."""
 
 import math
 from collections.abc import Mapping
@@ -12,24 +12,24 @@ from darkconv.layers.activation import activation_option
 from darkconv.layers.conv import new_channels, norm_slots
 
 YOLOR_SPREAD = 0.02
-"""Deviation of yolor's constants before training."""
+"""The initial values of yolor's constants have this standard deviation."""
 
 
 @layer("connected", "conn")
 @dataclass(frozen=True, kw_only=True)
 class Connected(LayerSpec):
-    """Matrix product with the flattened input, batch norm or bias, activation."""
+    """Matrix product with the flattened input, then batch norm or bias, then activation."""
 
     output: int = option(1, minimum=1)
     activation: str = activation_option("logistic")
     batch_normalize: bool = option(False)
 
     def infer_shape(self, inputs: Shapes) -> Shape:
-        """A map of `output` channels and one pixel."""
+        """Return the shape of a feature map with `output` channels and one pixel."""
         return Shape(self.output, 1, 1)
 
     def slots(self, inputs: Shapes) -> Slots:
-        """Biases, weights (outputs, inputs), batch norm: unlike convolutional, it comes last."""
+        """Return biases, weights (outputs, inputs) and batch norm, which comes last here."""
         (x,) = inputs
         stored = 0 if self.dontloadscales else None
         norm = norm_slots(self.output, stored=stored) if self.batch_normalize else ()
@@ -38,52 +38,52 @@ class Connected(LayerSpec):
         return (Slot("biases", (self.output,)), matrix, *norm)
 
     def ties(self, inputs: Shapes) -> Ties:
-        """New channels."""
+        """Return the ties of new channels."""
         return new_channels(self.output)
 
     def count_options(self, outputs: int) -> Mapping[str, object]:
-        """`output`."""
+        """Return `output`."""
         return {"output": outputs}
 
     def macs(self, inputs: Shapes, output: Shape) -> int:
-        """One per weight."""
+        """Return one operation per weight."""
         return inputs[0].size * self.output
 
 
 @dataclass(frozen=True, kw_only=True)
 class Constant(LayerSpec):
-    """A layer that reads nothing and gives what it has learned, (filters, rows, 1)."""
+    """A layer without inputs that outputs a learned constant of shape (filters, rows, 1)."""
 
     filters: int = option(128, minimum=1)
 
     @property
     def rows(self) -> int:
-        """Rows of the map."""
+        """Return the number of rows of the output."""
         return 1
 
     @property
     def initial(self) -> Initial:
-        """The values before training."""
+        """Return the distribution of the initial values."""
         raise NotImplementedError
 
     def sources(self, index: int) -> tuple[int, ...]:
-        """None."""
+        """Return no sources."""
         return ()
 
     def infer_shape(self, inputs: Shapes) -> Shape:
-        """(filters, rows, 1)."""
+        """Return (filters, rows, 1)."""
         return Shape(self.filters, self.rows, 1)
 
     def slots(self, inputs: Shapes) -> Slots:
-        """The constant."""
+        """Return the slot of the constant."""
         return (Slot("weights", (self.filters, self.rows), self.initial),)
 
     def ties(self, inputs: Shapes) -> Ties:
-        """New channels."""
+        """Return the ties of new channels."""
         return new_channels(self.filters)
 
     def count_options(self, outputs: int) -> Mapping[str, object]:
-        """`filters`."""
+        """Return `filters`."""
         return {"filters": outputs}
 
 
@@ -98,19 +98,19 @@ class Implicit(Constant):
 
     @property
     def rows(self) -> int:
-        """The atoms."""
+        """Return `atoms`."""
         return self.atoms
 
     @property
     def initial(self) -> Initial:
-        """Of the mean and spread that the cfg says."""
+        """Return the distribution with the `mean` and the spread `std` of the cfg."""
         return Initial(self.mean, self.std, "uniform")
 
 
 @layer("implicit_add", only=YOLOR)
 @dataclass(frozen=True, kw_only=True)
 class ImplicitAdd(Constant):
-    """yolor's learned summand of each channel, (filters, 1, 1), for a [shift_channels]."""
+    """yolor's learned summand for each channel, (filters, 1, 1), read by [shift_channels]."""
 
     is_unsaved = True
 
@@ -118,14 +118,14 @@ class ImplicitAdd(Constant):
 
     @property
     def initial(self) -> Initial:
-        """About 0, as yolor draws it."""
+        """Return yolor's normal distribution around 0."""
         return Initial(0.0, YOLOR_SPREAD, "normal")
 
 
 @layer("implicit_mul", only=YOLOR)
 @dataclass(frozen=True, kw_only=True)
 class ImplicitMul(Constant):
-    """yolor's learned factor of each channel, (filters, 1, 1), for a [control_channels]."""
+    """yolor's learned factor for each channel, (filters, 1, 1), read by [control_channels]."""
 
     is_unsaved = True
 
@@ -133,5 +133,5 @@ class ImplicitMul(Constant):
 
     @property
     def initial(self) -> Initial:
-        """About 1, as yolor draws it."""
+        """Return yolor's normal distribution around 1."""
         return Initial(1.0, YOLOR_SPREAD, "normal")

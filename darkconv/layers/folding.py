@@ -1,4 +1,4 @@
-"""Batch norm as a factor and a summand per channel, in double precision."""
+"""Batch norm as a factor and a summand for each channel, in double precision."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -15,15 +15,18 @@ Doubles = npt.NDArray[np.float64]
 
 @contextlib.contextmanager
 def told_overflow(where: Where) -> Iterator[None]:
-    """Turn an overflow in folding into an error of one line; NaN goes on as NaN, quietly.
+    """Turn an overflow during folding into a WeightsError; NaN passes without a warning.
 
-    The processor notes an overflow by itself, so that no array is read once more to find one.
+    The processor detects the overflow itself, so no array has to be searched for one.
 
     Args:
-        where: the layer.
+        where: place of the layer, used in the message.
+
+    Yields:
+        Nothing; the folding is done inside the context.
 
     Raises:
-        WeightsError: a product or a sum of finite numbers is beyond float32.
+        WeightsError: a product or sum of finite numbers exceeds float32.
     """
     try:
         with np.errstate(over="raise", invalid="ignore", divide="ignore"):
@@ -37,11 +40,16 @@ def told_overflow(where: Where) -> Iterator[None]:
 
 
 def norm_factor(dialect: Dialect, arrays: Mapping[str, Array]) -> Doubles:
-    """Scale over deviation, with the dialect's epsilon where it puts it.
+    """Return the factor of batch norm: scale / deviation, with the dialect's epsilon.
+
+    The deviation is sqrt(variance + variance_epsilon) + deviation_epsilon.
 
     Args:
-        dialect: whose divisor holds.
-        arrays: `scales` and `rolling_variance` of a layer.
+        dialect: gives the two epsilons.
+        arrays: `scales` and `rolling_variance` of a layer, float32 (channels,).
+
+    Returns:
+        float64 (channels,).
     """
     variance = arrays["rolling_variance"].astype(np.float64)
     deviation = np.sqrt(variance + dialect.variance_epsilon) + dialect.deviation_epsilon
@@ -49,18 +57,27 @@ def norm_factor(dialect: Dialect, arrays: Mapping[str, Array]) -> Doubles:
 
 
 def norm_summand(factor: Doubles, arrays: Mapping[str, Array]) -> Doubles:
-    """What is added after multiplying: bias - mean * factor; no biases count as zero."""
+    """Return the summand of batch norm after multiplication: bias - mean * factor.
+
+    Args:
+        factor: float64 (channels,), from `norm_factor`.
+        arrays: `rolling_mean` and `biases` of the layer; missing biases count as 0.
+
+    Returns:
+        float64 (channels,).
+    """
     biases = arrays.get("biases", np.zeros(1, np.float32))
     return biases - arrays["rolling_mean"] * factor
 
 
 def fold_norm(dialect: Dialect, arrays: Mapping[str, Array], *, axis: int) -> tuple[Array, Array]:
-    """Weights and biases that do a layer's batch norm too.
+    """Return the weights and biases of a layer with its batch norm folded into them.
 
     Args:
-        dialect: whose divisor holds.
-        arrays: of the layer; returned as they are if it has no batch norm.
-        axis: of the weights along which the output channels lie.
+        dialect: gives the epsilons of batch norm.
+        arrays: the arrays of the layer by slot name; without batch norm they are returned as they
+            are.
+        axis: the output channel axis of the weights, from 0.
     """
     weights, biases = arrays["weights"], arrays["biases"]
     if "scales" not in arrays:
@@ -71,18 +88,24 @@ def fold_norm(dialect: Dialect, arrays: Mapping[str, Array], *, axis: int) -> tu
 
 
 def along(factor: Doubles, axis: int, ndim: int) -> Doubles:
-    """A vector turned so that it lies along one axis of an array with `ndim` of them."""
+    """Return a vector reshaped so that it lies along one axis of an array.
+
+    Args:
+        factor: float64 vector.
+        axis: the axis, from 0.
+        ndim: number of axes of the result; all others have length 1.
+    """
     shape = [1] * ndim
     shape[axis] = -1
     return factor.reshape(shape)
 
 
 def multiply(weights: Array, factor: Doubles) -> Array:
-    """Their product, rounded once: no copy of the weights in double precision is made.
+    """Return the product as float32, rounded once, without a float64 copy of the weights.
 
     Args:
-        weights: of any shape.
-        factor: of as many axes, each of length 1 or as long.
+        weights: float32 array of any shape.
+        factor: float64 array that broadcasts to that shape, with as many axes.
     """
     product = np.empty(weights.shape, np.float32)
     return np.multiply(weights, factor, out=product, casting="same_kind", dtype=np.float64)

@@ -1,4 +1,4 @@
-"""yolo, Gaussian_yolo, region, detection, iseg: features in, predictions out."""
+"""The heads yolo, Gaussian_yolo, region, detection and iseg, which predict from features."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,42 +15,42 @@ from darkconv.core.spec import HeadSpec, Remark, Ties, layer
 from darkconv.errors import GraphError, Where
 
 MISSING_ANCHOR = 0.5
-"""Width and height of anchors that the cfg does not give."""
+"""Width and height of anchors that the cfg does not list."""
 OVERLAPS = ("iou", "giou", "diou", "ciou")
 NMS_KINDS = ("default", "greedynms", "diounms")
 YOLOR_BOXES = {"scale_x_y": 2.0, "new_coords": True}
-"""What yolor computes every [yolo] with, in Darknet's words."""
+"""The options with which yolor computes every [yolo], whatever the cfg says."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Head(HeadSpec):
-    """A head with a `classes` option."""
+    """A head with the option `classes`."""
 
     classes: int = option(20, minimum=0)
 
     def remarks(self, inputs: Shapes) -> tuple[Remark, ...]:
-        """Say that a head without classes finds nothing."""
+        """Return a remark if the head has no classes and so finds nothing."""
         if self.classes:
             return ()
         return (Remark("classes", "without classes no box has a score, as in C"),)
 
     def num_classes(self, inputs: Shapes) -> int:
-        """Number of classes predicted."""
+        """Return the number of classes that the head predicts."""
         return self.classes
 
     @property
     def rows_per_class(self) -> int:
-        """Input channels, or values of a plain vector, that belong to one class."""
+        """Return the number of input channels, or values of a plain vector, for each class."""
         raise NotImplementedError
 
     def class_options(self, keep: Sequence[int]) -> Mapping[str, object]:
-        """The number of classes."""
+        """Return the new number of classes."""
         return {"classes": len(keep)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnchorHead(Head):
-    """A head with n anchors per cell: n * (entries before the classes + classes) channels."""
+    """A head with n anchors per cell: n * (box entries + classes) input channels."""
 
     needs_map = True
     finds_boxes = True
@@ -60,7 +60,7 @@ class AnchorHead(Head):
 
     @classmethod
     def read(cls, lines: Mapping[str, Line], dialect: Dialect, where: Where, notes: Notes) -> Self:
-        """As for every layer; tells of anchors that `num` does not count, and of odd ones."""
+        """Read the options, and add remarks about odd anchors and a number other than `num`."""
         spec = super().read(lines, dialect, where, notes)
         if spec.anchors:
             place = option_place(lines["anchors"], where)
@@ -78,27 +78,30 @@ class AnchorHead(Head):
 
     @property
     def box_entries(self) -> int:
-        """Entries of an anchor before its first class: box and objectness."""
+        """Return the number of an anchor's entries before its first class: box and objectness."""
         raise NotImplementedError
 
     @property
     def anchor_indices(self) -> Sequence[int]:
-        """The anchors that this head predicts with."""
+        """Return the indices (from 0) of the anchors that this head predicts with."""
         return range(self.num)
 
     @property
     def anchor_count(self) -> int:
-        """Number of all anchors, this head's and others'."""
+        """Return the number of all anchors, this head's and those of others."""
         return self.num
 
     @property
     def rows_per_class(self) -> int:
-        """One for each anchor."""
+        """Return one channel for each anchor."""
         return len(self.anchor_indices)
 
     @property
     def all_anchors(self) -> npt.NDArray[np.float32]:
-        """(anchor_count, 2) width and height of every anchor, this head's and others'."""
+        """Return (anchor_count, 2) width and height of every anchor, this head's and others'.
+
+        The unit is pixels of the network input in [yolo], and cells of the grid in [region].
+        """
         pairs = np.full(2 * self.anchor_count, MISSING_ANCHOR, np.float32)
         given = self.anchors[: len(pairs)]
         pairs[: len(given)] = given
@@ -106,16 +109,16 @@ class AnchorHead(Head):
 
     @property
     def head_anchors(self) -> npt.NDArray[np.float32]:
-        """(anchors per cell, 2) width and height of this head's anchors."""
+        """Return (anchors per cell, 2) width and height of this head's anchors."""
         return self.all_anchors[list(self.anchor_indices)]
 
     @property
     def anchor_entries(self) -> int:
-        """Channels per anchor."""
+        """Return the number of channels per anchor."""
         return self.box_entries + self.classes
 
     def infer_shape(self, inputs: Shapes) -> Shape:
-        """That of the input, which must have anchor_entries channels for each anchor."""
+        """Return the input shape, which must have `anchor_entries` channels for each anchor."""
         (x,) = inputs
         count = len(self.anchor_indices)
         needed = count * self.anchor_entries
@@ -132,7 +135,7 @@ class AnchorHead(Head):
         return x
 
     def class_rows(self, inputs: Shapes, keep: Sequence[int]) -> npt.NDArray[np.int64]:
-        """Of each anchor the box entries and the kept classes."""
+        """Return the channels of the box entries and the kept classes of each anchor."""
         entries = [*range(self.box_entries), *(self.box_entries + k for k in keep)]
         starts = np.arange(len(self.anchor_indices)) * self.anchor_entries
         rows: npt.NDArray[np.int64] = np.add.outer(starts, np.array(entries)).ravel()
@@ -141,9 +144,9 @@ class AnchorHead(Head):
 
 @dataclass(frozen=True, kw_only=True)
 class YoloHead(AnchorHead):
-    """Options that [yolo] and [Gaussian_yolo] share."""
+    """Options shared by [yolo] and [Gaussian_yolo]."""
 
-    mask: Ints = option(lambda o: range(o["num"]))  # no tuple: a wrong num would fill the memory
+    mask: Ints = option(lambda o: range(o["num"]))  # a tuple for a wrong num could fill the memory
     scale_x_y: float = option(1.0, only=ALEXEYAB)
     beta_nms: float = option(0.6, only=ALEXEYAB)
 
@@ -173,45 +176,45 @@ class YoloHead(AnchorHead):
 
     @property
     def squashes(self) -> bool:
-        """Whether the head itself has a sigmoid on the entries that are between 0 and 1."""
+        """Return True if the head itself applies a sigmoid to the entries that lie in 0 to 1."""
         return True
 
     @property
     def squares_sizes(self) -> bool:
-        """Whether a box is (2 w)^2 anchors wide, not e^w."""
+        """Return True if a box is (2 w)^2 anchors wide, and not e^w."""
         return False
 
     @property
     def squashes_sizes(self) -> bool:
-        """Whether the head has a sigmoid on w and h as well."""
+        """Return True if the head also applies a sigmoid to w and h."""
         return self.squashes and self.squares_sizes
 
     @property
     def anchor_indices(self) -> Sequence[int]:
-        """The mask."""
+        """Return the mask."""
         return self.mask
 
     @property
     def anchor_count(self) -> int:
-        """`num`, or more where the mask goes on with anchors that are listed."""
+        """Return `num`, or more if the mask refers to further listed anchors."""
         listed = len(self.anchors) // 2
         return max(self.num, *(index + 1 for index in self._odd_masks if index < listed), 0)
 
     @property
     def unlisted_masks(self) -> list[int]:
-        """Entries of the mask that no anchor is listed for, where C reads other memory."""
+        """Return the mask entries without a listed anchor, for which C reads other memory."""
         return [index for index in self._odd_masks if not 0 <= index < self.anchor_count]
 
     @property
     def _odd_masks(self) -> list[int]:
-        """Entries of the mask that are not below `num`."""
+        """Return the mask entries that do not lie within 0 to `num` - 1."""
         masks: Sequence[int] = self.mask
         if isinstance(masks, range):
             return []
         return [index for index in masks if not 0 <= index < self.num]
 
     def remarks(self, inputs: Shapes) -> tuple[Remark, ...]:
-        """Say where C reads before or behind its anchors."""
+        """Return remarks on mask entries for which C reads memory outside its anchors."""
         unlisted = self.unlisted_masks
         listed = [index for index in self._odd_masks if index not in unlisted]
         found = list(super().remarks(inputs))
@@ -225,7 +228,7 @@ class YoloHead(AnchorHead):
         return tuple(found)
 
     def class_options(self, keep: Sequence[int]) -> Mapping[str, object]:
-        """The number of classes, and the training counters of those kept."""
+        """Return the number of classes, and the counters of the kept classes for training."""
         counters = self.counters_per_class
         if len(counters) != self.classes:
             return super().class_options(keep)
@@ -236,11 +239,11 @@ class YoloHead(AnchorHead):
 @layer("yolo", foreign=("yolo4",))
 @dataclass(frozen=True, kw_only=True)
 class Yolo(YoloHead):
-    """YOLOv3 head; per anchor x, y, w, h, objectness, classes.
+    """YOLOv3 head; the entries of an anchor are x, y, w, h, objectness and classes.
 
-    Sigmoid on all but w and h, then x and y are stretched by `scale_x_y` about 0.5. With
-    `new_coords` there is no sigmoid: the convolution before has it. yolor has `new_coords` and
-    `scale_x_y=2` in every head, and the sigmoid in the head, on w and h too.
+    A sigmoid acts on all entries but w and h, then x and y are stretched by `scale_x_y` about 0.5.
+    With `new_coords` the head has no sigmoid, because the convolution before it has one. yolor has
+    `new_coords` and `scale_x_y=2` in every head, and the sigmoid in the head, also on w and h.
     """
 
     new_coords: bool = option(False, only=ALEXEYAB)
@@ -255,7 +258,7 @@ class Yolo(YoloHead):
 
     @classmethod
     def read(cls, lines: Mapping[str, Line], dialect: Dialect, where: Where, notes: Notes) -> Self:
-        """As for every anchor head; yolor's form of box is the same in every cfg."""
+        """Read the options; yolor has the same form of box in every cfg."""
         spec = super().read(lines, dialect, where, notes)
         if not dialect.yolo_squashes_sizes:
             return spec
@@ -268,26 +271,27 @@ class Yolo(YoloHead):
 
     @property
     def squashes(self) -> bool:
-        """Whether the head itself has a sigmoid on the entries that are between 0 and 1."""
+        """Return True if the head itself applies a sigmoid to the entries that lie in 0 to 1."""
         return not self.new_coords or self.dialect.yolo_squashes_sizes
 
     @property
     def squares_sizes(self) -> bool:
-        """Whether a box is (2 w)^2 anchors wide, not e^w."""
+        """Return True if a box is (2 w)^2 anchors wide, and not e^w."""
         return self.new_coords
 
     @property
     def box_entries(self) -> int:
-        """x, y, w, h, objectness."""
+        """Return 5: x, y, w, h and objectness."""
         return 5
 
 
 @layer("Gaussian_yolo", only=ALEXEYAB)
 @dataclass(frozen=True, kw_only=True)
 class GaussianYolo(YoloHead):
-    """YOLOv3 head with an uncertainty behind each coordinate.
+    """YOLOv3 head with an uncertainty after each coordinate.
 
-    Per anchor x, sx, y, sy, w, sw, h, sh, objectness, classes; sigmoid on all but w and h.
+    The entries of an anchor are x, sx, y, sy, w, sw, h, sh, objectness and classes. A sigmoid acts
+    on all entries but w and h.
     """
 
     nms_kind: str = option("cornersnms", choices=(*NMS_KINDS, "cornersnms"), otherwise="default")
@@ -298,20 +302,20 @@ class GaussianYolo(YoloHead):
 
     @property
     def box_entries(self) -> int:
-        """Four means with deviations, objectness."""
+        """Return 9: four means, each with its deviation, and objectness."""
         return 9
 
 
 @layer("region")
 @dataclass(frozen=True, kw_only=True)
 class Region(AnchorHead):
-    """YOLOv2 head; per anchor the coordinates, objectness, classes.
+    """YOLOv2 head; the entries of an anchor are the coordinates, objectness and classes.
 
-    pjreddie: (c, h, w) layout, sigmoid on x, y and objectness, softmax or sigmoid on classes.
-    alexeyab: the values lie as [cell][anchor][entry] behind the same reported shape; x and y
-    are not squashed, classes without softmax stay raw.
-    A class tree takes one softmax per group (the original's CPU code gives no finite numbers
-    there; its GPU code does this).
+    pjreddie has the layout (c, h, w), a sigmoid on x, y and objectness, and softmax or sigmoid on
+    the classes. alexeyab orders the values as [cell][anchor][entry] while the reported shape is the
+    same. It has no sigmoid on x and y, and leaves classes without softmax as they are. A class tree
+    has one softmax per group. (The original's CPU code gives no finite numbers there; its GPU code
+    computes this.)
     """
 
     coords: int = option(4, minimum=4)
@@ -321,7 +325,7 @@ class Region(AnchorHead):
     map: str = option("")
     classfix: int = option(0)
     keep_classes: Ints = option(())
-    """Not of Darknet's: the classes that are left behind the softmax; empty for all."""
+    """An option that Darknet does not have: the classes kept after the softmax; empty for all."""
 
     log: bool = option(False, training=True)
     sqrt: bool = option(False, training=True)
@@ -342,11 +346,11 @@ class Region(AnchorHead):
 
     @property
     def box_entries(self) -> int:
-        """The coordinates and objectness."""
+        """Return the number of coordinates plus one for the objectness."""
         return self.coords + 1
 
     def infer_shape(self, inputs: Shapes) -> Shape:
-        """That of the input."""
+        """Return the input shape, with the channels of the kept classes only."""
         if self.coords != 4 and self.dialect.region_is_cell_major:
             raise GraphError(
                 where=Where(option="coords"), expected="4 in this dialect", found=self.coords
@@ -355,22 +359,22 @@ class Region(AnchorHead):
         return super().infer_shape(inputs)._replace(c=self.num * self.output_entries)
 
     def ties(self, inputs: Shapes) -> Ties:
-        """Each channel comes from one of the input."""
+        """Return the ties: each output channel comes from one input channel."""
         keep = self.keep_classes or range(self.classes)
         return self.class_rows(inputs, keep).reshape(-1, 1)
 
     def num_classes(self, inputs: Shapes) -> int:
-        """Those that are left behind the softmax."""
+        """Return the number of classes kept after the softmax."""
         return len(self.keep_classes) or self.classes
 
     @property
     def output_entries(self) -> int:
-        """Values per anchor that the head gives."""
+        """Return the number of values per anchor that the head outputs."""
         return self.box_entries + (len(self.keep_classes) or self.classes)
 
     @property
     def kept_entries(self) -> list[int]:
-        """Entries of an anchor that are left behind the softmax."""
+        """Return the indices of an anchor's entries that are kept after the softmax."""
         return [*range(self.box_entries), *(self.box_entries + k for k in self.keep_classes)]
 
 
@@ -379,8 +383,9 @@ class Region(AnchorHead):
 class Detection(Head):
     """YOLOv1 head on a plain vector.
 
-    Class scores [side * side][classes], then confidences [side * side][num], then boxes
-    [side * side][num][4]. Values pass unchanged; `softmax` acts on the classes of each cell.
+    The vector holds class scores [side * side][classes], then confidences [side * side][num], then
+    boxes [side * side][num][4]. The values pass unchanged; `softmax` acts on the classes of each
+    cell.
     """
 
     finds_boxes = True
@@ -406,21 +411,21 @@ class Detection(Head):
 
     @property
     def has_softmax(self) -> bool:
-        """Whether a softmax runs over classes: with none there is nothing to do."""
+        """Return True if there is a softmax, and classes for it to act on."""
         return self.softmax and self.classes > 0
 
     @property
     def cells(self) -> int:
-        """Grid cells."""
+        """Return the number of grid cells."""
         return self.side**2
 
     @property
     def rows_per_class(self) -> int:
-        """One for each cell."""
+        """Return one value for each cell."""
         return self.cells
 
     def infer_shape(self, inputs: Shapes) -> Shape:
-        """Values: side * side * (classes + num * (1 + coords))."""
+        """Return the shape of a vector of side * side * (classes + num * (1 + coords)) values."""
         (x,) = inputs
         needed = self.cells * (self.classes + self.num * (1 + self.coords))
         if x.size != needed:
@@ -433,7 +438,7 @@ class Detection(Head):
         return FlatShape.of(needed)
 
     def class_rows(self, inputs: Shapes, keep: Sequence[int]) -> npt.NDArray[np.int64]:
-        """The kept classes of each cell, then all confidences and boxes."""
+        """Return the values of the kept classes of each cell, then of all confidences and boxes."""
         scores = np.arange(self.cells)[:, None] * self.classes + np.array(keep)
         rest = np.arange(self.cells * self.classes, inputs[0].size)
         return np.concatenate([scores.ravel(), rest])
@@ -442,7 +447,7 @@ class Detection(Head):
 @layer("iseg", only=PJREDDIE)
 @dataclass(frozen=True, kw_only=True)
 class Iseg(Head):
-    """Instance segmentation: sigmoid on the class channels, `ids` embedding channels raw."""
+    """Instance segmentation: a sigmoid on the class channels, none on the `ids` embeddings."""
 
     needs_map: ClassVar[bool] = True
 
@@ -450,11 +455,11 @@ class Iseg(Head):
 
     @property
     def rows_per_class(self) -> int:
-        """A single channel."""
+        """Return a single channel."""
         return 1
 
     def infer_shape(self, inputs: Shapes) -> Shape:
-        """As many channels as classes and ids."""
+        """Return the input shape, which must have `classes` + `ids` channels."""
         (x,) = inputs
         if x.c != self.classes + self.ids:
             raise GraphError(
@@ -465,12 +470,20 @@ class Iseg(Head):
         return x
 
     def class_rows(self, inputs: Shapes, keep: Sequence[int]) -> npt.NDArray[np.int64]:
-        """The kept classes, then all ids."""
+        """Return the channels of the kept classes, then of all ids."""
         return np.array([*keep, *range(self.classes, self.classes + self.ids)])
 
 
 def check_kept(keep: Ints, total: int) -> None:
-    """Raise an error for classes that cannot be left behind a softmax."""
+    """Raise an error unless the classes of `keep_classes` are distinct and exist.
+
+    Args:
+        keep: class indices, from 0.
+        total: number of classes.
+
+    Raises:
+        GraphError: a class is named twice or does not exist.
+    """
     if len(set(keep)) < len(keep) or not all(0 <= index < total for index in keep):
         raise GraphError(
             where=Where(option="keep_classes"),
@@ -480,7 +493,14 @@ def check_kept(keep: Ints, total: int) -> None:
 
 
 def nms_settings(spec: Any) -> tuple[str, float]:
-    """Kind of suppression and exponent that a head asks for; plain suppression is "sort"."""
+    """Return the kind of non-maximum suppression (NMS) that a head asks for, and its exponent.
+
+    Args:
+        spec: spec of a head; heads without these options get "sort" and 0.6.
+
+    Returns:
+        "sort" (plain NMS) or the value of `nms_kind`, and the value of `beta_nms`.
+    """
     if isinstance(spec, YoloHead) and spec.dialect.follows(ALEXEYAB):
         kind = getattr(spec, "nms_kind", "default")
         return ("sort" if kind == "default" else kind), spec.beta_nms

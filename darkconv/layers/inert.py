@@ -1,4 +1,4 @@
-"""dropout, cost, empty, contrastive, history: little or nothing to do at inference."""
+"""The layer types dropout, cost, empty, contrastive and history, which do little at inference."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from darkconv.core.spec import LayerSpec, Ties, layer, value_ties
 @layer("dropout")
 @dataclass(frozen=True, kw_only=True)
 class Dropout(LayerSpec):
-    """Identity at inference."""
+    """The identity at inference."""
 
     probability: float = option(0.2, pjreddie=0.5, minimum=0, maximum=1, training=True)
     dropblock: bool = option(False, only=ALEXEYAB, training=True)
@@ -22,39 +22,39 @@ class Dropout(LayerSpec):
 
     @property
     def rate(self) -> float:
-        """Share of values that training drops, within 0..1 whatever the cfg says."""
+        """Return the share of values that training drops, limited to 0 to 1."""
         return max(0.0, min(self.probability, 1.0))
 
 
 @layer("empty", "silence", only=ALEXEYAB)
 @dataclass(frozen=True, kw_only=True)
 class Empty(LayerSpec):
-    """Identity."""
+    """The identity."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Loss(LayerSpec):
-    """A layer that compares every value with a truth in training."""
+    """A layer that compares every value with a truth value in training."""
 
     binding = "compares them with a truth"
 
     def infer_shape(self, inputs: Shapes) -> Shape:
-        """A vector."""
+        """Return the shape of a vector with all values."""
         return FlatShape.of(inputs[0].size)
 
     def ties(self, inputs: Shapes) -> Ties:
-        """Value by value."""
+        """Return the ties of a flattened feature map."""
         return value_ties(inputs[0])
 
     def locks_inputs(self, inputs: Shapes) -> str:
-        """The truth has as many values."""
+        """Return the reason: the number of truth values is fixed."""
         return "a loss compares each value with a truth"
 
 
 @layer("cost")
 @dataclass(frozen=True, kw_only=True)
 class Cost(Loss):
-    """A training loss. At inference C leaves its output at zero, and so does a trace."""
+    """A training loss; at inference its output is zero, as in C, also in a trace."""
 
     kind: str = option("sse", key="type", training=True)
     scale: float = option(1.0, training=True)
@@ -66,7 +66,7 @@ class Cost(Loss):
 @layer("contrastive", only=ALEXEYAB)
 @dataclass(frozen=True, kw_only=True)
 class Contrastive(Loss):
-    """A training loss on embeddings. At inference C leaves its output at zero."""
+    """A training loss on embeddings; at inference its output is zero, as in C."""
 
     classes: int = option(1000, training=True)
     yolo_layer: int = option(0, training=True)
@@ -79,17 +79,17 @@ class Contrastive(Loss):
 @layer("history", only=ALEXEYAB)
 @dataclass(frozen=True, kw_only=True)
 class History(LayerSpec):
-    """Room for `history_size` maps, of which one step of inference fills the first."""
+    """A buffer of `history_size` feature maps; one step of inference fills only the first."""
 
     binding = "keeps several of them, one per step"
 
     history_size: int = option(4, minimum=1)
 
     def infer_shape(self, inputs: Shapes) -> Shape:
-        """history_size times the channels."""
+        """Return the input shape with `history_size` times the channels."""
         (x,) = inputs
         return Shape(x.c * self.history_size, x.h, x.w)
 
     def ties(self, inputs: Shapes) -> Ties:
-        """Every copy follows the input, also those that are zero in a single step."""
+        """Return the ties of all copies to the input, even those that are zero in a single step."""
         return np.tile(np.arange(inputs[0].c), self.history_size).reshape(-1, 1)

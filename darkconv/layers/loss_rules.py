@@ -1,6 +1,6 @@
-"""What the losses of heads have in common in every framework: settings, numbers, checks.
+"""Settings, constants and checks that the losses of heads share in every framework.
 
-The formulas are those of Darknet's C programs; a spoke's own modules compute them.
+The formulas are those of Darknet's C programs; each framework's own modules compute them.
 """
 
 import math
@@ -21,60 +21,62 @@ Rule = Literal["default", "darknet"]
 Factors = npt.NDArray[np.float64]
 
 LIKELY_CLASS = 0.25
-"""alexeyab: only boxes with a class score above this are spared as good enough."""
+"""alexeyab's program ignores only boxes with a class score above this, if they fit well enough."""
 GOOD_IOU = 0.5
-"""Above it a prediction covers its truth, where recall is counted."""
+"""For the recall, a prediction with an IoU above this covers its truth."""
 CIOU_EPSILON = 1e-6
-"""Added by Darknet to the divisor of CIoU's trade-off factor."""
+"""Darknet adds this number to the divisor of CIoU's trade-off factor."""
 MAX_EXPONENT = 20.0
-"""Raw w and h act up to here: e^20 anchors, whose area squared is still a float32."""
+"""Raw w and h are limited to this: e^20 anchors, the square of whose area still fits float32."""
 MIN_SIZE = 1e-9
-"""Of a predicted box with `new_coords`, in anchors."""
+"""Smallest width and height of a predicted box with `new_coords`, in anchors."""
 POINTS = {"left_top": -0.5, "right_bottom": 0.5}
-"""Of `yolo_point`: how many sizes of the box its predicted point lies from the centre."""
+"""Distance of the predicted point of a box from its centre by `yolo_point`, in box sizes."""
 FOCAL_FACTOR = 0.5
 FOCAL_EPSILON = 1e-15
-"""Added to the score whose logarithm [region] takes for `focal_loss`."""
+"""[region] adds this number to the score before it takes the logarithm for `focal_loss`."""
 
 LEAST_DEVIATION = 1e-6
 DEVIATION_OFFSET = 0.3
 DENSITY_OFFSET = 1e-9
-"""Added by Darknet to a deviation that it divides by, and to a density that it divides by."""
+"""Darknet adds the offsets to a deviation and to a density before it divides by them."""
 HIGHEST_DENSITY = 1 / (math.sqrt(2 * math.pi) * DEVIATION_OFFSET) + DENSITY_OFFSET
 
 OBJECTNESS = 4
-"""The entry of [region] that says it."""
+"""Index (from 0) of the objectness among the entries of [region]."""
 CLASS_ONLY = 100_000.0
-"""A label whose x and y are above this has a class but no box; for heads with a class tree."""
+"""For heads with a class tree, a label whose x and y exceed this has a class but no box."""
 PJREDDIE_ROWS = 30
-"""Labels of [region] that the original reads, whatever `max` says."""
+"""Number of labels of [region] that the original program reads, whatever `max` says."""
 PRIOR_PICTURES = 12_800
-"""So long every box is drawn to the middle of its cell and the shape of its anchor ..."""
+"""For this number of pictures, each box is drawn to its cell's middle and its anchor's shape."""
 PRIOR_SCALE = 0.01
-"""... with this weight."""
+"""Weight of that loss."""
 
 RANDOM_PICTURES = 64_000
-"""So long `random=1` of [detection] picks boxes at random."""
+"""For this number of pictures, `random=1` of [detection] picks boxes at random."""
 SMALL_AREA = 0.1
-"""`forced=1`: objects below this share of the picture belong to box 1, others to box 0."""
+"""With `forced=1`, objects below this share of the picture belong to box 1, others to box 0."""
 
 UNKNOWN = -1234.0
-"""A truth value that says: nothing is known (C's SECRET_NUM)."""
+"""A truth value that means that nothing is known (C's SECRET_NUM)."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a loss depends on beside predictions and truths.
+    """What a loss depends on besides predictions and truths.
 
     Attributes:
         input_size: (width, height) of the network input in pixels.
-        rule: "default" has true derivatives and none of the C code's slips; "darknet" gives
-            at the head's input exactly minus the `delta` of the C program.
-        seen: pictures that the network has been trained on, this batch among them, as C reads it.
-        class_weights: factor of each class on all that its truths cost, box and objectness too;
-            empty for 1.
-        class_map: the head's class for each number of a label, as the file of `map=` has it; empty
-            where labels have the head's own numbers. Class weights then count by labels.
+        rule: "default" uses true derivatives without the errors of the C code; "darknet" gives a
+            gradient at the head's input that is exactly minus the `delta` of the C program.
+        seen: number of pictures that the network has been trained on, this batch included, as C
+            counts them.
+        class_weights: factor for each class on the whole loss of its truths, including box and
+            objectness; empty for 1.
+        class_map: the head's class for each class number of a label, as in the file of `map=`;
+            empty if labels use the head's own numbers. Otherwise `class_weights` has one factor for
+            each class number of a label.
     """
 
     input_size: tuple[int, int]
@@ -85,15 +87,18 @@ class Setting:
 
 
 def class_factors(setting: Setting, classes: int, labels: Ints = ()) -> Factors:
-    """Return how much each class of a head counts; 1 where the setting does not say.
+    """Return the factor of each class of a head; 1 if the setting gives none.
 
     Args:
-        setting: has the weights, one for each number of a label.
-        classes: of the head.
-        labels: the head's class for each number of a label, if that is another.
+        setting: gives the factors, one for each class number of a label.
+        classes: number of classes of the head.
+        labels: the head's class for each class number of a label; empty if they are the same.
+
+    Returns:
+        float64 (classes,).
 
     Raises:
-        OptionError: there is another number of weights.
+        OptionError: the number of factors is not that of the classes of labels.
     """
     given, named = setting.class_weights, labels or setting.class_map or range(classes)
     factors = np.ones(classes)
@@ -110,10 +115,14 @@ def class_factors(setting: Setting, classes: int, labels: Ints = ()) -> Factors:
 
 
 def check_class_map(layer: Layer, class_map: tuple[int, ...]) -> None:
-    """Raise an error unless labels of a layer's truths can be numbered as it wants them.
+    """Raise an error if the labels of a head need a class map that is not given.
+
+    Args:
+        layer: the head.
+        class_map: the content of the file that `map=` names; empty if it is not given.
 
     Raises:
-        UnsupportedError: the layer has a `map=` whose content is not given.
+        UnsupportedError: the layer has the option `map=`, but the class map is empty.
     """
     name = getattr(layer.spec, "map", "")
     if name and not class_map:
@@ -125,10 +134,18 @@ def check_class_map(layer: Layer, class_map: tuple[int, ...]) -> None:
 
 
 def class_multipliers(spec: YoloHead) -> Factors:
-    """(classes,) how much more a rare class counts, as `counters_per_class` says.
+    """Return a factor for each class that is larger for rarer classes, from `counters_per_class`.
+
+    The factor is the largest counter divided by that of the class, limited to `max_delta`.
+
+    Args:
+        spec: spec of a [yolo] or [Gaussian_yolo] head.
+
+    Returns:
+        float64 (classes,); all 1 without counters.
 
     Raises:
-        OptionError: their number is not that of the classes.
+        OptionError: the number of counters is not that of the classes.
     """
     counters = spec.counters_per_class
     if not counters:
@@ -145,15 +162,23 @@ def class_multipliers(spec: YoloHead) -> Factors:
 
 
 def is_logit(spec: YoloHead) -> bool:
-    """Whether raw entries are to be squashed; with `new_coords` they come so."""
+    """Return True if the raw entries still need a sigmoid; with `new_coords` they already had one.
+
+    Args:
+        spec: spec of a [yolo] or [Gaussian_yolo] head.
+    """
     return spec.squashes
 
 
 def check_rule(spec: YoloHead, setting: Setting) -> None:
-    """Check that a head can be trained by the rule that is set.
+    """Check that a head can be trained by the chosen rule.
+
+    Args:
+        spec: spec of a [yolo] or [Gaussian_yolo] head.
+        setting: gives the rule.
 
     Raises:
-        UnsupportedError: the rule is Darknet's, and no C program has this head.
+        UnsupportedError: the rule is "darknet", and no C program has such a head.
     """
     if setting.rule == "darknet" and spec.squashes_sizes:
         raise UnsupportedError(
@@ -165,15 +190,22 @@ def check_rule(spec: YoloHead, setting: Setting) -> None:
 
 
 def point_shift(spec: YoloHead) -> float:
-    """How many sizes a box's predicted point lies from its centre."""
+    """Return the distance of a box's predicted point from its centre, in box sizes.
+
+    Args:
+        spec: spec of a [yolo] or [Gaussian_yolo] head.
+    """
     return POINTS.get(spec.yolo_point, 0.0) if isinstance(spec, GaussianYolo) else 0.0
 
 
 def trainable_region(layer: Layer) -> Region:
-    """The spec of a [region] layer.
+    """Return the spec of a [region] layer, after a check that it can be trained.
+
+    Args:
+        layer: a [region] layer.
 
     Raises:
-        UnsupportedError: its truths are more than classes and boxes.
+        UnsupportedError: the head has more than four coordinates, for which there are no labels.
     """
     spec = layer.spec
     assert isinstance(spec, Region)
@@ -184,25 +216,42 @@ def trainable_region(layer: Layer) -> Region:
 
 
 def label_classes(spec: Region, setting: Setting) -> Ints:
-    """Return the head's class for each number of a label."""
+    """Return the head's class for each class number of a label.
+
+    Args:
+        spec: spec of a [region] head.
+        setting: gives the class map.
+    """
     return setting.class_map or spec.keep_classes or tuple(range(spec.classes))
 
 
 def joins_background(spec: Region, *, has_tree: bool) -> bool:
-    """Whether objectness is one more class: that of the background."""
+    """Return True if the background is one more class in the softmax, given by the objectness.
+
+    Args:
+        spec: spec of a [region] head.
+        has_tree: True if the head has a class tree.
+    """
     return spec.background and spec.softmax and not has_tree
 
 
 def rows_read(spec: Region) -> int:
-    """How many labels of a picture C reads."""
+    """Return the number of labels per picture that C reads.
+
+    Args:
+        spec: spec of a [region] head.
+    """
     return PJREDDIE_ROWS if spec.dialect == PJREDDIE else spec.max
 
 
 def trainable_detection(layer: Layer) -> Detection:
-    """The spec of a [detection] layer.
+    """Return the spec of a [detection] layer, after a check that it can be trained.
+
+    Args:
+        layer: a [detection] layer.
 
     Raises:
-        UnsupportedError: boxes of other than four coordinates.
+        UnsupportedError: its boxes do not have four coordinates.
     """
     spec = layer.spec
     assert isinstance(spec, Detection)
@@ -213,10 +262,14 @@ def trainable_detection(layer: Layer) -> Detection:
 
 
 def class_tree(layer: Layer, classes: int) -> Tree | None:
-    """The tree that a layer's `tree=` names; None if it names none.
+    """Return the class tree that a layer's `tree=` names; None if it names none.
+
+    Args:
+        layer: a layer that may have the option `tree=`.
+        classes: number of classes that the tree must have.
 
     Raises:
-        GraphError: its file was not found, or has another number of classes.
+        GraphError: the file of the tree was not found, or has another number of classes.
     """
     name, tree = getattr(layer.spec, "tree", ""), layer.tree
     if not name:

@@ -1,4 +1,4 @@
-"""route, shortcut, sam, scale_channels, shift_channels, control_channels."""
+"""The layer types route, shortcut, sam, scale_channels, shift_channels and control_channels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,11 +16,20 @@ from darkconv.errors import GraphError, OptionError, Where
 from darkconv.layers.activation import activation_option
 
 WEIGHT_EPSILON = 0.0001
-"""Added by C to the sum that shortcut weights are divided by."""
+"""C adds this number to the sum by which shortcut weights are divided."""
 
 
 def absolute(reference: int, index: int, key: str) -> int:
-    """A layer named in a cfg: counted from 0, or backwards from layer `index` if negative."""
+    """Return the index of a layer named in a cfg.
+
+    Args:
+        reference: layer index from 0, or a negative offset from layer `index`.
+        index: index of the layer that names it.
+        key: name of the option, used in the message.
+
+    Raises:
+        GraphError: there is no such earlier layer.
+    """
     if index == 0:
         raise GraphError("cannot be the first layer")
     source = index + reference if reference < 0 else reference
@@ -34,7 +43,12 @@ def absolute(reference: int, index: int, key: str) -> int:
 
 
 def side_by_side(widths: list[int], channels: int) -> Ties:
-    """Ties of inputs that meet channel by channel: the first `widths[k]` of input k."""
+    """Return the ties of inputs that are combined channel by channel.
+
+    Args:
+        widths: number of channels of each input.
+        channels: number of output channels; an input with fewer has no ties beyond its own.
+    """
     starts = np.cumsum([0, *widths[:-1]])
     row = np.arange(channels)
     columns = [
@@ -48,7 +62,7 @@ def side_by_side(widths: list[int], channels: int) -> Ties:
 class Route(LayerSpec):
     """Concatenation of earlier outputs, or of one of `groups` equal slices of each.
 
-    Maps of different size are joined as plain vectors.
+    Feature maps of different sizes are concatenated as plain vectors.
     """
 
     binding = "joins its sources, or takes a slice of each"
@@ -60,11 +74,11 @@ class Route(LayerSpec):
     wait_stream: int = option(-1, only=ALEXEYAB, training=True)
 
     def sources(self, index: int) -> tuple[int, ...]:
-        """The layers named."""
+        """Return the layers named in the cfg."""
         return tuple(absolute(reference, index, "layers") for reference in self.layers)
 
     def infer_shape(self, inputs: Shapes) -> Shape:
-        """Channels add up where rows and columns agree."""
+        """Return the concatenated shape; a vector if rows or columns differ."""
         if self.group_id >= self.groups:
             raise GraphError(
                 where=Where(option="group_id"),
@@ -83,7 +97,7 @@ class Route(LayerSpec):
         return FlatShape.of(sum(shape.size for shape in inputs) // self.groups)
 
     def ties(self, inputs: Shapes) -> Ties:
-        """Each output channel, or value of a vector, is one input channel."""
+        """Return the ties: each output channel, or value of a vector, is one input channel."""
         is_flat = not self.infer_shape(inputs).is_map
         parts, start = [], 0
         for shape in inputs:
@@ -94,7 +108,7 @@ class Route(LayerSpec):
         return np.concatenate(parts).reshape(-1, 1)
 
     def bound_inputs(self, inputs: Shapes) -> Ties:
-        """Slices stay equally long: channel k of each slice of a source goes with the others."""
+        """Return channel k of all slices of a source as one group: slices stay equally long."""
         if self.groups == 1:
             return super().bound_inputs(inputs)
         starts = np.cumsum([0, *(shape.c for shape in inputs[:-1])])
@@ -105,7 +119,7 @@ class Route(LayerSpec):
         return np.concatenate(rows)
 
     def locks_inputs(self, inputs: Shapes) -> str:
-        """A slice of a vector may cut through a channel."""
+        """Return the reason: a slice of a vector may cut through a channel."""
         if self.groups > 1 and not self.infer_shape(inputs).is_map:
             return "it takes slices of a vector"
         return ""
@@ -116,13 +130,14 @@ class Route(LayerSpec):
 class Shortcut(LayerSpec):
     """Sum of the previous layer and earlier ones; the shape is the previous layer's.
 
-    alexeyab: any number of sources of the same map size, weighted if `weights_type` says so;
-    surplus channels of a source are left out, missing ones add nothing. (C's path for one
-    unweighted source reads past the end of a source with fewer channels; here it adds
-    nothing there.) One unweighted source of another size is sampled, as the program did until
-    January 2020; later it stops there.
-    pjreddie: one source, sampled where its map is larger or smaller by a whole factor; where
-    it reaches, out = alpha * in + beta * source, elsewhere out = in.
+    alexeyab: any number of sources with the same map size, weighted if `weights_type` says so.
+    Surplus channels of a source are left out, and missing ones add nothing. (C's code for one
+    unweighted source reads past the end of a source with fewer channels; here it adds nothing.) One
+    unweighted source of another size is sampled, as the program did until January 2020; later
+    versions refuse it.
+
+    pjreddie: one source, which is sampled if its map is larger or smaller by a whole factor. Where
+    the source covers the map, out = alpha * in + beta * source, elsewhere out = in.
     """
 
     binding = "adds its sources channel by channel"
@@ -137,18 +152,18 @@ class Shortcut(LayerSpec):
 
     @property
     def weighting(self) -> str:
-        """`none`, `per_feature` (a weight per source) or `per_channel`."""
+        """Return `none`, `per_feature` (one weight per source) or `per_channel`."""
         return {"per_layer": "per_feature"}.get(self.weights_type, self.weights_type)
 
     @property
     def normalization(self) -> str:
-        """`relu` or `softmax`: how weights are made to add up to one."""
+        """Return how the weights are normalized to a sum of one: `relu` or `softmax`."""
         name = self.weights_normalization
         return {"avg_relu": "relu"}.get(name, name)
 
     @classmethod
     def read(cls, lines: Mapping[str, Line], dialect: Dialect, where: Where, notes: Notes) -> Self:
-        """As for every layer; says that pjreddie reads one source only."""
+        """Read the options, and add a remark if pjreddie ignores further sources."""
         spec = super().read(lines, dialect, where, notes)
         if dialect.shortcut_resamples and len(spec.from_) > 1:
             notes.add(
@@ -158,18 +173,18 @@ class Shortcut(LayerSpec):
         return spec
 
     def sources(self, index: int) -> tuple[int, ...]:
-        """The previous layer, then those named; pjreddie reads one name only."""
+        """Return the previous layer, then those named; pjreddie reads only the first name."""
         named = self.from_[:1] if self.dialect.shortcut_resamples else self.from_
         if index == 0:
             raise GraphError("cannot be the first layer")
         return (index - 1, *(absolute(reference, index, "from") for reference in named))
 
     def needs_maps(self, inputs: Shapes) -> bool:
-        """Return True if one of the inputs is a map: a vector cannot be added to it."""
+        """Return True if an input is a feature map, as a vector cannot be added to it."""
         return any(shape.is_map for shape in inputs)
 
     def infer_shape(self, inputs: Shapes) -> Shape:
-        """That of the previous layer."""
+        """Return the shape of the previous layer."""
         self._check_weights()
         x, *others = inputs
         for other in others:
@@ -182,7 +197,7 @@ class Shortcut(LayerSpec):
         return x
 
     def remarks(self, inputs: Shapes) -> tuple[Remark, ...]:
-        """Say where a source is sampled that the program of today would refuse."""
+        """Return a remark if a source is sampled that today's program would refuse."""
         x, source = inputs[:2]
         if (source.h, source.w) == (x.h, x.w):
             return ()
@@ -196,9 +211,9 @@ class Shortcut(LayerSpec):
         return (Remark("from", text, by_size=not is_whole),)
 
     def source_remarks(self, inputs: Shapes, origins: Shapes) -> tuple[Remark, ...]:
-        """Say where alexeyab's program takes a source for a map as large as what it reads itself.
+        """Return a remark if alexeyab's program reads beyond a source with fewer channels.
 
-        It adds whole maps where the source layer's *input* has the shape of the previous layer.
+        It adds whole maps if the source layer's *input* has the shape of the previous layer.
         """
         x, *others = inputs
         if self.dialect.shortcut_resamples or self.weighting != "none" or len(others) > 1:
@@ -230,7 +245,7 @@ class Shortcut(LayerSpec):
             )
 
     def slots(self, inputs: Shapes) -> Slots:
-        """A weight per source, or per source and channel; source 0 is the previous layer."""
+        """Return a weight per source, or per source and channel; source 0 is the previous layer."""
         if self.weighting == "none":
             return ()
         each = inputs[0].c if self.weighting == "per_channel" else 1
@@ -238,20 +253,20 @@ class Shortcut(LayerSpec):
         return (Slot("weights", (len(inputs), each), ONE, out_axis=out_axis),)
 
     def ties(self, inputs: Shapes) -> Ties:
-        """Channel k of every source that has one."""
+        """Return the ties of channel k to channel k of every source that has one."""
         channels = inputs[0].c
         ties = side_by_side([min(shape.c, channels) for shape in inputs], channels)
         skipped = np.cumsum([0, *(max(0, shape.c - channels) for shape in inputs[:-1])])
         return np.where(ties < 0, -1, ties + skipped)
 
     def macs(self, inputs: Shapes, output: Shape) -> int:
-        """One multiplication per value and source where there are weights."""
+        """Return one operation per value and source if there are weights."""
         return output.size * len(inputs) if self.weighting != "none" else 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gate(LayerSpec):
-    """The previous layer times one earlier layer."""
+    """The product of the previous layer and one earlier layer."""
 
     binding = "multiplies its sources channel by channel"
 
@@ -259,21 +274,28 @@ class Gate(LayerSpec):
     activation: str = activation_option("linear")
 
     def sources(self, index: int) -> tuple[int, ...]:
-        """The previous layer and the one named."""
+        """Return the previous layer and the one named."""
         if index == 0:
             raise GraphError("cannot be the first layer")
         return (index - 1, absolute(self.from_, index, "from"))
 
     def gate_shape(self, source: Shape) -> Shape:
-        """Shape that the previous layer has to have."""
+        """Return the shape that the previous layer must have.
+
+        Args:
+            source: shape of the named layer.
+        """
         return source
 
     def needs_maps(self, inputs: Shapes) -> bool:
-        """Return True if the previous layer does not fit: sizes that part may be the cause."""
+        """Return True if the previous layer does not fit.
+
+        Its vector may be due to feature maps of different sizes, which the error then names.
+        """
         return inputs[0] != self.gate_shape(inputs[1])
 
     def infer_shape(self, inputs: Shapes) -> Shape:
-        """That of the source."""
+        """Return the shape of the named source."""
         x, source = inputs
         expected = self.gate_shape(source)
         if x == expected:
@@ -287,36 +309,36 @@ class Gate(LayerSpec):
         )
 
     def macs(self, inputs: Shapes, output: Shape) -> int:
-        """One per value."""
+        """Return one operation per value."""
         return output.size
 
 
 @layer("sam", only=ALEXEYAB)
 @dataclass(frozen=True, kw_only=True)
 class Sam(Gate):
-    """Spatial attention: activation(in * source), both of the same shape."""
+    """Spatial attention: activation(in * source), where both have the same shape."""
 
     def ties(self, inputs: Shapes) -> Ties:
-        """Channel k of both."""
+        """Return the ties of channel k to channel k of both inputs."""
         return side_by_side([inputs[0].c, inputs[1].c], inputs[0].c)
 
 
 @layer("scale_channels", only=ALEXEYAB)
 @dataclass(frozen=True, kw_only=True)
 class ScaleChannels(Gate):
-    """Squeeze-and-excitation: the source, each channel scaled by one value of `in`.
+    """Squeeze-and-excitation: each channel of the source is scaled by one value of `in`.
 
-    With `scale_wh` each pixel is scaled, by a one-channel `in`.
+    With `scale_wh`, each pixel is scaled by an `in` of one channel.
     """
 
     scale_wh: bool = option(False)
 
     def gate_shape(self, source: Shape) -> Shape:
-        """One value for each channel, or for each pixel."""
+        """Return the shape with one value for each channel, or with `scale_wh` for each pixel."""
         return Shape(1, source.h, source.w) if self.scale_wh else Shape(source.c, 1, 1)
 
     def ties(self, inputs: Shapes) -> Ties:
-        """Channel k of both; with scale_wh of the source alone: one gate for all binds none."""
+        """Return the ties of channel k to channel k of both inputs; with scale_wh, of one."""
         x, source = inputs
         if self.scale_wh:
             return (np.arange(source.c) + x.c).reshape(-1, 1)
@@ -325,9 +347,10 @@ class ScaleChannels(Gate):
 
 @dataclass(frozen=True, kw_only=True)
 class PerChannel(LayerSpec):
-    """The previous layer, changed by an earlier one with a value for each of its channels.
+    """The previous layer changed by an earlier one that has one value for each channel.
 
-    The earlier layer may also have a whole map of values. It is mostly one of yolor's constants.
+    The earlier layer may also have a whole feature map of values. It is usually one of yolor's
+    constants.
     """
 
     neutral: ClassVar[float]
@@ -336,11 +359,11 @@ class PerChannel(LayerSpec):
     from_: int = option(0, key="from", required=True)
 
     def sources(self, index: int) -> tuple[int, ...]:
-        """The previous layer and the one named."""
+        """Return the previous layer and the one named."""
         return (index - 1, absolute(self.from_, index, "from"))
 
     def infer_shape(self, inputs: Shapes) -> Shape:
-        """That of the previous layer."""
+        """Return the shape of the previous layer."""
         x, values = inputs
         if values not in (x, Shape(x.c, 1, 1)):
             raise GraphError(
@@ -351,18 +374,18 @@ class PerChannel(LayerSpec):
         return x
 
     def ties(self, inputs: Shapes) -> Ties:
-        """Channel k of both."""
+        """Return the ties of channel k to channel k of both inputs."""
         return side_by_side([inputs[0].c, inputs[1].c], inputs[0].c)
 
     def applied(
         self, weights: Doubles, biases: Doubles, values: Doubles
     ) -> tuple[Doubles, Doubles]:
-        """Return what a linear layer with this one behind it computes with.
+        """Return weights and biases of the linear layer before, with this layer folded into them.
 
         Args:
-            weights: of the layer before, (channels, ...).
-            biases: of the layer before, (channels,).
-            values: of the constant, (channels,).
+            weights: float64 (channels, ...), of the layer before.
+            biases: float64 (channels,), of the layer before.
+            values: float64 (channels,), of the constant.
         """
         raise NotImplementedError
 
@@ -378,7 +401,7 @@ class ShiftChannels(PerChannel):
     def applied(
         self, weights: Doubles, biases: Doubles, values: Doubles
     ) -> tuple[Doubles, Doubles]:
-        """Return the weights, and the values in the biases."""
+        """Return the weights unchanged, and the biases plus the values."""
         return weights, biases + values
 
 
@@ -393,20 +416,25 @@ class ControlChannels(PerChannel):
     def applied(
         self, weights: Doubles, biases: Doubles, values: Doubles
     ) -> tuple[Doubles, Doubles]:
-        """Return each row and its bias times its value."""
+        """Return the weights and biases of each channel times its value."""
         return weights * values.reshape(-1, *[1] * (weights.ndim - 1)), biases * values
 
     def macs(self, inputs: Shapes, output: Shape) -> int:
-        """One per value."""
+        """Return one operation per value."""
         return output.size
 
 
 def _has_common_factor(x: Shape, other: Shape) -> bool:
-    """Whether the ratio of widths, rounded down, is that of heights, as C asserts."""
+    """Return True if widths and heights have the same ratio, rounded down, as C asserts."""
     return other.w // x.w == other.h // x.h and x.w // other.w == x.h // other.h
 
 
 def needs_sampling(spec: Shortcut, shapes: Shapes) -> bool:
-    """Whether a shortcut samples its source or has factors, so that it is more than a sum."""
+    """Return True if a shortcut is more than a sum: it samples its source or has factors.
+
+    Args:
+        spec: spec of the shortcut.
+        shapes: shapes of the previous layer and of the source.
+    """
     x, source = shapes[:2]
     return (x.h, x.w) != (source.h, source.w) or (spec.alpha, spec.beta) != (1, 1)

@@ -1,4 +1,4 @@
-"""batchnorm, normalization, l2norm, activation, softmax, logistic."""
+"""The layer types batchnorm, normalization, l2norm, activation, softmax and logistic."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ from darkconv.layers.head import check_kept
 @layer("batchnorm")
 @dataclass(frozen=True, kw_only=True)
 class Batchnorm(LayerSpec):
-    """scale * (x - mean) / deviation + bias per channel; pjreddie stores no biases."""
+    """scale * (x - mean) / deviation + bias for each channel; pjreddie stores no biases."""
 
     needs_map = True
 
     def slots(self, inputs: Shapes) -> Slots:
-        """Biases (alexeyab), scales, mean, variance."""
+        """Return the slots of biases (alexeyab only), scales, mean and variance."""
         (x,) = inputs
         biases = (Slot("biases", (x.c,)),) if self.dialect.batchnorm_has_biases else ()
         return (*biases, *norm_slots(x.c))
@@ -35,10 +35,10 @@ class Batchnorm(LayerSpec):
 @layer("normalization", "lrn")
 @dataclass(frozen=True, kw_only=True)
 class Normalization(LayerSpec):
-    """Local response normalisation across channels, with C's missing term.
+    """Local response normalization across channels, with a term missing as in C.
 
-    norm[k] = kappa + alpha * (sum of in[m]^2 for k - (size - 1) / 2 <= m <= k + size / 2,
-    less in[size / 2]^2). Both C programs leave that one channel out, for every k.
+    norm[k] = kappa + alpha * (sum of in[m]^2 for k - (size - 1) / 2 <= m <= k + size / 2, less
+    in[size / 2]^2). Both C programs leave out that one channel for every k.
     """
 
     needs_map = True
@@ -49,7 +49,7 @@ class Normalization(LayerSpec):
     kappa: float = option(1.0)
 
     def infer_shape(self, inputs: Shapes) -> Shape:
-        """That of the input."""
+        """Return the shape of the input."""
         if inputs[0].c <= self.size // 2:
             raise GraphError(
                 where=Where(option="size"),
@@ -59,7 +59,7 @@ class Normalization(LayerSpec):
         return inputs[0]
 
     def locks_inputs(self, inputs: Shapes) -> str:
-        """Channels are divided by their neighbours."""
+        """Return the reason: channels are divided by their neighbours."""
         return "it divides channels by their neighbours"
 
 
@@ -69,14 +69,14 @@ class L2norm(LayerSpec):
     """Each pixel divided by the length of its channel vector, without an epsilon."""
 
     def locks_inputs(self, inputs: Shapes) -> str:
-        """Every channel enters the length."""
+        """Return the reason: every channel contributes to the length."""
         return "it divides channels by the length of all"
 
 
 @layer("activation")
 @dataclass(frozen=True, kw_only=True)
 class Activation(LayerSpec):
-    """An activation function by itself."""
+    """An activation function as a layer."""
 
     activation: str = activation_option("linear")
 
@@ -84,7 +84,7 @@ class Activation(LayerSpec):
 @layer("logistic", only=PJREDDIE)
 @dataclass(frozen=True, kw_only=True)
 class Logistic(LayerSpec):
-    """Sigmoid of every value; in training a loss."""
+    """The sigmoid of every value; in training also a loss."""
 
 
 @layer("softmax", "soft")
@@ -92,7 +92,7 @@ class Logistic(LayerSpec):
 class Softmax(HeadSpec):
     """Softmax over `groups` equal parts of the flattened input, or over each group of a tree.
 
-    `spatial` is read and has no influence, as on C's CPU path.
+    `spatial` is read but has no effect, as in C's CPU code.
     """
 
     groups: int = option(1, minimum=1)
@@ -100,11 +100,11 @@ class Softmax(HeadSpec):
     tree: str = option("")
     spatial: bool = option(False)
     keep_classes: Ints = option(())
-    """Not of Darknet's: the values that are left behind the softmax; empty for all."""
+    """An option that Darknet does not have: the values kept after the softmax; empty for all."""
     noloss: bool = option(False, training=True)
 
     def infer_shape(self, inputs: Shapes) -> Shape:
-        """A vector."""
+        """Return the shape of a vector with the kept values."""
         (x,) = inputs
         if x.size % self.groups:
             raise GraphError(
@@ -118,24 +118,29 @@ class Softmax(HeadSpec):
         return FlatShape.of(len(self.keep_classes) or x.size)
 
     def ties(self, inputs: Shapes) -> Ties:
-        """Each value comes from the channel that it lies in."""
+        """Return the ties of each value to the channel that holds it."""
         ties = value_ties(inputs[0])
         return ties[list(self.keep_classes)] if self.keep_classes else ties
 
     def num_classes(self, inputs: Shapes) -> int:
-        """One per value."""
+        """Return the number of values."""
         return len(self.keep_classes) or inputs[0].size
 
     def class_rows(self, inputs: Shapes, keep: Sequence[int]) -> npt.NDArray[np.int64]:
-        """The kept classes."""
+        """Return the indices of the kept classes."""
         return np.array(keep)
 
 
 def required_tree(layer: Layer, network: Network, classes: int) -> Tree | None:
-    """The class tree of a layer that names one.
+    """Return the class tree that a layer's `tree=` names; None if it names none.
+
+    Args:
+        layer: a layer that may have the option `tree=`.
+        network: gives the place in the cfg for the message.
+        classes: largest number of classes that the tree may have.
 
     Raises:
-        GraphError: its file was not found, or has another number of classes.
+        GraphError: the file of the tree was not found, or it has more classes.
     """
     name = getattr(layer.spec, "tree", "")
     if not name:

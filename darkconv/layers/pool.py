@@ -1,4 +1,4 @@
-"""maxpool, avgpool, local_avgpool."""
+"""The layer types maxpool, avgpool and local_avgpool."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,36 +15,41 @@ from darkconv.layers.window import Strided, blurred_shape
 
 @dataclass(frozen=True, kw_only=True)
 class Pooling(Strided):
-    """Windows whose `padding` is the total of both sides: the first starts at -padding / 2."""
+    """Pooling in which `padding` is the total of both sides; windows start at -padding / 2."""
 
     size: int = option(lambda o: o["stride"], minimum=1)
     padding: int = option(lambda o: o["size"] - 1, minimum=0)
 
     @property
     def leading(self) -> int:
-        """Padding above and on the left; the rest of `padding` is below and on the right."""
+        """Return the padding above and on the left; the rest is below and on the right."""
         return self.padding // 2
 
     def pooled_shape(self, inputs: Shapes, strides: tuple[int, int]) -> Shape:
-        """Shape after pooling with the given strides."""
+        """Return the shape after pooling with the given strides.
+
+        Args:
+            inputs: shape of the one input.
+            strides: (vertical, horizontal).
+        """
         (x,) = inputs
         rows = window_count(x.h, self.size, strides[0], self.padding)
         columns = window_count(x.w, self.size, strides[1], self.padding)
         return Shape(x.c, rows, columns)
 
     def infer_shape(self, inputs: Shapes) -> Shape:
-        """(in + padding - size) / stride + 1 per axis."""
+        """Return the shape with (in + padding - size) / stride + 1 positions along each axis."""
         return self.pooled_shape(inputs, self.strides)
 
 
 @layer("maxpool", "max")
 @dataclass(frozen=True, kw_only=True)
 class Maxpool(Pooling):
-    """Largest value of each window; cells outside the map do not count.
+    """The largest value of each window; pixels outside the feature map do not count.
 
-    A window wholly outside gives -FLT_MAX. `maxpool_depth` pools over channels instead:
-    output g is the largest of the channels k with k % out_channels == g. `antialiasing` pools
-    with stride 1 and lets a blur take the stride.
+    A window that lies wholly outside gives -FLT_MAX. `maxpool_depth` pools over channels instead:
+    output g is the largest of the channels k with k % out_channels == g. `antialiasing` pools with
+    stride 1 and lets a blur apply the stride.
     """
 
     maxpool_depth: bool = option(False, only=ALEXEYAB)
@@ -53,7 +58,7 @@ class Maxpool(Pooling):
     maxpool_zero_nonmax: bool = option(False, only=ALEXEYAB, training=True)
 
     def infer_shape(self, inputs: Shapes) -> Shape:
-        """As for every pooling; `out_channels` and the same map with maxpool_depth."""
+        """Return the pooled shape; with maxpool_depth, the same map of `out_channels` channels."""
         (x,) = inputs
         if self.maxpool_depth:
             if self.out_channels > x.c:
@@ -69,7 +74,7 @@ class Maxpool(Pooling):
         return blurred_shape(sharp, self.antialiasing, self.strides)
 
     def ties(self, inputs: Shapes) -> Ties:
-        """The same channels; with maxpool_depth every out_channels-th one."""
+        """Return the ties of each channel to itself; with maxpool_depth, to one in out_channels."""
         if not self.maxpool_depth:
             return super().ties(inputs)
         channels, groups = inputs[0].c, self.out_channels
@@ -77,23 +82,23 @@ class Maxpool(Pooling):
         return np.where(rounds < channels, rounds, -1)
 
     def count_options(self, outputs: int) -> Mapping[str, object]:
-        """`out_channels`, with maxpool_depth."""
+        """Return `out_channels` if there is maxpool_depth."""
         return {"out_channels": outputs} if self.maxpool_depth else {}
 
 
 @layer("local_avgpool", "local_avg", only=ALEXEYAB)
 @dataclass(frozen=True, kw_only=True)
 class LocalAvgpool(Pooling):
-    """Mean of each window over the cells that lie inside the map."""
+    """The mean of each window over the pixels that lie inside the feature map."""
 
 
 @layer("avgpool", "avg")
 @dataclass(frozen=True, kw_only=True)
 class Avgpool(LayerSpec):
-    """Mean of each channel: (c, h, w) -> (c, 1, 1)."""
+    """The mean of each channel: (c, h, w) -> (c, 1, 1)."""
 
     needs_map = True
 
     def infer_shape(self, inputs: Shapes) -> Shape:
-        """One pixel."""
+        """Return the input's channels with one pixel each."""
         return Shape(inputs[0].c, 1, 1)

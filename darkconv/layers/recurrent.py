@@ -1,6 +1,6 @@
-"""rnn, gru, lstm, crnn, conv_lstm: layers made of layers, with state between calls.
+"""The layer types rnn, gru, lstm, crnn and conv_lstm: layers made of layers, with a state.
 
-State starts at zero and is kept from one forward call to the next, as in C at inference.
+The state starts at zero and is kept from one forward pass to the next, as in C at inference.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,7 +20,13 @@ GROUPED = "its convolutions on input and state are in groups"
 
 
 class SubLayer(NamedTuple):
-    """A layer inside a recurrent layer: its name in array keys, its spec and input shape."""
+    """A layer inside a recurrent layer.
+
+    Attributes:
+        name: its name in the keys of arrays.
+        spec: its spec.
+        in_shape: shape of its one input.
+    """
 
     name: str
     spec: LayerSpec
@@ -29,21 +35,21 @@ class SubLayer(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Recurrent(LayerSpec):
-    """A layer whose sub-layers hold all arrays."""
+    """A layer whose arrays all belong to sub-layers."""
 
     input_readers: ClassVar[tuple[str, ...]] = ()
-    """The sub-layers that read the layer's input, and nothing else."""
+    """Names of the sub-layers that read only the layer's input."""
     output_maker: ClassVar[str] = ""
-    """The sub-layer whose output is the layer's own, and nothing else."""
+    """Name of the sub-layer that makes the layer's output and nothing else; "" if there is none."""
 
     batch_normalize: bool = option(False)
 
     def locks_outputs(self) -> str:
-        """The state of most kinds has the output's channels."""
+        """Return the reason for most kinds: the state has the channels of the output."""
         return "" if self.output_maker else "its state has the same channels"
 
     def locks_inputs(self, inputs: Shapes) -> str:
-        """What the sub-layers that read the input say."""
+        """Return the first reason given by a sub-layer that reads the input."""
         reasons = (
             spec.locks_inputs((shape,))
             for name, spec, shape in self.sublayers(inputs)
@@ -52,21 +58,25 @@ class Recurrent(LayerSpec):
         return next(filter(None, reasons), "")
 
     def remarks(self, inputs: Shapes) -> tuple[Remark, ...]:
-        """Return what the sub-layers say, each remark once."""
+        """Return the remarks of the sub-layers, each once."""
         every = (spec.remarks((shape,)) for _, spec, shape in self.sublayers(inputs))
         return tuple(dict.fromkeys(remark for remarks in every for remark in remarks))
 
     def sublayers(self, inputs: Shapes) -> tuple[SubLayer, ...]:
-        """The inner layers in file order."""
+        """Return the sub-layers in file order.
+
+        Args:
+            inputs: shape of the layer's one input.
+        """
         raise NotImplementedError
 
     @property
     def out_channels(self) -> int:
-        """Channels, or values, of the output."""
+        """Return the number of channels, or values, of the output."""
         raise NotImplementedError
 
     def slots(self, inputs: Shapes) -> Slots:
-        """Those of the sub-layers, names prefixed."""
+        """Return the slots of the sub-layers, with their names as prefixes."""
         return tuple(
             slot._replace(
                 name=f"{name}.{slot.name}",
@@ -78,20 +88,20 @@ class Recurrent(LayerSpec):
         )
 
     def ties(self, inputs: Shapes) -> Ties:
-        """New channels."""
+        """Return the ties of new channels."""
         return new_channels(self.out_channels)
 
     def count_options(self, outputs: int) -> Mapping[str, object]:
-        """`output`, or its name in pjreddie's [crnn]."""
+        """Return `output`, or the option that replaces it in pjreddie's [crnn]."""
         return {self.output_option: outputs}
 
     @property
     def output_option(self) -> str:
-        """The option that says how many output channels there are."""
+        """Return the name of the option for the number of output channels."""
         return "output"
 
     def macs(self, inputs: Shapes, output: Shape) -> int:
-        """Those of the sub-layers, for one step."""
+        """Return the operations of the sub-layers for one step."""
         return sum(
             spec.macs((shape,), spec.infer_shape((shape,)))
             for _, spec, shape in self.sublayers(inputs)
@@ -106,17 +116,24 @@ class DenseRecurrent(Recurrent):
 
     @property
     def out_channels(self) -> int:
-        """`output`."""
+        """Return `output`."""
         return self.output
 
     def infer_shape(self, inputs: Shapes) -> Shape:
-        """`output` values: a one-pixel map, or a vector in pjreddie."""
+        """Return the shape of `output` values: a map of one pixel, or a vector in pjreddie."""
         if self.dialect.recurrent_is_map:
             return Shape(self.output, 1, 1)
         return FlatShape.of(self.output)
 
     def dense(self, name: str, x: Shape, outputs: int, activation: str = "linear") -> SubLayer:
-        """A connected sub-layer on `x`."""
+        """Return a connected sub-layer.
+
+        Args:
+            name: its name in the keys of arrays.
+            x: shape of its input.
+            outputs: number of its outputs.
+            activation: Darknet's name of its activation function.
+        """
         spec = Connected.make(
             self.dialect,
             output=outputs,
@@ -131,8 +148,8 @@ class DenseRecurrent(Recurrent):
 class Rnn(DenseRecurrent):
     """h' = act(Wi x) + act_self(Ws h) (+ h with `shortcut`), y = act(Wo h').
 
-    alexeyab has a hidden width of its own (default 1!), and `logistic` makes act_self a
-    sigmoid (1) or loggy (2).
+    alexeyab has a separate number of hidden values (its default is only 1), and `logistic` makes
+    act_self a sigmoid (1) or loggy (2).
     """
 
     input_readers = ("input_layer",)
@@ -144,16 +161,16 @@ class Rnn(DenseRecurrent):
     logistic: int = option(0, only=ALEXEYAB)
 
     def locks_outputs(self) -> str:
-        """In pjreddie the state is as wide as the output."""
+        """Return the reason in pjreddie: the state has as many values as the output."""
         return "its state is as wide" if self.dialect == PJREDDIE else ""
 
     @property
     def state_size(self) -> int:
-        """Width of h."""
+        """Return the number of values of h."""
         return self.hidden if self.dialect.follows(ALEXEYAB) else self.output
 
     def sublayers(self, inputs: Shapes) -> tuple[SubLayer, ...]:
-        """input_layer, self_layer, output_layer."""
+        """Return input_layer, self_layer and output_layer."""
         state = FlatShape.of(self.state_size)
         act_self = {1: "logistic", 2: "loggy"}.get(self.logistic, self.activation)
         return (
@@ -168,9 +185,8 @@ class Rnn(DenseRecurrent):
 class Gru(DenseRecurrent):
     """Gated recurrent unit, y = h' = z h + (1 - z) f(Uh x + Wh (r h)).
 
-    z and r are sigmoids of U x + W h. f is a sigmoid too, or tanh with pjreddie's `tanh`. The
-    file order differs: pjreddie stores the matrices on the state first, alexeyab those on the
-    input.
+    z and r are sigmoids of U x + W h. f is a sigmoid too, or tanh with pjreddie's `tanh`. The file
+    order differs: pjreddie stores the matrices for the state first, alexeyab those for the input.
     """
 
     input_readers = ("uz", "ur", "uh", "input_z_layer", "input_r_layer", "input_h_layer")
@@ -179,22 +195,22 @@ class Gru(DenseRecurrent):
 
     @property
     def state_names(self) -> dict[str, str]:
-        """Sub-layer on the state for each of the gates z, r, h."""
+        """Return the name of the sub-layer that reads the state for each of the gates z, r, h."""
         original = self.dialect == PJREDDIE
         return {gate: f"w{gate}" if original else f"state_{gate}_layer" for gate in "zrh"}
 
     @property
     def input_names(self) -> dict[str, str]:
-        """Sub-layer on the input for each of the gates z, r, h."""
+        """Return the name of the sub-layer that reads the input for each of the gates z, r, h."""
         original = self.dialect == PJREDDIE
         return {gate: f"u{gate}" if original else f"input_{gate}_layer" for gate in "zrh"}
 
     def infer_shape(self, inputs: Shapes) -> Shape:
-        """A vector in both dialects."""
+        """Return the shape of a vector, in both dialects."""
         return FlatShape.of(self.output)
 
     def sublayers(self, inputs: Shapes) -> tuple[SubLayer, ...]:
-        """Six, by gate z, r, h."""
+        """Return the six sub-layers in the file order of the dialect, each half as z, r, h."""
         state = FlatShape.of(self.output)
         on_state = [self.dense(n, state, self.output) for n in self.state_names.values()]
         on_input = [self.dense(n, inputs[0], self.output) for n in self.input_names.values()]
@@ -204,7 +220,11 @@ class Gru(DenseRecurrent):
 
 
 def gate_order(spec: LayerSpec) -> str:
-    """Order of an lstm's gates in the file."""
+    """Return the order of an LSTM's gates in the file, as four letters.
+
+    Args:
+        spec: spec of the layer, for its dialect.
+    """
     return "ifog" if spec.dialect == PJREDDIE else "figo"
 
 
@@ -213,13 +233,13 @@ def gate_order(spec: LayerSpec) -> str:
 class Lstm(DenseRecurrent):
     """Long short-term memory: c' = f c + i g, y = h' = o tanh(c').
 
-    f, i and o are sigmoids of W h + U x, g is its tanh; every W and U has a bias of its own.
+    f, i and o are sigmoids of W h + U x, and g is its tanh. Every W and U has its own bias.
     """
 
     input_readers = ("ui", "uf", "uo", "ug")
 
     def sublayers(self, inputs: Shapes) -> tuple[SubLayer, ...]:
-        """w* on the state, then u* on the input."""
+        """Return the sub-layers w* for the state, then u* for the input."""
         state = FlatShape.of(self.output)
         order = gate_order(self)
         return (
@@ -230,7 +250,7 @@ class Lstm(DenseRecurrent):
 
 @dataclass(frozen=True, kw_only=True)
 class ConvolutionalRecurrent(Recurrent):
-    """A recurrent layer on maps."""
+    """A recurrent layer on feature maps."""
 
     needs_map = True
 
@@ -245,20 +265,20 @@ class ConvolutionalRecurrent(Recurrent):
     xnor: bool = option(False, only=ALEXEYAB)
 
     def locks_outputs(self) -> str:
-        """All convolutions share one number of groups."""
+        """Return the reason with groups: all convolutions share the number of groups."""
         return GROUPED if self.groups > 1 else super().locks_outputs()
 
     def locks_inputs(self, inputs: Shapes) -> str:
-        """All convolutions share one number of groups."""
+        """Return the reason with groups: all convolutions share the number of groups."""
         return GROUPED if self.groups > 1 else super().locks_inputs(inputs)
 
     @property
     def out_channels(self) -> int:
-        """`output`."""
+        """Return `output`."""
         return self.output
 
     def infer_shape(self, inputs: Shapes) -> Shape:
-        """The input's map with `output` channels."""
+        """Return the input's map size with the channels of the output."""
         (x,) = inputs
         for name, spec, shape in self.sublayers(inputs):
             out = spec.infer_shape((shape,))
@@ -271,7 +291,14 @@ class ConvolutionalRecurrent(Recurrent):
         return Shape(self.out_channels, x.h, x.w)
 
     def convolution(self, name: str, x: Shape, filters: int, activation: str) -> SubLayer:
-        """A convolutional sub-layer on `x`."""
+        """Return a convolutional sub-layer with the options of this layer.
+
+        Args:
+            name: its name in the keys of arrays.
+            x: shape of its input.
+            filters: number of its output channels.
+            activation: Darknet's name of its activation function.
+        """
         spec = Convolutional.make(
             self.dialect,
             filters=filters,
@@ -292,17 +319,24 @@ class ConvolutionalRecurrent(Recurrent):
     def convolutions(
         self, names: Iterable[str], x: Shape, filters: int, activation: str
     ) -> tuple[SubLayer, ...]:
-        """Equal sub-layers under several names."""
+        """Return equal convolutional sub-layers with different names.
+
+        Args:
+            names: their names in the keys of arrays.
+            x: shape of their input.
+            filters: number of their output channels.
+            activation: Darknet's name of their activation function.
+        """
         return tuple(self.convolution(name, x, filters, activation) for name in names)
 
 
 @layer("crnn")
 @dataclass(frozen=True, kw_only=True)
 class Crnn(ConvolutionalRecurrent):
-    """[rnn] with convolutions in place of matrices.
+    """[rnn] with convolutions instead of matrices.
 
-    pjreddie's are 3x3 with padding; it swaps height and width, so a map that is not square is
-    read as w rows of h.
+    Those of pjreddie are 3x3 with padding. It swaps height and width, so a map that is not square
+    is read as w rows of h values.
     """
 
     input_readers = ("input_layer",)
@@ -315,21 +349,21 @@ class Crnn(ConvolutionalRecurrent):
 
     @property
     def out_channels(self) -> int:
-        """`output`, or pjreddie's `output_filters`."""
+        """Return `output`, or `output_filters` in pjreddie."""
         return self.output_filters if self.dialect == PJREDDIE else self.output
 
     @property
     def output_option(self) -> str:
-        """`output`, or pjreddie's `output_filters`."""
+        """Return "output", or "output_filters" in pjreddie."""
         return "output_filters" if self.dialect == PJREDDIE else "output"
 
     @property
     def state_channels(self) -> int:
-        """`hidden`, or pjreddie's `hidden_filters`."""
+        """Return `hidden`, or `hidden_filters` in pjreddie."""
         return self.hidden_filters if self.dialect == PJREDDIE else self.hidden
 
     def convolution(self, name: str, x: Shape, filters: int, activation: str) -> SubLayer:
-        """As the options say; pjreddie's kernel is fixed."""
+        """Return a convolutional sub-layer with these options; pjreddie's kernel is fixed."""
         sub = super().convolution(name, x, filters, activation)
         if self.dialect != PJREDDIE:
             return sub
@@ -337,7 +371,7 @@ class Crnn(ConvolutionalRecurrent):
         return sub._replace(spec=replace(sub.spec, pad=True))
 
     def sublayers(self, inputs: Shapes) -> tuple[SubLayer, ...]:
-        """input_layer, self_layer, output_layer."""
+        """Return input_layer, self_layer and output_layer."""
         (x,) = inputs
         turned = Shape(x.c, x.w, x.h) if self.dialect == PJREDDIE else x
         state = turned._replace(c=self.state_channels)
@@ -352,22 +386,22 @@ class Crnn(ConvolutionalRecurrent):
 @layer("conv_lstm", only=ALEXEYAB)
 @dataclass(frozen=True, kw_only=True)
 class ConvLstm(ConvolutionalRecurrent):
-    """[lstm] with convolutions; `peephole` lets the gates see the cell.
+    """[lstm] with convolutions; with `peephole` the gates also read the cell.
 
-    f = sigmoid(Wf h + Uf x [+ Vf c]), i and o alike (o with the new cell), g = tanh(Wg h + Ug x),
-    c' = f c + i g, y = h' = o tanh(c'). Every convolution has bias or batch norm and
-    `activation` before gates are added up. The cell is clamped to +-state_constrain between
+    f = sigmoid(Wf h + Uf x [+ Vf c]), i and o in the same way (o with the new cell), g = tanh(Wg h
+    + Ug x), c' = f c + i g, y = h' = o tanh(c'). Every convolution applies bias or batch norm and
+    `activation` before the gates are summed. The cell is clamped to +-state_constrain between
     steps.
 
-    `bottleneck` runs on C's GPU path alone: s = act(Wf [h, x]) takes the place of x in every
-    gate, and the W terms fall away; act is `lstm_activation`, for g and the cell too. With
-    `shortcut` the first half of s is added to y.
+    `bottleneck` exists only in C's GPU code: s = act(Wf [h, x]) replaces x in every gate, and the W
+    terms are dropped; act is `lstm_activation`, also for g and the cell. With `shortcut` the first
+    half of s is added to y.
     """
 
     input_readers = ("ui", "uf", "uo", "ug")
 
     def locks_inputs(self, inputs: Shapes) -> str:
-        """The bottleneck lays the input beside the state."""
+        """Return the reason with `bottleneck`: the input is concatenated with the state."""
         if self.bottleneck:
             return "its bottleneck has as many channels as its state"
         return super().locks_inputs(inputs)
@@ -380,7 +414,7 @@ class ConvLstm(ConvolutionalRecurrent):
     time_normalizer: float = option(1.0, training=True)
 
     def infer_shape(self, inputs: Shapes) -> Shape:
-        """The input's map with `output` channels."""
+        """Return the input's map size with `output` channels."""
         if self.bottleneck and inputs[0].c != self.output:
             raise GraphError(
                 where=Where(option="bottleneck"),
@@ -390,7 +424,7 @@ class ConvLstm(ConvolutionalRecurrent):
         return super().infer_shape(inputs)
 
     def sublayers(self, inputs: Shapes) -> tuple[SubLayer, ...]:
-        """v* on the cell, w* on the state, u* on the input, or as `bottleneck` has it."""
+        """Return v* for the cell, w* for the state (only wf if `bottleneck`), u* for the input."""
         (x,) = inputs
         state = x._replace(c=self.output)
         act = self.activation

@@ -1,4 +1,4 @@
-"""upsample, reorg, reorg3d, crop."""
+"""The layer types upsample, reorg, reorg3d and crop."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,13 +16,13 @@ from darkconv.core.spec import LayerSpec, Ties, layer, value_ties
 from darkconv.errors import GraphError, Where
 
 YOLOR_STRIDE = 2
-"""Of yolor's [reorg]."""
+"""The stride of every [reorg] in yolor."""
 
 
 @layer("upsample")
 @dataclass(frozen=True, kw_only=True)
 class Upsample(LayerSpec):
-    """Nearest-neighbour enlargement times `scale`; a negative stride sums blocks instead."""
+    """Nearest-neighbour upsampling times `scale`; a negative stride sums blocks instead."""
 
     needs_map = True
 
@@ -30,7 +30,7 @@ class Upsample(LayerSpec):
     scale: float = option(1.0)
 
     def infer_shape(self, inputs: Shapes) -> Shape:
-        """(c, h * stride, w * stride), or divided by -stride, rounded down."""
+        """Return (c, h * stride, w * stride); a negative stride divides instead, rounding down."""
         (x,) = inputs
         if self.stride == 0:
             raise GraphError(where=Where(option="stride"), expected="not 0", found=0)
@@ -50,7 +50,7 @@ class Reordering(LayerSpec):
     reverse: bool = option(False)
 
     def infer_shape(self, inputs: Shapes) -> Shape:
-        """(c * s * s, h / s, w / s); in reverse (c / (s * s), h * s, w * s)."""
+        """Return (c * s * s, h / s, w / s); in reverse (c / (s * s), h * s, w * s)."""
         (x,) = inputs
         block = self.stride**2
         if self.reverse:
@@ -59,24 +59,46 @@ class Reordering(LayerSpec):
 
     @property
     def counts_output(self) -> bool:
-        """Whether the index formula counts in the output's shape, not the input's."""
+        """Return True if the index formula counts in the output's shape, and not in the input's."""
         return False
 
     @property
     def axes(self) -> tuple[int, ...]:
-        """Order of the axes of (batch, q, h, s, w, s), in reverse of (batch, s, s, q, h, w)."""
+        """Return the order of the axes.
+
+        They are (batch, q, h, s, w, s), and in reverse (batch, s, s, q, h, w).
+        """
         return (0, 3, 4, 1, 5, 2) if self.reverse else (0, 3, 5, 1, 2, 4)
 
     def base_shape(self, x: Shape, out: Shape) -> Shape:
-        """The shape that the index formula counts in."""
+        """Return the shape in which the index formula counts.
+
+        Args:
+            x: shape of the input.
+            out: shape of the output.
+        """
         return out if self.counts_output else x
 
     def place_in_block(self, offset: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], ...]:
-        """Row and column within an s x s block."""
+        """Return row and column (from 0) within a block of s x s values.
+
+        Args:
+            offset: int64 index of the values within their block, from 0.
+        """
         return offset // self.stride, offset % self.stride
 
     def check(self, *, divides: int, what: str, count: int) -> None:
-        """Raise unless the formula comes out even."""
+        """Raise an error unless a count is divisible as the index formula needs.
+
+        Args:
+            divides: the divisor.
+            what: name of the count, used in the message: "channels", "a height" or "a width".
+            count: the number to divide.
+
+        Raises:
+            GraphError: the number of channels is not divisible.
+            SizeError: the height or width is not divisible.
+        """
         if count % divides:
             kind = GraphError if what == "channels" else SizeError
             raise kind(
@@ -86,10 +108,16 @@ class Reordering(LayerSpec):
             )
 
     def source_index(self, x: Shape) -> npt.NDArray[np.int64]:
-        """Which input value each output value is: flat indices, in output order.
+        """Return which input value each output value is.
 
-        C's `reorg_cpu`: with q = c / (s * s), value k, j, i of the small map belongs to value
-        k % q, j * s + (o / s), i * s + (o % s) of the large one, o = k / q.
+        The formula is that of C's `reorg_cpu`: with q = c / (s * s), value k, j, i of the small map
+        belongs to value k % q, j * s + (o / s), i * s + (o % s) of the large one, o = k / q.
+
+        Args:
+            x: shape of the input.
+
+        Returns:
+            int64 (output values,): flat indices into the input, from 0, in output order.
         """
         out = self.infer_shape((x,))
         base, s = self.base_shape(x, out), self.stride
@@ -109,12 +137,12 @@ class Reordering(LayerSpec):
 @layer("reorg")
 @dataclass(frozen=True, kw_only=True)
 class Reorg(Reordering):
-    """YOLOv2's passthrough: a gather that counts as if the input were the small map.
+    """YOLOv2's passthrough: a permutation that counts as if the input were the small map.
 
-    It is not space-to-depth: s * s consecutive channels are read as one large plane.
-    pjreddie also knows `flatten` (transpose of channels and pixels) and `extra` (a plain
-    vector with that many zeros behind the input). yolor's is a space-to-depth by 2, which takes
-    the places of a block column by column and has no options.
+    It is not space-to-depth: s * s consecutive channels are read as one large plane. pjreddie also
+    has `flatten` (a transpose of channels and pixels) and `extra` (a plain vector with that many
+    zeros after the input). yolor's reorg is a space-to-depth by 2 that goes through each block
+    column by column and has no options.
     """
 
     flatten: bool = option(False, only=PJREDDIE)
@@ -122,7 +150,7 @@ class Reorg(Reordering):
 
     @classmethod
     def read(cls, lines: Mapping[str, Line], dialect: Dialect, where: Where, notes: Notes) -> Self:
-        """As for every layer; in yolor it is always by 2."""
+        """Read the options; yolor's stride is always 2."""
         spec = super().read(lines, dialect, where, notes)
         if not dialect.reorg_splits_space:
             return spec
@@ -136,21 +164,21 @@ class Reorg(Reordering):
 
     @property
     def counts_output(self) -> bool:
-        """Only yolor's, which is a space-to-depth."""
+        """Return True for yolor, whose reorg is a space-to-depth."""
         return self.dialect.reorg_splits_space
 
     @property
     def axes(self) -> tuple[int, ...]:
-        """Yolor's has columns before rows."""
+        """Return the order of the axes; yolor has columns before rows."""
         return (0, 5, 3, 1, 2, 4) if self.dialect.reorg_splits_space else super().axes
 
     def place_in_block(self, offset: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], ...]:
-        """Yolor's goes down a column first."""
+        """Return row and column; yolor goes through a block column by column."""
         row, column = super().place_in_block(offset)
         return (column, row) if self.dialect.reorg_splits_space else (row, column)
 
     def infer_shape(self, inputs: Shapes) -> Shape:
-        """As for both reorderings; a vector with `extra`."""
+        """Return the shape of the reordering; a vector with `extra`."""
         (x,) = inputs
         if self.extra:
             return FlatShape.of(x.size + self.extra)
@@ -162,7 +190,7 @@ class Reorg(Reordering):
         return super().infer_shape(inputs)
 
     def source_index(self, x: Shape) -> npt.NDArray[np.int64]:
-        """Which input value each output value is; -1 for the zeros of `extra`."""
+        """Return which input value each output value is; -1 for the zeros of `extra`."""
         values = np.arange(x.size)
         if self.extra:
             return np.concatenate([values, np.full(self.extra, -1)])
@@ -172,9 +200,9 @@ class Reorg(Reordering):
         return super().source_index(x)
 
     def ties(self, inputs: Shapes) -> Ties:
-        """Blocks of s * s neighbours make one large plane, and s * s * s * s output channels.
+        """Return ties of s * s consecutive channels, which form a plane, to s * s * s * s outputs.
 
-        In reverse, s * s channels that lie c / (s * s) apart make one output channel.
+        In reverse, s * s channels at distances of c / (s * s) form one output channel.
         """
         (x,) = inputs
         if self.extra:
@@ -192,7 +220,7 @@ class Reorg(Reordering):
         return np.add.outer(planes * block, np.arange(block))
 
     def locks_inputs(self, inputs: Shapes) -> str:
-        """A transposed matrix has no channels."""
+        """Return the reason with `flatten`: a transposed matrix has no channels."""
         return "it transposes channels and pixels" if self.flatten else ""
 
 
@@ -201,25 +229,26 @@ class Reorg(Reordering):
 class Reorg3d(Reordering):
     """Space-to-depth: output channel k is channel k % c at row offset k / c / s, column % s.
 
-    Where s does not divide the map, rows and planes are counted in multiples of s, as in C.
-    `reverse` is C's own formula, which is not the inverse.
+    If s does not divide the map, rows and planes are counted in multiples of s, as in C. `reverse`
+    is C's own formula, which is not the inverse.
     """
 
     def infer_shape(self, inputs: Shapes) -> Shape:
-        """As for both reorderings."""
+        """Return the shape of the reordering."""
         if self.reverse:
             self.check(divides=self.stride**4, what="channels", count=inputs[0].c)
         return super().infer_shape(inputs)
 
     @property
     def counts_output(self) -> bool:
-        """Always."""
+        """Return True."""
         return True
 
     def ties(self, inputs: Shapes) -> Ties:
-        """Channel k % c makes output channel k.
+        """Return the ties of output channel k to input channel k % c.
 
-        In reverse, the channels of s * s blocks of s * s, which lie apart, make s * s outputs.
+        In reverse, the channels of s * s separate blocks of s * s are tied to s * s output
+        channels.
         """
         (x,) = inputs
         block = self.stride**2
@@ -231,7 +260,7 @@ class Reorg3d(Reordering):
         return np.add.outer(apart, np.arange(block)).reshape(len(planes), -1)
 
     def locks_inputs(self, inputs: Shapes) -> str:
-        """Where planes are counted in multiples of s, they run into each other."""
+        """Return the reason: planes in multiples of s overlap if s does not divide the map."""
         (x,) = inputs
         if not self.reverse and (x.h % self.stride or x.w % self.stride):
             return "its stride does not divide the map, so that channels run into each other"
@@ -239,14 +268,19 @@ class Reorg3d(Reordering):
 
 
 def same_channels(x: Shape, block: int) -> Ties:
-    """Ties of a space-to-depth: channel k % c makes output channel k."""
+    """Return the ties of a space-to-depth: output channel k comes from input channel k % c.
+
+    Args:
+        x: shape of the input.
+        block: number of values in a block, the square of the stride.
+    """
     return (np.arange(x.c * block) % x.c).reshape(-1, 1)
 
 
 @layer("crop")
 @dataclass(frozen=True, kw_only=True)
 class Crop(LayerSpec):
-    """The middle of the map, mapped from 0..1 to -1..1 unless `noadjust`."""
+    """The middle of the feature map, scaled from 0..1 to -1..1 unless `noadjust` is set."""
 
     needs_map = True
 
@@ -260,7 +294,7 @@ class Crop(LayerSpec):
     shift: float = option(0.0, training=True)
 
     def infer_shape(self, inputs: Shapes) -> Shape:
-        """(c, crop_height, crop_width)."""
+        """Return (c, crop_height, crop_width)."""
         (x,) = inputs
         if self.crop_height > x.h or self.crop_width > x.w:
             raise GraphError(

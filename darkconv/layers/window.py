@@ -1,4 +1,4 @@
-"""What the layers with sliding windows share: strides, padding, blur."""
+"""Strides, padding and blur, which the layers with sliding windows share."""
 
 from dataclasses import dataclass
 
@@ -8,14 +8,14 @@ from darkconv.core.shape import Shape, window_count
 from darkconv.core.spec import LayerSpec
 
 BLUR_KERNELS = {1: ((1, 2, 1), (2, 4, 2), (1, 2, 1)), 2: ((1, 1), (1, 1))}
-"""Kernel of each kind of antialiasing, to be divided by its sum."""
+"""The kernel of each kind of antialiasing, before it is divided by its sum."""
 BLUR_BORDERS = {1: 1, 2: 0}
-"""Zero padding of each kind on every side."""
+"""The zero padding in pixels on every side for each kind of antialiasing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Strided(LayerSpec):
-    """A layer that moves a window over a map."""
+    """A layer that moves a window over a feature map."""
 
     needs_map = True
 
@@ -25,13 +25,19 @@ class Strided(LayerSpec):
 
     @property
     def strides(self) -> tuple[int, int]:
-        """(vertical, horizontal) stride; values below 1 stand for `stride`."""
+        """Return the (vertical, horizontal) stride; values below 1 stand for `stride`."""
         across = self.stride_x if self.stride_x > 0 else self.stride
         return (self.stride_y if self.stride_y > 0 else self.stride), across
 
 
 def blurred_shape(sharp: Shape, kind: int, strides: tuple[int, int]) -> Shape:
-    """Shape of a map after the blur of antialiasing."""
+    """Return the shape of a feature map after the blur of antialiasing.
+
+    Args:
+        sharp: shape before the blur.
+        kind: value of `antialiasing`, 1 or 2.
+        strides: (vertical, horizontal) stride of the blur.
+    """
     size, padding = len(BLUR_KERNELS[kind]), 2 * BLUR_BORDERS[kind]
     rows, columns = (
         window_count(length, size, stride, padding)

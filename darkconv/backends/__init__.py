@@ -1,4 +1,4 @@
-"""The spokes: one framework each. Nothing is imported before a spoke is used."""
+"""The spokes, one for each framework. A framework is imported only when its spoke is used."""
 
 import os
 from collections.abc import Iterable
@@ -26,15 +26,18 @@ if TYPE_CHECKING:
 
 SPOKES = ("torch", "onnx", "keras")
 OTHER_KERAS_BACKENDS = {"torch": "torch", "jax": None, "openvino": None}
-"""What Keras runs on, in place of TensorFlow, where its user says so, and what extra brings it."""
+"""Keras backends besides TensorFlow that a user can choose, with the extra that installs each."""
 
 
 def spoke(name: str) -> ModuleType:
-    """Import one spoke.
+    """Import one spoke, and return its module.
+
+    Args:
+        name: "torch", "onnx" or "keras".
 
     Raises:
-        DarkconvError: there is no such spoke; Keras is to run on what it does not know.
-        MissingDependencyError: its framework is not installed.
+        DarkconvError: there is no such spoke, or Keras is set to a backend that it does not know.
+        MissingDependencyError: the framework is not installed.
     """
     if name not in SPOKES:
         raise DarkconvError("unknown backend", expected=", ".join(SPOKES), found=name)
@@ -43,7 +46,7 @@ def spoke(name: str) -> ModuleType:
 
 
 def _import_keras() -> ModuleType:
-    """Import the Keras spoke; Keras runs on what its user says."""
+    """Import the Keras spoke, with the Keras backend that the user has chosen."""
     try:
         with quiet():
             keras = import_module("darkconv.backends.keras")
@@ -107,13 +110,13 @@ def from_torch(module: "TorchModule") -> Model:
         >>> dc.save(dc.from_torch(module), "copy.cfg", "copy.weights")
 
     Args:
-        module: of `to_torch`, trained or changed since.
+        module: module of `to_torch`; its values may have been trained or changed since.
 
     Returns:
         A model with copies of the module's values.
 
     Raises:
-        DarkconvError: it is another module, or has no values.
+        DarkconvError: `to_torch` did not build the module, or it holds no values.
     """
     model: Model = spoke("torch").from_torch(module)
     return model
@@ -127,7 +130,7 @@ def to_keras(
     fold_bn: bool = False,
     resize: Literal["stretch", "letterbox"] | None = None,
 ) -> "KerasModel":
-    """Build the Keras model of a model: functional, channels last, trainable, of stock layers.
+    """Build the Keras model of a model: functional, NHWC, trainable, of stock layers only.
 
     `darkconv.backends.keras.to_keras` says how layers, states and outputs are named.
 
@@ -141,9 +144,9 @@ def to_keras(
         model: what to build.
         head: "raw": what the heads give, activated as in C. "boxes": a dict of `boxes`
             (N, boxes, 4), x0 y0 x1 y1 relative to the input, and `scores` (N, boxes, classes);
-            of a classifier its probabilities. "logits": what enters the heads.
-        fold_bn: write batch norm into weights and biases first.
-        resize: how pictures are fitted to the input, for what a file says of itself; by default
+            for a classifier, its probabilities. "logits": the inputs of the heads.
+        fold_bn: fold batch norm into weights and biases first.
+        resize: how pictures are fitted to the input, for the metadata of a file; None means
             what the dialect and `letter_box=` say.
 
     Returns:
@@ -176,9 +179,9 @@ def from_keras(
         True
 
     Args:
-        kmodel: what `to_keras` built.
-        cfg: the network; needed for a clone and for a model that Keras itself loaded from a file.
-        dialect: of the cfg; "auto" is that of the network that the Keras model comes from.
+        kmodel: model that `to_keras` built.
+        cfg: cfg file of the network, needed for a clone and for a model that Keras loaded itself.
+        dialect: dialect of the cfg; "auto" is that of the network that the Keras model comes from.
 
     Returns:
         A model with copies of the Keras model's values.
@@ -228,8 +231,8 @@ def to_onnx(
             x0 y0 x1 y1, and `scores` (N, boxes, classes) of all heads, before any threshold; of a
             classifier `probabilities`. "nms": after non-maximum suppression (NMS) per class, padded
             with zeros: `boxes` (N, m, 4), `scores` (N, m), `classes` (N, m) int32 and `count` (N,).
-            "logits": what enters each head, before any activation.
-        layout: form of boxes and nms, for programs that read no other: "split" is what is said
+            "logits": the input of each head, before any activation.
+        layout: form of boxes and nms, for programs that read no other: "split" is as described
             above. With boxes also "ultralytics": `output0` (N, 4 + classes, n), centre and size in
             pixels of the input, with the metadata of such files; "deepstream": `output` (N, n, 6),
             x0 y0 x1 y1 in pixels, the best score and its class; "yolov4": `boxes` (N, n, 1, 4) and
@@ -241,26 +244,26 @@ def to_onnx(
         nms: IoU of boxes that count as the same object, 0..1; 0 keeps them all.
         threshold_inputs: make these two inputs of the graph, not constants; with nms.
         max_detections: m, most detections of a picture; with nms.
-        nms_op: what suppresses: "onnx", operators of ONNX; or "tensorrt", its plugin
+        nms_op: what does NMS: "onnx", operators of ONNX; or "tensorrt", its plugin
             EfficientNMS_TRT in the layout "efficientnms", which runs in TensorRT alone.
         input: float32 RGB in 0..1, (N, C, H, W) or (N, H, W, C); or 8-bit levels (N, H, W, C), RGB
             or BGR.
         dynamic: axes of any length: "batch", "size", "batch,size" or "none", or several words.
-        fold: write batch norm into weights and biases.
+        fold: fold batch norm into weights and biases.
         opset: version of ONNX's operators, 11 or later.
         fp16: half precision, but for heads, decoding, inputs and outputs.
         resize: how pictures are fitted to the input, for the metadata; by default what the dialect
             and `letter_box=` say.
-        allow_nonfinite: take arrays that hold NaN or infinity, and variances without a root, with
+        allow_nonfinite: accept arrays with NaN or infinity, and negative variances, with
             a warning.
 
     Returns:
-        The graph, with what a reader needs in its metadata: see docs/onnx.md.
+        The graph; its metadata hold what a reader needs: see docs/onnx.md.
 
     Raises:
         UnsupportedError: a layer that is not expressed in ONNX with these options.
-        WeightsError: an array holds NaN or infinity, or a variance has no root.
-        DarkconvError: an option with an impossible value, or that would do nothing.
+        WeightsError: an array holds NaN or infinity, or a variance is negative.
+        DarkconvError: an option has an impossible value, or would have no effect.
         MissingDependencyError: onnx is not installed.
     """
     check_kept(

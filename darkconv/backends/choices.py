@@ -1,4 +1,4 @@
-"""What can be chosen about exported files, known without importing a framework."""
+"""Names of the options of exported files, known without importing a framework."""
 
 from collections.abc import Mapping
 
@@ -7,11 +7,12 @@ from darkconv.errors import DarkconvError
 HEADS = ("raw", "boxes", "nms", "logits")
 INPUTS = ("float32-nchw", "float32-nhwc", "uint8-nhwc", "uint8-nhwc-bgr")
 FULL = "full"
-"""The form of 8 bits in which nothing else is computed with, from input to outputs."""
+"""Name of full 8-bit precision: everything from input to outputs is computed in 8 bits."""
 FULL_HEADS = ("logits", "raw")
-"""What files in it can give."""
+"""Kinds of outputs that a file in full 8-bit precision can have."""
 BGR: Mapping[int, tuple[int, ...]] = {3: (2, 1, 0), 4: (2, 1, 0, 3)}
-"""Places of red, green and blue, and of a fourth channel, by the number of channels."""
+"""Indices of red, green, blue and a fourth channel in pictures in BGR order, by number of
+channels."""
 HEADS_OF: Mapping[str, tuple[str, ...]] = {
     "layout": ("boxes", "nms"),
     "nms_op": ("nms",),
@@ -19,17 +20,17 @@ HEADS_OF: Mapping[str, tuple[str, ...]] = {
     "threshold_inputs": ("nms",),
     "max_detections": ("nms",),
 }
-"""With which of the heads an option acts; others act with all of them."""
+"""Kinds of head with which an option has an effect; options not named here act with every kind."""
 RUNTIMES = ("onnxruntime", "openvino", "openvino:bf16")
-"""What runs ONNX graphs, the usual one first; bf16 says that OpenVINO computes in bfloat16."""
+"""Runtimes for ONNX graphs, the default first; with ":bf16" OpenVINO computes in bfloat16."""
 BFLOAT16 = "bfloat16"
 
 
 def parse_runtime(runtime: str | None) -> tuple[str, str]:
-    """Return what runs an ONNX graph, "onnxruntime" or "openvino", and what it computes in.
+    """Return the runtime of an ONNX graph, "onnxruntime" or "openvino", and its computing dtype.
 
     Args:
-        runtime: of `RUNTIMES`; None for the usual one.
+        runtime: one of `RUNTIMES`; None for onnxruntime in float32.
 
     Raises:
         DarkconvError: there is no such runtime.

@@ -1,4 +1,4 @@
-"""What the exported files have in common that can be run."""
+"""The common base of exported files that can be run."""
 
 import json
 import logging
@@ -20,28 +20,31 @@ logger = logging.getLogger("darkconv")
 
 
 class GraphRunner(Protocol):
-    """Calls a graph again and again, recurrent state kept from call to call."""
+    """Runs a graph again and again, and keeps recurrent state from call to call."""
 
     @property
     def outputs(self) -> Sequence[str]:
-        """Names of the outputs that are no state."""
+        """Return the names of the outputs that are not recurrent state."""
         ...
 
     def __call__(self, x: npt.NDArray[Any], **inputs: Array) -> list[Array]:
-        """Run once.
+        """Run the graph once, and return the outputs in the order of `outputs`.
 
         Args:
             x: the network's input, (N, ...).
-            inputs: others of the graph's, by name.
+            inputs: other inputs of the graph, by name.
         """
         ...
 
 
 def parse_texts(content: bytes) -> dict[str, str]:
-    """A JSON object whose values are texts.
+    """Parse a JSON object whose values are all strings.
+
+    Args:
+        content: JSON in UTF-8.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not such an object.
     """
     texts = json.loads(content)
     if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
@@ -50,9 +53,13 @@ def parse_texts(content: bytes) -> dict[str, str]:
 
 
 def tell_missing(outputs: Sequence[npt.NDArray[Any]], file: str) -> int:
-    """Return how many values are NaN that a file gives for zeros when it is tried, and warn.
+    """Return how many output values are NaN when a file is run on zeros, and log a warning.
 
-    A network may be made so that it divides by nothing there, so that this is no error.
+    This is no error, since some valid networks divide by zero on such an input.
+
+    Args:
+        outputs: arrays that the file gave; only floating-point ones are searched.
+        file: name of the file, for the warning.
     """
     floats = [one for one in outputs if one.dtype.kind == "f"]
     missing = sum(int(np.count_nonzero(np.isnan(one))) for one in floats)
@@ -66,12 +73,12 @@ def tell_missing(outputs: Sequence[npt.NDArray[Any]], file: str) -> int:
 def check_choices(
     metadata: Mapping[str, str], choices: Mapping[str, Sequence[str]], numbers: Sequence[str]
 ) -> None:
-    """Check what metadata say.
+    """Check that metadata have all required entries, with possible values.
 
     Args:
-        metadata: of a file.
-        choices: what can be said, by key.
-        numbers: keys that have a number from 0 to 1.
+        metadata: metadata of a file.
+        choices: possible values, by key.
+        numbers: keys whose values must be numbers from 0 to 1.
 
     Raises:
         ValueError: a value is missing or impossible.
@@ -93,14 +100,14 @@ def check_choices(
 
 @dataclass(frozen=True)
 class ExportedFile:
-    """A file that darkconv has written, ready to run.
+    """A file that darkconv wrote, ready to run.
 
     Attributes:
-        path: of the file.
-        metadata: as they stand in it.
-        network: what it was built from; its arrays are in the graph alone.
+        path: path of the file.
+        metadata: metadata as the file holds them.
+        network: network that the file was built from; its arrays are in the graph alone.
         names: class names.
-        run: calls the graph; gives its outputs without states, in order.
+        run: runs the graph, and returns its outputs in order, without recurrent states.
     """
 
     path: str
@@ -111,73 +118,77 @@ class ExportedFile:
 
     @property
     def head(self) -> str:
-        """Kind of its outputs: "raw", "boxes", "nms" or "logits"."""
+        """Return the kind of outputs: "raw", "boxes", "nms" or "logits"."""
         return self.metadata["head"]
 
     @property
     def form(self) -> Layout | None:
-        """Layout of its boxes; None where it gives none."""
+        """Return the layout of the boxes; None where the file gives no boxes."""
         if self.head not in HEADS_OF["layout"] or not self.network.finds_boxes:
             return None
         return find_layout(self.head, self.metadata.get("layout", SPLIT))
 
     @property
     def takes(self) -> str:
-        """Kind of input that `run` is called with, of `darkconv.backends.choices.INPUTS`."""
+        """Return the kind of input that `run` takes, one of `darkconv.backends.choices.INPUTS`."""
         return INPUTS[0]
 
     @property
     def nms_op(self) -> str:
-        """What suppresses in the graph, of `darkconv.backends.layouts.NMS_OPS`."""
+        """Return which operators do NMS in the graph, of `darkconv.backends.layouts.NMS_OPS`."""
         return self.metadata.get("nms_op", NMS_OPS[0])
 
     def taken_apart(self, outputs: Sequence[npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-        """Return what is in the outputs for one picture, by the parts of its layout.
+        """Return the outputs for one picture, by the parts of the file's layout.
 
-        Where it gives no boxes these are the outputs, by their names.
+        A file that gives no boxes has no layout; its outputs are returned by their names.
 
         Args:
-            outputs: without a batch axis.
+            outputs: arrays of one picture in the order of `run.outputs`, without a batch axis.
         """
         named = dict(zip(self.run.outputs, outputs, strict=True))
         return self.form.taken_apart(named) if self.form else named
 
     @property
     def precision(self) -> str:
-        """What most of it computes in: "float32", "float16" or "int8"."""
+        """Return the dtype that most of the file computes in: "float32", "float16" or "int8"."""
         return self.metadata.get("precision", "float32")
 
     @property
     def resize(self) -> str:
-        """Return how pictures are fitted to its input: "stretch" or "letterbox"."""
+        """Return how pictures are fitted to the input: "stretch" or "letterbox"."""
         return self.metadata["resize"]
 
     @property
     def input_size(self) -> tuple[int, int] | None:
-        """Width and height of pictures, those of the cfg where they are free."""
+        """Return width and height of the input in pixels; where they are free, those of the cfg."""
         shape = self.network.input_shape
         return (shape.w, shape.h) if shape.is_map else None
 
     @property
     def has_free_size(self) -> bool:
-        """Whether pictures of any size may come."""
+        """Return True if the file takes pictures of any size."""
         return False
 
     @property
     def fixed_batch(self) -> int | None:
-        """How many pictures it takes at once; None for any number."""
+        """Return how many pictures the file takes at once; None for any number."""
         return None
 
     @property
     def has_threshold_inputs(self) -> bool:
-        """Whether its thresholds are inputs."""
+        """Return True if the thresholds are inputs of the graph."""
         return False
 
     def with_input_size(self, width: int, height: int) -> Self:
-        """The same file for pictures of another size.
+        """Return the same file for pictures of another size.
+
+        Args:
+            width: width of the input, in pixels.
+            height: height of the input, in pixels.
 
         Raises:
-            DarkconvError: its size is not free.
+            DarkconvError: the graph has another size, which is fixed.
         """
         if not self.has_free_size and (width, height) != self.input_size:
             raise DarkconvError(
@@ -190,14 +201,23 @@ class ExportedFile:
         return replace(self, network=self.network.with_input_size(width, height))
 
     def threshold_inputs(self, threshold: float, nms: float) -> dict[str, Array]:
-        """The thresholds by the names of the inputs that take them; none if they are constants."""
+        """Return the inputs that set the thresholds, by name; none if these are constants.
+
+        Args:
+            threshold: score that a detection must exceed, 0..1.
+            nms: IoU above which two boxes are the same object, 0..1; 0 keeps all boxes.
+        """
         return {}
 
     @property
     def hidden(self) -> frozenset[int]:
-        """Classes that `dont_show` in the names file kept from being shown."""
+        """Return the indices of the classes that the names file hides with `dont_show`."""
         return self.names.hidden
 
     def class_name(self, index: int) -> str:
-        """Name of a class, or its number where the file has no name for it."""
+        """Return the name of a class, or its index as text where the file has no name for it.
+
+        Args:
+            index: index of the class, from 0.
+        """
         return self.names[index] if index < len(self.names) else str(index)

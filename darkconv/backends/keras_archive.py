@@ -1,8 +1,8 @@
-"""Keras's files of a stranger, looked at before Keras is: what they hold, and whom they would call.
+"""Checks of Keras files from unknown sources, made before Keras reads them.
 
-A .keras file is a zip archive. Its config.json names the classes that Keras makes objects of, by
-module and name, so that a file could have it call what it likes. Here only layers and operations of
-Keras's own pass, and of those none that runs code, unpickles or reads further files.
+A .keras file is a zip archive. Its config.json names by module and name the classes that Keras
+makes objects of, so that a file could call any code. Only layers and operations of Keras itself are
+accepted here, and of those none that runs code, unpickles data or reads further files.
 """
 
 import json
@@ -23,7 +23,10 @@ DESCRIPTION = "darkconv.json"
 SPARE = "darkconv_spare.npz"
 HDF5 = b"\x89HDF\r\n\x1a\n"
 LEAST_LIMIT, GROWTH = 1 << 26, 4
-"""Bytes that members may take unpacked: so many, or so many times the file. Keras packs nothing."""
+"""Limit of the unpacked members: the larger of so many bytes and so many times the file's size.
+
+Keras itself does not compress its files.
+"""
 MODULES = (
     "keras.layers",
     "keras.initializers",
@@ -51,10 +54,13 @@ REFUSED |= {"StringLookup", "IntegerLookup", "TextVectorization"}
 
 
 def check_keras_file(path: PathLike) -> None:
-    """Check a file of `write_keras`; Keras is not needed.
+    """Check a file of `write_keras`, without importing Keras.
+
+    Args:
+        path: the .keras file.
 
     Raises:
-        DarkconvError: the file is damaged, hostile, or was not written by darkconv.
+        DarkconvError: the file is damaged, could run code, or was not written by darkconv.
     """
     where = Where(file=os.fspath(path))
     members = read_keras_archive(path)
@@ -68,10 +74,13 @@ def check_keras_file(path: PathLike) -> None:
 
 
 def read_litert_texts(path: PathLike) -> dict[str, str]:
-    """What a LiteRT file says of itself, in an archive at its end.
+    """Return the metadata of a LiteRT file, from the zip archive at its end.
+
+    Args:
+        path: the .tflite file.
 
     Raises:
-        DarkconvError: it says nothing.
+        DarkconvError: the file cannot be read, or has no such metadata.
     """
     where = Where(file=os.fspath(path))
     try:
@@ -91,10 +100,15 @@ def read_litert_texts(path: PathLike) -> dict[str, str]:
 
 
 def read_keras_archive(path: PathLike) -> dict[str, bytes]:
-    """What is darkconv's own in a .keras file, by member, once the rest has been checked.
+    """Return the contents of the members that darkconv added to a .keras file, by name.
+
+    The whole file is checked first.
+
+    Args:
+        path: the .keras file.
 
     Raises:
-        DarkconvError: it is no such file, damaged, or has Keras call what it should not.
+        DarkconvError: it is not a Keras file, is damaged, or names a class that is not allowed.
     """
     where = Where(file=os.fspath(path))
     try:
@@ -126,7 +140,7 @@ def _check_members(archive: Archive) -> None:
 
 
 def _check_config(archive: Archive) -> None:
-    """Raise for classes that a model of stock layers has no need of."""
+    """Raise an ArchiveError for classes that a model of stock layers does not need."""
     try:
         config = json.loads(archive.read(CONFIG))
         found = list(_classes(config))
@@ -144,7 +158,7 @@ def _check_config(archive: Archive) -> None:
 
 
 def _classes(value: Any) -> Iterator[tuple[Any, Any]]:
-    """(module, class) of everything that would be made an object."""
+    """Yield the module and the name of every class that Keras would make an object of."""
     if isinstance(value, dict):
         if "class_name" in value:
             yield value.get("module"), value["class_name"]

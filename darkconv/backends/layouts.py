@@ -1,8 +1,8 @@
-"""The forms in which a file gives boxes, for the programs that read them: one entry for each.
+"""Layouts: the forms in which a file gives boxes, for the programs that read them.
 
-A layout says which outputs there are, what stands in them, and in which order of axes. Graphs are
-built from it, metadata are written by it, and outputs are taken apart by it again, so that a new
-layout is one more entry of `LAYOUTS`.
+A layout says which outputs there are, what they hold, and the order of their axes. Graphs are built
+from it, metadata are written from it, and outputs are split into their parts by it. A new layout is
+one more entry of `LAYOUTS`.
 """
 
 import math
@@ -17,33 +17,34 @@ if TYPE_CHECKING:
     from darkconv.core.network import Network
 
 CORNERS = "corners"
-"""x0, y0, x1, y1 of a box."""
+"""x0, y0, x1, y1 of each box."""
 CENTRES = "centres"
-"""x, y of the centre, width and height of a box."""
+"""x and y of the centre, width and height of each box."""
 SCORES = "scores"
-"""What a threshold is compared with, one for each class."""
+"""Scores that a threshold is compared with, one for each class."""
 CONFIDENCES = "confidences"
-"""What C reports of a box that is kept, one for each class, where that is not the score."""
+"""Confidences that the C program reports for a box, one for each class, where they differ from
+scores."""
 BEST = "best"
-"""The highest score of a box, or the score of a detection."""
+"""The highest score of each box, or the score of each detection."""
 LABEL = "label"
 """The class of that score, counted from 0."""
 COUNT = "count"
-"""How many of the detections are some; the others are padding."""
+"""The number of detections; the places after them are padding."""
 WIDTHS = {CORNERS: 4, CENTRES: 4, BEST: 1, LABEL: 1, COUNT: 1}
-"""How many values a part has for each box; `SCORES` and `CONFIDENCES` have one for each class."""
+"""Number of values for each box, by part; `SCORES` and `CONFIDENCES` have one for each class."""
 
 EACH, VALUES, ONE = "each", "values", "one"
-"""Axes behind that of the batch: boxes or detections; the values of one; a single place."""
+"""Kinds of axes after the batch: boxes or detections, the values of each, an axis of length 1."""
 
 RELATIVE, PIXELS = "relative", "pixels"
 SPLIT = "split"
-"""The layout where nothing is said."""
+"""Name of the default layout."""
 
 NMS_OPS = ("onnx", "tensorrt")
-"""What suppresses in a graph: ONNX's own operators, or TensorRT's plugin."""
+"""Operators that do NMS in a graph: ONNX's own, or TensorRT's plugin."""
 
-Values = Any  # an array, of numpy's or another's
+Values = Any  # an array of numpy or of another library
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +52,9 @@ class Output:
     """One output of a file.
 
     Attributes:
-        name: of the output.
-        parts: what stands in it, side by side along the axis `VALUES`.
-        axes: behind that of the batch.
+        name: name of the output.
+        parts: parts that it holds, side by side along the axis `VALUES`.
+        axes: kinds of its axes after the batch, in order.
     """
 
     name: str
@@ -62,30 +63,30 @@ class Output:
 
     @property
     def natural(self) -> tuple[str, ...]:
-        """The axes in the order in which they are computed, `ONE` left out."""
+        """Return the axes in the order in which they are computed, without `ONE`."""
         return tuple(axis for axis in (EACH, VALUES) if axis in self.axes)
 
     @property
     def is_whole(self) -> bool:
-        """Whether it has integers: classes or counts by themselves."""
+        """Return True if the output holds integers: only classes or only counts."""
         return self.parts in ((LABEL,), (COUNT,))
 
     def shape(self, count: int | str, classes: int) -> list[int | str]:
-        """Return the lengths of the axes behind that of the batch.
+        """Return the lengths of the axes after the batch.
 
         Args:
-            count: of boxes or detections; a name where it is free.
-            classes: that are scored.
+            count: number of boxes or detections; the name of the length where it is free.
+            classes: number of classes that have scores.
         """
         width = sum(WIDTHS.get(part, classes) for part in self.parts)
         lengths: dict[str, int | str] = {EACH: count, VALUES: width, ONE: 1}
         return [lengths[axis] for axis in self.axes]
 
     def taken_apart(self, values: Values) -> dict[str, Values]:
-        """Return the parts of an output of one picture, (each, values) or as `natural` says.
+        """Return the parts of the output for one picture, with the axes of `natural`.
 
         Args:
-            values: an array without the batch's axis.
+            values: array of one picture, without the batch axis.
         """
         singles = tuple(place for place, axis in enumerate(self.axes) if axis == ONE)
         values = values.squeeze(singles) if singles else values
@@ -104,18 +105,18 @@ class Output:
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """What a file with boxes gives.
+    """A form of the outputs of a file that gives boxes.
 
     Attributes:
-        name: by which it is asked for.
+        name: name of the layout, for the option `layout`.
         head: kind of outputs that it is a form of: "boxes" or "nms".
-        outputs: in order.
-        unit: of boxes: `RELATIVE` to the network's input or `PIXELS` of it; None where the option
-            `pixels` says which.
-        padding: class of the places behind the detections.
-        nms_ops: of `NMS_OPS`, those that can give it.
-        facts: entries of the metadata that the layout's readers look for, from the network, its
-            class names, and whether pictures of any size may come.
+        outputs: the outputs, in order.
+        unit: unit of the boxes: `RELATIVE` to the network's input or `PIXELS` of it; None where the
+            option `pixels` decides.
+        padding: class of the places after the last detection.
+        nms_ops: those of `NMS_OPS` that can give this layout.
+        facts: builds the metadata that readers of the layout expect, from the network, its class
+            names, and whether the size of pictures is free.
     """
 
     name: str
@@ -128,33 +129,37 @@ class Layout:
 
     @property
     def box_form(self) -> str:
-        """Either `CORNERS` or `CENTRES`."""
+        """Return the form of the boxes, `CORNERS` or `CENTRES`."""
         parts = {part for output in self.outputs for part in output.parts}
         return CENTRES if CENTRES in parts else CORNERS
 
     @property
     def gives_best(self) -> bool:
-        """Whether each box comes with the best of its scores alone."""
+        """Return True if each box comes with its highest score only."""
         return self.head == "boxes" and any(BEST in output.parts for output in self.outputs)
 
     def unit_of(self, *, pixels: bool) -> str:
-        """Return the unit of boxes.
+        """Return the unit of the boxes.
 
         Args:
-            pixels: what is asked for where the layout leaves it open.
+            pixels: True for pixels, False for 0..1; used where the layout fixes no unit.
         """
         return self.unit or (PIXELS if pixels else RELATIVE)
 
     def outputs_of(self, network: "Network") -> list[Output]:
-        """Return the outputs of a network's file: confidences where they are not the scores."""
+        """Return the outputs of a network's file; confidences only where they are not the scores.
+
+        Args:
+            network: network with heads that predict boxes.
+        """
         has_more = CONFIDENCES in box_outputs(network)
         return [output for output in self.outputs if has_more or output.parts != (CONFIDENCES,)]
 
     def taken_apart(self, values: Mapping[str, Values]) -> dict[str, Values]:
-        """Return all parts of a picture's outputs.
+        """Return all parts of the outputs for one picture.
 
         Args:
-            values: arrays without the batch's axis, by the names of the outputs.
+            values: arrays without the batch axis, by the names of the outputs.
         """
         found: dict[str, Values] = {}
         for output in self.outputs:
@@ -166,10 +171,15 @@ class Layout:
 def ultralytics_facts(
     network: "Network", names: Sequence[str], has_free_size: bool
 ) -> dict[str, str]:
-    """Return the metadata of an Ultralytics file: numbers, and literals of Python.
+    """Return the metadata of an Ultralytics file: numbers, and Python literals as text.
 
-    Loaders want a name for each class; one that is missing is the class's number, as in what
-    `darkconv detect` prints.
+    Loaders expect a name for each class. A missing name is replaced by the class's index, as in the
+    output of `darkconv detect`.
+
+    Args:
+        network: network of the file.
+        names: class names, in order; there may be fewer than classes.
+        has_free_size: True if pictures of any size may come.
     """
     heads, shape = box_heads(network), network.input_shape
     strides = [shape.h / layer.in_shapes[0].h for layer in heads if layer.in_shapes[0].is_map]
@@ -182,7 +192,7 @@ def ultralytics_facts(
         "names": repr({i: known[i] if i < len(known) else str(i) for i in classes}),
         "batch": "1",
         "channels": str(shape.c),
-        "args": repr({"dynamic": has_free_size}),  # if not, pictures are fitted to imgsz
+        "args": repr({"dynamic": has_free_size}),  # if False, loaders fit pictures to imgsz
     }
 
 
@@ -246,14 +256,14 @@ LAYOUT_NAMES = tuple(dict.fromkeys(layout.name for layout in LAYOUTS))
 
 
 def find_layout(head: str, name: str) -> Layout:
-    """Return a layout.
+    """Return the layout of a name.
 
     Args:
         head: "boxes" or "nms".
-        name: of `LAYOUT_NAMES`.
+        name: one of `LAYOUT_NAMES`.
 
     Raises:
-        DarkconvError: the head has none of that name.
+        DarkconvError: this kind of head has no layout of that name.
     """
     known = {layout.name: layout for layout in LAYOUTS if layout.head == head}
     if name not in known:

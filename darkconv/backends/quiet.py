@@ -1,4 +1,4 @@
-"""Keeping libraries from writing to the terminal by themselves."""
+"""Keeping libraries from writing to the terminal."""
 
 import os
 import warnings
@@ -9,9 +9,13 @@ from pathlib import Path
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without warnings, and without what C++ code writes to stderr; errors are exceptions.
+    """Suppress Python warnings, and everything that is written to stderr, within a `with` block.
 
-    TensorFlow has settings against most of its notes, not against those before they are read.
+    TensorFlow has settings against most of its messages, but not against those that it writes
+    before it reads them. Errors still arrive as exceptions.
+
+    Yields:
+        None.
     """
     kept = os.dup(2)
     with warnings.catch_warnings(), Path(os.devnull).open("wb") as nowhere:

@@ -1,4 +1,4 @@
-"""What a value was for some pictures, and which range of it 8 bits should have."""
+"""Statistics of values over calibration pictures, and the choice of their 8-bit ranges."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -8,15 +8,16 @@ import numpy.typing as npt
 from darkconv.core.model import Array
 
 Range = tuple[float, float]
-"""The least and the largest value that 8 bits can hold."""
+"""The least and the largest value that 8 bits can represent."""
 HALF = 1024
-"""Bins of a histogram on either side of zero."""
+"""Number of histogram bins on either side of zero."""
 SAMPLED = 1 << 16
-"""Values of one picture's map that enter the histogram, about: all enter least and largest."""
+"""Approximate number of values per picture that enter the histogram; all enter least and
+largest."""
 SMALLEST_LIMIT = 2.0**-20
 LEVELS = 255
 SHARES = np.linspace(0.1, 1.0, 46)
-"""Candidates for the ends of a range, as shares of the least and the largest value."""
+"""Candidates for the ends of a range, as fractions of the least and the largest value."""
 METHODS = ("mse", "percentile", "minmax", "entropy")
 TRIED = ("mse", "percentile", "minmax")
 """Methods that are tried where the user names none."""
@@ -26,13 +27,13 @@ Doubles = npt.NDArray[np.float64]
 
 
 def mean_error(pairs: Iterable[tuple[Sequence[Array], Sequence[Array]]]) -> float:
-    """Return the relative absolute error of outputs over all inputs, the mean over the outputs.
+    """Return the relative absolute error of outputs over all inputs, averaged over the outputs.
 
-    Squares would be those of the few large values: a drift of the many scores near zero, which
-    are the false positives to come, would cost nothing.
+    A squared error would depend on the few large values alone. A drift of the many scores near
+    zero, from which false positives come, would hardly count.
 
     Args:
-        pairs: of each input what each output should be, and what it is.
+        pairs: for each input, the expected outputs and the outputs found.
     """
     sums = [
         [
@@ -46,15 +47,15 @@ def mean_error(pairs: Iterable[tuple[Sequence[Array], Sequence[Array]]]) -> floa
 
 
 class Observed:
-    """What a value was for the pictures seen so far.
+    """Statistics of a value over the pictures seen so far.
 
     Attributes:
-        low: the least.
-        high: the largest.
-        counts: (2 * HALF,) how many values lay in each bin.
-        limit: the bins reach from -limit to limit.
+        low: least value, or 0 if all are above it.
+        high: largest value, or 0 if all are below it.
+        counts: (2 * HALF,) number of values in each histogram bin.
+        limit: the bins cover the range from -limit to limit.
         largest: (channels,) largest absolute value of each channel.
-        pictures: how many.
+        pictures: number of pictures.
     """
 
     def __init__(self) -> None:
@@ -65,7 +66,11 @@ class Observed:
         self.pictures = 0
 
     def add(self, values: Array) -> None:
-        """Take in the values of one picture, (1, channels, ...)."""
+        """Add the values of one picture to the statistics.
+
+        Args:
+            values: float32, (1, channels, ...).
+        """
         rows = values.reshape(values.shape[1] if values.ndim > 1 else 1, -1)
         least, most = rows.min(axis=1), rows.max(axis=1)
         own: Doubles = np.stack([-least, most]).max(axis=0).astype(np.float64)
@@ -79,7 +84,7 @@ class Observed:
         self.counts += np.bincount(places.clip(0, 2 * HALF - 1), minlength=2 * HALF)
 
     def _widen(self, needed: float) -> None:
-        """Make bins twice as wide until they reach far enough."""
+        """Double the width of the bins until they cover a value."""
         while self.limit < needed:
             merged = self.counts.reshape(-1, 2).sum(axis=1)
             self.counts = np.pad(merged, HALF // 2)
@@ -87,14 +92,19 @@ class Observed:
 
     @property
     def middles(self) -> Doubles:
-        """(2 * HALF,) the middle of each bin."""
+        """Return the middle of each bin, (2 * HALF,)."""
         middles: Doubles = (np.arange(2 * HALF, dtype=np.float64) + 0.5 - HALF) * (
             self.limit / HALF
         )
         return middles
 
     def percentile(self, share: float = PERCENTILE) -> Range:
-        """Return the range of all values but the outermost 100 - `share` per cent."""
+        """Return the range that holds all values but the outermost.
+
+        Args:
+            share: percentage of the values that lie in the range, 0..100; equal parts lie outside
+                on both sides.
+        """
         outside = (1 - share / 100) / 2 * self.counts.sum()
         below = np.cumsum(self.counts)
         above = np.cumsum(self.counts[::-1])
@@ -104,10 +114,10 @@ class Observed:
         return max(low, self.low), min(high, self.high)
 
     def mse(self, *, below: float = 1.0) -> Range:
-        """Return the range whose rounding and cutting costs least in the mean square.
+        """Return the range with the least mean square error of rounding and clipping.
 
         Args:
-            below: what an error of a value below zero counts, beside one above.
+            below: weight of an error of a value below zero, where one above has weight 1.
         """
         x, n = self.middles, self.counts.astype(np.float64)
         weights = np.where(x < 0, below, 1.0) * n
@@ -120,10 +130,10 @@ class Observed:
         return float(lows[place[0]]), float(highs[place[1]])
 
     def entropy(self) -> Range:
-        """Return the range about zero in which rounding changes the distribution least.
+        """Return the range, symmetric about zero, in which rounding changes the distribution least.
 
-        The distribution of absolute values is compared with that of 128 levels (Kullback and
-        Leibler's divergence).
+        The distribution of the absolute values is compared with that of 128 levels, by the
+        Kullback-Leibler divergence. The range is cut to the least and the largest value.
         """
         counts = (self.counts[HALF:] + self.counts[:HALF][::-1]).astype(np.float64)
         best, end = np.inf, HALF

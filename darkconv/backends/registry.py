@@ -1,4 +1,4 @@
-"""Which function builds which layer type in a backend."""
+"""Tables of the functions that build each layer type in a backend."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,13 +13,25 @@ F = TypeVar("F", bound=Callable[..., object])
 
 @dataclass(frozen=True)
 class Builders(Generic[F]):
-    """Functions by exact spec class: a subclass never falls through to its parent's."""
+    """Functions by exact spec class; a subclass does not use the function of its parent.
+
+    Attributes:
+        backend: name of the backend, for messages.
+        functions: function by spec class.
+    """
 
     backend: str
     functions: dict[type[LayerSpec], F] = field(default_factory=dict)
 
     def register(self, *specs: type[LayerSpec]) -> Callable[[F], F]:
-        """Decorate the function for one or more spec classes; twice for one is an error."""
+        """Return a decorator that registers a function for one or more spec classes.
+
+        Args:
+            specs: exact classes of layer specs.
+
+        Raises:
+            ValueError: a class already has a function in this backend.
+        """
 
         def add(function: F) -> F:
             for spec in specs:
@@ -31,10 +43,10 @@ class Builders(Generic[F]):
         return add
 
     def __getitem__(self, layer: Layer) -> F:
-        """The function for a layer.
+        """Return the function for a layer.
 
         Raises:
-            UnsupportedError: the backend has none.
+            UnsupportedError: the backend has no function for this layer type.
         """
         try:
             return self.functions[type(layer.spec)]
@@ -43,4 +55,4 @@ class Builders(Generic[F]):
 
 
 ParameterTable = Mapping[str, str]
-"""Name of a slot -> name of the parameter in the backend's layer."""
+"""Name of the parameter in the backend's layer, by name of the slot."""

@@ -1,4 +1,4 @@
-"""Inputs and outputs of a layer-by-layer trace, alike for every backend."""
+"""Inputs and outputs of a layer-by-layer trace, the same for every backend."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -10,20 +10,25 @@ from darkconv.core.unchanging import address_of
 from darkconv.errors import DarkconvError
 
 Runner = Callable[[Model, Sequence[Array]], list[list[Array]]]
-"""Model and inputs (N, ...) of successive calls -> per call one (N, ...) array per layer."""
+"""Runs a model on the inputs (N, ...) of successive calls; returns one array (N, ...) per layer
+and call."""
 
 
 def trace(model: Model, x: Array | list[Array], run: Runner) -> list[Array] | list[list[Array]]:
-    """Run a model and return every layer's output, shaped as the C program has it.
+    """Run a model and return every layer's output, with the shape that it has in the C program.
 
     Args:
-        model: what to run; a picture of another size than its cfg's is as `input_size`.
+        model: model to run; a picture of another size than the cfg's acts like `input_size`.
         x: one input, or a list of inputs for successive calls with kept state.
-        run: a backend's runner.
+        run: runner of a backend.
 
-    Returns: float32 arrays, (C, H, W) for maps and (values,) for vectors, behind a batch axis
-        where the input has one, each in memory of its own. For a list of inputs, a list of such
-        lists.
+    Returns:
+        float32 arrays, (C, H, W) for maps and (values,) for vectors, with a batch axis in front
+        where the input has one. No two share memory. For a list of inputs, a list of such lists.
+
+    Raises:
+        DarkconvError: an input is not an array of a fitting shape, or successive inputs differ in
+            shape.
     """
     inputs = [_as_numbers(step) for step in (x if isinstance(x, list) else [x])]
     if not inputs:
@@ -60,14 +65,27 @@ def _as_numbers(x: object) -> Array:
 
 
 def is_batched(x: Array, shape: Shape) -> bool:
-    """Whether an input has a batch axis."""
+    """Return True if an input has a batch axis.
+
+    Args:
+        x: input of the network.
+        shape: the network's input shape, without a batch axis.
+    """
     if shape.is_map:
         return x.ndim == 4
     return x.ndim == 2 or x.ndim == 4
 
 
 def with_input_of(model: Model, x: Array) -> Model:
-    """The model for pictures of x's size."""
+    """Return the model for pictures of an input's size.
+
+    Args:
+        model: model whose network may have another input size.
+        x: input, (C, H, W) or (N, C, H, W) for a network of pictures.
+
+    Raises:
+        DarkconvError: the input has another number of channels or axes.
+    """
     shape = model.network.input_shape
     if not shape.is_map:
         return model
@@ -90,9 +108,9 @@ def _with_batch(x: Array, shape: Shape) -> Array:
 
 
 def _apart(results: Iterable[Sequence[Array]], inputs: Sequence[Array]) -> Iterator[list[Array]]:
-    """Copy values that lie in an input's memory or in that of a value before them.
+    """Yield the values of each call; copy those that share memory with an input or each other.
 
-    A layer that passes its input on, or takes channels of it, need not copy them.
+    A layer that passes its input on, or takes channels of it, need not copy it.
     """
     met = [_bounds(x) for x in inputs]
     for values in results:
@@ -106,7 +124,7 @@ def _apart(results: Iterable[Sequence[Array]], inputs: Sequence[Array]) -> Itera
 
 
 def _bounds(array: Array) -> tuple[int, int]:
-    """Return where in memory an array begins and where it ends."""
+    """Return the addresses at which an array begins and ends in memory."""
     reach = [(size - 1) * stride for size, stride in zip(array.shape, array.strides, strict=True)]
     start = address_of(array)
     ahead, behind = sum(max(r, 0) for r in reach), sum(min(r, 0) for r in reach)

@@ -46,14 +46,14 @@ __all__ = [
 def to_onnx(model: Model, *, head: str = "raw", **options: Any) -> onnx.ModelProto:
     """Build the ONNX model of a model, directly: nothing is traced.
 
-    The input is `input`, unless told otherwise float32 (batch, channels, height, width), RGB in
-    0..1, or (batch, inputs), for any number of pictures at once. A recurrent layer has its
-    state as inputs and outputs, `003_lstm.h_in` and `003_lstm.h_out`: zeros at the first call,
-    afterwards what came out of the last one.
+    The input is called `input`. By default it is float32 (batch, channels, height, width), RGB in
+    0..1, or (batch, inputs), for any number of pictures at once. The state of a recurrent layer is
+    an input and an output, `003_lstm.h_in` and `003_lstm.h_out`: it is zero at the first call, and
+    then the output of the last call.
 
     Args:
-        model: what to build.
-        head: "raw", "boxes" or "nms": see `OnnxOptions`.
+        model: model to build.
+        head: kind of outputs, "raw", "logits", "boxes" or "nms": see `OnnxOptions`.
         options: the other fields of `OnnxOptions`.
 
     Raises:
@@ -73,24 +73,33 @@ def make_runner(
     threads: int | None = None,
     runtime: str | None = None,
 ) -> Callable[[Array], list[Array]]:
-    """A function from float32 inputs (N, ...) to the values of some layers.
+    """Return a function from float32 inputs (N, ...) to the values of some layers.
 
     Args:
-        model: that is run.
-        layers: by Darknet's numbers; the network's outputs if not given.
-        device: see `darkconv.backends.onnx.providers`.
-        threads: that compute on the CPU; by default as many as there are processors.
-        runtime: see `darkconv.backends.onnx.files.read_onnx`.
+        model: model to run.
+        layers: indices of the layers as Darknet counts them, from 0; None for the network's
+            outputs.
+        device: device to run on: see `darkconv.backends.onnx.providers`.
+        threads: threads that compute on the CPU; None for one per processor.
+        runtime: runtime of the graph: see `darkconv.backends.onnx.files.read_onnx`.
 
     Raises:
-        DarkconvError: what runs it has nothing for such a device.
+        DarkconvError: the runtime cannot compute on this device.
     """
     wanted = model.network.outputs if layers is None else layers
     return _runner(model, wanted, device, threads, runtime)
 
 
 def trace_steps(model: Model, steps: Sequence[Array]) -> list[list[Array]]:
-    """Outputs of every layer for successive calls with kept state, as (N, ...) arrays."""
+    """Return the outputs of every layer for successive calls with kept state.
+
+    Args:
+        model: model to run.
+        steps: inputs of the calls, float32 (N, ...).
+
+    Returns:
+        For each call one array (N, ...) per layer.
+    """
     run = _runner(model, range(len(model.network.layers)))
     return [run(step) for step in steps]
 

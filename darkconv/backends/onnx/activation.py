@@ -1,6 +1,6 @@
 """Activation functions in standard operators (golden/DIALECTS.md §2).
 
-Of the forms that are exact to a rounding, each has the one that onnxruntime computes fastest.
+Where several forms are exact up to rounding, the one that onnxruntime computes fastest is used.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,13 @@ Formula = Callable[[LayerScope, ir.Value], ir.Value]
 
 
 def activate(scope: LayerScope, x: ir.Value, name: str) -> ir.Value:
-    """Append an activation by Darknet's name."""
+    """Apply an activation function to a value, and return the result.
+
+    Args:
+        scope: scope of the layer.
+        x: input of the function, (batch, channels, ...).
+        name: Darknet's name of the function, such as "leaky".
+    """
     if name == "linear":
         return x
     if scope.is_half and name in SINGLE_ACTIVATIONS:
@@ -24,50 +30,94 @@ def activate(scope: LayerScope, x: ir.Value, name: str) -> ir.Value:
 
 
 def ramp(scope: LayerScope, x: ir.Value) -> ir.Value:
-    """max(x, 0) + 0.1 x, as 1.1 times a leaky function."""
+    """Return max(x, 0) + 0.1 x, computed as 1.1 times a leaky ReLU.
+
+    Args:
+        scope: scope of the layer.
+        x: input of the function.
+    """
     return scope.multiply(scope.op("LeakyRelu", x, alpha=0.1 / 1.1), 1.1)
 
 
 def clip(scope: LayerScope, x: ir.Value, low: float, high: float) -> ir.Value:
-    """X, but within low and high."""
+    """Return x limited to the range from low to high.
+
+    Args:
+        scope: scope of the layer.
+        x: input of the function.
+        low: least result.
+        high: largest result.
+    """
     return scope.op("Clip", x, scope.floats(low), scope.floats(high))
 
 
 def plse(scope: LayerScope, x: ir.Value) -> ir.Value:
-    """Piecewise linear sigmoid: slope 0.125 within +-4, 0.01 beyond."""
+    """Return the piecewise linear sigmoid: slope 0.125 within +-4, and 0.01 outside.
+
+    Args:
+        scope: scope of the layer.
+        x: input of the function.
+    """
     steep = scope.multiply(clip(scope, x, -4, 4), 0.125 - 0.01)
     return scope.add(scope.op("Add", scope.multiply(x, 0.01), steep), 0.5)
 
 
 def stair(scope: LayerScope, x: ir.Value) -> ir.Value:
-    """Flat on even steps, sloped on odd ones: floor(x / 2), and what x has above the next odd."""
+    """Return floor(x / 2), plus the excess of x over the odd number above that step.
+
+    The function is constant between an even number and the next odd one, and has slope 1 from
+    there.
+
+    Args:
+        scope: scope of the layer.
+        x: input of the function.
+    """
     half = scope.op("Floor", scope.multiply(x, 0.5))
     above = scope.add(scope.op("Sub", x, scope.multiply(half, 2)), -1)
     return scope.op("Add", half, scope.op("Relu", above))
 
 
 def lhtan(scope: LayerScope, x: ir.Value) -> ir.Value:
-    """Identity on 0..1, slope 0.001 outside."""
+    """Return x within 0..1, and a line of slope 0.001 outside.
+
+    Args:
+        scope: scope of the layer.
+        x: input of the function.
+    """
     inside = scope.multiply(clip(scope, x, 0, 1), 1 - 0.001)
     return scope.op("Add", scope.multiply(x, 0.001), inside)
 
 
 def gelu(scope: LayerScope, x: ir.Value) -> ir.Value:
-    """0.5 x (1 + tanh y) = x sigmoid(2 y), y of Darknet's constants."""
+    """Return 0.5 x (1 + tanh y) = x sigmoid(2 y), where y has Darknet's constants.
+
+    Args:
+        scope: scope of the layer.
+        x: input of the function.
+    """
     slope = scope.add(scope.multiply(scope.op("Mul", x, x), 2 * 0.035677), 2 * 0.797885)
     return scope.op("Mul", x, scope.op("Sigmoid", scope.op("Mul", x, slope)))
 
 
 def swish(scope: LayerScope, x: ir.Value) -> ir.Value:
-    """X times its sigmoid."""
+    """Return x times its sigmoid.
+
+    Args:
+        scope: scope of the layer.
+        x: input of the function.
+    """
     return scope.op("Mul", x, scope.op("Sigmoid", x))
 
 
 def mish(scope: LayerScope, x: ir.Value) -> ir.Value:
-    """X tanh(ln(1 + e^x)) = x p / (2 - p) with p = s (2 - s), s = sigmoid(x).
+    """Return x tanh(ln(1 + e^x)) = x p / (2 - p), where p = s (2 - s) and s = sigmoid(x).
 
-    This form cannot overflow, loses nothing where x is far below zero, and takes a ninth of the
-    time of Softplus and Tanh in onnxruntime.
+    This form cannot overflow, keeps its precision where x is far below zero, and takes a ninth of
+    the time of Softplus and Tanh in onnxruntime.
+
+    Args:
+        scope: scope of the layer.
+        x: input of the function.
     """
     s = scope.op("Sigmoid", x)
     p = scope.op("Mul", s, scope.op("Sub", scope.floats(2), s))
@@ -75,28 +125,53 @@ def mish(scope: LayerScope, x: ir.Value) -> ir.Value:
 
 
 def hard_mish(scope: LayerScope, x: ir.Value) -> ir.Value:
-    """X above 0, x^2 / 2 + x down to -2, then 0: x times x / 2 + 1 within 0..1."""
+    """Return x above 0, x^2 / 2 + x from -2 to 0, and 0 below: x times x / 2 + 1 limited to 0..1.
+
+    Args:
+        scope: scope of the layer.
+        x: input of the function.
+    """
     return scope.op("Mul", x, scope.op("HardSigmoid", x, alpha=0.5, beta=1.0))
 
 
 def share_of_channels(scope: LayerScope, positive: ir.Value) -> ir.Value:
-    """Divided by the sum over channels."""
+    """Return values divided by their sum over the channels, with the C program's epsilon added.
+
+    Args:
+        scope: scope of the layer.
+        positive: values of 0 or more, (batch, channels, ...).
+    """
     total = scope.add(scope.reduce("ReduceSum", positive, 1), CHANNEL_EPSILON)
     return scope.op("Div", positive, total)
 
 
 def normalize_channels(scope: LayerScope, x: ir.Value) -> ir.Value:
-    """Share of the channel in the sum of positive values of its pixel."""
+    """Return the share of each channel in the sum of the positive values of its pixel.
+
+    Args:
+        scope: scope of the layer.
+        x: input of the function, (batch, channels, ...).
+    """
     return share_of_channels(scope, scope.op("Relu", x))
 
 
 def normalize_channels_softmax(scope: LayerScope, x: ir.Value) -> ir.Value:
-    """Softmax over channels without subtracting the maximum, as in C."""
+    """Return the softmax over channels without subtraction of the maximum, as in the C program.
+
+    Args:
+        scope: scope of the layer.
+        x: input of the function, (batch, channels, ...).
+    """
     return share_of_channels(scope, scope.op("Exp", x))
 
 
 def normalize_channels_softmax_maxval(scope: LayerScope, x: ir.Value) -> ir.Value:
-    """Softmax over channels, with C's epsilon in the sum."""
+    """Return the softmax over channels, with the C program's epsilon in the sum.
+
+    Args:
+        scope: scope of the layer.
+        x: input of the function, (batch, channels, ...).
+    """
     return normalize_channels_softmax(scope, scope.op("Sub", x, scope.reduce("ReduceMax", x, 1)))
 
 

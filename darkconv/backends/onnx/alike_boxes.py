@@ -1,4 +1,4 @@
-"""Boxes and scores of several yolo heads in one go (golden/DIALECTS.md §7)."""
+"""Boxes and scores of several yolo heads in one computation (golden/DIALECTS.md §7)."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -16,7 +16,14 @@ from darkconv.layers.box_heads import count_boxes, tests_objectness
 
 
 def are_alike(network: Network, layers: Sequence[Layer]) -> bool:
-    """Return True if heads can be decoded in one go: yolo heads of as many anchors and classes."""
+    """Return True if heads can be decoded together: yolo heads of as many anchors and classes.
+
+    The options that change the decoding must be equal, too.
+
+    Args:
+        network: network of the heads.
+        layers: heads that predict boxes.
+    """
     kinds = {
         (
             len(layer.spec.mask),
@@ -34,11 +41,18 @@ def are_alike(network: Network, layers: Sequence[Layer]) -> bool:
 def decoded_alike(
     scopes: Sequence[LayerScope],
 ) -> tuple[ir.Value, ir.Value, ir.Value | None]:
-    """(N, boxes, 4) boxes, and scores and confidences of alike heads on maps of known size.
+    """Return boxes (N, boxes, 4), scores and confidences of alike heads on maps of known size.
 
-    In a small network each operator and copy counts: the cells of all heads are laid end to end
-    before anything is computed; vectors of cells are quicker than those of entries; and scores are
-    multiplied last, as onnxruntime copies for a Reshape that comes last.
+    In a small network each operator and each copy counts. So the cells of all heads are
+    concatenated before anything is computed. Vectors of cells are faster than vectors of entries.
+    Scores are multiplied last, because onnxruntime makes a copy for a Reshape that comes last.
+
+    Args:
+        scopes: scopes of the heads, in order.
+
+    Returns:
+        Boxes in the form and unit of the layout, scores (N, boxes, classes), and confidences of the
+        same shape, or None where these are the scores.
     """
     scope, maps = scopes[-1], [yolo_cells(each) for each in scopes]
     spec = scope.layer.spec
@@ -74,12 +88,12 @@ def decoded_alike(
 
 
 class Cells(NamedTuple):
-    """What a yolo head's entries become, in the unit of the boxes.
+    """Factors and summands that turn a yolo head's entries into boxes, in the unit of the boxes.
 
     Attributes:
-        steps: (2, cells) what centres are multiplied with.
-        places: (2, cells) what is added.
-        halves: (anchors, 2, cells) what half a size is multiplied with.
+        steps: (2, cells) factors of the centres' offsets.
+        places: (2, cells) summands of the centres.
+        halves: (anchors, 2, cells) factors of half a size.
     """
 
     steps: Array
@@ -88,7 +102,11 @@ class Cells(NamedTuple):
 
 
 def yolo_cells(scope: LayerScope) -> Cells:
-    """Of a map of known size."""
+    """Return the factors and summands of a head whose feature map has a known size.
+
+    Args:
+        scope: scope of the head.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, head.Yolo)
     rows, columns = scope.size

@@ -1,8 +1,9 @@
 """Boxes and class scores of all heads as part of the graph (golden/DIALECTS.md §7).
 
-A decoder works on (N, a, b, entries), a and b being cells and anchors in the order in which the
-C program gives them. No threshold is applied, but of objectness where suppression follows: scores
-above one are those of the C program.
+A decoder works on (N, a, b, entries), where a and b are cells and anchors in the order in which the
+C program gives them. Scores are not compared with a threshold. Only objectness is, where
+non-maximum suppression (NMS) follows, so that the scores above the threshold are those of the C
+program.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,18 +24,18 @@ from darkconv.errors import DarkconvError, UnsupportedError
 from darkconv.layers import head
 from darkconv.layers.box_heads import count_boxes, count_classes, scored_classes, tests_objectness
 
-ENTRIES = 3  # the axis of an anchor's entries
+ENTRIES = 3  # index of the axis that holds an anchor's entries
 
 
 class Found(NamedTuple):
-    """What a decoder gives, relative to the network input.
+    """Boxes and scores that a decoder returns, relative to the network input.
 
     Attributes:
-        centres: (N, a, b, 2), x and y; one axis of boxes in place of a and b after `decoded`.
+        centres: (N, a, b, 2), x and y; `decoded` joins a and b to one axis of boxes.
         sizes: (N, a, b, 2), width and height.
         scores: (N, a, b, classes), to be compared with a threshold.
-        confidences: (N, a, b, classes), what C reports of a box that is kept, if that is not the
-            score: see `darkconv.layers.box_heads.box_outputs`.
+        confidences: (N, a, b, classes), what the C program reports for a box that is kept, or None
+            where that is the score: see `darkconv.layers.box_heads.box_outputs`.
     """
 
     centres: ir.Value
@@ -45,16 +46,33 @@ class Found(NamedTuple):
 
 Decoder = Callable[[LayerScope, ir.Value], Found]
 DECODERS: Builders[Decoder] = Builders("ONNX boxes")
-"""A head's scope and its activated output (its input: see `takes_input`) -> boxes and scores."""
+"""Decoders of boxes and scores, from a head's scope and its activated output, or its input.
+
+`takes_input` says which of the two.
+"""
 
 
 def takes_input(layer: Layer) -> bool:
-    """Whether a decoder activates the entries itself: nothing is joined to be cut up again."""
+    """Return True if the decoder of a head reads its input, and activates the entries itself.
+
+    So the entries need not be concatenated and split again.
+
+    Args:
+        layer: head that predicts boxes.
+    """
     return isinstance(layer.spec, head.Yolo)
 
 
 def decoded(scope: LayerScope, value: ir.Value) -> Found:
-    """Boxes and scores of one head: (N, boxes, 2 or classes) each."""
+    """Return boxes and scores of one head, (N, boxes, 2 or classes) each.
+
+    Args:
+        scope: scope of the head.
+        value: the head's activated output, or its input (see `takes_input`).
+
+    Returns:
+        Boxes and scores, with zeros for the classes that only other heads have.
+    """
     layer = scope.layer
     found = DECODERS[layer](scope, value)
     count, classes = -1 if scope.is_free else count_boxes(layer), count_classes(layer)
@@ -73,10 +91,10 @@ def decoded(scope: LayerScope, value: ir.Value) -> Found:
 def tested(
     scope: LayerScope, objectness: ir.Value, product: ir.Value
 ) -> tuple[ir.Value, ir.Value | None]:
-    """Return scores that only a box above the threshold has, and confidences if they differ.
+    """Return scores that pass the threshold only where objectness does; confidences if they differ.
 
     Args:
-        scope: of the head.
+        scope: scope of the head.
         objectness: (..., 1).
         product: (..., classes), objectness times class scores.
     """
@@ -89,12 +107,12 @@ def tested(
 
 
 def formed(scope: LayerScope, centres: ir.Value, sizes: ir.Value) -> ir.Value:
-    """(N, boxes, 4): x0, y0, x1, y1 or centre and size, of (N, boxes, 2) each, as the layout says.
+    """Return boxes (N, boxes, 4) in the form and unit of the layout.
 
     Args:
-        scope: of any head.
-        centres: relative to the network input.
-        sizes: likewise.
+        scope: scope of any head.
+        centres: x and y relative to the network input, (N, boxes, 2).
+        sizes: width and height relative to the network input, (N, boxes, 2).
     """
     values = scope.concat(sides(scope, centres, sizes), 2)
     if scope.graph.options.unit == PIXELS:
@@ -103,7 +121,13 @@ def formed(scope: LayerScope, centres: ir.Value, sizes: ir.Value) -> ir.Value:
 
 
 def sides(scope: LayerScope, centres: ir.Value, sizes: ir.Value) -> list[ir.Value]:
-    """Low and high corners, or centres and sizes, as the layout says."""
+    """Return low and high corners, or centres and sizes, as the layout demands.
+
+    Args:
+        scope: scope of any head.
+        centres: x and y, (N, boxes, 2).
+        sizes: width and height in the same unit, (N, boxes, 2).
+    """
     if scope.graph.options.box_form == CENTRES:
         return [centres, sizes]
     half = scope.multiply(sizes, 0.5)
@@ -112,7 +136,14 @@ def sides(scope: LayerScope, centres: ir.Value, sizes: ir.Value) -> list[ir.Valu
 
 @DECODERS.register(head.Yolo)
 def decode_yolo(scope: LayerScope, _: ir.Value) -> Found:
-    """Cells row by row, anchors innermost: for maps of free size, and heads that are not alike."""
+    """Return the boxes of a yolo head, cell by cell in rows, with all anchors of each cell.
+
+    It serves maps of free size, and heads that are not alike.
+
+    Args:
+        scope: scope of the head.
+        _: not used, since the scope has the head's input.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, head.Yolo)
     centre, size, rest = yolo_runs(spec)
@@ -132,13 +163,25 @@ def decode_yolo(scope: LayerScope, _: ir.Value) -> Found:
 
 
 def cells_first(scope: LayerScope, *parts: ir.Value) -> list[ir.Value]:
-    """(N, anchors, entries, cells) -> (N, cells, anchors, entries)."""
+    """Return values of shape (N, anchors, entries, cells) as (N, cells, anchors, entries).
+
+    Args:
+        scope: scope of the head.
+        parts: values of that shape.
+    """
     return [scope.transpose(part, 0, 3, 1, 2) for part in parts]
 
 
 @DECODERS.register(head.GaussianYolo)
 def decode_gaussian_yolo(scope: LayerScope, value: ir.Value) -> Found:
-    """As yolo; scores shrink with the mean deviation of the coordinates."""
+    """Return the boxes of a Gaussian_yolo head; uncertain coordinates lower the scores.
+
+    The score is multiplied with 1 minus the mean uncertainty of the four coordinates.
+
+    Args:
+        scope: scope of the head.
+        value: activated output of the head, (N, C, H, W).
+    """
     spec = scope.layer.spec
     assert isinstance(spec, head.GaussianYolo)
     rows = cell_rows(scope, value, spec)
@@ -157,7 +200,15 @@ def decode_gaussian_yolo(scope: LayerScope, value: ir.Value) -> Found:
 
 @DECODERS.register(head.Region)
 def decode_region(scope: LayerScope, value: ir.Value) -> Found:
-    """In the order and with the meaning of the dialect."""
+    """Return the boxes of a region head, in the order and with the meaning of the dialect.
+
+    Args:
+        scope: scope of the head.
+        value: activated output of the head, (N, C, H, W).
+
+    Raises:
+        UnsupportedError: the head has a class tree.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, head.Region)
     if spec.tree:
@@ -172,7 +223,13 @@ def decode_region(scope: LayerScope, value: ir.Value) -> Found:
 
 
 def decode_anchor_major(scope: LayerScope, spec: head.Region, value: ir.Value) -> Found:
-    """pjreddie: anchor by anchor, all cells of each."""
+    """Return the boxes of a region head of dialect pjreddie: for each anchor all cells.
+
+    Args:
+        scope: scope of the head.
+        spec: spec of the head.
+        value: activated output of the head, (N, C, H, W).
+    """
     apart = scope.reshape(value, 0, spec.num, spec.output_entries, scope.cells)
     rows = scope.transpose(apart, 0, 1, 3, 2)
     powers = scope.op("Exp", entries(scope, rows, 2, 4))
@@ -187,7 +244,15 @@ def decode_anchor_major(scope: LayerScope, spec: head.Region, value: ir.Value) -
 
 
 def decode_cell_major(scope: LayerScope, spec: head.Region, value: ir.Value) -> Found:
-    """alexeyab: cell by cell, all anchors of each; x and y are squashed here."""
+    """Return the boxes of a region head of dialect alexeyab: for each cell all anchors.
+
+    This dialect applies the sigmoid to x and y only here.
+
+    Args:
+        scope: scope of the head.
+        spec: spec of the head.
+        value: activated output of the head, (N, C, H, W).
+    """
     rows = scope.reshape(value, 0, scope.cells, spec.num, spec.output_entries)
     powers = scope.op("Exp", entries(scope, rows, 2, 4))
     sizes = sized(scope, powers, spec.head_anchors, scope.size[::-1])
@@ -202,7 +267,15 @@ def decode_cell_major(scope: LayerScope, spec: head.Region, value: ir.Value) -> 
 
 @DECODERS.register(head.Detection)
 def decode_detection(scope: LayerScope, value: ir.Value) -> Found:
-    """Cell by cell, the boxes of each."""
+    """Return the boxes of a detection head, for each cell all its boxes.
+
+    Args:
+        scope: scope of the head.
+        value: activated output of the head, (N, values).
+
+    Raises:
+        DarkconvError: the head has another number of coordinates than 4.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, head.Detection)
     if spec.coords != 4:
@@ -226,13 +299,27 @@ def decode_detection(scope: LayerScope, value: ir.Value) -> Found:
 
 
 def cell_rows(scope: LayerScope, value: ir.Value, spec: head.YoloHead) -> ir.Value:
-    """(N, C, H, W) -> (N, cells, anchors, entries)."""
+    """Return the output of a yolo head, (N, C, H, W), as (N, cells, anchors, entries).
+
+    Args:
+        scope: scope of the head.
+        value: activated output of the head.
+        spec: spec of the head.
+    """
     apart = scope.reshape(value, 0, len(spec.mask), spec.anchor_entries, scope.cells)
     return scope.transpose(apart, 0, 3, 1, 2)
 
 
 def entries(scope: LayerScope, rows: ir.Value, start: int, end: int, step: int = 1) -> ir.Value:
-    """Some of each anchor's entries."""
+    """Return some entries of each anchor.
+
+    Args:
+        scope: scope of the head.
+        rows: (N, a, b, entries).
+        start: first entry, from 0.
+        end: entry after the last one.
+        step: distance of the entries that are taken.
+    """
     return scope.channels(rows, start, end, axis=ENTRIES, step=step)
 
 
@@ -243,13 +330,13 @@ def placed(
     anchor_axis: bool = True,
     grid: tuple[int, int] | None = None,
 ) -> ir.Value:
-    """Centres relative to the input: (cell + offset) / number of cells.
+    """Return centres relative to the network input: (cell + offset) / number of cells.
 
     Args:
-        scope: of the head.
+        scope: scope of the head.
         offsets: (N, cells, anchors, 2), or (N, anchors, cells, 2).
-        anchor_axis: whether the anchors' axis follows the cells'.
-        grid: rows and columns, if not those of the head's input.
+        anchor_axis: True if the axis of the anchors follows that of the cells.
+        grid: rows and columns; None for those of the head's input.
     """
     rows, columns = grid or scope.size
     cells = cell_places(scope, rows, columns)
@@ -260,7 +347,13 @@ def placed(
 
 
 def cell_places(scope: LayerScope, rows: Length, columns: Length) -> ir.Value:
-    """(cells, 2): column and row of each."""
+    """Return the column and the row of each cell, (cells, 2) float32.
+
+    Args:
+        scope: scope of the head.
+        rows: number of rows.
+        columns: number of columns.
+    """
     if isinstance(rows, int) and isinstance(columns, int):
         return scope.floats(grid_places(rows, columns), "cells")
     rows, columns = scope.lengths(rows), scope.lengths(columns)
@@ -273,7 +366,12 @@ def cell_places(scope: LayerScope, rows: Length, columns: Length) -> ir.Value:
 
 
 def grid_places(rows: int, columns: int) -> npt.NDArray[np.int64]:
-    """(cells, 2): column and row of each cell of a grid of known size."""
+    """Return the column and the row of each cell of a grid of known size, (cells, 2) int64.
+
+    Args:
+        rows: number of rows.
+        columns: number of columns.
+    """
     y, x = np.divmod(np.arange(rows * columns), columns)
     return np.stack([x, y], axis=1)
 
@@ -281,7 +379,14 @@ def grid_places(rows: int, columns: int) -> npt.NDArray[np.int64]:
 def sized(
     scope: LayerScope, factors: ir.Value, anchors: Array, unit: tuple[Length, Length]
 ) -> ir.Value:
-    """Anchors times factors, in parts of a unit of so many (columns, rows)."""
+    """Return the sizes of boxes: factors times anchors, divided by a unit.
+
+    Args:
+        scope: scope of the head.
+        factors: (N, a, b, 2).
+        anchors: width and height of each anchor, broadcast to the factors.
+        unit: width and height that are 1, in the unit of the anchors.
+    """
     known = [length for length in unit if isinstance(length, int)]
     if len(known) == len(unit):
         return scope.multiply(factors, anchors / np.array(known))
@@ -289,7 +394,11 @@ def sized(
 
 
 def network_size(scope: LayerScope) -> tuple[Length, Length]:
-    """Width and height of the network input."""
+    """Return width and height of the network input, in pixels.
+
+    Args:
+        scope: scope of any layer.
+    """
     if scope.graph.options.has_free_size:
         x = scope.network_input
         return scope.lengths_of(x, 3, 4), scope.lengths_of(x, 2, 3)
@@ -298,7 +407,12 @@ def network_size(scope: LayerScope) -> tuple[Length, Length]:
 
 
 def as_floats(scope: LayerScope, lengths: Sequence[Length]) -> ir.Value:
-    """Lengths as a float32 vector."""
+    """Return lengths as a float32 vector.
+
+    Args:
+        scope: scope of any layer.
+        lengths: elements of the vector.
+    """
     known = [length for length in lengths if isinstance(length, int)]
     if len(known) == len(lengths):
         return scope.floats(known, "lengths")

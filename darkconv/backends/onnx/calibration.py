@@ -1,4 +1,4 @@
-"""What values a graph's operators read and give for some pictures."""
+"""Observing the values of a graph for calibration pictures."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -16,12 +16,15 @@ def observe(
     values: Sequence[str],
     inputs: Iterable[Mapping[str, npt.NDArray[Any]]],
 ) -> dict[str, Observed]:
-    """Run a graph, and return what the values were.
+    """Return the statistics of values of a graph, by name, after the graph has run on some inputs.
 
     Args:
-        proto: the float32 graph.
-        values: names of those looked at.
-        inputs: of the graph, for one picture each.
+        proto: float32 graph.
+        values: names of the values to observe.
+        inputs: inputs of the graph by name, for one picture each.
+
+    Raises:
+        DarkconvError: onnxruntime cannot run the graph.
     """
     shown = onnx.ModelProto()
     shown.CopyFrom(proto)

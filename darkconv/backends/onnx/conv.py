@@ -1,4 +1,4 @@
-"""convolutional, deconvolutional, local."""
+"""Builders of convolutional, deconvolutional and local layers."""
 
 import numpy as np
 import onnx_ir as ir
@@ -15,7 +15,11 @@ from darkconv.layers.window import BLUR_BORDERS, BLUR_KERNELS
 
 @BUILDERS.register(conv.Convolutional)
 def build_convolutional(scope: LayerScope) -> ir.Value:
-    """Convolution with folded batch norm, activation, blur."""
+    """Build a convolution with its batch norm, activation and blur.
+
+    Args:
+        scope: scope of the layer.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, conv.Convolutional)
     out = xnor_convolution(scope, spec) if spec.xnor else convolution(scope, spec)
@@ -24,7 +28,12 @@ def build_convolutional(scope: LayerScope) -> ir.Value:
 
 
 def convolution(scope: LayerScope, spec: conv.Convolutional) -> ir.Value:
-    """The plain one."""
+    """Return the output of a plain convolution with batch norm, before the activation.
+
+    Args:
+        scope: scope of the layer.
+        spec: spec of the layer.
+    """
     attributes = geometry(spec, border=spec.border * spec.tap_distance)
     kernel = folded_arrays(scope, axis=0)
     out = scope.op("Conv", read_part(scope, spec), *kernel, group=spec.group_count, **attributes)
@@ -32,7 +41,12 @@ def convolution(scope: LayerScope, spec: conv.Convolutional) -> ir.Value:
 
 
 def read_part(scope: LayerScope, spec: conv.Convolutional) -> ir.Value:
-    """The input channels that are read: all but where groups do not divide them."""
+    """Return the input channels that the layer reads: all, unless the groups do not divide them.
+
+    Args:
+        scope: scope of the layer.
+        spec: spec of the layer.
+    """
     channels = scope.layer.in_shapes[0].c
     if channels % spec.group_count == 0:
         return scope.x
@@ -40,7 +54,12 @@ def read_part(scope: LayerScope, spec: conv.Convolutional) -> ir.Value:
 
 
 def geometry(spec: conv.Convolutional, *, border: int) -> dict[str, list[int]]:
-    """Attributes of a Conv with equal borders on all sides."""
+    """Return the attributes of a Conv with the same border on all sides.
+
+    Args:
+        spec: spec of the layer.
+        border: padding on each side, in pixels.
+    """
     return {
         "kernel_shape": [spec.size] * 2,
         "strides": [1, 1] if spec.antialiasing else list(spec.strides),
@@ -50,7 +69,12 @@ def geometry(spec: conv.Convolutional, *, border: int) -> dict[str, list[int]]:
 
 
 def xnor_convolution(scope: LayerScope, spec: conv.Convolutional) -> ir.Value:
-    """Signs of inputs and weights, times each filter's mean magnitude."""
+    """Return the convolution of the signs of inputs and weights, times each filter's mean |w|.
+
+    Args:
+        scope: scope of the layer.
+        spec: spec of the layer.
+    """
     border = spec.border * spec.tap_distance
     x = signs_of(scope, read_part(scope, spec))
     if spec.dialect.xnor_uses_folded_weights:
@@ -71,19 +95,35 @@ def xnor_convolution(scope: LayerScope, spec: conv.Convolutional) -> ir.Value:
 
 
 def magnitudes(weights: Array) -> Array:
-    """Mean of |w| of each filter."""
+    """Return the mean of |w| of each filter, (filters,) float32.
+
+    Args:
+        weights: float32 OIHW.
+    """
     means: Array = np.abs(weights).mean(axis=(1, 2, 3), dtype=np.float64).astype(np.float32)
     return means
 
 
 def signs_of(scope: LayerScope, x: ir.Value) -> ir.Value:
-    """1 above zero, else -1."""
+    """Return 1 where a value is above zero, and -1 elsewhere.
+
+    Args:
+        scope: scope of the layer.
+        x: value of any shape.
+    """
     is_positive = scope.op("Greater", x, scope.floats(0))
     return scope.op("Where", is_positive, scope.floats(1), scope.floats(-1))
 
 
 def blur(scope: LayerScope, x: ir.Value, kind: int, strides: tuple[int, int]) -> ir.Value:
-    """The depthwise low-pass filter of antialiasing."""
+    """Apply the depthwise low-pass filter of antialiasing, and return the result.
+
+    Args:
+        scope: scope of the layer.
+        x: feature maps, (batch, channels, height, width).
+        kind: value of the option `antialiasing`, a key of `BLUR_KERNELS`.
+        strides: strides of the layer, along height and width.
+    """
     channels = scope.layer.out_shape.c
     kernel = np.array(BLUR_KERNELS[kind], np.float32)
     kernel = np.tile(kernel / kernel.sum(), (channels, 1, 1, 1))
@@ -100,7 +140,11 @@ def blur(scope: LayerScope, x: ir.Value, kind: int, strides: tuple[int, int]) ->
 
 @BUILDERS.register(conv.Deconvolutional)
 def build_deconvolutional(scope: LayerScope) -> ir.Value:
-    """Transposed convolution with folded batch norm, activation."""
+    """Build a transposed convolution with its batch norm and activation.
+
+    Args:
+        scope: scope of the layer.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, conv.Deconvolutional)
     out = scope.op(
@@ -116,7 +160,13 @@ def build_deconvolutional(scope: LayerScope) -> ir.Value:
 
 @BUILDERS.register(conv.Local)
 def build_local(scope: LayerScope) -> ir.Value:
-    """One matrix product per output position, on patches cut out tap by tap."""
+    """Build a locally connected layer: one matrix product for each output position.
+
+    The patches are cut out tap by tap.
+
+    Args:
+        scope: scope of the layer.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, conv.Local)
     channels = scope.layer.in_shapes[0].c

@@ -1,4 +1,4 @@
-"""connected, implicit, implicit_add, implicit_mul."""
+"""Builders of connected, implicit, implicit_add and implicit_mul layers."""
 
 import onnx_ir as ir
 
@@ -11,14 +11,23 @@ from darkconv.layers import dense
 
 @BUILDERS.register(dense.Connected)
 def build_connected(scope: LayerScope) -> ir.Value:
-    """Matrix product with folded batch norm, activation."""
+    """Build a fully connected layer with its batch norm and activation.
+
+    Args:
+        scope: scope of the layer.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, dense.Connected)
     return scope.reshape(connected(scope, spec), 0, spec.output, 1, 1)
 
 
 def connected(scope: LayerScope, spec: dense.Connected) -> ir.Value:
-    """As a vector, (batch, outputs)."""
+    """Return the output of a fully connected layer as a vector, (batch, outputs).
+
+    Args:
+        scope: scope of the layer.
+        spec: spec of the layer.
+    """
     kernel = folded_arrays(scope, axis=0)
     out = scope.op("Gemm", scope.flatten(scope.x), *kernel, transB=1)
     return activate(scope, unfolded_norm(scope, out), spec.activation)
@@ -26,7 +35,11 @@ def connected(scope: LayerScope, spec: dense.Connected) -> ir.Value:
 
 @BUILDERS.register(dense.Implicit, dense.ImplicitAdd, dense.ImplicitMul)
 def build_implicit(scope: LayerScope) -> ir.Value:
-    """The learned constant, once for every picture of the batch."""
+    """Build the learned constant of an implicit layer, repeated for every picture of the batch.
+
+    Args:
+        scope: scope of the layer.
+    """
     values = scope.arrays["weights"][None, :, :, None]
     constant = scope.floats(values, "weights")
     batch = scope.lengths_of(scope.network_input, 0, 1)

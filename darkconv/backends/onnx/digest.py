@@ -1,4 +1,4 @@
-"""SHA-256 of Darknet's own files, computed beside the writing of an ONNX file."""
+"""SHA-256 digests of Darknet's own files, computed while an ONNX file is written."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -10,16 +10,23 @@ from darkconv.core.model import Model
 from darkconv.darknet.cfg import cfg_bytes
 from darkconv.darknet.weights import FileArrays, WeightsFile, weights_chunks
 
-AT_ONCE = 1 << 26  # bytes hashed in one call: it takes about as long as building a large graph
+AT_ONCE = 1 << 26  # bytes hashed in one call, about as long as a large graph takes to build
 
 Chunk = bytes | memoryview
 
 
 def digests(model: Model, *, in_place: bool = False) -> dict[str, str]:
-    """SHA-256 of Darknet's own files of the model, which are those that it was read from.
+    """Return the SHA-256 digests of the model's cfg and weights, as Darknet's files hold them.
 
-    Of weights that no file has given there is none, nor of those that a graph `in_place` points
-    into: it would take three times as long as all the rest.
+    There is no digest of weights that do not come from a file. There is none either for weights
+    that a graph points into, since it would take three times as long as all other work.
+
+    Args:
+        model: model whose files are hashed.
+        in_place: True if the graph points into the weights file.
+
+    Returns:
+        Digests in hexadecimal, under the keys "cfg_sha256" and "weights_sha256".
     """
     cfg = hashlib.sha256(cfg_bytes(model.network.config)).hexdigest()
     if model.initial_layers or in_place:
@@ -31,7 +38,15 @@ def digests(model: Model, *, in_place: bool = False) -> dict[str, str]:
 
 
 def runs(file: WeightsFile, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
-    """The same bytes in fewer pieces: those that lie behind each other in a file are one."""
+    """Yield the same bytes in fewer pieces: chunks that are adjacent in a file are joined.
+
+    Args:
+        file: weights file that most chunks lie in.
+        chunks: bytes in order.
+
+    Yields:
+        Slices of the file, and chunks that lie elsewhere.
+    """
     data = memoryview(file.data)
     start = end = 0
     for chunk in chunks:
@@ -47,12 +62,15 @@ def runs(file: WeightsFile, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
 
 
 def sha256(chunks: Iterable[Chunk]) -> str:
-    """Digest of bytes in pieces, quick beside a thread that is busy with Python.
+    """Return the SHA-256 digest of bytes in pieces, in hexadecimal.
 
-    Hashing goes on without Python's lock, but each call waits for it up to 5 ms while another
-    thread builds a graph: so the first bytes are hashed in a single call. Pieces of the others are
-    first brought into the processor's cache: straight from memory hashing takes a tenth longer,
-    and twice as long where that is slow.
+    The function runs beside a thread that is busy with Python. Hashing releases Python's global
+    lock, but each call waits up to 5 ms for it while the other thread builds a graph. So the first
+    bytes are hashed in a single call. The later ones are first copied into the processor's cache:
+    hashing straight from memory takes a tenth longer, and twice as long where memory is slow.
+
+    Args:
+        chunks: bytes in order.
     """
     digest, left = hashlib.sha256(), AT_ONCE
     buffer = np.empty(PIECE, np.uint8)

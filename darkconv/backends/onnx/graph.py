@@ -11,22 +11,22 @@ import onnx_ir as ir
 from darkconv.backends.onnx.options import OnnxOptions
 
 BATCH = "batch"
-SHARED_SIZE = 64  # constants of up to so many values are kept once
+SHARED_SIZE = 64  # equal constants of at most so many values are stored once
 
 Dims = Sequence[int | str]
-"""Lengths of a value's axes; a text names one that is free."""
+"""Lengths of a value's axes; a string is the name of a free length."""
 
 
 class GraphBuilder:
-    """Collects what makes up one graph.
+    """Collects the parts of one graph.
 
     Attributes:
-        options: what the user chose.
-        nodes: in order of execution.
+        options: options that the user chose.
+        nodes: nodes in order of execution.
         initializers: constants by name.
-        inputs: beside the network's own.
-        states: outputs that belong into an input at the next call, by the input's name.
-        domains: of operators that are no standard ones, with their versions.
+        inputs: inputs of the graph, that of the network first.
+        states: outputs that hold recurrent state, by the input that takes them at the next call.
+        domains: versions of the domains of operators that are not standard, by domain.
     """
 
     def __init__(self, options: OnnxOptions) -> None:
@@ -41,23 +41,27 @@ class GraphBuilder:
 
     @property
     def opset(self) -> int:
-        """Version of the standard operators."""
+        """Return the version of the standard operators."""
         return self.options.opset
 
     @property
     def ir_version(self) -> int:
-        """Version of the file format: the oldest that may hold this opset."""
+        """Return the version of the file format: the oldest that may hold this opset."""
         imported = onnx.helper.make_opsetid("", self.opset)
         version: int = onnx.helper.find_min_ir_version_for([imported])
         return version
 
     @property
     def batch(self) -> int | str:
-        """Length of the first axis."""
+        """Return the length of the batch axis, or its name where it is free."""
         return BATCH if self.options.has_free_batch else 1
 
     def unique(self, name: str) -> str:
-        """The name, numbered if it is taken."""
+        """Return a name, with a number appended if it is taken already.
+
+        Args:
+            name: name that is asked for.
+        """
         count = self._names.get(name, 0)
         self._names[name] = count + 1
         return f"{name}_{count}" if count else name
@@ -72,7 +76,19 @@ class GraphBuilder:
         outputs: int = 1,
         domain: str = "",
     ) -> Sequence[ir.Value]:
-        """Append a node; its outputs are called as it is."""
+        """Append a node, and return its outputs; the first has the name of the node.
+
+        Args:
+            name: name of the node; it is numbered if it is taken.
+            kind: operator type, such as "Conv".
+            inputs: values that the node reads; None for an optional input that is left out.
+            attributes: attributes of the node, by name.
+            outputs: number of outputs.
+            domain: domain of the operator; "" for ONNX's standard operators.
+
+        Returns:
+            One value for each output.
+        """
         name = self.unique(name)
         known = {key: attribute(key, value) for key, value in attributes.items()}
         if domain:
@@ -87,7 +103,12 @@ class GraphBuilder:
         return node.outputs
 
     def constant(self, array: npt.NDArray[Any], name: str) -> ir.Value:
-        """A constant; equal small ones are shared."""
+        """Return a constant; small constants that are equal are stored once.
+
+        Args:
+            array: values of the constant, with its dtype.
+            name: name of the constant; it is numbered if it is taken.
+        """
         is_small = array.size <= SHARED_SIZE
         key = (str(array.dtype), array.shape, array.tobytes()) if is_small else None
         if key in self._shared:
@@ -98,7 +119,15 @@ class GraphBuilder:
         return value
 
     def tensor(self, tensor: ir.TensorProtocol, name: str) -> ir.Value:
-        """A constant of any kind."""
+        """Make a tensor an initializer, and return its value.
+
+        Args:
+            tensor: tensor of any kind; it gets the name of the initializer.
+            name: name of the initializer; it is numbered if it is taken.
+
+        Returns:
+            The value of the initializer in the graph.
+        """
         name = tensor.name = self.unique(name)
         value = ir.Value(
             name=name,
@@ -110,7 +139,13 @@ class GraphBuilder:
         return value
 
     def input(self, name: str, dims: Dims, kind: ir.DataType = ir.DataType.FLOAT) -> ir.Value:
-        """Return the graph's input of that name; the first call appends it."""
+        """Return the graph's input of a name; the first call appends it.
+
+        Args:
+            name: name of the input.
+            dims: lengths of its axes.
+            kind: dtype of the input.
+        """
         known = {value.name: value for value in self.inputs}
         if name not in known:
             known[name] = describe(ir.Value(name=name), dims, kind)
@@ -119,23 +154,40 @@ class GraphBuilder:
 
 
 def attribute(name: str, value: Any) -> Any:
-    """Of a node; lists of numbers as what they are, which onnx-ir takes long to find out."""
+    """Return an attribute of a node.
+
+    A list of integers gets its type here, because onnx-ir takes long to find it out.
+
+    Args:
+        name: name of the attribute.
+        value: a number, a string, a tensor, or a list of numbers.
+    """
     is_ints = isinstance(value, list | tuple) and all(isinstance(one, int) for one in value)
     return ir.AttrInt64s(name, value) if is_ints else value
 
 
 def describe(value: ir.Value, dims: Dims, kind: ir.DataType = ir.DataType.FLOAT) -> ir.Value:
-    """The value, its shape and type stated."""
+    """Return a value, after its shape and dtype have been set.
+
+    Args:
+        value: value of the graph; it is changed.
+        dims: lengths of its axes.
+        kind: dtype of the value.
+    """
     value.shape = ir.Shape(dims)
     value.type = ir.TensorType(kind)
     return value
 
 
 def plain_proto(graph: ir.Model) -> onnx.ModelProto:
-    """Return the graph without shapes of inner values.
+    """Return the graph without the shapes of inner values.
 
-    Those of arrays are said with the arrays. The others follow from the input, and would hold a
-    tool to the symbols in them, such as `batch`, when it fixes the input's shape.
+    The shapes of arrays are stored with the arrays. The others follow from the input. If they were
+    stored, a tool that fixes the shape of the input would be bound to their symbols, such as
+    `batch`.
+
+    Args:
+        graph: complete model.
     """
     proto = ir.to_proto(graph)
     del proto.graph.value_info[:]

@@ -1,7 +1,7 @@
-"""An ONNX file of a stranger, looked at before it is run.
+"""Checks of an ONNX file from an unknown source, made before it is run.
 
-Arrays may lie in other files, which the graph names. Those have to lie in the folder of the graph:
-onnxruntime would read any file that the user can read.
+Arrays may lie in other files, which the graph names. Those files must lie in the folder of the
+graph, because onnxruntime would read any file that the user can read.
 """
 
 import math
@@ -16,14 +16,18 @@ from darkconv.errors import DarkconvError, Where
 from darkconv.files import PathLike
 
 MOST = 1 << 31
-"""Bytes of a graph: Protocol Buffers have no more."""
+"""Most bytes of a graph, the limit of Protocol Buffers."""
 
 
 def read_graph(path: PathLike) -> onnx.ModelProto:
-    """The graph in a file, its arrays left where they are.
+    """Read the graph of a file; arrays in other files are not read.
+
+    Args:
+        path: the ONNX file.
 
     Raises:
-        DarkconvError: it is no ONNX file, or an array is where it must not be, or is not there.
+        DarkconvError: it is not an ONNX file, or an array is missing, incomplete or in a place that
+            is not allowed.
     """
     where = Where(file=os.fspath(path))
     try:
@@ -47,7 +51,14 @@ def read_graph(path: PathLike) -> onnx.ModelProto:
 
 
 def tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Every array of a file, wherever it stands."""
+    """Yield every array of a file: initializers, and those in attributes of nodes and in functions.
+
+    Args:
+        proto: model of the file.
+
+    Yields:
+        Tensors; those without data are among them.
+    """
     yield from _of_graph(proto.graph)
     for function in proto.functions:
         yield from _of_nodes(function.node)
@@ -72,10 +83,14 @@ def _of_nodes(nodes: "Iterator[onnx.NodeProto]") -> Iterator[onnx.TensorProto]:
 
 
 def check_embedded(tensor: onnx.TensorProto, where: Where) -> None:
-    """Check that an array in the graph has the bytes that its shape takes.
+    """Check that an array in the graph has as many bytes as its shape and dtype need.
+
+    Args:
+        tensor: array with raw data.
+        where: the file, for the message.
 
     Raises:
-        DarkconvError: it has others.
+        DarkconvError: the number of bytes differs.
     """
     needed = math.prod(tensor.dims) * item_size(tensor)
     if needed and needed != len(tensor.raw_data):
@@ -87,7 +102,11 @@ def check_embedded(tensor: onnx.TensorProto, where: Where) -> None:
 
 
 def check_external(tensor: onnx.TensorProto, path: Path) -> None:
-    """Check that an array lies in a file beside the graph, and is whole.
+    """Check that an array lies in a file beside the graph, and that the file holds all of it.
+
+    Args:
+        tensor: array with external data.
+        path: path of the graph.
 
     Raises:
         DarkconvError: the file is elsewhere, missing or too short.
@@ -119,7 +138,12 @@ def check_external(tensor: onnx.TensorProto, path: Path) -> None:
 
 
 def is_beside(path: Path, name: str) -> bool:
-    """Whether a file that a graph names lies in its folder, or in that of the file it links to."""
+    """Return True if a file lies in the folder of the graph, or in that of the file it links to.
+
+    Args:
+        path: path of the graph.
+        name: relative path of the other file, as the graph gives it.
+    """
     if not name or Path(name).is_absolute() or ".." in Path(name).parts:
         return False
     target = (path.parent / name).resolve()
@@ -127,7 +151,11 @@ def is_beside(path: Path, name: str) -> bool:
 
 
 def item_size(tensor: onnx.TensorProto) -> int:
-    """Bytes of a value; 0 where they are less than one, or not known."""
+    """Return the bytes of one element; 0 where an element is smaller than a byte, or is not known.
+
+    Args:
+        tensor: array of an ONNX dtype.
+    """
     try:
         return int(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
     except (KeyError, TypeError):

@@ -74,7 +74,7 @@ OTHERS = [
     "eval net.cfg net.weights --data net.data --report out/e.html",
     "eval made.onnx --data net.data",
     "profile net.cfg net.weights pics -o out/p.npz",
-    "profile net.cfg net.weights pics -o out/q.npz --html out/p.html --taylor",
+    "profile net.cfg net.weights pics -o out/q.npz --report out/p.html --taylor",
     "prune net.cfg net.weights --images pics --ratio 0.5 -o out/l.cfg out/l.weights",
     "prune net.cfg net.weights --score l1 --ratio 0.5 --reconstruct pics -o out/m.cfg"
     " out/m.weights",

@@ -27,7 +27,7 @@ CFG = (
 )
 COLOURS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (200, 50, 40)}
 LEARN = "finetune net.cfg --names net.names --data photos/train --valid photos/valid --workers 0"
-QUICK = "--steps 60 --batch 12 --rate 0.02 --ema 0.9 --device cpu"
+QUICK = "--steps 60 --batch 12 --lr 0.02 --ema 0.9 --device cpu"
 
 
 @pytest.fixture

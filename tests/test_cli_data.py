@@ -193,7 +193,7 @@ def test_many_findings_are_cut_short(tmp_path):
 
 
 def test_a_sheet_shows_pictures_of_every_class(tmp_path):
-    result = run([digits10_folder() / "images", "-o", tmp_path / "sheet.png", "--pictures", "5"])
+    result = run([digits10_folder() / "images", "-o", tmp_path / "sheet.png", "--count", "5"])
     assert "drew" in result.stderr
     with image_module.open(tmp_path / "sheet.png") as image:
         assert image.width == 3 * 370 + 10

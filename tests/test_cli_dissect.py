@@ -92,7 +92,7 @@ def test_bad_input(run, line, status, message):
 
 
 def test_the_report_of_a_profile(run):
-    run("profile digits10.cfg digits10.weights images -o p.npz --html p.html")
+    run("profile digits10.cfg digits10.weights images -o p.npz --report p.html")
     with open("p.html", encoding="utf-8") as file:
         assert "Profile of digits10" in file.read()
 

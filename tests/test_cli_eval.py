@@ -104,7 +104,7 @@ def test_darknets_rule_suppresses_in_relative_coordinates(run):
 def test_a_higher_overlap_is_harder(run):
     easy, hard = (
         json.loads(run(f"{MODEL} --json --rule continuous {option}").stdout)["ap"]
-        for option in ("--iou 0.5", "--overlap 0.95")
+        for option in ("--iou 0.5", "--iou 0.95")
     )
     assert hard < easy
 

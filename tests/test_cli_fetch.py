@@ -202,7 +202,7 @@ def test_force_replaces_what_is_there(published):
     result = run("digits10")
     assert "digits10.weights: not the published file, whose SHA-256 is" in result.stderr
     assert "digits10.cfg: kept as it is" in result.stderr
-    run("digits10", "--force")
+    run("digits10", "--overwrite")
     assert Path("digits10.weights").read_bytes() == CONTENT
     assert Path("digits10.cfg").read_bytes() == CFG.read_bytes()
 
@@ -211,7 +211,7 @@ def test_force_keeps_the_old_file_until_the_new_one_is_whole(published):
     old = CONTENT[:-4] + b"\0\0\0\0"
     Path("digits10.weights").write_bytes(old)
     published.breaks_at = [HALF, 5000, 5000]
-    run("digits10", "--force", status=1)
+    run("digits10", "--overwrite", status=1)
     assert Path("digits10.weights").read_bytes() == old
 
 

@@ -91,7 +91,7 @@ def test_json_has_every_row(run):
 def test_one_picture_is_learned_by_heart(run):
     result = run(
         "finetune digits10.cfg --data digits10.data --split valid --overfit 1 --steps 250 "
-        "--workers 0 --rate 0.004 --evaluate-every 100 -o out.cfg out.weights --json"
+        "--workers 0 --lr 0.004 --evaluate-every 100 -o out.cfg out.weights --json"
     )
     assert json.loads(result.stdout)["rows"][-1]["AP"] == 1.0
 
@@ -100,10 +100,10 @@ def test_one_picture_is_learned_by_heart(run):
 def test_a_teacher_recovers_a_pruned_model_without_labels(run, folder):
     for file in Path("images").glob("*.txt"):
         file.unlink()
-    run("prune digits10.cfg digits10.weights --images images --keep 0.7 -o s.cfg s.weights")
+    run("prune digits10.cfg digits10.weights --images images --ratio 0.7 -o s.cfg s.weights")
     result = run(
         "finetune s.cfg s.weights --teacher digits10.cfg digits10.weights --data images "
-        "--steps 60 --batch 8 --workers 0 --rate 0.003 -o r.cfg r.weights --json"
+        "--steps 60 --batch 8 --workers 0 --lr 0.003 -o r.cfg r.weights --json"
     )
     rows = json.loads(result.stdout)["rows"]
     assert rows[-1]["loss"] < 0.3 * rows[0]["loss"]
@@ -119,7 +119,7 @@ def test_frozen_layers_come_out_bit_for_bit(run):
 
 
 def test_half_precision_and_parts_of_a_batch_train_too(run):
-    run(f"{MODEL} {DATA} {QUICK} --precision bf16 --parts 2 -o out.cfg out.weights")
+    run(f"{MODEL} {DATA} {QUICK} --precision bf16 --accumulate 2 -o out.cfg out.weights")
     before, after = values("digits10.weights"), values("out.weights")
     assert np.isfinite(after).all()
     assert 0 < np.median(np.abs(after - before)) < 0.01  # four steps of 0.001
@@ -217,10 +217,10 @@ def test_classes_can_be_renamed(run):
         (f"{MODEL} --data images --names other.names {QUICK}", "no label is of a class"),
         (f"{MODEL} {DATA} {QUICK} --valid unlabelled", "no label is of a class"),
         (f"{MODEL} {DATA} {QUICK} --freeze 99", "layers to freeze: expected 0 to"),
-        (f"{MODEL} {DATA} --batch 3 --parts 2", "expected a multiple of 2"),
+        (f"{MODEL} {DATA} --batch 3 --accumulate 2", "expected a multiple of 2"),
         (f"{MODEL} {DATA} {QUICK} --class-weights cat=2", "the model has no class cat"),
         (f"{MODEL} {DATA} {QUICK} --class-weights one=x", "expected a number, found x"),
-        (f"{MODEL} {DATA} {QUICK} --rate 1e30 --clip 0", "the loss became"),
+        (f"{MODEL} {DATA} {QUICK} --lr 1e30 --clip 0", "the loss became"),
     ],
 )
 def test_bad_input_is_one_clear_line(run, line, message):
@@ -269,7 +269,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(folder):
 @pytest.mark.slow
 def test_two_processes_are_one_with_the_doubled_batch(folder):
     line = (
-        f"{MODEL} {DATA} --steps 20 --batch 8 --freeze-norms --optimizer sgd --rate 0.001 "
+        f"{MODEL} {DATA} --steps 20 --batch 8 --freeze-norms --optimizer sgd --lr 0.001 "
         "--workers 0 --device cpu"
     )
     subprocess.run(command(f"{line} -o a.cfg a.weights"), env=environment(), check=True)

@@ -180,7 +180,7 @@ def test_profiles_of_other_models_are_refused(run, model):
 
 
 def test_a_report_is_asked_for(run):
-    assert "wrote r.html" in run("photos -o p.npz --html r.html").stderr
+    assert "wrote r.html" in run("photos -o p.npz --report r.html").stderr
     page = Path("r.html").read_text(encoding="utf-8")
     assert page.startswith("<!DOCTYPE html>")
     assert "Profile of net" in page

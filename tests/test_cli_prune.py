@@ -78,7 +78,7 @@ def test_half_of_the_channels_go(run):
 
 def test_pruned_files_load_and_the_spokes_agree(run):
     pytest.importorskip("onnxruntime")
-    run("--profile {}/p.npz --keep 0.5 -o s.cfg s.weights -o s.onnx -o s.safetensors")
+    run("--profile {}/p.npz --ratio 0.5 -o s.cfg s.weights -o s.onnx -o s.safetensors")
     agree = "torch and onnx agree"
     assert agree in run("verify s.cfg s.weights", command="").stdout
     assert agree in run("verify s.safetensors", command="").stdout
@@ -190,7 +190,7 @@ def test_bonds_are_explained_without_weights(run):
         ("-o s.cfg s.weights", "says how much goes; none is given"),
         ("--ratio 0.5 --size 5MB --dry-run", "not --ratio and --size"),
         ("--ratio 0 --dry-run", "--ratio"),
-        ("--keep 1.5 --dry-run", "--keep"),
+        ("--ratio 1.5 --dry-run", "--ratio"),
         ("--count 0 --dry-run", "--count"),
         ("--params -1 --dry-run", "--params"),
         ("--size 5parsecs --dry-run", "is not a size such as 5MB"),

@@ -995,7 +995,7 @@ def test_each_picture_takes_names_from_its_own_folder(write):
         ("empty", "^empty: holds no pictures\n  hint: a source is"),
         (
             "l.txt",
-            "^l.txt: no picture can be used\n  hint: l.txt:1: no such picture: x\n  --images",
+            "^l.txt: no picture can be used\n  hint: l.txt:1: no such picture: x\n  --data-images",
         ),
         ("m.txt", "^m.txt: no picture can be used\n  hint: 2 problems: m.txt:1: no such"),
         ([], "^no source of pictures\n  hint: a source is"),

@@ -184,10 +184,10 @@ def parse(arguments, *, is_strict):
 
 
 def outputs(arguments):
-    """What -o, --save-plan and --html name: a word, or two of Darknet's files."""
+    """What -o, --save-plan and --report name: a word, or two of Darknet's files."""
     found = []
     for word, *following in zip(arguments, arguments[1:], [*arguments[2:], ""], strict=False):
-        if word in ("-o", "--output", "--save-plan", "--html", "--report"):
+        if word in ("-o", "--output", "--save-plan", "--report"):
             is_pair = following[0].endswith(".cfg") and following[1].endswith(".weights")
             found += following if is_pair else following[:1]
     return found

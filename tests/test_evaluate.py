@@ -299,7 +299,7 @@ def test_processes_share_the_pictures_that_training_is_measured_on(worse):
 def test_what_training_prints_is_what_eval_measures(worse):
     pytest.importorskip("lightning")
     data = "--data digits10.data --valid digits10.data"
-    quick = "--steps 3 --batch 4 --workers 0 --device cpu --evaluate-every 1 --rate 1e-4"
+    quick = "--steps 3 --batch 4 --workers 0 --device cpu --evaluate-every 1 --lr 1e-4"
     run = command(f"finetune worse.cfg worse.weights {data} {quick} -o out.cfg out.weights --json")
     best = max(row["AP"] for row in run["rows"])
     assert 0.2 < best < 1

@@ -399,7 +399,7 @@ def test_labels_without_pictures_are_told(tmp_path):
     with pytest.raises(DatasetError) as caught:
         open_dataset(tmp_path)
     assert "holds 2 files of labels, but no picture" in str(caught.value)
-    assert "--images DIR (in Python images=) says where the pictures lie" in str(caught.value)
+    assert "--data-images DIR (in Python images=) says where the pictures lie" in str(caught.value)
 
 
 def test_an_archive_is_to_be_unpacked(tmp_path):

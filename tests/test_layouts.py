@@ -230,7 +230,7 @@ def test_pictures_elsewhere(layouts, tmp_path):
     pictures = layouts / "ls_coco/images"
     for name in ("ls_coco/result.json", "ls_coco_win/result.json", "ls_coco_media/result.json"):
         copy = shutil.copy(layouts / name, tmp_path / "r.json")
-        with pytest.raises(DatasetError, match=r"--images DIR \(in Python images=\) says where"):
+        with pytest.raises(DatasetError, match=r"--data-images DIR \(in Python"):
             open_dataset(copy)
         assert len(open_dataset(copy, images=pictures)) == 10
     listed = shutil.copy(layouts / "yolo_mark_abs/data/train.txt", tmp_path / "train.txt")

@@ -124,6 +124,7 @@ SETTINGS = {
 """Command lines that work, by the command's words, a slash and a word of their own."""
 
 VALUES = {
+    "--accumulate": "2",
     "--add": "ten",
     "--allocation": "measured",
     "--against": "q.npz",
@@ -143,7 +144,6 @@ VALUES = {
     "--data": "images",
     "--data-images": "unlabelled",
     "--data-names": "other.names",
-    "--decay": "0.7",
     "--device": "cuda",
     "--devices": "2",
     "--dialect": "pjreddie",
@@ -160,7 +160,6 @@ VALUES = {
     "--for": "opencv",
     "--freeze": "2",
     "--head": "boxes",
-    "--html": "o.html",
     "--image": "images/000.jpg",
     "--images": "unlabelled",
     "--init": "like:one",
@@ -170,6 +169,7 @@ VALUES = {
     "--layers": "3",
     "--layout": "ultralytics",
     "--limit": "2",
+    "--lr": "0.3",
     "--lock": "*_convolutional",
     "--macs": "0.4",
     "--max-detections": "1",
@@ -192,16 +192,12 @@ VALUES = {
     "--int8-form": "symmetric",
     "--iou": "0.9",
     "--latency": "0.9",
-    "--overlap": "0.9",
     "--params": "0.4",
-    "--parts": "2",
-    "--pictures": "2",
     "--plan": "p.json",
     "--plot": "o.png",
     "--port": "0",
     "--precision": "bf16",
     "--profile": "p.npz",
-    "--rate": "0.3",
     "--ratio": "0.4",
     "--reconstruct": "unlabelled",
     "--rename": "zero=one",
@@ -227,6 +223,7 @@ VALUES = {
     "--to": "yolo",
     "--valid": "digits10.data",
     "--valid-split": "valid",
+    "--weight-decay": "0.7",
     "--workers": "1",
 }
 """A value for each option: not its default."""
@@ -234,7 +231,7 @@ VALUES = {
 MESSAGES = {"--quiet", "--verbose", "--debug"}
 """Options about messages alone; tests of their own are below."""
 PERMISSIONS = {
-    "--allow-nonfinite", "--outside", "--force", "--overwrite", "--no-check", "--data-images",
+    "--allow-nonfinite", "--outside", "--overwrite", "--no-check", "--data-images",
 }  # fmt: skip
 """Options that let happen what is refused otherwise: they act where something is refused."""
 MEANS = {

@@ -9,7 +9,7 @@ from darkconv.cli.pictures import data_option, images_option, outside_option, sp
 from darkconv.console.files import OutputFile
 from darkconv.console.messages import common_options
 from darkconv.console.printing import echo, echo_json, echo_table
-from darkconv.console.values import SizeType
+from darkconv.console.values import SizeType, seed_option
 from darkconv.darknet.data import names_in
 from darkconv.dataset import open_dataset
 from darkconv.dataset.summary import OF_ANCHORS, anchor_rows
@@ -34,9 +34,9 @@ from darkconv.dataset.telling import report_problems
     help="In cells of 32 pixels, as [region] wants them, not in pixels, as [yolo] does.",
 )
 @split_option
-@images_option("--images", "--data-images")
+@images_option(was="--images")
 @outside_option
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@seed_option("the first clusters")
 @click.option(
     "--plot",
     type=OutputFile(),

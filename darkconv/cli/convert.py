@@ -26,7 +26,7 @@ from darkconv.cli.pictures import PICTURE_NAMES, PictureOptions, picture_options
 from darkconv.cli.precision import Reduction, reduction_options
 from darkconv.console.files import InputFile
 from darkconv.console.given import refuse
-from darkconv.console.options import with_options
+from darkconv.console.options import titled
 from darkconv.console.progress import progress
 from darkconv.console.values import SHARE, NumberType
 from darkconv.exporting.choosing import fault_of, tell_of_others
@@ -131,8 +131,8 @@ KIT_OPTIONS = {
 KERAS_OPTIONS = {"fold_bn": _flag("--fold-bn", help="Write batch norm into the weights.")}
 """What can be chosen about Keras files beside `--head`, by the names of `to_keras`."""
 
-format_options = with_options(
-    *ONNX_OPTIONS.values(), *KIT_OPTIONS.values(), *KERAS_OPTIONS.values()
+format_options = titled(
+    "Exported files", *ONNX_OPTIONS.values(), *KIT_OPTIONS.values(), *KERAS_OPTIONS.values()
 )
 """What can be chosen about formats; what the user does not give is None."""
 
@@ -153,7 +153,7 @@ IMPORT_OPTIONS = {
 }
 """What can be said about another tool's file, by the names of `darkconv.import_weights`."""
 
-import_options = with_options(*IMPORT_OPTIONS.values())
+import_options = titled("Files of other tools", *IMPORT_OPTIONS.values())
 """`IMPORT_OPTIONS`; what the user does not give is None."""
 
 

@@ -6,19 +6,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from darkconv.cli.params import ModelCommand, Word
+from darkconv.cli.params import ModelCommand, Word, names_encoding_option
 from darkconv.cli.pictures import (
     images_option,
+    names_option,
     outside_option,
     rename_option,
     split_option,
 )
-from darkconv.console.files import InputFile, OutputFile, ReplacedFolder
+from darkconv.console.files import OutputFile, ReplacedFolder
 from darkconv.console.given import refuse
 from darkconv.console.groups import SuggestingGroup
 from darkconv.console.messages import common_options
 from darkconv.console.printing import echo, echo_json, echo_table
 from darkconv.console.progress import progress
+from darkconv.console.renamed import option
 from darkconv.console.values import read_pairs
 from darkconv.dataset import open_dataset, open_splits
 from darkconv.dataset.classes import renamed_splits
@@ -33,18 +35,6 @@ logger = logging.getLogger("darkconv")
 
 SHOWN = 10
 """Findings of a kind, without --all."""
-names_option = click.option(
-    "--names",
-    "--data-names",
-    type=InputFile(dir_okay=False),
-    metavar="FILE",
-    help="Class names of the labels  [default: those beside them]",
-)
-names_encoding_option = click.option(
-    "--names-encoding",
-    metavar="NAME",
-    help="Of class names that are no UTF-8, such as gbk or cp1251.",
-)
 
 
 @click.group(cls=SuggestingGroup)
@@ -57,10 +47,10 @@ def data() -> None:
 
 @data.command(cls=ModelCommand, short_help="Count boxes, find what is wrong, draw some pictures.")
 @click.argument("sources", nargs=-1, required=True, type=Word(), metavar="D...")
-@names_option
+@names_option("names", was="--names")
 @names_encoding_option
 @split_option
-@images_option("--images", "--data-images")
+@images_option(was="--images")
 @outside_option
 @click.option(
     "-o",
@@ -69,13 +59,15 @@ def data() -> None:
     metavar="PNG",
     help="Draw a sheet of pictures with their boxes.",
 )
-@click.option(
-    "--pictures",
+@option(
+    "--count",
+    "pictures",
+    was="--pictures",
     type=click.IntRange(min=1),
     default=16,
     show_default=True,
     metavar="N",
-    help="How many are on the sheet; each class has its share.",
+    help="How many pictures are on the sheet; each class has its share.",
 )
 @click.option("--all", "show_all", is_flag=True, help=f"Show all findings, not {SHOWN} of a kind.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
@@ -150,11 +142,11 @@ def check(
     help="Layout: Darknet's .data and lists, data.yaml as Ultralytics reads it, VOC or COCO.",
 )
 @click.option("--copy", is_flag=True, help="Copy the pictures; by default they are linked.")
-@names_option
+@names_option("names", was="--names")
 @names_encoding_option
 @rename_option
 @split_option
-@images_option("--images", "--data-images")
+@images_option(was="--images")
 @outside_option
 @common_options
 def convert(

@@ -7,9 +7,9 @@ import click
 
 from darkconv.backends.choices import RUNTIMES
 from darkconv.cli.models import read_exported, read_model
-from darkconv.cli.params import F, ModelWords, batch_option
-from darkconv.console.options import with_options
-from darkconv.console.values import SHARE, DeviceType
+from darkconv.cli.params import F, ModelWords
+from darkconv.console.options import titled
+from darkconv.console.values import SHARE, DeviceType, batch_option
 from darkconv.loading.exported import said_resize
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ PROVIDERS = ("tensorrt", "openvino", "coreml", "directml")
 RUNNING_NAMES = ("device", "threads", "runtime")
 """Of the parameters that `running_options` adds, which say how a file is opened."""
 
-detection_options = with_options(
+detection_options = titled(
+    "Detection",
     click.option(
         "--nms",
         type=SHARE,
@@ -54,7 +55,8 @@ detection_options = with_options(
 
 def running_options(*, batch: int) -> Callable[[F], F]:
     """What computes, as `darkconv.Detector` takes it; `batch` is the default."""
-    return with_options(
+    return titled(
+        "Running",
         click.option(
             "--device",
             type=DeviceType(*PROVIDERS),

@@ -17,7 +17,6 @@ from darkconv.cli.params import (
     ModelCommand,
     model_options,
     only_model,
-    report_option,
     words_argument,
 )
 from darkconv.cli.pictures import (
@@ -27,10 +26,11 @@ from darkconv.cli.pictures import (
     open_pictures,
     picture_options,
 )
-from darkconv.console.files import OutputFolder
+from darkconv.console.files import OutputFolder, report_option
 from darkconv.console.given import refuse
 from darkconv.console.printing import echo, echo_json, echo_table
 from darkconv.console.progress import progress
+from darkconv.console.renamed import option
 from darkconv.console.values import SHARE
 from darkconv.core.processes import is_first_process
 from darkconv.evaluation.files import CONFUSION, CURVES
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from darkconv.evaluation.result import BoxEvaluation, ClassEvaluation
 
 OF_DETECTORS = (
-    "threshold", "at", "rule", "iou", "overlap", "nms", "nms_kind", "resize", "output",
+    "threshold", "at", "rule", "iou", "nms", "nms_kind", "resize", "output",
     "no_plots", "only_classes",
 )  # fmt: skip
 """Options that say how boxes are found and compared."""
@@ -69,8 +69,14 @@ OF_DETECTORS = (
     help="How boxes are compared for AP: VOC counts whole pixels, the others do not. Darknet's "
     "also suppresses boxes as its `detector map` does, relative to the picture.",
 )
-@click.option("--iou", type=SHARE, default=0.5, show_default=True, help="IoU of right boxes.")
-@click.option("--overlap", type=SHARE, hidden=True, help="As --iou.")
+@option(
+    "--iou",
+    was="--overlap",
+    type=SHARE,
+    default=0.5,
+    show_default=True,
+    help="Intersection over union with a labelled box from which on a detection is right.",
+)
 @detection_options
 @running_options(batch=8)
 @click.option(
@@ -94,7 +100,6 @@ def evaluate(
     no_plots: bool,
     report: Path | None,
     as_json: bool,
-    overlap: float | None,
     **options: Any,
 ) -> None:
     """Measure how well a model finds what is labelled: average precision of each class.
@@ -127,8 +132,6 @@ def evaluate(
         model = read_model(model_words, **reading)
         if model.network.finds_boxes:
             options["resize"] = options["resize"] or said_resize(model_words.first)
-    if overlap is not None:
-        options["iou"] = overlap
     dataset: Any
     if model.network.finds_boxes:
         dataset, task = open_pictures(sources, pictures, model=model), "detecting in pictures"

@@ -42,7 +42,7 @@ def _complete(_: click.Context, __: click.Parameter, incomplete: str) -> list[st
     metavar="ADDRESS",
     help="Take the weights from here: http://, https:// or file://.",
 )
-@overwrite_option("--force", help="Replace files that are there.")
+@overwrite_option(was="--force", help="Replace files that are there.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @common_options
 def fetch(name: str | None, folder: Path, url: str | None, as_json: bool) -> None:

@@ -30,9 +30,10 @@ from darkconv.cli.params import (
 from darkconv.cli.pictures import PictureOptions, picture_options
 from darkconv.console.files import OutputFolder
 from darkconv.console.given import refuse
-from darkconv.console.options import with_options
+from darkconv.console.options import titled, with_options
 from darkconv.console.printing import echo, echo_json, echo_lines
 from darkconv.console.progress import progress
+from darkconv.console.renamed import option
 from darkconv.console.values import DeviceType, NumberType, numbers, read_pairs
 from darkconv.core.model import Model
 from darkconv.core.processes import is_first_process
@@ -54,81 +55,110 @@ Option = Callable[[Any], Any]
 FROM_0, FROM_1 = click.IntRange(min=0), click.IntRange(min=1)
 POSITIVE, SHARE = NumberType(0, min_open=True), NumberType(0, 1, max_open=True)
 
-LEARNING: tuple[Option, ...] = (
-    click.option("--epochs", type=POSITIVE, metavar="N", help="[default: 50]"),
+TEACHER = titled(
+    "Teacher and first weights",
+    click.option("--teacher", type=ModelType(), metavar="MODEL", help="Learn from this model's "
+                 "outputs and feature maps; labels are not needed."),
+    click.option("--labels", is_flag=True, help="With --teacher: use the labels too."),
+    click.option("--feature-weight", type=NumberType(0),
+                 help="Weight of the feature maps' loss beside the outputs'  [default: 4]"),
+    click.option("--feature-layers", type=numbers, metavar="N,M", help="Layers whose feature maps "
+                 "are compared  [default: the ends of blocks]"),
+    click.option("--backbone", type=ModelType(), metavar="MODEL", help="Start with this model's "
+                 "layers where they fit, such as a classifier's."),
+)  # fmt: skip
+LENGTH = titled(
+    "Length and batches",
+    click.option("--epochs", type=POSITIVE, metavar="N",
+                 help="How often each picture is seen  [default: 50]"),
     click.option("--steps", type=FROM_1, help="Updates of the weights, in place of --epochs."),
     click.option("--batch", type=FROM_1, help="Pictures in a step, over all GPUs  [default: 16]"),
-    click.option("--parts", type=FROM_1, help="Gradient accumulation steps: parts of a batch that "
-                 "memory holds one after the other."),
+    option("--accumulate", was="--parts", type=FROM_1, help="Gradient "
+                 "accumulation: batches, one after the other, whose gradients make a step."),
+    click.option("--overfit", type=FROM_1, metavar="N", help="Learn N pictures by heart and "
+                 "measure on them: a sound set-up gets all of them right."),
+    click.option("--seed", type=FROM_0, help="Seed of everything random  [default: 0]"),
+)  # fmt: skip
+OPTIMIZER = titled(
+    "Optimizer",
+    click.option("--optimizer", type=click.Choice(["adamw", "adam", "sgd", "cfg"]), help="cfg is "
+                 "Darknet's SGD or Adam, with its momentum and decay  [default: adamw]"),
+    option("--lr", "rate", was="--rate", type=POSITIVE,
+                 help="Highest learning rate  [default: 0.001]"),
     click.option("--schedule", type=click.Choice(["cosine", "cfg"]), help="A warm-up and half a "
                  "cosine, or burn_in, policy, batch and max_batches of the cfg  [default: cosine]"),
-    click.option("--rate", type=POSITIVE, help="Highest learning rate  [default: 0.001]"),
-    click.option("--precision", type=click.Choice(["32", "bf16", "16"]), help="[default: 32]"),
-    click.option("--ema", "averaging", type=SHARE, help="What the moving average of the weights "
-                 "keeps at each step; 0 for none  [default: 0.998]"),
+    click.option("--momentum", type=SHARE, help="Momentum of SGD; beta1 of Adam and AdamW."),
+    option("--weight-decay", "decay", was="--decay", type=NumberType(0),
+                 help="[default: the cfg's]"),
     click.option("--clip", type=NumberType(0),
                  help="Gradient clipping norm; 0 for none  [default: 10]"),
+    click.option("--ema", "averaging", type=SHARE, help="What the moving average of the weights "
+                 "keeps at each step; 0 for none  [default: 0.998]"),
+    click.option("--rule", type=click.Choice(["default", "darknet"]), help="True derivatives, or "
+                 "the C program's own deltas  [default: default]"),
+    click.option("--class-weights", metavar="auto|A=W,...", help="Weights of the classes in the "
+                 "loss; with auto rare classes count as much as frequent ones."),
+)  # fmt: skip
+TRAINED = titled(
+    "What is trained",
     click.option("--freeze", "freeze_first", type=FROM_0, metavar="N",
                  help="Leave the first N layers as they are."),
     click.option("--freeze-backbone", flag_value=True, default=None,
-                 help="Train only what heads decide on."),
-    click.option("--freeze-norms/--train-norms", default=None, help="Batch norms keep their "
-                 "running statistics  [default: with --teacher alone]"),
+                 help="Leave the backbone as it is: train only the layers behind it."),
+    click.option("--freeze-norms/--train-norms", default=None, help="Keep the running "
+                 "statistics of batch norms  [default: with --teacher alone]"),
+)  # fmt: skip
+BATCHES = titled(
+    "Pictures of a batch",
     click.option("--no-augment", "augment", flag_value=False, default=None,
                  help="Show pictures as they are, and not as the cfg says."),
-    click.option("--feature-weight", type=NumberType(0),
-                 help="Of feature maps beside outputs, with --teacher  [default: 4]"),
-    click.option("--feature-layers", type=numbers, metavar="N,M", help="Layers whose feature maps "
-                 "are compared  [default: the ends of blocks]"),
-    click.option("--rule", type=click.Choice(["default", "darknet"]), help="True derivatives, or "
-                 "the C program's own deltas  [default: default]"),
-    click.option("--seed", type=FROM_0, help="[default: 0]"),
-    click.option("--workers", type=FROM_0, help="Processes that read pictures."),
-    click.option("--evaluate-every", type=FROM_1, metavar="ROWS",
-                 help="Rows of figures between two  [default: 20 in a run]"),
-    click.option("--draw-every", type=FROM_0, metavar="ROWS",
-                 help="Rows between sheets of predictions; 0 for none  [default: 1]"),
-    click.option("--checkpoint-every", type=FROM_1, metavar="STEPS",
-                 help="[default: with every row]"),
-    click.option("--optimizer", type=click.Choice(["adamw", "adam", "sgd", "cfg"]), help="cfg is "
-                 "Darknet's SGD or Adam, with its momentum and decay  [default: adamw]"),
-    click.option("--momentum", type=SHARE, help="Of SGD; beta1 of the others."),
-    click.option("--decay", type=NumberType(0), help="Weight decay  [default: the cfg's]"),
-    click.option("--class-weights", metavar="auto|A=W,...", help="What objects of a class count; "
-                 "auto lets rare classes count as much as frequent ones."),
-    click.option("--letterbox/--stretch", default=None, help="[default: what the cfg says]"),
+    click.option("--letterbox/--stretch", default=None,
+                 help="Keep the shape of pictures, or not  [default: what the cfg says]"),
+    click.option("--workers", type=FROM_0,
+                 help="Processes that read pictures  [default: by the processors]"),
 )  # fmt: skip
-"""Options that set the fields of a `Recipe`; what is not given keeps its default."""
-
-RUNNING: tuple[Option, ...] = (
+FIGURES = titled(
+    "Figures and checkpoints",
+    click.option("--evaluate-every", type=FROM_1, metavar="ROWS",
+                 help="Evaluate on --valid after so many rows of figures  [default: 20 times]"),
+    click.option("--draw-every", type=FROM_0, metavar="ROWS",
+                 help="Draw predictions after so many rows of figures; 0 for never  [default: 1]"),
+    click.option("--checkpoint-every", type=FROM_1, metavar="STEPS",
+                 help="Write a checkpoint after so many steps  [default: with every row]"),
+)  # fmt: skip
+DEVICES = titled(
+    "Devices",
+    click.option("--device", type=DeviceType("gpu"), default="auto", show_default=True,
+                 metavar="cpu|cuda|cuda:N", help="Where to train; auto is the GPU where there is "
+                 "one, gpu another word for cuda."),
+    click.option("--devices", type=FROM_1, default=1, show_default=True,
+                 help="GPUs of this host, or processes on the CPU; torchrun decides by itself."),
+    click.option("--precision", type=click.Choice(["32", "bf16", "16"]),
+                 help="Bits of the numbers that are computed with  [default: 32]"),
+    click.option("--compile", is_flag=True, help="With code that PyTorch makes for this network "
+                 "and machine, up to minutes for each input size: for long runs on a GPU."),
+)  # fmt: skip
+OPTIONS: tuple[Option, ...] = (
     click.option("--data", multiple=True, required=True, type=Word(), metavar="D",
                  help="Pictures to train on: Darknet's .data, a list, a folder, VOC, COCO's .json; "
                  "for a classifier a folder with a folder for each class, or a .data file; "
                  "repeatable."),
     click.option("--valid", multiple=True, type=Word(), metavar="D",
                  help="Labelled pictures for evaluation."),
-    click.option("--valid-split", metavar="NAME", help="Their part, such as val."),
+    click.option("--valid-split", metavar="NAME", help="Part of --valid, such as val."),
     output_option,
-    click.option("--teacher", type=ModelType(), metavar="MODEL", help="Learn from this model's "
-                 "outputs and feature maps; labels are not needed."),
-    click.option("--labels", is_flag=True, help="With --teacher: use the labels too."),
-    click.option("--backbone", type=ModelType(), metavar="MODEL", help="Start with this model's "
-                 "layers where they fit, such as a classifier's."),
-    click.option("--overfit", type=FROM_1, metavar="N", help="Learn N pictures by heart and "
-                 "measure on them: a sound set-up gets all of them right."),
-    *LEARNING,
     click.option("--run", "folder", type=OutputFolder(), metavar="DIR", help="Folder for "
                  "checkpoints, curves and pictures  [default: OUT.run]"),
     click.option("--resume", is_flag=True, help="Go on from the folder's last checkpoint."),
-    click.option("--device", type=DeviceType("gpu"), default="auto", show_default=True,
-                 metavar="cpu|cuda|cuda:N", help="Where to train; auto is the GPU where there is "
-                 "one, gpu another word for cuda."),
-    click.option("--devices", type=FROM_1, default=1, show_default=True,
-                 help="GPUs of this host, or processes on the CPU; torchrun decides by itself."),
-    click.option("--compile", is_flag=True, help="With code that PyTorch makes for this network "
-                 "and machine, up to minutes for each input size: for long runs on a GPU."),
     click.option("--last", is_flag=True, help="Write the last weights, not those that did best."),
     click.option("--json", "as_json", is_flag=True, help="Print the run's figures as JSON."),
+    TEACHER,
+    LENGTH,
+    OPTIMIZER,
+    TRAINED,
+    BATCHES,
+    FIGURES,
+    DEVICES,
     picture_options,
     model_options,
 )  # fmt: skip
@@ -137,7 +167,7 @@ RUNNING: tuple[Option, ...] = (
 
 @click.command(cls=ModelCommand)
 @words_argument()
-@with_options(*RUNNING)
+@with_options(*OPTIONS)
 def finetune(
     words: tuple[str, ...],
     outputs: tuple[Output, ...],

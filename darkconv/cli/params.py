@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from darkconv.console.files import FilesCommand, InputFile, OutputFile, ReadType, WrittenType
+from darkconv.console.files import FilesCommand, InputFile, ReadType, WrittenType
 from darkconv.console.messages import common_options
-from darkconv.console.options import with_options
+from darkconv.console.options import titled
 from darkconv.console.pairs import JOINT, join_pairs
 from darkconv.console.suggestions import ARGUMENTS
-from darkconv.console.values import DeviceType, SizeType
+from darkconv.console.values import SizeType
 from darkconv.darknet.bundled import bundled_names
 from darkconv.files.outputs import note_folder, note_input, note_output
 from darkconv.loading.formats import (
@@ -114,44 +114,16 @@ output_option = click.option(
 )
 
 
-def report_option(what: str) -> Callable[[F], F]:
-    """--report FILE, given to the command as `report`; `what` is for the help text."""
-    return click.option(
-        "--report",
-        type=OutputFile(),
-        metavar="FILE",
-        help=f"Write an HTML report too: {what}.",
-    )
-
-
-device_option = click.option(
-    "--device",
-    type=DeviceType(),
-    default="auto",
-    show_default=True,
-    metavar="cpu|cuda|cuda:N",
-    help="Where to run; auto is the GPU where PyTorch finds one.",
-)
-
-
-def batch_option(default: int) -> Callable[[F], F]:
-    """Return the option for how many pictures are run together."""
-    return click.option(
-        "--batch",
-        type=click.IntRange(1),
-        default=default,
-        show_default=True,
-        help="Pictures that are run together.",
-    )
-
-
+READING = "Reading the model"
+"""Title of the options of a MODEL."""
 nonfinite_option = click.option(
     "--allow-nonfinite",
     is_flag=True,
     help="Use weights that hold NaN or infinity all the same.",
 )
 
-nameless_reading_options = with_options(
+nameless_reading_options = titled(
+    READING,
     common_options,
     click.option(
         "--dialect",
@@ -168,19 +140,21 @@ nameless_reading_options = with_options(
     ),
 )
 """What `reading_options` adds, but for the names."""
-reading_options = with_options(
+names_encoding_option = click.option(
+    "--names-encoding",
+    metavar="NAME",
+    help="Encoding of names files that are not UTF-8, such as gbk or cp1251.",
+)
+reading_options = titled(
+    READING,
     click.option("--names", type=InputFile(path_type=None), help="Class names, one per line."),
-    click.option(
-        "--names-encoding",
-        metavar="NAME",
-        help="Of names files that are not UTF-8, such as gbk or cp1251.",
-    ),
+    names_encoding_option,
     nameless_reading_options,
 )
 """How to read a MODEL, and the common options."""
-model_options = with_options(reading_options, nonfinite_option)
+model_options = titled(READING, reading_options, nonfinite_option)
 """How to read a MODEL whose arrays are used, and the common options."""
-nameless_model_options = with_options(nameless_reading_options, nonfinite_option)
+nameless_model_options = titled(READING, nameless_reading_options, nonfinite_option)
 """What `model_options` adds, but for the names, of which some commands make no use."""
 READING_NAMES = ("names", "names_encoding", "dialect", "input_size", "allow_nonfinite")
 """Of the parameters that `model_options` adds, which `read_model` takes."""

@@ -11,6 +11,7 @@ from darkconv.cli.params import Word
 from darkconv.console.files import InputFile
 from darkconv.console.given import refuse
 from darkconv.console.options import options_as
+from darkconv.console.renamed import option
 from darkconv.console.values import read_pairs
 from darkconv.core.names import split_names
 from darkconv.dataset import ClassifiedDataset, Dataset, for_model
@@ -85,11 +86,16 @@ data_option = click.option(
 )
 
 
-def images_option(*spellings: str) -> Callable[..., Any]:
-    """The option that says where pictures lie."""
-    return click.option(
-        *spellings,
+def images_option(was: str | None = None) -> Callable[..., Any]:
+    """Return the option that says where the pictures of a data set lie.
+
+    Args:
+        was: an old name of the option.
+    """
+    return option(
+        "--data-images",
         "images_folder",
+        was=was,
         type=InputFile(file_okay=False, exists=True),
         metavar="DIR",
         help="Where the pictures lie, if the data set's own paths do not lead there.",
@@ -100,12 +106,20 @@ outside_option = click.option(
     "--outside", is_flag=True, help="Follow paths that lead outside the data set's folder."
 )
 
-data_names_option = click.option(
-    "--data-names",
-    type=InputFile(dir_okay=False),
-    metavar="FILE",
-    help="Class names of the pictures' labels  [default: those beside them]",
-)
+
+def names_option(*spellings: str, was: str | None = None) -> Callable[..., Any]:
+    """Return the option that names the classes of the labels."""
+    return option(
+        "--data-names",
+        *spellings,
+        was=was,
+        type=InputFile(dir_okay=False),
+        metavar="FILE",
+        help="Class names of the pictures' labels  [default: those beside them]",
+    )
+
+
+data_names_option = names_option()
 split_option = click.option(
     "--split", metavar="NAME", help="Part of the data set, such as train; it must have one."
 )
@@ -136,11 +150,11 @@ _OPTIONS = (
     ),
 )
 picture_options = options_as(
-    "pictures", PictureOptions, *_OPTIONS, images_option("--images", "--data-images")
+    "pictures", PictureOptions, *_OPTIONS, images_option(was="--images"), title="Pictures"
 )
 """Options that say which pictures count; the command gets them as `pictures`."""
 picture_options_beside_images = options_as(
-    "pictures", PictureOptions, *_OPTIONS, images_option("--data-images")
+    "pictures", PictureOptions, *_OPTIONS, images_option(), title="Pictures"
 )
 """As `picture_options`, for a command whose pictures are its own --images."""
 

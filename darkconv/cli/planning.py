@@ -7,7 +7,8 @@ import click
 
 from darkconv.console.given import refuse
 from darkconv.console.options import options_as
-from darkconv.console.values import SHARE, BytesType, NumberType
+from darkconv.console.renamed import option
+from darkconv.console.values import SHARE, BytesType, NumberType, seed_option
 from darkconv.surgery.budget import KINDS
 from darkconv.surgery.chooser import MIN_KEEP, MULTIPLE, SKIP_FIRST
 from darkconv.surgery.importance import SCORES
@@ -32,10 +33,9 @@ def require_amount(planning: Planning) -> None:
 _SHARE = NumberType(0, 1, min_open=True)
 
 
-def _ratio_option(*aliases: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    help_text = "Every layer keeps this share of its channels: 0.5."
-    spelled = ("--ratio", *aliases, "ratio")
-    return click.option(*spelled, type=_SHARE, metavar="SHARE", help=help_text)
+def _ratio_option(was: str | None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    text = "Every layer keeps this share of its channels: 0.5 keeps half."
+    return option("--ratio", was=was, type=_SHARE, metavar="SHARE", help=text)
 
 
 def _budget(name: str, what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -65,8 +65,7 @@ _OPTIONS = (
                  help="Every layer keeps a multiple of so many channels, where it had one."),
     click.option("--lock", multiple=True, metavar="LAYER", help="Layer that loses none: an index, "
                  "or a pattern of names such as '*_connected'."),
-    click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True,
-                 help="Of the score random."),
+    seed_option("the score random"),
     click.option("--allocation", type=click.Choice(ALLOCATIONS), default=EVEN, show_default=True,
                  help="Which layers pay for --params and other budgets: all alike, or those whose "
                  "cuts were measured to cost least on the pictures."),
@@ -75,15 +74,16 @@ _OPTIONS = (
 )  # fmt: skip
 
 
-def plan_options(*ratio_aliases: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def plan_options(was: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Options that say which channels go; the command gets them as `planning`.
 
     The command calls `require_amount` where it needs a plan.
 
     Args:
-        ratio_aliases: other names for --ratio, such as `--keep`.
+        was: an old name of --ratio.
     """
-    return options_as("planning", Planning, _ratio_option(*ratio_aliases), *_OPTIONS)
+    ratio, title = _ratio_option(was), "Choosing channels"
+    return options_as("planning", Planning, ratio, *_OPTIONS, title=title)
 
 
 def refuse_idle_choices(planning: Planning, *, searches: bool = False) -> None:

@@ -140,5 +140,6 @@ reduction_options = options_as(
         help="For --fp16 and --int8: labelled pictures for AP before and after.",
     ),
     click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON."),
+    title="Half precision and 8 bits",
 )
 """--fp16, --int8 and what belongs to them; the command gets them as `reduction`."""

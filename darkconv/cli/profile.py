@@ -15,9 +15,10 @@ from darkconv.cli.profiling import (
     profile_of,
     profiling_options,
 )
-from darkconv.console.files import OutputFile
+from darkconv.console.files import OutputFile, report_option
 from darkconv.console.given import refuse
 from darkconv.console.printing import echo, echo_json, echo_table
+from darkconv.console.values import seed_option
 from darkconv.core.model import Model
 from darkconv.core.processes import is_first_process
 from darkconv.libraries import require
@@ -38,27 +39,16 @@ SHOWN_LAYERS = 10
     metavar="OUT.npz",
     help="Profile to write.",
 )
-@click.option(
-    "--html",
-    type=OutputFile(),
-    metavar="FILE",
-    help="Write a report with histograms too.",
-)
+@report_option("histograms of the channels", was="--html")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Of the histograms' sample.",
-)
+@seed_option("the sample that the histograms are of")
 @picture_options
 @profiling_options
 @model_options
 def profile(
     words: tuple[str, ...],
     path: Path,
-    html: Path | None,
+    report: Path | None,
     as_json: bool,
     seed: int,
     pictures: PictureOptions,
@@ -89,9 +79,9 @@ def profile(
         return
     found.save(path)
     echo(f"wrote {path}", err=True)
-    if html:
-        found.report(html, model)
-        echo(f"wrote {html}", err=True)
+    if report:
+        found.report(report, model)
+        echo(f"wrote {report}", err=True)
     show_profile(model, found, skipped, as_json=as_json)
 
 

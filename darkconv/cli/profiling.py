@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from darkconv.cli.params import batch_option, device_option
 from darkconv.cli.pictures import PictureOptions, open_pictures
 from darkconv.console.options import options_as
 from darkconv.console.progress import progress
+from darkconv.console.values import batch_option, device_option
 from darkconv.core.model import Model
 from darkconv.surgery.profile import Profile, merge_profiles
 
@@ -51,6 +51,7 @@ profiling_options = options_as(
     click.option(
         "--obs", is_flag=True, help="Measure too what refitting makes up for, for the score obs."
     ),
+    title="Profiling",
 )
 """Options that say how pictures are run; the command gets them as `profiling`."""
 

@@ -85,7 +85,7 @@ OF_CHOICE = (
     metavar="P2.npz",
     help="Second profile, for the score contrast.",
 )
-@plan_options("--keep")
+@plan_options(was="--keep")
 @click.option(
     "--reconstruct",
     "refitted_on",

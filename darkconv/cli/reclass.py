@@ -24,6 +24,7 @@ from darkconv.cli.pictures import outside_option
 from darkconv.console.files import InputFile
 from darkconv.console.given import refuse
 from darkconv.console.printing import echo, echo_lines
+from darkconv.console.values import seed_option
 from darkconv.darknet.data import read_names
 from darkconv.darknet.reading import names_beside
 from darkconv.dataset.relabelled import note_data, renumbered, write_beside
@@ -58,7 +59,7 @@ logger = logging.getLogger("darkconv")
     metavar="random|mean|like:A",
     help="How new classes begin.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of random.")
+@seed_option("what --init random draws")
 @click.option("--other", is_flag=True, help="Before a softmax, one class for all dropped ones.")
 @click.option(
     "--keep-softmax",

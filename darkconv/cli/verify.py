@@ -6,18 +6,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from darkconv.cli.models import read_model
-from darkconv.cli.params import (
-    ModelCommand,
-    batch_option,
-    device_option,
-    nameless_model_options,
-    report_option,
-    split_model,
-    words_argument,
-)
-from darkconv.console.files import InputFile
+from darkconv.cli.params import ModelCommand, nameless_model_options, split_model, words_argument
+from darkconv.console.files import InputFile, report_option
 from darkconv.console.given import refuse
 from darkconv.console.printing import echo, echo_json, echo_lines, echo_table
+from darkconv.console.values import batch_option, device_option
 
 if TYPE_CHECKING:
     from darkconv.verification.results import Verification

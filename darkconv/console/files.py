@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 import click
 
+from darkconv.console.options import options_by_title
+from darkconv.console.renamed import option, tell_old_names
 from darkconv.files.outputs import (
     guarding_files,
     note_folder,
@@ -94,14 +96,40 @@ class OutputFolder(click.Path, WrittenType):
             note_folder_use(value)
 
 
-def overwrite_option(*more: str, help: str = OVERWRITE_HELP) -> Callable[[F], F]:
-    """--overwrite, also under other names; `darkconv.files.outputs.may_overwrite` tells of it."""
+def overwrite_option(was: str | None = None, help: str = OVERWRITE_HELP) -> Callable[[F], F]:
+    """Return the option --overwrite; `darkconv.files.outputs.may_overwrite` asks for its value.
+
+    Args:
+        was: an old name of it.
+        help: what the help says.
+    """
 
     def keep(ctx: click.Context, _: click.Parameter, value: bool) -> None:
         ctx.meta[OVERWRITE] = value
 
-    return click.option(
-        "--overwrite", *more, is_flag=True, expose_value=False, callback=keep, help=help
+    return option(
+        "--overwrite",
+        was=was,
+        is_flag=True,
+        expose_value=False,
+        callback=keep,
+        help=help,
+    )
+
+
+def report_option(what: str, was: str | None = None) -> Callable[[F], F]:
+    """Return the option --report FILE, given to the command as `report`.
+
+    Args:
+        what: is in the report, for the help text.
+        was: an old name of the option.
+    """
+    return option(
+        "--report",
+        was=was,
+        type=OutputFile(),
+        metavar="FILE",
+        help=f"Write an HTML report too: {what}.",
     )
 
 
@@ -116,6 +144,12 @@ class FilesCommand(click.Command):
         if has_use and not any("--overwrite" in param.opts for param in self.params):
             overwrite_option()(self)
 
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the options by their titles."""
+        for title, records in options_by_title(self, ctx).items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
     def _has_outputs(self, ctx: click.Context) -> bool:
         """Return True if files are written that `--overwrite` has a meaning for."""
         return any(
@@ -126,6 +160,7 @@ class FilesCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, its files known."""
+        tell_old_names(ctx)
         if ctx.meta.get(OVERWRITE) and not self._has_outputs(ctx):
             raise click.UsageError("--overwrite would do nothing: nothing is written", ctx)
         with guarding_files(overwrite=ctx.meta.get(OVERWRITE, False)):

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from darkconv import __version__
-from darkconv.console.options import with_options
+from darkconv.console.options import titled
 from darkconv.console.printing import echo_lines
 from darkconv.logs import NOTE
 
@@ -78,7 +78,8 @@ def _set_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     ctx.meta["darkconv.debug"] = value
 
 
-common_options = with_options(
+common_options = titled(
+    "Messages",
     click.option(
         "-q",
         "--quiet",

@@ -5,6 +5,10 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, TypeVar
 
+import click
+
+Record = tuple[str, str]
+"""An option as the help writes it, and what the help says of it."""
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -19,8 +23,46 @@ def with_options(*options: Callable[..., Any]) -> Callable[[F], F]:
     return add
 
 
+TITLE = "darkconv_title"
+"""Attribute of an option that says under which title the help lists it."""
+
+
+def titled(title: str, *options: Callable[..., Any]) -> Callable[[F], F]:
+    """Add options, which the help lists under a title of their own.
+
+    Args:
+        title: without a colon.
+        options: decorators of click's, or of `with_options` and `options_as`.
+    """
+    add_all = with_options(*options)
+
+    def add(command: F) -> F:
+        before = len(getattr(command, "__click_params__", ()))
+        command = add_all(command)
+        for option in getattr(command, "__click_params__", ())[before:]:
+            if not hasattr(option, TITLE):
+                setattr(option, TITLE, title)
+        return command
+
+    return add
+
+
+def options_by_title(command: click.Command, ctx: click.Context) -> dict[str, list[Record]]:
+    """Return the help of a command's options, those without a title first.
+
+    Args:
+        command: whose help it is.
+        ctx: of the command.
+    """
+    found: dict[str, list[Record]] = {"Options": []}
+    for param in command.get_params(ctx):
+        if record := param.get_help_record(ctx):
+            found.setdefault(getattr(param, TITLE, "Options"), []).append(record)
+    return {title: records for title, records in found.items() if records}
+
+
 def options_as(
-    name: str, kind: type[Any], *options: Callable[..., Any]
+    name: str, kind: type[Any], *options: Callable[..., Any], title: str
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Add options that the command gets as one value.
 
@@ -28,7 +70,8 @@ def options_as(
         name: of the value among the command's parameters.
         kind: a dataclass whose fields have the options' names; those without an option keep
             their defaults.
-        options: what to add, as `with_options` does.
+        options: what to add, as `titled` does.
+        title: under which the help lists them.
     """
 
     def add(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -38,6 +81,6 @@ def options_as(
             own = kind(**{field: values.pop(field) for field in names})
             return command(*args, **{name: own}, **values)
 
-        return with_options(*options)(collected)
+        return titled(title, *options)(collected)
 
     return add

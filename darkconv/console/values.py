@@ -1,10 +1,13 @@
-"""Kinds of values on a command line: numbers, sizes, devices."""
+"""Kinds of values on a command line, numbers, sizes and devices, and the options of devices."""
 
 import math
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _NAME = re.compile(r"auto|cpu|cuda(:\d{1,3})?", re.ASCII)
 _QUOTED = r"""\s*"(?:[^"]|"")+"\s*|\s*'(?:[^']|'')+'\s*"""
@@ -121,3 +124,39 @@ def _unquoted(word: str) -> str:
     if len(word) > 1 and word[0] == word[-1] and word[0] in "\"'":
         return word[1:-1].replace(2 * word[0], word[0])
     return word
+
+
+device_option = click.option(
+    "--device",
+    type=DeviceType(),
+    default="auto",
+    show_default=True,
+    metavar="cpu|cuda|cuda:N",
+    help="Where to run; auto is the GPU where PyTorch finds one.",
+)
+
+
+def batch_option(default: int) -> Callable[[F], F]:
+    """Return the option for how many pictures are run together."""
+    return click.option(
+        "--batch",
+        type=click.IntRange(1),
+        default=default,
+        show_default=True,
+        help="Pictures that are run together.",
+    )
+
+
+def seed_option(what: str) -> Callable[[F], F]:
+    """Return the option --seed, 0 by default.
+
+    Args:
+        what: is random, for the help text.
+    """
+    return click.option(
+        "--seed",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        help=f"Seed of {what}.",
+    )

@@ -231,7 +231,7 @@ def _require_no_labels(path: Path) -> None:
         raise DatasetError(
             f"holds {len(labels):,} files of labels, but no picture",
             where=Where(file=str(path)),
-            hint=f"the first is {labels[0]}; --images DIR (in Python images=) says where the "
+            hint=f"the first is {labels[0]}; --data-images DIR (in Python images=) says where the "
             "pictures lie",
         )
 

@@ -254,7 +254,7 @@ def _required(dataset: Dataset) -> Dataset:
     count = len(dataset.problems)
     hint = dataset.problems[0] if count == 1 else f"{count} problems: {dataset.problems[0]} ..."
     if "no such picture" in hint:
-        hint += "\n  --images DIR (in Python images=) says where the pictures lie"
+        hint += "\n  --data-images DIR (in Python images=) says where the pictures lie"
     raise DatasetError("no picture can be used", where=where, hint=hint)
 
 
@@ -296,7 +296,7 @@ def _pictures(images: Sequence[Path], source: str, options: Options) -> Source:
         raise DatasetError(
             "are pictures themselves, so there is no folder to look for them in",
             where=Where(file=source),
-            hint="leave out --images (in Python images=)",
+            hint="leave out --data-images (in Python images=)",
         )
 
     def read(split: str | None) -> Dataset:

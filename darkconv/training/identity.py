@@ -32,7 +32,12 @@ Identity = Mapping[str, str]
 
 FREE = ("epochs", "steps", "workers", "evaluate_every", "draw_every", "checkpoint_every")
 """Fields of a recipe that may be others when a run goes on; the number of steps has a part."""
-SPELLED = {"averaging": "averaging (--ema)", "freeze_first": "freeze_first (--freeze)"}
+SPELLED = {
+    "averaging": "averaging (--ema)",
+    "decay": "decay (--weight-decay)",
+    "freeze_first": "freeze_first (--freeze)",
+    "rate": "rate (--lr)",
+}
 """Fields of a recipe that the command line calls something else."""
 COUNTED = ("steps", "processes")
 """Parts that may differ, about which the user is told."""
@@ -100,7 +105,7 @@ def _settings(recipe: Recipe, options: NetOptions, course: Course) -> dict[str, 
     first = options.B1 if recipe.optimizer == "cfg" and options.adam else options.momentum
     acting: dict[str, Any] = {
         "batch": course.batch,
-        "parts": course.parts,
+        "accumulate": course.accumulate,
         "rate": getattr(course.schedule, "peak", None),
         "momentum": first if recipe.momentum is None else recipe.momentum,
         "decay": options.decay if recipe.decay is None else recipe.decay,

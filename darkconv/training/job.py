@@ -216,12 +216,12 @@ class Job:
                 precision=PRECISION[recipe.precision],  # type: ignore[arg-type]
                 max_epochs=-1,
                 max_steps=course.steps,
-                accumulate_grad_batches=course.parts,
+                accumulate_grad_batches=course.accumulate,
                 gradient_clip_val=recipe.clip or None,
                 callbacks=callbacks,
                 plugins=[WholeCheckpoints()],
                 logger=self.keeps_files and tensorboard_logger(self.folder.path),
-                log_every_n_steps=max(1, course.round * course.parts // 4),
+                log_every_n_steps=max(1, course.round * course.accumulate // 4),
                 num_sanity_val_steps=0,
                 use_distributed_sampler=False,
                 enable_progress_bar=False,
@@ -236,7 +236,7 @@ class Job:
         order = Order(len(pictures), course.batch, recipe.seed, sizes)
         shares = Shares(
             order,
-            parts=course.parts,
+            accumulate=course.accumulate,
             rank=trainer.global_rank,
             processes=trainer.world_size,
             start=lambda: trainer.global_step,

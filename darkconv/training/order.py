@@ -40,7 +40,7 @@ class Order:
 
     Attributes:
         samples: number of samples.
-        batch: pictures of a step, over all processes and parts.
+        batch: pictures of a step, over all processes and accumulated batches.
         seed: of the orders.
         size_of: network input of a step, for training at several sizes.
     """
@@ -67,16 +67,16 @@ def _permutation(count: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
 
 
 class Shares(Iterable[list[Draw]]):
-    """The batches of one process: of each step its share, in `parts` batches.
+    """The batches of one process: of each step its share, in `accumulate` batches.
 
     Endless; every new iteration begins at the step that `start` gives then.
     """
 
     def __init__(
-        self, order: Order, *, parts: int, rank: int, processes: int, start: Callable[[], int]
+        self, order: Order, *, accumulate: int, rank: int, processes: int, start: Callable[[], int]
     ) -> None:
         self.order = order
-        self.parts = parts
+        self.accumulate = accumulate
         self.rank = rank
         self.processes = processes
         self.start = start
@@ -84,10 +84,10 @@ class Shares(Iterable[list[Draw]]):
     def __iter__(self) -> Iterator[list[Draw]]:
         """Batches of equal length."""
         step = self.start()
-        length = self.order.batch // (self.parts * self.processes)
+        length = self.order.batch // (self.accumulate * self.processes)
         while True:
             draws = self.order.step(step)
-            for part in range(self.parts):
+            for part in range(self.accumulate):
                 first = (part * self.processes + self.rank) * length
                 yield draws[first : first + length]
             step += 1

@@ -37,7 +37,9 @@ _IS_FROM_1: Bound = (lambda value: value >= 1, "1 or more")
 BOUNDS: dict[str, Bound] = {
     "epochs": (lambda value: 0 < value <= MOST_EPOCHS, "a number above 0, up to a billion"),
     "rate": _IS_ABOVE_0,
-    **dict.fromkeys(("steps", "batch", "parts", "evaluate_every", "checkpoint_every"), _IS_FROM_1),
+    **dict.fromkeys(
+        ("steps", "batch", "accumulate", "evaluate_every", "checkpoint_every"), _IS_FROM_1
+    ),
     **dict.fromkeys(
         ("freeze_first", "clip", "feature_weight", "seed", "workers", "draw_every"), _IS_FROM_0
     ),
@@ -62,8 +64,8 @@ class Recipe:
         steps: updates of the weights, in place of epochs.
         batch: pictures in a step, over all processes; by default 16, with schedule "cfg" the
             cfg's.
-        parts: gradient accumulation steps: each process takes its share of a step in so many
-            parts, one after the other; by default 1, with schedule "cfg" the cfg's subdivisions.
+        accumulate: gradient accumulation: each process takes its share of a step in so many
+            batches, one after the other; by default 1, with schedule "cfg" the cfg's subdivisions.
         schedule: "cosine" is a warm-up, 5 % of the steps and at most 500, and half a cosine to
             zero; "cfg" is what [net] says: burn_in, policy, steps, scales.
         rate: highest learning rate; by default 0.001, with optimizer "sgd" or "cfg" the cfg's.
@@ -102,7 +104,7 @@ class Recipe:
     epochs: float | None = None
     steps: int | None = None
     batch: int | None = None
-    parts: int | None = None
+    accumulate: int | None = None
     schedule: ScheduleName = "cosine"
     rate: float | None = None
     optimizer: OptimizerName = "adamw"
@@ -179,7 +181,7 @@ class Course:
 
     Attributes:
         batch: pictures in a step.
-        parts: batches that a process makes of its share.
+        accumulate: batches that a process makes of its share.
         steps: in all.
         samples: pictures of the data set.
         round: steps between rows of the history: about an epoch, longer for few pictures.
@@ -187,7 +189,7 @@ class Course:
     """
 
     batch: int
-    parts: int
+    accumulate: int
     steps: int
     samples: int
     round: int
@@ -229,15 +231,16 @@ def plan_course(recipe: Recipe, network: Network, *, samples: int, processes: in
     options = network.options
     by_cfg = recipe.schedule == "cfg" and recipe.batch is None
     batch = options.batch if by_cfg else recipe.batch or BATCH
-    parts = recipe.parts or (options.subdivisions if by_cfg else 1)
-    if batch % (parts * processes):
+    accumulate = recipe.accumulate or (options.subdivisions if by_cfg else 1)
+    if batch % (accumulate * processes):
         raise DarkconvError(
             "pictures in a step",
-            expected=f"a multiple of {parts * processes}: {processes} processes, {parts} parts",
+            expected=f"a multiple of {accumulate * processes}: {processes} processes, each with "
+            f"{accumulate} batches a step",
             found=batch,
-            hint="set the batch, or the parts",
+            hint="--batch and --accumulate set them",
         )
-    size = batch // (parts * processes) * network.input_shape.size * FLOAT32
+    size = batch // (accumulate * processes) * network.input_shape.size * FLOAT32
     require_memory(size, what=f"a batch of {batch} pictures", where=Where(file=network.file))
     epoch = max(1, round(samples / batch))
     steps = recipe.steps or (max(1, round(recipe.epochs * epoch)) if recipe.epochs else 0)
@@ -245,7 +248,7 @@ def plan_course(recipe: Recipe, network: Network, *, samples: int, processes: in
         by_cfg = recipe.schedule == "cfg" and options.max_batches > 0
         steps = options.max_batches if by_cfg else EPOCHS * epoch
     length = max(epoch, -(-steps // MOST_ROUNDS))
-    return Course(batch, parts, steps, samples, length, make_schedule(recipe, options, steps))
+    return Course(batch, accumulate, steps, samples, length, make_schedule(recipe, options, steps))
 
 
 def make_schedule(recipe: Recipe, options: NetOptions, steps: int) -> Schedule:

@@ -107,7 +107,9 @@ class Training(pl.LightningModule):
         rate = self.course.schedule.rate(step + 1)
         set_rate(self._optimizer, rate)
         self.log("rate", rate, on_step=True)
-        turn = (step * self.course.parts + batch_idx % self.course.parts) * self.trainer.world_size
+        turn = (
+            step * self.course.accumulate + batch_idx % self.course.accumulate
+        ) * self.trainer.world_size
         torch.manual_seed((self.recipe.seed * 1_000_003 + turn + self.global_rank) % MOST_SEED)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

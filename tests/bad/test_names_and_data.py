@@ -16,7 +16,7 @@ KINDS = (
     "\n  hint: a source is a picture, a folder, a pattern such as 'photos/*.jpg', or a file that "
     "ends in .yaml, .data, .txt, .list, .xml or .json"
 )
-ELSEWHERE = "\n  --images DIR (in Python images=) says where the pictures lie"
+ELSEWHERE = "\n  --data-images DIR (in Python images=) says where the pictures lie"
 DATA_NAMES = "\n  hint: --data-names FILE (in Python names=) names the classes of the labels"
 OUTSIDE = "which needs --outside (in Python outside=True)"
 

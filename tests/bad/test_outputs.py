@@ -80,7 +80,7 @@ CASES = [
     ),
     Refused(
         "no folder for a profile's page",
-        "profile net.cfg net.weights pics -o p.npz --html none/p.html",
+        "profile net.cfg net.weights pics -o p.npz --report none/p.html",
         f"none/p.html{NO_FOLDER}",
     ),
     Refused(

@@ -32,14 +32,14 @@ LINES = [
     "verify {m} --image {0.png} --json",
     "eval {m} --names {0.names} --data {0.list} --data-names {0.names} --report {1.html}",
     "reclass {m} --names {0.names} --keep cat -o {1.cfg} {1.weights}",
-    "profile {m} {0.png} -o {1.npz} --html {1.html}",
+    "profile {m} {0.png} -o {1.npz} --report {1.html}",
     "prune {m} --score l1 --ratio 0.5 --save-plan {1.json} -o {1.cfg} {1.weights}",
     "dissect {m} --names {0.names} --images {0.png} --report {1.html} --all-pictures -o {1.cfg}"
     " {1.weights}",
     "finetune {m} --names {0.names} --data {0.list} --data-names {0.names} --steps 1 --workers 0"
     " -o {1.cfg} {1.weights}",
     "graft {m} {m} -o {1.cfg} {1.weights}",
-    "data check {0.list} --names {0.names} -o {1.png}",
+    "data check {0.list} --data-names {0.names} -o {1.png}",
     "anchors --data {0.list} -n 1",
     "weights fold {m} -o {1.cfg} {1.weights}",
     "weights swap-rgb {m} -o {1.cfg} {1.weights}",

@@ -24,7 +24,7 @@ OPENERS = {
     "detect": "detect net.cfg net.weights pics/cute.jpg",
     "detect -o": "detect net.cfg net.weights pics -o drawn",
     "eval": "eval net.cfg net.weights --data all.txt --report r.html",
-    "profile": "profile net.cfg net.weights pics -o p.npz --html p.html",
+    "profile": "profile net.cfg net.weights pics -o p.npz --report p.html",
     "dissect": "dissect net.cfg net.weights --keep cat --all-pictures --images pics"
     " -o x.cfg x.weights",
     "prune": "prune net.cfg net.weights --images pics --ratio 0.5 -o x.cfg x.weights",
@@ -32,7 +32,7 @@ OPENERS = {
     " -o x.cfg x.weights",
     "finetune": "finetune net.cfg net.weights --data pics --data-names net.names --steps 1"
     " --workers 0 -o x.cfg x.weights",
-    "data": "data check pics --names net.names -o sheet.png",
+    "data": "data check pics --data-names net.names -o sheet.png",
     "anchors": "anchors --data all.txt -n 2",
     "verify": "verify net.cfg net.weights --image pics/cute.jpg",
     "convert --int8": "convert net.cfg net.weights -o x.onnx --int8 --calibrate pics",

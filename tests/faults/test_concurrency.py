@@ -165,7 +165,7 @@ COMMANDS = [
     ("convert big.cfg big.weights -o o.onnx --in-place", ".o.onnx.0.tmp"),
     ("convert big.cfg big.weights -o o.safetensors", ".o.safetensors.0.tmp"),
     ("reclass big.cfg big.weights --keep dog -o o.cfg o.weights", ".o.cfg.0.tmp"),
-    ("prune big.cfg big.weights --score l1 --keep 0.9 -o o.cfg o.weights", ".o.weights.0.tmp"),
+    ("prune big.cfg big.weights --score l1 --ratio 0.9 -o o.cfg o.weights", ".o.weights.0.tmp"),
     ("profile big.cfg big.weights pics -o o.npz", "3.png"),
     ("weights fold big.cfg big.weights -o o.cfg o.weights", ".o.weights.0.tmp"),
     ("detect big.cfg big.weights pics", "3.png"),

@@ -17,7 +17,7 @@ MODEL = "digits10.cfg digits10.weights"
 HUB = [
     f"convert {MODEL} -o o.cfg o.weights",
     f"reclass {MODEL} --keep one,two --add new -o r.cfg r.weights --seed 3",
-    f"prune {MODEL} --score random --seed 3 --keep 0.8 --save-plan p.json",
+    f"prune {MODEL} --score random --seed 3 --ratio 0.8 --save-plan p.json",
     f"prune {MODEL} --plan p.json -o p.cfg p.weights --json",
     f"weights fold {MODEL} -o f.cfg f.weights",
     f"info {MODEL} --json",
@@ -34,8 +34,8 @@ EXPORTS = [
     f"convert {MODEL} -o o.pt2",
 ]
 MEASURED = [
-    f"profile {MODEL} unlabelled -o p.npz --html p.html --json",
-    f"prune {MODEL} --profile p.npz --keep 0.8 --reconstruct unlabelled -o p.cfg p.weights",
+    f"profile {MODEL} unlabelled -o p.npz --report p.html --json",
+    f"prune {MODEL} --profile p.npz --ratio 0.8 --reconstruct unlabelled -o p.cfg p.weights",
     f"dissect {MODEL} --keep one,two --images unlabelled -o d.cfg d.weights --json",
     f"detect {MODEL} images/000.jpg images/001.jpg -o drawn --json",
 ]

@@ -23,7 +23,7 @@ pytest.importorskip("PIL")
 TOO_LARGE, NO_SPACE = "File too large", "No space left on device"
 MODEL = "digits10.cfg digits10.weights"
 TRAINING = "--data digits10.data --split valid --steps 4 --batch 4 --workers 0 --device cpu"
-PLAN = f"{MODEL} --score l1 --keep 0.8"
+PLAN = f"{MODEL} --score l1 --ratio 0.8"
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ CASES = [
         needs=("keras", "tensorflow"),
     ),
     Case("profile", f"profile {MODEL} unlabelled -o out/o.npz", "o.npz"),
-    Case("profile report", f"profile {MODEL} unlabelled -o o.npz --html out/o.html", "o.html"),
+    Case("profile report", f"profile {MODEL} unlabelled -o o.npz --report out/o.html", "o.html"),
     Case("plan", f"prune {PLAN} --save-plan out/o.json", "o.json"),
     Case("pruned", f"prune {PLAN} -o out/o.cfg out/o.weights", "o.weights"),
     Case("reclassed", f"reclass {MODEL} --keep one -o out/o.cfg out/o.weights", "o.weights"),

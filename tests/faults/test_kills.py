@@ -57,7 +57,7 @@ CASES = [
     Case("reclass", "reclass {0}.cfg {0}.weights --keep fox,cat -o out/o.cfg out/o.weights", MODEL),
     Case(
         "prune",
-        "prune {0}.cfg {0}.weights --score l1 --keep 0.9 -o out/o.cfg out/o.weights",
+        "prune {0}.cfg {0}.weights --score l1 --ratio 0.9 -o out/o.cfg out/o.weights",
         MODEL,
     ),
     Case("profile", "profile {0}.cfg {0}.weights pics -o out/o.npz", ("o.npz",)),
@@ -74,7 +74,7 @@ TRAINING = (
     "--valid digits10.data --workers 0 --device cpu -o {0}.cfg {0}.weights"
 )
 EVERY_STEP = "--steps 100 --batch 4 --checkpoint-every 1 --evaluate-every 1"
-SOME_STEPS = "--steps 30 --batch 4 --evaluate-every 2 --rate 0.003"
+SOME_STEPS = "--steps 30 --batch 4 --evaluate-every 2 --lr 0.003"
 
 
 @dataclass(frozen=True)

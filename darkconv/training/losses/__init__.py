@@ -1,4 +1,4 @@
-"""What a network's predictions cost: one module per kind of head."""
+"""Losses of a network's predictions: one module for each kind of head."""
 
 from torch import Tensor
 
@@ -25,7 +25,11 @@ __all__ = [
 
 
 def has_loss(layer: Layer) -> bool:
-    """Whether a layer can be trained on truths."""
+    """Return True if a layer can be trained on ground truth.
+
+    Args:
+        layer: any layer of a network.
+    """
     return type(layer.spec) in LOSSES
 
 
@@ -40,22 +44,27 @@ def head_loss(
     class_weights: tuple[float, ...] = (),
     class_map: tuple[int, ...] = (),
 ) -> LossReport:
-    """What a head's predictions for a batch cost, summed over the batch as in C.
+    """Compute the loss of a head's predictions for a batch, summed over the batch as in C.
 
     Args:
-        layer: a detection head, or a layer that compares all values with truths: [softmax],
+        layer: a detection head, or a layer that compares all values with the truth: [softmax],
             [logistic], [cost].
-        x: what enters the layer, before any activation: (N, C, H, W) or (N, values).
-        truths: of detection heads (N, T, 5), rows of class, centre x, centre y, width, height,
-            relative to the picture; rows of class -1 fill up. Of others (N, values).
+        x: input of the layer, before any activation: (N, C, H, W) or (N, values).
+        truths: for detection heads the ground truth boxes (N, T, 5): rows of class index from 0,
+            centre x, centre y, width, height, relative to the picture; padding rows have class -1.
+            For other layers target values (N, values).
         input_size: (width, height) of the network input in pixels.
-        rule: see `Setting`.
-        seen: see `Setting`.
-        class_weights: see `Setting`.
-        class_map: see `Setting`; of `read_class_map` for a head with `map=`.
+        rule: "default" or "darknet", see `Setting`.
+        seen: number of pictures trained on, this batch included, see `Setting`.
+        class_weights: factor of each class, see `Setting`; empty for 1.
+        class_map: class of the head for each class of the labels, see `Setting`; for a head with
+            `map=` the result of `read_class_map`.
+
+    Returns:
+        The loss and its parts, as scalar tensors; `total` is to be back-propagated.
 
     Raises:
-        UnsupportedError: the layer has no loss, or a `map=` that is not given.
+        UnsupportedError: the layer has no loss, or its `map=` is not given.
         GraphError: the mask of a head names anchors that are not listed.
     """
     check_anchors(layer)

@@ -1,7 +1,7 @@
-"""Which place of a [yolo] or [Gaussian_yolo] head is trained on which truth: Darknet's rule.
+"""Assignment of ground truth to the places of a [yolo] or [Gaussian_yolo] head, by Darknet's rule.
 
-A place is one anchor in one cell of one image. Numbers of places count over images, anchors,
-rows and columns, in this order; numbers of truths over images, then rows of the labels.
+A place is one anchor in one cell of one picture. Places are numbered from 0 over pictures, anchors,
+rows and columns, in this order; truths over pictures, then rows of the labels.
 """
 
 from dataclasses import dataclass
@@ -27,14 +27,15 @@ from darkconv.training.losses.report import LossReport
 
 @dataclass(frozen=True)
 class Objects:
-    """The truths of a batch, those of all images in one row.
+    """The ground truth of a batch, that of all pictures in one row.
 
     Attributes:
-        boxes: (images * T, 4), xywh relative to the picture.
-        classes: (images * T,) of the head; any where not valid.
-        valid: (images, T), False for rows that only fill up.
-        weights: (images * T,) multiplier of the class: its factor, times how rare it is.
-        factors: (images * T,) of the class, as `Setting.class_weights` says.
+        boxes: (N * T, 4) boxes, xywh relative to the picture.
+        classes: (N * T,) classes of the head, from 0; arbitrary if not valid.
+        valid: (N, T) False for padding rows.
+        weights: (N * T,) weight of the truth's class: its factor times its `counters_per_class`
+            multiplier.
+        factors: (N * T,) factor of the truth's class in `Setting.class_weights`.
     """
 
     boxes: Tensor
@@ -45,7 +46,13 @@ class Objects:
 
     @classmethod
     def of(cls, spec: YoloHead, truths: Tensor, setting: Setting) -> Self:
-        """From rows of class and box; one row is added, so that there is always one."""
+        """Build the ground truth of a batch, with one padding row more, so that there is a row.
+
+        Args:
+            spec: the head.
+            truths: (N, T, 5) rows of class and box.
+            setting: rule, class weights and class map.
+        """
         padded = F.pad(truths, (0, 0, 0, 1), value=-1.0)
         classes, boxes = padded[..., 0].long(), padded[..., 1:]
         table = torch.tensor(setting.class_map or range(spec.classes), device=truths.device)
@@ -61,19 +68,20 @@ class Objects:
 
     @property
     def images(self) -> Tensor:
-        """(images * T,) the image of each truth."""
+        """Index of each truth's picture in the batch, (N * T,)."""
         count, each = self.valid.shape
         return torch.arange(count, device=self.boxes.device).repeat_interleave(each)
 
 
 @dataclass(frozen=True)
 class Nearest:
-    """For each place (places,): the best IoU with a truth, that truth, and what is spared.
+    """For each place the ground truth box that its predicted box overlaps most.
 
     Attributes:
-        iou: highest IoU of the predicted box with any truth of the image, 0 if there is none.
-        truth: the truth's number.
-        spared_iou: the IoU that the ignore rule looks at.
+        iou: (places,) highest IoU of the predicted box with a truth of the picture, 0 if there is
+            none.
+        truth: (places,) number of that truth.
+        spared_iou: (places,) IoU that the ignore rule compares with `ignore_thresh`.
     """
 
     iou: Tensor
@@ -82,7 +90,14 @@ class Nearest:
 
 
 def find_nearest(grid: Grid, entries: Entries, boxes: Tensor, objects: Objects) -> Nearest:
-    """Compare every predicted box (places, 4) with every truth of its image."""
+    """Find the best ground truth box of each predicted box, by IoU.
+
+    Args:
+        grid: the places.
+        entries: the head's input by places; alexeyab ignores only boxes with a likely class.
+        boxes: (places, 4) predicted boxes, xywh relative to the picture.
+        objects: the ground truth.
+    """
     images, count = objects.valid.shape
     predicted = boxes.reshape(images, -1, 1, 4)
     every = iou(predicted, objects.boxes.reshape(images, 1, count, 4)).nan_to_num(0)
@@ -97,12 +112,12 @@ def find_nearest(grid: Grid, entries: Entries, boxes: Tensor, objects: Objects) 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Places with the truths that they are trained on, (k,) each, in Darknet's order.
+    """Places with the truths that they are trained on, in Darknet's order.
 
     Attributes:
-        places: numbers of places.
-        truths: numbers of truths.
-        scores: class score that is wanted.
+        places: (k,) numbers of places.
+        truths: (k,) numbers of truths.
+        scores: (k,) target of the class score.
     """
 
     places: Tensor
@@ -110,16 +125,20 @@ class Pairs:
     scores: Tensor
 
     def __add__(self, other: Self) -> Self:
-        """These, then the others."""
+        """Return these pairs, followed by the others."""
         both = zip(vars(self).values(), vars(other).values(), strict=True)
         return type(self)(*(torch.cat(parts) for parts in both))
 
     def where(self, chosen: Tensor) -> Self:
-        """Those that a mask (k,) chooses."""
+        """Return the pairs that a mask selects.
+
+        Args:
+            chosen: (k,) True for pairs that are kept.
+        """
         return type(self)(*(values[chosen] for values in vars(self).values()))
 
     def rounds(self) -> list[Self]:
-        """Split so that a place is in each part once: its first truth, its second, and so on."""
+        """Split the pairs into parts with each place at most once: first truths, then second ones."""
         order = self.places.argsort(stable=True)
         ordered = self.places[order]
         count = torch.arange(len(order), device=order.device)
@@ -130,7 +149,18 @@ class Pairs:
 
 
 def match_shapes(grid: Grid, objects: Objects) -> Pairs:
-    """Each truth with the anchor of its shape, if it is this head's, and with others alike."""
+    """Match each truth with the anchor that is most like its shape, and with similar anchors.
+
+    The best anchor counts if it belongs to this head; with `iou_thresh` below 1, so do all of the
+    head's anchors above that overlap.
+
+    Args:
+        grid: the places.
+        objects: the ground truth.
+
+    Returns:
+        Pairs with target score 1, at the cells that hold the truths' points.
+    """
     spec, sizes = grid.spec, objects.boxes[:, None, 2:]
     best = shape_overlap("iou", grid.all_anchors, sizes).argmax(1, keepdim=True)
     wanted = best == torch.arange(spec.anchor_count, device=best.device)
@@ -144,7 +174,16 @@ def match_shapes(grid: Grid, objects: Objects) -> Pairs:
 
 
 def spot_good_boxes(spec: YoloHead, nearest: Nearest) -> Pairs:
-    """Places whose box is so good (`truth_thresh`) that they are trained on its truth too."""
+    """Find the places that are trained on a truth because their box is above `truth_thresh`.
+
+    Args:
+        spec: the head.
+        nearest: the best truth of each place.
+
+    Returns:
+        Pairs of these places with their best truths; the target score is IoU^2 with
+        `objectness_smooth`, otherwise 1.
+    """
     (places,) = (nearest.iou > spec.truth_thresh).nonzero(as_tuple=True)
     found = nearest.iou[places]
     scores = found.square() if spec.objectness_smooth else torch.ones_like(found)
@@ -152,21 +191,29 @@ def spot_good_boxes(spec: YoloHead, nearest: Nearest) -> Pairs:
 
 
 def spot_spared_boxes(spec: YoloHead, nearest: Nearest) -> Pairs:
-    """Places that the ignore rule spares, with the truth that their box is near."""
+    """Find the places that the ignore rule ignores: their box is above `ignore_thresh`.
+
+    Args:
+        spec: the head.
+        nearest: the best truth of each place.
+
+    Returns:
+        Pairs of these places with their best truths; the target score is 1.
+    """
     (places,) = (nearest.spared_iou > spec.ignore_thresh).nonzero(as_tuple=True)
     return Pairs(places, nearest.truth[places], torch.ones_like(nearest.iou[places]))
 
 
 @dataclass(frozen=True)
 class Claims:
-    """Places that truths want, each once, and who wants them.
+    """Places that are assigned to truths, each place once.
 
     Attributes:
         places: (m,) numbers of places, rising.
-        owners: (m,) the last truth that wants the place: it has the box.
-        pairs: all that want one, in Darknet's order.
-        rows: for each of the pairs the index of its place in `places`.
-        matched: (m,) whether the owner came by its shape, not by its box alone.
+        owners: (m,) number of the last truth assigned to the place; its box is trained.
+        pairs: all pairs of a place and a truth, in Darknet's order.
+        rows: (k,) index into `places` for each pair.
+        matched: (m,) True if the owner was matched by its shape, False if by a good box alone.
     """
 
     places: Tensor
@@ -177,7 +224,12 @@ class Claims:
 
     @classmethod
     def of(cls, spotted: Pairs, matches: Pairs) -> Self:
-        """Those that a good box has spotted come first, as in Darknet."""
+        """Build the assignment of places from pairs; good boxes come first, as in Darknet.
+
+        Args:
+            spotted: pairs of good boxes.
+            matches: pairs of matched shapes.
+        """
         pairs = spotted + matches
         places, rows = torch.unique(pairs.places, return_inverse=True)
         order = torch.arange(len(rows), device=rows.device)
@@ -187,16 +239,16 @@ class Claims:
 
 @dataclass(frozen=True)
 class Assignment:
-    """All that the two rules train a batch by.
+    """Predictions of a batch, assigned to ground truth; both rules train on it.
 
     Attributes:
         grid: the places.
-        entries: the head's input there.
-        objects: the truths.
-        nearest: of each place.
-        spotted: what is trained for its good box.
-        matches: what is trained for its shape.
-        overlaps: IoU of each of the matches.
+        entries: the head's input by places.
+        objects: the ground truth.
+        nearest: the best truth of each place.
+        spotted: pairs that are trained because of their good box.
+        matches: pairs that are trained because of their shape.
+        overlaps: (matches,) IoU of the predicted box and the truth of each match.
     """
 
     grid: Grid
@@ -209,7 +261,14 @@ class Assignment:
 
     @classmethod
     def of(cls, spec: YoloHead, x: Tensor, truths: Tensor, setting: Setting) -> Self:
-        """Of a head's input (N, C, H, W) and rows (N, T, 5)."""
+        """Build the assignment of a head's places to ground truth.
+
+        Args:
+            spec: the head.
+            x: (N, C, H, W) input of the head, before any activation.
+            truths: (N, T, 5) rows of class and box.
+            setting: input size, rule, class weights and class map.
+        """
         grid = Grid.of(spec, x, setting)
         entries = grid.entries(x)
         objects = Objects.of(spec, truths.to(x.device, grid.anchors.dtype), setting)
@@ -222,22 +281,28 @@ class Assignment:
 
     @property
     def claims(self) -> Claims:
-        """Places with a truth."""
+        """Places that are assigned to a truth."""
         return Claims.of(self.spotted, self.matches)
 
     @property
     def iou(self) -> Tensor:
-        """Mean IoU of the matches, 0 if there are none."""
+        """Mean IoU of the matches; 0 if there are none."""
         return self.overlaps.sum() / max(len(self.overlaps), 1)
 
     @property
     def recall(self) -> Tensor:
-        """Share of the matched truths that a predicted box covers well."""
+        """Share of the matched truths that a predicted box covers with an IoU above 0.5."""
         truths, rows = torch.unique(self.matches.truths, return_inverse=True)
         best = self.overlaps.new_zeros(len(truths)).scatter_reduce(0, rows, self.overlaps, "amax")
         return (best > GOOD_IOU).to(best.dtype).sum() / max(len(truths), 1)
 
     def report(self, total: Tensor, parts: Tensor) -> LossReport:
-        """With parts (4,): boxes, objectness where truths are and elsewhere, classes."""
+        """Build the report of a loss, with the assignment's IoU and recall.
+
+        Args:
+            total: the loss, a scalar.
+            parts: (4,) losses of boxes, of objectness at assigned places and at the others, and of
+                classes.
+        """
         box, objectness, no_object, classes = parts.unbind()
         return LossReport(total, box, objectness, no_object, classes, self.iou, self.recall)

@@ -1,22 +1,23 @@
-"""The losses of [softmax], [logistic] and [cost]: one truth value for each input.
+"""The losses of [softmax], [logistic] and [cost]: one target for each input value.
 
-Rule "darknet" gives C's deltas and its number. The default rule is one number with a true
-derivative, counted from the lowest that its truths allow. What differs from C:
+Rule "darknet" gives C's deltas and the number that C prints. The default rule is one number with a
+true derivative, counted from the lowest value that its targets allow. It differs from C in these
+points:
 
-- [softmax] costs the cross entropy -t * ln p, and what it passes back is divided by the
-  temperature. C prints -ln p wherever t is not 0 and passes back t - p as it is. Where the truths
-  of a group do not sum to 1, C's t - p is the derivative of nothing; none are wanted where all are
-  0 (groups of a class tree off the true path).
+- [softmax] computes the cross entropy -t * ln p, and its derivative is divided by the temperature.
+C prints -ln p wherever t is not 0, and passes back t - p undivided. If the targets of a group do
+not sum to 1, C's t - p is not a derivative of any function; where all are 0 (groups of a class tree
+off the true path), nothing is trained.
 - [logistic] has C's cross entropy and derivative.
-- [cost] costs scale * half the squared error, or scale * |error| (`L1`), or `smooth` the first
-  below an error of 1 and |error| - 1/2 above. C prints twice the half, without the scale. The
-  original's `smooth` has the wrong sign above 1, its `L1` a slope where there is no error; the
-  fork has no `L1`: like every type that a program does not know it is `sse` there.
+- [cost] computes scale * half the squared error, or scale * |error| (`L1`), or with `smooth` the
+first below an error of 1 and |error| - 1/2 above. C prints twice the half, without the scale. The
+original's `smooth` has the wrong sign above 1, and its `L1` a slope where there is no error; the
+fork has no `L1`: like every type that a program does not know, it is `sse` there.
 
-By both rules truths of -1234 cost nothing with [cost] `masked` and in class trees (of C, in its
-CUDA program), and `noloss=1` turns [softmax] into a layer without a cost. `ratio`, `noobj` and
-`thresh` of [cost] do nothing, as in C on the CPU. Class weights act on the cost of a picture: the
-mean of those of its true classes.
+By both rules targets of -1234 are ignored with [cost] `masked` and in class trees (in C, in its
+CUDA program), and `noloss=1` turns [softmax] into a layer without a loss. `ratio`, `noobj` and
+`thresh` of [cost] have no effect, as in C on the CPU. Class weights act on the loss of a picture,
+as the mean weight of its true classes.
 """
 
 import torch
@@ -37,12 +38,18 @@ from darkconv.training.losses.report import LossReport
 
 @costs(Softmax)
 def softmax_loss(layer: Layer, x: Tensor, truths: Tensor, setting: Setting) -> LossReport:
-    """See `head_loss`.
+    """Compute the loss of a [softmax] layer; see `head_loss`.
+
+    Args:
+        layer: [softmax] layer.
+        x: input of the layer.
+        truths: (N, values) targets; with `keep_classes` one for each kept class.
+        setting: rule and class weights.
 
     Raises:
-        DarkconvError: another number of truths than of values.
+        DarkconvError: the number of targets is not that of the values.
         OptionError: the number of class weights is not that of the values.
-        GraphError: the layer's class tree was not found or does not fit.
+        GraphError: the file of the class tree was not found, or does not fit.
     """
     spec = layer.spec
     assert isinstance(spec, Softmax)
@@ -69,7 +76,7 @@ def softmax_loss(layer: Layer, x: Tensor, truths: Tensor, setting: Setting) -> L
 
 
 def _before_keeping(spec: Softmax, wanted: Tensor, raw: Tensor) -> Tensor:
-    """Truths of all values, those 0 that are not left behind the softmax."""
+    """Return targets for all values, 0 for those that `keep_classes` drops."""
     if not spec.keep_classes:
         return wanted
     index = torch.tensor(spec.keep_classes, device=raw.device)
@@ -77,7 +84,7 @@ def _before_keeping(spec: Softmax, wanted: Tensor, raw: Tensor) -> Tensor:
 
 
 def _lowest_of(hierarchy: Hierarchy, wanted: Tensor) -> Tensor:
-    """The lowest (N, values), in sum and negated, that softmax can cost for these truths."""
+    """Return the negated lowest softmax loss of each target (N, values); only its sum counts."""
     index = hierarchy.groups.expand(wanted.shape)
     sums = wanted.new_zeros(len(wanted), hierarchy.count).scatter_add(1, index, wanted)
     share = wanted / sums.gather(1, index)
@@ -86,10 +93,16 @@ def _lowest_of(hierarchy: Hierarchy, wanted: Tensor) -> Tensor:
 
 @costs(Logistic)
 def logistic_loss(layer: Layer, x: Tensor, truths: Tensor, setting: Setting) -> LossReport:
-    """See `head_loss`.
+    """Compute the loss of a [logistic] layer; see `head_loss`.
+
+    Args:
+        layer: [logistic] layer.
+        x: input of the layer, before the sigmoid.
+        truths: (N, values) targets.
+        setting: rule and class weights.
 
     Raises:
-        DarkconvError: another number of truths than of values.
+        DarkconvError: the number of targets is not that of the values.
         OptionError: the number of class weights is not that of the values.
     """
     raw = _flat(x)
@@ -104,10 +117,16 @@ def logistic_loss(layer: Layer, x: Tensor, truths: Tensor, setting: Setting) -> 
 
 @costs(Cost)
 def cost_loss(layer: Layer, x: Tensor, truths: Tensor, setting: Setting) -> LossReport:
-    """See `head_loss`.
+    """Compute the loss of a [cost] layer; see `head_loss`.
+
+    Args:
+        layer: [cost] layer.
+        x: input of the layer.
+        truths: (N, values) targets.
+        setting: rule and class weights.
 
     Raises:
-        DarkconvError: another number of truths than of values.
+        DarkconvError: the number of targets is not that of the values.
         OptionError: the number of class weights is not that of the values.
     """
     spec = layer.spec
@@ -126,7 +145,7 @@ def cost_loss(layer: Layer, x: Tensor, truths: Tensor, setting: Setting) -> Loss
 
 
 def _deviation(kind: str, error: Tensor) -> Tensor:
-    """What errors cost by the default rule."""
+    """Compute the loss of each error by the default rule."""
     if kind == "L1":
         return error.abs()
     if kind == "smooth":
@@ -135,12 +154,12 @@ def _deviation(kind: str, error: Tensor) -> Tensor:
 
 
 def _printed(kind: str, error: Tensor) -> Tensor:
-    """What C prints for errors."""
+    """Compute the number that C prints for each error."""
     return _deviation(kind, error) * (1 if kind == "L1" else 2)
 
 
 def _slope(spec: Cost, kind: str, error: Tensor) -> Tensor:
-    """C's delta for errors, before its scale."""
+    """Compute C's delta of each error, before its scale."""
     up = torch.where(error > 0, 1.0, -1.0).to(error.dtype)
     if kind == "L1":
         return up
@@ -150,12 +169,12 @@ def _slope(spec: Cost, kind: str, error: Tensor) -> Tensor:
 
 
 def _flat(x: Tensor) -> Tensor:
-    """(N, values), in float32 or better."""
+    """Return the input as (N, values), in float32 or better."""
     return x.flatten(1).to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _fitting(layer: Layer, truths: Tensor, values: int, like: Tensor) -> Tensor:
-    """Truths (N, values) of `like`'s type and device.
+    """Return the targets (N, values) in the dtype and on the device of `like`.
 
     Raises:
         DarkconvError: they have another shape.
@@ -170,7 +189,7 @@ def _fitting(layer: Layer, truths: Tensor, values: int, like: Tensor) -> Tensor:
 
 
 def _picture_factors(setting: Setting, truths: Tensor) -> Tensor:
-    """(N, 1) weight of each picture: the mean of its true classes' weights."""
+    """Return the weight of each picture (N, 1): the mean weight of its true classes."""
     factors = truths.new_tensor(class_factors(setting, truths.shape[1]))
     shares = truths.clamp(min=0)
     sums = shares.sum(1, keepdim=True)
@@ -183,7 +202,7 @@ def _with_delta(cost: Tensor, x: Tensor, delta: Tensor) -> LossReport:
 
 
 def _report(total: Tensor) -> LossReport:
-    """A cost of classes and nothing else."""
+    """Build the report of a loss of classes alone."""
     none = torch.zeros_like(total.detach())
     return LossReport(
         total=total, box=none, objectness=none, no_object=none, classes=total, iou=none, recall=none

@@ -1,4 +1,4 @@
-"""What the C program adds to the deltas of a [yolo] or [Gaussian_yolo] box for its truths."""
+"""The deltas that the C program adds to a [yolo] or [Gaussian_yolo] box for its truths."""
 
 import torch
 from torch import Tensor
@@ -12,7 +12,15 @@ from darkconv.training.losses.density import log_density
 
 
 def box_deltas(found: Assignment, pairs: Pairs) -> tuple[Tensor, Tensor]:
-    """Deltas of x, y, w, h (k, 4) and of their deviations, (k, 4) or of [yolo] (k, 0)."""
+    """Compute C's deltas of x, y, w, h and of their standard deviations.
+
+    Args:
+        found: the assignment of the batch.
+        pairs: places with the truths that they are trained on.
+
+    Returns:
+        Deltas of x, y, w, h (k, 4), and of their standard deviations: (k, 4), for [yolo] (k, 0).
+    """
     spec = found.grid.spec
     weights = found.objects.weights[pairs.truths].unsqueeze(1)
     if spec.dialect.follows(ALEXEYAB):  # the original has no such factor
@@ -27,22 +35,22 @@ def box_deltas(found: Assignment, pairs: Pairs) -> tuple[Tensor, Tensor]:
 
 
 def _importance(found: Assignment, pairs: Pairs) -> Tensor:
-    """(k, 1) how much more a small box counts."""
+    """Return the weight of each box (k, 1); small boxes have a larger one."""
     sizes = found.objects.boxes[pairs.truths, 2:]
     return 2 - sizes.prod(1, keepdim=True)
 
 
 def _errors(found: Assignment, pairs: Pairs) -> Tensor:
-    """(k, 4) what is missing of offsets and raw w, h."""
+    """Return target minus value (k, 4) of the offsets and of raw w, h."""
     grid, boxes = found.grid, found.objects.boxes[pairs.truths]
     return grid.targets(pairs.places, boxes) - grid.values(found.entries.box[pairs.places])
 
 
 def _overlap_deltas(found: Assignment, pairs: Pairs) -> Tensor:
-    """Of x, y, w, h (k, 4), without weights.
+    """Compute the deltas of x, y, w, h (k, 4) for an overlap loss, without weights.
 
-    C leaves out every factor of the chain rule but the exponential's, and gives a corner that is
-    predicted instead of the centre a share of the size's gradient.
+    Of the chain rule's factors C keeps the exponential's alone, and if a corner is predicted
+    instead of the centre, it adds a share of the size's gradient to the position.
     """
     grid, raw = found.grid, found.entries.box[pairs.places]
     predicted = grid.boxes(raw, pairs.places)
@@ -54,7 +62,11 @@ def _overlap_deltas(found: Assignment, pairs: Pairs) -> Tensor:
 
 
 def _gaussian_deltas(found: Assignment, pairs: Pairs) -> tuple[Tensor, Tensor]:
-    """Of the means, by their density or the overlap, and of the deviations, by the density."""
+    """Compute the deltas of the means and of the standard deviations.
+
+    Those of the means follow from their density or from the overlap, those of the standard
+    deviations from the density.
+    """
     s = found.entries.deviations[pairs.places].sigmoid()
     errors = _errors(found, pairs) / s
     density = log_density(errors, s).exp()
@@ -66,6 +78,6 @@ def _gaussian_deltas(found: Assignment, pairs: Pairs) -> tuple[Tensor, Tensor]:
 
 
 def _held(found: Assignment, deltas: Tensor) -> Tensor:
-    """Within `max_delta`; what is no finite number becomes 0."""
+    """Limit deltas to +-`max_delta`; what is not a finite number becomes 0."""
     limit = found.grid.spec.max_delta
     return deltas.nan_to_num(0, 0, 0).clamp(-limit, limit)

@@ -1,8 +1,8 @@
-"""The C program's gradients of overlap measures, kept with all that is odd about them.
+"""The C program's gradients of overlap measures, with all their peculiarities.
 
-Those of w and h are twice the derivative; the term of DIoU's enclosing box has the other sign at
-x and y; CIoU's aspect term is not divided by w^2 + h^2; the common part of boxes that lie apart
-has negative sides (golden/loss/README.md).
+Those of w and h are twice the derivative; the term of DIoU's enclosing box has the wrong sign at x
+and y; CIoU's aspect term is not divided by w^2 + h^2; the intersection of boxes that lie apart has
+negative sides (golden/loss/README.md).
 """
 
 import math
@@ -14,14 +14,15 @@ from darkconv.layers.loss_rules import CIOU_EPSILON
 
 
 def overlap_gradient(kind: str, predicted: Tensor, truths: Tensor) -> Tensor:
-    """What raises the overlap of predicted boxes with truths.
+    """Compute C's gradient of an overlap measure by x, y, w, h of the predicted boxes.
 
     Args:
         kind: "giou", "diou" or "ciou"; every other name means plain IoU.
-        predicted: (k, 4) boxes, xywh; sizes of 0 count as 1.
-        truths: (k, 4).
+        predicted: (k, 4) predicted boxes, xywh; a size of 0 counts as 1.
+        truths: (k, 4) ground truth boxes, xywh in the same unit.
 
-    Returns: (k, 4), for x, y, w, h of the predicted boxes.
+    Returns:
+        (k, 4) the direction that raises the measure.
     """
     sizes = torch.where(predicted[:, 2:] == 0, 1, predicted[:, 2:])
     pair = _Pair(torch.cat([predicted[:, :2], sizes], 1), truths)
@@ -40,7 +41,7 @@ def overlap_gradient(kind: str, predicted: Tensor, truths: Tensor) -> Tensor:
 
 
 class _Pair:
-    """Predicted boxes and truths. Edges are (k, 2, 2): low then high, each of x, then y."""
+    """Predicted boxes and truths; edges are (k, 2, 2): low, then high ones, each of x, then y."""
 
     def __init__(self, predicted: Tensor, truths: Tensor) -> None:
         self.predicted, self.truths = predicted, truths
@@ -55,45 +56,45 @@ class _Pair:
 
     @property
     def apart(self) -> Tensor:
-        """(k, 1, 1) whether the boxes share nothing."""
+        """True for pairs of boxes that do not intersect, (k, 1, 1)."""
         return (self.common <= 0).any(1)[:, None, None]
 
     @property
     def inside(self) -> Tensor:
-        """(k, 2, 2) predicted edges that bound the common part."""
+        """True for predicted edges that bound the intersection, (k, 2, 2)."""
         low, high = self.edges.unbind(1)
         other_low, other_high = self.others.unbind(1)
         return torch.stack([low > other_low, high < other_high], 1)
 
     @property
     def outside(self) -> Tensor:
-        """(k, 2, 2) predicted edges that bound the enclosing box."""
+        """True for predicted edges that bound the enclosing box, (k, 2, 2)."""
         low, high = self.edges.unbind(1)
         other_low, other_high = self.others.unbind(1)
         return torch.stack([low < other_low, high > other_high], 1)
 
     def shared_slope(self) -> Tensor:
-        """Of the common area by each edge."""
+        """Compute the derivative of the intersection's area by each edge."""
         return torch.where(self.inside, _area_slope(self.common), 0)
 
     def union_slope(self) -> Tensor:
-        """Of the joint area by each edge."""
+        """Compute the derivative of the union's area by each edge."""
         return _area_slope(self.sides) - self.shared_slope()
 
     def iou_gradient(self) -> Tensor:
-        """Of plain IoU, 0 where the joint area is not positive."""
+        """Compute the gradient of IoU by each edge; 0 where the union's area is not positive."""
         shared, union = self.shared[:, None, None], self.union[:, None, None]
         found = (union * self.shared_slope() - shared * self.union_slope()) / union.square()
         return torch.where(union > 0, found, 0)
 
     def enclosure_gradient(self) -> Tensor:
-        """What GIoU adds: of the joint area's share in the enclosing box."""
+        """Compute the term that GIoU adds: of the union's share in the enclosing box."""
         union, area = self.union[:, None, None], self.enclosing.prod(1)[:, None, None]
         slope = torch.where(self.outside, _area_slope(self.enclosing), 0)
         return (area * self.union_slope() - union * slope) / area.square()
 
     def distance_gradient(self) -> Tensor:
-        """What DIoU adds (k, 4), for x, y, w, h."""
+        """Compute the term that DIoU adds, by x, y, w, h."""
         way = self.truths[:, :2] - self.predicted[:, :2]
         distance = way.square().sum(1, keepdim=True)
         diagonal = self.enclosing.square().sum(1, keepdim=True)
@@ -103,7 +104,7 @@ class _Pair:
         return torch.cat([position, pull * (high + low) / 2], 1) / diagonal.square()
 
     def aspect_gradient(self) -> Tensor:
-        """What CIoU adds to that."""
+        """Compute the term that CIoU adds to that of DIoU."""
         sizes = self.predicted[:, 2:]
         wanted, present = (torch.atan(b[:, 2] / b[:, 3]) for b in (self.truths, self.predicted))
         difference = wanted - present
@@ -120,6 +121,6 @@ def _edges(boxes: Tensor) -> Tensor:
 
 
 def _area_slope(sides: Tensor) -> Tensor:
-    """(k, 2, 2) by each edge that bounds an area: the other side, negative for low edges."""
+    """Return an area's derivative by each of its edges: the other side, negated for low edges."""
     others = sides.flip(1)
     return torch.stack([-others, others], 1)

@@ -1,13 +1,14 @@
-"""The deltas and costs of [yolo] and [Gaussian_yolo] as the C program makes them.
+"""The deltas and losses of [yolo] and [Gaussian_yolo] as the C program computes them.
 
-The rules, slips and all, are those of golden/loss/README.md: truths are taken in order, and
-later ones overwrite, add to or look at what is written at their place. Here all places take
-their first truth at once, then all that have one their second, and so on.
+The rules with all their slips are in golden/loss/README.md: C takes the truths in order, and later
+ones overwrite, add to or look at the deltas of their place. Here all places take their first truth
+at once, then all that have a second one take it, and so on.
 
-Not said there: with `objectness_smooth` a matched place of [Gaussian_yolo] is wanted as without
-it. An IoU's gradient is 0 where the joint area, made with the signed sides of the common part, is
-not positive. What C does with truths outside its arrays is left out: a centre on the last border
-belongs to the last cell, a truth without width or height does not count.
+Some points are not in that file. With `objectness_smooth` a matched place of [Gaussian_yolo] has
+the same objectness target as without it. The gradient of an IoU is 0 where the union's area,
+computed with the signed sides of the intersection, is not positive. What C does with truths outside
+its arrays is left out: a centre on the last border belongs to the last cell, and a truth without
+width or height is ignored.
 """
 
 import torch
@@ -25,7 +26,12 @@ from darkconv.training.losses.scores import focal_weight, smooth_objectness
 
 
 def darknet_loss(found: Assignment, x: Tensor) -> LossReport:
-    """C's cost of a head's input x (N, C, H, W), with C's delta for its derivative."""
+    """Compute C's loss of a head, with C's deltas as its negated derivative.
+
+    Args:
+        found: the assignment of the batch.
+        x: (N, C, H, W) input of the head, which the derivative is for.
+    """
     with torch.no_grad():
         deltas = _Deltas(found)
         deltas.judge_boxes()
@@ -38,7 +44,7 @@ def darknet_loss(found: Assignment, x: Tensor) -> LossReport:
 
 
 class _Deltas:
-    """Deltas in the making; `values` are written in place. A place is once in all `pairs`."""
+    """Deltas under construction, changed in place; `pairs` hold a place at most once."""
 
     def __init__(self, found: Assignment) -> None:
         self.found, self.spec = found, found.grid.spec
@@ -53,7 +59,7 @@ class _Deltas:
         )
 
     def judge_boxes(self) -> None:
-        """Step 1: nothing is an object, good boxes are spared, very good ones are trained."""
+        """Take step 1: all places are background, good boxes ignored, very good ones trained."""
         nearest, spotted = self.found.nearest, self.found.spotted
         spared = spot_spared_boxes(self.spec, nearest)
         if not self.spec.objectness_smooth:
@@ -70,7 +76,11 @@ class _Deltas:
         self._train_boxes(spotted)
 
     def train_matches(self, pairs: Pairs) -> None:
-        """Step 2: a truth for each of some places."""
+        """Take step 2: train some places on one truth each.
+
+        Args:
+            pairs: places, each once, with their truths.
+        """
         self._train_boxes(pairs)
         free = pairs
         if self.spec.objectness_smooth and isinstance(self.spec, Yolo):
@@ -80,7 +90,7 @@ class _Deltas:
         self._train_classes(pairs)
 
     def average_boxes(self) -> None:
-        """Box deltas are divided by the number of classes that are to rise."""
+        """Divide box deltas by the number of classes with a positive delta."""
         raised = (self.values.classes > 0).sum(1, keepdim=True)
         if isinstance(self.spec, Yolo):
             if self.spec.iou_thresh >= 1:
@@ -94,7 +104,7 @@ class _Deltas:
         self.values.known[places] = self.spec.obj_normalizer * weights * missing
 
     def _train_boxes(self, pairs: Pairs) -> None:
-        """The original overwrites, alexeyab adds."""
+        """Write box deltas: the original overwrites earlier ones, alexeyab adds."""
         box, deviations = box_deltas(self.found, pairs)
         if self.spec.dialect == PJREDDIE:
             self.values.box[pairs.places] = box
@@ -103,7 +113,7 @@ class _Deltas:
         self.values.deviations[pairs.places] += deviations
 
     def _train_classes(self, pairs: Pairs) -> None:
-        """All classes, or the truth's alone where a class has been trained before."""
+        """Write the deltas of all classes; of the truth's alone if a class was trained before."""
         own = self.found.objects.classes[pairs.truths].unsqueeze(1)
         old, fresh = self.values.classes[pairs.places], self._class_deltas(pairs, own)
         weights = self.found.objects.weights[pairs.truths].unsqueeze(1)
@@ -113,7 +123,7 @@ class _Deltas:
         self.values.classes[pairs.places] = torch.where(written != 0, alone, fresh)
 
     def _class_deltas(self, pairs: Pairs, own: Tensor) -> Tensor:
-        """Of all classes (k, classes) at places where none has been trained; own: (k, 1)."""
+        """Compute the deltas (k, classes) at places where no class was trained; own is (k, 1)."""
         scores, objects = self.scores[pairs.places], self.found.objects
         factors = objects.factors[pairs.truths].unsqueeze(1)
         hot = torch.zeros_like(scores).scatter(1, own, 1.0)
@@ -125,7 +135,7 @@ class _Deltas:
         return torch.where(hot > 0, weights, factors) * (self._wanted(hot) - scores)
 
     def _smooth_classes(self, pairs: Pairs) -> None:
-        """The truth's class is wanted as much as the box is good."""
+        """Write the delta of the truth's class, whose target is the box's quality."""
         own = pairs.places, self.found.objects.classes[pairs.truths]
         weights = self.found.objects.weights[pairs.truths]
         self.values.classes[own] = weights * (pairs.scores - self.scores[own])
@@ -135,12 +145,12 @@ class _Deltas:
 
     @property
     def _looks_at_own_class(self) -> bool:
-        """Where it is seen that a class has been trained: elsewhere it is the first class."""
+        """True if the truth's own class shows that classes were trained; otherwise class 0 does."""
         return isinstance(self.spec, Yolo) and self.spec.dialect.follows(ALEXEYAB)
 
 
 def _costs(found: Assignment, deltas: Entries) -> Tensor:
-    """(4,) of boxes, objectness where truths are and elsewhere, classes: squares of deltas."""
+    """Compute the losses (4,) of boxes, assigned and other objectness, classes: squared deltas."""
     spec, claimed = found.grid.spec, torch.zeros_like(deltas.known, dtype=torch.bool)
     claimed[found.claims.places] = True
     known = deltas.known.square()
@@ -152,7 +162,7 @@ def _costs(found: Assignment, deltas: Entries) -> Tensor:
 
 
 def _overlap_cost(found: Assignment) -> Tensor:
-    """Mean of 1 - GIoU or, with every other `iou_loss`, of 1 - IoU."""
+    """Compute the mean of 1 - GIoU, or with every other `iou_loss` of 1 - IoU."""
     spec, grid, pairs = found.grid.spec, found.grid, found.matches
     overlaps = found.overlaps
     if spec.iou_loss == "giou":

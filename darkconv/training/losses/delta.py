@@ -1,4 +1,4 @@
-"""with_delta: a number whose derivative is said apart from it."""
+"""with_delta: a number whose derivative is given, not computed from it."""
 
 from typing import Any
 
@@ -8,14 +8,15 @@ from torch.autograd.function import once_differentiable
 
 
 def with_delta(cost: Tensor, x: Tensor, delta: Tensor) -> Tensor:
-    """The cost, with `-delta` for its derivative at `x`, whatever the cost was computed from.
+    """Return the cost, with `-delta` as its derivative by `x`, however it was computed.
 
-    The C program makes deltas by hand, and most of them are not the gradient of what it prints.
+    The C program computes its deltas by hand, and most of them are not the gradient of what it
+    prints.
 
     Args:
         cost: a scalar.
-        x: what the derivative is for.
-        delta: of x's shape; the negative gradient, as in C.
+        x: tensor that the derivative is for.
+        delta: negated gradient, as in C, of the shape of `x`.
     """
     result: Tensor = _WithDelta.apply(x, cost.detach(), delta.detach())  # type: ignore[no-untyped-call]
     return result

@@ -1,19 +1,20 @@
 """The loss of a [detection] head (YOLOv1).
 
-A cell of the grid has one object: the first truth whose centre lies in it. Of the boxes that the
-cell predicts, one is responsible: that of the highest IoU, or the nearest if none overlaps.
+A cell of the grid has at most one object: the first truth whose centre lies in it. Of the boxes
+that the cell predicts, one is responsible: that of the highest IoU, or the nearest if none
+overlaps.
 
-Rule "darknet" gives C's deltas and prints the sum of their squares. The default rule is the
-paper's, whose true derivative these deltas are: half the squared error of every value, and the
-cross entropy of the classes if they pass a softmax (`softmax=1`), counted from the lowest that
-the aims allow. What differs from C:
+Rule "darknet" gives C's deltas and prints the sum of their squares. The default rule is the paper's
+(Redmon et al. 2016, "You Only Look Once"), whose true derivative these deltas are: half the squared
+error of every value, and the cross entropy of the classes if they pass a softmax (`softmax=1`),
+counted from the lowest value that the targets allow. It differs from C in these points:
 
-- The number: half of scale * error^2, where C prints scale^2 * error^2.
-- `random=1`: C picks a box at random for the first 64,000 pictures; the default rule does not.
+- The number is half of scale * error^2, where C prints scale^2 * error^2.
+- With `random=1` C picks a box at random for the first 64,000 pictures; the default rule does not.
 
-By both rules the IoU that `rescore` has objectness aim at is a constant, a truth without width or
-height or of an unknown class does not count, and where all boxes are further from the truth than
-20 (C: writes beside the cell) the nearest is responsible.
+By both rules the IoU that is the target of objectness with `rescore` is a constant, a truth without
+width or height or of an unknown class is ignored, and where all boxes are further from the truth
+than 20 (C writes beside the cell) the nearest is responsible.
 """
 
 from dataclasses import dataclass, replace
@@ -40,13 +41,13 @@ from darkconv.training.losses.report import LossReport
 
 @dataclass(frozen=True)
 class Cells:
-    """What the cells of a batch say, or something about each of these values.
+    """Predictions of the cells of a batch, or one number about each of these values.
 
     Attributes:
-        scores: (cells, classes); cells count over images, rows and columns.
+        scores: (cells, classes) class scores; cells are numbered over pictures, rows and columns.
         known: (cells, boxes of a cell) objectness.
-        boxes: (cells, boxes of a cell, 4): x and y within the cell, w and h relative to the
-            picture, or their roots with `sqrt=1`.
+        boxes: (cells, boxes of a cell, 4): x and y within the cell, in cells; w and h relative to
+            the picture, or their square roots with `sqrt=1`.
     """
 
     scores: Tensor
@@ -55,7 +56,12 @@ class Cells:
 
     @classmethod
     def of(cls, spec: Detection, x: Tensor) -> Self:
-        """From a head's input (N, values), in float32 or better."""
+        """Split the input of a head by cells, in float32 or better.
+
+        Args:
+            spec: the head.
+            x: (N, values) input of the head.
+        """
         sizes = [spec.cells * spec.classes, spec.cells * spec.num, spec.cells * spec.num * 4]
         kind = torch.promote_types(x.dtype, torch.float32)
         scores, known, boxes = torch.split(x.to(kind), sizes, 1)
@@ -66,23 +72,30 @@ class Cells:
         )
 
     def like(self) -> "Cells":
-        """Zeros of the same shapes."""
+        """Return zeros of the same shapes."""
         return Cells(*(torch.zeros_like(part.detach()) for part in _parts(self)))
 
     def flat(self, images: int) -> Tensor:
-        """The opposite of `of`: (images, values)."""
+        """Join the values again: the inverse of `of`.
+
+        Args:
+            images: number of pictures N.
+
+        Returns:
+            A tensor (N, values).
+        """
         return torch.cat([part.reshape(images, -1) for part in _parts(self)], 1)
 
 
 @dataclass(frozen=True)
 class Objects:
-    """The truths that have a cell, (k,) each.
+    """The truths that have a cell, one for each of these cells.
 
     Attributes:
-        cells: numbers of their cells.
-        boxes: (k, 4) as `Cells` has them, w and h themselves.
-        classes: numbers of classes.
-        weights: factors of the classes.
+        cells: (k,) numbers of their cells.
+        boxes: (k, 4) boxes as in `Cells`, with w and h themselves.
+        classes: (k,) classes, from 0.
+        weights: (k,) factors of the classes.
     """
 
     cells: Tensor
@@ -92,7 +105,13 @@ class Objects:
 
     @classmethod
     def of(cls, spec: Detection, truths: Tensor, factors: Tensor) -> Self:
-        """The first truth of each cell, from rows (N, T, 5) of class and box."""
+        """Build the first truth of each cell.
+
+        Args:
+            spec: the head.
+            truths: (N, T, 5) rows of class and box.
+            factors: (classes,) factor of each class.
+        """
         classes, boxes = truths[..., 0].long(), truths[..., 1:]
         valid = (classes >= 0) & (classes < spec.classes) & (boxes[..., 2:] > 0).all(-1)
         images, _ = valid.nonzero(as_tuple=True)
@@ -106,7 +125,7 @@ class Objects:
 
 
 def _first(cells: Tensor) -> Tensor:
-    """Indices of the first of every kind among `cells` (k,)."""
+    """Return the index of the first cell of each number among `cells` (k,)."""
     kinds, rows = torch.unique(cells, return_inverse=True)
     order = torch.arange(len(cells), device=cells.device)
     return torch.full_like(kinds, len(cells)).scatter_reduce(0, rows, order, "amin")
@@ -114,7 +133,7 @@ def _first(cells: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Aims:
-    """What every value should be, and how much that counts (0 where nothing is wanted)."""
+    """The target of every value, and its weight (0 where there is no target)."""
 
     wanted: Cells
     scale: Cells
@@ -122,10 +141,16 @@ class Aims:
 
 @costs(Detection)
 def detection_loss(layer: Layer, x: Tensor, truths: Tensor, setting: Setting) -> LossReport:
-    """See `head_loss`.
+    """Compute the loss of a [detection] head; see `head_loss`.
+
+    Args:
+        layer: [detection] layer.
+        x: (N, values) input of the head.
+        truths: (N, T, 5) rows of class and box.
+        setting: rule, number of pictures seen, and class weights.
 
     Raises:
-        UnsupportedError: boxes of other than four coordinates.
+        UnsupportedError: the boxes do not have four coordinates.
         OptionError: the number of class weights is not that of the classes.
     """
     spec = trainable_detection(layer)
@@ -148,7 +173,7 @@ def detection_loss(layer: Layer, x: Tensor, truths: Tensor, setting: Setting) ->
 def _responsible(
     spec: Detection, predicted: Tensor, objects: Objects, setting: Setting
 ) -> tuple[Tensor, Tensor]:
-    """For each object the number of its box in the cell, and their IoU."""
+    """Return for each object the index of its box in the cell, and their IoU."""
     boxes, truths = predicted[objects.cells], objects.boxes.unsqueeze(1)
     if spec.sqrt:
         boxes = torch.cat([boxes[..., :2], boxes[..., 2:].square()], 2)
@@ -168,7 +193,7 @@ def _responsible(
 def _aims(
     spec: Detection, given: Cells, objects: Objects, chosen: Tensor, overlaps: Tensor
 ) -> Aims:
-    """No objects but the truths, each in its box."""
+    """Return the targets: no object but the truths, each in its box."""
     wanted, scale = given.like(), given.like()
     cells, weights, boxes = objects.cells, objects.weights, objects.boxes
     wanted.scores[cells, objects.classes] = 1
@@ -183,7 +208,7 @@ def _aims(
 
 
 def _delta(spec: Detection, given: Cells, aims: Aims) -> Cells:
-    """C's delta."""
+    """Compute C's deltas."""
     scores = given.scores.softmax(1) if spec.softmax else given.scores
     values = scores, given.known, given.boxes
     parts = zip(values, _parts(aims.wanted), _parts(aims.scale), strict=True)
@@ -191,7 +216,7 @@ def _delta(spec: Detection, given: Cells, aims: Aims) -> Cells:
 
 
 def _costs(spec: Detection, given: Cells, aims: Aims) -> Cells:
-    """Cost of every value by the default rule."""
+    """Compute the loss of every value by the default rule."""
     parts = zip(_parts(given), _parts(aims.wanted), _parts(aims.scale), strict=True)
     costs = [scale * (wanted - value).square() / 2 for value, wanted, scale in parts]
     if spec.softmax:
@@ -204,7 +229,7 @@ def _parts(cells: Cells) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _report(costs: Cells, objects: Objects, chosen: Tensor, overlaps: Tensor) -> LossReport:
-    """Costs of all values, added up."""
+    """Build the report from the losses of all values."""
     matched = torch.zeros_like(costs.known, dtype=torch.bool)
     matched[objects.cells, chosen] = True
     parts = (costs.boxes, costs.known[matched], costs.known[~matched], costs.scores)

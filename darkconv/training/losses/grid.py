@@ -1,4 +1,4 @@
-"""The places of a [yolo] or [Gaussian_yolo] head, and what its raw entries mean there."""
+"""The places of a [yolo] or [Gaussian_yolo] head, and the meaning of its raw entries there."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -13,13 +13,13 @@ from darkconv.training.losses.places import Places
 
 @dataclass(frozen=True)
 class Entries:
-    """One value for each entry of the places, sorted by what they say.
+    """One value for each entry of the places, sorted by meaning.
 
     Attributes:
         box: (places, 4) x, y, w, h.
-        deviations: (places, 4) those of x, y, w, h; of [yolo] (places, 0).
+        deviations: (places, 4) standard deviations of x, y, w, h; for [yolo] (places, 0).
         known: (places,) objectness.
-        classes: (places, classes).
+        classes: (places, classes) class scores.
     """
 
     box: Tensor
@@ -34,8 +34,9 @@ class Grid(Places):
 
     Attributes:
         spec: the head.
-        all_anchors: (num, 2), others' too.
-        is_exact: sizes have no limits; else those that keep costs and derivatives finite.
+        all_anchors: (num, 2) width and height of all anchors, also those of other heads.
+        is_exact: sizes have no limits, as in C; otherwise they have limits that keep losses and
+            derivatives finite.
     """
 
     spec: YoloHead
@@ -44,7 +45,13 @@ class Grid(Places):
 
     @classmethod
     def of(cls, spec: YoloHead, x: Tensor, setting: Setting) -> Self:
-        """The grid of a head's input (N, C, H, W)."""
+        """Build the grid of a head's input.
+
+        Args:
+            spec: the head.
+            x: (N, C, H, W) input of the head.
+            setting: input size and rule.
+        """
         kind = torch.promote_types(x.dtype, torch.float32)
         size = torch.tensor(setting.input_size, dtype=kind, device=x.device)
         anchors = torch.from_numpy(spec.all_anchors).to(x.device, kind) / size
@@ -52,7 +59,11 @@ class Grid(Places):
         return cls(shape, anchors[list(spec.mask)], spec, anchors, setting.rule == "darknet")
 
     def entries(self, x: Tensor) -> Entries:
-        """The head's input by places, in float32 or better."""
+        """Split the input of the head by places, in float32 or better.
+
+        Args:
+            x: (N, C, H, W) input of the head.
+        """
         images, anchors, rows, columns = self.shape
         split = x.reshape(images, anchors, self.spec.anchor_entries, rows, columns)
         values = split.permute(0, 1, 3, 4, 2).flatten(0, 3).to(self.anchors.dtype)
@@ -62,7 +73,14 @@ class Grid(Places):
         return Entries(kinds[..., 0], kinds[..., 1:].flatten(1), known[:, 0], classes)
 
     def assemble(self, entries: Entries) -> Tensor:
-        """The way back: a tensor of the head's input's shape (N, C, H, W)."""
+        """Join entries again: the inverse of `entries`.
+
+        Args:
+            entries: one value for each entry.
+
+        Returns:
+            A tensor (N, C, H, W).
+        """
         coordinates = entries.box.unsqueeze(2)
         if entries.deviations.shape[1]:
             coordinates = torch.stack([entries.box, entries.deviations], 2)
@@ -71,22 +89,36 @@ class Grid(Places):
         return values.permute(0, 1, 4, 2, 3).flatten(1, 2)
 
     def places_of(self, images: Tensor, anchors: Tensor, boxes: Tensor) -> Tensor:
-        """Numbers of the places (k,) whose cells hold the points of boxes (k, 4), relative."""
+        """Return the numbers (k,) of the places whose cells hold the points of boxes.
+
+        Args:
+            images: (k,) index of each box's picture.
+            anchors: (k,) index of an anchor among those of this head.
+            boxes: (k, 4) boxes, xywh relative to the picture.
+        """
         return self.places(images, anchors, self._points(boxes))
 
     def values(self, raw: Tensor) -> Tensor:
-        """(k, 4) what raw x, y, w, h say: where in its cell a box's point is, in cells; w, h."""
+        """Compute what raw entries predict before the grid and the anchors come in.
+
+        Args:
+            raw: (k, 4) raw x, y, w, h.
+
+        Returns:
+            (k, 4): x and y of the box's point within its cell, in cells; w and h before they become
+            sizes in anchors.
+        """
         scale = self.spec.scale_x_y
         offsets = probabilities(self.spec, raw[:, :2]) * scale - (scale - 1) / 2
         sizes = raw[:, 2:].sigmoid() if self.spec.squashes_sizes else raw[:, 2:]
         return torch.cat([offsets, sizes], 1)
 
     def boxes(self, raw: Tensor, places: Tensor | None = None) -> Tensor:
-        """Predicted boxes (k, 4), xywh relative to the picture, from raw x, y, w, h.
+        """Compute predicted boxes (k, 4), xywh relative to the picture.
 
         Args:
-            raw: (k, 4) entries.
-            places: their places; all of them if not given.
+            raw: (k, 4) raw x, y, w, h.
+            places: (k,) numbers of their places; None for all places.
         """
         if places is None:
             places = torch.arange(len(raw), device=raw.device)
@@ -96,29 +128,42 @@ class Grid(Places):
         return torch.cat([points - self.shift * sizes, sizes], 1)
 
     def targets(self, places: Tensor, boxes: Tensor) -> Tensor:
-        """(k, 4) values that say boxes (k, 4)."""
+        """Compute the values, as of `values`, that predict given boxes.
+
+        Args:
+            places: (k,) numbers of places.
+            boxes: (k, 4) boxes, xywh relative to the picture.
+
+        Returns:
+            (k, 4) target values.
+        """
         offsets = self._points(boxes) * self.size() - self.cells(places)
         ratio = boxes[:, 2:] / self.anchors_at(places)
         sizes = (ratio / 4).sqrt() if self.spec.squares_sizes else ratio.log()
         return torch.cat([offsets, sizes], 1)
 
     def _growth(self, values: Tensor) -> Tensor:
-        """Sizes in anchors."""
+        """Return sizes in anchors."""
         if self.spec.squares_sizes:
             sizes = 4 * values.square()
             return sizes if self.is_exact else sizes.clamp(min=MIN_SIZE)
         return values.exp() if self.is_exact else values.clamp(-MAX_EXPONENT, MAX_EXPONENT).exp()
 
     def _points(self, boxes: Tensor) -> Tensor:
-        """(k, 2) centres, or corners if the head predicts these."""
+        """Return the centres (k, 2) of boxes, or their corners if the head predicts these."""
         return boxes[:, :2] + self.shift * boxes[:, 2:]
 
     @property
     def shift(self) -> float:
-        """How many sizes a box's predicted point lies from its centre."""
+        """Distance of a box's predicted point from its centre, in sizes of the box."""
         return point_shift(self.spec)
 
 
 def probabilities(spec: YoloHead, raw: Tensor) -> Tensor:
-    """Entries between 0 and 1."""
+    """Return entries as probabilities: behind a sigmoid if the head's input is a logit.
+
+    Args:
+        spec: the head.
+        raw: raw entries of any shape.
+    """
     return raw.sigmoid() if is_logit(spec) else raw

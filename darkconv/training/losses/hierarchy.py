@@ -14,11 +14,11 @@ from darkconv.layers.loss_rules import class_tree
 
 @dataclass(frozen=True)
 class Hierarchy:
-    """Classes whose parents precede them.
+    """A class tree in which parents precede their children.
 
     Attributes:
         groups: (classes,) number of the group of siblings that a class belongs to.
-        parents: (classes,) -1 for a root.
+        parents: (classes,) class of the parent; -1 for a root.
         count: number of groups.
     """
 
@@ -28,10 +28,15 @@ class Hierarchy:
 
     @classmethod
     def of(cls, layer: Layer, classes: int, device: torch.device) -> Self | None:
-        """The tree that a layer's `tree=` names; None if it names none.
+        """Build the tree of a layer's `tree=` option; None if it has none.
+
+        Args:
+            layer: a layer with classes.
+            classes: number of its classes.
+            device: device of the tensors.
 
         Raises:
-            GraphError: its file was not found, or has another number of classes.
+            GraphError: the file of the tree was not found, or has another number of classes.
         """
         tree = class_tree(layer, classes)
         if tree is None:
@@ -44,7 +49,14 @@ class Hierarchy:
         )
 
     def log_softmax(self, raw: Tensor) -> Tensor:
-        """Logarithms of the probabilities among siblings, (..., classes) both."""
+        """Compute the logarithms of the probabilities among siblings.
+
+        Args:
+            raw: (..., classes) logits.
+
+        Returns:
+            A tensor of the same shape.
+        """
         index = self.groups.expand(raw.shape)
         empty = raw.new_full((*raw.shape[:-1], self.count), -torch.inf)
         highest = empty.scatter_reduce(-1, index, raw.detach(), "amax")
@@ -53,7 +65,14 @@ class Hierarchy:
         return shifted - sums.log().gather(-1, index)
 
     def levels(self, classes: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """From classes (k,) up to their roots: the rows that are not past one, their classes."""
+        """Iterate from classes up to their roots.
+
+        Args:
+            classes: (k,) classes to start at.
+
+        Yields:
+            The indices of those classes whose path goes on, and the class that each has reached.
+        """
         rows = torch.arange(len(classes), device=classes.device)
         while len(rows):
             yield rows, classes
@@ -62,13 +81,14 @@ class Hierarchy:
             rows, classes = rows[inside], classes[inside]
 
     def absolute(self, values: Tensor, classes: Tensor) -> Tensor:
-        """Probability of a class and all above it.
+        """Compute the absolute probability of a class: the product over it and its ancestors.
 
         Args:
             values: (k, n, classes) probabilities among siblings.
-            classes: (k,) whose probability is asked for.
+            classes: (k,) class whose probability is computed.
 
-        Returns: (k, n).
+        Returns:
+            Probabilities (k, n).
         """
         total = torch.ones_like(values[..., 0])
         for rows, level in self.levels(classes):
@@ -76,13 +96,14 @@ class Hierarchy:
         return total
 
     def aims(self, classes: Tensor) -> tuple[Tensor, Tensor]:
-        """What a softmax of siblings should say where a class is true.
+        """Compute the targets of a softmax among siblings.
 
         Args:
             classes: (k,) true classes.
 
-        Returns: (k, classes) each: whether it is the class or above it; whether it or a sibling
-            of it is, so that its probability has an aim at all.
+        Returns:
+            Two masks (k, classes): True for the true class and its ancestors; True for these and
+            their siblings, which are the classes that have a target.
         """
         wanted = torch.zeros(len(classes), len(self.groups), device=classes.device).bool()
         groups = torch.zeros(len(classes), self.count, device=classes.device).bool()

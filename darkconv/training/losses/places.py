@@ -8,10 +8,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Places:
-    """One for each image, anchor, row and column of a batch, numbered in that order.
+    """One place for each picture, anchor, row and column of a batch, numbered from 0 in that order.
 
     Attributes:
-        shape: (images, anchors, rows, columns).
+        shape: (N, anchors, rows, columns).
         anchors: (anchors, 2) width and height.
     """
 
@@ -19,23 +19,38 @@ class Places:
     anchors: Tensor
 
     def places(self, images: Tensor, anchors: Tensor, points: Tensor) -> Tensor:
-        """Numbers of the places whose cells hold the points (..., 2), relative."""
+        """Return the numbers of the places whose cells hold points.
+
+        Args:
+            images: index of each point's picture.
+            anchors: index of an anchor for each point.
+            points: (..., 2) x and y relative to the picture, moved to the border if they lie
+                outside; the other arguments broadcast with (...).
+        """
         _, count, rows, columns = self.shape
         column = (points[..., 0] * columns).long().clamp(0, columns - 1)
         row = (points[..., 1] * rows).long().clamp(0, rows - 1)
         return ((images * count + anchors) * rows + row) * columns + column
 
     def cells(self, places: Tensor) -> Tensor:
-        """(k, 2) column and row."""
+        """Return column and row (k, 2) of places, as floating-point numbers.
+
+        Args:
+            places: (k,) numbers of places.
+        """
         _, _, rows, columns = self.shape
         pair = torch.stack([places % columns, places // columns % rows], 1)
         return pair.to(self.anchors.dtype)
 
     def size(self) -> Tensor:
-        """(columns, rows)."""
+        """Return (columns, rows) as a tensor."""
         return self.anchors.new_tensor(self.shape[:1:-1])
 
     def anchors_at(self, places: Tensor) -> Tensor:
-        """(k, 2) anchor of each place."""
+        """Return the anchor (k, 2) of each place.
+
+        Args:
+            places: (k,) numbers of places.
+        """
         _, count, rows, columns = self.shape
         return self.anchors[places // (rows * columns) % count]

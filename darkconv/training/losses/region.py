@@ -1,35 +1,37 @@
 """The loss of a [region] head.
 
-Which truth trains which place is the same by both rules: see `region_places` and `region_aims`.
+Both rules assign truths to places alike: see `region_places` and `region_aims`.
 
-Rule "darknet" gives C's deltas, so where C is odd it is odd. Of the original that is what its
-CPU program calls delta, though that never passes it on.
+Rule "darknet" gives C's deltas with all their peculiarities. For the original these are the values
+that its CPU program calls delta, though that program never passes them on.
 
 The default rule is one number whose true derivative is C's delta wherever that delta is the
-derivative of anything: of the original that means the CUDA program, which multiplies the deltas
-of x, y and objectness by the derivative of their sigmoid. Coordinates (x and y behind their
-sigmoid) and objectness cost half their squared error; classes cost the cross entropy of their
-softmax, among siblings if there is a class tree, or of their sigmoids. Scores that alexeyab
-leaves raw (`softmax=0`) cost half their squared error. What differs from C:
+derivative of any function; for the original that means the CUDA program, which multiplies the
+deltas of x, y and objectness by the derivative of their sigmoid. The loss of coordinates (x and y
+behind their sigmoid) and objectness is half their squared error; that of classes is the cross
+entropy of their softmax, among siblings if there is a class tree, or of their sigmoids. For scores
+that alexeyab leaves raw (`softmax=0`) it is half their squared error. It differs from C in these
+points:
 
 - The number: C prints the sum of squared deltas.
-- `background=1` with softmax: objectness and classes are one distribution, whose cross entropy
-  counts class_scale where a truth is and noobject_scale elsewhere. C has object_scale for the
-  background's entry of the first and nothing for the classes of the second, which is the
-  derivative of nothing. Without softmax the entry is raw and costs half its squared error.
-- `softmax=0` of the original: all classes of the truths at a place are wanted. C forgets those
-  of earlier truths where the score of class 0 has no error.
-- `focal_loss` with softmax is the number that C's deltas are the derivative of:
-  0.5 * (1 - p)^2 * -ln p. For raw scores there is none, so its weight is a constant, of the score
-  held within 0 and 1; C takes the logarithm of negative scores.
-- IoU as an aim (`rescore`, `classfix=-1`) and objectness as a weight (`classfix=2`) are
-  constants, as in C.
+- `background=1` with softmax: objectness and classes are one distribution, whose cross entropy has
+the weight class_scale where a truth is, and noobject_scale elsewhere. C has object_scale for the
+background's entry of the first and nothing for the classes of the second, which is not the
+derivative of any function. Without softmax the entry is raw, and its loss is half its squared
+error.
+- `softmax=0` of the original: all classes of the truths at a place are targets. C forgets those of
+earlier truths where the score of class 0 has no error.
+- `focal_loss` with softmax is the function that C's deltas are the derivative of: 0.5 * (1 - p)^2 *
+-ln p. For raw scores there is none, so its weight is a constant, computed of the score limited to
+0..1; C takes the logarithm of negative scores.
+- IoU as a target (`rescore`, `classfix=-1`) and objectness as a weight (`classfix=2`) are
+constants, as in C.
 - A centre at x = 0 is a truth like others, and all truths count; C takes it for the end of the
-  list and reads 30 rows (original) or `max`.
+list, and reads 30 rows (original) or `max`.
 
-By both rules, a truth without width or height or of an unknown class does not count, and the class
-tree of the original is computed as by its CUDA program. Raw w and h act up to 20 on an IoU. Class
-weights act on all entries of a place that a truth has, by the default rule on their costs, by the
+By both rules, a truth without width or height or of an unknown class is ignored, and the class tree
+of the original is computed as by its CUDA program. Raw w and h are limited to 20 for an IoU. Class
+weights act on all entries of a place with a truth, by the default rule on their losses, by the
 other on their deltas.
 """
 
@@ -52,12 +54,18 @@ from darkconv.training.losses.report import LossReport
 
 @costs(Region)
 def region_loss(layer: Layer, x: Tensor, truths: Tensor, setting: Setting) -> LossReport:
-    """See `head_loss`.
+    """Compute the loss of a [region] head; see `head_loss`.
+
+    Args:
+        layer: [region] layer.
+        x: (N, C, H, W) input of the head, before any activation.
+        truths: (N, T, 5) rows of class and box.
+        setting: rule, number of pictures seen, class weights and class map.
 
     Raises:
-        UnsupportedError: a map of class numbers, or coordinates behind the box.
+        UnsupportedError: the head predicts more than four coordinates.
         OptionError: the number of class weights is not that of the classes.
-        GraphError: the head's class tree was not found or does not fit.
+        GraphError: the file of the class tree was not found, or does not fit.
     """
     darknet = setting.rule == "darknet"
     scene = Scene.of(layer, x, truths, setting)
@@ -73,7 +81,7 @@ def region_loss(layer: Layer, x: Tensor, truths: Tensor, setting: Setting) -> Lo
 
 
 def _report(scene: Scene, costs: Tensor) -> LossReport:
-    """Costs of entries (places, 5 + classes), added up."""
+    """Build the report from the losses of entries (places, 5 + classes)."""
     matched = torch.zeros_like(costs[:, 0], dtype=torch.bool)
     matched = matched.index_fill(0, scene.matches.places, True)
     known = costs[:, OBJECTNESS]
@@ -92,7 +100,7 @@ def _report(scene: Scene, costs: Tensor) -> LossReport:
 
 
 def _delta(scene: Scene, aims: Aims) -> Tensor:
-    """C's delta (places, 5 + classes)."""
+    """Compute C's deltas (places, 5 + classes)."""
     spec, values = scene.grid.spec, scene.values
     delta = aims.scale * (aims.wanted - values)
     if spec.dialect.follows(ALEXEYAB):
@@ -104,13 +112,13 @@ def _delta(scene: Scene, aims: Aims) -> Tensor:
 
 
 def _focal_slope(p: Tensor) -> Tensor:
-    """C's weight of all classes of a place from the score of the true one."""
+    """Compute C's weight of all classes of a place from the score of the true class."""
     p = p + FOCAL_EPSILON
     return FOCAL_FACTOR * (p - 1) * (2 * p * p.log() + p - 1)
 
 
 def _costs(scene: Scene, aims: Aims) -> Tensor:
-    """Cost of every entry (places, 5 + classes) by the default rule."""
+    """Compute the loss of every entry (places, 5 + classes) by the default rule."""
     raw, spec = scene.entries, scene.grid.spec
     classes = class_entries(scene)
     known = raw[:, OBJECTNESS : classes.start]
@@ -127,7 +135,7 @@ def _costs(scene: Scene, aims: Aims) -> Tensor:
 
 
 def _class_costs(scene: Scene, wanted: Tensor, scale: Tensor) -> Tensor:
-    """Cost of each class score (places, classes); 0 at most places, where nothing is wanted."""
+    """Compute the loss of each class score (places, classes); 0 at places without a target."""
     (places,) = (scale != 0).any(1).nonzero(as_tuple=True)
     raw = scene.entries[places, -scale.shape[1] :]
     costs = scale[places] * _deviation(scene, raw, wanted[places])
@@ -135,7 +143,7 @@ def _class_costs(scene: Scene, wanted: Tensor, scale: Tensor) -> Tensor:
 
 
 def _deviation(scene: Scene, raw: Tensor, wanted: Tensor) -> Tensor:
-    """Cost (k, classes) of raw class scores that should become 0 or 1 by their activation."""
+    """Compute the loss (k, classes) of raw class scores whose target is 0 or 1."""
     spec = scene.grid.spec
     focal = spec.focal_loss and scene.hierarchy is None
     if scene.hierarchy is not None or spec.softmax:

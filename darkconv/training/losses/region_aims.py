@@ -1,8 +1,8 @@
-"""What a [region] head should say: an aim for every entry of every place, and its weight.
+"""Targets of a [region] head: one for every entry of every place, with its weight.
 
-The aims are Darknet's (golden/loss/README.md), the same for both rules of the loss: objectness
-of all places first, then of each truth in order, later ones overwriting. `wanted` and `scale`
-are such that scale * (wanted - value) is C's delta without its factors for activations.
+The targets are Darknet's (golden/loss/README.md), the same for both rules of the loss: first
+objectness of all places, then the truths in order, later ones overwriting. scale * (wanted - value)
+is C's delta without its factors for activations.
 """
 
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ from darkconv.training.losses.region_places import Pairs, Scene
 
 @dataclass(frozen=True)
 class Aims:
-    """(places, 5 + classes) each, filled step by step.
+    """Targets (places, 5 + classes), filled step by step.
 
     Attributes:
-        wanted: what an entry should be, behind its activation.
-        scale: how much it counts; 0 where nothing is wanted.
+        wanted: target of an entry behind its activation.
+        scale: its weight; 0 where there is no target.
     """
 
     wanted: Tensor
@@ -30,12 +30,12 @@ class Aims:
 
     @classmethod
     def of(cls, scene: Scene, seen: int, *, darknet: bool) -> "Aims":
-        """The aims for a batch.
+        """Build the targets of a batch.
 
         Args:
-            scene: predictions and truths.
-            seen: pictures that the network has been trained on before.
-            darknet: whether to forget an earlier truth's class where C's program does.
+            scene: predictions and ground truth.
+            seen: number of pictures that the network was trained on before.
+            darknet: forget an earlier truth's class where C's program does.
         """
         aims = cls(torch.zeros_like(scene.values), torch.zeros_like(scene.values))
         aims._aim_background(scene)
@@ -52,7 +52,7 @@ class Aims:
         return aims
 
     def _aim_background(self, scene: Scene) -> None:
-        """Objectness 0 at every place but those that predict a truth well."""
+        """Set the target 0 of objectness, except at places that predict a truth well."""
         spec = scene.grid.spec
         if spec.dialect.follows(ALEXEYAB) and spec.classfix == -1:
             self.wanted[:, OBJECTNESS] = scene.best_iou
@@ -66,7 +66,7 @@ class Aims:
         self.scale[:, :4] = PRIOR_SCALE
 
     def _aim_spared(self, scene: Scene) -> None:
-        """`classfix`: well predicted truths have their class learned too."""
+        """Set the class of well predicted truths as a target, for `classfix`."""
         spec = scene.grid.spec
         (places,) = (scene.best_iou > spec.thresh).nonzero(as_tuple=True)
         known = scene.values[places, OBJECTNESS] if spec.classfix == 2 else 1.0
@@ -75,9 +75,9 @@ class Aims:
         self._aim_classes(scene, pairs, scale, classes=scene.labels.spared)
 
     def _aim_singled(self, scene: Scene) -> None:
-        """Of a picture with a class-only label nothing counts but the class at one place.
+        """Leave pictures with a class-only label no target but the class at one place.
 
-        The original also wants no objects at its other places.
+        The original also has the target 0 for objectness at the other places.
         """
         spec, singled = scene.grid.spec, scene.singled
         images = scene.labels.images[singled.truths]
@@ -91,7 +91,7 @@ class Aims:
         self._aim_classes(scene, singled, own)
 
     def _aim_boxes(self, scene: Scene, pairs: Pairs) -> None:
-        """The truths' boxes; the original lets small ones count more."""
+        """Set the truths' boxes as targets; in the original small ones have a larger weight."""
         spec, boxes = scene.grid.spec, scene.labels.boxes[pairs.truths]
         scale = spec.coord_scale * scene.labels.weights[pairs.truths]
         if spec.dialect == PJREDDIE:
@@ -100,7 +100,7 @@ class Aims:
         self.scale[pairs.places, :4] = scale.unsqueeze(1)
 
     def _aim_objectness(self, scene: Scene, pairs: Pairs, overlaps: Tensor) -> None:
-        """1, or the IoU with `rescore`; 0 where the entry means background."""
+        """Set the target 1 of objectness, or the IoU with `rescore`; 0 if it means background."""
         spec = scene.grid.spec
         wanted = overlaps if spec.rescore else torch.ones_like(overlaps)
         self.wanted[pairs.places, OBJECTNESS] = wanted * (not spec.background)
@@ -116,7 +116,10 @@ class Aims:
         classes: Tensor | None = None,
         darknet: bool = False,
     ) -> None:
-        """The truths' classes, at places that occur once in `pairs`; by default the labels' own."""
+        """Set the truths' classes as targets at places that occur once in `pairs`.
+
+        The default of `classes` are the labels' own.
+        """
         places = pairs.places
         classes = (scene.labels.classes if classes is None else classes)[pairs.truths]
         own = F.one_hot(classes, scene.grid.spec.classes).bool()
@@ -132,17 +135,21 @@ class Aims:
 
     @staticmethod
     def _keeps_classes(scene: Scene) -> bool:
-        """Whether classes of several truths at a place are all wanted: the original, sigmoids."""
+        """Return True if a place trains all its truths' classes: in the original, with sigmoids."""
         spec = scene.grid.spec
         return spec.dialect == PJREDDIE and not spec.softmax
 
     def _has_classes(self, scene: Scene, places: Tensor, darknet: bool) -> Tensor:
-        """Whether a truth has come before; C takes a first class without error for none."""
+        """Return True if a truth came before; C overlooks it if class 0 has no error."""
         error = self.wanted[places, 5] - scene.values[places, 5] if darknet else 1.0
         return self.scale[places, 5] * error != 0
 
 
 def class_entries(scene: Scene) -> slice:
-    """The entries that are one distribution: all classes, and the background beside them."""
+    """Return the entries that are one distribution: the classes, or background and classes.
+
+    Args:
+        scene: predictions of the head.
+    """
     joined = joins_background(scene.grid.spec, has_tree=scene.hierarchy is not None)
     return slice(OBJECTNESS if joined else OBJECTNESS + 1, None)

@@ -1,7 +1,7 @@
-"""Which place of a [region] head is trained on which truth: Darknet's rule.
+"""Assignment of ground truth to the places of a [region] head, by Darknet's rule.
 
-A place is one anchor in one cell of one image. Numbers of places count over images, anchors,
-rows and columns, in this order; numbers of truths over images, then rows of the labels.
+A place is one anchor in one cell of one picture. Places are numbered from 0 over pictures, anchors,
+rows and columns, in this order; truths over pictures, then rows of the labels.
 """
 
 import math
@@ -43,38 +43,65 @@ class Grid(Places):
 
     @classmethod
     def of(cls, spec: Region, x: Tensor) -> Self:
-        """The grid of a head's input."""
+        """Build the grid of a head's input.
+
+        Args:
+            spec: the head.
+            x: (N, C, H, W) input of the head.
+        """
         kind = torch.promote_types(x.dtype, torch.float32)
         anchors = torch.from_numpy(spec.all_anchors).to(x.device, kind)
         return cls((x.shape[0], spec.num, x.shape[2], x.shape[3]), anchors, spec)
 
     def entries(self, x: Tensor) -> Tensor:
-        """The head's input as (places, 5 + classes), in float32 or better."""
+        """Return the head's input as (places, 5 + classes), in float32 or better.
+
+        Args:
+            x: (N, C, H, W) input of the head.
+        """
         images, anchors, rows, columns = self.shape
         split = x.reshape(images, anchors, -1, rows, columns).permute(0, 1, 3, 4, 2)
         return split.flatten(0, 3).to(self.anchors.dtype)
 
     def restored(self, entries: Tensor) -> Tensor:
-        """The opposite of `entries`: (places, 5 + classes) as (N, C, H, W)."""
+        """Return entries in the shape (N, C, H, W): the inverse of `entries`.
+
+        Args:
+            entries: (places, 5 + classes) values.
+        """
         return entries.reshape(*self.shape, -1).permute(0, 1, 4, 2, 3).flatten(1, 2)
 
     def all_places(self) -> Tensor:
-        """(places,) the numbers of all."""
+        """Return the numbers (places,) of all places."""
         return torch.arange(math.prod(self.shape), device=self.anchors.device)
 
     def per_image(self, values: Tensor) -> Tensor:
-        """(places, ...) as (images, places of each, ...)."""
+        """Return values by picture: a view (N, places of a picture, ...).
+
+        Args:
+            values: (places, ...) values.
+        """
         places = math.prod(self.shape[1:])
         return values.view(self.shape[0], places, *values.shape[1:])
 
     def boxes(self, raw: Tensor, places: Tensor) -> Tensor:
-        """Predicted boxes (k, 4), xywh relative to the picture, from raw entries (k, 4 or more)."""
+        """Compute predicted boxes (k, 4), xywh relative to the picture.
+
+        Args:
+            raw: (k, 4 or more) raw x, y, w, h, and other entries.
+            places: (k,) numbers of their places.
+        """
         centres = self.cells(places) + raw[:, :2].sigmoid()
         sizes = raw[:, 2:4].clamp(-MAX_EXPONENT, MAX_EXPONENT).exp() * self.anchors_at(places)
         return torch.cat([centres, sizes], 1) / self.size().repeat(2)
 
     def encoded(self, boxes: Tensor, places: Tensor) -> Tensor:
-        """What x, y (behind the sigmoid), w, h must be to predict boxes (k, 4): (k, 4)."""
+        """Compute x, y (behind the sigmoid), w, h (k, 4) that predict given boxes.
+
+        Args:
+            boxes: (k, 4) boxes, xywh relative to the picture.
+            places: (k,) numbers of places.
+        """
         scaled = boxes * self.size().repeat(2)
         offsets = scaled[:, :2] - self.cells(places)
         return torch.cat([offsets, (scaled[:, 2:] / self.anchors_at(places)).log()], 1)
@@ -82,15 +109,15 @@ class Grid(Places):
 
 @dataclass(frozen=True)
 class Labels:
-    """The truths of a batch, those of all images in one row.
+    """The ground truth of a batch, that of all pictures in one row.
 
     Attributes:
-        boxes: (images * T, 4), xywh relative to the picture.
-        classes: (images * T,) as the head's input counts them, 0 where there is none.
-        spared: (images * T,) likewise, as `classfix` wants them: C does not look them up in `map=`.
-        weights: (images * T,) factor of the class.
-        has_box: (images, T) rows that train a box.
-        class_only: (images, T) the row, at most one of an image, that the whole image is for.
+        boxes: (N * T, 4) boxes, xywh relative to the picture.
+        classes: (N * T,) classes of the head, from 0; 0 for rows without one.
+        spared: (N * T,) the same for `classfix`: C does not translate these by `map=`.
+        weights: (N * T,) factor of the class.
+        has_box: (N, T) True for rows that train a box.
+        class_only: (N, T) True for the class-only label of a picture, at most one.
     """
 
     boxes: Tensor
@@ -102,7 +129,13 @@ class Labels:
 
     @classmethod
     def of(cls, layer: Layer, truths: Tensor, setting: Setting) -> Self:
-        """From rows of class and box; one row is added, so that there is always one."""
+        """Build the ground truth of a batch, with one padding row more, so that there is a row.
+
+        Args:
+            layer: [region] layer.
+            truths: (N, T, 5) rows of class and box.
+            setting: rule, class weights and class map.
+        """
         spec = trainable_region(layer)
         padded = F.pad(truths, (0, 0, 0, 1), value=-1.0)
         numbers, boxes = padded[..., 0].long(), padded[..., 1:]
@@ -125,13 +158,13 @@ class Labels:
 
     @property
     def images(self) -> Tensor:
-        """(images * T,) the image of each truth."""
+        """Index of each truth's picture in the batch, (N * T,)."""
         count, each = self.has_box.shape
         return torch.arange(count, device=self.boxes.device).repeat_interleave(each)
 
 
 def _listed(spec: Region, numbers: Tensor, boxes: Tensor) -> Tensor:
-    """Rows (images, T) that C reads: a limited number, up to the first whose x is 0."""
+    """Return a mask (N, T) of the rows that C reads: limited, up to the first with x = 0."""
     ends = (boxes[..., 0] == 0) & (numbers >= 0)
     if spec.dialect != PJREDDIE:  # the fork passes over unknown classes before it looks at x
         ends &= numbers < spec.classes
@@ -141,13 +174,18 @@ def _listed(spec: Region, numbers: Tensor, boxes: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Places with the truths that they are trained on, (k,) each, in Darknet's order."""
+    """Places with the truths that they are trained on, in Darknet's order.
+
+    Attributes:
+        places: (k,) numbers of places.
+        truths: (k,) numbers of truths.
+    """
 
     places: Tensor
     truths: Tensor
 
     def ranks(self) -> Tensor:
-        """(k,) how many pairs come before each at its place."""
+        """Count the earlier pairs of each pair's place, (k,)."""
         order = self.places.argsort(stable=True)
         places = self.places[order]
         first = torch.searchsorted(places, places)
@@ -157,19 +195,19 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Scene:
-    """A batch of predictions with its truths, compared.
+    """Predictions of a batch, compared with ground truth.
 
     Attributes:
         grid: the places.
-        labels: the truths.
-        hierarchy: the class tree, if the head has one.
+        labels: the ground truth.
+        hierarchy: the class tree; None if the head has none.
         entries: (places, 5 + classes) raw predictions.
-        values: the same, detached, as the head gives them; x and y behind their sigmoid.
-        matches: boxes of truths at the places of the most similar anchors.
-        singled: the likeliest place of each image that has a class-only label.
-        overlaps: (matches,) IoU of the boxes predicted there with the truths.
-        best_iou: (places,) highest IoU of the predicted box with a truth of the image, or 0.
-        best_truth: (places,) the number of that truth.
+        values: (places, 5 + classes) predictions behind their activations, detached.
+        matches: truths with a box, at the places of the most similar anchors.
+        singled: the most probable place of each picture with a class-only label.
+        overlaps: (matches,) IoU of the predicted box and the truth of each match.
+        best_iou: (places,) highest IoU of the predicted box with a truth of the picture, or 0.
+        best_truth: (places,) number of that truth.
     """
 
     grid: Grid
@@ -185,10 +223,16 @@ class Scene:
 
     @classmethod
     def of(cls, layer: Layer, x: Tensor, truths: Tensor, setting: Setting) -> Self:
-        """Compare a head's input with truths.
+        """Build the comparison of a head's input with ground truth.
+
+        Args:
+            layer: [region] layer.
+            x: (N, C, H, W) input of the head, before any activation.
+            truths: (N, T, 5) rows of class and box.
+            setting: rule, class weights and class map.
 
         Raises:
-            UnsupportedError: the head's truths are more than classes and boxes.
+            UnsupportedError: the head predicts more than four coordinates.
             OptionError: the number of class weights is not that of the classes.
             GraphError: the head's class tree does not fit.
         """
@@ -209,7 +253,11 @@ class Scene:
         return cls(grid, labels, hierarchy, entries, values, *compared)
 
     def rounds(self) -> Iterator[tuple[Pairs, Tensor]]:
-        """Matches and their IoU: of every place's first truth, then of its second, and so on."""
+        """Iterate over the first truths of all places, then over their second ones, and so on.
+
+        Yields:
+            Pairs with each place at most once, and their IoU.
+        """
         ranks = self.matches.ranks()
         for rank in range(int(ranks.max()) + 1 if len(ranks) else 0):
             (now,) = (ranks == rank).nonzero(as_tuple=True)
@@ -217,7 +265,7 @@ class Scene:
 
 
 def _activated(spec: Region, raw: Tensor, hierarchy: Hierarchy | None) -> Tensor:
-    """Raw entries (places, 5 + classes) as the head gives them, x and y behind their sigmoid."""
+    """Return raw entries (places, 5 + classes) behind their activations."""
     box = torch.cat([raw[:, :2].sigmoid(), raw[:, 2:4]], 1)
     if joins_background(spec, has_tree=hierarchy is not None):
         return torch.cat([box, raw[:, 4:].softmax(1)], 1)
@@ -234,12 +282,12 @@ def _activated(spec: Region, raw: Tensor, hierarchy: Hierarchy | None) -> Tensor
 
 
 def _match_shapes(grid: Grid, boxes: Tensor, labels: Labels) -> Pairs:
-    """Each truth with the place in its cell whose shape is most like its own.
+    """Match each truth with the place in its cell whose shape is most like its own.
 
     Args:
         grid: the places.
-        boxes: (places, 4) as predicted: their shapes are compared with `bias_match=0`.
-        labels: the truths.
+        boxes: (places, 4) predicted boxes; with `bias_match=0` their shapes are compared.
+        labels: the ground truth.
     """
     (truths,) = labels.has_box.flatten().nonzero(as_tuple=True)
     wanted = labels.boxes[truths].unsqueeze(1)
@@ -251,7 +299,7 @@ def _match_shapes(grid: Grid, boxes: Tensor, labels: Labels) -> Pairs:
 
 
 def _find_nearest(grid: Grid, boxes: Tensor, labels: Labels) -> tuple[Tensor, Tensor]:
-    """Best IoU of every predicted box (places, 4) with a truth of its image; that truth."""
+    """Find the best IoU of every predicted box (places, 4) with a truth, and that truth."""
     images, count = labels.has_box.shape
     truths = labels.boxes.reshape(images, 1, count, 4)
     every = iou(grid.per_image(boxes).unsqueeze(2), truths)
@@ -261,7 +309,7 @@ def _find_nearest(grid: Grid, boxes: Tensor, labels: Labels) -> tuple[Tensor, Te
 
 
 def _likeliest(grid: Grid, values: Tensor, labels: Labels, hierarchy: Hierarchy | None) -> Pairs:
-    """For each class-only label the place of its image that says it loudest."""
+    """Find the most probable place of the picture for each class-only label."""
     (truths,) = labels.class_only.flatten().nonzero(as_tuple=True)
     if hierarchy is None or not len(truths):
         return Pairs(truths, truths)

@@ -1,4 +1,4 @@
-"""Which function says what a layer type costs."""
+"""The loss function of each layer type."""
 
 from collections.abc import Callable
 
@@ -11,11 +11,15 @@ from darkconv.training.losses.report import LossReport
 
 LossFunction = Callable[[Layer, Tensor, Tensor, Setting], LossReport]
 LOSSES: dict[type[LayerSpec], LossFunction] = {}
-"""By exact spec class: a subclass never falls through to its parent's."""
+"""Loss functions by exact spec class: a subclass never gets that of its parent."""
 
 
 def costs(*specs: type[LayerSpec]) -> Callable[[LossFunction], LossFunction]:
-    """Register the loss of one or more layer types; twice for one is an error."""
+    """Return a decorator that registers a function as the loss of layer types.
+
+    Args:
+        *specs: spec classes of the layer types; a second loss for one raises a ValueError.
+    """
 
     def add(function: LossFunction) -> LossFunction:
         for spec in specs:

@@ -1,4 +1,4 @@
-"""LossReport: what a head costs, in parts."""
+"""LossReport: the loss of a head, in parts."""
 
 from dataclasses import dataclass
 
@@ -7,14 +7,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class LossReport:
-    """What a batch costs, all scalars; sums over the batch, as in C.
+    """The loss of a batch; all are scalars, and losses are sums over the batch, as in C.
 
     Attributes:
-        total: what to back-propagate, the sum of the next four.
-        box: cost of matched boxes.
-        objectness: of objectness where a truth is matched.
-        no_object: of objectness elsewhere.
-        classes: of class scores.
+        total: the number to back-propagate, the sum of the next four.
+        box: loss of the boxes of assigned places.
+        objectness: loss of objectness at assigned places.
+        no_object: loss of objectness at the other places.
+        classes: loss of class scores.
         iou: mean IoU of matched predictions with their truths, 0 if there are none.
         recall: share of the truths matched by this head with a prediction above IoU 0.5.
     """

@@ -1,4 +1,4 @@
-"""What objectness and class scores of [yolo] and [Gaussian_yolo] cost by the default rule."""
+"""The losses of objectness and class scores of [yolo] and [Gaussian_yolo], by the default rule."""
 
 import torch
 from torch import Tensor
@@ -11,7 +11,16 @@ from darkconv.training.losses.grid import probabilities
 
 
 def deviation(spec: YoloHead, raw: Tensor, wanted: Tensor) -> Tensor:
-    """Cost of entries between 0 and 1; its derivative at `raw` is probability - wanted."""
+    """Compute the loss of entries in 0..1; its derivative by `raw` is probability - target.
+
+    Args:
+        spec: the head.
+        raw: raw entries of any shape: logits, or probabilities if the head's input is no logit.
+        wanted: targets of the same shape.
+
+    Returns:
+        A tensor of the same shape, 0 where an entry meets its target.
+    """
     if not is_logit(spec):
         return (raw - wanted).square() / 2
     lowest = torch.special.entr(wanted) + torch.special.entr(1 - wanted)
@@ -20,7 +29,12 @@ def deviation(spec: YoloHead, raw: Tensor, wanted: Tensor) -> Tensor:
 
 
 def objectness_loss(found: Assignment, claims: Claims) -> Tensor:
-    """Cost of objectness at every place (places,)."""
+    """Compute the loss of objectness at every place (places,).
+
+    Args:
+        found: the assignment of the batch.
+        claims: its assigned places.
+    """
     spec = found.grid.spec
     wanted, weights = _unmatched_objectness(found)
     if not (spec.objectness_smooth and isinstance(spec, Yolo)):
@@ -31,7 +45,7 @@ def objectness_loss(found: Assignment, claims: Claims) -> Tensor:
 
 
 def _unmatched_objectness(found: Assignment) -> tuple[Tensor, Tensor]:
-    """What is wanted of each place (places,) for its box alone, and how much that counts."""
+    """Return the objectness target of each place (places,) for its box alone, and its weight."""
     spec, nearest = found.grid.spec, found.nearest
     spared = nearest.spared_iou > spec.ignore_thresh
     spotted = nearest.iou > spec.truth_thresh
@@ -44,12 +58,21 @@ def _unmatched_objectness(found: Assignment) -> tuple[Tensor, Tensor]:
 
 
 def smooth_objectness(spec: YoloHead, spared_iou: Tensor) -> Tensor:
-    """What `objectness_smooth` wants where the ignore rule spares a place."""
+    """Return the objectness target of ignored places with `objectness_smooth`.
+
+    Args:
+        spec: the head.
+        spared_iou: IoU that the ignore rule compares, of any shape.
+    """
     return spared_iou.square() if isinstance(spec, GaussianYolo) else spared_iou
 
 
 def class_loss(found: Assignment) -> Tensor:
-    """Cost of every class score (m, classes) where a truth is."""
+    """Compute the loss of every class score at assigned places (m, classes).
+
+    Args:
+        found: the assignment of the batch.
+    """
     spec, objects, claims = found.grid.spec, found.objects, _class_claims(found)
     raw = found.entries.classes[claims.places]
     classes = objects.classes[claims.pairs.truths]
@@ -68,7 +91,7 @@ def class_loss(found: Assignment) -> Tensor:
 
 
 def _class_claims(found: Assignment) -> Claims:
-    """Who wants class scores: with a smooth [Gaussian_yolo] objectness spared boxes do too."""
+    """Return the places whose classes are trained, ignored ones too for smooth [Gaussian_yolo]."""
     spec, nearest = found.grid.spec, found.nearest
     if not (spec.objectness_smooth and isinstance(spec, GaussianYolo)):
         return found.claims
@@ -78,5 +101,9 @@ def _class_claims(found: Assignment) -> Claims:
 
 
 def focal_weight(p: Tensor) -> Tensor:
-    """Darknet's weight of all classes of a place from the score of the true one."""
+    """Compute Darknet's focal weight of all classes of a place.
+
+    Args:
+        p: probability of the true class, of any shape.
+    """
     return FOCAL_FACTOR * (p - 1) * (2 * torch.xlogy(p, p) + p - 1)

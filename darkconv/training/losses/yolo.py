@@ -1,32 +1,36 @@
-"""The loss of a [yolo] head, and what the default rule of [Gaussian_yolo] shares with it.
+"""The loss of a [yolo] head, and the parts of the default rule that [Gaussian_yolo] shares with it.
 
-The default rule is Darknet's own (golden/loss/README.md), cleaned of its slips: one number whose
-true derivative at the head's input is Darknet's hand-made delta, sign reversed, wherever that
-delta is the derivative of anything. Objectness and classes cost the cross entropy of their
-logits; so do x and y in the pjreddie dialect and with `iou_loss=mse`, where w and h cost half
-their squared error; with `new_coords`, whose input is no logit, every entry does. Cross
-entropies count from the lowest that their target allows, so a perfect head costs nothing.
+The default rule is Darknet's own (golden/loss/README.md) without its slips: one number whose true
+derivative at the head's input is Darknet's hand-made delta, negated, wherever that delta is the
+derivative of any function. The loss of objectness and classes is the cross entropy of their logits,
+as is that of x and y in the pjreddie dialect and with `iou_loss=mse`, where that of w and h is half
+their squared error; with `new_coords`, whose input is no logit, that of every entry is half its
+squared error. Cross entropies are counted from the lowest value that their target allows, so a
+perfect head has the loss 0.
 
-Which truth trains which place, what is ignored and all weights are as in C. What differs:
+The assignment of places to truths, the ignored places and all weights are as in C. It differs from
+C in these points:
 
-- `iou_loss` other than mse: the cost is iou_normalizer * (1 - measure), its derivative the true
-  one, through sigmoid, grid and anchor. C leaves these factors out, doubles w and h, turns the
-  sign of a term of DIoU and has another derivative of CIoU's aspect term. `max_delta` limits
-  the derivative at each raw entry, as in C.
-- Several truths at one cell and anchor: the last one has the box (alexeyab adds up their
-  deltas and divides by the number of classes), objectness and all their classes are wanted.
-  C divides after `label_smooth_eps` too, where one truth raises several classes.
-- With `counters_per_class` every truth's class has the weight multiplier * cls_normalizer;
-  C leaves cls_normalizer out for a second truth at the place. As in C the option does nothing
-  without counters.
-- Weights of `focal_loss` and targets of `objectness_smooth` are constants, as in C. There is
-  no one number whose derivative C's focal deltas are.
-- `delta_normalizer` scales the whole, as in C's GPU code; the rule "darknet" is that of the CPU.
-- A centre at x = 0 counts, where C takes it for the end of the list; so do rows beyond `max`.
-  A truth without width or height, or of an unknown class, does not count by either rule.
+- `iou_loss` other than mse: the loss is iou_normalizer * (1 - measure) with its true derivative,
+through sigmoid, grid and anchor. C leaves these factors out, doubles w and h, turns the sign of a
+term of DIoU, and has another derivative of CIoU's aspect term. `max_delta` limits the derivative at
+each raw entry, as in C.
+- Several truths at one cell and anchor: the box of the last one is trained (alexeyab adds up their
+deltas and divides by the number of classes), and objectness and all their classes are targets. C
+also divides with `label_smooth_eps`, where one truth raises several classes.
+- With `counters_per_class` every truth's class has the weight multiplier * cls_normalizer; C leaves
+cls_normalizer out for a second truth at the place. As in C, cls_normalizer has no effect without
+counters.
+- Weights of `focal_loss` and targets of `objectness_smooth` are constants, as in C. There is no
+function whose derivative C's focal deltas are.
+- `delta_normalizer` scales the whole loss, as in C's GPU code; the rule "darknet" is that of the
+CPU.
+- A centre at x = 0 counts, where C takes it for the end of the list; so do rows beyond `max`. A
+truth without width or height, or of an unknown class, is ignored by either rule.
 
-`Setting.class_weights` act as the multipliers of `counters_per_class` do, on the box, objectness
-where a truth is matched and the score of its class, and on the scores of the other classes there.
+`Setting.class_weights` act as the multipliers of `counters_per_class` do, on the box, on objectness
+at matched places and on the score of the truth's class, and also on the scores of the other classes
+there.
 """
 
 import math
@@ -47,28 +51,36 @@ from darkconv.training.losses.report import LossReport
 from darkconv.training.losses.scores import class_loss, deviation, objectness_loss
 
 BoxLoss = Callable[[Assignment, Claims], Tensor]
-"""Cost of the box of each place that a truth owns (m,)."""
+"""Computes the loss (m,) of the box of each assigned place."""
 
 
 @costs(Yolo)
 def layer_loss(layer: Layer, x: Tensor, truths: Tensor, setting: Setting) -> LossReport:
-    """See `head_loss`."""
+    """Compute the loss of a [yolo] head; see `head_loss`.
+
+    Args:
+        layer: [yolo] layer.
+        x: (N, C, H, W) input of the head, before any activation.
+        truths: (N, T, 5) rows of class and box.
+        setting: input size, rule, class weights and class map.
+    """
     assert isinstance(layer.spec, Yolo)
     return yolo_loss(layer.spec, x, truths, setting)
 
 
 def yolo_loss(spec: Yolo, x: Tensor, truths: Tensor, setting: Setting) -> LossReport:
-    """The cost of a head's predictions.
+    """Compute the loss of a [yolo] head's predictions.
 
     Args:
         spec: the head.
-        x: (N, anchors * (5 + classes), H, W), what enters the head, before any activation.
-        truths: (N, T, 5) rows of class, centre x, centre y, width, height, relative to the
-            picture; rows of class -1 fill up.
-        setting: size of the network input, rule and weights.
+        x: (N, anchors * (5 + classes), H, W) input of the head, before any activation.
+        truths: (N, T, 5) rows of class index from 0, centre x, centre y, width, height, relative to
+            the picture; padding rows have class -1.
+        setting: input size, rule, class weights and class map.
 
     Raises:
-        OptionError: `counters_per_class` or `class_weights` are not one for each class.
+        OptionError: the number of `counters_per_class` or `class_weights` is not that of the
+            classes.
         UnsupportedError: the rule is Darknet's, and no C program has this head.
     """
     check_rule(spec, setting)
@@ -77,7 +89,12 @@ def yolo_loss(spec: Yolo, x: Tensor, truths: Tensor, setting: Setting) -> LossRe
 
 
 def default_loss(found: Assignment, box_loss: BoxLoss) -> LossReport:
-    """The cost by the default rule, its parts summed over the batch."""
+    """Compute the loss by the default rule, its parts summed over the batch.
+
+    Args:
+        found: the assignment of the batch.
+        box_loss: computes the loss of each assigned box.
+    """
     claims = found.claims
     known = objectness_loss(found, claims)
     wanted = torch.zeros_like(known, dtype=torch.bool).index_fill(0, claims.places, True)
@@ -104,7 +121,10 @@ def _box_loss(found: Assignment, claims: Claims) -> Tensor:
 
 
 def _coordinate_loss(found: Assignment, claims: Claims) -> Tensor:
-    """Cost of raw x, y, w, h (m,) by their own targets; small boxes count more."""
+    """Compute the loss (m,) of raw x, y, w, h by targets of their own.
+
+    Small boxes have a larger weight.
+    """
     spec, raw = found.grid.spec, found.entries.box[claims.places]
     boxes = found.objects.boxes[claims.owners]
     targets = found.grid.targets(claims.places, boxes)
@@ -116,9 +136,14 @@ def _coordinate_loss(found: Assignment, claims: Claims) -> Tensor:
 
 
 def with_limited_slope(cost: Callable[[Tensor], Tensor], raw: Tensor, limit: float) -> Tensor:
-    """cost(raw) (m,), its derivative at each entry of `raw` (m, k) held within +-limit.
+    """Compute cost(raw) with its derivative at each entry of `raw` limited to +-limit.
 
     The limit acts on the cost itself: a factor that is applied to the result scales it too.
+
+    Args:
+        cost: takes raw entries (m, k) and returns a cost (m,), each of its own row.
+        raw: (m, k) raw entries.
+        limit: largest size of a derivative; may be infinite.
     """
     value = cost(raw)
     if not raw.requires_grad or math.isinf(limit):

@@ -1,9 +1,9 @@
-"""What a head's predictions cost, as plain functions for `compile(loss=...)`.
+"""Losses of a network's predictions, as plain functions for `compile(loss=...)`.
 
-The rules, and all that the default one cleans up of C's, are those of `darkconv.training.losses`:
-its modules of the same names tell them. Here everything has a fixed shape and is made of
-`keras.ops`, so that it runs on every Keras backend and compiled: a place that no truth wants is
-computed too, and masked.
+The rules, and the points where the default one differs from C, are those of
+`darkconv.training.losses`: its modules of the same names describe them. Here everything has a fixed
+shape and consists of `keras.ops`, so that it runs on every Keras backend and compiled: places
+without a truth are computed too, and masked.
 """
 
 from collections.abc import Callable
@@ -35,11 +35,15 @@ __all__ = [
 ]
 
 LossFunction = Callable[[Any, Any], Any]
-"""(y_true, y_pred) -> (N,), the cost of each picture."""
+"""Takes y_true and y_pred, and returns the loss of each picture (N,)."""
 
 
 def has_loss(layer: Layer) -> bool:
-    """Whether a layer can be trained on truths."""
+    """Return True if a layer can be trained on ground truth.
+
+    Args:
+        layer: any layer of a network.
+    """
     return type(layer.spec) in LOSSES
 
 
@@ -52,30 +56,33 @@ def head_loss(
     class_weights: tuple[float, ...] = (),
     class_map: tuple[int, ...] = (),
 ) -> LossFunction:
-    """The loss of a head, for `compile(loss=...)`; its name is that of the layer.
+    """Build the loss of a head, for `compile(loss=...)`; its name is that of the layer.
 
-    It takes y_true and y_pred. Of detection heads y_true is (N, T, 5), rows of class, centre x,
-    centre y, width, height, relative to the picture; rows of class -1 fill up: see
-    `encode_truths`. Of others it is (N, values). y_pred is what enters the layer, before any
-    activation, as `to_keras(model, head="logits")` gives it: (N, H, W, C) or (N, values).
+    The loss takes y_true and y_pred. For detection heads y_true holds the ground truth boxes (N, T,
+    5): rows of class index from 0, centre x, centre y, width, height, relative to the picture;
+    padding rows have class -1: see `encode_truths`. For other layers it holds target values (N,
+    values). y_pred is the input of the layer, before any activation, as `to_keras(model,
+    head="logits")` gives it: (N, H, W, C) or (N, values).
 
-    It gives the cost of each picture (N,), whose sum is C's cost of the batch and the cost of
-    `darkconv.training`; Keras takes the mean. So its learning rates count for one picture.
+    It returns the loss of each picture (N,), whose sum is C's cost of the batch and the loss of
+    `darkconv.training`. Keras takes the mean over the pictures, so its learning rates are those of
+    one picture.
 
     Args:
-        layer: a detection head, or a layer that compares all values with truths: [softmax],
+        layer: a detection head, or a layer that compares all values with the truth: [softmax],
             [logistic], [cost].
         input_size: (width, height) of the network input in pixels.
-        rule: see `Setting`.
-        seen: see `Setting`.
-        class_weights: see `Setting`.
-        class_map: see `Setting`; of `read_class_map` for a head with `map=`.
+        rule: "default" or "darknet", see `Setting`.
+        seen: number of pictures trained on, this batch included, see `Setting`.
+        class_weights: factor of each class, see `Setting`; empty for 1.
+        class_map: class of the head for each class of the labels, see `Setting`; for a head with
+            `map=` the result of `read_class_map`.
 
     Raises:
-        UnsupportedError: the layer, or one of its options, has no loss, or a `map=` is not given.
+        UnsupportedError: the layer, or one of its options, has no loss, or its `map=` is not given.
         OptionError: the number of class weights or counters is not that of the classes.
-        GraphError: the layer's class tree was not found or does not fit, or its mask names anchors
-            that are not listed.
+        GraphError: the file of the class tree was not found or does not fit, or the layer's mask
+            names anchors that are not listed.
     """
     parts = loss_parts(
         layer,
@@ -102,7 +109,16 @@ def loss_parts(
     class_weights: tuple[float, ...] = (),
     class_map: tuple[int, ...] = (),
 ) -> PartsFunction:
-    """The loss of a head with its parts: see `head_loss`, whose arguments and errors it has."""
+    """Build the loss of a head with its parts; see `head_loss`, whose errors it raises.
+
+    Args:
+        layer: a detection head, or [softmax], [logistic] or [cost].
+        input_size: (width, height) of the network input in pixels.
+        rule: "default" or "darknet", see `Setting`.
+        seen: number of pictures trained on, this batch included, see `Setting`.
+        class_weights: factor of each class, see `Setting`; empty for 1.
+        class_map: class of the head for each class of the labels, see `Setting`.
+    """
     check_anchors(layer)
     try:
         build = LOSSES[type(layer.spec)]
@@ -121,9 +137,18 @@ def part_metrics(
     class_weights: tuple[float, ...] = (),
     class_map: tuple[int, ...] = (),
 ) -> list[LossFunction]:
-    """The parts of a head's loss, for `compile(metrics=...)`: box, objectness and so on.
+    """Build the parts of a head's loss, for `compile(metrics=...)`: box, objectness and so on.
 
-    Each computes the whole again: they are for looking into a training, not for every one.
+    Each metric computes the whole loss again: they are for inspecting a training, not for every
+    one.
+
+    Args:
+        layer: a detection head, or [softmax], [logistic] or [cost].
+        input_size: (width, height) of the network input in pixels.
+        rule: "default" or "darknet", see `Setting`.
+        seen: number of pictures trained on, this batch included, see `Setting`.
+        class_weights: factor of each class, see `Setting`; empty for 1.
+        class_map: class of the head for each class of the labels, see `Setting`.
     """
     parts = loss_parts(
         layer,

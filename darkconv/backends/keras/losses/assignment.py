@@ -1,7 +1,8 @@
-"""Which place of a [yolo] or [Gaussian_yolo] head is trained on which truth: Darknet's rule.
+"""Assignment of ground truth to the places of a [yolo] or [Gaussian_yolo] head, by Darknet's rule.
 
-A place is one anchor in one cell of a picture. Numbers of places count over rows, columns and
-anchors, in this order; numbers of truths over the rows of a picture's labels, -1 for none.
+A place is one anchor in one cell of a picture. Places are numbered from 0 over rows, columns and
+anchors, in this order; truths over the rows of a picture's labels, -1 for none. P is the number of
+places of a picture.
 """
 
 from dataclasses import dataclass
@@ -20,19 +21,20 @@ from darkconv.layers.head import YoloHead
 from darkconv.layers.loss_rules import LIKELY_CLASS, Setting, class_factors, class_multipliers
 
 NO_BOX = (0.5, 0.5, 0.5, 0.5)
-"""Stands where there is no truth, so that what is masked there is finite."""
+"""Box of places without a truth, so that the values that are masked there are finite."""
 
 
 @dataclass(frozen=True)
 class Objects:
-    """Truths: those of a batch (N, T), or those that places (N, P) have.
+    """Ground truth: that of a batch (N, T), or the truths that places (N, P) are assigned to.
 
     Attributes:
-        boxes: (N, T, 4), xywh relative to the picture.
-        classes: (N, T) int32, of the head; any where not valid.
-        valid: (N, T), False for rows that only fill up and for places without a truth.
-        class_weights: (classes,) multiplier of each: its factor, times how rare it is.
-        class_factors: (classes,) as `Setting.class_weights` says.
+        boxes: (N, T, 4) boxes, xywh relative to the picture.
+        classes: (N, T) int32 classes of the head, from 0; arbitrary if not valid.
+        valid: (N, T) False for padding rows and for places without a truth.
+        class_weights: (classes,) weight of each class: its factor times its `counters_per_class`
+            multiplier.
+        class_factors: (classes,) factors in `Setting.class_weights`.
     """
 
     boxes: Tensor
@@ -43,7 +45,14 @@ class Objects:
 
     @classmethod
     def of(cls, spec: YoloHead, truths: Tensor, weights: "Weights", setting: Setting) -> Self:
-        """From rows of class and box; one row is added, so that there is always one."""
+        """Build the ground truth of a batch, with one padding row more, so that there is a row.
+
+        Args:
+            spec: the head.
+            truths: (N, T, 5) rows of class and box.
+            weights: weights of the head's classes.
+            setting: rule and class map.
+        """
         padded = ops.pad(truths, ((0, 0), (0, 1), (0, 0)), constant_values=-1)
         classes, boxes = ops.cast(padded[..., 0], "int32"), padded[..., 1:]
         table = np.array(setting.class_map or range(spec.classes), np.int32)
@@ -57,7 +66,11 @@ class Objects:
         return cls(boxes, classes, valid, *tables)
 
     def at(self, owners: Tensor) -> "Objects":
-        """The truths that places (N, P) have by their numbers."""
+        """Return the truths of places.
+
+        Args:
+            owners: (N, P) number of each place's truth; -1 for none.
+        """
         valid = owners >= 0
         none = ops.convert_to_tensor(NO_BOX, dtype=self.boxes.dtype)
         boxes = ops.where(valid[..., None], rows_at(self.boxes, owners), none)
@@ -67,32 +80,42 @@ class Objects:
 
     @property
     def weights(self) -> Tensor:
-        """(N, T) multiplier of each truth."""
+        """Weight of each truth's class, (N, T)."""
         return ops.take(self.class_weights, self.classes, axis=0)
 
     @property
     def factors(self) -> Tensor:
-        """(N, T) factor of each truth."""
+        """Factor of each truth's class, (N, T)."""
         return ops.take(self.class_factors, self.classes, axis=0)
 
     def hot(self) -> Tensor:
-        """(N, T, classes) whether a class is the truth's."""
+        """Return a mask (N, T, classes): True for the truth's class."""
         return is_class(self.classes, self.class_weights.shape[0])
 
 
 @dataclass(frozen=True)
 class Weights:
-    """How much classes count, (classes,) both: see `Objects`."""
+    """Weights of a head's classes, see `Objects`.
+
+    Attributes:
+        weights: (classes,) weights.
+        factors: (classes,) factors.
+    """
 
     weights: npt.NDArray[np.float64]
     factors: npt.NDArray[np.float64]
 
     @classmethod
     def of(cls, spec: YoloHead, setting: Setting) -> Self:
-        """Those of a head.
+        """Build the weights of a head's classes.
+
+        Args:
+            spec: the head.
+            setting: the class weights.
 
         Raises:
-            OptionError: `counters_per_class` or `class_weights` are not one for each class.
+            OptionError: the number of `counters_per_class` or `class_weights` is not that of the
+                classes.
         """
         factors = class_factors(setting, spec.classes)
         return cls(factors * class_multipliers(spec), factors)
@@ -100,12 +123,13 @@ class Weights:
 
 @dataclass(frozen=True)
 class Nearest:
-    """For each place (N, P): the best IoU with a truth, that truth, and what is spared.
+    """For each place the ground truth box that its predicted box overlaps most.
 
     Attributes:
-        iou: highest IoU of the predicted box with any truth of the picture, 0 if there is none.
-        truth: the truth's number.
-        spared_iou: the IoU that the ignore rule looks at.
+        iou: (N, P) highest IoU of the predicted box with any truth of the picture, 0 if there is
+            none.
+        truth: (N, P) number of that truth.
+        spared_iou: (N, P) IoU that the ignore rule compares with `ignore_thresh`.
     """
 
     iou: Tensor
@@ -114,7 +138,14 @@ class Nearest:
 
     @classmethod
     def of(cls, grid: Grid, entries: Entries, boxes: Tensor, objects: Objects) -> Self:
-        """Compare every predicted box (N, P, 4) with every truth of its picture."""
+        """Find the best ground truth box of each predicted box, by IoU.
+
+        Args:
+            grid: the places.
+            entries: the head's input by places; alexeyab ignores only boxes with a likely class.
+            boxes: (N, P, 4) predicted boxes, xywh relative to the picture.
+            objects: the ground truth.
+        """
         every = iou_or_none(boxes[:, :, None], objects.boxes[:, None])
         every = ops.where(objects.valid[:, None], every, 0.0)
         best, truth = ops.max(every, axis=2), ops.cast(ops.argmax(every, axis=2), "int32")
@@ -126,7 +157,18 @@ class Nearest:
 
 
 def match_shapes(grid: Grid, objects: Objects) -> Matches:
-    """Each truth with the anchor of its shape, if it is this head's, and with others alike."""
+    """Match each truth with the anchor that is most like its shape, and with similar anchors.
+
+    The best anchor counts if it belongs to this head; with `iou_thresh` below 1, so do all of the
+    head's anchors above that overlap.
+
+    Args:
+        grid: the places.
+        objects: the ground truth.
+
+    Returns:
+        Matches at the cells that hold the truths' points.
+    """
     spec, sizes = grid.spec, objects.boxes[:, :, None, 2:]
     anchors = grid.constant(grid.all_anchors)
     best = ops.argmax(shape_overlap("iou", anchors, sizes), axis=2)
@@ -139,17 +181,17 @@ def match_shapes(grid: Grid, objects: Objects) -> Matches:
 
 @dataclass(frozen=True)
 class Assignment:
-    """All that the two rules train a batch by.
+    """Predictions of a batch, assigned to ground truth; both rules train on it.
 
     Attributes:
         grid: the places.
-        entries: the head's input there.
-        objects: the truths.
-        nearest: of each place.
-        spotted: (N, P) whether its box is so good (`truth_thresh`) that it is trained on the
-            nearest truth.
-        scores: (N, P) class score that is wanted then.
-        matches: what is trained for its shape.
+        entries: the head's input by places.
+        objects: the ground truth.
+        nearest: the best truth of each place.
+        spotted: (N, P) True for places that are trained on their best truth because of their good
+            box (`truth_thresh`).
+        scores: (N, P) target of the class score at these places.
+        matches: places that are trained because of their shape.
     """
 
     grid: Grid
@@ -164,7 +206,15 @@ class Assignment:
     def of(
         cls, spec: YoloHead, x: Tensor, truths: Tensor, weights: Weights, setting: Setting
     ) -> Self:
-        """Of a head's input (N, H, W, C) and rows (N, T, 5)."""
+        """Build the assignment of a head's places to ground truth.
+
+        Args:
+            spec: the head.
+            x: (N, H, W, C) input of the head, before any activation.
+            truths: (N, T, 5) rows of class and box.
+            weights: weights of the head's classes.
+            setting: input size, rule and class map.
+        """
         grid = Grid.of(spec, x, setting)
         entries = grid.entries(x)
         objects = Objects.of(spec, ops.cast(truths, grid.dtype), weights, setting)
@@ -177,20 +227,27 @@ class Assignment:
 
     @property
     def matched(self) -> Tensor:
-        """(N, P) the last truth that is matched with each place."""
+        """Number of the last truth matched with each place, (N, P); -1 for none."""
         return self.matches.last(self.grid.count)
 
     @property
     def owners(self) -> Tensor:
-        """(N, P) the truth that has each place's box: the last match, or that of a good box."""
+        """Number of the truth that each place is trained on, (N, P); -1 for none.
+
+        It is the last match, or the truth of a good box.
+        """
         return self.owned(self.spotted)
 
     def owned(self, spotted: Tensor) -> Tensor:
-        """The same, of places (N, P) that are trained on the nearest truth."""
+        """Return the truth that each place is trained on, (N, P); -1 for none.
+
+        Args:
+            spotted: (N, P) True for places that are trained on their best truth.
+        """
         matched = self.matched
         return ops.where(matched >= 0, matched, ops.where(spotted, self.nearest.truth, -1))
 
     @property
     def spared(self) -> Tensor:
-        """(N, P) whether the ignore rule spares a place."""
+        """True for places that the ignore rule ignores, (N, P)."""
         return self.nearest.spared_iou > self.grid.spec.ignore_thresh

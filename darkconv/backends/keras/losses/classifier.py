@@ -1,6 +1,7 @@
-"""The losses of [softmax], [logistic] and [cost]: one truth value for each input.
+"""The losses of [softmax], [logistic] and [cost]: one target for each input value.
 
-The rules are those of `darkconv.training.losses.classifier`, which says where they differ from C.
+The rules are those of `darkconv.training.losses.classifier`, which describes where they differ from
+C.
 """
 
 import numpy as np
@@ -24,11 +25,15 @@ from darkconv.layers.norm import Logistic, Softmax
 
 @costs(Softmax)
 def softmax_loss(layer: Layer, setting: Setting) -> PartsFunction:
-    """See `head_loss`.
+    """Build the loss of a [softmax] layer; see `head_loss`.
+
+    Args:
+        layer: [softmax] layer.
+        setting: rule and class weights.
 
     Raises:
         OptionError: the number of class weights is not that of the values.
-        GraphError: the layer's class tree was not found or does not fit.
+        GraphError: the file of the class tree was not found, or does not fit.
     """
     spec, values = layer.spec, layer.in_shapes[0].size
     assert isinstance(spec, Softmax)
@@ -58,7 +63,7 @@ def softmax_loss(layer: Layer, setting: Setting) -> PartsFunction:
 
 
 def _before_keeping(spec: Softmax, wanted: Tensor, values: int) -> Tensor:
-    """Truths of all values, those 0 that are not left behind the softmax."""
+    """Return targets for all values, 0 for those that `keep_classes` drops."""
     if not spec.keep_classes:
         return wanted
     places = np.full(values, len(spec.keep_classes), np.int32)
@@ -67,7 +72,7 @@ def _before_keeping(spec: Softmax, wanted: Tensor, values: int) -> Tensor:
 
 
 def _lowest_of(siblings: Siblings, wanted: Tensor) -> Tensor:
-    """The lowest (N, values), in sum and negated, that softmax can cost for these truths."""
+    """Return the negated lowest softmax loss of each target (N, values); only its sum counts."""
     share = wanted / siblings.sums(wanted)
     # shares of a group with negative truths may be anything: they count for nothing
     counts = (wanted > 0) & ops.isfinite(share) & (share > 0)
@@ -76,7 +81,11 @@ def _lowest_of(siblings: Siblings, wanted: Tensor) -> Tensor:
 
 @costs(Logistic)
 def logistic_loss(layer: Layer, setting: Setting) -> PartsFunction:
-    """See `head_loss`.
+    """Build the loss of a [logistic] layer; see `head_loss`.
+
+    Args:
+        layer: [logistic] layer.
+        setting: rule and class weights.
 
     Raises:
         OptionError: the number of class weights is not that of the values.
@@ -99,7 +108,11 @@ def logistic_loss(layer: Layer, setting: Setting) -> PartsFunction:
 
 @costs(Cost)
 def cost_loss(layer: Layer, setting: Setting) -> PartsFunction:
-    """See `head_loss`.
+    """Build the loss of a [cost] layer; see `head_loss`.
+
+    Args:
+        layer: [cost] layer.
+        setting: rule and class weights.
 
     Raises:
         OptionError: the number of class weights is not that of the values.
@@ -126,7 +139,7 @@ def cost_loss(layer: Layer, setting: Setting) -> PartsFunction:
 
 
 def _deviation(kind: str, error: Tensor) -> Tensor:
-    """What errors cost by the default rule."""
+    """Compute the loss of each error by the default rule."""
     if kind == "L1":  # abs() itself has the slope 1 at 0 on some backends
         return error * ops.stop_gradient(ops.sign(error))
     square = ops.square(error) / 2
@@ -136,12 +149,12 @@ def _deviation(kind: str, error: Tensor) -> Tensor:
 
 
 def _printed(kind: str, error: Tensor) -> Tensor:
-    """What C prints for errors."""
+    """Compute the number that C prints for each error."""
     return _deviation(kind, error) * (1 if kind == "L1" else 2)
 
 
 def _slope(spec: Cost, kind: str, error: Tensor) -> Tensor:
-    """C's delta for errors, before its scale."""
+    """Compute C's delta of each error, before its scale."""
     up = ops.where(error > 0, ops.ones_like(error), -1.0)
     if kind == "L1":
         return up
@@ -151,12 +164,12 @@ def _slope(spec: Cost, kind: str, error: Tensor) -> Tensor:
 
 
 def _raw(x: Tensor) -> Tensor:
-    """(N, values), in float32 or better."""
+    """Return the input as (N, values), in float32 or better."""
     return ops.cast(flat(x), computed_dtype(x))
 
 
 def _fitting(layer: Layer, truths: Tensor, values: int, like: Tensor) -> Tensor:
-    """Truths (N, values) of `like`'s type.
+    """Return the targets (N, values) in the dtype of `like`.
 
     Raises:
         DarkconvError: they have another shape.
@@ -171,7 +184,7 @@ def _fitting(layer: Layer, truths: Tensor, values: int, like: Tensor) -> Tensor:
 
 
 def _picture_factors(setting: Setting, truths: Tensor) -> Tensor:
-    """(N, 1) weight of each picture: the mean of its true classes' weights."""
+    """Return the weight of each picture (N, 1): the mean weight of its true classes."""
     table = class_factors(setting, truths.shape[1])
     factors = ops.convert_to_tensor(table, dtype=truths.dtype)
     shares = ops.maximum(truths, 0.0)

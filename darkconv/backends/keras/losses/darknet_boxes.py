@@ -1,4 +1,4 @@
-"""What the C program adds to the deltas of a [yolo] or [Gaussian_yolo] box for its truths."""
+"""The deltas that the C program adds to a [yolo] or [Gaussian_yolo] box for its truths."""
 
 import math
 
@@ -16,12 +16,16 @@ from darkconv.layers.loss_rules import DENSITY_OFFSET, DEVIATION_OFFSET, is_logi
 
 
 def box_deltas(grid: Grid, entries: Entries, truths: Objects) -> tuple[Tensor, Tensor]:
-    """Deltas of x, y, w, h (N, P, 4) and of their deviations, (N, P, 4) or of [yolo] (N, P, 0).
+    """Compute C's deltas of x, y, w, h and of their standard deviations.
 
     Args:
         grid: the places.
-        entries: the head's input there.
-        truths: that each place is trained on.
+        entries: the head's input by places.
+        truths: the truth that each place is trained on.
+
+    Returns:
+        Deltas of x, y, w, h (N, P, 4), and of their standard deviations: (N, P, 4), for [yolo] (N,
+        P, 0).
     """
     spec, weights = grid.spec, truths.weights[..., None]
     if spec.dialect.follows(ALEXEYAB):  # the original has no such factor
@@ -37,20 +41,20 @@ def box_deltas(grid: Grid, entries: Entries, truths: Objects) -> tuple[Tensor, T
 
 
 def _importance(truths: Objects) -> Tensor:
-    """(N, P, 1) how much more a small box counts."""
+    """Return the weight of each box (N, P, 1); small boxes have a larger one."""
     return 2 - area(truths.boxes[..., 2:])[..., None]
 
 
 def _errors(grid: Grid, entries: Entries, truths: Objects) -> Tensor:
-    """(N, P, 4) what is missing of offsets and raw w, h."""
+    """Return target minus value (N, P, 4) of the offsets and of raw w, h."""
     return grid.targets(truths.boxes) - grid.values(entries.box)
 
 
 def _overlap_deltas(grid: Grid, entries: Entries, truths: Objects) -> Tensor:
-    """Of x, y, w, h (N, P, 4), without weights.
+    """Compute the deltas of x, y, w, h (N, P, 4) for an overlap loss, without weights.
 
-    C leaves out every factor of the chain rule but the exponential's, and gives a corner that is
-    predicted instead of the centre a share of the size's gradient.
+    Of the chain rule's factors C keeps the exponential's alone, and if a corner is predicted
+    instead of the centre, it adds a share of the size's gradient to the position.
     """
     gradient = overlap_gradient(grid.spec.iou_loss, grid.boxes(entries.box), truths.boxes)
     position, size = gradient[..., :2], gradient[..., 2:]
@@ -59,7 +63,11 @@ def _overlap_deltas(grid: Grid, entries: Entries, truths: Objects) -> Tensor:
 
 
 def _gaussian_deltas(grid: Grid, entries: Entries, truths: Objects) -> tuple[Tensor, Tensor]:
-    """Of the means, by their density or the overlap, and of the deviations, by the density."""
+    """Compute the deltas of the means and of the standard deviations.
+
+    Those of the means follow from their density or from the overlap, those of the standard
+    deviations from the density.
+    """
     s = ops.sigmoid(entries.deviations)
     errors = _errors(grid, entries, truths) / s
     density = ops.exp(log_density(errors, s))
@@ -71,7 +79,7 @@ def _gaussian_deltas(grid: Grid, entries: Entries, truths: Objects) -> tuple[Ten
 
 
 def _held(grid: Grid, deltas: Tensor) -> Tensor:
-    """Within `max_delta`; what is no finite number becomes 0."""
+    """Limit deltas to +-`max_delta`; what is not a finite number becomes 0."""
     limit = grid.spec.max_delta
     deltas = ops.where(ops.isfinite(deltas), deltas, 0.0)
     return deltas if math.isinf(limit) else ops.clip(deltas, -limit, limit)

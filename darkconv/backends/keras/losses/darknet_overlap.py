@@ -1,8 +1,8 @@
-"""The C program's gradients of overlap measures, kept with all that is odd about them.
+"""The C program's gradients of overlap measures, with all their peculiarities.
 
-Those of w and h are twice the derivative; the term of DIoU's enclosing box has the other sign at
-x and y; CIoU's aspect term is not divided by w^2 + h^2; the common part of boxes that lie apart
-has negative sides (golden/loss/README.md).
+Those of w and h are twice the derivative; the term of DIoU's enclosing box has the wrong sign at x
+and y; CIoU's aspect term is not divided by w^2 + h^2; the intersection of boxes that lie apart has
+negative sides (golden/loss/README.md).
 """
 
 import math
@@ -15,14 +15,15 @@ from darkconv.layers.loss_rules import CIOU_EPSILON
 
 
 def overlap_gradient(kind: str, predicted: Tensor, truths: Tensor) -> Tensor:
-    """What raises the overlap of predicted boxes with truths.
+    """Compute C's gradient of an overlap measure by x, y, w, h of the predicted boxes.
 
     Args:
         kind: "giou", "diou" or "ciou"; every other name means plain IoU.
-        predicted: (..., 4) boxes, xywh; sizes of 0 count as 1.
-        truths: (..., 4).
+        predicted: (..., 4) predicted boxes, xywh; a size of 0 counts as 1.
+        truths: (..., 4) ground truth boxes, xywh in the same unit.
 
-    Returns: (..., 4), for x, y, w, h of the predicted boxes.
+    Returns:
+        (..., 4) the direction that raises the measure.
     """
     sizes = ops.where(predicted[..., 2:] == 0, 1.0, predicted[..., 2:])
     pair = _Pair(ops.concatenate([predicted[..., :2], sizes], axis=-1), truths)
@@ -41,7 +42,7 @@ def overlap_gradient(kind: str, predicted: Tensor, truths: Tensor) -> Tensor:
 
 
 class _Pair:
-    """Predicted boxes and truths. Edges are (..., 2, 2): low then high, each of x, then y."""
+    """Predicted boxes and truths; edges are (..., 2, 2): low, then high ones, each of x, then y."""
 
     def __init__(self, predicted: Tensor, truths: Tensor) -> None:
         self.predicted, self.truths = predicted, truths
@@ -58,31 +59,31 @@ class _Pair:
 
     @property
     def apart(self) -> Tensor:
-        """(...) whether the boxes share nothing."""
+        """True for pairs of boxes that do not intersect, (...)."""
         return ops.any(self.common <= 0, axis=-1)
 
     def shared_slope(self) -> Tensor:
-        """Of the common area by each edge."""
+        """Compute the derivative of the intersection's area by each edge."""
         return ops.where(self.inside, _area_slope(self.common), 0.0)
 
     def union_slope(self) -> Tensor:
-        """Of the joint area by each edge."""
+        """Compute the derivative of the union's area by each edge."""
         return _area_slope(self.sides) - self.shared_slope()
 
     def iou_gradient(self) -> Tensor:
-        """Of plain IoU, 0 where the joint area is not positive."""
+        """Compute the gradient of IoU by each edge; 0 where the union's area is not positive."""
         shared, union = self.shared[..., None, None], self.union[..., None, None]
         found = union * self.shared_slope() - shared * self.union_slope()
         return ops.where(union > 0, found / ops.square(union), 0.0)
 
     def enclosure_gradient(self) -> Tensor:
-        """What GIoU adds: of the joint area's share in the enclosing box."""
+        """Compute the term that GIoU adds: of the union's share in the enclosing box."""
         union, whole = self.union[..., None, None], area(self.enclosing)[..., None, None]
         slope = ops.where(self.outside, _area_slope(self.enclosing), 0.0)
         return (whole * self.union_slope() - union * slope) / ops.square(whole)
 
     def distance_gradient(self) -> Tensor:
-        """What DIoU adds (..., 4), for x, y, w, h."""
+        """Compute the term that DIoU adds, by x, y, w, h."""
         way = self.truths[..., :2] - self.predicted[..., :2]
         distance = ops.sum(ops.square(way), axis=-1, keepdims=True)
         diagonal = ops.sum(ops.square(self.enclosing), axis=-1, keepdims=True)
@@ -93,7 +94,7 @@ class _Pair:
         return slopes / ops.square(diagonal)
 
     def aspect_gradient(self) -> Tensor:
-        """What CIoU adds to that."""
+        """Compute the term that CIoU adds to that of DIoU."""
         width, height = self.predicted[..., 2], self.predicted[..., 3]
         wanted = ops.arctan(self.truths[..., 2] / self.truths[..., 3])
         difference = wanted - ops.arctan(width / height)
@@ -110,11 +111,11 @@ def _edges(boxes: Tensor) -> Tensor:
 
 
 def _ends(edges: Tensor) -> tuple[Tensor, Tensor]:
-    """(..., 2) each: of low and of high edges."""
+    """Return the low and the high edges, (..., 2) each."""
     return edges[..., 0, :], edges[..., 1, :]
 
 
 def _area_slope(sides: Tensor) -> Tensor:
-    """(..., 2, 2) by each edge that bounds an area: the other side, negative for low edges."""
+    """Return an area's derivative by each of its edges: the other side, negated for low edges."""
     others = ops.flip(sides, axis=-1)
     return ops.stack([-others, others], axis=-2)

@@ -1,10 +1,10 @@
-"""The deltas and costs of [yolo] and [Gaussian_yolo] as the C program makes them.
+"""The deltas and losses of [yolo] and [Gaussian_yolo] as the C program computes them.
 
-The rules, slips and all, are those of golden/loss/README.md: truths are taken in order, and
-later ones overwrite, add to or look at what is written at their place. Here all places take
-their first truth at once, then all that have one their second, and so on.
+The rules with all their slips are in golden/loss/README.md: C takes the truths in order, and later
+ones overwrite, add to or look at the deltas of their place. Here all places take their first truth
+at once, then all that have a second one take it, and so on.
 
-`darkconv.training.losses.darknet_yolo` says what golden/loss does not.
+`darkconv.training.losses.darknet_yolo` describes the points that golden/loss does not.
 """
 
 from typing import NamedTuple
@@ -24,9 +24,14 @@ from darkconv.layers.head import GaussianYolo, Yolo
 
 
 class Deltas(NamedTuple):
-    """Deltas in the making: see `Entries`, and the overlap of all matches so far.
+    """Deltas under construction, see `Entries`, and the overlap of all matches so far.
 
-    `missing` is (N,), the sum of 1 - overlap.
+    Attributes:
+        box: (N, P, 4) deltas of x, y, w, h.
+        deviations: (N, P, 4) deltas of their standard deviations; for [yolo] (N, P, 0).
+        known: (N, P) deltas of objectness.
+        classes: (N, P, classes) deltas of class scores.
+        missing: (N,) sum of 1 - overlap.
     """
 
     box: Tensor
@@ -37,7 +42,12 @@ class Deltas(NamedTuple):
 
 
 def darknet_parts(found: Assignment, x: Tensor) -> LossParts:
-    """C's cost of a head's input x (N, H, W, C), with C's delta for its derivative."""
+    """Compute C's loss of a head, with C's deltas as its negated derivative.
+
+    Args:
+        found: the assignment of the batch.
+        x: (N, H, W, C) input of the head, which the derivative is for.
+    """
     rules = _Rules(found)
     deltas = rules.average_boxes(rules.train_matches(rules.judge_boxes()))
     parts = rules.costs(deltas)
@@ -47,7 +57,7 @@ def darknet_parts(found: Assignment, x: Tensor) -> LossParts:
 
 
 class _Rules:
-    """C's steps, each from deltas to deltas."""
+    """C's steps, which each turn deltas into new ones."""
 
     def __init__(self, found: Assignment) -> None:
         self.found, self.grid, self.spec = found, found.grid, found.grid.spec
@@ -57,7 +67,7 @@ class _Rules:
         self.boxes = self.grid.boxes(self.entries.box)
 
     def judge_boxes(self) -> Deltas:
-        """Step 1: nothing is an object, good boxes are spared, very good ones are trained."""
+        """Take step 1: all places are background, good boxes ignored, very good ones trained."""
         spec, found = self.spec, self.found
         known = -spec.obj_normalizer * self.known
         classes = ops.zeros_like(self.scores)
@@ -72,7 +82,7 @@ class _Rules:
         spotted = found.objects.at(ops.where(found.spotted, found.nearest.truth, -1))
         known = ops.where(spotted.valid, self._object_deltas(found.scores), known)
         classes = self._train_classes(classes, spotted)
-        if spec.objectness_smooth:  # the truth's class is wanted as much as the box is good
+        if spec.objectness_smooth:  # the target of the truth's class is the box's quality
             own = spotted.hot() & spotted.valid[..., None]
             missing = found.scores[..., None] - self.scores
             classes = ops.where(own, spotted.weights[..., None] * missing, classes)
@@ -81,7 +91,11 @@ class _Rules:
         return self._train_boxes(start, spotted)
 
     def train_matches(self, deltas: Deltas) -> Deltas:
-        """Step 2: the truths in order, for each place its first, then its second ..."""
+        """Take step 2: train places on the truths in order, each on its first, its second, ...
+
+        Args:
+            deltas: deltas of step 1.
+        """
         matches = self.found.matches
         rounds, count = matches.rounds, self.grid.count
 
@@ -94,7 +108,7 @@ class _Rules:
         return Deltas(*values)
 
     def _train_match(self, deltas: Deltas, truths: Objects) -> Deltas:
-        """A truth for each of some places."""
+        """Train some places on one truth each."""
         deltas = self._train_boxes(deltas, truths)
         free = truths.valid
         if self.spec.objectness_smooth and isinstance(self.spec, Yolo):
@@ -107,7 +121,11 @@ class _Rules:
         )
 
     def average_boxes(self, deltas: Deltas) -> Deltas:
-        """Box deltas are divided by the number of classes that are to rise."""
+        """Divide box deltas by the number of classes with a positive delta.
+
+        Args:
+            deltas: deltas of step 2.
+        """
         raised = ops.sum(ops.cast(deltas.classes > 0, self.grid.dtype), axis=2)
         if isinstance(self.spec, Yolo):
             if self.spec.iou_thresh >= 1:
@@ -117,11 +135,11 @@ class _Rules:
         return deltas._replace(box=deltas.box / divisor, deviations=deltas.deviations / divisor)
 
     def _object_deltas(self, wanted: Tensor) -> Tensor:
-        """(N, P) of objectness that should be as wanted."""
+        """Compute the deltas (N, P) of objectness from its targets."""
         return self.spec.obj_normalizer * (wanted - self.known)
 
     def _train_boxes(self, deltas: Deltas, truths: Objects) -> Deltas:
-        """The original overwrites, alexeyab adds."""
+        """Return box deltas with those of truths: the original overwrites, alexeyab adds."""
         trained = truths.valid[..., None]
         box, deviations = box_deltas(self.grid, self.entries, truths)
         if self.spec.dialect == PJREDDIE:
@@ -132,7 +150,7 @@ class _Rules:
         )
 
     def _train_classes(self, old: Tensor, truths: Objects) -> Tensor:
-        """All classes, or the truth's alone where a class has been trained before."""
+        """Return deltas of all classes; of the truth's alone if a class was trained before."""
         hot, weights = truths.hot(), truths.weights[..., None]
         alone = ops.where(hot, weights * (self._wanted(1.0) - self.scores), old)
         looks_at_own = isinstance(self.spec, Yolo) and self.spec.dialect.follows(ALEXEYAB)
@@ -141,7 +159,7 @@ class _Rules:
         return ops.where(truths.valid[..., None], trained, old)
 
     def _class_deltas(self, truths: Objects, hot: Tensor) -> Tensor:
-        """Of all classes (N, P, classes) at places where none has been trained."""
+        """Compute the deltas (N, P, classes) at places where no class was trained."""
         scores, factors = self.scores, truths.factors[..., None]
         wanted = ops.cast(hot, scores.dtype)
         if self.spec.focal_loss and isinstance(self.spec, Yolo):
@@ -156,7 +174,7 @@ class _Rules:
         return score * (1 - self.spec.label_smooth_eps) + self.spec.label_smooth_eps / 2
 
     def _missing_overlap(self, truths: Objects) -> Tensor:
-        """(N,) sum of 1 - GIoU or, with every other `iou_loss`, of 1 - IoU."""
+        """Compute the sum (N,) of 1 - GIoU, or with every other `iou_loss` of 1 - IoU."""
         if self.spec.iou_loss == "giou":
             found = overlap("giou", self.boxes, truths.boxes)
         else:
@@ -164,7 +182,11 @@ class _Rules:
         return summed(ops.where(truths.valid, 1 - found, 0.0))
 
     def costs(self, deltas: Deltas) -> LossParts:
-        """Squares of deltas; with `show_details` the mean overlap of the batch's matches."""
+        """Compute the losses: squared deltas; with `show_details` the mean overlap of the matches.
+
+        Args:
+            deltas: deltas of all steps.
+        """
         spec = self.spec
         claimed = self.found.owners >= 0
         box = ops.square(ops.concatenate([deltas.box, deltas.deviations], axis=-1))

@@ -1,4 +1,4 @@
-"""Numbers whose derivative is said apart from them, or held within bounds."""
+"""Numbers whose derivative is given and not computed from them, or limited."""
 
 import math
 from collections.abc import Callable
@@ -11,14 +11,15 @@ from darkconv.backends.keras.scope import Tensor
 
 
 def with_delta(cost: Tensor, x: Tensor, delta: Tensor) -> Tensor:
-    """The cost, with `-delta` for its derivative at `x`, whatever the cost was computed from.
+    """Return the cost, with `-delta` as its derivative by `x`, however it was computed.
 
-    The C program makes deltas by hand, and most of them are not the gradient of what it prints.
+    The C program computes its deltas by hand, and most of them are not the gradient of what it
+    prints.
 
     Args:
-        cost: (N,), one for each picture.
-        x: (N, ...) what the derivative is for.
-        delta: of x's shape; the negative gradient, as in C.
+        cost: (N,) one number for each picture.
+        x: (N, ...) tensor that the derivative is for.
+        delta: negated gradient, as in C, of the shape of `x`.
     """
     cost, delta = ops.stop_gradient(cost), ops.stop_gradient(delta)
     nothing = ops.cast(x - ops.stop_gradient(x), delta.dtype)
@@ -26,17 +27,17 @@ def with_delta(cost: Tensor, x: Tensor, delta: Tensor) -> Tensor:
 
 
 def with_limited_slope(cost: Callable[[Tensor], Tensor], raw: Tensor, limit: float) -> Tensor:
-    """cost(raw), its derivative at each entry of `raw` held within +-limit.
+    """Compute cost(raw) with its derivative at each entry of `raw` limited to +-limit.
 
-    The limit acts on the cost itself: a factor that is applied to the result scales it too. So
-    behind the cost that factor is swapped for 1, and given back to what has been limited by way
-    of a further column of `raw` that nothing else depends on. A function with a gradient of its
-    own has one result on some Keras backends, hence a column.
+    The limit acts on the cost itself: a factor that is applied to the result scales it too. So the
+    gradient that arrives at the cost is replaced by 1, and multiplies the limited gradient
+    afterwards: it gets there by a further column of `raw` that nothing else depends on. A function
+    with a gradient of its own has one result on some Keras backends, hence a column.
 
     Args:
-        cost: from raw entries to costs (N, P), each of its own entries.
-        raw: (N, P, k).
-        limit: may be infinite.
+        cost: takes raw entries (N, P, k) and returns a cost (N, P), each of its own entries.
+        raw: (N, P, k) raw entries.
+        limit: largest size of a derivative; may be infinite.
     """
     if math.isinf(limit):
         return cost(raw)
@@ -60,5 +61,5 @@ def with_limited_slope(cost: Callable[[Tensor], Tensor], raw: Tensor, limit: flo
 
 
 def _upstream(positional: tuple[Tensor, ...], named: dict[str, Tensor]) -> Tensor:
-    """The gradient that comes in: Keras hands it over by name with torch, else alone."""
+    """Return the incoming gradient: Keras passes it by name with PyTorch, otherwise alone."""
     return named["upstream"] if "upstream" in named else positional[-1]

@@ -1,4 +1,4 @@
-"""The density by which [Gaussian_yolo] judges its means and deviations."""
+"""The density that [Gaussian_yolo] computes of its means and standard deviations."""
 
 import math
 
@@ -9,13 +9,23 @@ from darkconv.layers.loss_rules import DENSITY_OFFSET, DEVIATION_OFFSET, HIGHEST
 
 
 def log_density(errors: Tensor, deviations: Tensor) -> Tensor:
-    """ln(exp(-e^2 / 2) / (sqrt(2 pi) (s + 0.3))), from errors already divided by s."""
+    """Compute ln(exp(-e^2 / 2) / (sqrt(2 pi) (s + 0.3))), Darknet's density.
+
+    Args:
+        errors: e = (target - mean) / s, of any shape.
+        deviations: standard deviations s, of the same shape.
+    """
     scale = ops.log(deviations + DEVIATION_OFFSET) + math.log(2 * math.pi) / 2
     return -ops.square(errors) / 2 - scale
 
 
 def surprise(errors: Tensor, deviations: Tensor) -> Tensor:
-    """-ln(density + 1e-9), counted from its lowest, that of no error and no deviation."""
+    """Compute -ln(density + 1e-9), minus its lowest value, at no error and no deviation.
+
+    Args:
+        errors: (target - mean) / s, of any shape.
+        deviations: standard deviations s, of the same shape.
+    """
     found = log_density(errors, deviations)
     # ln(e^a + e^b), by a function whose derivative every backend has at every value
     above = ops.softplus(found - math.log(DENSITY_OFFSET))

@@ -1,8 +1,8 @@
 """The loss of a [detection] head (YOLOv1).
 
-The rules are those of `darkconv.training.losses.detection`, which says where they differ from C.
-What C does by chance (`random=1`) is done here by the digits of the predictions: a loss that is
-compiled has no state that a generator could be.
+The rules are those of `darkconv.training.losses.detection`, which describes where they differ from
+C. What C does at random (`random=1`) depends here on digits of the predictions: a compiled loss has
+no state that a generator could have.
 """
 
 from dataclasses import dataclass
@@ -29,20 +29,20 @@ from darkconv.layers.loss_rules import (
 )
 
 NO_BOX = (0.5, 0.5, 0.5, 0.5)
-"""Stands where there is no truth, so that what is masked there is finite."""
+"""Box of cells without a truth, so that the values that are masked there are finite."""
 MANY = 1e4
-"""Digits of a sum in front of this many are left out where they stand for chance."""
+"""Factor of a sum of predictions, whose fraction then serves as a random number."""
 
 
 @dataclass(frozen=True)
 class Cells:
-    """What the cells of pictures say, or something about each of these values.
+    """Predictions of the cells of pictures, or one number about each of these values.
 
     Attributes:
-        scores: (N, cells, classes); cells count over rows and columns.
+        scores: (N, cells, classes) class scores; cells are numbered over rows and columns.
         known: (N, cells, boxes of a cell) objectness.
-        boxes: (N, cells, boxes of a cell, 4): x and y within the cell, w and h relative to the
-            picture, or their roots with `sqrt=1`.
+        boxes: (N, cells, boxes of a cell, 4): x and y within the cell, in cells; w and h relative
+            to the picture, or their square roots with `sqrt=1`.
     """
 
     scores: Tensor
@@ -51,7 +51,15 @@ class Cells:
 
     @classmethod
     def of(cls, spec: Detection, values: Tensor) -> Self:
-        """From a head's input (N, values)."""
+        """Split the input of a head by cells.
+
+        Args:
+            spec: the head.
+            values: (N, values) input of the head.
+
+        Returns:
+            The values by cells.
+        """
         first, second = spec.cells * spec.classes, spec.cells * (spec.classes + spec.num)
         return cls(
             ops.reshape(values[:, :first], (-1, spec.cells, spec.classes)),
@@ -60,25 +68,29 @@ class Cells:
         )
 
     def flat(self) -> Tensor:
-        """The opposite of `of`: (N, values)."""
+        """Join the values again: the inverse of `of`.
+
+        Returns:
+            A tensor (N, values).
+        """
         parts = (self.scores, self.known, self.boxes)
         rows = [ops.reshape(part, (ops.shape(part)[0], -1)) for part in parts]
         return ops.concatenate(rows, axis=1)
 
     def stopped(self) -> "Cells":
-        """The same without derivatives."""
+        """Return the same values without derivatives."""
         return Cells(*(ops.stop_gradient(part) for part in vars(self).values()))
 
 
 @dataclass(frozen=True)
 class Objects:
-    """The truths that cells have, (N, cells) each.
+    """The truths that cells have, one for each cell.
 
     Attributes:
-        valid: whether the cell has one.
-        boxes: (N, cells, 4) as `Cells` has them, w and h themselves.
-        classes: numbers of classes.
-        weights: factors of the classes.
+        valid: (N, cells) True if the cell has a truth.
+        boxes: (N, cells, 4) boxes as in `Cells`, with w and h themselves.
+        classes: (N, cells) classes, from 0.
+        weights: (N, cells) factors of the classes.
     """
 
     valid: Tensor
@@ -88,7 +100,13 @@ class Objects:
 
     @classmethod
     def of(cls, spec: Detection, truths: Tensor, setting: Setting) -> Self:
-        """The first truth of each cell, from rows (N, T, 5) of class and box."""
+        """Build the first truth of each cell.
+
+        Args:
+            spec: the head.
+            truths: (N, T, 5) rows of class and box.
+            setting: the class weights.
+        """
         padded = ops.pad(truths, ((0, 0), (0, 1), (0, 0)), constant_values=-1)
         classes, boxes = ops.cast(padded[..., 0], "int32"), padded[..., 1:]
         valid = (classes >= 0) & (classes < spec.classes) & ops.all(boxes[..., 2:] > 0, axis=-1)
@@ -107,9 +125,12 @@ class Objects:
 
 @dataclass(frozen=True)
 class Aims:
-    """What every value should be, and how much that counts (0 where nothing is wanted).
+    """The target of every value, and its weight (0 where there is no target).
 
-    `matched` is (N, cells, boxes of a cell), whether the box is an object's.
+    Attributes:
+        wanted: targets.
+        scale: weights.
+        matched: (N, cells, boxes of a cell) True if the box is responsible for a truth.
     """
 
     wanted: Cells
@@ -119,10 +140,14 @@ class Aims:
 
 @costs(Detection)
 def detection_loss(layer: Layer, setting: Setting) -> PartsFunction:
-    """See `head_loss`.
+    """Build the loss of a [detection] head; see `head_loss`.
+
+    Args:
+        layer: [detection] layer.
+        setting: rule, number of pictures seen, and class weights.
 
     Raises:
-        UnsupportedError: boxes of other than four coordinates.
+        UnsupportedError: the boxes do not have four coordinates.
         OptionError: the number of class weights is not that of the classes.
     """
     spec = trainable_detection(layer)
@@ -146,7 +171,7 @@ def detection_loss(layer: Layer, setting: Setting) -> PartsFunction:
 def _responsible(
     spec: Detection, predicted: Tensor, objects: Objects, setting: Setting
 ) -> tuple[Tensor, Tensor]:
-    """(N, cells) for each object the number of its box in the cell, and their IoU."""
+    """Return for each cell's object the index of its box in the cell, and their IoU."""
     boxes, truths = predicted, objects.boxes[:, :, None]
     if spec.sqrt:
         boxes = ops.concatenate([boxes[..., :2], ops.square(boxes[..., 2:])], axis=-1)
@@ -168,7 +193,7 @@ def _responsible(
 
 
 def _aims(spec: Detection, given: Cells, objects: Objects, setting: Setting) -> Aims:
-    """No objects but the truths, each in its box."""
+    """Return the targets: no object but the truths, each in its box."""
     chosen, overlaps = _responsible(spec, given.boxes, objects, setting)
     has_one, weights, boxes = objects.valid[..., None], objects.weights[..., None], objects.boxes
     matched = is_class(chosen, spec.num) & has_one
@@ -190,7 +215,7 @@ def _aims(spec: Detection, given: Cells, objects: Objects, setting: Setting) -> 
 
 
 def _delta(spec: Detection, given: Cells, aims: Aims) -> Cells:
-    """C's delta."""
+    """Compute C's deltas."""
     scores = ops.softmax(given.scores, axis=-1) if spec.softmax else given.scores
     wanted, scale = aims.wanted, aims.scale
     return Cells(
@@ -201,7 +226,7 @@ def _delta(spec: Detection, given: Cells, aims: Aims) -> Cells:
 
 
 def _costs(spec: Detection, given: Cells, aims: Aims) -> Cells:
-    """Cost of every value by the default rule."""
+    """Compute the loss of every value by the default rule."""
     wanted, scale = aims.wanted, aims.scale
     if spec.softmax:
         scores = -scale.scores * wanted.scores * ops.log_softmax(given.scores, axis=-1)
@@ -215,5 +240,5 @@ def _costs(spec: Detection, given: Cells, aims: Aims) -> Cells:
 
 
 def _parts(costs: Cells, aims: Aims) -> LossParts:
-    """Costs of all values, added up."""
+    """Build the parts of the loss from the losses of all values."""
     return LossParts.of_places(costs.boxes, costs.known, aims.matched, costs.scores)

@@ -1,6 +1,7 @@
 """The loss of a [Gaussian_yolo] head.
 
-The rules are those of `darkconv.training.losses.gaussian`, which says where they differ from C.
+The rules are those of `darkconv.training.losses.gaussian`, which describes where they differ from
+C.
 """
 
 from keras import ops
@@ -19,7 +20,12 @@ from darkconv.layers.loss_rules import LEAST_DEVIATION, Setting
 
 @costs(GaussianYolo)
 def gaussian_loss(layer: Layer, setting: Setting) -> PartsFunction:
-    """See `head_loss`."""
+    """Build the loss of a [Gaussian_yolo] head; see `head_loss`.
+
+    Args:
+        layer: [Gaussian_yolo] layer.
+        setting: input size, rule, class weights and class map.
+    """
     assert isinstance(layer.spec, GaussianYolo)
     return anchored_loss(layer.spec, setting, _box_costs)
 
@@ -45,7 +51,10 @@ def _box_costs(found: Assignment, truths: Objects) -> Tensor:
 
 
 def _density_costs(found: Assignment, truths: Objects, means: Tensor, deviations: Tensor) -> Tensor:
-    """How surprising truths are (N, P), by raw means and deviations; small ones count more."""
+    """Compute the density's loss (N, P) of raw means and standard deviations.
+
+    Small truths have a larger weight.
+    """
     s = ops.maximum(ops.sigmoid(deviations), LEAST_DEVIATION)
     errors = (found.grid.targets(truths.boxes) - found.grid.values(means)) / s
     return (2 - area(truths.boxes[..., 2:])) / 2 * ops.sum(surprise(errors, s), axis=-1)

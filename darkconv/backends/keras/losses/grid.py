@@ -1,4 +1,4 @@
-"""The places of a [yolo] or [Gaussian_yolo] head, and what its raw entries mean there."""
+"""The places of a [yolo] or [Gaussian_yolo] head, and the meaning of its raw entries there."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -15,13 +15,13 @@ from darkconv.layers.loss_rules import MAX_EXPONENT, MIN_SIZE, Setting, is_logit
 
 @dataclass(frozen=True)
 class Entries:
-    """One value for each entry of the places, sorted by what they say.
+    """One value for each entry of the places, sorted by meaning.
 
     Attributes:
         box: (N, P, 4) x, y, w, h.
-        deviations: (N, P, 4) those of x, y, w, h; of [yolo] (N, P, 0).
+        deviations: (N, P, 4) standard deviations of x, y, w, h; for [yolo] (N, P, 0).
         known: (N, P) objectness.
-        classes: (N, P, classes).
+        classes: (N, P, classes) class scores.
     """
 
     box: Tensor
@@ -30,7 +30,7 @@ class Entries:
     classes: Tensor
 
     def stopped(self) -> "Entries":
-        """The same without derivatives."""
+        """Return the same values without derivatives."""
         return Entries(*(ops.stop_gradient(value) for value in vars(self).values()))
 
 
@@ -40,8 +40,9 @@ class Grid(Places):
 
     Attributes:
         spec: the head.
-        all_anchors: (num, 2), others' too.
-        is_exact: sizes have no limits; else those that keep costs and derivatives finite.
+        all_anchors: (num, 2) width and height of all anchors, also those of other heads.
+        is_exact: sizes have no limits, as in C; otherwise they have limits that keep losses and
+            derivatives finite.
     """
 
     spec: YoloHead
@@ -50,14 +51,24 @@ class Grid(Places):
 
     @classmethod
     def of(cls, spec: YoloHead, x: Tensor, setting: Setting) -> Self:
-        """The grid of a head's input (N, H, W, C)."""
+        """Build the grid of a head's input.
+
+        Args:
+            spec: the head.
+            x: (N, H, W, C) input of the head.
+            setting: input size and rule.
+        """
         anchors = spec.all_anchors / np.array(setting.input_size, np.float64)
         own = anchors[list(spec.mask)]
         exact = setting.rule == "darknet"
         return cls(*grid_size(x), own, computed_dtype(x), spec, anchors, exact)
 
     def entries(self, x: Tensor) -> Entries:
-        """The head's input by places."""
+        """Split the input of the head by places, in float32 or better.
+
+        Args:
+            x: (N, H, W, C) input of the head.
+        """
         values, last = self.split(x), self.spec.box_entries - 1
         step = last // 4
         deviations = [values[..., place : place + 1] for place in range(1, last, 2)]
@@ -69,7 +80,15 @@ class Grid(Places):
         )
 
     def assemble(self, entries: Entries, like: Tensor) -> Tensor:
-        """The way back: a tensor of the shape of the head's input (N, H, W, C)."""
+        """Join entries again: the inverse of `entries`.
+
+        Args:
+            entries: one value for each entry.
+            like: tensor of the shape of the head's input.
+
+        Returns:
+            A tensor (N, H, W, C).
+        """
         box = entries.box
         if self.spec.box_entries > 5:
             pairs = ops.stack([box, entries.deviations], axis=-1)
@@ -78,32 +97,55 @@ class Grid(Places):
         return ops.reshape(ops.concatenate(values, axis=-1), (-1, *like.shape[1:]))
 
     def places_of_boxes(self, boxes: Tensor) -> Tensor:
-        """(N, T, anchors) the places whose cells hold the points of boxes (N, T, 4), relative."""
+        """Return the numbers (N, T, anchors) of the places whose cells hold the points of boxes.
+
+        Args:
+            boxes: (N, T, 4) boxes, xywh relative to the picture.
+        """
         return self.places_of(self._points(boxes))
 
     def values(self, raw: Tensor) -> Tensor:
-        """(N, P, 4) what raw x, y, w, h say: where in its cell a box's point is, in cells; w, h."""
+        """Compute what raw entries predict before the grid and the anchors come in.
+
+        Args:
+            raw: (N, P, 4) raw x, y, w, h.
+
+        Returns:
+            (N, P, 4): x and y of the box's point within its cell, in cells; w and h before they
+            become sizes in anchors.
+        """
         scale = self.spec.scale_x_y
         offsets = probabilities(self.spec, raw[..., :2]) * scale - (scale - 1) / 2
         sizes = ops.sigmoid(raw[..., 2:]) if self.spec.squashes_sizes else raw[..., 2:]
         return ops.concatenate([offsets, sizes], axis=-1)
 
     def boxes(self, raw: Tensor) -> Tensor:
-        """Predicted boxes (N, P, 4), xywh relative to the picture, from raw x, y, w, h."""
+        """Compute predicted boxes (N, P, 4), xywh relative to the picture.
+
+        Args:
+            raw: (N, P, 4) raw x, y, w, h.
+        """
         values = self.values(raw)
         points = (self.cells() + values[..., :2]) / self.size()
         sizes = self._growth(values[..., 2:]) * self.every_anchor()
         return ops.concatenate([points - self.shift * sizes, sizes], axis=-1)
 
     def targets(self, boxes: Tensor) -> Tensor:
-        """(N, P, 4) values that say boxes (N, P, 4)."""
+        """Compute the values, as of `values`, that predict given boxes.
+
+        Args:
+            boxes: (N, P, 4) boxes, xywh relative to the picture.
+
+        Returns:
+            (N, P, 4) target values.
+        """
         offsets = self._points(boxes) * self.size() - self.cells()
         ratio = boxes[..., 2:] / self.every_anchor()
         sizes = ops.sqrt(ratio / 4) if self.spec.squares_sizes else ops.log(ratio)
         return ops.concatenate([offsets, sizes], axis=-1)
 
     def _growth(self, values: Tensor) -> Tensor:
-        """Sizes in anchors."""
+        """Return sizes in anchors."""
         if self.spec.squares_sizes:
             sizes = 4 * ops.square(values)
             return sizes if self.is_exact else ops.maximum(sizes, MIN_SIZE)
@@ -111,15 +153,20 @@ class Grid(Places):
         return ops.exp(limited)
 
     def _points(self, boxes: Tensor) -> Tensor:
-        """(N, T, 2) centres, or corners if the head predicts these."""
+        """Return the centres (N, T, 2) of boxes, or their corners if the head predicts these."""
         return boxes[..., :2] + self.shift * boxes[..., 2:]
 
     @property
     def shift(self) -> float:
-        """How many sizes a box's predicted point lies from its centre."""
+        """Distance of a box's predicted point from its centre, in sizes of the box."""
         return point_shift(self.spec)
 
 
 def probabilities(spec: YoloHead, raw: Tensor) -> Tensor:
-    """Entries between 0 and 1."""
+    """Return entries as probabilities: behind a sigmoid if the head's input is a logit.
+
+    Args:
+        spec: the head.
+        raw: raw entries of any shape.
+    """
     return ops.sigmoid(raw) if is_logit(spec) else raw

@@ -1,4 +1,4 @@
-"""Groups of classes with a softmax for each, and the class tree that they may be of."""
+"""Groups of classes with one softmax each, and the class tree that they may come from."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,9 +21,9 @@ class Siblings:
 
     Attributes:
         groups: (classes,) number of the group that a class belongs to, rising.
-        index: (groups, widest) classes of each group, 0 where it is shorter.
-        mask: (groups, widest) to be added to their logits.
-        back: (classes,) place of each in the flattened table.
+        index: (groups, widest) classes of each group, padded with 0.
+        mask: (groups, widest) numbers to add to the logits: 0, and for padding a very low one.
+        back: (classes,) index of each class in the flattened table.
     """
 
     groups: npt.NDArray[np.int64]
@@ -33,61 +33,85 @@ class Siblings:
 
     @classmethod
     def of_tree(cls, tree: Tree) -> Self:
-        """Those of a class tree."""
+        """Build the groups of a class tree.
+
+        Args:
+            tree: the class tree.
+        """
         sizes = [count for _, count in tree.groups]
         return cls(np.repeat(np.arange(len(sizes)), sizes), *tree.group_rows)
 
     @classmethod
     def alike(cls, classes: int, groups: int) -> Self:
-        """Groups of equal size."""
+        """Build groups of equal size.
+
+        Args:
+            classes: number of classes, a multiple of `groups`.
+            groups: number of groups.
+        """
         number = np.arange(classes)
         index = number.reshape(groups, -1)
         return cls(number // index.shape[1], index, np.zeros(index.shape, np.float32), number)
 
     def log_softmax(self, raw: Tensor) -> Tensor:
-        """Logarithms of the probabilities in each group, (..., classes) both."""
+        """Compute the logarithms of the probabilities among siblings.
+
+        Args:
+            raw: (..., classes) logits.
+
+        Returns:
+            A tensor of the same shape.
+        """
         rows = self._rows(raw) + ops.convert_to_tensor(self.mask, dtype=raw.dtype)
         logs = ops.reshape(ops.log_softmax(rows, axis=-1), (-1, self.index.size))
         return ops.reshape(_taken(logs, self.back), (-1, *raw.shape[1:]))
 
     def sums(self, values: Tensor) -> Tensor:
-        """(N, classes) the sum of each class's group."""
+        """Compute the sum over the group of each class, (N, classes).
+
+        Args:
+            values: (N, classes) values.
+        """
         inside = ops.convert_to_tensor(self.mask == 0, dtype=values.dtype)
         return _taken(ops.sum(self._rows(values) * inside, axis=-1), self.groups)
 
     def _rows(self, values: Tensor) -> Tensor:
-        """(..., classes) as (rows, groups, widest): TensorFlow's softmax takes five axes."""
+        """Return (..., classes) as (rows, groups, widest): TensorFlow's softmax takes five axes."""
         return ops.reshape(_taken(values, self.index.ravel()), (-1, *self.index.shape))
 
 
 @dataclass(frozen=True)
 class Hierarchy:
-    """A class tree: classes whose parents precede them.
+    """A class tree in which parents precede their children.
 
     Attributes:
-        tree: it.
+        tree: the class tree.
     """
 
     tree: Tree
 
     @classmethod
     def of(cls, layer: Layer, classes: int) -> Self | None:
-        """The tree that a layer's `tree=` names; None if it names none.
+        """Build the tree of a layer's `tree=` option; None if it has none.
+
+        Args:
+            layer: a layer with classes.
+            classes: number of its classes.
 
         Raises:
-            GraphError: its file was not found, or has another number of classes.
+            GraphError: the file of the tree was not found, or has another number of classes.
         """
         tree = class_tree(layer, classes)
         return None if tree is None else cls(tree)
 
     @cached_property
     def siblings(self) -> Siblings:
-        """Its groups."""
+        """Groups of siblings of the tree."""
         return Siblings.of_tree(self.tree)
 
     @cached_property
     def ancestry(self) -> npt.NDArray[np.int64]:
-        """(levels, classes) each class, then its parent, its grandparent ...; -1 past a root."""
+        """Each class, then its parent, its grandparent, ... (levels, classes); -1 past a root."""
         parents = np.array(self.tree.parents)
         levels = [np.arange(len(parents))]
         while (levels[-1] >= 0).any():
@@ -95,11 +119,14 @@ class Hierarchy:
         return np.stack(levels[:-1])
 
     def absolute(self, values: Tensor, classes: Tensor) -> Tensor:
-        """Probability (N, P) of a class and all above it.
+        """Compute the absolute probability of a class: the product over it and its ancestors.
 
         Args:
             values: (N, P, classes) probabilities among siblings.
-            classes: (N,) whose probability is asked for.
+            classes: (N,) class whose probability is computed.
+
+        Returns:
+            Probabilities (N, P).
         """
         total = ops.ones_like(values[..., 0])
         for level in self.ancestry:
@@ -109,13 +136,14 @@ class Hierarchy:
         return total
 
     def aims(self, classes: Tensor) -> tuple[Tensor, Tensor]:
-        """What a softmax of siblings should say where a class is true.
+        """Compute the targets of a softmax among siblings.
 
         Args:
             classes: (N, P) true classes.
 
-        Returns: (N, P, classes) each: whether it is the class or above it; whether it or a
-            sibling of it is, so that its probability has an aim at all.
+        Returns:
+            Two masks (N, P, classes): True for the true class and its ancestors; True for these and
+            their siblings, which are the classes that have a target.
         """
         groups = self.siblings.groups
         count = len(groups)
@@ -134,5 +162,5 @@ def _taken(values: Tensor, index: npt.NDArray[np.int64]) -> Tensor:
 
 
 def _at(table: npt.NDArray[np.int64], index: Tensor) -> Tensor:
-    """Numbers of a table (classes,), in the index's shape."""
+    """Return numbers of a table (classes,) in the shape of the index."""
     return ops.take(ops.convert_to_tensor(table, dtype="int32"), index, axis=0)

@@ -13,13 +13,13 @@ from darkconv.errors import UnsupportedError
 
 @dataclass(frozen=True)
 class Places:
-    """One for each row, column and anchor of a picture, numbered in that order.
+    """One place for each row, column and anchor of a picture, numbered from 0 in that order.
 
     Attributes:
-        rows: of the grid.
-        columns: of the grid.
+        rows: number of rows of the grid.
+        columns: number of columns of the grid.
         anchors: (anchors, 2) width and height.
-        dtype: what is computed in.
+        dtype: dtype of the computations.
     """
 
     rows: int
@@ -29,40 +29,59 @@ class Places:
 
     @property
     def count(self) -> int:
-        """Places of a picture."""
+        """Number of places P of a picture."""
         return self.rows * self.columns * len(self.anchors)
 
     def constant(self, values: npt.ArrayLike) -> Tensor:
-        """Numbers as a tensor."""
+        """Return numbers as a tensor of the grid's dtype.
+
+        Args:
+            values: numbers of any shape.
+        """
         return ops.convert_to_tensor(np.asarray(values), dtype=self.dtype)
 
     def cells(self) -> Tensor:
-        """(P, 2) column and row of each place."""
+        """Return column and row (P, 2) of each place."""
         rows, columns = np.divmod(np.arange(self.rows * self.columns), self.columns)
         return self.constant(np.stack([columns, rows], 1).repeat(len(self.anchors), axis=0))
 
     def size(self) -> Tensor:
-        """(columns, rows)."""
+        """Return (columns, rows) as a tensor."""
         return self.constant([self.columns, self.rows])
 
     def every_anchor(self) -> Tensor:
-        """(P, 2) anchor of each place."""
+        """Return the anchor (P, 2) of each place."""
         return self.constant(np.tile(self.anchors, (self.rows * self.columns, 1)))
 
     def places_of(self, points: Tensor) -> Tensor:
-        """(N, T, anchors) the places in the cells that hold the points (N, T, 2), relative."""
+        """Return the numbers (N, T, anchors) of the places whose cells hold points.
+
+        Args:
+            points: (N, T, 2) x and y relative to the picture, moved to the border if they lie
+                outside.
+        """
         cells = cell_of(points, self.rows, self.columns)
         anchors = ops.arange(len(self.anchors), dtype="int32")
         return ops.expand_dims(cells * len(self.anchors), -1) + anchors
 
     def split(self, x: Tensor) -> Tensor:
-        """A head's input (N, H, W, anchors * entries) as (N, P, entries)."""
+        """Return the head's input by places: (N, P, entries), in float32 or better.
+
+        Args:
+            x: (N, H, W, anchors * entries) input of the head.
+        """
         entries = x.shape[-1] // len(self.anchors)
         return ops.cast(ops.reshape(x, (-1, self.count, entries)), self.dtype)
 
 
 def cell_of(points: Tensor, rows: int, columns: int) -> Tensor:
-    """(...) number of the cell, row by row, that holds a point (..., 2), relative."""
+    """Return the number of the cell that holds a point, counted row by row from 0.
+
+    Args:
+        points: (..., 2) x and y relative to the picture, moved to the border if they lie outside.
+        rows: number of rows of the grid.
+        columns: number of columns of the grid.
+    """
     # limited before they are integers: what is too large for one has no defined value
     column = ops.cast(ops.clip(points[..., 0] * columns, 0, columns - 1), "int32")
     row = ops.cast(ops.clip(points[..., 1] * rows, 0, rows - 1), "int32")
@@ -70,10 +89,13 @@ def cell_of(points: Tensor, rows: int, columns: int) -> Tensor:
 
 
 def grid_size(x: Tensor) -> tuple[int, int]:
-    """(rows, columns) of a head's input (N, H, W, C).
+    """Return (rows, columns) of a head's input.
+
+    Args:
+        x: (N, H, W, C) input of the head.
 
     Raises:
-        UnsupportedError: they are not known before it runs.
+        UnsupportedError: height or width is not fixed.
     """
     _, rows, columns, _ = x.shape
     if rows is None or columns is None:
@@ -84,5 +106,9 @@ def grid_size(x: Tensor) -> tuple[int, int]:
 
 
 def computed_dtype(x: Tensor) -> str:
-    """What the loss of a tensor is computed in: float32 or better."""
+    """Return the dtype that the loss of a tensor is computed in: float64, otherwise float32.
+
+    Args:
+        x: tensor; for float64 it stays that, and for every other dtype it is float32.
+    """
     return "float64" if keras.backend.standardize_dtype(x.dtype) == "float64" else "float32"

@@ -1,6 +1,6 @@
 """The loss of a [region] head.
 
-The rules are those of `darkconv.training.losses.region`, which says where they differ from C.
+The rules are those of `darkconv.training.losses.region`, which describes where they differ from C.
 """
 
 from keras import ops
@@ -20,12 +20,16 @@ from darkconv.layers.loss_rules import FOCAL_EPSILON, FOCAL_FACTOR, OBJECTNESS, 
 
 @costs(Region)
 def region_loss(layer: Layer, setting: Setting) -> PartsFunction:
-    """See `head_loss`.
+    """Build the loss of a [region] head; see `head_loss`.
+
+    Args:
+        layer: [region] layer.
+        setting: rule, number of pictures seen, class weights and class map.
 
     Raises:
-        UnsupportedError: a map of class numbers, or coordinates behind the box.
+        UnsupportedError: the head predicts more than four coordinates.
         OptionError: the number of class weights is not that of the classes.
-        GraphError: the head's class tree was not found or does not fit.
+        GraphError: the file of the class tree was not found, or does not fit.
     """
     head = Head.of(layer, setting)
 
@@ -43,14 +47,14 @@ def region_loss(layer: Layer, setting: Setting) -> PartsFunction:
 
 
 def _parts(scene: Scene, costs: Tensor) -> LossParts:
-    """Costs of entries (N, P, 5 + classes), added up."""
+    """Build the parts of the loss from the losses of entries (N, P, 5 + classes)."""
     matched = scene.matches.last(scene.grid.count) >= 0
     box, known, classes = costs[..., :4], costs[..., OBJECTNESS], costs[..., OBJECTNESS + 1 :]
     return LossParts.of_places(box, known, matched, classes)
 
 
 def _delta(scene: Scene, aims: Aims) -> Tensor:
-    """C's delta (N, P, 5 + classes)."""
+    """Compute C's deltas (N, P, 5 + classes)."""
     spec, values, wanted = scene.head.spec, scene.values, aims.wanted
     delta = aims.scale * (wanted - values)
     if not spec.dialect.follows(ALEXEYAB):
@@ -66,13 +70,13 @@ def _delta(scene: Scene, aims: Aims) -> Tensor:
 
 
 def _focal_slope(p: Tensor) -> Tensor:
-    """C's weight of all classes of a place from the score of the true one."""
+    """Compute C's weight of all classes of a place from the score of the true class."""
     p = p + FOCAL_EPSILON
     return FOCAL_FACTOR * (p - 1) * (2 * p * ops.log(p) + p - 1)
 
 
 def _costs(scene: Scene, aims: Aims) -> Tensor:
-    """Cost of every entry (N, P, 5 + classes) by the default rule."""
+    """Compute the loss of every entry (N, P, 5 + classes) by the default rule."""
     raw, spec, classes = scene.entries, scene.head.spec, scene.head.class_entries
     known = raw[..., OBJECTNESS : classes.start]
     values = [
@@ -88,14 +92,14 @@ def _costs(scene: Scene, aims: Aims) -> Tensor:
 
 
 def _class_costs(scene: Scene, wanted: Tensor, scale: Tensor) -> Tensor:
-    """Cost of each class score (N, P, classes); 0 at most places, where nothing is wanted."""
+    """Compute the loss of each class score (N, P, classes); 0 at places without a target."""
     counts = ops.any(scale != 0, axis=2, keepdims=True)
     raw = ops.where(counts, scene.entries[..., scene.head.class_entries], 0.0)
     return ops.where(counts, scale * _deviation(scene, raw, wanted), 0.0)
 
 
 def _deviation(scene: Scene, raw: Tensor, wanted: Tensor) -> Tensor:
-    """Cost (N, P, classes) of raw class scores that should become 0 or 1 by their activation."""
+    """Compute the loss (N, P, classes) of raw class scores whose target is 0 or 1."""
     spec, hierarchy = scene.head.spec, scene.head.hierarchy
     focal = spec.focal_loss and hierarchy is None
     if hierarchy is not None or spec.softmax:

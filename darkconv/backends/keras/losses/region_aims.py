@@ -1,8 +1,8 @@
-"""What a [region] head should say: an aim for every entry of every place, and its weight.
+"""Targets of a [region] head: one for every entry of every place, with its weight.
 
-The aims are Darknet's (golden/loss/README.md), the same for both rules of the loss: objectness
-of all places first, then of each truth in order, later ones overwriting. `wanted` and `scale`
-are such that scale * (wanted - value) is C's delta without its factors for activations.
+The targets are Darknet's (golden/loss/README.md), the same for both rules of the loss: first
+objectness of all places, then the truths in order, later ones overwriting. scale * (wanted - value)
+is C's delta without its factors for activations.
 """
 
 from typing import NamedTuple
@@ -18,21 +18,21 @@ from darkconv.core.dialect import ALEXEYAB, PJREDDIE
 from darkconv.layers.loss_rules import OBJECTNESS, PRIOR_PICTURES, PRIOR_SCALE
 
 PRIOR = np.array([0.5, 0.5, 0.0, 0.0])
-"""The middle of the cell and the anchor's shape."""
+"""Target of boxes at the start of training: the middle of the cell and the anchor's shape."""
 NO_BOX = (0.5, 0.5, 0.5, 0.5)
-"""Stands where there is no truth, so that what is masked there is finite."""
+"""Box of places without a truth, so that the values that are masked there are finite."""
 
 
 class Aims(NamedTuple):
-    """What an entry should be behind its activation, and how much it counts, 0 for nothing.
+    """Targets of entries behind their activation, with their weights (0 where there is no target).
 
     Attributes:
-        box: (N, P, 4) x, y, w, h.
-        box_scale: (N, P).
-        known: (N, P) objectness.
-        known_scale: (N, P).
-        classes: (N, P, classes).
-        class_scale: (N, P, classes).
+        box: (N, P, 4) targets of x, y, w, h.
+        box_scale: (N, P) their weights.
+        known: (N, P) targets of objectness.
+        known_scale: (N, P) their weights.
+        classes: (N, P, classes) targets of class scores.
+        class_scale: (N, P, classes) their weights.
     """
 
     box: Tensor
@@ -44,25 +44,25 @@ class Aims(NamedTuple):
 
     @property
     def wanted(self) -> Tensor:
-        """(N, P, 5 + classes)."""
+        """Targets of all entries, (N, P, 5 + classes)."""
         return ops.concatenate([self.box, self.known[..., None], self.classes], axis=-1)
 
     @property
     def scale(self) -> Tensor:
-        """(N, P, 5 + classes)."""
+        """Weights of all entries, (N, P, 5 + classes)."""
         box = [self.box_scale[..., None]] * 4
         return ops.concatenate([*box, self.known_scale[..., None], self.class_scale], axis=-1)
 
 
 class Plan:
-    """Darknet's steps, each from aims to aims."""
+    """Darknet's steps, which each turn targets into new ones."""
 
     def __init__(self, scene: Scene) -> None:
         self.scene, self.spec, self.labels = scene, scene.head.spec, scene.labels
         self.darknet = scene.head.setting.rule == "darknet"
 
     def aims(self) -> Aims:
-        """The aims for a batch."""
+        """Build the targets of the batch."""
         aims = self._singled(self._spared(self._background()))
         matches, count = self.scene.matches, self.scene.grid.count
         rounds = matches.rounds
@@ -75,7 +75,7 @@ class Plan:
         return Aims(*values)
 
     def _background(self) -> Aims:
-        """Objectness 0 at every place but those that predict a truth well; the prior."""
+        """Return the first targets: objectness 0 except where a truth is predicted well; the prior."""
         spec, best = self.spec, self.scene.best_iou
         if spec.dialect.follows(ALEXEYAB) and spec.classfix == -1:
             known, scale = best, ops.ones_like(best)
@@ -96,7 +96,7 @@ class Plan:
         )
 
     def _spared(self, aims: Aims) -> Aims:
-        """`classfix`: well predicted truths have their class learned too."""
+        """Add the class of well predicted truths as a target, for `classfix`."""
         spec, scene = self.spec, self.scene
         if not (spec.dialect.follows(ALEXEYAB) and spec.classfix > 0):
             return aims
@@ -106,9 +106,9 @@ class Plan:
         return self._classes(aims, owners, scale, classes=self.labels.spared)
 
     def _singled(self, aims: Aims) -> Aims:
-        """Of a picture with a class-only label nothing counts but the class at one place.
+        """Leave pictures with a class-only label no target but the class at one place.
 
-        The original also wants no objects at its other places.
+        The original also has the target 0 for objectness at the other places.
         """
         scene, spec = self.scene, self.spec
         if scene.head.hierarchy is None:
@@ -130,7 +130,7 @@ class Plan:
         return self._classes(aims, owners, ops.full_like(scene.best_iou, spec.class_scale))
 
     def _matched(self, aims: Aims, owners: Tensor) -> Aims:
-        """A truth for each of some places; (N, P) the truth's number, -1 for none."""
+        """Train some places on one truth each, whose number is in owners (N, P), -1 for none."""
         spec, labels, scene = self.spec, self.labels, self.scene
         valid = owners >= 0
         boxes = ops.where(
@@ -160,14 +160,14 @@ class Plan:
         classes: Tensor | None = None,
         darknet: bool = False,
     ) -> Aims:
-        """The truths' classes, at the places that have one.
+        """Add the truths' classes as targets at the places that have a truth.
 
         Args:
-            aims: what is aimed at so far.
-            owners: (N, P) the truth's number, -1 for none.
-            scale: (N, P) how much it counts.
-            classes: (N, T) of the truths; by default the labels' own.
-            darknet: whether to forget an earlier truth's class where C's program does.
+            aims: targets so far.
+            owners: (N, P) number of the truth, -1 for none.
+            scale: (N, P) weight.
+            classes: (N, T) classes of the truths; None for the labels' own.
+            darknet: forget an earlier truth's class where C's program does.
         """
         hierarchy = self.scene.head.hierarchy
         classes = rows_at(self.labels.classes if classes is None else classes, owners)
@@ -186,11 +186,11 @@ class Plan:
 
     @property
     def _keeps_classes(self) -> bool:
-        """Whether classes of several truths at a place are all wanted: the original, sigmoids."""
+        """Return True if a place trains all its truths' classes: in the original, with sigmoids."""
         return self.spec.dialect == PJREDDIE and not self.spec.softmax
 
     def _has_classes(self, aims: Aims, darknet: bool) -> Tensor:
-        """Whether a truth has come before; C takes a first class without error for none."""
+        """Return True if a truth came before; C overlooks it if class 0 has no error."""
         found = aims.class_scale[..., 0] != 0
         if darknet:
             first = self.scene.values[..., OBJECTNESS + 1]

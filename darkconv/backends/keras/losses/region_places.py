@@ -1,7 +1,8 @@
-"""Which place of a [region] head is trained on which truth: Darknet's rule.
+"""Assignment of ground truth to the places of a [region] head, by Darknet's rule.
 
-A place is one anchor in one cell of a picture. Numbers of places count over rows, columns and
-anchors, in this order; numbers of truths over the rows of a picture's labels.
+A place is one anchor in one cell of a picture. Places are numbered from 0 over rows, columns and
+anchors, in this order; truths over the rows of a picture's labels. P is the number of places of a
+picture.
 """
 
 from dataclasses import dataclass
@@ -37,10 +38,10 @@ class Head:
     """What is known of a [region] head before it is trained.
 
     Attributes:
-        spec: its options.
-        setting: of the loss.
-        hierarchy: its class tree, if it has one.
-        factors: (truths' classes,) how much each counts.
+        spec: options of the head.
+        setting: setting of the loss.
+        hierarchy: the class tree; None if the head has none.
+        factors: (classes,) factor of each class.
     """
 
     spec: Region
@@ -50,10 +51,14 @@ class Head:
 
     @classmethod
     def of(cls, layer: Layer, setting: Setting) -> Self:
-        """The head of a layer.
+        """Build the description of a layer's head.
+
+        Args:
+            layer: [region] layer.
+            setting: setting of the loss.
 
         Raises:
-            UnsupportedError: the head's truths are more than classes and boxes.
+            UnsupportedError: the head predicts more than four coordinates.
             OptionError: the number of class weights is not that of the classes.
             GraphError: the head's class tree does not fit.
         """
@@ -64,12 +69,12 @@ class Head:
 
     @property
     def joins_background(self) -> bool:
-        """Whether objectness is one more class: that of the background."""
+        """True if objectness is one more class: that of the background."""
         return joins_background(self.spec, has_tree=self.hierarchy is not None)
 
     @property
     def class_entries(self) -> slice:
-        """The entries that are one distribution: all classes, the background beside them."""
+        """Entries that are one distribution: the classes, or background and classes."""
         return slice(OBJECTNESS if self.joins_background else OBJECTNESS + 1, None)
 
 
@@ -79,18 +84,31 @@ class Grid(Places):
 
     @classmethod
     def of(cls, spec: Region, x: Tensor) -> Self:
-        """The grid of a head's input (N, H, W, C)."""
+        """Build the grid of a head's input.
+
+        Args:
+            spec: the head.
+            x: (N, H, W, C) input of the head.
+        """
         return cls(*grid_size(x), spec.all_anchors.astype(np.float64), computed_dtype(x))
 
     def boxes(self, raw: Tensor) -> Tensor:
-        """Predicted boxes (N, P, 4), xywh relative to the picture, from raw entries."""
+        """Compute predicted boxes (N, P, 4), xywh relative to the picture.
+
+        Args:
+            raw: (N, P, 4 or more) raw x, y, w, h, and other entries.
+        """
         centres = self.cells() + ops.sigmoid(raw[..., :2])
         growth = ops.exp(ops.clip(raw[..., 2:4], -MAX_EXPONENT, MAX_EXPONENT))
         sizes = growth * self.every_anchor()
         return ops.concatenate([centres / self.size(), sizes / self.size()], axis=-1)
 
     def encoded(self, boxes: Tensor) -> Tensor:
-        """What x, y (behind the sigmoid), w, h must be to predict boxes, (N, P, 4) both."""
+        """Compute x, y (behind the sigmoid), w, h (N, P, 4) that predict given boxes.
+
+        Args:
+            boxes: (N, P, 4) boxes, xywh relative to the picture.
+        """
         offsets = boxes[..., :2] * self.size() - self.cells()
         ratio = boxes[..., 2:] * self.size() / self.every_anchor()
         return ops.concatenate([offsets, ops.log(ratio)], axis=-1)
@@ -98,15 +116,15 @@ class Grid(Places):
 
 @dataclass(frozen=True)
 class Labels:
-    """The truths of a batch.
+    """The ground truth of a batch.
 
     Attributes:
-        boxes: (N, T, 4), xywh relative to the picture.
-        classes: (N, T) int32 as the head's input counts them, 0 where there is none.
-        spared: (N, T) likewise, as `classfix` wants them: C does not look them up in `map=`.
+        boxes: (N, T, 4) boxes, xywh relative to the picture.
+        classes: (N, T) int32 classes of the head, from 0; 0 for rows without one.
+        spared: (N, T) the same for `classfix`: C does not translate these by `map=`.
         weights: (N, T) factor of the class.
-        has_box: (N, T) rows that train a box.
-        class_only: (N, T) the row, at most one of a picture, that the whole picture is for.
+        has_box: (N, T) True for rows that train a box.
+        class_only: (N, T) True for the class-only label of a picture, at most one.
     """
 
     boxes: Tensor
@@ -118,7 +136,12 @@ class Labels:
 
     @classmethod
     def of(cls, head: Head, truths: Tensor) -> Self:
-        """From rows of class and box; one row is added, so that there is always one."""
+        """Build the ground truth of a batch, with one padding row more, so that there is a row.
+
+        Args:
+            head: the head.
+            truths: (N, T, 5) rows of class and box.
+        """
         padded = ops.pad(truths, ((0, 0), (0, 1), (0, 0)), constant_values=-1)
         numbers, boxes = ops.cast(padded[..., 0], "int32"), padded[..., 1:]
         spec, setting = head.spec, head.setting
@@ -143,7 +166,7 @@ class Labels:
 
 
 def _listed(spec: Region, numbers: Tensor, boxes: Tensor) -> Tensor:
-    """Rows (N, T) that C reads: a limited number, up to the first whose x is 0."""
+    """Return a mask (N, T) of the rows that C reads: limited, up to the first with x = 0."""
     ends = (boxes[..., 0] == 0) & (numbers >= 0)
     if spec.dialect != PJREDDIE:  # the fork passes over unknown classes before it looks at x
         ends = ends & (numbers < spec.classes)
@@ -153,20 +176,19 @@ def _listed(spec: Region, numbers: Tensor, boxes: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Scene:
-    """A batch of predictions with its truths, compared.
+    """Predictions of a batch, compared with ground truth.
 
     Attributes:
-        head: whose predictions they are.
+        head: the head of the predictions.
         grid: the places.
-        labels: the truths.
+        labels: the ground truth.
         entries: (N, P, 5 + classes) raw predictions.
-        values: the same without derivatives, as the head gives them; x and y behind their
-            sigmoid.
-        matches: boxes of truths at the places of the most similar anchors, (N, T, 1).
-        overlaps: (N, T) IoU of the boxes predicted there with the truths.
-        singled: (N, P) the likeliest place of each picture that has a class-only label.
+        values: (N, P, 5 + classes) predictions behind their activations, without derivatives.
+        matches: (N, T, 1) truths with a box, at the places of the most similar anchors.
+        overlaps: (N, T) IoU of the predicted box and the truth of each match.
+        singled: (N, P) True for the most probable place of each picture with a class-only label.
         best_iou: (N, P) highest IoU of the predicted box with a truth of the picture, or 0.
-        best_truth: (N, P) the number of that truth.
+        best_truth: (N, P) number of that truth.
     """
 
     head: Head
@@ -182,7 +204,13 @@ class Scene:
 
     @classmethod
     def of(cls, head: Head, x: Tensor, truths: Tensor) -> Self:
-        """Compare a head's input (N, H, W, C) with truths (N, T, 5)."""
+        """Build the comparison of a head's input with ground truth.
+
+        Args:
+            head: the head.
+            x: (N, H, W, C) input of the head, before any activation.
+            truths: (N, T, 5) rows of class and box.
+        """
         grid = Grid.of(head.spec, x)
         entries = grid.split(x)
         labels = Labels.of(head, ops.cast(truths, grid.dtype))
@@ -200,7 +228,7 @@ class Scene:
 
 
 def _activated(head: Head, raw: Tensor) -> Tensor:
-    """Raw entries (N, P, 5 + classes) as the head gives them, x and y behind their sigmoid."""
+    """Return raw entries (N, P, 5 + classes) behind their activations."""
     spec = head.spec
     box = [ops.sigmoid(raw[..., :2]), raw[..., 2:4]]
     if head.joins_background:
@@ -218,13 +246,13 @@ def _activated(head: Head, raw: Tensor) -> Tensor:
 
 
 def _match_shapes(spec: Region, grid: Grid, boxes: Tensor, labels: Labels) -> Tensor:
-    """(N, T) for each truth the place in its cell whose shape is most like its own.
+    """Match each truth with the place in its cell whose shape is most like its own: (N, T).
 
     Args:
         spec: the head.
         grid: the places.
-        boxes: (N, P, 4) as predicted: their shapes are compared with `bias_match=0`.
-        labels: the truths.
+        boxes: (N, P, 4) predicted boxes; with `bias_match=0` their shapes are compared.
+        labels: the ground truth.
     """
     places = grid.places_of(labels.boxes[..., :2])
     if spec.bias_match:
@@ -237,7 +265,7 @@ def _match_shapes(spec: Region, grid: Grid, boxes: Tensor, labels: Labels) -> Te
 
 
 def _likeliest(head: Head, values: Tensor, labels: Labels) -> Tensor:
-    """(N, P) the place of each picture that says its class-only label loudest."""
+    """Find the most probable place (N, P) of each picture with a class-only label."""
     if head.hierarchy is None:
         return ops.zeros_like(values[..., 0], dtype="bool")
     classes = ops.max(ops.where(labels.class_only, labels.classes, 0), axis=1)

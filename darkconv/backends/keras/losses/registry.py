@@ -1,4 +1,4 @@
-"""Which function makes the loss of a layer type."""
+"""The function that builds the loss of each layer type."""
 
 from collections.abc import Callable
 
@@ -9,14 +9,18 @@ from darkconv.core.spec import LayerSpec
 from darkconv.layers.loss_rules import Setting
 
 PartsFunction = Callable[[Tensor, Tensor], LossParts]
-"""(y_true, y_pred) -> costs."""
+"""Takes y_true and y_pred, and returns the loss of each picture, in parts."""
 LossBuilder = Callable[[Layer, Setting], PartsFunction]
 LOSSES: dict[type[LayerSpec], LossBuilder] = {}
-"""By exact spec class: a subclass never falls through to its parent's."""
+"""Loss builders by exact spec class: a subclass never gets that of its parent."""
 
 
 def costs(*specs: type[LayerSpec]) -> Callable[[LossBuilder], LossBuilder]:
-    """Register what makes the loss of one or more layer types; twice for one is an error."""
+    """Return a decorator that registers a function that builds the loss of layer types.
+
+    Args:
+        *specs: spec classes of the layer types; a second loss for one raises a ValueError.
+    """
 
     def add(builder: LossBuilder) -> LossBuilder:
         for spec in specs:

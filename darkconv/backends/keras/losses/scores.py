@@ -1,4 +1,4 @@
-"""What objectness and class scores of [yolo] and [Gaussian_yolo] cost by the default rule."""
+"""The losses of objectness and class scores of [yolo] and [Gaussian_yolo], by the default rule."""
 
 from keras import ops
 
@@ -11,26 +11,48 @@ from darkconv.layers.loss_rules import FOCAL_FACTOR, is_logit
 
 
 def cross_entropy(raw: Tensor, wanted: Tensor) -> Tensor:
-    """-t ln p - (1 - t) ln(1 - p) of logits, with exact derivatives at every value."""
+    """Compute -t ln p - (1 - t) ln(1 - p) of logits, with exact derivatives at every value.
+
+    Args:
+        raw: logits of p, of any shape.
+        wanted: targets t, of the same shape.
+    """
     return wanted * ops.softplus(-raw) + (1 - wanted) * ops.softplus(raw)
 
 
 def least_entropy(wanted: Tensor) -> Tensor:
-    """The lowest cross entropy that a target allows; 0 for those outside 0..1."""
+    """Compute the lowest cross entropy that a target allows; 0 for targets outside 0..1.
+
+    Args:
+        wanted: targets of any shape.
+    """
     is_between = (wanted > 0) & (wanted < 1)
     p = ops.where(is_between, wanted, 0.5)
     return ops.where(is_between, -p * ops.log(p) - (1 - p) * ops.log(1 - p), 0.0)
 
 
 def deviation(spec: YoloHead, raw: Tensor, wanted: Tensor) -> Tensor:
-    """Cost of entries between 0 and 1; its derivative at `raw` is probability - wanted."""
+    """Compute the loss of entries in 0..1; its derivative by `raw` is probability - target.
+
+    Args:
+        spec: the head.
+        raw: raw entries of any shape: logits, or probabilities if the head's input is no logit.
+        wanted: targets of the same shape.
+
+    Returns:
+        A tensor of the same shape, 0 where an entry meets its target.
+    """
     if not is_logit(spec):
         return ops.square(raw - wanted) / 2
     return cross_entropy(raw, wanted) - least_entropy(wanted)
 
 
 def objectness_costs(found: Assignment) -> Tensor:
-    """Cost of objectness at every place (N, P)."""
+    """Compute the loss of objectness at every place (N, P).
+
+    Args:
+        found: the assignment of the batch.
+    """
     spec = found.grid.spec
     wanted, weights = _unmatched_objectness(found)
     if not (spec.objectness_smooth and isinstance(spec, Yolo)):
@@ -41,7 +63,7 @@ def objectness_costs(found: Assignment) -> Tensor:
 
 
 def _unmatched_objectness(found: Assignment) -> tuple[Tensor, Tensor]:
-    """What is wanted of each place (N, P) for its box alone, and how much that counts."""
+    """Return the objectness target of each place (N, P) for its box alone, and its weight."""
     spec, nearest, spotted = found.grid.spec, found.nearest, found.spotted
     if not spec.objectness_smooth:
         kind = found.grid.dtype
@@ -52,12 +74,21 @@ def _unmatched_objectness(found: Assignment) -> tuple[Tensor, Tensor]:
 
 
 def smooth_objectness(spec: YoloHead, spared_iou: Tensor) -> Tensor:
-    """What `objectness_smooth` wants where the ignore rule spares a place."""
+    """Return the objectness target of ignored places with `objectness_smooth`.
+
+    Args:
+        spec: the head.
+        spared_iou: IoU that the ignore rule compares, of any shape.
+    """
     return ops.square(spared_iou) if isinstance(spec, GaussianYolo) else spared_iou
 
 
 def class_costs(found: Assignment) -> Tensor:
-    """Cost of every class score (N, P, classes), 0 where no truth is."""
+    """Compute the loss of every class score (N, P, classes); 0 where no truth is assigned.
+
+    Args:
+        found: the assignment of the batch.
+    """
     spec, raw = found.grid.spec, found.entries.classes
     spotted = found.spotted | _spared_for_classes(found)
     truths = found.objects.at(found.owned(spotted))
@@ -75,18 +106,18 @@ def class_costs(found: Assignment) -> Tensor:
 
 
 def _spared_for_classes(found: Assignment) -> Tensor:
-    """(N, P) with a smooth [Gaussian_yolo] objectness spared boxes want class scores too."""
+    """Return the ignored places (N, P) whose classes are trained: for smooth [Gaussian_yolo]."""
     spec = found.grid.spec
     smooth = spec.objectness_smooth and isinstance(spec, GaussianYolo)
     return found.spared & ~found.spotted if smooth else ops.zeros_like(found.spotted)
 
 
 def _wanted_classes(found: Assignment, spotted: Tensor) -> tuple[Tensor, Tensor]:
-    """(N, P, classes) both: whether a truth has the class, and the score that is wanted.
+    """Return a mask of the truths' classes and the target of their scores, (N, P, classes) both.
 
     Args:
-        found: the assignment.
-        spotted: (N, P) places that are trained on the nearest truth.
+        found: the assignment of the batch.
+        spotted: (N, P) True for places that are trained on their best truth.
     """
     classes, count, matches = found.grid.spec.classes, found.grid.count, found.matches
     index = matches.places * classes + found.objects.classes[..., None]
@@ -99,6 +130,10 @@ def _wanted_classes(found: Assignment, spotted: Tensor) -> tuple[Tensor, Tensor]
 
 
 def focal_weight(p: Tensor) -> Tensor:
-    """Darknet's weight of all classes of a place from the score of the true one."""
+    """Compute Darknet's focal weight of all classes of a place.
+
+    Args:
+        p: probability of the true class, of any shape.
+    """
     logs = ops.where(p == 0, 0.0, p * ops.log(ops.where(p == 0, 1.0, p)))
     return FOCAL_FACTOR * (p - 1) * (2 * logs + p - 1)

@@ -1,4 +1,4 @@
-"""From truths to places and back, with shapes that do not depend on the values."""
+"""Selection of truths by place and of places by truth, with shapes that do not depend on values."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -9,7 +9,15 @@ from darkconv.backends.keras.scope import Tensor
 
 
 def rows_at(table: Tensor, index: Tensor) -> Tensor:
-    """Rows (N, P, ...) of a table (N, T, ...) by their numbers (N, P); below 0 means the first."""
+    """Return rows of a table by their numbers.
+
+    Args:
+        table: (N, T, ...) rows.
+        index: (N, P) row numbers from 0; negative ones count as 0.
+
+    Returns:
+        A tensor (N, P, ...).
+    """
     index = ops.maximum(index, 0)
     for _ in table.shape[2:]:
         index = ops.expand_dims(index, -1)
@@ -17,13 +25,13 @@ def rows_at(table: Tensor, index: Tensor) -> Tensor:
 
 
 def placed(values: Tensor, places: Tensor, chosen: Tensor, count: int) -> Tensor:
-    """Values at their places (N, count), -1 where there is none.
+    """Return values at their places (N, count), -1 at the others.
 
     Args:
-        values: (N, ...) int32.
-        places: (N, ...) int32, numbers below `count`.
-        chosen: (N, ...) which of them count; those at one place have equal values.
-        count: places of a picture.
+        values: (N, ...) int32 values.
+        places: (N, ...) int32 place of each value, from 0 and below `count`.
+        chosen: (N, ...) True for values that count; those at one place are equal.
+        count: number of places of a picture.
     """
     each = count + 1  # those not chosen go to a place of their own
     images = ops.shape(places)[0]
@@ -36,19 +44,24 @@ def placed(values: Tensor, places: Tensor, chosen: Tensor, count: int) -> Tensor
 
 
 def is_class(classes: Tensor, count: int) -> Tensor:
-    """(..., count) whether each class is the one of (...)."""
+    """Return a mask (..., count): True for the class.
+
+    Args:
+        classes: (...) int32 classes, from 0.
+        count: number of classes.
+    """
     return ops.expand_dims(classes, -1) == ops.arange(count, dtype="int32")
 
 
 @dataclass(frozen=True)
 class Matches:
-    """Which places truths are matched with; a truth may want several of its cell.
+    """The places that truths are matched with; a truth may have several of its cell.
 
     Attributes:
-        wanted: (N, T, k) whether.
+        wanted: (N, T, k) True for matches.
         places: (N, T, k) numbers of places.
-        ranks: (N, T, k) how many matches come before at the same place.
-        is_last: (N, T, k) whether none comes after.
+        ranks: (N, T, k) number of earlier matches of the same place.
+        is_last: (N, T, k) True if no later match has the same place.
     """
 
     wanted: Tensor
@@ -58,7 +71,12 @@ class Matches:
 
     @classmethod
     def of(cls, wanted: Tensor, places: Tensor) -> Self:
-        """Equal places stand in equal columns: [:, :, j] of two truths are compared alone."""
+        """Build matches; equal places must stand in equal columns, which are compared alone.
+
+        Args:
+            wanted: (N, T, k) True for matches.
+            places: (N, T, k) numbers of places.
+        """
         order = ops.arange(ops.shape(wanted)[1], dtype="int32")
         is_before = (order[:, None] > order)[None, :, :, None]
         same = (places[:, :, None] == places[:, None]) & wanted[:, None]
@@ -68,19 +86,33 @@ class Matches:
 
     @property
     def rounds(self) -> Tensor:
-        """How many truths the place that most want has."""
+        """Largest number of truths that one place has."""
         return ops.max(ops.where(self.wanted, self.ranks + 1, 0))
 
     def owners(self, chosen: Tensor, count: int) -> Tensor:
-        """(N, count) the truth at each place, of those chosen (N, T, k); -1 for none."""
+        """Return the truth at each place (N, count), of the chosen matches; -1 for none.
+
+        Args:
+            chosen: (N, T, k) True for matches that count.
+            count: number of places of a picture.
+        """
         order = ops.arange(ops.shape(self.wanted)[1], dtype="int32")[None, :, None]
         truths = order + ops.zeros_like(self.places)
         return placed(truths, self.places, chosen, count)
 
     def last(self, count: int) -> Tensor:
-        """(N, count) the last truth at each place."""
+        """Return the last truth at each place (N, count); -1 for none.
+
+        Args:
+            count: number of places of a picture.
+        """
         return self.owners(self.is_last, count)
 
     def round(self, number: Tensor, count: int) -> Tensor:
-        """(N, count) the truth at each place that has the given rank there."""
+        """Return the truth of a given rank at each place (N, count); -1 for none.
+
+        Args:
+            number: rank, from 0.
+            count: number of places of a picture.
+        """
         return self.owners(self.wanted & (self.ranks == number), count)

@@ -10,25 +10,26 @@ from darkconv.errors import DarkconvError
 
 logger = logging.getLogger("darkconv")
 NO_TRUTH = -1.0
-"""Class of rows that only fill up."""
+"""Class of padding rows."""
 
 
 def encode_truths(
     boxes: Sequence[npt.ArrayLike], most: int | None = None
 ) -> npt.NDArray[np.float32]:
-    """Pad the truths of each picture to one length.
+    """Return the ground truth boxes of pictures, padded to one length.
 
     Args:
-        boxes: for each picture (boxes, 5), rows of class, centre x, centre y, width, height,
-            relative to the picture; an empty list for a picture without any.
-        most: rows of each picture; boxes behind them are dropped, with a warning. Without it
-            the picture with most boxes decides. One number for all batches spares Keras a
-            new compilation for each.
+        boxes: for each picture (boxes, 5): rows of class index from 0, centre x, centre y, width,
+            height, relative to the picture; an empty list for a picture without boxes.
+        most: number of rows of each picture; further boxes are dropped with a warning. None for the
+            number of the picture with most boxes. One number for all batches saves Keras a
+            compilation for each.
 
-    Returns: (pictures, rows, 5); rows of class -1 fill up.
+    Returns:
+        A float32 array (pictures, rows, 5); padding rows have class -1.
 
     Raises:
-        DarkconvError: truths of another shape, or a negative `most`.
+        DarkconvError: boxes have another shape, or `most` is negative.
     """
     arrays = [_rows(given, number) for number, given in enumerate(boxes)]
     longest = max(map(len, arrays), default=0)

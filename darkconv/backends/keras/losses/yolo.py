@@ -1,6 +1,6 @@
-"""The loss of a [yolo] head, and what the default rule of [Gaussian_yolo] shares with it.
+"""The loss of a [yolo] head, and the parts of the default rule that [Gaussian_yolo] shares with it.
 
-The rules are those of `darkconv.training.losses.yolo`, which says where they differ from C.
+The rules are those of `darkconv.training.losses.yolo`, which describes where they differ from C.
 """
 
 from collections.abc import Callable
@@ -21,21 +21,32 @@ from darkconv.layers.head import Yolo, YoloHead
 from darkconv.layers.loss_rules import Setting, check_rule
 
 BoxCosts = Callable[[Assignment, Objects], Tensor]
-"""Cost (N, P) of each place's box by the truths that have the places."""
+"""Computes the loss (N, P) of the box of each place by the truth that it is assigned to."""
 
 
 @costs(Yolo)
 def yolo_loss(layer: Layer, setting: Setting) -> PartsFunction:
-    """See `head_loss`."""
+    """Build the loss of a [yolo] head; see `head_loss`.
+
+    Args:
+        layer: [yolo] layer.
+        setting: input size, rule, class weights and class map.
+    """
     assert isinstance(layer.spec, Yolo)
     return anchored_loss(layer.spec, setting, _box_costs)
 
 
 def anchored_loss(spec: YoloHead, setting: Setting, box_costs: BoxCosts) -> PartsFunction:
-    """A head's costs by either rule; `box_costs` are for the default one.
+    """Build the loss of a head by either rule.
+
+    Args:
+        spec: the head.
+        setting: input size, rule, class weights and class map.
+        box_costs: computes the loss of boxes by the default rule.
 
     Raises:
-        OptionError: `counters_per_class` or `class_weights` are not one for each class.
+        OptionError: the number of `counters_per_class` or `class_weights` is not that of the
+            classes.
         UnsupportedError: the rule is Darknet's, and no C program has this head.
     """
     check_rule(spec, setting)
@@ -73,7 +84,10 @@ def _box_costs(found: Assignment, truths: Objects) -> Tensor:
 
 
 def _coordinate_costs(found: Assignment, raw: Tensor, truths: Objects) -> Tensor:
-    """Cost (N, P) of raw x, y, w, h by their own targets; small boxes count more."""
+    """Compute the loss (N, P) of raw x, y, w, h by targets of their own.
+
+    Small boxes have a larger weight.
+    """
     spec = found.grid.spec
     targets = found.grid.targets(truths.boxes)
     scale = spec.scale_x_y

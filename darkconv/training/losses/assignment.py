@@ -138,7 +138,7 @@ class Pairs:
         return type(self)(*(values[chosen] for values in vars(self).values()))
 
     def rounds(self) -> list[Self]:
-        """Split the pairs into parts with each place at most once: first truths, then second ones."""
+        """Split the pairs into parts with each place at most once: its first truth, then others."""
         order = self.places.argsort(stable=True)
         ordered = self.places[order]
         count = torch.arange(len(order), device=order.device)

@@ -5,14 +5,14 @@ true derivative, counted from the lowest value that its targets allow. It differ
 points:
 
 - [softmax] computes the cross entropy -t * ln p, and its derivative is divided by the temperature.
-C prints -ln p wherever t is not 0, and passes back t - p undivided. If the targets of a group do
-not sum to 1, C's t - p is not a derivative of any function; where all are 0 (groups of a class tree
-off the true path), nothing is trained.
+  C prints -ln p wherever t is not 0, and passes back t - p undivided. If the targets of a group do
+  not sum to 1, C's t - p is not a derivative of any function; where all are 0 (groups of a class
+  tree off the true path), nothing is trained.
 - [logistic] has C's cross entropy and derivative.
 - [cost] computes scale * half the squared error, or scale * |error| (`L1`), or with `smooth` the
-first below an error of 1 and |error| - 1/2 above. C prints twice the half, without the scale. The
-original's `smooth` has the wrong sign above 1, and its `L1` a slope where there is no error; the
-fork has no `L1`: like every type that a program does not know, it is `sse` there.
+  first below an error of 1 and |error| - 1/2 above. C prints twice the half, without the scale. The
+  original's `smooth` has the wrong sign above 1, and its `L1` a slope where there is no error; the
+  fork has no `L1`: like every type that a program does not know, it is `sse` there.
 
 By both rules targets of -1234 are ignored with [cost] `masked` and in class trees (in C, in its
 CUDA program), and `noloss=1` turns [softmax] into a layer without a loss. `ratio`, `noobj` and

@@ -4,24 +4,24 @@ Assignment, objectness, classes and weights follow the default rule of [yolo]. F
 h the head predicts a mean and a standard deviation s. At a place with a truth:
 
 - With `iou_loss=mse` the loss of a coordinate is -ln(N + 1e-9) * (2 - w * h) / 2, counted from its
-lowest value; N is the density of the target, exp(-e^2 / 2) / (sqrt(2 pi) (s + 0.3)), e = (target -
-mean) / s. Its derivative is multiplied by iou_normalizer for means and by uc_normalizer for
-standard deviations, as in C. No one function has these derivatives if the two differ; this number
-is multiplied by their mean. C's deltas of w and h are its derivative; those of x, y and all
-standard deviations lack the sigmoid's factor, and x and y lack that of `scale_x_y` too.
+  lowest value; N is the density of the target, exp(-e^2 / 2) / (sqrt(2 pi) (s + 0.3)), e = (target
+  - mean) / s. Its derivative is multiplied by iou_normalizer for means and by uc_normalizer for
+  standard deviations, as in C. No one function has these derivatives if the two differ; this number
+  is multiplied by their mean. C's deltas of w and h are its derivative; those of x, y and all
+  standard deviations lack the sigmoid's factor, and x and y lack that of `scale_x_y` too.
 - With another `iou_loss` the loss of the means is iou_normalizer * (1 - measure), with the true
-derivative, and that of the standard deviations uc_normalizer times the density's loss, in which the
-means are constants: they learn by the overlap alone, as in C.
+  derivative, and that of the standard deviations uc_normalizer times the density's loss, in which
+  the means are constants: they learn by the overlap alone, as in C.
 - With `yolo_point`, where a corner is predicted, half of the derivative at its position also goes
-to the size. In C it is the other way round: half of the size's gradient goes to the position.
+  to the size. In C it is the other way round: half of the size's gradient goes to the position.
 - `max_delta` limits the derivative at each raw entry. C limits the delta of each truth: those of x
-and y before the factors that they lack, where they are at least four times as large.
+  and y before the factors that they lack, where they are at least four times as large.
 - The `counters_per_class` multiplier of a class acts on standard deviations too; in C on means
-alone.
+  alone.
 - C divides the box deltas of a place by its number of classes with a positive delta. Here the box
-of the last truth is trained with full weight.
+  of the last truth is trained with full weight.
 - With `objectness_smooth`, ignored boxes have the objectness target IoU^2 and train their truth's
-class, as in C. `focal_loss` has no effect, as in C.
+  class, as in C. `focal_loss` has no effect, as in C.
 - A standard deviation below 1e-6 counts as 1e-6; where C's delta is not a number then, it is 0.
 """
 

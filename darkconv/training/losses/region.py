@@ -15,19 +15,19 @@ points:
 
 - The number: C prints the sum of squared deltas.
 - `background=1` with softmax: objectness and classes are one distribution, whose cross entropy has
-the weight class_scale where a truth is, and noobject_scale elsewhere. C has object_scale for the
-background's entry of the first and nothing for the classes of the second, which is not the
-derivative of any function. Without softmax the entry is raw, and its loss is half its squared
-error.
+  the weight class_scale where a truth is, and noobject_scale elsewhere. C has object_scale for the
+  background's entry of the first and nothing for the classes of the second, which is not the
+  derivative of any function. Without softmax the entry is raw, and its loss is half its squared
+  error.
 - `softmax=0` of the original: all classes of the truths at a place are targets. C forgets those of
-earlier truths where the score of class 0 has no error.
+  earlier truths where the score of class 0 has no error.
 - `focal_loss` with softmax is the function that C's deltas are the derivative of: 0.5 * (1 - p)^2 *
--ln p. For raw scores there is none, so its weight is a constant, computed of the score limited to
-0..1; C takes the logarithm of negative scores.
+  -ln p. For raw scores there is none, so its weight is a constant, computed of the score limited to
+  0..1; C takes the logarithm of negative scores.
 - IoU as a target (`rescore`, `classfix=-1`) and objectness as a weight (`classfix=2`) are
-constants, as in C.
+  constants, as in C.
 - A centre at x = 0 is a truth like others, and all truths count; C takes it for the end of the
-list, and reads 30 rows (original) or `max`.
+  list, and reads 30 rows (original) or `max`.
 
 By both rules, a truth without width or height or of an unknown class is ignored, and the class tree
 of the original is computed as by its CUDA program. Raw w and h are limited to 20 for an IoU. Class

@@ -12,21 +12,21 @@ The assignment of places to truths, the ignored places and all weights are as in
 C in these points:
 
 - `iou_loss` other than mse: the loss is iou_normalizer * (1 - measure) with its true derivative,
-through sigmoid, grid and anchor. C leaves these factors out, doubles w and h, turns the sign of a
-term of DIoU, and has another derivative of CIoU's aspect term. `max_delta` limits the derivative at
-each raw entry, as in C.
+  through sigmoid, grid and anchor. C leaves these factors out, doubles w and h, turns the sign of a
+  term of DIoU, and has another derivative of CIoU's aspect term. `max_delta` limits the derivative
+  at each raw entry, as in C.
 - Several truths at one cell and anchor: the box of the last one is trained (alexeyab adds up their
-deltas and divides by the number of classes), and objectness and all their classes are targets. C
-also divides with `label_smooth_eps`, where one truth raises several classes.
+  deltas and divides by the number of classes), and objectness and all their classes are targets. C
+  also divides with `label_smooth_eps`, where one truth raises several classes.
 - With `counters_per_class` every truth's class has the weight multiplier * cls_normalizer; C leaves
-cls_normalizer out for a second truth at the place. As in C, cls_normalizer has no effect without
-counters.
+  cls_normalizer out for a second truth at the place. As in C, cls_normalizer has no effect without
+  counters.
 - Weights of `focal_loss` and targets of `objectness_smooth` are constants, as in C. There is no
-function whose derivative C's focal deltas are.
+  function whose derivative C's focal deltas are.
 - `delta_normalizer` scales the whole loss, as in C's GPU code; the rule "darknet" is that of the
-CPU.
+  CPU.
 - A centre at x = 0 counts, where C takes it for the end of the list; so do rows beyond `max`. A
-truth without width or height, or of an unknown class, is ignored by either rule.
+  truth without width or height, or of an unknown class, is ignored by either rule.
 
 `Setting.class_weights` act as the multipliers of `counters_per_class` do, on the box, on objectness
 at matched places and on the score of the truth's class, and also on the scores of the other classes

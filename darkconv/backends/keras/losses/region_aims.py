@@ -75,7 +75,7 @@ class Plan:
         return Aims(*values)
 
     def _background(self) -> Aims:
-        """Return the first targets: objectness 0 except where a truth is predicted well; the prior."""
+        """Return the first targets: objectness 0 unless a truth is predicted well; the prior."""
         spec, best = self.spec, self.scene.best_iou
         if spec.dialect.follows(ALEXEYAB) and spec.classfix == -1:
             known, scale = best, ops.ones_like(best)

@@ -58,6 +58,8 @@ LIBRARIES = {
     "onnxruntime": Library("1.18", "onnx", ("onnxruntime", "onnxruntime-gpu")),
     "coremltools": Library("9.0", "coreml", ("coremltools",)),
     "openvino": Library("2025.0", "openvino", ("openvino",)),
+    "ncnn": Library("1.0.20261020", "ncnn", ("ncnn",)),
+    "pnnx": Library("20261020", "ncnn", ("pnnx",)),
     "h5py": Library("3.12", "h5", ("h5py",)),
     "keras": Library("3.11", "keras", ("keras",)),
     "tensorflow": Library("2.19", "keras", ("tensorflow-cpu", "tensorflow")),

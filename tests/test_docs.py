@@ -47,6 +47,7 @@ NOT_RUN = {
     "darkconv fetch": "needs the network",
     "darkconv serve": "answers until it is stopped: tests/test_kits_browser.py",
     "--for openvino": "needs OpenVINO: tests/test_kits.py",
+    "--for ncnn": "needs ncnn and pnnx: tests/test_kits.py",
     "--for coreml": "needs coremltools: tests/test_kits.py",
     "--for browser": "needs what is fetched: tests/test_kits_browser.py",
     "darkconv completion": "writes into the shell's own files",

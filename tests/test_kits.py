@@ -2,6 +2,7 @@
 
 import configparser
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,11 +17,15 @@ import darkconv as dc
 from darkconv.assets import digits10_folder, digits10_pictures, load_digits10
 from darkconv.cli import main
 from darkconv.core.names import Names
+from darkconv.evaluation.classifiers import scores_of
+from darkconv.exporting.kits import ncnn as pnnx
 from darkconv.exporting.kits.table import KITS
 from darkconv.libraries import is_installed
+from darkconv.pictures.crop import centre_crop
+from darkconv.pictures.picture import read_picture
 from environments import Environment, EnvironmentMissingError
 from networks import network, random_model
-from runtimes import OPENVINO
+from runtimes import OPENVINO, RUNTIMES
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -30,6 +35,7 @@ NETWORKS = {
     "detector": (CONV.format(n=16) + "[yolo]\nclasses=3\nnum=2\nanchors=2,3,4,1\n", (3, 6, 10)),
     "region": (CONV.format(n=16) + "[region]\nclasses=3\nnum=2\nanchors=2,3,4,1\n", (3, 6, 10)),
     "classifier": (CONV.format(n=4) + "[avgpool]\n[softmax]\n", (3, 6, 10)),
+    "map": (CONV.format(n=4), (3, 6, 10)),
     "five channels": (
         CONV.format(n=16) + "[yolo]\nclasses=3\nnum=2\nanchors=2,3,4,1\n",
         (5, 6, 10),
@@ -41,6 +47,7 @@ MORE = {
 """Options without which a kit is not written: these stand for the runtime's files."""
 NOT_FOR = {
     **{("classifier", kit): "predicts no boxes" for kit in KITS if not KITS[kit].takes_classifiers},
+    **{("map", kit): "predicts no boxes" for kit in KITS if not KITS[kit].takes_others},
     **{("five channels", kit): "channels, found 5" for kit in KITS if 5 not in KITS[kit].channels},
 }
 """What is said where a kit is not for such a network."""
@@ -62,7 +69,7 @@ def kits(digits, tmp_path_factory):
 
 def is_written_here(kit):
     """Whether what writes a kit is installed."""
-    return all(map(is_installed, KITS[kit].libraries))
+    return all(map(is_installed, (*KITS[kit].libraries, *KITS[kit].programs)))
 
 
 def need(kit):
@@ -87,6 +94,8 @@ def test_a_kit_is_written_for_what_it_is_for_and_refused_for_the_rest(kind, kit,
         with pytest.raises(dc.UnsupportedError, match=NOT_FOR[kind, kit]) as told:
             dc.export(model, folder, kit=kit, **MORE.get(kit, {}))
         assert f"the kit {kit}" in str(told.value)
+        for name in (told.value.hint or "").rpartition("networks: ")[2].split(", "):
+            assert not name or (kind, name) not in NOT_FOR
         assert not any(tmp_path.iterdir())
         return
     need(kit)
@@ -206,11 +215,11 @@ def test_the_command_line_writes_kits(tmp_path, monkeypatch):
 # --- opencv
 
 
-def run_program(folder, *pictures):
+def run_program(folder, *pictures, packages="", program="detect.py"):
     """What the kit's program prints: by picture, rows of name, score, corner and size."""
     done = subprocess.run(
-        [sys.executable, folder / "detect.py", *pictures],
-        capture_output=True, text=True, check=True,
+        [sys.executable, folder / program, *pictures],
+        capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(packages)},
     )  # fmt: skip
     rows = [line.split("\t") for line in done.stdout.splitlines()]
     return [(row[0], row[1], float(row[2]), tuple(map(float, row[3:]))) for row in rows]
@@ -261,6 +270,233 @@ def test_the_program_for_opencv_is_short_and_names_what_it_cannot_read(kits, tmp
     done = subprocess.run(run, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "bad.jpg: cannot be read" in done.stderr
+
+
+SHAPE = (3, 24, 40)
+"""Of the pictures of small classifiers."""
+
+
+@pytest.fixture
+def classifier():
+    """A classifier of random weights, whose scores differ with the picture."""
+    body = "[convolutional]\nfilters=16\nsize=5\nstride=3\nactivation=leaky\n"
+    body += CONV.format(n=6) + "[avgpool]\n[softmax]\n"
+    return random_model(network(body, SHAPE), names=["a", "b", "c", "d", "e", "f g"])
+
+
+def assert_classified(model, folder, pictures, **more):
+    """The program prints the five best classes, with the scores that the model gives."""
+    found = run_program(folder, *pictures, program="classify.py", **more)
+    expected = []
+    for path in pictures:
+        crop = centre_crop(read_picture(path), (SHAPE[2], SHAPE[1]))
+        scores = scores_of(model)(crop[None])[0]
+        best = np.argsort(-scores)[:5]
+        expected += [(str(path), model.names[i], pytest.approx(scores[i], abs=2e-3)) for i in best]
+    assert [row[:3] for row in found] == expected
+
+
+def test_the_program_for_opencv_classifies(classifier, tmp_path):
+    pytest.importorskip("cv2")
+    pytest.importorskip("torch")
+    dc.export(classifier, tmp_path / "kit", kit="opencv")
+    assert not (tmp_path / "kit" / "detect.py").exists()
+    assert_classified(classifier, tmp_path / "kit", [*wide_and_high(tmp_path)])
+
+
+def wide_and_high(folder):
+    """Pictures of which a classifier sees no border: their middles alone."""
+    with Image.open(digits10_pictures()[11]) as picture:
+        for name, size in (("wide.png", (90, 37)), ("high.png", (33, 61))):
+            picture.convert("RGB").resize(size).save(folder / name)
+            yield folder / name
+
+
+# --- ncnn
+
+
+NCNN = RUNTIMES["ncnn"].environment
+
+
+@pytest.fixture
+def ncnn(monkeypatch):
+    """Lets this process import ncnn, and find pnnx, from the environment that has them."""
+    try:
+        monkeypatch.setattr(sys, "path", [*sys.path, str(NCNN.packages())])
+    except EnvironmentMissingError as error:
+        pytest.skip(str(error))
+    return pytest.importorskip("ncnn")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [{}, {"fp16": True}, {"resize": "letterbox"}], ids=str)
+def test_the_program_for_ncnn_finds_the_boxes_of_detect(digits, ncnn, tmp_path, options):
+    pytest.importorskip("cv2")
+    done = dc.export(digits, tmp_path / "kit", kit="ncnn", threshold=0.3, **options)
+    assert done.files[0] == tmp_path / "kit" / "model.param"
+    assert done.checked.startswith("gives what the ONNX file gives in onnxruntime, within ")
+    assert not list((tmp_path / "kit").glob("*.onnx"))
+    pictures = digits10_pictures()[10:12]
+    found = run_program(tmp_path / "kit", *pictures, packages=NCNN.packages())
+    how = {"resize": options["resize"]} if "resize" in options else {}
+    assert_alike(found, expected_rows(digits, pictures, threshold=0.3, **how), score=2e-2, pixels=1)
+    weights, text = (tmp_path / "kit" / name for name in ("model.bin", "README.md"))
+    half = sum(array.nbytes for array in digits.arrays.values()) * 0.6
+    assert (weights.stat().st_size < half) == ("fp16" in options)
+    assert f"weights in {'half precision' if 'fp16' in options else 'float32'}" in text.read_text()
+
+
+@pytest.mark.slow
+def test_the_program_for_ncnn_classifies(classifier, ncnn, tmp_path):
+    pytest.importorskip("cv2")
+    pytest.importorskip("torch")
+    dc.export(classifier, tmp_path / "kit", kit="ncnn")
+    pictures = [*wide_and_high(tmp_path)]
+    assert_classified(classifier, tmp_path / "kit", pictures, packages=NCNN.packages())
+
+
+def run_ncnn(ncnn, folder, x):
+    """What ncnn gives of a kit's model, by the names that are in its files."""
+    net = ncnn.Net()
+    net.opt.use_fp16_storage = net.opt.use_fp16_packed = net.opt.use_fp16_arithmetic = False
+    assert net.load_param(str(folder / "model.param")) == 0
+    assert net.load_model(str(folder / "model.bin")) == 0
+    look = net.create_extractor()
+    assert net.input_names() == ["input"]
+    look.input("input", ncnn.Mat(x).clone())
+    return {name: np.array(look.extract(name)[1]) for name in net.output_names()}
+
+
+HEADS = (
+    CONV.format(n=16) + "[yolo]\nclasses=3\nnum=4\nmask=0,1\nanchors=2,3,4,1,3,3,1,2\n\n"
+    "[route]\nlayers=0\n\n" + CONV.format(n=16) + "[yolo]\nclasses=3\nnum=4\nmask=2,3\n"
+    "anchors=2,3,4,1,3,3,1,2\n"
+)  # fmt: skip
+"""Two heads whose outputs have the same shape."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("head", ["raw", "logits", "boxes"])
+def test_outputs_in_ncnn_have_the_names_of_the_onnx_file(ncnn, tmp_path, head):
+    model = random_model(network(HEADS, (3, 6, 10)))
+    dc.export(model, tmp_path / "kit", kit="ncnn", head=head)
+    dc.export(model, tmp_path / "net.onnx", head=head)
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
+    x = np.random.default_rng(3).random((3, 6, 10), np.float32)
+    found = run_ncnn(ncnn, tmp_path / "kit", x)
+    names = [one.name for one in session.get_outputs()]
+    assert sorted(found) == sorted(names)
+    for name, values in zip(names, session.run(names, {"input": x[None]}), strict=True):
+        np.testing.assert_allclose(found[name], values[0], rtol=1e-3, atol=1e-4)
+    text = (tmp_path / "kit" / "README.md").read_text()
+    assert ("detect.py" in text) == (head == "boxes") == (tmp_path / "kit" / "detect.py").exists()
+    assert all(f"| `{name}` |" in text for name in names)
+
+
+def test_outputs_are_told_apart_by_their_numbers():
+    a, b = np.full((1, 2, 3), 0.5), np.full((1, 2, 3), 0.7)
+    found = {"out0": b[0] + 1e-6, "out1": a[0], "out2": np.zeros(4)}
+    names, error = pnnx.pair(found, {"a": a, "b": b, "c": np.zeros((1, 4))}, 1e-4)
+    assert names == {"out1": "a", "out0": "b", "out2": "c"}
+    assert 1e-7 < error < 1e-5
+    with pytest.raises(dc.DarkconvError, match="ncnn gives other numbers: c.*no output of its sh"):
+        pnnx.pair(found, {"a": a, "b": b, "c": np.zeros((1, 5))}, 1e-4)
+    with pytest.raises(dc.DarkconvError, match="ncnn gives other numbers: b.*found 2.5e-01"):
+        pnnx.pair({"out0": a[0], "out1": a[0]}, {"a": a, "b": b}, 1e-4)
+    with pytest.raises(dc.DarkconvError, match="ncnn gives other numbers: a"):
+        pnnx.pair({"out0": np.full((2, 3), np.nan)}, {"a": a}, 1e-4)
+
+
+def test_blobs_are_renamed_and_nothing_else():
+    text = (
+        "7767517\n3 4\nInput    in0    0 1 in0\nSplit s 1 2 in0 1 out0 0=1 out0=2\n"
+        "MemoryData out0 0 1 2 0=400\n"
+    )
+    lines = pnnx.renamed(text, {"in0": "input", "out0": "018_yolo"}).splitlines()
+    assert lines[:2] == ["7767517", "3 4"]
+    assert [line.split() for line in lines[2:]] == [
+        ["Input", "in0", "0", "1", "input"],
+        ["Split", "s", "1", "2", "input", "1", "018_yolo", "0=1", "out0=2"],
+        ["MemoryData", "out0", "0", "1", "2", "0=400"],
+    ]
+
+
+REFUSED = {
+    "reorg": (
+        CONV.format(n=8)
+        + "[reorg]\nstride=2\n"
+        + CONV.format(n=16)
+        + "[region]\nclasses=3\nnum=2\nanchors=2,3,4,1\n",
+        {},
+        "pnnx leaves Tensor.reshape.*a .reorg. layer takes six axes",
+    ),
+    "gaussian boxes": (
+        CONV.format(n=24) + "[Gaussian_yolo]\nclasses=3\nnum=2\nanchors=2,3,4,1\n",
+        {},
+        "pnnx leaves Tensor.slice.*--head raw",
+    ),
+    "nms": (NETWORKS["detector"][0], {"head": "nms"}, "head of the kit ncnn.*found nms"),
+    "state": (
+        "[crnn]\nsize=1\noutput=4\nhidden=4\noutput_filters=4\nhidden_filters=4\n",
+        {},
+        "keeps a state between pictures",
+    ),
+}
+"""What ncnn cannot do: layers, options, and what is said of it."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_ncnn_cannot_do_is_refused_and_why(ncnn, tmp_path, case):
+    body, options, message = REFUSED[case]
+    model = random_model(network(body, (3, 8, 8)))
+    with pytest.raises(dc.UnsupportedError, match=f"(?s){message}"):
+        dc.export(model, tmp_path / "kit", kit="ncnn", **options)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.fixture
+def program(tmp_path, monkeypatch):
+    """Has a script of a test's be pnnx."""
+
+    def write(text):
+        folder = tmp_path / "packages" / "pnnx"
+        folder.mkdir(parents=True)
+        (folder / "__init__.py").write_text("raise AssertionError('it is not imported')\n")
+        if text is not None:
+            (folder / "pnnx").write_text(f"#!/bin/sh\n{text}\n")
+            (folder / "pnnx").chmod(0o755 if text else 0o644)
+        (folder.parent / "ncnn.py").write_text("")
+        monkeypatch.delitem(sys.modules, "ncnn", raising=False)
+        monkeypatch.syspath_prepend(folder.parent)
+
+    yield write
+    sys.modules.pop("ncnn", None)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the program of these tests is a script")
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        (
+            "echo one; echo; echo two >&2; echo three; exit 3",
+            "failed with exit code 3: two / three$",
+        ),
+        ("echo all is well", "pnnx failed with exit code 0: all is well"),
+        ("exec sleep 60", "pnnx was not done after 0.2 seconds"),
+        ("", "pnnx cannot be started: Permission denied"),
+        (None, "the package pnnx that is installed has no program"),
+    ],
+)
+def test_what_pnnx_says_is_in_the_error_alone(
+    digits, program, tmp_path, monkeypatch, capfd, script, message
+):
+    monkeypatch.setattr(pnnx, "SECONDS", 0.2 if script and "sleep" in script else 20)
+    program(script)
+    with pytest.raises(dc.DarkconvError, match=message):
+        dc.export(digits, tmp_path / "kit", kit="ncnn")
+    assert capfd.readouterr() == ("", "")
+    assert [path.name for path in tmp_path.iterdir()] == ["packages"]
 
 
 # --- triton

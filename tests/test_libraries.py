@@ -151,6 +151,7 @@ NEEDING = {
     "onnxruntime": "detect digits10.onnx images",
     "coremltools": f"convert {MODEL} --for coreml -o o",
     "openvino": "detect digits10.onnx images --runtime openvino",
+    "ncnn": f"convert {MODEL} --for ncnn -o o",
     "keras": f"convert {MODEL} -o o.keras",
     "PIL": f"detect {MODEL} images",
     "yaml": "anchors --data data.yaml",

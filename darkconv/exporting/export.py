@@ -24,7 +24,9 @@ def export(
     model: Model,
     path: PathLike,
     *,
-    kit: Literal["opencv", "triton", "deepstream", "frigate", "browser", "openvino", "coreml"]
+    kit: Literal[
+        "opencv", "triton", "deepstream", "frigate", "browser", "openvino", "ncnn", "coreml"
+    ]
     | None = None,
     ort_web: PathLike | None = None,
     head: Literal["raw", "logits", "boxes", "nms"] | None = None,

@@ -49,6 +49,7 @@ MEANT_SUFFIXES: Mapping[str, str] = {
     ".pb": ".savedmodel is the folder that TensorFlow reads",
     **dict.fromkeys((".engine", ".plan", ".trt"), _TENSORRT),
     **dict.fromkeys((".xml", ".bin"), "OpenVINO reads .onnx; --for openvino writes its own form"),
+    ".param": "--for ncnn writes a folder with model.param and model.bin",
     **dict.fromkeys((".mlmodel", ".mlpackage"), "--for coreml writes a folder with an .mlpackage"),
     **dict.fromkeys(DARKNET_SUFFIXES, "Darknet's two files are named one after the other"),
 }

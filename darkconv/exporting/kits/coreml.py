@@ -98,6 +98,7 @@ KIT = Kit(
     fixed={"head": "raw"},
     options=("head", "resize", "fp16"),
     takes_classifiers=True,
+    takes_others=True,
     channels=(1, 3),
     libraries=("torch", "coremltools"),
 )

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from darkconv.core.model import Model
+from darkconv.core.network import Network
 from darkconv.encodings import encoded
 from darkconv.layers.box_heads import box_heads, scored_classes
+from darkconv.layers.norm import Softmax
 
 THRESHOLD, NMS = 0.25, 0.45
 """Least score and overlap where nothing is said: those of `darkconv.detect`."""
@@ -26,7 +28,8 @@ class Facts:
         threshold: least score, 0..1.
         nms: overlap of boxes that count as the same, 0..1.
         is_letterbox: pictures keep their proportions, between grey borders.
-        finds_boxes: it is a detector, and else a classifier.
+        finds_boxes: it is a detector.
+        is_classifier: it is none, and gives a score for each class.
     """
 
     name: str
@@ -39,6 +42,7 @@ class Facts:
     nms: float
     is_letterbox: bool
     finds_boxes: bool
+    is_classifier: bool
 
     @classmethod
     def of(cls, model: Model, options: Mapping[str, Any]) -> "Facts":
@@ -64,6 +68,7 @@ class Facts:
             nms=options.get("nms", NMS),
             is_letterbox=network.options.resize_mode(options.get("resize")) == "letterbox",
             finds_boxes=network.finds_boxes,
+            is_classifier=is_classifier(network),
         )
 
     @property
@@ -75,6 +80,14 @@ class Facts:
     def labels(self) -> bytes:
         """The text of a file of labels, one in each line, with the bytes that the user wrote."""
         return encoded("".join(f"{name}\n" for name in self.names))
+
+
+def is_classifier(network: Network) -> bool:
+    """Return True where a network's only result is a score for each class, of a [softmax] layer."""
+    heads = network.heads
+    if len(heads) != 1 or not isinstance(heads[0].spec, Softmax):
+        return False
+    return heads[0].out_shape.size == heads[0].out_shape.c
 
 
 def _count_classes(model: Model) -> int:

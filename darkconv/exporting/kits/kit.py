@@ -1,6 +1,6 @@
 """What a kit is, and the folder in which one is filled."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
@@ -35,8 +35,10 @@ class Kit:
         usual: options as they are where the user does not say.
         options: those that the user may give.
         takes_classifiers: it is not for detectors alone.
+        takes_others: it is for networks too that give neither boxes nor scores of classes.
         channels: of the network's input, that it can have.
         libraries: by the names that they are imported by, that write it.
+        programs: packages whose program writes it: they are not imported.
         check: raises where options miss something, before anything is written.
     """
 
@@ -47,8 +49,10 @@ class Kit:
     usual: Mapping[str, Any] = field(default_factory=dict)
     options: tuple[str, ...] = OF_ONNX
     takes_classifiers: bool = False
+    takes_others: bool = False
     channels: tuple[int, ...] = (3,)
     libraries: tuple[str, ...] = ("onnx",)
+    programs: tuple[str, ...] = ()
     check: Callable[[Mapping[str, Any]], None] = lambda _: None
 
 
@@ -80,15 +84,19 @@ class Filling:
     progress: Progress
     written: Exported | None = None
 
-    def write_model(self, name: str) -> Path:
+    def write_model(self, name: str, *, without: Sequence[str] = ()) -> Path:
         """Write the model's file with the options, and return its path.
+
+        Args:
+            name: of the file, below the kit's folder.
+            without: options that are about what is made of the file.
 
         Raises:
             DarkconvError: it gives no numbers, or other ones than it should.
         """
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        known = OPTIONS_BY_SUFFIX[path.suffix]
+        known = {*OPTIONS_BY_SUFFIX[path.suffix]} - {*without}
         given = {name: value for name, value in self.options.items() if name in known}
         self.written = write_checked(self.model, path, given, progress=self.progress)
         return path
@@ -115,21 +123,17 @@ class Filling:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, [content.encode() if isinstance(content, str) else content])
 
-    def fill_in(self, template: str, *, name: str | None = None, **values: object) -> None:
+    def fill_in(self, template: str, *, folder: str | None = None, **values: object) -> None:
         """Write a file from the kit's template of that name.
 
         Args:
             template: name of the template, without its suffix.
-            name: of the file, if that is another.
+            folder: that it is in, of `templates`, if that is not the kit's own.
             values: of the template's words, beside those that every template has.
         """
-        self.write(
-            name or template, _Page(self._template(template)).substitute(self._words(values))
-        )
-
-    def _template(self, name: str) -> str:
-        folder = files(__package__) / "templates" / self.kit.name
-        return (folder / f"{name}{TEMPLATE_SUFFIX}").read_text(encoding="utf-8")
+        path = files(__package__) / "templates" / (folder or self.kit.name)
+        text = (path / f"{template}{TEMPLATE_SUFFIX}").read_text(encoding="utf-8")
+        self.write(template, _Page(text).substitute(self._words(values)))
 
     def _words(self, more: Mapping[str, object]) -> dict[str, object]:
         """Return what templates can say of every model."""

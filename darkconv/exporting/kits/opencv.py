@@ -1,21 +1,46 @@
 """The kit for OpenCV: the file, and a short program that finds what `darkconv detect` finds."""
 
 from darkconv.exporting.kits.kit import Filling, Kit
+from darkconv.exporting.kits.program import (
+    Program,
+    how_it_fits,
+    what_it_does,
+    what_it_prints,
+    write_program,
+)
 
-INNER = {
-    False: "SIZE",
-    True: "np.maximum(1, np.minimum(SIZE, shape * SIZE[::-1] // shape[::-1]))",
+PROGRAM = Program(
+    load="""
+net = cv2.dnn.readNetFromONNX(str(HERE / "model.onnx"))""",
+    run="""
+    net.setInput(cv2.dnn.blobFromImage(canvas, 1 / 255, swapRB=True))
+    outputs = net.getUnconnectedOutLayersNames()
+    values = {name: value[0] for name, value in zip(outputs, net.forward(outputs))}""",
+)
+OUTPUTS = {
+    True: "outputs `boxes` (N, boxes, 4), corners in 0..1, and `scores` (N, boxes, {classes})",
+    False: "output `probabilities` (N, {classes})",
 }
-"""Width and height that a picture takes of the input, without and with a letterbox."""
+"""What the file gives, of a detector and of a classifier."""
 
 
 def fill(kit: Filling) -> None:
     """Write the file, its labels, the program and how to run it."""
-    is_letterbox = kit.facts.is_letterbox
+    facts = kit.facts
     kit.write_model("model.onnx")
-    kit.write("labels.txt", kit.facts.labels)
-    kit.fill_in("detect.py", inner=INNER[is_letterbox])
-    kit.fill_in("README.md", fit="fitted between grey borders" if is_letterbox else "stretched")
+    kit.write("labels.txt", facts.labels)
+    kit.fill_in(
+        "README.md",
+        program=write_program(kit, PROGRAM),
+        does=what_it_does(kit),
+        prints=what_it_prints(kit),
+        fit=how_it_fits(kit),
+        moved=", which moves boxes by a few of them" if facts.finds_boxes else "",
+        outputs=OUTPUTS[facts.finds_boxes].format(classes=len(facts.names)),
+        alike="compare its boxes with\n  those of `darkconv detect`"
+        if facts.finds_boxes
+        else "compare its scores\n  with those of `darkconv eval`",
+    )
 
 
 KIT = Kit(
@@ -23,4 +48,5 @@ KIT = Kit(
     what="OpenCV's dnn module",
     fill=fill,
     fixed={"head": "boxes", "layout": "split", "pixels": False, "input": "float32-nchw"},
+    takes_classifiers=True,
 )

@@ -3,13 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from darkconv.errors import DarkconvError
+from darkconv.exporting.kits.comparing import ALLOWED, error_of, onnxruntime_outputs, wrong_numbers
 from darkconv.exporting.kits.kit import Filling, Kit
-
-ALLOWED = {False: 1e-4, True: 3e-2}
-"""Differences, as a share of an output's largest value, in float32 and in half precision."""
 
 
 def fill(kit: Filling) -> None:
@@ -45,46 +40,23 @@ def _is_comparable(kit: Filling) -> bool:
 
 
 def _compare(path: Path, converted: Path, allowed: float) -> float:
-    """Return how far outputs are apart on noise, as a share of an output's largest value.
+    """Return how far outputs are apart on noise, see `error_of`.
 
     Raises:
         DarkconvError: further than is allowed.
     """
-    import onnxruntime
     import openvino
 
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    inputs = {one.name: _noise(one) for one in session.get_inputs()}
-    names = [one.name for one in session.get_outputs()]
-    expected = dict(zip(names, session.run(names, inputs), strict=True))
+    inputs, expected = onnxruntime_outputs(path)
     compiled = openvino.Core().compile_model(
         converted, "CPU", {"INFERENCE_PRECISION_HINT": openvino.Type.f32}
     )
     found = compiled(inputs)
-    errors = {
-        name: float(
-            np.abs(found[name].astype(np.float64) - values).max(initial=0)
-            / max(np.abs(values).max(initial=0), 1e-12)
-        )
-        for name, values in expected.items()
-    }
+    errors = {name: error_of(found[name], values) for name, values in expected.items()}
     worst = max(errors, key=lambda name: errors[name])
     if not errors[worst] <= allowed:
-        raise DarkconvError(
-            f"OpenVINO gives other numbers: {worst}",
-            expected=f"within {allowed:g} of the largest value of onnxruntime",
-            found=f"{errors[worst]:.1e}",
-        )
+        raise wrong_numbers("OpenVINO", worst, allowed, f"{errors[worst]:.1e}")
     return errors[worst]
-
-
-def _noise(one: Any) -> np.ndarray[Any, Any]:
-    """Return an input: levels, thresholds, or a picture of noise."""
-    shape = [axis if isinstance(axis, int) else 1 for axis in one.shape]
-    stream = np.random.default_rng(0)
-    if one.type == "tensor(uint8)":
-        return stream.integers(0, 256, shape).astype(np.uint8)
-    return stream.random(shape).astype(np.float32)
 
 
 def _ports(network: Any) -> list[Any]:
@@ -98,6 +70,7 @@ KIT = Kit(
     usual={"head": "boxes"},
     fixed={"nms_op": "onnx"},
     takes_classifiers=True,
+    takes_others=True,
     channels=(1, 2, 3, 4),
     libraries=("onnx", "onnxruntime", "openvino"),
 )

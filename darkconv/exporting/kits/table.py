@@ -1,6 +1,15 @@
 """Every kit, by the name that it is asked for by."""
 
-from darkconv.exporting.kits import browser, coreml, deepstream, frigate, opencv, openvino, triton
+from darkconv.exporting.kits import (
+    browser,
+    coreml,
+    deepstream,
+    frigate,
+    ncnn,
+    opencv,
+    openvino,
+    triton,
+)
 from darkconv.exporting.kits.kit import Kit
 
 KITS: dict[str, Kit] = {
@@ -12,6 +21,7 @@ KITS: dict[str, Kit] = {
         frigate.KIT,
         browser.KIT,
         openvino.KIT,
+        ncnn.KIT,
         coreml.KIT,
     )
 }

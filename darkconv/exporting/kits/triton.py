@@ -98,5 +98,6 @@ KIT = Kit(
     fixed={"nms_op": "onnx"},
     usual={"head": "boxes"},
     takes_classifiers=True,
+    takes_others=True,
     channels=(1, 2, 3, 4),
 )

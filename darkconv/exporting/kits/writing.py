@@ -11,15 +11,16 @@ from typing import Any
 from darkconv import __version__
 from darkconv.backends.quiet import quiet
 from darkconv.core.model import Model
+from darkconv.core.network import Network
 from darkconv.errors import DarkconvError, UnsupportedError, Where
 from darkconv.exporting.formats import size_of
-from darkconv.exporting.kits.facts import Facts
+from darkconv.exporting.kits.facts import Facts, is_classifier
 from darkconv.exporting.kits.kit import Filling, Kit
 from darkconv.exporting.kits.table import KITS
 from darkconv.exporting.writing import OF_BOXES, Exported, check_numbers
 from darkconv.files import replacing_folder
 from darkconv.files.outputs import check_folder, may_overwrite
-from darkconv.libraries import telling_missing
+from darkconv.libraries import require, telling_missing
 from darkconv.verification.precision import Progress, silent
 
 LIST = "kit.json"
@@ -49,6 +50,7 @@ def check_kit(model: Model, folder: Path, name: str, given: Mapping[str, Any]) -
     for library in kit.libraries:
         with telling_missing(f"the kit {kit.name}"), quiet():
             import_module(library)
+    require(*kit.programs, task=f"the kit {kit.name}")
 
 
 def write_kit(
@@ -72,7 +74,7 @@ def write_kit(
     """
     check_kit(model, folder, name, given)
     kit = _find_kit(name)
-    options = {**kit.usual, **given, **kit.fixed}
+    options = {**_usual(kit, model.network), **given, **kit.fixed}
     with replacing_folder(folder) as fresh:
         fresh.mkdir()
         filling = Filling(
@@ -101,18 +103,18 @@ def _find_kit(name: str) -> Kit:
     return KITS[name]
 
 
+def _usual(kit: Kit, network: Network) -> dict[str, Any]:
+    """Return a kit's usual options; what gives neither boxes nor scores is taken as it is."""
+    is_known = network.finds_boxes or is_classifier(network)
+    return {**kit.usual, **({} if is_known or "head" not in kit.usual else {"head": "raw"})}
+
+
 def _check_network(kit: Kit, model: Model) -> None:
     network, where = model.network, Where(file=model.network.file)
     shape = network.input_shape
     if not shape.is_map:
         raise UnsupportedError(f"takes no pictures, which the kit {kit.name} is about", where=where)
-    if not network.finds_boxes and not kit.takes_classifiers:
-        able = ", ".join(one.name for one in KITS.values() if one.takes_classifiers)
-        raise UnsupportedError(
-            f"predicts no boxes, which the kit {kit.name} is about",
-            where=where,
-            hint=f"kits that take other networks: {able}",
-        )
+    _check_outputs(kit, network, where)
     if shape.c not in kit.channels:
         raise UnsupportedError(
             f"pictures of the kit {kit.name}",
@@ -120,6 +122,27 @@ def _check_network(kit: Kit, model: Model) -> None:
             expected=f"{' or '.join(map(str, kit.channels))} channels",
             found=shape.c,
         )
+
+
+def _check_outputs(kit: Kit, network: Network, where: Where) -> None:
+    """Check that what a network gives is of a kind that the kit knows what to do with."""
+    if (
+        network.finds_boxes
+        or kit.takes_others
+        or (kit.takes_classifiers and is_classifier(network))
+    ):
+        return
+    about = "boxes"
+    able = [one.name for one in KITS.values() if one.takes_others]
+    if kit.takes_classifiers:
+        about = "boxes and no scores of classes"
+    elif is_classifier(network):
+        able = [one.name for one in KITS.values() if one.takes_classifiers]
+    raise UnsupportedError(
+        f"predicts no {about}, which the kit {kit.name} is about",
+        where=where,
+        hint=f"kits that take other networks: {', '.join(able)}",
+    )
 
 
 def _check_given(kit: Kit, model: Model, given: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Data sets: pictures with labelled boxes, from every form in which users have them."""
+"""Data sets: pictures with labelled bounding boxes, read from every common layout."""
 
 from darkconv.dataset.class_folders import ClassifiedDataset, open_classified
 from darkconv.dataset.open import list_splits, open_dataset, open_splits

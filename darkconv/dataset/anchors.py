@@ -1,7 +1,7 @@
-"""Anchors: widths and heights that a data set's boxes cluster about.
+"""Find anchors: the widths and heights around which a data set's boxes cluster.
 
-k-means with the distance 1 - IoU of boxes laid on one corner, as in the paper of YOLOv2
-(Redmon, Farhadi 2017), started by k-means++ (Arthur, Vassilvitskii 2007).
+The method is k-means with the distance 1 - IoU of boxes that share a corner, as in the paper of
+YOLOv2 (Redmon, Farhadi 2017), started by k-means++ (Arthur, Vassilvitskii 2007).
 """
 
 from collections.abc import Sequence
@@ -24,22 +24,22 @@ Floats = npt.NDArray[np.float64]
 
 COUNT, INPUT_SIZE = 9, (416, 416)
 CELL = 32
-"""Pixels of a cell, in which [region] counts."""
+"""The pixels of a cell, the unit of [region]'s anchors."""
 STARTS = 10
 ROUNDS = 1000
 CHUNK = 1 << 16
-"""Boxes whose overlaps are held at once."""
+"""The boxes whose IoU is computed at once."""
 
 
 @dataclass(frozen=True, eq=False)
 class Anchors:
-    """Result of `dc.anchors`.
+    """The result of `dc.anchors`.
 
     Attributes:
-        anchors: (k, 2) float64, width and height by rising area, in pixels of the network input;
-            in cells of 32 pixels where these were asked for.
-        mean_iou: mean over the boxes of the IoU with the best anchor, 0..1.
-        counts: (k,) int64, boxes that are nearest to each.
+        anchors: (k, 2) float64, width and height sorted by area, in pixels of the network input, or
+            in cells of 32 pixels if these were asked for.
+        mean_iou: the mean over the boxes of the IoU with their best anchor, 0..1.
+        counts: (k,) int64, the number of boxes that are nearest to each anchor.
 
     Example:
         >>> import darkconv as dc
@@ -54,25 +54,25 @@ class Anchors:
 
     @property
     def boxes(self) -> int:
-        """Number of boxes."""
+        """Return the number of boxes."""
         return int(self.counts.sum())
 
     @property
     def line(self) -> str:
-        """The line for the cfg: `anchors = 10,13, 16,30`."""
+        """Return the line for the cfg: `anchors = 10,13, 16,30`."""
         pairs = (",".join(f"{value:.4g}" for value in pair) for pair in self.anchors.tolist())
         return f"anchors = {', '.join(pairs)}"
 
     def __len__(self) -> int:
-        """Number of anchors."""
+        """Return the number of anchors."""
         return len(self.anchors)
 
     def __repr__(self) -> str:
-        """One line."""
+        """Return a line of text."""
         return f"<Anchors: {self._caption()}>"
 
     def _repr_html_(self) -> str:
-        """Return a table for notebooks, a row for each anchor."""
+        """Return an HTML table for notebooks, with a row for each anchor."""
         rows = [
             (f"{width:.4g}", f"{height:.4g}", f"{count:,}")
             for (width, height), count in zip(
@@ -85,7 +85,7 @@ class Anchors:
         return f"{len(self)} for {self.boxes:,} boxes, mean IoU {self.mean_iou:.4f}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON: anchors, counts, mean_iou and the number of boxes."""
+        """Return values for JSON: anchors, counts, mean_iou and the number of boxes."""
         return {
             "anchors": self.anchors.tolist(),
             "counts": self.counts.tolist(),
@@ -104,10 +104,28 @@ def anchors(
     cells: bool = False,
     seed: int = 0,
 ) -> Anchors:
-    """Find the widths and heights that a data set's boxes cluster about.
+    """Find the widths and heights around which a data set's boxes cluster.
 
-    They are found by k-means with the distance 1 - IoU of boxes laid on one corner, from ten
-    starts, of which the best counts.
+    The method is k-means with the distance 1 - IoU of boxes that share a corner, with ten starts,
+    of which the best one counts.
+
+    Args:
+        dataset: a data set with labels, or any source that `open_dataset` takes.
+        count: the number of anchors.
+        input_size: (width, height) of the network input in pixels.
+        letterbox: pictures keep their proportions in the network input; by default they are
+            stretched.
+        cells: return anchors in cells of 32 pixels, as [region] takes them, rather than in pixels,
+            as [yolo] does.
+        seed: the seed of the random starts, from 0.
+
+    Returns:
+        An `Anchors`: `.anchors`, `.mean_iou`, `.counts`, `.line` for the cfg, `.to_dict()`.
+
+    Raises:
+        DatasetError: the source cannot be read, has no box, or has fewer different sizes of boxes
+            than anchors.
+        DarkconvError: a side of the input size is below 1, or the seed is negative.
 
     Example:
         >>> import darkconv as dc
@@ -115,22 +133,6 @@ def anchors(
         >>> found = dc.anchors(digits10_folder() / "digits10.data", 3, input_size=(96, 96))
         >>> len(found), found.mean_iou > 0.7
         (3, True)
-
-    Args:
-        dataset: labelled pictures, or any source that `open_dataset` takes.
-        count: number of anchors.
-        input_size: (width, height) of the network in pixels.
-        letterbox: pictures keep their shape in the network's input; by default it is filled.
-        cells: count in cells of 32 pixels, as [region] does, and not in pixels, as [yolo] does.
-        seed: of the starts.
-
-    Returns:
-        An `Anchors`: `.anchors`, `.mean_iou`, `.counts`, `.line` for the cfg, `.to_dict()`.
-
-    Raises:
-        DatasetError: the source cannot be read, or has no box, or fewer different sizes of boxes
-            than anchors.
-        DarkconvError: a size without area.
     """
     if min(input_size) < 1:
         raise DarkconvError("input_size", expected="a width and height from 1", found=input_size)
@@ -142,12 +144,15 @@ def anchors(
 
 
 def box_sizes(dataset: Dataset, input_size: Size, *, letterbox: bool = False) -> Floats:
-    """(n, 2) width and height of all boxes as they appear in a network's input.
+    """Return width and height of all boxes as they appear in a network's input.
 
     Args:
-        dataset: pictures with boxes; boxes are cut at the picture's edge.
-        input_size: (width, height) of the network.
-        letterbox: whether pictures keep their shape.
+        dataset: pictures with boxes; boxes are cut at the picture's border.
+        input_size: (width, height) of the network input in pixels.
+        letterbox: pictures keep their proportions.
+
+    Returns:
+        (n, 2) float64, in pixels of the network input.
 
     Raises:
         DatasetError: there is no box.
@@ -170,20 +175,23 @@ def box_sizes(dataset: Dataset, input_size: Size, *, letterbox: bool = False) ->
 
 
 def find_anchors(sizes: Floats, count: int, *, seed: int = 0) -> Anchors:
-    """Cluster widths and heights; the best of several starts counts.
+    """Cluster widths and heights, and return the best of several starts.
 
     Args:
-        sizes: (n, 2).
-        count: number of anchors.
-        seed: of the starts.
+        sizes: (n, 2) width and height of boxes.
+        count: the number of anchors.
+        seed: the seed of the random starts.
+
+    Returns:
+        The anchors, in the unit of `sizes`.
 
     Raises:
-        DatasetError: fewer different sizes than anchors.
+        DatasetError: there are fewer different sizes than anchors.
     """
     different = len(np.unique(sizes, axis=0))
     if not 0 < count <= different:
         raise DatasetError("anchors", expected=f"1 to {different}, for so many sizes", found=count)
-    sizes = sizes[np.lexsort(sizes.round(1).T)]  # the order of pictures must not count
+    sizes = sizes[np.lexsort(sizes.round(1).T)]  # the result must not depend on the pictures' order
     stream = np.random.default_rng(seed)
     runs = [_cluster(sizes, count, stream) for _ in range(STARTS)]
     return max(runs, key=lambda run: run.mean_iou)
@@ -210,7 +218,7 @@ def _cluster(sizes: Floats, count: int, stream: np.random.Generator) -> Anchors:
 
 
 def _start(sizes: Floats, count: int, stream: np.random.Generator) -> Floats:
-    """Boxes far from each other: each drawn with a chance that grows with its distance."""
+    """Return distant boxes as starting centres: the farther a box, the more probable it is."""
     centres: Floats = sizes[stream.integers(len(sizes))][None]
     while len(centres) < count:
         _, overlaps = _nearest(sizes, centres)
@@ -221,14 +229,22 @@ def _start(sizes: Floats, count: int, stream: np.random.Generator) -> Floats:
 
 
 def _nearest(sizes: Floats, centres: Floats) -> tuple[npt.NDArray[np.int64], Floats]:
-    """(n,) the centre of highest IoU, and that IoU."""
+    """Return the index of the centre with the highest IoU for each size, (n,), and that IoU."""
     parts = [size_overlaps(sizes[i : i + CHUNK], centres) for i in range(0, len(sizes), CHUNK)]
     nearest = np.concatenate([part.argmax(axis=1) for part in parts])
     return nearest, np.concatenate([part.max(axis=1) for part in parts])
 
 
 def size_overlaps(a: Floats, b: Floats) -> Floats:
-    """(n, k) IoU of boxes (n, 2) and (k, 2) laid on one corner."""
+    """Return the IoU of boxes that share a corner.
+
+    Args:
+        a: (n, 2) width and height.
+        b: (k, 2) width and height, in the same unit.
+
+    Returns:
+        (n, k) float64 in 0..1.
+    """
     shared: Floats = np.minimum(a[:, None], b[None]).prod(axis=2)
     overlaps: Floats = shared / (a.prod(axis=1)[:, None] + b.prod(axis=1)[None] - shared)
     return overlaps

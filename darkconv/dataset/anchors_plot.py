@@ -1,4 +1,4 @@
-"""A picture of the clusters that anchors come from."""
+"""Plot the clusters of box sizes that anchors are found from."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from darkconv.libraries import telling_missing
 from darkconv.report.figure import write_figure
 
 DOTS = 20_000
-"""Boxes that a picture shows."""
+"""The most boxes that a plot shows."""
 
 
 def draw_anchors(
@@ -22,15 +22,15 @@ def draw_anchors(
     letterbox: bool = False,
     cells: bool = False,
 ) -> None:
-    """Draw sizes of boxes as dots in the colours of their clusters, and anchors as crosses.
+    """Plot sizes of boxes as dots in the colours of their clusters, and anchors as crosses.
 
     Args:
-        dataset: that the anchors were found for.
+        dataset: the data set that the anchors were found for.
         found: the anchors.
-        path: of the picture.
-        input_size: as for `dc.anchors`, like the others.
-        letterbox: likewise.
-        cells: likewise.
+        path: the picture file to write.
+        input_size: (width, height) of the network input in pixels, as for `dc.anchors`.
+        letterbox: pictures keep their proportions, as for `dc.anchors`.
+        cells: the anchors are in cells of 32 pixels, as for `dc.anchors`.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.

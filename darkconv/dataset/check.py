@@ -1,4 +1,4 @@
-"""What a data set holds, and what is wrong with it."""
+"""Check a data set: count what it holds, and find what is wrong with it."""
 
 import os
 from collections import Counter, defaultdict
@@ -29,23 +29,24 @@ KINDS = {
     "repeated": "boxes that are there more than once",
     "copies": "pictures that are copies of others",
 }
-"""What can be wrong, or had to be changed, in words."""
+"""The kinds of findings, as headings: faults, and changes that were made to labels."""
 
 Update = Callable[[int], None]
 
 
 @dataclass(frozen=True)
 class ClassCount:
-    """How often a class is labelled.
+    """The labels of one class in numbers.
 
     Attributes:
-        name: of the class.
-        boxes: its boxes.
-        pictures: pictures with at least one.
-        difficult: boxes that are marked as difficult, or as crowds.
-        width: mean width of a box as a share of its picture, cut at the edge; NaN without any.
-        height: mean height.
-        area: mean area.
+        name: the name of the class.
+        boxes: the number of its boxes.
+        pictures: the number of pictures with at least one of them.
+        difficult: the number of boxes that are marked as difficult, or as crowds.
+        width: the mean width of its boxes as a fraction of the picture's, cut at the border; NaN if
+            there is none.
+        height: the mean height, in the same way.
+        area: the mean area, in the same way.
     """
 
     name: str
@@ -59,18 +60,18 @@ class ClassCount:
 
 @dataclass(frozen=True)
 class Check:
-    """Result of `check`.
+    """The result of `check`.
 
     Attributes:
-        source: what was opened.
-        pictures: number of usable pictures.
-        boxes: number of usable boxes.
-        empty: pictures without a box.
-        unreadable: pictures that cannot be read.
-        classes: in the data set's order.
-        findings: what is wrong, a line each, under the keys of `KINDS`.
-        layouts: how each source is laid out, and where its parts come from.
-        notes: what else there is to know of how it was read.
+        source: the path that was opened.
+        pictures: the number of usable pictures.
+        boxes: the number of usable boxes.
+        empty: the pictures without a box.
+        unreadable: the pictures that cannot be read.
+        classes: the counts of each class, in the data set's order.
+        findings: the faults, a line each, by the keys of `KINDS`.
+        layouts: the layout of each source, with the files that its parts come from.
+        notes: further remarks on how the data set was read.
     """
 
     source: str
@@ -84,7 +85,7 @@ class Check:
     notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON; null for the mean of no boxes."""
+        """Return the result as values for JSON; null stands for the mean of no boxes."""
         return {
             "source": self.source,
             "pictures": self.pictures,
@@ -101,14 +102,17 @@ class Check:
 
 
 def check(dataset: Dataset, update: Update | None = None) -> Check:
-    """Read every picture of a data set, and look at all boxes.
+    """Read every picture of a data set, and check all boxes.
 
-    Where there are no boxes at all and the pictures lie in several folders, as those of
-    classifiers do, the folders count as classes.
+    If there are no boxes at all and the pictures lie in several folders, as those of classifiers
+    do, the folders count as classes.
 
     Args:
-        dataset: as it was opened.
-        update: is told how many pictures have been read.
+        dataset: the opened data set.
+        update: a function that is called with the number of pictures read so far; None for none.
+
+    Returns:
+        The counts and the findings.
 
     Raises:
         MissingDependencyError: Pillow is not installed.
@@ -138,7 +142,11 @@ def check(dataset: Dataset, update: Update | None = None) -> Check:
 
 
 def without_labels(dataset: Dataset) -> str:
-    """Return where a data set without any label was searched for some."""
+    """Return a line that says where labels were searched in a data set without any.
+
+    Args:
+        dataset: the data set.
+    """
     found = [place for layout in dataset.layouts for place in layout.labels_from]
     if found:
         return f"{dataset.source}: the files of labels in {', '.join(found[:5])} hold none"
@@ -151,7 +159,15 @@ def without_labels(dataset: Dataset) -> str:
 def picture_sizes(
     samples: Sequence[Sample], update: Update | None = None
 ) -> tuple[dict[Path, Size], dict[Path, DatasetError]]:
-    """The size of each picture that can be read to its end, and why others cannot."""
+    """Decode every picture, and return the sizes, and the errors of those that cannot be decoded.
+
+    Args:
+        samples: the pictures.
+        update: a function that is called with the number of pictures read so far; None for none.
+
+    Returns:
+        (width, height) in pixels by path, and the error by path.
+    """
     sizes: dict[Path, Size] = {}
     broken: dict[Path, DatasetError] = {}
     with ThreadPoolExecutor(WORKERS) as pool:
@@ -177,7 +193,14 @@ def _read_size(path: Path) -> Size | DatasetError:
 
 
 def repeated_boxes(samples: Sequence[Sample]) -> Iterator[str]:
-    """Boxes of the same class and place, to a tenth of a pixel."""
+    """Yield a line for each box that occurs more than once, compared to a tenth of a pixel.
+
+    Args:
+        samples: the pictures with their boxes.
+
+    Yields:
+        The lines, each with the file's path.
+    """
     for sample in samples:
         keys = Counter(
             (name, numbers_of(box))
@@ -190,7 +213,14 @@ def repeated_boxes(samples: Sequence[Sample]) -> Iterator[str]:
 
 
 def copies(images: Sequence[Path]) -> Iterator[str]:
-    """Pictures with the same bytes as an earlier one."""
+    """Yield a line for each picture whose bytes are the same as an earlier one's.
+
+    Args:
+        images: the pictures' paths.
+
+    Yields:
+        The lines, each with both paths.
+    """
     by_length: dict[int, list[Path]] = defaultdict(list)
     for image in images:
         if os.path.isfile(image):
@@ -204,7 +234,15 @@ def copies(images: Sequence[Path]) -> Iterator[str]:
 
 
 def count_classes(dataset: Dataset, sizes: dict[Path, Size]) -> tuple[ClassCount, ...]:
-    """Boxes and pictures of each class of a data set, those without any included."""
+    """Return the numbers of boxes and pictures of each class, including classes without any.
+
+    Args:
+        dataset: the data set.
+        sizes: (width, height) of the pictures in pixels, by path.
+
+    Returns:
+        One entry for each class, in the data set's order.
+    """
     shares: dict[str, list[npt.NDArray[np.float64]]] = defaultdict(list)
     boxes, pictures, difficult = Counter[str](), Counter[str](), Counter[str]()
     for sample in dataset.samples:
@@ -228,7 +266,14 @@ def count_classes(dataset: Dataset, sizes: dict[Path, Size]) -> tuple[ClassCount
 
 
 def count_folders(samples: Sequence[Sample]) -> tuple[ClassCount, ...]:
-    """Pictures of each folder, if there are several."""
+    """Return the number of pictures in each folder, if there are several folders.
+
+    Args:
+        samples: the pictures.
+
+    Returns:
+        One entry for each folder, sorted by name.
+    """
     counts = Counter(sample.image.parent.name for sample in samples)
     if len(counts) < 2:
         return ()

@@ -1,4 +1,4 @@
-"""open_classified: pictures and their classes, from folders or Darknet's files."""
+"""The function open_classified: pictures with one class each, from folders or Darknet's files."""
 
 import contextlib
 import os
@@ -22,13 +22,13 @@ KINDS = "a source is a folder with one folder per class, or Darknet's .data, .tx
 
 @dataclass(frozen=True)
 class ClassifiedDataset:
-    """Pictures with one class each.
+    """A data set of pictures with one class each.
 
     Attributes:
-        samples: files, and the class of each as an index of `names`.
-        names: of the classes.
-        source: what was opened.
-        problems: what was skipped, one line each.
+        samples: path and class index, from 0, of each picture.
+        names: the class names, in the order of their indices.
+        source: the path that was opened.
+        problems: what was skipped, a line each.
     """
 
     samples: tuple[tuple[Path, int], ...]
@@ -37,7 +37,7 @@ class ClassifiedDataset:
     problems: tuple[str, ...] = ()
 
     def __len__(self) -> int:
-        """Number of pictures."""
+        """Return the number of pictures."""
         return len(self.samples)
 
 
@@ -49,25 +49,27 @@ def open_classified(
     outside: bool = False,
     names_encoding: str | None = None,
 ) -> ClassifiedDataset:
-    """Find the pictures of a source and their classes. Pictures are not read.
+    """Find the pictures of a source and their classes, without reading the pictures.
 
     Kinds of sources:
-    - a folder: each folder in it is a class, all pictures below belong to it. Where it holds one
-      that is called as the split, or `train` without a split, that one counts;
-    - `.data`, Darknet's description: the list under the split, else under `train`; a picture is
-      of the class whose line in the `labels` file occurs in the path as the list has it. Without
+    - a folder: each folder in it is a class, and all pictures below belong to it. If the folder has
+      a sub-folder with the name of the split, or `train` if no split is given, that one counts;
+    - `.data`, Darknet's description: the list under the split, else under `train`. The class of a
+      picture is the line of the `labels` file that occurs in its path in the list. Without
       `labels`, the lines of `names` count;
-    - `.txt` or `.list`: a picture a line; the names occur in the paths.
+    - `.txt` or `.list`: a picture on each line, whose path holds the name of its class.
 
-    Where one label is part of another that occurs too, the longer one counts; C takes both.
+    If one label is part of another that occurs too, the longer one counts; C takes both.
 
     Args:
-        source: path.
-        names: of the network's classes in its order, or a file of them; pictures of other classes
-            are left out. By default those of the source: its names, labels, or folders, sorted.
-        split: `train`, `valid` ...; a source without it is refused.
-        outside: see `open_dataset`.
-        names_encoding: of the source's names that are no UTF-8.
+        source: the folder or file.
+        names: the network's classes in its order, or a file of them; pictures of other classes are
+            left out. None takes those of the source: its names, labels, or folders, sorted.
+        split: the split to read, such as `train` or `valid`; it is an error if the source lacks it.
+        outside: follow paths in the source's files that lead outside its folder: see
+            `open_dataset`.
+        names_encoding: the encoding of names in the source that are not UTF-8; None keeps their
+            bytes.
 
     Raises:
         DatasetError: the source does not exist, is of no known kind, or has no usable picture.
@@ -101,7 +103,7 @@ def _required(dataset: ClassifiedDataset) -> ClassifiedDataset:
 
 
 def _decoded(names: Sequence[str], encoding: str | None) -> list[str]:
-    """Return names of folders that are all in an encoding, or in UTF-8."""
+    """Return the names of folders, decoded if all of them are in an encoding or in UTF-8."""
     if encoding is None or not any(map(keeps_bytes, names)):
         return list(names)
     with contextlib.suppress(UnicodeError):
@@ -112,7 +114,7 @@ def _decoded(names: Sequence[str], encoding: str | None) -> list[str]:
 def _open_folder(
     path: Path, names: tuple[str, ...] | None, split: str | None, encoding: str | None
 ) -> ClassifiedDataset:
-    """Read a folder whose folders are classes, or that of a split in it."""
+    """Read a folder whose sub-folders are classes, or the folder of a split in it."""
     root = path / _split_folder(path, split)
     folders = _folders(root)
     called = _decoded([folder.name for folder in folders], encoding)
@@ -137,7 +139,7 @@ def _folders(path: Path) -> list[Path]:
 
 
 def _split_folder(path: Path, split: str | None) -> str:
-    """Return the folder of a split; without one that of `train`, or of all.
+    """Return the folder of a split; if no split is given, that of `train`, or "" for all.
 
     Raises:
         DatasetError: there is no folder of the split.
@@ -150,7 +152,7 @@ def _split_folder(path: Path, split: str | None) -> str:
 
 
 def _by_value(name: str) -> tuple[bool, int, str]:
-    """Numbers by their value before other names."""
+    """Return a sort key that puts numbers, by their value, before other names."""
     return (False, len(name), name) if name.isdecimal() else (True, 0, name)
 
 
@@ -162,7 +164,7 @@ def _open_data(
     *,
     outside: bool,
 ) -> ClassifiedDataset:
-    """Darknet's description of a data set for its classifier."""
+    """Read Darknet's description of a data set for its classifier."""
     data = read_data(path)
     splits = data_splits(data)
     key = (
@@ -193,10 +195,10 @@ def _open_data(
 
 
 def _named(path: Path, data: Mapping[str, str], key: str, bounds: Bounds, *, what: str) -> Path:
-    """The file that an option names.
+    """Return the file that an option names.
 
     Raises:
-        DatasetError: there is none, or it lies outside.
+        DatasetError: the file does not exist, or lies outside the bounds.
     """
     try:
         return bounds.find(data[key], _bases(path), what=what)
@@ -205,14 +207,14 @@ def _named(path: Path, data: Mapping[str, str], key: str, bounds: Bounds, *, wha
 
 
 def _bases(file: Path) -> list[Path]:
-    """What the paths in a file may be relative to."""
+    """Return the folders to which the paths in a file may be relative."""
     return [file.parent, Path(), above(file.parent)]
 
 
 def _read_list(
     path: Path, labels: "Labels", bounds: Bounds, bases: Sequence[Path]
 ) -> ClassifiedDataset:
-    """A picture a line, its class in its path."""
+    """Read a list with a picture on each line, whose class occurs in its path."""
     if not labels.numbers:
         raise DatasetError(
             "the classes of its pictures are not known",
@@ -237,11 +239,11 @@ def _read_list(
 
 @dataclass(frozen=True)
 class Labels:
-    """Texts that tell a path's class.
+    """The texts in a path that tell the class of a picture.
 
     Attributes:
-        numbers: the classes of each text, None for one that does not count.
-        names: of the classes.
+        numbers: the class indices of each text; None for a class that the network lacks.
+        names: the class names.
     """
 
     numbers: dict[str, tuple[int | None, ...]]
@@ -254,12 +256,12 @@ class Labels:
         names: tuple[str, ...] | None,
         display: Sequence[str] = (),
     ) -> "Labels":
-        """Labels for a network's classes.
+        """Build the labels for a network's classes.
 
         Args:
-            texts: of the labels.
-            names: of the network's classes; None for those of the labels.
-            display: names of the labels, if they have any.
+            texts: the texts of the labels, as they occur in paths.
+            names: the network's class names; None for those of the labels.
+            display: the names of the labels, one for each text; () if they have none.
         """
         called = tuple(display) if len(display) == len(texts) else tuple(texts)
         known = names or called
@@ -275,10 +277,13 @@ class Labels:
         return cls(numbers, known)
 
     def find(self, path: str) -> int | None:
-        """The class of a path; None if the network lacks it.
+        """Return the class index of a path; None if the network lacks the class.
+
+        Args:
+            path: the path of a picture, as the list has it.
 
         Raises:
-            DatasetError: no label occurs in it, or several do.
+            DatasetError: no label occurs in the path, or several do.
         """
         found = set(self._occurring(path))
         longest = sorted(text for text in found if not any(text in o for o in found - {text}))

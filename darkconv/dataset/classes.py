@@ -1,4 +1,4 @@
-"""Classes of labels and classes of models: renamed, and matched where only the spelling differs."""
+"""Match the classes of labels with the classes of models, and rename classes."""
 
 import difflib
 from collections import Counter
@@ -18,9 +18,9 @@ class UnknownClass:
     """A class of labels that a model does not have.
 
     Attributes:
-        name: of the class.
-        boxes: its boxes, which do not count.
-        nearest: classes of the model with a similar name.
+        name: the name of the class.
+        boxes: the number of its boxes, which are left out.
+        nearest: the classes of the model with the most similar names.
     """
 
     name: str
@@ -28,7 +28,7 @@ class UnknownClass:
     nearest: tuple[str, ...]
 
     def __str__(self) -> str:
-        """Return what the user can do about it."""
+        """Return a message with what the user can do."""
         boxes = f"{self.boxes:,} box{'' if self.boxes == 1 else 'es'}"
         nearest = f" (the nearest are {', '.join(self.nearest)})" if self.nearest else ""
         return (
@@ -38,17 +38,29 @@ class UnknownClass:
 
 
 def matched(dataset: Dataset, names: Sequence[str]) -> tuple[Dataset, dict[str, str]]:
-    """Return a data set with the class names of a model, and those that were changed.
+    """Return a data set with a model's spelling of class names, and the names that were changed.
 
-    Of classes of the model that share a name, each has the boxes of its own number, of a list in
-    which they share it too: see `distinct_names`.
+    If several classes of the model share a name, each gets the boxes of its own number, provided
+    that the data set's list shares the name in the same way: see `distinct_names`.
+
+    Args:
+        dataset: the data set.
+        names: the class names of the model.
+
+    Returns:
+        The data set, and the new names by the old ones.
     """
     mapping = matching_names(dataset.names, distinct_names(names))
     return (dataset.renamed(mapping) if mapping else dataset), mapping
 
 
 def unknown_classes(dataset: Dataset, names: Sequence[str]) -> tuple[UnknownClass, ...]:
-    """Return the classes with boxes that a model does not have, those of most boxes first."""
+    """Return the classes with boxes that a model does not have, those with most boxes first.
+
+    Args:
+        dataset: the data set.
+        names: the class names of the model.
+    """
     counts = Counter(name for sample in dataset.samples for name in sample.names)
     names = distinct_names(names)
     known = set(map(same_name, names))
@@ -68,12 +80,12 @@ def names_for_model(dataset: Dataset, count: int, file: str) -> Names:
     """Return the class names of a model that has none, from a data set with numbered labels.
 
     Args:
-        dataset: of which all labels are numbers of one list.
-        count: how many classes the model has.
-        file: of the model, for messages.
+        dataset: the data set, whose labels have to be indices into one list of names.
+        count: the number of classes of the model.
+        file: the model's file, for messages.
 
     Raises:
-        DatasetError: the labels have names, but not one for each class of the model.
+        DatasetError: the labels are names, or the list has another number of names.
     """
     numbers = Names(map(str, range(count)))
     if all(name.isdecimal() for name in dataset.names) and set(dataset.names) <= set(numbers):
@@ -96,12 +108,12 @@ def renamed(dataset: Dataset, mapping: Mapping[str, str], *, partly: bool = Fals
     """Return a data set with other class names; two classes may get the same one.
 
     Args:
-        dataset: with labels.
-        mapping: other names by the data set's own.
-        partly: allow names that the data set does not have.
+        dataset: the data set.
+        mapping: the new names by the old ones.
+        partly: ignore old names that the data set does not have.
 
     Raises:
-        DatasetError: a class that the data set does not have.
+        DatasetError: the data set has no class of an old name.
     """
     unknown = [name for name in mapping if find_name(dataset.names, name) is None]
     if unknown and not partly:
@@ -117,10 +129,14 @@ def renamed(dataset: Dataset, mapping: Mapping[str, str], *, partly: bool = Fals
 def decoded_splits(
     parts: Mapping[str | None, Dataset], expected: Expected
 ) -> dict[str | None, Dataset]:
-    """Return splits whose class names are decoded that are bytes and no UTF-8 still.
+    """Return splits whose class names are decoded where they are bytes rather than UTF-8 text.
+
+    Args:
+        parts: the data set of each split.
+        expected: the encoding that the user gave, and whether reading has used it.
 
     Raises:
-        DatasetError: there is no such encoding, none are bytes, or they are no text in it.
+        DatasetError: the encoding is unknown, no name is bytes, or a name is not text in it.
     """
     where, encoding = Where(file=next(iter(parts.values())).source), expected.encoding or ""
     require_encoding(encoding, where)
@@ -141,8 +157,12 @@ def renamed_splits(
 ) -> dict[str | None, Dataset]:
     """Return splits with other class names.
 
+    Args:
+        parts: the data set of each split.
+        mapping: the new names by the old ones.
+
     Raises:
-        DatasetError: a class that no split has.
+        DatasetError: no split has a class of an old name.
     """
     known = {name for part in parts.values() for name in part.names}
     first = next(iter(parts.values()))

@@ -1,4 +1,4 @@
-"""COCO: one JSON file with pictures, classes and boxes."""
+"""Read COCO: one JSON file with pictures, classes and boxes."""
 
 import os
 import re
@@ -24,44 +24,53 @@ _NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")
 
 FORM = "COCO"
 PICTURE_FOLDERS = ("images", "data")
-"""Beside the file, in lower case."""
+"""The folders of pictures beside the file, in lower case."""
 LOCAL_FILES = "/data/local-files/?d="
-"""What Label Studio writes before the path of a picture of its own machine."""
+"""The start of the paths that Label Studio writes for pictures of its own machine."""
 _LOOK = 1 << 16
 _KEYS = ((b'"images"',), (b'"image_id"', b'"category_id"'))
-"""Of which those of one group show a file of COCO."""
+"""The groups of keys; all keys of one group together identify a COCO file."""
 _MARKS = b"\xef\xbb\xbf\xff\xfe"  # byte order marks
 PREFIX = "instances_"
-"""Of the original's file names: `instances_val2017.json` lies beside or above `val2017/`."""
+"""The start of COCO's file names: `instances_val2017.json` lies beside or above `val2017/`."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An entry of `images`: the file's name, and (width, height) if the entry tells."""
+    """An entry of `images`: the file's name, and (width, height) in pixels or None."""
 
     name: str
     size: Size | None
 
 
 def coco_source(path: Path, options: Options) -> Source:
-    """Return the source of a COCO file."""
+    """Return the source of a COCO file.
+
+    Args:
+        path: the file.
+        options: the options of reading.
+    """
     return Source(str(path), lambda _: read_coco(path, options, Reading(str(path))))
 
 
 def read_coco(path: Path, options: Options, reading: Reading) -> Dataset:
-    """Read the pictures and boxes of a COCO file; crowds count as difficult, masks are not read.
+    """Read the pictures and boxes of a COCO file; crowds become difficult boxes.
 
-    Pictures are looked for beside the file, in `images` and `data`, and in the folder that bears
-    the file's name; then in the same places one folder up. Of a path that leads nowhere, as Label
-    Studio writes it, the last parts count.
+    Masks are not read.
+    Pictures are searched beside the file, in `images` and `data`, and in the folder that has the
+    file's name; then in the same places one folder up. If a path leads nowhere, as Label Studio's
+    do, its last parts are searched.
 
     Args:
         path: the file.
-        options: how sources are read; their names are put first.
-        reading: where problems and changes are reported.
+        options: the options of reading; their class names come first.
+        reading: the record to which problems and changes are reported.
+
+    Returns:
+        The data set; boxes are xyxy in pixels.
 
     Raises:
-        DatasetError: the file cannot be read or is not of this form.
+        DatasetError: the file cannot be read, or is not a COCO file.
     """
     file = _File(path, read_content(path), reading)
     classes = file.collect("categories", parse_category)
@@ -79,7 +88,11 @@ def read_coco(path: Path, options: Options, reading: Reading) -> Dataset:
 
 
 def is_coco_file(path: Path) -> bool:
-    """Return True if a file looks like one of COCO by its first and last bytes."""
+    """Return True if a file looks like COCO, judged by its first and last bytes.
+
+    Args:
+        path: the file, which exists.
+    """
     with path.open("rb") as file:
         start = file.read(_LOOK)
         file.seek(max(path.stat().st_size - _LOOK, 0))
@@ -89,10 +102,13 @@ def is_coco_file(path: Path) -> bool:
 
 
 def read_content(path: Path) -> dict[str, Any]:
-    """The content of a COCO file.
+    """Return the content of a COCO file.
+
+    Args:
+        path: the file.
 
     Raises:
-        DatasetError: broken JSON, or no list of images.
+        DatasetError: the JSON is broken, or has no list of images.
     """
     where = Where(file=str(path))
     content = read_json(path)
@@ -105,7 +121,11 @@ def read_content(path: Path) -> dict[str, Any]:
 
 
 def picture_folders(path: Path) -> list[Path]:
-    """Where the pictures of a COCO file may lie."""
+    """Return the folders in which the pictures of a COCO file may lie.
+
+    Args:
+        path: the file.
+    """
     own = path.stem.removeprefix(PREFIX)
     found: list[Path] = []
     for folder in (path.parent, above(path.parent)):
@@ -116,14 +136,14 @@ def picture_folders(path: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class _File:
-    """A file while it is read: bad entries are reported."""
+    """A file while it is read; bad entries are reported and skipped."""
 
     path: Path
     content: dict[str, Any]
     reading: Reading
 
     def entries(self, key: str) -> Iterator[tuple[str, Any]]:
-        """(`images[3]`, entry) for each entry of a list, which may be absent."""
+        """Return (`images[3]`, entry) for each entry of a list, which may be missing."""
         entries = self.content.get(key, [])
         if not isinstance(entries, list):
             where, found = Where(file=str(self.path), option=key), type(entries).__name__
@@ -131,7 +151,7 @@ class _File:
         return ((f"{key}[{i}]", entry) for i, entry in enumerate(entries))
 
     def collect(self, key: str, parse: Callable[[Any], tuple[Id, T]]) -> dict[Id, T]:
-        """The entries of a list by their ids."""
+        """Return the entries of a list by their ids."""
         found: dict[Id, T] = {}
         for place, entry in self.entries(key):
             try:
@@ -159,7 +179,7 @@ class _File:
         return found
 
     def used(self, classes: Mapping[Id, str]) -> dict[Id, str]:
-        """Return the classes without those that only stand for others: Roboflow's category 0."""
+        """Return the classes without those that only group others, as Roboflow's category 0."""
         above = {
             entry.get("supercategory")
             for entry in self.content.get("categories", [])
@@ -184,7 +204,7 @@ class _File:
         marks: Mapping[Id, list[Mark]],
         options: Options,
     ) -> list[Sample]:
-        """Return the pictures whose files are there, each once."""
+        """Return the pictures whose files exist, each once."""
         found: dict[Path, tuple[list[Mark], Size | None]] = {}
         find = self._finder(options)
         for key, picture in pictures.items():
@@ -203,7 +223,7 @@ class _File:
         return list(self._fitted(found))
 
     def _fitted(self, pictures: Mapping[Path, tuple[list[Mark], Size | None]]) -> Iterator[Sample]:
-        """Yield pictures with their boxes; those that cannot be read are reported."""
+        """Yield pictures with their boxes; pictures that cannot be read are reported."""
         for image, (marks, size) in pictures.items():
             try:
                 yield fit_labels(image, marks, size, self.reading)
@@ -216,7 +236,7 @@ class _File:
     def _finder(self, options: Options) -> Callable[[str], Path]:
         """Return a function that finds the file of a picture.
 
-        It raises DatasetError where there is none, or where it lies outside.
+        It raises DatasetError if there is no such file, or if it lies outside.
         """
         bounds = Bounds.around(self.path, outside=options.outside)
         folders = picture_folders(self.path)
@@ -241,16 +261,22 @@ class _File:
 
 
 def parse_category(entry: Any) -> tuple[Id, str]:
-    """The id and the name of a class.
+    """Return the id and the name of a class.
+
+    Args:
+        entry: an entry of `categories`.
 
     Raises:
-        DatasetError: one is missing.
+        DatasetError: one of them is missing.
     """
     return _id(entry, "id"), parse_name(entry.get("name"))
 
 
 def parse_picture(entry: Any) -> tuple[Id, Picture]:
-    """The id, the file's name and the size of a picture.
+    """Return the id of a picture, with its file's name and its size.
+
+    Args:
+        entry: an entry of `images`.
 
     Raises:
         DatasetError: the id or the name is missing.
@@ -267,10 +293,15 @@ def parse_picture(entry: Any) -> tuple[Id, Picture]:
 def parse_annotation(
     entry: Any, pictures: Mapping[Id, Picture], classes: Mapping[Id, str]
 ) -> tuple[Id, Label]:
-    """The id of the picture and the label.
+    """Return the id of the picture, and the label with its box in pixels.
+
+    Args:
+        entry: an entry of `annotations`.
+        pictures: the known pictures by id.
+        classes: the known class names by id.
 
     Raises:
-        DatasetError: an unknown picture or class, or a bad box.
+        DatasetError: the picture or the class is unknown, or the box is not valid.
     """
     key, category = _id(entry, "image_id"), _id(entry, "category_id")
     if key not in pictures:
@@ -287,10 +318,13 @@ def parse_annotation(
 
 
 def parse_bbox(bbox: Any) -> Box:
-    """[x, y, width, height] -> xyxy.
+    """Return COCO's [x, y, width, height] as xyxy.
+
+    Args:
+        bbox: the value in the file, in pixels.
 
     Raises:
-        DatasetError: not four numbers.
+        DatasetError: the value is not four numbers.
     """
     try:
         if any(not isinstance(value, int | float) for value in bbox):
@@ -302,10 +336,16 @@ def parse_bbox(bbox: Any) -> Box:
 
 
 def around_polygons(segmentation: Any) -> Box:
-    """Return the box around [x0, y0, x1, y1 ...] of all polygons, where there is no bbox.
+    """Return the bounding box of polygons, for annotations without a bbox.
+
+    Args:
+        segmentation: the polygons [x0, y0, x1, y1 ...], in pixels.
+
+    Returns:
+        xyxy in pixels.
 
     Raises:
-        DatasetError: there are none, or they are other than lists of numbers.
+        DatasetError: there are no polygons, or they are not lists of numbers.
     """
     try:
         points = [list(map(float, polygon)) for polygon in segmentation]
@@ -326,7 +366,7 @@ def _id(entry: Any, key: str) -> Id:
 
 
 def _as_id(value: Any) -> Id | None:
-    """Return an id as a number where it is one in any spelling: 5, 5.0 and "5" are the same."""
+    """Return an id as an integer if it is one in any spelling: 5, 5.0 and "5" are the same."""
     if isinstance(value, str):
         return int(value) if _NUMBER.fullmatch(value) else value
     if isinstance(value, float) and value.is_integer():

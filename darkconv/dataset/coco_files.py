@@ -1,4 +1,4 @@
-"""Files of COCO as they are written."""
+"""Write COCO files."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,13 @@ from darkconv.encodings import keeps_bytes
 
 
 def coco_files(collection: Collection) -> Iterator[tuple[str, bytes]]:
-    """Yield the files of a data set of COCO: one for each split, or one for all.
+    """Yield the files of a COCO data set: one for each split, or one for all pictures.
+
+    Args:
+        collection: the data set.
+
+    Yields:
+        Path within the folder, and content.
 
     Raises:
         DatasetError: a class has a name that JSON cannot hold.
@@ -26,7 +32,12 @@ def coco_files(collection: Collection) -> Iterator[tuple[str, bytes]]:
 
 
 def content(collection: Collection, items: Sequence[Item]) -> bytes:
-    """Return one file: pictures, classes and boxes; difficult ones are crowds."""
+    """Return the content of a COCO file; difficult boxes become crowds.
+
+    Args:
+        collection: the data set, for its class names; category ids count from 1.
+        items: the pictures of the file; image ids count from 1.
+    """
     numbers = {name: number for number, name in enumerate(collection.names, start=1)}
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []

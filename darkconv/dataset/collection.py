@@ -1,4 +1,4 @@
-"""Collection: data sets as they are going to be written, each picture once, with its own name."""
+"""Collection: data sets to be written, with each picture once and under a unique name."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ class Item:
     """A picture of a collection.
 
     Attributes:
-        name: of its file; no other picture has the same but for the suffix.
+        name: the name of its file; its stem is unique in the collection.
         sample: the picture and its boxes.
     """
 
@@ -27,16 +27,20 @@ class Item:
 
     @property
     def stem(self) -> str:
-        """The name without suffix, as that of its labels."""
+        """Return the name without suffix, which is also that of its label file."""
         return Path(self.name).stem
 
     @property
     def size(self) -> Size:
-        """(width, height) of the picture."""
+        """Return (width, height) of the picture in pixels."""
         return self.sample.size or picture_size(self.sample.image)
 
     def labels(self, *, difficult: bool | None = None) -> Iterator[tuple[str, list[float], bool]]:
-        """Yield name, box and mark of the labels: all, or those that are difficult or not."""
+        """Yield name, box (xyxy in pixels) and difficult mark of the labels.
+
+        Args:
+            difficult: True for difficult labels only, False for the others only, None for all.
+        """
         rows = zip(
             self.sample.names, self.sample.boxes.tolist(), self.sample.difficult, strict=True
         )
@@ -46,19 +50,19 @@ class Item:
 
     @property
     def is_difficult(self) -> bool:
-        """True if one of its boxes is marked as difficult."""
+        """Return True if one of its boxes is marked as difficult."""
         return bool(self.sample.difficult.any())
 
 
 @dataclass(frozen=True)
 class Collection:
-    """Data sets that are going to be written together.
+    """Data sets that will be written together.
 
     Attributes:
-        names: of the classes, in order.
+        names: the class names, in the order of their indices.
         items: all pictures.
-        splits: those of each split; none if the source has no splits.
-        problems: what was left out, one line each.
+        splits: the pictures of each split; empty if the source has no splits.
+        problems: what was left out, a line each.
     """
 
     names: Names
@@ -68,19 +72,20 @@ class Collection:
 
     @property
     def boxes(self) -> int:
-        """How many boxes there are."""
+        """Return the number of boxes."""
         return sum(len(item.sample.names) for item in self.items)
 
 
 def collect(parts: Mapping[str | None, Dataset], names: Sequence[str] | None = None) -> Collection:
-    """Return the pictures of some splits, or of a whole data set under None.
+    """Collect the pictures of some splits, or of a whole data set under None.
 
     Args:
-        parts: data sets by split.
-        names: of the classes; by default all that the parts know.
+        parts: the data set of each split.
+        names: the class names to write; None for all names of the parts.
 
     Raises:
-        DatasetError: a class has a name that no file can hold, or no picture is left.
+        DatasetError: a class has a name that no file can hold, a label is of none of the given
+            classes, or no picture is left.
     """
     known = dict.fromkeys(name for part in parts.values() for name in part.names)
     samples: dict[Path, Sample] = {}
@@ -115,7 +120,7 @@ def _is_same(sample: Sample, other: Sample) -> bool:
 
 
 def _named(samples: Mapping[Path, Sample], problems: list[str]) -> Iterator[tuple[Path, Item]]:
-    """Yield pictures with file names of their own; those of unknown size are reported."""
+    """Yield pictures with unique file names; those of unknown size are reported."""
     taken: set[str] = set()
     for image, sample in samples.items():
         try:
@@ -131,7 +136,7 @@ def _named(samples: Mapping[Path, Sample], problems: list[str]) -> Iterator[tupl
 
 
 def _names(image: Path) -> Iterator[str]:
-    """Yield what a picture may be called: as it is, or with the folders that it lies in."""
+    """Yield possible names for a picture: its own, with its folders before it, then numbered."""
     folders = [part for part in image.absolute().parts[1:-1]]
     for count in range(len(folders) + 1):
         yield "_".join([*folders[len(folders) - count :], image.name])
@@ -142,5 +147,9 @@ def _names(image: Path) -> Iterator[str]:
 
 
 def joined(lines: Iterable[str]) -> bytes:
-    """Return lines as the content of a file."""
+    """Return lines as the content of a text file.
+
+    Args:
+        lines: the lines, without line ends.
+    """
     return "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")

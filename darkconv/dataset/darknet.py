@@ -1,4 +1,4 @@
-"""Darknet's labels: a text file per picture, `class x y width height` relative to the picture."""
+"""Read Darknet's labels: a text file per picture, `class x y width height` in fractions of it."""
 
 import os
 from collections import Counter
@@ -18,20 +18,21 @@ from darkconv.dataset.sample import Sample
 from darkconv.errors import DatasetError, Where
 from darkconv.files.outputs import is_no_file
 
-LEAST_POINTS = 3  # of a polygon
+LEAST_POINTS = 3  # the fewest points of a polygon
 SUFFIXES = (".txt", ".TXT")
-"""Of label files; Windows does not tell them apart."""
+"""The suffixes of label files; on Windows they are the same."""
 
 
 @dataclass(frozen=True)
 class LabelFolders:
-    """Folders in which label files lie that Darknet would not find.
+    """Folders with label files that Darknet itself would not find.
 
     Attributes:
-        folders: in which a label file lies as its picture does below `root`, or without folders.
-        root: folder of the pictures.
-        shared: names without suffix that several pictures below `root` have: their labels are
-            only told apart by their folders.
+        folders: the folders; a label file lies in one at its picture's path below `root`, or
+            directly.
+        root: the folder of the pictures.
+        shared: the stems that several pictures below `root` have, whose label files are only
+            distinguished by their folders.
     """
 
     folders: tuple[Path, ...]
@@ -40,12 +41,22 @@ class LabelFolders:
 
     @classmethod
     def of(cls, folders: Iterable[Path], root: Path, images: Iterable[Path]) -> "LabelFolders":
-        """Return the folders for some pictures below a root."""
+        """Build the record for some pictures below a root.
+
+        Args:
+            folders: the folders with label files.
+            root: the folder of the pictures.
+            images: the pictures.
+        """
         counts = Counter(image.stem for image in images)
         return cls(tuple(folders), root, frozenset(one for one in counts if counts[one] > 1))
 
     def places(self, image: Path) -> Iterator[Path]:
-        """Yield where the labels of a picture may lie, with the suffix of the picture."""
+        """Yield the possible paths of a picture's label file, still with the picture's suffix.
+
+        Args:
+            image: the picture.
+        """
         for folder in self.folders:
             if image.is_relative_to(self.root):
                 yield folder / image.relative_to(self.root)
@@ -62,15 +73,15 @@ def read_pictures(
     difficult: Mapping[Path, Path] | None = None,
     has_keypoints: bool = False,
 ) -> list[Sample]:
-    """Return pictures with the labels that belong to them; without a file a picture has no boxes.
+    """Return pictures with their labels; a picture without a label file has no boxes.
 
     Args:
-        images: picture files that exist.
-        names_of: finds the names for a picture's labels.
-        reading: where problems and changes are reported.
-        elsewhere: other folders in which label files may lie.
-        difficult: label files of further boxes, which are difficult, by picture.
-        has_keypoints: True if keypoints stand behind the four numbers of a box.
+        images: the picture files, which exist.
+        names_of: finds the class names for a picture's labels.
+        reading: the record to which problems and changes are reported.
+        elsewhere: further folders in which label files may lie.
+        difficult: label files with further boxes, which are difficult, by picture.
+        has_keypoints: True if keypoints follow the four numbers of a box.
 
     Raises:
         DatasetError: a file of class names cannot be read.
@@ -108,9 +119,9 @@ def read_pictures(
 
 
 def _tell_of_counting_from_one(names_of: NamesNear, reading: Reading) -> None:
-    """Say where labels look as if their classes were counted from 1: none is 0, and one too many.
+    """Add a note if classes seem to be counted from 1: none is 0, and the highest is one too high.
 
-    Nothing is changed: a class without boxes, and a wrong number, look the same.
+    Nothing is changed, because a class without boxes and a wrong index look the same.
     """
     names = names_of.all()
     if names_of.is_one_list and reading.beyond == {len(names)} and not reading.has_first_class:
@@ -123,7 +134,12 @@ def _tell_of_counting_from_one(names_of: NamesNear, reading: Reading) -> None:
 def find_labels(image: Path, elsewhere: LabelFolders | None = None) -> Path | None:
     """Return the file with a picture's labels, or what lies in its place; None if nothing does.
 
-    That is Darknet's, or else one of the JSON files that some tools write beside pictures.
+    This is Darknet's label file, or else a JSON file that a labelling tool wrote beside the
+    picture.
+
+    Args:
+        image: the picture.
+        elsewhere: further folders in which label files may lie.
     """
     path = label_path(image, elsewhere)
     told = None if path else label_path(image, elsewhere, picture_json.SUFFIXES)
@@ -135,7 +151,7 @@ def find_labels(image: Path, elsewhere: LabelFolders | None = None) -> Path | No
 def _read_labels(
     path: Path | None, names: Sequence[str] | None, reading: Reading, *, has_keypoints: bool
 ) -> tuple[list[Mark], Size | None]:
-    """Return the labels of a file, and the size that they were made at.
+    """Return the labels of a file, and the picture size for which they were made.
 
     Raises:
         DatasetError: the file cannot be read.
@@ -157,14 +173,27 @@ def label_path(
 ) -> Path | None:
     """Return the label file of a picture, or None.
 
-    It lies in `labels` for `images`, as Darknet has it, beside the picture, in `labels` beside
-    the picture's folder, or in one of other folders.
+    It lies in `labels` in place of `images`, as for Darknet, beside the picture, in `labels` beside
+    the picture's folder, or in one of the further folders.
+
+    Args:
+        image: the picture.
+        elsewhere: further folders in which label files may lie.
+        suffixes: the suffixes of label files.
     """
     return next(filter(os.path.isfile, _label_files(image, elsewhere, suffixes)), None)
 
 
 def broken_label_path(image: Path, elsewhere: LabelFolders | None = None) -> Path | None:
-    """Return what lies in the place of a picture's label file and is none, such as a folder."""
+    """Return what lies in the place of a picture's label file and is no file, such as a folder.
+
+    Args:
+        image: the picture.
+        elsewhere: further folders in which label files may lie.
+
+    Returns:
+        None if nothing lies there.
+    """
     return next(filter(os.path.lexists, _label_files(image, elsewhere, SUFFIXES)), None)
 
 
@@ -194,7 +223,16 @@ def read_marks(
     *,
     has_keypoints: bool = False,
 ) -> list[Mark]:
-    """Return the labels of a file.
+    """Return the labels of a label file, with the line of each.
+
+    Args:
+        labels: the file.
+        names: the class names; None if classes have only indices.
+        reading: the record to which problems and changes are reported.
+        has_keypoints: True if keypoints follow the four numbers of a box.
+
+    Returns:
+        Labels with boxes xyxy in fractions of the picture.
 
     Raises:
         DatasetError: the file cannot be read.
@@ -220,24 +258,36 @@ def read_marks(
 
 
 def parse_label(line: str, names: Sequence[str] | None) -> Label:
-    """Return the label of a line; see `parse_shape`."""
+    """Return the label of a line; see `parse_shape`.
+
+    Args:
+        line: a line of a label file.
+        names: the class names; None if classes have only indices.
+
+    Raises:
+        DatasetError: the line is no valid label.
+    """
     return parse_shape(line, names)[0]
 
 
 def parse_shape(
     line: str, names: Sequence[str] | None, *, has_keypoints: bool = False
 ) -> tuple[Label, str | None]:
-    """Return the label of a line, in shares of the picture, and what it is if it is no box.
+    """Return the label of a line, and its kind if it is no plain box.
 
-    A class and three points or more are a polygon, of which the box around it counts.
+    A class and at least three points are a polygon, whose bounding box counts.
 
     Args:
-        line: of a label file.
-        names: of the classes.
-        has_keypoints: True if keypoints stand behind the four numbers of a box.
+        line: a line of a label file.
+        names: the class names; None if classes have only indices.
+        has_keypoints: True if keypoints follow the four numbers of a box.
+
+    Returns:
+        The label with its box xyxy in fractions of the picture, and "polygons", "keypoints" or
+        None.
 
     Raises:
-        DatasetError: numbers that are no box, an unknown class, or a box without area.
+        DatasetError: the numbers are no box, the class is unknown, or the box has no area.
     """
     try:
         index, *numbers = map(float, line.split())
@@ -262,9 +312,14 @@ def parse_shape(
 
 
 def read_list(path: Path, locator: Locator, reading: Reading) -> dict[int, Path]:
-    """Return the pictures that a list file names, one a line, by their places in the list.
+    """Read a list file with a picture on each line, and return the pictures by position, from 0.
 
-    Blank lines do not count.
+    Blank lines do not count. Lines whose picture is missing are reported.
+
+    Args:
+        path: the list file.
+        locator: finds the pictures.
+        reading: the record to which problems are reported.
 
     Raises:
         DatasetError: the list cannot be read.
@@ -282,7 +337,13 @@ def read_list(path: Path, locator: Locator, reading: Reading) -> dict[int, Path]
 def read_difficult(path: Path, images: Mapping[int, Path], locator: Locator) -> dict[Path, Path]:
     """Return the files of difficult labels of a list `difficult =`, by picture.
 
-    Its lines stand for those of the list of pictures; only their labels need to be there.
+    Each of its lines corresponds to the line of the list of pictures at the same position; its
+    picture need not exist, only the labels.
+
+    Args:
+        path: the list `difficult =`.
+        images: the pictures by position in the list of pictures, from 0.
+        locator: finds the label files.
 
     Raises:
         DatasetError: the list cannot be read.

@@ -1,4 +1,4 @@
-"""Darknet's labels, lists, .data and data.yaml as they are written."""
+"""Write Darknet's label files, lists and .data files, and data.yaml."""
 
 from collections.abc import Iterator, Mapping
 
@@ -13,11 +13,14 @@ IMAGES, LABELS, DIFFICULT = "images", "labels", "difficult"
 
 
 def data_files(collection: Collection, *, root: str = "") -> Files:
-    """Yield the files of a data set of Darknet: `obj.data`, `obj.names`, lists and labels.
+    """Yield the files of a Darknet data set: `obj.data`, `obj.names`, lists and labels.
 
     Args:
         collection: the data set.
-        root: of the pictures, as the lists have it.
+        root: the folder of the pictures as the lists write it: `folder/`, or "".
+
+    Yields:
+        Path within the folder, and content.
     """
     yield from darknet_files(collection, words={VALID: VALID}, root=root)
     yield "obj.names", names_bytes(collection.names, "obj.names")
@@ -26,12 +29,12 @@ def data_files(collection: Collection, *, root: str = "") -> Files:
 
 
 def data_values(collection: Collection, names: str, *, root: str = "") -> dict[str, object]:
-    """Return what a .data file says.
+    """Return the keys and values of a .data file.
 
     Args:
         collection: the data set.
-        names: path of the file of names.
-        root: of the lists, as the .data file has it: `folder/` or nothing.
+        names: the path of the names file.
+        root: the folder of the lists as the .data file writes it: `folder/`, or "".
     """
     words = split_words(collection, {VALID: VALID})
     values: dict[str, object] = {"classes": len(collection.names)}
@@ -44,7 +47,14 @@ def data_values(collection: Collection, names: str, *, root: str = "") -> dict[s
 
 
 def yolo_files(collection: Collection) -> Files:
-    """Yield the files of a data set with `data.yaml`."""
+    """Yield the files of a data set with `data.yaml`.
+
+    Args:
+        collection: the data set.
+
+    Yields:
+        Path within the folder, and content.
+    """
     words = split_words(collection, {VALID: "val"})
     yield from darknet_files(collection, words={VALID: "val"}, root="./")
     lines = ["path: .", *(f"{word}: {word}.txt" for word in words)]
@@ -57,15 +67,18 @@ def yolo_files(collection: Collection) -> Files:
 
 
 def darknet_files(collection: Collection, *, words: Mapping[str, str], root: str = "") -> Files:
-    """Yield the labels of all pictures and the lists of the splits.
+    """Yield the label files of all pictures and the lists of the splits.
 
-    Darknet's labels have no mark for difficult boxes. These lie in files of their own, which the
-    list `difficult =` names, as its `detector map` reads them.
+    Darknet's labels have no mark for difficult boxes. These are written to files of their own,
+    which the list `difficult =` names, as Darknet's `detector map` reads them.
 
     Args:
         collection: the data set.
-        words: other names for splits, by Darknet's.
-        root: of the pictures, as the lists have it.
+        words: the names of splits in this layout, by Darknet's names.
+        root: the folder of the pictures as the lists write it: `folder/`, or "".
+
+    Yields:
+        Path within the folder, and content.
     """
     index = {name: number for number, name in enumerate(collection.names)}
     for item in collection.items:
@@ -81,7 +94,12 @@ def darknet_files(collection: Collection, *, words: Mapping[str, str], root: str
 
 
 def split_words(collection: Collection, words: Mapping[str, str]) -> dict[str, tuple[Item, ...]]:
-    """Return the splits under the names of a layout; pictures without splits are for training."""
+    """Return the pictures by the split names of a layout; without splits all pictures are `train`.
+
+    Args:
+        collection: the data set.
+        words: the names of splits in this layout, by Darknet's names.
+    """
     if not collection.splits:
         return {TRAIN: collection.items}
     found = {words.get(canonical(name), name): items for name, items in collection.splits.items()}
@@ -89,7 +107,13 @@ def split_words(collection: Collection, words: Mapping[str, str]) -> dict[str, t
 
 
 def label_lines(item: Item, index: Mapping[str, int], *, difficult: bool) -> Iterator[str]:
-    """Yield the lines of a label file."""
+    """Yield the lines of a label file, `class x y width height` in fractions of the picture.
+
+    Args:
+        item: the picture.
+        index: the class index by name.
+        difficult: True for the difficult labels, False for the others.
+    """
     rows = list(item.labels(difficult=difficult))
     width, height = item.size if rows else (1, 1)
     for name, box, _ in rows:
@@ -99,7 +123,11 @@ def label_lines(item: Item, index: Mapping[str, int], *, difficult: bool) -> Ite
 
 
 def quoted(name: str) -> str:
-    """Return a text as YAML reads it back: in quotes, with escapes for what cannot be printed."""
+    """Return a text in YAML's double quotes, with escapes for characters that cannot be printed.
+
+    Args:
+        name: the text.
+    """
     characters = (f"\\{c}" if c in '"\\' else c for c in name)
     return '"' + "".join(c if _is_plain(c) else f"\\u{ord(c):04x}" for c in characters) + '"'
 

@@ -1,4 +1,4 @@
-"""Darknet's .data files."""
+"""Read Darknet's .data files."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,16 +18,20 @@ FORM = "Darknet's .data"
 LISTS = ("train", "valid", "val", "test")
 LIST_SUFFIXES = (".txt", ".list")
 DIFFICULT = "difficult"
-"""The list of difficult labels of `valid`; for others darkconv writes `difficult_train` ..."""
+"""The key of the difficult labels of `valid`; other splits have `difficult_train` and so on."""
 OTHERS = ("classes", "names", "labels", "backup", "results", "eval", "top", "map")
-"""Keys of a .data file that name no list of pictures."""
+"""The keys of a .data file that do not name a list of pictures."""
 
 
 def data_source(path: Path, options: Options) -> Source:
     """Return the source of a .data file.
 
+    Args:
+        path: the file.
+        options: the options of reading.
+
     Raises:
-        DatasetError: the file cannot be read, or names no list.
+        DatasetError: the file cannot be read, or names no list of pictures.
     """
     data = read_data(path)
     splits = data_splits(data)
@@ -42,7 +46,11 @@ def data_source(path: Path, options: Options) -> Source:
 
 
 def data_splits(data: dict[str, str]) -> tuple[str, ...]:
-    """Return the keys of a .data file that name lists of pictures."""
+    """Return the keys of a .data file that name lists of pictures.
+
+    Args:
+        data: the keys and values of the file.
+    """
     return tuple(
         key
         for key, value in data.items()
@@ -56,7 +64,7 @@ def data_splits(data: dict[str, str]) -> tuple[str, ...]:
 
 
 def _default(splits: tuple[str, ...]) -> str:
-    """Return the list that counts unless another is asked for: `valid`, as for Darknet's map."""
+    """Return the list to read by default: `valid`, as in Darknet's `detector map`, or `train`."""
     return next((key for key in (VALID, "val", TRAIN) if key in splits), splits[0])
 
 
@@ -86,7 +94,7 @@ def _named(path: Path, data: dict[str, str], key: str, options: Options, reading
     """Return the file that a key names.
 
     Raises:
-        DatasetError: there is none, or it lies outside.
+        DatasetError: the file does not exist, or lies outside the bounds.
     """
     locator = Locator(path, outside=options.outside, reading=reading)
     try:
@@ -100,10 +108,10 @@ def _named(path: Path, data: dict[str, str], key: str, options: Options, reading
 def _names(
     path: Path, data: dict[str, str], options: Options, reading: Reading
 ) -> tuple[str, ...] | None:
-    """Return the names that count; the numbers where it is only told how many classes there are.
+    """Return the class names, or the indices as texts if only the number of classes is stated.
 
     Raises:
-        DatasetError: the names file is not there, or cannot be read.
+        DatasetError: the names file does not exist, or cannot be read.
     """
     if options.names:
         return options.names

@@ -1,4 +1,4 @@
-"""data.yaml: the description of a data set that Ultralytics' programs read and many write."""
+"""Read data.yaml, the description of a data set that Ultralytics' and many other tools write."""
 
 import re
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from darkconv.dataset.paths import files_in
 from darkconv.errors import DatasetError, Where
 
 OWN_NAMES = ("data", "dataset")
-"""Of files that are descriptions by their name, so that a broken one is an error."""
+"""The stems of files that are descriptions by their name, so that a broken one is an error."""
 SPLITS = ("train", "val", "test")
 DIFFICULT = "difficult"
 OTHERS = ("path", "names", "nc", "download", "yaml_file")
@@ -21,16 +21,16 @@ _KEY = re.compile(r"^['\"]?(names|nc|train|val|test|valid)['\"]?\s*:", re.MULTIL
 
 @dataclass(frozen=True)
 class Description:
-    """What a `data.yaml` says.
+    """The content of a `data.yaml`.
 
     Attributes:
-        file: the file.
-        names: of the classes, or None.
-        names_path: the names file that it tells in place of names.
-        count: how many classes there are, as `nc` says.
-        folder: what paths are relative to, as `path` says.
+        file: the path of the file.
+        names: the class names; None if the file has none.
+        names_path: the names file that it states in place of names.
+        count: the number of classes that `nc` states, as text.
+        folder: the folder that `path` states, to which other paths are relative.
         splits: the folders and lists of each split.
-        has_keypoints: True if labels have keypoints behind the box.
+        has_keypoints: True if keypoints follow the boxes in the labels.
         difficult: the list of difficult labels of each split, which darkconv writes.
     """
 
@@ -47,8 +47,11 @@ class Description:
 def read_description(path: Path) -> Description:
     """Read a `data.yaml`.
 
+    Args:
+        path: the file.
+
     Raises:
-        DatasetError: the file cannot be read, or is no such description.
+        DatasetError: the file cannot be read, or is not such a description.
     """
     where = Where(file=str(path))
     content = parse_yaml(in_expected_encoding(read_text(path), where), where)
@@ -74,7 +77,7 @@ def read_description(path: Path) -> Description:
 
 
 def _split_keys(content: dict[str, Yaml]) -> list[str]:
-    """Return the keys that name pictures: the usual ones, and others that name a list."""
+    """Return the keys that name pictures: the usual ones, and others whose value is a list file."""
     own = [key for key in (*SPLITS, "valid") if key in content]
     others = [
         key
@@ -94,7 +97,7 @@ def _text(content: dict[str, Yaml], key: str) -> str | None:
 
 
 def _paths(value: Yaml, key: str, where: Where) -> tuple[str, ...]:
-    """Return the folders and lists of a split: one, several, or none."""
+    """Return the folders and lists of a split; there may be none or several."""
     paths = value if isinstance(value, list) else [value]
     if not all(isinstance(path, str) for path in paths):
         place = Where(file=where.file, option=key)
@@ -103,14 +106,14 @@ def _paths(value: Yaml, key: str, where: Where) -> tuple[str, ...]:
 
 
 def find_description(folder: Path, *, needs_splits: bool = True) -> Path | None:
-    """Return the one description of a data set in a folder, or None if there is no single one.
+    """Return the description of a data set in a folder, or None unless there is exactly one.
 
     Args:
-        folder: is not searched below.
-        needs_splits: also of a file that only names classes.
+        folder: the folder, without its sub-folders.
+        needs_splits: ignore files that state class names but no splits.
 
     Raises:
-        DatasetError: a file that is called as a description is broken.
+        DatasetError: a file whose name is that of a description is broken.
     """
     found = find_descriptions(folder, needs_splits=needs_splits)
     own = [path for path in found if path.stem.lower() in OWN_NAMES]
@@ -120,7 +123,15 @@ def find_description(folder: Path, *, needs_splits: bool = True) -> Path | None:
 
 
 def find_descriptions(folder: Path, *, needs_splits: bool = True) -> list[Path]:
-    """Return all descriptions of a folder; see `find_description`."""
+    """Return all descriptions in a folder; see `find_description`.
+
+    Args:
+        folder: the folder, without its sub-folders.
+        needs_splits: ignore files that state class names but no splits.
+
+    Raises:
+        DatasetError: a file whose name is that of a description is broken.
+    """
     files = files_in(folder, *SUFFIXES)
     return [path for path in files if _is_description(path, needs_splits=needs_splits)]
 

@@ -1,4 +1,4 @@
-"""Annotations fitted to the picture that they are about: its size, its edges, its orientation."""
+"""Fit annotations to their picture: to its size, its borders and its orientation."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,17 +16,17 @@ from darkconv.errors import DatasetError
 Floats = npt.NDArray[np.float64]
 
 SHARES: Size = (1, 1)
-"""The size at which Darknet's labels are made: shares of the picture."""
+"""The size that stands for fractions of the picture, as in Darknet's labels."""
 
 ROUNDING = 1.0
-"""Pixels by which a box may leave its picture and stays as it is: VOC counts from 1."""
+"""The pixels by which a box may leave its picture without being clipped: VOC counts from 1."""
 
 _HUGE = 1e300
-_CENTRE = 1e-6  # share by which a centre at the edge may be off after rounding
+_CENTRE = 1e-6  # the fraction by which rounding may move a centre beyond the border
 
 
 class Mark(NamedTuple):
-    """A label as an annotation has it, and where it stands: `a.txt:2`."""
+    """A label as an annotation has it, and its place in the file, such as `a.txt:2`."""
 
     label: Label
     place: str
@@ -39,20 +39,23 @@ class Mark(NamedTuple):
 def fit_labels(
     image: Path, marks: Sequence[Mark], made_at: Size | None, reading: Reading
 ) -> Sample:
-    """Return a picture with its boxes in its own pixels, clipped at its edges.
+    """Return a picture with its boxes in pixels, clipped at its borders.
 
-    Boxes that were made at another size are scaled, those with the centre outside are left out.
-    Each is reported. The picture is opened for its size, but only where it has labels.
+    Boxes that were made for another size are scaled, and boxes whose centre lies outside are left
+    out; each such change is reported. The picture is opened for its size only if it has labels.
 
     Args:
         image: the picture.
-        marks: the labels, in the coordinates of the annotation.
-        made_at: the size that the annotation tells; `SHARES` for shares of the picture; None if
-            it tells none, and is taken to be the picture's.
-        reading: where changes are reported.
+        marks: the labels, with boxes xyxy in the coordinates of the annotation.
+        made_at: (width, height) that the annotation states; `SHARES` for fractions of the picture;
+            None if it states none, in which case boxes are taken as pixels of the picture.
+        reading: the record to which changes are reported.
+
+    Returns:
+        The picture with boxes xyxy in pixels of the upright picture.
 
     Raises:
-        DatasetError: the labels are shares of the picture, and it cannot be read.
+        DatasetError: the labels are fractions of the picture, and the picture cannot be read.
         MissingDependencyError: Pillow is not installed.
     """
     known = None if made_at == SHARES else made_at
@@ -64,7 +67,7 @@ def fit_labels(
     except DatasetError:
         if made_at == SHARES:
             raise
-        return Sample.of(image, labels, known)  # it is counted and told by whoever reads it
+        return Sample.of(image, labels, known)  # whoever reads the picture reports the error
     boxes = np.array([label.box for label in labels], np.float64)
     boxes = _to_pixels(image, boxes, made_at, measured, reading)
     return _inside(image, marks, boxes, measured.size, reading)
@@ -92,7 +95,7 @@ def _to_pixels(
 
 
 def _turned(boxes: Floats, lying: Size, orientation: int) -> Floats:
-    """Return boxes of a picture as it lies, after EXIF's orientations 5 to 8 have turned it."""
+    """Return boxes of a picture as stored, turned by EXIF's orientations 5 to 8."""
     width, height = lying
     x0, y0, x1, y1 = boxes.T
     across = (height - y1, height - y0) if orientation in (6, 7) else (y0, y1)
@@ -103,9 +106,10 @@ def _turned(boxes: Floats, lying: Size, orientation: int) -> Floats:
 def _inside(
     image: Path, marks: Sequence[Mark], boxes: Floats, size: Size, reading: Reading
 ) -> Sample:
-    """Return the sample of the boxes whose centre lies in the picture.
+    """Return the picture with the boxes whose centre lies in it.
 
-    Those that leave it by more than rounding are clipped: others stay as other tools measure them.
+    Only boxes that leave it by more than rounding are clipped: others stay as other tools read
+    them.
     """
     limits = np.array(size * 2, np.float64)
     clipped = boxes.clip(0, limits)
@@ -129,11 +133,19 @@ def _inside(
 
 
 def times(size: Size) -> str:
-    """Return `640x480`."""
+    """Return a size as text: `640x480`.
+
+    Args:
+        size: (width, height).
+    """
     return f"{size[0]}x{size[1]}"
 
 
 def outline(points: Sequence[float]) -> Box:
-    """Return the box around a polygon's x0, y0, x1, y1 ..."""
+    """Return the bounding box of a polygon, xyxy.
+
+    Args:
+        points: x0, y0, x1, y1 and so on.
+    """
     xs, ys = points[::2], points[1::2]
     return min(xs), min(ys), max(xs), max(ys)

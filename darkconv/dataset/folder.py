@@ -1,4 +1,4 @@
-"""Folders: which tool wrote the data set in one, and its splits by sub-folder or list."""
+"""Read folders: recognise the tool that wrote a data set, and its splits by sub-folder or list."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,12 +27,12 @@ from darkconv.errors import DatasetError, Where
 from darkconv.pictures.image_file import is_picture
 
 PARTS = (".yaml", ".yml", ".data", ".names", ".list", ".labels", *OTHERS)
-"""Suffixes of files that belong to a data set, beside which a folder is none of its own."""
+"""The suffixes of files of a data set; a folder beside such a file is a part of the same set."""
 PICTURES = "pictures without labels"
 CONTAINERS = (*PICTURE_FOLDERS, "data", "img", "obj")
-"""Folders of pictures that are no split by their name, in lower case."""
+"""The names of picture folders that do not name a split, in lower case."""
 LISTS_WITH_BOXES = ("_annotations.txt",)
-"""Roboflow's lists for Keras and for YOLOv4 in PyTorch, beside the pictures of each split."""
+"""Roboflow's list for Keras and for YOLOv4 in PyTorch, beside the pictures of each split."""
 COCO_FOLDERS = ("annotations", "")
 TOOLS = {
     "README.roboflow.txt": "Roboflow",
@@ -40,12 +40,16 @@ TOOLS = {
     "obj_train_data": "CVAT's YOLO 1.1",
     "images.txt": "FiftyOne's YOLOv4",
 }
-"""What lies in a folder with Darknet's labels, and the tool that writes it."""
+"""The files and folders beside Darknet's labels by which tools are recognised."""
 _PACKED = re.compile("obj_(.+)_data")
 
 
 def folder_source(path: Path, options: Options) -> Source:
     """Return the source of a folder.
+
+    Args:
+        path: the folder.
+        options: the options of reading.
 
     Raises:
         DatasetError: the folder cannot be read, or a description in it is broken.
@@ -65,10 +69,14 @@ def folder_source(path: Path, options: Options) -> Source:
 
 
 def described_source(path: Path, options: Options) -> Source:
-    """Return the source of a `data.yaml`: of its splits, or of its folder if it only names classes.
+    """Return the source of a `data.yaml`, or of its folder if the file states no splits.
+
+    Args:
+        path: the file.
+        options: the options of reading.
 
     Raises:
-        DatasetError: it cannot be read, or describes nothing.
+        DatasetError: the file cannot be read, or states neither splits nor class names.
     """
     description = read_description(path)
     if description.splits or not description.names:
@@ -86,7 +94,7 @@ def described_source(path: Path, options: Options) -> Source:
 
 
 def _other_source(path: Path, images: Sequence[Path], options: Options) -> Source | None:
-    """Return the source of a folder without Darknet's labels, or None if none are recognised."""
+    """Return the source of a folder with labels of other tools; None if none are recognised."""
     annotated = {file.with_suffix("") for file in walk_files(path) if _is_annotation(file)}
     if any(image.with_suffix("") in annotated for image in images):
         return _xml_source(path, images, options)
@@ -115,9 +123,9 @@ def _by_description(path: Path, options: Options) -> Source | None:
 
 
 def _only_folder(path: Path) -> Path | None:
-    """Return the one folder in a folder that has nothing else of a data set: an unpacked archive.
+    """Return the only sub-folder of a folder with no data set files, as of an unpacked archive.
 
-    A folder that is called as a split or as one of pictures is a part of a data set itself.
+    A sub-folder with the name of a split or of a picture folder is a part of a data set itself.
     """
     entries = [one for one in sorted(path.iterdir()) if not one.name.startswith(".")]
     folders = [one for one in entries if one.is_dir() and one.name not in CACHES]
@@ -136,10 +144,10 @@ def _only_folder(path: Path) -> Path | None:
 def _label_folders(
     path: Path, options: Options, images: Sequence[Path]
 ) -> Iterator[LabelFolders | None]:
-    """Yield where label files may lie that Darknet would not find, the more usual first.
+    """Yield the folders in which label files may lie apart from Darknet's places.
 
-    makesense packs them in `labels_PROJECT_DATE`; where the user names the folder of the
-    pictures, the labels lie in that of the source.
+    makesense packs labels in `labels_PROJECT_DATE`. If the user names the folder of the pictures,
+    the labels lie in the folder of the source.
     """
     root = path if options.images is None else options.images
     own = [path / LABEL_FOLDER, path] if options.images is not None else []
@@ -153,7 +161,7 @@ def _label_folders(
 def _darknet_source(
     path: Path, images: Sequence[Path], elsewhere: LabelFolders | None, options: Options
 ) -> Source:
-    """Return the source of pictures with Darknet's labels, or with none."""
+    """Return the source of pictures with Darknet's labels, or without any labels."""
     root = path if options.images is None else options.images
     parts = by_folder(images, root)
     data = _data_file(path)
@@ -183,9 +191,13 @@ def _darknet_source(
 
 
 def by_folder(images: Iterable[Path], root: Path) -> dict[str, list[Path]]:
-    """Return pictures by the folder that tells their split: `train/images` or `images/train`.
+    """Return pictures by the folder that names their split: `train/images` or `images/train`.
 
-    CVAT's `obj_train_data` is `train`.
+    CVAT's `obj_train_data` is `train`. Pictures in no such folder are left out.
+
+    Args:
+        images: the pictures.
+        root: the folder of the data set.
     """
     found: dict[str, list[Path]] = {}
     for image in images:
@@ -198,13 +210,13 @@ def by_folder(images: Iterable[Path], root: Path) -> dict[str, list[Path]]:
 
 
 def _data_file(path: Path) -> Path | None:
-    """Return the one .data file of a folder: its lists are splits too."""
+    """Return the only .data file of a folder, whose lists are splits too."""
     found = files_in(path, ".data") or files_in(path / "data", ".data")
     return found[0] if len(found) == 1 else None
 
 
 def _tool(path: Path, elsewhere: LabelFolders | None, reading: Reading) -> str:
-    """Return which tool wrote a folder, in brackets, if that shows."""
+    """Return the tool that wrote a folder, in brackets; "" if it is unknown."""
     tool = next((tool for name, tool in TOOLS.items() if (path / name).exists()), None)
     packed = {str(one) for one in (elsewhere.folders if elsewhere else ()) if "_" in one.name}
     if packed & reading.labels.keys():
@@ -213,7 +225,11 @@ def _tool(path: Path, elsewhere: LabelFolders | None, reading: Reading) -> str:
 
 
 def form_of(reading: Reading) -> str:
-    """Return what labels are, by the files that they were read from."""
+    """Return a text that says by which tools the labels that were read were written.
+
+    Args:
+        reading: the record of reading.
+    """
     forms = [f"{tool}'s files" for tool in reading.tools]
     if any(path.suffix in TEXT_SUFFIXES for path in reading.label_files):
         forms = ["Darknet's labels", *forms]
@@ -224,7 +240,7 @@ def _require_no_labels(path: Path) -> None:
     """Check that a folder without pictures has no labels either.
 
     Raises:
-        DatasetError: it has some.
+        DatasetError: the folder has label files.
     """
     labels = [file for file in walk_files(path) if file.suffix == ".txt" and has_labels(file)]
     if labels:
@@ -237,7 +253,7 @@ def _require_no_labels(path: Path) -> None:
 
 
 def _tell_of_unused(path: Path, reading: Reading) -> None:
-    """Tell of descriptions of which none is taken, and of folders that are not entered."""
+    """Add notes on descriptions of which none is used, and on folders that are not entered."""
     several = find_descriptions(path)
     if len(several) > 1:
         listed = ", ".join(one.name for one in several[:5])
@@ -255,7 +271,7 @@ def _tell_of_unused(path: Path, reading: Reading) -> None:
 
 
 def _xml_source(path: Path, images: Sequence[Path], options: Options) -> Source:
-    """Return the source of pictures with annotations of VOC beside them."""
+    """Return the source of pictures with VOC annotations beside them."""
     parts = by_folder(images, path)
 
     def read(split: str | None) -> Dataset:
@@ -271,7 +287,7 @@ def _xml_source(path: Path, images: Sequence[Path], options: Options) -> Source:
 
 
 def _coco_source(path: Path, options: Options) -> Source | None:
-    """Return the source of a folder with files of COCO: one, or one for each split."""
+    """Return the source of a folder with one COCO file, or with one for each split."""
     files = dict(_coco_files(path))
     if not files:
         return None
@@ -286,7 +302,7 @@ def _coco_source(path: Path, options: Options) -> Source | None:
 
 
 def _coco_files(path: Path) -> Iterator[tuple[str, Path]]:
-    """Yield the names of splits and their files."""
+    """Yield the name and the file of each split."""
     for folder in COCO_FOLDERS:
         files = list(filter(is_coco_file, files_in(path / folder, ".json")))
         instances = [one for one in files if one.name.startswith(PREFIX)]
@@ -307,7 +323,7 @@ def _is_annotation(path: Path) -> bool:
 
 
 def _listed_source(path: Path, options: Options) -> Source | None:
-    """Return the source of a folder with lists of boxes: one, or one in each split's folder."""
+    """Return the source of a folder with a list of boxes, or with one in each split's folder."""
     below = [one for one in sorted(path.iterdir()) if one.is_dir()]
     lists = {one.name: named_in(one, LISTS_WITH_BOXES) for one in below}
     parts = {name: files for name, files in lists.items() if files}
@@ -329,7 +345,7 @@ def _listed_source(path: Path, options: Options) -> Source | None:
 
 
 def _split_source(path: Path, options: Options) -> Source | None:
-    """Return the source of a folder whose sub-folders are data sets, each a split."""
+    """Return the source of a folder whose sub-folders are the splits."""
     words = {word for others in ALIASES.values() for word in others}
     below = [one for one in sorted(path.iterdir()) if one.is_dir()]
     folders = {one.name: one for one in below if canonical(one.name) in words}

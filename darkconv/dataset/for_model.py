@@ -1,4 +1,4 @@
-"""Data sets as a model sees them: its own names for their classes, and the pictures that count."""
+"""Open data sets for a model: with its class names, and only the pictures that count."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -30,46 +30,46 @@ Sources = PathLike | Sequence[PathLike]
 
 
 class NoneExclusiveError(DatasetError):
-    """No picture shows some wanted classes and nothing else.
+    """The error that no picture shows only wanted classes.
 
     Attributes:
-        reason: what they show instead, in words.
+        reason: the reason in words.
     """
 
     reason = "none shows nothing but the kept classes"
 
 
 class Named(Protocol):
-    """A model, or a file exported from one."""
+    """A model, or a file exported from one, with class names."""
 
     @property
     def names(self) -> Names:
-        """Its classes."""
+        """Return its class names."""
 
 
 class Described(Named, Protocol):
-    """A model, or a file exported from one, with what it was built from."""
+    """A model, or a file exported from one, with its network."""
 
     @property
     def network(self) -> Network:
-        """What it was built from."""
+        """Return the network that it was built from."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """Which pictures of some sources count, and where their labels' names come from.
+    """The pictures of a source that count, and the class names of its labels.
 
     Attributes:
-        only: names of classes: pictures whose labels name one of these, and none of the others
-            that the model knows; an empty list stands for all of the model's classes, None for
-            all pictures.
-        names: class names of the labels, or a file of them: see `open_dataset`.
-        split: part of the source, such as `train`.
-        images: the folder in which the pictures lie: see `open_dataset`.
+        only: class names; a picture counts if its labels name one of these and none of the model's
+            other classes. An empty list stands for all of the model's classes, None for all
+            pictures.
+        names: the class names of the labels, or a file of them: see `open_dataset`.
+        split: the split of the source to read, such as `train`.
+        images: the folder with the pictures: see `open_dataset`.
         outside: follow paths that lead outside the data set's folder.
-        rename: other names for classes of the labels.
-        partly: allow names to be changed that the data set does not have.
-        limit: take so many of the pictures, evenly spread.
+        rename: new class names of the labels by the old ones.
+        partly: ignore old names that the data set does not have.
+        limit: the number of pictures to take, evenly spread; None for all.
     """
 
     only: Sequence[str] | None = None
@@ -85,19 +85,22 @@ class Selection:
 def open_for_model(
     sources: Sources, model: Named, selection: Selection | None = None, *, uses_labels: bool = True
 ) -> Dataset:
-    """Open the pictures of some sources that count; what is wrong with labels is told on stderr.
+    """Open the pictures of some sources for a model, and warn of problems with the labels.
 
-    Classes of labels that the model spells otherwise get its names (`matched`).
+    Classes of labels that the model spells in another way get the model's names (`matched`).
 
     Args:
-        sources: as for `open_dataset`.
-        model: knows some classes; labels of others do not count, which is told.
-        selection: of the pictures.
-        uses_labels: False for a job that looks at the pictures alone.
+        sources: the sources, as for `open_dataset`.
+        model: the model; labels of classes that it lacks do not count, and a warning names them.
+        selection: the pictures that count; None for all.
+        uses_labels: False for a job that needs no labels, so that no warning is given about them.
+
+    Returns:
+        The data set.
 
     Raises:
         DatasetError: a source cannot be read, or no picture is left.
-        PlanError: a class that the model does not have.
+        PlanError: the selection names a class that the model does not have.
     """
     chosen = selection or Selection()
     with names_in(model.names.encoding) if model.names.encoding else nullcontext():
@@ -123,20 +126,37 @@ def open_for_model(
 
 
 def with_model_names(dataset: Dataset, model: Named) -> tuple[Dataset, dict[str, str]]:
-    """Return a data set with a model's spelling of its classes, and the names that were changed."""
+    """Return a data set with a model's spelling of class names, and the names that were changed.
+
+    Args:
+        dataset: the data set.
+        model: the model; without names nothing is changed.
+
+    Returns:
+        The data set, and the new names by the old ones.
+    """
     return matched(dataset, model.names) if model.names else (dataset, {})
 
 
 def left_out_of(dataset: Dataset, model: Named) -> tuple[UnknownClass, ...]:
-    """Return the classes of labels that a model does not have; none if it has no names."""
+    """Return the classes of labels that a model does not have; () if the model has no names.
+
+    Args:
+        dataset: the data set.
+        model: the model.
+    """
     return unknown_classes(dataset, model.names) if model.names else ()
 
 
 def common_classes(model: Named, dataset: Dataset) -> tuple[str, ...]:
-    """Return the model's classes that are labelled, in its order, by names that are distinct.
+    """Return the model's classes that have labels, in the model's order and under distinct names.
+
+    Args:
+        model: the model.
+        dataset: the data set, with the model's class names.
 
     Raises:
-        DatasetError: there is none.
+        DatasetError: there is no such class.
     """
     labelled = {same_name(name) for sample in dataset.samples for name in sample.names}
     own = distinct_names(model.names)
@@ -159,8 +179,12 @@ AnyModel = TypeVar("AnyModel", bound=Described)
 def named_model(model: AnyModel, dataset: Dataset | ClassifiedDataset) -> AnyModel:
     """Return a model with class names: its own, else those of a data set of numbered labels.
 
+    Args:
+        model: the model; one that predicts no boxes is returned as it is.
+        dataset: the data set.
+
     Raises:
-        DatasetError: it has none, and the data set has others than its classes.
+        DatasetError: the model has no names, and the data set's do not fit its classes.
     """
     heads = () if model.names or not isinstance(dataset, Dataset) else box_heads(model.network)
     if not heads or not isinstance(dataset, Dataset) or not dataset.labelled:
@@ -177,13 +201,13 @@ def open_classes(
     """Open pictures with one class each, for a classifier.
 
     Args:
-        source: as for `open_classified`.
-        model: the classifier; its names are those of the classes.
-        selection: names, split, outside and limit count.
+        source: the source, as for `open_classified`.
+        model: the classifier, with its class names.
+        selection: the pictures that count; of it names, split, outside and limit are used.
 
     Raises:
-        DatasetError: the source cannot be read, no picture is left, or its classes are not those
-            of the classifier.
+        DatasetError: the source cannot be read, no picture is left, or its classes are not those of
+            the classifier.
     """
     chosen = selection or Selection()
     names = chosen.names or model.names or None
@@ -196,13 +220,17 @@ def open_classes(
 
 
 def with_all_classes(dataset: ClassifiedDataset, model: Described) -> ClassifiedDataset:
-    """Return pictures with a name for each class that a classifier predicts.
+    """Return a data set with a name for each class that a classifier predicts.
 
-    Classes behind the last name are called by their numbers.
+    Classes after the last name are named by their indices.
+
+    Args:
+        dataset: the data set.
+        model: the classifier.
 
     Raises:
-        DatasetError: pictures of classes that the classifier lacks; or it has no names, so that
-            nothing tells which of its classes the pictures are of.
+        DatasetError: there are pictures of classes that the classifier lacks, or the classifier has
+            no names, so that its classes cannot be matched.
     """
     count, names = model.network.layers[-1].out_shape.size, dataset.names
     if not names or len(names) == count:
@@ -223,21 +251,26 @@ AnyDataset = TypeVar("AnyDataset", Dataset, ClassifiedDataset)
 
 
 def limited(dataset: AnyDataset, limit: int | None) -> AnyDataset:
-    """Return so many of the pictures, evenly spread; None stands for all."""
+    """Return a data set with a number of its pictures, evenly spread.
+
+    Args:
+        dataset: the data set.
+        limit: the number of pictures; None for all.
+    """
     return replace(dataset, samples=tuple(evenly_spread(dataset.samples, limit)))
 
 
 def exclusive(dataset: Dataset, names: Sequence[str], model: Named) -> Dataset:
-    """Return the pictures that show one of some classes, and no others that a model knows.
+    """Return the pictures that show at least one of some classes and no other class of a model.
 
     Args:
-        dataset: the pictures, their labels spelled as the model's names.
-        names: of the classes.
-        model: knows them and others.
+        dataset: the data set, with the model's class names.
+        names: the wanted classes.
+        model: the model, with its class names.
 
     Raises:
-        PlanError: the model has no names, or no such class.
-        DatasetError: several classes have one of the names.
+        PlanError: the model has no names, or lacks one of the classes.
+        DatasetError: several classes share one of the names.
         NoneExclusiveError: there is no such picture.
     """
     if not model.names:

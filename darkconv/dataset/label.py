@@ -1,4 +1,4 @@
-"""One labelled box, checked; and the words in which a bad one is reported."""
+"""A label, which is one box of one class: its checks, and the messages about bad ones."""
 
 import math
 from collections.abc import Sequence
@@ -9,19 +9,19 @@ from darkconv.errors import DatasetError, Where
 from darkconv.files import PathLike
 
 Box = tuple[float, float, float, float]
-"""x0, y0, x1, y1."""
+"""xyxy: x0, y0, x1, y1."""
 
 Size = tuple[int, int]
 """(width, height) in pixels."""
 
 MOST_CLASSES = 100_000
-"""Without a list of their names."""
+"""The most classes of a data set that states only their number."""
 MOST_DIGITS = 10
-SHOWN = 60  # characters of a foreign text that a message repeats
+SHOWN = 60  # characters of a file's text that a message repeats
 
 
 class Label(NamedTuple):
-    """A box of a picture: class name, xyxy, and whether it is hard to see."""
+    """A box of a picture: class name, box (xyxy), and whether it is marked as difficult."""
 
     name: str
     box: Box
@@ -29,10 +29,15 @@ class Label(NamedTuple):
 
 
 def checked_label(name: str, box: Box, *, difficult: bool = False) -> Label:
-    """Return a label of a box as it is: it may leave the picture, or lie beside it.
+    """Return a label after checking its box, which may lie partly or wholly outside the picture.
+
+    Args:
+        name: the class name.
+        box: xyxy, in any unit.
+        difficult: the box is marked as hard to see.
 
     Raises:
-        DatasetError: numbers that are not finite, or a box without area.
+        DatasetError: a number is not finite, or the box has no area.
     """
     if not all(map(math.isfinite, box)):
         raise DatasetError(expected="finite numbers", found=numbers_of(box))
@@ -43,25 +48,33 @@ def checked_label(name: str, box: Box, *, difficult: bool = False) -> Label:
 
 
 def numbers_of(box: Sequence[float]) -> str:
-    """Return the numbers of a box for a message, to a tenth of a pixel."""
+    """Return the numbers of a box as text for a message, rounded to tenths.
+
+    Args:
+        box: xyxy.
+    """
     return ",".join(f"{round(value, 1):g}" for value in box)
 
 
 class ClassNumberError(DatasetError):
-    """A class has a number that is none, or has no name.
+    """The error that a class index is not valid, or has no name.
 
     Attributes:
-        number: of the class.
+        number: the class index.
     """
 
     number: float
 
 
 def class_name(index: float, names: Sequence[str] | None) -> str:
-    """The name of a class index; the index itself where there are no names.
+    """Return the name of a class index, or the index as text if there are no names.
+
+    Args:
+        index: the class index, from 0, as a number of the file.
+        names: the class names; None if there are none.
 
     Raises:
-        ClassNumberError: a fraction, or an index that has no name.
+        ClassNumberError: the index is negative or a fraction, or has no name.
     """
     if index < 0 or not float(index).is_integer() or (names and index >= len(names)):
         limits = f"from 0 to {len(names) - 1}" if names else "from 0"
@@ -72,10 +85,16 @@ def class_name(index: float, names: Sequence[str] | None) -> str:
 
 
 def parse_count(text: str) -> int:
-    """Return how many classes a text tells.
+    """Parse a number of classes.
+
+    Args:
+        text: the text of the file.
+
+    Returns:
+        At least 1.
 
     Raises:
-        DatasetError: no whole number above 0, or far too many.
+        DatasetError: the text is not a whole number above 0, or is above MOST_CLASSES.
     """
     if not text.isdecimal() or len(text) >= MOST_DIGITS or int(text) == 0:
         raise DatasetError(expected="a whole number above 0", found=shown(text) or "nothing")
@@ -85,10 +104,17 @@ def parse_count(text: str) -> int:
 
 
 def parse_name(text: object) -> str:
-    """Return a class name as a names file holds it; bytes that were no UTF-8 are kept.
+    """Parse a class name as a names file holds it; bytes that are not UTF-8 are kept.
+
+    Args:
+        text: the value in the file.
+
+    Returns:
+        The name on one line.
 
     Raises:
-        DatasetError: no text, or one that no names file can hold, or that has lost characters.
+        DatasetError: the value is not a text, or a name that no names file can hold, or has lost
+            characters in an earlier conversion.
     """
     name = on_one_line(text) if isinstance(text, str) else ""
     if name_problem(name) or "\ufffd" in name:
@@ -98,7 +124,11 @@ def parse_name(text: object) -> str:
 
 
 def shown(value: object) -> str:
-    """A foreign text as a message repeats it: on one line, shortened."""
+    """Return a file's value as a message repeats it: on one line, and shortened.
+
+    Args:
+        value: the value.
+    """
     text = " ".join(str(value)[: 4 * SHOWN].split())
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
 
@@ -106,13 +136,13 @@ def shown(value: object) -> str:
 def problem(
     error: DatasetError, file: PathLike, line: int | None = None, *, part: str | None = None
 ) -> str:
-    """The line that reports a skipped entry.
+    """Return the line that reports a skipped entry.
 
     Args:
-        error: what is wrong; it has no hint.
-        file: where.
-        line: counted from 1.
-        part: for a file whose lines say nothing: `images[3]`.
+        error: the fault; it has no hint.
+        file: the file; an error that knows its file keeps that.
+        line: the line number, from 1; None if unknown.
+        part: the place in a file without meaningful lines, such as `images[3]`.
     """
     own = error.where.file  # an error of another file knows its place
     text = str(error if own else error.at(Where(file=str(file), line=line, option=part)))

@@ -1,4 +1,4 @@
-"""Lists with the boxes in them: `image xmin,ymin,xmax,ymax,label xmin,ymin,...`, in pixels."""
+"""Read lists that include boxes: `image xmin,ymin,xmax,ymax,label xmin,ymin,...`, in pixels."""
 
 import re
 from collections.abc import Sequence
@@ -20,24 +20,35 @@ _WORD = re.compile(r"([ \t]*)([^ \t]+)")
 
 
 def has_boxes(text: str) -> bool:
-    """Whether a list of pictures has boxes behind any of them: the commas tell."""
+    """Return True if a list of pictures has boxes after any of them; commas mark these.
+
+    Args:
+        text: the text of the list.
+    """
     return any("," in split_line(line)[1] for _, line in numbered_lines(text))
 
 
 def split_line(line: str) -> tuple[str, str]:
-    """The picture's path, which may hold blanks, and the text behind it."""
+    """Split a line in the picture's path, which may hold blanks, and the text after it.
+
+    Args:
+        line: a line of the list.
+
+    Returns:
+        The path and the text, which is "" if there is none.
+    """
     match = _LINE.fullmatch(line)
     return (match["image"], match["boxes"] or "") if match else (line, "")
 
 
 def read_lines(path: Path, names_of: NamesNear, locator: Locator, reading: Reading) -> list[Sample]:
-    """Read such a list; lines of the same picture are put together, a line may have no box.
+    """Read a list with boxes; lines of the same picture are joined, and a line may have no box.
 
     Args:
         path: the list.
-        names_of: finds the class names, for labels that are numbers.
+        names_of: finds the class names, for labels that are indices.
         locator: finds the pictures.
-        reading: where problems and changes are reported.
+        reading: the record to which problems and changes are reported.
 
     Raises:
         DatasetError: the list cannot be read.
@@ -60,7 +71,11 @@ def read_lines(path: Path, names_of: NamesNear, locator: Locator, reading: Readi
 
 
 def split_boxes(text: str) -> list[str]:
-    """The entries behind a picture; words without a comma belong to the name before them."""
+    """Split the text after a picture in entries; words without a comma belong to the entry before.
+
+    Args:
+        text: the text after the picture's path.
+    """
     entries: list[str] = []
     for blanks, word in _WORD.findall(text):
         if "," in word or not entries:
@@ -71,12 +86,19 @@ def split_boxes(text: str) -> list[str]:
 
 
 def parse_box(text: str, names: Sequence[str] | None) -> Label:
-    """`xmin,ymin,xmax,ymax,label`; the label is an index or a name.
+    """Parse an entry `xmin,ymin,xmax,ymax,label`, whose label is a class index or a class name.
 
-    A name with blanks is taken only if `names` has it: elsewhere the blank is a broken entry.
+    A name with blanks is only accepted if `names` has it; otherwise a blank means a broken entry.
+
+    Args:
+        text: the entry.
+        names: the class names; None if there are none.
+
+    Returns:
+        The label with its box xyxy in pixels.
 
     Raises:
-        DatasetError: another form, a class that does not exist, or a bad box.
+        DatasetError: the entry has another form, the class does not exist, or the box is not valid.
     """
     fields = text.split(",", 4)
     try:

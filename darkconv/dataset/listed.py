@@ -1,4 +1,4 @@
-"""Lists of pictures, with or without boxes, and the parts of a data set that they name."""
+"""Read lists of pictures, with or without boxes, and the files that describe such lists."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ LIST_WITH_BOXES = "a list of pictures with their boxes"
 
 @dataclass(frozen=True, kw_only=True)
 class Naming:
-    """The files that name a list, and what they say of it.
+    """The files that name a list, and what they state about it.
 
     Attributes:
-        files: `.data` or `data.yaml`, if one of them names the list.
-        roots: folders that paths may be relative to, before those of the files.
-        difficult: the list of difficult labels.
-        has_keypoints: True if labels have keypoints.
+        files: the `.data` or `data.yaml` that names the list, if there is one.
+        roots: folders to which paths may be relative, before those of the files.
+        difficult: the list of difficult labels; None if there is none.
+        has_keypoints: True if keypoints follow the boxes in the labels.
     """
 
     files: tuple[Path, ...] = ()
@@ -38,7 +38,12 @@ class Naming:
 
 
 def list_source(path: Path, options: Options) -> Source:
-    """Return the source of a list that the user names; of VOC's lists, the set that they are of."""
+    """Return the source of a list of pictures, or of the VOC data set whose image set the list is.
+
+    Args:
+        path: the list.
+        options: the options of reading.
+    """
     for place in FOLDERS:
         count = len(place.parts)
         if path.absolute().parent.parts[-count:] == place.parts:
@@ -63,18 +68,18 @@ def read_listed(
     *,
     form: str,
 ) -> Dataset:
-    """Read the pictures of lists, each picture once for each time that it is named.
+    """Read the pictures of lists; a picture that is listed twice counts twice.
 
     Args:
-        lists: list files.
-        names_of: finds the names of labels.
-        options: how sources are read.
-        naming: what names the lists.
-        reading: where problems and changes are reported.
+        lists: the list files.
+        names_of: finds the class names of labels.
+        options: the options of reading.
+        naming: the files that name the lists.
+        reading: the record to which problems and changes are reported.
         form: the name of the layout.
 
     Raises:
-        DatasetError: a list cannot be read, or a file of names.
+        DatasetError: a list or a names file cannot be read.
     """
     samples = []
     for path in lists:

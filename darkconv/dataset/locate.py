@@ -1,4 +1,4 @@
-"""Locator: finding the files that a file of a data set names, wherever it was unpacked."""
+"""Find the files that a file of a data set names, wherever the data set was unpacked."""
 
 import functools
 import os
@@ -16,15 +16,15 @@ _DRIVE = re.compile(r"^[A-Za-z]:[\\/]")
 
 
 class Locator:
-    r"""Finds what the lists and descriptions of a data set name.
+    r"""Finds the files that the lists and descriptions of a data set name.
 
-    A path is looked for, in this order, and `\` may stand for `/`:
+    A path is searched in this order, where `\` may stand for `/`:
     1. beside the file that names it;
-    2. there without its first part, where the data set has no such folder: CVAT writes
+    2. there without its first part, if the data set has no such folder: CVAT writes
        `data/train.txt` whatever folder its archive is unpacked into;
-    3. in the working folder and in the folder above, as for Darknet, unless another data set
+    3. in the working folder and in the folder above, as Darknet does, unless another data set
        lies there: one with a file of the same name;
-    4. by its last parts beside the file: whole paths of another machine.
+    4. by its last parts beside the file, for absolute paths of another machine.
     """
 
     def __init__(
@@ -35,14 +35,14 @@ class Locator:
         images: Path | None = None,
         roots: Sequence[Path] = (),
     ) -> None:
-        """Find what some files name.
+        """Prepare the search for paths that some files name.
 
         Args:
-            files: which name it.
-            outside: whether they may name paths outside the folder above them.
-            reading: where paths of other machines are reported.
-            images: the folder that pictures lie in, and nowhere else.
-            roots: folders that the paths may be relative to, before those of the files.
+            files: the files that name the paths.
+            outside: paths may lead outside the folder above the files.
+            reading: the record to which moved paths are reported.
+            images: the only folder in which pictures are searched; None for the order above.
+            roots: folders to which paths may be relative, before those of the files.
         """
         self.files = files
         self.bounds = Bounds.around(*files, outside=outside)
@@ -54,10 +54,15 @@ class Locator:
         self._below = None if images is None else PicturesBelow(images)
 
     def find(self, name: str, *, what: str = "picture") -> Path:
-        """Return the file of that name.
+        """Return the file that a path leads to.
+
+        Args:
+            name: the path as the file writes it.
+            what: the kind of file, for messages; a "picture" is searched in `images` only, if
+                given.
 
         Raises:
-            DatasetError: there is none, or it lies outside.
+            DatasetError: there is no such file, or it lies outside.
         """
         if self._below is not None and what == "picture":
             return self._below.find(name)
@@ -76,7 +81,15 @@ class Locator:
         return moved
 
     def find_for(self, name: str, find: Callable[[Path], Path | None]) -> Path | None:
-        """Return what a function finds for a path that need not exist, or None."""
+        """Return the result of a function for the first place of a path where it finds something.
+
+        Args:
+            name: the path as the file writes it; the file itself need not exist.
+            find: returns what belongs to a place, or None.
+
+        Returns:
+            None if the function finds nothing.
+        """
         found = (find(path) for path in self._places(name))
         return next((path for path in found if path is not None and self.bounds.hold(path)), None)
 
@@ -97,7 +110,7 @@ class Locator:
                 )
 
     def _is_another(self, folder: Path) -> bool:
-        """Return True if a folder has a data set of its own, not the one of the files."""
+        """Return True if a folder has a data set of its own."""
         return any(
             os.path.isfile(folder / file.name) and not os.path.samefile(folder / file.name, file)
             for file in self.files
@@ -108,15 +121,19 @@ class Moved:
     """Finds files by the last parts of the paths that they had on another machine."""
 
     def __init__(self, folders: Sequence[Path], bounds: Bounds) -> None:
-        """Find files below some folders, which may not lead outside some bounds."""
+        """Prepare the search below some folders, within some bounds."""
         self.folders = folders
         self.bounds = bounds
         self._taken: dict[Path, str] = {}
 
     def find(self, name: str, *, least: int = 1) -> Path | None:
-        """Return what the last parts of a path lead to, at least so many, or None.
+        """Return the file that the last parts of a path lead to, or None.
 
         Two paths with the same last parts are two pictures, of which one is not here.
+
+        Args:
+            name: the path on the other machine.
+            least: the least number of parts that have to match.
         """
         for tail in dict.fromkeys(tail for one in spellings(name) for tail in tails(one, least)):
             for folder in self.folders:
@@ -126,7 +143,12 @@ class Moved:
         return None
 
     def is_free(self, found: Path, name: str) -> bool:
-        """Return True if a file was found for no other path; it is now taken by this one."""
+        """Return True if a file was found for no other path before, and reserve it for this one.
+
+        Args:
+            found: the file.
+            name: the path that it was found for.
+        """
         return self._taken.setdefault(found, name) == name
 
 
@@ -134,23 +156,26 @@ class PicturesBelow:
     """Finds pictures in the folder that the user names, and nowhere else."""
 
     def __init__(self, folder: Path) -> None:
-        """Find pictures in a folder, or below it."""
+        """Prepare the search in a folder and below it."""
         self.folder = folder
         self._moved = Moved([folder], Bounds(None))
 
     @functools.cached_property
     def by_name(self) -> dict[str, list[Path]]:
-        """All pictures below the folder, by the name of their file."""
+        """Return all pictures below the folder, by the name of their file."""
         found: dict[str, list[Path]] = {}
         for path in walk_pictures(self.folder):
             found.setdefault(path.name, []).append(path)
         return found
 
     def find(self, name: str) -> Path:
-        """Return the picture that has the last parts of a path, or alone has the file's name.
+        """Return the picture that the last parts of a path lead to, or the only one of its name.
+
+        Args:
+            name: the path as the data set writes it.
 
         Raises:
-            DatasetError: there is none, or there are several.
+            DatasetError: there is no such picture, or there are several.
         """
         moved = self._moved.find(name)
         if moved is not None:
@@ -164,7 +189,11 @@ class PicturesBelow:
 
 
 def spellings(name: str) -> Iterator[str]:
-    """Yield a path as it stands, and as Label Studio and servers encode it: `a%20b.jpg?key=1`."""
+    """Yield a path as written, and decoded if it is encoded as in an address: `a%20b.jpg?key=1`.
+
+    Args:
+        name: the path.
+    """
     yield name
     if "://" in name:
         name = name.partition("://")[2].partition("?")[0].partition("#")[0]
@@ -174,12 +203,21 @@ def spellings(name: str) -> Iterator[str]:
 
 
 def is_absolute(name: str) -> bool:
-    r"""Return True for the whole paths of any system: `/a`, `C:\a`, `\\host\a`."""
+    r"""Return True for absolute paths of any system: `/a`, `C:\a`, `\\host\a`.
+
+    Args:
+        name: the path.
+    """
     return name.startswith(("/", "\\")) or _DRIVE.match(name) is not None
 
 
 def tails(name: str, least: int = 1) -> Iterator[str]:
-    """Yield the last parts of a path, the longest first, at least so many."""
+    """Yield the last parts of a path, the longest first.
+
+    Args:
+        name: the path of any system.
+        least: the least number of parts.
+    """
     parts = [part for part in _DRIVE.sub("", name).replace("\\", "/").split("/") if part]
     start = max((i + 1 for i, part in enumerate(parts) if part in (".", "..")), default=0)
     for first in range(start, len(parts) - least + 1):

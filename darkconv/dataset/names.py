@@ -1,4 +1,4 @@
-"""Class names of Darknet's labels, found where the labelling tools put them."""
+"""Find the class names of Darknet's labels where labelling tools put them."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -14,28 +14,36 @@ from darkconv.files import PathLike
 from darkconv.pictures.image_file import SUFFIXES, is_picture
 
 FILES = ("classes.txt", "_darknet.labels", "_classes.txt", "labels.txt")
-"""Names files that have no suffix of their own: LabelImg's and Label Studio's, Roboflow's two,
-makesense's. In lower case; a file may be called in any."""
+"""The names files without a suffix of their own: of LabelImg and Label Studio, two of Roboflow, and
+of makesense. They are in lower case here; a file's name may be in any case."""
 
 PICTURE_FOLDERS = ("images", "jpegimages")
-"""Of which the labels lie in `labels` beside them; in lower case."""
+"""The folders of pictures whose labels lie in `labels` beside them; in lower case."""
 LABEL_FOLDER = "labels"
 
 
 def holds_pictures(folder: str) -> bool:
-    """Return True if a folder is called as one of `PICTURE_FOLDERS`."""
+    """Return True if a folder has a name of `PICTURE_FOLDERS`.
+
+    Args:
+        folder: the folder's name, in any case.
+    """
     return folder.lower() in PICTURE_FOLDERS
 
 
 def label_folders(folder: str) -> Iterator[str]:
-    """Yield what the folder of labels beside a folder of pictures may be called."""
+    """Yield the possible names of the label folder beside a folder of pictures.
+
+    Args:
+        folder: the name of the folder of pictures, whose case the label folder may follow.
+    """
     yield LABEL_FOLDER
     if not folder.islower():
         yield LABEL_FOLDER.upper() if folder.isupper() else LABEL_FOLDER.title()
 
 
 class NamesNear:
-    """Finds the names that belong to labels."""
+    """Finds the class names that belong to labels."""
 
     def __init__(
         self,
@@ -45,13 +53,14 @@ class NamesNear:
         *,
         fallback: tuple[str, ...] | None = None,
     ) -> None:
-        """Find names.
+        """Prepare the search for names.
 
         Args:
-            given: names that the user or a file of the data set tells; nothing else counts then.
-            root: folder of the source, or None where each picture is its own.
-            reading: where it is told which files count.
-            fallback: names that count where no file tells any.
+            given: the names that the user or a file of the data set states, which then alone count;
+                None for a search.
+            root: the folder of the source; None if each picture stands for itself.
+            reading: the record to which the files of names are reported.
+            fallback: the names to use if no file states any.
         """
         self.root = root
         self.reading = reading
@@ -62,10 +71,10 @@ class NamesNear:
         self._found: dict[tuple[Path, Path | None], tuple[str, ...] | None] = {}
 
     def __call__(self, image: Path, labels: Path | None = None) -> tuple[str, ...] | None:
-        """Return the names for a picture's labels; None if nothing tells them.
+        """Return the class names for a picture's labels; None if no file states them.
 
         Raises:
-            DatasetError: a file of names cannot be read.
+            DatasetError: a names file cannot be read.
         """
         if self.given:
             return self.given
@@ -82,15 +91,15 @@ class NamesNear:
 
     @property
     def is_one_list(self) -> bool:
-        """True where all labels are numbers of the same list, or of none."""
+        """Return True if all labels are indices into the same list, or into none."""
         return len(set(self.lists.values())) <= 1
 
     def all(self) -> tuple[str, ...]:
-        """Return the names of all lists that were found, in their order."""
+        """Return the names of all lists that were found, each once and in their order."""
         return tuple(dict.fromkeys(name for names in self.lists.values() for name in names))
 
     def _folders(self, folder: Path, labels: Path | None) -> Iterator[Path]:
-        """Yield where names may lie, the nearest first."""
+        """Yield the folders in which names may lie, the nearest first."""
         if labels is not None:
             yield labels
         root = folder if self.root is None else self.root
@@ -107,7 +116,7 @@ class NamesNear:
                 break
 
     def _file(self, folder: Path) -> Path | None:
-        """Return the file of class names in a folder, or None if there is no single one."""
+        """Return the file of class names in a folder, or None unless there is exactly one."""
         if folder not in self._files:
             listed = files_in(folder, ".names")
             if len(listed) > 1:
@@ -124,7 +133,7 @@ class NamesNear:
         return self.lists[file]
 
     def _distinct(self, names: tuple[str, ...], file: PathLike) -> tuple[str, ...]:
-        """Return names that tell all numbers apart, and report those that several classes share."""
+        """Return names that are distinct for all indices, and report names that classes share."""
         own = distinct_names(names)
         for places in shared_names(names).values():
             listed = ", ".join(own[place] for place in places[:10])

@@ -1,4 +1,4 @@
-"""OIDv4 ToolKit: a folder per split and class, and in each `Label/NAME.txt` in pixels."""
+"""Read OIDv4 ToolKit's layout: a folder per split and class, with `Label/NAME.txt` in pixels."""
 
 import os
 from collections.abc import Iterator
@@ -20,7 +20,12 @@ SPLITS = ("train", "validation", "test")
 
 
 def oidv4_source(path: Path, options: Options) -> Source | None:
-    """Return the source of a folder of the tool, or None if the folder is none."""
+    """Return the source of a folder of the OIDv4 ToolKit, or None if the folder is not one.
+
+    Args:
+        path: the folder.
+        options: the options of reading.
+    """
     root = next(path / name for name in ROOTS if (path / name).is_dir())
     splits = tuple(name for name in SPLITS if _class_folders(root / name))
     if not splits and not _class_folders(root) and not _is_class_folder(root):
@@ -47,7 +52,7 @@ def _is_class_folder(folder: Path) -> bool:
 
 
 def _class_folders(folder: Path) -> list[Path]:
-    """Return the folders of classes in a split's folder."""
+    """Return the class folders in a split's folder."""
     if not folder.is_dir():
         return []
     return [one for one in sorted(folder.iterdir()) if _is_class_folder(one)]
@@ -56,8 +61,8 @@ def _class_folders(folder: Path) -> list[Path]:
 def _pictures(folder: Path, reading: Reading) -> dict[Path, list[Mark]]:
     """Return the pictures of a split with their labels.
 
-    A picture that shows several classes lies in the folder of each, with the boxes of that class
-    alone: these are put together.
+    A picture that shows several classes lies in the folder of each, with only the boxes of that
+    class; these are joined.
     """
     first: dict[str, Path] = {}
     found: dict[Path, list[Mark]] = {}
@@ -75,7 +80,7 @@ def _pictures(folder: Path, reading: Reading) -> dict[Path, list[Mark]]:
 
 
 def _marks(path: Path, reading: Reading) -> Iterator[Mark]:
-    """Yield the labels of a file: `Name of a class x0 y0 x1 y1` on each line."""
+    """Yield the labels of a file, with `Name of a class x0 y0 x1 y1` on each line."""
     if not os.path.isfile(path):
         reading.skip(DatasetError("no such file of labels"), path)
         return
@@ -88,10 +93,16 @@ def _marks(path: Path, reading: Reading) -> Iterator[Mark]:
 
 
 def parse_line(line: str) -> Label:
-    """Return the label of a line, in pixels.
+    """Parse a line `Name of a class x0 y0 x1 y1`.
+
+    Args:
+        line: the line of a label file.
+
+    Returns:
+        The label with its box xyxy in pixels.
 
     Raises:
-        DatasetError: another form, or a bad box.
+        DatasetError: the line has another form, or the box is not valid.
     """
     words = line.rsplit(maxsplit=4)
     try:

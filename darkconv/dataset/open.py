@@ -1,4 +1,4 @@
-"""open_dataset: any source of pictures, recognised by what it is and how it is laid out."""
+"""The function open_dataset: open any source of pictures, whose layout is recognised."""
 
 import contextlib
 import glob
@@ -50,19 +50,42 @@ def open_dataset(
     """Find the pictures of a source and their boxes, in any layout that labelling tools write.
 
     Kinds of sources:
-    - a picture, a pattern (`photos/**/*.jpg`), or a folder, searched to the bottom;
+    - a picture, a pattern (`photos/**/*.jpg`), or a folder, which is searched recursively;
     - `data.yaml`, as Ultralytics, Roboflow, CVAT and Label Studio write it, or its folder;
     - `.data`, Darknet's description of a data set: the list under `valid`, else `train`;
-    - `.txt` or `.list`: a picture a line, or `image xmin,ymin,xmax,ymax,label ...`, told apart
-      by the commas. Paths are relative to the list, to the .data file or to the working folder;
-    - a folder of VOC, or `.xml`, one annotation of it;
-    - `.json`, a data set of COCO, or its folder;
+    - `.txt` or `.list`: a picture on each line, or `image xmin,ymin,xmax,ymax,label ...`, which is
+      known by its commas. Paths are relative to the list, the .data file or the working folder;
+    - a folder of Pascal VOC, or `.xml`, one annotation of it;
+    - `.json`, a COCO data set, or its folder;
     - a folder of LabelImg, labelme, Yolo_mark, makesense, DarkMark, OIDv4 or FiftyOne;
     - a folder that holds nothing but one of these, such as an unpacked archive;
-    - several of these: a picture that two of them have is taken from the first.
+    - several of these: a picture that occurs in two of them is taken from the first.
 
-    Boxes are scaled to the picture where they were made at another size, and clipped at its
-    edges; see `changes`. What cannot be used is skipped and reported in `problems`.
+    Boxes are scaled to the picture if they were made for another size, and clipped at its borders;
+    see `changes`. What cannot be used is skipped and reported in `problems`.
+
+    Args:
+        source: a path, a pattern, or several of them.
+        split: the split to read: an entry of `data.yaml`, a list of a .data file, an image set of
+            VOC, a sub-folder; `val` and `valid` are the same. None reads all of the source, and of
+            a .data file `valid`.
+        names: the class names in the order of Darknet's indices, or a file of them. None takes
+            those of the source; if it has none, a class is named by its index.
+        rename: new class names by the old ones; several classes may get the same name.
+        images: the folder with the pictures, if the source's own paths lead nowhere.
+        outside: follow paths in the source's files that lead outside the folder above the file that
+            names them. Absolute paths in a list are no exception.
+        names_encoding: the encoding of class names that are not UTF-8, such as "gbk"; None keeps
+            their bytes.
+
+    Returns:
+        The pictures with their boxes, xyxy in pixels, and the class names.
+
+    Raises:
+        DatasetError: a source does not exist, is of no known kind, lacks the split or a class to
+            rename, or has no usable picture; or no class name is in the encoding.
+        MissingDependencyError: Pillow, which reads the sizes of pictures, or PyYAML, which reads
+            descriptions in YAML, is not installed.
 
     Example:
         >>> import darkconv as dc
@@ -71,29 +94,6 @@ def open_dataset(
         >>> data = dc.open_dataset(folder / "digits10.data", split="valid", rename={"one": "uno"})
         >>> len(data), data.names[1]
         (30, 'uno')
-
-    Args:
-        source: path, pattern, or several.
-        split: the part to read: an entry of `data.yaml`, a list of a .data file, an image set
-            of VOC, a sub-folder; `val` and `valid` are the same. By default all of it, of a
-            .data file `valid`.
-        names: class names in the order of Darknet's indices, or a file of them. Without, they
-            come from the source; else a class is named by its index.
-        rename: other names for classes; several classes may get the same.
-        images: the folder in which the pictures lie, where the source's own paths lead nowhere.
-        outside: follow paths in the source's files that lead outside the folder above the file
-            that names them. Absolute paths in a list are no exception.
-        names_encoding: of class names that are no UTF-8, such as "gbk"; by default their bytes
-            are kept.
-
-    Returns:
-        The pictures, with boxes in pixels and class names.
-
-    Raises:
-        DatasetError: a source does not exist, is of no known kind, has no such split or class
-            to rename, or has no usable picture; no class name is in the encoding.
-        MissingDependencyError: boxes need picture sizes, and Pillow is not installed; or a
-            description is YAML, and PyYAML is not.
     """
     several = [source] if isinstance(source, str | os.PathLike) else source
     with _naming(names_encoding) as expected:
@@ -115,20 +115,23 @@ def open_splits(
     outside: bool = False,
     names_encoding: str | None = None,
 ) -> dict[str | None, Dataset]:
-    """Open each split of a source; None stands for one that has none, or for several.
+    """Open each split of a source; None stands for a source without splits, or for several sources.
 
     A split that cannot be read, and pictures that are in no split, are reported as problems.
 
     Args:
         source: as for `open_dataset`.
-        split: open this one alone.
+        split: the only split to open; None opens all.
         names: as for `open_dataset`.
         images: as for `open_dataset`.
         outside: as for `open_dataset`.
         names_encoding: as for `open_dataset`.
 
+    Returns:
+        The data set of each split.
+
     Raises:
-        DatasetError: as for `open_dataset`; no split can be read.
+        DatasetError: as for `open_dataset`; or no split can be read.
     """
     several = [source] if isinstance(source, str | os.PathLike) else source
     with _naming(names_encoding) as expected:
@@ -139,7 +142,7 @@ def open_splits(
 
 
 def _named_by(names: PathLike | Sequence[str] | None, dataset: Dataset) -> Dataset:
-    """Return a data set that knows the file of names which the user gave."""
+    """Return a data set whose layouts state the file of names that the user gave."""
     if not isinstance(names, str | os.PathLike):
         return dataset
     file = (os.fspath(names),)
@@ -162,9 +165,9 @@ def _opened(
 
 
 def _each_split(source: Source, split: str | None) -> dict[str | None, Dataset]:
-    """Open the splits of a source, or one of them, which has the class names of all.
+    """Open the splits of a source, or one split with the class names of all.
 
-    VOC has no list of names: without those of the others, numbers of classes would differ.
+    VOC has no list of names: without the names of the other splits, class indices would differ.
     """
     if split is not None:
         one = _required(source.open(split))
@@ -186,7 +189,7 @@ def _each_split(source: Source, split: str | None) -> dict[str | None, Dataset]:
         taken = {sample.image for part in opened.values() for sample in part.samples}
         left = [sample.image for sample in whole.samples if sample.image not in taken]
         if left and not ALIASES.keys() & set(map(canonical, source.splits)):
-            return {None: whole}  # sub-folders of no split, beside pictures
+            return {None: whole}  # sub-folders that are no splits, beside pictures
         if left:
             problems.append(
                 f"{source.path}: {len(left)} of {len(whole)} pictures are in no split and are left "
@@ -199,6 +202,10 @@ def _each_split(source: Source, split: str | None) -> dict[str | None, Dataset]:
 
 def list_splits(source: PathLike, *, outside: bool = False) -> tuple[str, ...]:
     """Return the names of a source's splits.
+
+    Args:
+        source: a path or a pattern: see `open_dataset`.
+        outside: follow paths that lead outside the data set's folder: see `open_dataset`.
 
     Raises:
         DatasetError: as for `open_dataset`.
@@ -219,7 +226,7 @@ def _options(
 
 
 def _sources(several: Sequence[PathLike], options: Options) -> Iterator[Source]:
-    """Yield the sources of some paths; pictures that stand together are one."""
+    """Yield the sources of some paths; consecutive pictures form one source."""
     paths = list(dict.fromkeys(os.fspath(one) for one in several))
     if not paths:
         raise DatasetError("no source of pictures", hint=KINDS)
@@ -241,10 +248,10 @@ def _is_picture_file(path: str) -> bool:
 
 
 def _required(dataset: Dataset) -> Dataset:
-    """Return a data set that has pictures.
+    """Return a data set after checking that it has pictures.
 
     Raises:
-        DatasetError: it has none; the hint tells the first problem.
+        DatasetError: it has none; the hint states the first problem.
     """
     if dataset.samples:
         return dataset
@@ -259,10 +266,14 @@ def _required(dataset: Dataset) -> Dataset:
 
 
 def recognise(source: str, options: Options) -> Source:
-    """Return the source of a path that is no picture.
+    """Return the source of a path that is not a picture.
+
+    Args:
+        source: the path, or a pattern.
+        options: the options of reading.
 
     Raises:
-        DatasetError: it does not exist, or is of no known kind.
+        DatasetError: the path does not exist, or is of no known kind.
     """
     path = Path(source)
     if source and os.path.isdir(path):
@@ -291,7 +302,7 @@ def _pattern(pattern: str, options: Options) -> Source:
 
 
 def _pictures(images: Sequence[Path], source: str, options: Options) -> Source:
-    """Return the source of pictures that exist; the names of each come from its own folder."""
+    """Return the source of pictures that exist; class names come from each picture's folder."""
     if options.images is not None:
         raise DatasetError(
             "are pictures themselves, so there is no folder to look for them in",

@@ -1,4 +1,4 @@
-"""Finding pictures, and following paths that files name, no further than allowed."""
+"""Find pictures, and follow the paths in files, but not beyond the allowed folders."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,17 +14,17 @@ from darkconv.files.outputs import note_input
 from darkconv.pictures.image_file import is_picture, opened, orientation
 
 CACHES = ("darkmark_image_cache", "__MACOSX", "@eaDir")
-"""Folders of copies that programs make for themselves: DarkMark, macOS and Synology."""
+"""Folders with copies that DarkMark, macOS and Synology make for themselves."""
 
-_TURNED = (5, 6, 7, 8)  # EXIF's orientations that exchange width and height
+_TURNED = (5, 6, 7, 8)  # the EXIF orientations that exchange width and height
 
 
 def files_in(folder: Path, *suffixes: str) -> list[Path]:
-    """Return the files of a folder that are not hidden and end in a suffix, sorted.
+    """Return the files of a folder that are not hidden and have one of some suffixes, sorted.
 
     Args:
-        folder: is not searched below; it need not exist.
-        suffixes: in lower case; those of the files may have any.
+        folder: the folder, without its sub-folders; it need not exist.
+        suffixes: the suffixes in lower case; those of the files may be in any case.
 
     Raises:
         DatasetError: the folder cannot be read.
@@ -33,13 +33,25 @@ def files_in(folder: Path, *suffixes: str) -> list[Path]:
 
 
 def named_in(folder: Path, names: Sequence[str]) -> list[Path]:
-    """As `files_in`, the files that have one of some names, in lower case, in their order."""
+    """Return the files of a folder that have one of some names, in the order of the names.
+
+    Args:
+        folder: the folder, without its sub-folders; it need not exist.
+        names: the names in lower case; those of the files may be in any case.
+
+    Raises:
+        DatasetError: the folder cannot be read.
+    """
     found = _files(folder, lambda name: name.lower() in names)
     return sorted(found, key=lambda path: names.index(path.name.lower()))
 
 
 def entries(folder: Path) -> list[Path]:
-    """Return what lies in a folder, sorted; nothing where it cannot be read."""
+    """Return the entries of a folder, sorted; none if it cannot be read.
+
+    Args:
+        folder: the folder.
+    """
     try:
         return sorted(folder.iterdir())
     except OSError:
@@ -47,7 +59,12 @@ def entries(folder: Path) -> list[Path]:
 
 
 def folders_in(folder: Path, names: Sequence[str]) -> list[Path]:
-    """Return the folders in a folder that have one of some names, in lower case, in their order."""
+    """Return the sub-folders that have one of some names, in the order of the names.
+
+    Args:
+        folder: the folder; none are found if it cannot be read.
+        names: the names in lower case; those of the folders may be in any case.
+    """
     found = [one for one in entries(folder) if one.name.lower() in names and one.is_dir()]
     return sorted(found, key=lambda one: names.index(one.name.lower()))
 
@@ -66,8 +83,11 @@ def _files(folder: Path, is_wanted: Callable[[str], bool]) -> list[Path]:
 def walk_files(folder: Path) -> list[Path]:
     """Return all files below a folder that are not hidden, sorted.
 
-    Links to folders are followed, but not to a folder that holds this one. A folder that is
-    reached in several ways is entered once, `CACHES` are not.
+    Links to folders are followed, unless they lead to a folder that holds this one. A folder that
+    is reached in several ways is entered once, and the folders of `CACHES` are not entered.
+
+    Args:
+        folder: the folder.
 
     Raises:
         DatasetError: a folder cannot be read.
@@ -99,7 +119,16 @@ def _walk(start: Path, entered: set[Path], links: list[Path]) -> Iterator[Path]:
 
 
 def walk_pictures(folder: Path) -> list[Path]:
-    """As `walk_files`, pictures only; pipes and devices are none, whatever they are called."""
+    """Return all pictures below a folder, sorted; see `walk_files`.
+
+    Pipes and devices are not pictures, whatever their names are.
+
+    Args:
+        folder: the folder.
+
+    Raises:
+        DatasetError: a folder cannot be read.
+    """
     found = filter(is_picture, walk_files(folder))
     return [path for path in found if os.path.isfile(path) or not os.path.exists(path)]
 
@@ -110,11 +139,11 @@ def _refuse(error: OSError) -> NoReturn:
 
 
 class Measured(NamedTuple):
-    """The size of a picture.
+    """The size of a picture, and its orientation in the file.
 
     Attributes:
-        size: (width, height) as `read_picture` gives it: upright.
-        orientation: how the file has it, by EXIF's numbers.
+        size: (width, height) in pixels of the upright picture, as `read_picture` gives it.
+        orientation: the EXIF orientation, 1 to 8.
     """
 
     size: Size
@@ -122,12 +151,15 @@ class Measured(NamedTuple):
 
     @property
     def is_turned(self) -> bool:
-        """True where width and height of the file are exchanged."""
+        """Return True if width and height are exchanged in the file."""
         return self.orientation in _TURNED
 
 
 def measure_picture(path: Path) -> Measured:
-    """Return the size of a picture, of which only the start is read.
+    """Return the size of a picture, reading only the start of the file.
+
+    Args:
+        path: the file.
 
     Raises:
         DatasetError: the file cannot be read or is no picture.
@@ -140,12 +172,20 @@ def measure_picture(path: Path) -> Measured:
 
 
 def picture_size(path: Path) -> Size:
-    """Return (width, height) of a picture; see `measure_picture`."""
+    """Return (width, height) of the upright picture in pixels; see `measure_picture`.
+
+    Args:
+        path: the file.
+    """
     return measure_picture(path).size
 
 
 def tidy(path: Path) -> Path:
-    """Return a path without `..` where that leads to the same place, links considered."""
+    """Return a path without `..`, if that leads to the same place despite links.
+
+    Args:
+        path: the path, which exists.
+    """
     if ".." not in path.parts:
         return path
     short = Path(os.path.normpath(path))
@@ -153,41 +193,66 @@ def tidy(path: Path) -> Path:
 
 
 def above(folder: Path) -> Path:
-    """The folder that holds a folder."""
+    """Return the folder that holds a folder.
+
+    Args:
+        folder: the folder; its last part may be `..`.
+    """
     return folder.parent if folder.name not in ("", "..") else folder.resolve().parent
 
 
 def read_text(path: PathLike) -> str:
-    r"""Return the text of a file with `\n` at line ends; see `read_any_text`.
+    r"""Return the text of a file with `\n` as line ends; see `read_any_text`.
 
-    Bytes that are no UTF-8 are kept: paths in the text stay paths, as in os.fsdecode.
+    Bytes that are not UTF-8 are kept, as os.fsdecode keeps them, so that paths in the text stay
+    valid.
+
+    Args:
+        path: the file.
 
     Raises:
-        DatasetError: the file cannot be read, or is marked as UTF-16 and is not.
+        DatasetError: the file cannot be read, or has the byte order mark of UTF-16 and is not
+            UTF-16.
     """
     note_input(path, is_lasting=True)
     return read_any_text(path).replace("\r\n", "\n")
 
 
 def numbered_lines(text: str) -> Iterable[tuple[int, str]]:
-    """Lines with their numbers from 1, stripped; blank lines at the end do not count."""
+    r"""Return the lines of a text, stripped, with their numbers from 1.
+
+    Blank lines at the end do not count.
+
+    Args:
+        text: the text, with `\n` as line ends.
+
+    Returns:
+        Pairs of number and line.
+    """
     lines = text.rstrip().split("\n")
     return enumerate(map(str.strip, lines), start=1) if lines != [""] else ()
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """Where paths that a file names may lead.
+    """The folders to which paths that a file names may lead.
 
     Attributes:
-        folders: resolved; None for anywhere.
+        folders: the resolved folders; None for any place.
     """
 
     folders: tuple[Path, ...] | None
 
     @classmethod
     def around(cls, *files: Path, outside: bool) -> "Bounds":
-        """The folder above that of each file; that of the file where above it is only the root."""
+        """Build the bounds of some files: the folder above each file's folder.
+
+        Where above the file's folder there is only the root, its own folder is the bound.
+
+        Args:
+            files: the files that name paths.
+            outside: allow any place.
+        """
         if outside:
             return cls(None)
         folders = (file.resolve().parent for file in files)
@@ -195,16 +260,25 @@ class Bounds:
         return cls(tuple(dict.fromkeys(limits)))
 
     def hold(self, path: Path) -> bool:
-        """Whether a path, its links followed, stays within."""
+        """Return True if a path, after following its links, lies within the bounds.
+
+        Args:
+            path: the path.
+        """
         if self.folders is None:
             return True
         return is_inside(path, self.folders)
 
     def find(self, name: str, bases: Sequence[Path], *, what: str = "picture") -> Path:
-        r"""The file of that name in the first base folder that has it; `\` may stand for `/`.
+        r"""Return the file of a name in the first folder that has it; `\` may stand for `/`.
+
+        Args:
+            name: the path as a file writes it.
+            bases: the folders to which it may be relative.
+            what: the kind of file, for messages.
 
         Raises:
-            DatasetError: there is none, or it lies outside.
+            DatasetError: there is no such file, or it lies outside the bounds.
         """
         spellings = dict.fromkeys((name, name.replace("\\", "/")))
         refused = False
@@ -218,7 +292,11 @@ class Bounds:
         raise DatasetError(f"no such {what}: {shown(name)}")
 
     def refusal(self, name: str) -> DatasetError:
-        """Return the error for a path that leads outside."""
+        """Return the error for a path that leads outside the bounds.
+
+        Args:
+            name: the path as a file writes it.
+        """
         limit = " and ".join(map(str, self.folders or ()))
         return DatasetError(
             f"{shown(name)} leads outside {limit}, which needs --outside (in Python outside=True)"

@@ -1,4 +1,4 @@
-"""JSON files beside pictures, as DarkMark and labelme write them: one for each picture."""
+"""Read the JSON files that DarkMark and labelme write beside pictures, one for each picture."""
 
 import math
 from collections.abc import Sequence
@@ -14,21 +14,21 @@ from darkconv.errors import DatasetError, Where
 
 SUFFIXES = (".json", ".JSON")
 MOST_BYTES = 1 << 28
-"""Of a file: labelme puts the picture into it."""
+"""The largest file that is read; labelme stores the picture itself in it."""
 DARKMARK, LABELME = "DarkMark", "labelme"
 _KEYS = {DARKMARK: ("mark", "image"), LABELME: ("shapes", "imagePath")}
-"""By which the files of a tool are known: other programs write other JSON beside pictures."""
+"""The keys by which a tool's files are recognised among other JSON files beside pictures."""
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """What a file says of its picture.
+    """The content of such a file.
 
     Attributes:
-        tool: that wrote it.
+        tool: the tool that wrote it.
         marks: the labels.
-        made_at: size at which the boxes were made, see `fit_labels`.
-        is_named: True if a label has a name that is not of the list of class names.
+        made_at: the picture size for which the boxes were made: see `fit_labels`.
+        is_named: True if a label has a class name that is not in the list of class names.
     """
 
     tool: str
@@ -38,14 +38,14 @@ class Annotation:
 
 
 def read_picture_json(path: Path, names: Sequence[str] | None, reading: Reading) -> Annotation:
-    """Return what a file says of its picture.
+    """Return the labels in a JSON file beside a picture.
 
-    DarkMark's labels have a number, which counts where the list of names has it, and a name.
+    DarkMark's labels have a class index, which counts if the list of names has it, and a name.
 
     Args:
-        path: a file of a tool that is known: see `tool_of_file`.
-        names: of the classes.
-        reading: where labels that cannot be used are reported.
+        path: a file of a known tool: see `tool_of_file`.
+        names: the class names; None if there are none.
+        reading: the record to which unusable labels are reported.
 
     Raises:
         DatasetError: the file cannot be read.
@@ -69,7 +69,11 @@ def read_picture_json(path: Path, names: Sequence[str] | None, reading: Reading)
 
 
 def tool_of_file(path: Path) -> str | None:
-    """Return the tool that wrote a file beside a picture; None also for a broken file."""
+    """Return the tool that wrote a file beside a picture; None if unknown or if the file is broken.
+
+    Args:
+        path: the file.
+    """
     try:
         return tool_of(read_json(path, most_bytes=MOST_BYTES))
     except DatasetError:
@@ -77,7 +81,11 @@ def tool_of_file(path: Path) -> str | None:
 
 
 def tool_of(content: Json) -> str | None:
-    """Return the tool that writes such files, or None."""
+    """Return the tool that writes files of such content, or None.
+
+    Args:
+        content: the parsed JSON.
+    """
     for tool, (labels, other) in _KEYS.items():
         if isinstance(content, dict) and labels in content and other in content:
             return tool if isinstance(content[labels], list | None) else None
@@ -85,10 +93,17 @@ def tool_of(content: Json) -> str | None:
 
 
 def parse_mark(entry: Json, names: Sequence[str] | None) -> Label:
-    """Return a label of DarkMark: the box around its points, in shares of the picture.
+    """Return a label of DarkMark: the bounding box of its points.
+
+    Args:
+        entry: an entry of `mark`.
+        names: the class names; None if there are none.
+
+    Returns:
+        The label with its box xyxy in fractions of the picture.
 
     Raises:
-        DatasetError: no class, no points, or no area.
+        DatasetError: the entry has no class or no points, or the box has no area.
     """
     if not isinstance(entry, dict):
         raise DatasetError(expected="an object", found=shown(entry))
@@ -101,10 +116,16 @@ def parse_mark(entry: Json, names: Sequence[str] | None) -> Label:
 
 
 def parse_shape(entry: Json) -> Label:
-    """Return a label of labelme: the box around a shape, in pixels.
+    """Return a label of labelme: the bounding box of a shape.
+
+    Args:
+        entry: an entry of `shapes`.
+
+    Returns:
+        The label with its box xyxy in pixels.
 
     Raises:
-        DatasetError: no name, no points, or no area.
+        DatasetError: the entry has no class or no points, or the box has no area.
     """
     if not isinstance(entry, dict):
         raise DatasetError(expected="an object", found=shown(entry))
@@ -114,14 +135,14 @@ def parse_shape(entry: Json) -> Label:
 
 
 def _around(points: Sequence[float]) -> Box:
-    """Return the box around a circle, of which the centre and a point are told."""
+    """Return the bounding box of a circle, given by its centre and a point on it."""
     x, y, on_x, on_y = points
     radius = math.hypot(on_x - x, on_y - y)
     return x - radius, y - radius, x + radius, y + radius
 
 
 def _points(points: Json, keys: Sequence[str | int]) -> list[float]:
-    """Return x0, y0, x1, y1 ... of a list of points.
+    """Return a list of points as x0, y0, x1, y1 and so on.
 
     Raises:
         DatasetError: there are none, or one is not two numbers.

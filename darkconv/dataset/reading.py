@@ -1,4 +1,4 @@
-"""Reading: what a data set says of itself while it is read, and what had to be changed or left."""
+"""The record of reading a data set: where its parts come from, and what was changed or skipped."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,24 +24,25 @@ CHANGES = {
     "namesakes": "classes that share a name, whose boxes are put together",
     "merged": "pictures that are there or listed several times, whose boxes are put together",
 }
-"""What is done to labels so that they fit, in words; each is told once, with a count."""
+"""The kinds of changes to labels, in words; each kind is reported once, with a count."""
 
 
 @dataclass
 class Reading:
-    """A data set while it is read.
+    """The record of reading a data set.
 
     Attributes:
-        source: what the user called it.
-        problems: what was skipped, one line each.
-        changes: for the keys of `CHANGES`, what was changed, one line each.
-        notes: what else the user should know, one line each.
-        labels: folders or files that labels were found in, with the pictures of each.
-        label_files: those of one picture that were read, and the picture of each.
-        names_from: files that class names were read from.
-        tools: which wrote labels, where the files tell.
-        has_own_names: True if labels have names that are not of a list.
-        beyond: numbers of classes that have no name.
+        source: the path as the user gave it.
+        problems: what was skipped, a line each.
+        changes: what was changed, a line each, by the keys of `CHANGES`.
+        notes: what else the user should know, a line each.
+        labels: the folders or files in which labels were found, with the number of pictures of
+            each.
+        label_files: the label files of single pictures that were read, with the picture of each.
+        names_from: the files that class names were read from.
+        tools: the tools that wrote the labels, where the files state them.
+        has_own_names: True if a label has a class name that is not in a list of names.
+        beyond: the class indices that have no name.
         has_first_class: True if a label is of class 0.
     """
 
@@ -65,24 +66,48 @@ class Reading:
         *,
         part: str | None = None,
     ) -> None:
-        """Report an entry that cannot be used; see `problem`."""
+        """Report an entry that cannot be used; see `problem`.
+
+        Args:
+            error: the fault.
+            file: the file with the entry.
+            line: the line number, from 1; None if unknown.
+            part: the place in a file without meaningful lines, such as `images[3]`.
+        """
         self.problems.append(problem(error, file, line, part=part))
 
     def change(self, kind: str, line: str) -> None:
-        """Report something of `CHANGES`."""
+        """Report a change that was made to labels.
+
+        Args:
+            kind: a key of `CHANGES`.
+            line: what was changed, with its place.
+        """
         self.changes.setdefault(kind, []).append(one_line(line))
 
     def note(self, line: str) -> None:
-        """Tell the user something, once."""
+        """Add a note for the user, unless it was added before.
+
+        Args:
+            line: the note.
+        """
         if (text := one_line(line)) not in self.notes:
             self.notes.append(text)
 
     def found_labels(self, place: PathLike) -> None:
-        """Count a picture whose labels lie in a folder or file."""
+        """Count a picture whose labels were found.
+
+        Args:
+            place: the folder or file with the labels.
+        """
         self.labels[str(place)] = self.labels.get(str(place), 0) + 1
 
     def found_names(self, file: PathLike) -> None:
-        """Remember a file that names classes."""
+        """Record a file that class names were read from.
+
+        Args:
+            file: the file.
+        """
         self.names_from[str(file)] = None
 
     def dataset(
@@ -93,13 +118,13 @@ class Reading:
         form: str,
         numbered: bool = False,
     ) -> Dataset:
-        """Return the data set, read to its end.
+        """Return the data set, after everything was read.
 
         Args:
             samples: its pictures.
-            names: classes to put first, in this order.
+            names: the class names that come first, in this order; None for none.
             form: the name of its layout.
-            numbered: True if its labels are numbers of `names`.
+            numbered: True if its labels are indices into `names`.
         """
         layout = Layout(
             source=self.source,
@@ -120,19 +145,31 @@ class Reading:
 
 
 def frozen(changes: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
-    """Return changes in the order of `CHANGES`."""
+    """Return changes in the order of `CHANGES`, without empty kinds.
+
+    Args:
+        changes: the lines of each kind.
+    """
     return {kind: tuple(changes[kind]) for kind in CHANGES if changes.get(kind)}
 
 
 def united_changes(parts: Sequence[Dataset]) -> dict[str, tuple[str, ...]]:
-    """Return the changes of several data sets."""
+    """Return the changes of several data sets together.
+
+    Args:
+        parts: the data sets.
+    """
     return frozen(
         {kind: [line for part in parts for line in part.changes.get(kind, ())] for kind in CHANGES}
     )
 
 
 def told_changes(dataset: Dataset) -> list[str]:
-    """Return a line for each kind of change: what, how often, and the first."""
+    """Return a line for each kind of change: the kind, the count and the first change.
+
+    Args:
+        dataset: the data set.
+    """
     return [
         f"{dataset.source}: {CHANGES[kind]}: {len(lines):,}, the first is {lines[0]}"
         for kind, lines in dataset.changes.items()

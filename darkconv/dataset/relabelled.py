@@ -1,4 +1,4 @@
-"""A data set for a model whose classes were changed: labels with the numbers of the new ones."""
+"""Write a data set for a model whose classes were changed, with the new class indices."""
 
 import logging
 from collections import Counter
@@ -30,32 +30,43 @@ SHOWN_CLASSES = 20
 
 
 class Made(Protocol):
-    """A new class, and what it is made of: see `darkconv.surgery.recipes.Recipe`."""
+    """A new class, and the classes that it is made of: see `darkconv.surgery.recipes.Recipe`."""
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """Return the name of the new class."""
 
     @property
     def members(self) -> tuple[int, ...]:
-        """The classes that it is made of."""
+        """Return the indices of the old classes that it is made of."""
 
 
 def data_path(cfg: Path) -> Path:
-    """Return the .data file beside a cfg."""
+    """Return the path of the .data file beside a cfg.
+
+    Args:
+        cfg: the cfg's path.
+    """
     return cfg.with_suffix(".data")
 
 
 def data_folder(cfg: Path) -> Path:
-    """Return the folder of labels and lists beside a cfg; C reads no path with blanks."""
+    """Return the folder of labels and lists beside a cfg; blanks become `_`, as C cannot read them.
+
+    Args:
+        cfg: the cfg's path.
+    """
     return cfg.with_name(f"{'_'.join(cfg.stem.split())}_data")
 
 
 def note_data(cfgs: Sequence[Path]) -> None:
-    """Tell of the files and folders that are going to be written beside some cfgs.
+    """Note the files and folders that will be written beside some cfgs, and check them.
+
+    Args:
+        cfgs: the paths of the cfgs.
 
     Raises:
-        DarkconvError: somebody else's file is in the way.
+        DarkconvError: a file or folder of somebody else is in the way.
     """
     for cfg in cfgs:
         check_belongs(data_path(cfg), cfg)
@@ -69,14 +80,17 @@ def renumbered(
 ) -> dict[str | None, Dataset]:
     """Return the splits of a data set with labels of the new classes.
 
-    Labels of classes that are merged become one; those of classes that are dropped are left out,
-    with a warning that counts them. Pictures stay, also without a box.
+    Labels of merged classes become one class. Labels of dropped classes are left out, with a
+    warning that counts them. All pictures stay, even without a box.
 
     Args:
         source: the data set, in any layout.
-        model: before its classes were changed.
-        classes: what the new classes are made of.
-        outside: see `open_dataset`.
+        model: the model before its classes were changed.
+        classes: the new classes, with the old classes that they are made of.
+        outside: follow paths that lead outside the data set's folder: see `open_dataset`.
+
+    Returns:
+        The data set of each split.
 
     Raises:
         DatasetError: the data set cannot be read.
@@ -111,10 +125,13 @@ def write_beside(
     """Write a data set for the new classes beside a cfg: `.data`, lists and labels.
 
     Args:
-        cfg: of the new model.
-        parts: its splits, with labels of the new classes.
-        source: what the data set was made of; the other lines of a .data file stay.
-        has_names: there is a names file beside the cfg.
+        cfg: the cfg of the new model.
+        parts: the data set of each split, with labels of the new classes.
+        source: the data set that they were made from; the other lines of its .data file stay.
+        has_names: True if there is a names file beside the cfg.
+
+    Returns:
+        The record of what was written.
     """
     folder, target = data_folder(cfg), data_path(cfg)
     root = f"{folder.name}/"
@@ -129,7 +146,7 @@ def write_beside(
 
 
 def _data_text(source: Path, values: dict[str, object]) -> str:
-    """Return the text of the .data file: other lines of that of the source as they are."""
+    """Return the text of the .data file; other lines of the source's file stay as they are."""
     if source.suffix.lower() != ".data":
         return replaced_data("", values)
     data = read_data(source)

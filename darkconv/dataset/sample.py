@@ -1,4 +1,4 @@
-"""Sample and Dataset: pictures and their boxes, whatever files they came from."""
+"""Sample and Dataset: pictures and their boxes, whatever layout they were read from."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -18,18 +18,18 @@ from darkconv.encodings import with_bytes_decoded
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """A picture and the boxes of the objects in it.
+    """A picture with its labelled boxes.
 
-    Coordinates are continuous: width = x1 - x0. The numbers of Pascal VOC, which count pixels
-    from 1 and include the last, are taken as they are, as the other tools of the field do: a
-    VOC box is one pixel narrower here than its pixels are.
+    Coordinates are continuous: width = x1 - x0. The numbers of Pascal VOC, which count pixels from
+    1 and include the last one, are taken as they are, as other tools do: a VOC box is one pixel
+    narrower here than its pixels are.
 
     Attributes:
-        image: the picture file.
+        image: the path of the picture.
         boxes: (k, 4) float64, xyxy in pixels, at most a pixel beyond the picture.
-        names: (k,) class name of each box.
-        difficult: (k,) bool, marked as hard to see, or as a crowd.
-        size: (width, height) of the picture where the labels tell or need it, else None.
+        names: (k,) the class name of each box.
+        difficult: (k,) bool, True for boxes that are marked as hard to see, or as a crowd.
+        size: (width, height) of the picture in pixels, if the labels state or need it; else None.
     """
 
     image: Path
@@ -40,13 +40,23 @@ class Sample:
 
     @classmethod
     def of(cls, image: Path, labels: Sequence[Label] = (), size: Size | None = None) -> "Sample":
-        """A sample of checked labels."""
+        """Build a sample of checked labels.
+
+        Args:
+            image: the path of the picture.
+            labels: the labels, with boxes xyxy in pixels.
+            size: (width, height) of the picture in pixels; None if unknown.
+        """
         boxes = np.array([label.box for label in labels], np.float64).reshape(-1, 4)
         difficult = np.array([label.difficult for label in labels], bool)
         return cls(image, boxes, tuple(label.name for label in labels), difficult, size)
 
     def keep_classes(self, names: Collection[str]) -> "Sample":
-        """The sample without the boxes of other classes."""
+        """Return the sample without the boxes of other classes.
+
+        Args:
+            names: the classes whose boxes stay.
+        """
         wanted = set(map(same_name, names))
         kept = np.array([same_name(name) in wanted for name in self.names], bool)
         return replace(
@@ -59,16 +69,16 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """How a source was laid out, and where its parts come from.
+    """The layout of a source, and the files that its parts were read from.
 
     Attributes:
-        source: what was opened.
+        source: the path that was opened.
         form: the name of the layout.
-        names_from: files that the class names were read from.
-        labels_from: folders and files that labels were found in.
-        numbered: True if the labels are numbers of the data set's own list of names.
-        splits: its splits.
-        split: the one that was read, or None for all.
+        names_from: the files that the class names were read from.
+        labels_from: the folders and files in which labels were found.
+        numbered: True if the labels are indices into the data set's own list of names.
+        splits: the names of its splits.
+        split: the split that was read; None for all.
     """
 
     source: str
@@ -82,19 +92,19 @@ class Layout:
 
 @dataclass(frozen=True, repr=False)
 class Dataset(Shown):
-    """Pictures and their boxes, from one source or several: what `dc.open_dataset` returns.
+    """Pictures and their boxes, from one source or several, as `dc.open_dataset` returns them.
 
     Attributes:
-        samples: in the order of the source's list, or sorted by path.
-        names: class names, each once: those of the source's own list in its order, then any
-            others that occur, sorted. Where labels are numbers and classes of the list share a
-            name, their numbers tell them apart: `zero:0`, `zero:7`.
-        source: what was opened.
-        problems: what was skipped, one line each: file, line, what.
-        changes: what was changed so that labels fit their pictures, one line each, by its kind:
-            see `darkconv.dataset.reading.CHANGES`.
-        notes: what else there is to know of how the source was read.
-        layouts: how each source was laid out.
+        samples: the pictures, in the order of the source's list, or sorted by path.
+        names: the class names, each once: those of the source's own list in its order, then any
+            others that occur, sorted. If labels are indices and classes of the list share a name,
+            the index is added to it: `zero:0`, `zero:7`.
+        source: the path that was opened.
+        problems: what was skipped, a line each: file, line, fault.
+        changes: what was changed so that labels fit their pictures, a line each, by kind: see
+            `darkconv.dataset.reading.CHANGES`.
+        notes: further remarks on how the source was read.
+        layouts: the layout of each source.
 
     Example:
         >>> import darkconv as dc
@@ -114,28 +124,28 @@ class Dataset(Shown):
     layouts: tuple[Layout, ...] = ()
 
     def _view(self) -> View:
-        """Return how it is shown."""
+        """Return the views for text and notebooks."""
         from darkconv.dataset import views
 
         return View(views.as_text, views.as_html)
 
     def __len__(self) -> int:
-        """Number of pictures."""
+        """Return the number of pictures."""
         return len(self.samples)
 
     @property
     def labelled(self) -> bool:
-        """Whether any picture has a box."""
+        """Return True if any picture has a box."""
         return any(sample.names for sample in self.samples)
 
     def counts(self) -> dict[str, tuple[int, int]]:
-        """Return boxes and pictures of each class, in the order of `names`."""
+        """Return the number of boxes and of pictures of each class, in the order of `names`."""
         boxes = Counter(name for sample in self.samples for name in sample.names)
         pictures = Counter(name for sample in self.samples for name in set(sample.names))
         return {name: (boxes[name], pictures[name]) for name in self.names}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what the data set holds, for JSON: counts, and what was skipped and changed."""
+        """Return counts, problems and changes as values for JSON."""
         counts = self.counts()
         return {
             "source": self.source,
@@ -152,7 +162,14 @@ class Dataset(Shown):
 
     @checked
     def only(self, wanted: Iterable[str], *, known: Iterable[str] | None = None) -> "Dataset":
-        """See `only_classes`; without `known`, every class counts."""
+        """Return the pictures with boxes of wanted classes and of no other known class.
+
+        See `only_classes`.
+
+        Args:
+            wanted: the names of the wanted classes.
+            known: the names of all classes that count; None for all classes of the data set.
+        """
         allowed = set(map(same_name, wanted))
         others = set(map(same_name, self.names if known is None else known)) - allowed
         samples = []
@@ -164,7 +181,11 @@ class Dataset(Shown):
 
     @checked
     def renamed(self, mapping: Mapping[str, str]) -> "Dataset":
-        """Other class names; two classes may get the same one, and names not in use are ignored."""
+        """Return the data set with other class names; two classes may get the same one.
+
+        Args:
+            mapping: the new names by the old ones; old names that are not in use are ignored.
+        """
         others = {same_name(name): other for name, other in mapping.items()}
 
         def rename(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -175,18 +196,20 @@ class Dataset(Shown):
 
     @checked
     def decoded(self, encoding: str) -> "Dataset":
-        """Return the data set with class names decoded that are bytes and no UTF-8.
+        """Return the data set with class names decoded where they are bytes rather than UTF-8 text.
 
         Args:
-            encoding: of the bytes; names that are no text in it stay.
+            encoding: the encoding of the bytes; names that are not text in it stay as they are.
         """
         return self.renamed({name: with_bytes_decoded(name, encoding) for name in self.names})
 
     @checked
     def keep_classes(self, names: Sequence[str]) -> "Dataset":
-        """All pictures, without the boxes of other classes; `names` become the data set's own.
+        """Return all pictures, without the boxes of other classes; `names` become the class names.
 
-        Those that several classes share become distinct: see `darkconv.core.names`.
+        Args:
+            names: the classes whose boxes stay; names that several classes share become distinct:
+                see `darkconv.core.names`.
         """
         own = distinct_names(names)
         spelled = self.renamed({name: name for name in own})
@@ -195,22 +218,29 @@ class Dataset(Shown):
 
 
 def only_classes(dataset: Dataset, wanted: Iterable[str], known: Iterable[str]) -> Dataset:
-    """Pictures that hold at least one box of the wanted classes and nothing else that is known.
+    """Return the pictures that have a box of a wanted class, and none of another known class.
 
-    Boxes of classes that are not in `known` do not count: a model that was never taught a class
-    says nothing about it. They stay in the samples (`keep_classes` drops them). Pictures without
-    any wanted box are left out, those without any box too.
+    Boxes of classes that are not in `known` do not count, because a model that was never taught a
+    class says nothing about it. They stay in the samples (`keep_classes` drops them). Pictures
+    without any wanted box are left out, and so are those without any box.
 
     Args:
-        dataset: the pictures.
-        wanted: names of the classes to stay with.
-        known: names of all classes that the model can tell apart.
+        dataset: the data set.
+        wanted: the names of the wanted classes.
+        known: the names of all classes that the model distinguishes.
     """
     return dataset.only(wanted, known=known)
 
 
 def order_names(samples: Iterable[Sample], own: Sequence[str] | None = None) -> tuple[str, ...]:
-    """Class names of a data set: its own list, then the others in use, sorted, numbers by value."""
+    """Return the class names of a data set: its own list, then others in use, sorted.
+
+    Names that are numbers are sorted by their value.
+
+    Args:
+        samples: the pictures.
+        own: the list of names; None if there is none.
+    """
     in_use = {name for sample in samples for name in sample.names}
     own = tuple(dict.fromkeys(own or ()))
     return (*own, *sorted(in_use.difference(own), key=_sort_key))

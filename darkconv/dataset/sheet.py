@@ -1,4 +1,4 @@
-"""A contact sheet: some pictures of a data set side by side, with their boxes."""
+"""Draw a contact sheet: some pictures of a data set side by side, with their boxes."""
 
 import math
 from collections import Counter
@@ -24,32 +24,42 @@ if TYPE_CHECKING:
     Font = FreeTypeFont | ImageFont
 
 CELL = (360, 270)
-"""Pixels that a picture has."""
+"""(width, height) in pixels of a picture's place on the sheet."""
 GAP = 10
 CAPTION = 20
 PAPER, INK, FAINT = (255, 255, 255), (30, 36, 48), (102, 112, 133)
-FEW = 8  # boxes of a picture that still have room for names
+FEW = 8  # up to so many boxes of a picture, all have their names
 FONT_SIZE = 12
-MOST_KEYS = 60  # classes in the legend
+MOST_KEYS = 60  # the most classes in the legend
 
 
 def write_sheet(
     dataset: Dataset, path: Path, *, count: int, without: Collection[Path] = ()
 ) -> None:
-    """Write a sheet of some pictures as a picture: see `choose` and `draw_sheet`."""
+    """Write a contact sheet of some pictures: see `choose` and `draw_sheet`.
+
+    Args:
+        dataset: the data set.
+        path: the file to write, .png or .jpg.
+        count: the number of pictures.
+        without: the pictures to leave out, such as unreadable ones.
+    """
     write_picture(draw_sheet(choose(dataset, count, without=without), dataset.names), path)
 
 
 def choose(
     dataset: Dataset, count: int, *, without: Collection[Path] = (), seed: int = 0
 ) -> list[Sample]:
-    """A sample that is fair to classes: the class shown least chooses the next picture.
+    """Choose pictures that show all classes alike: the class shown least chooses the next picture.
 
     Args:
-        dataset: the pictures; where none has boxes, they are taken evenly spread.
-        count: how many.
-        without: files that are left out.
-        seed: of the order in which a class offers its pictures.
+        dataset: the data set; if it has no boxes, pictures are taken evenly spread.
+        count: the number of pictures.
+        without: the pictures to leave out.
+        seed: the seed of the order in which a class offers its pictures.
+
+    Returns:
+        The chosen pictures.
     """
     samples = [sample for sample in dataset.samples if sample.image not in without]
     if not dataset.labelled:
@@ -75,11 +85,14 @@ def choose(
 
 
 def draw_sheet(samples: Sequence[Sample], names: Sequence[str]) -> "Image":
-    """Pictures in rows, boxes in the colours of their classes, and a legend.
+    """Draw pictures in rows, with boxes in the colours of their classes, and a legend.
 
     Args:
-        samples: the pictures; all can be read.
-        names: of the data set's classes; a class's place gives its colour.
+        samples: the pictures, which have to be readable.
+        names: the class names of the data set; a class's index gives its colour.
+
+    Returns:
+        A PIL image.
     """
     from PIL import Image, ImageDraw
 
@@ -113,7 +126,16 @@ def draw_sheet(samples: Sequence[Sample], names: Sequence[str]) -> "Image":
 def legend_places(
     names: Sequence[str], width: int, font: "Font"
 ) -> tuple[list[tuple[int, int]], int]:
-    """Where the legend's entries stand, in as many lines as they need, and its height."""
+    """Return the places of the legend's entries, in as many rows as they need, and its height.
+
+    Args:
+        names: the class names in the legend.
+        width: the width of the sheet in pixels.
+        font: the PIL font.
+
+    Returns:
+        (x, y) in pixels of each entry, and the height in pixels.
+    """
     places = []
     x, y = GAP, GAP
     for name in names:
@@ -126,9 +148,17 @@ def legend_places(
 
 
 def thumbnail(sample: Sample, order: dict[str, int], font: "Font") -> "Image":
-    """A picture at the size of a cell, with its boxes.
+    """Draw a picture at the size of a cell, with its boxes.
 
-    Names stand in all of few boxes; of many, in the largest of each class.
+    If it has few boxes, all show their names; else only the largest box of each class.
+
+    Args:
+        sample: the picture.
+        order: the class index by name, which gives the colour.
+        font: the PIL font.
+
+    Returns:
+        A PIL image.
     """
     from PIL import Image, ImageDraw
 
@@ -151,7 +181,15 @@ def thumbnail(sample: Sample, order: dict[str, int], font: "Font") -> "Image":
 def write_name(
     canvas: "ImageDraw", name: str, corner: tuple[int, int], color: Color, font: "Font"
 ) -> None:
-    """A class name on its colour, in the corner of a box."""
+    """Write a class name on its colour in the corner of a box.
+
+    Args:
+        canvas: the PIL canvas to draw on.
+        name: the class name.
+        corner: (x, y) of the box's upper left corner in pixels.
+        color: the RGB levels of the class, 0 to 255.
+        font: the PIL font.
+    """
     place = corner[0] + 3, corner[1] + 2
     name = one_line(name)
     left, top, right, bottom = canvas.textbbox(place, name, font=font)
@@ -160,7 +198,12 @@ def write_name(
 
 
 def shortened(text: str, font: "Font") -> str:
-    """The end of a text, so much as fits below a picture."""
+    """Return the end of a text, as much as fits below a picture.
+
+    Args:
+        text: the text.
+        font: the PIL font.
+    """
     if font.getlength(text) <= CELL[0]:
         return text
     while font.getlength(f"...{text}") > CELL[0]:

@@ -1,4 +1,4 @@
-"""Source: what a reader makes of a path before it reads the pictures."""
+"""Source: a data set whose layout is recognised, but whose pictures were not read yet."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -9,16 +9,16 @@ from darkconv.dataset.splits import ALIASES, canonical, find_split
 from darkconv.errors import one_line
 
 SHOWN = 10
-"""Splits that a message names."""
+"""The most splits that a message names."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How sources are read.
+    """The options of reading a source.
 
     Attributes:
-        names: class names of numbered labels, or None for those of the source.
-        images: the folder in which the pictures lie, where it is not the source that tells.
+        names: the class names of labels that are indices; None for those of the source.
+        images: the folder with the pictures; None for the places that the source states.
         outside: True if files may name paths outside the data set's folder.
     """
 
@@ -29,12 +29,12 @@ class Options:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set whose layout is known.
+    """A data set whose layout is recognised.
 
     Attributes:
-        path: what was opened.
-        splits: the names of its splits, as its own tool has them.
-        read: reads one of the splits, or all for None.
+        path: the path that was opened.
+        splits: the names of its splits, as the tool that wrote it spells them.
+        read: a function that reads a split, or all pictures for None.
     """
 
     path: str
@@ -42,10 +42,13 @@ class Source:
     splits: tuple[str, ...] = ()
 
     def open(self, split: str | None) -> Dataset:
-        """Read the split that the user means, or all.
+        """Read the split that the user means, or all pictures.
+
+        Args:
+            split: the name of the split in any usual spelling; None for all.
 
         Raises:
-            DatasetError: there is no such split; or as `open_dataset`.
+            DatasetError: there is no such split; or as for `open_dataset`.
         """
         chosen = None if split is None else find_split(split, self.splits, self.path)
         dataset = self.read(chosen)
@@ -63,6 +66,6 @@ class Source:
         return replace(dataset, source=self.path, notes=notes, layouts=layouts)
 
     def _is_read_as_one(self, dataset: Dataset) -> bool:
-        """Return True if a data set holds pictures for training and others for evaluation."""
+        """Return True if a data set with training and evaluation splits was read whole."""
         words = ALIASES.keys() & set(map(canonical, self.splits))
         return len(words) > 1 and all(layout.split is None for layout in dataset.layouts)

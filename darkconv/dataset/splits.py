@@ -1,4 +1,4 @@
-"""Splits: the parts of a data set, and the words by which different tools call the same one."""
+"""Splits: the parts of a data set, and the names that different tools give them."""
 
 import re
 from collections.abc import Iterable
@@ -13,13 +13,17 @@ ALIASES = {
     VALID: ("valid", "val", "validation", "dev"),
     TEST: ("test", "testing"),
 }
-"""Darknet's word for a split, and how other tools call it."""
+"""Darknet's name of a split, with the names that other tools use."""
 
 _YEAR = re.compile(r"[-_. ]?\d+$")
 
 
 def canonical(split: str) -> str:
-    """Return Darknet's word for a split: `val2017` and `validation` are `valid`."""
+    """Return Darknet's name of a split: `val2017` and `validation` are `valid`.
+
+    Args:
+        split: the name of a split; an unknown one is returned as it is.
+    """
     bare = _YEAR.sub("", split).casefold()
     return next((word for word, others in ALIASES.items() if bare in others), split)
 
@@ -27,8 +31,12 @@ def canonical(split: str) -> str:
 def match_split(split: str, known: Iterable[str]) -> str | None:
     """Return the split of a data set that the user means, or None if it has no such split.
 
-    The name itself counts first, then the same name in other words: `val` is `valid`, and `train`
-    is `train2017` where no other split is called so.
+    The name itself counts first, then another spelling of it: `val` is `valid`, and `train` is
+    `train2017` if no other split is called so.
+
+    Args:
+        split: the name that the user gave.
+        known: the names of the data set's splits.
     """
     splits = list(known)
     if split in splits:
@@ -42,6 +50,11 @@ def match_split(split: str, known: Iterable[str]) -> str | None:
 
 def find_split(split: str, known: Iterable[str], source: PathLike) -> str:
     """Return the split of a data set that the user means.
+
+    Args:
+        split: the name that the user gave.
+        known: the names of the data set's splits.
+        source: the data set, for messages.
 
     Raises:
         DatasetError: the data set has no such split, or none at all.

@@ -1,4 +1,4 @@
-"""What a data set holds, in words and in cells of tables."""
+"""The result of checking a data set, as lines of text and cells of tables."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -12,11 +12,15 @@ if TYPE_CHECKING:
 
 OF_ANCHORS = ("anchor", "width", "height", "boxes", "share")
 OF_CLASSES = ("class", "boxes", "share", "pictures", "mean width", "mean height")
-SHOWN = 10  # places that names, labels and splits come from
+SHOWN = 10  # the most files of names, of labels, and splits in a line
 
 
 def head_lines(result: Check) -> Iterator[str]:
-    """Yield how a data set is laid out, what else is to be known, and how much there is of it."""
+    """Yield lines on a data set's layout, on how it was read, and on its size.
+
+    Args:
+        result: the result of the check.
+    """
     for layout in result.layouts:
         yield from layout_lines(layout)
     yield from result.notes
@@ -27,7 +31,11 @@ def head_lines(result: Check) -> Iterator[str]:
 
 
 def layout_lines(layout: Layout) -> Iterator[str]:
-    """Yield how a source is laid out, and where its names, labels and splits come from."""
+    """Yield lines on the layout of a source, with the files of its names, labels and splits.
+
+    Args:
+        layout: the layout.
+    """
     yield f"{layout.source}: {layout.form}"
     none = "nothing: classes are numbers" if layout.numbered and layout.labels_from else "no file"
     splits = [f"{name} (read)" if name == layout.split else name for name in layout.splits]
@@ -41,7 +49,12 @@ def layout_lines(layout: Layout) -> Iterator[str]:
 
 
 def class_row(one: ClassCount, result: Check) -> tuple[object, ...]:
-    """Return the cells under `OF_CLASSES`."""
+    """Return the cells of a class under `OF_CLASSES`.
+
+    Args:
+        one: the counts of the class.
+        result: the result of the check, for the shares.
+    """
     whole, part = (result.boxes, one.boxes) if result.boxes else (result.pictures, one.pictures)
     sizes = ("" if value != value else f"{value:.1%}" for value in (one.width, one.height))
     share = f"{part / max(whole, 1):.1%}"
@@ -49,11 +62,11 @@ def class_row(one: ClassCount, result: Check) -> tuple[object, ...]:
 
 
 def finding_lines(result: Check, *, most: int | None) -> Iterator[tuple[str, bool]]:
-    """Yield what is wrong, in lines, and whether each is a heading.
+    """Yield the findings as lines, each with True if it is a heading.
 
     Args:
-        result: of a look at a data set.
-        most: findings of a kind; None for all.
+        result: the result of the check.
+        most: the most findings of a kind to show; None for all.
     """
     for kind, lines in result.findings.items():
         if not lines:
@@ -68,7 +81,11 @@ def finding_lines(result: Check, *, most: int | None) -> Iterator[tuple[str, boo
 
 
 def anchor_rows(found: "Anchors") -> list[tuple[object, ...]]:
-    """Return the cells under `OF_ANCHORS`."""
+    """Return the cells of all anchors under `OF_ANCHORS`.
+
+    Args:
+        found: the anchors.
+    """
     return [
         (number, f"{width:.4g}", f"{height:.4g}", count, f"{count / found.boxes:.1%}")
         for number, ((width, height), count) in enumerate(

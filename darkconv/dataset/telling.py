@@ -1,4 +1,4 @@
-"""What is said of a data set on stderr: what was skipped, changed, matched and left out."""
+"""Warn of what was skipped, changed, matched and left out in a data set."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,12 +16,12 @@ SHOWN_CLASSES = 30
 
 
 def report_problems(dataset: Dataset | ClassifiedDataset) -> None:
-    """Warn of what was skipped: the first lines, and a count; once for each job.
+    """Warn of skipped entries, the first lines and a count, and of changes, a line for each kind.
 
-    So for what was changed so that it can be used: a line for each kind, with a count.
+    Each warning is given once for a job, and only by the first of several processes.
 
     Args:
-        dataset: of which it is told; only the first of several processes says it.
+        dataset: the data set.
     """
     if not is_first_process():
         return
@@ -44,12 +44,12 @@ def report_problems(dataset: Dataset | ClassifiedDataset) -> None:
 def report_classes(
     dataset: Dataset, changed: Mapping[str, str], left_out: Sequence[UnknownClass]
 ) -> None:
-    """Warn of classes that were matched by their spelling, and of those that do not count.
+    """Warn of classes that were matched by their spelling, and of classes that do not count.
 
     Args:
-        dataset: with the names of a model.
-        changed: the model's names for those of the labels.
-        left_out: classes of labels that the model does not have.
+        dataset: the data set, with the model's class names.
+        changed: the model's names by the labels' names.
+        left_out: the classes of labels that the model does not have.
     """
     if not is_first_process():
         return
@@ -73,10 +73,14 @@ def report_classes(
 
 
 def report_unread(dataset: Dataset | ClassifiedDataset, count: int) -> None:
-    """Warn of pictures that could not be read, each of which has been told.
+    """Warn of the number of pictures that could not be read, each of which was reported before.
+
+    Args:
+        dataset: the data set.
+        count: the number of pictures that could not be read.
 
     Raises:
-        DatasetError: that was all of them.
+        DatasetError: no picture could be read.
     """
     if count and count == len(dataset.samples):
         raise DatasetError("no picture could be read", where=Where(file=dataset.source))

@@ -1,4 +1,4 @@
-"""Data sets that a data.yaml describes: Ultralytics', Roboflow's, CVAT's, Label Studio's."""
+"""Read data sets that a data.yaml describes: Ultralytics', Roboflow's, CVAT's, Label Studio's."""
 
 import os
 from collections.abc import Iterator
@@ -24,6 +24,10 @@ FORM = "data.yaml, as Ultralytics has it"
 def yaml_source(path: Path, options: Options) -> Source:
     """Return the source of a `data.yaml`.
 
+    Args:
+        path: the file.
+        options: the options of reading.
+
     Raises:
         DatasetError: the file cannot be read, or describes no pictures.
     """
@@ -39,7 +43,7 @@ def yaml_source(path: Path, options: Options) -> Source:
 
 
 class _Reader:
-    """Reads the splits of a description."""
+    """The reader of a description's splits."""
 
     def __init__(self, description: Description, options: Options, reading: Reading) -> None:
         self.description = description
@@ -53,7 +57,7 @@ class _Reader:
         self.names_of = NamesNear(names, self.file.parent, reading, fallback=numbers)
 
     def read(self, split: str | None) -> Dataset:
-        """Read a split, or all of them, each picture once."""
+        """Read a split, or all of them with each picture once."""
         chosen = tuple(self.description.splits) if split is None else (split,)
         images: dict[Path, None] = {}
         difficult: dict[Path, Path] = {}
@@ -78,7 +82,7 @@ class _Reader:
         )
 
     def _pictures(self, key: str, entry: str, difficult: dict[Path, Path]) -> Iterator[Path]:
-        """Yield the pictures of a folder or list, and note the files of difficult labels."""
+        """Yield the pictures of a folder or list, and record the files of difficult labels."""
         place = self._find(entry)
         if place.is_dir():
             yield from walk_pictures(place)
@@ -103,7 +107,7 @@ class _Reader:
         )
 
     def _root(self) -> Iterator[Path]:
-        """Yield the folder that `path` tells, if there is one."""
+        """Yield the folder that `path` states, if it exists."""
         told = self.description.folder
         if told is None:
             return
@@ -120,10 +124,10 @@ class _Reader:
             )
 
     def _find(self, entry: str) -> Path:
-        """Return the folder or list that an entry of a split means.
+        """Return the folder or list that an entry of a split stands for.
 
         Raises:
-            DatasetError: there is none, or it lies outside.
+            DatasetError: there is no such folder or list, or it lies outside the bounds.
         """
         images = self.options.images
         places = self._places(entry) if images is None else self._in_images(images, entry)
@@ -135,10 +139,10 @@ class _Reader:
         return tidy(found)
 
     def _places(self, entry: str) -> Iterator[Path]:
-        """Yield what an entry may mean.
+        """Yield the paths that an entry may stand for.
 
-        Roboflow writes `../train/images` for what lies beside the file. That a `../train` belongs
-        to another data set shows by a description of the same name.
+        Roboflow writes `../train/images` for a folder beside the file. If there is a description of
+        the same name one folder up, `../train` belongs to that other data set.
         """
         spelled = entry.replace("\\", "/")
         for number, one in enumerate(_without_ups(spelled)):
@@ -151,17 +155,17 @@ class _Reader:
         yield from (root / spelled for root in self.roots)
 
     def _in_images(self, images: Path, entry: str) -> Iterator[Path]:
-        """Yield what an entry may mean where the user names the folder of the pictures."""
+        """Yield the paths that an entry may stand for in the user's folder of pictures."""
         if Path(entry).suffix:
             yield from self._places(entry)
         yield from (images / tail for tail in tails(entry))
         yield images
 
     def _names(self) -> tuple[str, ...] | None:
-        """Return the names that count.
+        """Return the class names.
 
         Raises:
-            DatasetError: a names file that the description names cannot be read.
+            DatasetError: the names file that the description states cannot be read.
         """
         description = self.description
         if self.options.names:
@@ -180,7 +184,7 @@ class _Reader:
         return names
 
     def _numbers(self) -> tuple[str, ...] | None:
-        """Return the numbers of the classes, where it is only told how many there are."""
+        """Return the class indices as texts if only the number of classes is stated."""
         count = self.description.count
         if count is None:
             return None

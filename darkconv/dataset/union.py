@@ -1,4 +1,4 @@
-"""Several data sets as one."""
+"""Unite several data sets."""
 
 import os
 from collections.abc import Sequence
@@ -9,7 +9,12 @@ from darkconv.dataset.sample import Dataset, Sample
 
 
 def unite(parts: Sequence[Dataset], source: str) -> Dataset:
-    """Return one data set of several; a picture that occurs in two is taken from the first."""
+    """Return one data set made of several; a picture that occurs in two is taken from the first.
+
+    Args:
+        parts: the data sets.
+        source: the name of the result in messages.
+    """
     if len(parts) == 1:
         return replace(parts[0], source=source)
     samples: list[Sample] = []

@@ -1,4 +1,4 @@
-"""Files that may hold labels and are not read: nothing is left out without a word."""
+"""Report files that may hold labels and were not read."""
 
 import codecs
 from collections import defaultdict
@@ -12,8 +12,8 @@ from darkconv.pictures.image_file import is_picture
 
 TEXTS = (".txt",)
 OTHERS = (".xml", ".json", ".csv", ".tfrecord", ".tfrecords", ".record")
-"""Suffixes of annotations in other forms."""
-BOX = 4  # numbers behind a class, shares of the picture
+"""The suffixes of annotations in other forms."""
+BOX = 4  # the numbers after a class, in fractions of the picture
 LOOK = 1 << 12
 UNKNOWN = "its form is not known"
 FOREIGN = (
@@ -25,11 +25,15 @@ FOREIGN = (
     ((b'"coordinates"',), "Create ML's form"),
     ((b'"regions"',), "the form of the VGG Image Annotator, which also writes COCO"),
 )
-"""What the start of a file tells of the tool that wrote it."""
+"""The texts at the start of a file by which its form is recognised, and the form in words."""
 
 
 def tell_of_orphans(reading: Reading) -> None:
-    """Report label files that lie among those that were read and belong to no picture."""
+    """Report label files that lie among those that were read and belong to no picture.
+
+    Args:
+        reading: the record of reading, to which they are added.
+    """
     beside: dict[Path, set[Path]] = defaultdict(set)
     for file, image in reading.label_files.items():
         beside[file.parent].add(image.parent)
@@ -45,9 +49,9 @@ def tell_of_unread(folder: Path, samples: Sequence[Sample], reading: Reading) ->
     """Report the files below a folder that may hold labels and were not read.
 
     Args:
-        folder: of which all pictures were read.
+        folder: the folder, whose pictures were all read.
         samples: the pictures.
-        reading: where they are reported.
+        reading: the record of reading, to which the files are added.
     """
     files = [path for path in walk_files(folder) if path.is_file()]
     _tell_of_orphans((path for path in files if path.suffix.lower() in TEXTS), reading)
@@ -68,7 +72,11 @@ def _tell_of_orphans(files: Iterable[Path], reading: Reading) -> None:
 
 
 def has_labels(path: Path) -> bool:
-    """Return True if the first line of a file is a class and the numbers of a box or polygon."""
+    """Return True if the first line of a file is a class index and the numbers of a box or polygon.
+
+    Args:
+        path: the file; one that cannot be read gives False.
+    """
     try:
         with path.open("rb") as file:
             line = file.readline(LOOK).removeprefix(codecs.BOM_UTF8)
@@ -80,7 +88,7 @@ def has_labels(path: Path) -> bool:
 
 
 def _form(path: Path) -> str:
-    """Return what a file is, as far as its start tells."""
+    """Return the form of a file in words, recognised by its start."""
     try:
         with path.open("rb") as file:
             start = file.read(LOOK)

@@ -1,4 +1,4 @@
-"""How data sets show themselves: a line of text, and a table for notebooks."""
+"""Views of a data set: a line of text, and a table for notebooks."""
 
 from darkconv.dataset.sample import Dataset
 from darkconv.presentation.notebook import html_table
@@ -7,7 +7,11 @@ MOST_NAMED = 10
 
 
 def as_text(dataset: Dataset) -> str:
-    """Return what a data set holds in a line."""
+    """Return a line of text with the counts of a data set.
+
+    Args:
+        dataset: the data set.
+    """
     names = ", ".join(dataset.names[:MOST_NAMED])
     more = ", ..." if len(dataset.names) > MOST_NAMED else ""
     classes = f" ({names}{more})" if names else ""
@@ -15,7 +19,11 @@ def as_text(dataset: Dataset) -> str:
 
 
 def as_html(dataset: Dataset) -> str:
-    """Return a table with a row for each class."""
+    """Return an HTML table with a row for each class.
+
+    Args:
+        dataset: the data set.
+    """
     rows = [
         (name, f"{boxes:,}", f"{pictures:,}")
         for name, (boxes, pictures) in dataset.counts().items()

@@ -1,4 +1,4 @@
-"""Pascal VOC: an XML file per picture, in a folder beside that of the pictures."""
+"""Read Pascal VOC: an XML file per picture, in a folder beside that of the pictures."""
 
 import os
 import re
@@ -27,13 +27,13 @@ from darkconv.files.outputs import note_input
 FORM = "Pascal VOC"
 ANNOTATION_FOLDERS = ("annotations", "labels", "xml", "xmls")
 PICTURE_FOLDERS = ("jpegimages", "images", "data")
-"""VOC's own folders and those of other tools, in lower case: FiftyOne has `data` and `labels`."""
+"""The folders of VOC and of other tools, in lower case: FiftyOne has `data` and `labels`."""
 ROOT = "annotation"
 XML = ".xml"
-FORBIDDEN = ("<!DOCTYPE", "<!ENTITY")  # entities can blow up memory and read files
+FORBIDDEN = ("<!DOCTYPE", "<!ENTITY")  # entities can exhaust the memory and read files
 
 NO_ENCODINGS = ("idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape")
-"""Codecs of Python that no file is written in, and that strangers shall not choose."""
+"""Python's codecs that are no encodings of files, and that a file must not be able to choose."""
 
 _DECLARED = re.compile(rb"""\s*<\?xml[^>]{0,100}?encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
 _DECLARATION = re.compile(r"^\ufeff?\s*<\?xml[^>]*\?>")
@@ -42,11 +42,11 @@ _OBJECT = re.compile(r"<object[\s>/]")
 
 @dataclass(frozen=True)
 class Folders:
-    """Where a VOC data set keeps its parts.
+    """The folders of a VOC data set.
 
     Attributes:
-        annotations: the XML files, also in folders below.
-        pictures: the pictures, in the same folders below.
+        annotations: the folder of the XML files, which may lie in sub-folders.
+        pictures: the folder of the pictures, in the same sub-folders.
     """
 
     annotations: Path
@@ -54,33 +54,45 @@ class Folders:
 
     @classmethod
     def inside(cls, root: Path) -> "Folders | None":
-        """Return those of a data set's folder, or None if it is laid out otherwise."""
+        """Return the folders in a data set's folder, or None if its layout is not VOC's.
+
+        Args:
+            root: the folder of the data set.
+        """
         pictures = folders_in(root, PICTURE_FOLDERS)
         found = (cls(one, pictures[0]) for one in folders_in(root, ANNOTATION_FOLDERS) if pictures)
         return next((one for one in found if one.files()), None)
 
     @classmethod
     def of(cls, annotation: Path) -> "Folders":
-        """Those around a single XML file; the pictures may lie beside it."""
+        """Return the folders around a single XML file; the pictures may lie beside it.
+
+        Args:
+            annotation: the XML file.
+        """
         folder = annotation.parent
         inside = cls.inside(above(folder))
         is_listed = inside is not None and inside.annotations.samefile(folder)
         return cls(folder, inside.pictures) if inside and is_listed else cls(folder, folder)
 
     def files(self) -> list[Path]:
-        """All annotations, sorted."""
+        """Return all annotation files, sorted."""
         return [path for path in walk_files(self.annotations) if path.suffix.lower() == XML]
 
     def annotations_by_stem(self) -> dict[Path, Path]:
-        """Path within the folder of annotations, without suffix -> annotation."""
+        """Return the annotation files by their stem: see `stem`."""
         return {self.stem(path): path for path in reversed(self.files())}
 
     def stem(self, annotation: Path) -> Path:
-        """Path within the folder of annotations, without suffix."""
+        """Return an annotation's path within the folder of annotations, without its suffix.
+
+        Args:
+            annotation: the path of the annotation.
+        """
         return Path(os.path.relpath(annotation, self.annotations)).with_suffix("")
 
     def pictures_by_stem(self) -> dict[Path, list[Path]]:
-        """Path within the picture folder, without suffix -> pictures."""
+        """Return the pictures by their path within the folder of pictures, without the suffix."""
         found: dict[Path, list[Path]] = {}
         for path in walk_pictures(self.pictures):
             found.setdefault(path.relative_to(self.pictures).with_suffix(""), []).append(path)
@@ -88,12 +100,12 @@ class Folders:
 
 
 def set_source(path: Path, folders: Folders, options: Options) -> Source:
-    """Return the source of a data set of VOC.
+    """Return the source of a VOC data set.
 
     Args:
-        path: its folder, or one of its lists.
-        folders: its parts.
-        options: how sources are read.
+        path: the folder of the data set, or one of its image sets.
+        folders: its folders.
+        options: the options of reading.
     """
     if options.images is not None:
         folders = replace(folders, pictures=options.images)
@@ -112,7 +124,7 @@ def set_source(path: Path, folders: Folders, options: Options) -> Source:
 
 
 def _by_folder(folders: Folders) -> dict[str, list[Path]]:
-    """Return annotations by the sub-folder that they lie in, which tells their split."""
+    """Return the annotations by the sub-folder that they lie in, which names their split."""
     found: dict[str, list[Path]] = {}
     for file in folders.files():
         place = folders.stem(file)
@@ -124,12 +136,12 @@ def _by_folder(folders: Folders) -> dict[str, list[Path]]:
 def _read_sets(
     source: str, lists: Sequence[Path] | None, folders: Folders, options: Options
 ) -> Dataset:
-    """Read what some image sets name, or the whole data set for None."""
+    """Read the pictures of some image sets, or the whole data set for None."""
     reading = Reading(source)
     annotations = folders.annotations_by_stem()
     if lists is None:
         every = split_lists(folders.annotations.parent).values()
-        quiet = Reading(source)  # what lists name that is not there is no matter of the whole
+        quiet = Reading(source)  # for a whole data set, missing entries of lists do not matter
         _, bare = read_image_sets(every, annotations, folders.pictures_by_stem(), quiet)
         reading.problems += [line for line in quiet.problems if line.startswith(f"{source}: ")]
         return read_voc(folders, None, options, reading, bare=bare)
@@ -138,7 +150,12 @@ def _read_sets(
 
 
 def annotation_source(path: Path, options: Options) -> Source:
-    """Return the source of one annotation."""
+    """Return the source of a single annotation.
+
+    Args:
+        path: the XML file.
+        options: the options of reading.
+    """
     folders = Folders.of(path)
     if options.images is not None:
         folders = replace(folders, pictures=options.images)
@@ -155,15 +172,18 @@ def read_voc(
 ) -> Dataset:
     """Read the pictures and boxes of annotation files.
 
-    The picture of an annotation is the one of the same name; only where there is none, or several
-    that differ in their suffix, the one that its `filename` says. Its `path` is never followed.
+    The picture of an annotation is the one with the same stem; if there is none, or several with
+    different suffixes, it is the one that `filename` states. `path` is never followed.
 
     Args:
-        folders: of the data set.
-        files: the annotations to read, all if None.
-        options: how sources are read; their names are put first.
-        reading: where problems and changes are reported.
+        folders: the folders of the data set.
+        files: the annotations to read; None for all.
+        options: the options of reading; their class names come first.
+        reading: the record to which problems and changes are reported.
         bare: pictures without annotation that count as empty.
+
+    Returns:
+        The data set; boxes are xyxy in pixels.
     """
     by_stem = folders.pictures_by_stem()
     below = None if options.images is None else PicturesBelow(options.images)
@@ -192,7 +212,7 @@ def read_voc(
 def _unused(
     by_stem: Mapping[Path, Sequence[Path]], folders: Folders, samples: Sequence[Sample]
 ) -> list[Path]:
-    """Pictures that no annotation is about, sorted; a broken one is about its picture too."""
+    """Return the pictures without any annotation, sorted; a broken annotation counts as one."""
     used = {sample.image for sample in samples}
     annotated = set(map(folders.stem, folders.files()))
     return sorted(
@@ -212,7 +232,15 @@ def read_annotation(
     *,
     below: PicturesBelow | None = None,
 ) -> Sample:
-    """Return a picture with its boxes.
+    """Return the picture of an annotation with its boxes.
+
+    Args:
+        path: the XML file.
+        folders: the folders of the data set.
+        by_stem: the pictures by stem: see `Folders.pictures_by_stem`.
+        options: the options of reading.
+        reading: the record to which problems and changes are reported.
+        below: the search in the folder of pictures that the user named; None if there is none.
 
     Raises:
         DatasetError: the annotation cannot be read, or its picture is missing.
@@ -242,10 +270,10 @@ def _by_filename(
     options: Options,
     below: PicturesBelow | None,
 ) -> Path:
-    """Return the picture that an annotation names, a whole path of another machine too.
+    """Return the picture that an annotation's `filename` states, even by a path of another machine.
 
     Raises:
-        DatasetError: there is none, or it lies outside.
+        DatasetError: the picture does not exist, or lies outside the bounds.
     """
     name = (root.findtext("filename") or "").strip() or f"{path.stem}.jpg"
     if below is not None:
@@ -263,10 +291,13 @@ def _by_filename(
 
 
 def read_xml(path: Path) -> str:
-    """Return the text of an annotation, in the encoding that it declares.
+    """Return the text of an annotation, decoded from the encoding that it declares.
+
+    Args:
+        path: the XML file.
 
     Raises:
-        DatasetError: the file cannot be read, or its encoding is not known.
+        DatasetError: the file cannot be read, or its encoding is unknown.
     """
     note_input(path, is_lasting=True)
     try:
@@ -290,11 +321,14 @@ def read_xml(path: Path) -> str:
 
 
 def parse_xml(text: str) -> ElementTree.Element:
-    """The root of an annotation.
+    """Return the root element of an annotation.
+
+    Args:
+        text: the text of the file.
 
     Raises:
-        DatasetError: broken XML, another document, or one with a document type or entity, which
-            no annotation needs.
+        DatasetError: the XML is broken, is another document, or has a document type or an entity,
+            which no annotation needs.
     """
     for word in FORBIDDEN:
         if word in text:
@@ -309,13 +343,25 @@ def parse_xml(text: str) -> ElementTree.Element:
 
 
 def object_lines(text: str, count: int) -> Sequence[int | None]:
-    """Line numbers of the objects; None for each where comments make them uncertain."""
+    """Return the line number of each object, from 1.
+
+    Args:
+        text: the text of the annotation.
+        count: the number of objects that were parsed.
+
+    Returns:
+        None for each object where comments make the numbers uncertain.
+    """
     lines = [text.count("\n", 0, match.start()) + 1 for match in _OBJECT.finditer(text)]
     return lines if len(lines) == count else [None] * count
 
 
 def parse_size(root: ElementTree.Element) -> Size | None:
-    """(width, height), or None where the annotation has no usable size."""
+    """Return (width, height) in pixels, or None if the annotation has no valid size.
+
+    Args:
+        root: the root element of the annotation.
+    """
     try:
         width, height = (int(root.findtext(f"size/{key}", "0")) for key in ("width", "height"))
     except ValueError:
@@ -324,10 +370,16 @@ def parse_size(root: ElementTree.Element) -> Size | None:
 
 
 def parse_object(element: ElementTree.Element) -> Label:
-    """The class and box of an object; the boxes of its parts are not read.
+    """Return the label of an object; the boxes of its parts are not read.
+
+    Args:
+        element: the `object` element.
+
+    Returns:
+        The label with its box xyxy in pixels, as it stands in the file.
 
     Raises:
-        DatasetError: no name, no box, or a bad one.
+        DatasetError: the object has no name or no box, or the box is not valid.
     """
     name = parse_name(element.findtext("name"))
     try:
@@ -338,10 +390,16 @@ def parse_object(element: ElementTree.Element) -> Label:
 
 
 def parse_box(element: ElementTree.Element) -> Box:
-    """The numbers of a `bndbox`.
+    """Return the numbers of a `bndbox`.
+
+    Args:
+        element: the `object` element.
+
+    Returns:
+        xyxy in pixels, as they stand in the file.
 
     Raises:
-        DatasetError: one of them is missing or no number.
+        DatasetError: a number is missing or not valid.
     """
     texts = [element.findtext(f"bndbox/{key}") for key in ("xmin", "ymin", "xmax", "ymax")]
     try:

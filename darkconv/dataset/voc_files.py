@@ -1,4 +1,4 @@
-"""Annotations of VOC as they are written."""
+"""Write Pascal VOC's annotations."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -16,11 +16,17 @@ OBJECT = (
     "      <xmax>{2:.12g}</xmax>\n      <ymax>{3:.12g}</ymax>\n    </bndbox>\n  </object>\n"
 )
 _NO_XML = re.compile("[^\t\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML cannot hold."""
+"""The characters that XML cannot hold."""
 
 
 def voc_files(collection: Collection) -> Iterator[tuple[str, bytes]]:
-    """Yield the files of a data set of VOC: annotations, and image sets if there are splits.
+    """Yield the files of a VOC data set: annotations, and image sets if there are splits.
+
+    Args:
+        collection: the data set.
+
+    Yields:
+        Path within the folder, and content.
 
     Raises:
         DatasetError: a class has a name that XML cannot hold.
@@ -34,7 +40,11 @@ def voc_files(collection: Collection) -> Iterator[tuple[str, bytes]]:
 
 
 def annotation(item: Item) -> str:
-    """Return the annotation of a picture."""
+    """Return the XML text of a picture's annotation.
+
+    Args:
+        item: the picture with its boxes.
+    """
     width, height = item.size
     objects = (
         OBJECT.format(*box, name=escape(name), difficult=int(difficult))
@@ -54,10 +64,15 @@ def _printable(name: str) -> str:
 
 
 def require_text(collection: Collection, form: str, is_refused: Callable[[str], bool]) -> None:
-    """Check that a form of text holds the names of the classes.
+    """Check that a file format can hold all class names.
+
+    Args:
+        collection: the data set.
+        form: the name of the format, for messages.
+        is_refused: returns True for a name that the format cannot hold.
 
     Raises:
-        DatasetError: it does not hold one: bytes of an unknown encoding, or control characters.
+        DatasetError: a name has bytes of an unknown encoding, or control characters.
     """
     for name in collection.names:
         if is_refused(name):

@@ -1,4 +1,4 @@
-"""Image sets of VOC: lists of the pictures of a split, without suffixes."""
+"""Read VOC's image sets: lists of the pictures of a split, without suffixes."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,15 +13,15 @@ from darkconv.errors import DatasetError
 from darkconv.pictures.image_file import is_picture
 
 FOLDERS = (Path("ImageSets", "Main"), Path("ImageSets"))
-_MARK = re.compile(r"\s+(-?[01])$")  # behind an id, in the list of one class
+_MARK = re.compile(r"\s+(-?[01])$")  # after an id, in the list of a single class
 
 
 class ImageSet(NamedTuple):
-    """What some lists name.
+    """The content of some image sets.
 
     Attributes:
-        annotations: files of annotations.
-        bare: pictures without annotation, of lists that also name annotated ones.
+        annotations: the annotation files.
+        bare: the pictures without annotation, from lists that also name annotated ones.
     """
 
     annotations: list[Path]
@@ -29,13 +29,21 @@ class ImageSet(NamedTuple):
 
 
 def split_lists(root: Path) -> dict[str, Path]:
-    """Return the image sets of a data set: its lists by name, those of one class at the end."""
+    """Return the image sets of a data set by name; lists of a single class come last.
+
+    Args:
+        root: the folder of the data set.
+    """
     lists = next(filter(None, (files_in(root / one, ".txt") for one in FOLDERS)), [])
     return {path.stem: path for path in sorted(lists, key=is_of_one_class)}
 
 
 def is_of_one_class(path: Path) -> bool:
-    """Return True for a list that marks pictures with a class by 1, and those without by -1."""
+    """Return True for a list that marks pictures with a class by 1, and those without it by -1.
+
+    Args:
+        path: the list.
+    """
     lines = (line for _, line in numbered_lines(read_text(path)) if line)
     return _MARK.search(next(lines, "")) is not None
 
@@ -46,15 +54,15 @@ def read_image_sets(
     pictures: Mapping[Path, Sequence[Path]],
     reading: Reading,
 ) -> ImageSet:
-    """Return what some lists name, each once; what is not there is reported.
+    """Read the pictures that some image sets name, each once; missing ones are reported.
 
-    Lists of one class mark pictures without it by -1; those are left out.
+    Lists of a single class mark pictures without it by -1; these are left out.
 
     Args:
-        lists: image sets.
-        annotations: of the data set, by their paths without suffix in its folder of annotations.
-        pictures: in the same way.
-        reading: where problems are reported.
+        lists: the image sets.
+        annotations: the data set's annotations by stem: see `Folders.annotations_by_stem`.
+        pictures: the data set's pictures by stem: see `Folders.pictures_by_stem`.
+        reading: the record to which problems are reported.
 
     Raises:
         DatasetError: a list cannot be read.
@@ -83,7 +91,7 @@ def read_image_sets(
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield line numbers and what stands there, without marks."""
+    """Yield the number and the text of each line, without marks."""
     for number, line in numbered_lines(read_text(path)):
         mark = _MARK.search(line)
         if line and not (mark and mark[1] == "-1"):
@@ -91,7 +99,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _place(name: str, known: Mapping[Path, object]) -> Path | None:
-    """Return the place that a line means: some tools write paths, or the suffix of the picture."""
+    """Return the stem that a line stands for: some tools write paths, or the picture's suffix."""
     places = (Path(tail) for tail in tails(name))
     if is_picture(name):
         places = (place.with_suffix("") for place in places)

@@ -1,4 +1,4 @@
-"""Data sets written out, in the layouts of Darknet, Ultralytics, VOC and COCO."""
+"""Write data sets in the layouts of Darknet, Ultralytics, VOC and COCO."""
 
 import errno
 import os
@@ -17,18 +17,18 @@ from darkconv.errors import DatasetError, Where
 from darkconv.files import PathLike, replacing_folder, writing
 
 MARK = ".darkconv"
-"""A file in each folder that was written here, which may so be replaced."""
+"""The file in each folder that darkconv has written, which marks it as replaceable."""
 Files = Iterator[tuple[str, bytes]]
 
 
 @dataclass(frozen=True)
 class Form:
-    """A layout that is written.
+    """A layout in which data sets are written.
 
     Attributes:
-        files: yields names and contents of all files but the pictures.
-        pictures: the folder of the pictures.
-        main: what is opened to read it, within the folder.
+        files: yields the paths and contents of all files except the pictures.
+        pictures: the name of the folder of pictures.
+        main: the path, within the folder, that is opened to read the data set; "" for the folder.
     """
 
     files: Callable[[Collection], Files]
@@ -46,16 +46,16 @@ FORMS = {
 
 @dataclass(frozen=True)
 class Written:
-    """What was written.
+    """The record of a data set that was written.
 
     Attributes:
-        path: what is opened to read it.
-        pictures: how many.
-        boxes: how many.
-        names: of the classes.
-        splits: how many pictures each has.
-        leads_outside: pictures that are links to another place.
-        problems: what was left out, one line each.
+        path: the path that is opened to read it.
+        pictures: the number of pictures.
+        boxes: the number of boxes.
+        names: the class names.
+        splits: the number of pictures of each split.
+        leads_outside: the number of pictures that are links out of the folder.
+        problems: what was left out, a line each.
     """
 
     path: Path
@@ -68,7 +68,7 @@ class Written:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What was left out, and whether links lead elsewhere."""
+        """Return what was left out, and a warning if links lead out of the folder."""
         if not self.leads_outside:
             return self.problems
         outside = (
@@ -79,7 +79,7 @@ class Written:
 
     @property
     def summary(self) -> str:
-        """What was written, in a line."""
+        """Return a line with the path and the counts."""
         splits = ", ".join(f"{name} {count}" for name, count in self.splits.items())
         counts = (
             (self.pictures, "picture", "pictures"),
@@ -98,20 +98,25 @@ def write_dataset(
     names: Sequence[str] | None = None,
     copy: bool = False,
 ) -> Written:
-    """Write a data set as a folder of its own, and read it back.
+    """Write a data set as a folder of its own, and read it back as a check.
 
-    Pictures are linked, not copied: by hard links, or where those cannot be by symbolic ones.
+    Pictures are linked rather than copied: by hard links, or by symbolic ones where those are not
+    possible.
 
     Args:
-        parts: data sets by split, or one under None: see `open_splits`.
-        folder: a new one, or one that was written here before.
-        form: one of `FORMS`.
-        names: of the classes; by default all that the parts know.
+        parts: the data set of each split, or one under None: see `open_splits`.
+        folder: the folder: a new one, or one that darkconv has written before.
+        form: the layout, a key of `FORMS`.
+        names: the class names to write; None for all names of the parts.
         copy: copy the pictures.
 
+    Returns:
+        The record of what was written.
+
     Raises:
-        DatasetError: the folder holds something else, or a class has a name that no file can hold.
-        DarkconvError: it cannot be written.
+        DatasetError: the folder holds something else, a class has a name that no file can hold, or
+            the data set does not read back as it was.
+        DarkconvError: the folder cannot be written.
     """
     layout = FORMS[form]
     collection = collect(parts, names)
@@ -121,7 +126,17 @@ def write_dataset(
 def write_collection(
     collection: Collection, folder: PathLike, layout: Form, *, copy: bool = False
 ) -> Written:
-    """As `write_dataset`, for a collection."""
+    """Write a collection as `write_dataset` writes a data set.
+
+    Args:
+        collection: the collection.
+        folder: the folder: a new one, or one that darkconv has written before.
+        layout: the layout.
+        copy: copy the pictures.
+
+    Returns:
+        The record of what was written.
+    """
     target = Path(folder)
     check_target(target)
     with replacing_folder(target) as fresh, writing(target):
@@ -146,10 +161,13 @@ def write_collection(
 
 
 def check_target(folder: Path) -> None:
-    """Check that a folder is free for a data set, or holds one that was written here.
+    """Check that a folder is free for a data set, or holds one that darkconv has written.
+
+    Args:
+        folder: the folder; it need not exist.
 
     Raises:
-        DatasetError: it is not.
+        DatasetError: the folder holds something else.
     """
     if folder.is_dir() and any(folder.iterdir()) and not (folder / MARK).is_file():
         raise DatasetError(
@@ -160,7 +178,17 @@ def check_target(folder: Path) -> None:
 
 
 def place(item: Item, path: Path, limit: Path, *, copy: bool) -> bool:
-    """Put a picture into a folder; return True if it is a link that leads out of another one."""
+    """Link or copy a picture into a folder.
+
+    Args:
+        item: the picture.
+        path: the new path of the picture.
+        limit: the folder that a link should stay within.
+        copy: copy the picture.
+
+    Returns:
+        True if the picture is a link that leads out of `limit`.
+    """
     source = item.sample.image.resolve()
     if copy:
         shutil.copyfile(source, path)
@@ -176,10 +204,10 @@ def place(item: Item, path: Path, limit: Path, *, copy: bool) -> bool:
 
 
 def _checked(path: Path, collection: Collection) -> dict[str, int]:
-    """Read what was written, and return the number of pictures of each split.
+    """Read back what was written, and return the number of pictures of each split.
 
     Raises:
-        DatasetError: it does not come back as it was.
+        DatasetError: the data set does not read back as it was.
     """
     found = open_splits(path, outside=True)
     images = {s.image.name: len(s.names) for part in found.values() for s in part.samples}

@@ -1,1 +1,1 @@
-"""Comparing frameworks, files and detections with a model; every check counts what it compared."""
+"""Compare frameworks, files and detections with a model; every check counts what it compared."""

@@ -1,4 +1,4 @@
-"""How far two sets of numbers are from each other, and how many of them were compared.
+"""Measure how far two sets of numbers are apart, and count how many of them were compared.
 
 NaN agrees with nothing, NaN included: a model that gives no numbers is not right in any framework.
 A check that had nothing to compare has failed.
@@ -14,23 +14,23 @@ import numpy as np
 from darkconv.core.model import Array
 
 SCORE_FLOOR = 0.1
-"""Added to the highest score that errors of scores are relative to."""
+"""Added to the highest score before the errors of scores are divided by it."""
 NOTHING = "nothing to compare"
 HELP = "--image takes a picture of what it knows"
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far one figure is off.
+    """The error of one figure, beside the error that is allowed.
 
     Attributes:
-        name: of an output or a layer, or of a property of detections.
-        error: found.
-        allowed: the most that counts as the same.
-        compared: how many values, boxes or detections the error is of.
-        remark: why it cannot be good, where the error does not say so.
-        is_zero: all that was compared is zero on both sides: see `told_of_zeros`.
-        norm: L2 norm of what was expected, where the error is relative to it.
+        name: name of an output, of a layer, or of a property of detections.
+        error: the error that was found; infinite where the two sides cannot be compared.
+        allowed: the largest error that counts as the same.
+        compared: number of values, boxes or detections that the error was measured on.
+        remark: the reason why the row is not good, where the error does not say so.
+        is_zero: True where every compared value is zero on both sides: see `told_of_zeros`.
+        norm: L2 norm of the expected values, where the error is relative to it.
     """
 
     name: str
@@ -43,16 +43,19 @@ class Agreement:
 
     @property
     def is_good(self) -> bool:
-        """Whether the two agree; not where nothing was compared, or the error is no number."""
+        """Return True if the two sides agree.
+
+        It is False where nothing was compared, and where the error is NaN.
+        """
         return self.compared > 0 and self.error <= self.allowed
 
     @property
     def verdict(self) -> str:
-        """What a table says beside it: nothing where it is good."""
+        """Return the text that a table shows beside the row; it is empty where the row is good."""
         return "" if self.is_good else f"wrong: {self.remark}" if self.remark else "wrong"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields for JSON, which knows no infinity: null in place of it."""
+        """Return the fields for JSON, with None in place of an infinite error."""
         error = self.error if math.isfinite(self.error) else None
         fields = asdict(self)
         del fields["is_zero"], fields["norm"]
@@ -63,7 +66,7 @@ def joined(rows: Sequence[Agreement]) -> Agreement:
     """Return one row for the same figure on several inputs: the worst error, all that was compared.
 
     Args:
-        rows: one or more, of one name.
+        rows: one or more rows of the same name.
     """
     worst = max(rows, key=lambda row: math.inf if math.isnan(row.error) else row.error)
     compared = sum(row.compared for row in rows)
@@ -73,12 +76,12 @@ def joined(rows: Sequence[Agreement]) -> Agreement:
 
 
 def pooled(rows: Sequence[Agreement]) -> Agreement:
-    """Return one row for the same values of several inputs, as if they were one array's.
+    """Return one row for the same values of several inputs, as if they were one array.
 
-    In 8 bits an input on which the model gives little has a large relative error of its own.
+    In 8 bits an input on which the model's values are small has a large relative error of its own.
 
     Args:
-        rows: of `compare_values`, one or more, of one name.
+        rows: one or more rows of `compare_values`, of the same name.
     """
     row = joined(rows)
     whole = math.hypot(*(one.norm for one in rows))
@@ -90,13 +93,13 @@ def pooled(rows: Sequence[Agreement]) -> Agreement:
 
 
 def told_of_zeros(rows: Sequence[Agreement]) -> list[Agreement]:
-    """Return rows of which none is good if there is nothing but zeros in any of them.
+    """Return the rows, none of them good if every value in all of them is zero.
 
-    A layer of zeros is right where others give values. Where none does, a file would agree whatever
-    it holds: the picture is black, or the network is dead.
+    A layer of zeros is right where other layers give values. Where none does, any file would agree:
+    the picture is black, or the network is dead.
 
     Args:
-        rows: of all that was compared.
+        rows: the rows of everything that was compared.
     """
     if not all(row.is_zero and row.is_good for row in rows):
         return list(rows)
@@ -105,13 +108,14 @@ def told_of_zeros(rows: Sequence[Agreement]) -> list[Agreement]:
 
 
 def relative_error(found: Array, expected: Array) -> float:
-    """Return the L2 norm of the difference over that of what is expected.
+    """Return the L2 norm of the difference, divided by the L2 norm of the expected values.
 
-    It is infinite for other shapes, where a value is NaN, and where one alone is infinite.
+    The error is infinite where the shapes differ, where a value is NaN, and where one side alone is
+    infinite. Values that are infinite on both sides are left out.
 
     Args:
-        found: of any shape.
-        expected: of the same.
+        found: the values to check, of any shape.
+        expected: the right values, of the same shape.
     """
     if found.shape != expected.shape:
         return math.inf
@@ -125,13 +129,13 @@ def relative_error(found: Array, expected: Array) -> float:
 
 
 def compare_values(name: str, found: Array, expected: Array, allowed: float) -> Agreement:
-    """Return the relative error of an array, of which all finite values count as compared.
+    """Return the relative L2 error of an array, over the values that are finite on both sides.
 
     Args:
-        name: of the row.
-        found: what is checked.
-        expected: what it should be.
-        allowed: relative error.
+        name: name of the row.
+        found: the values to check.
+        expected: the right values.
+        allowed: the largest relative error that counts as the same.
     """
     if found.shape != expected.shape:
         remark = f"shape {found.shape} in place of {expected.shape}"
@@ -145,12 +149,22 @@ def compare_values(name: str, found: Array, expected: Array, allowed: float) -> 
 
 
 def remark_on(found: Array, expected: Array, compared: int) -> str:
-    """Return what keeps two arrays of a shape from being compared; nothing where they are."""
+    """Return why two arrays of the same shape cannot be compared, or "" where they can.
+
+    Args:
+        found: the values to check.
+        expected: the right values.
+        compared: number of values that were compared.
+    """
     return nan_remark(np.where(np.isnan(found), found, expected)) or ("" if compared else NOTHING)
 
 
 def nan_remark(values: Array) -> str:
-    """Return how many values are NaN; nothing where none is."""
+    """Return how many values are NaN, in words, or "" where none is.
+
+    Args:
+        values: an array of floats of any shape.
+    """
     missing = int(np.count_nonzero(np.isnan(values)))
     if not missing:
         return ""
@@ -159,16 +173,16 @@ def nan_remark(values: Array) -> str:
 
 
 def compare_scores(name: str, found: Array, expected: Array, allowed: float) -> Agreement:
-    """Return the error of scores, of which those count that would be missed.
+    """Return the error of scores; scores above the allowed error count as compared.
 
-    Scores so small that the error allows for their absence say nothing: where nothing is found,
-    all are, and the row is not good.
+    A score below the allowed error could be missing without notice, so it shows nothing. Where all
+    scores are so small, the row is not good.
 
     Args:
-        name: of the row.
-        found: what is checked.
-        expected: of the same shape.
-        allowed: see `score_error`.
+        name: name of the row.
+        found: the scores to check, 0..1.
+        expected: the right scores, of the same shape.
+        allowed: the largest error that counts as the same: see `score_error`.
     """
     error = score_error(found, expected)
     if found.shape != expected.shape:
@@ -183,15 +197,15 @@ def compare_scores(name: str, found: Array, expected: Array, allowed: float) -> 
 
 
 def score_error(found: Array, expected: Array) -> float:
-    """Return the largest difference of scores, relative to the highest score and a tenth.
+    """Return the largest difference of scores, divided by the highest score plus `SCORE_FLOOR`.
 
-    With an allowance of 1e-4 this is the rule for single layers, 1e-5 + 1e-4 max |b|. Where
+    With an allowed error of 1e-4 this is the rule for single layers, 1e-5 + 1e-4 max |b|. Where
     nothing is found all scores are tiny, and runtimes' sigmoids are exact to 1e-7, not to so many
-    digits. It is infinite for other shapes, and where a score is NaN.
+    digits. The error is infinite where the shapes differ, and where a score is NaN.
 
     Args:
-        found: of any shape.
-        expected: of the same.
+        found: the scores to check, of any shape.
+        expected: the right scores, of the same shape.
     """
     if found.shape != expected.shape:
         return math.inf

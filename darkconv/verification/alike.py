@@ -1,7 +1,7 @@
-"""Whether two files find the same boxes, where their values cannot be the same: in 8 bits.
+"""Compare the boxes that two files find, where their values cannot be the same: in 8 bits.
 
-One figure for everything, the relative error of an output, tells a damaged file from a right one
-and little more. So the boxes are counted that both find.
+The relative error of an output is one figure for everything. It separates a badly damaged file
+from a right one, and not much more. So the boxes that both find are counted.
 """
 
 from collections.abc import Sequence
@@ -16,29 +16,31 @@ from darkconv.verification.agreement import HELP, Agreement
 from darkconv.verification.pairing import pair_off
 
 WANTED = 40
-"""Boxes that the model should find: the threshold is lowered until it does."""
+"""Number of boxes that the model should find: the threshold is lowered until it finds so many."""
 LEAST, MOST = 0.01, 0.25
-"""Between these the threshold is: scores below are chance, and boxes above count for detection."""
-FEW = 10  # boxes of which a share says nothing
-OVERLAP = 0.45  # above which two boxes of a class are the same
+"""Limits of the threshold: scores below are chance, and boxes above count as detections."""
+FEW = 10  # fewer boxes than these are too few for an F1
+OVERLAP = 0.45  # IoU above which non-maximum suppression removes the lower box
 DIFFERENT = 0.6
-"""Of 1 - F1 what is allowed.
+"""The largest 1 - F1 that is allowed.
 
-Right files of five models have 0.02 to 0.51, by how well they bear 8 bits; with the last
-convolutions halved it is 0.67 to 0.99, and with the filters of one early convolution in another
-order 0.52 to 1.
+Right files of five models have 0.02 to 0.51, depending on how well they bear 8 bits. Files whose
+last convolutions were halved have 0.67 to 0.99, and files with the filters of one early
+convolution in another order 0.52 to 1.
 """
 
 
 def compare_finds(
     pairs: Sequence[tuple[Candidates, Candidates]],
 ) -> tuple[list[Agreement], str]:
-    """Return 1 less the F1 of the boxes that two find, and how it was measured.
-
-    Of a model that finds next to nothing it would say nothing, and there is no row.
+    """Return 1 - F1 of the boxes that a model and a file find, and a note on how it was measured.
 
     Args:
-        pairs: for each input all boxes of the model, and all of the file, with all their scores.
+        pairs: for each input all boxes of the model and all boxes of the file, with all their
+            scores.
+
+    Returns:
+        One row, or none where the model finds fewer than `FEW` boxes; and the note.
     """
     threshold = common_threshold([expected for expected, _ in pairs])
     both = ours = theirs = 0
@@ -57,7 +59,11 @@ def compare_finds(
 
 
 def common_threshold(sides: Sequence[Candidates]) -> float:
-    """Return the score above which a model has as many boxes as are wanted, within limits."""
+    """Return the score above which the model has `WANTED` boxes, between `LEAST` and `MOST`.
+
+    Args:
+        sides: the model's boxes, one entry for each input.
+    """
     scores = [kept(side, LEAST).scores for side in sides]
     every = np.sort(np.concatenate([values[values > 0] for values in scores]))[::-1]
     wanted = float(every[WANTED]) if len(every) > WANTED else LEAST
@@ -65,7 +71,12 @@ def common_threshold(sides: Sequence[Candidates]) -> float:
 
 
 def kept(side: Candidates, threshold: float) -> Candidates:
-    """Return what plain suppression leaves of the boxes above a threshold."""
+    """Return the boxes above a threshold that non-maximum suppression keeps.
+
+    Args:
+        side: boxes with their scores of every class.
+        threshold: score in 0..1 that a box has to exceed.
+    """
     with np.errstate(invalid="ignore"):
         above = passing(side.scores, threshold)
     rows = above.any(axis=1)
@@ -74,12 +85,21 @@ def kept(side: Candidates, threshold: float) -> Candidates:
 
 
 def count(side: Candidates) -> int:
-    """Return how many boxes there are, those of several classes once for each."""
+    """Return the number of boxes; a box of several classes counts once for each.
+
+    Args:
+        side: boxes after suppression; a score of 0 means that the box is not of that class.
+    """
     return int(np.count_nonzero(side.scores))
 
 
 def count_same(expected: Candidates, found: Candidates) -> int:
-    """Return how many boxes of both are of the same class and object, each taken once."""
+    """Return how many boxes of both sides are the same class and object; each is paired once.
+
+    Args:
+        expected: the model's boxes after suppression.
+        found: the file's boxes after suppression.
+    """
     sides: list[Any] = []
     for side in (expected, found):
         rows, classes = np.nonzero(side.scores > 0)

@@ -1,8 +1,8 @@
-"""Whether the columns of a file in 8 bits are those of its model: see `columns`.
+"""Check the columns of a file in 8 bits against those of its model: see `columns`.
 
 8 bits add noise, and how much depends on the network and on the pictures that the ranges were
-chosen by. What they do not do is to scale a whole head, to move it, to silence a channel or to put
-one in another's place. The bounds lie between right files and files with such faults.
+calibrated with. They do not scale a whole head, shift it, silence a channel or exchange two
+channels. The bounds lie between right files and files with such faults.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,43 +26,45 @@ from darkconv.verification.columns import (
 )
 
 VARIES = 0.3
-"""Share of the usual deviation of a table's columns below which a column hardly varies."""
-STILL = 1e-3  # deviation below which nothing varies
-PLACES_NEEDED = 8  # values of a column, of which its figures are
+"""A column hardly varies if its deviation is below this share of the table's median deviation."""
+STILL = 1e-3  # standard deviation below which a column does not vary at all
+PLACES_NEEDED = 8  # values that a column must have before its figures count
 
-# Bounds, and what right files gave at most; docs/onnx.md says of which models and which faults.
+# Bounds, and the largest figures of right files; docs/onnx.md names the models and the faults.
 SCALE = {SCORES: 0.14, CLASSES: 0.14, OBJECTNESS: 0.14, SIZES: 0.16, PLACES: 0.45, VALUES: 0.14}
-"""By the sort of columns: how far the logarithm of their slope may be from 0.
+"""The largest |log(slope)| that is allowed, by the sort of columns.
 
-Right files of detectors had up to 0.10, of sizes 0.12 and of places 0.33; those scaled by 0.8 or
+Right files of detectors had up to 0.10, for sizes 0.12 and for places 0.33; files scaled by 0.8 or
 1.25 have 0.17 and more.
 """
 LEVEL = {SCORES: 1.3, CLASSES: 2.6, OBJECTNESS: 1.3, SIZES: 0.2, PLACES: 0.5}
-"""How far the mean of a column may be off: before the sigmoid, of sizes in logarithms.
+"""The largest shift of a column's mean that is allowed, before the sigmoid; sizes as logarithms.
 
-Right files had up to 0.93 of it.
+Right files had up to 0.93 of this bound.
 """
-LEVEL_OF_VALUES = 0.75  # the same for other values, in deviations of all of them; up to 0.84 of it
+# The same for other values, in standard deviations of all values; right files had up to 0.84 of it.
+LEVEL_OF_VALUES = 0.75
 DEAD = 0.7
-"""Of 1 less what a column follows the model's, what is allowed: up to 0.66, and 1 where dead."""
-DEAD_OF_LABELS = 0.9  # the same of 0 and 1: up to 0.75, and 1 where a class is never given
-DEAD_IF_COARSE = 0.95  # the same of an output in 8 bits, of which a part of the range is seen
-NOISE = 0.45  # the same of the column in the middle: up to 0.38, with noise of its own size 0.5
+"""The largest 1 - `follows` that is allowed: right files had up to 0.66; a dead column has 1."""
+DEAD_OF_LABELS = 0.9  # for labels of 0 and 1: up to 0.75, and 1 where a class is never given
+DEAD_IF_COARSE = 0.95  # for an output that is in 8 bits itself, where a part of the range is seen
+NOISE = 0.45  # for the median column: up to 0.38, and 0.5 for noise as large as the values
 OF_CLASSES = (CLASSES, LABELS, VALUES)
-"""Sorts of which each column is a class."""
-EXCHANGED = 1.5  # times nearer to each other's columns than to their own that two are
+"""Sorts of columns in which each column is a class."""
+# Two columns are exchanged if they are so many times nearer to each other's than to their own.
+EXCHANGED = 1.5
 
 
 class Figures(NamedTuple):
-    """What the columns of a table are like, (columns,) each.
+    """The statistics of the columns of a table, each of shape (columns,).
 
     Attributes:
-        counts: places that both give a value for.
-        deviations: of the model's values.
-        slopes: of the file's values on the model's, through the origin.
-        follows: covariance of both over the larger variance: 1 for the same values, 0 for values
-            that have nothing in common or hardly vary.
-        offsets: mean of the file's less that of the model's.
+        counts: number of places where both sides have a value.
+        deviations: standard deviation of the model's values.
+        slopes: slope of the file's values over the model's, of a line through the origin.
+        follows: covariance of both sides over the larger variance: 1 for the same values, 0 for
+            values that have nothing in common or hardly vary.
+        offsets: mean of the file's values minus the mean of the model's.
     """
 
     counts: npt.NDArray[np.intp]
@@ -73,23 +75,30 @@ class Figures(NamedTuple):
 
     @property
     def usual(self) -> float:
-        """Deviation of a column in the middle."""
+        """Return the median deviation of the columns."""
         return float(np.median(self.deviations))
 
     @property
     def are_told(self) -> npt.NDArray[np.bool_]:
-        """Which columns have enough places."""
+        """Return which columns have enough places."""
         return self.counts >= PLACES_NEEDED
 
     @property
     def vary(self) -> npt.NDArray[np.bool_]:
-        """Which columns vary in the model, so that their figures say something."""
+        """Return which columns vary in the model, so that their statistics mean something."""
         least = max(VARIES * self.usual, STILL)
         return self.are_told & (self.deviations >= least)
 
 
 def figures(table: Table) -> Figures:
-    """Measure the columns of a table."""
+    """Measure the columns of a table.
+
+    Args:
+        table: a table that `comparable` returned; NaN is left out.
+
+    Returns:
+        The statistics of each column, family by family.
+    """
     places = table.expected.shape[2]
     one, two = (side.reshape(-1, places) for side in (table.expected, table.found))
     known = np.isfinite(one) & np.isfinite(two)
@@ -119,12 +128,12 @@ def _quotient(above: Values, below: Values) -> Values:
 
 @dataclass(frozen=True)
 class Finding:
-    """A figure of some columns of a table.
+    """What a check found in some columns of a table.
 
     Attributes:
-        error: found.
-        compared: of how many values or columns.
-        text: what the error means.
+        error: the error that was found.
+        compared: number of values or columns that it was measured on.
+        text: the meaning of the error, as a table shows it.
     """
 
     error: float
@@ -136,10 +145,10 @@ Check = Callable[[Table, Figures], Finding]
 
 
 def check_columns(tables: Sequence[Table]) -> list[Agreement]:
-    """Return a row for every property of every sort of columns, of the head that is worst in it.
+    """Return a row for each property of each sort of columns, with the error of the worst head.
 
     Args:
-        tables: of `comparable`, over all inputs.
+        tables: tables that `comparable` returned, each over all inputs.
     """
     rows = []
     measured = [(table, figures(table)) for table in tables]
@@ -158,9 +167,9 @@ def check_columns(tables: Sequence[Table]) -> list[Agreement]:
 def _may_vary(table: Table, found: Figures) -> bool:
     """Return False where it is no fault that nothing varies.
 
-    That is a single class, which may have one probability everywhere, an output that is in 8 bits
-    itself, of which no value may be far enough from 0 and 1, and the best class of each box, which
-    may nowhere be clear.
+    That is so for a single class, which may have one probability everywhere; for an output that is
+    in 8 bits itself, where no value may be far enough from 0 and 1; and for the best class of each
+    box, which may be clear nowhere.
     """
     may_be_still = (
         table.is_coarse
@@ -171,7 +180,11 @@ def _may_vary(table: Table, found: Figures) -> bool:
 
 
 def still_note(tables: Sequence[Table]) -> list[str]:
-    """Return how many columns of classes say nothing, and why, if there are any."""
+    """Return notes on the columns of classes that could not be checked, and why.
+
+    Args:
+        tables: tables that `comparable` returned.
+    """
     notes = []
     found = [figures(table).vary for table in tables if table.sort in OF_CLASSES]
     vary = np.concatenate([np.zeros(0, bool), *found])
@@ -191,7 +204,7 @@ def still_note(tables: Sequence[Table]) -> list[str]:
 
 
 def _checks(sort: str, *, is_coarse: bool) -> Iterator[tuple[str, Check, float]]:
-    """Yield name, check and bound of what is checked of a sort of columns."""
+    """Yield the name, the check and the bound of each check of a sort of columns."""
     if sort != LABELS:
         yield "scale of {}", check_scale, SCALE[sort]
         yield "level of {}", check_level, 1.0
@@ -203,7 +216,7 @@ def _checks(sort: str, *, is_coarse: bool) -> Iterator[tuple[str, Check, float]]
 
 
 def _dead(sort: str, *, is_coarse: bool) -> float:
-    """Return how far a column may be from the model's."""
+    """Return the largest 1 - `follows` that is allowed."""
     if sort == LABELS:
         return DEAD_OF_LABELS
     return DEAD_IF_COARSE if is_coarse else DEAD
@@ -222,7 +235,15 @@ def _row(
 
 
 def check_scale(table: Table, found: Figures) -> Finding:
-    """Compare the slope of a column in the middle with 1."""
+    """Compare the median slope of the columns with 1.
+
+    Args:
+        table: a table that `comparable` returned.
+        found: its statistics.
+
+    Returns:
+        |log(slope)|; infinite where the slope is not above 0.
+    """
     slopes = found.slopes[found.vary]
     slope = float(np.median(slopes)) if len(slopes) else 1.0
     error = abs(np.log(slope)) if slope > 0 else np.inf
@@ -231,9 +252,18 @@ def check_scale(table: Table, found: Figures) -> Finding:
 
 
 def check_level(table: Table, found: Figures) -> Finding:
-    """Compare the means: of scores the usual one of each family, of others those of each column.
+    """Compare the means of the columns.
 
-    What all classes are off by counts by itself, and what each is off by besides.
+    Of scores the median shift of each family is taken, of other sorts the shift of each column. For
+    classes and values, the shift that all columns share is a row of its own, and each column is
+    measured without it.
+
+    Args:
+        table: a table that `comparable` returned.
+        found: its statistics.
+
+    Returns:
+        The largest shift, as a share of the shift that is allowed.
     """
     labels, off, told = list(table.labels), found.offsets, found.are_told
     if table.sort == SCORES:
@@ -265,7 +295,15 @@ def check_level(table: Table, found: Figures) -> Finding:
 
 
 def check_following(table: Table, found: Figures) -> Finding:
-    """Look for columns that do not vary with the model's."""
+    """Look for columns that do not vary with the model's.
+
+    Args:
+        table: a table that `comparable` returned.
+        found: its statistics.
+
+    Returns:
+        The largest 1 - `follows` of the columns that vary.
+    """
     vary = np.flatnonzero(found.vary)
     if not len(vary):
         return Finding(0.0, 0, "")
@@ -281,7 +319,15 @@ def check_following(table: Table, found: Figures) -> Finding:
 
 
 def check_noise(table: Table, found: Figures) -> Finding:
-    """Measure how far a column in the middle is from the model's."""
+    """Measure how far the median column is from the model's.
+
+    Args:
+        table: a table that `comparable` returned.
+        found: its statistics.
+
+    Returns:
+        1 - `follows` of the median column.
+    """
     if not found.vary.any():
         return Finding(0.0, 0, "")
     error = 1 - float(np.median(found.follows[found.vary]))
@@ -290,7 +336,15 @@ def check_noise(table: Table, found: Figures) -> Finding:
 
 
 def check_exchange(table: Table, found: Figures) -> Finding:
-    """Count the columns that are like another one's, which is like theirs."""
+    """Count the columns that are exchanged with another column of the same family.
+
+    Args:
+        table: a table that `comparable` returned.
+        found: its statistics.
+
+    Returns:
+        Twice the number of exchanged pairs.
+    """
     families, columns, _ = table.expected.shape
     if columns < 2:
         return Finding(0.0, columns, "")
@@ -310,22 +364,25 @@ def check_exchange(table: Table, found: Figures) -> Finding:
 def exchanged(
     expected: Values, found: Values, vary: npt.NDArray[np.bool_]
 ) -> Iterator[tuple[int, int]]:
-    """Yield pairs of columns that are nearer to each other's than to their own.
+    """Yield pairs of columns that are nearer to each other's column than to their own.
 
     Args:
-        expected: (columns, places).
-        found: of the same shape.
-        vary: which columns may be such.
+        expected: the model's values, (columns, places).
+        found: the file's values, of the same shape.
+        vary: bool (columns,), True for the columns that may be exchanged.
+
+    Yields:
+        The two column indices, from 0, the smaller first.
     """
     known = np.isfinite(expected) & np.isfinite(found)
     one, two = (np.where(known, side, 0.0) for side in (expected, found))
-    told = known.astype(np.float64)  # of two columns the places count that are known of both
+    told = known.astype(np.float64)  # only places where both columns are known are counted
     own = (two - one) ** 2 @ told.T
     apart = two**2 @ told.T + told @ (one**2).T - 2 * two @ one.T
     both, cross = own + own.T, np.maximum(apart + apart.T, 0)
     shared = told @ told.T >= PLACES_NEEDED
     is_pair = (both > EXCHANGED * cross) & np.outer(vary, vary) & shared
-    gain = np.maximum(both - cross, (both - cross).T)  # the same but for rounding
+    gain = np.maximum(both - cross, (both - cross).T)  # symmetric, except for rounding
     for i, j in np.argwhere(np.triu(is_pair, 1)):
         if gain[i, j] >= max(gain[i].max(), gain[j].max()):
             yield int(i), int(j)

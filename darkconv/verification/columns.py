@@ -1,6 +1,6 @@
-"""What a model and a file in 8 bits give, as columns of values that belong together.
+"""Arrange what a model and a file in 8 bits give as columns of values that belong together.
 
-A column is what one channel of a head gives at all places of all inputs, such as class 7 of the
+A column holds what one channel of a head gives at all places of all inputs, such as class 7 of the
 second anchor. Values between 0 and 1 are compared before the sigmoid or the softmax that made
 them, where an error of the arithmetic has the same size everywhere.
 """
@@ -27,31 +27,31 @@ SIZES, PLACES, VALUES = "box sizes", "box places", "values"
 LABELS = "class labels"
 """Sorts of columns."""
 LEAST_SHARE = 1e-6
-"""Nearest to 0 and 1 that the sigmoids of all runtimes tell from them."""
-LEAST_OF_SOFTMAX = 1e-30  # which takes logarithms of no small differences
-LEAST_PLACE = 1e-4  # the same of a share of a cell, which is made of a place in the picture
-SUM = 1e-3  # by which probabilities may miss 1 and still come of a softmax
-STEPS = 4  # of an output in 8 bits from 0 and 1, nearer to which its values are too coarse
+"""The smallest distance from 0 and 1 that the sigmoids of all runtimes resolve."""
+LEAST_OF_SOFTMAX = 1e-30  # the same of a softmax, whose logarithms need no small differences
+LEAST_PLACE = 1e-4  # the same of a position in a cell, computed from a position in the picture
+SUM = 1e-3  # the largest distance of a sum of probabilities from 1 that a softmax may have
+STEPS = 4  # values of an output in 8 bits that are nearer to 0 and 1 than this are too coarse
 CLEAR = 5.0
-"""How many times the next class's score a box's best one is, for its class to count."""
-BEST_OF = 12  # boxes that a class has to be the best of, in the model
-RESOLVED = 48  # places of a column of such an output that are needed
-UNEVEN = 0.02  # shares of a step by which float32 may put its multiples beside their places
-LEVELS = 256  # different values of an output that is itself in 8 bits, at most
+"""A box's best class counts if its score is so many times the second best one's."""
+BEST_OF = 12  # a class counts if it is the best one of so many boxes of the model
+RESOLVED = 48  # a column of an output in 8 bits counts if it has so many places
+UNEVEN = 0.02  # share of a step by which float32 may shift the multiples of a step
+LEVELS = 256  # the most different values that an output in 8 bits can have
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Values of one sort that a model and a file give.
+    """The values of one sort that a model and a file give.
 
     Attributes:
-        sort: what they are, such as `CLASSES`.
-        source: label of the layer that they are of.
-        labels: what each column is, family by family.
-        expected: (families, columns, places); a family is an anchor, or whatever else has the same
-            columns as the others.
-        found: of the same shape.
-        is_coarse: whether the file's output is in 8 bits itself.
+        sort: the sort of values, such as `CLASSES`.
+        source: label of the layer that gives the values.
+        labels: name of each column, family by family.
+        expected: the model's values, (families, columns, places); a family is an anchor, or another
+            group that has the same columns as the others.
+        found: the file's values, of the same shape.
+        is_coarse: True where the file's output is in 8 bits itself.
     """
 
     sort: str
@@ -63,15 +63,15 @@ class Table:
 
     @property
     def name(self) -> str:
-        """Sort and source in words."""
+        """Return the sort and the source in words."""
         return f"{self.sort} of {self.source}"
 
 
 def joined_tables(each: Sequence[Sequence[Table]]) -> list[Table]:
-    """Return the tables of all inputs, one behind the other.
+    """Return the tables of all inputs, joined along their places.
 
     Args:
-        each: for every input the same tables.
+        each: the tables of each input, in the same order for every input.
     """
     return [
         Table(
@@ -88,14 +88,14 @@ def joined_tables(each: Sequence[Sequence[Table]]) -> list[Table]:
 def output_tables(
     layer: Layer, expected: Array, found: Array, names: Sequence[str], *, activated: bool
 ) -> Iterator[Table]:
-    """Yield what a layer gives out, or what enters a head.
+    """Yield tables of what a layer gives out, or of what enters a head.
 
     Args:
-        layer: the head, or the layer itself.
-        expected: values of the model.
-        found: of the file, of the same size.
-        names: of classes.
-        activated: whether the values are behind the head's activation.
+        layer: the head, or another layer that gives out values.
+        expected: the model's values.
+        found: the file's values, of the same size.
+        names: class names.
+        activated: True if the values are taken after the head's activation.
     """
     spec, pair = layer.spec, (expected, found.reshape(expected.shape))
     if isinstance(spec, Detection):
@@ -147,14 +147,14 @@ def box_tables(
     size: Array,
     names: Sequence[str],
 ) -> Iterator[Table]:
-    """Yield scores of all boxes, and their places and sizes, head by head.
+    """Yield tables of the scores, places and sizes of all boxes, head by head.
 
     Args:
-        heads: whose boxes they are, in order.
-        expected: of the model.
-        found: of the file, box by box the same ones.
-        size: width and height of the network's input.
-        names: of classes.
+        heads: the heads in the order in which the decoder lists their boxes.
+        expected: the model's boxes.
+        found: the file's boxes, in the same order.
+        size: width and height of the network's input in pixels.
+        names: class names.
     """
     for layer, rows in rows_of(heads):
         yield from score_tables(layer, expected, found.scores, rows, names)
@@ -162,7 +162,11 @@ def box_tables(
 
 
 def rows_of(heads: Sequence[Layer]) -> Iterator[tuple[Layer, slice]]:
-    """Yield each head with the rows of all boxes that are its own."""
+    """Yield each head with the rows of its boxes in the list of all boxes.
+
+    Args:
+        heads: the heads in the order in which the decoder lists their boxes.
+    """
     start = 0
     for layer in heads:
         stop = start + count_boxes(layer)
@@ -173,7 +177,18 @@ def rows_of(heads: Sequence[Layer]) -> Iterator[tuple[Layer, slice]]:
 def form_tables(
     layer: Layer, expected: Candidates, found: Array, rows: slice, size: Array
 ) -> Iterator[Table]:
-    """Yield places and sizes of a head's boxes: see `box_tables`."""
+    """Yield tables of the places and sizes of a head's boxes.
+
+    Places are relative to the cell, as the head's sigmoid gives them; sizes are logarithms relative
+    to the anchor.
+
+    Args:
+        layer: the head.
+        expected: all boxes of the model.
+        found: all boxes of the file, (boxes, 4), xywh relative to the input.
+        rows: the rows of the head's boxes.
+        size: width and height of the network's input in pixels.
+    """
     pair = [_by_anchor(layer, side[rows]) for side in (expected.boxes, found)]
     yield _table(PLACES, layer, (), [_within_cells(layer, side[:, :2]) for side in pair])
     anchors: Any = 1.0
@@ -185,7 +200,7 @@ def form_tables(
 
 
 def _within_cells(layer: Layer, centres: Array) -> Values:
-    """Return where in its cell each box is, as the sigmoid of the head gives it."""
+    """Return the position of each box in its cell, as the sigmoid of the head gives it."""
     spec = layer.spec
     height, width = (spec.side,) * 2 if isinstance(spec, Detection) else layer.in_shapes[0][1:]
     rows, columns = np.divmod(np.arange(height * width), width)
@@ -197,7 +212,15 @@ def _within_cells(layer: Layer, centres: Array) -> Values:
 def score_tables(
     layer: Layer, candidates: Candidates, found_scores: Array, rows: slice, names: Sequence[str]
 ) -> Iterator[Table]:
-    """Yield scores of a head's boxes, and the class probabilities in them where they are such."""
+    """Yield a table of a head's scores, and one of class probabilities if it has several classes.
+
+    Args:
+        layer: the head.
+        candidates: all boxes of the model, with objectness and scores.
+        found_scores: all scores of the file, (boxes, classes).
+        rows: the rows of the head's boxes.
+        names: class names.
+    """
     known = _by_anchor(layer, candidates.objectness[rows, None])
     scores = [_by_anchor(layer, side[rows]) for side in (candidates.scores, found_scores)]
     expected, found = (side.astype(np.float64) for side in scores)
@@ -222,15 +245,15 @@ def score_tables(
 def label_tables(
     heads: Sequence[Layer], expected: Array, found: Array, names: Sequence[str]
 ) -> Iterator[Table]:
-    """Yield which class is the best one of each box, 1 for it and 0 for others, head by head.
+    """Yield tables of the best class of each box, 1 for it and 0 for the others, head by head.
 
-    Boxes whose best class in the model is not clear are NaN.
+    Boxes whose best class is not clear in the model are NaN.
 
     Args:
-        heads: whose boxes they are, in order.
-        expected: scores of the model (boxes, classes).
-        found: of the file; all but the best may be 0.
-        names: of classes.
+        heads: the heads in the order in which the decoder lists their boxes.
+        expected: the model's scores, (boxes, classes).
+        found: the file's scores, of the same shape; all but the best one of a box may be 0.
+        names: class names.
     """
     if expected.shape[1] < 2:
         return
@@ -255,7 +278,16 @@ def _by_anchor(layer: Layer, values: Array) -> Array:
 
 
 def rows_and_columns(layer: Layer, count: int) -> tuple[int, int]:
-    """Of the table in which the decoder lists a head's boxes, row by row: cells and anchors."""
+    """Return the shape of the table in which the decoder lists a head's boxes row by row.
+
+    Args:
+        layer: the head.
+        count: number of its boxes.
+
+    Returns:
+        (cells, anchors), or (anchors, cells) where the decoder lists all boxes of an anchor
+        together.
+    """
     if isinstance(layer.spec, Detection):
         return layer.spec.cells, layer.spec.num
     assert isinstance(layer.spec, AnchorHead)
@@ -266,7 +298,7 @@ def rows_and_columns(layer: Layer, count: int) -> tuple[int, int]:
 
 
 def _is_anchor_major(layer: Layer) -> bool:
-    """Return True if the decoder lists all boxes of an anchor before the next one's."""
+    """Return True if the decoder lists all boxes of an anchor before those of the next anchor."""
     return isinstance(layer.spec, Region) and not layer.spec.dialect.region_is_cell_major
 
 
@@ -279,7 +311,7 @@ def _table(sort: str, layer: Layer, names: Sequence[str], pair: Sequence[Numbers
 def _labels(
     sort: str, layer: Layer, names: Sequence[str], families: int, columns: int
 ) -> list[str]:
-    """Return what the columns of a table are, such as `class 7 'cup', anchor 2`."""
+    """Return the names of a table's columns, such as `class 7 'cup', anchor 2`."""
     is_class = sort in (CLASSES, SCORES) or layer.type == "softmax" or len(names) == columns
     if sort == SCORES and columns == 1 and not names:
         each = ["score"]
@@ -302,10 +334,13 @@ def _labels(
 
 
 def comparable(table: Table) -> Table:
-    """Return a table's values before sigmoid and softmax, which all errors are alike in.
+    """Return a table of values before sigmoid and softmax, where all errors have the same size.
 
-    Values that no side tells from 0 or 1 become NaN, and so do those that are not finite. Labels
-    stay as they are, but for classes that are hardly ever the best.
+    Values that neither side can tell from 0 or 1 become NaN, and so do values that are not finite.
+    Labels stay as they are, except for classes that are hardly ever the best one, which become NaN.
+
+    Args:
+        table: a table over all inputs, with values as the outputs give them.
     """
     if table.sort == LABELS:
         is_rare = np.nansum(table.expected, axis=2, keepdims=True) < BEST_OF
@@ -335,9 +370,9 @@ def _with(table: Table, expected: Values, found: Values, *, is_coarse: bool = Fa
 
 
 def _step(values: Values) -> float:
-    """Return the distance of values that are themselves in 8 bits; 0 where they are not.
+    """Return the distance between the values of an output in 8 bits; 0 for other outputs.
 
-    What a sigmoid gives of such values has as few levels, but not at one distance.
+    What a sigmoid gives for such values has as few levels, but they are not evenly spaced.
     """
     levels = np.unique(values[np.isfinite(values)][:100_000])
     if not 1 < len(levels) <= LEVELS or values.size < 4 * LEVELS:
@@ -348,10 +383,10 @@ def _step(values: Values) -> float:
 
 
 def _resolved(expected: Values, found: Values, least: float) -> tuple[Values, Values]:
-    """Return shares, NaN where the model's are too near to 0 or 1 for steps of 8 bits.
+    """Return values of 0..1, NaN where the model's are too near to 0 or 1 for steps of 8 bits.
 
-    Which places count is left to the model: chosen by both, those near the limit would seem to
-    have nothing in common. Columns of few such places say nothing.
+    The model alone decides which places count: if both sides did, those near the limit would seem
+    to have nothing in common. Columns with few such places become NaN.
     """
     told = (expected > least) & (expected < 1 - least)
     told &= told.sum(axis=2, keepdims=True) >= RESOLVED
@@ -363,7 +398,7 @@ def _resolved(expected: Values, found: Values, least: float) -> tuple[Values, Va
 
 
 def _told_apart(expected: Values, found: Values, least: float) -> tuple[Values, Values]:
-    """Return shares within limits, NaN where both are beyond the same one."""
+    """Return values of 0..1 clipped to limits, NaN where both sides are beyond the same limit."""
     most = 1 - max(least, LEAST_SHARE) if least != LEAST_OF_SOFTMAX else 1.0
     low = (expected <= least) & (found <= least)
     high = (expected >= most) & (found >= most) & (most < 1)
@@ -377,7 +412,7 @@ def _logit(shares: Values) -> Values:
 
 
 def _centred(shares: Values) -> Values:
-    """Return logarithms relative to the mean of all columns."""
+    """Return logarithms relative to the mean over all columns."""
     logs = np.log(shares)
     counts = np.isfinite(logs).sum(axis=1, keepdims=True)
     means = np.nansum(logs, axis=1, keepdims=True) / np.maximum(counts, 1)

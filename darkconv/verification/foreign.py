@@ -1,8 +1,8 @@
-"""Comparing an ONNX file of another tool with a model.
+"""Compare an ONNX file of another tool with a model.
 
-Nothing says what such a file gives, so its outputs are matched by their shapes: with the heads,
-activated or not, in the orders of axes that tools write them in; and with boxes and scores. Where
-several are of the same shape, the nearest is meant.
+Nothing in such a file says what its outputs are, so they are matched by their shapes: with the
+heads, before or after activation, in the orders of axes that tools write; and with boxes and
+scores. Where several have the same shape, the nearest one is taken.
 """
 
 import logging
@@ -40,18 +40,18 @@ KINDS = {
     "tensor(double)": np.float64,
     "tensor(uint8)": np.uint8,
 }
-"""Types of inputs that a picture can be given as."""
+"""The numpy type of each type of input that can take a picture."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How a file takes a picture.
+    """The form in which a file takes pictures.
 
     Attributes:
-        name: of the input.
-        kind: of its numbers; of integers these are levels, of others 0..1.
-        batch: pictures that it takes at once; None for any number.
-        has_channels_last: (N, H, W, C) rather than (N, C, H, W).
+        name: name of the input.
+        kind: numpy type of the input; uint8 takes levels 0..255, the others take 0..1.
+        batch: number of pictures that the file takes at once; None for any number.
+        has_channels_last: True for (N, H, W, C), False for (N, C, H, W).
     """
 
     name: str
@@ -60,7 +60,14 @@ class Plan:
     has_channels_last: bool
 
     def given(self, planes: Array) -> npt.NDArray[Any]:
-        """Network inputs (N, ...) as the file takes them; of one, as many as it has to have."""
+        """Return network inputs in the form that the file takes.
+
+        Args:
+            planes: float32 (N, C, H, W) in 0..1, or (N, inputs).
+
+        Returns:
+            The inputs; a single one is repeated to the file's fixed batch.
+        """
         if self.kind is np.uint8:
             planes = np.rint(planes * 255).clip(0, 255)
         values = planes.transpose(0, 2, 3, 1) if self.has_channels_last else planes
@@ -68,10 +75,11 @@ class Plan:
 
 
 def fitted_model(model: Model, file: "ForeignFile") -> Model:
-    """The model for pictures of the size that a file is fixed to.
+    """Return the model with the input size that a file is fixed to.
 
-    Raises:
-        DarkconvError: the file takes no such input.
+    Args:
+        model: the model to compare; it is returned unchanged where the file's size is free.
+        file: the ONNX file of another tool.
     """
     plan, (value,) = input_plan(model.network, file), file.session.get_inputs()
     if not model.network.input_shape.is_map:
@@ -83,10 +91,14 @@ def fitted_model(model: Model, file: "ForeignFile") -> Model:
 
 
 def input_plan(network: Network, file: "ForeignFile") -> Plan:
-    """How a file takes a network's input.
+    """Return the form in which a file takes a network's input.
+
+    Args:
+        network: the network of the model to compare.
+        file: the ONNX file of another tool.
 
     Raises:
-        DarkconvError: it does not.
+        DarkconvError: the file has several inputs, or one of another shape or type.
     """
     shape, inputs = network.input_shape, file.session.get_inputs()
     value, channels = inputs[0], shape.c if shape.is_map else shape.size
@@ -107,18 +119,21 @@ def input_plan(network: Network, file: "ForeignFile") -> Plan:
 def compare_foreign(
     model: Model, file: "ForeignFile", inputs: Inputs, *, device: str = "cpu"
 ) -> FileVerification:
-    """Run a file of another tool and a model on the same inputs.
+    """Run a file of another tool and a model on the same inputs, and compare their outputs.
 
-    Outputs and heads that nothing is like are told as warnings.
+    A warning names each output that matches nothing, and each head that no output matches.
 
     Args:
-        model: of `fitted_model`.
-        file: of `darkconv.backends.onnx.read_any`.
-        inputs: see `several_inputs`.
-        device: where PyTorch runs.
+        model: the model that `fitted_model` returned.
+        file: the file that `darkconv.backends.onnx.read_any` opened.
+        inputs: the inputs of `several_inputs`.
+        device: the device that PyTorch runs on.
+
+    Returns:
+        One row for each matched output, and those of the columns where the file is in 8 bits.
 
     Raises:
-        DarkconvError: the file takes another input, or none of its outputs is like anything.
+        DarkconvError: the file takes another input, or none of its outputs matches anything.
     """
     plan = input_plan(model.network, file)
     groups = inputs.groups() if plan.batch is None else ([x] for x in inputs.values)
@@ -151,7 +166,18 @@ def compare_foreign(
 def run_both(
     model: Model, file: "ForeignFile", plan: Plan, group: Sequence[Array], device: str
 ) -> Iterator[tuple[dict[str, npt.NDArray[Any]], list[Like]]]:
-    """Yield a file's outputs by name for each input of a group, and all that they may be."""
+    """Yield a file's outputs by name for each input of a group, and everything that they may be.
+
+    Args:
+        model: the model, which PyTorch runs.
+        file: the file to compare.
+        plan: the form in which the file takes pictures.
+        group: inputs (C, H, W) that run together.
+        device: the device that PyTorch runs on.
+
+    Raises:
+        DarkconvError: the model's outputs hold NaN.
+    """
     x = np.stack(group)
     if plan.kind is np.uint8:
         x = np.rint(x * 255).clip(0, 255).astype(np.float32) / np.float32(255)
@@ -167,24 +193,29 @@ def run_both(
 
 
 Each = Sequence[tuple[npt.NDArray[Any], list[Like]]]
-"""For every input an output's values, and all that they may be, in the same order."""
+"""For each input the values of one output, and everything that they may be, in the same order."""
 
 
 def nearest(each: Each, precision: str) -> int | None:
-    """Return the place of what an output is most like; None if it is like nothing."""
+    """Return the index of the candidate that an output is nearest to; None if no shape matches.
+
+    Args:
+        each: the values of the output and the candidates, for each input.
+        precision: "float32", "float16" or "int8".
+    """
     values, known = each[0]
     fits = [place for place, one in enumerate(known) if one.values.shape == values.shape]
     return min(fits, key=lambda place: row_of("", each, place, precision).error, default=None)
 
 
 def row_of(name: str, each: Each, place: int, precision: str) -> Agreement:
-    """Return the row of an output, compared with one of what it may be.
+    """Return the row of an output that is compared with one of its candidates.
 
     Args:
-        name: of the output.
-        each: for every input.
-        place: of what it is compared with.
-        precision: of the file.
+        name: name of the output.
+        each: the values of the output and the candidates, for each input.
+        place: index of the candidate, from 0.
+        precision: "float32", "float16" or "int8".
     """
     allowed = ALLOWED[precision]
     rows = [known[place].compared_with(name, values, allowed) for values, known in each]
@@ -192,13 +223,24 @@ def row_of(name: str, each: Each, place: int, precision: str) -> Agreement:
 
 
 def tables_of(each: Each, place: int) -> list[Table]:
-    """Return the columns of an output over all inputs."""
+    """Return the columns of an output over all inputs.
+
+    Args:
+        each: the values of the output and the candidates, for each input.
+        place: index of the candidate that the output was matched with, from 0.
+    """
     apart = [list(known[place].tables(values)) for values, known in each]
     return [comparable(table) for table in joined_tables(apart)]
 
 
 def tell_missing(network: Network, file: "ForeignFile", sources: set[str]) -> None:
-    """Warn of heads that no output is like."""
+    """Warn of each output of the network that no output of the file matches.
+
+    Args:
+        network: the network of the model.
+        file: the file that was compared.
+        sources: labels of the layers that were matched, or `ALL_HEADS`.
+    """
     if ALL_HEADS in sources:
         return
     for index in network.outputs:

@@ -1,4 +1,4 @@
-"""What is run through a model and what is compared with it."""
+"""Choose the inputs that a model and what it is compared with are run on."""
 
 import itertools
 import os
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     Images = PictureLike | Image | Sequence[PictureLike | Image] | None
 
 PATHS = (str, os.PathLike)
-BUNDLED = 3  # pictures, where the user gives none
+BUNDLED = 3  # bundled pictures that are run where the user gives none
 MANY = 24
-"""Inputs where each gives one value of a class, as in a classifier."""
-COLOURS = (1, 3)  # channels of networks that take pictures
+"""Number of inputs where each gives one value of a class, as a classifier does."""
+COLOURS = (1, 3)  # numbers of input channels of networks that take pictures
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What is run.
+    """The inputs of a comparison.
 
     Attributes:
-        values: (C, H, W) or (inputs,) each.
-        words: what it is.
-        batch: how many run together.
+        values: float32 arrays, (C, H, W) or (inputs,) each.
+        words: description of the inputs for messages.
+        batch: number of inputs that run together.
     """
 
     values: Sequence[Array]
@@ -44,32 +44,48 @@ class Inputs:
     batch: int = 1
 
     def groups(self) -> Iterator[Sequence[Array]]:
-        """Yield those that run together; the last ones may be fewer."""
+        """Yield the inputs that run together; the last group may be smaller."""
         for start in range(0, len(self.values), self.batch):
             yield self.values[start : start + self.batch]
 
 
 def noise(network: Network, seed: int = 0) -> Array:
-    """Return seeded noise in 0..1, as the network takes it."""
+    """Return float32 noise in 0..1, in the shape of the network's input without a batch axis.
+
+    Args:
+        network: the network that takes the input.
+        seed: seed of the random numbers.
+    """
     shape = network.input_shape
     values = np.random.default_rng(seed).random(shape if shape.is_map else shape.size)
     return values.astype(np.float32)
 
 
 def picture_input(network: Network, image: "PictureLike | Image") -> Array:
-    """Return a picture as the network takes it, fitted as `detect` fits it."""
+    """Return a picture as float32 planes (C, H, W) in 0..1, fitted as `detect` fits it.
+
+    Args:
+        network: the network that takes the input.
+        image: the picture.
+    """
     picture, fit = fitted_picture(network, image, None)
     return fit.apply(picture)
 
 
 def one_input(model: Model, image: "Images", batch: int = 1, *, least: int = 1) -> Inputs:
-    """Return the user's pictures, or seeded noise: for values of layers, of which noise has all.
+    """Return the user's pictures, or noise where there are none.
+
+    Noise is enough to compare the values of layers.
 
     Args:
-        model: that takes them.
-        image: one, several, or None.
-        batch: how many run together; there is as much noise as that.
-        least: how many inputs of noise there are at least.
+        model: the model that takes the inputs.
+        image: one picture, several, or None for noise.
+        batch: number of inputs that run together; there are at least as many inputs of noise.
+        least: the smallest number of inputs of noise.
+
+    Raises:
+        DarkconvError: the list of pictures is empty, the values of all layers do not fit into
+            memory, or there are several inputs for a network that keeps state.
     """
     network, images = model.network, _listed(image)
     _require_memory(network, batch)
@@ -88,17 +104,20 @@ def one_input(model: Model, image: "Images", batch: int = 1, *, least: int = 1) 
 def several_inputs(
     model: Model, image: "Images", batch: int = 1, *, has_columns: bool = False
 ) -> Inputs:
-    """Return the user's pictures, or noise and the bundled ones: noise has hardly any boxes.
+    """Return the user's pictures, or noise and bundled pictures, since noise has hardly any boxes.
 
-    Networks that take no pictures, or that keep state from one input to the next, get noise alone,
-    and so do networks that find no boxes, unless columns are compared.
+    Networks that take no pictures, or that keep state from one input to the next, get noise alone.
+    So do networks that find no boxes, unless columns are compared.
 
     Args:
-        model: that runs.
-        image: of the user; None for noise and bundled pictures.
-        batch: how many run together.
-        has_columns: whether each class is looked at by itself, for which a network that gives one
-            value for it needs many inputs. Few pictures are turned and mirrored then.
+        model: the model that takes the inputs.
+        image: the user's picture or pictures; None for noise and bundled pictures.
+        batch: number of inputs that run together.
+        has_columns: True if each class is compared by itself. A network that gives one value for a
+            class needs many inputs for that, so a few pictures are also turned and mirrored.
+
+    Raises:
+        DarkconvError: see `one_input`.
     """
     network = model.network
     if _keeps_state(network):
@@ -121,10 +140,10 @@ def several_inputs(
 
 
 def _require_memory(network: Network, batch: int) -> None:
-    """Check that the values of all layers for a batch, which two frameworks give, can be held.
+    """Check that the values of all layers of a batch fit into memory in two frameworks.
 
     Raises:
-        DarkconvError: they cannot.
+        DarkconvError: they do not.
     """
     values = sum(layer.out_shape.size for layer in network.layers)
     what = f"all layers of {batch} inputs"
@@ -141,7 +160,7 @@ def _of_noise(network: Network, count: int) -> str:
 
 
 def _turned(given: Inputs) -> Inputs:
-    """Return few pictures in as many forms as are needed: mirrored, turned, in half the light."""
+    """Return more inputs from few pictures: mirrored, turned and in half the light."""
     first = given.values[0]
     if len(given.values) >= MANY or first.ndim != 3:
         return given
@@ -164,7 +183,7 @@ def _keeps_state(network: Network) -> bool:
 
 
 def _listed(image: "Images") -> "list[PictureLike | Image]":
-    """The pictures; a text, an array and a file are one each.
+    """Return the pictures as a list; a text, an array and a file are one picture each.
 
     Raises:
         DarkconvError: an empty list.

@@ -1,4 +1,4 @@
-"""Every layer of a model in two frameworks."""
+"""Compare every layer of a model in two frameworks."""
 
 from collections.abc import Iterator
 
@@ -9,21 +9,22 @@ from darkconv.core.model import Array, Model
 from darkconv.verification.agreement import Agreement, compare_values, joined, told_of_zeros
 from darkconv.verification.inputs import Inputs
 
-TOLERANCE = 1e-4  # relative L2 error of a layer on whole networks
+TOLERANCE = 1e-4  # the largest relative L2 error of a layer that is allowed in whole networks
 
 
 def compare_layers(
     model: Model, inputs: Inputs, backend: Backend = "onnx", device: str = "cpu"
 ) -> list[Agreement]:
-    """Return how far each layer in another framework is from what PyTorch gives.
+    """Return how far each layer in another framework is from the same layer in PyTorch.
 
     Args:
-        model: what is built in both.
-        inputs: of the network.
-        backend: "onnx" or "keras".
-        device: where PyTorch runs.
+        model: the model that is built in both frameworks.
+        inputs: inputs of the network.
+        backend: the other framework, "onnx" or "keras".
+        device: the device that PyTorch runs on.
 
-    Returns: one row for each layer, in the network's order, of the name `003_yolo`.
+    Returns:
+        One row for each layer, in the network's order, with names such as `003_yolo`.
     """
     each = [
         rows

@@ -1,4 +1,4 @@
-"""How near an ONNX file in half precision or 8 bits comes to its float32 form."""
+"""Measure how near an ONNX file in half precision or 8 bits comes to its float32 form."""
 
 import functools
 from collections import defaultdict
@@ -23,20 +23,21 @@ if TYPE_CHECKING:
     from darkconv.backends.exported import ExportedFile
     from darkconv.detection.exported import FileEngine
 
-THRESHOLD = 0.25  # score from which detections are compared
+THRESHOLD = 0.25  # detections are compared from this score on
 
 
 @dataclass(frozen=True)
 class Likeness:
-    """What two files have in common.
+    """The agreement of two files.
 
     Attributes:
-        errors: relative L2 error of each output over all inputs; infinite where a value is no
-            finite number. Without detections, which have no places that could be compared.
-        f1: twice the number of detections that both find, over the number of all; None where
-            there are none to compare.
-        inputs: how many they ran on.
-        compared: values and detections of both that were compared.
+        errors: relative L2 error of each output over all inputs; infinite where a value is NaN or
+            infinite. Lists of detections are not among the outputs: they have no fixed places that
+            could be compared.
+        f1: twice the number of detections that both files find, divided by the number of all
+            detections; None where there are none to compare.
+        inputs: number of inputs that both ran on.
+        compared: number of values and detections that were compared.
     """
 
     errors: Mapping[str, float]
@@ -46,7 +47,7 @@ class Likeness:
 
     @property
     def fault(self) -> str:
-        """Why the file is not to be trusted: nothing where it is."""
+        """Return the reason not to trust the file, or "" where there is none."""
         if not self.compared:
             return "there was nothing to compare"
         broken = [name for name, error in self.errors.items() if not np.isfinite(error)]
@@ -54,7 +55,7 @@ class Likeness:
 
 
 class Differences:
-    """Squares of differences and of values, summed over inputs."""
+    """Sums of squared differences and of squared values over inputs, for each output."""
 
     def __init__(self) -> None:
         self._off: defaultdict[str, float] = defaultdict(float)
@@ -63,7 +64,12 @@ class Differences:
         self.compared = 0
 
     def add(self, whole: Mapping[str, Array], other: Mapping[str, Array]) -> None:
-        """Count the values for one input, by their names."""
+        """Add the values of one input.
+
+        Args:
+            whole: values of the float32 form, by the name of the output.
+            other: values of the other file, by the same names.
+        """
         self.count += 1
         for name, right in whole.items():
             found = other[name]
@@ -73,7 +79,7 @@ class Differences:
             self.compared += int(np.count_nonzero(np.isfinite(found) & np.isfinite(right)))
 
     def relative(self) -> dict[str, float]:
-        """Relative L2 error of each output; infinite where a value is NaN or infinite."""
+        """Return the relative L2 error of each output; infinite where a value is not finite."""
         return {
             name: float(np.sqrt(off / (self._whole[name] or 1.0)))
             if np.isfinite(off + self._whole[name])
@@ -83,15 +89,23 @@ class Differences:
 
 
 NAMES = {CORNERS: "boxes", CENTRES: "boxes", BEST: SCORES}
-"""What parts of outputs are called, where their own names say their form."""
+"""Names for tables of the parts of outputs whose own names describe their form."""
 
 
 def placed_values(
     file: "ExportedFile", outputs: Sequence[npt.NDArray[Any]]
 ) -> dict[str, npt.NDArray[Any]]:
-    """Return those values of a picture's outputs, by name, that two files have in the same places.
+    """Return those values of a picture's outputs that two files have in the same places.
 
-    Detections have none, and classes are no numbers that could be near each other.
+    Lists of detections are left out, since their order may differ, and so are class indices, since
+    their differences mean nothing.
+
+    Args:
+        file: the file that was run.
+        outputs: its outputs for one picture, without a batch axis.
+
+    Returns:
+        The values by the name of the part.
     """
     if file.head == "nms":
         return {}
@@ -106,12 +120,15 @@ def _square(values: npt.NDArray[np.float64]) -> float:
 def likeness_on_inputs(
     whole: "ExportedFile", other: "ExportedFile", inputs: Iterable[npt.NDArray[Any]]
 ) -> Likeness:
-    """Compare outputs alone; of files with suppression in the graph what enters it.
+    """Compare the outputs of two files; where NMS is in the graph, compare what enters it.
 
     Args:
         whole: the float32 form.
-        other: of the same outputs.
-        inputs: as both take them, (1, ...) each.
+        other: a file with the same outputs.
+        inputs: inputs as both files take them, (1, ...) each.
+
+    Returns:
+        The errors, without an F1.
     """
     before_it = ("boxes before suppression", "scores before suppression")
     is_cut = whole.head == "nms"
@@ -133,12 +150,15 @@ def likeness_on_inputs(
 def likeness_on_pictures(
     whole: "FileEngine", other: "FileEngine", pictures: Iterable[PathLike]
 ) -> Likeness:
-    """Compare outputs and detections.
+    """Compare the outputs and the detections of two files.
 
     Args:
         whole: the float32 form.
-        other: of the same outputs.
-        pictures: files.
+        other: a file with the same outputs.
+        pictures: picture files.
+
+    Returns:
+        The errors and the F1 of the detections.
     """
     differences = Differences()
     pairs = []
@@ -152,12 +172,13 @@ def likeness_on_pictures(
 
 
 def f1_of(pairs: Iterable[tuple[Sequence[Detection], Sequence[Detection]]]) -> float | None:
-    """Return twice the number of detections that both have, over the number of all.
+    """Return F1: twice the number of detections that both sides have, over the number of all.
 
     Args:
-        pairs: the detections of both, picture by picture.
+        pairs: the detections of both sides, one pair of lists for each picture.
 
-    Returns: 0..1; None where there are none.
+    Returns:
+        The F1 in 0..1; None where there are no detections.
     """
     both = total = 0
     for one, two in pairs:
@@ -167,7 +188,15 @@ def f1_of(pairs: Iterable[tuple[Sequence[Detection], Sequence[Detection]]]) -> f
 
 
 def common(expected: Sequence[Detection], found: Sequence[Detection]) -> list[tuple[int, int]]:
-    """Places of detections that are of the same class and object, each taken once, best first."""
+    """Pair the detections that are of the same class and object; each is paired once.
+
+    Args:
+        expected: the detections of one side in a picture.
+        found: the detections of the other side, by falling score: the best one chooses first.
+
+    Returns:
+        (index in `expected`, index in `found`) of each pair, from 0.
+    """
     sides: list[Any] = []
     for side in (found, expected):
         sides.append(np.array([one.box for one in side]).reshape(-1, 4))

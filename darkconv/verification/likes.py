@@ -1,4 +1,4 @@
-"""What an output of another tool's file may be: heads, boxes and scores, in the forms of tools."""
+"""List what an output of another tool's file may be: heads, boxes and scores in usual forms."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -27,18 +27,18 @@ from darkconv.verification.columns import (
 from darkconv.verification.suppression import BEYOND
 
 TablesOf = Callable[[npt.NDArray[Any]], Iterator[Table]]
-"""Takes the values of an output apart into the columns of what it is like."""
+"""A function that arranges the values of an output as the columns of what it may be."""
 
 
 class Like(NamedTuple):
-    """Something that an output may be.
+    """A candidate: something that an output may be.
 
     Attributes:
-        source: layer that it is of, or "all heads".
-        what: in words.
-        values: without a batch axis, and without axes of length 1.
-        tables: takes the file's values apart as these.
-        most: beyond which values count as this one; see `BEYOND`.
+        source: label of the layer that gives the values, or "all heads".
+        what: description of the values, for tables.
+        values: the model's values, without a batch axis and without axes of length 1.
+        tables: function that arranges the file's values as columns.
+        most: values are clipped to -most..most before they are compared; see `BEYOND`.
     """
 
     source: str
@@ -48,7 +48,13 @@ class Like(NamedTuple):
     most: float = math.inf
 
     def compared_with(self, name: str, values: npt.NDArray[Any], allowed: float) -> Agreement:
-        """Return the row of an output that is compared with this."""
+        """Return the row of an output that is compared with this candidate.
+
+        Args:
+            name: name of the output.
+            values: the output, of the same shape as the candidate's values.
+            allowed: the largest relative error that counts as the same.
+        """
         found, expected = (
             side.astype(np.float32).clip(-self.most, self.most) for side in (values, self.values)
         )
@@ -59,12 +65,12 @@ ALL_HEADS = "all heads"
 
 
 def likes(model: Model, layers: list[Array], x: Array) -> Iterator[Like]:
-    """All that an output may be.
+    """Yield everything that an output may be.
 
     Args:
-        model: that made them.
-        layers: values of every layer.
-        x: what it ran on.
+        model: the model that was run.
+        layers: the values of every layer, by index.
+        x: the input, (C, H, W) or (inputs,).
     """
     network, names = model.network, model.names
     for index in network.outputs:
@@ -82,7 +88,15 @@ def likes(model: Model, layers: list[Array], x: Array) -> Iterator[Like]:
 def arranged(
     layer: Layer, what: str, values: Array, names: Names, *, activated: bool
 ) -> Iterator[Like]:
-    """A map (channels, h, w) in the orders of axes that tools write."""
+    """Yield the values of a layer in each of the orders of axes that tools write.
+
+    Args:
+        layer: the head, or another layer that gives out values.
+        what: description of the values, for tables.
+        values: (channels, h, w), or of another shape, which has one order alone.
+        names: class names.
+        activated: True if the values are taken after the head's activation.
+    """
     for suffix, order in orders(layer, values.shape):
         order = np.squeeze(order)
 
@@ -96,7 +110,15 @@ def arranged(
 
 
 def orders(layer: Layer, shape: tuple[int, ...]) -> Iterator[tuple[str, npt.NDArray[np.intp]]]:
-    """Yield the places of a layer's values in every order of axes, and what it is called."""
+    """Yield each order of axes of a layer's values.
+
+    Args:
+        layer: the layer; anchors are separated for heads with anchors alone.
+        shape: shape of the layer's values.
+
+    Yields:
+        A description, and the flat indices of the values in that order.
+    """
     own = np.arange(math.prod(shape)).reshape(shape)
     yield "", own
     if len(shape) != 3:
@@ -116,7 +138,13 @@ def orders(layer: Layer, shape: tuple[int, ...]) -> Iterator[tuple[str, npt.NDAr
 
 
 def box_likes(network: Network, layers: list[Array], names: Names) -> Iterator[Like]:
-    """Boxes and scores of all heads, and of each, in the forms that tools write."""
+    """Yield the boxes and scores of all heads, and of each head, in the forms that tools write.
+
+    Args:
+        network: a network that finds boxes.
+        layers: the values of every layer, by index.
+        names: class names.
+    """
     heads = box_heads(network)
     found = decode(network, [layers[layer.index] for layer in heads], threshold=-1)
     counts = [box_count(layer, layers[layer.index]) for layer in heads]
@@ -139,7 +167,12 @@ def box_likes(network: Network, layers: list[Array], names: Names) -> Iterator[L
 
 
 def box_count(layer: Layer, values: Array) -> int:
-    """Boxes of a head."""
+    """Return the number of boxes that a head predicts.
+
+    Args:
+        layer: the head.
+        values: its values, of which the last two axes are h and w.
+    """
     if isinstance(layer.spec, Detection):
         return layer.spec.cells * layer.spec.num
     assert isinstance(layer.spec, AnchorHead)
@@ -148,13 +181,13 @@ def box_count(layer: Layer, values: Array) -> int:
 
 @dataclass(frozen=True, eq=False)
 class BoxTaker:
-    """Takes boxes and scores apart that a file gives in an order of its own.
+    """Arranges boxes and scores that a file lists in an order of its own.
 
     Attributes:
-        network: whose boxes they are.
+        network: the network of the model.
         expected: all boxes of the model.
-        order: which of them are the file's rows.
-        names: of classes.
+        order: index of the model's box in each row of the file.
+        names: class names.
     """
 
     network: Network
@@ -163,13 +196,23 @@ class BoxTaker:
     names: Names
 
     def scores(self, values: npt.NDArray[Any]) -> Iterator[Table]:
-        """Take scores apart, (rows, classes) or (rows,)."""
+        """Yield the columns of scores.
+
+        Args:
+            values: the file's scores, (rows, classes) or (rows,).
+        """
         own = self._restored(values.reshape(len(self.order), -1), self.expected.scores)
         for layer, rows in self._heads():
             yield from score_tables(layer, self.expected, own, rows, self.names)
 
     def boxes(self, values: npt.NDArray[Any], *, corners: bool, unit: Array) -> Iterator[Table]:
-        """Take boxes apart, (rows, 4)."""
+        """Yield the columns of boxes.
+
+        Args:
+            values: the file's boxes, (rows, 4).
+            corners: True for xyxy, False for xywh.
+            unit: (4,) by which the values are divided to be relative to the input.
+        """
         relative = (values.reshape(-1, 4) / unit).astype(np.float32)
         centred = as_centres(relative) if corners else relative
         own = self._restored(centred, self.expected.boxes)
@@ -179,7 +222,15 @@ class BoxTaker:
     def rows(
         self, values: npt.NDArray[Any], *, corners: bool, unit: Array, has_scores: bool
     ) -> Iterator[Table]:
-        """Take rows of box, objectness and scores or class probabilities apart."""
+        """Yield the columns of rows of box, objectness and scores or class probabilities.
+
+        Args:
+            values: the file's rows, (rows, 5 + classes).
+            corners: True for xyxy, False for xywh.
+            unit: (4,) by which the boxes are divided to be relative to the input.
+            has_scores: True if the last columns are scores, False if they are class probabilities,
+                which are multiplied by objectness.
+        """
         table = values.reshape(len(self.order), -1)
         last = table[:, 5:] if has_scores else table[:, 4:5] * table[:, 5:]
         yield from self.scores(last)
@@ -192,7 +243,7 @@ class BoxTaker:
         return own
 
     def _heads(self) -> Iterator[tuple[Layer, slice]]:
-        """Yield the heads whose boxes are among the rows."""
+        """Yield the heads whose boxes are among the rows, each with the rows of its boxes."""
         first, last = int(self.order.min()), int(self.order.max())
         for layer, rows in rows_of(box_heads(self.network)):
             if first <= rows.start and rows.stop <= last + 1:
@@ -202,7 +253,15 @@ class BoxTaker:
 def forms(
     network: Network, found: Candidates, taker: BoxTaker, name: str, suffix: str
 ) -> Iterator[Like]:
-    """Boxes and scores in one order."""
+    """Yield the boxes and scores in one order, in each of the forms that tools write.
+
+    Args:
+        network: the network of the model.
+        found: all boxes of the model.
+        taker: arranges the file's values; its `order` says which boxes are meant.
+        name: label of the head, or `ALL_HEADS`.
+        suffix: text added to the descriptions that names the order.
+    """
     order = taker.order
     scores, known = found.scores[order], found.objectness[order, None]
     yield Like(name, f"scores of {name}{suffix}", np.squeeze(scores), taker.scores)

@@ -1,4 +1,4 @@
-"""Comparing what an exported file gives with what its model gives in PyTorch."""
+"""Compare what an exported file gives with what its model gives in PyTorch."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -61,19 +61,19 @@ if TYPE_CHECKING:
     from darkconv.backends.onnx import SuppressionProbe
 
 ALLOWED = {"float32": 1e-4, "float16": 1e-2, "int8": 0.4}
-"""The relative error of an output, by a file's precision.
+"""The largest relative error of an output that is allowed, by the file's precision.
 
-In float32 it is that of whole networks. In half precision up to 7e-3 was measured, in 8 bits up to
-0.29; between two models whose heads have the same shape 0.47 and more. What 8 bits leave of a
-detector is therefore measured by its detections too.
+In float32 it is the tolerance of whole networks. In half precision up to 7e-3 was measured, in
+8 bits up to 0.29; between two models whose heads have the same shape 0.47 and more. A detector in
+8 bits is therefore measured by its detections too.
 """
 JOINS = {"float32": joined, "float16": joined, "int8": pooled}
-"""How the rows of several inputs become one, by a file's precision."""
-PLAIN = ("sort", "default")  # kinds of suppression that are the one that a graph has
+"""The function that joins the rows of several inputs, by the file's precision."""
+PLAIN = ("sort", "default")  # kinds of non-maximum suppression that a graph computes
 
 
 Run = Callable[[npt.NDArray[Any]], list[npt.NDArray[Any]]]
-"""What calls a file's graph."""
+"""A function that runs a file's graph."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,12 +81,13 @@ class Pair:
     """A model and a file that have run on the same input.
 
     Attributes:
-        model: what the file should be.
-        file: that is compared.
-        layers: what the model gives out and what enters its heads, by the index of the layer.
-        planes: the input as the model took it.
-        found: what the file gives, without a batch axis; of files with suppression in the graph
-            boxes and scores before it.
+        model: the model that the file was made from.
+        file: the file to compare.
+        layers: the values of the model's outputs, of its heads and of the layers that the heads
+            read, by layer index, without a batch axis.
+        planes: the input as the model took it, (C, H, W) or (inputs,).
+        found: the file's outputs, without a batch axis; where NMS is in the graph, the boxes and
+            scores that enter it.
     """
 
     model: Model
@@ -99,7 +100,18 @@ class Pair:
     def of_group(
         cls, model: Model, file: "ExportedFile", group: Sequence[Array], run: Run, device: str
     ) -> "Iterator[Pair]":
-        """Run both on a group of inputs, the model in PyTorch on a device; yield each input's."""
+        """Run both on a group of inputs and yield the pair of each input.
+
+        Args:
+            model: the model, which PyTorch runs.
+            file: the file to compare.
+            group: inputs (C, H, W) or (inputs,) that run together.
+            run: runs the file's graph.
+            device: the device that PyTorch runs on.
+
+        Yields:
+            The pair of each input, in order.
+        """
         given, planes = zip(*(as_input(file, x) for x in group), strict=True)
         found = run_in_pieces(run, np.concatenate(given), file.fixed_batch)
         values = trace(model, np.stack(planes), device=device)
@@ -107,36 +119,36 @@ class Pair:
         entering = {layer.sources[0] for layer in network.heads} - {NETWORK_INPUT}
         heads = {layer.index for layer in network.heads}
         layers = {index: values[index] for index in {*network.outputs, *heads, *entering}}
-        del values  # what lies between may be large
+        del values  # the values of all other layers may be large
         for place, own in enumerate(planes):
             given_out = {index: value[place] for index, value in layers.items()}
             yield cls(model, file, given_out, own, [value[place] for value in found])
 
     @property
     def heads(self) -> list[Array]:
-        """What the model's heads give that predict boxes."""
+        """Return the values of the model's heads that predict boxes."""
         return [self.layers[head.index] for head in box_heads(self.model.network)]
 
     @property
     def missing(self) -> str:
-        """Say how many values of the model's heads are NaN, which no box is read from."""
+        """Return how many values of the model's heads are NaN, in words, or "" where none is."""
         return nan_remark(np.concatenate([values.ravel() for values in self.heads]))
 
     @property
     def boxes(self) -> dict[str, npt.NDArray[Any]]:
-        """What is found of boxes, by the parts of layouts."""
+        """Return the boxes and scores that the file gives, by the parts of layouts."""
         if self.file.head == NMS:
             return dict(zip((CORNERS, SCORES), self.found, strict=True))
         return self.file.taken_apart(self.found)
 
     @property
     def relative(self) -> Array:
-        """The boxes that are found: corners relative to the input."""
+        """Return the file's boxes as corners relative to the input, (boxes, 4)."""
         return as_corners(relative_boxes(self.file, self.boxes))
 
     @property
     def expected(self) -> dict[str, Array]:
-        """What the boxes should be: centres relative to the input, and scores."""
+        """Return the right boxes, as centres relative to the input, and the right scores."""
         found = decode(self.model.network, self.heads, threshold=-np.inf)
         if self.file.head == NMS:
             threshold, _ = graph_thresholds(self.file)
@@ -147,14 +159,25 @@ class Pair:
 
 
 def tested_scores(network: Network, found: Candidates) -> Array:
-    """Return what a threshold is compared with: see `box_outputs`."""
+    """Return the scores that a threshold is compared with, (boxes, classes): see `box_outputs`.
+
+    Args:
+        network: the network that gave the boxes.
+        found: its decoded boxes.
+    """
     if CONFIDENCES in box_outputs(network):
         return np.minimum(found.objectness[:, None], found.scores)
     return found.scores
 
 
 def kept_scores(network: Network, found: Candidates, threshold: float) -> Array:
-    """Return the scores that enter suppression, behind a test of objectness where there is one."""
+    """Return the scores that enter NMS, 0 where a test of objectness removes the box.
+
+    Args:
+        network: the network that gave the boxes.
+        found: its decoded boxes.
+        threshold: objectness that a box has to exceed, 0..1, in heads that test it.
+    """
     heads = box_heads(network)
     counts, tests = map(count_boxes, heads), [tests_objectness(network, head) for head in heads]
     is_tested = np.repeat(tests, list(counts))
@@ -165,13 +188,16 @@ def kept_scores(network: Network, found: Candidates, threshold: float) -> Array:
 def compare_outputs(
     model: Model, file: "ExportedFile", inputs: Inputs, *, device: str = "cpu"
 ) -> FileVerification:
-    """Run a file and the model that it was exported from on the same inputs.
+    """Run a file and the model that it was exported from on the same inputs, and compare them.
 
     Args:
-        model: what the file should be.
-        file: of `read_onnx`, `read_keras_file` or `read_litert`.
-        inputs: see `several_inputs`.
-        device: where PyTorch runs.
+        model: the model that the file was made from.
+        file: the file that `read_onnx`, `read_keras_file` or `read_litert` opened.
+        inputs: the inputs of `several_inputs`.
+        device: the device that PyTorch runs on.
+
+    Returns:
+        The rows of all outputs, of NMS where it is in the graph, and of the columns in 8 bits.
 
     Raises:
         DarkconvError: the file takes another input, or has other outputs.
@@ -205,11 +231,13 @@ def compare_outputs(
 
 
 def compare_in_8_bits(kind: str, pairs: Sequence[Pair]) -> tuple[list[Agreement], list[str]]:
-    """Return rows and notes for what 8 bits leave of a model, value by value being too little.
+    """Return rows and notes on the columns and the boxes of a file in 8 bits.
+
+    Comparing value by value says too little there.
 
     Args:
-        kind: of the outputs: see `kind_of`.
-        pairs: of all inputs.
+        kind: the kind of the outputs: see `kind_of`.
+        pairs: the pairs of all inputs.
     """
     rows, notes = [], []
     has_numbers = all(np.isfinite(side).all() for pair in pairs for side in pair.layers.values())
@@ -230,13 +258,22 @@ def compare_in_8_bits(kind: str, pairs: Sequence[Pair]) -> tuple[list[Agreement]
 
 
 def before(file: "ExportedFile", probe: "SuppressionProbe") -> Run:
-    """Return what runs a file up to its suppression, at its own threshold."""
+    """Return a function that runs a file's graph up to its NMS, at the file's own threshold.
+
+    Args:
+        file: a file with NMS in the graph.
+        probe: the probe of that file.
+    """
     threshold, _ = graph_thresholds(file)
     return lambda x: probe.before(x, threshold)
 
 
 def suppression_probe(file: "ExportedFile") -> "SuppressionProbe | None":
-    """Return what looks into the suppression of a file; None where TensorRT alone runs it."""
+    """Return a probe of the NMS in a file; None where TensorRT alone can run it.
+
+    Args:
+        file: a file with NMS in the graph.
+    """
     if file.nms_op != NMS_OPS[0]:
         return None
     probe: SuppressionProbe = spoke("onnx").SuppressionProbe(file)
@@ -251,7 +288,12 @@ PLUGIN_NOTE = (
 
 
 def kind_of(model: Model, file: "ExportedFile") -> str:
-    """Return what a file's outputs are: a key of `COMPARISONS`."""
+    """Return the kind of a file's outputs, which is a key of `COMPARISONS`.
+
+    Args:
+        model: the model that the file was made from.
+        file: the file to compare.
+    """
     has_boxes = model.network.finds_boxes
     if file.head == "logits":
         return "logits"
@@ -261,18 +303,34 @@ def kind_of(model: Model, file: "ExportedFile") -> str:
 
 
 def compare_raw(pair: Pair) -> list[Agreement]:
-    """Relative error of every layer that the network gives out."""
+    """Return the relative error of every layer that the network gives out.
+
+    Args:
+        pair: a model and a file that gives its raw outputs.
+    """
     return compare_arrays(pair, [pair.layers[i] for i in pair.model.network.outputs])
 
 
 def compare_logits(pair: Pair) -> list[Agreement]:
-    """Relative error of what enters the heads."""
+    """Return the relative error of what enters the heads.
+
+    Args:
+        pair: a model and a file that gives logits.
+    """
     entering = [layer.sources[0] for layer in pair.model.network.heads]
     return compare_arrays(pair, [pair.layers[i] if i >= 0 else pair.planes for i in entering])
 
 
 def compare_arrays(pair: Pair, expected: list[Array]) -> list[Agreement]:
-    """Relative error of every output."""
+    """Return the relative error of every output.
+
+    Args:
+        pair: a model and a file that have run on the same input.
+        expected: the right values of each output, in the file's order.
+
+    Raises:
+        DarkconvError: the file has other outputs.
+    """
     if [value.size for value in pair.found] != [value.size for value in expected]:
         raise DarkconvError(
             "outputs",
@@ -288,9 +346,13 @@ def compare_arrays(pair: Pair, expected: list[Array]) -> list[Agreement]:
 
 
 def compare_boxes(pair: Pair, where: str = "") -> list[Agreement]:
-    """Relative error of all boxes, and of all scores.
+    """Return the relative error of all boxes, and of all scores.
 
     Scores in 8 bits are not compared one by one: see `compare_finds`.
+
+    Args:
+        pair: a model and a file that gives boxes.
+        where: text added to the name of each row.
     """
     allowed = ALLOWED[pair.file.precision]
     if missing := pair.missing:
@@ -314,10 +376,15 @@ def compare_boxes(pair: Pair, where: str = "") -> list[Agreement]:
 def compare_best(
     found: Mapping[str, npt.NDArray[Any]], scores: Array, allowed: float
 ) -> list[Agreement]:
-    """Return the error of the best score of each box, and of its class.
+    """Return the error of the best score of each box, and the number of wrong classes.
 
-    A class is wrong whose own score is below the best one by more than the scores may be off, so
-    that either of two classes that are alike is right.
+    A class is wrong if its own score is below the best one by more than the allowed error of
+    scores. So where two classes have nearly the same score, either is right.
+
+    Args:
+        found: the file's parts, with the best score and its class for each box.
+        scores: the right scores, (boxes, classes).
+        allowed: the largest error of scores that counts as the same.
     """
     best, label = (found[part][:, 0] for part in (BEST, LABEL))
     right = scores.max(axis=1)
@@ -331,7 +398,11 @@ def compare_best(
 
 
 def compare_before_suppression(pair: Pair) -> list[Agreement]:
-    """Relative error of the boxes and scores that enter suppression."""
+    """Return the relative error of the boxes and scores that enter NMS.
+
+    Args:
+        pair: a model and a file with NMS in the graph.
+    """
     return compare_boxes(pair, BEFORE)
 
 
@@ -339,7 +410,11 @@ BEFORE = " before suppression"
 
 
 def suppression_note(model: Model) -> str:
-    """Say what kind of suppression was compared, and whether it is the model's own."""
+    """Return a note on the kind of NMS that was compared, and on the model's own if it differs.
+
+    Args:
+        model: the model that the file was made from.
+    """
     kind, _ = nms_of(model.network)
     text = "the file suppresses by plain NMS for each class (sort), and was compared with that"
     if kind in PLAIN:
@@ -348,7 +423,11 @@ def suppression_note(model: Model) -> str:
 
 
 def find_in_raw(pair: Pair) -> Candidates:
-    """Decode the heads that a file gives."""
+    """Decode the heads that a file gives.
+
+    Args:
+        pair: a model and a file that gives its raw outputs.
+    """
     network = pair.model.network
     by_layer = {
         index: value.reshape(pair.layers[index].shape)
@@ -360,12 +439,20 @@ def find_in_raw(pair: Pair) -> Candidates:
 
 
 def find_in_boxes(pair: Pair) -> Candidates:
-    """Take boxes and scores as a file gives them."""
+    """Take the boxes and scores that a file gives.
+
+    Args:
+        pair: a model and a file that gives boxes.
+    """
     return candidates(relative_boxes(pair.file, pair.boxes), scores_of(pair.file, pair.boxes))
 
 
 def find_in_model(pair: Pair) -> Candidates:
-    """Decode the model's heads."""
+    """Return the boxes of the model, with the best score alone where the file gives no others.
+
+    Args:
+        pair: a model and a file that have run on the same input.
+    """
     scores = pair.expected[SCORES]
     if pair.file.form and pair.file.form.gives_best:
         scores = np.where(scores == scores.max(axis=1, keepdims=True), scores, np.float32(0))
@@ -373,12 +460,22 @@ def find_in_model(pair: Pair) -> Candidates:
 
 
 def candidates(boxes: Array, scores: Array) -> Candidates:
-    """Return boxes with what a threshold is compared with."""
+    """Return boxes with scores that a threshold is compared with directly: objectness is 1.
+
+    Args:
+        boxes: (boxes, 4), xywh relative to the input.
+        scores: (boxes, classes), 0..1.
+    """
     return Candidates(boxes, np.ones(len(boxes), np.float32), scores)
 
 
 def output_columns(pair: Pair, names: Sequence[str]) -> Iterator[Table]:
-    """Yield the columns of what the network gives out."""
+    """Yield the columns of what the network gives out.
+
+    Args:
+        pair: a model and a file that gives its raw outputs.
+        names: class names.
+    """
     network = pair.model.network
     for index, found in zip(network.outputs, pair.found, strict=True):
         layer = network.layers[index]
@@ -386,7 +483,12 @@ def output_columns(pair: Pair, names: Sequence[str]) -> Iterator[Table]:
 
 
 def logit_columns(pair: Pair, names: Sequence[str]) -> Iterator[Table]:
-    """Yield the columns of what enters the heads."""
+    """Yield the columns of what enters the heads.
+
+    Args:
+        pair: a model and a file that gives logits.
+        names: class names.
+    """
     for layer, found in zip(pair.model.network.heads, pair.found, strict=True):
         source = layer.sources[0]
         expected = pair.layers[source] if source >= 0 else pair.planes
@@ -394,7 +496,12 @@ def logit_columns(pair: Pair, names: Sequence[str]) -> Iterator[Table]:
 
 
 def box_columns(pair: Pair, names: Sequence[str]) -> Iterator[Table]:
-    """Yield the columns of all boxes and their scores, or of the best score and its class."""
+    """Yield the columns of all boxes and their scores, or of the best score and its class.
+
+    Args:
+        pair: a model and a file that gives boxes.
+        names: class names.
+    """
     network = pair.model.network
     heads, size = box_heads(network), input_size(network)
     decoded = decode(network, pair.heads, threshold=-np.inf)
@@ -415,7 +522,7 @@ TABLES: dict[str, Callable[[Pair, Sequence[str]], Iterator[Table]]] = {
     "boxes": box_columns,
     NMS: box_columns,
 }
-"""How outputs in 8 bits are taken apart, by their kind; others as the layers give them."""
+"""The function that arranges outputs in 8 bits as columns, by their kind; else `output_columns`."""
 COMPARISONS: dict[str, Callable[[Pair], list[Agreement]]] = {
     "raw": compare_raw,
     "values": compare_raw,
@@ -423,10 +530,10 @@ COMPARISONS: dict[str, Callable[[Pair], list[Agreement]]] = {
     "boxes": compare_boxes,
     NMS: compare_before_suppression,
 }
-"""By the kind of the file's outputs."""
+"""The function that compares outputs, by their kind."""
 FINDS: dict[str, Callable[[Pair], Candidates]] = {
     "raw": find_in_raw,
     "boxes": find_in_boxes,
     NMS: find_in_boxes,
 }
-"""How boxes are found in outputs, by their kind."""
+"""The function that finds boxes in outputs, by their kind."""

@@ -1,4 +1,4 @@
-"""The report of a verification: which layers, or which outputs of a file, are as they should be."""
+"""Write the report of a verification: the layers, or the outputs of a file, and their errors."""
 
 import math
 from collections.abc import Sequence
@@ -21,7 +21,12 @@ NOTE = (
 
 
 def write_layer_report(path: PathLike, found: "LayerVerification") -> None:
-    """Write what came of comparing layers as one HTML file."""
+    """Write the comparison of all layers as one HTML file.
+
+    Args:
+        path: the file to write.
+        found: the result of the comparison.
+    """
     title = f"Verification of {Path(found.network.file).stem}"
     one, other = found.frameworks
     lead = f"Every layer in {one} and in {other}, run on {found.given}."
@@ -76,7 +81,12 @@ def _layer_table(found: "LayerVerification") -> str:
 
 
 def write_output_report(path: PathLike, compared: "FileVerification") -> None:
-    """Write what came of comparing a file's outputs as one HTML file."""
+    """Write the comparison of a file's outputs as one HTML file.
+
+    Args:
+        path: the file to write.
+        compared: the result of the comparison.
+    """
     name, model = Path(compared.file).name, Path(compared.network.file).name
     title = f"Verification of {name}"
     found = compared.rows

@@ -1,4 +1,4 @@
-"""Which boxes of two sides are the same object, each taken once."""
+"""Find which boxes of two sides are the same object; each box is paired once."""
 
 from typing import Any
 
@@ -8,21 +8,22 @@ import numpy.typing as npt
 from darkconv.boxes import Floats, iou
 
 LIKE = 0.5
-"""Overlap from which boxes of a class are the same object."""
+"""IoU from which boxes of the same class are the same object."""
 
 
 def pair_off(
     boxes: Floats, classes: npt.NDArray[Any], others: Floats, other_classes: npt.NDArray[Any]
 ) -> list[tuple[int, int]]:
-    """Give each box the other one of its class that it overlaps most, if nobody has it yet.
+    """Pair each box with the free box of its class on the other side that it overlaps most.
 
     Args:
-        boxes: (n, 4), xyxy; the first may choose first.
-        classes: of those, (n,).
+        boxes: (n, 4), xyxy; the first box chooses first.
+        classes: class indices of these boxes, (n,).
         others: (m, 4), xyxy.
-        other_classes: of those, (m,).
+        other_classes: class indices of the other boxes, (m,).
 
-    Returns: (place among the boxes, place among the others) of pairs that overlap by `LIKE`.
+    Returns:
+        (index in `boxes`, index in `others`) of the pairs with an IoU of at least `LIKE`, sorted.
 
     Example:
         >>> one, two = np.array([[0, 0, 4, 4]]), np.array([[9, 9, 9, 9], [0, 0, 4, 3]])

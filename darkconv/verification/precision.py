@@ -1,4 +1,4 @@
-"""A written file beside its float32 form, or beside the model: size, time, outputs, boxes, AP."""
+"""Compare a written file with its float32 form or its model: size, time, outputs, boxes and AP."""
 
 import contextlib
 import functools
@@ -35,36 +35,46 @@ from darkconv.verification.likeness import (
 from darkconv.verification.outputs import compare_outputs
 from darkconv.verification.results import FileVerification
 
-CHECKED = 8  # pictures on which boxes of a file in 8 bits are held against the model's, at most
-COMPARED = 100  # pictures on which two files are compared, at most
-NOISE = 4  # inputs of noise where there are no pictures
-AT = 0.25  # score for AP at a fixed score
-OVERLAP = 0.45
+CHECKED = 8  # the most pictures on which boxes of a file in 8 bits are compared with the model's
+COMPARED = 100  # the most pictures on which two files are compared
+NOISE = 4  # number of inputs of noise where there are no pictures
+AT = 0.25  # score above which detections count for AP at a fixed score
+OVERLAP = 0.45  # IoU for non-maximum suppression, where the file takes it as an input
 
 Progress = Callable[[int, str], AbstractContextManager[Callable[[int], None]]]
-"""Begins to show a step of so many things, and gives what takes the number of those done."""
+"""A function that takes a total and a task, and shows a progress line while the context is open.
+
+The context gives a function that takes the number of things that are done.
+"""
 
 
 @contextlib.contextmanager
 def silent(total: int, task: str) -> Iterator[Callable[[int], None]]:
-    """Show nothing of a step."""
+    """Show no progress.
+
+    Args:
+        total: number of things to do.
+        task: name of the step.
+
+    Yields:
+        A function that takes the number of things that are done, and does nothing.
+    """
     yield lambda done: None
 
 
 @dataclass(frozen=True)
 class FilePrecision:
-    """A file in half precision or 8 bits beside its float32 form.
+    """A file in half precision or 8 bits, compared with its float32 form.
 
     Attributes:
         precision: "float16" or "int8".
         sizes: bytes of the float32 form and of the file.
-        latency: of both.
-        likeness: of their outputs and detections.
+        latency: time of a forward pass of both.
+        likeness: agreement of their outputs and detections.
         ap: average precision of both, 0..1; None without labels.
-        ap_at: the same of detections above `AT` alone.
-        labelled: pictures that AP is of.
-        check: of a file in 8 bits: what it gives beside what the model gives, on some of the
-            pictures.
+        ap_at: average precision of the detections above the score `AT`, of both.
+        labelled: number of pictures that AP was measured on.
+        check: comparison of a file in 8 bits with the model on some of the pictures; else None.
     """
 
     precision: str
@@ -78,12 +88,12 @@ class FilePrecision:
 
     @property
     def fault(self) -> str:
-        """Why the file is not to be trusted: nothing where it is."""
+        """Return the reason not to trust the file, or "" where there is none."""
         return self.likeness.fault or self.disagreement
 
     @property
     def disagreement(self) -> str:
-        """How a file in 8 bits does not agree with the model: nothing where it does."""
+        """Return how a file in 8 bits disagrees with the model, or "" where it agrees."""
         rows = self.check.rows if self.check else ()
         for row in rows:
             if row.compared and not row.is_good:
@@ -92,7 +102,7 @@ class FilePrecision:
         return ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it for JSON, which knows no infinity: None in place of it."""
+        """Return the fields for JSON, with None in place of infinite errors."""
         errors = {n: e if math.isfinite(e) else None for n, e in self.likeness.errors.items()}
         likeness = {**asdict(self.likeness), "errors": errors}
         conditions = self.latency.conditions
@@ -116,13 +126,13 @@ class FilePrecision:
 
 @dataclass(frozen=True)
 class FileAgreement:
-    """A file in float32 beside the model that it was made from.
+    """A file in float32, compared with the model that it was made from.
 
     Attributes:
-        precision: of the file.
-        size: bytes.
-        latency: of the file.
-        found: how its outputs agree with the model's.
+        precision: precision of the file.
+        size: bytes of the file.
+        latency: time of a forward pass of the file.
+        found: comparison of its outputs with the model's.
     """
 
     precision: str
@@ -132,7 +142,7 @@ class FileAgreement:
 
     @property
     def fault(self) -> DarkconvError | None:
-        """What is wrong with the file; None where it agrees."""
+        """Return an error that says what is wrong with the file; None where it agrees."""
         for row in self.found.rows:
             if not row.is_good:
                 return DarkconvError(
@@ -144,7 +154,7 @@ class FileAgreement:
         return None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON can hold it."""
+        """Return the fields for JSON."""
         return {
             "precision": self.precision,
             "size": self.size,
@@ -167,13 +177,16 @@ def compare_precision(
     """Compare a file with its float32 form.
 
     Args:
-        model: that both were made from.
+        model: the model that both were made from.
         whole: the float32 form.
-        other: the file.
-        sizes: bytes of both.
-        pictures: to run both on; without any it is noise.
-        labelled: for AP.
-        progress: shows how far a step is.
+        other: the file in half precision or 8 bits.
+        sizes: bytes of both files.
+        pictures: picture files to run both on; noise is used where there are none.
+        labelled: labelled pictures that AP is measured on; None to leave AP out.
+        progress: shows the progress of each step.
+
+    Returns:
+        The comparison.
     """
     ap = ap_at = None
     if labelled and whole.network.finds_boxes:
@@ -192,14 +205,31 @@ def compare_precision(
 
 
 def check_8_bits(model: Model, file: ExportedFile, pictures: Sequence[Path]) -> FileVerification:
-    """Compare a file in 8 bits with its model on some of the pictures."""
+    """Compare a file in 8 bits with its model on some of the pictures.
+
+    Args:
+        model: the model that the file was made from.
+        file: the file in 8 bits.
+        pictures: picture files; noise and bundled pictures are used where there are none.
+
+    Returns:
+        The rows of the comparison.
+    """
     some = evenly_spread(pictures, CHECKED if model.network.finds_boxes else MANY)
     given = several_inputs(model, list(some) or None, has_columns=True)
     return compare_outputs(model, file, given)
 
 
 def compare_with_model(model: Model, path: Path) -> FileAgreement:
-    """Run a file that was written: its time, and how near it is to the model."""
+    """Run a file that was written, and compare it with its model.
+
+    Args:
+        model: the model that the file was made from.
+        path: the file.
+
+    Returns:
+        The file's size and time, and the comparison of its outputs.
+    """
     file = open_exported(path)
     run = functools.partial(file.run, noise(file)[0])
     timed = interleaved({file.precision: run}, _engine(path))
@@ -209,7 +239,7 @@ def compare_with_model(model: Model, path: Path) -> FileAgreement:
 
 
 class Counted(Sequence[Any]):
-    """A sequence that tells how far it has been read."""
+    """A sequence that reports how many of its items have been read."""
 
     def __init__(self, items: Sequence[Any], update: Callable[[int], None]) -> None:
         self._items = items
@@ -225,7 +255,7 @@ class Counted(Sequence[Any]):
 
 
 class Planes(Sequence[Array]):
-    """Pictures as planes (C, H, W), read when they are asked for."""
+    """Pictures as planes (C, H, W), each read when it is asked for."""
 
     def __init__(self, file: ExportedFile, pictures: Sequence[Path]) -> None:
         self._file = file
@@ -239,14 +269,19 @@ class Planes(Sequence[Array]):
 
 
 class GraphInputs(Planes):
-    """Pictures as a file's graph takes them, (1, ...), read when they are asked for."""
+    """Pictures as a file's graph takes them, (1, ...), each read when it is asked for."""
 
     def __getitem__(self, place: Any) -> Any:
         return as_input(self._file, super().__getitem__(place))[0]
 
 
 def planes_of(file: ExportedFile, picture: Path) -> Array:
-    """Return a picture as planes (C, H, W), fitted as detection or classification does."""
+    """Return a picture as planes (C, H, W), fitted as detection or classification does.
+
+    Args:
+        file: the file that takes the picture.
+        picture: the picture file.
+    """
     network = file.network
     if network.finds_boxes:
         levels, fit = fitted_picture(network, picture, file.resize)
@@ -256,7 +291,11 @@ def planes_of(file: ExportedFile, picture: Path) -> Array:
 
 
 def spread(pictures: Sequence[Path]) -> list[Path]:
-    """Return at most `COMPARED` of them, evenly spread."""
+    """Return at most `COMPARED` of the pictures, evenly spread.
+
+    Args:
+        pictures: picture files.
+    """
     return list(evenly_spread(pictures, COMPARED))
 
 
@@ -266,7 +305,14 @@ def likeness(
     pictures: Sequence[Path],
     progress: Progress = silent,
 ) -> Likeness:
-    """Return how near the outputs are, and detections where there are pictures for them."""
+    """Return the agreement of two files: of their detections too where there are pictures for them.
+
+    Args:
+        whole: the float32 form.
+        other: a file with the same outputs.
+        pictures: picture files; noise is used where there are none.
+        progress: shows the progress of the step.
+    """
     if pictures and whole.network.finds_boxes and whole.head != "logits":
         least = least_threshold(whole, THRESHOLD)
         one, two = (FileEngine(file, least) for file in (whole, other))
@@ -279,26 +325,43 @@ def likeness(
 
 
 def counted(items: Sequence[Path], update: Callable[[int], None]) -> Iterator[Path]:
-    """Yield the items; how many are done is told."""
+    """Yield the items, and report the number of those that are done.
+
+    Args:
+        items: the items to go through.
+        update: takes the number of items that are done.
+    """
     for number, item in enumerate(items, 1):
         yield item
         update(number)
 
 
 def noise(file: ExportedFile) -> list[npt.NDArray[Any]]:
-    """Return seeded noise as a file's graph takes it."""
+    """Return `NOISE` inputs of uniform noise as a file's graph takes them, (1, ...) each.
+
+    Args:
+        file: the file that takes the inputs.
+    """
     shape, stream = file.network.input_shape, np.random.default_rng(0)
     size = tuple(shape) if shape.is_map else (shape.size,)
     return [as_input(file, stream.random(size, np.float32))[0] for _ in range(NOISE)]
 
 
 def time_of(files: Mapping[str, ExportedFile]) -> Mapping[str, float]:
-    """Return how many milliseconds files of one model take for one input, by turns."""
+    """Return how many milliseconds each file takes for one input, measured in turns.
+
+    Args:
+        files: files of one model, by name.
+    """
     return latency(files).milliseconds
 
 
 def latency(files: Mapping[str, ExportedFile]) -> Latency:
-    """Return how long files of one model take for one input, by turns."""
+    """Return how long files of one model take for one input, measured in turns.
+
+    Args:
+        files: files of one model, by name.
+    """
     first = next(iter(files.values()))
     x = noise(first)[0]
     runs = {
@@ -315,7 +378,13 @@ def _engine(path: str | Path) -> str:
 def average_precision(
     file: ExportedFile, dataset: Dataset, progress: Progress = silent
 ) -> tuple[float, float]:
-    """Return AP by VOC's rule, of all detections and of those above `AT` alone, 0..1."""
+    """Return average precision by VOC's rule, of all detections and of those above `AT`, 0..1.
+
+    Args:
+        file: the file to measure.
+        dataset: labelled pictures.
+        progress: shows the progress of the step.
+    """
     with progress(len(dataset), "detecting in pictures") as update:
         mean = evaluate(file, dataset, at=AT, coco=False, progress=update).mean
     ap, ap_at = (math.nan if value is None else value for value in (mean.ap, mean.ap_at))

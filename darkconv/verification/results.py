@@ -1,4 +1,4 @@
-"""What comes of a verification: of all layers in two frameworks, or of a file's outputs."""
+"""Hold the result of a verification: of all layers in two frameworks, or of a file's outputs."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from darkconv.verification.agreement import Agreement
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Verification:
-    """What came of comparing a model with a framework or a file.
+    """The result of comparing a model with a framework or a file.
 
     Attributes:
-        rows: one for each figure: a layer, an output, or a property of detections.
-        given: what was run through both, in words.
-        notes: what a reader of the rows has to know.
+        rows: one row for each figure: a layer, an output, or a property of detections.
+        given: description of the inputs that both ran on.
+        notes: remarks that a reader of the rows has to know.
 
     Example:
         >>> import darkconv as dc
@@ -36,21 +36,21 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """Whether all rows are good, and there is one."""
+        """Return True if there is a row and all rows are good."""
         return bool(self.rows) and all(row.is_good for row in self.rows)
 
     @property
     def compared(self) -> int:
-        """How many values, boxes and detections were compared."""
+        """Return the number of values, boxes and detections that were compared."""
         return sum(row.compared for row in self.rows)
 
     @property
     def subject(self) -> str:
-        """What was compared, in words."""
+        """Return a description of what was compared."""
         return "model"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as `darkconv verify --json` prints it; errors that are infinite are None."""
+        """Return the dictionary that `darkconv verify --json` prints; infinite errors are None."""
         return {
             "ok": self.ok,
             "compared": self.compared,
@@ -61,7 +61,10 @@ class Verification:
 
     @checked
     def report(self, path: PathLike) -> None:
-        """Write an HTML page of it.
+        """Write the result as one HTML file.
+
+        Args:
+            path: the file to write.
 
         Raises:
             DarkconvError: the file cannot be written.
@@ -89,8 +92,8 @@ class LayerVerification(Verification):
     """Every layer of a network in two frameworks; the rows are in the network's order.
 
     Attributes:
-        network: that was run.
-        frameworks: what was compared, as their projects write them: ("PyTorch", "ONNX").
+        network: the network that was run.
+        frameworks: names of the two frameworks, as their projects write them: ("PyTorch", "ONNX").
     """
 
     network: Network
@@ -98,22 +101,22 @@ class LayerVerification(Verification):
 
     @property
     def subject(self) -> str:
-        """The two frameworks."""
+        """Return the names of the two frameworks."""
         return " and ".join(self.frameworks)
 
     @property
     def allowed(self) -> float:
-        """The most that is right in every layer."""
+        """Return the smallest error that is allowed in any layer."""
         return min(row.allowed for row in self.rows)
 
     @property
     def first_wrong(self) -> Layer | None:
-        """The first layer, in the network's order, that is not good."""
+        """Return the first layer of the network that is wrong; None where all are good."""
         return next((layer for layer, row in self._pairs if not row.is_good), None)
 
     @property
     def worst(self) -> list[tuple[Layer, Agreement]]:
-        """All layers with their errors, those with the largest first."""
+        """Return all layers with their rows, the largest error first."""
         return sorted(self._pairs, key=lambda pair: (pair[1].is_good, -pair[1].error))
 
     @property
@@ -121,14 +124,19 @@ class LayerVerification(Verification):
         return zip(self.network.layers, self.rows, strict=True)
 
     def mark(self, layer: Layer, row: Agreement) -> str:
-        """Return what a table says beside a layer."""
+        """Return the text that a table shows beside a layer, or "" where the layer is good.
+
+        Args:
+            layer: the layer.
+            row: its row.
+        """
         if row.is_good:
             return ""
         word = "first wrong" if layer is self.first_wrong else "wrong"
         return f"{word}: {row.remark}" if row.remark else word
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as `--json` prints it: the worst first, and which are wrong."""
+        """Return the dictionary that `--json` prints, the worst layer first."""
         rows = [
             {
                 "layer": layer.index,
@@ -144,6 +152,9 @@ class LayerVerification(Verification):
     def report(self, path: PathLike) -> None:
         """Write an HTML page: the error along the network, and all layers, the worst first.
 
+        Args:
+            path: the file to write.
+
         Raises:
             DarkconvError: the file cannot be written.
         """
@@ -154,11 +165,11 @@ class LayerVerification(Verification):
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class FileVerification(Verification):
-    """The outputs of a file, and those of the model that it was made from.
+    """The outputs of a file, compared with those of the model that it was made from.
 
     Attributes:
-        network: of the model.
-        file: that was compared.
+        network: the network of the model.
+        file: path of the file that was compared.
     """
 
     network: Network
@@ -166,12 +177,15 @@ class FileVerification(Verification):
 
     @property
     def subject(self) -> str:
-        """The model, and the file by its name."""
+        """Return a description with the name of the file."""
         return f"model and {Path(self.file).name}"
 
     @checked
     def report(self, path: PathLike) -> None:
         """Write an HTML page: the outputs with their errors.
+
+        Args:
+            path: the file to write.
 
         Raises:
             DarkconvError: the file cannot be written.

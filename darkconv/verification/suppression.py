@@ -1,7 +1,7 @@
-"""Whether the suppression in a graph leaves what plain NMS leaves of the same boxes.
+"""Check the non-maximum suppression (NMS) in a graph against plain NMS of the same boxes.
 
-The boxes and scores that enter it are compared with the model's before. So this is the same
-question for every precision, and needs no tolerance for boxes near a threshold.
+The boxes and scores that enter it were compared with the model's before. So the check is the same
+for every precision, and needs no tolerance for boxes near a threshold.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,29 +23,34 @@ if TYPE_CHECKING:
     from darkconv.backends.onnx import SuppressionProbe
 
 WANTED = 200
-"""Scores before suppression that the threshold is lowered to have, so that there is something."""
+"""Number of scores above the lowered threshold, so that there is something to compare."""
 BEYOND = 16.0
-"""Network inputs beside the picture, from where on a corner is compared as if it were there.
+"""The farthest that a corner may lie beside the picture, in widths or heights of the input.
 
-A box of a network that has hardly been trained may be 1e30 pictures wide, or infinitely; in half
-precision sooner than in single. In one norm with it all other boxes would count for nothing.
+Corners beyond it are moved to it. A box of a network that has hardly been trained may be 1e30
+pictures wide, or infinitely wide; in half precision sooner than in single precision. In a norm with
+such a box all others would count for nothing.
 """
-LIKE = 0.5  # overlap of boxes that are compared with each other
+LIKE = 0.5  # IoU from which two boxes are compared with each other
 SCORE, BOX = 1e-3, 0.01
-"""Differences of scores, and of 1 from the overlap, up to which two detections are the same."""
+"""The largest difference of scores, and the largest 1 - IoU, of two equal detections."""
 
 
 def check_suppression(
     file: "ExportedFile", probe: "SuppressionProbe", inputs: Iterable[npt.NDArray[Any]]
 ) -> list[Agreement]:
-    """Compare what a graph leaves with what plain NMS leaves of the boxes that entered it.
+    """Compare the detections of a graph with what plain NMS keeps of the boxes that entered it.
 
-    This is done at the file's own threshold, and at one that many boxes pass.
+    This is done at the file's own threshold, and at a lower one that many boxes pass.
 
     Args:
-        file: that is compared.
-        probe: of it.
-        inputs: as the graph takes them, (N, ...) each.
+        file: the file to compare, with NMS in the graph.
+        probe: the probe of that file.
+        inputs: inputs as the graph takes them, (N, ...) each.
+
+    Returns:
+        Three rows: the number of missing or surplus detections, the largest difference of scores,
+        and the largest 1 - IoU.
     """
     missing = compared = 0
     score = overlap = 0.0
@@ -69,13 +74,23 @@ def check_suppression(
 
 
 def file_run(file: "ExportedFile", threshold: float, nms: float) -> Any:
-    """Return a function that runs the file itself, its thresholds being what they are in it."""
+    """Return a function that runs the file itself, with the thresholds that are in it.
+
+    Args:
+        file: the file to run.
+        threshold: score threshold, for a file that takes it as an input.
+        nms: IoU threshold of NMS, for a file that takes it as an input.
+    """
     inputs = file.threshold_inputs(threshold, nms)
     return lambda x, *_: file.run(x, **inputs)
 
 
 def lowered_threshold(scores: npt.NDArray[Any]) -> float:
-    """Return the score that about `WANTED` scores are above; 0 where there are not so many."""
+    """Return the score that about `WANTED` scores exceed; 0 where there are not so many.
+
+    Args:
+        scores: scores before NMS, of any shape.
+    """
     known = scores[scores > 0]
     return float(np.partition(known, -WANTED)[-WANTED]) if len(known) > WANTED else 0.0
 
@@ -83,11 +98,16 @@ def lowered_threshold(scores: npt.NDArray[Any]) -> float:
 def detections(
     file: "ExportedFile", outputs: Sequence[npt.NDArray[Any]]
 ) -> tuple[Candidates, float]:
-    """Return what a graph has left, and the least score of a full list, which has left some out.
+    """Return the detections of a graph, and the lowest score of a list that is full.
+
+    A full list may have left detections out.
 
     Args:
-        file: of the graph.
-        outputs: of one picture.
+        file: the file that was run.
+        outputs: its outputs for one picture.
+
+    Returns:
+        The detections, and the lowest score, or 0 where the list is not full.
     """
     parts = file.taken_apart(outputs)
     scores, count = parts[BEST], int(parts[COUNT])
@@ -106,7 +126,15 @@ def remaining(
     threshold: float,
     nms: float,
 ) -> Candidates:
-    """Return what plain NMS leaves of all boxes."""
+    """Return the boxes that plain NMS keeps.
+
+    Args:
+        file: the file that gave the boxes.
+        boxes: (boxes, 4), as the file gives them before NMS.
+        scores: (boxes, classes).
+        threshold: score that a box has to exceed.
+        nms: IoU above which the box of lower score is removed; 0 keeps all boxes.
+    """
     with np.errstate(invalid="ignore"):
         above = passing(scores.astype(np.float32), threshold)
     rows = above.any(axis=1)
@@ -118,15 +146,16 @@ def remaining(
 def differences(
     found: Candidates, expected: Candidates, least: float
 ) -> tuple[int, float, float, int]:
-    """Return what two sets of detections differ by.
+    """Count and measure the differences between two sets of detections.
 
     Args:
         found: one set.
-        expected: the other.
-        least: score that a detection must exceed by `SCORE` to count as missing.
+        expected: the other set.
+        least: a detection counts as missing only if its score exceeds this by more than `SCORE`.
 
-    Returns: how many of either set have no like in the other; the largest difference of scores
-        and of 1 from the overlap among those that have; how many these are.
+    Returns:
+        The number of detections of either set without a match in the other; the largest difference
+        of scores and the largest 1 - IoU of the matched ones; and the number of matched ones.
     """
     missing, score, overlap, pairs = 0, 0.0, 0.0, 0
     sure = least + SCORE
@@ -148,5 +177,9 @@ def differences(
 
 
 def limited(corners: Array) -> Array:
-    """Return relative corners (n, 4), those far beside the picture at `BEYOND`."""
+    """Return relative corners, clipped to `BEYOND` input sizes beside the picture.
+
+    Args:
+        corners: (n, 4), xyxy relative to the input.
+    """
     return corners.clip(-BEYOND, 1 + BEYOND)

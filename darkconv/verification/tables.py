@@ -1,4 +1,4 @@
-"""The figures of verifications as cells of tables and lines of text, for the terminal."""
+"""Format the results of verifications as cells of tables and lines of text for the terminal."""
 
 from collections.abc import Iterator
 
@@ -17,8 +17,8 @@ def layer_rows(found: LayerVerification, *, shown: int | None) -> list[Row]:
     """Return the cells of the worst layers, and of the first wrong one wherever it stands.
 
     Args:
-        found: of all layers.
-        shown: how many; None for all.
+        found: the result for all layers.
+        shown: number of layers; None for all.
     """
     return [
         (layer.index, layer.type, f"{row.error:.1e}", f"{row.compared:,}", found.mark(layer, row))
@@ -28,7 +28,12 @@ def layer_rows(found: LayerVerification, *, shown: int | None) -> list[Row]:
 
 
 def layer_verdict(found: LayerVerification, backend: str) -> str:
-    """Return what holds of the worst layer, and of the first wrong one if there is one."""
+    """Return a line on the worst layer, and one on the first wrong layer if there is one.
+
+    Args:
+        found: the result for all layers.
+        backend: name of the framework that PyTorch was compared with.
+    """
     word = "agree" if found.ok else "DISAGREE"
     _, worst = found.worst[0]
     text = (
@@ -40,7 +45,11 @@ def layer_verdict(found: LayerVerification, backend: str) -> str:
 
 
 def output_rows(found: Verification) -> list[Row]:
-    """Return the cells of the outputs of a file."""
+    """Return the cells of the outputs of a file.
+
+    Args:
+        found: the result for the file.
+    """
     return [
         (row.name, f"{row.error:.1e}", f"{row.allowed:.0e}", f"{row.compared:,}", row.verdict)
         for row in found.rows
@@ -48,14 +57,22 @@ def output_rows(found: Verification) -> list[Row]:
 
 
 def output_lines(found: Verification) -> Iterator[str]:
-    """Yield what has to be known of the outputs, and what came of the comparison."""
+    """Yield the notes on the outputs, and the verdict.
+
+    Args:
+        found: the result for the file.
+    """
     yield from found.notes
     word = "agree" if found.ok else "DISAGREE"
     yield f"model and file {word}: {found.compared:,} values compared, on {found.given}"
 
 
 def precision_rows(found: FilePrecision) -> list[Row]:
-    """Return the cells of a file in half precision or 8 bits beside its float32 form."""
+    """Return the cells of a file in half precision or 8 bits beside those of its float32 form.
+
+    Args:
+        found: the comparison of both files.
+    """
     first, second = (f"{ms:.2f}" for ms in found.latency.milliseconds.values())
     rows: list[Row] = [
         ("file size", *map(format_size, found.sizes)),
@@ -71,14 +88,22 @@ def precision_rows(found: FilePrecision) -> list[Row]:
 
 
 def precision_remark(found: FilePrecision) -> str:
-    """Return how much was compared, and how time was measured."""
+    """Return how much was compared, and how time was measured.
+
+    Args:
+        found: the comparison of both files.
+    """
     ran_on = f"{found.likeness.inputs} {'pictures' if found.likeness.f1 is not None else 'inputs'}"
     compared = f"{found.likeness.compared:,} values and detections compared on {ran_on}"
     return f"{compared}; {found.latency.conditions}"
 
 
 def agreement_rows(done: FileAgreement) -> list[Row]:
-    """Return the cells of a file beside its model."""
+    """Return the cells of a file beside its model.
+
+    Args:
+        done: the comparison of the file with its model.
+    """
     return [
         ("file size", format_size(done.size), ""),
         ("milliseconds a picture", f"{done.latency.milliseconds[done.precision]:.2f}", ""),
@@ -87,6 +112,10 @@ def agreement_rows(done: FileAgreement) -> list[Row]:
 
 
 def agreement_remark(done: FileAgreement) -> str:
-    """Return how time was measured, and how much was compared."""
+    """Return how time was measured, and how much was compared.
+
+    Args:
+        done: the comparison of the file with its model.
+    """
     compared = f"{done.found.compared:,} values compared on {done.found.given}"
     return f"{done.latency.conditions}; {compared}"

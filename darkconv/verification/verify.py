@@ -1,4 +1,4 @@
-"""verify: does a framework, or a file, give what the model gives?"""
+"""Check that a framework, or a file, gives what the model gives: `darkconv.verify`."""
 
 import logging
 import os
@@ -42,7 +42,7 @@ NOT_COMPARED = {
         (SAFETENSORS_SUFFIX, *DARKNET_SUFFIXES), "darkconv weights diff compares the arrays"
     ),
 }
-"""Files whose outputs are not compared, by suffix, and what helps."""
+"""Suffixes of files whose outputs are not compared, each with a hint."""
 
 
 @checked
@@ -58,11 +58,11 @@ def verify(
 ) -> Verification:
     """Compare a model in PyTorch with another framework, or with a file made from it.
 
-    Without a file every layer is compared. The two frameworks are built on their own from the
-    Darknet model, so what both give is right. Of a file its outputs are compared, whatever its
-    `head=`. The outputs of an ONNX file that another tool made are matched by their shapes.
-    Files in half precision are allowed more. Those in 8 bits are compared channel by channel:
-    docs/onnx.md says what this sees and what it does not.
+    Without a file every layer is compared. Both frameworks are built from the Darknet model
+    independently, so a value that both give is right. Of a file the outputs are compared, whatever
+    its `head=`. The outputs of an ONNX file that another tool made are matched by their shapes.
+    Files in half precision have a larger tolerance. Files in 8 bits are compared channel by
+    channel: docs/onnx.md says which faults this finds and which it does not.
 
     Example:
         >>> import darkconv as dc
@@ -72,23 +72,25 @@ def verify(
         (True, True)
 
     Args:
-        model: what the others should agree with.
-        file: an `.onnx`, `.keras` or `.tflite` file.
+        model: the model that the framework or the file should agree with.
+        file: an `.onnx`, `.keras` or `.tflite` file; None compares all layers.
         image: one picture, or several, to run; by default seeded noise, and for files with boxes
             or in 8 bits bundled pictures too.
-        backend: without a file: what PyTorch is compared with, "onnx" (the default) or "keras".
+        backend: the framework that PyTorch is compared with where there is no file: "onnx" (the
+            default) or "keras".
         input_size: (width, height) of pictures in place of the model's own, where the file's size
             is free.
-        device: where PyTorch runs: "auto" (the GPU where there is one), "cpu", "cuda" or "cuda:1".
-            What it is compared with runs on the CPU.
-        batch: pictures, or inputs of noise, that are run together; each is compared by itself.
+        device: the device that PyTorch runs on: "auto" (the GPU where there is one), "cpu", "cuda"
+            or "cuda:1". The other side runs on the CPU.
+        batch: number of pictures, or inputs of noise, that run together; each is compared by
+            itself.
 
     Returns:
         The rows, one for each layer or figure, with `ok` and `compared`.
 
     Raises:
-        DarkconvError: a file whose outputs are not compared, that is damaged, that does not run,
-            that takes another input, or of which no output is like one of the model's.
+        DarkconvError: the outputs of such a file are not compared, the file is damaged, does not
+            run or takes another input, or none of its outputs matches one of the model's.
         UnsupportedError: a layer that a framework cannot express.
         MissingDependencyError: a framework is not installed.
     """
@@ -107,7 +109,18 @@ def verify(
 def verify_layers(
     model: Model, image: "Images", backend: Literal["onnx", "keras"], device: str, batch: int
 ) -> LayerVerification:
-    """Compare every layer in PyTorch and in another framework: see `verify`."""
+    """Compare every layer in PyTorch with the same layer in another framework: see `verify`.
+
+    Args:
+        model: the model that is built in both frameworks.
+        image: one picture, several, or None for noise.
+        backend: the other framework.
+        device: the device that PyTorch runs on.
+        batch: number of inputs that run together.
+
+    Returns:
+        One row for each layer.
+    """
     inputs = one_input(model, image, batch)
     return LayerVerification(
         compare_layers(model, inputs, backend, device),
@@ -125,7 +138,19 @@ def verify_file(
     device: str,
     batch: int,
 ) -> FileVerification:
-    """Compare the outputs of a file with the model's: see `verify`."""
+    """Compare the outputs of a file with the model's: see `verify`.
+
+    Args:
+        model: the model that the file should agree with.
+        file: an `.onnx`, `.keras` or `.tflite` file.
+        image: one picture, several, or None for noise and bundled pictures.
+        input_size: (width, height) of pictures in place of the model's own; None keeps that.
+        device: the device that PyTorch runs on.
+        batch: number of inputs that run together.
+
+    Returns:
+        One row for each output or property.
+    """
     from darkconv.backends.exported import ExportedFile
 
     opened = open_compared(file)
@@ -137,6 +162,9 @@ def verify_file(
 
 def open_compared(path: PathLike) -> "ExportedFile | ForeignFile":
     """Open a file whose outputs are compared.
+
+    Args:
+        path: an `.onnx`, `.keras` or `.tflite` file.
 
     Raises:
         DarkconvError: a file of another format, or a damaged one.
@@ -181,7 +209,7 @@ def _verify_foreign(
 
 
 def _warn_of_other_sources(model: Model, file: "ExportedFile") -> None:
-    """Say which of a model's files an ONNX file was not made from."""
+    """Warn if an ONNX file was made from other files than the model's."""
     if "cfg_sha256" not in file.metadata:
         return
     is_in_place = "weights_sha256" not in file.metadata

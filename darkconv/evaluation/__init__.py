@@ -1,1 +1,1 @@
-"""How good detections are."""
+"""Measure detectors and classifiers on labelled pictures."""

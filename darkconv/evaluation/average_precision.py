@@ -1,4 +1,4 @@
-"""Average precision: the area under the curve of precision over recall, in its usual forms."""
+"""Compute average precision (AP): the area under the precision-recall curve, in its usual forms."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ class AveragePrecision:
     """Result of `average_precision`.
 
     Attributes:
-        per_class: (classes,) AP in 0..1, NaN for a class without a true box.
-        mean: over the classes that have one; NaN if none has.
-        truths: (classes,) number of true boxes.
+        per_class: (classes,) AP in 0..1, NaN for a class without ground truth.
+        mean: mean over the classes that have ground truth; NaN if none has.
+        truths: (classes,) number of ground-truth boxes that are not difficult.
     """
 
     per_class: Floats
@@ -35,21 +35,27 @@ def average_precision(
     rule: Rule = CONTINUOUS,
     area: "Area | None" = None,
 ) -> AveragePrecision:
-    """Average precision of each class.
+    """Compute the average precision of each class.
 
     Args:
         found: the detections in each picture.
-        truths: the true boxes in each picture, (k, 5) rows of class, x0, y0, x1, y1 in pixels.
-        num_classes: classes from 0; true boxes and detections of others are left out.
-        rule: how detections and true boxes are compared.
-        area: what is taken of the curve; by default all of it.
+        truths: the ground truth of each picture, (k, 5) rows of class, x0, y0, x1, y1 in pixels.
+        num_classes: number of classes, whose indices begin at 0; boxes and detections of other
+            classes are left out.
+        rule: the rule by which detections and ground truth are compared.
+        area: computes AP from the curve; None for the whole area.
     """
     judged = [judge(found, truths, class_id, rule) for class_id in range(num_classes)]
     return averaged(judged, area or all_points)
 
 
 def averaged(judged: Sequence[Judged], area: Area) -> AveragePrecision:
-    """The average precision of classes that have been judged."""
+    """Return the average precision of classes whose detections have been judged.
+
+    Args:
+        judged: the detections of each class.
+        area: computes AP from the curve of a class.
+    """
     counts = np.array([one.truths for one in judged], np.int64)
     per_class = np.array([area(one) if one.truths else np.nan for one in judged])
     known = per_class[counts > 0]
@@ -57,42 +63,56 @@ def averaged(judged: Sequence[Judged], area: Area) -> AveragePrecision:
 
 
 def precision_recall(judged: Judged) -> tuple[Floats, Floats]:
-    """(n,) precision and recall when the detections down to each are taken."""
+    """Return precision and recall after each detection, by falling score, (n,) each.
+
+    Args:
+        judged: the detections of one class.
+    """
     hits = judged.right.cumsum()
     return hits / np.arange(1, len(hits) + 1), hits / max(judged.truths, 1)
 
 
 def envelope(precision: Floats) -> Floats:
-    """The best precision at each recall or a higher one."""
+    """Return the best precision at each recall or a higher one, (n,).
+
+    Args:
+        precision: (n,), by rising recall.
+    """
     highest: Floats = np.maximum.accumulate(precision[::-1])[::-1]
     return highest
 
 
 def all_points(judged: Judged) -> float:
-    """The whole area under the curve, as in Pascal VOC 2010 to 2012."""
+    """Return the whole area under the curve, 0..1, as in Pascal VOC 2010 to 2012.
+
+    Args:
+        judged: the detections of one class, which has ground truth.
+    """
     precision, _ = precision_recall(judged)
     # recall grows by 1 / truths at each detection that is right, nowhere else
     return float(envelope(precision)[judged.right].sum() / judged.truths)
 
 
 def best_first(names: Sequence[str], judged: Sequence[Judged]) -> list[tuple[str, Judged]]:
-    """Return name and detections of each class with true boxes, that of the highest AP first.
+    """Return name and detections of each class with ground truth, the highest AP first.
 
     Args:
-        names: of the classes.
-        judged: their detections.
+        names: class names.
+        judged: the detections of each class, in the same order.
     """
     pairs = [(name, one) for name, one in zip(names, judged, strict=True) if one.truths]
     return sorted(pairs, key=lambda pair: -all_points(pair[1]))
 
 
 def sampled(points: int, rule: Rule = CONTINUOUS) -> Area:
-    """Return the mean precision at so many recalls from 0 to 1: 11 in VOC 2007, 101 in COCO.
+    """Return a function that computes the mean precision at evenly spaced recalls from 0 to 1.
+
+    Pascal VOC 2007 takes 11 recalls, COCO 101.
 
     Args:
         points: number of recalls.
-        rule: in whose arithmetic these are computed: by Darknet's a recall of 6 / 20 reaches the
-            fourth of 11, by the others it falls short by its rounding.
+        rule: the rule in whose arithmetic the recalls are computed: in Darknet's a recall of 6 / 20
+            reaches the fourth of 11, in the others it falls short by a rounding error.
     """
     recalls = rule.recalls(points)
 

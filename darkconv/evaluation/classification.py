@@ -1,4 +1,4 @@
-"""How often a classifier is right, and what it takes for what."""
+"""Measure how often a classifier is right, and which classes it confuses."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ class Classification:
     """Result of `classification`.
 
     Attributes:
-        pictures: how many were judged.
-        top: k -> share of the pictures whose class is among the k best.
-        confusion: (classes, classes) pictures by true class and by the class found.
+        pictures: number of pictures that were judged.
+        top: k -> share of the pictures whose class is among the k best, 0..1.
+        confusion: (classes, classes) number of pictures by true class (rows) and class found.
     """
 
     pictures: int
@@ -28,14 +28,14 @@ class Classification:
 
     @property
     def recalls(self) -> Floats:
-        """(classes,) share of each class's pictures that are found; nan without pictures."""
+        """Return the recall of each class, (classes,); NaN for a class without pictures."""
         totals = self.confusion.sum(axis=1)
         shares = np.full(len(totals), np.nan)
         np.divide(self.confusion.diagonal(), totals, out=shares, where=totals > 0)
         return shares
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the figures as a dictionary for JSON."""
         return {
             "pictures": self.pictures,
             **{f"top{k}": share for k, share in self.top.items()},
@@ -46,12 +46,12 @@ class Classification:
 def classification(
     outputs: npt.ArrayLike, labels: npt.ArrayLike, *, top: Sequence[int] = (1, 5)
 ) -> Classification:
-    """Judge a classifier.
+    """Compute top-k accuracy and the confusion matrix of a classifier.
 
     Args:
         outputs: (n, classes) scores, of any scale.
-        labels: (n,) true classes.
-        top: how many best classes count as found, several times; with fewer classes, all.
+        labels: (n,) true class indices, from 0.
+        top: values of k for top-k accuracy; a k above the number of classes takes all classes.
     """
     scores, numbers = np.asarray(outputs), np.asarray(labels, np.int64)
     classes = scores.shape[1]
@@ -62,14 +62,14 @@ def classification(
 
 
 def top_k(outputs: npt.ArrayLike, labels: npt.ArrayLike, k: int) -> float:
-    """Share of the pictures whose class is among the k best; 0 without pictures.
+    """Return the share of the pictures whose class is among the k best; 0 without pictures.
 
-    Of equal scores, those of lower classes are better.
+    Among equal scores the lower class index comes first.
 
     Args:
         outputs: (n, classes) scores, of any scale.
-        labels: (n,) true classes.
-        k: how many.
+        labels: (n,) true class indices, from 0.
+        k: number of best classes that are looked at.
     """
     scores, numbers = np.asarray(outputs), np.asarray(labels, np.int64)
     if not len(numbers):

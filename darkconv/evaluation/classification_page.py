@@ -1,4 +1,4 @@
-"""The report of a classifier's evaluation."""
+"""Write the report of a classifier's evaluation."""
 
 from darkconv.evaluation.result import ClassEvaluation
 from darkconv.evaluation.tables import OF_CLASSIFIER, class_rows
@@ -11,7 +11,12 @@ from darkconv.report.page import key_figures, page, section, table
 
 
 def write_classification_report(path: PathLike, result: ClassEvaluation) -> None:
-    """Write a report as one HTML file."""
+    """Write the report as one HTML file.
+
+    Args:
+        path: the file to write.
+        result: the evaluation of a classifier.
+    """
     title = f"Evaluation of {result.model}"
     counts = result.counts
     figures = [(f"top-{k}", f"{per_cent(share)} %", "") for k, share in counts.top.items()]

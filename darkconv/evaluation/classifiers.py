@@ -1,4 +1,4 @@
-"""How often a classifier is right."""
+"""Run a classifier on pictures with known classes, and measure it."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +26,7 @@ from darkconv.pictures.crop import centre_crop
 from darkconv.pictures.picture import read_picture
 
 Scores = Callable[[Array], Array]
-"""Crops (N, C, H, W) in 0..1 -> the scores of all classes, (N, classes)."""
+"""A function from crops (N, C, H, W) in 0..1 to the scores of all classes, (N, classes)."""
 
 
 def evaluate_classifier(
@@ -40,11 +40,18 @@ def evaluate_classifier(
     """Measure a classifier that is ready to run: see `darkconv.evaluate`.
 
     Args:
-        scores: runs it.
+        scores: runs the classifier.
         dataset: pictures and their classes.
         shape: channels, height and width of the network's input.
-        run: how it goes through the pictures.
+        run: name, batch size, processes and progress of the run.
         exact: see `darkconv.evaluate`.
+
+    Returns:
+        Top-1 and top-5 accuracy, the figures of each class, and the confusion matrix.
+
+    Raises:
+        DatasetError: a picture cannot be read, and the run does not skip such pictures.
+        DarkconvError: the scores of all pictures are NaN.
     """
     images = [path for path, _ in dataset.samples]
     channels, height, width = shape
@@ -107,7 +114,12 @@ def evaluate_classifier(
 
 
 def figures_of(counts: Classification, names: Sequence[str]) -> Iterator[Figures]:
-    """Yield the figures of the classes that have pictures."""
+    """Yield the figures of each class that has pictures.
+
+    Args:
+        counts: the classifier's confusion matrix.
+        names: class names.
+    """
     for number, name in enumerate(names):
         row = counts.confusion[number].copy()
         total, right = int(row.sum()), int(row[number])
@@ -126,17 +138,17 @@ def scores_of(
     threads: int | None = None,
     runtime: str | None = None,
 ) -> Scores:
-    """Return what runs a classifier.
+    """Return a function that runs a classifier.
 
     Args:
-        model: a model, or a file, which runs by itself.
-        backend: what runs a model; "torch" by default.
+        model: a model, or an exported file.
+        backend: framework that runs a model; None for "torch". A file decides this itself.
         device: see `darkconv.Detector`.
         threads: see `darkconv.Detector`.
         runtime: see `darkconv.Detector`.
 
     Raises:
-        DarkconvError: a backend for a file, or there is no such device.
+        DarkconvError: a backend was given for a file, or there is no such device.
     """
     if isinstance(model, Model):
         backend = backend_of_model(backend, runtime)

@@ -1,4 +1,4 @@
-"""COCO's metrics, by faster-coco-eval."""
+"""Compute COCO's metrics with faster-coco-eval."""
 
 import contextlib
 import io
@@ -17,7 +17,7 @@ STATS = (
     "AR1", "AR10", "AR100", "ARsmall", "ARmedium", "ARlarge",
 )  # fmt: skip
 TASK = "COCO's average precision"
-"""What faster-coco-eval is for."""
+"""The task that faster-coco-eval is needed for, in messages."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,10 +25,10 @@ class CocoMetrics:
     """Result of `coco_metrics`.
 
     Attributes:
-        stats: the twelve numbers of COCO's summary by name; -1 where nothing counts.
-        ap: (classes,) mean over IoU 0.50:0.95; NaN for a class without a true box.
-        ap50: (classes,) at IoU 0.50.
-        ap75: (classes,) at IoU 0.75.
+        stats: the twelve figures of COCO's summary, by name; -1 where there is nothing to measure.
+        ap: (classes,) mean AP over IoU 0.50:0.95; NaN for a class without ground truth.
+        ap50: (classes,) AP at IoU 0.50.
+        ap75: (classes,) AP at IoU 0.75.
     """
 
     stats: dict[str, float]
@@ -38,7 +38,7 @@ class CocoMetrics:
 
 
 def require_coco() -> None:
-    """Check that faster-coco-eval can be imported: before the work that it is needed after.
+    """Check that faster-coco-eval can be imported, before the work whose result it measures.
 
     Raises:
         MissingDependencyError: it is not installed.
@@ -50,7 +50,14 @@ def require_coco() -> None:
 def coco_metrics(
     found: Sequence[Sequence[Detection]], truths: Sequence[Truths], *, num_classes: int
 ) -> CocoMetrics:
-    """COCO's twelve numbers, and its AP of each class; difficult boxes count as crowds.
+    """Compute COCO's twelve figures, and its AP of each class.
+
+    Args:
+        found: the detections in each picture.
+        truths: the ground truth of each picture, (k, 5) or (k, 6) rows of class, x0, y0, x1, y1 in
+            pixels and 1 for a difficult box, which counts as a crowd.
+        num_classes: number of classes, whose indices begin at 0; boxes and detections of other
+            classes are left out.
 
     Raises:
         MissingDependencyError: faster-coco-eval is not installed.
@@ -75,7 +82,7 @@ def coco_metrics(
 
 
 def _mean(precision: Floats) -> Floats:
-    """(classes,) mean over thresholds and recalls; -1 stands for nothing there."""
+    """Return the mean over thresholds and recalls, (classes,); -1 marks a missing value."""
     known = np.where(precision > -1, precision, np.nan).reshape(-1, precision.shape[2])
     counts = (~np.isnan(known)).sum(axis=0)
     totals = np.nansum(known, axis=0)

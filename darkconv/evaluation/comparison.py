@@ -1,4 +1,4 @@
-"""Detections beside labels: all figures of a detector, per class and in the mean."""
+"""Compare detections with labels: all figures of a detector, per class and in the mean."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -21,10 +21,14 @@ RULES = {"voc": VOC, "darknet": DARKNET, "continuous": CONTINUOUS}
 
 
 def rule_of(name: str, iou: float) -> Rule:
-    """Return one of `RULES` with another overlap.
+    """Return one of `RULES` with its IoU threshold replaced.
+
+    Args:
+        name: "voc", "darknet" or "continuous".
+        iou: IoU from which a detection is right, 0..1.
 
     Raises:
-        DarkconvError: an unknown rule, or the overlap is not within 0..1.
+        DarkconvError: an unknown rule, or the IoU is not within 0..1.
     """
     require_share("iou", iou)
     if name not in RULES:
@@ -34,13 +38,13 @@ def rule_of(name: str, iou: float) -> Rule:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Detections beside labels, of the classes that count.
+    """Detections and ground truth of the classes that are measured.
 
     Attributes:
-        classes: names.
+        classes: class names.
         found: the detections in each picture.
-        truths: the true boxes in each picture.
-        rule: how boxes are compared.
+        truths: the ground truth of each picture, (k, 6) rows: see `truths_of`.
+        rule: the rule by which boxes are compared.
         judged: the detections of each class, by falling score.
     """
 
@@ -58,13 +62,16 @@ class Comparison:
         classes: Sequence[str],
         rule: Rule,
     ) -> "Comparison":
-        """Compare detections, told apart by name, with the labels of a data set.
+        """Compare detections with the labels of a data set; classes are matched by their names.
 
         Args:
             found: the detections in each picture.
             dataset: the pictures with their labels.
-            classes: names of the classes that count.
-            rule: how boxes are compared.
+            classes: names of the classes that are measured.
+            rule: the rule by which boxes are compared.
+
+        Returns:
+            The comparison, with class indices that count in `classes`.
         """
         order = {same_name(name): number for number, name in enumerate(classes)}
         own = [
@@ -80,15 +87,19 @@ class Comparison:
         return cls(tuple(classes), own, truths, rule, judged)
 
     def confusion(self, at: float) -> Confusion:
-        """Count which classes are taken for which, by detections above a score."""
+        """Compute the confusion matrix of the detections above a score.
+
+        Args:
+            at: score that detections must exceed, 0..1.
+        """
         return confusion(self.found, self.truths, self.classes, rule=self.rule, at=at)
 
     def figures(self, at: float, *, coco: bool = True) -> tuple[tuple[Figures, ...], Figures]:
         """Return the figures of each class, and their means.
 
         Args:
-            at: score that detections exceed for precision and recall.
-            coco: measure COCO's figures too, for which faster-coco-eval must be installed.
+            at: score that detections must exceed to count for precision and recall, 0..1.
+            coco: compute COCO's figures too, for which faster-coco-eval must be installed.
         """
         sure = [one.above(at) for one in self.judged]
         nothing = np.full(len(self.classes), np.nan)
@@ -117,18 +128,18 @@ class Comparison:
 
 
 def _known(value: float) -> Any:
-    """Return a number, or None for NaN, which stands for what could not be measured."""
+    """Return a number, or None in place of NaN, which marks what could not be measured."""
     return None if np.isnan(value) else float(value)
 
 
 def _mean(values: Iterable[float]) -> float | None:
-    """Return the mean of what was measured."""
+    """Return the mean of the values that are not NaN; None where there are none."""
     known = [value for value in values if not np.isnan(value)]
     return float(np.mean(known)) if known else None
 
 
 def _at_score(sure: Judged) -> dict[str, Any]:
-    """Precision, recall and mean overlap of the detections above a score."""
+    """Return precision, recall and mean IoU of the detections above a score."""
     hits = int(sure.right.sum())
     return {
         "precision": hits / max(len(sure.right), 1),
@@ -138,7 +149,15 @@ def _at_score(sure: Judged) -> dict[str, Any]:
 
 
 def truths_of(sample: Sample, order: dict[str, int]) -> Floats:
-    """(k, 6): class, x0, y0, x1, y1 in pixels, difficult; of the classes that count."""
+    """Return the ground truth of a picture, of the classes that are measured.
+
+    Args:
+        sample: a picture with its labels.
+        order: class index by name, in the form of `same_name`.
+
+    Returns:
+        float64 (k, 6): class, x0, y0, x1, y1 in pixels, and 1 for a difficult box.
+    """
     rows = [
         (order[same_name(name)], *box, difficult)
         for name, box, difficult in zip(

@@ -1,4 +1,4 @@
-"""Which classes a detector takes for which: the confusion matrix."""
+"""Compute the confusion matrix of a detector: which classes it takes for which."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ class Confusion:
     """Result of `confusion`.
 
     Attributes:
-        classes: names.
-        counts: (n + 1, n + 1), true class by found class. The last row counts what was found
-            where nothing is, the last column what was missed; its last entry is 0.
-        at: score that detections exceed.
-        overlap: IoU from which a detection and a true box are the same object.
+        classes: class names.
+        counts: (n + 1, n + 1), true class (rows) by class found. The last row counts detections
+            where there is no object, the last column objects that were missed; the last entry is 0.
+        at: score that detections must exceed.
+        overlap: IoU from which a detection and a ground-truth box are the same object.
     """
 
     classes: tuple[str, ...]
@@ -33,18 +33,18 @@ class Confusion:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Names of rows and columns."""
+        """Return the names of rows and columns."""
         return (*self.classes, BACKGROUND)
 
     @property
     def shares(self) -> Floats:
-        """(n + 1, n + 1) the same as shares of each row."""
+        """Return the counts as shares of their row, (n + 1, n + 1), 0..1."""
         counts = self.counts.astype(np.float64)
         shares: Floats = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
         return shares
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the matrix as a dictionary for JSON."""
         return {
             "labels": list(self.labels),
             "counts": self.counts.tolist(),
@@ -61,17 +61,20 @@ def confusion(
     rule: Rule,
     at: float,
 ) -> Confusion:
-    """Pair detections with true boxes, whatever their classes, and count the pairs of classes.
+    """Pair detections with ground-truth boxes of any class, and count the pairs of classes.
 
-    A box has one partner at most. Those of its own class come first, then the others, each by
+    A box has one partner at most. Pairs of the same class come first, then the others, each by
     falling IoU. Difficult boxes count neither as found nor as missed.
 
     Args:
         found: the detections in each picture.
-        truths: the true boxes in each picture.
-        classes: names of the classes, by index.
-        rule: how boxes are compared.
-        at: score that detections must exceed.
+        truths: the ground truth of each picture, (k, 5) or (k, 6) rows.
+        classes: class names, by index.
+        rule: the rule by which boxes are compared.
+        at: score that detections must exceed, 0..1.
+
+    Returns:
+        The confusion matrix.
     """
     count = len(classes)
     counts = np.zeros((count + 1, count + 1), np.int64)
@@ -87,7 +90,17 @@ def confusion(
 
 
 def pairs(sure: Sequence[Detection], rows: Truths, rule: Rule) -> list[tuple[int, int]]:
-    """(true box, detection) of one picture; the count of either stands for none."""
+    """Pair the detections of one picture with its ground-truth boxes.
+
+    Args:
+        sure: the detections.
+        rows: the ground truth, (k, 5) or (k, 6): class, x0, y0, x1, y1 in pixels, difficult.
+        rule: the rule by which boxes are compared.
+
+    Returns:
+        (index of the box, index of the detection) of each pair, from 0; the number of boxes, or of
+        detections, stands for no partner.
+    """
     boxes = np.asarray(rows, np.float64)[:, 1:5]
     overlaps = np.empty((len(rows), len(sure)))
     for j, d in enumerate(sure):

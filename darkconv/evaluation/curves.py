@@ -1,4 +1,4 @@
-"""Precision over recall as SVG, a small chart for each class."""
+"""Draw precision-recall curves as SVG, a small chart for each class."""
 
 from collections.abc import Sequence
 
@@ -10,16 +10,18 @@ from darkconv.presentation.markup import escape
 
 WIDTH, HEIGHT = 160, 130
 LEFT, RIGHT, TOP, BOTTOM = 20, 8, 6, 16
-MOST_STEPS = 200  # of a curve
+MOST_STEPS = 200  # the most steps that are drawn of a curve
 
 
 def curves(names: Sequence[str], judged: Sequence[Judged], at: float) -> str:
-    """A chart of each class with true boxes, the best first; a dot where scores fall below `at`.
+    """Return a chart for each class with ground truth as HTML, the highest AP first.
+
+    A dot marks where scores fall below a given score.
 
     Args:
-        names: of the classes.
-        judged: their detections.
-        at: the score.
+        names: class names.
+        judged: the detections of each class, in the same order.
+        at: the score that the dot marks, 0..1.
     """
     pairs = best_first(names, judged)
     return f'<div class="curves">{"".join(_figure(name, one, at) for name, one in pairs)}</div>'
@@ -44,7 +46,7 @@ def _y(precision: float) -> float:
 
 
 def _axes() -> str:
-    """A grid of halves; its ends are named."""
+    """Return a grid at 0, 0.5 and 1, with its ends labelled in per cent."""
     lines = "".join(f"M{_x(0)} {_y(v)}H{_x(1)}M{_x(v)} {_y(0)}V{_y(1)}" for v in (0.0, 0.5, 1.0))
     texts = "".join(
         f'<text x="{LEFT - 5}" y="{_y(v) + 3.5}" text-anchor="end">{100 * v:g}</text>'
@@ -55,7 +57,7 @@ def _axes() -> str:
 
 
 def _curve(one: Judged) -> str:
-    """The best precision from each recall on, which holds up to that recall."""
+    """Return the best precision at each recall or a higher one, as a line of steps."""
     precision, recall = precision_recall(one)
     steps = np.flatnonzero(one.right)
     if not len(steps):

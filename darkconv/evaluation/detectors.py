@@ -1,4 +1,4 @@
-"""How well a detector finds what is labelled."""
+"""Run a detector on labelled pictures, and measure it."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -18,11 +18,11 @@ from darkconv.evaluation.result import BoxEvaluation, Unread
 from darkconv.evaluation.sharing import Run, Work, shared_work
 
 THRESHOLD, NMS = 0.005, 0.45
-"""Score from which detections count for AP; overlap that counts as the same object."""
+"""Score from which detections count for AP, and IoU above which NMS removes the lower box."""
 AT = 0.25
 """Score for precision, recall and AP at a fixed score."""
 IOU = 0.5
-"""Overlap of right boxes."""
+"""IoU from which a detection is right."""
 
 
 def evaluate_detector(
@@ -39,14 +39,22 @@ def evaluate_detector(
     """Measure a detector that is ready to run: see `darkconv.evaluate`.
 
     Args:
-        engine: that finds boxes, of low scores too.
-        model: for its class names.
-        dataset: labelled pictures, whose classes get the model's spelling.
-        run: how it goes through the pictures.
+        engine: finds boxes, down to low scores.
+        model: gives the class names.
+        dataset: labelled pictures; its class names are replaced by the model's spelling.
+        run: name, batch size, processes and progress of the run.
         rule: see `darkconv.evaluate`.
         iou: see `darkconv.evaluate`.
         at: see `darkconv.evaluate`.
         coco: see `darkconv.evaluate`.
+
+    Returns:
+        The figures of each class that the model and the labels have in common.
+
+    Raises:
+        DatasetError: a picture cannot be read and the run does not skip such pictures, or no label
+            is of a class of the model.
+        DarkconvError: the outputs for all pictures are NaN.
     """
     dataset, changed = with_model_names(dataset, model)
     left_out = left_out_of(dataset, model)
@@ -79,7 +87,7 @@ def evaluate_detector(
 
 
 def _told_apart(found: list[Detection], model: Named) -> list[Detection]:
-    """Return detections whose names tell all classes apart, as those of the labels do."""
+    """Return the detections with distinct class names, as the labels have them."""
     own = distinct_names(model.names)
     if own == tuple(model.names):
         return found
@@ -91,10 +99,18 @@ def find_all(
     images: Sequence[Path],
     run: Run,
 ) -> Work[list[Detection]]:
-    """Find the objects in pictures.
+    """Find the objects in all pictures, shared by the processes of the run.
+
+    Args:
+        engine: finds the boxes.
+        images: picture files.
+        run: name, batch size, processes and progress of the run.
+
+    Returns:
+        The detections by picture index, and the pictures that could not be read.
 
     Raises:
-        DatasetError: a picture cannot be read, and they are not skipped.
+        DatasetError: a picture cannot be read, and the run does not skip such pictures.
     """
 
     def prepare(place: int) -> Prepared | Unread:

@@ -1,4 +1,4 @@
-"""evaluate: how well a model, or a file exported from one, does on labelled pictures."""
+"""Measure a model, or a file exported from one, on labelled pictures: `darkconv.evaluate`."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -40,7 +40,7 @@ RUNNERS = {
     "openvino": "OpenVINO",
     "openvino:bf16": "OpenVINO in bfloat16",
 }
-"""What runs the networks of a backend, the files of a suffix, or is chosen as a runtime."""
+"""Name of the program that runs a backend's networks, a suffix's files, or a chosen runtime."""
 Labelled = Dataset | ClassifiedDataset | PathLike | Sequence[PathLike]
 
 
@@ -66,12 +66,13 @@ def evaluate(
     unreadable: Literal["skip", "raise"] = "skip",
     progress: Callable[[int], None] | None = None,
 ) -> Evaluation:
-    """Measure how well a model does on labelled pictures: average precision of each class.
+    """Measure a model on labelled pictures: average precision (AP) of each class.
 
-    Labels of classes that the model only spells otherwise count as its own; those of classes that
-    it does not have are left out, which is told once and stands in the result. Of a classifier
-    top-1 and top-5 are measured. Under torchrun, or in a process group of PyTorch, the processes
-    share the pictures, and each gets the whole result: all of them must call this.
+    Labels of classes that the model only spells differently count as its own. Labels of classes
+    that it does not have are left out; this is reported once and stands in the result. For a
+    classifier top-1 and top-5 accuracy are measured. Under torchrun, or in a process group of
+    PyTorch, the processes share the pictures, and each gets the whole result: all of them must
+    call this.
 
     Example:
         >>> import darkconv as dc
@@ -87,26 +88,27 @@ def evaluate(
             .safetensors.
         dataset: labelled pictures: a data set, or any source that `open_dataset` takes; for a
             classifier what `open_classified` takes.
-        rule: how boxes are compared: "voc" counts whole pixels, the others do not; "darknet"
-            also suppresses boxes relative to the picture, as `detector map` does.
-        iou: IoU from which a detection is right, 0..1.
-        at: score above which precision, recall and confusions are counted, and AP again.
-        threshold: least score that counts; by default 0.005, or the constant of an ONNX file.
-        nms: overlap above which two boxes of a class are the same object; by default 0.45, or
-            what an ONNX file says.
+        rule: the rule by which boxes are compared: "voc" counts whole pixels, the others do not;
+            "darknet" also applies NMS to boxes relative to the picture, as `detector map` does.
+        iou: intersection over union (IoU) from which a detection is right, 0..1.
+        at: score above which detections count for precision, recall, the confusion matrix and
+            `ap_at`, 0..1.
+        threshold: lowest score that counts; by default 0.005, or the constant of an ONNX file.
+        nms: IoU above which non-maximum suppression (NMS) removes the box of lower score; by
+            default 0.45, or the value in an ONNX file.
         nms_kind: see `darkconv.detect`.
-        resize: "stretch" or "letterbox"; by default what the file, or the dialect and
-            `letter_box=`, say.
-        backend: "torch", "onnx" or "keras", which runs a Model; "torch" by default.
+        resize: "stretch" or "letterbox"; by default the file, or the dialect and `letter_box=`,
+            decide.
+        backend: the framework that runs a Model: "torch" (the default), "onnx" or "keras".
         device: "auto" takes a GPU where there is one; see `darkconv.Detector`.
-        threads: that compute on the CPU; see `darkconv.Detector`.
-        runtime: what runs an ONNX graph; see `darkconv.Detector`.
-        batch: pictures that are run together.
-        exact: JPEG files with the levels of a Darknet that was built without OpenCV.
-        coco: measure COCO's figures too, which needs faster-coco-eval.
-        unreadable: "skip" counts the boxes of pictures that cannot be read as missed, tells of
-            each and lists them in `unread`; "raise" ends with the first.
-        progress: called with the number of pictures done.
+        threads: number of threads on the CPU; see `darkconv.Detector`.
+        runtime: the program that runs an ONNX graph; see `darkconv.Detector`.
+        batch: number of pictures that run together.
+        exact: decode JPEG files to the levels of a Darknet that was built without OpenCV.
+        coco: compute COCO's figures too, which needs faster-coco-eval.
+        unreadable: "skip" counts the boxes of pictures that cannot be read as missed, warns of
+            each and lists them in `unread`; "raise" stops at the first.
+        progress: called with the number of pictures that are done.
 
     Returns:
         An `Evaluation`: `.mean` and each of `.classes` have `.ap`, `.ap11`, `.coco50`, `.coco` in
@@ -115,8 +117,8 @@ def evaluate(
     Raises:
         DatasetError: the source cannot be read, no picture can, or no label is of a class of
             the model.
-        DarkconvError: a file cannot do what is asked for, or nothing can be measured, for what
-            the network gives is NaN.
+        DarkconvError: a file cannot do what is asked for, or nothing can be measured because the
+            network's outputs are NaN.
         MissingDependencyError: faster-coco-eval is not installed.
     """
     for_boxes = {
@@ -174,7 +176,11 @@ def evaluate(
 def _check(
     rule: str, iou: float, at: float, threshold: float | None, batch: int, unreadable: str
 ) -> None:
-    """Raise a DarkconvError for a setting that cannot be."""
+    """Check the settings.
+
+    Raises:
+        DarkconvError: a setting has a value that is not allowed.
+    """
     rule_of(rule, iou)
     require_share("at", at)
     if threshold is not None and at < threshold <= 1:
@@ -189,7 +195,11 @@ def _check(
 def _check_is_classifier(
     model: Model | ExportedFile, for_boxes: Mapping[str, tuple[object, object]]
 ) -> None:
-    """Raise a DarkconvError for options, beside their defaults, that are about boxes."""
+    """Check that no option about boxes was changed from its default.
+
+    Raises:
+        DarkconvError: one was.
+    """
     given = [name for name, (value, default) in for_boxes.items() if value != default]
     if given:
         raise DarkconvError(
@@ -204,7 +214,13 @@ def _input_size(model: Model | ExportedFile) -> tuple[int, int, int]:
 
 
 def runner_of(model: Model | ExportedFile, backend: str | None, runtime: str | None = None) -> str:
-    """Return what runs a model, as people call it."""
+    """Return the name of the program that runs a model, such as "PyTorch".
+
+    Args:
+        model: a model, or an exported file.
+        backend: framework that runs a model; None for the default.
+        runtime: program that runs an ONNX graph; None for the default.
+    """
     if isinstance(model, Model):
         own = backend_of_model(backend, runtime)
     else:
@@ -218,7 +234,7 @@ def _name_of(model: Model | ExportedFile) -> str:
 
 
 def _classified(model: Model | ExportedFile, dataset: Labelled) -> ClassifiedDataset:
-    """Return the pictures for a classifier, opened if it is a source."""
+    """Return the pictures for a classifier; a source is opened."""
     if isinstance(dataset, Dataset):
         raise DatasetError(
             f"{dataset.source}: a classifier is measured on pictures with classes, not with boxes"
@@ -237,7 +253,7 @@ def _one_source(dataset: PathLike | Sequence[PathLike]) -> PathLike:
 
 
 def _labelled(model: Model | ExportedFile, dataset: Labelled) -> Dataset:
-    """Return the data set for a detector, opened if it is a source."""
+    """Return the data set for a detector; a source is opened."""
     if isinstance(dataset, ClassifiedDataset):
         raise DatasetError(
             f"{dataset.source}: a detector is measured on pictures with boxes, not with classes"
@@ -252,14 +268,14 @@ def _opened(
     threads: int | None,
     runtime: str | None,
 ) -> Model | ExportedFile:
-    """Return a model or a file that runs."""
+    """Return a model, or a file that is ready to run."""
     if isinstance(model, Model | ExportedFile):
         return model
     return open_runnable(model, backend=backend, device=device, threads=threads, runtime=runtime)
 
 
 def _least(file: Model | ExportedFile) -> float:
-    """Return the score nearest to `THRESHOLD` from which boxes can be found."""
+    """Return the lowest score, at least `THRESHOLD`, from which the model or file gives boxes."""
     if isinstance(file, Model):
         return THRESHOLD
     least = least_threshold(file, THRESHOLD)

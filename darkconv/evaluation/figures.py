@@ -1,4 +1,4 @@
-"""Figures: what is measured of a class, or in the mean."""
+"""Hold the figures that are measured of a class, or in the mean."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,31 +7,31 @@ from typing import Any
 OF_BOXES = (
     "boxes", "ap", "ap_at", "ap11", "coco50", "coco", "precision", "recall", "overlap",
 )  # fmt: skip
-"""What is measured of a detector's class; in the mean all but the last three."""
+"""Figures of a class of a detector; the mean has all but the last three."""
 OF_MEAN = OF_BOXES[:-3]
 OF_CLASSES = ("pictures", "top1", "taken_for")
-"""What is measured of a classifier's class."""
+"""Figures of a class of a classifier."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """What is measured of one class, or in the mean. Shares are 0..1, None where not measured.
+    """The figures of one class, or their means. Shares are 0..1; None means not measured.
 
     Attributes:
-        name: of the class, or "mean".
-        boxes: true boxes that are not difficult.
+        name: name of the class, or "mean".
+        boxes: number of ground-truth boxes that are not difficult.
         ap: all-point average precision.
-        ap_at: the same of the detections above a score alone.
-        ap11: by 11 points, which are those of the rule.
-        coco50: COCO's at IoU 0.50.
-        coco: COCO's over IoU 0.50:0.95.
-        precision: share of detections above a score that are right; 0 without any.
-        recall: share of the true boxes that they find.
-        overlap: mean IoU of the right ones; 0 without any.
-        pictures: of a classifier: pictures of the class.
-        top1: of a classifier: share of them for which this class has the highest score.
-        top5: of a classifier, in the mean: share whose class is among the five best.
-        taken_for: of a classifier: the class that they are most often taken for otherwise.
+        ap_at: all-point average precision of the detections above a score.
+        ap11: 11-point average precision, with the recalls of the rule.
+        coco50: COCO's AP at IoU 0.50.
+        coco: COCO's AP, the mean over IoU 0.50:0.95.
+        precision: share of the detections above a score that are right; 0 without any.
+        recall: share of the ground-truth boxes that these detections find.
+        overlap: mean IoU of the right detections; 0 without any.
+        pictures: number of pictures of the class; for a classifier.
+        top1: share of these pictures for which this class has the highest score; for a classifier.
+        top5: share of the pictures whose class is among the five best; for a classifier, mean only.
+        taken_for: the class that these pictures are most often mistaken for; for a classifier.
     """
 
     name: str
@@ -50,5 +50,9 @@ class Figures:
     taken_for: str | None = None
 
     def only(self, keys: Iterable[str]) -> dict[str, Any]:
-        """Return some of the figures by their names, for JSON."""
+        """Return some of the figures as a dictionary for JSON.
+
+        Args:
+            keys: names of the figures.
+        """
         return {key: getattr(self, key) for key in keys}

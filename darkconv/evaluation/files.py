@@ -1,4 +1,4 @@
-"""Files of an evaluation: detections for other tools, and drawings."""
+"""Write the files of an evaluation: detections for other tools, and plots."""
 
 import re
 from collections.abc import Sequence
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
     from darkconv.evaluation.result import BoxEvaluation
 
 CURVES, CONFUSION = "precision-recall.png", "confusion.png"
-"""In the output folder, beside the text files."""
+"""Names of the plots in the output folder."""
 DETECTION = re.compile(r".+ \d\.\d{6}( -?\d+\.\d{3}){4}")
 """A line of a text file of detections."""
 
 
 def note_files(images: Sequence[Path], folder: Path, *, plots: bool) -> None:
-    """Tell of the files that are going to be in a folder.
+    """Note the files that will be written into a folder, and check that none is in the way.
 
     Args:
         images: the pictures, each of which gets a text file.
-        folder: where the files go.
-        plots: curves and confusions are drawn, too.
+        folder: the folder that the files go to.
+        plots: True if the curves and the confusion matrix are drawn, too.
 
     Raises:
-        DarkconvError: two pictures would have one text file, or a file is in the way.
+        DarkconvError: two pictures would have the same text file, or another file is in the way.
     """
     for image in images:
         target = text_file(folder, image)
@@ -38,12 +38,21 @@ def note_files(images: Sequence[Path], folder: Path, *, plots: bool) -> None:
 
 
 def text_file(folder: Path, image: Path) -> Path:
-    """Return the file of a picture's detections."""
+    """Return the path of the text file with a picture's detections.
+
+    Args:
+        folder: the folder of the text files.
+        image: the picture.
+    """
     return folder / f"{image.stem}.txt"
 
 
 def holds_detections(path: PathLike) -> bool:
-    """Return True if a text file can be one of `write_detections`; an empty one tells of none."""
+    """Return True if `write_detections` may have written a text file; an empty file counts.
+
+    Args:
+        path: the text file.
+    """
     try:
         with Path(path).open(encoding="utf-8", errors="replace") as file:
             return all(DETECTION.fullmatch(line.rstrip("\n")) for line in file)
@@ -52,7 +61,14 @@ def holds_detections(path: PathLike) -> bool:
 
 
 def write_detections(result: "BoxEvaluation", folder: Path) -> None:
-    """Write a text file for each picture, in the form that the common toolkits read."""
+    """Write a text file for each picture, in the form that the common toolkits read.
+
+    A line holds class name, score, and x0 y0 x1 y1 in pixels.
+
+    Args:
+        result: the evaluation of a detector.
+        folder: the folder for the files, which is made where it is missing.
+    """
     make_folder(folder)
     for image, detections in zip(result.pictures, result.found, strict=True):
         lines = [
@@ -63,7 +79,11 @@ def write_detections(result: "BoxEvaluation", folder: Path) -> None:
 
 
 def write_plots(result: "BoxEvaluation", folder: Path) -> None:
-    """Draw the curves and the confusion matrix into a folder.
+    """Draw the precision-recall curves and the confusion matrix into a folder.
+
+    Args:
+        result: the evaluation of a detector.
+        folder: the folder for the plots.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.

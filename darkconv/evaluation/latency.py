@@ -1,4 +1,4 @@
-"""How long models take for a picture on this machine, measured side by side."""
+"""Measure how long models take for a picture on this machine, in turns."""
 
 import importlib.util
 import statistics
@@ -22,12 +22,12 @@ SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Latency:
-    """How long models take.
+    """The time that models take for a picture.
 
     Attributes:
-        milliseconds: median of a forward pass on one picture, by the model's name.
-        backend: what ran them: "onnx", "litert" or "torch".
-        runs: timed runs of each.
+        milliseconds: median time of a forward pass on one picture, by the model's name.
+        backend: the program that ran them: "onnx", "litert" or "torch".
+        runs: number of timed runs of each model.
     """
 
     milliseconds: Mapping[str, float]
@@ -36,7 +36,7 @@ class Latency:
 
     @property
     def conditions(self) -> str:
-        """How it was measured, in words."""
+        """Return a description of how the time was measured."""
         cores = count_processors()
         return f"median of {self.runs} runs, {_engine(self.backend)}, {cores} CPUs"
 
@@ -48,11 +48,11 @@ def measure_latency(
     repeats: int = REPEATS,
     seconds: float = SECONDS,
 ) -> Latency:
-    """Median time of a forward pass on one picture.
+    """Measure the median time of a forward pass on one picture.
 
     Args:
-        models: to be compared.
-        backend: "onnx" or "torch"; by default `common_backend`.
+        models: the models to compare, by name.
+        backend: "onnx" or "torch"; None for `common_backend`.
         repeats: see `interleaved`.
         seconds: see `interleaved`.
     """
@@ -74,22 +74,22 @@ def interleaved(
     repeats: int = REPEATS,
     seconds: float = SECONDS,
 ) -> Latency:
-    """Median time of some calls.
+    """Measure the median time of some calls.
 
-    They take turns, so that what else the machine does meets them alike.
+    The calls take turns, so that other work of the machine affects all of them alike.
 
     Args:
-        runs: a forward pass each.
-        backend: what runs them.
-        repeats: timed runs of each.
-        seconds: after these no turn begins once there are `FEWEST`.
+        runs: a forward pass of each model, by name.
+        backend: name of the program that runs them.
+        repeats: number of timed runs of each.
+        seconds: no further turn begins after this time once there are `FEWEST` timed runs.
     """
     times: dict[str, list[float]] = {name: [] for name in runs}
     begin = time.perf_counter()
     for turn in range(WARM_UPS + repeats):
         if turn >= WARM_UPS + FEWEST and time.perf_counter() - begin > seconds:
             break
-        # what follows a model finds its threads still spinning: each comes first in turn
+        # a model finds the threads of the one before it still spinning: each comes first in turn
         for name in list(runs)[:: 1 if turn % 2 else -1]:
             start = time.perf_counter()
             runs[name]()
@@ -100,7 +100,11 @@ def interleaved(
 
 
 def common_backend(models: Iterable[Model]) -> str:
-    """The backend for deployment where it is installed and can run the models, else PyTorch."""
+    """Return "onnx" if onnxruntime is installed and can run all models, else "torch".
+
+    Args:
+        models: the models to compare.
+    """
     if not all(map(importlib.util.find_spec, ("onnx", "onnx_ir", "onnxruntime"))):
         return "torch"
     try:
@@ -112,7 +116,7 @@ def common_backend(models: Iterable[Model]) -> str:
 
 
 def _engine(backend: str) -> str:
-    """Name and number of threads."""
+    """Return the name of the program and its number of threads."""
     if backend == "onnx":
         return "onnxruntime with a thread per core"
     if backend == "litert":

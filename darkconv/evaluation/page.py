@@ -1,4 +1,4 @@
-"""The report of an evaluation: how well a detector finds what is labelled."""
+"""Write the report of a detector's evaluation."""
 
 import math
 from collections.abc import Sequence
@@ -25,11 +25,16 @@ LEGEND = (
 )
 DASH = "\N{EN DASH}"
 SHOWN = 4
-"""Pictures of a kind."""
+"""Number of pictures that are shown of each kind."""
 
 
 def write_evaluation_report(path: PathLike, result: BoxEvaluation) -> None:
-    """Write a report as one HTML file."""
+    """Write the report as one HTML file.
+
+    Args:
+        path: the file to write.
+        result: the evaluation of a detector.
+    """
     title = f"Evaluation of {result.model}"
     comparison, at = result.comparison, result.at
     confusion = comparison.confusion(at)
@@ -103,7 +108,7 @@ def _figures(result: BoxEvaluation) -> str:
 
 
 def _per_cent(share: float | None) -> str:
-    """As in a sentence: with its unit, where there is a number."""
+    """Return a share in per cent with its unit, or a dash, as in a sentence."""
     return _percent(share) if share is None else f"{_percent(share)} %"
 
 
@@ -121,7 +126,7 @@ def _class_table(result: BoxEvaluation) -> str:
 
 
 def _dashed(cells: Sequence[str]) -> list[str]:
-    """Return the cells of a page, where what could not be measured is an en dash."""
+    """Return the cells of a page, with an en dash for what could not be measured."""
     return [*cells[:2], *(DASH if cell == "-" else cell for cell in cells[2:])]
 
 
@@ -147,7 +152,7 @@ def _time_table(result: BoxEvaluation) -> str:
 
 
 def _pictures(result: BoxEvaluation) -> str:
-    """Some pictures from all over the data set, and those with the most mistakes."""
+    """Return a section of evenly spaced pictures, and of those with the most mistakes."""
     frames = [_frames(result.comparison, i, result.at) for i in range(len(result.pictures))]
     mistakes = [sum(f.kind in ("wrong", "missed") for f in own) for own in frames]
     step = max(1, len(frames) // SHOWN)
@@ -170,12 +175,12 @@ def _figure(path: Path, frames: Sequence[Frame]) -> str:
     listed = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
     try:
         return framed(path, frames, listed or "nothing there, nothing found")
-    except DatasetError:  # told when its turn came
+    except DatasetError:  # it was reported when the picture was read
         return ""
 
 
 def _frames(comparison: Comparison, place: int, at: float) -> list[Frame]:
-    """What is in a picture, and what was found, the right ones last."""
+    """Return the ground truth and the detections in a picture as frames, the right ones last."""
     rows = comparison.truths[place]
     sure = [d for d in comparison.found[place] if d.score > at]
     frames = []

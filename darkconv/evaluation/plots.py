@@ -1,4 +1,4 @@
-"""Pictures of an evaluation, drawn by matplotlib: curves and confusions."""
+"""Draw the plots of an evaluation with matplotlib: curves and the confusion matrix."""
 
 import math
 from collections.abc import Sequence
@@ -16,22 +16,27 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-TOGETHER = 20  # classes whose curves one pair of axes can hold
+TOGETHER = 20  # the most classes whose curves are drawn into one pair of axes
 PANEL = 1.7  # inches of a small pair of axes
-COLORS = ("tab10", "tab20")  # up to 10 and up to 20 of them
+COLORS = ("tab10", "tab20")  # colour maps for up to 10 and up to 20 classes
 STYLES = ("-", "--")  # neighbours in tab20 are shades of one colour
 CELLS = ((10, 0.62, 10.0), (30, 0.42, 8.0), (math.inf, 0.25, 5.5))
-"""Up to so many rows: inches of a cell, and points of its number."""
-SHOWN_NAME = 18  # characters
+"""The most rows, the size of a cell in inches, and the size of its number in points."""
+SHOWN_NAME = 18  # the most characters of a name that are shown
 
 
 def draw_curves(names: Sequence[str], judged: Sequence[Judged], *, at: float) -> "Figure":
-    """Precision over recall of each class, the best first; a dot where scores fall below `at`.
+    """Draw the precision-recall curve of each class, the highest AP first.
+
+    A dot marks where scores fall below a given score.
 
     Args:
-        names: of the classes.
-        judged: their detections.
-        at: the score.
+        names: class names.
+        judged: the detections of each class, in the same order.
+        at: the score that the dot marks, 0..1.
+
+    Returns:
+        One pair of axes for up to `TOGETHER` classes, else a panel for each class.
     """
     pairs = best_first(names, judged)
     with letters_of(names):
@@ -90,7 +95,7 @@ def _draw_curve(axes: "Axes", one: Judged, at: float, *, color: Any, **style: An
         [0, *recall, *last],
         [*best[:1], *best, *last * 0] or [0],
         color=color,
-        drawstyle="steps-pre",  # a precision holds up to its recall, as in the area
+        drawstyle="steps-pre",  # a precision holds up to its recall, as in the area under it
         linewidth=1.5,
         clip_on=False,
         **style,
@@ -114,7 +119,11 @@ def _set_limits(axes: "Axes") -> None:
 
 
 def draw_confusion(confusion: Confusion) -> "Figure":
-    """Counts of true by found classes; the darker, the larger the share of the row."""
+    """Draw the confusion matrix; a darker cell is a larger share of its row.
+
+    Args:
+        confusion: the confusion matrix.
+    """
     with letters_of(confusion.classes):
         return _confusion(confusion)
 
@@ -150,7 +159,7 @@ def _confusion(confusion: Confusion) -> "Figure":
 
 
 def _short(name: str) -> str:
-    """A name as a label; a dollar sign would begin a formula."""
+    """Return a name as a label; a dollar sign, which would begin a formula, is escaped."""
     name = one_line(name)
     text = name if len(name) <= SHOWN_NAME else f"{name[: SHOWN_NAME - 1]}\N{HORIZONTAL ELLIPSIS}"
     return text.replace("$", r"\$")

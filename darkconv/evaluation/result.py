@@ -1,4 +1,4 @@
-"""Evaluation: the result of `darkconv.evaluate`."""
+"""Hold the result of `darkconv.evaluate`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -20,8 +20,8 @@ class Unread:
     """A picture that could not be read.
 
     Attributes:
-        picture: its file.
-        reason: what is wrong with it.
+        picture: path of the file.
+        reason: the error that reading gave.
     """
 
     picture: str
@@ -30,21 +30,22 @@ class Unread:
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Evaluation(Shown):
-    """How well a model does on labelled pictures: what `dc.evaluate` returns.
+    """The figures of a model on labelled pictures: the result of `dc.evaluate`.
 
     Attributes:
         model: name of the model.
-        source: of the pictures.
+        source: name of the source of the pictures.
         classes: the figures of each class that both the model and the labels have.
-        mean: the means over the classes that have true boxes; of a classifier, over all pictures.
+        mean: the means over the classes that have ground truth; for a classifier, over all
+            pictures.
         pictures: all pictures, in the order of the data set.
-        unread: those that could not be read; a detector has missed their boxes, a classifier is
-            measured without them.
-        problems: what of pictures and labels could not be used when the data set was opened, one
-            line each; it takes no part.
+        unread: pictures that could not be read; a detector has missed their boxes, a classifier
+            is measured without them.
+        problems: pictures and labels that could not be used when the data set was opened, one
+            line each; they are not measured.
         left_out: classes of the labels that the model does not have; their boxes do not count.
-        seconds: what a picture took in the mean, by step: reading, network, decoding.
-        runner: what ran the network, such as "PyTorch".
+        seconds: mean time of a picture by step: reading, network, decoding.
+        runner: name of the program that ran the network, such as "PyTorch".
 
     Example:
         >>> import darkconv as dc
@@ -70,7 +71,7 @@ class Evaluation(Shown):
     runner: str = ""
 
     def _view(self) -> View:
-        """Return how it is shown."""
+        """Return the functions that show the result as text and in notebooks."""
         from darkconv.evaluation import views
 
         return View(views.as_text, views.as_html)
@@ -91,10 +92,10 @@ class Evaluation(Shown):
 
     @checked
     def report(self, path: PathLike) -> None:
-        """Write a page with tables, curves, confusions and pictures: one HTML file.
+        """Write a page with tables, curves, confusion matrix and pictures: one HTML file.
 
         Args:
-            path: of the file.
+            path: the file to write.
 
         Raises:
             DarkconvError: the file cannot be written.
@@ -104,13 +105,13 @@ class Evaluation(Shown):
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class BoxEvaluation(Evaluation):
-    """How well a detector finds what is labelled.
+    """The figures of a detector on labelled pictures.
 
     Attributes:
-        rule: by which boxes are compared: "voc", "darknet" or "continuous".
-        at: score above which precision, recall and confusions are counted.
+        rule: the rule by which boxes are compared: "voc", "darknet" or "continuous".
+        at: score above which detections count for precision, recall and the confusion matrix.
         found: the detections in each picture, of all classes of the model.
-        comparison: of the detections with the labels.
+        comparison: the detections and the ground truth of the classes that are measured.
     """
 
     rule: str
@@ -120,11 +121,11 @@ class BoxEvaluation(Evaluation):
 
     @property
     def iou(self) -> float:
-        """IoU from which a detection and a true box are the same object."""
+        """Return the IoU from which a detection and a ground-truth box are the same object."""
         return self.comparison.rule.overlap
 
     def to_dict(self) -> dict[str, Any]:
-        """See `Evaluation.to_dict`; the means stand at the top, too."""
+        """Return all figures as `Evaluation.to_dict` does, with the means at the top, too."""
         means = self.mean.only(OF_MEAN)
         return {
             "classes": [{"name": one.name, **one.only(OF_BOXES)} for one in self.classes],
@@ -139,7 +140,7 @@ class BoxEvaluation(Evaluation):
 
     @checked
     def report(self, path: PathLike) -> None:
-        """See `Evaluation.report`."""
+        """Write a page of the evaluation: see `Evaluation.report`."""
         from darkconv.evaluation.page import write_evaluation_report
 
         write_evaluation_report(path, self)
@@ -147,18 +148,18 @@ class BoxEvaluation(Evaluation):
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ClassEvaluation(Evaluation):
-    """How often a classifier is right.
+    """The figures of a classifier on pictures with known classes.
 
     Attributes:
-        names: of all classes.
-        counts: what is taken for what.
+        names: names of all classes.
+        counts: top-k accuracy and the confusion matrix.
     """
 
     names: tuple[str, ...]
     counts: Classification
 
     def to_dict(self) -> dict[str, Any]:
-        """See `Evaluation.to_dict`; top-1 and top-5 stand at the top, too."""
+        """Return all figures as `Evaluation.to_dict` does, with top-1 and top-5 at the top, too."""
         return {
             "classes": [{"name": one.name, **one.only(OF_CLASSES)} for one in self.classes],
             "mean": self.mean.only(("pictures", "top1", "top5")),
@@ -169,7 +170,7 @@ class ClassEvaluation(Evaluation):
 
     @checked
     def report(self, path: PathLike) -> None:
-        """See `Evaluation.report`."""
+        """Write a page of the evaluation: see `Evaluation.report`."""
         from darkconv.evaluation.classification_page import write_classification_report
 
         write_classification_report(path, self)

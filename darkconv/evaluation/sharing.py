@@ -1,4 +1,4 @@
-"""Work on many pictures, shared by processes: what each found is put together in order."""
+"""Share the work on many pictures among processes, and join their results in order."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -13,21 +13,22 @@ from darkconv.files.notice import tell
 
 T = TypeVar("T")
 BATCH = 8
-"""Pictures that are run together."""
+"""Number of pictures that run together."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """How a model goes through pictures, and what it is called.
+    """The settings of a run of a model over pictures.
 
     Attributes:
-        name: of the model, for people.
-        runner: what runs the network, for people.
-        batch: pictures that are run together, and so stay in one process.
-        skips: go on without pictures that cannot be read.
-        progress: called with the number of pictures done.
-        processes: that share the pictures; all of them must go through them.
-        needs_values: raise where nothing can be found for NaN in all pictures, rather than warn.
+        name: name of the model, for messages.
+        runner: name of the program that runs the network, for messages.
+        batch: number of pictures that run together, and so stay in one process.
+        skips: True to go on without pictures that cannot be read.
+        progress: called with the number of pictures that are done.
+        processes: the processes that share the pictures; all of them must take part.
+        needs_values: True to raise an error rather than warn where the outputs for all pictures are
+            NaN.
     """
 
     name: str
@@ -41,13 +42,13 @@ class Run:
 
 @dataclass
 class Work(Generic[T]):
-    """What was found in pictures.
+    """The results of a run over pictures.
 
     Attributes:
-        found: by the place of the picture; nothing for those that cannot be read.
-        unread: pictures that cannot be read, by place.
-        seconds: of all pictures.
-        missing: NaN among the outputs.
+        found: the result of each picture, by its index; pictures that cannot be read are left out.
+        unread: pictures that cannot be read, by their index.
+        seconds: time of each step, over all pictures.
+        missing: counts of NaN in the outputs.
     """
 
     found: dict[int, T] = field(default_factory=dict)
@@ -56,10 +57,15 @@ class Work(Generic[T]):
     missing: MissingValues = field(default_factory=MissingValues)
 
     def tell_missing(self, name: str, run: "Run") -> None:
-        """Say how many outputs were NaN: each process fails, and the first one warns.
+        """Report how many outputs were NaN: the first process warns, or every process fails.
+
+        Args:
+            name: name of the model.
+            run: the settings of the run.
 
         Raises:
-            DarkconvError: nothing can be found in any picture, and the run needs it.
+            DarkconvError: nothing could be found in any picture because of NaN, and the run needs
+                values.
         """
         if run.needs_values and self.missing.empty == self.missing.pictures:
             self.missing.check(name)
@@ -67,10 +73,10 @@ class Work(Generic[T]):
             self.missing.warn(name)
 
     def told_unread(self, what_follows: str) -> tuple[Unread, ...]:
-        """Return the pictures that cannot be read, in order; the first process tells of each.
+        """Return the pictures that cannot be read, in order; the first process warns of each.
 
         Args:
-            what_follows: what is said of each behind its error.
+            what_follows: text that is added to each warning.
         """
         unread = tuple(self.unread[place] for place in sorted(self.unread))
         if is_first_process():
@@ -80,7 +86,11 @@ class Work(Generic[T]):
 
 
 def united(parts: Iterable[Work[T]]) -> Work[T]:
-    """Return what several processes found."""
+    """Return the joined results of several processes.
+
+    Args:
+        parts: the results of each process.
+    """
     whole = Work[T]()
     for part in parts:
         whole.found.update(part.found)
@@ -96,12 +106,15 @@ def shared_work(
     look: Callable[[Sequence[int], Work[T]], Iterable[int]],
     run: Run,
 ) -> Work[T]:
-    """Look at pictures, each in one of the processes, and return what all of them found.
+    """Run over pictures, each in one of the processes.
 
     Args:
-        count: of pictures.
-        look: takes places of pictures, adds to the work, and yields how many are done.
-        run: how it goes through them.
+        count: number of pictures.
+        look: takes indices of pictures, adds to the results, and yields how many are done.
+        run: the settings of the run.
+
+    Returns:
+        The joined results of all processes.
     """
     own, processes = Work[T](), run.processes
     for done in look(processes.share(count, run.batch), own):

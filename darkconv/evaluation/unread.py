@@ -1,4 +1,4 @@
-"""Pictures and labels that an evaluation could not use, on a page."""
+"""List the pictures and labels that an evaluation could not use, on a page."""
 
 from collections.abc import Sequence
 
@@ -13,11 +13,11 @@ def unread_section(result: Evaluation, what_follows: str) -> str:
     """Return sections that list pictures that could not be read, and labels that were skipped.
 
     Args:
-        result: of the evaluation.
-        what_follows: a sentence that says what becomes of pictures that could not be read.
+        result: the evaluation.
+        what_follows: a sentence on how pictures that could not be read are counted.
 
     Returns:
-        An empty text if there are none.
+        HTML, or "" if there are none.
     """
     unread = [(one.picture, one.reason) for one in result.unread]
     skipped = [(line,) for line in result.problems]

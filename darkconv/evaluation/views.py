@@ -1,4 +1,4 @@
-"""How evaluations show themselves: a line of text, and a table for notebooks."""
+"""Show evaluations: as a line of text, and as a table in notebooks."""
 
 from darkconv.evaluation.figures import Figures
 from darkconv.evaluation.result import BoxEvaluation, Evaluation
@@ -7,16 +7,24 @@ from darkconv.presentation.numerals import per_cent
 
 OF_BOXES = {"ap": "AP", "ap11": "11-point AP", "coco50": "COCO AP50", "coco": "COCO AP"}
 OF_CLASSES = {"top1": "top-1", "top5": "top-5"}
-"""Figures that are shown, and what they are called."""
+"""Figures that are shown, and their headings."""
 
 
 def as_text(result: Evaluation) -> str:
-    """Return the means in a line."""
+    """Return the means in one line.
+
+    Args:
+        result: the evaluation of a detector or a classifier.
+    """
     return f"Evaluation of {result.model}: {', '.join(_caption(result))}"
 
 
 def as_html(result: Evaluation) -> str:
-    """Return a table with a row for each class, and one for the mean."""
+    """Return a table as HTML, with a row for each class and one for the mean.
+
+    Args:
+        result: the evaluation of a detector or a classifier.
+    """
     shown = _shown(result)
     count = "boxes" if shown is OF_BOXES else "pictures"
     rows = [

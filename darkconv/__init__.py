@@ -6,7 +6,7 @@
     for found in dc.detect(model, "dog.jpg"):
         print(found)
 
-Importing the package is cheap: numpy and everything else is loaded at first use.
+Importing the package is cheap: numpy and everything else are loaded at first use.
 """
 
 from importlib import import_module
@@ -188,5 +188,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """Public names."""
+    """Return the public names."""
     return __all__

@@ -1,7 +1,7 @@
-"""Arguments of public functions, held to the types that their signatures say.
+"""Check the arguments of public functions against the types in their signatures.
 
-What is given in Python is checked as what is given on the command line is: before anything runs,
-with one clear error.
+Arguments given in Python are checked as those on the command line are: before anything runs, with
+one clear error.
 """
 
 import functools
@@ -26,17 +26,23 @@ WORDS = {
     float: "a number",
     NoneType: "None",
 }
-"""Types as messages call them."""
+"""Names of types in messages."""
 SEVERAL = {"a text": "texts", "a whole number": "whole numbers", "a number": "numbers"}
 SEVERAL |= {"a path": "paths", "ndarray": "arrays"}
-LONGEST = 40  # characters of a text that a message repeats
+LONGEST = 40  # the most characters of a text that a message repeats
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
-    """Make a function refuse arguments of other types than its signature says.
+    """Return the function with a check of its arguments against the types in its signature.
 
-    Numbers of other libraries, such as numpy's, reach it as Python's own. Names of arguments
-    that it does not have stay Python's own TypeError.
+    Numbers of other libraries, such as numpy's, are passed on as Python's own. For unknown argument
+    names Python's own TypeError is raised.
+
+    Args:
+        function: the function; its annotations may be texts.
+
+    Returns:
+        A function that raises a DarkconvError for an argument of another type.
     """
     signature = inspect.signature(function)
     known: dict[str, Any] = {}
@@ -57,16 +63,21 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _shown_name(function: Callable[..., Any]) -> str:
-    """What a function is called in messages: `__init__` and `__call__` by their class."""
+    """Return the name of a function in messages: the class for `__init__` and `__call__`."""
     *_, owner, name = ("", *function.__qualname__.split("."))
     return owner if name in ("__init__", "__call__") else name
 
 
 def check_fields(record: Any) -> None:
-    """Raise unless the fields of a dataclass are of the types that they say; see `checked`.
+    """Check that the fields of a dataclass have the types of their annotations; see `checked`.
+
+    Numbers of other libraries are replaced by Python's own.
+
+    Args:
+        record: an instance of a dataclass, frozen or not.
 
     Raises:
-        DarkconvError: one is not.
+        DarkconvError: a field has a value of another type.
     """
     kind = type(record)
     hints = {name: _resolved(hint, kind) for name, hint in kind.__annotations__.items()}
@@ -76,7 +87,7 @@ def check_fields(record: Any) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Return a number of another library as Python's own, and a pair of them too."""
+    """Return a number of another library as Python's own, also inside a tuple."""
     kind = type(value)
     if kind is tuple:
         return tuple(map(_plain, value))
@@ -109,7 +120,7 @@ def _hints(function: Callable[..., Any], signature: inspect.Signature) -> dict[s
 
 
 def _resolved(hint: Any, owner: Any) -> Any:
-    """The type that an annotation names; Any where only type checkers know it."""
+    """Return the type that an annotation names, or Any where only type checkers know it."""
     if hint is inspect.Parameter.empty:
         return Any
     names = vars(sys.modules[owner.__module__])
@@ -124,7 +135,12 @@ def _resolved(hint: Any, owner: Any) -> Any:
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Return True if a value is of a type; types that cannot be told at run time take anything."""
+    """Return True if a value has a type; types that cannot be checked at run time fit any value.
+
+    Args:
+        value: the value of an argument.
+        hint: the type, as an annotation gives it.
+    """
     origin, parts = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         return _is_clean(value, parts) and any(fits(value, part) for part in parts)
@@ -142,7 +158,7 @@ def _fits_plain(value: Any, hint: Any) -> bool:
         return value is None
     if hint is Any or not isinstance(hint, type) or getattr(hint, "_is_protocol", False):
         return True
-    is_flag = isinstance(value, bool) or type(value).__name__ == "bool"  # numpy's has that name too
+    is_flag = isinstance(value, bool) or type(value).__name__ == "bool"  # numpy's type is one too
     if hint is bool:
         return is_flag
     if hint in (int, float):
@@ -166,14 +182,14 @@ def _fits_generic(value: Any, origin: type, parts: tuple[Any, ...]) -> bool:
 
 
 def _is_row(value: Any) -> bool:
-    """Return True for lists, tuples and arrays, whose values have an order; not for texts."""
+    """Return True for lists, tuples and arrays, whose values have an order; False for texts."""
     if isinstance(value, str | bytes | bytearray):
         return False
     return isinstance(value, Sequence) or getattr(value, "ndim", 0) > 0
 
 
 def _is_clean(value: Any, parts: tuple[Any, ...]) -> bool:
-    """Return False for a path with a NUL character, which no system takes."""
+    """Return False for a path with a NUL character, which no system accepts."""
     is_path = any(get_origin(part) is os.PathLike for part in parts)
     return not (is_path and isinstance(value, str | os.PathLike) and "\0" in str(value))
 
@@ -189,7 +205,7 @@ def _takes_list(hint: Any) -> bool:
 
 
 def _words(hint: Any) -> list[str]:
-    """What a type is called in messages, one entry for each that is possible."""
+    """Return the names of a type in messages, one for each type that is possible."""
     origin, parts = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         if any(get_origin(part) is os.PathLike for part in parts):
@@ -209,7 +225,7 @@ def _words(hint: Any) -> list[str]:
 
 
 def _shown(value: Any) -> str:
-    """A value as a message shows it."""
+    """Return a value as a message shows it."""
     if isinstance(value, str):
         return f"the text {value[:LONGEST]!r}"
     if hasattr(value, "dtype") and hasattr(value, "shape"):

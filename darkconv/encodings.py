@@ -1,8 +1,8 @@
-"""The bytes of texts that users wrote: how they are read, kept and written back.
+"""Read, keep and write the bytes of texts that users wrote.
 
-A text is UTF-8, or what its byte order mark says. Bytes that are neither are kept as they are
-(Python's surrogateescape: each is a character of its own), so that they are written back as they
-were, and so that names of files still name them.
+A text is UTF-8, or what its byte order mark says. Bytes that are neither are kept as they are, each
+as a character of its own (Python's surrogateescape). So they are written back unchanged, and a file
+name with such bytes still names its file.
 """
 
 import codecs
@@ -15,13 +15,13 @@ MARKS: tuple[tuple[bytes, str], ...] = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-"""Byte order marks, and the encodings that they stand for. That of UTF-16 begins that of UTF-32."""
+"""Byte order marks and their encodings. UTF-32 comes first: its mark begins with UTF-16's."""
 PLAIN = "latin-1:"
-"""Start of a text of UTF-8 that stands for bytes, a character for each."""
+"""Prefix of a text whose characters each stand for one byte."""
 
 _KEPT = re.compile("[\udc80-\udcff]")
 _WESTERN = re.compile(r"(?:[A-Za-z][\xc0-\xff]{1,2}|\b[\xc0-\xff]{1,2}[A-Za-z])")
-_MOST_LOOKED_AT = 20_000  # bytes
+_MOST_LOOKED_AT = 20_000  # the most bytes that are examined
 
 
 def decoded(content: bytes, encoding: str | None = None) -> str:
@@ -29,8 +29,8 @@ def decoded(content: bytes, encoding: str | None = None) -> str:
 
     Args:
         content: the bytes.
-        encoding: of the text; by default UTF-8, or what a byte order mark says, and bytes that
-            are not are kept.
+        encoding: encoding of the text; None for UTF-8, or what a byte order mark says, where other
+            bytes are kept.
 
     Raises:
         UnicodeError: the bytes are no text in the encoding that was given or marked.
@@ -46,7 +46,10 @@ def decoded(content: bytes, encoding: str | None = None) -> str:
 
 
 def encoded(text: str) -> bytes:
-    """Return the bytes of a text in UTF-8, kept bytes as they were.
+    """Return the bytes of a text in UTF-8, with kept bytes as they were.
+
+    Args:
+        text: a text of `decoded`, or any other.
 
     Raises:
         UnicodeError: the text has half of a surrogate pair, which no file can hold.
@@ -55,12 +58,21 @@ def encoded(text: str) -> bytes:
 
 
 def keeps_bytes(text: str) -> bool:
-    """Return True if a text has bytes that were no UTF-8."""
+    """Return True if a text has kept bytes, which were not UTF-8.
+
+    Args:
+        text: a text of `decoded`.
+    """
     return bool(_KEPT.search(text))
 
 
 def with_bytes_decoded(text: str, encoding: str) -> str:
-    """Return a text whose bytes were no UTF-8 in another encoding; as it is where that fails."""
+    """Return a text that keeps bytes in another encoding, or unchanged where that fails.
+
+    Args:
+        text: a text of `decoded`.
+        encoding: encoding that the whole text is read in if it keeps bytes.
+    """
     if not keeps_bytes(text):
         return text
     try:
@@ -70,21 +82,32 @@ def with_bytes_decoded(text: str, encoding: str) -> str:
 
 
 def as_bytes(text: str) -> str:
-    """Return the bytes of a text, a character for each: a text that any program can hold."""
+    """Return a text with one character for each byte, which any program can hold.
+
+    Args:
+        text: a text of `decoded`.
+    """
     return encoded(text).decode("latin-1")
 
 
 def from_bytes(text: str) -> str:
     """Return the text that `as_bytes` was given.
 
+    Args:
+        text: the result of `as_bytes`.
+
     Raises:
-        UnicodeEncodeError: there are characters that are no bytes.
+        UnicodeEncodeError: the text has characters that are no bytes.
     """
     return text.encode("latin-1").decode("utf-8", "surrogateescape")
 
 
 def as_plain(text: str) -> str:
-    """Return a text that any program can hold as UTF-8, from which `from_plain` makes it again."""
+    """Return a text that any program can hold as UTF-8, and that `from_plain` turns back.
+
+    Args:
+        text: a text of `decoded`.
+    """
     if not keeps_bytes(text) and not text.startswith(PLAIN):
         return text
     return PLAIN + as_bytes(text)
@@ -93,8 +116,11 @@ def as_plain(text: str) -> str:
 def from_plain(text: str) -> str:
     """Return the text that `as_plain` was given.
 
+    Args:
+        text: the result of `as_plain`.
+
     Raises:
-        ValueError: there are characters that are no bytes.
+        ValueError: the text has characters that are no bytes.
     """
     if not text.startswith(PLAIN):
         return text
@@ -105,10 +131,10 @@ def from_plain(text: str) -> str:
 
 
 def likely_encodings(content: bytes) -> list[str]:
-    """Return up to two encodings that make words of some bytes, the likelier first.
+    """Return up to two encodings in which some bytes look like words, the likelier first.
 
     Args:
-        content: bytes that are no UTF-8.
+        content: bytes that are not UTF-8.
     """
     content = content[:_MOST_LOOKED_AT].rpartition(b"\n")[0] or content[:_MOST_LOOKED_AT]
     scores = {name: likeness(content) for name, likeness in _LIKENESSES.items()}
@@ -117,7 +143,7 @@ def likely_encodings(content: bytes) -> list[str]:
 
 
 def _foreign(content: bytes, encoding: str) -> str:
-    """Return the characters beyond ASCII; none where the bytes are no such text."""
+    """Return the characters beyond ASCII, or "" where the bytes are no text in the encoding."""
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError:
@@ -138,12 +164,12 @@ def _like_gbk(content: bytes) -> float:
 
 
 def _like_korean(content: bytes) -> float:
-    """Return the share of syllables."""
+    """Return the share of Hangul syllables."""
     return 0.97 * _share(_foreign(content, "euc-kr"), "가", "힣")
 
 
 def _like_japanese(content: bytes) -> float:
-    """Return the share of kana, which most Japanese words have, and less of the rest."""
+    """Return a score from the share of kana, which most Japanese words have, and of kanji."""
     text = _foreign(content, "shift_jis")
     if not text or _share(text, "\uff61", "\uff9f") > 0.5:  # half-width kana: any byte is one
         return 0.0
@@ -151,7 +177,7 @@ def _like_japanese(content: bytes) -> float:
 
 
 def _like_cyrillic(content: bytes) -> float:
-    """Return the share of letters in words of small letters, but for the first, or of capitals."""
+    """Return the share of letters in words of capitals, or of lower case after the first letter."""
     try:
         text = content.decode("cp1251")
     except UnicodeDecodeError:
@@ -163,7 +189,7 @@ def _like_cyrillic(content: bytes) -> float:
 
 
 def _like_western(content: bytes) -> float:
-    """Return the share of letters that stand alone or in twos beside others of the alphabet."""
+    """Return the share of letters that stand alone or in pairs beside letters of ASCII."""
     text = content.decode("latin-1")
     foreign = sum(not c.isascii() for c in text)
     among = sum(len(re.sub("[A-Za-z]", "", found)) for found in _WESTERN.findall(text))
@@ -177,4 +203,4 @@ _LIKENESSES = {
     "gbk": _like_gbk,
     "shift_jis": _like_japanese,
 }
-"""How much bytes look like words of the languages of each encoding, from 0 to 1."""
+"""Functions that say how much bytes look like words in each encoding, from about 0 to 1."""

@@ -1,4 +1,4 @@
-"""Every exception that darkconv raises, and the place in a file that it names.
+"""Define every exception that darkconv raises, and the place in a file that it names.
 
 DarkconvError
 ├── CfgError                 text of a cfg that cannot be read
@@ -17,36 +17,56 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 LONGEST_FINDING = 200
-"""Characters of what was found that a message repeats."""
+"""The most characters of a finding that a message repeats."""
 LONGEST_MESSAGE = 500
-"""Characters of what is wrong or expected, which may repeat another library's words."""
+"""The most characters of a message or an expectation, which may repeat another library's words."""
 
 
 def shortened(text: str, limit: int = 60) -> str:
-    """The start of a foreign text, as much as a message repeats of it."""
+    """Return the start of a text that a message repeats, with "..." where something was cut.
+
+    Args:
+        text: the text.
+        limit: the most characters that are kept.
+    """
     return text if len(text) <= limit else text[:limit] + "..."
 
 
 def followed(text: object, what: str) -> str:
-    """The text of an error with what became of its object, in front of the hint."""
+    """Return the text of an error with words added to its first line, in front of the hint.
+
+    Args:
+        text: the error, or its text.
+        what: words to add, such as ": left out".
+    """
     first, *rest = str(text).split("\n", 1)
     return "\n".join([f"{first}{what}", *rest])
 
 
 def printable(text: str) -> str:
-    """A text without what a terminal would obey or cannot show; lines stay lines."""
+    r"""Return a text with control characters and unencodable bytes written out, as `\x1b`.
+
+    Line breaks are kept.
+
+    Args:
+        text: the text.
+    """
     if all(line.isprintable() for line in text.split("\n")):
         return text
     return "".join(c if c.isprintable() or c == "\n" else _written_out(c) for c in text)
 
 
 def one_line(text: str) -> str:
-    """A text as `printable` gives it, line breaks written out too."""
+    """Return a text in which line breaks are written out too: see `printable`.
+
+    Args:
+        text: the text.
+    """
     return printable(text).replace("\n", "\\n")
 
 
 def _written_out(character: str) -> str:
-    r"""A control character, or a byte that was no UTF-8 (see surrogateescape), as `\x1b`."""
+    r"""Return a control character, or a byte kept by surrogateescape, as `\x1b`."""
     code = ord(character)
     code = code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else code
     if code < 0x100:
@@ -76,7 +96,7 @@ class Where:
     option: str | None = None
 
     def __str__(self) -> str:
-        """`yolov4-tiny.cfg:227: layer 30 [yolo] mask`, without the parts that are unknown."""
+        """Return the known parts, such as `yolov4-tiny.cfg:227: layer 30 [yolo] mask`."""
         file = self.file or ""
         if self.line is not None:
             file = f"{file or '<cfg>'}:{self.line}"
@@ -88,13 +108,17 @@ class Where:
         return one_line(": ".join(part for part in (file, " ".join(words)) if part))
 
     def inside(self, outer: "Where") -> "Where":
-        """This place, its unknown parts filled from a wider one."""
+        """Return this place, with its unknown parts filled from a wider one.
+
+        Args:
+            outer: the wider place, such as the file.
+        """
         known = {name: value for name, value in vars(self).items() if value is not None}
         return replace(outer, **known)
 
 
 class DarkconvError(Exception):
-    """Base of all errors that a user's input can cause.
+    """Base class of all errors that a user's input can cause.
 
     The text is made from the parts: place, message, expectation, finding, hint.
     """
@@ -112,11 +136,11 @@ class DarkconvError(Exception):
         """Keep the parts; `str()` joins them.
 
         Args:
-            message: what is wrong.
-            where: the place.
-            expected: what should stand there.
-            found: what stands there.
-            hint: what to do about it.
+            message: description of what is wrong.
+            where: the place in the user's files; None where it is unknown.
+            expected: the value that should stand there.
+            found: the value that stands there.
+            hint: advice to the user.
             details: more lines, such as the errors that led to this one.
         """
         super().__init__(message)
@@ -128,13 +152,20 @@ class DarkconvError(Exception):
         self.details = tuple(details)
 
     def at(self, where: Where) -> "DarkconvError":
-        """The same error object, its place completed from `where`."""
+        """Fill the unknown parts of the error's place, and return the same error.
+
+        Args:
+            where: the wider place, such as the file.
+
+        Returns:
+            The same error.
+        """
         self.where = self.where.inside(where)
         return self
 
     @property
     def told(self) -> str:
-        """What is wrong, what was expected and what was found, without the place."""
+        """Return the message, the expectation and the finding, without the place."""
         finding = ", ".join(
             f"{word} {text}"
             for word, text in (
@@ -147,7 +178,7 @@ class DarkconvError(Exception):
         return ": ".join(part for part in (message, finding) if part)
 
     def __str__(self) -> str:
-        """Place, what is wrong, and on a line of its own what to do about it."""
+        """Return place and message, and the hint on a line of its own."""
         text = ": ".join(part for part in (str(self.where), self.told) if part)
         others = (shortened(one_line(line), LONGEST_FINDING) for line in self.details)
         hint = [f"hint: {printable(self.hint)}"] if self.hint else []
@@ -159,39 +190,39 @@ def _shown(value: object, limit: int) -> str | None:
 
 
 class CfgError(DarkconvError):
-    """The text of a cfg cannot be read."""
+    """Raised where the text of a cfg cannot be read."""
 
 
 class UnknownSectionError(CfgError):
-    """A section type that Darknet, or the dialect in use, does not know."""
+    """Raised for a section type that Darknet, or the dialect in use, does not know."""
 
 
 class OptionError(CfgError):
-    """An option whose value cannot be used."""
+    """Raised for an option whose value cannot be used."""
 
 
 class GraphError(DarkconvError):
-    """A source layer that does not exist, or shapes that do not meet."""
+    """Raised for a source layer that does not exist, or shapes that do not fit together."""
 
 
 class WeightsError(DarkconvError):
-    """A weights file that is not one, or not this network's."""
+    """Raised for a file that is no weights file, or not this network's."""
 
 
 class UnsupportedError(DarkconvError):
-    """A backend cannot express this layer or option exactly."""
+    """Raised where a backend cannot express a layer or an option exactly."""
 
 
 class PlanError(DarkconvError):
-    """A surgery plan or a class list that does not fit the model."""
+    """Raised for a surgery plan or a class list that does not fit the model."""
 
 
 class DatasetError(DarkconvError):
-    """A picture, label, names or data file that cannot be used."""
+    """Raised for a picture, label, names or data file that cannot be used."""
 
 
 class MissingDependencyError(DarkconvError, ModuleNotFoundError):
-    """A library that is not installed, or too old."""
+    """Raised where a library is not installed, or too old."""
 
     def __init__(
         self,
@@ -202,14 +233,14 @@ class MissingDependencyError(DarkconvError, ModuleNotFoundError):
         installed: str | None = None,
         minimum: str | None = None,
     ) -> None:
-        """Name the library, what needs it, and the pip command that brings it.
+        """Name the library, the task that needs it, and the pip command that installs it.
 
         Args:
-            library: by the name that it is imported by.
-            extra: of darkconv; without one the library is installed by itself.
-            task: what needs it.
-            installed: the version that is too old; None if there is none.
-            minimum: the first version that will do.
+            library: name of the library in import statements.
+            extra: darkconv's extra that installs it; None if it is installed by itself.
+            task: the task that needs it.
+            installed: the version that is too old; None if the library is not installed.
+            minimum: the first version that works.
         """
         super().__init__(
             f"{library} {installed} is installed; {task} needs {minimum} or later"

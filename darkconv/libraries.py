@@ -1,7 +1,7 @@
-"""Libraries that are not always there: what they are for, and from which version on they will do.
+"""List the optional libraries: the tasks that need them, and the first versions that work.
 
-`tests/test_libraries.py` holds this table and setup.cfg to each other, and `tools/test --lowest`
-tests with exactly these versions.
+`tests/test_libraries.py` checks this table and setup.cfg against each other, and
+`tools/test --lowest` tests with exactly these versions.
 """
 
 import importlib.util
@@ -16,12 +16,12 @@ from darkconv.errors import DarkconvError, MissingDependencyError
 
 @dataclass(frozen=True)
 class Library:
-    """A library.
+    """A library that darkconv uses.
 
     Attributes:
-        minimum: the first version that will do.
-        extra: of darkconv, that brings it; None if it is always installed.
-        packages: names of it on PyPI, the usual one first.
+        minimum: the first version that works.
+        extra: darkconv's extra that installs it; None if it is always installed.
+        packages: names of the library on PyPI, the usual one first.
     """
 
     minimum: str
@@ -30,7 +30,7 @@ class Library:
 
     @property
     def installed(self) -> str | None:
-        """The version that is installed, if it can be told."""
+        """Return the version that is installed; None if there is none."""
         from importlib import metadata  # takes longer than all of darkconv's help
 
         for package in self.packages:
@@ -41,7 +41,11 @@ class Library:
         return None
 
     def is_older(self, version: str) -> bool:
-        """Return True if a version is older than the first that will do."""
+        """Return True if a version is older than the first one that works.
+
+        Args:
+            version: a version of this library, such as "2.6.0+cpu".
+        """
         return _numbers(version) < _numbers(self.minimum)
 
 
@@ -72,21 +76,21 @@ LIBRARIES = {
     "netron": Library("7.8.6", "view", ("netron",)),
     "requests": Library("2.31", "fetch", ("requests",)),
 }
-"""By the name that they are imported by."""
+"""The libraries by their names in import statements."""
 EXTRAS = {name: one.extra for name, one in LIBRARIES.items() if one.extra}
-"""Extras by the name that is imported, of libraries that only some tasks need."""
+"""The extras of libraries that only some tasks need, by their names in import statements."""
 
 
 def require(*names: str, task: str, extra: str | None = None) -> None:
-    """Raise before a task begins where a library that it needs is not installed.
+    """Raise an error before a task begins if a library that it needs is not installed.
 
     Args:
-        names: of the libraries, keys of `EXTRAS`.
-        task: in the message.
-        extra: that brings all of them; by default the first missing one's own.
+        names: names of the libraries, keys of `EXTRAS`.
+        task: name of the task, for the message.
+        extra: the extra that installs all of them; None for that of the first missing one.
 
     Raises:
-        MissingDependencyError: one is not installed.
+        MissingDependencyError: a library is not installed.
     """
     for name in names:
         if not is_installed(name):
@@ -94,7 +98,11 @@ def require(*names: str, task: str, extra: str | None = None) -> None:
 
 
 def is_installed(name: str) -> bool:
-    """Return True if a library can be found; it is not imported."""
+    """Return True if a library can be found; it is not imported.
+
+    Args:
+        name: name of the library in import statements.
+    """
     try:
         return importlib.util.find_spec(name) is not None
     except (ImportError, ValueError):
@@ -103,15 +111,18 @@ def is_installed(name: str) -> bool:
 
 @contextmanager
 def telling_missing(task: str, *, extra: str | None = None) -> Iterator[None]:
-    """Tell why an import in this block fails: a library is missing, too old or broken.
+    """Explain why an import in this block fails: a library is missing, too old or broken.
 
     Args:
-        task: what the libraries are for.
-        extra: of darkconv, that brings those that `LIBRARIES` does not know.
+        task: the task that needs the libraries.
+        extra: darkconv's extra that installs the libraries that `LIBRARIES` does not list.
+
+    Yields:
+        Nothing.
 
     Raises:
         MissingDependencyError: a library is not installed, or too old.
-        DarkconvError: it is installed, and cannot be imported.
+        DarkconvError: a library is installed, but cannot be imported.
     """
     try:
         yield
@@ -122,7 +133,18 @@ def telling_missing(task: str, *, extra: str | None = None) -> Iterator[None]:
 
 
 def explain(error: ImportError, task: str, *, extra: str | None = None) -> NoReturn:
-    """Raise what `telling_missing` does for an error; the error itself if it is darkconv's own."""
+    """Raise the error that explains a failed import, or the error itself if it is darkconv's own.
+
+    Args:
+        error: the error of the import.
+        task: the task that needs the library.
+        extra: darkconv's extra that installs a library that `LIBRARIES` does not list.
+
+    Raises:
+        MissingDependencyError: the library is not installed, or too old.
+        DarkconvError: the library is installed, but cannot be imported.
+        ImportError: the error names no library, or darkconv.
+    """
     name = (error.name or "").partition(".")[0]
     if name in ("", "darkconv"):
         raise error
@@ -141,7 +163,7 @@ def explain(error: ImportError, task: str, *, extra: str | None = None) -> NoRet
 
 
 def too_old() -> list[str]:
-    """Return a line for each library that is installed and too old."""
+    """Return a line for each library that is installed but too old."""
     lines = []
     for name, library in LIBRARIES.items():
         installed = library.installed
@@ -151,7 +173,7 @@ def too_old() -> list[str]:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    """Return the release that a version names, without trailing zeros: (2, 6) of 2.6.0+cpu."""
+    """Return the release numbers of a version without trailing zeros: (2, 6) for 2.6.0+cpu."""
     release = re.match(r"[\d.]*", version)
     numbers = [int(part) for part in (release[0] if release else "").split(".") if part]
     while numbers and not numbers[-1]:

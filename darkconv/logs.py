@@ -1,18 +1,25 @@
-"""The log of darkconv, whose messages repeat what files hold: they are made printable first."""
+"""Set up darkconv's log, whose messages repeat texts of files and are made printable first."""
 
 import logging
 
 from darkconv.errors import printable
 
 NOTE = 25
-"""Level of what commands tell by default and Python only on request: what a job is about to do."""
+"""Level of messages that commands show by default and Python only on request."""
 
 
 class Printable(logging.Filter):
-    """Write out what a terminal would obey and what no encoding can hold: see `printable`."""
+    """A filter that writes out control characters and unencodable bytes: see `printable`."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Change the message of a record, and let it pass."""
+        """Make the message of a record printable, and return True to let it pass.
+
+        Args:
+            record: the record, which is changed.
+
+        Returns:
+            True.
+        """
         record.msg, record.args = printable(record.getMessage()), ()
         return True
 

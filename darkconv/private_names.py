@@ -1,7 +1,7 @@
-"""Private names of libraries that have no public counterpart: all of them stand here.
+"""Hold the private names of libraries that have no public counterpart.
 
-A new version of a library may take one away. Each function says with which versions it was tried,
-and raises an error that says so where the name is gone.
+A new version of a library may remove one. Each function says with which versions it was tried, and
+raises an error that says so where the name is gone.
 """
 
 from typing import Any
@@ -10,7 +10,10 @@ from darkconv.errors import DarkconvError
 
 
 def keras_operation(value: Any) -> Any:
-    """Return the Keras operation that a symbolic value comes from, as of Keras 3.11 to 3.15.
+    """Return the Keras operation that gave a symbolic value, as of Keras 3.11 to 3.15.
+
+    Args:
+        value: a symbolic tensor of a Keras model.
 
     Raises:
         DarkconvError: Keras keeps it in another place.
@@ -22,13 +25,13 @@ def keras_operation(value: Any) -> Any:
 
 
 def compiler_error() -> type[Exception]:
-    """Return the base of what torch.compile raises when it fails, as of PyTorch 2.13.
+    """Return the base class of the errors of torch.compile, as of PyTorch 2.13.
 
     Raises:
         DarkconvError: PyTorch keeps it in another place.
     """
     try:
-        from torch._dynamo.exc import TorchDynamoException  # which takes a second to import
+        from torch._dynamo.exc import TorchDynamoException  # this import takes a second
     except ImportError as error:
         raise _gone("torch", "torch._dynamo.exc.TorchDynamoException", "2.13") from error
     return TorchDynamoException

@@ -1,1 +1,1 @@
-"""What a command line is made of that knows no models: streams, progress, values, files."""
+"""Hold the parts of a command line that know no models: streams, progress, values and files."""

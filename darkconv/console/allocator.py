@@ -1,4 +1,4 @@
-"""malloc of the command line's own process, which keeps what one pass frees for the next.
+"""Tune malloc of the command line's own process, so that memory freed by one pass is reused.
 
 The library leaves the allocator of the program that imports it alone.
 """
@@ -7,29 +7,30 @@ import ctypes
 import os
 
 TUNED = ("MALLOC_", "GLIBC_TUNABLES")
-"""How names of the environment variables begin that malloc heeds."""
+"""Prefixes of the environment variables that tune malloc."""
 MIB, PAGE = 2**20, 4096
 KEPT = 256 * MIB
-"""Bytes of freed memory that malloc keeps."""
+"""Number of bytes of freed memory that malloc keeps."""
 SETTINGS = {
-    -3: 32 * MIB,  # M_MMAP_THRESHOLD: larger blocks may get maps of their own; glibc's greatest
-    -2: KEPT,  # M_TOP_PAD: how much more the heap grows than it must, and what a trim leaves
-    -1: 2 * KEPT,  # M_TRIM_THRESHOLD: from which on the free end of the heap is trimmed
+    -3: 32 * MIB,  # M_MMAP_THRESHOLD: larger blocks may get maps of their own; glibc's maximum
+    -2: KEPT,  # M_TOP_PAD: bytes that the heap grows beyond its need, and that a trim leaves
+    -1: 2 * KEPT,  # M_TRIM_THRESHOLD: a larger free end of the heap is trimmed
 }
 """Parameters of mallopt(3) and their values."""
 BLOCK = 16 * MIB
-"""Bytes of a block that lies in the heap."""
+"""Number of bytes of a block that lies in the heap."""
 HUGE_PAGES = 14
-"""MADV_HUGEPAGE of madvise(2)."""
+"""The value of MADV_HUGEPAGE for madvise(2)."""
 
 
 def keep_freed_memory() -> None:
-    """Let malloc keep up to 256 MiB of what one pass frees for the next.
+    """Let malloc keep up to 256 MiB of the memory that one pass frees for the next one.
 
-    glibc maps large blocks anew each time, and hands the free end of its heap back: every pass
-    faults its pages in again, a third of the time of a small network, a sixth of that of YOLOv3,
-    and half of that of resizing a picture. What is kept has huge pages where Linux leaves that to
-    programs. Other allocators are left alone, and so is one that the user has tuned.
+    By default glibc maps large blocks anew each time, and returns the free end of its heap. Then
+    every pass faults its pages in again, which takes a third of the time of a small network, a
+    sixth of that of YOLOv3, and half of that of resizing a picture. The kept memory has huge pages
+    where Linux leaves that choice to programs. Other allocators are left alone, and so is one that
+    the user has tuned.
     """
     is_glibc = "CS_GNU_LIBC_VERSION" in getattr(os, "confstr_names", ())
     if is_glibc and not any(name.startswith(TUNED) for name in os.environ):
@@ -40,7 +41,7 @@ def keep_freed_memory() -> None:
 
 
 def _ask_for_huge_pages(library: ctypes.CDLL) -> None:
-    """Advise on blocks that are freed untouched."""
+    """Ask for huge pages in blocks that are freed again without being touched."""
     library.aligned_alloc.restype = ctypes.c_void_p
     length = ctypes.c_size_t(BLOCK)
     sizes = (ctypes.c_size_t(PAGE), length)

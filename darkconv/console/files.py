@@ -1,8 +1,8 @@
-"""Files of a command: each option says by its type whether it reads or writes them.
+"""Register the files of a command: each option says by its type whether it reads or writes them.
 
-`FilesCommand` tells `darkconv.files.outputs` of all of them before a command runs, and gives
-`--overwrite` to every command that has a use for it. What else a command writes it tells by
-`note_output` itself, before it works.
+Before a command runs, `FilesCommand` passes all of them to `darkconv.files.outputs`. It also gives
+`--overwrite` to every command that has a use for it. A command passes on other files that it writes
+with `note_output` itself, before it works.
 """
 
 from collections import Counter
@@ -25,7 +25,7 @@ from darkconv.files.outputs import (
 F = TypeVar("F", bound=Callable[..., Any])
 
 OVERWRITE = "darkconv.overwrite"
-"""Where the context of a command keeps the option."""
+"""Key of the option's value in the context of a command."""
 OVERWRITE_HELP = "Replace files that the command reads, or that others have made."
 
 
@@ -33,7 +33,11 @@ class ReadType(click.ParamType):  # type: ignore[type-arg]
     """The type of an option or argument that names files to read."""
 
     def note(self, value: Any) -> None:
-        """Tell of the files."""
+        """Register the files that a value names as inputs.
+
+        Args:
+            value: the path that the user gave.
+        """
         note_input(value)
 
 
@@ -41,13 +45,20 @@ class WrittenType(click.ParamType):  # type: ignore[type-arg]
     """The type of an option that names files to write.
 
     Attributes:
-        has_overwrite: `--overwrite` has a meaning for it.
+        has_overwrite: True if `--overwrite` has a meaning for the option.
     """
 
     has_overwrite = True
 
     def note(self, value: Any) -> None:
-        """Tell of the files, and check that they can be written."""
+        """Register the files that a value names as outputs, and check that they can be written.
+
+        Args:
+            value: the path that the user gave.
+
+        Raises:
+            DarkconvError: a file is in the way, or cannot be written.
+        """
         raise NotImplementedError
 
 
@@ -62,12 +73,12 @@ class OutputFile(click.Path, WrittenType):
     """A file to write."""
 
     def __init__(self, *, over_inputs: bool = False) -> None:
-        """Say whether `--overwrite` lets the file replace one that the command reads."""
+        """Set whether `--overwrite` lets the file replace one that the command reads."""
         super().__init__(dir_okay=False, path_type=Path)
         self.has_overwrite = over_inputs
 
     def note(self, value: Path) -> None:
-        """See `WrittenType`."""
+        """Register the file: see `WrittenType.note`."""
         note_output(value, over_inputs=self.has_overwrite)
 
 
@@ -80,28 +91,28 @@ class ReplacedFolder(click.Path, WrittenType):
         super().__init__(file_okay=False, path_type=Path)
 
     def note(self, value: Path) -> None:
-        """See `WrittenType`."""
+        """Register the folder: see `WrittenType.note`."""
         note_folder(value)
 
 
 class OutputFolder(click.Path, WrittenType):
-    """A folder for files, of which the command tells itself; or, if allowed, one file."""
+    """A folder for files that the command registers itself; or, if allowed, one file."""
 
     def __init__(self, *, file_okay: bool = False) -> None:
         super().__init__(file_okay=file_okay, path_type=Path)
 
     def note(self, value: Path) -> None:
-        """See `WrittenType`."""
+        """Register the folder: see `WrittenType.note`."""
         if not self.file_okay:
             note_folder_use(value)
 
 
 def overwrite_option(was: str | None = None, help: str = OVERWRITE_HELP) -> Callable[[F], F]:
-    """Return the option --overwrite; `darkconv.files.outputs.may_overwrite` asks for its value.
+    """Return a decorator that adds `--overwrite`, which `files.outputs.may_overwrite` reads.
 
     Args:
-        was: an old name of it.
-        help: what the help says.
+        was: an old name of the option; None for none.
+        help: its help text.
     """
 
     def keep(ctx: click.Context, _: click.Parameter, value: bool) -> None:
@@ -134,10 +145,10 @@ def report_option(what: str, was: str | None = None) -> Callable[[F], F]:
 
 
 class FilesCommand(click.Command):
-    """A command whose files are held against each other before it runs."""
+    """A command whose files are checked against each other before it runs."""
 
     def __init__(self, *args: Any, **attributes: Any) -> None:
-        """Add `--overwrite` to a command that writes."""
+        """Add `--overwrite` to a command that writes files."""
         super().__init__(*args, **attributes)
         types = [param.type for param in self.params]
         has_use = any(isinstance(one, WrittenType) and one.has_overwrite for one in types)
@@ -159,7 +170,7 @@ class FilesCommand(click.Command):
         )
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command, its files known."""
+        """Register the files of the command, and run it."""
         tell_old_names(ctx)
         if ctx.meta.get(OVERWRITE) and not self._has_outputs(ctx):
             raise click.UsageError("--overwrite would do nothing: nothing is written", ctx)
@@ -172,11 +183,11 @@ class FilesCommand(click.Command):
             return super().invoke(ctx)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the words, none of which may be lost."""
+        """Read the arguments, and refuse an option that is given twice."""
         self._refuse_repetitions(ctx, args)
         try:
             return super().parse_args(ctx, args)
-        except BaseException:  # click closes only a context that it has handed out
+        except BaseException:  # click closes only a context that it has returned
             ctx.close()
             raise
 
@@ -193,7 +204,12 @@ class FilesCommand(click.Command):
 
 
 def values_of(param: click.Parameter, value: Any) -> Iterable[Any]:
-    """The values of an option, which may be given several times, or not at all."""
+    """Return the values of an option, which may be given several times, or not at all.
+
+    Args:
+        param: the option.
+        value: its value as click gives it.
+    """
     if value is None:
         return ()
     return value if param.multiple or param.nargs != 1 else (value,)

@@ -1,4 +1,4 @@
-"""Options that the user gave: one that would do nothing is refused, never ignored."""
+"""Refuse options that the user gave and that would do nothing."""
 
 from collections.abc import Iterable
 
@@ -12,7 +12,7 @@ def given_options(names: Iterable[str]) -> list[str]:
     """Return those of some options that the user gave, as they are written: `--no-fold`.
 
     Args:
-        names: of the command's parameters, such as `fold`.
+        names: names of the command's parameters, such as `fold`.
     """
     context = click.get_current_context(silent=True)
     if context is None:
@@ -23,7 +23,7 @@ def given_options(names: Iterable[str]) -> list[str]:
 
 
 def _written(parameter: click.Parameter, value: object) -> str:
-    """Return the option as the user wrote it: its long form, or the one that says no."""
+    """Return the option as the user wrote it: its long form, or its negative one."""
     says_no = value is False and parameter.secondary_opts
     words = parameter.secondary_opts if says_no else parameter.opts
     return max(words, key=len)
@@ -33,8 +33,11 @@ def refuse(*names: str, because: str) -> None:
     """Raise a usage error if the user gave one of some options, which would do nothing.
 
     Args:
-        names: of the command's parameters.
-        because: why it would do nothing; follows the options: "is about --head nms".
+        names: names of the command's parameters.
+        because: the reason, which follows the options in the message: "is about --head nms".
+
+    Raises:
+        UsageError: the user gave one.
     """
     if found := given_options(names):
         raise click.UsageError(f"{' and '.join(found)} would do nothing: {because}")

@@ -1,4 +1,4 @@
-"""Groups of commands that know what a misspelt name may mean."""
+"""Suggest a command where the user misspelt its name."""
 
 import click
 
@@ -6,12 +6,12 @@ from darkconv.console.suggestions import meant_commands
 
 
 class SuggestingGroup(click.Group):
-    """A group that names the nearest command where there is none of a name."""
+    """A group that suggests the nearest command for an unknown name."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command; click's own groups know only the commands that are imported."""
+        """Find the command; click's own groups suggest only commands that are imported."""
         name = args[0]
         if self.get_command(ctx, name) is None and not name.startswith("-"):
             near = meant_commands(name, self.list_commands(ctx))

@@ -1,4 +1,4 @@
-"""What a command says beside its results: its log on stderr, by -q, -v and --debug."""
+"""Show darkconv's log on stderr, as -q, -v and --debug ask for it."""
 
 import contextlib
 import logging
@@ -19,20 +19,24 @@ F = TypeVar("F", bound=Callable[..., Any])
 logger = logging.getLogger("darkconv")
 
 LIBRARIES = ("numpy", "torch", "onnx", "onnxruntime", "keras", "tensorflow-cpu", "tensorflow")
-"""Whose versions `--verbose` says, where they are installed."""
+"""Libraries whose versions `--verbose` shows, where they are installed."""
 
 
 class MessageHandler(logging.Handler):
-    """Warnings as plain lines on stderr."""
+    """A handler that prints messages as plain lines on stderr."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one."""
+        """Print one message."""
         label = "" if record.levelno < logging.WARNING else "warning:"
         echo_lines(record.getMessage(), err=True, label=label, color="yellow")
 
 
 def show_messages(ctx: click.Context) -> None:
-    """Send darkconv's log to stderr until the command ends."""
+    """Send darkconv's log to stderr until the command ends.
+
+    Args:
+        ctx: context of the command.
+    """
     before = logger.handlers, logger.propagate, logger.level
 
     def restore() -> None:
@@ -42,7 +46,7 @@ def show_messages(ctx: click.Context) -> None:
     logger.handlers = [MessageHandler()]
     logger.setLevel(NOTE)
     logger.propagate = False
-    # what matters of a picture is told by darkconv; Pillow's own remarks are Python's warnings
+    # darkconv reports problems of a picture itself; Pillow's own remarks are Python's warnings
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     ctx.call_on_close(restore)
 
@@ -64,7 +68,7 @@ def _set_level(level: int) -> Callable[[click.Context, click.Parameter, bool], N
 
 
 def versions() -> str:
-    """Return which darkconv runs on which Python, with the versions of the libraries it uses."""
+    """Return the versions of darkconv, of Python and of the installed libraries, in one line."""
     from importlib.metadata import PackageNotFoundError, version
 
     found = [f"darkconv {__version__}", f"Python {platform.python_version()}"]
@@ -104,4 +108,4 @@ common_options = titled(
         callback=_set_debug,
     ),
 )
-"""-q, -v and --debug."""
+"""A decorator that adds -q, -v and --debug."""

@@ -1,4 +1,4 @@
-"""Several options at once: added to a command, and given to it as one value."""
+"""Add several options to a command at once, also as one value."""
 
 import functools
 from collections.abc import Callable
@@ -13,7 +13,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def with_options(*options: Callable[..., Any]) -> Callable[[F], F]:
-    """Add options, which the help lists in this order."""
+    """Return a decorator that adds options, which the help lists in this order.
+
+    Args:
+        options: decorators of click, each of which adds an option.
+    """
 
     def add(command: F) -> F:
         for option in reversed(options):
@@ -64,14 +68,14 @@ def options_by_title(command: click.Command, ctx: click.Context) -> dict[str, li
 def options_as(
     name: str, kind: type[Any], *options: Callable[..., Any], title: str
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Add options that the command gets as one value.
+    """Return a decorator that adds options whose values the command gets as one object.
 
     Args:
-        name: of the value among the command's parameters.
-        kind: a dataclass whose fields have the options' names; those without an option keep
+        name: name of the object among the command's parameters.
+        kind: a dataclass whose fields have the options' names; fields without an option keep
             their defaults.
-        options: what to add, as `titled` does.
-        title: under which the help lists them.
+        options: decorators of click, or of `with_options` and `options_as`.
+        title: title under which the help lists them.
     """
 
     def add(command: Callable[..., Any]) -> Callable[..., Any]:

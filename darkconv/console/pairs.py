@@ -1,17 +1,17 @@
-"""Options that two words may follow, which click does not know."""
+"""Join two words that follow an option into one, which click cannot do."""
 
 from collections.abc import Mapping, Sequence
 
 JOINT = "\0"
-"""Between the two words; no file name can hold it."""
+"""Separator of the two words; no file name can hold it."""
 
 
 def join_pairs(args: Sequence[str], options: Mapping[str, tuple[str, ...]]) -> list[str]:
-    """The arguments, both words of each model behind some options in one.
+    """Return the arguments, with the two words of a model after some options joined into one.
 
     Args:
-        args: of a command.
-        options: that two words may follow, and how the second of these may end.
+        args: arguments of a command.
+        options: options that two words may follow, each with the endings of the second word.
     """
     joined: list[str] = []
     rest = list(args)

@@ -1,8 +1,9 @@
-r"""Everything that the commands print, on stdout and stderr.
+r"""Print everything that commands print, on stdout and stderr.
 
-Names of classes and files may hold what a terminal obeys: colours, cursor movements, texts that run
-from right to left. All of it is written out, as `\x1b`, and what the encoding of the stream lacks
-likewise. No command prints in another way: tests/test_printing.py says so.
+Names of classes and files may hold control characters that a terminal obeys: colours, cursor
+movements, texts that run from right to left. All of them are written out, as `\x1b`, and so are
+characters that the encoding of the stream lacks. No command prints in another way:
+tests/test_printing.py checks that.
 """
 
 import contextlib
@@ -22,9 +23,9 @@ def echo(text: object = "", *, err: bool = False, bold: bool = False) -> None:
     """Print one line: a line break in the text is written out too.
 
     Args:
-        text: of the line.
-        err: print on stderr.
-        bold: print it in bold letters.
+        text: the line.
+        err: True to print on stderr.
+        bold: True to print in bold letters.
     """
     _print(click.style(one_line(str(text)), bold=True) if bold else one_line(str(text)), err=err)
 
@@ -33,28 +34,43 @@ def echo_lines(text: str, *, err: bool = False, label: str = "", color: str = ""
     """Print a text of several lines.
 
     Args:
-        text: made of lines in which names have been written out.
-        err: print on stderr.
-        label: stands before it.
-        color: of the label.
+        text: lines in which names have been written out.
+        err: True to print on stderr.
+        label: text in front of the first line.
+        color: colour of the label.
     """
     start = f"{click.style(label, fg=color, bold=True)} " if label else ""
     _print(start + printable(text), err=err)
 
 
 def echo_table(headers: Sequence[str], rows: Sequence[Row], *, left: Sequence[int] = ()) -> None:
-    """Print a table: see `format_table`."""
+    """Print a table: see `format_table`.
+
+    Args:
+        headers: headings of the columns.
+        rows: cells of each row.
+        left: indices of the columns that are aligned to the left, from 0.
+    """
     first, *others = format_table(headers, rows, left=left).split("\n")
     _print("\n".join([click.style(first, bold=True), *others]))
 
 
 def echo_json(value: Any, *, default: Callable[[Any], Any] | None = None) -> None:
-    """Print a value as JSON, which has ASCII characters alone."""
+    """Print a value as JSON, in ASCII characters alone.
+
+    Args:
+        value: the value.
+        default: converts objects that JSON cannot hold; None if there are none.
+    """
     _print(json.dumps(value, indent=2, default=default))
 
 
 def echo_json_line(value: Any) -> None:
-    """Print a value as one line of JSON, at once."""
+    """Print a value as one line of JSON, and flush stdout.
+
+    Args:
+        value: the value.
+    """
     _print(json.dumps(value))
     sys.stdout.flush()
 
@@ -64,7 +80,7 @@ def _print(text: str, *, err: bool = False) -> None:
 
 
 def write_out_what_streams_lack() -> None:
-    """Let stdout and stderr write out characters that their encodings do not have."""
+    """Let stdout and stderr write out characters that their encodings lack."""
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure and getattr(stream, "errors", None) in ("strict", "surrogateescape"):
@@ -73,7 +89,11 @@ def write_out_what_streams_lack() -> None:
 
 @contextlib.contextmanager
 def printable_usage() -> Iterator[None]:
-    """Write out control characters in what click says of the words that it was given."""
+    """Write out control characters in click's messages, which repeat the user's words.
+
+    Yields:
+        Nothing.
+    """
     try:
         yield
     except click.ClickException as error:

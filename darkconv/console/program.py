@@ -1,4 +1,4 @@
-"""A program of several commands: what it does with errors, signals and its streams."""
+"""Run a program of several commands: handle its errors, signals and streams."""
 
 import contextlib
 import errno
@@ -24,29 +24,29 @@ UNPRINTED = "standard output: cannot write: {}"
 
 
 class Program(SuggestingGroup):
-    """Imports a command when it is needed, and turns errors into one message and status 1."""
+    """A group that imports commands when they are needed, and turns errors into one message."""
 
     def __init__(
         self, *args: Any, tasks: Mapping[str, Mapping[str, str]], package: str, **attributes: Any
     ) -> None:
-        """Take the commands.
+        """Keep the table of commands.
 
         Args:
-            args: of click's groups.
+            args: arguments of click's groups.
             tasks: name and short help of every command, by task.
-            package: that has a module of each command's name.
-            attributes: of click's groups.
+            package: name of the package that has a module for each command.
+            attributes: keyword arguments of click's groups.
         """
         super().__init__(*args, **attributes)
         self._tasks = tasks
         self._package = package
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names, by task."""
+        """Return the names of the commands, by task."""
         return [name for commands in self._tasks.values() for name in commands]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command's module."""
+        """Import a command's module, and return the command."""
         if cmd_name not in self.list_commands(ctx):
             return None
         module = importlib.import_module(f"{self._package}.{cmd_name}")
@@ -54,23 +54,28 @@ class Program(SuggestingGroup):
         return next(command for command in commands if command.name == cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list in the help text, without importing anything."""
+        """Write the list of commands in the help text, without importing them.
+
+        Args:
+            ctx: context of the program.
+            formatter: receives the list.
+        """
         width = max(map(len, self.list_commands(ctx)))
         for task, commands in self._tasks.items():
             with formatter.section(task):
                 formatter.write_dl([(name.ljust(width), text) for name, text in commands.items()])
 
     def main(self, *args: Any, **options: Any) -> Any:
-        """Run the command line, whatever its streams can show."""
+        """Run the command line, after preparing the streams."""
         write_out_what_streams_lack()
         return super().main(*args, **options)
 
     def make_context(self, *args: Any, **options: Any) -> click.Context:
-        """Read the words before the command."""
+        """Read the arguments in front of the command."""
         try:
             with printable_usage():
                 return super().make_context(*args, **options)
-        except OSError as error:  # of --help and --version
+        except OSError as error:  # --help and --version have printed
             reason = no_room(error)
             if reason is None or error.errno == errno.EPIPE:
                 raise
@@ -112,7 +117,11 @@ class Program(SuggestingGroup):
 
 
 def check_working_folder() -> None:
-    """Raise a DarkconvError where the working folder was removed: PyTorch would end the process."""
+    """Check that the working folder exists: without it PyTorch would end the process.
+
+    Raises:
+        DarkconvError: it was removed.
+    """
     try:
         os.getcwd()
     except OSError as error:
@@ -121,17 +130,25 @@ def check_working_folder() -> None:
 
 
 FAULTS: tuple[type[Exception], ...] = (Exception,)
-"""What else can end a command and becomes a line; tests let faults of darkconv through."""
+"""Other errors that become one line; tests narrow this, so that faults of darkconv show."""
 
 
 def refusal(error: OSError) -> str:
-    """Return what the system refused, in a line."""
+    """Return a line that says what the system refused.
+
+    Args:
+        error: the system's error.
+    """
     file = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "the system"
     return f"{printable(file)}: {error.strerror or error}"
 
 
 def apology(error: Exception) -> str:
-    """Return the line for an error that darkconv should have told better."""
+    """Return the message for an error that darkconv should have explained better.
+
+    Args:
+        error: the error.
+    """
     if isinstance(error, MemoryError):
         return f"not enough memory: {error}" if str(error) else "not enough memory"
     what = shortened(printable(" ".join(str(error).split())), LONGEST_FINDING)
@@ -145,12 +162,20 @@ def apology(error: Exception) -> str:
 
 
 def fail(ctx: click.Context, text: str) -> NoReturn:
-    """Tell what is wrong, and end with status 1."""
+    """Print an error, and end with status 1.
+
+    Args:
+        ctx: context of the command.
+        text: the message.
+
+    Raises:
+        Exit: always.
+    """
     echo_lines(text, err=True, label="error:", color="red")
     ctx.exit(1)
 
 
 def give_up_stdout() -> None:
-    """Let what could not be printed go, or Python would try again at its end, and complain."""
+    """Send stdout to the null device, so that Python does not try again to print at its end."""
     with contextlib.suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""Progress of long steps: a bar on a terminal, a plain line now and then elsewhere."""
+"""Show the progress of long steps: a bar on a terminal, a plain line now and then elsewhere."""
 
 import contextlib
 import sys
@@ -13,17 +13,20 @@ from darkconv.files.sizes import format_size
 SECONDS_BETWEEN_LINES = 10.0
 
 Update = Callable[[int], None]
-"""Takes the number of things done."""
+"""A function that takes the number of things that are done."""
 
 
 @contextlib.contextmanager
 def progress(total: int, task: str, *, in_bytes: bool = False) -> Iterator[Update]:
-    """Show on stderr how far a step is.
+    """Show the progress of a step on stderr.
 
     Args:
         total: number of things to do.
-        task: what is done, with the things' noun: `profiling pictures`.
-        in_bytes: the things are bytes, and `task` is without a noun.
+        task: name of the step with the things' noun: `profiling pictures`.
+        in_bytes: True if the things are bytes; `task` has no noun then.
+
+    Yields:
+        A function that takes the number of things that are done.
     """
     task = one_line(task)
     if not is_first_process():
@@ -37,7 +40,11 @@ def progress(total: int, task: str, *, in_bytes: bool = False) -> Iterator[Updat
 
 @contextlib.contextmanager
 def steps() -> Iterator[Callable[[str, int, int], None]]:
-    """Show how far a job of several steps is: gives what takes task, number done, and total."""
+    """Show the progress of a job of several steps on stderr.
+
+    Yields:
+        A function that takes name of the step, number done and total.
+    """
     with contextlib.ExitStack() as stack:
         shown: list[tuple[str, Update]] = []
 
@@ -52,7 +59,14 @@ def steps() -> Iterator[Callable[[str, int, int], None]]:
 
 @contextlib.contextmanager
 def byte_progress(task: str) -> Iterator[Callable[[int, int], None]]:
-    """Show on stderr how far a transfer is: gives what takes the bytes done, and all of them."""
+    """Show the progress of a transfer on stderr.
+
+    Args:
+        task: name of the transfer.
+
+    Yields:
+        A function that takes the number of bytes that are done, and of all bytes.
+    """
     with contextlib.ExitStack() as stack:
         started: list[Update] = []
 
@@ -66,11 +80,14 @@ def byte_progress(task: str) -> Iterator[Callable[[int, int], None]]:
 
 @contextlib.contextmanager
 def frame_progress(total: int | None, task: str) -> Iterator[Update]:
-    """Show on stderr how many frames were done, and how many in a second.
+    """Show on stderr how many frames are done, and how many in a second.
 
     Args:
-        total: number of frames, where it is known.
-        task: what is done to them.
+        total: number of frames; None where it is unknown.
+        task: name of the step.
+
+    Yields:
+        A function that takes the number of frames that are done.
     """
     start, last = time.monotonic(), time.monotonic()
     of = f" of {total}" if total else ""
@@ -120,7 +137,7 @@ def _bar(total: int, task: str, *, in_bytes: bool) -> Iterator[Update]:
 
 
 def _lines(total: int, task: str, *, in_bytes: bool) -> Update:
-    """A line every so many seconds, and one at the end."""
+    """Print a progress line every `SECONDS_BETWEEN_LINES`, and one at the end."""
     last = time.monotonic()
     words = format_size if in_bytes else str
 

@@ -1,4 +1,4 @@
-"""What a command or an option may have been meant as that is called otherwise here."""
+"""Suggest darkconv's command or option for a name that it does not know."""
 
 from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
@@ -6,7 +6,7 @@ from difflib import get_close_matches
 import click
 
 ARGUMENTS = "darkconv.arguments"
-"""Under which a command keeps the words that it was given, in click's `meta`."""
+"""Key of the arguments that a command was given, in click's `meta`."""
 
 COMMANDS: Mapping[str, str] = {
     **dict.fromkeys(("export", "quantize", "onnx", "tflite", "keras"), "convert"),
@@ -21,7 +21,7 @@ COMMANDS: Mapping[str, str] = {
     "compare": "verify",
     "download": "fetch",
 }
-"""darkconv's command by what Darknet and other tools call it."""
+"""darkconv's commands by their names in Darknet and other tools."""
 
 OPTIONS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("conf", "confthres", "confidence", "score", "thresh"), ("threshold",)),
@@ -46,15 +46,15 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("classnames", "labels"), ("names", "data-names")),
     **dict.fromkeys(("clusters", "num", "numofclusters"), ("count",)),
 }
-"""darkconv's options by what Darknet and other tools call them, in letters and digits alone."""
+"""darkconv's options by their names in Darknet and other tools, in letters and digits alone."""
 
 
 def meant_commands(name: str, known: Sequence[str]) -> list[str]:
-    """Return the commands that a name may mean: another tool's word for one, or a similar one.
+    """Return the commands that a name may mean: another tool's name for one, or a similar name.
 
     Args:
-        name: that no command has.
-        known: names of commands.
+        name: a name that no command has.
+        known: names of the commands.
     """
     lower = name.lower()
     meant = lower if lower in known else COMMANDS.get(lower, "")
@@ -62,10 +62,10 @@ def meant_commands(name: str, known: Sequence[str]) -> list[str]:
 
 
 def meant_options(word: str, known: Collection[str]) -> list[str]:
-    """Return the options that a word means in another tool, of those that a command has.
+    """Return the options of a command that a word means in another tool.
 
     Args:
-        word: as it was written: `--conf-thres`, or `-thresh` as Darknet has it.
+        word: the word as the user wrote it: `--conf-thres`, or `-thresh` as in Darknet.
         known: options of the command, such as `--threshold`.
     """
     letters = "".join(filter(str.isalnum, word.partition("=")[0])).lower()
@@ -74,7 +74,11 @@ def meant_options(word: str, known: Collection[str]) -> list[str]:
 
 
 def explain_option(error: click.NoSuchOption) -> None:
-    """Let an error about an option name the one that was meant."""
+    """Add the option that was meant to an error about an unknown option.
+
+    Args:
+        error: click's error, which is changed.
+    """
     if error.ctx is None:
         return
     known = {name for one in error.ctx.command.params for name in (*one.opts, *one.secondary_opts)}
@@ -85,6 +89,6 @@ def explain_option(error: click.NoSuchOption) -> None:
         near = [name for name in (f"-{given}",) if name in known] or near
     said = ", ".join(map(repr, sorted(meant_options(given, known) or near)))
     hint = f"(Did you mean one of: {said}?)" if ", " in said else f"Did you mean {said}?"
-    # written out here, since versions of click say it in different words
+    # the whole message is made here, since versions of click word it differently
     error.message = f"No such option {given!r}." + (f" {hint}" if said else "")  # type: ignore[misc]
     error.possibilities = None  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Plain text tables: aligned columns, the same on a terminal and in a file."""
+"""Format plain text tables: aligned columns, the same on a terminal and in a file."""
 
 from collections.abc import Sequence
 
@@ -8,12 +8,12 @@ Row = Sequence[object]
 
 
 def format_table(headers: Sequence[str], rows: Sequence[Row], *, left: Sequence[int] = ()) -> str:
-    """Return columns under headers, control characters written out.
+    """Return a table as text, with control characters written out.
 
     Args:
-        headers: of the columns.
-        rows: their cells; numbers stand to the right.
-        left: columns that stand to the left.
+        headers: headings of the columns.
+        rows: cells of each row; columns are aligned to the right.
+        left: indices of the columns that are aligned to the left, from 0.
     """
     cells = [[one_line(str(cell)) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(headers, *cells, strict=True)]

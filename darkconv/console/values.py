@@ -1,4 +1,4 @@
-"""Kinds of values on a command line, numbers, sizes and devices, and the options of devices."""
+"""Read the kinds of values on a command line: numbers, sizes, devices and options of devices."""
 
 import math
 import re
@@ -12,22 +12,22 @@ F = TypeVar("F", bound=Callable[..., Any])
 _NAME = re.compile(r"auto|cpu|cuda(:\d{1,3})?", re.ASCII)
 _QUOTED = r"""\s*"(?:[^"]|"")+"\s*|\s*'(?:[^']|'')+'\s*"""
 _PAIR = re.compile(rf"({_QUOTED}|[^,=]*)=({_QUOTED}|[^,]*)(?:,(?=.)|$)", re.DOTALL)
-"""A name, what is said of it, and the comma before the next pair."""
+"""A name, its value, and the comma before the next pair."""
 UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 
 class DeviceType(click.ParamType):  # type: ignore[type-arg]
-    """`auto`, `cpu`, `cuda` or `cuda:1`; whether it is there is seen when it is used."""
+    """`auto`, `cpu`, `cuda` or `cuda:1`; the device is looked for when it is used."""
 
     name = "device"
 
     def __init__(self, *more: str) -> None:
-        """Take other names, too."""
+        """Accept other names, too."""
         self._more = more
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the name."""
+        """Return the name of the device."""
         name = str(value)
         if not _NAME.fullmatch(name) and name.partition(":")[0] not in self._more:
             others = "".join(f", {one}" for one in self._more)
@@ -38,19 +38,23 @@ class DeviceType(click.ParamType):  # type: ignore[type-arg]
 
 
 def is_number(text: str) -> bool:
-    """Whether a text is a whole number, of no more digits than C can hold."""
+    """Return True if a text is a whole number of at most 9 digits, which C can hold.
+
+    Args:
+        text: the text.
+    """
     return text.isdecimal() and len(text) < 10
 
 
 class NumberType(click.FloatRange):
-    """A finite number within bounds; NaN, which is outside of none of them, is refused."""
+    """A finite number within bounds; NaN, which no bound excludes, is refused."""
 
     name = "number"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        """Read the number."""
+        """Return the number."""
         number: float = super().convert(value, param, ctx)
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number", param, ctx)
@@ -58,7 +62,7 @@ class NumberType(click.FloatRange):
 
 
 SHARE = NumberType(0, 1)
-"""Of thresholds of scores and overlaps."""
+"""The type of thresholds for scores and for IoU."""
 
 
 class SizeType(click.ParamType):  # type: ignore[type-arg]
@@ -69,7 +73,7 @@ class SizeType(click.ParamType):  # type: ignore[type-arg]
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[int, int]:
-        """Two positive numbers."""
+        """Return width and height."""
         if isinstance(value, tuple):
             return value
         width, _, height = value.lower().partition("x")
@@ -84,7 +88,7 @@ class BytesType(click.ParamType):  # type: ignore[type-arg]
     name = "size"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Bytes, rounded down."""
+        """Return the number of bytes, rounded down."""
         if isinstance(value, int):
             return value
         found = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*([a-z]*)", value.strip().lower())
@@ -94,7 +98,14 @@ class BytesType(click.ParamType):  # type: ignore[type-arg]
 
 
 def numbers(text: str) -> tuple[int, ...]:
-    """`12,45`: numbers of layers."""
+    """Return the layer numbers in a text such as `12,45`.
+
+    Args:
+        text: whole numbers with commas between them.
+
+    Raises:
+        BadParameter: the text is no such list.
+    """
     words = [word.strip() for word in text.split(",")]
     if not all(map(is_number, words)):
         raise click.BadParameter(f"{text!r} is no list of layer numbers")
@@ -102,7 +113,15 @@ def numbers(text: str) -> tuple[int, ...]:
 
 
 def read_pairs(text: str, option: str) -> dict[str, str]:
-    """Return what `a=b,c=d` says of each name; a name in quotes may hold commas and `=`."""
+    """Return the value of each name in `a=b,c=d`; a name in quotes may hold commas and `=`.
+
+    Args:
+        text: the pairs.
+        option: name of the option, for messages.
+
+    Raises:
+        UsageError: the text holds no pairs, or the same name twice.
+    """
     pairs: dict[str, str] = {}
     rest = text
     while rest or not pairs:
@@ -119,7 +138,7 @@ def read_pairs(text: str, option: str) -> dict[str, str]:
 
 
 def _unquoted(word: str) -> str:
-    """Return a name without the quotes and the blanks around it; two quotes inside are one."""
+    """Return a name without the quotes and the blanks around it; a doubled quote inside is one."""
     word = word.strip()
     if len(word) > 1 and word[0] == word[-1] and word[0] in "\"'":
         return word[1:-1].replace(2 * word[0], word[0])

@@ -1,6 +1,6 @@
-"""The bundled model `digits10`, a small detector of the ten digits, and its test pictures.
+"""Load the bundled model `digits10`, a small detector of the ten digits, and its test pictures.
 
-Made by tools/make_digits10.py from scikit-learn's handwritten digits.
+They were made by tools/make_digits10.py from scikit-learn's handwritten digits.
 """
 
 from importlib.resources import files
@@ -11,21 +11,21 @@ from darkconv.loading import load
 
 
 def digits10_folder() -> Path:
-    """Where the model and its pictures lie."""
+    """Return the folder with the model and its pictures."""
     return Path(str(files(__name__))) / "digits10"
 
 
 def load_digits10() -> Model:
-    """The model."""
+    """Load the bundled model."""
     folder = digits10_folder()
     return load(folder / "digits10.cfg", folder / "digits10.weights")
 
 
 def digits10_pictures() -> list[Path]:
-    """Test pictures; the labels of NNN.jpg are in NNN.txt."""
+    """Return the test pictures, sorted; the labels of NNN.jpg are in NNN.txt."""
     return sorted((digits10_folder() / "images").glob("*.jpg"))
 
 
 def digits10_unlabelled() -> Path:
-    """Folder of other pictures, without labels: what a dissected model recovers on."""
+    """Return the folder of other pictures, without labels, on which a dissected model recovers."""
     return digits10_folder() / "unlabelled"

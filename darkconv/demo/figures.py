@@ -1,4 +1,4 @@
-"""What `darkconv demo` measures of the models that it makes, on the bundled pictures."""
+"""Measure the models of `darkconv demo` on the bundled pictures."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ from darkconv.presentation.numerals import format_count, format_large, per_cent
 
 @dataclass(frozen=True)
 class Measured:
-    """What is told of a model in the closing table.
+    """The figures of a model in the closing table.
 
     Attributes:
         model: the model.
-        precision: mean AP@0.5 over the kept classes.
-        milliseconds: median of a picture's forward pass, by backend.
+        precision: mean AP at IoU 0.5 over the kept classes, 0..1.
+        milliseconds: median time of a forward pass on one picture, by backend.
     """
 
     model: Model
@@ -33,7 +33,15 @@ class Measured:
 
 
 def compared_scores(whole: Model, small: Model) -> list[tuple[object, object]]:
-    """Detections of the kept classes by both models, paired in order."""
+    """Return the detections of the kept classes by both models, paired in order.
+
+    Args:
+        whole: the model of ten digits.
+        small: the model of the kept digits.
+
+    Returns:
+        Pairs of (name, score, box), or None where one model has fewer detections.
+    """
     pairs: list[tuple[object, object]] = []
     for a, b in zip(detect_all(whole), detect_all(small), strict=True):
         kept = [(d.name, d.score, d.box) for d in a if d.name in KEPT]
@@ -42,12 +50,27 @@ def compared_scores(whole: Model, small: Model) -> list[tuple[object, object]]:
 
 
 def detect_all(model: Model, threshold: float = 0.25) -> list[list[Detection]]:
-    """Detections in every test picture."""
+    """Find the digits in every test picture.
+
+    Args:
+        model: the model.
+        threshold: score that detections must exceed, 0..1.
+
+    Returns:
+        The detections in each picture.
+    """
     return [detect(model, path, threshold) for path in digits10_pictures()]
 
 
 def measure(models: dict[str, Model]) -> tuple[dict[str, Measured], str]:
-    """AP over the kept classes, and latency, of models side by side; how it was measured."""
+    """Measure AP over the kept classes, and the latency of models in turns.
+
+    Args:
+        models: the models, by name.
+
+    Returns:
+        The figures of each model, and how latency was measured.
+    """
     times = {backend: measure_latency(models, backend=backend) for backend in ("torch", "onnx")}
     found = {
         name: Measured(
@@ -59,13 +82,24 @@ def measure(models: dict[str, Model]) -> tuple[dict[str, Measured], str]:
 
 
 def mean_precision(model: Model) -> float:
-    """Mean AP of the kept classes on the test pictures, as `eval` measures it."""
+    """Measure the mean AP of the kept classes on the test pictures, as `eval` does.
+
+    Args:
+        model: the model.
+
+    Returns:
+        The mean AP, 0..1.
+    """
     dataset = open_dataset(digits10_folder() / "digits10.data").keep_classes(KEPT)
     return evaluate(model, dataset, coco=False).mean.ap or 0.0
 
 
 def closing_rows(measured: Mapping[str, Measured]) -> list[tuple[str, ...]]:
-    """Return all models side by side: a row for each figure, its name first."""
+    """Return the cells of the closing table: a row for each figure, its name first.
+
+    Args:
+        measured: the figures of each model, by name.
+    """
     lines: list[tuple[str, Callable[[Measured], object]]] = [
         ("classes", lambda m: len(m.model.names)),
         ("parameters", lambda m: format_count(m.model.network.parameters)),
@@ -79,7 +113,11 @@ def closing_rows(measured: Mapping[str, Measured]) -> list[tuple[str, ...]]:
 
 
 def stages(measured: Mapping[str, Measured]) -> list[Stage]:
-    """Return the same for the page."""
+    """Return the figures of the models for the page.
+
+    Args:
+        measured: the figures of each model, by name.
+    """
     return [
         Stage(
             name,

@@ -1,4 +1,4 @@
-"""The page of `darkconv demo`: what was done, and what it cost and gained."""
+"""Write the page of `darkconv demo`: what was done, and what it cost and gained."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from darkconv.report.page import key_figures, page, section, table
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """A model on the way.
+    """A model that the demo makes on its way.
 
     Attributes:
-        name: of the stage.
+        name: name of the stage.
         model: the model.
         size: bytes of its weights file.
         torch_ms: milliseconds for a picture in PyTorch.
-        onnx_ms: the same in onnxruntime.
+        onnx_ms: milliseconds for a picture in onnxruntime.
         precision: mean average precision over the classes that all stages know, 0..1.
     """
 
@@ -35,15 +35,15 @@ class Stage:
 
 @dataclass(frozen=True, eq=False)
 class DemoReport:
-    """What the page tells.
+    """The content of the page.
 
     Attributes:
-        stages: from the first model to the last.
-        conditions: how latency was measured.
-        checks: what was found to hold, a sentence each.
-        pictures: with what the first and the last model find.
-        files: name and bytes of what was made.
-        seconds: that all took.
+        stages: the models, from the first to the last.
+        conditions: description of how latency was measured.
+        checks: results of the checks, a sentence each.
+        pictures: pictures with the detections of the first and the last model.
+        files: name and bytes of each file that was made.
+        seconds: time of the whole demo.
     """
 
     stages: Sequence[Stage]
@@ -55,7 +55,12 @@ class DemoReport:
 
 
 def write_demo_report(path: PathLike, report: DemoReport) -> None:
-    """Write the page as one HTML file."""
+    """Write the page as one HTML file.
+
+    Args:
+        path: the file to write.
+        report: the content of the page.
+    """
     first, last = report.stages[0], report.stages[-1]
     names = ", ".join(last.model.names)
     title = f"From {len(first.model.names)} digits to {len(last.model.names)}"

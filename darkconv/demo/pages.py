@@ -1,4 +1,4 @@
-"""What the demo shows: its page, and the pictures with the boxes of both models."""
+"""Show the demo's results: its page, and pictures with the boxes of both models."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,7 +18,7 @@ from darkconv.pictures.picture import read_picture
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SHOWN = 6  # pictures drawn side by side
+SHOWN = 6  # number of pictures that are drawn side by side
 
 
 def write_page(
@@ -32,12 +32,12 @@ def write_page(
     """Write the page of the demo.
 
     Args:
-        folder: of all that was made; the page is its demo.html.
-        measured: the models, by name.
-        conditions: how latency was measured.
-        checks: what was found to hold, a sentence each.
-        models: the first and the last.
-        seconds: that all took.
+        folder: the folder of everything that was made; the page is its demo.html.
+        measured: the figures of the models, by name.
+        conditions: description of how latency was measured.
+        checks: results of the checks, a sentence each.
+        models: the first and the last model.
+        seconds: time of the whole demo.
     """
     pictures = [found_by_both(*models, path, "torch") for path in digits10_pictures()[:SHOWN]]
     files = [(path.name, path.stat().st_size) for path in sorted(folder.iterdir())]
@@ -46,7 +46,16 @@ def write_page(
 
 
 def draw_pictures(whole: Model, small: Model, folder: Path) -> Path:
-    """Some test pictures with the boxes of both models, side by side in one PNG."""
+    """Draw some test pictures with the boxes of both models, side by side in one PNG.
+
+    Args:
+        whole: the first model.
+        small: the last model.
+        folder: the folder for the file.
+
+    Returns:
+        The absolute path of the file.
+    """
     pairs = []
     for path in digits10_pictures()[:SHOWN]:
         picture = read_picture(path)
@@ -58,7 +67,16 @@ def draw_pictures(whole: Model, small: Model, folder: Path) -> Path:
 
 
 def side_by_side(pairs: "list[list[Image]]", size: int = 320, margin: int = 12) -> "Image":
-    """Columns of pairs: the first model above, the second below."""
+    """Put pairs of pictures into columns: the first of each pair above, the second below.
+
+    Args:
+        pairs: the pairs of pictures.
+        size: width of a picture in pixels, and its height at most.
+        margin: pixels between the pictures.
+
+    Returns:
+        One picture.
+    """
     from PIL import Image
 
     step = size + margin

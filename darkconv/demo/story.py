@@ -1,4 +1,4 @@
-"""The story of `darkconv demo`: each step prints what it makes and measures."""
+"""Run the steps of `darkconv demo`: each step prints what it makes and measures."""
 
 import time
 from pathlib import Path
@@ -32,16 +32,16 @@ from darkconv.surgery.classes import reclass
 from darkconv.verification.verify import verify
 
 KEEP_RATIO, MULTIPLE = 0.6, 4
-"""Share of its channels that every layer of the dissected model keeps, in multiples."""
+"""Share of channels that every layer of the dissected model keeps, and their multiple."""
 STEPS, BATCH, RATE, AVERAGING = 300, 8, 3e-3, 0.98
-"""Of recovery."""
+"""Steps, batch size, learning rate and decay of the exponential moving average in recovery."""
 
 
 def tell(folder: Path) -> None:
-    """Do the main job on the bundled model, and print it step by step.
+    """Run the demo on the bundled model, and print it step by step.
 
     Args:
-        folder: for what the demo makes; it is there.
+        folder: an existing folder for everything that the demo makes.
     """
     start = time.perf_counter()
     whole = load_digits10()
@@ -68,20 +68,36 @@ def tell(folder: Path) -> None:
 
 
 def heading(text: str) -> None:
-    """A line that begins a step."""
+    """Print the line that begins a step.
+
+    Args:
+        text: the line.
+    """
     echo()
     echo(text, bold=True)
 
 
 def write_darknet(model: Model, cfg: Path) -> Path:
-    """Write a model as Darknet's files, and return that of the weights."""
+    """Write a model as Darknet's files.
+
+    Args:
+        model: the model.
+        cfg: path of the cfg; the other files have the same stem.
+
+    Returns:
+        The path of the weights file.
+    """
     weights = cfg.with_suffix(".weights")
     save(model, cfg, weights, names=cfg.with_suffix(".names"))
     return weights
 
 
 def show_model(model: Model) -> None:
-    """The bundled model in a few lines."""
+    """Print the bundled model in a few lines.
+
+    Args:
+        model: the bundled model.
+    """
     network = model.network
     echo("digits10: a Darknet detector of the ten digits", bold=True)
     echo(
@@ -92,13 +108,28 @@ def show_model(model: Model) -> None:
 
 
 def show_checks(*checks: str) -> list[str]:
-    """Print what was found to hold."""
+    """Print the results of checks.
+
+    Args:
+        checks: the results, a sentence each.
+
+    Returns:
+        The same sentences.
+    """
     echo_lines("\n".join(checks))
     return list(checks)
 
 
 def show_conversion(model: Model, folder: Path) -> list[str]:
-    """Convert to PyTorch and ONNX, compare the two, and come back to Darknet's files."""
+    """Convert to PyTorch and ONNX, compare the two, and convert back to Darknet's files.
+
+    Args:
+        model: the bundled model.
+        folder: the folder for the files.
+
+    Returns:
+        The results of the checks, a sentence each.
+    """
     heading("Convert")
     for name in ("digits10.safetensors", "digits10.onnx"):
         start = time.perf_counter()
@@ -120,7 +151,12 @@ def show_conversion(model: Model, folder: Path) -> list[str]:
 
 
 def show_detection(model: Model, folder: Path) -> None:
-    """What the model finds in one picture."""
+    """Detect the digits in one picture, print them and draw them.
+
+    Args:
+        model: the bundled model.
+        folder: the folder for the drawn picture.
+    """
     path = digits10_pictures()[0]
     heading(f"Detect in {path.name}")
     found = detect(model, path)
@@ -130,7 +166,16 @@ def show_detection(model: Model, folder: Path) -> None:
 
 
 def show_slicing(whole: Model, small: Model, folder: Path) -> list[str]:
-    """Write the small model, and compare the scores of the classes it kept."""
+    """Write the small model, and compare the detections of the classes that it kept.
+
+    Args:
+        whole: the model of ten digits.
+        small: the model of the kept digits.
+        folder: the folder for the files.
+
+    Returns:
+        The results of the checks, a sentence each.
+    """
     heading(f"Keep {len(KEPT)} of {len(whole.names)} digits: {', '.join(KEPT)}")
     write_file(small, folder / "digits4.onnx")
     for file in (write_darknet(small, folder / "digits4.cfg"), folder / "digits4.onnx"):
@@ -143,7 +188,16 @@ def show_slicing(whole: Model, small: Model, folder: Path) -> list[str]:
 
 
 def show_recovery(whole: Model, small: Model, folder: Path) -> dict[str, Model]:
-    """Prune by what channels do on pictures, refit, and let the uncut model teach what is left."""
+    """Prune by statistics of channels, refit the weights, and train with the uncut model's help.
+
+    Args:
+        whole: the model of ten digits.
+        small: the model of the kept digits, which is the teacher.
+        folder: the folder for the files.
+
+    Returns:
+        The models that were made, by name; without "recovered" where training is not installed.
+    """
     pictures = open_dataset(digits10_unlabelled())
     heading(f"Prune to {KEEP_RATIO:.0%} of the channels, by {len(pictures)} unlabelled pictures")
     done = dissect(
@@ -185,7 +239,15 @@ def show_recovery(whole: Model, small: Model, folder: Path) -> dict[str, Model]:
 
 
 def show_export(model: Model, folder: Path) -> list[str]:
-    """Write the result as an ONNX file with boxes, and compare it with the model."""
+    """Write the result as an ONNX file with boxes, and compare it with the model.
+
+    Args:
+        model: the last model.
+        folder: the folder for the file.
+
+    Returns:
+        The results of the checks, a sentence each.
+    """
     heading("Export")
     target = folder / "recovered.onnx"
     write_file(model, target, head="boxes")

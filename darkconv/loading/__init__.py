@@ -1,4 +1,4 @@
-"""Models from files of every format, and back to Darknet's own."""
+"""Load models from files of every format, and save them as Darknet's own."""
 
 from darkconv.loading.exported import open_exported
 from darkconv.loading.reading import check_arrays, load, read_model

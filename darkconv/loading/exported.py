@@ -1,4 +1,4 @@
-"""Files that darkconv has written: their arrays where they hold them all, and running them.
+"""Open files that darkconv has written: read their arrays back, or run them.
 
 Each function imports the framework that it needs, and none before.
 """
@@ -32,7 +32,7 @@ READABLE = "NET.cfg NET.weights, or a file that ends in .safetensors, .keras or 
 RUN_IT = (
     "detect and eval run it, verify compares it (dc.Detector, dc.evaluate and dc.verify in Python)"
 )
-"""What to do with a file that can be run and not read back."""
+"""A hint for a file that can be run but not read back."""
 
 
 def read_arrays(
@@ -46,9 +46,10 @@ def read_arrays(
 
     Args:
         path: the file.
-        names: class names in place of its own.
-        names_encoding: of that file, or of the bytes in the file's own names.
-        input_size: (width, height) of pictures in place of its own.
+        names: file of class names that replace the file's own; None keeps those.
+        names_encoding: encoding of the names file, or of the bytes in the file's own names; None
+            for UTF-8.
+        input_size: (width, height) of pictures in pixels; None for the file's own.
 
     Raises:
         DarkconvError: the file is damaged, darkconv did not write it, or it is of a format that
@@ -84,22 +85,23 @@ def open_exported(
     threads: int | None = None,
     runtime: str | None = None,
 ) -> "ExportedFile":
-    """Open a `.onnx`, `.tflite` or `.keras` file that darkconv has written, to be run.
+    """Open a `.onnx`, `.tflite` or `.keras` file that darkconv has written, to run it.
 
     Args:
-        path: the file; it knows its dialect, thresholds and way of fitting pictures by itself.
-        names: class names in place of its own.
-        names_encoding: of that file, or of the bytes in the file's own names.
-        input_size: (width, height) of pictures, where its size is free.
-        device: that an ONNX file computes on: see `darkconv.Detector`. Others say it when they run.
-        threads: that compute on the CPU, of ONNX and LiteRT files; by default one for each
+        path: the file, which holds its dialect, its thresholds and its way of fitting pictures.
+        names: file of class names that replace the file's own; None keeps those.
+        names_encoding: encoding of the names file, or of the bytes in the file's own names; None
+            for UTF-8.
+        input_size: (width, height) of pictures in pixels, where the file's size is free.
+        device: device that an ONNX file runs on: see `darkconv.Detector`. Other files ignore it.
+        threads: number of threads on the CPU, for ONNX and LiteRT files; None for one on each
             processor.
-        runtime: what runs an ONNX file: see `darkconv.Detector`.
+        runtime: program that runs an ONNX file: see `darkconv.Detector`.
 
     Raises:
         DarkconvError: the file is damaged, darkconv did not write it, it does not run, or its size
-            is fixed; a runtime for a file of another kind.
-        MissingDependencyError: what runs it is not installed.
+            is fixed; or a runtime was given for a file that is no ONNX file.
+        MissingDependencyError: the library that runs the file is not installed.
     """
     suffix = suffix_of(path)
     if suffix not in RUNNERS:
@@ -113,12 +115,12 @@ def open_exported(
 
 
 def other_names(own: Names, path: PathLike | None, encoding: str | None, file: PathLike) -> Names:
-    """Return the class names of an exported file, or those that are to stand in their place.
+    """Return the class names of an exported file, or those that replace them.
 
     Args:
-        own: that the file holds.
-        path: names file of others.
-        encoding: of that file, or of the bytes in the names that the file holds.
+        own: the names that the file holds.
+        path: names file that replaces them; None keeps them.
+        encoding: encoding of the names file, or of the bytes in the names that the file holds.
         file: the exported file.
 
     Raises:
@@ -161,16 +163,16 @@ READERS: dict[str, Callable[[PathLike], Model]] = {
     KERAS_SUFFIX: _read_keras,
     ONNX_SUFFIX: _read_onnx,
 }
-"""What reads a whole model, by suffix."""
+"""The function that reads a whole model, by suffix."""
 
 
 def said_resize(path: PathLike) -> str | None:
-    """Return how a file that is read as a model says that pictures are fitted to its input.
+    """Return how pictures are fitted to the input, as a file that is read as a model says it.
 
-    A cfg cannot say it in every dialect, so whoever runs the model asks the file.
+    A cfg cannot say it in every dialect, so the file is asked before its model is run.
 
     Args:
-        path: of any file.
+        path: any file.
 
     Returns:
         "stretch" or "letterbox"; None for files other than `.keras`.
@@ -184,11 +186,14 @@ def said_resize(path: PathLike) -> str | None:
 
 
 def read_anything(path: PathLike) -> "ExportedFile | ForeignFile":
-    """Open a file that can be run, whoever has written it; those of other tools are ONNX files.
+    """Open a file that can be run, whichever tool wrote it; other tools' files must be ONNX.
+
+    Args:
+        path: a `.onnx`, `.tflite` or `.keras` file.
 
     Raises:
-        DarkconvError: the file is damaged, or no ONNX file.
-        MissingDependencyError: what runs it is not installed.
+        DarkconvError: the file is damaged, or is another tool's and no ONNX file.
+        MissingDependencyError: the library that runs the file is not installed.
     """
     if suffix_of(path) in (LITERT_SUFFIX, KERAS_SUFFIX):
         return RUNNERS[suffix_of(path)](path, "cpu", None, None)
@@ -204,7 +209,15 @@ def read_anything(path: PathLike) -> "ExportedFile | ForeignFile":
 
 
 def refuse_runtime(path: PathLike, runtime: str | None) -> None:
-    """Raise a DarkconvError for a runtime of a file that is no ONNX file."""
+    """Check that no runtime is given for a file that is no ONNX file.
+
+    Args:
+        path: a file that is no ONNX file.
+        runtime: the runtime that was asked for; None for none.
+
+    Raises:
+        DarkconvError: a runtime is given.
+    """
     if runtime is not None:
         expected = "None: it is about ONNX files"
         raise DarkconvError(
@@ -250,4 +263,4 @@ RUNNERS: dict[str, Callable[[PathLike, str, int | None, str | None], "ExportedFi
     LITERT_SUFFIX: _open_litert,
     KERAS_SUFFIX: _open_keras,
 }
-"""What makes a file ready to run, by suffix."""
+"""The function that makes a file ready to run, by suffix."""

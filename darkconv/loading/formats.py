@@ -1,4 +1,4 @@
-"""Formats of model files by their suffixes, known without importing a framework."""
+"""Know the formats of model files by their suffixes, without importing a framework."""
 
 import os
 import re
@@ -18,27 +18,27 @@ ONE_WAY: Mapping[str, str] = {
     SAVED_MODEL_SUFFIX: "a SavedModel, which is for TensorFlow",
     PROGRAM_SUFFIX: "an exported program, which is for PyTorch",
 }
-"""Files that Darknet's arrays cannot be read back from, by suffix: see `darkconv.load`."""
+"""Formats that Darknet's arrays cannot be read back from, by suffix: see `darkconv.load`."""
 RUNNABLE_SUFFIXES = (ONNX_SUFFIX, LITERT_SUFFIX)
-"""Of files that commands run as they are."""
+"""Suffixes of files that commands run as they are."""
 READABLE_SUFFIXES = (SAFETENSORS_SUFFIX, KERAS_SUFFIX, ONNX_SUFFIX)
-"""Of exported files that hold a whole model; ONNX in float32 alone."""
+"""Suffixes of exported files that hold a whole model; an ONNX file does so in float32 alone."""
 EXPORTED_SUFFIXES = (*READABLE_SUFFIXES, *ONE_WAY)
-"""Of all that darkconv writes as one file or folder."""
+"""Suffixes of everything that darkconv writes as one file or folder."""
 CHECKPOINT_SUFFIXES = (
     *(".pt", ".pth", ".ckpt", ".safetensors", ".h5", ".hdf5", ".keras", ".onnx"),
     *(".index", ".tf"),
 )
-"""Of other tools' files: see `darkconv.import_weights`."""
+"""Suffixes of other tools' files: see `darkconv.import_weights`."""
 _STARTS = (b"\x89HDF\r\n\x1a\n", *(b"\x80" + bytes([protocol]) for protocol in (2, 3, 4, 5)))
-"""Of HDF5 files and pickles; Darknet's weights begin with small numbers."""
+"""First bytes of HDF5 files and pickles; Darknet's weights begin with small numbers."""
 _MEMBERS = (b"/data.pkl", b"model.weights.h5", b"/archive_format")
-"""Names in the zip archives of PyTorch and Keras."""
+"""Names of members in the zip archives of PyTorch and Keras."""
 _LONGEST_LIST = 1 << 20
-"""Bytes at the end of an archive that are searched for names."""
+"""Number of bytes at the end of an archive that are searched for names."""
 DARKNET_SUFFIXES = (".cfg", ".weights")
 PICKLE_SUFFIXES = (".pt", ".pth", ".ckpt", ".pkl", ".pickle")
-"""Of files that run what is in them when they are read: never read as a model."""
+"""Suffixes of files that run code when they are read; they are never read as a model."""
 
 
 _TENSORRT = "TensorRT builds its engine from .onnx, on the machine that will run it"
@@ -53,22 +53,38 @@ MEANT_SUFFIXES: Mapping[str, str] = {
     **dict.fromkeys((".mlmodel", ".mlpackage"), "--for coreml writes a folder with an .mlpackage"),
     **dict.fromkeys(DARKNET_SUFFIXES, "Darknet's two files are named one after the other"),
 }
-"""What helps whoever wants a file that is not written, by its suffix."""
+"""Hints for suffixes of files that darkconv does not write."""
 
 
 def suffix_hint(suffix: str, known: Sequence[str]) -> str | None:
-    """Return what helps where no format has a suffix: another one, or one of similar spelling."""
+    """Return a hint for an unknown suffix: the format that is meant, or a similar suffix.
+
+    Args:
+        suffix: a suffix that no format has, with its dot.
+        known: suffixes that would be accepted.
+
+    Returns:
+        The hint, or None where nothing is near.
+    """
     near = get_close_matches(suffix, known, n=1)
     return MEANT_SUFFIXES.get(suffix) or (f"did you mean {near[0]}?" if near else None)
 
 
 def suffix_of(path: str | os.PathLike[str]) -> str:
-    """Return what says a file's format: `.onnx`, whatever the case of its letters."""
+    """Return the suffix that says a file's format, in lower case: `.onnx`.
+
+    Args:
+        path: the file.
+    """
     return Path(path).suffix.lower()
 
 
 def is_checkpoint(path: str | os.PathLike[str]) -> bool:
-    """Return True if a file or folder is another tool's checkpoint, by its name or its content."""
+    """Return True if a file or folder is another tool's checkpoint, by its name or its content.
+
+    Args:
+        path: the file or folder.
+    """
     if suffix_of(path) in CHECKPOINT_SUFFIXES or tensorflow_prefix(path):
         return True
     try:
@@ -87,14 +103,14 @@ def is_checkpoint(path: str | os.PathLike[str]) -> bool:
 
 
 def tensorflow_prefix(path: str | os.PathLike[str]) -> str:
-    """Return what the names of the files of a TensorFlow checkpoint begin with.
+    """Return the prefix of the file names of a TensorFlow checkpoint.
 
     Args:
-        path: that beginning itself, one of the files, the folder that they lie in alone, or the
+        path: the prefix itself, one of the files, a folder that holds this checkpoint alone, or the
             folder of a SavedModel.
 
     Returns:
-        The beginning; "" where there is no such checkpoint.
+        The prefix; "" where there is no such checkpoint.
     """
     name = os.fspath(path)
     if os.path.isdir(name):

@@ -1,4 +1,4 @@
-"""load: a model from Darknet's files, a bundled network, or one file that darkconv wrote."""
+"""Load a model from Darknet's files, a bundled network, or one file that darkconv wrote."""
 
 import logging
 import os
@@ -41,10 +41,10 @@ def load(
 
     A cfg with darkflow's dissection sections is read with the original's weights and gives the
     smaller model: see `darkconv.darknet.darkflow`. Of the files that darkconv exports,
-    `.safetensors` and `.keras` hold a whole model. So do `.onnx` files in float32, where batch
-    norm that was folded stays folded; those in half precision or 8 bits, and networks of which
-    the graph holds an array in another form, are refused. From `.tflite` files, SavedModels and
-    `.pt2` programs Darknet's arrays cannot be read back.
+    `.safetensors` and `.keras` hold a whole model. So do `.onnx` files in float32, where folded
+    batch normalization stays folded. ONNX files in half precision or 8 bits are refused, and so
+    are graphs that hold an array in another form. Darknet's arrays cannot be read back from
+    `.tflite` files, SavedModels and `.pt2` programs.
 
     Example:
         >>> import darkconv as dc
@@ -55,32 +55,35 @@ def load(
     Args:
         cfg: a `.cfg` file, the name of a bundled network such as "yolov3", or one `.safetensors`,
             `.keras` or `.onnx` file that darkconv has written.
-        weights: the arrays of a cfg; without them the arrays hold Darknet's initial values.
-        names: class names; `<stem>.names` beside the cfg or the weights unless given, or those
-            that an exported file holds.
-        names_encoding: of the names file, such as "gbk"; by default UTF-8, or what its byte order
-            mark says, and bytes that are neither are kept.
+        weights: file with the arrays of the cfg; without it the arrays hold Darknet's initial
+            values.
+        names: file of class names; by default `<stem>.names` beside the cfg or the weights, or the
+            names that an exported file holds.
+        names_encoding: encoding of the names file, such as "gbk"; by default UTF-8, or what its
+            byte order mark says, and bytes that are neither are kept.
         dialect: "auto", "pjreddie", "alexeyab" or "yolor": see `darkconv.darknet.dialect`. An
-            exported file knows its own.
-        input_size: (width, height) of pictures, in place of the cfg's own, at which the layers
-            need not fit together.
-        cutoff: the weights file holds only the layers below this number.
-        allow_nonfinite: use arrays that hold NaN or infinity, and variances without a root; these
-            are a warning then.
+            exported file holds its own.
+        input_size: (width, height) of pictures in pixels; None for the cfg's own. At another size
+            the layers need not fit together at the cfg's own.
+        cutoff: index of the first layer that the weights file does not hold, from 0; None if it
+            holds all layers.
+        allow_nonfinite: use arrays that hold NaN or infinity, and variances without a root, with a
+            warning.
 
     Returns:
         The model. Its weights are mapped from the file, not copied.
 
     Raises:
         CfgError: the cfg cannot be read, or there is neither such a file nor a bundled network.
-        GraphError: its layers do not fit together, or not at this input size.
+        GraphError: the layers do not fit together at this input size.
         WeightsError: the file is not a weights file, or not this network's; an array holds NaN or
             infinity, or a variance has no root.
         DatasetError: the names file cannot be read, or there is none to decode.
-        PlanError: a dissection that does not fit the network.
-        DarkconvError: a file of a format that does not hold Darknet's arrays, or an option about
-            Darknet's files for one that darkconv has written.
-        MissingDependencyError: what such a file needs (PyTorch, Keras or onnx) is not installed.
+        PlanError: a dissection does not fit the network.
+        DarkconvError: the file's format does not hold Darknet's arrays, or an option about
+            Darknet's files was given for a file that darkconv has written.
+        MissingDependencyError: the library that the file needs (PyTorch, Keras or onnx) is not
+            installed.
     """
     model = read_model(
         cfg, weights, names=names, names_encoding=names_encoding, dialect=dialect,
@@ -93,13 +96,13 @@ def load(
 def check_arrays(
     model: Model, file: PathLike, *, allow_nonfinite: bool, remedy: str = REMEDY
 ) -> None:
-    """Look for NaN, infinity and variances without a root in what a file gave.
+    """Check a model that was read for NaN, infinity and variances without a root.
 
     Args:
-        model: what was read; initial values are not looked at.
-        file: that it was read from.
-        allow_nonfinite: warn of variances without a root, and look for nothing else.
-        remedy: what the user can do, for the hint.
+        model: the model; initial values are not checked.
+        file: the file that it was read from.
+        allow_nonfinite: True to check variances alone, and to warn rather than raise.
+        remedy: advice to the user, for the hint.
 
     Raises:
         WeightsError: there are some.
@@ -123,7 +126,21 @@ def read_model(
     input_size: tuple[int, int] | None = None,
     cutoff: int | None = None,
 ) -> Model:
-    """Read a model whatever its arrays hold: see `load`, whose arguments these are."""
+    """Read a model without checking its arrays: see `load`, which has the same arguments.
+
+    Args:
+        cfg: a `.cfg` file, the name of a bundled network, or a file that darkconv has written.
+        weights: file with the arrays of the cfg; None for Darknet's initial values.
+        names: file of class names; None for those that belong to the model.
+        names_encoding: encoding of the names file; None for UTF-8.
+        dialect: "auto", "pjreddie", "alexeyab" or "yolor".
+        input_size: (width, height) of pictures in pixels; None for the cfg's own.
+        cutoff: index of the first layer that the weights file does not hold, from 0; None if it
+            holds all layers.
+
+    Raises:
+        DarkconvError: see `load`.
+    """
     suffix, file = suffix_of(cfg), os.fspath(cfg)
     if suffix in PICKLE_SUFFIXES:
         raise DarkconvError(
@@ -145,7 +162,7 @@ def read_model(
 def _check_says_itself(
     file: str, weights: PathLike | None, dialect: str, cutoff: int | None
 ) -> None:
-    """Raise for what is about Darknet's files: an exported one knows better."""
+    """Raise an error for an option about Darknet's files: an exported file holds its own values."""
     for option, is_given in (
         ("weights", weights is not None),
         ("dialect", dialect != AUTO),

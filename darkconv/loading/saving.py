@@ -1,4 +1,4 @@
-"""save: a model as Darknet's own files."""
+"""Save a model as Darknet's own files."""
 
 import logging
 import os
@@ -38,7 +38,7 @@ def save(
 ) -> None:
     """Write a model as Darknet's own files: the exact inverse of `load`.
 
-    Files that are there are replaced, also those that the model was loaded from.
+    Existing files are replaced, also those that the model was loaded from.
 
     Layers with `dontload`, `dontloadscales` or `numload` have no place in the file for some
     arrays. Where such an array has been changed, the option is set to 0, with a warning.
@@ -52,19 +52,19 @@ def save(
         True
 
     Args:
-        model: what to write.
+        model: the model to write.
         cfg: file for the network; its name ends in .cfg.
         weights: file for the arrays; its name ends in .weights. None writes the cfg alone.
-        names: file for the class names.
+        names: file for the class names; None writes none.
         allow_nonfinite: write arrays that hold NaN or infinity, and variances without a root, with
             a warning: `load` refuses them unless it is told the same.
 
     Raises:
         WeightsError: an array holds NaN or infinity, or a variance has no root.
-        DarkconvError: a file cannot be written, or its name says another format; two of the files
-            are the same; nothing is said about the weights.
+        DarkconvError: a file cannot be written, or its name has another suffix; two of the files
+            are the same; `weights` was left out.
         DatasetError: the model has no class names for the file.
-        PlanError: classes were cut behind a softmax, which Darknet's files cannot say.
+        PlanError: classes were removed after a softmax, which Darknet's files cannot express.
     """
     _check_says_all(model.network)
     _check_suffixes(cfg, weights)
@@ -110,7 +110,7 @@ def _check_says_all(network: Network) -> None:
 
 
 def _storing_changes(model: Model) -> Model:
-    """The model, its cfg edited where an array would be lost."""
+    """Return the model, with its cfg edited where an array would be lost."""
     config = model.network.config
     for key, layer, slot in model.network.keyed_slots():
         unstored = slice(slot.stored, None)

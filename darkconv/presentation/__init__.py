@@ -1,4 +1,4 @@
-"""How results look, whatever they are of: numerals, texts for HTML, tables for notebooks.
+"""Format results of any kind: numerals, texts for HTML, tables for notebooks.
 
 Each room has the tables of its own results.
 """

@@ -1,4 +1,4 @@
-"""Texts for HTML pages: see `printable` for what is written out."""
+"""Escape texts for HTML pages; `printable` says which characters are written out."""
 
 import html
 
@@ -6,10 +6,10 @@ from darkconv.errors import printable
 
 
 def escape(text: str, *, quote: bool = True) -> str:
-    """Return a text as HTML shows it, without what would turn its direction or hide it.
+    """Return a text as HTML shows it, without characters that would hide it or turn its direction.
 
     Args:
-        text: with whatever names of files and classes hold.
-        quote: whether it may stand in an attribute.
+        text: any text, such as the name of a file or a class.
+        quote: True if the text may stand in an attribute.
     """
     return html.escape(printable(text), quote=quote)

@@ -1,4 +1,4 @@
-"""Tables for notebooks, which have their own style."""
+"""Build tables for notebooks, which have their own style."""
 
 from collections.abc import Collection, Iterable
 
@@ -11,13 +11,13 @@ def html_table(
     left: Collection[int],
     caption: Iterable[str],
 ) -> str:
-    """A plain table.
+    """Return a plain table as HTML.
 
     Args:
-        headers: of the columns.
-        rows: plain text.
-        left: columns of text, the others being numbers.
-        caption: lines above.
+        headers: headings of the columns.
+        rows: cells of each row, as plain text.
+        left: indices of the columns that are aligned to the left, from 0.
+        caption: lines above the table.
     """
 
     def line(tag: str, cells: Iterable[str]) -> str:

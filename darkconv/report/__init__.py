@@ -1,4 +1,4 @@
-"""What the pages of results are made of: sections, tables, charts, pictures, in one look.
+"""Build the parts of report pages: sections, tables, charts and pictures, in one look.
 
 Each room writes the pages of its own results.
 """

@@ -1,4 +1,4 @@
-"""A curve as SVG: one value over another, its points marked, one of them chosen."""
+"""Draw a curve as SVG: its points are marked, and one of them is chosen."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ class Point:
     """A point of a curve.
 
     Attributes:
-        x: its place along the axis.
-        y: its value.
-        text: what is shown of it on demand.
-        is_chosen: it is the one that the curve was drawn to find.
+        x: position along the horizontal axis.
+        y: value.
+        text: description that appears when the mouse rests on the point.
+        is_chosen: True for the point that the curve was drawn to find.
     """
 
     x: float
@@ -28,13 +28,16 @@ class Point:
 
 
 def curve(title: str, points: Sequence[Point], *, limit: float, unit: str = "") -> str:
-    """Draw a line through points in the order of x; a dashed line where values are too low.
+    """Draw a line through points in the order of x, and a dashed line at a limit.
 
     Args:
-        title: what is shown over what.
-        points: one or more.
-        limit: the least value that is good enough.
-        unit: of x, behind its numbers.
+        title: heading of the chart.
+        points: one or more points.
+        limit: the lowest value that is good enough.
+        unit: unit of x, which follows its numbers.
+
+    Returns:
+        SVG.
     """
     ordered = sorted(points, key=lambda point: point.x)
     highest = max(point.x for point in points) or 1.0

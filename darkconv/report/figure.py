@@ -1,4 +1,4 @@
-"""Figures of matplotlib: with the letters of class names, and written as files."""
+"""Write matplotlib's figures as files, with fonts that have the letters of class names."""
 
 import contextlib
 import io
@@ -18,10 +18,13 @@ DPI = 110
 
 
 def require_matplotlib(task: str) -> None:
-    """Check that pictures can be drawn.
+    """Check that matplotlib is installed.
+
+    Args:
+        task: the task that needs it, for the message.
 
     Raises:
-        MissingDependencyError: matplotlib is not installed.
+        MissingDependencyError: it is not installed.
     """
     with telling_missing(task):
         import matplotlib.figure  # noqa: F401
@@ -29,7 +32,16 @@ def require_matplotlib(task: str) -> None:
 
 @contextlib.contextmanager
 def letters_of(names: Sequence[str]) -> Iterator[None]:
-    """Let what is drawn inside have the letters of some names, if a font of the system has them."""
+    """Add a font of the system that has the letters of some names, for figures drawn in this block.
+
+    Nothing changes where matplotlib's own font has the letters, or no font of the system has them.
+
+    Args:
+        names: class names.
+
+    Yields:
+        Nothing.
+    """
     import matplotlib
     from matplotlib import font_manager
 
@@ -46,11 +58,17 @@ def letters_of(names: Sequence[str]) -> Iterator[None]:
 def write_figure(figure: "Figure", path: PathLike, *, dpi: int = DPI) -> None:
     """Write a figure as PNG.
 
+    Args:
+        figure: the figure.
+        path: the file to write.
+        dpi: pixels in an inch.
+
     Raises:
         DarkconvError: the file cannot be written.
     """
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph")  # what no font has is told by then
+        # letters that no font has were already reported
+        warnings.filterwarnings("ignore", message="Glyph")
         figure.savefig(buffer, format="png", dpi=dpi)
     write_bytes(path, [buffer.getvalue()])

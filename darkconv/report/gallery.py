@@ -1,4 +1,4 @@
-"""Pictures in a page, with frames around what was found and what is there."""
+"""Show pictures in a page, with frames around detections and ground truth."""
 
 import base64
 import io
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 WIDTH = 480
-"""Of pictures and of their coordinates in a page."""
-LETTER = 7.6  # about the width of one in a label
-LABEL = 17  # its height
+"""Width of pictures in a page, and the unit of their coordinates."""
+LETTER = 7.6  # approximate width of a letter in a label
+LABEL = 17  # height of a label
 KEY = (
     ("right", "found and right"),
     ("surplus", "found, but wrong"),
@@ -28,12 +28,13 @@ KEY = (
 
 @dataclass(frozen=True)
 class Frame:
-    """A box in a picture.
+    """A box that is drawn into a picture.
 
     Attributes:
-        kind: "right", "wrong" or "missed"; "true" of what was found.
-        box: xyxy in pixels.
-        text: beside it.
+        kind: "right" or "wrong" for a detection; "missed" for ground truth that was not found,
+            "true" for ground truth that was.
+        box: xyxy in pixels of the picture.
+        text: label of the box; "" for none.
     """
 
     kind: str
@@ -42,7 +43,12 @@ class Frame:
 
 
 def embedded(image: "Image", width: int) -> str:
-    """The address of a JPEG that is itself in the page; larger images are made smaller."""
+    """Return a data URL with a picture as JPEG, for pages that hold their pictures themselves.
+
+    Args:
+        image: the picture, which is reduced in place if it is wider than `width`.
+        width: the largest width in pixels.
+    """
     image.thumbnail((width, 2 * width))
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=80)
@@ -50,7 +56,12 @@ def embedded(image: "Image", width: int) -> str:
 
 
 def framed(path: Path, frames: Sequence[Frame], caption: str) -> str:
-    """A figure of a picture under its frames.
+    """Return a figure of a picture with frames drawn into it, as HTML.
+
+    Args:
+        path: the picture file.
+        frames: the boxes; later ones are drawn over earlier ones.
+        caption: text below the picture.
 
     Raises:
         DatasetError: the picture cannot be read.
@@ -75,7 +86,7 @@ def _frame(frame: Frame, scale: float, height: float) -> str:
 
 
 def _labels(frames: Iterable[Frame], scale: float, height: float) -> Iterable[str]:
-    """Texts over the boxes, or in them at the picture's edge, on top of all frames."""
+    """Yield the labels above the boxes, or inside them at the picture's edge, as SVG."""
     for frame in frames:
         if frame.text:
             x0, y0, _, _ = _clipped(frame, scale, height)

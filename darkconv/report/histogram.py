@@ -1,4 +1,4 @@
-"""Histograms as SVG: how the channels of a layer spread, and which of them go."""
+"""Draw histograms as SVG: the values of a layer's channels, and which channels are removed."""
 
 import numpy as np
 import numpy.typing as npt
@@ -14,13 +14,16 @@ LEFT, RIGHT, TOP, BOTTOM = 26, 6, 16, 16
 
 
 def histogram(title: str, values: Doubles, removed: Mask, *, cut: float | None = None) -> str:
-    """Channels by value, those that go on top of those that stay.
+    """Draw the channels by value, removed ones stacked on kept ones.
 
     Args:
-        title: what is shown.
-        values: (channels,); those that are not finite are counted in the title.
-        removed: (channels,) which go.
-        cut: a value to mark.
+        title: heading of the chart.
+        values: (channels,); channels whose value is not finite are counted in the heading.
+        removed: (channels,) True for the channels that are removed.
+        cut: a value to mark with a line; None for no line.
+
+    Returns:
+        SVG.
     """
     finite = np.isfinite(values)
     edges = np.linspace(*_limits(values[finite], cut), BINS + 1)
@@ -51,7 +54,7 @@ def _limits(values: Doubles, cut: float | None) -> tuple[float, float]:
 
 
 def _bars(style: str, below: Doubles, heights: Doubles) -> str:
-    """One path of rectangles."""
+    """Return rectangles for all bars as one path."""
     step = (WIDTH - LEFT - RIGHT) / BINS
     room = HEIGHT - TOP - BOTTOM
     path = [

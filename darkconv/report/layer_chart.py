@@ -1,7 +1,7 @@
-"""The error of every layer, as bars on a logarithmic axis.
+"""Draw the error of every layer as bars on a logarithmic axis.
 
-Places along the axes are percentages, so that the chart takes any width and its texts stay as
-they are.
+Positions along the axes are percentages, so that the chart takes any width and its texts keep their
+size.
 """
 
 import math
@@ -11,19 +11,22 @@ from darkconv.core.network import Layer
 from darkconv.presentation.markup import escape
 
 DECADES_BELOW = 4
-"""At least so many are shown below what is allowed."""
+"""The smallest number of decades that are shown below the allowed error."""
 LOWEST = 1e-12
-LABELS = 8  # layers that are named below the chart, about
-GAP = 0.25  # of the room of a bar
+LABELS = 8  # approximate number of layers that are named below the chart
+GAP = 0.25  # share of a bar's room that is left free
 
 
 def layer_chart(layers: Sequence[Layer], errors: Sequence[float], allowed: float) -> str:
-    """One bar for each layer, in the network's order; none where nothing differs.
+    """Draw one bar for each layer, in the network's order; there is none where nothing differs.
 
     Args:
-        layers: of the network.
-        errors: of each, not negative; infinite ones reach the top.
-        allowed: the most that is right.
+        layers: the layers of the network.
+        errors: error of each layer, not negative; infinite ones reach the top.
+        allowed: the largest error that is right.
+
+    Returns:
+        HTML with SVG.
     """
     low, high = _decades(errors, allowed)
     step = 100 / len(layers)
@@ -46,7 +49,7 @@ def layer_chart(layers: Sequence[Layer], errors: Sequence[float], allowed: float
 
 
 def _decades(errors: Sequence[float], allowed: float) -> tuple[int, int]:
-    """Powers of ten of the axis's ends."""
+    """Return the powers of ten at both ends of the axis."""
     shown = [max(error, LOWEST) for error in errors if 0 < error < math.inf]
     low = math.floor(math.log10(min([*shown, allowed]) * 0.999))
     high = math.ceil(math.log10(max([*shown, allowed]) * 1.001))
@@ -54,7 +57,7 @@ def _decades(errors: Sequence[float], allowed: float) -> tuple[int, int]:
 
 
 def _height(error: float, low: int, high: int) -> float:
-    """Percent from the top."""
+    """Return the distance of an error from the top, in per cent."""
     place = high if not math.isfinite(error) else math.log10(max(error, 10.0**low))
     return 100 * (high - place) / (high - low)
 
@@ -94,7 +97,7 @@ def _layer_labels(layers: Sequence[Layer], step: float) -> Iterator[str]:
 
 
 def _mark(layer: Layer, x: float) -> str:
-    """Above the first layer that is wrong."""
+    """Mark the first layer that is wrong."""
     anchor = "start" if x < 33 else "end" if x > 67 else "middle"
     text = escape(f"first wrong: {layer.index} {layer.type}")
     return (

@@ -1,4 +1,4 @@
-"""A confusion matrix: the darker a cell, the larger its share of the row."""
+"""Draw a confusion matrix: the darker a cell, the larger its share of the row."""
 
 from collections.abc import Sequence
 
@@ -8,17 +8,20 @@ import numpy.typing as npt
 from darkconv.presentation.markup import escape
 
 MOST_CLASSES = 100
-"""A larger matrix nobody reads, and it makes the page heavy."""
-STRONG = 0.6  # share from which the number is written in the page's colour
+"""A matrix of more classes is left out: nobody reads it, and it makes the page large."""
+STRONG = 0.6  # from this share on, the number has the page's background colour
 
 
 def matrix(rows: Sequence[str], columns: Sequence[str], counts: npt.NDArray[np.int64]) -> str:
-    """True classes by found classes.
+    """Draw the counts of true classes (rows) by classes found (columns).
 
     Args:
-        rows: their names.
-        columns: their names.
+        rows: names of the rows.
+        columns: names of the columns.
         counts: (rows, columns).
+
+    Returns:
+        HTML; a note in place of the matrix where it is too large.
     """
     if len(rows) > MOST_CLASSES:
         return f'<p class="note">Left out: more than {MOST_CLASSES} classes.</p>'

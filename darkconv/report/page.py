@@ -1,4 +1,4 @@
-"""The page around a report: tables, figures, keys. No scripts, nothing from elsewhere."""
+"""Build a report page from tables, figures and keys, without scripts or outside resources."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
@@ -7,7 +7,12 @@ from darkconv.report.style import STYLE
 
 
 def page(title: str, parts: Iterable[str]) -> str:
-    """A whole document."""
+    """Return a whole HTML document.
+
+    Args:
+        title: title of the document.
+        parts: HTML of its parts.
+    """
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -25,14 +30,15 @@ def table(
     total: Sequence[str] = (),
     marks: Mapping[int, str] | None = None,
 ) -> str:
-    """A table of plain texts: names in the columns `left`, numbers in the others.
+    """Return a table of plain texts as HTML.
 
     Args:
-        headers: of the columns.
-        rows: their cells.
-        left: columns that begin at the left.
-        total: cells of a last row.
-        marks: rows that stand out, by place, with their style.
+        headers: headings of the columns.
+        rows: cells of each row.
+        left: indices of the columns that are aligned to the left, from 0; numbers stand to the
+            right.
+        total: cells of a last row; none by default.
+        marks: CSS class of each row that stands out, by row index from 0.
     """
 
     def line(tag: str, cells: Sequence[str], style: str = "") -> str:
@@ -52,19 +58,32 @@ def table(
 
 
 def verdict(text: str, *, is_good: bool) -> str:
-    """The answer, in one line."""
+    """Return the verdict as HTML, in one line.
+
+    Args:
+        text: the verdict.
+        is_good: True for a check mark, False for a cross.
+    """
     style, sign = ("verdict", "\N{CHECK MARK}") if is_good else ("verdict wrong", "\N{BALLOT X}")
     return f'<p class="{style}"><b>{sign}</b>{escape(text)}</p>'
 
 
 def key(entries: Iterable[tuple[str, str]]) -> str:
-    """What the colours mean: style and text of each."""
+    """Return the key of a chart's colours as HTML.
+
+    Args:
+        entries: CSS class and meaning of each colour.
+    """
     parts = (f'<span><i class="{style}"></i>{escape(text)}</span>' for style, text in entries)
     return f'<p class="key note">{"".join(parts)}</p>'
 
 
 def key_figures(figures: Iterable[tuple[str, str, str]]) -> str:
-    """Name, value and remark of the figures that matter most."""
+    """Return the most important figures as HTML.
+
+    Args:
+        figures: name, value and remark of each figure.
+    """
     cells = (
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(remark)}</small></dd></div>"
         for name, value, remark in figures
@@ -73,5 +92,10 @@ def key_figures(figures: Iterable[tuple[str, str, str]]) -> str:
 
 
 def section(title: str, *parts: str) -> str:
-    """A part of the page with a heading."""
+    """Return a section of the page with a heading, as HTML.
+
+    Args:
+        title: the heading.
+        parts: HTML of its parts.
+    """
     return f"<section>\n<h2>{escape(title)}</h2>\n" + "\n".join(parts) + "\n</section>"

@@ -1,4 +1,4 @@
-"""How every report looks: light or dark as the reader's system says, from a phone's width on."""
+"""Style every report: light or dark as the reader's system asks, from a phone's width upwards."""
 
 COLORS = """
 :root { --ink: #1d2430; --faint: #5d687b; --line: #e3e7ee; --paper: #ffffff; --card: #f5f7fa;

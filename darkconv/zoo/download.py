@@ -1,4 +1,4 @@
-"""A download that goes on where it broke off, and stops where it cannot be what is wanted."""
+"""Download a file: resume where a download broke off, and stop if it is not the wanted file."""
 
 import re
 import time
@@ -17,30 +17,33 @@ if TYPE_CHECKING:
     from requests import RequestException, Response
 
 TRIES = 3
-"""For each address."""
+"""Number of tries for each address."""
 PAUSE = 1.0
-"""Seconds before the second try; they double."""
+"""Seconds before the second try; each further pause is twice as long."""
 TIMEOUT = (10.0, 60.0)
 """Seconds to wait for a connection, and for the next bytes."""
 CHUNK = 1 << 16
 OVERLAP = 1024
-"""Bytes that are asked for again when a download goes on: another file would differ in them."""
+"""Number of bytes that are requested again on resuming: another file would differ in them."""
 
 RequiredSize = Callable[[str, bytes, int | None], int]
-"""Bytes of the whole file, from its address, its start and its size if known; raises if wrong."""
+"""A function from address, first bytes and size (None if unknown) to the size of the whole file.
+
+It raises a WeightsError where the file cannot be the wanted one.
+"""
 Progress = Callable[[int, int], None]
-"""Takes the number of bytes that are there, and of all."""
+"""A function that takes the number of bytes that are there, and of all bytes."""
 
 
 class BrokenOffError(DarkconvError):
-    """A try that another may follow."""
+    """Raised where a try failed and another one may succeed."""
 
 
 class Downloader:
-    """Brings a file from an address.
+    """Downloads a file from an address.
 
-    What has come is kept in `part` between tries, runs and addresses until all is there, so that
-    nothing else is left of a run that is killed.
+    The bytes that have come are kept in the file `part` between tries, runs and addresses until the
+    file is whole, so that a run that is killed leaves nothing else.
     """
 
     def __init__(self, part: Path, required_size: RequiredSize, progress: Progress) -> None:
@@ -49,10 +52,14 @@ class Downloader:
         self.progress = progress
 
     def bring(self, url: str, target: Path) -> None:
-        """Bring the file, which gets the name `target` when it is whole.
+        """Download the file; it gets the name `target` when it is whole.
+
+        Args:
+            url: an http, https or file address.
+            target: path of the whole file; an existing one is removed first.
 
         Raises:
-            WeightsError: what is there is not the file.
+            WeightsError: the address gives another file.
             DarkconvError: the address does not answer, or the disk is full.
         """
         target.unlink(missing_ok=True)
@@ -87,7 +94,7 @@ class Downloader:
         have, required = self._resumed()
         if have and have == required:
             return
-        # some servers refuse the agents that libraries name by default
+        # some servers refuse the default user agents of libraries
         headers = {"User-Agent": f"darkconv/{__version__}", "Accept-Encoding": "identity"}
         if have:
             headers["Range"] = f"bytes={have - OVERLAP}-"
@@ -99,7 +106,7 @@ class Downloader:
                 self._begin(response, url)
 
     def _resumed(self) -> tuple[int, int]:
-        """Bytes that are there, and that are required; zeros if nothing of use is there."""
+        """Return how many bytes are there and how many are required; zeros if none are of use."""
         have = self.part.stat().st_size if self.part.exists() else 0
         if have > OVERLAP:
             with self.part.open("rb") as file:
@@ -190,7 +197,7 @@ class Downloader:
 
 
 def _split(chunks: Iterator[bytes], count: int) -> tuple[bytes, Iterator[bytes]]:
-    """The first so many bytes, or less if there are not more, and what follows them."""
+    """Return the first `count` bytes, or fewer if there are not more, and the chunks after them."""
     start = b""
     for chunk in chunks:
         start += chunk
@@ -200,7 +207,7 @@ def _split(chunks: Iterator[bytes], count: int) -> tuple[bytes, Iterator[bytes]]
 
 
 def _in_words(error: "RequestException") -> str:
-    """What is behind an error of a connection."""
+    """Return the cause of a connection error in words."""
     from requests import ConnectionError as NoConnection
     from requests import ConnectTimeout, Timeout
     from requests.exceptions import ChunkedEncodingError

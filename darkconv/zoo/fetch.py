@@ -1,4 +1,4 @@
-"""Bring a published model: its weights from an address, its cfg and names from this package."""
+"""Fetch a published model: its weights from an address, its cfg and names from this package."""
 
 import hashlib
 import logging
@@ -20,13 +20,13 @@ logger = logging.getLogger("darkconv")
 
 @dataclass(frozen=True)
 class Fetched:
-    """A model that is here.
+    """A model whose files are in a folder.
 
     Attributes:
-        cfg, weights, names: its files; there may be no names.
+        cfg, weights, names: paths of its files; names may be None.
         size: bytes of the weights.
-        sha256: of the weights.
-        address: they have come from; None if they were there already.
+        sha256: SHA-256 of the weights, in hexadecimal.
+        address: the address of the weights; None if they were there already.
         written: the files that are new.
     """
 
@@ -48,21 +48,24 @@ def fetch(
     force: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> Fetched:
-    """Bring a model into a folder: NAME.cfg, NAME.weights, NAME.names.
+    """Fetch a model into a folder: NAME.cfg, NAME.weights, NAME.names.
 
-    Weights take their name when they are whole, and of the size that the cfg requires; until then
-    there is NAME.weights.part, and the next call goes on with it.
+    The weights get their name when they are whole and have the size that the cfg requires. Until
+    then they are in NAME.weights.part, and the next call resumes from it.
 
     Args:
-        model: what to bring.
+        model: the model to fetch.
         cfg: its bundled cfg.
-        folder: where to; made if it does not exist.
-        address: of the weights, in place of the model's own.
-        force: replace files that are there.
-        progress: is told of bytes.
+        folder: the folder for the files; made if it does not exist.
+        address: address of the weights; None for the model's own.
+        force: True to replace files that are there.
+        progress: takes the number of bytes that are there, and of all bytes.
+
+    Returns:
+        The paths of the files, and which of them are new.
 
     Raises:
-        WeightsError: what an address gives, or what is there already, is not the model.
+        WeightsError: an address gives another file, or another file is there already.
         DarkconvError: no address answers, or a file cannot be written.
         MissingDependencyError: requests is not installed.
     """
@@ -91,7 +94,11 @@ def fetch(
 
 
 def _is_there(weights: Path, config: Config) -> bool:
-    """Whether the model's weights are there already; other files of that name raise."""
+    """Return True if the model's weights are there already.
+
+    Raises:
+        WeightsError: another file of that name is there, or it cannot be read.
+    """
     if not weights.exists():
         return False
     try:
@@ -110,7 +117,7 @@ def _is_there(weights: Path, config: Config) -> bool:
 def _bring(
     model: Published, config: Config, weights: Path, address: str | None, progress: Progress
 ) -> tuple[str, str]:
-    """Fill the weights file from the first address that has it; return that, and the SHA-256."""
+    """Download the weights from the first address that has them; return address and SHA-256."""
     addresses = model.addresses if address is None else (address,)
     if not addresses:
         raise DarkconvError(
@@ -131,17 +138,17 @@ def _bring(
             wanted = model.sha256 if address is None else None
             return one, _retrieve(one, weights, wanted, downloader)
         except DarkconvError as error:
-            if error.where.file != one:  # of this machine: no other address helps
+            if error.where.file != one:  # an error of this machine: no other address helps
                 raise
             failures.append(error)
     raise _summary(model, failures, part)
 
 
 def _retrieve(address: str, weights: Path, sha256: str | None, downloader: Downloader) -> str:
-    """Fill the weights file from an address, and return its SHA-256.
+    """Download the weights from an address, and return their SHA-256.
 
     Raises:
-        WeightsError: it is not the file of the SHA-256 that is wanted.
+        WeightsError: the file does not have the wanted SHA-256.
     """
     with filling_folder(weights) as folder:
         whole = folder / weights.name
@@ -160,7 +167,7 @@ def _retrieve(address: str, weights: Path, sha256: str | None, downloader: Downl
 
 
 def _summary(model: Published, failures: Sequence[DarkconvError], part: Path) -> DarkconvError:
-    """One error for those of all addresses."""
+    """Return one error for the errors of all addresses."""
     error = failures[0]
     if len(failures) > 1:
         lines = [line for failure in failures for line in str(failure).split("\n")]
@@ -173,7 +180,7 @@ def _summary(model: Published, failures: Sequence[DarkconvError], part: Path) ->
 
 
 def _put_beside(model: Published, cfg: Path, weights: Path, *, force: bool) -> tuple[Path, ...]:
-    """Write the cfg and the names where there are none; gives those written."""
+    """Write the cfg and the names where there are none; return the files that were written."""
     texts = {".cfg": cfg.read_bytes(), ".names": model.classes.names()}
     written = []
     for suffix, text in texts.items():

@@ -1,4 +1,4 @@
-"""What can be fetched, and what has come, in words and in cells of tables."""
+"""Format the models that can be fetched, and a fetched model, as lines and cells of tables."""
 
 from collections.abc import Iterator, Mapping
 
@@ -13,12 +13,16 @@ HEADERS = ("name", "classes", "size", "source")
 
 
 def sizes() -> dict[str, int]:
-    """Return the bytes of the weights of each model, as documented or as its cfg says."""
+    """Return the bytes of the weights of each model, as documented or computed from its cfg."""
     return {model.name: model.size or usual_size(read_cfg(model.cfg)) for model in MODELS.values()}
 
 
 def rows(sizes: Mapping[str, int]) -> list[tuple[str, ...]]:
-    """Return the cells under `HEADERS`; `sizes` are those of `sizes()`."""
+    """Return the cells of all models under `HEADERS`.
+
+    Args:
+        sizes: bytes of the weights by name, the result of `sizes()`.
+    """
     return [
         (
             model.name,
@@ -31,7 +35,12 @@ def rows(sizes: Mapping[str, int]) -> list[tuple[str, ...]]:
 
 
 def fetched_lines(model: Published, found: Fetched) -> Iterator[str]:
-    """Yield where the weights are, and whether they are those that were published."""
+    """Yield where the weights are, and whether they are the published ones.
+
+    Args:
+        model: the model.
+        found: its files.
+    """
     state = "" if found.address else " is there already"
     published = ", as published" if found.sha256 == model.sha256 else ""
     yield f"{found.weights}{state}: {format_count(found.size)} bytes"

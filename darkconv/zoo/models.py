@@ -1,7 +1,8 @@
-"""Where the models of the bundled networks are published.
+"""List where the models of the bundled networks are published.
 
-The addresses are those that their makers name, and the mirror of Darknet's heir. A size or a
-SHA-256 stands here only where it is documented; what every file is held against is its cfg.
+The addresses are those that their authors name, and the mirror in the releases of hank-ai's
+Darknet. A size or a
+SHA-256 stands here only where it is documented; every file is checked against its cfg.
 """
 
 import difflib
@@ -17,12 +18,12 @@ from darkconv.errors import DarkconvError
 
 @dataclass(frozen=True)
 class ClassList:
-    """What a model tells apart.
+    """The classes of a model.
 
     Attributes:
-        data_set: that it was trained on.
+        data_set: name of the data set that the model was trained on.
         count: number of classes.
-        file: of their names in this package; there is none for the longest.
+        file: the file of their names in this package; None for the longest lists.
     """
 
     data_set: str
@@ -30,7 +31,7 @@ class ClassList:
     file: str | None = None
 
     def names(self) -> bytes | None:
-        """The text of the names file."""
+        """Return the bytes of the names file; None where there is none."""
         return files(__package__).joinpath(self.file).read_bytes() if self.file else None
 
 
@@ -46,12 +47,12 @@ class Published:
     """A model whose weights are public and whose cfg is bundled.
 
     Attributes:
-        name: of the cfg, and of the files that are written.
-        classes: what it tells apart.
-        addresses: of the weights, in the order in which they are tried.
+        name: name of the cfg, and stem of the files that are written.
+        classes: the classes of the model.
+        addresses: addresses of the weights, in the order in which they are tried.
         size: bytes of the weights, where they are documented.
-        sha256: of the weights, where independent sources name the same.
-        page: on which a browser finds the weights, where they have no address of their own.
+        sha256: SHA-256 of the weights, where independent sources name the same one.
+        page: page on which a browser finds the weights, where they have no address of their own.
     """
 
     name: str
@@ -62,7 +63,11 @@ class Published:
     page: str | None = None
 
     def to_dict(self, size: int) -> dict[str, Any]:
-        """Return it as JSON can hold it; `size` are the bytes of its weights."""
+        """Return the model as a dictionary for JSON.
+
+        Args:
+            size: bytes of its weights.
+        """
         return {
             "name": self.name,
             "data_set": self.classes.data_set,
@@ -75,14 +80,14 @@ class Published:
 
     @property
     def cfg(self) -> Path:
-        """The bundled cfg."""
+        """Return the path of the bundled cfg."""
         path = bundled_cfg(self.name)
         assert path is not None
         return path
 
     @property
     def source(self) -> str:
-        """Whose file it is, in short: `github.com/AlexeyAB/darknet`."""
+        """Return the publisher of the weights in short: `github.com/AlexeyAB/darknet`."""
         if not self.addresses:
             return f"{urlsplit(self.page or '').netloc}, by hand"
         host, *path = self.addresses[0].partition("://")[2].split("/")
@@ -94,7 +99,7 @@ def _pjreddie(file: str) -> tuple[str, ...]:
 
 
 def _old_pjreddie(file: str) -> str:
-    """The address that was known for years; it leads on to the new one."""
+    """Return the address that was known for years, which redirects to the new one."""
     return f"https://pjreddie.com/media/files/{file}"
 
 
@@ -208,14 +213,17 @@ MODELS = {
         Published("alexnet", IMAGENET, _pjreddie("alexnet.weights"), size=249_513_392),
     )
 }
-"""By name, the newest first."""
+"""The models by name, the newest first."""
 
 
 def find_model(name: str) -> Published:
-    """The model of that name.
+    """Return the model of a name.
+
+    Args:
+        name: name of a bundled cfg, such as "yolov3".
 
     Raises:
-        DarkconvError: there is none.
+        DarkconvError: there is no such model.
     """
     if name in MODELS:
         return MODELS[name]

@@ -1,4 +1,4 @@
-"""Bring files of a package of npm, as it was published: the runtime of pages."""
+"""Fetch files of an npm package as it was published: the runtime of web pages."""
 
 import base64
 import hashlib
@@ -14,14 +14,14 @@ from darkconv.zoo.download import Downloader, Progress
 
 @dataclass(frozen=True)
 class Package:
-    """A package of npm, of one version.
+    """An npm package in one version.
 
     Attributes:
-        name: of the package, and of the folder that its files are put into.
-        version: that is known here.
+        name: name of the package, and of the folder that its files are put into.
+        version: the version that darkconv knows.
         size: bytes of the archive.
-        sha512: of the archive, in base64, as npm publishes it.
-        files: that are taken out of it.
+        sha512: SHA-512 of the archive in base64, as npm publishes it.
+        files: the files that are taken out of the archive.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Package:
 
     @property
     def address(self) -> str:
-        """Where npm has the archive."""
+        """Return the address of the archive at npm."""
         archive = f"{self.name}-{self.version}.tgz"
         return f"https://registry.npmjs.org/{self.name}/-/{archive}"
 
@@ -53,12 +53,12 @@ ORT_WEB = Package(
 
 @dataclass(frozen=True)
 class FetchedPackage:
-    """A package that is here.
+    """A package whose files are in a folder.
 
     Attributes:
-        name, version: of it.
-        folder: with its files.
-        address: it has come from; None if it was there already.
+        name, version: name and version of the package.
+        folder: the folder with its files.
+        address: the address of the archive; None if the files were there already.
     """
 
     name: str
@@ -75,18 +75,21 @@ def fetch_package(
     force: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> FetchedPackage:
-    """Bring a package's files into FOLDER/NAME, as a whole or not at all.
+    """Fetch a package's files into FOLDER/NAME, as a whole or not at all.
 
     Args:
-        package: what to bring.
-        folder: where to; made if it does not exist.
-        address: of the archive, in place of npm's.
-        force: replace what is there.
-        progress: is told of bytes.
+        package: the package to fetch.
+        folder: the folder that gets the package's folder; made if it does not exist.
+        address: address of the archive; None for npm's.
+        force: True to replace a folder that is there.
+        progress: takes the number of bytes that are there, and of all bytes.
+
+    Returns:
+        The folder of the package.
 
     Raises:
-        DarkconvError: the address does not answer, gives another archive, or something else is
-            there already.
+        DarkconvError: the address does not answer or gives another archive, or the folder is there
+            already without the files.
         MissingDependencyError: requests is not installed.
     """
     place = Path(folder) / package.name
@@ -124,7 +127,7 @@ def _check(package: Package, archive: Path, source: str) -> None:
 
 
 def _unpack(package: Package, archive: Path, folder: Path) -> None:
-    """Take the files out of an archive that is known, all of whose names begin with package/."""
+    """Extract the files of a checked archive, all of whose names begin with package/."""
     with tarfile.open(archive, "r:gz") as file:
         for name in package.files:
             content = file.extractfile(f"package/{name}")

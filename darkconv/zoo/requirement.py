@@ -1,4 +1,4 @@
-"""What a cfg requires of the file of its weights, which the file's start decides."""
+"""Compute the size that a cfg requires of its weights file, given the start of the file."""
 
 import struct
 
@@ -13,21 +13,21 @@ from darkconv.darknet.weights import file_size
 from darkconv.errors import WeightsError, Where
 
 START = 512
-"""Bytes by which other files are recognised; the header is among them."""
+"""Number of first bytes by which other files are recognised; the header is among them."""
 _VERSION = struct.Struct("<iii")
 
 
 def required_size(config: Config, file: str, start: bytes, size: int | None = None) -> int:
-    """Bytes of the weights file that begins so.
+    """Return the size in bytes of a weights file that begins with some bytes.
 
     Args:
-        config: the network.
-        file: name or address, for errors.
-        start: its first `START` bytes, or all if there are less.
-        size: of the whole file, if known.
+        config: the cfg of the network.
+        file: name or address of the file, for errors.
+        start: its first `START` bytes, or all if there are fewer.
+        size: bytes of the whole file; None if unknown.
 
     Raises:
-        WeightsError: it is recognisably something else, or not of the size that the cfg requires.
+        WeightsError: the file is of another known format, or not of the size that the cfg requires.
     """
     found = recognise(start, len(start) if size is None else size)
     if found:
@@ -43,6 +43,12 @@ def required_size(config: Config, file: str, start: bytes, size: int | None = No
 
 
 def usual_size(config: Config) -> int:
-    """Bytes of the weights file with the header of today; that of old files is 4 bytes shorter."""
+    """Return the size in bytes of a weights file with today's header.
+
+    An old header is 4 bytes shorter.
+
+    Args:
+        config: the cfg of the network.
+    """
     network = build_network(config, choose_dialect(config, None))
     return file_size(network, Header.new(network.dialect))

@@ -1,4 +1,4 @@
-"""The command line: `darkconv COMMAND ...`.
+"""Define the command line: `darkconv COMMAND ...`.
 
 Each command lives in a module of its own, imported when it is called, so that help is quick.
 """
@@ -40,7 +40,7 @@ TASKS = {
         "completion": "Let the shell complete commands and options.",
     },
 }
-"""Name and short help of every command, by task; the module has the command's name."""
+"""Name and short help of every command, by task; each module has its command's name."""
 COMMANDS = {name: text for commands in TASKS.values() for name, text in commands.items()}
 
 

@@ -1,4 +1,4 @@
-"""`darkconv anchors`: widths and heights that a data set's boxes cluster about."""
+"""`darkconv anchors`: compute anchors from the sizes of a data set's boxes."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`darkconv completion`: what makes a shell complete commands and options."""
+"""`darkconv completion`: print the script that lets a shell complete commands and options."""
 
 import click
 from click.shell_completion import get_completion_class

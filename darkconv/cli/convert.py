@@ -1,4 +1,4 @@
-"""`darkconv convert`: a model in another format."""
+"""`darkconv convert`: write a model in another format."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -115,7 +115,7 @@ ONNX_OPTIONS = {
         help="Weights where they are, in MODEL's .weights file, which OUT must lie beside.",
     ),
 }
-"""What can be chosen about an ONNX file, by the names of `write_onnx` and `OnnxOptions`."""
+"""Options of ONNX files, by the names of `write_onnx` and `OnnxOptions`."""
 
 
 KIT_OPTIONS = {
@@ -126,15 +126,15 @@ KIT_OPTIONS = {
         help="For --for browser: where onnxruntime-web's files are.",
     ),
 }
-"""What can be chosen about kits alone, by the names of `darkconv.export`."""
+"""Options of kits alone, by the names of `darkconv.export`."""
 
 KERAS_OPTIONS = {"fold_bn": _flag("--fold-bn", help="Write batch norm into the weights.")}
-"""What can be chosen about Keras files beside `--head`, by the names of `to_keras`."""
+"""Options of Keras files beside `--head`, by the names of `to_keras`."""
 
 format_options = titled(
     "Exported files", *ONNX_OPTIONS.values(), *KIT_OPTIONS.values(), *KERAS_OPTIONS.values()
 )
-"""What can be chosen about formats; what the user does not give is None."""
+"""Options of all formats; one that the user does not give is None."""
 
 IMPORT_OPTIONS = {
     "bn_epsilon": click.option(
@@ -151,10 +151,10 @@ IMPORT_OPTIONS = {
         "space-to-depth that most tools compute  [default: auto]",
     ),
 }
-"""What can be said about another tool's file, by the names of `darkconv.import_weights`."""
+"""Options of another tool's file, by the names of `darkconv.import_weights`."""
 
 import_options = titled("Files of other tools", *IMPORT_OPTIONS.values())
-"""`IMPORT_OPTIONS`; what the user does not give is None."""
+"""A decorator that adds `IMPORT_OPTIONS`; one that the user does not give is None."""
 
 
 @click.command(cls=ModelCommand)
@@ -248,7 +248,7 @@ def convert(
 
 
 def chosen_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Take what the user has said about formats out of a command's options."""
+    """Take the options of formats that the user gave out of a command's options."""
     given = {name: options.pop(name) for name in (*ONNX_OPTIONS, *KIT_OPTIONS, *KERAS_OPTIONS)}
     chosen = {name: value for name, value in given.items() if value is not None}
     if "external" in chosen and "in_place" in chosen:

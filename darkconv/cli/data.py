@@ -1,4 +1,4 @@
-"""`darkconv data`: a look at a data set, and other layouts of it."""
+"""`darkconv data`: look at a data set, and write it in other layouts."""
 
 import logging
 from pathlib import Path
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("darkconv")
 
 SHOWN = 10
-"""Findings of a kind, without --all."""
+"""The most findings of a kind that are shown without --all."""
 
 
 @click.group(cls=SuggestingGroup)
@@ -187,14 +187,14 @@ def convert(
 
 
 def tell_written(written: "Written") -> None:
-    """Print what was written, and warn of what was left out or leads elsewhere."""
+    """Print the files that were written, and warn of what was left out or leads elsewhere."""
     for line in written.warnings:
         logger.warning("%s", line)
     echo(written.summary, err=True)
 
 
 def show(result: "Check", *, most: int | None) -> None:
-    """Print the counts and the findings, so many of a kind."""
+    """Print the counts and the findings, at most `most` of a kind."""
     for line in head_lines(result):
         echo(line)
     if result.classes:

@@ -1,4 +1,4 @@
-"""`darkconv demo`: the main job on the bundled model, everything measured in that run."""
+"""`darkconv demo`: show the main job on the bundled model; everything is measured in that run."""
 
 from pathlib import Path
 

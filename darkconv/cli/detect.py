@@ -1,4 +1,4 @@
-"""`darkconv detect`: objects in pictures."""
+"""`darkconv detect`: find objects in pictures."""
 
 import contextlib
 import logging
@@ -110,7 +110,7 @@ def detect(
 
 @dataclass(frozen=True)
 class Wishes:
-    """What becomes of what is found."""
+    """The forms in which detections are shown and written."""
 
     output: Path | None
     font: Path | None
@@ -172,7 +172,7 @@ def _in_video(
     try:
         with clip_of(video, target, every=every) as clip:
             _watch(opened, source, wishes, how, clip=clip, window=window)
-    except KeyboardInterrupt:  # what was drawn until then is a whole file
+    except KeyboardInterrupt:  # the video that was drawn until then is whole
         tell_drawn(target if clip and clip.count else None)
         if not video.is_live:
             raise
@@ -183,7 +183,7 @@ def _in_video(
 def _watch(
     engine: "Engine", source: "Source", wishes: Wishes, how: dict[str, Any], **drawing: Any
 ) -> None:
-    """Print what is found in a video until it, the user's patience or the window ends."""
+    """Print the detections of a video until it ends, the user stops, or the window is closed."""
     from darkconv.detection.tables import frame_line
     from darkconv.detection.watching import watch
 
@@ -206,7 +206,7 @@ def _watch(
 
 
 def tell_drawn(target: Path | None) -> None:
-    """Say where a video is."""
+    """Print the path of a video that was drawn."""
     if target:
         echo(f"drew {target}", err=True)
 
@@ -223,7 +223,7 @@ def open_window(sources: Sequence[str]) -> "Window":
 
 
 def show_table(name: str, found: "Detections") -> None:
-    """Print a table of one picture's detections."""
+    """Print a table of a picture's detections."""
     from darkconv.detection.tables import OF_BOXES, box_rows
 
     echo(f"{name}: {len(found)} found")

@@ -1,4 +1,4 @@
-"""How commands find boxes: their options, and what they make of them."""
+"""Define the options of commands that find boxes, and open what they run."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -15,9 +15,9 @@ from darkconv.loading.exported import said_resize
 if TYPE_CHECKING:
     from darkconv.detection.engine import Engine
 PROVIDERS = ("tensorrt", "openvino", "coreml", "directml")
-"""What else onnxruntime may compute with."""
+"""Other devices that onnxruntime may run on."""
 RUNNING_NAMES = ("device", "threads", "runtime")
-"""Of the parameters that `running_options` adds, which say how a file is opened."""
+"""Those of the parameters of `running_options` that say how a file is opened."""
 
 detection_options = titled(
     "Detection",
@@ -50,11 +50,11 @@ detection_options = titled(
         "[default: no exact]",
     ),
 )
-"""How boxes are found, as `darkconv.Detector` takes it."""
+"""Options of finding boxes, by the names of `darkconv.Detector`."""
 
 
 def running_options(*, batch: int) -> Callable[[F], F]:
-    """What computes, as `darkconv.Detector` takes it; `batch` is the default."""
+    """Return the options of running a network; `batch` is the default batch size."""
     return titled(
         "Running",
         click.option(
@@ -82,12 +82,12 @@ def running_options(*, batch: int) -> Callable[[F], F]:
 
 
 def open_engine(words: ModelWords, options: dict[str, Any], reading: dict[str, Any]) -> "Engine":
-    """What finds objects with MODEL.
+    """Make the engine that finds objects with MODEL.
 
     Args:
         words: MODEL.
-        options: for `make_engine`; None for their defaults.
-        reading: how to read the model.
+        options: options of `make_engine`; None for their defaults.
+        reading: options of reading the model.
     """
     from darkconv.detection.engine import make_engine
 
@@ -102,6 +102,6 @@ def open_engine(words: ModelWords, options: dict[str, Any], reading: dict[str, A
 
 
 def check_runs_itself(words: ModelWords, backend: str | None) -> None:
-    """Raise a usage error for a backend of a file that needs none."""
+    """Raise a usage error for a backend of a file that runs by itself."""
     if words.is_runnable and backend:
         raise click.UsageError(f"--backend is about models: {words.first} runs by itself")

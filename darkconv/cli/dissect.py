@@ -1,4 +1,4 @@
-"""`darkconv dissect`: some classes of a model, and the channels that they need."""
+"""`darkconv dissect`: keep some classes of a model, and the channels that they need."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -125,7 +125,7 @@ def dissect(
     from darkconv.dissection import dissect as dissected
 
     model = read_model(model_words, **options)
-    if place:  # what follows takes long, and needs no more of the files
+    if place:  # the rest takes long, and needs no more of the files
         model = model.in_memory()
         release_sources()
     encoding = options["names_encoding"]
@@ -173,7 +173,7 @@ def dissect(
 def run_folder(
     outputs: Sequence[Output], folder: Path | None, *, recover: bool, searches: bool
 ) -> Path | None:
-    """The folder for recovery and search; options that would do nothing are usage errors."""
+    """Return the folder for recovery and search; options that would do nothing are usage errors."""
     if not recover:
         refuse("steps", "labels", because="they are about --recover")
         if not searches:
@@ -186,7 +186,7 @@ def run_folder(
 
 
 def show_quality(done: "Dissection") -> None:
-    """Print what was measured of each state of the model, and what was searched for."""
+    """Print the figures of each state of the model, and the result of the search."""
     from darkconv.dissection.quality import quality_table
 
     if done.quality:
@@ -199,7 +199,7 @@ def show_quality(done: "Dissection") -> None:
 
 
 def default_report(outputs: Sequence[Output]) -> Path:
-    """The page beside the first output; others that write there are told of it."""
+    """Return the path of the page beside the first output, and register it as an output."""
     first = outputs[0].path
     target = first.with_suffix(".html")
     check_belongs(target, first)

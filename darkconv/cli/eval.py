@@ -1,4 +1,4 @@
-"""`darkconv eval`: how well a model does on labelled pictures."""
+"""`darkconv eval`: measure a model on labelled pictures."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,7 +43,7 @@ OF_DETECTORS = (
     "threshold", "at", "rule", "iou", "nms", "nms_kind", "resize", "output",
     "no_plots", "only_classes",
 )  # fmt: skip
-"""Options that say how boxes are found and compared."""
+"""Options of finding and comparing boxes."""
 
 
 @click.command("eval", cls=ModelCommand)
@@ -159,7 +159,7 @@ def evaluate(
 
 
 def write_files(result: "BoxEvaluation", folder: Path, *, plots: bool) -> None:
-    """Write the detections, and draw curves and confusions."""
+    """Write the detections, and draw the curves and the confusion matrix."""
     from darkconv.evaluation.files import write_detections, write_plots
 
     write_detections(result, folder)

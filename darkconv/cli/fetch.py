@@ -1,4 +1,4 @@
-"""`darkconv fetch`: well-known models."""
+"""`darkconv fetch`: download well-known models."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -78,7 +78,7 @@ def fetch(name: str | None, folder: Path, url: str | None, as_json: bool) -> Non
 
 
 def note_files(model: Published, folder: Path, url: str | None) -> None:
-    """Tell of what is written, and of a file that the weights are to be copied from."""
+    """Register the files that are written, and a file that the weights are copied from."""
     source = urlsplit(url or "")
     if source.scheme == "file" and may_overwrite():
         note_input(url2pathname(source.path), is_lasting=True)
@@ -98,7 +98,7 @@ def list_models(*, as_json: bool) -> None:
 
 
 def report(model: Published, found: "Fetched", *, as_json: bool) -> None:
-    """Say what has come, and what there was."""
+    """Print the files that were fetched, and those that were there already."""
     from darkconv.zoo import listing
 
     if found.written:

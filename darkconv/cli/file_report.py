@@ -1,4 +1,4 @@
-"""What `convert` prints of the files that it compared."""
+"""Print comparisons of the files that `convert` wrote."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
 
 def print_reports(written: "Mapping[str, Exported]", *, as_json: bool) -> None:
-    """Print how files in half precision and 8 bits compare with float32, by the files' names.
+    """Print comparisons of files in half precision and 8 bits with float32, by file name.
 
     Raises:
-        DarkconvError: a file gives no finite numbers, or there was nothing to compare.
+        DarkconvError: a file gives values that are not finite, or there was nothing to compare.
     """
     if as_json:
         echo_json({name: one.comparison for name, one in written.items() if one.precision})

@@ -211,7 +211,7 @@ def finetune(
         shared = shared_options({**reading, "names": None}, teacher, given)
         whole = read_model(teacher, **shared).in_memory()
     model = model.in_memory()
-    release_sources()  # training takes long, and needs no more of them
+    release_sources()  # training takes long, and does not read these files again
     with telling_missing("training", extra="train"):
         from darkconv.training.run import finetune as train
         from darkconv.training.sources import open_pictures
@@ -285,12 +285,12 @@ def start_model(
     own: dict[str, Any],
     given: Sequence[ModelWords],
 ) -> Model:
-    """Where training starts.
+    """Return the model that training starts from.
 
     Args:
         words: MODEL.
-        backbone: what gives the first layers.
-        own: how models are read.
+        backbone: model that gives the first layers; None for none.
+        own: options of reading models.
         given: all models of the command.
     """
     model = read_model(words, needs_weights=False, **shared_options(own, words, given))
@@ -308,7 +308,7 @@ def start_model(
 
 
 def note_run(folder: Folder, *, is_given: bool, resume: bool) -> None:
-    """Tell of the files of the run, which must not get in another's way.
+    """Register the files of the run, and check that none is in the way.
 
     Raises:
         DarkconvError: see `Folder.check`.
@@ -322,7 +322,7 @@ def note_run(folder: Folder, *, is_given: bool, resume: bool) -> None:
 
 
 class Telling:
-    """What the command says of a run: its start, how far it is, and what a stop leaves."""
+    """Messages on a run: its start, its progress, and what is left when it is stopped."""
 
     def __init__(self, folder: Folder, *, resume: bool) -> None:
         self.folder = folder
@@ -332,7 +332,7 @@ class Telling:
         self._stack = contextlib.ExitStack()
 
     def begin(self, start: "Start") -> None:
-        """Say what the model costs before it is trained."""
+        """Print the costs of the model before training."""
         self.steps = start.steps
         for word, costs in start.costs() if is_first_process() else ():
             known = {name: value for name, value in costs.items() if value}
@@ -342,13 +342,13 @@ class Telling:
         self._update = self._stack.enter_context(progress(start.steps, "training steps"))
 
     def count(self, done: int) -> None:
-        """Show how many steps are done."""
+        """Show the number of steps that are done."""
         self.done = done
         self._update(done)
 
     @contextlib.contextmanager
     def of_stop(self) -> "Iterator[Telling]":
-        """When the run is stopped, say what is kept and which command goes on."""
+        """Say what is kept when the run is stopped, and which command resumes it."""
         try:
             with self._stack:
                 yield self
@@ -362,7 +362,7 @@ class Telling:
 
 
 def kept(folder: Folder) -> str:
-    """What is left of a run that was stopped, and the command that goes on."""
+    """Return the text on what a stopped run leaves, and on the command that resumes it."""
     step = folder.last_step()
     if step is None:
         return "no checkpoint was written yet, so the run begins anew next time"
@@ -371,7 +371,7 @@ def kept(folder: Folder) -> str:
 
 
 def make_recipe(options: Mapping[str, Any]) -> "Recipe":
-    """What the options say about training."""
+    """Make the recipe that the options describe."""
     from darkconv.training.recipe import Recipe
 
     given = {
@@ -385,7 +385,7 @@ def make_recipe(options: Mapping[str, Any]) -> "Recipe":
 
 
 def read_weights(text: str) -> dict[str, float]:
-    """`person=0.5,chair=2`."""
+    """Read the weight of each class from a text such as `person=0.5,chair=2`."""
     weights = {}
     for name, value in read_pairs(text, "--class-weights").items():
         try:

@@ -1,4 +1,4 @@
-"""`darkconv graft`: one network's layers in another."""
+"""`darkconv graft`: put layers of one network into another."""
 
 import os
 from pathlib import Path
@@ -34,12 +34,12 @@ from darkconv.surgery.tables import graft_as_text
 
 
 class WeightsOutputType(OutputType):
-    """As OutputType, and a weights file alone, for the receiver's cfg as it is."""
+    """An output, or a weights file alone for the receiver's cfg as it is."""
 
     def convert(
         self, value: str | Output, param: click.Parameter | None, ctx: click.Context | None
     ) -> Output:
-        """A lone `.weights` is one file."""
+        """Return the output; a `.weights` file alone is one file."""
         if isinstance(value, str) and value.endswith(".weights") and "\0" not in value:
             return Output(Path(value))
         return super().convert(value, param, ctx)
@@ -96,7 +96,7 @@ def graft(
 
 
 def _read_receiver(words: ModelWords, donor: Model, options: dict[str, Any]) -> Model:
-    """The receiver; a cfg that leaves its dialect open follows the donor's weights."""
+    """Read the receiver; a cfg that leaves its dialect open gets that of the donor's weights."""
     if words.weights is None and not words.is_exported and options["dialect"] == AUTO:
         cfg = words.first if os.path.exists(words.first) else bundled_cfg(words.first)
         if cfg:

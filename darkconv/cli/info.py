@@ -1,4 +1,4 @@
-"""`darkconv info`: the layers of a network."""
+"""`darkconv info`: list the layers of a network."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Reading the MODEL of a command, and writing models."""
+"""Read the MODEL of a command, and write models."""
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -44,19 +44,19 @@ def read_model(
     """Read a MODEL.
 
     Args:
-        words: as given.
+        words: MODEL.
         needs_weights: refuse a cfg alone.
-        allow_nonfinite: do not look for NaN and infinity in the arrays; variances without a root
-            are a warning.
-        unchecked: do not look for these: for commands that use no array.
-        dialect: as for `darkconv.load`.
-        cutoff: as for `darkconv.load`.
-        imports: what was said about another tool's file, as for `darkconv.import_weights`.
-        options: names, names_encoding and input_size, likewise.
+        allow_nonfinite: accept NaN and infinity in the arrays; variances without a root are a
+            warning.
+        unchecked: check neither, for commands that use no array.
+        dialect: see `darkconv.load`.
+        cutoff: see `darkconv.load`.
+        imports: options of another tool's file: see `darkconv.import_weights`.
+        options: names, names_encoding and input_size: see `darkconv.load`.
 
     Raises:
-        WeightsError: some array holds NaN or infinity, or a variance has no root, beside what
-            else can be wrong.
+        WeightsError: an array holds NaN or infinity, a variance has no root, or `darkconv.load`
+            raises it.
     """
     if _is_imported(words):
         model = _import(words, cutoff, dialect=dialect, **(imports or {}), **options)
@@ -74,7 +74,7 @@ def read_model(
 def _read(
     words: ModelWords, *, needs_weights: bool, dialect: str, cutoff: int | None, **options: Any
 ) -> Model:
-    """Read a model of Darknet's own files, or of one that darkconv has written."""
+    """Read a model of Darknet's own files, or a file that darkconv has written."""
     if words.is_exported:
         check_says_itself(words, dialect, cutoff)
     elif words.weights is None and needs_weights and not words.is_pickle:
@@ -104,7 +104,7 @@ def _is_imported(words: ModelWords) -> bool:
 
 
 def _import(words: ModelWords, cutoff: int | None, **options: Any) -> Model:
-    """Read another tool's file, and say on stderr what was taken from it."""
+    """Read another tool's file, and say on stderr which arrays were taken from it."""
     from darkconv.imports.importing import read_checkpoint
 
     file = words.weights or words.first
@@ -120,7 +120,7 @@ def _import(words: ModelWords, cutoff: int | None, **options: Any) -> Model:
 def shared_options(
     options: Mapping[str, Any], words: ModelWords, others: Sequence[ModelWords]
 ) -> dict[str, Any]:
-    """What `read_model` takes for one of several models.
+    """Return the options of reading one of several models.
 
     Dialects are for Darknet's files, encodings for models that have class names.
     """
@@ -136,7 +136,7 @@ def _has_names(words: ModelWords) -> bool:
 
 
 def check_says_itself(words: ModelWords, dialect: str, cutoff: int | None = None) -> None:
-    """Raise a usage error for options about Darknet's files: an exported one knows better."""
+    """Raise a usage error for options about Darknet's files where the file is an exported one."""
     for option, is_given in (("dialect", dialect != AUTO), ("cutoff", cutoff is not None)):
         if is_given:
             raise click.UsageError(f"--{option} is about Darknet's files, not {words.first}")
@@ -145,7 +145,7 @@ def check_says_itself(words: ModelWords, dialect: str, cutoff: int | None = None
 def read_exported(
     words: ModelWords, *, dialect: str = AUTO, allow_nonfinite: bool = False, **options: Any
 ) -> "ExportedFile":
-    """Read an ONNX or LiteRT file as something that runs: see `darkconv.loading.open_exported`."""
+    """Open an ONNX or LiteRT file to run it: see `darkconv.loading.open_exported`."""
     check_says_itself(words, dialect)
     if allow_nonfinite:
         raise click.UsageError(f"--allow-nonfinite is about Darknet's arrays, not {words.first}")
@@ -156,9 +156,9 @@ def write_model(model: Model, output: Output, **options: Any) -> None:
     """Write a model in the format that the output's suffix says.
 
     Args:
-        model: what to write.
-        output: where to.
-        options: of the format: see `write_onnx`, `to_keras`, `write_litert`; others have none.
+        model: the model to write.
+        output: the file, or the two files.
+        options: options of the format: see `write_onnx`, `to_keras` and `write_litert`.
 
     Raises:
         DarkconvError: an unknown suffix.
@@ -172,7 +172,7 @@ def write_model(model: Model, output: Output, **options: Any) -> None:
 
 
 def write_models(model: Model, outputs: Iterable[Output]) -> None:
-    """Write a model to each output, and say where it is."""
+    """Write a model to each output, and print its path."""
     for output in outputs:
         write_model(model, output)
         report_written(output)
@@ -182,9 +182,9 @@ def require_outputs(outputs: tuple[Output, ...], *more: str, is_kit: bool = Fals
     """Raise a usage error if nothing is to be written, a DarkconvError if it cannot be.
 
     Args:
-        outputs: of a command.
-        more: suffixes of what it writes beside models.
-        is_kit: they are folders.
+        outputs: the outputs of a command.
+        more: suffixes of other files that the command writes beside models.
+        is_kit: the outputs are folders.
     """
     if not outputs:
         raise click.UsageError("Missing option '-o': the file to write")
@@ -195,7 +195,7 @@ def require_outputs(outputs: tuple[Output, ...], *more: str, is_kit: bool = Fals
 
 
 def report_written(output: Output, *, external: bool = False) -> None:
-    """Say where a result is, with its size; `external`: the arrays of ONNX files lie beside."""
+    """Print path and size of a result; `external`: arrays of an ONNX file lie beside it."""
     files = written_files(output.path, external=external)
     files += (output.weights,) if output.weights else ()
     sizes = ", ".join(f"{file} ({format_size(size_of(file))})" for file in files)

@@ -1,4 +1,4 @@
-"""What the commands share: MODEL, -o, how models are read."""
+"""Define what the commands share: MODEL, -o, and the options of reading models."""
 
 import glob
 import shlex
@@ -32,28 +32,28 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Output:
-    """Where a result goes: one file, or a cfg and its weights."""
+    """The output of a command: one file, or a cfg and its weights."""
 
     path: Path
     weights: Path | None = None
 
     @property
     def suffix(self) -> str:
-        """Says the format: `.onnx`."""
+        """Return the suffix that says the format: `.onnx`."""
         return self.path.suffix.lower()
 
     def __str__(self) -> str:
-        """As on the command line."""
+        """Return the words as on the command line."""
         return f"{self.path} {self.weights}" if self.weights else str(self.path)
 
 
 class OutputType(WrittenType):
-    """One word, or two if the first ends in .cfg and the second in .weights."""
+    """An output of one word, or of two if the first ends in .cfg and the second in .weights."""
 
     name = "file"
 
     def note(self, value: Output) -> None:
-        """See `WrittenType`."""
+        """Register the files: see `WrittenType.note`."""
         is_kit = click.get_current_context().params.get("kit")
         if is_kit or value.suffix == SAVED_MODEL_SUFFIX:
             note_folder(value.path)
@@ -65,7 +65,7 @@ class OutputType(WrittenType):
     def convert(
         self, value: str | Output, param: click.Parameter | None, ctx: click.Context | None
     ) -> Output:
-        """Split what `ModelCommand` has joined."""
+        """Split the words that `ModelCommand` joined."""
         if isinstance(value, Output):
             return value
         if not value:
@@ -80,7 +80,7 @@ class OutputType(WrittenType):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """Files."""
+        """Complete file names."""
         return [CompletionItem(incomplete, type="file")]
 
 
@@ -97,7 +97,7 @@ class ModelCommand(FilesCommand):
 
 
 def command_line(*, without: str, more: str) -> str:
-    """The command that is running, as a shell takes it, without one flag and with another."""
+    """Return the running command as a shell takes it, without one flag and with another."""
     context = click.get_current_context()
     words = [word for word in context.meta[ARGUMENTS] if word not in (without, more)]
     return shlex.join([*context.command_path.split(), *words, more])
@@ -139,7 +139,7 @@ nameless_reading_options = titled(
         help="Picture size in place of the cfg's own.",
     ),
 )
-"""What `reading_options` adds, but for the names."""
+"""The options of `reading_options` without those about names."""
 names_encoding_option = click.option(
     "--names-encoding",
     metavar="NAME",
@@ -151,40 +151,40 @@ reading_options = titled(
     names_encoding_option,
     nameless_reading_options,
 )
-"""How to read a MODEL, and the common options."""
+"""Options of reading a MODEL, and the common options."""
 model_options = titled(READING, reading_options, nonfinite_option)
-"""How to read a MODEL whose arrays are used, and the common options."""
+"""Options of reading a MODEL whose arrays are used, and the common options."""
 nameless_model_options = titled(READING, nameless_reading_options, nonfinite_option)
-"""What `model_options` adds, but for the names, of which some commands make no use."""
+"""The options of `model_options` without those about names, which some commands do not use."""
 READING_NAMES = ("names", "names_encoding", "dialect", "input_size", "allow_nonfinite")
-"""Of the parameters that `model_options` adds, which `read_model` takes."""
+"""Those of the parameters of `model_options` that `read_model` takes."""
 
 
 @dataclass(frozen=True)
 class ModelWords:
-    """A MODEL as it stands on the command line."""
+    """The words of a MODEL on the command line."""
 
     first: str
     weights: str | None = None
 
     @property
     def suffix(self) -> str:
-        """Of the first word: `.onnx`."""
+        """Return the suffix of the first word: `.onnx`."""
         return Path(self.first).suffix.lower()
 
     @property
     def is_exported(self) -> bool:
-        """Whether it is one file that darkconv has written."""
+        """Return True if it is one file that darkconv has written."""
         return self.suffix in EXPORTED_SUFFIXES
 
     @property
     def is_runnable(self) -> bool:
-        """Whether it can be run, but not read back."""
+        """Return True if it can be run, but not read back."""
         return self.suffix in RUNNABLE_SUFFIXES
 
     @property
     def is_pickle(self) -> bool:
-        """Whether it is one file that must not be read."""
+        """Return True if it is one file that must not be read."""
         return self.suffix in PICKLE_SUFFIXES
 
 
@@ -194,7 +194,7 @@ class Word(ReadType):
     name = "file"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """As it is."""
+        """Return the word as it is."""
         if not value:
             self.fail("an empty word names no file", param, ctx)
         return value
@@ -202,7 +202,7 @@ class Word(ReadType):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """Files; where none is meant, bundled networks."""
+        """Complete file names, or names of bundled networks where no file fits."""
         if incomplete and not glob.glob(f"{glob.escape(incomplete)}*"):
             found = [name for name in bundled_names() if name.startswith(incomplete)]
             if found:
@@ -211,17 +211,17 @@ class Word(ReadType):
 
 
 def words_argument(metavar: str = "MODEL") -> Callable[[F], F]:
-    """The words of a command: files, and names of bundled networks."""
+    """Return the argument for files and names of bundled networks."""
     return click.argument("words", nargs=-1, metavar=metavar, type=Word())
 
 
 class ModelType(ReadType):
-    """A MODEL as the value of an option: two words, or one exported file."""
+    """The type of an option whose value is a MODEL: two words, or one exported file."""
 
     name = "model"
 
     def note(self, value: ModelWords) -> None:
-        """See `ReadType`."""
+        """Register the files: see `ReadType.note`."""
         for word in (value.first, value.weights):
             if word:
                 note_input(word)
@@ -229,7 +229,7 @@ class ModelType(ReadType):
     def convert(
         self, value: str | ModelWords, param: click.Parameter | None, ctx: click.Context | None
     ) -> ModelWords:
-        """Split what `ModelCommand` has joined."""
+        """Split the words that `ModelCommand` joined."""
         if isinstance(value, ModelWords):
             return value
         first, _, second = value.partition(JOINT)
@@ -238,12 +238,12 @@ class ModelType(ReadType):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """Files."""
+        """Complete file names."""
         return [CompletionItem(incomplete, type="file")]
 
 
 def split_model(words: Sequence[str]) -> tuple[ModelWords, list[str]]:
-    """The MODEL at the start of a command's words, and the words behind it."""
+    """Split a command's words into the MODEL at their start and the words after it."""
     if not words:
         raise click.UsageError("Missing argument 'MODEL': net.cfg net.weights")
     model = ModelWords(words[0])
@@ -254,7 +254,7 @@ def split_model(words: Sequence[str]) -> tuple[ModelWords, list[str]]:
 
 
 def only_model(words: Sequence[str]) -> ModelWords:
-    """The MODEL of a command that takes nothing else."""
+    """Return the MODEL of a command that takes nothing else."""
     model, rest = split_model(words)
     if rest:
         raise click.UsageError(f"Got unexpected extra argument ({rest[0]})")

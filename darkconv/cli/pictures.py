@@ -1,4 +1,4 @@
-"""PICTURES on the command line: where they are, and which of them count."""
+"""Define PICTURES on the command line: the sources, and the choice of pictures."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
@@ -18,28 +18,28 @@ from darkconv.dataset import ClassifiedDataset, Dataset, for_model
 from darkconv.dataset.for_model import Described, Named, Selection, open_for_model
 
 OWN = ""
-"""Value of --only-classes without a list."""
+"""The value of --only-classes without a list."""
 KINDS = (
     "pictures, folders, patterns such as 'photos/*.jpg', lists, data.yaml, Darknet's .data, VOC, "
     "COCO's .json and the folders of labelling tools"
 )
-"""What sources of pictures there are, for help texts."""
+"""The kinds of sources of pictures, for help texts."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PictureOptions:
-    """Which pictures of the sources count.
+    """The choice of pictures of the sources.
 
     Attributes:
         only_classes: names with commas between; `OWN` for the classes that the command is
             about; None for all pictures.
-        data_names: file of the class names of Darknet's labels, where the source tells none.
+        data_names: file of the class names of Darknet's labels, where the source has none.
         split: part of the source, such as `train`.
-        outside: follow paths that lead outside the data set's folder.
-        limit: take so many of the pictures, evenly spread.
-        images_folder: where the pictures lie, if the sources do not tell.
+        outside: True to follow paths that lead outside the data set's folder.
+        limit: number of pictures to take, evenly spread; None for all.
+        images_folder: folder of the pictures, if the sources do not say it.
         rename: `A=B,C=D`, other names for classes of the labels.
-        partly: allow names to be changed that the data set does not have.
+        partly: True to allow names in `rename` that the data set does not have.
     """
 
     only_classes: str | None = None
@@ -52,7 +52,7 @@ class PictureOptions:
     partly: bool = False
 
     def selection(self, wanted: Sequence[str] = (), known: Sequence[str] = ()) -> Selection:
-        """Return the same for Python.
+        """Return the choice as Python's functions take it.
 
         Args:
             wanted: the classes that `OWN` stands for.
@@ -72,7 +72,7 @@ class PictureOptions:
 
 
 PICTURE_NAMES = tuple(field.name for field in fields(PictureOptions))
-"""Of the parameters that `picture_options` adds."""
+"""Names of the parameters that `picture_options` adds."""
 
 
 data_option = click.option(
@@ -87,11 +87,7 @@ data_option = click.option(
 
 
 def images_option(was: str | None = None) -> Callable[..., Any]:
-    """Return the option that says where the pictures of a data set lie.
-
-    Args:
-        was: an old name of the option.
-    """
+    """Return the option for the folder of the pictures."""
     return option(
         "--data-images",
         "images_folder",
@@ -152,11 +148,11 @@ _OPTIONS = (
 picture_options = options_as(
     "pictures", PictureOptions, *_OPTIONS, images_option(was="--images"), title="Pictures"
 )
-"""Options that say which pictures count; the command gets them as `pictures`."""
+"""Options of choosing pictures; the command gets them as `pictures`."""
 picture_options_beside_images = options_as(
     "pictures", PictureOptions, *_OPTIONS, images_option(), title="Pictures"
 )
-"""As `picture_options`, for a command whose pictures are its own --images."""
+"""The same options for a command whose pictures are its own --images."""
 
 
 def open_pictures(
@@ -167,14 +163,14 @@ def open_pictures(
     wanted: Sequence[str] | None = None,
     uses_labels: bool = True,
 ) -> Dataset:
-    """Open the pictures that count: see `open_for_model`.
+    """Open the chosen pictures: see `open_for_model`.
 
     Args:
-        sources: as the user gave them.
-        options: of `picture_options`.
-        model: knows some classes.
+        sources: the sources as the user gave them.
+        options: the values of `picture_options`.
+        model: model that has the classes.
         wanted: classes for --only-classes without a list; by default all of the model's.
-        uses_labels: False for a command that looks at the pictures alone.
+        uses_labels: False for a command that reads the pictures alone.
     """
     if options.rename and not uses_labels and options.only_classes is None:
         raise click.UsageError("--rename is about labels, which only --only-classes looks at here")

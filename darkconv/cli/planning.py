@@ -1,4 +1,4 @@
-"""Options that say which channels go."""
+"""Define the options of choosing the channels that are removed."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +16,7 @@ from darkconv.surgery.planning import ALLOCATIONS, AMOUNTS, EVEN, Planning
 
 
 def require_amount(planning: Planning) -> None:
-    """Raise a usage error unless one option says how much goes, or several budgets do."""
+    """Raise a usage error unless one option says how many channels go, or several budgets do."""
     given = planning.amounts
     if len(given) == 1 or (given and given.keys() <= set(KINDS)):
         return
@@ -75,7 +75,7 @@ _OPTIONS = (
 
 
 def plan_options(was: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Options that say which channels go; the command gets them as `planning`.
+    """Return the options of choosing channels; the command gets them as `planning`.
 
     The command calls `require_amount` where it needs a plan.
 
@@ -87,11 +87,11 @@ def plan_options(was: str | None = None) -> Callable[[Callable[..., Any]], Calla
 
 
 def refuse_idle_choices(planning: Planning, *, searches: bool = False) -> None:
-    """Raise a usage error for what this score does not look at, and for shares of no budget.
+    """Raise a usage error for options that this score does not use, and for shares of no budget.
 
     Args:
-        planning: how channels are chosen.
-        searches: there are budgets even where none is given.
+        planning: options of choosing channels.
+        searches: True if there are budgets even where none is given.
     """
     for score, name in {"random": "seed", "taylor": "taylor", "obs": "obs"}.items():
         if planning.score != score:

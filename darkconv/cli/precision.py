@@ -1,4 +1,4 @@
-"""Options of `darkconv convert` for half precision and 8 bits."""
+"""Define the options of `darkconv convert` for half precision and 8 bits."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,22 +14,22 @@ from darkconv.core.model import Model
 from darkconv.loading.formats import LITERT_SUFFIX
 
 OF_ONNX = ("calibration", "reduce_range", "int8_form", "min_agreement")
-OUTSIDE = ("external", "in_place")  # options of files whose weights lie elsewhere
+OUTSIDE = ("external", "in_place")  # options of files whose weights lie in another file
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reduction:
-    """How the user wants numbers to be made smaller, for the command line.
+    """The values of the options for half precision and 8 bits.
 
     Attributes:
-        fp16: half precision.
-        int8: 8 bits.
-        calibrate: sources of the pictures by which the 8-bit numbers are chosen.
-        calibration: method by which they are.
-        reduce_range: weights in 7 bits.
+        fp16: True for half precision.
+        int8: True for 8 bits.
+        calibrate: sources of the pictures for calibration, which chooses the ranges of 8 bits.
+        calibration: method of calibration; None for the default.
+        reduce_range: True for weights in 7 bits.
         int8_form, min_agreement: see `darkconv.export`.
         data: sources of labelled pictures for AP.
-        as_json: print the comparison as JSON.
+        as_json: True to print the comparison as JSON.
     """
 
     fp16: bool
@@ -61,28 +61,28 @@ class Reduction:
 
     @property
     def kind(self) -> tuple[str, ...]:
-        """The option that says how small; none where nothing is to be done."""
+        """Return the option that says the precision; empty where there is none."""
         return ("fp16",) * self.fp16 + ("int8",) * self.int8
 
     def check_formats(self, outputs: Sequence[Output]) -> None:
-        """Check that the files' formats know the way that was chosen."""
+        """Check that the formats of the outputs support the options."""
         for name in set(OF_ONNX) - {"int8_form"}:
             if self._has(name) and any(one.suffix == LITERT_SUFFIX for one in outputs):
                 raise click.UsageError(f"--{name.replace('_', '-')} is about .onnx files")
 
     def check(self, onnx_options: Mapping[str, Any]) -> None:
-        """Check that options of ONNX files go with 8 bits."""
+        """Check that the options of ONNX files go with 8 bits."""
         for name in ("fold", *OUTSIDE):
             if self.int8 and name in onnx_options:
                 option = "no-fold" if name == "fold" else name.replace("_", "-")
                 raise click.UsageError(f"--int8 and --{option} exclude each other")
 
     def options(self, model: Model, pictures: PictureOptions) -> dict[str, Any]:
-        """Return what `darkconv.export` takes, the data sets opened.
+        """Return the arguments of `darkconv.export`, with the data sets opened.
 
         Args:
-            model: that is written.
-            pictures: which of them count.
+            model: the model that is written.
+            pictures: the choice of pictures.
         """
         given: dict[str, Any] = dict.fromkeys(self.kind, True)
         if self.data:
@@ -142,4 +142,4 @@ reduction_options = options_as(
     click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON."),
     title="Half precision and 8 bits",
 )
-"""--fp16, --int8 and what belongs to them; the command gets them as `reduction`."""
+"""--fp16, --int8 and their options; the command gets them as `reduction`."""

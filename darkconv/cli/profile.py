@@ -1,4 +1,4 @@
-"""`darkconv profile`: what the channels of a model do on pictures."""
+"""`darkconv profile`: measure a model's channels on pictures."""
 
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,7 @@ def profile(
 
 
 def show_profile(model: Model, found: Profile, skipped: int, *, as_json: bool) -> None:
-    """Print what a profile says, in short."""
+    """Print a summary of a profile."""
     if as_json:
         echo_json(profile_dict(model, found, skipped))
         return

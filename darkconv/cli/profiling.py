@@ -1,4 +1,4 @@
-"""Options that say how pictures are run through a model, and the profile that is made so."""
+"""Define the options of running pictures through a model, and make its profile."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -14,12 +14,12 @@ from darkconv.core.model import Model
 from darkconv.surgery.profile import Profile, merge_profiles
 
 SUFFIX = ".npz"
-"""Of profiles."""
+"""The suffix of profiles."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProfilingOptions:
-    """How pictures are run through a model; see `darkconv.profiling.collect.profile`."""
+    """The options of running pictures through a model; see `darkconv.profiling.collect.profile`."""
 
     batch: int = 8
     device: str = "auto"
@@ -29,12 +29,12 @@ class ProfilingOptions:
 
     @property
     def running(self) -> dict[str, Any]:
-        """Return what every job takes that runs pictures."""
+        """Return the arguments of every job that runs pictures."""
         return {"batch": self.batch, "device": self.device, "resize": self.resize}
 
 
 PROFILING_NAMES = tuple(field.name for field in fields(ProfilingOptions))
-"""Of the parameters that `profiling_options` adds."""
+"""Names of the parameters that `profiling_options` adds."""
 
 
 profiling_options = options_as(
@@ -53,7 +53,7 @@ profiling_options = options_as(
     ),
     title="Profiling",
 )
-"""Options that say how pictures are run; the command gets them as `profiling`."""
+"""Options of running pictures; the command gets them as `profiling`."""
 
 
 def profile_of(
@@ -64,7 +64,7 @@ def profile_of(
     *,
     seed: int = 0,
 ) -> tuple[Profile, int]:
-    """One profile over pictures and profiles, and how many pictures could not be read.
+    """Return one profile over pictures and profiles, and how many pictures could not be read.
 
     Raises:
         DarkconvError: no picture is left, or a profile is of another model.

@@ -1,4 +1,4 @@
-"""`darkconv prune`: a model without the channels that matter least."""
+"""`darkconv prune`: remove the channels of a model that matter least."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -54,11 +54,11 @@ from darkconv.surgery.profile import Profile
 from darkconv.surgery.prune import prune as remove
 
 OF_EXPLAIN = ("words", "explain", "dialect", "input_size")
-"""What `--explain` needs."""
+"""The parameters that `--explain` uses."""
 OF_CHOICE = (
     "score", "min_keep", "skip_first", "multiple", "lock", "seed", "against_path", "allocation",
 )  # fmt: skip
-"""Options that say how channels are chosen."""
+"""Options of choosing channels."""
 
 
 @click.command(cls=ModelCommand)
@@ -150,7 +150,7 @@ def prune(
     if explain:
         others = {name for name in click.get_current_context().params if name not in OF_EXPLAIN}
         refuse(*others, because="--explain only looks at the network")
-        options["unchecked"] = True  # no array is looked at
+        options["unchecked"] = True  # no array is used
         network = read_model(model_words, needs_weights=False, **options).network
         echo_lines(explain_layers(network, explain))
         return

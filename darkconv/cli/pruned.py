@@ -1,4 +1,4 @@
-"""What commands print of a model that was pruned."""
+"""Print what was pruned from a model."""
 
 from darkconv.console.printing import echo, echo_table
 from darkconv.core.model import Model
@@ -13,7 +13,7 @@ from darkconv.surgery.tables import (
 
 
 def show_pruning(before: Model, after: Model, plan: PrunePlan, *, compensate: bool) -> None:
-    """Print the layers that change, the totals, and what the choice gave rise to."""
+    """Print the layers that change, the totals, and warnings about the choice of channels."""
     rows = change_rows(before, after)
     if rows:
         echo_table(OF_CHANGES, rows, left=LEFT_OF_CHANGES)

@@ -1,4 +1,4 @@
-"""`darkconv reclass`: a model for some of its classes."""
+"""`darkconv reclass`: make a model for some of a model's classes."""
 
 import logging
 from pathlib import Path
@@ -172,7 +172,7 @@ def check_usage(
 def _own_options(
     options: dict[str, Any], words: ModelWords, to_names: Path | None, keep: str | None
 ) -> dict[str, Any]:
-    """Return how the model is read; an encoding may be that of another names file alone."""
+    """Return the options of reading the model; the encoding may belong to another names file."""
     beside = None if words.is_exported else names_beside(words.first, words.weights)
     is_for_others = to_names is not None or (keep is not None and is_names_file(keep))
     if is_for_others and not (options["names"] or beside):

@@ -1,4 +1,4 @@
-"""`darkconv serve`: a folder's pages in the browser."""
+"""`darkconv serve`: show a folder's pages in the browser."""
 
 from pathlib import Path
 

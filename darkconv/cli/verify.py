@@ -1,4 +1,4 @@
-"""`darkconv verify`: do all frameworks give the same numbers?"""
+"""`darkconv verify`: check that all frameworks give the same numbers."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,7 +71,7 @@ def verify(
         if backend:
             raise click.UsageError("--backend is about layers, and FILE says itself what runs it")
         refuse("show_all", because="of FILE outputs are compared, and not layers")
-    else:  # such a network need not fit together at its own size
+    else:  # the network need not fit together at its own size
         options["input_size"], input_size = input_size, None
     model, file = read_model(model_words, **options), rest[0] if rest else None
     running: dict[str, Any] = {"input_size": input_size, "device": device, "batch": batch}
@@ -88,7 +88,7 @@ def verify(
 
 
 def show(found: "Verification", *, shown: int | None, backend: str) -> None:
-    """Print what was compared, how much of it, and what came of it."""
+    """Print what was compared, how much of it, and the verdict."""
     from darkconv.verification import tables
     from darkconv.verification.results import LayerVerification
 

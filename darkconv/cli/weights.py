@@ -1,4 +1,4 @@
-"""`darkconv weights`: Darknet's own weight tools, made safe."""
+"""`darkconv weights`: run safe versions of Darknet's own weight tools."""
 
 from pathlib import Path
 from typing import Any
@@ -198,7 +198,7 @@ def diff(words: tuple[str, ...], show_all: bool, as_json: bool, **options: Any) 
 
 
 def read_models(words: tuple[str, ...], options: dict[str, Any]) -> list[Model]:
-    """Several MODELs; behind the first, a weights file alone goes with the cfg before it."""
+    """Read several MODELs; after the first, a weights file alone goes with the cfg before it."""
     first, rest = split_model(words)
     given = [first]
     while rest:
@@ -234,7 +234,7 @@ def _write_partial(model: Model, words: ModelWords, layers: int, path: Path | No
 
 
 def _stem(words: ModelWords) -> str:
-    """`yolov3` for `weights/yolov3.weights` and for `yolov3.conv.81`."""
+    """Return `yolov3` for `weights/yolov3.weights` and for `yolov3.conv.81`."""
     if words.is_exported:
         return Path(words.first).stem
     return CUTOFF_NAME.sub("", Path(words.weights or words.first).name).removesuffix(".weights")

@@ -1,8 +1,8 @@
 """List where the models of the bundled networks are published.
 
 The addresses are those that their authors name, and the mirror in the releases of hank-ai's
-Darknet. A size or a
-SHA-256 stands here only where it is documented; every file is checked against its cfg.
+Darknet. A size or a SHA-256 stands here only where it is documented; every file is checked against
+its cfg.
 """
 
 import difflib

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 Record = tuple[str, str]
-"""An option as the help writes it, and what the help says of it."""
+"""An option as the help writes it, and its help text."""
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -28,15 +28,15 @@ def with_options(*options: Callable[..., Any]) -> Callable[[F], F]:
 
 
 TITLE = "darkconv_title"
-"""Attribute of an option that says under which title the help lists it."""
+"""Name of the attribute of an option that holds the title under which the help lists it."""
 
 
 def titled(title: str, *options: Callable[..., Any]) -> Callable[[F], F]:
-    """Add options, which the help lists under a title of their own.
+    """Return a decorator that adds options, which the help lists under a title of their own.
 
     Args:
-        title: without a colon.
-        options: decorators of click's, or of `with_options` and `options_as`.
+        title: the title, without a colon.
+        options: decorators of click, or of `with_options` and `options_as`.
     """
     add_all = with_options(*options)
 
@@ -52,11 +52,11 @@ def titled(title: str, *options: Callable[..., Any]) -> Callable[[F], F]:
 
 
 def options_by_title(command: click.Command, ctx: click.Context) -> dict[str, list[Record]]:
-    """Return the help of a command's options, those without a title first.
+    """Return the help of a command's options by their titles, those without a title first.
 
     Args:
-        command: whose help it is.
-        ctx: of the command.
+        command: the command.
+        ctx: context of the command.
     """
     found: dict[str, list[Record]] = {"Options": []}
     for param in command.get_params(ctx):

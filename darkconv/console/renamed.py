@@ -1,4 +1,4 @@
-"""Options that have got another name: the old one works for one release, and is not listed."""
+"""Accept the old names of renamed options for one release, without listing them in the help."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -8,7 +8,7 @@ import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 NOTES = "darkconv.renamed"
-"""Where the context of a command keeps what it has to say about old names."""
+"""Key of the messages about old names in the context of a command."""
 
 logger = logging.getLogger("darkconv")
 
@@ -17,18 +17,23 @@ class RenamedOption(click.Option):
     """An option that also goes by a name of an earlier release, which the help does not list."""
 
     def __init__(self, *args: Any, was: str | None = None, **attributes: Any) -> None:
-        """Take the old name.
+        """Keep the old name.
 
         Args:
-            args: of click's options.
+            args: arguments of click's options.
             was: the old name, as it is written: `--parts`; None for an option without one.
-            attributes: of click's options.
+            attributes: keyword arguments of click's options.
         """
         super().__init__(*args, **attributes)
         self.was = was
 
     def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
-        """Let the parser read the old name as another option."""
+        """Let the parser read the old name as another option.
+
+        Args:
+            parser: click's parser of the command.
+            ctx: context of the command.
+        """
         super().add_to_parser(parser, ctx)
         if self.was is None:
             return
@@ -43,6 +48,14 @@ class RenamedOption(click.Option):
         self, ctx: click.Context, opts: Mapping[str, Any], args: list[str]
     ) -> tuple[Any, list[str]]:
         """Take the value of the old name where it was given.
+
+        Args:
+            ctx: context of the command.
+            opts: values of the options that were given, by name.
+            args: arguments that are left.
+
+        Returns:
+            The value, and the arguments that are left.
 
         Raises:
             click.UsageError: both names were given.
@@ -59,21 +72,21 @@ class RenamedOption(click.Option):
 
 
 def tell_old_names(ctx: click.Context) -> None:
-    """Warn of the old names that were given, once the command knows how much it may say.
+    """Warn of the old names that were given, once the command's log level is known.
 
     Args:
-        ctx: of the command.
+        ctx: context of the command.
     """
     for note in ctx.meta.get(NOTES, []):
         logger.warning("%s", note)
 
 
 def option(*names: str, was: str | None = None, **attributes: Any) -> Callable[[F], F]:
-    """Return click's option, which may have an old name.
+    """Return a decorator that adds an option of click, which may have an old name.
 
     Args:
-        names: as click takes them: `--iou`, and the parameter's where it is another.
-        was: the old name.
-        attributes: of click's options.
+        names: names as click takes them: `--iou`, and the parameter's name where it is another.
+        was: the old name; None for none.
+        attributes: keyword arguments of click's options.
     """
     return click.option(*names, cls=RenamedOption, was=was, **attributes)

@@ -156,7 +156,11 @@ device_option = click.option(
 
 
 def batch_option(default: int) -> Callable[[F], F]:
-    """Return the option for how many pictures are run together."""
+    """Return a decorator that adds `--batch`, the number of pictures that run together.
+
+    Args:
+        default: its default.
+    """
     return click.option(
         "--batch",
         type=click.IntRange(1),
@@ -167,10 +171,10 @@ def batch_option(default: int) -> Callable[[F], F]:
 
 
 def seed_option(what: str) -> Callable[[F], F]:
-    """Return the option --seed, 0 by default.
+    """Return a decorator that adds `--seed`, 0 by default.
 
     Args:
-        what: is random, for the help text.
+        what: the random choices that it seeds, for the help text.
     """
     return click.option(
         "--seed",

@@ -1,1 +1,1 @@
-"""Darknet's own files: cfg, weights, names, data, tree and map."""
+"""Reading and writing of Darknet's own files: cfg, weights, names, data, tree and map."""

@@ -1,4 +1,4 @@
-"""The cfg files that come with darkconv, by name."""
+"""The cfg files that are installed with darkconv, by name."""
 
 import os
 from difflib import get_close_matches
@@ -10,7 +10,12 @@ from darkconv.files import PathLike
 
 
 def bundled_cfg(name: str) -> Path | None:
-    """Return the cfg of a bundled network, or None."""
+    """Return the path of a bundled network's cfg, or None if there is no such network.
+
+    Args:
+        name: name of the network, such as "yolov3"; a path or a name that ends with .cfg gives
+            None.
+    """
     if os.sep in name or name.endswith(".cfg"):
         return None
     path = _folder() / f"{name}.cfg"
@@ -18,7 +23,7 @@ def bundled_cfg(name: str) -> Path | None:
 
 
 def bundled_names() -> list[str]:
-    """Return the names of the bundled networks."""
+    """Return the names of the bundled networks in alphabetical order."""
     return sorted(path.stem for path in _folder().glob("*.cfg"))
 
 
@@ -30,10 +35,19 @@ def _folder() -> Path:
 
 
 def find_cfg(cfg: PathLike, weights: PathLike | None = None) -> PathLike:
-    """Return the cfg that a path or the name of a bundled network means.
+    """Return the cfg that the user means: an existing file, or a bundled network's.
+
+    Args:
+        cfg: path of a cfg, or name of a bundled network.
+        weights: path of the weights file; None if the user gave only one file.
+
+    Returns:
+        The path of the cfg. A path that does not exist is returned as it is, for the reader to
+            report.
 
     Raises:
-        CfgError: a name that is neither, or a weights file alone.
+        CfgError: the name is almost that of a bundled network, or a weights file was given without
+            a cfg.
     """
     name = os.fspath(cfg)
     if os.path.exists(name):

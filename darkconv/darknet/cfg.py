@@ -1,7 +1,7 @@
-"""cfg text <-> Config, byte for byte.
+"""Reading and writing of cfg files, byte for byte.
 
-Rules of reading: golden/DIALECTS.md §1, more tolerant where the original stumbles (a CRLF
-file, a byte order mark).
+The rules are documented in golden/DIALECTS.md §1. Reading is more tolerant than the original
+program, for example of CRLF line endings and a byte order mark.
 """
 
 import os
@@ -17,16 +17,19 @@ from darkconv.files.outputs import note_input
 BYTE_ORDER_MARK = "\ufeff"
 HEADER = re.compile(r"\n[ \t\r]*\[")
 COMMENTS = ("", "#", ";")
-"""What a line without an option begins with."""
+"""The possible first characters of a line without an option."""
 NET_SECTIONS = ("net", "network")
 SIZE_LIMIT = 1_000_000
-"""Bytes of a cfg; the longest in circulation has 20 kB."""
+"""A cfg has at most this number of bytes; the longest one in circulation has 20 kB."""
 LAYER_LIMIT = 10_000
-"""The longest in circulation has 600 layers."""
+"""A network has at most this number of layers; the largest one in circulation has 600."""
 
 
 def read_cfg(path: str | os.PathLike[str]) -> Config:
     """Read a cfg file.
+
+    Args:
+        path: path of the file; it is decoded as UTF-8, and other bytes are kept.
 
     Raises:
         CfgError: the file cannot be read, or is not a cfg.
@@ -45,16 +48,24 @@ def read_cfg(path: str | os.PathLike[str]) -> Config:
 
 
 def cfg_bytes(config: Config) -> bytes:
-    """The file that `read_cfg` would read as `config`."""
+    """Return the content of a cfg file: `read_cfg` reads it back as the same config.
+
+    Args:
+        config: the text of the cfg, as data.
+    """
     return format_cfg(config).encode("utf-8", "surrogateescape")
 
 
 def parse_cfg(text: str, *, file: str | None = None) -> Config:
-    """Split the text of a cfg into sections.
+    """Parse the text of a cfg into sections.
+
+    Args:
+        text: the text of the whole cfg.
+        file: name of the file, used in messages.
 
     Raises:
-        CfgError: there is no section, the first one is not [net], or options stand before it;
-            a section header has no end; there are more layers than any network has.
+        CfgError: the text has no section, does not begin with [net], has no layers or too many, is
+            too long, or has a section header without `]`.
     """
     if len(text) > SIZE_LIMIT:
         raise _too_long(text.encode("utf-8", "surrogateescape"), len(text), file)
@@ -85,13 +96,17 @@ def parse_cfg(text: str, *, file: str | None = None) -> Config:
 
 
 def format_cfg(config: Config) -> str:
-    """The text of a cfg: `format_cfg(parse_cfg(text)) == text`."""
+    """Return the text of a cfg: `format_cfg(parse_cfg(text)) == text`.
+
+    Args:
+        config: the text of the cfg, as data.
+    """
     lines = [line for section in config.sections for line in (section.header, *section.lines)]
     return config.lead + "".join(line.raw for line in lines)
 
 
 def _split(text: str, file: str | None) -> tuple[str, tuple[Section, ...]]:
-    """The text before the first section, and the sections, of which equal ones share lines."""
+    """Return the text before the first section, and the sections; equal ones share their lines."""
     mark = BYTE_ORDER_MARK if text.startswith(BYTE_ORDER_MARK) else ""
     headers = HEADER.finditer("\n" + text[len(mark) :])
     starts = [len(mark) + match.start() for match in headers]
@@ -114,14 +129,14 @@ def _split(text: str, file: str | None) -> tuple[str, tuple[Section, ...]]:
 
 
 def _parse_section(text: str) -> tuple[str, Line, tuple[Line, ...]]:
-    """Name, header and other lines of a section."""
+    """Return name, header and remaining lines of a section."""
     header, *lines = zip(_lines(text), stripped_lines(text), strict=False)
     parsed = [Line.of_text(line, raw, offset) for offset, (raw, line) in enumerate(lines, start=1)]
     return _section_name(header[1]), Line(header[0], 0), tuple(parsed)
 
 
 def _lines(text: str) -> list[str]:
-    """Lines with their endings; only a line feed ends one, as for C's fgets."""
+    """Return the lines with their endings; only a line feed ends a line, as in C's fgets."""
     parts = text.split("\n")
     lines = [part + "\n" for part in parts[:-1]]
     return [*lines, parts[-1]] if parts[-1] else lines
@@ -144,7 +159,7 @@ _ONLY_RETURNS = "its lines end with carriage returns alone: write it with line f
 
 
 def _no_cfg(text: str, where: Where) -> CfgError:
-    """The error for a file that is something else, and says so at its start."""
+    """Return the error for a file that is no cfg; it names the format if its start reveals it."""
     found = recognise_foreign(text.encode("utf-8", "surrogateescape"))
     start = text.lstrip(BYTE_ORDER_MARK + " \t\r\n")
     if found is None:

@@ -1,4 +1,4 @@
-"""The file that `map=` names: the class of the head that each number of a label stands for."""
+"""The file that `map=` names: the class of the head for each class number of a label."""
 
 from darkconv.core.network import Layer, Network
 from darkconv.darknet.data import find_beside, read_map
@@ -6,11 +6,15 @@ from darkconv.errors import GraphError
 
 
 def read_class_map(layer: Layer, network: Network) -> tuple[int, ...]:
-    """Return the class of the head for each number of a label; empty for a head without a map.
+    """Read the class of the head for each class number of a label.
 
     Args:
         layer: the head.
-        network: that it belongs to; its cfg says where the file is.
+        network: the network of the head; the file is searched beside its cfg.
+
+    Returns:
+        Class indices (from 0) in the order of the class numbers of labels; empty if the head has no
+            `map=`.
 
     Raises:
         GraphError: the file was not found, or names a class that the head does not have.

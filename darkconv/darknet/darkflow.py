@@ -1,4 +1,4 @@
-"""darkflow's dissection sections: a cfg that says which rows of another network it wants.
+"""darkflow's dissection sections: a cfg that says which rows of another network it takes.
 
 `[conv-extract]` and `[extract]` take channels of a convolutional and a connected layer by index
 lists from a profile; `[conv-select]` and `[select]` take classes of the last layer:
@@ -10,12 +10,13 @@ lists from a profile; `[conv-select]` and `[select]` take classes of the last la
     filters=32               old=7,7,1024,256        output=686
 
 `filters`, `old` (rows, columns, channels, outputs; or inputs, outputs) and `old_output` are the
-original's sizes; `input` and `output` are numbers of index lists in the profile, -1 for all
-channels. `keep` names classes and, behind the stroke, how many there were; a `[select]` layer
-holds them once for each of `bins` cells, then confidences and boxes, all of which stay.
+sizes of the original layer. `input` and `output` are numbers of index lists in the profile, or -1
+for all channels. `keep` lists classes and, after the slash, the original number of classes. The
+output of a `[select]` layer holds these classes once for each of `bins` cells, then confidences and
+boxes, all of which are kept.
 
-Loading such a cfg with the original's weights gives the smaller model as plain Darknet. darkflow
-itself forgets batch norm in `[conv-extract]`; here it is cut too.
+Reading such a cfg with the original's weights gives the smaller model as plain Darknet. darkflow
+itself does not cut the batch norm arrays in `[conv-extract]`; darkconv does.
 """
 
 import io
@@ -39,22 +40,22 @@ from darkconv.files.archive import NPY_SUFFIX, open_archive
 Profile = Mapping[int, Channels]
 
 BOX_ENTRIES = 5
-"""Rows of an anchor before its classes, in YOLOv2's last layer."""
+"""Number of an anchor's rows before its classes in YOLOv2's last layer."""
 OWN_OPTIONS = ("profile", "input", "keep", "bins", "old", "old_output")
 HEADS = ("region", "detection")
-LARGEST_PROFILE = 2**28  # bytes of an npz file unpacked
+LARGEST_PROFILE = 2**28  # bytes of an unpacked npz file
 
 
 @dataclass(frozen=True)
 class Cut:
-    """What one section says.
+    """The content of one dissection section.
 
     Attributes:
-        section: the layer of the original network, as plain Darknet.
-        outputs: gives its output channels that are wanted; called when the weights are there,
-            which prove the sizes. None for all.
-        inputs: the input channels that it expects to be left, None if it does not say.
-        classes: classes of the original, where the section takes classes.
+        section: the section of the original layer, as plain Darknet.
+        outputs: function that returns the output channels to keep; it is called only when the
+            weights, which prove the sizes, have been read. None for all channels.
+        inputs: the input channels that the section expects to be kept; None if it does not say.
+        classes: number of classes of the original network if the section takes classes, else None.
     """
 
     section: Section
@@ -65,12 +66,12 @@ class Cut:
 
 @dataclass(frozen=True)
 class Dissection:
-    """A cfg with dissection sections, taken apart.
+    """The content of a cfg with dissection sections.
 
     Attributes:
-        original: the network that the weights belong to.
-        cuts: what each section takes, by layer.
-        head_options: classes of the heads after the operation, by layer.
+        original: the cfg of the network that the weights belong to.
+        cuts: what each section takes, by layer index.
+        head_options: options of the heads for the kept classes, by layer index.
     """
 
     original: Config
@@ -79,16 +80,23 @@ class Dissection:
 
 
 def is_dissection(config: Config) -> bool:
-    """Whether a cfg has dissection sections."""
+    """Return True if a cfg has dissection sections.
+
+    Args:
+        config: the text of the cfg, as data.
+    """
     return any(section.name in READERS for section in config.sections)
 
 
 def read_dissection(config: Config) -> Dissection:
-    """Take a cfg with dissection sections apart.
+    """Read the dissection sections of a cfg.
+
+    Args:
+        config: the text of the cfg, as data.
 
     Raises:
-        OptionError: an option that is missing or does not fit.
-        PlanError: a profile that cannot be read.
+        OptionError: an option is missing or has an unusable value.
+        PlanError: a profile cannot be read.
     """
     sections, cuts = list(config.sections), {}
     head_options: dict[int, Mapping[str, object]] = {}
@@ -107,15 +115,15 @@ def read_dissection(config: Config) -> Dissection:
 
 
 def apply_dissection(model: Model, dissection: Dissection) -> Model:
-    """The smaller model, as plain Darknet.
+    """Return the smaller model that a dissection describes, as plain Darknet.
 
     Args:
-        model: the original.
-        dissection: what to take of it.
+        model: the original model, which stays unchanged.
+        dissection: says which channels to keep.
 
     Raises:
         PlanError: a section expects other input channels than the layers before it keep.
-        GraphError: the head does not fit what is left.
+        GraphError: the head does not fit the kept channels.
     """
     kept = {index: cut.outputs() for index, cut in dissection.cuts.items() if cut.outputs}
     network = model.network
@@ -132,7 +140,7 @@ def apply_dissection(model: Model, dissection: Dissection) -> Model:
 
 
 class SectionReader:
-    """Options of one section, with errors that name their place."""
+    """Reads the options of one section; its errors name the place of the option."""
 
     def __init__(self, section: Section, where: Where, cfg: str | None) -> None:
         self.section = section
@@ -140,19 +148,38 @@ class SectionReader:
         self.cfg = cfg
 
     def text(self, key: str) -> str:
-        """An option that must be there."""
+        """Return the text of an option.
+
+        Args:
+            key: name of the option.
+
+        Raises:
+            OptionError: the option is missing.
+        """
         value = self.section.get(key)
         if value is None:
             raise OptionError("is missing", where=self.place(key))
         return value
 
     def place(self, key: str) -> Where:
-        """Where an option stands."""
+        """Return the place of an option in the cfg.
+
+        Args:
+            key: name of the option.
+        """
         line = self.section.options().get(key)
         return option_place(line, self.where) if line else replace(self.where, option=key)
 
     def numbers(self, key: str, text: str | None = None) -> list[int]:
-        """A list of whole numbers."""
+        """Return the whole numbers of an option that is a list.
+
+        Args:
+            key: name of the option.
+            text: the part of its text to read; None for the whole.
+
+        Raises:
+            OptionError: the text is no list of whole numbers that C can hold, or is missing.
+        """
         value = self.text(key) if text is None else text
         try:
             numbers = [int(item) for item in value.split("#", 1)[0].split(",")]
@@ -167,18 +194,39 @@ class SectionReader:
         return numbers
 
     def number(self, key: str) -> int:
-        """One whole number."""
+        """Return the whole number of an option; of a list, the first.
+
+        Args:
+            key: name of the option.
+
+        Raises:
+            OptionError: the option is no whole number, or is missing.
+        """
         return self.numbers(key)[0]
 
     def count(self, key: str) -> int:
-        """A number of things, of which there are some."""
+        """Return the whole number of an option, which must be at least 1.
+
+        Args:
+            key: name of the option.
+
+        Raises:
+            OptionError: the option is no whole number, less than 1, or missing.
+        """
         count = self.number(key)
         if count < 1:
             raise OptionError(where=self.place(key), expected="1 or more", found=count)
         return count
 
     def kept_classes(self) -> tuple[list[int], int]:
-        """`keep=8,14/20`: classes, and how many there were."""
+        """Return the classes and the total of `keep=8,14/20`.
+
+        Returns:
+            The indices (from 0) of the classes to keep, and the original number of classes.
+
+        Raises:
+            OptionError: the option is missing or malformed, or a class does not exist.
+        """
         names, _, total = self.text("keep").partition("/")
         kept, classes = self.numbers("keep", names), self.numbers("keep", total or "none")[0]
         if not all(0 <= k < classes for k in kept):
@@ -188,7 +236,20 @@ class SectionReader:
         return kept, classes
 
     def indices(self, key: str, profile: str, number: int) -> Channels | None:
-        """An index list of a profile; None for number -1."""
+        """Return an index list of a profile; None if its number is negative.
+
+        Args:
+            key: name of the option that asks for it, used in messages.
+            profile: file name of the profile, as in the cfg.
+            number: number of the list in the profile; -1 stands for all channels.
+
+        Returns:
+            int64 channel indices, from 0.
+
+        Raises:
+            OptionError: the profile was not found, or has no such list.
+            PlanError: the profile cannot be read.
+        """
         if number < 0:
             return None
         lists = read_profile(self._found(key, profile))
@@ -210,12 +271,24 @@ class SectionReader:
         return path
 
     def plain(self, name: str, **options: object) -> Section:
-        """The section as another type, without the options of dissection."""
+        """Return the section with another type and without the options of dissection.
+
+        Args:
+            name: the section type of plain Darknet.
+            options: options to set.
+        """
         return self.section.without((*OWN_OPTIONS, "output")).renamed(name).set(options)
 
 
 def read_conv_extract(reader: SectionReader) -> Cut:
-    """Channels of a convolutional layer."""
+    """Read [conv-extract], which takes channels of a convolutional layer.
+
+    Args:
+        reader: reads the options of the section.
+
+    Raises:
+        OptionError, PlanError: see `SectionReader.indices`.
+    """
     profile = reader.text("profile")
     outputs = reader.indices("output", profile, reader.number("output"))
     inputs = reader.indices("input", profile, reader.number("input"))
@@ -223,7 +296,17 @@ def read_conv_extract(reader: SectionReader) -> Cut:
 
 
 def read_extract(reader: SectionReader) -> Cut:
-    """Outputs of a connected layer; inputs are channels of a map, or values of a vector."""
+    """Read [extract], which takes outputs of a connected layer.
+
+    Its inputs are channels of a feature map, or values of a vector.
+
+    Args:
+        reader: reads the options of the section.
+
+    Raises:
+        OptionError: an option is missing or has an unusable value.
+        PlanError: the profile cannot be read.
+    """
     profile, old = reader.text("profile"), reader.numbers("old")
     if len(old) not in (2, 4):
         raise OptionError(
@@ -241,7 +324,17 @@ def _given(outputs: Channels | None) -> Callable[[], Channels] | None:
 
 
 def read_select(reader: SectionReader) -> Cut:
-    """Classes of YOLOv1's last layer: kept in every cell, all confidences and boxes behind."""
+    """Read [select], which takes classes of YOLOv1's last layer.
+
+    The classes are kept in every cell, and so are all confidences and boxes.
+
+    Args:
+        reader: reads the options of the section.
+
+    Raises:
+        OptionError: an option is missing or has an unusable value.
+        PlanError: the profile cannot be read.
+    """
     kept, classes = reader.kept_classes()
     bins, old = reader.count("bins"), reader.count("old_output")
     if old < bins * classes:
@@ -266,7 +359,16 @@ def read_select(reader: SectionReader) -> Cut:
 
 
 def read_conv_select(reader: SectionReader) -> Cut:
-    """Classes of YOLOv2's last layer: of each anchor the box and the classes kept."""
+    """Read [conv-select], which takes classes of YOLOv2's last layer.
+
+    The box entries and the kept classes of each anchor are kept.
+
+    Args:
+        reader: reads the options of the section.
+
+    Raises:
+        OptionError: an option is missing or has an unusable value.
+    """
     kept, classes = reader.kept_classes()
     count, entries = reader.count("filters"), BOX_ENTRIES + classes
     if count % entries:
@@ -292,10 +394,17 @@ READERS: dict[str, Callable[[SectionReader], Cut]] = {
 
 
 def read_profile(path: Path) -> Profile:
-    """Index lists by number, from JSON (a list of lists, or an object) or `.npz`.
+    """Read the index lists of a profile, by number.
+
+    Args:
+        path: a JSON file (a list of lists, or an object of lists), or an `.npz` file.
+
+    Returns:
+        int64 channel indices (from 0) by the number of the list.
 
     Raises:
-        PlanError: another format, a pickle among them: reading it could run code.
+        PlanError: the file has another format or cannot be read. Pickles are refused too, because
+            reading one could run code.
     """
     where = Where(file=os.fspath(path))
     try:

@@ -1,4 +1,4 @@
-"""Names, data, label, tree and map files."""
+"""Reading and writing of names, data, label, tree and map files."""
 
 import contextlib
 import os
@@ -23,22 +23,22 @@ from darkconv.files import PathLike
 from darkconv.files.notice import warn_once
 from darkconv.files.outputs import note_input
 
-_BLANKS = str.maketrans("", "", " \t\r\n")  # that C's strip takes out
-_LINE = re.compile(r"[^\n]*\n|[^\n]+")  # with its end; only a line feed is one, as for C
+_BLANKS = str.maketrans("", "", " \t\r\n")  # the characters that C's strip removes
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")  # a line with its ending; only a line feed ends it, as in C
 
 
 def read_names(path: PathLike, *, encoding: str | None = None) -> Names:
-    """Read one class name per line; blank lines at the end do not count.
+    """Read class names, one per line; blank lines at the end do not count.
 
-    Of a `.yaml` file, such as Ultralytics' `data.yaml`, its `names` are read.
+    For a `.yaml` file, such as Ultralytics' `data.yaml`, its `names` are read.
 
     Args:
-        path: the file.
-        encoding: of the file; by default UTF-8, or what a byte order mark says. Bytes that are
-            neither are kept and written back, with a warning.
+        path: path of the names file.
+        encoding: encoding of the file; None for UTF-8 or what a byte order mark says. Bytes that
+            are not UTF-8 are then kept and written back unchanged, with a warning.
 
     Raises:
-        DatasetError: the file cannot be read or holds no name, or a name cannot be one.
+        DatasetError: the file cannot be read, or holds no name or an invalid one.
         MissingDependencyError: the file is YAML, and PyYAML is not installed.
     """
     text = read_text(path, encoding=encoding)
@@ -59,10 +59,15 @@ def _yaml_names(text: str, *, file: str) -> Names:
 
 
 def decoded_names(names: Names, encoding: str, file: PathLike) -> Names:
-    """Return the names that the bytes which a file has kept are in some encoding.
+    """Return names decoded from the bytes that were kept when their file was read.
+
+    Args:
+        names: names read from a file that is not UTF-8.
+        encoding: the encoding of that file.
+        file: path of the file, used in messages.
 
     Raises:
-        DatasetError: no bytes were kept, or they are no text in it.
+        DatasetError: no bytes were kept, or they are no text in this encoding.
     """
     where = Where(file=os.fspath(file))
     if not keeps_bytes(names.text):
@@ -74,12 +79,20 @@ def decoded_names(names: Names, encoding: str, file: PathLike) -> Names:
 
 
 def require_encoding(encoding: str, where: Where) -> None:
-    """Raise DatasetError if there is no such encoding."""
+    """Raise an error unless an encoding exists.
+
+    Args:
+        encoding: name of the encoding.
+        where: place used in the message.
+
+    Raises:
+        DatasetError: Python knows no encoding of this name.
+    """
     _as_text(b"", where, encoding)
 
 
 def _tell_of_names(names: Names, path: PathLike) -> None:
-    """Tell of names that occur twice, and of those that are bytes."""
+    """Warn of names that occur twice, and of names that are not UTF-8."""
     where = Where(file=os.fspath(path))
     counts = Counter(map(same_name, names))
     twice = [name for name, count in counts.items() if count > 1]
@@ -90,11 +103,11 @@ def _tell_of_names(names: Names, path: PathLike) -> None:
 
 @dataclass
 class Expected:
-    """The encoding of files that name classes, where they are no UTF-8.
+    """The encoding of files that name classes and are not UTF-8.
 
     Attributes:
-        encoding: its name; None keeps the bytes, and nothing is said of them.
-        is_used: a file was read in it.
+        encoding: name of the encoding; None to keep the bytes without a warning.
+        is_used: True once a file was read in this encoding.
     """
 
     encoding: str | None
@@ -106,7 +119,14 @@ _expected: ContextVar[Expected | None] = ContextVar("expected", default=None)
 
 @contextlib.contextmanager
 def names_in(encoding: str | None) -> Iterator[Expected]:
-    """Read all files that name classes and are no UTF-8 in an encoding, or say nothing of them."""
+    """Return a context in which files that name classes and are not UTF-8 have a given encoding.
+
+    Args:
+        encoding: name of the encoding; None to keep the bytes without a warning.
+
+    Yields:
+        The encoding, and whether a file was read in it.
+    """
     expected = Expected(encoding)
     token = _expected.set(expected)
     try:
@@ -116,10 +136,14 @@ def names_in(encoding: str | None) -> Iterator[Expected]:
 
 
 def in_expected_encoding(text: str, where: Where) -> str:
-    """Return the text of a file that names classes in the encoding of `names_in`.
+    """Return the text of a file that names classes, decoded in the encoding set by `names_in`.
+
+    Args:
+        text: the text of the file, in which bytes that are not UTF-8 were kept.
+        where: place of the file, used in messages.
 
     Raises:
-        DatasetError: it is no text in it.
+        DatasetError: the bytes are no text in this encoding.
     """
     expected = _expected.get()
     if expected is None or expected.encoding is None or not keeps_bytes(text):
@@ -129,7 +153,12 @@ def in_expected_encoding(text: str, where: Where) -> str:
 
 
 def tell_of_bytes(names: Names, where: Where) -> None:
-    """Say once which encoding would read names that are bytes."""
+    """Warn once if names are not UTF-8, and say which encoding would read them.
+
+    Args:
+        names: the names, in which bytes that are not UTF-8 were kept.
+        where: place of the names file.
+    """
     if keeps_bytes(names.text) and _expected.get() is None:
         likely = likely_encodings(encoded(names.text))
         advice = " or ".join(f"--names-encoding {one}" for one in likely)
@@ -141,15 +170,23 @@ def tell_of_bytes(names: Names, where: Where) -> None:
 
 
 def format_names(names: Sequence[str]) -> str:
-    """Return the text of a names file."""
+    """Return the text of a names file.
+
+    Args:
+        names: class names in class order; `Names` keep their marks.
+    """
     return Names.of(names).text
 
 
 def names_bytes(names: Sequence[str], file: PathLike) -> bytes:
     """Return the content of a names file that reads back as these names.
 
+    Args:
+        names: class names in class order.
+        file: path of the file to write, used in messages.
+
     Raises:
-        DatasetError: there is no name, or no file gives them back.
+        DatasetError: there are no names, or they would not be read back unchanged.
     """
     where = Where(file=os.fspath(file))
     if not names:
@@ -163,9 +200,12 @@ def names_bytes(names: Sequence[str], file: PathLike) -> bytes:
 
 
 def read_data(path: PathLike) -> dict[str, str]:
-    """Read `key = value` lines: classes, train, valid, names, backup ...
+    """Read the `key = value` lines of a data file: classes, train, valid, names, backup ...
 
-    As in a cfg, blanks in values are dropped and the first of repeated keys counts.
+    As in a cfg, blanks in values are removed, and the first of repeated keys counts.
+
+    Args:
+        path: path of the data file.
 
     Raises:
         DatasetError: the file cannot be read.
@@ -183,9 +223,14 @@ def read_data(path: PathLike) -> dict[str, str]:
 
 
 def read_labels(path: PathLike) -> npt.NDArray[np.float64]:
-    """Read the boxes of a picture: `class x y width height` lines.
+    """Read the boxes of a picture from lines of `class x y width height`.
 
-    Returns: (k, 5): class, centre x, centre y, width, height, relative to the picture.
+    Args:
+        path: path of the label file.
+
+    Returns:
+        float64 (boxes, 5): class index (from 0), centre x, centre y, width and height, relative to
+            the picture.
 
     Raises:
         DatasetError: the file cannot be read, or a line is not five numbers.
@@ -207,9 +252,12 @@ def read_labels(path: PathLike) -> npt.NDArray[np.float64]:
 
 
 def replaced_data(text: str, values: Mapping[str, object]) -> str:
-    """Return the text of a data file with other values: only those lines change.
+    """Return the text of a data file with some values replaced; only their lines change.
 
-    Missing ones follow. The line of a value that is None is left out.
+    Args:
+        text: the text of the data file.
+        values: new values by key. Keys that the file does not have are added at the end, and the
+            line of a key whose value is None is left out.
     """
     lines = []
     left = dict(values)
@@ -228,7 +276,11 @@ def replaced_data(text: str, values: Mapping[str, object]) -> str:
 
 
 def read_tree(path: PathLike) -> Tree:
-    """Read `name parent` lines; the parent is a line number counted from 0, or -1.
+    """Read a class tree from lines of `name parent`.
+
+    Args:
+        path: path of the tree file; a parent is the index (from 0) of a line before its child, or
+            -1.
 
     Raises:
         DatasetError: the file cannot be read, or a parent does not precede its child.
@@ -237,7 +289,16 @@ def read_tree(path: PathLike) -> Tree:
 
 
 def parse_tree(text: str, *, file: str | None = None) -> Tree:
-    """As `read_tree`, from the text of a tree file."""
+    """Parse the text of a tree file; see `read_tree`.
+
+    Args:
+        text: text of the tree file.
+        file: name of the file, used in messages.
+
+    Raises:
+        DatasetError: a line is malformed, a parent does not precede its child, or there are no
+            classes.
+    """
     names: list[str] = []
     parents: list[int] = []
     for number, line in enumerate(text.split("\n"), start=1):
@@ -265,17 +326,24 @@ def parse_tree(text: str, *, file: str | None = None) -> Tree:
 
 
 def format_tree(tree: Tree) -> str:
-    """The text of a tree file."""
+    """Return the text of a tree file.
+
+    Args:
+        tree: the class tree.
+    """
     return "".join(
         f"{name} {parent}\n" for name, parent in zip(tree.names, tree.parents, strict=True)
     )
 
 
 def read_map(path: PathLike) -> tuple[int, ...]:
-    """Read one class index per line.
+    """Read class indices (from 0), one per line.
+
+    Args:
+        path: path of the map file.
 
     Raises:
-        DatasetError: the file cannot be read, or a line is no whole number.
+        DatasetError: the file cannot be read, or a line does not begin with a whole number.
     """
     numbers = []
     for number, line in enumerate(_read_lines(path), start=1):
@@ -293,10 +361,17 @@ def read_map(path: PathLike) -> tuple[int, ...]:
 
 
 def find_beside(name: str, cfg: str | None) -> Path | None:
-    """A file that a cfg names: beside the cfg, in the folder above, or in the working folder.
+    """Find a file that a cfg names: beside the cfg, in the folder above, or in the working folder.
 
-    C looks in the working folder alone. Neither `..`, nor an absolute path, nor a link leads out
+    C searches only the working folder. Neither `..`, nor an absolute path, nor a link can lead out
     of these folders.
+
+    Args:
+        name: the file name in the cfg.
+        cfg: path of the cfg; None to search only the working folder.
+
+    Returns:
+        The path of the file; None if it was not found.
     """
     folders = [Path()]
     if cfg:
@@ -308,7 +383,12 @@ def find_beside(name: str, cfg: str | None) -> Path | None:
 
 
 def is_inside(path: Path, folders: Iterable[Path]) -> bool:
-    """Whether a path, its links followed, stays within one of some folders."""
+    """Return True if a path, with its links resolved, lies within one of some folders.
+
+    Args:
+        path: the path to examine.
+        folders: the folders in which it may lie.
+    """
     real = path.resolve()
     return any(real.is_relative_to(folder.resolve()) for folder in folders)
 
@@ -318,28 +398,28 @@ def _read_lines(path: PathLike) -> list[str]:
 
 
 def read_text(path: PathLike, *, encoding: str | None = None) -> str:
-    """Return a text that a user wrote: see `darkconv.encodings`.
+    """Read a text file written by a user; see `darkconv.encodings`.
 
     Args:
-        path: the file.
-        encoding: of the text, where it is known.
+        path: path of the file.
+        encoding: encoding of the text; None for UTF-8 or what a byte order mark says.
 
     Raises:
-        DatasetError: the file cannot be read, is no text, or none in this encoding.
+        DatasetError: the file cannot be read, is not a text, or not one in this encoding.
     """
     where = Where(file=os.fspath(path))
     return _text_only(read_any_text(path, encoding=encoding), where)
 
 
 def read_any_text(path: PathLike, *, encoding: str | None = None) -> str:
-    """Return a text as `read_text` does, of a file that may hold anything: lines are checked later.
+    """Read a file that may hold anything as text, without the check that it is a text.
 
     Args:
-        path: the file.
-        encoding: of the text, where it is known.
+        path: path of the file.
+        encoding: encoding of the text; None for UTF-8 or what a byte order mark says.
 
     Raises:
-        DatasetError: the file cannot be read, or is no text in this encoding.
+        DatasetError: the file cannot be read, or is not a text in this encoding.
     """
     where = Where(file=os.fspath(path))
     note_input(path)
@@ -351,7 +431,7 @@ def read_any_text(path: PathLike, *, encoding: str | None = None) -> str:
 
 
 def _text_only(text: str, where: Where) -> str:
-    """Return a text, or raise DatasetError where it is something else or was no download."""
+    """Return a text, or raise a DatasetError if it is a binary file or a failed download."""
     known = no_text(encoded(text))
     if known:
         raise DatasetError(f"is {known.what}", where=where, hint=known.hint)

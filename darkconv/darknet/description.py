@@ -1,4 +1,4 @@
-"""What a file of another format says about the Darknet model in it, as text under plain keys."""
+"""The description of a Darknet model in a file of another format, as texts with plain keys."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -16,11 +16,20 @@ from darkconv.errors import DarkconvError, DatasetError, Where, shortened
 
 TREE_PREFIX = "tree:"
 NAMES_FILE = "names_file"
-"""Key of the text of the names file, a character for each byte."""
+"""The key of the text of the names file, stored with one character per byte."""
 
 
 def describe(network: Network, header: Header, names: Sequence[str]) -> dict[str, str]:
-    """The cfg, class names, dialect, weights header and class trees."""
+    """Return the description of a model: cfg, class names, dialect, weights header and class trees.
+
+    Args:
+        network: the network of the model.
+        header: header of its weights file.
+        names: class names in class order.
+
+    Returns:
+        Texts by key; they hold no characters that a format could refuse.
+    """
     return {
         "cfg": as_bytes(format_cfg(network.config)),
         **describe_names(names),
@@ -31,7 +40,11 @@ def describe(network: Network, header: Header, names: Sequence[str]) -> dict[str
 
 
 def describe_trees(network: Network) -> dict[str, str]:
-    """Return the class trees, each under `tree:` and the name that the cfg has for it."""
+    """Return the texts of the class trees, with the keys `tree:` plus their names in the cfg.
+
+    Args:
+        network: the network that uses the trees.
+    """
     return {
         as_plain(TREE_PREFIX + name): as_plain(format_tree(tree))
         for name, tree in network.trees.items()
@@ -39,11 +52,15 @@ def describe_trees(network: Network) -> dict[str, str]:
 
 
 def read_trees(metadata: Mapping[str, str], where: Where) -> dict[str, Tree]:
-    """Return what `describe_trees` was given.
+    """Read the class trees from a description; the inverse of `describe_trees`.
+
+    Args:
+        metadata: texts by key; other keys are ignored.
+        where: place of the file, used in messages.
 
     Raises:
         DarkconvError: a tree is damaged.
-        ValueError: a text is.
+        ValueError: a text cannot be decoded.
     """
     texts = {from_plain(key): text for key, text in metadata.items()}
     return {
@@ -54,10 +71,13 @@ def read_trees(metadata: Mapping[str, str], where: Where) -> dict[str, Tree]:
 
 
 def describe_names(names: Sequence[str]) -> dict[str, str]:
-    """Return class names as a JSON list, which any program can read, and what it cannot hold.
+    """Return class names as a JSON list that any program can read, and what that cannot hold.
 
-    That is the text of the names file, where some name is marked `dont_show`, has bytes that are
-    no UTF-8, or lines end otherwise: a character for each of its bytes.
+    The text of the names file is added, with one character per byte, if a name is marked
+    `dont_show`, has bytes that are not UTF-8, or the line endings differ.
+
+    Args:
+        names: class names in class order.
     """
     plain = list(map(_readable, names))
     text = format_names(names)
@@ -68,12 +88,15 @@ def describe_names(names: Sequence[str]) -> dict[str, str]:
 
 
 def read_described_names(metadata: Mapping[str, str]) -> Names:
-    """Return what `describe_names` was given.
+    """Read class names from a description; the inverse of `describe_names`.
+
+    Args:
+        metadata: texts by key; other keys are ignored.
 
     Raises:
-        ValueError: it is something else, or there are two lists that differ.
+        ValueError: a text is malformed, or the two lists of names differ.
         KeyError: there are no names.
-        DatasetError: a name that cannot be one.
+        DatasetError: a name is invalid.
     """
     names = parse_names(metadata["names"])
     if NAMES_FILE not in metadata:
@@ -89,15 +112,21 @@ def read_described_names(metadata: Mapping[str, str]) -> Names:
 
 
 def _readable(name: str) -> str:
-    r"""Return a name with bytes that are no UTF-8 as `\xff`."""
+    r"""Return a name in which bytes that are not UTF-8 are written as `\xff`."""
     return encoded(name).decode("utf-8", "backslashreplace")
 
 
 def read_description(metadata: Mapping[str, str], where: Where) -> tuple[Network, Header, Names]:
-    """The inverse of `describe`; warnings about options came when the file was written.
+    """Read network, weights header and class names from a description; the inverse of `describe`.
+
+    There are no warnings about options, since they appeared when the file was written.
+
+    Args:
+        metadata: texts by key; other keys are ignored.
+        where: place of the file, used in messages.
 
     Raises:
-        DarkconvError: there is no cfg, or the rest is damaged.
+        DarkconvError: there is no cfg, or a text is damaged.
     """
     if "cfg" not in metadata:
         raise DarkconvError("has no cfg in its metadata: darkconv did not write it", where=where)
@@ -117,16 +146,24 @@ def read_description(metadata: Mapping[str, str], where: Where) -> tuple[Network
 
 
 def damaged(error: Exception, where: Where) -> DarkconvError:
-    """The error for metadata that cannot be read."""
+    """Return the error for metadata that cannot be read.
+
+    Args:
+        error: the exception raised while reading.
+        where: place of the file.
+    """
     text = f"no {error}" if isinstance(error, KeyError) else str(error)
     return DarkconvError(f"damaged metadata: {shortened(text)}", where=where)
 
 
 def cfg_text(text: str) -> str:
-    """The text of a cfg from that of its bytes, a character for each.
+    """Return the text of a cfg that is stored with one character per byte.
+
+    Args:
+        text: the stored text.
 
     Raises:
-        ValueError: there are other characters.
+        ValueError: the text has characters that are not bytes.
     """
     try:
         return from_bytes(text)
@@ -135,10 +172,13 @@ def cfg_text(text: str) -> str:
 
 
 def parse_header(text: str) -> Header:
-    """A weights header from its JSON.
+    """Parse a weights header from JSON.
+
+    Args:
+        text: a JSON object with the keys major, minor, revision and seen.
 
     Raises:
-        ValueError: it is something else, or does not fit a weights file.
+        ValueError: the text is something else, or a number does not fit a weights file.
     """
     numbers = json.loads(text)
     keys = ("major", "minor", "revision", "seen")
@@ -153,10 +193,13 @@ def parse_header(text: str) -> Header:
 
 
 def parse_names(text: str) -> tuple[str, ...]:
-    """Class names from their JSON.
+    """Parse class names from JSON.
+
+    Args:
+        text: a JSON list of texts.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: the text is something else.
     """
     names = json.loads(text)
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

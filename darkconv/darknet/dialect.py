@@ -1,15 +1,15 @@
-"""Which program's rules a model follows, decided in one place.
+"""The choice of the dialect, the rules of one program, that a model follows.
 
-In this order, the first that speaks decides:
+The first of these signs that is found decides:
 
-1. a section type that only one program knows (`[deconvolutional]`, `[scale_channels]` ...);
-   those of yolor (`[implicit_add]` ...) before those of AlexeyAB's, which yolor reads too;
-2. an option, or an activation, of AlexeyAB's program that changes the result (`scale_x_y`,
-   `groups` of a route, `mish`, or `silu` for swish ...): files of the original do not have it;
-3. the weights header: AlexeyAB's program and its heirs write version 0.2.5, the original
-   writes 0.2.0 and older ones 0.1.0. Versions of 1000 and more are the original's;
-4. an option that AlexeyAB's program alone reads in training (`mosaic`, `iou_loss` ...);
-5. otherwise `pjreddie`, the original.
+1. a section type that only one program knows (`[deconvolutional]`, `[scale_channels]` ...); those
+of yolor (`[implicit_add]` ...) precede those of AlexeyAB's program, which yolor knows too;
+2. an option or activation of AlexeyAB's program that affects the result (`scale_x_y`, `groups` of a
+route, `mish`, or `silu` for swish ...), since files of the original do not have it;
+3. the weights header: AlexeyAB's program and its successors write version 0.2.5, the original
+writes 0.2.0, and older ones 0.1.0. Versions of 1000 and more are the original's;
+4. an option that only AlexeyAB's program reads, in training (`mosaic`, `iou_loss` ...);
+5. otherwise the dialect is `pjreddie`, the original.
 """
 
 import logging
@@ -30,10 +30,13 @@ GAUSSIAN = "Gaussian_yolo"
 
 
 def named_dialect(name: str) -> Dialect:
-    """The dialect of that name.
+    """Return the dialect with a given name.
+
+    Args:
+        name: name of the dialect.
 
     Raises:
-        DarkconvError: there is none.
+        DarkconvError: there is no such dialect.
     """
     try:
         return DIALECTS[name]
@@ -44,9 +47,13 @@ def named_dialect(name: str) -> Dialect:
 
 
 def choose_dialect(config: Config, header: Header | None) -> Dialect:
-    """Return the dialect that a cfg and the header of its weights speak for; see the module.
+    """Choose the dialect from a cfg and the header of its weights; the module lists the rules.
 
-    Where they contradict each other, a warning says so.
+    A warning is logged if cfg and header contradict each other.
+
+    Args:
+        config: the text of the cfg, as data.
+        header: header of the weights file; None if there are no weights.
     """
     by_cfg, by_header = _of_cfg(config), _of_header(header) if header else None
     if header and by_header and by_cfg and not by_cfg.follows(by_header):
@@ -57,12 +64,12 @@ def choose_dialect(config: Config, header: Header | None) -> Dialect:
 
 
 def tell_of_other_reading(config: Config, header: Header, dialect: Dialect) -> None:
-    """Warn of a cfg and weights that are read by other rules than their own unless told.
+    """Warn if a written cfg and weights will be read in another dialect than the model's.
 
     Args:
-        config: that is written.
-        header: of the weights that are written with it.
-        dialect: whose rules the model follows.
+        config: the cfg that is written.
+        header: header of the weights that are written with it.
+        dialect: the dialect of the model.
     """
     own = _of_cfg(config) or _of_header(header)
     if own.name != dialect.name:
@@ -91,7 +98,7 @@ def _of_header(header: Header) -> Dialect:
 
 
 def _tell_of_header(config: Config, header: Header, chosen: Dialect) -> None:
-    """Say that a header is of another program; some forks of the original are known by it."""
+    """Warn that a header is that of another program, by which some forks are recognised."""
     other = (
         f"header {header.major}.{header.minor}.{header.revision}, as {_of_header(header)} writes"
     )

@@ -1,4 +1,4 @@
-"""Why a weights file does not have the size that its cfg requires."""
+"""The explanation why a weights file does not have the size that its cfg requires."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,15 @@ USUAL_VERSION = (0, 2)
 def explain_size(
     path: str, found: int, network: Network, header: Header, cutoff: int | None
 ) -> WeightsError:
-    """The error for a file of `found` bytes: where it ends, and what would make it fit."""
+    """Return the error for a file of the wrong size: where it ends, and what would make it fit.
+
+    Args:
+        path: path of the weights file.
+        found: size of the file in bytes.
+        network: the network that the file should belong to.
+        header: header of the file.
+        cutoff: number of layers that the file should hold; None for all.
+    """
     start = header.size(network.dialect)
     ends = list(_ends(network, start))
     limit = len(network.layers) if cutoff is None else cutoff
@@ -30,7 +38,7 @@ def explain_size(
 
 
 End = tuple[int, Layer, str, int]
-"""Offset behind an array, its layer, its name, its bytes."""
+"""The offset after an array in bytes, its layer, its name and its size in bytes."""
 
 
 def _ends(network: Network, position: int) -> Iterator[End]:
@@ -99,7 +107,7 @@ def _last_whole_layer(found: int, network: Network, header: Header) -> int | Non
 
 
 def _fitting_options(surplus: int, network: Network) -> Iterator[str]:
-    """`classes=3`, `channels=1`: the values under which the file would have the right size."""
+    """Return option values, such as `classes=3` or `channels=1`, with which the size would fit."""
     per_class = 4 * sum(_floats_per_class(network, layer) for layer in network.heads)
     classes = {layer.spec.classes for layer in network.heads if isinstance(layer.spec, Head)}
     if per_class and surplus % per_class == 0 and len(classes) == 1:
@@ -115,7 +123,7 @@ def _fitting_options(surplus: int, network: Network) -> Iterator[str]:
 
 
 def _floats_per_class(network: Network, head: Layer) -> int:
-    """Stored values that one more class adds: a row of the layer before for each anchor."""
+    """Return the stored values that one more class adds: a row of the layer before per anchor."""
     if not isinstance(head.spec, Head) or not head.sources or head.sources[0] < 0:
         return 0
     before = network.layers[head.sources[0]]
@@ -124,7 +132,7 @@ def _floats_per_class(network: Network, head: Layer) -> int:
 
 
 def _bytes_per_channel(network: Network) -> int:
-    """Bytes that one more input channel adds."""
+    """Return the number of bytes that one more input channel adds."""
     if not network.input_shape.is_map:
         return 0
     values = {"channels": network.input_shape.c + 1}

@@ -1,11 +1,11 @@
-"""Darknet's own files as a model: a cfg, its weights, and the class names beside them."""
+"""Reading of a model from Darknet's own files: a cfg, its weights, and the class names."""
 
 import logging
 import os
 from dataclasses import replace
 from pathlib import Path
 
-from darkconv import layers as _layers  # noqa: F401 - fills the table of layer types
+from darkconv import layers as _layers  # noqa: F401 - the import fills the table of layer types
 from darkconv.core.dialect import Dialect
 from darkconv.core.model import Header, InitialArrays, Model
 from darkconv.core.names import NO_NAMES, Names
@@ -35,7 +35,24 @@ def read_darknet(
     input_size: tuple[int, int] | None = None,
     cutoff: int | None = None,
 ) -> Model:
-    """Read a model from Darknet's own files: see `darkconv.load`, whose arguments these are."""
+    """Read a model from Darknet's own files; `darkconv.load` describes the arguments in detail.
+
+    Args:
+        cfg: path of the cfg.
+        weights: path of the weights file; None for Darknet's initial values.
+        names: path of the names file; None for the one beside the cfg or the weights.
+        names_encoding: encoding of the names file; None for UTF-8 or what a byte order mark says.
+        dialect: name of the dialect, or "auto" to choose it from cfg and weights.
+        input_size: (width, height) of the input in pixels; None for that of the cfg.
+        cutoff: number of layers that the weights file holds; None for all, or what its name says.
+
+    Raises:
+        CfgError: the cfg cannot be read, or was replaced while its weights were read.
+        GraphError: the layers do not fit together.
+        WeightsError: the weights file cannot be read, or belongs to another network.
+        DatasetError: the names file cannot be read, or there is none to decode.
+        PlanError: a dissection does not fit the network.
+    """
     known = _status(cfg)
     config = read_cfg(cfg)
     dissection = read_dissection(config) if is_dissection(config) else None
@@ -65,7 +82,10 @@ def read_darknet(
 
 
 def _status(path: PathLike) -> tuple[int, ...] | None:
-    """What changes with a file; of files that are replaced together the cfg comes last."""
+    """Return the values by which a change of a file is noticed.
+
+    If several files are replaced together, the cfg is the last of them.
+    """
     try:
         found = os.stat(path)
     except OSError:
@@ -74,7 +94,17 @@ def _status(path: PathLike) -> tuple[int, ...] | None:
 
 
 def read_trees(config: Config) -> dict[str, Tree]:
-    """The class trees that a cfg names, as far as their files are found."""
+    """Read the class trees that a cfg names, if their files are found.
+
+    Args:
+        config: the text of the cfg, as data.
+
+    Returns:
+        The class trees by the value of `tree=`.
+
+    Raises:
+        DatasetError: a tree file cannot be read.
+    """
     trees = {}
     for section in config.distinct_sections[1:]:
         spec: type | None = LAYER_TYPES.get(section.name)
@@ -124,10 +154,18 @@ def _names(
 
 
 def names_beside(cfg: PathLike, weights: PathLike | None) -> Path | None:
-    """Return the names file that lies beside a cfg or its weights, under their name."""
+    """Return the names file that lies beside a cfg or its weights and shares their name.
+
+    Args:
+        cfg: path of the cfg.
+        weights: path of the weights file; None if there is none.
+
+    Returns:
+        The path of the names file; None if there is none.
+    """
     for file in (cfg, weights):
         if file is not None:
             path = Path(file).with_suffix(".names")
-            if os.path.isfile(path):  # Path.is_file raises where a name is too long
+            if os.path.isfile(path):  # Path.is_file raises an error if a name is too long
                 return path
     return None

@@ -1,11 +1,16 @@
-"""Files that are often taken for weights, recognised by their first bytes."""
+"""Files that are often mistaken for weights, recognised by their first bytes."""
 
 import struct
 from typing import NamedTuple
 
 
 class Recognised(NamedTuple):
-    """What a file is, and what to do about it."""
+    """The kind of a file, and advice for the user.
+
+    Attributes:
+        what: name of the kind, used in messages.
+        hint: advice for the user; None if there is none.
+    """
 
     what: str
     hint: str | None = None
@@ -42,13 +47,18 @@ _ONNX_PRODUCERS = (b"pytorch", b"onnx", b"tf2onnx", b"darkconv", b"keras", b"dar
 
 
 WEIGHTS_VERSIONS = ((0, 1, 0), (0, 2, 0), (0, 2, 5))
-"""Those that Darknet's programs have written."""
+"""The versions that Darknet's programs have written into weights files."""
 SIGNATURE = 512
-"""Bytes at the start of a file that say what it is."""
+"""The kind of a file is recognised from this number of bytes at its start."""
 
 
 def recognise(start: bytes, size: int) -> Recognised | None:
-    """What a file is if it cannot be Darknet weights, judged by its first 512 bytes."""
+    """Return the kind of a file that cannot be a weights file; None if it can be one.
+
+    Args:
+        start: the first 512 bytes of the file, or all if it is shorter.
+        size: size of the file in bytes.
+    """
     if size < 16:
         return Recognised(f"a file of {size} bytes", "a weights header alone has 16 or 20")
     known = _recognise_format(start, size)
@@ -58,7 +68,11 @@ def recognise(start: bytes, size: int) -> Recognised | None:
 
 
 def recognise_foreign(data: bytes) -> Recognised | None:
-    """What a file is if it cannot be a cfg, judged by its first 512 bytes."""
+    """Return the kind of a file that cannot be a cfg; None if it can be one.
+
+    Args:
+        data: the content of the file, of which the first 512 bytes are examined.
+    """
     start = data[:SIGNATURE]
     if start.startswith(tuple(struct.pack("<3i", *version) for version in WEIGHTS_VERSIONS)):
         return Recognised("a weights file", "the cfg comes first, then the weights")
@@ -73,7 +87,7 @@ def recognise_foreign(data: bytes) -> Recognised | None:
 
 
 def _without_mark(start: bytes) -> bytes:
-    """The text without byte order mark and blanks, in lower case."""
+    """Return the text in lower case without byte order mark and leading blanks."""
     return start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
 
 
@@ -99,7 +113,13 @@ def _recognise_format(start: bytes, size: int) -> Recognised | None:
 
 
 def no_text(content: bytes) -> Recognised | None:
-    """What a file is if it is no text for Darknet: binary, or what came instead of a download."""
+    """Return the kind of a file that is not a text for Darknet; None if it can be one.
+
+    Binary files, and pages or pointers received instead of a download, are recognised.
+
+    Args:
+        content: the content of the file.
+    """
     known = recognise(content[:512].ljust(16), max(len(content), 16))
     if known and known.what in ("an HTML page", "a Git LFS pointer"):
         return known

@@ -1,4 +1,4 @@
-"""A model in words, and as JSON can hold it."""
+"""The summary of a model, as text and as data for JSON."""
 
 from typing import Any
 
@@ -10,7 +10,11 @@ from darkconv.files.sizes import format_size
 
 
 def summary(model: Model) -> str:
-    """Return totals, heads and what the files are."""
+    """Return a summary of a model as text: totals, heads and its weights file.
+
+    Args:
+        model: the model to describe.
+    """
     size = f"weights file {format_size(weights_size(model))}"
     header = loaded_header(model)
     if header:
@@ -19,18 +23,30 @@ def summary(model: Model) -> str:
 
 
 def loaded_header(model: Model) -> Header | None:
-    """Return the header that came with the weights, None where only a cfg was read."""
+    """Return the header that was read with the weights; None if only a cfg was read.
+
+    Args:
+        model: the model to examine.
+    """
     is_loaded = len(model.initial_layers) < layers.count_with_arrays(model.network)
     return model.header if is_loaded else None
 
 
 def version_of(header: Header) -> str:
-    """Return the version of a weights file: `0.2.5`."""
+    """Return the version of a weights file as text: `0.2.5`.
+
+    Args:
+        header: header of the weights file.
+    """
     return f"{header.major}.{header.minor}.{header.revision}"
 
 
 def model_dict(model: Model) -> dict[str, Any]:
-    """Return everything of the table, for programs."""
+    """Return the description of a model as data that JSON can hold.
+
+    Args:
+        model: the model to describe.
+    """
     network, header = model.network, loaded_header(model)
     return {
         "file": network.file,

@@ -1,8 +1,8 @@
-"""Weights file <-> header and arrays.
+"""Reading and writing of weights files.
 
-A file is a header and float32 arrays, little endian, layer after layer in cfg order without
-separators (golden/DIALECTS.md §3). Its size therefore follows from the cfg and is checked
-before the first array is looked at.
+A weights file is a header and float32 arrays in little-endian byte order, layer after layer in cfg
+order without separators (golden/DIALECTS.md §3). Its size therefore follows from the cfg, and is
+checked before the first array is read.
 """
 
 import logging
@@ -41,18 +41,24 @@ logger = logging.getLogger("darkconv")
 
 CUTOFF_NAME = re.compile(r"\.conv\.(\d+)$")
 VERSION_LIMIT = 10_000
-"""Programs write versions such as 0.2.5, and 1000 more for transposed matrices."""
+"""Programs write version numbers such as 0.2.5, and add 1000 for transposed matrices."""
 _VERSION = struct.Struct("<iii")
 
 
 class WeightsFile:
-    """A weights file, mapped copy-on-write: nothing is read before it is used."""
+    """A weights file, mapped copy-on-write: nothing is read before it is used.
+
+    Attributes:
+        path: path of the file, as given.
+        size: size of the file in bytes.
+        version: (major, minor, revision) from its header.
+    """
 
     def __init__(self, path: PathLike) -> None:
-        """Open the file, and look at its start.
+        """Open the file and examine its start.
 
         Raises:
-            WeightsError: it cannot be opened, or is recognisably something else.
+            WeightsError: the file cannot be opened, or its start shows that it is something else.
         """
         self.path = os.fspath(path)
         note_input(self.path)
@@ -83,7 +89,7 @@ class WeightsFile:
 
     @cached_property
     def data(self) -> FileMap:
-        """The whole file; its size is to be checked before."""
+        """Return the map of the whole file; its size must be checked before."""
         try:
             return FileMap.of(self._handle)
         except OSError as error:
@@ -91,17 +97,24 @@ class WeightsFile:
 
     @property
     def cutoff(self) -> int | None:
-        """The number of layers that the name says: 74 for `darknet53.conv.74`."""
+        """Return the number of layers that the file name states: 74 for `darknet53.conv.74`."""
         match = CUTOFF_NAME.search(self.path)
         return int(match[1]) if match else None
 
     @property
     def unread_header(self) -> Header:
-        """The version, without the counter, whose width the dialect decides."""
+        """Return the header without the image counter, whose width depends on the dialect."""
         return Header(*self.version)
 
     def header(self, dialect: Dialect) -> Header:
-        """The header as a dialect's program reads it."""
+        """Return the header as the program of a dialect reads it.
+
+        Args:
+            dialect: decides the width of the image counter.
+
+        Raises:
+            WeightsError: the file is too short for a header.
+        """
         header = self.unread_header
         width = header.seen_bytes(dialect)
         if self.size < 12 + width:
@@ -110,19 +123,23 @@ class WeightsFile:
         return replace(header, seen=seen)
 
     def offset_of(self, array: npt.NDArray[Any]) -> int | None:
-        """Where in the file the bytes of an array stand; None if they do not, as they are."""
+        """Return the offset of an array in the file, in bytes; None if it is not part of the file.
+
+        Args:
+            array: any array; only a C-contiguous view of the mapped file has an offset.
+        """
         offset = address_of(array) - address_of(np.frombuffer(self.data, np.uint8))
         is_inside = offset >= 0 and offset + array.nbytes <= self.size
         return offset if is_inside and array.flags.c_contiguous else None
 
     @property
     def real_path(self) -> Path:
-        """Absolute, with all links followed."""
+        """Return the absolute path with all links resolved."""
         return Path(self.path).resolve()
 
     @property
     def is_unchanged(self) -> bool:
-        """Whether the path still leads to the file that was opened, not written to since."""
+        """Return True if the path still leads to the opened file, not written to since."""
         try:
             now = os.stat(self.path)
         except OSError:
@@ -130,7 +147,13 @@ class WeightsFile:
         return os.path.samestat(now, self._status) and self._is_like(now)
 
     def check(self) -> None:
-        """Raise if the mapped bytes were written to; another file of the name does not matter."""
+        """Raise an error if the mapped file was written to.
+
+        Another file that replaced it under its name does not matter.
+
+        Raises:
+            WeightsError: the file was written to.
+        """
         if not self._is_like(os.fstat(self._handle.number)):
             raise self.error(
                 "was overwritten while it was in use",
@@ -141,19 +164,24 @@ class WeightsFile:
         return (now.st_size, now.st_mtime_ns) == (self.size, self._status.st_mtime_ns)
 
     def error(self, message: str, **parts: object) -> WeightsError:
-        """A WeightsError that names this file."""
+        """Return a WeightsError that names this file.
+
+        Args:
+            message: text of the error.
+            parts: further arguments of `WeightsError`, such as `expected`, `found` and `hint`.
+        """
         return WeightsError(message, where=Where(file=self.path), **parts)  # type: ignore[arg-type]
 
 
 class FileArrays(FrozenArrays):
-    """The arrays of a weights file, by key; a changed selection of them is not one.
+    """The unchanged arrays of a weights file, by key.
 
     Attributes:
-        file: that they come from, most of them as views of it.
+        file: the weights file; most of the arrays are views of it.
     """
 
     def __init__(self, file: WeightsFile, arrays: Mapping[str, Array]) -> None:
-        """Take arrays that are frozen already."""
+        """Take arrays that are already frozen."""
         self._arrays = dict(arrays)
         self.file = file
 
@@ -161,7 +189,14 @@ class FileArrays(FrozenArrays):
 def file_size(
     network: Network, header: Header, *, cutoff: int | None = None, absent: Collection[int] = ()
 ) -> int:
-    """Bytes of a weights file for the first `cutoff` layers, or for all, but for those absent."""
+    """Return the size of a weights file in bytes.
+
+    Args:
+        network: the network of the file.
+        header: its header, whose size counts too.
+        cutoff: number of layers that the file holds; None for all.
+        absent: indices of layers whose arrays the file lacks.
+    """
     counts = sum(
         slot.stored_size
         for _, layer, slot in network.keyed_slots()
@@ -171,27 +206,46 @@ def file_size(
 
 
 def weights_size(model: Model) -> int:
-    """Return the bytes of the weights file that a model is written as."""
+    """Return the size in bytes of the weights file that a model is written as.
+
+    Args:
+        model: the model to measure.
+    """
     return file_size(model.network, model.header)
 
 
 def read_weights(path: PathLike, network: Network, *, cutoff: int | None = None) -> Model:
-    """Read the arrays of a network.
+    """Read the arrays of a network from a weights file.
 
     Args:
-        path: the weights file; it stays mapped, and must not be cut short while in use.
-        network: what to read it as.
-        cutoff: read a file that holds only layers below this; found from names such as
-            `darknet53.conv.74`.
+        path: path of the weights file; it stays mapped, and must not be truncated while in use.
+        network: the network that the file belongs to.
+        cutoff: number of layers that the file holds; None for all, or what a name such as
+            `darknet53.conv.74` states.
+
+    Returns:
+        The model. Layers that the file does not hold keep Darknet's initial values.
 
     Raises:
-        WeightsError: the file is not one, or not of exactly the size that the cfg requires.
+        WeightsError: the file is no weights file, or does not have exactly the size that the cfg
+            requires.
     """
     return map_weights(WeightsFile(path), network, cutoff=cutoff)
 
 
 def map_weights(file: WeightsFile, network: Network, *, cutoff: int | None = None) -> Model:
-    """As `read_weights`, of a file that is already open."""
+    """Read the arrays of a network from an open weights file; see `read_weights`.
+
+    Args:
+        file: the open weights file.
+        network: the network that the file belongs to.
+        cutoff: number of layers that the file holds; None for all, or what its name states.
+
+    Raises:
+        WeightsError: the file does not have exactly the size that the cfg requires, or the cutoff
+            exceeds the network.
+        GraphError: there is not enough memory for the initial values.
+    """
     header = file.header(network.dialect)
     if cutoff is None:
         cutoff = file.cutoff
@@ -236,10 +290,10 @@ def map_weights(file: WeightsFile, network: Network, *, cutoff: int | None = Non
 def _absent_layers(
     file: WeightsFile, network: Network, header: Header, cutoff: int | None
 ) -> frozenset[int]:
-    """The layers that a file lacks because their own program never saves them.
+    """Return the layers that a file lacks because their own program never saves them.
 
     Raises:
-        WeightsError: the file has neither the size with them nor that without.
+        WeightsError: the file has neither the size with these layers nor that without.
     """
     if file.size == file_size(network, header, cutoff=cutoff):
         return frozenset()
@@ -258,12 +312,32 @@ def _absent_layers(
 
 
 def write_weights(model: Model, path: PathLike) -> None:
-    """Write the file that `read_weights` reads back as the same arrays."""
+    """Write a weights file that `read_weights` reads back as the same arrays.
+
+    Args:
+        model: the model to write.
+        path: path of the weights file.
+
+    Raises:
+        DarkconvError: the image counter does not fit the header's version.
+        WeightsError: the file from which the model was read has been written to.
+    """
     write_bytes(path, weights_chunks(model))
 
 
 def weights_chunks(model: Model) -> Iterator[bytes | memoryview]:
-    """The bytes of a weights file, in pieces."""
+    """Iterate over the bytes of a weights file in pieces.
+
+    Args:
+        model: the model to write.
+
+    Returns:
+        The header, then the stored values of each array as float32 in little-endian byte order.
+
+    Raises:
+        DarkconvError: the image counter does not fit the header's version.
+        WeightsError: the file from which the model was read has been written to.
+    """
     yield header_bytes(model.header, model.dialect)
     for key, _, slot in model.network.keyed_slots():
         if slot.stored_size:
@@ -274,7 +348,15 @@ def weights_chunks(model: Model) -> Iterator[bytes | memoryview]:
 
 
 def header_bytes(header: Header, dialect: Dialect) -> bytes:
-    """The start of a weights file."""
+    """Return the bytes of a weights header: three int32 numbers and the counter, little-endian.
+
+    Args:
+        header: the header to write.
+        dialect: decides the width of the image counter.
+
+    Raises:
+        DarkconvError: the image counter does not fit its width.
+    """
     width = header.seen_bytes(dialect)
     version = _VERSION.pack(header.major, header.minor, header.revision)
     try:
@@ -287,7 +369,7 @@ def header_bytes(header: Header, dialect: Dialect) -> bytes:
 
 
 def _is_turned(slot: Slot, header: Header) -> bool:
-    """Whether the file holds the transposed matrix."""
+    """Return True if the file holds the transposed matrix."""
     return slot.order == "flipped" or (slot.order == "dense" and header.is_transposed)
 
 

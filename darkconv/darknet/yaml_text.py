@@ -1,4 +1,4 @@
-"""YAML of strangers: texts, lists and mappings of a bounded size, and nothing that runs."""
+"""Safe reading of YAML: only texts, lists and mappings of limited size, and nothing is run."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,12 +10,12 @@ from darkconv.libraries import telling_missing
 
 SUFFIXES = (".yaml", ".yml")
 LONGEST = 250_000
-"""Characters of a text: the longest in circulation, with a thousand names, has 30,000."""
+"""A text has at most this number of characters; the longest in circulation has 30,000."""
 DEEPEST = 20
-"""Lists and mappings within each other."""
+"""Lists and mappings are nested at most this deeply."""
 MOST_NAMES = 100_000
 MOST_VALUES = LONGEST
-"""Texts, lists and mappings, aliases written out."""
+"""A document has at most this number of texts, lists and mappings with its aliases expanded."""
 
 _AS_PRIVATE = {0xDC00 + byte: 0xF700 + byte for byte in range(0x80, 0x100)}
 _AS_KEPT = {private: kept for kept, private in _AS_PRIVATE.items()}
@@ -25,11 +25,15 @@ Yaml = Any
 
 
 def parse_yaml(text: str, where: Where) -> Yaml:
-    """Return the content of a YAML text, its values as texts.
+    """Parse a YAML text; all scalar values stay texts.
+
+    Args:
+        text: the YAML text.
+        where: place of the file, used in messages.
 
     Raises:
-        DatasetError: the text is too long, nested too deeply or no YAML, or its aliases stand for
-            too many values: a short text can stand for an endless one.
+        DatasetError: the text is too long, nested too deeply or not YAML, or its aliases expand to
+            too many values (a short text can stand for an endless one).
         MissingDependencyError: PyYAML is not installed.
     """
     if len(text) > LONGEST:
@@ -57,7 +61,8 @@ def parse_yaml(text: str, where: Where) -> Yaml:
 def _composed(text: str, where: Where) -> Any:
     """Return PyYAML's node of a text.
 
-    It stops at the first one that lies too deep: PyYAML's time grows with the square of the depth.
+    It stops at the first node that is nested too deeply, because PyYAML's time grows with the
+    square of the depth.
     """
     import yaml
 
@@ -86,13 +91,13 @@ def _too_deep(where: Where, part: Any) -> DatasetError:
 
 
 def _value(node: Any, where: Where, left: Iterator[int], depth: int = 0) -> Yaml:
-    """Return the value of a node; tags do not count, and of a mapping the keys are texts.
+    """Return the value of a node; tags are ignored, and the keys of a mapping must be texts.
 
     Args:
-        node: of PyYAML; aliases are the same node again, also below itself.
-        where: the file.
-        left: yields once for each value that there may be.
-        depth: of the node.
+        node: node of PyYAML; an alias is the same node again, which may also contain itself.
+        where: place of the file, used in messages.
+        left: yields once for each further value that is allowed.
+        depth: depth of the node.
     """
     import yaml
 
@@ -122,7 +127,7 @@ def _value(node: Any, where: Where, left: Iterator[int], depth: int = 0) -> Yaml
 def _with_bytes(value: Yaml) -> Yaml:
     """Return a value with the bytes that were kept as they are (`darkconv.encodings`).
 
-    PyYAML takes no halves of surrogate pairs, but characters of private use in their place.
+    PyYAML accepts no lone surrogates, so private use characters replace them while it parses.
     """
     if isinstance(value, dict):
         return {key.translate(_AS_KEPT): _with_bytes(one) for key, one in value.items()}
@@ -132,13 +137,17 @@ def _with_bytes(value: Yaml) -> Yaml:
 
 
 def yaml_names(content: Yaml, where: Where) -> Names | None:
-    """Return the class names of a description such as `data.yaml`, or None if it has none.
+    """Return the class names of a description such as `data.yaml`; None if it has none.
 
-    They are a list, or a mapping from 0, 1, 2 ...; the names file that some tools name instead is
-    not opened.
+    They are a list, or a mapping from 0, 1, 2 ... to names. A names file that some tools state
+    instead is not opened.
+
+    Args:
+        content: the parsed YAML.
+        where: place of the file, used in messages.
 
     Raises:
-        DatasetError: `names` is of another form.
+        DatasetError: `names` has another form, or a name is invalid.
     """
     names = content.get("names") if isinstance(content, dict) else None
     place = Where(file=where.file, option="names")
@@ -156,7 +165,7 @@ def yaml_names(content: Yaml, where: Where) -> Names | None:
 
 
 def _by_number(names: dict[str, Yaml], where: Where) -> list[Yaml]:
-    """Return the values of a mapping from 0 to its length."""
+    """Return the values of a mapping whose keys are 0 to its length - 1."""
     if len(names) > MOST_NAMES:
         raise DatasetError(where=where, expected=f"at most {MOST_NAMES:,}", found=len(names))
     missing = next((str(i) for i in range(len(names)) if str(i) not in names), None)

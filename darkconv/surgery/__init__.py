@@ -1,1 +1,1 @@
-"""Operations that make a model out of a model."""
+"""Operations that make a new model from a model."""

@@ -1,4 +1,7 @@
-"""Which layers pay: what cuts of each family were measured to cost, and a budget spent by that."""
+"""Allocation of a budget to layers, by the measured loss of pruning each family.
+
+A family is a set of channel groups that have their channels in the same layers.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,23 +18,23 @@ Doubles = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 
 SHARES = (0.25, 0.5, 0.75)
-"""Cuts of a family that are measured."""
+"""The shares of a family that are removed to measure its loss."""
 GRID = 64
-"""Steps of a family's curve."""
+"""Number of steps of a family's curve."""
 LEAST = 1e-12
-"""A loss that is taken for the least: what costs nothing goes by what it saves."""
+"""Smaller losses count as this one; among families without loss, the one that saves most is cut."""
 
 
 @dataclass(frozen=True, eq=False)
 class Losses:
-    """What cuts of each family cost at the inputs of the heads, once the readers are refitted.
+    """The measured errors at the inputs of the heads after pruning each family and refitting.
 
     Attributes:
         model: fingerprint of the model.
-        score: that said which classes of a family go first.
-        shares: (cuts,) of a family's classes that go, rising.
-        errors: (families, cuts) squared error over the variance of what the heads read, on
-            pictures that nothing was fitted to; NaN for families that must not be cut.
+        score: name of the score that decided which channel groups of a family were removed first.
+        shares: (cuts,) removed shares of a family, ascending.
+        errors: float64 (families, cuts): squared error divided by the variance of what the heads
+            read, on pictures to which nothing was fitted; NaN for families that must not be pruned.
     """
 
     model: str
@@ -40,10 +43,15 @@ class Losses:
     errors: Doubles
 
     def check_is_of(self, model: Model, score: str, families: int) -> None:
-        """Check that they were measured of a model, with channels in a score's order.
+        """Check that the losses were measured for a model, and in the order of a score.
+
+        Args:
+            model: the model to prune.
+            score: name of the score.
+            families: number of families of the model.
 
         Raises:
-            PlanError: they were not.
+            PlanError: the losses belong to another model or score.
         """
         if self.model != fingerprint(model) or len(self.errors) != families:
             raise PlanError(f"the losses are of another model than {model.network.file}")
@@ -51,10 +59,16 @@ class Losses:
             raise PlanError("the losses are of another score", expected=score, found=self.score)
 
     def curve(self, family: int) -> Doubles:
-        """(GRID + 1,) error of a family at even steps from no cut to all of it, convex.
+        """Return the error of a family as a convex function of the removed share.
 
-        Between two measured cuts the error grows as a power of the share that goes; what is
-        cheaper to go through than a straight line says is taken for that line.
+        Between two measured cuts, the error grows as a power of the share. Where that is not
+        convex, the straight line below it counts.
+
+        Args:
+            family: index of the family, from 0.
+
+        Returns:
+            float64 (GRID + 1,): the errors at even steps from no removal to removal of all.
         """
         shares = np.asarray(self.shares, float)
         errors = np.maximum.accumulate(np.maximum(self.errors[family], LEAST))
@@ -68,7 +82,15 @@ class Losses:
 
 
 def lower_hull(x: Doubles, y: Doubles) -> Doubles:
-    """(n,) the largest convex function that is nowhere above the points (x, y)."""
+    """Return the largest convex function that is nowhere above some points.
+
+    Args:
+        x: float64 (n,), ascending.
+        y: float64 (n,).
+
+    Returns:
+        float64 (n,): the values of the function at x.
+    """
     corners: list[int] = []
     for place in range(len(x)):
         while len(corners) > 1 and _is_above(x, y, corners[-2], corners[-1], place):
@@ -79,17 +101,17 @@ def lower_hull(x: Doubles, y: Doubles) -> Doubles:
 
 
 def _is_above(x: Doubles, y: Doubles, a: int, b: int, c: int) -> bool:
-    """Whether point b lies on or above the line from a to c."""
+    """Return True if point b lies on or above the line from a to c."""
     return bool((y[b] - y[a]) * (x[c] - x[a]) >= (y[c] - y[a]) * (x[b] - x[a]))
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """The classes of a family that go together next.
+    """Channel groups of a family that are removed together next.
 
     Attributes:
-        family: whose they are.
-        classes: they, least important first.
+        family: index of the family.
+        classes: the channel groups, least important first.
     """
 
     family: int
@@ -98,16 +120,16 @@ class Step:
 
 @dataclass
 class Spending:
-    """A budget, spent step by step where it costs least.
+    """A budget that is spent step by step where the loss is smallest.
 
     Attributes:
-        bill: what the network costs with so many classes of each family gone.
-        budgets: that are to hold.
+        bill: the costs of the network without some channel groups of each family.
+        budgets: the budgets to meet.
         curves: (families, GRID + 1), see `Losses.curve`.
-        sizes: (families,) classes of each.
-        limits: (families,) classes of each that may go.
-        paces: (families,) classes of each that go at a time.
-        gone: (families,) classes of each that have gone.
+        sizes: (families,) number of channel groups.
+        limits: (families,) number of channel groups that may be removed.
+        paces: (families,) number of channel groups that are removed in one step.
+        gone: (families,) number of channel groups removed so far.
     """
 
     bill: Bill
@@ -119,14 +141,18 @@ class Spending:
     gone: Labels = field(init=False)
 
     def __post_init__(self) -> None:
-        """Begin with nothing gone."""
+        """Start with nothing removed."""
         self.gone = np.zeros_like(self.sizes)
 
     def next(self) -> tuple[int, int] | None:
-        """Take the step that costs least for what it saves: a family, and how many of it go.
+        """Take the step with the smallest loss for what it saves.
 
-        What is saved is counted as a share of what each budget is still over by, and budgets that
-        hold count nothing: a price on each that falls to zero as it is met.
+        Savings are counted as a share of the amount by which each budget is still exceeded. Budgets
+        that are met do not count, so the price of each falls to zero when it is met.
+
+        Returns:
+            The index of the family and the number of its channel groups removed; None if no step is
+                left.
         """
         steps = np.minimum(self.paces, self.limits - self.gone)
         open_families = np.flatnonzero(steps > 0)
@@ -141,7 +167,7 @@ class Spending:
         return family, int(steps[family])
 
     def _loss(self, gone: Labels) -> Doubles:
-        """(families,) what so many of each cost."""
+        """Return (families,) the loss of removing the given numbers of channel groups."""
         place = gone * GRID / np.maximum(self.sizes, 1)
         low = np.minimum(place.astype(np.int64), GRID - 1)
         rows = np.arange(len(gone))
@@ -150,7 +176,7 @@ class Spending:
         return found
 
     def _worth(self, steps: Labels) -> Doubles:
-        """(families,) what a step of each saves."""
+        """Return (families,) what a step of each family saves."""
         now, then = self.bill.of(self.gone), self.bill.after(self.gone, steps)
         limits = {budget.kind: self.bill.limit(budget) for budget in self.budgets}
         over = {kind: now[kind] - limit for kind, limit in limits.items()}
@@ -166,11 +192,14 @@ class Spending:
 
 
 def spending_order(spending: Spending, orders: Sequence[Labels]) -> Labels:
-    """Return the classes in the order in which a budget takes them.
+    """Return the channel groups in the order in which a budget removes them.
 
     Args:
-        spending: what decides.
-        orders: of each family, its classes, least important first.
+        spending: chooses the steps, and is used up.
+        orders: the channel groups of each family, least important first.
+
+    Returns:
+        int64 indices of channel groups.
     """
     taken = [np.empty(0, np.int64)]
     while (step := spending.next()) is not None:

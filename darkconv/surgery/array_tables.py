@@ -1,4 +1,4 @@
-"""Rows of tables of arrays: what each holds, and how those of two models differ."""
+"""Rows of tables about arrays: statistics of one model, and differences between two."""
 
 from darkconv.surgery.compare import ArrayDifference, ArrayStatistics
 
@@ -9,7 +9,11 @@ DIFFERENCES = ("array", "state", "max difference", "relative")
 
 
 def statistics_row(row: ArrayStatistics) -> tuple[object, ...]:
-    """Return the cells under `STATISTICS`."""
+    """Return the cells of an array's row, in the order of `STATISTICS`.
+
+    Args:
+        row: statistics of the array.
+    """
     return (
         row.key,
         "x".join(map(str, row.shape)),
@@ -20,7 +24,11 @@ def statistics_row(row: ArrayStatistics) -> tuple[object, ...]:
 
 
 def difference_row(row: ArrayDifference) -> tuple[object, ...]:
-    """Return the cells under `DIFFERENCES`."""
+    """Return the cells of an array's row, in the order of `DIFFERENCES`.
+
+    Args:
+        row: difference between the arrays of two models.
+    """
     if row.state == "other shape":
         a, b = ("x".join(map(str, shape or ())) for shape in row.shapes)
         return row.key, f"other shape: {a}, {b}", "", ""

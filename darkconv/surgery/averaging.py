@@ -1,4 +1,4 @@
-"""average: the mean of several trainings of one network."""
+"""average: the mean of several trained models of one network."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,16 +12,18 @@ from darkconv.core.unchanging import frozen
 from darkconv.errors import PlanError
 
 FILE_OPTIONS = ("dontload", "dontloadscales", "numload", "flipped")
-"""Options that concern the weights file, and not what is computed."""
+"""Options that concern only the weights file, and not what is computed."""
 
 
 def average(models: Sequence[Model]) -> Model:
-    """A model whose arrays are the means of those of all models, in double precision.
+    """Return a model whose arrays are the means of those of all models, in double precision.
 
-    Cfg and names are the first model's; the header is that of the model which has seen most.
+    Args:
+        models: models of the same network; the first gives cfg and names, and the one with the most
+            pictures seen gives the header.
 
     Raises:
-        PlanError: no model at all, or two that are not of the same network: the first
+        PlanError: there is no model, or two models are not of the same network; the first
             difference is named.
     """
     if not models:
@@ -36,7 +38,7 @@ def average(models: Sequence[Model]) -> Model:
 
 
 def _mean(arrays: Sequence[Array]) -> Array:
-    total = arrays[0].astype(np.float64)  # not from zeros, which would lose the sign of -0
+    total = arrays[0].astype(np.float64)  # starting from zeros would lose the sign of -0
     with np.errstate(invalid="ignore"):
         for array in arrays[1:]:
             total += array
@@ -44,12 +46,16 @@ def _mean(arrays: Sequence[Array]) -> Array:
 
 
 def check_same_network(a: Network, b: Network) -> None:
-    """Raise unless two networks compute the same, given the same arrays.
+    """Raise an error unless two networks compute the same when given the same arrays.
 
-    Options that only steer training may differ.
+    Options that only affect training may differ.
+
+    Args:
+        a: the first network.
+        b: the second network, whose place the message names.
 
     Raises:
-        PlanError: names the first difference, in `b`.
+        PlanError: names the first difference.
     """
     message = f"not the same network as {a.file}"
     for what, x, y in (
@@ -80,7 +86,7 @@ def _check_same_layer(network: Network, message: str, a: Layer, b: Layer) -> Non
 
 
 def _check_same_origin(a: Model, b: Model) -> None:
-    """Raise where one model has trained values and the other has none."""
+    """Raise an error if only one of two models has trained values in a layer."""
     only = sorted(set(a.initial_layers) ^ set(b.initial_layers))
     if only:
         without = a if only[0] in a.initial_layers else b

@@ -1,4 +1,4 @@
-"""The first layers of a model: where to cut, the model of them, and Darknet's file of them."""
+"""The backbone of a model: where to cut it, its own model, and a weights file of it for Darknet."""
 
 import logging
 from dataclasses import dataclass, replace
@@ -17,15 +17,17 @@ logger = logging.getLogger("darkconv")
 
 @dataclass(frozen=True)
 class Backbone:
-    """Where the features of a network end, and why: see `plan_backbone`.
+    """The place where the features of a network end, and the reason: see `plan_backbone`.
 
     Attributes:
-        layers: how many leading layers are the backbone; the last of them has arrays.
-        limit: how many do not depend on what the heads predict. Longer files fit only cfgs
-            with the same classes and anchors: with others, all behind it would be shifted.
-        head: the first head.
-        maker: the first layer whose arrays a head decides on.
-        residual: the last residual join before the head's own layers; None if there is none.
+        layers: number of leading layers that form the backbone; the last of them has arrays.
+        limit: number of leading layers that do not depend on what the heads predict. Longer files
+            fit only cfgs with the same classes and anchors; in others, all arrays after this limit
+            would be shifted.
+        head: index of the first head.
+        maker: index of the first layer whose array shapes depend on a head.
+        residual: index of the last residual shortcut before the layers of the head; None if there
+            is none.
     """
 
     layers: int
@@ -36,7 +38,10 @@ class Backbone:
 
 
 def find_backbone(network: Network) -> int:
-    """How many leading layers hold the features that the heads are built upon.
+    """Return the number of leading layers that hold the features on which the heads are built.
+
+    Args:
+        network: a network with at least one head.
 
     Raises:
         PlanError: see `plan_backbone`.
@@ -47,22 +52,25 @@ def find_backbone(network: Network) -> int:
 def plan_backbone(network: Network) -> Backbone:
     """Find the cut for a weights file from which another detector can be trained.
 
-    1. Going back from a head to the layer that makes its channels, one meets the layers whose
-       arrays have a row per class or box entry. The first of them in the file is the limit:
-       what stands before serves any classes, what stands behind would be shifted by others.
-       That is how AlexeyAB cuts `yolov3-tiny.conv.15`, `yolov4-tiny.conv.29`, `yolov3.conv.81`,
-       and `darknet53.conv.74` and `darknet19_448.conv.23` from classifiers.
-    2. Directly before the limit may stand layers of the first head's own: convolutions at its
-       map size. If residual blocks end at this size, and all that follows them reads only
-       their result, then the backbone ends with the last of them (yolov3: layer 74, the end of
-       Darknet-53). In networks without such blocks no topology tells the two apart, and the
-       backbone reaches to the limit; so it does where a neck returns to finer maps before the
-       first head (yolov4), for its layers serve all heads.
+    1. On the way back from a head to the layer that makes its channels are the layers whose arrays
+    have a row for each class or box entry. The first of them in the file is the limit: the layers
+    before it serve any classes, and those after it would be shifted by other classes. AlexeyAB cuts
+    `yolov3-tiny.conv.15`, `yolov4-tiny.conv.29` and `yolov3.conv.81` in this way, and
+    `darknet53.conv.74` and `darknet19_448.conv.23` from classifiers.
+    2. Directly before the limit there may be layers that belong to the first head: convolutions at
+    its map size. If residual blocks end at this size, and all later layers read only their result,
+    the backbone ends with the last block (yolov3: layer 74, the end of Darknet-53). In networks
+    without such blocks, the topology does not tell backbone and head apart, and the backbone
+    extends to the limit. It also does if a neck returns to finer feature maps before the first head
+    (yolov4), because its layers serve all heads.
 
     Layers without arrays at the end are not counted, since the file is the same without them.
 
+    Args:
+        network: a network with at least one head.
+
     Raises:
-        PlanError: there is no head, or nothing with arrays before the first.
+        PlanError: there is no head, or no layer before the first head has arrays.
     """
     found = first_dependent(network)
     if found is None:
@@ -82,13 +90,20 @@ def plan_backbone(network: Network) -> Backbone:
 
 
 def first_dependent(network: Network) -> tuple[int, int] | None:
-    """The first layer whose arrays a head decides on, and that head; None without heads."""
+    """Return the first layer whose array shapes depend on a head, and that head.
+
+    Args:
+        network: the network to examine.
+
+    Returns:
+        Two layer indices (from 0); None without heads.
+    """
     found = [(maker, head.index) for head in network.heads for maker in _makers(network, head)]
     return min(found, default=None)
 
 
 def _makers(network: Network, head: Layer) -> set[int]:
-    """The layers whose arrays have rows for what a head predicts."""
+    """Return the layers whose arrays have rows for what a head predicts."""
     found, waiting = set(), [source for source in head.sources if source >= 0]
     while waiting:
         layer = network.layers[waiting.pop()]
@@ -100,11 +115,11 @@ def _makers(network: Network, head: Layer) -> set[int]:
 
 
 def _residual_end(network: Network, maker: int) -> int | None:
-    """The last shortcut at the maker's map size that is all that the layers behind it read."""
+    """Return the last shortcut of the maker's map size that later layers depend on alone."""
     oldest = maker
     size = next((shape[1:] for shape in network.layers[maker].in_shapes), None)
     for layer in reversed(network.layers[:maker]):
-        if layer.out_shape[1:] not in (size, (1, 1)):  # 1x1: the inside of a squeeze
+        if layer.out_shape[1:] not in (size, (1, 1)):  # 1x1 is the inside of squeeze-and-excitation
             return None
         oldest = min([oldest, *network.layers[layer.index + 1].sources])
         if layer.type == "shortcut" and layer.out_shape[1:] == size and oldest >= layer.index:
@@ -113,16 +128,20 @@ def _residual_end(network: Network, maker: int) -> int | None:
 
 
 def _with_arrays(network: Network, limit: int) -> int:
-    """The number of leading layers below a limit, without those at the end that have no arrays."""
+    """Return the number of leading layers below a limit, up to the last one with arrays."""
     indices = [layer.index for layer in network.layers[:limit] if layer.slots]
     return indices[-1] + 1 if indices else 0
 
 
 def partial(model: Model, layers: int) -> Model:
-    """The model of the first `layers` layers alone: its last layer's values are the features.
+    """Return the model of the first layers; the output of its last layer is the features.
+
+    Args:
+        model: the original model, which stays unchanged.
+        layers: number of leading layers to keep.
 
     Raises:
-        PlanError: there are not so many layers, or none.
+        PlanError: the number is less than 1, or larger than that of the model's layers.
     """
     network = model.network
     if not 0 < layers <= len(network.layers):
@@ -143,7 +162,12 @@ def partial(model: Model, layers: int) -> Model:
 
 
 def explain(plan: Backbone, network: Network) -> str:
-    """Return where a network is cut, in words."""
+    """Return a text that says where and why a network is cut.
+
+    Args:
+        plan: the cut.
+        network: the network that is cut.
+    """
 
     def name(index: int) -> str:
         return f"layer {index} [{network.layers[index].type}]"
@@ -162,18 +186,23 @@ def explain(plan: Backbone, network: Network) -> str:
 
 
 def write_partial(model: Model, path: PathLike, layers: int) -> int | None:
-    """Write a weights file of the first `layers` layers, as Darknet's `partial` does.
+    """Write a weights file of the first layers, as Darknet's command `partial` does.
 
-    The counter of pictures seen starts at zero, as there. `darkconv.load` reads such a file
-    with `cutoff=layers`, or by itself if its name ends in `.conv.<layers>`. A warning tells where
-    it has rows for the classes and boxes of a head.
+    The counter of pictures seen is set to zero, as in Darknet. `darkconv.load` reads such a file
+    with `cutoff=layers`, or without it if its name ends in `.conv.<layers>`. If the file has rows
+    for the classes and boxes of a head, a warning is logged.
+
+    Args:
+        model: the model whose layers are written.
+        path: path of the weights file.
+        layers: number of leading layers to write.
 
     Returns:
-        The `cutoff` with which the file has to be read; None where its name says it.
+        The `cutoff` with which the file must be read; None if its name states it.
 
     Raises:
-        PlanError: there are not so many layers, no file gave values for some of them, or the name
-            says another number.
+        PlanError: there are not so many layers, some of them have only initial values, or the file
+            name states another number.
         DarkconvError: the file cannot be written.
     """
     target = Path(path)

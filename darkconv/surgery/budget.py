@@ -1,4 +1,4 @@
-"""What a network with fewer channels costs, and how much it may cost."""
+"""The costs of a network with fewer channels, and budgets that limit them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,20 +18,24 @@ Doubles = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 
 BYTES = 4
-"""Of a value in a weights file."""
+"""Number of bytes of a value in a weights file."""
 
 SHARES = ("params", "macs", "latency")
 KINDS = (*SHARES, "size")
-"""Parameters, multiply-accumulates and time as shares of the whole; bytes of the weights file."""
+"""The kinds of budgets.
+
+Parameters, multiply-accumulate operations and time are limited as shares of the whole model's, size
+as the bytes of the weights file.
+"""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """The most that is to be kept.
+    """An upper limit for one of the costs.
 
     Attributes:
         kind: one of `KINDS`.
-        limit: a share, or bytes.
+        limit: a share from 0 to 1, or bytes.
     """
 
     kind: str
@@ -39,7 +43,14 @@ class Budget:
 
 
 class Costs:
-    """Costs of a network without some classes: the smaller network is built and asked."""
+    """The costs of a network without some channel groups, computed by building the smaller network.
+
+    Attributes:
+        classes: the channel groups of the network.
+        header: header of the weights file, for its size.
+        times: measured times of the layers; None if latency is not needed.
+        whole: the costs of the whole network by kind.
+    """
 
     def __init__(
         self, classes: ChannelClasses, header: Header, times: LayerTimes | None = None
@@ -50,7 +61,15 @@ class Costs:
         self.whole = self.of(np.zeros(classes.count, bool))
 
     def of(self, removed: Mask) -> dict[str, float]:
-        """Parameters, multiply-accumulates, milliseconds where known, and bytes, by `KINDS`."""
+        """Return the costs of the network without some channel groups, by kind.
+
+        Args:
+            removed: boolean (groups,), True for removed ones.
+
+        Returns:
+            Parameters, multiply-accumulate operations and bytes, and milliseconds if times are
+                known.
+        """
         network = self.classes.network
         counts = {
             layer.index: int((~removed[self.classes.of(layer.index)]).sum())
@@ -65,7 +84,14 @@ class Costs:
         return found if self.times is None else {**found, "latency": self.times.of(smaller)}
 
     def terms(self, kind: str) -> Doubles:
-        """(4, layers) of each layer a, b, c and d of `Bill`."""
+        """Return the terms of `Bill` for one kind of cost.
+
+        Args:
+            kind: one of `KINDS`.
+
+        Returns:
+            float64 (4, layers): a, b, c and d of each layer.
+        """
         found = np.zeros((4, len(self.classes.network.layers)))
         if kind == "latency" and self.times is not None:
             return self.times.terms()
@@ -82,22 +108,44 @@ class Costs:
         return found
 
     def tightest(self, budgets: Sequence[Budget], removed: Mask) -> tuple[Budget, float]:
-        """Return the budget of which the most is used, and how much of it: above 1, too much."""
+        """Return the budget that is used up most, and the used share of it: above 1 it is exceeded.
+
+        Args:
+            budgets: the budgets to compare.
+            removed: boolean (groups,), True for removed ones.
+        """
         left = self.of(removed)
         shares = [left[budget.kind] / self.limit(budget) for budget in budgets]
         place = max(range(len(shares)), key=shares.__getitem__)
         return budgets[place], shares[place]
 
     def share(self, budget: Budget, removed: Mask) -> float:
-        """What is left, as a share of the budget."""
+        """Return the cost as a share of the budget; above 1 the budget is exceeded.
+
+        Args:
+            budget: the budget to compare with.
+            removed: boolean (groups,), True for removed ones.
+        """
         return self.tightest([budget], removed)[1]
 
     def limit(self, budget: Budget) -> float:
-        """Return the most that is to be kept, in what `of` counts in."""
+        """Return the limit of a budget as an absolute number, in the unit of `of`.
+
+        Args:
+            budget: the budget, whose own limit may be a share.
+        """
         return budget.limit * (self.whole[budget.kind] if budget.kind in SHARES else 1)
 
     def describe(self, budget: Budget, removed: Mask) -> str:
-        """What is left, in the budget's unit."""
+        """Return a text with the cost in the unit of a budget.
+
+        Args:
+            budget: decides the kind of cost.
+            removed: boolean (groups,), True for removed ones.
+
+        Returns:
+            The share of the whole network's cost in percent, or the bytes.
+        """
         left = self.of(removed)[budget.kind]
         if budget.kind == "size":
             return f"{left:,.0f} bytes"
@@ -106,20 +154,21 @@ class Costs:
 
 
 def _term(slot: Slot) -> int:
-    """Which of a, b, c and d of `Bill` an array belongs to."""
+    """Return the index of the term of `Bill` that an array belongs to."""
     return (slot.in_axis is not None) + 2 * (slot.out_axis is not None)
 
 
 class Bill:
-    """What a network costs with so many classes of each family gone, without building it.
+    """An estimate of the costs without some channel groups, which builds no network.
 
-    The costs of a layer are taken for a + b i + c o + d i o, where i and o are the shares of its
-    input and output channels that are left. This holds for parameters, and for multiply-accumulates
-    but for blurs; it is good enough to compare families by. `Costs` has the true ones.
+    The cost of a layer is taken as a + b i + c o + d i o, where i and o are the remaining shares of
+    its input and output channels. This is exact for parameters, and for multiply-accumulate
+    operations except those of blurs. It is precise enough to compare families; `Costs` gives the
+    exact costs.
     """
 
     def __init__(self, costs: "Costs", families: Sequence[Labels]) -> None:
-        """Count how many channels of each layer belong to a class of each family."""
+        """Count the channels of each layer that belong to a channel group of each family."""
         self.whole = costs.whole
         self.limit = costs.limit
         layers = costs.classes.network.layers
@@ -141,17 +190,20 @@ class Bill:
         """Return the costs, by kind.
 
         Args:
-            gone: (families,) classes of each that are gone.
+            gone: (families,) number of removed channel groups.
         """
         i, o = 1 - self.inputs @ gone, 1 - self.outputs @ gone
         return {kind: float(_bilinear(terms, i, o)) for kind, terms in self.terms.items()}
 
     def after(self, gone: Labels, steps: Labels) -> dict[str, Doubles]:
-        """(families,) the costs if some more of one family went, by kind.
+        """Return the costs if further channel groups of one family were removed.
 
         Args:
-            gone: as for `of`.
-            steps: (families,) classes of each that would go.
+            gone: (families,) number of channel groups removed so far.
+            steps: (families,) number of further ones to remove.
+
+        Returns:
+            float64 (families,) by kind: the costs after the step of each family alone.
         """
         i = (1 - self.inputs @ gone)[:, None] - self.inputs * steps
         o = (1 - self.outputs @ gone)[:, None] - self.outputs * steps
@@ -159,7 +211,7 @@ class Bill:
 
 
 def _bilinear(terms: Doubles, i: Doubles, o: Doubles) -> Doubles:
-    """Sum of a + b i + c o + d i o over layers; terms are (4, layers)."""
+    """Return the sum of a + b i + c o + d i o over layers; terms are (4, layers)."""
     a, b, c, d = terms.reshape(4, len(i), *[1] * (i.ndim - 1))
     found: Doubles = (a + b * i + c * o + d * i * o).sum(axis=0)
     return found

@@ -1,4 +1,4 @@
-"""What surgery did to a model: the layers that changed, and what they cost."""
+"""The changes that an operation made to a model: the changed layers and the costs."""
 
 from typing import Any
 
@@ -9,7 +9,15 @@ from darkconv.surgery.plan import PrunePlan
 
 
 def changed_layers(before: Model, after: Model) -> list[tuple[Layer, Layer]]:
-    """Return the layers with arrays or costs that lost channels or inputs, before and after."""
+    """Return the layers with arrays or costs whose channels or inputs changed.
+
+    Args:
+        before: the original model.
+        after: the model made from it, with the same layers.
+
+    Returns:
+        Pairs of the layer before and after.
+    """
     pairs = zip(before.network.layers, after.network.layers, strict=True)
     return [
         (old, new)
@@ -20,14 +28,24 @@ def changed_layers(before: Model, after: Model) -> list[tuple[Layer, Layer]]:
 
 
 def total_costs(model: Model) -> dict[str, int]:
-    """Return parameters, multiply-accumulates of a picture, and bytes of the weights file."""
+    """Return parameters, multiply-accumulate operations per picture, and bytes of the weights file.
+
+    Args:
+        model: the model to measure.
+    """
     network = model.network
     size = weights_size(model)
     return {"parameters": network.parameters, "macs": network.macs, "bytes": size}
 
 
 def pruning_dict(before: Model, after: Model, plan: PrunePlan) -> dict[str, Any]:
-    """Return a plan and what it did to a model, for programs; pairs are before and after."""
+    """Return a plan and its effects as data for programs; pairs hold values before and after.
+
+    Args:
+        before: the original model.
+        after: the pruned model.
+        plan: the plan that was applied.
+    """
     layers = [
         {
             "layer": old.index,

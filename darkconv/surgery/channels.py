@@ -1,8 +1,9 @@
-"""Channel classes: which channels, over several layers, can only live or die together.
+"""Channel groups: channels of one or several layers that can only live or die together.
 
-Every channel of every layer's output is a variable. Layers either make channels of their own or
-say how their outputs are bound to their inputs; united along these ties, the variables fall into
-classes. A class is locked where a channel in it has a meaning by its number.
+Every output channel of every layer is a variable. A layer either makes its own channels, or states
+how its output channels are tied to its input channels. The variables connected by such ties form a
+channel group; the code calls it a class. A group is locked if the meaning of one of its channels
+depends on its index.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,11 +20,11 @@ Indices = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Lock:
-    """Why a class cannot go.
+    """The reason why a channel group cannot be removed.
 
     Attributes:
-        layer: whose doing it is; -1 is the network's input.
-        reason: in words.
+        layer: index of the layer that causes it; -1 is the network input.
+        reason: the reason, as text.
     """
 
     layer: int
@@ -32,13 +33,13 @@ class Lock:
 
 @dataclass(frozen=True, eq=False)
 class ChannelClasses:
-    """The classes of a network, numbered from 0.
+    """The channel groups of a network, numbered from 0.
 
     Attributes:
-        network: whose channels they are.
-        labels: (channels,) class of each channel; the input's channels first, then each
-            layer's in order. Of plain vectors every value counts.
-        locks: for each locked class, why.
+        network: the network of the channels.
+        labels: int64 (channels,) channel group of each channel: first the channels of the input,
+            then those of each layer in order. Every value of a plain vector is a channel.
+        locks: the reason for each locked group.
     """
 
     network: Network
@@ -47,28 +48,38 @@ class ChannelClasses:
 
     @cached_property
     def starts(self) -> Mapping[int, int]:
-        """Where the channels of each layer, and of the input, begin in `labels`."""
+        """Return where the channels of each layer begin in `labels`; -1 is the network input."""
         return channel_starts(self.network)
 
     @property
     def count(self) -> int:
-        """Number of classes."""
+        """Return the number of channel groups."""
         return int(self.labels.max(initial=-1)) + 1
 
     def of(self, layer: int) -> Indices:
-        """(out_channels,) classes of a layer's channels."""
+        """Return the channel groups of a layer's output channels.
+
+        Args:
+            layer: layer index, from 0; -1 is the network input.
+
+        Returns:
+            int64 (out_channels,).
+        """
         start = self.starts[layer]
         shape = self.network.input_shape if layer < 0 else self.network.shapes[layer]
         return self.labels[start : start + shape.c]
 
     @cached_property
     def makers(self) -> tuple[Layer, ...]:
-        """The layers that make channels of their own."""
+        """Return the layers that make their own channels."""
         return tuple(layer for layer in self.network.layers if makes_channels(layer))
 
     @cached_property
     def free(self) -> npt.NDArray[np.bool_]:
-        """(classes,) whether a class can go: not locked, and some layer makes its channels."""
+        """Return (groups,) True for groups that can be removed.
+
+        Such a group is not locked, and some layer makes its channels.
+        """
         made = np.zeros(self.count, bool)
         for layer in self.makers:
             made[self.of(layer.index)] = True
@@ -77,23 +88,37 @@ class ChannelClasses:
         return free
 
     def kept(self, removed: npt.NDArray[np.bool_]) -> dict[int, Indices]:
-        """Output channels that stay, for every layer that loses some.
+        """Return the output channels that remain, for every layer that loses some.
 
         Args:
-            removed: (classes,) which classes go.
+            removed: boolean (groups,), True for removed ones.
+
+        Returns:
+            int64 channel indices (from 0) by layer index.
         """
         stays = {layer.index: ~removed[self.of(layer.index)] for layer in self.network.layers}
         return {index: np.flatnonzero(mask) for index, mask in stays.items() if not mask.all()}
 
 
 def makes_channels(layer: Layer) -> bool:
-    """Whether a layer's output channels are its own."""
+    """Return True if a layer makes its own output channels.
+
+    Args:
+        layer: the layer to examine.
+    """
     columns: int = layer.spec.ties(layer.in_shapes).shape[1]
     return columns == 0
 
 
 def channel_starts(network: Network) -> dict[int, int]:
-    """First number of each layer's channels; the input's come first."""
+    """Return the number of each layer's first channel, when all channels are numbered in order.
+
+    Args:
+        network: the network whose channels are numbered.
+
+    Returns:
+        Channel numbers by layer index; the input has index -1 and comes first.
+    """
     starts, position = {NETWORK_INPUT: 0}, network.input_shape.c
     for layer in network.layers:
         starts[layer.index] = position
@@ -102,7 +127,11 @@ def channel_starts(network: Network) -> dict[int, int]:
 
 
 def find_classes(network: Network) -> ChannelClasses:
-    """Unite the channels of a network along the ties of its layers."""
+    """Find the channel groups of a network from the ties of its layers.
+
+    Args:
+        network: the network to examine.
+    """
     starts = channel_starts(network)
     total = starts[len(network.layers) - 1] + network.layers[-1].out_shape.c
     pairs = np.concatenate([np.empty((0, 2), np.int64), *_pairs(network, starts)])
@@ -116,7 +145,7 @@ def find_classes(network: Network) -> ChannelClasses:
 
 
 def _pairs(network: Network, starts: Mapping[int, int]) -> Iterator[Indices]:
-    """(n, 2) numbers of channels that belong together."""
+    """Yield (n, 2) numbers of channels that belong together."""
     for layer in network.layers:
         inputs = input_numbers(layer, starts)
         outputs = np.arange(layer.out_shape.c) + starts[layer.index]
@@ -131,7 +160,15 @@ def _pairs(network: Network, starts: Mapping[int, int]) -> Iterator[Indices]:
 
 
 def input_numbers(layer: Layer, starts: Mapping[int, int]) -> Indices:
-    """Numbers of a layer's input channels, its inputs laid end to end."""
+    """Return the numbers of a layer's input channels, those of all inputs concatenated.
+
+    Args:
+        layer: the layer that reads the channels.
+        starts: see `channel_starts`.
+
+    Returns:
+        int64 (in_channels,).
+    """
     parts = [
         np.arange(shape.c) + starts[source]
         for source, shape in zip(layer.sources, layer.in_shapes, strict=True)
@@ -142,7 +179,7 @@ def input_numbers(layer: Layer, starts: Mapping[int, int]) -> Indices:
 def _sharing_pairs(
     network: Network, borrower: Layer, lender: Layer, starts: Mapping[int, int]
 ) -> Iterator[Indices]:
-    """Layers with the same arrays lose the same rows and columns."""
+    """Yield pairs of channels of two layers with the same arrays, which lose the same channels."""
     channels = np.arange(borrower.out_shape.c)
     own, lent = (channels + starts[layer.index] for layer in (borrower, lender))
     yield np.stack([own, lent], axis=1)
@@ -150,9 +187,16 @@ def _sharing_pairs(
 
 
 def components(total: int, pairs: Indices) -> Indices:
-    """Label of each of `total` nodes: equal where edges join them, 0 upwards.
+    """Return the connected component of each node of a graph, numbered from 0.
 
     Each round takes the smallest label over every edge and halves the paths.
+
+    Args:
+        total: number of nodes.
+        pairs: int64 (edges, 2) node indices, from 0.
+
+    Returns:
+        int64 (total,).
     """
     labels = np.arange(total)
     while len(pairs):
@@ -166,7 +210,7 @@ def components(total: int, pairs: Indices) -> Indices:
 
 
 def _locked_layers(network: Network) -> Iterator[tuple[int, Lock]]:
-    """Layers none of whose output channels can go, with the reason."""
+    """Yield the layers of which no output channel can be removed, with the reason."""
     yield NETWORK_INPUT, Lock(NETWORK_INPUT, "they are the network's input")
     for index in network.outputs:
         yield index, Lock(index, "they are the network's result")

@@ -1,4 +1,4 @@
-"""Whether a plan fits a network: every way in which it may not, named."""
+"""Checks that a plan fits a network, with a message for each way in which it may not."""
 
 from collections.abc import Mapping
 
@@ -12,16 +12,23 @@ from darkconv.surgery.channels import ChannelClasses, find_classes
 from darkconv.surgery.explain import binding_layers, format_channels, lock_text, numbered
 from darkconv.surgery.plan import PrunePlan
 
-SHOWN = 10  # channels that a message lists
+SHOWN = 10  # number of channels that a message lists
 
 
 def checked_keep(network: Network, plan: PrunePlan) -> dict[int, Channels]:
-    """The plan's channels, sorted, of the layers that make some.
+    """Return the sorted channels that a plan keeps in the layers that make channels.
+
+    Args:
+        network: the network to prune.
+        plan: the plan to check.
+
+    Returns:
+        int64 channel indices (from 0) by layer index.
 
     Raises:
-        PlanError: a layer that the network does not have or has otherwise, channels that are
-            not there or listed twice, a layer left empty, channels that cannot go, or lists
-            that contradict each other where layers are bound.
+        PlanError: a layer does not exist or is another than the plan says, channels do not exist or
+            are listed twice, a layer would be empty, channels cannot be removed, or the lists of
+            tied layers contradict each other.
     """
     kept = {index: _sorted(network, plan, index) for index in plan.keep}
     classes = find_classes(network)
@@ -43,14 +50,14 @@ def checked_keep(network: Network, plan: PrunePlan) -> dict[int, Channels]:
 
 
 def _place(network: Network, index: int, file: str | None) -> Where:
-    """The layer in the plan's file, or in the cfg where there is none."""
+    """Return the layer's place in the file of the plan, or in the cfg without a file."""
     if file is None:
         return network.where(index)
     return Where(file=file, layer=index, section=network.layers[index].type)
 
 
 def _sorted(network: Network, plan: PrunePlan, index: int) -> Channels:
-    """A layer's list, checked by itself."""
+    """Return the sorted channels of a layer after checks that need only this layer."""
     layer = _layer(network, plan, index)
     where = _place(network, index, plan.file)
     _check_declared(layer, plan.declared.get(index, (None, None)), where)
@@ -102,7 +109,7 @@ def _check_declared(layer: Layer, declared: tuple[str | None, int | None], where
 
 
 def _check_classes(classes: ChannelClasses, made: Mapping[int, Channels], file: str | None) -> None:
-    """Raise for channels that cannot go, and for classes of which only a part goes."""
+    """Raise an error for locked channels that are removed, and for groups removed only in part."""
     gone, stays = (np.zeros(classes.count, bool) for _ in range(2))
     for layer in classes.makers:
         labels = classes.of(layer.index)
@@ -136,7 +143,7 @@ def _split_error(
     channels: Channels,
     file: str | None,
 ) -> PlanError:
-    """The error for channels that go while others of their classes stay."""
+    """Return the error for removed channels whose channel groups are kept in part."""
     network, labels = classes.network, np.unique(classes.of(loser.index)[channels])
     for keeper in classes.makers:
         left = _mask(keeper, made) & np.isin(classes.of(keeper.index), labels)

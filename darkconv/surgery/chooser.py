@@ -1,4 +1,4 @@
-"""Choosing the classes that go: the lowest scores, within what guards allow."""
+"""The choice of the channel groups to remove: the lowest scores, within limits set by guards."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -23,25 +23,25 @@ Labels = npt.NDArray[np.int64]
 Lock = int | str
 
 ROUNDING = 1e-9
-"""0.07 of 100 channels are 7, not the 7.000000000000001 of binary numbers."""
+"""A tolerance for binary fractions: 0.07 of 100 channels are 7, not 7.000000000000001."""
 
 
 SKIP_FIRST = 1
 MIN_KEEP = 0.2
 MULTIPLE = 8
-"""What `Guards` hold where nothing is said, in Python and on the command line."""
+"""The defaults of `Guards`, in Python and on the command line."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Guards:
-    """What a plan leaves alone.
+    """The limits that every plan respects.
 
     Attributes:
-        skip_first: so many of the first layers that make channels lose none.
-        min_keep: share of its channels that every layer keeps at least.
-        multiple: every layer keeps a multiple of so many, where it had one.
-        lock: layers that lose none: indices, or patterns such as `*_connected` for names like
-            `024_connected`.
+        skip_first: number of leading layers with channels of their own that lose none.
+        min_keep: smallest share of its channels that every layer keeps, from 0 to 1.
+        multiple: every layer keeps a multiple of this number of channels if it had one.
+        lock: layers that lose no channels: indices, or patterns such as `*_connected` for names
+            like `024_connected`.
     """
 
     skip_first: int = SKIP_FIRST
@@ -50,7 +50,7 @@ class Guards:
     lock: Sequence[Lock] = ()
 
     def __post_init__(self) -> None:
-        """Raise a PlanError for values that mean nothing."""
+        """Raise a PlanError for values out of range."""
         if not 0 <= self.min_keep <= 1:
             raise PlanError("min_keep", expected="a share from 0 to 1", found=self.min_keep)
         if self.skip_first < 0:
@@ -59,10 +59,16 @@ class Guards:
             raise PlanError("multiple", expected="1 or more channels", found=self.multiple)
 
     def protected(self, classes: ChannelClasses) -> Mask:
-        """(classes,) which ones must stay.
+        """Return which channel groups must not be removed.
+
+        Args:
+            classes: the channel groups of the network.
+
+        Returns:
+            Boolean (groups,).
 
         Raises:
-            PlanError: a lock that matches no layer.
+            PlanError: a lock matches no layer.
         """
         network, stays = classes.network, ~classes.free
         names = [layer.label for layer in network.layers]
@@ -82,17 +88,26 @@ class Guards:
         return stays
 
     def least(self, total: int) -> int:
-        """Channels that a layer of so many keeps at least."""
+        """Return the smallest number of channels that a layer keeps.
+
+        Args:
+            total: number of its channels.
+        """
         return max(1, share_of(self.min_keep, total))
 
 
 def share_of(share: float, total: int) -> int:
-    """So much of a number, rounded up."""
+    """Return a share of a number, rounded up.
+
+    Args:
+        share: from 0 to 1.
+        total: the number.
+    """
     return math.ceil(share * total - ROUNDING)
 
 
 NOTABLE = 0.02
-"""Share of a budget that is left unused without a remark."""
+"""If more than this share of a budget is left unused, a remark says why."""
 
 Check = tuple[Callable[[Any], bool], str]
 
@@ -109,18 +124,18 @@ AMOUNTS: Mapping[str, Check] = {
     "size": _IS_COUNT,
     "cut": (lambda value: value == "auto", "auto"),
 }
-"""How to say how much goes, and what values are possible."""
+"""The ways to say how much to remove, each with a check and a text for its values."""
 
 
 def checked_amounts(given: Mapping[str, Any], *, share: str = "keep") -> dict[str, Any]:
-    """Return those of `AMOUNTS` that are not None: one, or several budgets that all hold.
+    """Return the given amounts of `AMOUNTS`: a single one, or several budgets that must all be met.
 
     Args:
-        given: by name.
-        share: what `keep` is called there.
+        given: amounts by name; None for those not given.
+        share: the name by which the caller gives `keep`.
 
     Raises:
-        PlanError: none is given, or several that are not all budgets, or an impossible value.
+        PlanError: no amount is given, several that are not all budgets, or an impossible value.
     """
     amounts = {name: value for name, value in given.items() if value is not None}
     if not amounts or (len(amounts) > 1 and not amounts.keys() <= set(KINDS)):
@@ -136,9 +151,20 @@ def checked_amounts(given: Mapping[str, Any], *, share: str = "keep") -> dict[st
 
 
 class Chooser:
-    """Picks the classes that go.
+    """Chooses the channel groups to remove.
 
-    Classes in `folded` cost nothing to remove: they go first, and in any case.
+    Groups in `folded` can be removed without loss: they are removed first, and in any case.
+
+    Attributes:
+        classes: the channel groups of the network.
+        guards: the limits to respect.
+        costs: the costs of smaller networks.
+        folded: boolean (groups,) that can be removed without loss.
+        scores: float64 (groups,); the lowest are removed first.
+        stays: boolean (groups,) that must not be removed.
+        families: see `class_families`.
+        losses: measured losses of the families; None to treat all layers alike.
+        remarks: texts for the user.
     """
 
     def __init__(
@@ -161,13 +187,16 @@ class Chooser:
         self.remarks: list[str] = []
 
     def choose(self, amounts: Mapping[str, Any]) -> Mask:
-        """(classes,) which go; `remarks` tell the user what the amounts could not do.
+        """Choose the channel groups to remove; `remarks` tell what the amounts could not achieve.
 
         Args:
             amounts: see `checked_amounts`.
 
+        Returns:
+            Boolean (groups,), True for removed ones.
+
         Raises:
-            PlanError: a budget out of reach.
+            PlanError: a budget cannot be met within the guards.
         """
         if amounts.keys() <= set(KINDS):
             return self._within([Budget(kind, limit) for kind, limit in amounts.items()])
@@ -180,7 +209,7 @@ class Chooser:
         return self._guarded(chosen)
 
     def _beyond_share(self, share: float) -> Mask:
-        """In every family the lowest scores beyond a share."""
+        """Return the groups with the lowest scores of every family, beyond a share to keep."""
         removed = np.zeros(self.classes.count, bool)
         for family in self.families:
             surplus = len(family) - share_of(share, len(family))
@@ -188,7 +217,7 @@ class Chooser:
         return removed
 
     def _beyond_count(self, most: int) -> Mask:
-        """In every layer the lowest scores beyond a number of channels."""
+        """Return the groups with the lowest scores of every layer, beyond a number to keep."""
         removed = np.zeros(self.classes.count, bool)
         for layer in self.classes.makers:
             own, each = np.unique(self.classes.of(layer.index), return_counts=True)
@@ -202,7 +231,7 @@ class Chooser:
         return removed
 
     def _lower_clusters(self) -> Mask:
-        """In every family the lower of two clusters of scores, where there are two."""
+        """Return the lower of two clusters of scores in every family that has two."""
         removed, alike = (np.zeros(self.classes.count, bool) for _ in range(2))
         for family in self.families:
             free = self._lowest(family)
@@ -219,12 +248,12 @@ class Chooser:
         return removed
 
     def _lowest(self, labels: Labels) -> Labels:
-        """Those of some classes that may go, lowest score first."""
+        """Return the given groups that may be removed, lowest score first."""
         free = labels[~self.stays[labels]]
         return free[np.argsort(self.scores[free], kind="stable")]
 
     def _within(self, budgets: Sequence[Budget]) -> Mask:
-        """As few of the lowest classes as the budgets need, families made comparable."""
+        """Return as few of the lowest groups as meet the budgets, with families made comparable."""
         order = self._global_order() if self.losses is None else self._order_of_losses(budgets)
         low, high = 0, len(order)
         budget, share = self.costs.tightest(budgets, self._first(order, high))
@@ -249,7 +278,7 @@ class Chooser:
         return removed
 
     def _explain_step(self, budget: Budget, removed: Mask, before: Mask) -> None:
-        """Remark why much less than a budget is left, if so: `before`, a step less, is over it."""
+        """Add a remark if much of a budget is unused; `before`, one step less, exceeds it."""
         if self.costs.share(budget, removed) > 1 - NOTABLE:
             return
         left, more = (self.costs.describe(budget, mask) for mask in (removed, before))
@@ -269,7 +298,7 @@ class Chooser:
         return self._guarded(removed)
 
     def _global_order(self) -> Labels:
-        """Classes that may go, least important first: scores are ranked within families."""
+        """Return the groups that may be removed, least important first, by rank within families."""
         rank = np.full(self.classes.count, np.inf)
         for family in self.families:
             order = self._lowest(family)
@@ -280,7 +309,7 @@ class Chooser:
         return free[np.argsort(rank[free], kind="stable")]
 
     def _order_of_losses(self, budgets: Sequence[Budget]) -> Labels:
-        """Classes that may go, in the order in which the budgets buy most for least loss."""
+        """Return the groups that may be removed, in the order that saves most for least loss."""
         assert self.losses is not None
         orders = [self._lowest(family) for family in self.families]
         curves, limits, paces = [], [], []
@@ -305,12 +334,12 @@ class Chooser:
         return spending_order(spending, orders)
 
     def _layers_of(self, family: Labels) -> list[int]:
-        """Layers that make channels of a family."""
+        """Return the layers that make channels of a family."""
         makers = self.classes.makers
         return [one.index for one in makers if np.isin(self.classes.of(one.index), family).any()]
 
     def _bounds(self, family: Labels) -> tuple[int, int]:
-        """How many classes of a family may go by the guards, and how many should go at a time."""
+        """Return how many groups of a family may be removed, and how many to remove per step."""
         limit, pace = len(family), max(1, len(family) // GRID)
         for index in self._layers_of(family):
             labels = self.classes.of(index)
@@ -323,9 +352,10 @@ class Chooser:
         return limit, pace
 
     def _guarded(self, removed: Mask) -> Mask:
-        """The removal, and what folds, without what the guards forbid: the best of it stays.
+        """Return a removal, plus what folds, limited by the guards; the best groups are taken back.
 
-        What one layer takes back may spoil another's multiple, so all are asked again.
+        What one layer takes back may break the multiple of another, so all layers are checked
+        again.
         """
         removed = (removed | self.folded) & ~self.stays
         before = -1
@@ -336,7 +366,7 @@ class Chooser:
         return removed
 
     def _restore(self, layer: Layer, removed: Mask) -> None:
-        """Take back removals of one layer, in place, until it keeps enough."""
+        """Take back removals of one layer, in place, until it keeps enough channels."""
         labels = self.classes.of(layer.index)
         own, each = np.unique(labels, return_counts=True)
         kept = int(each[~removed[own]].sum())
@@ -351,16 +381,22 @@ class Chooser:
 
 
 def _round_up(count: int, multiple: int, total: int) -> int:
-    """The next multiple; layers that had none are left as they are."""
+    """Return the next multiple; layers whose total is no multiple are left as they are."""
     if total % multiple:
         return count
     return -(-count // multiple) * multiple
 
 
 def class_families(classes: ChannelClasses) -> list[Labels]:
-    """Free classes that have their channels in the same layers: alternatives to each other.
+    """Return the families: removable channel groups that have their channels in the same layers.
 
-    Returns: arrays of classes, rising.
+    Groups of one family are alternatives to each other.
+
+    Args:
+        classes: the channel groups of the network.
+
+    Returns:
+        Arrays of group indices, ascending.
     """
     signature = np.zeros(classes.count, np.uint64)
     stream = np.random.default_rng(0)

@@ -1,7 +1,8 @@
 """reclass: a model for some of its classes, with exactly the scores that it gave them.
 
-A head reads rows of the layer before it: of each anchor the box, and a row per class. Keeping
-classes is keeping rows, in the order wanted; everything before that layer stays untouched.
+A head reads rows of the layer before it: the box entries of each anchor, and a row for each class.
+Keeping classes means keeping rows, in the wanted order. All layers before that layer stay
+unchanged.
 """
 
 import logging
@@ -35,19 +36,19 @@ logger = logging.getLogger("darkconv")
 Rows = npt.NDArray[np.int64]
 
 MAKERS = (Convolutional, Connected)
-"""Layers whose rows a head can be made to lose."""
+"""Layer types whose rows can be removed for a head."""
 
 
 @dataclass(frozen=True)
 class Cut:
-    """What one head asks of the layers before it.
+    """The rows that one head needs of the layers before it.
 
     Attributes:
         head: the head.
         maker: the layer that makes its input rows.
-        between: the layers that hand them through, from the head's side, and the constants that
-            change them on their way.
-        rows: which rows stay, in the new order.
+        between: the layers that pass the rows on, from the head backwards, and the constants that
+            change them.
+        rows: int64 indices (from 0) of the rows to keep, in the new order.
     """
 
     head: Layer
@@ -67,30 +68,30 @@ def reclass(
     other: bool = False,
     keep_softmax: bool = False,
 ) -> Model:
-    """Make a model that predicts some of the classes, in the order given, and perhaps others.
+    """Return a model that predicts some of the classes, in the given order, and perhaps new ones.
 
-    Boxes and scores of the kept classes do not change, except where a softmax runs over the
-    classes: there the dropped ones leave the denominator, which is warned about. Merged and new
+    Boxes and scores of the kept classes do not change, unless there is a softmax over the classes:
+    then the dropped classes are missing in its denominator, and a warning is logged. Merged and new
     classes need fine-tuning.
 
     Args:
-        model: with one or more heads, all of the same classes; is not changed.
-        keep: class names or indices; `vehicle=car+bus` merges classes (see
-            `darkconv.surgery.growth`), `auto=car` renames one. All classes by default.
-        add: names of new classes, behind the others.
-        init: how the rows of new classes begin: "random" (as spread as the other classes'),
-            "mean" (of the other classes') or "like:NAME" (a copy).
-        seed: for "random".
-        other: where a softmax runs over the classes, one more class "other" merged of all that
-            are dropped, so that the kept ones' scores do not rise.
-        keep_softmax: let the softmax run over all classes still, and drop classes behind it:
-            the kept ones' scores stay the same. Darknet has no way to say so: such a model
-            cannot be written as Darknet's files, only exported.
+        model: a model with one or more heads, all with the same classes; it stays unchanged.
+        keep: class names or indices (from 0); `vehicle=car+bus` merges classes (see
+            `darkconv.surgery.growth`), and `auto=car` renames one. None for all classes.
+        add: names of new classes, placed after the others.
+        init: initial rows of new classes: "random" (with the spread of the other classes), "mean"
+            (of the other classes) or "like:NAME" (a copy).
+        seed: seed of the random generator for "random".
+        other: if there is a softmax over the classes, merge all dropped classes into a class
+            "other", so that the scores of the kept ones do not rise.
+        keep_softmax: keep the softmax over all classes, and drop classes after it, so that the
+            scores of the kept ones stay the same. Darknet has no option for this: such a model can
+            only be exported, and not be written as Darknet's files.
 
     Raises:
-        PlanError: an unknown class, none at all, one named twice, `other` or `keep_softmax`
-            without a softmax, or a head whose rows cannot be cut: a class tree, or rows that
-            other layers read too.
+        PlanError: a class is unknown or named twice, there is none to keep, `other` or
+            `keep_softmax` is given without a softmax, or the rows of a head cannot be cut because
+            of a class tree or because other layers read them too.
 
     Example:
         >>> import darkconv as dc
@@ -115,15 +116,16 @@ def reclass(
 
 @checked
 def transfer(model: Model, names: Sequence[str], *, init: str = "random", seed: int = 0) -> Model:
-    """A model for other classes: those of the same name keep their rows, the rest are new.
+    """Return a model for other classes: those with the same name keep their rows, the rest are new.
 
-    A name that the model only spells otherwise, such as `Car` for `car`, is the same: it is told.
+    A name that the model only spells differently, such as `Car` for `car`, counts as the same, and
+    a message says so.
 
     Args:
-        model: is not changed.
-        names: of the new classes, in order; `Names` say which of them are hidden.
-        init: see `reclass`.
-        seed: see `reclass`.
+        model: the original model, which stays unchanged.
+        names: names of the new classes in order; `Names` also state which classes are hidden.
+        init: initial rows of new classes, see `reclass`.
+        seed: seed of the random generator, see `reclass`.
 
     Raises:
         PlanError: see `reclass`.
@@ -133,7 +135,7 @@ def transfer(model: Model, names: Sequence[str], *, init: str = "random", seed: 
 
 
 def _made(model: Model, recipes: Sequence[Recipe], start: Start) -> Model:
-    """The model of some recipes: grown by what is not there, then cut."""
+    """Return the model of some recipes: new classes are added first, then the others are cut."""
     total = count_classes(model.network)
     made = [recipe for recipe in recipes if not recipe.is_kept]
     whole = _grown(model, made, start) if made else model
@@ -150,13 +152,13 @@ def _made(model: Model, recipes: Sequence[Recipe], start: Start) -> Model:
 
 
 def _names(model: Model, recipes: Sequence[Recipe]) -> Names:
-    """The names of new classes; one is hidden if all that it is made of are."""
+    """Return the names of the new classes; a class is hidden if all its members are."""
     hidden = (i for i, r in enumerate(recipes) if r.members and model.hidden.issuperset(r.members))
     return Names((recipe.name for recipe in recipes), hidden=hidden)
 
 
 def _cut_behind_softmax(model: Model, recipes: Sequence[Recipe]) -> Model:
-    """The model with all its rows; its heads give the kept classes alone."""
+    """Return the model with all its rows, whose heads output only the kept classes."""
     network = model.network
     if not all(recipe.is_kept for recipe in recipes):
         raise PlanError("keep_softmax", expected="classes of the model alone", found="others")
@@ -200,7 +202,12 @@ def _cut(model: Model, kept: Sequence[int]) -> Model:
 
 
 def plan_cut(network: Network, head: Layer, keep: Sequence[int]) -> Cut:
-    """Find the layer that makes a head's rows, and the rows that stay.
+    """Find the layer that makes a head's rows, and the rows to keep.
+
+    Args:
+        network: the network of the head.
+        head: the head.
+        keep: class indices (from 0) in their new order.
 
     Raises:
         PlanError: the rows cannot be cut.
@@ -239,14 +246,14 @@ def plan_cut(network: Network, head: Layer, keep: Sequence[int]) -> Cut:
 
 
 def _hands_through(layer: Layer) -> bool:
-    """Whether output channel i is made of channel i of each input, and of nothing else."""
+    """Return True if output channel i is made only from channel i of each input."""
     ties, count = layer.spec.ties(layer.in_shapes), layer.out_shape.c
     own = np.arange(count)[:, None] + count * np.arange(len(layer.in_shapes))
     return np.array_equal(ties, own)
 
 
 def _is_own(network: Network, reader: Layer, constant: Layer) -> bool:
-    """Whether a layer reads nothing, and is read by one other alone."""
+    """Return True if a layer is a constant that only one other layer reads."""
     return not constant.sources and network.consumers[constant.index] == (reader.index,)
 
 

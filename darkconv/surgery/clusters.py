@@ -1,4 +1,4 @@
-"""Whether numbers fall into two clusters, and where they part."""
+"""The division of numbers into two clusters."""
 
 import math
 
@@ -6,19 +6,25 @@ import numpy as np
 import numpy.typing as npt
 
 EVEN = math.sqrt(12)
-"""Ashman's D of the halves of an even spread: their means lie half its length apart, and each
-has a deviation of its length / 4 sqrt(3). Bell shapes have less: 2.7."""
+"""Ashman's D of the two halves of an even distribution.
+
+Their means lie half the length of the distribution apart, and each half has a standard deviation of
+length / (4 sqrt(3)). Normal distributions have a smaller D of 2.7.
+"""
 SAMPLING = 6.0
-"""Some 95 % of samples of n evenly spread numbers have a D below EVEN (1 + SAMPLING / n^0.75)."""
+"""95 % of samples of n evenly distributed numbers have D below EVEN (1 + SAMPLING / n^0.75)."""
 LEAST = 4
 
 
 def split_in_two(values: npt.NDArray[np.float64]) -> float | None:
-    """A limit between two clusters, or None where there are no two.
+    """Return a limit between two clusters of numbers; None if there are not two clusters.
 
-    The split is the one of least variance within (Otsu 1979). It counts if Ashman's D, the gap
-    between the means over the clusters' common deviation (Ashman, Bird, Zepf 1994), is more
-    than that of numbers without clusters. Minus infinity is a cluster of its own.
+    The split minimizes the variance within the clusters (Otsu 1979). It counts if Ashman's D, the
+    distance of the means divided by the common standard deviation (Ashman, Bird, Zepf 1994),
+    exceeds that of numbers without clusters. Minus infinity forms a cluster of its own.
+
+    Args:
+        values: float64 (n,) finite numbers, or minus infinity.
     """
     finite = np.sort(values[np.isfinite(values)])
     if len(finite) < len(values):

@@ -1,4 +1,4 @@
-"""swap_rgb: the same model for pictures whose colours come in the other order."""
+"""swap_rgb: the same model for pictures whose colour channels are in the opposite order."""
 
 from collections.abc import Mapping
 
@@ -14,21 +14,24 @@ from darkconv.errors import PlanError
 from darkconv.surgery.channels import makes_channels
 
 Order = npt.NDArray[np.int64]
-"""(channels,) which old channel stands in each place now."""
+"""int64 (channels,): the old channel that is now at each place."""
 
 SWAPPED = (2, 1, 0)
 
 
 def swap_rgb(model: Model) -> Model:
-    """A model that gives for BGR pictures what the original gives for RGB ones, or back.
+    """Return a model that gives for BGR pictures what the original gives for RGB, or vice versa.
 
-    The first and third input channels are exchanged in the arrays of every layer that reads
-    the colours, also behind layers that keep them apart ([crop], [batchnorm], a convolution
-    with groups ...).
+    The first and third input channels are exchanged in the arrays of every layer that reads the
+    colours, also after layers that keep them apart ([crop], [batchnorm], a convolution with groups
+    ...).
+
+    Args:
+        model: a model with three input channels; it stays unchanged.
 
     Raises:
-        PlanError: the input has not three channels, or a layer reads colours in a way that
-            no exchange of array entries can undo.
+        PlanError: the input does not have three channels, or a layer depends on the order of the
+            colours in a way that no exchange of array entries can undo.
     """
     network = model.network
     if not network.input_shape.is_map or network.input_shape.c != len(SWAPPED):
@@ -59,10 +62,10 @@ def _is_plain(order: Order) -> bool:
 
 
 def _output_order(network: Network, layer: Layer, inputs: Order) -> Order:
-    """How a layer's outputs stand after its inputs have been reordered.
+    """Return the order of a layer's outputs after its inputs have been reordered.
 
     Raises:
-        PlanError: the outputs are not the old ones in any order, and no array can mend it.
+        PlanError: the outputs are not a permutation of the old ones, and no array can correct that.
     """
     plain = np.arange(layer.out_shape.c)
     if _is_plain(inputs):
@@ -78,7 +81,7 @@ def _output_order(network: Network, layer: Layer, inputs: Order) -> Order:
 
 
 def _partners(network: Network, layer: Layer, sources: Order, inputs: Order) -> Order:
-    """For the n-th output of each input channel the n-th output of its new content."""
+    """Return for the n-th output of each input channel the n-th output of its new content."""
     outputs = {source: np.flatnonzero(sources == source) for source in set(sources.tolist())}
     order = np.empty(len(sources), np.int64)
     for source, own in outputs.items():
@@ -100,7 +103,7 @@ def _bound_to_colours(network: Network, layer: Layer) -> PlanError:
 def _check_shared(
     network: Network, layer: Layer, inputs: Order, orders: Mapping[int, Order]
 ) -> None:
-    """Arrays that layers share must be reordered in the same way for all of them."""
+    """Raise an error unless layers that share arrays need the same new order."""
     if layer.shared is None:
         return
     if not np.array_equal(inputs, inputs_of(network.layers[layer.shared], orders)):
@@ -112,7 +115,7 @@ def _reordered(array: Array, slot: Slot, layer: Layer, inputs: Order, outputs: O
     for axis, order in ((slot.in_axis, inputs), (slot.out_axis, outputs)):
         if axis is None or _is_plain(order):
             continue
-        block = array.shape[axis] // len(order)  # of flattened maps: the values of a channel
+        block = array.shape[axis] // len(order)  # values per channel of a flattened map
         index = (order[:, None] * block + np.arange(block)).ravel()
         changed = np.take(changed, index, axis=axis)
     return array if changed is array else frozen(changed)

@@ -1,4 +1,4 @@
-"""What the arrays of a model hold, and how those of two models differ."""
+"""Statistics of the arrays of a model, and differences between the arrays of two models."""
 
 import math
 from collections.abc import Iterator
@@ -15,14 +15,15 @@ Doubles = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ArrayStatistics:
-    """One array in numbers.
+    """Statistics of one array.
 
     Attributes:
         key: "<layer>.<array>".
-        shape: its shape.
-        mean, deviation, minimum, maximum: of the finite values; nan where there are none.
+        shape: shape of the array.
+        mean, deviation, minimum, maximum: statistics of the finite values, with the standard
+            deviation; NaN if there are none.
         zeros: share of values that are zero, 0 to 1.
-        non_finite: number of values that are infinite or not a number.
+        non_finite: number of values that are infinite or NaN.
     """
 
     key: str
@@ -35,21 +36,21 @@ class ArrayStatistics:
     non_finite: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON can hold it: None for what is no finite number."""
+        """Return the statistics as data for JSON; None replaces numbers that are not finite."""
         return _plain(asdict(self))
 
 
 @dataclass(frozen=True)
 class ArrayDifference:
-    """One array of two models.
+    """Difference between one array of two models.
 
     Attributes:
         key: "<layer>.<array>".
-        state: "equal" (to the bit), "different", "other shape", "only first" or "only second".
-        shapes: of both; None where there is none.
+        state: "equal" (bit by bit), "different", "other shape", "only first" or "only second".
+        shapes: shapes in both models; None where the array is missing.
         max_abs: largest absolute difference; None unless both have the same shape.
-        relative: L2 norm of the difference over that of the first model's array; inf where
-            that is zero and the other is not; None unless both have the same shape.
+        relative: L2 norm of the difference divided by that of the first model's array; inf if that
+            is zero and the other is not; None unless both have the same shape.
     """
 
     key: str
@@ -59,7 +60,7 @@ class ArrayDifference:
     relative: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON can hold it: None for what is no finite number."""
+        """Return the difference as data for JSON; None replaces numbers that are not finite."""
         return _plain(asdict(self))
 
 
@@ -71,7 +72,11 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def statistics(model: Model) -> list[ArrayStatistics]:
-    """A row for each array, in file order."""
+    """Return statistics of each array, in file order.
+
+    Args:
+        model: the model to examine.
+    """
     return [_statistics(key, array) for key, array in model.arrays.items()]
 
 
@@ -88,7 +93,16 @@ def _statistics(key: str, array: Array) -> ArrayStatistics:
 
 
 def difference(a: Model, b: Model) -> list[ArrayDifference]:
-    """A row for each array of either model: the first's in file order, then the second's own."""
+    """Compare the arrays of two models.
+
+    Args:
+        a: the first model.
+        b: the second model.
+
+    Returns:
+        One difference for each array: those of the first model in file order, then those that only
+            the second model has.
+    """
     return list(_differences(a, b))
 
 
@@ -116,7 +130,7 @@ def _compared(key: str, a: Array, b: Array) -> ArrayDifference:
 
 
 def _gap(a: Array, b: Array) -> Doubles:
-    """Absolute differences; 0 where both are the same infinity, and infinite where one is NaN."""
+    """Return absolute differences; 0 for the same infinity in both, and infinity for NaN."""
     with np.errstate(invalid="ignore"):
         gap = np.abs(a.astype(np.float64) - b)
     found: Doubles = np.where(a == b, 0.0, np.where(np.isnan(gap), np.inf, gap))

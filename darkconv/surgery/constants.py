@@ -1,4 +1,4 @@
-"""Channels that were constant on all pictures of a profile, and cost nothing to remove."""
+"""Channels that were constant on all pictures of a profile, and can be removed without loss."""
 
 import numpy as np
 import numpy.typing as npt
@@ -11,11 +11,18 @@ from darkconv.surgery.profile import Profile
 
 
 def foldable_classes(classes: ChannelClasses, profile: Profile) -> npt.NDArray[np.bool_]:
-    """(classes,) which can go, their constants put into biases, without any change.
+    """Return which channel groups can be removed without any change, as biases replace them.
 
-    Wherever weights read a channel of the class, it is zero all the time, or it is constant
-    and its readers answer a constant alike at every position. A layer with padding does not:
-    its windows hold less of the constant at the border.
+    Wherever weights read a channel of the group, it is always zero, or it is constant and its
+    readers respond to a constant equally at every position. A layer with padding does not, because
+    its windows contain less of the constant at the border.
+
+    Args:
+        classes: the channel groups of the network.
+        profile: statistics of all channels.
+
+    Returns:
+        Boolean (groups,).
     """
     exact = classes.free.copy()
     lenders = {layer.shared for layer in classes.network.layers}
@@ -31,7 +38,13 @@ def foldable_classes(classes: ChannelClasses, profile: Profile) -> npt.NDArray[n
 
 
 def is_uniform(layer: Layer) -> bool:
-    """Whether a constant input gives the same at all positions, and a bias can replace it."""
+    """Return True if a layer's response to a constant is the same at all positions.
+
+    A bias can then replace the constant.
+
+    Args:
+        layer: a layer that makes channels.
+    """
     spec = layer.spec
     if layer.shared is not None or isinstance(spec, ConvolutionalRecurrent):
         return False

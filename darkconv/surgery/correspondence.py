@@ -1,4 +1,4 @@
-"""Which channels of a model are left of which of another that it was cut from."""
+"""The correspondence of a model's channels to those of the model from which it was pruned."""
 
 from collections.abc import Iterator
 
@@ -9,21 +9,23 @@ from darkconv.core.network import Layer
 from darkconv.surgery.channels import Indices
 
 MARKS = ("scales", "rolling_variance")
-"""Arrays that pruning only selects from; compensation changes biases and means."""
+"""Arrays from which pruning only selects; compensation changes biases and means."""
 
 
 def find_kept(model: Model, original: Model) -> dict[int, Indices]:
-    """For each layer with batch norm whose channels are all of the original's, their numbers.
+    """Find which channels of the original each layer with batch norm has kept.
 
-    The layers are told by number, so both networks must have the same. A channel is told by its
-    scale and running variance, which removal leaves as they are; trained models have others, and
-    are not in the result. The order of channels must be the original's.
+    Layers correspond by index, so both networks must have the same layers. Channels correspond by
+    their scale and running variance, which removal does not change. Trained layers have other
+    values and are not in the result. The order of channels must be that of the original.
 
     Args:
         model: a pruned or unpruned copy.
-        original: what it was made from.
+        original: the model from which it was made.
 
-    Returns: layer -> rising numbers of the original's channels, one for each of the model's.
+    Returns:
+        By layer index, ascending indices (from 0) of the original's channels, one for each channel
+            of the model.
     """
     pairs = zip(model.network.layers, original.network.layers, strict=False)
     found = {}
@@ -47,7 +49,7 @@ def _marks(model: Model, layer: Layer) -> list[tuple[float, ...]]:
 
 
 def _subsequence(few: list[tuple[float, ...]], many: list[tuple[float, ...]]) -> Indices | None:
-    """Places of `few` in `many`, in order; None if one is missing."""
+    """Return the places of `few` in `many`, in order; None if one is missing."""
     places: Iterator[tuple[int, tuple[float, ...]]] = iter(enumerate(many))
     found = []
     for mark in few:

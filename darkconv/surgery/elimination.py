@@ -1,13 +1,13 @@
-"""The score obs: channels removed one by one, the weights that are left refitted each time.
+"""The score obs: channels are removed one by one, and the remaining weights refitted each time.
 
-Optimal brain surgeon (Hassibi, Stork 1993) on whole channels. A layer reads inputs a of covariance
-C with weights W, of which those of removed channels R become zero and the others are free. Held by
-a ridge r near what they were, the best of them leave the error
+This is the optimal brain surgeon (Hassibi, Stork 1993) for whole channels. A layer reads inputs
+with covariance C with weights W. Those of the removed channels R become zero, and the others are
+free. If a ridge r holds them near their old values, the best of them leave the error
 
     E(R) = min tr((W' - W) H (W' - W)^T) = tr(W_R (inverse of H)_RR^-1 W_R^T),   H = C + r I
 
-over all W' with W'_R = 0. The next channel costs tr(W_b (inverse of H)_bb^-1 W_b^T) more, where W
-and H are those that are left: both follow by an update of the rank of b, without another inverse.
+over all W' with W'_R = 0. The next channel b costs tr(W_b (inverse of H)_bb^-1 W_b^T) more, where W
+and H are the remaining ones. Both follow from an update of the rank of b, without another inverse.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,17 +20,18 @@ Doubles = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 
 PENDING = 256
-"""Columns of updates that wait to be applied together: one product of matrices for many."""
+"""Number of columns of updates that are collected and applied in one product of matrices."""
 
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """How a layer reads channels: what the equations of refitting know of it.
+    """What refitting needs to know about a layer that reads channels.
 
     Attributes:
-        weights: (filters, columns), a column for each input channel and tap of the kernel.
-        moments: (columns, columns) covariance of what the columns read.
-        owners: (columns,) class of the channel that each column reads.
+        weights: float64 (filters, columns), one column for each input channel and tap of the
+            kernel.
+        moments: float64 (columns, columns): covariance of what the columns read.
+        owners: int64 (columns,): channel group of the channel that each column reads.
     """
 
     weights: Doubles
@@ -39,22 +40,32 @@ class Reading:
 
     @property
     def spread(self) -> float:
-        """Variance of what the layer gives, over all filters together."""
+        """Return the variance of the layer's output, summed over all filters."""
         return float(((self.weights @ self.moments) * self.weights).sum())
 
     def held(self, ridge: float) -> Doubles:
-        """Return the moments with the ridge, a share of their mean, on the diagonal."""
+        """Return the covariance with the ridge added to its diagonal.
+
+        Args:
+            ridge: the ridge as a share of the mean of the diagonal.
+
+        Returns:
+            float64 (columns, columns).
+        """
         held = self.moments.copy()
         size = max(float(held.diagonal().mean()), float(np.finfo(np.float32).tiny))
         held[np.diag_indices_from(held)] += ridge * size
         return held
 
     def refit(self, gone: npt.NDArray[np.bool_], ridge: float) -> Doubles:
-        """(filters, columns) the change of the weights that makes up best for columns that go.
+        """Return the change of the weights that best makes up for removed columns.
 
         Args:
-            gone: (columns,) which become zero.
+            gone: boolean (columns,), True for those that become zero.
             ridge: see `eliminate`.
+
+        Returns:
+            float64 (filters, columns), to be added to the weights.
         """
         change = np.where(gone, -self.weights, 0.0)
         stay = ~gone
@@ -67,13 +78,13 @@ class Reading:
 
 @dataclass(frozen=True, eq=False)
 class Blocks:
-    """The columns of some classes that have equally many.
+    """The columns of all channel groups that have the same number k of them.
 
     Attributes:
-        places: (n,) of the classes among those that may go.
-        columns: (n, k) of each.
-        inverse: (n, k, k) their blocks of the inverse.
-        squares: (n, k, k) their blocks of the weights' products.
+        places: int64 (n,): indices of the groups among those that may be removed.
+        columns: int64 (n, k): columns of each group.
+        inverse: float64 (n, k, k): their blocks of the inverse of H.
+        squares: float64 (n, k, k): their blocks of the weights' products.
     """
 
     places: Labels
@@ -82,19 +93,33 @@ class Blocks:
     squares: Doubles
 
     def costs(self) -> Doubles:
-        """(n,) what the error grows by if a class goes."""
+        """Return the growth of the error if each group is removed.
+
+        Returns:
+            float64 (n,).
+        """
         found: Doubles = np.linalg.solve(self.inverse, self.squares).trace(axis1=1, axis2=2)
         return found
 
     def update(self, factor: Doubles, partner: Doubles) -> None:
-        """Follow the removal of a class: see `Side.remove`."""
+        """Update the blocks, in place, after the removal of a group; see `Side.remove`.
+
+        Args:
+            factor: U, float64 (columns, k).
+            partner: Y, float64 (columns, k).
+        """
         u, y = factor[self.columns], partner[self.columns]
         cross = u @ y.transpose(0, 2, 1)
         self.inverse[...] -= u @ u.transpose(0, 2, 1)
         self.squares[...] -= cross + cross.transpose(0, 2, 1)
 
     def without(self, place: int, renumbered: Labels) -> "Blocks":
-        """Return the blocks of the other classes, their columns renumbered."""
+        """Return the blocks of the other groups, with their columns renumbered.
+
+        Args:
+            place: index of the removed group among those that may be removed; -1 for none.
+            renumbered: int64 (columns,): the new index of each column.
+        """
         stay = self.places != place
         return Blocks(
             self.places[stay],
@@ -105,9 +130,9 @@ class Blocks:
 
 
 class Side:
-    """A layer that reads classes, while they go one by one.
+    """A layer that reads channel groups while they are removed one by one.
 
-    Of the weights only their products (columns, columns) are kept: costs need no more.
+    Only the products of the weights (columns, columns) are stored, because the costs need no more.
     """
 
     def __init__(self, reading: Reading, labels: Labels, ridge: float) -> None:
@@ -127,15 +152,22 @@ class Side:
             yield Blocks(np.array(places), columns, self.inverse[index], self.squares[index])
 
     def add_costs(self, costs: Doubles) -> None:
-        """Add to (classes,) what the removal of each costs, as a share of the output's variance."""
+        """Add the cost of removing each group, as a share of the output's variance.
+
+        Args:
+            costs: float64 (groups,), changed in place.
+        """
         for block in self.blocks:
             costs[block.places] += block.costs() / self.spread
 
     def remove(self, place: int) -> None:
-        """Let the class at a place go.
+        """Remove a group.
 
         With L L^T = inverse_bb the inverse loses U U^T, U = inverse_:b L^-T, and the weights'
         products Q lose U Y^T + Y U^T, Y = Q_:b L^-T - U (L^-1 Q_bb L^-T) / 2.
+
+        Args:
+            place: index of the group among those that may be removed.
         """
         for number, block in enumerate(self.blocks):
             (row,) = np.nonzero(block.places == place)
@@ -161,7 +193,7 @@ class Side:
             return
 
     def _apply(self) -> None:
-        """Carry out the updates that wait, and forget the columns of what went."""
+        """Apply the collected updates, and drop the columns of removed groups."""
         stay = self.alive
         index = np.ix_(stay, stay)
         factors, partners = self.factors[stay], self.partners[stay]
@@ -177,16 +209,18 @@ class Side:
 def eliminate(
     labels: Labels, readings: Sequence[Reading], ridge: float, fixed: Doubles | None = None
 ) -> Doubles:
-    """Remove classes greedily, and say what error is left when each has gone.
+    """Remove channel groups greedily, and return the error left after each removal.
 
     Args:
-        labels: (n,) classes that are alternatives to each other.
-        readings: of the layers that read them and can be refitted.
-        ridge: how much change of a weight costs, as a share of the inputs' mean variance.
-        fixed: (n,) what the removal of each costs beside that, whatever else goes.
+        labels: int64 (n,): channel groups that are alternatives to each other.
+        readings: the layers that read them and can be refitted.
+        ridge: cost of changing a weight, as a share of the mean variance of the inputs.
+        fixed: float64 (n,): a further cost of removing each group, whatever else is removed; None
+            for none.
 
-    Returns: (n,) rising in the order of removal: the error once a class and all before it are
-    gone, as a share of the variance of the layers' outputs, summed over the layers.
+    Returns:
+        float64 (n,), ascending in the order of removal: the error once a group and all before it
+            are removed, as a share of the variance of the layers' outputs, summed over the layers.
     """
     sides = [Side(reading, labels, ridge) for reading in readings]
     extra = np.zeros(len(labels)) if fixed is None else fixed

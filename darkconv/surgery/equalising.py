@@ -1,12 +1,12 @@
-"""equalise: channels of unlike range brought to a like one, for numbers of few bits.
+"""equalise: channels of unequal range are scaled to similar ranges, for numbers of few bits.
 
-Where all that lies between two convolutions is positively homogeneous (f(s x) = s f(x) for s > 0,
-as relu, leaky, pooling and sums are), a channel may be divided by a factor in the layer that makes
-it and multiplied by the same one in those that read it: the network computes what it did. In 8
-bits all channels of a map share one range, so that a channel of small values beside one of large
-ones has few steps left. Factors are powers of two, by which floating-point numbers are multiplied
-without rounding: outputs are the same to the last bit, but for values next to the least that
-float32 can hold.
+If everything between two convolutions is positively homogeneous (f(s x) = s f(x) for s > 0, as
+relu, leaky, pooling and sums are), a channel may be divided by a factor in the layer that makes it
+and multiplied by the same factor in those that read it: the network computes the same. With 8 bits
+all channels of a feature map share one range, so a channel of small values beside one of large
+values has few steps left. The factors are powers of two, by which floating-point numbers are
+multiplied without rounding. Therefore the outputs are the same to the last bit, except for values
+near the smallest that float32 can hold.
 """
 
 from collections.abc import Mapping
@@ -33,19 +33,20 @@ PASSING = frozenset(
         resize.Reorg3d, inert.Dropout, inert.Empty, merge.Route, merge.Shortcut, norm.Activation,
     }
 )  # fmt: skip
-"""Layers whose outputs are homogeneous in all their inputs, if their activation is."""
+"""Layer types whose outputs are homogeneous in all their inputs, if their activation is."""
 LARGEST = 2.0**10
-"""The most that a channel is multiplied or divided by."""
+"""The largest factor by which a channel is multiplied or divided."""
 
 
 @dataclass(frozen=True, eq=False)
 class ScaleClasses:
-    """The channels of a network that can only be scaled together.
+    """The scale groups of a network: channels that can only be scaled together.
 
     Attributes:
-        network: whose channels they are.
-        labels: (channels,) class of each channel; the input's channels first, then each layer's.
-        is_free: (classes,) whether it can be scaled at all.
+        network: the network of the channels.
+        labels: int64 (channels,) scale group of each channel: first the channels of the input, then
+            those of each layer.
+        is_free: boolean (groups,), True for those that can be scaled.
     """
 
     network: Network
@@ -53,14 +54,25 @@ class ScaleClasses:
     is_free: npt.NDArray[np.bool_]
 
     def of(self, layer: Layer) -> npt.NDArray[np.int64]:
-        """(out_channels,) classes of a layer's outputs."""
+        """Return the scale groups of a layer's output channels.
+
+        Args:
+            layer: any layer of the network.
+
+        Returns:
+            int64 (out_channels,).
+        """
         start = channel_starts(self.network)[layer.index]
         return self.labels[start : start + layer.out_shape.c]
 
     def read_by(self, layer: Layer) -> npt.NDArray[np.int64]:
-        """(filters or groups' filters, channels of each) classes that the weights of a layer meet.
+        """Return the scale groups of the channels that the weights of a layer read.
 
-        Of a transposed convolution (channels, 1).
+        Args:
+            layer: a layer with weights.
+
+        Returns:
+            int64 (filters, channels read by each); (channels, 1) for a transposed convolution.
         """
         inputs = self.labels[input_numbers(layer, channel_starts(self.network))]
         spec = layer.spec
@@ -71,7 +83,11 @@ class ScaleClasses:
 
 
 def find_scale_classes(network: Network) -> ScaleClasses:
-    """Return which channels of a network can be scaled, and which only together."""
+    """Find which channels of a network can be scaled, and which only together.
+
+    Args:
+        network: a network without batch norm where it can be folded.
+    """
     starts = channel_starts(network)
     total = starts[len(network.layers) - 1] + network.layers[-1].out_shape.c
     locked = np.zeros(total, bool)
@@ -103,12 +119,12 @@ def find_scale_classes(network: Network) -> ScaleClasses:
 
 
 def _is_weighted(layer: Layer) -> bool:
-    """Whether it makes channels by weights that can take a factor."""
+    """Return True if a layer makes channels with weights that can take a factor."""
     spec = layer.spec
     if not isinstance(spec, conv.Convolutional | conv.Deconvolutional) or layer.shared is not None:
         return False
     names = {slot.name for slot in layer.slots}
-    if names != {"biases", "weights"}:  # batch norm that was not folded
+    if names != {"biases", "weights"}:  # it has batch norm that was not folded
         return False
     is_plain = isinstance(spec, conv.Deconvolutional) or not (spec.xnor or spec.binary)
     return is_plain and not layer.spec.locks_inputs(layer.in_shapes)
@@ -122,7 +138,7 @@ def _passes(layer: Layer) -> bool:
     spec = layer.spec
     if type(spec) not in PASSING or not _is_homogeneous(layer):
         return False
-    if isinstance(spec, pool.Maxpool):  # a window wholly outside the map has a value of its own
+    if isinstance(spec, pool.Maxpool):  # a window wholly outside gives -FLT_MAX
         return max(spec.leading, spec.padding - spec.leading) < spec.size
     return True
 
@@ -130,17 +146,18 @@ def _passes(layer: Layer) -> bool:
 def equalise(
     model: Model, ranges: Mapping[int, Ranges] | None = None, *, strength: float = 0.5
 ) -> Model:
-    """Return a model with the same outputs, whose channels differ less in range.
+    """Return a model with the same outputs whose channels differ less in range.
 
     Args:
-        model: batch norm is folded where it can be.
-        ranges: (channels,) largest absolute value of each channel of a layer's output, by layer;
-            without, that of the weights which make the channel.
-        strength: how much of what channels differ by is taken from values and given to the
-            weights that read them, 0..1. Weights of depthwise convolutions, which have one scale
-            each, take all.
+        model: the original model, which stays unchanged; its batch norm is folded where possible.
+        ranges: by layer index, (channels,) largest absolute value of each output channel; None to
+            use the largest absolute weights that make the channel.
+        strength: from 0 to 1, the share of the differences that is moved from the values to the
+            weights that read them. Weights of depthwise convolutions, which have a scale for each
+            channel, take all of it.
 
-    Returns: the model; the same one if no channel can be scaled.
+    Returns:
+        The new model, or the same one if no channel can be scaled.
     """
     folded = fold_batchnorm(model)
     classes = find_scale_classes(folded.network)
@@ -159,7 +176,7 @@ def equalise(
 def _scaled(
     model: Model, classes: ScaleClasses, layer: Layer, factors: Doubles
 ) -> dict[str, Array]:
-    """Arrays of a layer that reads and makes channels multiplied by 1 / factor."""
+    """Return the arrays of a layer multiplied by the factors read, divided by those made."""
     weights, biases = (model.arrays[f"{layer.index}.{name}"] for name in ("weights", "biases"))
     made, read = factors[classes.of(layer)], factors[classes.read_by(layer)]
     ratio = read / (made if isinstance(layer.spec, conv.Deconvolutional) else made[:, None])
@@ -173,7 +190,7 @@ def _factors(
     ranges: Mapping[int, Ranges] | None,
     strength: float,
 ) -> Doubles:
-    """(classes,) what the values of each class are divided by: powers of two."""
+    """Return (groups,) the power of two by which the values of each scale group are divided."""
     made, read = np.zeros(len(classes.is_free)), np.zeros(len(classes.is_free))
     maker = np.full(len(classes.is_free), len(model.network.layers))
     for layer in model.network.layers:
@@ -189,7 +206,7 @@ def _factors(
             np.maximum.at(made, own, size.max(axis=0 if is_turned else 1))
         if is_turned:
             np.maximum.at(read, classes.read_by(layer), size.max(axis=1, keepdims=True))
-        elif size.shape[1] > 1:  # the scale of a filter of one channel follows its weights
+        elif size.shape[1] > 1:  # a filter of one channel has a scale that follows its weights
             np.maximum.at(read, classes.read_by(layer), size)
     is_free = classes.is_free & (made > 0)
     target = np.ones_like(made)
@@ -202,7 +219,7 @@ def _factors(
 def _as_powers(
     target: Doubles, maker: npt.NDArray[np.int64], is_free: npt.NDArray[np.bool_]
 ) -> Doubles:
-    """Powers of two near the targets, whose mean exponent in each layer that makes them is 0."""
+    """Return powers of two near the targets, with mean exponent 0 over each making layer."""
     exponents = np.where(is_free, np.log2(target), 0.0)
     count = np.bincount(maker, is_free)
     means = np.bincount(maker, exponents) / np.maximum(count, 1)

@@ -1,4 +1,4 @@
-"""explain_layer: which channels of a layer live and die together, and why."""
+"""explain_layer: the channels of a layer that live or die together, and the reasons."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,21 +16,21 @@ from darkconv.surgery.channels import (
     makes_channels,
 )
 
-SHOWN_SET = 16  # channels of a set that a text lists
+SHOWN_SET = 16  # number of channels of a set that a text lists
 
 
 @dataclass(frozen=True, eq=False)
 class Bond:
-    """Channels of a layer that share their fate with channels of the same other layers.
+    """Channels of a layer whose channel groups include channels of the same other layers.
 
     Attributes:
-        channels: sorted, of the layer that was asked about.
-        labels: (n,) their classes.
-        sets: (n, k) the channels of each class, which can only live or die together.
-        partners: other layers that make channels of the same classes.
-        same: whether those are the channels of the same numbers.
-        reasons: layers that bind them, each with what it does.
-        lock: why they cannot go, if so.
+        channels: sorted indices (from 0) in the layer that is explained.
+        labels: int64 (n,): their channel groups.
+        sets: int64 (n, k): the channels of each group, which live or die together.
+        partners: indices of other layers that make channels of the same groups.
+        same: True if these have the same channel indices.
+        reasons: indices of the layers that tie them, each with what it does.
+        lock: the reason why they cannot be removed; None if they can.
     """
 
     channels: Indices
@@ -43,7 +43,12 @@ class Bond:
 
 
 def explain_layer(classes: ChannelClasses, index: int) -> list[Bond]:
-    """The bonds of a layer's channels, those with alike ones together."""
+    """Return the bonds of a layer's channels; channels with the same bonds are combined.
+
+    Args:
+        classes: the channel groups of the network.
+        index: layer index, from 0.
+    """
     labels = classes.of(index)
     alike: dict[tuple[object, ...], list[int]] = {}
     for label in np.unique(labels).tolist():
@@ -61,7 +66,7 @@ def _partners(classes: ChannelClasses, index: int, label: int) -> tuple[int, ...
 
 
 def _bond(classes: ChannelClasses, index: int, members: Sequence[int]) -> Bond:
-    """The bond of classes that are alike."""
+    """Return the bond of channel groups that are alike."""
     own = [np.flatnonzero(classes.of(index) == label) for label in members]
     partners = _partners(classes, index, members[0])
     same = all(
@@ -82,7 +87,15 @@ def _bond(classes: ChannelClasses, index: int, members: Sequence[int]) -> Bond:
 
 
 def binding_layers(classes: ChannelClasses, labels: Indices) -> Iterator[tuple[int, str]]:
-    """Layers that join channels of some classes, each with what it does."""
+    """Iterate over the layers that join channels of some groups.
+
+    Args:
+        classes: the channel groups of the network.
+        labels: int64 (n,): the groups in question.
+
+    Returns:
+        Layer indices (from 0), each with a text that says what the layer does.
+    """
     for layer in classes.network.layers:
         if layer.shared is not None and np.isin(classes.of(layer.index), labels).any():
             yield layer.index, f"uses the arrays of layer {layer.shared}"
@@ -91,7 +104,7 @@ def binding_layers(classes: ChannelClasses, labels: Indices) -> Iterator[tuple[i
 
 
 def _joins(classes: ChannelClasses, layer: Layer, labels: Indices) -> bool:
-    """Whether a layer that has channels of these classes makes them one, or filters them."""
+    """Return True if a layer with channels of these groups joins them, or has arrays for them."""
     outputs = classes.of(layer.index)
     inputs = np.concatenate([classes.of(source) for source in layer.sources])
     if layer.spec.binding == LayerSpec.binding or not np.isin(outputs, labels).any():
@@ -108,15 +121,16 @@ def _joins(classes: ChannelClasses, layer: Layer, labels: Indices) -> bool:
 def explain_layers(
     network: Network, layers: Sequence[int], keep: Mapping[int, Indices] | None = None
 ) -> str:
-    """Say of layers which of their channels live and die together, and why.
+    """Return a text that says which channels of layers live or die together, and why.
 
     Args:
-        network: whose layers they are.
-        layers: their indices.
-        keep: the channels that stay, of layers that lose some: what goes is said too.
+        network: the network of the layers.
+        layers: layer indices, from 0.
+        keep: by layer index, the channels to keep; the text then names the removed ones too. None
+            for no removal.
 
     Raises:
-        PlanError: a layer that the network does not have.
+        PlanError: the network has no such layer.
     """
     last = len(network.layers) - 1
     for index in layers:
@@ -129,7 +143,13 @@ def explain_layers(
 def format_bonds(
     classes: ChannelClasses, index: int, keep: Mapping[int, Indices] | None = None
 ) -> str:
-    """The explanation of a layer as text; see `explain_layers`."""
+    """Format the explanation of a layer; see `explain_layers`.
+
+    Args:
+        classes: the channel groups of the network.
+        index: layer index, from 0.
+        keep: by layer index, the channels to keep; None for no removal.
+    """
     network = classes.network
     layer = network.layers[index]
     lines = [f"layer {index} [{layer.type}]: {layer.out_shape.c} channels"]
@@ -169,19 +189,33 @@ def _company(classes: ChannelClasses, bond: Bond) -> str:
 
 
 def lock_text(classes: ChannelClasses, lock: Lock) -> str:
-    """Why channels cannot go, and whose doing it is."""
+    """Return the reason why channels cannot be removed, with the layer that causes it.
+
+    Args:
+        classes: the channel groups of the network.
+        lock: the reason.
+    """
     if lock.layer == NETWORK_INPUT:
         return lock.reason
     return f"{lock.reason} (layer {lock.layer} [{classes.network.layers[lock.layer].type}])"
 
 
 def numbered(noun: str, numbers: Indices) -> str:
-    """`layer 4`, `layers 4, 7-9`."""
+    """Format a noun with numbers: `layer 4`, `layers 4, 7-9`.
+
+    Args:
+        noun: in the singular.
+        numbers: int64 (n,), ascending.
+    """
     return f"{noun}{'s' if len(numbers) > 1 else ''} {format_channels(numbers)}"
 
 
 def format_channels(channels: Indices) -> str:
-    """Sorted numbers in short: `0-3, 7, 9-11`."""
+    """Format numbers briefly: `0-3, 7, 9-11`.
+
+    Args:
+        channels: int64 (n,), ascending.
+    """
     breaks = np.flatnonzero(np.diff(channels) != 1) + 1
     runs = [run.tolist() for run in np.split(channels, breaks)]
     return ", ".join(f"{a[0]}-{a[-1]}" if len(a) > 1 else str(a[0]) for a in runs if a)

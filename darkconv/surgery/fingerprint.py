@@ -1,4 +1,4 @@
-"""Telling models apart without reading all their numbers."""
+"""Fingerprints, which identify models without reading all their values."""
 
 import hashlib
 
@@ -7,13 +7,16 @@ import numpy as np
 from darkconv.core.model import Model
 
 SAMPLES = 64
-"""Values of each array that enter a fingerprint."""
+"""At most this number of values of each array enter a fingerprint."""
 
 
 def fingerprint(model: Model) -> str:
-    """A short text that differs for other networks and, nearly surely, for other arrays.
+    """Return a short text that differs for other networks and, almost surely, for other arrays.
 
-    It is made of layer types, shapes and up to 64 evenly spaced values of each array.
+    It is computed from layer types, shapes and up to 64 evenly spaced values of each array.
+
+    Args:
+        model: the model to identify.
     """
     digest = hashlib.blake2b(digest_size=16)
     for layer in model.network.layers:

@@ -1,7 +1,7 @@
-"""fold_batchnorm: batch norm written into the weights and biases before it.
+"""fold_batchnorm: batch norm is folded into the weights and biases before it.
 
-What is left alone keeps its batch norm, and `plan_folding` says why. The result is for running:
-training goes on better from the model with its batch norm.
+Layers that cannot be folded keep their batch norm, and `plan_folding` says why. The result is meant
+for inference; training works better with batch norm.
 """
 
 from collections.abc import Mapping
@@ -21,16 +21,17 @@ from darkconv.layers.recurrent import Recurrent
 NORM_ARRAYS = ("scales", "rolling_mean", "rolling_variance")
 NORM_OPTIONS = ("batch_normalize", "cbn")
 LOADING_OPTIONS = ("dontload", "dontloadscales", "numload")
-"""Options that keep arrays out of the file; folded arrays have to be in it."""
+"""Options that keep arrays out of the file, where folded arrays must be."""
 
 
 @dataclass(frozen=True)
 class Folding:
-    """What `fold_batchnorm` does to a network.
+    """The effect of `fold_batchnorm` on a network.
 
     Attributes:
-        folded: layers whose batch norm goes into their weights, and those that share them.
-        left: layers that keep theirs, each with the reason.
+        folded: indices of the layers whose batch norm is folded into their weights, and of those
+            that share these arrays.
+        left: indices of the layers that keep their batch norm, each with the reason.
     """
 
     folded: tuple[int, ...]
@@ -38,7 +39,14 @@ class Folding:
 
 
 def plan_folding(network: Network) -> Folding:
-    """Which batch norms can go, and why the others cannot."""
+    """Find which batch norms can be folded, and why the others cannot.
+
+    Args:
+        network: the network to examine.
+
+    Returns:
+        The layers that are folded, and those that are not.
+    """
     reasons = {
         layer.index: _reason_to_leave(layer) for layer in network.layers if _is_normalized(layer)
     }
@@ -49,16 +57,18 @@ def plan_folding(network: Network) -> Folding:
 
 
 def fold_batchnorm(model: Model) -> Model:
-    """A model with the same outputs and fewer arrays: y = w'x + b' in place of batch norm.
+    """Return a model with the same outputs and fewer arrays: y = w'x + b' replaces batch norm.
 
-    Convolutional, deconvolutional and connected layers are folded, in double precision and with
-    the dialect's divisor; their `batch_normalize` becomes 0. Layers that share arrays follow
-    the layer that lends them. A model without batch norm is returned as it is. Programs that
-    divide by something else than Darknet (OpenCV adds 1e-6 to the variance) give Darknet's
-    values on the folded files.
+    Convolutional, deconvolutional and connected layers are folded, in double precision and with the
+    divisor of the dialect; their `batch_normalize` becomes 0. Layers that share arrays follow the
+    layer that owns them. Programs that divide by something else than Darknet (OpenCV adds 1e-6 to
+    the variance) compute Darknet's values from the folded files.
+
+    Args:
+        model: the original model, which stays unchanged; without batch norm it is returned itself.
 
     Raises:
-        WeightsError: an array whose folded values are not finite.
+        WeightsError: folded values of an array are not finite.
     """
     network = model.network
     plan = plan_folding(network)
@@ -77,7 +87,12 @@ def fold_batchnorm(model: Model) -> Model:
 
 
 def folded_network(network: Network, plan: Folding) -> Network:
-    """Return the network without the batch norms that a plan folds, all arrays stored."""
+    """Return the network without the batch norms that a plan folds, with all arrays stored.
+
+    Args:
+        network: the original network.
+        plan: the layers to fold.
+    """
     config = network.config
     for index in plan.folded:
         config = _without_norm(config, network.layers[index])
@@ -100,13 +115,13 @@ def _reason_to_leave(layer: Layer) -> str:
 
 
 def _without_norm(config: Config, layer: Layer) -> Config:
-    """The cfg with a layer's batch norm off and all its arrays stored."""
+    """Return the cfg with a layer's batch norm switched off and all its arrays stored."""
     present = (o for o in (*NORM_OPTIONS, *LOADING_OPTIONS) if getattr(layer.spec, o, False))
     return config.with_section(layer.index + 1, dict.fromkeys(present, 0))
 
 
 def _folded_arrays(model: Model, layer: Layer) -> dict[str, Array]:
-    """Weights and biases of a layer that do its batch norm too."""
+    """Return the weights and biases of a layer with its batch norm folded into them."""
     arrays = {slot.name: model.arrays[f"{layer.index}.{slot.name}"] for slot in layer.slots}
     (axis,) = (slot.out_axis for slot in layer.slots if slot.name == "weights")
     assert axis is not None

@@ -1,7 +1,7 @@
-"""graft: the layers of one network put into another, each to the layer that it fits.
+"""graft: the layers of one network are copied into another, each to the layer that it fits.
 
-Darknet reads a weights file as one stream: behind the first layer of another size everything
-is shifted. Here layers are matched one by one instead, in order, and what does not fit is told.
+Darknet reads a weights file as one stream: after the first layer of another size, all arrays are
+shifted. Here layers are matched one by one in order, and layers that do not fit are reported.
 """
 
 import logging
@@ -21,12 +21,12 @@ logger = logging.getLogger("darkconv")
 
 Pair = tuple[int, int]
 Pairs = tuple[Pair, ...]
-"""(donor layer, receiver layer) of each match, in order."""
+"""Pairs of (donor layer, receiver layer) that match, in order."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class GraftResult(Shown):
-    """A model with another's layers in it, and the account of every layer with arrays.
+    """A model with layers of another one, and a record of every layer with arrays.
 
     Example:
         >>> import darkconv as dc
@@ -37,12 +37,12 @@ class GraftResult(Shown):
         ((17,), ('seven', 'two'))
 
     Attributes:
-        model: the receiver, with the donor's arrays where they fit.
-        taken: (donor layer, receiver layer) pairs, in order.
-        fresh: receiver layers that keep their own values.
-        unused: donor layers that fit nowhere.
-        behind_fresh: receiver layers taken though a layer that they read is fresh: they see
-            other features than in the donor until training has mended it.
+        model: the receiver, with the donor's arrays in the layers that match.
+        taken: pairs of (donor layer, receiver layer) indices, in order.
+        fresh: indices of the receiver's layers that keep their own values.
+        unused: indices of the donor's layers that fit no layer.
+        behind_fresh: indices of the receiver's layers that match although they read a fresh layer:
+            until training, they receive other features than in the donor.
 
     Example:
         >>> import darkconv as dc
@@ -59,14 +59,14 @@ class GraftResult(Shown):
     behind_fresh: tuple[int, ...]
 
     def _view(self) -> View:
-        """Return how it is shown."""
+        """Return the view by which the result is shown."""
         from darkconv.surgery import tables
 
         return View(tables.graft_as_text, tables.graft_as_html)
 
     @property
     def runs(self) -> list[tuple[Pair, Pair]]:
-        """First and last pair of each run of matches between which nothing was left out."""
+        """Return the first and last pair of each run of matches without left out layers between."""
         found: list[tuple[Pair, Pair]] = []
         for pair in self.taken:
             last = found[-1][1] if found else None
@@ -82,7 +82,7 @@ class GraftResult(Shown):
         return pair[0] - last[0] == pair[1] - last[1] and not skipped and not missed
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the account of every layer with arrays, for programs."""
+        """Return the record of every layer with arrays as data for programs."""
         return {
             "taken": [list(pair) for pair in self.taken],
             "fresh": list(self.fresh),
@@ -93,27 +93,28 @@ class GraftResult(Shown):
 
 @checked
 def graft(source: Model, target: Model, *, layers: int | None = None) -> GraftResult:
-    """Put a model's layers into another network.
+    """Copy the layers of a model into another network where they fit.
 
-    The layers with arrays of both form two sequences. A donor layer fits a receiver layer of
-    the same type whose arrays have the same names and shapes; of all ways to match them in
-    order, the one with the most matches is taken, and of those the one that matches earliest:
-    so the common beginning of both networks is always matched first. Arrays are copied whole
-    or not at all.
+    The layers with arrays of both form two sequences. A donor layer fits a receiver layer of the
+    same type whose arrays have the same names and shapes. Of all ways to match them in order, the
+    one with the most matches is taken, and of those the one that matches earliest, so that the
+    common beginning of both networks is always matched first. Arrays are copied whole or not at
+    all.
 
-    Layers that the donor's file gave no values for are not taken, nor are layers on either
-    side whose cfg says not to load them (`dontload`, `dontloadscales`, `numload`).
+    Layers for which the donor's file gave no values are not taken, nor are layers on either side
+    whose cfg says not to load them (`dontload`, `dontloadscales`, `numload`).
 
     Args:
-        source: the donor, whose layers to take.
-        target: the receiver, to be filled; its own values, loaded or initial, stay elsewhere.
-            Cfg, header and names are its own. It is not changed.
-        layers: take only from the donor's first so many layers.
+        source: the donor, whose layers are taken.
+        target: the receiver, which stays unchanged. The result has its cfg, header and names, and
+            its values in layers that match no layer of the donor.
+        layers: number of leading layers of the donor to take from; None for all.
 
-    Returns: the new model, and which layers were taken.
+    Returns:
+        The new model, and a record of the layers that were taken.
 
     Raises:
-        PlanError: no layer fits.
+        PlanError: no layer fits, or the donor has fewer layers.
 
     Example:
         >>> import darkconv as dc
@@ -157,7 +158,7 @@ def _account(donor: Model, receiver: Model, taken: Pairs) -> GraftResult:
 
 
 def _graftable(network: Network, limit: int | None = None) -> Iterator[Layer]:
-    """The layers whose arrays the file holds in full."""
+    """Yield the layers whose arrays the file holds completely."""
     for layer in network.layers[:limit]:
         if layer.slots and all(slot.stored is None for slot in layer.slots):
             yield layer
@@ -172,9 +173,14 @@ def _signature(layer: Layer) -> tuple[str, frozenset[tuple[str, tuple[int, ...]]
 
 
 def align(donor: Sequence[Layer], receiver: Sequence[Layer]) -> list[tuple[int, int]]:
-    """The longest common subsequence of two sequences of layers, matched as early as possible.
+    """Find the longest common subsequence of two sequences of layers, matched as early as possible.
 
-    Returns: (donor, receiver) positions in the sequences.
+    Args:
+        donor: layers of the donor.
+        receiver: layers of the receiver.
+
+    Returns:
+        Pairs of positions (from 0) in the two sequences.
     """
     a, b = [_signature(x) for x in donor], [_signature(x) for x in receiver]
     longest = np.zeros((len(a) + 1, len(b) + 1), np.int64)
@@ -205,12 +211,12 @@ def _taken_arrays(donor: Model, receiver: Model, taken: Pairs) -> dict[str, Arra
 
 
 def _others(network: Network, used: set[int]) -> tuple[int, ...]:
-    """Layers with arrays that are not among the used ones."""
+    """Return the layers with arrays that are not used."""
     return tuple(x.index for x in network.layers if x.slots and x.index not in used)
 
 
 def _readers(network: Network, fresh: set[int]) -> set[int]:
-    """Layers with arrays that read a fresh layer, directly or through layers without arrays."""
+    """Return the layers with arrays that read a fresh layer, directly or through others without."""
     touched, found = set(fresh), set()
     for layer in network.layers:
         if not touched.isdisjoint(layer.sources):

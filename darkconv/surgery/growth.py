@@ -1,14 +1,14 @@
-"""Growing heads: rows for classes that a model does not have yet.
+"""Growth of heads: rows for classes that a model does not have yet.
 
-A class has one row per anchor (or cell, or one alone) in the layer before each head. The row of a
-merged class is made of its members':
+A class has one row per anchor (or per cell, or a single one) in the layer before each head. The row
+of a merged class is computed from those of its members:
 
-- behind a sigmoid, their mean: the score follows what the members have in common;
-- before a softmax, their mean with log(n) on the bias: the merged class gets the members' share
-  of the probability where their scores are alike;
-- in [detection], whose class scores are read as they are, their sum: probabilities add up.
+- before a sigmoid, it is their mean: the score follows what the members have in common;
+- before a softmax, it is their mean with log(n) added to the bias: the merged class gets the
+members' share of the probability if their scores are alike;
+- in [detection], whose class scores are used as they are, it is their sum: probabilities add up.
 
-None of these is exact for what a trained merged class would say: fine-tuning mends it.
+None of these is exactly what a trained merged class would predict, so it needs fine-tuning.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,17 +33,17 @@ Rows = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
 
 NEUTRAL = {"rolling_mean": 0.0, "rolling_variance": 1.0}
-"""Batch norm of a new row: with a scale to match, it changes nothing."""
+"""Batch norm arrays of a new row; with a matching scale they change nothing."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """How the rows of new classes begin.
+    """The initial rows of new classes.
 
     Attributes:
         kind: "random", "mean" or "like".
-        like: for "like", the class whose rows are copied.
-        seed: for "random".
+        like: for "like", the index (from 0) of the class whose rows are copied.
+        seed: for "random", the seed of the random generator.
     """
 
     kind: str = "random"
@@ -52,10 +52,16 @@ class Start:
 
     @classmethod
     def read(cls, text: str, model: Model, seed: int) -> "Start":
-        """`random`, `mean` or `like:NAME`.
+        """Parse `random`, `mean` or `like:NAME`.
+
+        Args:
+            text: the text to parse.
+            model: the model whose class names count.
+            seed: seed of the random generator for "random".
 
         Raises:
-            PlanError: another word, or an unknown class.
+            PlanError: the text is something else, or the class is unknown.
+            DarkconvError: the seed is out of bounds.
         """
         kind, colon, name = text.partition(":")
         if kind == "like" and colon:
@@ -74,15 +80,15 @@ class Start:
 
 @dataclass(frozen=True, eq=False)
 class Growth:
-    """What one head asks of the layer before it.
+    """The rows that one head needs of the layer before it when it gets new classes.
 
     Attributes:
         head: the head.
-        maker: the layer that makes its rows.
-        between: layers that hand the rows through, and the constants that change them.
-        old: (classes, k) rows of each class so far.
-        kept: (rows,) place of each old row among the new ones.
-        new: (added, k) places of the new classes' rows.
+        maker: the layer that makes its input rows.
+        between: the layers that pass the rows on, and the constants that change them.
+        old: int64 (classes, k): rows of each class so far.
+        kept: int64 (rows,): place of each old row among the new ones.
+        new: int64 (added, k): places of the new classes' rows.
     """
 
     head: Layer
@@ -94,12 +100,12 @@ class Growth:
 
     @property
     def count(self) -> int:
-        """Number of rows with the new classes."""
+        """Return the number of rows with the new classes."""
         return len(self.kept) + self.new.size
 
     @property
     def constants(self) -> list[tuple[PerChannel, Layer]]:
-        """What changes the rows on their way to the head, in this order, and by which layer."""
+        """Return the specs that change the rows before the head, in order, with their constants."""
         numbers = {layer.index: layer for layer in self.between}
         return [
             (layer.spec, numbers[layer.sources[1]])
@@ -111,7 +117,18 @@ class Growth:
 def plan_growth(
     head: Layer, maker: Layer, between: Sequence[Layer], total: int, added: int
 ) -> Growth:
-    """Where the rows of more classes go."""
+    """Plan where the rows of further classes are placed.
+
+    Args:
+        head: the head.
+        maker: the layer that makes its input rows.
+        between: the layers that pass the rows on, and the constants that change them.
+        total: number of classes so far.
+        added: number of new classes.
+
+    Returns:
+        The places of old and new rows.
+    """
     spec, shapes = head_spec(head), head.in_shapes
     boxes = spec.class_rows(shapes, ())
     old = np.stack([np.setdiff1d(spec.class_rows(shapes, (c,)), boxes) for c in range(total)])
@@ -125,16 +142,16 @@ def plan_growth(
 
 
 def grow(model: Model, growths: Sequence[Growth], recipes: Sequence[Recipe], start: Start) -> Model:
-    """A model with further classes behind its own.
+    """Return a model with further classes after its own.
 
     Args:
-        model: is not changed.
-        growths: of every head.
-        recipes: of the new classes.
-        start: how the rows of classes without members begin.
+        model: the original model, which stays unchanged.
+        growths: the places of the rows, for every head.
+        recipes: the new classes.
+        start: initial rows of the classes without members.
 
     Raises:
-        PlanError: layers between a head and its rows that have arrays of their own.
+        PlanError: a layer between a head and its rows has arrays of its own.
     """
     network = model.network
     config = network.config
@@ -158,7 +175,10 @@ def grow(model: Model, growths: Sequence[Growth], recipes: Sequence[Recipe], sta
 
 
 def _head_options(growth: Growth, recipes: Sequence[Recipe]) -> Mapping[str, object]:
-    """The number of classes, and training counters: a merged class has its members'."""
+    """Return the number of classes, and the training counters.
+
+    The counter of a merged class is the sum of its members', that of a new class the mean of all.
+    """
     spec = head_spec(growth.head)
     total = len(growth.old)
     options = dict(spec.class_options(range(total)))
@@ -177,7 +197,7 @@ def _head_options(growth: Growth, recipes: Sequence[Recipe]) -> Mapping[str, obj
 def _grown_arrays(
     model: Model, growth: Growth, recipes: Sequence[Recipe], start: Start
 ) -> dict[str, Array]:
-    """The arrays of a layer with rows for more classes."""
+    """Return the arrays of a layer with rows for the new classes."""
     maker = growth.maker
     slots = {slot.name: slot for slot in maker.slots if slot.out_axis is not None}
     arrays = {name: model.arrays[f"{maker.index}.{name}"] for name in slots}
@@ -203,7 +223,7 @@ def _grown_arrays(
 def _with_constants(
     model: Model, growth: Growth, weights: Array, biases: Array
 ) -> tuple[Doubles, Doubles]:
-    """Weights and biases of the rows as they reach the head."""
+    """Return weights and biases of the rows with the constants before the head folded into them."""
     pair = weights.astype(np.float64), biases.astype(np.float64)
     for spec, constant in growth.constants:
         values = model.arrays[f"{constant.index}.weights"][:, 0].astype(np.float64)
@@ -214,7 +234,7 @@ def _with_constants(
 def _grown_constants(
     model: Model, growth: Growth, recipes: Sequence[Recipe], start: Start
 ) -> dict[str, Array]:
-    """The constants for more rows: those of new rows change nothing, but for rows copied."""
+    """Return the constants with more rows; new rows change nothing, unless they are copied."""
     arrays = {}
     for spec, constant in growth.constants:
         key = f"{constant.index}.weights"
@@ -238,7 +258,7 @@ def _rows_back(values: Array, slot: Slot) -> Array:
 
 
 def _placed(values: Array, growth: Growth) -> Array:
-    """Old rows where they belong among the new ones."""
+    """Return the old rows at their places among the new ones."""
     grown = np.zeros((growth.count, *values.shape[1:]), np.float32)
     grown[growth.kept] = values
     return grown
@@ -247,9 +267,9 @@ def _placed(values: Array, growth: Growth) -> Array:
 def _row(
     growth: Growth, recipe: Recipe, start: Start, weights: Doubles, biases: Doubles
 ) -> tuple[Doubles, Doubles]:
-    """(k, ...) weights and (k,) biases of one class, batch norm and constants folded in."""
+    """Return (k, ...) weights and (k,) biases of a class, with batch norm and constants folded."""
     members = list(recipe.members) or list(range(len(growth.old)))
-    chosen = growth.old[members]  # (members, k)
+    chosen = growth.old[members]  # shape (members, k)
     matrix, summand = weights[chosen], biases[chosen]
     if recipe.members:
         return _merged(head_spec(growth.head), matrix, summand)
@@ -261,7 +281,7 @@ def _row(
 
 
 def _merged(spec: object, matrix: Doubles, summand: Doubles) -> tuple[Doubles, Doubles]:
-    """See the module."""
+    """Return weights and biases of a merged class; the module describes the rules."""
     has_softmax = isinstance(spec, Softmax) or getattr(spec, "softmax", False)
     if isinstance(spec, Detection) and not has_softmax:
         return matrix.sum(axis=0), summand.sum(axis=0)
@@ -270,7 +290,7 @@ def _merged(spec: object, matrix: Doubles, summand: Doubles) -> tuple[Doubles, D
 
 
 def _neutralise(model: Model, grown: dict[str, Array], places: Rows) -> None:
-    """Let the batch norm of some rows, in place, change nothing."""
+    """Make the batch norm of some rows, in place, change nothing."""
     if "scales" not in grown:
         return
     for name, value in NEUTRAL.items():

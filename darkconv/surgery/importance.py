@@ -1,4 +1,4 @@
-"""Scores: how much a channel matters. The lowest go first.
+"""Scores of the importance of channels; channels with the lowest scores are removed first.
 
 A score is a function of one layer that makes channels; `register_score` adds another one.
 """
@@ -18,21 +18,21 @@ from darkconv.surgery.profile import LayerStatistics, Profile
 
 Doubles = npt.NDArray[np.float64]
 
-CACHED = 1 << 16  # values that stay in a processor's cache between two passes over them
+CACHED = 1 << 16  # number of values that fit into a processor's cache
 WORTHLESS = -np.inf
-"""Score of a channel that is constant: it can be folded away at no cost."""
+"""The score of a constant channel, which can be folded away without loss."""
 
 
 @dataclass(frozen=True)
 class ScoreInput:
-    """What a score may look at.
+    """What a score can use.
 
     Attributes:
         model: the model.
         layer: a layer that makes channels.
-        profile: over the pictures that matter.
-        against: over other pictures, for scores that compare.
-        seed: for scores that draw lots.
+        profile: statistics over the pictures that matter; None if there are none.
+        against: statistics over other pictures, for scores that compare; None if there are none.
+        seed: seed of the random generator, for random scores.
     """
 
     model: Model
@@ -43,7 +43,7 @@ class ScoreInput:
 
     @property
     def statistics(self) -> LayerStatistics:
-        """The layer's, in `profile`.
+        """Return the layer's statistics in `profile`.
 
         Raises:
             PlanError: there is no profile.
@@ -57,17 +57,21 @@ class ScoreInput:
 
     @property
     def other_statistics(self) -> LayerStatistics:
-        """The layer's, in `against`.
+        """Return the layer's statistics in `against`.
 
         Raises:
-            PlanError: there is none.
+            PlanError: there is no second profile.
         """
         if self.against is None:
             raise PlanError("this score compares with a second profile (against=)")
         return self.against.layers[self.layer.index]
 
     def arrays(self, kind: str) -> list[tuple[Slot, Array]]:
-        """The layer's arrays of one kind that have an output axis."""
+        """Return the layer's arrays of one kind that have an output axis, each with its slot.
+
+        Args:
+            kind: slot name without the name of a sub-layer, such as "weights".
+        """
         return [
             (slot, self.model.arrays[f"{self.layer.index}.{slot.name}"])
             for slot in self.layer.slots
@@ -76,13 +80,20 @@ class ScoreInput:
 
 
 Score = Callable[[ScoreInput], Doubles]
-"""(out_channels,) of a layer; higher is more important."""
+"""A function that returns float64 (out_channels,) for a layer; higher is more important."""
 
 SCORES: dict[str, Score] = {}
 
 
 def register_score(name: str) -> Callable[[Score], Score]:
-    """Add a score under a name."""
+    """Return a decorator that registers a score.
+
+    Args:
+        name: the name by which users choose it.
+
+    Raises:
+        ValueError: the name is already registered.
+    """
 
     def add(score: Score) -> Score:
         if name in SCORES:
@@ -95,20 +106,40 @@ def register_score(name: str) -> Callable[[Score], Score]:
 
 @register_score("nll0")
 def likelihood_of_zero(given: ScoreInput) -> Doubles:
-    """m^2 / v + log v: minus twice the log-likelihood of 0 under the channel's normal model."""
+    """Return m^2 / v + log v: minus twice the log-likelihood of 0 for a normal distribution.
+
+    m and v are mean and variance of the channel; constants that do not matter are left out.
+
+    Args:
+        given: the layer and its profile.
+
+    Raises:
+        PlanError: there is no profile.
+    """
     return given.statistics.nll0
 
 
 @register_score("mean_abs")
 def mean_absolute(given: ScoreInput) -> Doubles:
-    """Mean absolute activation."""
+    """Return the mean absolute activation of each channel.
+
+    Args:
+        given: the layer and its profile.
+
+    Raises:
+        PlanError: there is no profile.
+    """
     found = given.statistics
     return np.where(found.constant, WORTHLESS, found.absolute)
 
 
 @register_score("l1")
 def filter_size(given: ScoreInput) -> Doubles:
-    """Mean absolute weight of each filter."""
+    """Return the mean absolute weight of each filter.
+
+    Args:
+        given: the layer and the model.
+    """
     total = np.zeros(given.layer.out_shape.c)
     for slot, array in given.arrays("weights"):
         assert slot.out_axis is not None
@@ -117,7 +148,14 @@ def filter_size(given: ScoreInput) -> Doubles:
 
 
 def mean_magnitudes(rows: Array) -> Doubles:
-    """(n,) mean absolute value of each of n rows; a few at a time, which stay in the cache."""
+    """Return the mean absolute value of each row, computed in parts that fit into the cache.
+
+    Args:
+        rows: float32 (n, values).
+
+    Returns:
+        float64 (n,).
+    """
     sums = np.empty(len(rows), np.float32)
     step = max(1, CACHED // rows.shape[1])
     room = np.empty((min(step, len(rows)), rows.shape[1]), np.float32)
@@ -130,14 +168,25 @@ def mean_magnitudes(rows: Array) -> Doubles:
 
 @register_score("bn")
 def norm_scale(given: ScoreInput) -> Doubles:
-    """Absolute scale of the batch norm; without one, the filters' size."""
+    """Return the absolute batch norm scale of each channel; without batch norm, `filter_size`.
+
+    Args:
+        given: the layer and the model.
+    """
     scales = given.arrays("scales")
     return np.abs(scales[0][1]).astype(np.float64) if scales else filter_size(given)
 
 
 @register_score("taylor")
 def first_order_effect(given: ScoreInput) -> Doubles:
-    """Mean |activation times gradient|: the first-order change of what the heads read."""
+    """Return the mean |activation times gradient|: the first-order change of the heads' inputs.
+
+    Args:
+        given: the layer and its profile.
+
+    Raises:
+        PlanError: there is no profile, or it holds no gradients.
+    """
     found = given.statistics
     if found.effect is None:
         raise PlanError(
@@ -148,7 +197,16 @@ def first_order_effect(given: ScoreInput) -> Doubles:
 
 @register_score("obs")
 def unrecovered_error(given: ScoreInput) -> Doubles:
-    """What refitting leaves of the error once the channel and all of less have gone."""
+    """Return the error that remains after refitting once a channel and all lower ones are removed.
+
+    The module `darkconv.surgery.elimination` describes the method.
+
+    Args:
+        given: the layer and its profile.
+
+    Raises:
+        PlanError: there is no profile, or it does not hold these errors.
+    """
     found = given.statistics
     if found.residual is None:
         raise PlanError(
@@ -160,7 +218,14 @@ def unrecovered_error(given: ScoreInput) -> Doubles:
 
 @register_score("contrast")
 def contrast(given: ScoreInput) -> Doubles:
-    """|difference of means| over the common deviation, wanted pictures against others."""
+    """Return |difference of the means| / common standard deviation of the two profiles.
+
+    Args:
+        given: the layer with both profiles.
+
+    Raises:
+        PlanError: one of the profiles is missing.
+    """
     found, other = given.statistics, given.other_statistics
     spread = np.sqrt(found.variance + other.variance)
     gap = np.abs(found.mean - other.mean)
@@ -170,7 +235,11 @@ def contrast(given: ScoreInput) -> Doubles:
 
 @register_score("random")
 def lots(given: ScoreInput) -> Doubles:
-    """Chance, the same for the same seed."""
+    """Return random scores, which are the same for the same seed.
+
+    Args:
+        given: the layer and the seed.
+    """
     return np.random.default_rng([given.seed, given.layer.index]).random(given.layer.out_shape.c)
 
 
@@ -183,12 +252,24 @@ def score_classes(
     against: Profile | None = None,
     seed: int = 0,
 ) -> Doubles:
-    """(classes,) mean score of each class's channels in the layers that make them.
+    """Return the mean score of each channel group, over its channels in the layers that make them.
 
-    A class counts as worthless only if all of them are.
+    A group counts as worthless only if all its channels are.
+
+    Args:
+        classes: the channel groups of the network.
+        model: the model.
+        score: name of a score, or a function.
+        profile: statistics over the pictures that matter; None if the score needs none.
+        against: statistics over other pictures, for scores that compare.
+        seed: seed of the random generator, for random scores.
+
+    Returns:
+        float64 (groups,).
 
     Raises:
-        PlanError: an unknown score, or one that needs a profile that is not there.
+        PlanError: the score is unknown, or needs a profile that is not given, or the two profiles
+            are the same.
     """
     function = find_score(score)
     if score == "contrast" and profile and against and profile.says_the_same(against):
@@ -210,11 +291,15 @@ def score_classes(
 
 
 def check_used(score: str | Score, against: Profile | None, seed: int) -> None:
-    """Refuse what a score would not look at; functions of others may look at everything.
+    """Check that a score uses all that is given; functions of the user may use everything.
+
+    Args:
+        score: name of a score, or a function.
+        against: the second profile; None if there is none.
+        seed: seed of the random generator; 0 if there is none.
 
     Raises:
-        PlanError: a second profile or a seed for a score that does not use it, or two profiles
-            that are the same.
+        PlanError: a second profile or a seed is given for a score that does not use it.
     """
     if callable(score):
         return
@@ -225,15 +310,22 @@ def check_used(score: str | Score, against: Profile | None, seed: int) -> None:
 
 
 def score_name(score: str | Score) -> str:
-    """Return what a score is called in files."""
+    """Return the name of a score in files.
+
+    Args:
+        score: name of a score, or a function.
+    """
     return score if isinstance(score, str) else getattr(score, "__name__", "function")
 
 
 def find_score(score: str | Score) -> Score:
-    """Return the score of a name; a function is one.
+    """Return the function of a score.
+
+    Args:
+        score: name of a score, or a function, which is returned itself.
 
     Raises:
-        PlanError: there is none of that name.
+        PlanError: there is no score of that name.
     """
     if callable(score):
         return score

@@ -1,4 +1,4 @@
-"""LayerTimes: how long each layer takes with fewer channels, as somebody measured it."""
+"""LayerTimes: the measured time of each layer with fewer channels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,12 +15,13 @@ Counts = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Times:
-    """How long one layer takes.
+    """The measured times of one layer.
 
     Attributes:
-        inputs: (i,) numbers of input channels, rising; the last is that of the whole layer.
-        outputs: (o,) the same of output channels.
-        milliseconds: (i, o) with so many of both; more channels never take less.
+        inputs: int64 (i,): numbers of input channels, ascending; the last is that of the whole
+            layer.
+        outputs: int64 (o,): numbers of output channels, in the same way.
+        milliseconds: float64 (i, o): the time with these numbers; more channels never take less.
     """
 
     inputs: Counts
@@ -28,12 +29,23 @@ class Times:
     milliseconds: Doubles
 
     def of(self, inputs: int, outputs: int) -> float:
-        """Return the time with so many channels: between what was measured, straight lines."""
+        """Return the time in milliseconds, interpolated linearly between the measured ones.
+
+        Args:
+            inputs: number of input channels.
+            outputs: number of output channels.
+        """
         rows, columns = _weights(self.inputs, inputs), _weights(self.outputs, outputs)
         return max(0.0, float(rows @ self.milliseconds @ columns))
 
     def terms(self) -> Doubles:
-        """(4,) a, b, c and d of the a + b i + c o + d i o that comes nearest."""
+        """Return the a, b, c and d for which a + b i + c o + d i o fits the times best.
+
+        i and o are shares of the layer's input and output channels; the fit is by least squares.
+
+        Returns:
+            float64 (4,).
+        """
         i, o = np.meshgrid(
             self.inputs / self.inputs[-1], self.outputs / self.outputs[-1], indexing="ij"
         )
@@ -43,7 +55,7 @@ class Times:
 
 
 def _weights(counts: Counts, count: int) -> Doubles:
-    """What each measured number of channels counts for another number."""
+    """Return the weight of each measured number of channels in the interpolation."""
     found = np.zeros(len(counts))
     if len(counts) == 1:
         found[0] = 1
@@ -56,12 +68,12 @@ def _weights(counts: Counts, count: int) -> Doubles:
 
 @dataclass(frozen=True, eq=False)
 class LayerTimes:
-    """How long the layers of a network take: `dc.measure_times` makes one.
+    """The measured times of a network's layers; `dc.measure_times` makes one.
 
     Attributes:
-        layers: by index; layers that are not named take no time.
+        layers: times by layer index; layers that are not listed take no time.
         total: number of the network's layers.
-        conditions: how it was measured, in words.
+        conditions: text that says how the times were measured.
     """
 
     layers: Mapping[int, Times]
@@ -69,10 +81,13 @@ class LayerTimes:
     conditions: str = ""
 
     def check_is_of(self, network: Network) -> None:
-        """Check that the layers are those of a network.
+        """Check that the times belong to a network.
+
+        Args:
+            network: the network that should have been measured.
 
         Raises:
-            PlanError: they are not.
+            PlanError: the number of layers, or of channels, differs.
         """
         if self.total != len(network.layers):
             raise PlanError(
@@ -92,12 +107,20 @@ class LayerTimes:
                 )
 
     def of(self, network: Network) -> float:
-        """Return the milliseconds of all layers together, of the network or a smaller one."""
+        """Return the time of all layers together, in milliseconds.
+
+        Args:
+            network: the measured network, or a smaller one with the same layers.
+        """
         pairs = ((times, network.layers[index]) for index, times in self.layers.items())
         return sum(times.of(*channels_of(layer)) for times, layer in pairs)
 
     def terms(self) -> Doubles:
-        """(4, layers) of each layer a, b, c and d: see `Times.terms`."""
+        """Return the terms a, b, c and d of each layer; see `Times.terms`.
+
+        Returns:
+            float64 (4, layers).
+        """
         found = np.zeros((4, self.total))
         for index, times in self.layers.items():
             found[:, index] = times.terms()
@@ -105,5 +128,9 @@ class LayerTimes:
 
 
 def channels_of(layer: Layer) -> tuple[int, int]:
-    """Return the numbers of a layer's input and output channels."""
+    """Return the numbers of a layer's input and output channels.
+
+    Args:
+        layer: any layer.
+    """
     return sum(shape.c for shape in layer.in_shapes), layer.out_shape.c

@@ -1,4 +1,4 @@
-"""PrunePlan: which channels stay; chosen by a score, printed, saved and edited."""
+"""PrunePlan: which channels to keep, as chosen by a score; it can be printed, saved and edited."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,12 +36,12 @@ from darkconv.surgery.plan_file import FORMAT, format_plan, read_plan
 from darkconv.surgery.profile import Profile
 
 MEAN_DIGITS = 9
-"""Digits of means in files: as many as a float32 has."""
+"""Number of significant digits of means in files, enough for float32."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PrunePlan(Shown):
-    """Which output channels of which layers stay: `dc.plan` makes one, `dc.prune` carries it out.
+    """Which output channels of which layers are kept; `dc.plan` makes one, `dc.prune` applies it.
 
     Example:
         >>> import darkconv as dc
@@ -52,13 +52,14 @@ class PrunePlan(Shown):
 
     Attributes:
         model: fingerprint of the model that the plan is for.
-        keep: sorted output channels that stay, for every layer that loses some. A plan read
-            from a file names only the layers that make channels; the others follow.
+        keep: by layer index, sorted output channels (from 0) to keep, for every layer that loses
+            some. A plan read from a file lists only the layers that make channels; the others
+            follow.
         means: mean activations of removed channels by layer and channel, for compensation.
         notes: how the plan was chosen.
-        declared: type and number of channels of the layers that make channels, as planned or
-            as a file says; None where it says nothing.
-        file: that the plan was read from.
+        declared: type and number of channels of the layers that make channels, as planned or as a
+            file says; None where it says nothing.
+        file: path of the file that the plan was read from; None if it was not read from a file.
 
     Example:
         >>> import darkconv as dc
@@ -77,16 +78,17 @@ class PrunePlan(Shown):
     file: str | None = None
 
     def _view(self) -> View:
-        """Return how it is shown."""
+        """Return the view by which the plan is shown."""
         from darkconv.surgery import tables
 
         return View(tables.plan_as_text, tables.plan_as_html)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the plan as its file has it: `json.dumps` writes what `load` reads.
+        """Return the plan as in its file: `json.dumps` writes what `load` reads.
 
-        Returns: `layers` has an entry for each layer that makes channels and loses some, by its
-        index as a text: `type`, number of `channels`, and the channels to `keep`.
+        Returns:
+            Data for JSON. `layers` has an entry for each layer that makes channels and loses some,
+                by its index as text: `type`, number of `channels`, and the channels to `keep`.
         """
         named = self.declared or dict.fromkeys(self.keep, (None, None))
         layers = {
@@ -103,23 +105,30 @@ class PrunePlan(Shown):
 
     @checked
     def save(self, path: PathLike) -> None:
-        """Write the plan as JSON, a line for each layer that makes channels.
+        """Write the plan as JSON, one line for each layer that makes channels.
 
-        The file may be edited: add or take channels from the lists. Layers that are not named
-        keep all.
+        The file may be edited: channels can be added to the lists or removed from them. Layers that
+        are not listed keep all channels.
+
+        Args:
+            path: path of the file.
+
+        Raises:
+            DarkconvError: the file cannot be written.
         """
         write_bytes(path, [format_plan(self.to_dict()).encode()])
 
     @checked
     def explain(self, model: Model, layers: int | Sequence[int] | None = None) -> str:
-        """Say which channels of layers go, and what binds them to channels of other layers.
+        """Return a text that says which channels are removed, and what ties them to other layers.
 
         Args:
-            model: the one that the plan is for.
-            layers: an index or several; by default all that make channels and lose some.
+            model: the model that the plan is for.
+            layers: one or several layer indices, from 0; None for all that make channels and lose
+                some.
 
         Raises:
-            PlanError: a layer that the network does not have.
+            PlanError: the network has no such layer.
 
         Example:
             >>> import darkconv as dc
@@ -139,10 +148,13 @@ class PrunePlan(Shown):
     @classmethod
     @checked
     def load(cls, path: PathLike) -> Self:
-        """Read a plan. Whether it fits a model is seen by `prune`.
+        """Read a plan; `prune` checks whether it fits a model.
+
+        Args:
+            path: path of the file.
 
         Raises:
-            PlanError: the file is not one; the message names file, layer and what was found.
+            PlanError: the file is not a plan; the message names file, layer and what was found.
         """
         return cls(**read_plan(path))
 
@@ -178,40 +190,42 @@ def plan(
     losses: Losses | None = None,
     times: LayerTimes | None = None,
 ) -> PrunePlan:
-    """Choose channels to remove. One of keep ... cut says how many, or several budgets do.
+    """Choose channels to remove; the amounts `keep` to `cut` say how many.
 
-    Channels that had one value on all pictures of the profile go first. Those whose removal,
-    compensated, changes nothing on these pictures go in any case, even with keep=1, unless a
-    guard forbids it. They are constant behind zero scales or silent units, and read by layers
-    without padding, or always zero: see `foldable_classes`.
+    One amount is given, or several budgets. Channels that had a single value on all pictures of the
+    profile are removed first. Those whose removal, with compensation, changes nothing on these
+    pictures are removed in any case, even with keep=1, unless a guard forbids it. They are constant
+    because of zero scales or silent units, and read by layers without padding, or they are always
+    zero: see `foldable_classes`.
 
     Args:
-        model: what to prune.
-        profile: of that model; optional for scores that need none ("l1", "bn", "random"), but
-            without one nothing is known for compensation.
-        score: a name of `darkconv.surgery.importance.SCORES`, or a function.
-        keep: share of its channels that every layer keeps.
-        count: number of channels that every layer keeps at most.
-        threshold: classes that score lower go.
-        params: share of the parameters that is kept at most; a budget, as are macs, size and
-            latency, of which several may be given: all of them hold.
-        macs: share of the multiply-accumulates that is kept at most.
-        latency: share of the time that is kept at most, by `times`.
-        size: bytes of the weights file at most.
-        cut: "auto": each layer's scores are split in two clusters, the lower one goes.
-        skip_first: so many of the first layers that make channels lose none.
-        min_keep: share of its channels that every layer keeps at least.
-        multiple: every layer keeps a multiple of so many channels, where it had one.
-        lock: see `Guards`.
+        model: the model to prune; it stays unchanged.
+        profile: profile of that model. Scores that need none ("l1", "bn", "random") work without,
+            but then no means are known for compensation.
+        score: a name in `darkconv.surgery.importance.SCORES`, or a function.
+        keep: share of its channels that every layer keeps, above 0 and up to 1.
+        count: largest number of channels that every layer keeps.
+        threshold: channel groups with a lower score are removed.
+        params: largest share of the parameters to keep. It is a budget, as are macs, latency and
+            size; several may be given, and all of them are met.
+        macs: largest share of the multiply-accumulate operations to keep.
+        latency: largest share of the time to keep, as measured by `times`.
+        size: largest size of the weights file in bytes.
+        cut: "auto" splits each layer's scores into two clusters and removes the lower one.
+        skip_first: number of leading layers with channels of their own that lose none.
+        min_keep: smallest share of its channels that every layer keeps, from 0 to 1.
+        multiple: every layer keeps a multiple of this number of channels if it had one.
+        lock: layers that lose no channels, see `Guards`.
         against: a second profile, for scores that compare.
-        seed: for the score "random", or one of your own.
-        losses: what cuts of each layer were measured to cost, see `darkconv.measure_losses`; the
-            budgets are spent where it is least. Without, all layers pay the same.
-        times: how long layers take, for latency: see `darkconv.measure_times`.
+        seed: seed of the random generator, for the score "random" or a function of your own.
+        losses: measured losses of pruning each layer, see `darkconv.measure_losses`; the budgets
+            are then spent where the loss is smallest. None to treat all layers alike.
+        times: measured times of the layers, for latency: see `darkconv.measure_times`.
 
     Raises:
-        PlanError: no or impossible amounts and guards, a profile of another model, an unknown
-            score, a budget out of reach, or a seed or a second profile that the score ignores.
+        PlanError: amounts or guards are missing or impossible, a profile belongs to another model,
+            the score is unknown, a budget cannot be met, or the score ignores a given seed or
+            second profile.
 
     Example:
         >>> import darkconv as dc
@@ -263,7 +277,7 @@ def plan(
 
 
 def _channels_made(classes: ChannelClasses, chosen: Mask) -> int:
-    """Number of channels of some classes in the layers that make them."""
+    """Return the number of channels of some groups in the layers that make them."""
     return sum(int(chosen[classes.of(layer.index)].sum()) for layer in classes.makers)
 
 

@@ -1,4 +1,4 @@
-"""The file of a plan: JSON that people read and edit, so every mistake is named."""
+"""The file of a plan: JSON that people read and edit, so each mistake gets a message."""
 
 import json
 import os
@@ -16,15 +16,19 @@ T = TypeVar("T")
 Channels = npt.NDArray[np.int64]
 
 FORMAT = 1
-SHOWN = 40  # characters of a foreign value that a message repeats
+SHOWN = 40  # number of characters of an unknown value that a message repeats
 MOST = 1 << 28
-"""Bytes of a plan: ten million channels."""
-MOST_DIGITS = 40  # of a whole number
+"""A plan has at most this number of bytes, enough for ten million channels."""
+MOST_DIGITS = 40  # largest number of digits of a whole number
 LARGEST_MEAN = float(np.finfo(np.float32).max)
 
 
 def format_plan(content: Mapping[str, Any]) -> str:
-    """Return the text of a plan's file, a line for each layer; see `PrunePlan.to_dict`."""
+    """Return the text of a plan's file, one line for each layer.
+
+    Args:
+        content: the plan as data, see `PrunePlan.to_dict`.
+    """
     return (
         f'{{"darkconv_plan": {FORMAT},\n'
         f' "model": {json.dumps(content["model"])},\n'
@@ -39,10 +43,13 @@ def _lines(entries: Mapping[str, Any]) -> str:
 
 
 def read_plan(path: PathLike) -> dict[str, Any]:
-    """The fields of a `PrunePlan`, from its file.
+    """Read the fields of a `PrunePlan` from its file.
+
+    Args:
+        path: path of the file.
 
     Raises:
-        PlanError: what is wrong, and where.
+        PlanError: the file is not a plan; the message says what is wrong, and where.
     """
     file = os.fspath(path)
     content = _mapping(_parsed(file), Where(file=file))
@@ -118,7 +125,7 @@ def _check_format(content: Mapping[str, Any], where: Where) -> None:
 
 
 def _by_number(value: Any, where: Where) -> dict[int, Any]:
-    """An object whose keys are numbers."""
+    """Return an object whose keys are numbers, as a dict with integer keys."""
     entries = _mapping(value, where)
     for key in entries:
         if not (key.isascii() and key.isdigit() and len(key) < SHOWN):
@@ -153,7 +160,7 @@ def _means(value: Any, where: Where) -> dict[int, float]:
 
 
 def _declared(entry: Mapping[str, Any], where: Where) -> tuple[str | None, int | None]:
-    """Type and number of channels, as far as the entry tells."""
+    """Return type and number of channels, or None for what the entry does not tell."""
     kind, count = entry.get("type"), entry.get("channels")
     if kind is not None:
         _typed(kind, str, "a text", where.inside(Where(option="type")))

@@ -1,4 +1,4 @@
-"""Planning: how channels are chosen, as one record."""
+"""Planning: one record of how channels are chosen."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -21,21 +21,21 @@ from darkconv.surgery.plan import PrunePlan, plan
 from darkconv.surgery.profile import Profile
 
 AMOUNTS = ("ratio", "count", "threshold", "params", "macs", "latency", "size", "cut")
-"""Of these, one is given, or several budgets."""
+"""The ways to say how much to remove: one is given, or several budgets."""
 EVEN, MEASURED = "even", "measured"
 ALLOCATIONS = (EVEN, MEASURED)
-"""Which layers pay for a budget."""
+"""The ways to distribute the removal that a budget needs among the layers."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Planning:
-    """How channels are chosen; see `darkconv.surgery.plan.plan`.
+    """How channels are chosen; `darkconv.surgery.plan.plan` describes the fields not listed here.
 
     Attributes:
-        ratio: share of its channels that every layer keeps; `keep` of the plan.
-        allocation: which layers pay for budgets: "measured", those where it costs least on the
-            pictures, or "even", all alike.
-        compensate: put means of removed channels into biases.
+        ratio: share of its channels that every layer keeps; the plan calls it `keep`.
+        allocation: how budgets are distributed among layers: "measured" prunes where the loss on
+            the pictures is smallest, "even" treats all layers alike.
+        compensate: if True, means of removed channels are added to biases.
     """
 
     ratio: float | None = None
@@ -57,29 +57,33 @@ class Planning:
 
     @property
     def amounts(self) -> dict[str, Any]:
-        """Those of `AMOUNTS` that were given."""
+        """Return those of `AMOUNTS` that were given, by name."""
         values = {name: getattr(self, name) for name in AMOUNTS}
         return {name: value for name, value in values.items() if value is not None}
 
     @property
     def is_measured(self) -> bool:
-        """Whether what cuts cost is to be measured."""
+        """Return True if the losses of pruning are to be measured."""
         return self.allocation == MEASURED
 
     @property
     def has_budget(self) -> bool:
-        """Whether budgets say how much goes."""
+        """Return True if budgets say how much to remove."""
         return bool(self.amounts) and self.amounts.keys() <= set(KINDS)
 
     def or_ratio(self, ratio: float) -> Self:
-        """Return the same with a ratio, where nothing says how much goes."""
+        """Return the same planning, with a ratio if no amount is given.
+
+        Args:
+            ratio: share of its channels that every layer keeps, above 0 and up to 1.
+        """
         return self if self.amounts else replace(self, ratio=ratio)
 
     def check(self) -> None:
-        """Check what can be checked without a model.
+        """Check all that can be checked without a model.
 
         Raises:
-            PlanError: impossible amounts or guards, or an unknown score.
+            PlanError: amounts or guards are impossible, or the score is unknown.
         """
         checked_amounts(self.amounts, share="ratio")
         find_score(self.score)
@@ -104,7 +108,14 @@ class Planning:
         losses: Losses | None = None,
         times: LayerTimes | None = None,
     ) -> PrunePlan:
-        """Return the plan that is described.
+        """Return the plan that follows from this record.
+
+        Args:
+            model: the model to prune.
+            profile: profile of that model; None if the score needs none.
+            against: a second profile, for scores that compare.
+            losses: measured losses of pruning each layer; None to treat all alike.
+            times: measured times of the layers, for latency.
 
         Raises:
             PlanError: see `darkconv.surgery.plan.plan`.

@@ -1,7 +1,7 @@
-"""Profile: what the channels of each layer do over a set of pictures.
+"""Profile: statistics of the channels of each layer over a set of pictures.
 
-Counts, means and sums of squared deviations are kept in double precision and merged by Chan's
-rule, so that pictures may come in any number, any order and from several processes.
+Counts, means and sums of squared deviations are stored in double precision and merged by Chan's
+rule, so that pictures may come in any number, in any order and from several processes.
 """
 
 import os
@@ -26,16 +26,16 @@ Doubles = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 
 CONSTANT = 1e-10
-"""A variance below this share of the mean square counts as none."""
+"""A variance below this share of the mean square counts as zero."""
 FAINT = 0.01
-"""Below this share of the layer's median root mean square, a channel is near dead."""
+"""A channel whose root mean square is below this share of the layer's median is near dead."""
 HALF_BINS = 40
 BINS = 2 * HALF_BINS
 BIN_FINENESS = 100.0
 BINS_PER_UNIT = HALF_BINS / 8.3
 _STEPS = np.arange(-HALF_BINS, HALF_BINS + 1)
 BIN_EDGES: Doubles = np.copysign(np.expm1(np.abs(_STEPS) / BINS_PER_UNIT) / BIN_FINENESS, _STEPS)
-"""Edges of the histograms' bins: fine about zero (0.0023 wide), up to +-40.
+"""Edges of the bins of the histograms: fine about zero (0.0023 wide), up to +-40.
 
 A value x is in bin floor(sign(x) log(1 + |x| BIN_FINENESS) BINS_PER_UNIT) + HALF_BINS.
 """
@@ -46,15 +46,16 @@ class LayerStatistics:
     """Statistics of one layer's output channels.
 
     Attributes:
-        count: values seen of each channel: positions times pictures.
-        mean: (c,) exact over all of them.
-        deviations: (c,) sum of squared deviations from the mean.
-        histogram: (c, bins) counts of a seeded sample of positions; values beyond the last
-            edges count in the outermost bins.
-        effect: (c,) sum over pictures of |activation times gradient|, if that was asked for.
-        residual: (c,) the error that refitting leaves in the outputs of the layers that read a
-            channel once it is gone, with all of its alternatives that have less, as a share of
-            these outputs' variance, if that was asked for.
+        count: number of values seen of each channel: positions times pictures.
+        mean: float64 (channels,): exact mean over all of them.
+        deviations: float64 (channels,): sum of squared deviations from the mean.
+        histogram: int64 (channels, bins): counts of a seeded sample of positions; values beyond the
+            last edges count in the outermost bins.
+        effect: float64 (channels,): sum over pictures of |activation times gradient|; None if not
+            asked for.
+        residual: float64 (channels,): the error that remains after refitting, in the outputs of the
+            layers that read a channel, once it and all alternatives with a lower error are removed,
+            as a share of the variance of these outputs; None if not asked for.
     """
 
     count: int
@@ -66,12 +67,12 @@ class LayerStatistics:
 
     @property
     def variance(self) -> Doubles:
-        """(c,) population variance."""
+        """Return (channels,) the population variance."""
         return self.deviations / max(self.count, 1)
 
     @property
     def absolute(self) -> Doubles:
-        """(c,) mean absolute value, from the histogram's sample."""
+        """Return (channels,) the mean absolute value, estimated from the histogram."""
         middles = np.abs((BIN_EDGES[1:] + BIN_EDGES[:-1]) / 2)
         total = np.maximum(self.histogram.sum(axis=1), 1)
         shares: Doubles = self.histogram @ middles / total
@@ -79,29 +80,35 @@ class LayerStatistics:
 
     @property
     def constant(self) -> npt.NDArray[np.bool_]:
-        """(c,) whether a channel has had one value only."""
+        """Return (channels,) True for channels that had only one value."""
         square = self.variance + self.mean**2
         constant: npt.NDArray[np.bool_] = self.variance <= CONSTANT * square
         return constant
 
     @property
     def near_dead(self) -> npt.NDArray[np.bool_]:
-        """(c,) whether a channel is not constant, but faint beside the others: see `FAINT`."""
+        """Return (channels,) True for channels that are faint but not constant: see `FAINT`."""
         strength = np.sqrt(self.mean**2 + self.variance)
         faint: npt.NDArray[np.bool_] = strength < FAINT * np.median(strength)
         return faint & ~self.constant
 
     @property
     def nll0(self) -> Doubles:
-        """(c,) m^2 / v + log v: minus twice the log-likelihood of 0 under a normal model.
+        """Return (channels,) m^2 / v + log v: minus twice the log-likelihood of 0, if normal.
 
-        Low for channels that hover about zero; minus infinity for constant ones.
+        It is low for channels that stay near zero, and minus infinity for constant ones.
         """
         safe = np.where(self.constant, 1.0, self.variance)
         return np.where(self.constant, -np.inf, self.mean**2 / safe + np.log(safe))
 
     def merge(self, other: Self) -> Self:
-        """Statistics over the values of both (Chan, Golub, LeVeque 1979), without residuals."""
+        """Return the statistics over the values of both (Chan, Golub, LeVeque 1979).
+
+        Residuals are left out, and effects too unless both have them.
+
+        Args:
+            other: statistics of the same layer over other pictures.
+        """
         count = self.count + other.count
         share = other.count / max(count, 1)
         gap = other.mean - self.mean
@@ -113,13 +120,13 @@ class LayerStatistics:
             deviations=self.deviations + other.deviations + gap**2 * self.count * share,
             histogram=self.histogram + other.histogram,
             effect=self.effect + other.effect if both else None,  # type: ignore[operator]
-            residual=None,  # of the pictures of both, not a function of each's
+            residual=None,  # it cannot be computed from the residuals of both
         )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Profile(Shown):
-    """Statistics of every layer of a model over a set of pictures: what `dc.profile` returns.
+    """Statistics of every layer of a model over a set of pictures, as `dc.profile` returns them.
 
     Example:
         >>> import darkconv as dc
@@ -131,8 +138,8 @@ class Profile(Shown):
     Attributes:
         model: fingerprint of the model.
         pictures: number of pictures.
-        layers: by layer index.
-        notes: where the pictures came from, and other provenance.
+        layers: statistics by layer index.
+        notes: where the pictures came from, and how the profile was made.
 
     Example:
         >>> import darkconv as dc
@@ -149,7 +156,7 @@ class Profile(Shown):
     notes: Mapping[str, Any] = field(default_factory=dict)
 
     def _view(self) -> View:
-        """Return how it is shown."""
+        """Return the view by which the profile is shown."""
         from darkconv.surgery import profile_tables as tables
 
         return View(tables.profile_as_text, tables.profile_as_html)
@@ -160,27 +167,30 @@ class Profile(Shown):
 
     @property
     def mean(self) -> dict[int, Doubles]:
-        """Mean of each channel by layer."""
+        """Return the mean of each channel, by layer index."""
         return {index: layer.mean for index, layer in self.layers.items()}
 
     @property
     def variance(self) -> dict[int, Doubles]:
-        """Variance of each channel by layer."""
+        """Return the variance of each channel, by layer index."""
         return {index: layer.variance for index, layer in self.layers.items()}
 
     @property
     def score(self) -> dict[int, Doubles]:
-        """nll0 of each channel by layer: low means irrelevant to these pictures."""
+        """Return nll0 of each channel, by layer index: low means irrelevant to these pictures."""
         return {index: layer.nll0 for index, layer in self.layers.items()}
 
     @checked
     def merge(self, other: Self) -> Self:
-        """The profile over the pictures of both.
+        """Return the profile over the pictures of both.
 
-        Residuals, for the score obs, are left out: they are those of all pictures together.
+        Residuals, for the score obs, are left out, as they depend on all pictures together.
+
+        Args:
+            other: profile of the same model over other pictures.
 
         Raises:
-            PlanError: they are profiles of different models.
+            PlanError: the profiles are of different models or layers.
         """
         if other.model != self.model:
             raise PlanError("profiles of different models cannot be merged")
@@ -194,10 +204,13 @@ class Profile(Shown):
         return replace(self, pictures=pictures, layers=layers, notes=notes)
 
     def check_fits(self, network: Network) -> None:
-        """Check that the layers are those of a network.
+        """Check that the layers of the profile are those of a network.
+
+        Args:
+            network: the network to compare with.
 
         Raises:
-            PlanError: some are missing, or have another number of channels.
+            PlanError: a layer is missing, or has another number of channels.
         """
         total = len(network.layers)
         if sorted(self.layers) != list(range(total)):
@@ -218,22 +231,29 @@ class Profile(Shown):
 
     @checked
     def save(self, path: PathLike) -> None:
-        """Write an `.npz` file."""
+        """Write the profile as an `.npz` file.
+
+        Args:
+            path: path of the file.
+
+        Raises:
+            DarkconvError: the file cannot be written.
+        """
         head = {"model": self.model, "pictures": self.pictures, "notes": self.notes}
         write_profile(path, head, {index: vars(layer) for index, layer in self.layers.items()})
 
     @classmethod
     @checked
     def load(cls, path: PathLike, model: Model | None = None) -> Self:
-        """Read a file of `save`. Nothing in it is unpickled.
+        """Read a profile that `save` wrote; nothing in it is unpickled.
 
         Args:
-            path: the `.npz` file.
-            model: that the profile must be of.
+            path: path of the `.npz` file.
+            model: the model that the profile must belong to; None for any.
 
         Raises:
-            PlanError: it is not one, or is damaged (the message names layer and array), or it is
-                of another model.
+            PlanError: the file is not a profile or is damaged (the message names layer and array),
+                or it belongs to another model.
         """
         head, layers = read_profile(path, bins=BINS)
         statistics = {index: LayerStatistics(**parts) for index, parts in layers.items()}
@@ -243,7 +263,11 @@ class Profile(Shown):
         return found
 
     def says_the_same(self, other: "Profile") -> bool:
-        """Return True if two profiles have the same statistics."""
+        """Return True if two profiles have the same statistics.
+
+        Args:
+            other: the profile to compare with.
+        """
         return self._channels == other._channels and all(
             np.array_equal(layer.mean, other.layers[index].mean)
             and np.array_equal(layer.deviations, other.layers[index].deviations)
@@ -254,11 +278,11 @@ class Profile(Shown):
         """Check that the profile was made of a model.
 
         Args:
-            model: of which it shall be.
-            where: the file that it came from.
+            model: the model that it should belong to.
+            where: place of the file that the profile was read from; None without a file.
 
         Raises:
-            PlanError: it is of another one.
+            PlanError: the profile belongs to another model.
         """
         if self.model != fingerprint(model):
             raise PlanError(
@@ -274,11 +298,12 @@ class Profile(Shown):
             raise error.at(where or error.where) from None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what is known of each layer's channels, for programs.
+        """Return the statistics of each layer's channels as data for programs.
 
-        Returns: `model`, `pictures`, `notes`, and for each of the `layers` how many of its
-        `channels` are `constant` and how many `near_dead`, with `mean`, `variance` and `score`
-        of each channel; the score of constant ones, minus infinity, is None.
+        Returns:
+            `model`, `pictures`, `notes`, and for each of the `layers` how many of its `channels`
+                are `constant` and how many `near_dead`, with `mean`, `variance` and `score` of each
+                channel; the score of constant channels, minus infinity, is None.
         """
         layers = [
             {
@@ -297,14 +322,15 @@ class Profile(Shown):
 
     @checked
     def report(self, path: PathLike, model: Model) -> None:
-        """Write a page with the histograms of each layer's channels.
+        """Write an HTML page with the histograms of each layer's channels.
 
         Args:
-            path: the HTML file.
-            model: that was profiled.
+            path: path of the HTML file.
+            model: the model that was profiled.
 
         Raises:
-            PlanError: the profile is of another model.
+            PlanError: the profile belongs to another model.
+            DarkconvError: the file cannot be written.
         """
         from darkconv.surgery.profile_page import write_profile_report
 
@@ -313,7 +339,14 @@ class Profile(Shown):
 
 
 def merge_profiles(profiles: list[Profile]) -> Profile:
-    """One profile over the pictures of all."""
+    """Merge profiles into one over all their pictures.
+
+    Args:
+        profiles: at least one profile, all of the same model.
+
+    Raises:
+        PlanError: the profiles are of different models.
+    """
     first, *others = profiles
     for other in others:
         first = first.merge(other)

@@ -1,4 +1,4 @@
-"""The file of a profile: an npz archive with a JSON head; what is wrong with one is named."""
+"""The file of a profile: an npz archive with a JSON head; messages name what is wrong with one."""
 
 import io
 import json
@@ -20,7 +20,7 @@ FORMAT = 1
 HEAD = "profile"
 SUFFIX = ".npy"
 MOST = 1 << 29
-"""Bytes that a profile may take in memory: 700,000 channels."""
+"""A profile takes at most this number of bytes in memory, enough for 700,000 channels."""
 COUNT = "count"
 PER_CHANNEL = ("mean", "deviations", "effect", "residual")
 HISTOGRAM = "histogram"
@@ -32,12 +32,15 @@ SIGNED = "mean"
 def write_profile(
     path: PathLike, head: Mapping[str, Any], layers: Mapping[int, Statistics]
 ) -> None:
-    """Write a profile.
+    """Write a profile as an npz archive.
 
     Args:
-        path: the file.
-        head: what is not an array.
-        layers: of each layer the fields of `LayerStatistics`.
+        path: path of the file.
+        head: the fields of the profile that are not arrays.
+        layers: by layer index, the fields of `LayerStatistics`.
+
+    Raises:
+        DarkconvError: the file cannot be written.
     """
     arrays = {
         f"{index}.{name}": value
@@ -52,14 +55,17 @@ def write_profile(
 
 
 def read_profile(path: PathLike, *, bins: int) -> tuple[dict[str, Any], dict[int, dict[str, Any]]]:
-    """The inverse of `write_profile`.
+    """Read a profile that `write_profile` wrote.
 
     Args:
-        path: the file.
-        bins: of histograms.
+        path: path of the file.
+        bins: number of bins that the histograms must have.
+
+    Returns:
+        The head, and by layer index the fields of `LayerStatistics`.
 
     Raises:
-        PlanError: what is wrong, and where.
+        PlanError: the file is not a profile; the message says what is wrong, and where.
     """
     where = Where(file=os.fspath(path))
     try:
@@ -96,7 +102,7 @@ def _head(archive: Archive, where: Where) -> dict[str, Any]:
 
 
 def _check_head(head: Mapping[str, Any], where: Where) -> None:
-    """Raise for parts of another type."""
+    """Raise an error for fields of another type."""
     pictures = head.get("pictures")
     for key, is_sound, expected in (
         ("model", isinstance(head.get("model"), str), "a text"),
@@ -130,7 +136,7 @@ def _layers(archive: Archive, bins: int, where: Where) -> dict[int, dict[str, An
 def _statistics(
     archive: Archive, index: int, names: set[str], bins: int, where: Where
 ) -> dict[str, Any]:
-    """The arrays of a layer, checked."""
+    """Return the arrays of a layer after a check."""
     for name in NAMES:
         if name not in names and name not in OPTIONAL:
             raise PlanError("is missing", where=where.inside(Where(layer=index, option=name)))
@@ -142,7 +148,7 @@ def _statistics(
 
 
 def _check(name: str, values: Values, channels: int, bins: int, where: Where) -> None:
-    """Raise for values that no statistics are."""
+    """Raise an error for values that cannot be statistics."""
     shapes: dict[str, tuple[int, ...]] = {COUNT: (), HISTOGRAM: (channels, bins)}
     shape, kind = shapes.get(name, (channels,)), "float64" if name in PER_CHANNEL else "int64"
     if values.shape != shape or values.dtype != kind:

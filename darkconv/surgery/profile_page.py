@@ -1,4 +1,4 @@
-"""The report of a profile: what the channels of each layer do."""
+"""The HTML report of a profile: the statistics of each layer's channels."""
 
 from pathlib import Path
 
@@ -14,16 +14,19 @@ from darkconv.surgery.channels import makes_channels
 from darkconv.surgery.profile import LayerStatistics, Profile
 
 OPEN_LAYERS = 3
-"""Layers whose histograms are open from the start."""
+"""Number of layers whose histograms are open at first."""
 
 
 def write_profile_report(path: PathLike, model: Model, profile: Profile) -> None:
-    """Write what a profile says as one HTML file.
+    """Write the report of a profile as one HTML file.
 
     Args:
-        path: the file.
-        model: that was profiled.
+        path: path of the file.
+        model: the model that was profiled.
         profile: its profile.
+
+    Raises:
+        DarkconvError: the file cannot be written.
     """
     name = Path(model.network.file).stem
     layers = [layer for layer in model.network.layers if makes_channels(layer)]
@@ -59,14 +62,15 @@ def layer_plots(
     removed: Mask | None = None,
     score: tuple[str, Doubles, float | None] | None = None,
 ) -> str:
-    """The histograms of one layer: mean, variance, and score with its cut.
+    """Return the histograms of one layer as HTML: mean, variance, and score with its cut.
 
     Args:
-        layer: of the network.
+        layer: the layer.
         found: its statistics.
-        is_open: whether they are shown from the start.
-        removed: (channels,) which go; none by default.
-        score: its name, (channels,) values, and where the cut lies; nll0 by default.
+        is_open: True if the histograms are shown at first.
+        removed: boolean (channels,), True for removed ones; None for no removal.
+        score: name of the score, (channels,) values, and the score of the cut or None; None for
+            nll0.
     """
     gone = np.zeros(len(found.mean), bool) if removed is None else removed
     name, values, cut = score or ("nll0", found.nll0, None)

@@ -1,4 +1,4 @@
-"""How profiles look."""
+"""Tables and texts that show profiles."""
 
 from typing import Any
 
@@ -15,12 +15,20 @@ OF_CHANNELS = ("layer", "type", "channels", "constant", "near dead")
 
 
 def profile_as_text(profile: Profile) -> str:
-    """Return what a profile is in a line."""
+    """Return one line that describes a profile.
+
+    Args:
+        profile: the profile to describe.
+    """
     return f"Profile of {', '.join(counted(profile))}"
 
 
 def profile_as_html(profile: Profile) -> str:
-    """Return a table with a row for each layer of a profile."""
+    """Return an HTML table with a row for each layer of a profile.
+
+    Args:
+        profile: the profile to describe.
+    """
     rows = [
         [
             str(index),
@@ -36,7 +44,11 @@ def profile_as_html(profile: Profile) -> str:
 
 
 def counted(profile: Profile) -> list[str]:
-    """Return how many pictures, layers and channels a profile is of."""
+    """Return texts with the numbers of pictures, layers and channels of a profile.
+
+    Args:
+        profile: the profile to describe.
+    """
     channels = sum(len(layer.mean) for layer in profile.layers.values())
     return [
         f"{profile.pictures:,} pictures",
@@ -46,7 +58,12 @@ def counted(profile: Profile) -> list[str]:
 
 
 def channel_rows(model: Model, profile: Profile) -> list[tuple[int, str, int, int, int]]:
-    """Return a row of `OF_CHANNELS` for each layer that does not just hand channels on."""
+    """Return a row of `OF_CHANNELS` for each layer that does more than pass channels on.
+
+    Args:
+        model: the model that was profiled.
+        profile: its profile.
+    """
     own = [layer for layer in model.network.layers if layer.slots or makes_channels(layer)]
     found = [profile.layers[layer.index] for layer in own]
     return [
@@ -62,13 +79,24 @@ def channel_rows(model: Model, profile: Profile) -> list[tuple[int, str, int, in
 
 
 def idle_rows(model: Model, profile: Profile) -> list[tuple[int, str, int, int, int]]:
-    """Return the rows of `OF_CHANNELS` with constant or near dead channels, the idlest first."""
+    """Return the rows of `OF_CHANNELS` with constant or near dead channels, largest share first.
+
+    Args:
+        model: the model that was profiled.
+        profile: its profile.
+    """
     rows = [row for row in channel_rows(model, profile) if any(row[3:])]
     return sorted(rows, key=lambda row: -sum(row[3:]) / row[2])
 
 
 def profile_summary(model: Model, profile: Profile, skipped: int) -> str:
-    """Return a line on pictures and layers; `skipped` pictures could not be read."""
+    """Return one line about pictures and layers.
+
+    Args:
+        model: the model that was profiled.
+        profile: its profile.
+        skipped: number of pictures that could not be read.
+    """
     return (
         f"{format_count(profile.pictures)} pictures, {format_count(skipped)} skipped, "
         f"{len(model.network.layers)} layers"
@@ -76,7 +104,13 @@ def profile_summary(model: Model, profile: Profile, skipped: int) -> str:
 
 
 def profile_dict(model: Model, profile: Profile, skipped: int) -> dict[str, Any]:
-    """Return the same as JSON can hold it, with all layers."""
+    """Return the profile of all layers as data that JSON can hold.
+
+    Args:
+        model: the model that was profiled.
+        profile: its profile.
+        skipped: number of pictures that could not be read.
+    """
     keys = [header.replace(" ", "_") for header in OF_CHANNELS]
     rows = channel_rows(model, profile)
     return {

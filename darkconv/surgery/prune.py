@@ -1,4 +1,4 @@
-"""prune: a model without the channels that a plan gives up."""
+"""prune: a model without the channels that a plan removes."""
 
 import logging
 from collections.abc import Mapping
@@ -28,25 +28,25 @@ Doubles = npt.NDArray[np.float64]
 def prune(
     model: Model, plan: PrunePlan, *, compensate: bool = True, profile: Profile | None = None
 ) -> Model:
-    """Remove the channels that a plan gives up; the result is a smaller model.
+    """Return a smaller model without the channels that a plan removes.
 
-    Compensation is exact for channels that are constant, except at the borders of maps: where
-    a layer pads its input, its windows hold less of the constant there than the one bias says.
-    Constant zero is exact everywhere, and so is every constant that only layers without padding
-    read (1x1 kernels, connected layers). Behind `[deconvolutional]` with a stride, and in
-    layers that share arrays, which get no compensation, it is no more than the best guess.
+    Compensation is exact for constant channels, except at the borders of feature maps: if a layer
+    pads its input, its windows contain less of the constant there than its single bias states. It
+    is exact everywhere for channels that are always zero, and for constants that only layers
+    without padding read (1x1 kernels, connected layers). After `[deconvolutional]` with a stride it
+    is only the best guess. Layers that share arrays get no compensation.
 
     Args:
-        model: the one that the plan was made for; is not changed.
-        plan: which channels stay.
-        compensate: replace each removed channel by its mean activation, which goes through the
-            weights of the layers that read it into their biases. Without, a removed channel
-            counts as zero, and the result equals the original with those channels masked.
-        profile: means for channels that the plan has none for; they count as zero otherwise.
+        model: the model that the plan was made for; it stays unchanged.
+        plan: says which channels to keep.
+        compensate: if True, replace each removed channel by its mean activation, which passes
+            through the weights of the layers that read it into their biases. Otherwise a removed
+            channel counts as zero, and the result equals the original with those channels masked.
+        profile: gives means of channels that the plan does not have; without it they count as zero.
 
     Raises:
-        PlanError: a plan for another model, one that empties a layer, names channels that are
-            not there or cannot go, or splits what can only live or die together.
+        PlanError: the plan is for another model, empties a layer, names channels that do not exist
+            or cannot be removed, or separates channels that live or die together.
 
     Example:
         >>> import darkconv as dc
@@ -78,7 +78,7 @@ def prune(
 def _warn_of_unknown(
     network: Network, plan: PrunePlan, profile: Profile | None, channels: Mapping[int, Channels]
 ) -> None:
-    """Warn of removed channels without a mean, in a plan that has means of others."""
+    """Warn of removed channels without a mean if the plan has means of other channels."""
     if not plan.means or profile is not None:
         return
     for layer in network.layers:
@@ -92,7 +92,16 @@ def _warn_of_unknown(
 
 
 def removed_means(network: Network, plan: PrunePlan, profile: Profile | None) -> dict[int, Doubles]:
-    """(out_channels,) of each layer: the mean of channels where it is known, else 0."""
+    """Return the mean of each channel if it is known, else 0.
+
+    Args:
+        network: the network of the plan.
+        plan: gives means, which take precedence.
+        profile: gives means that the plan does not have; None if there is none.
+
+    Returns:
+        float64 (out_channels,) by layer index.
+    """
     means = {}
     for layer in network.layers:
         values = np.zeros(layer.out_shape.c)
@@ -110,7 +119,7 @@ def _shifts(
     channels: Mapping[int, Channels],
     means: Mapping[int, Doubles],
 ) -> "list[tuple[str, Array]]":
-    """Biases, or rolling means, that take up what removed inputs gave on average."""
+    """Return the biases, or rolling means, that replace the average effect of removed inputs."""
     changed = []
     lenders = {layer.shared for layer in model.network.layers}
     for layer in model.network.layers:
@@ -131,7 +140,7 @@ def _shifts(
 def _lost_input(
     layer: Layer, channels: Mapping[int, Channels], means: Mapping[int, Doubles]
 ) -> Doubles:
-    """(in_channels,) mean of each input channel that goes, 0 of those that stay."""
+    """Return (in_channels,) the mean of each removed input channel, and 0 for kept ones."""
     parts = []
     for source, shape in zip(layer.sources, layer.in_shapes, strict=True):
         lost = np.zeros(shape.c) if source < 0 else means[source].copy()
@@ -141,15 +150,15 @@ def _lost_input(
 
 
 def _response(layer: Layer, slot: Slot, weights: Array, lost: Doubles) -> Doubles:
-    """What constant inputs give behind the weights, as the layer says."""
+    """Return the output of a layer's weights for constant inputs."""
     assert slot.in_axis is not None
-    out_axis = slot.out_axis or 0  # sub-layers whose rows all stay name none
+    out_axis = slot.out_axis or 0  # sub-layers that keep all rows have no output axis
     matrix = np.moveaxis(weights, (out_axis, slot.in_axis), (0, 1)).astype(np.float64)
     return layer.spec.constant_response(matrix, lost)
 
 
 def _shifted(small: Model, prefix: str, shift: Doubles) -> tuple[str, Array]:
-    """The array of the small model that takes the shift up: a bias, or a mean to subtract."""
+    """Return the key and array that take the shift up: a bias, or a mean to subtract."""
     mean = f"{prefix}rolling_mean"
     key = mean if mean in small.arrays else f"{prefix}biases"
     signed = -shift if key == mean else shift

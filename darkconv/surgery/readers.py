@@ -1,4 +1,4 @@
-"""Readers: the layers whose weights read channels, and what a channel is worth to them."""
+"""Readers: the layers whose weights read channels, and the value of a channel to them."""
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,11 @@ Labels = npt.NDArray[np.int64]
 
 
 def readers(network: Network) -> list[Layer]:
-    """Return the layers that mix their input channels by weights."""
+    """Return the layers that combine their input channels by weights.
+
+    Args:
+        network: the network to examine.
+    """
     return [
         layer
         for layer in network.layers
@@ -28,7 +32,11 @@ def readers(network: Network) -> list[Layer]:
 
 
 def sharing_layers(network: Network) -> set[int]:
-    """Return the layers whose arrays are those of others, and these others."""
+    """Return the indices of the layers that share arrays, borrowers and owners.
+
+    Args:
+        network: the network to examine.
+    """
     found = set()
     for layer in network.layers:
         target = layer.shared
@@ -38,10 +46,13 @@ def sharing_layers(network: Network) -> set[int]:
 
 
 def refitted_layers(network: Network) -> set[int]:
-    """Return the layers that read all channels and whose weights `reconstruct` refits.
+    """Return the indices of the layers that read all channels and whose weights can be refitted.
 
-    Depthwise and grouped convolutions are refitted too, but what they read goes together with
-    what they give: no weight is left that could make up for it.
+    `reconstruct` also refits depthwise and grouped convolutions, but these lose inputs and outputs
+    together, so that no weight is left to make up for the loss.
+
+    Args:
+        network: the network to examine.
     """
     bound = sharing_layers(network)
     return {
@@ -55,12 +66,28 @@ def refitted_layers(network: Network) -> set[int]:
 
 
 def input_labels(classes: ChannelClasses, layer: Layer) -> Labels:
-    """(in_channels,) class of each input channel of a layer, its inputs laid end to end."""
+    """Return the channel group of each input channel of a layer, its inputs concatenated.
+
+    Args:
+        classes: the channel groups of the network.
+        layer: the layer that reads the channels.
+
+    Returns:
+        int64 (in_channels,).
+    """
     return np.concatenate([classes.of(source) for source in layer.sources])
 
 
 def gains(model: Model, layer: Layer) -> Doubles:
-    """(filters,) what a convolution's batch norm multiplies its outputs by; 1 without one."""
+    """Return the absolute factors by which batch norm multiplies the outputs of a convolution.
+
+    Args:
+        model: the model of the layer.
+        layer: a convolutional layer.
+
+    Returns:
+        float64 (filters,); 1 without batch norm.
+    """
     spec = layer.spec
     assert isinstance(spec, Convolutional)
     if not spec.is_normalized:
@@ -71,14 +98,14 @@ def gains(model: Model, layer: Layer) -> Doubles:
 
 
 def reading_of(model: Model, layer: Layer, moments: Doubles, owners: Labels) -> Reading:
-    """Return how a convolution reads channels.
+    """Return how a convolution reads channels, as refitting needs it.
 
     Args:
-        model: whose layer it is.
-        layer: a convolution of `refitted_layers`.
-        moments: (columns, columns) covariance of its windows, a column for each input channel and
-            tap of the kernel.
-        owners: (in_channels,) classes of its input channels.
+        model: the model of the layer.
+        layer: one of `refitted_layers`.
+        moments: float64 (columns, columns): covariance of its windows, with one column for each
+            input channel and tap of the kernel.
+        owners: int64 (in_channels,): channel groups of its input channels.
     """
     weights = model.arrays[f"{layer.index}.weights"].astype(np.float64)
     rows = weights.reshape(len(weights), -1) * gains(model, layer)[:, None]
@@ -88,9 +115,20 @@ def reading_of(model: Model, layer: Layer, moments: Doubles, owners: Labels) -> 
 def fixed_costs(
     classes: ChannelClasses, model: Model, profile: Profile, labels: Labels, layer: Layer
 ) -> Doubles:
-    """(n,) what classes are worth to a reader that nothing refits, the means made up for.
+    """Return the value of channel groups to a reader that is not refitted, only compensated.
 
-    Its weights' squares times the variance of what they read, as a share of all its inputs.
+    It is the squares of the weights times the variance of what they read, as a share of that of all
+    inputs.
+
+    Args:
+        classes: the channel groups of the network.
+        model: the model of the layer.
+        profile: gives the variances.
+        labels: int64 (n,): the channel groups in question.
+        layer: the reader.
+
+    Returns:
+        float64 (n,).
     """
     total = sum(shape.c for shape in layer.in_shapes)
     lender = layer.index if layer.shared is None else layer.shared
@@ -106,7 +144,7 @@ def fixed_costs(
 
 
 def _variances(profile: Profile, layer: Layer) -> Doubles:
-    """(in_channels,) variance of each input channel; the network's own input counts nothing."""
+    """Return (in_channels,) the variance of each input channel; 0 for the network input."""
     parts = [
         np.zeros(shape.c) if source == NETWORK_INPUT else profile.layers[source].variance
         for source, shape in zip(layer.sources, layer.in_shapes, strict=True)

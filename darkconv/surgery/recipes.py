@@ -1,4 +1,4 @@
-"""Recipes: which classes a model is to have, and what each is made of."""
+"""Recipes: the classes that a model is to have, and from which classes each is made."""
 
 import difflib
 import re
@@ -21,7 +21,7 @@ from darkconv.files.notice import tell
 
 _INDEX = re.compile(r"-?\d{1,9}", re.ASCII)
 OTHER = "other"
-"""Name of the class that stands for all that were dropped."""
+"""The name of the class that stands for all dropped classes."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,9 @@ class Recipe:
     """A class of the new model.
 
     Attributes:
-        name: its name.
-        members: the classes that it is made of: one is kept, several are merged, none is new.
+        name: name of the class.
+        members: indices (from 0) of the classes it is made from: a single one is kept, several are
+            merged, and without members the class is new.
     """
 
     name: str
@@ -38,7 +39,7 @@ class Recipe:
 
     @property
     def is_kept(self) -> bool:
-        """Whether it is a class of the model, under its name or another."""
+        """Return True if it is a class of the model, under its own name or another."""
         return len(self.members) == 1
 
 
@@ -49,18 +50,18 @@ def read_recipes(
     add: Sequence[str] = (),
     other: bool = False,
 ) -> list[Recipe]:
-    """The classes that are wanted, in their new order.
+    """Parse the classes that the user wants, in their new order.
 
     Args:
-        model: whose classes they are made of.
-        keep: names or indices; `new=a+b` is made of several, or is another name for one. All
-            classes by default.
-        add: names of new classes, behind the others.
-        other: one more class for all that are not kept.
+        model: the model whose classes they are made from.
+        keep: names or indices (from 0); `new=a+b` merges several classes, and `new=a` renames one.
+            None for all classes.
+        add: names of new classes, placed after the others.
+        other: if True, add one class for all dropped classes.
 
     Raises:
-        PlanError: an unknown class, none at all, a class or a name that is used twice, or no
-            class that another could stand for.
+        PlanError: a class is unknown, a class or name is used twice, there is none, or no class is
+            dropped for which "other" could stand.
     """
     total = count_classes(model.network)
     if isinstance(keep, str) or isinstance(add, str):
@@ -79,12 +80,16 @@ def read_recipes(
 
 
 def transferred_recipes(model: Model, names: Sequence[str]) -> list[Recipe]:
-    """Classes under other names: those of the same name are kept, the rest are new.
+    """Return recipes for classes with given names: those the model has are kept, the rest are new.
 
-    A name that the model only spells otherwise is the same, as it is for labels.
+    A name that the model only spells differently counts as the same, as for labels.
+
+    Args:
+        model: the model whose classes are kept.
+        names: names of the wanted classes, in order.
 
     Raises:
-        PlanError: no names, or one that is there twice.
+        PlanError: there are no names, or a name is invalid or occurs twice.
     """
     _check_names(names)
     same = matching_names(names, distinct_names(model.names))
@@ -101,10 +106,13 @@ def transferred_recipes(model: Model, names: Sequence[str]) -> list[Recipe]:
 
 
 def count_classes(network: Network) -> int:
-    """Number of classes of all heads.
+    """Return the number of classes that all heads have in common.
+
+    Args:
+        network: the network to examine.
 
     Raises:
-        PlanError: no head, or heads that differ.
+        PlanError: there is no head, or the heads have different numbers.
     """
     counts = {head_spec(head).num_classes(head.in_shapes) for head in network.heads}
     if len(counts) != 1:
@@ -114,7 +122,11 @@ def count_classes(network: Network) -> int:
 
 
 def head_spec(head: "object") -> HeadSpec:
-    """The description of a head."""
+    """Return the spec of a head.
+
+    Args:
+        head: a layer whose spec is a `HeadSpec`.
+    """
     spec = getattr(head, "spec", None)
     assert isinstance(spec, HeadSpec)
     return spec
@@ -161,7 +173,11 @@ def _check_names(names: Iterable[str]) -> None:
 
 
 def known_class(names: Sequence[str], name: str) -> int | None:
-    """Return the index of a class, or None if there is none of that name.
+    """Return the index of a class, or None if no class has the name.
+
+    Args:
+        names: class names in class order.
+        name: the name to look for.
 
     Raises:
         PlanError: several classes have the name.
@@ -186,7 +202,12 @@ def _class_index(model: Model, item: str | int, total: int) -> int:
 
 
 def unknown_class(model: Model, name: str) -> PlanError:
-    """Return the error for a name that no class has, with the nearest."""
+    """Return the error for a name that no class has; its hint gives similar names.
+
+    Args:
+        model: the model whose classes are known.
+        name: the unknown name.
+    """
     if not model.names:
         return PlanError(
             f"class {name!r}: the model has no class names",

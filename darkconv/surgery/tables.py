@@ -1,4 +1,4 @@
-"""How the results of surgery look: plans, what was pruned, what was grafted."""
+"""Tables and texts that show the results of surgery: plans, pruned models and grafts."""
 
 from collections.abc import Callable
 
@@ -20,7 +20,12 @@ OF_PLAN = ("layer", "type", "channels", "removed")
 
 
 def change_rows(before: Model, after: Model) -> list[tuple[object, ...]]:
-    """Return a row of `OF_CHANGES` for each layer that changed."""
+    """Return a row of `OF_CHANGES` for each layer that changed.
+
+    Args:
+        before: the original model.
+        after: the model made from it, with the same layers.
+    """
     return [_change_row(*pair) for pair in changed_layers(before, after)]
 
 
@@ -35,7 +40,12 @@ def _change_row(old: Layer, new: Layer) -> tuple[object, ...]:
 
 
 def change_totals(before: Model, after: Model) -> list[str]:
-    """Return parameters, MACs and bytes of two models, a line each."""
+    """Return lines with the parameters, MACs and bytes of two models.
+
+    Args:
+        before: the original model.
+        after: the model made from it.
+    """
     old, new = total_costs(before), total_costs(after)
     shown: tuple[tuple[str, str, Callable[[int], str]], ...] = (
         ("parameters    ", "parameters", format_count),
@@ -46,12 +56,23 @@ def change_totals(before: Model, after: Model) -> list[str]:
 
 
 def change(before: int, after: int, show: Callable[[int], str]) -> str:
-    """Return `100 -> 40 (40.0 %)`, in the words of `show`."""
+    """Format a change of a number as `100 -> 40 (40.0%)`.
+
+    Args:
+        before: the old number.
+        after: the new number.
+        show: formats a number.
+    """
     return f"{show(before)} -> {show(after)} ({after / max(before, 1):.1%})"
 
 
 def plan_remarks(plan: PrunePlan, *, compensate: bool) -> list[str]:
-    """Return what the choice of channels gave rise to; of a plan from a file, nothing is known."""
+    """Return remarks about the choice of channels; a plan from a file has none.
+
+    Args:
+        plan: the plan.
+        compensate: True if removed channels are compensated, which makes constant ones free.
+    """
     if plan.file is not None:
         return []
     folded = plan.notes.get("folded", 0)
@@ -63,7 +84,12 @@ def plan_remarks(plan: PrunePlan, *, compensate: bool) -> list[str]:
 
 
 def classes_as_text(before: Model, after: Model) -> str:
-    """Return which classes of a model are kept, and which are not its own."""
+    """Return a text that says which classes of a model are kept, and which are not its own.
+
+    Args:
+        before: the original model.
+        after: the model made from it.
+    """
     total, count = (count_classes(model.network) for model in (before, after))
     old = {before.class_name(index) for index in range(total)}
     names = [after.class_name(index) for index in range(count)]
@@ -76,7 +102,11 @@ def classes_as_text(before: Model, after: Model) -> str:
 
 
 def plan_as_text(plan: PrunePlan) -> str:
-    """Return what a plan is in a line."""
+    """Return one line that describes a plan.
+
+    Args:
+        plan: the plan to describe.
+    """
     said = [f"{name}={value:g}" for name, value in plan.notes.items() if _is_number(name, value)]
     said += [f"{name}={value}" for name, value in plan.notes.items() if name == "cut"]
     score = [f"score {plan.notes['score']}"] if "score" in plan.notes else []
@@ -97,7 +127,11 @@ def _removal(plan: PrunePlan) -> str:
 
 
 def plan_as_html(plan: PrunePlan) -> str:
-    """Return a table with a row for each layer of a plan that makes channels."""
+    """Return an HTML table with a row for each layer of a plan that makes channels.
+
+    Args:
+        plan: the plan to describe.
+    """
     rows = []
     for index, (kind, count) in plan.declared.items():
         kept = len(plan.keep[index])
@@ -107,7 +141,11 @@ def plan_as_html(plan: PrunePlan) -> str:
 
 
 def graft_as_text(result: GraftResult) -> str:
-    """Return the account of a graft in words: runs of layers taken, layers left."""
+    """Return a text that describes a graft: runs of layers taken, and layers left.
+
+    Args:
+        result: the result of the graft.
+    """
     total = len(result.taken) + len(result.fresh)
     lines = [f"taken: {len(result.taken)} of {total} layers with arrays"]
     for (a, b), (c, d) in result.runs:
@@ -123,7 +161,11 @@ def graft_as_text(result: GraftResult) -> str:
 
 
 def graft_as_html(result: GraftResult) -> str:
-    """Return a table of the runs of layers taken."""
+    """Return an HTML table of the runs of layers taken.
+
+    Args:
+        result: the result of the graft.
+    """
     rows = [
         [*(str(x) if x == y else f"{x}-{y}" for x, y in zip(*run, strict=True))]
         for run in result.runs

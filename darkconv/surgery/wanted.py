@@ -1,4 +1,4 @@
-"""Classes as users name them: a list with commas, a names file, or what a names file hides."""
+"""Classes as users name them: a list with commas, a names file, or the shown classes of one."""
 
 import os
 
@@ -11,15 +11,17 @@ NAMES_SUFFIXES = (".names", ".txt")
 
 
 def wanted_classes(model: Model, keep: str | None, encoding: str | None) -> list[str | int]:
-    """Return the classes to keep, as `reclass` takes them.
+    """Return the classes to keep, in the form that `reclass` takes.
 
     Args:
-        model: whose classes they are.
-        keep: what the user says: names or indices with commas between, or a names file.
-        encoding: of a names file.
+        model: the model whose classes they are.
+        keep: names or indices separated by commas, or path of a names file; None for the classes
+            that the model's own names file does not hide.
+        encoding: encoding of a names file; None for UTF-8 or what a byte order mark says.
 
     Raises:
-        PlanError: nothing says which.
+        PlanError: nothing says which classes to keep.
+        DatasetError: the names file cannot be read.
     """
     if keep is None:
         return list(_shown(model.names))
@@ -30,12 +32,20 @@ def wanted_classes(model: Model, keep: str | None, encoding: str | None) -> list
 
 
 def is_names_file(keep: str) -> bool:
-    """Return True if a text is the path of a names file, and not a list."""
+    """Return True if a text is the path of a names file, and not a list.
+
+    Args:
+        keep: the text given by the user.
+    """
     return keep.endswith(NAMES_SUFFIXES) and os.path.isfile(keep)
 
 
 def split_list(text: str | None) -> list[str]:
-    """Return the words between commas."""
+    """Return the words between commas, without blanks around them.
+
+    Args:
+        text: the list; None for an empty one.
+    """
     return split_names(text or "")
 
 

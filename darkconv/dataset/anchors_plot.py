@@ -26,7 +26,7 @@ def draw_anchors(
 
     Args:
         dataset: the data set that the anchors were found for.
-        found: the anchors.
+        found: the anchors, as `dc.anchors` found them for this data set.
         path: the picture file to write.
         input_size: (width, height) of the network input in pixels, as for `dc.anchors`.
         letterbox: pictures keep their proportions, as for `dc.anchors`.

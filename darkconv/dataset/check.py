@@ -145,7 +145,7 @@ def without_labels(dataset: Dataset) -> str:
     """Return a line that says where labels were searched in a data set without any.
 
     Args:
-        dataset: the data set.
+        dataset: a data set without a single box.
     """
     found = [place for layout in dataset.layouts for place in layout.labels_from]
     if found:
@@ -162,7 +162,7 @@ def picture_sizes(
     """Decode every picture, and return the sizes, and the errors of those that cannot be decoded.
 
     Args:
-        samples: the pictures.
+        samples: the pictures to decode; their boxes do not matter.
         update: a function that is called with the number of pictures read so far; None for none.
 
     Returns:
@@ -216,7 +216,7 @@ def copies(images: Sequence[Path]) -> Iterator[str]:
     """Yield a line for each picture whose bytes are the same as an earlier one's.
 
     Args:
-        images: the pictures' paths.
+        images: the pictures' paths; missing files are ignored.
 
     Yields:
         The lines, each with both paths.
@@ -237,7 +237,8 @@ def count_classes(dataset: Dataset, sizes: dict[Path, Size]) -> tuple[ClassCount
     """Return the numbers of boxes and pictures of each class, including classes without any.
 
     Args:
-        dataset: the data set.
+        dataset: a data set with labels; boxes are cut at the picture's border before they are
+            measured.
         sizes: (width, height) of the pictures in pixels, by path.
 
     Returns:
@@ -269,7 +270,7 @@ def count_folders(samples: Sequence[Sample]) -> tuple[ClassCount, ...]:
     """Return the number of pictures in each folder, if there are several folders.
 
     Args:
-        samples: the pictures.
+        samples: the pictures; each counts for the folder that it lies in.
 
     Returns:
         One entry for each folder, sorted by name.

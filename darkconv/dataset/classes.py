@@ -44,7 +44,7 @@ def matched(dataset: Dataset, names: Sequence[str]) -> tuple[Dataset, dict[str, 
     that the data set's list shares the name in the same way: see `distinct_names`.
 
     Args:
-        dataset: the data set.
+        dataset: a data set whose class names may be spelled in another way than the model's.
         names: the class names of the model.
 
     Returns:
@@ -58,7 +58,7 @@ def unknown_classes(dataset: Dataset, names: Sequence[str]) -> tuple[UnknownClas
     """Return the classes with boxes that a model does not have, those with most boxes first.
 
     Args:
-        dataset: the data set.
+        dataset: a data set whose class names are spelled as the model's: see `matched`.
         names: the class names of the model.
     """
     counts = Counter(name for sample in dataset.samples for name in sample.names)
@@ -108,7 +108,7 @@ def renamed(dataset: Dataset, mapping: Mapping[str, str], *, partly: bool = Fals
     """Return a data set with other class names; two classes may get the same one.
 
     Args:
-        dataset: the data set.
+        dataset: the data set whose `names` are searched for the old names.
         mapping: the new names by the old ones.
         partly: ignore old names that the data set does not have.
 

@@ -47,7 +47,7 @@ def coco_source(path: Path, options: Options) -> Source:
     """Return the source of a COCO file.
 
     Args:
-        path: the file.
+        path: the JSON file, which is read when the source is opened.
         options: the options of reading.
     """
     return Source(str(path), lambda _: read_coco(path, options, Reading(str(path))))
@@ -62,7 +62,7 @@ def read_coco(path: Path, options: Options, reading: Reading) -> Dataset:
     do, its last parts are searched.
 
     Args:
-        path: the file.
+        path: the JSON file.
         options: the options of reading; their class names come first.
         reading: the record to which problems and changes are reported.
 
@@ -105,7 +105,7 @@ def read_content(path: Path) -> dict[str, Any]:
     """Return the content of a COCO file.
 
     Args:
-        path: the file.
+        path: the JSON file, of which `images` is required.
 
     Raises:
         DatasetError: the JSON is broken, or has no list of images.
@@ -124,7 +124,7 @@ def picture_folders(path: Path) -> list[Path]:
     """Return the folders in which the pictures of a COCO file may lie.
 
     Args:
-        path: the file.
+        path: the JSON file, whose folder and name give the places.
     """
     own = path.stem.removeprefix(PREFIX)
     found: list[Path] = []

@@ -15,7 +15,7 @@ def coco_files(collection: Collection) -> Iterator[tuple[str, bytes]]:
     """Yield the files of a COCO data set: one for each split, or one for all pictures.
 
     Args:
-        collection: the data set.
+        collection: the pictures with their splits and class names.
 
     Yields:
         Path within the folder, and content.

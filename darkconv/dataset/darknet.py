@@ -46,7 +46,7 @@ class LabelFolders:
         Args:
             folders: the folders with label files.
             root: the folder of the pictures.
-            images: the pictures.
+            images: all pictures, by which shared stems are found.
         """
         counts = Counter(image.stem for image in images)
         return cls(tuple(folders), root, frozenset(one for one in counts if counts[one] > 1))
@@ -55,7 +55,7 @@ class LabelFolders:
         """Yield the possible paths of a picture's label file, still with the picture's suffix.
 
         Args:
-            image: the picture.
+            image: the picture; it may lie outside `root`.
         """
         for folder in self.folders:
             if image.is_relative_to(self.root):
@@ -138,7 +138,7 @@ def find_labels(image: Path, elsewhere: LabelFolders | None = None) -> Path | No
     picture.
 
     Args:
-        image: the picture.
+        image: the picture's path, whose stem is that of the label file.
         elsewhere: further folders in which label files may lie.
     """
     path = label_path(image, elsewhere)
@@ -177,7 +177,7 @@ def label_path(
     the picture's folder, or in one of the further folders.
 
     Args:
-        image: the picture.
+        image: the picture's path, whose stem is that of the label file.
         elsewhere: further folders in which label files may lie.
         suffixes: the suffixes of label files.
     """
@@ -188,7 +188,7 @@ def broken_label_path(image: Path, elsewhere: LabelFolders | None = None) -> Pat
     """Return what lies in the place of a picture's label file and is no file, such as a folder.
 
     Args:
-        image: the picture.
+        image: the picture's path, whose stem is that of the label file.
         elsewhere: further folders in which label files may lie.
 
     Returns:
@@ -226,7 +226,7 @@ def read_marks(
     """Return the labels of a label file, with the line of each.
 
     Args:
-        labels: the file.
+        labels: the label file; a pipe or a device is refused.
         names: the class names; None if classes have only indices.
         reading: the record to which problems and changes are reported.
         has_keypoints: True if keypoints follow the four numbers of a box.
@@ -317,8 +317,8 @@ def read_list(path: Path, locator: Locator, reading: Reading) -> dict[int, Path]
     Blank lines do not count. Lines whose picture is missing are reported.
 
     Args:
-        path: the list file.
-        locator: finds the pictures.
+        path: the list file, with paths as the user wrote them.
+        locator: finds the file of each path.
         reading: the record to which problems are reported.
 
     Raises:

@@ -16,7 +16,7 @@ def data_files(collection: Collection, *, root: str = "") -> Files:
     """Yield the files of a Darknet data set: `obj.data`, `obj.names`, lists and labels.
 
     Args:
-        collection: the data set.
+        collection: the pictures with their splits and class names.
         root: the folder of the pictures as the lists write it: `folder/`, or "".
 
     Yields:
@@ -32,7 +32,7 @@ def data_values(collection: Collection, names: str, *, root: str = "") -> dict[s
     """Return the keys and values of a .data file.
 
     Args:
-        collection: the data set.
+        collection: the pictures with their splits and class names.
         names: the path of the names file.
         root: the folder of the lists as the .data file writes it: `folder/`, or "".
     """
@@ -50,7 +50,7 @@ def yolo_files(collection: Collection) -> Files:
     """Yield the files of a data set with `data.yaml`.
 
     Args:
-        collection: the data set.
+        collection: the pictures with their splits and class names.
 
     Yields:
         Path within the folder, and content.
@@ -73,7 +73,7 @@ def darknet_files(collection: Collection, *, words: Mapping[str, str], root: str
     which the list `difficult =` names, as Darknet's `detector map` reads them.
 
     Args:
-        collection: the data set.
+        collection: the pictures with their splits and class names.
         words: the names of splits in this layout, by Darknet's names.
         root: the folder of the pictures as the lists write it: `folder/`, or "".
 
@@ -97,7 +97,7 @@ def split_words(collection: Collection, words: Mapping[str, str]) -> dict[str, t
     """Return the pictures by the split names of a layout; without splits all pictures are `train`.
 
     Args:
-        collection: the data set.
+        collection: the pictures with their splits.
         words: the names of splits in this layout, by Darknet's names.
     """
     if not collection.splits:
@@ -110,7 +110,7 @@ def label_lines(item: Item, index: Mapping[str, int], *, difficult: bool) -> Ite
     """Yield the lines of a label file, `class x y width height` in fractions of the picture.
 
     Args:
-        item: the picture.
+        item: the picture, whose size gives the fractions.
         index: the class index by name.
         difficult: True for the difficult labels, False for the others.
     """
@@ -126,7 +126,7 @@ def quoted(name: str) -> str:
     """Return a text in YAML's double quotes, with escapes for characters that cannot be printed.
 
     Args:
-        name: the text.
+        name: any text; bytes that are not UTF-8 are kept.
     """
     characters = (f"\\{c}" if c in '"\\' else c for c in name)
     return '"' + "".join(c if _is_plain(c) else f"\\u{ord(c):04x}" for c in characters) + '"'

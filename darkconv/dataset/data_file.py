@@ -27,7 +27,7 @@ def data_source(path: Path, options: Options) -> Source:
     """Return the source of a .data file.
 
     Args:
-        path: the file.
+        path: the .data file; its lists are read when a split is opened.
         options: the options of reading.
 
     Raises:

@@ -48,7 +48,7 @@ def read_description(path: Path) -> Description:
     """Read a `data.yaml`.
 
     Args:
-        path: the file.
+        path: the YAML file, under any name.
 
     Raises:
         DatasetError: the file cannot be read, or is not such a description.

@@ -45,7 +45,7 @@ def fit_labels(
     out; each such change is reported. The picture is opened for its size only if it has labels.
 
     Args:
-        image: the picture.
+        image: the picture's path.
         marks: the labels, with boxes xyxy in the coordinates of the annotation.
         made_at: (width, height) that the annotation states; `SHARES` for fractions of the picture;
             None if it states none, in which case boxes are taken as pixels of the picture.
@@ -136,7 +136,7 @@ def times(size: Size) -> str:
     """Return a size as text: `640x480`.
 
     Args:
-        size: (width, height).
+        size: (width, height) in pixels.
     """
     return f"{size[0]}x{size[1]}"
 

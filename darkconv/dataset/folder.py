@@ -48,7 +48,7 @@ def folder_source(path: Path, options: Options) -> Source:
     """Return the source of a folder.
 
     Args:
-        path: the folder.
+        path: the folder; its pictures may lie in sub-folders.
         options: the options of reading.
 
     Raises:
@@ -72,7 +72,7 @@ def described_source(path: Path, options: Options) -> Source:
     """Return the source of a `data.yaml`, or of its folder if the file states no splits.
 
     Args:
-        path: the file.
+        path: the YAML file.
         options: the options of reading.
 
     Raises:
@@ -196,7 +196,7 @@ def by_folder(images: Iterable[Path], root: Path) -> dict[str, list[Path]]:
     CVAT's `obj_train_data` is `train`. Pictures in no such folder are left out.
 
     Args:
-        images: the pictures.
+        images: pictures below `root`.
         root: the folder of the data set.
     """
     found: dict[str, list[Path]] = {}

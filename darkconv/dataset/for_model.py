@@ -129,7 +129,7 @@ def with_model_names(dataset: Dataset, model: Named) -> tuple[Dataset, dict[str,
     """Return a data set with a model's spelling of class names, and the names that were changed.
 
     Args:
-        dataset: the data set.
+        dataset: a data set with the class names of its labels.
         model: the model; without names nothing is changed.
 
     Returns:
@@ -142,8 +142,8 @@ def left_out_of(dataset: Dataset, model: Named) -> tuple[UnknownClass, ...]:
     """Return the classes of labels that a model does not have; () if the model has no names.
 
     Args:
-        dataset: the data set.
-        model: the model.
+        dataset: a data set with the model's spelling of class names.
+        model: the model whose classes count.
     """
     return unknown_classes(dataset, model.names) if model.names else ()
 
@@ -152,7 +152,7 @@ def common_classes(model: Named, dataset: Dataset) -> tuple[str, ...]:
     """Return the model's classes that have labels, in the model's order and under distinct names.
 
     Args:
-        model: the model.
+        model: the model, whose classes give the order.
         dataset: the data set, with the model's class names.
 
     Raises:
@@ -181,7 +181,7 @@ def named_model(model: AnyModel, dataset: Dataset | ClassifiedDataset) -> AnyMod
 
     Args:
         model: the model; one that predicts no boxes is returned as it is.
-        dataset: the data set.
+        dataset: the data set whose list of names may stand in for the model's.
 
     Raises:
         DatasetError: the model has no names, and the data set's do not fit its classes.
@@ -225,8 +225,8 @@ def with_all_classes(dataset: ClassifiedDataset, model: Described) -> Classified
     Classes after the last name are named by their indices.
 
     Args:
-        dataset: the data set.
-        model: the classifier.
+        dataset: pictures whose names may be fewer than the classifier's classes.
+        model: the classifier, whose last output has a value for each class.
 
     Raises:
         DatasetError: there are pictures of classes that the classifier lacks, or the classifier has
@@ -254,7 +254,7 @@ def limited(dataset: AnyDataset, limit: int | None) -> AnyDataset:
     """Return a data set with a number of its pictures, evenly spread.
 
     Args:
-        dataset: the data set.
+        dataset: a data set of boxes, or of pictures with one class each.
         limit: the number of pictures; None for all.
     """
     return replace(dataset, samples=tuple(evenly_spread(dataset.samples, limit)))
@@ -265,7 +265,7 @@ def exclusive(dataset: Dataset, names: Sequence[str], model: Named) -> Dataset:
 
     Args:
         dataset: the data set, with the model's class names.
-        names: the wanted classes.
+        names: the wanted classes, which the model has to know.
         model: the model, with its class names.
 
     Raises:

@@ -32,7 +32,7 @@ def checked_label(name: str, box: Box, *, difficult: bool = False) -> Label:
     """Return a label after checking its box, which may lie partly or wholly outside the picture.
 
     Args:
-        name: the class name.
+        name: the class name; it is not checked here.
         box: xyxy, in any unit.
         difficult: the box is marked as hard to see.
 
@@ -51,7 +51,7 @@ def numbers_of(box: Sequence[float]) -> str:
     """Return the numbers of a box as text for a message, rounded to tenths.
 
     Args:
-        box: xyxy.
+        box: xyxy, or any other numbers.
     """
     return ",".join(f"{round(value, 1):g}" for value in box)
 
@@ -127,7 +127,7 @@ def shown(value: object) -> str:
     """Return a file's value as a message repeats it: on one line, and shortened.
 
     Args:
-        value: the value.
+        value: a text or any other value of the file.
     """
     text = " ".join(str(value)[: 4 * SHOWN].split())
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."

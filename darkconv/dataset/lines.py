@@ -45,9 +45,9 @@ def read_lines(path: Path, names_of: NamesNear, locator: Locator, reading: Readi
     """Read a list with boxes; lines of the same picture are joined, and a line may have no box.
 
     Args:
-        path: the list.
+        path: the list file.
         names_of: finds the class names, for labels that are indices.
-        locator: finds the pictures.
+        locator: finds the file of each path.
         reading: the record to which problems and changes are reported.
 
     Raises:
@@ -91,7 +91,7 @@ def parse_box(text: str, names: Sequence[str] | None) -> Label:
     A name with blanks is only accepted if `names` has it; otherwise a blank means a broken entry.
 
     Args:
-        text: the entry.
+        text: an entry of `split_boxes`.
         names: the class names; None if there are none.
 
     Returns:

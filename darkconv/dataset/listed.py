@@ -41,7 +41,7 @@ def list_source(path: Path, options: Options) -> Source:
     """Return the source of a list of pictures, or of the VOC data set whose image set the list is.
 
     Args:
-        path: the list.
+        path: the list file, which is read when the source is opened.
         options: the options of reading.
     """
     for place in FOLDERS:
@@ -71,7 +71,7 @@ def read_listed(
     """Read the pictures of lists; a picture that is listed twice counts twice.
 
     Args:
-        lists: the list files.
+        lists: the list files, each with or without boxes.
         names_of: finds the class names of labels.
         options: the options of reading.
         naming: the files that name the lists.

@@ -146,7 +146,7 @@ class Moved:
         """Return True if a file was found for no other path before, and reserve it for this one.
 
         Args:
-            found: the file.
+            found: a file that exists here.
             name: the path that it was found for.
         """
         return self._taken.setdefault(found, name) == name
@@ -192,7 +192,7 @@ def spellings(name: str) -> Iterator[str]:
     """Yield a path as written, and decoded if it is encoded as in an address: `a%20b.jpg?key=1`.
 
     Args:
-        name: the path.
+        name: a path or an address, as a file states it.
     """
     yield name
     if "://" in name:
@@ -206,7 +206,7 @@ def is_absolute(name: str) -> bool:
     r"""Return True for absolute paths of any system: `/a`, `C:\a`, `\\host\a`.
 
     Args:
-        name: the path.
+        name: a path of this or another system.
     """
     return name.startswith(("/", "\\")) or _DRIVE.match(name) is not None
 

@@ -23,7 +23,7 @@ def oidv4_source(path: Path, options: Options) -> Source | None:
     """Return the source of a folder of the OIDv4 ToolKit, or None if the folder is not one.
 
     Args:
-        path: the folder.
+        path: the tool's folder, `OID/Dataset`, or the folder of one split or class.
         options: the options of reading.
     """
     root = next(path / name for name in ROOTS if (path / name).is_dir())

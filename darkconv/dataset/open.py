@@ -120,12 +120,12 @@ def open_splits(
     A split that cannot be read, and pictures that are in no split, are reported as problems.
 
     Args:
-        source: as for `open_dataset`.
+        source: a path, a pattern, or several of them: see `open_dataset`.
         split: the only split to open; None opens all.
-        names: as for `open_dataset`.
-        images: as for `open_dataset`.
-        outside: as for `open_dataset`.
-        names_encoding: as for `open_dataset`.
+        names: the class names by index, or a file of them: see `open_dataset`.
+        images: the folder with the pictures: see `open_dataset`.
+        outside: follow paths that lead outside the data set's folder: see `open_dataset`.
+        names_encoding: the encoding of class names that are not UTF-8: see `open_dataset`.
 
     Returns:
         The data set of each split.

@@ -50,7 +50,7 @@ def entries(folder: Path) -> list[Path]:
     """Return the entries of a folder, sorted; none if it cannot be read.
 
     Args:
-        folder: the folder.
+        folder: a folder that may be missing or closed to the user.
     """
     try:
         return sorted(folder.iterdir())
@@ -87,7 +87,7 @@ def walk_files(folder: Path) -> list[Path]:
     is reached in several ways is entered once, and the folders of `CACHES` are not entered.
 
     Args:
-        folder: the folder.
+        folder: the folder to start from.
 
     Raises:
         DatasetError: a folder cannot be read.
@@ -124,7 +124,7 @@ def walk_pictures(folder: Path) -> list[Path]:
     Pipes and devices are not pictures, whatever their names are.
 
     Args:
-        folder: the folder.
+        folder: the folder to start from.
 
     Raises:
         DatasetError: a folder cannot be read.
@@ -159,7 +159,7 @@ def measure_picture(path: Path) -> Measured:
     """Return the size of a picture, reading only the start of the file.
 
     Args:
-        path: the file.
+        path: a picture file of any format that is read.
 
     Raises:
         DatasetError: the file cannot be read or is no picture.
@@ -175,7 +175,7 @@ def picture_size(path: Path) -> Size:
     """Return (width, height) of the upright picture in pixels; see `measure_picture`.
 
     Args:
-        path: the file.
+        path: a picture file of any format that is read.
     """
     return measure_picture(path).size
 
@@ -208,7 +208,7 @@ def read_text(path: PathLike) -> str:
     valid.
 
     Args:
-        path: the file.
+        path: a text file; it is noted as an input that no output may replace.
 
     Raises:
         DatasetError: the file cannot be read, or has the byte order mark of UTF-16 and is not
@@ -251,7 +251,7 @@ class Bounds:
 
         Args:
             files: the files that name paths.
-            outside: allow any place.
+            outside: allow paths to lead anywhere.
         """
         if outside:
             return cls(None)
@@ -263,7 +263,7 @@ class Bounds:
         """Return True if a path, after following its links, lies within the bounds.
 
         Args:
-            path: the path.
+            path: a path that may have links and `..` in it.
         """
         if self.folders is None:
             return True

@@ -72,7 +72,7 @@ def tool_of_file(path: Path) -> str | None:
     """Return the tool that wrote a file beside a picture; None if unknown or if the file is broken.
 
     Args:
-        path: the file.
+        path: a JSON file of at most MOST_BYTES.
     """
     try:
         return tool_of(read_json(path, most_bytes=MOST_BYTES))
@@ -84,7 +84,7 @@ def tool_of(content: Json) -> str | None:
     """Return the tool that writes files of such content, or None.
 
     Args:
-        content: the parsed JSON.
+        content: the parsed JSON, of any type.
     """
     for tool, (labels, other) in _KEYS.items():
         if isinstance(content, dict) and labels in content and other in content:

@@ -69,7 +69,7 @@ class Reading:
         """Report an entry that cannot be used; see `problem`.
 
         Args:
-            error: the fault.
+            error: the fault, without the place, which is added here.
             file: the file with the entry.
             line: the line number, from 1; None if unknown.
             part: the place in a file without meaningful lines, such as `images[3]`.
@@ -89,7 +89,7 @@ class Reading:
         """Add a note for the user, unless it was added before.
 
         Args:
-            line: the note.
+            line: the note, as one sentence or more.
         """
         if (text := one_line(line)) not in self.notes:
             self.notes.append(text)
@@ -106,7 +106,7 @@ class Reading:
         """Record a file that class names were read from.
 
         Args:
-            file: the file.
+            file: a names file, or a description with names.
         """
         self.names_from[str(file)] = None
 
@@ -121,7 +121,7 @@ class Reading:
         """Return the data set, after everything was read.
 
         Args:
-            samples: its pictures.
+            samples: the pictures in the data set's order.
             names: the class names that come first, in this order; None for none.
             form: the name of its layout.
             numbered: True if its labels are indices into `names`.
@@ -157,7 +157,7 @@ def united_changes(parts: Sequence[Dataset]) -> dict[str, tuple[str, ...]]:
     """Return the changes of several data sets together.
 
     Args:
-        parts: the data sets.
+        parts: data sets that are read together.
     """
     return frozen(
         {kind: [line for part in parts for line in part.changes.get(kind, ())] for kind in CHANGES}
@@ -168,7 +168,7 @@ def told_changes(dataset: Dataset) -> list[str]:
     """Return a line for each kind of change: the kind, the count and the first change.
 
     Args:
-        dataset: the data set.
+        dataset: a data set that was read.
     """
     return [
         f"{dataset.source}: {CHANGES[kind]}: {len(lines):,}, the first is {lines[0]}"

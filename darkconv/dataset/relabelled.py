@@ -45,7 +45,7 @@ def data_path(cfg: Path) -> Path:
     """Return the path of the .data file beside a cfg.
 
     Args:
-        cfg: the cfg's path.
+        cfg: the cfg's path, whose suffix is replaced.
     """
     return cfg.with_suffix(".data")
 
@@ -54,7 +54,7 @@ def data_folder(cfg: Path) -> Path:
     """Return the folder of labels and lists beside a cfg; blanks become `_`, as C cannot read them.
 
     Args:
-        cfg: the cfg's path.
+        cfg: the cfg's path, whose stem gives the folder's name.
     """
     return cfg.with_name(f"{'_'.join(cfg.stem.split())}_data")
 

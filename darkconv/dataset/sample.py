@@ -225,7 +225,7 @@ def only_classes(dataset: Dataset, wanted: Iterable[str], known: Iterable[str]) 
     without any wanted box are left out, and so are those without any box.
 
     Args:
-        dataset: the data set.
+        dataset: a data set with labels.
         wanted: the names of the wanted classes.
         known: the names of all classes that the model distinguishes.
     """
@@ -238,7 +238,7 @@ def order_names(samples: Iterable[Sample], own: Sequence[str] | None = None) -> 
     Names that are numbers are sorted by their value.
 
     Args:
-        samples: the pictures.
+        samples: the pictures whose classes are in use.
         own: the list of names; None if there is none.
     """
     in_use = {name for sample in samples for name in sample.names}

@@ -39,7 +39,7 @@ def write_sheet(
     """Write a contact sheet of some pictures: see `choose` and `draw_sheet`.
 
     Args:
-        dataset: the data set.
+        dataset: the data set, with or without boxes.
         path: the file to write, .png or .jpg.
         count: the number of pictures.
         without: the pictures to leave out, such as unreadable ones.
@@ -131,7 +131,7 @@ def legend_places(
     Args:
         names: the class names in the legend.
         width: the width of the sheet in pixels.
-        font: the PIL font.
+        font: the PIL font that measures the names.
 
     Returns:
         (x, y) in pixels of each entry, and the height in pixels.
@@ -153,9 +153,9 @@ def thumbnail(sample: Sample, order: dict[str, int], font: "Font") -> "Image":
     If it has few boxes, all show their names; else only the largest box of each class.
 
     Args:
-        sample: the picture.
+        sample: the picture, which is read from its file.
         order: the class index by name, which gives the colour.
-        font: the PIL font.
+        font: the PIL font of the names.
 
     Returns:
         A PIL image.
@@ -185,10 +185,10 @@ def write_name(
 
     Args:
         canvas: the PIL canvas to draw on.
-        name: the class name.
+        name: the class name, which is drawn on one line.
         corner: (x, y) of the box's upper left corner in pixels.
         color: the RGB levels of the class, 0 to 255.
-        font: the PIL font.
+        font: the PIL font of the name.
     """
     place = corner[0] + 3, corner[1] + 2
     name = one_line(name)
@@ -201,8 +201,8 @@ def shortened(text: str, font: "Font") -> str:
     """Return the end of a text, as much as fits below a picture.
 
     Args:
-        text: the text.
-        font: the PIL font.
+        text: the caption, on one line.
+        font: the PIL font that measures the text.
     """
     if font.getlength(text) <= CELL[0]:
         return text

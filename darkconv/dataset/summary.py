@@ -34,7 +34,7 @@ def layout_lines(layout: Layout) -> Iterator[str]:
     """Yield lines on the layout of a source, with the files of its names, labels and splits.
 
     Args:
-        layout: the layout.
+        layout: the layout of one of the sources.
     """
     yield f"{layout.source}: {layout.form}"
     none = "nothing: classes are numbers" if layout.numbered and layout.labels_from else "no file"
@@ -84,7 +84,7 @@ def anchor_rows(found: "Anchors") -> list[tuple[object, ...]]:
     """Return the cells of all anchors under `OF_ANCHORS`.
 
     Args:
-        found: the anchors.
+        found: the result of `dc.anchors`.
     """
     return [
         (number, f"{width:.4g}", f"{height:.4g}", count, f"{count / found.boxes:.1%}")

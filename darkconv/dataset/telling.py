@@ -21,7 +21,7 @@ def report_problems(dataset: Dataset | ClassifiedDataset) -> None:
     Each warning is given once for a job, and only by the first of several processes.
 
     Args:
-        dataset: the data set.
+        dataset: the data set whose `problems`, `changes` and `notes` are given.
     """
     if not is_first_process():
         return
@@ -76,7 +76,7 @@ def report_unread(dataset: Dataset | ClassifiedDataset, count: int) -> None:
     """Warn of the number of pictures that could not be read, each of which was reported before.
 
     Args:
-        dataset: the data set.
+        dataset: the data set that the pictures belong to.
         count: the number of pictures that could not be read.
 
     Raises:

@@ -25,7 +25,7 @@ def yaml_source(path: Path, options: Options) -> Source:
     """Return the source of a `data.yaml`.
 
     Args:
-        path: the file.
+        path: the YAML file; its pictures are listed when a split is opened.
         options: the options of reading.
 
     Raises:

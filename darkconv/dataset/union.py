@@ -12,7 +12,7 @@ def unite(parts: Sequence[Dataset], source: str) -> Dataset:
     """Return one data set made of several; a picture that occurs in two is taken from the first.
 
     Args:
-        parts: the data sets.
+        parts: the data sets in the order in which they count.
         source: the name of the result in messages.
     """
     if len(parts) == 1:

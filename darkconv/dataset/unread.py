@@ -50,7 +50,7 @@ def tell_of_unread(folder: Path, samples: Sequence[Sample], reading: Reading) ->
 
     Args:
         folder: the folder, whose pictures were all read.
-        samples: the pictures.
+        samples: the pictures of the folder, with or without boxes.
         reading: the record of reading, to which the files are added.
     """
     files = [path for path in walk_files(folder) if path.is_file()]

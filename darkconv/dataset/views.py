@@ -10,7 +10,7 @@ def as_text(dataset: Dataset) -> str:
     """Return a line of text with the counts of a data set.
 
     Args:
-        dataset: the data set.
+        dataset: the data set to describe.
     """
     names = ", ".join(dataset.names[:MOST_NAMED])
     more = ", ..." if len(dataset.names) > MOST_NAMED else ""
@@ -22,7 +22,7 @@ def as_html(dataset: Dataset) -> str:
     """Return an HTML table with a row for each class.
 
     Args:
-        dataset: the data set.
+        dataset: the data set to describe.
     """
     rows = [
         (name, f"{boxes:,}", f"{pictures:,}")

@@ -68,7 +68,7 @@ class Folders:
         """Return the folders around a single XML file; the pictures may lie beside it.
 
         Args:
-            annotation: the XML file.
+            annotation: the XML file of one picture.
         """
         folder = annotation.parent
         inside = cls.inside(above(folder))
@@ -104,7 +104,7 @@ def set_source(path: Path, folders: Folders, options: Options) -> Source:
 
     Args:
         path: the folder of the data set, or one of its image sets.
-        folders: its folders.
+        folders: the folders of annotations and of pictures.
         options: the options of reading.
     """
     if options.images is not None:
@@ -153,7 +153,7 @@ def annotation_source(path: Path, options: Options) -> Source:
     """Return the source of a single annotation.
 
     Args:
-        path: the XML file.
+        path: the XML file; its picture lies beside it or in VOC's folder.
         options: the options of reading.
     """
     folders = Folders.of(path)
@@ -235,7 +235,7 @@ def read_annotation(
     """Return the picture of an annotation with its boxes.
 
     Args:
-        path: the XML file.
+        path: the XML file of one picture.
         folders: the folders of the data set.
         by_stem: the pictures by stem: see `Folders.pictures_by_stem`.
         options: the options of reading.
@@ -294,7 +294,7 @@ def read_xml(path: Path) -> str:
     """Return the text of an annotation, decoded from the encoding that it declares.
 
     Args:
-        path: the XML file.
+        path: the XML file of one picture.
 
     Raises:
         DatasetError: the file cannot be read, or its encoding is unknown.
@@ -373,7 +373,7 @@ def parse_object(element: ElementTree.Element) -> Label:
     """Return the label of an object; the boxes of its parts are not read.
 
     Args:
-        element: the `object` element.
+        element: an `object` element of the annotation.
 
     Returns:
         The label with its box xyxy in pixels, as it stands in the file.
@@ -393,7 +393,7 @@ def parse_box(element: ElementTree.Element) -> Box:
     """Return the numbers of a `bndbox`.
 
     Args:
-        element: the `object` element.
+        element: an `object` element of the annotation.
 
     Returns:
         xyxy in pixels, as they stand in the file.

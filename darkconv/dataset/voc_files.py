@@ -23,7 +23,7 @@ def voc_files(collection: Collection) -> Iterator[tuple[str, bytes]]:
     """Yield the files of a VOC data set: annotations, and image sets if there are splits.
 
     Args:
-        collection: the data set.
+        collection: the pictures with their splits and class names.
 
     Yields:
         Path within the folder, and content.
@@ -67,7 +67,7 @@ def require_text(collection: Collection, form: str, is_refused: Callable[[str], 
     """Check that a file format can hold all class names.
 
     Args:
-        collection: the data set.
+        collection: the data set that is about to be written.
         form: the name of the format, for messages.
         is_refused: returns True for a name that the format cannot hold.
 

@@ -42,7 +42,7 @@ def is_of_one_class(path: Path) -> bool:
     """Return True for a list that marks pictures with a class by 1, and those without it by -1.
 
     Args:
-        path: the list.
+        path: the list, of which the first line is examined.
     """
     lines = (line for _, line in numbered_lines(read_text(path)) if line)
     return _MARK.search(next(lines, "")) is not None
@@ -59,7 +59,7 @@ def read_image_sets(
     Lists of a single class mark pictures without it by -1; these are left out.
 
     Args:
-        lists: the image sets.
+        lists: the image sets, as text files.
         annotations: the data set's annotations by stem: see `Folders.annotations_by_stem`.
         pictures: the data set's pictures by stem: see `Folders.pictures_by_stem`.
         reading: the record to which problems are reported.

@@ -108,7 +108,7 @@ def write_dataset(
         folder: the folder: a new one, or one that darkconv has written before.
         form: the layout, a key of `FORMS`.
         names: the class names to write; None for all names of the parts.
-        copy: copy the pictures.
+        copy: copy the pictures instead of linking them.
 
     Returns:
         The record of what was written.
@@ -129,10 +129,10 @@ def write_collection(
     """Write a collection as `write_dataset` writes a data set.
 
     Args:
-        collection: the collection.
+        collection: the pictures with their splits and class names.
         folder: the folder: a new one, or one that darkconv has written before.
-        layout: the layout.
-        copy: copy the pictures.
+        layout: the layout to write, a value of `FORMS` or another.
+        copy: copy the pictures instead of linking them.
 
     Returns:
         The record of what was written.
@@ -181,10 +181,10 @@ def place(item: Item, path: Path, limit: Path, *, copy: bool) -> bool:
     """Link or copy a picture into a folder.
 
     Args:
-        item: the picture.
+        item: the picture, whose links are followed first.
         path: the new path of the picture.
         limit: the folder that a link should stay within.
-        copy: copy the picture.
+        copy: copy the picture instead of linking it.
 
     Returns:
         True if the picture is a link that leads out of `limit`.

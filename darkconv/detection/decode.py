@@ -108,7 +108,7 @@ def widened(scores: Array, width: int) -> Array:
     """Return scores with columns of zeros for further classes.
 
     Args:
-        scores: (n, classes).
+        scores: (n, classes) scores of boxes.
         width: the number of classes of the result.
 
     Returns:
@@ -145,7 +145,7 @@ def takes_raw(layer: Layer) -> bool:
     """Return True if a head activates each value by itself, so that its input can be decoded.
 
     Args:
-        layer: the head.
+        layer: a head that predicts boxes.
     """
     return isinstance(layer.spec, head.YoloHead)
 
@@ -154,7 +154,7 @@ def input_size(network: Network) -> Array:
     """Return the size of the network input in pixels, float32 (width, height).
 
     Args:
-        network: the network.
+        network: a network whose input is a picture.
     """
     shape = network.input_shape
     return np.array([shape.w, shape.h], np.float32)
@@ -246,7 +246,7 @@ def decode_yolo(layer: Layer, output: Array, options: DecodeOptions) -> Candidat
     """Decode a [yolo] head cell by cell and anchor by anchor, only entries with enough objectness.
 
     Args:
-        layer: the head.
+        layer: the [yolo] layer, with its anchors.
         output: (anchors * entries, H, W).
         options: the options of decoding.
 
@@ -269,7 +269,7 @@ def decode_gaussian_yolo(layer: Layer, output: Array, options: DecodeOptions) ->
     """Decode a [Gaussian_yolo] head; a large mean deviation of the coordinates lowers the scores.
 
     Args:
-        layer: the head.
+        layer: the [Gaussian_yolo] layer, with its anchors.
         output: (anchors * entries, H, W).
         options: the options of decoding.
 
@@ -294,7 +294,7 @@ def decode_region(layer: Layer, output: Array, options: DecodeOptions) -> Candid
     """Decode a [region] head: all cells and anchors, by the rules of the dialect.
 
     Args:
-        layer: the head.
+        layer: the [region] layer, with its anchors and its class tree.
         output: its values for one picture.
         options: the options of decoding.
 
@@ -427,7 +427,7 @@ def decode_detection(layer: Layer, output: Array, options: DecodeOptions) -> Can
     """Decode a [detection] head (YOLOv1): cell by cell, all boxes of each.
 
     Args:
-        layer: the head.
+        layer: the [detection] layer.
         output: its values for one picture: class scores of all cells, then objectness, then boxes.
         options: the options of decoding.
 
@@ -455,7 +455,7 @@ def fitted(candidates: Candidates, boxes: Array) -> Candidates:
     """Return the same candidates with other boxes.
 
     Args:
-        candidates: the candidates.
+        candidates: candidates whose objectness and scores stay.
         boxes: (n, 4) the boxes that replace theirs.
     """
     return replace(candidates, boxes=boxes)

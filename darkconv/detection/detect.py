@@ -62,7 +62,7 @@ def check_thresholds(threshold: float, nms: float) -> None:
     """Raise DarkconvError unless both thresholds lie in 0..1.
 
     Args:
-        threshold: the score threshold.
+        threshold: the threshold of objectness and scores.
         nms: the overlap threshold of non-maximum suppression.
 
     Raises:
@@ -131,8 +131,8 @@ def detections(
         threshold: the score threshold, 0..1: see `darkconv.Detector`.
         nms: the overlap threshold, 0..1; 0 suppresses nothing: see `darkconv.Detector`.
         nms_kind: the kind of suppression; None for the cfg's: see `darkconv.Detector`.
-        relative: see `remaining`.
-        raw: see `darkconv.detection.decode.decode`.
+        relative: suppress boxes in fractions of the picture: see `remaining`.
+        raw: the outputs are inputs of the heads: see `darkconv.detection.decode.decode`.
 
     Raises:
         DarkconvError: the network predicts no boxes, or an option is wrong.
@@ -194,7 +194,7 @@ def named(
     Args:
         model: the model, for its class names.
         classes: (n,) class indices, from 0.
-        scores: (n,) in 0..1.
+        scores: (n,) scores in 0..1, by which the result is sorted.
         corners: (n, 4) xyxy in pixels of the picture.
     """
     order = np.argsort(-scores, kind="stable")
@@ -215,7 +215,7 @@ def classes_of_suppression(network: Network) -> int | None:
     """Return the number of classes, from the first, that take part in non-maximum suppression.
 
     Args:
-        network: the network.
+        network: a network with heads that predict boxes.
 
     Returns:
         None for all classes, as where all heads have the same number of classes.
@@ -270,7 +270,7 @@ def raw_layers(network: Network) -> tuple[int, ...]:
     """Return the indices of the layers whose values `detections(raw=True)` takes.
 
     Args:
-        network: the network.
+        network: a network with heads that predict boxes.
     """
     layers = [network.layers[index] for index in network.outputs]
     return tuple(layer.sources[0] if takes_raw(layer) else layer.index for layer in layers)

@@ -149,7 +149,7 @@ def run_in_pieces(run: Run, x: npt.NDArray[Any], size: int | None) -> list[npt.N
 
     Args:
         run: the function that computes the outputs of a piece.
-        x: (N, ...) inputs.
+        x: inputs of N pictures, (N, ...).
         size: the pictures of a piece; None for all at once.
 
     Returns:
@@ -242,12 +242,12 @@ class ModuleEngine(BaseEngine):
         Args:
             source: a Model, for its network, its class names and the hidden classes.
             module: the module of that network.
-            threshold: see `make_engine`.
-            nms: see `make_engine`.
-            nms_kind: see `make_engine`.
-            resize: see `make_engine`.
-            exact: see `make_engine`.
-            relative: see `make_engine`.
+            threshold: the number in 0..1 that objectness and score must exceed.
+            nms: the overlap threshold, 0..1; 0 suppresses nothing.
+            nms_kind: the kind of suppression: see `make_engine`; None for the cfg's.
+            resize: "stretch" or "letterbox"; None for what the cfg says.
+            exact: decode JPEG files with the levels of stb_image: see `make_engine`.
+            relative: suppress boxes in fractions of the picture: see `make_engine`.
 
         Raises:
             DarkconvError: the network predicts no boxes, or an option is wrong.
@@ -322,8 +322,10 @@ def make_engine(
             for the whole process.
         runtime: the program that runs ONNX files, and models in the backend onnx, which it implies:
             "onnxruntime", which is the default, "openvino", or "openvino:bf16".
-        exact: see `darkconv.pictures.picture.read_picture`.
-        relative: see `darkconv.detection.detect.remaining`.
+        exact: decode JPEG files with the levels of stb_image: see
+            `darkconv.pictures.picture.read_picture`.
+        relative: suppress boxes in fractions of the picture: see
+            `darkconv.detection.detect.remaining`.
 
     Raises:
         DarkconvError: the network predicts no boxes, an option is wrong, the file cannot be read or
@@ -397,6 +399,6 @@ def is_keras(path: PathLike) -> bool:
     """Return True if a file has Keras's suffix.
 
     Args:
-        path: the file.
+        path: the file; it need not exist.
     """
     return suffix_of(path) == KERAS_SUFFIX

@@ -134,7 +134,7 @@ def on_device(
     """Return a file that computes on a device with a number of threads, opened again if need be.
 
     Args:
-        file: the opened file.
+        file: the opened file, with the device that it was opened for.
         device: the device: see `darkconv.Detector`.
         threads: the number of CPU threads; None leaves it.
         runtime: the runtime of an ONNX file: see `darkconv.Detector`; None for the one that it was
@@ -186,7 +186,7 @@ def graph_thresholds(file: ExportedFile) -> tuple[float, float]:
     """Return the score threshold and the overlap threshold with which a file was exported.
 
     Args:
-        file: the opened file.
+        file: the opened file, whose metadata state them.
     """
     return float(file.metadata["threshold"]), float(file.metadata["nms"])
 
@@ -195,7 +195,7 @@ def least_threshold(file: ExportedFile, wanted: float) -> float:
     """Return the lowest score threshold, not below a wanted one, that a file supports.
 
     Args:
-        file: the opened file.
+        file: the opened file, whose graph may have a fixed threshold.
         wanted: the score threshold that is wanted.
     """
     if file.head != "nms" or file.has_threshold_inputs:

@@ -31,7 +31,7 @@ def read_ahead(items: Iterable[T], depth: int, *, newest: bool = False) -> Itera
     An exception of the source is raised here, at its place among the items.
 
     Args:
-        items: the source.
+        items: the source, which only the thread iterates over.
         depth: the number of items that are kept ready.
         newest: keep only the newest item: one that was not taken when the next one comes is
             dropped. At the end a warning counts the dropped ones.

@@ -191,7 +191,7 @@ def is_picture_file(path: PathLike) -> bool:
     """Return True if a path has a picture's suffix and is not a folder.
 
     Args:
-        path: the path.
+        path: a path that need not exist.
     """
     return is_picture(path) and not os.path.isdir(path)
 

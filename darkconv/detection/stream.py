@@ -181,7 +181,7 @@ def prepare_item(engine: Engine, item: Item, *, order: str = "rgb") -> Prepared:
 
     Args:
         engine: the engine whose input it becomes.
-        item: the picture.
+        item: the picture in the source, in any form.
         order: the order of the channels of an array: "rgb" or "bgr".
 
     Returns:
@@ -216,7 +216,7 @@ def name_of(engine: Engine) -> str:
     """Return the file that an engine runs, for messages.
 
     Args:
-        engine: the engine.
+        engine: an engine of a model, a file or a module.
     """
     return os.fspath(getattr(engine.source, "path", None) or engine.network.file)
 
@@ -296,7 +296,7 @@ def check_batches(batch: int, unreadable: str) -> None:
 
     Args:
         batch: the pictures of a batch, at least 1.
-        unreadable: "raise" or "skip".
+        unreadable: the treatment of unreadable pictures, "raise" or "skip".
 
     Raises:
         DarkconvError: one of them is not valid.

@@ -60,7 +60,7 @@ def frame_as_text(frame: Frame) -> str:
     """Return a line of text with index, source and number of detections.
 
     Args:
-        frame: the frame.
+        frame: a picture of a source with its detections.
     """
     return f"<Frame {frame.index} of {frame.source}: {len(frame.found)} found>"
 
@@ -69,7 +69,7 @@ def frame_as_html(frame: Frame) -> str:
     """Return HTML with the picture, its boxes drawn into it, and the table of detections.
 
     Args:
-        frame: the frame.
+        frame: a picture of a source with its detections.
     """
     drawn = draw(with_channels(frame.picture, 3), frame.found.entries)
     time = "" if frame.time is None else f", {frame.time:.2f} s"

@@ -15,7 +15,7 @@ def note_drawings(files: Sequence[Path], output: Path) -> list[Path]:
     """Return the files that pictures are drawn into, after checking that none is in the way.
 
     Args:
-        files: the pictures.
+        files: the pictures that are read, which no drawing may replace.
         output: the file for a single picture, or the folder for all.
 
     Returns:
@@ -60,7 +60,7 @@ def drawing_name(file: Path) -> str:
     """Return a picture's own name, with the suffix .png if its own cannot be written.
 
     Args:
-        file: the picture's path.
+        file: the path of the picture that is drawn into.
     """
     return f"{file.stem}{file.suffix if file.suffix.lower() in WRITABLE else '.png'}"
 

@@ -59,12 +59,11 @@ def watch(
 
     Args:
         engine: the engine that finds them.
-        source: the video.
+        source: the video, opened by `open_source`.
         clip: the clip that frames with boxes are added to; None for none.
         window: the window that shows the frames; None for none.
         font: the file of the labels' font; None for one that has their letters.
-        how: as for `stream`.
-        **how: further options of `stream`.
+        how: further options of `stream`.
 
     Yields:
         Each frame with its detections, without those of hidden classes.

@@ -49,7 +49,7 @@ class Window:
         """Show a picture.
 
         Args:
-            image: the PIL image.
+            image: the PIL image, shown in its own size.
 
         Returns:
             False if the window was closed.

@@ -67,7 +67,7 @@ class Archive:
         """Return a member's bytes.
 
         Args:
-            name: the member's name.
+            name: the member's path in the archive.
 
         Raises:
             ArchiveError: there is no such member, or it is damaged.

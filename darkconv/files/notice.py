@@ -65,7 +65,7 @@ def tell_once(error: DarkconvError, what_follows: str) -> None:
     """Warn of an error that does not stop the run, once for each state of its file.
 
     Args:
-        error: the error.
+        error: the error, whose place identifies the file.
         what_follows: what the run does instead, as the end of the text.
     """
     _tell(error.where, followed(error, what_follows))

@@ -61,7 +61,7 @@ class FileGuard:
         """Note an input.
 
         Args:
-            path: the file; one that does not exist is compared by its path alone.
+            path: the file; one that does not exist does not count.
             is_lasting: the file is never replaced, whatever the user asks for; pictures are an
                 example.
 
@@ -110,7 +110,7 @@ class FileGuard:
         """Note a folder that is kept, and into which files are written.
 
         Args:
-            path: the folder.
+            path: the folder to write into; it need not exist.
 
         Raises:
             DarkconvError: the same path is an output that is written as a whole.
@@ -126,7 +126,7 @@ class FileGuard:
         From here on the file that had this name before is not compared any more.
 
         Args:
-            path: the output.
+            path: the output that gets its content now.
 
         Raises:
             DarkconvError: the output was not planned, and is an input.
@@ -197,7 +197,7 @@ def note_input(path: PathLike, *, is_lasting: bool = False) -> None:
     """Note a file that the run reads, if a block of `guarding_files` is open.
 
     Args:
-        path: the file.
+        path: the file; one that does not exist does not count.
         is_lasting: the file is never replaced, whatever the user asks for.
 
     Raises:
@@ -211,7 +211,7 @@ def note_pictures(paths: Iterable[PathLike]) -> None:
     """Note pictures that the run reads; no output ever replaces one.
 
     Args:
-        paths: the files.
+        paths: the pictures' files.
 
     Raises:
         DarkconvError: one of them is an output too.
@@ -232,7 +232,7 @@ def note_output(
     """Note a file that the run will write, and check that it can be written.
 
     Args:
-        path: the file.
+        path: the file to write; it need not exist.
         what: what is written, for messages: see `PlannedOutput`.
         over_inputs: the file may replace an input if the user asks for that.
         makes_folder: the run makes the file's folder if there is none.
@@ -250,7 +250,7 @@ def note_folder(path: PathLike) -> None:
     """Note a folder that the run replaces as a whole.
 
     Args:
-        path: the folder.
+        path: the folder to replace; it need not exist.
 
     Raises:
         DarkconvError: the folder cannot be made, is another output, or holds an input or an output.
@@ -265,7 +265,7 @@ def note_folder_use(path: PathLike) -> None:
     """Note a folder into which the run writes files, and which it makes if there is none.
 
     Args:
-        path: the folder.
+        path: the folder to write into; it need not exist.
 
     Raises:
         DarkconvError: the folder cannot be made, or is an output as a whole.
@@ -295,7 +295,7 @@ def check_belongs(path: PathLike, main: PathLike) -> None:
     not exist, the file is somebody else's.
 
     Args:
-        path: the file.
+        path: the file to write, which may exist.
         main: the output whose name the file's name follows from.
 
     Raises:
@@ -313,7 +313,7 @@ def check_own(path: PathLike, is_own: Callable[[PathLike], bool]) -> None:
     """Check a file in the user's folder whose name follows from an input's name.
 
     Args:
-        path: the file.
+        path: the file to write, which may exist.
         is_own: returns True if an earlier run of darkconv has written an existing file.
 
     Raises:
@@ -471,7 +471,7 @@ def is_closed(path: PathLike) -> bool:
     A file that another process replaces between the two looks does not count.
 
     Args:
-        path: the file.
+        path: the file; False if it does not exist.
     """
     before = identity(path)
     return before is not None and not os.access(path, os.W_OK) and identity(path) == before

@@ -5,7 +5,7 @@ def format_size(size: float) -> str:
     """Format a number of bytes, such as `1.4 MB`; 1 MB is 10^6 bytes.
 
     Args:
-        size: the bytes.
+        size: the number of bytes.
     """
     for unit in ("bytes", "kB", "MB", "GB"):
         if size < 1000:

@@ -132,7 +132,7 @@ def write_bytes(path: PathLike, chunks: Chunks) -> None:
     """Write a file whole or not at all.
 
     Args:
-        path: the file.
+        path: the file to write; an old one is replaced.
         chunks: its bytes, in pieces.
 
     Raises:
@@ -177,7 +177,7 @@ def make_folder(path: PathLike) -> None:
     """Make a folder and the folders that it lies in, where they do not exist.
 
     Args:
-        path: the folder.
+        path: the folder; nothing happens if it exists.
 
     Raises:
         DarkconvError: it cannot be made.
@@ -192,7 +192,7 @@ def check_saved_model(path: PathLike) -> bool:
     """Return True if a SavedModel exists where a new one is to be written.
 
     Args:
-        path: the SavedModel's folder.
+        path: the folder of the SavedModel to write.
 
     Raises:
         DarkconvError: something else is there.
@@ -275,7 +275,7 @@ def is_utf8(path: PathLike) -> bool:
     """Return True if a path can be encoded in UTF-8, which some libraries need.
 
     Args:
-        path: the path.
+        path: a path that may hold bytes that are not UTF-8.
     """
     return not any("\ud800" <= character <= "\udfff" for character in os.fspath(path))
 

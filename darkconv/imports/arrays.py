@@ -42,7 +42,7 @@ def take(network: Network, checkpoint: Checkpoint, fit: Fit, bn_epsilon: float |
 
     Args:
         network: the network of the cfg.
-        checkpoint: the open file.
+        checkpoint: the file, which has to be open still.
         fit: the file's layers by layer index.
         bn_epsilon: the epsilon that the file's batch norms add to the variance; None if unknown.
 

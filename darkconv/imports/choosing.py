@@ -19,7 +19,7 @@ def choose_bundled(checkpoint: Checkpoint) -> str:
     """Return the name of the only bundled network that a file fits.
 
     Args:
-        checkpoint: the open file.
+        checkpoint: the file, whose layers are compared with every bundled network.
 
     Raises:
         WeightsError: the file fits none of the bundled networks, or several.

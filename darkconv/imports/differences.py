@@ -85,7 +85,7 @@ def epsilon_of(dialect: Dialect) -> float:
     """Return the epsilon that a dialect's own programs add to a variance.
 
     Args:
-        dialect: the dialect.
+        dialect: one of the dialects of `darkconv.core.dialect`.
     """
     return dialect.variance_epsilon or 1e-5
 
@@ -94,8 +94,8 @@ def epsilon_note(model: Model, checkpoint: Checkpoint, units: list[Unit]) -> str
     """Return a note if the file does not state its epsilon and its program's is not Darknet's.
 
     Args:
-        model: the imported model.
-        checkpoint: the open file.
+        model: the imported model, whose dialect gives Darknet's epsilon.
+        checkpoint: the file, for the epsilon of its program.
         units: the layers of the file.
 
     Returns:
@@ -119,7 +119,7 @@ def decoding_notes(network: Network, checkpoint: Checkpoint) -> list[str]:
 
     Args:
         network: the network of the cfg.
-        checkpoint: the open file.
+        checkpoint: the file, for what is known of its program.
 
     Returns:
         One sentence for each difference.
@@ -148,7 +148,7 @@ def pool_notes(network: Network, checkpoint: Checkpoint) -> list[str]:
 
     Args:
         network: the network of the cfg.
-        checkpoint: the open file.
+        checkpoint: the file, for what is known of its program.
 
     Returns:
         At most one sentence about odd sizes and one about borders.
@@ -185,7 +185,7 @@ def classes_note(network: Network, checkpoint: Checkpoint) -> str:
 
     Args:
         network: the network of the cfg.
-        checkpoint: the open file.
+        checkpoint: the file, for what is known of its program.
 
     Returns:
         A sentence, or "" where nothing is to be said.

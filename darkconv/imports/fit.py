@@ -54,7 +54,7 @@ def fit(network: Network, checkpoint: Checkpoint) -> Fit:
 
     Args:
         network: the network of the cfg.
-        checkpoint: the open file.
+        checkpoint: the file, whose `rule` says how its layers are paired.
 
     Returns:
         The pairing.

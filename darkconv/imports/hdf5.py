@@ -164,7 +164,7 @@ def parse_config(text: Any, file: str) -> Any:
     """Parse the JSON description of a Keras model; no class that it names is created.
 
     Args:
-        text: the JSON text.
+        text: the value of an attribute `model_config`, or the bytes of a config.json.
         file: the file's name for messages.
 
     Raises:

@@ -118,14 +118,15 @@ def read_checkpoint(
     """Read a model as `import_weights` does, and return it with the record of how it was read.
 
     Args:
-        cfg: as for `import_weights`.
-        checkpoint: as for `import_weights`.
-        names: as for `import_weights`.
-        names_encoding: as for `import_weights`.
-        dialect: as for `import_weights`.
-        input_size: as for `import_weights`.
-        bn_epsilon: as for `import_weights`.
-        reorg: as for `import_weights`.
+        cfg: the network, or None to choose a bundled one: see `import_weights`.
+        checkpoint: the other tool's file: see `import_weights`.
+        names: the file of class names: see `import_weights`.
+        names_encoding: the encoding of the names file: see `import_weights`.
+        dialect: "auto", "pjreddie", "alexeyab" or "yolor".
+        input_size: (width, height) of the network's input in pixels; None takes the cfg's.
+        bn_epsilon: the epsilon of the tool's batch norm, 0 or more and below 1: see
+            `import_weights`.
+        reorg: "auto", "keep" or "reorg3d": see `import_weights`.
 
     Returns:
         The record, whose `model` is the result.

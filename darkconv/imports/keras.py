@@ -55,7 +55,7 @@ def open_weights(hdf5: Hdf5) -> Checkpoint:
     """Return the layers of an .h5 file of weights or of a whole model.
 
     Args:
-        hdf5: the open file.
+        hdf5: the file, which has to stay open while arrays are read.
 
     Raises:
         WeightsError: the file is damaged.

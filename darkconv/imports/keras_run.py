@@ -68,7 +68,7 @@ def prove_keras(model: Model, file: PathLike, config: Any) -> Proof:
     """Run a Keras model and the Darknet model made from it on the same input, and compare them.
 
     Args:
-        model: the Darknet model.
+        model: the Darknet model that was imported from the file.
         file: the Keras model's file.
         config: the Keras model's configuration.
 

@@ -104,7 +104,7 @@ def unweighted_error(network: Network, unit: Unit, checkpoint: Checkpoint) -> We
     Args:
         network: the network of the cfg.
         unit: the layer of the file.
-        checkpoint: the open file.
+        checkpoint: the file, which the message names.
     """
     part = unit.parts[RATIOS]
     return WeightsError(
@@ -149,7 +149,7 @@ def misfit_error(
         layer: the layer of the cfg.
         unit: the layer of the file.
         problem: the text of `misfit`.
-        checkpoint: the open file.
+        checkpoint: the file, which the message names.
     """
     return WeightsError(
         f"does not fit {network.file}: layer {layer.index} [{layer.section.name}] is "
@@ -176,7 +176,7 @@ def kernel_error(
         network: the network of the cfg.
         layer: the layer of the cfg.
         unit: the layer of the file.
-        checkpoint: the open file.
+        checkpoint: the file, which the message names.
     """
     slot, part = slot_of(layer, "weights"), unit.parts.get("weights")
     found = f"{part.found.name} {_shown(part.found.shape)}" if part else "no weights"
@@ -196,7 +196,7 @@ def missing_error(network: Network, layer: Layer, checkpoint: Checkpoint) -> Wei
     Args:
         network: the network of the cfg.
         layer: the layer of the cfg.
-        checkpoint: the open file.
+        checkpoint: the file, which the message names.
     """
     shapes = ", ".join(f"{slot.name} {_shown(slot.shape)}" for slot in layer.slots)
     return WeightsError(
@@ -216,7 +216,7 @@ def stranger_error(
         network: the network of the cfg.
         layers: the layers of the cfg that have arrays.
         unit: the layer of the file.
-        checkpoint: the open file.
+        checkpoint: the file, which the message names.
     """
     position = checkpoint.units.index(unit)
     layer = layers[position] if checkpoint.rule == "order" else None
@@ -241,7 +241,7 @@ def count_error(
     Args:
         network: the network of the cfg.
         layers: the layers of the cfg that were to be paired.
-        checkpoint: the open file.
+        checkpoint: the file, which the message names.
         given: the file's layers by the layer index in their names; None if names state none.
     """
     details: list[str] = []

@@ -34,7 +34,7 @@ def open_onnx(path: PathLike) -> Checkpoint:
     """Return the layers of an ONNX file.
 
     Args:
-        path: the file.
+        path: the .onnx file; large weights may lie in files beside it.
 
     Raises:
         WeightsError: the file is damaged, or its weights are quantised to 8 bits.

@@ -66,8 +66,8 @@ def prove_onnx(model: Model, path: PathLike) -> Proof:
     """Run an ONNX file and the model made from it on the same input, and compare them.
 
     Args:
-        model: the Darknet model.
-        path: the ONNX file.
+        model: the Darknet model that was imported from the file.
+        path: the ONNX file, which onnxruntime runs.
 
     Returns:
         The relative error of every output, or the reason why the file was not run.
@@ -104,8 +104,8 @@ def prove_layers(model: Model, checkpoint: Checkpoint, fit: Fit, epsilon: float 
     """Compute layers of the model's forward pass a second time, from the file's own arrays.
 
     Args:
-        model: the imported model.
-        checkpoint: the open file.
+        model: the Darknet model that was imported from the file.
+        checkpoint: the file, which has to be open still.
         fit: the file's layers by layer index.
         epsilon: the epsilon of the file's batch norms; None takes the file's own, or else
             Darknet's.

@@ -84,7 +84,7 @@ def found_arrays(
     """Return the arrays of a state dict, whose values are read on demand.
 
     Args:
-        state: the state dict.
+        state: the tensors by name, as `state_dict` finds them.
         read: returns the bytes of a storage.
         file: the file's name for messages.
 
@@ -156,7 +156,7 @@ def read_zip(archive: Archive, file: str) -> tuple[Any, Callable[[Storage], byte
     """Return the content of a PyTorch zip file, and a function that reads its storages.
 
     Args:
-        archive: the open file.
+        archive: the open zip file, as PyTorch has written it since 1.6.
         file: the file's name for messages.
 
     Raises:
@@ -197,7 +197,7 @@ def read_legacy(stream: IO[bytes], file: str) -> tuple[Any, Callable[[Storage], 
     """Return the content of a file of PyTorch before 1.6, and a function that reads its storages.
 
     Args:
-        stream: the open file.
+        stream: the open file, at its start.
         file: the file's name for messages.
 
     Raises:

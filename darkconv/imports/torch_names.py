@@ -268,8 +268,8 @@ def joined(unit: Unit, norm: Unit) -> Unit:
     """Return a layer with its batch norm; the convolution's own biases are kept separately.
 
     Args:
-        unit: the convolution.
-        norm: the batch norm.
+        unit: the layer before the batch norm, which has weights.
+        norm: the batch norm, whose arrays are added.
     """
     own = {("inner_biases" if k == "biases" else k): part for k, part in unit.parts.items()}
     return Unit(unit.name, own | dict(norm.parts), unit.index, norm.epsilon, unit.is_depthwise)

@@ -75,7 +75,7 @@ def read_content(path: PathLike) -> bytes:
     """Read the bytes of a picture's file.
 
     Args:
-        path: the file.
+        path: the picture's file, whatever its suffix.
 
     Raises:
         DatasetError: there is no such file, it cannot be read, or it has more than MOST_BYTES.
@@ -95,7 +95,7 @@ def opened(path: PathLike, content: bytes | None = None) -> "Iterator[Image]":
     """Open a picture's file; the block may then read its pixels.
 
     Args:
-        path: the file.
+        path: the picture's file, whatever its suffix.
         content: the file's bytes if they were read before; the path then only serves messages.
 
     Yields:

@@ -80,7 +80,7 @@ def missing_letters(font: "Font", letters: str) -> str:
     """Return those of some letters that a font does not have.
 
     Args:
-        font: a PIL font.
+        font: a PIL font; one without FreeType has the letters up to U+00FF.
         letters: the letters to look for, as one string.
     """
     from PIL import ImageFont

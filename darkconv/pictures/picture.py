@@ -32,7 +32,7 @@ def read_picture(path: PathLike, *, channels: int = 3, exact: bool = False) -> P
     """Read an image file, turned upright if its EXIF data say so.
 
     Args:
-        path: the file.
+        path: the picture's file, whatever its suffix.
         channels: 3 for RGB, 1 for grey.
         exact: give JPEG files the levels of stb_image, with which a Darknet without OpenCV reads
             them, rather than those of libjpeg, with which OpenCV reads them. The two differ by up
@@ -57,7 +57,7 @@ def decode_picture(content: bytes, name: str, *, channels: int = 3, exact: bool 
         content: the bytes of the file.
         name: the picture's name in messages.
         channels: 3 for RGB, 1 for grey.
-        exact: see `read_picture`.
+        exact: give JPEG files the levels of stb_image: see `read_picture`.
 
     Returns:
         uint8 (H, W, channels), RGB or grey.
@@ -92,7 +92,7 @@ def as_picture(image: Any, channels: int, *, exact: bool = False, order: str = "
         image: a path, the bytes of an image file or a file that is open for reading them, a PIL
             image, or uint8 levels: RGB (H, W, 3), or grey (H, W) or (H, W, 1).
         channels: 3 for RGB, 1 for grey.
-        exact: see `read_picture`.
+        exact: give JPEG files the levels of stb_image: see `read_picture`.
         order: the order of the channels of an array: "rgb", or "bgr" as OpenCV has them. Files and
             PIL images have their own.
 
@@ -139,7 +139,7 @@ def check_order(order: str) -> None:
     """Raise DarkconvError unless a text is an order of channels.
 
     Args:
-        order: "rgb" or "bgr".
+        order: the order of the channels of an array, "rgb" or "bgr".
 
     Raises:
         DarkconvError: the order is another one.

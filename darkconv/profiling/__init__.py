@@ -1,1 +1,1 @@
-"""Running pictures through a model to see what its channels do."""
+"""Statistics of a model's channels over pictures, and refitting of weights to them."""

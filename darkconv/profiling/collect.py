@@ -1,8 +1,8 @@
 """profile: exact streaming statistics of every layer's channels.
 
-Sums and squares of each picture are taken in float32, where they cost little, and merged in
-double precision. Where a channel's mean is large beside its deviation, squares would
-lose the variance: the batch is run again with the mean taken off that channel first.
+Sums and squares of each picture are computed in float32, where they cost little, and merged in
+double precision. If a channel's mean is large compared with its standard deviation, the squares
+would lose the variance: the batch is run again with the mean subtracted from that channel first.
 """
 
 import logging
@@ -45,9 +45,9 @@ logger = logging.getLogger("darkconv")
 Numbers = npt.NDArray[np.int64]
 
 SAMPLED_POSITIONS = 4
-"""Values of each channel and picture that enter the histogram."""
+"""Number of values of each channel and picture that enter the histogram."""
 WAITING = 1 << 23
-"""Sampled values that wait to be counted together: counting costs as much for few."""
+"""Number of sampled values that are counted together: counting a few costs as much."""
 
 
 @checked
@@ -64,32 +64,33 @@ def profile(
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> Profile:
-    """Measure what the channels of each layer do over pictures.
+    """Measure statistics of each layer's channels over pictures.
 
-    Under torchrun the pictures are shared out among the processes, and each gets the whole
-    profile.
+    Under torchrun the pictures are shared out among the processes, and each gets the whole profile.
 
     Args:
-        model: to be looked at.
+        model: model whose channels are measured.
         images: a source such as a folder, a data set, or a list of files and of 8-bit RGB levels
             (H, W, 3).
-        batch: pictures that are run together.
-        device: where to run: "cpu", "cuda", "cuda:1"; "auto" is the GPU where there is one.
+        batch: number of pictures that are run together.
+        device: where to run: "cpu", "cuda", "cuda:1"; "auto" is the GPU if there is one.
         resize: "stretch" or "letterbox"; by default what the dialect and cfg say.
-        unreadable: "skip" names and counts pictures that cannot be read, and goes on without
-            them; "raise" makes the first of them an error.
+        unreadable: "skip" names and counts pictures that cannot be read, and goes on without them;
+            "raise" makes the first of them an error.
         taylor: also collect gradients, for the score "taylor".
-        obs: also measure what refitting could not make up for, for the score "obs". It takes
-            about as long as `reconstruct`.
-        seed: of the histogram's sample.
+        obs: also measure the errors that refitting leaves, for the score "obs". It takes about as
+            long as `reconstruct`.
+        seed: seed of the histogram's sample.
         progress: called with the number of pictures done, by all processes together.
 
-    Returns: `mean`, `variance` and `score` by layer index, a value for each channel; `notes` tell
-    how many pictures were `given`, of which those that cannot be read are named, and left out.
+    Returns:
+        A profile with `mean`, `variance` and `score` by layer index from 0, one value for each
+        channel; its `notes` say how many pictures were `given`; those that cannot be read are named
+        and left out.
 
     Raises:
-        DatasetError: the source cannot be read, or no picture of it.
-        DarkconvError: there is no such device, or values that are not finite.
+        DatasetError: the source, or every picture of it, cannot be read.
+        DarkconvError: the device does not exist, or values are not finite.
 
     Example:
         >>> import darkconv as dc
@@ -138,7 +139,7 @@ def profile(
 
 
 class Collector:
-    """Runs batches through a module and keeps the statistics of each layer."""
+    """Runs batches through a module and collects the statistics of each layer."""
 
     def __init__(self, module: DarknetModule, *, seed: int = 0, taylor: bool = False) -> None:
         self.module = module
@@ -157,7 +158,12 @@ class Collector:
         self.seen: Observation | None = None
 
     def add(self, x: Tensor, numbers: Numbers) -> None:
-        """Take in a batch (N, C, H, W) of the pictures with these numbers."""
+        """Add a batch to the statistics.
+
+        Args:
+            x: (N, C, H, W) float32 pictures as network input.
+            numbers: (N,) numbers of the pictures, which determine their sampled positions.
+        """
         x = as_stored(x)
         picks = self._picks(numbers)
         moments, samples = self._observe(x, picks)
@@ -172,7 +178,7 @@ class Collector:
             self._add_effects(x)
 
     def _observe(self, x: Tensor, picks: Tensor) -> tuple[Moments, Tensor]:
-        """Moments with this batch taken in, and sampled values (N, picks, columns)."""
+        """Return the moments with this batch added, and sampled values (N, picks, columns)."""
         self.module.reset_state()
         with torch.inference_mode():
             if self.seen is None or len(self.seen.sums) != len(x):
@@ -183,7 +189,7 @@ class Collector:
             return self.moments.merged(self.shift.amounts, *self.seen.totals()), self.seen.samples
 
     def _check(self, moments: Moments) -> None:
-        """Raise an error for a layer whose values overflow."""
+        """Raise a DarkconvError for a layer whose values overflow."""
         bad = np.flatnonzero(~np.isfinite(moments.squares))
         if len(bad):
             raise DarkconvError(
@@ -192,7 +198,7 @@ class Collector:
             )
 
     def _picks(self, numbers: Numbers) -> Tensor:
-        """(N, picks) in 0..1: of each picture the same whatever batch it is in."""
+        """Draw (N, picks) numbers in 0..1: for each picture the same whatever batch it is in."""
         rows = [
             np.random.default_rng([self.seed, number]).random(SAMPLED_POSITIONS, np.float32)
             for number in numbers.tolist()
@@ -200,7 +206,7 @@ class Collector:
         return torch.from_numpy(np.stack(rows)).to(self.device)
 
     def _sample(self, values: Tensor) -> None:
-        """Enter values (N, picks, columns) into the histogram."""
+        """Count values (N, picks, columns) in the histogram."""
         size = (values.abs() * BIN_FINENESS).log1p_().mul_(BINS_PER_UNIT)
         bins = size.copysign_(values).floor_().int().add_(HALF_BINS).clamp_(0, BINS - 1)
         bins += BINS * torch.arange(len(self.counts), device=bins.device).int()
@@ -216,9 +222,9 @@ class Collector:
         self.filled = 0
 
     def _add_effects(self, x: Tensor) -> None:
-        """Take in |activation times gradient|, summed over positions, of each picture.
+        """Add |activation times gradient|, summed over positions, of each picture.
 
-        The objective is half the squared norm of what the heads read.
+        The objective is half the squared norm of the heads' inputs.
         """
         self.module.reset_state()
         values = self.module.trace(x.requires_grad_(True))
@@ -235,7 +241,11 @@ class Collector:
                 self.effect[place.columns] += change.abs().double().sum(0).cpu().numpy()
 
     def statistics(self) -> dict[int, LayerStatistics]:
-        """Statistics of every layer."""
+        """Compute the statistics of every layer.
+
+        Returns:
+            Statistics by layer index, from 0.
+        """
         self._count()
         found: dict[int, LayerStatistics] = {}
         for layer in self.network.layers:
@@ -258,13 +268,25 @@ class Collector:
 
 
 def head_sources(network: Network) -> list[int]:
-    """The layers whose values are what the network predicts from."""
+    """Return the layers whose values the heads predict from; without heads, the outputs.
+
+    Args:
+        network: network whose layers they are.
+
+    Returns:
+        Layer indices from 0.
+    """
     heads = network.heads
     return [layer.sources[0] for layer in heads] if heads else list(network.outputs)
 
 
 def handed_on(layer: Layer, found: dict[int, LayerStatistics]) -> LayerStatistics:
-    """Statistics of a layer that hands its sources' channels on."""
+    """Compute the statistics of a layer that passes its sources' channels on unchanged.
+
+    Args:
+        layer: layer such as a [route] or a plain [upsample].
+        found: statistics by layer index, among them those of the layer's sources.
+    """
     columns = layer.spec.ties(layer.in_shapes)[:, 0]
     sources = [found[source] for source in layer.sources]
     grown = layer.out_shape.h * layer.out_shape.w // (layer.in_shapes[0].h * layer.in_shapes[0].w)

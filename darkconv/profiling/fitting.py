@@ -1,4 +1,4 @@
-"""The equations of refitting: what a convolution sees and gives at some pixels, and which fits."""
+"""The equations of refitting: input windows and outputs at some pixels, and their solution."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,14 @@ from torch import Tensor, nn
 
 
 def outputs_at(conv: nn.Module, x: Tensor, pixels: Tensor, batch: int) -> Tensor:
-    """(filters, positions) of a convolution's output at some pixels of each picture."""
+    """Return a convolution's output (filters, positions) at some pixels of each picture.
+
+    Args:
+        conv: the convolution.
+        x: (N, C, H, W) its input.
+        pixels: (N, k) numbers of output pixels, row by row from 0; there are N * k positions.
+        batch: number of pictures that are run together.
+    """
     found = []
     for some, where in zip(torch.split(x, batch), torch.split(pixels, batch), strict=True):
         out = conv(some).flatten(2)
@@ -18,7 +25,13 @@ def outputs_at(conv: nn.Module, x: Tensor, pixels: Tensor, batch: int) -> Tensor
 
 
 def windows_at(conv: nn.Conv2d, x: Tensor, pixels: Tensor) -> Tensor:
-    """(input channels, taps, positions): what a convolution sees at some pixels."""
+    """Return a convolution's input windows at some pixels: (input channels, taps, positions).
+
+    Args:
+        conv: the convolution, whose padding is zero.
+        x: (N, C, H, W) its input.
+        pixels: (N, k) numbers of output pixels, row by row from 0; there are N * k positions.
+    """
     (rows, columns), (down, across) = conv.kernel_size, conv.stride
     (top, left), (step_y, step_x) = cast(tuple[int, int], conv.padding), conv.dilation
     padded = nn.functional.pad(x, [left] * 2 + [top] * 2)
@@ -36,13 +49,13 @@ def windows_at(conv: nn.Conv2d, x: Tensor, pixels: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Fit:
-    """Weights of a convolution, and how well they do.
+    """Weights of a convolution, and their error.
 
     Attributes:
-        weights: of the kernel's shape.
-        offsets: (filters,) what is to be added to the convolution's output.
-        error: mean squared error over the variance of what is wanted.
-        error_before: that of the weights before, with the best offsets.
+        weights: new weights, of the kernel's shape.
+        offsets: (filters,) values to add to the convolution's output.
+        error: mean squared error divided by the variance of the target.
+        error_before: the same of the old weights, with the best offsets.
     """
 
     weights: Tensor
@@ -60,14 +73,17 @@ def fit_weights(
     *,
     summed: Callable[[Tensor], Tensor] = lambda own: own,
 ) -> Fit:
-    """Solve the normal equations, the change from the present weights being held small.
+    """Compute the weights of least squares, with a penalty on their change (ridge regression).
 
     Args:
-        conv: the convolution; is not changed.
-        seen: (input channels, taps, positions).
-        wanted: (filters, positions).
-        ridge: how much change of a weight costs, as a share of the inputs' mean variance.
-        summed: adds what several processes have, each with positions of its own.
+        conv: the convolution, which does not change.
+        seen: (input channels, taps, positions) input windows.
+        wanted: (filters, positions) target outputs.
+        ridge: penalty on a squared change of a weight, as a share of the inputs' mean variance.
+        summed: sums a tensor over processes, each of which has positions of its own.
+
+    Returns:
+        The new weights and offsets, with their error.
     """
     groups, own = conv.groups, seen.shape[2]
     tiny = torch.finfo(torch.float32).tiny

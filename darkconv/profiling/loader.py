@@ -1,4 +1,4 @@
-"""Pictures on their way into a network: read and fitted ahead of the forward pass."""
+"""Pictures on their way into a network: they are read and fitted ahead of the forward pass."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ from darkconv.files.notice import tell_once
 
 Image = PathLike | npt.NDArray[np.uint8]
 Images = PathLike | Dataset | Sequence[Image] | npt.NDArray[np.uint8]
-"""Pictures: a source such as a folder, a data set, files and levels, or the levels of one."""
+"""Pictures: a source such as a folder, a data set, files and arrays, or one picture's array."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +28,8 @@ class Batch:
     """Some pictures as network input.
 
     Attributes:
-        numbers: which of the pictures they are.
-        x: (n, C, H, W) float32.
+        numbers: (n,) numbers of the pictures, from 0.
+        x: (n, C, H, W) float32 input.
     """
 
     numbers: npt.NDArray[np.int64]
@@ -37,13 +37,17 @@ class Batch:
 
 
 def picture_list(images: Images) -> tuple[Sequence[Image], str | None]:
-    """Return the pictures of a source, which is one where it is a text, or those that are given.
+    """Return the pictures of a source or data set, or the pictures that are given.
 
-    Returns: the pictures, and the name of the source if it is one.
+    Args:
+        images: a path is a source; a data set; or files and arrays of 8-bit levels.
+
+    Returns:
+        The pictures, and the name of their source; None without one.
 
     Raises:
         DatasetError: the source cannot be read, or has no picture.
-        DarkconvError: there is none.
+        DarkconvError: no picture is given.
     """
     if isinstance(images, str | os.PathLike):
         images = open_dataset(images)
@@ -53,10 +57,13 @@ def picture_list(images: Images) -> tuple[Sequence[Image], str | None]:
 
 
 def given_pictures(images: Sequence[Image] | npt.NDArray[np.uint8]) -> Sequence[Image]:
-    """Return pictures that are given one by one; an array of levels is one, of four axes several.
+    """Return pictures that are given one by one.
+
+    Args:
+        images: files and 8-bit levels; an array (H, W, C) is one picture, (N, H, W, C) several.
 
     Raises:
-        DarkconvError: there is none.
+        DarkconvError: no picture is given.
     """
     if isinstance(images, np.ndarray) and images.ndim < 4:
         return [images]
@@ -66,14 +73,14 @@ def given_pictures(images: Sequence[Image] | npt.NDArray[np.uint8]) -> Sequence[
 
 
 def own_share(processes: Processes, count: int, batch: int) -> list[int]:
-    """Return the numbers of the pictures that are this process's part, in whole batches.
+    """Return the numbers of the pictures of this process, in whole batches.
 
     A batch holds the same pictures however many processes there are, unless some would have none.
 
     Args:
-        processes: that share the pictures.
-        count: of all pictures.
-        batch: pictures that are run together.
+        processes: processes that share the pictures.
+        count: number of all pictures.
+        batch: number of pictures that are run together.
     """
     return processes.share(count, min(batch, -(-count // processes.world)))
 
@@ -87,24 +94,27 @@ def load_batches(
     resize: str | None = None,
     unreadable: str = "skip",
 ) -> Iterator[Batch]:
-    """Pictures in batches, in order, read ahead.
+    """Iterate over pictures in batches, in order, and read ahead.
 
-    JPEG files are decoded the fast way: a grey level more or less is nothing to statistics.
+    JPEG files are decoded the fast way: differences of one grey level do not matter to statistics.
 
     Args:
-        network: what they are fitted to.
+        network: network whose input size the pictures are fitted to.
         images: files, or 8-bit levels (H, W, C).
-        size: pictures in a batch; those that cannot be read leave their places empty.
-        numbers: which pictures to take; all of them by default.
-        resize: "stretch" or "letterbox"; by default what the network says.
+        size: number of pictures in a batch; pictures that cannot be read make it smaller.
+        numbers: numbers of the pictures to take, from 0; None for all.
+        resize: "stretch" or "letterbox"; None for what the network says.
         unreadable: "skip" names pictures that cannot be read, and goes on; "raise" raises.
 
+    Yields:
+        Batches of pictures; none without a readable picture.
+
     Raises:
-        DatasetError: a picture cannot be read, and they are not skipped.
-        DarkconvError: an option is wrong.
+        DatasetError: a picture cannot be read, and `unreadable` is "raise".
+        DarkconvError: an option has an unknown value.
     """
     check_batches(size, unreadable)
-    fit_of(network, (1, 1), resize)  # an unknown way of fitting is an error before anything is read
+    fit_of(network, (1, 1), resize)  # an unknown resize raises before anything is read
 
     def prepare(number: int) -> Array | None:
         try:

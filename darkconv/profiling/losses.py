@@ -1,4 +1,4 @@
-"""measure_losses: what cuts of each family of channels cost at the inputs of the heads."""
+"""measure_losses: how much cuts of each family of channels change the inputs of the heads."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,20 +38,24 @@ Doubles = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 
 MEASURED = 32
-"""Pictures on which cuts are tried out, at most."""
+"""Largest number of pictures on which cuts are measured."""
 APART = 4
-"""One picture in so many is measured on, the others are fitted to; fewer are both."""
+"""One picture in so many is measured on, and the others are fitted to.
+
+If there are too few pictures for that, all are used for both.
+"""
 
 
 @dataclass(frozen=True, eq=False)
 class Cut:
-    """What a cut of a family changes, its readers refitted.
+    """The changes of a cut of a family, after its readers were refitted.
 
     Attributes:
-        family: number of the family.
-        place: number of the cut among the shares.
-        weights: of each reader that is refitted, new weights and what is added to its output.
-        masks: of each other reader, (in_channels,) what its inputs become; NaN where they stay.
+        family: number of the family, from 0.
+        place: number of the cut among the shares, from 0.
+        weights: new weights, and offsets of the output, of each reader that is refitted.
+        masks: for each other reader the new constant value of its input channels (in_channels,);
+            NaN where they stay.
     """
 
     family: int
@@ -61,7 +65,7 @@ class Cut:
 
     @property
     def readers(self) -> set[int]:
-        """The layers that give something else."""
+        """Indices of the layers whose output changes."""
         return {*self.weights, *self.masks}
 
 
@@ -83,33 +87,39 @@ def measure_losses(
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> Losses:
-    """Cut each family of channels by itself, and see what the heads are told then.
+    """Measure how much cuts of each family of channels change the inputs of the heads.
 
-    A family's lowest channels go, the layers that read them are refitted to some pictures, and on
-    others the inputs of the heads are held against those of the whole model. No labels are needed.
-    `dc.plan` spends a budget by what comes out.
+    Each family is cut by itself: its channels of lowest score are removed, the layers that read
+    them are refitted on some pictures, and on other pictures the inputs of the heads are compared
+    with those of the whole model. No labels are needed. `dc.plan` shares a budget out among the
+    families by the result.
 
     Args:
-        model: whose channels are to be cut.
-        profile: of it.
+        model: model whose channels are cut.
+        profile: profile of the model.
         images: a source such as a folder, a data set, or a list of files and of 8-bit RGB levels
             (H, W, 3).
-        score: says which channels go first; the plan's.
-        skip_first: see `darkconv.plan`; what may not be cut is not measured.
-        min_keep: see there; cuts beyond it are not measured.
-        lock: see there.
-        against: see there.
-        batch: pictures that are run together.
-        device: where to run: "cpu", "cuda", "cuda:1"; "auto" is the GPU where there is one.
+        score: score of the plan, by which channels are removed.
+        skip_first: number of first layers with channels of their own that are not cut.
+        min_keep: smallest share of its channels that a layer keeps; cuts beyond it are not
+            measured.
+        lock: layers that are not cut, see `darkconv.plan`.
+        against: profile over other pictures, for the score "contrast".
+        batch: number of pictures that are run together.
+        device: where to run: "cpu", "cuda", "cuda:1"; "auto" is the GPU if there is one.
         resize: "stretch" or "letterbox"; by default what the dialect and cfg say.
-        unreadable: "skip" leaves out pictures that cannot be read; "raise" makes the first of
-            them an error.
-        seed: of the choice of positions.
-        progress: called with per cent of the cuts tried out.
+        unreadable: "skip" leaves out pictures that cannot be read; "raise" makes the first of them
+            an error.
+        seed: seed of the choice of positions.
+        progress: called with the percentage of cuts measured.
+
+    Returns:
+        The loss of each family and share: the mean squared error at the heads' inputs divided by
+        their variance; NaN where it was not measured.
 
     Raises:
-        PlanError: a profile of another model, or a score that cannot be computed.
-        DatasetError: the source cannot be read, or no picture of it.
+        PlanError: the profile is of another model, or the score cannot be computed.
+        DatasetError: the source, or every picture of it, cannot be read.
 
     Example:
         >>> import darkconv as dc
@@ -150,7 +160,7 @@ def measure_losses(
 
 
 def _split(images: Sequence[Image]) -> tuple[Sequence[Image], Sequence[Image]]:
-    """Pictures to fit to, and pictures to measure on."""
+    """Split pictures into those to fit to, and those to measure on."""
     tried = images[::APART]
     if len(tried) < 2:
         return images, images
@@ -160,14 +170,14 @@ def _split(images: Sequence[Image]) -> tuple[Sequence[Image], Sequence[Image]]:
 
 @dataclass(frozen=True, eq=False)
 class Cutting:
-    """What is cut, in which order.
+    """What is cut, and in which order.
 
     Attributes:
-        model: batch norms folded.
-        profile: over the pictures that matter.
-        classes: of channels.
-        families: of classes.
-        scores: (classes,) the lowest go first.
+        model: model with folded batch norm.
+        profile: profile of the model.
+        classes: classes of tied channels.
+        families: families of classes.
+        scores: (classes,) scores; the lowest are removed first.
     """
 
     model: Model
@@ -185,7 +195,19 @@ class Cutting:
         batch: int,
         seed: int,
     ) -> Iterator[Cut]:
-        """Fit the readers of some families to what is left of them, cut by cut."""
+        """Cut some families by each share, and refit their readers after each cut.
+
+        Args:
+            module: module of the model.
+            share: pictures of this process to fit to.
+            numbers: numbers of the families, from 0.
+            device: device of the computation.
+            batch: number of pictures that are run together.
+            seed: seed of the choice of positions.
+
+        Yields:
+            The cuts, family by family.
+        """
         own = [self.families[number] for number in numbers]
         wanted = {layer.index for family in own for layer in family.refitted}
         walk = input_moments(
@@ -214,7 +236,7 @@ class Cutting:
         return Cut(number, place, weights, masks)
 
     def _refitted(self, layer: Layer, gone: Labels, found: InputMoments) -> tuple[Tensor, Tensor]:
-        """New weights of a reader, and what is added to its outputs."""
+        """Return new weights of a reader, and offsets of its output."""
         kernel = self.model.arrays[f"{layer.index}.weights"]
         weights = kernel.reshape(len(kernel), -1).astype(np.float64)
         owners = input_labels(self.classes, layer)
@@ -226,7 +248,7 @@ class Cutting:
         return torch.from_numpy(new), torch.from_numpy(offsets)
 
     def _mask(self, layer: Layer, gone: Labels) -> Tensor:
-        """(in_channels,) the mean of each input channel that goes, NaN of the others."""
+        """Return the mean of each removed input channel, NaN for the others: (in_channels,)."""
         means = np.concatenate([self.profile.layers[source].mean for source in layer.sources])
         owners = input_labels(self.classes, layer)
         return torch.from_numpy(np.where(np.isin(owners, gone), means, np.nan).astype(np.float32))
@@ -234,14 +256,14 @@ class Cutting:
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """Cuts, and the pictures they are tried out on.
+    """Cuts, and the pictures they are measured on.
 
     Attributes:
-        module: the whole network; it is as before after each cut.
-        share: the pictures of this process.
-        cuts: that are tried out.
-        device: where it runs.
-        batch: pictures that are run together.
+        module: module of the whole network; it is restored after each cut.
+        share: pictures of this process.
+        cuts: the cuts.
+        device: device of the computation.
+        batch: number of pictures that are run together.
     """
 
     module: DarknetModule
@@ -251,7 +273,14 @@ class Trial:
     batch: int
 
     def run(self, progress: Callable[[int], None] | None) -> Iterator[tuple[int, int, float]]:
-        """Give family, cut and error of each."""
+        """Measure the loss of each cut.
+
+        Args:
+            progress: called with the percentage of cuts measured; None for nobody.
+
+        Yields:
+            Family, number of the share, and loss of each cut.
+        """
         heads = head_sources(self.module.network)
         errors = torch.zeros(len(self.cuts), len(heads), dtype=torch.float64)
         sums, squares = (torch.zeros(len(heads), dtype=torch.float64) for _ in range(2))
@@ -281,18 +310,18 @@ class Trial:
 
     @property
     def size(self) -> int:
-        """Pictures that are run together: the maps of all layers are held."""
+        """Number of pictures that are run together: the maps of all layers are in memory."""
         network = self.module.network
         each = 4 * (network.input_shape.size + sum(shape.size for shape in network.shapes))
         return max(1, min(self.batch, self.share.total, MEMORY // each))
 
     def _values(self, x: Tensor) -> dict[int, Tensor]:
-        """Values of all layers, and of the input."""
+        """Return the values of all layers, and of the input under the index -1."""
         self.module.reset_state()
         return {-1: x, **dict(enumerate(self.module.trace(x)))}
 
     def _changed(self, cut: Cut, whole: Mapping[int, Tensor], x: Tensor) -> dict[int, Tensor]:
-        """Values of all layers after a cut; those that it does not reach are the whole ones."""
+        """Return the values of all layers after a cut; the layers that it affects run again."""
         network, changed = self.module.network, dict(whole)
         reached: set[int] = set()
         self.module.reset_state()
@@ -309,7 +338,7 @@ class Trial:
 
 
 def _masked(layer: Layer, inputs: Sequence[Tensor], mask: Tensor) -> list[Tensor]:
-    """A layer's inputs, some channels of which have become their means."""
+    """Return a layer's inputs with some channels replaced by their means."""
     found = []
     for value, own in zip(inputs, torch.split(mask, [s.c for s in layer.in_shapes]), strict=True):
         shape = (1, len(own), *[1] * (value.ndim - 2))
@@ -319,7 +348,7 @@ def _masked(layer: Layer, inputs: Sequence[Tensor], mask: Tensor) -> list[Tensor
 
 @contextlib.contextmanager
 def _replaced(module: DarknetModule, cut: Cut) -> Iterator[None]:
-    """Give the readers of a cut their new weights for a while."""
+    """Give the readers of a cut their new weights within a block."""
     before: list[tuple[Tensor, Tensor]] = []
     for index, (weights, offsets) in cut.weights.items():
         block = module.layers[index]

@@ -8,21 +8,21 @@ import numpy.typing as npt
 Doubles = npt.NDArray[np.float64]
 
 ILL_CONDITIONED = 1 / 32
-"""Share of the deviations in the sums of squares below which float32 sums are not trusted."""
+"""Ratio of squared deviations to squares below which float32 sums are not accurate enough."""
 RESOLUTION = 1e-11
-"""Squares below this share of the squared mean are float32's own rounding."""
+"""Share of the squared mean below which squares are rounding errors of float32."""
 
 
 class Moments:
-    """Merged in double precision from float32 sums; arrays are (channels,).
+    """Moments of channels, merged in double precision from float32 sums; arrays are (channels,).
 
-    Sums are taken of values less a shift, which can be zero until a channel proves to need
-    one (Chan, Golub, LeVeque 1983).
+    Sums are computed of values minus a shift, which is zero until a channel needs another (Chan,
+    Golub, LeVeque 1983, "Algorithms for computing the sample variance").
 
     Attributes:
-        positions: values of each channel in one picture.
+        positions: number of values of each channel in one picture.
         pictures: number of pictures.
-        mean: of each channel.
+        mean: mean of each channel.
         deviations: sum of squared deviations from the mean.
         squares: sum of squared shifted values.
     """
@@ -36,12 +36,12 @@ class Moments:
 
     @np.errstate(invalid="ignore")
     def merged(self, shift: Doubles, sums: Doubles, squares: Doubles) -> Self:
-        """These and further pictures'.
+        """Return new moments with further pictures included.
 
         Args:
-            shift: (channels,) what was taken off all values.
+            shift: (channels,) value that was subtracted from all values.
             sums: (N, channels) sum over each picture's shifted values.
-            squares: (N, channels) sum over the squares of them.
+            squares: (N, channels) sum over the squares of these values.
         """
         new = type(self)(self.positions)
         new.pictures = self.pictures + len(sums)
@@ -59,7 +59,7 @@ class Moments:
 
     @property
     def doubtful(self) -> npt.NDArray[np.bool_]:
-        """(channels,) whether the squares are so large that rounding drowns the variance."""
+        """True for channels whose squares are so large that rounding hides the variance."""
         rounding = RESOLUTION * self.mean**2 * self.positions * self.pictures
         drowned = self.deviations < ILL_CONDITIONED * self.squares
         doubtful: npt.NDArray[np.bool_] = drowned & (self.squares > rounding)

@@ -1,4 +1,4 @@
-"""What a batch leaves behind: sums, squares and samples of every channel, side by side."""
+"""Observation: sums, squares and samples of all channels over a batch, side by side."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,13 @@ Doubles = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Place:
-    """Where the channels of a layer stand, and how many values each has in a picture."""
+    """Where the channels of a layer are among all columns.
+
+    Attributes:
+        start: its first column, from 0.
+        channels: number of its channels.
+        positions: number of values of each channel in a picture.
+    """
 
     start: int
     channels: int
@@ -25,19 +31,19 @@ class Place:
 
     @property
     def columns(self) -> slice:
-        """Of its channels."""
+        """Columns of its channels."""
         return slice(self.start, self.start + self.channels)
 
 
 class Layout:
-    """All measured layers' channels in one line.
+    """The channels of all measured layers, side by side as columns.
 
-    Layers that only hand channels on (dropout, routes of maps, plain upsampling) are left out:
+    Layers that only pass channels on (dropout, routes of maps, plain upsampling) are left out:
     their statistics follow from their sources'.
 
     Attributes:
-        places: of the measured layers.
-        positions: (columns,) values of each channel in one picture.
+        places: place of each measured layer, by its index.
+        positions: (columns,) number of values of each channel in one picture.
     """
 
     def __init__(self, network: Network) -> None:
@@ -52,16 +58,20 @@ class Layout:
         self.positions = np.array(positions, np.float64)
 
     def layer_at(self, column: int) -> int:
-        """The layer that has a column."""
+        """Return the index of the layer that has a column.
+
+        Args:
+            column: number of the column, from 0.
+        """
         return next(i for i, place in self.places.items() if column < place.columns.stop)
 
 
 class Shift:
-    """What is taken off the values of some channels before they are summed.
+    """Values that are subtracted from those of some channels before they are summed.
 
     Attributes:
-        amounts: (columns,) exactly what float32 holds.
-        parts: (channels,) of the layers that have any.
+        amounts: (columns,) values, rounded to float32.
+        parts: (channels,) values of the layers that have any, by layer index.
     """
 
     def __init__(self, amounts: Doubles, layout: Layout, device: torch.device) -> None:
@@ -75,18 +85,18 @@ class Shift:
 
 
 class Observation:
-    """A batch, taken in layer by layer, channels last.
+    """Sums over a batch, filled layer by layer, with channels last.
 
-    Everything is written into memory that stays: blocks of its own, between the large ones of
-    the forward pass, would cost more than all the sums. torch.sum adds in a cascade, so float32
-    is enough for the positions of a picture.
+    Everything is written into memory that is used again: new blocks between the large ones of the
+    forward pass would cost more time than all the sums. torch.sum adds in a cascade, so float32 is
+    accurate enough for the positions of a picture.
 
     Attributes:
         samples: (N, picks, columns) sampled values.
     """
 
     def __init__(self, layout: Layout, picks: Tensor) -> None:
-        """Make room for batches of as many pictures as `picks` (N, picks) has rows."""
+        """Allocate memory for batches of as many pictures as `picks` (N, picks) has rows."""
         self.layout = layout
         count, columns = len(picks), len(layout.positions)
         self.sums = picks.new_empty((count, columns))
@@ -98,13 +108,23 @@ class Observation:
         self.sampled = {place.positions: picks.long().unsqueeze(2) for place in places}
 
     def begin(self, shift: Shift, picks: Tensor) -> None:
-        """Turn to a batch; picks (N, picks) in 0..1 are the positions to sample."""
+        """Begin a new batch.
+
+        Args:
+            shift: values to subtract.
+            picks: (N, picks) positions to sample, as shares 0..1 of a channel's positions.
+        """
         self.shift = shift
         for positions, chosen in self.sampled.items():
             chosen.copy_((picks * positions).unsqueeze(2))
 
     def take(self, index: int, value: Tensor) -> None:
-        """Take in the value of a layer, (N, ...); layers that are not measured are ignored."""
+        """Add the value of a layer; layers that are not measured are ignored.
+
+        Args:
+            index: index of the layer, from 0.
+            value: (N, ...) its output.
+        """
         place = self.layout.places.get(index)
         if place is None:
             return
@@ -119,7 +139,7 @@ class Observation:
         torch.sum(torch.mul(flat, flat, out=room), 1, out=self.squares[:, columns])
 
     def totals(self) -> tuple[Doubles, Doubles]:
-        """(N, columns) sums of the shifted values and of their squares, in double precision."""
+        """Return the sums of shifted values and of their squares, float64 (N, columns) both."""
         sums, squares = (
             part.cpu().numpy().astype(np.float64) for part in (self.sums, self.squares)
         )
@@ -127,7 +147,11 @@ class Observation:
 
 
 def hands_on(layer: Layer) -> bool:
-    """Whether a layer's statistics follow from its sources'."""
+    """Return True if a layer's statistics follow from those of its sources.
+
+    Args:
+        layer: any layer of a network.
+    """
     spec = layer.spec
     if min(layer.sources, default=-1) < 0:
         return False

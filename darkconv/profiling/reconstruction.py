@@ -1,9 +1,9 @@
 """reconstruct: the weights with which a pruned network comes closest to the whole one.
 
-Every convolution gets the weights that give, from the channels that are left, what the original
-convolution gives from all of them, in the sense of least squares over some pictures: a system of
-linear equations, without labels and without gradient descent. Both networks run side by side, so
-a layer makes up for what those before it lost. After He, Zhang, Sun, "Channel pruning for
+Every convolution gets the weights that compute, from the channels that are left, what the original
+convolution computes from all of them, by least squares over some pictures: a system of linear
+equations, without labels and without gradient descent. Both networks run side by side, so that a
+layer compensates the errors of those before it. After He, Zhang, Sun, "Channel pruning for
 accelerating very deep neural networks" (2017), and Luo, Wu, Lin, "ThiNet" (2017).
 """
 
@@ -67,35 +67,36 @@ def reconstruct(
 ) -> Model:
     """Refit the weights of a pruned model to the original's feature maps.
 
-    Changes the kernels of `[convolutional]` layers, and with them `rolling_mean` or, without
-    batch norm, `biases`. Layers that share arrays and xnor layers stay as they are. Under torchrun
-    the pictures are shared out among the processes, and each gets the same model.
+    Changes the kernels of `[convolutional]` layers, and with them `rolling_mean` or, without batch
+    norm, `biases`. Layers that share arrays and xnor layers stay as they are. Under torchrun the
+    pictures are shared out among the processes, and each gets the same model.
 
     Args:
-        pruned: what `prune` made of the original by the plan.
+        pruned: result of `prune` for the original and the plan.
         original: the whole model.
-        plan: says which channels are left.
+        plan: says which channels stay.
         images: a source such as a folder, a data set, or a list of files and of 8-bit RGB levels
             (H, W, 3); no labels are needed.
-        positions: see `POSITIONS`.
-        ridge: see `RIDGE`.
+        positions: number of output pixels, over all pictures, in the equations of a layer.
+        ridge: penalty on a squared change of a weight, as a share of the inputs' mean variance.
         mirror: use every picture's mirror image too.
-        memory: see `MEMORY`; where it does not suffice for all pictures, some are left out.
-        device: where to run: "cpu", "cuda", "cuda:1"; "auto" is the GPU where there is one.
-        batch: pictures that are run together.
+        memory: bytes of feature maps that are held at a time; if it does not suffice for all
+            pictures, some are left out.
+        device: where to run: "cpu", "cuda", "cuda:1"; "auto" is the GPU if there is one.
+        batch: number of pictures that are run together.
         resize: "stretch" or "letterbox"; by default what the dialect and cfg say.
         unreadable: "skip" names pictures that cannot be read, and goes on without them; "raise"
             makes the first of them an error.
-        seed: of the choice of positions.
+        seed: seed of the choice of positions.
         progress: called with the number of layers done.
 
-    Returns: a new model of the pruned one's network.
+    Returns:
+        A new model with the pruned model's network.
 
     Raises:
         PlanError: the plan is for another model, or the pruned model is not its result.
-        DatasetError: the source cannot be read.
-        DatasetError: no picture could be read.
-        DarkconvError: there is no such device.
+        DatasetError: the source, or every picture of it, cannot be read.
+        DarkconvError: the device does not exist.
 
     Example:
         >>> import darkconv as dc
@@ -133,7 +134,7 @@ def reconstruct(
 
 
 def _kept_channels(pruned: Model, original: Model, plan: PrunePlan) -> dict[int, Tensor]:
-    """Of each layer, the original's channels that are left."""
+    """Return the original's channels that are left in each layer."""
     network = original.network
     if plan.model != fingerprint(original):
         raise PlanError(
@@ -156,13 +157,13 @@ class Pair:
     """Both networks, and how one is fitted to the other.
 
     Attributes:
-        whole: the original.
-        small: the pruned one, whose parameters are changed.
-        kept: of each layer, the original's channels that are left.
-        sampling: of output pixels.
-        ridge: see `RIDGE`.
-        share: which of the pictures this process has.
-        batch: pictures that are run together.
+        whole: module of the original.
+        small: module of the pruned model, whose parameters are changed.
+        kept: the original's channels that are left, by layer index.
+        sampling: choice of output pixels.
+        ridge: penalty on changes of weights, see `RIDGE`.
+        share: pictures of this process.
+        batch: number of pictures that are run together.
     """
 
     whole: DarknetModule
@@ -174,7 +175,12 @@ class Pair:
     batch: int
 
     def run(self, x: Tensor, progress: Callable[[int], None] | None) -> None:
-        """Walk both networks, layer by layer, over all pictures at once."""
+        """Refit the pruned network while both run layer by layer, over all pictures at once.
+
+        Args:
+            x: (n, C, H, W) pictures of this process.
+            progress: called with the number of layers done; None for nobody.
+        """
         network = self.small.network
         last, fixed = last_readers(network), sharing_layers(network)
         values: dict[int, tuple[Tensor, Tensor]] = {-1: (x, x)}
@@ -191,7 +197,7 @@ class Pair:
                 progress(layer.index + 1)
 
     def _fit(self, layer: Layer, x: Tensor, own: Tensor) -> None:
-        """Set one convolution's weights, from what it reads in both networks."""
+        """Set one convolution's weights from its inputs in both networks."""
         index = layer.index
         block, target = self.small.layers[index], self.whole.layers[index]
         assert isinstance(block, Block)
@@ -216,5 +222,5 @@ class Pair:
 
 
 def _can_be_fitted(module: nn.Module) -> bool:
-    """Whether a module is a plain convolution of all its input: no signs of weights."""
+    """Return True for a plain convolution of all its input, without signs of weights."""
     return type(module) is Block and type(module.conv) is Conv2d and not module.conv.spans

@@ -1,4 +1,4 @@
-"""residuals: what refitting could not make up for, were channels removed one by one."""
+"""residuals: the errors that refitting leaves when channels are removed one by one."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,12 +35,12 @@ logger = logging.getLogger("darkconv")
 
 @dataclass(frozen=True, eq=False)
 class Family:
-    """Classes that are alternatives to each other, and the layers that read them.
+    """Classes of tied channels that are alternatives to each other, and the layers that read them.
 
     Attributes:
-        labels: the classes.
-        refitted: readers whose weights can make up for what goes.
-        fixed: the others.
+        labels: numbers of the classes.
+        refitted: readers whose weights can be refitted.
+        fixed: the other readers.
     """
 
     labels: Labels
@@ -49,12 +49,16 @@ class Family:
 
     @property
     def last(self) -> int:
-        """The last reader that can be refitted; -1 if there is none."""
+        """Index of the last reader that can be refitted; -1 if there is none."""
         return max((layer.index for layer in self.refitted), default=-1)
 
 
 def find_families(classes: ChannelClasses) -> list[Family]:
-    """Return the families of a network with their readers."""
+    """Return the families of a network with their readers.
+
+    Args:
+        classes: classes of tied channels of the network.
+    """
     mixing = readers(classes.network)
     owners = {layer.index: input_labels(classes, layer) for layer in mixing}
     can_be_refitted = refitted_layers(classes.network)
@@ -69,11 +73,11 @@ def find_families(classes: ChannelClasses) -> list[Family]:
 
 @dataclass
 class Ledger:
-    """Moments of readers, held as long as a family to come is read by them.
+    """Moments of readers, kept as long as a later family needs them.
 
     Attributes:
-        families: that are not complete yet.
-        moments: by reader.
+        families: families that are not complete yet.
+        moments: moments by the reader's layer index.
     """
 
     families: list[Family]
@@ -82,7 +86,14 @@ class Ledger:
     def enter(
         self, found: Iterator[tuple[Layer, InputMoments | None]]
     ) -> Iterator[tuple[Family, Mapping[int, InputMoments]]]:
-        """Take in what is found, and give each family as soon as all its readers are known."""
+        """Take in moments, and give each family as soon as all its readers have theirs.
+
+        Args:
+            found: layers in order with their moments; None where they are not needed.
+
+        Yields:
+            A family and the moments of its readers.
+        """
         yield from self._complete(-1)
         for layer, moments in found:
             if moments is not None:
@@ -109,21 +120,22 @@ def residuals(
     unreadable: str,
     seed: int,
 ) -> dict[int, Doubles]:
-    """Remove the channels of each family one by one, and say what error each leaves.
+    """Remove the channels of each family one by one, and compute the error that each leaves.
 
     Args:
-        model: whose channels they are.
-        profile: of it.
-        images: of all processes.
-        processes: that work together, each of which gets the same.
-        device: where the network runs.
-        batch: pictures that are run together.
-        resize: see `darkconv.profiling.collect.profile`.
-        unreadable: see there.
-        seed: of the choice of positions.
+        model: model whose channels they are.
+        profile: profile of the model.
+        images: pictures of all processes.
+        processes: processes that work together; each gets the same result.
+        device: device of the computation.
+        batch: number of pictures that are run together.
+        resize: "stretch" or "letterbox"; None for what the dialect and cfg say.
+        unreadable: "skip" or "raise", see `darkconv.profile`.
+        seed: seed of the choice of positions.
 
-    Returns: (out_channels,) for every layer, see `LayerStatistics.residual`; 0 for channels that
-    cannot go.
+    Returns:
+        Errors (out_channels,) by layer index from 0, see `LayerStatistics.residual`; 0 for channels
+        that cannot be removed.
     """
     network = model.network
     classes = find_classes(network)

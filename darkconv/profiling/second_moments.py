@@ -1,4 +1,4 @@
-"""What the readers of channels read: mean and covariance of their windows over pictures."""
+"""Mean and covariance of the input windows of convolutions, over pictures."""
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -17,16 +17,16 @@ from darkconv.profiling.walking import Sampling, Share, last_readers, run_batche
 Doubles = npt.NDArray[np.float64]
 
 CHUNK = 4096
-"""Positions whose products are summed in float32, before double precision takes over."""
+"""Number of positions whose products are summed in float32; the sums are added in float64."""
 
 
 @dataclass(frozen=True, eq=False)
 class InputMoments:
-    """What a convolution reads, a column for each input channel and tap of its kernel.
+    """Moments of a convolution's input, with a column for each input channel and tap of its kernel.
 
     Attributes:
-        mean: (columns,) of each.
-        covariance: (columns, columns) between them.
+        mean: (columns,) means.
+        covariance: (columns, columns) covariance.
     """
 
     mean: Doubles
@@ -43,18 +43,19 @@ def input_moments(
     batch: int,
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[tuple[Layer, InputMoments | None]]:
-    """Walk a network over pictures, and measure what some of its convolutions read.
+    """Run a network over pictures, and measure the inputs of some of its convolutions.
 
     Args:
-        module: the network, which is not changed.
-        share: the pictures of this process.
-        sampling: which output pixels count.
-        wanted: the convolutions.
-        device: where it runs.
-        batch: pictures that are run together.
-        progress: called with the number of layers done.
+        module: module of the network, which is not changed.
+        share: pictures of this process.
+        sampling: choice of output pixels.
+        wanted: indices of the convolutions.
+        device: device of the computation.
+        batch: number of pictures that are run together.
+        progress: called with the number of layers done; None for nobody.
 
-    Yields: every layer in turn, with its moments if it is wanted.
+    Yields:
+        Every layer in turn, with its moments; None if they are not wanted.
     """
     network, last = module.network, last_readers(module.network)
     x = share.x.to(device)
@@ -77,7 +78,7 @@ def input_moments(
 
 
 def _moments(seen: Tensor, share: Share) -> InputMoments:
-    """Moments of rows (columns, positions), over the positions of all processes."""
+    """Return the moments of rows (columns, positions), over the positions of all processes."""
     columns = len(seen)
     count = torch.tensor(float(seen.shape[1]), dtype=torch.float64, device=seen.device)
     count = share.summed(count)
@@ -91,7 +92,7 @@ def _moments(seen: Tensor, share: Share) -> InputMoments:
 
 
 def _squared(rows: Tensor) -> npt.NDArray[np.float32]:
-    """(n, n) products of the rows with each other; NumPy computes half of the matrix only."""
+    """Return the Gram matrix (n, n) of the rows; NumPy computes only half of it."""
     if rows.device.type == "cpu":
         values = np.ascontiguousarray(rows.numpy())
         products: npt.NDArray[np.float32] = values @ values.T

@@ -1,4 +1,4 @@
-"""Walking through networks layer by layer, with the feature maps of all pictures at hand."""
+"""Running networks layer by layer, with the feature maps of all pictures in memory."""
 
 import logging
 from collections.abc import Sequence
@@ -20,18 +20,24 @@ from darkconv.profiling.loader import Batch, Image, load_batches, own_share
 logger = logging.getLogger("darkconv")
 
 POSITIONS = 60_000
-"""Output pixels, over all pictures, that a layer's equations are about."""
+"""Number of output pixels, over all pictures, in the equations of a layer."""
 MOST_VALUES = 1 << 26
-"""Values of the windows at these pixels, at most: wide layers take fewer pixels."""
+"""Largest number of values in the windows at these pixels: wide layers take fewer pixels."""
 MEMORY = 2 << 30
 """Bytes of feature maps that are held at a time."""
 RIDGE = 1e-3
-"""How much change of a weight costs, as a share of the inputs' mean variance."""
+"""Penalty on a squared change of a weight, as a share of the inputs' mean variance."""
 BATCH = 8
 
 
 def affordable(network: Network, images: Sequence[Image], memory: int) -> Sequence[Image]:
-    """As many of the pictures as can be held, evenly spread."""
+    """Return as many of the pictures as fit in memory, evenly spread.
+
+    Args:
+        network: network whose feature maps are held.
+        images: all pictures.
+        memory: bytes for the feature maps, in two networks.
+    """
     count = max(1, memory // (8 * _most_alive(network)))
     if count < len(images):
         logger.info("refitting on %d of %d pictures, for want of memory", count, len(images))
@@ -39,12 +45,16 @@ def affordable(network: Network, images: Sequence[Image], memory: int) -> Sequen
 
 
 def last_readers(network: Network) -> dict[int, int]:
-    """The last layer that reads each layer, or the input (-1)."""
+    """Return the index of the last layer that reads each layer, or the input (-1).
+
+    Args:
+        network: network whose layers they are.
+    """
     return {source: layer.index for layer in network.layers for source in layer.sources}
 
 
 def _most_alive(network: Network) -> int:
-    """Values of one picture that layers still to come can read, at most."""
+    """Return the largest number of values of one picture that later layers still read."""
     last = last_readers(network)
     alive, most = {-1: network.input_shape.size}, 0
     for layer in network.layers:
@@ -56,22 +66,22 @@ def _most_alive(network: Network) -> int:
 
 @dataclass(frozen=True)
 class Sampling:
-    """Which output pixels of a layer count.
+    """The choice of output pixels of a layer.
 
     Attributes:
-        positions: at most so many over all pictures.
-        seed: of the choice.
+        positions: largest number of pixels over all pictures.
+        seed: seed of the choice.
     """
 
     positions: int
     seed: int
 
     def draw(self, layer: Layer, pictures: int) -> Tensor:
-        """(pictures, k) numbers of pixels of the layer's own convolution, row by row.
+        """Draw numbers (pictures, k) of pixels of the layer's own convolution, row by row from 0.
 
         Args:
-            layer: whose output it is.
-            pictures: how many all processes have together.
+            layer: [convolutional] layer.
+            pictures: number of pictures of all processes together.
         """
         spec = layer.spec
         assert isinstance(spec, Convolutional)
@@ -84,7 +94,7 @@ class Sampling:
 
 
 def _unblurred(layer: Layer) -> tuple[int, int]:
-    """Height and width of a convolution's map, before the blur of `antialiasing`."""
+    """Return height and width of a convolution's output, before the blur of `antialiasing`."""
     spec, shape = layer.spec, layer.in_shapes[0]
     assert isinstance(spec, Convolutional)
     if not spec.antialiasing:
@@ -98,10 +108,11 @@ class Share:
     """The pictures of this process, among those of all that work together.
 
     Attributes:
-        x: (n, C, H, W) as network input, then their mirror images.
-        rows: (n,) their places among the pictures of all processes.
-        total: how many these are.
-        processes: that work together.
+        x: (n, C, H, W) pictures as network input, followed by their mirror images if these are
+            used.
+        rows: (n,) their indices among the pictures of all processes.
+        total: number of pictures of all processes, mirror images included.
+        processes: processes that work together.
     """
 
     x: Tensor
@@ -115,8 +126,14 @@ class Share:
     ) -> "Share":
         """Return the share of a process that has read some pictures.
 
+        Args:
+            batches: pictures of this process.
+            network: network whose input they are.
+            processes: processes that work together; all must call it.
+            mirror: add each picture's mirror image.
+
         Raises:
-            DatasetError: no process could read any.
+            DatasetError: no process could read a picture.
         """
         numbers = np.concatenate([np.empty(0, np.int64), *(one.numbers for one in batches)])
         every = np.sort(np.concatenate(processes.gather(numbers)))
@@ -130,7 +147,11 @@ class Share:
         return cls(x, rows, len(every) * (2 if mirror else 1), processes)
 
     def summed(self, own: Tensor) -> Tensor:
-        """Return the sum of what the processes have; all must call it."""
+        """Return the sum of a tensor over the processes; all must call it.
+
+        Args:
+            own: tensor of this process, of the same shape in all.
+        """
         if self.processes.world == 1:
             return own
         distributed = torch.distributed
@@ -151,17 +172,17 @@ def read_share(
     resize: str | None,
     unreadable: str,
 ) -> Share:
-    """Read this process's share of as many pictures as memory suffices for.
+    """Read this process's share of as many pictures as fit in memory.
 
     Args:
-        network: that the pictures are fitted to.
-        images: of all processes.
-        processes: that work together.
-        mirror: whether each picture's mirror image is used too.
-        memory: see `MEMORY`.
-        batch: pictures that are run together.
-        resize: see `load_batches`.
-        unreadable: see there.
+        network: network whose input size the pictures are fitted to.
+        images: pictures of all processes.
+        processes: processes that work together.
+        mirror: use each picture's mirror image too.
+        memory: bytes of feature maps that are held at a time.
+        batch: number of pictures that are run together.
+        resize: "stretch" or "letterbox"; None for what the network says.
+        unreadable: "skip" or "raise", see `load_batches`.
 
     Raises:
         DatasetError: no picture could be read.
@@ -182,7 +203,15 @@ def read_share(
 def run_batched(
     side: DarknetModule, layer: Layer, inputs: Sequence[Tensor], x: Tensor, batch: int
 ) -> Tensor:
-    """A layer's values for all pictures of this process."""
+    """Compute a layer's output for all pictures of this process.
+
+    Args:
+        side: module of the network.
+        layer: layer of the network.
+        inputs: its inputs (n, ...).
+        x: (n, C, H, W) the network's input.
+        batch: number of pictures that are run together.
+    """
     module, done = side.layers[layer.index], []
     for start in range(0, max(len(x), 1), batch):
         side.reset_state()

@@ -4,11 +4,12 @@ Assignment, objectness, classes and weights follow the default rule of [yolo]. F
 h the head predicts a mean and a standard deviation s. At a place with a truth:
 
 - With `iou_loss=mse` the loss of a coordinate is -ln(N + 1e-9) * (2 - w * h) / 2, counted from its
-  lowest value; N is the density of the target, exp(-e^2 / 2) / (sqrt(2 pi) (s + 0.3)), e = (target
-  - mean) / s. Its derivative is multiplied by iou_normalizer for means and by uc_normalizer for
-  standard deviations, as in C. No one function has these derivatives if the two differ; this number
-  is multiplied by their mean. C's deltas of w and h are its derivative; those of x, y and all
-  standard deviations lack the sigmoid's factor, and x and y lack that of `scale_x_y` too.
+  lowest value; N is the density of the target, exp(-e^2 / 2) / (sqrt(2 pi) (s + 0.3)), for the
+  error e = (target - mean) / s. Its derivative is multiplied by iou_normalizer for means and by
+  uc_normalizer for standard deviations, as in C. No one function has these derivatives if the two
+  differ; this number is multiplied by their mean. C's deltas of w and h are its derivative; those
+  of x, y and all standard deviations lack the sigmoid's factor, and x and y lack that of
+  `scale_x_y` too.
 - With another `iou_loss` the loss of the means is iou_normalizer * (1 - measure), with the true
   derivative, and that of the standard deviations uc_normalizer times the density's loss, in which
   the means are constants: they learn by the overlap alone, as in C.

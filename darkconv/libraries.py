@@ -59,7 +59,7 @@ LIBRARIES = {
     "safetensors": Library("0.4", "torch", ("safetensors",)),
     "onnx": Library("1.16", "onnx", ("onnx",)),
     "onnx_ir": Library("0.1.10", "onnx", ("onnx-ir",)),
-    "onnxruntime": Library("1.18", "onnx", ("onnxruntime", "onnxruntime-gpu")),
+    "onnxruntime": Library("1.19", "onnx", ("onnxruntime", "onnxruntime-gpu")),
     "coremltools": Library("9.0", "coreml", ("coremltools",)),
     "openvino": Library("2025.0", "openvino", ("openvino",)),
     "ncnn": Library("1.0.20261020", "ncnn", ("ncnn",)),

@@ -101,7 +101,7 @@ def test_a_module_that_an_old_version_lacks(versions):
     versions["onnxruntime-gpu"] = "1.9.0"
     name = "onnxruntime.quantization"
     error = failing(ModuleNotFoundError(f"No module named '{name}'", name=name))
-    assert str(error).startswith("onnxruntime 1.9.0 is installed; training needs 1.18 or later")
+    assert str(error).startswith("onnxruntime 1.9.0 is installed; training needs 1.19 or later")
 
 
 def test_a_library_that_is_broken(versions):

@@ -1,4 +1,4 @@
-"""`python -m darkconv`: the same program as `darkconv`."""
+"""Run `python -m darkconv`, which is the same program as `darkconv`."""
 
 from darkconv.cli import main
 

@@ -171,7 +171,7 @@ def _like_korean(content: bytes) -> float:
 def _like_japanese(content: bytes) -> float:
     """Return a score from the share of kana, which most Japanese words have, and of kanji."""
     text = _foreign(content, "shift_jis")
-    if not text or _share(text, "\uff61", "\uff9f") > 0.5:  # half-width kana: any byte is one
+    if not text or _share(text, "\uff61", "\uff9f") > 0.5:  # half-width kana: any byte fits
         return 0.0
     return 0.6 * _share(text, "一", "鿿") + 1.5 * _share(text, "ぁ", "ヿ")
 

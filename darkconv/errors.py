@@ -76,9 +76,9 @@ def _written_out(character: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Where:
-    """A place in the user's files: any part may be unknown.
+    """A place in the user's files; any part may be unknown.
 
-    `line` counts from 1, `layer` as Darknet counts: 0 follows [net].
+    `line` counts from 1. `layer` counts from 0, which is the layer after [net].
 
     Example:
         >>> import darkconv as dc

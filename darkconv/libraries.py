@@ -31,7 +31,7 @@ class Library:
     @property
     def installed(self) -> str | None:
         """Return the version that is installed; None if there is none."""
-        from importlib import metadata  # takes longer than all of darkconv's help
+        from importlib import metadata  # this import takes longer than darkconv's help
 
         for package in self.packages:
             try:

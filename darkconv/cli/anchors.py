@@ -66,7 +66,7 @@ def anchors(
     """
     from darkconv.dataset.anchors import anchors as find_anchors
 
-    with names_in(None):  # no name is shown
+    with names_in(None):  # no class name is shown
         dataset = open_dataset(sources, split=split, images=images_folder, outside=outside)
     report_problems(dataset)
     found = find_anchors(

@@ -85,10 +85,10 @@ class OutputType(WrittenType):
 
 
 class ModelCommand(FilesCommand):
-    """A command of which `-o`, and every option that is a model, may be followed by two words."""
+    """A command in which two words may follow `-o` and every option whose value is a model."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Join `-o a.cfg b.weights` into one value, which click could not do."""
+        """Join `-o a.cfg b.weights` into one value, which click cannot do."""
         ctx.meta[ARGUMENTS] = tuple(args)
         kinds = {OutputType: (".weights",), ModelType: (".weights", *CHECKPOINT_SUFFIXES)}
         seconds = {n: ends for p in self.get_params(ctx) for kind, ends in kinds.items()

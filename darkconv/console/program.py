@@ -93,7 +93,7 @@ class Program(SuggestingGroup):
             with ending_in_order(), watching_sources(), printable_usage(), missing:
                 return super().invoke(ctx)
         except Ended as end:
-            with contextlib.suppress(OSError):  # the terminal may be gone
+            with contextlib.suppress(OSError):  # the terminal may be closed
                 echo_lines(f"ended by {signal.Signals(end.number).name}", err=True)
             raise
         except DarkconvError as error:

@@ -89,7 +89,7 @@ def all_points(judged: Judged) -> float:
         judged: the detections of one class, which has ground truth.
     """
     precision, _ = precision_recall(judged)
-    # recall grows by 1 / truths at each detection that is right, nowhere else
+    # recall grows by 1 / truths at each detection that is right, and nowhere else
     return float(envelope(precision)[judged.right].sum() / judged.truths)
 
 

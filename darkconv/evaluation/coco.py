@@ -71,7 +71,7 @@ def coco_metrics(
         run.evaluate()
         run.accumulate()
         run.summarize()
-    # (thresholds, recalls, classes, areas, most detections)
+    # the axes are IoU thresholds, recalls, classes, area ranges and limits of detections
     precision = run.eval["precision"][:, :, :, 0, 2]
     return CocoMetrics(
         dict(zip(STATS, map(float, run.stats[: len(STATS)]), strict=True)),

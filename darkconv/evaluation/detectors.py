@@ -20,7 +20,7 @@ from darkconv.evaluation.sharing import Run, Work, shared_work
 THRESHOLD, NMS = 0.005, 0.45
 """Score from which detections count for AP, and IoU above which NMS removes the lower box."""
 AT = 0.25
-"""Score for precision, recall and AP at a fixed score."""
+"""Score above which detections count for precision, recall and AP at a fixed score."""
 IOU = 0.5
 """IoU from which a detection is right."""
 

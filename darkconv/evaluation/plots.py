@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TOGETHER = 20  # the most classes whose curves are drawn into one pair of axes
-PANEL = 1.7  # inches of a small pair of axes
+PANEL = 1.7  # size of a panel in inches
 COLORS = ("tab10", "tab20")  # colour maps for up to 10 and up to 20 classes
 STYLES = ("-", "--")  # neighbours in tab20 are shades of one colour
 CELLS = ((10, 0.62, 10.0), (30, 0.42, 8.0), (math.inf, 0.25, 5.5))

@@ -57,7 +57,7 @@ def save(
         weights: file for the arrays; its name ends in .weights. None writes the cfg alone.
         names: file for the class names; None writes none.
         allow_nonfinite: write arrays that hold NaN or infinity, and variances without a root, with
-            a warning: `load` refuses them unless it is told the same.
+            a warning: `load` refuses them unless it has the same option.
 
     Raises:
         WeightsError: an array holds NaN or infinity, or a variance has no root.

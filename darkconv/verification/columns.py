@@ -25,7 +25,7 @@ Numbers = npt.NDArray[np.floating[Any]]
 SCORES, CLASSES, OBJECTNESS = "scores", "classes", "objectness"
 SIZES, PLACES, VALUES = "box sizes", "box places", "values"
 LABELS = "class labels"
-"""Sorts of columns."""
+"""The sorts of columns that a table may hold."""
 LEAST_SHARE = 1e-6
 """The smallest distance from 0 and 1 that the sigmoids of all runtimes resolve."""
 LEAST_OF_SOFTMAX = 1e-30  # the same of a softmax, whose logarithms need no small differences
@@ -130,7 +130,7 @@ def _entries(layer: Layer, values: Array, *, activated: bool) -> Array:
 
 
 def _entry_sorts(spec: AnchorHead) -> dict[str, list[int] | slice]:
-    """Return which entries of an anchor are of which sort."""
+    """Return the indices of an anchor's entries by their sort."""
     centres, sizes = ([0, 2], [4, 6]) if isinstance(spec, GaussianYolo) else ([0, 1], [2, 3])
     return {
         PLACES: centres,
@@ -228,7 +228,7 @@ def score_tables(
         yield _table(SCORES, layer, names, scores)
         return
     known = known.astype(np.float64)
-    if np.ptp(known) == 0:  # its decoder tests none, and the probabilities add up to 1
+    if np.ptp(known) == 0:  # this head tests no objectness, and its probabilities add up to 1
         known = expected.sum(axis=1, keepdims=True)
     told = (known > LEAST_SHARE) & (expected > LEAST_SHARE * known)
     expected, found = (np.where(told, side, np.nan) for side in (expected, found))
@@ -236,7 +236,7 @@ def score_tables(
     if expected.shape[1] == 1:
         return
     with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of places where no class is told
+        warnings.simplefilter("ignore", RuntimeWarning)  # at places where all classes are NaN
         off = np.nanmedian(np.log(found / expected), axis=1, keepdims=True)
         logs = [np.log(expected / known), np.log(found / known) - off]
     yield _table(CLASSES, layer, names, logs)

@@ -148,7 +148,7 @@ def box_likes(network: Network, layers: list[Array], names: Names) -> Iterator[L
     heads = box_heads(network)
     found = decode(network, [layers[layer.index] for layer in heads], threshold=-1)
     counts = [box_count(layer, layers[layer.index]) for layer in heads]
-    if sum(counts) != len(found.boxes):  # a class tree leaves boxes out
+    if sum(counts) != len(found.boxes):  # the decoder leaves out boxes of a class tree
         return
     starts = np.cumsum([0, *counts])
     own = np.arange(len(found.boxes))

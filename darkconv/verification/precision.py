@@ -233,7 +233,7 @@ def compare_with_model(model: Model, path: Path) -> FileAgreement:
     file = open_exported(path)
     run = functools.partial(file.run, noise(file)[0])
     timed = interleaved({file.precision: run}, _engine(path))
-    file = open_exported(path)  # without the state of those runs
+    file = open_exported(path)  # a new one, without the recurrent state of the timed runs
     found = compare_outputs(model, file, several_inputs(model, None))
     return FileAgreement(file.precision, path.stat().st_size, timed, found)
 

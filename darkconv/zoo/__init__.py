@@ -1,1 +1,1 @@
-"""Well-known models: where they are published, and how they come here."""
+"""Fetch well-known models from where they are published."""

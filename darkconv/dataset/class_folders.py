@@ -180,7 +180,7 @@ def _open_data(
         for option in ("labels", "names")
         if option in data
     }
-    with names_in(None) if encoding else contextlib.nullcontext():  # as in the paths
+    with names_in(None) if encoding else contextlib.nullcontext():  # as bytes, like the paths
         found = {option: read_names(file).names for option, file in files.items()}
     texts = found.get("labels") or found.get("names")
     if encoding:

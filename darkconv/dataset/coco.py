@@ -97,7 +97,7 @@ def is_coco_file(path: Path) -> bool:
         start = file.read(_LOOK)
         file.seek(max(path.stat().st_size - _LOOK, 0))
         text = start + file.read(_LOOK)
-    text = text.lstrip(_MARKS).replace(b"\0", b"")  # also of UTF-16
+    text = text.lstrip(_MARKS).replace(b"\0", b"")  # UTF-16 has zero bytes between letters
     return text.lstrip().startswith(b"{") and any(all(map(text.count, keys)) for keys in _KEYS)
 
 

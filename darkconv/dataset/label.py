@@ -144,6 +144,6 @@ def problem(
         line: the line number, from 1; None if unknown.
         part: the place in a file without meaningful lines, such as `images[3]`.
     """
-    own = error.where.file  # an error of another file knows its place
+    own = error.where.file  # an error about another file has its own place
     text = str(error if own else error.at(Where(file=str(file), line=line, option=part)))
     return text.replace("\n", "\\n")

@@ -66,7 +66,7 @@ def note_data(cfgs: Sequence[Path]) -> None:
         cfgs: the paths of the cfgs.
 
     Raises:
-        DarkconvError: a file or folder of somebody else is in the way.
+        DarkconvError: a file or folder that darkconv has not written is in the way.
     """
     for cfg in cfgs:
         check_belongs(data_path(cfg), cfg)

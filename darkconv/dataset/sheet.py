@@ -28,7 +28,7 @@ CELL = (360, 270)
 GAP = 10
 CAPTION = 20
 PAPER, INK, FAINT = (255, 255, 255), (30, 36, 48), (102, 112, 133)
-FEW = 8  # up to so many boxes of a picture, all have their names
+FEW = 8  # the most boxes of a picture that all show their names
 FONT_SIZE = 12
 MOST_KEYS = 60  # the most classes in the legend
 

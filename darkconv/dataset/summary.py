@@ -53,7 +53,7 @@ def class_row(one: ClassCount, result: Check) -> tuple[object, ...]:
 
     Args:
         one: the counts of the class.
-        result: the result of the check, for the shares.
+        result: the result of the check, whose totals give the percentages.
     """
     whole, part = (result.boxes, one.boxes) if result.boxes else (result.pictures, one.pictures)
     sizes = ("" if value != value else f"{value:.1%}" for value in (one.width, one.height))

@@ -118,7 +118,7 @@ class Detections(Shown, Sequence[Detection]):
         return self.entries[index]
 
     def __iter__(self) -> Iterator[Detection]:
-        """Go through the entries, best first."""
+        """Iterate over the entries, best first."""
         return iter(self.entries)
 
     def __len__(self) -> int:

@@ -292,14 +292,14 @@ def check_belongs(path: PathLike, main: PathLike) -> None:
     """Check a file whose name follows from another output's name, rather than from the user.
 
     If the other output exists, an earlier run has written both, and both are replaced. If it does
-    not exist, the file is somebody else's.
+    not exist, an earlier run cannot have written the file.
 
     Args:
         path: the file to write, which may exist.
         main: the output whose name the file's name follows from.
 
     Raises:
-        DarkconvError: the file is somebody else's, and the run may not overwrite it.
+        DarkconvError: no earlier run has written the file, and the run may not overwrite it.
     """
     if not may_overwrite() and os.path.exists(path) and not os.path.exists(main):
         raise DarkconvError(
@@ -317,7 +317,7 @@ def check_own(path: PathLike, is_own: Callable[[PathLike], bool]) -> None:
         is_own: returns True if an earlier run of darkconv has written an existing file.
 
     Raises:
-        DarkconvError: the file is somebody else's, and the run may not overwrite it.
+        DarkconvError: no earlier run has written the file, and the run may not overwrite it.
     """
     if not may_overwrite() and os.path.exists(path) and not is_own(path):
         raise DarkconvError(
@@ -449,7 +449,7 @@ def written_place(path: PathLike) -> Path:
         return target
     try:
         return Path(os.path.realpath(target, strict=True))
-    except FileNotFoundError:  # the file is made where the link leads, as by open()
+    except FileNotFoundError:  # as open() does, writing makes the file that the link leads to
         return Path(os.path.realpath(target))
 
 

@@ -56,7 +56,7 @@ def undisturbed() -> Iterator[None]:
 def ending_in_order() -> Iterator[None]:
     """Turn SIGTERM and SIGHUP into `Ended`, and SIGINT into KeyboardInterrupt, in this block.
 
-    Signals that are ignored, as under nohup, or that somebody else handles, are left alone.
+    Signals that are ignored, as under nohup, or that have another handler, are left alone.
 
     Yields:
         Nothing.
@@ -86,7 +86,7 @@ def ending_in_order() -> Iterator[None]:
         yield
     except (SystemExit, KeyboardInterrupt):
         raise
-    except BaseException:  # what else goes wrong on the way to the end is of no use to anybody
+    except BaseException:  # after a signal, other errors on the way to the end do not matter
         if _State.received is not None:
             raise _ending(_State.received) from None
         raise

@@ -130,7 +130,7 @@ def _named(target: Path, number: int) -> Path:
     path = target.with_name(f".{target.name}.{number}{SUFFIX}")
     try:
         longest = os.pathconf(target.parent, "PC_NAME_MAX")
-    except (AttributeError, OSError, ValueError):  # not on Windows, nor of all folders
+    except (AttributeError, OSError, ValueError):  # Windows and some file systems do not state it
         longest = LONGEST_NAME
     if len(os.fsencode(path.name)) <= longest:
         return path

@@ -32,7 +32,7 @@ class Adapted:
 def adapt_reorg(network: Network, checkpoint: Checkpoint, reorg: str) -> Adapted:
     """Exchange [reorg] layers for what the file's program computes in their place.
 
-    Darknet's [reorg] moves pixels between rows too, so no order of channels behind a plain
+    Darknet's [reorg] moves pixels between rows too, so no order of channels after a plain
     space-to-depth gives it. AlexeyAB's [reorg3d] is a plain space-to-depth, channel by channel.
 
     Args:

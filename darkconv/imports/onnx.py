@@ -106,7 +106,7 @@ class Graph:
         """Yield the layers in the order of the graph.
 
         Raises:
-            WeightsError: it is in 8 bits.
+            WeightsError: the weights are quantised to 8 bits.
         """
         used: set[int] = set()
         for node in self._nodes:

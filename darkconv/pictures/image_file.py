@@ -86,7 +86,7 @@ def read_content(path: PathLike) -> bytes:
     try:
         _check_file(path, where)
         return Path(path).read_bytes()
-    except (OSError, ValueError) as error:  # of a name with a NUL character
+    except (OSError, ValueError) as error:  # ValueError: the name has a NUL character
         raise _unread(error, where) from None
 
 
@@ -259,7 +259,7 @@ def holds_more(image: "Image") -> bool:
         image: an open PIL image.
 
     Returns:
-        True also if the file is damaged behind its first picture.
+        True also if the file is damaged after its first picture.
     """
     with contextlib.suppress(*BROKEN):
         return image.format not in ("JPEG", "MPO") and bool(getattr(image, "is_animated", False))
@@ -302,7 +302,7 @@ def orientation(image: "Image", where: Where) -> int:
             warnings.simplefilter("always")
             value = image.getexif().get(ORIENTATION)
         is_broken = any("EXIF" in str(warning.message) for warning in caught)
-    except OSError:  # some formats keep it at the end, and the end is missing
+    except OSError:  # some formats keep EXIF data at the end, which is missing
         raise
     except BROKEN:
         is_broken = True

@@ -24,7 +24,7 @@ UNUSUAL = ("bold", "italic", "oblique", "mono", "thin", "light", "black", "conde
 UNREADABLE = ("lastresort", "emoji", "barcode")
 """Words in the names of fonts that draw every letter as a box, or have few letters."""
 NO_LETTERS = "\uffff\ufffe"  # no characters; fonts draw them like letters that they lack
-_PROBE = 24  # pixels
+_PROBE = 24  # the size in pixels at which fonts are tested
 
 
 def label_font(texts: Iterable[str], size: float, file: PathLike | None = None) -> "Font":
@@ -158,7 +158,7 @@ def _font_folders() -> list[Path]:
         data = Path(os.environ.get("XDG_DATA_HOME", home / ".local" / "share"))
         shared = (Path("/usr/share"), Path("/usr/local/share"), data)
         folders = [*(root / "fonts" for root in shared), home / ".fonts"]
-    plots = importlib.util.find_spec("matplotlib")  # which brings a font with many alphabets
+    plots = importlib.util.find_spec("matplotlib")  # it includes a font with many alphabets
     for place in plots.submodule_search_locations or () if plots else ():
         folders.append(Path(place, "mpl-data", "fonts", "ttf"))
     return folders

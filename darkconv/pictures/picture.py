@@ -149,7 +149,7 @@ def check_order(order: str) -> None:
 
 
 def _checked_levels(image: Any, channels: int) -> Picture:
-    """Return levels (H, W, 3), or (H, W, 1) where the network has one channel."""
+    """Return levels (H, W, 3), or (H, W, 1) for grey levels and a network of one channel."""
     expected = "a file, or 8-bit levels of shape (H, W, 3) or (H, W), uint8"
     if not isinstance(image, np.ndarray):
         found = "a text" if isinstance(image, str) else type(image).__name__

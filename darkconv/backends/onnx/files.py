@@ -1,4 +1,4 @@
-"""Reading an ONNX file that darkconv has written: all that its metadata say."""
+"""Reading an ONNX file that darkconv wrote, with its metadata."""
 
 import json
 import os
@@ -38,39 +38,43 @@ CHOICES = {
     "precision": ("float32", "float16", "int8"),
     "resize": RESIZE_MODES,
 }
-"""What the metadata can say."""
+"""Possible values of the metadata, by key."""
 
 
 @dataclass(frozen=True)
 class OnnxFile(ExportedFile):
-    """A file of `write_onnx`, ready to run."""
+    """A file of `write_onnx`, ready to run.
+
+    Attributes:
+        run: runs the graph, and keeps recurrent state from call to call.
+    """
 
     run: Runner
 
     @property
     def takes(self) -> str:
-        """See `ExportedFile`."""
+        """Return the kind of input that `run` takes, one of `darkconv.backends.choices.INPUTS`."""
         return self.metadata["input"]
 
     @property
     def has_free_size(self) -> bool:
-        """Whether pictures of any size may come."""
+        """Return True if the file takes pictures of any size."""
         axes = self.run.session.get_inputs()[0].shape[1:]
         return any(not isinstance(length, int) for length in axes)
 
     @property
     def fixed_batch(self) -> int | None:
-        """How many pictures it takes at once; None for any number."""
+        """Return how many pictures the file takes at once; None for any number."""
         length = self.run.session.get_inputs()[0].shape[0]
         return length if isinstance(length, int) else None
 
     @property
     def has_threshold_inputs(self) -> bool:
-        """Whether its thresholds are inputs."""
+        """Return True if the thresholds are inputs of the graph."""
         return SCORE_THRESHOLD in (value.name for value in self.run.session.get_inputs())
 
     def threshold_inputs(self, threshold: float, nms: float) -> dict[str, Array]:
-        """The thresholds by the names of the inputs that take them; none if they are constants."""
+        """Return the inputs that set the thresholds, by name; none if these are constants."""
         if not self.has_threshold_inputs:
             return {}
         return {
@@ -84,9 +88,9 @@ class ForeignFile:
     """An ONNX file of another tool, ready to run.
 
     Attributes:
-        path: of the file.
-        session: of `make_session`.
-        precision: what its weights and operators show: "float32", "float16" or "int8".
+        path: path of the file.
+        session: session of `make_session`.
+        precision: dtype that its weights and operators show: "float32", "float16" or "int8".
     """
 
     path: str
@@ -95,11 +99,21 @@ class ForeignFile:
 
     @property
     def outputs(self) -> dict[str, list[int | str]]:
-        """Shapes by name; a text names a length that is free."""
+        """Return the shapes of the outputs by name; a string is the name of a free length."""
         return {value.name: value.shape for value in self.session.get_outputs()}
 
     def run(self, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-        """The outputs by name."""
+        """Run the graph once, and return the outputs by name.
+
+        Args:
+            inputs: inputs by name, with the shapes and dtypes that the graph declares.
+
+        Returns:
+            Arrays in the order of `outputs`.
+
+        Raises:
+            DarkconvError: onnxruntime cannot run the graph on these inputs.
+        """
         names = list(self.outputs)
         with told_failures(self.path):
             values = self.session.run(names, dict(inputs))
@@ -117,18 +131,19 @@ def read_onnx(
     """Read a file of `write_onnx`.
 
     Args:
-        path: the file.
-        shares_processors: leave some of the processors' time for work beside it: for one picture
-            after the other, where the next ones are read meanwhile.
-        device: "auto", "cpu", "cuda", "cuda:N", "tensorrt", "openvino", "coreml" or "directml",
-            as far as the installed onnxruntime has them.
-        threads: that compute on the CPU; by default all.
-        runtime: "onnxruntime", which is the default, "openvino", or "openvino:bf16", which
-            computes in bfloat16.
+        path: the ONNX file; arrays in other files beside it are read too.
+        shares_processors: leave a part of the processors free for other work, such as reading the
+            next pictures while one picture after the other is run.
+        device: "auto", "cpu", "cuda", "cuda:N", "tensorrt", "openvino", "coreml" or "directml", as
+            far as the installed onnxruntime supports them.
+        threads: threads that compute on the CPU; None for one per processor.
+        runtime: "onnxruntime", "openvino", or "openvino:bf16", which computes in bfloat16; None for
+            onnxruntime.
 
     Raises:
-        DarkconvError: the file is damaged, or was not written by darkconv; there is no such device.
-        MissingDependencyError: what runs it is not installed.
+        DarkconvError: the file is damaged, or was not written by darkconv; or there is no such
+            device.
+        MissingDependencyError: the runtime is not installed.
     """
     file = read_any(
         path, shares_processors=shares_processors, device=device, threads=threads, runtime=runtime
@@ -148,18 +163,18 @@ def read_any(
     threads: int | None = None,
     runtime: str | None = None,
 ) -> OnnxFile | ForeignFile:
-    """Read a file of `write_onnx`, or one of another tool.
+    """Read a file of `write_onnx`, or an ONNX file of another tool.
 
     Args:
-        path: the file.
-        shares_processors: see `read_onnx`; those of other tools do not.
+        path: the ONNX file.
+        shares_processors: see `read_onnx`; it has no effect on files of other tools.
         device: see `read_onnx`.
         threads: see `read_onnx`.
         runtime: see `read_onnx`.
 
     Raises:
-        DarkconvError: the file is damaged.
-        MissingDependencyError: what runs it is not installed.
+        DarkconvError: the file is damaged, or there is no such device.
+        MissingDependencyError: the runtime is not installed.
     """
     where = Where(file=os.fspath(path))
     if not os.path.isfile(path):
@@ -197,17 +212,18 @@ def read_any(
 def runnable(
     proto: onnx.ModelProto, path: PathLike, metadata: Mapping[str, str]
 ) -> bytes | PathLike:
-    """Return what onnxruntime can run of a file: all of it, or what comes before a plugin.
+    """Return the part of a file that onnxruntime can run: all of it, or the nodes before a plugin.
 
-    A graph that suppresses by TensorRT's plugin is cut there; what enters it are the outputs.
+    A graph that does NMS with TensorRT's plugin is cut there: the inputs of the plugin become
+    outputs.
 
     Args:
-        proto: of the file; it is changed.
-        path: of the file.
-        metadata: of the file.
+        proto: model of the file; it is changed.
+        path: path of the file.
+        metadata: metadata of the file.
 
     Raises:
-        ValueError: it says that there is a plugin, and there is none, or more than one.
+        ValueError: the metadata name the plugin, and the graph does not have it exactly once.
     """
     if "nms_op" in metadata:
         check_choices(metadata, {"nms_op": NMS_OPS}, ())
@@ -227,7 +243,10 @@ def runnable(
 
 
 def parse_states(text: str) -> dict[str, str]:
-    """The output that belongs into each state input, from its JSON.
+    """Parse which output holds the next value of each state input.
+
+    Args:
+        text: JSON of an object whose values are strings.
 
     Raises:
         ValueError: it is something else.
@@ -239,7 +258,12 @@ def parse_states(text: str) -> dict[str, str]:
 
 
 def check_metadata(metadata: Mapping[str, str], network: Network, run: Runner) -> None:
-    """Check that metadata are whole and go with the graph.
+    """Check that the metadata are complete and fit the graph.
+
+    Args:
+        metadata: metadata of the file.
+        network: network that the metadata describe.
+        run: runner of the file's graph.
 
     Raises:
         ValueError: a value is missing or impossible, or the graph has other inputs or outputs.
@@ -261,7 +285,11 @@ def check_metadata(metadata: Mapping[str, str], network: Network, run: Runner) -
 
 
 def expected_outputs(network: Network, metadata: Mapping[str, str]) -> list[str]:
-    """Names of a graph's outputs that are no state.
+    """Return the names of the outputs that a file must have, without recurrent states.
+
+    Args:
+        network: network of the file.
+        metadata: metadata of the file, with the keys "head" and perhaps "layout".
 
     Raises:
         ValueError: there is no such layout.
@@ -281,10 +309,15 @@ def expected_outputs(network: Network, metadata: Mapping[str, str]) -> list[str]
 
 
 def check_input(metadata: Mapping[str, str], network: Network, run: Runner) -> None:
-    """Check that the graph takes the network's input.
+    """Check that the graph's input has the shape of the network's.
+
+    Args:
+        metadata: metadata of the file, with the key "input".
+        network: network of the file.
+        run: runner of the file's graph.
 
     Raises:
-        ValueError: it takes another.
+        ValueError: the graph takes another shape.
     """
     (found,) = (value.shape for value in run.session.get_inputs() if value.name == INPUT)
     shape = network.input_shape
@@ -299,7 +332,11 @@ def check_input(metadata: Mapping[str, str], network: Network, run: Runner) -> N
 
 
 def weights_precision(proto: onnx.ModelProto) -> str:
-    """What weights and operators show: "float32", "float16" or "int8"."""
+    """Return the dtype that weights and operators show: "float32", "float16" or "int8".
+
+    Args:
+        proto: model of the file.
+    """
     if any(node.op_type in EIGHT_BIT_OPERATORS for node in proto.graph.node):
         return "int8"
     has_half = any(i.data_type == onnx.TensorProto.FLOAT16 for i in proto.graph.initializer)
@@ -307,14 +344,14 @@ def weights_precision(proto: onnx.ModelProto) -> str:
 
 
 def described_network(metadata: Mapping[str, str], where: Where) -> Network:
-    """Return the network of a file; warnings about its options came when it was converted.
+    """Return the network of a file, without warnings about its options, which `convert` gave.
 
     Args:
-        metadata: of the file.
-        where: the file.
+        metadata: metadata of the file.
+        where: the file, for messages.
 
     Raises:
-        KeyError, ValueError: the metadata lack something, or have what cannot be.
+        KeyError, ValueError: the metadata lack an entry, or have an impossible value.
     """
     config = parse_cfg(from_plain(metadata["cfg"]), file=where.file)
     dialect, trees = named_dialect(metadata["dialect"]), read_trees(metadata, where)

@@ -1,4 +1,4 @@
-"""Batch norm: written into weights and biases, or a node of its own."""
+"""Batch norm, folded into weights and biases, or as a node of its own."""
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +20,11 @@ from darkconv.layers.folding import (
 
 
 def folded_arrays(scope: LayerScope, *, axis: int) -> list[ir.Value]:
-    """Weights and biases of a layer; weights alone where its batch norm does the rest.
+    """Return weights and biases of a layer; weights alone where its batch norm stays a node.
 
     Args:
-        scope: of the layer.
-        axis: of the weights along which the output channels lie.
+        scope: scope of the layer.
+        axis: axis of the output channels in the weights.
     """
     if has_unfolded_norm(scope):
         return [scope.floats(scope.arrays["weights"], "weights")]
@@ -39,12 +39,22 @@ def folded_arrays(scope: LayerScope, *, axis: int) -> list[ir.Value]:
 
 
 def place_of(scope: LayerScope) -> Where:
-    """The layer in the user's file."""
+    """Return the place of the layer in the user's file, for messages.
+
+    Args:
+        scope: scope of the layer.
+    """
     return scope.network.where(scope.layer.index)
 
 
 def scaled_weights(scope: LayerScope, weights: Array, factor: Doubles) -> ir.Value:
-    """Weights times a factor: large ones are multiplied when they are written."""
+    """Return weights times a factor; large weights are multiplied only when they are written.
+
+    Args:
+        scope: scope of the layer.
+        weights: float32 array.
+        factor: float64 array that is broadcast to the weights.
+    """
     if scope.is_half or weights.size <= SHARED_SIZE:
         return scope.floats(multiply(weights, factor), "weights")
     tensor = ScaledTensor(weights, factor, place_of(scope))
@@ -52,23 +62,35 @@ def scaled_weights(scope: LayerScope, weights: Array, factor: Doubles) -> ir.Val
 
 
 def has_unfolded_norm(scope: LayerScope) -> bool:
-    """Whether the layer has a batch norm that stays a node."""
+    """Return True if the layer has a batch norm that stays a node.
+
+    Args:
+        scope: scope of the layer.
+    """
     return "scales" in scope.arrays and not scope.graph.options.fold
 
 
 def unfolded_norm(scope: LayerScope, x: ir.Value) -> ir.Value:
-    """Batch norm as a node, where it has not been folded.
+    """Return a value after the batch norm node, or as it is where the batch norm was folded.
 
-    It is in float32, for in half precision a small variance would be zero.
+    The node computes in float32, because in half precision a small variance would be zero.
+
+    Args:
+        scope: scope of the layer.
+        x: (batch, channels, ...).
     """
     return scope.in_float32(batch_norm, x) if has_unfolded_norm(scope) else x
 
 
 def batch_norm(scope: LayerScope, x: ir.Value) -> ir.Value:
-    """The operator, with the dialect's divisor.
+    """Return the output of the BatchNormalization node, with the dialect's epsilon.
 
-    What the original adds to the deviation goes into the variance, in double precision, for
-    the operator has no place for it.
+    The original dialect adds an epsilon to the standard deviation, for which the operator has no
+    place. It is added to the variance instead, in float64.
+
+    Args:
+        scope: scope of the layer, in float32.
+        x: (batch, channels, ...).
     """
     dialect, arrays = scope.layer.spec.dialect, scope.arrays
     variance, epsilon = arrays["rolling_variance"], dialect.variance_epsilon
@@ -89,7 +111,12 @@ def batch_norm(scope: LayerScope, x: ir.Value) -> ir.Value:
 
 
 def scaled_and_shifted(scope: LayerScope, x: ir.Value) -> ir.Value:
-    """Batch norm that stands alone, as one factor and one summand per channel."""
+    """Return the output of a [batchnorm] layer, as one factor and one summand for each channel.
+
+    Args:
+        scope: scope of the layer.
+        x: (batch, channels, height, width).
+    """
     with told_overflow(place_of(scope)):
         factor = norm_factor(scope.layer.spec.dialect, scope.arrays)
         parts = [per_channel(part) for part in (factor, norm_summand(factor, scope.arrays))]
@@ -98,5 +125,9 @@ def scaled_and_shifted(scope: LayerScope, x: ir.Value) -> ir.Value:
 
 
 def per_channel(values: npt.NDArray[np.floating]) -> Array:
-    """(c,) -> (c, 1, 1), to meet (batch, c, h, w)."""
+    """Return values of shape (channels,) as (channels, 1, 1), to be broadcast to feature maps.
+
+    Args:
+        values: one number for each channel.
+    """
     return values.astype(np.float32).reshape(-1, 1, 1)

@@ -1,4 +1,4 @@
-"""Which layers can work on maps whose size is known only when the graph runs."""
+"""Finding the layers that work on maps whose size is known only when the graph runs."""
 
 from darkconv.core.network import Layer, Network
 from darkconv.errors import UnsupportedError
@@ -14,10 +14,14 @@ REASONS = {
 
 
 def check_size_may_vary(network: Network, layer: Layer) -> None:
-    """Check a layer that reads a map of free size.
+    """Check that a layer works on a map of free size.
+
+    Args:
+        network: network of the layer, for the message.
+        layer: layer that reads such a map.
 
     Raises:
-        UnsupportedError: it needs a fixed one.
+        UnsupportedError: the layer needs a fixed size.
     """
     reason = _needs_fixed_size(layer)
     if reason:
@@ -29,7 +33,11 @@ def check_size_may_vary(network: Network, layer: Layer) -> None:
 
 
 def passes_size_on(layer: Layer) -> bool:
-    """Whether the output of a layer that reads a map of free size has one too."""
+    """Return True if the output of a layer that reads a map of free size has a free size too.
+
+    Args:
+        layer: layer that reads such a map.
+    """
     return not isinstance(layer.spec, pool.Avgpool)
 
 

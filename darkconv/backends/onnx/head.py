@@ -1,4 +1,4 @@
-"""yolo, Gaussian_yolo, region, detection, iseg: outputs activated as the C program does."""
+"""Builders of yolo, Gaussian_yolo, region, detection and iseg heads, activated as in C."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,7 +12,14 @@ from darkconv.layers import head, norm
 
 
 class Run(NamedTuple):
-    """Entries of an anchor that are treated alike: from `start` up to `end`."""
+    """Consecutive entries of an anchor that are activated in the same way.
+
+    Attributes:
+        start: first entry, from 0.
+        end: entry after the last one.
+        is_raw: True if no sigmoid is applied.
+        is_stretched: True if `scale_x_y` is applied.
+    """
 
     start: int
     end: int
@@ -22,7 +29,13 @@ class Run(NamedTuple):
 
 @BUILDERS.register(head.Yolo)
 def build_yolo(scope: LayerScope) -> ir.Value:
-    """Sigmoid on all entries but w and h, in yolor on these too; x and y stretched."""
+    """Build a yolo head: sigmoid on all entries but w and h, and `scale_x_y` on x and y.
+
+    In the dialect yolor the sigmoid is applied to w and h, too.
+
+    Args:
+        scope: scope of the head.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, head.Yolo)
     if not spec.squashes and spec.scale_x_y == 1:
@@ -31,7 +44,11 @@ def build_yolo(scope: LayerScope) -> ir.Value:
 
 
 def yolo_runs(spec: head.Yolo) -> list[Run]:
-    """Centre, size, and the rest."""
+    """Return the entries of an anchor in three runs: centre, size, and the rest.
+
+    Args:
+        spec: spec of the head.
+    """
     return [
         Run(0, 2, not spec.squashes, is_stretched=True),
         Run(2, 4, not spec.squashes_sizes),
@@ -41,7 +58,13 @@ def yolo_runs(spec: head.Yolo) -> list[Run]:
 
 @BUILDERS.register(head.GaussianYolo)
 def build_gaussian_yolo(scope: LayerScope) -> ir.Value:
-    """Sigmoid on all entries but the means of w and h; means of x and y stretched."""
+    """Build a Gaussian_yolo head: sigmoid on all entries but the means of w and h.
+
+    The means of x and y are stretched by `scale_x_y`.
+
+    Args:
+        scope: scope of the head.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, head.GaussianYolo)
     coordinates = [Run(i, i + 1, i in (4, 6), i in (0, 2)) for i in range(8)]
@@ -49,7 +72,13 @@ def build_gaussian_yolo(scope: LayerScope) -> ir.Value:
 
 
 def activated(scope: LayerScope, spec: head.YoloHead, runs: Sequence[Run]) -> list[ir.Value]:
-    """Sigmoid and scale_x_y where they belong: for each run (N, anchors, its entries, cells)."""
+    """Return the activated entries of each run, (N, anchors, entries of the run, cells).
+
+    Args:
+        scope: scope of the head.
+        spec: spec of the head.
+        runs: runs of entries; they need not cover all of them.
+    """
     entries = scope.reshape(scope.x, 0, len(spec.mask), spec.anchor_entries, scope.cells)
     parts = []
     for run in runs:
@@ -61,18 +90,33 @@ def activated(scope: LayerScope, spec: head.YoloHead, runs: Sequence[Run]) -> li
 
 
 def joined(scope: LayerScope, parts: Sequence[ir.Value]) -> ir.Value:
-    """The parts of all anchors as the head's output."""
+    """Return the output of a head, (N, C, H, W), from its activated entries.
+
+    Args:
+        scope: scope of the head.
+        parts: runs of entries in order, (N, anchors, entries of the run, cells).
+    """
     return scope.reshape(scope.concat(parts, axis=2), 0, scope.layer.out_shape.c, *scope.size)
 
 
 def stretch(scope: LayerScope, x: ir.Value, scale: float) -> ir.Value:
-    """scale_x_y: widen 0..1 about its middle."""
+    """Return values with the range 0..1 widened about its middle, as `scale_x_y` demands.
+
+    Args:
+        scope: scope of the head.
+        x: values in 0..1.
+        scale: factor; 1 leaves the values as they are.
+    """
     return x if scale == 1 else scope.add(scope.multiply(x, scale), -0.5 * (scale - 1))
 
 
 @BUILDERS.register(head.Region)
 def build_region(scope: LayerScope) -> ir.Value:
-    """YOLOv2 head; see `darkconv.layers.head.Region` for the dialects."""
+    """Build a region head of YOLOv2; `darkconv.layers.head.Region` describes the dialects.
+
+    Args:
+        scope: scope of the head.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, head.Region)
     entries = scope.reshape(scope.x, 0, spec.num, spec.anchor_entries, scope.cells)
@@ -84,7 +128,13 @@ def build_region(scope: LayerScope) -> ir.Value:
 
 
 def box_parts(scope: LayerScope, spec: head.Region, entries: ir.Value) -> list[ir.Value]:
-    """Coordinates of (N, anchors, entries, cells); x and y squashed in the original alone."""
+    """Return the coordinates of each anchor; in dialect pjreddie with a sigmoid on x and y.
+
+    Args:
+        scope: scope of the head.
+        spec: spec of the head.
+        entries: (N, anchors, entries, cells).
+    """
     if spec.dialect.region_is_cell_major:
         return [scope.channels(entries, 0, spec.coords, axis=2)]
     centre = scope.op("Sigmoid", scope.channels(entries, 0, 2, axis=2))
@@ -92,7 +142,13 @@ def box_parts(scope: LayerScope, spec: head.Region, entries: ir.Value) -> list[i
 
 
 def class_parts(scope: LayerScope, spec: head.Region, entries: ir.Value) -> list[ir.Value]:
-    """Objectness and class scores of (N, anchors, entries, cells)."""
+    """Return activated objectness and class scores of each anchor.
+
+    Args:
+        scope: scope of the head.
+        spec: spec of the head.
+        entries: (N, anchors, entries, cells).
+    """
     known = scope.channels(entries, spec.coords, spec.coords + 1, axis=2)
     if not spec.background:
         known = scope.op("Sigmoid", known)
@@ -104,7 +160,13 @@ def class_parts(scope: LayerScope, spec: head.Region, entries: ir.Value) -> list
 
 
 def entries_left(scope: LayerScope, spec: head.Region, parts: list[ir.Value]) -> ir.Value:
-    """(N, anchors, entries, cells), classes that are not wanted taken out."""
+    """Return all activated entries, (N, anchors, entries, cells), without the dropped classes.
+
+    Args:
+        scope: scope of the head.
+        spec: spec of the head; `keep_classes` names the classes to keep, all where it is empty.
+        parts: activated entries in order.
+    """
     entries = scope.concat(parts, axis=2)
     if not spec.keep_classes:
         return entries
@@ -112,7 +174,13 @@ def entries_left(scope: LayerScope, spec: head.Region, parts: list[ir.Value]) ->
 
 
 def class_scores(scope: LayerScope, spec: head.Region, classes: ir.Value) -> ir.Value:
-    """Softmax per tree group, softmax, or what the dialect does without either."""
+    """Return class scores after the softmax of each tree group, one softmax, or the dialect's rule.
+
+    Args:
+        scope: scope of the head.
+        spec: spec of the head.
+        classes: (N, anchors, classes, cells), before activation.
+    """
     tree = norm.required_tree(scope.layer, scope.network, spec.classes)
     if tree:
         return tree_softmax(scope, classes, tree, spec.classes, axis=2)
@@ -123,7 +191,11 @@ def class_scores(scope: LayerScope, spec: head.Region, classes: ir.Value) -> ir.
 
 @BUILDERS.register(head.Detection)
 def build_detection(scope: LayerScope) -> ir.Value:
-    """Values as they are, or a softmax over the classes of each cell."""
+    """Build a detection head: the values as they are, or a softmax over the classes of each cell.
+
+    Args:
+        scope: scope of the head.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, head.Detection)
     flat = scope.flatten(scope.x)
@@ -137,7 +209,11 @@ def build_detection(scope: LayerScope) -> ir.Value:
 
 @BUILDERS.register(head.Iseg)
 def build_iseg(scope: LayerScope) -> ir.Value:
-    """Sigmoid on the class channels."""
+    """Build an iseg head: a sigmoid on the class channels.
+
+    Args:
+        scope: scope of the head.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, head.Iseg)
     classes = scope.op("Sigmoid", scope.channels(scope.x, 0, spec.classes))

@@ -1,4 +1,4 @@
-"""The outputs of the graph: as the network gives them, as boxes, or after suppression."""
+"""The outputs of the graph: as the network gives them, as boxes, or after NMS."""
 
 import logging
 from collections.abc import Mapping
@@ -39,11 +39,14 @@ from darkconv.layers.norm import Softmax
 logger = logging.getLogger("darkconv")
 
 PLAIN_KINDS = ("sort", "cornersnms")
-"""Kinds that suppress by overlap alone, class by class."""
+"""Kinds of NMS that compare the overlap of boxes alone, class by class."""
 
 
 def build_outputs(built: NetworkGraph) -> list[ir.Value]:
-    """Append what the chosen kind of head needs, and return the outputs of the graph.
+    """Build the outputs of the graph for the chosen kind of head.
+
+    Args:
+        built: graph of the network, to which layers and heads are appended.
 
     Raises:
         DarkconvError: the network has no head of that kind.
@@ -64,7 +67,14 @@ def build_outputs(built: NetworkGraph) -> list[ir.Value]:
 
 
 def build_logits(built: NetworkGraph) -> list[ir.Value]:
-    """What enters each head, before any activation."""
+    """Build an output for the input of each head, before any activation.
+
+    Args:
+        built: graph of the network, to which layers are appended.
+
+    Raises:
+        DarkconvError: the network has no head.
+    """
     network = built.model.network
     if not network.heads:
         raise DarkconvError(
@@ -76,7 +86,15 @@ def build_logits(built: NetworkGraph) -> list[ir.Value]:
 
 
 def build_probabilities(built: NetworkGraph, form: Layout) -> ir.Value:
-    """Of a classifier."""
+    """Build the output of a classifier, (N, classes).
+
+    Args:
+        built: graph of the network, to which layers are appended.
+        form: layout that the user chose.
+
+    Raises:
+        DarkconvError: the network is not a classifier, or the layout is one of boxes.
+    """
     network, is_plain = built.model.network, form.name == SPLIT
     heads = network.heads
     if (
@@ -98,7 +116,15 @@ def build_probabilities(built: NetworkGraph, form: Layout) -> ir.Value:
 
 
 def build_boxes(built: NetworkGraph) -> tuple[ir.Value, ir.Value, ir.Value | None]:
-    """Boxes, scores and confidences of all heads, laid end to end: see `Found`."""
+    """Build boxes, scores and confidences of all heads, concatenated in the order of the heads.
+
+    Args:
+        built: graph of the network, to which layers are appended.
+
+    Returns:
+        Boxes (N, boxes, 4) in the form and unit of the layout, scores (N, boxes, classes), and
+        confidences of the same shape, or None where these are the scores.
+    """
     heads = box_heads(built.model.network)
     built.build([layer.sources[0] if takes_input(layer) else layer.index for layer in heads])
     opened = [built.scopes.get(layer.index) or built.open(layer) for layer in heads]
@@ -127,7 +153,15 @@ def lay_out(
     scores: ir.Value,
     confidences: ir.Value | None,
 ) -> list[ir.Value]:
-    """Return all boxes as outputs of the graph, in the form of a layout."""
+    """Return all boxes as outputs of the graph, in the form of a layout.
+
+    Args:
+        built: graph of the network.
+        form: layout of the outputs.
+        boxes: (N, boxes, 4), in the layout's form and unit.
+        scores: (N, boxes, classes).
+        confidences: (N, boxes, classes); None where these are the scores.
+    """
     scope = Scope(built.graph, form.name)
     parts = {form.box_form: boxes, SCORES: scores}
     if confidences is not None:
@@ -142,7 +176,13 @@ def lay_out(
 
 
 def arranged(scope: Scope, output: Output, parts: Mapping[str, ir.Value]) -> ir.Value:
-    """Return some parts side by side, in the order of axes that an output has."""
+    """Return some parts side by side, with the axes of an output.
+
+    Args:
+        scope: scope for the nodes.
+        output: description of the output.
+        parts: values (N, boxes, values) by the name of the part.
+    """
     values = [parts[part] for part in output.parts]
     if len(values) > 1:
         values = [
@@ -160,14 +200,25 @@ def arranged(scope: Scope, output: Output, parts: Mapping[str, ir.Value]) -> ir.
 
 
 def name_output(built: NetworkGraph, output: Output, value: ir.Value, count: int | str) -> ir.Value:
-    """Return a value as an output of the graph, its shape and type stated."""
+    """Return a value as an output of the graph, with its shape and dtype set.
+
+    Args:
+        built: graph of the network.
+        output: description of the output.
+        value: value with the output's axes.
+        count: number of boxes or detections; the name of the length where it is free.
+    """
     kind = ir.DataType.INT32 if output.is_whole else ir.DataType.FLOAT
     dims = output.shape(count, scored_classes(built.model.network))
     return _named(built, value, output.name, dims, kind)
 
 
 def total_boxes(built: NetworkGraph) -> int | None:
-    """Boxes of all heads, None where the size of pictures is free."""
+    """Return the number of boxes of all heads; None where the size of pictures is free.
+
+    Args:
+        built: graph of the network.
+    """
     if built.graph.options.has_free_size:
         return None
     return sum(map(count_boxes, box_heads(built.model.network)))
@@ -176,7 +227,17 @@ def total_boxes(built: NetworkGraph) -> int | None:
 def build_detections(
     built: NetworkGraph, form: Layout, boxes: ir.Value, scores: ir.Value
 ) -> list[ir.Value]:
-    """What plain suppression leaves, padded, in the form of a layout."""
+    """Build the outputs after NMS, padded, in the form of a layout.
+
+    Args:
+        built: graph of the network.
+        form: layout of the outputs.
+        boxes: corners, (N, boxes, 4).
+        scores: (N, boxes, classes).
+
+    Raises:
+        UnsupportedError: the C program would ignore some classes in NMS.
+    """
     network, options = built.model.network, built.graph.options
     check_suppressed(network)
     warn_of_other_kind(network)
@@ -202,10 +263,13 @@ def build_detections(
 
 
 def check_suppressed(network: Network) -> None:
-    """Check that suppression in the graph is C's, which looks at the last head's classes.
+    """Check that NMS in the graph agrees with the C program, which uses the last head's classes.
+
+    Args:
+        network: network with heads that predict boxes.
 
     Raises:
-        UnsupportedError: other heads have more.
+        UnsupportedError: another head has more classes than the last.
     """
     if suppressed_classes(network) < scored_classes(network):
         raise UnsupportedError(
@@ -218,7 +282,11 @@ def check_suppressed(network: Network) -> None:
 
 
 def warn_of_other_kind(network: Network) -> None:
-    """Say that the cfg asks for suppression which the graph does not do."""
+    """Log a warning if the cfg asks for a kind of NMS that the graph cannot do.
+
+    Args:
+        network: network with heads that predict boxes.
+    """
     kind, _ = nms_settings(box_heads(network)[-1].spec)
     if kind not in PLAIN_KINDS:
         logger.warning(
@@ -236,7 +304,7 @@ def _named(
     dims: Dims,
     kind: ir.DataType = ir.DataType.FLOAT,
 ) -> ir.Value:
-    """The value under the name of an output, or a copy where a layer's name would be lost."""
+    """Return a value under the name of an output, or a copy where a layer would lose its name."""
     if value.name in {scope.name for scope in built.scopes.values()} or not value.producer():
         value = Scope(built.graph, name).op("Identity", value)
     value.name = name

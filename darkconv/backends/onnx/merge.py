@@ -1,4 +1,4 @@
-"""route, shortcut, sam, scale_channels, shift_channels, control_channels."""
+"""Builders of route, shortcut, sam, scale_channels, shift_channels and control_channels layers."""
 
 import numpy as np
 import onnx_ir as ir
@@ -9,12 +9,16 @@ from darkconv.backends.onnx.scope import LayerScope
 from darkconv.core.model import Array
 from darkconv.layers import merge
 
-RESIZE_WITHOUT_REGION = 13  # opsets before ask for one, though nothing reads it
+RESIZE_WITHOUT_REGION = 13  # earlier opsets require a region, though nothing reads it
 
 
 @BUILDERS.register(merge.Route)
 def build_route(scope: LayerScope) -> ir.Value:
-    """Concatenation of inputs, or of one slice of each."""
+    """Build a concatenation of the inputs, or of one group of channels of each.
+
+    Args:
+        scope: scope of the layer.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, merge.Route)
     is_map = scope.layer.out_shape.is_map
@@ -30,7 +34,11 @@ def build_route(scope: LayerScope) -> ir.Value:
 
 @BUILDERS.register(merge.Shortcut)
 def build_shortcut(scope: LayerScope) -> ir.Value:
-    """Plain, weighted or sampled sum."""
+    """Build a plain, weighted or sampled sum with its activation.
+
+    Args:
+        scope: scope of the layer.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, merge.Shortcut)
     shapes = scope.layer.in_shapes
@@ -47,17 +55,39 @@ def build_shortcut(scope: LayerScope) -> ir.Value:
 
 
 def narrowed(scope: LayerScope, x: ir.Value, channels: int, limit: int) -> ir.Value:
-    """At most `limit` channels of x."""
+    """Return the first channels of a value, at most `limit`.
+
+    Args:
+        scope: scope of the layer.
+        x: (batch, channels, height, width).
+        channels: number of channels of x.
+        limit: most channels of the result.
+    """
     return scope.channels(x, 0, limit) if channels > limit else x
 
 
 def widened(scope: LayerScope, x: ir.Value, channels: int, needed: int) -> ir.Value:
-    """X with zero channels added up to `needed`."""
+    """Return a value with zero channels appended up to `needed`.
+
+    Args:
+        scope: scope of the layer.
+        x: (batch, channels, height, width).
+        channels: number of channels of x.
+        needed: least number of channels of the result.
+    """
     return scope.pad(x, [0] * 4, [0, max(0, needed - channels), 0, 0])
 
 
 def normalized_weights(spec: merge.Shortcut, weights: Array | None) -> Array | None:
-    """(sources, channels or 1, 1, 1) shares that add up to nearly one."""
+    """Return weights whose sum over the sources is nearly 1, (sources, channels or 1, 1, 1).
+
+    Args:
+        spec: spec of the layer.
+        weights: (sources, channels or 1), float32; None where the sum is not weighted.
+
+    Returns:
+        float32 weights; None where there are none.
+    """
     if weights is None:
         return None
     precise = weights.astype(np.float64)
@@ -70,7 +100,12 @@ def normalized_weights(spec: merge.Shortcut, weights: Array | None) -> Array | N
 
 
 def sampled_sum(scope: LayerScope, spec: merge.Shortcut) -> ir.Value:
-    """Alpha * in + beta * source where the source reaches, in elsewhere."""
+    """Return alpha * input + beta * source where the sampled source reaches, else the input.
+
+    Args:
+        scope: scope of the layer, with the two inputs.
+        spec: spec of the layer.
+    """
     x, source = scope.layer.in_shapes
     stride, sample = max(1, source.w // x.w), max(1, x.w // source.w)
     channels, rows, columns = (min(lengths) for lengths in zip(x, source, strict=True))
@@ -91,7 +126,13 @@ def sampled_sum(scope: LayerScope, spec: merge.Shortcut) -> ir.Value:
 
 
 def enlarged(scope: LayerScope, x: ir.Value, factor: int) -> ir.Value:
-    """Nearest-neighbour enlargement."""
+    """Return a map enlarged by nearest-neighbour interpolation.
+
+    Args:
+        scope: scope of the layer.
+        x: (batch, channels, height, width).
+        factor: whole factor of height and width.
+    """
     none = np.zeros(0, np.float32)
     opset = scope.graph.opset
     region = None if opset >= RESIZE_WITHOUT_REGION else scope.constant(none, "region")
@@ -108,7 +149,11 @@ def enlarged(scope: LayerScope, x: ir.Value, factor: int) -> ir.Value:
 
 @BUILDERS.register(merge.Sam, merge.ScaleChannels)
 def build_gate(scope: LayerScope) -> ir.Value:
-    """Product of two layers, one of them broadcast where it has one pixel or channel."""
+    """Build a product of two layers; the one with a single pixel or channel is broadcast.
+
+    Args:
+        scope: scope of the layer.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, merge.Gate)
     return activate(scope, scope.op("Mul", *scope.inputs), spec.activation)
@@ -116,11 +161,19 @@ def build_gate(scope: LayerScope) -> ir.Value:
 
 @BUILDERS.register(merge.ShiftChannels)
 def build_shift(scope: LayerScope) -> ir.Value:
-    """Sum of a layer and a value for each channel."""
+    """Build a sum of a layer and one value for each channel.
+
+    Args:
+        scope: scope of the layer.
+    """
     return scope.op("Add", *scope.inputs)
 
 
 @BUILDERS.register(merge.ControlChannels)
 def build_control(scope: LayerScope) -> ir.Value:
-    """Product of a layer and a value for each channel."""
+    """Build a product of a layer and one value for each channel.
+
+    Args:
+        scope: scope of the layer.
+    """
     return scope.op("Mul", *scope.inputs)

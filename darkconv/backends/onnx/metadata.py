@@ -1,4 +1,4 @@
-"""What a reader of an ONNX file needs beside the graph, as text under plain keys."""
+"""The metadata of an ONNX file: what a reader needs besides the graph, as text by key."""
 
 import json
 
@@ -14,11 +14,15 @@ from darkconv.encodings import as_plain
 from darkconv.layers.head import AnchorHead, nms_settings
 
 OWN = "darkconv_"
-"""Begins a key of ours whose plain name holds something else, for the readers of a layout."""
+"""Prefix of a key of darkconv where the plain key holds what the readers of a layout expect."""
 
 
 def file_metadata(built: NetworkGraph) -> dict[str, str]:
-    """Everything but `digests`: see the functions below, and docs/onnx.md for the keys."""
+    """Return all metadata but those of `digests`; docs/onnx.md describes the keys.
+
+    Args:
+        built: complete graph of the network.
+    """
     model, network, options = built.model, built.model.network, built.graph.options
     states = {name: value.name for name, value in built.graph.states.items()}
     own = {
@@ -44,7 +48,14 @@ def file_metadata(built: NetworkGraph) -> dict[str, str]:
 
 
 def layout(built: NetworkGraph) -> dict[str, str]:
-    """Form of the boxes, and what suppresses in the graph."""
+    """Return the layout of the boxes, and the operators that do NMS in the graph.
+
+    Args:
+        built: complete graph of the network.
+
+    Returns:
+        Text by key; empty where the file gives no boxes.
+    """
     options = built.graph.options
     if options.form is None or not built.model.network.finds_boxes:
         return {}
@@ -53,9 +64,13 @@ def layout(built: NetworkGraph) -> dict[str, str]:
 
 
 def read_metadata(proto: onnx.ModelProto) -> dict[str, str]:
-    """Return what the metadata of a file say, by the keys of `file_metadata`.
+    """Return the metadata of a file, by the keys of `file_metadata`.
 
-    A key that a layout's readers look for holds what they expect, and ours stands beside it.
+    Where the plain key holds what the readers of a layout expect, the entry with the prefix `OWN`
+    is returned in its place.
+
+    Args:
+        proto: model of the file.
     """
     found = {entry.key: entry.value for entry in proto.metadata_props}
     return found | {
@@ -64,7 +79,11 @@ def read_metadata(proto: onnx.ModelProto) -> dict[str, str]:
 
 
 def anchors_by_head(network: Network) -> dict[str, list[list[float]]]:
-    """Width and height of each anchor, in the cfg's unit, by the head's name."""
+    """Return width and height of each anchor, in the cfg's unit, by the head's label.
+
+    Args:
+        network: network of the file.
+    """
     return {
         layer.label: layer.spec.head_anchors.tolist()
         for layer in network.heads
@@ -73,7 +92,14 @@ def anchors_by_head(network: Network) -> dict[str, list[list[float]]]:
 
 
 def suppression(built: NetworkGraph) -> dict[str, str]:
-    """Thresholds; the kind that the cfg asks for, and what of it is in the graph."""
+    """Return the thresholds, the kind of NMS that the cfg asks for, and the kind in the graph.
+
+    Args:
+        built: complete graph of the network.
+
+    Returns:
+        Text by key; empty where the network predicts no boxes.
+    """
     options, network = built.graph.options, built.model.network
     heads = network.box_heads
     if not heads:
@@ -89,7 +115,12 @@ def suppression(built: NetworkGraph) -> dict[str, str]:
 
 
 def graph_kind(head: str, kind: str) -> str:
-    """What suppression the graph does, in words where it is not the cfg's."""
+    """Return the kind of NMS in the graph, with a note where it is not the cfg's.
+
+    Args:
+        head: kind of outputs, such as "nms".
+        kind: kind of NMS that the cfg asks for.
+    """
     if head != "nms":
         return "none"
     return "sort" if kind in PLAIN_KINDS else f"sort (ONNX cannot say {kind}: darkconv detect can)"

@@ -1,4 +1,4 @@
-"""A network as an ONNX graph."""
+"""Building a network as an ONNX graph."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -20,7 +20,11 @@ SINGLE, HALF = ir.DataType.FLOAT, ir.DataType.FLOAT16
 
 
 def logits_name(layer: Layer) -> str:
-    """Return the output's name of what enters a head: `082_yolo_logits`."""
+    """Return the name of the output that holds the input of a head: `082_yolo_logits`.
+
+    Args:
+        layer: the head.
+    """
     return f"{layer.label}_logits"
 
 
@@ -28,10 +32,11 @@ class NetworkGraph:
     """A network's layers as nodes of a graph.
 
     Attributes:
-        model: what is built.
-        graph: that is being built.
-        scopes: of the layers that have been built, by index.
-        values: of the layers that have been built, (batch, ...), by index.
+        model: model that is built.
+        graph: graph that is being built.
+        scopes: scopes of the layers that were built, by index.
+        values: values of the layers that were built, (batch, ...), by index; -1 is the network
+            input.
     """
 
     def __init__(self, model: Model, options: OnnxOptions) -> None:
@@ -46,7 +51,10 @@ class NetworkGraph:
         self._free = {NETWORK_INPUT} if options.has_free_size and shape.is_map else set()
 
     def build(self, wanted: Iterable[int]) -> None:
-        """Append the layers that those wanted need.
+        """Append the layers that some layers need, and these layers.
+
+        Args:
+            wanted: indices of layers, from 0.
 
         Raises:
             UnsupportedError: a layer that is not expressed in ONNX with these options.
@@ -59,7 +67,17 @@ class NetworkGraph:
         self.values[layer.index] = self._named(scope, BUILDERS[layer](scope))
 
     def open(self, layer: Layer) -> LayerScope:
-        """Make the scope of a layer whose sources are built; nodes are for others to append."""
+        """Make the scope of a layer whose sources are built, and return it; no nodes are appended.
+
+        Args:
+            layer: layer of the network.
+
+        Returns:
+            The scope, with the layer's arrays and inputs.
+
+        Raises:
+            UnsupportedError: the layer needs a map of fixed size, and the size is free.
+        """
         kind = self._kind(layer)
         is_free = any(source in self._free for source in layer.sources)
         if is_free:
@@ -80,11 +98,11 @@ class NetworkGraph:
         return scope
 
     def _kind(self, layer: Layer) -> ir.DataType:
-        """Float type that a layer computes in."""
+        """Return the float dtype that a layer computes in."""
         return HALF if self.graph.options.fp16 and layer.index not in self._single else SINGLE
 
     def _value(self, index: int, kind: ir.DataType) -> ir.Value:
-        """A layer's value, or the network's input, in a float type."""
+        """Return the value of a layer, or the network's input, in a float dtype."""
         if self._kinds[index] == kind:
             return self.values[index]
         if (index, kind) not in self._casts:
@@ -93,15 +111,18 @@ class NetworkGraph:
         return self._casts[index, kind]
 
     def _named(self, scope: LayerScope, value: ir.Value) -> ir.Value:
-        """Give a layer's value its name; another layer's value stays as it is."""
+        """Return a layer's value under the layer's name; another layer's value keeps its own."""
         if value.producer() is not None and str(value.name).startswith(f"{scope.name}/"):
             value.name = scope.name
         return value
 
     def output(self, index: int) -> ir.Value:
-        """Return a layer's value as an output of the graph, its shape stated.
+        """Return a layer's value as a float32 output of the graph, with its shape set.
 
-        In half precision, and where it is another layer's too, it is a copy.
+        In half precision, and where the value is that of another layer too, the output is a copy.
+
+        Args:
+            index: index of the layer, from 0.
         """
         scope, value = self.scopes[index], self.values[index]
         if scope.is_half or value.name != scope.name:
@@ -113,7 +134,11 @@ class NetworkGraph:
         return describe(value, scope.dims(scope.layer.out_shape, is_free=is_free), SINGLE)
 
     def head_input(self, layer: Layer) -> ir.Value:
-        """Return what enters a head as the output `082_yolo_logits` of the graph."""
+        """Return the input of a head as the output `082_yolo_logits` of the graph.
+
+        Args:
+            layer: the head.
+        """
         (source, *_), (shape, *_) = layer.sources, layer.in_shapes
         name = logits_name(layer)
         value = Scope(self.graph, name).op("Identity", self._value(source, SINGLE))
@@ -124,7 +149,12 @@ class NetworkGraph:
         return describe(value, dims, SINGLE)
 
     def finish(self, outputs: Sequence[ir.Value], metadata: Mapping[str, str]) -> ir.Model:
-        """The model; states are inputs and outputs behind the others."""
+        """Return the complete model; recurrent states are the last of its inputs and outputs.
+
+        Args:
+            outputs: outputs of the graph, without recurrent states.
+            metadata: text by key.
+        """
         graph, network = self.graph, self.model.network
         main = ir.Graph(
             graph.inputs,

@@ -1,10 +1,10 @@
-"""Non-maximum suppression as part of the graph.
+"""Non-maximum suppression (NMS) as part of the graph.
 
-Plain suppression per class, as Darknet's `sort` kind, is what the operator NonMaxSuppression
-does. Its own result is a list over all pictures, of a length known only when the graph runs.
-Serving tools cut outputs along the batch and want fixed shapes, so what is left is put in order,
-best first, and padded: the layout of TensorRT's EfficientNMS and of TensorFlow's detection
-models. Classes and counts are int32 because many runtimes have no 64-bit integers.
+The operator NonMaxSuppression does plain NMS per class, which is Darknet's kind `sort`. Its result
+is a list over all pictures, whose length is known only when the graph runs. Serving tools split
+outputs along the batch and need fixed shapes. So the detections are sorted, best first, and padded,
+as TensorRT's EfficientNMS and TensorFlow's detection models do. Classes and counts are int32
+because many runtimes have no 64-bit integers.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ import onnx_ir as ir
 from darkconv.backends.onnx.scope import Scope
 
 UNLIMITED = 2**31 - 1
-NEVER_SAME = 1.0  # an overlap that no two boxes exceed
+NEVER_SAME = 1.0  # an IoU that no two boxes exceed
 PLUGIN, PLUGIN_DOMAIN = "EfficientNMS_TRT", "TRT"
 SCORE_THRESHOLD = "score_threshold"
 IOU_THRESHOLD = "iou_threshold"
@@ -28,17 +28,19 @@ def suppressed(
     classes: int,
     padding: int,
 ) -> tuple[ir.Value, ir.Value, ir.Value, ir.Value]:
-    """Detections of each picture, best first.
+    """Return the detections of each picture after NMS, best first.
 
     Args:
-        scope: for the names.
-        boxes: (N, boxes, 4).
+        scope: scope for the nodes.
+        boxes: corners, (N, boxes, 4).
         scores: (N, boxes, classes).
-        count: of the boxes, None if known only when the graph runs.
-        classes: length of that axis.
-        padding: class of the places that are left.
+        count: number of boxes; None if it is known only when the graph runs.
+        classes: number of classes.
+        padding: class of the places after the last detection.
 
-    Returns: boxes (N, m, 4), scores (N, m), classes (N, m), count (N,); see `OnnxOptions`.
+    Returns:
+        Boxes (N, m, 4), scores (N, m), classes (N, m) int32, and the number of detections (N,)
+        int32; m is `max_detections`.
     """
     most = scope.graph.options.max_detections
     by_class = scope.transpose(scores, 0, 2, 1)
@@ -58,17 +60,18 @@ def suppressed(
 def suppressed_by_tensorrt(
     scope: Scope, boxes: ir.Value, scores: ir.Value
 ) -> tuple[ir.Value, ir.Value, ir.Value, ir.Value]:
-    """Detections of each picture by TensorRT's plugin EfficientNMS_TRT, best first.
+    """Return the detections of each picture after TensorRT's plugin EfficientNMS_TRT, best first.
 
-    It keeps scores that are not below its threshold, where Darknet keeps those above it: so it is
-    given the next number.
+    The plugin keeps scores equal to its threshold, and Darknet only those above it. So the plugin
+    gets the next larger float32 number.
 
     Args:
-        scope: for the names.
-        boxes: (N, boxes, 4) corners.
+        scope: scope for the nodes.
+        boxes: corners, (N, boxes, 4).
         scores: (N, boxes, classes).
 
-    Returns: count (N, 1), boxes (N, m, 4), scores (N, m), classes (N, m).
+    Returns:
+        The number of detections (N, 1), boxes (N, m, 4), scores (N, m), classes (N, m).
     """
     options = scope.graph.options
     least = np.nextafter(np.float32(options.threshold), np.float32(np.inf))
@@ -90,7 +93,13 @@ def suppressed_by_tensorrt(
 
 
 def kept_scores(scope: Scope, boxes: ir.Value, scores: ir.Value) -> ir.Value:
-    """(N, classes, boxes) scores, those of suppressed boxes 0."""
+    """Return scores (N, classes, boxes), with zeros for boxes that NMS removes.
+
+    Args:
+        scope: scope for the nodes.
+        boxes: corners, (N, boxes, 4).
+        scores: (N, classes, boxes).
+    """
     least, overlap = score_threshold(scope), overlap_threshold(scope)
     most = scope.ints(UNLIMITED)
     chosen = scope.op("NonMaxSuppression", boxes, scores, most, overlap, least)
@@ -100,10 +109,15 @@ def kept_scores(scope: Scope, boxes: ir.Value, scores: ir.Value) -> ir.Value:
 
 
 def picked_scores(scope: Scope, scores: ir.Value, places: ir.Value) -> ir.Value:
-    """(k,): the scores at some places (k, 3).
+    """Return the scores at some places, (k,).
 
-    Where nothing was found there are none, on which OpenCV 5 divides by zero: so one place is
-    added, and its score left out.
+    If there were no places, OpenCV 5 would divide by zero. So one place is added, and its score is
+    removed again.
+
+    Args:
+        scope: scope for the nodes.
+        scores: (N, classes, boxes).
+        places: (k, 3) int64, indices from 0 of picture, class and box.
     """
     some = scope.constant(np.zeros((1, 3), np.int64), "place")
     known = scope.op("GatherND", scores, scope.concat([places, some], axis=0))
@@ -111,7 +125,11 @@ def picked_scores(scope: Scope, scores: ir.Value, places: ir.Value) -> ir.Value:
 
 
 def score_threshold(scope: Scope) -> ir.Value:
-    """Return the score to be exceeded, (1,): a constant, or an input of the graph."""
+    """Return the score that a detection must exceed, (1,): a constant, or an input of the graph.
+
+    Args:
+        scope: scope for the nodes.
+    """
     options = scope.graph.options
     if options.threshold_inputs:
         return scope.graph.input(SCORE_THRESHOLD, [1])
@@ -119,7 +137,11 @@ def score_threshold(scope: Scope) -> ir.Value:
 
 
 def overlap_threshold(scope: Scope) -> ir.Value:
-    """Return the overlap of two boxes of the same object, (1,): a constant, or an input."""
+    """Return the IoU above which two boxes are the same object, (1,): a constant, or an input.
+
+    Args:
+        scope: scope for the nodes.
+    """
     options = scope.graph.options
     if options.threshold_inputs:
         return scope.graph.input(IOU_THRESHOLD, [1])
@@ -127,7 +149,14 @@ def overlap_threshold(scope: Scope) -> ir.Value:
 
 
 def picked(scope: Scope, boxes: ir.Value, index: ir.Value, is_found: ir.Value) -> ir.Value:
-    """(N, m, 4): the boxes of some indices (N, m), zeros where nothing was found."""
+    """Return the boxes of some indices, (N, m, 4), with zeros where there is no detection.
+
+    Args:
+        scope: scope for the nodes.
+        boxes: (N, boxes, 4).
+        index: (N, m) int64, indices of boxes, from 0.
+        is_found: (N, m) bool, False for padding.
+    """
     column = scope.unsqueeze(index, 2)
     found = scope.op("GatherElements", boxes, scope.concat([column] * 4, axis=2), axis=1)
     share = scope.op("Cast", is_found, to=ir.DataType.FLOAT)
@@ -135,5 +164,10 @@ def picked(scope: Scope, boxes: ir.Value, index: ir.Value, is_found: ir.Value) -
 
 
 def as_int32(scope: Scope, x: ir.Value) -> ir.Value:
-    """In 32 bits."""
+    """Return a value converted to int32.
+
+    Args:
+        scope: scope for the nodes.
+        x: integers or booleans.
+    """
     return scope.op("Cast", x, to=ir.DataType.INT32)

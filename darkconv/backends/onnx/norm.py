@@ -1,4 +1,4 @@
-"""batchnorm, normalization, l2norm, activation, softmax, logistic."""
+"""Builders of batchnorm, normalization, l2norm, activation, softmax and logistic layers."""
 
 import onnx_ir as ir
 
@@ -14,7 +14,11 @@ SOFTMAX_OF_ONE_AXIS = 13
 
 @BUILDERS.register(norm.Batchnorm)
 def build_batchnorm(scope: LayerScope) -> ir.Value:
-    """Folded into one factor and one summand per channel, or as it is."""
+    """Build a batch norm as one factor and one summand for each channel, or as its own operator.
+
+    Args:
+        scope: scope of the layer.
+    """
     if has_unfolded_norm(scope):
         return unfolded_norm(scope, scope.x)
     return scaled_and_shifted(scope, scope.x)
@@ -22,7 +26,11 @@ def build_batchnorm(scope: LayerScope) -> ir.Value:
 
 @BUILDERS.register(norm.Normalization)
 def build_normalization(scope: LayerScope) -> ir.Value:
-    """Local response normalisation with C's missing term."""
+    """Build a local response normalization, which lacks the same term as in the C program.
+
+    Args:
+        scope: scope of the layer.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, norm.Normalization)
     channels, middle = scope.layer.in_shapes[0].c, spec.size // 2
@@ -38,27 +46,43 @@ def build_normalization(scope: LayerScope) -> ir.Value:
 
 @BUILDERS.register(norm.L2norm)
 def build_l2norm(scope: LayerScope) -> ir.Value:
-    """Each pixel divided by the length of its channel vector."""
+    """Build a division of each pixel by the length of its channel vector.
+
+    Args:
+        scope: scope of the layer.
+    """
     total = scope.reduce("ReduceSum", scope.op("Mul", scope.x, scope.x), 1)
     return scope.op("Div", scope.x, scope.op("Sqrt", total))
 
 
 @BUILDERS.register(norm.Activation)
 def build_activation(scope: LayerScope) -> ir.Value:
-    """The function by itself."""
+    """Build an activation function.
+
+    Args:
+        scope: scope of the layer.
+    """
     assert isinstance(scope.layer.spec, norm.Activation)
     return activate(scope, scope.x, scope.layer.spec.activation)
 
 
 @BUILDERS.register(norm.Logistic)
 def build_logistic(scope: LayerScope) -> ir.Value:
-    """Sigmoid."""
+    """Build a sigmoid.
+
+    Args:
+        scope: scope of the layer.
+    """
     return scope.op("Sigmoid", scope.x)
 
 
 @BUILDERS.register(norm.Softmax)
 def build_softmax(scope: LayerScope) -> ir.Value:
-    """Over groups of the flattened input, or over the groups of a tree."""
+    """Build a softmax over groups of the flattened input, or over the groups of a class tree.
+
+    Args:
+        scope: scope of the layer.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, norm.Softmax)
     flat = scope.flatten(scope.x)
@@ -78,7 +102,15 @@ def build_softmax(scope: LayerScope) -> ir.Value:
 
 
 def softmax(scope: LayerScope, x: ir.Value, axis: int) -> ir.Value:
-    """Along one axis, in every opset: before 13 the operator took all axes behind it too."""
+    """Return the softmax along one axis, in every opset.
+
+    Before opset 13 the operator also took in all axes after the given one.
+
+    Args:
+        scope: scope of the layer.
+        x: value of any shape.
+        axis: axis of the classes.
+    """
     if scope.graph.opset >= SOFTMAX_OF_ONE_AXIS:
         return scope.op("Softmax", x, axis=axis)
     powers = scope.op("Exp", scope.op("Sub", x, scope.reduce("ReduceMax", x, axis)))
@@ -86,16 +118,16 @@ def softmax(scope: LayerScope, x: ir.Value, axis: int) -> ir.Value:
 
 
 def tree_softmax(scope: LayerScope, x: ir.Value, tree: Tree, classes: int, axis: int) -> ir.Value:
-    """One softmax per group of siblings; values behind the tree stay.
+    """Return one softmax for each group of siblings of a tree; values after the tree are kept.
 
-    Groups are gathered into rows of equal length, so that one Softmax serves all.
+    The groups are gathered into rows of equal length, so that one Softmax computes them all.
 
     Args:
-        scope: of the layer.
+        scope: scope of the layer.
         x: (batch, ..., classes, ...).
-        tree: the groups.
-        classes: length of the axis.
-        axis: of the classes; at most one follows it.
+        tree: class tree with the groups.
+        classes: length of the axis of the classes.
+        axis: axis of the classes; at most one axis follows it.
     """
     index, mask, back = tree.group_rows
     lead = (0,) * axis

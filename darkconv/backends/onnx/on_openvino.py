@@ -1,4 +1,4 @@
-"""OpenVINO in place of onnxruntime: a session that is used as onnxruntime's are."""
+"""OpenVINO as a runtime: a session with the methods of onnxruntime's."""
 
 import contextlib
 import threading
@@ -14,9 +14,9 @@ from darkconv.errors import DarkconvError, Where
 from darkconv.libraries import telling_missing
 
 SINK = "/sink_port_0"
-"""Ends OpenVINO's names of the nodes that hold outputs."""
+"""Suffix of OpenVINO's names of the nodes that hold outputs."""
 HINTS = {"float32": "f32", BFLOAT16: "bf16"}
-"""OpenVINO's words for what it computes in."""
+"""OpenVINO's names of the dtypes that it computes in."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Value:
     """An input or output of a graph.
 
     Attributes:
-        name: of it.
-        shape: with None where a length is free.
+        name: name of the input or output.
+        shape: lengths of its axes; None for a free one.
     """
 
     name: str
@@ -44,10 +44,10 @@ class OpenvinoSession:
         """Compile a graph.
 
         Args:
-            graph: its file, or its bytes.
+            graph: path of the ONNX file, or its bytes.
             runtime: "openvino" computes in float32, "openvino:bf16" in bfloat16.
-            file: for messages.
-            threads: that compute; by default one for each processor.
+            file: name of the file, for messages.
+            threads: threads that compute; None for OpenVINO's own choice.
 
         Raises:
             MissingDependencyError: OpenVINO is not installed.
@@ -82,11 +82,14 @@ class OpenvinoSession:
         """Run the graph once, and return its outputs.
 
         Args:
-            names: of the outputs that are wanted; all of them if not given.
-            inputs: by name.
+            names: names of the outputs that are wanted; None for all.
+            inputs: inputs by name, with the shapes and dtypes that the graph declares.
+
+        Returns:
+            One array for each wanted output, in memory of its own.
 
         Raises:
-            DarkconvError: OpenVINO cannot run it.
+            DarkconvError: OpenVINO cannot run the graph.
         """
         wanted = list(self._places) if names is None else names
         with told(self._file), self._request() as request:
@@ -95,7 +98,10 @@ class OpenvinoSession:
 
     @contextlib.contextmanager
     def _request(self) -> Iterator[Any]:
-        """Lend what holds the tensors of one call; as many are made as calls go on at once."""
+        """Yield an object that holds the tensors of one call.
+
+        As many are made as there are calls at the same time.
+        """
         with self._lock:
             request = self._idle.pop() if self._idle else self.compiled.create_infer_request()
         yield request
@@ -103,7 +109,7 @@ class OpenvinoSession:
             self._idle.append(request)
 
     def _check_precision(self, wanted: str) -> None:
-        """Raise a DarkconvError where OpenVINO has silently chosen another precision."""
+        """Raise a DarkconvError if OpenVINO has silently chosen another dtype."""
         found = self.compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
         if found not in (HINTS[wanted], wanted):
             raise DarkconvError(
@@ -116,14 +122,15 @@ class OpenvinoSession:
 
 
 def settings_of(precision: str, threads: int | None) -> dict[str, Any]:
-    """Return what OpenVINO is told.
+    """Return OpenVINO's settings.
 
-    By itself it takes bfloat16 where a processor has it, which changes the numbers; and it ties
-    threads to processors, so that two programs would share one and leave another idle.
+    By default OpenVINO computes in bfloat16 where a processor supports it, which changes the
+    numbers. It also binds threads to processors, so that two programs would share one and leave
+    another idle.
 
     Args:
         precision: "float32" or "bfloat16".
-        threads: that compute; None for OpenVINO's own choice.
+        threads: threads that compute; None for OpenVINO's own choice.
     """
     settings: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
@@ -136,7 +143,11 @@ def settings_of(precision: str, threads: int | None) -> dict[str, Any]:
 
 
 def value_of(port: Any) -> Value:
-    """Return the name and shape of an input or output of OpenVINO's."""
+    """Return the name and shape of an input or output of OpenVINO.
+
+    Args:
+        port: OpenVINO's object for it.
+    """
     shape = [None if axis.is_dynamic else axis.get_length() for axis in port.partial_shape]
     return Value(name_of(port), shape)
 
@@ -144,7 +155,10 @@ def value_of(port: Any) -> Value:
 def name_of(port: Any) -> str:
     """Return the name that the graph gives an input or output.
 
-    An output may bear several names, where OpenVINO has left out what comes after another tensor.
+    An output may have several names, where OpenVINO has removed the nodes after another tensor.
+
+    Args:
+        port: OpenVINO's object for it.
     """
     name = port.node.get_friendly_name().removesuffix(SINK)
     return str(name if name in port.names else port.get_any_name())
@@ -152,7 +166,14 @@ def name_of(port: Any) -> str:
 
 @contextlib.contextmanager
 def told(file: str | None) -> Iterator[None]:
-    """Turn what OpenVINO raises, which has many lines, into a DarkconvError of one."""
+    """Turn an error of OpenVINO, whose text has many lines, into a DarkconvError of one line.
+
+    Args:
+        file: name of the file, for the message; None where the graph has none.
+
+    Raises:
+        DarkconvError: OpenVINO raised an error within the `with` block.
+    """
     try:
         yield
     except DarkconvError:
@@ -164,4 +185,4 @@ def told(file: str | None) -> Iterator[None]:
 
 
 NOISE = ("Exception from ", "Check ")
-"""Lines of OpenVINO's errors that speak of its own source files."""
+"""Prefixes of the lines in OpenVINO's errors that name its own source files."""

@@ -1,4 +1,4 @@
-"""What can be chosen about an ONNX file."""
+"""The options of an ONNX file."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -22,7 +22,7 @@ from darkconv.core.bounds import require_share
 from darkconv.core.net import check_resize
 from darkconv.errors import DarkconvError
 
-OPSET = 13  # the oldest in which Softmax means one axis; every runtime in use reads it
+OPSET = 13  # the oldest in which Softmax works along one axis; every runtime in use reads it
 OLDEST_OPSET = 11
 AXES = ("batch", "size")
 NO_AXES = "none"
@@ -31,44 +31,45 @@ UNITS = {RELATIVE: "relative", PIXELS: "in pixels"}
 
 @dataclass(frozen=True, kw_only=True)
 class OnnxOptions:
-    """What `to_onnx` builds.
+    """Options of `to_onnx`.
 
     Attributes:
-        head: "raw": the network's outputs as the C program activates them, each under its
-            layer's name, `082_yolo`; of a classifier that ends in [softmax] its probabilities.
+        head: kind of outputs. "raw": the network's outputs as the C program activates them, each
+            under its layer's label, `082_yolo`; for a classifier that ends in [softmax], its
+            probabilities.
             "boxes": `boxes` (N, boxes, 4), x0 y0 x1 y1, and `scores` (N, boxes, classes) of all
             heads, before any threshold, in the C program's order, and `confidences` where these
-            are not what C reports (`darkconv.layers.box_heads.box_outputs`); of a classifier
+            are not what C reports (`darkconv.layers.box_heads.box_outputs`); for a classifier
             `probabilities`.
-            "nms": after plain suppression per class, best first and padded with zeros to
+            "nms": after plain NMS per class, best first and padded with zeros to
             `max_detections`: `boxes` (N, m, 4), `scores` (N, m), `classes` (N, m) int32, -1 in
             the padding, and `count` (N,) int32.
-            "logits": what enters each head, before any activation, `082_yolo_logits`.
+            "logits": the input of each head, before any activation, `082_yolo_logits`.
         layout: form of the outputs of "boxes" and "nms" for the programs that read them: see
-            `darkconv.backends.layouts`. What is said above is "split".
-        pixels: boxes in pixels of the network input, in place of 0..1 of it, where the layout
-            leaves that open.
-        threshold: score that a detection must exceed.
-        nms: overlap above which two boxes of a class are the same object; 0 keeps them all.
-        threshold_inputs: make these two inputs of the graph, `score_threshold` (1,) and
-            `iou_threshold` (1,), in place of constants.
-        max_detections: most detections of a picture.
-        nms_op: what suppresses: "onnx", ONNX's own operators, or "tensorrt", TensorRT's plugin
-            EfficientNMS_TRT, which TensorRT alone runs.
-        input: "float32-nchw": RGB in 0..1, (N, C, H, W), or (N, inputs) where the network has
-            no pictures. "float32-nhwc": the same as (N, H, W, C). "uint8-nhwc": RGB levels,
-            (N, H, W, C). "uint8-nhwc-bgr": BGR levels, or BGRA, as OpenCV reads them.
-        dynamic: which axes of the input are free: "batch", "size" (height and width),
-            "batch,size" or "none", or several of these words. What is not free is 1 and the cfg's
-            size.
-        fold: write batch norm into weights and biases, in double precision and with the
-            dialect's divisor; otherwise it stays a node of its own.
+            `darkconv.backends.layouts`. The outputs described above are those of "split".
+        pixels: boxes in pixels of the network input instead of 0..1 of it; only for layouts that
+            allow both.
+        threshold: score that a detection must exceed, 0..1.
+        nms: IoU above which two boxes of a class are the same object, 0..1; 0 keeps all boxes.
+        threshold_inputs: make these two values inputs of the graph, `score_threshold` (1,) and
+            `iou_threshold` (1,), instead of constants.
+        max_detections: most detections of a picture, m.
+        nms_op: operators that do NMS: "onnx", ONNX's own, or "tensorrt", TensorRT's plugin
+            EfficientNMS_TRT, which runs in TensorRT alone.
+        input: kind of input. "float32-nchw": RGB in 0..1, (N, C, H, W), or (N, inputs) where the
+            network takes no pictures. "float32-nhwc": the same as (N, H, W, C). "uint8-nhwc": RGB
+            levels 0..255, (N, H, W, C). "uint8-nhwc-bgr": BGR or BGRA levels, as OpenCV reads them.
+        dynamic: free axes of the input: "batch", "size" (height and width), "batch,size" or "none",
+            or several of these words. A batch that is not free is 1, and a size that is not free is
+            the cfg's.
+        fold: fold batch norm into weights and biases, in float64 and with the dialect's epsilon;
+            otherwise it stays a node of its own.
         opset: version of the standard operators, 11 or later.
-        fp16: weights and computing in half precision. Inputs and outputs stay float32, and so do
-            heads, decoding, suppression, and the first convolutions of a large network.
-        resize: how pictures are fitted to the network's input before they come, "stretch" or
-            "letterbox", for the metadata, which `darkconv detect` and `eval` obey; by default what
-            the dialect and `letter_box=` say.
+        fp16: store weights and compute in half precision. Inputs and outputs stay float32, and so
+            do heads, decoding, NMS, and the first convolutions of a large network.
+        resize: how pictures are fitted to the network's input, "stretch" or "letterbox". It is
+            written to the metadata, which `darkconv detect` and `eval` follow. None means what the
+            dialect and `letter_box=` say.
     """
 
     head: str = "raw"
@@ -87,7 +88,7 @@ class OnnxOptions:
     resize: str | None = None
 
     def __post_init__(self) -> None:
-        """Check types, and what has few legal values."""
+        """Check types, and the options that have few possible values."""
         check_fields(self)
         _check("head", self.head, HEADS)
         _check("input", self.input, INPUTS)
@@ -110,7 +111,7 @@ class OnnxOptions:
         self._check_layout(self.form)
 
     def _check_layout(self, form: Layout | None) -> None:
-        """Check that the layout has what is asked of it."""
+        """Check that the layout supports the other options."""
         if form is None:
             return
         if self.pixels and form.unit:
@@ -136,36 +137,36 @@ class OnnxOptions:
 
     @cached_property
     def form(self) -> Layout | None:
-        """Return the layout of boxes; None where the outputs are none."""
+        """Return the layout of the boxes; None where the outputs are not boxes."""
         if self.head not in HEADS_OF["layout"]:
             return None
         return find_layout(self.head, self.layout)
 
     @property
     def box_form(self) -> str:
-        """Return how boxes are given: `CORNERS` or `CENTRES`."""
+        """Return the form of the boxes, `CORNERS` or `CENTRES`."""
         return self.form.box_form if self.form else CORNERS
 
     @property
     def unit(self) -> str:
-        """Return the unit of boxes: `RELATIVE` or `PIXELS`."""
+        """Return the unit of the boxes, `RELATIVE` or `PIXELS`."""
         return self.form.unit_of(pixels=self.pixels) if self.form else RELATIVE
 
     @cached_property
     def axis_words(self) -> tuple[str, ...]:
-        """Return the words of `dynamic`, each apart."""
+        """Return the single words of `dynamic`."""
         texts = [self.dynamic] if isinstance(self.dynamic, str) else self.dynamic
         words = (word.strip() for text in texts for word in str(text).split(","))
         return tuple(word for word in words if word)
 
     @property
     def has_free_batch(self) -> bool:
-        """Return True if any number of pictures may come at once."""
+        """Return True if the graph takes any number of pictures at once."""
         return "batch" in self.axis_words
 
     @property
     def has_free_size(self) -> bool:
-        """Return True if pictures of other sizes than the cfg's may come."""
+        """Return True if the graph takes pictures of other sizes than the cfg's."""
         return "size" in self.axis_words
 
     @property
@@ -175,12 +176,12 @@ class OnnxOptions:
 
     @property
     def has_channels_last(self) -> bool:
-        """Return True if the channels of the input are its last axis."""
+        """Return True if the input is NHWC."""
         return "nhwc" in self.input
 
     @property
     def is_bgr(self) -> bool:
-        """Return True if the levels come in the order blue, green, red."""
+        """Return True if the channels of the input are in the order blue, green, red."""
         return self.input.endswith("bgr")
 
 

@@ -1,6 +1,6 @@
 """Pairs of QuantizeLinear and DequantizeLinear around the operators that compute in 8 bits.
 
-A runtime with 8-bit kernels replaces an operator and the pairs around it by one of them.
+A runtime with 8-bit kernels replaces an operator and the pairs around it by one kernel.
 """
 
 from collections import defaultdict
@@ -18,25 +18,25 @@ from darkconv.backends.ranges import Range
 from darkconv.core.model import Array
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm")
-"""Operators with weights; input, weights and perhaps biases are what they read."""
+"""Operators with weights; their inputs are a value, weights, and perhaps biases."""
 PASSING = ("MaxPool", "Resize")
-"""Operators whose outputs are some of their input's values, so that they have its scale."""
+"""Operators whose outputs are some of their input's values, and so have the input's scale."""
 SEVERAL = ("Add", "Mul", "Concat")
-"""Operators all of whose inputs are values of layers."""
+"""Operators whose inputs are all values of layers."""
 ASYMMETRIC, SYMMETRIC = FORMS = ("asymmetric", "symmetric")
 SMALLEST = float(np.finfo(np.float32).tiny)
 MOST_OF_BIASES = 2.0**30
-"""A bias in units of its step: products are added to it in 32 bits."""
+"""Largest bias in units of its step: products are added to it in 32 bits."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """What 8-bit levels mean: value = (level - zero) * step.
+    """The meaning of 8-bit levels: value = (level - zero) * step.
 
     Attributes:
-        step: between two levels.
-        zero: the level of zero.
-        kind: uint8, or int8 about zero.
+        step: difference of two neighbouring levels.
+        zero: level that stands for 0.
+        kind: dtype of the levels, uint8, or int8 with zero 0.
     """
 
     step: np.float32
@@ -45,7 +45,13 @@ class Scale:
 
     @classmethod
     def of(cls, low: float, high: float, form: str) -> "Scale":
-        """Return the scale for values of a range, to which zero always belongs."""
+        """Return the scale for the values of a range; the range is extended to include 0.
+
+        Args:
+            low: least value.
+            high: largest value.
+            form: "asymmetric" or "symmetric".
+        """
         low, high = min(low, 0.0), max(high, 0.0)
         if form == SYMMETRIC:
             return cls(np.float32(max(-low, high, SMALLEST * 127) / 127), 0, np.int8)
@@ -53,19 +59,22 @@ class Scale:
         return cls(step, int(np.rint(-low / step).clip(0, 255)), np.uint8)
 
     def leaky(self, slope: float) -> "Scale":
-        """Return the scale for what a leaky function makes of such values.
+        """Return the scale for the output of a leaky ReLU whose input has this scale.
 
-        Levels above zero stay what they are, so that the function rounds nothing but values below.
+        Levels above zero stay the same, so that only values below zero are rounded.
+
+        Args:
+            slope: slope of the leaky ReLU below zero.
         """
         return replace(self, zero=int(np.ceil(slope * self.zero)))
 
 
 def weight_steps(rows: Array, most: int) -> Array:
-    """Return the step of each row of weights, (rows,), so that the largest are `most` steps.
+    """Return the step of each row of weights, (rows,), so that the largest weight is `most` steps.
 
     Args:
-        rows: (rows, ...).
-        most: levels on either side of zero.
+        rows: weights, (rows, ...) float32.
+        most: number of levels on either side of zero.
     """
     largest = np.abs(rows).reshape(len(rows), -1).max(axis=1, initial=0)
     steps: Array = np.maximum(largest / np.float32(most), np.float32(SMALLEST))
@@ -80,17 +89,18 @@ def with_pairs(
     form: str = ASYMMETRIC,
     most: int = 127,
 ) -> onnx.ModelProto:
-    """Return a graph some of whose nodes compute in 8 bits.
+    """Return a graph in which some nodes compute in 8 bits.
 
     Args:
-        proto: the float32 graph, its weights inside.
+        proto: float32 graph, with its weights inside.
         chosen: names of those nodes.
-        ranges: least and largest value of what they read and give, by the value's name.
-        form: "asymmetric": each value is unsigned, with a level of its own for zero, and what
-            comes out of a node is rounded too, as onnxruntime's kernels need it; "symmetric":
-            values are signed about zero, and only what enters nodes with weights is rounded, so
-            that TensorRT may fuse what follows them.
-        most: levels of weights on either side of zero.
+        ranges: least and largest value of the inputs and outputs of these nodes, by the value's
+            name.
+        form: "asymmetric": values are unsigned, with a zero level of their own, and outputs of
+            nodes are rounded too, as onnxruntime's kernels need it. "symmetric": values are signed
+            with zero 0, and only inputs of nodes with weights are rounded, so that TensorRT may
+            fuse the nodes after them.
+        most: number of levels of weights on either side of zero.
     """
     writer = _Writer(proto, chosen, ranges, form, most)
     for node in proto.graph.node:
@@ -99,7 +109,7 @@ def with_pairs(
 
 
 class _Writer:
-    """Appends the nodes of a graph to another one, with pairs."""
+    """Appends the nodes of a graph to another graph, with pairs."""
 
     def __init__(
         self,
@@ -121,11 +131,11 @@ class _Writer:
         self.nodes: list[onnx.NodeProto] = []
         self.added: dict[str, onnx.TensorProto] = {}
         self.scales: dict[str, Scale] = {}
-        self.rounded: dict[str, str] = {}  # what a value is called behind its pair
-        self.made: set[str] = set()  # values that nodes in 8 bits give
+        self.rounded: dict[str, str] = {}  # name of a value after its pair
+        self.made: set[str] = set()  # outputs of nodes in 8 bits
 
     def _merged(self) -> Any:
-        """Yield (node, value) of weighted nodes whose rounding does the relu behind them too."""
+        """Yield names of nodes with weights, each with the ReLU that its rounding replaces."""
         readers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
         for node in self.proto.graph.node:
             for name in node.input:
@@ -147,7 +157,7 @@ class _Writer:
         return low == 0 and self.ranges[node.output[0]][1] <= high
 
     def append(self, node: onnx.NodeProto) -> None:
-        """Append a node, and what goes with it."""
+        """Append a node, with the pairs around it."""
         if node.name in {relu.name for relu in self.merged.values()}:
             return
         new = onnx.NodeProto()
@@ -183,7 +193,7 @@ class _Writer:
         self.made.add(value)
 
     def _pair(self, value: str, *, source: str | None = None, target: str | None = None) -> str:
-        """Append a value's pair, once, and return the name of what comes out of it."""
+        """Append the pair of a value, once, and return the name of the pair's output."""
         if value not in self.rounded:
             if value not in self.scales:
                 self.scales[value] = Scale.of(*self.ranges[value], self.form)
@@ -202,11 +212,11 @@ class _Writer:
         return self.rounded[value]
 
     def _apart(self, value: str, node: onnx.NodeProto) -> str:
-        """Append what gives a value in 8 bits to a node with weights that computes in float32.
+        """Append a conversion from 8 bits for a node with weights that computes in float32.
 
-        Its scale is told for each channel, though all are the same. Behind a scale that is a
-        single number onnxruntime takes the weights for forgotten, where relu and rounding follow,
-        and rounds them to 8 bits with one scale for all channels.
+        The scale is given for each channel, though all are the same. After a scale that is a single
+        number, and before a ReLU and rounding, onnxruntime assumes that the weights were left in
+        float32 by mistake. It would round them to 8 bits with one scale for all channels.
         """
         count = self._count_inputs(node)
         out = f"{value}/dequantized/{node.name}"
@@ -220,7 +230,7 @@ class _Writer:
         return out
 
     def _count_inputs(self, node: onnx.NodeProto) -> int:
-        """Channels that a node with weights reads."""
+        """Return the number of channels that a node with weights reads."""
         shape = self.arrays[node.input[1]].dims
         if node.op_type == "Conv":
             groups = next((one.i for one in node.attribute if one.name == "group"), 1)
@@ -228,7 +238,7 @@ class _Writer:
         return int(shape[1 - _output_axis(node)] if node.op_type == "Gemm" else shape[0])
 
     def _round_weights(self, node: onnx.NodeProto, new: onnx.NodeProto) -> None:
-        """Let a node read weights in 8 bits and, where products are added up in 32, biases."""
+        """Replace a node's weights by 8-bit ones and, if asymmetric, its biases by 32-bit ones."""
         weights = np.asarray(to_array(self.arrays[node.input[1]]), np.float32)
         axis = _output_axis(node)
         steps = weight_steps(np.moveaxis(weights, axis, 0), self.most)
@@ -261,7 +271,7 @@ class _Writer:
         return name
 
     def finished(self) -> onnx.ModelProto:
-        """The graph, without what nothing reads."""
+        """Return the graph, without the initializers that no node reads."""
         new = onnx.ModelProto()
         new.CopyFrom(self.proto)
         read = {name for node in self.nodes for name in node.input} | self.results
@@ -273,7 +283,7 @@ class _Writer:
 
 
 def _output_axis(node: onnx.NodeProto) -> int:
-    """The axis of a node's weights along which its outputs lie."""
+    """Return the axis of the output channels in a node's weights."""
     if node.op_type == "ConvTranspose":
         return 1
     is_turned = any(one.name == "transB" and one.i for one in node.attribute)

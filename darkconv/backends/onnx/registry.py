@@ -1,4 +1,4 @@
-"""The ONNX spoke's table of builders."""
+"""The table of builders of the ONNX spoke."""
 
 from collections.abc import Callable
 
@@ -8,4 +8,4 @@ from darkconv.backends.onnx.scope import LayerScope
 from darkconv.backends.registry import Builders
 
 BUILDERS: Builders[Callable[[LayerScope], ir.Value]] = Builders("ONNX")
-"""A layer's scope -> the value of its output."""
+"""Builds a layer's nodes in its scope, and returns the value of its output."""

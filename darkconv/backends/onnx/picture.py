@@ -1,4 +1,4 @@
-"""The network's input: float32 (batch, channels, height, width), or a picture as it comes."""
+"""The network's input: float32 (batch, channels, height, width), or pictures in another form."""
 
 from collections.abc import Sequence
 
@@ -16,9 +16,17 @@ LEVELS = 255
 
 
 def network_input(graph: GraphBuilder, shape: Shape) -> ir.Value:
-    """Append the input of the graph and what makes float32 planes of it.
+    """Append the input of the graph, and return it as float32 NCHW, or (batch, inputs).
+
+    Args:
+        graph: graph that is being built.
+        shape: input shape of the network.
+
+    Returns:
+        The value that the first layers read.
 
     Raises:
+        UnsupportedError: the size is free, and the network takes no pictures.
         DarkconvError: the network takes no pictures of that kind.
     """
     check_input(graph.options, shape)
@@ -34,11 +42,16 @@ def network_input(graph: GraphBuilder, shape: Shape) -> ir.Value:
 
 
 def check_input(options: OnnxOptions, shape: Shape) -> None:
-    """Check that the kind of input, and what is free of it, mean something for a network.
+    """Check that the options of the input are possible for a network.
+
+    Args:
+        options: options of the graph.
+        shape: input shape of the network.
 
     Raises:
-        UnsupportedError: the size of what has none is to be free.
-        DarkconvError: channels last, or in an order, of what has none.
+        UnsupportedError: the size is free, and the network takes no pictures.
+        DarkconvError: NHWC for a network without pictures, or BGR for one of other than 3 or 4
+            channels.
     """
     if options.has_free_size and not shape.is_map:
         raise UnsupportedError(
@@ -62,7 +75,12 @@ def check_input(options: OnnxOptions, shape: Shape) -> None:
 
 
 def input_dims(graph: GraphBuilder, shape: Shape) -> Dims:
-    """Lengths of the axes of the float32 input, free ones by name."""
+    """Return the lengths of the axes of the float32 NCHW input, free ones as names.
+
+    Args:
+        graph: graph that is being built.
+        shape: input shape of the network.
+    """
     if not shape.is_map:
         return [graph.batch, shape.size]
     size = ["height", "width"] if graph.options.has_free_size else shape[1:]
@@ -70,12 +88,12 @@ def input_dims(graph: GraphBuilder, shape: Shape) -> Dims:
 
 
 def planes(scope: Scope, levels: ir.Value, order: Sequence[int]) -> ir.Value:
-    """(N, C, H, W) levels -> RGB in 0..1, as float division by 255 gives it.
+    """Return levels (N, C, H, W) as float32 RGB in 0..1: each level is divided by 255.
 
     Args:
-        scope: of the input.
-        levels: 8 bits.
-        order: where each channel is; none where they are in order.
+        scope: scope of the input.
+        levels: uint8 values.
+        order: index of each channel in the levels; empty where they are in order.
     """
     x = scope.op("Cast", levels, to=ir.DataType.FLOAT)
     if order:

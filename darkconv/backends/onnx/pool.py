@@ -1,4 +1,4 @@
-"""maxpool, avgpool, local_avgpool."""
+"""Builders of maxpool, avgpool and local_avgpool layers."""
 
 import onnx_ir as ir
 
@@ -10,7 +10,11 @@ from darkconv.layers import pool
 
 @BUILDERS.register(pool.Maxpool)
 def build_maxpool(scope: LayerScope) -> ir.Value:
-    """Max pooling, in space or over channels, with its blur."""
+    """Build a max pooling, in space or over channels, with its blur.
+
+    Args:
+        scope: scope of the layer.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, pool.Maxpool)
     if spec.maxpool_depth:
@@ -30,7 +34,12 @@ def build_maxpool(scope: LayerScope) -> ir.Value:
 
 
 def depth_maxpool(scope: LayerScope, groups: int) -> ir.Value:
-    """Largest of every `groups`-th channel."""
+    """Return the maximum over channels: result i is the largest of channels i, i + groups, ...
+
+    Args:
+        scope: scope of the layer.
+        groups: number of channels of the result.
+    """
     channels = scope.layer.in_shapes[0].c
     missing = -channels % groups
     padded = scope.pad(scope.x, [0] * 4, [0, missing, 0, 0], scope.lowest)
@@ -41,7 +50,11 @@ def depth_maxpool(scope: LayerScope, groups: int) -> ir.Value:
 
 @BUILDERS.register(pool.LocalAvgpool)
 def build_local_avgpool(scope: LayerScope) -> ir.Value:
-    """Mean over the cells inside the map."""
+    """Build an average pooling, in which padding does not count.
+
+    Args:
+        scope: scope of the layer.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, pool.LocalAvgpool)
     before, after = spec.leading, spec.padding - spec.leading
@@ -57,5 +70,9 @@ def build_local_avgpool(scope: LayerScope) -> ir.Value:
 
 @BUILDERS.register(pool.Avgpool)
 def build_avgpool(scope: LayerScope) -> ir.Value:
-    """Global average pooling."""
+    """Build a global average pooling.
+
+    Args:
+        scope: scope of the layer.
+    """
     return scope.op("GlobalAveragePool", scope.x)

@@ -1,4 +1,4 @@
-"""Numbers in half precision, and those that it cannot hold."""
+"""Conversion to half precision, and a check of the numbers that it cannot hold."""
 
 import logging
 
@@ -16,15 +16,15 @@ TOLERATED_LOSS = 0.01  # relative L2 error of an array; rounding alone costs 0.0
 
 
 def as_half(values: npt.ArrayLike, name: str, where: Where) -> Half:
-    """Values rounded to float16.
+    """Return values rounded to float16, and log a warning if many are too small for it.
 
     Args:
-        values: finite ones stay finite.
-        name: of the array.
-        where: it belongs.
+        values: numbers; NaN and infinity are allowed.
+        name: name of the array, for messages.
+        where: place of the layer, for messages.
 
     Raises:
-        UnsupportedError: a value is too large.
+        UnsupportedError: a finite value is too large for float16.
     """
     exact = np.asarray(values, np.float32)
     with np.errstate(over="ignore"):

@@ -1,4 +1,4 @@
-"""What enters suppression in a graph, and what it leaves at another threshold."""
+"""Finding the boxes that enter NMS in a graph, and those left at another threshold."""
 
 import os
 from typing import TYPE_CHECKING
@@ -18,21 +18,24 @@ if TYPE_CHECKING:
 
 Values = list[npt.NDArray[np.float32]]
 PLACES = {"boxes": 0, "scores": 1, IOU_THRESHOLD: 3, SCORE_THRESHOLD: 4}
-"""Of the operator's inputs."""
-HIGHEST = 1.0  # a threshold that leaves suppression next to nothing to do
+"""Indices of the operator's inputs."""
+HIGHEST = 1.0  # a threshold with which hardly any box enters NMS
 
 
 class SuppressionProbe:
-    """A copy in memory of a file's graph, whose thresholds are inputs, and which gives more.
+    """A copy in memory of a file's graph, whose thresholds are inputs.
 
-    The operator's own inputs, boxes and scores, become outputs beside those of the file.
+    The inputs of NMS, boxes and scores, are outputs of the copy, besides those of the file.
     """
 
     def __init__(self, file: "OnnxFile") -> None:
-        """Read the file again.
+        """Read the file again, and change the copy of its graph.
+
+        Args:
+            file: the ONNX file.
 
         Raises:
-            DarkconvError: there is no suppression in its graph, or more than one.
+            DarkconvError: the graph does not have exactly one NonMaxSuppression.
         """
         proto = read_graph(file.path)
         nodes = [node for node in proto.graph.node if node.op_type == "NonMaxSuppression"]
@@ -59,18 +62,25 @@ class SuppressionProbe:
         self._tests_objectness = CONFIDENCES in box_outputs(file.network)
 
     def before(self, x: npt.NDArray[np.generic], threshold: float) -> Values:
-        """Return the boxes (N, n, 4) and scores (N, n, classes) that enter suppression.
+        """Return the boxes (N, n, 4) and scores (N, n, classes) that enter NMS.
 
         Args:
             x: the network's input.
-            threshold: what objectness is compared with before, if that is an input of the graph.
+            threshold: threshold of objectness, 0..1, which acts only where the graph compares
+                objectness before NMS.
         """
         found = self._found(x, NEVER_SAME, threshold if self._tests_objectness else HIGHEST)
         boxes, scores = (found[name] for name in self._before)
         return [boxes, scores.transpose(0, 2, 1)]
 
     def after(self, x: npt.NDArray[np.generic], threshold: float, nms: float) -> Values:
-        """Return what the file gives, at these thresholds."""
+        """Return the outputs of the file at other thresholds.
+
+        Args:
+            x: the network's input.
+            threshold: score that a detection must exceed, 0..1.
+            nms: IoU above which two boxes are the same object, 0..1; 0 keeps all boxes.
+        """
         found = self._found(x, nms or NEVER_SAME, threshold)
         return [found[name] for name in self._own]
 

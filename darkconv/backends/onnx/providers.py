@@ -1,4 +1,4 @@
-"""What onnxruntime computes with: execution providers, by the name of a device."""
+"""Execution providers, with which onnxruntime computes, by the name of a device."""
 
 from typing import Any
 
@@ -14,20 +14,20 @@ PROVIDERS = {
     "coreml": "CoreMLExecutionProvider",
     "directml": "DmlExecutionProvider",
 }
-"""By the name of the device."""
+"""Execution provider by the name of the device."""
 NUMBERED = ("cuda", "tensorrt", "directml")
-"""Devices of which there may be several: cuda:1."""
+"""Devices of which there may be several, chosen by a number: "cuda:1"."""
 Provider = str | tuple[str, dict[str, Any]]
 
 
 def find_providers(device: str, file: str | None = None) -> list[Provider]:
-    """Return the providers for a device, in the order in which onnxruntime asks them.
+    """Return the providers for a device, in the order in which onnxruntime tries them.
 
-    What a provider does not know runs on the CPU.
+    Operators that a provider does not support run on the CPU.
 
     Args:
         device: "auto", a key of `PROVIDERS`, or one of `NUMBERED` with a number: "cuda:1".
-        file: that is run, for messages.
+        file: name of the file to run, for messages.
 
     Raises:
         DarkconvError: there is no such device, or the installed onnxruntime has no provider for it.
@@ -49,7 +49,12 @@ def find_providers(device: str, file: str | None = None) -> list[Provider]:
 
 
 def missing(device: str, file: str | None = None) -> DarkconvError:
-    """Return the error that says that there is no provider for a device, and which there are."""
+    """Return the error for a device without a provider; it names the devices that have one.
+
+    Args:
+        device: device that was asked for.
+        file: name of the file to run, for the message.
+    """
     import onnxruntime
 
     available = onnxruntime.get_available_providers()
@@ -65,8 +70,13 @@ def missing(device: str, file: str | None = None) -> DarkconvError:
 def check_provider(session: Any, device: str, file: str | None = None) -> None:
     """Check that a session computes on the device that was asked for.
 
+    Args:
+        session: session of onnxruntime.
+        device: device that was asked for; "auto" is always right.
+        file: name of the file to run, for the message.
+
     Raises:
-        DarkconvError: onnxruntime has fallen back to another.
+        DarkconvError: onnxruntime has silently used another device.
     """
     provider = PROVIDERS.get(device.partition(":")[0])
     if provider is not None and provider not in session.get_providers():

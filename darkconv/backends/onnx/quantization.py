@@ -1,9 +1,8 @@
-"""8-bit files: pairs of QuantizeLinear and DequantizeLinear, and what they round to.
+"""8-bit files: where pairs of QuantizeLinear and DequantizeLinear are put, and their ranges.
 
-The pairs are put around the operators that carry the weight of a network. What they are around is
-chosen by the layer: heads, boxes and suppression stay in float32, and so do the first convolutions
-of a large network, and the parts of activations that 8 bits would spoil, such as the quotient in
-mish.
+The pairs are put around the operators that do most of a network's work, chosen layer by layer.
+Heads, boxes and NMS stay in float32. So do the first convolutions of a large network, and the parts
+of activations that 8 bits would spoil, such as the quotient in mish.
 """
 
 import json
@@ -42,37 +41,38 @@ from darkconv.layers.precision import float_layers
 from darkconv.surgery.equalising import equalise
 from darkconv.surgery.folding import fold_batchnorm
 
-OLDEST_OPSET = 13  # the first with a scale per channel
+OLDEST_OPSET = 13  # the first opset with a scale for each channel
 EVERYWHERE = (
     "Conv", "ConvTranspose", "Gemm", "MaxPool", "AveragePool", "GlobalAveragePool", "Resize",
     "Concat", "LeakyRelu", "Relu", "Clip",
 )  # fmt: skip
 OF_LAYERS = {"Add": merge.Shortcut, "Mul": merge.Gate}
-"""Operators that are quantised in layers of one kind alone."""
+"""Operators that are quantized only in layers of one kind, with that kind."""
 WEIGHTED_LAYERS = (conv.Convolutional, conv.Deconvolutional, dense.Connected)
 OF_ANY_HEAD = ("input", "dynamic", "opset")
-"""Options that say something of a graph whatever its outputs are."""
+"""Options that change a graph with any kind of outputs."""
 JUDGES = 16
-"""Inputs by which methods and layers are judged, at most."""
+"""Largest number of inputs on which methods and layers are compared."""
 ALL, CORRECTING, JUDGING = slice(None), slice(0, None, 2), slice(1, None, 2)
-"""Which of them: biases are corrected by one half and judged by the other."""
+"""Parts of these inputs: biases are corrected on one half, and judged on the other."""
 STEPS = 16
-"""In so many, at most, the biases of a network are corrected."""
+"""Largest number of steps in which the biases of a network are corrected."""
 
 GraphInput = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quantization:
-    """How 8-bit numbers are chosen.
+    """Options of quantization.
 
     Attributes:
-        method: "mse": an activation's range is the one whose rounding and cutting cost least in
-            the mean square; "percentile": all but the outermost 0.01 % of its values are within
-            it; "minmax": all are; "entropy": the one that changes the values' distribution
-            least. None tries several, and takes what errs least at the outputs.
-        reduce_range: weights in 7 bits, for x86 CPUs without VNNI, where sums of two products of
-            8 bits can overflow.
+        method: calibration method. "mse": an activation's range is the one with the least mean
+            square error of rounding and clipping; "percentile": the range holds all but the
+            outermost 0.01 % of its values; "minmax": it holds all values; "entropy": it changes the
+            distribution of the values least. None tries the first three, and takes the one with the
+            least error at the outputs.
+        reduce_range: weights in 7 bits, for x86 CPUs without VNNI, where sums of two products of 8
+            bits can overflow.
         form: "asymmetric", which onnxruntime computes with, or "symmetric", which TensorRT reads.
     """
 
@@ -81,7 +81,7 @@ class Quantization:
     form: str = FORMS[0]
 
     def __post_init__(self) -> None:
-        """Check the names."""
+        """Check the names of method and form."""
         if self.method not in (None, *METHODS):
             found = self.method
             raise DarkconvError("calibration method", expected=", ".join(METHODS), found=found)
@@ -90,14 +90,14 @@ class Quantization:
 
 
 class Quantizer:
-    """Makes 8-bit forms of a model, once it has seen its values for some pictures.
+    """Builds 8-bit graphs of a model, with ranges from calibration inputs.
 
     Attributes:
-        network: of the model.
-        how: 8-bit numbers are chosen.
-        pictures: by how many inputs.
-        method: by which ranges are chosen.
-        is_equalised: whether the channels of layers were scaled to a like range.
+        how: options of quantization.
+        network: network of the model.
+        pictures: number of calibration inputs.
+        method: method by which the ranges are chosen.
+        is_equalised: True if the channels of layers were scaled to similar ranges.
     """
 
     def __init__(
@@ -107,18 +107,19 @@ class Quantizer:
         how: Quantization | None = None,
         **options: Any,
     ) -> None:
-        """Look at values, and choose ranges, scales of channels and biases.
+        """Observe values, and choose ranges and scales of channels.
 
         Args:
-            model: float32.
-            inputs: what the graph is likely to see, (1, ...) each, as it takes them. They are
-                asked for one at a time; the few by which choices are judged are kept.
-            how: by default what errs least, in whole bytes.
-            options: of `to_onnx`.
+            model: float32 model.
+            inputs: calibration inputs that are like those in use, (1, ...) each, in the graph's
+                kind of input. They are read one at a time; the few on which choices are compared
+                are kept.
+            how: options of quantization; None for the defaults.
+            options: options of `to_onnx`.
 
         Raises:
-            UnsupportedError: a graph that has states, or too old an opset.
-            DarkconvError: no inputs.
+            UnsupportedError: a graph with recurrent states, or too old an opset.
+            DarkconvError: there are no inputs.
             MissingDependencyError: onnxruntime is not installed.
         """
         self.how = how or Quantization()
@@ -139,7 +140,7 @@ class Quantizer:
         self._equalise(inputs, error)
 
     def _fed(self, inputs: Sequence[GraphInput]) -> Iterator[dict[str, GraphInput]]:
-        """Yield the graph's inputs by name, and keep some, evenly spread."""
+        """Yield the graph's inputs by name, and keep some of them, evenly spread."""
         every = -(-len(inputs) // JUDGES)
         for place in range(len(inputs)):
             x = inputs[place]
@@ -156,7 +157,7 @@ class Quantizer:
     def _results(
         self, graph: onnx.ModelProto, names: Sequence[str] | None, some: slice = ALL
     ) -> Iterator[list[Array]]:
-        """Yield values of a graph for inputs that were kept: its outputs if none are named."""
+        """Yield the named values for the kept inputs; None stands for the graph's outputs."""
         shown = graph
         if names is not None:
             shown = onnx.ModelProto()
@@ -170,7 +171,7 @@ class Quantizer:
                 yield session.run(names, {INPUT: x})
 
     def _ranges(self, method: str) -> dict[str, Range]:
-        """Ranges of all values; before a leaky function an error below zero counts less."""
+        """Return the ranges of all values; before a leaky ReLU an error below zero counts less."""
         ranges = {name: RANGES[method](seen) for name, seen in self._seen.items()}
         if method == "mse":
             for name, slope in self._slopes.items():
@@ -198,10 +199,10 @@ class Quantizer:
         return mean_error(zip(self._wanted[some], results, strict=True))
 
     def error(self, floats: Collection[int] = ()) -> float:
-        """Relative absolute error of the outputs, before biases are corrected.
+        """Return the relative absolute error of the outputs, before biases are corrected.
 
         Args:
-            floats: indices of layers that stay in float32, beside those that always do.
+            floats: indices of layers that stay in float32, besides those that always do.
         """
         return self._error_of(self._rounded(self._graph, floats))
 
@@ -228,11 +229,11 @@ class Quantizer:
             self._seen = self._observed(self._graph, self._fed(inputs))
 
     def _corrected(self, floats: Collection[int]) -> Model:
-        """Take the mean of rounding errors off biases, layer after layer, if that helps.
+        """Return the model with the mean rounding error subtracted from its biases, if that helps.
 
-        What an early layer errs is seen in the later ones, so that these are looked at again.
-        Whether it helps is asked of other inputs than the means are of: on its own ones a
-        correction nearly always seems to.
+        The error of an early layer appears in later ones, so the correction goes from layer to
+        layer. Whether it helps is measured on other inputs than those that the means are taken
+        from, since on its own inputs a correction nearly always seems to help.
         """
         if len(self._kept) < 2:
             return self._model
@@ -255,7 +256,7 @@ class Quantizer:
 
     @property
     def _with_biases(self) -> list[Layer]:
-        """The convolutions in 8 bits that have biases."""
+        """Return the convolutions in 8 bits that have biases."""
         return [
             layer
             for layer in self.network.layers
@@ -266,13 +267,13 @@ class Quantizer:
 
     @cached_property
     def _right_means(self) -> dict[int, Array]:
-        """(channels,) mean of what each of them gives in float32, by its index."""
+        """Return the means of their channels in float32, (channels,), by the layer's index."""
         layers = self._with_biases
         means = self._means(self._graph, layers)
         return {layer.index: mean for layer, mean in zip(layers, means, strict=True)}
 
     def _means(self, graph: onnx.ModelProto, layers: Sequence[Layer]) -> list[Array]:
-        """(channels,) mean of each layer's outputs."""
+        """Return the mean of each channel of each layer's output, (channels,)."""
         given = {name for node in graph.graph.node for name in node.output}
         names = [
             rounded if (rounded := f"{layer.label}/dequantized") in given else layer.label
@@ -285,10 +286,10 @@ class Quantizer:
         return [np.mean(column, axis=0) for column in zip(*found, strict=True)]
 
     def build(self, floats: Collection[int] = ()) -> onnx.ModelProto:
-        """Return the 8-bit graph with the outputs that were asked for.
+        """Return the 8-bit graph with the kind of outputs that the options name.
 
         Args:
-            floats: indices of layers that stay in float32, beside those that always do.
+            floats: indices of layers that stay in float32, besides those that always do.
         """
         original = graph_of(self._original, **self._options)
         for key, value in digests(self._original).items():
@@ -299,7 +300,7 @@ class Quantizer:
         return with_facts(small, original, found)
 
     def _facts(self, floats: Collection[int], *, is_corrected: bool) -> Mapping[str, Any]:
-        """Return what the file says about its numbers."""
+        """Return the description of the quantization for the metadata."""
         bits = " of 7 bits" if self.how.reduce_range else ""
         is_signed = self.how.form == SYMMETRIC
         layers = sorted(float_layers(self.network) | set(floats))
@@ -317,34 +318,43 @@ class Quantizer:
 
 
 def graph_of(model: Model, **options: Any) -> onnx.ModelProto:
-    """Return the float32 graph of a model, without the digests of its files."""
+    """Return the float32 graph of a model, without the digests of its files.
+
+    Args:
+        model: model to build.
+        options: options of `to_onnx`.
+    """
     return plain_proto(build_model(model, OnnxOptions(**options)))
 
 
 def quantized(
     model: Model, inputs: Sequence[GraphInput], how: Quantization | None = None, **options: Any
 ) -> onnx.ModelProto:
-    """The 8-bit graph of a model, in which all layers are in 8 bits that can be.
+    """Return the 8-bit graph of a model, with 8 bits in every layer that supports them.
 
     Args:
-        model: float32.
-        inputs: see `Quantizer`.
-        how: see `Quantizer`.
-        options: of `to_onnx`.
+        model: float32 model.
+        inputs: calibration inputs: see `Quantizer`.
+        how: options of quantization; None for the defaults.
+        options: options of `to_onnx`.
 
     Raises:
-        UnsupportedError: a graph that has states, or too old an opset.
-        DarkconvError: no inputs.
+        UnsupportedError: a graph with recurrent states, or too old an opset.
+        DarkconvError: there are no inputs.
         MissingDependencyError: onnxruntime is not installed.
     """
     return Quantizer(model, inputs, how, **options).build()
 
 
 def check_quantizable(proto: onnx.ModelProto, network: Network) -> None:
-    """Check what 8-bit graphs cannot have.
+    """Check that a graph can be quantized.
+
+    Args:
+        proto: float32 graph.
+        network: network of the graph, for the message.
 
     Raises:
-        UnsupportedError: states, or too old an opset.
+        UnsupportedError: the graph has recurrent states, or too old an opset.
     """
     if states(proto):
         raise UnsupportedError(
@@ -359,19 +369,23 @@ def check_quantizable(proto: onnx.ModelProto, network: Network) -> None:
 
 
 def states(proto: onnx.ModelProto) -> set[str]:
-    """Names of inputs that are neither the network's nor thresholds."""
+    """Return the names of the inputs that are recurrent states.
+
+    Args:
+        proto: graph, with inputs for the picture, and perhaps for thresholds and states.
+    """
     return {value.name for value in proto.graph.input} - {INPUT, SCORE_THRESHOLD, IOU_THRESHOLD}
 
 
 def eight_bit_layers(network: Network, floats: Collection[int] = ()) -> set[int]:
-    """Return the layers that compute in 8 bits.
+    """Return the indices of the layers that compute in 8 bits.
 
-    Layers with weights do, but for those that stay in float32; others where all that they read
-    is in 8 bits already.
+    Layers with weights do, except those that stay in float32. Other layers do where all their
+    inputs are in 8 bits.
 
     Args:
-        network: of the graph.
-        floats: layers that stay in float32, beside those that always do.
+        network: network of the graph.
+        floats: indices of layers that stay in float32, besides those that always do.
     """
     whole = float_layers(network) | set(floats)
     found: set[int] = set()
@@ -385,7 +399,16 @@ def eight_bit_layers(network: Network, floats: Collection[int] = ()) -> set[int]
 def quantized_nodes(
     proto: onnx.ModelProto, network: Network, floats: Collection[int] = ()
 ) -> Iterator[str]:
-    """Names of the nodes that compute in 8 bits."""
+    """Yield the names of the nodes that compute in 8 bits.
+
+    Args:
+        proto: float32 graph.
+        network: network of the graph.
+        floats: indices of layers that stay in float32, besides those that always do.
+
+    Yields:
+        Names in the order of the nodes.
+    """
     layers = {network.layers[index].label: index for index in eight_bit_layers(network, floats)}
     arrays = {one.name for one in proto.graph.initializer}
     for node in proto.graph.node:
@@ -396,12 +419,22 @@ def quantized_nodes(
 
 
 def is_quantized(kind: str, layer: Layer) -> bool:
-    """Whether operators of a kind compute in 8 bits in a layer that does."""
+    """Return True if an operator computes in 8 bits in a layer that does.
+
+    Args:
+        kind: operator type, such as "Add".
+        layer: layer that the operator belongs to.
+    """
     return kind in EVERYWHERE or isinstance(layer.spec, OF_LAYERS.get(kind, ()))
 
 
 def values_around(proto: onnx.ModelProto, nodes: Collection[str]) -> list[str]:
-    """Return the names of what some nodes read and give, without constants."""
+    """Return the names of the inputs and outputs of some nodes, without constants.
+
+    Args:
+        proto: float32 graph.
+        nodes: names of the nodes.
+    """
     arrays = {one.name for one in proto.graph.initializer}
     names: dict[str, None] = {}
     for node in proto.graph.node:
@@ -412,7 +445,11 @@ def values_around(proto: onnx.ModelProto, nodes: Collection[str]) -> list[str]:
 
 
 def leaky_slopes(proto: onnx.ModelProto) -> dict[str, float]:
-    """Return the slope below zero of the leaky function that reads a value, by its name."""
+    """Return the slopes below zero of leaky ReLUs, by the name of the value that each reads.
+
+    Args:
+        proto: float32 graph.
+    """
     return {
         node.input[0]: next(one.f for one in node.attribute if one.name == "alpha")
         for node in proto.graph.node
@@ -423,7 +460,13 @@ def leaky_slopes(proto: onnx.ModelProto) -> dict[str, float]:
 def with_facts(
     small: onnx.ModelProto, proto: onnx.ModelProto, found: Mapping[str, Any]
 ) -> onnx.ModelProto:
-    """The small graph with the large one's metadata, and what is new."""
+    """Return an 8-bit graph with its float32 graph's metadata and facts about the quantization.
+
+    Args:
+        small: 8-bit graph; it is changed.
+        proto: float32 graph.
+        found: description of the quantization, which JSON can hold.
+    """
     metadata = {entry.key: entry.value for entry in proto.metadata_props}
     metadata |= {"precision": "int8", "quantization": json.dumps(found)}
     onnx.helper.set_model_props(small, metadata)

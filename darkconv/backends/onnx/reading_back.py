@@ -1,7 +1,7 @@
-"""The model of an ONNX file that darkconv wrote in float32.
+"""Reading an ONNX file that darkconv wrote in float32 back as a model.
 
-Arrays bear the names of their layers and slots. Which of them a graph holds as they are is not
-listed anywhere: the graph is built anew from what was found, and must have the very same arrays.
+Arrays have the names of their layers and slots. No list says which of them a graph holds unchanged.
+So the graph is built again from the arrays that were found, and must have exactly the same arrays.
 """
 
 import math
@@ -33,22 +33,22 @@ from darkconv.files import PathLike
 from darkconv.surgery.folding import folded_network, plan_folding
 
 OF_LAYER = re.compile(r"\d{3,}_[^/]+/")
-"""Begins the name of an array that a layer has."""
+"""Pattern of the beginning of the name of a layer's array."""
 ROUNDED = {"float16": "half precision", "int8": "8 bits"}
 
 
 def read_model(path: PathLike) -> Model:
     """Read an ONNX file of darkconv back as a model.
 
-    Batch norm that was folded stays folded: the cfg then says `batch_normalize=0`. The weights
-    header is new, as the file does not hold it.
+    Batch norm that was folded stays folded: the cfg then has `batch_normalize=0`. The header of the
+    weights is a new one, because the file does not hold the old one.
 
     Args:
-        path: the file; arrays beside it are read too.
+        path: the ONNX file; arrays in a file beside it are read too.
 
     Raises:
-        DarkconvError: it is damaged, or darkconv did not write it.
-        WeightsError: its numbers are rounded, or some arrays are not in it as they are.
+        DarkconvError: the file is damaged, or was not written by darkconv.
+        WeightsError: its numbers are rounded, or it does not hold all arrays unchanged.
         MissingDependencyError: onnx is not installed.
     """
     where = Where(file=os.fspath(path))
@@ -85,7 +85,7 @@ def read_model(path: PathLike) -> Model:
 
 
 def _options(proto: onnx.ModelProto, metadata: Mapping[str, str]) -> OnnxOptions:
-    """Return options with which a graph has a file's arrays; suppression has none of its own."""
+    """Return options with which a graph has a file's arrays; NMS has none of its own."""
     head = "boxes" if metadata["head"] == "nms" else metadata["head"]
     layout = metadata.get("layout", SPLIT) if metadata["head"] == "boxes" else SPLIT
     (given,) = (value for value in proto.graph.input if value.name == INPUT)
@@ -107,7 +107,7 @@ def _arrays_of_layers(proto: onnx.ModelProto, where: Where) -> dict[str, Array]:
 
 
 def _reads(proto: onnx.ModelProto) -> defaultdict[str, list[str]]:
-    """Return, for the label of each layer, what its operators read."""
+    """Return the names of the inputs of each layer's operators, by the layer's label."""
     found: defaultdict[str, list[str]] = defaultdict(list)
     for node in proto.graph.node:
         found[node.name.partition("/")[0]] += node.input
@@ -117,7 +117,7 @@ def _reads(proto: onnx.ModelProto) -> defaultdict[str, list[str]]:
 def _found(
     arrays: Mapping[str, Array], read: Sequence[str], layer: Layer, slot: Slot, where: Where
 ) -> Array:
-    """Return the array of a slot; of several that are equal a file holds one, under one's name."""
+    """Return the array of a slot; equal arrays are stored once, under the name of one of them."""
     name = f"{layer.label}/{slot.name}"
     if name in arrays and arrays[name].size == math.prod(slot.shape):
         return arrays[name].reshape(slot.shape)

@@ -1,7 +1,7 @@
-"""rnn, gru, lstm, crnn, conv_lstm: state is an input and an output of the graph.
+"""Builders of rnn, gru, lstm, crnn and conv_lstm layers, whose states are inputs and outputs.
 
-The state of layer 3 comes in as `003_lstm.h_in` and leaves as `003_lstm.h_out`: zeros at the
-first call, then what the call before gave.
+The state of layer 3 is the input `003_lstm.h_in` and the output `003_lstm.h_out`. It is zero at the
+first call, and then the output of the last call.
 """
 
 import onnx_ir as ir
@@ -17,7 +17,12 @@ from darkconv.layers.inner import inner_layer
 
 
 class SubLayers:
-    """The sub-layers of a recurrent layer, to be called by name."""
+    """The sub-layers of a recurrent layer, which are built by name.
+
+    Attributes:
+        scope: scope of the recurrent layer.
+        by_name: specs and input shapes of the sub-layers, by name.
+    """
 
     def __init__(self, scope: LayerScope) -> None:
         spec = scope.layer.spec
@@ -26,13 +31,22 @@ class SubLayers:
         self.by_name = {sub.name: sub for sub in spec.sublayers(scope.layer.in_shapes)}
 
     def shape(self, name: str) -> Shape:
-        """Of a sub-layer's output: a plain vector behind a matrix."""
+        """Return the output shape of a sub-layer; a vector after a connected one.
+
+        Args:
+            name: name of the sub-layer, such as "input_layer".
+        """
         _, spec, in_shape = self.by_name[name]
         out = spec.infer_shape((in_shape,))
         return FlatShape.of(out.c) if isinstance(spec, dense.Connected) else out
 
     def __call__(self, name: str, x: ir.Value) -> ir.Value:
-        """Build a sub-layer on x."""
+        """Build a sub-layer with an input, and return its output.
+
+        Args:
+            name: name of the sub-layer.
+            x: input of the sub-layer, (batch, ...).
+        """
         _, spec, in_shape = self.by_name[name]
         scope = self.scope.inner(name, inner_layer(self.scope.layer, spec, in_shape), x)
         if isinstance(spec, dense.Connected):
@@ -43,7 +57,13 @@ class SubLayers:
 
 @BUILDERS.register(recurrent.Rnn, recurrent.Crnn)
 def build_elman(scope: LayerScope) -> ir.Value:
-    """See `darkconv.layers.recurrent.Rnn`: h' = input(x) + self(h) (+ h), y = output(h')."""
+    """Build an rnn or crnn layer: h' = input(x) + self(h) (+ h), y = output(h').
+
+    `darkconv.layers.recurrent.Rnn` describes it.
+
+    Args:
+        scope: scope of the layer.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, (recurrent.Rnn, recurrent.Crnn))
     sub = SubLayers(scope)
@@ -60,7 +80,11 @@ def build_elman(scope: LayerScope) -> ir.Value:
 
 @BUILDERS.register(recurrent.Gru)
 def build_gru(scope: LayerScope) -> ir.Value:
-    """See `darkconv.layers.recurrent.Gru`."""
+    """Build a gru layer, which `darkconv.layers.recurrent.Gru` describes.
+
+    Args:
+        scope: scope of the layer.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, recurrent.Gru)
     sub, shape = SubLayers(scope), FlatShape.of(spec.output)
@@ -82,7 +106,11 @@ def build_gru(scope: LayerScope) -> ir.Value:
 
 @BUILDERS.register(recurrent.Lstm)
 def build_lstm(scope: LayerScope) -> ir.Value:
-    """See `darkconv.layers.recurrent.Lstm`."""
+    """Build an lstm layer, which `darkconv.layers.recurrent.Lstm` describes.
+
+    Args:
+        scope: scope of the layer.
+    """
     sub, shape = SubLayers(scope), FlatShape.of(scope.layer.out_shape.c)
     hidden, cell = scope.state("h", shape), scope.state("c", shape)
     f, i, g, o = (
@@ -98,14 +126,29 @@ def build_lstm(scope: LayerScope) -> ir.Value:
 def next_cell(
     scope: LayerScope, cell: ir.Value, f: ir.Value, i: ir.Value, g: ir.Value, function: str
 ) -> ir.Value:
-    """The new cell: f c + i act(g)."""
+    """Return the new cell state: f c + i act(g).
+
+    Args:
+        scope: scope of the layer.
+        cell: old cell state c.
+        f: forget gate, in 0..1.
+        i: input gate, in 0..1.
+        g: candidate before its activation.
+        function: Darknet's name of the activation.
+    """
     entering = scope.op("Mul", i, activate(scope, g, function))
     return scope.op("Add", scope.op("Mul", f, cell), entering)
 
 
 @BUILDERS.register(recurrent.ConvLstm)
 def build_conv_lstm(scope: LayerScope) -> ir.Value:
-    """The equations of the spec; the cell is clamped for the next step alone."""
+    """Build a conv_lstm layer by the equations of its spec.
+
+    The cell is clamped only for the next step.
+
+    Args:
+        scope: scope of the layer.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, recurrent.ConvLstm)
     sub, shape = SubLayers(scope), scope.layer.out_shape
@@ -133,12 +176,24 @@ def build_conv_lstm(scope: LayerScope) -> ir.Value:
 
 
 def clamped(scope: LayerScope, cell: ir.Value, limit: int) -> ir.Value:
-    """The cell within +-limit; 0 means no limit."""
+    """Return the cell state limited to +-limit.
+
+    Args:
+        scope: scope of the layer.
+        cell: cell state.
+        limit: largest absolute value; 0 means no limit.
+    """
     return scope.op("Clip", cell, scope.floats(-limit), scope.floats(limit)) if limit else cell
 
 
 def with_shortcut(scope: LayerScope, x: ir.Value, source: ir.Value) -> ir.Value:
-    """The first half of the source's channels added."""
+    """Return a value plus the first half of a source's channels.
+
+    Args:
+        scope: scope of the layer.
+        x: (batch, channels, height, width).
+        source: value of the same height and width.
+    """
     channels = scope.layer.out_shape.c
     half = channels // 2
     if not half:
@@ -148,7 +203,13 @@ def with_shortcut(scope: LayerScope, x: ir.Value, source: ir.Value) -> ir.Value:
 
 
 def shaped(scope: LayerScope, x: ir.Value, shape: Shape) -> ir.Value:
-    """A vector or map as the layer's output is declared."""
+    """Return a vector or map with the output shape that the layer declares.
+
+    Args:
+        scope: scope of the layer.
+        x: value with a batch axis.
+        shape: shape of x without the batch axis.
+    """
     out = scope.layer.out_shape
     is_same = shape == out and shape.is_map == out.is_map
     return x if is_same else scope.reshape(x, 0, *out)

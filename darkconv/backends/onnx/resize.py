@@ -1,4 +1,4 @@
-"""upsample, reorg, reorg3d, crop."""
+"""Builders of upsample, reorg, reorg3d and crop layers."""
 
 import onnx_ir as ir
 
@@ -10,7 +10,11 @@ from darkconv.layers import resize
 
 @BUILDERS.register(resize.Upsample)
 def build_upsample(scope: LayerScope) -> ir.Value:
-    """Enlargement, or sums of blocks, times a scale."""
+    """Build an enlargement, or for a negative stride the sums of blocks, times a scale.
+
+    Args:
+        scope: scope of the layer.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, resize.Upsample)
     if spec.stride > 0:
@@ -24,7 +28,11 @@ def build_upsample(scope: LayerScope) -> ir.Value:
 
 @BUILDERS.register(resize.Reorg, resize.Reorg3d)
 def build_reorg(scope: LayerScope) -> ir.Value:
-    """Whichever kind the options ask for: see `darkconv.layers.resize`."""
+    """Build the kind of reordering that the options name: see `darkconv.layers.resize`.
+
+    Args:
+        scope: scope of the layer.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, resize.Reordering)
     (x,), out = scope.layer.in_shapes, scope.layer.out_shape
@@ -38,7 +46,12 @@ def build_reorg(scope: LayerScope) -> ir.Value:
 
 
 def reordered(scope: LayerScope, spec: resize.Reordering) -> ir.Value:
-    """A permutation of six axes in memory order."""
+    """Return the values in another order: a permutation of six axes.
+
+    Args:
+        scope: scope of the layer.
+        spec: spec of the layer.
+    """
     (x,), out, s = scope.layer.in_shapes, scope.layer.out_shape, spec.stride
     base = spec.base_shape(x, out)
     q = base.c // s**2
@@ -57,7 +70,11 @@ def reordered(scope: LayerScope, spec: resize.Reordering) -> ir.Value:
 
 @BUILDERS.register(resize.Crop)
 def build_crop(scope: LayerScope) -> ir.Value:
-    """Centre crop, from 0..1 to -1..1 unless noadjust."""
+    """Build a centre crop; values are scaled from 0..1 to -1..1 unless `noadjust` is set.
+
+    Args:
+        scope: scope of the layer.
+    """
     spec = scope.layer.spec
     assert isinstance(spec, resize.Crop)
     (x,) = scope.layer.in_shapes

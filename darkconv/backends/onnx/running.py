@@ -1,4 +1,4 @@
-"""Running graphs in onnxruntime, recurrent state kept from call to call."""
+"""Running graphs in onnxruntime, with recurrent state that is kept from call to call."""
 
 import contextlib
 import os
@@ -20,11 +20,11 @@ from darkconv.errors import DarkconvError, Where
 from darkconv.files import PathLike, is_utf8
 from darkconv.libraries import telling_missing
 
-FATAL = 4  # onnxruntime's own messages on stderr begin here: what fails is raised anyway
+FATAL = 4  # lowest level of onnxruntime's messages on stderr; errors are raised anyway
 OPEN_FILES = "/proc/self/fd"  # on Linux
 OUTSIDE_FOLDER = "session.model_external_initializers_file_folder_path"
 LIGHT = 10**9
-"""MACs below which a second thread gains less than it takes from whoever reads pictures."""
+"""MACs below which a second thread helps less than it hinders the reading of pictures."""
 
 
 def make_session(
@@ -36,21 +36,23 @@ def make_session(
     threads: int | None = None,
     runtime: str | None = None,
 ) -> Any:
-    """Return a session of a file or its bytes, of onnxruntime or with the methods of its sessions.
+    """Return a session of onnxruntime, or one of OpenVINO with the methods of onnxruntime's.
 
     Args:
-        source: the file, or its bytes.
+        source: path of the ONNX file, or its bytes.
         beside: the network, where other work goes on at the same time, such as reading the next
-            pictures: threads that wait then sleep, and a light network leaves a processor free.
-        folder: where the arrays lie that bytes name as outside; those of a file lie beside it.
+            pictures; then waiting threads sleep, and a light network leaves a processor free. None
+            otherwise.
+        folder: folder of the arrays that lie outside the bytes of `source`; arrays of a file lie
+            beside it.
         device: see `darkconv.backends.onnx.providers.find_providers`.
-        threads: that compute on the CPU; by default as many as there are processors, or one less
-            for a light network with `beside`.
-        runtime: of `darkconv.backends.choices.RUNTIMES`; onnxruntime by default.
+        threads: threads that compute on the CPU; None for one per processor, or one less for a
+            light network with `beside`.
+        runtime: one of `darkconv.backends.choices.RUNTIMES`; None for onnxruntime.
 
     Raises:
-        MissingDependencyError: what runs it is not installed.
-        DarkconvError: the file cannot be run, or not on the device.
+        MissingDependencyError: the runtime is not installed.
+        DarkconvError: the file cannot be run, or not on this device.
     """
     if parse_runtime(runtime)[0] == "openvino":
         return _openvino_session(source, device, threads, str(runtime))
@@ -92,10 +94,17 @@ def _openvino_session(
 
 @contextlib.contextmanager
 def reachable(source: bytes | PathLike) -> Iterator[bytes | str]:
-    """A graph as onnxruntime can open it, which knows paths in UTF-8 alone.
+    """Yield a graph in a form that onnxruntime can open, since it knows only paths in UTF-8.
 
-    In a folder of another name the file is opened through the folder's number, so that arrays in
-    other files are found beside it. A file of another name is read, and can have none.
+    In a folder whose name is not UTF-8 the file is opened through the folder's file descriptor, so
+    that arrays in other files are found beside it. A file whose own name is not UTF-8 is read into
+    memory, and can have no arrays in other files.
+
+    Args:
+        source: path of the ONNX file, or its bytes.
+
+    Yields:
+        Bytes of the graph, or a path in UTF-8.
     """
     if isinstance(source, bytes) or is_utf8(source):
         yield source if isinstance(source, bytes) else str(source)
@@ -113,7 +122,14 @@ def reachable(source: bytes | PathLike) -> Iterator[bytes | str]:
 
 @contextlib.contextmanager
 def told_failures(file: str | None) -> Iterator[None]:
-    """Turn what onnxruntime raises into a DarkconvError: its exceptions have no common base."""
+    """Turn any exception of onnxruntime into a DarkconvError, since they have no common base class.
+
+    Args:
+        file: name of the file, for the message; None where the graph has none.
+
+    Raises:
+        DarkconvError: an exception was raised within the `with` block.
+    """
     try:
         yield
     except Exception as error:
@@ -122,18 +138,18 @@ def told_failures(file: str | None) -> Iterator[None]:
 
 
 class Runner:
-    """A graph to be called again and again.
+    """A graph that can be called again and again.
 
-    What comes out as `003_lstm.h_out` goes in as `003_lstm.h_in` at the next call. State starts
-    at zero, and starts anew with a batch of another size.
+    The output `003_lstm.h_out` becomes the input `003_lstm.h_in` of the next call. State starts at
+    zero, and starts at zero again when the batch size changes.
 
     Attributes:
-        session: of `make_session`.
-        states: the output that belongs into each state input.
-        outputs: names of the outputs that are no state.
-        device: that the session was made for.
-        threads: likewise.
-        runtime: likewise, of `darkconv.backends.choices.RUNTIMES`.
+        session: session of `make_session`.
+        states: output that holds the next value of each state input, by the input's name.
+        outputs: names of the outputs that are not recurrent state.
+        device: device that the session was made for.
+        threads: threads that the session was made for; None for the default.
+        runtime: runtime of the session, one of `darkconv.backends.choices.RUNTIMES`.
     """
 
     def __init__(
@@ -146,7 +162,16 @@ class Runner:
         threads: int | None = None,
         runtime: str | None = None,
     ) -> None:
-        """For a session, the output that belongs into each state input, and the file's name."""
+        """Store a session and its settings; state starts at zero.
+
+        Args:
+            session: session of `make_session`.
+            states: output that holds the next value of each state input, by the input's name.
+            file: name of the file, for messages.
+            device: device that the session was made for.
+            threads: threads that the session was made for; None for the default.
+            runtime: runtime of the session; None for onnxruntime.
+        """
         self.session = session
         self.device, self.threads, self.runtime = device, threads, runtime or RUNTIMES[0]
         self._file = file
@@ -157,11 +182,14 @@ class Runner:
         self._batch = 0
 
     def __call__(self, x: Array | npt.NDArray[np.uint8], **inputs: Array) -> list[Array]:
-        """Run once.
+        """Run the graph once, and return the outputs in the order of `outputs`.
 
         Args:
             x: the network's input, (N, ...).
-            inputs: others of the graph's, by name.
+            inputs: other inputs of the graph, by name.
+
+        Raises:
+            DarkconvError: onnxruntime cannot run the graph.
         """
         if len(x) != self._batch:
             self._batch, self._state = len(x), self._zeros(len(x))
@@ -174,7 +202,7 @@ class Runner:
         return results
 
     def reset(self) -> None:
-        """Let the next call start with state zero."""
+        """Set the state to zero for the next call."""
         self._batch = 0
 
     def _zeros(self, batch: int) -> dict[str, Array]:

@@ -14,12 +14,12 @@ PIECE = 1 << 18  # bytes computed at a time: they stay in the processor's cache 
 
 
 class ScaledTensor(ir.LazyTensor):
-    """Weights times a factor, multiplied whenever they are asked for.
+    """Weights times a factor, which are multiplied whenever they are read.
 
     Attributes:
-        weights: float32.
-        factor: of as many axes, each of length 1 or as long.
-        where: the layer that they are of.
+        weights: float32 array.
+        factor: float64 array with as many axes, each of length 1 or of the weights' length.
+        where: place of the layer, for messages.
     """
 
     def __init__(self, weights: Array, factor: Doubles, where: Where) -> None:
@@ -33,9 +33,12 @@ class ScaledTensor(ir.LazyTensor):
             return ir.Tensor(multiply(self.weights, self.factor))
 
     def pieces(self) -> Iterator[memoryview]:
-        """The bytes, computed a few rows at a time; each piece lasts until the next.
+        """Yield the bytes, computed a few rows at a time; a piece is valid until the next one.
 
-        Three passes over what the cache holds are quicker than one that casts as it goes.
+        Three passes over data in the cache are faster than one pass that also converts the dtype.
+
+        Yields:
+            Bytes of consecutive rows.
         """
         ranges = row_ranges(self.weights)
         products = np.empty(self.weights[: ranges.step].shape, np.float64)
@@ -52,10 +55,16 @@ class ScaledTensor(ir.LazyTensor):
 
 
 def pieces(tensor: ir.TensorProtocol) -> Iterator[memoryview]:
-    """The bytes of a tensor; what lies in a memory map is not copied.
+    """Yield the bytes of a tensor; those that lie in a memory map are not copied.
 
-    That is cut, too: Linux keeps what one large write brings in large pages, and where it has to
-    make room for these, writing takes several times as long.
+    These are split into pieces, too. Linux keeps the data of one large write in large pages, and
+    where it must make room for them, writing takes several times as long.
+
+    Args:
+        tensor: tensor of any kind.
+
+    Yields:
+        Consecutive bytes in ONNX's order.
     """
     if isinstance(tensor, ScaledTensor):
         yield from tensor.pieces()
@@ -71,11 +80,19 @@ def pieces(tensor: ir.TensorProtocol) -> Iterator[memoryview]:
 
 
 def row_ranges(array: npt.NDArray[np.generic]) -> range:
-    """Starts of steps of about `PIECE` bytes along the first axis."""
+    """Return the first row of each piece of about `PIECE` bytes; the step is a piece's rows.
+
+    Args:
+        array: array of one or more axes.
+    """
     return range(0, len(array), max(1, PIECE * len(array) // max(1, array.nbytes)))
 
 
 def as_bytes(array: npt.NDArray[np.generic]) -> memoryview:
-    """An array as ONNX stores it: in C's order, little endian."""
+    """Return the bytes of an array as ONNX stores them: in C order, little-endian.
+
+    Args:
+        array: array of any dtype and layout.
+    """
     little = array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
     return little.reshape(-1).view(np.uint8).data

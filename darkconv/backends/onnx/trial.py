@@ -1,8 +1,8 @@
-"""Running a file once before it has its name, so that whatever is written is known to run.
+"""Running a file once before it has its name, so that every written file is known to run.
 
-What a checker cannot see shows there: an index beyond an axis, shapes that meet only on paper, an
-operator that a runtime has not for a type. Graphs are run as they stand, since making them faster
-would take longer than one run.
+A run shows errors that a checker cannot see: an index beyond an axis, shapes that do not fit, an
+operator that a runtime lacks for a dtype. Graphs are run without optimization, since that would
+take longer than one run.
 """
 
 import logging
@@ -21,27 +21,27 @@ from darkconv.errors import DarkconvError
 
 logger = logging.getLogger("darkconv")
 IN_MEMORY = "add_external_initializers_from_files_in_memory"
-"""Of SessionOptions, in newer versions of onnxruntime."""
+"""Name of a method of SessionOptions in newer versions of onnxruntime."""
 
 TYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8}
-STEP = 32  # of sizes that are tried for a graph whose size is free
+STEP = 32  # difference of the sizes that are tried for a graph of free size
 HINT = "--no-check (check=False) leaves out the run; please report it"
 
 
 def try_out(path: Path, target: Path, network: Network, beside: Mapping[str, Path]) -> int:
-    """Run a file on one input of the size that it declares, of the least one where that is free.
+    """Run a file once on zeros, of the declared size, or of the least one where that is free.
 
     Args:
-        path: of the file.
-        target: the name that it is to have, for messages.
-        network: that it was built from.
-        beside: files in which arrays lie, by the names that they are to have.
+        path: path of the file.
+        target: name that the file will have, for messages.
+        network: network that the file was built from.
+        beside: files with arrays, by the names that they will have.
 
     Returns:
-        How many values of its outputs are NaN, which is told.
+        How many output values are NaN; a warning is logged if any are.
 
     Raises:
-        DarkconvError: it does not run.
+        DarkconvError: the file cannot be run.
     """
     try:
         import onnxruntime
@@ -66,14 +66,20 @@ def try_out(path: Path, target: Path, network: Network, beside: Mapping[str, Pat
 
 
 def plain_session(onnxruntime: Any, path: Path, beside: Mapping[str, Path]) -> Any:
-    """Return a session that is made fast and runs once, with little memory."""
+    """Return a session that is made quickly, and runs once with little memory.
+
+    Args:
+        onnxruntime: the module.
+        path: path of the file.
+        beside: files with arrays, by the names that the graph gives them.
+    """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = FATAL
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.add_session_config_entry("session.disable_prepacking", "1")
     options.enable_cpu_mem_arena = False
     options.intra_op_num_threads = count_processors()
-    # they must outlive the making of the session, which has no hold on them
+    # these must live until the session is made, since it keeps no reference to them
     maps = {name: np.memmap(file, np.uint8, "r") for name, file in beside.items() if size_of(file)}
     if maps:
         sizes = [file.size for file in maps.values()]
@@ -83,12 +89,21 @@ def plain_session(onnxruntime: Any, path: Path, beside: Mapping[str, Path]) -> A
 
 
 def size_of(file: Path) -> int:
-    """Return the bytes of a file: an empty one cannot be mapped."""
+    """Return the size of a file in bytes; an empty file cannot be memory-mapped.
+
+    Args:
+        file: path of the file.
+    """
     return file.stat().st_size
 
 
 def trial_inputs(session: Any, network: Network) -> dict[str, npt.NDArray[Any]]:
-    """Return an input for everything that a graph takes: zeros, for one picture."""
+    """Return zeros for every input of a graph, for one picture, by name.
+
+    Args:
+        session: session of the graph.
+        network: network that the graph was built from.
+    """
     width, height = trial_size(session, network)
     lengths = {"width": width, "height": height}
     return {
@@ -101,7 +116,14 @@ def trial_inputs(session: Any, network: Network) -> dict[str, npt.NDArray[Any]]:
 
 
 def trial_size(session: Any, network: Network) -> tuple[int, int]:
-    """Return the least width and height, where these are free, on which all layers have a map."""
+    """Return the width and height for a trial run, in pixels.
+
+    Where they are free, these are the least ones for which all layers have a map.
+
+    Args:
+        session: session of the graph.
+        network: network that the graph was built from.
+    """
     shape = network.input_shape
     names = {name for value in session.get_inputs() for name in value.shape}
     if names.isdisjoint(("width", "height")):

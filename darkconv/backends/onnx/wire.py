@@ -1,8 +1,8 @@
-"""Protobuf's wire format of a model, so that its large arrays need not pass through objects.
+"""Writing a model in protobuf's wire format, so that its large arrays do not pass through objects.
 
-A message is a row of fields in the order of their numbers; one that holds bytes or another
-message is a tag, the length in bytes, and these bytes. What comes out here is, byte for byte,
-what protobuf itself would write.
+A message is a sequence of fields in the order of their numbers. A field that holds bytes or another
+message is a tag, the length in bytes, and the bytes themselves. The result equals protobuf's own
+byte for byte.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +14,7 @@ import onnx_ir as ir
 from darkconv.backends.onnx.tensors import pieces
 from darkconv.errors import DarkconvError
 
-LARGEST = 2**31 - 1 - 4096  # bytes: protobuf's own limit, and room for metadata added late
+LARGEST = 2**31 - 1 - 4096  # bytes: protobuf's limit, less room for metadata that are added late
 GRAPH, INITIALIZER, RAW_DATA = (
     onnx.ModelProto.GRAPH_FIELD_NUMBER,
     onnx.GraphProto.INITIALIZER_FIELD_NUMBER,
@@ -26,17 +26,21 @@ Metadata = Mapping[str, str]
 
 
 class ModelStream:
-    """The bytes of a model whose large arrays are given beside it."""
+    """The bytes of a model whose large arrays are given separately.
+
+    Attributes:
+        graph_length: length of the graph in bytes.
+    """
 
     def __init__(self, proto: onnx.ModelProto, tensors: Mapping[str, ir.TensorProtocol]) -> None:
         """Compute all lengths.
 
         Args:
-            proto: the model; of the initializers in `tensors` it has all but the data.
-            tensors: by the initializers' names.
+            proto: the model; its initializers that are in `tensors` have everything but the data.
+            tensors: large arrays, by the names of the initializers.
 
         Raises:
-            DarkconvError: it is more than one message may hold.
+            DarkconvError: the model is larger than one message may be.
         """
         self._proto = proto
         self._initializers = [
@@ -58,7 +62,14 @@ class ModelStream:
             )
 
     def chunks(self, metadata: Callable[[], Metadata]) -> Iterator[bytes | memoryview]:
-        """The bytes, in pieces; metadata to be added are asked for when the weights are out."""
+        """Yield the bytes of the model in pieces.
+
+        Args:
+            metadata: returns more metadata; it is called after the weights have been yielded.
+
+        Yields:
+            Consecutive bytes.
+        """
         yield part_of(self._proto, lambda number: number < GRAPH)
         yield opening(GRAPH, self.graph_length)
         yield self._before
@@ -77,7 +88,7 @@ class ModelStream:
 
 
 class _Initializer:
-    """One constant of the graph: the bytes before its data, and the tensor that has these."""
+    """One constant of the graph: the bytes before its data, and the tensor with the data."""
 
     def __init__(self, stub: onnx.TensorProto, tensor: ir.TensorProtocol | None) -> None:
         self.tensor = tensor
@@ -89,7 +100,12 @@ class _Initializer:
 
 
 def part_of(message: Any, is_wanted: Callable[[int], bool]) -> bytes:
-    """Some fields of a message, chosen by their numbers."""
+    """Return the bytes of some fields of a message.
+
+    Args:
+        message: protobuf message.
+        is_wanted: returns True for the number of a field to include.
+    """
     part = type(message)()
     part.CopyFrom(message)
     for field in message.DESCRIPTOR.fields:
@@ -99,12 +115,23 @@ def part_of(message: Any, is_wanted: Callable[[int], bool]) -> bytes:
 
 
 def opening(field: int, length: int) -> bytes:
-    """What precedes the bytes of a field: its tag and their number."""
+    """Return the bytes before the content of a field: its tag and the content's length.
+
+    Args:
+        field: number of the field.
+        length: length of the content, in bytes.
+    """
     return varint(field << 3 | LENGTH_DELIMITED) + varint(length)
 
 
 def varint(value: int) -> bytes:
-    """A number in groups of seven bits, the lowest first; all but the last have the high bit."""
+    """Return a number as protobuf's varint: groups of seven bits, the lowest first.
+
+    All groups but the last have the high bit set.
+
+    Args:
+        value: number of 0 or more.
+    """
     groups = []
     while value > 0x7F:
         groups.append(value & 0x7F | 0x80)

@@ -1,7 +1,7 @@
-"""Writing an ONNX file: whole, with its weights beside it, or pointing into a weights file.
+"""Writing an ONNX file: with its weights inside, in a file beside it, or in a Darknet weights file.
 
-Weights go out piece by piece from the memory map that they lie in; only those that are computed,
-such as folded ones, are in memory at all, a piece at a time.
+Weights are written piece by piece from the memory map that they lie in. Only computed ones, such as
+folded weights, are in memory, one piece at a time.
 """
 
 import logging
@@ -32,20 +32,21 @@ from darkconv.files import Chunks, PathLike, is_utf8, write_together
 
 logger = logging.getLogger("darkconv")
 
-DATA_SUFFIX = ".data"  # of the file beside net.onnx: net.onnx.data
+DATA_SUFFIX = ".data"  # suffix of the file beside net.onnx: net.onnx.data
 PAGE = 4096  # large arrays begin at a page, so that runtimes can map them
-LINE = 64  # others at a line of the processor's cache
+LINE = 64  # other arrays begin at a line of the processor's cache
 
 Tensors = Mapping[str, ir.TensorProtocol]
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where large arrays stand outside the ONNX file.
+    """Where large arrays lie outside the ONNX file.
 
     Attributes:
         location: name of a file in the same folder.
-        offsets: in it, by name; arrays that have none are in the ONNX file itself.
+        offsets: offset of each array in that file, in bytes, by name; arrays without one are in the
+            ONNX file.
     """
 
     location: str = ""
@@ -53,7 +54,16 @@ class Places:
 
 
 def build_model(model: Model, options: OnnxOptions) -> ir.Model:
-    """The whole graph, with all metadata but the digests of Darknet's files."""
+    """Build the whole graph, with all metadata but the digests of Darknet's files.
+
+    Args:
+        model: model to build.
+        options: options of the graph.
+
+    Raises:
+        UnsupportedError: a layer that is not expressed in ONNX with these options.
+        DarkconvError: the network has no head of the kind that is asked for.
+    """
     built = NetworkGraph(model, options)
     outputs = build_outputs(built)
     return built.finish(outputs, file_metadata(built))
@@ -71,22 +81,22 @@ def write_onnx(
     """Write the ONNX file of a model.
 
     Args:
-        model: what to write.
-        path: of the file.
-        external: put large arrays into a second file beside it, `net.onnx.data`.
-        in_place: leave them where they are, in the weights file that the model was loaded from.
-            The ONNX file must be put beside it. Batch norm is not folded.
-        check: run the file once before it takes its name: see `darkconv.backends.onnx.trial`.
-        options: those of `to_onnx`.
+        model: model to write.
+        path: path of the file.
+        external: write large arrays to a second file beside it, `net.onnx.data`.
+        in_place: leave the arrays in the weights file that the model was loaded from. The ONNX file
+            must lie beside it. Batch norm is not folded.
+        check: run the file once before it gets its name: see `darkconv.backends.onnx.trial`.
+        options: options of `to_onnx`.
 
     Returns:
-        How many values are NaN when the file is run once.
+        How many output values are NaN when the file is run once.
 
     Raises:
         UnsupportedError: a layer that is not expressed in ONNX with these options.
-        DarkconvError: an unknown option, the file cannot be written, is too large or does not run,
-            a name that the graph cannot hold, or `in_place` where the arrays are not those of a
-            weights file in that folder.
+        DarkconvError: an unknown option; a file that cannot be written, is too large or does not
+            run; a file name that the graph cannot hold; or `in_place` where the arrays are not
+            those of a weights file in that folder.
     """
     if external and in_place:
         raise DarkconvError("external and in_place cannot both hold")
@@ -111,7 +121,7 @@ def write_onnx(
         if external:
             beside[data_path(path)] = data_chunks(tensors, places)
         trial = Trial(path, model.network)
-        check = check and not graph.graph.opset_imports.keys() - {""}  # ours alone run here
+        check = check and not graph.graph.opset_imports.keys() - {""}  # plugins cannot run here
         write_together(
             {**beside, path: stream.chunks(digests_of_files)}, check=trial if check else None
         )
@@ -119,38 +129,63 @@ def write_onnx(
 
 
 class Trial:
-    """Runs an ONNX file, and what lies beside it, under temporary names.
+    """Runs an ONNX file, and the files beside it, under temporary names.
 
     Attributes:
-        missing: how many values of the outputs were NaN.
+        missing: how many output values were NaN.
     """
 
     def __init__(self, path: Path, network: Network) -> None:
-        """Of a file that is to be called `path`."""
+        """Prepare the trial of a file.
+
+        Args:
+            path: name that the file will have.
+            network: network that the file was built from.
+        """
         self._path = path
         self._network = network
         self.missing = 0
 
     def __call__(self, temporaries: Mapping[Path, Path]) -> None:
-        """Run the file: see `try_out`."""
+        """Run the file: see `try_out`.
+
+        Args:
+            temporaries: temporary names of the files, by the names that they will have.
+        """
         beside = {name.name: file for name, file in temporaries.items() if name != self._path}
         self.missing = try_out(temporaries[self._path], self._path, self._network, beside)
 
 
 def data_path(path: Path) -> Path:
-    """The file beside an ONNX file: net.onnx.data."""
+    """Return the path of the file beside an ONNX file: net.onnx.data.
+
+    Args:
+        path: path of the ONNX file.
+    """
     return path.with_name(path.name + DATA_SUFFIX)
 
 
 @contextmanager
 def hashing(model: Model, *, in_place: bool) -> Iterator[Callable[[], dict[str, str]]]:
-    """Compute the digests of Darknet's files while other things are done."""
+    """Yield a function that returns the digests of Darknet's files, computed in another thread.
+
+    Args:
+        model: model whose files are hashed.
+        in_place: True if the graph points into the weights file.
+
+    Yields:
+        The function; it waits until the digests are computed.
+    """
     with ThreadPoolExecutor(1) as pool:
         yield pool.submit(digests, model, in_place=in_place).result
 
 
 def large_tensors(graph: ir.Model) -> dict[str, ir.TensorProtocol]:
-    """The arrays worth a treatment of their own, by name."""
+    """Return the arrays of a graph that are written piece by piece, by name.
+
+    Args:
+        graph: complete graph.
+    """
     return {
         name: value.const_value
         for name, value in graph.graph.initializers.items()
@@ -159,7 +194,12 @@ def large_tensors(graph: ir.Model) -> dict[str, ir.TensorProtocol]:
 
 
 def laid_out(tensors: Tensors, location: str) -> Places:
-    """One array behind the other, each at a round offset."""
+    """Return places for arrays one after the other, each at an aligned offset.
+
+    Args:
+        tensors: arrays by name, in the order of the file.
+        location: name of the data file.
+    """
     offsets, end = {}, 0
     for name, tensor in tensors.items():
         step = PAGE if tensor.nbytes >= PAGE else LINE
@@ -169,7 +209,15 @@ def laid_out(tensors: Tensors, location: str) -> Places:
 
 
 def data_chunks(tensors: Tensors, places: Places) -> Iterator[bytes | memoryview]:
-    """The bytes of a data file."""
+    """Yield the bytes of a data file.
+
+    Args:
+        tensors: arrays by name, in the order of the file.
+        places: offsets of the arrays.
+
+    Yields:
+        Consecutive bytes, with zeros between arrays.
+    """
     end = 0
     for name, tensor in tensors.items():
         yield bytes(places.offsets[name] - end)
@@ -180,7 +228,13 @@ def data_chunks(tensors: Tensors, places: Places) -> Iterator[bytes | memoryview
 def split(
     graph: ir.Model, tensors: Tensors, places: Places
 ) -> tuple[onnx.ModelProto, dict[str, ir.TensorProtocol]]:
-    """The model without the data of large arrays, and those that belong into its file."""
+    """Return the model without the data of large arrays, and the arrays that belong into its file.
+
+    Args:
+        graph: complete graph; its initializers are changed.
+        tensors: large arrays by name.
+        places: where arrays lie outside the ONNX file.
+    """
     for name, tensor in tensors.items():
         graph.graph.initializers[name].const_value = ir.ExternalTensor(
             places.location,
@@ -200,10 +254,15 @@ def split(
 
 
 def weights_beside(model: Model, path: Path) -> WeightsFile:
-    """The weights file that a graph at `path` can point into.
+    """Return the weights file that a graph can point into.
+
+    Args:
+        model: model that was loaded from it.
+        path: path of the ONNX file.
 
     Raises:
-        DarkconvError: the model's arrays are not those of a file, or it lies elsewhere.
+        DarkconvError: the model's arrays are not those of a file, or the file lies in another
+            folder.
     """
     if not isinstance(model.arrays, FileArrays):
         raise DarkconvError(
@@ -231,14 +290,22 @@ def weights_beside(model: Model, path: Path) -> WeightsFile:
 
 
 def places_in(file: WeightsFile, tensors: Tensors) -> Places:
-    """Those arrays that stand in a weights file as they are."""
+    """Return the places of those arrays that a weights file holds unchanged.
+
+    Args:
+        file: weights file of the model.
+        tensors: large arrays by name.
+    """
     offsets = {name: file.offset_of(tensor.numpy()) for name, tensor in tensors.items()}
     known = {name: offset for name, offset in offsets.items() if offset is not None}
     return Places(file.real_path.name, known)
 
 
 def unfolded(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options under which arrays are used as they stand in the weights file.
+    """Return options with which arrays are used unchanged from the weights file.
+
+    Args:
+        options: options of `to_onnx`.
 
     Raises:
         DarkconvError: half precision was asked for.

@@ -254,15 +254,15 @@ def to_onnx(
         fp16: half precision, but for heads, decoding, inputs and outputs.
         resize: how pictures are fitted to the input, for the metadata; by default what the dialect
             and `letter_box=` say.
-        allow_nonfinite: accept arrays with NaN or infinity, and negative variances, with
-            a warning.
+        allow_nonfinite: accept arrays with NaN or infinity, and variances without a square root,
+            with a warning.
 
     Returns:
         The graph; its metadata hold what a reader needs: see docs/onnx.md.
 
     Raises:
         UnsupportedError: a layer that is not expressed in ONNX with these options.
-        WeightsError: an array holds NaN or infinity, or a variance is negative.
+        WeightsError: an array holds NaN or infinity, or a variance has no square root.
         DarkconvError: an option has an impossible value, or would have no effect.
         MissingDependencyError: onnx is not installed.
     """

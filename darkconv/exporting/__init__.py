@@ -1,1 +1,1 @@
-"""Models as files of other frameworks, as `darkconv convert` writes them."""
+"""Writing models as files of other frameworks, for `darkconv convert`."""

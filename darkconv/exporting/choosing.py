@@ -1,4 +1,4 @@
-"""Options of formats as the command line spells them: each has to be about one of the files."""
+"""Checks of the options of formats on the command line: each must apply to one of the files."""
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,19 +11,19 @@ from darkconv.loading.formats import RUNNABLE_SUFFIXES
 logger = logging.getLogger("darkconv")
 
 NEGATED = {"fold": "no-fold", "check": "no-check"}
-"""Options that are given to be turned off, by their names."""
+"""Names on the command line of options that are on by default, by their names in Python."""
 
 
 def fault_of(
     chosen: Iterable[str], smaller: Iterable[str], head: str, suffixes: set[str]
 ) -> str | None:
-    """Return what is wrong with options that are about no file; None where nothing is.
+    """Return the fault of options that apply to none of the files; None where there is none.
 
     Args:
         chosen: names of options that the user gave.
-        smaller: of half precision or 8 bits, likewise.
+        smaller: names of options of half precision or 8 bits that the user gave.
         head: kind of outputs.
-        suffixes: of the files that are written.
+        suffixes: suffixes of the files that are written.
     """
     homes: dict[str, Sequence[str]] = {
         name: [suffix for suffix, own in OPTIONS_BY_SUFFIX.items() if name in own]
@@ -45,11 +45,11 @@ def fault_of(
 
 
 def tell_of_others(chosen: Iterable[str], suffixes: Mapping[Path, str]) -> None:
-    """Say of each file which options it does not have, where another one has them.
+    """Log a warning for each file about the options that its format does not have.
 
     Args:
-        chosen: names of options that the user gave.
-        suffixes: of the files, by their paths.
+        chosen: names of options that the user gave; each applies to at least one file.
+        suffixes: suffixes of the files, by path.
     """
     for path, suffix in suffixes.items():
         known = OPTIONS_BY_SUFFIX.get(suffix, ())
@@ -67,5 +67,9 @@ def tell_of_others(chosen: Iterable[str], suffixes: Mapping[Path, str]) -> None:
 
 
 def spelled(name: str) -> str:
-    """Return an option as it is given: `--no-fold`."""
+    """Return an option as it is written on the command line: `--no-fold`.
+
+    Args:
+        name: name of the option in Python.
+    """
     return f"--{NEGATED.get(name, name.replace('_', '-'))}"

@@ -1,4 +1,4 @@
-"""8 bits that pay: which layers stay in float32, and whether the file is worth having."""
+"""The choice of layers for 8 bits, and whether the file is worth it."""
 
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -28,29 +28,29 @@ if TYPE_CHECKING:
     from darkconv.backends.onnx.quantization import Quantization
 
 MIN_AGREEMENT = 0.97
-"""F1 of detections with those of the float32 file."""
+"""Default of the least F1 of detections with those of the float32 file."""
 FASTER = 0.95
-"""A share of the time that is no chance: what takes more is not called faster."""
+"""Largest ratio of times at which a file counts as faster; a ratio nearer to 1 may be chance."""
 JUDGED_BY = 64
-"""Pictures on which agreement is measured while layers are chosen, at most."""
+"""Largest number of pictures on which agreement is measured while layers are chosen."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether an 8-bit file is worth having.
+    """The verdict on an 8-bit file: whether it is worth it.
 
     Attributes:
-        is_worth: it agrees with float32 as well as was asked for and with the model, and is
-            faster.
-        is_kept: the file was written in 8 bits; otherwise in float32.
-        reason: in words.
-        agreement: with the float32 file, 0..1.
-        wanted: the least agreement that was asked for.
-        float32: layers that stay in float32 so that it holds, in the order in which they cost
-            agreement.
-        depthwise: depthwise layers that stay in float32 because 8 bits are slower there.
-        speedup: float32's time over that of 8 bits, on this machine.
-        shrinkage: float32's bytes over those of 8 bits.
+        is_worth: True if it agrees well enough with float32 and with the model, and is faster.
+        is_kept: True if the file was written in 8 bits, False if in float32.
+        reason: the reason in words.
+        agreement: agreement with the float32 file, 0..1.
+        wanted: least agreement that was asked for, 0..1.
+        float32: labels of layers that stay in float32 for the sake of agreement, the most harmful
+            first.
+        depthwise: labels of depthwise layers that stay in float32 because they are slower in 8
+            bits.
+        speedup: time in float32 over time in 8 bits, on this machine.
+        shrinkage: bytes in float32 over bytes in 8 bits.
     """
 
     is_worth: bool
@@ -64,7 +64,7 @@ class Verdict:
     shrinkage: float
 
     def lines(self) -> list[str]:
-        """Return what is said of the layers, and the verdict last."""
+        """Return lines of text about the layers in float32, and the verdict in the last one."""
         told = []
         if self.depthwise:
             told.append(
@@ -75,19 +75,19 @@ class Verdict:
         return [*told, f"{'worth it' if self.is_worth else 'not worth it'}: {self.reason}"]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON can hold it."""
+        """Return it as a dict that JSON can hold."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Which layers stay in float32 beside those that always do, and the file that follows.
+    """The layers that stay in float32 besides those that always do, and the resulting file.
 
     Attributes:
-        path: of the 8-bit file.
-        ordered: layers that cost agreement, in the order of what they cost.
-        depthwise: layers that are slower in 8 bits.
-        is_empty: no layer with weights is left in 8 bits.
+        path: path of the 8-bit file.
+        ordered: indices of layers that lower the agreement in 8 bits, the most harmful first.
+        depthwise: indices of depthwise layers that are slower in 8 bits.
+        is_empty: True if no layer with weights is left in 8 bits.
     """
 
     path: Path
@@ -97,7 +97,11 @@ class Choice:
 
 
 def agreement_of(found: Likeness) -> float:
-    """Return F1 of detections, or where there are none 1 less the largest error of an output."""
+    """Return F1 of detections, or without boxes 1 less the largest relative error of an output.
+
+    Args:
+        found: comparison of a file with its float32 form.
+    """
     if found.f1 is not None:
         return found.f1
     return max(0.0, 1 - max(found.errors.values(), default=0.0))
@@ -114,17 +118,21 @@ def choose_layers(
     wanted: float = MIN_AGREEMENT,
     progress: Progress = silent,
 ) -> Choice:
-    """Make an 8-bit file that agrees with float32 as well as is wanted.
+    """Return the layers that stay in float32 so that an 8-bit file agrees as well as asked for.
 
     Args:
-        model: what to write.
+        model: model to write.
         whole: its float32 file.
-        pictures: by which 8-bit numbers are chosen and agreement is measured.
-        how: the numbers are chosen.
-        options: of `to_onnx`.
-        folder: for files.
-        wanted: least agreement; 0 leaves out the search, and what is slower too.
-        progress: shows how far a step is.
+        pictures: paths of the pictures for calibration and agreement.
+        how: options of quantization.
+        options: options of `to_onnx`.
+        folder: folder for temporary files, where the 8-bit file stays.
+        wanted: least agreement, 0..1; 0 skips the search, and the test of depthwise layers too.
+        progress: shows the progress of a step.
+
+    Raises:
+        UnsupportedError: the graph has recurrent states, or too old an opset.
+        DarkconvError: there are no pictures.
     """
     from darkconv.backends.onnx.quantization import Quantizer, eight_bit_layers
 
@@ -168,7 +176,12 @@ def choose_layers(
 def slower_depthwise(
     network: Network, written: Callable[[Collection[int]], ExportedFile]
 ) -> tuple[int, ...]:
-    """Return the depthwise layers if a file is faster with them in float32."""
+    """Return the indices of the depthwise layers if a file is faster with them in float32.
+
+    Args:
+        network: network of the model.
+        written: writes the 8-bit file whose layers of some indices stay in float32, and opens it.
+    """
     depthwise = tuple(
         layer.index
         for layer in network.layers
@@ -182,9 +195,14 @@ def slower_depthwise(
 
 
 def fewest(count: int, holds: Callable[[int], bool]) -> int:
-    """Return the least number from 1 to count for which something holds that holds for more.
+    """Return the least number from 1 to count for which a condition holds.
 
-    For count itself it is taken to hold.
+    The condition must hold for every number above one for which it holds. It is assumed to hold for
+    count, and not tested there.
+
+    Args:
+        count: largest number, 1 or more.
+        holds: tests the condition.
     """
     return 1 + bisect_left(range(1, count), True, key=holds)
 
@@ -192,15 +210,15 @@ def fewest(count: int, holds: Callable[[int], bool]) -> int:
 def judge(
     found: FilePrecision, choice: Choice, network: Network, *, wanted: float, form: str
 ) -> Verdict:
-    """Return whether an 8-bit file is worth having.
+    """Return whether an 8-bit file is worth it.
 
     Args:
-        found: how it compares with its float32 form.
-        choice: of layers.
-        network: of the model.
-        wanted: see `choose_layers`.
-        form: of the activations; of symmetric ones, which are another runtime's, time says
-            nothing, nor of full files, which are in 8 bits whatever they cost.
+        found: comparison of the file with its float32 form.
+        choice: layers that stay in float32.
+        network: network of the model.
+        wanted: least agreement, 0..1: see `choose_layers`.
+        form: form of 8 bits. Time counts only for "asymmetric"; "symmetric" files are for another
+            runtime, and "full" ones are kept in any case.
     """
     before, after = found.latency.milliseconds.values()
     agreement = agreement_of(found.likeness)

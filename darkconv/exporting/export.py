@@ -1,4 +1,4 @@
-"""export: a model as a file of another framework, or as a kit for a device or server."""
+"""The function `export`: a model as a file of another framework, or as a kit."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from darkconv.loading.saving import WRITE_NONFINITE
 from darkconv.verification.precision import Progress, silent
 
 OF_KITS = {"ort_web": "browser"}
-"""Options of kits alone."""
+"""Options that apply to one kit alone, with its name."""
 
 
 @checked
@@ -59,8 +59,8 @@ def export(
 ) -> Exported:
     """Write a model as a file of another framework, or as a kit for a device or server.
 
-    The suffix of the path says which format: `.onnx`, `.keras`, `.savedmodel` (a folder),
-    `.tflite`, `.safetensors` and `.pt2` are known. With `kit` the path is a folder. What is None
+    The suffix of the path names the format: `.onnx`, `.keras`, `.savedmodel` (a folder),
+    `.tflite`, `.safetensors` or `.pt2`. With `kit` the path is a folder. An option that is None
     has the format's default, or the kit's.
 
     Example:
@@ -70,63 +70,64 @@ def export(
         'run once in onnxruntime'
 
     Args:
-        model: what to write.
-        path: the file; with `kit` the folder, which is made, or replaced if it is a kit that
-            nobody has changed.
-        kit: name of what takes the folder as it is. A kit decides about some options, such as
-            `layout`, and has most others of ONNX.
-        ort_web: folder with onnxruntime-web's files, of its npm package. Kit browser.
-        head: outputs as Darknet's heads give them ("raw", the default), what enters the heads
-            ("logits"), boxes and scores, or, in ONNX, what is left of them after non-maximum
-            suppression (NMS). PyTorch programs know the first two.
+        model: model to write.
+        path: path of the file; with `kit` that of the folder, which is made, or replaced if it is
+            a kit that nobody has changed.
+        kit: name of the device or program that takes the folder as it is. A kit fixes some options,
+            such as `layout`, and has most other options of ONNX.
+        ort_web: folder with the files of onnxruntime-web's npm package. Kit browser.
+        head: kind of outputs: activated heads as in Darknet ("raw", the default), the inputs of the
+            heads ("logits"), boxes and scores ("boxes"), or, in ONNX, detections after non-maximum
+            suppression ("nms"). PyTorch programs have the first two.
         layout: form of boxes and nms for the programs that read them: see `to_onnx`. ONNX.
         pixels: boxes in pixels of the input, not in 0..1. ONNX, with boxes and nms.
-        threshold: least score, 0..1: a constant of the graph with nms, else what `detect` takes
-            from the metadata. ONNX.
-        nms: IoU of boxes that count as the same, 0..1, likewise.
-        threshold_inputs: both are inputs of the graph, not constants. ONNX, with nms.
-        max_detections: most per picture. ONNX, with nms.
-        nms_op: what suppresses: "onnx" or "tensorrt", which TensorRT alone runs. ONNX, with nms.
-        input: what pictures come as. ONNX.
-        dynamic: axes of any length: "batch", "size", "batch,size" or "none". ONNX.
-        fold: write batch norm into the weights (the default). ONNX.
-        fold_bn: the same in Keras, where the default is not to.
-        resize: how pictures will be fitted, which the file says.
+        threshold: least score, 0..1: a constant of the graph with nms, else the default of `detect`
+            in the metadata. ONNX.
+        nms: IoU above which two boxes are the same object, 0..1; stored like the threshold. ONNX.
+        threshold_inputs: make both inputs of the graph instead of constants. ONNX, with nms.
+        max_detections: most detections of a picture. ONNX, with nms.
+        nms_op: operators that do NMS: "onnx", or "tensorrt", which runs in TensorRT alone. ONNX,
+            with nms.
+        input: dtype, layout and channel order of the input: see `to_onnx`. ONNX.
+        dynamic: free axes of the input: "batch", "size", "batch,size" or "none". ONNX.
+        fold: fold batch norm into weights and biases (the default). ONNX.
+        fold_bn: the same in Keras, where it is not the default.
+        resize: how pictures will be fitted to the input; it is written to the metadata.
         opset: version of ONNX's operators.
         external: weights in a file beside it, `net.onnx.data`. ONNX.
-        in_place: weights where they are, in the model's .weights file. ONNX.
+        in_place: weights stay in the model's .weights file. ONNX.
         fp16: half precision. ONNX and LiteRT.
-        int8: 8 bits, but for heads and decoding. ONNX and LiteRT, with `calibrate`.
-        calibrate: pictures such as the network will see, by which the 8-bit numbers are chosen: a
-            data set, or any source that `open_dataset` takes.
-        calibration: how ranges of values are chosen: "mse", "percentile", "minmax" or "entropy";
-            by default the one of the first three that errs least at the outputs. ONNX.
-        reduce_range: weights of 7 bits, for x86 CPUs without VNNI, where 8 overflow. ONNX.
+        int8: 8 bits, except for heads and decoding. ONNX and LiteRT, with `calibrate`.
+        calibrate: calibration pictures, which must be like those in use: a data set, or any source
+            that `open_dataset` takes.
+        calibration: calibration method: "mse", "percentile", "minmax" or "entropy"; None tries the
+            first three, and takes the one with the least error at the outputs. ONNX.
+        reduce_range: weights in 7 bits, for x86 CPUs without VNNI, where 8 overflow. ONNX.
         int8_form: "asymmetric" activations (the default), with which onnxruntime computes, or
-            "symmetric" ones, about zero, which TensorRT reads. ONNX. "full": whole numbers alone,
-            from input to outputs, for one picture, as the Edge TPU and microcontrollers need them;
-            the default head is then "logits", and "raw" the other one. LiteRT.
-        min_agreement: least F1 of the 8-bit file's detections with those of the float32 file on
-            the pictures of `calibrate`, or 1 less the relative error of outputs where there are
-            no boxes, 0..1: layers that cost it stay in float32, by default until 0.97 holds, and
-            where nothing is gained the whole file does. 0 takes 8 bits whatever they cost. ONNX.
+            "symmetric" ones, which TensorRT reads. ONNX. "full": integers alone, from input to
+            outputs, for one picture, as the Edge TPU and microcontrollers need them; the head is
+            then "logits" (the default) or "raw". LiteRT.
+        min_agreement: least agreement of the 8-bit file with the float32 file on the calibration
+            pictures, 0..1: the F1 of detections, or without boxes 1 less the relative error of the
+            outputs. The default is 0.97. Layers stay in float32 until it is reached, and the whole
+            file does where nothing is gained. 0 accepts 8 bits in any case. ONNX.
         data: labelled pictures for AP before and after, with `fp16` and `int8`.
-        check: run the file once before it takes its name (the default). ONNX and LiteRT.
+        check: run the file once before it gets its name (the default). ONNX and LiteRT.
         compare: with `fp16` and `int8`: write a float32 form too, and compare size, time, outputs,
-            detections and AP (the default); of a LiteRT file in float32: compare it with the
+            detections and AP (the default). For a LiteRT file in float32: compare it with the
             model (the default, unless `check` is False).
-        allow_nonfinite: write arrays that hold NaN or infinity, and variances without a root, with
-            a warning.
+        allow_nonfinite: write arrays with NaN or infinity, and variances without a square root,
+            with a warning.
 
     Returns:
-        What was written, how it was tried, and what the comparison gave.
+        The files, how they were checked, and the result of the comparison.
 
     Raises:
-        DarkconvError: an unknown suffix, an option that the format does not have, options that
-            exclude each other, a file that cannot be written, does not run, or gives other numbers
+        DarkconvError: an unknown suffix; an option that the format does not have; options that
+            exclude each other; a file that cannot be written, does not run, or gives other numbers
             than it should.
-        WeightsError: an array holds NaN or infinity, or a variance has no root.
-        DatasetError: there is no picture to calibrate with.
+        WeightsError: an array holds NaN or infinity, or a variance has no square root.
+        DatasetError: there is no calibration picture.
         UnsupportedError: a layer that the framework cannot express.
         MissingDependencyError: the framework is not installed.
     """
@@ -149,16 +150,16 @@ def export(
 
 
 def check_export(model: Model, path: Path, kit: str | None, given: Mapping[str, Any]) -> None:
-    """Raise for what `write_export` would fail with, before anything runs.
+    """Raise the errors of `write_export` that can be found before anything runs.
 
     Args:
-        model: that is to be written.
-        path: of the file, or of the kit's folder.
-        kit: its name; None for a file.
-        given: options of `export`, by their names.
+        model: model to write.
+        path: path of the file, or of the kit's folder.
+        kit: name of the kit; None for a file.
+        given: options of `export`, by name.
 
     Raises:
-        DarkconvError: as `check_options` or `check_kit` raises it.
+        DarkconvError: an option is wrong, or the folder cannot hold the kit.
     """
     if kit is None:
         for name in given.keys() & OF_KITS.keys():
@@ -176,14 +177,20 @@ def write_export(
     *,
     progress: Progress = silent,
 ) -> Exported:
-    """Write a file or a kit; what is wrong with it is told by `Exported.fault`.
+    """Write a file or a kit; `Exported.fault` says what is wrong with the result.
 
     Args:
-        model: what to write.
-        path: of the file, or of the kit's folder.
-        kit: its name; None for a file.
-        given: options of `export`, by their names.
-        progress: shows how far long steps are.
+        model: model to write.
+        path: path of the file, or of the kit's folder.
+        kit: name of the kit; None for a file.
+        given: options of `export`, by name.
+        progress: shows the progress of long steps.
+
+    Returns:
+        What was written, with its checks and comparisons.
+
+    Raises:
+        DarkconvError: as in `export`.
     """
     if kit is None:
         return write_checked(model, path, given, progress=progress)

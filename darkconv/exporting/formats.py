@@ -1,4 +1,4 @@
-"""What each format of exported files can be told, and what writes it."""
+"""The formats of exported files, with their options and writers."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -36,38 +36,39 @@ OPTIONS_BY_SUFFIX: Mapping[str, tuple[str, ...]] = {
     SAFETENSORS_SUFFIX: (),
     PROGRAM_SUFFIX: ("head",),
 }  # fmt: skip
-"""Which options each format has."""
+"""Names of the options of each format."""
 HEADS_BY_SUFFIX: Mapping[str, tuple[str, ...]] = {
     ONNX_SUFFIX: HEADS,
     **dict.fromkeys((KERAS_SUFFIX, SAVED_MODEL_SUFFIX, LITERT_SUFFIX), ("raw", "boxes", "logits")),
     PROGRAM_SUFFIX: ("raw", "logits"),
 }
-"""Which kinds of outputs each format has that knows several."""
+"""Kinds of outputs of each format that has several."""
 FORMS_BY_SUFFIX: Mapping[str, tuple[str, ...]] = {
     ONNX_SUFFIX: ("asymmetric", "symmetric"),
     LITERT_SUFFIX: (FULL,),
 }
-"""Which forms of 8 bits can be asked for."""
+"""Forms of 8 bits of each format that has any."""
 RUNNERS: Mapping[str, tuple[str, str]] = {
     ONNX_SUFFIX: ("onnxruntime", "run once in onnxruntime"),
     LITERT_SUFFIX: ("ai_edge_litert", "run once in LiteRT"),
 }
-"""What tries a file before it takes its name, where it is installed, and what is said of that."""
+"""Library that runs a file once before it gets its name, where installed, and the text that says
+so."""
 
 
 def write_file(model: Model, path: Path, **options: Any) -> int:
-    """Write a model in the format that a suffix says.
+    """Write a model in the format of a path's suffix.
 
     Args:
-        model: what to write.
-        path: the file.
-        options: of `write_onnx`, `to_keras` or `write_litert`; other formats have none.
+        model: model to write.
+        path: path of the file.
+        options: options of `write_onnx`, `to_keras` or `write_litert`; other formats have none.
 
     Returns:
-        How many values are NaN when the file is tried.
+        How many output values are NaN when the file is run once; 0 where it is not run.
 
     Raises:
-        DarkconvError: an unknown suffix, beside what the writers raise.
+        DarkconvError: the suffix is unknown, or the writer raises it.
     """
     writer = WRITERS.get(path.suffix.lower())
     if writer is None:
@@ -76,13 +77,22 @@ def write_file(model: Model, path: Path, **options: Any) -> int:
 
 
 def options_of(suffix: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of some options that a format has."""
+    """Return those of some options that a format has.
+
+    Args:
+        suffix: suffix of the format, such as ".onnx".
+        chosen: options by name.
+    """
     known = OPTIONS_BY_SUFFIX.get(suffix, ())
     return {name: value for name, value in chosen.items() if name in known}
 
 
 def unknown_format(path: Path) -> DarkconvError:
-    """Return the error for a suffix that no format has."""
+    """Return the error for a suffix that no format has.
+
+    Args:
+        path: path with that suffix.
+    """
     return DarkconvError(
         f"{os.fspath(path)}: unknown format",
         expected=f"a name that ends in {', '.join(OPTIONS_BY_SUFFIX)}",
@@ -93,13 +103,22 @@ def unknown_format(path: Path) -> DarkconvError:
 
 
 def written_files(path: Path, *, external: bool) -> tuple[Path, ...]:
-    """Return an exported file and, with `external`, that of the weights beside an ONNX file."""
+    """Return the path of an exported file and, if there is one, that of the weights beside it.
+
+    Args:
+        path: path of the file.
+        external: True if the weights of an ONNX file are in a file beside it.
+    """
     is_beside = external and path.suffix.lower() == ONNX_SUFFIX
     return (path, spoke("onnx").data_path(path)) if is_beside else (path,)
 
 
 def size_of(path: Path) -> int:
-    """Return the bytes of a file, or of all files of a folder."""
+    """Return the size of a file, or of all files in a folder, in bytes.
+
+    Args:
+        path: path of the file or folder.
+    """
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files if file.is_file())
 
@@ -142,4 +161,4 @@ WRITERS: dict[str, Callable[..., int | None]] = {
     SAVED_MODEL_SUFFIX: _write_saved_model,
     LITERT_SUFFIX: _write_litert,
 }
-"""Writers by suffix."""
+"""Writer of each format, by suffix."""

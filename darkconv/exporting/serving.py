@@ -1,4 +1,4 @@
-"""A folder's pages in the browser, for this machine alone."""
+"""A local web server for the pages of a folder, for this machine alone."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -13,22 +13,22 @@ from darkconv.files import PathLike
 HOST = "127.0.0.1"
 PORT = 8000
 HEADERS = {
-    "Cross-Origin-Opener-Policy": "same-origin",  # with the next one threads share memory
+    "Cross-Origin-Opener-Policy": "same-origin",  # with the next header threads can share memory
     "Cross-Origin-Embedder-Policy": "require-corp",
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
 }
 TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm"}
-"""Media types that a system's own table may have otherwise."""
+"""Media types by suffix, since a system's own table may have others."""
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    """Gives files to pages of this server, and to nobody who came by another name."""
+    """Serves files to pages of this server, and refuses requests under another host name."""
 
     extensions_map = {**SimpleHTTPRequestHandler.extensions_map, **TYPES}  # noqa: RUF012
 
     def send_head(self) -> object:  # type: ignore[override]
-        """Refuse requests for another host: a page of elsewhere may have its name lead here."""
+        """Refuse requests for another host: a foreign page may have let its own name lead here."""
         assert isinstance(self.server, ThreadingHTTPServer)
         port = self.server.server_port
         if self.headers.get("Host") not in (f"{HOST}:{port}", f"localhost:{port}"):
@@ -40,22 +40,25 @@ class _Handler(SimpleHTTPRequestHandler):
         return super().send_head()
 
     def end_headers(self) -> None:
-        """Send what every answer says."""
+        """Send the headers of every answer."""
         for name, value in HEADERS.items():
             self.send_header(name, value)
         super().end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing of single requests."""
+        """Write no message about single requests."""
 
 
 @contextlib.contextmanager
 def serving(folder: PathLike, *, port: int = PORT) -> Iterator[tuple[str, Callable[[], None]]]:
-    """Serve a folder on this machine, and give the address, and what answers until it is stopped.
+    """Serve a folder on this machine within a `with` block.
 
     Args:
-        folder: whose files pages may have; links that lead out of it are not followed.
-        port: where it answers; 0 takes one that is free.
+        folder: folder whose files are served; links that lead out of it are not followed.
+        port: port of the server; 0 takes a free one.
+
+    Yields:
+        The address, and a function that answers requests until it is interrupted.
 
     Raises:
         DarkconvError: there is no such folder, or the port is taken.

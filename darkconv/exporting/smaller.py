@@ -1,4 +1,4 @@
-"""Files in half precision and in 8 bits, written beside their float32 form and compared with it."""
+"""Files in half precision and 8 bits, which are written and compared with their float32 form."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -44,24 +44,24 @@ from darkconv.verification.precision import (
 logger = logging.getLogger("darkconv")
 
 OUTSIDE = ("external", "in_place")
-"""Options of files whose weights lie elsewhere."""
+"""Options of files whose weights lie in another file."""
 Pictures = Dataset | PathLike | Sequence[PathLike]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reduction:
-    """How numbers are made smaller.
+    """Options of half precision and 8 bits.
 
     Attributes:
-        fp16: half precision.
-        int8: 8 bits.
-        calibrate: pictures by which the 8-bit numbers are chosen.
-        calibration: method by which they are; None for the default.
-        reduce_range: weights in 7 bits.
-        int8_form: of the activations: "asymmetric" or "symmetric"; None for the former. Of a LiteRT
-            file "full": nothing else than 8 bits.
-        min_agreement: least F1 with the float32 file; None for the default.
-        data: labelled pictures for AP.
+        fp16: True for half precision.
+        int8: True for 8 bits.
+        calibrate: calibration pictures.
+        calibration: calibration method; None for the default.
+        reduce_range: True for weights in 7 bits.
+        int8_form: form of the activations: "asymmetric", "symmetric", or None for the former; for a
+            LiteRT file "full": everything is in 8 bits.
+        min_agreement: least F1 with the float32 file, 0..1; None for the default.
+        data: labelled pictures for AP; None for no AP.
     """
 
     fp16: bool = False
@@ -75,13 +75,17 @@ class Reduction:
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> "Reduction":
-        """Return what is said of it among the options of a file."""
+        """Return the reduction that the options of a file ask for.
+
+        Args:
+            given: options of `export`, by name; others are ignored.
+        """
         names = cls.__dataclass_fields__
         return cls(**{name: value for name, value in given.items() if name in names})
 
     @property
     def kind(self) -> str:
-        """Either "float16" or "int8"; nothing where numbers stay as they are."""
+        """Return "float16" or "int8"; an empty string where numbers stay in float32."""
         return "int8" if self.int8 else "float16" if self.fp16 else ""
 
 
@@ -97,21 +101,21 @@ def write_smaller(
     """Write a file in half precision or 8 bits, and compare it with its float32 form.
 
     Args:
-        model: what to write.
-        path: the file, ONNX or LiteRT.
-        how: the numbers are made smaller.
-        options: of the format: see `write_file`.
-        compare: write the float32 form too where it is not needed for writing, and compare.
-        progress: shows how far a step is.
+        model: model to write.
+        path: path of the file, ONNX or LiteRT.
+        how: options of half precision and 8 bits.
+        options: other options of the format: see `write_file`.
+        compare: compare with the float32 form, which is written for this if nothing else needs it.
+        progress: shows the progress of a step.
 
     Returns:
-        How the file compares, None without comparison; and of an 8-bit ONNX file, or a LiteRT file
-        all in 8 bits that was compared, whether it is worth having. Where it is not, the ONNX file
-        is in float32.
+        How the file compares with float32, or None without comparison; and whether 8 bits are worth
+        it, for an ONNX file in 8 bits, or a LiteRT file in full 8 bits that was compared, else
+        None. If they are not worth it, the ONNX file is in float32.
 
     Raises:
-        DarkconvError: the network takes no pictures, by which 8-bit numbers are chosen, or the file
-            cannot be written.
+        DarkconvError: the network takes no pictures to calibrate with, or the file cannot be
+            written.
         DatasetError: no picture can be read.
     """
     if not (compare or how.int8):
@@ -153,10 +157,13 @@ def write_smaller(
 
 
 def full_options(network: Network) -> dict[str, str]:
-    """Return the options of a LiteRT file all in 8 bits, for what is not said.
+    """Return the default options of a LiteRT file in full 8 bits.
 
-    It ends before the heads if they are what the network gives: in 8 bits a sigmoid has no values
-    below 1/512 but 0, and boxes would share one scale with scores.
+    The file ends before the heads if these are the network's outputs. In 8 bits the least sigmoid
+    above 0 would be about 1/512, and boxes would share one scale with scores.
+
+    Args:
+        network: network of the model.
     """
     ends_in_heads = [layer.index for layer in network.heads] == list(network.outputs)
     head = FULL_HEADS[0] if network.heads and ends_in_heads else "raw"
@@ -164,7 +171,7 @@ def full_options(network: Network) -> dict[str, str]:
 
 
 def _write_half(model: Model, path: Path, options: Mapping[str, Any]) -> None:
-    """Write the file; of a LiteRT file the weights alone are float16."""
+    """Write the file in half precision; in a LiteRT file only the weights are float16."""
     is_litert = suffix_of(path) == LITERT_SUFFIX
     more = {"precision": "float16"} if is_litert else {"fp16": True}
     write_file(model, path, **options, **more)
@@ -172,14 +179,14 @@ def _write_half(model: Model, path: Path, options: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class Compared:
-    """What a file is compared with.
+    """What a file is compared with, and how.
 
     Attributes:
         whole: the float32 file.
-        pictures: on which.
-        labelled: pictures for AP.
-        is_wanted: whether the user wants to see it.
-        progress: shows how far a step is.
+        pictures: paths of the pictures for the comparison.
+        labelled: labelled pictures for AP; None for no AP.
+        is_wanted: True if the user wants to see the comparison.
+        progress: shows the progress of a step.
     """
 
     whole: ExportedFile
@@ -197,7 +204,7 @@ def _write_8_bits(
     beside: Compared,
     folder: Path,
 ) -> tuple[FilePrecision | None, Verdict]:
-    """Write an ONNX file in 8 bits, or in float32 where they are not worth it."""
+    """Write an ONNX file in 8 bits, or in float32 where 8 bits are not worth it."""
     from darkconv.backends.onnx.quantization import Quantization
     from darkconv.backends.onnx.writing import Trial
 
@@ -227,7 +234,13 @@ def _write_8_bits(
 
 
 def open_pictures(source: Pictures, model: Model, *, uses_labels: bool = True) -> Dataset:
-    """Return a data set, opened for a model where it is a source."""
+    """Return a data set; a source is opened for the model.
+
+    Args:
+        source: data set, or source that `open_dataset` takes.
+        model: model whose class names and input the data set is for.
+        uses_labels: True if the labels will be read.
+    """
     if isinstance(source, Dataset):
         return source
     return open_for_model(source, model, uses_labels=uses_labels)
@@ -236,11 +249,16 @@ def open_pictures(source: Pictures, model: Model, *, uses_labels: bool = True) -
 def calibration_pictures(
     model: Model, source: Pictures | None, progress: Progress = silent
 ) -> list[Path]:
-    """Return the pictures for the choice of 8-bit numbers; broken ones are told and left out.
+    """Return the paths of the calibration pictures; broken ones are reported and skipped.
+
+    Args:
+        model: model whose network takes the pictures.
+        source: data set, or source that `open_dataset` takes.
+        progress: not used.
 
     Raises:
         DarkconvError: the network takes no pictures.
-        DatasetError: none can be read.
+        DatasetError: no picture can be read.
     """
     shape = model.network.input_shape
     if not shape.is_map or source is None:
@@ -260,9 +278,14 @@ def calibration_pictures(
 
 
 def warn_of_large_values(model: Model, whole: ExportedFile, pictures: Sequence[Path]) -> None:
-    """Say which layers leave float16 on some of the pictures, or on noise.
+    """Log a warning for each layer that leaves the range of float16 on some pictures, or on noise.
 
-    A CPU's runtime may compute in float32 in between, where a GPU's gives infinities.
+    The runtime of a CPU may compute in float32 in between, where that of a GPU gives infinity.
+
+    Args:
+        model: model to run in float32.
+        whole: its float32 file, which says how pictures are fitted.
+        pictures: paths of pictures, of which a few are used; noise is used if there are none.
     """
     shape = model.network.input_shape
     planes: list[Array] = [planes_of(whole, picture) for picture in spread(pictures)[:NOISE]]

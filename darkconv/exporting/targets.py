@@ -1,4 +1,4 @@
-"""Where a model goes, looked at before the work begins: a run must not fail where it would end."""
+"""Checks of the output paths, made before the work begins, so that no run fails at its end."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,16 +11,16 @@ from darkconv.loading.formats import ONNX_SUFFIX, SAVED_MODEL_SUFFIX, suffix_hin
 
 
 def check_target(path: Path, weights: Path | None, suffixes: Sequence[str]) -> None:
-    """Check that a model can be written in the format that a name says.
+    """Check that a model can be written in the format of a path's suffix.
 
     Args:
-        path: where to; the cfg of Darknet's files.
-        weights: of Darknet's files.
-        suffixes: of the formats of one file.
+        path: path of the file, or of the cfg of Darknet's files.
+        weights: path of the weights of Darknet's files; None for a format of one file.
+        suffixes: suffixes of the formats of one file.
 
     Raises:
-        DarkconvError: an unknown format, or a file whose name would follow from the path is
-            there already and is not that output's.
+        DarkconvError: the format is unknown, or a file beside the output exists and does not belong
+            to it.
     """
     suffix = path.suffix.lower()
     if weights is None and suffix not in suffixes:
@@ -39,14 +39,14 @@ def check_target(path: Path, weights: Path | None, suffixes: Sequence[str]) -> N
 
 
 def note_arrays(path: Path, *, is_beside: bool) -> None:
-    """Tell of the file of arrays that lies beside an ONNX file.
+    """Note the file of arrays beside an ONNX file as an output.
 
     Args:
-        path: of a model that is written.
-        is_beside: its arrays do not stand in it.
+        path: path of the model file.
+        is_beside: True if the arrays are written to a file beside it.
 
     Raises:
-        DarkconvError: somebody else's file is in the way.
+        DarkconvError: a file of that name exists and does not belong to the output.
     """
     if is_beside and path.suffix.lower() == ONNX_SUFFIX:
         beside = spoke("onnx").data_path(path)

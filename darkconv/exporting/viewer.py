@@ -13,7 +13,13 @@ from darkconv.libraries import telling_missing
 
 @contextlib.contextmanager
 def viewing(model: Model) -> Iterator[tuple[str, int, Callable[[], None]]]:
-    """Show the graph, and give the host, the port, and what waits until the user stops it.
+    """Show the graph, and yield the address at which it is served.
+
+    Args:
+        model: model to show; its batch norm is not folded.
+
+    Yields:
+        Host, port, and a function that waits until the user stops the server.
 
     Raises:
         MissingDependencyError: netron or onnx is not installed.
@@ -23,6 +29,6 @@ def viewing(model: Model) -> Iterator[tuple[str, int, Callable[[], None]]]:
     with scratch_folder() as folder:
         path = folder / f"{Path(model.network.file).stem}.onnx"
         spoke("onnx").write_onnx(model, path, fold=False, check=False)
-        logging.getLogger("netron").setLevel(logging.WARNING)  # it says the same
+        logging.getLogger("netron").setLevel(logging.WARNING)  # it logs the same address
         host, port = netron.start(str(path), address=("localhost", None))
         yield host, port, netron.wait

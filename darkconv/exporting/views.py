@@ -1,4 +1,4 @@
-"""How what `export` has written shows itself: a line of text, and a table for notebooks."""
+"""Views of what `export` wrote: a line of text, and a table for notebooks."""
 
 from collections.abc import Sequence
 
@@ -9,13 +9,21 @@ from darkconv.verification import tables
 
 
 def as_text(written: Exported) -> str:
-    """Return the files, their size and how they were checked in a line."""
+    """Return the names of the files, their size and how they were checked, in one line.
+
+    Args:
+        written: result of `export`.
+    """
     names = ", ".join(path.name for path in written.files)
     return f"<Exported {names}: {'; '.join(_remarks(written))}>"
 
 
 def as_html(written: Exported) -> str:
-    """Return a table of the files, or of how the one in question compares."""
+    """Return a table of the files, or of the comparison where there is one.
+
+    Args:
+        written: result of `export`.
+    """
     caption = [", ".join(map(str, written.files)), *_remarks(written)]
     headers: tuple[str, ...] = ("file",)
     rows: Sequence[tuple[object, ...]] = [(str(path),) for path in written.files]
@@ -27,10 +35,10 @@ def as_html(written: Exported) -> str:
 
 
 def comparison(written: Exported) -> tuple[tuple[str, ...], Sequence[tuple[object, ...]], str]:
-    """Return headers and cells of the table of a file that was compared, and how it was.
+    """Return headers, cells and caption of the table that compares a file.
 
     Args:
-        written: a file that has `precision` or `agreement`.
+        written: result of `export` with `precision` or `agreement`.
     """
     if found := written.precision:
         headers = ("", "float32", found.precision)

@@ -1,4 +1,4 @@
-"""Writing a model as a file of another framework, and what was written."""
+"""Writing a model as a file of another framework, and the record of what was written."""
 
 import logging
 from collections.abc import Mapping
@@ -39,25 +39,25 @@ OF_INT8 = ("calibrate", "calibration", "reduce_range", "int8_form", "min_agreeme
 OF_SMALLER = ("data",)
 NOT_IN_8_BITS = ("fold", "external", "in_place")
 OF_BOXES = ("threshold", "nms", "resize")
-"""What a file says for those who look for boxes in pictures with it."""
+"""Options that go into the metadata, for programs that look for boxes in pictures."""
 RUNNING = ("int8", "data", "compare")
-"""Options for which a file has to run here."""
+"""Options for which the file must be run on this machine."""
 SMALLER = ("fp16", "int8", *OF_INT8, *OF_SMALLER, "compare")
-"""Options that say how numbers are made smaller, and how that is checked."""
+"""Options of half precision and 8 bits, and of their check."""
 
 
 @dataclass(frozen=True, repr=False)
 class Exported(Shown):
-    """What `export` has written.
+    """The result of `export`: the files that were written, and how they were checked.
 
     Attributes:
-        files: the file that was asked for, and what lies beside it.
-        size: bytes of all of them.
-        checked: how the file was tried before it took its name; empty if it was not.
-        precision: of a file in half precision or 8 bits: how it compares with float32.
-        agreement: of a LiteRT file in float32: how it compares with the model.
-        verdict: of an ONNX file that was to be in 8 bits, and of a LiteRT file in nothing else:
-            whether they are worth it. Where they are not, the ONNX file is in float32.
+        files: the file that was asked for, then the files beside it.
+        size: size of all files together, in bytes.
+        checked: how the file was run before it got its name; empty if it was not run.
+        precision: comparison of a file in half precision or 8 bits with float32; else None.
+        agreement: comparison of a LiteRT file in float32 with the model; else None.
+        verdict: whether 8 bits are worth it, for an ONNX file that was asked for in 8 bits, or a
+            LiteRT file in full 8 bits; else None. If they are not, the ONNX file is in float32.
 
     Example:
         >>> import darkconv as dc
@@ -75,20 +75,20 @@ class Exported(Shown):
     verdict: Verdict | None = None
 
     def _view(self) -> View:
-        """Return how it is shown."""
+        """Return its views as text and as a table."""
         from darkconv.exporting import views
 
         return View(views.as_text, views.as_html)
 
     @property
     def comparison(self) -> dict[str, Any]:
-        """How a file in half precision or 8 bits compares with float32, for JSON."""
+        """Return the comparison of a file in half precision or 8 bits with float32, for JSON."""
         compared = self.precision.to_dict() if self.precision else {}
         return {**compared, **({"verdict": self.verdict.to_dict()} if self.verdict else {})}
 
     @property
     def fault(self) -> DarkconvError | None:
-        """What is wrong with the file that was written; None where nothing is."""
+        """Return what is wrong with the file that was written; None where nothing is."""
         where = Where(file=str(self.files[0]))
         is_float = self.verdict is not None and not self.verdict.is_kept
         found = self.precision
@@ -98,7 +98,7 @@ class Exported(Shown):
         return self.agreement.fault if self.agreement else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON can hold it."""
+        """Return it as a dict that JSON can hold."""
         return {
             "files": list(map(str, self.files)),
             "size": self.size,
@@ -112,15 +112,21 @@ class Exported(Shown):
 def write_checked(
     model: Model, path: Path, given: Mapping[str, Any], *, progress: Progress = silent
 ) -> Exported:
-    """Write a file and check it: see `export`, whose options are given by their names.
+    """Write a file, run it once, and compare it: see `export` for its options.
 
-    What is wrong with a file that was written is told by `Exported.fault`.
+    `Exported.fault` says what is wrong with a file that was written.
 
     Args:
-        model: what to write.
-        path: the file.
-        given: options; those that are not there have the format's default.
-        progress: shows how far long steps are.
+        model: model to write.
+        path: path of the file.
+        given: options by name; missing ones have the format's default.
+        progress: shows the progress of long steps.
+
+    Returns:
+        What was written, with its checks and comparisons.
+
+    Raises:
+        DarkconvError: an option is wrong, or the file cannot be written or run.
     """
     check_options(model, path, given)
     plain = {name: value for name, value in given.items() if name not in SMALLER}
@@ -146,15 +152,15 @@ def write_checked(
 
 
 def check_options(model: Model, path: Path, given: Mapping[str, Any]) -> None:
-    """Raise for options that would do nothing, or that do not go together.
+    """Check that options apply to the format and go together.
 
     Args:
-        model: that is to be written.
-        path: whose suffix says the format.
-        given: options, by their names.
+        model: model to write.
+        path: path whose suffix names the format.
+        given: options by name.
 
     Raises:
-        DarkconvError: there is one.
+        DarkconvError: an option would have no effect, has an impossible value, or excludes another.
     """
     known = OPTIONS_BY_SUFFIX.get(suffix_of(path))
     if known is None:
@@ -203,13 +209,13 @@ def _check_form(path: Path, given: Mapping[str, Any]) -> None:
 
 
 def check_numbers(given: Mapping[str, Any]) -> None:
-    """Raise for options of half precision and 8 bits that do not go together.
+    """Check that options of half precision and 8 bits go together.
 
     Args:
-        given: options, by their names.
+        given: options by name.
 
     Raises:
-        DarkconvError: there are such.
+        DarkconvError: an option has an impossible value, lacks another, or excludes another.
     """
     used = {name for name, value in given.items() if value is not False}
     if {"fp16", "int8"} <= used:

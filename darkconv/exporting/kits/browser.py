@@ -1,4 +1,4 @@
-"""The kit for browsers: one page that runs the model by onnxruntime-web, with all that it needs."""
+"""The kit for browsers: one page that runs the model in onnxruntime-web, with its files."""
 
 import base64
 import html
@@ -14,16 +14,23 @@ SCRIPT = "ort.wasm.min.js"
 LOADER = "ort-wasm-simd-threaded.mjs"
 PROGRAM = "ort-wasm-simd-threaded.wasm"
 PLACES = ("", "dist", "onnxruntime-web/dist", "node_modules/onnxruntime-web/dist")
-"""Where the files lie below the folder that the user gives."""
+"""Places of the files below the folder that the user gives."""
 FETCHED = "darkconv fetch onnxruntime-web -o DIR brings them; so does npm install onnxruntime-web"
 PIECE = 3 << 20
-"""Bytes of a line of a script: a multiple of 3, so that base64 has no padding within."""
+"""Bytes in one line of a script, a multiple of 3, so that base64 has no padding inside."""
 LARGEST = 32 * PIECE
-"""Bytes in a script: browsers do not read scripts of any length."""
+"""Bytes in one script, since browsers do not read very long scripts."""
 
 
 def fill(kit: Filling) -> None:
-    """Write the page, and as scripts, which a page may load from a file, what it runs."""
+    """Write the page, and everything that it runs as scripts, which a page may load from files.
+
+    Args:
+        kit: folder to fill.
+
+    Raises:
+        DarkconvError: the files of onnxruntime-web are not found.
+    """
     facts, runtime = kit.facts, find_runtime(kit.options.get("ort_web"))
     path = kit.write_model("model.onnx")
     models = _write_scripts(kit, "model", path.read_bytes())
@@ -60,10 +67,11 @@ def find_runtime(folder: Path | str | None) -> Path:
     """Return the folder with onnxruntime-web's files.
 
     Args:
-        folder: that the user gives: of the package, of its files, or one that it is installed in.
+        folder: folder that the user gave: that of the npm package, that of its files, or one in
+            which the package is installed; None if none was given.
 
     Raises:
-        DarkconvError: they are not there.
+        DarkconvError: the files are not there.
     """
     if folder is None:
         raise DarkconvError(
@@ -82,7 +90,7 @@ def find_runtime(folder: Path | str | None) -> Path:
 
 
 def _write_scripts(kit: Filling, name: str, content: bytes) -> list[str]:
-    """Write bytes as scripts that hand them to the page, and return the scripts' names."""
+    """Write bytes as scripts that pass them to the page, and return the scripts' names."""
     parts = [content[at : at + LARGEST] for at in range(0, len(content), LARGEST)]
     names = [f"{name}.js" if i == 0 else f"{name}-{i}.js" for i in range(len(parts))]
     for script, part in zip(names, parts, strict=True):
@@ -105,7 +113,14 @@ def _version(runtime: Path) -> str:
 
 
 def check(options: Mapping[str, Any]) -> None:
-    """Raise unless the runtime's files are there."""
+    """Check that the files of onnxruntime-web are there.
+
+    Args:
+        options: options of `darkconv.export`, of which `ort_web` counts.
+
+    Raises:
+        DarkconvError: the files are not there.
+    """
     find_runtime(options.get("ort_web"))
 
 

@@ -1,4 +1,4 @@
-"""The kit for Core ML: an .mlpackage by coremltools, from a program as .pt2 files hold them."""
+"""The kit for Core ML: an .mlpackage that coremltools makes from an exported PyTorch program."""
 
 import logging
 import shutil
@@ -16,11 +16,18 @@ from darkconv.exporting.writing import Exported
 INPUT = "image"
 PACKAGE = "model.mlpackage"
 DEBUGGING = "executorch_debug_handle_mapping.json"
-"""What coremltools adds for a debugger of ExecuTorch, and no part of the package's list."""
+"""File that coremltools adds for a debugger of ExecuTorch; the package does not list it."""
 
 
 def fill(kit: Filling) -> None:
-    """Convert the model's program, and look at what the result says of itself."""
+    """Convert the model's program, check the outputs of the result, and write the package.
+
+    Args:
+        kit: folder to fill.
+
+    Raises:
+        DarkconvError: coremltools gave other outputs than the model has.
+    """
     with quiet():
         converted = _convert(kit)
     outputs = _outputs(converted)
@@ -48,13 +55,17 @@ def fill(kit: Filling) -> None:
 
 
 def names_of_outputs(model: Model) -> list[str]:
-    """Return the outputs' names, which Core ML wants to begin with a letter: `head_082_yolo`."""
+    """Return the outputs' names, which must begin with a letter in Core ML: `head_082_yolo`.
+
+    Args:
+        model: model that the kit is made for.
+    """
     network = model.network
     return [f"head_{network.layers[index].label}" for index in network.outputs]
 
 
 def _convert(kit: Filling) -> Any:
-    """Return the model of coremltools, which takes a picture of 8-bit levels."""
+    """Return the model as coremltools holds it; it takes a picture of 8-bit levels."""
     logging.getLogger("coremltools").setLevel(logging.ERROR)
     import coremltools
     import torch
@@ -77,13 +88,13 @@ def _convert(kit: Filling) -> Any:
 
 
 def _outputs(converted: Any) -> dict[str, list[int]]:
-    """Return the shapes of the outputs, by their names."""
+    """Return the shapes of the outputs, by name."""
     told = converted.get_spec().description.output
     return {one.name: list(one.type.multiArrayType.shape) for one in told}
 
 
 def _save(converted: Any, path: Path) -> None:
-    """Write the package, and remove what the library keeps in a folder of its own."""
+    """Write the package, and remove the temporary folder of coremltools."""
     with quiet():
         converted.save(str(path))
     (path / DEBUGGING).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The kit for NVIDIA DeepStream with DeepStream-Yolo: the file and nvinfer's configuration."""
+"""The kit for NVIDIA DeepStream with DeepStream-Yolo: the ONNX file and nvinfer's configuration."""
 
 import logging
 
@@ -9,13 +9,17 @@ from darkconv.exporting.writing import OF_INT8
 logger = logging.getLogger("darkconv")
 
 FORMATS = {1: 2, 3: 0}
-"""nvinfer's `model-color-format` by channels: 2 is grey, 0 is RGB."""
+"""nvinfer's `model-color-format` by the number of channels: 2 is grey, 0 is RGB."""
 SEPARATOR = ";"
-"""Parts the labels of a line in nvinfer's label files."""
+"""Character that separates the labels of a line in nvinfer's label files."""
 
 
 def fill(kit: Filling) -> None:
-    """Write the file, its labels and the configuration of nvinfer."""
+    """Write the ONNX file, its labels and the configuration of nvinfer.
+
+    Args:
+        kit: folder to fill.
+    """
     facts = kit.facts
     kit.write_model("model.onnx")
     kit.write("labels.txt", encoded("".join(f"{name}\n" for name in _labels(kit))))
@@ -41,7 +45,7 @@ def fill(kit: Filling) -> None:
 
 
 def _labels(kit: Filling) -> list[str]:
-    """Return the names; nvinfer would take a semicolon for the end of a label."""
+    """Return the class names; semicolons are replaced, since they end a label in nvinfer."""
     names = list(kit.facts.names)
     if any(SEPARATOR in name for name in names):
         logger.warning("%s: labels.txt has , for ; in names, which parts labels there", kit.place)
@@ -59,7 +63,7 @@ KIT = Kit(
         "input": "float32-nchw",
         "dynamic": "batch",
     },
-    # nvinfer takes no 8-bit file without a table of its own
+    # nvinfer takes an 8-bit file only with its own calibration table
     options=tuple(name for name in OF_ONNX if name not in ("int8", *OF_INT8)),
     channels=(1, 3),
 )

@@ -1,4 +1,4 @@
-"""What the files of a kit say of a model: its size, its classes, its thresholds."""
+"""Facts about a model for the files of a kit: its input size, its classes, its thresholds."""
 
 import re
 from collections.abc import Mapping
@@ -13,23 +13,23 @@ from darkconv.layers.box_heads import box_heads, scored_classes
 from darkconv.layers.norm import Softmax
 
 THRESHOLD, NMS = 0.25, 0.45
-"""Least score and overlap where nothing is said: those of `darkconv.detect`."""
+"""Defaults of the least score and of the IoU of the same object: those of `darkconv.detect`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """A model, as far as the files beside it have to know it.
+    """The facts about a model that the files beside it need.
 
     Attributes:
-        name: of the model, in letters that every program takes as a name.
-        channels, height, width: of the network's input.
-        names: of all classes; the number of a class where it has no name.
-        hidden: classes that `dont_show` in the names file hides.
+        name: name of the model, in letters that every program accepts in a name.
+        channels, height, width: size of the network's input.
+        names: names of all classes; the index of a class where it has no name.
+        hidden: indices of classes that `dont_show` in the names file hides.
         threshold: least score, 0..1.
-        nms: overlap of boxes that count as the same, 0..1.
-        is_letterbox: pictures keep their proportions, between grey borders.
-        finds_boxes: it is a detector.
-        is_classifier: it is none, and gives a score for each class.
+        nms: IoU above which two boxes are the same object, 0..1.
+        is_letterbox: True if pictures keep their proportions, between grey borders.
+        finds_boxes: True for a detector.
+        is_classifier: True if the only result is a score for each class.
     """
 
     name: str
@@ -46,14 +46,14 @@ class Facts:
 
     @classmethod
     def of(cls, model: Model, options: Mapping[str, Any]) -> "Facts":
-        """Return what is known of a model that takes pictures.
+        """Return the facts about a model that takes pictures.
 
         Args:
-            model: which.
-            options: of `darkconv.export` that say more.
+            model: the model.
+            options: options of `darkconv.export`, of which threshold, nms and resize count.
 
         Raises:
-            GraphError: its boxes cannot be decoded.
+            GraphError: the boxes of the network cannot be decoded.
         """
         network, shape = model.network, model.network.input_shape
         count = _count_classes(model)
@@ -73,17 +73,21 @@ class Facts:
 
     @property
     def readable_names(self) -> list[str]:
-        """The names as text that every program can hold: bytes that are no UTF-8 become marks."""
+        """Return the names as valid UTF-8: invalid bytes become U+FFFD."""
         return [encoded(name).decode("utf-8", "replace") for name in self.names]
 
     @property
     def labels(self) -> bytes:
-        """The text of a file of labels, one in each line, with the bytes that the user wrote."""
+        """Return the content of a label file: one name per line, in the user's own bytes."""
         return encoded("".join(f"{name}\n" for name in self.names))
 
 
 def is_classifier(network: Network) -> bool:
-    """Return True where a network's only result is a score for each class, of a [softmax] layer."""
+    """Return True if a network's only result is a score for each class, from a [softmax] layer.
+
+    Args:
+        network: network of the model.
+    """
     heads = network.heads
     if len(heads) != 1 or not isinstance(heads[0].spec, Softmax):
         return False
@@ -97,5 +101,5 @@ def _count_classes(model: Model) -> int:
 
 
 def _plain_name(file: str) -> str:
-    """Return the stem of a file's name, without what servers and build tools refuse in names."""
+    """Return the stem of a file's name, without letters that servers and build tools refuse."""
     return re.sub(r"[^A-Za-z0-9_-]+", "_", Path(file).stem).strip("_-") or "model"

@@ -1,18 +1,22 @@
-"""The kit for Frigate: the file, its label map, and what to write into Frigate's configuration."""
+"""The kit for Frigate: the ONNX file, its label map, and a part of Frigate's configuration."""
 
 import json
 
 from darkconv.exporting.kits.kit import Filling, Kit
 
 PLACE = "/config/model_cache"
-"""Where Frigate's container has models."""
+"""Folder of the models in Frigate's container."""
 
 
 def fill(kit: Filling) -> None:
-    """Write the file, the label map and the part of the configuration."""
+    """Write the ONNX file, the label map and the part of the configuration.
+
+    Args:
+        kit: folder to fill.
+    """
     kit.write_model("model.onnx")
     names = kit.facts.readable_names
-    # numbered, since a first name that is a number would be taken for one
+    # lines are numbered, since Frigate would take a first name that is a number for an index
     kit.write("labelmap.txt", "".join(f"{i} {name}\n" for i, name in enumerate(names)))
     shown = [name for i, name in enumerate(names) if i not in kit.facts.hidden]
     tracked = "\n".join(f"    - {json.dumps(name, ensure_ascii=False)}" for name in shown)

@@ -1,4 +1,4 @@
-"""What a kit is, and the folder in which one is filled."""
+"""The description of a kit, and the folder that is filled with one."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,29 +17,29 @@ from darkconv.loading.formats import ONNX_SUFFIX
 from darkconv.verification.precision import Progress
 
 TEMPLATE_SUFFIX = ".in"
-"""Ends the names of templates, so that no tool takes them for what they become."""
+"""Suffix of templates, so that no tool takes them for the files that are made from them."""
 ELSEWHERE = ("external", "in_place")
-"""Options of ONNX files whose weights lie outside of them: a kit's folder can be moved."""
+"""Options of ONNX files whose weights lie in another file; a kit's folder can be moved."""
 OF_ONNX = tuple(name for name in OPTIONS_BY_SUFFIX[ONNX_SUFFIX] if name not in ELSEWHERE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kit:
-    """A kind of folder that some device, server or program takes as it is.
+    """A kind of folder that a device, server or program takes as it is.
 
     Attributes:
-        name: by which it is asked for.
-        what: takes it, in words.
+        name: name of the kit.
+        what: device or program that takes it, in words.
         fill: writes the files.
-        fixed: options of `darkconv.export` that what takes it leaves no choice about.
-        usual: options as they are where the user does not say.
-        options: those that the user may give.
-        takes_classifiers: it is not for detectors alone.
-        takes_others: it is for networks too that give neither boxes nor scores of classes.
-        channels: of the network's input, that it can have.
-        libraries: by the names that they are imported by, that write it.
-        programs: packages whose program writes it: they are not imported.
-        check: raises where options miss something, before anything is written.
+        fixed: options of `darkconv.export` that the user cannot change.
+        usual: defaults of options that differ from `darkconv.export`.
+        options: names of the options that the user may give.
+        takes_classifiers: True if the kit is not for detectors alone.
+        takes_others: True if the kit is also for networks without boxes and scores of classes.
+        channels: possible numbers of channels of the network's input.
+        libraries: modules that are needed to write the kit.
+        programs: packages whose program is needed to write the kit; they are not imported.
+        check: raises an error for a missing option, before anything is written.
     """
 
     name: str
@@ -65,14 +65,14 @@ class Filling:
     """A kit's folder while it is filled.
 
     Attributes:
-        kit: what it becomes.
-        model: that it is for.
-        facts: of the model.
-        options: of `darkconv.export`, the kit's own among them.
-        folder: which has the kit's name later.
-        progress: shows how far long steps are.
-        written: the model's file, and how it was checked; None before there is one.
-        place: the folder's name at the end, for messages.
+        kit: the kit.
+        model: model that the kit is made for.
+        facts: facts about the model.
+        options: options of `darkconv.export`, with those of the kit.
+        folder: temporary path of the folder.
+        place: path of the folder at the end, for messages.
+        progress: shows the progress of long steps.
+        written: record of the model's file; None before it is written.
     """
 
     kit: Kit
@@ -88,11 +88,14 @@ class Filling:
         """Write the model's file with the options, and return its path.
 
         Args:
-            name: of the file, below the kit's folder.
-            without: options that are about what is made of the file.
+            name: path of the file in the kit's folder.
+            without: options that do not apply to this file, but to the file that is made from it.
+
+        Returns:
+            The file's temporary path.
 
         Raises:
-            DarkconvError: it gives no numbers, or other ones than it should.
+            DarkconvError: the file cannot be written or run.
         """
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -102,11 +105,11 @@ class Filling:
         return path
 
     def made(self, name: str, checked: str | None = None) -> None:
-        """Have a file that was made of the model's be that in its place.
+        """Replace the model's file in the record by a file that was made from it.
 
         Args:
-            name: of it.
-            checked: how it was tried; as the model's file, if that is not said.
+            name: path of the new file in the kit's folder.
+            checked: how the new file was checked; None if the check of the model's file counts.
         """
         assert self.written is not None, "it is made of what was written"
         told = self.written.checked if checked is None else checked
@@ -116,27 +119,27 @@ class Filling:
         """Write a file of the kit.
 
         Args:
-            name: of the file, below the kit's folder.
-            content: bytes, or a text, which becomes UTF-8.
+            name: path of the file in the kit's folder.
+            content: bytes, or text, which is written in UTF-8.
         """
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, [content.encode() if isinstance(content, str) else content])
 
     def fill_in(self, template: str, *, folder: str | None = None, **values: object) -> None:
-        """Write a file from the kit's template of that name.
+        """Write a file from a template of the kit.
 
         Args:
-            template: name of the template, without its suffix.
-            folder: that it is in, of `templates`, if that is not the kit's own.
-            values: of the template's words, beside those that every template has.
+            template: name of the template without its suffix, and of the file.
+            folder: folder of the template in `templates`; None for the kit's own.
+            values: values of the template's words, besides those that every template has.
         """
         path = files(__package__) / "templates" / (folder or self.kit.name)
         text = (path / f"{template}{TEMPLATE_SUFFIX}").read_text(encoding="utf-8")
         self.write(template, _Page(text).substitute(self._words(values)))
 
     def _words(self, more: Mapping[str, object]) -> dict[str, object]:
-        """Return what templates can say of every model."""
+        """Return the values of the words that every template has, and more."""
         facts = self.facts
         checked = self.written.checked if self.written else ""
         return {

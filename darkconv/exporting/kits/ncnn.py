@@ -1,7 +1,7 @@
-"""The kit for ncnn: what pnnx makes of the ONNX file, its blobs named as the ONNX file's tensors.
+"""The kit for ncnn: what pnnx makes from the ONNX file, with the names of the ONNX file's tensors.
 
-This is the one module of darkconv that starts a program: pnnx has no other way in. It starts the
-one that the installed package pnnx brings, and no other.
+This is the only module of darkconv that starts a program, because pnnx has no other interface. It
+starts the program in the installed package pnnx, and no other.
 """
 
 import importlib.util
@@ -36,20 +36,20 @@ from darkconv.files import scratch_folder, write_bytes
 HEADS = ("raw", "logits", "boxes")
 PARAM, WEIGHTS = "model.param", "model.bin"
 SECONDS = 1800
-"""That pnnx may take: yolov4 takes it some seconds."""
+"""Longest time for pnnx; it takes some seconds for yolov4."""
 LAST_WORDS = 2
-"""Lines of what pnnx printed that are shown where it fails."""
+"""Number of the last lines of pnnx that are shown where it fails."""
 HEADER = 2
 """Lines of a .param file before its layers: a magic number, and counts."""
 FIRST_BLOB = 4
-"""Words of a layer's line before its blobs: type, name, and how many blobs go in and come out."""
+"""Words of a layer's line before its blobs: type, name, and the numbers of inputs and outputs."""
 HINTS = {
     "Tensor.reshape": "a [reorg] layer takes six axes, and ncnn has four: --for openvino takes it",
     "Tensor.slice": "a [Gaussian_yolo] head is not decoded in ncnn, --head raw leaves it as it is; "
     "a [shortcut] between layers of different sizes takes steps: --for openvino takes it",
     "Gather": "a head with tree= looks classes up: --for openvino takes it",
 }
-"""What to do where pnnx leaves a layer that ncnn does not know, by its type."""
+"""Hints for layers that pnnx leaves and ncnn does not support, by the layer's type."""
 PROGRAM = Program(
     library="import ncnn\n",
     load="""
@@ -65,7 +65,15 @@ net.load_model(str(HERE / "model.bin"))""",
 
 
 def fill(kit: Filling) -> None:
-    """Write the ONNX file, have pnnx convert it, give blobs their names, and run the result."""
+    """Write the ONNX file, convert it with pnnx, rename the blobs, and compare the result.
+
+    Args:
+        kit: folder to fill.
+
+    Raises:
+        UnsupportedError: ncnn does not support the network.
+        DarkconvError: pnnx fails, or ncnn gives other numbers than onnxruntime.
+    """
     path = kit.write_model("model.onnx", without=("fp16",))
     x, expected = _expected(kit, path)
     with scratch_folder() as folder:
@@ -83,7 +91,7 @@ def fill(kit: Filling) -> None:
 
 
 def _write_readme(kit: Filling, expected: Mapping[str, Values]) -> None:
-    """Write the program, where there is one for such outputs, and what says how to run it."""
+    """Write the program, if there is one for such outputs, and the page about its use."""
     facts = kit.facts
     rows = [("input", (facts.channels, facts.height, facts.width))]
     rows += [(name, values.shape[1:]) for name, values in expected.items()]
@@ -107,10 +115,10 @@ def _write_readme(kit: Filling, expected: Mapping[str, Values]) -> None:
 
 
 def _expected(kit: Filling, path: Path) -> tuple[Values, dict[str, Values]]:
-    """Return noise, and what the ONNX file gives of it.
+    """Return noise, and the outputs of the ONNX file for it.
 
     Raises:
-        UnsupportedError: it keeps a state between pictures.
+        UnsupportedError: the network keeps a state between pictures.
     """
     given, expected = onnxruntime_outputs(path)
     if len(given) > 1:
@@ -123,7 +131,7 @@ def _expected(kit: Filling, path: Path) -> tuple[Values, dict[str, Values]]:
 
 
 def _convert(path: Path, folder: Path, *, is_half: bool) -> None:
-    """Have pnnx write model.ncnn.param and model.ncnn.bin into a folder.
+    """Convert an ONNX file with pnnx to model.ncnn.param and model.ncnn.bin in a folder.
 
     Raises:
         DarkconvError: pnnx fails, takes too long, or cannot be started.
@@ -151,10 +159,10 @@ def _convert(path: Path, folder: Path, *, is_half: bool) -> None:
 
 
 def _program() -> Path:
-    """Return the program that the installed package has in its folder.
+    """Return the path of the program in the installed package pnnx.
 
     Raises:
-        DarkconvError: it has none.
+        DarkconvError: the package has no program.
     """
     found = importlib.util.find_spec("pnnx")
     places = list(found.submodule_search_locations or ()) if found else []
@@ -169,7 +177,7 @@ def _program() -> Path:
 
 
 def _check_layers(kit: Filling, param: Path) -> None:
-    """Raise UnsupportedError for layers that pnnx leaves as they are, and ncnn does not know."""
+    """Raise an UnsupportedError for layers that pnnx leaves and ncnn does not support."""
     import ncnn
 
     lines = param.read_text(encoding="utf-8").splitlines()[HEADER:]
@@ -184,10 +192,10 @@ def _check_layers(kit: Filling, param: Path) -> None:
 
 
 def _run(param: Path, weights: Path, x: Values) -> dict[str, Values]:
-    """Return the outputs of a network of ncnn in float32, by the names that pnnx gives.
+    """Return the outputs of a network in ncnn in float32, by the names that pnnx gives.
 
     Raises:
-        DarkconvError: ncnn cannot load or run it.
+        DarkconvError: ncnn cannot load or run the network.
     """
     import ncnn
 
@@ -215,15 +223,20 @@ def _outputs(ncnn: Any, param: Path, weights: Path, x: Values) -> dict[str, Valu
 def pair(
     found: Mapping[str, Values], expected: Mapping[str, Values], allowed: float
 ) -> tuple[dict[str, str], float]:
-    """Find for each output of the ONNX file the one of ncnn that has its numbers.
+    """Find the output of ncnn that has the numbers of each output of the ONNX file.
 
-    pnnx numbers outputs, and not always in the file's order.
+    pnnx numbers the outputs, but not always in the file's order.
+
+    Args:
+        found: outputs of ncnn, by pnnx's names, without the batch axis.
+        expected: outputs of the ONNX file, by name, with the batch axis.
+        allowed: largest difference that is allowed: see `error_of`.
 
     Returns:
-        The file's names by those of pnnx, and the largest error: see `error_of`.
+        The ONNX file's names by those of pnnx, and the largest difference.
 
     Raises:
-        DarkconvError: an output has none.
+        DarkconvError: an output has no counterpart.
     """
     left, names, errors = dict(found), {}, [0.0]
     for name, values in expected.items():
@@ -243,11 +256,11 @@ def pair(
 
 
 def renamed(param: str, names: Mapping[str, str]) -> str:
-    """Return the text of a .param file in which blobs have other names.
+    """Return the text of a .param file with other names of blobs.
 
     Args:
-        param: the text.
-        names: new ones by old ones.
+        param: text of the file.
+        names: new names by the old ones.
     """
     lines = param.splitlines()
     return "\n".join([*lines[:HEADER], *(_renamed(line, names) for line in lines[HEADER:])]) + "\n"
@@ -264,7 +277,14 @@ def _renamed(line: str, names: Mapping[str, str]) -> str:
 
 
 def check(options: Mapping[str, Any]) -> None:
-    """Raise for a head that ncnn cannot have."""
+    """Check that ncnn can have the kind of outputs.
+
+    Args:
+        options: options of `darkconv.export`, of which `head` counts.
+
+    Raises:
+        UnsupportedError: the kind of outputs is not possible.
+    """
     head = options.get("head")
     if head is not None and head not in HEADS:
         raise UnsupportedError(

@@ -1,4 +1,4 @@
-"""The kit for OpenCV: the file, and a short program that finds what `darkconv detect` finds."""
+"""The kit for OpenCV: the ONNX file, and a short program with the results of `darkconv detect`."""
 
 from darkconv.exporting.kits.kit import Filling, Kit
 from darkconv.exporting.kits.program import (
@@ -21,11 +21,15 @@ OUTPUTS = {
     True: "outputs `boxes` (N, boxes, 4), corners in 0..1, and `scores` (N, boxes, {classes})",
     False: "output `probabilities` (N, {classes})",
 }
-"""What the file gives, of a detector and of a classifier."""
+"""Description of the outputs, for a detector and for a classifier."""
 
 
 def fill(kit: Filling) -> None:
-    """Write the file, its labels, the program and how to run it."""
+    """Write the ONNX file, its labels, the program, and a page that tells how to run it.
+
+    Args:
+        kit: folder to fill.
+    """
     facts = kit.facts
     kit.write_model("model.onnx")
     kit.write("labels.txt", facts.labels)

@@ -1,4 +1,4 @@
-"""The kit for OpenVINO: its intermediate representation, by its own converter."""
+"""The kit for OpenVINO: its intermediate representation, made by its own converter."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,14 @@ from darkconv.exporting.kits.kit import Filling, Kit
 
 
 def fill(kit: Filling) -> None:
-    """Write the ONNX file, convert it, and hold one against the other."""
+    """Write the ONNX file, convert it, and compare the two.
+
+    Args:
+        kit: folder to fill.
+
+    Raises:
+        DarkconvError: OpenVINO gives other numbers than onnxruntime.
+    """
     import openvino
 
     path = kit.write_model("model.onnx")
@@ -34,16 +41,16 @@ def fill(kit: Filling) -> None:
 
 
 def _is_comparable(kit: Filling) -> bool:
-    """Return False where a value that is rounded otherwise may change which boxes are left."""
+    """Return False where a value that is rounded differently may change which boxes are kept."""
     options = kit.options
     return not (options.get("int8") or (options.get("fp16") and options["head"] == "nms"))
 
 
 def _compare(path: Path, converted: Path, allowed: float) -> float:
-    """Return how far outputs are apart on noise, see `error_of`.
+    """Return the largest difference of outputs on noise: see `error_of`.
 
     Raises:
-        DarkconvError: further than is allowed.
+        DarkconvError: it is larger than allowed.
     """
     import openvino
 

@@ -1,4 +1,4 @@
-"""The short programs in kits: they fit pictures as Darknet does, and print what a model finds."""
+"""The short programs in kits: they fit pictures as Darknet does, and print a model's results."""
 
 from dataclasses import dataclass
 
@@ -6,22 +6,22 @@ from darkconv.exporting.kits.kit import Filling
 
 DETECT, CLASSIFY = "detect.py", "classify.py"
 FOLDER = "programs"
-"""Of the templates."""
+"""Folder of the programs' templates."""
 INNER = {
     False: "SIZE",
     True: "np.maximum(1, np.minimum(SIZE, shape * SIZE[::-1] // shape[::-1]))",
 }
-"""Width and height that a picture takes of the input, without and with a letterbox."""
+"""Expression for the width and height of a picture in the input, without and with letterbox."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """What a program has of its own, as lines of Python.
+    """The parts of a program that differ from kit to kit, as lines of Python.
 
     Attributes:
-        library: imports what runs the network.
-        load: makes it of the kit's files.
-        run: gives `values`, by name, of `canvas`, float32 levels (height, width, BGR).
+        library: imports the library that runs the network.
+        load: loads the network from the kit's files.
+        run: computes `values`, outputs by name, from `canvas`, float32 levels (height, width, BGR).
     """
 
     library: str = ""
@@ -30,7 +30,15 @@ class Program:
 
 
 def write_program(kit: Filling, program: Program) -> str:
-    """Write the program for the kind of network that it is, and return its name."""
+    """Write the program for the kind of network, and return its name.
+
+    Args:
+        kit: folder to fill.
+        program: parts of the program that are the kit's own.
+
+    Returns:
+        Name of the file in the kit's folder.
+    """
     name = DETECT if kit.facts.finds_boxes else CLASSIFY
     inner = INNER[kit.facts.is_letterbox]
     words = {one: getattr(program, one).strip("\n") for one in ("load", "run")}
@@ -39,7 +47,11 @@ def write_program(kit: Filling, program: Program) -> str:
 
 
 def what_it_does(kit: Filling) -> str:
-    """Return what READMEs say of the program."""
+    """Return the description of the program for the kit's page.
+
+    Args:
+        kit: folder that is filled.
+    """
     facts = kit.facts
     if not facts.finds_boxes:
         return "the program: prints the five classes with the highest scores"
@@ -50,7 +62,11 @@ def what_it_does(kit: Filling) -> str:
 
 
 def how_it_fits(kit: Filling) -> str:
-    """Return what READMEs say of how pictures become the input."""
+    """Return the description of how pictures are fitted to the input, for the kit's page.
+
+    Args:
+        kit: folder that is filled.
+    """
     size = f"{kit.facts.width} x {kit.facts.height}"
     if not kit.facts.finds_boxes:
         return f"scaled until they cover {size}, and their middle is cut out"
@@ -60,7 +76,11 @@ def how_it_fits(kit: Filling) -> str:
 
 
 def what_it_prints(kit: Filling) -> str:
-    """Return what READMEs say of the lines that it prints."""
+    """Return the description of the lines that the program prints, for the kit's page.
+
+    Args:
+        kit: folder that is filled.
+    """
     if not kit.facts.finds_boxes:
         return "Each line of what it prints is a class: the picture, the name and the score."
     return (

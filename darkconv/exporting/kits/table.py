@@ -1,4 +1,4 @@
-"""Every kit, by the name that it is asked for by."""
+"""The table of all kits, by name."""
 
 from darkconv.exporting.kits import (
     browser,

@@ -6,16 +6,20 @@ from typing import Any
 from darkconv.exporting.kits.kit import Filling, Kit
 
 TYPES = {"FLOAT": "TYPE_FP32", "INT32": "TYPE_INT32", "INT64": "TYPE_INT64", "UINT8": "TYPE_UINT8"}
-"""Triton's words for the types of ONNX."""
+"""Triton's names of ONNX's dtypes."""
 MOST_AT_ONCE = 8
-"""Pictures in a batch, at most, where the file takes any number of them."""
+"""Largest number of pictures in a batch, where the file takes any number."""
 DELAY = 1000
-"""Microseconds that a picture waits for others to join its batch."""
+"""Longest time, in microseconds, that a picture waits for others to join its batch."""
 LABELS = "labels.txt"
 
 
 def fill(kit: Filling) -> None:
-    """Write the repository: the model in version 1, its configuration and its labels."""
+    """Write the repository: the model in version 1, its configuration and its labels.
+
+    Args:
+        kit: folder to fill.
+    """
     import onnx
 
     name = kit.facts.name
@@ -32,9 +36,9 @@ def config(kit: Filling, graph: Any, *, is_batched: bool) -> str:
     """Return the text of config.pbtxt.
 
     Args:
-        kit: that it is of.
-        graph: of the ONNX file.
-        is_batched: the file takes any number of pictures at once.
+        kit: folder to fill.
+        graph: graph of the ONNX file.
+        is_batched: True if the file takes any number of pictures at once.
     """
     facts = kit.facts
     lines = [
@@ -58,7 +62,7 @@ def config(kit: Filling, graph: Any, *, is_batched: bool) -> str:
 def _port(kit: Filling, what: str, one: Any, *, is_batched: bool) -> list[str]:
     """Return the lines of an input or an output.
 
-    A tensor with nothing but the batch's axis is written as one of a value, and reshaped.
+    A tensor that has only the batch axis is declared with one value, and reshaped.
     """
     lengths = _lengths(one)[is_batched:]
     lines = [f"{what} {{", f"  name: {json.dumps(one.name)}", f"  data_type: {_type(one)}"]
@@ -81,7 +85,7 @@ def _type(one: Any) -> str:
 
 
 def _lengths(one: Any) -> list[int]:
-    """Return the lengths of all axes, -1 for those that are free."""
+    """Return the lengths of all axes, -1 for free ones."""
     axes = one.type.tensor_type.shape.dim
     return [axis.dim_value if axis.HasField("dim_value") else -1 for axis in axes]
 

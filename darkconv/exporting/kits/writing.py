@@ -1,4 +1,4 @@
-"""Writing a kit: all or nothing, and never over files that are somebody else's."""
+"""Writing a kit: completely or not at all, and never over files that do not belong to a kit."""
 
 import hashlib
 import json
@@ -24,23 +24,23 @@ from darkconv.libraries import require, telling_missing
 from darkconv.verification.precision import Progress, silent
 
 LIST = "kit.json"
-"""Says what a folder is, and which files the kit has put into it."""
+"""File that names the kit of a folder, with the digests of the files that belong to it."""
 KEPT = "choose another folder, or --overwrite replaces it with all that is in it"
 
 
 def check_kit(model: Model, folder: Path, name: str, given: Mapping[str, Any]) -> None:
-    """Raise for a kit that the model has no use for, options that it has not, or a taken folder.
+    """Check that a kit fits the model, the options and the folder.
 
     Args:
-        model: that it is for.
-        folder: where to.
-        name: of `KITS`.
-        given: options of `darkconv.export` that the user gave, by their names.
+        model: model that the kit is made for.
+        folder: path of the kit's folder.
+        name: name of the kit, a key of `KITS`.
+        given: options of `darkconv.export` that the user gave, by name.
 
     Raises:
-        DarkconvError: there is something wrong with the folder or the options.
+        DarkconvError: there is no such kit, an option is wrong, or the folder holds other files.
         UnsupportedError: the kit is not for such a network.
-        MissingDependencyError: a library that writes it is not installed.
+        MissingDependencyError: a library that the kit needs is not installed.
     """
     kit = _find_kit(name)
     _check_network(kit, model)
@@ -59,18 +59,18 @@ def write_kit(
     """Write a kit.
 
     Args:
-        model: what it is for.
-        folder: where to; made, or replaced as a whole if it is a kit.
-        name: of `KITS`.
-        given: options of `darkconv.export`, by their names.
-        progress: shows how far long steps are.
+        model: model that the kit is made for.
+        folder: path of the kit's folder, which is made, or replaced as a whole if it is a kit.
+        name: name of the kit, a key of `KITS`.
+        given: options of `darkconv.export`, by name.
+        progress: shows the progress of long steps.
 
     Returns:
-        All its files, the model's first, and how that was checked.
+        All files of the kit, the model's first, and how the model was checked.
 
     Raises:
-        DarkconvError: as for `check_kit`, or what writing the model's file raises; nothing is
-            written then.
+        DarkconvError: as for `check_kit`, or the model's file cannot be written; then nothing is
+            written.
     """
     check_kit(model, folder, name, given)
     kit = _find_kit(name)
@@ -104,7 +104,7 @@ def _find_kit(name: str) -> Kit:
 
 
 def _usual(kit: Kit, network: Network) -> dict[str, Any]:
-    """Return a kit's usual options; what gives neither boxes nor scores is taken as it is."""
+    """Return a kit's default options; a network of neither boxes nor classes keeps its outputs."""
     is_known = network.finds_boxes or is_classifier(network)
     return {**kit.usual, **({} if is_known or "head" not in kit.usual else {"head": "raw"})}
 
@@ -125,7 +125,7 @@ def _check_network(kit: Kit, model: Model) -> None:
 
 
 def _check_outputs(kit: Kit, network: Network, where: Where) -> None:
-    """Check that what a network gives is of a kind that the kit knows what to do with."""
+    """Check that the kit can use the kind of outputs that a network has."""
     if (
         network.finds_boxes
         or kit.takes_others
@@ -165,7 +165,7 @@ def _check_given(kit: Kit, model: Model, given: Mapping[str, Any]) -> None:
 
 
 def _check_taken(folder: Path) -> None:
-    """Check that what a folder holds is a kit, and nothing else."""
+    """Check that a folder is missing or empty, or holds a kit and nothing else."""
     check_folder(folder)
     there = _files_of(folder) if folder.is_dir() else []
     if not there:
@@ -181,7 +181,7 @@ def _check_taken(folder: Path) -> None:
 
 
 def _listed(folder: Path) -> dict[str, str] | None:
-    """Return what a kit's own list says of its files; None where there is no such list."""
+    """Return the digests in a kit's list, by the files' names; None where there is no such list."""
     try:
         found = json.loads((folder / LIST).read_text(encoding="utf-8"))
         sums = found["files"]

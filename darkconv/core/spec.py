@@ -26,7 +26,7 @@ Ties = npt.NDArray[np.int64]
 
 
 class Initial(NamedTuple):
-    """How Darknet fills an array before training: mean + spread * noise.
+    """The rule by which Darknet fills an array before training: mean + spread * noise.
 
     Attributes:
         mean: the mean of the values.
@@ -122,7 +122,7 @@ class LayerSpec:
 
     type: ClassVar[str] = ""
     binding: ClassVar[str] = "passes its channels on"
-    """What a layer that does not make channels does with them; used in explanations."""
+    """Text for explanations: what a layer that makes no channels does with its input channels."""
     needs_map: ClassVar[bool] = False
     """True if the layer cannot read the plain vector of another layer."""
     asks_origins: ClassVar[bool] = False
@@ -179,6 +179,9 @@ class LayerSpec:
 
         Args:
             index: index of the layer itself, from which relative indices count.
+
+        Raises:
+            GraphError: the cfg names a layer that does not precede this one.
         """
         return (index - 1,)
 

@@ -1,4 +1,4 @@
-"""How results are shown: as text by `repr`, and as a table in notebooks."""
+"""Display of results: as text by `repr`, and as a table in notebooks."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

@@ -28,7 +28,7 @@ def describe(network: Network, header: Header, names: Sequence[str]) -> dict[str
         names: class names in class order.
 
     Returns:
-        Texts by key; they hold no characters that a format could refuse.
+        Texts by key; the cfg is stored with one character per byte.
     """
     return {
         "cfg": as_bytes(format_cfg(network.config)),

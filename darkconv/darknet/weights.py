@@ -89,7 +89,11 @@ class WeightsFile:
 
     @cached_property
     def data(self) -> FileMap:
-        """Return the map of the whole file; its size must be checked before."""
+        """Return the map of the whole file; its size must be checked before.
+
+        Raises:
+            WeightsError: the file cannot be mapped.
+        """
         try:
             return FileMap.of(self._handle)
         except OSError as error:

@@ -394,7 +394,7 @@ class Local(LayerSpec):
 
     def constant_response(self, weights: Doubles, values: Doubles) -> Doubles:
         """Return the response as (filters, positions), as each position has its own weights."""
-        taps = weights.sum(axis=(3, 4))  # (filters, channels, positions)
+        taps = weights.sum(axis=(3, 4))  # shape (filters, channels, positions)
         response: Doubles = np.einsum("oip,i->op", taps, values)
         return response
 

@@ -64,7 +64,7 @@ UNKNOWN = -1234.0
 
 @dataclass(frozen=True)
 class Setting:
-    """What a loss depends on besides predictions and truths.
+    """The data on which a loss depends besides predictions and truths.
 
     Attributes:
         input_size: (width, height) of the network input in pixels.
@@ -75,8 +75,8 @@ class Setting:
         class_weights: factor for each class on the whole loss of its truths, including box and
             objectness; empty for 1.
         class_map: the head's class for each class number of a label, as in the file of `map=`;
-            empty if labels use the head's own numbers. Otherwise `class_weights` has one factor for
-            each class number of a label.
+            empty if labels use the head's own numbers. If there is a map, `class_weights` has one
+            factor for each class number of a label.
     """
 
     input_size: tuple[int, int]

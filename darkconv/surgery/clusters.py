@@ -9,7 +9,7 @@ EVEN = math.sqrt(12)
 """Ashman's D of the two halves of an even distribution.
 
 Their means lie half the length of the distribution apart, and each half has a standard deviation of
-length / (4 sqrt(3)). Normal distributions have a smaller D of 2.7.
+length / (4 sqrt(3)). The halves of a normal distribution have a smaller D: 2.7.
 """
 SAMPLING = 6.0
 """95 % of samples of n evenly distributed numbers have D below EVEN (1 + SAMPLING / n^0.75)."""

@@ -25,7 +25,7 @@ PENDING = 256
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """What refitting needs to know about a layer that reads channels.
+    """The data about a layer that refitting needs.
 
     Attributes:
         weights: float64 (filters, columns), one column for each input channel and tap of the

@@ -25,7 +25,7 @@ WORTHLESS = -np.inf
 
 @dataclass(frozen=True)
 class ScoreInput:
-    """What a score can use.
+    """The data that a score can use.
 
     Attributes:
         model: the model.

@@ -41,7 +41,7 @@ MEAN_DIGITS = 9
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PrunePlan(Shown):
-    """Which output channels of which layers are kept; `dc.plan` makes one, `dc.prune` applies it.
+    """The output channels that each layer keeps; `dc.plan` makes a plan, `dc.prune` applies it.
 
     Example:
         >>> import darkconv as dc

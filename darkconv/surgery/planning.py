@@ -29,10 +29,23 @@ ALLOCATIONS = (EVEN, MEASURED)
 
 @dataclass(frozen=True, kw_only=True)
 class Planning:
-    """How channels are chosen; `darkconv.surgery.plan.plan` describes the fields not listed here.
+    """The settings by which channels are chosen; see `darkconv.surgery.plan.plan`.
 
     Attributes:
         ratio: share of its channels that every layer keeps; the plan calls it `keep`.
+        count: largest number of channels that every layer keeps.
+        threshold: channel groups with a lower score are removed.
+        params: largest share of the parameters to keep.
+        macs: largest share of the multiply-accumulate operations to keep.
+        latency: largest share of the measured time to keep.
+        size: largest size of the weights file in bytes.
+        cut: "auto" removes the lower of two clusters of scores.
+        score: name of a score, or a function.
+        min_keep: smallest share of its channels that every layer keeps, from 0 to 1.
+        skip_first: number of leading layers with channels of their own that lose none.
+        multiple: every layer keeps a multiple of this number of channels if it had one.
+        lock: layers that lose no channels, see `Guards`.
+        seed: seed of the random generator, for random scores.
         allocation: how budgets are distributed among layers: "measured" prunes where the loss on
             the pictures is smallest, "even" treats all layers alike.
         compensate: if True, means of removed channels are added to biases.

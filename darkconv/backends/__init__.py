@@ -17,7 +17,7 @@ from darkconv.files import PathLike
 from darkconv.libraries import telling_missing
 
 if TYPE_CHECKING:
-    # by names that the rooms of the same names, which become attributes here, do not hide
+    # under other names, as the sub-packages keras, onnx and torch become attributes of this module
     from keras import Model as KerasModel
     from onnx import ModelProto
     from torch.nn import Module as TorchModule

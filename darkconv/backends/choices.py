@@ -1,4 +1,4 @@
-"""Names of the options of exported files, known without importing a framework."""
+"""Possible values of the options of exported files, known without importing a framework."""
 
 from collections.abc import Mapping
 

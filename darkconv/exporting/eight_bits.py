@@ -130,6 +130,9 @@ def choose_layers(
         wanted: least agreement, 0..1; 0 skips the search, and the test of depthwise layers too.
         progress: shows the progress of a step.
 
+    Returns:
+        The choice, with the path of the 8-bit file.
+
     Raises:
         UnsupportedError: the graph has recurrent states, or too old an opset.
         DarkconvError: there are no pictures.

@@ -21,7 +21,7 @@ from darkconv.files import PathLike, is_utf8
 from darkconv.libraries import telling_missing
 
 FATAL = 4  # lowest level of onnxruntime's messages on stderr; errors are raised anyway
-OPEN_FILES = "/proc/self/fd"  # on Linux
+OPEN_FILES = "/proc/self/fd"  # folder of the open files, on Linux
 OUTSIDE_FOLDER = "session.model_external_initializers_file_folder_path"
 LIGHT = 10**9
 """MACs below which a second thread helps less than it hinders the reading of pictures."""

@@ -42,7 +42,7 @@ class Detection:
     Attributes:
         class_id: the class index, from 0.
         name: the class name, or the index as text if the model has no names.
-        score: objectness times class score, 0..1.
+        score: objectness times class probability, 0..1.
         box: (x0, y0, x1, y1) in pixels of the picture, which may lie outside of it.
 
     Example:

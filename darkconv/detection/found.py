@@ -49,7 +49,7 @@ class Detections(Shown, Sequence[Detection]):
 
     @cached_property
     def scores(self) -> Array:
-        """Return objectness times class score, float32 (n,) in 0..1."""
+        """Return objectness times class probability, float32 (n,) in 0..1."""
         return _fixed(np.array([one.score for one in self.entries], np.float32))
 
     @cached_property

@@ -123,7 +123,10 @@ def _compared(model: Model, file: PathLike) -> Proof:
 
 
 def _nearest(model: Model, traced: list[Array], output: Array) -> tuple[int, float] | None:
-    """Return the index of the layer that an output is nearest to, and the relative error."""
+    """Return the index of the layer that an output is nearest to, and the error.
+
+    The error is the largest difference as a fraction of the layer's largest value.
+    """
     heads = model.network.heads
     indices = [head.sources[0] for head in heads] or range(len(traced))[-3:]
     flat = output.reshape(*output.shape[:2], -1) if output.ndim > 2 else output

@@ -65,7 +65,7 @@ def open_onnx(path: PathLike) -> Checkpoint:
 
 
 def _numbered(units: list[Unit]) -> tuple[list[Unit], str, str]:
-    """Return layers with the numbers that names give them, whose names they are, and the rule."""
+    """Return the layers with their names' numbers, the tool that wrote these, and the rule."""
     weights = [unit.parts["weights"].found.name for unit in units if "weights" in unit.parts]
     names = [NUMBERED.match(unit.name) for unit in units]
     if units and all(names):
@@ -81,14 +81,14 @@ def _numbered(units: list[Unit]) -> tuple[list[Unit], str, str]:
 
 
 class Graph:
-    """A graph as far as its weights are concerned.
+    """The weights of a graph, and the nodes that use them.
 
     Attributes:
-        initializers: arrays by name.
+        initializers: the arrays of the file, and the values of Constant nodes, by name.
     """
 
     def __init__(self, graph: Any, file: str) -> None:
-        """Find what makes and what reads each value."""
+        """Index the nodes by the values that they compute and read."""
         self.file = file
         self.initializers = {tensor.name: tensor for tensor in graph.initializer}
         self._nodes = list(graph.node)

@@ -28,7 +28,7 @@ POSITIONS = 4
 SIZES = (64, 96, 128, 192, 320)
 """The widths and heights in pixels that are tried, small ones first, until one fits the layers."""
 ALLOWED = 1e-3
-"""The largest relative error of a layer in float32 that is accepted."""
+"""The largest error of a layer that is accepted, as a fraction of its largest value; float32."""
 ACTIVATIONS: Mapping[str, Callable[[Doubles], Doubles]] = {
     "linear": lambda x: x,
     "leaky": lambda x: np.where(x > 0, x, 0.1 * x),
@@ -111,7 +111,8 @@ def prove_layers(model: Model, checkpoint: Checkpoint, fit: Fit, epsilon: float 
             Darknet's.
 
     Returns:
-        The largest relative error, or the reason why nothing was computed.
+        The largest error as a fraction of the layer's largest value, or the reason why nothing was
+        computed.
     """
     model = _small(model)
     stream = np.random.default_rng(0)

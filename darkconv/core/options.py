@@ -93,7 +93,7 @@ def option(
         otherwise: the name that C uses for any unknown name, with a warning.
         resolve: function of text and dialect that returns the name that acts, and a note for the
             user or "".
-        only: the dialect that reads the option, while the other ignores it; None if both read it.
+        only: the dialect that reads the option, with those based on it; None if all read it.
         pjreddie: the default in the dialect pjreddie, if it differs.
         training: True if the value does not affect inference; a value that cannot be read is then
             no error, see `Notes.excuse`.

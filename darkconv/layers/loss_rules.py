@@ -92,7 +92,8 @@ def class_factors(setting: Setting, classes: int, labels: Ints = ()) -> Factors:
     Args:
         setting: gives the factors, one for each class number of a label.
         classes: number of classes of the head.
-        labels: the head's class for each class number of a label; empty if they are the same.
+        labels: the head's class for each class number of a label; empty to use the setting's
+            class map, or the head's own numbers if there is none.
 
     Returns:
         float64 (classes,).

@@ -1,1 +1,1 @@
-"""Training: losses and data."""
+"""Training: losses, pictures, augmentation, and the loop around them."""

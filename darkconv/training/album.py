@@ -1,4 +1,4 @@
-"""Album: the pictures of a data set, decoded when needed and kept while there is room."""
+"""Album: the pictures of a data set, decoded on demand, and cached while there is room."""
 
 import contextlib
 import logging
@@ -18,9 +18,9 @@ from darkconv.pictures.picture import Picture, read_picture
 logger = logging.getLogger("darkconv")
 
 CACHE = 1 << 30
-"""Bytes of decoded pictures that are kept, over all processes of a host."""
+"""Bytes of decoded pictures that are cached, over all processes of a host."""
 SPARE = 2
-"""A picture may be so many times as large as the network's input before it is thinned out."""
+"""Ratio of picture size to network input above which a picture is subsampled."""
 BAD = -1
 
 
@@ -28,9 +28,9 @@ class Page(NamedTuple):
     """A picture that was read.
 
     Attributes:
-        number: its own; another than the one asked for where that one cannot be read.
-        picture: (H, W, C), thinned out if it was very large.
-        size: (width, height) of the file's picture.
+        number: its number, from 0; another than the requested one if that one cannot be read.
+        picture: (H, W, C) 8-bit levels, subsampled if it was very large.
+        size: (width, height) of the file's picture in pixels.
     """
 
     number: int
@@ -39,25 +39,26 @@ class Page(NamedTuple):
 
 
 class Album:
-    """Pictures by number; one that cannot be read is told once, and the next good one stands in.
+    """Pictures by number, read on demand and cached.
 
-    Where processes are forked, as DataLoader does on Linux, all share one memory, so each file is
-    decoded once for all of them. Elsewhere each has its part of it.
+    A picture that cannot be read is reported once, and replaced by the next good one. If processes
+    are forked, as DataLoader does on Linux, all share one cache, so each file is decoded once for
+    all of them. Otherwise each process has a part of the cache.
     """
 
     def __init__(
         self, files: Sequence[Path], *, channels: int, source: str, need: Size | None, cache: int
     ) -> None:
-        """An album with empty memory.
+        """Create an album with an empty cache.
 
         Args:
-            files: of the pictures.
+            files: files of the pictures.
             channels: 3 for RGB, 1 for grey.
-            source: of the files, for messages.
-            need: input size of a network whose pictures are changed at random anyway: those more
-                than `SPARE` times as large are thinned out, as Darknet's own resize does it, and
-                JPEG files are decoded the fast way. None is for exactly what detection sees.
-            cache: bytes to keep.
+            source: name of their source, for messages.
+            need: (width, height) of the network input in training with augmentation: pictures more
+                than `SPARE` times as large are subsampled, as Darknet's own resize does it. None
+                for exactly the pixels that detection sees.
+            cache: bytes of decoded pictures to cache.
         """
         self.files = tuple(files)
         self.channels = channels
@@ -67,25 +68,31 @@ class Album:
         self._shelf: Shelf | None = Shelf(len(self.files), cache)
 
     def __len__(self) -> int:
-        """Number of pictures."""
+        """Return the number of pictures."""
         return len(self.files)
 
     def __getstate__(self) -> dict[str, Any]:
-        """A process that is not forked gets no memory."""
+        """Return the state without the cache, which only forked processes share."""
         return {**vars(self), "_shelf": None}
 
     @property
     def shelf(self) -> "Shelf":
-        """The memory, this process's own if it has inherited none."""
+        """The cache; a process that has inherited none gets its own."""
         if self._shelf is None:
             self._shelf = Shelf(len(self.files), self.cache // _sharers())
         return self._shelf
 
     def read(self, number: int) -> Page:
-        """A picture.
+        """Read a picture, from the cache or its file.
+
+        Args:
+            number: number of the picture, from 0.
+
+        Returns:
+            The picture, or the next one that can be read.
 
         Raises:
-            DatasetError: not one of them can be read.
+            DatasetError: none of the pictures can be read.
             DarkconvError: pictures have 1 or 3 channels.
             MissingDependencyError: Pillow is not installed.
         """
@@ -130,7 +137,11 @@ class Album:
 
 @contextlib.contextmanager
 def muted() -> Iterator[None]:
-    """Without warnings that were given when a file was first read."""
+    """Hide warnings within a block: they were given when the file was first read.
+
+    Yields:
+        Nothing, while warnings are hidden.
+    """
 
     def is_grave(record: logging.LogRecord) -> bool:
         return record.levelno > logging.WARNING
@@ -143,7 +154,7 @@ def muted() -> Iterator[None]:
 
 
 def _sharers() -> int:
-    """How many processes of PyTorch's DataLoader this one is among."""
+    """Return the number of processes of PyTorch's DataLoader, of which this may be one."""
     try:
         from torch.utils.data import get_worker_info
     except ModuleNotFoundError:  # Keras's data sets need no torch
@@ -153,14 +164,14 @@ def _sharers() -> int:
 
 
 class Shelf:
-    """Memory for pages, shared with processes that are forked; what is in it stays."""
+    """A cache of pages in memory that forked processes share; pages are never removed."""
 
     def __init__(self, count: int, limit: int) -> None:
-        """Empty.
+        """Create an empty cache.
 
         Args:
-            count: highest number of pages.
-            limit: bytes of all pictures.
+            count: number of pictures.
+            limit: bytes of all cached pictures.
         """
         shape = (count + 1, 6)  # place + 1 or BAD, (H, W, C), width, height; last: bytes in use
         entries = int(np.prod(shape))
@@ -169,7 +180,11 @@ class Shelf:
         self._lock = multiprocessing.Lock()
 
     def get(self, number: int) -> Page | None:
-        """A page, if it is there."""
+        """Return a page; None if it is not cached.
+
+        Args:
+            number: number of the picture, from 0.
+        """
         with self._lock:
             place, height, width, channels, *size = self._index[number].tolist()
         if place <= 0:
@@ -179,7 +194,11 @@ class Shelf:
         return Page(number, levels.reshape(shape), (size[0], size[1]))
 
     def put(self, page: Page) -> None:
-        """Keep a page, if there is room; else remember only that it was met."""
+        """Cache a page if there is room; otherwise only record that it was read.
+
+        Args:
+            page: page that was read.
+        """
         levels = page.picture.reshape(-1)
         with self._lock:
             used = int(self._index[-1, 0])
@@ -192,17 +211,32 @@ class Shelf:
                 self._index[-1, 0] = used + len(levels)
 
     def has_met(self, number: int) -> bool:
-        """Whether a page was ever put."""
+        """Return True if a picture was ever read.
+
+        Args:
+            number: number of the picture, from 0.
+        """
         with self._lock:
             return bool(self._index[number, 1])
 
     def is_bad(self, number: int) -> bool:
-        """Whether a page was marked as one that cannot be read."""
+        """Return True if a picture was marked as unreadable.
+
+        Args:
+            number: number of the picture, from 0.
+        """
         with self._lock:
             return bool(self._index[number, 0] == BAD)
 
     def mark_bad(self, number: int) -> bool:
-        """Mark a page; False if it was marked before."""
+        """Mark a picture as unreadable.
+
+        Args:
+            number: number of the picture, from 0.
+
+        Returns:
+            True if it was not marked before.
+        """
         with self._lock:
             new = bool(self._index[number, 0] != BAD)
             self._index[number, 0] = BAD
@@ -210,7 +244,7 @@ class Shelf:
 
 
 def _memory(limit: int) -> Picture:
-    """So many bytes, of which only those in use take memory; none if the system refuses."""
+    """Return shared memory of so many bytes, which is used up only as it fills; none on failure."""
     try:
         return np.frombuffer(mmap.mmap(-1, limit), np.uint8) if limit else np.empty(0, np.uint8)
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Augmentation: how a cfg lets pictures be changed at random, and one picture changed so."""
+"""Augmentation: how a cfg lets pictures be changed at random, and the change of one picture."""
 
 import logging
 from dataclasses import dataclass, field, replace
@@ -22,9 +22,9 @@ from darkconv.training.view import NARROWEST, Patch, View, Window
 logger = logging.getLogger("darkconv")
 
 GREY = 128
-"""Of the border around pictures that are placed; 0.5, rounded to a grey level."""
+"""Grey level of the border around placed pictures: 0.5, rounded."""
 MEAN_STEP = 8
-"""The colour of other borders is the mean of every so-manieth pixel in both directions."""
+"""Step in pixels, across and down, of the sample whose mean is the colour of other borders."""
 
 DETECTOR_LEFT_OUT = ("mixup", "cutmix", "contrastive", "track")
 CLASSIFIER_LEFT_OUT = (*DETECTOR_LEFT_OUT, "mosaic", "blur", "gaussian_noise")
@@ -32,21 +32,21 @@ CLASSIFIER_LEFT_OUT = (*DETECTOR_LEFT_OUT, "mosaic", "blur", "gaussian_noise")
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """What is changed at random.
+    """The random changes of training pictures.
 
     Attributes:
-        jitter: share of a side by which each edge of the window moves in or out.
-        resize: the window's size is multiplied or divided by up to this; below 1 only multiplied.
-        places: letterboxed pictures get other proportions and a random place, as in the original
-            program, which knows no `resize`; not other edges.
+        jitter: largest move of each edge of the window, as a share of the picture's side.
+        resize: largest factor or divisor of the window's size; below 1 it is only a factor.
+        places: letterboxed pictures get another aspect ratio and a random place instead of other
+            edges, as in the original program, which has no `resize`.
         flip: every other picture is mirrored.
-        colours: hue, saturation, exposure.
-        mosaic: every other picture is made of four.
-        bound: boxes of a mosaic end where their part ends.
-        blur: width of a blur in pixels, for every third picture; every third gets another one
-            behind its objects. 1 for the latter alone.
-        noise: deviation of noise in grey levels, in every other picture.
-        crop: for classifiers, whose pictures know the flip and the colours beside it.
+        colours: range of hue, saturation and exposure.
+        mosaic: every other picture is a mosaic of four.
+        bound: boxes of a mosaic are clipped to their tile.
+        blur: width of a blur in pixels, in every third picture; another third gets a blurred
+            background behind its objects. 1 for the latter alone, 0 for none.
+        noise: standard deviation of noise in grey levels, in every other picture; 0 for none.
+        crop: random crops, for classifiers, which of the others use only flip and colours.
     """
 
     jitter: float = 0.0
@@ -62,7 +62,13 @@ class Augmentation:
 
     @classmethod
     def of(cls, network: Network) -> Self:
-        """What the cfg says: [net] and its last head. Keys that are not followed are told."""
+        """Build the augmentation that the cfg asks for, in [net] and the last head.
+
+        Keys without effect in training are reported in warnings.
+
+        Args:
+            network: network of a detector or classifier.
+        """
         heads = [layer.spec for layer in network.box_heads]
         _tell_left_out(network, DETECTOR_LEFT_OUT if heads else CLASSIFIER_LEFT_OUT)
         net = network.options
@@ -85,24 +91,24 @@ class Augmentation:
 
     @classmethod
     def none(cls) -> Self:
-        """Nothing is changed."""
+        """Build an augmentation that changes nothing."""
         return cls()
 
     @property
     def is_none(self) -> bool:
-        """Whether nothing is changed: `places` and `bound` only say how."""
+        """True if nothing is changed; `places` and `bound` change nothing by themselves."""
         return self == type(self)(places=self.places, bound=self.bound)
 
     def draw_view(
         self, rng: np.random.Generator, picture: Size, canvas: Size, *, letterbox: bool
     ) -> View:
-        """What of a picture is shown.
+        """Draw the part of a picture that is shown.
 
         Args:
-            rng: the draw's own.
-            picture: (width, height).
-            canvas: (width, height).
-            letterbox: keep proportions, but for the jitter.
+            rng: random generator of this draw.
+            picture: (width, height) of the picture in pixels.
+            canvas: (width, height) of the canvas in pixels.
+            letterbox: keep the aspect ratio, except for the jitter.
         """
         ratio = (picture[0] / picture[1]) / (canvas[0] / canvas[1])
         if letterbox and self.places:
@@ -112,13 +118,13 @@ class Augmentation:
         return View(window.widened(), flip=self.flip and bool(rng.random() < 0.5))
 
     def _place(self, rng: np.random.Generator, ratio: float) -> Window:
-        """The original program's rule: the whole picture fits, at a random place on the canvas.
+        """Draw a window by the original program's rule: the whole picture, at a random place.
 
-        Up to 2016 it was also made 0.25 to 2 times as large; since YOLOv3 it is not.
+        Until 2016 the picture was also scaled by 0.25 to 2; since YOLOv3 it is not.
 
         Args:
-            rng: the draw's own.
-            ratio: proportions of the picture over those of the canvas.
+            rng: random generator of this draw.
+            ratio: aspect ratio of the picture divided by that of the canvas.
         """
         wide, high = (1 + self.jitter * rng.uniform(-1, 1, 2)).clip(NARROWEST)
         ratio *= wide / high
@@ -127,11 +133,11 @@ class Augmentation:
         return Window(-x, -y, width - x, height - y)
 
     def _crop(self, rng: np.random.Generator, ratio: float) -> Window:
-        """AlexeyAB's rule: every edge moves by itself, and then the whole window grows or shrinks.
+        """Draw a window by AlexeyAB's rule: every edge moves, then the window grows or shrinks.
 
         Args:
-            rng: the draw's own.
-            ratio: proportions of the picture over those of the canvas; 1 where it is stretched.
+            rng: random generator of this draw.
+            ratio: aspect ratio of the picture divided by that of the canvas; 1 if it is stretched.
         """
         left, top, right, bottom = self.jitter * rng.uniform(-1, 1, 4)
         first, last = rng.uniform(*self._resizes(), 2)
@@ -144,7 +150,7 @@ class Augmentation:
         )
 
     def _resizes(self) -> tuple[float, float]:
-        """How far an edge moves out and in for `resize`, in sides; out is negative."""
+        """Return how far `resize` moves an edge outwards (negative) and inwards, in sides."""
         if self.resize <= 0:
             return 0.0, 0.0
         largest = max(self.resize, 1 / self.resize)
@@ -158,14 +164,14 @@ class Augmentation:
         rows: Rows,
         canvas: Size,
     ) -> "Painted":
-        """A view of a picture with random colours, blur and noise.
+        """Render a view of a picture with random colours, blur and noise.
 
         Args:
-            rng: the draw's own.
-            view: what is shown.
-            picture: (H, W, C).
-            rows: boxes, relative to the picture.
-            canvas: (width, height).
+            rng: random generator of this draw.
+            view: part of the picture that is shown.
+            picture: (H, W, C) 8-bit levels.
+            rows: (k, 5) class and xyxy box, relative to the picture.
+            canvas: (width, height) of the canvas in pixels.
         """
         levels = self._background(picture, canvas)
         patch = Patch.of(view, (picture.shape[1], picture.shape[0]), canvas)
@@ -181,7 +187,7 @@ class Augmentation:
         return Painted(add_noise(x, self.noise, rng), rows)
 
     def _background(self, picture: Picture, canvas: Size) -> Levels:
-        """A canvas of grey, or of the picture's mean colour (AlexeyAB's rule)."""
+        """Return a canvas of grey, or of the picture's mean colour (AlexeyAB's rule)."""
         levels = np.empty((picture.shape[2], canvas[1], canvas[0]), np.uint8)
         if self.places:
             levels.fill(GREY)
@@ -192,11 +198,11 @@ class Augmentation:
 
 
 class Painted(NamedTuple):
-    """A canvas.
+    """A rendered picture with its boxes.
 
     Attributes:
         x: float32 (C, h, w) in 0..1.
-        rows: boxes in its pixels, not clipped.
+        rows: (k, 5) class and xyxy box in pixels of the canvas, not clipped.
     """
 
     x: Array

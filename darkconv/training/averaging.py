@@ -1,4 +1,4 @@
-"""The moving average of weights that training keeps, and that becomes the result."""
+"""The exponential moving average of weights, which becomes the result of training."""
 
 from copy import deepcopy
 from typing import Any
@@ -12,20 +12,21 @@ from darkconv.training.training import Training
 
 
 def _state(module: nn.Module) -> list[Tensor]:
-    """What training changes, in place."""
+    """Return the tensors that training changes in place."""
     return [tensor.detach() for tensor in (*module.parameters(), *module.buffers())]
 
 
 KEY = "Averaging"
-"""Under which a checkpoint's callbacks hold the average."""
+"""Key of the average among the callbacks of a checkpoint."""
 
 
 class Averaging(pl.Callback):
-    """Exponential moving average of weights and running statistics, young ones moving faster.
+    """Exponential moving average of weights and running statistics, with a rising decay.
 
-    The share of the old value rises as n / (n + 10) to `keep`, so that the average does not
-    remember the start (as TensorFlow's ExponentialMovingAverage with num_updates). Of a small
-    network it takes longer to gather all tensors than to average them, so they are gathered once.
+    The decay, the share of the old value that is kept, rises as n / (n + 10) to `keep`, so that the
+    average does not depend on the start (as TensorFlow's ExponentialMovingAverage with
+    num_updates). For a small network it takes longer to collect all tensors than to average them,
+    so they are collected once.
     """
 
     def __init__(self, keep: float) -> None:
@@ -37,23 +38,23 @@ class Averaging(pl.Callback):
 
     @property
     def state_key(self) -> str:
-        """See `KEY`."""
+        """Key of the state in a checkpoint, see `KEY`."""
         return KEY
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Make the module that holds the average."""
+        """Copy the module to hold the average."""
         assert isinstance(pl_module, Training)
         self._module = deepcopy(pl_module.module)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Follow the module to its device."""
+        """Move the average to the module's device."""
         assert self._module is not None
         self._module.to(pl_module.device)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object
     ) -> None:
-        """Update the average, once for each step; the values of the first are taken over."""
+        """Update the average once for each step; the first step's values are copied."""
         if trainer.global_step <= self._step:
             return
         self._step = trainer.global_step
@@ -72,7 +73,11 @@ class Averaging(pl.Callback):
         self.count += 1
 
     def module_of(self, training: Training) -> DarknetModule:
-        """The averaged module; the module itself before the first step."""
+        """Return the averaged module; before the first step, the module in training itself.
+
+        Args:
+            training: training whose module is averaged.
+        """
         return self._module if self._module is not None and self.count else training.module
 
     def state_dict(self) -> dict[str, Any]:
@@ -81,7 +86,7 @@ class Averaging(pl.Callback):
         return {"step": self._step, "count": self.count, "average": self._module.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """See `state_dict`."""
+        """Restore the state of `state_dict`."""
         assert self._module is not None
         self._step, self.count = state_dict["step"], state_dict["count"]
         self._module.load_state_dict(state_dict["average"])

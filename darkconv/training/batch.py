@@ -1,4 +1,4 @@
-"""Pictures -> a batch, as the network reads it, without a copy on the way between processes."""
+"""Batches of pictures in a network's memory order, without copies between processes."""
 
 from collections.abc import Sequence
 
@@ -9,9 +9,12 @@ from torch.utils.data import default_collate
 
 
 def stacked(pictures: Sequence[Tensor]) -> Tensor:
-    """Pictures (C, H, W) of one size -> (N, C, H, W), channels last in memory.
+    """Collect pictures in a batch (N, C, H, W), in channels-last memory.
 
-    In a process that reads for another one the batch lies in memory that both share.
+    In a worker process of a DataLoader the batch lies in memory shared with the main process.
+
+    Args:
+        pictures: float32 tensors (C, H, W) of one size.
     """
     if len(pictures[0]) == 1:  # one channel is first and last
         batch: Tensor = default_collate(list(pictures))
@@ -21,7 +24,7 @@ def stacked(pictures: Sequence[Tensor]) -> Tensor:
 
 
 def _interleaved(x: Tensor) -> Tensor:
-    """(C, H, W) -> (H, W, C): plane by plane, in half the time of torch's `contiguous`."""
+    """Return (C, H, W) as (H, W, C), plane by plane, in half the time of torch's `contiguous`."""
     out = np.empty((*x.shape[1:], len(x)), np.float32)
     for channel, plane in enumerate(x.numpy()):
         out[..., channel] = plane

@@ -1,6 +1,6 @@
-"""A checkpoint that a run is to go on from, looked at before the run does.
+"""Checks of a checkpoint before a run goes on from it.
 
-torch writes a zip archive of arrays, unpacked, and a pickle of plain values. Nothing else is
+torch writes an uncompressed zip archive of arrays, and a pickle of plain values. Nothing else is
 unpickled: a checkpoint that names a function is refused.
 """
 
@@ -33,7 +33,7 @@ NEEDED: Mapping[str, type] = {
     ROW: Mapping,
     RUN: Mapping,
 }
-"""What is read of a checkpoint, by Lightning and by `Watcher`."""
+"""Entries of a checkpoint that Lightning and `Watcher` read, with their types."""
 ROW_NEEDED: Mapping[str, type | UnionType] = {
     "best": float | None,
     "best_epoch": float | None,
@@ -42,27 +42,27 @@ ROW_NEEDED: Mapping[str, type | UnionType] = {
     "sums": Mapping,
     "count": int,
 }
-"""What `Watcher` reads of its row."""
+"""Values that `Watcher` reads of its row, with their types."""
 AVERAGE_NEEDED: Mapping[str, type] = {"step": int, "count": int, "average": Mapping}
-"""What `Averaging` reads of its state."""
-MOST_DIGITS = 18  # of a number of steps
+"""Values that `Averaging` reads of its state, with their types."""
+MOST_DIGITS = 18  # of a number of steps that is accepted
 AFRESH = "without --resume the run begins anew"
 
 
 def check_checkpoint(path: Path, training: Training, identity: Identity) -> list[str]:
-    """Check that a run can go on from a checkpoint, to what it would have been.
+    """Check that a run can go on from a checkpoint with the steps of an unbroken run.
 
     Args:
-        path: the checkpoint.
-        training: that is to go on.
-        identity: of the run that is to go on; see `describe_run`.
+        path: file of the checkpoint.
+        training: training that is to go on.
+        identity: identity of the run that is to go on, see `describe_run`.
 
     Returns:
-        What the user has to know, a sentence each: that the rate takes another way, say.
+        Remarks for the user, one sentence each: that the learning rate changes, for example.
 
     Raises:
-        DarkconvError: it is damaged, hostile, or of another model, recipe or data set; the run is
-            beyond its last step.
+        DarkconvError: the checkpoint is damaged, hostile, or of another model, recipe or data set;
+            the run is beyond its last step.
     """
     where = Where(file=os.fspath(path))
     content = _read(path, where)
@@ -90,7 +90,7 @@ def check_checkpoint(path: Path, training: Training, identity: Identity) -> list
 
 
 def _checked_identity(found: Mapping[Any, Any], where: Where) -> Identity:
-    """Return the identity that a checkpoint holds."""
+    """Return the identity of the run in a checkpoint."""
     texts = all(isinstance(one, str) for pair in found.items() for one in pair)
     counts = [found.get(name, "") for name in COUNTED]
     if not texts or not all(one.isdecimal() and len(one) <= MOST_DIGITS for one in counts):
@@ -101,7 +101,7 @@ def _checked_identity(found: Mapping[Any, Any], where: Where) -> Identity:
 def _remarks(
     begun: Identity, now: Identity, step: int, training: Training, where: Where
 ) -> list[str]:
-    """Return what is not as in an unbroken run, or that nothing is left to do."""
+    """Return the differences from an unbroken run, or that nothing is left to train."""
     (before, steps), (others, processes) = [[int(one[n]) for one in (begun, now)] for n in COUNTED]
     if step > steps:
         raise DarkconvError(
@@ -125,7 +125,7 @@ def _remarks(
 
 
 def _about_steps(before: int, steps: int, step: int, training: Training) -> str:
-    """Return what another number of steps changes."""
+    """Return a remark on another number of steps."""
     changed = f"the run began with {before} steps and has {steps}"
     recipe, options = training.recipe, training.module.network.options
     old = make_schedule(recipe, options, before).rate(step + 1)
@@ -139,7 +139,7 @@ def _about_steps(before: int, steps: int, step: int, training: Training) -> str:
 
 
 def _read(path: Path, where: Where) -> Mapping[str, Any]:
-    """The content; its arrays stay in the file until they are used."""
+    """Return the content of a checkpoint; arrays are read when they are used."""
     try:
         with open_archive(path, most=path.stat().st_size):
             pass
@@ -162,7 +162,7 @@ def _read(path: Path, where: Where) -> Mapping[str, Any]:
 
 
 def _check_row(row: Mapping[str, Any], where: Where) -> None:
-    """Raise unless `Watcher` can go on with the row."""
+    """Raise a DarkconvError unless `Watcher` can go on with the row."""
     for key, kind in ROW_NEEDED.items():
         if not isinstance(row.get(key, NotImplemented), kind):
             raise _unreadable(f"its row of the history has no {key}", where)
@@ -186,7 +186,7 @@ def _unreadable(text: str, where: Where) -> DarkconvError:
 
 
 def _check_arrays(found: Mapping[str, Any], own: Mapping[str, Any], where: Where) -> None:
-    """Raise unless the arrays are the module's."""
+    """Raise a DarkconvError unless the arrays have the module's names and shapes."""
     given, expected = (
         {name: list(value.shape) for name, value in arrays.items() if torch.is_tensor(value)}
         for arrays in (found, own)
@@ -203,7 +203,7 @@ def _check_arrays(found: Mapping[str, Any], own: Mapping[str, Any], where: Where
 
 
 def _outline(state: Any) -> Any:
-    """What two optimizers that can go on from each other have in common."""
+    """Return the structure of an optimizer's state, which must be equal to go on."""
     try:
         return [
             (sorted(name for name in group if name != "params"), len(group["params"]))

@@ -1,4 +1,4 @@
-"""Pictures for classifiers: each with one class."""
+"""Training pictures for classifiers, each with one class."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,11 +18,11 @@ from darkconv.training.order import Draw
 
 
 class ClassifiedPictures(TorchDataset[tuple[Tensor, Tensor]]):
-    """Pictures by `Draw`: what comes depends on the seed and the draw alone.
+    """Pictures by `Draw`; the result depends on the seed and the draw alone.
 
-    `pictures[draw]` is (x, truth): x float32 (C, H, W) in 0..1, truth (classes,) float32, 1 for
-    the picture's class and 0 for others. Where nothing is changed at random, x is the centre crop.
-    A picture that cannot be read is told once, and the next good one stands in for it.
+    `pictures[draw]` is (x, truth): x float32 (C, H, W) in 0..1, truth float32 (classes,), 1 for the
+    picture's class and 0 for the others. Without augmentation x is the centre crop. A picture that
+    cannot be read is reported once, and replaced by the next good one.
     """
 
     def __init__(
@@ -36,16 +36,16 @@ class ClassifiedPictures(TorchDataset[tuple[Tensor, Tensor]]):
         seed: int,
         cache: int = CACHE,
     ) -> None:
-        """Pictures that are read later.
+        """Create the data set; pictures are read when they are drawn.
 
         Args:
-            samples: files, and the class of each.
-            classes: how many the network has.
-            size: (width, height) of the network input where a draw says nothing else.
-            channels: of the network input.
-            augmentation: how pictures are changed.
-            seed: of all randomness.
-            cache: bytes of decoded pictures to keep.
+            samples: files, with the class of each, from 0.
+            classes: number of classes of the network.
+            size: (width, height) of the network input, unless a draw has another.
+            channels: channels of the network input, 1 or 3.
+            augmentation: random changes of pictures.
+            seed: seed of all randomness.
+            cache: bytes of decoded pictures to cache.
         """
         self.numbers = tuple(number for _, number in samples)
         self.classes = classes
@@ -61,11 +61,11 @@ class ClassifiedPictures(TorchDataset[tuple[Tensor, Tensor]]):
         )
 
     def __len__(self) -> int:
-        """Number of pictures."""
+        """Return the number of pictures."""
         return len(self.numbers)
 
     def __getitem__(self, draw: Draw) -> tuple[Tensor, Tensor]:
-        """A picture and its class.
+        """Return a picture and its class.
 
         Raises:
             DatasetError: no picture can be read.
@@ -87,5 +87,12 @@ class ClassifiedPictures(TorchDataset[tuple[Tensor, Tensor]]):
 
 
 def collate_classified(batch: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Pictures (N, C, H, W), stored as the network reads them, and truths (N, classes)."""
+    """Collect pictures and classes in a batch.
+
+    Args:
+        batch: pairs of a picture (C, H, W) and its truth (classes,).
+
+    Returns:
+        Pictures (N, C, H, W) in the network's memory order, and truths (N, classes).
+    """
     return stacked([x for x, _ in batch]), torch.stack([t for _, t in batch])

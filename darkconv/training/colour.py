@@ -1,12 +1,12 @@
-"""Hue, saturation and exposure, changed as Darknet does: in HSV, each channel clipped at the end.
+"""Random hue, saturation and exposure, as in Darknet: in HSV, each channel clipped at the end.
 
-The formulas leave HSV out. With the largest channel `top`, the difference `chroma` to the
-smallest, and the hue h in sixths of a turn, HSV to RGB is
+The formulas avoid the conversion to HSV. With the largest channel `top`, the difference `chroma` to
+the smallest, and the hue h in sixths of a turn, HSV to RGB is
 
     channel = top - chroma * clip(min(k, 4 - k), 0, 1),  k = (n + h) mod 6,  n = 5, 3, 1 for R, G, B
 
-so a factor of the saturation multiplies the second term, one of the exposure both, and a turn adds
-to h. All of it times chroma is whole numbers, so no division is needed.
+so a factor of the saturation multiplies the second term, a factor of the exposure both, and a turn
+is added to h. Multiplied by chroma all numbers are whole, so no division is needed.
 """
 
 from dataclasses import dataclass
@@ -17,20 +17,20 @@ import numpy.typing as npt
 from darkconv.core.model import Array
 
 Levels = npt.NDArray[np.uint8]
-"""(C, H, W) grey levels."""
+"""8-bit levels (C, H, W)."""
 
 ROWS = 64
-"""Of a picture that are worked on at a time, so that they stay in the processor's cache."""
+"""Number of picture rows that are processed at a time, so that they fit in the CPU's cache."""
 _SECTORS = np.array([5, 3, 1], np.int16).reshape(3, 1, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ColourChange:
-    """One change of all of a picture's colours.
+    """One change of all colours of a picture.
 
     Attributes:
-        turn: of the hue, in whole turns.
-        saturation: factor.
+        turn: change of the hue, in whole turns of the colour circle.
+        saturation: factor of the saturation.
         exposure: factor of the brightness.
     """
 
@@ -41,12 +41,12 @@ class ColourChange:
 
 @dataclass(frozen=True, kw_only=True)
 class ColourRange:
-    """What changes are drawn from: the options of [net].
+    """The range that changes are drawn from: options of [net].
 
     Attributes:
-        hue: largest turn in either direction.
+        hue: largest turn in either direction, in whole turns.
         saturation: largest factor or divisor; 0.75 is the same as its inverse.
-        exposure: likewise.
+        exposure: largest factor or divisor.
     """
 
     hue: float = 0.0
@@ -54,7 +54,11 @@ class ColourRange:
     exposure: float = 1.0
 
     def draw(self, rng: np.random.Generator) -> ColourChange:
-        """A change within the range."""
+        """Draw a change within the range.
+
+        Args:
+            rng: random generator of this draw.
+        """
         return ColourChange(
             turn=self.hue * rng.uniform(-1, 1),
             saturation=draw_scale(rng, self.saturation),
@@ -63,13 +67,26 @@ class ColourRange:
 
 
 def draw_scale(rng: np.random.Generator, limit: float) -> float:
-    """A factor between 1 and a limit, or its inverse; 1 for a limit that is not positive."""
+    """Draw a factor between 1 and a limit, or its inverse.
+
+    Args:
+        rng: random generator of this draw.
+        limit: largest factor; if it is not positive, the factor is 1.
+    """
     scale = 1.0 + (limit - 1.0) * rng.random() if limit > 0 else 1.0
     return scale if rng.random() < 0.5 else 1.0 / scale
 
 
 def distort(levels: Levels, change: ColourChange) -> Array:
-    """Levels -> float32 (C, H, W) in 0..1 in other colours; grey takes the exposure alone."""
+    """Apply a colour change; grey pictures get the exposure alone.
+
+    Args:
+        levels: (C, H, W) 8-bit levels.
+        change: the change.
+
+    Returns:
+        float32 (C, H, W) in 0..1.
+    """
     out = np.empty(levels.shape, np.float32)
     coloured = len(levels) == 3
     steps = np.rint(change.turn % 1 * 6 * np.arange(256)).astype(np.int16)
@@ -87,7 +104,7 @@ def distort(levels: Levels, change: ColourChange) -> Array:
 
 
 def _saturate(levels: Levels, change: ColourChange, out: Array) -> None:
-    """As `_turn` without a turn: top - saturation * (top - channel)."""
+    """Compute `_turn` without a turn: top - saturation * (top - channel)."""
     top = np.maximum(np.maximum(levels[0], levels[1]), levels[2])
     exposure = change.exposure / 255
     np.multiply(levels, np.float32(change.saturation * exposure), out=out, dtype=np.float32)
@@ -95,13 +112,13 @@ def _saturate(levels: Levels, change: ColourChange, out: Array) -> None:
 
 
 def _turn(levels: Levels, change: ColourChange, steps: npt.NDArray[np.int16], out: Array) -> None:
-    """The formula of this module, into `out`, not clipped.
+    """Compute the formula of this module into `out`, without clipping.
 
     Args:
-        levels: (3, rows, W).
-        change: what is done.
-        steps: (256,) the turn times every chroma.
-        out: (3, rows, W).
+        levels: (3, rows, W) 8-bit levels.
+        change: the change.
+        steps: (256,) the turn multiplied by every chroma.
+        out: (3, rows, W) result.
     """
     top = np.maximum(np.maximum(levels[0], levels[1]), levels[2])
     difference = top - np.minimum(np.minimum(levels[0], levels[1]), levels[2])
@@ -123,7 +140,7 @@ def _turn(levels: Levels, change: ColourChange, steps: npt.NDArray[np.int16], ou
 def _hue(
     levels: npt.NDArray[np.int16], top: Levels, chroma: npt.NDArray[np.int16]
 ) -> npt.NDArray[np.int16]:
-    """Hue in sixths of a turn, times chroma: from -chroma to 5 chroma."""
+    """Return the hue in sixths of a turn, multiplied by chroma: from -chroma to 5 chroma."""
     red, green, blue = levels
     is_red = red == top
     is_green = (green == top) > is_red

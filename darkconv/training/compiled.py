@@ -1,7 +1,7 @@
-"""Running a module through torch.compile.
+"""Modules that run compiled by torch.compile.
 
-A network is compiled whole, once for each size of its input. With sizes left open its code would
-be slower, and PyTorch 2.13 fails at it on yolov4-tiny, whose strides become long formulas.
+A network is compiled whole, once for each size of its input. With sizes left open its code would be
+slower, and PyTorch 2.13 fails on yolov4-tiny, whose strides become long formulas.
 """
 
 import contextlib
@@ -17,12 +17,12 @@ from darkconv.errors import DarkconvError
 from darkconv.private_names import compiler_error
 
 Select = Callable[[DarknetModule, Tensor, Collection[int]], dict[int, Tensor]]
-"""Values of some layers, as `DarknetModule.select` gives them."""
+"""Function that returns the values of some layers, as `DarknetModule.select` does."""
 
 SIZES = 64
-"""PyTorch compiles 8 times, and then no longer; random=1 alone may ask for 20 sizes."""
+"""Largest number of compiled sizes: PyTorch's own is 8, and random=1 may need 20."""
 OPTIONS: dict[str, str | int | bool | Callable[..., Any]] = {"fallback_random": True}
-"""Dropout draws what it draws without compilation."""
+"""Options of the compiler, with which dropout draws the same as without compilation."""
 
 
 class CompiledSelect:
@@ -38,7 +38,7 @@ class CompiledSelect:
     def __call__(
         self, module: DarknetModule, x: Tensor, wanted: Collection[int]
     ) -> dict[int, Tensor]:
-        """See `Select`."""
+        """Return the values of some layers, see `Select`."""
         part = module.part(wanted)
         if part not in self._functions:
             self._functions[part] = compiled(part.run)
@@ -46,7 +46,14 @@ class CompiledSelect:
 
 
 def compiled(run: Callable[[Tensor], dict[int, Tensor]]) -> Callable[[Tensor], dict[int, Tensor]]:
-    """A function as one graph, compiled when it is called."""
+    """Wrap a function so that it is compiled as one graph when it is called.
+
+    Args:
+        run: takes a batch, and returns the values of layers by their index.
+
+    Raises:
+        DarkconvError: PyTorch cannot compile on this Python.
+    """
     try:
         return torch.compile(  # type: ignore[call-overload,no-any-return]  # it lacks the limit
             run, fullgraph=True, dynamic=False, options=OPTIONS, recompile_limit=SIZES
@@ -57,7 +64,7 @@ def compiled(run: Callable[[Tensor], dict[int, Tensor]]) -> Callable[[Tensor], d
 
 @contextlib.contextmanager
 def telling_of_failures() -> Iterator[None]:
-    """Turn what goes wrong in compilation into a DarkconvError."""
+    """Turn errors of the compiler in a block into a DarkconvError."""
     try:
         yield
     except RuntimeError as error:
@@ -67,7 +74,11 @@ def telling_of_failures() -> Iterator[None]:
 
 
 def cannot_compile(error: Exception) -> DarkconvError:
-    """With what PyTorch says, but for its advice to its developers."""
+    """Build an error with PyTorch's reason, without its advice to its developers.
+
+    Args:
+        error: error of torch.compile.
+    """
     reason, _, _ = str(error).partition("Set TORCH")
     return DarkconvError(
         f"PyTorch cannot compile the network: {' '.join(reason.split())}",

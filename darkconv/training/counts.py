@@ -1,4 +1,4 @@
-"""What the labels of a run say of the model's classes: how many there are, and what they weigh."""
+"""Counts of the model's classes in the labels of a run, and the class weights that follow."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,10 +12,15 @@ from darkconv.training.tasks import Task
 
 
 def require_known(task: Task, model: Model, hint: str | None = None) -> list[int]:
-    """How many objects or pictures of each of the model's classes there are.
+    """Count the objects, or pictures, of each class of the model in the training data.
+
+    Args:
+        task: task of the model, with its training data.
+        model: model that learns.
+        hint: hint of the error; None for none.
 
     Raises:
-        DatasetError: there is none.
+        DatasetError: no label is of a class of the model.
     """
     counts = task.counts()
     if not any(counts):
@@ -31,11 +36,21 @@ def require_known(task: Task, model: Model, hint: str | None = None) -> list[int
 
 
 def class_weights(recipe: Recipe, model: Model, counts: Sequence[int]) -> tuple[float, ...]:
-    """Factors of the classes; "auto" gives each the same total, with a mean of 1 over objects.
+    """Compute the factor of each class in the loss.
+
+    "auto" gives each class the same total weight, with a mean of 1 over all objects.
+
+    Args:
+        recipe: recipe with the user's class weights.
+        model: model that learns.
+        counts: number of objects, or pictures, of each class.
+
+    Returns:
+        A factor for each class; empty for equal weights.
 
     Raises:
-        DatasetError: the recipe names a class that the model does not have, or that several are
-            called, or the model's names are not as many as its classes.
+        DatasetError: the recipe names a class that the model does not have, or has several times,
+            or the model does not have one name for each class.
     """
     given = recipe.class_weights
     if given == "auto" or isinstance(given, Mapping):
@@ -49,7 +64,7 @@ def class_weights(recipe: Recipe, model: Model, counts: Sequence[int]) -> tuple[
 
 
 def _require_all_names(model: Model) -> None:
-    """Raise unless every class of a detector has a name: class weights go by them."""
+    """Raise a DatasetError unless every class of a detector has a name."""
     for head in model.network.box_heads:
         classes, names = count_classes(head), len(model.names)
         if names != classes and not getattr(head.spec, "map", ""):
@@ -62,7 +77,7 @@ def _require_all_names(model: Model) -> None:
 
 
 def _named_weights(given: Mapping[str, float], model: Model) -> tuple[float, ...]:
-    """Return the weights by the model's classes; those that are not named weigh 1."""
+    """Return the weights in the order of the model's classes; missing names have the weight 1."""
     weights = [1.0] * len(model.names)
     for name, weight in given.items():
         place = find_name(model.names, name)

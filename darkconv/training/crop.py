@@ -1,4 +1,4 @@
-"""Crops: what a classifier sees of a picture."""
+"""Random crops of training pictures for classifiers."""
 
 import math
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from darkconv.training.colour import Levels, draw_scale
 
 @dataclass(frozen=True, kw_only=True)
 class CropRange:
-    """What random crops are drawn from.
+    """The range that random crops are drawn from.
 
     Attributes:
-        least: shorter side of the picture where it is smallest, in widths of the network input.
-        most: where it is largest.
+        least: smallest length of the picture's shorter side, in widths of the network input.
+        most: largest length of that side.
         angle: largest rotation in degrees, in either direction.
         aspect: largest factor or divisor of the width.
     """
@@ -31,7 +31,11 @@ class CropRange:
 
     @classmethod
     def of(cls, net: NetOptions) -> Self:
-        """What [net] says."""
+        """Build the range that [net] asks for.
+
+        Args:
+            net: options of [net].
+        """
         width = max(net.width, 1)
         return cls(
             least=net.min_crop / width,
@@ -41,10 +45,15 @@ class CropRange:
         )
 
     def draw(self, rng: np.random.Generator, picture: Size, canvas: Size) -> "Crop":
-        """A crop as Darknet's: a size, a rotation, proportions, and a place within the picture.
+        """Draw a crop as Darknet does: a size, a rotation, an aspect ratio, and a place.
 
         A picture that is smaller than the canvas lies anywhere on it, as in the original program;
         AlexeyAB's leaves it in the middle.
+
+        Args:
+            rng: random generator of this draw.
+            picture: (width, height) of the picture in pixels.
+            canvas: (width, height) of the network input in pixels.
         """
         aspect = draw_scale(rng, self.aspect)
         side = canvas[0] * (self.least + (self.most - self.least) * rng.random())
@@ -60,10 +69,10 @@ class Crop:
     """Part of a picture, rotated and scaled.
 
     Attributes:
-        canvas: (width, height).
-        angle: in radians.
-        scale: pixels of the picture in one of the canvas, across and down.
-        moved: of the middle, in pixels of the canvas, across and down.
+        canvas: (width, height) in pixels.
+        angle: rotation in radians.
+        scale: pixels of the picture for one pixel of the canvas, across and down.
+        moved: shift of the centre in pixels of the canvas, across and down.
     """
 
     canvas: Size
@@ -72,7 +81,15 @@ class Crop:
     moved: tuple[float, float]
 
     def apply(self, picture: Picture, *, flip: bool) -> Levels:
-        """(H, W, C) -> (C, h, w): bilinear between the nearest pixels, black beside the picture."""
+        """Render the crop: bilinear, and black beside the picture.
+
+        Args:
+            picture: (H, W, C) 8-bit levels.
+            flip: mirror the crop.
+
+        Returns:
+            8-bit levels (C, h, w) of the canvas.
+        """
         image_module = pillow("training classifiers")
         image = image_module.fromarray(picture.squeeze(2) if picture.shape[2] == 1 else picture)
         cropped = image.transform(
@@ -84,7 +101,7 @@ class Crop:
         return np.ascontiguousarray(np.atleast_3d(np.asarray(cropped)).transpose(2, 0, 1))
 
     def _affine(self, picture: Size, *, flip: bool) -> tuple[float, ...]:
-        """(a, b, c, d, e, f): the canvas's x, y is the picture's ax + by + c, dx + ey + f."""
+        """Return (a, b, c, d, e, f): canvas pixel x, y is at ax + by + c, dx + ey + f."""
         cosine, sine = math.cos(self.angle), math.sin(self.angle)
         across, down = self.scale
         a, b, d, e = cosine * across, -sine * down, sine * across, cosine * down

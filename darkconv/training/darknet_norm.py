@@ -1,8 +1,8 @@
-"""Batch norm in training exactly as Darknet computes it on CPU (golden/train/README.md).
+"""Batch norm in training exactly as Darknet computes it on the CPU (golden/train/README.md).
 
-The variance is that of a sample, divided by N - 1, and normalises too; the way back has the
-derivative for a variance divided by N. On maps of few values this differs from torch's by
-percents, on usual ones by nothing that matters: it is for comparison with the C program.
+The variance is the unbiased one, divided by N - 1, also for normalisation; the backward pass has
+the derivative for a variance divided by N. On maps of few values this differs from PyTorch's by
+percents, on usual ones by nothing that matters: it serves comparisons with the C program.
 """
 
 from typing import Any
@@ -17,18 +17,30 @@ from darkconv.core.dialect import ALEXEYAB
 
 EPSILON = 1e-5
 DEVIATION_EPSILON = 1e-6
-"""pjreddie adds it to the deviation, not to the variance."""
+"""Epsilon that pjreddie adds to the standard deviation, not to the variance."""
 
 
 def use_darknet_norms(module: DarknetModule) -> None:
-    """Let a module's batch norms train as Darknet's do; inference stays as it is."""
+    """Let the batch norms of a module train as Darknet's do; inference does not change.
+
+    Args:
+        module: module that is changed.
+    """
     for part in module.modules():
         if isinstance(part, BatchNorm):
             part.train_forward = normalize
 
 
 def normalize(norm: BatchNorm, x: Tensor) -> Tensor:
-    """Normalise channel axis 1 by the batch's statistics, and let the running ones follow."""
+    """Normalise channels by the batch's statistics, and update the running ones.
+
+    Args:
+        norm: batch norm whose running statistics are updated.
+        x: (N, C, ...) its input.
+
+    Returns:
+        A tensor of the shape of `x`.
+    """
     axes = [0, *range(2, x.ndim)]
     variance, mean = torch.var_mean(x.detach(), axes, correction=1)
     with torch.no_grad():
@@ -44,7 +56,7 @@ def normalize(norm: BatchNorm, x: Tensor) -> Tensor:
 
 
 class _Normalize(torch.autograd.Function):
-    """(x - mean) / deviation, with Darknet's own way back."""
+    """(x - mean) / standard deviation, with Darknet's own backward pass."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, mean: Tensor, variance: Tensor, alexeyab: bool) -> Tensor:

@@ -1,10 +1,10 @@
 """Distillation: a network learns from another's outputs and feature maps, without labels.
 
-The heads' part weighs every box by the teacher's objectness (so most of a picture, where there
-is nothing, does not drown the rest) and compares probabilities by cross entropy, as in Hinton,
-Vinyals, Dean (2015) and, for detectors, Chen et al. (2017). Feature maps are compared where both
-networks have the same channels (FitNets, Romero et al. 2015, without a regressor, since pruned
-channels are known): the mean squared error over the variance of the teacher's map.
+The heads' part weighs every box by the teacher's objectness, so that background does not dominate,
+and compares probabilities by cross entropy, as in Hinton, Vinyals, Dean (2015) and, for detectors,
+Chen et al. (2017). Feature maps are compared where both networks have the same channels (FitNets,
+Romero et al. 2015, without a regressor, since pruned channels are known): by the mean squared error
+divided by the variance of the teacher's map.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -27,20 +27,20 @@ from darkconv.training.compiled import Select
 from darkconv.training.objective import Costs
 
 POSITION_WEIGHT = 4.0
-"""Of the centre's squared error in cells, beside that of log sizes."""
+"""Weight of the centre's squared error in cells; that of log sizes has the weight 1."""
 LOGIT_WEIGHT = 0.3
-"""Of the raw entries' mean squared error: it pulls where probabilities are flat."""
+"""Weight of the raw entries' mean squared error, which acts where probabilities are flat."""
 TINY = 1e-6
 
 
 @dataclass(frozen=True)
 class HeadPair:
-    """A head of the student, and which of the teacher's channels mean the same.
+    """A head of the student, with the teacher's channels of the same meaning.
 
     Attributes:
-        student: the head.
-        teacher: its counterpart.
-        rows: (channels of the student's head input,) of the teacher's head input.
+        student: head of the student.
+        teacher: head of the teacher.
+        rows: (channels of the student's head input,) index of each among those of the teacher's.
     """
 
     student: Layer
@@ -50,7 +50,12 @@ class HeadPair:
 
 @dataclass(frozen=True)
 class Features:
-    """A layer that both networks have, and the teacher's channels that the student has too."""
+    """A layer of both networks, with the teacher's channels that the student has.
+
+    Attributes:
+        layer: index of the layer, from 0.
+        channels: indices of the teacher's channels.
+    """
 
     layer: int
     channels: Tensor
@@ -58,13 +63,13 @@ class Features:
 
 @dataclass(eq=False)
 class TeacherObjective:
-    """The distance from a teacher; see the module.
+    """The distance of a student from its teacher; see the module.
 
     Attributes:
-        student: what is trained.
-        teacher: what it learns from.
-        feature_weight: of the feature maps' part; 0 leaves it out.
-        feature_layers: whose maps are compared; None for those of `shared_features`.
+        student: model that is trained.
+        teacher: model that it learns from.
+        feature_weight: weight of the feature maps' part; 0 leaves it out.
+        feature_layers: layers whose maps are compared; None for those of `shared_features`.
         select: how the teacher is run.
     """
 
@@ -81,8 +86,8 @@ class TeacherObjective:
         """Pair the heads by order, their classes by name, and the layers by their channels.
 
         Raises:
-            PlanError: the heads do not fit, the teacher lacks a class, or a layer's channels are
-                not known to be some of the teacher's.
+            PlanError: the heads do not fit, the teacher lacks a class, or it is not known which of
+                the teacher's channels a layer has.
         """
         self.pairs = list(pair_heads(self.student, self.teacher))
         self.features = []
@@ -92,13 +97,20 @@ class TeacherObjective:
 
     @property
     def layers(self) -> frozenset[int]:
-        """What enters the student's heads, and the maps that are compared."""
+        """Layers that the student's heads read, and layers whose maps are compared."""
         return frozenset(
             (*(p.student.sources[0] for p in self.pairs), *(f.layer for f in self.features))
         )
 
     def costs(self, values: Mapping[int, Tensor], x: Tensor, truths: Tensor, seen: int) -> Costs:
-        """Parts by name, and their weighted total."""
+        """Compute the parts of the loss by name, and their weighted total.
+
+        Args:
+            values: student's values of `layers`, by layer index.
+            x: (N, C, H, W) the batch, which the teacher is run on.
+            truths: labels of the batch, which are not used.
+            seen: number of pictures trained on before, which is not used.
+        """
         target = self._teach(x)
         costs: Costs = {}
         for pair in self.pairs:
@@ -122,7 +134,7 @@ class TeacherObjective:
     def _feature_distance(
         self, values: Mapping[int, Tensor], target: Mapping[int, Tensor]
     ) -> Tensor:
-        """Mean over the maps."""
+        """Compute the mean distance of the feature maps."""
         distances = []
         for one in self.features:
             wanted = target[one.layer][:, one.channels.to(target[one.layer].device)]
@@ -133,10 +145,17 @@ class TeacherObjective:
 
 
 def pair_heads(student: Model, teacher: Model) -> Iterator[HeadPair]:
-    """Heads in their order.
+    """Match the heads of student and teacher in their order.
+
+    Args:
+        student: model that is trained.
+        teacher: model that it learns from.
+
+    Yields:
+        Pairs of heads.
 
     Raises:
-        PlanError: see `TeacherObjective`.
+        PlanError: the heads do not fit, or the teacher lacks a class.
     """
     own, others = student.network.heads, teacher.network.heads
     if [h.type for h in own] != [h.type for h in others] or not own:
@@ -159,7 +178,7 @@ def pair_heads(student: Model, teacher: Model) -> Iterator[HeadPair]:
 
 
 def _same_classes(a: Layer, student: Model, b: Layer, teacher: Model) -> list[int]:
-    """Indices of the student's classes among the teacher's."""
+    """Return the indices of the student's classes among the teacher's."""
     assert isinstance(a.spec, HeadSpec)
     assert isinstance(b.spec, HeadSpec)
     total = b.spec.num_classes(b.in_shapes)
@@ -180,18 +199,18 @@ def _same_classes(a: Layer, student: Model, b: Layer, teacher: Model) -> list[in
 def shared_features(
     student: Model, teacher: Model, layers: Collection[int] | None = None
 ) -> list[Features]:
-    """The maps to compare: ends of blocks, whose values are not bent by an activation.
+    """Return the maps to compare: ends of blocks, without an activation behind them.
 
-    Those are residual joins and linear convolutions; networks without them give all their
-    convolutions. Layers that heads read are left out, being compared as heads.
+    Those are residual joins and linear convolutions; in networks without them, all convolutions.
+    Layers that heads read are left out, since they are compared as heads.
 
     Args:
-        student: what learns.
-        teacher: what it was made from.
-        layers: compare these instead.
+        student: model that is trained.
+        teacher: model that it was made from.
+        layers: indices of the layers to compare instead; None for this choice.
 
     Raises:
-        PlanError: one of `layers` is not made of the teacher's channels.
+        PlanError: it is not known which of the teacher's channels one of `layers` has.
     """
     kept = _kept_maps(student, teacher)
     if layers is not None:
@@ -211,7 +230,10 @@ def shared_features(
 
 
 def _kept_maps(student: Model, teacher: Model) -> dict[int, Indices]:
-    """Layers made of the teacher's channels, and of which: convolutions and what joins them."""
+    """Return the student's layers made of the teacher's channels, with these channels.
+
+    They are convolutions, and residual joins of them.
+    """
     kept = find_kept(student, teacher)
     for layer in student.network.layers:
         if layer.type == "shortcut" and layer.sources[0] in kept:
@@ -226,12 +248,12 @@ def _is_linear(layer: Layer) -> bool:
 
 
 def head_distance(layer: Layer, own: Tensor, wanted: Tensor) -> Costs:
-    """How far a head's input is from another's, in parts summed over the batch.
+    """Compute the distance of a head's input from the teacher's, in parts summed over the batch.
 
     Args:
         layer: the head.
-        own: its input (N, C, H, W) or (N, values).
-        wanted: the same of the teacher.
+        own: its input in the student, (N, C, H, W) or (N, values).
+        wanted: its input in the teacher, of the same shape.
     """
     spec = layer.spec
     if isinstance(spec, head.AnchorHead):
@@ -242,13 +264,13 @@ def head_distance(layer: Layer, own: Tensor, wanted: Tensor) -> Costs:
 
 
 def _softmax_distance(own: Tensor, wanted: Tensor) -> Tensor:
-    """Kullback-Leibler divergence along axis 1, summed."""
+    """Compute the Kullback-Leibler divergence along axis 1, summed."""
     target = torch.log_softmax(wanted, 1)
     return F.kl_div(torch.log_softmax(own, 1), target, reduction="sum", log_target=True)
 
 
 def _anchor_distance(spec: head.AnchorHead, own: Tensor, wanted: Tensor) -> Costs:
-    """[yolo], [Gaussian_yolo] and [region]."""
+    """Compute the distance for [yolo], [Gaussian_yolo] and [region]."""
     count = len(spec.anchor_indices)
     own, wanted = _by_anchor(own, count), _by_anchor(wanted, count)
     sizes, known = _size_entries(spec), spec.box_entries - 1
@@ -269,7 +291,7 @@ def _anchor_distance(spec: head.AnchorHead, own: Tensor, wanted: Tensor) -> Cost
 
 
 def _by_anchor(x: Tensor, count: int) -> Tensor:
-    """(N, anchors * entries, H, W) -> float32 (N, anchors, entries, H, W)."""
+    """Return (N, anchors * entries, H, W) as float32 (N, anchors, entries, H, W)."""
     return x.float().reshape(len(x), count, -1, *x.shape[2:])
 
 
@@ -284,7 +306,7 @@ def _class_distance(
 
 
 def _size_entries(spec: head.AnchorHead) -> list[int]:
-    """Entries of an anchor that no sigmoid bounds: width and height."""
+    """Return the entries of an anchor without a sigmoid: width and height."""
     if isinstance(spec, head.GaussianYolo):
         return [4, 6]
     if isinstance(spec, head.YoloHead) and spec.squashes_sizes:
@@ -297,7 +319,10 @@ def _squash(x: Tensor, raw: bool) -> Tensor:
 
 
 def _divergence(own: Tensor, wanted: Tensor, raw: bool) -> Tensor:
-    """Of two Bernoulli distributions, from logits; half the squared error of probabilities."""
+    """Compute the divergence of Bernoulli distributions from logits.
+
+    For raw probabilities it is half their squared error.
+    """
     if raw:
         return (own - wanted).square() / 2
     target = wanted.sigmoid()

@@ -11,24 +11,35 @@ from darkconv.training.rows import Rows
 BACKGROUND = 1
 """Value of `blur=` at which objects stay sharp."""
 BACKGROUND_SIZE = 17
-"""Width of that blur in pixels."""
+"""Width of the background's blur in pixels."""
 FINEST = 8
-"""The smallest object must be so many times as large as a blur of the whole picture."""
+"""Smallest ratio of the smallest object's side to the blur of a whole picture."""
 MOST_NOISE = 127
 
 
 def draw_blur(rng: np.random.Generator, blur: int) -> int:
-    """Nothing, a blurred background, or `blur`: one as often as the other."""
+    """Draw the blur of a picture: none, of the background, or of the given width, equally often.
+
+    Args:
+        rng: random generator of this draw.
+        blur: width of the blur in pixels; 1 for the background alone, 0 for never.
+
+    Returns:
+        0, `BACKGROUND` or `blur`.
+    """
     return (0, BACKGROUND, blur)[rng.integers(3)] if blur else 0
 
 
 def add_blur(x: Array, blur: int, rows: Rows) -> Array:
-    """A picture out of focus.
+    """Blur a picture, or its background.
 
     Args:
-        x: (C, H, W).
-        blur: 1 for the background alone, else about the width of the blur in pixels.
-        rows: objects, in pixels.
+        x: (C, H, W) picture.
+        blur: 1 for the background alone, otherwise about the width of the blur in pixels.
+        rows: (k, 5) class and xyxy box of the objects, in pixels.
+
+    Returns:
+        A picture of the same shape.
     """
     if blur == BACKGROUND:
         blurred = _smooth(x, BACKGROUND_SIZE)
@@ -42,7 +53,7 @@ def add_blur(x: Array, blur: int, rows: Rows) -> Array:
 
 
 def _smooth(x: Array, size: int) -> Array:
-    """Gaussian blur; OpenCV's rule makes the deviation of the width."""
+    """Compute a Gaussian blur; its standard deviation follows from the width, as in OpenCV."""
     deviation = 0.3 * ((size - 1) / 2 - 1) + 0.8
     size = min(size, 2 * min(x.shape[1:]) - 1)  # the mirror shows no more
     places = torch.arange(size, dtype=torch.float32) - size // 2
@@ -56,9 +67,17 @@ def _smooth(x: Array, size: int) -> Array:
 
 
 def add_noise(x: Array, deviation: int, rng: np.random.Generator) -> Array:
-    """A picture with Gaussian noise in every other draw; `deviation` in grey levels.
+    """Add Gaussian noise in every other draw.
 
-    C adds noise in unsigned bytes, so it only makes pictures brighter. Here it has both signs.
+    C adds noise to unsigned bytes, so it only makes pictures brighter. Here it has both signs.
+
+    Args:
+        x: (C, H, W) picture in 0..1.
+        deviation: standard deviation in grey levels, at most 127; 0 for no noise.
+        rng: random generator of this draw.
+
+    Returns:
+        A picture of the same shape in 0..1.
     """
     if not deviation or rng.random() < 0.5:
         return x

@@ -1,4 +1,4 @@
-"""The folder of a run: where its files lie, and whether a run may begin or go on there."""
+"""The folder of a run: the paths of its files, and whether a run may begin or go on there."""
 
 import os
 from dataclasses import dataclass
@@ -9,53 +9,61 @@ from darkconv.errors import DarkconvError
 
 @dataclass(frozen=True)
 class Folder:
-    """Where the files of a run lie."""
+    """The files of a run.
+
+    Attributes:
+        path: path of the folder.
+    """
 
     path: Path
 
     @property
     def checkpoints(self) -> Path:
-        """To resume from."""
+        """Folder of the checkpoints."""
         return self.path / "checkpoints"
 
     @property
     def last(self) -> Path:
-        """The latest checkpoint."""
+        """File of the latest checkpoint."""
         return self.checkpoints / "last.ckpt"
 
     @property
     def previous(self) -> Path:
-        """The latest checkpoint of an earlier run in this folder, which was not resumed."""
+        """File of the latest checkpoint of an earlier run in this folder, which was not resumed."""
         return self.checkpoints / "previous.ckpt"
 
     @property
     def history(self) -> Path:
-        """A row for each round."""
+        """CSV file with a row for each round."""
         return self.path / "history.csv"
 
     @property
     def curves(self) -> Path:
-        """The rows, drawn."""
+        """Picture with curves of the history."""
         return self.path / "curves.png"
 
     @property
     def best(self) -> Path:
-        """State of the best module."""
+        """Weights of the best module."""
         return self.path / "best.safetensors"
 
     def pictures(self, step: int) -> Path:
-        """Predictions after a step."""
+        """Return the file of the predictions after a step.
+
+        Args:
+            step: number of steps done.
+        """
         return self.path / "pictures" / f"step_{step:06d}.jpg"
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Return the files that every run replaces."""
+        """Files that every run replaces."""
         kept = [file for pair in self._kept for file in pair]
         return (*kept, self.curves)
 
     @property
     def _kept(self) -> tuple[tuple[Path, Path], ...]:
-        """Files of a run, and the names that they have when another run begins anew."""
+        """Files of a run, with the names that they get when another run begins anew."""
         return (
             (self.last, self.previous),
             (self.history, self.path / "history.previous.csv"),
@@ -66,8 +74,8 @@ class Folder:
         """Check that a run may go on, or begin, in this folder.
 
         Args:
-            resume: it goes on from the last checkpoint.
-            overwrite: it may replace the files of another run.
+            resume: the run goes on from the last checkpoint.
+            overwrite: the run may replace the files of another run.
 
         Raises:
             DarkconvError: there is nothing to go on from, or another run's files would be lost.
@@ -88,7 +96,7 @@ class Folder:
             )
 
     def told(self) -> str:
-        """Return what is known of the run in this folder, in words."""
+        """Return a description of the run in this folder."""
         step = self.last_step()
         if step is not None:
             return f"a run with a checkpoint of step {step}"
@@ -108,12 +116,12 @@ class Folder:
         return step if isinstance(step, int) else None
 
     def begin_anew(self) -> None:
-        """Give what an earlier run has left other names, and remove its curves.
+        """Rename the files of an earlier run, and remove its curves.
 
-        Its files would be taken for the new run's until that has written its own.
+        Otherwise they would pass for the new run's until that has written its own.
 
         Raises:
-            OSError: one cannot be renamed or removed.
+            OSError: a file cannot be renamed or removed.
         """
         for file, previous in self._kept:
             if os.path.isfile(file):

@@ -1,4 +1,4 @@
-"""Which layers are not trained: what the cfg says, and what the user asks for."""
+"""Frozen layers: those that the cfg, and those that the user excludes from training."""
 
 from collections.abc import Collection
 
@@ -14,18 +14,18 @@ NORMS = (BatchNorm, nn.SyncBatchNorm)
 
 
 def frozen_layers(network: Network, *, first: int = 0, backbone: bool = False) -> frozenset[int]:
-    """Numbers of the layers that stay as they are.
+    """Return the indices of the layers that are not trained.
 
-    `stopbackward=1` stops what flows back from the end of the network: that layer and all
-    before it. `dont_update` and `onlyforward` are about one layer.
+    `stopbackward=1` stops the gradient from the end of the network: it freezes that layer and all
+    before it. `dont_update` and `onlyforward` freeze one layer.
 
     Args:
-        network: with the cfg's options.
-        first: so many of the first layers.
-        backbone: all before what the heads decide on.
+        network: network with the cfg's options.
+        first: number of first layers to freeze.
+        backbone: freeze the backbone, see `darkconv.surgery.backbone.find_backbone`.
 
     Raises:
-        PlanError: `first` is more than there are layers, or the network has no backbone.
+        PlanError: `first` is larger than the number of layers, or the network has no backbone.
     """
     total = len(network.layers)
     if not 0 <= first <= total:
@@ -39,14 +39,23 @@ def frozen_layers(network: Network, *, first: int = 0, backbone: bool = False) -
 
 
 def unneeded_layers(network: Network, wanted: Collection[int]) -> frozenset[int]:
-    """Numbers of the layers that those wanted do not depend on: nothing would ever reach them."""
+    """Return the indices of layers that the wanted ones do not depend on: they get no gradient.
+
+    Args:
+        network: network whose layers they are.
+        wanted: indices of the layers whose values are needed.
+    """
     return frozenset(range(len(network.layers))).difference(network.needed_layers(wanted))
 
 
 def freeze(module: DarknetModule, layers: Collection[int]) -> None:
-    """Let parameters of some layers need no gradient; `train_only_bn` leaves batch norm alone.
+    """Freeze the parameters of some layers; of `train_only_bn` layers, all but batch norm.
 
-    A frozen layer's running statistics stay too: see `set_training`.
+    The running statistics of a frozen layer do not change either: see `set_training`.
+
+    Args:
+        module: module that is changed.
+        layers: indices of the layers to freeze.
     """
     for layer, part in zip(module.network.layers, module.layers, strict=True):
         if layer.index in layers:
@@ -58,13 +67,13 @@ def freeze(module: DarknetModule, layers: Collection[int]) -> None:
 
 
 def set_training(module: DarknetModule, frozen: Collection[int], *, norms: bool = True) -> None:
-    """Training mode, but for frozen layers.
+    """Set a module to training mode, except for frozen layers.
 
     Args:
-        module: to be switched.
-        frozen: numbers of layers.
-        norms: let batch norms use and track the batch's statistics; else they stay in evaluation
-            mode, with scales and biases still trained.
+        module: module that is changed.
+        frozen: indices of the frozen layers.
+        norms: let batch norms use and update the batch's statistics; otherwise they stay in
+            evaluation mode, with scales and biases still trained.
     """
     module.train()
     for index, part in enumerate(module.layers):

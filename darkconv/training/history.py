@@ -1,4 +1,4 @@
-"""What happened in a run, epoch by epoch: a CSV file that a resumed run goes on with."""
+"""The history of a run, row by row: a CSV file that a resumed run continues."""
 
 import csv
 import io
@@ -19,17 +19,26 @@ QUALITIES = ("AP", "COCO_AP", "recall", "iou", "top1", "top5")
 
 
 class History:
-    """Rows of a CSV file; columns appear when they are first needed."""
+    """Rows of a CSV file; columns are added when they are first needed.
+
+    Attributes:
+        path: the CSV file.
+        rows: the rows, in order of their steps.
+    """
 
     def __init__(self, path: Path, *, until: int = 0) -> None:
-        """Read what is there, up to a step; later rows are of a run that did not get saved."""
+        """Read the existing rows up to a step; later rows are of steps that were not saved."""
         self.path = path
         self.rows: list[Row] = []
         if until and path.is_file():
             self.rows = [row for row in read_history(path) if row.get("step", 0) <= until]
 
     def add(self, row: Mapping[str, float]) -> None:
-        """Add a row, and write the file."""
+        """Add a row, and write the file.
+
+        Args:
+            row: value of each column.
+        """
         self.rows.append(dict(row))
         columns = list(dict.fromkeys(name for row in self.rows for name in row))
         text = io.StringIO(newline="")
@@ -39,16 +48,23 @@ class History:
         write_bytes(self.path, [text.getvalue().encode()])
 
     def column(self, name: str) -> tuple[list[float], list[float]]:
-        """Steps and values where a column has one."""
+        """Return steps and values of the rows that have a column.
+
+        Args:
+            name: name of the column.
+        """
         found = [(row["step"], row[name]) for row in self.rows if name in row]
         return [step for step, _ in found], [value for _, value in found]
 
 
 def read_history(path: Path) -> list[Row]:
-    """The rows of a history's file.
+    """Read the rows of a history's file.
+
+    Args:
+        path: the CSV file.
 
     Raises:
-        DarkconvError: it is none.
+        DarkconvError: the file cannot be read, or is no history.
     """
     where = Where(file=os.fspath(path))
     rows = []
@@ -72,7 +88,7 @@ def _numbers(row: Mapping[str, Any]) -> Row:
 
 
 def _number(text: str) -> float:
-    """Return a number that is written as it was read: steps are whole."""
+    """Return a number as it was written: steps are whole numbers."""
     return int(text) if text.isdecimal() else float(text)
 
 
@@ -80,7 +96,15 @@ NOT_DRAWN = {"step", "epoch", "pictures_per_second"}
 
 
 def draw_curves(history: History, path: "os.PathLike[str]") -> bool:
-    """Draw costs, qualities and the rate over the steps; False without matplotlib."""
+    """Draw losses, qualities and the learning rate over the steps into a file.
+
+    Args:
+        history: rows of the run.
+        path: file of the picture.
+
+    Returns:
+        False if matplotlib is not installed.
+    """
     try:
         from matplotlib.figure import Figure
     except ImportError:

@@ -1,4 +1,4 @@
-"""What decides how a run goes on: kept in its checkpoints, and compared with what resumes it.
+"""The identity of a run: what decides its steps, kept in checkpoints and compared on resuming.
 
 Two runs of one identity go through the same steps. Each part is a name and a text, JSON where it is
 more than a word, so that a checkpoint holds nothing but plain values.
@@ -27,22 +27,22 @@ from darkconv.training.recipe import Course, Recipe
 from darkconv.training.tasks import Data
 
 KEY = "darkconv_run"
-"""Under which a checkpoint holds the identity of its run."""
+"""Key of the run's identity in a checkpoint."""
 Identity = Mapping[str, str]
 
 FREE = ("epochs", "steps", "workers", "evaluate_every", "draw_every", "checkpoint_every")
-"""Fields of a recipe that may be others when a run goes on; the number of steps has a part."""
+"""Fields of a recipe that may change when a run goes on; the number of steps has its own part."""
 SPELLED = {
     "averaging": "averaging (--ema)",
     "decay": "decay (--weight-decay)",
     "freeze_first": "freeze_first (--freeze)",
     "rate": "rate (--lr)",
 }
-"""Fields of a recipe that the command line calls something else."""
+"""Fields of a recipe whose options have other names."""
 COUNTED = ("steps", "processes")
-"""Parts that may differ, about which the user is told."""
+"""Parts that may differ; the user is told about them."""
 BY_RECIPE = ("batch", "subdivisions", "sequential_subdivisions", "momentum", "decay", "letter_box")
-"""Options of [net] whose effect stands among the recipe's parts."""
+"""Options of [net] whose effect is among the recipe's parts."""
 OF_RATES = (
     *("learning_rate", "learning_rate_min", "policy", "burn_in", "power", "step", "steps"),
     *("scale", "scales", "seq_scales", "gamma", "sgdr_cycle", "sgdr_mult", "max_batches"),
@@ -54,11 +54,11 @@ UNREAD = (
     "use_cuda_graph",
     "show_receptive_field",
 )
-"""Options of [net] that change no step."""
-DIGITS = 12  # of a digest, which tell data sets of one user apart
+"""Options of [net] that have no effect on the steps."""
+DIGITS = 12  # hexadecimal digits of a digest, enough to distinguish the data sets of one user
 MOST_TOLD = 5
 MOST_READ = 256
-"""Pictures whose contents are compared; of the others their sizes are."""
+"""Number of pictures whose contents are compared; of the others the sizes are."""
 
 
 def describe_run(
@@ -75,14 +75,14 @@ def describe_run(
     """Return the identity of a run.
 
     Args:
-        model: that learns.
-        recipe: how, without fields that are still to be decided.
+        model: model that learns.
+        recipe: training recipe; fields that are None count with their effect.
         course: the recipe's numbers for this run.
-        training: pictures to learn from.
-        valid: pictures to be evaluated on.
-        teacher: that teaches, if one does.
-        labels: labels are learned from.
-        processes: that share a step.
+        training: training pictures.
+        valid: pictures for the evaluation; None for no evaluation.
+        teacher: model that teaches; None for none.
+        labels: the labels are used.
+        processes: number of processes that share a step.
     """
     return {
         "steps": str(course.steps),
@@ -100,7 +100,7 @@ def describe_run(
 
 
 def _settings(recipe: Recipe, options: NetOptions, course: Course) -> dict[str, str]:
-    """Return the fields of a recipe; those that it leaves open with their effect."""
+    """Return the fields of a recipe; those that are None with their effect."""
     values: dict[str, Any] = {one.name: getattr(recipe, one.name) for one in fields(recipe)}
     first = options.B1 if recipe.optimizer == "cfg" and options.adam else options.momentum
     acting: dict[str, Any] = {
@@ -116,7 +116,7 @@ def _settings(recipe: Recipe, options: NetOptions, course: Course) -> dict[str, 
 
 
 def _network_parts(network: Network, recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """Yield what the cfg says, a part for each section."""
+    """Yield the options of the cfg, one part for each section."""
     left_out = {"dialect", *BY_RECIPE, *UNREAD, *(() if recipe.schedule == "cfg" else OF_RATES)}
     if network.options.policy not in ("poly", "sgdr"):
         left_out |= {"max_batches", "sgdr_cycle"}
@@ -131,7 +131,7 @@ def _section(spec: Any, left_out: set[str]) -> str:
 
 
 def _data_parts(name: str, data: Data | None, *, labels: bool) -> Iterator[tuple[str, str]]:
-    """Yield which pictures there are, wherever they lie, and what these and their labels hold."""
+    """Yield parts for the names, the labels and the contents of the pictures, wherever they lie."""
     if data is None:
         yield name, "none"
         return
@@ -152,7 +152,7 @@ def _labels_text(data: Data) -> str:
 
 
 def _below_their_folder(files: Sequence[Path]) -> Iterator[bytes]:
-    """Yield the files' paths below the folder that holds them all."""
+    """Yield the files' paths relative to the folder that holds them all."""
     paths = [os.path.abspath(file) for file in files]
     try:
         folder = os.path.commonpath([os.path.dirname(path) for path in paths])
@@ -162,9 +162,9 @@ def _below_their_folder(files: Sequence[Path]) -> Iterator[bytes]:
 
 
 def _contents(files: Sequence[Path]) -> Iterator[bytes]:
-    """Yield the sizes of all files, and what stands in those of `MOST_READ`, evenly spread.
+    """Yield the sizes of all files, and the content of `MOST_READ` of them, evenly spread.
 
-    Whether all have the same content is not worth reading a large data set once more.
+    To compare all contents is not worth reading a large data set once more.
     """
     sizes = [_size(file) for file in files]
     yield _text(sizes).encode()
@@ -174,7 +174,7 @@ def _contents(files: Sequence[Path]) -> Iterator[bytes]:
 
 
 def _size(file: Path) -> int | None:
-    """Return the bytes of a file; None for one that is not there, which training tells of."""
+    """Return the size of a file in bytes; None if it is missing, which training reports."""
     try:
         return file.stat().st_size
     except OSError:
@@ -188,7 +188,7 @@ def _label_bytes(sample: Sample) -> Iterator[bytes]:
 
 
 def _digest_of_model(model: Model) -> str:
-    """Return a digest of all that a model's outputs depend on."""
+    """Return a digest of everything that a model's outputs depend on."""
     parts = [_section(layer.spec, {"dialect"}).encode() for layer in model.network.layers]
     parts += [_text(list(model.names)).encode()]
     arrays = (array.tobytes() for array in model.arrays.values())
@@ -204,7 +204,7 @@ def _digest(parts: Iterable[bytes]) -> str:
 
 
 def _text(value: Any) -> str:
-    """Return a value as text, equal values alike: 10 and 10.0, a tuple and a list."""
+    """Return a value as text; equal values give one text: 10 and 10.0, a tuple and a list."""
     plain = _plain(value)
     return plain if isinstance(plain, str) else json.dumps(plain, sort_keys=True)
 
@@ -225,9 +225,13 @@ def _plain(value: Any) -> Any:
 
 
 def tell_differences(begun: Identity, now: Identity) -> str:
-    """Return what differs between the run that was begun and this one; empty if nothing does.
+    """Return a text on the differences between two identities; empty if there is none.
 
-    Parts in `COUNTED` do not count.
+    Parts in `COUNTED` are ignored.
+
+    Args:
+        begun: identity in the checkpoint.
+        now: identity of the run that resumes it.
     """
     names = [name for name in {**now, **begun} if name not in COUNTED]
     told = [
@@ -241,7 +245,7 @@ def tell_differences(begun: Identity, now: Identity) -> str:
 
 
 def _difference(name: str, begun: str, now: str) -> Iterator[str]:
-    """Yield what differs in a part: of a section of the cfg, each option."""
+    """Yield a text for each difference in a part; in a section of the cfg, for each option."""
     was, is_now = (_options(name, text) for text in (begun, now))
     if was is None or is_now is None:
         yield f"{name} was {_shown(begun)}, is {_shown(now)}"

@@ -1,4 +1,4 @@
-"""One run: the network, its objective and the pictures under Lightning's trainer."""
+"""One run: the network, its objective and the pictures in Lightning's trainer."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -44,15 +44,15 @@ PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 @dataclass(frozen=True)
 class Job:
-    """What every part of a run has to know.
+    """The settings that every part of a run needs.
 
     Attributes:
-        model: where training starts.
-        task: what it is for, with the pictures to learn from.
-        folder: where the run's files lie.
-        recipe: how to train.
-        machine: what computes.
-        keeps_files: curves, sheets of predictions and TensorBoard's files are wanted.
+        model: model that training starts from.
+        task: task of the model, with the training pictures.
+        folder: folder of the run's files.
+        recipe: training recipe.
+        machine: devices and processes.
+        keeps_files: write curves, sheets of predictions and TensorBoard's files.
     """
 
     model: Model
@@ -63,7 +63,11 @@ class Job:
     keeps_files: bool = True
 
     def __post_init__(self) -> None:
-        """Raise a DarkconvError if the network cannot be compiled, as it is to be."""
+        """Check that the network can be compiled, if it is to be.
+
+        Raises:
+            DarkconvError: compilation and batch norms that several GPUs synchronise were asked for.
+        """
         if self.machine.compile and self.syncs_norms:
             raise DarkconvError(
                 "PyTorch cannot compile batch norms that several GPUs synchronise",
@@ -71,7 +75,19 @@ class Job:
             )
 
     def objective(self, teacher: Model | None, *, labels: bool) -> Objective:
-        """What is to be made small."""
+        """Build the objective that training minimises.
+
+        Args:
+            teacher: model that teaches; None for none.
+            labels: use the labels.
+
+        Raises:
+            DarkconvError: there is neither a teacher nor labels.
+            DatasetError: no label is of a class of the model, or class weights do not fit its
+                names.
+            PlanError: the teacher does not fit.
+            UnsupportedError: no layer has a loss.
+        """
         objectives: list[Objective] = []
         if labels:
             hint = "pictures without labels can be learned from with a teacher"
@@ -95,7 +111,24 @@ class Job:
         teacher: Model | None,
         labels: bool,
     ) -> Finetuned:
-        """Train."""
+        """Train the model.
+
+        Args:
+            objective: objective that is minimised.
+            valid: pictures for the evaluation; None for no evaluation.
+            resume: go on from the folder's last checkpoint.
+            watch: functions that are called during the run.
+            teacher: model that teaches, for the run's identity; None for none.
+            labels: the labels are used, for the run's identity.
+
+        Returns:
+            The trained model with its history.
+
+        Raises:
+            DarkconvError: the checkpoint does not fit, PyTorch cannot compile the network, or the
+                loss becomes NaN or infinite.
+            KeyboardInterrupt: the user stopped the run.
+        """
         network, recipe = self.model.network, self.recipe
         course = plan_course(
             recipe, network, samples=len(self.task.data), processes=self.machine.processes
@@ -145,12 +178,12 @@ class Job:
 
     @property
     def syncs_norms(self) -> bool:
-        """Whether batch norms see the pictures of all processes."""
+        """True if batch norms use the statistics of all processes' pictures."""
         several = self.machine.processes > 1
         return several and self.machine.on_gpu and not self.recipe.freeze_norms
 
     def _checkpoint(self, training: Training, trainer: pl.Trainer, identity: Identity) -> Path:
-        """What to go on from: checked, with the history beside it."""
+        """Return the checkpoint to go on from, after a check of it and of the history."""
         remarks = check_checkpoint(self.folder.last, training, identity)
         for remark in remarks if trainer.is_global_zero else ():
             logger.warning("%s: %s", self.folder.path, remark)
@@ -166,7 +199,12 @@ class Job:
         return read_safetensors(self.folder.best)
 
     def with_state(self, module: DarknetModule, seen: int) -> Model:
-        """The model with a module's weights; batch norms of several processes are told apart."""
+        """Return the model with the weights of a module.
+
+        Args:
+            module: module with the state; batch norms of several processes are converted back.
+            seen: number of pictures trained on, for the header.
+        """
         fresh = to_torch(self.model).train()
         own = fresh.state_dict()
         fresh.load_state_dict({k: v for k, v in module.state_dict().items() if k in own})

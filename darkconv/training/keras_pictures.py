@@ -15,20 +15,22 @@ from darkconv.training.order import Order
 from darkconv.training.rows import Rect, Rows, fitted, kept, numbers_of, sample_rows, truths
 
 Change = Callable[[Array, Rows, np.random.Generator], tuple[Array, Rows]]
-"""(picture (H, W, C) in 0..1, boxes, stream) -> both, changed; boxes are rows of class and xyxy in
-pixels of the picture."""
+"""Takes a picture (H, W, C) in 0..1, its boxes and a random generator; returns both, changed.
+
+Boxes are rows of class and xyxy in pixels of the picture.
+"""
 
 
 class PictureBatches(keras.utils.PyDataset):  # type: ignore[misc]
     """Batches of a data set: `batches[number]` is (x, y).
 
     x is float32 (N, H, W, C) in 0..1, fitted as the network's detection does it. y is what
-    `head_loss` takes, (N, T, 5), and a tuple of as many as there are heads for several. Boxes of
-    other classes do not count, nor do those marked difficult. A picture that cannot be read is
-    told once, and the next good one stands in for it.
+    `head_loss` takes, (N, T, 5); for several heads a tuple with one for each. Boxes of other
+    classes and boxes marked difficult are ignored. A picture that cannot be read is reported once,
+    and replaced by the next good one.
 
-    Each epoch has every picture once, in an order that the seed and the epoch decide; the last
-    pictures that do not fill a batch open the next epoch.
+    Each epoch has every picture once, in an order that depends on the seed and the epoch; the last
+    pictures that do not fill a batch are the first of the next epoch.
     """
 
     def __init__(
@@ -42,16 +44,16 @@ class PictureBatches(keras.utils.PyDataset):  # type: ignore[misc]
         cache: int = CACHE,
         **options: Any,
     ) -> None:
-        """Pictures that are read later.
+        """Create the data set; pictures are read when a batch is taken.
 
         Args:
-            dataset: pictures and their boxes.
-            model: whose input the pictures are fitted to, and whose names the classes have.
-            batch: pictures of a batch.
-            change: changes each picture at random.
-            seed: of all randomness.
-            cache: bytes of decoded pictures to keep.
-            options: of `keras.utils.PyDataset`.
+            dataset: pictures with their boxes.
+            model: model whose input size and class names are used.
+            batch: number of pictures in a batch.
+            change: changes each picture at random; None for no change.
+            seed: seed of all randomness.
+            cache: bytes of decoded pictures to cache.
+            options: options of `keras.utils.PyDataset`.
         """
         super().__init__(**options)
         self.dataset = dataset
@@ -71,7 +73,7 @@ class PictureBatches(keras.utils.PyDataset):  # type: ignore[misc]
         self.most = max((len(sample.names) for sample in dataset.samples), default=0)
 
     def __len__(self) -> int:
-        """Batches of an epoch."""
+        """Return the number of batches in an epoch."""
         return max(1, len(self.dataset) // self.batch)
 
     def on_epoch_end(self) -> None:
@@ -79,7 +81,7 @@ class PictureBatches(keras.utils.PyDataset):  # type: ignore[misc]
         self.epoch += 1
 
     def __getitem__(self, number: int) -> tuple[Array, Any]:
-        """A batch of this epoch.
+        """Return a batch of this epoch.
 
         Raises:
             DatasetError: no picture of the data set can be read.

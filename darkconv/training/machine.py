@@ -1,4 +1,4 @@
-"""What a training computes with."""
+"""Machine: the devices and processes that training uses."""
 
 import os
 import re
@@ -15,13 +15,13 @@ from darkconv.training.compiled import CompiledSelect, Select
 
 @dataclass(frozen=True)
 class Machine:
-    """What a run computes with.
+    """The devices and processes that a run uses.
 
     Attributes:
         device: "auto", "cpu", "cuda", or one GPU such as "cuda:1"; other names are PyTorch's.
-        devices: how many in this host; under torchrun it decides.
-        compile: with code that torch.compile makes of the network, and of the teacher, once for
-            each input size: that takes up to minutes, and needs a C++ compiler on the CPU.
+        devices: number of devices of this host; under torchrun its number of processes counts.
+        compile: run code that torch.compile makes of the network, and of the teacher, once for each
+            input size: that takes up to minutes, and needs a C++ compiler on the CPU.
     """
 
     device: str = "auto"
@@ -32,7 +32,7 @@ class Machine:
         """Check the device.
 
         Raises:
-            DarkconvError: it is not there, or is one where there are to be several.
+            DarkconvError: it does not exist, or is one GPU for several processes.
         """
         if self.devices < 1:
             raise DarkconvError("devices", expected="1 or more", found=self.devices)
@@ -51,48 +51,48 @@ class Machine:
 
     @property
     def _number(self) -> int | None:
-        """Which GPU, if one was named."""
+        """Number of the GPU, if one was named; otherwise None."""
         found = re.fullmatch(r"\w+:(\d+)", self.device)
         return int(found[1]) if found else None
 
     @property
     def accelerator(self) -> str:
-        """Lightning's word for the kind of device."""
+        """Lightning's name for the kind of device."""
         kind = self.device.partition(":")[0]
         return "gpu" if kind == "cuda" else kind
 
     @property
     def lightning_devices(self) -> int | list[int]:
-        """Which devices of this host, or how many, as Lightning takes it."""
+        """Devices of this host, or their number, as Lightning takes it."""
         number = self._number
         return self.processes // self.hosts if number is None else [number]
 
     @property
     def processes(self) -> int:
-        """In all hosts."""
+        """Number of processes on all hosts."""
         return int(os.environ.get("WORLD_SIZE", self.devices))
 
     @property
     def hosts(self) -> int:
-        """That torchrun has started."""
+        """Number of hosts that torchrun uses."""
         local = int(os.environ.get("LOCAL_WORLD_SIZE", self.devices))
         return max(1, self.processes // local)
 
     @property
     def on_gpu(self) -> bool:
-        """Whether it is one."""
+        """True if a GPU is used."""
         return self.device != "cpu" and torch.cuda.is_available()
 
     @property
     def workers(self) -> int:
-        """Processes that read pictures: one for every processor but one, from 2 to 8.
+        """Number of processes that read pictures: one for every processor but one, from 2 to 8.
 
-        Training on the CPU only waits for pictures with all processors, and one reader would use
-        one.
+        Training on the CPU uses all processors and only waits for pictures, and one reader would
+        use a single processor.
         """
         return min(8, max(2, count_processors() - 1))
 
     @property
     def select(self) -> Select:
-        """How networks are run."""
+        """Function that runs networks."""
         return CompiledSelect() if self.compile else DarknetModule.select

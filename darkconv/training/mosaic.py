@@ -10,7 +10,7 @@ from darkconv.training.rows import Rect
 from darkconv.training.view import View
 
 EDGE = 0.2
-"""The pictures meet no nearer to the edge than this share of the canvas."""
+"""Smallest distance of that point from the canvas's edges, as a share of the canvas."""
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,9 @@ class Tile:
     """A corner of a mosaic.
 
     Attributes:
-        area: where it lies.
-        right: whether that is on the right.
-        bottom: whether that is at the bottom.
+        area: its area in pixels of the canvas.
+        right: it is on the right.
+        bottom: it is at the bottom.
     """
 
     area: Rect
@@ -29,20 +29,23 @@ class Tile:
 
     @property
     def size(self) -> Size:
-        """(width, height)."""
+        """Size (width, height) in pixels."""
         return self.area.right - self.area.left, self.area.bottom - self.area.top
 
     def choose(self, rng: np.random.Generator, view: View, canvas: Size) -> View:
-        """What of a view that would fill the canvas is seen in the tile.
+        """Choose the part of a view that the tile shows.
 
-        The tile at the top left shows the bottom right of the canvas, and so on, but nothing of a
-        border beside the picture as long as there is another choice. Every other view is moved
-        first, until the canvas has the tile's own corner in common with the picture.
+        The view would fill the canvas. The tile at the top left shows the bottom right of it, and
+        so on, but no border beside the picture as long as there is another choice. Every other view
+        is moved first, until the canvas has the tile's own corner in common with the picture.
 
         Args:
-            rng: the draw's own.
-            view: of a picture.
-            canvas: (width, height).
+            rng: random generator of this draw.
+            view: view of a picture.
+            canvas: (width, height) of the canvas in pixels.
+
+        Returns:
+            The part of the view.
         """
         if rng.random() < 0.5:
             view = view.aligned(right=self.right, bottom=self.bottom)
@@ -54,11 +57,14 @@ class Tile:
 
 
 def draw_tiles(rng: np.random.Generator, canvas: Size) -> Iterator[Tile]:
-    """Top left, top right, bottom left, bottom right.
+    """Draw the tiles of a mosaic.
 
     Args:
-        rng: the draw's own.
-        canvas: (width, height), at least 2 pixels each.
+        rng: random generator of this draw.
+        canvas: (width, height) in pixels, at least 2 each.
+
+    Yields:
+        The tiles top left, top right, bottom left, bottom right.
     """
     x, y = (min(max(round(rng.uniform(EDGE, 1 - EDGE) * side), 1), side - 1) for side in canvas)
     for bottom in (False, True):

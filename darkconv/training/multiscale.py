@@ -15,25 +15,32 @@ from darkconv.training.order import no_size
 logger = logging.getLogger("darkconv")
 
 STEPS = 10
-"""A size holds for so many steps."""
+"""Number of steps with one size."""
 FACTOR = 1.4
-"""AlexeyAB: the input is up to so many times as large or small, where `random` is just 1."""
+"""AlexeyAB's largest factor and divisor of the input size if `random` is 1."""
 DRAWS = 64
-"""Of each of larger and smaller sizes, evenly spread: sizes are as frequent as among these."""
+"""Number of factors, evenly spread, and of divisors; each size is as frequent as among them."""
 ORIGINAL = np.arange(10, 20) / 13
-"""The original program: 320, 352 ... 608 for networks of 416."""
+"""Factors of the original program: they give 320, 352 ... 608 for networks of 416."""
 STRIDE = 32
-"""The original's sizes are multiples of it."""
+"""The original program's sizes are multiples of it."""
 STREAM = 0x5157
-"""Keeps the draws of sizes apart from others with the same seed."""
+"""Number that separates the draws of sizes from other draws with the same seed."""
 
 
 def size_schedule(network: Network, seed: int) -> Callable[[int], Size | None]:
-    """The (width, height) of the network input at every step, a function of seed and step alone.
+    """Build a function that gives the input size of every step; it depends on the seed alone.
 
-    Only sizes at which the network's layers fit together, and at which every head sees the input
-    at its usual scale. Where no head asks for several sizes, or the network takes no other, it is
-    None at every step: the usual one. C ends its training with the largest size; this does not.
+    Only sizes are used at which the network's layers fit together, and at which every head has its
+    usual scale. C ends its training with the largest size; this does not.
+
+    Args:
+        network: network that is trained.
+        seed: seed of the sizes.
+
+    Returns:
+        A function from the step, from 0, to (width, height); to None, the usual size, if no head
+        asks for several sizes or the network takes no other.
     """
     sizes = possible_sizes(network)
     return functools.partial(_size_at, sizes, seed) if len(set(sizes)) > 1 else no_size
@@ -45,7 +52,14 @@ def _size_at(sizes: tuple[Size, ...], seed: int, step: int) -> Size:
 
 
 def possible_sizes(network: Network) -> tuple[Size, ...]:
-    """Sizes to draw from, frequent ones several times; none where the cfg asks for none."""
+    """Return the input sizes to draw from, frequent ones several times.
+
+    Args:
+        network: network that is trained.
+
+    Returns:
+        Sizes (width, height); none if the cfg asks for none.
+    """
     heads = [layer.spec for layer in network.box_heads]
     random = float(getattr(heads[-1], "random", 0.0)) if heads else 0.0
     if not random:
@@ -62,7 +76,7 @@ def possible_sizes(network: Network) -> tuple[Size, ...]:
 
 
 def _original_sizes(network: Network) -> Iterator[Size]:
-    """The original program's, relative to the network's own."""
+    """Yield the original program's sizes, relative to the network's own."""
     options = network.options
     for factor in ORIGINAL:
         width, height = (
@@ -73,7 +87,7 @@ def _original_sizes(network: Network) -> Iterator[Size]:
 
 
 def _sizes(network: Network, random: float) -> Iterator[Size]:
-    """AlexeyAB's: the own size times or divided by up to a factor, a step larger at least."""
+    """Yield AlexeyAB's sizes: the own size times or divided by up to a factor, plus a step."""
     limit = FACTOR if random == 1 else random
     own = (network.options.width, network.options.height)
     step = max(network.options.resize_step, 1)
@@ -85,7 +99,12 @@ def _sizes(network: Network, random: float) -> Iterator[Size]:
 
 
 def takes_size(network: Network, size: Size) -> bool:
-    """Whether a network works on pictures of (width, height), its heads at their usual scale."""
+    """Return True if a network works at an input size, with its heads at their usual scale.
+
+    Args:
+        network: network that is trained.
+        size: (width, height) in pixels.
+    """
     try:
         resized = network.with_input_size(*size)
     except DarkconvError:

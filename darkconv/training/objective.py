@@ -1,4 +1,4 @@
-"""What training makes small: the labels' loss, or the distance from a teacher, or both."""
+"""Objectives of training: the loss of the labels, the distance from a teacher, or both."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,38 +15,38 @@ from darkconv.layers.box_heads import check_anchors
 from darkconv.training.losses import LossReport, Rule, has_loss, head_loss
 
 Costs = dict[str, Tensor]
-"""Parts of what a batch costs, each a scalar summed over its pictures; `loss` is the total."""
+"""Parts of a batch's loss, each a scalar summed over its pictures; `loss` is the total."""
 
 PARTS = ("box", "objectness", "no_object", "classes")
 QUALITIES = ("iou", "recall")
 
 
 class Objective(Protocol):
-    """What a network's values for a batch cost."""
+    """A loss of a network's values for a batch."""
 
     @property
     def layers(self) -> frozenset[int]:
-        """Numbers of the layers whose values are needed."""
+        """Indices of the layers whose values are needed."""
 
     def costs(self, values: Mapping[int, Tensor], x: Tensor, truths: Tensor, seen: int) -> Costs:
-        """The parts.
+        """Compute the parts of the loss.
 
         Args:
-            values: of `layers`.
+            values: values of `layers`, by layer index.
             x: the batch (N, C, H, W).
-            truths: its labels; see `darkconv.training.losses.head_loss`.
-            seen: pictures that the network has been trained on before.
+            truths: its labels, see `darkconv.training.losses.head_loss`.
+            seen: number of pictures trained on before.
         """
 
 
 @dataclass(frozen=True)
 class LabelObjective:
-    """The losses of all heads, summed, or their mean as C has it for what it prints.
+    """The losses of all heads, summed; qualities such as the IoU are averaged, as C prints them.
 
     Attributes:
-        network: whose heads are trained.
-        rule: see `darkconv.training.losses`.
-        class_weights: factor of each class on what its objects cost; empty for equal ones.
+        network: network whose heads are trained.
+        rule: "default" or "darknet", see `darkconv.training.losses`.
+        class_weights: factor of each class in the loss of its objects; empty for equal ones.
     """
 
     network: Network
@@ -54,7 +54,12 @@ class LabelObjective:
     class_weights: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raise an error if no layer has a loss, or a head lacks an anchor."""
+        """Check the heads, and read the files of their `map=`.
+
+        Raises:
+            UnsupportedError: no layer has a loss.
+            GraphError: the mask of a head names anchors that are not listed, or a file is missing.
+        """
         if not self.heads:
             raise UnsupportedError(
                 f"{self.network.file}: no layer has a loss to train by",
@@ -66,22 +71,29 @@ class LabelObjective:
 
     @property
     def heads(self) -> list[Layer]:
-        """The layers that have a loss; a [cost] behind a [softmax] repeats it."""
+        """Layers that have a loss; a [cost] behind another head, which repeats it, is left out."""
         found = [layer for layer in self.network.layers if has_loss(layer)]
         return [la for la in found if la.type != "cost"] or found
 
     @cached_property
     def maps(self) -> dict[int, tuple[int, ...]]:
-        """The content of each head's `map=`, by the head's number."""
+        """Content of each head's `map=`, by the head's layer index."""
         return {head.index: read_class_map(head, self.network) for head in self.heads}
 
     @property
     def layers(self) -> frozenset[int]:
-        """What enters the heads."""
+        """Indices of the layers that the heads read."""
         return frozenset(head.sources[0] for head in self.heads)
 
     def costs(self, values: Mapping[int, Tensor], x: Tensor, truths: Tensor, seen: int) -> Costs:
-        """Parts of all heads, and the quality of their boxes in the mean."""
+        """Compute the parts of all heads' losses, and the mean quality of their boxes.
+
+        Args:
+            values: values of `layers`, by layer index.
+            x: the batch (N, C, H, W).
+            truths: its labels, see `darkconv.training.losses.head_loss`.
+            seen: number of pictures trained on before.
+        """
         size = (x.shape[-1], x.shape[-2]) if x.ndim == 4 else (1, 1)
         reports = [
             head_loss(
@@ -114,18 +126,30 @@ def _total(values: Sequence[Tensor]) -> Tensor:
 
 @dataclass(frozen=True)
 class BothObjective:
-    """The sum of two objectives: labels and a teacher. Parts of the second bear its name."""
+    """The sum of two objectives: labels and a teacher. Parts of the second have "teacher_" names.
+
+    Attributes:
+        first: objective of the labels.
+        second: objective of the teacher.
+    """
 
     first: Objective
     second: Objective
 
     @property
     def layers(self) -> frozenset[int]:
-        """Those of both."""
+        """Indices of the layers that either objective needs."""
         return self.first.layers | self.second.layers
 
     def costs(self, values: Mapping[int, Tensor], x: Tensor, truths: Tensor, seen: int) -> Costs:
-        """All parts."""
+        """Compute all parts of both, and the sum of their totals.
+
+        Args:
+            values: values of `layers`, by layer index.
+            x: the batch (N, C, H, W).
+            truths: its labels, see `darkconv.training.losses.head_loss`.
+            seen: number of pictures trained on before.
+        """
         costs = self.first.costs(values, x, truths, seen)
         others = self.second.costs(values, x, truths, seen)
         total = costs.pop("loss") + others.pop("loss")

@@ -1,10 +1,10 @@
-"""Optimisers: Darknet's with its scaling, and today's.
+"""Optimizers: Darknet's with its scaling, and those of PyTorch.
 
-Darknet adds up deltas over the B pictures of a step and divides by B in the update:
-`acc = momentum * acc + sum - decay * B * w; w += rate / B * acc`. That is torch's SGD on the
-mean over the pictures, with decay and momentum as they stand (golden/loss/README.md). Only
-kernels decay, biases and scales do not. Adam in C takes the sums as they are, which only its
-epsilon notices: on the mean it is eps / B.
+Darknet sums deltas over the B pictures of a step and divides by B in the update: `acc = momentum *
+acc + sum - decay * B * w; w += rate / B * acc`. That is torch's SGD on the mean over the pictures,
+with the same decay and momentum (golden/loss/README.md). Only kernels have weight decay, biases and
+scales do not. Adam in C takes the sums themselves, which matters to its epsilon alone: on the mean
+it is eps / B.
 """
 
 import math
@@ -21,17 +21,17 @@ from darkconv.errors import DarkconvError
 
 OPTIMIZERS = ("cfg", "sgd", "adam", "adamw")
 SCALE = "darknet_scale"
-"""Key of a parameter group's factor on the rate: the layer's own `learning_rate`."""
+"""Key of a parameter group's factor of the learning rate: the layer's own `learning_rate`."""
 
 
 @dataclass(frozen=True)
 class OptimizerChoice:
-    """Which optimiser, and what it is told.
+    """An optimizer with its settings.
 
     Attributes:
         name: one of `OPTIMIZERS`; "cfg" is SGD or Adam, as [net] says.
-        momentum: of SGD; beta1 of the others.
-        decay: weight decay.
+        momentum: momentum of SGD, beta1 of the others, 0 to below 1; None for the cfg's.
+        decay: weight decay, 0 or more; None for the cfg's.
     """
 
     name: str = "cfg"
@@ -42,7 +42,7 @@ class OptimizerChoice:
         """Check the name and the numbers.
 
         Raises:
-            DarkconvError: one that means nothing.
+            DarkconvError: the optimizer is unknown, or a number is out of its range.
         """
         if self.name not in OPTIMIZERS:
             raise DarkconvError("optimizer", expected=", ".join(OPTIMIZERS), found=self.name)
@@ -54,19 +54,20 @@ class OptimizerChoice:
     def build(
         self, module: DarknetModule, options: NetOptions, batch: int, *, mixed: bool = False
     ) -> Optimizer:
-        """The optimiser for what a module's layers let train; its rates are set at each step.
+        """Build the optimizer of a module's trained parameters; its rate is set at each step.
 
-        On the CPU one kernel does all for a parameter. GPUs have PyTorch's default, which is as
-        fast there.
+        On the CPU one kernel does all operations for a parameter. GPUs use PyTorch's default, which
+        is as fast there.
 
         Args:
-            module: parameters that need no gradient are left out.
-            options: of the network.
-            batch: pictures in a step.
-            mixed: precision, in which Lightning clips no gradients of such kernels.
+            module: module whose parameters are trained, except those that need no gradient.
+            options: options of [net].
+            batch: number of pictures in a step.
+            mixed: mixed precision is used, with which Lightning cannot clip gradients of such
+                kernels.
 
         Raises:
-            DarkconvError: nothing is left to train, or the optimiser cannot work with its settings.
+            DarkconvError: nothing is left to train, or the optimizer does not accept its settings.
         """
         try:
             return self._built(module, options, batch, mixed=mixed)
@@ -99,7 +100,15 @@ class OptimizerChoice:
 
 
 def parameter_groups(module: DarknetModule, decay: float) -> Iterator[dict[str, object]]:
-    """Parameters by their factor on the rate, kernels apart from what does not decay."""
+    """Collect the trained parameters in groups, by rate factor and weight decay.
+
+    Args:
+        module: module whose parameters are trained; parameters of several layers come once.
+        decay: weight decay of kernels; other parameters have none.
+
+    Yields:
+        Groups as a PyTorch optimizer takes them, with the factor under `SCALE`.
+    """
     seen: set[int] = set()
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for layer, part in zip(module.network.layers, module.layers, strict=True):
@@ -111,7 +120,7 @@ def parameter_groups(module: DarknetModule, decay: float) -> Iterator[dict[str, 
 
 
 def _trained(parameters: Iterable[nn.Parameter], seen: set[int]) -> Iterator[nn.Parameter]:
-    """Those that train; one that two layers share comes once."""
+    """Yield parameters that are trained; one that two layers share comes once."""
     for parameter in parameters:
         if parameter.requires_grad and id(parameter) not in seen:
             seen.add(id(parameter))
@@ -119,6 +128,11 @@ def _trained(parameters: Iterable[nn.Parameter], seen: set[int]) -> Iterator[nn.
 
 
 def set_rate(optimizer: Optimizer, rate: float) -> None:
-    """Set the rate of the next step in every group."""
+    """Set the learning rate of the next step in every group.
+
+    Args:
+        optimizer: optimizer with the groups of `parameter_groups`.
+        rate: learning rate, which is multiplied by each group's factor.
+    """
     for group in optimizer.param_groups:
         group["lr"] = rate * group[SCALE]

@@ -1,7 +1,7 @@
-"""Which pictures every step takes, as a pure function of the seed and the step.
+"""The order of pictures: which of them each step takes, as a pure function of seed and step.
 
-So a run that was stopped goes on with the pictures it would have had, and several processes
-share a step's pictures out without talking to each other.
+A run that was stopped therefore goes on with the pictures it would have had, and several processes
+share a step's pictures out without communication.
 """
 
 import functools
@@ -19,8 +19,8 @@ class Draw(NamedTuple):
     """One picture of a batch.
 
     Attributes:
-        sample: its number in the data set.
-        turn: which drawing of the run it is, for randomness that nothing else depends on.
+        sample: its number in the data set, from 0.
+        turn: number of the draw in the run, from 0, for randomness that depends on nothing else.
         size: (width, height) of the network input; None for the usual one.
     """
 
@@ -30,19 +30,23 @@ class Draw(NamedTuple):
 
 
 def no_size(_: int) -> None:
-    """Every step has the usual size."""
+    """Return None: every step has the usual size.
+
+    Args:
+        _: the step, which is not used.
+    """
     return
 
 
 @dataclass(frozen=True)
 class Order:
-    """All drawings of a run: every epoch takes each sample once, in an order of its own.
+    """All draws of a run: every epoch takes each sample once, in an order of its own.
 
     Attributes:
         samples: number of samples.
-        batch: pictures of a step, over all processes and accumulated batches.
-        seed: of the orders.
-        size_of: network input of a step, for training at several sizes.
+        batch: number of pictures in a step, over all processes and accumulated batches.
+        seed: seed of the orders.
+        size_of: gives the input size of a step, for training at several sizes.
     """
 
     samples: int
@@ -51,7 +55,11 @@ class Order:
     size_of: Callable[[int], Size | None] = no_size
 
     def step(self, step: int) -> list[Draw]:
-        """The drawings of a step, the first being 0."""
+        """Return the draws of a step.
+
+        Args:
+            step: the step, from 0.
+        """
         turns = range(step * self.batch, (step + 1) * self.batch)
         size = self.size_of(step)
         return [Draw(self._index(turn), turn, size) for turn in turns]
@@ -67,9 +75,16 @@ def _permutation(count: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
 
 
 class Shares(Iterable[list[Draw]]):
-    """The batches of one process: of each step its share, in `accumulate` batches.
+    """The batches of one process: its share of each step, in `accumulate` batches.
 
-    Endless; every new iteration begins at the step that `start` gives then.
+    The iteration is endless; a new one begins at the step that `start` gives then.
+
+    Attributes:
+        order: draws of the run.
+        accumulate: number of batches of a process in a step (gradient accumulation).
+        rank: number of the process, from 0.
+        processes: number of processes.
+        start: gives the step to begin at, from 0.
     """
 
     def __init__(
@@ -82,7 +97,7 @@ class Shares(Iterable[list[Draw]]):
         self.start = start
 
     def __iter__(self) -> Iterator[list[Draw]]:
-        """Batches of equal length."""
+        """Iterate over batches of equal length."""
         step = self.start()
         length = self.order.batch // (self.accumulate * self.processes)
         while True:

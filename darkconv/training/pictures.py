@@ -1,4 +1,4 @@
-"""Training pictures: a data set as network input, changed at random, with true boxes."""
+"""Training pictures: a data set as network input, with augmentation and ground truth boxes."""
 
 from collections.abc import Sequence
 
@@ -28,19 +28,19 @@ from darkconv.training.rows import (
 )
 
 NOTHING = -1.0
-"""Class of the rows that fill a batch's truths up."""
+"""Class of padding rows in a batch."""
 
 
 class TrainingPictures(TorchDataset[tuple[Tensor, Tensor]]):
-    """Pictures of a data set by `Draw`: what comes depends on the seed and the draw alone.
+    """Pictures of a data set by `Draw`; the result depends on the seed and the draw alone.
 
-    `pictures[draw]` is (x, truths): x float32 (C, H, W) in 0..1, truths (k, 5) float32, class and
-    centre x, centre y, width, height relative to the network input. Where nothing is changed at
-    random, x is exactly what detection makes of the picture.
+    `pictures[draw]` is (x, truths): x float32 (C, H, W) in 0..1, truths float32 (k, 5), rows of
+    class and centre x, centre y, width, height relative to the network input. Without augmentation
+    x is exactly the network input of detection.
 
-    Boxes are moved with the pixels and clipped to the canvas; those of which too little is left
-    are dropped: see `darkconv.training.rows`. A picture that cannot be read is told once, and the
-    next good one stands in for it.
+    Boxes are moved with the pixels and clipped to the canvas; those of which too little is left are
+    dropped: see `darkconv.training.rows`. A picture that cannot be read is reported once, and
+    replaced by the next good one.
     """
 
     def __init__(
@@ -56,19 +56,19 @@ class TrainingPictures(TorchDataset[tuple[Tensor, Tensor]]):
         difficult: bool = False,
         cache: int = CACHE,
     ) -> None:
-        """Pictures that are read later.
+        """Create the data set; pictures are read when they are drawn.
 
         Args:
-            dataset: pictures and their boxes.
-            names: classes in the network's order; boxes of others do not count.
-            size: (width, height) of the network input where a draw says nothing else.
-            channels: of the network input.
-            letterbox: how pictures are fitted.
-            augmentation: how they are changed.
-            seed: of all randomness.
-            difficult: learn from boxes marked difficult too; Darknet's script for Pascal VOC
-                leaves them out.
-            cache: bytes of decoded pictures to keep.
+            dataset: pictures with their boxes.
+            names: class names in the network's order; boxes of other classes are ignored.
+            size: (width, height) of the network input, unless a draw has another.
+            channels: channels of the network input, 1 or 3.
+            letterbox: keep the aspect ratio of pictures; otherwise they are stretched.
+            augmentation: random changes of pictures.
+            seed: seed of all randomness.
+            difficult: use boxes marked difficult too; Darknet's script for Pascal VOC leaves them
+                out.
+            cache: bytes of decoded pictures to cache.
         """
         self.samples = dataset.samples
         self.classes = numbers_of(names)
@@ -86,11 +86,11 @@ class TrainingPictures(TorchDataset[tuple[Tensor, Tensor]]):
         )
 
     def __len__(self) -> int:
-        """Number of pictures."""
+        """Return the number of pictures."""
         return len(self.samples)
 
     def __getitem__(self, draw: Draw) -> tuple[Tensor, Tensor]:
-        """A picture and its boxes.
+        """Return a picture and its boxes.
 
         Raises:
             DatasetError: no picture of the data set can be read.
@@ -105,19 +105,19 @@ class TrainingPictures(TorchDataset[tuple[Tensor, Tensor]]):
         return torch.from_numpy(x), torch.from_numpy(truths(rows, size))
 
     def _plain(self, number: int, size: Size) -> Painted:
-        """A picture as detection sees it."""
+        """Return a picture as detection sees it."""
         page = self.album.read(number)
         fit = Fit(page.size, size, self.letterbox)
         rows = fitted(self._rows(page), fit.inner, size)
         return Painted(fit.apply(page.picture), kept(rows, Rect(0, 0, *size)))
 
     def _single(self, number: int, rng: np.random.Generator, size: Size) -> Painted:
-        """A picture, changed."""
+        """Return one picture with augmentation."""
         x, rows = self._paint(number, rng, size)
         return Painted(x, kept(rows, Rect(0, 0, *size)))
 
     def _mosaic(self, number: int, rng: np.random.Generator, size: Size) -> Painted:
-        """Four pictures, this one at the top left."""
+        """Return a mosaic of four pictures, with this one at the top left."""
         x = np.empty((self.album.channels, size[1], size[0]), np.float32)
         numbers = [number, *rng.integers(len(self.samples), size=3).tolist()]
         found: list[Rows] = []
@@ -132,7 +132,7 @@ class TrainingPictures(TorchDataset[tuple[Tensor, Tensor]]):
     def _paint(
         self, number: int, rng: np.random.Generator, size: Size, tile: Tile | None = None
     ) -> Painted:
-        """A picture, changed; or what a tile of a mosaic shows of it, in the tile's pixels."""
+        """Return a picture with augmentation, or the part that a tile of a mosaic shows of it."""
         page = self.album.read(number)
         view = self.augmentation.draw_view(rng, page.size, size, letterbox=self.letterbox)
         if tile is not None:
@@ -140,15 +140,20 @@ class TrainingPictures(TorchDataset[tuple[Tensor, Tensor]]):
         return self.augmentation.paint(rng, view, page.picture, self._rows(page), size)
 
     def _rows(self, page: Page) -> Rows:
-        """Boxes that count, relative to the picture."""
+        """Return the boxes that count, relative to the picture."""
         sample = self.samples[page.number]
         return sample_rows(sample, self.classes, page.size, difficult=self.difficult)
 
 
 def collate(batch: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Pictures (N, C, H, W), stored as the network reads them, and truths (N, T, 5).
+    """Collect pictures and boxes in a batch.
 
-    Truths are filled up with rows of class -1.
+    Args:
+        batch: pairs of a picture (C, H, W) and its boxes (k, 5).
+
+    Returns:
+        Pictures (N, C, H, W) in the network's memory order, and boxes (N, T, 5), with padding rows
+        of class -1.
     """
     most = max(1, *(len(rows) for _, rows in batch))
     padded = torch.full((len(batch), most, 5), NOTHING)

@@ -16,7 +16,11 @@ from darkconv.files import is_utf8, no_room
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without Lightning's advice; what goes wrong is still raised."""
+    """Hide Lightning's advice within a block; errors are still raised.
+
+    Yields:
+        Nothing, while advice is hidden.
+    """
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -35,7 +39,11 @@ def quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Hand Ctrl-C on as KeyboardInterrupt, where Lightning would end the whole program."""
+    """Raise KeyboardInterrupt on Ctrl-C within a block, where Lightning would end the program.
+
+    Yields:
+        Nothing, while the block runs.
+    """
     try:
         yield
     except SystemExit as end:
@@ -45,17 +53,22 @@ def interruptible() -> Iterator[None]:
 
 
 def _tell_of_thread(failed: threading.ExceptHookArgs) -> None:
-    """Not of a full disk: TensorBoard's thread hands that on to the one that trains."""
+    """Report an error of a thread, except a full disk, which the training thread reports."""
     if not no_room(failed.exc_value):
         threading.__excepthook__(failed)
 
 
 def tensorboard_logger(folder: Path) -> TensorBoardLogger | bool:
-    """A logger that writes without TensorFlow, all of which TensorBoard would import if it could.
+    """Build a logger that writes for TensorBoard without importing TensorFlow.
 
-    It knows paths in UTF-8 alone: False for others, with a warning.
+    TensorBoard would import all of TensorFlow if it could. Its own switch is the module
+    tensorboard.compat.notf: with it, a stub opens files.
 
-    The module is TensorBoard's own switch (tensorboard/compat): with it, a stub opens files.
+    Args:
+        folder: folder of the run.
+
+    Returns:
+        False, with a warning, if the path is not UTF-8, which TensorBoard needs.
     """
     if not is_utf8(folder.absolute()):
         logging.getLogger("darkconv").warning(

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Pictures(Protocol):
-    """What a task reads: a picture and its truth by draw."""
+    """A data set that gives a picture and its ground truth for each draw."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, draw: Draw) -> Any: ...
@@ -21,21 +21,21 @@ class Batches(TorchDataset[T], Generic[T]):
     """Whole batches by the draws of their pictures."""
 
     def __init__(self, pictures: Pictures, collate: Callable[[Sequence[Any]], T]) -> None:
-        """Batches that are read later.
+        """Create the data set; pictures are read when a batch is taken.
 
         Args:
-            pictures: to read.
-            collate: makes a batch of them.
+            pictures: data set of the pictures.
+            collate: makes a batch of pictures.
         """
         self.pictures = pictures
         self.collate = collate
 
     def __len__(self) -> int:
-        """Number of pictures."""
+        """Return the number of pictures."""
         return len(self.pictures)
 
     def __getitems__(self, draws: Sequence[Draw]) -> T:
-        """A batch.
+        """Return a batch.
 
         Raises:
             DatasetError: no picture of the data set can be read.
@@ -44,5 +44,9 @@ class Batches(TorchDataset[T], Generic[T]):
 
 
 def as_it_is(batch: T) -> T:
-    """For a DataLoader of `Batches`, which are made already."""
+    """Return a batch unchanged: a DataLoader of `Batches` gets whole batches.
+
+    Args:
+        batch: batch of `Batches`.
+    """
     return batch

@@ -23,7 +23,7 @@ BATCH = 16
 EPOCHS = 50
 WARM_UP_SHARE, MOST_WARM_UP = 0.05, 500
 RATES = {"adamw": 1e-3, "adam": 1e-3}
-"""Highest learning rate where neither the user nor, for SGD, the cfg says one."""
+"""Default of the highest learning rate; SGD has the cfg's."""
 MOST_ROUNDS, MOST_EVALUATIONS = 100, 20
 OVERFIT_STEPS = 300
 BEYOND_FLOAT32, FLOAT32 = 2.0**128, 4
@@ -45,7 +45,7 @@ BOUNDS: dict[str, Bound] = {
     ),
     "averaging": (lambda value: 0 <= value < 1, "a share from 0 to below 1"),
 }
-"""What holds of a recipe's numbers, by field."""
+"""Condition on each number of a recipe, and its description, by field."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,44 +59,45 @@ class Recipe:
         ('adamw', 0)
 
     Attributes:
-        epochs: how often every picture is seen, also in part; by default 50. With schedule "cfg"
-            the cfg's max_batches count where neither epochs nor steps are given.
-        steps: updates of the weights, in place of epochs.
-        batch: pictures in a step, over all processes; by default 16, with schedule "cfg" the
-            cfg's.
-        accumulate: gradient accumulation: each process takes its share of a step in so many
-            batches, one after the other; by default 1, with schedule "cfg" the cfg's subdivisions.
-        schedule: "cosine" is a warm-up, 5 % of the steps and at most 500, and half a cosine to
-            zero; "cfg" is what [net] says: burn_in, policy, steps, scales.
+        epochs: number of epochs, which may be a fraction; by default 50. With schedule "cfg" and
+            neither epochs nor steps the cfg's max_batches count.
+        steps: number of weight updates, in place of epochs.
+        batch: number of pictures in a step, over all processes; by default 16, with schedule "cfg"
+            the cfg's.
+        accumulate: number of gradient accumulation steps: each process takes its share of a step in
+            so many batches, one after the other; by default 1, with schedule "cfg" the cfg's
+            subdivisions.
+        schedule: "cosine" is a warm-up, 5 % of the steps and at most 500, and half a cosine down to
+            1 % of the rate; "cfg" is what [net] says: burn_in, policy, steps, scales.
         rate: highest learning rate; by default 0.001, with optimizer "sgd" or "cfg" the cfg's.
             With schedule "cfg" it is an error: the cfg's counts.
         optimizer: "adamw", "adam", "sgd", or "cfg": Darknet's SGD or Adam with its scaling.
-        momentum: of SGD, 0 to below 1; beta1 of the others; by default the cfg's.
+        momentum: momentum of SGD, beta1 of the others, 0 to below 1; by default the cfg's.
         decay: weight decay, 0 or more; by default the cfg's.
-        freeze_first: so many of the first layers stay as they are.
-        freeze_backbone: train only what heads decide on.
-        freeze_norms: batch norms keep their running statistics and use them; by default where a
-            teacher alone teaches, which learns far faster from a few pictures.
-        averaging: exponential moving average of the weights: share of the old value that is kept
-            at each step, 0 to below 1; 0 for none.
+        freeze_first: number of first layers to freeze.
+        freeze_backbone: freeze the backbone, and train only the layers that belong to the heads.
+        freeze_norms: batch norms keep their running statistics and use them; by default only if a
+            teacher teaches without labels, which then learns far faster from a few pictures.
+        averaging: decay of the exponential moving average of the weights: the share of the old
+            value that is kept at each step, 0 to below 1; 0 for no average.
         clip: gradient clipping norm, over all parameters; 0 for none.
-        precision: "32", "bf16" or "16": bits of what is computed with, of weights always 32.
-        augment: change pictures at random as the cfg says.
-        multi_scale: train at several input sizes where a head says random=1.
-        letterbox: pictures keep their shape in the network's input; by default what the network
-            says.
-        rule: "default" has true derivatives, "darknet" the C program's own deltas.
-        class_weights: what objects of a class count, by class name or in the order of the model's
-            classes, 0 or more; names that are left out count 1. "auto" lets rare classes count as
-            much as frequent ones; by default all count 1.
-        feature_weight: of feature maps beside outputs, when a teacher teaches.
-        feature_layers: numbers of the layers whose maps are compared; by default the ends of
+        precision: "32", "bf16" or "16": bits of the computations; weights always have 32.
+        augment: augmentation: change pictures at random as the cfg says.
+        multi_scale: train at several input sizes if a head says random=1.
+        letterbox: keep the aspect ratio of pictures; by default what the network says.
+        rule: rule of the loss: "default" has true derivatives, "darknet" the C program's own
+            deltas.
+        class_weights: factor of each class in the loss of its objects, 0 or more, by class name or
+            in the order of the model's classes; missing names have 1. "auto" gives rare classes as
+            much weight as frequent ones; by default all have 1.
+        feature_weight: weight of the feature maps' distance from the teacher's, beside the heads'.
+        feature_layers: indices of the layers whose maps are compared; by default the ends of
             blocks.
-        seed: of all randomness, from 0.
-        workers: processes that read pictures, 0 for none; by default one for every processor but
-            one, from 2 to 8.
+        seed: seed of all randomness, 0 or more.
+        workers: number of processes that read pictures, 0 for none; by default one for every
+            processor but one, from 2 to 8.
         evaluate_every: rows of the history between evaluations; by default so many that there are
-            at most 20 in a run. A row is about an epoch.
+            at most 20 evaluations in a run. A row is about an epoch.
         draw_every: rows between sheets of predictions; 0 for none.
         checkpoint_every: steps between checkpoints; by default one with every row.
     """
@@ -133,7 +134,7 @@ class Recipe:
         """Check types, numbers and words.
 
         Raises:
-            DarkconvError: one that means nothing, or would do nothing beside the others.
+            DarkconvError: a value is impossible, or has no effect beside the others.
         """
         check_fields(self)
         for name, value in vars(self).items():
@@ -151,7 +152,7 @@ class Recipe:
         self._check_weights()
 
     def _check_weights(self) -> None:
-        """Raise unless the weights of classes are numbers that training can compute with."""
+        """Raise a DarkconvError unless the class weights are numbers that fit in float32."""
         given = self.class_weights
         if isinstance(given, str):
             return
@@ -164,11 +165,15 @@ class Recipe:
 
     @property
     def choice(self) -> OptimizerChoice:
-        """The optimiser and its settings."""
+        """The optimizer and its settings."""
         return OptimizerChoice(self.optimizer, self.momentum, self.decay)
 
     def for_overfitting(self, pictures: int) -> Self:
-        """To learn so many pictures by heart: nothing changes them, every step sees them all."""
+        """Return a recipe to learn pictures by heart: without changes, and with all in every step.
+
+        Args:
+            pictures: number of pictures.
+        """
         steps = self.steps or (None if self.epochs else OVERFIT_STEPS)
         return replace(
             self, augment=False, multi_scale=False, batch=pictures, steps=steps, averaging=0.9
@@ -177,14 +182,14 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Course:
-    """A recipe's numbers for one network, one data set and so many processes.
+    """A recipe's numbers for one network, one data set and a number of processes.
 
     Attributes:
-        batch: pictures in a step.
-        accumulate: batches that a process makes of its share.
-        steps: in all.
-        samples: pictures of the data set.
-        round: steps between rows of the history: about an epoch, longer for few pictures.
+        batch: number of pictures in a step.
+        accumulate: number of gradient accumulation steps.
+        steps: number of all steps.
+        samples: number of pictures in the data set.
+        round: number of steps between rows of the history: about an epoch, longer for few pictures.
         schedule: learning rate of each step.
     """
 
@@ -197,35 +202,47 @@ class Course:
 
     @property
     def rounds(self) -> int:
-        """In all; the last may be shorter."""
+        """Number of all rounds; the last may be shorter."""
         return self.rows(self.steps)
 
     def rows(self, step: int) -> int:
-        """Return how many rows of the history there are after so many steps."""
+        """Return the number of rows of the history after a number of steps.
+
+        Args:
+            step: number of steps done.
+        """
         return -(-step // self.round)
 
     def ends_row(self, step: int) -> bool:
-        """Return True if a row ends with this step."""
+        """Return True if a row ends with a step.
+
+        Args:
+            step: number of steps done.
+        """
         return step % self.round == 0 or step >= self.steps
 
     def epoch(self, step: int) -> float:
-        """How often each picture has been seen after so many steps."""
+        """Return the number of epochs after a number of steps, a fraction.
+
+        Args:
+            step: number of steps done.
+        """
         return step * self.batch / self.samples
 
 
 def plan_course(recipe: Recipe, network: Network, *, samples: int, processes: int) -> Course:
-    """Work the numbers out.
+    """Plan the numbers of a run.
 
     Args:
-        recipe: what the user wishes.
-        network: whose cfg counts where the recipe's schedule is "cfg".
-        samples: pictures of the data set.
-        processes: that share a step.
+        recipe: recipe of the user.
+        network: network whose cfg counts if the recipe's schedule is "cfg".
+        samples: number of pictures in the data set.
+        processes: number of processes that share a step.
 
     Raises:
-        OptionError: the cfg has a value that training cannot use: NaN or infinity; where the
-            schedule is "cfg", any that does not say a number.
-        DarkconvError: a batch that the processes cannot share.
+        OptionError: the cfg has a value that training cannot use: NaN or infinity; if the schedule
+            is "cfg", any that is no number.
+        DarkconvError: the processes cannot share the batch, or it does not fit in memory.
     """
     check_training_options(network, obeys=recipe.schedule == "cfg")
     options = network.options
@@ -252,7 +269,13 @@ def plan_course(recipe: Recipe, network: Network, *, samples: int, processes: in
 
 
 def make_schedule(recipe: Recipe, options: NetOptions, steps: int) -> Schedule:
-    """Return the rate of each of so many steps."""
+    """Return the learning rate of each step.
+
+    Args:
+        recipe: recipe with the schedule's name and the rate.
+        options: options of [net].
+        steps: number of all steps.
+    """
     if recipe.schedule == "cfg":
         return CfgSchedule(options)
     warm_up = min(MOST_WARM_UP, max(1, round(WARM_UP_SHARE * steps)))

@@ -1,4 +1,4 @@
-"""What a training gives: the model, and how it came to it."""
+"""The result of a training: the model and its history."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from darkconv.core.model import Model
 from darkconv.presentation.notebook import html_table
 
 FIGURES = ("loss", "AP", "top1")
-"""What a line about a run shows of its last rows."""
+"""Names of the figures that the description of a run shows."""
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -17,13 +17,13 @@ class Finetuned:
     """Result of `dc.finetune`.
 
     Attributes:
-        model: with the averaged weights; where a run was evaluated, the best of those evaluated.
-        last: with the averaged weights of the last step.
-        history: a row for about each epoch, of the whole run: step, epoch, rate, the parts of the
-            loss per picture, pictures per second, and, where the model was evaluated, AP and
+        model: model with the averaged weights; if the run was evaluated, the best evaluated one.
+        last: model with the averaged weights of the last step.
+        history: a row for about each epoch of the whole run: step, epoch, learning rate, the parts
+            of the loss per picture, pictures per second, and, if the model was evaluated, AP and
             COCO_AP, or top1 and top5, in 0..1.
-        best_epoch: of the model; None if nothing was evaluated.
-        folder: where the run's files are; None if none was asked for.
+        best_epoch: epoch of the best model; None if nothing was evaluated.
+        folder: folder of the run's files; None if none was asked for.
 
     Example:
         >>> import darkconv as dc
@@ -40,7 +40,7 @@ class Finetuned:
     folder: Path | None
 
     def __repr__(self) -> str:
-        """One line: steps, the last loss, the last AP, and the best epoch."""
+        """Return one line with the steps, the last loss, the last AP, and the best epoch."""
         return f"<Finetuned: {', '.join(self._caption())}>"
 
     def _repr_html_(self) -> str:

@@ -12,16 +12,16 @@ from darkconv.dataset.label import Size
 
 Floats = npt.NDArray[np.float64]
 Rows = Floats
-"""(k, 5): class, then xyxy."""
+"""Rows (k, 5) of class and xyxy box."""
 
 VISIBLE = 0.1
-"""Share of an object's area that must be left of it. Darknet keeps any that is a pixel wide."""
+"""Smallest share of an object's area that must be left; Darknet keeps any that is a pixel wide."""
 SMALLEST = 1.0
-"""Pixels of the network input that an object must be wide and high (AlexeyAB's rule)."""
+"""Smallest width and height of an object in pixels of the network input (AlexeyAB's rule)."""
 
 
 class Rect(NamedTuple):
-    """Whole pixels, the last ones excluded."""
+    """An area of whole pixels; right and bottom are excluded."""
 
     left: int
     top: int
@@ -30,20 +30,24 @@ class Rect(NamedTuple):
 
 
 def numbers_of(names: Sequence[str]) -> dict[str, int]:
-    """Return the number of each class, by what all forms of its name have in common."""
+    """Return the number of each class, by what all spellings of its name have in common.
+
+    Args:
+        names: class names in the network's order.
+    """
     return {same_name(name): number for number, name in enumerate(distinct_names(names))}
 
 
 def sample_rows(
     sample: Sample, classes: Mapping[str, int], size: Size, *, difficult: bool = False
 ) -> Rows:
-    """Boxes of a sample that count, relative to the picture and clipped to it.
+    """Return the boxes of a sample that count, relative to the picture and clipped to it.
 
     Args:
-        sample: its boxes are in pixels.
-        classes: numbers of the classes that count: see `numbers_of`.
-        size: (width, height) of the picture.
-        difficult: those marked so count too.
+        sample: sample with boxes in pixels.
+        classes: numbers of the classes that count, see `numbers_of`.
+        size: (width, height) of the picture in pixels.
+        difficult: boxes marked difficult count too.
     """
     numbers = np.array([classes.get(same_name(name), -1) for name in sample.names], np.int64)
     counts = numbers >= 0
@@ -54,24 +58,34 @@ def sample_rows(
 
 
 def fitted(rows: Rows, inner: Size, size: Size) -> Rows:
-    """Boxes relative to a picture -> in pixels of a canvas, in whose middle the picture lies.
+    """Return boxes of a picture in pixels of a canvas, in whose middle the picture lies.
 
     Args:
-        rows: relative.
-        inner: (width, height) that the picture takes.
-        size: of the canvas.
+        rows: (k, 5) boxes relative to the picture.
+        inner: (width, height) of the picture on the canvas, in pixels.
+        size: (width, height) of the canvas in pixels.
     """
     offset = (np.array(size) - inner) / 2
     return np.hstack([rows[:, :1], rows[:, 1:] * (inner * 2) + np.tile(offset, 2)])
 
 
 def kept(rows: Rows, area: Rect) -> Rows:
-    """Boxes of which enough lies within an area, clipped to it."""
+    """Return the boxes of which enough lies within an area, clipped to it.
+
+    Args:
+        rows: (k, 5) boxes in pixels.
+        area: area in pixels.
+    """
     return clipped(rows[is_visible(rows, area)], area)
 
 
 def clipped(rows: Rows, area: Rect) -> Rows:
-    """Boxes as far as they lie within an area."""
+    """Return boxes clipped to an area.
+
+    Args:
+        rows: (k, 5) boxes in pixels.
+        area: area in pixels.
+    """
     inside = rows.copy()
     inside[:, 1::2] = rows[:, 1::2].clip(area.left, area.right)
     inside[:, 2::2] = rows[:, 2::2].clip(area.top, area.bottom)
@@ -79,7 +93,14 @@ def clipped(rows: Rows, area: Rect) -> Rows:
 
 
 def is_visible(rows: Rows, area: Rect) -> npt.NDArray[np.bool_]:
-    """Whether enough of a box lies within an area to learn from: `VISIBLE` and `SMALLEST`."""
+    """Return a mask (k,) of boxes of which enough lies within an area to learn from.
+
+    `VISIBLE` and `SMALLEST` say what is enough.
+
+    Args:
+        rows: (k, 5) boxes in pixels.
+        area: area in pixels.
+    """
     inside = clipped(rows, area)
     sides = inside[:, 3:] - inside[:, 1:3]
     whole = (rows[:, 3:] - rows[:, 1:3]).prod(axis=1)
@@ -88,7 +109,12 @@ def is_visible(rows: Rows, area: Rect) -> npt.NDArray[np.bool_]:
 
 
 def truths(rows: Rows, size: Size) -> npt.NDArray[np.float32]:
-    """Class and xyxy in pixels -> class and xywh relative to (width, height), the centre first."""
+    """Return boxes as ground truth: class and xywh relative to the canvas, centre first, float32.
+
+    Args:
+        rows: (k, 5) class and xyxy box in pixels.
+        size: (width, height) of the canvas in pixels.
+    """
     corners = rows[:, 1:].reshape(-1, 2, 2) / np.array(size)
     centres, sides = corners.mean(axis=1), corners[:, 1] - corners[:, 0]
     return np.hstack([rows[:, :1], centres, sides]).astype(np.float32)

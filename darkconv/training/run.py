@@ -1,4 +1,4 @@
-"""finetune: a model and pictures in, a better model out."""
+"""finetune: trains a model on pictures."""
 
 import contextlib
 import gc
@@ -32,14 +32,14 @@ logger = logging.getLogger("darkconv")
 
 @dataclass(frozen=True)
 class Start:
-    """What a run is about to do, when all that it needs has been checked.
+    """A run that is about to begin, after everything that it needs has been checked.
 
     Attributes:
-        steps: updates of the weights, in all.
-        pictures: to learn from and to be evaluated on, with the model that learns.
-        teacher: that teaches, if one does.
-        recipe: how to train.
-        machine: what computes.
+        steps: number of all weight updates.
+        pictures: pictures for training and evaluation, with the model that learns.
+        teacher: model that teaches; None for none.
+        recipe: training recipe.
+        machine: devices and processes.
     """
 
     steps: int
@@ -49,9 +49,9 @@ class Start:
     machine: Machine
 
     def costs(self) -> Iterator[tuple[str, dict[str, float]]]:
-        """Measure what the model, and the teacher, cost on the pictures: the figure to reach.
+        """Measure the loss of the model, and of the teacher, before training.
 
-        There is none for a model with layers that were never trained, and none without labels of
+        It is not measured for a model with layers that were never trained, nor without labels of
         the model's classes.
 
         Yields:
@@ -91,9 +91,9 @@ def finetune(
 ) -> Finetuned:
     """Train a model on pictures: with their labels, from a teacher, or both.
 
-    The result has the average of the weights over the last steps; with `valid`, the best of those
-    that were evaluated. Labels of classes that the model lacks do not count, which is told. Under
-    torchrun all processes share each step. The model itself never changes.
+    The result has the exponential moving average of the weights over the last steps; with `valid`,
+    the best of those that were evaluated. Labels of classes that the model lacks are ignored, which
+    is reported. Under torchrun all processes share each step. The model itself never changes.
 
     Example:
         >>> import darkconv as dc
@@ -106,31 +106,31 @@ def finetune(
         4
 
     Args:
-        model: where training starts; of a cfg alone, Darknet's initial values. For another
-            start see `dc.graft`.
-        dataset: pictures to learn from: a data set, or any source that `dc.open_dataset` takes;
-            for a classifier a folder with a folder for each class, or a .data file. One source
-            that has splits for both is also evaluated on. With a teacher alone no labels are
+        model: model that training starts from; one of a cfg alone has Darknet's initial values. For
+            another start see `dc.graft`.
+        dataset: training pictures: a data set, or any source that `dc.open_dataset` takes; for a
+            classifier a folder with a folder for each class, or a .data file. One source that has
+            splits for both is also used for the evaluation. With a teacher alone no labels are
             needed.
-        teacher: a model that knows all of this one's classes, by name.
-        recipe: how to train; by default `dc.Recipe()`.
-        valid: labelled pictures to be evaluated on now and then.
-        device: "auto" is the GPU where there is one; "cpu", "cuda", or one GPU such as "cuda:1".
+        teacher: a model that has all of this one's classes, by name.
+        recipe: training recipe; by default `dc.Recipe()`.
+        valid: labelled pictures on which the model is evaluated during training.
+        device: "auto" is the GPU if there is one; "cpu", "cuda", or one GPU such as "cuda:1".
         labels: use the labels beside a teacher; without a teacher they are always used.
-        overfit: learn so many of the pictures by heart and be evaluated on them: a sound set-up
-            gets all of them right.
-        folder: where checkpoints, history, curves and sheets of predictions go. By default
-            nothing is left behind: checkpoints lie among the system's temporary files until the
-            run ends, which is logged.
+        overfit: number of pictures to learn by heart, and to be evaluated on: a sound set-up gets
+            all of them right.
+        folder: folder for checkpoints, history, curves and sheets of predictions. By default
+            nothing is kept: checkpoints are temporary files until the run ends, which is logged.
         resume: go on from the folder's last checkpoint, to the weights of an unbroken run.
         overwrite: begin anew in a folder that holds another run's files.
-        devices: GPUs of this host, or processes on the CPU; under torchrun that decides.
-        compile: run code that PyTorch makes for this network and machine, which takes up to
+        devices: number of GPUs of this host, or of processes on the CPU; under torchrun its number
+            of processes counts.
+        compile: run code that PyTorch compiles for this network and machine, which takes up to
             minutes for each input size: for long runs on a GPU.
-        report: gets a row of figures for about every epoch; see `Finetuned.history`.
+        report: called with a row of figures for about every epoch; see `Finetuned.history`.
         progress: called with the number of steps done.
-        ready: called before the first step with a `Start`: how many steps there are, which
-            pictures, and what the model costs on them before it is trained.
+        ready: called before the first step with a `Start`: the number of steps, the pictures, and
+            the loss of the model on them before training.
 
     Returns:
         A `Finetuned`: `.model`, `.history`, `.best_epoch`, `.folder`, `.to_dict()`.
@@ -141,9 +141,9 @@ def finetune(
         PlanError: the teacher does not fit.
         UnsupportedError: no layer has a loss.
         OptionError: the cfg has a value that this training cannot use.
-        DarkconvError: an option that would do nothing beside the others; the checkpoint to go on
-            from is missing, damaged, or of another run; the folder holds another run's files;
-            there is no such device; PyTorch cannot compile the network; the loss is no number.
+        DarkconvError: an option has no effect beside the others; the checkpoint to go on from is
+            missing, damaged, or of another run; the folder holds another run's files; the device
+            does not exist; PyTorch cannot compile the network; the loss becomes NaN or infinite.
         KeyboardInterrupt: the user stopped the run; the last checkpoint is whole.
     """
     machine = Machine(device, devices, compile)
@@ -167,7 +167,7 @@ def finetune(
 def _run(
     start: Start, folder: Folder, watch: Hooks, *, labels: bool, resume: bool, keeps: bool
 ) -> Finetuned:
-    """Train, and give the memory back."""
+    """Train, and free the memory."""
     model, recipe, valid = start.pictures.model, start.recipe, start.pictures.valid
     task = task_of(model, start.pictures.training, letterbox=recipe.letterbox, seed=recipe.seed)
     job = Job(model, task, folder, recipe, start.machine, keeps)
@@ -190,7 +190,7 @@ def _run(
 
 
 def _start(pictures: Pictures, teacher: Model | None, recipe: Recipe, machine: Machine) -> Start:
-    """Count the steps."""
+    """Return the run with its number of steps."""
     network, samples = pictures.model.network, len(pictures.training)
     course = plan_course(recipe, network, samples=samples, processes=machine.processes)
     return Start(course.steps, pictures, teacher, recipe, machine)
@@ -204,7 +204,7 @@ def _folder(
     resume: bool,
     overwrite: bool,
 ) -> Folder:
-    """Return the folder of a run: the one that was asked for, else a temporary one."""
+    """Return the folder of a run: the given one, otherwise a temporary one."""
     if folder is not None:
         found = Folder(Path(folder))
         found.check(resume=resume, overwrite=overwrite)
@@ -227,7 +227,7 @@ def _check(
     labels: bool,
     overfit: int | None,
 ) -> None:
-    """Raise for options that would do nothing beside the others."""
+    """Raise a DarkconvError for options that have no effect beside the others."""
     plain = Recipe()
     idle: dict[str, str] = {}
     if teacher is None:

@@ -1,4 +1,4 @@
-"""Checkpoints: when they are written, and that they are whole."""
+"""Checkpoints: when they are written, and that they are always whole."""
 
 import io
 from pathlib import Path
@@ -15,11 +15,17 @@ from darkconv.training.recipe import Course
 
 
 class Checkpoints(Checkpoint):
-    """Writes a checkpoint at the end of each row, or after so many steps.
+    """Writes a checkpoint at the end of each row, or after a number of steps.
 
-    At the end of a row it is written when all has been done that is due then: a resumed run would
-    not do it again, and not know of an evaluation that gave the best weights so far. Lightning
-    calls checkpoints after other callbacks.
+    At the end of a row it is written after everything else that is due then: a resumed run would
+    not do that again, and would not know of an evaluation that gave the best weights so far.
+    Lightning calls checkpoints after other callbacks.
+
+    Attributes:
+        path: file of the checkpoint.
+        course: numbers of the run.
+        every: steps between checkpoints; None for the end of each row.
+        identity: identity of the run.
     """
 
     def __init__(
@@ -34,15 +40,15 @@ class Checkpoints(Checkpoint):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Keep what decides how the run goes on."""
+        """Add the identity of the run."""
         checkpoint[KEY] = dict(self.identity)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take what a run goes on from for saved."""
+        """Remember the step that the run goes on from as saved."""
         self._saved = trainer.global_step
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Write one, if it is time."""
+        """Write a checkpoint if it is due."""
         step = trainer.global_step
         is_due = step % self.every == 0 if self.every else self.course.ends_row(step)
         if is_due and step != self._saved:
@@ -51,16 +57,16 @@ class Checkpoints(Checkpoint):
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """Checkpoints that take their names when they are whole.
+    """Checkpoints that get their names only when they are whole.
 
-    Lightning moves them from the system's folder for temporary files, which is no single step if
-    that lies elsewhere.
+    Lightning moves them from the system's folder for temporary files, which is not a single step if
+    that is on another drive.
     """
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: PathLike, storage_options: object = None
     ) -> None:
-        """Write one.
+        """Write a checkpoint.
 
         Raises:
             DarkconvError: it cannot be written.

@@ -1,7 +1,7 @@
 """Learning rates over the steps of training: the cfg's own policies, and a cosine.
 
-A step is what Darknet calls a batch: one update of the weights. The first is number 1, as in C,
-which counts a batch's pictures before it asks for the rate.
+A step is what Darknet calls a batch: one update of the weights. The first step is 1, as in C, which
+counts a batch's pictures before it computes the rate.
 """
 
 import math
@@ -16,24 +16,35 @@ RANDOM_SEED = 0
 
 
 class Schedule(Protocol):
-    """A rate for every step."""
+    """A learning rate for every step."""
 
     def rate(self, step: int) -> float:
-        """Learning rate of a step, the first being 1."""
+        """Return the learning rate of a step.
+
+        Args:
+            step: the step, from 1.
+        """
 
 
 @dataclass(frozen=True)
 class CfgSchedule:
-    """What [net] says: burn_in, then policy (get_current_rate in network.c of both dialects).
+    """The schedule of [net]: burn_in, then policy (get_current_rate in network.c of both dialects).
 
-    A burn-in rises as (step / burn_in) ^ power. Policy `random` draws anew at every step, here
-    from a stream of its own for each, so that a resumed run draws the same.
+    A burn-in rises as (step / burn_in) ^ power. Policy `random` draws a new rate at every step,
+    here from a generator of its own for each, so that a resumed run draws the same.
+
+    Attributes:
+        options: options of [net].
     """
 
     options: NetOptions
 
     def rate(self, step: int) -> float:
-        """See `Schedule`."""
+        """Return the learning rate of a step.
+
+        Args:
+            step: the step, from 1.
+        """
         options = self.options
         if step < options.burn_in:
             return options.learning_rate * float((step / options.burn_in) ** options.power)
@@ -77,7 +88,7 @@ def _sigmoid(options: NetOptions, step: int) -> float:
 
 
 def _sgdr(options: NetOptions, step: int) -> float:
-    """Cosine cycles with restarts, each `sgdr_mult` times as long as the last."""
+    """Return cosine cycles with restarts, each `sgdr_mult` times as long as the last."""
     start, length = 0, max(options.sgdr_cycle, 1)
     while start + length < step:
         start += length
@@ -101,7 +112,14 @@ _POLICIES = {
 
 @dataclass(frozen=True)
 class WarmupCosine:
-    """A linear rise over `warm_up` steps to `peak`, then half a cosine down to `lowest` of it."""
+    """A linear rise of the learning rate, followed by half a cosine.
+
+    Attributes:
+        peak: highest learning rate.
+        steps: number of all steps.
+        warm_up: number of steps of the rise.
+        lowest: learning rate of the last step, as a share of `peak`.
+    """
 
     peak: float
     steps: int
@@ -109,7 +127,11 @@ class WarmupCosine:
     lowest: float = 0.01
 
     def rate(self, step: int) -> float:
-        """See `Schedule`."""
+        """Return the learning rate of a step.
+
+        Args:
+            step: the step, from 1.
+        """
         if step <= self.warm_up:
             return self.peak * step / max(self.warm_up, 1)
         done = min(1.0, (step - self.warm_up) / max(self.steps - self.warm_up, 1))

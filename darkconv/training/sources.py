@@ -1,4 +1,4 @@
-"""The pictures that a model learns from and is evaluated on, from whatever the user names."""
+"""The pictures that a model learns from and is evaluated on, opened from any kind of source."""
 
 import os
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from darkconv.files import PathLike
 from darkconv.training.tasks import Data
 
 Source = Data | PathLike | Sequence[PathLike]
-"""A data set, or what `open_dataset` or, for a classifier, `open_classified` takes."""
+"""A data set, or any source of `open_dataset`, for a classifier of `open_classified`."""
 EVERYTHING = Selection()
 
 
@@ -32,10 +32,10 @@ class Pictures:
     """The pictures of a run.
 
     Attributes:
-        model: the model, with class names.
-        training: to learn from.
-        valid: to be evaluated on; None for no evaluation.
-        splits: names of the two splits, where one source gave both.
+        model: model that learns, with class names.
+        training: training pictures.
+        valid: pictures for the evaluation; None for no evaluation.
+        splits: names of the two splits if one source gave both; otherwise None.
     """
 
     model: Model
@@ -54,22 +54,26 @@ def open_pictures(
     selection: Selection = EVERYTHING,
     valid_split: str | None = None,
 ) -> Pictures:
-    """Open the pictures to learn from, and those to be evaluated on.
+    """Open the pictures to learn from, and those for the evaluation.
 
     A source that has splits for both gives both.
 
     Args:
-        model: that learns; without class names it gets those of the labels.
-        source: pictures to learn from.
-        valid: labelled pictures to be evaluated on.
-        labels: the labels count, and not the pictures alone.
-        overfit: learn so many of the pictures by heart, and be evaluated on them.
-        selection: which pictures of the sources count.
-        valid_split: the part to be evaluated on.
+        model: model that learns; without class names it gets those of the labels.
+        source: training pictures.
+        valid: labelled pictures for the evaluation; None for a split of the source, if it has one.
+        labels: use the labels, and not the pictures alone.
+        overfit: number of pictures to learn by heart, and to be evaluated on; None for all
+            pictures.
+        selection: which pictures of the sources are used.
+        valid_split: name of the split for the evaluation; None for the usual names.
+
+    Returns:
+        The pictures, and the model with class names.
 
     Raises:
-        DatasetError: a source cannot be read, or has no such split; none of its names is a class
-            of a model without names.
+        DatasetError: a source cannot be read, or has no such split; none of its names is a class of
+            a model without names.
     """
     both = None
     if valid is None and valid_split is None and not isinstance(source, Data):
@@ -95,7 +99,15 @@ def open_pictures(
 def both_splits(
     source: PathLike | Sequence[PathLike], model: Model, selection: Selection, *, labels: bool
 ) -> tuple[str, str] | None:
-    """Return the splits to train and to evaluate on, where the data are one source with both."""
+    """Return the names of the splits for training and evaluation, if one source has both.
+
+    Args:
+        source: training pictures.
+        model: model that learns.
+        selection: which pictures of the source are used; one split that is named already means
+            None.
+        labels: the labels are used.
+    """
     several = [source] if isinstance(source, str | os.PathLike) else source
     if len(several) != 1 or selection.split is not None:
         return None
@@ -122,7 +134,7 @@ def _opened(source: Source, model: Model, selection: Selection, *, labels: bool 
 
 
 def _with_names(dataset: Dataset, model: Model, *, labels: bool) -> Dataset:
-    """Return a data set with the model's spelling of its classes; what that leaves out is told."""
+    """Return a data set with the model's spelling of its classes; classes left out are reported."""
     if not labels:
         return dataset
     found, changed = with_model_names(dataset, model)
@@ -132,7 +144,13 @@ def _with_names(dataset: Dataset, model: Model, *, labels: bool) -> Dataset:
 
 
 def first_of(data: Data, model: Model, count: int) -> Data:
-    """Return some pictures, those with objects of the model's classes before others."""
+    """Return some pictures, those with objects of the model's classes before others.
+
+    Args:
+        data: all pictures.
+        model: model that learns.
+        count: number of pictures to return.
+    """
     if not isinstance(data, Dataset):
         return replace(data, samples=data.samples[:count])
     known = set(distinct_names(model.names))

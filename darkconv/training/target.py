@@ -1,4 +1,4 @@
-"""What a model's predictions cost before training: the figure to reach."""
+"""The loss of a model before training, which training should reach."""
 
 import torch
 
@@ -10,20 +10,23 @@ from darkconv.training.tasks import Task
 
 BATCH = 8
 PICTURES = 256
-"""Most pictures that are looked at, evenly spread."""
+"""Largest number of pictures that are measured, evenly spread."""
 
 
 @torch.no_grad()
 def measure_costs(
     model: Model, task: Task, objective: Objective, device: torch.device
 ) -> dict[str, float]:
-    """Mean costs per picture of a model in evaluation mode, in parts; `loss` is the total.
+    """Measure the mean loss per picture of a model in evaluation mode, in parts.
 
     Args:
-        model: with the heads that the objective is about.
-        task: has the pictures, which are not changed at random.
-        objective: what counts.
-        device: to compute on.
+        model: model with the heads of the objective.
+        task: task with the pictures, which are used without augmentation.
+        objective: loss that is computed.
+        device: device of the computation.
+
+    Returns:
+        The parts of the loss by name; `loss` is the total.
     """
     module = to_torch(model).to(device)
     pictures = task.pictures(augment=False)

@@ -1,4 +1,4 @@
-"""What a network is for: finding boxes, or telling what a picture shows."""
+"""The tasks of networks: detection of boxes, or classification of pictures."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +27,7 @@ Data = Dataset | ClassifiedDataset
 
 
 class Task(Protocol):
-    """What differs between networks for different things."""
+    """The functions that differ between detectors and classifiers."""
 
     @property
     def data(self) -> Data:
@@ -35,45 +35,59 @@ class Task(Protocol):
 
     @property
     def collate(self) -> Collate:
-        """Makes a batch of pictures."""
+        """Function that makes a batch of pictures."""
 
     def pictures(self, *, augment: bool) -> Any:
-        """The data as network input, by `Draw`; it has a length."""
+        """Build the data as network input, by `Draw`; the result has a length.
+
+        Args:
+            augment: change pictures at random as the cfg says.
+        """
 
     def counts(self) -> list[int]:
-        """How many objects or pictures of each of the model's classes there are."""
+        """Count the objects, or pictures, of each of the model's classes."""
 
     def evaluate(
         self, module: DarknetModule, valid: Any, processes: Processes
     ) -> Mapping[str, float]:
-        """Figures of a module; `score` says which is best, the higher the better.
+        """Measure a module; `score` says which module is best, the higher the better.
 
         Args:
-            module: the same in each process.
-            valid: pictures.
-            processes: that share them.
+            module: module, equal in each process.
+            valid: labelled pictures.
+            processes: processes that share the pictures.
         """
 
     def draw(self, module: DarknetModule, shown: Any, path: Path) -> None:
-        """Write a sheet of predictions, if that can be drawn."""
+        """Write a sheet of predictions, if they can be drawn.
+
+        Args:
+            module: module in evaluation mode.
+            shown: pictures, the first of which are drawn.
+            path: JPEG file.
+        """
 
 
 def is_detector(network: Network) -> bool:
-    """Whether any head of a network predicts boxes."""
+    """Return True if any head of a network predicts boxes.
+
+    Args:
+        network: any network.
+    """
     return network.finds_boxes
 
 
 def task_of(model: Model, data: Data, *, letterbox: bool | None, seed: int) -> Task:
-    """What a model is for.
+    """Choose the task of a model.
 
     Args:
-        model: to be trained.
+        model: model that is trained.
         data: pictures to train on.
-        letterbox: how a detector's pictures are fitted; None for what the network says.
-        seed: of all randomness.
+        letterbox: keep the aspect ratio of a detector's pictures; None for what the network says.
+        seed: seed of all randomness.
 
     Raises:
-        DatasetError: a data set of the other kind.
+        DatasetError: the data set of a detector has classes and no boxes.
     """
     if is_detector(model.network):
         if isinstance(data, ClassifiedDataset):
@@ -88,7 +102,14 @@ def task_of(model: Model, data: Data, *, letterbox: bool | None, seed: int) -> T
 
 @dataclass(frozen=True)
 class Detection:
-    """Finding boxes; see `Task`."""
+    """The task of detectors; see `Task`.
+
+    Attributes:
+        model: model that is trained.
+        data: pictures with boxes.
+        letterbox: keep the aspect ratio of pictures; otherwise they are stretched.
+        seed: seed of all randomness.
+    """
 
     model: Model
     data: Dataset
@@ -97,11 +118,15 @@ class Detection:
 
     @property
     def collate(self) -> Collate:
-        """See `Task`."""
+        """Function that makes a batch of pictures."""
         return collate
 
     def pictures(self, *, augment: bool) -> TrainingPictures:
-        """See `Task`."""
+        """Build the training pictures with their boxes.
+
+        Args:
+            augment: change pictures at random as the cfg says.
+        """
         shape = self.model.network.input_shape
         return TrainingPictures(
             self.data,
@@ -114,14 +139,20 @@ class Detection:
         )
 
     def counts(self) -> list[int]:
-        """See `Task`."""
+        """Count the objects of each of the model's classes."""
         found = Counter(same_name(name) for sample in self.data.samples for name in sample.names)
         return [found[same_name(name)] for name in distinct_names(self.model.names)]
 
     def evaluate(
         self, module: DarknetModule, valid: Dataset, processes: Processes
     ) -> Mapping[str, float]:
-        """Average precision."""
+        """Measure the average precision in 0..1; "score" is the AP.
+
+        Args:
+            module: module, equal in each process.
+            valid: pictures with boxes.
+            processes: processes that share the pictures.
+        """
         mean = evaluate_module(
             module, self.model, valid, letterbox=self.letterbox, processes=processes
         ).mean
@@ -129,13 +160,25 @@ class Detection:
         return {name: value for name, value in figures.items() if value is not None}
 
     def draw(self, module: DarknetModule, shown: Dataset, path: Path) -> None:
-        """Boxes."""
+        """Write a sheet of pictures with the boxes that a module finds.
+
+        Args:
+            module: module in evaluation mode.
+            shown: pictures, the first of which are drawn.
+            path: JPEG file.
+        """
         write_sheet(module, self.model, shown.samples, path, letterbox=self.letterbox)
 
 
 @dataclass(frozen=True)
 class Classification:
-    """Telling classes; see `Task`. Data without class names has no labels."""
+    """The task of classifiers; see `Task`.
+
+    Attributes:
+        model: model that is trained.
+        data: pictures with classes; without class names it has no labels.
+        seed: seed of all randomness.
+    """
 
     model: Model
     data: ClassifiedDataset
@@ -143,11 +186,15 @@ class Classification:
 
     @property
     def collate(self) -> Collate:
-        """See `Task`."""
+        """Function that makes a batch of pictures."""
         return collate_classified
 
     def pictures(self, *, augment: bool) -> ClassifiedPictures:
-        """See `Task`."""
+        """Build the training pictures with their classes.
+
+        Args:
+            augment: change pictures at random as the cfg says.
+        """
         return self._pictures(self.data, _augmentation(self.model, augment))
 
     def _pictures(self, data: ClassifiedDataset, own: Augmentation) -> ClassifiedPictures:
@@ -162,7 +209,7 @@ class Classification:
         )
 
     def counts(self) -> list[int]:
-        """See `Task`."""
+        """Count the pictures of each of the model's classes; without labels the list is empty."""
         if not self.data.names:
             return []
         own = distinct_names(self.data.names)
@@ -172,12 +219,24 @@ class Classification:
     def evaluate(
         self, module: DarknetModule, valid: ClassifiedDataset, processes: Processes
     ) -> Mapping[str, float]:
-        """Top-1 and top-5."""
+        """Measure top-1 and top-5 accuracy in 0..1; "score" is top-1.
+
+        Args:
+            module: module, equal in each process.
+            valid: pictures with classes.
+            processes: processes that share the pictures.
+        """
         top = evaluate_classifier_module(module, self.model, valid, processes).counts.top
         return {"top1": top[1], "top5": top[5], "score": top[1]}
 
     def draw(self, module: DarknetModule, shown: ClassifiedDataset, path: Path) -> None:
-        """Nothing."""
+        """Write nothing: there are no boxes to draw.
+
+        Args:
+            module: module, which is not used.
+            shown: pictures, which are not used.
+            path: file, which is not written.
+        """
 
 
 def _augmentation(model: Model, wanted: bool) -> Augmentation:

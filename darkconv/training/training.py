@@ -1,4 +1,4 @@
-"""Training: a Darknet module under Lightning."""
+"""Training: a Darknet module as Lightning trains it."""
 
 import math
 from collections.abc import Mapping
@@ -19,15 +19,15 @@ from darkconv.training.optimizer import set_rate
 from darkconv.training.recipe import Course, Recipe
 
 Batch = tuple[Tensor, Tensor]
-"""Pictures (N, C, H, W) and their truths."""
+"""Pictures (N, C, H, W) with their ground truth."""
 MOST_SEED = 2**31
 
 
 def remedies(recipe: Recipe, *, has_learned: bool) -> str:
-    """Return what may keep the loss a number: the settings that are at fault most often.
+    """Return advice against a loss that is NaN or infinite: the settings that often cause it.
 
     Args:
-        recipe: of the training.
+        recipe: recipe of the training.
         has_learned: False before the first step, when no setting has changed the weights yet.
     """
     if not has_learned:
@@ -42,12 +42,16 @@ def remedies(recipe: Recipe, *, has_learned: bool) -> str:
 
 
 class Training(pl.LightningModule):
-    """One module, what it is to make small, and how its weights move.
+    """A module, its objective, and the updates of its weights.
 
     Attributes:
         module: the network.
-        objective: what a batch costs; not a part of the state.
-        latest: the parts that the last batches cost, per picture, since `take_means`.
+        objective: loss of a batch; it is not a part of the state.
+        recipe: training recipe.
+        course: the recipe's numbers for this run.
+        select: how the network is run.
+        frozen: indices of the layers that are not trained.
+        first_seen: number of pictures trained on before this run.
     """
 
     def __init__(
@@ -74,12 +78,19 @@ class Training(pl.LightningModule):
         freeze(module, self.frozen)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """The network's outputs."""
+        """Return the network's outputs."""
         outputs: tuple[Tensor, ...] = self.module(x)
         return outputs
 
     def train(self, mode: bool = True) -> "Training":
-        """Training mode spares frozen layers."""
+        """Set the mode; frozen layers stay in evaluation mode.
+
+        Args:
+            mode: True for training mode.
+
+        Returns:
+            This object.
+        """
         super().train(mode)
         if mode:
             set_training(self.module, self.frozen, norms=not self.recipe.freeze_norms)
@@ -87,22 +98,27 @@ class Training(pl.LightningModule):
 
     @property
     def seen(self) -> int:
-        """Pictures that the network has been trained on, in this run and before."""
+        """Number of pictures that the network was trained on, in this run and before."""
         return self.first_seen + self.global_step * self.course.batch
 
     def costs(self, batch: Batch, *, seen: int) -> Costs:
-        """What a batch costs, in parts."""
+        """Compute the loss of a batch, in parts.
+
+        Args:
+            batch: pictures with their ground truth.
+            seen: number of pictures trained on, this batch included.
+        """
         x, truths = batch
         x = x.to(memory_format=torch.channels_last) if x.ndim == 4 else x
         values = self.select(self.module, x, self.objective.layers)
         return self.objective.costs(values, x, truths, seen)
 
     def on_train_start(self) -> None:
-        """Frozen layers stay in evaluation mode."""
+        """Keep frozen layers in evaluation mode."""
         self.train()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Set this step's rate, and the seed of dropout: both depend on the step alone."""
+        """Set the learning rate and the seed of dropout, which depend on the step alone."""
         step = self.global_step
         rate = self.course.schedule.rate(step + 1)
         set_rate(self._optimizer, rate)
@@ -113,10 +129,10 @@ class Training(pl.LightningModule):
         torch.manual_seed((self.recipe.seed * 1_000_003 + turn + self.global_rank) % MOST_SEED)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Mean cost of the batch's pictures.
+        """Return the mean loss of the batch's pictures.
 
         Raises:
-            DarkconvError: it is no finite number.
+            DarkconvError: it is NaN or infinite.
         """
         costs = self.costs(batch, seen=self.seen + self.course.batch)
         loss = costs["loss"] / len(batch[0])
@@ -135,7 +151,7 @@ class Training(pl.LightningModule):
         self._count += 1
 
     def take_means(self) -> dict[str, float]:
-        """Mean parts per picture over all processes' batches since the last call."""
+        """Return the mean parts per picture over all processes' batches since the last call."""
         sums, count = self.shared_sums(), max(self._count, 1)
         self._sums, self._count = {}, 0
         return {name: value.item() / count for name, value in sums.items()}
@@ -147,16 +163,20 @@ class Training(pl.LightningModule):
         return dict(zip(self._sums, shared.cpu(), strict=False))
 
     def sums_state(self) -> dict[str, Any]:
-        """Return what the batches since `take_means` have cost, for a checkpoint."""
+        """Return the sums over the batches since `take_means`, for a checkpoint."""
         return {"sums": self.shared_sums(), "count": self._count}
 
     def load_sums_state(self, state: Mapping[str, Any]) -> None:
-        """See `sums_state`."""
+        """Restore the state of `sums_state`.
+
+        Args:
+            state: sums and number of batches.
+        """
         self._sums = {name: value.to(self.device) for name, value in state["sums"].items()}
         self._count = state["count"]
 
     def configure_optimizers(self) -> Optimizer:
-        """See `OptimizerChoice`."""
+        """Build the optimizer, see `OptimizerChoice`."""
         options = self.module.network.options
         mixed = self.recipe.precision != "32"
         return self.recipe.choice.build(self.module, options, self.course.batch, mixed=mixed)
@@ -173,7 +193,7 @@ class Training(pl.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip the gradient's length, which is measured for it, and tell it."""
+        """Clip the gradient's norm, and log it as it was before."""
         groups = optimizer.param_groups
         moved = [p for group in groups for p in group["params"] if p.grad is not None]
         length = torch.tensor(math.nan)

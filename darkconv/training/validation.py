@@ -1,4 +1,4 @@
-"""How good a module is on held-out pictures while it is trained."""
+"""Evaluation of a module on held-out pictures during training."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ from darkconv.pictures.drawing import write_picture
 from darkconv.pictures.image_file import pillow
 
 SHEET, SHEET_COLUMNS, SHEET_WIDTH = 6, 3, 480
-"""Pictures on a sheet of predictions, in so many columns, each so many pixels wide."""
+"""Number of pictures and of columns of a sheet of predictions, and a picture's width in pixels."""
 
 
 def evaluate_module(
@@ -35,11 +35,11 @@ def evaluate_module(
     """Measure a detector's module in evaluation mode, as `darkconv.evaluate` does a model.
 
     Args:
-        module: the network.
-        model: for class names and heads.
-        dataset: labelled pictures; classes that the model or the labels lack do not count.
-        letterbox: how pictures are fitted.
-        processes: that share the pictures, each with the same module.
+        module: module of the network.
+        model: model with class names and heads.
+        dataset: labelled pictures; classes that the model or the labels lack are ignored.
+        letterbox: keep the aspect ratio of pictures; otherwise they are stretched.
+        processes: processes that share the pictures, each with an equal module.
     """
     engine = _engine(module, model, letterbox=letterbox, threshold=THRESHOLD)
     return evaluate_detector(engine, model, dataset, _run_of(model, processes))
@@ -58,7 +58,7 @@ def _engine(
 
 
 def _readable(engine: ModuleEngine, samples: Sequence[Sample]) -> Iterator[Prepared]:
-    """Yield the pictures that can be read; training and evaluation tell of the others."""
+    """Yield the pictures that can be read; training and evaluation report the others."""
     for place, sample in enumerate(samples):
         with contextlib.suppress(DatasetError):
             yield prepare_item(engine, Item(sample.image, str(sample.image), place))
@@ -67,7 +67,15 @@ def _readable(engine: ModuleEngine, samples: Sequence[Sample]) -> Iterator[Prepa
 def write_sheet(
     module: DarknetModule, model: Model, samples: Sequence[Sample], path: Path, *, letterbox: bool
 ) -> None:
-    """Draw what a module finds in the first pictures, side by side, into a JPEG file."""
+    """Draw the boxes that a module finds in the first pictures, into one JPEG file.
+
+    Args:
+        module: module in evaluation mode.
+        model: model with class names and heads.
+        samples: pictures, the first six of which are drawn.
+        path: the JPEG file.
+        letterbox: keep the aspect ratio of pictures; otherwise they are stretched.
+    """
     image_module = pillow("drawing predictions")
     engine = _engine(module, model, letterbox=letterbox, threshold=AT)
     pictures = list(_readable(engine, samples[:SHEET]))
@@ -95,10 +103,10 @@ def evaluate_classifier_module(
     """Measure a classifier's module in evaluation mode, as `darkconv.evaluate` does a model.
 
     Args:
-        module: the network; its last output counts.
-        model: for the network.
-        dataset: pictures and their classes.
-        processes: that share the pictures, each with the same module.
+        module: module of the network; its last output counts.
+        model: model of the network.
+        dataset: pictures with their classes.
+        processes: processes that share the pictures, each with an equal module.
     """
     run = module_runner(module, model.network.outputs[-1:])
     return evaluate_classifier(

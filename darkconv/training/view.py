@@ -1,4 +1,4 @@
-"""Where a picture's pixels and boxes go when part of it, or more than it, fills a canvas."""
+"""Views: where the pixels and boxes of a picture go when a window of it fills a canvas."""
 
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
@@ -12,11 +12,14 @@ from darkconv.pictures.picture import Picture
 from darkconv.training.rows import Rect, Rows
 
 NARROWEST = 0.05
-"""Share of a picture that a window shows at least; jitter from 0.5 on could turn it inside out."""
+"""Smallest side of a window in sides of the picture; with jitter from 0.5 it could be negative."""
 
 
 class Window(NamedTuple):
-    """What of a picture fills a canvas, in shares of its width and height; 0 to 1 is all of it."""
+    """The part of a picture that fills a canvas, in shares of its width and height from 0 to 1.
+
+    It may be larger than the picture.
+    """
 
     left: float
     top: float
@@ -25,34 +28,51 @@ class Window(NamedTuple):
 
     @property
     def width(self) -> float:
-        """In widths of the picture."""
+        """Width in widths of the picture."""
         return self.right - self.left
 
     @property
     def height(self) -> float:
-        """In heights of the picture."""
+        """Height in heights of the picture."""
         return self.bottom - self.top
 
     def widened(self) -> "Window":
-        """No narrower and lower than `NARROWEST`."""
+        """Return this window, widened to sides of at least `NARROWEST`."""
         across = max(0.0, NARROWEST - self.width) / 2
         down = max(0.0, NARROWEST - self.height) / 2
         return Window(self.left - across, self.top - down, self.right + across, self.bottom + down)
 
     def moved(self, across: float, down: float) -> "Window":
-        """Somewhere else."""
+        """Return this window shifted.
+
+        Args:
+            across: shift to the right, in widths of the picture.
+            down: shift downwards, in heights of the picture.
+        """
         return Window(self.left + across, self.top + down, self.right + across, self.bottom + down)
 
 
 @dataclass(frozen=True)
 class View:
-    """A window, and whether the canvas shows it in a mirror."""
+    """A window, and whether the canvas shows it mirrored.
+
+    Attributes:
+        window: part of the picture.
+        flip: the canvas shows it mirrored.
+    """
 
     window: Window
     flip: bool = False
 
     def part(self, left: float, top: float, right: float, bottom: float) -> Self:
-        """What a part of the canvas shows, given in shares of the canvas."""
+        """Return the view of a part of the canvas.
+
+        Args:
+            left: left edge of the part, in widths of the canvas.
+            top: top edge, in heights of the canvas.
+            right: right edge, in widths of the canvas.
+            bottom: bottom edge, in heights of the canvas.
+        """
         if self.flip:
             left, right = 1 - right, 1 - left
         x, y, _, _ = self.window
@@ -61,7 +81,11 @@ class View:
         return replace(self, window=part)
 
     def borders(self) -> tuple[float, float, float, float]:
-        """What of the canvas lies beside the picture: left, top, right, bottom, in shares."""
+        """Return the margins of the canvas that the picture does not cover.
+
+        Returns:
+            Left, top, right and bottom margin, in shares of the canvas.
+        """
         x0, y0, x1, y1 = self.window
         width, height = self.window.width, self.window.height
         left, right = max(0.0, -x0 / width), max(0.0, (x1 - 1) / width)
@@ -69,7 +93,12 @@ class View:
         return (right, top, left, bottom) if self.flip else (left, top, right, bottom)
 
     def aligned(self, *, right: bool, bottom: bool) -> Self:
-        """Moved so that canvas and picture have that corner in common."""
+        """Return this view shifted so that canvas and picture have a corner in common.
+
+        Args:
+            right: a corner on the right of the canvas; otherwise on the left.
+            bottom: a corner at the bottom of the canvas; otherwise at the top.
+        """
         x0, y0, x1, y1 = self.window
         across = 1 - x1 if right != self.flip else -x0
         down = 1 - y1 if bottom else -y0
@@ -78,13 +107,13 @@ class View:
 
 @dataclass(frozen=True)
 class Patch:
-    """A view in whole pixels: the one place that says where anything goes.
+    """A view in whole pixels, from which the places of pixels and boxes follow.
 
     Attributes:
-        source: of the picture.
-        target: of the canvas.
+        source: area of the picture.
+        target: area of the canvas.
         flip: the target is a mirror image.
-        picture: (width, height) of the picture.
+        picture: (width, height) of the picture in pixels.
     """
 
     source: Rect
@@ -94,7 +123,13 @@ class Patch:
 
     @classmethod
     def of(cls, view: View, picture: tuple[int, int], canvas: tuple[int, int]) -> "Patch | None":
-        """The patch of a view; None where nothing of the picture is seen."""
+        """Build the patch of a view; None if nothing of the picture is seen.
+
+        Args:
+            view: the view.
+            picture: (width, height) of the picture in pixels.
+            canvas: (width, height) of the canvas in pixels.
+        """
         x0, y0, x1, y1 = view.window
         across = _fit(x0, x1, picture[0], canvas[0])
         down = _fit(y0, y1, picture[1], canvas[1])
@@ -108,11 +143,11 @@ class Patch:
         )
 
     def paint(self, picture: Picture, canvas: npt.NDArray[np.uint8]) -> None:
-        """Copy the source to the target: bilinear between the nearest pixels, as Darknet.
+        """Copy the source to the target, with bilinear interpolation as in Darknet.
 
         Args:
-            picture: (H, W, C).
-            canvas: (C, h, w).
+            picture: (H, W, C) 8-bit levels.
+            canvas: (C, h, w) 8-bit levels, which are changed.
         """
         left, top, right, bottom = self.source
         start, first, end, last = self.target
@@ -124,7 +159,11 @@ class Patch:
         canvas[:, first:last, start:end] = resized[:, :, ::-1] if self.flip else resized
 
     def move(self, rows: Rows) -> Rows:
-        """Boxes relative to the picture -> in pixels of the canvas, not clipped."""
+        """Return boxes of the picture in pixels of the canvas, not clipped.
+
+        Args:
+            rows: (k, 5) class and xyxy box, relative to the picture.
+        """
         left, top, right, bottom = self.source
         start, first, end, last = self.target
         moved = rows.copy()
@@ -137,13 +176,17 @@ class Patch:
 
 
 def _fit(low: float, high: float, length: int, room: int) -> tuple[int, int, int, int] | None:
-    """Along one axis: the pixels of a picture that are seen, and those of the canvas they fill.
+    """Return, for one axis, the pixels of a picture that are seen, and the canvas pixels they fill.
 
     Args:
-        low: first edge of the window, in lengths.
+        low: first edge of the window, in lengths of the picture.
         high: last edge.
-        length: of the picture.
-        room: of the canvas.
+        length: length of the picture in pixels.
+        room: length of the canvas in pixels.
+
+    Returns:
+        First and last pixel of the picture, then of the canvas; last pixels are excluded. None if
+        nothing is seen.
     """
     seen_low, seen_high = max(low, 0.0), min(high, 1.0)
     if seen_high <= seen_low:

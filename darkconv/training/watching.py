@@ -1,4 +1,4 @@
-"""Watching a run: means of what it cost, evaluations, pictures, and the best weights so far."""
+"""Watcher: mean losses, evaluations, sheets of predictions, and the best weights of a run."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ from darkconv.training.recipe import Course
 from darkconv.training.training import Training
 
 ROW = "darkconv_row"
-"""Under which a checkpoint holds the state of a row of the history."""
+"""Key of the state of the history's current row in a checkpoint."""
 Report = Callable[[Row], None]
 Evaluate = Callable[[DarknetModule, Processes], Mapping[str, float]]
 Draw = Callable[[DarknetModule, Path], None]
@@ -27,16 +27,16 @@ Save = Callable[[DarknetModule, int], None]
 
 @dataclass(frozen=True)
 class Hooks:
-    """What a run does now and then, in its first process; None for nothing.
+    """Functions that a run calls in its first process; None for nothing.
 
     Attributes:
-        report: gets every row of the history.
-        evaluate: figures of a module, on pictures that the processes share; `score` says which
-            module is best, the higher the better. Every process calls it.
+        report: takes every row of the history.
+        evaluate: measures a module on pictures that the processes share; `score` says which module
+            is best, the higher the better. Every process calls it.
         draw: writes a sheet of predictions.
-        save_best: writes the best module, given the pictures seen.
-        count: gets the number of steps done.
-        ready: called before the first step, when all that is needed has been checked.
+        save_best: writes the best module, given the number of pictures seen.
+        count: takes the number of steps done.
+        ready: called before the first step, after all checks.
         curves: draw the history at the end.
     """
 
@@ -51,23 +51,29 @@ class Hooks:
 
 @dataclass(frozen=True)
 class Every:
-    """How many rounds lie between two; 0 for never. The last round counts in any case.
+    """Numbers of rounds between two actions; 0 for never. An action also follows the last round.
 
     Attributes:
-        evaluate: evaluations.
-        draw: sheets of predictions.
+        evaluate: rounds between evaluations.
+        draw: rounds between sheets of predictions.
     """
 
     evaluate: int
     draw: int
 
     def is_due(self, every: int, done: int, *, is_last: bool) -> bool:
-        """Whether it is time, after so many rounds."""
+        """Return True if an action is due.
+
+        Args:
+            every: number of rounds between two actions; 0 for never.
+            done: number of rounds done.
+            is_last: the last round is done.
+        """
         return every > 0 and (is_last or done % every == 0)
 
 
 class Watcher(pl.Callback):
-    """Does what `Hooks` say at the end of each row, which is a function of the step alone.
+    """Calls the functions of `Hooks` at the end of each row, which depends on the step alone.
 
     Lightning's own epochs do not say where a row ends: a run that goes on from a checkpoint begins
     one wherever that was written.
@@ -95,7 +101,7 @@ class Watcher(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Keep the best so far, and what the row has taken and cost so far."""
+        """Add the best score so far, and the time and losses of the current row."""
         assert isinstance(pl_module, Training)
         checkpoint[ROW] = {
             "best": self.best,
@@ -108,7 +114,7 @@ class Watcher(pl.Callback):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """See `on_save_checkpoint`; the history goes on behind the checkpoint's step."""
+        """Restore the state of `on_save_checkpoint`; later rows of the history are dropped."""
         assert isinstance(pl_module, Training)
         self.history = History(self.folder.history, until=checkpoint["global_step"])
         row = checkpoint[ROW]
@@ -124,7 +130,7 @@ class Watcher(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
     ) -> None:
-        """Count steps; at the end of a row, add it."""
+        """Count steps, and add a row at the end of each."""
         step = trainer.global_step
         if self.hooks.count and trainer.is_global_zero:
             self.hooks.count(step)
@@ -158,7 +164,7 @@ class Watcher(pl.Callback):
         }
 
     def _looked_at(self, trainer: pl.Trainer, training: Training) -> Row:
-        """Figures of the averaged module, if they are due; sheets are drawn, the best is saved."""
+        """Return figures of the averaged module if they are due, draw the sheet, save the best."""
         averaging, every, step = self.averaging, self.every, training.global_step
         rows, is_last = self.course.rows(step), step >= self.course.steps
         module = averaging.module_of(training) if averaging else training.module
@@ -196,12 +202,12 @@ class Watcher(pl.Callback):
 def take_statistics_of_first(module: DarknetModule, processes: Processes) -> None:
     """Give batch norms the running statistics of the first process: each has seen other pictures.
 
-    All else is the same in each process. What is taken over changes nothing of the training: its
-    result has the first process's statistics, and so has what DDP goes on from.
+    Everything else is the same in each process. Training does not change by it: its result has the
+    first process's statistics, and DDP goes on from them too.
 
     Args:
-        module: to be measured by all processes together.
-        processes: all of which call this.
+        module: module that all processes measure together.
+        processes: the processes, all of which must call this.
     """
     if processes.world == 1:
         return
@@ -212,10 +218,10 @@ def take_statistics_of_first(module: DarknetModule, processes: Processes) -> Non
 
 
 class Clock:
-    """The seconds that a row has taken, over all runs that made it."""
+    """The seconds that a row has taken, over all runs that had a part in it."""
 
     def __init__(self, seconds: float = 0.0) -> None:
-        """Stand still at a number of seconds."""
+        """Set the clock to a number of seconds, stopped."""
         self._before = seconds
         self._started: float | None = None
 

@@ -1,4 +1,4 @@
-"""What a dissection must reach beyond a cut: recovery, and the smallest sufficient model."""
+"""Goals of a dissection beyond a cut: recovery, and the smallest model that is good enough."""
 
 import hashlib
 import json
@@ -40,10 +40,10 @@ DIGITS = 12  # hexadecimal digits of a digest that are shown
 
 @dataclass(frozen=True, kw_only=True)
 class Aim:
-    """What a dissection must reach beyond a cut; see `dissect`.
+    """Goals of a dissection beyond a cut; see `dissect`.
 
     Attributes:
-        recovery: how the model is recovered; None for no recovery.
+        recovery: settings of recovery; None for no recovery.
         max_loss: points that the smallest model may lose; None for no search.
         valid: pictures to measure on; None for the pictures that the model is cut by.
         folder: folder that keeps the state; None to keep nothing.
@@ -71,7 +71,7 @@ def plan_aim(
     resume: bool,
     overwrite: bool,
 ) -> Aim | None:
-    """Return what a dissection must reach, checked; None if only a cut is asked for.
+    """Return the goals of a dissection, checked; None if only a cut is asked for.
 
     Args:
         recover: let the uncut model teach the pruned one.
@@ -135,7 +135,7 @@ def reach(
     """Prune, refit and recover a specimen, and search for the smallest model if asked to.
 
     Args:
-        aim: what the dissection must reach.
+        aim: goals of the dissection.
         specimen: model and profile that are pruned.
         planning: how channels are chosen.
         reconstruct: refit the weights that stay.

@@ -30,13 +30,13 @@ UNCUT, REFITTED, RECOVERED = "uncut", "refitted", "recovered"
 
 @dataclass(frozen=True, kw_only=True)
 class Quality:
-    """How well a model does on the pictures that all models are measured on.
+    """The quality of a model on the pictures that all models are measured on.
 
     Attributes:
         ap: mean average precision, 0..1; None if there are no labels.
         agreement: F1 of the detections above 0.25 with those of the uncut model, 0..1; None if
             neither finds anything.
-        recall: for each class, the share of ground truth boxes that are found above 0.25; without
+        recall: for each class, the share of ground-truth boxes that are found above 0.25; without
             labels, of the boxes that the uncut model finds.
     """
 

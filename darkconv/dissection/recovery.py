@@ -21,7 +21,7 @@ RATE, AVERAGING = 2e-3, 0.99
 
 @dataclass(frozen=True, kw_only=True)
 class Recovery:
-    """How a model is recovered.
+    """Settings of recovery.
 
     Attributes:
         recipe: training recipe.
@@ -35,7 +35,7 @@ class Recovery:
 def plan_recovery(
     *, steps: int | None = None, labels: bool = False, recipe: "Recipe | None" = None
 ) -> Recovery:
-    """Return how a model is recovered.
+    """Return the settings of recovery.
 
     Args:
         steps: number of weight updates; None for 300.
@@ -77,7 +77,7 @@ def recover(
         model: student: the pruned model.
         uncut: teacher: the model with all channels.
         pictures: training pictures; with labels of the kept classes if recovery uses labels.
-        recovery: how the model is recovered.
+        recovery: settings of recovery.
         folder: folder of the checkpoints; None to keep none.
         resume: go on from the folder's last checkpoint.
         running: device, and the progress function.

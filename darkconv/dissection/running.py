@@ -1,4 +1,4 @@
-"""Running: how pictures are run through models, and the progress function that is called."""
+"""Running: settings with which pictures are run through models, and the progress function."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Running:
-    """How pictures are run through models.
+    """Settings with which pictures are run through models.
 
     Attributes:
         batch: number of pictures that are run together.

@@ -161,7 +161,7 @@ def examine(
         all_pictures: profile all pictures, whatever they show.
         limit: number of pictures that are taken, evenly spread; None for all.
         taylor: collect gradients too, for the score "taylor".
-        obs: also measure how much of each channel refitting can replace, for the score "obs".
+        obs: also measure the errors that refitting leaves, for the score "obs".
         contrast: profile the other pictures too, for the score "contrast".
         seed: seed of the sample behind the histograms.
         running: how pictures are run; None for the defaults.

@@ -35,15 +35,16 @@ Counts = npt.NDArray[np.int64]
 def measure_times(model: Model, *, progress: Callable[[int], None] | None = None) -> LayerTimes:
     """Measure how long each layer with weights takes, whole and with fewer channels.
 
-    Each is run by itself, with random weights, at a few numbers of input and output channels; equal
-    layers are measured once. What runs them is onnxruntime where it is installed and can run the
-    model, else PyTorch.
+    Each layer is run by itself, with random weights, at a few numbers of input and output channels;
+    equal layers are measured once. They run in onnxruntime if it is installed and can run the
+    model, otherwise in PyTorch.
 
     Args:
-        model: whose layers they are.
+        model: model whose layers are measured.
         progress: called with the number of layers done.
 
-    Returns: what `dc.plan(..., latency=0.6, times=...)` takes.
+    Returns:
+        Times in milliseconds, as `dc.plan(..., latency=0.6, times=...)` takes them.
 
     Example:
         >>> import darkconv as dc

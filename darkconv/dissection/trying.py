@@ -21,16 +21,16 @@ PRUNED = "pruned"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Tries:
-    """What all tries have in common.
+    """The settings that all tries have in common.
 
     Attributes:
         specimen: model and profile that are pruned.
         training: training pictures; with labels of the kept classes if recovery uses labels.
         reconstruct: refit the weights that stay.
-        recovery: how a model is recovered; None for no recovery.
+        recovery: settings of recovery; None for no recovery.
         yardstick: what models are measured with; None if there is nothing to compare.
         workplace: folder that keeps the tries; None to keep nothing.
-        running: how pictures are run.
+        running: settings with which pictures are run.
     """
 
     specimen: Specimen

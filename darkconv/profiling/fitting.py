@@ -28,7 +28,7 @@ def windows_at(conv: nn.Conv2d, x: Tensor, pixels: Tensor) -> Tensor:
     """Return a convolution's input windows at some pixels: (input channels, taps, positions).
 
     Args:
-        conv: the convolution, whose padding is zero.
+        conv: the convolution, which pads with zeros.
         x: (N, C, H, W) its input.
         pixels: (N, k) numbers of output pixels, row by row from 0; there are N * k positions.
     """

@@ -40,7 +40,7 @@ Labels = npt.NDArray[np.int64]
 MEASURED = 32
 """Largest number of pictures on which cuts are measured."""
 APART = 4
-"""One picture in so many is measured on, and the others are fitted to.
+"""Every fourth picture is measured on, and the others are fitted to.
 
 If there are too few pictures for that, all are used for both.
 """
@@ -170,7 +170,7 @@ def _split(images: Sequence[Image]) -> tuple[Sequence[Image], Sequence[Image]]:
 
 @dataclass(frozen=True, eq=False)
 class Cutting:
-    """What is cut, and in which order.
+    """The order in which channels are cut.
 
     Attributes:
         model: model with folded batch norm.

@@ -17,7 +17,7 @@ Doubles = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Place:
-    """Where the channels of a layer are among all columns.
+    """The columns of a layer's channels among those of all layers.
 
     Attributes:
         start: its first column, from 0.

@@ -157,7 +157,7 @@ def _sharers() -> int:
     """Return the number of processes of PyTorch's DataLoader, of which this may be one."""
     try:
         from torch.utils.data import get_worker_info
-    except ModuleNotFoundError:  # Keras's data sets need no torch
+    except ModuleNotFoundError:  # Keras's data sets do not need PyTorch
         return 1
     info = get_worker_info()
     return info.num_workers if info else 1
@@ -244,7 +244,7 @@ class Shelf:
 
 
 def _memory(limit: int) -> Picture:
-    """Return shared memory of so many bytes, which is used up only as it fills; none on failure."""
+    """Return shared memory of a number of bytes, used up only as it fills; none on failure."""
     try:
         return np.frombuffer(mmap.mmap(-1, limit), np.uint8) if limit else np.empty(0, np.uint8)
     except (OSError, ValueError):

@@ -16,7 +16,7 @@ def stacked(pictures: Sequence[Tensor]) -> Tensor:
     Args:
         pictures: float32 tensors (C, H, W) of one size.
     """
-    if len(pictures[0]) == 1:  # one channel is first and last
+    if len(pictures[0]) == 1:  # a single channel is first and last
         batch: Tensor = default_collate(list(pictures))
         return batch
     batch = default_collate([_interleaved(x) for x in pictures])

@@ -150,7 +150,7 @@ def _read(path: Path, where: Where) -> Mapping[str, Any]:
         raise _unreadable(str(error), where) from error
     except pickle.UnpicklingError as error:
         raise _unreadable("it holds more than arrays and plain values", where) from error
-    except Exception as error:  # torch raises whatever its parts do
+    except Exception as error:  # torch.load raises errors of many types
         raise _unreadable("is damaged", where) from error
     if not isinstance(content, dict):
         raise _unreadable("it is of another program", where)

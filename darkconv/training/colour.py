@@ -130,7 +130,7 @@ def _turn(levels: Levels, change: ColourChange, steps: npt.NDArray[np.int16], ou
     for _ in range(2):  # k < 16 chroma: modulo 6 chroma, smaller numbers wrap to large ones
         np.minimum(k.view(np.uint16), k.view(np.uint16) - turns, out=k.view(np.uint16))
     np.minimum(k, 4 * chroma - k, out=k)
-    np.maximum(k, np.zeros_like(chroma), out=k)  # far faster than a plain 0
+    np.maximum(k, np.zeros_like(chroma), out=k)  # this is far faster than a plain 0
     np.minimum(k, chroma, out=k)
     exposure = change.exposure / 255
     np.multiply(k, np.float32(-change.saturation * exposure), out=out, dtype=np.float32)

@@ -55,7 +55,7 @@ def compiled(run: Callable[[Tensor], dict[int, Tensor]]) -> Callable[[Tensor], d
         DarkconvError: PyTorch cannot compile on this Python.
     """
     try:
-        return torch.compile(  # type: ignore[call-overload,no-any-return]  # it lacks the limit
+        return torch.compile(  # type: ignore[call-overload,no-any-return]  # the stub lacks recompile_limit
             run, fullgraph=True, dynamic=False, options=OPTIONS, recompile_limit=SIZES
         )
     except RuntimeError as error:

@@ -55,7 +55,7 @@ def add_blur(x: Array, blur: int, rows: Rows) -> Array:
 def _smooth(x: Array, size: int) -> Array:
     """Compute a Gaussian blur; its standard deviation follows from the width, as in OpenCV."""
     deviation = 0.3 * ((size - 1) / 2 - 1) + 0.8
-    size = min(size, 2 * min(x.shape[1:]) - 1)  # the mirror shows no more
+    size = min(size, 2 * min(x.shape[1:]) - 1)  # the mirrored border has no more pixels
     places = torch.arange(size, dtype=torch.float32) - size // 2
     kernel = torch.exp(-(places**2) / (2 * deviation**2))
     kernel /= kernel.sum()

@@ -110,7 +110,7 @@ class Folder:
 
         try:
             content = torch.load(self.last, map_location="cpu", weights_only=True, mmap=True)
-        except Exception:  # torch raises whatever its parts do
+        except Exception:  # torch.load raises errors of many types
             return None
         step = content.get("global_step") if isinstance(content, dict) else None
         return step if isinstance(step, int) else None

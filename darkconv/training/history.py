@@ -103,7 +103,7 @@ def draw_curves(history: History, path: "os.PathLike[str]") -> bool:
         path: file of the picture.
 
     Returns:
-        False if matplotlib is not installed.
+        True if they were drawn, False if matplotlib is not installed.
     """
     try:
         from matplotlib.figure import Figure

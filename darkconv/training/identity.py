@@ -156,7 +156,7 @@ def _below_their_folder(files: Sequence[Path]) -> Iterator[bytes]:
     paths = [os.path.abspath(file) for file in files]
     try:
         folder = os.path.commonpath([os.path.dirname(path) for path in paths])
-    except ValueError:  # on several drives, or there is none
+    except ValueError:  # the files are on several drives, or there are none
         folder = ""
     return (os.fsencode(path[len(folder) :].replace(os.sep, "/")) for path in paths)
 

@@ -58,7 +58,9 @@ class LabelObjective:
 
         Raises:
             UnsupportedError: no layer has a loss.
-            GraphError: the mask of a head names anchors that are not listed, or a file is missing.
+            GraphError: the mask of a head names anchors that are not listed; the file of a `map=`
+                was not found, or names a class that the head does not have.
+            DatasetError: the file of a `map=` cannot be read.
         """
         if not self.heads:
             raise UnsupportedError(
@@ -67,7 +69,7 @@ class LabelObjective:
             )
         for head in self.heads:
             check_anchors(head, self.network)
-        assert self.maps.keys()  # read now, so that an error comes before the training
+        assert self.maps.keys()  # they are read now: errors come before the training
 
     @property
     def heads(self) -> list[Layer]:

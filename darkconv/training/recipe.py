@@ -50,7 +50,9 @@ BOUNDS: dict[str, Bound] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How to train: everything that is neither model nor data. The command has the same defaults.
+    """The settings of a training: everything that is neither model nor data.
+
+    The command has the same defaults.
 
     Example:
         >>> import darkconv as dc
@@ -138,7 +140,7 @@ class Recipe:
         """
         check_fields(self)
         for name, value in vars(self).items():
-            if isinstance(value, np.generic):  # Lightning takes Python's own numbers alone
+            if isinstance(value, np.generic):  # Lightning accepts only Python's own numbers
                 object.__setattr__(self, name, value.item())
         for name, (holds, expected) in BOUNDS.items():
             value = getattr(self, name)
@@ -148,7 +150,7 @@ class Recipe:
             raise DarkconvError("epochs would do nothing: steps counts")
         if self.schedule == "cfg" and self.rate is not None:
             raise DarkconvError("rate would do nothing: schedule cfg takes the cfg's")
-        assert self.choice  # which checks the optimiser's own
+        assert self.choice  # it checks the optimizer's own settings
         self._check_weights()
 
     def _check_weights(self) -> None:

@@ -186,7 +186,7 @@ def _run(
             labels=labels,
         )
     finally:
-        gc.collect()  # the parts of Lightning's trainer hold each other
+        gc.collect()  # the parts of Lightning's trainer refer to each other
 
 
 def _start(pictures: Pictures, teacher: Model | None, recipe: Recipe, machine: Machine) -> Start:

@@ -65,7 +65,7 @@ class Training(pl.LightningModule):
         select: Select = DarknetModule.select,
     ) -> None:
         super().__init__()
-        module.train()  # takes its own copy of the weights
+        module.train()  # the module gets its own copy of the weights
         self.module = module.channels_last()
         self.objective = objective
         self.recipe = recipe

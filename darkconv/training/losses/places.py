@@ -1,4 +1,4 @@
-"""Places: where a head with anchors predicts boxes."""
+"""Places: the anchors in the cells of a head's grid, where it predicts boxes."""
 
 from dataclasses import dataclass
 

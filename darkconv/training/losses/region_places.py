@@ -166,7 +166,7 @@ class Labels:
 def _listed(spec: Region, numbers: Tensor, boxes: Tensor) -> Tensor:
     """Return a mask (N, T) of the rows that C reads: limited, up to the first with x = 0."""
     ends = (boxes[..., 0] == 0) & (numbers >= 0)
-    if spec.dialect != PJREDDIE:  # the fork passes over unknown classes before it looks at x
+    if spec.dialect != PJREDDIE:  # the fork skips unknown classes before it looks at x
         ends &= numbers < spec.classes
     row = torch.arange(numbers.shape[1], device=numbers.device)
     return (ends.cumsum(1) == 0) & (row < rows_read(spec))

@@ -74,7 +74,7 @@ def _before_keeping(spec: Softmax, wanted: Tensor, values: int) -> Tensor:
 def _lowest_of(siblings: Siblings, wanted: Tensor) -> Tensor:
     """Return the negated lowest softmax loss of each target (N, values); only its sum counts."""
     share = wanted / siblings.sums(wanted)
-    # shares of a group with negative truths may be anything: they count for nothing
+    # shares of a group with negative targets may have any value: they are left out
     counts = (wanted > 0) & ops.isfinite(share) & (share > 0)
     return ops.where(counts, wanted * ops.log(ops.where(counts, share, 1.0)), 0.0)
 
@@ -140,7 +140,7 @@ def cost_loss(layer: Layer, setting: Setting) -> PartsFunction:
 
 def _deviation(kind: str, error: Tensor) -> Tensor:
     """Compute the loss of each error by the default rule."""
-    if kind == "L1":  # abs() itself has the slope 1 at 0 on some backends
+    if kind == "L1":  # abs() has the slope 1 at 0 on some backends
         return error * ops.stop_gradient(ops.sign(error))
     square = ops.square(error) / 2
     if kind == "smooth":

@@ -1,4 +1,4 @@
-"""Places: where a head with anchors predicts boxes in a picture."""
+"""Places: the anchors in the cells of a head's grid, where it predicts boxes in a picture."""
 
 from dataclasses import dataclass
 
@@ -82,7 +82,7 @@ def cell_of(points: Tensor, rows: int, columns: int) -> Tensor:
         rows: number of rows of the grid.
         columns: number of columns of the grid.
     """
-    # limited before they are integers: what is too large for one has no defined value
+    # limited before the cast: a value that is too large for an integer has no defined result
     column = ops.cast(ops.clip(points[..., 0] * columns, 0, columns - 1), "int32")
     row = ops.cast(ops.clip(points[..., 1] * rows, 0, rows - 1), "int32")
     return row * columns + column

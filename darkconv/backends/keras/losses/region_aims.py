@@ -138,7 +138,7 @@ class Plan:
         )
         weights = rows_at(labels.weights, owners)
         importance = weights
-        if spec.dialect == PJREDDIE:  # the original lets small boxes count more
+        if spec.dialect == PJREDDIE:  # in the original small boxes have a larger weight
             importance = weights * (2 - area(boxes[..., 2:]))
         overlaps = rows_at(scene.overlaps, owners)
         known = overlaps if spec.rescore else ops.ones_like(overlaps)

@@ -35,7 +35,7 @@ from darkconv.layers.loss_rules import (
 
 @dataclass(frozen=True)
 class Head:
-    """What is known of a [region] head before it is trained.
+    """The properties of a [region] head that do not depend on a batch.
 
     Attributes:
         spec: options of the head.
@@ -168,7 +168,7 @@ class Labels:
 def _listed(spec: Region, numbers: Tensor, boxes: Tensor) -> Tensor:
     """Return a mask (N, T) of the rows that C reads: limited, up to the first with x = 0."""
     ends = (boxes[..., 0] == 0) & (numbers >= 0)
-    if spec.dialect != PJREDDIE:  # the fork passes over unknown classes before it looks at x
+    if spec.dialect != PJREDDIE:  # the fork skips unknown classes before it looks at x
         ends = ends & (numbers < spec.classes)
     row = ops.arange(ops.shape(numbers)[1], dtype="int32")
     return (ops.cumsum(ops.cast(ends, "int32"), axis=1) == 0) & (row < rows_read(spec))

@@ -33,7 +33,7 @@ def placed(values: Tensor, places: Tensor, chosen: Tensor, count: int) -> Tensor
         chosen: (N, ...) True for values that count; those at one place are equal.
         count: number of places of a picture.
     """
-    each = count + 1  # those not chosen go to a place of their own
+    each = count + 1  # values that are not chosen go to an extra place
     images = ops.shape(places)[0]
     index = ops.reshape(ops.where(chosen, places, count), (images, -1))
     index = index + ops.expand_dims(ops.arange(images, dtype="int32") * each, 1)

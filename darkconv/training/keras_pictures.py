@@ -26,7 +26,7 @@ class PictureBatches(keras.utils.PyDataset):  # type: ignore[misc]
 
     x is float32 (N, H, W, C) in 0..1, fitted as the network's detection does it. y is what
     `head_loss` takes, (N, T, 5); for several heads a tuple with one for each. Boxes of other
-    classes and boxes marked difficult are ignored. A picture that cannot be read is reported once,
+    classes and boxes marked difficult are left out. A picture that cannot be read is reported once,
     and replaced by the next good one.
 
     Each epoch has every picture once, in an order that depends on the seed and the epoch; the last

@@ -60,7 +60,7 @@ class TrainingPictures(TorchDataset[tuple[Tensor, Tensor]]):
 
         Args:
             dataset: pictures with their boxes.
-            names: class names in the network's order; boxes of other classes are ignored.
+            names: class names in the network's order; boxes of other classes are left out.
             size: (width, height) of the network input, unless a draw has another.
             channels: channels of the network input, 1 or 3.
             letterbox: keep the aspect ratio of pictures; otherwise they are stretched.

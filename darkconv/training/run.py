@@ -92,8 +92,8 @@ def finetune(
     """Train a model on pictures: with their labels, from a teacher, or both.
 
     The result has the exponential moving average of the weights over the last steps; with `valid`,
-    the best of those that were evaluated. Labels of classes that the model lacks are ignored, which
-    is reported. Under torchrun all processes share each step. The model itself never changes.
+    the best of those that were evaluated. Labels of classes that the model lacks are left out,
+    which is reported. Under torchrun all processes share each step. The model itself never changes.
 
     Example:
         >>> import darkconv as dc

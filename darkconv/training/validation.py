@@ -37,7 +37,7 @@ def evaluate_module(
     Args:
         module: module of the network.
         model: model with class names and heads.
-        dataset: labelled pictures; classes that the model or the labels lack are ignored.
+        dataset: labelled pictures; classes that the model or the labels lack do not count.
         letterbox: keep the aspect ratio of pictures; otherwise they are stretched.
         processes: processes that share the pictures, each with an equal module.
     """

@@ -14,8 +14,8 @@ points:
   original's `smooth` has the wrong sign above 1, and its `L1` a slope where there is no error; the
   fork has no `L1`: like every type that a program does not know, it is `sse` there.
 
-By both rules targets of -1234 are ignored with [cost] `masked` and in class trees (in C, in its
-CUDA program), and `noloss=1` turns [softmax] into a layer without a loss. `ratio`, `noobj` and
+By both rules targets of -1234 are left out with [cost] `masked` and in class trees (in C, in
+its CUDA program), and `noloss=1` turns [softmax] into a layer without a loss. `ratio`, `noobj` and
 `thresh` of [cost] have no effect, as in C on the CPU. Class weights act on the loss of a picture,
 as the mean weight of its true classes.
 """

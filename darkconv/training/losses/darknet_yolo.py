@@ -8,7 +8,7 @@ Some points are not in that file. With `objectness_smooth` a matched place of [G
 the same objectness target as without it. The gradient of an IoU is 0 where the union's area,
 computed with the signed sides of the intersection, is not positive. What C does with truths outside
 its arrays is left out: a centre on the last border belongs to the last cell, and a truth without
-width or height is ignored.
+width or height does not count.
 """
 
 import torch

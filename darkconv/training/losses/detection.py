@@ -13,7 +13,7 @@ counted from the lowest value that the targets allow. It differs from C in these
 - With `random=1` C picks a box at random for the first 64,000 pictures; the default rule does not.
 
 By both rules the IoU that is the target of objectness with `rescore` is a constant, a truth without
-width or height or of an unknown class is ignored, and where all boxes are further from the truth
+width or height or of an unknown class is left out, and where all boxes are further from the truth
 than 20 (C writes beside the cell) the nearest is responsible.
 """
 

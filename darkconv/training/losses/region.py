@@ -29,10 +29,10 @@ points:
 - A centre at x = 0 is a truth like others, and all truths count; C takes it for the end of the
   list, and reads 30 rows (original) or `max`.
 
-By both rules, a truth without width or height or of an unknown class is ignored, and the class tree
-of the original is computed as by its CUDA program. Raw w and h are limited to 20 for an IoU. Class
-weights act on all entries of a place with a truth, by the default rule on their losses, by the
-other on their deltas.
+By both rules, a truth without width or height or of an unknown class is left out, and the class
+tree of the original is computed as by its CUDA program. Raw w and h are limited to 20 for an IoU.
+Class weights act on all entries of a place with a truth, by the default rule on their losses, by
+the other on their deltas.
 """
 
 from dataclasses import replace

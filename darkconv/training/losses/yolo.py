@@ -8,8 +8,8 @@ their squared error; with `new_coords`, whose input is no logit, that of every e
 squared error. Cross entropies are counted from the lowest value that their target allows, so a
 perfect head has the loss 0.
 
-The assignment of places to truths, the ignored places and all weights are as in C. It differs from
-C in these points:
+The assignment of places to truths, the ignored places and all weights are as in C. The losses
+differ from C's in these points:
 
 - `iou_loss` other than mse: the loss is iou_normalizer * (1 - measure) with its true derivative,
   through sigmoid, grid and anchor. C leaves these factors out, doubles w and h, turns the sign of a
@@ -26,7 +26,7 @@ C in these points:
 - `delta_normalizer` scales the whole loss, as in C's GPU code; the rule "darknet" is that of the
   CPU.
 - A centre at x = 0 counts, where C takes it for the end of the list; so do rows beyond `max`. A
-  truth without width or height, or of an unknown class, is ignored by either rule.
+  truth without width or height, or of an unknown class, is left out by either rule.
 
 `Setting.class_weights` act as the multipliers of `counters_per_class` do, on the box, on objectness
 at matched places and on the score of the truth's class, and also on the scores of the other classes

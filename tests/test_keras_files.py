@@ -510,13 +510,12 @@ def test_keras_files_with_wrong_metadata_are_not_run(fail, sound, damage):
     [
         ("x.savedmodel/", "compare a .keras file: it is made from the same graph"),
         ("x.cfg", "darkconv weights diff compares the arrays"),
-        ("x.pt2", None),
     ],
 )
 def test_other_files_are_not_compared(fail, name, hint):
     message = (
         f"error: {name}: its outputs cannot be compared: expected a file that ends in .onnx, "
-        ".keras or .tflite" + (f"\n  hint: {hint}" if hint else "")
+        f".keras, .tflite or .pt2\n  hint: {hint}"
     )
     fail(f"verify net.cfg net.weights {name}", message)
 

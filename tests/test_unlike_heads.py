@@ -129,14 +129,6 @@ def test_every_format_gives_what_enters_each_head(suffix, tmp_path):
     model, path = model_of(2, 3, "alexeyab"), tmp_path / f"net.{suffix}"
     pytest.importorskip({"onnx": "onnxruntime", "pt2": "torch"}.get(suffix, "keras"))
     dc.export(model, path, head="logits")
-    if suffix != "pt2":
-        check = dc.verify(model, path)
-        assert check.ok
-        assert [row.name for row in check.rows] == ["001_yolo_logits", "004_yolo_logits"]
-        return
-    import torch
-
-    found = torch.export.load(path).module()(torch.from_numpy(pictures()))
-    traced = dc.trace(model, pictures())
-    for one, layer in zip(found, model.network.heads, strict=True):
-        np.testing.assert_allclose(one.numpy(), traced[layer.sources[0]], rtol=1e-4, atol=1e-5)
+    check = dc.verify(model, path)
+    assert check.ok
+    assert [row.name for row in check.rows] == ["001_yolo_logits", "004_yolo_logits"]

@@ -51,9 +51,9 @@ def verify(
     """Compare every layer of a model in PyTorch and in onnxruntime, or Keras, worst first.
 
     Of layers that disagree, the first in the network is marked: those after it read what it gives.
-    The two are built on their own from the Darknet files. With FILE, an ONNX, Keras or LiteRT file
-    made from the MODEL with any --head, its outputs are compared instead. Of an ONNX file that
-    another tool made, outputs are matched by their shapes, with heads or with boxes and scores.
+    The two are built on their own from the Darknet files. With FILE, an .onnx, .keras, .tflite or
+    .pt2 file made from the MODEL with any --head, its outputs are compared instead. Of an ONNX file
+    of another tool, outputs are matched by their shapes, with heads or with boxes and scores.
     Exit status 1 if they disagree, if there was nothing to compare, or if a value is NaN. Files in
     half precision are allowed more; those in 8 bits are compared channel by channel: see
     docs/onnx.md.

@@ -18,6 +18,7 @@ from darkconv.loading.formats import (
     LITERT_SUFFIX,
     ONE_WAY,
     ONNX_SUFFIX,
+    PROGRAM_SUFFIX,
     RUNNABLE_SUFFIXES,
     SAFETENSORS_SUFFIX,
     is_checkpoint,
@@ -197,6 +198,8 @@ def read_anything(path: PathLike) -> "ExportedFile | ForeignFile":
     """
     if suffix_of(path) in (LITERT_SUFFIX, KERAS_SUFFIX):
         return RUNNERS[suffix_of(path)](path, "cpu", None, None)
+    if suffix_of(path) == PROGRAM_SUFFIX:
+        return _open_program(path)
     if suffix_of(path) != ONNX_SUFFIX and is_checkpoint(path):
         raise DarkconvError(
             f"{os.fspath(path)}: is another tool's checkpoint, which holds no program to run",
@@ -255,6 +258,15 @@ def _open_keras(path: PathLike, _: str, __: int | None, runtime: str | None) -> 
     refuse_runtime(path, runtime)
     check_keras_file(path)
     file: ExportedFile = spoke("keras").read_keras_file(path)
+    return file
+
+
+def _open_program(path: PathLike) -> "ExportedFile":
+    from darkconv.backends import spoke
+    from darkconv.backends.program_archive import read_program_archive
+
+    read_program_archive(path)
+    file: ExportedFile = spoke("torch").read_program(path)
     return file
 
 

@@ -13,7 +13,6 @@ from darkconv.files import PathLike
 from darkconv.loading.exported import read_anything
 from darkconv.loading.formats import (
     DARKNET_SUFFIXES,
-    PROGRAM_SUFFIX,
     SAFETENSORS_SUFFIX,
     SAVED_MODEL_SUFFIX,
     suffix_of,
@@ -37,7 +36,6 @@ logger = logging.getLogger("darkconv")
 TITLES = {"onnx": "ONNX", "keras": "Keras"}
 NOT_COMPARED = {
     SAVED_MODEL_SUFFIX: "compare a .keras file: it is made from the same graph",
-    PROGRAM_SUFFIX: None,
     **dict.fromkeys(
         (SAFETENSORS_SUFFIX, *DARKNET_SUFFIXES), "darkconv weights diff compares the arrays"
     ),
@@ -73,7 +71,7 @@ def verify(
 
     Args:
         model: the model that the framework or the file should agree with.
-        file: an `.onnx`, `.keras` or `.tflite` file; None compares all layers.
+        file: an `.onnx`, `.keras`, `.tflite` or `.pt2` file; None compares all layers.
         image: one picture, or several, to run; by default seeded noise, and for files with boxes
             or in 8 bits bundled pictures too.
         backend: the framework that PyTorch is compared with where there is no file: "onnx" (the
@@ -173,7 +171,7 @@ def open_compared(path: PathLike) -> "ExportedFile | ForeignFile":
     if suffix in NOT_COMPARED:
         raise DarkconvError(
             f"{os.fspath(path)}: its outputs cannot be compared",
-            expected="a file that ends in .onnx, .keras or .tflite",
+            expected="a file that ends in .onnx, .keras, .tflite or .pt2",
             hint=NOT_COMPARED[suffix],
         )
     return read_anything(path)

@@ -12,6 +12,7 @@ from darkconv.backends.torch.arrays import assign_arrays, read_arrays
 from darkconv.backends.torch.device import choose_device
 from darkconv.backends.torch.files import read_safetensors, write_program, write_safetensors
 from darkconv.backends.torch.network import DarknetModule
+from darkconv.backends.torch.program import read_program
 from darkconv.core.model import Array, Model
 from darkconv.errors import DarkconvError, WeightsError
 from darkconv.surgery.folding import fold_batchnorm
@@ -32,6 +33,7 @@ __all__ = [
     "module_runner",
     "norm",
     "pool",
+    "read_program",
     "read_safetensors",
     "recurrent",
     "resize",

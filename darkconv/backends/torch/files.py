@@ -8,12 +8,14 @@ Darknet's files.
 import io
 import json
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
 from torch import nn
 
+from darkconv.backends.program_archive import DESCRIPTION, PROGRAM_HEADS
 from darkconv.backends.torch.arrays import array_names, parameter_names, require_values
 from darkconv.backends.torch.network import DarknetModule
 from darkconv.backends.torch.tensor_file import TensorFile
@@ -22,10 +24,7 @@ from darkconv.darknet.description import describe, read_description
 from darkconv.errors import DarkconvError, Where
 from darkconv.files import PathLike, write_bytes
 
-PROGRAM_HEADS = ("raw", "logits")
 EXAMPLE_BATCH = 2  # torch.export would take a batch of 1 for a constant
-DESCRIPTION = "darkconv.json"
-"""Name of the extra file in an exported program that describes its network."""
 ALIGNMENT = 8  # the arrays in a safetensors file begin at a multiple of so many bytes
 
 
@@ -154,8 +153,12 @@ def write_program(module: DarknetModule, path: PathLike, *, head: str = "raw") -
     shape = module.network.input_shape
     example = torch.zeros(EXAMPLE_BATCH, *(shape if shape.is_map else (shape.size,)))
     batch = ({0: torch.export.Dim.DYNAMIC},)
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        # the state of recurrent layers, which begins anew in every call of a program
+        warnings.filterwarnings("ignore", "The tensor attribute", UserWarning)
         program = torch.export.export(run, (example,), dynamic_shapes=batch)
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # it has the paths of this machine
     told = file_metadata(module) | {"head": head}
     buffer = io.BytesIO()  # PyTorch ends the process if a file cannot be written
     torch.export.save(program, buffer, extra_files={DESCRIPTION: json.dumps(told)})

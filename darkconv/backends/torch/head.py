@@ -114,7 +114,7 @@ class Region(nn.Module):
         if self.spec.dialect.region_is_cell_major:
             parts = [coords, logistic(objectness), self._classes(classes, classes)]
             cells = self._left(parts).permute(0, 3, 4, 1, 2)
-            return cells.reshape(len(x), -1, *x.shape[2:])
+            return cells.reshape(x.shape[0], -1, *x.shape[2:])
         box = torch.cat([logistic(coords[:, :, :2]), coords[:, :, 2:]], 2)
         if self.spec.background and self.spec.softmax and not self.tree:
             scores = torch.softmax(entries[:, :, self.spec.coords :], 2)

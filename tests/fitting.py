@@ -4,9 +4,9 @@ import numpy as np
 import torch
 
 from darkconv.backends.torch import to_torch
+from darkconv.backends.torch.losses import head_loss
+from darkconv.backends.torch.losses.overlap import iou
 from darkconv.detection.decode import decode
-from darkconv.training.losses import head_loss
-from darkconv.training.losses.overlap import iou
 from networks import random_model
 
 LATE = 1_000_000  # pictures seen: behind the warm-up of [region]

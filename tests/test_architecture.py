@@ -27,8 +27,10 @@ FRAMEWORKS = {
 ROOMS = {
     "arguments": "errors",
     "assets": "core loading",
+    "augmentation": "core dataset errors files pictures",
     "backends": (
-        "arguments core darknet encodings errors files layers libraries private_names surgery"
+        "arguments augmentation core darknet dataset encodings errors files layers libraries "
+        "pictures private_names surgery"
     ),
     "boxes": "",
     "cli": (
@@ -79,8 +81,8 @@ ROOMS = {
     "report": "core errors files libraries pictures presentation",
     "surgery": "arguments core darknet errors files layers presentation report",
     "training": (
-        "arguments backends core darknet dataset detection errors evaluation files layers "
-        "pictures presentation private_names report surgery"
+        "arguments augmentation backends core darknet dataset detection errors evaluation files "
+        "layers pictures presentation private_names report surgery"
     ),
     "verification": (
         "arguments assets backends boxes core dataset detection errors evaluation files layers "

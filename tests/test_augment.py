@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 
 pytest.importorskip("torch")
 
+from darkconv.augmentation.augment import GREY, Augmentation
+from darkconv.augmentation.box_rows import SMALLEST, VISIBLE, Rect, clipped, is_visible
+from darkconv.augmentation.colour import ColourChange, ColourRange, distort, draw_scale
+from darkconv.augmentation.crop import CropRange
+from darkconv.augmentation.effects import add_blur, add_noise, draw_blur
+from darkconv.augmentation.mosaic import EDGE, draw_tiles
+from darkconv.augmentation.placement import NARROWEST, Patch, View, Window
 from darkconv.core.dialect import DIALECTS
 from darkconv.core.network import build_network
 from darkconv.darknet.cfg import parse_cfg
-from darkconv.training.augment import GREY, Augmentation
-from darkconv.training.colour import ColourChange, ColourRange, distort, draw_scale
-from darkconv.training.crop import CropRange
-from darkconv.training.effects import add_blur, add_noise, draw_blur
-from darkconv.training.mosaic import EDGE, draw_tiles
-from darkconv.training.rows import SMALLEST, VISIBLE, Rect, clipped, is_visible
-from darkconv.training.view import NARROWEST, Patch, View, Window
 from networks import cfg_text
 
 CONV = "[convolutional]\nfilters={n}\nactivation=linear\n"

@@ -12,16 +12,16 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from darkconv.augmentation.augment import Augmentation
+from darkconv.augmentation.colour import ColourRange
+from darkconv.augmentation.crop import Crop, CropRange
+from darkconv.augmentation.sampler import Draw
 from darkconv.dataset import open_classified
 from darkconv.errors import DatasetError
 from darkconv.evaluation.classification import classification, top_k
 from darkconv.pictures.crop import centre_crop
 from darkconv.pictures.picture import read_picture, resize
-from darkconv.training.augment import Augmentation
 from darkconv.training.classified import ClassifiedPictures, collate_classified
-from darkconv.training.colour import ColourRange
-from darkconv.training.crop import Crop, CropRange
-from darkconv.training.order import Draw
 
 FULL = Augmentation(
     flip=True,

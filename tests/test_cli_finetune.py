@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import darkconv as dc
-from darkconv.training.folder import Folder
+from darkconv.training.run_folder import Folder
 
 pytest.importorskip("torch")
 pytest.importorskip("lightning")

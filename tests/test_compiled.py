@@ -18,9 +18,8 @@ import darkconv as dc
 from darkconv.assets import digits10_folder
 from darkconv.backends.torch import to_torch
 from darkconv.errors import DarkconvError
-from darkconv.training import compiled
-from darkconv.training.compiled import CompiledSelect, telling_of_failures
-from darkconv.training.machine import Machine
+from darkconv.training import device
+from darkconv.training.device import CompiledSelect, Machine, telling_of_failures
 from networks import MICRO, micro_model, network, random_model
 from trainings import assert_same_weights, beginning, train
 
@@ -71,7 +70,7 @@ def trained(select, module, x, wanted):
     [pytest.param(f, id=f.name, marks=() if f.name in QUICK else pytest.mark.slow) for f in MICRO],
 )
 def test_every_layer_is_compiled_into_one_graph_of_the_same_numbers(folder, monkeypatch):
-    monkeypatch.setattr(compiled, "compiled", one_graph)
+    monkeypatch.setattr(device, "compiled", one_graph)
     model, wanted = micro_model(folder)
     module = to_torch(model).train()
     x = torch.rand(2, *model.network.input_shape)
@@ -133,7 +132,7 @@ def test_a_failed_compilation_is_told_without_advice_to_developers(monkeypatch):
     def fail(graph, inputs):
         raise ValueError("strange strides")
 
-    monkeypatch.setattr(compiled, "compiled", lambda run: torch.compile(run, backend=fail))
+    monkeypatch.setattr(device, "compiled", lambda run: torch.compile(run, backend=fail))
     module = to_torch(random_model(network(BODY)))
     with pytest.raises(DarkconvError, match="strange strides") as caught, telling_of_failures():
         CompiledSelect()(module, torch.rand(1, 3, 8, 8), [0])

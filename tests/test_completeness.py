@@ -58,7 +58,7 @@ def test_every_head_that_finds_boxes_is_decoded_in_the_graph(backend):
 
 def test_every_loss_is_one_of_keras_too():
     pytest.importorskip("torch")
-    from darkconv.training.losses import LOSSES
+    from darkconv.backends.torch.losses import LOSSES
 
     assert set(module("keras", "losses").LOSSES) == set(LOSSES)
 

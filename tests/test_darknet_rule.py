@@ -8,8 +8,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from darkconv.backends.torch.losses.darknet_overlap import overlap_gradient  # noqa: E402
 from darkconv.core.dialect import PJREDDIE  # noqa: E402
-from darkconv.training.losses.darknet_overlap import overlap_gradient  # noqa: E402
 from yolo_heads import CLASSES, GRID, INPUT, gaussian, head, loss, rows, slope, values  # noqa: E402
 from yolo_walk import pull, walk  # noqa: E402
 

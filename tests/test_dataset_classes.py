@@ -206,9 +206,9 @@ def test_labels_by_a_name_that_classes_share_are_counted_and_left_out(twins):
 
 def test_training_takes_classes_that_share_a_name_by_number(twins):
     pytest.importorskip("torch")
+    from darkconv.augmentation.box_rows import numbers_of, sample_rows
     from darkconv.training.counts import class_weights
     from darkconv.training.recipe import Recipe
-    from darkconv.training.rows import numbers_of, sample_rows
 
     model = dc.load("digits10.cfg", "digits10.weights")
     sample = open_dataset("digits10.data").samples[0]

@@ -19,7 +19,7 @@ from darkconv.cli import main
 pytest.importorskip("torch")
 pytest.importorskip("lightning")
 
-from darkconv.training import machine
+from darkconv.training import device
 from darkconv.training.history import read_history
 from darkconv.training.recipe import plan_course
 from darkconv.training.training import remedies
@@ -227,9 +227,9 @@ def test_a_loss_that_is_no_number_names_what_may_be_at_fault(options, advice):
 def test_torchrun_says_how_many_processes_there_are(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    assert machine.Machine("cpu", 1).processes == machine.Machine("cpu", 2).processes == 4
+    assert device.Machine("cpu", 1).processes == device.Machine("cpu", 2).processes == 4
     with pytest.raises(dc.DarkconvError, match="devices would do nothing: torchrun has started 2"):
-        machine.Machine("cpu", 3)
+        device.Machine("cpu", 3)
 
 
 @pytest.mark.slow
@@ -244,12 +244,12 @@ def test_several_devices_of_the_cpu_speak_and_write_once(tmp_path):
 
 
 def test_a_gpu_of_a_number_is_one_device(monkeypatch):
-    monkeypatch.setattr(machine, "choose_device", lambda name: None)
-    assert machine.Machine("cuda:1").lightning_devices == [1]
-    assert machine.Machine("cuda", 2).lightning_devices == 2
-    assert machine.Machine("cuda:1").accelerator == "gpu"
+    monkeypatch.setattr(device, "choose_device", lambda name: None)
+    assert device.Machine("cuda:1").lightning_devices == [1]
+    assert device.Machine("cuda", 2).lightning_devices == 2
+    assert device.Machine("cuda:1").accelerator == "gpu"
     with pytest.raises(dc.DarkconvError, match="is one GPU, which 2 processes cannot share"):
-        machine.Machine("cuda:1", 2)
+        device.Machine("cuda:1", 2)
 
 
 @pytest.mark.slow

@@ -15,8 +15,8 @@ import test_loss_classifier as classifiers  # noqa: E402
 import test_loss_detection as cells  # noqa: E402
 import test_loss_region as regions  # noqa: E402
 from darkconv.backends.keras.losses import LossParts, loss_parts  # noqa: E402
+from darkconv.backends.torch.losses import head_loss  # noqa: E402
 from darkconv.core.dialect import PJREDDIE  # noqa: E402
-from darkconv.training.losses import head_loss  # noqa: E402
 from fitting import LATE  # noqa: E402
 from keras_gradients import PARTS, channels_last, costs_and_gradient, differentiate  # noqa: E402
 from networks import network  # noqa: E402

@@ -12,11 +12,11 @@ from PIL import Image
 
 import darkconv as dc
 from darkconv.assets import digits10_folder
+from darkconv.backends.keras.picture_batches import PictureBatches
 from darkconv.dataset import Dataset, Sample, open_dataset
 from darkconv.dataset.label import Label
 from darkconv.detection.detect import Fit
 from darkconv.pictures.picture import read_picture
-from darkconv.training.keras_pictures import PictureBatches
 
 NET = "[net]\nwidth=64\nheight=48\nchannels=3\n"
 CONV = "[convolutional]\nfilters=14\nactivation=linear\n"

@@ -10,9 +10,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from darkconv.backends.torch.losses.overlap import iou, overlap  # noqa: E402
 from darkconv.core.dialect import ALEXEYAB, PJREDDIE  # noqa: E402
 from darkconv.errors import OptionError  # noqa: E402
-from darkconv.training.losses.overlap import iou, overlap  # noqa: E402
 from yolo_heads import (  # noqa: E402
     CLASSES,
     GRID,

@@ -4,10 +4,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from darkconv.backends.torch.losses import head_loss  # noqa: E402
+from darkconv.backends.torch.losses.classifier import UNKNOWN  # noqa: E402
 from darkconv.core.tree import Tree  # noqa: E402
 from darkconv.errors import DarkconvError, GraphError, OptionError  # noqa: E402
-from darkconv.training.losses import head_loss  # noqa: E402
-from darkconv.training.losses.classifier import UNKNOWN  # noqa: E402
 from networks import network  # noqa: E402
 
 VALUES = 6

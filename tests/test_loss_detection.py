@@ -4,10 +4,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from darkconv.backends.torch.losses import head_loss  # noqa: E402
+from darkconv.backends.torch.losses.detection import Cells  # noqa: E402
+from darkconv.backends.torch.losses.overlap import iou  # noqa: E402
 from darkconv.errors import OptionError, UnsupportedError  # noqa: E402
-from darkconv.training.losses import head_loss  # noqa: E402
-from darkconv.training.losses.detection import Cells  # noqa: E402
-from darkconv.training.losses.overlap import iou  # noqa: E402
 from fitting import LATE, assert_found, fit, predicted  # noqa: E402
 from networks import network  # noqa: E402
 

@@ -5,10 +5,10 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from darkconv.backends.torch.head import build_gaussian_yolo, build_yolo  # noqa: E402
+from darkconv.backends.torch.losses import head_loss  # noqa: E402
+from darkconv.backends.torch.losses.overlap import iou  # noqa: E402
 from darkconv.detection.decode import decode  # noqa: E402
 from darkconv.layers.head import GaussianYolo  # noqa: E402
-from darkconv.training.losses import head_loss  # noqa: E402
-from darkconv.training.losses.overlap import iou  # noqa: E402
 from effort import one_in  # noqa: E402
 from networks import network  # noqa: E402
 from yolo_heads import CLASSES, INPUT, TRUTHS, rows  # noqa: E402

@@ -11,7 +11,7 @@ from networks import cfg_text
 
 torch = pytest.importorskip("torch")
 
-from darkconv.training.losses import head_loss  # noqa: E402
+from darkconv.backends.torch.losses import head_loss  # noqa: E402
 from darkconv.training.objective import LabelObjective  # noqa: E402
 
 MAP = (4, 1, 3)

@@ -6,10 +6,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from darkconv.backends.torch.losses import head_loss  # noqa: E402
+from darkconv.backends.torch.losses.overlap import iou, shape_overlap  # noqa: E402
 from darkconv.core.tree import Tree  # noqa: E402
 from darkconv.errors import GraphError, OptionError, UnsupportedError  # noqa: E402
-from darkconv.training.losses import head_loss  # noqa: E402
-from darkconv.training.losses.overlap import iou, shape_overlap  # noqa: E402
 from fitting import LATE, assert_found, fit, predicted  # noqa: E402
 from networks import network  # noqa: E402
 

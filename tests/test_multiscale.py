@@ -7,9 +7,9 @@ pytest.importorskip("torch")
 
 import torch
 
+from darkconv.augmentation.sampler import Order
 from darkconv.backends.torch import to_torch
 from darkconv.training.multiscale import STEPS, possible_sizes, size_schedule, takes_size
-from darkconv.training.order import Order
 from networks import network, random_model
 
 CONV = "[convolutional]\nfilters={n}\nactivation=linear\n"

@@ -396,7 +396,7 @@ def test_labels_in_the_other_form_are_of_the_class(own, asked, tmp_path):
 @pytest.mark.parametrize(("own", "asked"), [(NFC, NFD), (NFD, NFC)])
 def test_training_counts_labels_in_the_other_form(own, asked, tmp_path):
     pytest.importorskip("lightning")
-    from darkconv.training.rows import numbers_of, sample_rows
+    from darkconv.augmentation.box_rows import numbers_of, sample_rows
     from darkconv.training.tasks import task_of
 
     dataset = labelled(tmp_path, asked)

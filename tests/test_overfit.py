@@ -9,10 +9,10 @@ pytest.importorskip("PIL")
 
 import darkconv as dc  # noqa: E402
 from darkconv.assets import digits10_folder  # noqa: E402
+from darkconv.augmentation.augment import Augmentation  # noqa: E402
+from darkconv.augmentation.sampler import Draw  # noqa: E402
 from darkconv.dataset import open_dataset  # noqa: E402
-from darkconv.training.augment import Augmentation  # noqa: E402
 from darkconv.training.objective import LabelObjective  # noqa: E402
-from darkconv.training.order import Draw  # noqa: E402
 from darkconv.training.pictures import TrainingPictures, collate  # noqa: E402
 from darkconv.training.validation import evaluate_module  # noqa: E402
 from networks import initial_model, network  # noqa: E402

@@ -15,7 +15,7 @@ from darkconv.dataset import open_dataset
 pytest.importorskip("lightning")
 pytest.importorskip("faster_coco_eval")
 
-from darkconv.training import job, saving, watching
+from darkconv.training import callbacks, checkpoints, job
 from darkconv.training.history import History, read_history
 from effort import few, one_in
 from trainings import beginning
@@ -56,11 +56,11 @@ class Steps:
 
     def __init__(self, monkeypatch, until=None, start=0):
         self.step, self.now, self.until = 0, start, until
-        monkeypatch.setattr(watching.time, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(callbacks.time, "perf_counter", lambda: self.now)
         for name, owner, method in (
-            ("evaluate", watching.Watcher, "_judged"),
+            ("evaluate", callbacks.Watcher, "_judged"),
             ("save_best", job.Job, "_save_best"),
-            ("checkpoint", saving.WholeCheckpoints, "save_checkpoint"),
+            ("checkpoint", checkpoints.WholeCheckpoints, "save_checkpoint"),
         ):
             monkeypatch.setattr(owner, method, self._stopping(name, getattr(owner, method)))
 

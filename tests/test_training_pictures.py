@@ -13,13 +13,13 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from darkconv.assets import digits10_folder
+from darkconv.augmentation.augment import Augmentation
+from darkconv.augmentation.colour import ColourRange
+from darkconv.augmentation.sampler import Draw
 from darkconv.dataset import Dataset, Sample, open_dataset
 from darkconv.dataset.label import Label
 from darkconv.errors import DarkconvError, DatasetError
 from darkconv.pictures.picture import Fit, read_picture
-from darkconv.training.augment import Augmentation
-from darkconv.training.colour import ColourRange
-from darkconv.training.order import Draw
 from darkconv.training.pictures import TrainingPictures, collate
 
 RED, GREEN, BLUE, YELLOW, CYAN, PINK = (
@@ -122,8 +122,8 @@ GEOMETRY = {
 def test_boxes_go_where_their_pixels_go(coloured, kind, size):
     augmentation, options = GEOMETRY[kind]
     pictures = training(coloured, augmentation, **options)
-    read, numbers = pictures.album.read, []
-    pictures.album.read = lambda number: numbers.append(number) or read(number)
+    read, numbers = pictures.decoded.read, []
+    pictures.decoded.read = lambda number: numbers.append(number) or read(number)
     compared = mosaics = 0
     for turn in range(60):
         numbers.clear()
@@ -207,7 +207,7 @@ def test_a_copy_in_another_process_starts_without_memory(digits):
     pictures = training(digits, FULL)
     x, truths = pictures[Draw(2, 4)]
     copy = pickle.loads(pickle.dumps(pictures))
-    assert copy.album._shelf is None
+    assert copy.decoded._shelf is None
     assert torch.equal(copy[Draw(2, 4)][0], x)
     assert torch.equal(copy[Draw(2, 4)][1], truths)
 
@@ -219,7 +219,7 @@ def test_memory_changes_nothing_and_is_bounded(coloured, cache):
     draws = [Draw(turn % len(coloured), turn % 12) for turn in range(24)]
     for draw in draws:
         assert torch.equal(pictures[draw][0], fresh[draw][0])
-    shelf = pictures.album.shelf
+    shelf = pictures.decoded.shelf
     kept = [page for page in map(shelf.get, range(len(coloured))) if page]
     assert sum(page.picture.nbytes for page in kept) == shelf._index[-1, 0] <= cache
     assert (len(kept) == len(coloured)) == (cache == 1 << 26)
@@ -230,21 +230,21 @@ def test_where_there_is_no_room_pictures_are_read_every_time(coloured, caplog):
     fresh = training(coloured, FULL, cache=0)
     assert "no room" in caplog.messages[0]
     assert torch.equal(pictures[Draw(0, 0)][0], fresh[Draw(0, 0)][0])
-    assert pictures.album.shelf.get(0) is None
+    assert pictures.decoded.shelf.get(0) is None
 
 
 def test_very_large_pictures_are_thinned_out_with_their_boxes(tmp_path):
     dataset = rectangles(tmp_path, sizes=[(1001, 777)])
     size = (96, 64)
     pictures = training(dataset, Augmentation(jitter=0.2), size=size)
-    assert max(pictures.album.read(0).picture.shape) < 250
-    assert pictures.album.read(0).size == (1001, 777)
+    assert max(pictures.decoded.read(0).picture.shape) < 250
+    assert pictures.decoded.read(0).size == (1001, 777)
     for turn in range(20):
         x, truths = pictures[Draw(0, turn)]
         ((_,), (box,)) = pixels(truths.numpy(), size)
         np.testing.assert_allclose(coloured_box(x.numpy(), RED), box, atol=2)
     whole = training(dataset, Augmentation.none(), size=size)
-    assert whole.album.read(0).picture.shape == (777, 1001, 3)
+    assert whole.decoded.read(0).picture.shape == (777, 1001, 3)
 
 
 # --- What is wrong with files
@@ -286,9 +286,9 @@ def test_workers_share_what_they_know_of_bad_files(damaged, caplog):
     batches = [[Draw(number, number)] for number in range(6)]
     loader = DataLoader(pictures, batch_sampler=batches, num_workers=2, collate_fn=collate)
     assert len(list(loader)) == 6
-    if pictures.album.shelf.get(0) is None:
+    if pictures.decoded.shelf.get(0) is None:
         pytest.skip("processes are not forked here")
-    assert all(pictures.album.shelf.is_bad(number) for number in (1, 2, 3))
+    assert all(pictures.decoded.shelf.is_bad(number) for number in (1, 2, 3))
     _ = pictures[Draw(1, 1)]
     assert not caplog.records
 
@@ -308,7 +308,7 @@ def test_what_a_file_says_of_itself_is_told_once(tmp_path, caplog):
     image.save(tmp_path / "turned.jpg", exif=exif)
     dataset = Dataset((Sample.of(tmp_path / "turned.jpg"),), ("a",), "test")
     pictures = training(dataset, Augmentation(flip=True), cache=0)
-    assert pictures.album.read(0).picture.shape == (60, 40, 3)
+    assert pictures.decoded.read(0).picture.shape == (60, 40, 3)
     _ = [pictures[Draw(0, turn)] for turn in range(3)]
     assert ["turned upright" in message for message in caplog.messages] == [True]
 

@@ -313,7 +313,7 @@ class TestTraining:
         import torch
 
         from darkconv.backends.torch.head import build_yolo
-        from darkconv.training.losses.overlap import iou
+        from darkconv.backends.torch.losses.overlap import iou
         from test_loss_fitting import FIT, fit
         from yolo_heads import INPUT, TRUTHS, rows
 
@@ -374,7 +374,7 @@ def test_checkpoint_of_yolor_is_imported_bit_for_bit(model, tmp_path, caplog):
 
 def test_sizes_and_views_in_training_are_those_of_alexeyabs_program():
     pytest.importorskip("torch")
-    from darkconv.training.augment import Augmentation
+    from darkconv.augmentation.augment import Augmentation
     from darkconv.training.multiscale import possible_sizes
 
     body = "[maxpool]\nstride=2\n" + LAST + HEAD.format(mask="0,1") + "random=1\n"

@@ -4,12 +4,12 @@ import math
 
 import torch
 
+from darkconv.backends.torch.losses.gaussian import gaussian_loss
+from darkconv.backends.torch.losses.overlap import shape_overlap
+from darkconv.backends.torch.losses.registry import Setting
+from darkconv.backends.torch.losses.yolo import yolo_loss
 from darkconv.core.dialect import ALEXEYAB
 from darkconv.layers.head import GaussianYolo, Yolo
-from darkconv.training.losses.gaussian import gaussian_loss
-from darkconv.training.losses.overlap import shape_overlap
-from darkconv.training.losses.registry import Setting
-from darkconv.training.losses.yolo import yolo_loss
 
 INPUT = (64, 32)  # (width, height)
 GRID = (4, 2)  # (columns, rows)

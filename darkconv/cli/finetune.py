@@ -42,8 +42,8 @@ from darkconv.files.outputs import may_overwrite, note_folder_use, note_output
 from darkconv.files.signals import SHELL_BASE, Ended
 from darkconv.files.sources import release_sources
 from darkconv.libraries import require, telling_missing
-from darkconv.training.folder import Folder
 from darkconv.training.progress_line import figures_as_text, row_as_text
+from darkconv.training.run_folder import Folder
 
 if TYPE_CHECKING:
     from darkconv.training.recipe import Recipe

@@ -99,7 +99,7 @@ class Workplace:
         Args:
             name: name of the try.
         """
-        from darkconv.training.folder import Folder
+        from darkconv.training.run_folder import Folder
 
         return os.path.isfile(Folder(self.run_folder(name)).last)
 

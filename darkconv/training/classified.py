@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
+from darkconv.augmentation.augment import Augmentation
+from darkconv.augmentation.colour import distort
+from darkconv.augmentation.picture_cache import CACHE, PictureCache
+from darkconv.augmentation.sampler import Draw
 from darkconv.dataset.label import Size
 from darkconv.pictures.crop import centre_crop
-from darkconv.training.album import CACHE, Album
-from darkconv.training.augment import Augmentation
-from darkconv.training.batch import stacked
-from darkconv.training.colour import distort
-from darkconv.training.order import Draw
+from darkconv.training.loader import stacked
 
 
 class ClassifiedPictures(TorchDataset[tuple[Tensor, Tensor]]):
@@ -52,7 +52,7 @@ class ClassifiedPictures(TorchDataset[tuple[Tensor, Tensor]]):
         self.size = size
         self.augmentation = augmentation
         self.seed = seed
-        self.album = Album(
+        self.decoded = PictureCache(
             [path for path, _ in samples],
             channels=channels,
             source=str(samples[0][0].parent) if samples else "",
@@ -70,7 +70,7 @@ class ClassifiedPictures(TorchDataset[tuple[Tensor, Tensor]]):
         Raises:
             DatasetError: no picture can be read.
         """
-        page = self.album.read(draw.sample)
+        page = self.decoded.read(draw.sample)
         size = draw.size or self.size
         if self.augmentation.is_none:
             x = centre_crop(page.picture, size)

@@ -23,7 +23,7 @@ from darkconv.errors import PlanError
 from darkconv.layers import head, norm
 from darkconv.surgery.channels import Indices
 from darkconv.surgery.correspondence import find_kept
-from darkconv.training.compiled import Select
+from darkconv.training.device import Select
 from darkconv.training.objective import Costs
 
 POSITION_WEIGHT = 4.0

@@ -8,6 +8,7 @@ from pathlib import Path
 import lightning.pytorch as pl
 from torch.utils.data import DataLoader
 
+from darkconv.augmentation.sampler import Order, Shares, no_size
 from darkconv.backends.torch import DarknetModule, from_torch, to_torch
 from darkconv.core.model import Model
 from darkconv.core.processes import Processes
@@ -15,27 +16,24 @@ from darkconv.dataset.label import Size
 from darkconv.errors import DarkconvError
 from darkconv.files import no_room, writing
 from darkconv.training.averaging import Averaging
-from darkconv.training.checkpoint import check_checkpoint
-from darkconv.training.compiled import telling_of_failures
+from darkconv.training.callbacks import Evaluate, Every, Hooks, Watcher
+from darkconv.training.checkpoints import Checkpoints, WholeCheckpoints, check_checkpoint
 from darkconv.training.counts import class_weights, require_known
 from darkconv.training.darknet_norm import use_darknet_norms
+from darkconv.training.device import Machine, telling_of_failures
 from darkconv.training.distillation import TeacherObjective
-from darkconv.training.folder import Folder
 from darkconv.training.freezing import frozen_layers
 from darkconv.training.history import read_history
 from darkconv.training.identity import Identity, describe_run
-from darkconv.training.machine import Machine
+from darkconv.training.loader import Batches, as_it_is
 from darkconv.training.multiscale import size_schedule
 from darkconv.training.objective import BothObjective, LabelObjective, Objective
-from darkconv.training.order import Order, Shares, no_size
 from darkconv.training.quiet import interruptible, quiet, tensorboard_logger
-from darkconv.training.reading import Batches, as_it_is
 from darkconv.training.recipe import MOST_EVALUATIONS, Course, Recipe, plan_course
 from darkconv.training.result import Finetuned
-from darkconv.training.saving import Checkpoints, WholeCheckpoints
+from darkconv.training.run_folder import Folder
 from darkconv.training.tasks import Data, Task
 from darkconv.training.training import Batch, Training
-from darkconv.training.watching import Evaluate, Every, Hooks, Watcher
 
 logger = logging.getLogger("darkconv")
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from darkconv.augmentation.sampler import no_size
 from darkconv.core.dialect import PJREDDIE
 from darkconv.core.network import Network
 from darkconv.dataset.label import Size
 from darkconv.errors import DarkconvError
-from darkconv.training.order import no_size
 
 logger = logging.getLogger("darkconv")
 

@@ -8,11 +8,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from darkconv.backends.torch.losses import LossReport, Rule, has_loss, head_loss
 from darkconv.core.network import Layer, Network
 from darkconv.darknet.class_map import read_class_map
 from darkconv.errors import UnsupportedError
 from darkconv.layers.box_heads import check_anchors
-from darkconv.training.losses import LossReport, Rule, has_loss, head_loss
 
 Costs = dict[str, Tensor]
 """Parts of a batch's loss, each a scalar summed over its pictures; `loss` is the total."""
@@ -34,7 +34,7 @@ class Objective(Protocol):
         Args:
             values: values of `layers`, by layer index.
             x: the batch (N, C, H, W).
-            truths: its labels, see `darkconv.training.losses.head_loss`.
+            truths: its labels, see `darkconv.backends.torch.losses.head_loss`.
             seen: number of pictures trained on before.
         """
 
@@ -45,7 +45,7 @@ class LabelObjective:
 
     Attributes:
         network: network whose heads are trained.
-        rule: "default" or "darknet", see `darkconv.training.losses`.
+        rule: "default" or "darknet", see `darkconv.backends.torch.losses`.
         class_weights: factor of each class in the loss of its objects; empty for equal ones.
     """
 
@@ -93,7 +93,7 @@ class LabelObjective:
         Args:
             values: values of `layers`, by layer index.
             x: the batch (N, C, H, W).
-            truths: its labels, see `darkconv.training.losses.head_loss`.
+            truths: its labels, see `darkconv.backends.torch.losses.head_loss`.
             seen: number of pictures trained on before.
         """
         size = (x.shape[-1], x.shape[-2]) if x.ndim == 4 else (1, 1)
@@ -149,7 +149,7 @@ class BothObjective:
         Args:
             values: values of `layers`, by layer index.
             x: the batch (N, C, H, W).
-            truths: its labels, see `darkconv.training.losses.head_loss`.
+            truths: its labels, see `darkconv.backends.torch.losses.head_loss`.
             seen: number of pictures trained on before.
         """
         costs = self.first.costs(values, x, truths, seen)

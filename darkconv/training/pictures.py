@@ -7,15 +7,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
-from darkconv.dataset import Dataset
-from darkconv.dataset.label import Size
-from darkconv.pictures.picture import Fit
-from darkconv.training.album import CACHE, Album, Page
-from darkconv.training.augment import Augmentation, Painted
-from darkconv.training.batch import stacked
-from darkconv.training.mosaic import Tile, draw_tiles
-from darkconv.training.order import Draw
-from darkconv.training.rows import (
+from darkconv.augmentation.augment import Augmentation, Painted
+from darkconv.augmentation.box_rows import (
     Rect,
     Rows,
     clipped,
@@ -26,6 +19,13 @@ from darkconv.training.rows import (
     sample_rows,
     truths,
 )
+from darkconv.augmentation.mosaic import Tile, draw_tiles
+from darkconv.augmentation.picture_cache import CACHE, Page, PictureCache
+from darkconv.augmentation.sampler import Draw
+from darkconv.dataset import Dataset
+from darkconv.dataset.label import Size
+from darkconv.pictures.picture import Fit
+from darkconv.training.loader import stacked
 
 NOTHING = -1.0
 """Class of padding rows in a batch."""
@@ -39,8 +39,8 @@ class TrainingPictures(TorchDataset[tuple[Tensor, Tensor]]):
     x is exactly the network input of detection.
 
     Boxes are moved with the pixels and clipped to the canvas; those of which too little is left are
-    dropped: see `darkconv.training.rows`. A picture that cannot be read is reported once, and
-    replaced by the next good one.
+    dropped: see `darkconv.augmentation.box_rows`. A picture that cannot be read is reported once,
+    and replaced by the next good one.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class TrainingPictures(TorchDataset[tuple[Tensor, Tensor]]):
         self.augmentation = augmentation
         self.seed = seed
         self.difficult = difficult
-        self.album = Album(
+        self.decoded = PictureCache(
             [sample.image for sample in self.samples],
             channels=channels,
             source=dataset.source,
@@ -106,7 +106,7 @@ class TrainingPictures(TorchDataset[tuple[Tensor, Tensor]]):
 
     def _plain(self, number: int, size: Size) -> Painted:
         """Return a picture as detection sees it."""
-        page = self.album.read(number)
+        page = self.decoded.read(number)
         fit = Fit(page.size, size, self.letterbox)
         rows = fitted(self._rows(page), fit.inner, size)
         return Painted(fit.apply(page.picture), kept(rows, Rect(0, 0, *size)))
@@ -118,7 +118,7 @@ class TrainingPictures(TorchDataset[tuple[Tensor, Tensor]]):
 
     def _mosaic(self, number: int, rng: np.random.Generator, size: Size) -> Painted:
         """Return a mosaic of four pictures, with this one at the top left."""
-        x = np.empty((self.album.channels, size[1], size[0]), np.float32)
+        x = np.empty((self.decoded.channels, size[1], size[0]), np.float32)
         numbers = [number, *rng.integers(len(self.samples), size=3).tolist()]
         found: list[Rows] = []
         for one, tile in zip(numbers, draw_tiles(rng, size), strict=True):
@@ -133,7 +133,7 @@ class TrainingPictures(TorchDataset[tuple[Tensor, Tensor]]):
         self, number: int, rng: np.random.Generator, size: Size, tile: Tile | None = None
     ) -> Painted:
         """Return a picture with augmentation, or the part that a tile of a mosaic shows of it."""
-        page = self.album.read(number)
+        page = self.decoded.read(number)
         view = self.augmentation.draw_view(rng, page.size, size, letterbox=self.letterbox)
         if tile is not None:
             view, size = tile.choose(rng, view, size), tile.size

@@ -8,11 +8,11 @@ from typing import Literal, Self
 import numpy as np
 
 from darkconv.arguments import check_fields, fits
+from darkconv.backends.torch.losses import Rule
 from darkconv.core.memory import require_memory
 from darkconv.core.net import NetOptions
 from darkconv.core.network import Network, check_training_options
 from darkconv.errors import DarkconvError, Where
-from darkconv.training.losses import Rule
 from darkconv.training.optimizer import OptimizerChoice
 from darkconv.training.schedule import CfgSchedule, Schedule, WarmupCosine
 

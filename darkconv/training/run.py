@@ -14,18 +14,18 @@ from darkconv.dataset import Dataset
 from darkconv.errors import DarkconvError
 from darkconv.files import PathLike, make_folder, scratch_folder
 from darkconv.files.notice import telling_once
+from darkconv.training.baseline import measure_costs
+from darkconv.training.callbacks import Hooks
 from darkconv.training.counts import require_known
-from darkconv.training.folder import Folder
+from darkconv.training.device import Machine
 from darkconv.training.history import Row
 from darkconv.training.job import Job
-from darkconv.training.machine import Machine
 from darkconv.training.objective import LabelObjective
 from darkconv.training.recipe import Recipe, plan_course
 from darkconv.training.result import Finetuned
+from darkconv.training.run_folder import Folder
 from darkconv.training.sources import Pictures, Source, open_pictures
-from darkconv.training.target import measure_costs
 from darkconv.training.tasks import task_of
-from darkconv.training.watching import Hooks
 
 logger = logging.getLogger("darkconv")
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
+from darkconv.augmentation.augment import Augmentation
 from darkconv.backends.torch import DarknetModule
 from darkconv.core.model import Model
 from darkconv.core.names import distinct_names, same_name
@@ -16,7 +17,6 @@ from darkconv.core.network import Network
 from darkconv.core.processes import Processes
 from darkconv.dataset import ClassifiedDataset, Dataset
 from darkconv.errors import DatasetError
-from darkconv.training.augment import Augmentation
 from darkconv.training.classified import ClassifiedPictures, collate_classified
 from darkconv.training.pictures import TrainingPictures, collate
 from darkconv.training.validation import evaluate_classifier_module, evaluate_module, write_sheet

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from darkconv.backends.torch import DarknetModule
 from darkconv.errors import DarkconvError
-from darkconv.training.compiled import Select
+from darkconv.training.device import Select
 from darkconv.training.freezing import freeze, set_training, unneeded_layers
 from darkconv.training.objective import QUALITIES, Costs, Objective
 from darkconv.training.optimizer import set_rate

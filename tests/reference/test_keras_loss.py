@@ -6,7 +6,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("keras")
 
-from darkconv.training.losses import head_loss  # noqa: E402
+from darkconv.backends.torch.losses import head_loss  # noqa: E402
 from keras_gradients import PARTS, costs_and_gradient  # noqa: E402
 from reference.loss_cases import LossCase, parametrize_cases  # noqa: E402
 

@@ -8,8 +8,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from darkconv.backends.torch.losses import head_loss  # noqa: E402
 from darkconv.layers.head import Region  # noqa: E402
-from darkconv.training.losses import head_loss  # noqa: E402
 from reference.loss_cases import LossCase, parametrize_cases  # noqa: E402
 
 TOLERANCE = 1e-4

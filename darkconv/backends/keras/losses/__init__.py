@@ -1,8 +1,8 @@
 """Losses of a network's predictions, as plain functions for `compile(loss=...)`.
 
 The rules, and the points where the default one differs from C, are those of
-`darkconv.training.losses`: its modules of the same names describe them. Here everything has a fixed
-shape and consists of `keras.ops`, so that it runs on every Keras backend and compiled: places
+`darkconv.backends.torch.losses`: its modules of the same names describe them. Here everything has a
+fixed shape and consists of `keras.ops`, so that it runs on every Keras backend and compiled: places
 without a truth are computed too, and masked.
 """
 

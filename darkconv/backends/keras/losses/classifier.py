@@ -1,7 +1,7 @@
 """The losses of [softmax], [logistic] and [cost]: one target for each input value.
 
-The rules are those of `darkconv.training.losses.classifier`, which describes where they differ from
-C.
+The rules are those of `darkconv.backends.torch.losses.classifier`, which describes where they
+differ from C.
 """
 
 import numpy as np

@@ -4,7 +4,7 @@ The rules with all their slips are in golden/loss/README.md: C takes the truths 
 ones overwrite, add to or look at the deltas of their place. Here all places take their first truth
 at once, then all that have a second one take it, and so on.
 
-`darkconv.training.losses.darknet_yolo` describes the points that golden/loss does not.
+`darkconv.backends.torch.losses.darknet_yolo` describes the points that golden/loss does not.
 """
 
 from typing import NamedTuple

@@ -1,8 +1,8 @@
 """The loss of a [detection] head (YOLOv1).
 
-The rules are those of `darkconv.training.losses.detection`, which describes where they differ from
-C. What C does at random (`random=1`) depends here on digits of the predictions: a compiled loss has
-no state that a generator could have.
+The rules are those of `darkconv.backends.torch.losses.detection`, which describes where they differ
+from C. What C does at random (`random=1`) depends here on digits of the predictions: a compiled
+loss has no state that a generator could have.
 """
 
 from dataclasses import dataclass

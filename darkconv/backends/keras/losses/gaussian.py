@@ -1,7 +1,7 @@
 """The loss of a [Gaussian_yolo] head.
 
-The rules are those of `darkconv.training.losses.gaussian`, which describes where they differ from
-C.
+The rules are those of `darkconv.backends.torch.losses.gaussian`, which describes where they differ
+from C.
 """
 
 from keras import ops

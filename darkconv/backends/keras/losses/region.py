@@ -1,6 +1,7 @@
 """The loss of a [region] head.
 
-The rules are those of `darkconv.training.losses.region`, which describes where they differ from C.
+The rules are those of `darkconv.backends.torch.losses.region`, which describes where they differ
+from C.
 """
 
 from keras import ops

@@ -1,6 +1,7 @@
 """The loss of a [yolo] head, and the parts of the default rule that [Gaussian_yolo] shares with it.
 
-The rules are those of `darkconv.training.losses.yolo`, which describes where they differ from C.
+The rules are those of `darkconv.backends.torch.losses.yolo`, which describes where they differ
+from C.
 """
 
 from collections.abc import Callable

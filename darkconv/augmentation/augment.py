@@ -6,6 +6,11 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
+from darkconv.augmentation.box_rows import Rows
+from darkconv.augmentation.colour import ColourRange, Levels, distort
+from darkconv.augmentation.crop import CropRange
+from darkconv.augmentation.effects import add_blur, add_noise, draw_blur
+from darkconv.augmentation.placement import NARROWEST, Patch, View, Window
 from darkconv.core.dialect import PJREDDIE
 from darkconv.core.model import Array
 from darkconv.core.network import Network
@@ -13,11 +18,6 @@ from darkconv.core.options import option_place
 from darkconv.dataset.label import Size
 from darkconv.errors import Where
 from darkconv.pictures.picture import Picture
-from darkconv.training.colour import ColourRange, Levels, distort
-from darkconv.training.crop import CropRange
-from darkconv.training.effects import add_blur, add_noise, draw_blur
-from darkconv.training.rows import Rows
-from darkconv.training.view import NARROWEST, Patch, View, Window
 
 logger = logging.getLogger("darkconv")
 

@@ -12,9 +12,9 @@ import torch
 from darkconv.backends.torch import DarknetModule
 from darkconv.core.processes import Processes
 from darkconv.training.averaging import Averaging
-from darkconv.training.folder import Folder
 from darkconv.training.history import History, Row, draw_curves
 from darkconv.training.recipe import Course
+from darkconv.training.run_folder import Folder
 from darkconv.training.training import Training
 
 ROW = "darkconv_row"

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from darkconv.backends.torch.losses.region_places import Pairs, Scene
 from darkconv.core.dialect import ALEXEYAB, PJREDDIE
 from darkconv.layers.loss_rules import OBJECTNESS, PRIOR_PICTURES, PRIOR_SCALE, joins_background
-from darkconv.training.losses.region_places import Pairs, Scene
 
 
 @dataclass(frozen=True)

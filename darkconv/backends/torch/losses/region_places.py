@@ -13,6 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from darkconv.backends.torch.losses.hierarchy import Hierarchy
+from darkconv.backends.torch.losses.overlap import iou, shape_overlap
+from darkconv.backends.torch.losses.places import Places
 from darkconv.core.dialect import PJREDDIE
 from darkconv.core.network import Layer
 from darkconv.layers.head import Region
@@ -26,9 +29,6 @@ from darkconv.layers.loss_rules import (
     rows_read,
     trainable_region,
 )
-from darkconv.training.losses.hierarchy import Hierarchy
-from darkconv.training.losses.overlap import iou, shape_overlap
-from darkconv.training.losses.places import Places
 
 
 @dataclass(frozen=True)

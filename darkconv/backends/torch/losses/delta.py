@@ -18,7 +18,7 @@ def with_delta(cost: Tensor, x: Tensor, delta: Tensor) -> Tensor:
         x: tensor that the derivative is for.
         delta: negated gradient, as in C, of the shape of `x`.
     """
-    result: Tensor = _WithDelta.apply(x, cost.detach(), delta.detach())  # type: ignore[no-untyped-call]
+    result: Tensor = _WithDelta.apply(x, cost.detach(), delta.detach())
     return result
 
 

@@ -1,4 +1,4 @@
-"""Album: the pictures of a data set, decoded on demand, and cached while there is room."""
+"""PictureCache: the pictures of a data set, decoded on demand, and cached while there is room."""
 
 import contextlib
 import logging
@@ -38,7 +38,7 @@ class Page(NamedTuple):
     size: Size
 
 
-class Album:
+class PictureCache:
     """Pictures by number, read on demand and cached.
 
     A picture that cannot be read is reported once, and replaced by the next good one. If processes
@@ -49,7 +49,7 @@ class Album:
     def __init__(
         self, files: Sequence[Path], *, channels: int, source: str, need: Size | None, cache: int
     ) -> None:
-        """Create an album with an empty cache.
+        """Create a cache with an empty cache.
 
         Args:
             files: files of the pictures.

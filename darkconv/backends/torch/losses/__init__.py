@@ -2,13 +2,13 @@
 
 from torch import Tensor
 
+from darkconv.backends.torch.losses import classifier, detection, gaussian, region, yolo
+from darkconv.backends.torch.losses.registry import LOSSES
+from darkconv.backends.torch.losses.report import LossReport
 from darkconv.core.network import Layer
 from darkconv.errors import UnsupportedError
 from darkconv.layers.box_heads import check_anchors
 from darkconv.layers.loss_rules import Rule, Setting, check_class_map
-from darkconv.training.losses import classifier, detection, gaussian, region, yolo
-from darkconv.training.losses.registry import LOSSES
-from darkconv.training.losses.report import LossReport
 
 __all__ = [
     "LossReport",

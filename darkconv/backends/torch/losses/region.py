@@ -41,15 +41,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from darkconv.backends.torch.losses.delta import with_delta
+from darkconv.backends.torch.losses.region_aims import Aims, class_entries
+from darkconv.backends.torch.losses.region_places import Scene
+from darkconv.backends.torch.losses.registry import costs
+from darkconv.backends.torch.losses.report import LossReport
 from darkconv.core.dialect import ALEXEYAB, PJREDDIE
 from darkconv.core.network import Layer
 from darkconv.layers.head import Region
 from darkconv.layers.loss_rules import FOCAL_EPSILON, FOCAL_FACTOR, GOOD_IOU, OBJECTNESS, Setting
-from darkconv.training.losses.delta import with_delta
-from darkconv.training.losses.region_aims import Aims, class_entries
-from darkconv.training.losses.region_places import Scene
-from darkconv.training.losses.registry import costs
-from darkconv.training.losses.report import LossReport
 
 
 @costs(Region)

@@ -1,12 +1,9 @@
 """Blur and noise, as AlexeyAB's Darknet adds them."""
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional
 
+from darkconv.augmentation.box_rows import Rows
 from darkconv.core.model import Array
-from darkconv.training.rows import Rows
 
 BACKGROUND = 1
 """Value of `blur=` at which objects stay sharp."""
@@ -54,12 +51,15 @@ def add_blur(x: Array, blur: int, rows: Rows) -> Array:
 
 def _smooth(x: Array, size: int) -> Array:
     """Compute a Gaussian blur; its standard deviation follows from the width, as in OpenCV."""
+    import torch
+    from torch.nn import functional
+
     deviation = 0.3 * ((size - 1) / 2 - 1) + 0.8
     size = min(size, 2 * min(x.shape[1:]) - 1)  # the mirrored border has no more pixels
     places = torch.arange(size, dtype=torch.float32) - size // 2
     kernel = torch.exp(-(places**2) / (2 * deviation**2))
     kernel /= kernel.sum()
-    planes: Tensor = torch.from_numpy(x)[:, None]
+    planes = torch.from_numpy(x)[:, None]
     padded = functional.pad(planes, (size // 2,) * 4, mode="reflect")
     across = functional.conv2d(padded, kernel.reshape(1, 1, 1, size))
     smooth: Array = functional.conv2d(across, kernel.reshape(1, 1, size, 1))[:, 0].numpy()

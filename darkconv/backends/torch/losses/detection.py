@@ -23,6 +23,10 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from darkconv.backends.torch.losses.delta import with_delta
+from darkconv.backends.torch.losses.overlap import iou
+from darkconv.backends.torch.losses.registry import costs
+from darkconv.backends.torch.losses.report import LossReport
 from darkconv.core.network import Layer
 from darkconv.layers.head import Detection
 from darkconv.layers.loss_rules import (
@@ -33,10 +37,6 @@ from darkconv.layers.loss_rules import (
     class_factors,
     trainable_detection,
 )
-from darkconv.training.losses.delta import with_delta
-from darkconv.training.losses.overlap import iou
-from darkconv.training.losses.registry import costs
-from darkconv.training.losses.report import LossReport
 
 
 @dataclass(frozen=True)

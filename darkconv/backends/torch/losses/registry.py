@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from darkconv.backends.torch.losses.report import LossReport
 from darkconv.core.network import Layer
 from darkconv.core.spec import LayerSpec
 from darkconv.layers.loss_rules import Setting
-from darkconv.training.losses.report import LossReport
 
 LossFunction = Callable[[Layer, Tensor, Tensor, Setting], LossReport]
 LOSSES: dict[type[LayerSpec], LossFunction] = {}

@@ -2,10 +2,10 @@
 
 import torch
 
+from darkconv.augmentation.sampler import Draw
 from darkconv.backends.torch import to_torch
 from darkconv.core.model import Model
 from darkconv.training.objective import QUALITIES, Costs, Objective
-from darkconv.training.order import Draw
 from darkconv.training.tasks import Task
 
 BATCH = 8

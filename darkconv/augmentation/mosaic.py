@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from darkconv.augmentation.box_rows import Rect
+from darkconv.augmentation.placement import View
 from darkconv.dataset.label import Size
-from darkconv.training.rows import Rect
-from darkconv.training.view import View
 
 EDGE = 0.2
 """Smallest distance of that point from the canvas's edges, as a share of the canvas."""

@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from darkconv.training.batch import stacked
-from darkconv.training.reading import Batches, as_it_is
+from darkconv.training.loader import Batches, as_it_is, stacked
 
 
 class Numbered:

@@ -11,6 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from darkconv.backends.torch.losses.grid import Entries, Grid, probabilities
+from darkconv.backends.torch.losses.overlap import iou, shape_overlap
+from darkconv.backends.torch.losses.report import LossReport
 from darkconv.core.dialect import ALEXEYAB
 from darkconv.layers.head import YoloHead
 from darkconv.layers.loss_rules import (
@@ -20,9 +23,6 @@ from darkconv.layers.loss_rules import (
     class_factors,
     class_multipliers,
 )
-from darkconv.training.losses.grid import Entries, Grid, probabilities
-from darkconv.training.losses.overlap import iou, shape_overlap
-from darkconv.training.losses.report import LossReport
 
 
 @dataclass(frozen=True)

@@ -14,15 +14,15 @@ width or height does not count.
 import torch
 from torch import Tensor
 
+from darkconv.backends.torch.losses.assignment import Assignment, Pairs, spot_spared_boxes
+from darkconv.backends.torch.losses.darknet_boxes import box_deltas
+from darkconv.backends.torch.losses.delta import with_delta
+from darkconv.backends.torch.losses.grid import Entries, probabilities
+from darkconv.backends.torch.losses.overlap import overlap
+from darkconv.backends.torch.losses.report import LossReport
+from darkconv.backends.torch.losses.scores import focal_weight, smooth_objectness
 from darkconv.core.dialect import ALEXEYAB, PJREDDIE
 from darkconv.layers.head import GaussianYolo, Yolo
-from darkconv.training.losses.assignment import Assignment, Pairs, spot_spared_boxes
-from darkconv.training.losses.darknet_boxes import box_deltas
-from darkconv.training.losses.delta import with_delta
-from darkconv.training.losses.grid import Entries, probabilities
-from darkconv.training.losses.overlap import overlap
-from darkconv.training.losses.report import LossReport
-from darkconv.training.losses.scores import focal_weight, smooth_objectness
 
 
 def darknet_loss(found: Assignment, x: Tensor) -> LossReport:

@@ -29,16 +29,16 @@ h the head predicts a mean and a standard deviation s. At a place with a truth:
 import torch
 from torch import Tensor
 
+from darkconv.backends.torch.losses.assignment import Assignment, Claims
+from darkconv.backends.torch.losses.darknet_yolo import darknet_loss
+from darkconv.backends.torch.losses.density import surprise
+from darkconv.backends.torch.losses.overlap import overlap
+from darkconv.backends.torch.losses.registry import costs
+from darkconv.backends.torch.losses.report import LossReport
+from darkconv.backends.torch.losses.yolo import default_loss, with_limited_slope
 from darkconv.core.network import Layer
 from darkconv.layers.head import GaussianYolo
 from darkconv.layers.loss_rules import LEAST_DEVIATION, Setting
-from darkconv.training.losses.assignment import Assignment, Claims
-from darkconv.training.losses.darknet_yolo import darknet_loss
-from darkconv.training.losses.density import surprise
-from darkconv.training.losses.overlap import overlap
-from darkconv.training.losses.registry import costs
-from darkconv.training.losses.report import LossReport
-from darkconv.training.losses.yolo import default_loss, with_limited_slope
 
 
 @costs(GaussianYolo)

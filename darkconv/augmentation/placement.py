@@ -5,11 +5,9 @@ from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch.nn import functional
 
+from darkconv.augmentation.box_rows import Rect, Rows
 from darkconv.pictures.picture import Picture
-from darkconv.training.rows import Rect, Rows
 
 NARROWEST = 0.05
 """Smallest side of a window in sides of the picture; with jitter from 0.5 it could be negative."""
@@ -149,6 +147,9 @@ class Patch:
             picture: (H, W, C) 8-bit levels.
             canvas: (C, h, w) 8-bit levels, which are changed.
         """
+        import torch
+        from torch.nn import functional
+
         left, top, right, bottom = self.source
         start, first, end, last = self.target
         part = torch.from_numpy(picture[top:bottom, left:right]).permute(2, 0, 1)[None]

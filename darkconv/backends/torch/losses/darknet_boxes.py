@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor
 
+from darkconv.backends.torch.losses.assignment import Assignment, Pairs
+from darkconv.backends.torch.losses.darknet_overlap import overlap_gradient
+from darkconv.backends.torch.losses.density import log_density
 from darkconv.core.dialect import ALEXEYAB
 from darkconv.layers.head import GaussianYolo
 from darkconv.layers.loss_rules import DENSITY_OFFSET, DEVIATION_OFFSET, is_logit
-from darkconv.training.losses.assignment import Assignment, Pairs
-from darkconv.training.losses.darknet_overlap import overlap_gradient
-from darkconv.training.losses.density import log_density
 
 
 def box_deltas(found: Assignment, pairs: Pairs) -> tuple[Tensor, Tensor]:

@@ -39,16 +39,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from darkconv.backends.torch.losses.assignment import Assignment, Claims
+from darkconv.backends.torch.losses.darknet_yolo import darknet_loss
+from darkconv.backends.torch.losses.overlap import overlap
+from darkconv.backends.torch.losses.registry import costs
+from darkconv.backends.torch.losses.report import LossReport
+from darkconv.backends.torch.losses.scores import class_loss, deviation, objectness_loss
 from darkconv.core.dialect import ALEXEYAB
 from darkconv.core.network import Layer
 from darkconv.layers.head import Yolo
 from darkconv.layers.loss_rules import Setting, check_rule
-from darkconv.training.losses.assignment import Assignment, Claims
-from darkconv.training.losses.darknet_yolo import darknet_loss
-from darkconv.training.losses.overlap import overlap
-from darkconv.training.losses.registry import costs
-from darkconv.training.losses.report import LossReport
-from darkconv.training.losses.scores import class_loss, deviation, objectness_loss
 
 BoxLoss = Callable[[Assignment, Claims], Tensor]
 """Computes the loss (m,) of the box of each assigned place."""

@@ -6,11 +6,11 @@ from typing import Self
 
 import numpy as np
 
+from darkconv.augmentation.colour import Levels, draw_scale
 from darkconv.core.net import NetOptions
 from darkconv.dataset.label import Size
 from darkconv.pictures.image_file import pillow
 from darkconv.pictures.picture import Picture
-from darkconv.training.colour import Levels, draw_scale
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,9 +6,9 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from darkconv.backends.torch.losses.places import Places
 from darkconv.layers.head import YoloHead
 from darkconv.layers.loss_rules import MAX_EXPONENT, MIN_SIZE, Setting, is_logit, point_shift
-from darkconv.training.losses.places import Places
 
 
 @dataclass(frozen=True)

@@ -24,16 +24,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from darkconv.backends.torch.losses.delta import with_delta
+from darkconv.backends.torch.losses.hierarchy import Hierarchy
+from darkconv.backends.torch.losses.registry import costs
+from darkconv.backends.torch.losses.report import LossReport
 from darkconv.core.dialect import PJREDDIE
 from darkconv.core.network import Layer
 from darkconv.errors import DarkconvError, Where
 from darkconv.layers.inert import Cost
 from darkconv.layers.loss_rules import UNKNOWN, Setting, class_factors
 from darkconv.layers.norm import Logistic, Softmax
-from darkconv.training.losses.delta import with_delta
-from darkconv.training.losses.hierarchy import Hierarchy
-from darkconv.training.losses.registry import costs
-from darkconv.training.losses.report import LossReport
 
 
 @costs(Softmax)

@@ -6,13 +6,13 @@ from typing import Any
 import keras
 import numpy as np
 
+from darkconv.augmentation.box_rows import Rect, Rows, fitted, kept, numbers_of, sample_rows, truths
+from darkconv.augmentation.picture_cache import CACHE, PictureCache
+from darkconv.augmentation.sampler import Order
 from darkconv.backends.keras.losses import encode_truths
 from darkconv.core.model import Array, Model
 from darkconv.dataset import Dataset
 from darkconv.pictures.picture import Fit
-from darkconv.training.album import CACHE, Album
-from darkconv.training.order import Order
-from darkconv.training.rows import Rect, Rows, fitted, kept, numbers_of, sample_rows, truths
 
 Change = Callable[[Array, Rows, np.random.Generator], tuple[Array, Rows]]
 """Takes a picture (H, W, C) in 0..1, its boxes and a random generator; returns both, changed.
@@ -66,7 +66,7 @@ class PictureBatches(keras.utils.PyDataset):  # type: ignore[misc]
         shape = self.network.input_shape
         self.size = shape.w, shape.h
         files = [sample.image for sample in dataset.samples]
-        self.album = Album(
+        self.decoded = PictureCache(
             files, channels=shape.c, source=dataset.source, need=self.size, cache=cache
         )
         self.order = Order(len(files), batch, seed)
@@ -93,7 +93,7 @@ class PictureBatches(keras.utils.PyDataset):  # type: ignore[misc]
         return np.stack([x for x, _ in pairs]), y if heads == 1 else (y,) * heads
 
     def _picture(self, number: int, turn: int) -> tuple[Array, Rows]:
-        page = self.album.read(number)
+        page = self.decoded.read(number)
         fit = Fit(page.size, self.size, self.network.options.letterboxes)
         rows = sample_rows(self.dataset.samples[page.number], self.classes, page.size)
         x, rows = fit.apply(page.picture).transpose(1, 2, 0), fitted(rows, fit.inner, self.size)

@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from darkconv.backends.torch.losses.assignment import Assignment, Claims, spot_spared_boxes
+from darkconv.backends.torch.losses.grid import probabilities
 from darkconv.layers.head import GaussianYolo, Yolo, YoloHead
 from darkconv.layers.loss_rules import FOCAL_FACTOR, is_logit
-from darkconv.training.losses.assignment import Assignment, Claims, spot_spared_boxes
-from darkconv.training.losses.grid import probabilities
 
 
 def deviation(spec: YoloHead, raw: Tensor, wanted: Tensor) -> Tensor:

@@ -116,7 +116,7 @@ def _write_model(model: dc.Model) -> None:
 
 
 def _write_pictures(scenes: Sequence[Scene]) -> None:
-    """The pictures that come with labels, and their list."""
+    """Write the pictures that come with labels, and their list."""
     folder = FOLDER / "images"
     _write_scenes(scenes, folder, JPEG_QUALITY)
     lines = (f"{folder.name}/{number:03d}.jpg\n" for number in range(len(scenes)))
@@ -164,7 +164,7 @@ def _precision(
 
 
 def _read_truths(file: Path) -> np.ndarray:
-    """The boxes of a label file in pixels: class, x0, y0, x1, y1."""
+    """Return the boxes of a label file in pixels: class, x0, y0, x1, y1."""
     with Image.open(file) as picture:
         rows = read_labels(file.with_suffix(".txt"))
         corners = as_corners(rows[:, 1:]) * np.array(picture.size * 2)

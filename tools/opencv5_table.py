@@ -116,7 +116,7 @@ def collections(golden: Path | None, folder: Path) -> dict[str, list]:
 
 
 def weights_maker(golden: Path) -> ModuleType:
-    """The collection's own make_weights.py."""
+    """Import the collection's own make_weights.py."""
     spec = importlib.util.spec_from_file_location("make_weights", golden / "make_weights.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -187,7 +187,7 @@ def examine(
 
 
 def suppressed_by_onnxruntime(found: Outputs) -> Outputs:
-    """What suppression must leave of boxes and scores.
+    """Return what non-maximum suppression must leave of boxes and scores.
 
     Of random weights' thousands of boxes there are always some whose overlap or score is at the
     threshold, where the last bit of a convolution decides. So both must get the same boxes.
@@ -212,7 +212,7 @@ def suppressed_by_onnxruntime(found: Outputs) -> Outputs:
 
 
 def onnxruntime_outputs(path: Path, x: np.ndarray) -> tuple[Outputs, Outputs]:
-    """What should come out, and what goes in."""
+    """Return the expected outputs and the inputs."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     inputs = first_inputs(session, x)
     names = [value.name for value in session.get_outputs()]
@@ -220,7 +220,7 @@ def onnxruntime_outputs(path: Path, x: np.ndarray) -> tuple[Outputs, Outputs]:
 
 
 def worst_share(found: Outputs, expected: Outputs) -> tuple[float, str]:
-    """The largest share of what is allowed, and the output that has it."""
+    """Return the largest share of what is allowed, and the output that has it."""
     return max((share_of_allowed(found[name], expected[name]), name) for name in expected)
 
 

@@ -159,7 +159,7 @@ def networks(folder: Path, shared: Path) -> Iterator[tuple[str, Any, bool]]:
 
 
 def trained(cfg: Path, shared: Path) -> tuple[dc.Model, np.ndarray]:
-    """A model, and two photographs as it takes them."""
+    """Return a model, and two photographs in the form that it takes."""
     model = dc.load(cfg, cfg.with_suffix(".weights"))
     engine = make_engine(model, backend="onnx")
     pictures = (engine.prepare(shared / "data" / "images" / name)[0] for name in PICTURES)
@@ -167,7 +167,7 @@ def trained(cfg: Path, shared: Path) -> tuple[dc.Model, np.ndarray]:
 
 
 def made_smaller(model: dc.Model, x: np.ndarray) -> tuple[dc.Model, np.ndarray]:
-    """A network of random weights for smaller pictures, where it takes them."""
+    """Return a network of random weights for smaller pictures, where it takes them."""
     for size in SMALL:
         with contextlib.suppress(dc.DarkconvError):
             smaller = model.with_input_size(size, size)
@@ -184,7 +184,7 @@ def examine(
     folder: Path,
     shared: Path,
 ) -> Iterator[dict[str, Any]]:
-    """What became of a form of a model in each runtime: `runtime`, `said` and perhaps `off`."""
+    """Return the results of a form of a model in each runtime: `runtime`, `said`, perhaps `off`."""
     for suffix in dict.fromkeys(one.runtime.suffix for one in running.values()):
         chosen = {name: one for name, one in running.items() if one.runtime.suffix == suffix}
         path = folder / f"net{suffix}"
@@ -232,7 +232,7 @@ def write(model: dc.Model, path: Path, how: Variant, shared: Path) -> None:
 def onnxruntime_outputs(
     model: dc.Model, path: Path, x: np.ndarray, how: Variant, shared: Path
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """What goes into a file, and what should come out."""
+    """Return the expected outputs of a file, and its inputs."""
     import onnxruntime
 
     onnx = path.with_suffix(".onnx")
@@ -280,7 +280,7 @@ def farther(
 
 
 def largest_error(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> float:
-    """The largest difference, as a share of the largest value of an output.
+    """Return the largest difference, as a share of the largest value of an output.
 
     What suppression left is compared picture by picture, nearly equal scores in any order.
     """
@@ -299,7 +299,7 @@ def largest_error(found: Mapping[str, np.ndarray], expected: Mapping[str, np.nda
 
 
 def error_of(found: np.ndarray, expected: np.ndarray) -> float:
-    """The largest difference of an output, as a share of its largest value."""
+    """Return the largest difference of an output, as a share of its largest value."""
     if found.shape != expected.shape:
         return float("inf")
     if not expected.size:

@@ -94,7 +94,7 @@ Line = Mapping[str, Any]
 
 
 def page(lines: Iterable[Line], labels: Mapping[str, str], variants: Sequence[str]) -> str:
-    """The page, as Markdown.
+    """Return the page, as Markdown.
 
     Args:
         lines: of a run; of several for one file in one runtime the last counts.
@@ -122,7 +122,7 @@ def page(lines: Iterable[Line], labels: Mapping[str, str], variants: Sequence[st
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown."""
+    """Return a table in Markdown."""
     lines = [headers, ["---"] * len(headers), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 

@@ -248,7 +248,14 @@ def convert(
 
 
 def chosen_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Take the options of formats that the user gave out of a command's options."""
+    """Take the options of formats that the user gave out of a command's options.
+
+    Args:
+        options: values of all options by name; those of formats are removed.
+
+    Raises:
+        UsageError: --external and --in-place are both given.
+    """
     given = {name: options.pop(name) for name in (*ONNX_OPTIONS, *KIT_OPTIONS, *KERAS_OPTIONS)}
     chosen = {name: value for name, value in given.items() if value is not None}
     if "external" in chosen and "in_place" in chosen:

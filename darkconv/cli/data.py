@@ -187,14 +187,23 @@ def convert(
 
 
 def tell_written(written: "Written") -> None:
-    """Print the files that were written, and warn of what was left out or leads elsewhere."""
+    """Print the files that were written, and warn of what was left out or leads elsewhere.
+
+    Args:
+        written: the report on the data set that was written.
+    """
     for line in written.warnings:
         logger.warning("%s", line)
     echo(written.summary, err=True)
 
 
 def show(result: "Check", *, most: int | None) -> None:
-    """Print the counts and the findings, at most `most` of a kind."""
+    """Print the counts and the findings, at most `most` of a kind.
+
+    Args:
+        result: counts and findings of a data set.
+        most: number of findings of a kind to show; None for all.
+    """
     for line in head_lines(result):
         echo(line)
     if result.classes:

@@ -206,13 +206,20 @@ def _watch(
 
 
 def tell_drawn(target: Path | None) -> None:
-    """Print the path of a video that was drawn."""
+    """Print the path of a video that was drawn.
+
+    Args:
+        target: path of the video; None if nothing was drawn.
+    """
     if target:
         echo(f"drew {target}", err=True)
 
 
 def open_window(sources: Sequence[str]) -> "Window":
     """Open a window.
+
+    Args:
+        sources: the sources as the user gave them; the first is in the window's title.
 
     Raises:
         DarkconvError: there is no screen.
@@ -223,7 +230,12 @@ def open_window(sources: Sequence[str]) -> "Window":
 
 
 def show_table(name: str, found: "Detections") -> None:
-    """Print a table of a picture's detections."""
+    """Print a table of a picture's detections.
+
+    Args:
+        name: file name of the picture.
+        found: its detections.
+    """
     from darkconv.detection.tables import OF_BOXES, box_rows
 
     echo(f"{name}: {len(found)} found")

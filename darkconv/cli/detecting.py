@@ -54,7 +54,11 @@ detection_options = titled(
 
 
 def running_options(*, batch: int) -> Callable[[F], F]:
-    """Return the options of running a network; `batch` is the default batch size."""
+    """Return the options of running a network; `batch` is the default batch size.
+
+    Args:
+        batch: default batch size.
+    """
     return titled(
         "Running",
         click.option(
@@ -102,6 +106,14 @@ def open_engine(words: ModelWords, options: dict[str, Any], reading: dict[str, A
 
 
 def check_runs_itself(words: ModelWords, backend: str | None) -> None:
-    """Raise a usage error for a backend of a file that runs by itself."""
+    """Raise a usage error for a backend of a file that runs by itself.
+
+    Args:
+        words: MODEL.
+        backend: value of --backend; None if it is not given.
+
+    Raises:
+        UsageError: a backend is given, and MODEL is an exported file.
+    """
     if words.is_runnable and backend:
         raise click.UsageError(f"--backend is about models: {words.first} runs by itself")

@@ -173,7 +173,17 @@ def dissect(
 def run_folder(
     outputs: Sequence[Output], folder: Path | None, *, recover: bool, searches: bool
 ) -> Path | None:
-    """Return the folder for recovery and search; options that would do nothing are usage errors."""
+    """Return the folder for recovery and search; options that would do nothing are usage errors.
+
+    Args:
+        outputs: the outputs of the command; without `folder` the folder lies beside the first.
+        folder: value of --run; None if it is not given.
+        recover: True if --recover is given.
+        searches: True if --max-loss is given.
+
+    Raises:
+        UsageError: an option is given that would do nothing.
+    """
     if not recover:
         refuse("steps", "labels", because="they are about --recover")
         if not searches:
@@ -186,7 +196,11 @@ def run_folder(
 
 
 def show_quality(done: "Dissection") -> None:
-    """Print the figures of each state of the model, and the result of the search."""
+    """Print the figures of each state of the model, and the result of the search.
+
+    Args:
+        done: result of the dissection.
+    """
     from darkconv.dissection.quality import quality_table
 
     if done.quality:
@@ -199,7 +213,14 @@ def show_quality(done: "Dissection") -> None:
 
 
 def default_report(outputs: Sequence[Output]) -> Path:
-    """Return the path of the page beside the first output, and register it as an output."""
+    """Return the path of the page beside the first output, and register it as an output.
+
+    Args:
+        outputs: the outputs of the command.
+
+    Raises:
+        DarkconvError: another file is in the way.
+    """
     first = outputs[0].path
     target = first.with_suffix(".html")
     check_belongs(target, first)

@@ -159,7 +159,13 @@ def evaluate(
 
 
 def write_files(result: "BoxEvaluation", folder: Path, *, plots: bool) -> None:
-    """Write the detections, and draw the curves and the confusion matrix."""
+    """Write the detections, and draw the curves and the confusion matrix.
+
+    Args:
+        result: result of the evaluation.
+        folder: where the files are written.
+        plots: True to draw the curves and the confusion matrix.
+    """
     from darkconv.evaluation.files import write_detections, write_plots
 
     write_detections(result, folder)
@@ -169,7 +175,11 @@ def write_files(result: "BoxEvaluation", folder: Path, *, plots: bool) -> None:
 
 
 def show_boxes(result: "BoxEvaluation") -> None:
-    """Print the table of a detector."""
+    """Print the table of a detector.
+
+    Args:
+        result: result of the evaluation.
+    """
     from darkconv.evaluation import tables
 
     rows = [*map(tables.box_row, result.classes), *tables.left_out_rows(result)]
@@ -180,7 +190,11 @@ def show_boxes(result: "BoxEvaluation") -> None:
 
 
 def show_classes(result: "ClassEvaluation") -> None:
-    """Print the table of a classifier."""
+    """Print the table of a classifier.
+
+    Args:
+        result: result of the evaluation.
+    """
     from darkconv.evaluation import tables
 
     echo_table(tables.OF_CLASSIFIER, list(tables.class_rows(result)), left=(0, 3))

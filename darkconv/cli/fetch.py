@@ -78,7 +78,13 @@ def fetch(name: str | None, folder: Path, url: str | None, as_json: bool) -> Non
 
 
 def note_files(model: Published, folder: Path, url: str | None) -> None:
-    """Register the files that are written, and a file that the weights are copied from."""
+    """Register the files that are written, and a file that the weights are copied from.
+
+    Args:
+        model: the model to download.
+        folder: where its files are written.
+        url: value of --url; None if it is not given.
+    """
     source = urlsplit(url or "")
     if source.scheme == "file" and may_overwrite():
         note_input(url2pathname(source.path), is_lasting=True)
@@ -87,7 +93,11 @@ def note_files(model: Published, folder: Path, url: str | None) -> None:
 
 
 def list_models(*, as_json: bool) -> None:
-    """Print the models that can be fetched."""
+    """Print the models that can be fetched.
+
+    Args:
+        as_json: True to print JSON instead of a table.
+    """
     from darkconv.zoo import listing
 
     sizes = listing.sizes()
@@ -98,7 +108,13 @@ def list_models(*, as_json: bool) -> None:
 
 
 def report(model: Published, found: "Fetched", *, as_json: bool) -> None:
-    """Print the files that were fetched, and those that were there already."""
+    """Print the files that were fetched, and those that were there already.
+
+    Args:
+        model: the model.
+        found: its files.
+        as_json: True to print JSON instead of text.
+    """
     from darkconv.zoo import listing
 
     if found.written:

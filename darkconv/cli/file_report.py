@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 def print_reports(written: "Mapping[str, Exported]", *, as_json: bool) -> None:
     """Print comparisons of files in half precision and 8 bits with float32, by file name.
 
+    Args:
+        written: what was written, by file name.
+        as_json: True to print JSON instead of tables.
+
     Raises:
         DarkconvError: a file gives values that are not finite, or there was nothing to compare.
     """
@@ -25,7 +29,11 @@ def print_reports(written: "Mapping[str, Exported]", *, as_json: bool) -> None:
 
 
 def show_comparison(done: "Exported") -> None:
-    """Print the table of a file beside its float32 form or its model, and the verdict on 8 bits."""
+    """Print the table of a file beside its float32 form or its model, and the verdict on 8 bits.
+
+    Args:
+        done: the file that was written, with its comparison.
+    """
     from darkconv.exporting import views
 
     if done.precision or done.agreement:

@@ -263,7 +263,17 @@ def finetune(
 def refuse_idle(
     teacher: ModelWords | None, *, labels: bool, overfit: int | None, **options: Any
 ) -> None:
-    """Raise a usage error for options that would do nothing beside the others."""
+    """Raise a usage error for options that would do nothing beside the others.
+
+    Args:
+        teacher: value of --teacher; None if it is not given.
+        labels: True if --labels is given.
+        overfit: value of --overfit; None if it is not given.
+        options: values of the recipe's options by name; None for those that are not given.
+
+    Raises:
+        UsageError: an option is given that would do nothing.
+    """
     if not teacher:
         refuse("labels", "feature_weight", "feature_layers", because="there is no --teacher")
     elif not labels:
@@ -310,6 +320,11 @@ def start_model(
 def note_run(folder: Folder, *, is_given: bool, resume: bool) -> None:
     """Register the files of the run, and check that none is in the way.
 
+    Args:
+        folder: folder of the run.
+        is_given: True if the user has named the folder.
+        resume: True if a run goes on.
+
     Raises:
         DarkconvError: see `Folder.check`.
     """
@@ -332,7 +347,11 @@ class Telling:
         self._stack = contextlib.ExitStack()
 
     def begin(self, start: "Start") -> None:
-        """Print the costs of the model before training."""
+        """Print the costs of the model before training.
+
+        Args:
+            start: what is known before the first step.
+        """
         self.steps = start.steps
         for word, costs in start.costs() if is_first_process() else ():
             known = {name: value for name, value in costs.items() if value}
@@ -342,13 +361,25 @@ class Telling:
         self._update = self._stack.enter_context(progress(start.steps, "training steps"))
 
     def count(self, done: int) -> None:
-        """Show the number of steps that are done."""
+        """Show the number of steps that are done.
+
+        Args:
+            done: number of steps.
+        """
         self.done = done
         self._update(done)
 
     @contextlib.contextmanager
     def of_stop(self) -> "Iterator[Telling]":
-        """Say what is kept when the run is stopped, and which command resumes it."""
+        """Say what is kept when the run is stopped, and which command resumes it.
+
+        Yields:
+            Itself.
+
+        Raises:
+            SystemExit: the user or the system stopped the run; the status is 128 plus the signal's
+                number.
+        """
         try:
             with self._stack:
                 yield self
@@ -362,7 +393,11 @@ class Telling:
 
 
 def kept(folder: Folder) -> str:
-    """Return the text on what a stopped run leaves, and on the command that resumes it."""
+    """Return the text on what a stopped run leaves, and on the command that resumes it.
+
+    Args:
+        folder: folder of the run.
+    """
     step = folder.last_step()
     if step is None:
         return "no checkpoint was written yet, so the run begins anew next time"
@@ -371,7 +406,11 @@ def kept(folder: Folder) -> str:
 
 
 def make_recipe(options: Mapping[str, Any]) -> "Recipe":
-    """Make the recipe that the options describe."""
+    """Make the recipe that the options describe.
+
+    Args:
+        options: values of the options by name; None for those that are not given.
+    """
     from darkconv.training.recipe import Recipe
 
     given = {
@@ -385,7 +424,14 @@ def make_recipe(options: Mapping[str, Any]) -> "Recipe":
 
 
 def read_weights(text: str) -> dict[str, float]:
-    """Read the weight of each class from a text such as `person=0.5,chair=2`."""
+    """Read the weight of each class from a text such as `person=0.5,chair=2`.
+
+    Args:
+        text: names and weights.
+
+    Raises:
+        DarkconvError: a weight is not a number.
+    """
     weights = {}
     for name, value in read_pairs(text, "--class-weights").items():
         try:

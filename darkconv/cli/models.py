@@ -57,6 +57,7 @@ def read_model(
     Raises:
         WeightsError: an array holds NaN or infinity, a variance has no root, or `darkconv.load`
             raises it.
+        UsageError: an option is about another tool's file, and MODEL is none.
     """
     if _is_imported(words):
         model = _import(words, cutoff, dialect=dialect, **(imports or {}), **options)
@@ -123,6 +124,11 @@ def shared_options(
     """Return the options of reading one of several models.
 
     Dialects are for Darknet's files, encodings for models that have class names.
+
+    Args:
+        options: the options that the user gave, by name.
+        words: the model to read.
+        others: all models of the command.
     """
     is_for_others = words.is_exported and not all(other.is_exported for other in others)
     own = {**options, "dialect": AUTO} if is_for_others else dict(options)
@@ -136,7 +142,16 @@ def _has_names(words: ModelWords) -> bool:
 
 
 def check_says_itself(words: ModelWords, dialect: str, cutoff: int | None = None) -> None:
-    """Raise a usage error for options about Darknet's files where the file is an exported one."""
+    """Raise a usage error for options about Darknet's files where the file is an exported one.
+
+    Args:
+        words: MODEL, an exported file.
+        dialect: value of --dialect.
+        cutoff: value of --cutoff; None if it is not given.
+
+    Raises:
+        UsageError: an option other than its default is given.
+    """
     for option, is_given in (("dialect", dialect != AUTO), ("cutoff", cutoff is not None)):
         if is_given:
             raise click.UsageError(f"--{option} is about Darknet's files, not {words.first}")
@@ -145,7 +160,17 @@ def check_says_itself(words: ModelWords, dialect: str, cutoff: int | None = None
 def read_exported(
     words: ModelWords, *, dialect: str = AUTO, allow_nonfinite: bool = False, **options: Any
 ) -> "ExportedFile":
-    """Open an ONNX or LiteRT file to run it: see `darkconv.loading.open_exported`."""
+    """Open an ONNX or LiteRT file to run it: see `darkconv.loading.open_exported`.
+
+    Args:
+        words: MODEL, an ONNX or LiteRT file.
+        dialect: value of --dialect, which must be `auto`.
+        allow_nonfinite: value of --allow-nonfinite, which must be False.
+        options: see `darkconv.loading.open_exported`.
+
+    Raises:
+        UsageError: an option about Darknet's files is given.
+    """
     check_says_itself(words, dialect)
     if allow_nonfinite:
         raise click.UsageError(f"--allow-nonfinite is about Darknet's arrays, not {words.first}")
@@ -172,19 +197,28 @@ def write_model(model: Model, output: Output, **options: Any) -> None:
 
 
 def write_models(model: Model, outputs: Iterable[Output]) -> None:
-    """Write a model to each output, and print its path."""
+    """Write a model to each output, and print its path.
+
+    Args:
+        model: the model to write.
+        outputs: the outputs of the command.
+    """
     for output in outputs:
         write_model(model, output)
         report_written(output)
 
 
 def require_outputs(outputs: tuple[Output, ...], *more: str, is_kit: bool = False) -> None:
-    """Raise a usage error if nothing is to be written, a DarkconvError if it cannot be.
+    """Check that something is to be written, and that it can be.
 
     Args:
         outputs: the outputs of a command.
         more: suffixes of other files that the command writes beside models.
         is_kit: the outputs are folders.
+
+    Raises:
+        UsageError: nothing is to be written, or files where a folder is.
+        DarkconvError: an output cannot be written.
     """
     if not outputs:
         raise click.UsageError("Missing option '-o': the file to write")
@@ -195,7 +229,12 @@ def require_outputs(outputs: tuple[Output, ...], *more: str, is_kit: bool = Fals
 
 
 def report_written(output: Output, *, external: bool = False) -> None:
-    """Print path and size of a result; `external`: arrays of an ONNX file lie beside it."""
+    """Print path and size of a result; `external`: arrays of an ONNX file lie beside it.
+
+    Args:
+        output: the output that was written.
+        external: True if the arrays of an ONNX file lie beside it.
+    """
     files = written_files(output.path, external=external)
     files += (output.weights,) if output.weights else ()
     sizes = ", ".join(f"{file} ({format_size(size_of(file))})" for file in files)

@@ -97,7 +97,12 @@ class ModelCommand(FilesCommand):
 
 
 def command_line(*, without: str, more: str) -> str:
-    """Return the running command as a shell takes it, without one flag and with another."""
+    """Return the running command as a shell takes it, without one flag and with another.
+
+    Args:
+        without: the flag to leave out.
+        more: the flag to add at the end.
+    """
     context = click.get_current_context()
     words = [word for word in context.meta[ARGUMENTS] if word not in (without, more)]
     return shlex.join([*context.command_path.split(), *words, more])
@@ -211,7 +216,11 @@ class Word(ReadType):
 
 
 def words_argument(metavar: str = "MODEL") -> Callable[[F], F]:
-    """Return the argument for files and names of bundled networks."""
+    """Return the argument for files and names of bundled networks.
+
+    Args:
+        metavar: name of the argument in the help text.
+    """
     return click.argument("words", nargs=-1, metavar=metavar, type=Word())
 
 
@@ -243,7 +252,14 @@ class ModelType(ReadType):
 
 
 def split_model(words: Sequence[str]) -> tuple[ModelWords, list[str]]:
-    """Split a command's words into the MODEL at their start and the words after it."""
+    """Split a command's words into the MODEL at their start and the words after it.
+
+    Args:
+        words: the words as the user gave them.
+
+    Raises:
+        UsageError: there is no word.
+    """
     if not words:
         raise click.UsageError("Missing argument 'MODEL': net.cfg net.weights")
     model = ModelWords(words[0])
@@ -254,7 +270,14 @@ def split_model(words: Sequence[str]) -> tuple[ModelWords, list[str]]:
 
 
 def only_model(words: Sequence[str]) -> ModelWords:
-    """Return the MODEL of a command that takes nothing else."""
+    """Return the MODEL of a command that takes nothing else.
+
+    Args:
+        words: the words as the user gave them.
+
+    Raises:
+        UsageError: another word follows the MODEL.
+    """
     model, rest = split_model(words)
     if rest:
         raise click.UsageError(f"Got unexpected extra argument ({rest[0]})")

@@ -87,7 +87,11 @@ data_option = click.option(
 
 
 def images_option(was: str | None = None) -> Callable[..., Any]:
-    """Return the option for the folder of the pictures."""
+    """Return the option for the folder of the pictures.
+
+    Args:
+        was: an old name of the option; None for none.
+    """
     return option(
         "--data-images",
         "images_folder",
@@ -104,7 +108,12 @@ outside_option = click.option(
 
 
 def names_option(*spellings: str, was: str | None = None) -> Callable[..., Any]:
-    """Return the option that names the classes of the labels."""
+    """Return the option that names the classes of the labels.
+
+    Args:
+        spellings: the parameter's name, where it is not `data_names`.
+        was: an old name of the option; None for none.
+    """
     return option(
         "--data-names",
         *spellings,
@@ -171,6 +180,9 @@ def open_pictures(
         model: model that has the classes.
         wanted: classes for --only-classes without a list; by default all of the model's.
         uses_labels: False for a command that reads the pictures alone.
+
+    Raises:
+        UsageError: --rename is given, and no label is looked at.
     """
     if options.rename and not uses_labels and options.only_classes is None:
         raise click.UsageError("--rename is about labels, which only --only-classes looks at here")
@@ -181,7 +193,16 @@ def open_pictures(
 def open_classes(
     sources: Sequence[str], options: PictureOptions, model: Described
 ) -> ClassifiedDataset:
-    """Open pictures with one class each: see `darkconv.dataset.for_model.open_classes`."""
+    """Open pictures with one class each: see `darkconv.dataset.for_model.open_classes`.
+
+    Args:
+        sources: the sources as the user gave them: only one is allowed.
+        options: the values of `picture_options`.
+        model: the classifier.
+
+    Raises:
+        UsageError: there are several sources, or an option is about boxes.
+    """
     if len(sources) > 1:
         raise click.UsageError("a classifier's pictures come from one source")
     refuse("rename", "images_folder", "only_classes", because="they are for boxes of detectors")

@@ -16,7 +16,14 @@ from darkconv.surgery.planning import ALLOCATIONS, AMOUNTS, EVEN, Planning
 
 
 def require_amount(planning: Planning) -> None:
-    """Raise a usage error unless one option says how many channels go, or several budgets do."""
+    """Raise a usage error unless one option says how many channels go, or several budgets do.
+
+    Args:
+        planning: options of choosing channels.
+
+    Raises:
+        UsageError: no option says it, or two that exclude each other.
+    """
     given = planning.amounts
     if len(given) == 1 or (given and given.keys() <= set(KINDS)):
         return

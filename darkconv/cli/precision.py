@@ -65,13 +65,27 @@ class Reduction:
         return ("fp16",) * self.fp16 + ("int8",) * self.int8
 
     def check_formats(self, outputs: Sequence[Output]) -> None:
-        """Check that the formats of the outputs support the options."""
+        """Check that the formats of the outputs support the options.
+
+        Args:
+            outputs: the outputs of the command.
+
+        Raises:
+            UsageError: an option is about ONNX files, and a LiteRT file is written.
+        """
         for name in set(OF_ONNX) - {"int8_form"}:
             if self._has(name) and any(one.suffix == LITERT_SUFFIX for one in outputs):
                 raise click.UsageError(f"--{name.replace('_', '-')} is about .onnx files")
 
     def check(self, onnx_options: Mapping[str, Any]) -> None:
-        """Check that the options of ONNX files go with 8 bits."""
+        """Check that the options of ONNX files go with 8 bits.
+
+        Args:
+            onnx_options: options of ONNX files that the user gave, by name.
+
+        Raises:
+            UsageError: one of them and --int8 exclude each other.
+        """
         for name in ("fold", *OUTSIDE):
             if self.int8 and name in onnx_options:
                 option = "no-fold" if name == "fold" else name.replace("_", "-")

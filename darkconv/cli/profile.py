@@ -86,7 +86,14 @@ def profile(
 
 
 def show_profile(model: Model, found: Profile, skipped: int, *, as_json: bool) -> None:
-    """Print a summary of a profile."""
+    """Print a summary of a profile.
+
+    Args:
+        model: the model that was profiled.
+        found: its profile.
+        skipped: number of pictures that could not be read.
+        as_json: True to print JSON instead of text.
+    """
     if as_json:
         echo_json(profile_dict(model, found, skipped))
         return

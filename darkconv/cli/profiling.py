@@ -66,6 +66,13 @@ def profile_of(
 ) -> tuple[Profile, int]:
     """Return one profile over pictures and profiles, and how many pictures could not be read.
 
+    Args:
+        model: the model to profile.
+        sources: pictures and profiles as the user gave them.
+        pictures: the choice of pictures.
+        profiling: options of running pictures.
+        seed: seed of the sample that the histograms show.
+
     Raises:
         DarkconvError: no picture is left, or a profile is of another model.
     """

@@ -206,7 +206,18 @@ def refuse_idle(
     images: Sequence[str],
     refitted_on: Sequence[str],
 ) -> None:
-    """Raise a usage error for options that would do nothing beside the others."""
+    """Raise a usage error for options that would do nothing beside the others.
+
+    Args:
+        planning: options of choosing channels.
+        plan_path: value of --plan; None if it is not given.
+        profile_path: value of --profile; None if it is not given.
+        images: values of --images.
+        refitted_on: values of --reconstruct.
+
+    Raises:
+        UsageError: an option is given that would do nothing.
+    """
     if plan_path:
         refuse(*OF_CHOICE, because="--plan says what goes")
     if planning.score != "contrast":
@@ -231,7 +242,18 @@ def check_usage(
     *,
     dry_run: bool,
 ) -> None:
-    """Raise a usage error for options that contradict each other or leave nothing to do."""
+    """Raise a usage error for options that contradict each other or leave nothing to do.
+
+    Args:
+        planning: options of choosing channels.
+        plan_path: value of --plan; None if it is not given.
+        save_plan: value of --save-plan; None if it is not given.
+        outputs: the outputs of the command.
+        dry_run: True if nothing is to be written.
+
+    Raises:
+        UsageError: they do.
+    """
     if plan_path is None:
         require_amount(planning)
     elif planning.amounts:

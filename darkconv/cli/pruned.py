@@ -13,7 +13,14 @@ from darkconv.surgery.tables import (
 
 
 def show_pruning(before: Model, after: Model, plan: PrunePlan, *, compensate: bool) -> None:
-    """Print the layers that change, the totals, and warnings about the choice of channels."""
+    """Print the layers that change, the totals, and warnings about the choice of channels.
+
+    Args:
+        before: the model before pruning.
+        after: the model after pruning.
+        plan: the plan that was carried out.
+        compensate: True if the means of removed channels went into biases.
+    """
     rows = change_rows(before, after)
     if rows:
         echo_table(OF_CHANGES, rows, left=LEFT_OF_CHANGES)

@@ -152,7 +152,21 @@ def check_usage(
     keep_softmax: bool,
     other: bool,
 ) -> None:
-    """Raise a usage error for options that contradict each other."""
+    """Raise a usage error for options that contradict each other.
+
+    Args:
+        to_names: value of --to-names; None if it is not given.
+        keep: value of --keep; None if it is not given.
+        add: value of --add; None if it is not given.
+        outputs: the outputs of the command.
+        data: value of --data; None if it is not given.
+        init: value of --init.
+        keep_softmax: True if --keep-softmax is given.
+        other: True if --other is given.
+
+    Raises:
+        UsageError: they do.
+    """
     if to_names:
         others = ("keep", "add", "other", "keep_softmax")
         refuse(*others, because="--to-names says which classes there are")

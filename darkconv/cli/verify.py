@@ -88,7 +88,13 @@ def verify(
 
 
 def show(found: "Verification", *, shown: int | None, backend: str) -> None:
-    """Print what was compared, how much of it, and the verdict."""
+    """Print what was compared, how much of it, and the verdict.
+
+    Args:
+        found: result of the comparison.
+        shown: number of layers to show, worst first; None for all.
+        backend: the framework that PyTorch was compared with.
+    """
     from darkconv.verification import tables
     from darkconv.verification.results import LayerVerification
 

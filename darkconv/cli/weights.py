@@ -198,7 +198,15 @@ def diff(words: tuple[str, ...], show_all: bool, as_json: bool, **options: Any) 
 
 
 def read_models(words: tuple[str, ...], options: dict[str, Any]) -> list[Model]:
-    """Read several MODELs; after the first, a weights file alone goes with the cfg before it."""
+    """Read several MODELs; after the first, a weights file alone goes with the cfg before it.
+
+    Args:
+        words: the words as the user gave them.
+        options: the options of reading models, by name.
+
+    Raises:
+        UsageError: a weights file has no cfg in front of it.
+    """
     first, rest = split_model(words)
     given = [first]
     while rest:

@@ -54,7 +54,7 @@ COLOUR_JITTER: Options = {
 
 
 def steps(factors: Mapping[int, float]) -> Options:
-    """A learning rate that is multiplied by a factor at each of the given batches."""
+    """Return a learning rate that is multiplied by a factor at each of the given batches."""
     return {"policy": "steps", "steps": tuple(factors), "scales": tuple(factors.values())}
 
 
@@ -114,7 +114,7 @@ def residual_blocks(cfg: Cfg, inner: int, width: int, blocks: int) -> None:
 
 
 def spatial_pyramid(cfg: Cfg, *, widest_first: bool = True) -> int:
-    """The last layer and its maxima over 5x5, 9x9 and 13x13 windows."""
+    """Add the maxima of the last layer over 5x5, 9x9 and 13x13 windows, beside the layer itself."""
     start = cfg.last
     cfg.comment("spatial pyramid: windows of 5, 9 and 13")
     parts = [start]
@@ -151,7 +151,7 @@ class Heads:
     activation: str = "linear"
 
     def add(self, cfg: Cfg, *mask: int, **options: Value) -> int:
-        """The convolution and the head for the anchors of a mask."""
+        """Add the convolution and the head for the anchors of a mask."""
         filters = len(mask) * (self.box_entries + self.classes)
         cfg.predict(filters, activation=self.activation)
         shared: Options = {

@@ -60,7 +60,7 @@ def vgg_16() -> Cfg:
 
 
 def extraction() -> Cfg:
-    """The classifier that YOLOv1 grew from."""
+    """Make the classifier that YOLOv1 grew from."""
     title = Title("Extraction", f"{SUMMARY}, the base of YOLOv1", YOLO, PJREDDIE)
     net = classifier_net(224, subdivisions=1, learning_rate=0.1, max_batches=1600000, max_crop=320)
     cfg = Cfg(title, net)
@@ -74,7 +74,7 @@ def extraction() -> Cfg:
 
 
 def extraction_trunk(cfg: Cfg) -> None:
-    """Extraction without its classifier; reduces the picture 32 times."""
+    """Add Extraction without its classifier; it reduces the picture 32 times."""
     cfg.comment("stage 1: 64 channels")
     cfg.conv(64, size=7, stride=2)
     cfg.maxpool()

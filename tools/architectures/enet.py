@@ -38,7 +38,7 @@ def enet_coco() -> Cfg:
 
 
 def _trunk(cfg: Cfg) -> int:
-    """The trunk; gives the last layer with stride 16, inside the block that halves the size."""
+    """Add the trunk; return the last layer with stride 16, in the block that halves the size."""
     cfg.comment("stem")
     cfg.conv(32, stride=2)
     stride16 = width = 0

@@ -50,7 +50,7 @@ class Title:
     origin: str
 
     def lines(self) -> list[str]:
-        """The comment lines."""
+        """Return the comment lines."""
         origin = f"Architecture of {self.origin}"
         return [
             f"# {self.name}: {self.summary}.",
@@ -80,7 +80,7 @@ class Cfg:
         return len(self._layers) - 1
 
     def comment(self, text: str) -> None:
-        """A comment line above the next layer."""
+        """Add a comment line above the next layer."""
         self._comments.setdefault(len(self._layers), []).append(f"# {text}")
 
     def add(self, section: str, **options: Value) -> int:
@@ -99,7 +99,7 @@ class Cfg:
         activation: str | None = None,
         normalize: bool = True,
     ) -> int:
-        """A convolution, 3x3 with batch normalization unless told otherwise."""
+        """Add a convolution, 3x3 with batch normalization by default."""
         extra: dict[str, Value] = {"batch_normalize": 1} if normalize else {}
         if groups > 1:
             extra["groups"] = groups
@@ -114,15 +114,15 @@ class Cfg:
         )
 
     def pointwise(self, filters: int, *, activation: str | None = None) -> int:
-        """A 1x1 convolution with batch normalization."""
+        """Add a 1x1 convolution with batch normalization."""
         return self.conv(filters, size=1, activation=activation)
 
     def predict(self, filters: int, *, activation: str = "linear") -> int:
-        """A 1x1 convolution without batch normalization, in front of a head."""
+        """Add a 1x1 convolution without batch normalization, in front of a head."""
         return self.conv(filters, size=1, activation=activation, normalize=False)
 
     def maxpool(self, size: int = 2, *, stride: int = 2) -> int:
-        """A max pooling."""
+        """Add a max pooling."""
         return self.add("maxpool", size=size, stride=stride)
 
     def upsample(self) -> int:
@@ -130,19 +130,19 @@ class Cfg:
         return self.add("upsample", stride=2)
 
     def route(self, *sources: int, **part: int) -> int:
-        """The channels of earlier layers, one after the other, or a `part` of each."""
+        """Join the channels of earlier layers, one after the other, or a `part` of each."""
         return self.add("route", layers=self._references(*sources), **part)
 
     def shortcut(self, source: int, *, activation: str = "linear") -> int:
-        """The last layer plus an earlier one."""
+        """Add an earlier layer to the last one."""
         return self.add("shortcut", **{"from": self._references(source)}, activation=activation)
 
     def scale_channels(self, source: int) -> int:
-        """An earlier layer, each channel times the last layer's value."""
+        """Multiply each channel of an earlier layer by the last layer's value."""
         return self.add("scale_channels", **{"from": self._references(source)})
 
     def text(self) -> str:
-        """The file's text."""
+        """Return the file's text."""
         parts = [[*self._title.lines(), *self._net]]
         for index, lines in enumerate(self._layers):
             number = [f"# layer {index}"] if index in self._named else []

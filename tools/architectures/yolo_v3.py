@@ -95,7 +95,7 @@ def _branch(cfg: Cfg, width: int, *, pyramid: bool = False) -> int:
 
 
 def _join(cfg: Cfg, branch: int, width: int, finer: int) -> None:
-    """The branch at twice its size, and finer features of the trunk."""
+    """Enlarge the branch to twice its size, and join finer features of the trunk."""
     cfg.route(branch)
     cfg.pointwise(width)
     enlarged = cfg.upsample()

@@ -114,7 +114,7 @@ def _bottlenecks(cfg: Cfg, width: int, convolutions: int) -> int:
 
 
 def enlarge(cfg: Cfg, width: int, finer: int) -> int:
-    """The last layer at twice its size beside finer features, both of the same width."""
+    """Join the last layer at twice its size and finer features, both of the same width."""
     cfg.pointwise(width)
     enlarged = cfg.upsample()
     cfg.route(finer)
@@ -123,7 +123,7 @@ def enlarge(cfg: Cfg, width: int, finer: int) -> int:
 
 
 def reduce(cfg: Cfg, width: int, finer: int, coarser: int) -> int:
-    """A finer layer at half its size beside a coarser one."""
+    """Join a finer layer at half its size and a coarser one."""
     cfg.route(finer)
     halved = cfg.conv(width, stride=2)
     return cfg.route(halved, coarser)
@@ -169,7 +169,7 @@ def tiny_net() -> Options:
 
 
 def _half_stage(cfg: Cfg, width: int) -> int:
-    """Gives the layer that joins both convolutions, before half the size is taken."""
+    """Return the layer that joins both convolutions, before the size is halved."""
     start = cfg.conv(width)
     cfg.route(start, groups=2, group_id=1)
     first = cfg.conv(width // 2)

@@ -89,7 +89,7 @@ def _halve(cfg: Cfg, width: int, *coarser: int) -> int:
 
 
 def _add_heads(cfg: Cfg, heads: Heads, width: int, scales: Sequence[int]) -> None:
-    """A head on each of three layers, at strides 8, 16 and 32; `width` is the first one's."""
+    """Add a head to each of three layers, at strides 8, 16 and 32; `width` is the first one's."""
     sizes = ("small", "middle", "large")
     for number, (layer, size) in enumerate(zip(scales, sizes, strict=True)):
         cfg.comment(f"head {number + 1}: {size} objects, stride {8 << number}")

@@ -33,13 +33,13 @@ class Network:
         self._library.free_network(self._network)
 
     def predict(self, x: np.ndarray) -> "ctypes._Pointer[ctypes.c_float]":
-        """The output of the last layer, for as many pictures as the cfg's batch says."""
+        """Return the output of the last layer, for as many pictures as the cfg's batch says."""
         values = np.ascontiguousarray(x, np.float32)
         return self._library.network_predict(self._network, ctypes.c_void_p(values.ctypes.data))
 
 
 def write_cfg(cfg: Path, batch: int, to: Path) -> None:
-    """The same cfg with another batch, of which the C program makes a network of that size."""
+    """Write the same cfg with another batch, for which the C program makes its network."""
     text = re.sub(r"(?m)^(batch|subdivisions)\s*=.*\n", "", cfg.read_text())
     options = f"[net]\nbatch={batch}\nsubdivisions=1"
     to.write_text(re.sub(r"(?m)^\[net(work)?\]", options, text, count=1))

@@ -37,7 +37,7 @@ def precision(model: dc.Model, dataset: dc.Dataset, wanted: Sequence[str]) -> np
 
 
 def row(name: str, model: dc.Model, latency: str, values: np.ndarray, wanted) -> str:
-    """A line of the table."""
+    """Return a line of the table."""
     params, macs, size = total_costs(model).values()
     without = np.delete(values, wanted.index("person")) if "person" in wanted else values
     cells = [name, f"{params / 1e3:,.0f}", f"{macs / 1e6:,.1f}", f"{size / 1e6:.2f}", latency]

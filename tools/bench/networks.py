@@ -44,7 +44,7 @@ def write_network(name: str, folder: Path) -> dict[str, float]:
 
 
 def random_model(name: str) -> dc.Model:
-    """A bundled network with random weights."""
+    """Return a bundled network with random weights."""
     cfg = bundled_cfg(name)
     if cfg is None:
         raise SystemExit(f"no bundled network {name}")

@@ -36,7 +36,7 @@ class PeerError(Exception):
 
 
 def install(name: str) -> Path:
-    """The folder of a peer, made at the first use.
+    """Return the folder of a peer, made at the first use.
 
     Raises:
         PeerError: it cannot be installed here.

@@ -145,7 +145,7 @@ def read_sections(cfg: Path) -> list[tuple[str, dict[str, str]]]:
 
 
 def build(cfg: str = "net.cfg", weights: str = "net.weights") -> Plain:
-    """The module, its parameters views of the file."""
+    """Return the module, whose parameters are views of the file."""
     with torch.device("meta"):
         module = Plain(Path(cfg)).eval()
     values = np.memmap(weights, np.float32, "c", offset=HEADER)

@@ -50,22 +50,22 @@ class Bench:
         return list(range(fold, len(self.dataset), self.folds))
 
     def some(self, numbers: Sequence[int]) -> dc.Dataset:
-        """Some of the pictures."""
+        """Return some of the pictures."""
         return replace(self.dataset, samples=tuple(self.dataset.samples[i] for i in numbers))
 
     def training(self, fold: int) -> dc.Dataset:
-        """The pictures of the other folds, without their labels."""
+        """Return the pictures of the other folds, without their labels."""
         out = set(self.test(fold))
         return self.some([i for i in range(len(self.dataset)) if i not in out]).keep_classes(())
 
 
 def find(model: dc.Model, dataset: dc.Dataset) -> Found:
-    """Detections in pictures, as AP counts them."""
+    """Return detections in pictures, as AP counts them."""
     return list(map(list, dc.evaluate(model, dataset, **HOW).found))
 
 
 def compare(found: Found, bench: Bench) -> Comparison:
-    """Detections beside labels."""
+    """Return detections beside labels."""
     return Comparison.of(found, bench.dataset, bench.wanted, RULES[HOW["rule"]])
 
 
@@ -101,7 +101,7 @@ def agreement(student: Found, teacher: Found) -> float:
 
 
 def recover(whole: dc.Model, bench: Bench, fold: int) -> dict[str, dc.Model]:
-    """The dissected model of a fold, at each of `STAGES`."""
+    """Return the dissected model of a fold, at each of `STAGES`."""
     training = bench.training(fold)
     cut = dc.dissect(
         whole, bench.wanted, images=training, score=bench.score, ratio=bench.ratio,

@@ -53,7 +53,7 @@ class Results:
 
     @classmethod
     def read(cls, now: dict[str, str]) -> "Results":
-        """What was kept earlier."""
+        """Read the results of earlier runs."""
         return cls(now, json.loads(JSON.read_text())["rows"] if JSON.exists() else {})
 
     def keep(
@@ -67,7 +67,7 @@ class Results:
         }
 
     def case(self, row: str, case: str) -> tuple[Facts, dict[str, Measured]]:
-        """What is known of one."""
+        """Return what was measured of one case."""
         entry = self.rows[row][case]
         found = {name: Measured(**one) for name, one in entry["candidates"].items()}
         return entry["facts"], found
@@ -84,7 +84,7 @@ def _rounded(measured: dict) -> dict:
 
 
 def print_case(row: Row, case: str, facts: Facts, found: Mapping[str, Measured]) -> None:
-    """A case as it ends."""
+    """Print the figures of a case when it ends."""
     print(f"\n{row.title}: {case}")
     for name, measured in found.items():
         print(f"  {name:45s} {_time(measured)}  {measured.memory / MEGABYTE:.1f} MB")

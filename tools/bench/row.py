@@ -128,7 +128,7 @@ class Ratio:
 
 
 def ratio(goal: Goal, found: Mapping[str, Measured], facts: Facts) -> Ratio | None:
-    """What a goal is about, of one case; None if something was not measured."""
+    """Return the figure of one case that a goal is about; None if something was not measured."""
     of = found.get(goal.of)
     to = goal.to if isinstance(goal.to, float) else found.get(goal.to) or facts.get(goal.to)
     if not of or not of.seconds or not to or (isinstance(to, Measured) and not to.seconds):

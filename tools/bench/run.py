@@ -28,7 +28,7 @@ QUICK_ROUNDS = 3
 
 
 def row_of(name: str) -> Row:
-    """A row by the name of its module."""
+    """Return a row by the name of its module."""
     return importlib.import_module(f"rows.{name}").ROW
 
 
@@ -57,7 +57,7 @@ class Race:
         return self.found
 
     def _run(self, rounds: int, seconds: float, stack: ExitStack) -> None:
-        """Rounds of the same processes; the first turn of each warms up."""
+        """Run rounds of the same processes; the first turn of each warms up."""
         spent = 0.0
         for turn in range(rounds + (not self.row.fresh)):
             if turn >= ROUNDS_AT_LEAST and spent > seconds:
@@ -112,7 +112,7 @@ def evict(path: Path) -> None:
 
 
 def measure(row_name: str, cases: list[str], results: Results, quick: bool, threads: int) -> None:
-    """A row; what is found is kept after each case."""
+    """Measure a row; the figures are kept after each case."""
     row = row_of(row_name)
     for case in cases or row.cases:
         with tempfile.TemporaryDirectory() as name:

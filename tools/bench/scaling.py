@@ -69,7 +69,7 @@ def to_module() -> Task:
 
 
 def anew(task: Task, *names: str) -> Task:
-    """A task that times itself on files that are not there; others are first sent to the disk."""
+    """Return a task that times itself without the files; others are first sent to the disk."""
 
     def timed() -> float:
         for name in names:
@@ -140,7 +140,7 @@ TASKS: dict[str, Callable[[], Task]] = {
 
 
 def best(task: str, folder: Path, turns: int) -> Sample:
-    """The quickest of some turns behind the first, with the most memory of all."""
+    """Return the quickest of some turns after the first, with the most memory of all."""
     command = [sys.executable, str(Path(__file__).resolve()), "--serve", task, str(folder)]
     with Worker(command, {}) as worker:
         samples = [worker.turn() for _ in range(turns + 1)]
@@ -173,7 +173,7 @@ def measure_pictures(turns: int) -> dict[str, list]:
 
 
 def measure_processes(turns: int) -> dict[str, list]:
-    """The `profile` command under torchrun, a processor for each process; also of few pictures."""
+    """Measure `profile` under torchrun, with a processor for each process; also on few pictures."""
     found: dict[str, list] = {"processes": list(PROCESSES), "start": [], "profile": []}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

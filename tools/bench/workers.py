@@ -112,7 +112,7 @@ class Worker:
         return Sample(took, cpu, max(0, peak[0] - self._base))
 
     def _wait_for(self, word: str) -> list[str]:
-        """The rest of the line that begins with a word; other lines are the task's own talk."""
+        """Return the rest of the line that begins with a word; other lines are of the task."""
         for line in self._process.stdout:
             first, *rest = line.split() or [""]
             if first == word:

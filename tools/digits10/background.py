@@ -15,7 +15,7 @@ Rng = np.random.Generator
 
 
 def colour(rng: Rng, *, strong: bool = False) -> Array:
-    """A random colour (3,); a strong one is saturated, or near black or white."""
+    """Draw a random colour (3,); a strong one is saturated, or near black or white."""
     if strong and rng.random() < 0.3:
         return np.full(3, rng.choice([0.05, 0.97]), np.float32)
     saturation = rng.uniform(0.6, 1.0) if strong else rng.uniform(0.1, 0.7)
@@ -24,7 +24,7 @@ def colour(rng: Rng, *, strong: bool = False) -> Array:
 
 
 def near(rng: Rng, base: Array, spread: float) -> Array:
-    """A colour not far from another one."""
+    """Draw a colour not far from another one."""
     return (base + rng.uniform(-spread, spread, 3)).clip(0, 1).astype(np.float32)
 
 
@@ -67,7 +67,7 @@ def blobs(rng: Rng, height: int, width: int) -> Array:
 
 
 def tiles(rng: Rng, height: int, width: int) -> Array:
-    """A pale chequerboard."""
+    """Draw a pale chequerboard."""
     size = rng.uniform(12, 36)
     rows, columns = np.mgrid[0:height, 0:width] // size
     first = colour(rng)
@@ -86,7 +86,7 @@ BACKGROUNDS: tuple[Callable[[Rng, int, int], Array], ...] = (
 
 
 def make_background(rng: Rng, height: int, width: int) -> Array:
-    """A background, perhaps with shapes on it and grain over it."""
+    """Draw a background, perhaps with shapes on it and grain over it."""
     picture = BACKGROUNDS[rng.integers(len(BACKGROUNDS))](rng, height, width)
     if rng.random() < 0.5:
         picture = _with_shapes(rng, picture)
@@ -101,7 +101,7 @@ def _mixed(first: Array, second: Array, share: npt.NDArray[np.floating]) -> Arra
 
 
 def _with_shapes(rng: Rng, picture: Array) -> Array:
-    """Filled shapes of colours near the background's: things that are no digits."""
+    """Draw filled shapes of colours near the background's: things that are no digits."""
     height, width, _ = picture.shape
     layer = Image.fromarray((picture * 255).astype(np.uint8))
     draw = ImageDraw.Draw(layer)

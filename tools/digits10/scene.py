@@ -68,7 +68,7 @@ class Scene:
 
 
 def read_samples() -> tuple[Samples, Samples]:
-    """The bundled digits, split by sample into those for training and those held out."""
+    """Return the bundled digits, split by sample into those for training and those held out."""
     pictures, labels = load_digits(return_X_y=True)
     levels = (pictures.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
     order = np.random.default_rng(0).permutation(len(labels))
@@ -77,7 +77,7 @@ def read_samples() -> tuple[Samples, Samples]:
 
 
 def make_scene(rng: Rng, samples: Samples) -> Scene:
-    """A random picture with 2 to 7 digits."""
+    """Make a random picture with 2 to 7 digits."""
     height, width = rng.integers(SIZES[0], SIZES[1] + 1, 2)
     picture = make_background(rng, height, width)
     boxes: list[tuple[int, ...]] = []
@@ -96,7 +96,7 @@ def make_scene(rng: Rng, samples: Samples) -> Scene:
 def _free_place(
     rng: Rng, ink: tuple[int, ...], picture: tuple[int, ...], boxes: list[tuple[int, ...]]
 ) -> tuple[int, int, int, int] | None:
-    """A box (x0, y0, x1, y1) for ink (h, w) that hardly touches the others; None if unlucky."""
+    """Find a box xyxy for ink (h, w) that hardly touches the others; None if unlucky."""
     for _ in range(POSITIONS):
         top, left = (int(rng.integers(1, picture[i] - ink[i])) for i in (0, 1))
         box = (left, top, left + ink[1], top + ink[0])
@@ -106,7 +106,7 @@ def _free_place(
 
 
 def _render(rng: Rng, sample: npt.NDArray[np.uint8]) -> Array:
-    """The ink (h, w) in 0..1 of an enlarged, turned and slanted sample, cut tight."""
+    """Return the ink (h, w) in 0..1 of an enlarged, turned and slanted sample, cut tight."""
     scale = rng.uniform(*HEIGHTS) / 8
     stretch, angle, slant = rng.uniform(0.85, 1.1), rng.normal(0, 0.1), rng.normal(0, 0.12)
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])

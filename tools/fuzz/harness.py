@@ -20,7 +20,7 @@ EXECUTIONS_BETWEEN_REPORTS = 100
 
 
 def readers_of(module: str, name: str) -> list:
-    """The readers that a module of tests/untrusted defines, darkconv watched for coverage."""
+    """Return the readers that a module of tests/untrusted defines, and watch what they cover."""
     sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
     with atheris.instrument_imports(include=["darkconv"]):
         found = getattr(importlib.import_module(f"untrusted.{module}"), name)
@@ -48,7 +48,7 @@ class Harness:
             reader.prepare(self.place(number))
 
     def place(self, number: int) -> Path:
-        """The folder of one reader."""
+        """Return the folder of one reader."""
         return self.folder / str(number)
 
     def read(self, data: bytes) -> None:

@@ -17,7 +17,7 @@ READING = "the maps summed"
 
 
 def make(case: str, folder: Path) -> dict[str, float]:
-    """Maps of which about so many boxes pass, several for each object; threshold.npy."""
+    """Make maps of which about so many boxes pass, several for each object; threshold.npy."""
     import darkconv as dc
     from darkconv.darknet.bundled import bundled_cfg
 

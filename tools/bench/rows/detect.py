@@ -53,7 +53,7 @@ def make(case: str, folder: Path) -> dict[str, float]:
 
 
 def with_rare_objects(model: Any) -> Any:
-    """A model of yolo heads whose objectness is lower."""
+    """Return a model of yolo heads whose objectness is lower."""
     import darkconv as dc
 
     arrays = dict(model.arrays)
@@ -93,7 +93,7 @@ def used_up(frames: Iterable[object]) -> None:
 
 
 def opencv() -> Task:
-    """The usual loop."""
+    """Prepare the usual loop."""
     import cv2
 
     cv2.setNumThreads(threads())

@@ -137,7 +137,7 @@ def c_program() -> Task:
 
 
 def in_torch(build: Callable[[], Any], *, last: bool = False, compiled: bool = False) -> Task:
-    """A module in inference mode."""
+    """Prepare a module in inference mode."""
     import torch
 
     torch.set_num_threads(threads())

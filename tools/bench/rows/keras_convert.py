@@ -42,7 +42,7 @@ def ours() -> Task:
 
 
 def assignment() -> Task:
-    """What must be done whoever does it: variables of a model that is there are filled."""
+    """Prepare the least that any converter must do: fill the variables of a model that is there."""
     import keras
 
     variables = variables_of(keras.models.model_from_json(Path("net.json").read_text()))
@@ -64,7 +64,7 @@ def made() -> Task:
 
 
 def variables_of(kmodel: Any) -> list[Any]:
-    """The variables of a Keras model in the order of the weights file."""
+    """Return the variables of a Keras model in the order of the weights file."""
     places = json.loads(Path("net.places").read_text())
     return [getattr(kmodel.get_layer(layer), variable) for layer, variable in places]
 

@@ -14,7 +14,7 @@ PEER = "darknet2onnx --help"
 
 
 def command(*words: str) -> Candidate:
-    """A whole process."""
+    """Make a candidate that runs a whole process."""
 
     def prepare() -> Task:
         def run() -> None:

@@ -18,7 +18,7 @@ OBJECTS, SIZE, PICTURES = 4, (320, 240), 240
 
 
 def make(case: str, folder: Path) -> dict[str, float]:
-    """A network for 10 classes, and labelled pictures of noise."""
+    """Make a network for 10 classes, and labelled pictures of noise."""
     from PIL import Image
 
     facts = write_network(case, folder)

@@ -43,7 +43,7 @@ def ours() -> Task:
 
 
 def bare() -> Task:
-    """The usual loop, which looks for no boxes in what comes out."""
+    """Prepare the usual loop, which looks for no boxes in the outputs."""
     import av
     import cv2
     import onnxruntime

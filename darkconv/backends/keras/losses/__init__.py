@@ -109,7 +109,7 @@ def loss_parts(
     class_weights: tuple[float, ...] = (),
     class_map: tuple[int, ...] = (),
 ) -> PartsFunction:
-    """Build the loss of a head with its parts; see `head_loss`, whose errors it raises.
+    """Build the loss of a head with its parts; see `head_loss`, whose other errors it raises too.
 
     Args:
         layer: a detection head, or [softmax], [logistic] or [cost].
@@ -118,6 +118,9 @@ def loss_parts(
         seen: number of pictures trained on, this batch included, see `Setting`.
         class_weights: factor of each class, see `Setting`; empty for 1.
         class_map: class of the head for each class of the labels, see `Setting`.
+
+    Raises:
+        UnsupportedError: the layer has no loss.
     """
     check_anchors(layer)
     try:

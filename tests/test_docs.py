@@ -1,7 +1,8 @@
 """What the pages say is so: commands run, their output is as shown, names exist, links resolve.
 
 A page's `sh` blocks are run from top to bottom in a folder with the bundled model in it. A `text`
-block shows what the block before it prints; its numbers may differ, nothing else. Commands that
+block shows what the block before it prints; its numbers may differ, nothing else. A `console` block
+has a command and the message that it prints about a file with a fault. Commands that
 train, quantise or start TensorFlow run with --full alone; without it their options are parsed, and
 the model that they read stands in for the one that they would write.
 """
@@ -112,6 +113,56 @@ def test_the_commands_of_a_page_run_and_print_what_it_shows(page, folder, pytest
         elif block.program and (is_full or not needs_slow_file(block, folder)):
             (folder / block.program).write_text(block.text)
             runpy.run_path(block.program, run_name="__main__")
+
+
+def changed(cfg, old, new):
+    assert old in cfg
+    return cfg.replace(old, new)
+
+
+@pytest.fixture
+def broken(folder):
+    """The folder, with the files of docs/troubleshooting.md that something is wrong with."""
+    cfg, weights = (folder / "digits10.cfg").read_text(), (folder / "digits10.weights").read_bytes()
+    page = b"<!DOCTYPE html><html>"
+    files = {
+        "c3.cfg": changed(changed(cfg, "classes=10", "classes=3"), "filters=45", "filters=24"),
+        "f255.cfg": changed(cfg, "filters=45", "filters=255"),
+        "depthwise.cfg": changed(cfg, "[convolutional]", "[depthwise_convolutional]"),
+        "short.weights": weights[:300_000],
+        "page.cfg": page,
+        "page.weights": page,
+        "lfs.weights": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
+        "two.names": "one\ntwo\n",
+    }
+    for name, data in files.items():
+        (folder / name).write_bytes(data.encode() if isinstance(data, str) else data)
+    return folder
+
+
+@pytest.mark.parametrize(("page", "block"), kinds("console"), ids=lambda x: str(x)[-40:])
+@pytest.mark.usefixtures("broken")
+def test_messages_of_a_page_are_what_commands_print(page, block):
+    """A `console` block is a command behind `$ darkconv`, and the error or warning it prints."""
+    line, _, shown = block.text.partition("\n")
+    result = CliRunner().invoke(main, shlex.split(line.removeprefix("$ darkconv ")))
+    assert result.exit_code == (1 if shown.startswith("error: ") else 0), result.output
+    printed = iter(result.output.splitlines())
+    for wanted in shown.splitlines():
+        assert wanted in printed, f"{page} shows\n{wanted}\nand not\n{result.output}"
+
+
+@pytest.mark.parametrize("page", NAMES)
+def test_commands_in_the_text_of_a_page_exist(page):
+    """`darkconv x --y` between backquotes: the command and its options are known."""
+    text = FENCE.sub("", (ROOT / page).read_text())
+    for found in re.findall(r"`darkconv( [^`]*)`", text):
+        words = [word for word in found.replace("\\|", "|").split() if word != "..."]
+        known = main.list_commands(click.Context(main))
+        if words[0] in known:
+            parse(words, is_strict=False)
+        else:
+            assert words[0].startswith("--"), f"{page}: darkconv{found}"
 
 
 @pytest.mark.parametrize("page", NAMES)

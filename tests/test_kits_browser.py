@@ -25,8 +25,11 @@ import darkconv as dc
 from darkconv.assets import digits10_pictures, load_digits10
 from darkconv.cli import main
 from darkconv.core.names import Names
+from darkconv.evaluation.classifiers import scores_of
 from darkconv.exporting.kits import browser
 from darkconv.exporting.serving import serving
+from darkconv.pictures.crop import centre_crop
+from darkconv.pictures.picture import read_picture
 from darkconv.zoo import package as packages
 from darkconv.zoo.package import ORT_WEB, fetch_package
 from environments import EnvironmentMissingError
@@ -88,7 +91,7 @@ def test_names_cannot_become_part_of_the_page(tmp_path):
     told = json.loads(re.search(r"^  told: (\{.*\}),$", page, re.MULTILINE)[1])
     assert told == {
         "width": 10, "height": 6, "letterbox": True, "names": list(names), "hidden": [1],
-        "nms": 0.3,
+        "nms": 0.3, "finds": True,
     }  # fmt: skip
     assert 'value="0.6"' in page
     assert not re.search(r"https?://", page)
@@ -189,12 +192,8 @@ def open_page(chromium, server, address, profile):
     return server.told.pop()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("way", ["file", "server"])
-@pytest.mark.parametrize("resize", ["stretch", "letterbox"])
-def test_the_page_finds_the_boxes_of_detect(chromium, runtime, tmp_path, way, resize):
-    model, picture, folder = load_digits10(), digits10_pictures()[11], tmp_path / "kit"
-    dc.export(model, folder, kit="browser", ort_web=runtime, resize=resize)
+def look_at(chromium, folder, picture, way, profile):
+    """What a kit's page tells of a picture."""
     with listening() as server, serving(folder, port=0) as (address, answer):
         threading.Thread(target=answer, daemon=True).start()
         encoded = base64.b64encode(picture.read_bytes()).decode()
@@ -202,7 +201,38 @@ def test_the_page_finds_the_boxes_of_detect(chromium, runtime, tmp_path, way, re
         page = (folder / "index.html").read_text()
         (folder / "asked.html").write_text(page.replace("</html>", asking))
         start = folder.as_uri() if way == "file" else address
-        told = open_page(chromium, server, f"{start}/asked.html", tmp_path / "profile")
+        return open_page(chromium, server, f"{start}/asked.html", profile)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [(90, 37), (33, 61), (40, 24)])
+def test_the_page_of_a_classifier_lists_the_best_classes(chromium, runtime, tmp_path, size):
+    pytest.importorskip("torch")
+    body = "[convolutional]\nfilters=16\nsize=5\nstride=3\nactivation=leaky\n"
+    body += "[convolutional]\nfilters=6\n[avgpool]\n[softmax]\n"
+    model = random_model(network(body, (3, 24, 40)), names=["a", "b", "c", "d", "e", "f g"])
+    dc.export(model, tmp_path / "kit", kit="browser", ort_web=runtime)
+    with Image.open(digits10_pictures()[11]) as picture:
+        picture.convert("RGB").resize(size).save(tmp_path / "picture.png")
+    told = look_at(chromium, tmp_path / "kit", tmp_path / "picture.png", "file", tmp_path / "p")
+    assert "error" not in told, told
+    crop = centre_crop(read_picture(tmp_path / "picture.png"), (40, 24))
+    scores = scores_of(model)(crop[None])[0]
+    best = np.argsort(-scores)[:5]
+    assert [one["name"] for one in told["found"]] == [model.names[i] for i in best]
+    for one, i in zip(told["found"], best, strict=True):
+        assert one["score"] == pytest.approx(scores[i], abs=1e-4)
+    assert told["said"].startswith(f"{model.names[best[0]]} found in ")
+    assert "the best classes are listed below" in (tmp_path / "kit" / "README.md").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["file", "server"])
+@pytest.mark.parametrize("resize", ["stretch", "letterbox"])
+def test_the_page_finds_the_boxes_of_detect(chromium, runtime, tmp_path, way, resize):
+    model, picture, folder = load_digits10(), digits10_pictures()[11], tmp_path / "kit"
+    dc.export(model, folder, kit="browser", ort_web=runtime, resize=resize)
+    told = look_at(chromium, folder, picture, way, tmp_path / "profile")
     assert "error" not in told, told
     assert told["said"].startswith(f"{len(told['found'])} found in ")
     expected = dc.detect(model, picture, resize=resize, nms_kind="sort")

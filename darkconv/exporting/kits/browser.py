@@ -9,6 +9,7 @@ from typing import Any
 
 from darkconv.errors import DarkconvError
 from darkconv.exporting.kits.kit import OF_ONNX, Filling, Kit
+from darkconv.exporting.kits.program import how_it_fits
 
 SCRIPT = "ort.wasm.min.js"
 LOADER = "ort-wasm-simd-threaded.mjs"
@@ -46,6 +47,7 @@ def fill(kit: Filling) -> None:
         "names": facts.readable_names,
         "hidden": sorted(facts.hidden),
         "nms": facts.nms,
+        "finds": facts.finds_boxes,
     }
     scripts = "\n".join(f'<script src="{name}"></script>' for name in (SCRIPT, *parts, *models))
     kit.fill_in(
@@ -60,7 +62,25 @@ def fill(kit: Filling) -> None:
         models=", ".join(f"`{name}`" for name in models),
         parts=", ".join(f"`{name}`" for name in parts),
         release=_version(runtime),
+        fit=how_it_fits(kit),
+        **_words(kit),
     )
+
+
+def _words(kit: Filling) -> dict[str, str]:
+    """Return what the kit's page says of a detector, or of a classifier."""
+    if not kit.facts.finds_boxes:
+        return {
+            "drawn": "the best classes are listed below",
+            "does": "lists the five classes with the highest scores",
+            "alike": "scores with those of the model",
+        }
+    return {
+        "drawn": "boxes are drawn in the picture",
+        "does": f"finds scores above {kit.facts.threshold:g} and suppresses at an overlap of "
+        f"{kit.facts.nms:g}",
+        "alike": "boxes with those of `darkconv detect`",
+    }
 
 
 def find_runtime(folder: Path | str | None) -> Path:
@@ -137,4 +157,5 @@ KIT = Kit(
         "dynamic": "none",
     },
     options=(*OF_ONNX, "ort_web"),
+    takes_classifiers=True,
 )

@@ -74,6 +74,25 @@ def test_a_notebook_shows_the_table_of_layers():
     assert "<p>19 layers, 158,045 parameters" in text
 
 
+def test_what_a_model_and_a_data_set_consist_of_shows_itself_in_one_line():
+    network = load_digits10().network
+    assert repr(network).endswith("digits10.cfg: 19 layers, input 3x160x160, alexeyab dialect>")
+    assert repr(network.config).endswith("digits10.cfg: 20 sections>")
+    assert repr(network.layers[0]) == "<Layer 0 [convolutional]: 3x160x160 -> 16x80x80>"
+    (route,) = [layer for layer in network.layers if layer.type == "route"]
+    assert repr(route) == f"<Layer {route.index} [route]: 48x20x20 and 64x20x20 -> 112x20x20>"
+    assert repr(network.layers[18].section) == "<Section [yolo], line 150>"
+    sample = dc.open_dataset(digits10_folder() / "digits10.data").samples[11]
+    assert repr(sample).endswith("011.jpg: zero, five, nine, six>")
+    empty = type(sample).of(Path("empty.jpg"))
+    assert repr(empty) == "<Sample empty.jpg: no boxes>"
+
+
+def test_a_plan_shows_itself_in_one_line():
+    plan = dc.plan(load_digits10(), score="l1", keep=0.5)
+    assert repr(plan) == "PrunePlan: 256 of 512 channels of 10 layers go, score l1, keep=0.5"
+
+
 def test_a_profile_shows_its_layers():
     assert repr(profile()) == "Profile of 5 pictures, 1 layers, 3 channels"
     header, row = Cells(profile()._repr_html_()).rows

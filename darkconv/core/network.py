@@ -58,6 +58,11 @@ class Layer:
     tree: Tree | None = None
     shared: int | None = None
 
+    def __repr__(self) -> str:
+        """Return one line with the layer's index, type and shapes."""
+        inputs = " and ".join(map(str, self.in_shapes))
+        return f"<Layer {self.index} [{self.type}]: {inputs} -> {self.out_shape}>"
+
     @property
     def type(self) -> str:
         """Return the layer type with aliases resolved: `convolutional` for `[conv]`."""
@@ -96,6 +101,11 @@ class Network:
     options: NetOptions
     layers: tuple[Layer, ...]
     trees: Mapping[str, Tree] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Return one line with the cfg's name, the number of layers, the input and the dialect."""
+        layers = f"{len(self.layers)} layer{'s' * (len(self.layers) != 1)}"
+        return f"<Network {self.file}: {layers}, input {self.input_shape}, {self.dialect} dialect>"
 
     @property
     def input_shape(self) -> Shape:

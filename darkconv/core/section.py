@@ -97,6 +97,10 @@ class Section:
     header: Line
     lines: tuple[Line, ...]
 
+    def __repr__(self) -> str:
+        """Return one line that says which section this is."""
+        return f"<Section [{self.name}], line {self.number}>"
+
     @property
     def text(self) -> tuple[str, tuple[Line, ...]]:
         """Return name and lines, which are the same for equal sections at different places."""
@@ -197,6 +201,10 @@ class Config:
     file: str | None
     lead: str
     sections: tuple[Section, ...]
+
+    def __repr__(self) -> str:
+        """Return one line with the cfg's name and the number of its sections."""
+        return f"<Config {self.file or '<cfg>'}: {len(self.sections)} sections>"
 
     @cached_property
     def distinct_sections(self) -> tuple[Section, ...]:

@@ -38,6 +38,10 @@ class Sample:
     difficult: npt.NDArray[np.bool_]
     size: Size | None = None
 
+    def __repr__(self) -> str:
+        """Return one line with the picture's path and the classes of its boxes."""
+        return f"<Sample {self.image}: {', '.join(self.names) or 'no boxes'}>"
+
     @classmethod
     def of(cls, image: Path, labels: Sequence[Label] = (), size: Size | None = None) -> "Sample":
         """Build a sample of checked labels.

@@ -162,3 +162,23 @@ def test_two_processes_dissect_as_one_does(tmp_path):
     one, two = (dc.load(tmp_path / f"{n}.cfg", tmp_path / f"{n}.weights") for n in ("one", "two"))
     for key, array in one.arrays.items():
         assert np.abs(two.arrays[key] - array).max() <= 1e-6 * np.abs(array).max(), key
+
+
+@pytest.mark.parametrize(
+    ("reconstruct", "state", "said"),
+    [
+        (True, "refitted", "It is not trained yet: boxes that are missing here come back"),
+        (False, "pruned", "Nothing has made up for the channels that are gone"),
+    ],
+)
+def test_a_report_says_what_state_its_pictures_show(reconstruct, state, said, tmp_path):
+    pytest.importorskip("torch")
+    done = dc.dissect(
+        load_digits10(), ["two", "six"], images=digits10_unlabelled(), limit=4, ratio=0.5,
+        all_pictures=True, reconstruct=reconstruct, device="cpu",
+    )  # fmt: skip
+    done.report(tmp_path / "d.html")
+    page = (tmp_path / "d.html").read_text()
+    assert done.state == state
+    assert said in page
+    assert f"<h3>before</h3><h3>{state}</h3>" in page

@@ -91,7 +91,7 @@ def test_recovery_is_told_in_words_and_to_programs(recovered, tmp_path):
     recovered.report(tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     assert "Then the uncut model taught what was left." in page
-    assert "above 0.25, after recovery." in page
+    assert "refitted and taught by the uncut model." in page
     assert '<td class="name">recall of seven</td><td>100.0</td>' in page
 
 

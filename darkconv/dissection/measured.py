@@ -46,7 +46,7 @@ def make_report(done: Dissection) -> DissectionReport:
         conditions=latency.conditions,
         pictures=sample_pictures(done, latency.backend),
         threshold=THRESHOLD,
-        is_recovered=done.is_recovered,
+        state=done.state,
         quality=done.quality,
         measured_on=done.measured_on,
         search=done.search,

@@ -26,6 +26,15 @@ from darkconv.surgery.profile import Profile
 from darkconv.surgery.profile_page import OPEN_LAYERS, layer_plots
 
 PICTURE_WIDTH = 560
+STATES = {
+    "pruned": "of the pruned one. Nothing has made up for the channels that are gone: refitting "
+    "and training come next, and boxes that are missing here may come back.",
+    "refitted": "of the pruned one, whose weights are refitted. It is not trained yet: boxes that "
+    "are missing here come back by training (darkconv dissect --recover, darkconv finetune "
+    "--teacher).",
+    "recovered": "of the pruned one, refitted and taught by the uncut model.",
+}
+"""Descriptions of the model whose boxes the second column of pictures shows, by its state."""
 KEY = (
     ("kept", "stays"),
     ("removed", "goes"),
@@ -72,7 +81,7 @@ class DissectionReport:
         conditions: description of how the latency was measured.
         pictures: sample pictures.
         threshold: lowest score of the boxes that are drawn, 0..1.
-        is_recovered: the uncut model has taught the result.
+        state: what was done last to the result: "pruned", "refitted" or "recovered".
         quality: quality of each state of the model; empty if it was not measured.
         measured_on: description of the pictures that the quality was measured on.
         search: trials of the search for the smallest model; None without a search.
@@ -89,7 +98,7 @@ class DissectionReport:
     conditions: str
     pictures: Sequence[Seen]
     threshold: float
-    is_recovered: bool = False
+    state: str = "pruned"
     quality: Mapping[str, Quality] = field(default_factory=dict)
     measured_on: str = ""
     search: Search | None = None
@@ -125,7 +134,7 @@ def _summary(report: DissectionReport) -> str:
     )
     names = ", ".join(report.final.names)
     classes = f"Kept {after} of {before} classes: {names}. " if after < before else ""
-    taught = " Then the uncut model taught what was left." if report.is_recovered else ""
+    taught = " Then the uncut model taught what was left." if report.state == "recovered" else ""
     return (
         f"{classes}Removed {removed:,} channels that matter least by the score {report.score}, "
         f"profiled on {report.profile.pictures:,} pictures.{taught}"
@@ -153,20 +162,24 @@ def _costs(model: Model) -> tuple[int, int]:
 
 
 def _pictures(report: DissectionReport) -> str:
-    state = "after" if report.is_recovered else "before"
-    note = f"Boxes of the kept classes with a score above {report.threshold:g}, {state} recovery."
-    return f'<p class="note">{escape(note)}</p>{picture_pairs(report.pictures)}'
+    note = (
+        f"Boxes of the kept classes with a score above {report.threshold:g}, of the model before "
+        f"the dissection and {STATES[report.state]}"
+    )
+    pairs = picture_pairs(report.pictures, after=report.state)
+    return f'<p class="note">{escape(note)}</p>{pairs}'
 
 
-def picture_pairs(pictures: Sequence[Seen]) -> str:
+def picture_pairs(pictures: Sequence[Seen], after: str = "after") -> str:
     """Return HTML that shows each picture twice: with the detections before, and after.
 
     Args:
         pictures: pictures with their detections, which are read and drawn now.
+        after: title of the second column.
     """
-    cells = ["<h3>before</h3>", "<h3>after</h3>"]
+    cells = ["<h3>before</h3>", f"<h3>{escape(after)}</h3>"]
     for seen in pictures:
-        for moment, found in (("before", seen.before), ("after", seen.after)):
+        for moment, found in (("before", seen.before), (after, seen.after)):
             cells.append(_picture(seen.path, found, moment))
     return f'<div class="pictures">{"".join(cells)}</div>'
 

@@ -84,6 +84,13 @@ class Dissection(Shown):
     measured_on: str = ""
     search: "Search | None" = None
 
+    @property
+    def state(self) -> str:
+        """What was done last to the model: "pruned", "refitted" or "recovered"."""
+        if self.is_recovered:
+            return "recovered"
+        return "pruned" if self.model is self.pruned else "refitted"
+
     def _view(self) -> View:
         """Return how it is shown."""
         return View(_as_text, _as_html)

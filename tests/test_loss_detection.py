@@ -5,7 +5,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from darkconv.backends.torch.losses import head_loss  # noqa: E402
-from darkconv.backends.torch.losses.detection import Cells  # noqa: E402
+from darkconv.backends.torch.losses.detection import CellValues  # noqa: E402
 from darkconv.backends.torch.losses.overlap import iou  # noqa: E402
 from darkconv.errors import OptionError, UnsupportedError  # noqa: E402
 from fitting import LATE, assert_found, fit, predicted  # noqa: E402
@@ -50,14 +50,14 @@ def loss(net, x, truths=None, **options):
 
 
 def slope(net, x, truths=None, **options):
-    """Derivative of the total, as `Cells`."""
+    """Derivative of the total, as `CellValues`."""
     x = x.clone().requires_grad_()
     (found,) = torch.autograd.grad(loss(net, x, truths, **options).total, x)
     return cells(net, found)
 
 
 def cells(net, x):
-    return Cells.of(net.layers[0].spec, x)
+    return CellValues.of(net.layers[0].spec, x)
 
 
 def perfect(net):

@@ -87,7 +87,7 @@ def open_classified(
         if split is not None:
             find_split(split, (), path)
         bounds = Bounds.around(path, outside=outside)
-        labels = Labels.of(wanted or (), wanted)
+        labels = PathLabels.of(wanted or (), wanted)
         dataset = _read_list(path, labels, bounds, _bases(path))
     else:
         raise DatasetError("is no data set", where=Where(file=str(source)), hint=KINDS)
@@ -189,7 +189,7 @@ def _open_data(
     called = found.get("names", ())
     if len(called) != len(texts or ()):
         called = found.get("labels") or called
-    labels = Labels.of(texts or names or (), names, called)
+    labels = PathLabels.of(texts or names or (), names, called)
     around = Bounds.around(listed, path, outside=outside)
     return _read_list(listed, labels, around, [*_bases(listed), *bases])
 
@@ -212,7 +212,7 @@ def _bases(file: Path) -> list[Path]:
 
 
 def _read_list(
-    path: Path, labels: "Labels", bounds: Bounds, bases: Sequence[Path]
+    path: Path, labels: "PathLabels", bounds: Bounds, bases: Sequence[Path]
 ) -> ClassifiedDataset:
     """Read a list with a picture on each line, whose class occurs in its path."""
     if not labels.numbers:
@@ -238,7 +238,7 @@ def _read_list(
 
 
 @dataclass(frozen=True)
-class Labels:
+class PathLabels:
     """The texts in a path that tell the class of a picture.
 
     Attributes:
@@ -255,7 +255,7 @@ class Labels:
         texts: Sequence[str],
         names: tuple[str, ...] | None,
         display: Sequence[str] = (),
-    ) -> "Labels":
+    ) -> "PathLabels":
         """Build the labels for a network's classes.
 
         Args:

@@ -87,7 +87,7 @@ def decoded_alike(
     return boxes, *tested(scope, known, scope.op("Mul", known, classes))
 
 
-class Cells(NamedTuple):
+class BoxFactors(NamedTuple):
     """Factors and summands that turn a yolo head's entries into boxes, in the unit of the boxes.
 
     Attributes:
@@ -101,7 +101,7 @@ class Cells(NamedTuple):
     halves: Array
 
 
-def yolo_cells(scope: LayerScope) -> Cells:
+def yolo_cells(scope: LayerScope) -> BoxFactors:
     """Return the factors and summands of a head whose feature map has a known size.
 
     Args:
@@ -122,4 +122,4 @@ def yolo_cells(scope: LayerScope) -> Cells:
         (grid - (spec.scale_x_y - 1) / 2) * steps,
         np.repeat(halves[:, :, None], grid.shape[1], axis=2),
     )
-    return Cells(*(part.astype(np.float32) for part in parts))
+    return BoxFactors(*(part.astype(np.float32) for part in parts))

@@ -40,7 +40,7 @@ Tensors = Mapping[str, ir.TensorProtocol]
 
 
 @dataclass(frozen=True)
-class Places:
+class ExternalData:
     """Where large arrays lie outside the ONNX file.
 
     Attributes:
@@ -115,7 +115,7 @@ def write_onnx(
         if weights:
             places = places_in(weights, tensors)
         else:
-            places = laid_out(tensors, data_path(path).name) if external else Places()
+            places = laid_out(tensors, data_path(path).name) if external else ExternalData()
         stream = ModelStream(*split(graph, tensors, places))
         beside: dict[PathLike, Chunks] = {}
         if external:
@@ -193,7 +193,7 @@ def large_tensors(graph: ir.Model) -> dict[str, ir.TensorProtocol]:
     }
 
 
-def laid_out(tensors: Tensors, location: str) -> Places:
+def laid_out(tensors: Tensors, location: str) -> ExternalData:
     """Return places for arrays one after the other, each at an aligned offset.
 
     Args:
@@ -205,10 +205,10 @@ def laid_out(tensors: Tensors, location: str) -> Places:
         step = PAGE if tensor.nbytes >= PAGE else LINE
         offsets[name] = -(-end // step) * step
         end = offsets[name] + tensor.nbytes
-    return Places(location, offsets)
+    return ExternalData(location, offsets)
 
 
-def data_chunks(tensors: Tensors, places: Places) -> Iterator[bytes | memoryview]:
+def data_chunks(tensors: Tensors, places: ExternalData) -> Iterator[bytes | memoryview]:
     """Yield the bytes of a data file.
 
     Args:
@@ -226,7 +226,7 @@ def data_chunks(tensors: Tensors, places: Places) -> Iterator[bytes | memoryview
 
 
 def split(
-    graph: ir.Model, tensors: Tensors, places: Places
+    graph: ir.Model, tensors: Tensors, places: ExternalData
 ) -> tuple[onnx.ModelProto, dict[str, ir.TensorProtocol]]:
     """Return the model without the data of large arrays, and the arrays that belong into its file.
 
@@ -289,7 +289,7 @@ def weights_beside(model: Model, path: Path) -> WeightsFile:
     return file
 
 
-def places_in(file: WeightsFile, tensors: Tensors) -> Places:
+def places_in(file: WeightsFile, tensors: Tensors) -> ExternalData:
     """Return the places of those arrays that a weights file holds unchanged.
 
     Args:
@@ -298,7 +298,7 @@ def places_in(file: WeightsFile, tensors: Tensors) -> Places:
     """
     offsets = {name: file.offset_of(tensor.numpy()) for name, tensor in tensors.items()}
     known = {name: offset for name, offset in offsets.items() if offset is not None}
-    return Places(file.real_path.name, known)
+    return ExternalData(file.real_path.name, known)
 
 
 def unfolded(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from darkconv.backends.keras.losses.grid import Entries, Grid, probabilities
+from darkconv.backends.keras.losses.grid import Entries, YoloGrid, probabilities
 from darkconv.backends.keras.losses.overlap import iou_or_none, shape_overlap
 from darkconv.backends.keras.losses.selection import Matches, is_class, rows_at
 from darkconv.backends.keras.scope import Tensor
@@ -25,7 +25,7 @@ NO_BOX = (0.5, 0.5, 0.5, 0.5)
 
 
 @dataclass(frozen=True)
-class Objects:
+class YoloTruths:
     """Ground truth: that of a batch (N, T), or the truths that places (N, P) are assigned to.
 
     Attributes:
@@ -65,7 +65,7 @@ class Objects:
         classes = ops.take(ops.convert_to_tensor(table), ops.where(valid, classes, 0), axis=0)
         return cls(boxes, classes, valid, *tables)
 
-    def at(self, owners: Tensor) -> "Objects":
+    def at(self, owners: Tensor) -> "YoloTruths":
         """Return the truths of places.
 
         Args:
@@ -74,7 +74,7 @@ class Objects:
         valid = owners >= 0
         none = ops.convert_to_tensor(NO_BOX, dtype=self.boxes.dtype)
         boxes = ops.where(valid[..., None], rows_at(self.boxes, owners), none)
-        return Objects(
+        return YoloTruths(
             boxes, rows_at(self.classes, owners), valid, self.class_weights, self.class_factors
         )
 
@@ -95,7 +95,7 @@ class Objects:
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights of a head's classes, see `Objects`.
+    """Weights of a head's classes, see `YoloTruths`.
 
     Attributes:
         weights: (classes,) weights.
@@ -137,7 +137,7 @@ class Nearest:
     spared_iou: Tensor
 
     @classmethod
-    def of(cls, grid: Grid, entries: Entries, boxes: Tensor, objects: Objects) -> Self:
+    def of(cls, grid: YoloGrid, entries: Entries, boxes: Tensor, objects: YoloTruths) -> Self:
         """Find the best ground truth box of each predicted box, by IoU.
 
         Args:
@@ -156,7 +156,7 @@ class Nearest:
         return cls(best, truth, spared)
 
 
-def match_shapes(grid: Grid, objects: Objects) -> Matches:
+def match_shapes(grid: YoloGrid, objects: YoloTruths) -> Matches:
     """Match each truth with the anchor that is most like its shape, and with similar anchors.
 
     The best anchor counts if it belongs to this head; with `iou_thresh` below 1, so do all of the
@@ -194,9 +194,9 @@ class Assignment:
         matches: places that are trained because of their shape.
     """
 
-    grid: Grid
+    grid: YoloGrid
     entries: Entries
-    objects: Objects
+    objects: YoloTruths
     nearest: Nearest
     spotted: Tensor
     scores: Tensor
@@ -215,9 +215,9 @@ class Assignment:
             weights: weights of the head's classes.
             setting: input size, rule and class map.
         """
-        grid = Grid.of(spec, x, setting)
+        grid = YoloGrid.of(spec, x, setting)
         entries = grid.entries(x)
-        objects = Objects.of(spec, ops.cast(truths, grid.dtype), weights, setting)
+        objects = YoloTruths.of(spec, ops.cast(truths, grid.dtype), weights, setting)
         stopped = entries.stopped()
         nearest = Nearest.of(grid, stopped, grid.boxes(stopped.box), objects)
         spotted = nearest.iou > spec.truth_thresh

@@ -4,10 +4,10 @@ import math
 
 from keras import ops
 
-from darkconv.backends.keras.losses.assignment import Objects
+from darkconv.backends.keras.losses.assignment import YoloTruths
 from darkconv.backends.keras.losses.darknet_overlap import overlap_gradient
 from darkconv.backends.keras.losses.density import log_density
-from darkconv.backends.keras.losses.grid import Entries, Grid
+from darkconv.backends.keras.losses.grid import Entries, YoloGrid
 from darkconv.backends.keras.losses.overlap import area
 from darkconv.backends.keras.scope import Tensor
 from darkconv.core.dialect import ALEXEYAB
@@ -15,7 +15,7 @@ from darkconv.layers.head import GaussianYolo
 from darkconv.layers.loss_rules import DENSITY_OFFSET, DEVIATION_OFFSET, is_logit
 
 
-def box_deltas(grid: Grid, entries: Entries, truths: Objects) -> tuple[Tensor, Tensor]:
+def box_deltas(grid: YoloGrid, entries: Entries, truths: YoloTruths) -> tuple[Tensor, Tensor]:
     """Compute C's deltas of x, y, w, h and of their standard deviations.
 
     Args:
@@ -40,17 +40,17 @@ def box_deltas(grid: Grid, entries: Entries, truths: Objects) -> tuple[Tensor, T
     return deltas, entries.deviations
 
 
-def _importance(truths: Objects) -> Tensor:
+def _importance(truths: YoloTruths) -> Tensor:
     """Return the weight of each box (N, P, 1); small boxes have a larger one."""
     return 2 - area(truths.boxes[..., 2:])[..., None]
 
 
-def _errors(grid: Grid, entries: Entries, truths: Objects) -> Tensor:
+def _errors(grid: YoloGrid, entries: Entries, truths: YoloTruths) -> Tensor:
     """Return target minus value (N, P, 4) of the offsets and of raw w, h."""
     return grid.targets(truths.boxes) - grid.values(entries.box)
 
 
-def _overlap_deltas(grid: Grid, entries: Entries, truths: Objects) -> Tensor:
+def _overlap_deltas(grid: YoloGrid, entries: Entries, truths: YoloTruths) -> Tensor:
     """Compute the deltas of x, y, w, h (N, P, 4) for an overlap loss, without weights.
 
     Of the chain rule's factors C keeps the exponential's alone, and if a corner is predicted
@@ -62,7 +62,7 @@ def _overlap_deltas(grid: Grid, entries: Entries, truths: Objects) -> Tensor:
     return ops.concatenate([position + grid.shift * size, size * growth], axis=-1)
 
 
-def _gaussian_deltas(grid: Grid, entries: Entries, truths: Objects) -> tuple[Tensor, Tensor]:
+def _gaussian_deltas(grid: YoloGrid, entries: Entries, truths: YoloTruths) -> tuple[Tensor, Tensor]:
     """Compute the deltas of the means and of the standard deviations.
 
     Those of the means follow from their density or from the overlap, those of the standard
@@ -78,7 +78,7 @@ def _gaussian_deltas(grid: Grid, entries: Entries, truths: Objects) -> tuple[Ten
     return _overlap_deltas(grid, entries, truths), deviations
 
 
-def _held(grid: Grid, deltas: Tensor) -> Tensor:
+def _held(grid: YoloGrid, deltas: Tensor) -> Tensor:
     """Limit deltas to +-`max_delta`; what is not a finite number becomes 0."""
     limit = grid.spec.max_delta
     deltas = ops.where(ops.isfinite(deltas), deltas, 0.0)

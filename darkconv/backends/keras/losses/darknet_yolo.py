@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from keras import ops
 
-from darkconv.backends.keras.losses.assignment import Assignment, Objects
+from darkconv.backends.keras.losses.assignment import Assignment, YoloTruths
 from darkconv.backends.keras.losses.darknet_boxes import box_deltas
 from darkconv.backends.keras.losses.delta import with_delta
 from darkconv.backends.keras.losses.grid import Entries, probabilities
@@ -107,7 +107,7 @@ class _Rules:
         _, *values = ops.while_loop(lambda number, *_: number < rounds, train, start)
         return Deltas(*values)
 
-    def _train_match(self, deltas: Deltas, truths: Objects) -> Deltas:
+    def _train_match(self, deltas: Deltas, truths: YoloTruths) -> Deltas:
         """Train some places on one truth each."""
         deltas = self._train_boxes(deltas, truths)
         free = truths.valid
@@ -138,7 +138,7 @@ class _Rules:
         """Compute the deltas (N, P) of objectness from its targets."""
         return self.spec.obj_normalizer * (wanted - self.known)
 
-    def _train_boxes(self, deltas: Deltas, truths: Objects) -> Deltas:
+    def _train_boxes(self, deltas: Deltas, truths: YoloTruths) -> Deltas:
         """Return box deltas with those of truths: the original overwrites, alexeyab adds."""
         trained = truths.valid[..., None]
         box, deviations = box_deltas(self.grid, self.entries, truths)
@@ -149,7 +149,7 @@ class _Rules:
             deviations=deltas.deviations + ops.where(trained, deviations, 0.0),
         )
 
-    def _train_classes(self, old: Tensor, truths: Objects) -> Tensor:
+    def _train_classes(self, old: Tensor, truths: YoloTruths) -> Tensor:
         """Return deltas of all classes; of the truth's alone if a class was trained before."""
         hot, weights = truths.hot(), truths.weights[..., None]
         alone = ops.where(hot, weights * (self._wanted(1.0) - self.scores), old)
@@ -158,7 +158,7 @@ class _Rules:
         trained = ops.where(written[..., None], alone, self._class_deltas(truths, hot))
         return ops.where(truths.valid[..., None], trained, old)
 
-    def _class_deltas(self, truths: Objects, hot: Tensor) -> Tensor:
+    def _class_deltas(self, truths: YoloTruths, hot: Tensor) -> Tensor:
         """Compute the deltas (N, P, classes) at places where no class was trained."""
         scores, factors = self.scores, truths.factors[..., None]
         wanted = ops.cast(hot, scores.dtype)
@@ -173,7 +173,7 @@ class _Rules:
     def _wanted(self, score: Tensor) -> Tensor:
         return score * (1 - self.spec.label_smooth_eps) + self.spec.label_smooth_eps / 2
 
-    def _missing_overlap(self, truths: Objects) -> Tensor:
+    def _missing_overlap(self, truths: YoloTruths) -> Tensor:
         """Compute the sum (N,) of 1 - GIoU, or with every other `iou_loss` of 1 - IoU."""
         if self.spec.iou_loss == "giou":
             found = overlap("giou", self.boxes, truths.boxes)

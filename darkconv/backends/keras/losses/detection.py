@@ -35,7 +35,7 @@ MANY = 1e4
 
 
 @dataclass(frozen=True)
-class Cells:
+class CellValues:
     """Predictions of the cells of pictures, or one number about each of these values.
 
     Attributes:
@@ -77,18 +77,18 @@ class Cells:
         rows = [ops.reshape(part, (ops.shape(part)[0], -1)) for part in parts]
         return ops.concatenate(rows, axis=1)
 
-    def stopped(self) -> "Cells":
+    def stopped(self) -> "CellValues":
         """Return the same values without derivatives."""
-        return Cells(*(ops.stop_gradient(part) for part in vars(self).values()))
+        return CellValues(*(ops.stop_gradient(part) for part in vars(self).values()))
 
 
 @dataclass(frozen=True)
-class Objects:
+class CellTruths:
     """The truths that cells have, one for each cell.
 
     Attributes:
         valid: (N, cells) True if the cell has a truth.
-        boxes: (N, cells, 4) boxes as in `Cells`, with w and h themselves.
+        boxes: (N, cells, 4) boxes as in `CellValues`, with w and h themselves.
         classes: (N, cells) classes, from 0.
         weights: (N, cells) factors of the classes.
     """
@@ -124,7 +124,7 @@ class Objects:
 
 
 @dataclass(frozen=True)
-class Aims:
+class CellTargets:
     """The target of every value, and its weight (0 where there is no target).
 
     Attributes:
@@ -133,8 +133,8 @@ class Aims:
         matched: (N, cells, boxes of a cell) True if the box is responsible for a truth.
     """
 
-    wanted: Cells
-    scale: Cells
+    wanted: CellValues
+    scale: CellValues
     matched: Tensor
 
 
@@ -155,13 +155,13 @@ def detection_loss(layer: Layer, setting: Setting) -> PartsFunction:
 
     def parts(truths: Tensor, x: Tensor) -> LossParts:
         dtype = computed_dtype(x)
-        given = Cells.of(spec, ops.cast(flat(x), dtype))
-        objects = Objects.of(spec, ops.cast(truths, dtype), setting)
+        given = CellValues.of(spec, ops.cast(flat(x), dtype))
+        objects = CellTruths.of(spec, ops.cast(truths, dtype), setting)
         aims = _aims(spec, given.stopped(), objects, setting)
         if setting.rule == "default":
             return _parts(_costs(spec, given, aims), aims)
         delta = _delta(spec, given.stopped(), aims)
-        found = _parts(Cells(*(ops.square(part) for part in vars(delta).values())), aims)
+        found = _parts(CellValues(*(ops.square(part) for part in vars(delta).values())), aims)
         total = with_delta(found.total, x, unflat(delta.flat(), x))
         return LossParts(total, found.box, found.objectness, found.no_object, found.classes)
 
@@ -169,7 +169,7 @@ def detection_loss(layer: Layer, setting: Setting) -> PartsFunction:
 
 
 def _responsible(
-    spec: Detection, predicted: Tensor, objects: Objects, setting: Setting
+    spec: Detection, predicted: Tensor, objects: CellTruths, setting: Setting
 ) -> tuple[Tensor, Tensor]:
     """Return for each cell's object the index of its box in the cell, and their IoU."""
     boxes, truths = predicted, objects.boxes[:, :, None]
@@ -192,7 +192,7 @@ def _responsible(
     return chosen, ops.take_along_axis(overlaps, chosen[..., None], axis=2)[..., 0]
 
 
-def _aims(spec: Detection, given: Cells, objects: Objects, setting: Setting) -> Aims:
+def _aims(spec: Detection, given: CellValues, objects: CellTruths, setting: Setting) -> CellTargets:
     """Return the targets: no object but the truths, each in its box."""
     chosen, overlaps = _responsible(spec, given.boxes, objects, setting)
     has_one, weights, boxes = objects.valid[..., None], objects.weights[..., None], objects.boxes
@@ -201,44 +201,44 @@ def _aims(spec: Detection, given: Cells, objects: Objects, setting: Setting) -> 
     coordinates = ops.concatenate([boxes[..., :2], sizes], axis=-1)[:, :, None]
     known = overlaps if spec.rescore else ops.ones_like(overlaps)
     hot = ops.cast(is_class(objects.classes, spec.classes) & has_one, known.dtype)
-    wanted = Cells(
+    wanted = CellValues(
         hot,
         ops.where(matched, known[..., None], 0.0),
         ops.where(matched[..., None], coordinates, 0.0),
     )
-    scale = Cells(
+    scale = CellValues(
         ops.where(has_one, spec.class_scale * weights, 0.0) + ops.zeros_like(hot),
         ops.where(matched, spec.object_scale * weights, spec.noobject_scale),
         ops.where(matched, spec.coord_scale * weights, 0.0)[..., None],
     )
-    return Aims(wanted, scale, matched)
+    return CellTargets(wanted, scale, matched)
 
 
-def _delta(spec: Detection, given: Cells, aims: Aims) -> Cells:
+def _delta(spec: Detection, given: CellValues, aims: CellTargets) -> CellValues:
     """Compute C's deltas."""
     scores = ops.softmax(given.scores, axis=-1) if spec.softmax else given.scores
     wanted, scale = aims.wanted, aims.scale
-    return Cells(
+    return CellValues(
         scale.scores * (wanted.scores - scores),
         scale.known * (wanted.known - given.known),
         scale.boxes * (wanted.boxes - given.boxes),
     )
 
 
-def _costs(spec: Detection, given: Cells, aims: Aims) -> Cells:
+def _costs(spec: Detection, given: CellValues, aims: CellTargets) -> CellValues:
     """Compute the loss of every value by the default rule."""
     wanted, scale = aims.wanted, aims.scale
     if spec.softmax:
         scores = -scale.scores * wanted.scores * ops.log_softmax(given.scores, axis=-1)
     else:
         scores = scale.scores * ops.square(wanted.scores - given.scores) / 2
-    return Cells(
+    return CellValues(
         scores,
         scale.known * ops.square(wanted.known - given.known) / 2,
         scale.boxes * ops.square(wanted.boxes - given.boxes) / 2,
     )
 
 
-def _parts(costs: Cells, aims: Aims) -> LossParts:
+def _parts(costs: CellValues, aims: CellTargets) -> LossParts:
     """Build the parts of the loss from the losses of all values."""
     return LossParts.of_places(costs.boxes, costs.known, aims.matched, costs.scores)

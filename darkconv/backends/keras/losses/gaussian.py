@@ -6,7 +6,7 @@ from C.
 
 from keras import ops
 
-from darkconv.backends.keras.losses.assignment import Assignment, Objects
+from darkconv.backends.keras.losses.assignment import Assignment, YoloTruths
 from darkconv.backends.keras.losses.delta import with_limited_slope
 from darkconv.backends.keras.losses.density import surprise
 from darkconv.backends.keras.losses.overlap import area, overlap
@@ -30,7 +30,7 @@ def gaussian_loss(layer: Layer, setting: Setting) -> PartsFunction:
     return anchored_loss(layer.spec, setting, _box_costs)
 
 
-def _box_costs(found: Assignment, truths: Objects) -> Tensor:
+def _box_costs(found: Assignment, truths: YoloTruths) -> Tensor:
     spec, entries = found.grid.spec, found.entries
     assert isinstance(spec, GaussianYolo)
     raw = ops.concatenate([entries.box, entries.deviations], axis=-1)
@@ -50,7 +50,9 @@ def _box_costs(found: Assignment, truths: Objects) -> Tensor:
     return with_limited_slope(lambda raw: truths.weights * cost(raw), raw, spec.max_delta)
 
 
-def _density_costs(found: Assignment, truths: Objects, means: Tensor, deviations: Tensor) -> Tensor:
+def _density_costs(
+    found: Assignment, truths: YoloTruths, means: Tensor, deviations: Tensor
+) -> Tensor:
     """Compute the density's loss (N, P) of raw means and standard deviations.
 
     Small truths have a larger weight.

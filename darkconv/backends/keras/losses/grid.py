@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from darkconv.backends.keras.losses.places import Places, computed_dtype, grid_size
+from darkconv.backends.keras.losses.places import GridPlaces, computed_dtype, grid_size
 from darkconv.backends.keras.scope import Tensor
 from darkconv.layers.head import YoloHead
 from darkconv.layers.loss_rules import MAX_EXPONENT, MIN_SIZE, Setting, is_logit, point_shift
@@ -35,7 +35,7 @@ class Entries:
 
 
 @dataclass(frozen=True)
-class Grid(Places):
+class YoloGrid(GridPlaces):
     """The places of a head; its anchors are relative to the network input.
 
     Attributes:

@@ -12,7 +12,7 @@ from darkconv.errors import UnsupportedError
 
 
 @dataclass(frozen=True)
-class Places:
+class GridPlaces:
     """One place for each row, column and anchor of a picture, numbered from 0 in that order.
 
     Attributes:

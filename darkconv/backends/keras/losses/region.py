@@ -8,8 +8,8 @@ from keras import ops
 
 from darkconv.backends.keras.losses.delta import with_delta
 from darkconv.backends.keras.losses.parts import LossParts
-from darkconv.backends.keras.losses.region_aims import Aims, Plan
-from darkconv.backends.keras.losses.region_places import Head, Scene
+from darkconv.backends.keras.losses.region_aims import RegionTargets, RegionTargetSteps
+from darkconv.backends.keras.losses.region_places import RegionHead, Scene
 from darkconv.backends.keras.losses.registry import PartsFunction, costs
 from darkconv.backends.keras.losses.scores import cross_entropy
 from darkconv.backends.keras.scope import Tensor
@@ -32,11 +32,11 @@ def region_loss(layer: Layer, setting: Setting) -> PartsFunction:
         OptionError: the number of class weights is not that of the classes.
         GraphError: the file of the class tree was not found, or does not fit.
     """
-    head = Head.of(layer, setting)
+    head = RegionHead.of(layer, setting)
 
     def parts(truths: Tensor, x: Tensor) -> LossParts:
         scene = Scene.of(head, x, truths)
-        aims = Plan(scene).aims()
+        aims = RegionTargetSteps(scene).aims()
         if setting.rule == "default":
             return _parts(scene, _costs(scene, aims))
         delta = _delta(scene, aims)
@@ -54,7 +54,7 @@ def _parts(scene: Scene, costs: Tensor) -> LossParts:
     return LossParts.of_places(box, known, matched, classes)
 
 
-def _delta(scene: Scene, aims: Aims) -> Tensor:
+def _delta(scene: Scene, aims: RegionTargets) -> Tensor:
     """Compute C's deltas (N, P, 5 + classes)."""
     spec, values, wanted = scene.head.spec, scene.values, aims.wanted
     delta = aims.scale * (wanted - values)
@@ -76,7 +76,7 @@ def _focal_slope(p: Tensor) -> Tensor:
     return FOCAL_FACTOR * (p - 1) * (2 * p * ops.log(p) + p - 1)
 
 
-def _costs(scene: Scene, aims: Aims) -> Tensor:
+def _costs(scene: Scene, aims: RegionTargets) -> Tensor:
     """Compute the loss of every entry (N, P, 5 + classes) by the default rule."""
     raw, spec, classes = scene.entries, scene.head.spec, scene.head.class_entries
     known = raw[..., OBJECTNESS : classes.start]

@@ -23,7 +23,7 @@ NO_BOX = (0.5, 0.5, 0.5, 0.5)
 """Box of places without a truth, so that the values that are masked there are finite."""
 
 
-class Aims(NamedTuple):
+class RegionTargets(NamedTuple):
     """Targets of entries behind their activation, with their weights (0 where there is no target).
 
     Attributes:
@@ -54,27 +54,30 @@ class Aims(NamedTuple):
         return ops.concatenate([*box, self.known_scale[..., None], self.class_scale], axis=-1)
 
 
-class Plan:
+class RegionTargetSteps:
     """Darknet's steps, which each turn targets into new ones."""
 
     def __init__(self, scene: Scene) -> None:
         self.scene, self.spec, self.labels = scene, scene.head.spec, scene.labels
         self.darknet = scene.head.setting.rule == "darknet"
 
-    def aims(self) -> Aims:
+    def aims(self) -> RegionTargets:
         """Build the targets of the batch."""
         aims = self._singled(self._spared(self._background()))
         matches, count = self.scene.matches, self.scene.grid.count
         rounds = matches.rounds
 
         def train(number: Tensor, *values: Tensor) -> tuple[Tensor, ...]:
-            return (number + 1, *self._matched(Aims(*values), matches.round(number, count)))
+            return (
+                number + 1,
+                *self._matched(RegionTargets(*values), matches.round(number, count)),
+            )
 
         start = (ops.zeros_like(rounds), *aims)
         _, *values = ops.while_loop(lambda number, *_: number < rounds, train, start)
-        return Aims(*values)
+        return RegionTargets(*values)
 
-    def _background(self) -> Aims:
+    def _background(self) -> RegionTargets:
         """Return the first targets: objectness 0 unless a truth is predicted well; the prior."""
         spec, best = self.spec, self.scene.best_iou
         if spec.dialect.follows(ALEXEYAB) and spec.classfix == -1:
@@ -86,7 +89,7 @@ class Plan:
         none = ops.zeros_like(values[..., OBJECTNESS + 1 :])
         is_early = self.scene.head.setting.seen < PRIOR_PICTURES
         box = self.scene.grid.constant(PRIOR if is_early else 0 * PRIOR)
-        return Aims(
+        return RegionTargets(
             box + ops.zeros_like(values[..., :4]),
             ops.full_like(best, PRIOR_SCALE if is_early else 0.0),
             known,
@@ -95,7 +98,7 @@ class Plan:
             none,
         )
 
-    def _spared(self, aims: Aims) -> Aims:
+    def _spared(self, aims: RegionTargets) -> RegionTargets:
         """Add the class of well predicted truths as a target, for `classfix`."""
         spec, scene = self.spec, self.scene
         if not (spec.dialect.follows(ALEXEYAB) and spec.classfix > 0):
@@ -105,7 +108,7 @@ class Plan:
         owners = ops.where(scene.best_iou > spec.thresh, scene.best_truth, -1)
         return self._classes(aims, owners, scale, classes=self.labels.spared)
 
-    def _singled(self, aims: Aims) -> Aims:
+    def _singled(self, aims: RegionTargets) -> RegionTargets:
         """Leave pictures with a class-only label no target but the class at one place.
 
         The original also has the target 0 for objectness at the other places.
@@ -129,7 +132,7 @@ class Plan:
         owners = ops.where(scene.singled, truth[:, None], -1)
         return self._classes(aims, owners, ops.full_like(scene.best_iou, spec.class_scale))
 
-    def _matched(self, aims: Aims, owners: Tensor) -> Aims:
+    def _matched(self, aims: RegionTargets, owners: Tensor) -> RegionTargets:
         """Train some places on one truth each, whose number is in owners (N, P), -1 for none."""
         spec, labels, scene = self.spec, self.labels, self.scene
         valid = owners >= 0
@@ -153,13 +156,13 @@ class Plan:
 
     def _classes(
         self,
-        aims: Aims,
+        aims: RegionTargets,
         owners: Tensor,
         scale: Tensor,
         *,
         classes: Tensor | None = None,
         darknet: bool = False,
-    ) -> Aims:
+    ) -> RegionTargets:
         """Add the truths' classes as targets at the places that have a truth.
 
         Args:
@@ -189,7 +192,7 @@ class Plan:
         """Return True if a place trains all its truths' classes: in the original, with sigmoids."""
         return self.spec.dialect == PJREDDIE and not self.spec.softmax
 
-    def _has_classes(self, aims: Aims, darknet: bool) -> Tensor:
+    def _has_classes(self, aims: RegionTargets, darknet: bool) -> Tensor:
         """Return True if a truth came before; C overlooks it if class 0 has no error."""
         found = aims.class_scale[..., 0] != 0
         if darknet:

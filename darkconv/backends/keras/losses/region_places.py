@@ -14,7 +14,7 @@ from keras import ops
 
 from darkconv.backends.keras.losses.hierarchy import Hierarchy
 from darkconv.backends.keras.losses.overlap import iou, shape_overlap
-from darkconv.backends.keras.losses.places import Places, computed_dtype, grid_size
+from darkconv.backends.keras.losses.places import GridPlaces, computed_dtype, grid_size
 from darkconv.backends.keras.losses.selection import Matches, rows_at
 from darkconv.backends.keras.scope import Tensor
 from darkconv.core.dialect import PJREDDIE
@@ -34,7 +34,7 @@ from darkconv.layers.loss_rules import (
 
 
 @dataclass(frozen=True)
-class Head:
+class RegionHead:
     """The properties of a [region] head that do not depend on a batch.
 
     Attributes:
@@ -79,7 +79,7 @@ class Head:
 
 
 @dataclass(frozen=True)
-class Grid(Places):
+class RegionGrid(GridPlaces):
     """The places of a head; its anchors are in cells."""
 
     @classmethod
@@ -115,7 +115,7 @@ class Grid(Places):
 
 
 @dataclass(frozen=True)
-class Labels:
+class RegionTruths:
     """The ground truth of a batch.
 
     Attributes:
@@ -135,7 +135,7 @@ class Labels:
     class_only: Tensor
 
     @classmethod
-    def of(cls, head: Head, truths: Tensor) -> Self:
+    def of(cls, head: RegionHead, truths: Tensor) -> Self:
         """Build the ground truth of a batch, with one padding row more, so that there is a row.
 
         Args:
@@ -191,9 +191,9 @@ class Scene:
         best_truth: (N, P) number of that truth.
     """
 
-    head: Head
-    grid: Grid
-    labels: Labels
+    head: RegionHead
+    grid: RegionGrid
+    labels: RegionTruths
     entries: Tensor
     values: Tensor
     matches: Matches
@@ -203,7 +203,7 @@ class Scene:
     best_truth: Tensor
 
     @classmethod
-    def of(cls, head: Head, x: Tensor, truths: Tensor) -> Self:
+    def of(cls, head: RegionHead, x: Tensor, truths: Tensor) -> Self:
         """Build the comparison of a head's input with ground truth.
 
         Args:
@@ -211,9 +211,9 @@ class Scene:
             x: (N, H, W, C) input of the head, before any activation.
             truths: (N, T, 5) rows of class and box.
         """
-        grid = Grid.of(head.spec, x)
+        grid = RegionGrid.of(head.spec, x)
         entries = grid.split(x)
-        labels = Labels.of(head, ops.cast(truths, grid.dtype))
+        labels = RegionTruths.of(head, ops.cast(truths, grid.dtype))
         raw = ops.stop_gradient(entries)
         values = _activated(head, raw)
         boxes = grid.boxes(raw)
@@ -227,7 +227,7 @@ class Scene:
         return cls(head, grid, labels, entries, values, matches, overlaps, singled, *nearest)
 
 
-def _activated(head: Head, raw: Tensor) -> Tensor:
+def _activated(head: RegionHead, raw: Tensor) -> Tensor:
     """Return raw entries (N, P, 5 + classes) behind their activations."""
     spec = head.spec
     box = [ops.sigmoid(raw[..., :2]), raw[..., 2:4]]
@@ -245,7 +245,7 @@ def _activated(head: Head, raw: Tensor) -> Tensor:
     return ops.concatenate([*box, known, classes], axis=-1)
 
 
-def _match_shapes(spec: Region, grid: Grid, boxes: Tensor, labels: Labels) -> Tensor:
+def _match_shapes(spec: Region, grid: RegionGrid, boxes: Tensor, labels: RegionTruths) -> Tensor:
     """Match each truth with the place in its cell whose shape is most like its own: (N, T).
 
     Args:
@@ -264,7 +264,7 @@ def _match_shapes(spec: Region, grid: Grid, boxes: Tensor, labels: Labels) -> Te
     return places[..., 0] + ops.cast(best, "int32")
 
 
-def _likeliest(head: Head, values: Tensor, labels: Labels) -> Tensor:
+def _likeliest(head: RegionHead, values: Tensor, labels: RegionTruths) -> Tensor:
     """Find the most probable place (N, P) of each picture with a class-only label."""
     if head.hierarchy is None:
         return ops.zeros_like(values[..., 0], dtype="bool")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from keras import ops
 
-from darkconv.backends.keras.losses.assignment import Assignment, Objects, Weights
+from darkconv.backends.keras.losses.assignment import Assignment, Weights, YoloTruths
 from darkconv.backends.keras.losses.darknet_yolo import darknet_parts
 from darkconv.backends.keras.losses.delta import with_limited_slope
 from darkconv.backends.keras.losses.overlap import area, overlap
@@ -21,7 +21,7 @@ from darkconv.core.network import Layer
 from darkconv.layers.head import Yolo, YoloHead
 from darkconv.layers.loss_rules import Setting, check_rule
 
-BoxCosts = Callable[[Assignment, Objects], Tensor]
+BoxCosts = Callable[[Assignment, YoloTruths], Tensor]
 """Computes the loss (N, P) of the box of each place by the truth that it is assigned to."""
 
 
@@ -70,7 +70,7 @@ def _default_parts(found: Assignment, box_costs: BoxCosts) -> LossParts:
     return LossParts.of_places(scale * box, scale * known, truths.valid, scale * classes)
 
 
-def _box_costs(found: Assignment, truths: Objects) -> Tensor:
+def _box_costs(found: Assignment, truths: YoloTruths) -> Tensor:
     grid, spec, weights = found.grid, found.grid.spec, truths.weights
     raw = ops.where(truths.valid[..., None], found.entries.box, 0.0)
     if spec.dialect.follows(ALEXEYAB):  # the original has no such factor
@@ -84,7 +84,7 @@ def _box_costs(found: Assignment, truths: Objects) -> Tensor:
     return with_limited_slope(cost, raw, spec.max_delta)
 
 
-def _coordinate_costs(found: Assignment, raw: Tensor, truths: Objects) -> Tensor:
+def _coordinate_costs(found: Assignment, raw: Tensor, truths: YoloTruths) -> Tensor:
     """Compute the loss (N, P) of raw x, y, w, h by targets of their own.
 
     Small boxes have a larger weight.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from darkconv.backends.torch.losses.grid import Entries, Grid, probabilities
+from darkconv.backends.torch.losses.grid import Entries, YoloGrid, probabilities
 from darkconv.backends.torch.losses.overlap import iou, shape_overlap
 from darkconv.backends.torch.losses.report import LossReport
 from darkconv.core.dialect import ALEXEYAB
@@ -26,7 +26,7 @@ from darkconv.layers.loss_rules import (
 
 
 @dataclass(frozen=True)
-class Objects:
+class YoloTruths:
     """The ground truth of a batch, that of all pictures in one row.
 
     Attributes:
@@ -89,7 +89,7 @@ class Nearest:
     spared_iou: Tensor
 
 
-def find_nearest(grid: Grid, entries: Entries, boxes: Tensor, objects: Objects) -> Nearest:
+def find_nearest(grid: YoloGrid, entries: Entries, boxes: Tensor, objects: YoloTruths) -> Nearest:
     """Find the best ground truth box of each predicted box, by IoU.
 
     Args:
@@ -111,7 +111,7 @@ def find_nearest(grid: Grid, entries: Entries, boxes: Tensor, objects: Objects) 
 
 
 @dataclass(frozen=True)
-class Pairs:
+class YoloPairs:
     """Places with the truths that they are trained on, in Darknet's order.
 
     Attributes:
@@ -148,7 +148,7 @@ class Pairs:
         return [self.where(rank == number) for number in range(last + 1)]
 
 
-def match_shapes(grid: Grid, objects: Objects) -> Pairs:
+def match_shapes(grid: YoloGrid, objects: YoloTruths) -> YoloPairs:
     """Match each truth with the anchor that is most like its shape, and with similar anchors.
 
     The best anchor counts if it belongs to this head; with `iou_thresh` below 1, so do all of the
@@ -170,10 +170,10 @@ def match_shapes(grid: Grid, objects: Objects) -> Pairs:
     wanted = wanted[:, list(spec.mask)] & objects.valid.reshape(-1, 1)
     truths, anchors = wanted.nonzero(as_tuple=True)
     places = grid.places_of(objects.images[truths], anchors, objects.boxes[truths])
-    return Pairs(places, truths, sizes.new_ones(len(truths)))
+    return YoloPairs(places, truths, sizes.new_ones(len(truths)))
 
 
-def spot_good_boxes(spec: YoloHead, nearest: Nearest) -> Pairs:
+def spot_good_boxes(spec: YoloHead, nearest: Nearest) -> YoloPairs:
     """Find the places that are trained on a truth because their box is above `truth_thresh`.
 
     Args:
@@ -187,10 +187,10 @@ def spot_good_boxes(spec: YoloHead, nearest: Nearest) -> Pairs:
     (places,) = (nearest.iou > spec.truth_thresh).nonzero(as_tuple=True)
     found = nearest.iou[places]
     scores = found.square() if spec.objectness_smooth else torch.ones_like(found)
-    return Pairs(places, nearest.truth[places], scores)
+    return YoloPairs(places, nearest.truth[places], scores)
 
 
-def spot_spared_boxes(spec: YoloHead, nearest: Nearest) -> Pairs:
+def spot_spared_boxes(spec: YoloHead, nearest: Nearest) -> YoloPairs:
     """Find the places that the ignore rule ignores: their box is above `ignore_thresh`.
 
     Args:
@@ -201,7 +201,7 @@ def spot_spared_boxes(spec: YoloHead, nearest: Nearest) -> Pairs:
         Pairs of these places with their best truths; the target score is 1.
     """
     (places,) = (nearest.spared_iou > spec.ignore_thresh).nonzero(as_tuple=True)
-    return Pairs(places, nearest.truth[places], torch.ones_like(nearest.iou[places]))
+    return YoloPairs(places, nearest.truth[places], torch.ones_like(nearest.iou[places]))
 
 
 @dataclass(frozen=True)
@@ -218,12 +218,12 @@ class Claims:
 
     places: Tensor
     owners: Tensor
-    pairs: Pairs
+    pairs: YoloPairs
     rows: Tensor
     matched: Tensor
 
     @classmethod
-    def of(cls, spotted: Pairs, matches: Pairs) -> Self:
+    def of(cls, spotted: YoloPairs, matches: YoloPairs) -> Self:
         """Build the assignment of places from pairs; good boxes come first, as in Darknet.
 
         Args:
@@ -251,12 +251,12 @@ class Assignment:
         overlaps: (matches,) IoU of the predicted box and the truth of each match.
     """
 
-    grid: Grid
+    grid: YoloGrid
     entries: Entries
-    objects: Objects
+    objects: YoloTruths
     nearest: Nearest
-    spotted: Pairs
-    matches: Pairs
+    spotted: YoloPairs
+    matches: YoloPairs
     overlaps: Tensor
 
     @classmethod
@@ -269,9 +269,9 @@ class Assignment:
             truths: (N, T, 5) rows of class and box.
             setting: input size, rule, class weights and class map.
         """
-        grid = Grid.of(spec, x, setting)
+        grid = YoloGrid.of(spec, x, setting)
         entries = grid.entries(x)
-        objects = Objects.of(spec, truths.to(x.device, grid.anchors.dtype), setting)
+        objects = YoloTruths.of(spec, truths.to(x.device, grid.anchors.dtype), setting)
         with torch.no_grad():
             boxes = grid.boxes(entries.box)
             nearest = find_nearest(grid, entries, boxes, objects)

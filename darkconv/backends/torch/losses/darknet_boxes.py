@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from darkconv.backends.torch.losses.assignment import Assignment, Pairs
+from darkconv.backends.torch.losses.assignment import Assignment, YoloPairs
 from darkconv.backends.torch.losses.darknet_overlap import overlap_gradient
 from darkconv.backends.torch.losses.density import log_density
 from darkconv.core.dialect import ALEXEYAB
@@ -11,7 +11,7 @@ from darkconv.layers.head import GaussianYolo
 from darkconv.layers.loss_rules import DENSITY_OFFSET, DEVIATION_OFFSET, is_logit
 
 
-def box_deltas(found: Assignment, pairs: Pairs) -> tuple[Tensor, Tensor]:
+def box_deltas(found: Assignment, pairs: YoloPairs) -> tuple[Tensor, Tensor]:
     """Compute C's deltas of x, y, w, h and of their standard deviations.
 
     Args:
@@ -34,19 +34,19 @@ def box_deltas(found: Assignment, pairs: Pairs) -> tuple[Tensor, Tensor]:
     return _held(found, _overlap_deltas(found, pairs) * weights), none
 
 
-def _importance(found: Assignment, pairs: Pairs) -> Tensor:
+def _importance(found: Assignment, pairs: YoloPairs) -> Tensor:
     """Return the weight of each box (k, 1); small boxes have a larger one."""
     sizes = found.objects.boxes[pairs.truths, 2:]
     return 2 - sizes.prod(1, keepdim=True)
 
 
-def _errors(found: Assignment, pairs: Pairs) -> Tensor:
+def _errors(found: Assignment, pairs: YoloPairs) -> Tensor:
     """Return target minus value (k, 4) of the offsets and of raw w, h."""
     grid, boxes = found.grid, found.objects.boxes[pairs.truths]
     return grid.targets(pairs.places, boxes) - grid.values(found.entries.box[pairs.places])
 
 
-def _overlap_deltas(found: Assignment, pairs: Pairs) -> Tensor:
+def _overlap_deltas(found: Assignment, pairs: YoloPairs) -> Tensor:
     """Compute the deltas of x, y, w, h (k, 4) for an overlap loss, without weights.
 
     Of the chain rule's factors C keeps the exponential's alone, and if a corner is predicted
@@ -61,7 +61,7 @@ def _overlap_deltas(found: Assignment, pairs: Pairs) -> Tensor:
     return torch.cat([position + grid.shift * size, size * growth], 1)
 
 
-def _gaussian_deltas(found: Assignment, pairs: Pairs) -> tuple[Tensor, Tensor]:
+def _gaussian_deltas(found: Assignment, pairs: YoloPairs) -> tuple[Tensor, Tensor]:
     """Compute the deltas of the means and of the standard deviations.
 
     Those of the means follow from their density or from the overlap, those of the standard

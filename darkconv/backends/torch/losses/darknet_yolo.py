@@ -14,7 +14,7 @@ width or height does not count.
 import torch
 from torch import Tensor
 
-from darkconv.backends.torch.losses.assignment import Assignment, Pairs, spot_spared_boxes
+from darkconv.backends.torch.losses.assignment import Assignment, YoloPairs, spot_spared_boxes
 from darkconv.backends.torch.losses.darknet_boxes import box_deltas
 from darkconv.backends.torch.losses.delta import with_delta
 from darkconv.backends.torch.losses.grid import Entries, probabilities
@@ -75,7 +75,7 @@ class _Deltas:
             self._smooth_classes(spotted)
         self._train_boxes(spotted)
 
-    def train_matches(self, pairs: Pairs) -> None:
+    def train_matches(self, pairs: YoloPairs) -> None:
         """Take step 2: train some places on one truth each.
 
         Args:
@@ -103,7 +103,7 @@ class _Deltas:
         missing = wanted - self.known[places]
         self.values.known[places] = self.spec.obj_normalizer * weights * missing
 
-    def _train_boxes(self, pairs: Pairs) -> None:
+    def _train_boxes(self, pairs: YoloPairs) -> None:
         """Write box deltas: the original overwrites earlier ones, alexeyab adds."""
         box, deviations = box_deltas(self.found, pairs)
         if self.spec.dialect == PJREDDIE:
@@ -112,7 +112,7 @@ class _Deltas:
         self.values.box[pairs.places] += box
         self.values.deviations[pairs.places] += deviations
 
-    def _train_classes(self, pairs: Pairs) -> None:
+    def _train_classes(self, pairs: YoloPairs) -> None:
         """Write the deltas of all classes; of the truth's alone if a class was trained before."""
         own = self.found.objects.classes[pairs.truths].unsqueeze(1)
         old, fresh = self.values.classes[pairs.places], self._class_deltas(pairs, own)
@@ -122,7 +122,7 @@ class _Deltas:
         written = old.gather(1, own) if self._looks_at_own_class else old[:, :1]
         self.values.classes[pairs.places] = torch.where(written != 0, alone, fresh)
 
-    def _class_deltas(self, pairs: Pairs, own: Tensor) -> Tensor:
+    def _class_deltas(self, pairs: YoloPairs, own: Tensor) -> Tensor:
         """Compute the deltas (k, classes) at places where no class was trained; own is (k, 1)."""
         scores, objects = self.scores[pairs.places], self.found.objects
         factors = objects.factors[pairs.truths].unsqueeze(1)
@@ -134,7 +134,7 @@ class _Deltas:
             weights = weights * self.spec.cls_normalizer
         return torch.where(hot > 0, weights, factors) * (self._wanted(hot) - scores)
 
-    def _smooth_classes(self, pairs: Pairs) -> None:
+    def _smooth_classes(self, pairs: YoloPairs) -> None:
         """Write the delta of the truth's class, whose target is the box's quality."""
         own = pairs.places, self.found.objects.classes[pairs.truths]
         weights = self.found.objects.weights[pairs.truths]

@@ -40,7 +40,7 @@ from darkconv.layers.loss_rules import (
 
 
 @dataclass(frozen=True)
-class Cells:
+class CellValues:
     """Predictions of the cells of a batch, or one number about each of these values.
 
     Attributes:
@@ -71,9 +71,9 @@ class Cells:
             boxes.reshape(-1, spec.num, 4),
         )
 
-    def like(self) -> "Cells":
+    def like(self) -> "CellValues":
         """Return zeros of the same shapes."""
-        return Cells(*(torch.zeros_like(part.detach()) for part in _parts(self)))
+        return CellValues(*(torch.zeros_like(part.detach()) for part in _parts(self)))
 
     def flat(self, images: int) -> Tensor:
         """Join the values again: the inverse of `of`.
@@ -88,12 +88,12 @@ class Cells:
 
 
 @dataclass(frozen=True)
-class Objects:
+class CellTruths:
     """The truths that have a cell, one for each of these cells.
 
     Attributes:
         cells: (k,) numbers of their cells.
-        boxes: (k, 4) boxes as in `Cells`, with w and h themselves.
+        boxes: (k, 4) boxes as in `CellValues`, with w and h themselves.
         classes: (k,) classes, from 0.
         weights: (k,) factors of the classes.
     """
@@ -132,11 +132,11 @@ def _first(cells: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Aims:
+class CellTargets:
     """The target of every value, and its weight (0 where there is no target)."""
 
-    wanted: Cells
-    scale: Cells
+    wanted: CellValues
+    scale: CellValues
 
 
 @costs(Detection)
@@ -154,9 +154,9 @@ def detection_loss(layer: Layer, x: Tensor, truths: Tensor, setting: Setting) ->
         OptionError: the number of class weights is not that of the classes.
     """
     spec = trainable_detection(layer)
-    given = Cells.of(spec, x.flatten(1))
+    given = CellValues.of(spec, x.flatten(1))
     factors = given.known.new_tensor(class_factors(setting, spec.classes))
-    objects = Objects.of(spec, truths.to(factors), factors)
+    objects = CellTruths.of(spec, truths.to(factors), factors)
     with torch.no_grad():
         chosen, overlaps = _responsible(spec, given.boxes, objects, setting)
         aims = _aims(spec, given, objects, chosen, overlaps)
@@ -164,14 +164,14 @@ def detection_loss(layer: Layer, x: Tensor, truths: Tensor, setting: Setting) ->
         return _report(_costs(spec, given, aims), objects, chosen, overlaps)
     with torch.no_grad():
         delta = _delta(spec, given, aims)
-        squares = Cells(*(part.square() for part in _parts(delta)))
+        squares = CellValues(*(part.square() for part in _parts(delta)))
         report = _report(squares, objects, chosen, overlaps)
     total = with_delta(report.total, x, delta.flat(len(x)).reshape(x.shape))
     return replace(report, total=total)
 
 
 def _responsible(
-    spec: Detection, predicted: Tensor, objects: Objects, setting: Setting
+    spec: Detection, predicted: Tensor, objects: CellTruths, setting: Setting
 ) -> tuple[Tensor, Tensor]:
     """Return for each object the index of its box in the cell, and their IoU."""
     boxes, truths = predicted[objects.cells], objects.boxes.unsqueeze(1)
@@ -191,8 +191,8 @@ def _responsible(
 
 
 def _aims(
-    spec: Detection, given: Cells, objects: Objects, chosen: Tensor, overlaps: Tensor
-) -> Aims:
+    spec: Detection, given: CellValues, objects: CellTruths, chosen: Tensor, overlaps: Tensor
+) -> CellTargets:
     """Return the targets: no object but the truths, each in its box."""
     wanted, scale = given.like(), given.like()
     cells, weights, boxes = objects.cells, objects.weights, objects.boxes
@@ -204,31 +204,31 @@ def _aims(
     sizes = boxes[:, 2:].sqrt() if spec.sqrt else boxes[:, 2:]
     wanted.boxes[cells, chosen] = torch.cat([boxes[:, :2], sizes], 1)
     scale.boxes[cells, chosen] = (spec.coord_scale * weights).unsqueeze(1)
-    return Aims(wanted, scale)
+    return CellTargets(wanted, scale)
 
 
-def _delta(spec: Detection, given: Cells, aims: Aims) -> Cells:
+def _delta(spec: Detection, given: CellValues, aims: CellTargets) -> CellValues:
     """Compute C's deltas."""
     scores = given.scores.softmax(1) if spec.softmax else given.scores
     values = scores, given.known, given.boxes
     parts = zip(values, _parts(aims.wanted), _parts(aims.scale), strict=True)
-    return Cells(*(scale * (wanted - value) for value, wanted, scale in parts))
+    return CellValues(*(scale * (wanted - value) for value, wanted, scale in parts))
 
 
-def _costs(spec: Detection, given: Cells, aims: Aims) -> Cells:
+def _costs(spec: Detection, given: CellValues, aims: CellTargets) -> CellValues:
     """Compute the loss of every value by the default rule."""
     parts = zip(_parts(given), _parts(aims.wanted), _parts(aims.scale), strict=True)
     costs = [scale * (wanted - value).square() / 2 for value, wanted, scale in parts]
     if spec.softmax:
         costs[0] = -aims.scale.scores * aims.wanted.scores * given.scores.log_softmax(1)
-    return Cells(*costs)
+    return CellValues(*costs)
 
 
-def _parts(cells: Cells) -> tuple[Tensor, Tensor, Tensor]:
+def _parts(cells: CellValues) -> tuple[Tensor, Tensor, Tensor]:
     return cells.scores, cells.known, cells.boxes
 
 
-def _report(costs: Cells, objects: Objects, chosen: Tensor, overlaps: Tensor) -> LossReport:
+def _report(costs: CellValues, objects: CellTruths, chosen: Tensor, overlaps: Tensor) -> LossReport:
     """Build the report from the losses of all values."""
     matched = torch.zeros_like(costs.known, dtype=torch.bool)
     matched[objects.cells, chosen] = True

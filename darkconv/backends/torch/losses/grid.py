@@ -6,7 +6,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from darkconv.backends.torch.losses.places import Places
+from darkconv.backends.torch.losses.places import GridPlaces
 from darkconv.layers.head import YoloHead
 from darkconv.layers.loss_rules import MAX_EXPONENT, MIN_SIZE, Setting, is_logit, point_shift
 
@@ -29,7 +29,7 @@ class Entries:
 
 
 @dataclass(frozen=True)
-class Grid(Places):
+class YoloGrid(GridPlaces):
     """The places of a head; its anchors are relative to the network input.
 
     Attributes:

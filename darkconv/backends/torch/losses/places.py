@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Places:
+class GridPlaces:
     """One place for each picture, anchor, row and column of a batch, numbered from 0 in that order.
 
     Attributes:

@@ -42,7 +42,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from darkconv.backends.torch.losses.delta import with_delta
-from darkconv.backends.torch.losses.region_aims import Aims, class_entries
+from darkconv.backends.torch.losses.region_aims import RegionTargets, class_entries
 from darkconv.backends.torch.losses.region_places import Scene
 from darkconv.backends.torch.losses.registry import costs
 from darkconv.backends.torch.losses.report import LossReport
@@ -70,7 +70,7 @@ def region_loss(layer: Layer, x: Tensor, truths: Tensor, setting: Setting) -> Lo
     darknet = setting.rule == "darknet"
     scene = Scene.of(layer, x, truths, setting)
     with torch.no_grad():
-        aims = Aims.of(scene, setting.seen, darknet=darknet)
+        aims = RegionTargets.of(scene, setting.seen, darknet=darknet)
     if not darknet:
         return _report(scene, _costs(scene, aims))
     with torch.no_grad():
@@ -99,7 +99,7 @@ def _report(scene: Scene, costs: Tensor) -> LossReport:
     )
 
 
-def _delta(scene: Scene, aims: Aims) -> Tensor:
+def _delta(scene: Scene, aims: RegionTargets) -> Tensor:
     """Compute C's deltas (places, 5 + classes)."""
     spec, values = scene.grid.spec, scene.values
     delta = aims.scale * (aims.wanted - values)
@@ -117,7 +117,7 @@ def _focal_slope(p: Tensor) -> Tensor:
     return FOCAL_FACTOR * (p - 1) * (2 * p * p.log() + p - 1)
 
 
-def _costs(scene: Scene, aims: Aims) -> Tensor:
+def _costs(scene: Scene, aims: RegionTargets) -> Tensor:
     """Compute the loss of every entry (places, 5 + classes) by the default rule."""
     raw, spec = scene.entries, scene.grid.spec
     classes = class_entries(scene)

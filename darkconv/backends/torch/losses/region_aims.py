@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from darkconv.backends.torch.losses.region_places import Pairs, Scene
+from darkconv.backends.torch.losses.region_places import RegionPairs, Scene
 from darkconv.core.dialect import ALEXEYAB, PJREDDIE
 from darkconv.layers.loss_rules import OBJECTNESS, PRIOR_PICTURES, PRIOR_SCALE, joins_background
 
 
 @dataclass(frozen=True)
-class Aims:
+class RegionTargets:
     """Targets (places, 5 + classes), filled step by step.
 
     Attributes:
@@ -29,7 +29,7 @@ class Aims:
     scale: Tensor
 
     @classmethod
-    def of(cls, scene: Scene, seen: int, *, darknet: bool) -> "Aims":
+    def of(cls, scene: Scene, seen: int, *, darknet: bool) -> "RegionTargets":
         """Build the targets of a batch.
 
         Args:
@@ -71,7 +71,7 @@ class Aims:
         (places,) = (scene.best_iou > spec.thresh).nonzero(as_tuple=True)
         known = scene.values[places, OBJECTNESS] if spec.classfix == 2 else 1.0
         scale = spec.class_scale * known * torch.ones_like(scene.best_iou[places])
-        pairs = Pairs(places, scene.best_truth[places])
+        pairs = RegionPairs(places, scene.best_truth[places])
         self._aim_classes(scene, pairs, scale, classes=scene.labels.spared)
 
     def _aim_singled(self, scene: Scene) -> None:
@@ -90,7 +90,7 @@ class Aims:
         own = torch.full_like(scene.best_iou[singled.places], spec.class_scale)
         self._aim_classes(scene, singled, own)
 
-    def _aim_boxes(self, scene: Scene, pairs: Pairs) -> None:
+    def _aim_boxes(self, scene: Scene, pairs: RegionPairs) -> None:
         """Set the truths' boxes as targets; in the original small ones have a larger weight."""
         spec, boxes = scene.grid.spec, scene.labels.boxes[pairs.truths]
         scale = spec.coord_scale * scene.labels.weights[pairs.truths]
@@ -99,7 +99,7 @@ class Aims:
         self.wanted[pairs.places, :4] = scene.grid.encoded(boxes, pairs.places)
         self.scale[pairs.places, :4] = scale.unsqueeze(1)
 
-    def _aim_objectness(self, scene: Scene, pairs: Pairs, overlaps: Tensor) -> None:
+    def _aim_objectness(self, scene: Scene, pairs: RegionPairs, overlaps: Tensor) -> None:
         """Set the target 1 of objectness, or the IoU with `rescore`; 0 if it means background."""
         spec = scene.grid.spec
         wanted = overlaps if spec.rescore else torch.ones_like(overlaps)
@@ -110,7 +110,7 @@ class Aims:
     def _aim_classes(
         self,
         scene: Scene,
-        pairs: Pairs,
+        pairs: RegionPairs,
         scale: Tensor,
         *,
         classes: Tensor | None = None,

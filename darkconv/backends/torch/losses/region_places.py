@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from darkconv.backends.torch.losses.hierarchy import Hierarchy
 from darkconv.backends.torch.losses.overlap import iou, shape_overlap
-from darkconv.backends.torch.losses.places import Places
+from darkconv.backends.torch.losses.places import GridPlaces
 from darkconv.core.dialect import PJREDDIE
 from darkconv.core.network import Layer
 from darkconv.layers.head import Region
@@ -32,7 +32,7 @@ from darkconv.layers.loss_rules import (
 
 
 @dataclass(frozen=True)
-class Grid(Places):
+class RegionGrid(GridPlaces):
     """The places of a head; its anchors are in cells.
 
     Attributes:
@@ -108,7 +108,7 @@ class Grid(Places):
 
 
 @dataclass(frozen=True)
-class Labels:
+class RegionTruths:
     """The ground truth of a batch, that of all pictures in one row.
 
     Attributes:
@@ -173,7 +173,7 @@ def _listed(spec: Region, numbers: Tensor, boxes: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Pairs:
+class RegionPairs:
     """Places with the truths that they are trained on, in Darknet's order.
 
     Attributes:
@@ -210,13 +210,13 @@ class Scene:
         best_truth: (places,) number of that truth.
     """
 
-    grid: Grid
-    labels: Labels
+    grid: RegionGrid
+    labels: RegionTruths
     hierarchy: Hierarchy | None
     entries: Tensor
     values: Tensor
-    matches: Pairs
-    singled: Pairs
+    matches: RegionPairs
+    singled: RegionPairs
     overlaps: Tensor
     best_iou: Tensor
     best_truth: Tensor
@@ -237,10 +237,10 @@ class Scene:
             GraphError: the head's class tree does not fit.
         """
         spec = trainable_region(layer)
-        grid = Grid.of(spec, x)
+        grid = RegionGrid.of(spec, x)
         entries = grid.entries(x)
         hierarchy = Hierarchy.of(layer, spec.classes, x.device)
-        labels = Labels.of(layer, truths.to(x.device, entries.dtype), setting)
+        labels = RegionTruths.of(layer, truths.to(x.device, entries.dtype), setting)
         with torch.no_grad():
             raw = entries.detach()
             values = _activated(spec, raw, hierarchy)
@@ -252,7 +252,7 @@ class Scene:
         compared = matches, singled, overlaps, best_iou, best_truth
         return cls(grid, labels, hierarchy, entries, values, *compared)
 
-    def rounds(self) -> Iterator[tuple[Pairs, Tensor]]:
+    def rounds(self) -> Iterator[tuple[RegionPairs, Tensor]]:
         """Iterate over the first truths of all places, then over their second ones, and so on.
 
         Yields:
@@ -261,7 +261,10 @@ class Scene:
         ranks = self.matches.ranks()
         for rank in range(int(ranks.max()) + 1 if len(ranks) else 0):
             (now,) = (ranks == rank).nonzero(as_tuple=True)
-            yield Pairs(self.matches.places[now], self.matches.truths[now]), self.overlaps[now]
+            yield (
+                RegionPairs(self.matches.places[now], self.matches.truths[now]),
+                self.overlaps[now],
+            )
 
 
 def _activated(spec: Region, raw: Tensor, hierarchy: Hierarchy | None) -> Tensor:
@@ -281,7 +284,7 @@ def _activated(spec: Region, raw: Tensor, hierarchy: Hierarchy | None) -> Tensor
     return torch.cat([box, known, classes], 1)
 
 
-def _match_shapes(grid: Grid, boxes: Tensor, labels: Labels) -> Pairs:
+def _match_shapes(grid: RegionGrid, boxes: Tensor, labels: RegionTruths) -> RegionPairs:
     """Match each truth with the place in its cell whose shape is most like its own.
 
     Args:
@@ -295,10 +298,10 @@ def _match_shapes(grid: Grid, boxes: Tensor, labels: Labels) -> Pairs:
     places = grid.places(labels.images[truths].unsqueeze(1), anchors, wanted[..., :2])
     shapes = grid.anchors / grid.size() if grid.spec.bias_match else boxes[places, 2:]
     best = shape_overlap("iou", shapes, wanted[..., 2:]).argmax(1, keepdim=True)
-    return Pairs(places.gather(1, best).squeeze(1), truths)
+    return RegionPairs(places.gather(1, best).squeeze(1), truths)
 
 
-def _find_nearest(grid: Grid, boxes: Tensor, labels: Labels) -> tuple[Tensor, Tensor]:
+def _find_nearest(grid: RegionGrid, boxes: Tensor, labels: RegionTruths) -> tuple[Tensor, Tensor]:
     """Find the best IoU of every predicted box (places, 4) with a truth, and that truth."""
     images, count = labels.has_box.shape
     truths = labels.boxes.reshape(images, 1, count, 4)
@@ -308,13 +311,15 @@ def _find_nearest(grid: Grid, boxes: Tensor, labels: Labels) -> tuple[Tensor, Te
     return best.flatten(), (truth + first).flatten()
 
 
-def _likeliest(grid: Grid, values: Tensor, labels: Labels, hierarchy: Hierarchy | None) -> Pairs:
+def _likeliest(
+    grid: RegionGrid, values: Tensor, labels: RegionTruths, hierarchy: Hierarchy | None
+) -> RegionPairs:
     """Find the most probable place of the picture for each class-only label."""
     (truths,) = labels.class_only.flatten().nonzero(as_tuple=True)
     if hierarchy is None or not len(truths):
-        return Pairs(truths, truths)
+        return RegionPairs(truths, truths)
     images = labels.images[truths]
     found = grid.per_image(values)[images]
     chances = hierarchy.absolute(found[..., 5:], labels.classes[truths])
     best = (found[..., 4] * chances).clamp(min=0).argmax(1)
-    return Pairs(images * found.shape[1] + best, truths)
+    return RegionPairs(images * found.shape[1] + best, truths)

@@ -11,7 +11,7 @@ import pytest
 import darkconv as dc
 from darkconv.cli import COMMANDS
 from darkconv.cli.models import write_model
-from darkconv.cli.params import Output
+from darkconv.cli.params import OutputFiles
 from darkconv.libraries import EXTRAS, require
 from networks import cfg_text, network, random_model
 
@@ -148,7 +148,7 @@ def folder(tmp_path_factory):
     (folder / "net.data").write_text(text)
     for suffix, library in MADE.items():
         pytest.importorskip(library)
-        write_model(model, Output(folder / f"made{suffix}"))
+        write_model(model, OutputFiles(folder / f"made{suffix}"))
     return folder
 
 

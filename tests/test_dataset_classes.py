@@ -24,7 +24,7 @@ from darkconv.dataset.classes import (
     unknown_classes,
 )
 from darkconv.dataset.label import Label
-from darkconv.dataset.sample import Layout
+from darkconv.dataset.sample import DatasetLayout
 from darkconv.errors import DatasetError
 
 ZOO = Path(zoo.__file__).parent
@@ -62,7 +62,7 @@ def sample(*names):
 
 def labelled(*names, own=(), **layout):
     found = Dataset((sample(*names),), tuple(own) or tuple(dict.fromkeys(names)), "x")
-    layouts = (Layout(source="x", form="y", **layout),)
+    layouts = (DatasetLayout(source="x", form="y", **layout),)
     return Dataset(found.samples, found.names, "x", layouts=layouts)
 
 

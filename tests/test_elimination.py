@@ -15,7 +15,7 @@ from darkconv.errors import PlanError
 from darkconv.surgery import elimination
 from darkconv.surgery.channels import find_classes
 from darkconv.surgery.chooser import class_families
-from darkconv.surgery.elimination import Reading, eliminate
+from darkconv.surgery.elimination import LayerMoments, eliminate
 from drafts import checked, drawn_model, drawn_network
 from networks import network, random_model
 from plans import unguarded_plan
@@ -34,7 +34,7 @@ def drawn_reading(stream, classes, taps, filters, others=0):
     seen = stream.normal(size=(columns, columns)) @ stream.normal(size=(columns, 200))
     seen -= seen.mean(1, keepdims=True)
     owners = stream.permutation(np.r_[np.repeat(np.arange(classes), taps), np.full(others, -1)])
-    return Reading(stream.normal(size=(filters, columns)), seen @ seen.T / 200, owners)
+    return LayerMoments(stream.normal(size=(filters, columns)), seen @ seen.T / 200, owners)
 
 
 def refitted(reading, gone, ridge=RIDGE):
@@ -92,7 +92,7 @@ def test_a_copy_costs_nothing_and_the_last_of_the_two_costs_much():
     stream = np.random.default_rng(2)
     side = drawn_reading(stream, 4, 1, 3)
     index = np.array([0, 1, 2, 3, 0])
-    doubled = Reading(side.weights[:, index], side.moments[np.ix_(index, index)], np.arange(5))
+    doubled = LayerMoments(side.weights[:, index], side.moments[np.ix_(index, index)], np.arange(5))
     errors = eliminate(np.arange(5), [doubled], 1e-9)
     assert min(errors[0], errors[4]) < 1e-6
     assert max(errors[0], errors[4]) > 1e-2
@@ -150,7 +150,7 @@ def readings_by_hand(model, pictures, labels):
                 model.arrays[f"{layer.index}.{name}"] for name in ("scales", "rolling_variance")
             )
             weights = weights * np.abs(scales / np.sqrt(variance + 1e-5))[:, None]
-        yield Reading(weights, np.cov(seen, bias=True), owners.repeat(layer.spec.size**2))
+        yield LayerMoments(weights, np.cov(seen, bias=True), owners.repeat(layer.spec.size**2))
 
 
 @pytest.mark.parametrize("way", WAYS)

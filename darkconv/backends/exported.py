@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darkconv.backends.choices import HEADS_OF, INPUTS
-from darkconv.backends.layouts import NMS_OPS, SPLIT, Layout, find_layout
+from darkconv.backends.layouts import NMS_OPS, SPLIT, BoxLayout, find_layout
 from darkconv.core.model import Array
 from darkconv.core.names import Names
 from darkconv.core.network import Network
@@ -122,7 +122,7 @@ class ExportedFile:
         return self.metadata["head"]
 
     @property
-    def form(self) -> Layout | None:
+    def form(self) -> BoxLayout | None:
         """Return the layout of the boxes; None where the file gives no boxes."""
         if self.head not in HEADS_OF["layout"] or not self.network.finds_boxes:
             return None

@@ -48,7 +48,7 @@ Values = Any  # an array of numpy or of another library
 
 
 @dataclass(frozen=True, kw_only=True)
-class Output:
+class LayoutOutput:
     """One output of a file.
 
     Attributes:
@@ -104,7 +104,7 @@ class Output:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class BoxLayout:
     """A form of the outputs of a file that gives boxes.
 
     Attributes:
@@ -121,7 +121,7 @@ class Layout:
 
     name: str
     head: str
-    outputs: tuple[Output, ...]
+    outputs: tuple[LayoutOutput, ...]
     unit: str | None = None
     padding: int = -1
     nms_ops: tuple[str, ...] = NMS_OPS[:1]
@@ -146,7 +146,7 @@ class Layout:
         """
         return self.unit or (PIXELS if pixels else RELATIVE)
 
-    def outputs_of(self, network: "Network") -> list[Output]:
+    def outputs_of(self, network: "Network") -> list[LayoutOutput]:
         """Return the outputs of a network's file; confidences only where they are not the scores.
 
         Args:
@@ -197,55 +197,55 @@ def ultralytics_facts(
 
 
 LAYOUTS = (
-    Layout(
+    BoxLayout(
         name=SPLIT,
         head="boxes",
         outputs=(
-            Output(name="boxes", parts=(CORNERS,)),
-            Output(name="scores", parts=(SCORES,)),
-            Output(name="confidences", parts=(CONFIDENCES,)),
+            LayoutOutput(name="boxes", parts=(CORNERS,)),
+            LayoutOutput(name="scores", parts=(SCORES,)),
+            LayoutOutput(name="confidences", parts=(CONFIDENCES,)),
         ),
     ),
-    Layout(
+    BoxLayout(
         name="ultralytics",
         head="boxes",
-        outputs=(Output(name="output0", parts=(CENTRES, SCORES), axes=(VALUES, EACH)),),
+        outputs=(LayoutOutput(name="output0", parts=(CENTRES, SCORES), axes=(VALUES, EACH)),),
         unit=PIXELS,
         facts=ultralytics_facts,
     ),
-    Layout(
+    BoxLayout(
         name="deepstream",
         head="boxes",
-        outputs=(Output(name="output", parts=(CORNERS, BEST, LABEL)),),
+        outputs=(LayoutOutput(name="output", parts=(CORNERS, BEST, LABEL)),),
         unit=PIXELS,
     ),
-    Layout(
+    BoxLayout(
         name="yolov4",
         head="boxes",
         outputs=(
-            Output(name="boxes", parts=(CORNERS,), axes=(EACH, ONE, VALUES)),
-            Output(name="confs", parts=(SCORES,)),
+            LayoutOutput(name="boxes", parts=(CORNERS,), axes=(EACH, ONE, VALUES)),
+            LayoutOutput(name="confs", parts=(SCORES,)),
         ),
         unit=RELATIVE,
     ),
-    Layout(
+    BoxLayout(
         name=SPLIT,
         head="nms",
         outputs=(
-            Output(name="boxes", parts=(CORNERS,)),
-            Output(name="scores", parts=(BEST,), axes=(EACH,)),
-            Output(name="classes", parts=(LABEL,), axes=(EACH,)),
-            Output(name="count", parts=(COUNT,), axes=()),
+            LayoutOutput(name="boxes", parts=(CORNERS,)),
+            LayoutOutput(name="scores", parts=(BEST,), axes=(EACH,)),
+            LayoutOutput(name="classes", parts=(LABEL,), axes=(EACH,)),
+            LayoutOutput(name="count", parts=(COUNT,), axes=()),
         ),
     ),
-    Layout(
+    BoxLayout(
         name="efficientnms",
         head="nms",
         outputs=(
-            Output(name="num_dets", parts=(COUNT,), axes=(ONE,)),
-            Output(name="det_boxes", parts=(CORNERS,)),
-            Output(name="det_scores", parts=(BEST,), axes=(EACH,)),
-            Output(name="det_classes", parts=(LABEL,), axes=(EACH,)),
+            LayoutOutput(name="num_dets", parts=(COUNT,), axes=(ONE,)),
+            LayoutOutput(name="det_boxes", parts=(CORNERS,)),
+            LayoutOutput(name="det_scores", parts=(BEST,), axes=(EACH,)),
+            LayoutOutput(name="det_classes", parts=(LABEL,), axes=(EACH,)),
         ),
         padding=0,
         nms_ops=NMS_OPS,
@@ -255,7 +255,7 @@ LAYOUTS = (
 LAYOUT_NAMES = tuple(dict.fromkeys(layout.name for layout in LAYOUTS))
 
 
-def find_layout(head: str, name: str) -> Layout:
+def find_layout(head: str, name: str) -> BoxLayout:
     """Return the layout of a name.
 
     Args:

@@ -16,7 +16,7 @@ from darkconv.cli.models import (
 )
 from darkconv.cli.params import (
     ModelCommand,
-    Output,
+    OutputFiles,
     model_options,
     only_model,
     output_option,
@@ -174,7 +174,7 @@ import_options = titled("Files of other tools", *IMPORT_OPTIONS.values())
 @model_options
 def convert(
     words: tuple[str, ...],
-    outputs: tuple[Output, ...],
+    outputs: tuple[OutputFiles, ...],
     kit: str | None,
     cutoff: int | None,
     reduction: Reduction,

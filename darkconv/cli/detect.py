@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from darkconv.detection import Detections
     from darkconv.detection.clip import Clip
     from darkconv.detection.engine import Engine
-    from darkconv.detection.sources import Source
+    from darkconv.detection.sources import PictureSource
     from darkconv.detection.window import Window
 
 logger = logging.getLogger("darkconv")
@@ -181,7 +181,7 @@ def _in_video(
 
 
 def _watch(
-    engine: "Engine", source: "Source", wishes: Wishes, how: dict[str, Any], **drawing: Any
+    engine: "Engine", source: "PictureSource", wishes: Wishes, how: dict[str, Any], **drawing: Any
 ) -> None:
     """Print the detections of a video until it ends, the user stops, or the window is closed."""
     from darkconv.detection.tables import frame_line

@@ -10,7 +10,7 @@ import click
 from darkconv.cli.models import read_model, require_outputs, write_models
 from darkconv.cli.params import (
     ModelCommand,
-    Output,
+    OutputFiles,
     Word,
     model_options,
     only_model,
@@ -80,7 +80,7 @@ def dissect(
     words: tuple[str, ...],
     keep: str | None,
     sources: tuple[str, ...],
-    outputs: tuple[Output, ...],
+    outputs: tuple[OutputFiles, ...],
     report_path: Path | None,
     no_report: bool,
     all_pictures: bool,
@@ -171,7 +171,7 @@ def dissect(
 
 
 def run_folder(
-    outputs: Sequence[Output], folder: Path | None, *, recover: bool, searches: bool
+    outputs: Sequence[OutputFiles], folder: Path | None, *, recover: bool, searches: bool
 ) -> Path | None:
     """Return the folder for recovery and search; options that would do nothing are usage errors.
 
@@ -212,7 +212,7 @@ def show_quality(done: "Dissection") -> None:
         echo(done.search)
 
 
-def default_report(outputs: Sequence[Output]) -> Path:
+def default_report(outputs: Sequence[OutputFiles]) -> Path:
     """Return the path of the page beside the first output, and register it as an output.
 
     Args:

@@ -19,7 +19,7 @@ from darkconv.cli.params import (
     ModelCommand,
     ModelType,
     ModelWords,
-    Output,
+    OutputFiles,
     Word,
     command_line,
     model_options,
@@ -170,7 +170,7 @@ OPTIONS: tuple[Option, ...] = (
 @with_options(*OPTIONS)
 def finetune(
     words: tuple[str, ...],
-    outputs: tuple[Output, ...],
+    outputs: tuple[OutputFiles, ...],
     data: tuple[str, ...],
     valid: tuple[str, ...],
     valid_split: str | None,

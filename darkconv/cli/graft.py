@@ -16,7 +16,7 @@ from darkconv.cli.models import (
 from darkconv.cli.params import (
     ModelCommand,
     ModelWords,
-    Output,
+    OutputFiles,
     OutputType,
     model_options,
     only_model,
@@ -37,11 +37,11 @@ class WeightsOutputType(OutputType):
     """An output, or a weights file alone for the receiver's cfg as it is."""
 
     def convert(
-        self, value: str | Output, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Output:
+        self, value: str | OutputFiles, param: click.Parameter | None, ctx: click.Context | None
+    ) -> OutputFiles:
         """Return the output; a `.weights` file alone is one file."""
         if isinstance(value, str) and value.endswith(".weights") and "\0" not in value:
-            return Output(Path(value))
+            return OutputFiles(Path(value))
         return super().convert(value, param, ctx)
 
 
@@ -66,7 +66,7 @@ class WeightsOutputType(OutputType):
 @model_options
 def graft(
     words: tuple[str, ...],
-    outputs: tuple[Output, ...],
+    outputs: tuple[OutputFiles, ...],
     layers: int | None,
     as_json: bool,
     **options: Any,
@@ -105,7 +105,7 @@ def _read_receiver(words: ModelWords, donor: Model, options: dict[str, Any]) -> 
     return read_model(words, needs_weights=False, **options)
 
 
-def _write(model: Model, output: Output) -> None:
+def _write(model: Model, output: OutputFiles) -> None:
     if output.suffix == ".weights":
         write_weights(model, output.path)
     else:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from darkconv import loading
-from darkconv.cli.params import ModelWords, Output
+from darkconv.cli.params import ModelWords, OutputFiles
 from darkconv.console.printing import echo
 from darkconv.core.finite import check_kept
 from darkconv.core.model import Model
@@ -177,7 +177,7 @@ def read_exported(
     return loading.open_exported(words.first, **options)
 
 
-def write_model(model: Model, output: Output, **options: Any) -> None:
+def write_model(model: Model, output: OutputFiles, **options: Any) -> None:
     """Write a model in the format that the output's suffix says.
 
     Args:
@@ -196,7 +196,7 @@ def write_model(model: Model, output: Output, **options: Any) -> None:
         write_file(model, output.path, **options)
 
 
-def write_models(model: Model, outputs: Iterable[Output]) -> None:
+def write_models(model: Model, outputs: Iterable[OutputFiles]) -> None:
     """Write a model to each output, and print its path.
 
     Args:
@@ -208,7 +208,7 @@ def write_models(model: Model, outputs: Iterable[Output]) -> None:
         report_written(output)
 
 
-def require_outputs(outputs: tuple[Output, ...], *more: str, is_kit: bool = False) -> None:
+def require_outputs(outputs: tuple[OutputFiles, ...], *more: str, is_kit: bool = False) -> None:
     """Check that something is to be written, and that it can be.
 
     Args:
@@ -228,7 +228,7 @@ def require_outputs(outputs: tuple[Output, ...], *more: str, is_kit: bool = Fals
         check_target(output.path, output.weights, (*WRITERS, *more))
 
 
-def report_written(output: Output, *, external: bool = False) -> None:
+def report_written(output: OutputFiles, *, external: bool = False) -> None:
     """Print path and size of a result; `external`: arrays of an ONNX file lie beside it.
 
     Args:

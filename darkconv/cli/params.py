@@ -31,7 +31,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
-class Output:
+class OutputFiles:
     """The output of a command: one file, or a cfg and its weights."""
 
     path: Path
@@ -52,7 +52,7 @@ class OutputType(WrittenType):
 
     name = "file"
 
-    def note(self, value: Output) -> None:
+    def note(self, value: OutputFiles) -> None:
         """Register the files: see `WrittenType.note`."""
         is_kit = click.get_current_context().params.get("kit")
         if is_kit or value.suffix == SAVED_MODEL_SUFFIX:
@@ -63,19 +63,19 @@ class OutputType(WrittenType):
             note_output(value.weights)
 
     def convert(
-        self, value: str | Output, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Output:
+        self, value: str | OutputFiles, param: click.Parameter | None, ctx: click.Context | None
+    ) -> OutputFiles:
         """Split the words that `ModelCommand` joined."""
-        if isinstance(value, Output):
+        if isinstance(value, OutputFiles):
             return value
         if not value:
             self.fail("an empty word names no file", param, ctx)
         first, _, second = value.partition(JOINT)
         if second:
-            return Output(Path(first), Path(second))
+            return OutputFiles(Path(first), Path(second))
         if first.endswith(DARKNET_SUFFIXES):
             self.fail("Darknet's format is two files: -o OUT.cfg OUT.weights", param, ctx)
-        return Output(Path(first))
+        return OutputFiles(Path(first))
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str

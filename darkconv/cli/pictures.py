@@ -15,7 +15,7 @@ from darkconv.console.renamed import option
 from darkconv.console.values import read_pairs
 from darkconv.core.names import split_names
 from darkconv.dataset import ClassifiedDataset, Dataset, for_model
-from darkconv.dataset.for_model import Described, Named, Selection, open_for_model
+from darkconv.dataset.for_model import Described, HasClassNames, Selection, open_for_model
 
 OWN = ""
 """The value of --only-classes without a list."""
@@ -168,7 +168,7 @@ def open_pictures(
     sources: Sequence[str],
     options: PictureOptions,
     *,
-    model: Named,
+    model: HasClassNames,
     wanted: Sequence[str] | None = None,
     uses_labels: bool = True,
 ) -> Dataset:

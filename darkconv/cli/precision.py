@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from darkconv.cli.params import Output, Word
+from darkconv.cli.params import OutputFiles, Word
 from darkconv.cli.pictures import KINDS, PictureOptions, open_pictures
 from darkconv.console.options import options_as
 from darkconv.console.values import SHARE
@@ -64,7 +64,7 @@ class Reduction:
         """Return the option that says the precision; empty where there is none."""
         return ("fp16",) * self.fp16 + ("int8",) * self.int8
 
-    def check_formats(self, outputs: Sequence[Output]) -> None:
+    def check_formats(self, outputs: Sequence[OutputFiles]) -> None:
         """Check that the formats of the outputs support the options.
 
         Args:

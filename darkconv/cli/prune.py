@@ -14,7 +14,7 @@ from darkconv.cli.models import (
 )
 from darkconv.cli.params import (
     ModelCommand,
-    Output,
+    OutputFiles,
     Word,
     model_options,
     only_model,
@@ -122,7 +122,7 @@ OF_CHOICE = (
 @model_options
 def prune(
     words: tuple[str, ...],
-    outputs: tuple[Output, ...],
+    outputs: tuple[OutputFiles, ...],
     profile_path: str | None,
     images: tuple[str, ...],
     against_path: str | None,
@@ -238,7 +238,7 @@ def check_usage(
     planning: Planning,
     plan_path: Path | None,
     save_plan: Path | None,
-    outputs: Sequence[Output],
+    outputs: Sequence[OutputFiles],
     *,
     dry_run: bool,
 ) -> None:

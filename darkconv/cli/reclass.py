@@ -14,7 +14,7 @@ from darkconv.cli.models import (
 from darkconv.cli.params import (
     ModelCommand,
     ModelWords,
-    Output,
+    OutputFiles,
     model_options,
     only_model,
     output_option,
@@ -91,7 +91,7 @@ def reclass(
     data: Path | None,
     no_labels: bool,
     outside: bool,
-    outputs: tuple[Output, ...],
+    outputs: tuple[OutputFiles, ...],
     **options: Any,
 ) -> None:
     """Make a model for some of its classes, or for others.
@@ -145,7 +145,7 @@ def check_usage(
     to_names: Path | None,
     keep: str | None,
     add: str | None,
-    outputs: tuple[Output, ...],
+    outputs: tuple[OutputFiles, ...],
     data: Path | None,
     *,
     init: str,

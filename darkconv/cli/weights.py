@@ -15,7 +15,7 @@ from darkconv.cli.models import (
 from darkconv.cli.params import (
     ModelCommand,
     ModelWords,
-    Output,
+    OutputFiles,
     model_options,
     nameless_model_options,
     nameless_reading_options,
@@ -61,7 +61,7 @@ def weights() -> None:
 @words_argument()
 @output_option
 @model_options
-def fold(words: tuple[str, ...], outputs: tuple[Output, ...], **options: Any) -> None:
+def fold(words: tuple[str, ...], outputs: tuple[OutputFiles, ...], **options: Any) -> None:
     """Fold batch norm into the weights before it: same outputs, less work.
 
     For running; train on from the unfolded model.
@@ -81,7 +81,7 @@ def fold(words: tuple[str, ...], outputs: tuple[Output, ...], **options: Any) ->
 @words_argument("MODEL [WEIGHTS|MODEL]...")
 @output_option
 @model_options
-def average(words: tuple[str, ...], outputs: tuple[Output, ...], **options: Any) -> None:
+def average(words: tuple[str, ...], outputs: tuple[OutputFiles, ...], **options: Any) -> None:
     """Average the arrays of several trainings of one network.
 
     Behind the first MODEL, a weights file alone belongs to the same cfg.
@@ -141,7 +141,7 @@ def backbone(words: tuple[str, ...], layers: int | None, path: Path | None, **op
 @words_argument()
 @output_option
 @model_options
-def swap_rgb(words: tuple[str, ...], outputs: tuple[Output, ...], **options: Any) -> None:
+def swap_rgb(words: tuple[str, ...], outputs: tuple[OutputFiles, ...], **options: Any) -> None:
     """Exchange red and blue in the first layers: a model for BGR pictures, or back.
 
     Example: darkconv weights swap-rgb net.cfg net.weights -o bgr.cfg bgr.weights
@@ -236,7 +236,7 @@ def _write_partial(model: Model, words: ModelWords, layers: int, path: Path | No
     if path is None:
         note_output(target)
     cutoff = write_partial(model, target, layers)
-    report_written(Output(target))
+    report_written(OutputFiles(target))
     if cutoff:
         echo(f"to read it, say --cutoff {cutoff}", err=True)
 

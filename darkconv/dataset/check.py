@@ -15,7 +15,7 @@ import numpy.typing as npt
 from darkconv.dataset.label import Size, numbers_of, problem
 from darkconv.dataset.paths import picture_size
 from darkconv.dataset.reading import CHANGES
-from darkconv.dataset.sample import Dataset, Layout, Sample
+from darkconv.dataset.sample import Dataset, DatasetLayout, Sample
 from darkconv.errors import DatasetError
 from darkconv.pictures.image_file import opened
 
@@ -81,7 +81,7 @@ class Check:
     unreadable: frozenset[Path]
     classes: tuple[ClassCount, ...]
     findings: dict[str, tuple[str, ...]]
-    layouts: tuple[Layout, ...] = ()
+    layouts: tuple[DatasetLayout, ...] = ()
     notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:

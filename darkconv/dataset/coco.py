@@ -13,9 +13,9 @@ from darkconv.dataset.json_text import read_json
 from darkconv.dataset.label import Box, Label, Size, checked_label, parse_name, shown
 from darkconv.dataset.locate import Moved, PicturesBelow
 from darkconv.dataset.paths import Bounds, above, folders_in
-from darkconv.dataset.reading import Reading
+from darkconv.dataset.reading import ReadingRecord
 from darkconv.dataset.sample import Dataset, Sample
-from darkconv.dataset.source import Options, Source
+from darkconv.dataset.source import DatasetSource, Options
 from darkconv.errors import DatasetError, Where
 
 T = TypeVar("T")
@@ -43,17 +43,17 @@ class Picture:
     size: Size | None
 
 
-def coco_source(path: Path, options: Options) -> Source:
+def coco_source(path: Path, options: Options) -> DatasetSource:
     """Return the source of a COCO file.
 
     Args:
         path: the JSON file, which is read when the source is opened.
         options: the options of reading.
     """
-    return Source(str(path), lambda _: read_coco(path, options, Reading(str(path))))
+    return DatasetSource(str(path), lambda _: read_coco(path, options, ReadingRecord(str(path))))
 
 
-def read_coco(path: Path, options: Options, reading: Reading) -> Dataset:
+def read_coco(path: Path, options: Options, reading: ReadingRecord) -> Dataset:
     """Read the pictures and boxes of a COCO file; crowds become difficult boxes.
 
     Masks are not read.
@@ -140,7 +140,7 @@ class _File:
 
     path: Path
     content: dict[str, Any]
-    reading: Reading
+    reading: ReadingRecord
 
     def entries(self, key: str) -> Iterator[tuple[str, Any]]:
         """Return (`images[3]`, entry) for each entry of a list, which may be missing."""

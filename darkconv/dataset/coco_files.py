@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from darkconv.dataset.collection import Collection, Item
+from darkconv.dataset.collection import CollectedPicture, Collection
 from darkconv.dataset.darknet_files import split_words
 from darkconv.dataset.splits import VALID
 from darkconv.dataset.voc_files import require_text
@@ -31,7 +31,7 @@ def coco_files(collection: Collection) -> Iterator[tuple[str, bytes]]:
         yield f"annotations/instances_{word}.json", content(collection, items)
 
 
-def content(collection: Collection, items: Sequence[Item]) -> bytes:
+def content(collection: Collection, items: Sequence[CollectedPicture]) -> bytes:
     """Return the content of a COCO file; difficult boxes become crowds.
 
     Args:

@@ -14,7 +14,7 @@ from darkconv.errors import DatasetError
 
 
 @dataclass(frozen=True)
-class Item:
+class CollectedPicture:
     """A picture of a collection.
 
     Attributes:
@@ -66,8 +66,8 @@ class Collection:
     """
 
     names: Names
-    items: tuple[Item, ...]
-    splits: dict[str, tuple[Item, ...]]
+    items: tuple[CollectedPicture, ...]
+    splits: dict[str, tuple[CollectedPicture, ...]]
     problems: tuple[str, ...] = ()
 
     @property
@@ -119,7 +119,9 @@ def _is_same(sample: Sample, other: Sample) -> bool:
     )
 
 
-def _named(samples: Mapping[Path, Sample], problems: list[str]) -> Iterator[tuple[Path, Item]]:
+def _named(
+    samples: Mapping[Path, Sample], problems: list[str]
+) -> Iterator[tuple[Path, CollectedPicture]]:
     """Yield pictures with unique file names; those of unknown size are reported."""
     taken: set[str] = set()
     for image, sample in samples.items():
@@ -132,7 +134,7 @@ def _named(samples: Mapping[Path, Sample], problems: list[str]) -> Iterator[tupl
             continue
         name = next(one for one in _names(image) if Path(one).stem.casefold() not in taken)
         taken.add(Path(name).stem.casefold())
-        yield image, Item(name, whole)
+        yield image, CollectedPicture(name, whole)
 
 
 def _names(image: Path) -> Iterator[str]:

@@ -13,7 +13,7 @@ from darkconv.dataset.label import ClassNumberError, Label, Size, checked_label,
 from darkconv.dataset.locate import Locator
 from darkconv.dataset.names import LABEL_FOLDER, NamesNear, holds_pictures, label_folders
 from darkconv.dataset.paths import above, numbered_lines, read_text
-from darkconv.dataset.reading import Reading
+from darkconv.dataset.reading import ReadingRecord
 from darkconv.dataset.sample import Sample
 from darkconv.errors import DatasetError, Where
 from darkconv.files.outputs import is_no_file
@@ -67,7 +67,7 @@ class LabelFolders:
 def read_pictures(
     images: Iterable[Path],
     names_of: NamesNear,
-    reading: Reading,
+    reading: ReadingRecord,
     *,
     elsewhere: LabelFolders | None = None,
     difficult: Mapping[Path, Path] | None = None,
@@ -118,7 +118,7 @@ def read_pictures(
     return samples
 
 
-def _tell_of_counting_from_one(names_of: NamesNear, reading: Reading) -> None:
+def _tell_of_counting_from_one(names_of: NamesNear, reading: ReadingRecord) -> None:
     """Add a note if classes seem to be counted from 1: none is 0, and the highest is one too high.
 
     Nothing is changed, because a class without boxes and a wrong index look the same.
@@ -149,7 +149,7 @@ def find_labels(image: Path, elsewhere: LabelFolders | None = None) -> Path | No
 
 
 def _read_labels(
-    path: Path | None, names: Sequence[str] | None, reading: Reading, *, has_keypoints: bool
+    path: Path | None, names: Sequence[str] | None, reading: ReadingRecord, *, has_keypoints: bool
 ) -> tuple[list[Mark], Size | None]:
     """Return the labels of a file, and the picture size for which they were made.
 
@@ -219,7 +219,7 @@ def _label_places(image: Path, elsewhere: LabelFolders | None) -> Iterator[Path]
 def read_marks(
     labels: Path,
     names: Sequence[str] | None,
-    reading: Reading,
+    reading: ReadingRecord,
     *,
     has_keypoints: bool = False,
 ) -> list[Mark]:
@@ -311,7 +311,7 @@ def parse_shape(
     return checked_label(name, box), "keypoints" if is_posed else None
 
 
-def read_list(path: Path, locator: Locator, reading: Reading) -> dict[int, Path]:
+def read_list(path: Path, locator: Locator, reading: ReadingRecord) -> dict[int, Path]:
     """Read a list file with a picture on each line, and return the pictures by position, from 0.
 
     Blank lines do not count. Lines whose picture is missing are reported.

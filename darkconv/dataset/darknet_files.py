@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from darkconv.boxes import centre_of
 from darkconv.darknet.data import names_bytes
-from darkconv.dataset.collection import Collection, Item, joined
+from darkconv.dataset.collection import CollectedPicture, Collection, joined
 from darkconv.dataset.splits import TRAIN, VALID, canonical
 
 Files = Iterator[tuple[str, bytes]]
@@ -93,7 +93,9 @@ def darknet_files(collection: Collection, *, words: Mapping[str, str], root: str
             yield f"{DIFFICULT}-{word}.txt", joined(lines)
 
 
-def split_words(collection: Collection, words: Mapping[str, str]) -> dict[str, tuple[Item, ...]]:
+def split_words(
+    collection: Collection, words: Mapping[str, str]
+) -> dict[str, tuple[CollectedPicture, ...]]:
     """Return the pictures by the split names of a layout; without splits all pictures are `train`.
 
     Args:
@@ -106,7 +108,9 @@ def split_words(collection: Collection, words: Mapping[str, str]) -> dict[str, t
     return found if len(found) == len(collection.splits) else collection.splits
 
 
-def label_lines(item: Item, index: Mapping[str, int], *, difficult: bool) -> Iterator[str]:
+def label_lines(
+    item: CollectedPicture, index: Mapping[str, int], *, difficult: bool
+) -> Iterator[str]:
     """Yield the lines of a label file, `class x y width height` in fractions of the picture.
 
     Args:

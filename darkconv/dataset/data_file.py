@@ -5,12 +5,12 @@ from pathlib import Path
 
 from darkconv.darknet.data import read_data, read_names
 from darkconv.dataset.label import parse_count
-from darkconv.dataset.listed import Naming, read_listed
+from darkconv.dataset.listed import ListDescription, read_listed
 from darkconv.dataset.locate import Locator
 from darkconv.dataset.names import NamesNear
-from darkconv.dataset.reading import Reading
+from darkconv.dataset.reading import ReadingRecord
 from darkconv.dataset.sample import Dataset
-from darkconv.dataset.source import Options, Source
+from darkconv.dataset.source import DatasetSource, Options
 from darkconv.dataset.splits import TRAIN, VALID
 from darkconv.errors import DatasetError, Where
 
@@ -23,7 +23,7 @@ OTHERS = ("classes", "names", "labels", "backup", "results", "eval", "top", "map
 """The keys of a .data file that do not name a list of pictures."""
 
 
-def data_source(path: Path, options: Options) -> Source:
+def data_source(path: Path, options: Options) -> DatasetSource:
     """Return the source of a .data file.
 
     Args:
@@ -42,7 +42,7 @@ def data_source(path: Path, options: Options) -> Source:
     def read(split: str | None) -> Dataset:
         return _read(path, data, split or _default(splits), options, is_default=split is None)
 
-    return Source(str(path), read, splits)
+    return DatasetSource(str(path), read, splits)
 
 
 def data_splits(data: dict[str, str]) -> tuple[str, ...]:
@@ -72,7 +72,7 @@ def _read(
     path: Path, data: dict[str, str], key: str, options: Options, *, is_default: bool
 ) -> Dataset:
     """Read a list of a .data file."""
-    reading = Reading(str(path))
+    reading = ReadingRecord(str(path))
     if is_default and key not in (VALID, "val"):
         reading.note(f"{path}: has no valid =, so the list of its {key} = is read")
     if not data[key]:
@@ -84,13 +84,15 @@ def _read(
         if data.get(option):
             difficult = _named(path, data, option, options, reading)
     names_of = NamesNear(_names(path, data, options, reading), listed.parent, reading)
-    naming = Naming(files=(path,), difficult=difficult)
+    naming = ListDescription(files=(path,), difficult=difficult)
     dataset = read_listed([listed], names_of, options, naming, reading, form=FORM)
     (layout,) = dataset.layouts
     return replace(dataset, layouts=(replace(layout, split=key),))
 
 
-def _named(path: Path, data: dict[str, str], key: str, options: Options, reading: Reading) -> Path:
+def _named(
+    path: Path, data: dict[str, str], key: str, options: Options, reading: ReadingRecord
+) -> Path:
     """Return the file that a key names.
 
     Raises:
@@ -106,7 +108,7 @@ def _named(path: Path, data: dict[str, str], key: str, options: Options, reading
 
 
 def _names(
-    path: Path, data: dict[str, str], options: Options, reading: Reading
+    path: Path, data: dict[str, str], options: Options, reading: ReadingRecord
 ) -> tuple[str, ...] | None:
     """Return the class names, or the indices as texts if only the number of classes is stated.
 

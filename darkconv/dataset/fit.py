@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from darkconv.dataset.label import Box, Label, Size, numbers_of, problem
-from darkconv.dataset.paths import Measured, measure_picture
-from darkconv.dataset.reading import Reading
+from darkconv.dataset.paths import PictureSize, measure_picture
+from darkconv.dataset.reading import ReadingRecord
 from darkconv.dataset.sample import Sample
 from darkconv.errors import DatasetError
 
@@ -37,7 +37,7 @@ class Mark(NamedTuple):
 
 
 def fit_labels(
-    image: Path, marks: Sequence[Mark], made_at: Size | None, reading: Reading
+    image: Path, marks: Sequence[Mark], made_at: Size | None, reading: ReadingRecord
 ) -> Sample:
     """Return a picture with its boxes in pixels, clipped at its borders.
 
@@ -74,7 +74,7 @@ def fit_labels(
 
 
 def _to_pixels(
-    image: Path, boxes: Floats, made_at: Size | None, measured: Measured, reading: Reading
+    image: Path, boxes: Floats, made_at: Size | None, measured: PictureSize, reading: ReadingRecord
 ) -> Floats:
     """Return boxes in pixels of the upright picture."""
     size = measured.size
@@ -104,7 +104,7 @@ def _turned(boxes: Floats, lying: Size, orientation: int) -> Floats:
 
 
 def _inside(
-    image: Path, marks: Sequence[Mark], boxes: Floats, size: Size, reading: Reading
+    image: Path, marks: Sequence[Mark], boxes: Floats, size: Size, reading: ReadingRecord
 ) -> Sample:
     """Return the picture with the boxes whose centre lies in it.
 

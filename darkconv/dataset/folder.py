@@ -12,13 +12,13 @@ from darkconv.dataset.darknet import SUFFIXES as TEXT_SUFFIXES
 from darkconv.dataset.darknet import LabelFolders, find_labels, read_pictures
 from darkconv.dataset.data_file import data_source, data_splits
 from darkconv.dataset.description import find_description, find_descriptions, read_description
-from darkconv.dataset.listed import LIST_WITH_BOXES, Naming, read_listed
+from darkconv.dataset.listed import LIST_WITH_BOXES, ListDescription, read_listed
 from darkconv.dataset.names import LABEL_FOLDER, PICTURE_FOLDERS, NamesNear, holds_pictures
 from darkconv.dataset.oidv4 import oidv4_source
 from darkconv.dataset.paths import CACHES, above, files_in, named_in, walk_files, walk_pictures
-from darkconv.dataset.reading import Reading
+from darkconv.dataset.reading import ReadingRecord
 from darkconv.dataset.sample import Dataset
-from darkconv.dataset.source import Options, Source
+from darkconv.dataset.source import DatasetSource, Options
 from darkconv.dataset.splits import ALIASES, canonical, match_split
 from darkconv.dataset.ultralytics import yaml_source
 from darkconv.dataset.union import unite
@@ -44,7 +44,7 @@ TOOLS = {
 _PACKED = re.compile("obj_(.+)_data")
 
 
-def folder_source(path: Path, options: Options) -> Source:
+def folder_source(path: Path, options: Options) -> DatasetSource:
     """Return the source of a folder.
 
     Args:
@@ -68,7 +68,7 @@ def folder_source(path: Path, options: Options) -> Source:
     return _other_source(path, images, options) or _darknet_source(path, images, None, options)
 
 
-def described_source(path: Path, options: Options) -> Source:
+def described_source(path: Path, options: Options) -> DatasetSource:
     """Return the source of a `data.yaml`, or of its folder if the file states no splits.
 
     Args:
@@ -93,7 +93,7 @@ def described_source(path: Path, options: Options) -> Source:
     return replace(source, path=str(path), read=read)
 
 
-def _other_source(path: Path, images: Sequence[Path], options: Options) -> Source | None:
+def _other_source(path: Path, images: Sequence[Path], options: Options) -> DatasetSource | None:
     """Return the source of a folder with labels of other tools; None if none are recognised."""
     annotated = {file.with_suffix("") for file in walk_files(path) if _is_annotation(file)}
     if any(image.with_suffix("") in annotated for image in images):
@@ -113,7 +113,7 @@ def _has_labels(image: Path, elsewhere: LabelFolders | None) -> bool:
     return found is not None and found.is_file()
 
 
-def _by_description(path: Path, options: Options) -> Source | None:
+def _by_description(path: Path, options: Options) -> DatasetSource | None:
     """Return the source of a folder with a `data.yaml`, or with the folders of VOC."""
     description = find_description(path)
     if description is not None:
@@ -160,7 +160,7 @@ def _label_folders(
 
 def _darknet_source(
     path: Path, images: Sequence[Path], elsewhere: LabelFolders | None, options: Options
-) -> Source:
+) -> DatasetSource:
     """Return the source of pictures with Darknet's labels, or without any labels."""
     root = path if options.images is None else options.images
     parts = by_folder(images, root)
@@ -171,7 +171,7 @@ def _darknet_source(
     def read(split: str | None) -> Dataset:
         if data is not None and split in others:
             return data_source(data, options).read(split)
-        reading = Reading(str(path))
+        reading = ReadingRecord(str(path))
         names_of = NamesNear(options.names, path, reading)
         chosen = images if split is None else parts[split]
         if not chosen:
@@ -187,7 +187,7 @@ def _darknet_source(
         )
         return reading.dataset(samples, names_of.all(), form=form, numbered=names_of.is_one_list)
 
-    return Source(str(path), read, (*parts, *others))
+    return DatasetSource(str(path), read, (*parts, *others))
 
 
 def by_folder(images: Iterable[Path], root: Path) -> dict[str, list[Path]]:
@@ -215,7 +215,7 @@ def _data_file(path: Path) -> Path | None:
     return found[0] if len(found) == 1 else None
 
 
-def _tool(path: Path, elsewhere: LabelFolders | None, reading: Reading) -> str:
+def _tool(path: Path, elsewhere: LabelFolders | None, reading: ReadingRecord) -> str:
     """Return the tool that wrote a folder, in brackets; "" if it is unknown."""
     tool = next((tool for name, tool in TOOLS.items() if (path / name).exists()), None)
     packed = {str(one) for one in (elsewhere.folders if elsewhere else ()) if "_" in one.name}
@@ -224,7 +224,7 @@ def _tool(path: Path, elsewhere: LabelFolders | None, reading: Reading) -> str:
     return f" ({tool})" if tool else ""
 
 
-def form_of(reading: Reading) -> str:
+def form_of(reading: ReadingRecord) -> str:
     """Return a text that says by which tools the labels that were read were written.
 
     Args:
@@ -252,7 +252,7 @@ def _require_no_labels(path: Path) -> None:
         )
 
 
-def _tell_of_unused(path: Path, reading: Reading) -> None:
+def _tell_of_unused(path: Path, reading: ReadingRecord) -> None:
     """Add notes on descriptions of which none is used, and on folders that are not entered."""
     several = find_descriptions(path)
     if len(several) > 1:
@@ -270,12 +270,12 @@ def _tell_of_unused(path: Path, reading: Reading) -> None:
 # VOC and COCO
 
 
-def _xml_source(path: Path, images: Sequence[Path], options: Options) -> Source:
+def _xml_source(path: Path, images: Sequence[Path], options: Options) -> DatasetSource:
     """Return the source of pictures with VOC annotations beside them."""
     parts = by_folder(images, path)
 
     def read(split: str | None) -> Dataset:
-        reading = Reading(str(path))
+        reading = ReadingRecord(str(path))
         folders = voc.Folders(path, path)
         files = None
         if split is not None:
@@ -283,10 +283,10 @@ def _xml_source(path: Path, images: Sequence[Path], options: Options) -> Source:
             files = [file for file in folders.files() if file.with_suffix("") in wanted]
         return voc.read_voc(folders, files, options, reading)
 
-    return Source(str(path), read, tuple(parts))
+    return DatasetSource(str(path), read, tuple(parts))
 
 
-def _coco_source(path: Path, options: Options) -> Source | None:
+def _coco_source(path: Path, options: Options) -> DatasetSource | None:
     """Return the source of a folder with one COCO file, or with one for each split."""
     files = dict(_coco_files(path))
     if not files:
@@ -294,11 +294,13 @@ def _coco_source(path: Path, options: Options) -> Source | None:
 
     def read(split: str | None) -> Dataset:
         chosen = list(files.values()) if split is None else [files[split]]
-        return unite([read_coco(file, options, Reading(str(file))) for file in chosen], str(path))
+        return unite(
+            [read_coco(file, options, ReadingRecord(str(file))) for file in chosen], str(path)
+        )
 
     only = next(iter(files.values())) if len(files) == 1 else None
     is_whole = only is not None and only.parent == path
-    return Source(str(path), read, () if is_whole else tuple(files))
+    return DatasetSource(str(path), read, () if is_whole else tuple(files))
 
 
 def _coco_files(path: Path) -> Iterator[tuple[str, Path]]:
@@ -322,7 +324,7 @@ def _is_annotation(path: Path) -> bool:
 # Lists with boxes, and folders of splits
 
 
-def _listed_source(path: Path, options: Options) -> Source | None:
+def _listed_source(path: Path, options: Options) -> DatasetSource | None:
     """Return the source of a folder with a list of boxes, or with one in each split's folder."""
     below = [one for one in sorted(path.iterdir()) if one.is_dir()]
     lists = {one.name: named_in(one, LISTS_WITH_BOXES) for one in below}
@@ -335,16 +337,18 @@ def _listed_source(path: Path, options: Options) -> Source | None:
         chosen = [own, *parts.values()] if split is None else [parts[split]]
         found = []
         for files in filter(None, chosen):
-            reading = Reading(str(files[0]))
+            reading = ReadingRecord(str(files[0]))
             names_of = NamesNear(options.names, files[0].parent, reading)
             form = LIST_WITH_BOXES
-            found.append(read_listed(files, names_of, options, Naming(), reading, form=form))
+            found.append(
+                read_listed(files, names_of, options, ListDescription(), reading, form=form)
+            )
         return unite(found, str(path))
 
-    return Source(str(path), read, tuple(parts))
+    return DatasetSource(str(path), read, tuple(parts))
 
 
-def _split_source(path: Path, options: Options) -> Source | None:
+def _split_source(path: Path, options: Options) -> DatasetSource | None:
     """Return the source of a folder whose sub-folders are the splits."""
     words = {word for others in ALIASES.values() for word in others}
     below = [one for one in sorted(path.iterdir()) if one.is_dir()]
@@ -357,4 +361,4 @@ def _split_source(path: Path, options: Options) -> Source | None:
         chosen = list(sources.values()) if split is None else [sources[split]]
         return unite([source.open(None) for source in chosen], str(path))
 
-    return Source(str(path), read, tuple(sources))
+    return DatasetSource(str(path), read, tuple(sources))

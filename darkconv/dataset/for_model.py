@@ -39,7 +39,7 @@ class NoneExclusiveError(DatasetError):
     reason = "none shows nothing but the kept classes"
 
 
-class Named(Protocol):
+class HasClassNames(Protocol):
     """A model, or a file exported from one, with class names."""
 
     @property
@@ -47,7 +47,7 @@ class Named(Protocol):
         """Return its class names."""
 
 
-class Described(Named, Protocol):
+class Described(HasClassNames, Protocol):
     """A model, or a file exported from one, with its network."""
 
     @property
@@ -83,7 +83,11 @@ class Selection:
 
 
 def open_for_model(
-    sources: Sources, model: Named, selection: Selection | None = None, *, uses_labels: bool = True
+    sources: Sources,
+    model: HasClassNames,
+    selection: Selection | None = None,
+    *,
+    uses_labels: bool = True,
 ) -> Dataset:
     """Open the pictures of some sources for a model, and warn of problems with the labels.
 
@@ -125,7 +129,7 @@ def open_for_model(
     return dataset
 
 
-def with_model_names(dataset: Dataset, model: Named) -> tuple[Dataset, dict[str, str]]:
+def with_model_names(dataset: Dataset, model: HasClassNames) -> tuple[Dataset, dict[str, str]]:
     """Return a data set with a model's spelling of class names, and the names that were changed.
 
     Args:
@@ -138,7 +142,7 @@ def with_model_names(dataset: Dataset, model: Named) -> tuple[Dataset, dict[str,
     return matched(dataset, model.names) if model.names else (dataset, {})
 
 
-def left_out_of(dataset: Dataset, model: Named) -> tuple[UnknownClass, ...]:
+def left_out_of(dataset: Dataset, model: HasClassNames) -> tuple[UnknownClass, ...]:
     """Return the classes of labels that a model does not have; () if the model has no names.
 
     Args:
@@ -148,7 +152,7 @@ def left_out_of(dataset: Dataset, model: Named) -> tuple[UnknownClass, ...]:
     return unknown_classes(dataset, model.names) if model.names else ()
 
 
-def common_classes(model: Named, dataset: Dataset) -> tuple[str, ...]:
+def common_classes(model: HasClassNames, dataset: Dataset) -> tuple[str, ...]:
     """Return the model's classes that have labels, in the model's order and under distinct names.
 
     Args:
@@ -260,7 +264,7 @@ def limited(dataset: AnyDataset, limit: int | None) -> AnyDataset:
     return replace(dataset, samples=tuple(evenly_spread(dataset.samples, limit)))
 
 
-def exclusive(dataset: Dataset, names: Sequence[str], model: Named) -> Dataset:
+def exclusive(dataset: Dataset, names: Sequence[str], model: HasClassNames) -> Dataset:
     """Return the pictures that show at least one of some classes and no other class of a model.
 
     Args:

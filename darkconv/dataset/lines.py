@@ -9,7 +9,7 @@ from darkconv.dataset.label import Label, checked_label, class_name, parse_name,
 from darkconv.dataset.locate import Locator
 from darkconv.dataset.names import NamesNear
 from darkconv.dataset.paths import numbered_lines, read_text
-from darkconv.dataset.reading import Reading
+from darkconv.dataset.reading import ReadingRecord
 from darkconv.dataset.sample import Sample
 from darkconv.errors import DatasetError
 from darkconv.pictures.image_file import SUFFIXES
@@ -41,7 +41,9 @@ def split_line(line: str) -> tuple[str, str]:
     return (match["image"], match["boxes"] or "") if match else (line, "")
 
 
-def read_lines(path: Path, names_of: NamesNear, locator: Locator, reading: Reading) -> list[Sample]:
+def read_lines(
+    path: Path, names_of: NamesNear, locator: Locator, reading: ReadingRecord
+) -> list[Sample]:
     """Read a list with boxes; lines of the same picture are joined, and a line may have no box.
 
     Args:

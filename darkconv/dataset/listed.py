@@ -10,9 +10,9 @@ from darkconv.dataset.lines import has_boxes, read_lines
 from darkconv.dataset.locate import Locator
 from darkconv.dataset.names import NamesNear
 from darkconv.dataset.paths import read_text
-from darkconv.dataset.reading import Reading
+from darkconv.dataset.reading import ReadingRecord
 from darkconv.dataset.sample import Dataset
-from darkconv.dataset.source import Options, Source
+from darkconv.dataset.source import DatasetSource, Options
 from darkconv.dataset.unread import tell_of_orphans
 from darkconv.dataset.voc_sets import FOLDERS
 
@@ -21,7 +21,7 @@ LIST_WITH_BOXES = "a list of pictures with their boxes"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Naming:
+class ListDescription:
     """The files that name a list, and what they state about it.
 
     Attributes:
@@ -37,7 +37,7 @@ class Naming:
     has_keypoints: bool = False
 
 
-def list_source(path: Path, options: Options) -> Source:
+def list_source(path: Path, options: Options) -> DatasetSource:
     """Return the source of a list of pictures, or of the VOC data set whose image set the list is.
 
     Args:
@@ -52,19 +52,19 @@ def list_source(path: Path, options: Options) -> Source:
                 return voc.set_source(path, folders, options)
 
     def read(split: str | None) -> Dataset:
-        reading = Reading(str(path))
+        reading = ReadingRecord(str(path))
         names_of = NamesNear(options.names, path.parent, reading)
-        return read_listed([path], names_of, options, Naming(), reading, form=LIST)
+        return read_listed([path], names_of, options, ListDescription(), reading, form=LIST)
 
-    return Source(str(path), read)
+    return DatasetSource(str(path), read)
 
 
 def read_listed(
     lists: Iterable[Path],
     names_of: NamesNear,
     options: Options,
-    naming: Naming,
-    reading: Reading,
+    naming: ListDescription,
+    reading: ReadingRecord,
     *,
     form: str,
 ) -> Dataset:

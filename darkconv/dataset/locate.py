@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from darkconv.dataset.label import shown
 from darkconv.dataset.paths import Bounds, above, walk_pictures
-from darkconv.dataset.reading import Reading
+from darkconv.dataset.reading import ReadingRecord
 from darkconv.errors import DatasetError
 
 _DRIVE = re.compile(r"^[A-Za-z]:[\\/]")
@@ -31,7 +31,7 @@ class Locator:
         self,
         *files: Path,
         outside: bool,
-        reading: Reading,
+        reading: ReadingRecord,
         images: Path | None = None,
         roots: Sequence[Path] = (),
     ) -> None:

@@ -9,7 +9,7 @@ from darkconv.darknet.data import read_names
 from darkconv.dataset.description import find_description
 from darkconv.dataset.label import shown
 from darkconv.dataset.paths import above, files_in, named_in, numbered_lines, read_text
-from darkconv.dataset.reading import Reading
+from darkconv.dataset.reading import ReadingRecord
 from darkconv.files import PathLike
 from darkconv.pictures.image_file import SUFFIXES, is_picture
 
@@ -49,7 +49,7 @@ class NamesNear:
         self,
         given: tuple[str, ...] | None,
         root: Path | None,
-        reading: Reading,
+        reading: ReadingRecord,
         *,
         fallback: tuple[str, ...] | None = None,
     ) -> None:

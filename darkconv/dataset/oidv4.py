@@ -7,9 +7,9 @@ from pathlib import Path
 from darkconv.dataset.fit import Mark, fit_labels
 from darkconv.dataset.label import Label, checked_label, parse_name, shown
 from darkconv.dataset.paths import numbered_lines, read_text
-from darkconv.dataset.reading import Reading
+from darkconv.dataset.reading import ReadingRecord
 from darkconv.dataset.sample import Dataset
-from darkconv.dataset.source import Options, Source
+from darkconv.dataset.source import DatasetSource, Options
 from darkconv.errors import DatasetError
 from darkconv.pictures.image_file import is_picture
 
@@ -19,7 +19,7 @@ ROOTS = ("OID/Dataset", "Dataset", "")
 SPLITS = ("train", "validation", "test")
 
 
-def oidv4_source(path: Path, options: Options) -> Source | None:
+def oidv4_source(path: Path, options: Options) -> DatasetSource | None:
     """Return the source of a folder of the OIDv4 ToolKit, or None if the folder is not one.
 
     Args:
@@ -32,7 +32,7 @@ def oidv4_source(path: Path, options: Options) -> Source | None:
         return None
 
     def read(split: str | None) -> Dataset:
-        reading = Reading(str(path))
+        reading = ReadingRecord(str(path))
         folders = [root / split] if split else [root / name for name in splits] or [root]
         return reading.dataset(
             [
@@ -44,7 +44,7 @@ def oidv4_source(path: Path, options: Options) -> Source | None:
             form=FORM,
         )
 
-    return Source(str(path), read, splits)
+    return DatasetSource(str(path), read, splits)
 
 
 def _is_class_folder(folder: Path) -> bool:
@@ -58,7 +58,7 @@ def _class_folders(folder: Path) -> list[Path]:
     return [one for one in sorted(folder.iterdir()) if _is_class_folder(one)]
 
 
-def _pictures(folder: Path, reading: Reading) -> dict[Path, list[Mark]]:
+def _pictures(folder: Path, reading: ReadingRecord) -> dict[Path, list[Mark]]:
     """Return the pictures of a split with their labels.
 
     A picture that shows several classes lies in the folder of each, with only the boxes of that
@@ -79,7 +79,7 @@ def _pictures(folder: Path, reading: Reading) -> dict[Path, list[Mark]]:
     return found
 
 
-def _marks(path: Path, reading: Reading) -> Iterator[Mark]:
+def _marks(path: Path, reading: ReadingRecord) -> Iterator[Mark]:
     """Yield the labels of a file, with `Name of a class x0 y0 x1 y1` on each line."""
     if not os.path.isfile(path):
         reading.skip(DatasetError("no such file of labels"), path)

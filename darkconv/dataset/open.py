@@ -18,9 +18,9 @@ from darkconv.dataset.data_file import data_source
 from darkconv.dataset.folder import PICTURES, described_source, folder_source, form_of
 from darkconv.dataset.listed import list_source
 from darkconv.dataset.names import NamesNear
-from darkconv.dataset.reading import Reading
+from darkconv.dataset.reading import ReadingRecord
 from darkconv.dataset.sample import Dataset
-from darkconv.dataset.source import Options, Source
+from darkconv.dataset.source import DatasetSource, Options
 from darkconv.dataset.splits import ALIASES, canonical
 from darkconv.dataset.union import unite
 from darkconv.errors import DatasetError, Where
@@ -164,7 +164,7 @@ def _opened(
     return {split: unite(parts, _several([os.fspath(one) for one in several]))}
 
 
-def _each_split(source: Source, split: str | None) -> dict[str | None, Dataset]:
+def _each_split(source: DatasetSource, split: str | None) -> dict[str | None, Dataset]:
     """Open the splits of a source, or one split with the class names of all.
 
     VOC has no list of names: without the names of the other splits, class indices would differ.
@@ -225,7 +225,7 @@ def _options(
     return Options(names=own or None, images=folder, outside=outside)
 
 
-def _sources(several: Sequence[PathLike], options: Options) -> Iterator[Source]:
+def _sources(several: Sequence[PathLike], options: Options) -> Iterator[DatasetSource]:
     """Yield the sources of some paths; consecutive pictures form one source."""
     paths = list(dict.fromkeys(os.fspath(one) for one in several))
     if not paths:
@@ -265,7 +265,7 @@ def _required(dataset: Dataset) -> Dataset:
     raise DatasetError("no picture can be used", where=where, hint=hint)
 
 
-def recognise(source: str, options: Options) -> Source:
+def recognise(source: str, options: Options) -> DatasetSource:
     """Return the source of a path that is not a picture.
 
     Args:
@@ -294,14 +294,14 @@ def recognise(source: str, options: Options) -> Source:
     raise DatasetError("no such file or folder", where=Where(file=source or "''"), hint=hint)
 
 
-def _pattern(pattern: str, options: Options) -> Source:
+def _pattern(pattern: str, options: Options) -> DatasetSource:
     images = sorted(filter(_is_picture_file, glob.iglob(pattern, recursive=True)))
     if not images:
         raise DatasetError("no picture matches the pattern", where=Where(file=pattern))
     return _pictures(list(map(Path, images)), pattern, options)
 
 
-def _pictures(images: Sequence[Path], source: str, options: Options) -> Source:
+def _pictures(images: Sequence[Path], source: str, options: Options) -> DatasetSource:
     """Return the source of pictures that exist; class names come from each picture's folder."""
     if options.images is not None:
         raise DatasetError(
@@ -311,16 +311,16 @@ def _pictures(images: Sequence[Path], source: str, options: Options) -> Source:
         )
 
     def read(split: str | None) -> Dataset:
-        reading = Reading(source)
+        reading = ReadingRecord(source)
         names_of = NamesNear(options.names, None, reading)
         samples = read_pictures(images, names_of, reading)
         form = form_of(reading) if reading.labels else PICTURES
         return reading.dataset(samples, names_of.all(), form=form, numbered=names_of.is_one_list)
 
-    return Source(source, read)
+    return DatasetSource(source, read)
 
 
-_READERS: dict[str, Callable[[Path, Options], Source]] = {
+_READERS: dict[str, Callable[[Path, Options], DatasetSource]] = {
     ".data": data_source,
     ".yaml": described_source,
     ".yml": described_source,

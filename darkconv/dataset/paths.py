@@ -138,7 +138,7 @@ def _refuse(error: OSError) -> NoReturn:
     raise DatasetError(f"cannot read: {error.strerror}", where=where) from error
 
 
-class Measured(NamedTuple):
+class PictureSize(NamedTuple):
     """The size of a picture, and its orientation in the file.
 
     Attributes:
@@ -155,7 +155,7 @@ class Measured(NamedTuple):
         return self.orientation in _TURNED
 
 
-def measure_picture(path: Path) -> Measured:
+def measure_picture(path: Path) -> PictureSize:
     """Return the size of a picture, reading only the start of the file.
 
     Args:
@@ -168,7 +168,7 @@ def measure_picture(path: Path) -> Measured:
     with opened(path) as image:
         lying = orientation(image, Where(file=os.fspath(path)))
         width, height = image.size
-    return Measured((height, width) if lying in _TURNED else (width, height), lying)
+    return PictureSize((height, width) if lying in _TURNED else (width, height), lying)
 
 
 def picture_size(path: Path) -> Size:

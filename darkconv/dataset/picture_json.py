@@ -9,7 +9,7 @@ from pathlib import Path
 from darkconv.dataset.fit import SHARES, Mark, outline
 from darkconv.dataset.json_text import Json, read_json
 from darkconv.dataset.label import Box, Label, Size, checked_label, parse_name, shown
-from darkconv.dataset.reading import Reading
+from darkconv.dataset.reading import ReadingRecord
 from darkconv.errors import DatasetError, Where
 
 SUFFIXES = (".json", ".JSON")
@@ -37,7 +37,9 @@ class Annotation:
     is_named: bool
 
 
-def read_picture_json(path: Path, names: Sequence[str] | None, reading: Reading) -> Annotation:
+def read_picture_json(
+    path: Path, names: Sequence[str] | None, reading: ReadingRecord
+) -> Annotation:
     """Return the labels in a JSON file beside a picture.
 
     DarkMark's labels have a class index, which counts if the list of names has it, and a name.

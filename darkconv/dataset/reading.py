@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from darkconv.dataset.label import problem
-from darkconv.dataset.sample import Dataset, Layout, Sample, order_names
+from darkconv.dataset.sample import Dataset, DatasetLayout, Sample, order_names
 from darkconv.errors import DatasetError, one_line
 from darkconv.files import PathLike
 
@@ -28,7 +28,7 @@ CHANGES = {
 
 
 @dataclass
-class Reading:
+class ReadingRecord:
     """The record of reading a data set.
 
     Attributes:
@@ -126,7 +126,7 @@ class Reading:
             form: the name of its layout.
             numbered: True if its labels are indices into `names`.
         """
-        layout = Layout(
+        layout = DatasetLayout(
             source=self.source,
             form=form,
             names_from=tuple(self.names_from),

@@ -72,7 +72,7 @@ class Sample:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class DatasetLayout:
     """The layout of a source, and the files that its parts were read from.
 
     Attributes:
@@ -125,7 +125,7 @@ class Dataset(Shown):
     problems: tuple[str, ...] = ()
     changes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    layouts: tuple[Layout, ...] = ()
+    layouts: tuple[DatasetLayout, ...] = ()
 
     def _view(self) -> View:
         """Return the views for text and notebooks."""

@@ -28,7 +28,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Source:
+class DatasetSource:
     """A data set whose layout is recognised.
 
     Attributes:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from darkconv.dataset.check import KINDS, Check, ClassCount
-from darkconv.dataset.sample import Layout
+from darkconv.dataset.sample import DatasetLayout
 from darkconv.presentation.numerals import counted, format_count
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def head_lines(result: Check) -> Iterator[str]:
     )
 
 
-def layout_lines(layout: Layout) -> Iterator[str]:
+def layout_lines(layout: DatasetLayout) -> Iterator[str]:
     """Yield lines on the layout of a source, with the files of its names, labels and splits.
 
     Args:

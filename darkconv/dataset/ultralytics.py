@@ -11,9 +11,9 @@ from darkconv.dataset.label import parse_count, shown
 from darkconv.dataset.locate import Locator, is_absolute, tails
 from darkconv.dataset.names import NamesNear
 from darkconv.dataset.paths import Bounds, above, tidy, walk_pictures
-from darkconv.dataset.reading import Reading
+from darkconv.dataset.reading import ReadingRecord
 from darkconv.dataset.sample import Dataset
-from darkconv.dataset.source import Options, Source
+from darkconv.dataset.source import DatasetSource, Options
 from darkconv.dataset.unread import tell_of_orphans
 from darkconv.errors import DatasetError, Where
 from darkconv.pictures.image_file import is_picture
@@ -21,7 +21,7 @@ from darkconv.pictures.image_file import is_picture
 FORM = "data.yaml, as Ultralytics has it"
 
 
-def yaml_source(path: Path, options: Options) -> Source:
+def yaml_source(path: Path, options: Options) -> DatasetSource:
     """Return the source of a `data.yaml`.
 
     Args:
@@ -37,15 +37,15 @@ def yaml_source(path: Path, options: Options) -> Source:
         raise DatasetError(where=where, expected="train:, val: or test:", found="none of them")
 
     def read(split: str | None) -> Dataset:
-        return _Reader(description, options, Reading(str(path))).read(split)
+        return _Reader(description, options, ReadingRecord(str(path))).read(split)
 
-    return Source(str(path), read, tuple(description.splits))
+    return DatasetSource(str(path), read, tuple(description.splits))
 
 
 class _Reader:
     """The reader of a description's splits."""
 
-    def __init__(self, description: Description, options: Options, reading: Reading) -> None:
+    def __init__(self, description: Description, options: Options, reading: ReadingRecord) -> None:
         self.description = description
         self.options = options
         self.reading = reading

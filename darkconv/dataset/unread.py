@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from darkconv.dataset.paths import entries, files_in, walk_files
-from darkconv.dataset.reading import Reading
+from darkconv.dataset.reading import ReadingRecord
 from darkconv.dataset.sample import Sample
 from darkconv.pictures.image_file import is_picture
 
@@ -28,7 +28,7 @@ FOREIGN = (
 """The texts at the start of a file by which its form is recognised, and the form in words."""
 
 
-def tell_of_orphans(reading: Reading) -> None:
+def tell_of_orphans(reading: ReadingRecord) -> None:
     """Report label files that lie among those that were read and belong to no picture.
 
     Args:
@@ -45,7 +45,7 @@ def tell_of_orphans(reading: Reading) -> None:
         _tell_of_orphans(files, reading)
 
 
-def tell_of_unread(folder: Path, samples: Sequence[Sample], reading: Reading) -> None:
+def tell_of_unread(folder: Path, samples: Sequence[Sample], reading: ReadingRecord) -> None:
     """Report the files below a folder that may hold labels and were not read.
 
     Args:
@@ -65,7 +65,7 @@ def tell_of_unread(folder: Path, samples: Sequence[Sample], reading: Reading) ->
             reading.change("unread", f"{path}: {_form(path)}")
 
 
-def _tell_of_orphans(files: Iterable[Path], reading: Reading) -> None:
+def _tell_of_orphans(files: Iterable[Path], reading: ReadingRecord) -> None:
     for path in sorted(files):
         if path not in reading.label_files and has_labels(path):
             reading.change("orphans", str(path))

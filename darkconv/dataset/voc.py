@@ -17,9 +17,9 @@ from darkconv.dataset.paths import (
     walk_files,
     walk_pictures,
 )
-from darkconv.dataset.reading import Reading
+from darkconv.dataset.reading import ReadingRecord
 from darkconv.dataset.sample import Dataset, Sample
-from darkconv.dataset.source import Options, Source
+from darkconv.dataset.source import DatasetSource, Options
 from darkconv.dataset.voc_sets import read_image_sets, split_lists
 from darkconv.errors import DatasetError, Where
 from darkconv.files.outputs import note_input
@@ -99,7 +99,7 @@ class Folders:
         return found
 
 
-def set_source(path: Path, folders: Folders, options: Options) -> Source:
+def set_source(path: Path, folders: Folders, options: Options) -> DatasetSource:
     """Return the source of a VOC data set.
 
     Args:
@@ -111,16 +111,16 @@ def set_source(path: Path, folders: Folders, options: Options) -> Source:
         folders = replace(folders, pictures=options.images)
     lists = split_lists(folders.annotations.parent)
     if path.is_file():
-        return Source(str(path), lambda _: _read_sets(str(path), [path], folders, options))
+        return DatasetSource(str(path), lambda _: _read_sets(str(path), [path], folders, options))
     parts = {} if lists else _by_folder(folders)
 
     def read(split: str | None) -> Dataset:
         if split is not None and split in parts:
-            return read_voc(folders, parts[split], options, Reading(str(path)))
+            return read_voc(folders, parts[split], options, ReadingRecord(str(path)))
         chosen = None if split is None else [lists[split]]
         return _read_sets(str(path), chosen, folders, options)
 
-    return Source(str(path), read, tuple(lists or parts))
+    return DatasetSource(str(path), read, tuple(lists or parts))
 
 
 def _by_folder(folders: Folders) -> dict[str, list[Path]]:
@@ -137,11 +137,13 @@ def _read_sets(
     source: str, lists: Sequence[Path] | None, folders: Folders, options: Options
 ) -> Dataset:
     """Read the pictures of some image sets, or the whole data set for None."""
-    reading = Reading(source)
+    reading = ReadingRecord(source)
     annotations = folders.annotations_by_stem()
     if lists is None:
         every = split_lists(folders.annotations.parent).values()
-        quiet = Reading(source)  # for a whole data set, missing entries of lists do not matter
+        quiet = ReadingRecord(
+            source
+        )  # for a whole data set, missing entries of lists do not matter
         _, bare = read_image_sets(every, annotations, folders.pictures_by_stem(), quiet)
         reading.problems += [line for line in quiet.problems if line.startswith(f"{source}: ")]
         return read_voc(folders, None, options, reading, bare=bare)
@@ -149,7 +151,7 @@ def _read_sets(
     return read_voc(folders, files, options, reading, bare=bare)
 
 
-def annotation_source(path: Path, options: Options) -> Source:
+def annotation_source(path: Path, options: Options) -> DatasetSource:
     """Return the source of a single annotation.
 
     Args:
@@ -159,14 +161,16 @@ def annotation_source(path: Path, options: Options) -> Source:
     folders = Folders.of(path)
     if options.images is not None:
         folders = replace(folders, pictures=options.images)
-    return Source(str(path), lambda _: read_voc(folders, [path], options, Reading(str(path))))
+    return DatasetSource(
+        str(path), lambda _: read_voc(folders, [path], options, ReadingRecord(str(path)))
+    )
 
 
 def read_voc(
     folders: Folders,
     files: Sequence[Path] | None,
     options: Options,
-    reading: Reading,
+    reading: ReadingRecord,
     *,
     bare: Sequence[Path] = (),
 ) -> Dataset:
@@ -228,7 +232,7 @@ def read_annotation(
     folders: Folders,
     by_stem: Mapping[Path, Sequence[Path]],
     options: Options,
-    reading: Reading,
+    reading: ReadingRecord,
     *,
     below: PicturesBelow | None = None,
 ) -> Sample:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from xml.sax.saxutils import escape
 
-from darkconv.dataset.collection import Collection, Item, joined
+from darkconv.dataset.collection import CollectedPicture, Collection, joined
 from darkconv.dataset.darknet_files import split_words
 from darkconv.dataset.splits import VALID
 from darkconv.errors import DatasetError
@@ -39,7 +39,7 @@ def voc_files(collection: Collection) -> Iterator[tuple[str, bytes]]:
             yield f"ImageSets/Main/{word}.txt", joined(item.stem for item in items)
 
 
-def annotation(item: Item) -> str:
+def annotation(item: CollectedPicture) -> str:
     """Return the XML text of a picture's annotation.
 
     Args:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from darkconv.dataset.label import shown
 from darkconv.dataset.locate import tails
 from darkconv.dataset.paths import files_in, numbered_lines, read_text
-from darkconv.dataset.reading import Reading
+from darkconv.dataset.reading import ReadingRecord
 from darkconv.errors import DatasetError
 from darkconv.pictures.image_file import is_picture
 
@@ -52,7 +52,7 @@ def read_image_sets(
     lists: Iterable[Path],
     annotations: Mapping[Path, Path],
     pictures: Mapping[Path, Sequence[Path]],
-    reading: Reading,
+    reading: ReadingRecord,
 ) -> ImageSet:
     """Read the pictures that some image sets name, each once; missing ones are reported.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from darkconv.dataset.coco_files import coco_files
-from darkconv.dataset.collection import Collection, Item, collect
+from darkconv.dataset.collection import CollectedPicture, Collection, collect
 from darkconv.dataset.darknet_files import data_files, yolo_files
 from darkconv.dataset.open import open_splits
 from darkconv.dataset.sample import Dataset
@@ -177,7 +177,7 @@ def check_target(folder: Path) -> None:
         )
 
 
-def place(item: Item, path: Path, limit: Path, *, copy: bool) -> bool:
+def place(item: CollectedPicture, path: Path, limit: Path, *, copy: bool) -> bool:
     """Link or copy a picture into a folder.
 
     Args:

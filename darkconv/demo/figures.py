@@ -18,7 +18,7 @@ from darkconv.presentation.numerals import format_count, format_large, per_cent
 
 
 @dataclass(frozen=True)
-class Measured:
+class DemoFigures:
     """The figures of a model in the closing table.
 
     Attributes:
@@ -62,7 +62,7 @@ def detect_all(model: Model, threshold: float = 0.25) -> list[list[Detection]]:
     return [detect(model, path, threshold) for path in digits10_pictures()]
 
 
-def measure(models: dict[str, Model]) -> tuple[dict[str, Measured], str]:
+def measure(models: dict[str, Model]) -> tuple[dict[str, DemoFigures], str]:
     """Measure AP over the kept classes, and the latency of models in turns.
 
     Args:
@@ -73,7 +73,7 @@ def measure(models: dict[str, Model]) -> tuple[dict[str, Measured], str]:
     """
     times = {backend: measure_latency(models, backend=backend) for backend in ("torch", "onnx")}
     found = {
-        name: Measured(
+        name: DemoFigures(
             model, mean_precision(model), {b: time.milliseconds[name] for b, time in times.items()}
         )
         for name, model in models.items()
@@ -94,13 +94,13 @@ def mean_precision(model: Model) -> float:
     return evaluate(model, dataset, coco=False).mean.ap or 0.0
 
 
-def closing_rows(measured: Mapping[str, Measured]) -> list[tuple[str, ...]]:
+def closing_rows(measured: Mapping[str, DemoFigures]) -> list[tuple[str, ...]]:
     """Return the cells of the closing table: a row for each figure, its name first.
 
     Args:
         measured: the figures of each model, by name.
     """
-    lines: list[tuple[str, Callable[[Measured], object]]] = [
+    lines: list[tuple[str, Callable[[DemoFigures], object]]] = [
         ("classes", lambda m: len(m.model.names)),
         ("parameters", lambda m: format_count(m.model.network.parameters)),
         ("MACs", lambda m: format_large(m.model.network.macs)),
@@ -112,7 +112,7 @@ def closing_rows(measured: Mapping[str, Measured]) -> list[tuple[str, ...]]:
     return [(name, *(str(show(one)) for one in measured.values())) for name, show in lines]
 
 
-def stages(measured: Mapping[str, Measured]) -> list[Stage]:
+def stages(measured: Mapping[str, DemoFigures]) -> list[Stage]:
     """Return the figures of the models for the page.
 
     Args:

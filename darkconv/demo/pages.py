@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from darkconv.assets import digits10_pictures
 from darkconv.core.model import Model
-from darkconv.demo.figures import Measured, stages
+from darkconv.demo.figures import DemoFigures, stages
 from darkconv.demo.page import DemoReport, write_demo_report
 from darkconv.detection import detect
 from darkconv.detection.draw import draw
@@ -23,7 +23,7 @@ SHOWN = 6  # number of pictures that are drawn side by side
 
 def write_page(
     folder: Path,
-    measured: Mapping[str, Measured],
+    measured: Mapping[str, DemoFigures],
     conditions: str,
     checks: Sequence[str],
     models: tuple[Model, Model],

@@ -16,7 +16,13 @@ from darkconv.detection.detect import Detection, shown
 from darkconv.detection.engine import NMS, THRESHOLD, Engine, make_engine
 from darkconv.detection.found import Detections
 from darkconv.detection.missing import MissingValues
-from darkconv.detection.sources import Item, Source, is_several, list_pictures, picture_name
+from darkconv.detection.sources import (
+    PictureSource,
+    SourcePicture,
+    is_several,
+    list_pictures,
+    picture_name,
+)
 from darkconv.detection.stream import (
     Frame,
     Seconds,
@@ -169,10 +175,16 @@ class Detector:
         """
         if is_several(picture) or hasattr(picture, "samples"):
             found = list_pictures(picture) if hasattr(picture, "samples") else list(picture)
-            items = [Item(one, picture_name(one), index) for index, one in enumerate(found)]
-            return [one.found for one in self._frames(Source(items, len(items)), order=order)]
+            items = [
+                SourcePicture(one, picture_name(one), index) for index, one in enumerate(found)
+            ]
+            return [
+                one.found for one in self._frames(PictureSource(items, len(items)), order=order)
+            ]
         engine, missing = self._engine, MissingValues()
-        prepared = prepare_item(engine, Item(picture, picture_name(picture), 0), order=order)
+        prepared = prepare_item(
+            engine, SourcePicture(picture, picture_name(picture), 0), order=order
+        )
         (frame,) = look_at(engine, [prepared], Seconds(), missing)
         missing.check(name_of(engine))
         return self._shown(frame).found

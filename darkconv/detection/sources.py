@@ -19,7 +19,7 @@ DATA_SETS = (".yaml", ".yml", ".data", ".txt", ".list", ".xml", ".json")
 
 
 @dataclass(frozen=True, eq=False)
-class Item:
+class SourcePicture:
     """A picture in which objects are to be found.
 
     Attributes:
@@ -36,7 +36,7 @@ class Item:
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class PictureSource:
     """A sequence of pictures.
 
     Attributes:
@@ -45,7 +45,7 @@ class Source:
         videos: the open videos that the pictures come from.
     """
 
-    items: Iterable[Item]
+    items: Iterable[SourcePicture]
     count: int | None
     videos: tuple[Video, ...] = ()
 
@@ -54,12 +54,12 @@ class Source:
         """Return True if frames are dropped that are not taken in time."""
         return any(video.is_live for video in self.videos)
 
-    def __iter__(self) -> Iterator[Item]:
+    def __iter__(self) -> Iterator[SourcePicture]:
         """Iterate over the pictures."""
         return iter(self.items)
 
 
-def open_source(source: Any, *, every: int = 1, unreadable: str = "raise") -> Source:
+def open_source(source: Any, *, every: int = 1, unreadable: str = "raise") -> PictureSource:
     """Return the pictures of a source.
 
     Args:
@@ -85,22 +85,22 @@ def open_source(source: Any, *, every: int = 1, unreadable: str = "raise") -> So
             counts = [part.count for part in parts]
             count = None if None in counts else sum(filter(None, counts))
             videos = tuple(video for part in parts for video in part.videos)
-            return Source(chain.from_iterable(parts), count, videos)
+            return PictureSource(chain.from_iterable(parts), count, videos)
         source = some
     pictures = list_pictures(source)
     items = [
-        Item(picture, picture_name(picture), index)
+        SourcePicture(picture, picture_name(picture), index)
         for index, picture in enumerate(pictures)
         if index % every == 0
     ]
     if not items:
         raise DatasetError("there is no picture in the source", found=picture_name(source))
-    return Source(items, len(items))
+    return PictureSource(items, len(items))
 
 
 def video_source(
     source: str | os.PathLike[str] | SupportsIndex, *, every: int, skips: bool
-) -> Source:
+) -> PictureSource:
     """Return the frames of a video, a camera or an address.
 
     Args:
@@ -114,11 +114,11 @@ def video_source(
     """
     video = Video(source)
     items = (
-        Item(levels, video.name, number, time)
+        SourcePicture(levels, video.name, number, time)
         for number, time, levels in video.frames(every=every, skips=skips)
     )
     count = None if video.count is None else -(-video.count // every)
-    return Source(items, count, (video,))
+    return PictureSource(items, count, (video,))
 
 
 def list_pictures(source: Any) -> list[Any]:

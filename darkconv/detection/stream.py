@@ -19,7 +19,7 @@ from darkconv.detection.engine import Engine
 from darkconv.detection.found import Detections
 from darkconv.detection.missing import MissingValues
 from darkconv.detection.reading import read_ahead
-from darkconv.detection.sources import Item, Source, open_source
+from darkconv.detection.sources import PictureSource, SourcePicture, open_source
 from darkconv.errors import DarkconvError, DatasetError
 from darkconv.files.notice import tell_once
 from darkconv.pictures.picture import Fit, Picture, check_order
@@ -114,7 +114,7 @@ class Prepared:
         seconds: the seconds that reading and fitting took.
     """
 
-    item: Item
+    item: SourcePicture
     picture: Picture
     x: npt.NDArray[Any]
     fit: Fit
@@ -160,7 +160,7 @@ def stream(
     if every < 1:
         raise DarkconvError("every", expected="a number from 1", found=every)
     opened = source
-    if not isinstance(source, Source):
+    if not isinstance(source, PictureSource):
         opened = open_source(source, every=every, unreadable=unreadable)
 
     items = read_ahead(opened, FRAMES, newest=opened.is_live) if opened.videos else opened
@@ -176,7 +176,7 @@ def stream(
     return _frames(engine, batches, Seconds() if seconds is None else seconds)
 
 
-def prepare_item(engine: Engine, item: Item, *, order: str = "rgb") -> Prepared:
+def prepare_item(engine: Engine, item: SourcePicture, *, order: str = "rgb") -> Prepared:
     """Read a picture, and fit it to the network's input.
 
     Args:

@@ -11,7 +11,7 @@ import numpy as np
 from darkconv.detection.clip import Clip, writing_clip
 from darkconv.detection.detector import listed
 from darkconv.detection.engine import Engine
-from darkconv.detection.sources import Source
+from darkconv.detection.sources import PictureSource
 from darkconv.detection.stream import Frame, stream
 from darkconv.detection.video import Video
 from darkconv.detection.window import Window
@@ -48,7 +48,7 @@ def clip_of(video: Video, target: Path | None, *, every: int) -> Iterator[Clip |
 
 def watch(
     engine: Engine,
-    source: Source,
+    source: PictureSource,
     *,
     clip: Clip | None = None,
     window: Window | None = None,

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from darkconv.core.names import distinct_names
 from darkconv.dataset import Dataset
-from darkconv.dataset.for_model import Named, common_classes, left_out_of, with_model_names
+from darkconv.dataset.for_model import HasClassNames, common_classes, left_out_of, with_model_names
 from darkconv.dataset.telling import report_classes, report_unread
 from darkconv.detection import Detection
 from darkconv.detection.engine import Engine
-from darkconv.detection.sources import Item
+from darkconv.detection.sources import SourcePicture
 from darkconv.detection.stream import Prepared, look_at, name_of, prepare_item, read_batches
 from darkconv.errors import DatasetError
 from darkconv.evaluation.comparison import Comparison, rule_of
@@ -27,7 +27,7 @@ IOU = 0.5
 
 def evaluate_detector(
     engine: Engine,
-    model: Named,
+    model: HasClassNames,
     dataset: Dataset,
     run: Run,
     *,
@@ -86,7 +86,7 @@ def evaluate_detector(
     )
 
 
-def _told_apart(found: list[Detection], model: Named) -> list[Detection]:
+def _told_apart(found: list[Detection], model: HasClassNames) -> list[Detection]:
     """Return the detections with distinct class names, as the labels have them."""
     own = distinct_names(model.names)
     if own == tuple(model.names):
@@ -115,7 +115,7 @@ def find_all(
 
     def prepare(place: int) -> Prepared | Unread:
         try:
-            return prepare_item(engine, Item(images[place], str(images[place]), place))
+            return prepare_item(engine, SourcePicture(images[place], str(images[place]), place))
         except DatasetError as error:
             if not run.skips:
                 raise

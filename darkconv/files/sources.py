@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from typing import Protocol
 
 
-class Source(Protocol):
+class FileInUse(Protocol):
     """A file that is in use."""
 
     def check(self) -> None:
         """Raise DarkconvError if the file was written to since it was opened."""
 
 
-_watched: list[Source] | None = None
+_watched: list[FileInUse] | None = None
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def watching_sources() -> Iterator[None]:
         _watched = before
 
 
-def watch(source: Source) -> None:
+def watch(source: FileInUse) -> None:
     """Register a file that was opened; outside of `watching_sources` nothing happens.
 
     Args:

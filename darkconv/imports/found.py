@@ -26,7 +26,7 @@ NORM = ("scales", "rolling_mean", "rolling_variance")
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundArray:
     """An array of a file, not read yet.
 
     Attributes:
@@ -73,7 +73,7 @@ def _hint(dtype: str) -> str:
 
 
 @dataclass(frozen=True)
-class Part:
+class LayerArray:
     """An array of a layer, with the way to Darknet's layout.
 
     Attributes:
@@ -83,7 +83,7 @@ class Part:
             by row, column and channel, as Keras flattens it.
     """
 
-    found: Found
+    found: FoundArray
     order: tuple[int, ...] = ()
     is_flat_map: bool = False
 
@@ -139,7 +139,7 @@ class Unit:
     """
 
     name: str
-    parts: Mapping[str, Part]
+    parts: Mapping[str, LayerArray]
     index: int | None = None
     epsilon: float | None = None
     is_depthwise: bool = False

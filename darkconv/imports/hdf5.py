@@ -8,7 +8,7 @@ from typing import IO, Any
 
 from darkconv.errors import WeightsError, Where, shortened
 from darkconv.files import PathLike
-from darkconv.imports.found import Found, Values
+from darkconv.imports.found import FoundArray, Values
 from darkconv.libraries import telling_missing
 
 DEEPEST = 24
@@ -37,7 +37,7 @@ class Hdf5:
         self._reader, self._library = reader, library
         self._count = 0
         with self.told_failures():
-            self.arrays: dict[str, Found] = dict(self._walk(reader, "", frozenset(), 0))
+            self.arrays: dict[str, FoundArray] = dict(self._walk(reader, "", frozenset(), 0))
 
     @contextmanager
     def told_failures(self) -> Iterator[None]:
@@ -87,7 +87,7 @@ class Hdf5:
 
     def _walk(
         self, group: Any, path: str, above: frozenset[Any], depth: int
-    ) -> Iterator[tuple[str, Found]]:
+    ) -> Iterator[tuple[str, FoundArray]]:
         place = self._library.h5o.get_info(group.id)
         here = (place.fileno, place.addr)
         if here in above or depth > DEEPEST:
@@ -106,7 +106,7 @@ class Hdf5:
             elif isinstance(value, self._library.Dataset):
                 yield inner, self._found(value, inner)
 
-    def _found(self, data: Any, path: str) -> Found:
+    def _found(self, data: Any, path: str) -> FoundArray:
         if data.external or data.is_virtual:
             raise self._error("lies in another file, which is never opened", path)
         if data.compression not in FILTERS or data.shape is None:
@@ -115,7 +115,7 @@ class Hdf5:
         is_packed = data.compression is not None
         if size > (stored * PACKED if is_packed else stored):
             raise self._error(f"claims {size} bytes, and has {stored}", path)
-        return Found(path, tuple(data.shape), data.dtype.name, partial(self._read, data))
+        return FoundArray(path, tuple(data.shape), data.dtype.name, partial(self._read, data))
 
     def _read(self, data: Any) -> Values:
         with self.told_failures():

@@ -10,7 +10,7 @@ from typing import Any
 
 from darkconv.errors import WeightsError, Where
 from darkconv.files.archive import Archive
-from darkconv.imports.found import SPACE_TO_DEPTH, Checkpoint, Found, Part, Unit
+from darkconv.imports.found import SPACE_TO_DEPTH, Checkpoint, FoundArray, LayerArray, Unit
 from darkconv.imports.hdf5 import Hdf5, open_hdf5, parse_config
 
 CONFIG, WEIGHTS, OURS = "config.json", "model.weights.h5", "darkconv.json"
@@ -48,7 +48,7 @@ class LayerArrays:
     """A layer of the file: its name, and its arrays by Keras's names."""
 
     name: str
-    arrays: Mapping[str, Found]
+    arrays: Mapping[str, FoundArray]
 
 
 def open_weights(hdf5: Hdf5) -> Checkpoint:
@@ -96,7 +96,7 @@ def _old_layers(hdf5: Hdf5, root: str) -> Iterator[LayerArrays]:
     """Yield the layers of Keras 1 and 2, in the order of the model."""
     for group in hdf5.names(root, "layer_names"):
         path = f"{root}/{group}" if root else group
-        found: dict[str, dict[str, Found]] = {}
+        found: dict[str, dict[str, FoundArray]] = {}
         for name in _weight_names(hdf5, path):
             array = hdf5.arrays.get(f"{path}/{name}")
             if array is None:
@@ -142,7 +142,7 @@ def _new_layers(hdf5: Hdf5, names: Mapping[str, str] | None = None) -> Iterator[
         hdf5: the file; newer ones state the names of the layers.
         names: the layers' names in the config, by the group's name; None if there is no config.
     """
-    groups: dict[str, dict[str, Found]] = {}
+    groups: dict[str, dict[str, FoundArray]] = {}
     for path, array in hdf5.arrays.items():
         owner, _, number = path.rpartition("/")
         if owner.endswith("/vars") and not owner.startswith("optimizer"):
@@ -159,7 +159,7 @@ def _counted_path(path: str) -> list[tuple[str, int]]:
     return [stem_of(part) for part in path.split("/")]
 
 
-def _words(arrays: Mapping[str, Found], owner: str) -> dict[str, Found]:
+def _words(arrays: Mapping[str, FoundArray], owner: str) -> dict[str, FoundArray]:
     """Return numbered arrays by Keras's names, which follow from their shapes."""
     if not all(number.isdecimal() for number in arrays):
         return dict(arrays)
@@ -247,7 +247,9 @@ def named_checkpoint(file: str, layers: list[LayerArrays], config: Any, kind: st
 def _unit(layer: LayerArrays, epsilons: Mapping[str, float]) -> Unit | None:
     words = layer.arrays.keys()
     if words & NORM.keys():
-        parts = {NORM[word]: Part(found) for word, found in layer.arrays.items() if word in NORM}
+        parts = {
+            NORM[word]: LayerArray(found) for word, found in layer.arrays.items() if word in NORM
+        }
         return Unit(layer.name, parts, epsilon=epsilons.get(layer.name))
     kernel = next((layer.arrays[word] for word in words & KERNELS), None)
     if kernel is None:
@@ -255,14 +257,16 @@ def _unit(layer: LayerArrays, epsilons: Mapping[str, float]) -> Unit | None:
     is_depthwise = "depthwise_kernel" in words or "depthwise" in layer.name
     parts = {"weights": _kernel(kernel, is_depthwise=is_depthwise)}
     for word in words & BIASES:
-        parts["biases"] = Part(layer.arrays[word])
+        parts["biases"] = LayerArray(layer.arrays[word])
     return Unit(layer.name, parts, is_depthwise=is_depthwise)
 
 
-def _kernel(found: Found, *, is_depthwise: bool) -> Part:
+def _kernel(found: FoundArray, *, is_depthwise: bool) -> LayerArray:
     if len(found.shape) == 4:
-        return Part(found, DEPTHWISE if is_depthwise else HWIO)
-    return Part(found, (1, 0), is_flat_map=True) if len(found.shape) == 2 else Part(found)
+        return LayerArray(found, DEPTHWISE if is_depthwise else HWIO)
+    return (
+        LayerArray(found, (1, 0), is_flat_map=True) if len(found.shape) == 2 else LayerArray(found)
+    )
 
 
 def _by_number(units: list[Unit]) -> list[Unit]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from darkconv.core.network import Layer, Network
 from darkconv.core.spec import Slot
 from darkconv.errors import WeightsError, Where, shortened
-from darkconv.imports.found import INNER, NORM, RATIOS, Checkpoint, Part, Unit
+from darkconv.imports.found import INNER, NORM, RATIOS, Checkpoint, LayerArray, Unit
 
 OPTIONAL = {"scales", "biases"}
 """The arrays that a batch norm may lack: they are ones and zeros then."""
@@ -123,7 +123,7 @@ def _is_harmless(name: str, unit: Unit, layer: Layer) -> bool:
     return name == "biases" and unit.is_norm_alone and layer.type == "batchnorm"
 
 
-def part_fits(part: Part, slot: Slot) -> bool:
+def part_fits(part: LayerArray, slot: Slot) -> bool:
     """Return True if an array of the file has the shape of a cfg's array.
 
     Args:

@@ -9,7 +9,7 @@ from typing import Any
 
 from darkconv.errors import DarkconvError, WeightsError, Where
 from darkconv.files import PathLike
-from darkconv.imports.found import Checkpoint, Found, Part, Unit
+from darkconv.imports.found import Checkpoint, FoundArray, LayerArray, Unit
 from darkconv.imports.torch_names import NAMINGS, NUMBERS, joined
 from darkconv.libraries import telling_missing
 
@@ -44,7 +44,7 @@ def open_onnx(path: PathLike) -> Checkpoint:
     with telling_missing("reading ONNX files"):
         from darkconv.backends.onnx.graph_file import read_graph
     try:
-        graph = Graph(read_graph(path).graph, file)
+        graph = OnnxGraph(read_graph(path).graph, file)
     except DarkconvError as error:
         raise WeightsError(error.told, where=error.where, hint=error.hint) from error
     units = list(graph.units())
@@ -80,7 +80,7 @@ def _numbered(units: list[Unit]) -> tuple[list[Unit], str, str]:
     return units, "", "order"
 
 
-class Graph:
+class OnnxGraph:
     """The weights of a graph, and the nodes that use them.
 
     Attributes:
@@ -141,7 +141,7 @@ class Graph:
             return self._made(node, {"weights": weights, "biases": self._added(node)})
         return self._norm(node) if node.op_type == "BatchNormalization" else None
 
-    def _made(self, node: Any, parts: Mapping[str, Part | None]) -> Unit | None:
+    def _made(self, node: Any, parts: Mapping[str, LayerArray | None]) -> Unit | None:
         if parts["weights"] is None:
             return None
         name = node.name or parts["weights"].found.name
@@ -163,7 +163,7 @@ class Graph:
             return None
         return readers[0]
 
-    def _added(self, node: Any) -> Part | None:
+    def _added(self, node: Any) -> LayerArray | None:
         """Return the biases that are added to a matrix product."""
         readers = self._readers.get(node.output[0], [])
         if len(readers) != 1 or readers[0].op_type != "Add":
@@ -171,7 +171,7 @@ class Graph:
         parts = (self._part(readers[0], i) for i in (0, 1))
         return next((part for part in parts if part is not None), None)
 
-    def _part(self, node: Any, place: int, order: tuple[int, ...] = ()) -> Part | None:
+    def _part(self, node: Any, place: int, order: tuple[int, ...] = ()) -> LayerArray | None:
         """Return an input of a node that is an array of the file."""
         name = node.input[place] if place < len(node.input) else ""
         for _ in range(len(PASSING)):
@@ -187,7 +187,7 @@ class Graph:
             return None
         kind = TYPES.get(tensor.data_type, f"type {tensor.data_type}")
         read = partial(_values, tensor, self.file)
-        return Part(Found(name, tuple(tensor.dims), kind, read), order)
+        return LayerArray(FoundArray(name, tuple(tensor.dims), kind, read), order)
 
 
 def _attribute(node: Any, name: str, otherwise: Any) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 from darkconv.errors import DarkconvError, WeightsError, Where
 from darkconv.files import PathLike
 from darkconv.files.archive import ArchiveError, open_archive
-from darkconv.imports.found import Checkpoint, Found, Values
+from darkconv.imports.found import Checkpoint, FoundArray, Values
 from darkconv.imports.hdf5 import open_hdf5
 from darkconv.imports.keras import OURS, WEIGHTS, open_keras, open_weights
 from darkconv.imports.onnx import open_onnx
@@ -184,7 +184,7 @@ def torch_checkpoint(tree: Any, read: Callable[[Storage], bytes], file: str) -> 
 
 
 def _named(
-    found: list[Found], kind: str, file: str, notes: list[str], *, is_ordered: bool
+    found: list[FoundArray], kind: str, file: str, notes: list[str], *, is_ordered: bool
 ) -> Checkpoint:
     named = name_units(found, is_ordered=is_ordered)
     naming = named.naming
@@ -236,13 +236,13 @@ TYPES |= {"I8": "int8", "U8": "uint8", "I16": "int16", "I32": "int32", "I64": "i
 """The dtypes by safetensors' names."""
 
 
-def _tensor(reader: Any, path: PathLike, name: str) -> Found:
+def _tensor(reader: Any, path: PathLike, name: str) -> FoundArray:
     part = reader.get_slice(name)
     kind = TYPES.get(part.get_dtype(), part.get_dtype())
     read = (
         partial(_bfloat16, path, name) if kind == "bfloat16" else partial(reader.get_tensor, name)
     )
-    return Found(name, tuple(part.get_shape()), kind, read)
+    return FoundArray(name, tuple(part.get_shape()), kind, read)
 
 
 def _bfloat16(path: PathLike, name: str) -> Values:

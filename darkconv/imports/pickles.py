@@ -83,7 +83,7 @@ REMEDY = (
 )
 
 
-class Named:
+class PickledObject:
     """An inert record of something that a pickle names."""
 
     origin = ("", "")
@@ -213,7 +213,7 @@ def _numpy_tensor(data: Any, kind: Any, shape: Any, *, is_by_column: bool) -> Te
     return Tensor(Storage("", dtype.name, prod(shape), ordered), 0, shape, strides)
 
 
-class Table(dict[Any, Any]):
+class PickledDict(dict[Any, Any]):
     """The record of an OrderedDict; attributes that a pickle would set on it are ignored."""
 
     def __setstate__(self, state: Any) -> None:
@@ -231,7 +231,7 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         """Return the record class for a name."""
         if (module, name) == ("collections", "OrderedDict"):
-            return Table
+            return PickledDict
         if module == "torch._utils" and name in TENSORS:
             return _TensorMaker()
         if module == "torch._utils" and name == TYPED:
@@ -252,7 +252,7 @@ class _Unpickler(pickle.Unpickler):
         is_type = module == "torch" and name.islower() and name.isidentifier()
         if not (is_storage or is_type or (module, name) in PLAIN):
             self.foreign.append(f"{module}.{name}")
-        return type("Named", (Named,), {"origin": (module, name)})
+        return type("PickledObject", (PickledObject,), {"origin": (module, name)})
 
     def persistent_load(self, pid: Any) -> Any:
         """Return the record of a storage."""
@@ -341,7 +341,9 @@ class _BytesMaker(Unchanging):
 
 
 def _numbers(values: Any) -> tuple[int, ...]:
-    values = values.arguments[0] if isinstance(values, Named) and values.arguments else values
+    values = (
+        values.arguments[0] if isinstance(values, PickledObject) and values.arguments else values
+    )
     if not isinstance(values, (tuple, list)) or not all(type(n) is int and n >= 0 for n in values):
         raise pickle.UnpicklingError("damaged tensor")
     return tuple(values)

@@ -17,7 +17,7 @@ from darkconv.errors import DarkconvError
 from darkconv.files import PathLike
 from darkconv.imports.differences import epsilon_of
 from darkconv.imports.fit import Fit
-from darkconv.imports.found import INNER, RATIOS, Checkpoint, Part, Unit
+from darkconv.imports.found import INNER, RATIOS, Checkpoint, LayerArray, Unit
 from darkconv.imports.ratios import Doubles, program_factors
 from darkconv.layers.conv import Convolutional
 from darkconv.layers.merge import Shortcut
@@ -184,7 +184,7 @@ class _Own(NamedTuple):
 
     def read(self, name: str, otherwise: float) -> Doubles:
         """Return an array of one axis, or a constant if the file has no such array."""
-        part: Part | None = self.unit.parts.get(name)
+        part: LayerArray | None = self.unit.parts.get(name)
         if part is None:
             return np.array(otherwise)
         return part.found.values(self.file).astype(np.float64).ravel()

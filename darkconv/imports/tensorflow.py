@@ -13,7 +13,7 @@ import numpy as np
 
 from darkconv.errors import WeightsError, Where, shortened
 from darkconv.files import PathLike
-from darkconv.imports.found import Checkpoint, Found, Values
+from darkconv.imports.found import Checkpoint, FoundArray, Values
 from darkconv.imports.keras import LayerArrays, named_checkpoint, split_name
 from darkconv.libraries import telling_missing
 
@@ -54,7 +54,7 @@ def open_tensorflow(prefix: str, file: PathLike) -> Checkpoint:
     most = sum(os.path.getsize(part) for part in glob.glob(f"{glob.escape(prefix)}.data-*"))
     arrays = _Arrays(reader, shapes, kinds, most, where)
     names = arrays.names(trackable_object_graph_pb2.TrackableObjectGraph())
-    layers: dict[str, dict[str, Found]] = {}
+    layers: dict[str, dict[str, FoundArray]] = {}
     for name, key in names.items():
         layer, word = split_name(name, "")
         layers.setdefault(layer, {})[word] = arrays.found(name, key)
@@ -103,7 +103,7 @@ class _Arrays:
                 if name and is_weight and not name.startswith("optimizer"):
                     yield name, key
 
-    def found(self, name: str, key: str) -> Found:
+    def found(self, name: str, key: str) -> FoundArray:
         """Return an array whose values are read on demand."""
         shape, kind = tuple(map(int, self._shapes[key])), self._kinds[key]
         if prod(shape) > self._most:
@@ -113,7 +113,7 @@ class _Arrays:
                 expected=f"at most {self._most} bytes",
                 found="x".join(map(str, shape)),
             )
-        return Found(name, shape, kind, partial(self._values, key))
+        return FoundArray(name, shape, kind, partial(self._values, key))
 
     def _values(self, key: str) -> Values:
         return np.asarray(self._read(key))

@@ -10,7 +10,7 @@ import numpy as np
 
 from darkconv.errors import WeightsError, Where, shortened
 from darkconv.files.archive import Archive, ArchiveError
-from darkconv.imports.found import Found, Values
+from darkconv.imports.found import FoundArray, Values
 from darkconv.imports.pickles import NumpyArray, Storage, Tensor, parse
 
 SIZES = {"bfloat16": 2}
@@ -80,7 +80,7 @@ def _states(
 
 def found_arrays(
     state: Mapping[str, Tensor], read: Callable[[Storage], bytes], file: str
-) -> list[Found]:
+) -> list[FoundArray]:
     """Return the arrays of a state dict, whose values are read on demand.
 
     Args:
@@ -96,7 +96,7 @@ def found_arrays(
     for name, tensor in state.items():
         check_tensor(name, tensor, file)
         get = partial(_values, tensor, cached)
-        found.append(Found(name, tensor.shape, tensor.storage.dtype, get))
+        found.append(FoundArray(name, tensor.shape, tensor.storage.dtype, get))
     return found
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from darkconv.imports.found import RATIOS, SPACE_TO_DEPTH, Found, Part, Unit
+from darkconv.imports.found import RATIOS, SPACE_TO_DEPTH, FoundArray, LayerArray, Unit
 
 ARRAYS = {"weight": "weights", "bias": "biases", "implicit": "weights"}
 NORM_ARRAYS = {
@@ -30,7 +30,7 @@ NUMBERS = "numbers"
 ORDER = "order"
 
 
-class Naming(NamedTuple):
+class NamingScheme(NamedTuple):
     """The naming scheme of a family of programs.
 
     Attributes:
@@ -67,7 +67,7 @@ class Naming(NamedTuple):
 
 
 NAMINGS = (
-    Naming(
+    NamingScheme(
         "PyTorch-YOLOv3 (pytorchyolo) and its children",
         r"(?:^|\.)module_list\.(\d+)\.(?:conv|batch_norm)_\d+\.",
         NUMBERS,
@@ -76,7 +76,7 @@ NAMINGS = (
         pads_zeros=True,
         floors_pools=True,
     ),
-    Naming(
+    NamingScheme(
         "ultralytics/yolov3 of the archive, PyTorch_YOLOv4 or yolor",
         r"(?:^|\.)module_list\.(\d+)\.(?:(?:Conv2d|BatchNorm2d|WeightedFeatureFusion|\d+)\.|$)",
         NUMBERS,
@@ -87,20 +87,20 @@ NAMINGS = (
         pads_zeros=True,
         floors_pools=True,
     ),
-    Naming("a program with module_list", r"(?:^|\.)module_list\.(\d+)\.", NUMBERS),
-    Naming(
+    NamingScheme("a program with module_list", r"(?:^|\.)module_list\.(\d+)\.", NUMBERS),
+    NamingScheme(
         "pytorch-0.4-yolov3, pytorch-YOLOv4 or darknet2any",
         r"(?:^|\.)models\.(\d+)\.(?:(?:conv|bn)\d+\.|\d+\.)?",
         ORDER,
         floors_pools=True,
     ),
-    Naming(
+    NamingScheme(
         "libreyolo",
         r"(?:^|\.)yolo\w+\.layers\.(\d+)\.",
         NUMBERS,
         adds_under_root=False,
     ),
-    Naming(
+    NamingScheme(
         "darkconv",
         r"^(?:(?:module|model|net|network|ema|_orig_mod)\.)*layers\.(\d+)\.",
         NUMBERS,
@@ -110,7 +110,9 @@ NAMINGS = (
 )
 """The known naming schemes; the first one that all weights of a file follow is taken."""
 
-BY_LIGHTNET = Naming("lightnet", "", ORDER, reorg="", floors_pools=True, has_plain_classes=True)
+BY_LIGHTNET = NamingScheme(
+    "lightnet", "", ORDER, reorg="", floors_pools=True, has_plain_classes=True
+)
 LIGHTNET = {
     "YoloV4": (
         r"backbone\.",
@@ -147,7 +149,7 @@ LIGHTNET_BLOCK = re.compile(
 """The branches of a block; two of them stand in the reverse order in the cfg."""
 
 
-class Named(NamedTuple):
+class StateDictLayers(NamedTuple):
     """The layers of a state dict.
 
     Attributes:
@@ -158,12 +160,12 @@ class Named(NamedTuple):
     """
 
     units: tuple[Unit, ...]
-    naming: Naming | None
+    naming: NamingScheme | None
     rule: str
     spare: tuple[str, ...]
 
 
-def name_units(found: Sequence[Found], *, is_ordered: bool) -> Named:
+def name_units(found: Sequence[FoundArray], *, is_ordered: bool) -> StateDictLayers:
     """Make layers of the arrays of a state dict.
 
     Args:
@@ -180,35 +182,37 @@ def name_units(found: Sequence[Found], *, is_ordered: bool) -> Named:
         numbers = [re.search(naming.pattern, f"{path}.") for path in modules]
         if modules and all(numbers):
             counted = [int(number[1]) for number in numbers if number]
-            return Named(_counted(modules, counted, naming), naming, naming.counts, tuple(spare))
+            return StateDictLayers(
+                _counted(modules, counted, naming), naming, naming.counts, tuple(spare)
+            )
     start = _wrapping(modules)
     prefixes = lightnet_order(path[start:] for path in modules)
     is_lightnet = bool(prefixes)
     units = _paired(_in_order(modules, prefixes, is_ordered=is_ordered))
     rule = ORDER if is_ordered or is_lightnet or _is_counted(modules) else "none"
-    return Named(tuple(units), BY_LIGHTNET if is_lightnet else None, rule, tuple(spare))
+    return StateDictLayers(tuple(units), BY_LIGHTNET if is_lightnet else None, rule, tuple(spare))
 
 
-def _modules(found: Iterable[Found]) -> dict[str, dict[str, Found]]:
+def _modules(found: Iterable[FoundArray]) -> dict[str, dict[str, FoundArray]]:
     """Return the arrays of each module by their last word."""
-    modules: dict[str, dict[str, Found]] = {}
+    modules: dict[str, dict[str, FoundArray]] = {}
     for one in found:
         path, _, last = one.name.rpartition(".")
         modules.setdefault(path, {})[last] = one
     return modules
 
 
-def _parts(arrays: dict[str, Found]) -> dict[str, Part]:
+def _parts(arrays: dict[str, FoundArray]) -> dict[str, LayerArray]:
     """Return a module's arrays by Darknet's names."""
     table = NORM_ARRAYS if arrays.keys() & RUNNING else ARRAYS
-    return {table.get(last, last): Part(one) for last, one in arrays.items()}
+    return {table.get(last, last): LayerArray(one) for last, one in arrays.items()}
 
 
 def _counted(
-    modules: dict[str, dict[str, Found]], numbers: list[int], naming: Naming
+    modules: dict[str, dict[str, FoundArray]], numbers: list[int], naming: NamingScheme
 ) -> tuple[Unit, ...]:
     """Make layers of the modules, one for each number."""
-    layers: dict[int, dict[str, dict[str, Found]]] = {}
+    layers: dict[int, dict[str, dict[str, FoundArray]]] = {}
     for (path, arrays), number in zip(modules.items(), numbers, strict=True):
         layers.setdefault(number, {})[path] = arrays
     units: list[Unit] = []
@@ -229,7 +233,7 @@ def _of_one_layer(units: list[Unit]) -> list[Unit]:
     return units
 
 
-def _paired(modules: dict[str, dict[str, Found]]) -> list[Unit]:
+def _paired(modules: dict[str, dict[str, FoundArray]]) -> list[Unit]:
     """Join each batch norm with the convolution that it follows."""
     plain = [Unit(path, _parts(arrays)) for path, arrays in modules.items()]
     paired: list[Unit] = []
@@ -276,8 +280,8 @@ def joined(unit: Unit, norm: Unit) -> Unit:
 
 
 def _in_order(
-    modules: dict[str, dict[str, Found]], prefixes: Sequence[str], *, is_ordered: bool
-) -> dict[str, dict[str, Found]]:
+    modules: dict[str, dict[str, FoundArray]], prefixes: Sequence[str], *, is_ordered: bool
+) -> dict[str, dict[str, FoundArray]]:
     """Return modules in the order of the cfg, as far as names or the file tell it.
 
     Args:

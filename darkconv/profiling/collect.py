@@ -27,7 +27,7 @@ from darkconv.detection.stream import check_batches
 from darkconv.errors import DarkconvError, DatasetError, Where
 from darkconv.profiling.loader import Images, load_batches, own_share, picture_list
 from darkconv.profiling.moments import Moments
-from darkconv.profiling.observation import Layout, Observation, Shift
+from darkconv.profiling.observation import ChannelShift, ColumnLayout, Observation
 from darkconv.profiling.residuals import residuals
 from darkconv.surgery.fingerprint import fingerprint
 from darkconv.surgery.profile import (
@@ -147,10 +147,10 @@ class Collector:
         self.seed = seed
         self.taylor = taylor
         self.device = next(module.parameters(), torch.empty(0)).device
-        self.layout = Layout(self.network)
+        self.layout = ColumnLayout(self.network)
         self.moments = Moments(self.layout.positions)
         columns = len(self.layout.positions)
-        self.shift = Shift(np.zeros(columns), self.layout, self.device)
+        self.shift = ChannelShift(np.zeros(columns), self.layout, self.device)
         self.counts = np.zeros((columns, BINS), np.int64)
         self.waiting = torch.empty(WAITING, dtype=torch.int32, device=self.device)
         self.filled = 0
@@ -170,7 +170,7 @@ class Collector:
         self._check(moments)
         if moments.doubtful.any():
             amounts = np.where(moments.doubtful, moments.mean, self.shift.amounts)
-            self.shift = Shift(amounts, self.layout, self.device)
+            self.shift = ChannelShift(amounts, self.layout, self.device)
             moments, samples = self._observe(x, picks)
         self.moments = moments
         self._sample(samples)

@@ -28,7 +28,7 @@ from darkconv.profiling.walking import MEMORY, POSITIONS, RIDGE, Sampling, Share
 from darkconv.surgery.allocation import SHARES, Losses
 from darkconv.surgery.channels import ChannelClasses, find_classes
 from darkconv.surgery.chooser import MIN_KEEP, SKIP_FIRST, Guards, Lock
-from darkconv.surgery.elimination import Reading
+from darkconv.surgery.elimination import LayerMoments
 from darkconv.surgery.fingerprint import fingerprint
 from darkconv.surgery.importance import Score, score_classes, score_name
 from darkconv.surgery.profile import Profile
@@ -241,7 +241,7 @@ class Cutting:
         weights = kernel.reshape(len(kernel), -1).astype(np.float64)
         owners = input_labels(self.classes, layer)
         owners = np.repeat(owners, weights.shape[1] // len(owners))
-        reading = Reading(weights, found.covariance, owners)
+        reading = LayerMoments(weights, found.covariance, owners)
         change = reading.refit(np.isin(owners, gone), RIDGE)
         new = (weights + change).reshape(kernel.shape).astype(np.float32)
         offsets = -(change @ found.mean).astype(np.float32)

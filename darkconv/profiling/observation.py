@@ -16,7 +16,7 @@ Doubles = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Place:
+class LayerColumns:
     """The columns of a layer's channels among those of all layers.
 
     Attributes:
@@ -35,7 +35,7 @@ class Place:
         return slice(self.start, self.start + self.channels)
 
 
-class Layout:
+class ColumnLayout:
     """The channels of all measured layers, side by side as columns.
 
     Layers that only pass channels on (dropout, routes of maps, plain upsampling) are left out:
@@ -47,13 +47,13 @@ class Layout:
     """
 
     def __init__(self, network: Network) -> None:
-        self.places: dict[int, Place] = {}
+        self.places: dict[int, LayerColumns] = {}
         positions: list[int] = []
         for layer in network.layers:
             if hands_on(layer):
                 continue
             channels, size = layer.out_shape.c, layer.out_shape.size // layer.out_shape.c
-            self.places[layer.index] = Place(len(positions), channels, size)
+            self.places[layer.index] = LayerColumns(len(positions), channels, size)
             positions += channels * [size]
         self.positions = np.array(positions, np.float64)
 
@@ -66,7 +66,7 @@ class Layout:
         return next(i for i, place in self.places.items() if column < place.columns.stop)
 
 
-class Shift:
+class ChannelShift:
     """Values that are subtracted from those of some channels before they are summed.
 
     Attributes:
@@ -74,7 +74,7 @@ class Shift:
         parts: (channels,) values of the layers that have any, by layer index.
     """
 
-    def __init__(self, amounts: Doubles, layout: Layout, device: torch.device) -> None:
+    def __init__(self, amounts: Doubles, layout: ColumnLayout, device: torch.device) -> None:
         rounded = amounts.astype(np.float32)
         self.amounts = rounded.astype(np.float64)
         self.parts = {
@@ -95,7 +95,7 @@ class Observation:
         samples: (N, picks, columns) sampled values.
     """
 
-    def __init__(self, layout: Layout, picks: Tensor) -> None:
+    def __init__(self, layout: ColumnLayout, picks: Tensor) -> None:
         """Allocate memory for batches of as many pictures as `picks` (N, picks) has rows."""
         self.layout = layout
         count, columns = len(picks), len(layout.positions)
@@ -107,7 +107,7 @@ class Observation:
         self.room = picks.new_empty(count * largest)
         self.sampled = {place.positions: picks.long().unsqueeze(2) for place in places}
 
-    def begin(self, shift: Shift, picks: Tensor) -> None:
+    def begin(self, shift: ChannelShift, picks: Tensor) -> None:
         """Begin a new batch.
 
         Args:

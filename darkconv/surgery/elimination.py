@@ -24,7 +24,7 @@ PENDING = 256
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
+class LayerMoments:
     """The data about a layer that refitting needs.
 
     Attributes:
@@ -135,7 +135,7 @@ class Side:
     Only the products of the weights (columns, columns) are stored, because the costs need no more.
     """
 
-    def __init__(self, reading: Reading, labels: Labels, ridge: float) -> None:
+    def __init__(self, reading: LayerMoments, labels: Labels, ridge: float) -> None:
         self.spread = max(reading.spread, float(np.finfo(np.float32).tiny))
         self.inverse = np.linalg.inv(reading.held(ridge)).astype(np.float64)
         self.squares: Doubles = reading.weights.T @ reading.weights
@@ -207,7 +207,7 @@ class Side:
 
 
 def eliminate(
-    labels: Labels, readings: Sequence[Reading], ridge: float, fixed: Doubles | None = None
+    labels: Labels, readings: Sequence[LayerMoments], ridge: float, fixed: Doubles | None = None
 ) -> Doubles:
     """Remove channel groups greedily, and return the error left after each removal.
 

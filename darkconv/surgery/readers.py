@@ -8,7 +8,7 @@ from darkconv.core.network import NETWORK_INPUT, Layer, Network
 from darkconv.layers.conv import Convolutional
 from darkconv.layers.folding import norm_factor
 from darkconv.surgery.channels import ChannelClasses
-from darkconv.surgery.elimination import Reading
+from darkconv.surgery.elimination import LayerMoments
 from darkconv.surgery.profile import Profile
 
 Doubles = npt.NDArray[np.float64]
@@ -97,7 +97,7 @@ def gains(model: Model, layer: Layer) -> Doubles:
     return np.abs(norm_factor(spec.dialect, arrays))
 
 
-def reading_of(model: Model, layer: Layer, moments: Doubles, owners: Labels) -> Reading:
+def reading_of(model: Model, layer: Layer, moments: Doubles, owners: Labels) -> LayerMoments:
     """Return how a convolution reads channels, as refitting needs it.
 
     Args:
@@ -109,7 +109,7 @@ def reading_of(model: Model, layer: Layer, moments: Doubles, owners: Labels) -> 
     """
     weights = model.arrays[f"{layer.index}.weights"].astype(np.float64)
     rows = weights.reshape(len(weights), -1) * gains(model, layer)[:, None]
-    return Reading(rows, moments, np.repeat(owners, rows.shape[1] // len(owners)))
+    return LayerMoments(rows, moments, np.repeat(owners, rows.shape[1] // len(owners)))
 
 
 def fixed_costs(

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from darkconv.backends.torch import DarknetModule
 from darkconv.backends.torch.device import choose_device
-from darkconv.backends.torch.network import Part
+from darkconv.backends.torch.network import PartialNetwork
 from darkconv.core.processors import count_processors
 from darkconv.errors import DarkconvError
 from darkconv.private_names import compiler_error
@@ -38,7 +38,7 @@ class CompiledSelect:
     """
 
     def __init__(self) -> None:
-        self._functions: dict[Part, Callable[[Tensor], dict[int, Tensor]]] = {}
+        self._functions: dict[PartialNetwork, Callable[[Tensor], dict[int, Tensor]]] = {}
 
     def __call__(
         self, module: DarknetModule, x: Tensor, wanted: Collection[int]

@@ -9,7 +9,7 @@ from darkconv.core.model import Model
 from darkconv.core.processes import ALONE, Processes
 from darkconv.dataset import ClassifiedDataset, Dataset, Sample
 from darkconv.detection.engine import ModuleEngine
-from darkconv.detection.sources import Item
+from darkconv.detection.sources import SourcePicture
 from darkconv.detection.stream import Prepared, Seconds, look_at, prepare_item
 from darkconv.errors import DatasetError
 from darkconv.evaluation.classifiers import evaluate_classifier
@@ -61,7 +61,7 @@ def _readable(engine: ModuleEngine, samples: Sequence[Sample]) -> Iterator[Prepa
     """Yield the pictures that can be read; training and evaluation report the others."""
     for place, sample in enumerate(samples):
         with contextlib.suppress(DatasetError):
-            yield prepare_item(engine, Item(sample.image, str(sample.image), place))
+            yield prepare_item(engine, SourcePicture(sample.image, str(sample.image), place))
 
 
 def write_sheet(

@@ -21,7 +21,7 @@ from darkconv.verification.columns import (
     SCORES,
     SIZES,
     VALUES,
-    Table,
+    ColumnTable,
     Values,
 )
 
@@ -90,7 +90,7 @@ class Figures(NamedTuple):
         return self.are_told & (self.deviations >= least)
 
 
-def figures(table: Table) -> Figures:
+def figures(table: ColumnTable) -> Figures:
     """Measure the columns of a table.
 
     Args:
@@ -141,10 +141,10 @@ class Finding:
     text: str
 
 
-Check = Callable[[Table, Figures], Finding]
+Check = Callable[[ColumnTable, Figures], Finding]
 
 
-def check_columns(tables: Sequence[Table]) -> list[Agreement]:
+def check_columns(tables: Sequence[ColumnTable]) -> list[Agreement]:
     """Return a row for each property of each sort of columns, with the error of the worst head.
 
     Args:
@@ -164,7 +164,7 @@ def check_columns(tables: Sequence[Table]) -> list[Agreement]:
     return rows
 
 
-def _may_vary(table: Table, found: Figures) -> bool:
+def _may_vary(table: ColumnTable, found: Figures) -> bool:
     """Return False where it is no fault that nothing varies.
 
     That is so for a single class, which may have one probability everywhere; for an output that is
@@ -179,7 +179,7 @@ def _may_vary(table: Table, found: Figures) -> bool:
     return bool(found.vary.any()) or not may_be_still
 
 
-def still_note(tables: Sequence[Table]) -> list[str]:
+def still_note(tables: Sequence[ColumnTable]) -> list[str]:
     """Return notes on the columns of classes that could not be checked, and why.
 
     Args:
@@ -223,7 +223,7 @@ def _dead(sort: str, *, is_coarse: bool) -> float:
 
 
 def _row(
-    name: str, some: Sequence[tuple[Table, Figures]], check: Check, allowed: float
+    name: str, some: Sequence[tuple[ColumnTable, Figures]], check: Check, allowed: float
 ) -> Agreement:
     """Return the worst finding; where nothing varies in the model, the row is not good."""
     found = [check(table, figure) for table, figure in some]
@@ -234,7 +234,7 @@ def _row(
     return Agreement(name, worst.error, allowed, compared, remark)
 
 
-def check_scale(table: Table, found: Figures) -> Finding:
+def check_scale(table: ColumnTable, found: Figures) -> Finding:
     """Compare the median slope of the columns with 1.
 
     Args:
@@ -251,7 +251,7 @@ def check_scale(table: Table, found: Figures) -> Finding:
     return Finding(float(error), count, f"{table.name} are {slope:.2f} of the model's")
 
 
-def check_level(table: Table, found: Figures) -> Finding:
+def check_level(table: ColumnTable, found: Figures) -> Finding:
     """Compare the means of the columns.
 
     Of scores the median shift of each family is taken, of other sorts the shift of each column. For
@@ -294,7 +294,7 @@ def check_level(table: Table, found: Figures) -> Finding:
     return Finding(float(abs(off[worst])) / allowed, count, text)
 
 
-def check_following(table: Table, found: Figures) -> Finding:
+def check_following(table: ColumnTable, found: Figures) -> Finding:
     """Look for columns that do not vary with the model's.
 
     Args:
@@ -318,7 +318,7 @@ def check_following(table: Table, found: Figures) -> Finding:
     return Finding(float(1 - follows.min()), len(vary), text)
 
 
-def check_noise(table: Table, found: Figures) -> Finding:
+def check_noise(table: ColumnTable, found: Figures) -> Finding:
     """Measure how far the median column is from the model's.
 
     Args:
@@ -335,7 +335,7 @@ def check_noise(table: Table, found: Figures) -> Finding:
     return Finding(error, count, f"{table.name} are as much noise as the model's values")
 
 
-def check_exchange(table: Table, found: Figures) -> Finding:
+def check_exchange(table: ColumnTable, found: Figures) -> Finding:
     """Count the columns that are exchanged with another column of the same family.
 
     Args:

@@ -41,7 +41,7 @@ LEVELS = 256  # the most different values that an output in 8 bits can have
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class ColumnTable:
     """The values of one sort that a model and a file give.
 
     Attributes:
@@ -67,14 +67,14 @@ class Table:
         return f"{self.sort} of {self.source}"
 
 
-def joined_tables(each: Sequence[Sequence[Table]]) -> list[Table]:
+def joined_tables(each: Sequence[Sequence[ColumnTable]]) -> list[ColumnTable]:
     """Return the tables of all inputs, joined along their places.
 
     Args:
         each: the tables of each input, in the same order for every input.
     """
     return [
-        Table(
+        ColumnTable(
             same[0].sort,
             same[0].source,
             same[0].labels,
@@ -87,7 +87,7 @@ def joined_tables(each: Sequence[Sequence[Table]]) -> list[Table]:
 
 def output_tables(
     layer: Layer, expected: Array, found: Array, names: Sequence[str], *, activated: bool
-) -> Iterator[Table]:
+) -> Iterator[ColumnTable]:
     """Yield tables of what a layer gives out, or of what enters a head.
 
     Args:
@@ -146,7 +146,7 @@ def box_tables(
     found: Candidates,
     size: Array,
     names: Sequence[str],
-) -> Iterator[Table]:
+) -> Iterator[ColumnTable]:
     """Yield tables of the scores, places and sizes of all boxes, head by head.
 
     Args:
@@ -176,7 +176,7 @@ def rows_of(heads: Sequence[Layer]) -> Iterator[tuple[Layer, slice]]:
 
 def form_tables(
     layer: Layer, expected: Candidates, found: Array, rows: slice, size: Array
-) -> Iterator[Table]:
+) -> Iterator[ColumnTable]:
     """Yield tables of the places and sizes of a head's boxes.
 
     Places are relative to the cell, as the head's sigmoid gives them; sizes are logarithms relative
@@ -211,7 +211,7 @@ def _within_cells(layer: Layer, centres: Array) -> Values:
 
 def score_tables(
     layer: Layer, candidates: Candidates, found_scores: Array, rows: slice, names: Sequence[str]
-) -> Iterator[Table]:
+) -> Iterator[ColumnTable]:
     """Yield a table of a head's scores, and one of class probabilities if it has several classes.
 
     Args:
@@ -244,7 +244,7 @@ def score_tables(
 
 def label_tables(
     heads: Sequence[Layer], expected: Array, found: Array, names: Sequence[str]
-) -> Iterator[Table]:
+) -> Iterator[ColumnTable]:
     """Yield tables of the best class of each box, 1 for it and 0 for the others, head by head.
 
     Boxes whose best class is not clear in the model are NaN.
@@ -302,10 +302,10 @@ def _is_anchor_major(layer: Layer) -> bool:
     return isinstance(layer.spec, Region) and not layer.spec.dialect.region_is_cell_major
 
 
-def _table(sort: str, layer: Layer, names: Sequence[str], pair: Sequence[Numbers]) -> Table:
+def _table(sort: str, layer: Layer, names: Sequence[str], pair: Sequence[Numbers]) -> ColumnTable:
     expected, found = (side.astype(np.float64) for side in pair)
     labels = _labels(sort, layer, names, *expected.shape[:2])
-    return Table(sort, layer.label, labels, expected, found)
+    return ColumnTable(sort, layer.label, labels, expected, found)
 
 
 def _labels(
@@ -333,7 +333,7 @@ def _labels(
     ]
 
 
-def comparable(table: Table) -> Table:
+def comparable(table: ColumnTable) -> ColumnTable:
     """Return a table of values before sigmoid and softmax, where all errors have the same size.
 
     Values that neither side can tell from 0 or 1 become NaN, and so do values that are not finite.
@@ -365,7 +365,9 @@ def comparable(table: Table) -> Table:
     return _with(table, change(expected), change(found), is_coarse=step > 0)
 
 
-def _with(table: Table, expected: Values, found: Values, *, is_coarse: bool = False) -> Table:
+def _with(
+    table: ColumnTable, expected: Values, found: Values, *, is_coarse: bool = False
+) -> ColumnTable:
     return replace(table, expected=expected, found=found, is_coarse=is_coarse)
 
 

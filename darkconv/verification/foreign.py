@@ -23,7 +23,7 @@ from darkconv.verification.agreement import (
     told_of_zeros,
 )
 from darkconv.verification.column_checks import check_columns, still_note
-from darkconv.verification.columns import Table, comparable, joined_tables
+from darkconv.verification.columns import ColumnTable, comparable, joined_tables
 from darkconv.verification.inputs import Inputs
 from darkconv.verification.likes import ALL_HEADS, Like, likes
 from darkconv.verification.outputs import ALLOWED, JOINS
@@ -222,7 +222,7 @@ def row_of(name: str, each: Each, place: int, precision: str) -> Agreement:
     return JOINS[precision](rows)
 
 
-def tables_of(each: Each, place: int) -> list[Table]:
+def tables_of(each: Each, place: int) -> list[ColumnTable]:
     """Return the columns of an output over all inputs.
 
     Args:

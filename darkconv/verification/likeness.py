@@ -13,7 +13,7 @@ from darkconv.backends import spoke
 from darkconv.backends.layouts import BEST, CENTRES, CORNERS, LABEL, SCORES
 from darkconv.core.model import Array
 from darkconv.detection.detect import Detection
-from darkconv.detection.sources import Item, picture_name
+from darkconv.detection.sources import SourcePicture, picture_name
 from darkconv.detection.stream import prepare_item, read_batches
 from darkconv.files import PathLike
 from darkconv.verification.outputs import Run, before
@@ -162,7 +162,7 @@ def likeness_on_pictures(
     """
     differences = Differences()
     pairs = []
-    items = (Item(one, picture_name(one), place) for place, one in enumerate(pictures))
+    items = (SourcePicture(one, picture_name(one), place) for place, one in enumerate(pictures))
     for ((_, ready),) in read_batches(functools.partial(prepare_item, whole), items):
         right, found = ([value[0] for value in one.run(ready.x)] for one in (whole, other))
         differences.add(*map(placed_values, (whole.file, other.file), (right, found)))

@@ -17,7 +17,7 @@ from darkconv.detection.decode import Candidates, box_heads, decode, input_size
 from darkconv.layers.head import AnchorHead, Detection
 from darkconv.verification.agreement import Agreement, compare_values
 from darkconv.verification.columns import (
-    Table,
+    ColumnTable,
     form_tables,
     output_tables,
     rows_and_columns,
@@ -26,7 +26,7 @@ from darkconv.verification.columns import (
 )
 from darkconv.verification.suppression import BEYOND
 
-TablesOf = Callable[[npt.NDArray[Any]], Iterator[Table]]
+TablesOf = Callable[[npt.NDArray[Any]], Iterator[ColumnTable]]
 """A function that arranges the values of an output as the columns of what it may be."""
 
 
@@ -100,7 +100,9 @@ def arranged(
     for suffix, order in orders(layer, values.shape):
         order = np.squeeze(order)
 
-        def tables(found: npt.NDArray[Any], order: npt.NDArray[Any] = order) -> Iterator[Table]:
+        def tables(
+            found: npt.NDArray[Any], order: npt.NDArray[Any] = order
+        ) -> Iterator[ColumnTable]:
             own = np.empty(values.size, np.float32)
             own[order.ravel()] = found.ravel()
             given = own.reshape(values.shape)
@@ -195,7 +197,7 @@ class BoxTaker:
     order: npt.NDArray[np.intp]
     names: Names
 
-    def scores(self, values: npt.NDArray[Any]) -> Iterator[Table]:
+    def scores(self, values: npt.NDArray[Any]) -> Iterator[ColumnTable]:
         """Yield the columns of scores.
 
         Args:
@@ -205,7 +207,9 @@ class BoxTaker:
         for layer, rows in self._heads():
             yield from score_tables(layer, self.expected, own, rows, self.names)
 
-    def boxes(self, values: npt.NDArray[Any], *, corners: bool, unit: Array) -> Iterator[Table]:
+    def boxes(
+        self, values: npt.NDArray[Any], *, corners: bool, unit: Array
+    ) -> Iterator[ColumnTable]:
         """Yield the columns of boxes.
 
         Args:
@@ -221,7 +225,7 @@ class BoxTaker:
 
     def rows(
         self, values: npt.NDArray[Any], *, corners: bool, unit: Array, has_scores: bool
-    ) -> Iterator[Table]:
+    ) -> Iterator[ColumnTable]:
         """Yield the columns of rows of box, objectness and scores or class probabilities.
 
         Args:

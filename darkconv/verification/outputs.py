@@ -45,7 +45,7 @@ from darkconv.verification.agreement import (
 from darkconv.verification.alike import compare_finds
 from darkconv.verification.column_checks import check_columns, still_note
 from darkconv.verification.columns import (
-    Table,
+    ColumnTable,
     box_tables,
     comparable,
     joined_tables,
@@ -469,7 +469,7 @@ def candidates(boxes: Array, scores: Array) -> Candidates:
     return Candidates(boxes, np.ones(len(boxes), np.float32), scores)
 
 
-def output_columns(pair: Pair, names: Sequence[str]) -> Iterator[Table]:
+def output_columns(pair: Pair, names: Sequence[str]) -> Iterator[ColumnTable]:
     """Yield the columns of what the network gives out.
 
     Args:
@@ -482,7 +482,7 @@ def output_columns(pair: Pair, names: Sequence[str]) -> Iterator[Table]:
         yield from output_tables(layer, pair.layers[index], found, names, activated=True)
 
 
-def logit_columns(pair: Pair, names: Sequence[str]) -> Iterator[Table]:
+def logit_columns(pair: Pair, names: Sequence[str]) -> Iterator[ColumnTable]:
     """Yield the columns of what enters the heads.
 
     Args:
@@ -495,7 +495,7 @@ def logit_columns(pair: Pair, names: Sequence[str]) -> Iterator[Table]:
         yield from output_tables(layer, expected, found, names, activated=False)
 
 
-def box_columns(pair: Pair, names: Sequence[str]) -> Iterator[Table]:
+def box_columns(pair: Pair, names: Sequence[str]) -> Iterator[ColumnTable]:
     """Yield the columns of all boxes and their scores, or of the best score and its class.
 
     Args:
@@ -517,7 +517,7 @@ def box_columns(pair: Pair, names: Sequence[str]) -> Iterator[Table]:
     yield from box_tables(heads, expected, found, size, names)
 
 
-TABLES: dict[str, Callable[[Pair, Sequence[str]], Iterator[Table]]] = {
+TABLES: dict[str, Callable[[Pair, Sequence[str]], Iterator[ColumnTable]]] = {
     "logits": logit_columns,
     "boxes": box_columns,
     NMS: box_columns,

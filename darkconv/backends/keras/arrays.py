@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from darkconv.backends.keras.places import Place, from_variable
+from darkconv.backends.keras.places import ArrayPlace, from_variable
 from darkconv.backends.keras.registry import PLACES
 from darkconv.core.model import Array, Arrays, Model, initial_array
 from darkconv.core.network import Network
@@ -17,7 +17,7 @@ from darkconv.errors import DarkconvError
 logger = logging.getLogger("darkconv")
 
 
-def variable_places(network: Network) -> dict[str, Place]:
+def variable_places(network: Network) -> dict[str, ArrayPlace]:
     """Return the variable of each array in the Keras model of a network.
 
     Args:
@@ -26,7 +26,7 @@ def variable_places(network: Network) -> dict[str, Place]:
     Returns:
         Places by "<layer>.<array>", in file order; `part` is the whole name of the Keras layer.
     """
-    places: dict[str, Place] = {}
+    places: dict[str, ArrayPlace] = {}
     for layer in network.layers:
         table = PLACES[layer](layer, network) if layer.slots else {}
         for slot in layer.slots:
@@ -130,7 +130,7 @@ def as_array(tensor: Any) -> Array:
     return array
 
 
-def _read(layers: dict[str, Any], place: Place, slot: Slot, network: Network) -> Array:
+def _read(layers: dict[str, Any], place: ArrayPlace, slot: Slot, network: Network) -> Array:
     variable = getattr(layers.get(place.part), place.variable, None)
     if variable is None:
         raise DarkconvError(

@@ -26,7 +26,7 @@ from darkconv.layers.box_heads import (
 )
 
 
-class Found(NamedTuple):
+class DecodedBoxes(NamedTuple):
     """Boxes and scores of one head, relative to the network input.
 
     Attributes:
@@ -43,7 +43,7 @@ class Found(NamedTuple):
     confidences: Tensor | None = None
 
 
-Decoder = Callable[[LayerScope, Tensor], Found]
+Decoder = Callable[[LayerScope, Tensor], DecodedBoxes]
 DECODERS: Builders[Decoder] = Builders("Keras boxes")
 """From the scope of a head and its activated value to boxes and scores."""
 
@@ -80,7 +80,7 @@ def decoded(scope: LayerScope, value: Tensor) -> dict[str, Tensor]:
 
 
 @DECODERS.register(head.Yolo)
-def decode_yolo(scope: LayerScope, value: Tensor) -> Found:
+def decode_yolo(scope: LayerScope, value: Tensor) -> DecodedBoxes:
     """Decode a YOLOv3 head: cells row by row, anchors innermost.
 
     Args:
@@ -99,12 +99,12 @@ def decode_yolo(scope: LayerScope, value: Tensor) -> Found:
     known = scope.channels(rows, 4, 5)
     product = scope.op("multiply", known, scope.channels(rows, 5, None))
     if not tests_objectness(scope.network, scope.layer):
-        return Found(centres, sizes, product)
-    return Found(centres, sizes, scope.op("minimum", known, product), product)
+        return DecodedBoxes(centres, sizes, product)
+    return DecodedBoxes(centres, sizes, scope.op("minimum", known, product), product)
 
 
 @DECODERS.register(head.GaussianYolo)
-def decode_gaussian_yolo(scope: LayerScope, value: Tensor) -> Found:
+def decode_gaussian_yolo(scope: LayerScope, value: Tensor) -> DecodedBoxes:
     """Decode a Gaussian YOLOv3 head: scores shrink with the mean deviation of the coordinates.
 
     Args:
@@ -123,11 +123,11 @@ def decode_gaussian_yolo(scope: LayerScope, value: Tensor) -> Found:
     doubt = scope.op("mean", scope.channels(rows, 1, 8, 2), axis=-1, keepdims=True)
     certainty = scope.op("subtract", 1.0, doubt)
     known = scope.op("multiply", scope.channels(rows, 8, 9), certainty)
-    return Found(centres, sizes, scope.op("multiply", known, scope.channels(rows, 9, None)))
+    return DecodedBoxes(centres, sizes, scope.op("multiply", known, scope.channels(rows, 9, None)))
 
 
 @DECODERS.register(head.Region)
-def decode_region(scope: LayerScope, value: Tensor) -> Found:
+def decode_region(scope: LayerScope, value: Tensor) -> DecodedBoxes:
     """Decode a YOLOv2 head: cell by cell in alexeyab, anchor by anchor in pjreddie.
 
     alexeyab's x and y get their sigmoid here.
@@ -162,12 +162,12 @@ def decode_region(scope: LayerScope, value: Tensor) -> Found:
         scores if spec.background else scope.op("multiply", known, scores),
     )
     if spec.dialect.region_is_cell_major:
-        return Found(*found)
-    return Found(*(scope.op("transpose", part, (0, 2, 1, 3)) for part in found))
+        return DecodedBoxes(*found)
+    return DecodedBoxes(*(scope.op("transpose", part, (0, 2, 1, 3)) for part in found))
 
 
 @DECODERS.register(head.Detection)
-def decode_detection(scope: LayerScope, value: Tensor) -> Found:
+def decode_detection(scope: LayerScope, value: Tensor) -> DecodedBoxes:
     """Decode a YOLOv1 head: cell by cell, and within a cell box by box.
 
     Args:
@@ -195,7 +195,7 @@ def decode_detection(scope: LayerScope, value: Tensor) -> Found:
     sizes = scope.channels(boxes, 2, 4)
     sizes = scope.op("square", sizes) if spec.sqrt else sizes
     centres = placed(scope, scope.channels(boxes, 0, 2), (spec.side, spec.side))
-    return Found(centres, sizes, scope.op("multiply", known, classes))
+    return DecodedBoxes(centres, sizes, scope.op("multiply", known, classes))
 
 
 def cell_rows(scope: LayerScope, value: Tensor, anchors: int) -> Tensor:

@@ -7,7 +7,7 @@ from keras import layers
 
 from darkconv.backends.keras.activation import activate
 from darkconv.backends.keras.norm import norm_places, normalize
-from darkconv.backends.keras.places import Place, PlaceTable
+from darkconv.backends.keras.places import ArrayPlace, PlaceTable
 from darkconv.backends.keras.registry import BUILDERS, PLACES
 from darkconv.backends.keras.scope import LayerScope, Tensor, initialised
 from darkconv.core.network import Layer, Network
@@ -352,17 +352,17 @@ def convolutional_places(layer: Layer, network: Network) -> PlaceTable:
     spec = layer.spec
     assert isinstance(spec, conv.Convolutional)
     is_loose = has_loose_kernel(layer, network)
-    weights = Place(
+    weights = ArrayPlace(
         "weights" if is_loose else "", "embeddings" if is_loose else "kernel", KERNEL_AXES
     )
     if not is_loose and is_depthwise(layer):
         weights = weights._replace(axes=DEPTHWISE_AXES)
     if spec.xnor and spec.dialect.xnor_uses_folded_weights:
-        vectors = {slot.name: Place(slot.name, "embeddings") for slot in layer.slots}
+        vectors = {slot.name: ArrayPlace(slot.name, "embeddings") for slot in layer.slots}
         return {**vectors, "weights": weights}
     if spec.is_normalized:
         return {"weights": weights, **norm_places("bn")}
-    lone = Place("biases", "embeddings") if is_loose else Place("", "bias")
+    lone = ArrayPlace("biases", "embeddings") if is_loose else ArrayPlace("", "bias")
     return {"weights": weights, "biases": lone}
 
 
@@ -403,10 +403,10 @@ def deconvolutional_places(layer: Layer, _: Network) -> PlaceTable:
         _: its network, which is not needed.
     """
     assert isinstance(layer.spec, conv.Deconvolutional)
-    weights = Place("", "kernel", KERNEL_AXES)
+    weights = ArrayPlace("", "kernel", KERNEL_AXES)
     if layer.spec.batch_normalize:
         return {"weights": weights, **norm_places("bn")}
-    return {"weights": weights, "biases": Place("", "bias")}
+    return {"weights": weights, "biases": ArrayPlace("", "bias")}
 
 
 @BUILDERS.register(conv.Local)
@@ -456,6 +456,6 @@ def local_places(layer: Layer, _: Network) -> PlaceTable:
     """
     positions = layer.out_shape.h * layer.out_shape.w
     return {
-        "biases": Place("", "bias", (1, 0), (layer.out_shape.c, positions)),
-        "weights": Place("", "kernel", (0, 3, 4, 2, 1)),
+        "biases": ArrayPlace("", "bias", (1, 0), (layer.out_shape.c, positions)),
+        "weights": ArrayPlace("", "kernel", (0, 3, 4, 2, 1)),
     }

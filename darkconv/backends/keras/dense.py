@@ -4,7 +4,7 @@ from keras import layers
 
 from darkconv.backends.keras.activation import activate
 from darkconv.backends.keras.norm import norm_places, normalize
-from darkconv.backends.keras.places import Place, PlaceTable
+from darkconv.backends.keras.places import ArrayPlace, PlaceTable
 from darkconv.backends.keras.registry import BUILDERS, PLACES
 from darkconv.backends.keras.scope import LayerScope, Tensor
 from darkconv.core.network import Layer, Network
@@ -40,10 +40,10 @@ def connected_places(layer: Layer, _: Network) -> PlaceTable:
         _: its network, which is not needed.
     """
     assert isinstance(layer.spec, dense.Connected)
-    weights = Place("", "kernel", (1, 0))
+    weights = ArrayPlace("", "kernel", (1, 0))
     if layer.spec.batch_normalize:
         return {"weights": weights, **norm_places("bn")}
-    return {"weights": weights, "biases": Place("", "bias")}
+    return {"weights": weights, "biases": ArrayPlace("", "bias")}
 
 
 @BUILDERS.register(dense.Implicit, dense.ImplicitAdd, dense.ImplicitMul)
@@ -74,4 +74,4 @@ def implicit_places(layer: Layer, _: Network) -> PlaceTable:
         layer: [implicit], [implicit_add] or [implicit_mul] layer.
         _: its network, which is not needed.
     """
-    return {"weights": Place("weights", "embeddings")}
+    return {"weights": ArrayPlace("weights", "embeddings")}

@@ -4,7 +4,7 @@ import numpy as np
 from keras import layers
 
 from darkconv.backends.keras.activation import activate
-from darkconv.backends.keras.places import Place, PlaceTable
+from darkconv.backends.keras.places import ArrayPlace, PlaceTable
 from darkconv.backends.keras.registry import BUILDERS, PLACES
 from darkconv.backends.keras.scope import LayerScope, Tensor
 from darkconv.core.network import Layer, Network
@@ -161,7 +161,7 @@ def shortcut_places(layer: Layer, _: Network) -> PlaceTable:
         layer: [shortcut] layer.
         _: its network, which is not needed.
     """
-    return {slot.name: Place(slot.name, "embeddings") for slot in layer.slots}
+    return {slot.name: ArrayPlace(slot.name, "embeddings") for slot in layer.slots}
 
 
 @BUILDERS.register(merge.Sam, merge.ScaleChannels)

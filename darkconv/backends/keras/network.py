@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import keras
 
 from darkconv.backends.keras.registry import BUILDERS, PLACES
-from darkconv.backends.keras.scope import KERAS, WHOLE_NUMBERS, Graph, LayerScope, Tensor
+from darkconv.backends.keras.scope import KERAS, WHOLE_NUMBERS, GraphState, LayerScope, Tensor
 from darkconv.core.model import Model
 from darkconv.core.network import NETWORK_INPUT, Layer
 from darkconv.core.shape import Shape
@@ -41,7 +41,7 @@ class NetworkGraph:
         self.model = model
         batch = 1 if target == WHOLE_NUMBERS else None
         axes = axes_of(model.network.input_shape)
-        self.graph = Graph(keras.Input(axes, batch_size=batch, name=INPUT), target=target)
+        self.graph = GraphState(keras.Input(axes, batch_size=batch, name=INPUT), target=target)
         self.scopes: dict[int, LayerScope] = {}
         self.values = {NETWORK_INPUT: self.graph.x}
 

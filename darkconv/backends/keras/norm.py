@@ -6,7 +6,7 @@ import numpy as np
 from keras import layers
 
 from darkconv.backends.keras.activation import activate
-from darkconv.backends.keras.places import Place, PlaceTable
+from darkconv.backends.keras.places import ArrayPlace, PlaceTable
 from darkconv.backends.keras.registry import BUILDERS, PLACES
 from darkconv.backends.keras.scope import LayerScope, Tensor
 from darkconv.core.network import Layer, Network
@@ -23,13 +23,13 @@ NORM_VARIABLES = {
 }
 
 
-def norm_places(part: str) -> dict[str, Place]:
+def norm_places(part: str) -> dict[str, ArrayPlace]:
     """Return where the arrays of a batch norm lie.
 
     Args:
         part: last part of the Keras layer's name, "" for the main layer.
     """
-    return {slot: Place(part, variable) for slot, variable in NORM_VARIABLES.items()}
+    return {slot: ArrayPlace(part, variable) for slot, variable in NORM_VARIABLES.items()}
 
 
 def normalize(scope: LayerScope, x: Tensor, part: str = "bn") -> Tensor:

@@ -13,7 +13,7 @@ from darkconv.core.unchanging import frozen
 BLOCK = 32
 
 
-class Place(NamedTuple):
+class ArrayPlace(NamedTuple):
     """A variable of a Keras layer that holds an array.
 
     Attributes:
@@ -32,11 +32,11 @@ class Place(NamedTuple):
     view: tuple[int, ...] = ()
 
 
-PlaceTable = Mapping[str, Place]
+PlaceTable = Mapping[str, ArrayPlace]
 """From the name of a slot to its place."""
 
 
-def to_variable(array: Array, place: Place) -> Array:
+def to_variable(array: Array, place: ArrayPlace) -> Array:
     """Copy an array, with its axes in the order of a variable: some backends write to their input.
 
     Args:
@@ -51,7 +51,7 @@ def to_variable(array: Array, place: Place) -> Array:
     return out
 
 
-def from_variable(value: npt.NDArray[Any], place: Place, slot: Slot) -> Array:
+def from_variable(value: npt.NDArray[Any], place: ArrayPlace, slot: Slot) -> Array:
     """Copy the values of a variable into an array of a Model: the inverse of `to_variable`.
 
     Args:
@@ -67,7 +67,7 @@ def from_variable(value: npt.NDArray[Any], place: Place, slot: Slot) -> Array:
     return frozen(out.reshape(slot.shape))
 
 
-def in_darknet(variable: npt.NDArray[Any], place: Place) -> npt.NDArray[Any]:
+def in_darknet(variable: npt.NDArray[Any], place: ArrayPlace) -> npt.NDArray[Any]:
     """Return a view of a variable's values with their axes in Darknet's order.
 
     Args:
@@ -96,7 +96,7 @@ def copy_blocks(source: npt.NDArray[Any], target: npt.NDArray[Any]) -> None:
             target[block] = source[block]
 
 
-def prefixed(prefix: str, places: PlaceTable) -> dict[str, Place]:
+def prefixed(prefix: str, places: PlaceTable) -> dict[str, ArrayPlace]:
     """Return the places of a layer inside a layer: slots and parts with a prefix.
 
     Args:

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from darkconv.backends.keras.places import Place, to_variable
+from darkconv.backends.keras.places import ArrayPlace, to_variable
 from darkconv.core.model import Array
 from darkconv.core.network import Layer, Network
 from darkconv.core.shape import Shape
@@ -24,7 +24,7 @@ KERAS, LITERT, WHOLE_NUMBERS = TARGETS = ("keras", "litert", "whole numbers")
 
 
 @dataclass
-class Graph:
+class GraphState:
     """State that the layers of one network share while it is built.
 
     Attributes:
@@ -53,7 +53,7 @@ class Scope:
         name: first part of the names.
     """
 
-    def __init__(self, graph: Graph, name: str) -> None:
+    def __init__(self, graph: GraphState, name: str) -> None:
         self.graph = graph
         self.name = name
         self._counts: dict[str, int] = {}
@@ -181,11 +181,11 @@ class LayerScope(Scope):
 
     def __init__(
         self,
-        graph: Graph,
+        graph: GraphState,
         layer: Layer,
         network: Network,
         arrays: Mapping[str, Array],
-        places: Mapping[str, Place],
+        places: Mapping[str, ArrayPlace],
         inputs: list[Tensor],
         *,
         name: str = "",
@@ -312,7 +312,7 @@ class LayerScope(Scope):
         return LayerScope(self.graph, self.layer, self.network, {}, {}, self.inputs, name=name)
 
     def inner(
-        self, name: str, layer: Layer, places: Mapping[str, Place], *x: Tensor
+        self, name: str, layer: Layer, places: Mapping[str, ArrayPlace], *x: Tensor
     ) -> "LayerScope":
         """Return the scope of a layer inside this one.
 

@@ -27,7 +27,7 @@ from darkconv.layers.box_heads import count_boxes, count_classes, scored_classes
 ENTRIES = 3  # index of the axis that holds an anchor's entries
 
 
-class Found(NamedTuple):
+class DecodedBoxes(NamedTuple):
     """Boxes and scores that a decoder returns, relative to the network input.
 
     Attributes:
@@ -44,7 +44,7 @@ class Found(NamedTuple):
     confidences: ir.Value | None = None
 
 
-Decoder = Callable[[LayerScope, ir.Value], Found]
+Decoder = Callable[[LayerScope, ir.Value], DecodedBoxes]
 DECODERS: Builders[Decoder] = Builders("ONNX boxes")
 """Decoders of boxes and scores, from a head's scope and its activated output, or its input.
 
@@ -63,7 +63,7 @@ def takes_input(layer: Layer) -> bool:
     return isinstance(layer.spec, head.Yolo)
 
 
-def decoded(scope: LayerScope, value: ir.Value) -> Found:
+def decoded(scope: LayerScope, value: ir.Value) -> DecodedBoxes:
     """Return boxes and scores of one head, (N, boxes, 2 or classes) each.
 
     Args:
@@ -80,7 +80,7 @@ def decoded(scope: LayerScope, value: ir.Value) -> Found:
     scores = scope.reshape(found.scores, 0, count, classes)
     confidences = found.confidences and scope.reshape(found.confidences, 0, count, classes)
     missing = [0, 0, scored_classes(scope.network) - classes]
-    return Found(
+    return DecodedBoxes(
         centres,
         sizes,
         scope.pad(scores, [0, 0, 0], missing),
@@ -135,7 +135,7 @@ def sides(scope: LayerScope, centres: ir.Value, sizes: ir.Value) -> list[ir.Valu
 
 
 @DECODERS.register(head.Yolo)
-def decode_yolo(scope: LayerScope, _: ir.Value) -> Found:
+def decode_yolo(scope: LayerScope, _: ir.Value) -> DecodedBoxes:
     """Return the boxes of a yolo head, cell by cell in rows, with all anchors of each cell.
 
     It serves maps of free size, and heads that are not alike.
@@ -159,7 +159,7 @@ def decode_yolo(scope: LayerScope, _: ir.Value) -> Found:
         scope, offsets, factors, objectness, product
     )
     sizes = sized(scope, factors, anchors, network_size(scope))
-    return Found(placed(scope, offsets), sizes, *tested(scope, objectness, product))
+    return DecodedBoxes(placed(scope, offsets), sizes, *tested(scope, objectness, product))
 
 
 def cells_first(scope: LayerScope, *parts: ir.Value) -> list[ir.Value]:
@@ -173,7 +173,7 @@ def cells_first(scope: LayerScope, *parts: ir.Value) -> list[ir.Value]:
 
 
 @DECODERS.register(head.GaussianYolo)
-def decode_gaussian_yolo(scope: LayerScope, value: ir.Value) -> Found:
+def decode_gaussian_yolo(scope: LayerScope, value: ir.Value) -> DecodedBoxes:
     """Return the boxes of a Gaussian_yolo head; uncertain coordinates lower the scores.
 
     The score is multiplied with 1 minus the mean uncertainty of the four coordinates.
@@ -195,11 +195,11 @@ def decode_gaussian_yolo(scope: LayerScope, value: ir.Value) -> Found:
     certainty = scope.op("Sub", scope.floats(1), scope.multiply(doubt, 1 / 4))
     known = scope.op("Mul", entries(scope, rows, 8, 9), certainty)
     classes = entries(scope, rows, 9, spec.anchor_entries)
-    return Found(centres, sizes, scope.op("Mul", known, classes))
+    return DecodedBoxes(centres, sizes, scope.op("Mul", known, classes))
 
 
 @DECODERS.register(head.Region)
-def decode_region(scope: LayerScope, value: ir.Value) -> Found:
+def decode_region(scope: LayerScope, value: ir.Value) -> DecodedBoxes:
     """Return the boxes of a region head, in the order and with the meaning of the dialect.
 
     Args:
@@ -222,7 +222,7 @@ def decode_region(scope: LayerScope, value: ir.Value) -> Found:
     return decode_anchor_major(scope, spec, value)
 
 
-def decode_anchor_major(scope: LayerScope, spec: head.Region, value: ir.Value) -> Found:
+def decode_anchor_major(scope: LayerScope, spec: head.Region, value: ir.Value) -> DecodedBoxes:
     """Return the boxes of a region head of dialect pjreddie: for each anchor all cells.
 
     Args:
@@ -240,10 +240,10 @@ def decode_anchor_major(scope: LayerScope, spec: head.Region, value: ir.Value) -
         known = entries(scope, rows, spec.coords, spec.coords + 1)
         scores = scope.op("Mul", known, scores)
     centres = placed(scope, entries(scope, rows, 0, 2), anchor_axis=False)
-    return Found(centres, sizes, scores)
+    return DecodedBoxes(centres, sizes, scores)
 
 
-def decode_cell_major(scope: LayerScope, spec: head.Region, value: ir.Value) -> Found:
+def decode_cell_major(scope: LayerScope, spec: head.Region, value: ir.Value) -> DecodedBoxes:
     """Return the boxes of a region head of dialect alexeyab: for each cell all anchors.
 
     This dialect applies the sigmoid to x and y only here.
@@ -262,11 +262,11 @@ def decode_cell_major(scope: LayerScope, spec: head.Region, value: ir.Value) -> 
         known = scope.op("Where", is_low, scope.floats(0), known)
     scores = scope.op("Mul", known, entries(scope, rows, 5, spec.output_entries))
     offsets = scope.op("Sigmoid", entries(scope, rows, 0, 2))
-    return Found(placed(scope, offsets), sizes, scores)
+    return DecodedBoxes(placed(scope, offsets), sizes, scores)
 
 
 @DECODERS.register(head.Detection)
-def decode_detection(scope: LayerScope, value: ir.Value) -> Found:
+def decode_detection(scope: LayerScope, value: ir.Value) -> DecodedBoxes:
     """Return the boxes of a detection head, for each cell all its boxes.
 
     Args:
@@ -295,7 +295,7 @@ def decode_detection(scope: LayerScope, value: ir.Value) -> Found:
     if spec.sqrt:
         sizes = scope.op("Mul", sizes, sizes)
     centres = placed(scope, entries(scope, boxes, 0, 2), grid=(spec.side, spec.side))
-    return Found(centres, sizes, scope.op("Mul", known, classes))
+    return DecodedBoxes(centres, sizes, scope.op("Mul", known, classes))
 
 
 def cell_rows(scope: LayerScope, value: ir.Value, spec: head.YoloHead) -> ir.Value:

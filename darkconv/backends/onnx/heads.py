@@ -16,8 +16,8 @@ from darkconv.backends.layouts import (
     SCORES,
     SPLIT,
     VALUES,
-    Layout,
-    Output,
+    BoxLayout,
+    LayoutOutput,
 )
 from darkconv.backends.onnx.alike_boxes import are_alike, decoded_alike
 from darkconv.backends.onnx.boxes import decoded, formed, takes_input
@@ -85,7 +85,7 @@ def build_logits(built: NetworkGraph) -> list[ir.Value]:
     return [built.head_input(layer) for layer in network.heads]
 
 
-def build_probabilities(built: NetworkGraph, form: Layout) -> ir.Value:
+def build_probabilities(built: NetworkGraph, form: BoxLayout) -> ir.Value:
     """Build the output of a classifier, (N, classes).
 
     Args:
@@ -148,7 +148,7 @@ def build_boxes(built: NetworkGraph) -> tuple[ir.Value, ir.Value, ir.Value | Non
 
 def lay_out(
     built: NetworkGraph,
-    form: Layout,
+    form: BoxLayout,
     boxes: ir.Value,
     scores: ir.Value,
     confidences: ir.Value | None,
@@ -175,7 +175,7 @@ def lay_out(
     ]
 
 
-def arranged(scope: Scope, output: Output, parts: Mapping[str, ir.Value]) -> ir.Value:
+def arranged(scope: Scope, output: LayoutOutput, parts: Mapping[str, ir.Value]) -> ir.Value:
     """Return some parts side by side, with the axes of an output.
 
     Args:
@@ -199,7 +199,9 @@ def arranged(scope: Scope, output: Output, parts: Mapping[str, ir.Value]) -> ir.
     return value
 
 
-def name_output(built: NetworkGraph, output: Output, value: ir.Value, count: int | str) -> ir.Value:
+def name_output(
+    built: NetworkGraph, output: LayoutOutput, value: ir.Value, count: int | str
+) -> ir.Value:
     """Return a value as an output of the graph, with its shape and dtype set.
 
     Args:
@@ -225,7 +227,7 @@ def total_boxes(built: NetworkGraph) -> int | None:
 
 
 def build_detections(
-    built: NetworkGraph, form: Layout, boxes: ir.Value, scores: ir.Value
+    built: NetworkGraph, form: BoxLayout, boxes: ir.Value, scores: ir.Value
 ) -> list[ir.Value]:
     """Build the outputs after NMS, padded, in the form of a layout.
 

@@ -15,7 +15,7 @@ from darkconv.backends.layouts import (
     PIXELS,
     RELATIVE,
     SPLIT,
-    Layout,
+    BoxLayout,
     find_layout,
 )
 from darkconv.core.bounds import require_share
@@ -110,7 +110,7 @@ class OnnxOptions:
                 )
         self._check_layout(self.form)
 
-    def _check_layout(self, form: Layout | None) -> None:
+    def _check_layout(self, form: BoxLayout | None) -> None:
         """Check that the layout supports the other options."""
         if form is None:
             return
@@ -136,7 +136,7 @@ class OnnxOptions:
             )
 
     @cached_property
-    def form(self) -> Layout | None:
+    def form(self) -> BoxLayout | None:
         """Return the layout of the boxes; None where the outputs are not boxes."""
         if self.head not in HEADS_OF["layout"]:
             return None

@@ -18,7 +18,7 @@ Step = tuple[int, nn.Module, tuple[int, ...], tuple[int, ...]]
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class PartialNetwork:
     """The layers of a module that some values need, in the order in which they run.
 
     Attributes:
@@ -75,7 +75,7 @@ class DarknetModule(nn.Module):
         self.layers = nn.ModuleList(BUILDERS[layer](layer, network) for layer in network.layers)
         self._is_trainable = False
         self._whole = self._part(network.outputs)
-        self._parts: dict[tuple[int, ...], Part] = {}
+        self._parts: dict[tuple[int, ...], PartialNetwork] = {}
         self._all_steps: tuple[Step, ...] = ()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -95,7 +95,7 @@ class DarknetModule(nn.Module):
         """
         return self.part(wanted).run(x)
 
-    def part(self, wanted: Collection[int]) -> Part:
+    def part(self, wanted: Collection[int]) -> PartialNetwork:
         """Return the layers that `select` runs.
 
         Args:
@@ -106,9 +106,9 @@ class DarknetModule(nn.Module):
             self._parts[key] = self._part(key)
         return self._parts[key]
 
-    def _part(self, wanted: tuple[int, ...]) -> Part:
+    def _part(self, wanted: tuple[int, ...]) -> PartialNetwork:
         layers = [index for index in wanted if index != NETWORK_INPUT]
-        return Part(wanted, _plan(self.network, self.layers, layers, keep=wanted))
+        return PartialNetwork(wanted, _plan(self.network, self.layers, layers, keep=wanted))
 
     def trace(self, x: Tensor) -> list[Tensor]:
         """Compute the value of every layer, and return them by index.

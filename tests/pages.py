@@ -14,7 +14,7 @@ from darkconv.dissection.page import DissectionReport, Measured, Seen
 from darkconv.evaluation.classification import classification
 from darkconv.evaluation.classifiers import figures_of
 from darkconv.evaluation.comparison import Comparison
-from darkconv.evaluation.figures import Figures
+from darkconv.evaluation.figures import ClassFigures
 from darkconv.evaluation.matching import VOC
 from darkconv.evaluation.result import BoxEvaluation, ClassEvaluation
 from darkconv.surgery.channels import find_classes
@@ -166,7 +166,7 @@ def classes():
         model="net",
         source="photos",
         classes=tuple(figures_of(result, names)),
-        mean=Figures(name="mean", pictures=2, top1=0.5, top5=1.0),
+        mean=ClassFigures(name="mean", pictures=2, top1=0.5, top5=1.0),
         pictures=(Path("a.png"), Path("b.png")),
         seconds={"reading": 0.0005, "network": 0.0005},
         runner="PyTorch",

@@ -248,6 +248,49 @@ def test_a_program_is_started_in_one_place_without_a_shell_and_with_an_end(modul
     assert ast.unparse(command.elts[0]) == "str(_program())"
 
 
+NAMED_AS_A_LAYER = {"Detection": "detection/detect.py"}
+"""Public classes of `darkconv` whose name is also that of a layer type, and their modules."""
+
+
+def column(path):
+    """What a layer's module and its modules in the backends have in common; else the path itself.
+
+    `layers/conv.py` and `backends/torch/conv.py` describe the same layer types, and
+    `backends/keras/losses/yolo.py` and `backends/torch/losses/yolo.py` the same loss.
+    """
+    parts = path.relative_to(PACKAGE).parts
+    if parts[0] == "layers":
+        return parts[1:]
+    if parts[0] == "backends" and parts[1] in {"torch", "keras", "onnx"}:
+        return parts[2:]
+    return parts[:-1], parts[-1]
+
+
+def test_a_class_name_means_one_thing():
+    places = {}
+    for path in PACKAGE.rglob("*.py"):
+        module = path.relative_to(PACKAGE).as_posix()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.ClassDef) or NAMED_AS_A_LAYER.get(node.name) == module:
+                continue
+            if not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(path)
+    assert len(places) > 300
+    for name, paths in places.items():
+        assert len({column(path) for path in paths}) == 1, f"{name}: {sorted(paths)}"
+        assert len(set(paths)) == len(paths), f"{name} twice in a module: {sorted(paths)}"
+
+
+@pytest.mark.parametrize(("name", "module"), NAMED_AS_A_LAYER.items())
+def test_a_public_class_that_is_named_as_a_layer_exists(name, module):
+    import darkconv
+    from darkconv.layers import head
+
+    path = Path(sys.modules[getattr(darkconv, name).__module__].__file__)
+    assert path.relative_to(PACKAGE).as_posix() == module
+    assert hasattr(head, name)
+
+
 def test_no_test_has_a_deadline_of_its_own():
     hypothesis = pytest.importorskip("hypothesis")
     assert hypothesis.settings.default.deadline is None

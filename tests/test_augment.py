@@ -15,7 +15,7 @@ from darkconv.augmentation.colour import ColourChange, ColourRange, distort, dra
 from darkconv.augmentation.crop import CropRange
 from darkconv.augmentation.effects import add_blur, add_noise, draw_blur
 from darkconv.augmentation.mosaic import EDGE, draw_tiles
-from darkconv.augmentation.placement import NARROWEST, Patch, View, Window
+from darkconv.augmentation.placement import NARROWEST, CanvasView, CropWindow, Patch
 from darkconv.core.dialect import DIALECTS
 from darkconv.core.network import build_network
 from darkconv.darknet.cfg import parse_cfg
@@ -115,7 +115,7 @@ def test_changes_stay_in_their_range():
 @pytest.mark.parametrize("flip", [False, True])
 def test_parts_of_a_view_are_what_the_view_shows_there(flip):
     picture = levels(60, 80, 3)
-    view = View(Window(-0.25, 0.25, 1.25, 1.0), flip)
+    view = CanvasView(CropWindow(-0.25, 0.25, 1.25, 1.0), flip)
     whole = np.zeros((3, 45, 120), np.uint8)
     Patch.of(view, (80, 60), (120, 45)).paint(picture, whole)
     part = np.zeros((3, 30, 60), np.uint8)
@@ -124,18 +124,18 @@ def test_parts_of_a_view_are_what_the_view_shows_there(flip):
 
 
 def test_borders_are_what_lies_beside_the_picture():
-    window = Window(-0.5, 0.1, 1.5, 1.1)
-    np.testing.assert_allclose(View(window).borders(), (0.25, 0, 0.25, 0.1))
-    lopsided = Window(-1, 0, 1, 1)
-    assert View(lopsided).borders() == (0.5, 0, 0, 0)
-    assert View(lopsided, flip=True).borders() == (0, 0, 0.5, 0)
+    window = CropWindow(-0.5, 0.1, 1.5, 1.1)
+    np.testing.assert_allclose(CanvasView(window).borders(), (0.25, 0, 0.25, 0.1))
+    lopsided = CropWindow(-1, 0, 1, 1)
+    assert CanvasView(lopsided).borders() == (0.5, 0, 0, 0)
+    assert CanvasView(lopsided, flip=True).borders() == (0, 0, 0.5, 0)
 
 
 @pytest.mark.parametrize("flip", [False, True])
 @pytest.mark.parametrize("right", [False, True])
 @pytest.mark.parametrize("bottom", [False, True])
 def test_aligned_views_share_a_corner_with_the_picture(flip, right, bottom):
-    view = View(Window(-0.3, 0.2, 0.8, 1.4), flip).aligned(right=right, bottom=bottom)
+    view = CanvasView(CropWindow(-0.3, 0.2, 0.8, 1.4), flip).aligned(right=right, bottom=bottom)
     patch = Patch.of(view, (100, 100), (110, 120))
     assert (patch.target.right == 110) if right else (patch.target.left == 0)
     assert (patch.target.bottom == 120) if bottom else (patch.target.top == 0)
@@ -143,14 +143,16 @@ def test_aligned_views_share_a_corner_with_the_picture(flip, right, bottom):
 
 
 def test_a_view_beside_the_picture_shows_nothing():
-    assert Patch.of(View(Window(1.1, 0, 2.0, 1)), (50, 50), (20, 20)) is None
-    assert Patch.of(View(Window(0.999, 0, 2.0, 1)), (50, 50), (20, 20)) is None
+    assert Patch.of(CanvasView(CropWindow(1.1, 0, 2.0, 1)), (50, 50), (20, 20)) is None
+    assert Patch.of(CanvasView(CropWindow(0.999, 0, 2.0, 1)), (50, 50), (20, 20)) is None
 
 
 def test_equal_sizes_are_copied():
     picture = levels(20, 30, 1)
     canvas = np.zeros((1, 20, 30), np.uint8)
-    Patch.of(View(Window(0, 0, 1, 1), flip=True), (30, 20), (30, 20)).paint(picture, canvas)
+    Patch.of(CanvasView(CropWindow(0, 0, 1, 1), flip=True), (30, 20), (30, 20)).paint(
+        picture, canvas
+    )
     np.testing.assert_array_equal(canvas[0], picture[:, ::-1, 0])
 
 
@@ -222,7 +224,7 @@ def test_a_resize_that_is_not_positive_changes_nothing():
 
 def test_where_no_picture_is_seen_all_is_border():
     picture, rows = levels(9, 9, 3), np.array([[0, 0, 0, 1, 1]], float)
-    view = View(Window(2, 0, 3, 1))
+    view = CanvasView(CropWindow(2, 0, 3, 1))
     x, boxes = Augmentation(places=True).paint(random(), view, picture, rows, (8, 4))
     np.testing.assert_allclose(x, GREY / 255, rtol=1e-6)
     assert not len(boxes)
@@ -239,7 +241,7 @@ def test_windows_are_never_turned_inside_out():
 def test_borders_are_grey_or_of_the_mean_colour(places):
     picture = np.full((40, 40, 3), (10, 20, 30), np.uint8)
     picture[:, 20:] = (30, 60, 90)
-    view = View(Window(-1, 0, 1, 1))
+    view = CanvasView(CropWindow(-1, 0, 1, 1))
     x, _ = Augmentation(places=places).paint(random(), view, picture, NO_ROWS, (20, 10))
     expected = (GREY,) * 3 if places else (18, 36, 54)  # columns 0, 8, 16 of one, 24, 32 of another
     border = np.broadcast_to(np.reshape(expected, (3, 1, 1)), (3, 10, 10))
@@ -266,7 +268,7 @@ def test_tiles_show_as_little_border_as_they_can():
     for seed in range(40):
         rng = random(seed)
         for tile in draw_tiles(rng, (100, 100)):
-            view = View(Window(-0.3, -0.2, 1.2, 1.4), flip=bool(seed % 2))
+            view = CanvasView(CropWindow(-0.3, -0.2, 1.2, 1.4), flip=bool(seed % 2))
             part = tile.choose(rng, view, (100, 100))
             width = (tile.area.right - tile.area.left) / 100
             height = (tile.area.bottom - tile.area.top) / 100

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from darkconv.augmentation.augment import Augmentation
 from darkconv.augmentation.colour import ColourRange
-from darkconv.augmentation.crop import Crop, CropRange
+from darkconv.augmentation.crop import CropRange, RandomCrop
 from darkconv.augmentation.sampler import Draw
 from darkconv.dataset import open_classified
 from darkconv.errors import DatasetError
@@ -221,7 +221,7 @@ def test_the_centre_crop_covers_the_canvas(canvas, size):
 
 def test_a_crop_of_everything_is_the_picture():
     levels = np.random.default_rng(0).integers(0, 256, (30, 30, 3), np.uint8)
-    crop = Crop((30, 30), 0.0, (1.0, 1.0), (0.0, 0.0))
+    crop = RandomCrop((30, 30), 0.0, (1.0, 1.0), (0.0, 0.0))
     np.testing.assert_array_equal(crop.apply(levels, flip=False), levels.transpose(2, 0, 1))
     np.testing.assert_array_equal(
         crop.apply(levels, flip=True), levels.transpose(2, 0, 1)[:, :, ::-1]
@@ -232,7 +232,7 @@ def test_a_crop_turns_and_moves_as_darknet_does():
     """x = cos(angle) u - sin(angle) v + W/2, with u, v from the canvas's middle, in pixels."""
     levels = np.zeros((60, 80, 1), np.uint8)
     levels[20:24, 50:54] = 255
-    crop = Crop((40, 40), 0.3, (1.2, 0.9), (5.0, -3.0))
+    crop = RandomCrop((40, 40), 0.3, (1.2, 0.9), (5.0, -3.0))
     found = crop.apply(levels, flip=False)[0]
     (y,), (x,) = (
         np.average(i, weights=found.ravel())[None] + 0.5

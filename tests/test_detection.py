@@ -15,7 +15,7 @@ from darkconv.detection.stream import stream
 from darkconv.detection.suppress import suppress
 from darkconv.errors import DarkconvError, DatasetError
 from darkconv.pictures.drawing import class_color, picture_format, write_picture
-from darkconv.pictures.picture import Fit, read_picture, resize
+from darkconv.pictures.picture import PictureFit, read_picture, resize
 from networks import network, random_model
 
 image_module = pytest.importorskip("PIL.Image")
@@ -50,7 +50,7 @@ def test_odd_sizes_work(width, height):
 
 
 def test_letterbox_keeps_proportions_on_grey():
-    fit = Fit((8, 4), (16, 16), letterbox=True)
+    fit = PictureFit((8, 4), (16, 16), letterbox=True)
     assert fit.inner == (16, 8)
     x = fit.apply(levels(4, 8))
     assert (x[:, :4] == 0.5).all()
@@ -62,7 +62,7 @@ def test_letterbox_keeps_proportions_on_grey():
 @pytest.mark.parametrize("size", [(640, 480), (333, 777), (10, 10)])
 def test_boxes_go_back_to_the_picture(letterbox, size):
     """A box that fills the picture fills it again, whatever the fit."""
-    fit = Fit(size, (416, 320), letterbox)
+    fit = PictureFit(size, (416, 320), letterbox)
     (width, height), (net_width, net_height) = fit.inner, fit.network
     whole = np.array([[0.5, 0.5, width / net_width, height / net_height]], np.float32)
     np.testing.assert_allclose(fit.to_picture(whole), [[0.5, 0.5, 1, 1]], atol=1e-6)
@@ -229,7 +229,7 @@ def test_boxes_come_in_pixels():
     model = random_model(net)
     output = np.zeros((14, 8, 16), np.float32)
     output[7:14, 2, 5] = [0.5, 0.5, 0, 0, 0.9, 0.9, 0.0]
-    fit = Fit((160, 40), (16, 8), letterbox=False)
+    fit = PictureFit((160, 40), (16, 8), letterbox=False)
     (found,) = detections(model, [output], fit)
     assert found.box == pytest.approx((55 - 40, 12.5 - 7.5, 55 + 40, 12.5 + 7.5))
     assert (found.class_id, found.name) == (0, "0")

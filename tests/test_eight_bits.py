@@ -15,7 +15,7 @@ pytest.importorskip("onnxruntime")
 
 from darkconv.backends.ranges import HALF, RANGES, Observed
 from darkconv.evaluation.latency import Latency
-from darkconv.exporting.eight_bits import Choice, agreement_of, fewest, judge
+from darkconv.exporting.eight_bits import QuantizationChoice, agreement_of, fewest, judge
 from darkconv.verification.agreement import Agreement
 from darkconv.verification.likeness import Likeness
 from darkconv.verification.precision import FilePrecision
@@ -138,7 +138,7 @@ def compared(*, before=2.0, after=1.0, f1=0.98, scale=0.0):
 
 
 def choice(*ordered, is_empty=False):
-    return Choice(Path("x.onnx"), ordered, (), is_empty)
+    return QuantizationChoice(Path("x.onnx"), ordered, (), is_empty)
 
 
 @pytest.mark.parametrize(

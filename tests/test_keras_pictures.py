@@ -15,7 +15,7 @@ from darkconv.assets import digits10_folder
 from darkconv.backends.keras.picture_batches import PictureBatches
 from darkconv.dataset import Dataset, Sample, open_dataset
 from darkconv.dataset.label import Label
-from darkconv.detection.detect import Fit
+from darkconv.detection.detect import PictureFit
 from darkconv.pictures.picture import read_picture
 
 NET = "[net]\nwidth=64\nheight=48\nchannels=3\n"
@@ -71,7 +71,9 @@ def test_pictures_are_fitted_as_detection_does(digits, model):
     assert x.dtype == np.float32
     for sample in digits.samples:
         picture = read_picture(sample.image, exact=False)
-        expected = Fit(picture.shape[1::-1], (160, 160), False).apply(picture).transpose(1, 2, 0)
+        expected = (
+            PictureFit(picture.shape[1::-1], (160, 160), False).apply(picture).transpose(1, 2, 0)
+        )
         (place,) = [i for i, one in enumerate(x) if np.array_equal(one, expected)]
         rows = y[place][y[place][:, 0] >= 0]
         assert [model.names[int(row[0])] for row in rows] == list(sample.names)

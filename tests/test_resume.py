@@ -16,7 +16,7 @@ pytest.importorskip("lightning")
 pytest.importorskip("faster_coco_eval")
 
 from darkconv.training import callbacks, checkpoints, job
-from darkconv.training.history import History, read_history
+from darkconv.training.history import TrainingHistory, read_history
 from effort import few, one_in
 from trainings import beginning
 
@@ -145,11 +145,11 @@ def test_the_unbroken_run_is_worth_comparing_with(sizes, whole):
 
 
 def test_a_history_is_written_as_it_was_read(tmp_path):
-    history = History(tmp_path / "history.csv")
+    history = TrainingHistory(tmp_path / "history.csv")
     history.add({"step": 4, "epoch": 1.0, "loss": 60.71812438964844})
     history.add({"step": 8, "epoch": 2.0, "loss": 45.397, "AP": 1e-05})
     text = history.path.read_bytes()
-    again = History(history.path, until=4)
+    again = TrainingHistory(history.path, until=4)
     again.add({"step": 8, "epoch": 2.0, "loss": 45.397, "AP": 1e-05})
     assert history.path.read_bytes() == text
 

@@ -19,7 +19,7 @@ from darkconv.augmentation.sampler import Draw
 from darkconv.dataset import Dataset, Sample, open_dataset
 from darkconv.dataset.label import Label
 from darkconv.errors import DarkconvError, DatasetError
-from darkconv.pictures.picture import Fit, read_picture
+from darkconv.pictures.picture import PictureFit, read_picture
 from darkconv.training.pictures import TrainingPictures, collate
 
 RED, GREEN, BLUE, YELLOW, CYAN, PINK = (
@@ -164,7 +164,7 @@ def test_without_augmentation_pictures_are_exactly_what_detection_sees(digits, l
     pictures = training(digits, Augmentation.none(), size=size, letterbox=letterbox)
     for number in range(5):
         picture = read_picture(digits.samples[number].image)
-        fit = Fit(picture.shape[1::-1], size, letterbox)
+        fit = PictureFit(picture.shape[1::-1], size, letterbox)
         x, truths = pictures[Draw(number, 77)]
         np.testing.assert_array_equal(x.numpy(), fit.apply(picture))
         back = fit.to_picture(truths[:, 1:].numpy())

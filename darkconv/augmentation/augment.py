@@ -10,7 +10,7 @@ from darkconv.augmentation.box_rows import Rows
 from darkconv.augmentation.colour import ColourRange, Levels, distort
 from darkconv.augmentation.crop import CropRange
 from darkconv.augmentation.effects import add_blur, add_noise, draw_blur
-from darkconv.augmentation.placement import NARROWEST, Patch, View, Window
+from darkconv.augmentation.placement import NARROWEST, CanvasView, CropWindow, Patch
 from darkconv.core.dialect import PJREDDIE
 from darkconv.core.model import Array
 from darkconv.core.network import Network
@@ -101,7 +101,7 @@ class Augmentation:
 
     def draw_view(
         self, rng: np.random.Generator, picture: Size, canvas: Size, *, letterbox: bool
-    ) -> View:
+    ) -> CanvasView:
         """Draw the part of a picture that is shown.
 
         Args:
@@ -115,9 +115,9 @@ class Augmentation:
             window = self._place(rng, ratio)
         else:
             window = self._crop(rng, ratio if letterbox else 1.0)
-        return View(window.widened(), flip=self.flip and bool(rng.random() < 0.5))
+        return CanvasView(window.widened(), flip=self.flip and bool(rng.random() < 0.5))
 
-    def _place(self, rng: np.random.Generator, ratio: float) -> Window:
+    def _place(self, rng: np.random.Generator, ratio: float) -> CropWindow:
         """Draw a window by the original program's rule: the whole picture, at a random place.
 
         Until 2016 the picture was also scaled by 0.25 to 2; since YOLOv3 it is not.
@@ -130,9 +130,9 @@ class Augmentation:
         ratio *= wide / high
         width, height = 1 / min(ratio, 1.0), max(ratio, 1.0)  # of the canvas, in pictures
         x, y = rng.uniform(0, (width - 1, height - 1))
-        return Window(-x, -y, width - x, height - y)
+        return CropWindow(-x, -y, width - x, height - y)
 
-    def _crop(self, rng: np.random.Generator, ratio: float) -> Window:
+    def _crop(self, rng: np.random.Generator, ratio: float) -> CropWindow:
         """Draw a window by AlexeyAB's rule: every edge moves, then the window grows or shrinks.
 
         Args:
@@ -142,7 +142,7 @@ class Augmentation:
         left, top, right, bottom = self.jitter * rng.uniform(-1, 1, 4)
         first, last = rng.uniform(*self._resizes(), 2)
         across, down = max(0.0, 1 / ratio - 1) / 2, max(0.0, ratio - 1) / 2
-        return Window(
+        return CropWindow(
             left + first - across,
             top + first - down,
             1 - right - last + across,
@@ -159,7 +159,7 @@ class Augmentation:
     def paint(
         self,
         rng: np.random.Generator,
-        view: View,
+        view: CanvasView,
         picture: Picture,
         rows: Rows,
         canvas: Size,

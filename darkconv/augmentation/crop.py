@@ -44,7 +44,7 @@ class CropRange:
             aspect=net.aspect,
         )
 
-    def draw(self, rng: np.random.Generator, picture: Size, canvas: Size) -> "Crop":
+    def draw(self, rng: np.random.Generator, picture: Size, canvas: Size) -> "RandomCrop":
         """Draw a crop as Darknet does: a size, a rotation, an aspect ratio, and a place.
 
         A picture that is smaller than the canvas lies anywhere on it, as in the original program;
@@ -61,11 +61,11 @@ class CropRange:
         angle = math.radians(self.angle * rng.uniform(-1, 1))
         room = (picture[0] * scale / aspect - canvas[0], picture[1] * scale - canvas[1])
         across, down = (rng.uniform(-0.5, 0.5) * length for length in room)
-        return Crop(canvas, angle, (aspect / scale, 1 / scale), (across, down))
+        return RandomCrop(canvas, angle, (aspect / scale, 1 / scale), (across, down))
 
 
 @dataclass(frozen=True)
-class Crop:
+class RandomCrop:
     """Part of a picture, rotated and scaled.
 
     Attributes:

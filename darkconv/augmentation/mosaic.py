@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from darkconv.augmentation.box_rows import Rect
-from darkconv.augmentation.placement import View
+from darkconv.augmentation.placement import CanvasView
 from darkconv.dataset.label import Size
 
 EDGE = 0.2
@@ -32,7 +32,7 @@ class Tile:
         """Size (width, height) in pixels."""
         return self.area.right - self.area.left, self.area.bottom - self.area.top
 
-    def choose(self, rng: np.random.Generator, view: View, canvas: Size) -> View:
+    def choose(self, rng: np.random.Generator, view: CanvasView, canvas: Size) -> CanvasView:
         """Choose the part of a view that the tile shows.
 
         The view would fill the canvas. The tile at the top left shows the bottom right of it, and

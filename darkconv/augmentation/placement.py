@@ -13,7 +13,7 @@ NARROWEST = 0.05
 """Smallest side of a window in sides of the picture; with jitter from 0.5 it could be negative."""
 
 
-class Window(NamedTuple):
+class CropWindow(NamedTuple):
     """The part of a picture that fills a canvas, in shares of its width and height from 0 to 1.
 
     It may be larger than the picture.
@@ -34,24 +34,28 @@ class Window(NamedTuple):
         """Height in heights of the picture."""
         return self.bottom - self.top
 
-    def widened(self) -> "Window":
+    def widened(self) -> "CropWindow":
         """Return this window, widened to sides of at least `NARROWEST`."""
         across = max(0.0, NARROWEST - self.width) / 2
         down = max(0.0, NARROWEST - self.height) / 2
-        return Window(self.left - across, self.top - down, self.right + across, self.bottom + down)
+        return CropWindow(
+            self.left - across, self.top - down, self.right + across, self.bottom + down
+        )
 
-    def moved(self, across: float, down: float) -> "Window":
+    def moved(self, across: float, down: float) -> "CropWindow":
         """Return this window shifted.
 
         Args:
             across: shift to the right, in widths of the picture.
             down: shift downwards, in heights of the picture.
         """
-        return Window(self.left + across, self.top + down, self.right + across, self.bottom + down)
+        return CropWindow(
+            self.left + across, self.top + down, self.right + across, self.bottom + down
+        )
 
 
 @dataclass(frozen=True)
-class View:
+class CanvasView:
     """A window, and whether the canvas shows it mirrored.
 
     Attributes:
@@ -59,7 +63,7 @@ class View:
         flip: the canvas shows it mirrored.
     """
 
-    window: Window
+    window: CropWindow
     flip: bool = False
 
     def part(self, left: float, top: float, right: float, bottom: float) -> Self:
@@ -75,7 +79,9 @@ class View:
             left, right = 1 - right, 1 - left
         x, y, _, _ = self.window
         width, height = self.window.width, self.window.height
-        part = Window(x + left * width, y + top * height, x + right * width, y + bottom * height)
+        part = CropWindow(
+            x + left * width, y + top * height, x + right * width, y + bottom * height
+        )
         return replace(self, window=part)
 
     def borders(self) -> tuple[float, float, float, float]:
@@ -120,7 +126,9 @@ class Patch:
     picture: tuple[int, int]
 
     @classmethod
-    def of(cls, view: View, picture: tuple[int, int], canvas: tuple[int, int]) -> "Patch | None":
+    def of(
+        cls, view: CanvasView, picture: tuple[int, int], canvas: tuple[int, int]
+    ) -> "Patch | None":
         """Build the patch of a view; None if nothing of the picture is seen.
 
         Args:

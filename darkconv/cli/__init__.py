@@ -7,7 +7,7 @@ import click
 
 from darkconv import __version__
 from darkconv.console.printing import echo_lines
-from darkconv.console.program import Program
+from darkconv.console.program import ProgramGroup
 from darkconv.files.notice import telling_once
 
 TASKS = {
@@ -45,7 +45,7 @@ COMMANDS = {name: text for commands in TASKS.values() for name, text in commands
 
 
 @click.group(
-    cls=Program,
+    cls=ProgramGroup,
     tasks=TASKS,
     package="darkconv.cli",
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -23,7 +23,7 @@ from darkconv.cli.params import (
     words_argument,
 )
 from darkconv.cli.pictures import PICTURE_NAMES, PictureOptions, picture_options
-from darkconv.cli.precision import Reduction, reduction_options
+from darkconv.cli.precision import PrecisionArguments, reduction_options
 from darkconv.console.files import InputFile
 from darkconv.console.given import refuse
 from darkconv.console.options import titled
@@ -177,7 +177,7 @@ def convert(
     outputs: tuple[OutputFiles, ...],
     kit: str | None,
     cutoff: int | None,
-    reduction: Reduction,
+    reduction: PrecisionArguments,
     pictures: PictureOptions,
     **options: Any,
 ) -> None:

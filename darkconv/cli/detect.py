@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from darkconv.detection.clip import Clip
     from darkconv.detection.engine import Engine
     from darkconv.detection.sources import PictureSource
-    from darkconv.detection.window import Window
+    from darkconv.detection.window import DisplayWindow
 
 logger = logging.getLogger("darkconv")
 
@@ -215,7 +215,7 @@ def tell_drawn(target: Path | None) -> None:
         echo(f"drew {target}", err=True)
 
 
-def open_window(sources: Sequence[str]) -> "Window":
+def open_window(sources: Sequence[str]) -> "DisplayWindow":
     """Open a window.
 
     Args:
@@ -224,9 +224,9 @@ def open_window(sources: Sequence[str]) -> "Window":
     Raises:
         DarkconvError: there is no screen.
     """
-    from darkconv.detection.window import Window
+    from darkconv.detection.window import DisplayWindow
 
-    return Window(f"darkconv: {sources[0]}")
+    return DisplayWindow(f"darkconv: {sources[0]}")
 
 
 def show_table(name: str, found: "Detections") -> None:

@@ -47,7 +47,7 @@ from darkconv.training.run_folder import Folder
 
 if TYPE_CHECKING:
     from darkconv.training.recipe import Recipe
-    from darkconv.training.run import Start
+    from darkconv.training.run import PreparedRun
 
 Option = Callable[[Any], Any]
 
@@ -346,7 +346,7 @@ class Telling:
         self._update: Callable[[int], None] = lambda done: None
         self._stack = contextlib.ExitStack()
 
-    def begin(self, start: "Start") -> None:
+    def begin(self, start: "PreparedRun") -> None:
         """Print the costs of the model before training.
 
         Args:

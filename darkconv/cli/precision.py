@@ -18,7 +18,7 @@ OUTSIDE = ("external", "in_place")  # options of files whose weights lie in anot
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reduction:
+class PrecisionArguments:
     """The values of the options for half precision and 8 bits.
 
     Attributes:
@@ -111,7 +111,7 @@ class Reduction:
 
 reduction_options = options_as(
     "reduction",
-    Reduction,
+    PrecisionArguments,
     click.option(
         "--fp16", is_flag=True, help="Half precision, but for heads, decoding, inputs and outputs."
     ),

@@ -23,7 +23,7 @@ from darkconv.libraries import telling_missing, too_old
 UNPRINTED = "standard output: cannot write: {}"
 
 
-class Program(SuggestingGroup):
+class ProgramGroup(SuggestingGroup):
     """A group that imports commands when they are needed, and turns errors into one message."""
 
     def __init__(

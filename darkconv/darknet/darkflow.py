@@ -47,7 +47,7 @@ LARGEST_PROFILE = 2**28  # bytes of an unpacked npz file
 
 
 @dataclass(frozen=True)
-class Cut:
+class LayerDissection:
     """The content of one dissection section.
 
     Attributes:
@@ -65,7 +65,7 @@ class Cut:
 
 
 @dataclass(frozen=True)
-class Dissection:
+class DarkflowDissection:
     """The content of a cfg with dissection sections.
 
     Attributes:
@@ -75,7 +75,7 @@ class Dissection:
     """
 
     original: Config
-    cuts: Mapping[int, Cut]
+    cuts: Mapping[int, LayerDissection]
     head_options: Mapping[int, Mapping[str, object]] = field(default_factory=dict)
 
 
@@ -88,7 +88,7 @@ def is_dissection(config: Config) -> bool:
     return any(section.name in READERS for section in config.sections)
 
 
-def read_dissection(config: Config) -> Dissection:
+def read_dissection(config: Config) -> DarkflowDissection:
     """Read the dissection sections of a cfg.
 
     Args:
@@ -111,10 +111,10 @@ def read_dissection(config: Config) -> Dissection:
         elif section.name in HEADS and classes is not None:
             head_options[index] = {"classes": section.get("classes")}
             sections[index + 1] = section.set({"classes": classes})
-    return Dissection(replace(config, sections=tuple(sections)), cuts, head_options)
+    return DarkflowDissection(replace(config, sections=tuple(sections)), cuts, head_options)
 
 
-def apply_dissection(model: Model, dissection: Dissection) -> Model:
+def apply_dissection(model: Model, dissection: DarkflowDissection) -> Model:
     """Return the smaller model that a dissection describes, as plain Darknet.
 
     Args:
@@ -280,7 +280,7 @@ class SectionReader:
         return self.section.without((*OWN_OPTIONS, "output")).renamed(name).set(options)
 
 
-def read_conv_extract(reader: SectionReader) -> Cut:
+def read_conv_extract(reader: SectionReader) -> LayerDissection:
     """Read [conv-extract], which takes channels of a convolutional layer.
 
     Args:
@@ -292,10 +292,10 @@ def read_conv_extract(reader: SectionReader) -> Cut:
     profile = reader.text("profile")
     outputs = reader.indices("output", profile, reader.number("output"))
     inputs = reader.indices("input", profile, reader.number("input"))
-    return Cut(reader.plain("convolutional"), _given(outputs), inputs)
+    return LayerDissection(reader.plain("convolutional"), _given(outputs), inputs)
 
 
-def read_extract(reader: SectionReader) -> Cut:
+def read_extract(reader: SectionReader) -> LayerDissection:
     """Read [extract], which takes outputs of a connected layer.
 
     Its inputs are channels of a feature map, or values of a vector.
@@ -316,14 +316,14 @@ def read_extract(reader: SectionReader) -> Cut:
         )
     outputs = reader.indices("output", profile, reader.number("output"))
     inputs = reader.indices("input", profile, reader.number("input"))
-    return Cut(reader.plain("connected", output=old[-1]), _given(outputs), inputs)
+    return LayerDissection(reader.plain("connected", output=old[-1]), _given(outputs), inputs)
 
 
 def _given(outputs: Channels | None) -> Callable[[], Channels] | None:
     return None if outputs is None else lambda: outputs
 
 
-def read_select(reader: SectionReader) -> Cut:
+def read_select(reader: SectionReader) -> LayerDissection:
     """Read [select], which takes classes of YOLOv1's last layer.
 
     The classes are kept in every cell, and so are all confidences and boxes.
@@ -355,10 +355,10 @@ def read_select(reader: SectionReader) -> Cut:
     if reader.section.get("input"):
         profile, _, number = reader.text("input").partition(",")
         inputs = reader.indices("input", profile, reader.numbers("input", number)[0])
-    return Cut(reader.plain("connected", output=old), outputs, inputs, classes)
+    return LayerDissection(reader.plain("connected", output=old), outputs, inputs, classes)
 
 
-def read_conv_select(reader: SectionReader) -> Cut:
+def read_conv_select(reader: SectionReader) -> LayerDissection:
     """Read [conv-select], which takes classes of YOLOv2's last layer.
 
     The box entries and the kept classes of each anchor are kept.
@@ -382,10 +382,10 @@ def read_conv_select(reader: SectionReader) -> Cut:
         channels: Channels = np.add.outer(starts, np.array(rows)).ravel()
         return channels
 
-    return Cut(reader.plain("convolutional"), outputs, None, classes)
+    return LayerDissection(reader.plain("convolutional"), outputs, None, classes)
 
 
-READERS: dict[str, Callable[[SectionReader], Cut]] = {
+READERS: dict[str, Callable[[SectionReader], LayerDissection]] = {
     "conv-extract": read_conv_extract,
     "extract": read_extract,
     "select": read_select,

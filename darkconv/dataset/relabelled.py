@@ -30,7 +30,7 @@ SHOWN_CLASSES = 20
 
 
 class Made(Protocol):
-    """A new class, and the classes that it is made of: see `darkconv.surgery.recipes.Recipe`."""
+    """A new class, and the classes that it is made of: see `surgery.recipes.ClassRecipe`."""
 
     @property
     def name(self) -> str:

@@ -20,7 +20,7 @@ from darkconv.errors import Where
 from darkconv.files.notice import warn_once
 from darkconv.layers.box_heads import count_classes, suppressed_classes
 from darkconv.layers.head import nms_settings
-from darkconv.pictures.picture import Fit, Picture, PictureLike, as_picture, resize_mode
+from darkconv.pictures.picture import Picture, PictureFit, PictureLike, as_picture, resize_mode
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -114,7 +114,7 @@ def shown(model: Predictor, found: Sequence[Detection]) -> list[Detection]:
 def detections(
     model: Predictor,
     outputs: Sequence[Array],
-    fit: Fit,
+    fit: PictureFit,
     *,
     threshold: float = 0.25,
     nms: float = 0.45,
@@ -150,7 +150,7 @@ def detections(
 def remaining(
     model: Predictor,
     candidates: Candidates,
-    fit: Fit,
+    fit: PictureFit,
     *,
     nms: float,
     nms_kind: str | None,
@@ -289,7 +289,7 @@ def _runner(model: Model, key: _Key) -> Runner:
 
 def fitted_picture(
     network: Network, image: "PictureLike | Image", resize: str | None, *, exact: bool = False
-) -> tuple[Picture, Fit]:
+) -> tuple[Picture, PictureFit]:
     """Read a picture, and return its levels and its geometry in the network's input.
 
     Args:
@@ -305,7 +305,7 @@ def fitted_picture(
     return picture, fit_of(network, (picture.shape[1], picture.shape[0]), resize)
 
 
-def fit_of(network: Network, size: tuple[int, int], resize: str | None) -> Fit:
+def fit_of(network: Network, size: tuple[int, int], resize: str | None) -> PictureFit:
     """Return the geometry by which a picture of a size is fitted to the network's input.
 
     Args:
@@ -318,4 +318,4 @@ def fit_of(network: Network, size: tuple[int, int], resize: str | None) -> Fit:
     """
     shape = network.input_shape
     letterbox = resize_mode(resize, default=network.options.letterboxes)
-    return Fit(size, (shape.w, shape.h), letterbox)
+    return PictureFit(size, (shape.w, shape.h), letterbox)

@@ -31,7 +31,7 @@ from darkconv.layers.recurrent import Recurrent
 from darkconv.loading import load, open_exported
 from darkconv.loading.exported import RUNNERS, said_resize
 from darkconv.loading.formats import KERAS_SUFFIX, SAFETENSORS_SUFFIX, suffix_of
-from darkconv.pictures.picture import Fit, Picture, PictureLike, as_picture, with_channels
+from darkconv.pictures.picture import Picture, PictureFit, PictureLike, as_picture, with_channels
 
 if TYPE_CHECKING:
     from darkconv.backends.torch import DarknetModule
@@ -64,7 +64,7 @@ class Engine(Protocol):
             order: the order of the channels of an array: "rgb" or "bgr".
         """
 
-    def prepare(self, picture: PictureLike) -> tuple[npt.NDArray[Any], Fit]:
+    def prepare(self, picture: PictureLike) -> tuple[npt.NDArray[Any], PictureFit]:
         """Return the network input of a picture, (1, ...), and its geometry in it.
 
         Args:
@@ -81,7 +81,7 @@ class Engine(Protocol):
             One array (N, ...) for each output.
         """
 
-    def find(self, outputs: Sequence[npt.NDArray[Any]], fit: Fit) -> list[Detection]:
+    def find(self, outputs: Sequence[npt.NDArray[Any]], fit: PictureFit) -> list[Detection]:
         """Return the detections in one picture, best first.
 
         Args:
@@ -124,7 +124,7 @@ class BaseEngine:
         is_luma = self._exact and self.network.input_shape.c == 1
         return as_picture(image, 1 if is_luma else 3, exact=self._exact, order=order)
 
-    def fitted(self, picture: PictureLike) -> tuple[Array, Fit]:
+    def fitted(self, picture: PictureLike) -> tuple[Array, PictureFit]:
         """Return the network input of a picture, float32 (C, H, W) in 0..1, and its geometry in it.
 
         Args:
@@ -134,7 +134,7 @@ class BaseEngine:
         fit = fit_of(self.network, (levels.shape[1], levels.shape[0]), self._resize)
         return fit.apply(levels), fit
 
-    def prepare(self, picture: PictureLike) -> tuple[npt.NDArray[Any], Fit]:
+    def prepare(self, picture: PictureLike) -> tuple[npt.NDArray[Any], PictureFit]:
         """Return the network input of a picture, float32 (1, C, H, W), and its geometry in it.
 
         Args:
@@ -209,7 +209,7 @@ class ModelEngine(BaseEngine):
         with self._lock:
             return run_in_pieces(self._run, x, 1 if self.keeps_state else None)
 
-    def find(self, outputs: Sequence[Array], fit: Fit) -> list[Detection]:
+    def find(self, outputs: Sequence[Array], fit: PictureFit) -> list[Detection]:
         """Return the detections in one picture, after decoding and non-maximum suppression.
 
         Args:
@@ -269,7 +269,7 @@ class ModuleEngine(BaseEngine):
         run = spoke("torch").module_runner(self._module, self._layers)
         return run_in_pieces(run, x, 1 if self.keeps_state else None)
 
-    def find(self, outputs: Sequence[Array], fit: Fit) -> list[Detection]:
+    def find(self, outputs: Sequence[Array], fit: PictureFit) -> list[Detection]:
         """Return the detections in one picture, after decoding and non-maximum suppression.
 
         Args:

@@ -42,7 +42,7 @@ from darkconv.detection.suppress import check_kind
 from darkconv.errors import DarkconvError, Where
 from darkconv.layers.box_heads import box_outputs, scored_classes
 from darkconv.loading.exported import refuse_runtime
-from darkconv.pictures.picture import Fit, PictureLike
+from darkconv.pictures.picture import PictureFit, PictureLike
 
 SAME = 1e-6  # thresholds that differ by less than this are equal
 
@@ -91,7 +91,7 @@ class FileEngine(BaseEngine):
         self._lock = contextlib.nullcontext() if is_shared else threading.Lock()
         self._place = device if kind == ".keras" else "auto"
 
-    def prepare(self, picture: PictureLike) -> tuple[npt.NDArray[Any], Fit]:
+    def prepare(self, picture: PictureLike) -> tuple[npt.NDArray[Any], PictureFit]:
         """Return the graph's input for a picture, (1, ...), and the picture's geometry in it."""
         planes, fit = self.fitted(picture)
         x, _ = as_input(self.file, planes)
@@ -111,7 +111,7 @@ class FileEngine(BaseEngine):
         with self._lock, self._on_device():
             return run_in_pieces(lambda piece: self.file.run(piece, **inputs), x, size)
 
-    def find(self, outputs: Sequence[npt.NDArray[Any]], fit: Fit) -> list[Detection]:
+    def find(self, outputs: Sequence[npt.NDArray[Any]], fit: PictureFit) -> list[Detection]:
         """Return the detections in one picture, best first.
 
         Args:
@@ -224,7 +224,7 @@ def as_input(file: ExportedFile, planes: Array) -> tuple[npt.NDArray[Any], Array
     return np.ascontiguousarray(given)[None], levels.astype(np.float32) / np.float32(255)
 
 
-def find_in_raw(asked: FileEngine, outputs: Sequence[Array], fit: Fit) -> list[Detection]:
+def find_in_raw(asked: FileEngine, outputs: Sequence[Array], fit: PictureFit) -> list[Detection]:
     """Return the detections that are decoded from raw head outputs, as for a model.
 
     Args:
@@ -243,7 +243,7 @@ def find_in_raw(asked: FileEngine, outputs: Sequence[Array], fit: Fit) -> list[D
     )
 
 
-def find_in_boxes(asked: FileEngine, outputs: Sequence[Array], fit: Fit) -> list[Detection]:
+def find_in_boxes(asked: FileEngine, outputs: Sequence[Array], fit: PictureFit) -> list[Detection]:
     """Return the detections that are left of the file's boxes after non-maximum suppression.
 
     Args:
@@ -270,7 +270,7 @@ def find_in_boxes(asked: FileEngine, outputs: Sequence[Array], fit: Fit) -> list
 
 
 def find_in_detections(
-    asked: FileEngine, outputs: Sequence[npt.NDArray[Any]], fit: Fit
+    asked: FileEngine, outputs: Sequence[npt.NDArray[Any]], fit: PictureFit
 ) -> list[Detection]:
     """Return the detections of a file whose graph includes non-maximum suppression.
 
@@ -405,7 +405,7 @@ CHECKS: dict[str, Callable[[FileEngine], None]] = {
     "boxes": check_objectness,
     "nms": check_constants,
 }
-Finder = Callable[[FileEngine, Sequence[npt.NDArray[Any]], Fit], list[Detection]]
+Finder = Callable[[FileEngine, Sequence[npt.NDArray[Any]], PictureFit], list[Detection]]
 FINDERS: dict[str, Finder] = {
     "raw": find_in_raw,
     "boxes": find_in_boxes,

@@ -22,7 +22,7 @@ from darkconv.detection.reading import read_ahead
 from darkconv.detection.sources import PictureSource, SourcePicture, open_source
 from darkconv.errors import DarkconvError, DatasetError
 from darkconv.files.notice import tell_once
-from darkconv.pictures.picture import Fit, Picture, check_order
+from darkconv.pictures.picture import Picture, PictureFit, check_order
 
 logger = logging.getLogger("darkconv")
 
@@ -117,7 +117,7 @@ class Prepared:
     item: SourcePicture
     picture: Picture
     x: npt.NDArray[Any]
-    fit: Fit
+    fit: PictureFit
     seconds: float
 
 

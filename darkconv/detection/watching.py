@@ -14,7 +14,7 @@ from darkconv.detection.engine import Engine
 from darkconv.detection.sources import PictureSource
 from darkconv.detection.stream import Frame, stream
 from darkconv.detection.video import Video
-from darkconv.detection.window import Window
+from darkconv.detection.window import DisplayWindow
 from darkconv.files import make_folder
 from darkconv.files.signals import end_if_asked
 
@@ -51,7 +51,7 @@ def watch(
     source: PictureSource,
     *,
     clip: Clip | None = None,
-    window: Window | None = None,
+    window: DisplayWindow | None = None,
     font: Path | None = None,
     **how: Any,
 ) -> Iterator[Frame]:

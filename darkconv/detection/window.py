@@ -11,7 +11,7 @@ ENDING = ("q", "Q", "Escape")
 """The keys that close the window."""
 
 
-class Window:
+class DisplayWindow:
     """A window that shows one picture after the other.
 
     Attributes:

@@ -18,10 +18,10 @@ from darkconv.errors import DatasetError
 from darkconv.evaluation.detectors import AT, find_all
 from darkconv.evaluation.evaluate import evaluate
 from darkconv.evaluation.result import BoxEvaluation
-from darkconv.evaluation.sharing import Run
+from darkconv.evaluation.sharing import RunSettings
 from darkconv.layers.box_heads import scored_classes
 from darkconv.presentation.numerals import counted, per_cent
-from darkconv.surgery.recipes import Recipe
+from darkconv.surgery.recipes import ClassRecipe
 from darkconv.verification.likeness import f1_of
 
 UNCUT, REFITTED, RECOVERED = "uncut", "refitted", "recovered"
@@ -116,7 +116,7 @@ class Yardstick:
 def make_yardstick(
     uncut: Model,
     dataset: Dataset,
-    classes: Sequence[Recipe] | None,
+    classes: Sequence[ClassRecipe] | None,
     whole: Model,
     *,
     is_held_out: bool,
@@ -157,7 +157,7 @@ def _fits(labels: Dataset, model: Model) -> bool:
     return True
 
 
-def kept_labels(dataset: Dataset, classes: Sequence[Recipe] | None, whole: Model) -> Dataset:
+def kept_labels(dataset: Dataset, classes: Sequence[ClassRecipe] | None, whole: Model) -> Dataset:
     """Return a data set with labels of the kept classes alone, under their new names.
 
     Args:
@@ -172,7 +172,7 @@ def kept_labels(dataset: Dataset, classes: Sequence[Recipe] | None, whole: Model
     return renamed(dataset.keep_classes(list(made)), changed, partly=True)
 
 
-def new_names(own: Sequence[str], classes: Sequence[Recipe]) -> dict[str, str]:
+def new_names(own: Sequence[str], classes: Sequence[ClassRecipe]) -> dict[str, str]:
     """Return the new name of each class of a model that a new class is made of.
 
     Args:
@@ -207,7 +207,7 @@ def _found_by(model: Model, dataset: Dataset, running: Running) -> list[list[Det
     images = [sample.image for sample in dataset.samples]
     engine = make_engine(model, threshold=AT, resize=running.resize, device=running.device)
     with working_together() as processes:
-        run = Run(
+        run = RunSettings(
             name="uncut model",
             runner="PyTorch",
             batch=running.batch,

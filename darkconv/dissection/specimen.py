@@ -22,7 +22,7 @@ from darkconv.surgery.plan import PrunePlan
 from darkconv.surgery.planning import Planning
 from darkconv.surgery.profile import Profile
 from darkconv.surgery.prune import prune
-from darkconv.surgery.recipes import Recipe, read_recipes
+from darkconv.surgery.recipes import ClassRecipe, read_recipes
 
 logger = logging.getLogger("darkconv")
 
@@ -47,7 +47,7 @@ class Specimen:
     profile: Profile
     against: Profile | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
-    classes: Sequence[Recipe] | None = None
+    classes: Sequence[ClassRecipe] | None = None
 
     def dissected(
         self,

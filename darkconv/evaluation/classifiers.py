@@ -19,9 +19,9 @@ from darkconv.detection.exported import as_input, on_device
 from darkconv.detection.stream import read_batches
 from darkconv.errors import DarkconvError, DatasetError
 from darkconv.evaluation.classification import Classification, classification
-from darkconv.evaluation.figures import Figures
+from darkconv.evaluation.figures import ClassFigures
 from darkconv.evaluation.result import ClassEvaluation, Unread
-from darkconv.evaluation.sharing import Run, Work, shared_work
+from darkconv.evaluation.sharing import RunSettings, Work, shared_work
 from darkconv.pictures.crop import centre_crop
 from darkconv.pictures.picture import read_picture
 
@@ -33,7 +33,7 @@ def evaluate_classifier(
     scores: Scores,
     dataset: ClassifiedDataset,
     shape: tuple[int, int, int],
-    run: Run,
+    run: RunSettings,
     *,
     exact: bool = False,
 ) -> ClassEvaluation:
@@ -102,7 +102,7 @@ def evaluate_classifier(
         model=run.name,
         source=Path(dataset.source).name,
         classes=tuple(figures_of(counts, dataset.names)),
-        mean=Figures(name="mean", pictures=counts.pictures, top1=top1, top5=top5),
+        mean=ClassFigures(name="mean", pictures=counts.pictures, top1=top1, top5=top5),
         pictures=tuple(images),
         unread=unread,
         problems=dataset.problems,
@@ -113,7 +113,7 @@ def evaluate_classifier(
     )
 
 
-def figures_of(counts: Classification, names: Sequence[str]) -> Iterator[Figures]:
+def figures_of(counts: Classification, names: Sequence[str]) -> Iterator[ClassFigures]:
     """Yield the figures of each class that has pictures.
 
     Args:
@@ -127,7 +127,7 @@ def figures_of(counts: Classification, names: Sequence[str]) -> Iterator[Figures
             continue
         row[number] = 0
         other = names[int(row.argmax())] if row.any() else None
-        yield Figures(name=name, pictures=total, top1=right / total, taken_for=other)
+        yield ClassFigures(name=name, pictures=total, top1=right / total, taken_for=other)
 
 
 def scores_of(

@@ -14,7 +14,7 @@ from darkconv.errors import DarkconvError
 from darkconv.evaluation.average_precision import all_points, averaged, sampled
 from darkconv.evaluation.coco import coco_metrics
 from darkconv.evaluation.confusion import Confusion, confusion
-from darkconv.evaluation.figures import Figures
+from darkconv.evaluation.figures import ClassFigures
 from darkconv.evaluation.matching import CONTINUOUS, DARKNET, VOC, Floats, Judged, Rule, judge
 
 RULES = {"voc": VOC, "darknet": DARKNET, "continuous": CONTINUOUS}
@@ -94,7 +94,9 @@ class Comparison:
         """
         return confusion(self.found, self.truths, self.classes, rule=self.rule, at=at)
 
-    def figures(self, at: float, *, coco: bool = True) -> tuple[tuple[Figures, ...], Figures]:
+    def figures(
+        self, at: float, *, coco: bool = True
+    ) -> tuple[tuple[ClassFigures, ...], ClassFigures]:
         """Return the figures of each class, and their means.
 
         Args:
@@ -114,7 +116,7 @@ class Comparison:
             "coco": measured.ap if measured else nothing,
         }
         classes = tuple(
-            Figures(
+            ClassFigures(
                 name=name,
                 boxes=one.truths,
                 **_at_score(one),
@@ -124,7 +126,7 @@ class Comparison:
         )
         boxes = sum(one.truths for one in self.judged)
         means: dict[str, Any] = {key: _mean(values.tolist()) for key, values in columns.items()}
-        return classes, Figures(name="mean", boxes=boxes, **means)
+        return classes, ClassFigures(name="mean", boxes=boxes, **means)
 
 
 def _known(value: float) -> Any:

@@ -15,7 +15,7 @@ from darkconv.detection.stream import Prepared, look_at, name_of, prepare_item, 
 from darkconv.errors import DatasetError
 from darkconv.evaluation.comparison import Comparison, rule_of
 from darkconv.evaluation.result import BoxEvaluation, Unread
-from darkconv.evaluation.sharing import Run, Work, shared_work
+from darkconv.evaluation.sharing import RunSettings, Work, shared_work
 
 THRESHOLD, NMS = 0.005, 0.45
 """Score from which detections count for AP, and IoU above which NMS removes the lower box."""
@@ -29,7 +29,7 @@ def evaluate_detector(
     engine: Engine,
     model: HasClassNames,
     dataset: Dataset,
-    run: Run,
+    run: RunSettings,
     *,
     rule: str = "voc",
     iou: float = IOU,
@@ -97,7 +97,7 @@ def _told_apart(found: list[Detection], model: HasClassNames) -> list[Detection]
 def find_all(
     engine: Engine,
     images: Sequence[Path],
-    run: Run,
+    run: RunSettings,
 ) -> Work[list[Detection]]:
     """Find the objects in all pictures, shared by the processes of the run.
 

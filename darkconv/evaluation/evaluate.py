@@ -27,7 +27,7 @@ from darkconv.evaluation.coco import require_coco
 from darkconv.evaluation.comparison import rule_of
 from darkconv.evaluation.detectors import AT, IOU, THRESHOLD, evaluate_detector
 from darkconv.evaluation.result import Evaluation
-from darkconv.evaluation.sharing import BATCH, Run
+from darkconv.evaluation.sharing import BATCH, RunSettings
 from darkconv.files import PathLike
 from darkconv.files.notice import tell, telling_once
 
@@ -133,7 +133,7 @@ def evaluate(
     _check(rule, iou, at, threshold, batch, unreadable)
     opened = _opened(model, backend, device, threads, runtime)
     with telling_once(), working_together() as processes:
-        run = Run(
+        run = RunSettings(
             name=_name_of(opened),
             runner=runner_of(opened, backend, runtime),
             batch=batch,

@@ -14,7 +14,7 @@ OF_CLASSES = ("pictures", "top1", "taken_for")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figures:
+class ClassFigures:
     """The figures of one class, or their means. Shares are 0..1; None means not measured.
 
     Attributes:

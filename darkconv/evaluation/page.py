@@ -14,7 +14,7 @@ from darkconv.evaluation.unread import unread_section
 from darkconv.files import PathLike, write_bytes
 from darkconv.presentation.markup import escape
 from darkconv.presentation.numerals import per_cent
-from darkconv.report.gallery import KEY, Frame, framed
+from darkconv.report.gallery import KEY, DrawnBox, framed
 from darkconv.report.matrix import matrix
 from darkconv.report.page import key, key_figures, page, section, table
 
@@ -169,7 +169,7 @@ def _pictures(result: BoxEvaluation) -> str:
     return section("Pictures", key(KEY), *parts) if parts else ""
 
 
-def _figure(path: Path, frames: Sequence[Frame]) -> str:
+def _figure(path: Path, frames: Sequence[DrawnBox]) -> str:
     kinds = [frame.kind for frame in frames]
     counts = {kind: kinds.count(kind) for kind in ("right", "wrong", "missed")}
     listed = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
@@ -179,7 +179,7 @@ def _figure(path: Path, frames: Sequence[Frame]) -> str:
         return ""
 
 
-def _frames(comparison: Comparison, place: int, at: float) -> list[Frame]:
+def _frames(comparison: Comparison, place: int, at: float) -> list[DrawnBox]:
     """Return the ground truth and the detections in a picture as frames, the right ones last."""
     rows = comparison.truths[place]
     sure = [d for d in comparison.found[place] if d.score > at]
@@ -189,11 +189,11 @@ def _frames(comparison: Comparison, place: int, at: float) -> list[Frame]:
         found = None if j == len(sure) else sure[j]
         if truth is not None and (found or not rows[i, 5]):
             text = "" if found else truth
-            frames.append(Frame("true" if found else "missed", tuple(rows[i, 1:5]), text))
+            frames.append(DrawnBox("true" if found else "missed", tuple(rows[i, 1:5]), text))
         if found:
             text = f"{found.name} {per_cent(found.score)} %"
             if truth not in (None, found.name):
                 text += f" (is {truth})"
-            frames.append(Frame("right" if truth == found.name else "wrong", found.box, text))
+            frames.append(DrawnBox("right" if truth == found.name else "wrong", found.box, text))
     order = ("true", "missed", "wrong", "right")
     return sorted(frames, key=lambda frame: order.index(frame.kind))

@@ -11,7 +11,7 @@ from darkconv.dataset.classes import UnknownClass
 from darkconv.detection import Detection
 from darkconv.evaluation.classification import Classification
 from darkconv.evaluation.comparison import Comparison
-from darkconv.evaluation.figures import OF_BOXES, OF_CLASSES, OF_MEAN, Figures
+from darkconv.evaluation.figures import OF_BOXES, OF_CLASSES, OF_MEAN, ClassFigures
 from darkconv.files import PathLike
 
 
@@ -61,8 +61,8 @@ class Evaluation(Shown):
 
     model: str
     source: str
-    classes: tuple[Figures, ...]
-    mean: Figures
+    classes: tuple[ClassFigures, ...]
+    mean: ClassFigures
     pictures: tuple[Path, ...]
     unread: tuple[Unread, ...] = ()
     problems: tuple[str, ...] = ()

@@ -17,7 +17,7 @@ BATCH = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class RunSettings:
     """The settings of a run of a model over pictures.
 
     Attributes:
@@ -56,7 +56,7 @@ class Work(Generic[T]):
     seconds: Seconds = field(default_factory=Seconds)
     missing: MissingValues = field(default_factory=MissingValues)
 
-    def tell_missing(self, name: str, run: "Run") -> None:
+    def tell_missing(self, name: str, run: "RunSettings") -> None:
         """Report how many outputs were NaN: the first process warns, or every process fails.
 
         Args:
@@ -104,7 +104,7 @@ def united(parts: Iterable[Work[T]]) -> Work[T]:
 def shared_work(
     count: int,
     look: Callable[[Sequence[int], Work[T]], Iterable[int]],
-    run: Run,
+    run: RunSettings,
 ) -> Work[T]:
     """Run over pictures, each in one of the processes.
 

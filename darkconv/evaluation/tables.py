@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from darkconv.evaluation.figures import Figures
+from darkconv.evaluation.figures import ClassFigures
 from darkconv.evaluation.result import BoxEvaluation, ClassEvaluation, Evaluation
 from darkconv.presentation.numerals import per_cent
 
@@ -22,7 +22,7 @@ def box_headers(at: float) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def box_row(one: Figures) -> tuple[str, ...]:
+def box_row(one: ClassFigures) -> tuple[str, ...]:
     """Return the cells of a class of a detector, in per cent.
 
     Args:

@@ -1,6 +1,6 @@
 """Show evaluations: as a line of text, and as a table in notebooks."""
 
-from darkconv.evaluation.figures import Figures
+from darkconv.evaluation.figures import ClassFigures
 from darkconv.evaluation.result import BoxEvaluation, Evaluation
 from darkconv.presentation.notebook import html_table
 from darkconv.presentation.numerals import per_cent
@@ -53,5 +53,5 @@ def _shown(result: Evaluation) -> dict[str, str]:
     return OF_BOXES if isinstance(result, BoxEvaluation) else OF_CLASSES
 
 
-def _cells(figures: Figures, shown: dict[str, str]) -> list[str]:
+def _cells(figures: ClassFigures, shown: dict[str, str]) -> list[str]:
     return [per_cent(getattr(figures, key)) for key in shown]

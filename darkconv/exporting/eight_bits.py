@@ -80,7 +80,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Choice:
+class QuantizationChoice:
     """The layers that stay in float32 besides those that always do, and the resulting file.
 
     Attributes:
@@ -117,7 +117,7 @@ def choose_layers(
     *,
     wanted: float = MIN_AGREEMENT,
     progress: Progress = silent,
-) -> Choice:
+) -> QuantizationChoice:
     """Return the layers that stay in float32 so that an 8-bit file agrees as well as asked for.
 
     Args:
@@ -173,7 +173,7 @@ def choose_layers(
             count = fewest(len(order), lambda n: agreement({*slower, *order[:n]}) >= wanted)
             ordered = tuple(order[:count])
     written({*slower, *ordered})
-    return Choice(path, ordered, slower, len(ordered) + len(slower) == len(weighted))
+    return QuantizationChoice(path, ordered, slower, len(ordered) + len(slower) == len(weighted))
 
 
 def slower_depthwise(
@@ -211,7 +211,7 @@ def fewest(count: int, holds: Callable[[int], bool]) -> int:
 
 
 def judge(
-    found: FilePrecision, choice: Choice, network: Network, *, wanted: float, form: str
+    found: FilePrecision, choice: QuantizationChoice, network: Network, *, wanted: float, form: str
 ) -> Verdict:
     """Return whether an 8-bit file is worth it.
 

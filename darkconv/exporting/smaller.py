@@ -19,7 +19,7 @@ from darkconv.dataset.telling import report_unread
 from darkconv.errors import DarkconvError, DatasetError, followed
 from darkconv.exporting.eight_bits import (
     MIN_AGREEMENT,
-    Choice,
+    QuantizationChoice,
     Verdict,
     choose_layers,
     judge,
@@ -49,7 +49,7 @@ Pictures = Dataset | PathLike | Sequence[PathLike]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reduction:
+class PrecisionOptions:
     """Options of half precision and 8 bits.
 
     Attributes:
@@ -74,7 +74,7 @@ class Reduction:
     data: Pictures | None = None
 
     @classmethod
-    def of(cls, given: Mapping[str, Any]) -> "Reduction":
+    def of(cls, given: Mapping[str, Any]) -> "PrecisionOptions":
         """Return the reduction that the options of a file ask for.
 
         Args:
@@ -92,7 +92,7 @@ class Reduction:
 def write_smaller(
     model: Model,
     path: Path,
-    how: Reduction,
+    how: PrecisionOptions,
     options: Mapping[str, Any],
     *,
     compare: bool,
@@ -152,7 +152,7 @@ def write_smaller(
         found = compare_precision(model, whole, other, sizes, shown, labelled, progress=progress)
         if how.int8_form != FULL:
             return found, None
-        choice = Choice(path, (), (), is_empty=False)
+        choice = QuantizationChoice(path, (), (), is_empty=False)
         return found, judge(found, choice, model.network, wanted=MIN_AGREEMENT, form=FULL)
 
 
@@ -199,14 +199,14 @@ class Compared:
 def _write_8_bits(
     model: Model,
     path: Path,
-    how: Reduction,
+    how: PrecisionOptions,
     options: Mapping[str, Any],
     beside: Compared,
     folder: Path,
 ) -> tuple[FilePrecision | None, Verdict]:
     """Write an ONNX file in 8 bits, or in float32 where 8 bits are not worth it."""
     from darkconv.backends.onnx.quantization import Quantization
-    from darkconv.backends.onnx.writing import Trial
+    from darkconv.backends.onnx.writing import OnnxTrial
 
     settings = Quantization(
         method=how.calibration,
@@ -226,7 +226,7 @@ def _write_8_bits(
     )
     verdict = judge(found, choice, model.network, wanted=wanted, form=settings.form)
     if verdict.is_kept:
-        trial = Trial(path, model.network) if options.get("check", True) else None
+        trial = OnnxTrial(path, model.network) if options.get("check", True) else None
         write_together({path: [choice.path.read_bytes()]}, check=trial)
     else:
         write_file(model, path, **options)

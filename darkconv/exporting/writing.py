@@ -22,7 +22,7 @@ from darkconv.exporting.formats import (
     write_file,
     written_files,
 )
-from darkconv.exporting.smaller import Reduction, write_smaller
+from darkconv.exporting.smaller import PrecisionOptions, write_smaller
 from darkconv.libraries import is_installed
 from darkconv.loading.formats import LITERT_SUFFIX, suffix_of
 from darkconv.verification.precision import (
@@ -130,7 +130,7 @@ def write_checked(
     """
     check_options(model, path, given)
     plain = {name: value for name, value in given.items() if name not in SMALLER}
-    how = Reduction.of(given)
+    how = PrecisionOptions.of(given)
     runs_here = given.get("nms_op", NMS_OPS[0]) == NMS_OPS[0]
     is_compared = given.get("compare", True) and _is_run(path) and runs_here
     precision = agreement = verdict = None

@@ -12,7 +12,7 @@ from darkconv.core.section import Config
 from darkconv.core.unchanging import frozen
 from darkconv.errors import WeightsError
 from darkconv.imports.differences import epsilon_of
-from darkconv.imports.fit import Fit
+from darkconv.imports.fit import LayerPairing
 from darkconv.imports.found import INNER, RATIOS, Checkpoint, Unit
 from darkconv.imports.ratios import ratio_weights, with_relu
 
@@ -37,7 +37,9 @@ class Taken:
     notes: tuple[str, ...]
 
 
-def take(network: Network, checkpoint: Checkpoint, fit: Fit, bn_epsilon: float | None) -> Taken:
+def take(
+    network: Network, checkpoint: Checkpoint, fit: LayerPairing, bn_epsilon: float | None
+) -> Taken:
     """Read the arrays of every layer of a network from a file.
 
     Args:
@@ -112,7 +114,7 @@ def _check_no_biases(checkpoint: Checkpoint, unit: Unit, layer: Layer) -> None:
         )
 
 
-def _cast_notes(fit: Fit) -> list[str]:
+def _cast_notes(fit: LayerPairing) -> list[str]:
     kinds = {part.found.dtype for unit in fit.units.values() for part in unit.parts.values()}
     notes = []
     for kind in sorted(kinds & {"float16", "bfloat16"}):
@@ -124,14 +126,14 @@ def _cast_notes(fit: Fit) -> list[str]:
     return notes
 
 
-def _inner_notes(fit: Fit) -> list[str]:
+def _inner_notes(fit: LayerPairing) -> list[str]:
     count = sum(INNER in unit.parts for unit in fit.units.values())
     if not count:
         return []
     return [f"{count} convolutions have biases before their batch norm: taken off its mean"]
 
 
-def _folded_notes(fit: Fit) -> list[str]:
+def _folded_notes(fit: LayerPairing) -> list[str]:
     if not fit.folded:
         return []
     return [
@@ -144,7 +146,7 @@ def _adapt_epsilon(
     arrays: dict[str, Array],
     network: Network,
     checkpoint: Checkpoint,
-    fit: Fit,
+    fit: LayerPairing,
     given: float | None,
 ) -> list[str]:
     """Add to the variances what the file's program adds to them beyond Darknet's epsilon."""

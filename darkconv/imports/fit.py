@@ -32,7 +32,7 @@ MOST_NAMED = 6
 
 
 @dataclass(frozen=True)
-class Fit:
+class LayerPairing:
     """The pairing of a file's layers with a cfg's layers.
 
     Attributes:
@@ -49,7 +49,7 @@ class Fit:
     folded: tuple[int, ...] = ()
 
 
-def fit(network: Network, checkpoint: Checkpoint) -> Fit:
+def fit(network: Network, checkpoint: Checkpoint) -> LayerPairing:
     """Find the file's layer for each layer of a cfg that has arrays.
 
     Args:
@@ -75,12 +75,14 @@ def fit(network: Network, checkpoint: Checkpoint) -> Fit:
     return _by_shape(network, layers, checkpoint)
 
 
-def _fit(units: Mapping[int, Unit], layers: Iterable[Layer], rule: str, *notes: str) -> Fit:
+def _fit(
+    units: Mapping[int, Unit], layers: Iterable[Layer], rule: str, *notes: str
+) -> LayerPairing:
     folded = tuple(layer.index for layer in layers if is_folded(units[layer.index], layer))
-    return Fit(units, rule, tuple(note for note in notes if note), folded)
+    return LayerPairing(units, rule, tuple(note for note in notes if note), folded)
 
 
-def _by_number(network: Network, layers: Sequence[Layer], checkpoint: Checkpoint) -> Fit:
+def _by_number(network: Network, layers: Sequence[Layer], checkpoint: Checkpoint) -> LayerPairing:
     """Pair layers by the layer index in each name."""
     wanted = {layer.index: layer for layer in layers}
     given: dict[int, Unit] = {
@@ -110,7 +112,7 @@ def _is_shortcut(network: Network, index: int) -> bool:
 
 def _by_order(
     units: Sequence[Unit], layers: Sequence[Layer], checkpoint: Checkpoint, *notes: str
-) -> Fit:
+) -> LayerPairing:
     """Pair layers in the order in which they come."""
     by_names = bool(checkpoint.tool)
     rule = f"names ({checkpoint.tool})" if by_names else "order"
@@ -150,7 +152,7 @@ def _signature(layer: Layer) -> object:
     return tuple((slot.name, tuple(n for n in slot.shape if n != 1)) for slot in layer.slots)
 
 
-def _by_shape(network: Network, layers: Sequence[Layer], checkpoint: Checkpoint) -> Fit:
+def _by_shape(network: Network, layers: Sequence[Layer], checkpoint: Checkpoint) -> LayerPairing:
     """Pair layers by their shapes, each of which has to be unique."""
     units = checkpoint.units
     if len(units) != len(layers):
@@ -182,7 +184,7 @@ def _by_shape(network: Network, layers: Sequence[Layer], checkpoint: Checkpoint)
     )
 
 
-def _by_counters(network: Network, layers: Sequence[Layer], checkpoint: Checkpoint) -> Fit:
+def _by_counters(network: Network, layers: Sequence[Layer], checkpoint: Checkpoint) -> LayerPairing:
     """Pair the k-th layer of each kind with the k-th of that kind, as Keras counts its layers."""
     kernels = [unit for unit in checkpoint.units if not unit.is_norm_alone]
     norms = [unit for unit in checkpoint.units if unit.is_norm_alone]

@@ -16,7 +16,7 @@ from darkconv.core.network import NETWORK_INPUT, Layer
 from darkconv.errors import DarkconvError
 from darkconv.files import PathLike
 from darkconv.imports.differences import epsilon_of
-from darkconv.imports.fit import Fit
+from darkconv.imports.fit import LayerPairing
 from darkconv.imports.found import INNER, RATIOS, Checkpoint, LayerArray, Unit
 from darkconv.imports.ratios import Doubles, program_factors
 from darkconv.layers.conv import Convolutional
@@ -100,7 +100,9 @@ def _once(name: str) -> str:
     return first if first == second else name
 
 
-def prove_layers(model: Model, checkpoint: Checkpoint, fit: Fit, epsilon: float | None) -> Proof:
+def prove_layers(
+    model: Model, checkpoint: Checkpoint, fit: LayerPairing, epsilon: float | None
+) -> Proof:
     """Compute layers of the model's forward pass a second time, from the file's own arrays.
 
     Args:
@@ -158,7 +160,7 @@ def _small(model: Model) -> Model:
     return model
 
 
-def _checkable(model: Model, fit: Fit) -> Iterator[tuple[Layer, Unit]]:
+def _checkable(model: Model, fit: LayerPairing) -> Iterator[tuple[Layer, Unit]]:
     for layer in model.network.layers:
         spec = layer.spec
         if isinstance(spec, Shortcut) and layer.slots and spec.activation in ACTIVATIONS:

@@ -193,7 +193,7 @@ def with_channels(picture: Picture, channels: int) -> Picture:
 
 
 @dataclass(frozen=True)
-class Fit:
+class PictureFit:
     """The geometry of fitting a picture of one size to a network input of another.
 
     Attributes:

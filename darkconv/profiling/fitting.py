@@ -48,7 +48,7 @@ def windows_at(conv: nn.Conv2d, x: Tensor, pixels: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Fit:
+class RefittedWeights:
     """Weights of a convolution, and their error.
 
     Attributes:
@@ -72,7 +72,7 @@ def fit_weights(
     ridge: float,
     *,
     summed: Callable[[Tensor], Tensor] = lambda own: own,
-) -> Fit:
+) -> RefittedWeights:
     """Compute the weights of least squares, with a penalty on their change (ridge regression).
 
     Args:
@@ -101,7 +101,7 @@ def fit_weights(
     new = old + change
     sums = [one.square().sum() for one in (rest - change @ a, rest, y)]
     error, before, spread = summed(torch.stack(sums)).tolist()
-    return Fit(
+    return RefittedWeights(
         new.reshape(conv.weight.shape).float(),
         (mean_y - new @ mean_a).flatten().float(),
         error / max(spread, tiny),

@@ -47,7 +47,7 @@ If there are too few pictures for that, all are used for both.
 
 
 @dataclass(frozen=True, eq=False)
-class Cut:
+class FamilyCut:
     """The changes of a cut of a family, after its readers were refitted.
 
     Attributes:
@@ -153,7 +153,7 @@ def measure_losses(
         module = to_torch(flat).eval().to(place)
         cutting = Cutting(flat, profile, classes, families, scores)
         cuts = list(cutting.cuts(module, fit, open_families, place, min(batch, fit.total), seed))
-        trial = Trial(module, test, cuts, place, batch)
+        trial = CutTrial(module, test, cuts, place, batch)
         for family, cut, error in trial.run(progress):
             errors[family, cut] = error
     return Losses(fingerprint(model), score_name(score), SHARES, errors)
@@ -194,7 +194,7 @@ class Cutting:
         device: torch.device,
         batch: int,
         seed: int,
-    ) -> Iterator[Cut]:
+    ) -> Iterator[FamilyCut]:
         """Cut some families by each share, and refit their readers after each cut.
 
         Args:
@@ -227,13 +227,13 @@ class Cutting:
         place: int,
         gone: Labels,
         moments: Mapping[int, InputMoments],
-    ) -> Cut:
+    ) -> FamilyCut:
         weights = {
             layer.index: self._refitted(layer, gone, moments[layer.index])
             for layer in family.refitted
         }
         masks = {layer.index: self._mask(layer, gone) for layer in family.fixed}
-        return Cut(number, place, weights, masks)
+        return FamilyCut(number, place, weights, masks)
 
     def _refitted(self, layer: Layer, gone: Labels, found: InputMoments) -> tuple[Tensor, Tensor]:
         """Return new weights of a reader, and offsets of its output."""
@@ -255,7 +255,7 @@ class Cutting:
 
 
 @dataclass(frozen=True, eq=False)
-class Trial:
+class CutTrial:
     """Cuts, and the pictures they are measured on.
 
     Attributes:
@@ -268,7 +268,7 @@ class Trial:
 
     module: DarknetModule
     share: Share
-    cuts: Sequence[Cut]
+    cuts: Sequence[FamilyCut]
     device: torch.device
     batch: int
 
@@ -320,7 +320,7 @@ class Trial:
         self.module.reset_state()
         return {-1: x, **dict(enumerate(self.module.trace(x)))}
 
-    def _changed(self, cut: Cut, whole: Mapping[int, Tensor], x: Tensor) -> dict[int, Tensor]:
+    def _changed(self, cut: FamilyCut, whole: Mapping[int, Tensor], x: Tensor) -> dict[int, Tensor]:
         """Return the values of all layers after a cut; the layers that it affects run again."""
         network, changed = self.module.network, dict(whole)
         reached: set[int] = set()
@@ -347,7 +347,7 @@ def _masked(layer: Layer, inputs: Sequence[Tensor], mask: Tensor) -> list[Tensor
 
 
 @contextlib.contextmanager
-def _replaced(module: DarknetModule, cut: Cut) -> Iterator[None]:
+def _replaced(module: DarknetModule, cut: FamilyCut) -> Iterator[None]:
     """Give the readers of a cut their new weights within a block."""
     before: list[tuple[Tensor, Tensor]] = []
     for index, (weights, offsets) in cut.weights.items():

@@ -127,7 +127,7 @@ def reconstruct(
         whole, small = (to_torch(model).train().eval().to(place) for model in (original, pruned))
         batch = min(batch, share.total)
         sampling = Sampling(positions, seed)
-        pair = Pair(whole, small, kept, sampling, float(ridge), share, batch)
+        pair = NetworkPair(whole, small, kept, sampling, float(ridge), share, batch)
         with torch.no_grad():
             pair.run(share.x.to(place), progress)
         return from_torch(small.cpu())
@@ -153,7 +153,7 @@ def _kept_channels(pruned: Model, original: Model, plan: PrunePlan) -> dict[int,
 
 
 @dataclass(frozen=True)
-class Pair:
+class NetworkPair:
     """Both networks, and how one is fitted to the other.
 
     Attributes:

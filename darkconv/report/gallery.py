@@ -27,7 +27,7 @@ KEY = (
 
 
 @dataclass(frozen=True)
-class Frame:
+class DrawnBox:
     """A box that is drawn into a picture.
 
     Attributes:
@@ -55,7 +55,7 @@ def embedded(image: "Image", width: int) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def framed(path: Path, frames: Sequence[Frame], caption: str) -> str:
+def framed(path: Path, frames: Sequence[DrawnBox], caption: str) -> str:
     """Return a figure of a picture with frames drawn into it, as HTML.
 
     Args:
@@ -79,13 +79,13 @@ def framed(path: Path, frames: Sequence[Frame], caption: str) -> str:
     )
 
 
-def _frame(frame: Frame, scale: float, height: float) -> str:
+def _frame(frame: DrawnBox, scale: float, height: float) -> str:
     x0, y0, x1, y1 = _clipped(frame, scale, height)
     place = f'x="{x0:.1f}" y="{y0:.1f}" width="{x1 - x0:.1f}" height="{y1 - y0:.1f}"'
     return f'<rect class="shade" {place}/><rect class="{frame.kind}" {place}/>'
 
 
-def _labels(frames: Iterable[Frame], scale: float, height: float) -> Iterable[str]:
+def _labels(frames: Iterable[DrawnBox], scale: float, height: float) -> Iterable[str]:
     """Yield the labels above the boxes, or inside them at the picture's edge, as SVG."""
     for frame in frames:
         if frame.text:
@@ -96,7 +96,7 @@ def _labels(frames: Iterable[Frame], scale: float, height: float) -> Iterable[st
             yield f'<text class="{frame.kind}" x="{x:.1f}" y="{y:.1f}">{text}</text>'
 
 
-def _clipped(frame: Frame, scale: float, height: float) -> tuple[float, float, float, float]:
+def _clipped(frame: DrawnBox, scale: float, height: float) -> tuple[float, float, float, float]:
     x0, y0, x1, y1 = (scale * value for value in frame.box)
     left, top = max(1.0, min(x0, WIDTH - 2)), max(1.0, min(y0, height - 2))
     return left, top, max(left + 1, min(x1, WIDTH - 1)), max(top + 1, min(y1, height - 1))

@@ -22,9 +22,9 @@ from darkconv.layers.conv import Convolutional
 from darkconv.layers.dense import Connected
 from darkconv.layers.head import Region
 from darkconv.layers.norm import Softmax
-from darkconv.surgery.growth import Growth, Start, grow, plan_growth
+from darkconv.surgery.growth import Growth, InitialRows, grow, plan_growth
 from darkconv.surgery.recipes import (
-    Recipe,
+    ClassRecipe,
     count_classes,
     head_spec,
     read_recipes,
@@ -40,7 +40,7 @@ MAKERS = (Convolutional, Connected)
 
 
 @dataclass(frozen=True)
-class Cut:
+class HeadCut:
     """The rows that one head needs of the layers before it.
 
     Attributes:
@@ -111,7 +111,7 @@ def reclass(
                 raise PlanError(f"{option}: no class is new")
     if keep_softmax:
         return _cut_behind_softmax(model, recipes)
-    return _made(model, recipes, Start.read(init, model, seed))
+    return _made(model, recipes, InitialRows.read(init, model, seed))
 
 
 @checked
@@ -130,11 +130,11 @@ def transfer(model: Model, names: Sequence[str], *, init: str = "random", seed: 
     Raises:
         PlanError: see `reclass`.
     """
-    made = _made(model, transferred_recipes(model, names), Start.read(init, model, seed))
+    made = _made(model, transferred_recipes(model, names), InitialRows.read(init, model, seed))
     return replace(made, names=names) if isinstance(names, Names) else made
 
 
-def _made(model: Model, recipes: Sequence[Recipe], start: Start) -> Model:
+def _made(model: Model, recipes: Sequence[ClassRecipe], start: InitialRows) -> Model:
     """Return the model of some recipes: new classes are added first, then the others are cut."""
     total = count_classes(model.network)
     made = [recipe for recipe in recipes if not recipe.is_kept]
@@ -151,13 +151,13 @@ def _made(model: Model, recipes: Sequence[Recipe], start: Start) -> Model:
     return replace(small, names=_names(model, recipes) if model.names or made else NO_NAMES)
 
 
-def _names(model: Model, recipes: Sequence[Recipe]) -> Names:
+def _names(model: Model, recipes: Sequence[ClassRecipe]) -> Names:
     """Return the names of the new classes; a class is hidden if all its members are."""
     hidden = (i for i, r in enumerate(recipes) if r.members and model.hidden.issuperset(r.members))
     return Names((recipe.name for recipe in recipes), hidden=hidden)
 
 
-def _cut_behind_softmax(model: Model, recipes: Sequence[Recipe]) -> Model:
+def _cut_behind_softmax(model: Model, recipes: Sequence[ClassRecipe]) -> Model:
     """Return the model with all its rows, whose heads output only the kept classes."""
     network = model.network
     if not all(recipe.is_kept for recipe in recipes):
@@ -178,7 +178,7 @@ def _cut_behind_softmax(model: Model, recipes: Sequence[Recipe]) -> Model:
     return replace(model, network=network.with_config(config), names=names)
 
 
-def _grown(model: Model, recipes: Sequence[Recipe], start: Start) -> Model:
+def _grown(model: Model, recipes: Sequence[ClassRecipe], start: InitialRows) -> Model:
     network = model.network
     total = count_classes(network)
     cuts = [plan_cut(network, head, range(total)) for head in network.heads]
@@ -201,7 +201,7 @@ def _cut(model: Model, kept: Sequence[int]) -> Model:
     )
 
 
-def plan_cut(network: Network, head: Layer, keep: Sequence[int]) -> Cut:
+def plan_cut(network: Network, head: Layer, keep: Sequence[int]) -> HeadCut:
     """Find the layer that makes a head's rows, and the rows to keep.
 
     Args:
@@ -237,7 +237,7 @@ def plan_cut(network: Network, head: Layer, keep: Sequence[int]) -> Cut:
             raise _uncuttable(network, head, source)
         if isinstance(layer.spec, MAKERS):
             _check_maker(network, head, layer)
-            return Cut(head, layer, tuple(between), rows)
+            return HeadCut(head, layer, tuple(between), rows)
         constants = [network.layers[i] for i in layer.sources[1:] if i >= 0]
         if not _hands_through(layer) or not all(_is_own(network, layer, c) for c in constants):
             raise _uncuttable(network, head, source)

@@ -27,7 +27,7 @@ from darkconv.layers.folding import fold_norm, norm_factor
 from darkconv.layers.head import Detection, YoloHead
 from darkconv.layers.merge import PerChannel
 from darkconv.layers.norm import Softmax
-from darkconv.surgery.recipes import Recipe, head_spec, known_class, unknown_class
+from darkconv.surgery.recipes import ClassRecipe, head_spec, known_class, unknown_class
 
 Rows = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
@@ -37,7 +37,7 @@ NEUTRAL = {"rolling_mean": 0.0, "rolling_variance": 1.0}
 
 
 @dataclass(frozen=True)
-class Start:
+class InitialRows:
     """The initial rows of new classes.
 
     Attributes:
@@ -51,7 +51,7 @@ class Start:
     seed: int = 0
 
     @classmethod
-    def read(cls, text: str, model: Model, seed: int) -> "Start":
+    def read(cls, text: str, model: Model, seed: int) -> "InitialRows":
         """Parse `random`, `mean` or `like:NAME`.
 
         Args:
@@ -141,7 +141,9 @@ def plan_growth(
     return Growth(head, maker, tuple(between), old, kept, np.stack(new))
 
 
-def grow(model: Model, growths: Sequence[Growth], recipes: Sequence[Recipe], start: Start) -> Model:
+def grow(
+    model: Model, growths: Sequence[Growth], recipes: Sequence[ClassRecipe], start: InitialRows
+) -> Model:
     """Return a model with further classes after its own.
 
     Args:
@@ -174,7 +176,7 @@ def grow(model: Model, growths: Sequence[Growth], recipes: Sequence[Recipe], sta
     return replace(model, network=network.with_config(config), arrays=arrays)
 
 
-def _head_options(growth: Growth, recipes: Sequence[Recipe]) -> Mapping[str, object]:
+def _head_options(growth: Growth, recipes: Sequence[ClassRecipe]) -> Mapping[str, object]:
     """Return the number of classes, and the training counters.
 
     The counter of a merged class is the sum of its members', that of a new class the mean of all.
@@ -195,7 +197,7 @@ def _head_options(growth: Growth, recipes: Sequence[Recipe]) -> Mapping[str, obj
 
 
 def _grown_arrays(
-    model: Model, growth: Growth, recipes: Sequence[Recipe], start: Start
+    model: Model, growth: Growth, recipes: Sequence[ClassRecipe], start: InitialRows
 ) -> dict[str, Array]:
     """Return the arrays of a layer with rows for the new classes."""
     maker = growth.maker
@@ -232,7 +234,7 @@ def _with_constants(
 
 
 def _grown_constants(
-    model: Model, growth: Growth, recipes: Sequence[Recipe], start: Start
+    model: Model, growth: Growth, recipes: Sequence[ClassRecipe], start: InitialRows
 ) -> dict[str, Array]:
     """Return the constants with more rows; new rows change nothing, unless they are copied."""
     arrays = {}
@@ -265,7 +267,7 @@ def _placed(values: Array, growth: Growth) -> Array:
 
 
 def _row(
-    growth: Growth, recipe: Recipe, start: Start, weights: Doubles, biases: Doubles
+    growth: Growth, recipe: ClassRecipe, start: InitialRows, weights: Doubles, biases: Doubles
 ) -> tuple[Doubles, Doubles]:
     """Return (k, ...) weights and (k,) biases of a class, with batch norm and constants folded."""
     members = list(recipe.members) or list(range(len(growth.old)))

@@ -25,7 +25,7 @@ OTHER = "other"
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ClassRecipe:
     """A class of the new model.
 
     Attributes:
@@ -49,7 +49,7 @@ def read_recipes(
     *,
     add: Sequence[str] = (),
     other: bool = False,
-) -> list[Recipe]:
+) -> list[ClassRecipe]:
     """Parse the classes that the user wants, in their new order.
 
     Args:
@@ -70,7 +70,7 @@ def read_recipes(
     recipes = [_read(model, item, total) for item in items]
     if other:
         recipes.append(_other(recipes, total))
-    recipes += [Recipe(name, ()) for name in add]
+    recipes += [ClassRecipe(name, ()) for name in add]
     same = matching_names([*map(str, add)], distinct_names(model.names))
     if same:
         listed = ", ".join(f"{name} beside {other}" for name, other in same.items())
@@ -79,7 +79,7 @@ def read_recipes(
     return recipes
 
 
-def transferred_recipes(model: Model, names: Sequence[str]) -> list[Recipe]:
+def transferred_recipes(model: Model, names: Sequence[str]) -> list[ClassRecipe]:
     """Return recipes for classes with given names: those the model has are kept, the rest are new.
 
     A name that the model only spells differently counts as the same, as for labels.
@@ -98,7 +98,7 @@ def transferred_recipes(model: Model, names: Sequence[str]) -> list[Recipe]:
         tell(f"{model.network.file}: known spellings of the model's classes: {listed}")
     places = [known_class(model.names, same.get(name, name)) for name in names]
     recipes = [
-        Recipe(name, () if place is None else (place,))
+        ClassRecipe(name, () if place is None else (place,))
         for name, place in zip(names, places, strict=True)
     ]
     _check(model, recipes)
@@ -132,26 +132,26 @@ def head_spec(head: "object") -> HeadSpec:
     return spec
 
 
-def _read(model: Model, item: str | int, total: int) -> Recipe:
+def _read(model: Model, item: str | int, total: int) -> ClassRecipe:
     if isinstance(item, str) and "=" in item and known_class(model.names, item) is None:
         name, _, members = item.partition("=")
         if not name.strip():
             raise PlanError(f"class {item!r}", expected="a name before the =", found="none")
         found = [_class_index(model, part.strip(), total) for part in members.split("+")]
-        return Recipe(name.strip(), tuple(found))
+        return ClassRecipe(name.strip(), tuple(found))
     index = _class_index(model, item, total)
-    return Recipe(model.class_name(index), (index,))
+    return ClassRecipe(model.class_name(index), (index,))
 
 
-def _other(recipes: Iterable[Recipe], total: int) -> Recipe:
+def _other(recipes: Iterable[ClassRecipe], total: int) -> ClassRecipe:
     used = {index for recipe in recipes for index in recipe.members}
     dropped = tuple(index for index in range(total) if index not in used)
     if not dropped:
         raise PlanError(f"class {OTHER!r} stands for the dropped classes, and none is dropped")
-    return Recipe(OTHER, dropped)
+    return ClassRecipe(OTHER, dropped)
 
 
-def _check(model: Model, recipes: Sequence[Recipe]) -> None:
+def _check(model: Model, recipes: Sequence[ClassRecipe]) -> None:
     if not recipes:
         raise PlanError("no class to keep")
     members = [index for recipe in recipes for index in recipe.members]

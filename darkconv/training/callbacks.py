@@ -12,7 +12,7 @@ import torch
 from darkconv.backends.torch import DarknetModule
 from darkconv.core.processes import Processes
 from darkconv.training.averaging import Averaging
-from darkconv.training.history import History, Row, draw_curves
+from darkconv.training.history import Row, TrainingHistory, draw_curves
 from darkconv.training.recipe import Course
 from darkconv.training.run_folder import Folder
 from darkconv.training.training import Training
@@ -92,7 +92,7 @@ class Watcher(pl.Callback):
         self.course = course
         self.averaging = averaging
         self.every = every
-        self.history = History(folder.history)
+        self.history = TrainingHistory(folder.history)
         self.best: float | None = None
         self.best_epoch: float | None = None
         self._row_step = 0
@@ -116,7 +116,7 @@ class Watcher(pl.Callback):
     ) -> None:
         """Restore the state of `on_save_checkpoint`; later rows of the history are dropped."""
         assert isinstance(pl_module, Training)
-        self.history = History(self.folder.history, until=checkpoint["global_step"])
+        self.history = TrainingHistory(self.folder.history, until=checkpoint["global_step"])
         row = checkpoint[ROW]
         self.best, self.best_epoch = row["best"], row["best_epoch"]
         self._row_step = row["step"]

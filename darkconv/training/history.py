@@ -18,7 +18,7 @@ Row = dict[str, float]
 QUALITIES = ("AP", "COCO_AP", "recall", "iou", "top1", "top5")
 
 
-class History:
+class TrainingHistory:
     """Rows of a CSV file; columns are added when they are first needed.
 
     Attributes:
@@ -95,7 +95,7 @@ def _number(text: str) -> float:
 NOT_DRAWN = {"step", "epoch", "pictures_per_second"}
 
 
-def draw_curves(history: History, path: "os.PathLike[str]") -> bool:
+def draw_curves(history: TrainingHistory, path: "os.PathLike[str]") -> bool:
     """Draw losses, qualities and the learning rate over the steps into a file.
 
     Args:
@@ -125,7 +125,7 @@ def draw_curves(history: History, path: "os.PathLike[str]") -> bool:
     return True
 
 
-def _draw_panel(axes: "Axes", history: History, title: str, names: list[str]) -> None:
+def _draw_panel(axes: "Axes", history: TrainingHistory, title: str, names: list[str]) -> None:
     for name in names:
         steps, values = history.column(name)
         width = 2.2 if name in ("loss", "AP") else 1.2

@@ -38,7 +38,7 @@ def _interleaved(x: Tensor) -> Tensor:
 T = TypeVar("T")
 
 
-class Pictures(Protocol):
+class TrainingSamples(Protocol):
     """A data set that gives a picture and its ground truth for each draw."""
 
     def __len__(self) -> int: ...
@@ -48,7 +48,7 @@ class Pictures(Protocol):
 class Batches(TorchDataset[T], Generic[T]):
     """Whole batches by the draws of their pictures."""
 
-    def __init__(self, pictures: Pictures, collate: Callable[[Sequence[Any]], T]) -> None:
+    def __init__(self, pictures: TrainingSamples, collate: Callable[[Sequence[Any]], T]) -> None:
         """Create the data set; pictures are read when a batch is taken.
 
         Args:

@@ -24,7 +24,7 @@ from darkconv.augmentation.picture_cache import CACHE, Page, PictureCache
 from darkconv.augmentation.sampler import Draw
 from darkconv.dataset import Dataset
 from darkconv.dataset.label import Size
-from darkconv.pictures.picture import Fit
+from darkconv.pictures.picture import PictureFit
 from darkconv.training.loader import stacked
 
 NOTHING = -1.0
@@ -107,7 +107,7 @@ class TrainingPictures(TorchDataset[tuple[Tensor, Tensor]]):
     def _plain(self, number: int, size: Size) -> Painted:
         """Return a picture as detection sees it."""
         page = self.decoded.read(number)
-        fit = Fit(page.size, size, self.letterbox)
+        fit = PictureFit(page.size, size, self.letterbox)
         rows = fitted(self._rows(page), fit.inner, size)
         return Painted(fit.apply(page.picture), kept(rows, Rect(0, 0, *size)))
 

@@ -24,14 +24,14 @@ from darkconv.training.objective import LabelObjective
 from darkconv.training.recipe import Recipe, plan_course
 from darkconv.training.result import Finetuned
 from darkconv.training.run_folder import Folder
-from darkconv.training.sources import Pictures, Source, open_pictures
+from darkconv.training.sources import RunPictures, Source, open_pictures
 from darkconv.training.tasks import task_of
 
 logger = logging.getLogger("darkconv")
 
 
 @dataclass(frozen=True)
-class Start:
+class PreparedRun:
     """A run that is about to begin, after everything that it needs has been checked.
 
     Attributes:
@@ -43,7 +43,7 @@ class Start:
     """
 
     steps: int
-    pictures: Pictures
+    pictures: RunPictures
     teacher: Model | None
     recipe: Recipe
     machine: Machine
@@ -87,7 +87,7 @@ def finetune(
     compile: bool = False,
     report: Callable[[Row], None] | None = None,
     progress: Callable[[int], None] | None = None,
-    ready: Callable[[Start], None] | None = None,
+    ready: Callable[[PreparedRun], None] | None = None,
 ) -> Finetuned:
     """Train a model on pictures: with their labels, from a teacher, or both.
 
@@ -129,8 +129,8 @@ def finetune(
             minutes for each input size: for long runs on a GPU.
         report: called with a row of figures for about every epoch; see `Finetuned.history`.
         progress: called with the number of steps done.
-        ready: called before the first step with a `Start`: the number of steps, the pictures, and
-            the loss of the model on them before training.
+        ready: called before the first step with a `PreparedRun`: the number of steps, the pictures,
+            and the loss of the model on them before training.
 
     Returns:
         A `Finetuned`: `.model`, `.history`, `.best_epoch`, `.folder`, `.to_dict()`.
@@ -165,7 +165,7 @@ def finetune(
 
 
 def _run(
-    start: Start, folder: Folder, watch: Hooks, *, labels: bool, resume: bool, keeps: bool
+    start: PreparedRun, folder: Folder, watch: Hooks, *, labels: bool, resume: bool, keeps: bool
 ) -> Finetuned:
     """Train, and free the memory."""
     model, recipe, valid = start.pictures.model, start.recipe, start.pictures.valid
@@ -189,11 +189,13 @@ def _run(
         gc.collect()  # the parts of Lightning's trainer refer to each other
 
 
-def _start(pictures: Pictures, teacher: Model | None, recipe: Recipe, machine: Machine) -> Start:
+def _start(
+    pictures: RunPictures, teacher: Model | None, recipe: Recipe, machine: Machine
+) -> PreparedRun:
     """Return the run with its number of steps."""
     network, samples = pictures.model.network, len(pictures.training)
     course = plan_course(recipe, network, samples=samples, processes=machine.processes)
-    return Start(course.steps, pictures, teacher, recipe, machine)
+    return PreparedRun(course.steps, pictures, teacher, recipe, machine)
 
 
 def _folder(

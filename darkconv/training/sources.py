@@ -28,7 +28,7 @@ EVERYTHING = Selection()
 
 
 @dataclass(frozen=True)
-class Pictures:
+class RunPictures:
     """The pictures of a run.
 
     Attributes:
@@ -53,7 +53,7 @@ def open_pictures(
     overfit: int | None = None,
     selection: Selection = EVERYTHING,
     valid_split: str | None = None,
-) -> Pictures:
+) -> RunPictures:
     """Open the pictures to learn from, and those for the evaluation.
 
     A source that has splits for both gives both.
@@ -87,13 +87,13 @@ def open_pictures(
                 "pictures to learn by heart", expected=f"1 to {len(training)}", found=overfit
             )
         training = first_of(training, model, overfit)
-        return Pictures(model, training, training)
+        return RunPictures(model, training, training)
     if valid is None and not both and valid_split is None:
-        return Pictures(model, training, None)
+        return RunPictures(model, training, None)
     split = both[1] if both else valid_split
     held_out = replace(selection, split=split, limit=None, partly=True)
     measured = _opened(source if valid is None else valid, model, held_out)
-    return Pictures(model, training, measured, both)
+    return RunPictures(model, training, measured, both)
 
 
 def both_splits(

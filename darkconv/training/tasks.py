@@ -93,15 +93,15 @@ def task_of(model: Model, data: Data, *, letterbox: bool | None, seed: int) -> T
         if isinstance(data, ClassifiedDataset):
             raise DatasetError(f"{data.source}: a detector learns from boxes, not from classes")
         fit = model.network.options.letterboxes if letterbox is None else letterbox
-        return Detection(model, data, fit, seed)
+        return DetectionTask(model, data, fit, seed)
     if not isinstance(data, ClassifiedDataset):
         samples = tuple((sample.image, 0) for sample in data.samples)
         data = ClassifiedDataset(samples, (), data.source, data.problems)
-    return Classification(model, data, seed)
+    return ClassificationTask(model, data, seed)
 
 
 @dataclass(frozen=True)
-class Detection:
+class DetectionTask:
     """The task of detectors; see `Task`.
 
     Attributes:
@@ -171,7 +171,7 @@ class Detection:
 
 
 @dataclass(frozen=True)
-class Classification:
+class ClassificationTask:
     """The task of classifiers; see `Task`.
 
     Attributes:

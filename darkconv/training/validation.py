@@ -15,7 +15,7 @@ from darkconv.errors import DatasetError
 from darkconv.evaluation.classifiers import evaluate_classifier
 from darkconv.evaluation.detectors import AT, THRESHOLD, evaluate_detector
 from darkconv.evaluation.result import BoxEvaluation, ClassEvaluation
-from darkconv.evaluation.sharing import Run
+from darkconv.evaluation.sharing import RunSettings
 from darkconv.files import make_folder
 from darkconv.pictures.drawing import write_picture
 from darkconv.pictures.image_file import pillow
@@ -45,9 +45,9 @@ def evaluate_module(
     return evaluate_detector(engine, model, dataset, _run_of(model, processes))
 
 
-def _run_of(model: Model, processes: Processes) -> Run:
+def _run_of(model: Model, processes: Processes) -> RunSettings:
     name = Path(model.network.file).stem
-    return Run(name=name, runner="PyTorch", needs_values=False, processes=processes)
+    return RunSettings(name=name, runner="PyTorch", needs_values=False, processes=processes)
 
 
 def _engine(

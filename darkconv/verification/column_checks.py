@@ -55,7 +55,7 @@ OF_CLASSES = (CLASSES, LABELS, VALUES)
 EXCHANGED = 1.5
 
 
-class Figures(NamedTuple):
+class ColumnStatistics(NamedTuple):
     """The statistics of the columns of a table, each of shape (columns,).
 
     Attributes:
@@ -90,7 +90,7 @@ class Figures(NamedTuple):
         return self.are_told & (self.deviations >= least)
 
 
-def figures(table: ColumnTable) -> Figures:
+def figures(table: ColumnTable) -> ColumnStatistics:
     """Measure the columns of a table.
 
     Args:
@@ -113,7 +113,7 @@ def figures(table: ColumnTable) -> Figures:
     variances = [(side**2).sum(axis=1) / total for side in apart]
     covariance = (apart[0] * apart[1]).sum(axis=1) / total
     squares = (one**2).sum(axis=1)
-    return Figures(
+    return ColumnStatistics(
         counts,
         np.sqrt(variances[0]),
         _quotient((one * two).sum(axis=1), squares),
@@ -141,7 +141,7 @@ class Finding:
     text: str
 
 
-Check = Callable[[ColumnTable, Figures], Finding]
+Check = Callable[[ColumnTable, ColumnStatistics], Finding]
 
 
 def check_columns(tables: Sequence[ColumnTable]) -> list[Agreement]:
@@ -164,7 +164,7 @@ def check_columns(tables: Sequence[ColumnTable]) -> list[Agreement]:
     return rows
 
 
-def _may_vary(table: ColumnTable, found: Figures) -> bool:
+def _may_vary(table: ColumnTable, found: ColumnStatistics) -> bool:
     """Return False where it is no fault that nothing varies.
 
     That is so for a single class, which may have one probability everywhere; for an output that is
@@ -223,7 +223,7 @@ def _dead(sort: str, *, is_coarse: bool) -> float:
 
 
 def _row(
-    name: str, some: Sequence[tuple[ColumnTable, Figures]], check: Check, allowed: float
+    name: str, some: Sequence[tuple[ColumnTable, ColumnStatistics]], check: Check, allowed: float
 ) -> Agreement:
     """Return the worst finding; where nothing varies in the model, the row is not good."""
     found = [check(table, figure) for table, figure in some]
@@ -234,7 +234,7 @@ def _row(
     return Agreement(name, worst.error, allowed, compared, remark)
 
 
-def check_scale(table: ColumnTable, found: Figures) -> Finding:
+def check_scale(table: ColumnTable, found: ColumnStatistics) -> Finding:
     """Compare the median slope of the columns with 1.
 
     Args:
@@ -251,7 +251,7 @@ def check_scale(table: ColumnTable, found: Figures) -> Finding:
     return Finding(float(error), count, f"{table.name} are {slope:.2f} of the model's")
 
 
-def check_level(table: ColumnTable, found: Figures) -> Finding:
+def check_level(table: ColumnTable, found: ColumnStatistics) -> Finding:
     """Compare the means of the columns.
 
     Of scores the median shift of each family is taken, of other sorts the shift of each column. For
@@ -294,7 +294,7 @@ def check_level(table: ColumnTable, found: Figures) -> Finding:
     return Finding(float(abs(off[worst])) / allowed, count, text)
 
 
-def check_following(table: ColumnTable, found: Figures) -> Finding:
+def check_following(table: ColumnTable, found: ColumnStatistics) -> Finding:
     """Look for columns that do not vary with the model's.
 
     Args:
@@ -318,7 +318,7 @@ def check_following(table: ColumnTable, found: Figures) -> Finding:
     return Finding(float(1 - follows.min()), len(vary), text)
 
 
-def check_noise(table: ColumnTable, found: Figures) -> Finding:
+def check_noise(table: ColumnTable, found: ColumnStatistics) -> Finding:
     """Measure how far the median column is from the model's.
 
     Args:
@@ -335,7 +335,7 @@ def check_noise(table: ColumnTable, found: Figures) -> Finding:
     return Finding(error, count, f"{table.name} are as much noise as the model's values")
 
 
-def check_exchange(table: ColumnTable, found: Figures) -> Finding:
+def check_exchange(table: ColumnTable, found: ColumnStatistics) -> Finding:
     """Count the columns that are exchanged with another column of the same family.
 
     Args:

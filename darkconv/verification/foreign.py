@@ -44,7 +44,7 @@ KINDS = {
 
 
 @dataclass(frozen=True)
-class Plan:
+class InputForm:
     """The form in which a file takes pictures.
 
     Attributes:
@@ -90,7 +90,7 @@ def fitted_model(model: Model, file: "ForeignFile") -> Model:
     return model.with_input_size(size[1], size[0])
 
 
-def input_plan(network: Network, file: "ForeignFile") -> Plan:
+def input_plan(network: Network, file: "ForeignFile") -> InputForm:
     """Return the form in which a file takes a network's input.
 
     Args:
@@ -113,7 +113,7 @@ def input_plan(network: Network, file: "ForeignFile") -> Plan:
             found=", ".join(f"{v.name} {v.shape} {v.type}" for v in inputs),
         )
     batch = value.shape[0] if isinstance(value.shape[0], int) else None
-    return Plan(value.name, KINDS[value.type], batch, axes[0] == 3)
+    return InputForm(value.name, KINDS[value.type], batch, axes[0] == 3)
 
 
 def compare_foreign(
@@ -164,7 +164,7 @@ def compare_foreign(
 
 
 def run_both(
-    model: Model, file: "ForeignFile", plan: Plan, group: Sequence[Array], device: str
+    model: Model, file: "ForeignFile", plan: InputForm, group: Sequence[Array], device: str
 ) -> Iterator[tuple[dict[str, npt.NDArray[Any]], list[Like]]]:
     """Yield a file's outputs by name for each input of a group, and everything that they may be.
 

@@ -77,7 +77,7 @@ Run = Callable[[npt.NDArray[Any]], list[npt.NDArray[Any]]]
 
 
 @dataclass(frozen=True, eq=False)
-class Pair:
+class ComparedRun:
     """A model and a file that have run on the same input.
 
     Attributes:
@@ -99,7 +99,7 @@ class Pair:
     @classmethod
     def of_group(
         cls, model: Model, file: "ExportedFile", group: Sequence[Array], run: Run, device: str
-    ) -> "Iterator[Pair]":
+    ) -> "Iterator[ComparedRun]":
         """Run both on a group of inputs and yield the pair of each input.
 
         Args:
@@ -211,7 +211,9 @@ def compare_outputs(
     probe = suppression_probe(file) if kind == NMS else None
     run = before(file, probe) if probe else file.run
     pairs = [
-        pair for group in inputs.groups() for pair in Pair.of_group(model, file, group, run, device)
+        pair
+        for group in inputs.groups()
+        for pair in ComparedRun.of_group(model, file, group, run, device)
     ]
     each = [COMPARISONS[kind](pair) for pair in pairs]
     join = JOINS[file.precision]
@@ -230,7 +232,7 @@ def compare_outputs(
     return FileVerification(rows, inputs.words, tuple(notes), network=model.network, file=file.path)
 
 
-def compare_in_8_bits(kind: str, pairs: Sequence[Pair]) -> tuple[list[Agreement], list[str]]:
+def compare_in_8_bits(kind: str, pairs: Sequence[ComparedRun]) -> tuple[list[Agreement], list[str]]:
     """Return rows and notes on the columns and the boxes of a file in 8 bits.
 
     Comparing value by value says too little there.
@@ -302,7 +304,7 @@ def kind_of(model: Model, file: "ExportedFile") -> str:
     return file.head
 
 
-def compare_raw(pair: Pair) -> list[Agreement]:
+def compare_raw(pair: ComparedRun) -> list[Agreement]:
     """Return the relative error of every layer that the network gives out.
 
     Args:
@@ -311,7 +313,7 @@ def compare_raw(pair: Pair) -> list[Agreement]:
     return compare_arrays(pair, [pair.layers[i] for i in pair.model.network.outputs])
 
 
-def compare_logits(pair: Pair) -> list[Agreement]:
+def compare_logits(pair: ComparedRun) -> list[Agreement]:
     """Return the relative error of what enters the heads.
 
     Args:
@@ -321,7 +323,7 @@ def compare_logits(pair: Pair) -> list[Agreement]:
     return compare_arrays(pair, [pair.layers[i] if i >= 0 else pair.planes for i in entering])
 
 
-def compare_arrays(pair: Pair, expected: list[Array]) -> list[Agreement]:
+def compare_arrays(pair: ComparedRun, expected: list[Array]) -> list[Agreement]:
     """Return the relative error of every output.
 
     Args:
@@ -345,7 +347,7 @@ def compare_arrays(pair: Pair, expected: list[Array]) -> list[Agreement]:
     ]
 
 
-def compare_boxes(pair: Pair, where: str = "") -> list[Agreement]:
+def compare_boxes(pair: ComparedRun, where: str = "") -> list[Agreement]:
     """Return the relative error of all boxes, and of all scores.
 
     Scores in 8 bits are not compared one by one: see `compare_finds`.
@@ -397,7 +399,7 @@ def compare_best(
     return [row, Agreement("classes", float(np.count_nonzero(is_wrong)), 0, compared, row.remark)]
 
 
-def compare_before_suppression(pair: Pair) -> list[Agreement]:
+def compare_before_suppression(pair: ComparedRun) -> list[Agreement]:
     """Return the relative error of the boxes and scores that enter NMS.
 
     Args:
@@ -422,7 +424,7 @@ def suppression_note(model: Model) -> str:
     return f"{text}; the model's own kind is {kind}, so detect keeps other boxes of the model"
 
 
-def find_in_raw(pair: Pair) -> Candidates:
+def find_in_raw(pair: ComparedRun) -> Candidates:
     """Decode the heads that a file gives.
 
     Args:
@@ -438,7 +440,7 @@ def find_in_raw(pair: Pair) -> Candidates:
     return candidates(found.boxes, tested_scores(network, found))
 
 
-def find_in_boxes(pair: Pair) -> Candidates:
+def find_in_boxes(pair: ComparedRun) -> Candidates:
     """Take the boxes and scores that a file gives.
 
     Args:
@@ -447,7 +449,7 @@ def find_in_boxes(pair: Pair) -> Candidates:
     return candidates(relative_boxes(pair.file, pair.boxes), scores_of(pair.file, pair.boxes))
 
 
-def find_in_model(pair: Pair) -> Candidates:
+def find_in_model(pair: ComparedRun) -> Candidates:
     """Return the boxes of the model, with the best score alone where the file gives no others.
 
     Args:
@@ -469,7 +471,7 @@ def candidates(boxes: Array, scores: Array) -> Candidates:
     return Candidates(boxes, np.ones(len(boxes), np.float32), scores)
 
 
-def output_columns(pair: Pair, names: Sequence[str]) -> Iterator[ColumnTable]:
+def output_columns(pair: ComparedRun, names: Sequence[str]) -> Iterator[ColumnTable]:
     """Yield the columns of what the network gives out.
 
     Args:
@@ -482,7 +484,7 @@ def output_columns(pair: Pair, names: Sequence[str]) -> Iterator[ColumnTable]:
         yield from output_tables(layer, pair.layers[index], found, names, activated=True)
 
 
-def logit_columns(pair: Pair, names: Sequence[str]) -> Iterator[ColumnTable]:
+def logit_columns(pair: ComparedRun, names: Sequence[str]) -> Iterator[ColumnTable]:
     """Yield the columns of what enters the heads.
 
     Args:
@@ -495,7 +497,7 @@ def logit_columns(pair: Pair, names: Sequence[str]) -> Iterator[ColumnTable]:
         yield from output_tables(layer, expected, found, names, activated=False)
 
 
-def box_columns(pair: Pair, names: Sequence[str]) -> Iterator[ColumnTable]:
+def box_columns(pair: ComparedRun, names: Sequence[str]) -> Iterator[ColumnTable]:
     """Yield the columns of all boxes and their scores, or of the best score and its class.
 
     Args:
@@ -517,13 +519,13 @@ def box_columns(pair: Pair, names: Sequence[str]) -> Iterator[ColumnTable]:
     yield from box_tables(heads, expected, found, size, names)
 
 
-TABLES: dict[str, Callable[[Pair, Sequence[str]], Iterator[ColumnTable]]] = {
+TABLES: dict[str, Callable[[ComparedRun, Sequence[str]], Iterator[ColumnTable]]] = {
     "logits": logit_columns,
     "boxes": box_columns,
     NMS: box_columns,
 }
 """The function that arranges outputs in 8 bits as columns, by their kind; else `output_columns`."""
-COMPARISONS: dict[str, Callable[[Pair], list[Agreement]]] = {
+COMPARISONS: dict[str, Callable[[ComparedRun], list[Agreement]]] = {
     "raw": compare_raw,
     "values": compare_raw,
     "logits": compare_logits,
@@ -531,7 +533,7 @@ COMPARISONS: dict[str, Callable[[Pair], list[Agreement]]] = {
     NMS: compare_before_suppression,
 }
 """The function that compares outputs, by their kind."""
-FINDS: dict[str, Callable[[Pair], Candidates]] = {
+FINDS: dict[str, Callable[[ComparedRun], Candidates]] = {
     "raw": find_in_raw,
     "boxes": find_in_boxes,
     NMS: find_in_boxes,

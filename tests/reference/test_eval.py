@@ -17,7 +17,7 @@ from darkconv.detection.detect import detections
 from darkconv.evaluation.average_precision import all_points, averaged, sampled
 from darkconv.evaluation.coco import coco_metrics
 from darkconv.evaluation.matching import DARKNET, VOC, judge
-from darkconv.pictures.picture import Fit, read_picture
+from darkconv.pictures.picture import PictureFit, read_picture
 
 SEVEN = ("bottle", "chair", "diningtable", "person", "pottedplant", "sofa", "tvmonitor")
 
@@ -123,7 +123,7 @@ class OwnDetections:
         found = []
         for picture in self.pictures:
             size = picture.shape[1], picture.shape[0]
-            fit = Fit(size, (shape.w, shape.h), letterbox)
+            fit = PictureFit(size, (shape.w, shape.h), letterbox)
             found.append((fit, [value[0] for value in run(fit.apply(picture)[None])]))
         return model, found
 

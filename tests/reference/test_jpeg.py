@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from darkconv.pictures.picture import Fit, read_picture
+from darkconv.pictures.picture import PictureFit, read_picture
 
 
 def stored_inputs(pytestconfig):
@@ -26,7 +26,7 @@ def test_photographs_give_the_stored_inputs(golden_dir, data_dir, file, key):
     picture = read_picture(next(data_dir.glob(f"**/{name}")), exact=True)
     size = picture.shape[1], picture.shape[0]
     network = expected.shape[2], expected.shape[1]
-    found = Fit(size, network, mode == "letterbox").apply(picture)
+    found = PictureFit(size, network, mode == "letterbox").apply(picture)
     errors = np.abs(found - expected) * 255
     # a block whose coefficients cannot be told keeps libjpeg's levels: 1 of luma is off at most
     assert errors.max() < 2.01

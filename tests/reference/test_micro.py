@@ -9,7 +9,7 @@ import darkconv as dc
 from darkconv.detection.decode import box_heads, decode
 from darkconv.detection.detect import nms_of
 from darkconv.detection.suppress import suppress
-from darkconv.pictures.picture import Fit
+from darkconv.pictures.picture import PictureFit
 from reference.collection import BACKENDS, Case, assert_close, stored_arrays
 
 
@@ -103,7 +103,7 @@ def decoded(case, settings):
     if heads[-1].type == "detection":  # C gives these in pixels, and knows no letterbox
         return found, np.array(picture * 2, np.float32)
     shape = network.input_shape
-    fit = Fit(picture, (shape.w, shape.h), bool(settings["letterbox"]))
+    fit = PictureFit(picture, (shape.w, shape.h), bool(settings["letterbox"]))
     return replace(found, boxes=fit.to_picture(found.boxes)), np.float32(1)
 
 

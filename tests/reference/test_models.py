@@ -8,7 +8,7 @@ import pytest
 import darkconv as dc
 from darkconv.backends import spoke
 from darkconv.detection.detect import detections
-from darkconv.pictures.picture import Fit
+from darkconv.pictures.picture import PictureFit
 from reference.collection import BACKENDS
 
 MODES = {"letterbox": "letterbox", "resize": "stretch"}
@@ -94,7 +94,9 @@ def test_stored_inputs_give_the_stored_detections(model_case, backend):
         if name not in model_case.results["images"]:
             continue
         result = model_case.results["images"][name]
-        fit = Fit((result["width"], result["height"]), (shape.w, shape.h), mode == "letterbox")
+        fit = PictureFit(
+            (result["width"], result["height"]), (shape.w, shape.h), mode == "letterbox"
+        )
         outputs = [value[0] for value in run(x[None])]
         plain = detections(model, outputs, fit, nms_kind="sort")
         same(plain, result[mode]["detections"])

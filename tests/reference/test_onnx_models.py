@@ -6,7 +6,7 @@ import pytest
 import darkconv as dc
 from darkconv.detection.detect import Detection
 from darkconv.detection.suppress import suppress
-from darkconv.pictures.picture import Fit
+from darkconv.pictures.picture import PictureFit
 from reference.test_models import RealModel, corners, matches
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -29,7 +29,7 @@ def stored(case):
         if name in case.results["images"]:
             result = case.results["images"][name]
             size = result["width"], result["height"]
-            fit = Fit(size, (shape.w, shape.h), mode == "letterbox")
+            fit = PictureFit(size, (shape.w, shape.h), mode == "letterbox")
             yield x, fit, result[mode]
 
 

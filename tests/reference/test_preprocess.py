@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from darkconv.pictures.picture import Fit
+from darkconv.pictures.picture import PictureFit
 
 
 @pytest.fixture(scope="module")
@@ -23,5 +23,5 @@ def test_pictures_are_fitted_bit_for_bit(cases, kind, letterbox):
         picture = cases[name].transpose(1, 2, 0)
         expected = cases[name.replace("image", kind)]
         sizes = (picture.shape[1], picture.shape[0]), (expected.shape[2], expected.shape[1])
-        found = Fit(*sizes, letterbox).apply(picture)
+        found = PictureFit(*sizes, letterbox).apply(picture)
         np.testing.assert_array_equal(found, expected, err_msg=name)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import darkconv as dc
-from darkconv.pictures.picture import Fit, read_picture
+from darkconv.pictures.picture import PictureFit, read_picture
 from darkconv.surgery.folding import fold_batchnorm
 from masking import assert_pruned_equals_masked, outputs
 from reference.collection import LAYER_TOLERANCE, assert_small_error, relative_error
@@ -23,7 +23,7 @@ class PrunedModel:
         self.model = dc.load(folder / f"{folder.name}.cfg", folder / f"{folder.name}.weights")
         shape = self.model.network.input_shape
         found = [read_picture(path, exact=True) for path in paths]
-        x = [Fit(p.shape[1::-1], (shape.w, shape.h), False).apply(p) for p in found]
+        x = [PictureFit(p.shape[1::-1], (shape.w, shape.h), False).apply(p) for p in found]
         self.x = np.stack(x)
         self.plan = dc.plan(
             self.model, dc.profile(self.model, paths), keep=0.75, skip_first=0, multiple=1

@@ -5,7 +5,7 @@ import pytest
 
 import darkconv as dc
 from darkconv.backends import spoke
-from darkconv.pictures.picture import Fit, read_picture
+from darkconv.pictures.picture import PictureFit, read_picture
 
 MODELS = ("mobilenetv2-yolo-fastest-voc-v2", "mobilenetv2-yolov3-nano-voc")
 KEEP = {
@@ -34,7 +34,7 @@ def pictures(data_dir, files):
         pytest.skip(f"no photographs in {data_dir / 'indoor85'}")
     shape = dc.load(*files).network.input_shape
     found = [read_picture(path, exact=True) for path in paths]
-    return [Fit(p.shape[1::-1], (shape.w, shape.h), False).apply(p)[None] for p in found]
+    return [PictureFit(p.shape[1::-1], (shape.w, shape.h), False).apply(p)[None] for p in found]
 
 
 @pytest.fixture(params=KEEP)

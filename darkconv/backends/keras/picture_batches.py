@@ -12,7 +12,7 @@ from darkconv.augmentation.sampler import Order
 from darkconv.backends.keras.losses import encode_truths
 from darkconv.core.model import Array, Model
 from darkconv.dataset import Dataset
-from darkconv.pictures.picture import Fit
+from darkconv.pictures.picture import PictureFit
 
 Change = Callable[[Array, Rows, np.random.Generator], tuple[Array, Rows]]
 """Takes a picture (H, W, C) in 0..1, its boxes and a random generator; returns both, changed.
@@ -94,7 +94,7 @@ class PictureBatches(keras.utils.PyDataset):  # type: ignore[misc]
 
     def _picture(self, number: int, turn: int) -> tuple[Array, Rows]:
         page = self.decoded.read(number)
-        fit = Fit(page.size, self.size, self.network.options.letterboxes)
+        fit = PictureFit(page.size, self.size, self.network.options.letterboxes)
         rows = sample_rows(self.dataset.samples[page.number], self.classes, page.size)
         x, rows = fit.apply(page.picture).transpose(1, 2, 0), fitted(rows, fit.inner, self.size)
         if self.change:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from darkconv.backends.layouts import CENTRES, PIXELS
-from darkconv.backends.onnx.head import Run, activated, yolo_runs
+from darkconv.backends.onnx.head import EntryRange, activated, yolo_runs
 from darkconv.backends.onnx.nms import score_threshold
 from darkconv.backends.onnx.scope import LayerScope, Length
 from darkconv.backends.registry import Builders
@@ -147,7 +147,7 @@ def decode_yolo(scope: LayerScope, _: ir.Value) -> DecodedBoxes:
     spec = scope.layer.spec
     assert isinstance(spec, head.Yolo)
     centre, size, rest = yolo_runs(spec)
-    known = Run(4, 5, rest.is_raw)
+    known = EntryRange(4, 5, rest.is_raw)
     classes = known._replace(start=5, end=rest.end)
     offsets, raw, objectness, scores = activated(scope, spec, [centre, size, known, classes])
     if spec.squares_sizes:

@@ -11,7 +11,7 @@ from darkconv.backends.onnx.scope import LayerScope
 from darkconv.layers import head, norm
 
 
-class Run(NamedTuple):
+class EntryRange(NamedTuple):
     """Consecutive entries of an anchor that are activated in the same way.
 
     Attributes:
@@ -43,16 +43,16 @@ def build_yolo(scope: LayerScope) -> ir.Value:
     return joined(scope, activated(scope, spec, yolo_runs(spec)))
 
 
-def yolo_runs(spec: head.Yolo) -> list[Run]:
+def yolo_runs(spec: head.Yolo) -> list[EntryRange]:
     """Return the entries of an anchor in three runs: centre, size, and the rest.
 
     Args:
         spec: spec of the head.
     """
     return [
-        Run(0, 2, not spec.squashes, is_stretched=True),
-        Run(2, 4, not spec.squashes_sizes),
-        Run(4, spec.anchor_entries, not spec.squashes),
+        EntryRange(0, 2, not spec.squashes, is_stretched=True),
+        EntryRange(2, 4, not spec.squashes_sizes),
+        EntryRange(4, spec.anchor_entries, not spec.squashes),
     ]
 
 
@@ -67,11 +67,11 @@ def build_gaussian_yolo(scope: LayerScope) -> ir.Value:
     """
     spec = scope.layer.spec
     assert isinstance(spec, head.GaussianYolo)
-    coordinates = [Run(i, i + 1, i in (4, 6), i in (0, 2)) for i in range(8)]
-    return joined(scope, activated(scope, spec, [*coordinates, Run(8, spec.anchor_entries)]))
+    coordinates = [EntryRange(i, i + 1, i in (4, 6), i in (0, 2)) for i in range(8)]
+    return joined(scope, activated(scope, spec, [*coordinates, EntryRange(8, spec.anchor_entries)]))
 
 
-def activated(scope: LayerScope, spec: head.YoloHead, runs: Sequence[Run]) -> list[ir.Value]:
+def activated(scope: LayerScope, spec: head.YoloHead, runs: Sequence[EntryRange]) -> list[ir.Value]:
     """Return the activated entries of each run, (N, anchors, entries of the run, cells).
 
     Args:

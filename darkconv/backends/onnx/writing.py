@@ -120,7 +120,7 @@ def write_onnx(
         beside: dict[PathLike, Chunks] = {}
         if external:
             beside[data_path(path)] = data_chunks(tensors, places)
-        trial = Trial(path, model.network)
+        trial = OnnxTrial(path, model.network)
         check = check and not graph.graph.opset_imports.keys() - {""}  # plugins cannot run here
         write_together(
             {**beside, path: stream.chunks(digests_of_files)}, check=trial if check else None
@@ -128,7 +128,7 @@ def write_onnx(
     return trial.missing
 
 
-class Trial:
+class OnnxTrial:
     """Runs an ONNX file, and the files beside it, under temporary names.
 
     Attributes:

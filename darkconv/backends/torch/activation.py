@@ -211,7 +211,7 @@ In training they do so only if the derivative can be computed from the result.
 """
 
 
-class Activation(nn.Module):
+class ActivationFunction(nn.Module):
     """An activation function by Darknet's name.
 
     Args:
@@ -254,4 +254,4 @@ def build_activation(name: str, *, own_input: bool = False) -> nn.Module:
         name: Darknet's name, one of `darkconv.layers.activation.ACTIVATIONS`.
         own_input: nothing else holds the input, so it may be overwritten.
     """
-    return nn.Identity() if name == "linear" else Activation(name, own_input=own_input)
+    return nn.Identity() if name == "linear" else ActivationFunction(name, own_input=own_input)

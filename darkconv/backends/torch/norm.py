@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from darkconv.backends.registry import ParameterTable
-from darkconv.backends.torch.activation import Activation, build_activation
+from darkconv.backends.torch.activation import ActivationFunction, build_activation
 from darkconv.backends.torch.registry import BUILDERS, PARAMETERS
 from darkconv.core.dialect import Dialect
 from darkconv.core.network import Layer, Network
@@ -196,7 +196,7 @@ def build_logistic(layer: Layer, _: Network) -> nn.Module:
         layer: [logistic] layer with its options and input shapes.
         _: its network, which is not needed.
     """
-    return Activation("logistic")
+    return ActivationFunction("logistic")
 
 
 class Softmax(nn.Module):

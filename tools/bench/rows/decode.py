@@ -58,10 +58,10 @@ def ours() -> Task:
     import darkconv as dc
     from darkconv.darknet.bundled import bundled_cfg
     from darkconv.detection.detect import detections
-    from darkconv.pictures.picture import Fit
+    from darkconv.pictures.picture import PictureFit
 
     model, outputs = dc.load(bundled_cfg("yolov3")), maps()
-    fit = Fit((640, 480), (416, 416), False)
+    fit = PictureFit((640, 480), (416, 416), False)
     threshold = float(np.load("threshold.npy"))
     return lambda: detections(model, outputs, fit, threshold=threshold, nms=NMS, raw=True)
 

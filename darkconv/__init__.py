@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from darkconv import logs as _logs  # noqa: F401 - its filter acts on all messages
 
 __version__ = "0.1.0"
+"""The version of this package."""
 
 if TYPE_CHECKING:
     from darkconv.backends import from_keras, from_torch, to_keras, to_onnx, to_torch, trace

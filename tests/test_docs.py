@@ -299,7 +299,7 @@ CHECKS = {
     "cd": lambda name: None,
     **{
         name: lambda *arguments, name=name: check_script(name, *arguments)
-        for name in ("./tools/demo", "./tools/test", "tools/test", ".ci/run")
+        for name in ("./tools/demo", "./tools/test", "./tools/docs", "tools/test", ".ci/run")
     },
 }
 

@@ -27,7 +27,8 @@ def requirements():
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     groups = {None: config["options"]["install_requires"], **config["options.extras_require"]}
-    groups.pop("dev")  # of those who work on darkconv
+    for extra in ("dev", "docs"):  # of those who work on darkconv
+        groups.pop(extra)
     for extra, text in groups.items():
         for line in filter(None, text.splitlines()):
             if not line.startswith("darkconv["):

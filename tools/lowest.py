@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 SETUP = Path(__file__).parents[1] / "setup.cfg"
-TOOLS = {"dev"}
+TOOLS = {"dev", "docs"}
 """Extras of those who work on darkconv; tools/constraints.txt has their versions."""
 
 

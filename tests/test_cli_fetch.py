@@ -4,6 +4,7 @@ import hashlib
 import http.server
 import json
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -153,6 +154,16 @@ def test_cfg_and_weights_come(published):
     assert "fetching digits10.weights: 632 kB of 632 kB" in result.stderr
     assert "no names of the digits classes" in result.stderr
     load("models/new/digits10.cfg", "models/new/digits10.weights")
+
+
+def test_the_next_command_converts_what_came(published):
+    pytest.importorskip("onnx")
+    line = run("digits10", "-o", "my models").stderr.splitlines()[-1]
+    files = "'my models/digits10.cfg' 'my models/digits10.weights' -o 'my models/digits10.onnx'"
+    assert line == f"next: darkconv convert {files}"
+    result = CliRunner().invoke(main, shlex.split(line)[2:])
+    assert result.exit_code == 0, result.output
+    assert Path("my models/digits10.onnx").exists()
 
 
 def test_names_come_where_there_is_a_list(monkeypatch, server):

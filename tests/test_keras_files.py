@@ -243,8 +243,10 @@ def test_tensorflow_says_nothing(child):
         "wrote net.savedmodel",
         "wrote net.tflite",
         "median of 30",
+        "next: darkconv verify net.cfg net.weights net.keras",
         "wrote recurrent.keras",
         "wrote recurrent.savedmodel",
+        "next: darkconv verify recurrent.cfg recurrent.weights recurrent.keras",
     ]
 
 

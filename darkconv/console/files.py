@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
+from darkconv.console.next_step import show_next
 from darkconv.console.options import options_by_title
 from darkconv.console.renamed import option, tell_old_names
 from darkconv.files.outputs import (
@@ -170,7 +171,7 @@ class FilesCommand(click.Command):
         )
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Register the files of the command, and run it."""
+        """Register the files of the command, run it, and print the command that usually follows."""
         tell_old_names(ctx)
         if ctx.meta.get(OVERWRITE) and not self._has_outputs(ctx):
             raise click.UsageError("--overwrite would do nothing: nothing is written", ctx)
@@ -180,7 +181,9 @@ class FilesCommand(click.Command):
                     if isinstance(param.type, kind):
                         for value in values_of(param, ctx.params.get(param.name or "")):
                             param.type.note(value)
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+        show_next(ctx)
+        return result
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the arguments, and refuse an option that is given twice."""

@@ -29,6 +29,29 @@ def _written(parameter: click.Parameter, value: object) -> str:
     return max(words, key=len)
 
 
+def given_words(names: Iterable[str]) -> list[str]:
+    """Return those of some options that the user gave, with their values, as words.
+
+    Args:
+        names: names of parameters; the command may lack some of them.
+    """
+    context = click.get_current_context()
+    known = {parameter.name for parameter in context.command.params}
+    own = [name for name in names if name in known]
+    words: list[str] = []
+    for name in own:
+        for written in given_options([name]):
+            words += [written, *_values(context.params[name])]
+    return words
+
+
+def _values(value: object) -> list[str]:
+    """Return the value of an option as words: none for a flag, `416x320` for a size."""
+    if isinstance(value, bool):
+        return []
+    return ["x".join(map(str, value)) if isinstance(value, tuple) else str(value)]
+
+
 def refuse(*names: str, because: str) -> None:
     """Raise a usage error if the user gave one of some options, which would do nothing.
 

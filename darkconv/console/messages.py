@@ -88,7 +88,7 @@ common_options = titled(
         "-q",
         "--quiet",
         is_flag=True,
-        help="No warnings.",
+        help="No warnings, and no line that begins with `next:`.",
         expose_value=False,
         callback=_set_level(logging.ERROR),
     ),

@@ -119,7 +119,8 @@ CASES = [
     Accepted(
         "an output that is the input",
         "reclass net.cfg net.weights --keep fox,cat -o net.cfg net.weights --overwrite",
-        "wrote net.cfg (213 bytes), net.weights (1.52 kB)\n",
+        "wrote net.cfg (213 bytes), net.weights (1.52 kB)\n"
+        "next: darkconv convert net.cfg net.weights -o net.onnx\n",
         stdout="kept 2 of 3 classes: fox, cat",
     ),
 ]

@@ -8,6 +8,10 @@ PART = 5
 HEAVY = {
     "bad": 12,
     "faults": 12,
+    "test_checks.py": 3,
+    "test_cli_classifier.py": 4,
+    "test_cli_dissect.py": 4,
+    "test_cli_eval.py": 3,
     "test_cli_finetune.py": 3,
     "test_compiled.py": 3,
     "test_docs.py": 3,
@@ -15,8 +19,14 @@ HEAVY = {
     "test_exporting.py": 3,
     "test_head_forms.py": 4,
     "test_keras_files.py": 4,
+    "test_keras_recipe.py": 4,
+    "test_litert_full.py": 6,
+    "test_loss_fitting.py": 4,
     "test_onnx_quantization.py": 4,
+    "test_recover.py": 4,
+    "test_resize.py": 3,
     "test_resume.py": 3,
+    "test_trial.py": 4,
 }
 """Folders and modules whose tests train, convert or start processes: a plain run tries one in so
 many of each."""

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 import darkconv as dc
-from darkconv.assets import digits10_folder
+from darkconv.assets import digits10_folder, load_digits10
 from darkconv.cli import main
 
 pytest.importorskip("torch")
@@ -275,3 +275,13 @@ def test_gpu_is_another_word_for_cuda(tmp_path):
     result = CliRunner().invoke(main, line.split())
     assert result.exit_code == 1
     assert "device cuda: PyTorch finds no GPU here" in result.stderr
+
+
+@pytest.mark.slow
+def test_a_teacher_alone_gives_no_names_to_a_model_without_them():
+    """The pictures have labels beside them, which are not used."""
+    whole = replace(load_digits10(), names=())
+    pruned = dc.prune(whole, dc.plan(whole, score="l1", keep=0.5))
+    recipe = dc.Recipe(steps=1, batch=2, workers=0)
+    done = dc.finetune(pruned, digits10_folder() / "images", whole, recipe, device="cpu")
+    assert done.model.names == ()

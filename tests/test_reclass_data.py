@@ -152,3 +152,10 @@ def test_a_model_without_names_keeps_numbers(digits):
     assert read_data("ro.data") == {"classes": "2", "valid": "ro_data/valid.txt"}
     before = open_dataset("n.data").keep_classes(("9", "0")).renamed({"9": "a", "0": "b"})
     assert boxes(found.renamed({"0": "a", "1": "b"})) == boxes(before)
+
+
+def test_a_blank_in_the_cfgs_name_is_refused_as_no_data_file_could_name_it(digits):
+    line = ("reclass", *MODEL, "--keep", "one", "--data", "digits10.data")
+    told = run(*line, "-o", "a b.cfg", "a b.weights", status=2).stderr
+    assert "choose an OUT.cfg without blanks" in told
+    assert not list(digits.glob("a b*"))

@@ -181,6 +181,13 @@ def check_usage(
         )
     if data and not darknet:
         raise click.UsageError("--data is written beside OUT.cfg, and there is none")
+    for output in darknet if data else ():
+        if set(output.path.stem) & set(" \t"):
+            beside = output.path.with_suffix(".data").name
+            raise click.UsageError(
+                f"--data: Darknet reads the values of {beside} without blanks, so no file of it "
+                "would be found; choose an OUT.cfg without blanks"
+            )
 
 
 def _own_options(

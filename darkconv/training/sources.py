@@ -59,7 +59,8 @@ def open_pictures(
     A source that has splits for both gives both.
 
     Args:
-        model: model that learns; without class names it gets those of the labels.
+        model: model that learns; without class names it gets those of the labels, where labels are
+            used.
         source: training pictures.
         valid: labelled pictures for the evaluation; None for a split of the source, if it has one.
         labels: use the labels, and not the pictures alone.
@@ -80,7 +81,8 @@ def open_pictures(
         both = both_splits(source, model, selection, labels=labels)
     chosen = replace(selection, split=both[0]) if both else selection
     training = _opened(source, model, chosen, labels=labels)
-    model = named_model(model, training)
+    if labels or valid is not None:
+        model = named_model(model, training)
     if overfit:
         if overfit > len(training):
             raise DatasetError(

@@ -35,8 +35,8 @@ ROOMS = {
     "boxes": "",
     "cli": (
         "backends console core darknet dataset demo detection dissection errors evaluation "
-        "exporting files imports libraries loading pictures profiling report surgery training "
-        "verification zoo"
+        "exporting files imports libraries loading options pictures profiling report surgery "
+        "training verification zoo"
     ),
     "console": "core errors files libraries logs",
     "core": "arguments encodings errors files presentation",
@@ -74,6 +74,10 @@ ROOMS = {
     "libraries": "errors",
     "loading": "arguments backends core darknet errors files",
     "logs": "errors",
+    "options": (
+        "backends console core darknet dataset detection errors exporting files imports loading "
+        "profiling surgery"
+    ),
     "pictures": "core darknet errors files libraries",
     "presentation": "errors",
     "private_names": "errors libraries",

@@ -10,9 +10,9 @@ import pytest
 
 import darkconv as dc
 from darkconv.cli import COMMANDS
-from darkconv.cli.models import write_model
-from darkconv.cli.params import OutputFiles
 from darkconv.libraries import EXTRAS, require
+from darkconv.options.models import write_model
+from darkconv.options.params import OutputFiles
 from networks import cfg_text, network, random_model
 
 BODY = (

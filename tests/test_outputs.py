@@ -11,7 +11,6 @@ from click.testing import CliRunner
 
 import darkconv as dc
 from darkconv.cli import main
-from darkconv.cli.params import ModelCommand
 from darkconv.console.files import ReadType, WrittenType
 from darkconv.errors import DarkconvError
 from darkconv.files import write_bytes
@@ -22,6 +21,7 @@ from darkconv.files.outputs import (
     note_output,
     note_pictures,
 )
+from darkconv.options.params import ModelCommand
 from faults.processes import digests
 from networks import cfg_text, network, random_model
 

@@ -4,8 +4,6 @@ from pathlib import Path
 
 import click
 
-from darkconv.cli.params import ModelCommand
-from darkconv.cli.pictures import data_option, images_option, outside_option, split_option
 from darkconv.console.files import OutputFile
 from darkconv.console.messages import common_options
 from darkconv.console.printing import echo, echo_json, echo_table
@@ -14,6 +12,8 @@ from darkconv.darknet.data import names_in
 from darkconv.dataset import open_dataset
 from darkconv.dataset.summary import OF_ANCHORS, anchor_rows
 from darkconv.dataset.telling import report_problems
+from darkconv.options.params import ModelCommand
+from darkconv.options.pictures import data_option, images_option, outside_option, split_option
 
 
 @click.command(cls=ModelCommand)

@@ -3,8 +3,8 @@
 import click
 from click.shell_completion import get_completion_class
 
-from darkconv.cli.params import ModelCommand
 from darkconv.console.printing import echo_lines
+from darkconv.options.params import ModelCommand
 
 VARIABLE = "_DARKCONV_COMPLETE"
 

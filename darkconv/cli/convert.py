@@ -8,22 +8,6 @@ import click
 from darkconv.backends.choices import INPUTS
 from darkconv.backends.layouts import LAYOUT_NAMES, NMS_OPS
 from darkconv.cli.file_report import print_reports
-from darkconv.cli.models import (
-    read_model,
-    report_written,
-    require_outputs,
-    write_model,
-)
-from darkconv.cli.params import (
-    ModelCommand,
-    OutputFiles,
-    model_options,
-    only_model,
-    output_option,
-    words_argument,
-)
-from darkconv.cli.pictures import PICTURE_NAMES, PictureOptions, picture_options
-from darkconv.cli.precision import PrecisionArguments, reduction_options
 from darkconv.console.files import InputFile
 from darkconv.console.given import refuse
 from darkconv.console.options import titled
@@ -36,6 +20,22 @@ from darkconv.exporting.kits.table import KITS
 from darkconv.exporting.targets import note_arrays
 from darkconv.files.outputs import note_input
 from darkconv.imports.differences import REORGS
+from darkconv.options.models import (
+    read_model,
+    report_written,
+    require_outputs,
+    write_model,
+)
+from darkconv.options.params import (
+    ModelCommand,
+    OutputFiles,
+    model_options,
+    only_model,
+    output_option,
+    words_argument,
+)
+from darkconv.options.pictures import PICTURE_NAMES, PictureOptions, picture_options
+from darkconv.options.precision import PrecisionArguments, reduction_options
 
 F = TypeVar("F", bound=Callable[..., Any])
 

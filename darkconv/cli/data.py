@@ -6,14 +6,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from darkconv.cli.params import ModelCommand, Word, names_encoding_option
-from darkconv.cli.pictures import (
-    images_option,
-    names_option,
-    outside_option,
-    rename_option,
-    split_option,
-)
 from darkconv.console.files import OutputFile, ReplacedFolder
 from darkconv.console.given import refuse
 from darkconv.console.groups import SuggestingGroup
@@ -26,6 +18,14 @@ from darkconv.dataset import open_dataset, open_splits
 from darkconv.dataset.classes import renamed_splits
 from darkconv.dataset.summary import OF_CLASSES, class_row, finding_lines, head_lines
 from darkconv.dataset.telling import report_problems
+from darkconv.options.params import ModelCommand, Word, names_encoding_option
+from darkconv.options.pictures import (
+    images_option,
+    names_option,
+    outside_option,
+    rename_option,
+    split_option,
+)
 
 if TYPE_CHECKING:
     from darkconv.dataset.check import Check

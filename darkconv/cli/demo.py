@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
-from darkconv.cli.params import ModelCommand
 from darkconv.console.files import OutputFolder
 from darkconv.console.messages import common_options
 from darkconv.demo import note_files
 from darkconv.files import make_folder
+from darkconv.options.params import ModelCommand
 
 
 @click.command(cls=ModelCommand)

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from darkconv.cli.detecting import detection_options, open_engine, running_options
-from darkconv.cli.params import (
-    READING_NAMES,
-    ModelCommand,
-    model_options,
-    split_model,
-    words_argument,
-)
 from darkconv.console.files import InputFile, OutputFolder
 from darkconv.console.printing import echo, echo_json, echo_json_line, echo_table
 from darkconv.console.progress import frame_progress
 from darkconv.console.values import SHARE
 from darkconv.errors import DatasetError
 from darkconv.files import make_folder
+from darkconv.options.detecting import detection_options, open_engine, running_options
+from darkconv.options.params import (
+    READING_NAMES,
+    ModelCommand,
+    model_options,
+    split_model,
+    words_argument,
+)
 
 if TYPE_CHECKING:
     from darkconv.detection import Detections

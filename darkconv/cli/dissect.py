@@ -7,19 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from darkconv.cli.models import read_model, require_outputs, write_models
-from darkconv.cli.params import (
-    ModelCommand,
-    OutputFiles,
-    Word,
-    model_options,
-    only_model,
-    output_option,
-    words_argument,
-)
-from darkconv.cli.pictures import PictureOptions, open_pictures, picture_options_beside_images
-from darkconv.cli.planning import plan_options, refuse_idle_choices, require_amount
-from darkconv.cli.profiling import ProfilingOptions, profiling_options
 from darkconv.cli.pruned import show_pruning
 from darkconv.console.files import OutputFile, OutputFolder
 from darkconv.console.given import refuse
@@ -32,6 +19,19 @@ from darkconv.core.processes import is_first_process
 from darkconv.files.outputs import check_belongs, may_overwrite, note_folder_use, note_output
 from darkconv.files.sources import release_sources
 from darkconv.libraries import require
+from darkconv.options.models import read_model, require_outputs, write_models
+from darkconv.options.params import (
+    ModelCommand,
+    OutputFiles,
+    Word,
+    model_options,
+    only_model,
+    output_option,
+    words_argument,
+)
+from darkconv.options.pictures import PictureOptions, open_pictures, picture_options_beside_images
+from darkconv.options.planning import plan_options, refuse_idle_choices, require_amount
+from darkconv.options.profiling import ProfilingOptions, profiling_options
 from darkconv.surgery.planning import Planning
 from darkconv.surgery.wanted import wanted_classes
 

@@ -5,27 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from darkconv.cli.detecting import (
-    RUNNING_NAMES,
-    check_runs_itself,
-    detection_options,
-    running_options,
-)
-from darkconv.cli.models import read_exported, read_model
-from darkconv.cli.params import (
-    READING_NAMES,
-    ModelCommand,
-    model_options,
-    only_model,
-    words_argument,
-)
-from darkconv.cli.pictures import (
-    PictureOptions,
-    data_option,
-    open_classes,
-    open_pictures,
-    picture_options,
-)
 from darkconv.console.files import OutputFolder, report_option
 from darkconv.console.given import refuse
 from darkconv.console.printing import echo, echo_json, echo_table
@@ -35,6 +14,27 @@ from darkconv.console.values import SHARE
 from darkconv.core.processes import is_first_process
 from darkconv.evaluation.files import CONFUSION, CURVES
 from darkconv.loading.exported import said_resize
+from darkconv.options.detecting import (
+    RUNNING_NAMES,
+    check_runs_itself,
+    detection_options,
+    running_options,
+)
+from darkconv.options.models import read_exported, read_model
+from darkconv.options.params import (
+    READING_NAMES,
+    ModelCommand,
+    model_options,
+    only_model,
+    words_argument,
+)
+from darkconv.options.pictures import (
+    PictureOptions,
+    data_option,
+    open_classes,
+    open_pictures,
+    picture_options,
+)
 
 if TYPE_CHECKING:
     from darkconv.evaluation.result import BoxEvaluation, ClassEvaluation

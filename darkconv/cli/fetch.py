@@ -8,13 +8,13 @@ from urllib.request import url2pathname
 
 import click
 
-from darkconv.cli.params import ModelCommand
 from darkconv.console.files import OutputFolder, overwrite_option
 from darkconv.console.given import refuse
 from darkconv.console.messages import common_options
 from darkconv.console.printing import echo, echo_json, echo_table
 from darkconv.console.progress import byte_progress
 from darkconv.files.outputs import may_overwrite, note_input, note_output
+from darkconv.options.params import ModelCommand
 from darkconv.zoo.models import MODELS, Published, find_model
 from darkconv.zoo.package import ORT_WEB, fetch_package
 

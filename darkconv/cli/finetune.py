@@ -8,26 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from darkconv.cli.models import (
-    read_model,
-    require_outputs,
-    shared_options,
-    write_models,
-)
-from darkconv.cli.params import (
-    READING_NAMES,
-    ModelCommand,
-    ModelType,
-    ModelWords,
-    OutputFiles,
-    Word,
-    command_line,
-    model_options,
-    only_model,
-    output_option,
-    words_argument,
-)
-from darkconv.cli.pictures import PictureOptions, picture_options
 from darkconv.console.files import OutputFolder
 from darkconv.console.given import refuse
 from darkconv.console.options import titled, with_options
@@ -42,6 +22,26 @@ from darkconv.files.outputs import may_overwrite, note_folder_use, note_output
 from darkconv.files.signals import SHELL_BASE, Ended
 from darkconv.files.sources import release_sources
 from darkconv.libraries import require, telling_missing
+from darkconv.options.models import (
+    read_model,
+    require_outputs,
+    shared_options,
+    write_models,
+)
+from darkconv.options.params import (
+    READING_NAMES,
+    ModelCommand,
+    ModelType,
+    ModelWords,
+    OutputFiles,
+    Word,
+    command_line,
+    model_options,
+    only_model,
+    output_option,
+    words_argument,
+)
+from darkconv.options.pictures import PictureOptions, picture_options
 from darkconv.training.progress_line import figures_as_text, row_as_text
 from darkconv.training.run_folder import Folder
 

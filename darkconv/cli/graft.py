@@ -6,14 +6,20 @@ from typing import Any
 
 import click
 
-from darkconv.cli.models import (
+from darkconv.console.printing import echo_json, echo_lines
+from darkconv.core.model import Model
+from darkconv.darknet.bundled import bundled_cfg
+from darkconv.darknet.cfg import read_cfg
+from darkconv.darknet.dialect import AUTO, choose_dialect
+from darkconv.darknet.weights import write_weights
+from darkconv.options.models import (
     read_model,
     report_written,
     require_outputs,
     shared_options,
     write_model,
 )
-from darkconv.cli.params import (
+from darkconv.options.params import (
     ModelCommand,
     ModelWords,
     OutputFiles,
@@ -23,12 +29,6 @@ from darkconv.cli.params import (
     split_model,
     words_argument,
 )
-from darkconv.console.printing import echo_json, echo_lines
-from darkconv.core.model import Model
-from darkconv.darknet.bundled import bundled_cfg
-from darkconv.darknet.cfg import read_cfg
-from darkconv.darknet.dialect import AUTO, choose_dialect
-from darkconv.darknet.weights import write_weights
 from darkconv.surgery.graft import graft as graft_layers
 from darkconv.surgery.tables import graft_as_text
 

@@ -5,16 +5,6 @@ from typing import Any
 
 import click
 
-from darkconv.cli.models import read_model
-from darkconv.cli.params import ModelCommand, model_options, split_model, words_argument
-from darkconv.cli.pictures import KINDS, PICTURE_NAMES, PictureOptions, picture_options
-from darkconv.cli.profiling import (
-    PROFILING_NAMES,
-    SUFFIX,
-    ProfilingOptions,
-    profile_of,
-    profiling_options,
-)
 from darkconv.console.files import OutputFile, report_option
 from darkconv.console.given import refuse
 from darkconv.console.printing import echo, echo_json, echo_table
@@ -22,6 +12,16 @@ from darkconv.console.values import seed_option
 from darkconv.core.model import Model
 from darkconv.core.processes import is_first_process
 from darkconv.libraries import require
+from darkconv.options.models import read_model
+from darkconv.options.params import ModelCommand, model_options, split_model, words_argument
+from darkconv.options.pictures import KINDS, PICTURE_NAMES, PictureOptions, picture_options
+from darkconv.options.profiling import (
+    PROFILING_NAMES,
+    SUFFIX,
+    ProfilingOptions,
+    profile_of,
+    profiling_options,
+)
 from darkconv.surgery.profile import Profile
 from darkconv.surgery.profile_tables import OF_CHANNELS, idle_rows, profile_dict, profile_summary
 

@@ -7,12 +7,19 @@ from typing import Any
 
 import click
 
-from darkconv.cli.models import (
+from darkconv.cli.pruned import show_pruning
+from darkconv.console.files import InputFile, OutputFile
+from darkconv.console.given import refuse
+from darkconv.console.printing import echo, echo_json, echo_lines
+from darkconv.console.progress import progress, steps
+from darkconv.core.processes import is_first_process
+from darkconv.libraries import require
+from darkconv.options.models import (
     read_model,
     require_outputs,
     write_models,
 )
-from darkconv.cli.params import (
+from darkconv.options.params import (
     ModelCommand,
     OutputFiles,
     Word,
@@ -21,31 +28,24 @@ from darkconv.cli.params import (
     output_option,
     words_argument,
 )
-from darkconv.cli.pictures import (
+from darkconv.options.pictures import (
     PICTURE_NAMES,
     PictureOptions,
     open_pictures,
     picture_options_beside_images,
 )
-from darkconv.cli.planning import (
+from darkconv.options.planning import (
     plan_options,
     refuse_idle_choices,
     require_amount,
 )
-from darkconv.cli.profiling import (
+from darkconv.options.profiling import (
     PROFILING_NAMES,
     SUFFIX,
     ProfilingOptions,
     profile_of,
     profiling_options,
 )
-from darkconv.cli.pruned import show_pruning
-from darkconv.console.files import InputFile, OutputFile
-from darkconv.console.given import refuse
-from darkconv.console.printing import echo, echo_json, echo_lines
-from darkconv.console.progress import progress, steps
-from darkconv.core.processes import is_first_process
-from darkconv.libraries import require
 from darkconv.surgery.changes import pruning_dict
 from darkconv.surgery.explain import explain_layers
 from darkconv.surgery.plan import PrunePlan

@@ -6,12 +6,19 @@ from typing import Any
 
 import click
 
-from darkconv.cli.models import (
+from darkconv.console.files import InputFile
+from darkconv.console.given import refuse
+from darkconv.console.printing import echo, echo_lines
+from darkconv.console.values import seed_option
+from darkconv.darknet.data import read_names
+from darkconv.darknet.reading import names_beside
+from darkconv.dataset.relabelled import note_data, renumbered, write_beside
+from darkconv.options.models import (
     read_model,
     require_outputs,
     write_models,
 )
-from darkconv.cli.params import (
+from darkconv.options.params import (
     ModelCommand,
     ModelWords,
     OutputFiles,
@@ -20,14 +27,7 @@ from darkconv.cli.params import (
     output_option,
     words_argument,
 )
-from darkconv.cli.pictures import outside_option
-from darkconv.console.files import InputFile
-from darkconv.console.given import refuse
-from darkconv.console.printing import echo, echo_lines
-from darkconv.console.values import seed_option
-from darkconv.darknet.data import read_names
-from darkconv.darknet.reading import names_beside
-from darkconv.dataset.relabelled import note_data, renumbered, write_beside
+from darkconv.options.pictures import outside_option
 from darkconv.surgery.classes import reclass as remake
 from darkconv.surgery.classes import transfer
 from darkconv.surgery.recipes import read_recipes, transferred_recipes

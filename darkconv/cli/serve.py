@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
-from darkconv.cli.params import ModelCommand
 from darkconv.console.files import InputFile
 from darkconv.console.messages import common_options
 from darkconv.console.printing import echo
 from darkconv.exporting.serving import PORT, serving
+from darkconv.options.params import ModelCommand
 
 
 @click.command(cls=ModelCommand)

@@ -5,14 +5,21 @@ from typing import Any
 
 import click
 
-from darkconv.cli.models import (
+from darkconv.console.files import OutputFile
+from darkconv.console.given import refuse
+from darkconv.console.groups import SuggestingGroup
+from darkconv.console.printing import echo, echo_json, echo_lines, echo_table
+from darkconv.core.model import Model
+from darkconv.darknet.weights import CUTOFF_NAME
+from darkconv.files.outputs import note_output
+from darkconv.options.models import (
     read_model,
     report_written,
     require_outputs,
     shared_options,
     write_models,
 )
-from darkconv.cli.params import (
+from darkconv.options.params import (
     ModelCommand,
     ModelWords,
     OutputFiles,
@@ -24,13 +31,6 @@ from darkconv.cli.params import (
     split_model,
     words_argument,
 )
-from darkconv.console.files import OutputFile
-from darkconv.console.given import refuse
-from darkconv.console.groups import SuggestingGroup
-from darkconv.console.printing import echo, echo_json, echo_lines, echo_table
-from darkconv.core.model import Model
-from darkconv.darknet.weights import CUTOFF_NAME
-from darkconv.files.outputs import note_output
 from darkconv.surgery import array_tables as arrays
 from darkconv.surgery.averaging import average as average_models
 from darkconv.surgery.backbone import explain, plan_backbone, write_partial

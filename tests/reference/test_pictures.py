@@ -2,7 +2,7 @@
 
 import pytest
 
-from darkconv.cli.pictures import PictureOptions, open_pictures
+from darkconv.options.pictures import PictureOptions, open_pictures
 from networks import network, random_model
 
 VOC = (

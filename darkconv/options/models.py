@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from darkconv import loading
-from darkconv.cli.params import ModelWords, OutputFiles
 from darkconv.console.printing import echo
 from darkconv.core.finite import check_kept
 from darkconv.core.model import Model
@@ -20,6 +19,7 @@ from darkconv.exporting.targets import check_target
 from darkconv.files.sizes import format_size
 from darkconv.loading.exported import RUN_IT
 from darkconv.loading.formats import is_checkpoint
+from darkconv.options.params import ModelWords, OutputFiles
 
 if TYPE_CHECKING:
     from darkconv.backends.exported import ExportedFile

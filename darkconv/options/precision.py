@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
-from darkconv.cli.params import OutputFiles, Word
-from darkconv.cli.pictures import KINDS, PictureOptions, open_pictures
 from darkconv.console.options import options_as
 from darkconv.console.values import SHARE
 from darkconv.core.model import Model
 from darkconv.loading.formats import LITERT_SUFFIX
+from darkconv.options.params import OutputFiles, Word
+from darkconv.options.pictures import KINDS, PictureOptions, open_pictures
 
 OF_ONNX = ("calibration", "reduce_range", "int8_form", "min_agreement")
 OUTSIDE = ("external", "in_place")  # options of files whose weights lie in another file

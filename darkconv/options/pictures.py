@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from darkconv.cli.params import Word
 from darkconv.console.files import InputFile
 from darkconv.console.given import refuse
 from darkconv.console.options import options_as
@@ -16,6 +15,7 @@ from darkconv.console.values import read_pairs
 from darkconv.core.names import split_names
 from darkconv.dataset import ClassifiedDataset, Dataset, for_model
 from darkconv.dataset.for_model import Described, HasClassNames, Selection, open_for_model
+from darkconv.options.params import Word
 
 OWN = ""
 """The value of --only-classes without a list."""

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from darkconv.backends.choices import RUNTIMES
-from darkconv.cli.models import read_exported, read_model
-from darkconv.cli.params import F, ModelWords
 from darkconv.console.options import titled
 from darkconv.console.values import SHARE, DeviceType, batch_option
 from darkconv.loading.exported import said_resize
+from darkconv.options.models import read_exported, read_model
+from darkconv.options.params import F, ModelWords
 
 if TYPE_CHECKING:
     from darkconv.detection.engine import Engine

@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from darkconv.cli.pictures import PictureOptions, open_pictures
 from darkconv.console.options import options_as
 from darkconv.console.progress import progress
 from darkconv.console.values import batch_option, device_option
 from darkconv.core.model import Model
+from darkconv.options.pictures import PictureOptions, open_pictures
 from darkconv.surgery.profile import Profile, merge_profiles
 
 SUFFIX = ".npz"

@@ -1,0 +1,1 @@
+"""Options that several commands share, and how a command reads what they say."""

@@ -4,6 +4,7 @@
 """
 
 import importlib.util
+import json
 import re
 import shutil
 from collections import Counter
@@ -29,6 +30,49 @@ def site():
 def test_every_page_is_in_the_navigation_once(site):
     assert {"README.md", "CHANGELOG.md", "docs/glossary.md"} <= set(site.pages())
     assert Counter(site.navigation()) == Counter(site.pages())
+
+
+def test_every_notebook_is_in_the_navigation(site, tmp_path):
+    names = [path.stem for path in sorted((ROOT / "docs/tutorials").glob("*.ipynb"))]
+    assert names
+    assert {f"docs/tutorials/{name}.md" for name in names} <= set(site.navigation())
+    copy(tmp_path)
+    folder = tmp_path / "docs/tutorials"
+    (folder / f"{names[0]}.ipynb").rename(folder / "new.ipynb")
+    assert site.navigation_problems(tmp_path) == [
+        "docs/tutorials/new.md: not in `nav` of tools/docs_site/zensical.toml",
+        f"docs/tutorials/{names[0]}.md: in `nav`, but there is no such page",
+    ]
+
+
+def test_a_notebook_becomes_a_page_with_a_link_to_the_notebook(site, tmp_path):
+    cells = [
+        (
+            "markdown",
+            ["# Title\n", "\n", "See [more](b.ipynb#x), [x](../c.md), [y](https://e.f/g.ipynb)."],
+        ),
+        ("code", "link = '[a](b.ipynb)'\nprint(link)"),
+        ("code", ['text = """\n', "```sh\n", '"""']),
+    ]
+    notebook = {"cells": [{"cell_type": kind, "source": text} for kind, text in cells]}
+    (tmp_path / "a.ipynb").write_text(json.dumps(notebook))
+    heading, about, more, first, second = site.page_text(tmp_path / "a.ipynb").split("\n\n")
+    assert heading == "# Title"
+    assert '[Download it](a.ipynb){ download="a.ipynb" }' in about
+    assert more == "See [more](b.md#x), [x](../c.md), [y](https://e.f/g.ipynb)."
+    assert first == "```python\nlink = '[a](b.ipynb)'\nprint(link)\n```"
+    assert second == '````python\ntext = """\n```sh\n"""\n````\n'
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "docs/tutorials").glob("*.ipynb")), ids=lambda p: p.stem
+)
+def test_the_page_of_a_notebook_has_all_its_cells(site, path):
+    text = site.page_text(path)
+    assert text.startswith("# ")
+    for cell in json.loads(path.read_text())["cells"]:
+        lines = "".join(cell["source"]).replace(".ipynb)", ".md)")
+        assert all(paragraph in text for paragraph in lines.split("\n\n"))
 
 
 def test_every_public_name_is_in_the_reference_once(site):
@@ -125,6 +169,11 @@ def test_the_site_is_built_and_its_mistakes_are_reported(site, tmp_path):
     html = root / ".site/html"
     assert "Read a model of any format" in (html / "docs/reference/models.html").read_text()
     assert "darkconv.load" in (html / "search.json").read_text()
+    tutorial = (html / "docs/tutorials/5-deploy.html").read_text()
+    assert 'href="1-convert-and-check.html"' in tutorial
+    assert 'download="5-deploy.ipynb"' in tutorial
+    assert (html / "docs/tutorials/5-deploy.ipynb").is_file()
+    assert 'href="tutorials/5-deploy.html"' in (html / "docs/index.html").read_text()
     change(root / "README.md", "(docs/python.md)", "(docs/pyhton.md)")
     change(root / "docs/finetune.md", "(README.md#how-to-begin)", "(README.md#how-to-start)")
     problems = "\n".join(site.build(root, root / ".site"))

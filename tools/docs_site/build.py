@@ -7,6 +7,7 @@ outside the API reference are problems; with one of them the build fails. tools/
 import argparse
 import functools
 import http.server
+import json
 import re
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ import tomllib
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ SITE = ROOT / ".site"
 PAGES, HTML = "pages", "html"
 """Folders in SITE: a copy of the pages, and what is built from them."""
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+NOTEBOOK_LINK = re.compile(r"(?<=\]\()([^):\s#]+)\.ipynb(?=[#)])")
+"""A link to a notebook of the repository; its first group is the path without the suffix."""
 COMMANDS = re.compile(r'(?<=<div class="language-sh highlight">).*?(?=</div>)', re.DOTALL)
 OPTION = re.compile(r"(?<=>)--?[a-z][\w-]*(?=<)")
 """Commands of a built page, and an option in them."""
@@ -38,9 +41,38 @@ ENTRY = re.compile(r"^::: darkconv\.(\w+)$", re.MULTILINE)
 
 
 def pages(root: Path = ROOT) -> list[str]:
-    """Return the paths of all pages, relative to the repository."""
-    inner = sorted((root / "docs").rglob("*.md"))
-    return ["README.md", "CHANGELOG.md", *(path.relative_to(root).as_posix() for path in inner)]
+    """Return the paths of all pages, relative to the repository; a notebook's ends in `.md` too."""
+    inner = [path for end in ("md", "ipynb") for path in sorted((root / "docs").rglob(f"*.{end}"))]
+    names = (path.relative_to(root).with_suffix(".md").as_posix() for path in inner)
+    return ["README.md", "CHANGELOG.md", *names]
+
+
+def source(page: str, root: Path = ROOT) -> Path:
+    """Return the file that a page is made from: Markdown, or a notebook."""
+    notebook = (root / page).with_suffix(".ipynb")
+    return notebook if notebook.is_file() else root / page
+
+
+def page_text(path: Path) -> str:
+    """Return the Markdown of a page; its links to notebooks lead to the pages made from those."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix != ".ipynb":
+        return NOTEBOOK_LINK.sub(r"\1.md", text)
+    first, *others = (_markdown(cell) for cell in json.loads(text)["cells"])
+    heading, _, rest = first.partition("\n")
+    link = f'[Download it]({path.name}){{ download="{path.name}" }}'
+    about = f"This page is a notebook. {link} to run its cells and to see what they print."
+    return "\n\n".join([heading, about, rest.strip(), *others]) + "\n"
+
+
+def _markdown(cell: dict[str, Any]) -> str:
+    """Return a cell of a notebook as Markdown. Notebooks are committed without outputs."""
+    text = "".join(cell["source"])
+    if cell["cell_type"] != "code":
+        return NOTEBOOK_LINK.sub(r"\1.md", text)
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}python\n{text}\n{fence}"
 
 
 def navigation() -> list[str]:
@@ -115,19 +147,21 @@ def _undocumented(thing: "griffe.Object | griffe.Alias", name: str) -> Iterator[
 
 
 def copy_pages(root: Path, site: Path) -> None:
-    """Copy all pages into the site's folder, and the files of the repository that they link."""
+    """Write all pages into the site's folder, and copy the repository's files that they link."""
     copy = site / PAGES
     shutil.copytree(root / "docs", copy / "docs")
     shutil.copy(HERE / "site.css", copy)
     shutil.copy(HERE / "zensical.toml", site)
-    for page in pages(root):
-        shutil.copy(root / page, copy / page)
-        for link in LINK.findall((root / page).read_text(encoding="utf-8")):
-            target = (root / page).parent / unquote(urlsplit(link).path)
+    texts = {page: page_text(source(page, root)) for page in pages(root)}
+    for page, text in texts.items():
+        (copy / page).write_text(text, encoding="utf-8")
+        for link in LINK.findall(text):
+            target = ((root / page).parent / unquote(urlsplit(link).path)).resolve()
             if not urlsplit(link).scheme and target.is_file():
-                inside = target.resolve().relative_to(root.resolve())
-                (copy / inside).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(target, copy / inside)
+                inside = target.relative_to(root.resolve())
+                if inside.as_posix() not in texts:
+                    (copy / inside).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy(target, copy / inside)
 
 
 def generate(site: Path) -> list[str]:
@@ -218,7 +252,7 @@ def build(root: Path = ROOT, site: Path = SITE) -> list[str]:
 
 def state(root: Path = ROOT) -> list[int]:
     """Return what changes when a page or a docstring does."""
-    files = [root / page for page in pages(root)] + [
+    files = [source(page, root) for page in pages(root)] + [
         *HERE.iterdir(),
         *(root / "darkconv").rglob("*.py"),
     ]

@@ -70,6 +70,11 @@ def test_every_command_has_help_with_an_example(name):
     assert f"Example: darkconv {name}" in " ".join(result.output.split())
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_shows_no_bounds_that_are_not_there(name):
+    assert "None" not in CliRunner().invoke(main, [name, "--help"]).output
+
+
 def test_version_is_the_packages():
     assert CliRunner().invoke(main, ["--version"]).output == f"darkconv {dc.__version__}\n"
 

@@ -28,7 +28,7 @@ def test_files_and_report_are_written(run):
     assert "profiled on 30 pictures" in page
     assert page.count("<figure>") == 2 * 4
     assert "parameters    158,045 -> " in result.stdout
-    assert "profiling 30 of 30 pictures: all" in result.stderr
+    assert "profiling all 30 pictures" in result.stderr
 
 
 def test_pictures_of_nothing_but_the_kept_classes_are_profiled(run):
@@ -37,12 +37,12 @@ def test_pictures_of_nothing_but_the_kept_classes_are_profiled(run):
     text = result.stderr
     count = int(text.partition("profiling ")[2].split()[0])
     assert 0 < count < 30
-    assert "those of nothing but the kept classes" in text
+    assert "those that show nothing but the kept classes" in text
 
 
 def test_where_no_picture_is_of_the_kept_classes_alone_all_are_taken(run):
     result = run(f"{MODEL} --keep nine --images images --no-report --json -o s.cfg s.weights")
-    assert "profiling 30 of 30 pictures: all, since none shows nothing but" in result.stderr
+    assert "profiling all 30 pictures, since none shows nothing but" in result.stderr
     assert json.loads(result.stdout)["pictures"] == {"profiled": 30, "found": 30}
 
 

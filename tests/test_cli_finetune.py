@@ -286,7 +286,7 @@ def test_a_row_shows_shares_in_per_cent():
 
     row = {"epoch": 1, "step": 8, "loss": 0.5, "iou": 0.71, "recall": 0.52, "AP": 0.383}
     text = row_as_text({**row, "pictures_per_second": 3})
-    assert text == "epoch 1  step 8  loss 0.5  iou 0.71  recall 52.0 %  AP 38.3 %  3.0/s"
+    assert text == "epoch 1  step 8  loss 0.5  iou 0.71  recall 52.0 %  AP 38.3 %  3.0 pictures/s"
     assert "top-1 98.0 %  top-5 100.0 %" in row_as_text(
         {"epoch": 1, "step": 8, "top1": 0.98, "top5": 1.0, "pictures_per_second": 3}
     )

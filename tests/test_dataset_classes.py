@@ -18,6 +18,7 @@ from darkconv.darknet.data import read_names
 from darkconv.dataset import Dataset, Sample, open_dataset, open_splits
 from darkconv.dataset.class_folders import open_classified
 from darkconv.dataset.classes import (
+    UnknownClass,
     matched,
     names_for_model,
     renamed,
@@ -25,6 +26,7 @@ from darkconv.dataset.classes import (
 )
 from darkconv.dataset.label import Label
 from darkconv.dataset.sample import DatasetLayout
+from darkconv.dataset.telling import SHOWN_CLASSES, told_left_out
 from darkconv.errors import DatasetError
 
 ZOO = Path(zoo.__file__).parent
@@ -105,7 +107,24 @@ def test_other_classes_are_counted_with_the_nearest_names():
         "left out; --rename pottedplnt=pottedplant counts them"
     )
     assert (second.name, second.boxes, second.nearest) == ("cat", 1, ())
-    assert "--rename cat=CLASS" in str(second)
+    assert str(second) == (
+        "the model has no class cat, so 1 box of it is left out; --rename cat=CLASS counts them"
+    )
+
+
+def test_classes_without_a_near_name_share_a_line():
+    dataset = labelled("cow", "cow", "pottedplnt", "train", "sofa")
+    found = unknown_classes(dataset, ("pottedplant", "sofa"))
+    near, others = told_left_out(found)
+    assert near == str(next(one for one in found if one.name == "pottedplnt"))
+    assert others == (
+        "the model has no class cow (2), train (1), so 3 boxes of them are left out; "
+        "--rename cow=CLASS (in Python rename=) counts those of one"
+    )
+    assert told_left_out(found[:1]) == [str(found[0])]
+    many = [UnknownClass(f"class {index}", 2, ()) for index in range(SHOWN_CLASSES + 5)]
+    (line,) = told_left_out(many)
+    assert " and 5 more, so 70 boxes of them are left out; " in line
 
 
 def test_a_renaming_that_matches_nothing_is_refused():

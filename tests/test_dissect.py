@@ -54,7 +54,7 @@ def test_it_is_told_in_words_and_to_programs(done, tmp_path):
     assert found["before"]["parameters"] == 158045
     assert found["after"]["parameters"] == done.model.network.parameters
     assert "kept 3 of 10 classes: one, seven, four" in repr(done)
-    assert "profiled 16 of 16 pictures: all" in repr(done)
+    assert "profiled all 16 pictures" in repr(done)
     assert "<td style" in done._repr_html_()
     done.report(tmp_path / "page.html")
     assert "Kept 3 of 10 classes" in (tmp_path / "page.html").read_text()

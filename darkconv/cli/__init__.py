@@ -14,7 +14,7 @@ TASKS = {
     "Convert": {
         "info": "Show the layers of a network: shapes, parameters, cost.",
         "convert": "Write a model as ONNX, Keras, LiteRT, PyTorch or Darknet files.",
-        "verify": "Compare the layers of a model between frameworks.",
+        "verify": "Compare a file, or the frameworks, with the model.",
         "fetch": "Download a well-known model.",
         "serve": "Show the pages of a folder in the browser.",
     },
@@ -24,17 +24,17 @@ TASKS = {
     },
     "Make smaller": {
         "reclass": "Make a model for some of its classes.",
-        "dissect": "Keep some classes, and the channels that they need.",
-        "profile": "Measure what channels do on pictures.",
-        "prune": "Remove channels that matter least.",
+        "dissect": "Keep some classes, and the channels that matter most for them.",
+        "profile": "Measure what each channel does on pictures.",
+        "prune": "Remove the channels that matter least.",
     },
     "Train": {
-        "finetune": "Train a model with labels, or from the model it was cut from.",
-        "graft": "Put one network's layers into another.",
-        "data": "Look at a data set.",
+        "finetune": "Train a model, with labels or with another model as its teacher.",
+        "graft": "Copy the weights of a model into another where layers agree.",
+        "data": "Check, convert and describe data sets.",
         "anchors": "Find anchors for a data set.",
     },
-    "And": {
+    "Other": {
         "weights": "Fold, average, cut and compare weights files.",
         "demo": "Show the main job on the bundled model.",
         "completion": "Let the shell complete commands and options.",

@@ -48,57 +48,63 @@ ONNX_OPTIONS = {
     "head": click.option(
         "--head",
         type=click.Choice(["raw", "logits", "boxes", "nms"]),
-        help="Outputs as Darknet's heads give them, what enters the heads, boxes and scores, or "
-        "what is left of them after suppression  [default: raw]",
+        help="Form of the outputs: as Darknet's heads give them (raw), what enters the heads "
+        "(logits), boxes and scores, or what is left of these after non-maximum suppression  "
+        "[default: raw]",
     ),
     "layout": click.option(
         "--layout",
         type=click.Choice(LAYOUT_NAMES),
-        help="Form of --head boxes (all but efficientnms) and nms (split, efficientnms) for the "
-        "programs that read them  [default: split]",
+        help="Arrangement of the outputs, for the program that will read them; efficientnms is for "
+        "--head nms, split for boxes and nms, the others for boxes  [default: split]",
     ),
-    "pixels": _flag("--pixels", help="Boxes in pixels of the input, not in 0..1."),
+    "pixels": _flag("--pixels", help="Give boxes in pixels of the input, not in 0..1."),
     "threshold": click.option(
         "--threshold",
         type=SHARE,
-        help="Least score: of the graph with --head nms, else what detect takes by itself  "
-        "[default: 0.25]",
+        help="Lowest score of a detection. With --head nms it is part of the graph, otherwise it "
+        "is what detect uses for this file by default  [default: 0.25]",
     ),
     "nms": click.option(
         "--nms",
         type=SHARE,
-        help="Overlap that counts as the same object, likewise  [default: 0.45]",
+        help="IoU above which two boxes count as one object; used in the same way as --threshold  "
+        "[default: 0.45]",
     ),
     "threshold_inputs": _flag(
-        "--threshold-inputs", help="For --head nms: both are inputs of the graph, not constants."
+        "--threshold-inputs", help="For --head nms: make both thresholds inputs of the graph."
     ),
     "max_detections": click.option(
         "--max-detections",
         type=click.IntRange(min=1),
-        help="For --head nms: most per picture  [default: 300]",
+        help="For --head nms: largest number of detections in a picture  [default: 300]",
     ),
     "nms_op": click.option(
         "--nms-op",
         type=click.Choice(NMS_OPS),
-        help="For --head nms: what suppresses; tensorrt, with --layout efficientnms, is its "
-        "plugin, and runs in TensorRT alone  [default: onnx]",
+        help="For --head nms: operator that does the suppression; tensorrt, with --layout "
+        "efficientnms, is TensorRT's plugin and runs nowhere else  [default: onnx]",
     ),
     "input": click.option(
         "--input",
         type=click.Choice(INPUTS),
-        help="What pictures come as  [default: float32-nchw, RGB in 0..1]",
+        help="Type and layout of the pictures that the file takes  [default: float32-nchw, RGB in "
+        "0..1]",
     ),
     "dynamic": click.option(
         "--dynamic",
         metavar="AXES",
-        help="Axes of any length: batch, size, batch,size or none  [default: batch]",
+        help="Axes that may have any length when the file is run: batch, size, batch,size or none  "
+        "[default: batch]",
     ),
-    "fold": _flag("--no-fold", "fold", value=False, help="Leave batch norm as it is."),
+    "fold": _flag(
+        "--no-fold", "fold", value=False, help="Do not fold batch normalization into the weights."
+    ),
     "resize": click.option(
         "--resize",
         type=click.Choice(["stretch", "letterbox"]),
-        help="How pictures will be fitted, which the file says, and detect and eval do  "
-        "[default: as the dialect and letter_box= say]",
+        help="How pictures are to be fitted to the input. The file records it, and detect and eval "
+        "follow it  [default: as the dialect and letter_box= say]",
     ),
     "check": _flag(
         "--no-check",
@@ -109,10 +115,12 @@ ONNX_OPTIONS = {
     "opset": click.option(
         "--opset", type=int, help="Version of ONNX's operators, 11 or later  [default: 13]"
     ),
-    "external": _flag("--external", help="Weights in a file beside it, OUT.onnx.data."),
+    "external": _flag(
+        "--external", help="Write the weights to a file of their own, OUT.onnx.data."
+    ),
     "in_place": _flag(
         "--in-place",
-        help="Weights where they are, in MODEL's .weights file, which OUT must lie beside.",
+        help="Leave the weights in MODEL's .weights file; OUT must lie beside it.",
     ),
 }
 """Options of ONNX files, by the names of `write_onnx` and `OnnxOptions`."""
@@ -123,12 +131,14 @@ KIT_OPTIONS = {
         "--ort-web",
         type=InputFile(exists=True, file_okay=False),
         metavar="DIR",
-        help="For --for browser: where onnxruntime-web's files are.",
+        help="For --for browser: folder with the files of onnxruntime-web.",
     ),
 }
 """Options of kits alone, by the names of `darkconv.export`."""
 
-KERAS_OPTIONS = {"fold_bn": _flag("--fold-bn", help="Write batch norm into the weights.")}
+KERAS_OPTIONS = {
+    "fold_bn": _flag("--fold-bn", help="In Keras files: fold batch normalization into the weights.")
+}
 """Options of Keras files beside `--head`, by the names of `to_keras`."""
 
 format_options = titled(
@@ -141,14 +151,14 @@ IMPORT_OPTIONS = {
         "--bn-epsilon",
         type=NumberType(0, 1, max_open=True),
         metavar="E",
-        help="Of another tool's file: what its batch norm adds to the variance, 0.001 in Keras; "
-        "the difference from Darknet's is added to the variances.",
+        help="What batch normalization adds to the variance in the other tool, 0.001 in Keras; the "
+        "difference from what Darknet adds goes into the variances.",
     ),
     "reorg": click.option(
         "--reorg",
         type=click.Choice(REORGS),
-        help="Of another tool's file: whether [reorg] stays or becomes [reorg3d], the plain "
-        "space-to-depth that most tools compute  [default: auto]",
+        help="Whether [reorg] stays as it is, or becomes [reorg3d], the plain space-to-depth "
+        "that most tools compute  [default: auto]",
     ),
 }
 """Options of another tool's file, by the names of `darkconv.import_weights`."""
@@ -164,9 +174,13 @@ import_options = titled("Files of other tools", *IMPORT_OPTIONS.values())
     "--for",
     "kit",
     type=click.Choice(list(KITS)),
-    help="OUT is a folder that this program or server takes as it is, with a README.md.",
+    help="Write OUT as a folder that this program or server takes as it is, with instructions.",
 )
-@click.option("--cutoff", type=int, help="The weights hold only the layers below this number.")
+@click.option(
+    "--cutoff",
+    type=int,
+    help="Read only the layers below this index from the weights file, which has no others.",
+)
 @import_options
 @format_options
 @reduction_options
@@ -183,26 +197,26 @@ def convert(
 ) -> None:
     """Write a model as ONNX, Keras, LiteRT, PyTorch or Darknet files.
 
-    The suffix of OUT says the format: .onnx, .keras, .savedmodel (a folder), .tflite,
-    .safetensors, .pt2, or OUT.cfg OUT.weights. -o may be repeated. The options from --layout to
-    --in-place are about .onnx; Keras and LiteRT files take --head, LiteRT files --no-check too,
-    and .pt2 --head raw and logits.
+    The suffix of OUT chooses the format: .onnx, .keras, .savedmodel (a folder), .tflite,
+    .safetensors, .pt2, or OUT.cfg OUT.weights. -o may be repeated. --head is for ONNX, Keras and
+    LiteRT files, and raw and logits also for .pt2 files. The options from --layout to --in-place
+    are for ONNX files; LiteRT files take --no-check, too.
 
     A recurrent layer's state is an input and an output of the file, such as 003_lstm.h_in and
-    003_lstm.h_out, in Keras and LiteRT 003_lstm_h_in and 003_lstm_h_out: give zeros at first, then
-    what came out of the call before.
+    003_lstm.h_out, in Keras and LiteRT 003_lstm_h_in and 003_lstm_h_out. Give zeros in the first
+    call, then the output of the call before.
 
-    In place of weights, MODEL may be a cfg and another tool's file that follows it: .pt, .pth,
-    .safetensors, .h5, .keras or .onnx; or that file alone, if it is of a bundled network. What was
-    taken by which rule is said on stderr.
+    To bring a model back from another tool, give as MODEL the cfg and the tool's file (.pt, .pth,
+    .safetensors, .h5, .keras or .onnx), or that file alone if its network is a bundled one. The
+    command says on stderr by which rule it found the weights.
 
-    With --for, OUT is a folder: see docs/deploy.md. A kit decides about some options itself.
+    With --for, OUT is a folder, called a kit: see docs/deploy.md. Some options are then fixed.
 
     An .onnx or .tflite file is run once before it takes its name; --no-check leaves that out.
 
-    After --fp16 and --int8 the file is compared with its float32 form: size, time, outputs,
-    and on pictures (--calibrate, --data) detections and AP. Without, a .tflite is run and
-    compared with the model.
+    With --fp16 or --int8 the file is compared with its float32 form: size, time, outputs, and on
+    the pictures of --calibrate and --data also detections and AP. Without them, a .tflite file is
+    run and compared with the model.
 
     Example: darkconv convert yolov4.cfg yolov4.weights -o yolov4.onnx --head nms
     """

@@ -48,23 +48,28 @@ OPTIONS = (
     click.option("--report", "report_path", type=OutputFile(), metavar="FILE",
                  help="The HTML report  [default: the first output's name with .html]"),
     click.option("--no-report", is_flag=True, help="Write no report."),
-    click.option("--all-pictures", is_flag=True, help="Profile pictures with other classes too."),
+    click.option("--all-pictures", is_flag=True, help="Also profile pictures that show other "
+                 "classes."),
     click.option("--reconstruct/--no-reconstruct", default=True, show_default=True, help="Refit "
-                 "the weights that stay, so that each layer gives what it gave, on all pictures."),
-    click.option("--recover", is_flag=True, help="Let the uncut model teach what is left, on all "
-                 "pictures and without labels."),
+                 "the remaining weights by least squares, so that on all pictures the outputs of "
+                 "each layer come near those of the whole model."),
+    click.option("--recover", is_flag=True, help="Then train the small model with the uncut "
+                 "model as its teacher, on all pictures and without labels."),
     click.option("--steps", type=click.IntRange(min=1), metavar="N",
-                 help="Of --recover: updates of the weights  [default: 300]"),
-    click.option("--labels", is_flag=True, help="Of --recover: use labels too."),
+                 help="For --recover: number of updates of the weights  [default: 300]"),
+    click.option("--labels", is_flag=True, help="For --recover: use labels too."),
     click.option("--max-loss", type=NumberType(0), metavar="POINTS", help="Search for the smallest "
-                 "model that loses no more points of AP on --valid, or without labels of the "
-                 "agreement with the uncut model; budgets are the largest that are tried."),
+                 "model that loses at most this many points of AP on --valid; without labels, of "
+                 "the agreement with the uncut model. Budgets such as --params are the largest "
+                 "tried."),
     click.option("--valid", multiple=True, type=Word(), metavar="D",
-                 help="Pictures to measure recovery and search on  [default: those of --images]"),
-    click.option("--run", "folder", type=OutputFolder(), metavar="DIR", help="Folder for what "
-                 "recovery and search have done  [default: OUT.run]"),
-    click.option("--resume", is_flag=True, help="Go on with what the folder holds, after a stop."),
-    click.option("--json", "as_json", is_flag=True, help="Print plan and costs as JSON."),
+                 help="Pictures to measure --recover and --max-loss on  [default: those of "
+                 "--images]"),
+    click.option("--run", "folder", type=OutputFolder(), metavar="DIR", help="Folder in which "
+                 "--recover and --max-loss keep what they have done  [default: OUT.run]"),
+    click.option("--resume", is_flag=True, help="After a stop, go on with what the folder of "
+                 "--run holds."),
+    click.option("--json", "as_json", is_flag=True, help="Print the plan and the costs as JSON."),
     plan_options(),
     picture_options_beside_images,
     profiling_options,
@@ -98,13 +103,16 @@ def dissect(
     profiling: ProfilingOptions,
     **options: Any,
 ) -> None:
-    """Keep some classes of a model, and of its channels those that matter for them.
+    """Keep some classes of a model, and the channels that matter most for them.
 
-    The classes are cut, the channels profiled on the pictures that show nothing but the kept
-    classes (all pictures where there are no labels, or no such picture), and those that matter
-    least removed: a quarter of each layer, unless an option such as --params says otherwise. Then
-    the weights that stay are refitted to the feature maps of the whole model. With --recover the
-    uncut model then teaches what is left; with --max-loss the smallest model that will do is found.
+    First the other classes are cut off. Then the channels are profiled on the pictures: if there
+    are labels, on those that show nothing but the kept classes; if there is no such picture, on
+    all. The channels that matter least are removed: a quarter of each layer, unless an option such
+    as --params says otherwise. At last the remaining weights are refitted, so that the feature maps
+    come near those of the whole model.
+
+    --recover also trains the result, with the uncut model as its teacher. --max-loss searches for
+    the smallest model that is good enough.
 
     Example: darkconv dissect voc.cfg voc.weights --keep dog,cat --images photos -o s.cfg s.weights
     """

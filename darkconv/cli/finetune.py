@@ -57,27 +57,30 @@ POSITIVE, SHARE = NumberType(0, min_open=True), NumberType(0, 1, max_open=True)
 
 TEACHER = titled(
     "Teacher and first weights",
-    click.option("--teacher", type=ModelType(), metavar="MODEL", help="Learn from this model's "
-                 "outputs and feature maps; labels are not needed."),
+    click.option("--teacher", type=ModelType(), metavar="MODEL", help="Model whose outputs and "
+                 "feature maps are to be learned; labels are not needed."),
     click.option("--labels", is_flag=True, help="With --teacher: use the labels too."),
     click.option("--feature-weight", type=NumberType(0),
-                 help="Weight of the feature maps' loss beside the outputs'  [default: 4]"),
-    click.option("--feature-layers", type=numbers, metavar="N,M", help="Layers whose feature maps "
-                 "are compared  [default: the ends of blocks]"),
-    click.option("--backbone", type=ModelType(), metavar="MODEL", help="Start with this model's "
-                 "layers where they fit, such as a classifier's."),
+                 help="Weight of the loss of the feature maps in the whole loss  [default: 4]"),
+    click.option("--feature-layers", type=numbers, metavar="N,M", help="Indices of the layers "
+                 "whose feature maps are compared  [default: the ends of blocks]"),
+    click.option("--backbone", type=ModelType(), metavar="MODEL", help="Model, such as a "
+                 "classifier, whose layers are taken at the start where they fit."),
 )  # fmt: skip
 LENGTH = titled(
     "Length and batches",
     click.option("--epochs", type=POSITIVE, metavar="N",
                  help="How often each picture is seen  [default: 50]"),
-    click.option("--steps", type=FROM_1, help="Updates of the weights, in place of --epochs."),
-    click.option("--batch", type=FROM_1, help="Pictures in a step, over all GPUs  [default: 16]"),
+    click.option("--steps", type=FROM_1, help="Number of updates of the weights, "
+                 "in place of --epochs."),
+    click.option("--batch", type=FROM_1, help="Pictures in a step, on all GPUs "
+                 "together  [default: 16]"),
     option("--accumulate", was="--parts", type=FROM_1, help="Gradient "
-                 "accumulation: batches, one after the other, whose gradients make a step."),
-    click.option("--overfit", type=FROM_1, metavar="N", help="Learn N pictures by heart and "
-                 "measure on them: a sound set-up gets all of them right."),
-    click.option("--seed", type=FROM_0, help="Seed of everything random  [default: 0]"),
+                 "accumulation: number of batches whose gradients are added up for one step."),
+    click.option("--overfit", type=FROM_1, metavar="N", help="Test of the set-up: train on N "
+                 "pictures alone and measure on the same. The model should find everything in "
+                 "them."),
+    click.option("--seed", type=FROM_0, help="Seed of all random choices  [default: 0]"),
 )  # fmt: skip
 OPTIMIZER = titled(
     "Optimizer",
@@ -86,18 +89,21 @@ OPTIMIZER = titled(
     option("--lr", "rate", was="--rate", type=POSITIVE,
                  help="Highest learning rate  [default: 0.001]"),
     click.option("--schedule", type=click.Choice(["cosine", "cfg"]), help="A warm-up and half a "
-                 "cosine, or burn_in, policy, batch and max_batches of the cfg  [default: cosine]"),
+                 "cosine; or what burn_in, policy, batch and max_batches of the cfg say  "
+                 "[default: cosine]"),
     click.option("--momentum", type=SHARE, help="Momentum of SGD; beta1 of Adam and AdamW."),
     option("--weight-decay", "decay", was="--decay", type=NumberType(0),
-                 help="[default: the cfg's]"),
+                 help="Weight decay of the optimizer  [default: the cfg's]"),
     click.option("--clip", type=NumberType(0),
-                 help="Gradient clipping norm; 0 for none  [default: 10]"),
-    click.option("--ema", "averaging", type=SHARE, help="What the moving average of the weights "
-                 "keeps at each step; 0 for none  [default: 0.998]"),
-    click.option("--rule", type=click.Choice(["default", "darknet"]), help="True derivatives, or "
-                 "the C program's own deltas  [default: default]"),
+                 help="Gradient clipping: largest norm of the gradients; 0 for no limit  "
+                 "[default: 10]"),
+    click.option("--ema", "averaging", type=SHARE, help="Share of its value that the exponential "
+                 "moving average of the weights keeps at each step; 0 for no average  [default: "
+                 "0.998]"),
+    click.option("--rule", type=click.Choice(["default", "darknet"]), help="Gradients of the "
+                 "loss: true derivatives, or the C program's own deltas  [default: default]"),
     click.option("--class-weights", metavar="auto|A=W,...", help="Weights of the classes in the "
-                 "loss; with auto rare classes count as much as frequent ones."),
+                 "loss; with auto, rare classes count as much as frequent ones."),
 )  # fmt: skip
 TRAINED = titled(
     "What is trained",
@@ -106,37 +112,43 @@ TRAINED = titled(
     click.option("--freeze-backbone", flag_value=True, default=None,
                  help="Leave the backbone as it is: train only the layers behind it."),
     click.option("--freeze-norms/--train-norms", default=None, help="Keep the running "
-                 "statistics of batch norms  [default: with --teacher alone]"),
+                 "statistics of batch normalization  [default: with --teacher alone]"),
 )  # fmt: skip
 BATCHES = titled(
     "Pictures of a batch",
     click.option("--no-augment", "augment", flag_value=False, default=None,
-                 help="Show pictures as they are, and not as the cfg says."),
+                 help="Train on the pictures as they are, without the changes that the cfg asks "
+                 "for."),
     click.option("--letterbox/--stretch", default=None,
-                 help="Keep the shape of pictures, or not  [default: what the cfg says]"),
+                 help="Keep the proportions of pictures, or stretch them  [default: what the cfg "
+                 "says]"),
     click.option("--workers", type=FROM_0,
-                 help="Processes that read pictures  [default: by the processors]"),
+                 help="Number of processes that read pictures  [default: by the processors]"),
 )  # fmt: skip
 FIGURES = titled(
     "Figures and checkpoints",
     click.option("--evaluate-every", type=FROM_1, metavar="ROWS",
-                 help="Evaluate on --valid after so many rows of figures  [default: 20 times]"),
+                 help="Evaluate on --valid each time that this many rows of figures are printed  "
+                 "[default: 20 times]"),
     click.option("--draw-every", type=FROM_0, metavar="ROWS",
-                 help="Draw predictions after so many rows of figures; 0 for never  [default: 1]"),
+                 help="Draw predictions each time that this many rows of figures are printed; 0 "
+                 "for never  [default: 1]"),
     click.option("--checkpoint-every", type=FROM_1, metavar="STEPS",
-                 help="Write a checkpoint after so many steps  [default: with every row]"),
+                 help="Write a checkpoint each time that this many steps are done  [default: with "
+                 "every row of figures]"),
 )  # fmt: skip
 DEVICES = titled(
     "Devices",
     click.option("--device", type=DeviceType("gpu"), default="auto", show_default=True,
-                 metavar="cpu|cuda|cuda:N", help="Where to train; auto is the GPU where there is "
-                 "one, gpu another word for cuda."),
+                 metavar="cpu|cuda|cuda:N", help="Where to train; auto is the GPU if there is "
+                 "one, else the CPU; gpu means the same as cuda."),
     click.option("--devices", type=FROM_1, default=1, show_default=True,
-                 help="GPUs of this host, or processes on the CPU; torchrun decides by itself."),
+                 help="Number of GPUs of this machine, or of processes on the CPU; torchrun "
+                 "decides about it by itself."),
     click.option("--precision", type=click.Choice(["32", "bf16", "16"]),
-                 help="Bits of the numbers that are computed with  [default: 32]"),
-    click.option("--compile", is_flag=True, help="With code that PyTorch makes for this network "
-                 "and machine, up to minutes for each input size: for long runs on a GPU."),
+                 help="Numbers to compute with: float32, bfloat16 or float16  [default: 32]"),
+    click.option("--compile", is_flag=True, help="Compile the network with PyTorch first. That "
+                 "takes up to minutes for each input size, and pays in long runs on a GPU."),
 )  # fmt: skip
 OPTIONS: tuple[Option, ...] = (
     click.option("--data", multiple=True, required=True, type=Word(), metavar="D",
@@ -144,13 +156,15 @@ OPTIONS: tuple[Option, ...] = (
                  "for a classifier a folder with a folder for each class, or a .data file; "
                  "repeatable."),
     click.option("--valid", multiple=True, type=Word(), metavar="D",
-                 help="Labelled pictures for evaluation."),
-    click.option("--valid-split", metavar="NAME", help="Part of --valid, such as val."),
+                 help="Labelled pictures to evaluate the model on as it trains."),
+    click.option("--valid-split", metavar="NAME", help="Split of --valid to use, such as val."),
     output_option,
     click.option("--run", "folder", type=OutputFolder(), metavar="DIR", help="Folder for "
                  "checkpoints, curves and pictures  [default: OUT.run]"),
-    click.option("--resume", is_flag=True, help="Go on from the folder's last checkpoint."),
-    click.option("--last", is_flag=True, help="Write the last weights, not those that did best."),
+    click.option("--resume", is_flag=True, help="Go on from the last checkpoint in the folder of "
+                 "--run."),
+    click.option("--last", is_flag=True, help="Write the last weights, not those that did best "
+                 "on --valid."),
     click.option("--json", "as_json", is_flag=True, help="Print the run's figures as JSON."),
     TEACHER,
     LENGTH,
@@ -188,11 +202,12 @@ def finetune(
     pictures: PictureOptions,
     **options: Any,
 ) -> None:
-    """Train a model: with labels, or from the model that it was cut from.
+    """Train a model on labelled pictures, or on any pictures with another model as its teacher.
 
-    MODEL may be a model, a cfg alone to train from scratch, or a cfg with the first layers of
-    another (darknet53.conv.74). The result is the average of the weights over the last steps;
-    with --valid, the best that was evaluated. Under torchrun all processes share the work.
+    MODEL may be a cfg and its weights, a cfg alone to train from scratch, or a cfg and a file with
+    the first layers of another model (darknet53.conv.74). The result is the average of the weights
+    over the last steps (--ema); with --valid, the average that did best there. Under torchrun all
+    processes share the work.
 
     Example: darkconv finetune small.cfg small.weights --teacher big.cfg big.weights
     --data photos -o recovered.cfg recovered.weights

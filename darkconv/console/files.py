@@ -27,7 +27,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 OVERWRITE = "darkconv.overwrite"
 """Key of the option's value in the context of a command."""
-OVERWRITE_HELP = "Replace files that the command reads, or that others have made."
+OVERWRITE_HELP = "Also replace files that the command reads, or that darkconv did not write."
 
 
 class ReadType(click.ParamType):  # type: ignore[type-arg]

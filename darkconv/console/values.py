@@ -56,9 +56,31 @@ class NumberType(click.FloatRange):
     ) -> float:
         """Return the number."""
         number: float = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{value} is not a finite number", param, ctx)
-        return number
+        return _finite(self, number, value, param, ctx)
+
+
+class UnboundedType(click.ParamType):  # type: ignore[type-arg]
+    """A finite number without bounds, of which the help would otherwise show `x<=None`."""
+
+    name = "number"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number."""
+        return _finite(self, click.FLOAT.convert(value, param, ctx), value, param, ctx)
+
+
+def _finite(
+    kind: click.ParamType,  # type: ignore[type-arg]
+    number: float,
+    value: Any,
+    param: click.Parameter | None,
+    ctx: click.Context | None,
+) -> float:
+    if not math.isfinite(number):
+        kind.fail(f"{value} is not a finite number", param, ctx)
+    return number
 
 
 SHARE = NumberType(0, 1)
@@ -151,7 +173,7 @@ device_option = click.option(
     default="auto",
     show_default=True,
     metavar="cpu|cuda|cuda:N",
-    help="Where to run; auto is the GPU where PyTorch finds one.",
+    help="Where to run; auto is the GPU if PyTorch finds one, else the CPU.",
 )
 
 
@@ -166,7 +188,7 @@ def batch_option(default: int) -> Callable[[F], F]:
         type=click.IntRange(1),
         default=default,
         show_default=True,
-        help="Pictures that are run together.",
+        help="Number of pictures that are run together.",
     )
 
 

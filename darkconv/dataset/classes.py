@@ -29,10 +29,10 @@ class UnknownClass:
 
     def __str__(self) -> str:
         """Return a message with what the user can do."""
-        boxes = f"{self.boxes:,} box{'' if self.boxes == 1 else 'es'}"
+        boxes = "1 box of it is" if self.boxes == 1 else f"{self.boxes:,} boxes of it are"
         nearest = f" (the nearest are {', '.join(self.nearest)})" if self.nearest else ""
         return (
-            f"the model has no class {self.name}{nearest}, so {boxes} of it are left out; "
+            f"the model has no class {self.name}{nearest}, so {boxes} left out; "
             f"--rename {self.name}={self.nearest[0] if self.nearest else 'CLASS'} counts them"
         )
 

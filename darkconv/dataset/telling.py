@@ -61,15 +61,32 @@ def report_classes(
     ]
     if same:
         tell(f"{dataset.source}: known spellings of the model's classes: {', '.join(same)}")
-    for one in left_out[:SHOWN_CLASSES]:
+    for one in told_left_out(left_out):
         tell(f"{dataset.source}: {one}")
-    rest = left_out[SHOWN_CLASSES:]
-    if rest:
-        boxes = sum(one.boxes for one in rest)
-        tell(
-            f"{dataset.source}: {len(rest)} more classes with {boxes:,} boxes are left out, which "
-            "the model does not have"
-        )
+
+
+def told_left_out(left_out: Sequence[UnknownClass]) -> list[str]:
+    """Return what is said about classes that a model does not have.
+
+    A class that may be one of the model's under another name has a line of its own, and all
+    others share one: a model of a few classes lacks most classes of its data set on purpose.
+
+    Args:
+        left_out: the classes, those with most boxes first.
+    """
+    alike = [one for one in left_out if one.nearest][:SHOWN_CLASSES]
+    others = [one for one in left_out if one not in alike]
+    if len(others) < 2:
+        return [str(one) for one in (*alike, *others)]
+    shown, rest = others[:SHOWN_CLASSES], others[SHOWN_CLASSES:]
+    listed = ", ".join(f"{one.name} ({one.boxes:,})" for one in shown)
+    more = f" and {len(rest)} more" if rest else ""
+    boxes = sum(one.boxes for one in others)
+    return [
+        *map(str, alike),
+        f"the model has no class {listed}{more}, so {boxes:,} boxes of them are left out; "
+        f"--rename {shown[0].name}=CLASS (in Python rename=) counts those of one",
+    ]
 
 
 def report_unread(dataset: Dataset | ClassifiedDataset, count: int) -> None:

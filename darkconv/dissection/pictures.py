@@ -21,6 +21,9 @@ from darkconv.profiling.loader import Image, Images, given_pictures
 
 Pictures = Dataset | Sequence[Image]
 
+ALL = "all"
+"""Description of a choice of all pictures; a reason may follow."""
+
 
 @dataclass(frozen=True, eq=False)
 class Choice:
@@ -47,7 +50,11 @@ class Choice:
 
     def __str__(self) -> str:
         """Return how many pictures are profiled, and which."""
-        return f"{len(self.chosen)} of {len(self.found)} pictures: {self.which}"
+        chosen, found = len(self.chosen), len(self.found)
+        if not self.which.startswith(ALL):
+            return f"{chosen} of {found} pictures: {self.which}"
+        count = f"all {found}" if chosen == found else f"{chosen} of {found}"
+        return f"{count} pictures{self.which.removeprefix(ALL)}"
 
 
 def choose_pictures(
@@ -81,19 +88,19 @@ def choose_pictures(
         raise DarkconvError("only_classes: would do nothing beside all_pictures")
     found = _opened(images, whole, uses_labels=not all_pictures)
     if not isinstance(found, Dataset):
-        return Choice(found, evenly_spread(found, limit), "all")
+        return Choice(found, evenly_spread(found, limit), ALL)
     every = limited(found, limit)
     if all_pictures or (only_classes is None and not found.labelled):
-        return Choice(every, every, "all")
+        return Choice(every, every, ALL)
     if only_classes is None and not whole.names:
-        return Choice(every, every, "all, since the model has no class names")
+        return Choice(every, every, f"{ALL}, since the model has no class names")
     try:
         chosen = exclusive(found, only_classes or kept, whole)
     except NoneExclusiveError as error:
         if only_classes is not None:
             raise
-        return Choice(every, every, f"all, since {error.reason}")
-    return Choice(every, limited(chosen, limit), "those of nothing but the kept classes")
+        return Choice(every, every, f"{ALL}, since {error.reason}")
+    return Choice(every, limited(chosen, limit), "those that show nothing but the kept classes")
 
 
 def _opened(images: Images, whole: Model, *, uses_labels: bool) -> Pictures:

@@ -232,7 +232,8 @@ def judge(
     is_worth = agrees and (is_faster or not is_timed) and not choice.is_empty
     is_kept = wanted == 0 or is_worth or form == FULL
     measure = "F1 of detections" if found.likeness.f1 is not None else "agreement of outputs"
-    said = f"{measure} {agreement:.3f}" + (f" of {wanted:g} asked for" if wanted else "")
+    least = f" (at least {wanted:g} was asked for)" if wanted else ""
+    said = f"{measure} {agreement:.3f}{least}"
     if choice.is_empty:
         said = f"agreement of {wanted:g} leaves no layer in 8 bits"
     if found.disagreement:

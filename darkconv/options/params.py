@@ -115,7 +115,8 @@ output_option = click.option(
     type=OutputType(),
     multiple=True,
     metavar="OUT",
-    help="File to write; its suffix says the format. Darknet's is OUT.cfg OUT.weights.",
+    help="File to write; its suffix chooses the format. For Darknet files give both: OUT.cfg "
+    "OUT.weights.",
 )
 
 
@@ -124,7 +125,7 @@ READING = "Reading the model"
 nonfinite_option = click.option(
     "--allow-nonfinite",
     is_flag=True,
-    help="Use weights that hold NaN or infinity all the same.",
+    help="Accept weights with NaN or infinity in them.",
 )
 
 nameless_reading_options = titled(
@@ -135,13 +136,13 @@ nameless_reading_options = titled(
         type=click.Choice(["auto", "pjreddie", "alexeyab", "yolor"]),
         default="auto",
         show_default=True,
-        help="Whose rules the files follow.",
+        help="Whose program reads the files: pjreddie's (the original), AlexeyAB's or yolor.",
     ),
     click.option(
         "--input-size",
         type=SizeType(),
         metavar="WxH",
-        help="Picture size in place of the cfg's own.",
+        help="Size of the network's input, in place of the cfg's.",
     ),
 )
 """The options of `reading_options` without those about names."""

@@ -98,7 +98,7 @@ def images_option(was: str | None = None) -> Callable[..., Any]:
         was=was,
         type=InputFile(file_okay=False, exists=True),
         metavar="DIR",
-        help="Where the pictures lie, if the data set's own paths do not lead there.",
+        help="Folder of the pictures, if the paths in the data set do not lead there.",
     )
 
 
@@ -120,18 +120,18 @@ def names_option(*spellings: str, was: str | None = None) -> Callable[..., Any]:
         was=was,
         type=InputFile(dir_okay=False),
         metavar="FILE",
-        help="Class names of the pictures' labels  [default: those beside them]",
+        help="File with the class names of the labels  [default: the one beside them]",
     )
 
 
 data_names_option = names_option()
 split_option = click.option(
-    "--split", metavar="NAME", help="Part of the data set, such as train; it must have one."
+    "--split", metavar="NAME", help="Split of the data set to use, such as train."
 )
 rename_option = click.option(
     "--rename",
     metavar="A=B,...",
-    help="Other names for the labels' classes; several may get the same.",
+    help="Give class A of the labels the name B; several may get the same name.",
 )
 
 _OPTIONS = (
@@ -140,8 +140,8 @@ _OPTIONS = (
         is_flag=False,
         flag_value=OWN,
         metavar="[A,B]",
-        help="Take pictures whose labels name one of these classes (by default the model's) and "
-        "none of the others that the model knows.",
+        help="Take only pictures that show at least one of these classes (by default the "
+        "model's), and no other class of the model.",
     ),
     data_names_option,
     rename_option,
@@ -151,7 +151,7 @@ _OPTIONS = (
         "--limit",
         type=click.IntRange(min=1),
         metavar="N",
-        help="Take N of the pictures, evenly spread.",
+        help="Take only N of the pictures, evenly spread over all of them.",
     ),
 )
 picture_options = options_as(

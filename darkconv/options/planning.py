@@ -8,7 +8,7 @@ import click
 from darkconv.console.given import refuse
 from darkconv.console.options import options_as
 from darkconv.console.renamed import option
-from darkconv.console.values import SHARE, BytesType, NumberType, seed_option
+from darkconv.console.values import SHARE, BytesType, NumberType, UnboundedType, seed_option
 from darkconv.surgery.budget import KINDS
 from darkconv.surgery.chooser import MIN_KEEP, MULTIPLE, SKIP_FIRST
 from darkconv.surgery.importance import SCORES
@@ -29,11 +29,10 @@ def require_amount(planning: Planning) -> None:
         return
     wanted, several = (", ".join(f"--{name}" for name in names) for names in (AMOUNTS, KINDS))
     words = " and ".join(f"--{name}" for name in given)
-    found = f"not {words}" if given else "none is given"
     raise click.UsageError(
-        f"One of {wanted}, or several of {several} says how much goes; {found}"
+        f"{words} exclude each other: give one of {wanted}, or several of {several}"
         if given
-        else f"One of {wanted} says how much goes; {found}"
+        else f"Nothing says how many channels to remove: give one of {wanted}"
     )
 
 
@@ -46,38 +45,41 @@ def _ratio_option(was: str | None) -> Callable[[Callable[..., Any]], Callable[..
 
 
 def _budget(name: str, what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    help_text = f"At most this share {what}"
+    help_text = f"Keep at most this share of {what}"
     return click.option(name, type=_SHARE, metavar="SHARE", help=help_text)
 
 
 _OPTIONS = (
     click.option("--count", type=click.IntRange(min=1), metavar="N",
                  help="Every layer keeps at most N channels."),
-    click.option("--threshold", type=NumberType(), metavar="T",
-                 help="Channels that score below T go."),
-    _budget("--params", "of the parameters stays."),
-    _budget("--macs", "of the MACs stays."),
-    _budget("--latency", "of the time stays, by layers measured here."),
+    click.option("--threshold", type=UnboundedType(), metavar="T",
+                 help="Remove the channels whose importance score is below T."),
+    _budget("--params", "the parameters."),
+    _budget("--macs", "the MACs."),
+    _budget("--latency", "the time; each layer is timed on this "
+        "machine."),
     click.option("--size", type=BytesType(), metavar="5MB",
-                 help="The weights file has at most this size."),
+                 help="Largest size of the weights file."),
     click.option("--cut", type=click.Choice(["auto"]),
-                 help="Where a layer's scores fall into two clusters, the lower one goes."),
+                 help="Where a layer's scores fall into two clusters, remove the lower one."),
     click.option("--score", type=click.Choice(list(SCORES)), default="nll0", show_default=True,
-                 help="What makes a channel matter."),
+                 help="Importance score: the channels with the lowest ones are removed first. "
+                 "docs/surgery.md explains each."),
     click.option("--min-keep", type=SHARE, default=MIN_KEEP, show_default=True,
-                 help="Share of its channels that every layer keeps at least."),
+                 help="Smallest share of its channels that a layer keeps."),
     click.option("--skip-first", type=click.IntRange(min=0), default=SKIP_FIRST, show_default=True,
-                 help="So many first layers lose none."),
+                 help="Number of layers at the start that lose no channels."),
     click.option("--multiple", type=click.IntRange(min=1), default=MULTIPLE, show_default=True,
-                 help="Every layer keeps a multiple of so many channels, where it had one."),
-    click.option("--lock", multiple=True, metavar="LAYER", help="Layer that loses none: an index, "
-                 "or a pattern of names such as '*_connected'."),
+                 help="Every layer keeps a multiple of this number of channels, if it had one."),
+    click.option("--lock", multiple=True, metavar="LAYER", help="Layer that loses no channels: an "
+                 "index, or a pattern of names such as '*_connected'."),
     seed_option("the score random"),
     click.option("--allocation", type=click.Choice(ALLOCATIONS), default=EVEN, show_default=True,
-                 help="Which layers pay for --params and other budgets: all alike, or those whose "
-                 "cuts were measured to cost least on the pictures."),
+                 help="Which layers lose channels for --params and other budgets: all alike, or "
+                 "first those where this is measured to do the least harm on the pictures."),
     click.option("--compensate/--no-compensate", default=True, show_default=True,
-                 help="Put the means of channels that go into the biases behind them."),
+                 help="Make up for the means of removed channels in the biases of the layers "
+                 "that read them."),
 )  # fmt: skip
 
 

@@ -113,45 +113,49 @@ reduction_options = options_as(
     "reduction",
     PrecisionArguments,
     click.option(
-        "--fp16", is_flag=True, help="Half precision, but for heads, decoding, inputs and outputs."
+        "--fp16",
+        is_flag=True,
+        help="Half precision, except in heads, decoding, inputs and outputs.",
     ),
     click.option(
-        "--int8", is_flag=True, help="8 bits, but for heads and decoding; needs --calibrate."
+        "--int8", is_flag=True, help="8 bits, except in heads and decoding; needs --calibrate."
     ),
     click.option(
         "--calibrate",
         multiple=True,
         type=Word(),
         metavar="D",
-        help=f"For --int8: what the network will see: {KINDS}.",
+        help=f"For --int8: pictures like those that the network will see: {KINDS}.",
     ),
     click.option(
         "--calibration",
         type=click.Choice(["mse", "percentile", "minmax", "entropy"]),
-        help="For --int8: how ranges are chosen  [default: what errs least of the first three]",
+        help="For --int8: how the ranges of values are chosen  [default: the one of the first "
+        "three with the smallest error]",
     ),
     click.option(
         "--reduce-range",
         is_flag=True,
-        help="For --int8: weights of 7 bits, for x86 CPUs without VNNI, where 8 overflow.",
+        help="For --int8: weights of 7 bits, for x86 CPUs without VNNI, on which 8 overflow.",
     ),
     click.option(
         "--int8-form",
         type=click.Choice(["asymmetric", "symmetric", "full"]),
-        help="For --int8: activations; symmetric is what TensorRT reads; of .tflite, full: nothing "
-        "but 8 bits, and --head logits  [default: asymmetric]",
+        help="For --int8: asymmetric or symmetric activations (TensorRT reads symmetric ones); for "
+        ".tflite also full: 8 bits from input to output, with --head logits  [default: asymmetric]",
     ),
     click.option(
         "--min-agreement",
         type=SHARE,
-        help="For --int8: least F1 with float32; what costs it stays float32  [default: 0.97]",
+        help="For --int8: lowest F1 of the detections with those of float32; layers that cost "
+        "too much of it stay in float32  [default: 0.97]",
     ),
     click.option(
         "--data",
         multiple=True,
         type=Word(),
         metavar="D",
-        help="For --fp16 and --int8: labelled pictures for AP before and after.",
+        help="For --fp16 and --int8: labelled pictures, to measure AP before and after.",
     ),
     click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON."),
     title="Half precision and 8 bits",

@@ -45,11 +45,11 @@ profiling_options = options_as(
     click.option(
         "--resize",
         type=click.Choice(["stretch", "letterbox"]),
-        help="How pictures are fitted  [default: as the dialect and letter_box= say]",
+        help="How pictures are fitted to the input  [default: as the dialect and letter_box= say]",
     ),
-    click.option("--taylor", is_flag=True, help="Collect gradients too, for the score taylor."),
+    click.option("--taylor", is_flag=True, help="Also collect gradients, for --score taylor."),
     click.option(
-        "--obs", is_flag=True, help="Measure too what refitting makes up for, for the score obs."
+        "--obs", is_flag=True, help="Also measure what refitting can make up for, for --score obs."
     ),
     title="Profiling",
 )

@@ -18,7 +18,9 @@ def row_as_text(row: Mapping[str, float]) -> str:
     """
     place = [f"epoch {row['epoch']:.3g}", f"step {row['step']:.0f}"]
     shown = {name: row[name] for name in (*SHOWN, *SHARES) if name in row}
-    return "  ".join([*place, figures_as_text(shown), f"{row['pictures_per_second']:.1f}/s"])
+    return "  ".join(
+        [*place, figures_as_text(shown), f"{row['pictures_per_second']:.1f} pictures/s"]
+    )
 
 
 def figures_as_text(figures: Mapping[str, float]) -> str:

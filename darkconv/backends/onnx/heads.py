@@ -292,8 +292,8 @@ def warn_of_other_kind(network: Network) -> None:
     kind, _ = nms_settings(box_heads(network)[-1].spec)
     if kind not in PLAIN_KINDS:
         logger.warning(
-            "%s: asks for nms_kind=%s, which ONNX has no operator for: plain suppression is in "
-            "the graph; with head=boxes `darkconv detect` does what the cfg asks for",
+            "%s: asks for nms_kind=%s, which ONNX has no operator for, so the graph has plain "
+            "NMS; with --head boxes (in Python head='boxes') `darkconv detect` does the cfg's own",
             network.file,
             kind,
         )

@@ -118,13 +118,14 @@ def test_classes_without_a_near_name_share_a_line():
     near, others = told_left_out(found)
     assert near == str(next(one for one in found if one.name == "pottedplnt"))
     assert others == (
-        "the model has no class cow (2), train (1), so 3 boxes of them are left out; "
-        "--rename cow=CLASS (in Python rename=) counts those of one"
+        "the model does not have 2 of the labels' classes, so 3 boxes are left out "
+        "(cow 2, train 1); --rename cow=CLASS (in Python rename=) counts those of one class"
     )
     assert told_left_out(found[:1]) == [str(found[0])]
     many = [UnknownClass(f"class {index}", 2, ()) for index in range(SHOWN_CLASSES + 5)]
     (line,) = told_left_out(many)
-    assert " and 5 more, so 70 boxes of them are left out; " in line
+    assert "35 of the labels' classes, so 70 boxes are left out (class 0 2, " in line
+    assert " and 5 more); --rename 'class 0=CLASS' (in Python" in line
 
 
 def test_a_renaming_that_matches_nothing_is_refused():

@@ -1,6 +1,7 @@
 """Match the classes of labels with the classes of models, and rename classes."""
 
 import difflib
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,8 +34,13 @@ class UnknownClass:
         nearest = f" (the nearest are {', '.join(self.nearest)})" if self.nearest else ""
         return (
             f"the model has no class {self.name}{nearest}, so {boxes} left out; "
-            f"--rename {self.name}={self.nearest[0] if self.nearest else 'CLASS'} counts them"
+            f"--rename {self.renaming} counts them"
         )
+
+    @property
+    def renaming(self) -> str:
+        """Return the value of --rename that makes the boxes count, as a shell takes it."""
+        return shlex.quote(f"{self.name}={self.nearest[0] if self.nearest else 'CLASS'}")
 
 
 def matched(dataset: Dataset, names: Sequence[str]) -> tuple[Dataset, dict[str, str]]:

@@ -79,13 +79,14 @@ def told_left_out(left_out: Sequence[UnknownClass]) -> list[str]:
     if len(others) < 2:
         return [str(one) for one in (*alike, *others)]
     shown, rest = others[:SHOWN_CLASSES], others[SHOWN_CLASSES:]
-    listed = ", ".join(f"{one.name} ({one.boxes:,})" for one in shown)
+    listed = ", ".join(f"{one.name} {one.boxes:,}" for one in shown)
     more = f" and {len(rest)} more" if rest else ""
     boxes = sum(one.boxes for one in others)
     return [
         *map(str, alike),
-        f"the model has no class {listed}{more}, so {boxes:,} boxes of them are left out; "
-        f"--rename {shown[0].name}=CLASS (in Python rename=) counts those of one",
+        f"the model does not have {len(others)} of the labels' classes, so {boxes:,} boxes are "
+        f"left out ({listed}{more}); --rename {shown[0].renaming} (in Python rename=) counts those "
+        "of one class",
     ]
 
 

@@ -279,7 +279,7 @@ def check_suppressed(network: Network) -> None:
             where=network.where(network.box_heads[-1].index, "classes"),
             expected=f"{scored_classes(network)}, as the first head has",
             found=suppressed_classes(network),
-            hint="with head=boxes `darkconv detect` does what C does",
+            hint="with --head boxes (in Python head='boxes') `darkconv detect` does what C does",
         )
 
 

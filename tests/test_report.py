@@ -45,7 +45,7 @@ def test_foreign_texts_are_escaped(page):
     pictures = [attrs for tag, attrs in found.tags if tag == "img"]
     assert len(pictures) == 2
     assert pictures[0]["alt"] == f"a & <b>.png before: {HOSTILE} 50.0 %"
-    assert pictures[1]["alt"] == "a & <b>.png after: nothing found"
+    assert pictures[1]["alt"] == "a & <b>.png pruned: nothing found"
 
 
 def test_every_layer_that_makes_channels_has_its_histograms(page):

@@ -222,15 +222,15 @@ def renamed():
 
 CHANGES = {
     "batch": ({"batch": 2}, "batch was 4, is 2"),
-    "parts": ({"parts": 2}, "parts was 1, is 2"),
-    "rate": ({"rate": 2e-3}, "rate was 0.001, is 0.002"),
+    "accumulate": ({"accumulate": 2}, "accumulate was 1, is 2"),
+    "rate": ({"rate": 2e-3}, r"rate \(--lr\) was 0.001, is 0.002"),
     "schedule": (
         {"rate": None, "schedule": "cfg"},
-        "schedule was cosine, is cfg; rate was 0.001, is the default",
+        r"schedule was cosine, is cfg; rate \(--lr\) was 0.001, is the default",
     ),
     "optimizer": ({"optimizer": "sgd"}, "optimizer was adamw, is sgd"),
     "momentum": ({"momentum": 0.1}, "momentum was 0.9, is 0.1"),
-    "decay": ({"decay": 0.5}, "decay was 0.0005, is 0.5"),
+    "decay": ({"decay": 0.5}, r"decay \(--weight-decay\) was 0.0005, is 0.5"),
     "frozen": ({"freeze_first": 1}, r"freeze_first \(--freeze\) was 0, is 1"),
     "backbone": ({"freeze_backbone": True}, "freeze_backbone was false, is true"),
     "norms": ({"freeze_norms": True}, "freeze_norms was false, is true"),

@@ -41,12 +41,15 @@ def keep_freed_memory() -> None:
 
 
 def _ask_for_huge_pages(library: ctypes.CDLL) -> None:
-    """Ask for huge pages in blocks that are freed again without being touched."""
-    library.aligned_alloc.restype = ctypes.c_void_p
-    length = ctypes.c_size_t(BLOCK)
-    sizes = (ctypes.c_size_t(PAGE), length)
-    blocks = [library.aligned_alloc(*sizes) for _ in range(KEPT // BLOCK)]
-    for block in map(ctypes.c_void_p, blocks):
-        if block:
-            library.madvise(block, length, HUGE_PAGES)
-            library.free(block)
+    """Advise the kernel on blocks that are freed untouched.
+
+    They lie side by side without gaps, so that they become one when they are freed: a gap, as
+    aligned_alloc(3) leaves it, may stay in use, and then no larger block fits.
+    """
+    library.malloc.restype = ctypes.c_void_p
+    places = [library.malloc(ctypes.c_size_t(BLOCK)) for _ in range(KEPT // BLOCK)]
+    for place in filter(None, places):
+        start = place // PAGE * PAGE
+        length = place + BLOCK - start
+        library.madvise(ctypes.c_void_p(start), ctypes.c_size_t(length), HUGE_PAGES)
+        library.free(ctypes.c_void_p(place))

@@ -222,7 +222,8 @@ HEADERS = [
     Refused("version of transposed matrices", CONVERT, COUNTER.format("1001.2"),
             version(1001, 2, 0)),
     Accepted("pictures beyond count", "reclass net.cfg net.weights --keep cat -o s.cfg s.weights",
-             "wrote s.cfg (213 bytes), s.weights (1.44 kB)\n",
+             "wrote s.cfg (213 bytes), s.weights (1.44 kB)\n"
+             "next: darkconv convert s.cfg s.weights -o s.onnx\n",
              changed(lambda data: data[:12] + b"\xff" * 8 + data[20:]),
              stdout="kept 1 of 3 classes", files=("s.cfg", "s.weights")),
 ]  # fmt: skip
@@ -310,7 +311,9 @@ FOUND = [
             "network's",
             spoiled("0.weights", np.nan)),
     Accepted("allowed", "convert net.cfg net.weights --allow-nonfinite -o out.safetensors",
-             "wrote out.safetensors (2.53 kB)\n", spoiled("0.weights", np.nan),
+             "wrote out.safetensors (2.53 kB)\n"
+             "next: darkconv verify net.cfg net.weights out.safetensors --allow-nonfinite\n",
+             spoiled("0.weights", np.nan),
              files=("out.safetensors",)),
     Refused("allowed, but of no use", "detect net.cfg net.weights pics/0.png --allow-nonfinite",
             "net.cfg: all 1,024 output values are NaN in the picture: nothing can be found\n"

@@ -161,6 +161,7 @@ def change(path, old, new):
     path.write_text(text.replace(old, new))
 
 
+@pytest.mark.slow
 def test_the_site_is_built_and_its_mistakes_are_reported(site, tmp_path):
     pytest.importorskip("zensical")
     root = tmp_path / "root"

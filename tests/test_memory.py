@@ -49,7 +49,7 @@ def page_faults(**environment):
     return map(int, told.stdout.split())
 
 
-@pytest.mark.parametrize("length", range(0, 400, 20))
+@pytest.mark.parametrize("length", range(0, 400, 40))
 def test_kept_memory_is_not_faulted_in_again(length):
     """Whatever small things lie in the heap before: paths of modules do."""
     usual, kept = page_faults(PYTHONPATH=f"{ROOT}:/{'x' * length}")

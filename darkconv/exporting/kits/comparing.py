@@ -12,9 +12,6 @@ Values = npt.NDArray[Any]
 
 ALLOWED = {False: 1e-4, True: 3e-2}
 """Largest difference that is allowed, as `error_of` returns it, without and with half precision."""
-SMALL = 0.1
-"""Summand of the largest value. On noise all scores of a detector may be near zero, though their
-logits, which are rounded, are large."""
 
 
 def onnxruntime_outputs(path: Path) -> tuple[dict[str, Values], dict[str, Values]]:
@@ -31,29 +28,31 @@ def onnxruntime_outputs(path: Path) -> tuple[dict[str, Values], dict[str, Values
     return inputs, dict(zip(names, session.run(names, inputs), strict=True))
 
 
-def error_of(found: Values, expected: Values) -> float:
-    """Return the largest difference, divided by the sum of the largest value and `SMALL`.
+def error_of(found: Values, expected: Values, small: float = 0.0) -> float:
+    """Return the largest difference as a share of the largest value.
 
     Args:
         found: output of the converter's result.
         expected: output of the ONNX file, of the same shape.
+        small: summand of the largest value.
     """
-    largest = float(np.abs(expected).max(initial=0)) + SMALL
-    return float(np.abs(found.astype(np.float64) - expected).max(initial=0)) / largest
+    largest = float(np.abs(expected).max(initial=0)) + small
+    difference = float(np.abs(found.astype(np.float64) - expected).max(initial=0))
+    return difference / max(largest, 1e-12)
 
 
-def wrong_numbers(who: str, name: str, allowed: float, found: str) -> DarkconvError:
+def wrong_numbers(who: str, name: str, bound: str, found: str) -> DarkconvError:
     """Return the error for an output with other numbers.
 
     Args:
         who: name of the program that computed them.
         name: name of the output.
-        allowed: difference that is allowed: see `ALLOWED`.
+        bound: difference that is allowed, in words.
         found: difference that was found, or another fault, as text.
     """
     return DarkconvError(
         f"{who} gives other numbers: {name}",
-        expected=f"within {allowed:g} of onnxruntime's largest value and {SMALL:g}",
+        expected=bound,
         found=found,
     )
 

@@ -41,6 +41,9 @@ LAST_WORDS = 2
 """Number of the last lines of pnnx that are shown where it fails."""
 HEADER = 2
 """Lines of a .param file before its layers: a magic number, and counts."""
+SMALL = 0.1
+"""Summand of the largest value in errors. On noise all scores of a detector may be near zero,
+though their logits, which are rounded, are large."""
 FIRST_BLOB = 4
 """Words of a layer's line before its blobs: type, name, and the numbers of inputs and outputs."""
 HINTS = {
@@ -230,7 +233,7 @@ def pair(
     Args:
         found: outputs of ncnn, by pnnx's names, without the batch axis.
         expected: outputs of the ONNX file, by name, with the batch axis.
-        allowed: largest difference that is allowed: see `error_of`.
+        allowed: largest difference that is allowed: see `error_of`, with `SMALL`.
 
     Returns:
         The ONNX file's names by those of pnnx, and the largest difference.
@@ -241,14 +244,15 @@ def pair(
     left, names, errors = dict(found), {}, [0.0]
     for name, values in expected.items():
         alike = {
-            one: error_of(other, values[0])
+            one: error_of(other, values[0], SMALL)
             for one, other in left.items()
             if other.shape == values.shape[1:]
         }
         own = min(alike, key=lambda one: alike[one], default=None)
         if own is None or not alike[own] <= allowed:
             off = f"{alike[own]:.1e}" if own else "no output of its shape"
-            raise wrong_numbers("ncnn", name, allowed, off)
+            bound = f"within {allowed:g} of onnxruntime's largest value and {SMALL:g}"
+            raise wrong_numbers("ncnn", name, bound, off)
         names[own] = name
         errors.append(alike[own])
         del left[own]

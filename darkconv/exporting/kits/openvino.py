@@ -62,7 +62,8 @@ def _compare(path: Path, converted: Path, allowed: float) -> float:
     errors = {name: error_of(found[name], values) for name, values in expected.items()}
     worst = max(errors, key=lambda name: errors[name])
     if not errors[worst] <= allowed:
-        raise wrong_numbers("OpenVINO", worst, allowed, f"{errors[worst]:.1e}")
+        bound = f"within {allowed:g} of the largest value of onnxruntime"
+        raise wrong_numbers("OpenVINO", worst, bound, f"{errors[worst]:.1e}")
     return errors[worst]
 
 

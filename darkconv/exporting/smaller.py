@@ -131,7 +131,7 @@ def write_smaller(
         write_file(model, plain, **{**inside, "check": False})
         whole = open_exported(plain)
         if how.int8:
-            shown = calibration_pictures(model, how.calibrate, progress)
+            shown = calibration_pictures(model, how.calibrate)
             if suffix_of(path) != LITERT_SUFFIX:
                 compared = Compared(whole, shown, labelled, compare, progress)
                 return _write_8_bits(model, path, how, options, compared, folder)
@@ -246,15 +246,12 @@ def open_pictures(source: Pictures, model: Model, *, uses_labels: bool = True) -
     return open_for_model(source, model, uses_labels=uses_labels)
 
 
-def calibration_pictures(
-    model: Model, source: Pictures | None, progress: Progress = silent
-) -> list[Path]:
+def calibration_pictures(model: Model, source: Pictures | None) -> list[Path]:
     """Return the paths of the calibration pictures; broken ones are reported and skipped.
 
     Args:
         model: model whose network takes the pictures.
         source: data set, or source that `open_dataset` takes.
-        progress: not used.
 
     Raises:
         DarkconvError: the network takes no pictures.

@@ -13,7 +13,7 @@ from darkconv.backends.choices import HEADS_OF, INPUTS
 from darkconv.backends.layouts import NMS_OPS, SPLIT, BoxLayout, find_layout
 from darkconv.core.model import Array
 from darkconv.core.names import Names
-from darkconv.core.network import Network
+from darkconv.core.network import Layer, Network
 from darkconv.errors import DarkconvError, Where
 
 logger = logging.getLogger("darkconv")
@@ -50,6 +50,39 @@ def parse_texts(content: bytes) -> dict[str, str]:
     if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
         raise ValueError("the metadata are no texts by name")
     return texts
+
+
+def logits_name(layer: Layer) -> str:
+    """Return the name of the output that holds the input of a head: `082_yolo_logits`.
+
+    Args:
+        layer: the head.
+    """
+    return f"{layer.label}_logits"
+
+
+def expected_outputs(network: Network, metadata: Mapping[str, str]) -> list[str]:
+    """Return the names of the outputs that a file must have, without recurrent states.
+
+    Args:
+        network: network of the file.
+        metadata: metadata of the file, with the keys "head" and perhaps "layout".
+
+    Raises:
+        ValueError: there is no such layout.
+    """
+    head = metadata["head"]
+    if head == "raw":
+        return [network.layers[index].label for index in network.outputs]
+    if head == "logits":
+        return [logits_name(layer) for layer in network.heads]
+    if not network.finds_boxes:
+        return ["probabilities"]
+    try:
+        form = find_layout(head, metadata.get("layout", SPLIT))
+    except DarkconvError as error:
+        raise ValueError(str(error)) from None
+    return [output.name for output in form.outputs_of(network)]
 
 
 def tell_missing(outputs: Sequence[npt.NDArray[Any]], file: str) -> int:

@@ -11,11 +11,10 @@ import numpy.typing as npt
 import onnx
 
 from darkconv.backends.choices import HEADS, INPUTS
-from darkconv.backends.exported import ExportedFile, check_choices
-from darkconv.backends.layouts import NMS_OPS, SPLIT, find_layout
+from darkconv.backends.exported import ExportedFile, check_choices, expected_outputs
+from darkconv.backends.layouts import NMS_OPS
 from darkconv.backends.onnx.graph_file import read_graph
 from darkconv.backends.onnx.metadata import read_metadata
-from darkconv.backends.onnx.network import logits_name
 from darkconv.backends.onnx.nms import IOU_THRESHOLD, NEVER_SAME, PLUGIN, SCORE_THRESHOLD
 from darkconv.backends.onnx.picture import INPUT
 from darkconv.backends.onnx.running import Runner, make_session, told_failures
@@ -282,30 +281,6 @@ def check_metadata(metadata: Mapping[str, str], network: Network, run: Runner) -
         found = ", ".join(run.outputs) or "none"
         raise ValueError(f"outputs: expected {', '.join(expected)}, found {found}")
     check_input(metadata, network, run)
-
-
-def expected_outputs(network: Network, metadata: Mapping[str, str]) -> list[str]:
-    """Return the names of the outputs that a file must have, without recurrent states.
-
-    Args:
-        network: network of the file.
-        metadata: metadata of the file, with the keys "head" and perhaps "layout".
-
-    Raises:
-        ValueError: there is no such layout.
-    """
-    head = metadata["head"]
-    if head == "raw":
-        return [network.layers[index].label for index in network.outputs]
-    if head == "logits":
-        return [logits_name(layer) for layer in network.heads]
-    if not network.finds_boxes:
-        return ["probabilities"]
-    try:
-        form = find_layout(head, metadata.get("layout", SPLIT))
-    except DarkconvError as error:
-        raise ValueError(str(error)) from None
-    return [output.name for output in form.outputs_of(network)]
 
 
 def check_input(metadata: Mapping[str, str], network: Network, run: Runner) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import onnx_ir as ir
 
 from darkconv import __version__
+from darkconv.backends.exported import logits_name
 from darkconv.backends.onnx.free_size import check_size_may_vary, passes_size_on
 from darkconv.backends.onnx.graph import Dims, GraphBuilder, describe
 from darkconv.backends.onnx.options import OnnxOptions
@@ -17,15 +18,6 @@ from darkconv.errors import printable
 from darkconv.layers.precision import float_layers
 
 SINGLE, HALF = ir.DataType.FLOAT, ir.DataType.FLOAT16
-
-
-def logits_name(layer: Layer) -> str:
-    """Return the name of the output that holds the input of a head: `082_yolo_logits`.
-
-    Args:
-        layer: the head.
-    """
-    return f"{layer.label}_logits"
 
 
 class NetworkGraph:

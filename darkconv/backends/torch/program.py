@@ -12,10 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from darkconv.backends.exported import ExportedFile
+from darkconv.backends.exported import ExportedFile, expected_outputs
 from darkconv.backends.program_archive import PROGRAM_HEADS, read_program_archive
 from darkconv.core.model import Array
-from darkconv.core.network import Network
 from darkconv.darknet.description import read_description
 from darkconv.errors import DarkconvError, Where
 from darkconv.files import PathLike
@@ -76,7 +75,7 @@ def read_program(path: PathLike) -> ProgramFile:
         raise DarkconvError(
             f"PyTorch {torch.__version__} cannot read it as an exported program", where=where
         ) from error
-    run = ProgramRunner(module, _names(network, texts["head"]))
+    run = ProgramRunner(module, expected_outputs(network, texts))
     return ProgramFile(str(where.file), texts, network, names, run)
 
 
@@ -91,9 +90,3 @@ def _loaded(content: bytes) -> torch.nn.Module:
             return torch.export.load(io.BytesIO(content)).module(check_guards=False)
     finally:
         logger.setLevel(level)
-
-
-def _names(network: Network, head: str) -> list[str]:
-    if head == "logits":
-        return [f"{layer.label}_logits" for layer in network.heads]
-    return [network.layers[index].label for index in network.outputs]

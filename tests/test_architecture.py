@@ -76,7 +76,7 @@ ROOMS = {
     "logs": "errors",
     "options": (
         "backends console core darknet dataset detection errors exporting files imports loading "
-        "profiling surgery"
+        "logs profiling surgery"
     ),
     "pictures": "core darknet errors files libraries",
     "presentation": "errors",

@@ -21,7 +21,7 @@ from darkconv.files.outputs import (
     note_output,
     note_pictures,
 )
-from darkconv.options.params import ModelCommand
+from darkconv.options.command import ModelCommand
 from faults.processes import digests
 from networks import cfg_text, network, random_model
 

@@ -12,7 +12,7 @@ from darkconv.darknet.data import names_in
 from darkconv.dataset import open_dataset
 from darkconv.dataset.summary import OF_ANCHORS, anchor_rows
 from darkconv.dataset.telling import report_problems
-from darkconv.options.params import ModelCommand
+from darkconv.options.command import ModelCommand
 from darkconv.options.pictures import data_option, images_option, outside_option, split_option
 
 

@@ -4,7 +4,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from darkconv.console.printing import echo_lines
-from darkconv.options.params import ModelCommand
+from darkconv.options.command import ModelCommand
 
 VARIABLE = "_DARKCONV_COMPLETE"
 

@@ -20,6 +20,7 @@ from darkconv.exporting.kits.table import KITS
 from darkconv.exporting.targets import note_arrays
 from darkconv.files.outputs import note_input
 from darkconv.imports.differences import REORGS
+from darkconv.options.command import ModelCommand
 from darkconv.options.models import (
     read_model,
     report_written,
@@ -27,7 +28,6 @@ from darkconv.options.models import (
     write_model,
 )
 from darkconv.options.params import (
-    ModelCommand,
     OutputFiles,
     model_options,
     only_model,

@@ -18,7 +18,8 @@ from darkconv.dataset import open_dataset, open_splits
 from darkconv.dataset.classes import renamed_splits
 from darkconv.dataset.summary import OF_CLASSES, class_row, finding_lines, head_lines
 from darkconv.dataset.telling import report_problems
-from darkconv.options.params import ModelCommand, Word, names_encoding_option
+from darkconv.options.command import ModelCommand
+from darkconv.options.params import Word, names_encoding_option
 from darkconv.options.pictures import (
     images_option,
     names_option,

@@ -8,7 +8,7 @@ from darkconv.console.files import OutputFolder
 from darkconv.console.messages import common_options
 from darkconv.demo import note_files
 from darkconv.files import make_folder
-from darkconv.options.params import ModelCommand
+from darkconv.options.command import ModelCommand
 
 
 @click.command(cls=ModelCommand)

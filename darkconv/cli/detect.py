@@ -16,14 +16,9 @@ from darkconv.console.progress import frame_progress
 from darkconv.console.values import SHARE
 from darkconv.errors import DatasetError
 from darkconv.files import make_folder
+from darkconv.options.command import ModelCommand
 from darkconv.options.detecting import detection_options, open_engine, running_options
-from darkconv.options.params import (
-    READING_NAMES,
-    ModelCommand,
-    model_options,
-    split_model,
-    words_argument,
-)
+from darkconv.options.params import READING_NAMES, model_options, split_model, words_argument
 
 if TYPE_CHECKING:
     from darkconv.detection import Detections

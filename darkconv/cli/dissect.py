@@ -19,9 +19,9 @@ from darkconv.core.processes import is_first_process
 from darkconv.files.outputs import check_belongs, may_overwrite, note_folder_use, note_output
 from darkconv.files.sources import release_sources
 from darkconv.libraries import require
+from darkconv.options.command import ModelCommand
 from darkconv.options.models import read_model, require_outputs, write_models
 from darkconv.options.params import (
-    ModelCommand,
     OutputFiles,
     Word,
     model_options,

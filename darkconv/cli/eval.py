@@ -14,6 +14,7 @@ from darkconv.console.values import SHARE
 from darkconv.core.processes import is_first_process
 from darkconv.evaluation.files import CONFUSION, CURVES
 from darkconv.loading.exported import said_resize
+from darkconv.options.command import ModelCommand
 from darkconv.options.detecting import (
     RUNNING_NAMES,
     check_runs_itself,
@@ -21,13 +22,7 @@ from darkconv.options.detecting import (
     running_options,
 )
 from darkconv.options.models import read_exported, read_model
-from darkconv.options.params import (
-    READING_NAMES,
-    ModelCommand,
-    model_options,
-    only_model,
-    words_argument,
-)
+from darkconv.options.params import READING_NAMES, model_options, only_model, words_argument
 from darkconv.options.pictures import (
     PictureOptions,
     data_option,

@@ -14,7 +14,7 @@ from darkconv.console.messages import common_options
 from darkconv.console.printing import echo, echo_json, echo_table
 from darkconv.console.progress import byte_progress
 from darkconv.files.outputs import may_overwrite, note_input, note_output
-from darkconv.options.params import ModelCommand
+from darkconv.options.command import ModelCommand
 from darkconv.zoo.models import MODELS, Published, find_model
 from darkconv.zoo.package import ORT_WEB, fetch_package
 

@@ -22,6 +22,7 @@ from darkconv.files.outputs import may_overwrite, note_folder_use, note_output
 from darkconv.files.signals import SHELL_BASE, Ended
 from darkconv.files.sources import release_sources
 from darkconv.libraries import require, telling_missing
+from darkconv.options.command import ModelCommand, command_line
 from darkconv.options.models import (
     read_model,
     require_outputs,
@@ -30,12 +31,10 @@ from darkconv.options.models import (
 )
 from darkconv.options.params import (
     READING_NAMES,
-    ModelCommand,
     ModelType,
     ModelWords,
     OutputFiles,
     Word,
-    command_line,
     model_options,
     only_model,
     output_option,

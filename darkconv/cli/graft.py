@@ -12,6 +12,7 @@ from darkconv.darknet.bundled import bundled_cfg
 from darkconv.darknet.cfg import read_cfg
 from darkconv.darknet.dialect import AUTO, choose_dialect
 from darkconv.darknet.weights import write_weights
+from darkconv.options.command import ModelCommand
 from darkconv.options.models import (
     read_model,
     report_written,
@@ -20,7 +21,6 @@ from darkconv.options.models import (
     write_model,
 )
 from darkconv.options.params import (
-    ModelCommand,
     ModelWords,
     OutputFiles,
     OutputType,

@@ -8,8 +8,9 @@ from darkconv.console.printing import echo, echo_json, echo_lines, echo_table
 from darkconv.core import layer_table as layers
 from darkconv.darknet.summary import model_dict, summary
 from darkconv.exporting.viewer import viewing
+from darkconv.options.command import ModelCommand
 from darkconv.options.models import read_model
-from darkconv.options.params import ModelCommand, only_model, reading_options, words_argument
+from darkconv.options.params import only_model, reading_options, words_argument
 
 
 @click.command(cls=ModelCommand)

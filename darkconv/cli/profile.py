@@ -12,8 +12,9 @@ from darkconv.console.values import seed_option
 from darkconv.core.model import Model
 from darkconv.core.processes import is_first_process
 from darkconv.libraries import require
+from darkconv.options.command import ModelCommand
 from darkconv.options.models import read_model
-from darkconv.options.params import ModelCommand, model_options, split_model, words_argument
+from darkconv.options.params import model_options, split_model, words_argument
 from darkconv.options.pictures import KINDS, PICTURE_NAMES, PictureOptions, picture_options
 from darkconv.options.profiling import (
     PROFILING_NAMES,

@@ -14,13 +14,13 @@ from darkconv.console.printing import echo, echo_json, echo_lines
 from darkconv.console.progress import progress, steps
 from darkconv.core.processes import is_first_process
 from darkconv.libraries import require
+from darkconv.options.command import ModelCommand
 from darkconv.options.models import (
     read_model,
     require_outputs,
     write_models,
 )
 from darkconv.options.params import (
-    ModelCommand,
     OutputFiles,
     Word,
     model_options,

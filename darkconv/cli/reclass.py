@@ -13,13 +13,13 @@ from darkconv.console.values import seed_option
 from darkconv.darknet.data import read_names
 from darkconv.darknet.reading import names_beside
 from darkconv.dataset.relabelled import note_data, renumbered, write_beside
+from darkconv.options.command import ModelCommand
 from darkconv.options.models import (
     read_model,
     require_outputs,
     write_models,
 )
 from darkconv.options.params import (
-    ModelCommand,
     ModelWords,
     OutputFiles,
     model_options,

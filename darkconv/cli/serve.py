@@ -8,7 +8,7 @@ from darkconv.console.files import InputFile
 from darkconv.console.messages import common_options
 from darkconv.console.printing import echo
 from darkconv.exporting.serving import PORT, serving
-from darkconv.options.params import ModelCommand
+from darkconv.options.command import ModelCommand
 
 
 @click.command(cls=ModelCommand)

@@ -9,13 +9,9 @@ from darkconv.console.files import InputFile, report_option
 from darkconv.console.given import refuse
 from darkconv.console.printing import echo, echo_json, echo_lines, echo_table
 from darkconv.console.values import batch_option, device_option
+from darkconv.options.command import ModelCommand
 from darkconv.options.models import read_model
-from darkconv.options.params import (
-    ModelCommand,
-    nameless_model_options,
-    split_model,
-    words_argument,
-)
+from darkconv.options.params import nameless_model_options, split_model, words_argument
 
 if TYPE_CHECKING:
     from darkconv.verification.results import Verification

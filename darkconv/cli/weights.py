@@ -12,6 +12,7 @@ from darkconv.console.printing import echo, echo_json, echo_lines, echo_table
 from darkconv.core.model import Model
 from darkconv.darknet.weights import CUTOFF_NAME
 from darkconv.files.outputs import note_output
+from darkconv.options.command import ModelCommand
 from darkconv.options.models import (
     read_model,
     report_written,
@@ -20,7 +21,6 @@ from darkconv.options.models import (
     write_models,
 )
 from darkconv.options.params import (
-    ModelCommand,
     ModelWords,
     OutputFiles,
     model_options,

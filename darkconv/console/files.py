@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 import click
 
-from darkconv.console.next_step import show_next
 from darkconv.console.options import options_by_title
 from darkconv.console.renamed import option, tell_old_names
 from darkconv.files.outputs import (
@@ -181,9 +180,7 @@ class FilesCommand(click.Command):
                     if isinstance(param.type, kind):
                         for value in values_of(param, ctx.params.get(param.name or "")):
                             param.type.note(value)
-            result = super().invoke(ctx)
-        show_next(ctx)
-        return result
+            return super().invoke(ctx)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the arguments, and refuse an option that is given twice."""

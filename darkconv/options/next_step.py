@@ -13,6 +13,7 @@ from darkconv.console.printing import echo
 from darkconv.core.processes import is_first_process
 from darkconv.errors import one_line
 from darkconv.logs import NOTE
+from darkconv.options.params import READING_NAMES
 
 logger = logging.getLogger("darkconv")
 
@@ -27,10 +28,8 @@ RUN = (".cfg", ".onnx", ".tflite", ".safetensors")
 TRAINED = (".cfg", ".safetensors")
 """Suffixes of models that `convert` and `finetune` take."""
 
-READING = ("names", "names_encoding", "dialect", "input_size", "allow_nonfinite")
-"""Parameters of reading a model."""
-NAMELESS = READING[2:]
-"""Those that are not about names."""
+NAMELESS = READING_NAMES[2:]
+"""Parameters of reading a model, but for those that are about names."""
 PICTURES = ("split", "outside", "images_folder", "limit")
 """Parameters of choosing pictures without looking at their labels."""
 LABELLED = (*PICTURES[1:], "data_names", "rename", "only_classes")
@@ -127,7 +126,7 @@ def _after_prune(params: Params) -> Words:
         return []
     if plan and not params["outputs"]:
         target = _beside(words, "pruned")
-        return ["prune", *words, "--plan", plan, "-o", *target, *given_words(READING)]
+        return ["prune", *words, "--plan", plan, "-o", *target, *given_words(READING_NAMES)]
     made = _first(params, TRAINED)
     every = dict.fromkeys((*params["images"], *params["refitted_on"]))
     shown = [word for word in every if not word.endswith(".npz")]
@@ -173,7 +172,7 @@ def _after_fetch(params: Params) -> Words:
 def _after_profile(params: Params) -> Words:
     model = _model(params["words"])
     how = ["--profile", params["path"], "--ratio", "0.5"]
-    return ["prune", *model, *how, "-o", *_beside(model, "pruned"), *given_words(READING)]
+    return ["prune", *model, *how, "-o", *_beside(model, "pruned"), *given_words(READING_NAMES)]
 
 
 def _after_data_convert(params: Params) -> Words:

@@ -1,7 +1,6 @@
 """Define what the commands share: MODEL, -o, and the options of reading models."""
 
 import glob
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +9,10 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from darkconv.console.files import FilesCommand, InputFile, ReadType, WrittenType
+from darkconv.console.files import InputFile, ReadType, WrittenType
 from darkconv.console.messages import common_options
 from darkconv.console.options import titled
-from darkconv.console.pairs import JOINT, join_pairs
-from darkconv.console.suggestions import ARGUMENTS
+from darkconv.console.pairs import JOINT
 from darkconv.console.values import SizeType
 from darkconv.darknet.bundled import bundled_names
 from darkconv.files.outputs import note_folder, note_input, note_output
@@ -82,30 +80,6 @@ class OutputType(WrittenType):
     ) -> list[CompletionItem]:
         """Complete file names."""
         return [CompletionItem(incomplete, type="file")]
-
-
-class ModelCommand(FilesCommand):
-    """A command in which two words may follow `-o` and every option whose value is a model."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Join `-o a.cfg b.weights` into one value, which click cannot do."""
-        ctx.meta[ARGUMENTS] = tuple(args)
-        kinds = {OutputType: (".weights",), ModelType: (".weights", *CHECKPOINT_SUFFIXES)}
-        seconds = {n: ends for p in self.get_params(ctx) for kind, ends in kinds.items()
-                   if isinstance(p.type, kind) for n in p.opts}  # fmt: skip
-        return super().parse_args(ctx, join_pairs(args, seconds))
-
-
-def command_line(*, without: str, more: str) -> str:
-    """Return the running command as a shell takes it, without one flag and with another.
-
-    Args:
-        without: the flag to leave out.
-        more: the flag to add at the end.
-    """
-    context = click.get_current_context()
-    words = [word for word in context.meta[ARGUMENTS] if word not in (without, more)]
-    return shlex.join([*context.command_path.split(), *words, more])
 
 
 output_option = click.option(
